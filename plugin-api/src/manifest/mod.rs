@@ -1,0 +1,10 @@
+//! The manifest: what a plugin says of itself before any of its code runs.
+//!
+//! Authors write `plugin.toml` beside their `Cargo.toml`; [`export_plugin!`](crate::export_plugin) embeds it in a
+//! [frame]. The [schema] and its reader are behind the feature `manifest`, for hosts and tools: no TOML parser is linked
+//! into a plugin.
+
+pub mod at_compile_time;
+pub mod frame;
+#[cfg(feature = "manifest")]
+pub mod schema;

@@ -1,0 +1,347 @@
+//! `plugin.toml`, field by field.
+//!
+//! Fields that this version does not know are kept and shown, never dropped: see [`Manifest::unknown`].
+
+use semver::{Version, VersionReq};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A whole `plugin.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Who the plugin is. Required.
+    pub plugin: Plugin,
+    /// What it can do: one `[[capability]]` each. At least one.
+    #[serde(rename = "capability", default)]
+    pub capabilities: Vec<Capability>,
+    /// What it needs around it.
+    #[serde(default)]
+    pub requirements: Requirements,
+    /// What it may be configured with.
+    #[serde(default)]
+    pub config: Config,
+    /// What it says that it will touch. Shown to operators; enforced where the host isolates.
+    #[serde(default)]
+    pub permissions: Permissions,
+    /// How it may be called.
+    #[serde(default)]
+    pub threads: Threads,
+    /// How it wants to be probed. Hints: the host's configuration wins.
+    #[serde(default)]
+    pub probe: ProbeHints,
+    /// Fields that this version of the schema does not know, by dotted path.
+    #[serde(skip_deserializing, default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown: BTreeMap<String, serde_json::Value>,
+}
+
+/// `[plugin]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plugin {
+    /// 1 to 64 lowercase letters, digits and `-`, starting with a letter. The same in every version.
+    pub id: String,
+    /// Semantic version; equals the package's.
+    pub version: Version,
+    /// `"ai"` or `"general"`: the two are kept apart in every view.
+    pub kind: Kind,
+    /// What sort of work it does, such as `language-detection`, `embedding`, `classification`, `generation`,
+    /// `monitoring`. Required for AI plugins.
+    #[serde(default)]
+    pub task: Option<String>,
+    /// Name for people. Default: the id.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// One sentence.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Who made it.
+    #[serde(default)]
+    pub authors: Vec<String>,
+    /// SPDX expression.
+    #[serde(default)]
+    pub license: Option<String>,
+}
+
+/// `kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Does work with a model or for one.
+    Ai,
+    /// Anything else.
+    General,
+}
+
+/// `[[capability]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Capability {
+    /// Dotted lowercase name that callers use, such as `text.embed`. Several plugins may have the same one.
+    pub name: String,
+    /// Version of the capability's contract. Default `1.0.0`.
+    #[serde(default = "version_one")]
+    pub version: Version,
+    /// One sentence.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// JSON Schema of the input, for JSON inputs.
+    #[serde(default)]
+    pub input: Option<serde_json::Value>,
+    /// JSON Schema of the output, for JSON outputs.
+    #[serde(default)]
+    pub output: Option<serde_json::Value>,
+    /// Whether it can answer in frames.
+    #[serde(default)]
+    pub streaming: bool,
+    /// Models behind it, by name.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Limits that callers should know and the host enforces.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// `limits = { … }` of a capability.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Largest input, in bytes.
+    #[serde(default)]
+    pub input_bytes_max: Option<u64>,
+    /// Largest output, in bytes.
+    #[serde(default)]
+    pub output_bytes_max: Option<u64>,
+    /// Most calls of one instance at a time.
+    #[serde(default)]
+    pub concurrency_max: Option<u32>,
+}
+
+/// `[requirements]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Requirements {
+    /// Versions of the host that the plugin was made for.
+    #[serde(default)]
+    pub host: Option<VersionReq>,
+    /// Plugins that must be there, by id.
+    #[serde(default)]
+    pub plugins: BTreeMap<String, VersionReq>,
+    /// Capabilities that must be there, by name.
+    #[serde(default)]
+    pub capabilities: BTreeMap<String, VersionReq>,
+    /// Memory that it needs, in bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Accelerator that it needs, such as `cuda`.
+    #[serde(default)]
+    pub accelerator: Option<String>,
+}
+
+/// `[config]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// JSON Schema of the configuration.
+    #[serde(default)]
+    pub schema: Option<serde_json::Value>,
+    /// What stands for values that are not given.
+    #[serde(default)]
+    pub defaults: serde_json::Map<String, serde_json::Value>,
+    /// Keys without which an instance can't be made.
+    #[serde(default)]
+    pub required: Vec<String>,
+}
+
+/// `[permissions]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Permissions {
+    /// Hosts that it connects to, as `name:port`; `*` for any.
+    #[serde(default)]
+    pub network: Vec<String>,
+    /// Paths that it reads.
+    #[serde(default)]
+    pub read: Vec<String>,
+    /// Paths that it writes.
+    #[serde(default)]
+    pub write: Vec<String>,
+    /// Environment variables that it reads.
+    #[serde(default)]
+    pub environment: Vec<String>,
+    /// Programs that it starts.
+    #[serde(default)]
+    pub execute: Vec<String>,
+}
+
+/// `[threads]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Threads {
+    /// Which calls may overlap, and on which thread they come.
+    #[serde(default)]
+    pub model: ThreadModel,
+    /// Threads of its own that it keeps, if it knows.
+    #[serde(default)]
+    pub own_max: Option<u32>,
+}
+
+/// `threads.model`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ThreadModel {
+    /// Any number of calls and checks at once, from any thread.
+    #[default]
+    Many,
+    /// One call or check at a time, from any thread.
+    Serial,
+    /// One call or check at a time, and all on one thread (a CUDA context, an interpreter).
+    Affine,
+}
+
+/// `[probe]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProbeHints {
+    /// Milliseconds between checks.
+    #[serde(default)]
+    pub interval_ms: Option<u64>,
+    /// Milliseconds within which a check answers.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// Milliseconds that `start` may take.
+    #[serde(default)]
+    pub startup_ms: Option<u64>,
+    /// Milliseconds after a passed deadline until a call counts as wedged.
+    #[serde(default)]
+    pub wedge_after_ms: Option<u64>,
+    /// Whether deep checks are worth their cost.
+    #[serde(default)]
+    pub deep: bool,
+}
+
+fn version_one() -> Version {
+    Version::new(1, 0, 0)
+}
+
+/// Why a text is not a manifest. The text names line and column where there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestError(String);
+
+impl std::fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ManifestError {}
+
+impl std::str::FromStr for Manifest {
+    type Err = ManifestError;
+
+    fn from_str(text: &str) -> Result<Self, ManifestError> {
+        let syntax = |e: toml::de::Error| ManifestError(e.to_string().trim_end().to_owned());
+        let table: toml::Table = toml::from_str(text).map_err(syntax)?;
+        let mut ignored = Vec::new();
+        let de = toml::Deserializer::parse(text).map_err(syntax)?;
+        let mut manifest: Manifest =
+            serde_ignored::deserialize(de, |path| ignored.push(path.to_string())).map_err(syntax)?;
+        manifest.unknown = ignored
+            .into_iter()
+            .filter_map(|path| Some((path.clone(), lookup(&table, &path)?)))
+            .collect();
+        manifest.validate()?;
+        Ok(manifest)
+    }
+}
+
+/// The value at a dotted path; numbers index arrays.
+fn lookup(table: &toml::Table, path: &str) -> Option<serde_json::Value> {
+    // serde_ignored marks the inside of an Option with `?`.
+    let mut parts = path.split('.').filter(|part| *part != "?");
+    let mut at = table.get(parts.next()?)?;
+    for part in parts {
+        at = match at {
+            toml::Value::Table(inner) => inner.get(part)?,
+            toml::Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+    }
+    serde_json::to_value(at).ok()
+}
+
+impl Manifest {
+    fn validate(&self) -> Result<(), ManifestError> {
+        let refuse = |text: String| Err(ManifestError(text));
+        let id = &self.plugin.id;
+        if !super::at_compile_time::is_id(id) {
+            return refuse(format!(
+                "[plugin] id {id:?} must be 1 to 64 lowercase letters, digits and '-', starting with a letter"
+            ));
+        }
+        if self.plugin.kind == Kind::Ai && self.plugin.task.is_none() {
+            return refuse(
+                "[plugin] kind is \"ai\" but there is no task; add one such as task = \"embedding\"".to_owned(),
+            );
+        }
+        if self.capabilities.is_empty() {
+            return refuse("there is no [[capability]]; a plugin must offer at least one".to_owned());
+        }
+        for (i, capability) in self.capabilities.iter().enumerate() {
+            if !is_capability_name(&capability.name) {
+                return refuse(format!(
+                    "[[capability]] name {:?} must be lowercase words joined by dots, such as \"text.embed\"",
+                    capability.name
+                ));
+            }
+            if self.capabilities[..i].iter().any(|c| c.name == capability.name) {
+                return refuse(format!("[[capability]] {:?} is declared twice", capability.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text may be a capability's name: words of lowercase letters, digits and `-`, joined by dots.
+pub fn is_capability_name(name: &str) -> bool {
+    name.len() <= 128
+        && name.split('.').all(|word| {
+            word.starts_with(|c: char| c.is_ascii_lowercase())
+                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str =
+        "[plugin]\nid = \"x\"\nversion = \"1.0.0\"\nkind = \"general\"\n[[capability]]\nname = \"a.b\"\n";
+
+    #[test]
+    fn a_minimal_manifest_is_read() {
+        let manifest: Manifest = MINIMAL.parse().unwrap();
+        assert_eq!(manifest.capabilities[0].version, Version::new(1, 0, 0));
+        assert_eq!(manifest.threads.model, ThreadModel::Many);
+        assert!(manifest.unknown.is_empty());
+    }
+
+    #[test]
+    fn unknown_fields_are_kept() {
+        let text = format!("{MINIMAL}colour = \"red\"\n[later]\nx = [1, 2]\n");
+        let manifest: Manifest = text.parse().unwrap();
+        assert_eq!(manifest.unknown["capability.0.colour"], serde_json::json!("red"));
+        assert_eq!(manifest.unknown["later"], serde_json::json!({"x": [1, 2]}));
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        let error = MINIMAL.replace("\"general\"", "\"generic\"").parse::<Manifest>().unwrap_err().to_string();
+        assert!(error.contains("line 4"), "{error}");
+        assert!(error.contains("general"), "{error}");
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        for (from, to, expected) in [
+            ("\"x\"", "\"X\"", "id \"X\""),
+            ("\"general\"", "\"ai\"", "no task"),
+            ("\"a.b\"", "\"a..b\"", "\"a..b\""),
+            ("[[capability]]\nname = \"a.b\"", "", "at least one"),
+        ] {
+            let error = MINIMAL.replace(from, to).parse::<Manifest>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
