@@ -38,8 +38,8 @@ pub mod checked {
         CheckingGlobals, check_layout_compatibility_with_globals,
     };
     pub use abi_stable::library::{
-        AbiHeaderRef, CheckTypeLayout, LibHeader, ROOT_MODULE_LOADER_NAME,
-        ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule, RootModuleResult,
+        AbiHeaderRef, CheckTypeLayout, LibHeader, ROOT_MODULE_LOADER_NAME, ROOT_MODULE_LOADER_NAME_WITH_NUL,
+        RootModule, RootModuleResult,
     };
     pub use abi_stable::prefix_type::{PrefixRefTrait, PrefixTypeTrait, WithMetadata};
     pub use abi_stable::std_types::{ROk, RResult};

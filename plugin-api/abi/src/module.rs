@@ -2,12 +2,7 @@
 
 use crate::layout::*;
 use crate::{CapabilityVtable, HealthVtable, LifecycleVtable};
-use abi_stable::{
-    StableAbi,
-    library::RootModule,
-    package_version_strings,
-    sabi_types::VersionStrings,
-};
+use abi_stable::{StableAbi, library::RootModule, package_version_strings, sabi_types::VersionStrings};
 
 /// A plugin's root module. A C plugin returns a pointer to one from [`ENTRY_SYMBOL`]; a Rust plugin also hands it out
 /// through abi_stable, which compares every struct of this crate with the host's before anything is called.

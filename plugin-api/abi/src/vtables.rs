@@ -4,8 +4,8 @@
 //! `check`; `configure` and `drain` may. What else may overlap is the manifest's `threads.model`.
 
 use crate::{
-    Bytes, CallToken, Check, CheckRequest, CreateRequest, InstanceHandle, InstanceToken, LogLevel,
-    Outcome, ProbeToken, Report, Request, Status, TextBuffer,
+    Bytes, CallToken, Check, CheckRequest, CreateRequest, InstanceHandle, InstanceToken, LogLevel, Outcome,
+    ProbeToken, Report, Request, Status, TextBuffer,
 };
 use abi_stable::StableAbi;
 use core::ffi::c_void;
@@ -57,11 +57,8 @@ pub struct HostTable {
     /// Tells of a change of health without being asked. `text` may be empty.
     ///
     /// \[state] from the end of `create` to the start of `destroy`. \[thread] any. \[owner] the caller keeps both.
-    pub push_health: unsafe extern "C" fn(
-        instance: InstanceToken,
-        report: *const Report,
-        text: Bytes,
-    ) -> Status,
+    pub push_health:
+        unsafe extern "C" fn(instance: InstanceToken, report: *const Report, text: Bytes) -> Status,
     /// A table of functions by name, such as `extman.async-invoke/1`; null if the host does not have it.
     ///
     /// \[state] inside `create`. \[thread] the caller's. \[owner] the host, until the library is unloaded.
@@ -92,47 +89,32 @@ pub struct LifecycleVtable {
     /// Gets ready to serve: connect, load the model, warm up.
     ///
     /// \[state] created or stopped → started. \[thread] a lane.
-    pub start:
-        Option<unsafe extern "C" fn(instance: InstanceHandle, error: *mut TextBuffer) -> Status>,
+    pub start: Option<unsafe extern "C" fn(instance: InstanceHandle, error: *mut TextBuffer) -> Status>,
     /// Takes a new configuration, whole, or refuses it and goes on with the old one.
     ///
     /// \[state] created or started. \[thread] a lane; may overlap `invoke` and `check`. \[owner] the host keeps the slice.
     pub configure: Option<
-        unsafe extern "C" fn(
-            instance: InstanceHandle,
-            config: Bytes,
-            error: *mut TextBuffer,
-        ) -> Status,
+        unsafe extern "C" fn(instance: InstanceHandle, config: Bytes, error: *mut TextBuffer) -> Status,
     >,
     /// No new calls will come: finish or flush what is under way.
     ///
     /// \[state] started → draining. \[thread] a lane; may overlap `invoke` and `check`.
-    pub drain:
-        Option<unsafe extern "C" fn(instance: InstanceHandle, error: *mut TextBuffer) -> Status>,
+    pub drain: Option<unsafe extern "C" fn(instance: InstanceHandle, error: *mut TextBuffer) -> Status>,
     /// Ends serving: disconnect, join threads.
     ///
     /// \[state] started or draining → stopped. \[thread] a lane.
-    pub stop:
-        Option<unsafe extern "C" fn(instance: InstanceHandle, error: *mut TextBuffer) -> Status>,
+    pub stop: Option<unsafe extern "C" fn(instance: InstanceHandle, error: *mut TextBuffer) -> Status>,
     /// Writes the state that a successor should start from to the call's sink.
     ///
     /// \[state] draining or stopped. \[thread] a lane.
     pub snapshot: Option<
-        unsafe extern "C" fn(
-            instance: InstanceHandle,
-            call: CallToken,
-            error: *mut TextBuffer,
-        ) -> Status,
+        unsafe extern "C" fn(instance: InstanceHandle, call: CallToken, error: *mut TextBuffer) -> Status,
     >,
     /// Takes the state that a predecessor wrote.
     ///
     /// \[state] created. \[thread] a lane. \[owner] the host keeps the slice.
     pub restore: Option<
-        unsafe extern "C" fn(
-            instance: InstanceHandle,
-            state: Bytes,
-            error: *mut TextBuffer,
-        ) -> Status,
+        unsafe extern "C" fn(instance: InstanceHandle, state: Bytes, error: *mut TextBuffer) -> Status,
     >,
     /// Frees the instance. All threads that it started are joined and all thread-locals dropped when this returns.
     ///

@@ -25,7 +25,9 @@ pub const fn check_version(toml: &str, package_version: &str) {
             "plugin.toml: [plugin] version differs from the package's version in Cargo.toml; make them the same"
         ),
         Some(_) => {}
-        None => panic!("plugin.toml: [plugin] has no version; add the package's, such as version = \"1.0.0\""),
+        None => {
+            panic!("plugin.toml: [plugin] has no version; add the package's, such as version = \"1.0.0\"")
+        }
     }
 }
 
@@ -98,7 +100,9 @@ const fn value<'a>(toml: &'a str, header: &str, key: &str, nth: usize) -> Option
 const fn plain_string(after_key: &[u8]) -> Option<&str> {
     let after_key = after_key.trim_ascii_start();
     let [b'=', rest @ ..] = after_key else { return None };
-    let [quote @ (b'"' | b'\''), rest @ ..] = rest.trim_ascii_start() else { return None };
+    let [quote @ (b'"' | b'\''), rest @ ..] = rest.trim_ascii_start() else {
+        return None;
+    };
     let (text, _) = split_at(rest, position(rest, *quote));
     match core::str::from_utf8(text) {
         Ok(text) => Some(text),

@@ -106,7 +106,11 @@ impl<const N: usize> Frame<N> {
                 header_size: HEADER_SIZE as u32,
                 abi_major: extman_abi::ABI_MAJOR,
                 abi_minor: extman_abi::ABI_MINOR,
-                panic: if cfg!(panic = "unwind") { PANIC_UNWIND } else { PANIC_ABORT },
+                panic: if cfg!(panic = "unwind") {
+                    PANIC_UNWIND
+                } else {
+                    PANIC_ABORT
+                },
                 sdk: SDK_RUST,
                 flags,
                 reserved: 0,
@@ -173,7 +177,10 @@ mod read {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             match self {
                 Self::Truncated { needed, found } => {
-                    write!(f, "the manifest frame needs {needed} bytes, its section has {found}")
+                    write!(
+                        f,
+                        "the manifest frame needs {needed} bytes, its section has {found}"
+                    )
                 }
                 Self::Magic => write!(f, "the manifest section does not start with a manifest frame"),
                 Self::Version(v) => write!(
@@ -214,7 +221,10 @@ mod read {
     pub fn read(section: &[u8]) -> Result<FrameFacts, FrameError> {
         let found = section.len() as u64;
         if section.len() < HEADER_SIZE {
-            return Err(FrameError::Truncated { needed: HEADER_SIZE as u64, found });
+            return Err(FrameError::Truncated {
+                needed: HEADER_SIZE as u64,
+                found,
+            });
         }
         if section[..8] != MAGIC {
             return Err(FrameError::Magic);

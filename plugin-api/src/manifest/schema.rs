@@ -272,7 +272,8 @@ impl Manifest {
         }
         if self.plugin.kind == Kind::Ai && self.plugin.task.is_none() {
             return refuse(
-                "[plugin] kind is \"ai\" but there is no task; add one such as task = \"embedding\"".to_owned(),
+                "[plugin] kind is \"ai\" but there is no task; add one such as task = \"embedding\""
+                    .to_owned(),
             );
         }
         if self.capabilities.is_empty() {
@@ -298,7 +299,9 @@ pub fn is_capability_name(name: &str) -> bool {
     name.len() <= 128
         && name.split('.').all(|word| {
             word.starts_with(|c: char| c.is_ascii_lowercase())
-                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && word
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         })
 }
 
@@ -327,7 +330,11 @@ mod tests {
 
     #[test]
     fn errors_name_line_and_column() {
-        let error = MINIMAL.replace("\"general\"", "\"generic\"").parse::<Manifest>().unwrap_err().to_string();
+        let error = MINIMAL
+            .replace("\"general\"", "\"generic\"")
+            .parse::<Manifest>()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("line 4"), "{error}");
         assert!(error.contains("general"), "{error}");
     }
@@ -340,7 +347,11 @@ mod tests {
             ("\"a.b\"", "\"a..b\"", "\"a..b\""),
             ("[[capability]]\nname = \"a.b\"", "", "at least one"),
         ] {
-            let error = MINIMAL.replace(from, to).parse::<Manifest>().unwrap_err().to_string();
+            let error = MINIMAL
+                .replace(from, to)
+                .parse::<Manifest>()
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

@@ -1,0 +1,3 @@
+//! ExtManager as a library.
+
+pub mod model;

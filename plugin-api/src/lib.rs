@@ -1,0 +1,5 @@
+//! Write plugins for ExtManager.
+
+pub mod manifest;
+
+pub use extman_abi as abi;
