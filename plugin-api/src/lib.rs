@@ -1,5 +1,66 @@
-//! Write plugins for ExtManager.
+//! Write plugins for ExtManager: native libraries that a running host finds, vets, loads, probes, calls, replaces and
+//! unloads.
+//!
+//! A plugin is a `cdylib` with a `plugin.toml` beside its `Cargo.toml`:
+//!
+//! ```toml
+//! [plugin]
+//! id = "shout"
+//! version = "1.0.0"       # the package's
+//! kind = "general"
+//!
+//! [[capability]]
+//! name = "text.shout"
+//! ```
+//!
+//! and a `src/lib.rs`:
+//!
+//! ```ignore
+//! use extman_plugin_api::prelude::*;
+//!
+//! struct Shout;
+//!
+//! impl Plugin for Shout {
+//!     fn create(_: &Create<'_>) -> Result<Self> {
+//!         Ok(Shout)
+//!     }
+//! }
+//!
+//! struct TextShout;
+//!
+//! impl Capability for TextShout {
+//!     type Plugin = Shout;
+//!     const NAME: &'static str = "text.shout";
+//!
+//!     fn invoke(_: &Shout, call: &mut Call<'_>) -> Result<()> {
+//!         let text = std::str::from_utf8(call.input()).map_err(Error::invalid_input)?;
+//!         call.begin("text/plain")?;
+//!         call.write(text.to_uppercase().as_bytes())
+//!     }
+//! }
+//!
+//! export_plugin!(Shout, capabilities: [TextShout]);
+//! ```
+//!
+//! # What to know
+//!
+//! * A panic becomes an error for the caller, and the instance serves no more: it is destroyed and made anew. Build with
+//!   `panic = "unwind"` (the default); a plugin that aborts takes the host with it.
+//! * The library is unloaded when the last instance is gone, and only if nothing of it is left: join the threads that you
+//!   started when the plugin is dropped; keep no runtime in a `static`.
+//! * Look at [`Call::cancelled`](sdk::Call::cancelled) in long loops. At the deadline the caller is answered without you.
+//! * Features: `json` adds `Call::json` and `Call::reply_json`. `manifest` is for hosts and tools.
 
 pub mod manifest;
+pub mod sdk;
 
 pub use extman_abi as abi;
+
+/// What nearly every plugin needs.
+pub mod prelude {
+    pub use crate::export_plugin;
+    pub use crate::sdk::{
+        Call, Capability, CheckKind, Connection, Create, Error, ErrorKind, Health, Host, Level, Plugin,
+        Probe, Result, Sink,
+    };
+}

@@ -1,0 +1,164 @@
+//! What a plugin answers when it can't do what it was asked.
+
+use crate::abi;
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+/// The result of every entry point.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What sort of failure it is. The host acts on it: callers' errors are not counted against the plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The caller's input is wrong; the same input will fail again.
+    InvalidInput,
+    /// Something that the plugin needs can't be reached now.
+    Unavailable,
+    /// The provider refuses for a while.
+    RateLimited,
+    /// The configuration is wrong or incomplete.
+    Configuration,
+    /// The plugin failed in a way that it did not foresee.
+    Internal,
+    /// The call was cancelled.
+    Cancelled,
+    /// The call's deadline passed.
+    DeadlineExceeded,
+    /// The plugin does not do this.
+    Unsupported,
+    /// A limit was reached.
+    Exhausted,
+}
+
+/// A failure: its kind, a text for people, and when trying again makes sense.
+///
+/// Any `std::error::Error` turns into one of kind [`ErrorKind::Internal`] through `?`.
+#[derive(Debug, Clone)]
+pub struct Error {
+    kind: ErrorKind,
+    text: String,
+    pub(crate) retryable: Option<bool>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// Of this kind.
+    pub fn new(kind: ErrorKind, text: impl Display) -> Self {
+        Error {
+            kind,
+            text: text.to_string(),
+            retryable: None,
+            retry_after: None,
+        }
+    }
+
+    /// The caller's input is wrong.
+    pub fn invalid_input(text: impl Display) -> Self {
+        Self::new(ErrorKind::InvalidInput, text)
+    }
+
+    /// Something needed can't be reached now.
+    pub fn unavailable(text: impl Display) -> Self {
+        Self::new(ErrorKind::Unavailable, text)
+    }
+
+    /// Refused for a while.
+    pub fn rate_limited(text: impl Display, retry_after: Duration) -> Self {
+        Self::new(ErrorKind::RateLimited, text).retry_after(retry_after)
+    }
+
+    /// The configuration is wrong or incomplete.
+    pub fn configuration(text: impl Display) -> Self {
+        Self::new(ErrorKind::Configuration, text)
+    }
+
+    /// Failed in a way that was not foreseen.
+    pub fn internal(text: impl Display) -> Self {
+        Self::new(ErrorKind::Internal, text)
+    }
+
+    /// The call was cancelled.
+    pub fn cancelled() -> Self {
+        Self::new(ErrorKind::Cancelled, "cancelled")
+    }
+
+    /// The plugin does not do this.
+    pub fn unsupported(text: impl Display) -> Self {
+        Self::new(ErrorKind::Unsupported, text)
+    }
+
+    /// A limit was reached.
+    pub fn exhausted(text: impl Display) -> Self {
+        Self::new(ErrorKind::Exhausted, text)
+    }
+
+    /// Says whether the same call may succeed later.
+    pub fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = Some(retryable);
+        self
+    }
+
+    /// Says that the same call may succeed after this long.
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retryable = Some(true);
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// What sort of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The text for people.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn status(&self) -> abi::Status {
+        match self.kind {
+            ErrorKind::InvalidInput => abi::STATUS_INVALID_INPUT,
+            ErrorKind::Unavailable => abi::STATUS_UNAVAILABLE,
+            ErrorKind::RateLimited => abi::STATUS_RATE_LIMITED,
+            ErrorKind::Configuration => abi::STATUS_CONFIGURATION,
+            ErrorKind::Internal => abi::STATUS_INTERNAL,
+            ErrorKind::Cancelled => abi::STATUS_CANCELLED,
+            ErrorKind::DeadlineExceeded => abi::STATUS_DEADLINE_EXCEEDED,
+            ErrorKind::Unsupported => abi::STATUS_UNSUPPORTED,
+            ErrorKind::Exhausted => abi::STATUS_EXHAUSTED,
+        }
+    }
+
+    pub(crate) fn of_host(status: abi::Status, doing: &str) -> Self {
+        match status {
+            abi::STATUS_CANCELLED => Self::cancelled(),
+            abi::STATUS_DEADLINE_EXCEEDED => Self::new(ErrorKind::DeadlineExceeded, "the deadline passed"),
+            abi::STATUS_EXHAUSTED => Self::exhausted(format_args!("{doing}: the host's limit is reached")),
+            abi::STATUS_UNSUPPORTED => Self::unsupported(format_args!("{doing}: the host does not do this")),
+            abi::STATUS_INVALID_INPUT => {
+                Self::internal(format_args!("{doing}: the host refused the argument"))
+            }
+            abi::STATUS_CLOSED => Self::cancelled(),
+            other => Self::internal(format_args!("{doing}: the host answered with status {other}")),
+        }
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Error {
+    fn from(error: E) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Error::internal(text)
+    }
+}

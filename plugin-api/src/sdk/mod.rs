@@ -1,0 +1,18 @@
+//! The safe side: traits to implement, values to read and write. What crosses the boundary is in [`gateway`].
+
+pub mod alloc;
+mod call;
+mod create;
+mod error;
+#[doc(hidden)]
+pub mod export;
+pub mod gateway;
+mod health;
+mod plugin;
+
+pub use call::{Call, Sink};
+pub use create::Create;
+pub use error::{Error, ErrorKind, Result};
+pub use gateway::host::{Host, Level};
+pub use health::{CheckKind, Connection, Health, Probe};
+pub use plugin::{Capability, Plugin};
