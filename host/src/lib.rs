@@ -1,3 +1,7 @@
 //! ExtManager as a library.
 
+#![deny(unsafe_code)]
+
+pub mod clock;
 pub mod model;
+pub mod runtime;

@@ -1,5 +1,11 @@
 //! Plain data that every part of the host speaks: no I/O, no clock, nothing of the other modules.
 
+mod call;
 mod digest;
+mod report;
+mod verdict;
 
-pub use digest::Digest;
+pub use call::{CallError, ErrorKind, Reply, Usage};
+pub use digest::{Digest, DigestError};
+pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
+pub use verdict::{Culprit, ResidentReason, Verdict};

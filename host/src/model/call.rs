@@ -1,0 +1,121 @@
+//! What a call or a check came to.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// What sort of failure a call met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The caller's input is wrong.
+    InvalidInput,
+    /// Something that the plugin needs can't be reached now.
+    Unavailable,
+    /// The plugin or its provider refuses for a while.
+    RateLimited,
+    /// The configuration is wrong or incomplete.
+    Configuration,
+    /// The plugin failed in a way that it did not foresee.
+    Internal,
+    /// The call was cancelled.
+    Cancelled,
+    /// The deadline passed.
+    DeadlineExceeded,
+    /// The plugin does not do this.
+    Unsupported,
+    /// A limit was reached: queue, bytes, frames.
+    Exhausted,
+    /// The plugin panicked; its instance serves no more.
+    Panicked,
+    /// Nothing serves this capability or has this name.
+    NotFound,
+    /// The instance is not in a state that serves.
+    NotServing,
+}
+
+impl ErrorKind {
+    /// Whether the caller is to blame: such failures are not counted against the plugin.
+    pub fn is_callers(self) -> bool {
+        matches!(
+            self,
+            ErrorKind::InvalidInput | ErrorKind::Cancelled | ErrorKind::NotFound
+        )
+    }
+
+    /// The word used in JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::InvalidInput => "invalid_input",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::RateLimited => "rate_limited",
+            ErrorKind::Configuration => "configuration",
+            ErrorKind::Internal => "internal",
+            ErrorKind::Cancelled => "cancelled",
+            ErrorKind::DeadlineExceeded => "deadline_exceeded",
+            ErrorKind::Unsupported => "unsupported",
+            ErrorKind::Exhausted => "exhausted",
+            ErrorKind::Panicked => "panicked",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::NotServing => "not_serving",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a call brought no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{kind}: {text}")]
+pub struct CallError {
+    /// What sort of failure.
+    pub kind: ErrorKind,
+    /// What happened, for people.
+    pub text: String,
+    /// Whether the same call may succeed later; absent if nobody said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retryable: Option<bool>,
+    /// Milliseconds to wait before trying again; absent if nobody said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl CallError {
+    /// Of this kind, with this text.
+    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        CallError {
+            kind,
+            text: text.into(),
+            retryable: None,
+            retry_after_ms: None,
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Media type of the output, as the plugin named it.
+    pub content_type: String,
+    /// The output; empty if it was streamed.
+    pub body: Vec<u8>,
+    /// What the plugin said of its use of a model.
+    pub usage: Usage,
+    /// How long the plugin's code ran, measured by the host.
+    pub ran: Duration,
+}
+
+/// Tokens, where the plugin counted them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens that a model read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tokens_in: Option<u64>,
+    /// Tokens that a model wrote.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tokens_out: Option<u64>,
+}

@@ -1,0 +1,363 @@
+//! An instance's handle, bound to the library that made it: safe calls over the plugin's entries.
+//!
+//! The library can't be closed while a `Bound` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
+//! inside. What is *not* promised is anything about the plugin: once its code runs, its bugs are the process's.
+
+use super::host_table::HOST_TABLE;
+use super::library::Library;
+use super::listeners::{self, Listener};
+use super::read;
+use super::root::{Step as StepFn, StepWithBytes};
+use super::slot::{Output, Slot};
+use crate::model::{CallError, CheckKind, ErrorKind, Report, Usage};
+use extman_abi::{self as abi, Bytes, Status, TextBuffer};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::*};
+
+/// An instance as the loader knows it.
+pub struct Bound {
+    library: Arc<Library>,
+    handle: abi::InstanceHandle,
+    token: u64,
+    // Calls inside; with the high bit, no more may enter.
+    inside: AtomicUsize,
+}
+
+// SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
+unsafe impl Send for Bound {}
+// SAFETY: as above; overlap is limited by the callers as the manifest's thread model says.
+unsafe impl Sync for Bound {}
+
+const CLOSED: usize = 1 << (usize::BITS - 1);
+const ERROR_BYTES: usize = 4096;
+
+/// A lifecycle step without arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Get ready to serve.
+    Start,
+    /// No new calls will come.
+    Drain,
+    /// End serving.
+    Stop,
+}
+
+/// One call as it goes in.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The capability's name.
+    pub capability: &'a str,
+    /// Media type of the body.
+    pub content_type: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+    /// Whether frames are wanted as they come.
+    pub stream: bool,
+}
+
+/// One call as it came back.
+#[derive(Debug)]
+pub struct Returned {
+    /// What it came to.
+    pub result: Result<(), CallError>,
+    /// What the plugin said of its use of a model.
+    pub usage: Usage,
+}
+
+impl Bound {
+    /// Has the library make an instance.
+    ///
+    /// # Errors
+    /// What the plugin says.
+    pub fn create(
+        library: Arc<Library>,
+        name: &str,
+        config: &str,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Bound, CallError> {
+        let token = listeners::register(listener);
+        let request = abi::CreateRequest {
+            struct_size: size_of::<abi::CreateRequest>(),
+            instance: token,
+            name: lent(name.as_bytes()),
+            config: lent(config.as_bytes()),
+        };
+        let mut handle: abi::InstanceHandle = std::ptr::null_mut();
+        let mut error = ErrorText::new();
+        // SAFETY: a checked entry of an open library; all pointers are to locals that outlive the call.
+        let status =
+            unsafe { (library.tables().lifecycle.create)(&HOST_TABLE, &request, &mut handle, error.lend()) };
+        match result(status, error, "create") {
+            Ok(()) => Ok(Bound {
+                library,
+                handle,
+                token,
+                inside: AtomicUsize::new(0),
+            }),
+            Err(failure) => {
+                listeners::unregister(token);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Runs a lifecycle step.
+    ///
+    /// # Errors
+    /// What the plugin says, or that the instance is being destroyed.
+    pub fn step(&self, step: Step) -> Result<(), CallError> {
+        let lifecycle = &self.library.tables().lifecycle;
+        let (entry, name): (Option<StepFn>, _) = match step {
+            Step::Start => (lifecycle.start, "start"),
+            Step::Drain => (lifecycle.drain, "drain"),
+            Step::Stop => (lifecycle.stop, "stop"),
+        };
+        let Some(entry) = entry else { return Ok(()) };
+        let _inside = self.enter()?;
+        let mut error = ErrorText::new();
+        // SAFETY: a checked entry of an open library, a live handle, and a lent local.
+        let status = unsafe { entry(self.handle, error.lend()) };
+        result(status, error, name)
+    }
+
+    /// Hands over a new configuration.
+    ///
+    /// # Errors
+    /// What the plugin says; unsupported if it has no such entry.
+    pub fn configure(&self, config: &str) -> Result<(), CallError> {
+        self.pass(
+            self.library.tables().lifecycle.configure,
+            config.as_bytes(),
+            "configure",
+        )
+    }
+
+    /// Hands over a predecessor's state.
+    ///
+    /// # Errors
+    /// What the plugin says; unsupported if it has no such entry.
+    pub fn restore(&self, state: &[u8]) -> Result<(), CallError> {
+        self.pass(self.library.tables().lifecycle.restore, state, "restore")
+    }
+
+    /// Has the instance write its state to the open slot of `token`.
+    ///
+    /// # Errors
+    /// What the plugin says; unsupported if it has no such entry.
+    pub fn snapshot(&self, token: u64) -> Result<(), CallError> {
+        let Some(entry) = self.library.tables().lifecycle.snapshot else {
+            return Err(unsupported("snapshot"));
+        };
+        let _inside = self.enter()?;
+        let mut error = ErrorText::new();
+        // SAFETY: a checked entry of an open library, a live handle, and a lent local.
+        let status = unsafe { entry(self.handle, token, error.lend()) };
+        result(status, error, "snapshot")
+    }
+
+    /// Serves one call; its output goes to the open slot of `token`.
+    pub fn invoke(&self, token: u64, input: Input<'_>) -> Returned {
+        let _inside = match self.enter() {
+            Ok(inside) => inside,
+            Err(failure) => {
+                return Returned {
+                    result: Err(failure),
+                    usage: Usage::default(),
+                };
+            }
+        };
+        let request = abi::Request {
+            struct_size: size_of::<abi::Request>(),
+            call: token,
+            capability: lent(input.capability.as_bytes()),
+            content_type: lent(input.content_type.as_bytes()),
+            input: lent(input.body),
+            flags: if input.stream { abi::REQUEST_STREAM } else { 0 },
+            reserved: 0,
+        };
+        let mut outcome = abi::Outcome {
+            struct_size: size_of::<abi::Outcome>(),
+            valid: 0,
+            retryable: 0,
+            reserved: 0,
+            retry_after_ms: 0,
+            tokens_in: 0,
+            tokens_out: 0,
+        };
+        let mut error = ErrorText::new();
+        // SAFETY: a checked entry of an open library, a live handle, and locals that outlive the call.
+        let status =
+            unsafe { (self.library.tables().invoke)(self.handle, &request, &mut outcome, error.lend()) };
+        let given = |bit: u64| outcome.valid & bit != 0;
+        let failed = |mut failure: CallError| {
+            failure.retryable = given(abi::OUTCOME_RETRYABLE).then_some(outcome.retryable != 0);
+            failure.retry_after_ms = given(abi::OUTCOME_RETRY_AFTER).then_some(outcome.retry_after_ms);
+            failure
+        };
+        Returned {
+            result: result(status, error, "invoke").map_err(failed),
+            usage: Usage {
+                tokens_in: given(abi::OUTCOME_TOKENS_IN).then_some(outcome.tokens_in),
+                tokens_out: given(abi::OUTCOME_TOKENS_OUT).then_some(outcome.tokens_out),
+            },
+        }
+    }
+
+    /// Asks the instance how it is, in the open slot of `token`. `None` if it says nothing of itself.
+    ///
+    /// # Errors
+    /// The plugin could not answer.
+    pub fn check(&self, slot: &Slot, token: u64, kind: CheckKind) -> Result<Option<Report>, CallError> {
+        let Some(entry) = self.library.tables().check else {
+            return Ok(None);
+        };
+        let _inside = self.enter()?;
+        let request = abi::CheckRequest {
+            struct_size: size_of::<abi::CheckRequest>(),
+            probe: token,
+            kind: match kind {
+                CheckKind::Liveness => abi::CHECK_LIVENESS,
+                CheckKind::Readiness => abi::CHECK_READINESS,
+                CheckKind::Deep => abi::CHECK_DEEP,
+            },
+            reserved: 0,
+        };
+        let mut raw = read::blank_report();
+        let mut text = ErrorText::new();
+        // SAFETY: a checked entry of an open library, a live handle, and locals that outlive the call.
+        let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
+        let Output { parts, .. } = slot.close();
+        if status != abi::STATUS_OK {
+            return result(status, text, "check").map(|()| None);
+        }
+        let text = text.read();
+        Ok(Some(Report {
+            text: (!text.is_empty()).then_some(text),
+            parts,
+            ..read::measured(&raw)
+        }))
+    }
+
+    /// Has the plugin free the instance. Afterwards nothing is called on it any more.
+    ///
+    /// # Errors
+    /// The number of calls that are still inside.
+    pub fn destroy(&self) -> Result<(), usize> {
+        match self.inside.compare_exchange(0, CLOSED, AcqRel, Acquire) {
+            Ok(_) => {}
+            Err(now) if now & CLOSED != 0 => return Ok(()),
+            Err(inside) => return Err(inside),
+        }
+        // SAFETY: a checked entry of an open library; the handle is live, nothing is inside, and nothing enters any more.
+        unsafe { (self.library.tables().lifecycle.destroy)(self.handle) };
+        listeners::unregister(self.token);
+        Ok(())
+    }
+
+    /// Calls that are inside now.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Acquire) & !CLOSED
+    }
+
+    /// The library behind it.
+    pub fn library(&self) -> &Arc<Library> {
+        &self.library
+    }
+
+    fn pass(&self, entry: Option<StepWithBytes>, bytes: &[u8], name: &str) -> Result<(), CallError> {
+        let Some(entry) = entry else {
+            return Err(unsupported(name));
+        };
+        let _inside = self.enter()?;
+        let mut error = ErrorText::new();
+        // SAFETY: a checked entry of an open library, a live handle, and bytes lent for the call.
+        let status = unsafe { entry(self.handle, lent(bytes), error.lend()) };
+        result(status, error, name)
+    }
+
+    fn enter(&self) -> Result<Inside<'_>, CallError> {
+        if self.inside.fetch_add(1, AcqRel) & CLOSED != 0 {
+            self.inside.fetch_sub(1, AcqRel);
+            return Err(CallError::new(
+                ErrorKind::NotServing,
+                "the instance has been destroyed",
+            ));
+        }
+        Ok(Inside(self))
+    }
+}
+
+struct Inside<'a>(&'a Bound);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, AcqRel);
+    }
+}
+
+/// A text buffer that is lent for one call.
+struct ErrorText {
+    bytes: [MaybeUninit<u8>; ERROR_BYTES],
+    lent: TextBuffer,
+}
+
+impl ErrorText {
+    fn new() -> Self {
+        let lent = TextBuffer {
+            data: std::ptr::null_mut(),
+            capacity: ERROR_BYTES,
+            len: 0,
+        };
+        ErrorText {
+            bytes: [const { MaybeUninit::uninit() }; ERROR_BYTES],
+            lent,
+        }
+    }
+
+    fn lend(&mut self) -> *mut TextBuffer {
+        self.lent.data = self.bytes.as_mut_ptr().cast();
+        &raw mut self.lent
+    }
+
+    fn read(&self) -> String {
+        let written = &self.bytes[..self.lent.len.min(ERROR_BYTES)];
+        // SAFETY: the plugin says that it has written this many; by contract they are initialised then.
+        let written = unsafe { std::slice::from_raw_parts(written.as_ptr().cast::<u8>(), written.len()) };
+        String::from_utf8_lossy(written).into_owned()
+    }
+}
+
+fn lent(bytes: &[u8]) -> Bytes {
+    Bytes {
+        data: bytes.as_ptr(),
+        len: bytes.len(),
+    }
+}
+
+fn unsupported(name: &str) -> CallError {
+    CallError::new(ErrorKind::Unsupported, format!("the plugin has no {name}"))
+}
+
+fn result(status: Status, text: ErrorText, entry: &str) -> Result<(), CallError> {
+    let kind = match status {
+        abi::STATUS_OK => return Ok(()),
+        abi::STATUS_INVALID_INPUT => ErrorKind::InvalidInput,
+        abi::STATUS_UNAVAILABLE => ErrorKind::Unavailable,
+        abi::STATUS_RATE_LIMITED => ErrorKind::RateLimited,
+        abi::STATUS_CONFIGURATION => ErrorKind::Configuration,
+        abi::STATUS_CANCELLED => ErrorKind::Cancelled,
+        abi::STATUS_DEADLINE_EXCEEDED => ErrorKind::DeadlineExceeded,
+        abi::STATUS_UNSUPPORTED => ErrorKind::Unsupported,
+        abi::STATUS_EXHAUSTED => ErrorKind::Exhausted,
+        abi::STATUS_PANICKED => ErrorKind::Panicked,
+        _ => ErrorKind::Internal,
+    };
+    let text = text.read();
+    let text = if text.is_empty() {
+        format!("{entry} failed with status {status}, without a text")
+    } else {
+        text
+    };
+    Err(CallError::new(kind, text))
+}

@@ -1,0 +1,296 @@
+//! One generation of one library: opened from sealed memory, checked, and closed only when that is safe.
+
+use super::census::{self, Opened};
+use super::image::{self, Image};
+use super::interpose::{self, Interposition};
+use super::memfd::{SealError, SealedImage};
+use super::root::{self, Tables};
+use crate::model::{ResidentReason, Verdict};
+use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use std::mem::ManuallyDrop;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+/// Why a library could not be opened. Nothing of the plugin but its constructors has run then.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The bytes could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The dynamic loader refused it.
+    #[error("the dynamic loader refuses the library: {0}")]
+    Loader(String),
+    /// Another library's constructor or finaliser has not returned.
+    #[error(
+        "another library has been loading or unloading for more than 10 s, and the dynamic loader does one at a time; \
+         find the plugin that hangs in a constructor, and restart the host"
+    )]
+    Busy,
+    /// The dynamic loader mapped something else.
+    #[error("the dynamic loader mapped another file than the verified one; nothing of it was called")]
+    OtherFile,
+    /// Made by the Rust SDK, but without abi_stable's root.
+    #[error(
+        "the library's manifest says that it was made with the Rust SDK, but it has no abi_stable root; build it with \
+         export_plugin! of extman-plugin-api 1.x"
+    )]
+    NoRoot,
+    /// abi_stable's header is not one that this host reads.
+    #[error(
+        "the library's abi_stable header is not one that this host reads; rebuild it with extman-plugin-api 1.x"
+    )]
+    RootHeader,
+    /// Built for another major of the ABI.
+    #[error(
+        "the plugin was built for ABI {plugin}, this host has ABI {host}; rebuild it with a matching extman-plugin-api"
+    )]
+    AbiMajor {
+        /// Major that the plugin has.
+        plugin: u64,
+        /// Major that the host has.
+        host: u64,
+    },
+    /// A struct differs.
+    #[error(
+        "the plugin's structs (ABI {plugin}) differ from this host's (ABI {host}) in more than appended fields; rebuild \
+         it with an unmodified extman-plugin-api"
+    )]
+    Layout {
+        /// ABI version that the plugin has.
+        plugin: String,
+        /// ABI version that the host has.
+        host: String,
+        /// abi_stable's full text.
+        differences: String,
+    },
+    /// No entry function.
+    #[error("the library exports no extman_plugin_entry; use export_plugin! (Rust) or EXTMAN_EXPORT (C)")]
+    NoEntry,
+    /// A table is malformed.
+    #[error("the plugin's tables are malformed: {0}")]
+    BadTable(String),
+}
+
+/// A loaded library. It is closed by [`Library::close`] alone: dropped, it stays mapped.
+pub struct Library {
+    tables: Tables,
+    image: Image,
+    opened: Opened,
+    // Both only let go by `close` and `Closed::verdict`: while the library is mapped, its descriptor's number must not
+    // become another file's, or glibc would take that for this one.
+    handle: ManuallyDrop<Handle>,
+    sealed: ManuallyDrop<SealedImage>,
+}
+
+/// dlopen and dlclose of this process, one at a time: glibc does the same, and keys are compared with ranges meanwhile.
+static LOADER: Mutex<()> = Mutex::new(());
+const LOADER_PATIENCE: Duration = Duration::from_secs(10);
+static LOADED: Mutex<Vec<Image>> = Mutex::new(Vec::new());
+
+impl Library {
+    /// Opens and checks a library. Runs its constructors on this thread. `rust` says who made its manifest frame.
+    ///
+    /// # Errors
+    /// Whatever does not pass; the library is closed again.
+    pub fn open(sealed: SealedImage, rust: bool) -> Result<Self, OpenError> {
+        let _one_at_a_time = loader().ok_or(OpenError::Busy)?;
+        let path = sealed.path();
+        // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
+        if unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) }.is_ok() {
+            return Err(OpenError::OtherFile);
+        }
+        let opened = Opened::now();
+        // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
+        let handle = unsafe { Handle::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }
+            .map_err(|e| OpenError::Loader(cause(&e)))?;
+        let image = image_of(&handle).ok_or(OpenError::OtherFile)?;
+        lock(&LOADED).push(image.clone());
+        let checked = if is_mapped(&sealed, &image) {
+            // SAFETY: open, and kept open by the struct that the tables go into.
+            unsafe { root::tables(&handle, rust) }
+        } else {
+            Err(OpenError::OtherFile)
+        };
+        match checked {
+            Ok(tables) => Ok(Library {
+                tables,
+                image,
+                opened,
+                handle: ManuallyDrop::new(handle),
+                sealed: ManuallyDrop::new(sealed),
+            }),
+            Err(error) => {
+                close_refused(handle, sealed, &image, opened);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Closes the library if nothing of it is alive, and says what came of it. Runs its finalisers on this thread.
+    ///
+    /// The caller has seen to it that no call is inside and that every lane that ran its code has ended. After this the
+    /// calling thread must end too, and then [`Closed::verdict`] tells whether the library is gone.
+    pub fn close(mut self, patience: Duration) -> Result<Closed, Verdict> {
+        if let Interposition::Missing(symbol) = interpose::interposition() {
+            let culprit =
+                format!("{symbol} is not the host's; see the build-script line in the embedding guide");
+            return Err(Verdict::resident(ResidentReason::NotInterposed, culprit));
+        }
+        let Some(_one_at_a_time) = loader() else {
+            return Err(Verdict::resident(
+                ResidentReason::CloseHangs,
+                "another library is being opened or closed",
+            ));
+        };
+        if let Some((reason, culprit)) = census::living(&self.image, self.opened, patience) {
+            return Err(Verdict::Resident { reason, culprit });
+        }
+        let keys = interpose::keys_with_destructor_in(|address| self.image.contains(address));
+        // SAFETY: taken once; `self` is consumed.
+        let handle = unsafe { ManuallyDrop::take(&mut self.handle) };
+        let _ = handle.close();
+        Ok(Closed { keys, library: self })
+    }
+}
+
+/// A library after dlclose: perhaps gone, perhaps not.
+pub struct Closed {
+    keys: Vec<libc::pthread_key_t>,
+    library: Library,
+}
+
+impl Closed {
+    /// Looks whether the library is gone. To be called on another thread than the one that closed it, after that one has ended: its
+    /// thread-locals may be the last thing that holds the library.
+    pub fn verdict(mut self) -> Verdict {
+        let Some(_one_at_a_time) = loader() else {
+            return Verdict::resident(
+                ResidentReason::CloseHangs,
+                "another library is being opened or closed",
+            );
+        };
+        let path = self.library.sealed.path();
+        // Opening and closing what is still there makes glibc collect what it had put off, so the second answer counts.
+        for _ in 0..2 {
+            // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
+            if let Ok(again) = unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) } {
+                let _ = again.close();
+            }
+        }
+        // SAFETY: as above.
+        let listed = unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) };
+        if let Ok(still_there) = listed {
+            let _ = still_there.close();
+            return Verdict::resident(
+                ResidentReason::KeptByLoader,
+                "a unique symbol, a no-delete flag or a pending thread-local destructor",
+            );
+        }
+        for key in self.keys {
+            // SAFETY: its destructor is unmapped and no thread that ran the library's code is left.
+            unsafe { interpose::delete_key(key) };
+        }
+        lock(&LOADED).retain(|image| image.base != self.library.image.base);
+        // SAFETY: taken once; nothing is mapped from it any more.
+        drop(unsafe { ManuallyDrop::take(&mut self.library.sealed) });
+        Verdict::Unmapped
+    }
+}
+
+/// Whether an address lies in a plugin's library.
+pub(super) fn is_of_another_plugin(address: usize) -> bool {
+    lock(&LOADED).iter().any(|image| image.contains(address))
+}
+
+/// Closes what was opened and not accepted, if that is safe.
+fn close_refused(handle: Handle, sealed: SealedImage, image: &Image, opened: Opened) {
+    let safe = interpose::interposition() == Interposition::Active
+        && census::living(image, opened, Duration::from_millis(50)).is_none();
+    if safe {
+        let keys = interpose::keys_with_destructor_in(|address| image.contains(address));
+        let _ = handle.close();
+        if image::at_base(image.base).is_none() {
+            for key in keys {
+                // SAFETY: its destructor is unmapped; only constructors have run, on this thread.
+                unsafe { interpose::delete_key(key) };
+            }
+            lock(&LOADED).retain(|loaded| loaded.base != image.base);
+            return;
+        }
+    } else {
+        std::mem::forget(handle);
+    }
+    // Still mapped, and so its name must stay taken.
+    std::mem::forget(sealed);
+}
+
+/// The right to load and unload, within a bound: a constructor that hangs keeps it for good.
+fn loader() -> Option<MutexGuard<'static, ()>> {
+    let give_up = crate::clock::monotonic().after(LOADER_PATIENCE);
+    loop {
+        match LOADER.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if crate::clock::monotonic() >= give_up => return None,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
+
+fn is_mapped(sealed: &SealedImage, image: &Image) -> bool {
+    sealed
+        .identity()
+        .is_ok_and(|identity| mapped_file_at(image.start()) == Some(identity))
+}
+
+fn image_of(handle: &Handle) -> Option<Image> {
+    // SAFETY: the raw handle is only looked at; `handle` keeps the library open.
+    let raw = unsafe { std::ptr::read(handle) }.into_raw();
+    let mut map: *mut LinkMap = std::ptr::null_mut();
+    // SAFETY: dlinfo(3) with RTLD_DI_LINKMAP writes one pointer to the loader's entry for this handle.
+    let asked = unsafe { libc::dlinfo(raw, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
+    if asked != 0 || map.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's entry, valid while the library is open; the base is its first field (link.h).
+    image::at_base(unsafe { (*map).base })
+}
+
+#[repr(C)]
+struct LinkMap {
+    base: usize,
+}
+
+/// Device and inode of the file mapped at an address (proc_pid_maps(5)).
+fn mapped_file_at(address: usize) -> Option<(u64, u64)> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    maps.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
+        if !range.contains(&address) {
+            return None;
+        }
+        let (major, minor) = fields.nth(2)?.split_once(':')?;
+        let device = libc::makedev(
+            u32::from_str_radix(major, 16).ok()?,
+            u32::from_str_radix(minor, 16).ok()?,
+        );
+        Some((device, fields.next()?.parse().ok()?))
+    })
+}
+
+fn cause(error: &libloading::Error) -> String {
+    use std::error::Error;
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

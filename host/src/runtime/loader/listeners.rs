@@ -1,0 +1,54 @@
+//! Who hears what an instance says unasked: instance tokens.
+
+use crate::model::{LogLevel, Report};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Hears log records and pushed health of one instance. Called on whatever thread the plugin calls from: be quick.
+pub trait Listener: Send + Sync {
+    /// A log record; `fields` is empty or JSON text, not checked.
+    fn log(&self, level: LogLevel, target: &str, text: &str, fields: &str);
+
+    /// The instance tells of a change of health.
+    fn health(&self, report: Report);
+}
+
+static LISTENERS: RwLock<Vec<Entry>> = RwLock::new(Vec::new());
+
+#[derive(Default)]
+struct Entry {
+    generation: u32,
+    listener: Option<Arc<dyn Listener>>,
+}
+
+/// Registers a listener and returns its token.
+pub(super) fn register(listener: Arc<dyn Listener>) -> u64 {
+    let mut entries = LISTENERS.write().unwrap_or_else(PoisonError::into_inner);
+    let number = entries
+        .iter()
+        .position(|entry| entry.listener.is_none())
+        .unwrap_or_else(|| {
+            entries.push(Entry::default());
+            entries.len() - 1
+        });
+    let entry = &mut entries[number];
+    entry.generation = entry.generation.wrapping_add(1).max(1);
+    entry.listener = Some(listener);
+    u64::from(entry.generation) << 32 | number as u64
+}
+
+/// Forgets a token: from here on it is stale.
+pub(super) fn unregister(token: u64) {
+    let mut entries = LISTENERS.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entry) = entries.get_mut(token as u32 as usize)
+        && entry.generation == (token >> 32) as u32
+    {
+        entry.listener = None;
+    }
+}
+
+/// The listener of a token, if it is not stale.
+pub(super) fn find(token: u64) -> Option<Arc<dyn Listener>> {
+    let entries = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
+    let entry = entries.get(token as u32 as usize)?;
+    (entry.generation == (token >> 32) as u32).then(|| entry.listener.clone())?
+}

@@ -1,0 +1,28 @@
+//! The host's unsafe code, and all of it.
+//!
+//! Opening a library from sealed memory, checking what it says of itself, calling it, and closing it when nothing of it is
+//! left alive. Nothing here knows of health, routing, the registry or the supervisor; nothing here decides *when* to load or unload.
+//! Everything runs plugin code on the calling thread: only lanes call it.
+
+#![allow(unsafe_code)]
+
+mod bound;
+mod census;
+mod frames;
+mod host_table;
+mod image;
+mod interpose;
+mod library;
+mod listeners;
+mod memfd;
+mod read;
+mod root;
+mod slot;
+
+pub use bound::{Bound, Input, Returned, Step};
+pub use frames::Frames;
+pub use interpose::{Interposition, interposition};
+pub use library::{Closed, Library, OpenError};
+pub use listeners::Listener;
+pub use memfd::{SealError, SealedImage};
+pub use slot::{Output, OutputLimits, Slot, cancel};

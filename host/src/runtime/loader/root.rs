@@ -1,0 +1,218 @@
+//! From an open library to its tables, and nothing called before all checks have passed.
+//!
+//! A Rust plugin is compared field by field by abi_stable. Only functions of abi_stable are used that keep nothing of the plugin
+//! after the check: its usual ones cache references into the library, which would dangle once it is gone. A C plugin has no
+//! layout to compare; magic, ABI major, and the sizes that it declares are its gate.
+
+use super::library::OpenError;
+use extman_abi::checked::{
+    AbiHeaderRef, CheckingGlobals, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule, StableAbi,
+    check_layout_compatibility_with_globals,
+};
+use extman_abi::{
+    self as abi, CapabilityVtable, ENTRY_SYMBOL, EntryFn, HealthVtable, LifecycleVtable, PluginModule,
+    PluginModule_Ref,
+};
+use libloading::os::unix::Library;
+
+/// A plugin's entries, copied out: what is not there is `None`.
+#[derive(Clone, Copy)]
+pub(super) struct Tables {
+    pub lifecycle: Lifecycle,
+    pub invoke: Invoke,
+    pub check: Option<Check>,
+}
+
+pub(super) type Create = unsafe extern "C" fn(
+    *const abi::HostTable,
+    *const abi::CreateRequest,
+    *mut abi::InstanceHandle,
+    *mut abi::TextBuffer,
+) -> abi::Status;
+pub(super) type Step = unsafe extern "C" fn(abi::InstanceHandle, *mut abi::TextBuffer) -> abi::Status;
+pub(super) type StepWithBytes =
+    unsafe extern "C" fn(abi::InstanceHandle, abi::Bytes, *mut abi::TextBuffer) -> abi::Status;
+pub(super) type Snapshot =
+    unsafe extern "C" fn(abi::InstanceHandle, abi::CallToken, *mut abi::TextBuffer) -> abi::Status;
+pub(super) type Invoke = unsafe extern "C" fn(
+    abi::InstanceHandle,
+    *const abi::Request,
+    *mut abi::Outcome,
+    *mut abi::TextBuffer,
+) -> abi::Status;
+pub(super) type Check = unsafe extern "C" fn(
+    abi::InstanceHandle,
+    *const abi::CheckRequest,
+    *mut abi::Report,
+    *mut abi::TextBuffer,
+) -> abi::Status;
+
+#[derive(Clone, Copy)]
+pub(super) struct Lifecycle {
+    pub create: Create,
+    pub destroy: unsafe extern "C" fn(abi::InstanceHandle),
+    pub start: Option<Step>,
+    pub drain: Option<Step>,
+    pub stop: Option<Step>,
+    pub configure: Option<StepWithBytes>,
+    pub restore: Option<StepWithBytes>,
+    pub snapshot: Option<Snapshot>,
+}
+
+/// Checks the library and reads its tables. `rust` says that the manifest frame was made by the Rust SDK.
+///
+/// # Safety
+/// `library` is open and stays so while the tables are used.
+pub(super) unsafe fn tables(library: &Library, rust: bool) -> Result<Tables, OpenError> {
+    // SAFETY: the caller's contract.
+    let module = match unsafe { layout_checked(library)? } {
+        Some(module) => module,
+        None if rust => return Err(OpenError::NoRoot),
+        // SAFETY: the caller's contract.
+        None => unsafe { by_entry(library)? },
+    };
+    // SAFETY: a module of an open library, whose size and magic are checked first.
+    unsafe { read_module(module) }
+}
+
+/// The root of a Rust plugin, after abi_stable's comparison. `None` if the library has no such root.
+unsafe fn layout_checked(library: &Library) -> Result<Option<*const PluginModule>, OpenError> {
+    let name = ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes();
+    // SAFETY: the symbol is a static that starts with abi_stable's header; its magic is checked before anything else is read.
+    let Ok(symbol) = (unsafe { library.get::<AbiHeaderRef>(name) }) else {
+        return Ok(None);
+    };
+    // A static's symbol is its address, and the reference type is that address.
+    let header: AbiHeaderRef = *symbol;
+    if !header.is_valid() {
+        return Err(OpenError::RootHeader);
+    }
+    let header = header.upgrade().map_err(|_| OpenError::RootHeader)?;
+    let theirs = semver_of(header.version_strings().version.as_str())?;
+    let ours = semver_of(PluginModule_Ref::VERSION_STRINGS.version.as_str())?;
+    if theirs.major != ours.major {
+        return Err(OpenError::AbiMajor {
+            plugin: theirs.major,
+            host: ours.major,
+        });
+    }
+    let layout = header.layout().ok_or(OpenError::RootHeader)?;
+    let host = <PluginModule_Ref as StableAbi>::LAYOUT;
+    // Of our own, and dropped right here: it holds references into the plugin.
+    let globals = CheckingGlobals::new();
+    let compare = |interface, implementation| {
+        check_layout_compatibility_with_globals(interface, implementation, &globals)
+            .map_err(|differences| differences.to_string())
+    };
+    let compared = match compare(host, layout) {
+        // An older plugin has fewer fields than the host knows: then the plugin's layout is the one to be kept to.
+        Err(_) if theirs.minor < ours.minor => compare(layout, host),
+        compared => compared,
+    };
+    drop(globals);
+    compared.map_err(|differences| OpenError::Layout {
+        plugin: theirs.to_string(),
+        host: ours.to_string(),
+        differences,
+    })?;
+    // SAFETY: the layout has just been compared.
+    let module =
+        unsafe { header.unchecked_layout::<PluginModule_Ref>() }.map_err(|_| OpenError::RootHeader)?;
+    Ok(Some(std::ptr::from_ref(module.0.prefix()).cast()))
+}
+
+fn semver_of(text: &str) -> Result<semver::Version, OpenError> {
+    text.parse().map_err(|_| OpenError::RootHeader)
+}
+
+/// The root of a C plugin.
+unsafe fn by_entry(library: &Library) -> Result<*const PluginModule, OpenError> {
+    // SAFETY: a function of this name and no other is what the ABI asks for.
+    let entry = unsafe { library.get::<EntryFn>(ENTRY_SYMBOL) }.map_err(|_| OpenError::NoEntry)?;
+    // SAFETY: the entry takes nothing and returns a pointer to a static.
+    Ok(unsafe { entry() })
+}
+
+/// Reads a module and its tables, each no further than it says it reaches.
+///
+/// # Safety
+/// `module` is null or points to readable memory that starts with a size and a magic.
+unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> {
+    if module.is_null() {
+        return Err(OpenError::BadTable("the entry function returned null".to_owned()));
+    }
+    if !module.is_aligned() {
+        return Err(OpenError::BadTable("the module is not aligned".to_owned()));
+    }
+    // SAFETY: the first two fields, which every version has.
+    let (size, magic) = unsafe { ((*module).struct_size, (*module).magic) };
+    if magic != abi::MODULE_MAGIC {
+        return Err(OpenError::BadTable(format!(
+            "the module's magic is {magic:#018x}"
+        )));
+    }
+    if size < size_of::<PluginModule>() {
+        return Err(too_small("module", size, size_of::<PluginModule>()));
+    }
+    // SAFETY: it says that it is at least this large.
+    let module = unsafe { &*module };
+    if module.abi_major != abi::ABI_MAJOR {
+        return Err(OpenError::AbiMajor {
+            plugin: module.abi_major.into(),
+            host: abi::ABI_MAJOR.into(),
+        });
+    }
+    // SAFETY: pointers to tables of the plugin that start with their size.
+    let (lifecycle, capability, health) = unsafe {
+        (
+            table::<LifecycleVtable>(module.lifecycle, "lifecycle")?
+                .ok_or_else(|| missing("lifecycle table"))?,
+            table::<CapabilityVtable>(module.capability, "capability")?
+                .ok_or_else(|| missing("capability table"))?,
+            table::<HealthVtable>(module.health, "health")?,
+        )
+    };
+    Ok(Tables {
+        lifecycle: Lifecycle {
+            create: lifecycle.create.ok_or_else(|| missing("create"))?,
+            destroy: lifecycle.destroy.ok_or_else(|| missing("destroy"))?,
+            start: lifecycle.start,
+            drain: lifecycle.drain,
+            stop: lifecycle.stop,
+            configure: lifecycle.configure,
+            restore: lifecycle.restore,
+            snapshot: lifecycle.snapshot,
+        },
+        invoke: capability.invoke.ok_or_else(|| missing("invoke"))?,
+        check: health.and_then(|table| table.check),
+    })
+}
+
+/// # Safety
+/// `at` is null or points to readable memory that starts with a size.
+unsafe fn table<'a, T>(at: *const T, name: &str) -> Result<Option<&'a T>, OpenError> {
+    if at.is_null() {
+        return Ok(None);
+    }
+    if !at.is_aligned() {
+        return Err(OpenError::BadTable(format!("the {name} table is not aligned")));
+    }
+    // SAFETY: the caller's contract.
+    let size = unsafe { at.cast::<usize>().read() };
+    // All of these tables' fields are of ABI 1.0: a smaller one has never been released.
+    if size < size_of::<T>() {
+        return Err(too_small(name, size, size_of::<T>()));
+    }
+    // SAFETY: it says that it is at least this large.
+    Ok(Some(unsafe { &*at }))
+}
+
+fn too_small(name: &str, size: usize, needed: usize) -> OpenError {
+    OpenError::BadTable(format!(
+        "the {name} says that it is {size} bytes long; ABI 1.0 has {needed}"
+    ))
+}
+
+fn missing(name: &str) -> OpenError {
+    OpenError::BadTable(format!("the plugin has no {name}"))
+}

@@ -1,0 +1,3 @@
+//! The only part of the host that runs plugin code.
+
+pub mod loader;
