@@ -58,7 +58,7 @@ fn is_late(hazard: Hazard) -> bool {
 }
 
 #[test]
-fn each_happens_at_each_of_its_phases_and_at_no_other() {
+fn each_happens_at_each_of_its_phases_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
     let release = folder.path().join("release");
     std::fs::write(&release, "").unwrap();
