@@ -1,12 +1,11 @@
 // Loads one fault as a host would, on a thread of its own, and prints what it sees.
 // driver LIBRARY INPUT close|keep|outlive: close after that thread has ended, never, or on that thread.
-#include "extman_plugin_local.h"
+#include "fault.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char *path, *input, *mode;
