@@ -1,0 +1,8 @@
+// The root has no lifecycle table.
+#include "fault.h"
+
+FAULT_MANIFEST("fault-null-vtable")
+
+static const ExtmanCapabilityVtable capability = {sizeof(ExtmanCapabilityVtable), fault_invoke};
+
+FAULT_MODULE_OF(EXTMAN_MODULE_MAGIC, EXTMAN_ABI_MAJOR, NULL, &capability)

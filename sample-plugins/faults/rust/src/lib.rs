@@ -1,0 +1,139 @@
+//! A plugin that misbehaves as it is told to, for tests of the host. What it can do is in [`catalogue`]; what a test may
+//! ask is in [`order`]; how it is done is in [`hazards`]. Here is only when.
+
+mod catalogue;
+mod hazards;
+mod late;
+mod order;
+
+use catalogue::{Hazard, Phase};
+use extman_plugin_api::prelude::*;
+use hazards::Scene;
+use order::{Configuration, Order};
+use std::sync::{Mutex, PoisonError};
+
+struct Faults {
+    host: Host,
+    plan: Mutex<Configuration>,
+    held: hazards::Held,
+}
+
+impl Faults {
+    /// What is planned for this phase, if its turn has come. Counts it as done.
+    fn take(&self, phase: Phase) -> Option<Order> {
+        self.plan
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(phase)
+    }
+
+    fn run(&self, phase: Phase) -> Result<()> {
+        match self.take(phase) {
+            Some(order) => hazards::perform(&order, &mut Scene::outside_calls(&self.host, &self.held)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Plugin for Faults {
+    fn create(create: &Create<'_>) -> Result<Self> {
+        let mut plan = Configuration::read(create.config_json())?;
+        let host = create.host().clone();
+        let held = hazards::Held::default();
+        if let Some(order) = plan.take(Phase::Create) {
+            hazards::perform(&order, &mut Scene::outside_calls(&host, &held))?;
+        }
+        Ok(Faults {
+            host,
+            plan: Mutex::new(plan),
+            held,
+        })
+    }
+
+    fn start(&self) -> Result<()> {
+        self.run(Phase::Start)
+    }
+
+    fn configure(&self, config: &str) -> Result<()> {
+        self.run(Phase::Configure)?;
+        let plan = Configuration::read(config)?;
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+        Ok(())
+    }
+
+    fn check(&self, probe: &mut Probe<'_>) -> Result<Health> {
+        let Some(order) = self.take(Phase::Check) else {
+            return Ok(Health::Up);
+        };
+        let health = match order.hazard {
+            Hazard::DownButServing => Health::Down,
+            Hazard::DegradedButServing => Health::Degraded,
+            _ => Health::Up,
+        };
+        probe.explain(format_args!("as told: {}", order.hazard.name()));
+        hazards::perform(&order, &mut Scene::in_check(&self.host, &self.held, probe))?;
+        Ok(health)
+    }
+
+    fn drain(&self) -> Result<()> {
+        self.run(Phase::Drain)
+    }
+
+    fn stop(&self) -> Result<()> {
+        self.run(Phase::Stop)
+    }
+}
+
+impl Drop for Faults {
+    fn drop(&mut self) {
+        if let Err(error) = self.run(Phase::Destroy) {
+            self.host.log(Level::Warn, "faults", error.text());
+        }
+    }
+}
+
+struct Run;
+
+impl Capability for Run {
+    type Plugin = Faults;
+    const NAME: &'static str = "fault.run";
+
+    fn invoke(faults: &Faults, call: &mut Call<'_>) -> Result<()> {
+        let order = Order::read(call.input())?;
+        hazards::perform(&order, &mut Scene::in_call(&faults.host, &faults.held, call))
+    }
+}
+
+struct Echo;
+
+impl Capability for Echo {
+    type Plugin = Faults;
+    const NAME: &'static str = "fault.echo";
+
+    fn invoke(faults: &Faults, call: &mut Call<'_>) -> Result<()> {
+        if let Some(order) = faults.take(Phase::Invoke) {
+            hazards::perform(&order, &mut Scene::in_call(&faults.host, &faults.held, call))?;
+            if order.hazard == Hazard::FloodSink {
+                return Ok(());
+            }
+        }
+        call.begin(call.content_type())?;
+        call.write(call.input())
+    }
+}
+
+struct Last;
+
+impl Capability for Last {
+    type Plugin = Faults;
+    const NAME: &'static str = "fault.last";
+
+    fn invoke(_: &Faults, call: &mut Call<'_>) -> Result<()> {
+        call.reply_json(&late::last())
+    }
+}
+
+export_plugin!(Faults, capabilities: [Run, Echo, Last]);
+
+#[cfg(test)]
+mod tests;
