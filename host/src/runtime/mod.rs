@@ -1,3 +1,4 @@
 //! The only part of the host that runs plugin code.
 
+pub mod lanes;
 pub mod loader;

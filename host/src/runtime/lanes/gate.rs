@@ -1,0 +1,108 @@
+//! How many calls may be inside one instance at a time.
+
+use std::sync::atomic::{AtomicUsize, Ordering::*};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A counting gate.
+#[derive(Debug)]
+pub struct Gate {
+    limit: usize,
+    inside: AtomicUsize,
+    waiting: AtomicUsize,
+    lock: Mutex<()>,
+    left: Condvar,
+}
+
+/// The right to be inside; leaving is dropping it.
+#[derive(Debug)]
+pub struct Pass(Arc<Gate>);
+
+impl Gate {
+    /// A gate for this many at a time, at least one.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Gate {
+            limit: limit.max(1),
+            inside: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            left: Condvar::new(),
+        })
+    }
+
+    /// Enters if there is room.
+    pub fn try_enter(self: &Arc<Self>) -> Option<Pass> {
+        let room = |inside: usize| (inside < self.limit).then_some(inside + 1);
+        self.inside
+            .fetch_update(AcqRel, Acquire, room)
+            .ok()
+            .map(|_| Pass(self.clone()))
+    }
+
+    /// Enters once there is room, or gives up. For threads of an embedder; lanes never wait here.
+    pub fn enter_within(self: &Arc<Self>, patience: Duration) -> Option<Pass> {
+        if let Some(pass) = self.try_enter() {
+            return Some(pass);
+        }
+        self.waiting.fetch_add(1, AcqRel);
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pass = None;
+        let no_room = |(): &mut ()| {
+            pass = self.try_enter();
+            pass.is_none()
+        };
+        let waited = self.left.wait_timeout_while(guard, patience, no_room);
+        drop(waited);
+        self.waiting.fetch_sub(1, AcqRel);
+        pass
+    }
+
+    /// How many are inside.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Acquire)
+    }
+
+    /// How many may be.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, AcqRel);
+        if self.0.waiting.load(Acquire) > 0 {
+            // Under the lock, or a waiter between its look and its sleep would miss it.
+            drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.0.left.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lets_in_as_many_as_the_limit() {
+        let gate = Gate::new(2);
+        let (a, _b) = (gate.try_enter().unwrap(), gate.try_enter().unwrap());
+        assert!(gate.try_enter().is_none());
+        assert!(gate.enter_within(Duration::from_millis(1)).is_none());
+        drop(a);
+        assert!(gate.try_enter().is_some());
+    }
+
+    #[test]
+    fn a_waiter_enters_when_one_leaves() {
+        let gate = Gate::new(1);
+        let pass = gate.try_enter().unwrap();
+        let waiter = std::thread::spawn({
+            let gate = gate.clone();
+            move || gate.enter_within(Duration::from_secs(60)).is_some()
+        });
+        drop(pass);
+        assert!(waiter.join().unwrap());
+        assert_eq!(gate.inside(), 0);
+    }
+}

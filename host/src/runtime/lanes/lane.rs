@@ -1,0 +1,222 @@
+//! One lane: a thread, its slot, and what it is in.
+
+use super::pool::Job;
+use crate::clock::{self, Monotonic};
+use crate::runtime::loader::Slot;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What a lane is in, for whoever looks from outside.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// The instance, or the library while there is none.
+    pub subject: Arc<str>,
+    /// The generation of the library whose code runs.
+    pub generation: u64,
+    /// Which entry.
+    pub phase: Phase,
+    /// When the caller is answered without it.
+    pub deadline: Monotonic,
+    /// How long after that the lane is lost.
+    pub wedge_after: Duration,
+}
+
+/// Which of a plugin's entries runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Mapping the library: its constructors.
+    Open,
+    /// `create`.
+    Create,
+    /// `start`.
+    Start,
+    /// `invoke`.
+    Invoke,
+    /// `check`.
+    Check,
+    /// `configure`.
+    Configure,
+    /// `drain`.
+    Drain,
+    /// `stop`.
+    Stop,
+    /// `snapshot` or `restore`.
+    State,
+    /// `destroy`.
+    Destroy,
+    /// Unmapping the library: its finalisers.
+    Close,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Phase::Open => "open (constructors)",
+            Phase::Create => "create",
+            Phase::Start => "start",
+            Phase::Invoke => "invoke",
+            Phase::Check => "check",
+            Phase::Configure => "configure",
+            Phase::Drain => "drain",
+            Phase::Stop => "stop",
+            Phase::State => "snapshot or restore",
+            Phase::Destroy => "destroy",
+            Phase::Close => "close (finalisers)",
+        })
+    }
+}
+
+/// Hears when a lane is lost and when a lost one comes back.
+pub trait LaneObserver: Send + Sync {
+    /// The lane has not come back for so long that it is given up; `ran` is how long it has been in.
+    fn lost(&self, work: &Work, ran: Duration);
+    /// A lost lane has come back after all; its result is discarded.
+    fn returned_late(&self, work: &Work, ran: Duration);
+}
+
+/// A lane as the pool and the watchdog see it.
+pub(super) struct Lane {
+    pub number: u64,
+    current: Mutex<Option<(Work, Monotonic)>>,
+    lost: AtomicBool,
+    retiring: AtomicBool,
+    ran: Mutex<HashSet<u64>>,
+    ran_last: AtomicU64,
+    tid: AtomicI32,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Lane {
+    /// Starts a lane that takes its jobs from `take` until that gives none.
+    pub(super) fn start(
+        name: &str,
+        number: u64,
+        take: impl Fn(&Lane) -> Option<Job> + Send + 'static,
+        observer: Arc<dyn LaneObserver>,
+    ) -> std::io::Result<Arc<Lane>> {
+        let lane = Arc::new(Lane {
+            number,
+            current: Mutex::default(),
+            lost: AtomicBool::new(false),
+            retiring: AtomicBool::new(false),
+            ran: Mutex::default(),
+            ran_last: AtomicU64::new(0),
+            tid: AtomicI32::new(0),
+            thread: Mutex::default(),
+        });
+        let slot = Slot::acquire().ok_or_else(|| {
+            std::io::Error::other("no more lanes: 4096 calls are already under way or lost")
+        })?;
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn({
+            let lane = lane.clone();
+            move || {
+                lane.tid
+                    .store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
+                while let Some(job) = take(&lane) {
+                    if !lane.run(job, slot, observer.as_ref()) {
+                        break;
+                    }
+                }
+                slot.release();
+            }
+        });
+        match thread {
+            Ok(thread) => *lock(&lane.thread) = Some(thread),
+            Err(error) => {
+                slot.release();
+                return Err(error);
+            }
+        }
+        super::watchdog::watch(&lane);
+        Ok(lane)
+    }
+
+    /// `false` if the lane was lost meanwhile.
+    fn run(&self, job: Job, slot: &'static Slot, observer: &dyn LaneObserver) -> bool {
+        let began = clock::monotonic();
+        let generation = job.work.generation;
+        if self.ran_last.swap(generation, Relaxed) != generation {
+            lock(&self.ran).insert(generation);
+        }
+        *lock(&self.current) = Some((job.work, began));
+        (job.run)(slot);
+        // The pass is given back before the lane asks for more, or a serial instance's next call would be passed over.
+        drop(job.pass);
+        let current = lock(&self.current).take();
+        if !self.lost.load(Acquire) {
+            return true;
+        }
+        if let Some((work, began)) = current {
+            observer.returned_late(&work, clock::monotonic().since(began));
+        }
+        false
+    }
+
+    /// What the lane is in and since when.
+    pub(super) fn current(&self) -> Option<(Work, Monotonic)> {
+        lock(&self.current).clone()
+    }
+
+    /// Declares the lane lost, if it is still in what it was in since `began`. `false` if it has moved on.
+    pub(super) fn lose(&self, began: Monotonic) -> bool {
+        let current = lock(&self.current);
+        let same = current.as_ref().is_some_and(|(_, since)| *since == began);
+        same && !self.lost.swap(true, AcqRel)
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Acquire)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        lock(&self.current).is_some()
+    }
+
+    /// Has the lane end after what it is in.
+    pub(super) fn retire(&self) {
+        self.retiring.store(true, Release);
+    }
+
+    pub(super) fn is_retiring(&self) -> bool {
+        self.retiring.load(Acquire)
+    }
+
+    /// Whether the lane ran code of this generation.
+    pub(super) fn ran(&self, generation: u64) -> bool {
+        lock(&self.ran).contains(&generation)
+    }
+
+    /// Waits until the thread is gone, its thread-local destructors included. `false` if it is not within `patience`.
+    pub(super) fn join_within(&self, patience: Duration) -> bool {
+        let Some(thread) = lock(&self.thread).take() else {
+            return true;
+        };
+        let give_up = clock::monotonic().after(patience);
+        let mut pause = Duration::from_micros(30);
+        while !self.is_gone(&thread) {
+            if clock::monotonic() >= give_up {
+                *lock(&self.thread) = Some(thread);
+                return false;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(2));
+        }
+        // The kernel has let go of it, so this does not wait.
+        let _ = thread.join();
+        true
+    }
+
+    fn is_gone(&self, thread: &JoinHandle<()>) -> bool {
+        // `is_finished` comes before the thread-local destructors, which may be the plugin's.
+        let tid = self.tid.load(Acquire);
+        thread.is_finished() && !std::path::Path::new(&format!("/proc/self/task/{tid}")).exists()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,83 @@
+//! One thread that watches all lanes.
+
+use super::lane::Lane;
+use crate::clock::{self, Monotonic};
+use std::sync::{Mutex, Once, PoisonError, Weak};
+use std::time::Duration;
+
+/// How often it looks.
+const TICK: Duration = Duration::from_millis(50);
+/// Later than this, the host itself was not running, and no lane is blamed for that look.
+const STARVED: Duration = Duration::from_millis(500);
+
+type OnLost = Box<dyn Fn(&Lane) + Send>;
+
+static WATCHED: Mutex<Vec<(Weak<Lane>, Option<OnLost>)>> = Mutex::new(Vec::new());
+static STARTED: Once = Once::new();
+
+/// Watches a lane for as long as it lives.
+pub(super) fn watch(lane: &std::sync::Arc<Lane>) {
+    STARTED.call_once(|| {
+        let watchdog = std::thread::Builder::new()
+            .name("extman-watchdog".to_owned())
+            .spawn(run);
+        if let Err(error) = watchdog {
+            tracing::error!(%error, "no watchdog: lanes that hang will not be noticed");
+        }
+    });
+    watched().push((std::sync::Arc::downgrade(lane), None));
+}
+
+/// Says what to do when a lane is lost: called once, on the watchdog's thread.
+pub(super) fn on_lost(lane: &std::sync::Arc<Lane>, then: OnLost) {
+    let mut all = watched();
+    if let Some(entry) = all
+        .iter_mut()
+        .find(|(weak, _)| std::ptr::eq(weak.as_ptr(), &raw const **lane))
+    {
+        entry.1 = Some(then);
+    }
+}
+
+fn run() {
+    let mut last = clock::monotonic();
+    // How long the host itself has stood still while lanes were under way: it is added to everybody's patience.
+    let mut forgiven_until = last;
+    loop {
+        std::thread::sleep(TICK);
+        let now = clock::monotonic();
+        if now.since(last) > TICK + STARVED {
+            forgiven_until = now.after(STARVED);
+        }
+        last = now;
+        if now >= forgiven_until {
+            look(now);
+        }
+    }
+}
+
+fn look(now: Monotonic) {
+    let mut lost = Vec::new();
+    watched().retain_mut(|(weak, then)| {
+        let Some(lane) = weak.upgrade() else { return false };
+        let overdue = lane
+            .current()
+            .filter(|(work, _)| now > work.deadline.after(work.wedge_after));
+        if let Some((_, began)) = overdue
+            && lane.lose(began)
+        {
+            lost.push((lane, then.take()));
+            return false;
+        }
+        true
+    });
+    for (lane, then) in lost {
+        if let Some(then) = then {
+            then(&lane);
+        }
+    }
+}
+
+fn watched() -> std::sync::MutexGuard<'static, Vec<(Weak<Lane>, Option<OnLost>)>> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
