@@ -3,5 +3,6 @@
 #![deny(unsafe_code)]
 
 pub mod clock;
+pub mod control;
 pub mod model;
 pub mod runtime;

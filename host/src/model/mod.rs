@@ -4,8 +4,13 @@ mod call;
 mod digest;
 mod report;
 mod verdict;
+mod view;
 
 pub use call::{CallError, ErrorKind, Reply, Usage};
 pub use digest::{Digest, DigestError};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
 pub use verdict::{Culprit, ResidentReason, Verdict};
+pub use view::{
+    CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, PluginView, RefusedView,
+    ResidentView, StatusView,
+};

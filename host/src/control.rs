@@ -1,0 +1,164 @@
+//! Every command that the host takes, as one enum. HTTP and the command line are adapters to it.
+
+use crate::model::{CallError, CapabilityOffer, PluginView, Reply, StatusView};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the host can be asked or told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// How is the host?
+    Status,
+    /// Which instances are there?
+    Plugins,
+    /// One instance.
+    Plugin {
+        /// Its name.
+        name: String,
+    },
+    /// What can be called?
+    Capabilities,
+    /// Load and start an instance that is stopped, failed or quarantined.
+    Load {
+        /// Its name.
+        name: String,
+    },
+    /// Drain, stop and unload an instance; it stays known.
+    Unload {
+        /// Its name.
+        name: String,
+    },
+    /// Unload and load.
+    Restart {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Command {
+    /// Whether the command changes anything.
+    pub fn changes(&self) -> bool {
+        matches!(
+            self,
+            Command::Load { .. } | Command::Unload { .. } | Command::Restart { .. }
+        )
+    }
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To [`Command::Status`].
+    Status(Box<StatusView>),
+    /// To [`Command::Plugin`] and to whatever changes an instance: how it is afterwards.
+    Plugin(Box<PluginView>),
+    /// To [`Command::Plugins`].
+    Plugins(Vec<PluginView>),
+    /// To [`Command::Capabilities`].
+    Capabilities(Vec<CapabilityOffer>),
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// There is no instance of this name.
+    #[error("there is no plugin named {name:?}{}", suggest(.similar))]
+    NotFound {
+        /// The name that was asked for.
+        name: String,
+        /// Names that look like it.
+        similar: Vec<String>,
+    },
+    /// The instance's state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// It was tried and failed; the instance's view has the cause.
+    #[error("{0}")]
+    Failed(String),
+    /// The host is shutting down.
+    #[error("the host is shutting down")]
+    ShuttingDown,
+}
+
+fn suggest(similar: &[String]) -> String {
+    if similar.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", similar.join(" or "))
+    }
+}
+
+/// One call of a capability.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The capability's name.
+    pub capability: String,
+    /// Only this instance; any that serves otherwise.
+    pub instance: Option<String>,
+    /// Media type of the body.
+    pub content_type: String,
+    /// The input.
+    pub body: Vec<u8>,
+    /// How long the caller waits; the host's default otherwise.
+    pub timeout: Option<Duration>,
+}
+
+/// An answer, and who gave it.
+#[derive(Debug, Clone)]
+pub struct Invoked {
+    /// The instance that served.
+    pub served_by: String,
+    /// The answer.
+    pub reply: Reply,
+}
+
+/// An answer that comes in frames.
+pub struct InvokedStream {
+    /// The instance that serves.
+    pub served_by: String,
+    /// The frames as they come.
+    pub frames: FrameReader,
+    /// Ends when the call has ended, after the last frame.
+    pub done: Pin<Box<dyn Future<Output = Result<Reply, CallError>> + Send>>,
+}
+
+/// Reads a stream's frames. Dropping it cancels the call.
+pub struct FrameReader(pub(crate) Arc<crate::runtime::loader::Frames>);
+
+impl FrameReader {
+    /// The next frame; `None` at the end.
+    pub async fn next(&mut self) -> Option<Vec<u8>> {
+        self.0.next().await
+    }
+
+    /// Media type, once the plugin has named one.
+    pub fn content_type(&self) -> Option<String> {
+        self.0.content_type()
+    }
+}
+
+impl Drop for FrameReader {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// A boxed future.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Whoever carries out commands: the host.
+pub trait Control: Send + Sync + 'static {
+    /// Carries out a command. One that changes an instance ends when the change has ended.
+    fn run(&self, command: Command) -> Pending<'_, Result<Answer, ControlError>>;
+
+    /// Calls a capability and waits for the whole answer.
+    fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>>;
+
+    /// Calls a capability and gets its frames as they come.
+    fn invoke_stream(&self, invocation: Invocation) -> Pending<'_, Result<InvokedStream, CallError>>;
+}
