@@ -1,3 +1,4 @@
 //! ExtManager as a library.
 
+pub mod intake;
 pub mod model;
