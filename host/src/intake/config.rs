@@ -121,7 +121,9 @@ pub enum IntakeConfigError {
         field: &'static str,
     },
     /// An allow-list that allows nothing.
-    #[error("intake.trust.allow_digests is an empty list, so no plugin could be taken; add digests or remove the field")]
+    #[error(
+        "intake.trust.allow_digests is an empty list, so no plugin could be taken; add digests or remove the field"
+    )]
     NothingAllowed,
 }
 
@@ -131,20 +133,37 @@ impl IntakeConfig {
     /// # Errors
     /// The first field that is out of range.
     pub fn validate(&self) -> Result<(), IntakeConfigError> {
-        let DiscoveryConfig { dirs, settle_ms, files_per_dir_max, file_bytes_max } = &self.discovery;
+        let DiscoveryConfig {
+            dirs,
+            settle_ms,
+            files_per_dir_max,
+            file_bytes_max,
+        } = &self.discovery;
         for (field, value, min, max) in [
             ("discovery.settle_ms", *settle_ms, 0, 60_000),
-            ("discovery.files_per_dir_max", *files_per_dir_max as u64, 1, 100_000),
+            (
+                "discovery.files_per_dir_max",
+                *files_per_dir_max as u64,
+                1,
+                100_000,
+            ),
             ("discovery.file_bytes_max", *file_bytes_max, 1, 1 << 40),
             ("watch.debounce_ms", self.watch.debounce_ms, 1, 60_000),
             ("watch.poll_ms", self.watch.poll_ms, 10, 3_600_000),
         ] {
             if !(min..=max).contains(&value) {
-                return Err(IntakeConfigError::Range { field, value, min, max });
+                return Err(IntakeConfigError::Range {
+                    field,
+                    value,
+                    min,
+                    max,
+                });
             }
         }
         if dirs.iter().any(|dir| dir.as_os_str().is_empty()) {
-            return Err(IntakeConfigError::EmptyPath { field: "discovery.dirs" });
+            return Err(IntakeConfigError::EmptyPath {
+                field: "discovery.dirs",
+            });
         }
         if self.store.dir.as_os_str().is_empty() {
             return Err(IntakeConfigError::EmptyPath { field: "store.dir" });
@@ -175,7 +194,9 @@ mod tests {
             r#"{"discovery": {"settle": 3}}"#,
             r#"{"stores": {}}"#,
         ] {
-            let error = serde_json::from_str::<IntakeConfig>(text).unwrap_err().to_string();
+            let error = serde_json::from_str::<IntakeConfig>(text)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("unknown field"), "{error}");
         }
     }
@@ -183,8 +204,14 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused_by_name() {
         for (text, expected) in [
-            (r#"{"watch": {"poll_ms": 1}}"#, "intake.watch.poll_ms is 1, outside 10"),
-            (r#"{"discovery": {"files_per_dir_max": 0}}"#, "files_per_dir_max is 0"),
+            (
+                r#"{"watch": {"poll_ms": 1}}"#,
+                "intake.watch.poll_ms is 1, outside 10",
+            ),
+            (
+                r#"{"discovery": {"files_per_dir_max": 0}}"#,
+                "files_per_dir_max is 0",
+            ),
             (r#"{"discovery": {"dirs": [""]}}"#, "intake.discovery.dirs"),
             (r#"{"store": {"dir": ""}}"#, "intake.store.dir"),
             (r#"{"trust": {"allow_digests": []}}"#, "no plugin could be taken"),

@@ -95,8 +95,10 @@ pub enum DirProblem {
     #[error("can't be listed: {0}; let the host's user read it")]
     Unreadable(String),
     /// It holds more libraries than the limit.
-    #[error("holds {found} libraries; only the first {max} by name are used; move some, or raise \
-             intake.discovery.files_per_dir_max")]
+    #[error(
+        "holds {found} libraries; only the first {max} by name are used; move some, or raise \
+             intake.discovery.files_per_dir_max"
+    )]
     TooMany {
         /// Libraries that are there.
         found: u64,
@@ -191,7 +193,9 @@ enum FileKey {
 impl FileKey {
     fn of(file: &FoundFile) -> Self {
         match file.identity {
-            Identity { device: 0, inode: 0, .. } => Self::Path(file.resolved.clone()),
+            Identity {
+                device: 0, inode: 0, ..
+            } => Self::Path(file.resolved.clone()),
             Identity { device, inode, .. } => Self::Inode(device, inode),
         }
     }

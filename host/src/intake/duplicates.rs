@@ -36,7 +36,13 @@ pub struct Unused {
 
 impl fmt::Display for Duplicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} is in several files; {} is used, the first by path", self.id, self.version, self.used.display())?;
+        write!(
+            f,
+            "{} {} is in several files; {} is used, the first by path",
+            self.id,
+            self.version,
+            self.used.display()
+        )?;
         for unused in &self.unused {
             let verdict = if unused.identical {
                 "the same bytes, nothing is lost"
@@ -53,7 +59,12 @@ impl fmt::Display for Duplicate {
 pub fn duplicates<'a>(plugins: impl IntoIterator<Item = &'a InspectedPlugin>) -> Vec<Duplicate> {
     among(plugins.into_iter().map(|plugin| {
         let about = &plugin.manifest().plugin;
-        (about.id.as_str(), &about.version, plugin.origin(), plugin.digest())
+        (
+            about.id.as_str(),
+            &about.version,
+            plugin.origin(),
+            plugin.digest(),
+        )
     }))
 }
 
@@ -66,7 +77,9 @@ fn among<'a>(files: impl Iterator<Item = (&'a str, &'a Version, &'a Path, Digest
     for ((id, version), mut files) in by_name {
         files.sort();
         files.dedup();
-        let [(used, digest), others @ ..] = &files[..] else { continue };
+        let [(used, digest), others @ ..] = &files[..] else {
+            continue;
+        };
         if others.is_empty() {
             continue;
         }

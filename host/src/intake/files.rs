@@ -38,7 +38,9 @@ pub enum Unfit {
     #[error("is a directory, not a library; remove it or rename it")]
     Directory,
     /// A named pipe.
-    #[error("is a named pipe, not a library; it was not opened, because that could block for ever; remove it")]
+    #[error(
+        "is a named pipe, not a library; it was not opened, because that could block for ever; remove it"
+    )]
     Pipe,
     /// A socket.
     #[error("is a socket, not a library; remove it or move it elsewhere")]
@@ -59,7 +61,9 @@ pub enum Unfit {
     #[error("is not there, or went away while it was looked at; scan again")]
     Gone,
     /// Larger than the limit.
-    #[error("has {size} bytes, more than the limit of {max}; raise intake.discovery.file_bytes_max if that is right")]
+    #[error(
+        "has {size} bytes, more than the limit of {max}; raise intake.discovery.file_bytes_max if that is right"
+    )]
     TooLarge {
         /// Its size in bytes.
         size: u64,
@@ -175,7 +179,11 @@ mod platform {
     }
 
     pub fn create_private(path: &Path) -> io::Result<File> {
-        File::options().write(true).create_new(true).mode(0o600).open(path)
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
     }
 
     pub fn set_read_only(file: &File) -> io::Result<()> {
@@ -183,7 +191,10 @@ mod platform {
     }
 
     pub fn make_private_dir(path: &Path) -> io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
     }
 
     pub fn sync_dir(path: &Path) -> io::Result<()> {
@@ -249,7 +260,13 @@ mod tests {
             open_regular(&dir.path().join("real"), 0).unwrap_err(),
             Unfit::TooLarge { size: 1, max: 0 }
         );
-        assert_eq!(open_regular(&dir.path().join("none"), 1).unwrap_err(), Unfit::Gone);
-        assert_eq!(open_regular(Path::new("/dev/null"), 1).unwrap_err(), Unfit::Device);
+        assert_eq!(
+            open_regular(&dir.path().join("none"), 1).unwrap_err(),
+            Unfit::Gone
+        );
+        assert_eq!(
+            open_regular(Path::new("/dev/null"), 1).unwrap_err(),
+            Unfit::Device
+        );
     }
 }

@@ -23,8 +23,8 @@ pub use discovery::{Alias, DirError, DirProblem, Discovery, FoundFile, Refused, 
 pub use duplicates::{Duplicate, Unused, duplicates};
 pub use files::{Identity, Unfit};
 pub use inspect::{
-    Build, Exports, Facts, FileFormat, InspectError, InspectedPlugin, Inspection, Note, Panics, Problem, Sdk, inspect,
-    inspect_bytes, inspect_file,
+    Build, Exports, Facts, FileFormat, InspectError, InspectedPlugin, Inspection, Note, Panics, Problem, Sdk,
+    inspect, inspect_bytes, inspect_file,
 };
 pub use rejected::{Located, Rejected};
 pub use store::{Pruned, Store, StoreError, StoredPlugin};

@@ -12,8 +12,8 @@ use super::discovery::FoundFile;
 use super::files::{self, Identity};
 use super::rejected::Located;
 use crate::model::Digest;
-use copy::{Incoming, copy_and_hash};
 pub(super) use copy::hash;
+use copy::{Incoming, copy_and_hash};
 pub use error::StoreError;
 use locks::StoreLock;
 use std::collections::HashSet;
@@ -151,7 +151,11 @@ impl Store {
         let (digest, copied) = copy_and_hash(&mut source, &mut sink, size, found.path(), incoming.path())?;
         let after = source.metadata().map_err(|e| StoreError::at(found.path(), e))?;
         let at_path = std::fs::symlink_metadata(found.resolved()).map_err(|_| changed())?;
-        if copied != size || [&after, &at_path].iter().any(|m| Identity::of(m) != found.identity()) {
+        if copied != size
+            || [&after, &at_path]
+                .iter()
+                .any(|m| Identity::of(m) != found.identity())
+        {
             return Err(changed());
         }
         let (path, in_use) = self.install(incoming, digest)?;
@@ -191,7 +195,9 @@ impl Store {
     /// Puts a whole copy under its digest, or finds that a good one is there.
     fn install(&self, incoming: Incoming, digest: Digest) -> Result<(PathBuf, File), StoreError> {
         let _installing = StoreLock::installing(&self.dir)?;
-        let path = self.dir.join(format!("{digest}.{}", std::env::consts::DLL_EXTENSION));
+        let path = self
+            .dir
+            .join(format!("{digest}.{}", std::env::consts::DLL_EXTENSION));
         if !self.has(&path, digest)? {
             incoming.publish(&path)?;
             files::sync_dir(&self.dir).map_err(|e| StoreError::at(&self.dir, e))?;
@@ -227,7 +233,9 @@ impl Store {
         let mut copies = Vec::new();
         for entry in std::fs::read_dir(&self.dir).map_err(|e| StoreError::at(&self.dir, e))? {
             let path = entry.map_err(|e| StoreError::at(&self.dir, e))?.path();
-            let named_by_digest = path.extension().is_some_and(|e| e == std::env::consts::DLL_EXTENSION);
+            let named_by_digest = path
+                .extension()
+                .is_some_and(|e| e == std::env::consts::DLL_EXTENSION);
             let digest = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
             if let (true, Some(digest)) = (named_by_digest, digest) {
                 copies.push((digest, path));

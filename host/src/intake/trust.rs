@@ -82,7 +82,9 @@ pub enum TrustError {
         mode: u32,
     },
     /// The digest is not in the allow-list.
-    #[error("its digest {found} is not among the {allowed} in intake.trust.allow_digests; add it there if you trust it")]
+    #[error(
+        "its digest {found} is not among the {allowed} in intake.trust.allow_digests; add it there if you trust it"
+    )]
     NotAllowed {
         /// The plugin's digest.
         found: Digest,
@@ -145,18 +147,29 @@ fn objection(plugin: &InspectedPlugin, config: &TrustConfig) -> Option<TrustErro
         return None;
     }
     let found = plugin.stored().found();
-    if let Some(mode) = plugin.stored().origin_mode().filter(|mode| mode & files::WORLD_WRITE != 0) {
+    if let Some(mode) = plugin
+        .stored()
+        .origin_mode()
+        .filter(|mode| mode & files::WORLD_WRITE != 0)
+    {
         return Some(TrustError::WritableFile {
             path: found.resolved().to_owned(),
             mode,
         });
     }
-    [found.path(), found.resolved()].into_iter().find_map(exposed_directory)
+    [found.path(), found.resolved()]
+        .into_iter()
+        .find_map(exposed_directory)
 }
 
 /// The directory through which any user could put another file at `path`.
 fn exposed_directory(path: &Path) -> Option<TrustError> {
-    let unknown = |path: &Path, source| Some(TrustError::Unknown { path: path.to_owned(), source });
+    let unknown = |path: &Path, source| {
+        Some(TrustError::Unknown {
+            path: path.to_owned(),
+            source,
+        })
+    };
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -173,7 +186,10 @@ fn exposed_directory(path: &Path) -> Option<TrustError> {
         // Further up the sticky bit is enough: nobody else can rename the directory below.
         let open_to_all = mode & files::WORLD_WRITE != 0 && (depth == 0 || mode & files::STICKY == 0);
         if open_to_all {
-            return Some(TrustError::WritableDirectory { path: ancestor.to_owned(), mode });
+            return Some(TrustError::WritableDirectory {
+                path: ancestor.to_owned(),
+                mode,
+            });
         }
     }
     None

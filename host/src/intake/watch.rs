@@ -101,7 +101,9 @@ impl Signal {
 
     /// Waits while `hold` says so, for `limit` at most.
     fn wait(&self, limit: Duration, hold: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
-        let waited = self.wake.wait_timeout_while(self.lock(), limit, |state| hold(state));
+        let waited = self
+            .wake
+            .wait_timeout_while(self.lock(), limit, |state| hold(state));
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
@@ -190,7 +192,10 @@ impl Directories {
     }
 
     fn modes(&self) -> Vec<(PathBuf, WatchMode)> {
-        self.all.iter().map(|watched| (watched.dir().to_owned(), watched.mode())).collect()
+        self.all
+            .iter()
+            .map(|watched| (watched.dir().to_owned(), watched.mode()))
+            .collect()
     }
 }
 

@@ -26,23 +26,42 @@ fn modified(path: &Path) -> SystemTime {
 }
 
 fn set_modified(path: &Path, time: SystemTime) {
-    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
 }
 
 fn names(found: &[FoundFile]) -> Vec<String> {
-    found.iter().map(|f| f.path().file_name().unwrap().to_string_lossy().into_owned()).collect()
+    found
+        .iter()
+        .map(|f| f.path().file_name().unwrap().to_string_lossy().into_owned())
+        .collect()
 }
 
 #[test]
 fn only_libraries_are_found_and_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let last = ["b", "a", "c"].map(|n| write(dir.path(), &lib(n), b"x"))[2].clone();
-    for other in [".hidden.so", "a.so.part", "b.so.tmp", "c.so~", "d.txt", "so", "libz.so.1"] {
+    for other in [
+        ".hidden.so",
+        "a.so.part",
+        "b.so.tmp",
+        "c.so~",
+        "d.txt",
+        "so",
+        "libz.so.1",
+    ] {
         write(dir.path(), other, b"x");
     }
     let scan = over(&[dir.path()]).scan(modified(&last) + SETTLE);
     assert_eq!(names(&scan.found), [lib("a"), lib("b"), lib("c")]);
-    assert!(scan.refused.is_empty() && scan.pending.is_empty() && scan.dirs.is_empty(), "{scan:?}");
+    assert!(
+        scan.refused.is_empty() && scan.pending.is_empty() && scan.dirs.is_empty(),
+        "{scan:?}"
+    );
 }
 
 #[test]
@@ -57,7 +76,10 @@ fn a_fresh_file_waits_until_it_is_old_enough() {
     fs::write(&path, b"xy").unwrap();
     set_modified(&path, start + SETTLE);
     assert_eq!(discovery.scan(start + SETTLE).pending.len(), 1);
-    assert_eq!(discovery.scan(start + SETTLE * 2).found[0].identity().size_bytes, 2);
+    assert_eq!(
+        discovery.scan(start + SETTLE * 2).found[0].identity().size_bytes,
+        2
+    );
 }
 
 #[test]
@@ -68,9 +90,17 @@ fn a_change_time_in_the_future_needs_two_equal_looks() {
     set_modified(&path, now + Duration::from_secs(3600));
     let mut discovery = over(&[dir.path()]);
     assert_eq!(discovery.scan(now).pending.len(), 1);
-    assert_eq!(discovery.scan(now + SETTLE / 3).pending.len(), 1, "too soon after the first look");
+    assert_eq!(
+        discovery.scan(now + SETTLE / 3).pending.len(),
+        1,
+        "too soon after the first look"
+    );
     set_modified(&path, now + Duration::from_secs(3601));
-    assert_eq!(discovery.scan(now + SETTLE).pending.len(), 1, "it changed in between");
+    assert_eq!(
+        discovery.scan(now + SETTLE).pending.len(),
+        1,
+        "it changed in between"
+    );
     assert_eq!(discovery.scan(now + SETTLE * 2).found.len(), 1);
 }
 
@@ -107,7 +137,11 @@ fn a_missing_directory_is_reported_and_the_others_are_read() {
     let scan = over(&[&missing, &path, dir.path()]).scan(modified(&path) + SETTLE);
     assert_eq!(scan.found.len(), 1);
     assert_eq!(scan.dirs[0].problem, DirProblem::Missing);
-    assert!(scan.dirs[0].to_string().contains("none is not there; create it"), "{}", scan.dirs[0]);
+    assert!(
+        scan.dirs[0].to_string().contains("none is not there; create it"),
+        "{}",
+        scan.dirs[0]
+    );
     assert!(matches!(scan.dirs[1].problem, DirProblem::Unreadable(_)));
 }
 
@@ -150,7 +184,10 @@ mod unix {
         symlink(at("loop1"), at("loop2")).unwrap();
         symlink("/dev/null", at("device")).unwrap();
         // Opening this for reading would wait for a writer, and the test with it.
-        let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(at("pipe"))
+            .status()
+            .unwrap();
         assert!(made.success());
 
         let scan = over(&[dir.path()]).scan(SystemTime::now());
@@ -184,7 +221,11 @@ mod unix {
         let scan = over(&[one.path(), one.path(), two.path()]).scan(modified(&real) + SETTLE);
         assert_eq!(names(&scan.found), [lib("real")]);
         assert_eq!(scan.aliases.len(), 5);
-        assert!(scan.aliases.iter().all(|alias| alias.of == real), "{:?}", scan.aliases);
+        assert!(
+            scan.aliases.iter().all(|alias| alias.of == real),
+            "{:?}",
+            scan.aliases
+        );
     }
 
     #[test]
@@ -194,6 +235,9 @@ mod unix {
         let link = two.path().join(lib("a"));
         symlink(&real, &link).unwrap();
         let found = find(&link, &DiscoveryConfig::default()).unwrap();
-        assert_eq!((found.path(), found.resolved()), (&*link, &*real.canonicalize().unwrap()));
+        assert_eq!(
+            (found.path(), found.resolved()),
+            (&*link, &*real.canonicalize().unwrap())
+        );
     }
 }

@@ -33,10 +33,14 @@ pub enum InspectError {
     #[error("the file is an object file that was not linked; link it with -shared")]
     Relocatable,
     /// Nothing that is known.
-    #[error("the file starts with {0:02x?}, which is no library for Linux, Windows or macOS; build the plugin again")]
+    #[error(
+        "the file starts with {0:02x?}, which is no library for Linux, Windows or macOS; build the plugin again"
+    )]
     UnknownFormat(Vec<u8>),
     /// Bytes are missing.
-    #[error("the library is cut off: its {what} end at byte {needed}, the file has {found}; copy or build it again")]
+    #[error(
+        "the library is cut off: its {what} end at byte {needed}, the file has {found}; copy or build it again"
+    )]
     Truncated {
         /// What lies outside the file.
         what: &'static str,
@@ -49,13 +53,15 @@ pub enum InspectError {
     #[error("the library is damaged: {0}; copy or build it again")]
     Malformed(String),
     /// It says so much of itself that reading it would take too much memory.
-    #[error("reading the library's tables takes more than {max_bytes} bytes of memory; strip it, or link fewer symbols in")]
+    #[error(
+        "reading the library's tables takes more than {max_bytes} bytes of memory; strip it, or link fewer symbols in"
+    )]
     TooComplex {
         /// The limit.
         max_bytes: u64,
     },
     /// Made for another system.
-    #[error("the library is {found}, this host loads {expected}; build the plugin for {target}", target = super::judge::HOST_TARGET)]
+    #[error("the library is {found}, this host loads {expected}; build the plugin for {target}", target = super::judge::host_target())]
     WrongFormat {
         /// What it is.
         found: FileFormat,
@@ -63,7 +69,7 @@ pub enum InspectError {
         expected: FileFormat,
     },
     /// Made for another machine.
-    #[error("the library is for {found}, this host runs on {expected}; build the plugin for {target}", target = super::judge::HOST_TARGET)]
+    #[error("the library is for {found}, this host runs on {expected}; build the plugin for {target}", target = super::judge::host_target())]
     WrongMachine {
         /// What it is for.
         found: String,
@@ -71,7 +77,7 @@ pub enum InspectError {
         expected: &'static str,
     },
     /// 32-bit on a 64-bit host, or the reverse.
-    #[error("the library is {found}-bit, this host is {expected}-bit; build the plugin for {target}", target = super::judge::HOST_TARGET)]
+    #[error("the library is {found}-bit, this host is {expected}-bit; build the plugin for {target}", target = super::judge::host_target())]
     WrongClass {
         /// What it is.
         found: u8,
@@ -79,17 +85,21 @@ pub enum InspectError {
         expected: u8,
     },
     /// Made for another byte order.
-    #[error("the library's byte order is not this host's; build the plugin for {target}", target = super::judge::HOST_TARGET)]
+    #[error("the library's byte order is not this host's; build the plugin for {target}", target = super::judge::host_target())]
     WrongByteOrder,
     /// It has no manifest.
-    #[error("there is no manifest in the library; add export_plugin! (Rust) or the manifest macro of extman_plugin.h (C; \
-             `extman manifest plugin.toml` makes the source), and don't strip the section .extman")]
+    #[error(
+        "there is no manifest in the library; add export_plugin! (Rust) or the manifest macro of extman_plugin.h (C; \
+             `extman manifest plugin.toml` makes the source), and don't strip the section .extman"
+    )]
     NoManifest,
     /// The manifest's frame can't be read.
     #[error("{0}; build the plugin again with the plugin-api of this host")]
     Frame(FrameError),
     /// Made for an ABI that this host does not speak.
-    #[error("the plugin was built for ABI {plugin}, this host speaks ABI {host}; rebuild it with extman-plugin-api {host}.x")]
+    #[error(
+        "the plugin was built for ABI {plugin}, this host speaks ABI {host}; rebuild it with extman-plugin-api {host}.x"
+    )]
     AbiMajor {
         /// The plugin's ABI major.
         plugin: u32,
@@ -100,8 +110,10 @@ pub enum InspectError {
     #[error("the manifest is not valid: {0}; mend plugin.toml and build again")]
     Manifest(String),
     /// The plugin wants another host.
-    #[error("the plugin needs a host {required} ([requirements] host), this is {host}; use such a host, or another version \
-             of the plugin")]
+    #[error(
+        "the plugin needs a host {required} ([requirements] host), this is {host}; use such a host, or another version \
+             of the plugin"
+    )]
     HostVersion {
         /// What it needs.
         required: String,
@@ -109,7 +121,7 @@ pub enum InspectError {
         host: String,
     },
     /// Linked with another C library than the host.
-    #[error("the plugin is linked with the C library {found}, this host with another; build it for {target}", target = super::judge::HOST_TARGET)]
+    #[error("the plugin is linked with the C library {found}, this host with another; build it for {target}", target = super::judge::host_target())]
     WrongLibc {
         /// The library that it needs.
         found: String,
@@ -119,7 +131,9 @@ pub enum InspectError {
              them are not found: link statically", .0.join(", "))]
     Companions(Vec<String>),
     /// It has no entry point.
-    #[error("the library does not export {ENTRY_SYMBOL}; add export_plugin! (Rust), or define it with default visibility (C)")]
+    #[error(
+        "the library does not export {ENTRY_SYMBOL}; add export_plugin! (Rust), or define it with default visibility (C)"
+    )]
     NoEntry,
 }
 

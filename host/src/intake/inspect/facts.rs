@@ -88,7 +88,10 @@ pub struct Note {
 
 impl Note {
     pub(super) fn new(code: &'static str, text: impl Into<String>) -> Self {
-        Note { code, text: text.into() }
+        Note {
+            code,
+            text: text.into(),
+        }
     }
 }
 

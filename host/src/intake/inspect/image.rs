@@ -38,7 +38,11 @@ impl Image {
         if self.pieces.borrow().contains(&(offset, size)) {
             return Ok(());
         }
-        let left = self.left.get().checked_sub(size.saturating_add(ENTRY_BYTES)).ok_or(())?;
+        let left = self
+            .left
+            .get()
+            .checked_sub(size.saturating_add(ENTRY_BYTES))
+            .ok_or(())?;
         self.left.set(left);
         self.pieces.borrow_mut().insert((offset, size));
         Ok(())
@@ -52,7 +56,10 @@ impl<'a> ReadRef<'a> for &'a Image {
 
     fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
         // Outside the file is refused before it is charged.
-        if offset.checked_add(size).is_none_or(|end| ReadRef::len(self).is_ok_and(|len| end > len)) {
+        if offset
+            .checked_add(size)
+            .is_none_or(|end| ReadRef::len(self).is_ok_and(|len| end > len))
+        {
             return Err(());
         }
         self.charge(offset, size)?;
@@ -66,6 +73,43 @@ impl<'a> ReadRef<'a> for &'a Image {
     }
 }
 
+/// A part of a file that is a library of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Part<R> {
+    pub data: R,
+    pub offset: u64,
+    pub size: u64,
+}
+
+impl<'a, R: ReadRef<'a>> ReadRef<'a> for Part<R> {
+    fn len(self) -> Result<u64, ()> {
+        Ok(self.size)
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        if offset.checked_add(size).is_none_or(|end| end > self.size) {
+            return Err(());
+        }
+        self.data
+            .read_bytes_at(self.offset.checked_add(offset).ok_or(())?, size)
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        if range.end > self.size {
+            return Err(());
+        }
+        let shift = |at: u64| self.offset.checked_add(at).ok_or(());
+        self.data
+            .read_bytes_at_until(shift(range.start)?..shift(range.end)?, delimiter)
+    }
+}
+
+/// How long a file is.
+pub(super) fn len<'data>(data: impl ReadRef<'data>) -> Result<u64, InspectError> {
+    data.len()
+        .map_err(|()| InspectError::Io("the length is not known".to_owned()))
+}
+
 /// A piece of a file that must lie inside it.
 pub(super) fn piece<'data, R: ReadRef<'data>>(
     data: R,
@@ -75,10 +119,14 @@ pub(super) fn piece<'data, R: ReadRef<'data>>(
 ) -> Result<&'data [u8], InspectError> {
     inside(data, what, offset, size)?;
     if size > BUDGET_BYTES {
-        return Err(InspectError::TooComplex { max_bytes: BUDGET_BYTES });
+        return Err(InspectError::TooComplex {
+            max_bytes: BUDGET_BYTES,
+        });
     }
     data.read_bytes_at(offset, size)
-        .map_err(|()| InspectError::TooComplex { max_bytes: BUDGET_BYTES })
+        .map_err(|()| InspectError::TooComplex {
+            max_bytes: BUDGET_BYTES,
+        })
 }
 
 /// Checks that a piece lies inside the file.
@@ -88,7 +136,7 @@ pub(super) fn inside<'data, R: ReadRef<'data>>(
     offset: u64,
     size: u64,
 ) -> Result<(), InspectError> {
-    let found = data.len().map_err(|()| InspectError::Io("the length is not known".to_owned()))?;
+    let found = len(data)?;
     let needed = offset.saturating_add(size);
     if needed > found {
         return Err(InspectError::Truncated { what, needed, found });
@@ -111,7 +159,10 @@ mod tests {
         }
         assert_eq!(piece(&image, "x", 1, 2000).unwrap_err().code(), "too-complex");
         let error = piece(&image, "bytes", 3000, 2000).unwrap_err().to_string();
-        assert!(error.contains("its bytes end at byte 5000, the file has 4000"), "{error}");
+        assert!(
+            error.contains("its bytes end at byte 5000, the file has 4000"),
+            "{error}"
+        );
         assert_eq!(piece(&image, "x", u64::MAX, 2).unwrap_err().code(), "truncated");
     }
 }

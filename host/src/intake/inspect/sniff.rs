@@ -76,7 +76,10 @@ mod tests {
         assert_eq!(code(b"\x7fELF"), "truncated");
         assert_eq!(code(b"\x7fELF\x07"), "malformed");
         assert_eq!(code(b"\x7fEL"), "unknown-format");
-        assert_eq!(code(&[0x64, 0x86, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), "relocatable");
+        assert_eq!(
+            code(&[0x64, 0x86, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            "relocatable"
+        );
         assert_eq!(code(b"\xca\xfe\xba\xbe\0\0\0\x34"), "unknown-format");
         assert_eq!(sniff(b"MZ"), Ok(Container::Pe));
         assert_eq!(sniff(b"\x7fELF\x02"), Ok(Container::Elf { is_64: true }));

@@ -22,20 +22,61 @@ pub(super) fn musl_or_other_libc(library: &str) -> Option<bool> {
 
 fn is_elf_system_library(library: &str) -> bool {
     const STEMS: [&str; 16] = [
-        "libc", "libm", "libmvec", "libgcc_s", "libpthread", "libdl", "librt", "libstdc++", "libutil", "libresolv",
-        "libcrypt", "libanl", "libatomic", "libnsl", "linux-vdso", "ld64",
+        "libc",
+        "libm",
+        "libmvec",
+        "libgcc_s",
+        "libpthread",
+        "libdl",
+        "librt",
+        "libstdc++",
+        "libutil",
+        "libresolv",
+        "libcrypt",
+        "libanl",
+        "libatomic",
+        "libnsl",
+        "linux-vdso",
+        "ld64",
     ];
-    let Some((stem, version)) = library.split_once(".so") else { return false };
+    let Some((stem, version)) = library.split_once(".so") else {
+        return false;
+    };
     let plain_version = version.bytes().all(|b| b == b'.' || b.is_ascii_digit());
-    let loader = ["ld-linux", "ld-musl-", "libc.musl-"].iter().any(|prefix| stem.starts_with(prefix));
+    let loader = ["ld-linux", "ld-musl-", "libc.musl-"]
+        .iter()
+        .any(|prefix| stem.starts_with(prefix));
     plain_version && !library.contains('/') && (loader || STEMS.contains(&stem))
 }
 
 fn is_windows_library(library: &str) -> bool {
     const NAMES: [&str; 26] = [
-        "kernel32", "kernelbase", "ntdll", "msvcrt", "ucrtbase", "vcruntime140", "vcruntime140_1", "msvcp140", "user32",
-        "gdi32", "advapi32", "shell32", "ole32", "oleaut32", "ws2_32", "bcrypt", "bcryptprimitives", "crypt32", "secur32",
-        "userenv", "dbghelp", "psapi", "iphlpapi", "synchronization", "winmm", "ncrypt",
+        "kernel32",
+        "kernelbase",
+        "ntdll",
+        "msvcrt",
+        "ucrtbase",
+        "vcruntime140",
+        "vcruntime140_1",
+        "msvcp140",
+        "user32",
+        "gdi32",
+        "advapi32",
+        "shell32",
+        "ole32",
+        "oleaut32",
+        "ws2_32",
+        "bcrypt",
+        "bcryptprimitives",
+        "crypt32",
+        "secur32",
+        "userenv",
+        "dbghelp",
+        "psapi",
+        "iphlpapi",
+        "synchronization",
+        "winmm",
+        "ncrypt",
     ];
     let stem = library.strip_suffix(".dll").unwrap_or(library);
     NAMES.contains(&stem) || stem.starts_with("api-ms-win-") || stem.starts_with("ext-ms-win-")

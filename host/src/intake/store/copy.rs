@@ -83,7 +83,8 @@ pub(super) fn copy_and_hash(
         |e| StoreError::at(from, e),
         |chunk| {
             copied += chunk.len() as u64;
-            sink.write_all(chunk).map_err(|e| StoreError::writing(to, size, e))
+            sink.write_all(chunk)
+                .map_err(|e| StoreError::writing(to, size, e))
         },
     )?;
     sink.flush().map_err(|e| StoreError::writing(to, size, e))?;
@@ -142,7 +143,13 @@ mod tests {
     #[test]
     fn knows_its_own_names_only() {
         assert!(is_incoming(".incoming-12-3"));
-        for other in [".incoming-", ".incoming-1", ".incoming-a-1", "incoming-1-1", ".incoming-1-1.so"] {
+        for other in [
+            ".incoming-",
+            ".incoming-1",
+            ".incoming-a-1",
+            "incoming-1-1",
+            ".incoming-1-1.so",
+        ] {
             assert!(!is_incoming(other), "{other}");
         }
     }

@@ -70,11 +70,13 @@ impl StoreError {
 
     pub(super) fn writing(path: &Path, needed_bytes: u64, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::Full {
-                path: path.to_owned(),
-                needed_bytes,
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full {
+                    path: path.to_owned(),
+                    needed_bytes,
+                    source,
+                }
+            }
             _ => Self::at(path, source),
         }
     }

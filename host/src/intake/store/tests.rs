@@ -130,7 +130,10 @@ fn a_file_that_changes_while_it_is_copied_is_refused() {
     let place = place();
     let found = place.file(b"abc");
     let grow = || fs::write(found.path(), b"abcdef").unwrap();
-    let error = place.store.take_through(&found, |file| Meanwhile(file, grow)).unwrap_err();
+    let error = place
+        .store
+        .take_through(&found, |file| Meanwhile(file, grow))
+        .unwrap_err();
     assert_eq!(error.code(), "changed");
 
     let found = place.file(b"abc");
@@ -139,7 +142,10 @@ fn a_file_that_changes_while_it_is_copied_is_refused() {
         fs::write(&other, b"xyz").unwrap();
         fs::rename(other, found.path()).unwrap();
     };
-    let error = place.store.take_through(&found, |file| Meanwhile(file, replace)).unwrap_err();
+    let error = place
+        .store
+        .take_through(&found, |file| Meanwhile(file, replace))
+        .unwrap_err();
     assert_eq!(error.code(), "changed");
     assert!(place.visible().is_empty());
 }

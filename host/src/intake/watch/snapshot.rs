@@ -66,12 +66,16 @@ fn missing() -> WatchMode {
 
 /// The same for the same files in the same states, in any order.
 fn fingerprint(dir: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
     entries
         .take(ENTRIES_MAX)
         .filter_map(|entry| {
             let entry = entry.ok()?;
-            let metadata = std::fs::metadata(entry.path()).or_else(|_| entry.metadata()).ok()?;
+            let metadata = std::fs::metadata(entry.path())
+                .or_else(|_| entry.metadata())
+                .ok()?;
             let mut hasher = DefaultHasher::new();
             (entry.file_name(), Identity::of(&metadata)).hash(&mut hasher);
             Some(hasher.finish())

@@ -39,7 +39,11 @@ fn changes_are_signalled(poll_only: bool) {
     until(&signals, "b.so");
     drop(watch);
     while signals.try_recv().is_ok() {}
-    assert_eq!(signals.recv_timeout(GENEROUS), Err(RecvTimeoutError::Disconnected), "the thread is gone");
+    assert_eq!(
+        signals.recv_timeout(GENEROUS),
+        Err(RecvTimeoutError::Disconnected),
+        "the thread is gone"
+    );
 }
 
 #[test]
@@ -68,7 +72,10 @@ fn a_directory_that_comes_later_or_comes_back_is_watched() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("plugins");
     let (watch, signals) = watch(&dir, false);
-    assert_eq!(watch.modes()[0].1, WatchMode::Polling("it is not there".to_owned()));
+    assert_eq!(
+        watch.modes()[0].1,
+        WatchMode::Polling("it is not there".to_owned())
+    );
     let until_native = |native: bool| {
         while (watch.modes()[0].1 == WatchMode::Native) != native {
             signals.recv_timeout(GENEROUS).unwrap();
@@ -87,8 +94,14 @@ fn a_directory_that_comes_later_or_comes_back_is_watched() {
 
 #[test]
 fn reading_a_plugin_is_no_change() {
-    assert!(is_only_reading(&EventKind::Access(AccessKind::Open(AccessMode::Any))));
-    assert!(is_only_reading(&EventKind::Access(AccessKind::Close(AccessMode::Read))));
-    assert!(!is_only_reading(&EventKind::Access(AccessKind::Close(AccessMode::Write))));
+    assert!(is_only_reading(&EventKind::Access(AccessKind::Open(
+        AccessMode::Any
+    ))));
+    assert!(is_only_reading(&EventKind::Access(AccessKind::Close(
+        AccessMode::Read
+    ))));
+    assert!(!is_only_reading(&EventKind::Access(AccessKind::Close(
+        AccessMode::Write
+    ))));
     assert!(!is_only_reading(&EventKind::Any));
 }
