@@ -201,7 +201,7 @@ impl FileKey {
     }
 }
 
-fn examine(path: &Path, bytes_max: u64) -> Result<FoundFile, Unfit> {
+pub(super) fn examine(path: &Path, bytes_max: u64) -> Result<FoundFile, Unfit> {
     let own = std::fs::symlink_metadata(path).map_err(|e| Unfit::from_io(&e))?;
     let resolved = path.canonicalize().map_err(|e| match Unfit::from_io(&e) {
         Unfit::Gone if own.is_symlink() => Unfit::DanglingLink,

@@ -16,6 +16,7 @@ mod read;
 mod sniff;
 mod system;
 
+use super::discovery;
 use super::files;
 use super::rejected::{Located, Rejected};
 use super::store::{self, StoredPlugin};
@@ -131,10 +132,8 @@ fn usable(image: &Image) -> Result<(Manifest, Facts), InspectError> {
 pub fn inspect_file(path: &Path, bytes_max: u64) -> Result<Inspection, Rejected<PathBuf, InspectError>> {
     let read = || {
         let unreadable = |e: std::io::Error| InspectError::Io(e.to_string());
-        let resolved = path
-            .canonicalize()
-            .map_err(|e| InspectError::NoFile(files::Unfit::from_io(&e)))?;
-        let (mut file, _) = files::open_regular(&resolved, bytes_max).map_err(InspectError::NoFile)?;
+        let found = discovery::examine(path, bytes_max).map_err(InspectError::NoFile)?;
+        let (mut file, _) = files::open_regular(found.resolved(), bytes_max).map_err(InspectError::NoFile)?;
         let digest = store::hash(&mut file).map_err(unreadable)?;
         inspection(digest, &Image::new(file))
     };

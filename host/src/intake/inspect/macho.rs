@@ -1,13 +1,13 @@
 //! Mach-O: macOS. Of a universal file the part for this host's machine is read, or else the first.
 
 use super::error::InspectError;
-use super::facts::{FileFormat, Note};
-use super::image::{Part, inside};
-use super::read::{Library, from_object};
+use super::facts::{Exports, FileFormat, Note};
+use super::image::{BUDGET_BYTES, Part, inside};
+use super::read::{Library, check_kind, from_object};
 use extman_plugin_api::manifest::frame::SECTION_MACHO;
 use object::macho::{MachHeader32, MachHeader64};
 use object::read::macho::{FatArch, MachHeader, MachOFatFile32, MachOFatFile64, MachOFile};
-use object::read::{Object, ObjectSegment, ReadRef};
+use object::read::{Object, ObjectSegment, ObjectSymbol, ReadRef};
 use object::{Architecture, Endianness};
 
 pub(super) fn read<'data, R: ReadRef<'data>>(data: R, is_64: bool) -> Result<Library, InspectError> {
@@ -69,15 +69,37 @@ fn read_class<'data, H: MachHeader, R: ReadRef<'data>>(data: R) -> Result<Librar
         let (offset, size) = segment.file_range();
         inside(data, "segments", offset, size)?;
     }
+    let header = file.macho_header();
+    if header.filetype(file.endian()) != object::macho::MH_BUNDLE {
+        check_kind(file.kind())?;
+    }
     from_object(
         data,
         &file,
         FileFormat::MachO,
+        exports(&file),
         |segment, section| {
             SECTION_MACHO.split_once(',').is_some_and(|(wanted, name)| {
                 segment == Some(wanted.as_bytes()) && section == name.as_bytes()
             })
         },
-        |name| name.strip_prefix(b"_").unwrap_or(name),
     )
+}
+
+/// From the symbol table and not from the exports trie: a hostile trie of a few hundred bytes has endless paths.
+fn exports<'data>(file: &impl Object<'data>) -> Exports {
+    let mut exports = Exports::default();
+    let mut left = BUDGET_BYTES;
+    for symbol in file
+        .symbols()
+        .filter(|symbol| symbol.is_global() && symbol.is_definition())
+    {
+        let Ok(name) = symbol.name_bytes() else { continue };
+        let Some(rest) = left.checked_sub(1 + name.len() as u64) else {
+            break;
+        };
+        left = rest;
+        exports.add(name.strip_prefix(b"_").unwrap_or(name));
+    }
+    exports
 }

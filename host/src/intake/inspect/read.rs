@@ -2,17 +2,15 @@
 
 use super::error::InspectError;
 use super::facts::{Exports, FileFormat, Note};
-use super::image::{self, BUDGET_BYTES, inside, piece};
+use super::image::{self, inside, piece};
 use super::sniff::{Container, HEAD_BYTES, sniff};
 use super::{elf, macho, pe};
 use extman_plugin_api::manifest::frame::TOML_BYTES_MAX;
 use object::Architecture;
-use object::read::{NameOrOrdinal, Object, ObjectKind, ObjectSection, ReadRef};
+use object::read::{Object, ObjectKind, ObjectSection, ReadRef};
 
 /// Most libraries that one may need.
 pub(super) const NEEDED_MAX: usize = 1024;
-/// Most names that one may export in a format whose tables can be larger than its file.
-const EXPORTS_MAX: u64 = 1_000_000;
 /// Longest name of a needed library or an exported symbol that is read, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 1024;
 /// Bytes of a manifest section that are read: what a frame may have, and room to see that there are two.
@@ -62,19 +60,9 @@ pub(super) fn from_object<'data, R: ReadRef<'data>, O: Object<'data>>(
     data: R,
     file: &O,
     format: FileFormat,
+    exports: Exports,
     is_manifest: impl Fn(Option<&[u8]>, &[u8]) -> bool,
-    exported_name: impl Fn(&[u8]) -> &[u8],
 ) -> Result<Library, InspectError> {
-    match file.kind() {
-        ObjectKind::Dynamic => {}
-        ObjectKind::Executable => return Err(InspectError::Executable),
-        ObjectKind::Relocatable => return Err(InspectError::Relocatable),
-        _ => {
-            return Err(InspectError::Malformed(
-                "it is neither a library nor a program".to_owned(),
-            ));
-        }
-    }
     let mut manifests = Vec::new();
     for section in file.sections() {
         let Some((offset, size)) = section.file_range() else {
@@ -90,17 +78,6 @@ pub(super) fn from_object<'data, R: ReadRef<'data>, O: Object<'data>>(
     for library in file.import_libraries()? {
         push_needed(&mut needed, library?.name())?;
     }
-    let mut exports = Exports::default();
-    for export in file.exports()? {
-        if let NameOrOrdinal::Name(name) = export?.name() {
-            exports.add(exported_name(name));
-        }
-        if exports.total > EXPORTS_MAX {
-            return Err(InspectError::TooComplex {
-                max_bytes: BUDGET_BYTES,
-            });
-        }
-    }
     Ok(Library {
         format,
         machine: machine(file.architecture()).to_owned(),
@@ -111,6 +88,18 @@ pub(super) fn from_object<'data, R: ReadRef<'data>, O: Object<'data>>(
         manifests,
         notes: Vec::new(),
     })
+}
+
+/// Refuses what is no library.
+pub(super) fn check_kind(kind: ObjectKind) -> Result<(), InspectError> {
+    match kind {
+        ObjectKind::Dynamic => Ok(()),
+        ObjectKind::Executable => Err(InspectError::Executable),
+        ObjectKind::Relocatable => Err(InspectError::Relocatable),
+        _ => Err(InspectError::Malformed(
+            "it is neither a library nor a program".to_owned(),
+        )),
+    }
 }
 
 pub(super) fn push_needed(needed: &mut Vec<String>, name: &[u8]) -> Result<(), InspectError> {
