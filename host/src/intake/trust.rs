@@ -12,6 +12,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A plugin that may be run, as far as can be told without running it. Cheap to clone.
+///
+/// Only [`verify`] makes one:
+///
+/// ```compile_fail,E0423
+/// fn forge(plugin: extman::intake::InspectedPlugin) -> extman::intake::VerifiedPlugin {
+///     extman::intake::VerifiedPlugin(plugin)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct VerifiedPlugin(InspectedPlugin);
 
