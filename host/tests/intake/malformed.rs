@@ -29,12 +29,12 @@ fn u16_at(bytes: &[u8], at: usize) -> usize {
     usize::from(u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap()))
 }
 
-/// Where the program header of a type is.
-fn segment(bytes: &[u8], wanted: u32) -> usize {
+/// Where the program header of a type is, with these flags at least.
+fn segment(bytes: &[u8], wanted: u32, flags: u8) -> usize {
     let table = u64_at(bytes, 32);
     (0..u16_at(bytes, 56))
         .map(|n| table + n * 56)
-        .find(|at| bytes[*at..at + 4] == wanted.to_le_bytes())
+        .find(|at| bytes[*at..at + 4] == wanted.to_le_bytes() && bytes[at + 4] & flags == flags)
         .unwrap()
 }
 
@@ -43,7 +43,7 @@ fn a_library_cut_off_anywhere_is_truncated() {
     let whole = build(&Source::default());
     assert_eq!(verdict(&whole), ("fine", String::new()));
     let (program_headers, section_headers) = (u64_at(&whole, 32), u64_at(&whole, 40));
-    let dynamic = u64_at(&whole, segment(&whole, 2) + 8);
+    let dynamic = u64_at(&whole, segment(&whole, 2, 0) + 8);
     let program_headers_end = program_headers + u16_at(&whole, 56) * 56;
     for (what, cut) in [
         ("within the magic's word", 5),
@@ -66,12 +66,10 @@ fn a_library_cut_off_anywhere_is_truncated() {
 #[test]
 fn segments_that_lie_outside_the_file_are_found_without_section_headers() {
     let mut bytes = build(&Source::default());
-    let load = segment(&bytes, 1);
+    let code = segment(&bytes, 1, 1);
     bytes[40..48].fill(0);
     bytes[60..62].fill(0);
-    for field in [load + 32, load + 40] {
-        bytes[field..field + 8].copy_from_slice(&(1_u64 << 40).to_le_bytes());
-    }
+    bytes[code + 8..code + 16].copy_from_slice(&(1_u64 << 40).to_le_bytes());
     let (code, text) = verdict(&bytes);
     assert_eq!(code, "truncated");
     assert!(text.contains("its segments"), "{text}");
@@ -80,7 +78,7 @@ fn segments_that_lie_outside_the_file_are_found_without_section_headers() {
 #[test]
 fn a_dynamic_segment_out_of_place_is_damage() {
     let mut bytes = build(&Source::default());
-    let dynamic = segment(&bytes, 2);
+    let dynamic = segment(&bytes, 2, 0);
     bytes[dynamic + 16..dynamic + 24].copy_from_slice(&(1_u64 << 40).to_le_bytes());
     let (code, text) = verdict(&bytes);
     assert_eq!(code, "malformed");

@@ -221,9 +221,9 @@ impl<'data, H: FileHeader, R: ReadRef<'data>> Elf<'data, H, R> {
             for symbol in symbols.iter().filter(|symbol| !symbol.is_undefined(self.endian)) {
                 let bind = symbol.st_bind();
                 unique += u64::from(bind == elf::STB_GNU_UNIQUE);
-                let is_exported = bind != elf::STB_LOCAL
-                    && [elf::STV_DEFAULT, elf::STV_PROTECTED].contains(&symbol.st_visibility());
-                if is_exported && let Some(name) = text_at(strings, symbol.st_name(self.endian).into()) {
+                if bind != elf::STB_LOCAL
+                    && let Some(name) = text_at(strings, symbol.st_name(self.endian).into())
+                {
                     exports.add(name);
                 }
             }

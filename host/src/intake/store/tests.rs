@@ -2,6 +2,7 @@ use super::*;
 use crate::intake::config::DiscoveryConfig;
 use crate::intake::discovery::find;
 use std::fs;
+use std::time::SystemTime;
 
 struct Place {
     dir: tempfile::TempDir,
@@ -148,6 +149,32 @@ fn a_file_that_changes_while_it_is_copied_is_refused() {
         .unwrap_err();
     assert_eq!(error.code(), "changed");
     assert!(place.visible().is_empty());
+}
+
+/// Cuts a file short while it is copied, and leaves no trace of it afterwards.
+struct CutAndMend<'a>(&'a Path, SystemTime);
+
+impl Write for CutAndMend<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        fs::write(self.0, b"short")?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        fs::write(self.0, vec![7; 300_000])?;
+        File::options().write(true).open(self.0)?.set_modified(self.1)
+    }
+}
+
+#[test]
+fn a_copy_that_is_too_short_is_refused_whatever_the_file_says() {
+    let place = place();
+    let found = place.file(&vec![7; 300_000]);
+    let error = place
+        .store
+        .take_through(&found, |_| CutAndMend(found.path(), found.identity().modified))
+        .unwrap_err();
+    assert_eq!(error.code(), "changed");
 }
 
 struct FullDisk;
