@@ -1,6 +1,6 @@
 //! `cargo xtask header`: the C header, from the ABI crate's sources and the hand-written parts beside it.
 //!
-//! cbindgen writes the types; [`notation`] gives them the header's names and order; this module puts the parts around.
+//! cbindgen writes the types; `notation` gives them the header's names and order; this module puts the parts around.
 
 mod notation;
 

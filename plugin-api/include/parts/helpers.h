@@ -68,6 +68,25 @@ static inline ExtmanStatus extman_fail(ExtmanTextBuffer *error, ExtmanStatus sta
 }
 
 /**
+ * What an entry point answers when a host function has returned `status`: a closed token is a cancelled call, and an
+ * argument that the host refuses is the plugin's fault, not its caller's.
+ */
+static inline ExtmanStatus extman_of_host(ExtmanStatus status) {
+    switch (status) {
+    case EXTMAN_STATUS_OK:
+    case EXTMAN_STATUS_CANCELLED:
+    case EXTMAN_STATUS_DEADLINE_EXCEEDED:
+    case EXTMAN_STATUS_EXHAUSTED:
+    case EXTMAN_STATUS_UNSUPPORTED:
+        return status;
+    case EXTMAN_STATUS_CLOSED:
+        return EXTMAN_STATUS_CANCELLED;
+    default:
+        return EXTMAN_STATUS_INTERNAL;
+    }
+}
+
+/**
  * Copies a struct that starts with its size onto the host's, as far as both reach; the host's `struct_size` stays.
  * `to` may be null.
  */

@@ -12,6 +12,6 @@ pub mod frame;
 pub mod schema;
 
 #[cfg(feature = "manifest")]
-pub use c_source::c_source;
+pub use c_source::{C_HEADER, c_source};
 #[cfg(feature = "manifest")]
 pub use schema::ManifestError;
