@@ -74,7 +74,11 @@ impl Instance {
         let accounts = Arc::new(Accounts::default());
         let made =
             InProcess::create(module, name.clone(), config, listener, settings, accounts.clone()).await?;
-        Ok(Instance { name, accounts, backing: Backing::InProcess(made) })
+        Ok(Instance {
+            name,
+            accounts,
+            backing: Backing::InProcess(made),
+        })
     }
 
     /// Its name.
