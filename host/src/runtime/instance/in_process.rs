@@ -23,6 +23,7 @@ pub struct InProcess {
     gate: Arc<Gate>,
     accounts: Arc<Accounts>,
     suspect: AtomicBool,
+    closing: AtomicBool,
     bound: Arc<Bound>,
 }
 
@@ -76,6 +77,7 @@ impl InProcess {
             gate: Gate::new(concurrency),
             accounts,
             suspect: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             bound: Arc::new(bound),
             settings,
             module,
@@ -96,7 +98,10 @@ impl InProcess {
 
     pub(super) async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
         let counted = self.accounts.begin();
-        let result = self.invoke_on_lane(call, stream).await;
+        let result = match self.admit() {
+            Ok(()) => self.invoke_on_lane(call, stream).await,
+            Err(closing) => Err(closing),
+        };
         self.accounts.ended(result.as_ref().err());
         drop(counted);
         result
@@ -135,6 +140,7 @@ impl InProcess {
         }
         let timeout = self.settings.call_timeout;
         let counted = self.accounts.begin();
+        self.admit()?;
         let _pass = self
             .gate
             .enter_within(timeout)
@@ -204,6 +210,27 @@ impl InProcess {
         let fine = matches!(outcome, CheckOutcome::Answered { .. });
         self.suspect.store(!fine, Ordering::Relaxed);
         (outcome, took)
+    }
+
+    /// Takes no more calls. Those that are counted as in flight were let in before.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Calls and checks whose code is running, whether or not somebody still waits for them.
+    pub(super) fn inside(&self) -> usize {
+        self.bound.inside()
+    }
+
+    /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
+    fn admit(&self) -> Result<(), CallError> {
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(CallError::new(
+                ErrorKind::NotServing,
+                "the instance is being stopped",
+            ));
+        }
+        Ok(())
     }
 
     pub(super) async fn destroy(&self) -> Result<(), CallError> {

@@ -133,6 +133,20 @@ impl Instance {
         }
     }
 
+    /// Takes no more calls.
+    pub fn close(&self) {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.close(),
+        }
+    }
+
+    /// Calls and checks whose code is running, whether or not somebody still waits for them.
+    pub fn inside(&self) -> usize {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.inside(),
+        }
+    }
+
     /// Frees it. Nothing may be called on it afterwards.
     ///
     /// # Errors
