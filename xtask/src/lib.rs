@@ -1,0 +1,3 @@
+//! The repository's own commands, one module each; `main.rs` only reads the command line.
+
+pub mod models;

@@ -1,0 +1,34 @@
+//! `cargo xtask COMMAND`: one module of the library for each command.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The repository's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetches the models of the AI sample plugins, and what their tests compare with, into target/models.
+    Models(xtask::models::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().command {
+        Command::Models(arguments) => xtask::models::run(&arguments).map_err(Into::into),
+    };
+    match result {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
