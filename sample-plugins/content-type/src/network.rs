@@ -5,7 +5,7 @@
 
 use crate::onnx::Constants;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, s};
+use ndarray::{Array1, Array2, azip, s};
 
 /// Tokens that go in.
 pub const TOKENS: usize = 2048;
@@ -96,9 +96,28 @@ impl Network {
             flat.extend(self.embedded.row(token));
         }
         let mut rows = matrix(ROWS, COLUMNS, flat);
-        for mut column in rows.columns_mut() {
-            let normed = norm(column.to_owned(), &self.row_scale, &self.row_shift);
-            column.assign(&normed);
+        // Row after row and in 32 bits, as the runtime does that the network is published with: where most rows are the same,
+        // the variance is mostly rounding, and another order of adding gives visibly other scores.
+        let mut mean = Array1::<f32>::zeros(COLUMNS);
+        let mut variance = Array1::<f32>::zeros(COLUMNS);
+        for row in rows.rows() {
+            mean += &row;
+            variance.zip_mut_with(&row, |sum, x| *sum += x * x);
+        }
+        mean /= ROWS as f32;
+        variance /= ROWS as f32;
+        variance.zip_mut_with(&mean, |variance, mean| {
+            *variance = (*variance - mean * mean).max(0.0)
+        });
+        let steepness = variance.mapv(steepness);
+        for (mut row, (scale, shift)) in rows
+            .rows_mut()
+            .into_iter()
+            .zip(self.row_scale.iter().zip(&self.row_shift))
+        {
+            azip!((x in &mut row, mean in &mean, steepness in &steepness) {
+                *x = (*x - mean) * (steepness * scale) + shift;
+            });
         }
         rows
     }
@@ -151,16 +170,42 @@ fn matrix(rows: usize, columns: usize, numbers: Vec<f32>) -> Array2<f32> {
 /// The approximation by tanh, which the network was trained with.
 fn gelu(x: f32) -> f32 {
     let inner = 0.797_884_6 * (x + x * (x * (0.044_715 * x)));
-    x * (0.5 * (1.0 + inner.tanh()))
+    x * (0.5 * (1.0 + tanh(inner)))
+}
+
+/// The quotient of polynomials that the runtime takes for tanh; its rounding is what the norm after it sees.
+fn tanh(x: f32) -> f32 {
+    const ABOVE: [f32; 7] = [
+        -2.760_768_5e-16,
+        2.000_188e-13,
+        -8.604_672e-11,
+        5.122_297e-8,
+        1.485_722_4e-5,
+        6.372_619e-4,
+        4.893_524_6e-3,
+    ];
+    const BELOW: [f32; 4] = [1.198_258_4e-6, 1.185_347e-4, 2.268_434_6e-3, 4.893_525e-3];
+    let x = x.clamp(-9.0, 9.0);
+    let square = x * x;
+    let polynomial = |factors: &[f32]| {
+        factors
+            .iter()
+            .fold(0.0f32, |sum, factor| sum.mul_add(square, *factor))
+    };
+    x * polynomial(&ABOVE) / polynomial(&BELOW)
 }
 
 fn norm(mut x: Array1<f32>, scale: &Array1<f32>, shift: &Array1<f32>) -> Array1<f32> {
     let count = x.len() as f32;
     let mean = x.sum() / count;
     let variance = (x.iter().map(|x| x * x).sum::<f32>() / count - mean * mean).max(0.0);
-    let steepness = 1.0 / (variance + NORM_EPSILON).sqrt();
+    let steepness = steepness(variance);
     x.zip_mut_with(scale, |x, scale| *x = (*x - mean) * (steepness * scale));
     x + shift
+}
+
+fn steepness(variance: f32) -> f32 {
+    1.0 / (variance + NORM_EPSILON).sqrt()
 }
 
 fn softmax(logits: Array1<f32>) -> Vec<f32> {
