@@ -3,6 +3,7 @@
 //! Only to be called inside a [`Pool`](crate::pool::Pool): candle computes on whichever rayon pool it is called in, and outside
 //! of one it would start rayon's global pool, which never ends.
 
+use crate::gelu::Gelu;
 use crate::weights::{Weights, WeightsError};
 use crate::wordpiece::PIECES;
 use candle_core::{D, Device, Tensor};
@@ -138,7 +139,8 @@ impl Layer {
         let states = self
             .attended_norm
             .apply(&(self.attended.apply(&seen)? + states)?)?;
-        let inner = self.widen.apply(&states)?.gelu_erf()?;
+        let inner = self.widen.apply(&states)?;
+        inner.inplace_op1(&Gelu)?;
         self.norm.apply(&(self.narrow.apply(&inner)? + states)?)
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod bert;
 pub mod embedder;
+mod gelu;
 mod plugin;
 pub mod pool;
 pub mod tokens;

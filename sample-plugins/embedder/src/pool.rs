@@ -66,6 +66,7 @@ mod tests {
     use super::*;
     use rayon::prelude::*;
     use std::collections::HashSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn work_runs_on_the_pools_own_threads() {
@@ -82,6 +83,24 @@ mod tests {
                 .all(|name| name.as_ref().is_some_and(|n| n.starts_with("embedder-"))),
             "{names:?}"
         );
+    }
+
+    #[test]
+    fn a_dropped_pool_has_no_thread_left() {
+        static ENDED: AtomicUsize = AtomicUsize::new(0);
+        struct LongEnd;
+        impl Drop for LongEnd {
+            fn drop(&mut self) {
+                (0..10_000).for_each(|_| std::thread::yield_now());
+                ENDED.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        thread_local!(static END: LongEnd = const { LongEnd });
+        let pool = Pool::new(3).unwrap();
+        pool.run(|| rayon::broadcast(|_| END.with(|_| ())));
+        assert_eq!(ENDED.load(Ordering::SeqCst), 0);
+        drop(pool);
+        assert_eq!(ENDED.load(Ordering::SeqCst), 3);
     }
 
     #[test]
