@@ -15,11 +15,13 @@ pub fn tokens(vocabulary: &Vocabulary, text: &str) -> Vec<u32> {
     let mut found = vec![vocabulary.start];
     let mut rest = text;
     while !rest.is_empty() && found.len() < TOKENS_MAX {
-        let mark = vocabulary
-            .marks
-            .iter()
-            .filter_map(|(mark, id)| Some((rest.find(mark)?, *mark, *id)))
-            .min();
+        let mark = rest.match_indices('[').find_map(|(at, _)| {
+            let (mark, id) = vocabulary
+                .marks
+                .iter()
+                .find(|(mark, _)| rest[at..].starts_with(mark))?;
+            Some((at, *mark, *id))
+        });
         let before = mark.map_or(rest, |(at, ..)| &rest[..at]);
         plain(vocabulary, before, &mut found);
         match mark {

@@ -82,6 +82,33 @@ fn like_texts_are_near_and_others_far() {
     }
 }
 
+#[test]
+fn calls_at_once_do_not_disturb_each_other() {
+    let plugin = common::instance(3, 2);
+    plugin.start().unwrap();
+    let embedder = plugin.embedder().unwrap();
+    let texts: Vec<String> = (1..6)
+        .map(|n| format!("text number {n} ").repeat(n * 12))
+        .collect();
+    let alone: Vec<_> = texts
+        .iter()
+        .map(|text| embedder.embed(&[text], &|| false).unwrap())
+        .collect();
+    std::thread::scope(|scope| {
+        for begin in 0..6 {
+            let (embedder, texts, alone) = (&embedder, &texts, &alone);
+            scope.spawn(move || {
+                for at in (0..texts.len()).map(|n| (n + begin) % texts.len()) {
+                    let found = embedder.embed(&[&texts[at]], &|| false).unwrap();
+                    let pairs = found.embeddings[0].iter().zip(&alone[at].embeddings[0]);
+                    assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-5), "text {at}");
+                    assert_eq!(found.tokens, alone[at].tokens);
+                }
+            });
+        }
+    });
+}
+
 fn texts() -> Vec<String> {
     let mut texts: Vec<String> = [
         "Hello, world!",
