@@ -1,7 +1,9 @@
 //! The forward pass of Magika's network, third generation.
 //!
-//!     2048 tokens → 64 numbers each, gelu → as 512 rows of 256 → norm over the rows → convolution of five rows, 512
-//!     channels, gelu → the largest of each channel → norm → 214 labels → softmax
+//! ```text
+//! 2048 tokens → 64 numbers each, gelu → as 512 rows of 256 → norm over the rows → convolution of five rows, 512
+//! channels, gelu → the largest of each channel → norm → 214 labels → softmax
+//! ```
 
 use crate::onnx::Constants;
 use ndarray::linalg::general_mat_mul;

@@ -30,6 +30,7 @@ fn agrees_with_the_python_package() {
     let expected = reference(folder.path());
     let mut labels = BTreeSet::new();
     let mut overwritten = 0;
+    let mut most: f64 = 0.0;
     let mut wrong = Vec::new();
     for mode in ["high-confidence", "medium-confidence", "best-guess"] {
         let detector = Detector::load(&models().join("magika"), parsed(mode)).unwrap();
@@ -39,10 +40,16 @@ fn agrees_with_the_python_package() {
             if let Some(difference) = difference(expected, &found) {
                 wrong.push(format!("{} ({mode}): {difference}", expected.sample));
             }
+            most = most.max((found.score - expected.score).abs());
             labels.insert(expected.network_label.clone());
             overwritten += usize::from(found.overwritten.is_some());
         }
     }
+    println!(
+        "{} comparisons, {} labels, largest difference of a score: {most:e}",
+        expected.len(),
+        labels.len()
+    );
     assert!(
         wrong.is_empty(),
         "{} of {} differ:\n{}",
