@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod control;
+pub mod intake;
 pub mod model;
 pub mod runtime;

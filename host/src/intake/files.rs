@@ -1,0 +1,272 @@
+//! Looking at files and opening them with care. What differs between platforms is in this file and nowhere else.
+
+use serde::Serialize;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// What tells one state of one file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct Identity {
+    /// Device of the file; 0 where the platform has none.
+    pub device: u64,
+    /// Inode of the file; 0 where the platform has none.
+    pub inode: u64,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Last change of the content, to the nanosecond where the file system keeps it.
+    pub modified: SystemTime,
+}
+
+impl Identity {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        let (device, inode) = platform::device_and_inode(metadata);
+        Identity {
+            device,
+            inode,
+            size_bytes: metadata.len(),
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        }
+    }
+}
+
+/// Why a path does not lead to a file that can be read as a library.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// A directory.
+    #[error("is a directory, not a library; remove it or rename it")]
+    Directory,
+    /// A named pipe.
+    #[error(
+        "is a named pipe, not a library; it was not opened, because that could block for ever; remove it"
+    )]
+    Pipe,
+    /// A socket.
+    #[error("is a socket, not a library; remove it or move it elsewhere")]
+    Socket,
+    /// A character or block device.
+    #[error("is a device, not a library; remove it")]
+    Device,
+    /// Something else that is not a regular file.
+    #[error("is not a regular file; remove it")]
+    Other,
+    /// A symbolic link to nothing.
+    #[error("is a symbolic link to something that is not there; mend the link or remove it")]
+    DanglingLink,
+    /// Symbolic links that lead to each other.
+    #[error("is a symbolic link that leads back to itself; remove it")]
+    LinkLoop,
+    /// There was a file, and now there is none.
+    #[error("is not there, or went away while it was looked at; scan again")]
+    Gone,
+    /// Larger than the limit.
+    #[error(
+        "has {size} bytes, more than the limit of {max}; raise intake.discovery.file_bytes_max if that is right"
+    )]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// The system refuses to read it.
+    #[error("can't be read: {0}; let the host's user read it")]
+    Unreadable(String),
+}
+
+impl Unfit {
+    /// A short name that does not change between versions.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Pipe => "pipe",
+            Self::Socket => "socket",
+            Self::Device => "device",
+            Self::Other => "not-regular",
+            Self::DanglingLink => "dangling-link",
+            Self::LinkLoop => "link-loop",
+            Self::Gone => "gone",
+            Self::TooLarge { .. } => "too-large",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+
+    pub(super) fn from_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone,
+            _ if platform::is_link_loop(error) => Self::LinkLoop,
+            _ => Self::Unreadable(error.to_string()),
+        }
+    }
+
+    /// Why a file with this metadata is not a library, if that shows already.
+    pub(super) fn by_metadata(metadata: &Metadata, bytes_max: u64) -> Option<Self> {
+        if metadata.is_dir() {
+            Some(Self::Directory)
+        } else if !metadata.is_file() {
+            Some(platform::special(metadata))
+        } else if metadata.len() > bytes_max {
+            Some(Self::TooLarge {
+                size: metadata.len(),
+                max: bytes_max,
+            })
+        } else {
+            None
+        }
+    }
+}
+
+/// Opens a regular file for reading. Looks before it opens and again after, never follows a link in the last place, and
+/// never waits for a pipe's other end.
+pub(super) fn open_regular(path: &Path, bytes_max: u64) -> Result<(File, Metadata), Unfit> {
+    let before = std::fs::symlink_metadata(path).map_err(|e| Unfit::from_io(&e))?;
+    if let Some(unfit) = Unfit::by_metadata(&before, bytes_max) {
+        return Err(unfit);
+    }
+    let file = platform::open(path).map_err(|e| Unfit::from_io(&e))?;
+    let metadata = file.metadata().map_err(|e| Unfit::from_io(&e))?;
+    match Unfit::by_metadata(&metadata, bytes_max) {
+        Some(unfit) => Err(unfit),
+        None => Ok((file, metadata)),
+    }
+}
+
+pub(super) use platform::{create_private, make_private_dir, mode, set_read_only, sync_dir};
+
+/// Whether every user may write.
+pub(super) const WORLD_WRITE: u32 = 0o002;
+/// Whether the group or every user may write.
+pub(super) const SHARED_WRITE: u32 = 0o022;
+/// Whether only owners may remove what is in a directory.
+pub(super) const STICKY: u32 = 0o1000;
+
+#[cfg(unix)]
+mod platform {
+    use super::*;
+    use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+
+    pub fn device_and_inode(metadata: &Metadata) -> (u64, u64) {
+        (metadata.dev(), metadata.ino())
+    }
+
+    pub fn mode(metadata: &Metadata) -> Option<u32> {
+        Some(metadata.mode() & 0o7777)
+    }
+
+    pub fn special(metadata: &Metadata) -> Unfit {
+        let kind = metadata.file_type();
+        if kind.is_fifo() {
+            Unfit::Pipe
+        } else if kind.is_socket() {
+            Unfit::Socket
+        } else if kind.is_block_device() || kind.is_char_device() {
+            Unfit::Device
+        } else {
+            Unfit::Other
+        }
+    }
+
+    pub fn is_link_loop(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(libc::ELOOP)
+    }
+
+    pub fn open(path: &Path) -> io::Result<File> {
+        File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY)
+            .open(path)
+    }
+
+    pub fn create_private(path: &Path) -> io::Result<File> {
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+    }
+
+    pub fn set_read_only(file: &File) -> io::Result<()> {
+        file.set_permissions(std::fs::Permissions::from_mode(0o444))
+    }
+
+    pub fn make_private_dir(path: &Path) -> io::Result<()> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+    }
+
+    pub fn sync_dir(path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+}
+
+#[cfg(not(unix))]
+mod platform {
+    use super::*;
+
+    pub fn device_and_inode(_: &Metadata) -> (u64, u64) {
+        (0, 0)
+    }
+
+    pub fn mode(_: &Metadata) -> Option<u32> {
+        None
+    }
+
+    pub fn special(_: &Metadata) -> Unfit {
+        Unfit::Other
+    }
+
+    pub fn is_link_loop(_: &io::Error) -> bool {
+        false
+    }
+
+    pub fn open(path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+
+    pub fn create_private(path: &Path) -> io::Result<File> {
+        File::options().write(true).create_new(true).open(path)
+    }
+
+    pub fn set_read_only(file: &File) -> io::Result<()> {
+        let mut permissions = file.metadata()?.permissions();
+        permissions.set_readonly(true);
+        file.set_permissions(permissions)
+    }
+
+    pub fn make_private_dir(path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    pub fn sync_dir(_: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_not_followed_in_the_last_place() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("real"), b"x").unwrap();
+        std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();
+        assert!(open_regular(&dir.path().join("real"), 1).is_ok());
+        assert!(open_regular(&dir.path().join("link"), 1).is_err());
+        assert_eq!(
+            open_regular(&dir.path().join("real"), 0).unwrap_err(),
+            Unfit::TooLarge { size: 1, max: 0 }
+        );
+        assert_eq!(
+            open_regular(&dir.path().join("none"), 1).unwrap_err(),
+            Unfit::Gone
+        );
+        assert_eq!(
+            open_regular(Path::new("/dev/null"), 1).unwrap_err(),
+            Unfit::Device
+        );
+    }
+}

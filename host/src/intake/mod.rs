@@ -1,0 +1,32 @@
+//! Bytes on a disk become verified plugins. Nothing here opens a library with the loader or runs a plugin's code.
+//!
+//! ```text
+//! Discovery::scan → FoundFile → Store::take → StoredPlugin → inspect → InspectedPlugin → verify → VerifiedPlugin
+//! ```
+//!
+//! Each type can be made only from the one before it, so code that takes a [`VerifiedPlugin`] can't be handed anything
+//! less. A step that refuses gives back what it was given, inside a [`Rejected`].
+#![forbid(unsafe_code)]
+
+mod config;
+mod discovery;
+mod duplicates;
+mod files;
+mod inspect;
+mod rejected;
+mod store;
+mod trust;
+mod watch;
+
+pub use config::{DiscoveryConfig, IntakeConfig, IntakeConfigError, StoreConfig, TrustConfig, WatchConfig};
+pub use discovery::{Alias, DirError, DirProblem, Discovery, FoundFile, Refused, Scan, find};
+pub use duplicates::{Duplicate, Unused, duplicates};
+pub use files::{Identity, Unfit};
+pub use inspect::{
+    Build, Exports, Facts, FileFormat, InspectError, InspectedPlugin, Inspection, Note, Panics, Problem, Sdk,
+    inspect, inspect_bytes, inspect_file,
+};
+pub use rejected::{Located, Rejected};
+pub use store::{Pruned, Store, StoreError, StoredPlugin};
+pub use trust::{TrustError, VerifiedPlugin, verify};
+pub use watch::{Watch, WatchMode};

@@ -1,0 +1,203 @@
+//! Notices that something changed in the plugin directories, and says only that: what changed is for a scan to find out.
+//!
+//! Directories that the system can't watch, and those that are not there yet, are looked at every `poll_ms`. Changes behind
+//! a symbolic link that leads out of the directory are not seen: scan now and then as well.
+
+mod snapshot;
+
+use super::config::WatchConfig;
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use snapshot::Watched;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Calls back after changes, until it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    signal: Arc<Signal>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How a directory is watched at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchMode {
+    /// The system reports changes.
+    Native,
+    /// It is looked at every `poll_ms`, for this reason.
+    Polling(String),
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    changed: bool,
+    /// A watched directory itself went away: another may have its name, and even its inode, already.
+    lost: bool,
+    stop: bool,
+    modes: Vec<(PathBuf, WatchMode)>,
+}
+
+impl Watch {
+    /// Starts to watch `dirs`. `on_change` runs on a thread of its own, at most once every `debounce_ms`, and always after
+    /// the last change. It misses nothing that happens after this returned.
+    ///
+    /// # Errors
+    /// The system can't start a thread. A system without file notification is no error: see [`Watch::modes`].
+    pub fn start(
+        dirs: &[PathBuf],
+        config: &WatchConfig,
+        on_change: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let signal = Arc::new(Signal::default());
+        let watcher = if config.poll_only {
+            Err("polling was asked for in intake.watch.poll_only".to_owned())
+        } else {
+            native(dirs, &signal).map_err(|e| format!("the system can't report changes: {e}"))
+        };
+        let mut directories = Directories::new(dirs, watcher);
+        signal.lock().modes = directories.modes();
+        let config = config.clone();
+        let shared = Arc::clone(&signal);
+        let thread = std::thread::Builder::new()
+            .name("extman-watch".to_owned())
+            .spawn(move || run(&shared, &mut directories, &config, on_change))?;
+        Ok(Watch {
+            signal,
+            thread: Some(thread),
+        })
+    }
+
+    /// How each directory is watched now, in the order given at the start.
+    pub fn modes(&self) -> Vec<(PathBuf, WatchMode)> {
+        self.signal.lock().modes.clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.signal.lock().stop = true;
+        self.signal.wake.notify_all();
+        // A callback may drop its own watch: a thread can't wait for itself.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Signal {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits while `hold` says so, for `limit` at most.
+    fn wait(&self, limit: Duration, hold: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let waited = self
+            .wake
+            .wait_timeout_while(self.lock(), limit, |state| hold(state));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+fn run(signal: &Signal, directories: &mut Directories, config: &WatchConfig, on_change: impl Fn()) {
+    let [debounce, poll] = [config.debounce_ms, config.poll_ms].map(Duration::from_millis);
+    loop {
+        let mut state = signal.wait(poll, |state| !state.changed && !state.stop);
+        if state.stop {
+            return;
+        }
+        let lost = std::mem::take(&mut state.lost);
+        drop(state);
+        let polled = directories.look(lost);
+        let mut state = signal.lock();
+        state.modes = directories.modes();
+        if !state.changed && !polled {
+            continue;
+        }
+        drop(state);
+        let mut state = signal.wait(debounce, |state| !state.stop);
+        if state.stop {
+            return;
+        }
+        state.changed = false;
+        drop(state);
+        on_change();
+    }
+}
+
+fn native(dirs: &[PathBuf], signal: &Arc<Signal>) -> notify::Result<RecommendedWatcher> {
+    let (dirs, signal) = (dirs.to_vec(), Arc::clone(signal));
+    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // An error may be a queue that ran over: something was missed, so look.
+        let lost = match &event {
+            Ok(event) if is_only_reading(&event.kind) => return,
+            Ok(event) => event.paths.iter().any(|path| dirs.contains(path)),
+            Err(_) => true,
+        };
+        let mut state = signal.lock();
+        state.changed = true;
+        state.lost |= lost;
+        drop(state);
+        signal.wake.notify_all();
+    })
+}
+
+/// The host reads plugins itself, and must not wake itself by it.
+fn is_only_reading(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
+}
+
+struct Directories {
+    watcher: Result<RecommendedWatcher, String>,
+    all: Vec<Watched>,
+}
+
+impl Directories {
+    fn new(dirs: &[PathBuf], watcher: Result<RecommendedWatcher, String>) -> Self {
+        if let Err(reason) = &watcher {
+            tracing::warn!(%reason, "plugin directories are polled");
+        }
+        let mut directories = Directories {
+            watcher,
+            all: dirs.iter().map(|dir| Watched::new(dir.clone())).collect(),
+        };
+        directories.look(false);
+        directories
+    }
+
+    /// Looks at what the system does not watch, hands it over to the system where that is possible now, and says whether
+    /// anything changed.
+    fn look(&mut self, lost: bool) -> bool {
+        let mut changed = false;
+        for watched in &mut self.all {
+            changed |= watched.look(lost, |dir| match &mut self.watcher {
+                Ok(watcher) => {
+                    let _ = watcher.unwatch(dir);
+                    let started = watcher.watch(dir, RecursiveMode::NonRecursive);
+                    started.map_err(|e| format!("the system can't watch it: {e}"))
+                }
+                Err(reason) => Err(reason.clone()),
+            });
+        }
+        changed
+    }
+
+    fn modes(&self) -> Vec<(PathBuf, WatchMode)> {
+        self.all
+            .iter()
+            .map(|watched| (watched.dir().to_owned(), watched.mode()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
