@@ -1,0 +1,274 @@
+//! An instance whose module is loaded into this process.
+
+use super::{Accounts, InstanceSettings};
+use crate::clock::{self, Monotonic};
+use crate::model::{CallError, CheckKind, CheckOutcome, ErrorKind, Reply};
+use crate::runtime::lanes::{Attached, Gate, Phase, Pool, PoolLimits, Refused, Work};
+use crate::runtime::loader::{Bound, Frames, Input, Listener, OutputLimits, Returned, Slot, Step};
+use crate::runtime::module::Module;
+use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
+use extman_plugin_api::manifest::schema::ThreadModel;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// An instance whose module is loaded into this process.
+pub struct InProcess {
+    name: Arc<str>,
+    settings: InstanceSettings,
+    threads: ThreadModel,
+    module: Arc<Module>,
+    /// The module's lanes; one of its own if everything must run on one thread.
+    pool: Pool,
+    gate: Arc<Gate>,
+    accounts: Arc<Accounts>,
+    suspect: AtomicBool,
+    bound: Arc<Bound>,
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The capability's name.
+    pub capability: String,
+    /// Media type of the body.
+    pub content_type: String,
+    /// The input.
+    pub body: Vec<u8>,
+    /// How long the caller waits; the instance's default otherwise.
+    pub timeout: Option<Duration>,
+}
+
+impl InProcess {
+    pub(super) async fn create(
+        module: Arc<Module>,
+        name: Arc<str>,
+        config: &str,
+        listener: Arc<dyn Listener>,
+        settings: InstanceSettings,
+        accounts: Arc<Accounts>,
+    ) -> Result<Self, CallError> {
+        let library = module
+            .library()
+            .ok_or_else(|| CallError::new(ErrorKind::NotServing, "the module has been unloaded"))?;
+        let threads = module.manifest().threads.model;
+        let (pool, concurrency) = match threads {
+            ThreadModel::Many => (module.pool().clone(), settings.concurrency_max),
+            ThreadModel::Serial => (module.pool().clone(), 1),
+            ThreadModel::Affine => (own_lane(&module, &name), 1),
+        };
+        let work = work(&name, &module, Phase::Create, settings.start_budget, settings.wedge_after);
+        let make = {
+            let (name, config) = (name.clone(), config.to_owned());
+            move |_: &'static Slot, _: &Ticket| Bound::create(library, &name, &config, listener)
+        };
+        let bound = settle(on_lane(&pool, work, urgency(threads), make).await, Phase::Create)??;
+        Ok(InProcess {
+            name,
+            threads,
+            pool,
+            gate: Gate::new(concurrency),
+            accounts,
+            suspect: AtomicBool::new(false),
+            bound: Arc::new(bound),
+            settings,
+            module,
+        })
+    }
+
+    pub(super) async fn step(&self, step: Step) -> Result<(), CallError> {
+        let (phase, budget) = match step {
+            Step::Start => (Phase::Start, self.settings.start_budget),
+            Step::Drain => (Phase::Drain, self.settings.stop_budget),
+            Step::Stop => (Phase::Stop, self.settings.stop_budget),
+        };
+        let bound = self.bound.clone();
+        let run = move |_: &'static Slot, _: &Ticket| bound.step(step);
+        let returned = on_lane(&self.pool, self.work(phase, budget), urgency(self.threads), run).await;
+        settle(returned, phase)?
+    }
+
+    pub(super) async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
+        let counted = self.accounts.begin();
+        let result = self.invoke_on_lane(call, stream).await;
+        self.accounts.ended(result.as_ref().err());
+        drop(counted);
+        result
+    }
+
+    async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
+        let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
+        let work = self.work(Phase::Invoke, timeout);
+        let deadline = work.deadline;
+        let (bound, accounts, limits) = (self.bound.clone(), self.accounts.clone(), self.output_limits());
+        let run = move |slot: &'static Slot, ticket: &Ticket| {
+            let streams = stream.is_some();
+            let token = slot.open(Some(deadline), stream, limits);
+            ticket.opened(token);
+            let input = Input {
+                capability: &call.capability,
+                content_type: &call.content_type,
+                body: &call.body,
+                stream: streams,
+            };
+            serve(&bound, &accounts, slot, token, input)
+        };
+        let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
+        settle(returned, Phase::Invoke)?
+    }
+
+    pub(super) fn invoke_attached(
+        &self,
+        attached: &Attached,
+        capability: &str,
+        body: &[u8],
+    ) -> Result<Reply, CallError> {
+        if self.threads == ThreadModel::Affine {
+            let text = "this plugin runs on one thread of the host's own; call it through a lane";
+            return Err(CallError::new(ErrorKind::Unsupported, text));
+        }
+        let timeout = self.settings.call_timeout;
+        let counted = self.accounts.begin();
+        let _pass = self.gate.enter_within(timeout).ok_or_else(|| no_room(&self.gate))?;
+        attached.note(self.module.generation(), self.module.attached());
+        let slot = attached.slot();
+        let token = slot.open(Some(clock::monotonic().after(timeout)), None, self.output_limits());
+        let input = Input { capability, content_type: "application/json", body, stream: false };
+        let result = serve(&self.bound, &self.accounts, slot, token, input);
+        self.accounts.ended(result.as_ref().err());
+        drop(counted);
+        result
+    }
+
+    pub(super) async fn check(&self, kind: CheckKind, timeout: Duration) -> (CheckOutcome, Option<Duration>) {
+        let pass = match self.threads {
+            ThreadModel::Many => None,
+            // A check counts as a call there; without room it is not asked rather than queued behind them.
+            ThreadModel::Serial | ThreadModel::Affine => match self.gate.try_enter() {
+                Some(pass) => Some(pass),
+                None => return (CheckOutcome::Busy, None),
+            },
+        };
+        let pool = match self.threads {
+            ThreadModel::Affine if !self.pool.has_room() => return (CheckOutcome::Busy, None),
+            ThreadModel::Affine => &self.pool,
+            _ if self.suspect.load(Ordering::Relaxed) => &self.module.shared().suspects,
+            _ => &self.module.shared().probes,
+        };
+        let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
+        let deadline = work.deadline;
+        let run = move |slot: &'static Slot, ticket: &Ticket| {
+            let token = slot.open(Some(deadline), None, OutputLimits::default());
+            ticket.opened(token);
+            let began = clock::monotonic();
+            let answer = bound.check(slot, token, kind);
+            let took = clock::monotonic().since(began);
+            slot.close();
+            drop(pass);
+            (answer, took)
+        };
+        let returned = on_lane(pool, work, How::Queued(None), run).await;
+        if self.threads != ThreadModel::Many {
+            self.pool.nudge();
+        }
+        let (outcome, took) = match returned {
+            Ok((Ok(report), took)) => (CheckOutcome::Answered { report }, Some(took)),
+            Ok((Err(failure), took)) => {
+                (CheckOutcome::Failed { kind: failure.kind, text: failure.text }, Some(took))
+            }
+            Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
+            Err(NoReturn::Refused(_) | NoReturn::Dropped) => (CheckOutcome::Busy, None),
+        };
+        let fine = matches!(outcome, CheckOutcome::Answered { .. });
+        self.suspect.store(!fine, Ordering::Relaxed);
+        (outcome, took)
+    }
+
+    pub(super) async fn destroy(&self) -> Result<(), CallError> {
+        let bound = self.bound.clone();
+        let run = move |_: &'static Slot, _: &Ticket| bound.destroy();
+        let work = self.work(Phase::Destroy, self.settings.stop_budget);
+        let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
+        let destroyed = settle(returned, Phase::Destroy)?;
+        if self.threads == ThreadModel::Affine {
+            let (pool, patience) = (self.pool.clone(), self.settings.stop_budget);
+            let ended = tokio::task::spawn_blocking(move || pool.shutdown(patience)).await;
+            if let Ok(Err(lane)) = ended {
+                return Err(CallError::new(ErrorKind::DeadlineExceeded, lane));
+            }
+        }
+        destroyed.map_err(|inside| {
+            CallError::new(ErrorKind::NotServing, format!("{inside} calls are still inside"))
+        })
+    }
+
+    fn work(&self, phase: Phase, budget: Duration) -> Work {
+        work(&self.name, &self.module, phase, budget, self.settings.wedge_after)
+    }
+
+    fn output_limits(&self) -> OutputLimits {
+        OutputLimits { bytes_max: self.settings.output_bytes_max, ..OutputLimits::default() }
+    }
+}
+
+/// One call in an open slot, on whatever thread this is.
+fn serve(
+    bound: &Bound,
+    accounts: &Accounts,
+    slot: &Slot,
+    token: u64,
+    input: Input<'_>,
+) -> Result<Reply, CallError> {
+    let began = clock::monotonic();
+    let Returned { result, usage } = bound.invoke(token, input);
+    let ran = clock::monotonic().since(began);
+    let output = slot.close();
+    accounts.returned(ran);
+    result.map(|()| Reply {
+        content_type: output.content_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
+        body: output.body,
+        usage,
+        ran,
+    })
+}
+
+fn own_lane(module: &Module, name: &str) -> Pool {
+    let limits = PoolLimits { lanes_max: 1, lost_max: 1, ..PoolLimits::default() };
+    Pool::new(format!("x-{name}-own"), limits, module.shared().observer.clone())
+}
+
+/// On a lane of its own, a step must not start a second one.
+fn urgency(threads: ThreadModel) -> How {
+    match threads {
+        ThreadModel::Affine => How::Queued(None),
+        ThreadModel::Many | ThreadModel::Serial => How::Urgent,
+    }
+}
+
+fn work(
+    name: &Arc<str>,
+    module: &Module,
+    phase: Phase,
+    budget: Duration,
+    wedge_after: Duration,
+) -> Work {
+    let deadline: Monotonic = clock::monotonic().after(budget);
+    Work { subject: name.clone(), generation: module.generation(), phase, deadline, wedge_after }
+}
+
+fn no_room(gate: &Gate) -> CallError {
+    CallError::new(ErrorKind::Exhausted, format!("all {} places of this instance are taken", gate.limit()))
+}
+
+fn settle<T>(returned: Result<T, NoReturn>, phase: Phase) -> Result<T, CallError> {
+    returned.map_err(|no_return| match no_return {
+        NoReturn::Deadline => {
+            CallError::new(ErrorKind::DeadlineExceeded, format!("{phase} did not return before its deadline"))
+        }
+        NoReturn::Refused(refused @ (Refused::QueueFull(_) | Refused::NoThread(_))) => {
+            CallError::new(ErrorKind::Exhausted, refused.to_string())
+        }
+        NoReturn::Refused(refused) => CallError::new(ErrorKind::NotServing, refused.to_string()),
+        NoReturn::Dropped => CallError::new(ErrorKind::NotServing, "the instance is being unloaded"),
+    })
+}

@@ -1,0 +1,141 @@
+//! An instance: one configured use of a module. The safe face of a plugin, whatever stands behind it.
+//!
+//! What stands behind it is a [`Backing`]: today a module in this process; a worker process has the same face.
+
+mod accounts;
+mod in_process;
+
+pub use accounts::Accounts;
+pub use in_process::{Call, InProcess};
+
+use super::lanes::Attached;
+use super::loader::{Frames, Listener, Step};
+use super::module::Module;
+use crate::model::{CallError, CheckKind, CheckOutcome, Reply};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How an instance is run.
+#[derive(Debug, Clone)]
+pub struct InstanceSettings {
+    /// Calls at a time, within what the manifest's thread model allows.
+    pub concurrency_max: usize,
+    /// Time for a call whose caller names none.
+    pub call_timeout: Duration,
+    /// How long after its deadline a call is given up as wedged.
+    pub wedge_after: Duration,
+    /// Time for `create` and `start`.
+    pub start_budget: Duration,
+    /// Time for finishing calls, `drain`, `stop` and `destroy`.
+    pub stop_budget: Duration,
+    /// Output of one call.
+    pub output_bytes_max: usize,
+}
+
+impl Default for InstanceSettings {
+    fn default() -> Self {
+        InstanceSettings {
+            concurrency_max: 8,
+            call_timeout: Duration::from_secs(30),
+            wedge_after: Duration::from_secs(30),
+            start_budget: Duration::from_secs(60),
+            stop_budget: Duration::from_secs(10),
+            output_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// One configured use of a module.
+pub struct Instance {
+    name: Arc<str>,
+    accounts: Arc<Accounts>,
+    backing: Backing,
+}
+
+/// What stands behind an instance.
+enum Backing {
+    /// A module in this process.
+    InProcess(InProcess),
+}
+
+impl Instance {
+    /// Has a module make an instance in this process.
+    ///
+    /// # Errors
+    /// What the plugin says, or that it took too long.
+    pub async fn create(
+        module: Arc<Module>,
+        name: &str,
+        config: &str,
+        listener: Arc<dyn Listener>,
+        settings: InstanceSettings,
+    ) -> Result<Instance, CallError> {
+        let name: Arc<str> = name.into();
+        let accounts = Arc::new(Accounts::default());
+        let made =
+            InProcess::create(module, name.clone(), config, listener, settings, accounts.clone()).await?;
+        Ok(Instance { name, accounts, backing: Backing::InProcess(made) })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the host counts of its calls.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Runs a step of the lifecycle.
+    ///
+    /// # Errors
+    /// What the plugin says, or that it took too long.
+    pub async fn step(&self, step: Step) -> Result<(), CallError> {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.step(step).await,
+        }
+    }
+
+    /// Serves one call, whole or into `stream`.
+    ///
+    /// # Errors
+    /// What the plugin says, that it took too long, or that there is no room.
+    pub async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.invoke(call, stream).await,
+        }
+    }
+
+    /// Serves one call inline, on a thread that the embedder has attached.
+    ///
+    /// # Errors
+    /// As [`invoke`](Self::invoke); and that the instance does not run in this process or needs a thread of its own.
+    pub fn invoke_attached(
+        &self,
+        attached: &Attached,
+        capability: &str,
+        body: &[u8],
+    ) -> Result<Reply, CallError> {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.invoke_attached(attached, capability, body),
+        }
+    }
+
+    /// Asks it how it is; the time that its code ran, if it came back.
+    pub async fn check(&self, kind: CheckKind, timeout: Duration) -> (CheckOutcome, Option<Duration>) {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.check(kind, timeout).await,
+        }
+    }
+
+    /// Frees it. Nothing may be called on it afterwards.
+    ///
+    /// # Errors
+    /// A call is still inside, or it took too long.
+    pub async fn destroy(&self) -> Result<(), CallError> {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.destroy().await,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A caller and a lane, apart: the caller may go away, by deadline or by being dropped, and the lane is told.
+
+use super::lanes::{Gate, Pool, Refused, Work};
+use super::loader::{self, Slot};
+use crate::clock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use tokio::sync::oneshot;
+
+/// Shared by the caller and the lane.
+#[derive(Debug, Default)]
+pub(super) struct Ticket {
+    token: AtomicU64,
+    gave_up: AtomicBool,
+}
+
+impl Ticket {
+    /// The lane has opened a slot for this.
+    pub(super) fn opened(&self, token: u64) {
+        self.token.store(token, SeqCst);
+        if self.gave_up.load(SeqCst) {
+            loader::cancel(token);
+        }
+    }
+
+    fn give_up(&self) {
+        self.gave_up.store(true, SeqCst);
+        match self.token.load(SeqCst) {
+            0 => {}
+            token => loader::cancel(token),
+        }
+    }
+}
+
+/// Why nothing came back from a lane.
+#[derive(Debug)]
+pub(super) enum NoReturn {
+    /// It was not taken.
+    Refused(Refused),
+    /// The deadline passed. The lane may still be in it.
+    Deadline,
+    /// The pool was shut down before it ran.
+    Dropped,
+}
+
+/// Runs `run` on a lane of `pool` and waits until `work.deadline`. Past it, or if this future is dropped, the ticket's call is
+/// cancelled; if it has not begun it is not begun.
+pub(super) async fn on_lane<T: Send + 'static>(
+    pool: &Pool,
+    work: Work,
+    how: How,
+    run: impl FnOnce(&'static Slot, &Ticket) -> T + Send + 'static,
+) -> Result<T, NoReturn> {
+    let ticket = Arc::new(Ticket::default());
+    let leaver = Leaver(ticket.clone());
+    let (reply, replied) = oneshot::channel();
+    let deadline = work.deadline;
+    let job = move |slot| {
+        if !ticket.gave_up.load(SeqCst) {
+            let _ = reply.send(run(slot, &ticket));
+        }
+    };
+    match how {
+        How::Urgent => pool.submit_urgent(work, job),
+        How::Queued(gate) => pool.submit(work, gate, job),
+    }
+    .map_err(NoReturn::Refused)?;
+    let left = deadline.since(clock::monotonic());
+    let returned = tokio::time::timeout(left, replied).await;
+    match returned {
+        Ok(Ok(value)) => {
+            std::mem::forget(leaver);
+            Ok(value)
+        }
+        Ok(Err(_)) => Err(NoReturn::Dropped),
+        Err(_) => Err(NoReturn::Deadline),
+    }
+}
+
+/// Where a job goes in the queue.
+pub(super) enum How {
+    /// Before all that waits.
+    Urgent,
+    /// Behind what waits, and only while the gate has room.
+    Queued(Option<Arc<Gate>>),
+}
+
+struct Leaver(Arc<Ticket>);
+
+impl Drop for Leaver {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
