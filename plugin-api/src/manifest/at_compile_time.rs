@@ -7,27 +7,38 @@
 pub const fn id(toml: &str) -> &str {
     match value(toml, "[plugin]", "id", 0) {
         Some(id) if is_id(id) => id,
-        Some(_) => panic!(
-            "plugin.toml: [plugin] id must be 1 to 64 lowercase letters, digits and '-', starting with a letter, \
-             such as id = \"lang-detect\""
-        ),
-        None => panic!("plugin.toml: [plugin] has no id; add a line such as id = \"lang-detect\""),
+        Some(id) => stop(&[
+            "plugin.toml: [plugin] id \"",
+            id,
+            "\" must be 1 to 64 lowercase letters, digits and '-', starting with a letter, such as id = \"lang-detect\"",
+        ]),
+        None => stop(&["plugin.toml: [plugin] has no id; add a line such as id = \"lang-detect\""]),
     }
 }
 
 /// Stops the build unless `[plugin] version` is semver and equals the package's version.
 pub const fn check_version(toml: &str, package_version: &str) {
     match value(toml, "[plugin]", "version", 0) {
-        Some(version) if !is_semver(version) => {
-            panic!("plugin.toml: [plugin] version is not a semantic version such as \"1.0.0\"")
-        }
-        Some(version) if !equal(version, package_version) => panic!(
-            "plugin.toml: [plugin] version differs from the package's version in Cargo.toml; make them the same"
-        ),
+        Some(version) if !is_semver(version) => stop(&[
+            "plugin.toml: [plugin] version \"",
+            version,
+            "\" is not a semantic version; write the package's, version = \"",
+            package_version,
+            "\"",
+        ]),
+        Some(version) if !equal(version, package_version) => stop(&[
+            "plugin.toml: [plugin] version is \"",
+            version,
+            "\" but Cargo.toml has \"",
+            package_version,
+            "\"; make them the same",
+        ]),
         Some(_) => {}
-        None => {
-            panic!("plugin.toml: [plugin] has no version; add the package's, such as version = \"1.0.0\"")
-        }
+        None => stop(&[
+            "plugin.toml: [plugin] has no version; add the package's, version = \"",
+            package_version,
+            "\"",
+        ]),
     }
 }
 
@@ -36,28 +47,65 @@ pub const fn check_capabilities(toml: &str, exported: &[&str]) {
     let mut i = 0;
     while i < exported.len() {
         if !declares(toml, exported[i]) {
-            panic!(
-                "a capability in export_plugin! has a NAME that plugin.toml does not declare; add a [[capability]] with \
-                 that name"
-            );
+            stop(&[
+                "export_plugin! lists the capability \"",
+                exported[i],
+                "\" but plugin.toml does not declare it; add a [[capability]] with name = \"",
+                exported[i],
+                "\"",
+            ]);
         }
+        if first(exported, exported[i]) < i {
+            stop(&[
+                "export_plugin! lists two capabilities with the NAME \"",
+                exported[i],
+                "\"; each name may be there once",
+            ]);
+        }
+        i += 1;
+    }
+    let mut nth = 0;
+    while let Some(declared) = value(toml, "[[capability]]", "name", nth) {
+        if first(exported, declared) == exported.len() {
+            stop(&[
+                "plugin.toml declares the capability \"",
+                declared,
+                "\" but export_plugin! does not list it; list its type in `capabilities: [...]`, or remove it from plugin.toml",
+            ]);
+        }
+        nth += 1;
+    }
+}
+
+/// Where `wanted` is in `names`; their number if it is not.
+const fn first(names: &[&str], wanted: &str) -> usize {
+    let mut i = 0;
+    while i < names.len() && !equal(names[i], wanted) {
+        i += 1;
+    }
+    i
+}
+
+/// Stops the build with these texts in a row. A panic in a constant formats nothing but one text.
+const fn stop(parts: &[&str]) -> ! {
+    let mut text = [0; 512];
+    let mut len = 0;
+    let mut i = 0;
+    while i < parts.len() {
+        let part = parts[i].as_bytes();
         let mut j = 0;
-        while j < i {
-            if equal(exported[i], exported[j]) {
-                panic!("two capabilities in export_plugin! have the same NAME");
-            }
+        while j < part.len() && len < text.len() {
+            text[len] = part[j];
+            len += 1;
             j += 1;
         }
         i += 1;
     }
-    let mut declared = 0;
-    while value(toml, "[[capability]]", "name", declared).is_some() {
-        declared += 1;
-    }
-    if declared > exported.len() {
-        panic!(
-            "plugin.toml declares a capability that export_plugin! does not list; list its type in `capabilities: [...]`"
-        );
+    let (text, _) = text.split_at(len);
+    match core::str::from_utf8(text) {
+        Ok(text) => panic!("{}", text),
+        // A long text was cut inside a character.
+        Err(_) => panic!("plugin.toml and export_plugin! do not agree on id, version or capabilities"),
     }
 }
 
@@ -211,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "differs from the package's version")]
+    #[should_panic(expected = "is \"1.2.3\" but Cargo.toml has \"1.2.4\"")]
     fn refuses_another_version() {
         check_version(TOML, "1.2.4");
     }
 
     #[test]
-    #[should_panic(expected = "does not list")]
+    #[should_panic(expected = "\"x.z\" but export_plugin! does not list it")]
     fn refuses_an_unlisted_capability() {
         check_capabilities(TOML, &["x.y"]);
     }

@@ -217,7 +217,7 @@ fn version_one() -> Version {
 
 /// Why a text is not a manifest. The text names line and column where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManifestError(String);
+pub struct ManifestError(pub(super) String);
 
 impl std::fmt::Display for ManifestError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

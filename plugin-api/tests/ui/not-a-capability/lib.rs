@@ -1,0 +1,5 @@
+include!("../plugin.rs");
+
+pub struct TextWhisper;
+
+export_plugin!(Shout, capabilities: [TextWhisper]);

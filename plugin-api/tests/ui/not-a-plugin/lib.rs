@@ -1,0 +1,5 @@
+include!("../plugin.rs");
+
+pub struct Whisper;
+
+export_plugin!(Whisper, capabilities: [TextShout]);

@@ -1,0 +1,156 @@
+/*
+ * The plugin `hash-embedder`: the boundary, and how an answer is written. Calls may come from any number of threads: an
+ * instance is never changed after it is made, and each call has memory of its own.
+ */
+#include "embed.h"
+#include "request.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MODEL "hash-embedder-384"
+#define TEXT_OF_NUMBER(x) #x
+#define TEXT_OF(x) TEXT_OF_NUMBER(x)
+/* Longest float in %.9g: sign, nine digits, point, e, sign and two digits of the exponent. */
+#define FLOAT_BYTES_MAX 15
+
+typedef struct {
+    const ExtmanHostTable *host;
+} Embedder;
+
+/* A float that reads back exactly. printf writes the decimal point of the process's locale; JSON has a dot. */
+static size_t write_float(char *to, float value) {
+    char text[32];
+    snprintf(text, sizeof text, "%.9g", (double)value);
+    size_t len = 0;
+    for (const char *c = text; *c != 0; c++) {
+        if (strchr("0123456789+-e", *c) != NULL) {
+            to[len++] = *c;
+        } else if (len > 0 && to[len - 1] != '.') {
+            to[len++] = '.';
+        }
+    }
+    return len;
+}
+
+static ExtmanStatus write_vector(const ExtmanHostTable *host, ExtmanCallToken call, int first,
+                                 const float vector[DIMENSIONS]) {
+    char text[DIMENSIONS * (FLOAT_BYTES_MAX + 1) + 3];
+    size_t len = 0;
+    if (!first) {
+        text[len++] = ',';
+    }
+    for (size_t i = 0; i < DIMENSIONS; i++) {
+        text[len++] = i == 0 ? '[' : ',';
+        len += write_float(text + len, vector[i]);
+    }
+    text[len++] = ']';
+    return host->sink_write(call, extman_bytes_of(text, len));
+}
+
+static ExtmanStatus answer(const ExtmanHostTable *host, ExtmanCallToken call, const TextsRequest *request,
+                           ExtmanTextBuffer *error) {
+    float vector[DIMENSIONS];
+    ExtmanStatus status = host->sink_begin(call, extman_bytes("application/json"));
+    if (status == EXTMAN_STATUS_OK) {
+        status = host->sink_write(call, extman_bytes("{\"model\":\"" MODEL "\",\"dimensions\":" TEXT_OF(DIMENSIONS)
+                                                     ",\"embeddings\":["));
+    }
+    for (size_t i = 0; i < request->count && status == EXTMAN_STATUS_OK; i++) {
+        if (host->cancelled(call) != 0) {
+            return extman_fail(error, EXTMAN_STATUS_CANCELLED, "cancelled");
+        }
+        status = embed(request->texts[i], vector);
+        if (status != EXTMAN_STATUS_OK) {
+            return extman_fail(error, status, "out of memory");
+        }
+        status = write_vector(host, call, i == 0, vector);
+    }
+    if (status == EXTMAN_STATUS_OK) {
+        status = host->sink_write(call, extman_bytes("]}"));
+    }
+    if (status != EXTMAN_STATUS_OK) {
+        return extman_fail(error, extman_of_host(status), "the host takes no more output");
+    }
+    return EXTMAN_STATUS_OK;
+}
+
+/* ---- The boundary ---- */
+
+static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateRequest *request,
+                           ExtmanInstanceHandle *instance, ExtmanTextBuffer *error) {
+    (void)request;
+    if (host->abi_major != EXTMAN_ABI_MAJOR) {
+        return extman_fail(error, EXTMAN_STATUS_UNSUPPORTED, "the host has another major version of the ABI");
+    }
+    Embedder *embedder = malloc(sizeof *embedder);
+    if (embedder == NULL) {
+        return extman_fail(error, EXTMAN_STATUS_EXHAUSTED, "out of memory");
+    }
+    embedder->host = host;
+    *instance = embedder;
+    return EXTMAN_STATUS_OK;
+}
+
+static void destroy(ExtmanInstanceHandle instance) { free(instance); }
+
+static ExtmanStatus invoke(ExtmanInstanceHandle instance, const ExtmanRequest *request, ExtmanOutcome *outcome,
+                           ExtmanTextBuffer *error) {
+    const Embedder *embedder = instance;
+    ExtmanStatus status;
+    (void)outcome;
+    if (!extman_equal(request->capability, extman_bytes("text.embed"))) {
+        return extman_fail(error, EXTMAN_STATUS_UNSUPPORTED, "this plugin has only text.embed");
+    }
+    TextsRequest *texts = request_read(request->input, &status, error);
+    if (texts == NULL) {
+        return status;
+    }
+    status = answer(embedder->host, request->call, texts, error);
+    free(texts);
+    return status;
+}
+
+static ExtmanStatus check(ExtmanInstanceHandle instance, const ExtmanCheckRequest *request, ExtmanReport *report,
+                          ExtmanTextBuffer *text) {
+    float vector[DIMENSIONS];
+    ExtmanReport said = extman_report();
+    (void)instance;
+    switch (request->kind) {
+    case EXTMAN_CHECK_LIVENESS:
+    case EXTMAN_CHECK_READINESS:
+        said.health = EXTMAN_HEALTH_UP;
+        break;
+    case EXTMAN_CHECK_DEEP:
+        said.health = EXTMAN_HEALTH_UP;
+        if (embed(extman_bytes("health"), vector) != EXTMAN_STATUS_OK) {
+            said.health = EXTMAN_HEALTH_DOWN;
+            extman_write_text(text, extman_bytes("out of memory"));
+        }
+        break;
+    default:
+        return EXTMAN_STATUS_UNSUPPORTED;
+    }
+    said.valid = EXTMAN_REPORT_HEALTH;
+    extman_report_out(report, &said);
+    return EXTMAN_STATUS_OK;
+}
+
+static const ExtmanLifecycleVtable lifecycle = {
+    .struct_size = sizeof lifecycle,
+    .create = create,
+    .destroy = destroy,
+};
+
+static const ExtmanCapabilityVtable capability = {
+    .struct_size = sizeof capability,
+    .invoke = invoke,
+};
+
+static const ExtmanHealthVtable health = {
+    .struct_size = sizeof health,
+    .check = check,
+};
+
+static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(&lifecycle, &capability, &health);
+
+const ExtmanPluginModule *extman_plugin_entry(void) { return &module; }

@@ -1,0 +1,15 @@
+//! What the repository generates and builds for itself. The commands of `cargo xtask` are here as functions, so that
+//! tests use the same code.
+
+pub mod header;
+pub mod plugins;
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this package lies in the workspace's folder")
+        .to_path_buf()
+}

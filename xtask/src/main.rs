@@ -1,0 +1,37 @@
+//! `cargo xtask COMMAND`: one module of the library for each command.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The repository's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Writes plugin-api/include/extman_plugin.h from the ABI crate.
+    Header(xtask::header::Arguments),
+    /// Builds the default plugins into target/plugins.
+    Plugins(xtask::plugins::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().command {
+        Command::Header(arguments) => xtask::header::run(&arguments).map_err(Into::into),
+        Command::Plugins(arguments) => xtask::plugins::run(&arguments).map_err(Into::into),
+    };
+    match result {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
