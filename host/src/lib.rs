@@ -4,6 +4,8 @@
 
 pub mod clock;
 pub mod control;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod intake;
 pub mod model;
 pub mod runtime;
