@@ -73,13 +73,20 @@ pub async fn serve(
     listening: impl FnOnce(std::net::SocketAddr),
 ) -> Result<Vec<(String, Verdict)>, AppError> {
     let address = config.http.listen;
-    config.http.check(address).map_err(|error| AppError::Http(std::io::Error::other(error)))?;
-    let listener =
-        TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
+    config
+        .http
+        .check(address)
+        .map_err(|error| AppError::Http(std::io::Error::other(error)))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| AppError::Listen { address, error })?;
     let bound = listener.local_addr().map_err(AppError::Http)?;
     let signal = stop_signal().map_err(AppError::Signals)?;
     if let Interposition::Missing(symbol) = interposition() {
-        tracing::warn!(symbol, "the host can't see its plugins' threads: libraries are kept, not unloaded");
+        tracing::warn!(
+            symbol,
+            "the host can't see its plugins' threads: libraries are kept, not unloaded"
+        );
     }
     let http_config = config.http.clone();
     let host = Host::builder().config(config).build().await?;
@@ -104,7 +111,10 @@ pub async fn serve(
     let verdicts = host.shutdown().await;
     let left = host.snapshot().all().count();
     if left > 0 {
-        tracing::warn!(left, "the time for stopping is over; these instances are left as they are");
+        tracing::warn!(
+            left,
+            "the time for stopping is over; these instances are left as they are"
+        );
     }
     let ended = match ended_early {
         Some(ended) => ended,
@@ -135,7 +145,9 @@ async fn report(mut events: tokio::sync::broadcast::Receiver<Event>) {
     loop {
         match events.recv().await {
             Ok(event) => log(&event.what),
-            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events came faster than they could be logged"),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "events came faster than they could be logged")
+            }
             Err(RecvError::Closed) => return,
         }
     }
@@ -143,14 +155,24 @@ async fn report(mut events: tokio::sync::broadcast::Receiver<Event>) {
 
 fn log(what: &What) {
     match what {
-        What::Found { id, version, path, digest } => {
+        What::Found {
+            id,
+            version,
+            path,
+            digest,
+        } => {
             tracing::info!(plugin = id, %version, path = %path.display(), digest = digest.short(), "found");
         }
         What::Refused(refused) => {
             tracing::warn!(path = %refused.path.display(), code = refused.code, "refused: {}", refused.reason);
         }
         What::Vanished { path } => tracing::info!(path = %path.display(), "gone"),
-        What::Moved { name, from, to, cause } => {
+        What::Moved {
+            name,
+            from,
+            to,
+            cause,
+        } => {
             let cause = cause.as_deref().unwrap_or_default();
             match to {
                 Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged => {
@@ -160,17 +182,35 @@ fn log(what: &What) {
             }
         }
         What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
-        What::Unloaded { name, generation, verdict } if verdict.is_unmapped() => {
+        What::Unloaded {
+            name,
+            generation,
+            verdict,
+        } if verdict.is_unmapped() => {
             tracing::info!(plugin = name, generation, "unloaded: {verdict}");
         }
-        What::Unloaded { name, generation, verdict } => {
+        What::Unloaded {
+            name,
+            generation,
+            verdict,
+        } => {
             tracing::warn!(plugin = name, generation, "unloaded: {verdict}");
         }
         What::LaneLost { name, phase, ran_ms } => {
-            tracing::error!(plugin = name, phase, ran_ms, "a call does not return; its lane is given up");
+            tracing::error!(
+                plugin = name,
+                phase,
+                ran_ms,
+                "a call does not return; its lane is given up"
+            );
         }
         What::LateReturn { name, phase, ran_ms } => {
-            tracing::warn!(plugin = name, phase, ran_ms, "a call that was given up has returned");
+            tracing::warn!(
+                plugin = name,
+                phase,
+                ran_ms,
+                "a call that was given up has returned"
+            );
         }
         What::Health { name, word, text } => {
             let text = text.as_deref().unwrap_or_default();

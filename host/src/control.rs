@@ -1,6 +1,9 @@
 //! Every command that the host takes, as one enum. HTTP and the command line are adapters to it.
 
+mod envelope;
+
 use crate::model::{CallError, CapabilityOffer, PluginView, Reply, StatusView};
+pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
@@ -130,7 +133,34 @@ pub struct InvokedStream {
 /// Reads a stream's frames. Dropping it cancels the call.
 pub struct FrameReader(pub(crate) Arc<crate::runtime::loader::Frames>);
 
+/// Writes frames by hand: for a [`Control`] that has no plugin behind it.
+pub struct FrameWriter(Arc<crate::runtime::loader::Frames>);
+
+impl FrameWriter {
+    /// Names the media type of what follows.
+    pub fn begin(&self, content_type: &str) {
+        self.0.begin(content_type);
+    }
+
+    /// Blocks until there is room. `false` if the reader is gone.
+    pub fn push(&self, frame: &[u8]) -> bool {
+        self.0.push(frame, || false)
+    }
+}
+
+impl Drop for FrameWriter {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
 impl FrameReader {
+    /// A reader and its writer, with room for this many frames between them.
+    pub fn channel(capacity: usize) -> (FrameWriter, FrameReader) {
+        let frames = Arc::new(crate::runtime::loader::Frames::new(capacity));
+        (FrameWriter(frames.clone()), FrameReader(frames))
+    }
+
     /// The next frame; `None` at the end.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
         self.0.next().await

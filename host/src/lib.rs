@@ -7,14 +7,19 @@
 //! * [`config`]: what it can be configured with;
 //! * [`control`]: its commands as one enum, for adapters such as HTTP;
 //! * [`intake`]: finding and inspecting plugins without running them;
+//! * `http`, `app` and `cli`, behind features: the API, the composition root, the command line;
 //! * [`runtime`]: the parts that run plugin code, for those who need less than a whole host.
 
 #![deny(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod control;
 mod host;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod intake;
 pub mod model;
 pub mod runtime;

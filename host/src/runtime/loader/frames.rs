@@ -66,12 +66,12 @@ impl Frames {
         Poll::Pending
     }
 
-    pub(super) fn begin(&self, content_type: &str) {
+    pub(crate) fn begin(&self, content_type: &str) {
         self.lock().content_type = Some(content_type.to_owned());
     }
 
     /// Waits for room until `stop` says otherwise. `false` if the frame was not taken.
-    pub(super) fn push(&self, data: &[u8], stop: impl Fn() -> bool) -> bool {
+    pub(crate) fn push(&self, data: &[u8], stop: impl Fn() -> bool) -> bool {
         let mut state = self.lock();
         while state.queue.len() >= self.capacity {
             if state.abandoned || stop() {

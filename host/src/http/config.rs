@@ -1,0 +1,216 @@
+//! The configuration of the HTTP API.
+
+use super::secret::Secret;
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `[http]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port. Anything but loopback needs a token. Default: `127.0.0.1:8642`.
+    pub listen: SocketAddr,
+    /// Bearer token, 16 visible ASCII characters or more. Default: none.
+    pub token: Option<Secret>,
+    /// File that holds the token, white space around it ignored. Not together with `token`. Default: none.
+    pub token_file: Option<PathBuf>,
+    /// Largest body of a call, in bytes. Default: 16 MiB.
+    pub body_bytes_max: usize,
+    /// Milliseconds within which a whole request head comes; also the longest that a connection stays idle. Default: 10000.
+    pub header_timeout_ms: u64,
+    /// Milliseconds within which a whole body comes. Default: 30000.
+    pub body_timeout_ms: u64,
+    /// Most connections at a time; further ones wait to be accepted. Default: 1024.
+    pub connections_max: usize,
+    /// Most requests at a time; further ones are told to come again. Default: 256.
+    pub requests_max: usize,
+    /// Milliseconds that open requests get when the host shuts down. Default: 5000.
+    pub shutdown_ms: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8642)),
+            token: None,
+            token_file: None,
+            body_bytes_max: 16 << 20,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            connections_max: 1024,
+            requests_max: 256,
+            shutdown_ms: 5_000,
+        }
+    }
+}
+
+/// Why the HTTP API can't be served with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpConfigError {
+    /// Others could reach it, and nothing would stop them.
+    #[error(
+        "http.listen is {0}, which other machines may reach, and there is no token; set http.token_file, or listen on \
+         127.0.0.1"
+    )]
+    Open(SocketAddr),
+    /// Two sources for one token.
+    #[error("http.token and http.token_file are both given; remove one")]
+    TwoTokens,
+    /// A token that can't be sent, or can be guessed.
+    #[error(
+        "http.{field} holds no usable token; give {min} to {max} visible ASCII characters without spaces, such as from \
+         `openssl rand -hex 32`",
+        min = Secret::BYTES_MIN,
+        max = Secret::BYTES_MAX
+    )]
+    UnfitToken {
+        /// Where it came from.
+        field: &'static str,
+    },
+    /// The token's file can't be read.
+    #[error("http.token_file {path}: {error}; check the path and its permissions", path = path.display())]
+    TokenFile {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A number outside its range.
+    #[error("http.{field} is {value}, outside {min} to {max}; set it within that range")]
+    Range {
+        /// Which.
+        field: &'static str,
+        /// What it is.
+        value: u64,
+        /// The least it may be.
+        min: u64,
+        /// The most it may be.
+        max: u64,
+    },
+}
+
+impl HttpConfig {
+    /// Checks the numbers, and that the token can be used and is there if `listen` is within reach of other machines.
+    /// Reads the token's file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self, listen: SocketAddr) -> Result<(), HttpConfigError> {
+        let hour = 3_600_000;
+        for (field, value, min, max) in [
+            ("body_bytes_max", self.body_bytes_max as u64, 1, 1 << 32),
+            ("header_timeout_ms", self.header_timeout_ms, 10, hour),
+            ("body_timeout_ms", self.body_timeout_ms, 10, hour),
+            ("connections_max", self.connections_max as u64, 1, 100_000),
+            ("requests_max", self.requests_max as u64, 1, 100_000),
+            ("shutdown_ms", self.shutdown_ms, 0, hour),
+        ] {
+            if !(min..=max).contains(&value) {
+                return Err(HttpConfigError::Range {
+                    field,
+                    value,
+                    min,
+                    max,
+                });
+            }
+        }
+        match self.secret()? {
+            None if !listen.ip().to_canonical().is_loopback() => Err(HttpConfigError::Open(listen)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The token, from wherever it comes.
+    pub(super) fn secret(&self) -> Result<Option<Secret>, HttpConfigError> {
+        let (secret, field) = match (&self.token, &self.token_file) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => return Err(HttpConfigError::TwoTokens),
+            (Some(secret), None) => (secret.clone(), "token"),
+            (None, Some(path)) => (
+                read_token(path).map_err(|error| HttpConfigError::TokenFile {
+                    path: path.clone(),
+                    error,
+                })?,
+                "token_file",
+            ),
+        };
+        if !secret.is_fit() {
+            return Err(HttpConfigError::UnfitToken { field });
+        }
+        Ok(Some(secret))
+    }
+
+    pub(super) fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+
+    pub(super) fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.body_timeout_ms)
+    }
+}
+
+fn read_token(path: &std::path::Path) -> std::io::Result<Secret> {
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(2 * Secret::BYTES_MAX as u64)
+        .read_to_string(&mut text)?;
+    Ok(Secret::new(text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str, listen: &str) -> Result<(), String> {
+        let config: HttpConfig = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        config.check(listen.parse().unwrap()).map_err(|e| e.to_string())
+    }
+
+    const TOKEN: &str = r#"{"token": "0123456789abcdef"}"#;
+
+    #[test]
+    fn another_address_than_loopback_needs_a_token() {
+        for listen in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            check("{}", listen).unwrap();
+        }
+        for listen in ["0.0.0.0:1", "[::]:1", "192.168.0.2:1"] {
+            let error = check("{}", listen).unwrap_err();
+            assert!(error.contains(listen) && error.contains("token_file"), "{error}");
+            check(TOKEN, listen).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        for (json, expected) in [
+            (r#"{"tokn": "x"}"#, "unknown field `tokn`"),
+            (r#"{"token": "short"}"#, "http.token holds no usable token"),
+            (
+                r#"{"token": "0123456789abcdef", "token_file": "x"}"#,
+                "both given",
+            ),
+            (r#"{"token_file": "/does/not/exist"}"#, "/does/not/exist"),
+            (r#"{"requests_max": 0}"#, "http.requests_max is 0"),
+            (r#"{"header_timeout_ms": 1}"#, "http.header_timeout_ms is 1"),
+        ] {
+            let error = check(json, "127.0.0.1:1").unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_comes_from_a_file_without_its_newline() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "0123456789abcdef\n").unwrap();
+        let config = HttpConfig {
+            token_file: Some(path),
+            ..HttpConfig::default()
+        };
+        assert!(config.secret().unwrap().unwrap().is(b"0123456789abcdef"));
+    }
+}
