@@ -12,7 +12,7 @@ use super::vetting::VettedPlugin;
 use crate::clock;
 use crate::model::{Digest, ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::Manifest;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub struct Module {
     pool: Pool,
     shared: SharedLanes,
     attached: AttachedThreads,
+    users: AtomicUsize,
     library: Mutex<Option<Arc<Library>>>,
 }
 
@@ -154,6 +155,7 @@ impl Module {
             pool,
             shared,
             attached: AttachedThreads::default(),
+            users: AtomicUsize::new(0),
             library: Mutex::new(Some(Arc::new(library))),
         }))
     }
@@ -223,6 +225,16 @@ impl Module {
     /// Lanes lost in calls that have not come back.
     pub fn lost_lanes(&self) -> usize {
         self.pool.lost()
+    }
+
+    /// One more instance uses it.
+    pub(super) fn join(&self) {
+        self.users.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One instance less uses it. `true` if that was the last.
+    pub(super) fn leave(&self) -> bool {
+        self.users.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     pub(super) fn pool(&self) -> &Pool {
