@@ -1,0 +1,3 @@
+//! Tests of the whole host with real plugins.
+
+mod unload;
