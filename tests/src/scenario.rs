@@ -6,7 +6,7 @@ use crate::{Bench, call};
 use extman::model::Verdict;
 use extman::runtime::instance::InstanceSettings;
 use extman::runtime::lanes::PoolLimits;
-use extman::runtime::loader::{Interposition, interposition};
+use extman::runtime::loader::{Interposition, Step, interposition};
 use extman::runtime::module::ModuleBudgets;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -159,7 +159,8 @@ async fn perform(order: &Order) -> Outcome {
             Ok(reply) => String::from_utf8_lossy(&reply.body).into_owned(),
             Err(error) => error.to_string(),
         };
-        instance.step(extman::runtime::loader::Step::Stop).await.expect("stop");
+        // An instance that has panicked refuses; it is destroyed all the same.
+        let _ = instance.step(Step::Stop).await;
         instance.destroy().await.expect("destroy");
         drop(instance);
         outcome.verdict = module.unload(budgets).await;

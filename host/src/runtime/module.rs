@@ -257,7 +257,9 @@ async fn end_lanes(pool: Pool, patience: Duration) {
 /// thing that holds the library.
 fn close(library: Library, name: &str, budgets: ModuleBudgets) -> Verdict {
     let settle = budgets.settle;
-    let closed = match run_and_join(&format!("x-close-{name}"), budgets.close, move || {
+    // What is just ending has its own time, before the finalisers have theirs.
+    let patience = settle.saturating_add(budgets.close);
+    let closed = match run_and_join(&format!("x-close-{name}"), patience, move || {
         library.close(settle)
     }) {
         None => {

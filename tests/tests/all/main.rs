@@ -1,3 +1,4 @@
 //! Tests of the whole host with real plugins.
 
 mod unload;
+mod vetting;
