@@ -59,7 +59,12 @@ impl Bench {
     }
 
     /// Loads a library that was not vetted.
-    pub async fn load(&self, plugin: VerifiedPlugin, limits: PoolLimits, budgets: ModuleBudgets) -> Arc<Module> {
+    pub async fn load(
+        &self,
+        plugin: VerifiedPlugin,
+        limits: PoolLimits,
+        budgets: ModuleBudgets,
+    ) -> Arc<Module> {
         let config = VettingConfig {
             enabled: false,
             ..VettingConfig::default()

@@ -60,7 +60,12 @@ pub fn folder(name: &str) -> PathBuf {
 pub fn cargo(workspace: &Path, target: &Path, what: &[&str], name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--offline", "--message-format=json-render-diagnostics"])
+        .args([
+            "build",
+            "--quiet",
+            "--offline",
+            "--message-format=json-render-diagnostics",
+        ])
         .args(what)
         .arg("--target-dir")
         .arg(target)
@@ -70,7 +75,10 @@ pub fn cargo(workspace: &Path, target: &Path, what: &[&str], name: &str) -> Path
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "cargo could not build {name}; it says why above");
+    assert!(
+        output.status.success(),
+        "cargo could not build {name}; it says why above"
+    );
     let underscored = name.replace('-', "_");
     let artifact = |message: &serde_json::Value| {
         let target = &message["target"];

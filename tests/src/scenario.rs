@@ -154,7 +154,9 @@ async fn perform(order: &Order) -> Outcome {
         let instance = bench
             .started(&module, &order.config, InstanceSettings::default())
             .await;
-        let answer = instance.invoke(call(&order.capability, order.input.as_str()), None).await;
+        let answer = instance
+            .invoke(call(&order.capability, order.input.as_str()), None)
+            .await;
         outcome.reply = match answer {
             Ok(reply) => String::from_utf8_lossy(&reply.body).into_owned(),
             Err(error) => error.to_string(),

@@ -41,7 +41,11 @@ fn good_plugins_are_unmapped_and_answered() {
     let text = r#"{"text": "Bonjour tout le monde, comment allez-vous aujourd'hui ?"}"#;
     let rust = Order::new(build::plugin("lang-detect"), "text.detect-language", text);
     assert!(is_unmapped(&rust).reply.contains(r#""fra""#));
-    let c = Order::new(build::c_plugin("hash-embedder"), "text.embed", r#"{"text": "ping"}"#);
+    let c = Order::new(
+        build::c_plugin("hash-embedder"),
+        "text.embed",
+        r#"{"text": "ping"}"#,
+    );
     assert!(is_unmapped(&c).reply.contains("embeddings"));
     assert_eq!(is_unmapped(&Order::c("echo")).reply, "\"ping\"");
 }

@@ -124,7 +124,11 @@ async fn a_panic_is_a_refusal_with_its_text_and_the_child_goes_on_to_unload() {
 async fn constructors_and_finalisers_are_caught() {
     for (name, phase, why) in [
         ("segfault-constructor", VettingPhase::Open, signal(11, "SIGSEGV")),
-        ("exit-constructor", VettingPhase::Open, VettingFailure::Exited { code: 3 }),
+        (
+            "exit-constructor",
+            VettingPhase::Open,
+            VettingFailure::Exited { code: 3 },
+        ),
         (
             "hang-constructor",
             VettingPhase::Open,
