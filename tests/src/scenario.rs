@@ -177,9 +177,17 @@ async fn perform(order: &Order) -> Outcome {
     outcome
 }
 
-/// Whether any plugin's memory is mapped into this process.
+/// Whether any plugin's code is mapped into this process. Not whether anything of its file is: std reads a library's debug
+/// information for the backtrace of a panic, and never lets go of that.
 pub fn is_mapped() -> bool {
-    std::fs::read_to_string("/proc/self/maps").is_ok_and(|maps| maps.contains("/memfd:extman-"))
+    let is_code = |line: &str| {
+        let executable = line
+            .split_ascii_whitespace()
+            .nth(1)
+            .is_some_and(|permissions| permissions.contains('x'));
+        executable && line.contains("/memfd:extman-")
+    };
+    std::fs::read_to_string("/proc/self/maps").is_ok_and(|maps| maps.lines().any(is_code))
 }
 
 /// Resident memory of this process (proc_pid_status(5)).
