@@ -46,7 +46,11 @@ impl Act {
 }
 
 /// Lets a request pass, or says with which status and why it may not.
-pub(super) fn admit(token: Option<&Secret>, peer: Option<Peer>, head: &Parts) -> Result<(), (StatusCode, Failure)> {
+pub(super) fn admit(
+    token: Option<&Secret>,
+    peer: Option<Peer>,
+    head: &Parts,
+) -> Result<(), (StatusCode, Failure)> {
     let act = Act::of(&head.method, &head.uri);
     if act == Act::Ping {
         return Ok(());
@@ -82,7 +86,8 @@ fn local(peer: Option<Peer>, head: &Parts) -> Result<(), &'static str> {
     if PROXIED.iter().any(|name| head.headers.contains_key(name)) {
         return Err("the request came through a proxy, and this host has no token; set http.token_file");
     }
-    if !host(head).is_some_and(|host| names_loopback(&host)) || !head.uri.host().is_none_or(is_loopback_name) {
+    if !host(head).is_some_and(|host| names_loopback(&host)) || !head.uri.host().is_none_or(is_loopback_name)
+    {
         return Err(
             "the Host header names another machine; ask by localhost, 127.0.0.1 or [::1], or set http.token_file",
         );

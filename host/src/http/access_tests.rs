@@ -21,7 +21,10 @@ fn status(token: bool, peer: &str, (method, uri): (&str, &str), headers: &[(&str
     match admit(token.as_ref(), Some(Peer(peer.parse().unwrap())), &head) {
         Ok(()) => 200,
         Err((status, failure)) => {
-            assert!(!failure.text.contains(TOKEN) && failure.text.len() > 20, "{failure:?}");
+            assert!(
+                !failure.text.contains(TOKEN) && failure.text.len() > 20,
+                "{failure:?}"
+            );
             status.as_u16()
         }
     }
@@ -31,16 +34,29 @@ fn status(token: bool, peer: &str, (method, uri): (&str, &str), headers: &[(&str
 fn livez_and_readyz_are_open() {
     for path in ["/livez", "/readyz"] {
         assert_eq!(status(true, FAR, ("GET", path), &[]), 200);
-        assert_eq!(status(false, FAR, ("HEAD", path), &[("host", "evil.example")]), 200);
+        assert_eq!(
+            status(false, FAR, ("HEAD", path), &[("host", "evil.example")]),
+            200
+        );
         assert_eq!(status(false, FAR, ("POST", path), &[LOCAL, JSON]), 403);
     }
 }
 
 #[test]
 fn without_a_token_only_this_machine_by_a_name_of_its_own() {
-    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8642", "[::1]:8642", "[::1]"] {
+    for host in [
+        "localhost",
+        "LOCALHOST:1",
+        "127.0.0.1:8642",
+        "[::1]:8642",
+        "[::1]",
+    ] {
         assert_eq!(status(false, NEAR, LIST, &[("host", host)]), 200, "{host}");
-        assert_eq!(status(false, "[::1]:5", LOAD, &[("host", host), JSON]), 200, "{host}");
+        assert_eq!(
+            status(false, "[::1]:5", LOAD, &[("host", host), JSON]),
+            200,
+            "{host}"
+        );
     }
     for host in [
         "evil.example",
@@ -75,15 +91,32 @@ fn with_a_token_changes_need_it_and_local_reads_do_not() {
     assert_eq!(status(true, NEAR, LIST, &[("host", "evil.example")]), 401);
     assert_eq!(status(true, FAR, LIST, &[LOCAL]), 401);
     assert_eq!(status(true, FAR, LIST, &[("host", "gpu-7"), BEARER]), 200);
-    for wrong in ["Bearer 0123456789abcdeg", "Bearer ", "Basic 0123456789abcdef", "é"] {
-        assert_eq!(status(true, FAR, LOAD, &[JSON, ("authorization", wrong)]), 401, "{wrong}");
+    for wrong in [
+        "Bearer 0123456789abcdeg",
+        "Bearer ",
+        "Basic 0123456789abcdef",
+        "é",
+    ] {
+        assert_eq!(
+            status(true, FAR, LOAD, &[JSON, ("authorization", wrong)]),
+            401,
+            "{wrong}"
+        );
     }
 }
 
 #[test]
 fn changes_are_json() {
-    for kind in ["text/plain", "application/jsonp", "application/x-www-form-urlencoded"] {
-        assert_eq!(status(false, NEAR, LOAD, &[LOCAL, ("content-type", kind)]), 415, "{kind}");
+    for kind in [
+        "text/plain",
+        "application/jsonp",
+        "application/x-www-form-urlencoded",
+    ] {
+        assert_eq!(
+            status(false, NEAR, LOAD, &[LOCAL, ("content-type", kind)]),
+            415,
+            "{kind}"
+        );
     }
     assert_eq!(status(false, NEAR, LOAD, &[LOCAL]), 415);
     assert_eq!(status(true, NEAR, LOAD, &[LOCAL, BEARER]), 415);
@@ -99,25 +132,43 @@ fn pages_of_other_sites_do_not_drive_the_host() {
             "https://localhost:8642",
             "http://localhost:8642.evil.example",
         ] {
-            assert_eq!(status(false, NEAR, what, &[LOCAL, JSON, ("origin", origin)]), 403, "{origin}");
+            assert_eq!(
+                status(false, NEAR, what, &[LOCAL, JSON, ("origin", origin)]),
+                403,
+                "{origin}"
+            );
         }
         let own = ("origin", "http://localhost:8642");
         assert_eq!(status(false, NEAR, what, &[LOCAL, JSON, own]), 200);
         assert_eq!(status(false, NEAR, what, &[LOCAL, JSON, own, own]), 403);
         for site in ["cross-site", "same-site"] {
-            assert_eq!(status(false, NEAR, what, &[LOCAL, JSON, ("sec-fetch-site", site)]), 403);
+            assert_eq!(
+                status(false, NEAR, what, &[LOCAL, JSON, ("sec-fetch-site", site)]),
+                403
+            );
         }
-        assert_eq!(status(false, NEAR, what, &[LOCAL, JSON, ("sec-fetch-site", "none")]), 200);
+        assert_eq!(
+            status(false, NEAR, what, &[LOCAL, JSON, ("sec-fetch-site", "none")]),
+            200
+        );
     }
 }
 
 #[test]
 fn a_form_does_not_call() {
     let own = ("origin", "http://localhost:8642");
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "Multipart/Form-Data; boundary=x"] {
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "Multipart/Form-Data; boundary=x",
+    ] {
         let kind = ("content-type", kind);
         assert_eq!(status(false, NEAR, INVOKE, &[LOCAL, kind, own]), 415);
-        assert_eq!(status(false, NEAR, INVOKE, &[LOCAL, kind]), 200, "not from a page");
+        assert_eq!(
+            status(false, NEAR, INVOKE, &[LOCAL, kind]),
+            200,
+            "not from a page"
+        );
         assert_eq!(status(true, NEAR, INVOKE, &[LOCAL, kind, own, BEARER]), 200);
     }
     assert_eq!(status(false, NEAR, INVOKE, &[LOCAL, own]), 415, "no type at all");

@@ -2,7 +2,9 @@
 
 use crate::control::{Envelope, Failure};
 use crate::model::ErrorKind;
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -87,7 +89,9 @@ fn status_of_kind(kind: ErrorKind) -> StatusCode {
         ErrorKind::InvalidInput => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::NotServing | ErrorKind::Unavailable | ErrorKind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::NotServing | ErrorKind::Unavailable | ErrorKind::Exhausted => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorKind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Cancelled => StatusCode::from_u16(CANCELLED).unwrap_or(StatusCode::BAD_REQUEST),
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
@@ -131,7 +135,11 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_status() {
-        let statuses = KINDS.map(|kind| failed("invoke", CallError::new(kind, "x").into()).status().as_u16());
+        let statuses = KINDS.map(|kind| {
+            failed("invoke", CallError::new(kind, "x").into())
+                .status()
+                .as_u16()
+        });
         assert_eq!(
             statuses,
             [400, 503, 429, 500, 502, 499, 504, 501, 503, 502, 404, 503]

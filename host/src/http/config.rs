@@ -167,9 +167,7 @@ mod tests {
 
     fn check(json: &str, listen: &str) -> Result<(), String> {
         let config: HttpConfig = serde_json::from_str(json).map_err(|e| e.to_string())?;
-        config
-            .check(listen.parse().unwrap())
-            .map_err(|e| e.to_string())
+        config.check(listen.parse().unwrap()).map_err(|e| e.to_string())
     }
 
     const TOKEN: &str = r#"{"token": "0123456789abcdef"}"#;
@@ -191,7 +189,10 @@ mod tests {
         for (json, expected) in [
             (r#"{"tokn": "x"}"#, "unknown field `tokn`"),
             (r#"{"token": "short"}"#, "http.token holds no usable token"),
-            (r#"{"token": "0123456789abcdef", "token_file": "x"}"#, "both given"),
+            (
+                r#"{"token": "0123456789abcdef", "token_file": "x"}"#,
+                "both given",
+            ),
             (r#"{"token_file": "/does/not/exist"}"#, "/does/not/exist"),
             (r#"{"requests_max": 0}"#, "http.requests_max is 0"),
             (r#"{"header_timeout_ms": 1}"#, "http.header_timeout_ms is 1"),

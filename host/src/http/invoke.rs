@@ -136,7 +136,10 @@ mod tests {
     #[test]
     fn events_are_wanted_only_where_they_are_named() {
         let wants = |accept: &'static str| {
-            wants_events(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]))
+            wants_events(&HeaderMap::from_iter([(
+                ACCEPT,
+                HeaderValue::from_static(accept),
+            )]))
         };
         assert!(wants("text/event-stream"));
         assert!(wants("application/json, Text/Event-Stream;q=0.9"));

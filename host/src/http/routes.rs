@@ -33,7 +33,10 @@ pub(super) fn router(edge: Edge) -> Router {
         .route("/api/v1/plugins/{name}/load", changing(post(load)))
         .route("/api/v1/plugins/{name}/unload", changing(post(unload)))
         .route("/api/v1/plugins/{name}/restart", changing(post(restart)))
-        .route("/api/v1/capabilities/{name}/invoke", changing(post(invoke::invoke)))
+        .route(
+            "/api/v1/capabilities/{name}/invoke",
+            changing(post(invoke::invoke)),
+        )
         .fallback(no_route)
         .layer(axum::middleware::from_fn_with_state(edge.clone(), gate::pass))
         .with_state(edge)
@@ -157,9 +160,15 @@ fn is_empty_object(bytes: &[u8]) -> bool {
 
 pub(super) fn named(name: Named) -> Result<String, Failure> {
     let refuse = |text: String| Failure::new("invalid_input", text);
-    let Path(name) = name.map_err(|e| refuse(format!("the name in the path can't be read: {e}; encode it as UTF-8")))?;
+    let Path(name) = name.map_err(|e| {
+        refuse(format!(
+            "the name in the path can't be read: {e}; encode it as UTF-8"
+        ))
+    })?;
     if name.len() > NAME_BYTES_MAX {
-        return Err(refuse(format!("the name has more than {NAME_BYTES_MAX} bytes; no plugin has one")));
+        return Err(refuse(format!(
+            "the name has more than {NAME_BYTES_MAX} bytes; no plugin has one"
+        )));
     }
     Ok(name)
 }

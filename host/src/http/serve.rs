@@ -70,7 +70,10 @@ pub async fn serve(
     drop(listener);
     let grace = Duration::from_millis(config.shutdown_ms);
     if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(open = open.len(), "dropped requests that were still open at shutdown");
+        tracing::warn!(
+            open = open.len(),
+            "dropped requests that were still open at shutdown"
+        );
     }
     open.shutdown().await;
     Ok(())

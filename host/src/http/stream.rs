@@ -32,9 +32,7 @@ pub(super) fn events(stream: InvokedStream, room: Option<Room>) -> Response {
         _room: room,
     };
     let events = stream::unfold(Some(state), async |state| state?.next().await);
-    let mut response = Sse::new(events)
-        .keep_alive(KeepAlive::default())
-        .into_response();
+    let mut response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
