@@ -2,6 +2,7 @@
 //! tests use the same code.
 
 pub mod header;
+pub mod models;
 pub mod plugins;
 
 use std::path::{Path, PathBuf};

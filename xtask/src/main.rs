@@ -15,6 +15,8 @@ struct Arguments {
 enum Command {
     /// Writes plugin-api/include/extman_plugin.h from the ABI crate.
     Header(xtask::header::Arguments),
+    /// Fetches the models of the AI sample plugins, and what their tests compare with, into target/models.
+    Models(xtask::models::Arguments),
     /// Builds the default plugins into target/plugins.
     Plugins(xtask::plugins::Arguments),
 }
@@ -22,6 +24,7 @@ enum Command {
 fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().command {
         Command::Header(arguments) => xtask::header::run(&arguments).map_err(Into::into),
+        Command::Models(arguments) => xtask::models::run(&arguments).map_err(Into::into),
         Command::Plugins(arguments) => xtask::plugins::run(&arguments).map_err(Into::into),
     };
     match result {

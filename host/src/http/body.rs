@@ -13,6 +13,7 @@ pub(super) async fn read(
     bytes_max: usize,
     timeout: Duration,
 ) -> Result<Bytes, (StatusCode, Failure)> {
+<<<<<<< HEAD
     let too_large = || {
         let text =
             format!("the body is larger than {bytes_max} bytes; send less, or raise http.body_bytes_max");
@@ -22,6 +23,8 @@ pub(super) async fn read(
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
     }
+=======
+>>>>>>> main
     let whole = Limited::new(body, bytes_max).collect();
     match tokio::time::timeout(timeout, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),

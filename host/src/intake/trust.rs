@@ -49,6 +49,11 @@ impl VerifiedPlugin {
         self.0.size()
     }
 
+    /// The plugin as it was before trust was asked for.
+    pub fn inspected(&self) -> &InspectedPlugin {
+        &self.0
+    }
+
     /// The host's copy, which is the one to load.
     pub fn stored(&self) -> &StoredPlugin {
         self.0.stored()

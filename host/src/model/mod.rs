@@ -2,14 +2,18 @@
 
 mod call;
 mod digest;
+mod event;
 mod report;
 mod verdict;
+mod vetting;
 mod view;
 
 pub use call::{CallError, ErrorKind, Reply, Usage};
 pub use digest::{Digest, DigestError};
+pub use event::{Event, What};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
 pub use verdict::{Culprit, ResidentReason, Verdict};
+pub use vetting::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep};
 pub use view::{
     CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, PluginView, RefusedView,
     ResidentView, StatusView,

@@ -1,4 +1,12 @@
 //! The only part of the host that runs plugin code.
 
+pub mod arrivals;
+pub mod instance;
 pub mod lanes;
+pub mod lifecycle;
 pub mod loader;
+pub mod module;
+pub mod registry;
+pub mod supervisor;
+mod ticket;
+pub mod vetting;

@@ -42,7 +42,11 @@ pub struct SharedLanes {
 impl SharedLanes {
     /// Shared lanes whose losses `observer` hears of.
     pub fn new(observer: Arc<dyn LaneObserver>) -> Self {
-        let limits = PoolLimits { lanes_max: 2, queue_max: 4096, lost_max: 64 };
+        let limits = PoolLimits {
+            lanes_max: 2,
+            queue_max: 4096,
+            lost_max: 64,
+        };
         SharedLanes {
             probes: Pool::new("extman-probe", limits, observer.clone()),
             suspects: Pool::new("extman-suspect", limits, observer.clone()),
@@ -117,7 +121,7 @@ impl Module {
         let pool = Pool::new(format!("x-{name}-{generation}"), limits, shared.observer.clone());
         let file = plugin.verified().open()?;
         let digest = plugin.verified().digest();
-        let rust = plugin.verified().is_rust();
+        let rust = super::vetting::is_rust(plugin.verified());
         let work = Work {
             subject: name.clone(),
             generation,
@@ -158,7 +162,9 @@ impl Module {
     pub async fn unload(self: Arc<Self>, budgets: ModuleBudgets) -> Verdict {
         // Waits for threads, so not on one of the async runtime's own.
         let unloading = tokio::task::spawn_blocking(move || self.unload_blocking(budgets));
-        unloading.await.unwrap_or_else(|error| Verdict::resident(ResidentReason::CloseHangs, error.to_string()))
+        unloading
+            .await
+            .unwrap_or_else(|error| Verdict::resident(ResidentReason::CloseHangs, error.to_string()))
     }
 
     fn unload_blocking(&self, budgets: ModuleBudgets) -> Verdict {
@@ -183,7 +189,11 @@ impl Module {
         let library = match Arc::try_unwrap(library) {
             Ok(library) => library,
             Err(library) => {
-                return self.keep(library, ResidentReason::InstanceAlive, "an instance still holds it");
+                return self.keep(
+                    library,
+                    ResidentReason::InstanceAlive,
+                    "an instance still holds it",
+                );
             }
         };
         close(library, &self.name, budgets)
@@ -247,8 +257,15 @@ async fn end_lanes(pool: Pool, patience: Duration) {
 /// thing that holds the library.
 fn close(library: Library, name: &str, budgets: ModuleBudgets) -> Verdict {
     let settle = budgets.settle;
-    let closed = match run_and_join(&format!("x-close-{name}"), budgets.close, move || library.close(settle)) {
-        None => return Verdict::resident(ResidentReason::CloseHangs, "a finaliser or a thread-local destructor"),
+    let closed = match run_and_join(&format!("x-close-{name}"), budgets.close, move || {
+        library.close(settle)
+    }) {
+        None => {
+            return Verdict::resident(
+                ResidentReason::CloseHangs,
+                "a finaliser or a thread-local destructor",
+            );
+        }
         Some(Err(verdict)) => return verdict,
         Some(Ok(closed)) => closed,
     };
@@ -262,7 +279,11 @@ fn run_and_join<T: Send + 'static>(
     patience: Duration,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    let limits = PoolLimits { lanes_max: 1, queue_max: 1, lost_max: 1 };
+    let limits = PoolLimits {
+        lanes_max: 1,
+        queue_max: 1,
+        lost_max: 1,
+    };
     let pool = Pool::new(name, limits, Arc::new(Unobserved));
     let (reply, replied) = std::sync::mpsc::sync_channel(1);
     let work = Work {

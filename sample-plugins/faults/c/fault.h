@@ -3,7 +3,7 @@
 #ifndef EXTMAN_FAULT_H
 #define EXTMAN_FAULT_H
 
-#include "extman_plugin_local.h"
+#include "../../../plugin-api/include/extman_plugin.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,10 @@
 //! What the host counts of an instance's calls.
 
 use crate::model::{CallError, CallStats, ErrorKind};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 /// Counters, one set an instance.
@@ -35,7 +38,7 @@ pub struct Counted<'a>(&'a Accounts);
 impl Accounts {
     /// A call begins.
     pub fn begin(&self) -> Counted<'_> {
-        self.in_flight.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, SeqCst);
         Counted(self)
     }
 
@@ -57,7 +60,7 @@ impl Accounts {
 
     /// Calls under way.
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Relaxed)
+        self.in_flight.load(SeqCst)
     }
 
     /// All of it.
@@ -77,6 +80,6 @@ impl Accounts {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.0.in_flight.fetch_sub(1, SeqCst);
     }
 }

@@ -23,6 +23,7 @@ pub struct InProcess {
     gate: Arc<Gate>,
     accounts: Arc<Accounts>,
     suspect: AtomicBool,
+    closing: AtomicBool,
     bound: Arc<Bound>,
 }
 
@@ -57,7 +58,13 @@ impl InProcess {
             ThreadModel::Serial => (module.pool().clone(), 1),
             ThreadModel::Affine => (own_lane(&module, &name), 1),
         };
-        let work = work(&name, &module, Phase::Create, settings.start_budget, settings.wedge_after);
+        let work = work(
+            &name,
+            &module,
+            Phase::Create,
+            settings.start_budget,
+            settings.wedge_after,
+        );
         let make = {
             let (name, config) = (name.clone(), config.to_owned());
             move |_: &'static Slot, _: &Ticket| Bound::create(library, &name, &config, listener)
@@ -70,6 +77,7 @@ impl InProcess {
             gate: Gate::new(concurrency),
             accounts,
             suspect: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             bound: Arc::new(bound),
             settings,
             module,
@@ -90,7 +98,10 @@ impl InProcess {
 
     pub(super) async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
         let counted = self.accounts.begin();
-        let result = self.invoke_on_lane(call, stream).await;
+        let result = match self.admit() {
+            Ok(()) => self.invoke_on_lane(call, stream).await,
+            Err(closing) => Err(closing),
+        };
         self.accounts.ended(result.as_ref().err());
         drop(counted);
         result
@@ -129,11 +140,24 @@ impl InProcess {
         }
         let timeout = self.settings.call_timeout;
         let counted = self.accounts.begin();
-        let _pass = self.gate.enter_within(timeout).ok_or_else(|| no_room(&self.gate))?;
+        self.admit()?;
+        let _pass = self
+            .gate
+            .enter_within(timeout)
+            .ok_or_else(|| no_room(&self.gate))?;
         attached.note(self.module.generation(), self.module.attached());
         let slot = attached.slot();
-        let token = slot.open(Some(clock::monotonic().after(timeout)), None, self.output_limits());
-        let input = Input { capability, content_type: "application/json", body, stream: false };
+        let token = slot.open(
+            Some(clock::monotonic().after(timeout)),
+            None,
+            self.output_limits(),
+        );
+        let input = Input {
+            capability,
+            content_type: "application/json",
+            body,
+            stream: false,
+        };
         let result = serve(&self.bound, &self.accounts, slot, token, input);
         self.accounts.ended(result.as_ref().err());
         drop(counted);
@@ -173,15 +197,40 @@ impl InProcess {
         }
         let (outcome, took) = match returned {
             Ok((Ok(report), took)) => (CheckOutcome::Answered { report }, Some(took)),
-            Ok((Err(failure), took)) => {
-                (CheckOutcome::Failed { kind: failure.kind, text: failure.text }, Some(took))
-            }
+            Ok((Err(failure), took)) => (
+                CheckOutcome::Failed {
+                    kind: failure.kind,
+                    text: failure.text,
+                },
+                Some(took),
+            ),
             Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
             Err(NoReturn::Refused(_) | NoReturn::Dropped) => (CheckOutcome::Busy, None),
         };
         let fine = matches!(outcome, CheckOutcome::Answered { .. });
         self.suspect.store(!fine, Ordering::Relaxed);
         (outcome, took)
+    }
+
+    /// Takes no more calls. Those that are counted as in flight were let in before.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Calls and checks whose code is running, whether or not somebody still waits for them.
+    pub(super) fn inside(&self) -> usize {
+        self.bound.inside()
+    }
+
+    /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
+    fn admit(&self) -> Result<(), CallError> {
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(CallError::new(
+                ErrorKind::NotServing,
+                "the instance is being stopped",
+            ));
+        }
+        Ok(())
     }
 
     pub(super) async fn destroy(&self) -> Result<(), CallError> {
@@ -207,7 +256,10 @@ impl InProcess {
     }
 
     fn output_limits(&self) -> OutputLimits {
-        OutputLimits { bytes_max: self.settings.output_bytes_max, ..OutputLimits::default() }
+        OutputLimits {
+            bytes_max: self.settings.output_bytes_max,
+            ..OutputLimits::default()
+        }
     }
 }
 
@@ -225,7 +277,9 @@ fn serve(
     let output = slot.close();
     accounts.returned(ran);
     result.map(|()| Reply {
-        content_type: output.content_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
+        content_type: output
+            .content_type
+            .unwrap_or_else(|| "application/octet-stream".to_owned()),
         body: output.body,
         usage,
         ran,
@@ -233,7 +287,11 @@ fn serve(
 }
 
 fn own_lane(module: &Module, name: &str) -> Pool {
-    let limits = PoolLimits { lanes_max: 1, lost_max: 1, ..PoolLimits::default() };
+    let limits = PoolLimits {
+        lanes_max: 1,
+        lost_max: 1,
+        ..PoolLimits::default()
+    };
     Pool::new(format!("x-{name}-own"), limits, module.shared().observer.clone())
 }
 
@@ -245,26 +303,30 @@ fn urgency(threads: ThreadModel) -> How {
     }
 }
 
-fn work(
-    name: &Arc<str>,
-    module: &Module,
-    phase: Phase,
-    budget: Duration,
-    wedge_after: Duration,
-) -> Work {
+fn work(name: &Arc<str>, module: &Module, phase: Phase, budget: Duration, wedge_after: Duration) -> Work {
     let deadline: Monotonic = clock::monotonic().after(budget);
-    Work { subject: name.clone(), generation: module.generation(), phase, deadline, wedge_after }
+    Work {
+        subject: name.clone(),
+        generation: module.generation(),
+        phase,
+        deadline,
+        wedge_after,
+    }
 }
 
 fn no_room(gate: &Gate) -> CallError {
-    CallError::new(ErrorKind::Exhausted, format!("all {} places of this instance are taken", gate.limit()))
+    CallError::new(
+        ErrorKind::Exhausted,
+        format!("all {} places of this instance are taken", gate.limit()),
+    )
 }
 
 fn settle<T>(returned: Result<T, NoReturn>, phase: Phase) -> Result<T, CallError> {
     returned.map_err(|no_return| match no_return {
-        NoReturn::Deadline => {
-            CallError::new(ErrorKind::DeadlineExceeded, format!("{phase} did not return before its deadline"))
-        }
+        NoReturn::Deadline => CallError::new(
+            ErrorKind::DeadlineExceeded,
+            format!("{phase} did not return before its deadline"),
+        ),
         NoReturn::Refused(refused @ (Refused::QueueFull(_) | Refused::NoThread(_))) => {
             CallError::new(ErrorKind::Exhausted, refused.to_string())
         }

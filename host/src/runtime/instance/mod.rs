@@ -74,7 +74,11 @@ impl Instance {
         let accounts = Arc::new(Accounts::default());
         let made =
             InProcess::create(module, name.clone(), config, listener, settings, accounts.clone()).await?;
-        Ok(Instance { name, accounts, backing: Backing::InProcess(made) })
+        Ok(Instance {
+            name,
+            accounts,
+            backing: Backing::InProcess(made),
+        })
     }
 
     /// Its name.
@@ -126,6 +130,20 @@ impl Instance {
     pub async fn check(&self, kind: CheckKind, timeout: Duration) -> (CheckOutcome, Option<Duration>) {
         match &self.backing {
             Backing::InProcess(inner) => inner.check(kind, timeout).await,
+        }
+    }
+
+    /// Takes no more calls.
+    pub fn close(&self) {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.close(),
+        }
+    }
+
+    /// Calls and checks whose code is running, whether or not somebody still waits for them.
+    pub fn inside(&self) -> usize {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.inside(),
         }
     }
 

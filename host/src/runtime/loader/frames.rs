@@ -93,7 +93,8 @@ impl Frames {
         true
     }
 
-    pub(crate) fn finish(&self) {
+    /// Nothing more will come.
+    pub fn finish(&self) {
         let mut state = self.lock();
         state.finished = true;
         if let Some(reader) = state.reader.take() {

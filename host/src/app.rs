@@ -1,0 +1,226 @@
+//! The composition root: a host with its HTTP API and its log, from start to a clean end.
+
+use crate::config::Config;
+use crate::control::Control;
+use crate::host::{BuildError, Host};
+use crate::http;
+use crate::model::{Event, Health, Lifecycle, Verdict, What};
+use crate::runtime::loader::{Interposition, interposition};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
+
+/// How the log is written to standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people, in colour on a terminal.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the host did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The host could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The address can't be listened on.
+    #[error(
+        "{address} can't be listened on: {error}; is another host running there? Name another address with --listen, such \
+         as 127.0.0.1:0 for any free port"
+    )]
+    Listen {
+        /// Which address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The HTTP API can't be served as configured, or failed.
+    #[error("{0}")]
+    Http(std::io::Error),
+    /// Signals can't be waited for.
+    #[error("signals can't be waited for: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Sends the log to standard error. `RUST_LOG` sets what is logged; the default is what operators want to see.
+pub fn log_to_stderr(format: LogFormat) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Human => {
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            builder.with_target(false).with_ansi(colours).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if let Err(error) = set {
+        tracing::debug!(%error, "a log is set up already");
+    }
+}
+
+/// Runs a host with its HTTP API until SIGTERM or SIGINT, then drains and unloads everything, and returns what became of each
+/// library. `listening` hears the address once it is listened on.
+///
+/// # Errors
+/// The host can't be built or its address can't be listened on.
+pub async fn serve(
+    config: Config,
+    listening: impl FnOnce(std::net::SocketAddr),
+) -> Result<Vec<(String, Verdict)>, AppError> {
+    let address = config.http.listen;
+    config
+        .http
+        .check(address)
+        .map_err(|error| AppError::Http(std::io::Error::other(error)))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| AppError::Listen { address, error })?;
+    let bound = listener.local_addr().map_err(AppError::Http)?;
+    let signal = stop_signal().map_err(AppError::Signals)?;
+    if let Interposition::Missing(symbol) = interposition() {
+        tracing::warn!(
+            symbol,
+            "the host can't see its plugins' threads: libraries are kept, not unloaded"
+        );
+    }
+    let http_config = config.http.clone();
+    let host = Host::builder().config(config).build().await?;
+    tokio::spawn(report(host.events()));
+    let stopping = Arc::new(tokio::sync::Notify::new());
+    let until = stopping.clone();
+    let control: Arc<dyn Control> = Arc::new(host.clone());
+    let server = tokio::spawn(http::serve(listener, control, http_config, async move {
+        until.notified().await;
+    }));
+    listening(bound);
+    tracing::info!("listening on http://{bound}");
+    let mut server = server;
+    let ended_early = tokio::select! {
+        name = signal => {
+            tracing::info!("{name}: draining and unloading");
+            None
+        }
+        ended = &mut server => Some(ended),
+    };
+    stopping.notify_one();
+    let verdicts = host.shutdown().await;
+    let left = host.snapshot().all().count();
+    if left > 0 {
+        tracing::warn!(
+            left,
+            "the time for stopping is over; these instances are left as they are"
+        );
+    }
+    let ended = match ended_early {
+        Some(ended) => ended,
+        None => server.await,
+    };
+    match ended {
+        Ok(Ok(())) => Ok(verdicts),
+        Ok(Err(error)) => Err(AppError::Http(error)),
+        Err(error) => Err(AppError::Http(std::io::Error::other(error))),
+    }
+}
+
+/// Waits for the first of the signals that end the host, and names it.
+fn stop_signal() -> std::io::Result<impl Future<Output = &'static str>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+/// Writes events to the log.
+async fn report(mut events: tokio::sync::broadcast::Receiver<Event>) {
+    loop {
+        match events.recv().await {
+            Ok(event) => log(&event.what),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "events came faster than they could be logged")
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn log(what: &What) {
+    match what {
+        What::Found {
+            id,
+            version,
+            path,
+            digest,
+        } => {
+            tracing::info!(plugin = id, %version, path = %path.display(), digest = digest.short(), "found");
+        }
+        What::Refused(refused) => {
+            tracing::warn!(path = %refused.path.display(), code = refused.code, "refused: {}", refused.reason);
+        }
+        What::Vanished { path } => tracing::info!(path = %path.display(), "gone"),
+        What::Moved {
+            name,
+            from,
+            to,
+            cause,
+        } => {
+            let cause = cause.as_deref().unwrap_or_default();
+            match to {
+                Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged => {
+                    tracing::error!(plugin = name, from = from.as_str(), "{}: {cause}", to.as_str());
+                }
+                _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
+            }
+        }
+        What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
+        What::Unloaded {
+            name,
+            generation,
+            verdict,
+        } if verdict.is_unmapped() => {
+            tracing::info!(plugin = name, generation, "unloaded: {verdict}");
+        }
+        What::Unloaded {
+            name,
+            generation,
+            verdict,
+        } => {
+            tracing::warn!(plugin = name, generation, "unloaded: {verdict}");
+        }
+        What::LaneLost { name, phase, ran_ms } => {
+            tracing::error!(
+                plugin = name,
+                phase,
+                ran_ms,
+                "a call does not return; its lane is given up"
+            );
+        }
+        What::LateReturn { name, phase, ran_ms } => {
+            tracing::warn!(
+                plugin = name,
+                phase,
+                ran_ms,
+                "a call that was given up has returned"
+            );
+        }
+        What::Health { name, word, text } => {
+            let text = text.as_deref().unwrap_or_default();
+            if word == Health::Up.as_str() || word == "answers" {
+                tracing::info!(plugin = name, "check: {word} {text}");
+            } else {
+                tracing::warn!(plugin = name, "check: {word} {text}");
+            }
+        }
+        // Logged where they come from.
+        What::Logged { .. } => {}
+    }
+}

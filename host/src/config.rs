@@ -1,0 +1,247 @@
+//! `extman.toml`: one section a module, each owned by its module; read once, checked once.
+
+use crate::intake::IntakeConfig;
+use crate::runtime::lanes::PoolLimits;
+use crate::runtime::supervisor::InstanceConfig;
+use crate::runtime::vetting::VettingConfig;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The whole configuration. Every field has a default: an empty file is a good one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where plugins are found, kept and trusted.
+    pub intake: IntakeConfig,
+    /// How a library's first load is tried in a child.
+    pub vetting: VettingConfig,
+    /// The threads that plugin code runs on.
+    pub lanes: LanesConfig,
+    /// How instances are asked how they are.
+    pub probe: ProbeConfig,
+    /// The HTTP API.
+    #[cfg(feature = "http")]
+    pub http: crate::http::HttpConfig,
+    /// Time for stopping.
+    pub shutdown: ShutdownConfig,
+    /// Uses of plugins. A plugin without one has one instance, named after its id.
+    #[serde(rename = "instance")]
+    pub instances: Vec<InstanceConfig>,
+}
+
+/// `[lanes]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LanesConfig {
+    /// Call lanes of one module. Default: 8.
+    pub per_module_max: usize,
+    /// Calls of one module that may wait. Default: 256.
+    pub queue_max: usize,
+    /// Lost lanes until a module takes no more calls. Default: 8.
+    pub lost_max: usize,
+}
+
+impl Default for LanesConfig {
+    fn default() -> Self {
+        let limits = PoolLimits::default();
+        LanesConfig {
+            per_module_max: limits.lanes_max,
+            queue_max: limits.queue_max,
+            lost_max: limits.lost_max,
+        }
+    }
+}
+
+impl LanesConfig {
+    pub(crate) fn limits(&self) -> PoolLimits {
+        PoolLimits {
+            lanes_max: self.per_module_max,
+            queue_max: self.queue_max,
+            lost_max: self.lost_max,
+        }
+    }
+}
+
+/// `[probe]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// Milliseconds between two checks of an instance. Default: 10000.
+    pub interval_ms: u64,
+    /// Milliseconds within which a check answers. Default: 5000.
+    pub timeout_ms: u64,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        ProbeConfig {
+            interval_ms: 10_000,
+            timeout_ms: 5_000,
+        }
+    }
+}
+
+/// `[shutdown]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// Milliseconds in which everything drains and unloads. Default: 30000.
+    pub budget_ms: u64,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        ShutdownConfig { budget_ms: 30_000 }
+    }
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{path}: the configuration can't be read: {error}", path = .path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// It is not TOML, or not of this shape.
+    #[error("{path}:{line}:{column}: {text}", path = .path.display())]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong there.
+        text: String,
+    },
+    /// A value is out of its range, or two values don't fit together.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// It can't be read, is not TOML of this shape, or has a value out of range.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        let config: Config = toml::from_str(&text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let before = &text[..text.floor_char_boundary(at)];
+            ConfigError::Parse {
+                path: path.to_owned(),
+                line: before.matches('\n').count() + 1,
+                column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+                text: error.message().to_owned(),
+            }
+        })?;
+        config
+            .validate()
+            .map_err(|error| ConfigError::Invalid(format!("{}: {error}", path.display())))?;
+        Ok(config)
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// A value is out of its range, or two values don't fit together.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let invalid = |text: String| Err(ConfigError::Invalid(text));
+        self.intake
+            .validate()
+            .map_err(|error| ConfigError::Invalid(error.to_string()))?;
+        let ranges = [
+            ("lanes.per_module_max", self.lanes.per_module_max as u64, 1, 1024),
+            ("lanes.queue_max", self.lanes.queue_max as u64, 1, 1_000_000),
+            ("lanes.lost_max", self.lanes.lost_max as u64, 1, 1024),
+            ("probe.interval_ms", self.probe.interval_ms, 10, 86_400_000),
+            ("probe.timeout_ms", self.probe.timeout_ms, 1, 600_000),
+            ("shutdown.budget_ms", self.shutdown.budget_ms, 100, 3_600_000),
+            ("vetting.timeout_ms", self.vetting.timeout_ms, 100, 3_600_000),
+        ];
+        for (name, value, min, max) in ranges {
+            if !(min..=max).contains(&value) {
+                return invalid(format!(
+                    "{name} is {value}, outside {min} to {max}; set it within that range"
+                ));
+            }
+        }
+        let mut names = BTreeSet::new();
+        for instance in &self.instances {
+            let name = instance.instance_name();
+            if name.is_empty() || name.len() > 64 || name.contains(['/', '?', '#', '%', ' ']) {
+                return invalid(format!(
+                    "the [[instance]] name {name:?} must be 1 to 64 characters without spaces and / ? # %"
+                ));
+            }
+            if !names.insert(name) {
+                return invalid(format!(
+                    "two [[instance]] sections are named {name:?}; give one of them another name"
+                ));
+            }
+            if instance.concurrency_max == Some(0) {
+                return invalid(format!(
+                    "[[instance]] {name:?}: concurrency_max is 0, so it could never be called"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn shutdown_budget(&self) -> Duration {
+        Duration::from_millis(self.shutdown.budget_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("extman.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(read("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        let error = read("[probe]\ninterval_ms = \"fast\"\n").unwrap_err().to_string();
+        assert!(error.contains("extman.toml:2:15"), "{error}");
+        let error = read("[probe]\nintervall_ms = 5\n").unwrap_err().to_string();
+        assert!(
+            error.contains(":2:1") && error.contains("intervall_ms"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (text, expected) in [
+            ("[probe]\ninterval_ms = 0\n", "probe.interval_ms is 0"),
+            (
+                "[[instance]]\nplugin = \"a\"\n[[instance]]\nplugin = \"a\"\n",
+                "two [[instance]]",
+            ),
+            ("[[instance]]\nplugin = \"a\"\nname = \"x/y\"\n", "\"x/y\""),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Building a host: the parts, wired.
+
+use super::{Host, Inner, tasks};
+use crate::clock;
+use crate::config::{Config, ConfigError};
+use crate::intake::StoreError;
+use crate::runtime::arrivals::Arrivals;
+use crate::runtime::lanes::LaneObserver;
+use crate::runtime::module::{ModuleBudgets, SharedLanes};
+use crate::runtime::registry::Registry;
+use crate::runtime::supervisor::{Events, InstanceConfig, Means, Requests, Supervisor};
+use crate::runtime::vetting::{Ledger, Vetting};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::Notify;
+
+const EVENTS_KEPT: usize = 4096;
+
+/// Why a host could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A value of the configuration can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Builds a [`Host`].
+#[derive(Debug, Clone, Default)]
+pub struct HostBuilder {
+    config: Config,
+    dirs: Vec<PathBuf>,
+}
+
+impl HostBuilder {
+    /// With this configuration instead of the default.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Looks for plugins here. Replaces the configured directories; may be called several times.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dirs.push(dir.into());
+        self
+    }
+
+    /// Keeps the host's own copies here.
+    pub fn store_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config.intake.store.dir = dir.into();
+        self
+    }
+
+    /// One more use of a plugin.
+    pub fn instance(mut self, instance: InstanceConfig) -> Self {
+        self.config.instances.push(instance);
+        self
+    }
+
+    /// Whether plugins are vetted in a child process before they are loaded. Without it, a plugin that crashes takes the host
+    /// with it.
+    pub fn vetting(mut self, enabled: bool) -> Self {
+        self.config.vetting.enabled = enabled;
+        self
+    }
+
+    /// Starts the host. Returns before plugins are loaded: see [`Host::wait_ready`].
+    ///
+    /// # Errors
+    /// The configuration can't be used, or the store.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time and I/O.
+    pub async fn build(mut self) -> Result<Host, BuildError> {
+        if !self.dirs.is_empty() {
+            self.config.intake.discovery.dirs = self.dirs;
+        }
+        self.config.validate()?;
+        let config = self.config;
+        let arrivals = Arrivals::new(config.intake.clone())?;
+        let (requests, received) = Requests::channel();
+        let registry = Arc::new(Registry::default());
+        let events = Events::new(EVENTS_KEPT);
+        let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
+        let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
+        let means = Means {
+            vetting: Vetting::new(config.vetting.clone(), ledger),
+            shared: SharedLanes::new(observer),
+            pool: config.lanes.limits(),
+            budgets: ModuleBudgets::default(),
+            modules: Default::default(),
+        };
+        let supervisor = Supervisor::new(
+            config.instances.clone(),
+            Arc::new(means),
+            registry.clone(),
+            events.clone(),
+            requests.clone(),
+        );
+        let (look, ending) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        tokio::spawn(supervisor.run(received));
+        tokio::spawn(tasks::look(
+            arrivals,
+            config.intake.clone(),
+            requests.clone(),
+            look.clone(),
+            ending.clone(),
+        ));
+        tokio::spawn(tasks::probe(
+            registry.clone(),
+            config.probe.clone(),
+            events.clone(),
+            ending.clone(),
+        ));
+        let directories = config.intake.discovery.dirs.clone();
+        let started_unix_ms = clock::unix_ms(clock::wall());
+        let inner = Inner {
+            config,
+            registry,
+            requests,
+            events,
+            look,
+            ending,
+            started_unix_ms,
+            directories,
+        };
+        Ok(Host {
+            inner: Arc::new(inner),
+        })
+    }
+}

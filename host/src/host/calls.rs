@@ -1,0 +1,206 @@
+//! Calling a capability: who serves it, and what comes back.
+
+use super::Host;
+use crate::control::{FrameReader, Invocation, Invoked, InvokedStream};
+use crate::model::{CallError, ErrorKind};
+use crate::runtime::instance::{Call, Instance};
+use crate::runtime::lanes::Attached;
+use crate::runtime::loader::Frames;
+use crate::runtime::registry::Entry;
+use crate::runtime::supervisor::{Request, Requests};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// Frames that may wait for a slow reader before the plugin is held up.
+const FRAMES_AHEAD: usize = 64;
+
+/// Why a typed call brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TypedError {
+    /// The input can't be written as JSON.
+    #[error("the input can't be written as JSON: {0}")]
+    Input(serde_json::Error),
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The answer has another shape.
+    #[error("the answer of {served_by} is not as expected: {error}")]
+    Answer {
+        /// Who answered.
+        served_by: String,
+        /// Where the answer differs.
+        error: serde_json::Error,
+    },
+}
+
+impl Host {
+    /// Calls a capability with a JSON input and reads a JSON answer.
+    ///
+    /// # Errors
+    /// The input or the answer does not fit, or the call failed.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        capability: &str,
+        input: &(impl Serialize + ?Sized),
+    ) -> Result<T, TypedError> {
+        let body = serde_json::to_vec(input).map_err(TypedError::Input)?;
+        let invocation = Invocation {
+            capability: capability.to_owned(),
+            instance: None,
+            content_type: "application/json".to_owned(),
+            body,
+            timeout: None,
+        };
+        let invoked = self.invoke_raw(invocation).await?;
+        serde_json::from_slice(&invoked.reply.body).map_err(|error| TypedError::Answer {
+            served_by: invoked.served_by,
+            error,
+        })
+    }
+
+    /// Calls a capability with bytes and waits for the whole answer.
+    ///
+    /// # Errors
+    /// Nobody serves it, or the call failed.
+    pub async fn invoke_raw(&self, invocation: Invocation) -> Result<Invoked, CallError> {
+        let (entry, instance, generation) = self.choose(&invocation)?;
+        let reply = instance.invoke(call_of(invocation), None).await;
+        note_panic(
+            &self.inner.requests,
+            &entry.name,
+            generation,
+            reply.as_ref().err(),
+        );
+        reply.map(|reply| Invoked {
+            served_by: entry.name.clone(),
+            reply,
+        })
+    }
+
+    /// Calls a capability with bytes and gets its frames as they come.
+    ///
+    /// # Errors
+    /// Nobody serves it.
+    pub fn invoke_streamed(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
+        let (entry, instance, generation) = self.choose(&invocation)?;
+        let frames = Arc::new(Frames::new(FRAMES_AHEAD));
+        let reader = FrameReader(frames.clone());
+        let (requests, name) = (self.inner.requests.clone(), entry.name.clone());
+        // A task of its own: the call must go on while the reader reads, and the reader ends it by going away.
+        let call = tokio::spawn(async move {
+            let reply = instance.invoke(call_of(invocation), Some(frames.clone())).await;
+            // If no lane ever took it, nobody else says that nothing will come.
+            frames.finish();
+            note_panic(&requests, &name, generation, reply.as_ref().err());
+            reply
+        });
+        let done = async move {
+            call.await
+                .unwrap_or_else(|error| Err(CallError::new(ErrorKind::Internal, error.to_string())))
+        };
+        Ok(InvokedStream {
+            served_by: entry.name.clone(),
+            frames: reader,
+            done: Box::pin(done),
+        })
+    }
+
+    /// Calls a capability inline on a thread that was attached: no thread hop, and no way to give up a call that hangs.
+    ///
+    /// # Errors
+    /// Nobody serves it, its plugin needs a thread of its own, or the call failed.
+    pub fn invoke_attached(
+        &self,
+        attached: &Attached,
+        capability: &str,
+        body: &[u8],
+    ) -> Result<Invoked, CallError> {
+        let snapshot = self.snapshot();
+        let (entry, instance, generation) = serving(snapshot.offering(capability), capability)?;
+        let reply = instance.invoke_attached(attached, capability, body);
+        note_panic(
+            &self.inner.requests,
+            &entry.name,
+            generation,
+            reply.as_ref().err(),
+        );
+        reply.map(|reply| Invoked {
+            served_by: entry.name.clone(),
+            reply,
+        })
+    }
+
+    fn choose(&self, invocation: &Invocation) -> Result<(Arc<Entry>, Arc<Instance>, u64), CallError> {
+        let snapshot = self.snapshot();
+        let offering = snapshot.offering(&invocation.capability);
+        let Some(name) = &invocation.instance else {
+            let (entry, instance, generation) = serving(offering, &invocation.capability)?;
+            return Ok((entry.clone(), instance.clone(), generation));
+        };
+        let not_found = |text: String| CallError::new(ErrorKind::NotFound, text);
+        let entry = snapshot.get(name).ok_or_else(|| {
+            let similar = snapshot.similar(name);
+            let hint = if similar.is_empty() {
+                String::new()
+            } else {
+                format!("; did you mean {}?", similar.join(" or "))
+            };
+            not_found(format!("there is no plugin named {name:?}{hint}"))
+        })?;
+        if !offering.iter().any(|offer| offer.name == *name) {
+            let capability = &invocation.capability;
+            return Err(not_found(format!(
+                "{name} has no capability {capability:?}; `extman list` shows what it has"
+            )));
+        }
+        let (instance, generation) = entry.serving.clone().ok_or_else(|| not_serving(entry))?;
+        Ok((entry.clone(), instance, generation))
+    }
+}
+
+fn serving<'a>(
+    offering: &'a [Arc<Entry>],
+    capability: &str,
+) -> Result<(&'a Arc<Entry>, &'a Arc<Instance>, u64), CallError> {
+    let found = offering.iter().find_map(|entry| {
+        let (instance, generation) = entry.serving.as_ref()?;
+        Some((entry, instance, *generation))
+    });
+    found.ok_or_else(|| match offering.first() {
+        Some(entry) => not_serving(entry),
+        None => CallError::new(
+            ErrorKind::NotFound,
+            format!("no plugin offers the capability {capability:?}"),
+        ),
+    })
+}
+
+fn not_serving(entry: &Entry) -> CallError {
+    let cause = entry
+        .cause
+        .as_ref()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
+    let text = format!("{} is {}{cause}", entry.name, entry.lifecycle.as_str());
+    CallError::new(ErrorKind::NotServing, text)
+}
+
+fn call_of(invocation: Invocation) -> Call {
+    Call {
+        capability: invocation.capability,
+        content_type: invocation.content_type,
+        body: invocation.body,
+        timeout: invocation.timeout,
+    }
+}
+
+fn note_panic(requests: &Requests, name: &str, generation: u64, failure: Option<&CallError>) {
+    if let Some(failure) = failure.filter(|failure| failure.kind == ErrorKind::Panicked) {
+        requests.make(Request::Panicked {
+            name: name.to_owned(),
+            generation,
+            text: failure.text.clone(),
+        });
+    }
+}

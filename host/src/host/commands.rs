@@ -1,0 +1,118 @@
+//! The host as whoever carries out commands.
+
+use super::Host;
+use crate::control::{Answer, Command, Control, ControlError, Invocation, Invoked, InvokedStream, Pending};
+use crate::model::{CallError, PluginView, StatusView};
+use crate::runtime::loader::{Interposition, interposition};
+use crate::runtime::supervisor::{Outcome, Request};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+impl Host {
+    /// How the host is.
+    pub fn status(&self) -> StatusView {
+        let registry = &self.inner.registry;
+        let mut instances = BTreeMap::new();
+        for entry in self.snapshot().all() {
+            *instances.entry(entry.lifecycle).or_default() += 1;
+        }
+        StatusView {
+            version: semver::Version::parse(env!("CARGO_PKG_VERSION"))
+                .unwrap_or(semver::Version::new(0, 0, 0)),
+            abi: format!("{}.{}", extman_abi::ABI_MAJOR, extman_abi::ABI_MINOR),
+            pid: std::process::id(),
+            started_unix_ms: self.inner.started_unix_ms,
+            ready: registry.is_ready() && !self.inner.ending.load(Ordering::Acquire),
+            instances,
+            refused: registry.refused().to_vec(),
+            resident: registry.residents().to_vec(),
+            unloads: interposition() == Interposition::Active,
+            directories: self.inner.directories.clone(),
+        }
+    }
+
+    /// One instance.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn plugin(&self, name: &str) -> Result<PluginView, ControlError> {
+        let snapshot = self.snapshot();
+        let entry = snapshot.get(name).ok_or_else(|| ControlError::NotFound {
+            name: name.to_owned(),
+            similar: snapshot.similar(name),
+        })?;
+        Ok(entry.view())
+    }
+
+    /// All instances, by name.
+    pub fn plugins(&self) -> Vec<PluginView> {
+        self.snapshot().all().map(|entry| entry.view()).collect()
+    }
+
+    /// Loads and starts an instance that is stopped, failed or quarantined, and waits for that.
+    ///
+    /// # Errors
+    /// There is none of this name, its state does not allow it, or it failed.
+    pub async fn load(&self, name: &str) -> Result<PluginView, ControlError> {
+        self.change(name, Request::Load).await
+    }
+
+    /// Drains, stops and unloads an instance, and waits for that. It stays known.
+    ///
+    /// # Errors
+    /// There is none of this name, or its state does not allow it.
+    pub async fn unload(&self, name: &str) -> Result<PluginView, ControlError> {
+        self.change(name, Request::Unload).await
+    }
+
+    /// Unloads and loads, and waits for that.
+    ///
+    /// # Errors
+    /// There is none of this name, its state does not allow it, or it failed.
+    pub async fn restart(&self, name: &str) -> Result<PluginView, ControlError> {
+        self.change(name, Request::Restart).await
+    }
+
+    async fn change(
+        &self,
+        name: &str,
+        request: impl FnOnce(String, oneshot::Sender<Outcome>) -> Request,
+    ) -> Result<PluginView, ControlError> {
+        self.plugin(name)?;
+        let (reply, replied) = oneshot::channel();
+        if !self.inner.requests.make(request(name.to_owned(), reply)) {
+            return Err(ControlError::ShuttingDown);
+        }
+        match replied.await {
+            Ok(Ok(())) => self.plugin(name),
+            Ok(Err(text)) => Err(ControlError::Failed(format!("{name}: {text}"))),
+            Err(_) => Err(ControlError::ShuttingDown),
+        }
+    }
+}
+
+impl Control for Host {
+    fn run(&self, command: Command) -> Pending<'_, Result<Answer, ControlError>> {
+        Box::pin(async move {
+            let plugin = |view| Answer::Plugin(Box::new(view));
+            Ok(match command {
+                Command::Status => Answer::Status(Box::new(self.status())),
+                Command::Plugins => Answer::Plugins(self.plugins()),
+                Command::Plugin { name } => plugin(self.plugin(&name)?),
+                Command::Capabilities => Answer::Capabilities(self.snapshot().capabilities()),
+                Command::Load { name } => plugin(self.load(&name).await?),
+                Command::Unload { name } => plugin(self.unload(&name).await?),
+                Command::Restart { name } => plugin(self.restart(&name).await?),
+            })
+        })
+    }
+
+    fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>> {
+        Box::pin(self.invoke_raw(invocation))
+    }
+
+    fn invoke_stream(&self, invocation: Invocation) -> Pending<'_, Result<InvokedStream, CallError>> {
+        Box::pin(async move { self.invoke_streamed(invocation) })
+    }
+}

@@ -1,0 +1,94 @@
+//! The host as a library: build one, call capabilities, listen to events, shut it down.
+
+mod build;
+mod calls;
+mod commands;
+mod tasks;
+
+pub use build::{BuildError, HostBuilder};
+pub use calls::TypedError;
+
+use crate::config::Config;
+use crate::model::{Event, Verdict};
+use crate::runtime::registry::{Registry, Snapshot};
+use crate::runtime::supervisor::{Events, Request, Requests};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::{Notify, broadcast, oneshot};
+
+/// A running host. Cheap to clone; it runs until [`Host::shutdown`] or until the async runtime ends.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = extman::Host::builder().dir("plugins").build().await?;
+/// host.wait_ready().await;
+/// let answer: serde_json::Value =
+///     host.call("text.detect-language", &serde_json::json!({ "text": "Bonjour à tous" })).await?;
+/// println!("{answer}");
+/// for (plugin, verdict) in host.shutdown().await {
+///     println!("{plugin}: {verdict}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    registry: Arc<Registry>,
+    requests: Requests,
+    events: Events,
+    look: Arc<Notify>,
+    ending: Arc<AtomicBool>,
+    started_unix_ms: u64,
+    directories: Vec<std::path::PathBuf>,
+}
+
+impl Host {
+    /// A builder with every default.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// Everything that is known now, in one consistent picture.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.registry.snapshot()
+    }
+
+    /// Every event from here on. A listener that is slower than 4096 events misses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.listen()
+    }
+
+    /// Has the plugin directories looked at now, not only when the system reports a change.
+    pub fn look_now(&self) {
+        self.inner.look.notify_one();
+    }
+
+    /// Waits until the first look at all directories is done and every plugin found there has been started or refused.
+    pub async fn wait_ready(&self) {
+        let mut pause = std::time::Duration::from_millis(2);
+        while !self.inner.registry.is_ready() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(std::time::Duration::from_millis(50));
+        }
+    }
+
+    /// Drains, stops and unloads everything, and says what became of each library. Ends within the configured budget; what was not
+    /// done by then is not in the answer.
+    pub async fn shutdown(&self) -> Vec<(String, Verdict)> {
+        self.inner
+            .ending
+            .store(true, std::sync::atomic::Ordering::Release);
+        self.inner.look.notify_one();
+        let (reply, ended) = oneshot::channel();
+        if !self.inner.requests.make(Request::Shutdown(reply)) {
+            return Vec::new();
+        }
+        let verdicts = tokio::time::timeout(self.inner.config.shutdown_budget(), ended).await;
+        verdicts.ok().and_then(Result::ok).unwrap_or_default()
+    }
+}

@@ -1,0 +1,108 @@
+//! What happens, as it is told.
+
+use super::{Digest, Lifecycle, LogLevel, RefusedView, Verdict};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Something that happened, with its time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// A file was found, and it is a plugin for this host.
+    Found {
+        /// The plugin's id.
+        id: String,
+        /// The plugin's version.
+        version: semver::Version,
+        /// Which file.
+        path: PathBuf,
+        /// SHA-256 of the file.
+        digest: Digest,
+    },
+    /// A file was found, and it is not.
+    Refused(RefusedView),
+    /// A file is gone.
+    Vanished {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// An instance changed its state.
+    Moved {
+        /// The instance.
+        name: String,
+        /// Where it was.
+        from: Lifecycle,
+        /// Where it is.
+        to: Lifecycle,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        cause: Option<String>,
+    },
+    /// Another generation of an instance serves now.
+    Replaced {
+        /// The instance.
+        name: String,
+        /// The version that served.
+        from: semver::Version,
+        /// The version that serves.
+        to: semver::Version,
+    },
+    /// A library was unloaded, or could not be.
+    Unloaded {
+        /// The instance that it served last.
+        name: String,
+        /// Which load it was.
+        generation: u64,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// A call has not come back for so long that its lane is given up.
+    LaneLost {
+        /// The instance.
+        name: String,
+        /// Which entry it is in.
+        phase: String,
+        /// How long it has been in, in milliseconds.
+        ran_ms: u64,
+    },
+    /// A call that was given up has come back.
+    LateReturn {
+        /// The instance.
+        name: String,
+        /// Which entry it was in.
+        phase: String,
+        /// How long it was in, in milliseconds.
+        ran_ms: u64,
+    },
+    /// An instance writes to its log.
+    Logged {
+        /// The instance.
+        name: String,
+        /// How important.
+        level: LogLevel,
+        /// Which part of the plugin speaks.
+        target: String,
+        /// What it says.
+        text: String,
+    },
+    /// An instance tells of its health without being asked, or says another word than last time.
+    Health {
+        /// The instance.
+        name: String,
+        /// What it says, in a word; "no answer" if it does not answer.
+        word: String,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text: Option<String>,
+    },
+}

@@ -1,0 +1,204 @@
+//! The long steps: from a verified plugin to a running instance, and back.
+
+use super::spec::InstanceConfig;
+use crate::clock;
+use crate::intake::VerifiedPlugin;
+use crate::model::{CallError, Digest, ErrorKind, ResidentReason, Verdict};
+use crate::runtime::instance::Instance;
+use crate::runtime::lanes::PoolLimits;
+use crate::runtime::loader::{Listener, Step};
+use crate::runtime::module::{Module, ModuleBudgets, SharedLanes};
+use crate::runtime::vetting::{Vetting, VettingError};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// What the steps need.
+pub struct Means {
+    /// Lets plugins pass.
+    pub vetting: Vetting,
+    /// Lanes for checks.
+    pub shared: SharedLanes,
+    /// Call lanes of each module.
+    pub pool: PoolLimits,
+    /// Time for loading and unloading.
+    pub budgets: ModuleBudgets,
+    /// Modules that are loaded, by digest: instances of one library share it.
+    pub modules: Mutex<HashMap<Digest, Weak<Module>>>,
+}
+
+/// A running instance with its module.
+#[derive(Clone)]
+pub struct Running {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// The module behind it.
+    pub module: Arc<Module>,
+    /// Time for stopping it.
+    pub stop_budget: Duration,
+}
+
+/// Why an instance was not started.
+#[derive(Debug)]
+pub struct NotStarted {
+    /// What happened.
+    pub cause: String,
+    /// Whether trying again will not help.
+    pub refused: bool,
+    /// What became of the library, if it was loaded.
+    pub unload: Option<(u64, Verdict)>,
+}
+
+impl NotStarted {
+    fn failed(cause: impl ToString) -> Self {
+        NotStarted {
+            cause: cause.to_string(),
+            refused: false,
+            unload: None,
+        }
+    }
+}
+
+/// Vets, loads, creates and starts.
+pub async fn start(
+    means: &Means,
+    config: &InstanceConfig,
+    plugin: VerifiedPlugin,
+    listener: Arc<dyn Listener>,
+) -> Result<Running, NotStarted> {
+    let manifest = plugin.manifest();
+    let lacking = config.lacking(manifest);
+    if !lacking.is_empty() {
+        let text = format!(
+            "it needs configuration that is not given: {}; add an [[instance]] with plugin = {:?} and these under config",
+            lacking.join(", "),
+            config.plugin
+        );
+        return Err(NotStarted::failed(text));
+    }
+    let merged = config.merged(manifest);
+    let settings = config.settings(manifest);
+    let vetted = means
+        .vetting
+        .vet(plugin, &merged, clock::wall())
+        .await
+        .map_err(|error| NotStarted {
+            refused: matches!(error, VettingError::Refused { .. }),
+            ..NotStarted::failed(error)
+        })?;
+    let module = {
+        // Held while loading: a second instance of the same library waits for it and shares it.
+        let mut modules = means.modules.lock().await;
+        let digest = vetted.verified().digest();
+        match modules.get(&digest).and_then(Weak::upgrade) {
+            Some(module) => module,
+            None => {
+                let opened = Module::open(&vetted, means.shared.clone(), means.pool, means.budgets).await;
+                let module = opened.map_err(NotStarted::failed)?;
+                modules.insert(digest, Arc::downgrade(&module));
+                module
+            }
+        }
+    };
+    let stop_budget = settings.stop_budget;
+    let name = config.instance_name();
+    let made = Instance::create(module.clone(), name, &merged, listener, settings).await;
+    let instance = match made {
+        Ok(instance) => Arc::new(instance),
+        Err(error) => {
+            let unload = release(means, module).await;
+            return Err(NotStarted {
+                unload,
+                ..NotStarted::failed(format!("create failed: {error}"))
+            });
+        }
+    };
+    let running = Running {
+        instance,
+        module,
+        stop_budget,
+    };
+    match running.instance.step(Step::Start).await {
+        Ok(()) => Ok(running),
+        Err(error) => {
+            let unload = stop(means, running).await;
+            Err(NotStarted {
+                unload,
+                ..NotStarted::failed(format!("start failed: {error}"))
+            })
+        }
+    }
+}
+
+/// Drains, stops and frees an instance; the last one of its module has the library unloaded. `None` if others still use it.
+pub async fn stop(means: &Means, running: Running) -> Option<(u64, Verdict)> {
+    let Running {
+        instance,
+        module,
+        stop_budget,
+    } = running;
+    let name = instance.name().to_owned();
+    let note = |step: &str, error: &CallError| {
+        tracing::warn!(plugin = %name, step, error = %error, "stopping goes on");
+    };
+    instance.close();
+    if let Err(error) = instance.step(Step::Drain).await {
+        note("drain", &error);
+    }
+    // Neither `stop` nor `destroy` may overlap a call, and a call whose caller was answered by deadline may still be inside.
+    if !quiet_within(&instance, stop_budget).await {
+        let generation = module.generation();
+        let text = format!("{} calls into {name} have not returned", instance.inside());
+        // Neither the instance nor its library may go.
+        std::mem::forget((instance, module));
+        return Some((generation, Verdict::resident(ResidentReason::WedgedCall, text)));
+    }
+    if let Err(error) = instance.step(Step::Stop).await {
+        note("stop", &error);
+    }
+    let destroyed = match quiet_within(&instance, stop_budget).await {
+        true => instance.destroy().await,
+        false => Err(CallError::new(
+            ErrorKind::DeadlineExceeded,
+            "stop has not returned",
+        )),
+    };
+    if let Err(error) = destroyed {
+        note("destroy", &error);
+        let generation = module.generation();
+        std::mem::forget((instance, module));
+        return Some((
+            generation,
+            Verdict::resident(ResidentReason::InstanceAlive, error.text),
+        ));
+    }
+    drop(instance);
+    release(means, module).await
+}
+
+/// Waits until no call is under way or inside. `false` if one still is.
+async fn quiet_within(instance: &Instance, patience: Duration) -> bool {
+    let give_up = clock::monotonic().after(patience);
+    let mut pause = Duration::from_micros(200);
+    while instance.accounts().in_flight() > 0 || instance.inside() > 0 {
+        if clock::monotonic() >= give_up {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    true
+}
+
+/// Gives a module back; the last one to do so has it unloaded.
+async fn release(means: &Means, module: Arc<Module>) -> Option<(u64, Verdict)> {
+    let mut modules = means.modules.lock().await;
+    if Arc::strong_count(&module) > 1 {
+        return None;
+    }
+    modules.remove(&module.digest());
+    let generation = module.generation();
+    let verdict = module.unload(means.budgets).await;
+    Some((generation, verdict))
+}

@@ -1,0 +1,80 @@
+//! What instances say unasked: to the log and to whoever listens to events.
+
+use super::task::Events;
+use crate::clock;
+use crate::model::{Health, LogLevel, Report, What};
+use crate::runtime::loader::Listener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Log records of one instance that are passed on a second; the rest is counted.
+const RECORDS_PER_SECOND: u64 = 100;
+
+/// Hears one instance.
+pub(super) struct InstanceListener {
+    name: Arc<str>,
+    events: Events,
+    second: AtomicU64,
+    records: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl InstanceListener {
+    pub(super) fn new(name: &str, events: Events) -> Self {
+        InstanceListener {
+            name: name.into(),
+            events,
+            second: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether there is room for one more record in this second.
+    fn admit(&self) -> bool {
+        let second = clock::monotonic().as_nanos() / 1_000_000_000;
+        if self.second.swap(second, Relaxed) != second {
+            self.records.store(0, Relaxed);
+            let dropped = self.dropped.swap(0, Relaxed);
+            if dropped > 0 {
+                tracing::warn!(plugin = %self.name, dropped, "log records were dropped: more than {RECORDS_PER_SECOND} a second");
+            }
+        }
+        let admitted = self.records.fetch_add(1, Relaxed) < RECORDS_PER_SECOND;
+        if !admitted {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+        admitted
+    }
+}
+
+impl Listener for InstanceListener {
+    fn log(&self, level: LogLevel, target: &str, text: &str, fields: &str) {
+        if !self.admit() {
+            return;
+        }
+        let plugin = &*self.name;
+        match level {
+            LogLevel::Error => tracing::error!(target: "plugin", plugin, part = target, fields, "{text}"),
+            LogLevel::Warn => tracing::warn!(target: "plugin", plugin, part = target, fields, "{text}"),
+            LogLevel::Info => tracing::info!(target: "plugin", plugin, part = target, fields, "{text}"),
+            LogLevel::Debug => tracing::debug!(target: "plugin", plugin, part = target, fields, "{text}"),
+            LogLevel::Trace => tracing::trace!(target: "plugin", plugin, part = target, fields, "{text}"),
+        }
+        self.events.tell(What::Logged {
+            name: plugin.to_owned(),
+            level,
+            target: target.to_owned(),
+            text: text.to_owned(),
+        });
+    }
+
+    fn health(&self, report: Report) {
+        let word = report.health.unwrap_or(Health::Unknown).as_str().to_owned();
+        self.events.tell(What::Health {
+            name: self.name.to_string(),
+            word,
+            text: report.text,
+        });
+    }
+}

@@ -1,0 +1,12 @@
+//! One task owns the state of every instance. Others send it requests; it decides by [`lifecycle`](super::lifecycle), has
+//! the long steps run beside it, and publishes a new snapshot after every change.
+
+mod flow;
+mod listener;
+mod record;
+mod spec;
+mod task;
+
+pub use flow::{Means, NotStarted, Running};
+pub use spec::{InstanceConfig, wanted};
+pub use task::{Events, Outcome, Request, Requests, Supervisor};

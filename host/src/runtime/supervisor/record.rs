@@ -1,0 +1,106 @@
+//! One instance as the supervisor keeps it.
+
+use super::flow::Running;
+use super::spec::InstanceConfig;
+use crate::intake::VerifiedPlugin;
+use crate::model::{CheckView, Lifecycle, Verdict};
+use crate::runtime::lifecycle::{self, Event, Refusal};
+use crate::runtime::registry::Entry;
+use arc_swap::ArcSwapOption;
+use std::sync::Arc;
+
+/// What an instance should come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Serving.
+    Running,
+    /// Stopped, and known.
+    Stopped,
+    /// Forgotten.
+    Gone,
+}
+
+/// One instance.
+pub(super) struct Record {
+    pub config: InstanceConfig,
+    pub plugin: VerifiedPlugin,
+    pub lifecycle: Lifecycle,
+    pub since_unix_ms: u64,
+    pub cause: Option<String>,
+    pub goal: Goal,
+    /// An operator has said so, and a start-up does not change it.
+    pub held: bool,
+    /// A long step is under way.
+    pub busy: bool,
+    pub running: Option<Running>,
+    /// The plugin that `running` was made from.
+    pub serves: Option<VerifiedPlugin>,
+    pub unload: Option<Verdict>,
+    pub check: Arc<ArcSwapOption<CheckView>>,
+    pub wedged_calls: usize,
+}
+
+impl Record {
+    pub(super) fn new(config: InstanceConfig, plugin: VerifiedPlugin, now_unix_ms: u64) -> Self {
+        Record {
+            goal: if config.autostart {
+                Goal::Running
+            } else {
+                Goal::Stopped
+            },
+            config,
+            plugin,
+            lifecycle: Lifecycle::Verified,
+            since_unix_ms: now_unix_ms,
+            cause: None,
+            held: false,
+            busy: false,
+            running: None,
+            serves: None,
+            unload: None,
+            check: Arc::default(),
+            wedged_calls: 0,
+        }
+    }
+
+    /// Moves on, if the lifecycle allows it; gives where it was.
+    pub(super) fn move_on(
+        &mut self,
+        event: Event,
+        cause: Option<String>,
+        now_unix_ms: u64,
+    ) -> Result<Lifecycle, Refusal> {
+        let to = lifecycle::next(self.lifecycle, event)?;
+        let from = std::mem::replace(&mut self.lifecycle, to);
+        self.since_unix_ms = now_unix_ms;
+        self.cause = cause;
+        Ok(from)
+    }
+
+    /// Whether what runs is not what should.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.serves
+            .as_ref()
+            .is_some_and(|serves| serves.digest() != self.plugin.digest())
+    }
+
+    pub(super) fn entry(&self) -> Entry {
+        let serving = match (&self.running, self.lifecycle) {
+            (Some(running), Lifecycle::Running) => {
+                Some((running.instance.clone(), running.module.generation()))
+            }
+            _ => None,
+        };
+        Entry {
+            name: self.config.instance_name().to_owned(),
+            plugin: self.serves.clone().unwrap_or_else(|| self.plugin.clone()),
+            priority: self.config.priority,
+            lifecycle: self.lifecycle,
+            since_unix_ms: self.since_unix_ms,
+            cause: self.cause.clone(),
+            serving,
+            unload: self.unload.clone(),
+            check: self.check.clone(),
+        }
+    }
+}
