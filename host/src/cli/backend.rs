@@ -57,6 +57,10 @@ pub struct CheckArgs {
     pub file: PathBuf,
     /// The instance's configuration.
     pub config: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The host's configuration: trust, limits, and where copies and results are kept. The defaults if absent.
+    pub host_config: Option<PathBuf>,
+    /// Whether an earlier refusal is forgotten, so that a host tries the library again.
+    pub release: bool,
 }
 
 /// A host that lives for one command.

@@ -64,16 +64,17 @@ fn input(text: &str) -> Result<Vec<u8>, Fault> {
     let read = match text {
         "-" => std::io::stdin().take(INPUT_BYTES_MAX).read_to_end(&mut bytes),
         _ => match text.strip_prefix('@') {
-            Some(path) => std::fs::File::open(path)
-                .and_then(|file| file.take(INPUT_BYTES_MAX).read_to_end(&mut bytes)),
+            Some(path) => {
+                std::fs::File::open(path).and_then(|file| file.take(INPUT_BYTES_MAX).read_to_end(&mut bytes))
+            }
             None => return inline(text),
         },
     };
     match read {
         Err(error) => Err(Fault::usage(format!("--input {text}: {error}; check the path"))),
-        Ok(read) if read as u64 == INPUT_BYTES_MAX => {
-            Err(Fault::usage(format!("--input {text} has more than 1 GiB; send less")))
-        }
+        Ok(read) if read as u64 == INPUT_BYTES_MAX => Err(Fault::usage(format!(
+            "--input {text} has more than 1 GiB; send less"
+        ))),
         Ok(_) => Ok(bytes),
     }
 }
@@ -181,7 +182,10 @@ fn show(body: &[u8], content_type: &str, screen: &mut Screen) -> bool {
     match std::str::from_utf8(body) {
         Ok(text) => screen.write(super::text::plain(text).as_bytes()),
         Err(_) => {
-            let what = format!("[{} bytes of {content_type}: redirect them into a file]", body.len());
+            let what = format!(
+                "[{} bytes of {content_type}: redirect them into a file]",
+                body.len()
+            );
             screen.write(super::text::plain(&what).as_bytes())
         }
     }
@@ -194,7 +198,10 @@ fn epilogue(invoked: &Invoked, warnings: &[String], screen: &mut Screen) {
     }
     if screen.terminal && std::io::stderr().is_terminal() {
         let ran = short(u64::try_from(invoked.reply.ran.as_nanos()).unwrap_or(u64::MAX));
-        say(&format!("served by {}, ran {ran}", invoked.served_by), screen.look.width);
+        say(
+            &format!("served by {}, ran {ran}", invoked.served_by),
+            screen.look.width,
+        );
     }
     for warning in warnings {
         say(&format!("warning: {warning}"), screen.look.width);

@@ -16,12 +16,23 @@ pub(crate) struct Check {
     /// Configuration of the instance that is made: a JSON object, or @FILE with one
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
+    /// The host's configuration: its trust, limits and store [default: the defaults]
+    #[arg(long, value_name = "FILE")]
+    host_config: Option<PathBuf>,
+    /// Have a host forget that it refused the library, so that it tries it again
+    #[arg(long)]
+    release: bool,
 }
 
 pub(super) fn run(args: Check, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let config = args.config.as_deref().map(parse).transpose()?;
     let file = args.file.clone();
-    let checked = runtime()?.block_on(backend.check(CheckArgs { file, config }));
+    let checked = runtime()?.block_on(backend.check(CheckArgs {
+        file,
+        config,
+        host_config: args.host_config,
+        release: args.release,
+    }));
     let report = checked.map_err(|text| Fault::failed("refused", text))?;
     let mut told = Told::new(&report, render(&args.file, &report, &screen.look))?;
     if !report.passed() {
@@ -36,8 +47,11 @@ fn parse(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, Fault
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| Fault::usage(format!("--config @{path}: {error}; check the path")))?,
     };
-    serde_json::from_str(&json)
-        .map_err(|error| Fault::usage(format!("--config is no JSON object: {error}; give one such as {{\"a\": 1}}")))
+    serde_json::from_str(&json).map_err(|error| {
+        Fault::usage(format!(
+            "--config is no JSON object: {error}; give one such as {{\"a\": 1}}"
+        ))
+    })
 }
 
 fn render(file: &Path, report: &VettingReport, look: &Look) -> String {

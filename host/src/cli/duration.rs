@@ -69,7 +69,18 @@ mod tests {
             assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in [
-            "", "5", "s", "5 s", "-1s", "0s", "25h", "1e9s", "..s", "5d", "0.1ms", "99999999999999999999s",
+            "",
+            "5",
+            "s",
+            "5 s",
+            "-1s",
+            "0s",
+            "25h",
+            "1e9s",
+            "..s",
+            "5d",
+            "0.1ms",
+            "99999999999999999999s",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -71,16 +71,28 @@ fn render(file: &Inspected<'_>, look: &Look) -> String {
         text.push_str(&fields(&rows(inspection), look));
         for note in &inspection.facts.notes {
             text.push('\n');
-            text.push_str(&wrap(&format!("note ({}): {}", note.code, note.text), look.width, 2));
+            text.push_str(&wrap(
+                &format!("note ({}): {}", note.code, note.text),
+                look.width,
+                2,
+            ));
         }
         for problem in &inspection.problems {
             text.push('\n');
-            text.push_str(&wrap(&format!("refused ({}): {}", problem.code, problem.text), look.width, 2));
+            text.push_str(&wrap(
+                &format!("refused ({}): {}", problem.code, problem.text),
+                look.width,
+                2,
+            ));
         }
     }
     if let Some(error) = &file.error {
         text.push('\n');
-        text.push_str(&wrap(&format!("refused ({}): {}", error.code, error.text), look.width, 2));
+        text.push_str(&wrap(
+            &format!("refused ({}): {}", error.code, error.text),
+            look.width,
+            2,
+        ));
     }
     if file.loadable {
         text.push_str("\n  This host would take it.");
@@ -97,7 +109,12 @@ fn rows(inspection: &Inspection) -> Vec<(&'static str, String)> {
         let kind = format!("{:?}", plugin.kind).to_lowercase();
         rows.push((
             "plugin",
-            format!("{} {} ({kind}{})", plugin.id, plugin.version, task.unwrap_or_default()),
+            format!(
+                "{} {} ({kind}{})",
+                plugin.id,
+                plugin.version,
+                task.unwrap_or_default()
+            ),
         ));
         if let Some(description) = &plugin.description {
             rows.push(("", description.clone()));
@@ -117,7 +134,11 @@ fn rows(inspection: &Inspection) -> Vec<(&'static str, String)> {
         ),
     ));
     if let Some(build) = &facts.build {
-        let by = if build.compiler.is_empty() { "" } else { ", built by " };
+        let by = if build.compiler.is_empty() {
+            ""
+        } else {
+            ", built by "
+        };
         rows.push((
             "ABI",
             format!("{}.{}{by}{}", build.abi_major, build.abi_minor, build.compiler),

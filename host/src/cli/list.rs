@@ -41,7 +41,10 @@ fn render(plugins: &[PluginView], look: &Look) -> String {
             parts.push(format!("{heading}\n{}", table(&group, look)));
         }
     }
-    let causes: Vec<_> = plugins.iter().filter_map(|plugin| trouble(plugin, look)).collect();
+    let causes: Vec<_> = plugins
+        .iter()
+        .filter_map(|plugin| trouble(plugin, look))
+        .collect();
     if !causes.is_empty() {
         parts.push(causes.join("\n"));
     }
@@ -49,7 +52,15 @@ fn render(plugins: &[PluginView], look: &Look) -> String {
 }
 
 fn table(plugins: &[&PluginView], look: &Look) -> String {
-    let mut table = look.table(&["NAME", "VERSION", "STATE", "FOR", "HEALTH", "CALLS", "CAPABILITIES"]);
+    let mut table = look.table(&[
+        "NAME",
+        "VERSION",
+        "STATE",
+        "FOR",
+        "HEALTH",
+        "CALLS",
+        "CAPABILITIES",
+    ]);
     for plugin in plugins {
         let capabilities: Vec<_> = plugin.capabilities.iter().map(|c| c.name.as_str()).collect();
         table.add_row(vec![
@@ -67,7 +78,11 @@ fn table(plugins: &[&PluginView], look: &Look) -> String {
 
 /// The last check in a word.
 pub(super) fn health(plugin: &PluginView) -> &'static str {
-    match plugin.check.as_ref().map(|check| (&check.outcome, check.health())) {
+    match plugin
+        .check
+        .as_ref()
+        .map(|check| (&check.outcome, check.health()))
+    {
         None => "not checked",
         Some((_, Some(health))) => health.as_str(),
         Some((CheckOutcome::Answered { .. }, None)) => "answers",
@@ -129,12 +144,24 @@ mod tests {
             &LOOK,
         );
         let (ai, general) = text.split_once("General plugins").unwrap();
-        assert!(ai.starts_with("AI plugins") && ai.contains("minilm") && !ai.contains("host-stats"), "{text}");
-        assert!(general.contains("host-stats") && general.contains("3 min"), "{text}");
+        assert!(
+            ai.starts_with("AI plugins") && ai.contains("minilm") && !ai.contains("host-stats"),
+            "{text}"
+        );
+        assert!(
+            general.contains("host-stats") && general.contains("3 min"),
+            "{text}"
+        );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("host-stats: quarantined: no model file"), "{text}");
-        assert!(!text.contains("running: no model file"), "a cause of the past is no trouble: {text}");
-        assert!(text.contains("7 (2") && text.contains("text.embed-query"), "{text}");
+        assert!(
+            !text.contains("running: no model file"),
+            "a cause of the past is no trouble: {text}"
+        );
+        assert!(
+            text.contains("7 (2") && text.contains("text.embed-query"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub(crate) struct ManifestArgs {
 
 pub(super) fn run(args: &ManifestArgs) -> Result<Outcome, Fault> {
     let path = args.file.display();
-    let toml = read(&args.file).map_err(|error| Fault::usage(format!("{path}: {error}; name a plugin.toml")))?;
+    let toml =
+        read(&args.file).map_err(|error| Fault::usage(format!("{path}: {error}; name a plugin.toml")))?;
     let source = manifest::c_source(&toml).map_err(|error| {
         Fault::failed("refused", format!("{path}: {error}")).next("mend it and print the source again")
     })?;
@@ -30,7 +31,9 @@ fn read(path: &Path) -> std::io::Result<String> {
     if path == Path::new("-") {
         std::io::stdin().take(BYTES_MAX).read_to_string(&mut text)?;
     } else {
-        std::fs::File::open(path)?.take(BYTES_MAX).read_to_string(&mut text)?;
+        std::fs::File::open(path)?
+            .take(BYTES_MAX)
+            .read_to_string(&mut text)?;
     }
     Ok(text)
 }

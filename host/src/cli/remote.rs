@@ -172,7 +172,9 @@ impl Remote {
         }
         let body = self.read(&mut response)?;
         let envelope: Envelope<T> = self.envelope(&body, response.status().as_u16())?;
-        envelope.data.ok_or_else(|| self.stranger("an envelope without data"))
+        envelope
+            .data
+            .ok_or_else(|| self.stranger("an envelope without data"))
     }
 
     fn failure(&self, mut response: Response<Body>) -> Fault {
@@ -201,11 +203,13 @@ impl Remote {
             ))
             .next("use the program of the host's version"));
         }
-        serde_json::from_slice(body).map_err(|error| self.stranger(&format!("an answer of another shape: {error}")))
+        serde_json::from_slice(body)
+            .map_err(|error| self.stranger(&format!("an answer of another shape: {error}")))
     }
 
     fn data<T: DeserializeOwned>(&self, data: &str) -> Result<T, Fault> {
-        serde_json::from_str(data).map_err(|error| self.stranger(&format!("an event of another shape: {error}")))
+        serde_json::from_str(data)
+            .map_err(|error| self.stranger(&format!("an event of another shape: {error}")))
     }
 
     fn read(&self, response: &mut Response<Body>) -> Result<Vec<u8>, Fault> {
@@ -230,8 +234,11 @@ impl Remote {
     }
 
     fn cut_off(&self, error: &dyn std::fmt::Display) -> Fault {
-        Fault::no_host(format!("the answer of the host at {} was cut off: {error}", self.url))
-            .next("see the host's log")
+        Fault::no_host(format!(
+            "the answer of the host at {} was cut off: {error}",
+            self.url
+        ))
+        .next("see the host's log")
     }
 
     fn stranger(&self, what: &str) -> Fault {
@@ -250,9 +257,9 @@ impl Frame {
     fn bytes(self) -> Result<Vec<u8>, Fault> {
         match (self.text, self.base64) {
             (Some(text), _) => Ok(text.into_bytes()),
-            (None, base64) => STANDARD
-                .decode(base64.unwrap_or_default())
-                .map_err(|error| Fault::no_host(format!("a frame can't be read: {error}; see the host's log"))),
+            (None, base64) => STANDARD.decode(base64.unwrap_or_default()).map_err(|error| {
+                Fault::no_host(format!("a frame can't be read: {error}; see the host's log"))
+            }),
         }
     }
 }
@@ -308,7 +315,10 @@ fn encoded(name: &str) -> String {
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("")
 }
 
 #[cfg(test)]

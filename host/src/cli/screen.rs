@@ -27,8 +27,12 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn new(data: &impl Serialize, text: String) -> Result<Told, Fault> {
-        let data = serde_json::to_value(data)
-            .map_err(|error| Fault::failed("internal", format!("the answer can't be written as JSON: {error}")))?;
+        let data = serde_json::to_value(data).map_err(|error| {
+            Fault::failed(
+                "internal",
+                format!("the answer can't be written as JSON: {error}"),
+            )
+        })?;
         Ok(Told {
             text,
             data,
@@ -126,7 +130,10 @@ impl Screen {
         };
         say(&format!("error: {kind}{}", failure.text), self.look.width);
         if let Some(ms) = failure.retry_after_ms {
-            say(&format!("  next: try again in {}", super::duration::long(ms.max(1000))), self.look.width);
+            say(
+                &format!("  next: try again in {}", super::duration::long(ms.max(1000))),
+                self.look.width,
+            );
         }
         if let Some(next) = next {
             say(&format!("  next: {next}"), self.look.width);
@@ -204,7 +211,9 @@ fn colour(terminal: bool, env: impl Fn(&str) -> Option<String>) -> bool {
     if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
         return true;
     }
-    terminal && set("CLICOLOR").is_none_or(|value| value != "0") && set("TERM").is_none_or(|term| term != "dumb")
+    terminal
+        && set("CLICOLOR").is_none_or(|value| value != "0")
+        && set("TERM").is_none_or(|term| term != "dumb")
 }
 
 #[cfg(test)]

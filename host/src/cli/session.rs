@@ -9,7 +9,10 @@ use std::future::Future;
 
 pub(super) enum Session {
     Remote(Remote),
-    Here { runtime: tokio::runtime::Runtime, host: OneShot },
+    Here {
+        runtime: tokio::runtime::Runtime,
+        host: OneShot,
+    },
 }
 
 /// Does something with a host. A host that is started for it is ended after it, whatever came of it; what it left in memory
@@ -30,7 +33,11 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Fault::no_host(format!("no threads for a host: {error}; see the process's limits")))
+        .map_err(|error| {
+            Fault::no_host(format!(
+                "no threads for a host: {error}; see the process's limits"
+            ))
+        })
 }
 
 impl Session {
@@ -43,7 +50,9 @@ impl Session {
             dirs: target.dirs.clone(),
         };
         let runtime = runtime()?;
-        let host = runtime.block_on(backend.one_shot(place)).map_err(Fault::no_host)?;
+        let host = runtime
+            .block_on(backend.one_shot(place))
+            .map_err(Fault::no_host)?;
         Ok(Session::Here { runtime, host })
     }
 
@@ -107,5 +116,6 @@ fn close(
 
 /// The host answered something else than it was asked.
 pub(super) fn mismatch() -> Fault {
-    Fault::no_host("the host answered something else than it was asked").next("use the program of the host's version")
+    Fault::no_host("the host answered something else than it was asked")
+        .next("use the program of the host's version")
 }

@@ -44,7 +44,10 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
     }
     for capability in &plugin.capabilities {
         let streaming = if capability.streaming { ", streaming" } else { "" };
-        rows.push(("offers", format!("{} {}{streaming}", capability.name, capability.version)));
+        rows.push((
+            "offers",
+            format!("{} {}{streaming}", capability.name, capability.version),
+        ));
     }
     if let Some(generation) = plugin.generation {
         rows.push(("load", format!("number {generation} of this process")));
@@ -53,7 +56,10 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
         rows.push(("unload", verdict.to_string()));
     }
     for field in plugin.unknown_manifest_fields.keys() {
-        rows.push(("unknown", format!("the manifest's field {field} means nothing to this host")));
+        rows.push((
+            "unknown",
+            format!("the manifest's field {field} means nothing to this host"),
+        ));
     }
     format!("{}\n{}", wrap(&plugin.name, look.width, 0), fields(&rows, look))
 }

@@ -27,9 +27,7 @@ impl<R: BufRead> Events<R> {
         let (mut name, mut data) = (String::new(), String::new());
         loop {
             let mut line = String::new();
-            let read = (&mut self.body)
-                .take(Self::LINE_BYTES_MAX)
-                .read_line(&mut line)?;
+            let read = (&mut self.body).take(Self::LINE_BYTES_MAX).read_line(&mut line)?;
             if read == 0 {
                 return Ok(None);
             }

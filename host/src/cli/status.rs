@@ -40,11 +40,17 @@ fn render(status: &StatusView, look: &Look) -> String {
             .resident
             .iter()
             .map(|left| {
-                let text = format!("{} {}, load {}: {}", left.id, left.version, left.generation, left.verdict);
+                let text = format!(
+                    "{} {}, load {}: {}",
+                    left.id, left.version, left.generation, left.verdict
+                );
                 wrap(&text, look.width, 2)
             })
             .collect();
-        parts.push(format!("Kept in memory after their unload\n{}", libraries.join("\n")));
+        parts.push(format!(
+            "Kept in memory after their unload\n{}",
+            libraries.join("\n")
+        ));
     }
     parts.join("\n\n")
 }
@@ -70,14 +76,18 @@ fn facts(status: &StatusView, look: &Look) -> String {
     let up = look.since(status.started_unix_ms);
     let mut rows = vec![(
         "host",
-        format!("{}, ABI {}, process {}, up {up}", status.version, status.abi, status.pid),
+        format!(
+            "{}, ABI {}, process {}, up {up}",
+            status.version, status.abi, status.pid
+        ),
     )];
     for directory in &status.directories {
         rows.push(("watches", directory.display().to_string()));
     }
     let unloads = match status.unloads {
         true => "yes".to_owned(),
-        false => "no: the host can't see its plugins' threads, so it keeps libraries instead of closing them".to_owned(),
+        false => "no: the host can't see its plugins' threads, so it keeps libraries instead of closing them"
+            .to_owned(),
     };
     rows.push(("unloads", unloads));
     fields(&rows, look)

@@ -48,7 +48,10 @@ mod tests {
 
     #[test]
     fn what_drives_a_terminal_is_taken_out() {
-        assert_eq!(plain("a\u{1b}[31mred\u{7}\r\nb\u{9b}"), "a\u{fffd}[31mred\u{fffd}\u{fffd}\nb\u{fffd}");
+        assert_eq!(
+            plain("a\u{1b}[31mred\u{7}\r\nb\u{9b}"),
+            "a\u{fffd}[31mred\u{fffd}\u{fffd}\nb\u{fffd}"
+        );
         assert_eq!(plain("exe\u{202e}fdp"), "exe\u{fffd}fdp");
     }
 
@@ -56,7 +59,11 @@ mod tests {
     fn lines_stay_within_the_width() {
         let text = "the library is cut off: its sections end at byte 9000, the file has 4096; copy or build it again";
         let wrapped = wrap(text, 40, 4);
-        assert!(wrapped.lines().all(|line| line.chars().count() <= 40 && line.starts_with("    ")));
+        assert!(
+            wrapped
+                .lines()
+                .all(|line| line.chars().count() <= 40 && line.starts_with("    "))
+        );
         let words: Vec<&str> = wrapped.split_whitespace().collect();
         assert_eq!(words.join(" "), text);
         assert_eq!(wrap("a\n\nb", 40, 2), "  a\n\n  b");

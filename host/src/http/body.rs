@@ -1,8 +1,7 @@
 //! Reads a request's body within its limits.
 
 use crate::control::Failure;
-use axum::body::HttpBody;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::time::Duration;
@@ -13,7 +12,6 @@ pub(super) async fn read(
     bytes_max: usize,
     timeout: Duration,
 ) -> Result<Bytes, (StatusCode, Failure)> {
-<<<<<<< HEAD
     let too_large = || {
         let text =
             format!("the body is larger than {bytes_max} bytes; send less, or raise http.body_bytes_max");
@@ -23,8 +21,6 @@ pub(super) async fn read(
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
     }
-=======
->>>>>>> main
     let whole = Limited::new(body, bytes_max).collect();
     match tokio::time::timeout(timeout, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
