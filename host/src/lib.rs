@@ -14,6 +14,8 @@
 
 #[cfg(feature = "cli")]
 pub mod app;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;

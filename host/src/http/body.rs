@@ -1,7 +1,7 @@
 //! Reads a request's body within its limits.
 
 use crate::control::Failure;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::time::Duration;
@@ -12,16 +12,19 @@ pub(super) async fn read(
     bytes_max: usize,
     timeout: Duration,
 ) -> Result<Bytes, (StatusCode, Failure)> {
+    let too_large = || {
+        let text =
+            format!("the body is larger than {bytes_max} bytes; send less, or raise http.body_bytes_max");
+        (StatusCode::PAYLOAD_TOO_LARGE, Failure::new("too_large", text))
+    };
+    // What it says of its length is believed only where that refuses it.
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
     let whole = Limited::new(body, bytes_max).collect();
     match tokio::time::timeout(timeout, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err((
-            StatusCode::PAYLOAD_TOO_LARGE,
-            Failure::new(
-                "too_large",
-                format!("the body is larger than {bytes_max} bytes; send less, or raise http.body_bytes_max"),
-            ),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err((
             StatusCode::BAD_REQUEST,
             Failure::new(

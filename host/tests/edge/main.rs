@@ -1,1 +1,7 @@
-fn main() {}
+//! The edge from outside: HTTP over real connections, and the program against a real server, with a control that needs no
+//! plugin.
+
+mod cli;
+mod fake;
+mod http;
+mod wire;

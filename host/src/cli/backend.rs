@@ -1,0 +1,72 @@
+//! What the command line needs from whoever can start a host in this process.
+
+use crate::control::{Control, Pending};
+use crate::model::{Verdict, VettingReport};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Starts hosts. Its futures run on a tokio runtime with time and I/O; its errors are for people and say what to do.
+pub trait Backend {
+    /// Runs a host with its HTTP API until it is told to end.
+    fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), String>>;
+
+    /// Starts a host without HTTP and waits until it is ready.
+    fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, String>>;
+
+    /// Vets a library in a throwaway process. An error is a refusal before that: the file is no plugin for this host.
+    fn check(&self, args: CheckArgs) -> Pending<'_, Result<VettingReport, String>>;
+}
+
+/// `extman serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeArgs {
+    /// Where plugins and the configuration are.
+    pub place: Place,
+    /// Address that goes before the configured one.
+    pub listen: Option<SocketAddr>,
+    /// How the log is written.
+    pub logs: Logs,
+    /// Whether plugins are vetted; `None` leaves it to the configuration.
+    pub vetting: Option<bool>,
+}
+
+/// How the log is written to standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Logs {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where plugins and the configuration are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The configuration's file; the defaults if absent.
+    pub config: Option<PathBuf>,
+    /// Directories that go before the configured ones; those are used if this is empty.
+    pub dirs: Vec<PathBuf>,
+}
+
+/// `extman check`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckArgs {
+    /// The library.
+    pub file: PathBuf,
+    /// The instance's configuration.
+    pub config: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The host's configuration: trust, limits, and where copies and results are kept. The defaults if absent.
+    pub host_config: Option<PathBuf>,
+    /// Whether an earlier refusal is forgotten, so that a host tries the library again.
+    pub release: bool,
+}
+
+/// A host that lives for one command.
+pub struct OneShot {
+    /// The host.
+    pub control: Arc<dyn Control>,
+    /// Drains and unloads everything, and says what became of each plugin's library.
+    pub close: Pending<'static, Vec<(String, Verdict)>>,
+}

@@ -1,0 +1,96 @@
+//! Why a command was not done, and the exit code that follows.
+
+use crate::control::{ControlError, Failure};
+use crate::model::CallError;
+
+/// Exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    /// Done.
+    Done = 0,
+    /// A plugin's failure, or a file that is refused.
+    Failed = 1,
+    /// The arguments.
+    Usage = 2,
+    /// The host can't be reached or started.
+    NoHost = 3,
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) exit: Exit,
+    pub(super) failure: Failure,
+    /// What to do next, where the failure's own text does not say.
+    pub(super) next: Option<String>,
+}
+
+impl Fault {
+    /// The arguments can't be used.
+    pub(super) fn usage(text: impl Into<String>) -> Fault {
+        Fault {
+            exit: Exit::Usage,
+            failure: Failure::new("usage", text),
+            next: None,
+        }
+    }
+
+    /// A file is refused, or something failed here.
+    pub(super) fn failed(kind: &str, text: impl Into<String>) -> Fault {
+        Fault {
+            exit: Exit::Failed,
+            failure: Failure::new(kind, text),
+            next: None,
+        }
+    }
+
+    /// There is no host.
+    pub(super) fn no_host(text: impl Into<String>) -> Fault {
+        Fault {
+            exit: Exit::NoHost,
+            failure: Failure::new("no_host", text),
+            next: None,
+        }
+    }
+
+    pub(super) fn next(mut self, what: impl Into<String>) -> Fault {
+        self.next = Some(what.into());
+        self
+    }
+}
+
+impl From<Failure> for Fault {
+    /// What a host said.
+    fn from(failure: Failure) -> Fault {
+        let (exit, next) = match failure.kind.as_str() {
+            "unauthorized" => (
+                Exit::Usage,
+                Some("give the host's token with --token-file or EXTMAN_TOKEN"),
+            ),
+            "forbidden" | "unsupported_media_type" | "too_large" => (Exit::Usage, None),
+            "not_found" if failure.similar.is_empty() => {
+                (Exit::Failed, Some("see `extman list` and `extman capabilities`"))
+            }
+            "not_serving" => (Exit::Failed, Some("see `extman list` for why it does not serve")),
+            _ => (Exit::Failed, None),
+        };
+        Fault {
+            exit,
+            failure,
+            next: next.map(str::to_owned),
+        }
+    }
+}
+
+impl From<ControlError> for Fault {
+    fn from(error: ControlError) -> Fault {
+        Failure::from(error).into()
+    }
+}
+
+impl From<CallError> for Fault {
+    fn from(error: CallError) -> Fault {
+        Failure::from(error).into()
+    }
+}

@@ -1,0 +1,179 @@
+//! `extman list`.
+
+use super::args::Target;
+use super::backend::Backend;
+use super::fault::Fault;
+use super::screen::{Look, Outcome, Screen, Told, cell, lines, word_cell};
+use super::session::{self, mismatch};
+use super::text::wrap;
+use crate::control::{Answer, Command};
+use crate::model::{CheckOutcome, Lifecycle, PluginView};
+use extman_plugin_api::manifest::schema::Kind;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) fn run(args: &List, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Plugins))?;
+    let Answer::Plugins(plugins) = answer else {
+        return Err(mismatch());
+    };
+    let mut told = Told::new(&plugins, render(&plugins, &screen.look))?;
+    told.warnings = warnings;
+    Ok(Outcome::Told(told))
+}
+
+fn render(plugins: &[PluginView], look: &Look) -> String {
+    if plugins.is_empty() {
+        return wrap(
+            "No plugins. `extman status` shows which directories are watched, and which files were refused and why.",
+            look.width,
+            0,
+        );
+    }
+    let mut parts = Vec::new();
+    for (heading, kind) in [("AI plugins", Kind::Ai), ("General plugins", Kind::General)] {
+        let group: Vec<_> = plugins.iter().filter(|plugin| plugin.kind == kind).collect();
+        if !group.is_empty() {
+            parts.push(format!("{heading}\n{}", table(&group, look)));
+        }
+    }
+    let causes: Vec<_> = plugins
+        .iter()
+        .filter_map(|plugin| trouble(plugin, look))
+        .collect();
+    if !causes.is_empty() {
+        parts.push(causes.join("\n"));
+    }
+    parts.join("\n\n")
+}
+
+fn table(plugins: &[&PluginView], look: &Look) -> String {
+    let mut table = look.table(&[
+        "NAME",
+        "VERSION",
+        "STATE",
+        "FOR",
+        "HEALTH",
+        "CALLS",
+        "CAPABILITIES",
+    ]);
+    for plugin in plugins {
+        let capabilities: Vec<_> = plugin.capabilities.iter().map(|c| c.name.as_str()).collect();
+        table.add_row(vec![
+            cell(&plugin.name),
+            cell(plugin.version.to_string()),
+            word_cell(plugin.lifecycle.as_str()),
+            cell(look.since(plugin.since_unix_ms)),
+            word_cell(health(plugin)),
+            cell(calls(plugin)),
+            cell(capabilities.join("\n")),
+        ]);
+    }
+    lines(&table)
+}
+
+/// The last check in a word.
+pub(super) fn health(plugin: &PluginView) -> &'static str {
+    match plugin
+        .check
+        .as_ref()
+        .map(|check| (&check.outcome, check.health()))
+    {
+        None => "not checked",
+        Some((_, Some(health))) => health.as_str(),
+        Some((CheckOutcome::Answered { .. }, None)) => "answers",
+        Some((CheckOutcome::Busy, _)) => "busy",
+        Some((CheckOutcome::TimedOut, _)) => "timed out",
+        Some((CheckOutcome::Failed { .. }, _)) => "failed",
+    }
+}
+
+fn calls(plugin: &PluginView) -> String {
+    let failed: u64 = plugin.calls.errors.values().sum();
+    match failed {
+        0 => plugin.calls.total.to_string(),
+        _ => format!("{} ({failed} failed)", plugin.calls.total),
+    }
+}
+
+/// Why a plugin does not serve.
+fn trouble(plugin: &PluginView, look: &Look) -> Option<String> {
+    let cause = plugin.cause.as_ref()?;
+    (plugin.lifecycle != Lifecycle::Running).then(|| {
+        let text = format!("{}: {}: {cause}", plugin.name, plugin.lifecycle.as_str());
+        wrap(&text, look.width, 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    pub(crate) fn plugin(name: &str, kind: &str, lifecycle: &str) -> PluginView {
+        serde_json::from_value(json!({
+            "name": name, "id": name, "version": "1.2.0", "kind": kind, "lifecycle": lifecycle,
+            "since_unix_ms": 1_000, "cause": "no model file at /var/lib/models; set config.model and load it again",
+            "calls": {"total": 7, "in_flight": 0, "errors": {"internal": 2}},
+            "capabilities": [
+                {"name": "text.embed", "version": "1.0.0", "streaming": true},
+                {"name": "text.embed-query", "version": "1.0.0", "streaming": false},
+            ],
+            "digest": "ab".repeat(32), "origin": "/opt/plugins/a.so",
+        }))
+        .unwrap()
+    }
+
+    const LOOK: Look = Look {
+        width: 80,
+        colour: false,
+        now_unix_ms: 181_000,
+    };
+
+    #[test]
+    fn kinds_are_apart_and_lines_fit() {
+        let text = render(
+            &[
+                plugin("minilm-embedder-for-many-languages", "ai", "running"),
+                plugin("host-stats", "general", "quarantined"),
+            ],
+            &LOOK,
+        );
+        let (ai, general) = text.split_once("General plugins").unwrap();
+        assert!(
+            ai.starts_with("AI plugins") && ai.contains("minilm") && !ai.contains("host-stats"),
+            "{text}"
+        );
+        assert!(
+            general.contains("host-stats") && general.contains("3 min"),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("host-stats: quarantined: no model file"), "{text}");
+        assert!(
+            !text.contains("running: no model file"),
+            "a cause of the past is no trouble: {text}"
+        );
+        assert!(
+            text.contains("7 (2") && text.contains("text.embed-query"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn names_do_not_drive_the_terminal() {
+        let text = render(&[plugin("a\u{1b}[2J", "ai", "failed")], &LOOK);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        let colour = Look { colour: true, ..LOOK };
+        assert!(render(&[plugin("a", "ai", "failed")], &colour).contains("\u{1b}["));
+    }
+
+    #[test]
+    fn no_plugins_say_where_to_look() {
+        assert!(render(&[], &LOOK).contains("extman status"));
+    }
+}

@@ -1,0 +1,41 @@
+//! `extman serve`.
+
+use super::backend::{Backend, Logs, Place, ServeArgs};
+use super::fault::Fault;
+use super::screen::Outcome;
+use super::session::runtime;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// The configuration [default: the defaults]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory with plugins; goes before the configured ones, and may be given several times
+    #[arg(long = "dir", value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+    /// Address and port of the HTTP API; port 0 is any free one [default: 127.0.0.1:8642]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// How the log is written to standard error
+    #[arg(long, value_enum, default_value_t)]
+    log_format: Logs,
+    /// Load plugins without trying them in a throwaway process first: one that crashes takes the host with it
+    #[arg(long)]
+    no_vetting: bool,
+}
+
+pub(super) fn run(args: Serve, backend: &dyn Backend) -> Result<Outcome, Fault> {
+    let args = ServeArgs {
+        place: Place {
+            config: args.config,
+            dirs: args.dirs,
+        },
+        listen: args.listen,
+        logs: args.log_format,
+        vetting: args.no_vetting.then_some(false),
+    };
+    let served = runtime()?.block_on(backend.serve(args));
+    served.map(|()| Outcome::Written).map_err(Fault::no_host)
+}

@@ -1,0 +1,71 @@
+//! Text for people: wrapped, and free of what would drive their terminal.
+
+/// Without control characters: texts come from plugins, files and hosts.
+pub(super) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' => '\n',
+            '\t' => ' ',
+            // Characters that reorder what stands around them would let a name show as another.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// Lines of at most `width` characters, each after `indent` spaces. A word that is longer than that keeps its line.
+pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let margin = " ".repeat(indent);
+    let room = width.saturating_sub(indent).max(20);
+    let mut lines = Vec::new();
+    for paragraph in plain(text).lines() {
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
+                lines.push(format!("{margin}{line}"));
+                line.clear();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(format!("{margin}{line}").trim_end().to_owned());
+    }
+    lines.join("\n")
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_drives_a_terminal_is_taken_out() {
+        assert_eq!(
+            plain("a\u{1b}[31mred\u{7}\r\nb\u{9b}"),
+            "a\u{fffd}[31mred\u{fffd}\u{fffd}\nb\u{fffd}"
+        );
+        assert_eq!(plain("exe\u{202e}fdp"), "exe\u{fffd}fdp");
+    }
+
+    #[test]
+    fn lines_stay_within_the_width() {
+        let text = "the library is cut off: its sections end at byte 9000, the file has 4096; copy or build it again";
+        let wrapped = wrap(text, 40, 4);
+        assert!(
+            wrapped
+                .lines()
+                .all(|line| line.chars().count() <= 40 && line.starts_with("    "))
+        );
+        let words: Vec<&str> = wrapped.split_whitespace().collect();
+        assert_eq!(words.join(" "), text);
+        assert_eq!(wrap("a\n\nb", 40, 2), "  a\n\n  b");
+    }
+}

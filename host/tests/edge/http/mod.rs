@@ -1,0 +1,5 @@
+//! Over real connections.
+
+mod calls;
+mod limits;
+mod routes;
