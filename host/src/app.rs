@@ -4,9 +4,13 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::host::{BuildError, Host};
 use crate::http;
-use crate::model::{Event, Health, Lifecycle, Verdict, What};
+use crate::intake::{self, Store};
+use crate::model::{Event, Health, Lifecycle, Verdict, VettingReport, What};
 use crate::runtime::loader::{Interposition, interposition};
+use crate::runtime::supervisor::InstanceConfig;
+use crate::runtime::vetting::{Ledger, Vetting, VettingError};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
@@ -223,4 +227,55 @@ fn log(what: &What) {
         // Logged where they come from.
         What::Logged { .. } => {}
     }
+}
+
+/// Starts a host without HTTP and waits until every plugin has been started or refused.
+///
+/// # Errors
+/// The host can't be built.
+pub async fn start(config: Config) -> Result<Host, AppError> {
+    let host = Host::builder().config(config).build().await?;
+    host.wait_ready().await;
+    Ok(host)
+}
+
+/// Why a library could not be vetted.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] crate::intake::StoreError),
+    /// It is no plugin for this host.
+    #[error("{0}")]
+    Refused(String),
+    /// It could not be tried.
+    #[error(transparent)]
+    Vetting(#[from] VettingError),
+}
+
+/// Vets one library in a throwaway process, whatever was seen before. `given` is the configuration that its instance gets;
+/// `release` has a refusal that was seen before forgotten.
+///
+/// # Errors
+/// It is no plugin for this host, or can't be tried.
+pub async fn check(
+    config: Config,
+    file: &Path,
+    given: Option<serde_json::Map<String, serde_json::Value>>,
+    release: bool,
+) -> Result<VettingReport, CheckError> {
+    let refused = |error: &dyn std::fmt::Display| CheckError::Refused(error.to_string());
+    let found = intake::find(file, &config.intake.discovery).map_err(|e| refused(&e))?;
+    let stored = Store::open(config.intake.store.dir.clone())?.take(&found)?;
+    let inspected = intake::inspect(stored).map_err(|e| refused(&e))?;
+    let plugin = intake::verify(inspected, &config.intake.trust).map_err(|e| refused(&e))?;
+    let mut instance = InstanceConfig::default_for(&plugin.manifest().plugin.id);
+    instance.config = given.unwrap_or_default();
+    let merged = instance.merged(plugin.manifest());
+    let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
+    let vetting = Vetting::new(config.vetting, ledger);
+    if release {
+        vetting.release(plugin.digest());
+    }
+    Ok(vetting.try_out(&plugin, &merged).await?)
 }

@@ -1,6 +1,7 @@
 //! What the repository generates and builds for itself. The commands of `cargo xtask` are here as functions, so that
 //! tests use the same code.
 
+pub mod demo;
 pub mod header;
 pub mod models;
 pub mod plugins;

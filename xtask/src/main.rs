@@ -13,6 +13,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Builds the host and sample plugins, serves them, and shows them at work.
+    Demo(xtask::demo::Arguments),
     /// Writes plugin-api/include/extman_plugin.h from the ABI crate.
     Header(xtask::header::Arguments),
     /// Fetches the models of the AI sample plugins, and what their tests compare with, into target/models.
@@ -23,6 +25,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().command {
+        Command::Demo(arguments) => xtask::demo::run(&arguments).map_err(Into::into),
         Command::Header(arguments) => xtask::header::run(&arguments).map_err(Into::into),
         Command::Models(arguments) => xtask::models::run(&arguments).map_err(Into::into),
         Command::Plugins(arguments) => xtask::plugins::run(&arguments).map_err(Into::into),

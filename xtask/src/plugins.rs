@@ -18,10 +18,10 @@ use std::process::{Command, Stdio};
 pub struct Arguments {
     /// Builds the Rust plugins with optimisation; those in C always are.
     #[arg(long)]
-    release: bool,
+    pub release: bool,
     /// Where the libraries go. Default: `plugins` in the target folder.
     #[arg(long)]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
 }
 
 /// Packages of the workspace; one that is not there is passed over.
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<String, PluginsError> {
     let mut built = Vec::new();
     for name in CARGO_PLUGINS {
         if samples.join(name).join("Cargo.toml").exists() {
-            built.push(put(&build_cargo(name, arguments.release)?, &out)?);
+            built.push(build_package(name, arguments.release, &out)?);
         }
     }
     for name in C_PLUGINS {
@@ -53,7 +53,17 @@ pub fn run(arguments: &Arguments) -> Result<String, PluginsError> {
         .join("\n"))
 }
 
-fn target() -> PathBuf {
+/// Builds a package of the workspace and puts its library into a folder; its path there.
+///
+/// # Errors
+/// It can't be built or put in place.
+pub fn build_package(package: &str, release: bool, out_dir: &Path) -> Result<PathBuf, PluginsError> {
+    std::fs::create_dir_all(out_dir).map_err(io("create", out_dir))?;
+    put(&build_cargo(package, release)?, out_dir)
+}
+
+/// The folder that cargo builds into.
+pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 

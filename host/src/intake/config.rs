@@ -55,16 +55,28 @@ impl DiscoveryConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
-    /// Directory of the host's own copies; made if it is not there. Default: `plugin-store`.
+    /// Directory of the host's own copies; made if it is not there. Default: `extman/plugin-store` in the user's cache
+    /// directory (`$XDG_CACHE_HOME`, else `~/.cache`), or `plugin-store` here if there is none.
     pub dir: PathBuf,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        StoreConfig {
-            dir: PathBuf::from("plugin-store"),
-        }
+        StoreConfig { dir: default_store() }
     }
+}
+
+fn default_store() -> PathBuf {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    cache.map_or_else(
+        || PathBuf::from("plugin-store"),
+        |cache| cache.join("extman").join("plugin-store"),
+    )
 }
 
 /// `[intake.trust]`.

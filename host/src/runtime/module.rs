@@ -12,7 +12,7 @@ use super::vetting::VettedPlugin;
 use crate::clock;
 use crate::model::{Digest, ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::Manifest;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub struct Module {
     pool: Pool,
     shared: SharedLanes,
     attached: AttachedThreads,
+    users: AtomicUsize,
     library: Mutex<Option<Arc<Library>>>,
 }
 
@@ -154,11 +155,13 @@ impl Module {
             pool,
             shared,
             attached: AttachedThreads::default(),
+            users: AtomicUsize::new(0),
             library: Mutex::new(Some(Arc::new(library))),
         }))
     }
 
-    /// Unloads the module and says what came of it. No instance may be left.
+    /// Unloads the module and says what came of it. No instance may be left. What a call, an instance or an attached thread held
+    /// can be unloaded again once that is gone.
     pub async fn unload(self: Arc<Self>, budgets: ModuleBudgets) -> Verdict {
         // Waits for threads, so not on one of the async runtime's own.
         let unloading = tokio::task::spawn_blocking(move || self.unload_blocking(budgets));
@@ -171,12 +174,19 @@ impl Module {
         let Some(library) = self.lock().take() else {
             return Verdict::resident(ResidentReason::InstanceAlive, "it was unloaded before");
         };
-        if self.pool.lost() > 0 {
-            let culprit = self.pool.shutdown(Duration::ZERO).err();
-            return self.keep(library, ResidentReason::WedgedCall, culprit.unwrap_or_default());
+        // While any of these holds it, its lanes go on: what is left is to be destroyed on them, and the unload tried again.
+        if let Some(culprit) = self.pool.wedged() {
+            return self.keep(library, ResidentReason::WedgedCall, culprit);
         }
         if let Some(thread) = self.attached.living() {
             return self.keep(library, ResidentReason::AttachedThread, thread);
+        }
+        if !is_alone(&library, budgets.settle) {
+            return self.keep(
+                library,
+                ResidentReason::InstanceAlive,
+                "an instance still holds it; destroy it, then unload again",
+            );
         }
         if let Err(lane) = self.pool.shutdown(budgets.settle) {
             return self.keep(library, ResidentReason::LaneNotEnded, lane);
@@ -225,6 +235,16 @@ impl Module {
         self.pool.lost()
     }
 
+    /// One more instance uses it.
+    pub(super) fn join(&self) {
+        self.users.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One instance less uses it. `true` if that was the last.
+    pub(super) fn leave(&self) -> bool {
+        self.users.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
@@ -253,11 +273,25 @@ async fn end_lanes(pool: Pool, patience: Duration) {
     }
 }
 
+/// Whether nobody else holds the library, once what is just ending has let go of it.
+fn is_alone(library: &Arc<Library>, patience: Duration) -> bool {
+    let give_up = clock::monotonic().after(patience);
+    while Arc::strong_count(library) > 1 {
+        if clock::monotonic() >= give_up {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    true
+}
+
 /// Closes on a thread that ends right after it, and looks from another one: the closing thread's own thread-locals may be the last
 /// thing that holds the library.
 fn close(library: Library, name: &str, budgets: ModuleBudgets) -> Verdict {
     let settle = budgets.settle;
-    let closed = match run_and_join(&format!("x-close-{name}"), budgets.close, move || {
+    // What is just ending has its own time, before the finalisers have theirs.
+    let patience = settle.saturating_add(budgets.close);
+    let closed = match run_and_join(&format!("x-close-{name}"), patience, move || {
         library.close(settle)
     }) {
         None => {

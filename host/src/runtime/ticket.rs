@@ -52,7 +52,7 @@ pub(super) async fn on_lane<T: Send + 'static>(
     run: impl FnOnce(&'static Slot, &Ticket) -> T + Send + 'static,
 ) -> Result<T, NoReturn> {
     let ticket = Arc::new(Ticket::default());
-    let leaver = Leaver(ticket.clone());
+    let mut leaver = Leaver(Some(ticket.clone()));
     let (reply, replied) = oneshot::channel();
     let deadline = work.deadline;
     let job = move |slot| {
@@ -69,7 +69,7 @@ pub(super) async fn on_lane<T: Send + 'static>(
     let returned = tokio::time::timeout(left, replied).await;
     match returned {
         Ok(Ok(value)) => {
-            std::mem::forget(leaver);
+            leaver.0 = None;
             Ok(value)
         }
         Ok(Err(_)) => Err(NoReturn::Dropped),
@@ -85,10 +85,13 @@ pub(super) enum How {
     Queued(Option<Arc<Gate>>),
 }
 
-struct Leaver(Arc<Ticket>);
+/// Gives up the ticket that it still holds when it is dropped.
+struct Leaver(Option<Arc<Ticket>>);
 
 impl Drop for Leaver {
     fn drop(&mut self) {
-        self.0.give_up();
+        if let Some(ticket) = self.0.take() {
+            ticket.give_up();
+        }
     }
 }

@@ -19,9 +19,14 @@
 #endif
 #define FAULT_EXPORTED __attribute__((visibility("default")))
 
+// More of the manifest, for a file that defines it first.
+#ifndef FAULT_TOML_MORE
+#define FAULT_TOML_MORE ""
+#endif
+
 #define FAULT_TOML(id)                                                                                                 \
   "[plugin]\nid = \"" id "\"\nversion = \"1.0.0\"\nkind = \"general\"\ntask = \"testing\"\n\n"                         \
-  "[[capability]]\nname = \"c.echo\"\n"
+  "[[capability]]\nname = \"c.echo\"\n" FAULT_TOML_MORE
 
 // The frame: a header of 176 bytes, the TOML, zeros up to a multiple of eight.
 #define FAULT_MANIFEST_AS(symbol, id)                                                                                  \
@@ -58,9 +63,14 @@
   static const ExtmanCapabilityVtable fault_capability = {sizeof(ExtmanCapabilityVtable), invoke_};                    \
   FAULT_MODULE_OF(EXTMAN_MODULE_MAGIC, EXTMAN_ABI_MAJOR, &fault_lifecycle, &fault_capability)
 
+// What answers checks, for a file that defines it first.
+#ifndef FAULT_CHECK
+#define FAULT_CHECK fault_check
+#endif
+
 // The root with these values.
 #define FAULT_MODULE_OF(magic_, abi_major_, lifecycle_, capability_)                                                   \
-  static const ExtmanHealthVtable fault_health = {sizeof(ExtmanHealthVtable), fault_check};                            \
+  static const ExtmanHealthVtable fault_health = {sizeof(ExtmanHealthVtable), FAULT_CHECK};                            \
   static const ExtmanPluginModule fault_module = {                                                                     \
       sizeof(ExtmanPluginModule), magic_, abi_major_, EXTMAN_ABI_MINOR, lifecycle_, capability_, &fault_health};       \
   FAULT_C_BEGIN                                                                                                        \

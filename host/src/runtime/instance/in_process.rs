@@ -122,7 +122,7 @@ impl InProcess {
                 body: &call.body,
                 stream: streams,
             };
-            serve(&bound, &accounts, slot, token, input)
+            serve(&bound, &accounts, slot, token, input, deadline)
         };
         let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
         settle(returned, Phase::Invoke)?
@@ -147,18 +147,15 @@ impl InProcess {
             .ok_or_else(|| no_room(&self.gate))?;
         attached.note(self.module.generation(), self.module.attached());
         let slot = attached.slot();
-        let token = slot.open(
-            Some(clock::monotonic().after(timeout)),
-            None,
-            self.output_limits(),
-        );
+        let deadline = clock::monotonic().after(timeout);
+        let token = slot.open(Some(deadline), None, self.output_limits());
         let input = Input {
             capability,
             content_type: "application/json",
             body,
             stream: false,
         };
-        let result = serve(&self.bound, &self.accounts, slot, token, input);
+        let result = serve(&self.bound, &self.accounts, slot, token, input, deadline);
         self.accounts.ended(result.as_ref().err());
         drop(counted);
         result
@@ -270,10 +267,19 @@ fn serve(
     slot: &Slot,
     token: u64,
     input: Input<'_>,
+    deadline: Monotonic,
 ) -> Result<Reply, CallError> {
     let began = clock::monotonic();
-    let Returned { result, usage } = bound.invoke(token, input);
-    let ran = clock::monotonic().since(began);
+    let Returned { mut result, usage } = bound.invoke(token, input);
+    let ended = clock::monotonic();
+    let ran = ended.since(began);
+    // A plugin that stops when it is told to must not look as if its caller had gone away.
+    if let Err(error) = &mut result
+        && error.kind == ErrorKind::Cancelled
+        && ended >= deadline
+    {
+        error.kind = ErrorKind::DeadlineExceeded;
+    }
     let output = slot.close();
     accounts.returned(ran);
     result.map(|()| Reply {

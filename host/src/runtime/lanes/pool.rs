@@ -154,6 +154,13 @@ impl Pool {
         state.lost.len()
     }
 
+    /// What a lost lane that has not come back is in.
+    pub fn wedged(&self) -> Option<String> {
+        let state = self.shared.lock();
+        let lane = state.lost.iter().find(|lane| lane.is_busy())?;
+        Some(self.describe(lane))
+    }
+
     /// Tells the lanes that a gate has room again.
     pub fn nudge(&self) {
         if !self.shared.lock().queue.is_empty() {
@@ -212,21 +219,24 @@ impl Pool {
         for lane in lanes {
             let left = give_up.since(clock::monotonic());
             if !lane.join_within(left) {
-                unended = Some(match lane.current() {
-                    Some((work, began)) => format!(
-                        "lane {} of {} has been in {} of {} for {:.1} s",
-                        lane.number,
-                        self.shared.name,
-                        work.phase,
-                        work.subject,
-                        clock::monotonic().since(began).as_secs_f64()
-                    ),
-                    None => format!("lane {} of {} does not end", lane.number, self.shared.name),
-                });
+                unended = Some(self.describe(&lane));
                 self.shared.lock().lost.push(lane);
             }
         }
         unended.map_or(Ok(()), Err)
+    }
+
+    fn describe(&self, lane: &Lane) -> String {
+        let (number, pool) = (lane.number, &self.shared.name);
+        match lane.current() {
+            Some((work, began)) => format!(
+                "lane {number} of {pool} has been in {} of {} for {:.1} s",
+                work.phase,
+                work.subject,
+                clock::monotonic().since(began).as_secs_f64()
+            ),
+            None => format!("lane {number} of {pool} does not end"),
+        }
     }
 
     fn enqueue(&self, job: Job, urgent: bool) -> Result<(), Refused> {

@@ -7,17 +7,19 @@ use super::host_table::HOST_TABLE;
 use super::library::Library;
 use super::listeners::{self, Listener};
 use super::read;
-use super::root::{Step as StepFn, StepWithBytes};
+use super::root::{Step as StepFn, StepWithBytes, Tables};
 use super::slot::{Output, Slot};
 use crate::model::{CallError, CheckKind, ErrorKind, Report, Usage};
 use extman_abi::{self as abi, Bytes, Status, TextBuffer};
 use std::mem::MaybeUninit;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// An instance as the loader knows it.
 pub struct Bound {
-    library: Arc<Library>,
+    tables: Tables,
+    // Given up by `destroy`: whoever still holds the `Bound` then no longer holds the library.
+    library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
     token: u64,
     // Calls inside; with the high bit, no more may enter.
@@ -85,12 +87,13 @@ impl Bound {
         };
         let mut handle: abi::InstanceHandle = std::ptr::null_mut();
         let mut error = ErrorText::new();
-        // SAFETY: a checked entry of an open library; all pointers are to locals that outlive the call.
+        // SAFETY: a checked entry; the library is open until `destroy`; all pointers are to locals that outlive the call.
         let status =
             unsafe { (library.tables().lifecycle.create)(&HOST_TABLE, &request, &mut handle, error.lend()) };
         match result(status, error, "create") {
             Ok(()) => Ok(Bound {
-                library,
+                tables: *library.tables(),
+                library: Mutex::new(Some(library)),
                 handle,
                 token,
                 inside: AtomicUsize::new(0),
@@ -107,7 +110,7 @@ impl Bound {
     /// # Errors
     /// What the plugin says, or that the instance is being destroyed.
     pub fn step(&self, step: Step) -> Result<(), CallError> {
-        let lifecycle = &self.library.tables().lifecycle;
+        let lifecycle = &self.tables.lifecycle;
         let (entry, name): (Option<StepFn>, _) = match step {
             Step::Start => (lifecycle.start, "start"),
             Step::Drain => (lifecycle.drain, "drain"),
@@ -116,7 +119,7 @@ impl Bound {
         let Some(entry) = entry else { return Ok(()) };
         let _inside = self.enter()?;
         let mut error = ErrorText::new();
-        // SAFETY: a checked entry of an open library, a live handle, and a lent local.
+        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and a lent local.
         let status = unsafe { entry(self.handle, error.lend()) };
         result(status, error, name)
     }
@@ -126,11 +129,7 @@ impl Bound {
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
     pub fn configure(&self, config: &str) -> Result<(), CallError> {
-        self.pass(
-            self.library.tables().lifecycle.configure,
-            config.as_bytes(),
-            "configure",
-        )
+        self.pass(self.tables.lifecycle.configure, config.as_bytes(), "configure")
     }
 
     /// Hands over a predecessor's state.
@@ -138,7 +137,7 @@ impl Bound {
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
     pub fn restore(&self, state: &[u8]) -> Result<(), CallError> {
-        self.pass(self.library.tables().lifecycle.restore, state, "restore")
+        self.pass(self.tables.lifecycle.restore, state, "restore")
     }
 
     /// Has the instance write its state to the open slot of `token`.
@@ -146,12 +145,12 @@ impl Bound {
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
     pub fn snapshot(&self, token: u64) -> Result<(), CallError> {
-        let Some(entry) = self.library.tables().lifecycle.snapshot else {
+        let Some(entry) = self.tables.lifecycle.snapshot else {
             return Err(unsupported("snapshot"));
         };
         let _inside = self.enter()?;
         let mut error = ErrorText::new();
-        // SAFETY: a checked entry of an open library, a live handle, and a lent local.
+        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and a lent local.
         let status = unsafe { entry(self.handle, token, error.lend()) };
         result(status, error, "snapshot")
     }
@@ -186,9 +185,8 @@ impl Bound {
             tokens_out: 0,
         };
         let mut error = ErrorText::new();
-        // SAFETY: a checked entry of an open library, a live handle, and locals that outlive the call.
-        let status =
-            unsafe { (self.library.tables().invoke)(self.handle, &request, &mut outcome, error.lend()) };
+        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
+        let status = unsafe { (self.tables.invoke)(self.handle, &request, &mut outcome, error.lend()) };
         let given = |bit: u64| outcome.valid & bit != 0;
         let failed = |mut failure: CallError| {
             failure.retryable = given(abi::OUTCOME_RETRYABLE).then_some(outcome.retryable != 0);
@@ -209,7 +207,7 @@ impl Bound {
     /// # Errors
     /// The plugin could not answer.
     pub fn check(&self, slot: &Slot, token: u64, kind: CheckKind) -> Result<Option<Report>, CallError> {
-        let Some(entry) = self.library.tables().check else {
+        let Some(entry) = self.tables.check else {
             return Ok(None);
         };
         let _inside = self.enter()?;
@@ -225,7 +223,7 @@ impl Bound {
         };
         let mut raw = read::blank_report();
         let mut text = ErrorText::new();
-        // SAFETY: a checked entry of an open library, a live handle, and locals that outlive the call.
+        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
         let Output { parts, .. } = slot.close();
         if status != abi::STATUS_OK {
@@ -249,9 +247,10 @@ impl Bound {
             Err(now) if now & CLOSED != 0 => return Ok(()),
             Err(inside) => return Err(inside),
         }
-        // SAFETY: a checked entry of an open library; the handle is live, nothing is inside, and nothing enters any more.
-        unsafe { (self.library.tables().lifecycle.destroy)(self.handle) };
+        // SAFETY: a checked entry; the library is open until `destroy`; the handle is live, nothing is inside, and nothing enters any more.
+        unsafe { (self.tables.lifecycle.destroy)(self.handle) };
         listeners::unregister(self.token);
+        drop(self.library.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
     }
 
@@ -260,18 +259,13 @@ impl Bound {
         self.inside.load(Acquire) & !CLOSED
     }
 
-    /// The library behind it.
-    pub fn library(&self) -> &Arc<Library> {
-        &self.library
-    }
-
     fn pass(&self, entry: Option<StepWithBytes>, bytes: &[u8], name: &str) -> Result<(), CallError> {
         let Some(entry) = entry else {
             return Err(unsupported(name));
         };
         let _inside = self.enter()?;
         let mut error = ErrorText::new();
-        // SAFETY: a checked entry of an open library, a live handle, and bytes lent for the call.
+        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and bytes lent for the call.
         let status = unsafe { entry(self.handle, lent(bytes), error.lend()) };
         result(status, error, name)
     }

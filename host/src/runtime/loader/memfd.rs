@@ -5,11 +5,13 @@
 
 use crate::model::Digest;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A library's bytes in sealed memory.
 #[derive(Debug)]
@@ -50,11 +52,7 @@ impl SealedImage {
             .map_err(io::Error::from)?;
         let mut file = File::from(fd);
         io::copy(&mut source, &mut file)?;
-        fcntl_add_seals(
-            &file,
-            SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
-        )
-        .map_err(io::Error::from)?;
+        seal(&file)?;
         Self::adopt(file, expected)
     }
 
@@ -105,5 +103,22 @@ impl SealedImage {
         use std::os::unix::fs::MetadataExt;
         let meta = self.file.metadata()?;
         Ok((meta.dev(), meta.ino()))
+    }
+}
+
+/// How long the kernel may hold on to pages that have just been written, and with that refuse to seal them.
+const PINNED_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Seals for good. While anything in the kernel still refers to one of the pages, be it for a moment, it answers "busy".
+fn seal(file: &File) -> io::Result<()> {
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    let give_up = crate::clock::monotonic().after(PINNED_PATIENCE);
+    loop {
+        match fcntl_add_seals(file, seals) {
+            Err(Errno::BUSY) if crate::clock::monotonic() < give_up => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sealed => return sealed.map_err(io::Error::from),
+        }
     }
 }

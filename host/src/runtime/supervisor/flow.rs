@@ -10,7 +10,7 @@ use crate::runtime::loader::{Listener, Step};
 use crate::runtime::module::{Module, ModuleBudgets, SharedLanes};
 use crate::runtime::vetting::{Vetting, VettingError};
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -24,8 +24,8 @@ pub struct Means {
     pub pool: PoolLimits,
     /// Time for loading and unloading.
     pub budgets: ModuleBudgets,
-    /// Modules that are loaded, by digest: instances of one library share it.
-    pub modules: Mutex<HashMap<Digest, Weak<Module>>>,
+    /// Modules that new instances of the same library may share, by digest.
+    pub modules: Mutex<HashMap<Digest, Arc<Module>>>,
 }
 
 /// A running instance with its module.
@@ -91,15 +91,17 @@ pub async fn start(
         // Held while loading: a second instance of the same library waits for it and shares it.
         let mut modules = means.modules.lock().await;
         let digest = vetted.verified().digest();
-        match modules.get(&digest).and_then(Weak::upgrade) {
-            Some(module) => module,
+        let module = match modules.get(&digest) {
+            Some(module) => module.clone(),
             None => {
                 let opened = Module::open(&vetted, means.shared.clone(), means.pool, means.budgets).await;
                 let module = opened.map_err(NotStarted::failed)?;
-                modules.insert(digest, Arc::downgrade(&module));
+                modules.insert(digest, module.clone());
                 module
             }
-        }
+        };
+        module.join();
+        module
     };
     let stop_budget = settings.stop_budget;
     let name = config.instance_name();
@@ -150,8 +152,8 @@ pub async fn stop(means: &Means, running: Running) -> Option<(u64, Verdict)> {
     if !quiet_within(&instance, stop_budget).await {
         let generation = module.generation();
         let text = format!("{} calls into {name} have not returned", instance.inside());
-        // Neither the instance nor its library may go.
-        std::mem::forget((instance, module));
+        // It goes on being used by them, so nobody leaves it; but new instances get a generation of their own.
+        means.no_longer_share(&module).await;
         return Some((generation, Verdict::resident(ResidentReason::WedgedCall, text)));
     }
     if let Err(error) = instance.step(Step::Stop).await {
@@ -167,7 +169,7 @@ pub async fn stop(means: &Means, running: Running) -> Option<(u64, Verdict)> {
     if let Err(error) = destroyed {
         note("destroy", &error);
         let generation = module.generation();
-        std::mem::forget((instance, module));
+        means.no_longer_share(&module).await;
         return Some((
             generation,
             Verdict::resident(ResidentReason::InstanceAlive, error.text),
@@ -193,12 +195,29 @@ async fn quiet_within(instance: &Instance, patience: Duration) -> bool {
 
 /// Gives a module back; the last one to do so has it unloaded.
 async fn release(means: &Means, module: Arc<Module>) -> Option<(u64, Verdict)> {
-    let mut modules = means.modules.lock().await;
-    if Arc::strong_count(&module) > 1 {
-        return None;
+    {
+        let mut modules = means.modules.lock().await;
+        if !module.leave() {
+            return None;
+        }
+        forget(&mut modules, &module);
     }
-    modules.remove(&module.digest());
     let generation = module.generation();
     let verdict = module.unload(means.budgets).await;
     Some((generation, verdict))
+}
+
+impl Means {
+    async fn no_longer_share(&self, module: &Module) {
+        forget(&mut *self.modules.lock().await, module);
+    }
+}
+
+fn forget(modules: &mut HashMap<Digest, Arc<Module>>, module: &Module) {
+    if modules
+        .get(&module.digest())
+        .is_some_and(|known| known.generation() == module.generation())
+    {
+        modules.remove(&module.digest());
+    }
 }

@@ -56,6 +56,7 @@ pub fn c_fault(name: &str, out_dir: &Path) -> Result<PathBuf, String> {
 }
 
 const NAMES: &[&str] = &[
+    "affine",
     "bad-magic",
     "echo",
     "exit-constructor",
@@ -69,6 +70,7 @@ const NAMES: &[&str] = &[
     "pthread-alive",
     "pthread-key",
     "segfault-constructor",
+    "serial",
     "signal-handler",
     "thrd-create-alive",
     "two-frames",

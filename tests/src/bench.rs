@@ -1,0 +1,181 @@
+//! A host for one test: a store of its own, the real intake, modules and instances, and ears for all that they say.
+
+use extman::intake::{DiscoveryConfig, Store, TrustConfig, VerifiedPlugin, find, inspect, verify};
+use extman::model::{CallError, LogLevel, Report};
+use extman::runtime::instance::{Call, Instance, InstanceSettings};
+use extman::runtime::lanes::{LaneObserver, Phase, PoolLimits, Work};
+use extman::runtime::loader::{Listener, Step};
+use extman::runtime::module::{Module, ModuleBudgets, SharedLanes};
+use extman::runtime::vetting::{Ledger, Vetting, VettingConfig};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// A host for one test.
+pub struct Bench {
+    folder: tempfile::TempDir,
+    store: Store,
+    shared: SharedLanes,
+    /// What lanes and plugins said.
+    pub heard: Arc<Heard>,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Bench::new()
+    }
+}
+
+impl Bench {
+    /// With an empty store.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path().join("store")).expect("a store");
+        let heard = Arc::new(Heard::default());
+        Bench {
+            folder,
+            store,
+            shared: SharedLanes::new(heard.clone()),
+            heard,
+        }
+    }
+
+    /// A folder for files of the test.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Takes a library the whole way through intake.
+    pub fn verified(&self, library: &Path) -> VerifiedPlugin {
+        let found = find(library, &DiscoveryConfig::default()).expect("a library");
+        let stored = self.store.take(&found).expect("stored");
+        let inspected = inspect(stored).unwrap_or_else(|refused| panic!("{refused}"));
+        // Who may write to the build's folder is not the subject here.
+        let trust = TrustConfig {
+            allow_world_writable: true,
+            ..TrustConfig::default()
+        };
+        verify(inspected, &trust).unwrap_or_else(|refused| panic!("{refused}"))
+    }
+
+    /// Loads a library that was not vetted.
+    pub async fn load(
+        &self,
+        plugin: VerifiedPlugin,
+        limits: PoolLimits,
+        budgets: ModuleBudgets,
+    ) -> Arc<Module> {
+        let config = VettingConfig {
+            enabled: false,
+            ..VettingConfig::default()
+        };
+        let vetting = Vetting::new(config, Ledger::new(self.folder.path().join("vetting")));
+        let vetted = vetting
+            .vet(plugin, "{}", SystemTime::now())
+            .await
+            .expect("vetting is off");
+        Module::open(&vetted, self.shared.clone(), limits, budgets)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Loads a library with the usual limits.
+    pub async fn module(&self, library: &Path) -> Arc<Module> {
+        let verified = self.verified(library);
+        self.load(verified, PoolLimits::default(), ModuleBudgets::default())
+            .await
+    }
+
+    /// Makes an instance and does not start it.
+    ///
+    /// # Errors
+    /// What the plugin says.
+    pub async fn created(
+        &self,
+        module: &Arc<Module>,
+        config: &str,
+        settings: InstanceSettings,
+    ) -> Result<Instance, CallError> {
+        Instance::create(module.clone(), "tested", config, self.heard.clone(), settings).await
+    }
+
+    /// Makes an instance and starts it.
+    pub async fn started(&self, module: &Arc<Module>, config: &str, settings: InstanceSettings) -> Instance {
+        let instance = self.created(module, config, settings).await.expect("create");
+        instance.step(Step::Start).await.expect("start");
+        instance
+    }
+
+    /// Stops and destroys an instance and unloads its module.
+    pub async fn finished(&self, instance: Instance, module: Arc<Module>) -> extman::model::Verdict {
+        instance.step(Step::Stop).await.expect("stop");
+        instance.destroy().await.expect("destroy");
+        drop(instance);
+        module.unload(ModuleBudgets::default()).await
+    }
+}
+
+/// A call of a capability with a JSON body.
+pub fn call(capability: &str, body: impl Into<Vec<u8>>) -> Call {
+    Call {
+        capability: capability.to_owned(),
+        content_type: "application/json".to_owned(),
+        body: body.into(),
+        timeout: None,
+    }
+}
+
+/// What lanes and plugins said.
+#[derive(Default)]
+pub struct Heard {
+    lost: Mutex<Vec<Phase>>,
+    late: Mutex<Vec<Phase>>,
+    logs: Mutex<Vec<String>>,
+    reports: Mutex<Vec<Report>>,
+}
+
+impl Heard {
+    /// Phases in which lanes were lost.
+    pub fn lost(&self) -> Vec<Phase> {
+        lock(&self.lost).clone()
+    }
+
+    /// Phases from which lost lanes came back.
+    pub fn late(&self) -> Vec<Phase> {
+        lock(&self.late).clone()
+    }
+
+    /// Texts of log records.
+    pub fn logs(&self) -> Vec<String> {
+        lock(&self.logs).clone()
+    }
+
+    /// Pushed reports.
+    pub fn reports(&self) -> Vec<Report> {
+        lock(&self.reports).clone()
+    }
+}
+
+impl LaneObserver for Heard {
+    fn lost(&self, work: &Work, _: Duration) {
+        lock(&self.lost).push(work.phase);
+    }
+
+    fn returned_late(&self, work: &Work, _: Duration) {
+        lock(&self.late).push(work.phase);
+    }
+}
+
+impl Listener for Heard {
+    fn log(&self, _: LogLevel, _: &str, text: &str, _: &str) {
+        lock(&self.logs).push(text.to_owned());
+    }
+
+    fn health(&self, report: Report) {
+        lock(&self.reports).push(report);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

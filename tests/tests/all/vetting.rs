@@ -1,0 +1,315 @@
+//! Vetting: what crashes or hangs does so in a child, the refusal says where and how, and it is kept by digest.
+
+use extman::intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
+use extman::model::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport};
+use extman::runtime::vetting::{Ledger, Vetting, VettingConfig, VettingError};
+use extman_tests::{Bench, build};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+fn config() -> VettingConfig {
+    VettingConfig {
+        worker: Some(build::worker()),
+        ..VettingConfig::default()
+    }
+}
+
+fn vetting(bench: &Bench, config: VettingConfig) -> Vetting {
+    Vetting::new(config, Ledger::new(bench.folder().join("ledger")))
+}
+
+/// Time enough for a child that does not hang, and not long to wait for one that does.
+fn impatient() -> VettingConfig {
+    VettingConfig {
+        timeout_ms: 3_000,
+        ..config()
+    }
+}
+
+async fn report(library: &Path, plugin_config: &str, config: VettingConfig) -> VettingReport {
+    let bench = Bench::new();
+    let plugin = bench.verified(library);
+    vetting(&bench, config)
+        .try_out(&plugin, plugin_config)
+        .await
+        .unwrap()
+}
+
+#[track_caller]
+fn refusal(report: VettingReport) -> VettingRefusal {
+    report.refusal.expect("it passed")
+}
+
+fn signal(number: i32, name: &str) -> VettingFailure {
+    VettingFailure::Signal {
+        number,
+        name: name.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn good_plugins_pass_and_are_unloaded_in_the_child() {
+    for library in [
+        build::plugin("lang-detect"),
+        build::c_plugin("hash-embedder"),
+        build::c_fault("echo"),
+    ] {
+        let report = report(&library, "{}", config()).await;
+        assert!(report.passed(), "{report:?}");
+        let phases: Vec<_> = report.steps.iter().map(|step| step.phase).collect();
+        use VettingPhase::*;
+        assert_eq!(phases, [Open, Create, Start, Check, Stop, Destroy, Close]);
+        assert!(report.unload.unwrap().is_unmapped());
+        assert!(report.report.unwrap().health.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_crash_in_an_entry_is_a_refusal_with_its_phase_and_signal() {
+    let faults = build::plugin("faults");
+    for (phase, expected) in [
+        ("create", VettingPhase::Create),
+        ("start", VettingPhase::Start),
+        ("check", VettingPhase::Check),
+        ("stop", VettingPhase::Stop),
+        ("destroy", VettingPhase::Destroy),
+    ] {
+        for (hazard, why) in [
+            ("segfault", signal(11, "SIGSEGV")),
+            ("abort", signal(6, "SIGABRT")),
+            ("exit", VettingFailure::Exited { code: 3 }),
+        ] {
+            let order = format!(r#"{{"hazard": "{hazard}", "phase": "{phase}"}}"#);
+            let seen = refusal(report(&faults, &order, config()).await);
+            let expected = VettingRefusal { phase: expected, why };
+            assert_eq!(seen, expected, "{hazard} in {phase}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hang_in_an_entry_is_a_refusal_with_its_phase() {
+    for (phase, expected) in [
+        ("create", VettingPhase::Create),
+        ("start", VettingPhase::Start),
+        ("check", VettingPhase::Check),
+    ] {
+        let order = format!(r#"{{"hazard": "hang", "phase": "{phase}"}}"#);
+        let seen = refusal(report(&build::plugin("faults"), &order, impatient()).await);
+        let why = VettingFailure::TimedOut { limit_ms: 3_000 };
+        assert_eq!(seen, VettingRefusal { phase: expected, why });
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_a_refusal_with_its_text_and_the_child_goes_on_to_unload() {
+    for (phase, expected) in [
+        ("create", VettingPhase::Create),
+        ("start", VettingPhase::Start),
+        ("check", VettingPhase::Check),
+    ] {
+        let order = format!(r#"{{"hazard": "panic", "phase": "{phase}"}}"#);
+        let report = report(&build::plugin("faults"), &order, config()).await;
+        assert!(report.unload.as_ref().unwrap().is_unmapped());
+        let VettingRefusal { phase, why } = refusal(report);
+        assert_eq!(phase, expected);
+        assert!(
+            matches!(&why, VettingFailure::Refused { text } if text.contains("as told")),
+            "{why:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn constructors_and_finalisers_are_caught() {
+    for (name, phase, why) in [
+        ("segfault-constructor", VettingPhase::Open, signal(11, "SIGSEGV")),
+        (
+            "exit-constructor",
+            VettingPhase::Open,
+            VettingFailure::Exited { code: 3 },
+        ),
+        (
+            "hang-constructor",
+            VettingPhase::Open,
+            VettingFailure::TimedOut { limit_ms: 3_000 },
+        ),
+        (
+            "hang-finaliser",
+            VettingPhase::Close,
+            VettingFailure::TimedOut { limit_ms: 3_000 },
+        ),
+    ] {
+        let seen = refusal(report(&build::c_fault(name), "{}", impatient()).await);
+        assert_eq!(seen, VettingRefusal { phase, why }, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn tables_that_are_wrong_are_refused_before_anything_is_called() {
+    for (name, part) in [
+        ("wrong-struct-size", "64 bytes"),
+        ("wrong-abi-major", "ABI 2"),
+        ("bad-magic", "magic"),
+        ("null-vtable", "no lifecycle table"),
+        ("null-create", "no create"),
+    ] {
+        let report = report(&build::c_fault(name), "{}", config()).await;
+        assert_eq!(report.steps.len(), 1, "{name}");
+        let VettingRefusal { phase, why } = refusal(report);
+        assert_eq!(phase, VettingPhase::Open);
+        let text = match why {
+            VettingFailure::Refused { text } => text,
+            other => panic!("{name}: {other:?}"),
+        };
+        assert!(text.contains(part), "{name}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_steps_of_the_chosen_depth_are_done() {
+    let order = r#"{"hazard": "abort", "phase": "start"}"#;
+    for (depth, steps) in [(VettingDepth::Open, 2), (VettingDepth::Create, 4)] {
+        let config = VettingConfig { depth, ..config() };
+        let report = report(&build::plugin("faults"), order, config).await;
+        assert!(report.passed(), "{report:?}");
+        assert_eq!(report.steps.len(), steps);
+    }
+}
+
+#[tokio::test]
+async fn a_child_gets_no_more_memory_than_allowed() {
+    let order = r#"{"hazard": "leak", "phase": "create", "bytes": 1000000000}"#;
+    let little = VettingConfig {
+        memory_bytes_max: 600 << 20,
+        ..config()
+    };
+    let seen = refusal(report(&build::plugin("faults"), order, little).await);
+    assert_eq!(seen.phase, VettingPhase::Create);
+    assert!(report(&build::plugin("faults"), order, config()).await.passed());
+}
+
+/// A copy of a library with other bytes and so another digest, whose constructor makes a file next to it.
+struct Marked {
+    bench: Bench,
+    library: PathBuf,
+    marker: PathBuf,
+}
+
+impl Marked {
+    /// A worker that runs with the marker's path in its environment.
+    fn worker(&self) -> PathBuf {
+        let script = self.bench.folder().join("worker.sh");
+        let text = format!(
+            "#!/bin/sh\n{}={} exec {} \"$@\"\n",
+            faults_build::FILE_VARIABLE,
+            self.marker.display(),
+            build::worker().display()
+        );
+        std::fs::write(&script, text).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        script
+    }
+
+    fn new(fault: &str) -> Self {
+        let bench = Bench::new();
+        let library = bench.folder().join("marked.so");
+        std::fs::copy(build::c_fault(fault), &library).unwrap();
+        let marker = bench.folder().join("ran");
+        Marked {
+            bench,
+            library,
+            marker,
+        }
+    }
+}
+
+#[tokio::test]
+async fn intake_runs_nothing_and_vetting_runs_it_once() {
+    let marked = Marked::new("write-file-constructor");
+    let store = Store::open(marked.bench.folder().join("another-store")).unwrap();
+    let found = find(&marked.library, &DiscoveryConfig::default()).unwrap();
+    let trust = TrustConfig {
+        allow_world_writable: true,
+        ..TrustConfig::default()
+    };
+    let plugin = verify(inspect(store.take(&found).unwrap()).unwrap(), &trust).unwrap();
+    assert!(!marked.marker.exists(), "intake ran a constructor");
+    let config = VettingConfig {
+        worker: Some(marked.worker()),
+        ..VettingConfig::default()
+    };
+    let vetting = vetting(&marked.bench, config);
+    let now = SystemTime::now();
+    vetting.vet(plugin.clone(), "{}", now).await.unwrap();
+    assert!(marked.marker.exists(), "vetting did not load it");
+
+    std::fs::remove_file(&marked.marker).unwrap();
+    let much_later = now + Duration::from_secs(10 * 365 * 86_400);
+    vetting.vet(plugin.clone(), "{}", much_later).await.unwrap();
+    assert!(!marked.marker.exists(), "what passed was tried again");
+
+    assert!(vetting.release(plugin.digest()));
+    vetting.vet(plugin, "{}", now).await.unwrap();
+    assert!(marked.marker.exists(), "what was released was not tried again");
+}
+
+#[tokio::test]
+async fn a_refusal_is_remembered_until_it_expires_or_is_released() {
+    let marked = Marked::new("hang-constructor");
+    let plugin = marked.bench.verified(&marked.library);
+    let config = VettingConfig {
+        worker: Some(marked.worker()),
+        timeout_ms: 1_000,
+        refusal_expires_s: 3_600,
+        ..VettingConfig::default()
+    };
+    let vetting = vetting(&marked.bench, config);
+    let now = SystemTime::now();
+    let later = now + Duration::from_secs(3_700);
+    let refused = async |at| match vetting.vet(plugin.clone(), "{}", at).await {
+        Err(VettingError::Refused { remembered, report }) => {
+            assert_eq!(report.refusal.unwrap().phase, VettingPhase::Open);
+            let ran = std::fs::remove_file(&marked.marker).is_ok();
+            assert_ne!(ran, remembered);
+            remembered
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(!refused(now).await);
+    assert!(refused(now).await);
+    assert!(refused(now + Duration::from_secs(3_500)).await);
+    assert!(!refused(later).await, "it has expired");
+    assert!(refused(later).await);
+    assert!(vetting.release(plugin.digest()));
+    assert!(!refused(later).await, "it was released");
+}
+
+#[tokio::test]
+async fn without_a_worker_nothing_passes_unless_vetting_is_off() {
+    let bench = Bench::new();
+    let plugin = bench.verified(&build::c_fault("echo"));
+    let nowhere = bench.folder().join("extman-worker");
+    let missing = VettingConfig {
+        worker: Some(nowhere.clone()),
+        ..VettingConfig::default()
+    };
+    let refused = vetting(&bench, missing.clone())
+        .vet(plugin.clone(), "{}", SystemTime::now())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, VettingError::NoWorker(path) if *path == nowhere),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains(&nowhere.display().to_string()));
+    let off = VettingConfig {
+        enabled: false,
+        ..missing
+    };
+    vetting(&bench, off)
+        .vet(plugin, "{}", SystemTime::now())
+        .await
+        .unwrap();
+}

@@ -1,0 +1,49 @@
+//! Thousands of loads and unloads in one process: each unmapped, and nothing left behind.
+//!
+//! `EXTMAN_SOAK_CYCLES` sets how many; by default 300, which is more than enough to notice a leak and less than the number after
+//! which a process without thread-specific keys left would die.
+
+use extman_tests::scenario::Order;
+use std::path::Path;
+
+const CYCLES_DEFAULT: u32 = 300;
+const GROWTH_BYTES_MAX: u64 = 1 << 20;
+
+fn soak(order: Order) {
+    let asked = std::env::var("EXTMAN_SOAK_CYCLES").ok();
+    let cycles = asked.map_or(CYCLES_DEFAULT, |n| n.parse().expect("a number of cycles"));
+    let order = Order {
+        cycles,
+        warm_up: (cycles / 10).max(1),
+        ..order
+    };
+    let outcome = order.run(Path::new(env!("CARGO_BIN_EXE_fault-host")), &[]);
+    let growth = outcome.rss_after_bytes.saturating_sub(outcome.rss_before_bytes);
+    println!(
+        "{}: {} of {cycles} cycles unmapped, {growth} bytes of growth after {}, {} bytes in the end",
+        order.input, outcome.unmapped, order.warm_up, outcome.rss_after_bytes
+    );
+    assert_eq!(outcome.unmapped, cycles, "{}", outcome.verdict);
+    assert!(!outcome.mapped);
+    assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes of growth");
+}
+
+#[test]
+fn a_plugin_that_uses_tokio() {
+    soak(Order::fault("tokio-multi-thread"));
+}
+
+#[test]
+fn a_plugin_that_asks_for_its_thread() {
+    soak(Order::fault("thread-current"));
+}
+
+#[test]
+fn a_plugin_with_a_thread_local() {
+    soak(Order::fault("thread-local"));
+}
+
+#[test]
+fn a_plugin_with_a_key_of_its_own() {
+    soak(Order::c("pthread-key"));
+}
