@@ -21,7 +21,7 @@ pub(super) enum Exit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) exit: Exit,
-    pub(super) failure: Failure,
+    pub(super) failure: Box<Failure>,
     /// What to do next, where the failure's own text does not say.
     pub(super) next: Option<String>,
 }
@@ -31,7 +31,7 @@ impl Fault {
     pub(super) fn usage(text: impl Into<String>) -> Fault {
         Fault {
             exit: Exit::Usage,
-            failure: Failure::new("usage", text),
+            failure: Box::new(Failure::new("usage", text)),
             next: None,
         }
     }
@@ -40,7 +40,7 @@ impl Fault {
     pub(super) fn failed(kind: &str, text: impl Into<String>) -> Fault {
         Fault {
             exit: Exit::Failed,
-            failure: Failure::new(kind, text),
+            failure: Box::new(Failure::new(kind, text)),
             next: None,
         }
     }
@@ -49,7 +49,7 @@ impl Fault {
     pub(super) fn no_host(text: impl Into<String>) -> Fault {
         Fault {
             exit: Exit::NoHost,
-            failure: Failure::new("no_host", text),
+            failure: Box::new(Failure::new("no_host", text)),
             next: None,
         }
     }
@@ -77,7 +77,7 @@ impl From<Failure> for Fault {
         };
         Fault {
             exit,
-            failure,
+            failure: Box::new(failure),
             next: next.map(str::to_owned),
         }
     }

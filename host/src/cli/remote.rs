@@ -110,11 +110,7 @@ impl Remote {
             let event = events.next().map_err(|error| self.cut_off(&error))?;
             let event = event.ok_or_else(|| self.cut_off(&"the stream has no end"))?;
             match event.name.as_str() {
-                "frame" => {
-                    if !frame(&self.data::<Frame>(&event.data)?.bytes()?) {
-                        return Ok(None);
-                    }
-                }
+                "frame" if !frame(&self.data::<Frame>(&event.data)?.bytes()?) => return Ok(None),
                 "done" => return Ok(Some(self.data::<Done>(&event.data)?.invoked())),
                 "error" => return Err(self.data::<Failure>(&event.data)?.into()),
                 _ => {}

@@ -121,7 +121,7 @@ impl Screen {
             if let Some(next) = next {
                 failure.text = format!("{}; {next}", failure.text);
             }
-            self.write_json(&Envelope::<()>::failed(word, failure));
+            self.write_json(&Envelope::<()>::failed(word, *failure));
             return exit;
         }
         let kind = match failure.kind.as_str() {

@@ -144,12 +144,12 @@ mod tests {
         let text = render(&plugin, &look);
         let expected = [
             "lang\n",
-            "  plugin     lang-detect 1.2.0",
-            "  state      stopped for 1 min",
-            "  health     failed: no route (3 s ago, took 900 ns)",
-            "  calls      7, 1 under way, 1.5 µs on average, 2 × internal",
-            "  offers     text.detect 1.0.0, streaming",
-            "  unload     resident: a thread of its own is alive (tid 7)",
+            "  plugin   lang-detect 1.2.0",
+            "  state    stopped for 1 min",
+            "  health   failed: no route (3 s ago, took 900 ns)",
+            "  calls    7, 1 under way, 1.5 µs on average, 2 × internal",
+            "  offers   text.detect 1.0.0, streaming",
+            "  unload   resident: a thread of its own is alive (tid 7)",
             "plugin.colour",
         ];
         for part in expected {

@@ -123,7 +123,7 @@ mod tests {
             "1 refused file\n",
             "(truncated)",
             "a 1.0.0, load 3: resident: the dynamic loader kept it",
-            "unloads    no:",
+            "unloads  no:",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
