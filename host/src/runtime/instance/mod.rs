@@ -1,6 +1,6 @@
 //! An instance: one configured use of a module. The safe face of a plugin, whatever stands behind it.
 //!
-//! What stands behind it is a [`Backing`]: today a module in this process; a worker process has the same face.
+//! What stands behind it is its backing: today a module in this process; a worker process has the same face.
 
 mod accounts;
 mod in_process;

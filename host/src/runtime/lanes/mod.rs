@@ -8,7 +8,7 @@
 //!                                             lost: its instance is wedged, another lane takes its place
 //! ```
 //!
-//! A deadline is the caller's affair: it is answered, and the lane goes on. Only `wedge_after` later does the [watchdog]
+//! A deadline is the caller's affair: it is answered, and the lane goes on. Only `wedge_after` later does the watchdog
 //! declare the lane lost. Before a library is closed, every lane that ran its code is replaced and joined. Nothing here
 //! knows what a call means.
 
