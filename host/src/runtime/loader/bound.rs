@@ -88,7 +88,7 @@ impl Bound {
         // SAFETY: a checked entry of an open library; all pointers are to locals that outlive the call.
         let status =
             unsafe { (library.tables().lifecycle.create)(&HOST_TABLE, &request, &mut handle, error.lend()) };
-        match result(status, error, "create") {
+        match result(status, &error, "create") {
             Ok(()) => Ok(Bound {
                 library,
                 handle,
@@ -118,7 +118,7 @@ impl Bound {
         let mut error = ErrorText::new();
         // SAFETY: a checked entry of an open library, a live handle, and a lent local.
         let status = unsafe { entry(self.handle, error.lend()) };
-        result(status, error, name)
+        result(status, &error, name)
     }
 
     /// Hands over a new configuration.
@@ -153,7 +153,7 @@ impl Bound {
         let mut error = ErrorText::new();
         // SAFETY: a checked entry of an open library, a live handle, and a lent local.
         let status = unsafe { entry(self.handle, token, error.lend()) };
-        result(status, error, "snapshot")
+        result(status, &error, "snapshot")
     }
 
     /// Serves one call; its output goes to the open slot of `token`.
@@ -196,7 +196,7 @@ impl Bound {
             failure
         };
         Returned {
-            result: result(status, error, "invoke").map_err(failed),
+            result: result(status, &error, "invoke").map_err(failed),
             usage: Usage {
                 tokens_in: given(abi::OUTCOME_TOKENS_IN).then_some(outcome.tokens_in),
                 tokens_out: given(abi::OUTCOME_TOKENS_OUT).then_some(outcome.tokens_out),
@@ -229,7 +229,7 @@ impl Bound {
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
         let Output { parts, .. } = slot.close();
         if status != abi::STATUS_OK {
-            return result(status, text, "check").map(|()| None);
+            return result(status, &text, "check").map(|()| None);
         }
         let text = text.read();
         Ok(Some(Report {
@@ -273,7 +273,7 @@ impl Bound {
         let mut error = ErrorText::new();
         // SAFETY: a checked entry of an open library, a live handle, and bytes lent for the call.
         let status = unsafe { entry(self.handle, lent(bytes), error.lend()) };
-        result(status, error, name)
+        result(status, &error, name)
     }
 
     fn enter(&self) -> Result<Inside<'_>, CallError> {
@@ -339,7 +339,7 @@ fn unsupported(name: &str) -> CallError {
     CallError::new(ErrorKind::Unsupported, format!("the plugin has no {name}"))
 }
 
-fn result(status: Status, text: ErrorText, entry: &str) -> Result<(), CallError> {
+fn result(status: Status, text: &ErrorText, entry: &str) -> Result<(), CallError> {
     let kind = match status {
         abi::STATUS_OK => return Ok(()),
         abi::STATUS_INVALID_INPUT => ErrorKind::InvalidInput,
