@@ -13,6 +13,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Writes the tables of BENCHMARKS.md from what the last `cargo bench` has measured.
+    BenchTable(xtask::bench_table::Arguments),
     /// Writes plugin-api/include/extman_plugin.h from the ABI crate.
     Header(xtask::header::Arguments),
     /// Builds the default plugins into target/plugins.
@@ -21,6 +23,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().command {
+        Command::BenchTable(arguments) => xtask::bench_table::run(&arguments).map_err(Into::into),
         Command::Header(arguments) => xtask::header::run(&arguments).map_err(Into::into),
         Command::Plugins(arguments) => xtask::plugins::run(&arguments).map_err(Into::into),
     };

@@ -8,7 +8,7 @@ mod error;
 pub use c::{build_c, library_name};
 pub use error::PluginsError;
 
-use crate::root;
+use crate::{root, target};
 use error::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -51,10 +51,6 @@ pub fn run(arguments: &Arguments) -> Result<String, PluginsError> {
         .map(|path| path.display().to_string())
         .collect::<Vec<_>>()
         .join("\n"))
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 /// Builds a package of the workspace; the path of its `cdylib`.

@@ -1,6 +1,6 @@
 //! One lane: a thread, its slot, and what it is in.
 
-use super::pool::{Ending, Job};
+use super::job::{Ending, Job};
 use crate::clock::{self, Monotonic};
 use crate::runtime::loader::Slot;
 use std::collections::HashSet;

@@ -1,6 +1,7 @@
 //! A set of lanes with one bounded queue: a module's call lanes, or the shared probe lanes.
 
-use super::gate::{Gate, Pass};
+use super::gate::Gate;
+use super::job::Job;
 use super::lane::{Lane, LaneObserver, Work};
 use super::watchdog;
 use crate::clock;
@@ -45,27 +46,6 @@ pub enum Refused {
     /// No thread could be started.
     #[error("no thread could be started: {0}")]
     NoThread(String),
-}
-
-/// Something to run on a lane.
-pub(super) struct Job {
-    pub work: Work,
-    pub run: Box<dyn FnOnce(&'static Slot, Ending<'_>) + Send>,
-    pub pass: Option<Pass>,
-    gate: Option<Arc<Gate>>,
-}
-
-/// Dropped between running a job and answering its caller: what the caller does next finds the lane and the gate free.
-pub(super) struct Ending<'a> {
-    pub lane: &'a Lane,
-    pub pass: Option<Pass>,
-}
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        drop(self.pass.take());
-        self.lane.set_available(true);
-    }
 }
 
 /// A set of lanes with one queue.
@@ -117,7 +97,7 @@ impl Pool {
         run: impl FnOnce(&'static Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.enqueue(job(work, gate, run, answer), false)
+        self.enqueue(Job::new(work, gate, run, answer), false)
     }
 
     /// Has a lane run `run` before the jobs that wait, on a lane more than the limit if all are busy: for steps of the
@@ -131,7 +111,7 @@ impl Pool {
         run: impl FnOnce(&'static Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.enqueue(job(work, None, run, answer), true)
+        self.enqueue(Job::new(work, None, run, answer), true)
     }
 
     /// Whether a lane is free or could be made.
@@ -364,25 +344,6 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn job<T>(
-    work: Work,
-    gate: Option<Arc<Gate>>,
-    run: impl FnOnce(&'static Slot) -> T + Send + 'static,
-    answer: impl FnOnce(T) + Send + 'static,
-) -> Job {
-    let run = move |slot: &'static Slot, ending: Ending<'_>| {
-        let value = run(slot);
-        drop(ending);
-        answer(value);
-    };
-    Job {
-        work,
-        run: Box::new(run),
-        pass: None,
-        gate,
     }
 }
 
