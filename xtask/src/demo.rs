@@ -47,7 +47,7 @@ pub enum DemoError {
 /// # Errors
 /// Something can't be built, started or called; and at the end, that models were asked for and could not be fetched.
 pub fn run(arguments: &Arguments) -> Result<String, DemoError> {
-    let folder = plugins::target().join("demo");
+    let folder = crate::target().join("demo");
     let library_dir = folder.join("plugins");
     // What an earlier demo left must not be shown as this one's.
     let _ = std::fs::remove_dir_all(&folder);
@@ -113,12 +113,12 @@ fn build_host() -> Result<PathBuf, DemoError> {
             "it can't be built; the compiler's words are above".to_owned(),
         ));
     }
-    Ok(plugins::target().join("debug").join("extman"))
+    Ok(crate::target().join("debug").join("extman"))
 }
 
 fn add_models(library_dir: &Path) -> Result<(), DemoError> {
     note("fetching models by pip, unless they are there");
-    let dir = plugins::target().join("models");
+    let dir = crate::target().join("models");
     note(&models::run(&models::Arguments {
         dir,
         without_venv: true,
@@ -144,7 +144,7 @@ fn configuration(folder: &Path, with_models: bool) -> String {
     let _ = writeln!(text, "[http]\nlisten = \"127.0.0.1:0\"\n");
     let _ = writeln!(text, "[probe]\ninterval_ms = 2000\n");
     if with_models {
-        let models = plugins::target().join("models");
+        let models = crate::target().join("models");
         for (plugin, model) in [("embedder", "all-minilm-l6-v2"), ("content-type", "magika")] {
             let dir = quoted(&models.join(model));
             let _ = writeln!(

@@ -1,6 +1,7 @@
 //! What the repository generates and builds for itself. The commands of `cargo xtask` are here as functions, so that
 //! tests use the same code.
 
+pub mod bench_table;
 pub mod demo;
 pub mod header;
 pub mod models;
@@ -14,4 +15,9 @@ pub fn root() -> PathBuf {
         .parent()
         .expect("this package lies in the workspace's folder")
         .to_path_buf()
+}
+
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }

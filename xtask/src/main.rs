@@ -13,6 +13,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Writes the tables of BENCHMARKS.md from what the last `cargo bench` has measured.
+    BenchTable(xtask::bench_table::Arguments),
     /// Builds the host and sample plugins, serves them, and shows them at work.
     Demo(xtask::demo::Arguments),
     /// Writes plugin-api/include/extman_plugin.h from the ABI crate.
@@ -25,6 +27,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().command {
+        Command::BenchTable(arguments) => xtask::bench_table::run(&arguments).map_err(Into::into),
         Command::Demo(arguments) => xtask::demo::run(&arguments).map_err(Into::into),
         Command::Header(arguments) => xtask::header::run(&arguments).map_err(Into::into),
         Command::Models(arguments) => xtask::models::run(&arguments).map_err(Into::into),

@@ -8,7 +8,7 @@ mod error;
 pub use c::{build_c, library_name};
 pub use error::PluginsError;
 
-use crate::root;
+use crate::{root, target};
 use error::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -60,11 +60,6 @@ pub fn run(arguments: &Arguments) -> Result<String, PluginsError> {
 pub fn build_package(package: &str, release: bool, out_dir: &Path) -> Result<PathBuf, PluginsError> {
     std::fs::create_dir_all(out_dir).map_err(io("create", out_dir))?;
     put(&build_cargo(package, release)?, out_dir)
-}
-
-/// The folder that cargo builds into.
-pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 /// Builds a package of the workspace; the path of its `cdylib`.

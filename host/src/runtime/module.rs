@@ -327,10 +327,10 @@ fn run_and_join<T: Send + 'static>(
         deadline: clock::monotonic().after(patience),
         wedge_after: Duration::ZERO,
     };
-    pool.submit_urgent(work, move |_| {
-        let _ = reply.send(run());
-    })
-    .ok()?;
+    let answer = move |value| {
+        let _ = reply.send(value);
+    };
+    pool.submit_urgent(work, move |_| run(), answer).ok()?;
     let value = replied.recv_timeout(patience).ok()?;
     pool.shutdown(patience).ok()?;
     Some(value)

@@ -55,14 +55,15 @@ pub(super) async fn on_lane<T: Send + 'static>(
     let mut leaver = Leaver(Some(ticket.clone()));
     let (reply, replied) = oneshot::channel();
     let deadline = work.deadline;
-    let job = move |slot| {
-        if !ticket.gave_up.load(SeqCst) {
-            let _ = reply.send(run(slot, &ticket));
+    let run = move |slot| (!ticket.gave_up.load(SeqCst)).then(|| run(slot, &ticket));
+    let answer = move |value: Option<T>| {
+        if let Some(value) = value {
+            let _ = reply.send(value);
         }
     };
     match how {
-        How::Urgent => pool.submit_urgent(work, job),
-        How::Queued(gate) => pool.submit(work, gate, job),
+        How::Urgent => pool.submit_urgent(work, run, answer),
+        How::Queued(gate) => pool.submit(work, gate, run, answer),
     }
     .map_err(NoReturn::Refused)?;
     let left = deadline.since(clock::monotonic());

@@ -3,7 +3,7 @@
 use super::{Accounts, InstanceSettings};
 use crate::clock::{self, Monotonic};
 use crate::model::{CallError, CheckKind, CheckOutcome, ErrorKind, Reply};
-use crate::runtime::lanes::{Attached, Gate, Phase, Pool, PoolLimits, Refused, Work};
+use crate::runtime::lanes::{Attached, Gate, Pass, Phase, Pool, PoolLimits, Refused, Work};
 use crate::runtime::loader::{Bound, Frames, Input, Listener, OutputLimits, Returned, Slot, Step};
 use crate::runtime::module::Module;
 use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
@@ -122,7 +122,14 @@ impl InProcess {
                 body: &call.body,
                 stream: streams,
             };
-            serve(&bound, &accounts, slot, token, input, deadline)
+            serve(
+                &bound,
+                &accounts,
+                slot,
+                token,
+                input,
+                (clock::monotonic(), deadline),
+            )
         };
         let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
         settle(returned, Phase::Invoke)?
@@ -141,13 +148,14 @@ impl InProcess {
         let timeout = self.settings.call_timeout;
         let counted = self.accounts.begin();
         self.admit()?;
-        let _pass = self
+        let pass = self
             .gate
             .enter_within(timeout)
             .ok_or_else(|| no_room(&self.gate))?;
         attached.note(self.module.generation(), self.module.attached());
         let slot = attached.slot();
-        let deadline = clock::monotonic().after(timeout);
+        let began = clock::monotonic();
+        let deadline = began.after(timeout);
         let token = slot.open(Some(deadline), None, self.output_limits());
         let input = Input {
             capability,
@@ -155,9 +163,12 @@ impl InProcess {
             body,
             stream: false,
         };
-        let result = serve(&self.bound, &self.accounts, slot, token, input, deadline);
+        let result = serve(&self.bound, &self.accounts, slot, token, input, (began, deadline));
         self.accounts.ended(result.as_ref().err());
         drop(counted);
+        if pass.leave() {
+            self.pool.nudge();
+        }
         result
     }
 
@@ -166,7 +177,10 @@ impl InProcess {
             ThreadModel::Many => None,
             // A check counts as a call there; without room it is not asked rather than queued behind them.
             ThreadModel::Serial | ThreadModel::Affine => match self.gate.try_enter() {
-                Some(pass) => Some(pass),
+                Some(pass) => Some(OutsideLanes {
+                    pass: Some(pass),
+                    pool: self.pool.clone(),
+                }),
                 None => return (CheckOutcome::Busy, None),
             },
         };
@@ -189,9 +203,6 @@ impl InProcess {
             (answer, took)
         };
         let returned = on_lane(pool, work, How::Queued(None), run).await;
-        if self.threads != ThreadModel::Many {
-            self.pool.nudge();
-        }
         let (outcome, took) = match returned {
             Ok((Ok(report), took)) => (CheckOutcome::Answered { report }, Some(took)),
             Ok((Err(failure), took)) => (
@@ -260,6 +271,20 @@ impl InProcess {
     }
 }
 
+/// The place of a check that does not run on the instance's own lanes: when it is free again, they are told.
+struct OutsideLanes {
+    pass: Option<Pass>,
+    pool: Pool,
+}
+
+impl Drop for OutsideLanes {
+    fn drop(&mut self) {
+        if self.pass.take().is_some_and(Pass::leave) {
+            self.pool.nudge();
+        }
+    }
+}
+
 /// One call in an open slot, on whatever thread this is.
 fn serve(
     bound: &Bound,
@@ -267,9 +292,8 @@ fn serve(
     slot: &Slot,
     token: u64,
     input: Input<'_>,
-    deadline: Monotonic,
+    (began, deadline): (Monotonic, Monotonic),
 ) -> Result<Reply, CallError> {
-    let began = clock::monotonic();
     let Returned { mut result, usage } = bound.invoke(token, input);
     let ended = clock::monotonic();
     let ran = ended.since(began);

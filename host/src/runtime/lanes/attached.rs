@@ -4,7 +4,7 @@
 //! thread ends, since its thread-locals may be the library's.
 
 use crate::runtime::loader::Slot;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct Attached {
     slot: &'static Slot,
     ran: RefCell<HashSet<u64>>,
+    ran_last: Cell<u64>,
     // Belongs to this thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -29,6 +30,7 @@ impl Attached {
         Ok(Attached {
             slot,
             ran: RefCell::default(),
+            ran_last: Cell::new(0),
             _not_send: PhantomData,
         })
     }
@@ -40,7 +42,8 @@ impl Attached {
 
     /// Notes that code of `generation` runs here.
     pub fn note(&self, generation: u64, threads: &AttachedThreads) {
-        if self.ran.borrow_mut().insert(generation) {
+        // Generations start at 1.
+        if self.ran_last.replace(generation) != generation && self.ran.borrow_mut().insert(generation) {
             threads.add();
         }
     }

@@ -1,6 +1,6 @@
 //! How many calls may be inside one instance at a time.
 
-use std::sync::atomic::{AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ pub struct Gate {
     limit: usize,
     inside: AtomicUsize,
     waiting: AtomicUsize,
+    /// Whether a job was passed over since the last look.
+    wanted: AtomicBool,
     lock: Mutex<()>,
     left: Condvar,
 }
@@ -25,6 +27,7 @@ impl Gate {
             limit: limit.max(1),
             inside: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            wanted: AtomicBool::new(false),
             lock: Mutex::new(()),
             left: Condvar::new(),
         })
@@ -34,9 +37,18 @@ impl Gate {
     pub fn try_enter(self: &Arc<Self>) -> Option<Pass> {
         let room = |inside: usize| (inside < self.limit).then_some(inside + 1);
         self.inside
-            .fetch_update(AcqRel, Acquire, room)
+            .fetch_update(SeqCst, SeqCst, room)
             .ok()
             .map(|_| Pass(self.clone()))
+    }
+
+    /// Enters if there is room; else whoever leaves without asking for the next job learns that one waits.
+    pub(super) fn try_enter_or_wait_outside(self: &Arc<Self>) -> Option<Pass> {
+        self.try_enter().or_else(|| {
+            self.wanted.store(true, SeqCst);
+            // Again: the last one may have left between the look and the note.
+            self.try_enter()
+        })
     }
 
     /// Enters once there is room, or gives up. For threads of an embedder; lanes never wait here.
@@ -68,9 +80,19 @@ impl Gate {
     }
 }
 
+impl Pass {
+    /// Leaves, and says whether a job was passed over for want of room. Who is not a lane, and so does not look for the next
+    /// job itself, then nudges the pool.
+    pub fn leave(self) -> bool {
+        let gate = self.0.clone();
+        drop(self);
+        gate.wanted.load(SeqCst) && gate.wanted.swap(false, SeqCst)
+    }
+}
+
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, AcqRel);
+        self.0.inside.fetch_sub(1, SeqCst);
         if self.0.waiting.load(Acquire) > 0 {
             // Under the lock, or a waiter between its look and its sleep would miss it.
             drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner));
@@ -91,6 +113,16 @@ mod tests {
         assert!(gate.enter_within(Duration::from_millis(1)).is_none());
         drop(a);
         assert!(gate.try_enter().is_some());
+    }
+
+    #[test]
+    fn leaving_tells_of_a_job_that_was_passed_over() {
+        let gate = Gate::new(1);
+        assert!(!gate.try_enter().unwrap().leave());
+        let pass = gate.try_enter().unwrap();
+        assert!(gate.try_enter_or_wait_outside().is_none());
+        assert!(pass.leave());
+        assert!(!gate.try_enter().unwrap().leave());
     }
 
     #[test]

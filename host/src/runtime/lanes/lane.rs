@@ -1,12 +1,12 @@
 //! One lane: a thread, its slot, and what it is in.
 
-use super::pool::Job;
+use super::job::{Ending, Job};
 use crate::clock::{self, Monotonic};
 use crate::runtime::loader::Slot;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 /// What a lane is in, for whoever looks from outside.
@@ -84,6 +84,8 @@ pub(super) struct Lane {
     current: Mutex<Option<(Work, Monotonic)>>,
     lost: AtomicBool,
     retiring: AtomicBool,
+    available: AtomicBool,
+    sleeper: OnceLock<Thread>,
     ran: Mutex<HashSet<u64>>,
     ran_last: AtomicU64,
     tid: AtomicI32,
@@ -95,7 +97,7 @@ impl Lane {
     pub(super) fn start(
         name: &str,
         number: u64,
-        take: impl Fn(&Lane) -> Option<Job> + Send + 'static,
+        take: impl Fn(&Arc<Lane>) -> Option<Job> + Send + 'static,
         observer: Arc<dyn LaneObserver>,
     ) -> std::io::Result<Arc<Lane>> {
         let lane = Arc::new(Lane {
@@ -103,6 +105,8 @@ impl Lane {
             current: Mutex::default(),
             lost: AtomicBool::new(false),
             retiring: AtomicBool::new(false),
+            available: AtomicBool::new(true),
+            sleeper: OnceLock::new(),
             ran: Mutex::default(),
             ran_last: AtomicU64::new(0),
             tid: AtomicI32::new(0),
@@ -114,6 +118,7 @@ impl Lane {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn({
             let lane = lane.clone();
             move || {
+                let _ = lane.sleeper.set(std::thread::current());
                 lane.tid
                     .store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
                 while let Some(job) = take(&lane) {
@@ -143,9 +148,11 @@ impl Lane {
             lock(&self.ran).insert(generation);
         }
         *lock(&self.current) = Some((job.work, began));
-        (job.run)(slot);
-        // The pass is given back before the lane asks for more, or a serial instance's next call would be passed over.
-        drop(job.pass);
+        let ending = Ending {
+            lane: self,
+            pass: job.pass,
+        };
+        (job.run)(slot, ending);
         let current = lock(&self.current).take();
         if !self.lost.load(Acquire) {
             return true;
@@ -154,6 +161,23 @@ impl Lane {
             observer.returned_late(&work, clock::monotonic().since(began));
         }
         false
+    }
+
+    /// Whether the lane will look for a job without running plugin code before.
+    pub(super) fn is_available(&self) -> bool {
+        self.available.load(Acquire)
+    }
+
+    pub(super) fn set_available(&self, available: bool) {
+        self.available.store(available, Release);
+    }
+
+    /// Has the lane look again, even if it is only about to fall asleep.
+    pub(super) fn wake(&self) {
+        // A thread that has not set this yet has not looked yet.
+        if let Some(sleeper) = self.sleeper.get() {
+            sleeper.unpark();
+        }
     }
 
     /// What the lane is in and since when.

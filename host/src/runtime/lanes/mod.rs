@@ -14,6 +14,7 @@
 
 mod attached;
 mod gate;
+mod job;
 mod lane;
 mod pool;
 mod watchdog;

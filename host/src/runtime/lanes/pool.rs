@@ -1,12 +1,13 @@
 //! A set of lanes with one bounded queue: a module's call lanes, or the shared probe lanes.
 
-use super::gate::{Gate, Pass};
+use super::gate::Gate;
+use super::job::Job;
 use super::lane::{Lane, LaneObserver, Work};
 use super::watchdog;
 use crate::clock;
 use crate::runtime::loader::Slot;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How large a pool may grow.
@@ -47,14 +48,6 @@ pub enum Refused {
     NoThread(String),
 }
 
-/// Something to run on a lane.
-pub(super) struct Job {
-    pub work: Work,
-    pub run: Box<dyn FnOnce(&'static Slot) + Send>,
-    pub pass: Option<Pass>,
-    gate: Option<Arc<Gate>>,
-}
-
 /// A set of lanes with one queue.
 #[derive(Clone)]
 pub struct Pool {
@@ -66,14 +59,14 @@ struct Shared {
     limits: PoolLimits,
     observer: Arc<dyn LaneObserver>,
     state: Mutex<State>,
-    more: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     queue: VecDeque<Job>,
     lanes: Vec<Arc<Lane>>,
-    idle: usize,
+    /// Lanes that sleep, the one that worked last at the end: it is woken first, since its memory is still warm.
+    idle: Vec<Arc<Lane>>,
     made: u64,
     lost: Vec<Arc<Lane>>,
     closing: bool,
@@ -87,32 +80,24 @@ impl Pool {
             limits,
             observer,
             state: Mutex::default(),
-            more: Condvar::new(),
         };
         Pool {
             shared: Arc::new(shared),
         }
     }
 
-    /// Has a lane run `run`, behind the jobs that already wait. It is run only while `gate` has room.
+    /// Has a lane run `run` and then hand what came of it to `answer`, in the order of submission, while `gate` has room.
     ///
     /// # Errors
     /// The job was not taken and will not run.
-    pub fn submit(
+    pub fn submit<T>(
         &self,
         work: Work,
         gate: Option<Arc<Gate>>,
-        run: impl FnOnce(&'static Slot) + Send + 'static,
+        run: impl FnOnce(&'static Slot) -> T + Send + 'static,
+        answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.enqueue(
-            Job {
-                work,
-                run: Box::new(run),
-                pass: None,
-                gate,
-            },
-            false,
-        )
+        self.enqueue(Job::new(work, gate, run, answer), false)
     }
 
     /// Has a lane run `run` before the jobs that wait, on a lane more than the limit if all are busy: for steps of the
@@ -120,26 +105,19 @@ impl Pool {
     ///
     /// # Errors
     /// The job was not taken and will not run.
-    pub fn submit_urgent(
+    pub fn submit_urgent<T>(
         &self,
         work: Work,
-        run: impl FnOnce(&'static Slot) + Send + 'static,
+        run: impl FnOnce(&'static Slot) -> T + Send + 'static,
+        answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.enqueue(
-            Job {
-                work,
-                run: Box::new(run),
-                pass: None,
-                gate: None,
-            },
-            true,
-        )
+        self.enqueue(Job::new(work, None, run, answer), true)
     }
 
     /// Whether a lane is free or could be made.
     pub fn has_room(&self) -> bool {
         let state = self.shared.lock();
-        state.queue.is_empty() && (state.idle > 0 || state.lanes.len() < self.shared.limits.lanes_max)
+        state.queue.is_empty() && (state.available() > 0 || state.lanes.len() < self.shared.limits.lanes_max)
     }
 
     /// Jobs that wait.
@@ -163,9 +141,14 @@ impl Pool {
 
     /// Tells the lanes that a gate has room again.
     pub fn nudge(&self) {
-        if !self.shared.lock().queue.is_empty() {
-            self.shared.more.notify_all();
-        }
+        let woken = {
+            let mut state = self.shared.lock();
+            if state.queue.is_empty() {
+                return;
+            }
+            std::mem::take(&mut state.idle)
+        };
+        woken.iter().for_each(|lane| lane.wake());
     }
 
     /// Replaces each lane that ran code of `generation`, and waits for the old ones to end.
@@ -177,6 +160,12 @@ impl Pool {
             let mut state = self.shared.lock();
             let (old, kept): (Vec<_>, Vec<_>) = state.lanes.drain(..).partition(|lane| lane.ran(generation));
             state.lanes = kept;
+            old.iter().for_each(|lane| lane.retire());
+            state.idle.retain(|lane| !lane.ran(generation));
+            // The ones that wait may have counted on a lane that now ends.
+            if let Err(error) = self.start_lane_if_short(&mut state, 0) {
+                tracing::error!(pool = self.shared.name, %error, "a lane could not be replaced");
+            }
             old
         };
         self.end(old, patience)?;
@@ -198,8 +187,10 @@ impl Pool {
         let (waiting, lanes) = {
             let mut state = self.shared.lock();
             state.closing = true;
+            state.idle.clear();
             let mut lanes = std::mem::take(&mut state.lanes);
             lanes.append(&mut state.lost);
+            lanes.iter().for_each(|lane| lane.retire());
             (std::mem::take(&mut state.queue), lanes)
         };
         // Outside the lock: dropping a job answers its caller.
@@ -207,13 +198,9 @@ impl Pool {
         self.end(lanes, patience)
     }
 
+    /// Waits for lanes that were told to retire while the lock was held: so none of them falls asleep again.
     fn end(&self, lanes: Vec<Arc<Lane>>, patience: Duration) -> Result<(), String> {
-        for lane in &lanes {
-            lane.retire();
-        }
-        // Taken and released, so that no lane is between its look and its sleep.
-        drop(self.shared.lock());
-        self.shared.more.notify_all();
+        lanes.iter().for_each(|lane| lane.wake());
         let give_up = clock::monotonic().after(patience);
         let mut unended = None;
         for lane in lanes {
@@ -253,20 +240,36 @@ impl Pool {
         if !urgent && state.queue.len() >= self.shared.limits.queue_max {
             return Err(Refused::QueueFull(state.queue.len()));
         }
-        let lanes_max = self.shared.limits.lanes_max + usize::from(urgent);
-        if state.queue.len() >= state.idle && state.lanes.len() < lanes_max {
-            match self.start_lane(&mut state) {
-                Err(error) if state.lanes.is_empty() => return Err(Refused::NoThread(error.to_string())),
-                _ => {}
-            }
-        }
         if urgent {
             state.queue.push_front(job);
         } else {
             state.queue.push_back(job);
         }
+        if let Err(error) = self.start_lane_if_short(&mut state, usize::from(urgent))
+            && state.lanes.is_empty()
+        {
+            let unrun = if urgent {
+                state.queue.pop_front()
+            } else {
+                state.queue.pop_back()
+            };
+            drop(state);
+            drop(unrun);
+            return Err(Refused::NoThread(error.to_string()));
+        }
+        let woken = state.lane_to_wake();
         drop(state);
-        self.shared.more.notify_one();
+        if let Some(lane) = woken {
+            lane.wake();
+        }
+        Ok(())
+    }
+
+    fn start_lane_if_short(&self, state: &mut State, above_limit: usize) -> std::io::Result<()> {
+        let lanes_max = self.shared.limits.lanes_max + above_limit;
+        if state.queue.len() > state.available() && state.lanes.len() < lanes_max {
+            self.start_lane(state)?;
+        }
         Ok(())
     }
 
@@ -295,6 +298,7 @@ impl Pool {
         let mut state = self.shared.lock();
         if let Some(at) = state.lanes.iter().position(|lane| lane.number == lost.number) {
             let lane = state.lanes.remove(at);
+            state.idle.retain(|idle| idle.number != lane.number);
             state.lost.push(lane);
         }
         if !state.queue.is_empty()
@@ -310,20 +314,41 @@ impl Pool {
     }
 }
 
+impl State {
+    /// Lanes that will look for a job without running plugin code before: they sleep, wake up, or are about to look.
+    fn available(&self) -> usize {
+        self.lanes.iter().filter(|lane| lane.is_available()).count()
+    }
+
+    /// A sleeping lane, if there are more jobs than lanes that will look anyway.
+    fn lane_to_wake(&mut self) -> Option<Arc<Lane>> {
+        let awake = self.available().saturating_sub(self.idle.len());
+        if self.queue.len() > awake {
+            self.idle.pop()
+        } else {
+            None
+        }
+    }
+}
+
 impl Shared {
     /// The next job that may run, once there is one; `None` when the lane should end.
-    fn take(&self, lane: &Lane) -> Option<Job> {
+    fn take(&self, lane: &Arc<Lane>) -> Option<Job> {
         let mut state = self.lock();
         loop {
             if lane.is_retiring() || lane.is_lost() {
                 return None;
             }
             if let Some(job) = first_that_may_run(&mut state.queue) {
+                lane.set_available(false);
                 return Some(job);
             }
-            state.idle += 1;
-            state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
+            state.idle.push(lane.clone());
+            drop(state);
+            std::thread::park();
+            state = self.lock();
+            // Still there if nobody meant to wake it.
+            state.idle.retain(|idle| idle.number != lane.number);
         }
     }
 
@@ -336,7 +361,7 @@ fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {
     for at in 0..queue.len() {
         let pass = match &queue[at].gate {
             None => None,
-            Some(gate) => match gate.try_enter() {
+            Some(gate) => match gate.try_enter_or_wait_outside() {
                 Some(pass) => Some(pass),
                 None => continue,
             },
@@ -347,3 +372,6 @@ fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

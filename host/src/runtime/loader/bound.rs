@@ -90,7 +90,7 @@ impl Bound {
         // SAFETY: a checked entry; the library is open until `destroy`; all pointers are to locals that outlive the call.
         let status =
             unsafe { (library.tables().lifecycle.create)(&HOST_TABLE, &request, &mut handle, error.lend()) };
-        match result(status, error, "create") {
+        match result(status, &error, "create") {
             Ok(()) => Ok(Bound {
                 tables: *library.tables(),
                 library: Mutex::new(Some(library)),
@@ -121,7 +121,7 @@ impl Bound {
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and a lent local.
         let status = unsafe { entry(self.handle, error.lend()) };
-        result(status, error, name)
+        result(status, &error, name)
     }
 
     /// Hands over a new configuration.
@@ -152,7 +152,7 @@ impl Bound {
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and a lent local.
         let status = unsafe { entry(self.handle, token, error.lend()) };
-        result(status, error, "snapshot")
+        result(status, &error, "snapshot")
     }
 
     /// Serves one call; its output goes to the open slot of `token`.
@@ -194,7 +194,7 @@ impl Bound {
             failure
         };
         Returned {
-            result: result(status, error, "invoke").map_err(failed),
+            result: result(status, &error, "invoke").map_err(failed),
             usage: Usage {
                 tokens_in: given(abi::OUTCOME_TOKENS_IN).then_some(outcome.tokens_in),
                 tokens_out: given(abi::OUTCOME_TOKENS_OUT).then_some(outcome.tokens_out),
@@ -227,7 +227,7 @@ impl Bound {
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
         let Output { parts, .. } = slot.close();
         if status != abi::STATUS_OK {
-            return result(status, text, "check").map(|()| None);
+            return result(status, &text, "check").map(|()| None);
         }
         let text = text.read();
         Ok(Some(Report {
@@ -267,7 +267,7 @@ impl Bound {
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and bytes lent for the call.
         let status = unsafe { entry(self.handle, lent(bytes), error.lend()) };
-        result(status, error, name)
+        result(status, &error, name)
     }
 
     fn enter(&self) -> Result<Inside<'_>, CallError> {
@@ -333,7 +333,7 @@ fn unsupported(name: &str) -> CallError {
     CallError::new(ErrorKind::Unsupported, format!("the plugin has no {name}"))
 }
 
-fn result(status: Status, text: ErrorText, entry: &str) -> Result<(), CallError> {
+fn result(status: Status, text: &ErrorText, entry: &str) -> Result<(), CallError> {
     let kind = match status {
         abi::STATUS_OK => return Ok(()),
         abi::STATUS_INVALID_INPUT => ErrorKind::InvalidInput,

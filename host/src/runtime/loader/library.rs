@@ -7,6 +7,7 @@ use super::memfd::{SealError, SealedImage};
 use super::root::{self, Tables};
 use crate::model::{ResidentReason, Verdict};
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use std::io::{BufRead, BufReader};
 use std::mem::ManuallyDrop;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -267,8 +268,10 @@ struct LinkMap {
 
 /// Device and inode of the file mapped at an address (proc_pid_maps(5)).
 fn mapped_file_at(address: usize) -> Option<(u64, u64)> {
-    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    maps.lines().find_map(|line| {
+    let maps = std::fs::File::open("/proc/self/maps").ok()?;
+    // The kernel writes the list again for each read, so few large ones; and none after the line that is looked for.
+    let maps = BufReader::with_capacity(64 * 1024, maps);
+    maps.lines().map_while(Result::ok).find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         let (start, end) = fields.next()?.split_once('-')?;
         let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;

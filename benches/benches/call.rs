@@ -1,0 +1,142 @@
+//! One call, from a function in the same program to a thread of tokio's blocking pool.
+
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
+use extman::clock;
+use extman::runtime::instance::Instance;
+use extman::runtime::lanes::Attached;
+use extman::runtime::loader::{Bound, Input, OutputLimits, Slot};
+use extman_benches::hop::{AsyncHop, ChannelHop, FutexHop};
+use extman_benches::raw::Raw;
+use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, timed};
+use extman_benches::{fixture, plugins};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// Input of every call.
+const BODY: &[u8] = br#"{"text":"Bonjour tout le monde"}"#;
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(SAMPLES).measurement_time(MEASURED).warm_up_time(WARMED_UP);
+    targets = calls
+}
+criterion_main!(benches);
+
+struct Subjects {
+    raw: Arc<Raw>,
+    bound: Bound,
+    instance: Arc<Instance>,
+    one: Runtime,
+    two: Runtime,
+}
+
+fn calls(criterion: &mut Criterion) {
+    let taken = plugins::take("bench-plugin");
+    let one = fixture::runtime();
+    let subjects = Subjects {
+        raw: Arc::new(Raw::open(&taken.path)),
+        bound: fixture::bound(&taken),
+        instance: Arc::new(one.block_on(fixture::instance(&taken))),
+        one,
+        two: fixture::runtime_of_two(),
+    };
+    let mut group = criterion.benchmark_group("call, 8 bytes back");
+    least(&mut group, &subjects);
+    inline(&mut group, &subjects, "bench.small");
+    hops(&mut group, &subjects);
+    through_threads(&mut group, &subjects, "bench.small");
+    group.finish();
+    let mut group = criterion.benchmark_group("call, 200 bytes of JSON back");
+    inline(&mut group, &subjects, "bench.json");
+    hops(&mut group, &subjects);
+    through_threads(&mut group, &subjects, "bench.json");
+    group.finish();
+}
+
+fn least(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects) {
+    group.bench_function("direct function call", |b| b.iter(|| direct(black_box(BODY))));
+    group.bench_function("C function of the library, held pointer", |b| {
+        b.iter(|| subjects.raw.small());
+    });
+}
+
+#[inline(never)]
+fn direct(input: &[u8]) -> u64 {
+    black_box(input.len() as u64)
+}
+
+fn inline(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capability: &str) {
+    group.bench_function("bare vtable call", |b| {
+        b.iter(|| bare(&subjects.raw, black_box(capability)));
+    });
+    let slot = Slot::acquire().expect("a slot");
+    group.bench_function("checked vtable call", |b| {
+        b.iter(|| {
+            let deadline = clock::monotonic().after(Duration::from_secs(30));
+            let token = slot.open(Some(deadline), None, OutputLimits::default());
+            let input = Input {
+                capability: black_box(capability),
+                content_type: "application/json",
+                body: BODY,
+                stream: false,
+            };
+            let returned = subjects.bound.invoke(token, input);
+            assert!(returned.result.is_ok());
+            slot.close().body
+        });
+    });
+    slot.release();
+    let attached = Attached::new().expect("a slot");
+    group.bench_function("instance, attached thread", |b| {
+        b.iter(|| {
+            subjects
+                .instance
+                .invoke_attached(&attached, black_box(capability), BODY)
+                .expect("an answer")
+        });
+    });
+}
+
+fn bare(raw: &Raw, capability: &str) -> Vec<u8> {
+    let mut output = Vec::new();
+    raw.invoke(capability, BODY, &mut output);
+    output
+}
+
+fn hops(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects) {
+    let (futex, channel) = (FutexHop::new(), ChannelHop::new());
+    group.bench_function("futex hop, no call", |b| b.iter(|| futex.hop()));
+    group.bench_function("channel hop, no call", |b| b.iter(|| channel.hop()));
+    let hop = Arc::new(AsyncHop::new());
+    group.bench_function("async hop, no call, current-thread runtime", |b| {
+        b.iter_custom(|times| timed(&subjects.one, &hop, times, |hop| async move { hop.hop().await }));
+    });
+    group.bench_function("async hop, no call, multi-thread runtime", |b| {
+        b.iter_custom(|times| timed(&subjects.two, &hop, times, |hop| async move { hop.hop().await }));
+    });
+}
+
+fn through_threads(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capability: &'static str) {
+    let through_lane = move |instance: Arc<Instance>| async move {
+        let returned = instance.invoke(fixture::call(capability, BODY), None).await;
+        black_box(returned.expect("an answer"));
+    };
+    group.bench_function("instance, lane, current-thread runtime", |b| {
+        b.iter_custom(|times| timed(&subjects.one, &subjects.instance, times, through_lane));
+    });
+    group.bench_function("instance, lane, multi-thread runtime", |b| {
+        b.iter_custom(|times| timed(&subjects.two, &subjects.instance, times, through_lane));
+    });
+    let blocking = move |raw: Arc<Raw>| async move {
+        let output = tokio::task::spawn_blocking(move || bare(&raw, capability)).await;
+        black_box(output.expect("an answer"));
+    };
+    group.bench_function("spawn_blocking, bare vtable call, current-thread runtime", |b| {
+        b.iter_custom(|times| timed(&subjects.one, &subjects.raw, times, blocking));
+    });
+    group.bench_function("spawn_blocking, bare vtable call, multi-thread runtime", |b| {
+        b.iter_custom(|times| timed(&subjects.two, &subjects.raw, times, blocking));
+    });
+}

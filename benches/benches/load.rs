@@ -1,0 +1,71 @@
+//! A library in and out again: by the dynamic loader alone, and with all that makes it safe.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use extman::model::Verdict;
+use extman::runtime::loader::{Library, SealedImage};
+use extman::runtime::module::ModuleBudgets;
+use extman_benches::plugins::Taken;
+use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
+use extman_benches::{fixture, plugins, raw};
+use std::thread;
+use std::time::{Duration, Instant};
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(SAMPLES).measurement_time(MEASURED).warm_up_time(WARMED_UP);
+    targets = loads
+}
+criterion_main!(benches);
+
+fn loads(criterion: &mut Criterion) {
+    for package in ["bench-plugin", "lang-detect"] {
+        let taken = plugins::take(package);
+        let mut group = criterion.benchmark_group(format!("load and unload, {package}"));
+        group.bench_function("dlopen + dlclose", |b| {
+            b.iter(|| raw::open_and_close(&taken.path))
+        });
+        group.bench_function("three threads that do nothing, one after the other", |b| {
+            b.iter(|| (0..3).for_each(|_| on_a_thread(|| ())));
+        });
+        group.bench_function("copy to sealed memory and hash", |b| {
+            b.iter(|| fixture::sealed(&taken))
+        });
+        group.bench_function("checked load + verified unload, from sealed memory", |b| {
+            b.iter_custom(|times| checked(&taken, times));
+        });
+        group.bench_function("module opened and unloaded, all in", |b| {
+            let runtime = fixture::runtime();
+            b.iter(|| runtime.block_on(whole(&taken)));
+        });
+        group.finish();
+    }
+}
+
+/// Time of the loads and unloads; not of the copying and hashing before each.
+fn checked(taken: &Taken, times: u64) -> Duration {
+    let mut spent = Duration::ZERO;
+    for _ in 0..times {
+        let sealed = fixture::sealed(taken);
+        let began = Instant::now();
+        in_and_out(sealed);
+        spent += began.elapsed();
+    }
+    spent
+}
+
+/// Each step on a thread that ends, as the loader asks.
+fn in_and_out(sealed: SealedImage) {
+    let library = on_a_thread(|| Library::open(sealed, true).expect("the library is loaded"));
+    let closed = on_a_thread(|| library.close(Duration::from_secs(2)));
+    let closed = closed.unwrap_or_else(|verdict| panic!("{verdict}"));
+    assert_eq!(on_a_thread(|| closed.verdict()), Verdict::Unmapped);
+}
+
+fn on_a_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    thread::spawn(run).join().expect("the thread ends well")
+}
+
+async fn whole(taken: &Taken) {
+    let module = fixture::module(taken).await;
+    assert_eq!(module.unload(ModuleBudgets::default()).await, Verdict::Unmapped);
+}

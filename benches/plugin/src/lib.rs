@@ -1,0 +1,51 @@
+//! A plugin that does nearly nothing, so that what remains is the host's part.
+
+use extman_plugin_api::prelude::*;
+
+/// What `bench.small` answers.
+const SMALL: &[u8; 8] = b"12345678";
+/// What `bench.json` answers.
+const JSON: &[u8; 200] = include_bytes!("../answer.json");
+
+/// The same eight bytes by a plain C function, for comparison.
+#[unsafe(no_mangle)]
+pub extern "C" fn bench_small() -> u64 {
+    u64::from_le_bytes(*SMALL)
+}
+
+struct Constants;
+
+impl Plugin for Constants {
+    fn create(_: &Create<'_>) -> Result<Self> {
+        Ok(Constants)
+    }
+
+    fn check(&self, _: &mut Probe<'_>) -> Result<Health> {
+        Ok(Health::Up)
+    }
+}
+
+struct Small;
+
+impl Capability for Small {
+    type Plugin = Constants;
+    const NAME: &'static str = "bench.small";
+
+    fn invoke(_: &Constants, call: &mut Call<'_>) -> Result<()> {
+        call.write(SMALL)
+    }
+}
+
+struct Json;
+
+impl Capability for Json {
+    type Plugin = Constants;
+    const NAME: &'static str = "bench.json";
+
+    fn invoke(_: &Constants, call: &mut Call<'_>) -> Result<()> {
+        call.begin("application/json")?;
+        call.write(JSON)
+    }
+}
+
+export_plugin!(Constants, capabilities: [Small, Json]);

@@ -1,0 +1,104 @@
+//! The host's own paths, ready to be called: an instance behind its lanes, and a bound handle without them.
+
+use crate::plugins::Taken;
+use extman::model::{LogLevel, Report};
+use extman::runtime::instance::{Call, Instance, InstanceSettings};
+use extman::runtime::lanes::{LaneObserver, PoolLimits, Work};
+use extman::runtime::loader::{Bound, Interposition, Library, Listener, SealedImage, Step, interposition};
+use extman::runtime::module::{Module, ModuleBudgets, SharedLanes};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// A runtime on the calling thread.
+///
+/// # Panics
+/// The system gives no event queue.
+pub fn runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// A runtime with two workers.
+///
+/// # Panics
+/// The system gives no threads.
+pub fn runtime_of_two() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// Loads a plugin.
+///
+/// # Panics
+/// It is refused, or the host's thread functions are not in place, without which it would not be unloaded.
+pub async fn module(taken: &Taken) -> Arc<Module> {
+    assert_eq!(interposition(), Interposition::Active);
+    let shared = SharedLanes::new(Arc::new(Silent));
+    let (limits, budgets) = (PoolLimits::default(), ModuleBudgets::default());
+    Module::open(&taken.plugin, shared, limits, budgets)
+        .await
+        .expect("the plugin is loaded")
+}
+
+/// Loads a plugin and starts an instance of it.
+///
+/// # Panics
+/// It is refused.
+pub async fn instance(taken: &Taken) -> Instance {
+    let module = module(taken).await;
+    let settings = InstanceSettings::default();
+    let made = Instance::create(module, "bench", "{}", Arc::new(Silent), settings).await;
+    let instance = made.expect("an instance");
+    instance.step(Step::Start).await.expect("the instance starts");
+    instance
+}
+
+/// The checked handle of an instance, without lanes. It stays loaded.
+///
+/// # Panics
+/// The plugin is refused.
+pub fn bound(taken: &Taken) -> Bound {
+    let library = Library::open(sealed(taken), true).expect("the plugin is loaded");
+    let bound = Bound::create(Arc::new(library), "bench", "{}", Arc::new(Silent)).expect("an instance");
+    bound.step(Step::Start).expect("the instance starts");
+    bound
+}
+
+/// The plugin's bytes in sealed memory.
+///
+/// # Panics
+/// The store is gone.
+pub fn sealed(taken: &Taken) -> SealedImage {
+    let verified = taken.plugin.verified();
+    let file = verified.open().expect("the stored copy");
+    SealedImage::copy(file, "extman-bench", verified.digest()).expect("the stored copy")
+}
+
+/// A call as a caller makes it.
+pub fn call(capability: &str, body: &[u8]) -> Call {
+    Call {
+        capability: capability.to_owned(),
+        content_type: "application/json".to_owned(),
+        body: body.to_vec(),
+        timeout: None,
+    }
+}
+
+/// Hears everything and says nothing.
+pub struct Silent;
+
+impl Listener for Silent {
+    fn log(&self, _: LogLevel, _: &str, _: &str, _: &str) {}
+    fn health(&self, _: Report) {}
+}
+
+impl LaneObserver for Silent {
+    fn lost(&self, _: &Work, _: Duration) {}
+    fn returned_late(&self, _: &Work, _: Duration) {}
+}

@@ -1,0 +1,205 @@
+//! A plugin called as carelessly as possible: pointers held, nothing checked, counted, limited or caught. What the host's own
+//! paths cost more than this is the price of what they promise.
+
+use extman_abi::{self as abi, Bytes, HostTable, PluginModule, TextBuffer};
+use libloading::Library;
+use std::ffi::c_void;
+use std::path::Path;
+
+type Invoke = unsafe extern "C" fn(
+    abi::InstanceHandle,
+    *const abi::Request,
+    *mut abi::Outcome,
+    *mut TextBuffer,
+) -> abi::Status;
+type Check = unsafe extern "C" fn(
+    abi::InstanceHandle,
+    *const abi::CheckRequest,
+    *mut abi::Report,
+    *mut TextBuffer,
+) -> abi::Status;
+
+/// An instance of `bench-plugin` with its pointers.
+pub struct Raw {
+    handle: abi::InstanceHandle,
+    invoke: Invoke,
+    check: Check,
+    small: extern "C" fn() -> u64,
+    // Never closed while the pointers are held.
+    _library: Library,
+}
+
+// SAFETY: the ABI lets any thread pass the handle to the plugin.
+unsafe impl Send for Raw {}
+// SAFETY: as above, and the bench plugin lets its calls overlap.
+unsafe impl Sync for Raw {}
+
+/// Maps a library and unmaps it.
+///
+/// # Panics
+/// The dynamic loader refuses it.
+pub fn open_and_close(library: &Path) {
+    // SAFETY: the workspace's own plugin; nothing of it is called but its constructors.
+    let library = unsafe { Library::new(library) }.expect("the library is mapped");
+    library.close().expect("the library is unmapped");
+}
+
+impl Raw {
+    /// Maps the library and makes an instance.
+    ///
+    /// # Panics
+    /// It is not `bench-plugin`.
+    pub fn open(path: &Path) -> Self {
+        // SAFETY: the workspace's own plugin.
+        let library = unsafe { Library::new(path) }.expect("the library is mapped");
+        // SAFETY: every plugin exports a function of this name and type.
+        let entry = unsafe { library.get::<abi::EntryFn>(abi::ENTRY_SYMBOL.as_bytes()) }.expect("an entry");
+        // SAFETY: `bench-plugin` exports a function of this name and type.
+        let small = unsafe { library.get::<extern "C" fn() -> u64>(b"bench_small") }.expect("bench_small");
+        let small = *small;
+        // SAFETY: it returns a pointer to a static, whose tables are statics too.
+        let (lifecycle, capability, health) = unsafe {
+            let module: &PluginModule = &*entry();
+            (&*module.lifecycle, &*module.capability, &*module.health)
+        };
+        let (create, invoke) = (
+            lifecycle.create.expect("create"),
+            capability.invoke.expect("invoke"),
+        );
+        let check = health.check.expect("check");
+        let request = abi::CreateRequest {
+            struct_size: size_of::<abi::CreateRequest>(),
+            instance: 1,
+            name: lent(b"raw"),
+            config: lent(b"{}"),
+        };
+        let mut handle = std::ptr::null_mut();
+        // SAFETY: pointers to a static and to locals.
+        let made = unsafe { create(&TABLE, &request, &mut handle, std::ptr::null_mut()) };
+        assert_eq!(made, abi::STATUS_OK);
+        Raw {
+            handle,
+            invoke,
+            check,
+            small,
+            _library: library,
+        }
+    }
+
+    /// Eight bytes by a plain C function.
+    pub fn small(&self) -> u64 {
+        (self.small)()
+    }
+
+    /// One call, whose output is appended to `output`.
+    pub fn invoke(&self, capability: &str, body: &[u8], output: &mut Vec<u8>) -> abi::Status {
+        let request = abi::Request {
+            struct_size: size_of::<abi::Request>(),
+            call: std::ptr::from_mut(output).expose_provenance() as u64,
+            capability: lent(capability.as_bytes()),
+            content_type: lent(b"application/json"),
+            input: lent(body),
+            flags: 0,
+            reserved: 0,
+        };
+        let mut outcome = abi::Outcome {
+            struct_size: size_of::<abi::Outcome>(),
+            valid: 0,
+            retryable: 0,
+            reserved: 0,
+            retry_after_ms: 0,
+            tokens_in: 0,
+            tokens_out: 0,
+        };
+        // SAFETY: a live handle and pointers to locals; the token is what `write` takes it for.
+        unsafe { (self.invoke)(self.handle, &request, &mut outcome, std::ptr::null_mut()) }
+    }
+
+    /// One check; the 96 bytes that it fills.
+    pub fn check(&self) -> abi::Report {
+        let request = abi::CheckRequest {
+            struct_size: size_of::<abi::CheckRequest>(),
+            probe: 1,
+            kind: abi::CHECK_READINESS,
+            reserved: 0,
+        };
+        let mut report = blank();
+        // SAFETY: a live handle and pointers to locals.
+        unsafe { (self.check)(self.handle, &request, &mut report, std::ptr::null_mut()) };
+        report
+    }
+}
+
+/// A report in which nothing is measured.
+pub fn blank() -> abi::Report {
+    abi::Report {
+        struct_size: size_of::<abi::Report>(),
+        valid: 0,
+        health: abi::HEALTH_UNKNOWN,
+        connection: abi::CONNECTION_NONE,
+        connection_rtt_ns: 0,
+        connection_age_ms: 0,
+        queue_depth: 0,
+        queue_capacity: 0,
+        in_flight: 0,
+        heap_bytes: 0,
+        heap_peak_bytes: 0,
+        heap_limit_bytes: 0,
+    }
+}
+
+fn lent(bytes: &[u8]) -> Bytes {
+    Bytes {
+        data: bytes.as_ptr(),
+        len: bytes.len(),
+    }
+}
+
+static TABLE: HostTable = HostTable {
+    struct_size: size_of::<HostTable>(),
+    abi_major: abi::ABI_MAJOR,
+    abi_minor: abi::ABI_MINOR,
+    log,
+    cancelled,
+    deadline_ns,
+    sink_begin,
+    sink_write,
+    emit_check,
+    push_health,
+    extension,
+};
+
+unsafe extern "C" fn log(_: u64, _: u32, _: Bytes, _: Bytes, _: Bytes) -> abi::Status {
+    abi::STATUS_OK
+}
+
+unsafe extern "C" fn cancelled(_: u64) -> u32 {
+    0
+}
+
+unsafe extern "C" fn deadline_ns(_: u64) -> u64 {
+    abi::NO_DEADLINE
+}
+
+unsafe extern "C" fn sink_begin(_: u64, _: Bytes) -> abi::Status {
+    abi::STATUS_OK
+}
+
+unsafe extern "C" fn sink_write(token: u64, data: Bytes) -> abi::Status {
+    let output = std::ptr::with_exposed_provenance_mut::<Vec<u8>>(token as usize);
+    // SAFETY: `Raw::invoke` made the token of an exclusive reference, and waits; the plugin lends the slice.
+    unsafe { (*output).extend_from_slice(std::slice::from_raw_parts(data.data, data.len)) };
+    abi::STATUS_OK
+}
+
+unsafe extern "C" fn emit_check(_: u64, _: *const abi::Check) -> abi::Status {
+    abi::STATUS_OK
+}
+
+unsafe extern "C" fn push_health(_: u64, _: *const abi::Report, _: Bytes) -> abi::Status {
+    abi::STATUS_OK
+}
+
+unsafe extern "C" fn extension(_: u64, _: Bytes) -> *const c_void {
+    std::ptr::null()
+}
