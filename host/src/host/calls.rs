@@ -65,6 +65,7 @@ impl Host {
     /// Nobody serves it, or the call failed.
     pub async fn invoke_raw(&self, invocation: Invocation) -> Result<Invoked, CallError> {
         let (entry, instance, generation) = self.choose(&invocation)?;
+        check_size(&entry, &invocation.capability, invocation.body.len())?;
         let reply = instance.invoke(call_of(invocation), None).await;
         note_panic(
             &self.inner.requests,
@@ -84,6 +85,7 @@ impl Host {
     /// Nobody serves it.
     pub fn invoke_streamed(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
         let (entry, instance, generation) = self.choose(&invocation)?;
+        check_size(&entry, &invocation.capability, invocation.body.len())?;
         let frames = Arc::new(Frames::new(FRAMES_AHEAD));
         let reader = FrameReader(frames.clone());
         let (requests, name) = (self.inner.requests.clone(), entry.name.clone());
@@ -118,6 +120,7 @@ impl Host {
     ) -> Result<Invoked, CallError> {
         let snapshot = self.snapshot();
         let (entry, instance, generation) = serving(snapshot.offering(capability), capability)?;
+        check_size(entry, capability, body.len())?;
         let reply = instance.invoke_attached(attached, capability, body);
         note_panic(
             &self.inner.requests,
@@ -174,6 +177,26 @@ fn serving<'a>(
             format!("no plugin offers the capability {capability:?}"),
         ),
     })
+}
+
+/// Holds the limit that the plugin has declared for its input.
+fn check_size(entry: &Entry, capability: &str, bytes: usize) -> Result<(), CallError> {
+    let declared = entry
+        .plugin
+        .manifest()
+        .capabilities
+        .iter()
+        .find(|c| c.name == capability);
+    match declared.and_then(|c| c.limits.input_bytes_max) {
+        Some(max) if bytes as u64 > max => Err(CallError::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "the input has {bytes} bytes; {} takes at most {max} for {capability}",
+                entry.name
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn not_serving(entry: &Entry) -> CallError {

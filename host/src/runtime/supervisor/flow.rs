@@ -2,7 +2,7 @@
 
 use super::spec::InstanceConfig;
 use crate::clock;
-use crate::intake::VerifiedPlugin;
+use crate::intake::{Panics, VerifiedPlugin};
 use crate::model::{CallError, Digest, ErrorKind, ResidentReason, Verdict};
 use crate::runtime::instance::Instance;
 use crate::runtime::lanes::PoolLimits;
@@ -76,6 +76,18 @@ pub async fn start(
             config.plugin
         );
         return Err(NotStarted::failed(text));
+    }
+    if plugin
+        .facts()
+        .build
+        .as_ref()
+        .is_some_and(|build| build.panics == Panics::Abort)
+    {
+        let text = "it was built with panic = \"abort\", so a panic in it would end this process; build it with panic = \"unwind\"";
+        return Err(NotStarted {
+            refused: true,
+            ..NotStarted::failed(text)
+        });
     }
     let merged = config.merged(manifest);
     let settings = config.settings(manifest);
