@@ -9,7 +9,7 @@ use std::path::Path;
 const CYCLES_DEFAULT: u32 = 300;
 /// After these, memory that is taken once has been taken.
 const WARM_UP_MAX: u32 = 300;
-const GROWTH_BYTES_MAX: u64 = 1 << 20;
+const GROWTH_BYTES_MAX: u64 = 512 * 1024;
 
 fn cycles() -> u32 {
     let asked = std::env::var("EXTMAN_SOAK_CYCLES").ok();
