@@ -96,6 +96,7 @@ impl InProcess {
 
     pub(super) async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
         let counted = self.accounts.begin();
+        let _ends = stream.clone().map(Ends);
         let result = self.invoke_on_lane(call, stream).await;
         self.accounts.ended(result.as_ref().err());
         drop(counted);
@@ -230,6 +231,15 @@ impl InProcess {
             bytes_max: self.settings.output_bytes_max,
             ..OutputLimits::default()
         }
+    }
+}
+
+/// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
+struct Ends(Arc<Frames>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.finish();
     }
 }
 

@@ -93,7 +93,8 @@ impl Frames {
         true
     }
 
-    pub(super) fn finish(&self) {
+    /// No more frames come: what is queued can still be read, and writers are told to stop.
+    pub fn finish(&self) {
         let mut state = self.lock();
         state.finished = true;
         if let Some(reader) = state.reader.take() {
