@@ -5,7 +5,7 @@ use extman::model::{CallError, LogLevel, Report};
 use extman::runtime::instance::{Call, Instance, InstanceSettings};
 use extman::runtime::lanes::{LaneObserver, Phase, PoolLimits, Work};
 use extman::runtime::loader::{Listener, Step};
-use extman::runtime::module::{Module, ModuleBudgets, SharedLanes};
+use extman::runtime::module::{LoadError, Module, ModuleBudgets, SharedLanes};
 use extman::runtime::vetting::{Ledger, Vetting, VettingConfig};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,6 +65,20 @@ impl Bench {
         limits: PoolLimits,
         budgets: ModuleBudgets,
     ) -> Arc<Module> {
+        let opened = self.try_load(plugin, limits, budgets).await;
+        opened.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Loads a library that was not vetted, if the loader takes it.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn try_load(
+        &self,
+        plugin: VerifiedPlugin,
+        limits: PoolLimits,
+        budgets: ModuleBudgets,
+    ) -> Result<Arc<Module>, LoadError> {
         let config = VettingConfig {
             enabled: false,
             ..VettingConfig::default()
@@ -74,9 +88,7 @@ impl Bench {
             .vet(plugin, "{}", SystemTime::now())
             .await
             .expect("vetting is off");
-        Module::open(&vetted, self.shared.clone(), limits, budgets)
-            .await
-            .unwrap_or_else(|error| panic!("{error}"))
+        Module::open(&vetted, self.shared.clone(), limits, budgets).await
     }
 
     /// Loads a library with the usual limits.

@@ -24,7 +24,9 @@ pub struct Order {
     pub capability: String,
     /// With which input.
     pub input: String,
-    /// How often.
+    /// How often in each cycle.
+    pub calls: u32,
+    /// How many cycles.
     pub cycles: u32,
     /// After how many cycles memory is measured first.
     pub warm_up: u32,
@@ -72,6 +74,7 @@ impl Order {
             config: "{}".to_owned(),
             capability: capability.to_owned(),
             input: input.to_owned(),
+            calls: 1,
             cycles: 1,
             warm_up: 0,
             patience_ms: 2_000,
@@ -154,13 +157,15 @@ async fn perform(order: &Order) -> Outcome {
         let instance = bench
             .started(&module, &order.config, InstanceSettings::default())
             .await;
-        let answer = instance
-            .invoke(call(&order.capability, order.input.as_str()), None)
-            .await;
-        outcome.reply = match answer {
-            Ok(reply) => String::from_utf8_lossy(&reply.body).into_owned(),
-            Err(error) => error.to_string(),
-        };
+        for _ in 0..order.calls {
+            let answer = instance
+                .invoke(call(&order.capability, order.input.as_str()), None)
+                .await;
+            outcome.reply = match answer {
+                Ok(reply) => String::from_utf8_lossy(&reply.body).into_owned(),
+                Err(error) => error.to_string(),
+            };
+        }
         // An instance that has panicked refuses; it is destroyed all the same.
         let _ = instance.step(Step::Stop).await;
         instance.destroy().await.expect("destroy");

@@ -91,9 +91,7 @@ impl Host {
         let (requests, name) = (self.inner.requests.clone(), entry.name.clone());
         // A task of its own: the call must go on while the reader reads, and the reader ends it by going away.
         let call = tokio::spawn(async move {
-            let reply = instance.invoke(call_of(invocation), Some(frames.clone())).await;
-            // If no lane ever took it, nobody else says that nothing will come.
-            frames.finish();
+            let reply = instance.invoke(call_of(invocation), Some(frames)).await;
             note_panic(&requests, &name, generation, reply.as_ref().err());
             reply
         });

@@ -1,73 +1,18 @@
 //! Calls that are late, hang, panic, overlap or write too much: what the caller gets, and what becomes of the instance.
 
+use crate::faulty::Faulty;
 use extman::model::{CheckKind, CheckOutcome, ErrorKind, ResidentReason, Verdict};
 use extman::runtime::instance::{Call, Instance, InstanceSettings};
 use extman::runtime::lanes::{Phase, PoolLimits};
 use extman::runtime::loader::Step;
-use extman::runtime::module::{Module, ModuleBudgets};
+use extman::runtime::module::ModuleBudgets;
 use extman_tests::until::LIMIT;
 use extman_tests::{Bench, build, call, until_async};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(1);
-
-/// An instance of the plugin that misbehaves as it is told to.
-struct Faulty {
-    bench: Bench,
-    module: Arc<Module>,
-    instance: Arc<Instance>,
-}
-
-impl Faulty {
-    async fn new(settings: InstanceSettings) -> Self {
-        Self::with(settings, PoolLimits::default()).await
-    }
-
-    async fn with(settings: InstanceSettings, limits: PoolLimits) -> Self {
-        let bench = Bench::new();
-        let plugin = bench.verified(&build::plugin("faults"));
-        let module = bench.load(plugin, limits, ModuleBudgets::default()).await;
-        let instance = Arc::new(bench.started(&module, "{}", settings).await);
-        Faulty {
-            bench,
-            module,
-            instance,
-        }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.bench.folder().join(name)
-    }
-
-    /// A call that waits for the file `release` and makes the file `begun` first.
-    fn hang(&self, release: &Path, begun: &Path) -> Call {
-        let order = serde_json::json!({"hazard": "hang", "release": release, "marker": begun});
-        call("fault.run", order.to_string())
-    }
-
-    async fn echo(&self, text: &str) -> Result<String, ErrorKind> {
-        match self.instance.invoke(call("fault.echo", text), None).await {
-            Ok(reply) => Ok(String::from_utf8(reply.body).unwrap()),
-            Err(error) => Err(error.kind),
-        }
-    }
-
-    async fn fails(&self, call: Call) -> ErrorKind {
-        self.instance.invoke(call, None).await.unwrap_err().kind
-    }
-
-    /// Waits until nothing is inside, destroys and unloads.
-    async fn unloaded(self) -> Verdict {
-        let give_up = tokio::time::Instant::now() + LIMIT;
-        while let Err(error) = self.instance.destroy().await {
-            assert!(tokio::time::Instant::now() < give_up, "{error}");
-        }
-        drop(self.instance);
-        self.module.unload(ModuleBudgets::default()).await
-    }
-}
+/// Enough for a call to have begun.
+const LONG: Duration = Duration::from_secs(1);
 
 fn wedging_soon() -> InstanceSettings {
     InstanceSettings {
@@ -88,7 +33,7 @@ async fn a_deadline_answers_the_caller_and_is_no_wedge() {
     let faulty = Faulty::new(InstanceSettings::default()).await;
     let (release, begun) = (faulty.file("release"), faulty.file("begun"));
     // Once by a call that is inside for sure when its deadline comes, once by one that may not even have begun.
-    let inside = with_timeout(Duration::from_millis(200), faulty.hang(&release, &begun));
+    let inside = with_timeout(LONG, faulty.hang(&release, &begun));
     assert_eq!(faulty.fails(inside).await, ErrorKind::DeadlineExceeded);
     assert!(begun.exists());
     let slow = call("fault.run", r#"{"hazard": "slow", "ms": 2000}"#);
@@ -134,7 +79,7 @@ async fn a_call_that_never_returns_costs_its_lane_and_nothing_else() {
     let faulty = Faulty::with(wedging_soon(), one_lane).await;
     let heard = faulty.bench.heard.clone();
     let (release, begun) = (faulty.file("release"), faulty.file("begun"));
-    let hang = with_timeout(Duration::from_millis(50), faulty.hang(&release, &begun));
+    let hang = with_timeout(LONG, faulty.hang(&release, &begun));
     assert_eq!(faulty.fails(hang).await, ErrorKind::DeadlineExceeded);
     until_async("the lane is given up", || heard.lost() == [Phase::Invoke]).await;
     assert_eq!(faulty.module.lost_lanes(), 1);
@@ -189,84 +134,6 @@ async fn a_queue_that_is_full_takes_no_more() {
 }
 
 #[tokio::test]
-async fn a_serial_plugin_is_entered_once_at_a_time() {
-    let bench = Bench::new();
-    let module = bench.module(&build::c_fault("serial")).await;
-    let instance = Arc::new(bench.started(&module, "{}", InstanceSettings::default()).await);
-    let release = bench.folder().join("release");
-    let begun = bench.folder().join("release.begun");
-    let spawn = || {
-        let (instance, path) = (instance.clone(), release.to_str().unwrap().to_owned());
-        tokio::spawn(async move { instance.invoke(call("c.echo", path), None).await })
-    };
-    let calls: Vec<_> = (0..4).map(|_| spawn()).collect();
-    until_async("one is inside and three wait", || {
-        begun.exists() && instance.accounts().in_flight() == 4
-    })
-    .await;
-    for kind in [CheckKind::Liveness, CheckKind::Readiness] {
-        assert_eq!(instance.check(kind, LIMIT).await.0, CheckOutcome::Busy);
-    }
-    std::fs::write(&release, "").unwrap();
-    for call in calls {
-        let reply = call.await.unwrap().unwrap();
-        assert!(
-            reply.body.starts_with(br#"{"most":1,"#),
-            "two were inside at once"
-        );
-    }
-    let (outcome, took) = instance.check(CheckKind::Readiness, LIMIT).await;
-    assert!(matches!(outcome, CheckOutcome::Answered { .. }), "{outcome:?}");
-    assert!(took.is_some());
-}
-
-#[tokio::test]
-async fn a_plugin_for_many_is_entered_by_many() {
-    let faulty = Faulty::new(InstanceSettings::default()).await;
-    let release = faulty.file("release");
-    let begun: Vec<_> = (0..4).map(|n| faulty.file(&format!("begun-{n}"))).collect();
-    let calls = begun.iter().map(|begun| {
-        let (instance, call) = (faulty.instance.clone(), faulty.hang(&release, begun));
-        tokio::spawn(async move { instance.invoke(call, None).await })
-    });
-    let calls: Vec<_> = calls.collect();
-    until_async("all are inside at once", || {
-        begun.iter().all(|file| file.exists())
-    })
-    .await;
-    let (outcome, _) = faulty.instance.check(CheckKind::Readiness, LIMIT).await;
-    assert!(matches!(outcome, CheckOutcome::Answered { .. }), "{outcome:?}");
-    std::fs::write(release, "").unwrap();
-    for call in calls {
-        assert!(call.await.unwrap().is_ok());
-    }
-}
-
-#[tokio::test]
-async fn an_affine_plugin_stays_on_one_thread() {
-    let bench = Bench::new();
-    let module = bench.module(&build::c_fault("affine")).await;
-    let instance = Arc::new(bench.started(&module, "{}", InstanceSettings::default()).await);
-    let calls = (0..16).map(|_| {
-        let instance = instance.clone();
-        tokio::spawn(async move { instance.invoke(call("c.echo", ""), None).await })
-    });
-    let calls: Vec<_> = calls.collect();
-    let mut replies = Vec::new();
-    for call in calls {
-        replies.push(call.await.unwrap().unwrap().body);
-    }
-    replies.dedup();
-    assert_eq!(replies.len(), 1, "{replies:?}");
-    assert!(replies[0].starts_with(br#"{"most":1,"#));
-    let attached = extman::runtime::lanes::Attached::new().unwrap();
-    let refused = instance.invoke_attached(&attached, "c.echo", b"").unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::Unsupported);
-    let instance = Arc::into_inner(instance).unwrap();
-    assert_eq!(bench.finished(instance, module).await, Verdict::Unmapped);
-}
-
-#[tokio::test]
 async fn after_a_panic_the_instance_fails_closed_and_is_destroyed_once() {
     for hazard in ["panic", "panic-in-payload"] {
         let faulty = Faulty::new(InstanceSettings::default()).await;
@@ -316,7 +183,7 @@ async fn a_step_that_hangs_loses_its_lane_too() {
     let release = bench.folder().join("release");
     let config = serde_json::json!({"hazard": "hang", "phase": "start", "release": release}).to_string();
     let settings = InstanceSettings {
-        start_budget: Duration::from_millis(200),
+        start_budget: LONG,
         ..wedging_soon()
     };
     let instance = bench.created(&module, &config, settings).await.unwrap();
@@ -374,44 +241,4 @@ async fn last(instance: &Instance, hazard: &str) -> serde_json::Value {
         }
         assert!(tokio::time::Instant::now() < give_up, "{said}");
     }
-}
-
-#[tokio::test]
-async fn an_embedders_thread_calls_inline_and_holds_the_library_until_it_ends() {
-    let faulty = Faulty::new(InstanceSettings::default()).await;
-    let (called, answered) = std::sync::mpsc::channel();
-    let (end, ended) = std::sync::mpsc::channel::<()>();
-    let thread = std::thread::spawn({
-        let instance = faulty.instance.clone();
-        move || {
-            let attached = extman::runtime::lanes::Attached::new().unwrap();
-            for text in [&b"one"[..], b"two"] {
-                let reply = instance.invoke_attached(&attached, "fault.echo", text);
-                called.send(reply.map(|reply| reply.body)).unwrap();
-            }
-            let order = br#"{"hazard": "thread-local"}"#;
-            let reply = instance.invoke_attached(&attached, "fault.run", order);
-            called.send(reply.map(|reply| reply.body)).unwrap();
-            drop((attached, instance, called));
-            let _ = ended.recv();
-        }
-    });
-    let replies: Vec<_> = answered.iter().map(|reply| reply.unwrap()).collect();
-    assert_eq!(replies, [&b"one"[..], b"two", b""]);
-    assert_eq!(faulty.instance.accounts().stats().total, 3);
-    faulty.instance.destroy().await.unwrap();
-    let module = faulty.module.clone();
-    drop(faulty.instance);
-    let verdict = module.clone().unload(ModuleBudgets::default()).await;
-    let held = matches!(
-        verdict,
-        Verdict::Resident {
-            reason: ResidentReason::AttachedThread,
-            ..
-        }
-    );
-    assert!(held, "{verdict}");
-    end.send(()).unwrap();
-    thread.join().unwrap();
-    assert_eq!(module.unload(ModuleBudgets::default()).await, Verdict::Unmapped);
 }

@@ -1,6 +1,8 @@
 //! Tests of the whole host with real plugins.
 
 mod calls;
+mod faulty;
 mod output;
+mod overlap;
 mod unload;
 mod vetting;

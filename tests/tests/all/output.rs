@@ -1,10 +1,11 @@
 //! Output, logs and parts: what a plugin may write, and what happens to one that writes more.
 
+use crate::faulty::Faulty;
 use extman::model::{CheckKind, CheckOutcome, ErrorKind};
 use extman::runtime::instance::{Instance, InstanceSettings};
 use extman::runtime::loader::Frames;
 use extman_tests::until::LIMIT;
-use extman_tests::{Bench, build, call};
+use extman_tests::{Bench, build, call, until_async};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ async fn a_reader_that_is_behind_holds_the_writer_back() {
         "fault.run",
         r#"{"hazard": "flood-sink", "bytes": 1, "writes": 10000000}"#,
     );
-    endless.timeout = Some(Duration::from_millis(300));
+    endless.timeout = Some(Duration::from_secs(1));
     let failed = instance.invoke(endless, Some(frames.clone())).await.unwrap_err();
     assert_eq!(failed.kind, ErrorKind::DeadlineExceeded);
     let mut read = 0;
@@ -140,4 +141,32 @@ async fn every_log_record_of_a_flood_is_heard_and_none_holds_the_call() {
         (logs.len(), logs[19_999].as_str()),
         (20_000, "flood 19999 of 20000")
     );
+}
+
+#[tokio::test]
+async fn a_streamed_call_that_never_began_ends_for_its_reader() {
+    let one_at_a_time = InstanceSettings {
+        concurrency_max: 1,
+        ..InstanceSettings::default()
+    };
+    let faulty = Faulty::new(one_at_a_time).await;
+    let (release, begun) = (faulty.file("release"), faulty.file("begun"));
+    let inside = tokio::spawn({
+        let (instance, hang) = (faulty.instance.clone(), faulty.hang(&release, &begun));
+        async move { instance.invoke(hang, None).await }
+    });
+    until_async("the first call is inside", || begun.exists()).await;
+    let frames = Arc::new(Frames::new(2));
+    let mut waits = call("fault.echo", "never");
+    waits.timeout = Some(Duration::from_millis(1));
+    let failed = faulty
+        .instance
+        .invoke(waits, Some(frames.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::DeadlineExceeded);
+    let end = tokio::time::timeout(LIMIT, frames.next()).await;
+    assert_eq!(end.expect("the reader is told"), None);
+    std::fs::write(release, "").unwrap();
+    assert!(inside.await.unwrap().is_ok());
 }

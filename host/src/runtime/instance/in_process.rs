@@ -98,6 +98,7 @@ impl InProcess {
 
     pub(super) async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
         let counted = self.accounts.begin();
+        let _ends = stream.clone().map(Ends);
         let result = match self.admit() {
             Ok(()) => self.invoke_on_lane(call, stream).await,
             Err(closing) => Err(closing),
@@ -282,6 +283,15 @@ impl Drop for OutsideLanes {
         if self.pass.take().is_some_and(Pass::leave) {
             self.pool.nudge();
         }
+    }
+}
+
+/// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
+struct Ends(Arc<Frames>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.finish();
     }
 }
 

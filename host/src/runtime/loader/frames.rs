@@ -93,7 +93,7 @@ impl Frames {
         true
     }
 
-    /// Nothing more will come.
+    /// No more frames come: what is queued can still be read, and writers are told to stop.
     pub fn finish(&self) {
         let mut state = self.lock();
         state.finished = true;

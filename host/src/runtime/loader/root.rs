@@ -14,6 +14,7 @@ use extman_abi::{
     PluginModule_Ref,
 };
 use libloading::os::unix::Library;
+use std::mem::MaybeUninit;
 
 /// A plugin's entries, copied out: what is not there is `None`.
 #[derive(Clone, Copy)]
@@ -151,11 +152,8 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
             "the module's magic is {magic:#018x}"
         )));
     }
-    if size < size_of::<PluginModule>() {
-        return Err(too_small("module", size, size_of::<PluginModule>()));
-    }
-    // SAFETY: it says that it is at least this large.
-    let module = unsafe { &*module };
+    // SAFETY: not null, and it starts with its size.
+    let module = unsafe { covered(module, size, "module")? };
     if module.abi_major != abi::ABI_MAJOR {
         return Err(OpenError::AbiMajor {
             plugin: module.abi_major.into(),
@@ -190,7 +188,7 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
 
 /// # Safety
 /// `at` is null or points to readable memory that starts with a size.
-unsafe fn table<'a, T>(at: *const T, name: &str) -> Result<Option<&'a T>, OpenError> {
+unsafe fn table<T: Grows>(at: *const T, name: &str) -> Result<Option<T>, OpenError> {
     if at.is_null() {
         return Ok(None);
     }
@@ -199,12 +197,51 @@ unsafe fn table<'a, T>(at: *const T, name: &str) -> Result<Option<&'a T>, OpenEr
     }
     // SAFETY: the caller's contract.
     let size = unsafe { at.cast::<usize>().read() };
-    // All of these tables' fields are of ABI 1.0: a smaller one has never been released.
-    if size < size_of::<T>() {
-        return Err(too_small(name, size, size_of::<T>()));
+    // SAFETY: as above.
+    unsafe { covered(at, size, name).map(Some) }
+}
+
+/// Copies as much of a struct as its maker knew; fields that were appended later are zero, which means "not there".
+///
+/// # Safety
+/// `at` points to `size` readable bytes, which is what its first field says.
+unsafe fn covered<T: Grows>(at: *const T, size: usize, name: &str) -> Result<T, OpenError> {
+    if size < T::SIZE_1_0 {
+        return Err(too_small(name, size, T::SIZE_1_0));
     }
-    // SAFETY: it says that it is at least this large.
-    Ok(Some(unsafe { &*at }))
+    let mut copy = MaybeUninit::<T>::zeroed();
+    // SAFETY: no more than it says to have, and no more than the copy takes.
+    unsafe {
+        let bytes = size.min(size_of::<T>());
+        std::ptr::copy_nonoverlapping(at.cast::<u8>(), copy.as_mut_ptr().cast(), bytes);
+    }
+    // SAFETY: every field may be zero (contract of the trait), or was written by the plugin.
+    Ok(unsafe { copy.assume_init() })
+}
+
+/// A struct that later minors of the ABI append to.
+///
+/// # Safety
+/// It starts with its size, and zero is a valid value of each field.
+unsafe trait Grows: Sized {
+    /// What ABI 1.0 had of it, which every plugin has.
+    const SIZE_1_0: usize;
+}
+
+macro_rules! grows {
+    ($($table:ident had $last:ident: $type:ty),* $(,)?) => {$(
+        // SAFETY: a size, numbers, pointers and optional functions.
+        unsafe impl Grows for $table {
+            const SIZE_1_0: usize = std::mem::offset_of!($table, $last) + size_of::<$type>();
+        }
+    )*};
+}
+
+grows! {
+    PluginModule had health: *const HealthVtable,
+    LifecycleVtable had destroy: Option<unsafe extern "C" fn(abi::InstanceHandle)>,
+    CapabilityVtable had invoke: Option<Invoke>,
+    HealthVtable had check: Option<Check>,
 }
 
 fn too_small(name: &str, size: usize, needed: usize) -> OpenError {
@@ -215,4 +252,17 @@ fn too_small(name: &str, size: usize, needed: usize) -> OpenError {
 
 fn missing(name: &str) -> OpenError {
     OpenError::BadTable(format!("the plugin has no {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_1_0_had_is_asked_for_and_no_more() {
+        // From the golden file of ABI 1.0.
+        assert_eq!(PluginModule::SIZE_1_0, 48);
+        assert_eq!(LifecycleVtable::SIZE_1_0, 72);
+        assert_eq!((CapabilityVtable::SIZE_1_0, HealthVtable::SIZE_1_0), (16, 16));
+    }
 }

@@ -1,4 +1,7 @@
 //! One function for each entry of the tables.
+//!
+//! What the host passes may be shorter than this crate knows it, so it is read field by field and never through a reference to
+//! the whole struct. The fields read here are of ABI 1.0, which every host has.
 
 use super::Export;
 use super::guard::{caught, copy_out, slice, text, write_text};
@@ -24,17 +27,18 @@ pub(super) unsafe extern "C" fn create<P: Export>(
     out: *mut InstanceHandle,
     error: *mut TextBuffer,
 ) -> Status {
-    // SAFETY: the host's pointers are null or valid for the call.
-    let (Some(table), Some(request)) = (unsafe { host.as_ref() }, unsafe { request.as_ref() }) else {
+    if host.is_null() || request.is_null() {
         return abi::STATUS_INTERNAL;
-    };
-    if table.abi_major != abi::ABI_MAJOR || out.is_null() {
+    }
+    // SAFETY: not null, so valid for the call; a field of ABI 1.0.
+    let host_major = unsafe { (*host).abi_major };
+    if host_major != abi::ABI_MAJOR || out.is_null() {
         return abi::STATUS_UNSUPPORTED;
     }
-    // SAFETY: the table stays valid until the library is unloaded (contract of `create`).
-    let host = unsafe { Host::new(host, request.instance) };
-    // SAFETY: the request's slices are borrowed for the call.
-    let (name, config) = unsafe { (text(request.name), text(request.config)) };
+    // SAFETY: not null, and the table stays valid until the library is unloaded (contract of `create`).
+    let host = unsafe { Host::new(host, (*request).instance) };
+    // SAFETY: not null; fields of ABI 1.0, whose slices are borrowed for the call.
+    let (name, config) = unsafe { (text((*request).name), text((*request).config)) };
     match caught(|| {
         P::create(&Create {
             name,
@@ -134,10 +138,9 @@ pub(super) unsafe extern "C" fn invoke<P: Export>(
     outcome: *mut Outcome,
     error: *mut TextBuffer,
 ) -> Status {
-    // SAFETY: the host's request is valid for the call.
-    let Some(request) = (unsafe { request.as_ref() }) else {
+    if request.is_null() {
         return abi::STATUS_INTERNAL;
-    };
+    }
     let mut said = Outcome {
         struct_size: size_of::<Outcome>(),
         valid: 0,
@@ -148,21 +151,23 @@ pub(super) unsafe extern "C" fn invoke<P: Export>(
         tokens_out: 0,
     };
     let run = |instance: &Instance<P>| {
-        // SAFETY: the request's slices are borrowed for the call.
-        let (capability, content_type, input) = unsafe {
+        // SAFETY: not null; fields of ABI 1.0, whose slices are borrowed for the call.
+        let (token, flags, capability, content_type, input) = unsafe {
             (
-                text(request.capability),
-                text(request.content_type),
-                slice(request.input),
+                (*request).call,
+                (*request).flags,
+                text((*request).capability),
+                text((*request).content_type),
+                slice((*request).input),
             )
         };
         let mut call = Call {
-            token: request.call,
+            token,
             host: &instance.host,
             capability,
             content_type,
             input,
-            flags: request.flags,
+            flags,
             tokens_in: None,
             tokens_out: None,
         };
@@ -187,11 +192,12 @@ pub(super) unsafe extern "C" fn check<P: Export>(
     report: *mut Report,
     out_text: *mut TextBuffer,
 ) -> Status {
-    // SAFETY: the host's request is valid for the call.
-    let Some(request) = (unsafe { request.as_ref() }) else {
+    if request.is_null() {
         return abi::STATUS_INTERNAL;
-    };
-    let kind = match request.kind {
+    }
+    // SAFETY: not null, so valid for the call; fields of ABI 1.0.
+    let (kind, token) = unsafe { ((*request).kind, (*request).probe) };
+    let kind = match kind {
         abi::CHECK_LIVENESS => CheckKind::Liveness,
         abi::CHECK_READINESS => CheckKind::Readiness,
         abi::CHECK_DEEP => CheckKind::Deep,
@@ -201,7 +207,7 @@ pub(super) unsafe extern "C" fn check<P: Export>(
     let run = |instance: &Instance<P>| {
         let mut probe = Probe {
             kind,
-            token: request.probe,
+            token,
             host: &instance.host,
             report: EMPTY_REPORT,
             text: String::new(),

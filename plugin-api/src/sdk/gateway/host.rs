@@ -21,6 +21,9 @@ pub enum Level {
 }
 
 /// The host, for one instance. Cheap to clone, usable from any thread.
+///
+/// Its table's functions are read one by one, never through a reference to the whole: an older host's table is shorter
+/// than this crate knows it. What is read here is of ABI 1.0, which every host has.
 #[derive(Clone)]
 pub struct Host {
     table: *const HostTable,
@@ -40,11 +43,6 @@ impl Host {
         Host { table, instance }
     }
 
-    fn table(&self) -> &HostTable {
-        // SAFETY: contract of `new`. All fields that this crate reads are of ABI 1.0, which every host has.
-        unsafe { &*self.table }
-    }
-
     /// Writes a log record; `target` says which part of the plugin speaks.
     pub fn log(&self, level: Level, target: &str, text: &str) {
         self.log_with(level, target, text, "");
@@ -61,7 +59,7 @@ impl Host {
         };
         // SAFETY: the slices are borrowed for the call, as the table's contract asks.
         unsafe {
-            (self.table().log)(
+            ((*self.table).log)(
                 self.instance,
                 level,
                 bytes(target),
@@ -80,18 +78,18 @@ impl Host {
         report.health = health.code();
         report.valid = abi::REPORT_HEALTH;
         // SAFETY: report and text are borrowed for the call.
-        let status = unsafe { (self.table().push_health)(self.instance, &report, bytes(text)) };
+        let status = unsafe { ((*self.table).push_health)(self.instance, &report, bytes(text)) };
         done(status, "push health")
     }
 
     pub(crate) fn cancelled(&self, token: abi::CallToken) -> bool {
         // SAFETY: takes a token by value; the host checks it.
-        unsafe { (self.table().cancelled)(token) != 0 }
+        unsafe { ((*self.table).cancelled)(token) != 0 }
     }
 
     pub(crate) fn remaining(&self, token: abi::CallToken) -> Option<Duration> {
         // SAFETY: as above.
-        match unsafe { (self.table().deadline_ns)(token) } {
+        match unsafe { ((*self.table).deadline_ns)(token) } {
             abi::NO_DEADLINE => None,
             ns => Some(Duration::from_nanos(ns)),
         }
@@ -100,7 +98,7 @@ impl Host {
     pub(crate) fn sink_begin(&self, token: abi::CallToken, content_type: &str) -> Result<()> {
         // SAFETY: the slice is borrowed for the call.
         done(
-            unsafe { (self.table().sink_begin)(token, bytes(content_type)) },
+            unsafe { ((*self.table).sink_begin)(token, bytes(content_type)) },
             "begin output",
         )
     }
@@ -111,7 +109,7 @@ impl Host {
             len: data.len(),
         };
         // SAFETY: the slice is borrowed for the call.
-        done(unsafe { (self.table().sink_write)(token, data) }, "write output")
+        done(unsafe { ((*self.table).sink_write)(token, data) }, "write output")
     }
 
     pub(crate) fn emit_check(
@@ -132,7 +130,10 @@ impl Host {
             value: 0.0,
         };
         // SAFETY: the struct and its slices are borrowed for the call.
-        done(unsafe { (self.table().emit_check)(token, &check) }, "add a check")
+        done(
+            unsafe { ((*self.table).emit_check)(token, &check) },
+            "add a check",
+        )
     }
 }
 
