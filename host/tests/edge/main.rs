@@ -1,5 +1,6 @@
 //! The edge from outside: HTTP over real connections, and the program against a real server, with a control that needs no
 //! plugin.
+#![cfg(all(feature = "cli", feature = "http"))]
 
 mod cli;
 mod fake;

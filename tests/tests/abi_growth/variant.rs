@@ -178,7 +178,10 @@ impl Variant {
 
     /// The host's worker program.
     pub fn worker(&self) -> PathBuf {
-        self.build(&["-p", "extman", "--bin", "extman-worker"], "extman-worker")
+        self.build(
+            &["-p", "extman", "--bin", "extman-worker", "--no-default-features"],
+            "extman-worker",
+        )
     }
 
     fn build(&self, what: &[&str], name: &str) -> PathBuf {
