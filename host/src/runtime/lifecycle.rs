@@ -179,9 +179,18 @@ mod tests {
 
     #[test]
     fn a_wedged_one_comes_to_an_end() {
-        for event in [Event::Ended, Event::EndedFailed, Event::StartFailed, Event::StartRefused] {
+        for event in [
+            Event::Ended,
+            Event::EndedFailed,
+            Event::StartFailed,
+            Event::StartRefused,
+        ] {
             let after = next(Lifecycle::Wedged, event).unwrap();
-            assert_eq!(next(after, Event::StartByOperator), Ok(Lifecycle::Starting), "{event:?}");
+            assert_eq!(
+                next(after, Event::StartByOperator),
+                Ok(Lifecycle::Starting),
+                "{event:?}"
+            );
         }
     }
 

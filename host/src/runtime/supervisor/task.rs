@@ -67,8 +67,11 @@ pub enum Request {
     LaneLost(Work, Duration),
     /// A lane that was given up has come back.
     LateReturn(Work, Duration),
-    /// Stop everything; answered when it is done.
-    Shutdown(oneshot::Sender<Vec<(String, Verdict)>>),
+    /// Stop everything; answered when it is done, or when this much time has passed.
+    Shutdown(oneshot::Sender<Vec<(String, Verdict)>>, Duration),
+    /// The time for stopping is over.
+    #[doc(hidden)]
+    ShutdownOver,
     /// A start has ended.
     #[doc(hidden)]
     Started(String, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),
@@ -137,6 +140,7 @@ pub struct Supervisor {
     told: Vec<What>,
     answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     closing: Option<oneshot::Sender<Vec<(String, Verdict)>>>,
+    over: bool,
     verdicts: Vec<(String, Verdict)>,
 }
 
@@ -168,6 +172,7 @@ impl Supervisor {
             told: Vec::new(),
             answers: Vec::new(),
             closing: None,
+            over: false,
             verdicts: Vec::new(),
         }
     }
@@ -188,7 +193,8 @@ impl Supervisor {
             for (waiter, outcome) in std::mem::take(&mut self.answers) {
                 let _ = waiter.send(outcome);
             }
-            if self.closing.is_some() && self.records.is_empty() && self.stopping_old == 0 {
+            let done = self.records.is_empty() && self.stopping_old == 0;
+            if self.closing.is_some() && (done || self.over) {
                 if let Some(reply) = self.closing.take() {
                     let _ = reply.send(std::mem::take(&mut self.verdicts));
                 }
@@ -212,10 +218,16 @@ impl Supervisor {
             Request::LateReturn(work, ran) => self.late_return(&work, ran),
             Request::Started(name, plugin, result) => self.started(&name, *plugin, *result),
             Request::Stopped(name, own, ended) => self.stopped(&name, own, *ended),
-            Request::Shutdown(reply) => {
+            Request::Shutdown(reply, budget) => {
                 self.closing = Some(reply);
+                let requests = self.requests.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(budget).await;
+                    requests.make(Request::ShutdownOver);
+                });
                 self.set_goals(|_| Goal::Gone);
             }
+            Request::ShutdownOver => self.over = true,
         }
     }
 
