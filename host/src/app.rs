@@ -9,9 +9,10 @@ use crate::model::{Event, Health, Lifecycle, Verdict, VettingReport, What};
 use crate::runtime::loader::{Interposition, exit_now, interposition};
 use crate::runtime::supervisor::InstanceConfig;
 use crate::runtime::vetting::{Ledger, Vetting, VettingError};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -86,7 +87,7 @@ pub fn log_to_stderr(format: LogFormat) {
 /// returns what became of each library. `listening` hears the address once it is listened on.
 ///
 /// Ends the process itself in two cases: with 143 or 130 at a second signal, and with 0 after the first one if libraries are
-/// still in memory then, since their finalisers might never return.
+/// still in memory then, or hold up the end, since their finalisers might never return.
 ///
 /// # Errors
 /// The host can't be built or its address can't be listened on.
@@ -109,6 +110,7 @@ pub async fn serve(
     }
     let mut http_config = config.http.clone();
     let (grace, budget) = (http_config.shutdown_ms, config.shutdown.budget_ms);
+    let last_resort = LastResort::start(Duration::from_millis(budget)).map_err(AppError::Http)?;
     // Who waits for a call gets its answer as long as calls are waited for.
     http_config.shutdown_ms = grace.max(budget);
     let host = Host::builder().config(config).build().await?;
@@ -131,6 +133,7 @@ pub async fn serve(
         ended = &mut server => Some(ended),
     };
     stopping.notify_one();
+    last_resort.arm();
     tokio::spawn(async move {
         let (name, code) = signals.next().await;
         tracing::warn!("{name} again: ending at once");
@@ -172,6 +175,35 @@ pub async fn serve(
 
 /// Time in which answers that are there are written, whatever is left of the time for stopping.
 const ANSWERS_WRITTEN: Duration = Duration::from_millis(250);
+
+/// How much longer than its time for stopping the host may take until it is ended from outside.
+const OVERTIME: Duration = Duration::from_secs(2);
+
+/// Ends the process if stopping takes too long. A finaliser that hangs holds the dynamic loader's lock, and any other thread may
+/// come to need that: for its first use of a thread-local, for one. So this thread has all it needs before plugins are stopped.
+struct LastResort(std::sync::mpsc::Sender<()>);
+
+impl LastResort {
+    fn start(budget: Duration) -> std::io::Result<Self> {
+        let (armed, wait) = std::sync::mpsc::channel();
+        std::thread::Builder::new()
+            .name("extman-end".to_owned())
+            .spawn(move || {
+                let over = |()| wait.recv_timeout(budget + OVERTIME) == Err(RecvTimeoutError::Timeout);
+                if wait.recv().is_ok_and(over) {
+                    let text = "the time for stopping is over, and a library holds up the process: ending\n";
+                    let _ = std::io::stderr().write_all(text.as_bytes());
+                    exit_now(0);
+                }
+            })?;
+        Ok(LastResort(armed))
+    }
+
+    /// From here on, time counts, until this is dropped.
+    fn arm(&self) {
+        let _ = self.0.send(());
+    }
+}
 
 /// The signals that end the host.
 struct Signals {

@@ -60,7 +60,7 @@ impl Answers {
 
     fn source(&self) -> String {
         let crash = self.crashes_without.as_ref().map_or(String::new(), |file| {
-            format!("if (access({file:?}, F_OK) != 0) {{ volatile int *nowhere = (int *)16; *nowhere = 1; }}")
+            format!("if (access({file:?}, F_OK) != 0) {{ volatile uintptr_t nowhere = 16; *(volatile int *)nowhere = 1; }}")
         });
         SOURCE
             .replace("@ID@", self.id)

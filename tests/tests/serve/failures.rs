@@ -5,14 +5,15 @@ use crate::served::{Place, Served};
 use extman_tests::build;
 use serde_json::{Value, json};
 
-const SETTINGS: &str = "[[instance]]\nplugin = \"faults\"\ncall_timeout_ms = 50\nwedge_after_ms = 50\nstop_budget_ms = 300\n\
+const SETTINGS: &str = "[vetting]\nenabled = false\n";
+const HASTY: &str = "[[instance]]\nplugin = \"faults\"\ncall_timeout_ms = 50\nwedge_after_ms = 50\nstop_budget_ms = 300\n\
                         [vetting]\nenabled = false\n";
 
-fn with_faults() -> Served {
+fn with_faults(settings: &str) -> Served {
     let place = Place::default();
     place.put(&build::plugin("faults"), "faults.so");
     place.put(&plugin("well", "1.0.0", "fine").build(place.path()), "well.so");
-    let host = place.serve(SETTINGS);
+    let host = place.serve(settings);
     host.until_ready();
     host
 }
@@ -27,7 +28,7 @@ fn echoes(host: &Served) -> bool {
 
 #[test]
 fn a_panic_fails_the_instance_and_a_load_brings_it_back() {
-    let host = with_faults();
+    let host = with_faults(SETTINGS);
     let body = run(&host, json!({"hazard": "panic"}));
     assert_eq!(body["error"]["kind"], "panicked", "{body}");
     host.until("it is freed", || host.plugin("faults")["unload"] != Value::Null);
@@ -54,7 +55,7 @@ fn a_panic_fails_the_instance_and_a_load_brings_it_back() {
 
 #[test]
 fn a_hang_wedges_one_instance_and_a_late_return_frees_it() {
-    let host = with_faults();
+    let host = with_faults(HASTY);
     let release = host.place.path().join("release");
     let body = run(&host, json!({"hazard": "hang", "release": release}));
     assert_eq!(body["error"]["kind"], "deadline_exceeded", "{body}");
@@ -87,7 +88,7 @@ fn a_hang_wedges_one_instance_and_a_late_return_frees_it() {
 
 #[test]
 fn a_hang_for_ever_is_given_up_by_a_restart() {
-    let host = with_faults();
+    let host = with_faults(HASTY);
     run(&host, json!({"hazard": "hang"}));
     host.until_lifecycle("faults", "wedged");
     let (status, body) = host.change("faults", "restart");

@@ -1,15 +1,16 @@
 //! Beginnings under bad conditions.
 
 use crate::answers::plugin;
-use crate::served::{Place, fails};
+use crate::served::{Place, fails, program};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 #[test]
 fn a_mistake_in_the_configuration_is_shown_with_its_place() {
     for (more, expected) in [
-        ("[probe]\nintervall_ms = 5\n", "extman.toml:6:1"),
-        ("[[instance]]\nplugin = 5\n", "extman.toml:6:10"),
+        ("[probe]\nintervall_ms = 5\n", "extman.toml:4:1"),
+        ("[[instance]]\nplugin = 5\n", "extman.toml:4:10"),
         ("lanes.queue_max = 0\n", "lanes.queue_max is 0"),
         ("http.token = \"short\"\n", "http.token"),
     ] {
@@ -37,8 +38,11 @@ fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let place = Place::default();
-    let mut command = place.command("");
-    command.args(["--listen", &address]);
+    let mut command = std::process::Command::new(program());
+    command
+        .args(["serve", "--listen", &address, "--config"])
+        .arg(place.config(""));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let (code, said) = fails(command);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains(&address) && said.contains("--listen"), "{said}");

@@ -46,10 +46,7 @@ impl Place {
     pub fn config(&self, more: &str) -> PathBuf {
         let path = self.path().join("extman.toml");
         let (plugins, store) = (self.plugins(), self.path().join("store"));
-        let text = format!(
-            "intake.discovery.dirs = [{plugins:?}]\nintake.store.dir = {store:?}\nhttp.listen = \"127.0.0.1:0\"\n\
-             probe.interval_ms = 100\n{more}\n"
-        );
+        let text = format!("intake.discovery.dirs = [{plugins:?}]\nintake.store.dir = {store:?}\n{more}\n");
         std::fs::write(&path, text).expect("written");
         path
     }
@@ -95,7 +92,8 @@ impl Place {
     /// `extman serve`, its output piped.
     pub fn command(&self, more: &str) -> Command {
         let mut command = Command::new(program());
-        command.args(["serve", "--config"]).arg(self.config(more));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]);
+        command.arg(self.config(more));
         command.env_remove("RUST_LOG").env("NO_COLOR", "1");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
