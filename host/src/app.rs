@@ -6,13 +6,16 @@ use crate::host::{BuildError, Host};
 use crate::http;
 use crate::intake::{self, Store};
 use crate::model::{Event, Health, Lifecycle, Verdict, VettingReport, What};
-use crate::runtime::loader::{Interposition, interposition};
+use crate::runtime::loader::{Interposition, exit_now, interposition};
 use crate::runtime::supervisor::InstanceConfig;
 use crate::runtime::vetting::{Ledger, Vetting, VettingError};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 
 /// How the log is written to standard error.
@@ -42,12 +45,25 @@ pub enum AppError {
         /// Why not.
         error: std::io::Error,
     },
-    /// The HTTP API can't be served as configured, or failed.
+    /// The HTTP API can't be served as configured.
+    #[error(transparent)]
+    HttpConfig(#[from] http::HttpConfigError),
+    /// The HTTP API failed.
     #[error("{0}")]
     Http(std::io::Error),
     /// Signals can't be waited for.
     #[error("signals can't be waited for: {0}")]
     Signals(std::io::Error),
+}
+
+impl AppError {
+    /// Whether the configuration is what is wrong.
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            AppError::HttpConfig(_) | AppError::Build(BuildError::Config(_))
+        )
+    }
 }
 
 /// Sends the log to standard error. `RUST_LOG` sets what is logged; the default is what operators want to see.
@@ -67,8 +83,11 @@ pub fn log_to_stderr(format: LogFormat) {
     }
 }
 
-/// Runs a host with its HTTP API until SIGTERM or SIGINT, then drains and unloads everything, and returns what became of each
-/// library. `listening` hears the address once it is listened on.
+/// Runs a host with its HTTP API until SIGTERM or SIGINT, then drains and unloads everything within the configured time, and
+/// returns what became of each library. `listening` hears the address once it is listened on.
+///
+/// Ends the process itself in two cases: with 143 or 130 at a second signal, and with 0 after the first one if libraries are
+/// still in memory then, or hold up the end, since their finalisers might never return.
 ///
 /// # Errors
 /// The host can't be built or its address can't be listened on.
@@ -77,24 +96,26 @@ pub async fn serve(
     listening: impl FnOnce(std::net::SocketAddr),
 ) -> Result<Vec<(String, Verdict)>, AppError> {
     let address = config.http.listen;
-    config
-        .http
-        .check(address)
-        .map_err(|error| AppError::Http(std::io::Error::other(error)))?;
+    config.http.check(address)?;
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| AppError::Listen { address, error })?;
     let bound = listener.local_addr().map_err(AppError::Http)?;
-    let signal = stop_signal().map_err(AppError::Signals)?;
+    let mut signals = Signals::new().map_err(AppError::Signals)?;
     if let Interposition::Missing(symbol) = interposition() {
         tracing::warn!(
             symbol,
             "the host can't see its plugins' threads: libraries are kept, not unloaded"
         );
     }
-    let http_config = config.http.clone();
+    let mut http_config = config.http.clone();
+    let (grace, budget) = (http_config.shutdown_ms, config.shutdown.budget_ms);
+    let last_resort = LastResort::start(Duration::from_millis(budget)).map_err(AppError::Http)?;
+    // Who waits for a call gets its answer as long as calls are waited for.
+    http_config.shutdown_ms = grace.max(budget);
     let host = Host::builder().config(config).build().await?;
-    tokio::spawn(report(host.events()));
+    let written = Arc::new(tokio::sync::Notify::new());
+    let log = tokio::spawn(report(host.events(), written.clone()));
     let stopping = Arc::new(tokio::sync::Notify::new());
     let until = stopping.clone();
     let control: Arc<dyn Control> = Arc::new(host.clone());
@@ -105,13 +126,20 @@ pub async fn serve(
     tracing::info!("listening on http://{bound}");
     let mut server = server;
     let ended_early = tokio::select! {
-        name = signal => {
-            tracing::info!("{name}: draining and unloading");
+        (name, _) = signals.next() => {
+            tracing::info!("{name}: draining and unloading; once more to end at once");
             None
         }
         ended = &mut server => Some(ended),
     };
     stopping.notify_one();
+    last_resort.arm();
+    tokio::spawn(async move {
+        let (name, code) = signals.next().await;
+        tracing::warn!("{name} again: ending at once");
+        exit_now(code);
+    });
+    let until = crate::clock::monotonic().after(Duration::from_millis(budget));
     let verdicts = host.shutdown().await;
     let left = host.snapshot().all().count();
     if left > 0 {
@@ -120,10 +148,24 @@ pub async fn serve(
             "the time for stopping is over; these instances are left as they are"
         );
     }
+    let rest = until.since(crate::clock::monotonic()).max(ANSWERS_WRITTEN);
     let ended = match ended_early {
         Some(ended) => ended,
-        None => server.await,
+        None => match tokio::time::timeout(rest.min(Duration::from_millis(grace)), &mut server).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                tracing::warn!("dropped requests that were still open");
+                server.abort();
+                Ok(Ok(()))
+            }
+        },
     };
+    written.notify_one();
+    let _ = log.await;
+    if left > 0 || !host.status().resident.is_empty() {
+        tracing::info!("ending without the finalisers of libraries that are still in memory");
+        exit_now(0);
+    }
     match ended {
         Ok(Ok(())) => Ok(verdicts),
         Ok(Err(error)) => Err(AppError::Http(error)),
@@ -131,23 +173,70 @@ pub async fn serve(
     }
 }
 
-/// Waits for the first of the signals that end the host, and names it.
-fn stop_signal() -> std::io::Result<impl Future<Output = &'static str>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    })
+/// Time in which answers that are there are written, whatever is left of the time for stopping.
+const ANSWERS_WRITTEN: Duration = Duration::from_millis(250);
+
+/// How much longer than its time for stopping the host may take until it is ended from outside.
+const OVERTIME: Duration = Duration::from_secs(2);
+
+/// Ends the process if stopping takes too long. A finaliser that hangs holds the dynamic loader's lock, and any other thread may
+/// come to need that: for its first use of a thread-local, for one. So this thread has all it needs before plugins are stopped.
+struct LastResort(std::sync::mpsc::Sender<()>);
+
+impl LastResort {
+    fn start(budget: Duration) -> std::io::Result<Self> {
+        let (armed, wait) = std::sync::mpsc::channel();
+        std::thread::Builder::new()
+            .name("extman-end".to_owned())
+            .spawn(move || {
+                let over = |()| wait.recv_timeout(budget + OVERTIME) == Err(RecvTimeoutError::Timeout);
+                if wait.recv().is_ok_and(over) {
+                    let text = "the time for stopping is over, and a library holds up the process: ending\n";
+                    let _ = std::io::stderr().write_all(text.as_bytes());
+                    exit_now(0);
+                }
+            })?;
+        Ok(LastResort(armed))
+    }
+
+    /// From here on, time counts, until this is dropped.
+    fn arm(&self) {
+        let _ = self.0.send(());
+    }
 }
 
-/// Writes events to the log.
-async fn report(mut events: tokio::sync::broadcast::Receiver<Event>) {
+/// The signals that end the host.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next one's name, and the exit code of a process that it ends.
+    async fn next(&mut self) -> (&'static str, i32) {
+        tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", 128 + 15),
+            _ = self.interrupt.recv() => ("SIGINT", 128 + 2),
+        }
+    }
+}
+
+/// Writes events to the log, until all that came before `written` are there.
+async fn report(mut events: tokio::sync::broadcast::Receiver<Event>, written: Arc<tokio::sync::Notify>) {
     loop {
-        match events.recv().await {
+        let next = tokio::select! {
+            biased;
+            event = events.recv() => event,
+            () = written.notified() => return,
+        };
+        match next {
             Ok(event) => log(&event.what),
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "events came faster than they could be logged")

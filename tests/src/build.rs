@@ -85,7 +85,7 @@ pub fn cargo(workspace: &Path, target: &Path, what: &[&str], name: &str) -> Path
         let called = target["name"].as_str()?;
         match target["kind"][0].as_str()? {
             "cdylib" if called == underscored => message["filenames"][0].as_str().map(PathBuf::from),
-            "bin" if called == name => message["executable"].as_str().map(PathBuf::from),
+            "bin" | "example" if called == name => message["executable"].as_str().map(PathBuf::from),
             _ => None,
         }
     };

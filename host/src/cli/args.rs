@@ -19,8 +19,9 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0  done
   1  it failed: a call, a check, a change, or a file that is refused
-  2  usage: arguments, an input or a token that can't be used
+  2  usage: arguments, a configuration, an input or a token that can't be used
   3  no host: it can't be reached, or could not be started
+  130, 143  serve: a second SIGINT or SIGTERM ended it before everything was unloaded
 
 Environment:
   EXTMAN_URL    the running host, as --url

@@ -9,13 +9,22 @@ use std::sync::Arc;
 /// Starts hosts. Its futures run on a tokio runtime with time and I/O; its errors are for people and say what to do.
 pub trait Backend {
     /// Runs a host with its HTTP API until it is told to end.
-    fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), String>>;
+    fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), NotStarted>>;
 
     /// Starts a host without HTTP and waits until it is ready.
-    fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, String>>;
+    fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, NotStarted>>;
 
     /// Vets a library in a throwaway process. An error is a refusal before that: the file is no plugin for this host.
     fn check(&self, args: CheckArgs) -> Pending<'_, Result<VettingReport, String>>;
+}
+
+/// Why there is no host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotStarted {
+    /// The configuration can't be used.
+    Configuration(String),
+    /// It could not be started, or failed.
+    Host(String),
 }
 
 /// `extman serve`.

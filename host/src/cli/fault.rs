@@ -1,5 +1,6 @@
 //! Why a command was not done, and the exit code that follows.
 
+use super::backend::NotStarted;
 use crate::control::{ControlError, Failure};
 use crate::model::CallError;
 
@@ -11,7 +12,7 @@ pub(super) enum Exit {
     Done = 0,
     /// A plugin's failure, or a file that is refused.
     Failed = 1,
-    /// The arguments.
+    /// The arguments, or the configuration.
     Usage = 2,
     /// The host can't be reached or started.
     NoHost = 3,
@@ -57,6 +58,18 @@ impl Fault {
     pub(super) fn next(mut self, what: impl Into<String>) -> Fault {
         self.next = Some(what.into());
         self
+    }
+}
+
+impl From<NotStarted> for Fault {
+    fn from(error: NotStarted) -> Fault {
+        match error {
+            NotStarted::Configuration(text) => Fault {
+                failure: Failure::new("configuration", text),
+                ..Fault::usage("")
+            },
+            NotStarted::Host(text) => Fault::no_host(text),
+        }
     }
 }
 

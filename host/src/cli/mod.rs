@@ -28,7 +28,7 @@ mod sse;
 mod status;
 mod text;
 
-pub use backend::{Backend, CheckArgs, Logs, OneShot, Place, ServeArgs};
+pub use backend::{Backend, CheckArgs, Logs, NotStarted, OneShot, Place, ServeArgs};
 
 use args::{Args, Sub};
 use clap::Parser;

@@ -6,6 +6,7 @@ use super::screen::Outcome;
 use super::session::runtime;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
@@ -36,6 +37,9 @@ pub(super) fn run(args: Serve, backend: &dyn Backend) -> Result<Outcome, Fault> 
         logs: args.log_format,
         vetting: args.no_vetting.then_some(false),
     };
-    let served = runtime()?.block_on(backend.serve(args));
-    served.map(|()| Outcome::Written).map_err(Fault::no_host)
+    let runtime = runtime()?;
+    let served = runtime.block_on(backend.serve(args));
+    // What still looks at files or closes libraries is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served.map(|()| Outcome::Written).map_err(Fault::from)
 }

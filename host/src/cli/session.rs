@@ -50,9 +50,7 @@ impl Session {
             dirs: target.dirs.clone(),
         };
         let runtime = runtime()?;
-        let host = runtime
-            .block_on(backend.one_shot(place))
-            .map_err(Fault::no_host)?;
+        let host = runtime.block_on(backend.one_shot(place)).map_err(Fault::from)?;
         Ok(Session::Here { runtime, host })
     }
 

@@ -64,19 +64,9 @@ impl Host {
     /// # Errors
     /// Nobody serves it, or the call failed.
     pub async fn invoke_raw(&self, invocation: Invocation) -> Result<Invoked, CallError> {
-        let (entry, instance, generation) = self.choose(&invocation)?;
-        check_size(&entry, &invocation.capability, invocation.body.len())?;
-        let reply = instance.invoke(call_of(invocation), None).await;
-        note_panic(
-            &self.inner.requests,
-            &entry.name,
-            generation,
-            reply.as_ref().err(),
-        );
-        reply.map(|reply| Invoked {
-            served_by: entry.name.clone(),
-            reply,
-        })
+        let (target, call) = split(invocation);
+        let chosen = self.choose(&target)?;
+        self.serve(target, chosen, call, None).await
     }
 
     /// Calls a capability with bytes and gets its frames as they come.
@@ -84,23 +74,27 @@ impl Host {
     /// # Errors
     /// Nobody serves it.
     pub fn invoke_streamed(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
-        let (entry, instance, generation) = self.choose(&invocation)?;
-        check_size(&entry, &invocation.capability, invocation.body.len())?;
+        let (mut target, call) = split(invocation);
+        let chosen = self.choose(&target)?;
+        let served_by = chosen.entry.name.clone();
+        // Who serves is told before the call begins.
+        target.instance = Some(served_by.clone());
         let frames = Arc::new(Frames::new(FRAMES_AHEAD));
         let reader = FrameReader(frames.clone());
-        let (requests, name) = (self.inner.requests.clone(), entry.name.clone());
+        let host = self.clone();
         // A task of its own: the call must go on while the reader reads, and the reader ends it by going away.
         let call = tokio::spawn(async move {
-            let reply = instance.invoke(call_of(invocation), Some(frames)).await;
-            note_panic(&requests, &name, generation, reply.as_ref().err());
-            reply
+            let served = host.serve(target, chosen, call, Some(frames.clone())).await;
+            // If no lane ever took it, nobody else says that nothing will come.
+            frames.finish();
+            served.map(|invoked| invoked.reply)
         });
         let done = async move {
             call.await
                 .unwrap_or_else(|error| Err(CallError::new(ErrorKind::Internal, error.to_string())))
         };
         Ok(InvokedStream {
-            served_by: entry.name.clone(),
+            served_by,
             frames: reader,
             done: Box::pin(done),
         })
@@ -132,12 +126,47 @@ impl Host {
         })
     }
 
-    fn choose(&self, invocation: &Invocation) -> Result<(Arc<Entry>, Arc<Instance>, u64), CallError> {
+    /// Has a call served. One that was turned away, since what was chosen began to stop meanwhile, goes to whoever serves by
+    /// then: a stop begins only after the snapshot without it is there.
+    async fn serve(
+        &self,
+        target: Target,
+        mut chosen: Chosen,
+        mut call: Call,
+        stream: Option<Arc<Frames>>,
+    ) -> Result<Invoked, CallError> {
+        loop {
+            check_size(&chosen.entry, &target.capability, call.body.len())?;
+            match chosen.instance.invoke_if_open(call, stream.clone()).await {
+                Ok(reply) => {
+                    let (name, failure) = (&chosen.entry.name, reply.as_ref().err());
+                    note_panic(&self.inner.requests, name, chosen.generation, failure);
+                    return reply.map(|reply| Invoked {
+                        served_by: name.clone(),
+                        reply,
+                    });
+                }
+                Err(turned_away) => {
+                    let next = self.choose(&target)?;
+                    if Arc::ptr_eq(&next.instance, &chosen.instance) {
+                        return Err(not_serving(&next.entry));
+                    }
+                    (call, chosen) = (turned_away, next);
+                }
+            }
+        }
+    }
+
+    fn choose(&self, target: &Target) -> Result<Chosen, CallError> {
         let snapshot = self.snapshot();
-        let offering = snapshot.offering(&invocation.capability);
-        let Some(name) = &invocation.instance else {
-            let (entry, instance, generation) = serving(offering, &invocation.capability)?;
-            return Ok((entry.clone(), instance.clone(), generation));
+        let offering = snapshot.offering(&target.capability);
+        let Some(name) = &target.instance else {
+            let (entry, instance, generation) = serving(offering, &target.capability)?;
+            return Ok(Chosen {
+                entry: entry.clone(),
+                instance: instance.clone(),
+                generation,
+            });
         };
         let not_found = |text: String| CallError::new(ErrorKind::NotFound, text);
         let entry = snapshot.get(name).ok_or_else(|| {
@@ -150,14 +179,31 @@ impl Host {
             not_found(format!("there is no plugin named {name:?}{hint}"))
         })?;
         if !offering.iter().any(|offer| offer.name == *name) {
-            let capability = &invocation.capability;
+            let capability = &target.capability;
             return Err(not_found(format!(
                 "{name} has no capability {capability:?}; `extman list` shows what it has"
             )));
         }
         let (instance, generation) = entry.serving.clone().ok_or_else(|| not_serving(entry))?;
-        Ok((entry.clone(), instance, generation))
+        Ok(Chosen {
+            entry: entry.clone(),
+            instance,
+            generation,
+        })
     }
+}
+
+/// Who is asked for.
+struct Target {
+    capability: String,
+    instance: Option<String>,
+}
+
+/// Who is to serve.
+struct Chosen {
+    entry: Arc<Entry>,
+    instance: Arc<Instance>,
+    generation: u64,
 }
 
 fn serving<'a>(
@@ -207,13 +253,18 @@ fn not_serving(entry: &Entry) -> CallError {
     CallError::new(ErrorKind::NotServing, text)
 }
 
-fn call_of(invocation: Invocation) -> Call {
-    Call {
+fn split(invocation: Invocation) -> (Target, Call) {
+    let target = Target {
+        capability: invocation.capability.clone(),
+        instance: invocation.instance,
+    };
+    let call = Call {
         capability: invocation.capability,
         content_type: invocation.content_type,
         body: invocation.body,
         timeout: invocation.timeout,
-    }
+    };
+    (target, call)
 }
 
 fn note_panic(requests: &Requests, name: &str, generation: u64, failure: Option<&CallError>) {

@@ -68,10 +68,12 @@ impl Host {
         self.inner.look.notify_one();
     }
 
-    /// Waits until the first look at all directories is done and every plugin found there has been started or refused.
+    /// Waits until the first look at all directories is done and every plugin found there has been started or refused; or until
+    /// somebody shuts the host down.
     pub async fn wait_ready(&self) {
         let mut pause = std::time::Duration::from_millis(2);
-        while !self.inner.registry.is_ready() {
+        let ending = || self.inner.ending.load(std::sync::atomic::Ordering::Acquire);
+        while !self.inner.registry.is_ready() && !ending() {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(std::time::Duration::from_millis(50));
         }
@@ -85,10 +87,10 @@ impl Host {
             .store(true, std::sync::atomic::Ordering::Release);
         self.inner.look.notify_one();
         let (reply, ended) = oneshot::channel();
-        if !self.inner.requests.make(Request::Shutdown(reply)) {
+        let budget = self.inner.config.shutdown_budget();
+        if !self.inner.requests.make(Request::Shutdown(reply, budget)) {
             return Vec::new();
         }
-        let verdicts = tokio::time::timeout(self.inner.config.shutdown_budget(), ended).await;
-        verdicts.ok().and_then(Result::ok).unwrap_or_default()
+        ended.await.unwrap_or_default()
     }
 }

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+const DUPLICATE: &str = "duplicate";
+
 /// Looks at the watched directories.
 pub struct Arrivals {
     discovery: Discovery,
@@ -91,7 +93,12 @@ impl Arrivals {
             there.insert(path.clone());
             let known = self.known.get(&path);
             if known.is_some_and(|known| known.identity == found.identity()) {
-                if let Some(earlier) = self.refused.get(&path) {
+                // Whether it is still a duplicate depends on the other files.
+                if let Some(earlier) = self
+                    .refused
+                    .get(&path)
+                    .filter(|earlier| earlier.code != DUPLICATE)
+                {
                     refuse(path, &earlier.code, earlier.reason.clone());
                 }
                 continue;
@@ -144,7 +151,7 @@ impl Arrivals {
                     duplicate.used.display()
                 );
                 arrived.plugins.remove(&unused.path);
-                refuse(unused.path, "duplicate", reason);
+                refuse(unused.path, DUPLICATE, reason);
             }
         }
         let newly = |view: &&RefusedView| self.refused.get(&view.path) != Some(*view);

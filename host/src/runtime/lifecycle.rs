@@ -38,6 +38,8 @@ pub enum Event {
     LateReturn,
     /// Other bytes are there now for it.
     NewBytes,
+    /// Another generation serves instead of one that failed or hangs.
+    Replaced,
 }
 
 /// Why an event has no effect.
@@ -53,7 +55,7 @@ pub enum Refusal {
     #[error("it is quarantined; an operator may load it all the same")]
     Quarantined,
     /// A call does not return.
-    #[error("a call into it does not return, so it can be neither started nor freed")]
+    #[error("a call into it does not return; `extman restart` gives that call up and loads the library anew")]
     Wedged,
     /// The event does not belong to the state.
     #[error("that can't happen to an instance that is {0}")]
@@ -90,8 +92,12 @@ pub fn next(state: Lifecycle, event: Event) -> Result<Lifecycle, Refusal> {
         (L::Discovered | L::Verified | L::Stopped | L::Backoff | L::Quarantined, E::Stop) => {
             return Err(Refusal::Already("stopped"));
         }
-        (L::Draining, E::Ended) => L::Stopped,
-        (L::Draining, E::EndedFailed) => L::Failed,
+        // A call can be given up while the instance is being started or stopped; that ends all the same.
+        (L::Draining | L::Wedged, E::Ended) => L::Stopped,
+        (L::Draining | L::Wedged, E::EndedFailed) => L::Failed,
+        (L::Wedged, E::StartFailed) => L::Failed,
+        (L::Wedged, E::StartRefused) => L::Quarantined,
+        (L::Wedged | L::Failed, E::Replaced) => L::Running,
 
         (L::Running, E::Panicked) => L::Failed,
         (L::Starting | L::Running | L::Draining, E::LaneLost) => L::Wedged,
@@ -121,7 +127,7 @@ mod tests {
         Lifecycle::Quarantined,
         Lifecycle::Wedged,
     ];
-    const EVENTS: [Event; 12] = [
+    const EVENTS: [Event; 13] = [
         Event::Start,
         Event::StartByOperator,
         Event::Started,
@@ -134,14 +140,19 @@ mod tests {
         Event::LaneLost,
         Event::LateReturn,
         Event::NewBytes,
+        Event::Replaced,
     ];
 
     #[test]
-    fn only_a_start_leads_to_running_and_only_from_starting() {
+    fn only_a_start_leads_to_running() {
         for state in STATES {
             for event in EVENTS {
                 if next(state, event) == Ok(Lifecycle::Running) {
-                    assert_eq!((state, event), (Lifecycle::Starting, Event::Started));
+                    assert!(matches!(
+                        (state, event),
+                        (Lifecycle::Starting, Event::Started)
+                            | (Lifecycle::Wedged | Lifecycle::Failed, Event::Replaced)
+                    ));
                 }
             }
         }
@@ -160,6 +171,23 @@ mod tests {
         for event in EVENTS {
             assert_ne!(
                 next(Lifecycle::Wedged, event),
+                Ok(Lifecycle::Starting),
+                "{event:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wedged_one_comes_to_an_end() {
+        for event in [
+            Event::Ended,
+            Event::EndedFailed,
+            Event::StartFailed,
+            Event::StartRefused,
+        ] {
+            let after = next(Lifecycle::Wedged, event).unwrap();
+            assert_eq!(
+                next(after, Event::StartByOperator),
                 Ok(Lifecycle::Starting),
                 "{event:?}"
             );

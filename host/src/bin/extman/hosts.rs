@@ -1,8 +1,8 @@
 //! Hosts in this process, for the command line.
 
-use extman::app::{self, LogFormat};
-use extman::cli::{Backend, CheckArgs, Logs, OneShot, Place, ServeArgs};
-use extman::config::Config;
+use extman::app::{self, AppError, LogFormat};
+use extman::cli::{Backend, CheckArgs, Logs, NotStarted, OneShot, Place, ServeArgs};
+use extman::config::{Config, ConfigError};
 use extman::control::Pending;
 use extman::model::VettingReport;
 use std::io::Write;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct Hosts;
 
 impl Backend for Hosts {
-    fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), String>> {
+    fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), NotStarted>> {
         Box::pin(async move {
             app::log_to_stderr(match args.logs {
                 Logs::Human => LogFormat::Human,
@@ -30,15 +30,15 @@ impl Backend for Hosts {
                 let _ = writeln!(std::io::stdout(), "http://{address}");
             };
             let served = app::serve(config, announce).await;
-            served.map(drop).map_err(|error| error.to_string())
+            served.map(drop).map_err(|error| not_started(&error))
         })
     }
 
-    fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, String>> {
+    fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, NotStarted>> {
         Box::pin(async move {
             let host = app::start(config(&place)?)
                 .await
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| not_started(&error))?;
             Ok(OneShot {
                 control: Arc::new(host.clone()),
                 close: Box::pin(async move { host.shutdown().await }),
@@ -48,22 +48,31 @@ impl Backend for Hosts {
 
     fn check(&self, args: CheckArgs) -> Pending<'_, Result<VettingReport, String>> {
         Box::pin(async move {
-            let config = read(args.host_config.as_deref())?;
+            let config = read(args.host_config.as_deref()).map_err(|error| error.to_string())?;
             let checked = app::check(config, &args.file, args.config, args.release).await;
             checked.map_err(|error| error.to_string())
         })
     }
 }
 
-fn config(place: &Place) -> Result<Config, String> {
-    let mut config = read(place.config.as_deref())?;
+fn not_started(error: &AppError) -> NotStarted {
+    let text = error.to_string();
+    if error.is_configuration() {
+        NotStarted::Configuration(text)
+    } else {
+        NotStarted::Host(text)
+    }
+}
+
+fn config(place: &Place) -> Result<Config, NotStarted> {
+    let mut config =
+        read(place.config.as_deref()).map_err(|error| NotStarted::Configuration(error.to_string()))?;
     if !place.dirs.is_empty() {
         config.intake.discovery.dirs.clone_from(&place.dirs);
     }
     Ok(config)
 }
 
-fn read(path: Option<&Path>) -> Result<Config, String> {
+fn read(path: Option<&Path>) -> Result<Config, ConfigError> {
     path.map_or_else(|| Ok(Config::default()), Config::read)
-        .map_err(|error| error.to_string())
 }

@@ -96,16 +96,21 @@ impl InProcess {
         settle(returned, phase)?
     }
 
-    pub(super) async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
+    /// Gives the call back if no more are taken.
+    pub(super) async fn invoke(
+        &self,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+    ) -> Result<Result<Reply, CallError>, Call> {
         let counted = self.accounts.begin();
+        if self.admit().is_err() {
+            return Err(call);
+        }
         let _ends = stream.clone().map(Ends);
-        let result = match self.admit() {
-            Ok(()) => self.invoke_on_lane(call, stream).await,
-            Err(closing) => Err(closing),
-        };
+        let result = self.invoke_on_lane(call, stream).await;
         self.accounts.ended(result.as_ref().err());
         drop(counted);
-        result
+        Ok(result)
     }
 
     async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
@@ -234,10 +239,7 @@ impl InProcess {
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
     fn admit(&self) -> Result<(), CallError> {
         if self.closing.load(Ordering::SeqCst) {
-            return Err(CallError::new(
-                ErrorKind::NotServing,
-                "the instance is being stopped",
-            ));
+            return Err(being_stopped());
         }
         Ok(())
     }
@@ -352,6 +354,10 @@ fn work(name: &Arc<str>, module: &Module, phase: Phase, budget: Duration, wedge_
         deadline,
         wedge_after,
     }
+}
+
+pub(super) fn being_stopped() -> CallError {
+    CallError::new(ErrorKind::NotServing, "the instance is being stopped")
 }
 
 fn no_room(gate: &Gate) -> CallError {

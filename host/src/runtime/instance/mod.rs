@@ -106,6 +106,19 @@ impl Instance {
     /// # Errors
     /// What the plugin says, that it took too long, or that there is no room.
     pub async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
+        let served = self.invoke_if_open(call, stream).await;
+        served.unwrap_or_else(|_| Err(in_process::being_stopped()))
+    }
+
+    /// As [`invoke`](Self::invoke), for callers who know somebody else to ask.
+    ///
+    /// # Errors
+    /// The call itself, untouched, if the instance takes no more calls.
+    pub async fn invoke_if_open(
+        &self,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+    ) -> Result<Result<Reply, CallError>, Call> {
         match &self.backing {
             Backing::InProcess(inner) => inner.invoke(call, stream).await,
         }

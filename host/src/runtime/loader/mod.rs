@@ -8,6 +8,7 @@
 
 mod bound;
 mod census;
+mod exit;
 mod frames;
 mod host_table;
 mod image;
@@ -20,6 +21,7 @@ mod root;
 mod slot;
 
 pub use bound::{Bound, Input, Returned, Step};
+pub use exit::exit_now;
 pub use frames::Frames;
 pub use interpose::{Interposition, interposition};
 pub use library::{Closed, Library, OpenError};

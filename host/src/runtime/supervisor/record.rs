@@ -38,6 +38,8 @@ pub(super) struct Record {
     pub unload: Option<Verdict>,
     pub check: Arc<ArcSwapOption<CheckView>>,
     pub wedged_calls: usize,
+    /// The lowest generation whose lanes still matter: those of older ones were given up with them.
+    pub generation_min: u64,
 }
 
 impl Record {
@@ -60,6 +62,7 @@ impl Record {
             unload: None,
             check: Arc::default(),
             wedged_calls: 0,
+            generation_min: 0,
         }
     }
 

@@ -67,8 +67,11 @@ pub enum Request {
     LaneLost(Work, Duration),
     /// A lane that was given up has come back.
     LateReturn(Work, Duration),
-    /// Stop everything; answered when it is done.
-    Shutdown(oneshot::Sender<Vec<(String, Verdict)>>),
+    /// Stop everything; answered when it is done, or when this much time has passed.
+    Shutdown(oneshot::Sender<Vec<(String, Verdict)>>, Duration),
+    /// The time for stopping is over.
+    #[doc(hidden)]
+    ShutdownOver,
     /// A start has ended.
     #[doc(hidden)]
     Started(String, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),
@@ -108,6 +111,15 @@ impl LaneObserver for Requests {
 /// A file that never stops growing must not keep the host from being ready.
 const LOOKS_UNTIL_READY: usize = 10;
 
+/// Something that runs and is to be stopped.
+struct Stop {
+    name: String,
+    /// Whether it is the instance itself, and not a generation that was replaced.
+    own: bool,
+    plugin: VerifiedPlugin,
+    running: Running,
+}
+
 /// Owns the state of every instance.
 pub struct Supervisor {
     configured: Vec<InstanceConfig>,
@@ -122,11 +134,13 @@ pub struct Supervisor {
     failures: HashMap<String, String>,
     plugins: BTreeMap<PathBuf, VerifiedPlugin>,
     stopping_old: usize,
+    stops: Vec<Stop>,
     looks: usize,
     looked: bool,
     told: Vec<What>,
     answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     closing: Option<oneshot::Sender<Vec<(String, Verdict)>>>,
+    over: bool,
     verdicts: Vec<(String, Verdict)>,
 }
 
@@ -152,11 +166,13 @@ impl Supervisor {
             failures: HashMap::new(),
             plugins: BTreeMap::new(),
             stopping_old: 0,
+            stops: Vec::new(),
             looks: 0,
             looked: false,
             told: Vec::new(),
             answers: Vec::new(),
             closing: None,
+            over: false,
             verdicts: Vec::new(),
         }
     }
@@ -166,6 +182,10 @@ impl Supervisor {
         while let Some(request) = received.recv().await {
             self.handle(request);
             self.publish();
+            // Only now: a call that is turned away by what is being stopped must find who serves instead.
+            for stop in std::mem::take(&mut self.stops) {
+                self.spawn_stop(stop);
+            }
             // Only now: whoever hears or is answered must find the snapshot that belongs to it.
             for what in std::mem::take(&mut self.told) {
                 self.events.tell(what);
@@ -173,7 +193,8 @@ impl Supervisor {
             for (waiter, outcome) in std::mem::take(&mut self.answers) {
                 let _ = waiter.send(outcome);
             }
-            if self.closing.is_some() && self.records.is_empty() && self.stopping_old == 0 {
+            let done = self.records.is_empty() && self.stopping_old == 0;
+            if self.closing.is_some() && (done || self.over) {
                 if let Some(reply) = self.closing.take() {
                     let _ = reply.send(std::mem::take(&mut self.verdicts));
                 }
@@ -197,10 +218,16 @@ impl Supervisor {
             Request::LateReturn(work, ran) => self.late_return(&work, ran),
             Request::Started(name, plugin, result) => self.started(&name, *plugin, *result),
             Request::Stopped(name, own, ended) => self.stopped(&name, own, *ended),
-            Request::Shutdown(reply) => {
+            Request::Shutdown(reply, budget) => {
                 self.closing = Some(reply);
+                let requests = self.requests.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(budget).await;
+                    requests.make(Request::ShutdownOver);
+                });
                 self.set_goals(|_| Goal::Gone);
             }
+            Request::ShutdownOver => self.over = true,
         }
     }
 
@@ -247,9 +274,18 @@ impl Supervisor {
                     self.records
                         .insert(name.clone(), Record::new(config, plugin, now));
                 }
+                Some(record) if record.plugin.digest() == plugin.digest() => {
+                    // The same bytes, though perhaps at another path.
+                    if let Some(serves) = &mut record.serves
+                        && serves.digest() == plugin.digest()
+                    {
+                        *serves = plugin.clone();
+                    }
+                    record.plugin = plugin;
+                }
                 Some(record) => {
                     let rejected = self.rejected.get(&name) == Some(&plugin.digest());
-                    if !rejected && record.plugin.digest() != plugin.digest() {
+                    if !rejected {
                         record.plugin = plugin;
                         if record.running.is_none() && record.move_on(Event::NewBytes, None, now).is_ok() {
                             record.goal = if record.held { Goal::Stopped } else { Goal::Running };
@@ -332,7 +368,7 @@ impl Supervisor {
                     Event::Start
                 };
                 match record.move_on(event, None, now) {
-                    Ok(_) => self.begin_start(name),
+                    Ok(_) => self.begin_start(name, by_operator),
                     Err(refusal) => {
                         record.goal = Goal::Stopped;
                         self.answer(name, Err(refusal.to_string()));
@@ -340,7 +376,7 @@ impl Supervisor {
                 }
                 self.tell_move(name, from);
             }
-            Goal::Running if record.is_outdated() => self.begin_start(name),
+            Goal::Running if record.is_outdated() => self.begin_start(name, by_operator),
             Goal::Running => self.answer(name, Ok(())),
             Goal::Stopped | Goal::Gone if record.running.is_some() => {
                 let cause = match record.goal {
@@ -367,7 +403,7 @@ impl Supervisor {
         }
     }
 
-    fn begin_start(&mut self, name: &str) {
+    fn begin_start(&mut self, name: &str, by_operator: bool) {
         let Some(record) = self.records.get_mut(name) else {
             return;
         };
@@ -376,6 +412,9 @@ impl Supervisor {
         let (config, plugin, name) = (record.config.clone(), record.plugin.clone(), name.to_owned());
         let listener = Arc::new(InstanceListener::new(&name, self.events.clone()));
         tokio::spawn(async move {
+            if by_operator && means.vetting.release_refusal(plugin.digest()) {
+                tracing::info!(plugin = %name, "refused before; tried again, as an operator asks for it");
+            }
             let result = flow::start(&means, &config, plugin.clone(), listener).await;
             requests.make(Request::Started(name, Box::new(plugin), Box::new(result)));
         });
@@ -390,14 +429,23 @@ impl Supervisor {
         };
         let plugin = record.serves.take().unwrap_or_else(|| record.plugin.clone());
         record.busy = true;
-        self.spawn_stop(name, true, plugin, running);
+        self.stops.push(Stop {
+            name: name.to_owned(),
+            own: true,
+            plugin,
+            running,
+        });
     }
 
-    fn spawn_stop(&self, name: &str, own: bool, plugin: VerifiedPlugin, running: Running) {
-        let (means, requests, name) = (self.means.clone(), self.requests.clone(), name.to_owned());
+    fn spawn_stop(&self, stop: Stop) {
+        let (means, requests) = (self.means.clone(), self.requests.clone());
         tokio::spawn(async move {
-            let ended = flow::stop(&means, running).await;
-            requests.make(Request::Stopped(name, own, Box::new((plugin, ended))));
+            let ended = flow::stop(&means, stop.running).await;
+            requests.make(Request::Stopped(
+                stop.name,
+                stop.own,
+                Box::new((stop.plugin, ended)),
+            ));
         });
     }
 
@@ -410,14 +458,15 @@ impl Supervisor {
         let from = record.lifecycle;
         match result {
             Ok(running) => {
+                record.generation_min = running.module.generation();
+                record.wedged_calls = 0;
                 let old = record
                     .running
                     .replace(running)
                     .zip(record.serves.replace(plugin.clone()));
                 record.check = Arc::default();
-                let moved = record.move_on(Event::Started, None, now);
-                match (old, moved) {
-                    (Some((old, old_plugin)), _) => {
+                match old {
+                    Some((old, old_plugin)) => {
                         record.since_unix_ms = now;
                         let version = |p: &VerifiedPlugin| p.manifest().plugin.version.clone();
                         let (was, is) = (version(&old_plugin), version(&plugin));
@@ -426,11 +475,26 @@ impl Supervisor {
                             from: was,
                             to: is,
                         });
+                        if record.move_on(Event::Replaced, None, now).is_ok() {
+                            self.failures.remove(name);
+                            if !record.held && record.goal == Goal::Stopped {
+                                record.goal = Goal::Running;
+                            }
+                        }
+                        record.cause = None;
                         self.stopping_old += 1;
-                        self.spawn_stop(name, false, old_plugin, old);
+                        self.stops.push(Stop {
+                            name: name.to_owned(),
+                            own: false,
+                            plugin: old_plugin,
+                            running: old,
+                        });
+                        self.tell_move(name, from);
                     }
-                    (None, Ok(_)) => self.tell_move(name, from),
-                    (None, Err(_)) => {}
+                    None => {
+                        let _ = record.move_on(Event::Started, None, now);
+                        self.tell_move(name, from);
+                    }
                 }
             }
             Err(not_started) => {
@@ -454,12 +518,14 @@ impl Supervisor {
                         Event::StartFailed
                     };
                     let _ = record.move_on(event, Some(cause.clone()), now);
-                    if record.goal == Goal::Running {
+                    // Other bytes may have come while these were tried.
+                    if record.goal == Goal::Running && record.plugin.digest() == plugin.digest() {
                         record.goal = Goal::Stopped;
                     }
                 }
                 self.rejected.insert(name.to_owned(), plugin.digest());
                 self.tell_move(name, from);
+                self.take_newer(name, &plugin, now);
                 self.answer(name, Err(cause));
             }
         }
@@ -492,7 +558,24 @@ impl Supervisor {
             record.goal = Goal::Running;
         }
         self.tell_move(name, from);
+        self.take_newer(name, &plugin, now);
         self.drive_as(name, restart);
+    }
+
+    /// Other bytes came while these failed or were stopped for having failed: they are tried in their place.
+    fn take_newer(&mut self, name: &str, tried: &VerifiedPlugin, now: u64) {
+        let Some(record) = self.records.get_mut(name) else {
+            return;
+        };
+        let failed = matches!(record.lifecycle, Lifecycle::Failed | Lifecycle::Quarantined);
+        if !failed || record.held || record.goal == Goal::Gone || record.plugin.digest() == tried.digest() {
+            return;
+        }
+        let from = record.lifecycle;
+        if record.move_on(Event::NewBytes, None, now).is_ok() {
+            record.goal = Goal::Running;
+            self.tell_move(name, from);
+        }
     }
 
     fn panicked(&mut self, name: &str, generation: u64, text: String) {
@@ -527,6 +610,9 @@ impl Supervisor {
         let Some(record) = self.records.get_mut(name) else {
             return;
         };
+        if work.generation < record.generation_min {
+            return;
+        }
         record.wedged_calls += 1;
         let from = record.lifecycle;
         let cause = format!("{} has not returned for {:.1} s", work.phase, ran.as_secs_f64());
@@ -546,6 +632,9 @@ impl Supervisor {
         let Some(record) = self.records.get_mut(name) else {
             return;
         };
+        if work.generation < record.generation_min {
+            return;
+        }
         record.wedged_calls = record.wedged_calls.saturating_sub(1);
         if record.wedged_calls > 0 || record.running.is_none() {
             return;
@@ -587,10 +676,14 @@ impl Supervisor {
         }
         if let Some(record) = self.records.get_mut(name) {
             record.unload = Some(verdict);
+            record.generation_min = record.generation_min.max(generation + 1);
         }
     }
 
     fn answer(&mut self, name: &str, outcome: Outcome) {
+        if outcome.is_err() {
+            self.restarting.remove(name);
+        }
         if self.restarting.contains(name) && outcome.is_ok() {
             return;
         }

@@ -32,8 +32,7 @@ impl Ledger {
 
     /// What was seen of a digest, unless it is a refusal older than `expires`. What can't be read counts as not seen.
     pub fn look_up(&self, digest: Digest, now: SystemTime, expires: Duration) -> Option<LedgerEntry> {
-        let text = std::fs::read(self.path(digest)).ok()?;
-        let entry: LedgerEntry = serde_json::from_slice(&text).ok()?;
+        let entry = self.read(digest)?;
         if entry.host_version != env!("CARGO_PKG_VERSION") {
             return None;
         }
@@ -58,6 +57,16 @@ impl Ledger {
     /// Forgets a digest. `false` if nothing was known.
     pub fn release(&self, digest: Digest) -> bool {
         std::fs::remove_file(self.path(digest)).is_ok()
+    }
+
+    /// Forgets a digest if it was refused. `false` if it was not.
+    pub fn release_refusal(&self, digest: Digest) -> bool {
+        self.read(digest).is_some_and(|entry| !entry.report.passed()) && self.release(digest)
+    }
+
+    fn read(&self, digest: Digest) -> Option<LedgerEntry> {
+        let text = std::fs::read(self.path(digest)).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     fn write(&self, digest: Digest, entry: &LedgerEntry) -> std::io::Result<()> {
@@ -118,6 +127,9 @@ mod tests {
             ledger.look_up(bad, now - day, day).is_none(),
             "the clock was set back"
         );
+        assert!(!ledger.release_refusal(good));
+        assert!(ledger.release_refusal(bad));
+        ledger.enter(bad, now, &report(true));
         assert!(ledger.release(bad));
         assert!(ledger.look_up(bad, now, day).is_none());
         assert!(!ledger.release(bad));

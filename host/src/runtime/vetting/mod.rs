@@ -87,7 +87,7 @@ pub enum VettingError {
 
 fn when(remembered: bool) -> &'static str {
     if remembered {
-        " (seen in an earlier try; `extman check --release FILE` has it tried again)"
+        " (seen in an earlier try; `extman load` or `extman check --release FILE` has it tried again)"
     } else {
         ""
     }
@@ -168,6 +168,11 @@ impl Vetting {
     /// Forgets what was seen of a plugin. `false` if there was nothing.
     pub fn release(&self, digest: crate::model::Digest) -> bool {
         self.ledger.release(digest)
+    }
+
+    /// Forgets that a plugin was refused; that it passed is kept. `false` if there was no refusal.
+    pub fn release_refusal(&self, digest: crate::model::Digest) -> bool {
+        self.ledger.release_refusal(digest)
     }
 
     fn depth(&self, plugin: &VerifiedPlugin, config: &str) -> VettingDepth {

@@ -1,0 +1,145 @@
+//! A plugin in C that is made for one test: its id, its version and its answer are given, and it can wait, crash or stay.
+
+use std::path::{Path, PathBuf};
+
+/// What is to be made.
+pub struct Answers {
+    id: &'static str,
+    version: &'static str,
+    answer: &'static str,
+    required: Option<&'static str>,
+    /// `create` crashes as long as this file is not there.
+    crashes_without: Option<PathBuf>,
+}
+
+/// A plugin of this id and version with this answer. Its capabilities are `ID.ask`, which answers with
+/// `{"answer": …, "config": …}`, and `ID.wait`, which answers so once the file that is its input is there.
+pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> Answers {
+    Answers {
+        id,
+        version,
+        answer,
+        required: None,
+        crashes_without: None,
+    }
+}
+
+impl Answers {
+    /// It can't be made without this key in its configuration.
+    pub fn requires(mut self, key: &'static str) -> Self {
+        self.required = Some(key);
+        self
+    }
+
+    /// It crashes when it is made, as long as this file is not there.
+    pub fn crashes_without(mut self, file: &Path) -> Self {
+        self.crashes_without = Some(file.to_owned());
+        self
+    }
+
+    /// Builds it; the library is in a folder under `scratch`, outside of what a host watches.
+    pub fn build(&self, scratch: &Path) -> PathBuf {
+        let dir = tempfile::Builder::new().prefix("source-").tempdir_in(scratch);
+        let dir = dir.expect("a folder").keep();
+        std::fs::write(dir.join("plugin.toml"), self.manifest()).expect("written");
+        std::fs::write(dir.join("plugin.c"), self.source()).expect("written");
+        xtask::plugins::build_c(&dir, &dir.join("out")).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn manifest(&self) -> String {
+        let Answers { id, version, .. } = self;
+        let required = self
+            .required
+            .map(|key| format!("[config]\nrequired = [{key:?}]\n"))
+            .unwrap_or_default();
+        format!(
+            "[plugin]\nid = {id:?}\nversion = {version:?}\nkind = \"general\"\n\
+             [[capability]]\nname = \"{id}.ask\"\n[[capability]]\nname = \"{id}.wait\"\n{required}"
+        )
+    }
+
+    fn source(&self) -> String {
+        let crash = self.crashes_without.as_ref().map_or(String::new(), |file| {
+            format!("if (access({file:?}, F_OK) != 0) {{ volatile uintptr_t nowhere = 16; *(volatile int *)nowhere = 1; }}")
+        });
+        SOURCE
+            .replace("@ID@", self.id)
+            .replace("@ANSWER@", self.answer)
+            .replace("@CRASH@", &crash)
+    }
+}
+
+const SOURCE: &str = r#"
+#define _DEFAULT_SOURCE
+#include "extman_plugin.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct {
+    const ExtmanHostTable *host;
+    size_t len;
+    char config[4096];
+} Instance;
+
+static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateRequest *request, ExtmanInstanceHandle *instance,
+                           ExtmanTextBuffer *error) {
+    @CRASH@
+    Instance *made = calloc(1, sizeof *made);
+    if (made == NULL || request->config.len > sizeof made->config) {
+        free(made);
+        return extman_fail(error, EXTMAN_STATUS_EXHAUSTED, "no room");
+    }
+    made->host = host;
+    made->len = request->config.len;
+    memcpy(made->config, request->config.data, request->config.len);
+    *instance = made;
+    return EXTMAN_STATUS_OK;
+}
+
+static void destroy(ExtmanInstanceHandle instance) { free(instance); }
+
+static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *request, ExtmanOutcome *outcome,
+                           ExtmanTextBuffer *error) {
+    const Instance *instance = handle;
+    const ExtmanHostTable *host = instance->host;
+    (void)outcome;
+    if (extman_equal(request->capability, extman_bytes("@ID@.wait"))) {
+        char path[1024] = {0};
+        if (request->input.len >= sizeof path) {
+            return extman_fail(error, EXTMAN_STATUS_INVALID_INPUT, "the path is too long");
+        }
+        memcpy(path, request->input.data, request->input.len);
+        while (access(path, F_OK) != 0) {
+            usleep(1000);
+        }
+    }
+    ExtmanBytes config = {.data = (const uint8_t *)instance->config, .len = instance->len};
+    ExtmanStatus status = host->sink_begin(request->call, extman_bytes("application/json"));
+    if (status == EXTMAN_STATUS_OK) {
+        status = host->sink_write(request->call, extman_bytes("{\"answer\": \"@ANSWER@\", \"config\": "));
+    }
+    if (status == EXTMAN_STATUS_OK) {
+        status = host->sink_write(request->call, config);
+    }
+    if (status == EXTMAN_STATUS_OK) {
+        status = host->sink_write(request->call, extman_bytes("}"));
+    }
+    return extman_of_host(status);
+}
+
+static const ExtmanLifecycleVtable lifecycle = {
+    .struct_size = sizeof lifecycle,
+    .create = create,
+    .destroy = destroy,
+};
+
+static const ExtmanCapabilityVtable capability = {
+    .struct_size = sizeof capability,
+    .invoke = invoke,
+};
+
+static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(&lifecycle, &capability, NULL);
+
+const ExtmanPluginModule *extman_plugin_entry(void) { return &module; }
+"#;

@@ -1,0 +1,197 @@
+//! Several uses of one plugin, and what operators do with them.
+
+use crate::answers::plugin;
+use crate::served::Place;
+use serde_json::{Value, json};
+
+const TWO: &str = "[[instance]]\nname = \"left\"\nplugin = \"pair\"\nconfig = { side = \"l\" }\n\
+                   [[instance]]\nname = \"right\"\nplugin = \"pair\"\nconfig = { side = \"r\" }\n";
+
+#[test]
+fn two_instances_share_a_library_until_both_are_stopped() {
+    let place = Place::default();
+    place.put(&plugin("pair", "1.0.0", "same").build(place.path()), "pair.so");
+    let host = place.serve(TWO);
+    host.until_ready();
+    for (name, side) in [("left", "l"), ("right", "r")] {
+        let (status, body) = host.call("pair.ask", name, b"{}");
+        assert_eq!(
+            (status, body),
+            (200, json!({"answer": "same", "config": {"side": side}}))
+        );
+    }
+    assert_eq!(
+        host.plugin("pair"),
+        Value::Null,
+        "no instance besides those that are configured"
+    );
+    assert_eq!(
+        host.plugin("left")["generation"],
+        host.plugin("right")["generation"]
+    );
+    assert_eq!(host.mapped_plugins(), 1);
+
+    let (status, body) = host.change("left", "unload");
+    assert_eq!(
+        (status, &body["data"]["lifecycle"]),
+        (200, &json!("stopped")),
+        "{body}"
+    );
+    assert_eq!(
+        body["data"]["unload"],
+        Value::Null,
+        "the other one still uses it: {body}"
+    );
+    assert_eq!(host.mapped_plugins(), 1);
+    let (status, body) = host.call("pair.ask", "left", b"{}");
+    assert_eq!(
+        (status, &body["error"]["kind"]),
+        (503, &json!("not_serving")),
+        "{body}"
+    );
+    assert_eq!(
+        host.ask("pair"),
+        "same",
+        "the other one serves whoever names none"
+    );
+
+    let (_, body) = host.change("right", "unload");
+    assert_eq!(body["data"]["unload"]["verdict"], "unmapped", "{body}");
+    assert_eq!(host.mapped_plugins(), 0);
+    let (status, body) = host.change("left", "load");
+    assert_eq!(
+        (status, &body["data"]["lifecycle"]),
+        (200, &json!("running")),
+        "{body}"
+    );
+    host.stop();
+}
+
+#[test]
+fn what_is_missing_in_a_configuration_is_named() {
+    let place = Place::default();
+    let library = plugin("keyed", "1.0.0", "yes")
+        .requires("endpoint")
+        .build(place.path());
+    place.put(&library, "keyed.so");
+    let host = place.serve("");
+    host.until_ready();
+    let view = host.plugin("keyed");
+    let cause = view["cause"].as_str().unwrap();
+    assert_eq!(view["lifecycle"], "failed", "{view}");
+    for word in ["endpoint", "[[instance]]", "plugin = \"keyed\""] {
+        assert!(cause.contains(word), "{cause}");
+    }
+    let (status, body) = host.change("keyed", "load");
+    assert!(
+        status >= 400 && body["error"]["text"].as_str().unwrap().contains("endpoint"),
+        "{body}"
+    );
+    let place = host.stopped();
+    let host = place.serve("[[instance]]\nplugin = \"keyed\"\nconfig.endpoint = \"there\"\n");
+    host.until_ready();
+    assert_eq!(host.ask("keyed"), "yes");
+    host.stop();
+}
+
+#[test]
+fn the_command_line_changes_a_running_host() {
+    let place = Place::default();
+    place.put(
+        &plugin("steered", "1.0.0", "yes").build(place.path()),
+        "steered.so",
+    );
+    let host = place.serve("");
+    host.until_ready();
+    let generation = |host: &crate::served::Served| host.plugin("steered")["generation"].as_u64();
+    let before = generation(&host);
+    for (word, lifecycle) in [
+        ("load", "running"),
+        ("unload", "stopped"),
+        ("unload", "stopped"),
+        ("load", "running"),
+        ("restart", "running"),
+        ("unload", "stopped"),
+        ("restart", "running"),
+    ] {
+        let output = host.extman(&[word, "steered"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{word}: {output:?}");
+        assert!(said.contains(lifecycle), "{word}: {said}");
+        assert_eq!(host.lifecycle("steered"), lifecycle, "after {word}");
+    }
+    assert!(generation(&host) > before);
+    for word in ["load", "unload", "restart"] {
+        let output = host.extman(&[word, "stered"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{word}: {said}");
+        assert!(said.contains("did you mean steered?"), "{said}");
+        let (status, body) = host.change("stered", word);
+        assert_eq!(
+            (status, &body["error"]["similar"]),
+            (404, &json!(["steered"])),
+            "{body}"
+        );
+    }
+    host.stop();
+}
+
+#[test]
+fn what_an_operator_stopped_stays_stopped_when_its_file_changes() {
+    let place = Place::default();
+    place.put(&plugin("held", "1.0.0", "one").build(place.path()), "held.so");
+    let newer = plugin("held", "1.1.0", "two").build(place.path());
+    let host = place.serve("");
+    host.until_ready();
+    host.change("held", "unload");
+    host.place.put(&newer, "held.so");
+    host.until("the new version is seen", || {
+        host.plugin("held")["version"] == "1.1.0"
+    });
+    assert_eq!(host.mapped_plugins(), 0);
+    assert_ne!(host.lifecycle("held"), "running");
+    host.change("held", "load");
+    assert_eq!(host.ask("held"), "two");
+    host.stop();
+}
+
+#[test]
+fn a_call_under_way_is_answered_before_its_plugin_is_unloaded() {
+    let place = Place::default();
+    place.put(
+        &plugin("drained", "1.0.0", "late").build(place.path()),
+        "drained.so",
+    );
+    let host = place.serve("[[instance]]\nplugin = \"drained\"\nstop_budget_ms = 60000\n");
+    host.until_ready();
+    let release = host.place.path().join("release");
+    let waiting = {
+        let (client, release) = (host.client.clone(), release.clone());
+        std::thread::spawn(move || client.call("drained.wait", "", release.to_str().unwrap().as_bytes()))
+    };
+    host.until("the call is inside", || {
+        host.plugin("drained")["calls"]["in_flight"] == 1
+    });
+    let unloading = {
+        let client = host.client.clone();
+        std::thread::spawn(move || client.change("drained", "unload"))
+    };
+    host.until_lifecycle("drained", "draining");
+    let (status, body) = host.call("drained.ask", "", b"{}");
+    assert_eq!(
+        (status, &body["error"]["kind"]),
+        (503, &json!("not_serving")),
+        "{body}"
+    );
+    assert!(!unloading.is_finished(), "it waits for the call");
+    std::fs::write(release, b"").unwrap();
+    let (status, body) = waiting.join().unwrap();
+    assert_eq!((status, &body["answer"]), (200, &json!("late")), "{body}");
+    let (status, body) = unloading.join().unwrap();
+    assert_eq!(
+        (status, &body["data"]["unload"]["verdict"]),
+        (200, &json!("unmapped")),
+        "{body}"
+    );
+    host.stop();
+}

@@ -1,0 +1,11 @@
+//! Tests of `extman serve` as a program, and of the `extman` library as an embedder uses it, with real plugins.
+
+mod answers;
+mod arrivals;
+mod ending;
+mod failures;
+mod instances;
+mod library;
+mod robustness;
+mod served;
+mod vetting;
