@@ -65,7 +65,7 @@ impl From<NotStarted> for Fault {
     fn from(error: NotStarted) -> Fault {
         match error {
             NotStarted::Configuration(text) => Fault {
-                failure: Failure::new("configuration", text),
+                failure: Box::new(Failure::new("configuration", text)),
                 ..Fault::usage("")
             },
             NotStarted::Host(text) => Fault::no_host(text),
