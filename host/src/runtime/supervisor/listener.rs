@@ -1,6 +1,6 @@
 //! What instances say unasked: to the log and to whoever listens to events.
 
-use super::task::Events;
+use super::requests::Events;
 use crate::clock;
 use crate::model::{Health, LogLevel, Report, What};
 use crate::runtime::loader::Listener;

@@ -4,9 +4,11 @@
 mod flow;
 mod listener;
 mod record;
+mod requests;
 mod spec;
 mod task;
 
 pub use flow::{Means, NotStarted, Running};
+pub use requests::{Events, Outcome, Request, Requests};
 pub use spec::{InstanceConfig, wanted};
-pub use task::{Events, Outcome, Request, Requests, Supervisor};
+pub use task::Supervisor;
