@@ -39,7 +39,7 @@ fn a_copied_plugin_answers_soon_and_a_removed_one_is_unloaded() {
     let generation = host.plugin("copied")["generation"].clone();
     std::fs::rename(renamed, &moved).unwrap();
     host.until("the new name is shown", || {
-        host.plugin("copied")["origin"] == Value::from(moved.to_str().unwrap())
+        host.plugin("copied")["origin"] == moved.to_str().unwrap()
     });
     assert_eq!(
         host.plugin("copied")["generation"],
