@@ -3,8 +3,8 @@
 //! Blocking: it reads and copies files. It runs no plugin code.
 
 use crate::intake::{
-    Discovery, FoundFile, Identity, IntakeConfig, Store, StoreError, VerifiedPlugin, duplicates, inspect,
-    verify,
+    DirError, DirProblem, Discovery, FoundFile, Identity, IntakeConfig, Store, StoreError, VerifiedPlugin,
+    duplicates, inspect, verify,
 };
 use crate::model::RefusedView;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +87,15 @@ impl Arrivals {
             refuse(error.path.clone(), "directory", error.problem.to_string());
         }
         let mut there: BTreeSet<PathBuf> = scan.pending.iter().cloned().collect();
+        // What can't be looked at is not gone: a directory that is unreadable for a while takes nothing down.
+        let unread = |path: &PathBuf| {
+            let blind = |e: &&DirError| matches!(e.problem, DirProblem::Unreadable(_));
+            scan.dirs
+                .iter()
+                .filter(blind)
+                .any(|e| path.parent() == Some(e.path.as_path()))
+        };
+        there.extend(self.known.keys().filter(|path| unread(path)).cloned());
         // A file that has become unfit is gone as a plugin, but one that is being written again is not.
         for found in scan.found {
             let path = found.path().to_owned();
