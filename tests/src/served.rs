@@ -2,7 +2,6 @@
 //! asked of it and what that means is the tests' own business.
 
 use crate::build;
-use crate::until::LIMIT;
 use extman::model::{Digest, VettingReport};
 use extman::runtime::vetting::LedgerEntry;
 use serde_json::Value;
@@ -39,8 +38,10 @@ impl Served {
         );
         std::fs::write(at("extman.toml"), config).expect("a configuration");
         let log = std::fs::File::create(at("log")).expect("a log");
-        let mut child = Command::new(program)
-            .args(["serve", "--config"])
+        // Without core files: writing one takes longer than anything that is waited for here.
+        let mut child = Command::new("sh")
+            .args(["-c", "ulimit -c 0; exec \"$0\" serve --config \"$1\""])
+            .arg(program)
             .arg(at("extman.toml"))
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
@@ -123,7 +124,7 @@ impl Client {
     fn new(url: &str) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false);
         Client {
-            agent: config.timeout_global(Some(LIMIT)).build().into(),
+            agent: config.timeout_global(Some(TIMEOUT)).build().into(),
             url: url.to_owned(),
         }
     }
@@ -171,6 +172,9 @@ impl Client {
         self.post(&format!("/api/v1/capabilities/{capability}/invoke"), body)
     }
 }
+
+/// Longer than any unload takes.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What [`Client::post`] says when there was no connection.
 pub const NO_CONNECTION: &str = "no connection";
