@@ -1,6 +1,6 @@
 //! What came of vetting a library in a child process.
 
-use super::{CallError, Report, Verdict};
+use super::{CallError, ErrorKind, Report, Verdict};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -31,6 +31,8 @@ pub enum VettingPhase {
     Start,
     /// `check`.
     Check,
+    /// `drain`.
+    Drain,
     /// `stop`.
     Stop,
     /// `destroy`.
@@ -47,6 +49,7 @@ impl fmt::Display for VettingPhase {
             VettingPhase::Create => "create",
             VettingPhase::Start => "start",
             VettingPhase::Check => "check",
+            VettingPhase::Drain => "drain",
             VettingPhase::Stop => "stop",
             VettingPhase::Destroy => "destroy",
             VettingPhase::Close => "close (finalisers)",
@@ -79,6 +82,26 @@ impl VettingReport {
     /// Whether the library may be loaded.
     pub fn passed(&self) -> bool {
         self.refusal.is_none()
+    }
+
+    /// Whether what was seen lies in the bytes: they crash, hang, panic or can't be opened. What a plugin says against its
+    /// configuration or its surroundings does not.
+    pub fn blames_bytes(&self) -> bool {
+        let Some(refusal) = &self.refusal else {
+            return false;
+        };
+        let said = self
+            .steps
+            .iter()
+            .find(|step| step.phase == refusal.phase)
+            .and_then(|step| step.error.as_ref());
+        match (&refusal.why, refusal.phase) {
+            (
+                VettingFailure::Refused { .. },
+                VettingPhase::Create | VettingPhase::Start | VettingPhase::Check,
+            ) => said.is_none_or(|error| error.kind == ErrorKind::Panicked),
+            _ => true,
+        }
     }
 }
 

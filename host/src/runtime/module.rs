@@ -145,7 +145,9 @@ impl Module {
             },
             Err(NoReturn::Deadline) => return Err(LoadError::Hangs(budgets.open)),
             Err(NoReturn::Refused(refused)) => return Err(LoadError::NoLane(refused.to_string())),
-            Err(NoReturn::Dropped) => return Err(LoadError::NoLane("the lane ended".to_owned())),
+            Err(NoReturn::Dropped | NoReturn::NotBegun) => {
+                return Err(LoadError::NoLane("the lane ended".to_owned()));
+            }
         };
         Ok(Arc::new(Module {
             generation,

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 pub(super) struct Ticket {
     token: AtomicU64,
     gave_up: AtomicBool,
+    begun: AtomicBool,
 }
 
 impl Ticket {
@@ -39,6 +40,8 @@ pub(super) enum NoReturn {
     Refused(Refused),
     /// The deadline passed. The lane may still be in it.
     Deadline,
+    /// The deadline passed before a lane took it, and none will.
+    NotBegun,
     /// The pool was shut down before it ran.
     Dropped,
 }
@@ -55,7 +58,10 @@ pub(super) async fn on_lane<T: Send + 'static>(
     let mut leaver = Leaver(Some(ticket.clone()));
     let (reply, replied) = oneshot::channel();
     let deadline = work.deadline;
-    let run = move |slot| (!ticket.gave_up.load(SeqCst)).then(|| run(slot, &ticket));
+    let run = move |slot| {
+        ticket.begun.store(true, SeqCst);
+        (!ticket.gave_up.load(SeqCst)).then(|| run(slot, &ticket))
+    };
     let answer = move |value: Option<T>| {
         if let Some(value) = value {
             let _ = reply.send(value);
@@ -74,7 +80,19 @@ pub(super) async fn on_lane<T: Send + 'static>(
             Ok(value)
         }
         Ok(Err(_)) => Err(NoReturn::Dropped),
-        Err(_) => Err(NoReturn::Deadline),
+        Err(_) => {
+            let Some(ticket) = leaver.0.take() else {
+                return Err(NoReturn::Deadline);
+            };
+            // In this order: whoever begins after it sees that it was given up.
+            ticket.give_up();
+            let begun = ticket.begun.load(SeqCst);
+            Err(if begun {
+                NoReturn::Deadline
+            } else {
+                NoReturn::NotBegun
+            })
+        }
     }
 }
 

@@ -67,9 +67,22 @@ impl InProcess {
         );
         let make = {
             let (name, config) = (name.clone(), config.to_owned());
-            move |_: &'static Slot, _: &Ticket| Bound::create(library, &name, &config, listener)
+            move |_: &'static Slot, _: &Ticket| {
+                Bound::create(library, &name, &config, listener).map(Unclaimed::new)
+            }
         };
-        let bound = settle(on_lane(&pool, work, urgency(threads), make).await, Phase::Create)??;
+        let made = settle(on_lane(&pool, work, urgency(threads), make).await, Phase::Create).flatten();
+        let bound = match made {
+            Ok(made) => made.claim(),
+            Err(error) => {
+                if threads == ThreadModel::Affine {
+                    // Its one lane has run the plugin's code and must not outlive the library.
+                    let patience = settings.stop_budget;
+                    let _ = tokio::task::spawn_blocking(move || pool.shutdown(patience)).await;
+                }
+                return Err(error);
+            }
+        };
         Ok(InProcess {
             name,
             threads,
@@ -78,7 +91,7 @@ impl InProcess {
             accounts,
             suspect: AtomicBool::new(false),
             closing: AtomicBool::new(false),
-            bound: Arc::new(bound),
+            bound,
             settings,
             module,
         })
@@ -179,17 +192,18 @@ impl InProcess {
     }
 
     pub(super) async fn check(&self, kind: CheckKind, timeout: Duration) -> (CheckOutcome, Option<Duration>) {
-        let pass = match self.threads {
+        // There a check counts as a call; without room it is not asked rather than queued behind them.
+        let place = match self.threads {
             ThreadModel::Many => None,
-            // A check counts as a call there; without room it is not asked rather than queued behind them.
-            ThreadModel::Serial | ThreadModel::Affine => match self.gate.try_enter() {
-                Some(pass) => Some(OutsideLanes {
-                    pass: Some(pass),
-                    pool: self.pool.clone(),
-                }),
-                None => return (CheckOutcome::Busy, None),
-            },
+            ThreadModel::Serial | ThreadModel::Affine => Some((self.gate.clone(), self.pool.clone())),
         };
+        if self.admit().is_err()
+            || place
+                .as_ref()
+                .is_some_and(|(gate, _)| gate.inside() >= gate.limit())
+        {
+            return (CheckOutcome::Busy, None);
+        }
         let pool = match self.threads {
             ThreadModel::Affine if !self.pool.has_room() => return (CheckOutcome::Busy, None),
             ThreadModel::Affine => &self.pool,
@@ -199,6 +213,14 @@ impl InProcess {
         let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
         let deadline = work.deadline;
         let run = move |slot: &'static Slot, ticket: &Ticket| {
+            // Taken only here: a check that waits for a shared lane must not keep calls out meanwhile.
+            let pass = match place {
+                None => None,
+                Some((gate, pool)) => Some(OutsideLanes {
+                    pass: Some(gate.try_enter()?),
+                    pool,
+                }),
+            };
             let token = slot.open(Some(deadline), None, OutputLimits::default());
             ticket.opened(token);
             let began = clock::monotonic();
@@ -206,12 +228,16 @@ impl InProcess {
             let took = clock::monotonic().since(began);
             slot.close();
             drop(pass);
-            (answer, took)
+            Some((answer, took))
         };
         let returned = on_lane(pool, work, How::Queued(None), run).await;
         let (outcome, took) = match returned {
-            Ok((Ok(report), took)) => (CheckOutcome::Answered { report }, Some(took)),
-            Ok((Err(failure), took)) => (
+            Ok(None) => return (CheckOutcome::Busy, None),
+            Ok(Some((Err(closed), _))) if closed.kind == ErrorKind::NotServing => {
+                return (CheckOutcome::Busy, None);
+            }
+            Ok(Some((Ok(report), took))) => (CheckOutcome::Answered { report }, Some(took)),
+            Ok(Some((Err(failure), took))) => (
                 CheckOutcome::Failed {
                     kind: failure.kind,
                     text: failure.text,
@@ -219,7 +245,10 @@ impl InProcess {
                 Some(took),
             ),
             Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
-            Err(NoReturn::Refused(_) | NoReturn::Dropped) => (CheckOutcome::Busy, None),
+            // It was not asked, so nothing is known of it.
+            Err(NoReturn::NotBegun | NoReturn::Refused(_) | NoReturn::Dropped) => {
+                return (CheckOutcome::Busy, None);
+            }
         };
         let fine = matches!(outcome, CheckOutcome::Answered { .. });
         self.suspect.store(!fine, Ordering::Relaxed);
@@ -229,6 +258,11 @@ impl InProcess {
     /// Takes no more calls. Those that are counted as in flight were let in before.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets no more calls and checks in, also none that wait for a lane.
+    pub(super) fn seal(&self) {
+        self.bound.seal();
     }
 
     /// Calls and checks whose code is running, whether or not somebody still waits for them.
@@ -270,6 +304,28 @@ impl InProcess {
         OutputLimits {
             bytes_max: self.settings.output_bytes_max,
             ..OutputLimits::default()
+        }
+    }
+}
+
+/// An instance that nobody has taken yet. One that was made too late is freed where it was made: on its lane.
+struct Unclaimed(Option<Bound>);
+
+impl Unclaimed {
+    fn new(bound: Bound) -> Self {
+        Unclaimed(Some(bound))
+    }
+
+    fn claim(mut self) -> Arc<Bound> {
+        // Held from `new` until here.
+        Arc::new(self.0.take().expect("claimed once"))
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(bound) = self.0.take() {
+            let _ = bound.destroy();
         }
     }
 }
@@ -369,6 +425,10 @@ fn no_room(gate: &Gate) -> CallError {
 
 fn settle<T>(returned: Result<T, NoReturn>, phase: Phase) -> Result<T, CallError> {
     returned.map_err(|no_return| match no_return {
+        NoReturn::NotBegun => CallError::new(
+            ErrorKind::DeadlineExceeded,
+            format!("no lane was free for {phase} before its deadline"),
+        ),
         NoReturn::Deadline => CallError::new(
             ErrorKind::DeadlineExceeded,
             format!("{phase} did not return before its deadline"),

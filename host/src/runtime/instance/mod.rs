@@ -153,6 +153,13 @@ impl Instance {
         }
     }
 
+    /// Lets no more calls and checks in, also none that were taken before: what comes next is `stop` or `destroy`.
+    pub fn seal(&self) {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.seal(),
+        }
+    }
+
     /// Calls and checks whose code is running, whether or not somebody still waits for them.
     pub fn inside(&self) -> usize {
         match &self.backing {

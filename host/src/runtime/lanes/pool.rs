@@ -128,7 +128,7 @@ impl Pool {
     /// Lanes that are lost and have not come back.
     pub fn lost(&self) -> usize {
         let mut state = self.shared.lock();
-        state.lost.retain(|lane| lane.is_busy());
+        state.lost.retain(|lane| !lane.join_within(Duration::ZERO));
         state.lost.len()
     }
 
@@ -166,17 +166,20 @@ impl Pool {
             if let Err(error) = self.start_lane_if_short(&mut state, 0) {
                 tracing::error!(pool = self.shared.name, %error, "a lane could not be replaced");
             }
+            // One that was woken for what waits may be among those that end.
+            if let Some(lane) = state.lane_to_wake() {
+                lane.wake();
+            }
             old
         };
         self.end(old, patience)?;
-        let lost = self
-            .shared
-            .lock()
-            .lost
-            .iter()
-            .find(|lane| lane.ran(generation))
-            .cloned();
-        lost.map_or(Ok(()), |lane| self.end(vec![lane], Duration::ZERO))
+        let lost: Vec<_> = {
+            let mut state = self.shared.lock();
+            let (lost, others) = state.lost.drain(..).partition(|lane| lane.ran(generation));
+            state.lost = others;
+            lost
+        };
+        self.end(lost, Duration::ZERO)
     }
 
     /// Takes no more jobs, drops those that wait, and waits for every lane to end.
@@ -232,7 +235,7 @@ impl Pool {
             return Err(Refused::Closing);
         }
         if state.lost.len() >= self.shared.limits.lost_max {
-            state.lost.retain(|lane| lane.is_busy());
+            state.lost.retain(|lane| !lane.join_within(Duration::ZERO));
             if state.lost.len() >= self.shared.limits.lost_max {
                 return Err(Refused::TooManyLost(state.lost.len()));
             }

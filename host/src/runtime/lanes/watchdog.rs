@@ -2,13 +2,16 @@
 
 use super::lane::Lane;
 use crate::clock::{self, Monotonic};
+use std::collections::VecDeque;
 use std::sync::{Mutex, Once, PoisonError, Weak};
 use std::time::Duration;
 
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(50);
-/// Later than this, the host itself was not running, and no lane is blamed for that look.
+/// Later than this, the host itself was not running, and that time is added to everybody's patience.
 const STARVED: Duration = Duration::from_millis(500);
+/// Stalls that are remembered.
+const STALLS_MAX: usize = 64;
 
 type OnLost = Box<dyn Fn(&Lane) + Send>;
 
@@ -41,28 +44,38 @@ pub(super) fn on_lost(lane: &std::sync::Arc<Lane>, then: OnLost) {
 
 fn run() {
     let mut last = clock::monotonic();
-    // How long the host itself has stood still while lanes were under way: it is added to everybody's patience.
-    let mut forgiven_until = last;
+    // When the host itself stood still, and for how long.
+    let mut stalls: VecDeque<(Monotonic, Duration)> = VecDeque::new();
     loop {
         std::thread::sleep(TICK);
         let now = clock::monotonic();
-        if now.since(last) > TICK + STARVED {
-            forgiven_until = now.after(STARVED);
+        let late = now.since(last).saturating_sub(TICK);
+        if late > STARVED {
+            stalls.push_back((now, late));
+            if stalls.len() > STALLS_MAX {
+                stalls.pop_front();
+            }
         }
         last = now;
-        if now >= forgiven_until {
-            look(now);
-        }
+        look(now, &stalls);
     }
 }
 
-fn look(now: Monotonic) {
+fn look(now: Monotonic, stalls: &VecDeque<(Monotonic, Duration)>) {
     let mut lost = Vec::new();
     watched().retain_mut(|(weak, then)| {
-        let Some(lane) = weak.upgrade() else { return false };
-        let overdue = lane
-            .current()
-            .filter(|(work, _)| now > work.deadline.after(work.wedge_after));
+        let Some(lane) = weak.upgrade() else {
+            return false;
+        };
+        let overdue = lane.current().filter(|(work, began)| {
+            // While the host stood still, the plugin did too: that time is nobody's.
+            let forgiven: Duration = stalls
+                .iter()
+                .filter(|(at, _)| at > began)
+                .map(|(_, late)| *late)
+                .sum();
+            now > work.deadline.after(work.wedge_after).after(forgiven)
+        });
         if let Some((_, began)) = overdue
             && lane.lose(began)
         {

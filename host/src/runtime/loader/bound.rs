@@ -22,7 +22,7 @@ pub struct Bound {
     library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
     token: u64,
-    // Calls inside; with the high bit, no more may enter.
+    // Calls inside. With SEALED no more calls and checks may enter, with CLOSED nothing.
     inside: AtomicUsize,
 }
 
@@ -32,6 +32,7 @@ unsafe impl Send for Bound {}
 unsafe impl Sync for Bound {}
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
+const SEALED: usize = 1 << (usize::BITS - 2);
 const ERROR_BYTES: usize = 4096;
 
 /// A lifecycle step without arguments.
@@ -117,7 +118,7 @@ impl Bound {
             Step::Stop => (lifecycle.stop, "stop"),
         };
         let Some(entry) = entry else { return Ok(()) };
-        let _inside = self.enter()?;
+        let _inside = self.enter_step()?;
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and a lent local.
         let status = unsafe { entry(self.handle, error.lend()) };
@@ -148,7 +149,7 @@ impl Bound {
         let Some(entry) = self.tables.lifecycle.snapshot else {
             return Err(unsupported("snapshot"));
         };
-        let _inside = self.enter()?;
+        let _inside = self.enter_step()?;
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and a lent local.
         let status = unsafe { entry(self.handle, token, error.lend()) };
@@ -242,10 +243,18 @@ impl Bound {
     /// # Errors
     /// The number of calls that are still inside.
     pub fn destroy(&self) -> Result<(), usize> {
-        match self.inside.compare_exchange(0, CLOSED, AcqRel, Acquire) {
-            Ok(_) => {}
-            Err(now) if now & CLOSED != 0 => return Ok(()),
-            Err(inside) => return Err(inside),
+        let mut now = self.inside.load(Acquire);
+        loop {
+            if now & CLOSED != 0 {
+                return Ok(());
+            }
+            if now & !SEALED != 0 {
+                return Err(now & !SEALED);
+            }
+            match self.inside.compare_exchange(now, CLOSED, AcqRel, Acquire) {
+                Ok(_) => break,
+                Err(changed) => now = changed,
+            }
         }
         // SAFETY: a checked entry; the library is open until `destroy`; the handle is live, nothing is inside, and nothing enters any more.
         unsafe { (self.tables.lifecycle.destroy)(self.handle) };
@@ -256,26 +265,41 @@ impl Bound {
 
     /// Calls that are inside now.
     pub fn inside(&self) -> usize {
-        self.inside.load(Acquire) & !CLOSED
+        self.inside.load(Acquire) & !(CLOSED | SEALED)
+    }
+
+    /// Lets no more calls and checks in; steps of the lifecycle still are.
+    pub fn seal(&self) {
+        self.inside.fetch_or(SEALED, AcqRel);
     }
 
     fn pass(&self, entry: Option<StepWithBytes>, bytes: &[u8], name: &str) -> Result<(), CallError> {
         let Some(entry) = entry else {
             return Err(unsupported(name));
         };
-        let _inside = self.enter()?;
+        let _inside = self.enter_step()?;
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and bytes lent for the call.
         let status = unsafe { entry(self.handle, lent(bytes), error.lend()) };
         result(status, &error, name)
     }
 
+    /// For calls and checks.
     fn enter(&self) -> Result<Inside<'_>, CallError> {
-        if self.inside.fetch_add(1, AcqRel) & CLOSED != 0 {
+        self.enter_unless(CLOSED | SEALED)
+    }
+
+    /// For steps of the lifecycle.
+    fn enter_step(&self) -> Result<Inside<'_>, CallError> {
+        self.enter_unless(CLOSED)
+    }
+
+    fn enter_unless(&self, barred: usize) -> Result<Inside<'_>, CallError> {
+        if self.inside.fetch_add(1, AcqRel) & barred != 0 {
             self.inside.fetch_sub(1, AcqRel);
             return Err(CallError::new(
                 ErrorKind::NotServing,
-                "the instance has been destroyed",
+                "the instance is being stopped",
             ));
         }
         Ok(Inside(self))

@@ -53,6 +53,11 @@ impl Frames {
         self.room.notify_all();
     }
 
+    /// Whether the reader is gone.
+    pub fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
     fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
         let mut state = self.lock();
         if let Some(frame) = state.queue.pop_front() {

@@ -10,6 +10,7 @@
 
 use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 use std::ffi::CStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
 /// Whether the three functions are in place.
@@ -21,8 +22,14 @@ pub enum Interposition {
     Missing(&'static str),
 }
 
-/// Checks which functions a library that is loaded now would bind to.
+/// Checks which functions a library binds to. Looked up once: the executable comes first for every library, and a later look-up
+/// would wait for the dynamic loader, which a constructor that hangs holds.
 pub fn interposition() -> Interposition {
+    static SEEN: OnceLock<Interposition> = OnceLock::new();
+    *SEEN.get_or_init(look_up)
+}
+
+fn look_up() -> Interposition {
     let ours: [(&'static CStr, &'static str, *const c_void); 3] = [
         (
             c"pthread_create",
@@ -83,21 +90,37 @@ pub(super) fn known_threads() -> Option<Vec<KnownThread>> {
 }
 
 /// Keys whose destructor lies in one of the ranges.
-pub(super) fn keys_with_destructor_in(contains: impl Fn(usize) -> bool) -> Vec<pthread_key_t> {
-    let inside = |(key, destructor): (usize, &AtomicUsize)| {
-        let at = destructor.load(SeqCst);
-        (at != 0 && contains(at)).then_some(key as pthread_key_t)
+pub(super) fn keys_with_destructor_in(contains: impl Fn(usize) -> bool) -> Vec<LeftKey> {
+    let inside = |(number, destructor): (usize, &AtomicUsize)| {
+        let destructor = destructor.load(SeqCst);
+        let key = LeftKey {
+            number: number as pthread_key_t,
+            destructor,
+        };
+        (destructor != 0 && contains(destructor)).then_some(key)
     };
     KEYS.iter().enumerate().filter_map(inside).collect()
 }
 
-/// Deletes a key that its maker left behind.
+/// A key as it was when its library was about to go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LeftKey {
+    number: pthread_key_t,
+    destructor: usize,
+}
+
+/// Deletes a key that its maker left behind, unless its number has been given to somebody else since.
 ///
 /// # Safety
-/// Nobody uses the key any more.
-pub(super) unsafe fn delete_key(key: pthread_key_t) {
-    // SAFETY: the caller's contract.
-    unsafe { pthread_key_delete(key) };
+/// The library with the key's destructor is unmapped, and no thread that ran its code is left.
+pub(super) unsafe fn delete_key(key: LeftKey) {
+    let Some(slot) = KEYS.get(key.number as usize) else {
+        return;
+    };
+    if slot.compare_exchange(key.destructor, 0, SeqCst, SeqCst).is_ok() {
+        // SAFETY: still the key that was left behind; nobody uses it any more (the caller's contract).
+        unsafe { pthread_key_delete(key.number) };
+    }
 }
 
 const FREE: u32 = 0;

@@ -2,7 +2,7 @@
 
 use super::census::{self, Opened};
 use super::image::{self, Image};
-use super::interpose::{self, Interposition};
+use super::interpose::{self, Interposition, LeftKey};
 use super::memfd::{SealError, SealedImage};
 use super::root::{self, Tables};
 use crate::model::{ResidentReason, Verdict};
@@ -160,7 +160,7 @@ impl Library {
 
 /// A library after dlclose: perhaps gone, perhaps not.
 pub struct Closed {
-    keys: Vec<libc::pthread_key_t>,
+    keys: Vec<LeftKey>,
     library: Library,
 }
 

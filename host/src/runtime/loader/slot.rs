@@ -111,10 +111,10 @@ impl Slot {
         stream: Option<Arc<Frames>>,
         limits: OutputLimits,
     ) -> u64 {
+        let mut output = lock(&self.output);
         self.cancelled.store(false, Relaxed);
         self.deadline
             .store(deadline.map_or(u64::MAX, Monotonic::as_nanos), Relaxed);
-        let mut output = lock(&self.output);
         output.stream = stream;
         output.limits = Some(limits);
         let generation = self.generation.load(Relaxed) | 1;
@@ -137,9 +137,11 @@ impl Slot {
 
     /// Asks the call under this token to stop, if it is still that call.
     pub fn cancel(&self, token: u64) {
+        // Under the lock, or the slot could be another call's by the time that the mark is set.
+        let output = lock(&self.output);
         if self.is(token) {
             self.cancelled.store(true, Release);
-            if let Some(stream) = &lock(&self.output).stream {
+            if let Some(stream) = &output.stream {
                 stream.wake();
             }
         }
@@ -147,6 +149,14 @@ impl Slot {
 
     fn is(&self, token: u64) -> bool {
         self.generation.load(Acquire) == generation_of(token)
+    }
+
+    /// Whether the reader of a streamed call has gone away.
+    fn is_unread(&self) -> bool {
+        lock(&self.output)
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.is_abandoned())
     }
 
     fn stopping(&self) -> bool {
@@ -182,7 +192,7 @@ pub fn cancel(token: u64) {
 
 /// Whether the call of a token should stop; a stale token should.
 pub(super) fn cancelled(token: u64) -> bool {
-    find(token).is_none_or(Slot::stopping)
+    find(token).is_none_or(|slot| slot.stopping() || slot.is_unread())
 }
 
 /// Nanoseconds until the deadline of a token's call.

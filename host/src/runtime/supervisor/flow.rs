@@ -3,7 +3,7 @@
 use super::spec::InstanceConfig;
 use crate::clock;
 use crate::intake::{Panics, VerifiedPlugin};
-use crate::model::{CallError, Digest, ErrorKind, ResidentReason, Verdict};
+use crate::model::{CallError, Digest, ResidentReason, Verdict};
 use crate::runtime::instance::Instance;
 use crate::runtime::lanes::PoolLimits;
 use crate::runtime::loader::{Listener, Step};
@@ -96,7 +96,7 @@ pub async fn start(
         .vet(plugin, &merged, clock::wall())
         .await
         .map_err(|error| NotStarted {
-            refused: matches!(error, VettingError::Refused { .. }),
+            refused: matches!(&error, VettingError::Refused { report, .. } if report.blames_bytes()),
             ..NotStarted::failed(error)
         })?;
     let module = {
@@ -136,7 +136,9 @@ pub async fn start(
     match running.instance.step(Step::Start).await {
         Ok(()) => Ok(running),
         Err(error) => {
-            let unload = stop(means, running).await;
+            // It never started, so there is nothing to drain or stop.
+            running.instance.close();
+            let unload = free(means, running).await;
             Err(NotStarted {
                 unload,
                 ..NotStarted::failed(format!("start failed: {error}"))
@@ -147,53 +149,58 @@ pub async fn start(
 
 /// Drains, stops and frees an instance; the last one of its module has the library unloaded. `None` if others still use it.
 pub async fn stop(means: &Means, running: Running) -> Option<(u64, Verdict)> {
+    let (instance, patience) = (&running.instance, running.stop_budget);
+    instance.close();
+    if let Err(error) = instance.step(Step::Drain).await {
+        note(instance, "drain", &error);
+    }
+    // Neither `stop` nor `destroy` may overlap a call, and a call whose caller was answered by deadline may still be inside.
+    if quiet_within(instance, patience).await
+        && let Err(error) = instance.step(Step::Stop).await
+    {
+        note(instance, "stop", &error);
+    }
+    free(means, running).await
+}
+
+/// Frees an instance that is stopped or was never started, once nothing is inside.
+async fn free(means: &Means, running: Running) -> Option<(u64, Verdict)> {
     let Running {
         instance,
         module,
         stop_budget,
     } = running;
-    let name = instance.name().to_owned();
-    let note = |step: &str, error: &CallError| {
-        tracing::warn!(plugin = %name, step, error = %error, "stopping goes on");
+    let (reason, text) = if !quiet_within(&instance, stop_budget).await {
+        let text = format!(
+            "{} calls into {} have not returned",
+            instance.inside(),
+            instance.name()
+        );
+        (ResidentReason::WedgedCall, text)
+    } else if let Err(error) = instance.destroy().await {
+        note(&instance, "destroy", &error);
+        (ResidentReason::InstanceAlive, error.text)
+    } else {
+        drop(instance);
+        return release(means, module).await;
     };
-    instance.close();
-    if let Err(error) = instance.step(Step::Drain).await {
-        note("drain", &error);
-    }
-    // Neither `stop` nor `destroy` may overlap a call, and a call whose caller was answered by deadline may still be inside.
-    if !quiet_within(&instance, stop_budget).await {
-        let generation = module.generation();
-        let text = format!("{} calls into {name} have not returned", instance.inside());
-        // It goes on being used by them, so nobody leaves it; but new instances get a generation of their own.
-        means.no_longer_share(&module).await;
-        return Some((generation, Verdict::resident(ResidentReason::WedgedCall, text)));
-    }
-    if let Err(error) = instance.step(Step::Stop).await {
-        note("stop", &error);
-    }
-    let destroyed = match quiet_within(&instance, stop_budget).await {
-        true => instance.destroy().await,
-        false => Err(CallError::new(
-            ErrorKind::DeadlineExceeded,
-            "stop has not returned",
-        )),
-    };
-    if let Err(error) = destroyed {
-        note("destroy", &error);
-        let generation = module.generation();
-        means.no_longer_share(&module).await;
-        return Some((
-            generation,
-            Verdict::resident(ResidentReason::InstanceAlive, error.text),
-        ));
-    }
-    drop(instance);
-    release(means, module).await
+    // It goes on being used by them, so nobody leaves it; but new instances get a generation of their own.
+    means.no_longer_share(&module).await;
+    Some((module.generation(), Verdict::resident(reason, text)))
 }
 
-/// Waits until no call is under way or inside. `false` if one still is.
+fn note(instance: &Instance, step: &str, error: &CallError) {
+    tracing::warn!(plugin = instance.name(), step, error = %error, "stopping goes on");
+}
+
+/// Lets no more calls and checks in, and waits until none is under way or inside. `false` if one still is.
 async fn quiet_within(instance: &Instance, patience: Duration) -> bool {
     let give_up = clock::monotonic().after(patience);
+    // Those that were let in and have not come to a lane yet.
+    while instance.accounts().in_flight() > 0 && clock::monotonic() < give_up {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    instance.seal();
     let mut pause = Duration::from_micros(200);
     while instance.accounts().in_flight() > 0 || instance.inside() > 0 {
         if clock::monotonic() >= give_up {

@@ -80,6 +80,14 @@ impl Record {
         Ok(from)
     }
 
+    /// Whether a library of this generation is what runs here, or what is being started or stopped here.
+    pub(super) fn is_of_mine(&self, generation: u64) -> bool {
+        match &self.running {
+            Some(running) => running.module.generation() == generation,
+            None => generation >= self.generation_min,
+        }
+    }
+
     /// Whether what runs is not what should.
     pub(super) fn is_outdated(&self) -> bool {
         self.serves

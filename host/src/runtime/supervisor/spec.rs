@@ -130,7 +130,12 @@ pub fn wanted<'a>(
 ) -> BTreeMap<String, (InstanceConfig, VerifiedPlugin)> {
     let plugins: Vec<&VerifiedPlugin> = plugins.into_iter().collect();
     let ids: BTreeSet<&str> = plugins.iter().map(|p| p.manifest().plugin.id.as_str()).collect();
-    let unconfigured = |id: &&&str| !configured.iter().any(|c| c.plugin == **id);
+    // Nor one whose name is taken: a file must not come into another plugin's configuration by its id.
+    let unconfigured = |id: &&&str| {
+        !configured
+            .iter()
+            .any(|c| c.plugin == **id || c.instance_name() == **id)
+    };
     let defaults = ids
         .iter()
         .filter(unconfigured)

@@ -242,6 +242,14 @@ impl Supervisor {
             return;
         }
         self.rejected.remove(&name);
+        if !restart {
+            self.restarting.remove(&name);
+        }
+        if record.goal != goal {
+            let older = self.waiting.remove(&name).unwrap_or_default();
+            let overtaken = |waiter| (waiter, Err("a later command has overtaken this one".to_owned()));
+            self.answers.extend(older.into_iter().map(overtaken));
+        }
         record.goal = if restart && record.running.is_none() && idle {
             Goal::Running
         } else {

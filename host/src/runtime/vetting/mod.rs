@@ -131,7 +131,10 @@ impl Vetting {
             };
         }
         let report = self.try_out(&plugin, config).await?;
-        self.ledger.enter(plugin.digest(), now, &report);
+        // What a plugin says of its configuration or its surroundings may be otherwise next time.
+        if report.passed() || report.blames_bytes() {
+            self.ledger.enter(plugin.digest(), now, &report);
+        }
         if report.passed() {
             Ok(VettedPlugin(plugin))
         } else {
@@ -152,7 +155,10 @@ impl Vetting {
         config: &str,
     ) -> Result<VettingReport, VettingError> {
         let worker = self.worker()?;
-        let sealed = SealedImage::copy(plugin.open()?, "extman-vetting", plugin.digest())?;
+        let (bytes, digest) = (plugin.open()?, plugin.digest());
+        // It copies and hashes a whole file, so not on one of the async runtime's own threads.
+        let sealed = tokio::task::spawn_blocking(move || SealedImage::copy(bytes, "extman-vetting", digest));
+        let sealed = sealed.await.map_err(std::io::Error::other)??;
         let order = worker::Order {
             digest: plugin.digest(),
             rust: is_rust(plugin),

@@ -39,6 +39,7 @@ impl Supervisor {
             return;
         };
         let plugin = record.serves.take().unwrap_or_else(|| record.plugin.clone());
+        record.generation_min = running.module.generation();
         record.busy = true;
         self.stops.push(Stop {
             name: name.to_owned(),
@@ -91,6 +92,7 @@ impl Supervisor {
                             from: was,
                             to: is,
                         });
+                        self.restarting.remove(name);
                         if record.move_on(Event::Replaced, None, now).is_ok() {
                             self.failures.remove(name);
                             if !record.held && record.goal == Goal::Stopped {
@@ -226,7 +228,7 @@ impl Supervisor {
         let Some(record) = self.records.get_mut(name) else {
             return;
         };
-        if work.generation < record.generation_min {
+        if !record.is_of_mine(work.generation) {
             return;
         }
         record.wedged_calls += 1;
@@ -248,7 +250,7 @@ impl Supervisor {
         let Some(record) = self.records.get_mut(name) else {
             return;
         };
-        if work.generation < record.generation_min {
+        if !record.is_of_mine(work.generation) {
             return;
         }
         record.wedged_calls = record.wedged_calls.saturating_sub(1);
