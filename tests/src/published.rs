@@ -2,12 +2,15 @@
 //! and compares them otherwise.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// Puts `table` between the marks called `name`, or holds it against what is there.
 ///
 /// # Panics
 /// The file says something else, or lacks the marks.
 pub fn publish(name: &str, table: &str) {
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let (path, before, published, after) = parts(name);
     if is_writing() {
         std::fs::write(path, format!("{before}\n{}\n{after}", table.trim()))

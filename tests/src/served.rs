@@ -199,6 +199,7 @@ pub fn end(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit {code}"),
         (None, Some(4)) => "SIGILL".to_owned(),
+        (None, Some(5)) => "SIGTRAP".to_owned(),
         (None, Some(6)) => "SIGABRT".to_owned(),
         (None, Some(7)) => "SIGBUS".to_owned(),
         (None, Some(8)) => "SIGFPE".to_owned(),

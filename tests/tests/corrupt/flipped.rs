@@ -73,6 +73,11 @@ fn flip(order: &Order, right: &str, times: usize) -> Counts {
         }
     });
     assert_eq!(counts.values().sum::<usize>(), times);
+    let panicked = (DIED, "exit 101".to_owned());
+    assert!(
+        !counts.contains_key(&panicked),
+        "the host's own code panicked over what had passed: {counts:?}"
+    );
     counts
 }
 

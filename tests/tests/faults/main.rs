@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use table::ROWS;
 
 /// Hosts at a time.
-const HOSTS: usize = 6;
+const HOSTS: usize = 4;
 
 #[test]
 fn every_fault_ends_as_the_table_says() {

@@ -1,6 +1,6 @@
 //! One fault in one host: brought about, and looked at until it is as expected or nothing more happens.
 
-use super::table::{self, In, ROWS, Row, Seen};
+use super::table::{In, NOT_TRIED, NOTHING as NONE, ROWS, Row, Seen};
 use extman::model::{CheckOutcome, Lifecycle, PluginView, Verdict, VettingFailure, VettingRefusal};
 use extman_tests::beside::Beside;
 use extman_tests::build;
@@ -58,7 +58,7 @@ impl Case {
             In::C => String::new(),
         };
         format!(
-            "[vetting]\nenabled = {vetting}\ntimeout_ms = {timeout_ms}\n[probe]\ninterval_ms = 100\ntimeout_ms = 500\n\
+            "[vetting]\nenabled = {vetting}\ntimeout_ms = {timeout_ms}\n[probe]\ninterval_ms = 5000\ntimeout_ms = 500\n\
              [[instance]]\nplugin = {:?}\ncall_timeout_ms = 1000\nwedge_after_ms = 500\nstart_budget_ms = 1000\n\
              stop_budget_ms = 1000\n[instance.config]\n{config}",
             self.id()
@@ -108,7 +108,7 @@ pub fn observe(case: &Case) -> Observed {
     if !quarantined {
         return vetted;
     }
-    if case.row.seen.host == table::NOT_TRIED {
+    if case.row.seen.host == NOT_TRIED {
         return Observed {
             vetting: vetted.vetting,
             ..case.expected()
@@ -122,7 +122,6 @@ pub fn observe(case: &Case) -> Observed {
 }
 
 const ALL: &str = "all answered";
-const NONE: &str = "–";
 
 /// A host with both plugins.
 struct Scene<'a> {

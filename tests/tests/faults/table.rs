@@ -56,890 +56,238 @@ impl Row {
     }
 }
 
-const fn row(within: In, fault: &'static str, phases: &'static str, seen: Seen) -> Row {
-    Row {
-        within,
-        fault,
-        phases,
-        seen,
+/// The host lives, and the other plugin's callers notice nothing.
+const fn lives(
+    vetting: &'static str,
+    answer: &'static str,
+    state: &'static str,
+    cause: &'static str,
+    unload: &'static str,
+) -> Seen {
+    Seen {
+        vetting,
+        host: "lives",
+        answer,
+        state,
+        cause,
+        unload,
+        beside: "all answered",
     }
 }
 
-/// It passes, works, and goes.
-const FINE: Seen = Seen {
-    vetting: "passed",
-    host: "lives",
-    answer: "–",
-    state: "running",
-    cause: "",
-    unload: "unmapped",
-    beside: "all answered",
-};
-
-const CALLED: Seen = Seen {
-    answer: "right",
-    ..FINE
-};
-
-const fn kills(host: &'static str, vetting: &'static str) -> Seen {
+const fn dies(host: &'static str, vetting: &'static str, answer: &'static str) -> Seen {
     Seen {
-        vetting,
         host,
-        answer: "–",
-        state: "–",
-        cause: "",
-        unload: "–",
         beside: "answered until then",
+        ..lives(vetting, answer, NOTHING, "", NOTHING)
     }
 }
 
 /// What is so uncertain without vetting that a table can't hold it.
+const fn untried(vetting: &'static str) -> Seen {
+    Seen {
+        host: NOT_TRIED,
+        beside: NOTHING,
+        ..lives(vetting, NOTHING, NOTHING, "", NOTHING)
+    }
+}
+
+/// Stands for the host's end in a row whose second part was not tried.
 pub const NOT_TRIED: &str = "not tried";
+/// Stands where there is nothing to say.
+pub const NOTHING: &str = "–";
 
-use In::{C, Rust};
+macro_rules! rows {
+    ($($within:ident $fault:literal $phases:literal $end:ident $($part:literal)+;)+) => {
+        /// All: a fault, when; then `lives`, what vetting says, the answer, the state, a part of its cause, what became of the
+        /// library; or `dies`, of what, what vetting says, the answer.
+        pub const ROWS: &[Row] = &[
+            $(Row { within: In::$within, fault: $fault, phases: $phases, seen: $end($($part),+) },)+
+        ];
+    };
+}
 
-/// All.
-pub const ROWS: &[Row] = &[
-    row(Rust, "segfault", "create", kills("SIGSEGV", "refused: SIGSEGV")),
-    row(Rust, "segfault", "start", kills("SIGSEGV", "refused: SIGSEGV")),
-    row(
-        Rust,
-        "segfault",
-        "invoke",
-        Seen {
-            answer: "no connection",
-            ..kills("SIGSEGV", "passed")
-        },
-    ),
-    row(Rust, "segfault", "check", kills("SIGSEGV", "refused: SIGSEGV")),
-    row(Rust, "segfault", "drain", kills("SIGSEGV", "refused: SIGSEGV")),
-    row(Rust, "segfault", "stop", kills("SIGSEGV", "refused: SIGSEGV")),
-    row(Rust, "segfault", "destroy", kills("SIGSEGV", "refused: SIGSEGV")),
-    row(Rust, "abort", "create", kills("SIGABRT", "refused: SIGABRT")),
-    row(Rust, "abort", "start", kills("SIGABRT", "refused: SIGABRT")),
-    row(
-        Rust,
-        "abort",
-        "invoke",
-        Seen {
-            answer: "no connection",
-            ..kills("SIGABRT", "passed")
-        },
-    ),
-    row(Rust, "abort", "check", kills("SIGABRT", "refused: SIGABRT")),
-    row(Rust, "abort", "drain", kills("SIGABRT", "refused: SIGABRT")),
-    row(Rust, "abort", "stop", kills("SIGABRT", "refused: SIGABRT")),
-    row(Rust, "abort", "destroy", kills("SIGABRT", "refused: SIGABRT")),
-    row(Rust, "exit", "create", kills("exit 3", "refused: exit 3")),
-    row(Rust, "exit", "start", kills("exit 3", "refused: exit 3")),
-    row(
-        Rust,
-        "exit",
-        "invoke",
-        Seen {
-            answer: "no connection",
-            ..kills("exit 3", "passed")
-        },
-    ),
-    row(Rust, "exit", "check", kills("exit 3", "refused: exit 3")),
-    row(Rust, "exit", "drain", kills("exit 3", "refused: exit 3")),
-    row(Rust, "exit", "stop", kills("exit 3", "refused: exit 3")),
-    row(Rust, "exit", "destroy", kills("exit 3", "refused: exit 3")),
-    row(Rust, "panic", "create", FINE),
-    row(Rust, "panic", "start", FINE),
-    row(
-        Rust,
-        "panic",
-        "invoke",
-        Seen {
-            answer: "panicked",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "panic",
-        "check",
-        Seen {
-            answer: "panicked",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "panic",
-        "drain",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "panic",
-        "stop",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "panic",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "panic-in-payload", "create", FINE),
-    row(Rust, "panic-in-payload", "start", FINE),
-    row(
-        Rust,
-        "panic-in-payload",
-        "invoke",
-        Seen {
-            answer: "panicked",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "panic-in-payload",
-        "check",
-        Seen {
-            answer: "panicked",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "panic-in-payload",
-        "drain",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "panic-in-payload",
-        "stop",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "panic-in-payload",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "hang", "create", FINE),
-    row(Rust, "hang", "start", FINE),
-    row(
-        Rust,
-        "hang",
-        "invoke",
-        Seen {
-            answer: "deadline_exceeded",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "hang",
-        "check",
-        Seen {
-            answer: "timed out",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "hang",
-        "drain",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "hang",
-        "stop",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "hang",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "hang-until-cancelled",
-        "invoke",
-        Seen {
-            answer: "deadline_exceeded",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "hang-until-cancelled",
-        "check",
-        Seen {
-            answer: "timed out",
-            ..FINE
-        },
-    ),
-    row(Rust, "slow", "create", FINE),
-    row(Rust, "slow", "start", FINE),
-    row(
-        Rust,
-        "slow",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "slow", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "slow",
-        "drain",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "slow",
-        "stop",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "slow",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "slow 2500 ms", "create", FINE),
-    row(Rust, "slow 2500 ms", "start", FINE),
-    row(
-        Rust,
-        "slow 2500 ms",
-        "invoke",
-        Seen {
-            answer: "deadline_exceeded",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "slow 2500 ms",
-        "check",
-        Seen {
-            answer: "timed out",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "slow 2500 ms",
-        "drain",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "slow 2500 ms",
-        "stop",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "slow 2500 ms",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "invalid-input", "create", FINE),
-    row(
-        Rust,
-        "invalid-input",
-        "invoke",
-        Seen {
-            answer: "invalid_input",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "invalid-input",
-        "check",
-        Seen {
-            answer: "invalid_input",
-            ..FINE
-        },
-    ),
-    row(Rust, "unavailable", "create", FINE),
-    row(
-        Rust,
-        "unavailable",
-        "invoke",
-        Seen {
-            answer: "unavailable",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "unavailable",
-        "check",
-        Seen {
-            answer: "unavailable",
-            ..FINE
-        },
-    ),
-    row(Rust, "rate-limited", "create", FINE),
-    row(
-        Rust,
-        "rate-limited",
-        "invoke",
-        Seen {
-            answer: "rate_limited",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "rate-limited",
-        "check",
-        Seen {
-            answer: "rate_limited",
-            ..FINE
-        },
-    ),
-    row(Rust, "configuration", "create", FINE),
-    row(
-        Rust,
-        "configuration",
-        "invoke",
-        Seen {
-            answer: "configuration",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "configuration",
-        "check",
-        Seen {
-            answer: "configuration",
-            ..FINE
-        },
-    ),
-    row(Rust, "cancelled", "create", FINE),
-    row(
-        Rust,
-        "cancelled",
-        "invoke",
-        Seen {
-            answer: "cancelled",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "cancelled",
-        "check",
-        Seen {
-            answer: "cancelled",
-            ..FINE
-        },
-    ),
-    row(Rust, "deadline-exceeded", "create", FINE),
-    row(
-        Rust,
-        "deadline-exceeded",
-        "invoke",
-        Seen {
-            answer: "deadline_exceeded",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "deadline-exceeded",
-        "check",
-        Seen {
-            answer: "deadline_exceeded",
-            ..FINE
-        },
-    ),
-    row(Rust, "unsupported", "create", FINE),
-    row(
-        Rust,
-        "unsupported",
-        "invoke",
-        Seen {
-            answer: "unsupported",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "unsupported",
-        "check",
-        Seen {
-            answer: "unsupported",
-            ..FINE
-        },
-    ),
-    row(Rust, "exhausted", "create", FINE),
-    row(
-        Rust,
-        "exhausted",
-        "invoke",
-        Seen {
-            answer: "exhausted",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "exhausted",
-        "check",
-        Seen {
-            answer: "exhausted",
-            ..FINE
-        },
-    ),
-    row(Rust, "internal", "create", FINE),
-    row(Rust, "internal", "start", FINE),
-    row(
-        Rust,
-        "internal",
-        "invoke",
-        Seen {
-            answer: "internal",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "internal",
-        "check",
-        Seen {
-            answer: "internal",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "internal",
-        "drain",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "internal",
-        "stop",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "internal",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "up-but-failing",
-        "invoke",
-        Seen {
-            answer: "internal",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "down-but-serving",
-        "check",
-        Seen {
-            answer: "down",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "degraded-but-serving",
-        "check",
-        Seen {
-            answer: "degraded",
-            ..FINE
-        },
-    ),
-    row(Rust, "flood-parts", "check", Seen { answer: "up", ..FINE }),
-    row(Rust, "leak", "create", FINE),
-    row(
-        Rust,
-        "leak",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "leak", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "leak",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "hold-memory", "create", FINE),
-    row(
-        Rust,
-        "hold-memory",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "hold-memory", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "hold-memory",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "thread-alive", "create", FINE),
-    row(
-        Rust,
-        "thread-alive",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "thread-alive", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "thread-alive",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "thread-local", "create", FINE),
-    row(
-        Rust,
-        "thread-local",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "thread-local", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "thread-local",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "thread-current", "create", FINE),
-    row(
-        Rust,
-        "thread-current",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "thread-current", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "thread-current",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "tokio-current-thread", "create", FINE),
-    row(
-        Rust,
-        "tokio-current-thread",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "tokio-current-thread",
-        "check",
-        Seen { answer: "up", ..FINE },
-    ),
-    row(
-        Rust,
-        "tokio-current-thread",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "tokio-multi-thread", "create", FINE),
-    row(
-        Rust,
-        "tokio-multi-thread",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "tokio-multi-thread", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "tokio-multi-thread",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "static-tokio", "create", FINE),
-    row(
-        Rust,
-        "static-tokio",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "static-tokio", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "static-tokio",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "rayon-global", "create", FINE),
-    row(
-        Rust,
-        "rayon-global",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "rayon-global", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "rayon-global",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "signal-handler", "create", FINE),
-    row(
-        Rust,
-        "signal-handler",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "signal-handler", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "signal-handler",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(Rust, "flood-log", "create", FINE),
-    row(
-        Rust,
-        "flood-log",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(Rust, "flood-log", "check", Seen { answer: "up", ..FINE }),
-    row(
-        Rust,
-        "flood-log",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "flood-sink",
-        "invoke",
-        Seen {
-            answer: "exhausted",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "usage",
-        "invoke",
-        Seen {
-            answer: "right",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "write-after-return",
-        "invoke",
-        Seen {
-            answer: "right, late write refused",
-            ..FINE
-        },
-    ),
-    row(
-        Rust,
-        "push-after-destroy",
-        "destroy",
-        Seen {
-            state: "stopped",
-            cause: "stopped by an operator",
-            ..FINE
-        },
-    ),
-    row(C, "affine", "any", CALLED),
-    row(C, "bad-magic", "any", CALLED),
-    row(C, "echo", "any", CALLED),
-    row(C, "exit-constructor", "any", kills("exit 3", "refused")),
-    row(
-        C,
-        "hang-constructor",
-        "any",
-        Seen {
-            vetting: "refused: timed out in open (constructors)",
-            host: NOT_TRIED,
-            state: "–",
-            unload: "–",
-            beside: "–",
-            ..FINE
-        },
-    ),
-    row(C, "hang-finaliser", "any", CALLED),
-    row(C, "ignores-lengths", "any", CALLED),
-    row(C, "no-manifest", "any", CALLED),
-    row(C, "nodelete", "any", CALLED),
-    row(C, "null-create", "any", CALLED),
-    row(C, "null-vtable", "any", CALLED),
-    row(C, "pthread-alive", "any", CALLED),
-    row(C, "pthread-key", "any", CALLED),
-    row(C, "segfault-constructor", "any", kills("SIGSEGV", "refused")),
-    row(C, "serial", "any", CALLED),
-    row(C, "signal-handler", "any", CALLED),
-    row(C, "thrd-create-alive", "any", CALLED),
-    row(C, "two-frames", "any", CALLED),
-    row(C, "unique-symbol", "any", CALLED),
-    row(C, "write-file-constructor", "any", CALLED),
-    row(C, "wrong-abi-major", "any", CALLED),
-    row(C, "wrong-struct-size", "any", CALLED),
-];
+rows! {
+    Rust "segfault" "create start check drain stop destroy" dies "SIGSEGV" "refused: SIGSEGV" "–";
+    Rust "segfault" "invoke" dies "SIGSEGV" "passed" "no connection";
+    Rust "abort" "create start check drain stop destroy" dies "SIGABRT" "refused: SIGABRT" "–";
+    Rust "abort" "invoke" dies "SIGABRT" "passed" "no connection";
+    Rust "exit" "create start check drain stop destroy" dies "exit 3" "refused: exit 3" "–";
+    Rust "exit" "invoke" dies "exit 3" "passed" "no connection";
+    Rust "panic" "create start" lives
+        "refused: “panicked: as told”" "–" "failed" "panicked: as told" "unmapped";
+    Rust "panic" "invoke" lives "passed" "panicked" "failed" "panicked: as told" "unmapped";
+    Rust "panic" "check" lives
+        "refused: “panicked: as told”" "panicked" "failed" "panicked: as told" "unmapped";
+    Rust "panic" "drain stop" lives
+        "refused: “panicked: as told”" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "panic" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "panic-in-payload" "create start" lives
+        "refused: “panicked with a value that is no text”" "–" "failed" "panicked with a value that is no text" "unmapped";
+    Rust "panic-in-payload" "invoke" lives
+        "passed" "panicked" "failed" "panicked with a value that is no text" "unmapped";
+    Rust "panic-in-payload" "check" lives
+        "refused: “panicked with a value that is no text”" "panicked" "failed" "panicked with a value that is no text" "unmapped";
+    Rust "panic-in-payload" "drain stop" lives
+        "refused: “panicked with a value that is no text”" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "panic-in-payload" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "hang" "create stop" lives
+        "refused: timed out" "–" "wedged" "has not returned" "resident: an instance of it could not be destroyed";
+    Rust "hang" "start drain" lives
+        "refused: timed out" "–" "wedged" "has not returned" "resident: a call into it has not returned";
+    Rust "hang" "invoke" lives
+        "passed" "deadline_exceeded" "wedged" "has not returned" "resident: a call into it has not returned";
+    Rust "hang" "check" lives
+        "refused: timed out" "timed out" "wedged" "has not returned" "resident: a call into it has not returned";
+    Rust "hang" "destroy" lives
+        "refused: timed out" "–" "stopped" "stopped by an operator" "resident: an instance of it could not be destroyed";
+    Rust "hang-until-cancelled" "invoke" lives "passed" "deadline_exceeded" "running" "" "unmapped";
+    Rust "hang-until-cancelled" "check" lives "refused: timed out" "timed out" "running" "" "unmapped";
+    Rust "slow" "create start" lives "passed" "–" "running" "" "unmapped";
+    Rust "slow" "invoke" lives "passed" "right" "running" "" "unmapped";
+    Rust "slow" "check" lives "passed" "up" "running" "" "unmapped";
+    Rust "slow" "drain stop destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "slow 2500 ms" "create" lives "passed" "–" "failed" "came back only after 2.5 s" "unmapped";
+    Rust "slow 2500 ms" "start drain" lives
+        "passed" "–" "failed" "came back only after 2.5 s" "resident: a call into it has not returned";
+    Rust "slow 2500 ms" "invoke" lives
+        "passed" "deadline_exceeded" "failed" "came back only after 2.5 s" "unmapped";
+    Rust "slow 2500 ms" "check" lives "passed" "timed out" "failed" "came back only after" "unmapped";
+    Rust "slow 2500 ms" "stop" lives
+        "passed" "–" "failed" "came back only after 2.5 s" "resident: an instance of it could not be destroyed";
+    Rust "slow 2500 ms" "destroy" lives
+        "passed" "–" "stopped" "stopped by an operator" "resident: an instance of it could not be destroyed";
+    Rust "invalid-input" "create" lives
+        "refused: “as told: invalid-input”" "–" "failed" "invalid_input: as told: invalid-input" "unmapped";
+    Rust "invalid-input" "invoke" lives "passed" "invalid_input" "running" "" "unmapped";
+    Rust "invalid-input" "check" lives
+        "refused: “as told: invalid-input”" "invalid_input" "running" "" "unmapped";
+    Rust "unavailable" "create" lives
+        "refused: “as told: unavailable”" "–" "failed" "unavailable: as told: unavailable" "unmapped";
+    Rust "unavailable" "invoke" lives "passed" "unavailable" "running" "" "unmapped";
+    Rust "unavailable" "check" lives "refused: “as told: unavailable”" "unavailable" "running" "" "unmapped";
+    Rust "rate-limited" "create" lives
+        "refused: “as told: rate-limited”" "–" "failed" "rate_limited: as told: rate-limited" "unmapped";
+    Rust "rate-limited" "invoke" lives "passed" "rate_limited" "running" "" "unmapped";
+    Rust "rate-limited" "check" lives
+        "refused: “as told: rate-limited”" "rate_limited" "running" "" "unmapped";
+    Rust "configuration" "create" lives
+        "refused: “as told: configuration”" "–" "failed" "configuration: as told: configuration" "unmapped";
+    Rust "configuration" "invoke" lives "passed" "configuration" "running" "" "unmapped";
+    Rust "configuration" "check" lives
+        "refused: “as told: configuration”" "configuration" "running" "" "unmapped";
+    Rust "internal" "create start" lives
+        "refused: “as told: internal”" "–" "failed" "internal: as told: internal" "unmapped";
+    Rust "internal" "invoke" lives "passed" "internal" "running" "" "unmapped";
+    Rust "internal" "check" lives "refused: “as told: internal”" "internal" "running" "" "unmapped";
+    Rust "internal" "drain stop" lives
+        "refused: “as told: internal”" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "internal" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "cancelled" "create" lives
+        "refused: “as told: cancelled”" "–" "failed" "cancelled: as told: cancelled" "unmapped";
+    Rust "cancelled" "invoke" lives "passed" "cancelled" "running" "" "unmapped";
+    Rust "cancelled" "check" lives "refused: “as told: cancelled”" "cancelled" "running" "" "unmapped";
+    Rust "deadline-exceeded" "create" lives
+        "refused: “as told: deadline-exceeded”" "–" "failed" "deadline_exceeded: as told: deadline-exceeded" "unmapped";
+    Rust "deadline-exceeded" "invoke" lives "passed" "deadline_exceeded" "running" "" "unmapped";
+    Rust "deadline-exceeded" "check" lives
+        "refused: “as told: deadline-exceeded”" "deadline_exceeded" "running" "" "unmapped";
+    Rust "unsupported" "create" lives
+        "refused: “as told: unsupported”" "–" "failed" "unsupported: as told: unsupported" "unmapped";
+    Rust "unsupported" "invoke" lives "passed" "unsupported" "running" "" "unmapped";
+    Rust "unsupported" "check" lives "refused: “as told: unsupported”" "unsupported" "running" "" "unmapped";
+    Rust "exhausted" "create" lives
+        "refused: “as told: exhausted”" "–" "failed" "exhausted: as told: exhausted" "unmapped";
+    Rust "exhausted" "invoke" lives "passed" "exhausted" "running" "" "unmapped";
+    Rust "exhausted" "check" lives "refused: “as told: exhausted”" "exhausted" "running" "" "unmapped";
+    Rust "up-but-failing" "invoke" lives "passed" "internal" "running" "" "unmapped";
+    Rust "down-but-serving" "check" lives "passed" "down" "running" "" "unmapped";
+    Rust "degraded-but-serving" "check" lives "passed" "degraded" "running" "" "unmapped";
+    Rust "flood-parts" "check" lives "passed" "up" "running" "" "unmapped";
+    Rust "leak" "create" lives "passed" "–" "running" "" "unmapped";
+    Rust "leak" "invoke" lives "passed" "right" "running" "" "unmapped";
+    Rust "leak" "check" lives "passed" "up" "running" "" "unmapped";
+    Rust "leak" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "hold-memory" "create" lives "passed" "–" "running" "" "unmapped";
+    Rust "hold-memory" "invoke" lives "passed" "right" "running" "" "unmapped";
+    Rust "hold-memory" "check" lives "passed" "up" "running" "" "unmapped";
+    Rust "hold-memory" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "thread-local" "create" lives "passed" "–" "running" "" "unmapped";
+    Rust "thread-local" "invoke" lives "passed" "right" "running" "" "unmapped";
+    Rust "thread-local" "check" lives "passed" "up" "running" "" "unmapped";
+    Rust "thread-local" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "thread-current" "create" lives "passed" "–" "running" "" "unmapped";
+    Rust "thread-current" "invoke" lives "passed" "right" "running" "" "unmapped";
+    Rust "thread-current" "check" lives "passed" "up" "running" "" "unmapped";
+    Rust "thread-current" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "tokio-current-thread" "create" lives "passed" "–" "running" "" "unmapped";
+    Rust "tokio-current-thread" "invoke" lives "passed" "right" "running" "" "unmapped";
+    Rust "tokio-current-thread" "check" lives "passed" "up" "running" "" "unmapped";
+    Rust "tokio-current-thread" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "tokio-multi-thread" "create" lives "passed" "–" "running" "" "unmapped";
+    Rust "tokio-multi-thread" "invoke" lives "passed" "right" "running" "" "unmapped";
+    Rust "tokio-multi-thread" "check" lives "passed" "up" "running" "" "unmapped";
+    Rust "tokio-multi-thread" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "flood-log" "create" lives "passed" "–" "running" "" "unmapped";
+    Rust "flood-log" "invoke" lives "passed" "right" "running" "" "unmapped";
+    Rust "flood-log" "check" lives "passed" "up" "running" "" "unmapped";
+    Rust "flood-log" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "thread-alive" "create" lives "passed" "–" "running" "" "resident: a thread of its own is alive";
+    Rust "thread-alive" "invoke" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
+    Rust "thread-alive" "check" lives "passed" "up" "running" "" "resident: a thread of its own is alive";
+    Rust "thread-alive" "destroy" lives
+        "passed" "–" "stopped" "stopped by an operator" "resident: a thread of its own is alive";
+    Rust "static-tokio" "create" lives "passed" "–" "running" "" "resident: a thread of its own is alive";
+    Rust "static-tokio" "invoke" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
+    Rust "static-tokio" "check" lives "passed" "up" "running" "" "resident: a thread of its own is alive";
+    Rust "static-tokio" "destroy" lives
+        "passed" "–" "stopped" "stopped by an operator" "resident: a thread of its own is alive";
+    Rust "rayon-global" "create" lives "passed" "–" "running" "" "resident: a thread of its own is alive";
+    Rust "rayon-global" "invoke" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
+    Rust "rayon-global" "check" lives "passed" "up" "running" "" "resident: a thread of its own is alive";
+    Rust "rayon-global" "destroy" lives
+        "passed" "–" "stopped" "stopped by an operator" "resident: a thread of its own is alive";
+    Rust "signal-handler" "create" lives
+        "passed" "–" "running" "" "resident: a signal handler points into it";
+    Rust "signal-handler" "invoke" lives
+        "passed" "right" "running" "" "resident: a signal handler points into it";
+    Rust "signal-handler" "check" lives
+        "passed" "up" "running" "" "resident: a signal handler points into it";
+    Rust "signal-handler" "destroy" lives
+        "passed" "–" "stopped" "stopped by an operator" "resident: a signal handler points into it";
+    Rust "flood-sink" "invoke" lives "passed" "exhausted" "running" "" "unmapped";
+    Rust "usage" "invoke" lives "passed" "right" "running" "" "unmapped";
+    Rust "write-after-return" "invoke" lives "passed" "right, late write refused" "running" "" "unmapped";
+    Rust "push-after-destroy" "destroy" lives
+        "passed" "–" "stopped" "stopped by an operator" "resident: a thread of its own is alive";
+    C "affine" "invoke" lives "passed" "right" "running" "" "unmapped";
+    C "bad-magic" "load" lives
+        "refused: “the plugin's tables are malformed: the module's magic is 0x0123456789abcdef” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the module's magic is 0x0123456789abcdef" "–";
+    C "echo" "–" lives "passed" "right" "running" "" "unmapped";
+    C "exit-constructor" "load" dies "exit 3" "refused: exit 3 in open (constructors)" "–";
+    C "hang-constructor" "load" untried "refused: timed out in open (constructors)";
+    C "hang-finaliser" "unload" lives
+        "refused: timed out in close (finalisers)" "right" "running" "" "resident: closing it does not return";
+    C "ignores-lengths" "invoke" lives "passed" "internal" "running" "" "unmapped";
+    C "no-manifest" "load" lives "not reached: no-manifest" "–" "–" "" "–";
+    C "nodelete" "unload" lives "passed" "right" "running" "" "resident: the dynamic loader kept it";
+    C "null-create" "load" lives
+        "refused: “the plugin's tables are malformed: the plugin has no create” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the plugin has no create" "–";
+    C "null-vtable" "load" lives
+        "refused: “the plugin's tables are malformed: the plugin has no lifecycle table” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the plugin has no lifecycle table" "–";
+    C "pthread-alive" "create" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
+    C "pthread-key" "create" lives "passed" "right" "running" "" "unmapped";
+    C "segfault-constructor" "load" dies "SIGSEGV" "refused: SIGSEGV in open (constructors)" "–";
+    C "serial" "invoke" lives "passed" "right" "running" "" "unmapped";
+    C "signal-handler" "create" lives
+        "passed" "right" "running" "" "resident: a signal handler points into it";
+    C "thrd-create-alive" "create" lives
+        "passed" "right" "running" "" "resident: a thread of unknown origin is alive";
+    C "two-frames" "load" lives "not reached: two-manifests" "–" "–" "" "–";
+    C "unique-symbol" "unload" lives "passed" "right" "running" "" "resident: the dynamic loader kept it";
+    C "write-file-constructor" "load" lives "passed" "right" "running" "" "unmapped";
+    C "wrong-abi-major" "load" lives
+        "refused: “the plugin was built for ABI 2, this host has ABI 1” in open (constructors)" "not_serving" "failed" "the plugin was built for ABI 2, this host has ABI 1" "–";
+    C "wrong-struct-size" "load" lives
+        "refused: “the plugin's tables are malformed: the lifecycle says that it is 64 bytes long” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the lifecycle says that it is 64 bytes long" "–";
+}
