@@ -361,6 +361,9 @@ pub async fn check(
     let mut instance = InstanceConfig::default_for(&plugin.manifest().plugin.id);
     instance.config = given.unwrap_or_default();
     let merged = instance.merged(plugin.manifest());
+    if let Some(reason) = crate::runtime::supervisor::unfit(&plugin) {
+        return Err(CheckError::Refused(format!("{}: {reason}", file.display())));
+    }
     let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
     let vetting = Vetting::new(config.vetting, ledger);
     if release {

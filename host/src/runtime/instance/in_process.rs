@@ -1,9 +1,12 @@
 //! An instance whose module is loaded into this process.
 
+mod check;
+mod unclaimed;
+
 use super::{Accounts, InstanceSettings};
 use crate::clock::{self, Monotonic};
-use crate::model::{CallError, CheckKind, CheckOutcome, ErrorKind, Reply};
-use crate::runtime::lanes::{Attached, Gate, Pass, Phase, Pool, PoolLimits, Refused, Work};
+use crate::model::{CallError, ErrorKind, Reply};
+use crate::runtime::lanes::{Attached, Gate, Phase, Pool, PoolLimits, Refused, Work};
 use crate::runtime::loader::{Bound, Frames, Input, Listener, OutputLimits, Returned, Slot, Step};
 use crate::runtime::module::Module;
 use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
@@ -11,6 +14,7 @@ use extman_plugin_api::manifest::schema::ThreadModel;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use unclaimed::Unclaimed;
 
 /// An instance whose module is loaded into this process.
 pub struct InProcess {
@@ -191,70 +195,6 @@ impl InProcess {
         result
     }
 
-    pub(super) async fn check(&self, kind: CheckKind, timeout: Duration) -> (CheckOutcome, Option<Duration>) {
-        // There a check counts as a call; without room it is not asked rather than queued behind them.
-        let place = match self.threads {
-            ThreadModel::Many => None,
-            ThreadModel::Serial | ThreadModel::Affine => Some((self.gate.clone(), self.pool.clone())),
-        };
-        if self.admit().is_err()
-            || place
-                .as_ref()
-                .is_some_and(|(gate, _)| gate.inside() >= gate.limit())
-        {
-            return (CheckOutcome::Busy, None);
-        }
-        let pool = match self.threads {
-            ThreadModel::Affine if !self.pool.has_room() => return (CheckOutcome::Busy, None),
-            ThreadModel::Affine => &self.pool,
-            _ if self.suspect.load(Ordering::Relaxed) => &self.module.shared().suspects,
-            _ => &self.module.shared().probes,
-        };
-        let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
-        let deadline = work.deadline;
-        let run = move |slot: &'static Slot, ticket: &Ticket| {
-            // Taken only here: a check that waits for a shared lane must not keep calls out meanwhile.
-            let pass = match place {
-                None => None,
-                Some((gate, pool)) => Some(OutsideLanes {
-                    pass: Some(gate.try_enter()?),
-                    pool,
-                }),
-            };
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
-            ticket.opened(token);
-            let began = clock::monotonic();
-            let answer = bound.check(slot, token, kind);
-            let took = clock::monotonic().since(began);
-            slot.close();
-            drop(pass);
-            Some((answer, took))
-        };
-        let returned = on_lane(pool, work, How::Queued(None), run).await;
-        let (outcome, took) = match returned {
-            Ok(None) => return (CheckOutcome::Busy, None),
-            Ok(Some((Err(closed), _))) if closed.kind == ErrorKind::NotServing => {
-                return (CheckOutcome::Busy, None);
-            }
-            Ok(Some((Ok(report), took))) => (CheckOutcome::Answered { report }, Some(took)),
-            Ok(Some((Err(failure), took))) => (
-                CheckOutcome::Failed {
-                    kind: failure.kind,
-                    text: failure.text,
-                },
-                Some(took),
-            ),
-            Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
-            // It was not asked, so nothing is known of it.
-            Err(NoReturn::NotBegun | NoReturn::Refused(_) | NoReturn::Dropped) => {
-                return (CheckOutcome::Busy, None);
-            }
-        };
-        let fine = matches!(outcome, CheckOutcome::Answered { .. });
-        self.suspect.store(!fine, Ordering::Relaxed);
-        (outcome, took)
-    }
-
     /// Takes no more calls. Those that are counted as in flight were let in before.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
@@ -304,42 +244,6 @@ impl InProcess {
         OutputLimits {
             bytes_max: self.settings.output_bytes_max,
             ..OutputLimits::default()
-        }
-    }
-}
-
-/// An instance that nobody has taken yet. One that was made too late is freed where it was made: on its lane.
-struct Unclaimed(Option<Bound>);
-
-impl Unclaimed {
-    fn new(bound: Bound) -> Self {
-        Unclaimed(Some(bound))
-    }
-
-    fn claim(mut self) -> Arc<Bound> {
-        // Held from `new` until here.
-        Arc::new(self.0.take().expect("claimed once"))
-    }
-}
-
-impl Drop for Unclaimed {
-    fn drop(&mut self) {
-        if let Some(bound) = self.0.take() {
-            let _ = bound.destroy();
-        }
-    }
-}
-
-/// The place of a check that does not run on the instance's own lanes: when it is free again, they are told.
-struct OutsideLanes {
-    pass: Option<Pass>,
-    pool: Pool,
-}
-
-impl Drop for OutsideLanes {
-    fn drop(&mut self) {
-        if self.pass.take().is_some_and(Pass::leave) {
-            self.pool.nudge();
         }
     }
 }

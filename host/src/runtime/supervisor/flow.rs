@@ -60,6 +60,18 @@ impl NotStarted {
     }
 }
 
+/// Why a plugin can't be run in this process, whatever vetting says.
+pub fn unfit(plugin: &VerifiedPlugin) -> Option<&'static str> {
+    let aborts = plugin
+        .facts()
+        .build
+        .as_ref()
+        .is_some_and(|build| build.panics == Panics::Abort);
+    aborts.then_some(
+        "it was built with panic = \"abort\", so a panic in it would end this process; build it with panic = \"unwind\"",
+    )
+}
+
 /// Vets, loads, creates and starts.
 pub async fn start(
     means: &Means,
@@ -77,16 +89,10 @@ pub async fn start(
         );
         return Err(NotStarted::failed(text));
     }
-    if plugin
-        .facts()
-        .build
-        .as_ref()
-        .is_some_and(|build| build.panics == Panics::Abort)
-    {
-        let text = "it was built with panic = \"abort\", so a panic in it would end this process; build it with panic = \"unwind\"";
+    if let Some(reason) = unfit(&plugin) {
         return Err(NotStarted {
             refused: true,
-            ..NotStarted::failed(text)
+            ..NotStarted::failed(reason)
         });
     }
     let merged = config.merged(manifest);

@@ -8,7 +8,7 @@ mod requests;
 mod spec;
 mod task;
 
-pub use flow::{Means, NotStarted, Running};
+pub use flow::{Means, NotStarted, Running, unfit};
 pub use requests::{Events, Outcome, Request, Requests};
 pub use spec::{InstanceConfig, wanted};
 pub use task::Supervisor;

@@ -1,0 +1,95 @@
+//! Asking an instance how it is, on lanes that are not its calls'.
+
+use super::InProcess;
+use crate::clock;
+use crate::model::{CheckKind, CheckOutcome, ErrorKind};
+use crate::runtime::lanes::{Pass, Phase, Pool};
+use crate::runtime::loader::{OutputLimits, Slot};
+use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
+use extman_plugin_api::manifest::schema::ThreadModel;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+impl InProcess {
+    pub(in crate::runtime::instance) async fn check(
+        &self,
+        kind: CheckKind,
+        timeout: Duration,
+    ) -> (CheckOutcome, Option<Duration>) {
+        // There a check counts as a call; without room it is not asked rather than queued behind them.
+        let place = match self.threads {
+            ThreadModel::Many => None,
+            ThreadModel::Serial | ThreadModel::Affine => Some((self.gate.clone(), self.pool.clone())),
+        };
+        if self.admit().is_err()
+            || place
+                .as_ref()
+                .is_some_and(|(gate, _)| gate.inside() >= gate.limit())
+        {
+            return (CheckOutcome::Busy, None);
+        }
+        let pool = match self.threads {
+            ThreadModel::Affine if !self.pool.has_room() => return (CheckOutcome::Busy, None),
+            ThreadModel::Affine => &self.pool,
+            _ if self.suspect.load(Ordering::Relaxed) => &self.module.shared().suspects,
+            _ => &self.module.shared().probes,
+        };
+        let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
+        let deadline = work.deadline;
+        let run = move |slot: &'static Slot, ticket: &Ticket| {
+            // Taken only here: a check that waits for a shared lane must not keep calls out meanwhile.
+            let pass = match place {
+                None => None,
+                Some((gate, pool)) => Some(OutsideLanes {
+                    pass: Some(gate.try_enter()?),
+                    pool,
+                }),
+            };
+            let token = slot.open(Some(deadline), None, OutputLimits::default());
+            ticket.opened(token);
+            let began = clock::monotonic();
+            let answer = bound.check(slot, token, kind);
+            let took = clock::monotonic().since(began);
+            slot.close();
+            drop(pass);
+            Some((answer, took))
+        };
+        let returned = on_lane(pool, work, How::Queued(None), run).await;
+        let (outcome, took) = match returned {
+            Ok(None) => return (CheckOutcome::Busy, None),
+            Ok(Some((Err(closed), _))) if closed.kind == ErrorKind::NotServing => {
+                return (CheckOutcome::Busy, None);
+            }
+            Ok(Some((Ok(report), took))) => (CheckOutcome::Answered { report }, Some(took)),
+            Ok(Some((Err(failure), took))) => (
+                CheckOutcome::Failed {
+                    kind: failure.kind,
+                    text: failure.text,
+                },
+                Some(took),
+            ),
+            Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
+            // It was not asked, so nothing is known of it.
+            Err(NoReturn::NotBegun | NoReturn::Refused(_) | NoReturn::Dropped) => {
+                return (CheckOutcome::Busy, None);
+            }
+        };
+        let fine = matches!(outcome, CheckOutcome::Answered { .. });
+        self.suspect.store(!fine, Ordering::Relaxed);
+        (outcome, took)
+    }
+}
+
+/// The place of a check that does not run on the instance's own lanes: when it is free again, they are told.
+struct OutsideLanes {
+    pass: Option<Pass>,
+    pool: Pool,
+}
+
+impl Drop for OutsideLanes {
+    fn drop(&mut self) {
+        if self.pass.take().is_some_and(Pass::leave) {
+            self.pool.nudge();
+        }
+    }
+}
