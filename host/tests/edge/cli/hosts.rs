@@ -41,7 +41,7 @@ fn a_host_that_cannot_be_started_is_told_apart() {
         assert!(ran.err.contains("extman.toml:2:15"), "{}", ran.err);
     }
     let ran = run_in(dir.path(), &["serve", "--listen", "0.0.0.0:0"]);
-    assert_eq!(ran.code, 3);
+    assert_eq!(ran.code, 2);
     assert!(ran.err.contains("token_file"), "{}", ran.err);
 }
 
