@@ -10,6 +10,7 @@
 
 use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 use std::ffi::CStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
 /// Whether the three functions are in place.
@@ -21,8 +22,14 @@ pub enum Interposition {
     Missing(&'static str),
 }
 
-/// Checks which functions a library that is loaded now would bind to.
+/// Checks which functions a library binds to. Looked up once: the executable comes first for every library, and a later look-up
+/// would wait for the dynamic loader, which a constructor that hangs holds.
 pub fn interposition() -> Interposition {
+    static SEEN: OnceLock<Interposition> = OnceLock::new();
+    *SEEN.get_or_init(look_up)
+}
+
+fn look_up() -> Interposition {
     let ours: [(&'static CStr, &'static str, *const c_void); 3] = [
         (
             c"pthread_create",
