@@ -547,7 +547,7 @@ impl Supervisor {
             return;
         };
         record.wedged_calls = record.wedged_calls.saturating_sub(1);
-        if record.wedged_calls > 0 || record.running.is_none() {
+        if record.wedged_calls > 0 {
             return;
         }
         let from = record.lifecycle;
@@ -559,7 +559,10 @@ impl Supervisor {
             if record.goal == Goal::Running {
                 record.goal = Goal::Stopped;
             }
-            self.failures.insert(name.to_owned(), cause);
+            // Otherwise a step of its start or of its end was late, and there is nothing left to stop.
+            if record.running.is_some() {
+                self.failures.insert(name.to_owned(), cause);
+            }
             self.tell_move(name, from);
             self.drive(name);
         }
