@@ -113,6 +113,7 @@ impl HostBuilder {
             registry.clone(),
             config.probe.clone(),
             events.clone(),
+            requests.clone(),
             ending.clone(),
         ));
         let directories = config.intake.discovery.dirs.clone();

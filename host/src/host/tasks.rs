@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::config::ProbeConfig;
 use crate::intake::{IntakeConfig, Watch};
-use crate::model::{CheckKind, CheckOutcome, CheckView, What};
+use crate::model::{CheckKind, CheckOutcome, CheckView, ErrorKind, What};
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::registry::{Entry, Registry};
 use crate::runtime::supervisor::{Events, Request, Requests};
@@ -58,6 +58,7 @@ pub(super) async fn probe(
     registry: Arc<Registry>,
     config: ProbeConfig,
     events: Events,
+    requests: Requests,
     ending: Arc<AtomicBool>,
 ) {
     let timeout = Duration::from_millis(config.timeout_ms);
@@ -75,7 +76,7 @@ pub(super) async fn probe(
             let last = asked.get(&entry.name).filter(|(of, _)| of == generation);
             if last.is_none_or(|(_, at)| now.since(*at) >= interval) {
                 asked.insert(entry.name.clone(), (*generation, now));
-                tokio::spawn(ask(entry.clone(), timeout, events.clone()));
+                tokio::spawn(ask(entry.clone(), timeout, events.clone(), requests.clone()));
             }
         }
         asked.retain(|name, _| snapshot.get(name).is_some());
@@ -83,12 +84,24 @@ pub(super) async fn probe(
     }
 }
 
-async fn ask(entry: Arc<Entry>, timeout: Duration, events: Events) {
-    let Some((instance, _)) = &entry.serving else {
+async fn ask(entry: Arc<Entry>, timeout: Duration, events: Events, requests: Requests) {
+    let Some((instance, generation)) = &entry.serving else {
         return;
     };
     let kind = CheckKind::Readiness;
     let (outcome, took) = instance.check(kind, timeout).await;
+    // Whoever panicked in a check refuses every call from then on.
+    if let CheckOutcome::Failed {
+        kind: ErrorKind::Panicked,
+        text,
+    } = &outcome
+    {
+        requests.make(Request::Panicked {
+            name: entry.name.clone(),
+            generation: *generation,
+            text: text.clone(),
+        });
+    }
     let view = CheckView {
         kind,
         at_unix_ms: clock::unix_ms(clock::wall()),
