@@ -31,6 +31,8 @@ pub enum VettingPhase {
     Start,
     /// `check`.
     Check,
+    /// `drain`.
+    Drain,
     /// `stop`.
     Stop,
     /// `destroy`.
@@ -47,6 +49,7 @@ impl fmt::Display for VettingPhase {
             VettingPhase::Create => "create",
             VettingPhase::Start => "start",
             VettingPhase::Check => "check",
+            VettingPhase::Drain => "drain",
             VettingPhase::Stop => "stop",
             VettingPhase::Destroy => "destroy",
             VettingPhase::Close => "close (finalisers)",

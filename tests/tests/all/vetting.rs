@@ -58,7 +58,7 @@ async fn good_plugins_pass_and_are_unloaded_in_the_child() {
         assert!(report.passed(), "{report:?}");
         let phases: Vec<_> = report.steps.iter().map(|step| step.phase).collect();
         use VettingPhase::*;
-        assert_eq!(phases, [Open, Create, Start, Check, Stop, Destroy, Close]);
+        assert_eq!(phases, [Open, Create, Start, Check, Drain, Stop, Destroy, Close]);
         assert!(report.unload.unwrap().is_unmapped());
         assert!(report.report.unwrap().health.is_some());
     }
@@ -71,6 +71,7 @@ async fn a_crash_in_an_entry_is_a_refusal_with_its_phase_and_signal() {
         ("create", VettingPhase::Create),
         ("start", VettingPhase::Start),
         ("check", VettingPhase::Check),
+        ("drain", VettingPhase::Drain),
         ("stop", VettingPhase::Stop),
         ("destroy", VettingPhase::Destroy),
     ] {

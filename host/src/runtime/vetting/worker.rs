@@ -166,10 +166,13 @@ fn probe(bound: &Bound) {
             say(&Line::Said { report });
         }
     }
-    say(&Line::Begin {
-        phase: VettingPhase::Stop,
-    });
-    step(VettingPhase::Stop, || bound.step(Step::Stop));
+    for (phase, end) in [
+        (VettingPhase::Drain, Step::Drain),
+        (VettingPhase::Stop, Step::Stop),
+    ] {
+        say(&Line::Begin { phase });
+        step(phase, || bound.step(end));
+    }
 }
 
 fn step<T>(phase: VettingPhase, run: impl FnOnce() -> Result<T, CallError>) -> Option<T> {
