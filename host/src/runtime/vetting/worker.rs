@@ -82,31 +82,38 @@ pub fn run(order: &str) -> u8 {
     });
     // Every step on one thread that ends before the library is closed, as on a lane.
     let opened = on_a_thread(move || steps(&order));
-    let Some(Some(library)) = opened else {
-        say(&Line::Done);
-        return 0;
+    let library = match opened {
+        Some(Some(library)) => library,
+        Some(None) => {
+            say(&Line::Done);
+            return 0;
+        }
+        None => return PANICKED,
     };
     say(&Line::Begin {
         phase: VettingPhase::Close,
     });
     let began = clock::monotonic();
-    let closed = on_a_thread(move || library.close(Duration::from_secs(2)));
-    let verdict = match closed {
+    let verdict = match on_a_thread(move || library.close(Duration::from_secs(2))) {
         Some(Ok(closed)) => on_a_thread(move || closed.verdict()),
         Some(Err(verdict)) => Some(verdict),
         None => None,
+    };
+    let Some(verdict) = verdict else {
+        return PANICKED;
     };
     say(&Line::End {
         phase: VettingPhase::Close,
         took_ns: nanos_since(began),
         error: None,
     });
-    if let Some(verdict) = verdict {
-        say(&Line::Unload { verdict });
-    }
+    say(&Line::Unload { verdict });
     say(&Line::Done);
     0
 }
+
+/// The exit code when the host's own code panicked over the library, as reading damaged tables does. Nothing passes that way.
+const PANICKED: u8 = 101;
 
 fn steps(order: &Order) -> Option<Library> {
     let library = step(VettingPhase::Open, || {
