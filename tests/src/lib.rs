@@ -4,8 +4,11 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod beside;
 pub mod build;
+pub mod published;
 pub mod scenario;
+pub mod served;
 pub mod until;
 
 pub use bench::{Bench, Heard, call};

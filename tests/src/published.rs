@@ -1,0 +1,51 @@
+//! Tables of what was observed, in `tests/FAULTS.md`, between two marks each. A test run writes them when `EXTMAN_WRITE_TABLES` is 1
+//! and compares them otherwise.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// Puts `table` between the marks called `name`, or holds it against what is there.
+///
+/// # Panics
+/// The file says something else, or lacks the marks.
+pub fn publish(name: &str, table: &str) {
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (path, before, published, after) = parts(name);
+    if is_writing() {
+        std::fs::write(path, format!("{before}\n{}\n{after}", table.trim()))
+            .expect("tests/FAULTS.md is written");
+    } else {
+        let advice = "tests/FAULTS.md is out of date: run this test again with EXTMAN_WRITE_TABLES=1";
+        assert!(
+            published.trim() == table.trim(),
+            "{advice}; it should say\n{table}"
+        );
+    }
+}
+
+/// Writes a table that differs from run to run, when that was asked for.
+///
+/// # Panics
+/// The file lacks the marks.
+pub fn publish_if_asked(name: &str, table: &str) {
+    if is_writing() {
+        publish(name, table);
+    }
+}
+
+fn is_writing() -> bool {
+    std::env::var("EXTMAN_WRITE_TABLES").is_ok_and(|value| value == "1")
+}
+
+fn parts(name: &str) -> (PathBuf, String, String, String) {
+    let path = xtask::root().join("tests/FAULTS.md");
+    let text = std::fs::read_to_string(&path).expect("tests/FAULTS.md can be read");
+    let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
+    let (Some(from), Some(to)) = (text.find(&begin), text.find(&end)) else {
+        panic!("tests/FAULTS.md lacks the marks {begin} and {end}");
+    };
+    let from = from + begin.len();
+    let part = |range: std::ops::Range<usize>| text[range].to_owned();
+    (path, part(0..from), part(from..to), part(to..text.len()))
+}

@@ -1,0 +1,214 @@
+//! The real program serving in a process of its own, as an operator would start it: a folder, a configuration, and HTTP. What is
+//! asked of it and what that means is the tests' own business.
+
+use crate::build;
+use extman::model::{Digest, VettingReport};
+use extman::runtime::vetting::LedgerEntry;
+use serde_json::Value;
+use std::io::BufRead;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// A host that serves until it is dropped.
+pub struct Served {
+    child: Child,
+    ended: Option<ExitStatus>,
+    folder: tempfile::TempDir,
+    client: Client,
+}
+
+impl Served {
+    /// Starts it without a plugin, with `settings` (TOML) beside those of the folder and the address, and with these variables.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start(settings: &str, variables: &[(&str, &Path)]) -> Self {
+        let program = program();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("plugins")).expect("a folder for plugins");
+        let config = format!(
+            "[intake.discovery]\ndirs = [{:?}]\nsettle_ms = 10\n[intake.store]\ndir = {:?}\n[intake.watch]\n\
+             debounce_ms = 10\n[http]\nlisten = \"127.0.0.1:0\"\n{settings}",
+            at("plugins"),
+            at("store")
+        );
+        std::fs::write(at("extman.toml"), config).expect("a configuration");
+        let log = std::fs::File::create(at("log")).expect("a log");
+        // Without core files: writing one takes longer than anything that is waited for here.
+        let mut child = Command::new("sh")
+            .args(["-c", "ulimit -c 0; exec \"$0\" serve --config \"$1\""])
+            .arg(program)
+            .arg(at("extman.toml"))
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the program can be started");
+        let mut url = String::new();
+        let out = child.stdout.take().expect("its output is piped");
+        let read = std::io::BufReader::new(out).read_line(&mut url);
+        let log = std::fs::read_to_string(at("log")).unwrap_or_default();
+        if !read.is_ok_and(|bytes| bytes > 0) {
+            let _ = child.kill();
+            panic!("{:?}: {log}", child.wait());
+        }
+        Served {
+            child,
+            ended: None,
+            client: Client::new(url.trim()),
+            folder,
+        }
+    }
+
+    /// A folder of its own; its plugins are in `plugins`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Puts a copy of a library into the folder of plugins, whole at once, under the same name.
+    ///
+    /// # Panics
+    /// It can't be copied.
+    pub fn put(&self, library: &Path) {
+        let name = library.file_name().expect("a file");
+        let (unfinished, whole) = (self.folder().join(name), self.folder().join("plugins").join(name));
+        std::fs::copy(library, &unfinished).expect("a copy");
+        std::fs::rename(unfinished, whole).expect("renamed");
+    }
+
+    /// Whom to ask.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// How it ended, if it has: `SIGSEGV`, `exit 3`.
+    pub fn died(&mut self) -> Option<String> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("a child");
+        }
+        self.ended.map(end)
+    }
+
+    /// What vetting saw of a digest, if it has been vetted.
+    pub fn vetted(&self, digest: Digest) -> Option<VettingReport> {
+        let path = self.folder().join("store/vetting").join(format!("{digest}.json"));
+        let entry: LedgerEntry = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        Some(entry.report)
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks one host.
+#[derive(Clone)]
+pub struct Client {
+    agent: ureq::Agent,
+    url: String,
+}
+
+impl Client {
+    fn new(url: &str) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        Client {
+            agent: config.timeout_global(Some(TIMEOUT)).build().into(),
+            url: url.to_owned(),
+        }
+    }
+
+    /// The `data` of a GET; `None` if there is none, or no connection.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        let mut response = self.agent.get(format!("{}{path}", self.url)).call().ok()?;
+        let mut envelope: Value = response.body_mut().read_json().ok()?;
+        (envelope["ok"] == true).then(|| envelope["data"].take())
+    }
+
+    /// One instance; `None` if there is none, or no connection.
+    pub fn plugin(&self, name: &str) -> Option<extman::model::PluginView> {
+        let view = self.get(&format!("/api/v1/plugins/{name}"))?;
+        Some(serde_json::from_value(view).expect("a view of a plugin"))
+    }
+
+    /// How the host is; `None` without a connection.
+    pub fn status(&self) -> Option<extman::model::StatusView> {
+        let view = self.get("/api/v1/status")?;
+        Some(serde_json::from_value(view).expect("a view of the status"))
+    }
+
+    /// A POST with JSON: the answer, the failure's kind, or [`NO_CONNECTION`].
+    ///
+    /// # Errors
+    /// There was a failure, or no connection.
+    pub fn post(&self, path: &str, body: &str) -> Result<Value, String> {
+        let gone = |_| NO_CONNECTION.to_owned();
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let sent = request.content_type("application/json").send(body);
+        let mut response = sent.map_err(gone)?;
+        let answer: Value = response.body_mut().read_json().map_err(gone)?;
+        match answer["error"]["kind"].as_str() {
+            Some(kind) if answer["ok"] == false => Err(kind.to_owned()),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Calls a capability.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub fn invoke(&self, capability: &str, body: &str) -> Result<Value, String> {
+        self.post(&format!("/api/v1/capabilities/{capability}/invoke"), body)
+    }
+}
+
+/// Longer than any unload takes.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What [`Client::post`] says when there was no connection.
+pub const NO_CONNECTION: &str = "no connection";
+
+/// Has the program and its worker built, side by side.
+///
+/// # Panics
+/// They can't be built.
+pub fn program() -> PathBuf {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().expect("an earlier test built it");
+    let program = built.get_or_insert_with(|| {
+        build::worker();
+        let what = ["-p", "extman", "--bin", "extman"];
+        build::cargo(&xtask::root(), &build::folder("test-plugins"), &what, "extman")
+    });
+    program.clone()
+}
+
+/// How a process ended, in two words at most.
+pub fn end(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(4)) => "SIGILL".to_owned(),
+        (None, Some(5)) => "SIGTRAP".to_owned(),
+        (None, Some(6)) => "SIGABRT".to_owned(),
+        (None, Some(7)) => "SIGBUS".to_owned(),
+        (None, Some(8)) => "SIGFPE".to_owned(),
+        (None, Some(11)) => "SIGSEGV".to_owned(),
+        (None, signal) => format!("signal {}", signal.unwrap_or_default()),
+    }
+}
+
+/// Waits a moment between two looks at something that another process does.
+pub fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
+}

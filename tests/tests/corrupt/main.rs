@@ -1,0 +1,6 @@
+//! Files that are no plugins, or were plugins before a byte of them was changed: what refuses them, and that nothing of them runs
+//! before that.
+
+mod elf;
+mod flipped;
+mod malformed;
