@@ -11,7 +11,7 @@ use observe::{Case, observe};
 use std::sync::{Mutex, PoisonError};
 use table::ROWS;
 
-/// Hosts at a time.
+/// Hosts at a time; most of the time each of them waits.
 const HOSTS: usize = 4;
 
 #[test]
