@@ -104,8 +104,9 @@ pub fn observe(case: &Case) -> Observed {
     if !vetted.vetting.starts_with("refused: ") {
         return vetted;
     }
-    let quarantined = vetted.host == "lives" && vetted.state == "quarantined" && vetted.beside == ALL;
-    if !quarantined {
+    // What a plugin says against its configuration or surroundings is no refusal of its bytes: it has failed, for now.
+    let kept_out = ["quarantined", "failed"].contains(&vetted.state.as_str());
+    if vetted.host != "lives" || vetted.beside != ALL || !kept_out {
         return vetted;
     }
     if case.row.seen.host == NOT_TRIED {
@@ -130,6 +131,7 @@ struct Scene<'a> {
     served: Served,
     client: Client,
     beside: Beside,
+    vetting: bool,
 }
 
 impl<'a> Scene<'a> {
@@ -141,6 +143,7 @@ impl<'a> Scene<'a> {
             beside: Beside::start(&served),
             client: served.client().clone(),
             served,
+            vetting,
         }
     }
 
@@ -211,6 +214,18 @@ impl<'a> Scene<'a> {
             seen.state = view.lifecycle.as_str().to_owned();
             let cause = view.cause.unwrap_or_default();
             assert!(cause.contains(&refusal.to_string()), "{cause}");
+        } else if let Some(view) = self.client.plugin(&id)
+            && self.vetting
+            && view.lifecycle == Lifecycle::Failed
+            && let Some((phase, text)) = view.cause.unwrap_or_default().split_once(" failed: ")
+        {
+            let there = if phase == self.case.phase {
+                String::new()
+            } else {
+                format!(" in {phase}")
+            };
+            seen.vetting = format!("refused: “{text}”{there}");
+            seen.state = "failed".to_owned();
         }
     }
 
