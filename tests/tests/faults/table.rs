@@ -131,10 +131,12 @@ rows! {
     Rust "panic-in-payload" "drain stop" lives
         "refused: “panicked with a value that is no text”" "–" "stopped" "stopped by an operator" "unmapped";
     Rust "panic-in-payload" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
-    Rust "hang" "create stop" lives
+    Rust "hang" "create" lives
         "refused: timed out" "–" "wedged" "has not returned" "resident: an instance of it could not be destroyed";
-    Rust "hang" "start drain" lives
+    Rust "hang" "start" lives
         "refused: timed out" "–" "wedged" "has not returned" "resident: a call into it has not returned";
+    Rust "hang" "drain stop" lives
+        "refused: timed out" "–" "stopped" "has not returned" "resident: a call into it has not returned";
     Rust "hang" "invoke" lives
         "passed" "deadline_exceeded" "wedged" "has not returned" "resident: a call into it has not returned";
     Rust "hang" "check" lives
@@ -148,13 +150,14 @@ rows! {
     Rust "slow" "check" lives "passed" "up" "running" "" "unmapped";
     Rust "slow" "drain stop destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
     Rust "slow 2500 ms" "create" lives "passed" "–" "failed" "came back only after 2.5 s" "unmapped";
-    Rust "slow 2500 ms" "start drain" lives
+    Rust "slow 2500 ms" "start" lives
         "passed" "–" "failed" "came back only after 2.5 s" "resident: a call into it has not returned";
+    Rust "slow 2500 ms" "drain" lives "passed" "–" "stopped" "drain has not returned" "unmapped";
     Rust "slow 2500 ms" "invoke" lives
         "passed" "deadline_exceeded" "failed" "came back only after 2.5 s" "unmapped";
     Rust "slow 2500 ms" "check" lives "passed" "timed out" "failed" "came back only after" "unmapped";
     Rust "slow 2500 ms" "stop" lives
-        "passed" "–" "failed" "came back only after 2.5 s" "resident: an instance of it could not be destroyed";
+        "passed" "–" "stopped" "stop has not returned" "resident: a call into it has not returned";
     Rust "slow 2500 ms" "destroy" lives
         "passed" "–" "stopped" "stopped by an operator" "resident: an instance of it could not be destroyed";
     Rust "invalid-input" "create" lives
