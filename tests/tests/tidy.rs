@@ -51,11 +51,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Files that decide and do nothing: they read no clock, do no I/O, start nothing.
 const PURE: &[&str] = &[
+    "host/src/health/aggregate.rs",
     "host/src/health/evaluate/mod.rs",
     "host/src/health/evaluate/track.rs",
     "host/src/health/flap.rs",
     "host/src/health/policy.rs",
     "host/src/health/record.rs",
+    "host/src/health/schedule/cadence.rs",
+    "host/src/health/schedule/round_trip.rs",
+    "host/src/health/schedule/wheel.rs",
     "host/src/runtime/lifecycle.rs",
     "host/src/runtime/supervisor/spec.rs",
     "host/src/intake/duplicates.rs",

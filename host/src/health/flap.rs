@@ -30,7 +30,7 @@ impl Flap {
             Health::Down => 2,
             Health::Unknown => return self.flapping,
         };
-        self.states = (self.states << 2 | bits) & ((1 << (2 * STATES)) - 1);
+        self.states = ((self.states << 2) | bits) & ((1 << (2 * STATES)) - 1);
         self.known = (self.known + 1).min(STATES as u8);
         self.permille = self.share();
         self.flapping = self.permille >= if self.flapping { OUT_PERMILLE } else { IN_PERMILLE };
@@ -49,7 +49,7 @@ impl Flap {
 
     fn share(&self) -> u16 {
         let changes = u32::from(self.known).saturating_sub(1);
-        let state = |age: u32| self.states >> (2 * age) & 3;
+        let state = |age: u32| (self.states >> (2 * age)) & 3;
         // In units of 1/19 000: weight = 1.2 − 0.4 · age / 19, and 20 of weight 1 are the whole.
         let weighted: u32 = (0..changes)
             .filter(|age| state(*age) != state(age + 1))
