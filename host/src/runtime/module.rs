@@ -131,7 +131,7 @@ impl Module {
             wedge_after: Duration::ZERO,
         };
         let memory_name = format!("extman-{name}-{generation}");
-        let open = move |_slot: &'static _, _ticket: &_| -> Result<Library, LoadError> {
+        let open = move |_slot: &_, _ticket: &_| -> Result<Library, LoadError> {
             let sealed = SealedImage::copy(file, &memory_name, digest)?;
             Ok(Library::open(sealed, rust)?)
         };

@@ -122,26 +122,19 @@ impl Lane {
                 lane.tid
                     .store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
                 while let Some(job) = take(&lane) {
-                    if !lane.run(job, slot, observer.as_ref()) {
+                    if !lane.run(job, &slot, observer.as_ref()) {
                         break;
                     }
                 }
-                slot.release();
             }
         });
-        match thread {
-            Ok(thread) => *lock(&lane.thread) = Some(thread),
-            Err(error) => {
-                slot.release();
-                return Err(error);
-            }
-        }
+        *lock(&lane.thread) = Some(thread?);
         super::watchdog::watch(&lane);
         Ok(lane)
     }
 
     /// `false` if the lane was lost meanwhile.
-    fn run(&self, job: Job, slot: &'static Slot, observer: &dyn LaneObserver) -> bool {
+    fn run(&self, job: Job, slot: &Slot, observer: &dyn LaneObserver) -> bool {
         let began = clock::monotonic();
         let generation = job.work.generation;
         if self.ran_last.swap(generation, Relaxed) != generation {

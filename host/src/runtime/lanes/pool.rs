@@ -94,7 +94,7 @@ impl Pool {
         &self,
         work: Work,
         gate: Option<Arc<Gate>>,
-        run: impl FnOnce(&'static Slot) -> T + Send + 'static,
+        run: impl FnOnce(&Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
         self.enqueue(Job::new(work, gate, run, answer), false)
@@ -108,7 +108,7 @@ impl Pool {
     pub fn submit_urgent<T>(
         &self,
         work: Work,
-        run: impl FnOnce(&'static Slot) -> T + Send + 'static,
+        run: impl FnOnce(&Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
         self.enqueue(Job::new(work, None, run, answer), true)

@@ -36,7 +36,7 @@ impl InProcess {
         };
         let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
         let deadline = work.deadline;
-        let run = move |slot: &'static Slot, ticket: &Ticket| {
+        let run = move |slot: &Slot, ticket: &Ticket| {
             // Taken only here: a check that waits for a shared lane must not keep calls out meanwhile.
             let pass = match place {
                 None => None,
