@@ -100,6 +100,21 @@ impl Lane {
         take: impl Fn(&Arc<Lane>) -> Option<Job> + Send + 'static,
         observer: Arc<dyn LaneObserver>,
     ) -> std::io::Result<Arc<Lane>> {
+        Lane::start_with(name, number, move |lane, slot| {
+            while let Some(job) = take(lane) {
+                if !lane.run(job, slot, observer.as_ref()) {
+                    break;
+                }
+            }
+        })
+    }
+
+    /// Starts a lane that does this and then ends.
+    pub(super) fn start_with(
+        name: &str,
+        number: u64,
+        body: impl FnOnce(&Arc<Lane>, &Slot) + Send + 'static,
+    ) -> std::io::Result<Arc<Lane>> {
         let lane = Arc::new(Lane {
             number,
             current: Mutex::default(),
@@ -121,11 +136,7 @@ impl Lane {
                 let _ = lane.sleeper.set(std::thread::current());
                 lane.tid
                     .store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
-                while let Some(job) = take(&lane) {
-                    if !lane.run(job, &slot, observer.as_ref()) {
-                        break;
-                    }
-                }
+                body(&lane, &slot);
             }
         });
         *lock(&lane.thread) = Some(thread?);
@@ -135,17 +146,26 @@ impl Lane {
 
     /// `false` if the lane was lost meanwhile.
     fn run(&self, job: Job, slot: &Slot, observer: &dyn LaneObserver) -> bool {
-        let began = clock::monotonic();
-        let generation = job.work.generation;
-        if self.ran_last.swap(generation, Relaxed) != generation {
-            lock(&self.ran).insert(generation);
-        }
-        *lock(&self.current) = Some((job.work, began));
+        self.enter(job.work, clock::monotonic());
         let ending = Ending {
             lane: self,
             pass: job.pass,
         };
         (job.run)(slot, ending);
+        self.leave(observer)
+    }
+
+    /// Plugin code begins to run.
+    pub(super) fn enter(&self, work: Work, began: Monotonic) {
+        let generation = work.generation;
+        if self.ran_last.swap(generation, Relaxed) != generation {
+            lock(&self.ran).insert(generation);
+        }
+        *lock(&self.current) = Some((work, began));
+    }
+
+    /// Plugin code has come back. `false` if the lane was lost meanwhile.
+    pub(super) fn leave(&self, observer: &dyn LaneObserver) -> bool {
         let current = lock(&self.current).take();
         if !self.lost.load(Acquire) {
             return true;
@@ -154,6 +174,20 @@ impl Lane {
             observer.returned_late(&work, clock::monotonic().since(began));
         }
         false
+    }
+
+    /// What it is in, for people.
+    pub(super) fn describe(&self, pool: &str) -> String {
+        let number = self.number;
+        match self.current() {
+            Some((work, began)) => format!(
+                "lane {number} of {pool} has been in {} of {} for {:.1} s",
+                work.phase,
+                work.subject,
+                clock::monotonic().since(began).as_secs_f64()
+            ),
+            None => format!("lane {number} of {pool} does not end"),
+        }
     }
 
     /// Whether the lane will look for a job without running plugin code before.

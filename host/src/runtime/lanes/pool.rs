@@ -136,7 +136,7 @@ impl Pool {
     pub fn wedged(&self) -> Option<String> {
         let state = self.shared.lock();
         let lane = state.lost.iter().find(|lane| lane.is_busy())?;
-        Some(self.describe(lane))
+        Some(lane.describe(&self.shared.name))
     }
 
     /// Tells the lanes that a gate has room again.
@@ -209,24 +209,11 @@ impl Pool {
         for lane in lanes {
             let left = give_up.since(clock::monotonic());
             if !lane.join_within(left) {
-                unended = Some(self.describe(&lane));
+                unended = Some(lane.describe(&self.shared.name));
                 self.shared.lock().lost.push(lane);
             }
         }
         unended.map_or(Ok(()), Err)
-    }
-
-    fn describe(&self, lane: &Lane) -> String {
-        let (number, pool) = (lane.number, &self.shared.name);
-        match lane.current() {
-            Some((work, began)) => format!(
-                "lane {number} of {pool} has been in {} of {} for {:.1} s",
-                work.phase,
-                work.subject,
-                clock::monotonic().since(began).as_secs_f64()
-            ),
-            None => format!("lane {number} of {pool} does not end"),
-        }
     }
 
     fn enqueue(&self, job: Job, urgent: bool) -> Result<(), Refused> {
