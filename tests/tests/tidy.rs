@@ -52,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Files that decide and do nothing: they read no clock, do no I/O, start nothing.
 const PURE: &[&str] = &[
     "host/src/health/aggregate.rs",
+    "host/src/health/course.rs",
     "host/src/health/evaluate/mod.rs",
     "host/src/health/evaluate/track.rs",
     "host/src/health/flap.rs",

@@ -2,12 +2,14 @@
 //!
 //! * [`policy`]: the numbers; [`schedule`]: when instances are asked (pure);
 //! * [`evaluate`]: what all evidence together says (pure); [`flap`]: what changes too often;
+//! * [`course`]: both together, for one instance (pure);
 //! * [`aggregate`]: from each to the whole, and its sentence (pure);
 //! * [`record`]: what is written down of it: spans of one state, results, sums of a minute;
 //!
 //! Nothing here changes an instance's life: that is the supervisor's.
 
 pub mod aggregate;
+pub mod course;
 pub mod evaluate;
 pub mod flap;
 pub mod policy;

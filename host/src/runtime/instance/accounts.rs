@@ -1,6 +1,7 @@
 //! What the host counts of an instance's calls.
 
 use crate::model::{CallError, CallStats, ErrorKind};
+use crate::sketch::{Recorder, Sketch};
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -15,7 +16,21 @@ pub struct Accounts {
     ended: AtomicU64,
     returned: AtomicU64,
     ran_ns: AtomicU64,
+    /// Failures that count against the plugin.
+    blamed: AtomicU64,
     errors: [AtomicU64; KINDS.len()],
+    latency: Recorder,
+}
+
+/// How many calls there were, for whoever judges by them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Calls whose caller was answered.
+    pub ended: u64,
+    /// Those of them that failed and count against the plugin.
+    pub blamed: u64,
+    /// Calls whose code came back.
+    pub returned: u64,
 }
 
 const KINDS: [ErrorKind; 12] = [
@@ -47,6 +62,34 @@ impl Accounts {
     pub fn returned(&self, ran: Duration) {
         self.returned.fetch_add(1, Relaxed);
         self.ran_ns.fetch_add(ran.as_nanos() as u64, Relaxed);
+        self.latency.record(ran);
+    }
+
+    /// How many calls there were.
+    pub fn tally(&self) -> Tally {
+        // In this order: never more failures than calls.
+        let blamed = self.blamed.load(SeqCst);
+        Tally {
+            ended: self.ended.load(SeqCst),
+            blamed,
+            returned: self.returned.load(Relaxed),
+        }
+    }
+
+    /// How long the plugin's code ran in calls, since the last time that somebody took this.
+    pub fn take_latency(&self) -> Sketch {
+        self.latency.drain()
+    }
+
+    /// The same, left where it is.
+    pub fn latency(&self) -> Sketch {
+        self.latency.peek()
+    }
+
+    /// Failures so far, by kind.
+    pub fn errors(&self) -> impl Iterator<Item = (ErrorKind, u64)> {
+        let counts = KINDS.iter().zip(&self.errors);
+        counts.map(|(kind, count)| (*kind, count.load(Relaxed)))
     }
 
     /// Calls under way.
@@ -80,6 +123,9 @@ impl Counted<'_> {
             && let Some(at) = KINDS.iter().position(|kind| *kind == failure.kind)
         {
             accounts.errors[at].fetch_add(1, Relaxed);
+            if !failure.kind.is_callers() {
+                accounts.blamed.fetch_add(1, SeqCst);
+            }
         }
         accounts.ended.fetch_add(1, SeqCst);
     }

@@ -1,6 +1,7 @@
 //! An instance whose module is loaded into this process.
 
 mod check;
+mod round;
 mod unclaimed;
 
 use super::{Accounts, InstanceSettings};

@@ -204,6 +204,11 @@ impl Bound {
         }
     }
 
+    /// Whether the plugin has a check of its own.
+    pub fn has_check(&self) -> bool {
+        self.tables.check.is_some()
+    }
+
     /// Asks the instance how it is, in the open slot of `token`. `None` if it says nothing of itself.
     ///
     /// # Errors

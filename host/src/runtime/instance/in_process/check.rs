@@ -2,7 +2,7 @@
 
 use super::InProcess;
 use crate::clock;
-use crate::model::{CheckKind, CheckOutcome, ErrorKind};
+use crate::model::{CallError, CheckKind, CheckOutcome, ErrorKind, Report};
 use crate::runtime::lanes::{Pass, Phase, Pool};
 use crate::runtime::loader::{OutputLimits, Slot};
 use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
@@ -40,10 +40,7 @@ impl InProcess {
             // Taken only here: a check that waits for a shared lane must not keep calls out meanwhile.
             let pass = match place {
                 None => None,
-                Some((gate, pool)) => Some(OutsideLanes {
-                    pass: Some(gate.try_enter()?),
-                    pool,
-                }),
+                Some((gate, pool)) => Some(OutsideLanes::new(gate.try_enter()?, pool)),
             };
             let token = slot.open(Some(deadline), None, OutputLimits::default());
             ticket.opened(token);
@@ -57,17 +54,10 @@ impl InProcess {
         let returned = on_lane(pool, work, How::Queued(None), run).await;
         let (outcome, took) = match returned {
             Ok(None) => return (CheckOutcome::Busy, None),
-            Ok(Some((Err(closed), _))) if closed.kind == ErrorKind::NotServing => {
-                return (CheckOutcome::Busy, None);
-            }
-            Ok(Some((Ok(report), took))) => (CheckOutcome::Answered { report }, Some(took)),
-            Ok(Some((Err(failure), took))) => (
-                CheckOutcome::Failed {
-                    kind: failure.kind,
-                    text: failure.text,
-                },
-                Some(took),
-            ),
+            Ok(Some((answer, took))) => match came_back(answer, took) {
+                (CheckOutcome::Busy, _) => return (CheckOutcome::Busy, None),
+                other => other,
+            },
             Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
             // It was not asked, so nothing is known of it.
             Err(NoReturn::NotBegun | NoReturn::Refused(_) | NoReturn::Dropped) => {
@@ -80,10 +70,31 @@ impl InProcess {
     }
 }
 
+/// What a check came to that has come back.
+pub(super) fn came_back(
+    answer: Result<Option<Report>, CallError>,
+    took: Duration,
+) -> (CheckOutcome, Option<Duration>) {
+    match answer {
+        Err(closed) if closed.kind == ErrorKind::NotServing => (CheckOutcome::Busy, None),
+        Ok(report) => (CheckOutcome::Answered { report }, Some(took)),
+        Err(CallError { kind, text, .. }) => (CheckOutcome::Failed { kind, text }, Some(took)),
+    }
+}
+
 /// The place of a check that does not run on the instance's own lanes: when it is free again, they are told.
-struct OutsideLanes {
+pub(super) struct OutsideLanes {
     pass: Option<Pass>,
     pool: Pool,
+}
+
+impl OutsideLanes {
+    pub(super) fn new(pass: Pass, pool: Pool) -> Self {
+        OutsideLanes {
+            pass: Some(pass),
+            pool,
+        }
+    }
 }
 
 impl Drop for OutsideLanes {
