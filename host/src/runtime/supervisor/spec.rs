@@ -1,6 +1,6 @@
 //! Which instances there should be: what is configured, and what is there. Pure.
 
-use crate::intake::VerifiedPlugin;
+use crate::intake::{ConfigMisfit, VerifiedPlugin, check_config};
 use crate::runtime::instance::InstanceSettings;
 use extman_plugin_api::manifest::schema::Manifest;
 use semver::VersionReq;
@@ -104,9 +104,18 @@ impl InstanceConfig {
 
     /// The configuration that the plugin gets, with the manifest's defaults below what is given.
     pub fn merged(&self, manifest: &Manifest) -> String {
+        Value::Object(self.with_defaults(manifest)).to_string()
+    }
+
+    /// What the manifest's schema says against that configuration.
+    pub fn misfit(&self, manifest: &Manifest) -> Option<ConfigMisfit> {
+        check_config(manifest, &self.with_defaults(manifest)).err()
+    }
+
+    fn with_defaults(&self, manifest: &Manifest) -> Map<String, Value> {
         let mut merged = manifest.config.defaults.clone();
         merged.extend(self.config.clone());
-        Value::Object(merged).to_string()
+        merged
     }
 
     /// Keys without which an instance can't be made and which are not given.
