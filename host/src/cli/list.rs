@@ -7,7 +7,7 @@ use super::screen::{Look, Outcome, Screen, Told, cell, lines, word_cell};
 use super::session::{self, mismatch};
 use super::text::wrap;
 use crate::control::{Answer, Command};
-use crate::model::{CheckOutcome, Lifecycle, PluginView};
+use crate::model::{CheckOutcome, Lifecycle, MissingView, PluginView};
 use extman_plugin_api::manifest::schema::Kind;
 
 #[derive(Debug, clap::Args)]
@@ -17,24 +17,26 @@ pub(crate) struct List {
 }
 
 pub(super) fn run(args: &List, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Plugins))?;
-    let Answer::Plugins(plugins) = answer else {
+    let (answers, warnings) = session::with(&args.target, backend, |host| {
+        Ok((host.run(Command::Plugins)?, host.run(Command::Status)?))
+    })?;
+    let (Answer::Plugins(plugins), Answer::Status(status)) = answers else {
         return Err(mismatch());
     };
-    let mut told = Told::new(&plugins, render(&plugins, &screen.look))?;
-    told.warnings = warnings;
+    let mut told = Told::new(&plugins, render(&plugins, &status.missing, &screen.look))?;
+    if screen.json {
+        told.warnings.extend(status.missing.iter().map(absence));
+    }
+    told.warnings.extend(warnings);
     Ok(Outcome::Told(told))
 }
 
-fn render(plugins: &[PluginView], look: &Look) -> String {
-    if plugins.is_empty() {
-        return wrap(
-            "No plugins. `extman status` shows which directories are watched, and which files were refused and why.",
-            look.width,
-            0,
-        );
-    }
+fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look) -> String {
     let mut parts = Vec::new();
+    if plugins.is_empty() {
+        let text = "No plugins. `extman status` shows which directories are watched, and which files were refused and why.";
+        parts.push(wrap(text, look.width, 0));
+    }
     for (heading, kind) in [("AI plugins", Kind::Ai), ("General plugins", Kind::General)] {
         let group: Vec<_> = plugins.iter().filter(|plugin| plugin.kind == kind).collect();
         if !group.is_empty() {
@@ -44,6 +46,11 @@ fn render(plugins: &[PluginView], look: &Look) -> String {
     let causes: Vec<_> = plugins
         .iter()
         .filter_map(|plugin| trouble(plugin, look))
+        .chain(
+            missing
+                .iter()
+                .map(|missing| wrap(&absence(missing), look.width, 0)),
+        )
         .collect();
     if !causes.is_empty() {
         parts.push(causes.join("\n"));
@@ -84,6 +91,11 @@ pub(super) fn health(plugin: &PluginView) -> &'static str {
     }
 }
 
+/// Which configured instance is not there, and why.
+fn absence(missing: &MissingView) -> String {
+    format!("{}: {}", missing.name, missing.reason)
+}
+
 /// Why a plugin does not serve.
 fn trouble(plugin: &PluginView, look: &Look) -> Option<String> {
     let cause = plugin.cause.as_ref()?;
@@ -121,6 +133,7 @@ mod tests {
                 plugin("minilm-embedder-int8", "ai", "running"),
                 plugin("host-stats", "general", "quarantined"),
             ],
+            &[],
             &LOOK,
         );
         let (ai, general) = text.split_once("General plugins").unwrap();
@@ -162,14 +175,14 @@ mod tests {
 
     #[test]
     fn names_do_not_drive_the_terminal() {
-        let text = render(&[plugin("a\u{1b}[2J", "ai", "failed")], &LOOK);
+        let text = render(&[plugin("a\u{1b}[2J", "ai", "failed")], &[], &LOOK);
         assert!(!text.contains('\u{1b}'), "{text:?}");
         let colour = Look { colour: true, ..LOOK };
-        assert!(render(&[plugin("a", "ai", "failed")], &colour).contains("\u{1b}["));
+        assert!(render(&[plugin("a", "ai", "failed")], &[], &colour).contains("\u{1b}["));
     }
 
     #[test]
     fn no_plugins_say_where_to_look() {
-        assert!(render(&[], &LOOK).contains("extman status"));
+        assert!(render(&[], &[], &LOOK).contains("extman status"));
     }
 }

@@ -86,8 +86,13 @@ impl HostBuilder {
         let events = Events::new(EVENTS_KEPT);
         let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
         let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
+        let vetting = Vetting::new(config.vetting.clone(), ledger);
+        let concerns: Vec<String> = vetting.concern().into_iter().collect();
+        for concern in &concerns {
+            tracing::warn!("{concern}");
+        }
         let means = Means {
-            vetting: Vetting::new(config.vetting.clone(), ledger),
+            vetting,
             shared: SharedLanes::new(observer),
             pool: config.lanes.limits(),
             budgets: ModuleBudgets::default(),
@@ -127,6 +132,7 @@ impl HostBuilder {
             ending,
             started_unix_ms,
             directories,
+            concerns,
         };
         Ok(Host {
             inner: Arc::new(inner),

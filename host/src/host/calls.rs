@@ -1,6 +1,6 @@
 //! Calling a capability: who serves it, and what comes back.
 
-use super::Host;
+use super::{Host, hint};
 use crate::control::{FrameReader, Invocation, Invoked, InvokedStream};
 use crate::model::{CallError, ErrorKind};
 use crate::runtime::instance::{Call, Instance};
@@ -141,10 +141,17 @@ impl Host {
                 Ok(reply) => {
                     let (name, failure) = (&chosen.entry.name, reply.as_ref().err());
                     note_panic(&self.inner.requests, name, chosen.generation, failure);
-                    return reply.map(|reply| Invoked {
-                        served_by: name.clone(),
-                        reply,
-                    });
+                    return match reply {
+                        Ok(reply) => Ok(Invoked {
+                            served_by: name.clone(),
+                            reply,
+                        }),
+                        Err(error) => Err(hint::add(
+                            error,
+                            chosen.entry.plugin.manifest(),
+                            &target.capability,
+                        )),
+                    };
                 }
                 Err(turned_away) => {
                     let next = self.choose(&target)?;

@@ -29,6 +29,8 @@ impl Host {
             resident: registry.residents().to_vec(),
             unloads: interposition() == Interposition::Active,
             directories: self.inner.directories.clone(),
+            missing: registry.missing().to_vec(),
+            concerns: self.inner.concerns.clone(),
         }
     }
 
