@@ -290,3 +290,26 @@ fn a_removed_copy_can_not_be_opened() {
             .contains("the stored copy")
     );
 }
+
+#[test]
+fn a_schema_that_can_not_be_used_is_told_at_inspection() {
+    let place = Place::new();
+    let toml = format!(
+        "{TOML}[capability.input]\ntype = \"strnig\"\n[config.schema]\nproperties.a.minimum = \"one\"\n"
+    );
+    let path = place.built(&Source::framed(Frame::of(&toml)), "a.so");
+    let told = inspect_file(&path, u64::MAX).unwrap();
+    let problems: Vec<_> = told.problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(problems, ["config-schema"]);
+    let text = &told.problems[0].text;
+    assert!(
+        text.contains("/properties/a/minimum") && text.contains("plugin.toml"),
+        "{text}"
+    );
+    let notes: Vec<_> = told.facts.notes.iter().map(|note| note.code).collect();
+    assert_eq!(notes, ["capability-schema"], "{:?}", told.facts.notes);
+    assert_eq!(
+        inspect(place.take(&path)).unwrap_err().error.code(),
+        "config-schema"
+    );
+}
