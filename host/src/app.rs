@@ -274,15 +274,13 @@ fn log(what: &What) {
             from,
             to,
             cause,
-        } => {
-            let cause = cause.as_deref().unwrap_or_default();
-            match to {
-                Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged => {
-                    tracing::error!(plugin = name, from = from.as_str(), "{}: {cause}", to.as_str());
-                }
-                _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
+        } => match to {
+            Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged => {
+                let cause = cause.as_deref().unwrap_or("no cause was told");
+                tracing::error!(plugin = name, from = from.as_str(), "{}: {cause}", to.as_str());
             }
-        }
+            _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
+        },
         What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
         What::Unloaded {
             name,
@@ -315,11 +313,11 @@ fn log(what: &What) {
             );
         }
         What::Health { name, word, text } => {
-            let text = text.as_deref().unwrap_or_default();
+            let text = text.as_ref().map_or(String::new(), |text| format!(": {text}"));
             if word == Health::Up.as_str() || word == "answers" {
-                tracing::info!(plugin = name, "check: {word} {text}");
+                tracing::info!(plugin = name, "check: {word}{text}");
             } else {
-                tracing::warn!(plugin = name, "check: {word} {text}");
+                tracing::warn!(plugin = name, "check: {word}{text}");
             }
         }
         // Logged where they come from.

@@ -5,7 +5,7 @@ use super::backend::Backend;
 use super::fault::Fault;
 use super::screen::{Look, Outcome, Screen, Told, cell, lines, word_cell};
 use super::session::{self, mismatch};
-use super::text::wrap;
+use super::text::{plain, wrap};
 use crate::control::{Answer, Command};
 use crate::model::{CheckOutcome, Lifecycle, MissingView, PluginView};
 use extman_plugin_api::manifest::schema::Kind;
@@ -58,21 +58,46 @@ fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look) -> Strin
     parts.join("\n\n")
 }
 
+const HEADER: [&str; 7] = ["NAME", "VERSION", "STATE", "FOR", "HEALTH", "CALLS", "FAILED"];
+
 fn table(plugins: &[&PluginView], look: &Look) -> String {
-    let mut table = look.table(&["NAME", "VERSION", "STATE", "FOR", "HEALTH", "CALLS", "FAILED"]);
-    for plugin in plugins {
-        let failed: u64 = plugin.calls.errors.values().sum();
-        table.add_row(vec![
-            cell(&plugin.name),
-            cell(plugin.version.to_string()),
-            word_cell(plugin.lifecycle.as_str()),
-            cell(look.since(plugin.since_unix_ms)),
-            word_cell(health(plugin)),
-            cell(plugin.calls.total.to_string()),
-            cell(failed.to_string()),
-        ]);
+    let rows: Vec<[String; 7]> = plugins.iter().map(|plugin| row(plugin, look)).collect();
+    if !look.fits(&HEADER, &rows) {
+        return rows
+            .iter()
+            .map(|row| paragraph(row, look))
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    let mut table = look.table(&HEADER);
+    for row in &rows {
+        let cells = row.iter().enumerate().map(|(column, text)| match HEADER[column] {
+            "STATE" | "HEALTH" => word_cell(text),
+            _ => cell(text),
+        });
+        table.add_row(cells.collect::<Vec<_>>());
     }
     lines(&table)
+}
+
+fn row(plugin: &PluginView, look: &Look) -> [String; 7] {
+    let failed: u64 = plugin.calls.errors.values().sum();
+    [
+        plugin.name.clone(),
+        plugin.version.to_string(),
+        plugin.lifecycle.as_str().to_owned(),
+        look.since(plugin.since_unix_ms),
+        health(plugin).to_owned(),
+        plugin.calls.total.to_string(),
+        failed.to_string(),
+    ]
+}
+
+/// A row whose table would be wider than the screen: a name that is cut to pieces is of no use to anybody.
+fn paragraph(row: &[String; 7], look: &Look) -> String {
+    let [name, version, state, since, health, calls, failed] = row;
+    let text = format!("{version}, {state} for {since}, health: {health}, calls: {calls}, failed: {failed}");
+    format!(" {}\n{}", plain(name), wrap(&text, look.width, 3))
 }
 
 /// The last check in a word.
@@ -171,6 +196,17 @@ mod tests {
                 "2"
             ]
         );
+    }
+
+    #[test]
+    fn a_name_is_in_one_piece_however_narrow_it_is() {
+        let name = "language-detector-of-the-second-tenant";
+        let narrow = Look { width: 40, ..LOOK };
+        let text = render(&[plugin(name, "ai", "running")], &[], &narrow);
+        let expected = format!(
+            "AI plugins\n {name}\n   1.2.0, running for 3 min, health: not\n   checked, calls: 7, failed: 2"
+        );
+        assert_eq!(text, expected);
     }
 
     #[test]

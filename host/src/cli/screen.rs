@@ -202,6 +202,18 @@ pub(super) mod memory {
 }
 
 impl Look {
+    /// Whether a table with these texts is as narrow as it has to be.
+    pub(super) fn fits<const N: usize>(&self, header: &[&str; N], rows: &[[String; N]]) -> bool {
+        let widest = |column: usize| {
+            let texts = rows.iter().map(|row| row[column].as_str());
+            let lines = texts.chain([header[column]]).flat_map(str::lines);
+            lines.map(|line| line.chars().count()).max()
+        };
+        // A space on each side; the last one ends the line and is cut off.
+        let width: usize = (0..N).filter_map(widest).map(|text| text + 2).sum();
+        width <= self.width + 1
+    }
+
     /// A table with this header.
     pub(super) fn table(&self, header: &[&str]) -> Table {
         let mut table = Table::new();

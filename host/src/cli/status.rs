@@ -41,7 +41,10 @@ fn render(status: &StatusView, look: &Look) -> String {
         parts.push(format!("{heading}\n{}", shown.join("\n")));
     }
     if !status.missing.is_empty() {
-        let heading = count(status.missing.len(), "missing plugin");
+        let heading = format!(
+            "{} whose plugin is not there",
+            count(status.missing.len(), "configured instance")
+        );
         let shown: Vec<_> = status
             .missing
             .iter()

@@ -177,6 +177,9 @@ impl Host {
         };
         let not_found = |text: String| CallError::new(ErrorKind::NotFound, text);
         let entry = snapshot.get(name).ok_or_else(|| {
+            if let Some(text) = self.absence(name) {
+                return CallError::new(ErrorKind::NotServing, text);
+            }
             let similar = snapshot.similar(name);
             let hint = if similar.is_empty() {
                 String::new()

@@ -79,6 +79,13 @@ fn an_instance_whose_plugin_is_not_there_is_told_until_it_comes() {
     host.until_log("no plugin with the id \"late\" was found in ");
     let missing = || host.get("/api/v1/status")["missing"].clone();
     assert_eq!(missing()[0]["name"], "en");
+    let (status, body) = host.change("en", "load");
+    assert_eq!(status, 409, "{body}");
+    let (status, body) = host.call("late.ask", "en", b"{}");
+    assert!(
+        status == 503 && body["error"]["text"].as_str().unwrap().contains("configured"),
+        "{body}"
+    );
     let other = plugin("late", "2.0.0", "two").build(host.place.path());
     host.place.put(&other, "late.so");
     host.until("the other version is told", || {

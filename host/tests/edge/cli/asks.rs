@@ -26,7 +26,7 @@ fn reads_are_tables_for_people() {
             &[
                 "Ready, 1 running, 1 failed\n",
                 "1 refused file\n",
-                "1 missing plugin\n",
+                "1 configured instance whose plugin is not there\n",
                 "warning",
                 "(truncated)",
                 "/opt/plugins",
