@@ -5,7 +5,7 @@ use super::backend::Backend;
 use super::fault::Fault;
 use super::screen::{Look, Outcome, Screen, Told, cell, lines, word_cell};
 use super::session::{self, mismatch};
-use super::text::{plain, wrap};
+use super::text::{count, plain, wrap};
 use crate::control::{Answer, Command};
 use crate::model::{CheckOutcome, Lifecycle, MissingView, PluginView};
 use extman_plugin_api::manifest::schema::Kind;
@@ -23,7 +23,12 @@ pub(super) fn run(args: &List, backend: &dyn Backend, screen: &Screen) -> Result
     let (Answer::Plugins(plugins), Answer::Status(status)) = answers else {
         return Err(mismatch());
     };
-    let mut told = Told::new(&plugins, render(&plugins, &status.missing, &screen.look))?;
+    let mut text = render(&plugins, &status.missing, &screen.look);
+    if !plugins.is_empty() && !status.refused.is_empty() {
+        let refused = count(status.refused.len(), "file");
+        text.push_str(&format!("\n\n{refused} refused: `extman status` says why."));
+    }
+    let mut told = Told::new(&plugins, text)?;
     if screen.json {
         told.warnings.extend(status.missing.iter().map(absence));
     }

@@ -19,6 +19,7 @@ fn reads_are_tables_for_people() {
                 "General plugins\n",
                 "embed: failed: no model file",
                 "embed-en: configured, but no plugin",
+                "1 file refused: `extman status`",
             ][..],
         ),
         (
