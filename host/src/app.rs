@@ -113,9 +113,9 @@ pub async fn serve(
     let last_resort = LastResort::start(Duration::from_millis(budget)).map_err(AppError::Http)?;
     // Who waits for a call gets its answer as long as calls are waited for.
     http_config.shutdown_ms = grace.max(budget);
-    let host = Host::builder().config(config).build().await?;
+    let (host, events) = Host::builder().config(config).build_and_listen().await?;
     let written = Arc::new(tokio::sync::Notify::new());
-    let log = tokio::spawn(report(host.events(), written.clone()));
+    let log = tokio::spawn(report(events, written.clone()));
     let stopping = Arc::new(tokio::sync::Notify::new());
     let until = stopping.clone();
     let control: Arc<dyn Control> = Arc::new(host.clone());

@@ -136,7 +136,8 @@ pub struct Requirements {
 /// `[config]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// JSON Schema of the configuration.
+    /// JSON Schema of the configuration, defaults included: an instance whose configuration does not fit is not made. A `$ref`
+    /// may lead to another part of the same schema.
     #[serde(default)]
     pub schema: Option<serde_json::Value>,
     /// What stands for values that are not given.

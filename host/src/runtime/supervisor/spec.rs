@@ -23,7 +23,7 @@ pub struct InstanceConfig {
     /// Versions that may be used; the highest one is. Default: any.
     #[serde(default)]
     pub version: Option<VersionReq>,
-    /// The plugin's own configuration.
+    /// The plugin's own configuration. With the manifest's defaults it has to fit the manifest's schema.
     #[serde(default)]
     pub config: Map<String, Value>,
     /// Whether it is started by itself. Default: true.
