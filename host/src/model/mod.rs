@@ -15,8 +15,10 @@ pub use event::{Event, What};
 pub use health::{Cause, HealthFlags, Judgement, Source};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
 pub use verdict::{Culprit, ResidentReason, Verdict};
-pub use vetting::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep};
+pub use vetting::{
+    CheckedFile, VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep,
+};
 pub use view::{
-    CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, PluginView, RefusedView,
-    ResidentView, StatusView,
+    CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
+    RefusedView, ResidentView, StatusView,
 };

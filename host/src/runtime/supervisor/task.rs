@@ -5,7 +5,7 @@ mod steps;
 use super::flow::{Means, Running};
 use super::record::{Goal, Record};
 use super::requests::{Events, Outcome, Request, Requests};
-use super::spec::{InstanceConfig, wanted};
+use super::spec::{InstanceConfig, missing, wanted};
 use crate::clock;
 use crate::intake::VerifiedPlugin;
 use crate::model::{Digest, Lifecycle, Verdict, What};
@@ -146,6 +146,9 @@ impl Supervisor {
         if self.closing.is_some() {
             return;
         }
+        for path in &arrived.appeared {
+            self.told.push(What::Appeared { path: path.clone() });
+        }
         for path in &arrived.vanished {
             self.told.push(What::Vanished { path: path.clone() });
         }
@@ -163,6 +166,12 @@ impl Supervisor {
         }
         self.registry.publish_refused(arrived.refused);
         self.plugins = arrived.plugins;
+        // A file that is still being written is no plugin yet.
+        if self.looked {
+            let missing = missing(&self.configured, self.plugins.values(), &arrived.directories);
+            let newly = self.registry.publish_missing(missing);
+            self.told.extend(newly.into_iter().map(What::Missing));
+        }
         self.reconcile();
     }
 
