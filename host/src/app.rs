@@ -275,6 +275,12 @@ fn log(what: &What) {
             }
         }
         What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
+        What::StepFailed {
+            name,
+            generation,
+            step,
+            text,
+        } => tracing::warn!(plugin = name, generation, step, "stopping goes on: {text}"),
         What::Unloaded {
             name,
             generation,

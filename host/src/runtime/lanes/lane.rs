@@ -122,9 +122,7 @@ impl Lane {
                 lane.tid
                     .store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
                 while let Some(job) = take(&lane) {
-                    if !lane.run(job, slot, observer.as_ref()) {
-                        break;
-                    }
+                    lane.run(job, slot, observer.as_ref());
                 }
                 slot.release();
             }
@@ -140,8 +138,7 @@ impl Lane {
         Ok(lane)
     }
 
-    /// `false` if the lane was lost meanwhile.
-    fn run(&self, job: Job, slot: &'static Slot, observer: &dyn LaneObserver) -> bool {
+    fn run(&self, job: Job, slot: &'static Slot, observer: &dyn LaneObserver) {
         let began = clock::monotonic();
         let generation = job.work.generation;
         if self.ran_last.swap(generation, Relaxed) != generation {
@@ -154,13 +151,11 @@ impl Lane {
         };
         (job.run)(slot, ending);
         let current = lock(&self.current).take();
-        if !self.lost.load(Acquire) {
-            return true;
-        }
-        if let Some((work, began)) = current {
+        if self.lost.load(Acquire)
+            && let Some((work, began)) = current
+        {
             observer.returned_late(&work, clock::monotonic().since(began));
         }
-        false
     }
 
     /// Whether the lane will look for a job without running plugin code before.
@@ -190,6 +185,11 @@ impl Lane {
         let current = lock(&self.current);
         let same = current.as_ref().is_some_and(|(_, since)| *since == began);
         same && !self.lost.swap(true, AcqRel)
+    }
+
+    /// It has come back, and goes on.
+    pub(super) fn find_again(&self) {
+        self.lost.store(false, Release);
     }
 
     pub(super) fn is_lost(&self) -> bool {
