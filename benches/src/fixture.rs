@@ -41,7 +41,7 @@ pub async fn module(taken: &Taken) -> Arc<Module> {
     assert_eq!(interposition(), Interposition::Active);
     let shared = SharedLanes::new(Arc::new(Silent));
     let (limits, budgets) = (PoolLimits::default(), ModuleBudgets::default());
-    Module::open(&taken.plugin, shared, limits, budgets)
+    Module::open(&taken.plugin, "bench", shared, limits, budgets)
         .await
         .expect("the plugin is loaded")
 }

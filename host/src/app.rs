@@ -282,6 +282,12 @@ fn log(what: &What) {
             _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
         },
         What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
+        What::StepFailed {
+            name,
+            generation,
+            step,
+            text,
+        } => tracing::warn!(plugin = name, generation, step, "stopping goes on: {text}"),
         What::Unloaded {
             name,
             generation,

@@ -60,6 +60,7 @@ impl LanesConfig {
             lanes_max: self.per_module_max,
             queue_max: self.queue_max,
             lost_max: self.lost_max,
+            ..PoolLimits::default()
         }
     }
 }

@@ -5,7 +5,7 @@ use extman::model::{CallError, LogLevel, Report};
 use extman::runtime::instance::{Call, Instance, InstanceSettings};
 use extman::runtime::lanes::{LaneObserver, Phase, PoolLimits, Work};
 use extman::runtime::loader::{Listener, Step};
-use extman::runtime::module::{LoadError, Module, ModuleBudgets, SharedLanes};
+use extman::runtime::module::{LoadError, Module, ModuleBudgets, NotLoaded, SharedLanes};
 use extman::runtime::vetting::{Ledger, Vetting, VettingConfig};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +79,21 @@ impl Bench {
         limits: PoolLimits,
         budgets: ModuleBudgets,
     ) -> Result<Arc<Module>, LoadError> {
+        let opened = self.open(plugin, "tested", limits, budgets).await;
+        opened.map_err(|not_loaded| not_loaded.error)
+    }
+
+    /// Loads a library that was not vetted, for this instance.
+    ///
+    /// # Errors
+    /// The loader does not take it; with what stays in memory all the same.
+    pub async fn open(
+        &self,
+        plugin: VerifiedPlugin,
+        asked_by: &str,
+        limits: PoolLimits,
+        budgets: ModuleBudgets,
+    ) -> Result<Arc<Module>, NotLoaded> {
         let config = VettingConfig {
             enabled: false,
             ..VettingConfig::default()
@@ -88,7 +103,7 @@ impl Bench {
             .vet(plugin, "{}", SystemTime::now())
             .await
             .expect("vetting is off");
-        Module::open(&vetted, self.shared.clone(), limits, budgets).await
+        Module::open(&vetted, asked_by, self.shared.clone(), limits, budgets).await
     }
 
     /// Loads a library with the usual limits.

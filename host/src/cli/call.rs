@@ -236,7 +236,7 @@ mod tests {
             let invoked = Invoked {
                 served_by: "a".to_owned(),
                 reply: crate::model::Reply {
-                    content_type: "text/plain".to_owned(),
+                    content_type: "text/plain".to_owned().into(),
                     body: body.to_vec(),
                     usage: crate::model::Usage::default(),
                     ran: Duration::from_nanos(1),

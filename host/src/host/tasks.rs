@@ -134,6 +134,6 @@ fn said(view: &CheckView) -> (String, Option<String>) {
         }
         CheckOutcome::Busy => ("busy".to_owned(), None),
         CheckOutcome::TimedOut => ("no answer".to_owned(), None),
-        CheckOutcome::Failed { kind, text } => ("failed".to_owned(), Some(format!("{kind}: {text}"))),
+        CheckOutcome::Failed { kind, text } => ("failed".to_owned(), Some(kind.before(text))),
     }
 }

@@ -44,6 +44,14 @@ impl ErrorKind {
         )
     }
 
+    /// A text with the kind's word before it, unless it begins with that anyway: `panicked: index out of bounds`.
+    pub fn before(self, text: &str) -> String {
+        match text.starts_with(self.as_str()) {
+            true => text.to_owned(),
+            false => format!("{self}: {text}"),
+        }
+    }
+
     /// The word used in JSON and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,7 +79,7 @@ impl fmt::Display for ErrorKind {
 
 /// Why a call brought no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{kind}: {text}")]
+#[error("{}", kind.before(text))]
 pub struct CallError {
     /// What sort of failure.
     pub kind: ErrorKind,
@@ -119,4 +127,26 @@ pub struct Usage {
     /// Tokens that a model wrote.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tokens_out: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_its_kind_once() {
+        let told = |kind, text| CallError::new(kind, text).to_string();
+        assert_eq!(
+            told(ErrorKind::Panicked, "panicked: as told"),
+            "panicked: as told"
+        );
+        assert_eq!(
+            told(ErrorKind::Panicked, "panicked with a value that is no text"),
+            "panicked with a value that is no text"
+        );
+        assert_eq!(
+            told(ErrorKind::Internal, "panicked: so it says"),
+            "internal: panicked: so it says"
+        );
+    }
 }

@@ -64,7 +64,18 @@ pub enum What {
         /// The version that serves.
         to: semver::Version,
     },
-    /// A library was unloaded, or could not be.
+    /// A step of stopping an instance failed; stopping goes on.
+    StepFailed {
+        /// The instance.
+        name: String,
+        /// Which load it was.
+        generation: u64,
+        /// Which step: `drain`, `stop` or `destroy`.
+        step: String,
+        /// What it said.
+        text: String,
+    },
+    /// A library was unloaded, or could not be. Told again when what held it is gone, or something else holds it.
     Unloaded {
         /// The instance that it served last.
         name: String,

@@ -79,7 +79,7 @@ pub struct PluginView {
     /// What the last check said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub check: Option<CheckView>,
-    /// Calls so far, by this generation.
+    /// Calls so far, of all generations since the host started.
     pub calls: CallStats,
     /// Its capabilities.
     pub capabilities: Vec<CapabilityView>,
@@ -93,6 +93,9 @@ pub struct PluginView {
     /// What became of its library when it was last unloaded.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unload: Option<Verdict>,
+    /// Which load that was: another one than `generation` if it runs again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unload_generation: Option<u64>,
     /// Fields of the manifest that this host does not know.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub unknown_manifest_fields: BTreeMap<String, serde_json::Value>,
@@ -164,7 +167,7 @@ pub enum CheckOutcome {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         report: Option<Report>,
     },
-    /// It could not be asked, since its calls leave no room for a check.
+    /// It was not asked: its calls leave no room for a check, or another check is under way.
     Busy,
     /// It did not answer in time.
     TimedOut,

@@ -5,13 +5,16 @@
 //!                       closed on a thread of its own ──▶ verdict
 //! ```
 
+mod unload;
+
 use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Work};
-use super::loader::{Library, OpenError, SealError, SealedImage};
+use super::loader::{Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
 use super::ticket::{How, NoReturn, on_lane};
 use super::vetting::VettedPlugin;
 use crate::clock;
 use crate::model::{Digest, ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::Manifest;
+use std::fs::File;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,10 +26,26 @@ pub struct Module {
     name: Arc<str>,
     manifest: Arc<Manifest>,
     pool: Pool,
+    /// Lanes of instances that must run on one thread.
+    own: Mutex<Vec<Pool>>,
     shared: SharedLanes,
     attached: AttachedThreads,
     users: AtomicUsize,
-    library: Mutex<Option<Arc<Library>>>,
+    held: Mutex<Held>,
+    /// Held while it is being unloaded.
+    unloading: Mutex<()>,
+}
+
+/// How far a library has come, or has gone.
+enum Held {
+    /// Nothing of it is mapped, or a lane is mapping it.
+    Opening,
+    /// It serves.
+    Loaded(Arc<Library>),
+    /// It is mapped, and nothing of it is called any more.
+    Mapped(Box<Mapped>),
+    /// It was closed, and this came of it.
+    Closed(Verdict),
 }
 
 /// The lanes that all modules share: for checks, and apart from them for checks of suspects.
@@ -47,6 +66,7 @@ impl SharedLanes {
             lanes_max: 2,
             queue_max: 4096,
             lost_max: 64,
+            ..PoolLimits::default()
         };
         SharedLanes {
             probes: Pool::new("extman-probe", limits, observer.clone()),
@@ -73,6 +93,36 @@ impl Default for ModuleBudgets {
             open: Duration::from_secs(20),
             settle: Duration::from_secs(2),
             close: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A module that could not be loaded.
+#[derive(thiserror::Error)]
+#[error("{error}")]
+pub struct NotLoaded {
+    /// Why.
+    #[source]
+    pub error: LoadError,
+    /// What is in memory all the same, and why. To be unloaded again later.
+    pub left: Option<(Arc<Module>, Verdict)>,
+}
+
+impl std::fmt::Debug for NotLoaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let left = self.left.as_ref().map(|(_, verdict)| verdict);
+        f.debug_struct("NotLoaded")
+            .field("error", &self.error)
+            .field("left", &left)
+            .finish()
+    }
+}
+
+impl<E: Into<LoadError>> From<E> for NotLoaded {
+    fn from(error: E) -> Self {
+        NotLoaded {
+            error: error.into(),
+            left: None,
         }
     }
 }
@@ -107,114 +157,83 @@ static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
 impl Module {
     /// Loads a vetted plugin's library: maps it, runs its constructors, checks its tables. Calls nothing else of it.
+    /// `asked_by` is the instance that it is loaded for.
     ///
     /// # Errors
     /// It can't be read, does not pass, or does not return in time.
     pub async fn open(
         plugin: &VettedPlugin,
+        asked_by: &str,
         shared: SharedLanes,
         limits: PoolLimits,
         budgets: ModuleBudgets,
-    ) -> Result<Arc<Module>, LoadError> {
+    ) -> Result<Arc<Module>, NotLoaded> {
         let manifest = Arc::new(plugin.verified().manifest().clone());
         let name: Arc<str> = manifest.plugin.id.as_str().into();
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        let pool = Pool::new(format!("x-{name}-{generation}"), limits, shared.observer.clone());
-        let file = plugin.verified().open()?;
+        let file = plugin.verified().open().map_err(LoadError::from)?;
         let digest = plugin.verified().digest();
         let rust = super::vetting::is_rust(plugin.verified());
+        let module = Arc::new(Module {
+            generation,
+            digest,
+            pool: Pool::new(format!("x-{name}-{generation}"), limits, shared.observer.clone()),
+            own: Mutex::default(),
+            name,
+            manifest,
+            shared,
+            attached: AttachedThreads::default(),
+            users: AtomicUsize::new(0),
+            held: Mutex::new(Held::Opening),
+            unloading: Mutex::default(),
+        });
         let work = Work {
-            subject: name.clone(),
+            subject: asked_by.into(),
             generation,
             phase: Phase::Open,
             deadline: clock::monotonic().after(budgets.open),
             wedge_after: Duration::ZERO,
         };
-        let memory_name = format!("extman-{name}-{generation}");
-        let open = move |_slot: &_, _ticket: &_| -> Result<Library, LoadError> {
-            let sealed = SealedImage::copy(file, &memory_name, digest)?;
-            Ok(Library::open(sealed, rust)?)
-        };
-        let library = match on_lane(&pool, work, How::Urgent, open).await {
-            Ok(opened) => match opened {
-                Ok(library) => library,
-                Err(error) => {
-                    end_lanes(pool, budgets.settle).await;
-                    return Err(error);
-                }
-            },
-            Err(NoReturn::Deadline) => return Err(LoadError::Hangs(budgets.open)),
-            Err(NoReturn::Refused(refused)) => return Err(LoadError::NoLane(refused.to_string())),
+        // The module has what was mapped even if nobody waits for it any more.
+        let opening = module.clone();
+        let open = move |_slot: &_, _ticket: &_| opening.map(file, rust);
+        match on_lane(&module.pool, work, How::Urgent, open).await {
+            Ok(Ok(())) => Ok(module),
+            Ok(Err(error)) => {
+                let verdict = module.clone().unload(budgets).await;
+                let left = (!verdict.is_unmapped()).then_some((module, verdict));
+                Err(NotLoaded { error, left })
+            }
+            Err(NoReturn::Deadline) => {
+                let text = format!("its constructors have not returned for {:?}", budgets.open);
+                Err(NotLoaded {
+                    error: LoadError::Hangs(budgets.open),
+                    left: Some((module, Verdict::resident(ResidentReason::WedgedCall, text))),
+                })
+            }
+            Err(NoReturn::Refused(refused)) => Err(LoadError::NoLane(refused.to_string()).into()),
             Err(NoReturn::Dropped | NoReturn::NotBegun) => {
-                return Err(LoadError::NoLane("the lane ended".to_owned()));
-            }
-        };
-        Ok(Arc::new(Module {
-            generation,
-            digest,
-            name,
-            manifest,
-            pool,
-            shared,
-            attached: AttachedThreads::default(),
-            users: AtomicUsize::new(0),
-            library: Mutex::new(Some(Arc::new(library))),
-        }))
-    }
-
-    /// Unloads the module and says what came of it. No instance may be left. What a call, an instance or an attached thread held
-    /// can be unloaded again once that is gone.
-    pub async fn unload(self: Arc<Self>, budgets: ModuleBudgets) -> Verdict {
-        // Waits for threads, so not on one of the async runtime's own.
-        let unloading = tokio::task::spawn_blocking(move || self.unload_blocking(budgets));
-        unloading
-            .await
-            .unwrap_or_else(|error| Verdict::resident(ResidentReason::CloseHangs, error.to_string()))
-    }
-
-    fn unload_blocking(&self, budgets: ModuleBudgets) -> Verdict {
-        let Some(library) = self.lock().take() else {
-            return Verdict::resident(ResidentReason::InstanceAlive, "it was unloaded before");
-        };
-        // While any of these holds it, its lanes go on: what is left is to be destroyed on them, and the unload tried again.
-        if let Some(culprit) = self.pool.wedged() {
-            return self.keep(library, ResidentReason::WedgedCall, culprit);
-        }
-        if let Some(thread) = self.attached.living() {
-            return self.keep(library, ResidentReason::AttachedThread, thread);
-        }
-        if !is_alone(&library, budgets.settle) {
-            return self.keep(
-                library,
-                ResidentReason::InstanceAlive,
-                "an instance still holds it; destroy it, then unload again",
-            );
-        }
-        if let Err(lane) = self.pool.shutdown(budgets.settle) {
-            return self.keep(library, ResidentReason::LaneNotEnded, lane);
-        }
-        for pool in [&self.shared.probes, &self.shared.suspects] {
-            if let Err(lane) = pool.rotate(self.generation, budgets.settle) {
-                return self.keep(library, ResidentReason::LaneNotEnded, lane);
+                Err(LoadError::NoLane("the lane ended".to_owned()).into())
             }
         }
-        let library = match Arc::try_unwrap(library) {
-            Ok(library) => library,
-            Err(library) => {
-                return self.keep(
-                    library,
-                    ResidentReason::InstanceAlive,
-                    "an instance still holds it",
-                );
-            }
-        };
-        close(library, &self.name, budgets)
     }
 
-    fn keep(&self, library: Arc<Library>, reason: ResidentReason, culprit: impl Into<String>) -> Verdict {
-        // Dropping it would not unmap it; keeping it lets a later look find it again.
-        *self.lock() = Some(library);
-        Verdict::resident(reason, culprit)
+    /// On a lane: seals the bytes and maps them.
+    fn map(&self, file: File, rust: bool) -> Result<(), LoadError> {
+        let memory_name = format!("extman-{}-{}", self.name, self.generation);
+        let sealed = SealedImage::copy(file, &memory_name, self.digest)?;
+        match Library::open(sealed, rust) {
+            Ok(library) => {
+                *self.held() = Held::Loaded(Arc::new(library));
+                Ok(())
+            }
+            Err(NotOpened { error, mapped }) => {
+                if let Some(mapped) = mapped {
+                    *self.held() = Held::Mapped(mapped);
+                }
+                Err(error.into())
+            }
+        }
     }
 
     /// Which load of this process it is.
@@ -251,6 +270,15 @@ impl Module {
         &self.pool
     }
 
+    /// A pool of one lane for an instance that must run on one thread. It ends with the module at the latest.
+    pub(super) fn own_lane(&self, instance: &str) -> Pool {
+        let pool = Pool::on_one_thread(format!("x-{instance}-own"), self.shared.observer.clone());
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.retain(|pool| !pool.has_ended());
+        own.push(pool.clone());
+        pool
+    }
+
     pub(super) fn shared(&self) -> &SharedLanes {
         &self.shared
     }
@@ -260,87 +288,13 @@ impl Module {
     }
 
     pub(super) fn library(&self) -> Option<Arc<Library>> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Library>>> {
-        self.library.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn end_lanes(pool: Pool, patience: Duration) {
-    let ended = tokio::task::spawn_blocking(move || pool.shutdown(patience)).await;
-    if let Ok(Err(lane)) = ended {
-        tracing::warn!(%lane, "a lane that loaded a refused library does not end");
-    }
-}
-
-/// Whether nobody else holds the library, once what is just ending has let go of it.
-fn is_alone(library: &Arc<Library>, patience: Duration) -> bool {
-    let give_up = clock::monotonic().after(patience);
-    while Arc::strong_count(library) > 1 {
-        if clock::monotonic() >= give_up {
-            return false;
+        match &*self.held() {
+            Held::Loaded(library) => Some(library.clone()),
+            Held::Opening | Held::Mapped(_) | Held::Closed(_) => None,
         }
-        std::thread::sleep(Duration::from_micros(200));
     }
-    true
-}
 
-/// Closes on a thread that ends right after it, and looks from another one: the closing thread's own thread-locals may be the last
-/// thing that holds the library.
-fn close(library: Library, name: &str, budgets: ModuleBudgets) -> Verdict {
-    let settle = budgets.settle;
-    // What is just ending has its own time, before the finalisers have theirs.
-    let patience = settle.saturating_add(budgets.close);
-    let closed = match run_and_join(&format!("x-close-{name}"), patience, move || {
-        library.close(settle)
-    }) {
-        None => {
-            return Verdict::resident(
-                ResidentReason::CloseHangs,
-                "a finaliser or a thread-local destructor",
-            );
-        }
-        Some(Err(verdict)) => return verdict,
-        Some(Ok(closed)) => closed,
-    };
-    run_and_join(&format!("x-look-{name}"), budgets.close, move || closed.verdict())
-        .unwrap_or_else(|| Verdict::resident(ResidentReason::CloseHangs, "a deferred finaliser"))
-}
-
-/// Runs on a new thread and waits until that thread is gone, thread-local destructors included. `None` if it is not in time.
-fn run_and_join<T: Send + 'static>(
-    name: &str,
-    patience: Duration,
-    run: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let limits = PoolLimits {
-        lanes_max: 1,
-        queue_max: 1,
-        lost_max: 1,
-    };
-    let pool = Pool::new(name, limits, Arc::new(Unobserved));
-    let (reply, replied) = std::sync::mpsc::sync_channel(1);
-    let work = Work {
-        subject: name.into(),
-        generation: 0,
-        phase: Phase::Close,
-        deadline: clock::monotonic().after(patience),
-        wedge_after: Duration::ZERO,
-    };
-    let answer = move |value| {
-        let _ = reply.send(value);
-    };
-    pool.submit_urgent(work, move |_| run(), answer).ok()?;
-    let value = replied.recv_timeout(patience).ok()?;
-    pool.shutdown(patience).ok()?;
-    Some(value)
-}
-
-struct Unobserved;
-
-impl LaneObserver for Unobserved {
-    fn lost(&self, _: &Work, _: Duration) {}
-    fn returned_late(&self, _: &Work, _: Duration) {}
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -1,9 +1,9 @@
 //! Who is there: immutable snapshots, swapped whole. The data path only reads one.
 
-use super::instance::Instance;
+use super::instance::{Instance, Tally};
 use crate::intake::VerifiedPlugin;
 use crate::model::{
-    CallStats, CapabilityOffer, CapabilityView, CheckView, Lifecycle, MissingView, PluginView, RefusedView,
+    CapabilityOffer, CapabilityView, CheckView, Lifecycle, MissingView, PluginView, RefusedView,
     ResidentView, Verdict,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -30,8 +30,10 @@ pub struct Entry {
     pub cause: Option<String>,
     /// The running instance and the generation of its library.
     pub serving: Option<(Arc<Instance>, u64)>,
-    /// What became of its library when it was last unloaded.
-    pub unload: Option<Verdict>,
+    /// Calls of all its generations.
+    pub tally: Tally,
+    /// What became of its library when it was last unloaded, and which load that was.
+    pub unload: Option<(u64, Verdict)>,
     /// Its last check.
     pub check: Arc<ArcSwapOption<CheckView>>,
 }
@@ -110,13 +112,9 @@ impl Registry {
         self.residents.load_full()
     }
 
-    /// One library more stays.
-    pub fn add_resident(&self, resident: ResidentView) {
-        self.residents.rcu(|known| {
-            let mut known = Vec::clone(known);
-            known.push(resident.clone());
-            known
-        });
+    /// From here on, these stay.
+    pub fn publish_residents(&self, residents: Vec<ResidentView>) {
+        self.residents.store(Arc::new(residents));
     }
 
     /// Whether the first look at all directories, and the first start of all instances, is done.
@@ -243,15 +241,13 @@ impl Entry {
             since_unix_ms: self.since_unix_ms,
             cause: self.cause.clone(),
             check: self.check.load_full().map(|check| (*check).clone()),
-            calls: self
-                .serving
-                .as_ref()
-                .map_or_else(CallStats::default, |(i, _)| i.accounts().stats()),
+            calls: self.tally.stats(),
             capabilities: manifest.capabilities.iter().map(shown).collect(),
             digest: self.plugin.digest(),
             origin: self.plugin.origin().to_owned(),
             generation: self.serving.as_ref().map(|(_, generation)| *generation),
-            unload: self.unload.clone(),
+            unload: self.unload.as_ref().map(|(_, verdict)| verdict.clone()),
+            unload_generation: self.unload.as_ref().map(|(generation, _)| *generation),
             unknown_manifest_fields: manifest.unknown.clone(),
         }
     }

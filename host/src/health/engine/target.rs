@@ -55,11 +55,11 @@ impl Target for Instance {
     }
 
     fn calls(&self) -> Calls {
-        let tally = self.accounts().tally();
+        let counts = self.accounts().counts();
         Calls {
-            ended: tally.ended,
-            blamed: tally.blamed,
-            returned: tally.returned,
+            ended: counts.ended,
+            blamed: counts.blamed,
+            returned: counts.returned,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the host counts of an instance's calls.
 
+use super::tally::Sums;
 use crate::model::{CallError, CallStats, ErrorKind};
 use crate::sketch::{Recorder, Sketch};
 use std::sync::atomic::{
@@ -24,7 +25,7 @@ pub struct Accounts {
 
 /// How many calls there were, for whoever judges by them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct CallCounts {
     /// Calls whose caller was answered.
     pub ended: u64,
     /// Those of them that failed and count against the plugin.
@@ -66,10 +67,10 @@ impl Accounts {
     }
 
     /// How many calls there were.
-    pub fn tally(&self) -> Tally {
+    pub fn counts(&self) -> CallCounts {
         // In this order: never more failures than calls.
         let blamed = self.blamed.load(SeqCst);
-        Tally {
+        CallCounts {
             ended: self.ended.load(SeqCst),
             blamed,
             returned: self.returned.load(Relaxed),
@@ -101,15 +102,22 @@ impl Accounts {
 
     /// All of it.
     pub fn stats(&self) -> CallStats {
-        let counted = |(kind, count): (&ErrorKind, &AtomicU64)| match count.load(Relaxed) {
-            0 => None,
-            count => Some((*kind, count)),
-        };
-        CallStats {
-            total: self.ended.load(Relaxed),
-            errors: KINDS.iter().zip(&self.errors).filter_map(counted).collect(),
-            in_flight: self.in_flight(),
-            mean_ns: self.ran_ns.load(Relaxed).checked_div(self.returned.load(Relaxed)),
+        let mut sums = Sums::default();
+        self.add_to(&mut sums);
+        sums.stats()
+    }
+
+    /// Adds all of it to others'.
+    pub(super) fn add_to(&self, sums: &mut Sums) {
+        sums.ended += self.ended.load(Relaxed);
+        sums.returned += self.returned.load(Relaxed);
+        sums.ran_ns += self.ran_ns.load(Relaxed);
+        sums.in_flight += self.in_flight();
+        for (kind, count) in KINDS.iter().zip(&self.errors) {
+            let count = count.load(Relaxed);
+            if count > 0 {
+                *sums.errors.entry(*kind).or_default() += count;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An instance whose module is loaded into this process.
 
+mod abandoned;
 mod check;
 mod round;
 mod unclaimed;
@@ -7,10 +8,12 @@ mod unclaimed;
 use super::{Accounts, InstanceSettings};
 use crate::clock::{self, Monotonic};
 use crate::model::{CallError, ErrorKind, Reply};
-use crate::runtime::lanes::{Attached, Gate, Phase, Pool, PoolLimits, Refused, Work};
+use crate::runtime::lanes::{Attached, Gate, Phase, Pool, Refused, Work};
 use crate::runtime::loader::{Bound, Frames, Input, Listener, OutputLimits, Returned, Slot, Step};
 use crate::runtime::module::Module;
 use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
+use abandoned::Abandoned;
+use check::CheckUnderWay;
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -30,6 +33,9 @@ pub struct InProcess {
     accounts: Arc<Accounts>,
     suspect: AtomicBool,
     closing: AtomicBool,
+    destroyed: AtomicBool,
+    /// Of the check under way.
+    check: Arc<CheckUnderWay>,
     bound: Arc<Bound>,
 }
 
@@ -62,7 +68,7 @@ impl InProcess {
         let (pool, concurrency) = match threads {
             ThreadModel::Many => (module.pool().clone(), settings.concurrency_max),
             ThreadModel::Serial => (module.pool().clone(), 1),
-            ThreadModel::Affine => (own_lane(&module, &name), 1),
+            ThreadModel::Affine => (module.own_lane(&name), 1),
         };
         let work = work(
             &name,
@@ -80,9 +86,8 @@ impl InProcess {
             Ok(made) => made.claim(),
             Err(error) => {
                 if threads == ThreadModel::Affine {
-                    // Its one lane has run the plugin's code and must not outlive the library.
-                    let patience = settings.stop_budget;
-                    let _ = tokio::task::spawn_blocking(move || pool.shutdown(patience)).await;
+                    // Nobody needs it any more. Its end is waited for by the module.
+                    let _ = pool.shutdown(Duration::ZERO);
                 }
                 return Err(error);
             }
@@ -95,6 +100,8 @@ impl InProcess {
             accounts,
             suspect: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            destroyed: AtomicBool::new(false),
+            check: Arc::default(),
             bound,
             settings,
             module,
@@ -124,8 +131,9 @@ impl InProcess {
             return Err(call);
         }
         let _ends = stream.clone().map(Ends);
+        let abandoned = Abandoned::unless_answered(counted);
         let result = self.invoke_on_lane(call, stream).await;
-        counted.end(result.as_ref().err());
+        abandoned.answered(result.as_ref().err());
         Ok(result)
     }
 
@@ -217,21 +225,22 @@ impl InProcess {
     }
 
     pub(super) async fn destroy(&self) -> Result<(), CallError> {
+        if self.destroyed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let bound = self.bound.clone();
         let run = move |_: &Slot, _: &Ticket| bound.destroy();
         let work = self.work(Phase::Destroy, self.settings.stop_budget);
         let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
-        let destroyed = settle(returned, Phase::Destroy)?;
-        if self.threads == ThreadModel::Affine {
-            let (pool, patience) = (self.pool.clone(), self.settings.stop_budget);
-            let ended = tokio::task::spawn_blocking(move || pool.shutdown(patience)).await;
-            if let Ok(Err(lane)) = ended {
-                return Err(CallError::new(ErrorKind::DeadlineExceeded, lane));
-            }
-        }
-        destroyed.map_err(|inside| {
+        settle(returned, Phase::Destroy)?.map_err(|inside| {
             CallError::new(ErrorKind::NotServing, format!("{inside} calls are still inside"))
-        })
+        })?;
+        self.destroyed.store(true, Ordering::Release);
+        if self.threads == ThreadModel::Affine {
+            // Its end is waited for by the module.
+            let _ = self.pool.shutdown(Duration::ZERO);
+        }
+        Ok(())
     }
 
     fn work(&self, phase: Phase, budget: Duration) -> Work {
@@ -284,15 +293,6 @@ fn serve(
         usage,
         ran,
     })
-}
-
-fn own_lane(module: &Module, name: &str) -> Pool {
-    let limits = PoolLimits {
-        lanes_max: 1,
-        lost_max: 1,
-        ..PoolLimits::default()
-    };
-    Pool::new(format!("x-{name}-own"), limits, module.shared().observer.clone())
 }
 
 /// On a lane of its own, a step must not start a second one.

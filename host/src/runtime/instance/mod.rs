@@ -4,9 +4,11 @@
 
 mod accounts;
 mod in_process;
+mod tally;
 
-pub use accounts::{Accounts, Tally};
+pub use accounts::{Accounts, CallCounts};
 pub use in_process::{Call, InProcess};
+pub use tally::Tally;
 
 use super::lanes::{Attached, Station};
 use super::loader::{Frames, Listener, Step};
@@ -99,7 +101,7 @@ impl Instance {
     }
 
     /// What the host counts of its calls.
-    pub fn accounts(&self) -> &Accounts {
+    pub fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
     }
 

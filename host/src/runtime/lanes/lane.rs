@@ -102,9 +102,7 @@ impl Lane {
     ) -> std::io::Result<Arc<Lane>> {
         Lane::start_with(name, number, move |lane, slot| {
             while let Some(job) = take(lane) {
-                if !lane.run(job, slot, observer.as_ref()) {
-                    break;
-                }
+                lane.run(job, slot, observer.as_ref());
             }
         })
     }
@@ -144,15 +142,14 @@ impl Lane {
         Ok(lane)
     }
 
-    /// `false` if the lane was lost meanwhile.
-    fn run(&self, job: Job, slot: &Slot, observer: &dyn LaneObserver) -> bool {
+    fn run(&self, job: Job, slot: &Slot, observer: &dyn LaneObserver) {
         self.enter(job.work, clock::monotonic());
         let ending = Ending {
             lane: self,
             pass: job.pass,
         };
         (job.run)(slot, ending);
-        self.leave(observer)
+        self.leave(observer);
     }
 
     /// Plugin code begins to run.
@@ -217,6 +214,11 @@ impl Lane {
         let current = lock(&self.current);
         let same = current.as_ref().is_some_and(|(_, since)| *since == began);
         same && !self.lost.swap(true, AcqRel)
+    }
+
+    /// It has come back, and goes on.
+    pub(super) fn find_again(&self) {
+        self.lost.store(false, Release);
     }
 
     pub(super) fn is_lost(&self) -> bool {

@@ -1,24 +1,29 @@
-//! A set of lanes with one bounded queue: a module's call lanes, or the shared probe lanes.
+//! A set of lanes with one bounded queue: a module's call lanes, or the shared probe lanes. Which lane takes what, and when one
+//! ends by itself, is in `state` and `take`.
+
+mod state;
+mod take;
 
 use super::gate::Gate;
 use super::job::Job;
 use super::lane::{Lane, LaneObserver, Work};
-use super::watchdog;
 use crate::clock;
 use crate::runtime::loader::Slot;
-use std::collections::VecDeque;
+use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How large a pool may grow.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolLimits {
-    /// Lanes at a time; lost ones don't count.
+    /// Lanes for calls at a time; lost ones don't count, nor those that are in steps of the lifecycle.
     pub lanes_max: usize,
     /// Jobs that may wait.
     pub queue_max: usize,
     /// Lost lanes until the pool takes no more jobs.
     pub lost_max: usize,
+    /// How long a lane sleeps until it ends, unless it is the last one.
+    pub idle_max: Duration,
 }
 
 impl Default for PoolLimits {
@@ -27,6 +32,7 @@ impl Default for PoolLimits {
             lanes_max: 8,
             queue_max: 256,
             lost_max: 8,
+            idle_max: Duration::from_secs(60),
         }
     }
 }
@@ -40,6 +46,9 @@ pub enum Refused {
     /// Too many lanes were lost.
     #[error("{0} lanes are lost in calls that never returned")]
     TooManyLost(usize),
+    /// All has to run on one thread, and that is lost.
+    #[error("its one thread is in a call that does not return; `extman restart` gives it up")]
+    ThreadLost,
     /// The pool is shutting down.
     #[error("the module is being unloaded")]
     Closing,
@@ -57,27 +66,32 @@ pub struct Pool {
 struct Shared {
     name: String,
     limits: PoolLimits,
+    /// There is one lane for good: one that is lost is not replaced, and goes on when it comes back.
+    one_thread: bool,
     observer: Arc<dyn LaneObserver>,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Job>,
-    lanes: Vec<Arc<Lane>>,
-    /// Lanes that sleep, the one that worked last at the end: it is woken first, since its memory is still warm.
-    idle: Vec<Arc<Lane>>,
-    made: u64,
-    lost: Vec<Arc<Lane>>,
-    closing: bool,
 }
 
 impl Pool {
     /// A pool without lanes yet: they are made as jobs come.
     pub fn new(name: impl Into<String>, limits: PoolLimits, observer: Arc<dyn LaneObserver>) -> Self {
+        Pool::with(name.into(), limits, false, observer)
+    }
+
+    /// A pool that runs all on one thread, from the first job to the last. While that thread is lost, no jobs are taken.
+    pub fn on_one_thread(name: impl Into<String>, observer: Arc<dyn LaneObserver>) -> Self {
+        let limits = PoolLimits {
+            lanes_max: 1,
+            ..PoolLimits::default()
+        };
+        Pool::with(name.into(), limits, true, observer)
+    }
+
+    fn with(name: String, limits: PoolLimits, one_thread: bool, observer: Arc<dyn LaneObserver>) -> Self {
         let shared = Shared {
-            name: name.into(),
+            name,
             limits,
+            one_thread,
             observer,
             state: Mutex::default(),
         };
@@ -117,19 +131,25 @@ impl Pool {
     /// Whether a lane is free or could be made.
     pub fn has_room(&self) -> bool {
         let state = self.shared.lock();
-        state.queue.is_empty() && (state.available() > 0 || state.lanes.len() < self.shared.limits.lanes_max)
+        state.calls.is_empty() && state.has_room(self.shared.limits.lanes_max)
     }
 
     /// Jobs that wait.
     pub fn queued(&self) -> usize {
-        self.shared.lock().queue.len()
+        let state = self.shared.lock();
+        state.steps.len() + state.calls.len()
+    }
+
+    /// Lanes that are not lost.
+    pub fn lanes(&self) -> usize {
+        self.shared.lock().lanes.len()
     }
 
     /// Lanes that are lost and have not come back.
     pub fn lost(&self) -> usize {
         let mut state = self.shared.lock();
         state.lost.retain(|lane| !lane.join_within(Duration::ZERO));
-        state.lost.len()
+        state.lost.iter().filter(|lane| lane.is_lost()).count()
     }
 
     /// What a lost lane that has not come back is in.
@@ -139,11 +159,28 @@ impl Pool {
         Some(lane.describe(&self.shared.name))
     }
 
+    /// What a lane is in, lost or not.
+    pub fn busy(&self) -> Option<String> {
+        let state = self.shared.lock();
+        let lane = state
+            .lost
+            .iter()
+            .chain(&state.lanes)
+            .find(|lane| lane.is_busy())?;
+        Some(lane.describe(&self.shared.name))
+    }
+
+    /// Whether it was shut down and every lane is gone.
+    pub fn has_ended(&self) -> bool {
+        let state = self.shared.lock();
+        state.closing && state.lanes.is_empty() && state.lost.is_empty()
+    }
+
     /// Tells the lanes that a gate has room again.
     pub fn nudge(&self) {
         let woken = {
             let mut state = self.shared.lock();
-            if state.queue.is_empty() {
+            if state.calls.is_empty() {
                 return;
             }
             std::mem::take(&mut state.idle)
@@ -158,12 +195,11 @@ impl Pool {
     pub fn rotate(&self, generation: u64, patience: Duration) -> Result<(), String> {
         let old = {
             let mut state = self.shared.lock();
-            let (old, kept): (Vec<_>, Vec<_>) = state.lanes.drain(..).partition(|lane| lane.ran(generation));
-            state.lanes = kept;
+            let mut old = state.take_those_that_ran(generation);
             old.iter().for_each(|lane| lane.retire());
-            state.idle.retain(|lane| !lane.ran(generation));
+            old.append(&mut state.ended);
             // The ones that wait may have counted on a lane that now ends.
-            if let Err(error) = self.start_lane_if_short(&mut state, 0) {
+            if let Err(error) = self.start_lane_if_short(&mut state) {
                 tracing::error!(pool = self.shared.name, %error, "a lane could not be replaced");
             }
             // One that was woken for what waits may be among those that end.
@@ -194,7 +230,9 @@ impl Pool {
             let mut lanes = std::mem::take(&mut state.lanes);
             lanes.append(&mut state.lost);
             lanes.iter().for_each(|lane| lane.retire());
-            (std::mem::take(&mut state.queue), lanes)
+            lanes.append(&mut state.ended);
+            let steps = std::mem::take(&mut state.steps);
+            ((steps, std::mem::take(&mut state.calls)), lanes)
         };
         // Outside the lock: dropping a job answers its caller.
         drop(waiting);
@@ -221,28 +259,34 @@ impl Pool {
         if state.closing {
             return Err(Refused::Closing);
         }
+        // One that is on its way back is not in a call any more.
+        if self.shared.one_thread && state.lost.iter().any(|lane| lane.is_busy()) {
+            return Err(Refused::ThreadLost);
+        }
         if state.lost.len() >= self.shared.limits.lost_max {
             state.lost.retain(|lane| !lane.join_within(Duration::ZERO));
             if state.lost.len() >= self.shared.limits.lost_max {
                 return Err(Refused::TooManyLost(state.lost.len()));
             }
         }
-        if !urgent && state.queue.len() >= self.shared.limits.queue_max {
-            return Err(Refused::QueueFull(state.queue.len()));
+        if !urgent && state.calls.len() >= self.shared.limits.queue_max {
+            return Err(Refused::QueueFull(state.calls.len()));
         }
-        if urgent {
-            state.queue.push_front(job);
+        let queue = if urgent {
+            &mut state.steps
         } else {
-            state.queue.push_back(job);
-        }
-        if let Err(error) = self.start_lane_if_short(&mut state, usize::from(urgent))
+            &mut state.calls
+        };
+        queue.push_back(job);
+        if let Err(error) = self.start_lane_if_short(&mut state)
             && state.lanes.is_empty()
         {
-            let unrun = if urgent {
-                state.queue.pop_front()
+            let queue = if urgent {
+                &mut state.steps
             } else {
-                state.queue.pop_back()
+                &mut state.calls
             };
+            let unrun = queue.pop_back();
             drop(state);
             drop(unrun);
             return Err(Refused::NoThread(error.to_string()));
@@ -255,45 +299,35 @@ impl Pool {
         Ok(())
     }
 
-    fn start_lane_if_short(&self, state: &mut State, above_limit: usize) -> std::io::Result<()> {
-        let lanes_max = self.shared.limits.lanes_max + above_limit;
-        if state.queue.len() > state.available() && state.lanes.len() < lanes_max {
+    fn start_lane_if_short(&self, state: &mut State) -> std::io::Result<()> {
+        if state.is_short(self.shared.limits.lanes_max) && !(self.shared.one_thread && state.made > 0) {
             self.start_lane(state)?;
         }
         Ok(())
     }
 
     fn start_lane(&self, state: &mut State) -> std::io::Result<()> {
-        state.made += 1;
-        let name = format!("{}/{}", self.shared.name, state.made);
+        state.forget_the_gone();
+        let number = state.made + 1;
+        let name = format!("{}/{number}", self.shared.name);
         let shared = self.shared.clone();
-        let lane = Lane::start(
-            &name,
-            state.made,
-            move |lane| shared.take(lane),
-            self.shared.observer.clone(),
-        )?;
-        let shared = Arc::downgrade(&self.shared);
-        let replace = move |lost: &Lane| {
-            if let Some(shared) = shared.upgrade() {
-                (Pool { shared }).replace_lost(lost);
-            }
-        };
-        watchdog::on_lost(&lane, Box::new(replace));
+        let take = move |lane: &Arc<Lane>| shared.take(lane);
+        let lane = Lane::start(&name, number, take, self.shared.observer.clone())?;
+        state.made = number;
+        self.shared.hear_of_its_loss(&lane);
         state.lanes.push(lane);
         Ok(())
     }
 
     fn replace_lost(&self, lost: &Lane) {
         let mut state = self.shared.lock();
-        if let Some(at) = state.lanes.iter().position(|lane| lane.number == lost.number) {
-            let lane = state.lanes.remove(at);
-            state.idle.retain(|idle| idle.number != lane.number);
-            state.lost.push(lane);
+        // One that runs all may have come back already, and goes on.
+        if !lost.is_lost() {
+            return;
         }
-        if !state.queue.is_empty()
-            && !state.closing
-            && let Err(error) = self.start_lane(&mut state)
+        state.lose(lost);
+        if !state.closing
+            && let Err(error) = self.start_lane_if_short(&mut state)
         {
             tracing::error!(pool = self.shared.name, %error, "a lost lane could not be replaced");
         }
@@ -304,63 +338,10 @@ impl Pool {
     }
 }
 
-impl State {
-    /// Lanes that will look for a job without running plugin code before: they sleep, wake up, or are about to look.
-    fn available(&self) -> usize {
-        self.lanes.iter().filter(|lane| lane.is_available()).count()
-    }
-
-    /// A sleeping lane, if there are more jobs than lanes that will look anyway.
-    fn lane_to_wake(&mut self) -> Option<Arc<Lane>> {
-        let awake = self.available().saturating_sub(self.idle.len());
-        if self.queue.len() > awake {
-            self.idle.pop()
-        } else {
-            None
-        }
-    }
-}
-
 impl Shared {
-    /// The next job that may run, once there is one; `None` when the lane should end.
-    fn take(&self, lane: &Arc<Lane>) -> Option<Job> {
-        let mut state = self.lock();
-        loop {
-            if lane.is_retiring() || lane.is_lost() {
-                return None;
-            }
-            if let Some(job) = first_that_may_run(&mut state.queue) {
-                lane.set_available(false);
-                return Some(job);
-            }
-            state.idle.push(lane.clone());
-            drop(state);
-            std::thread::park();
-            state = self.lock();
-            // Still there if nobody meant to wake it.
-            state.idle.retain(|idle| idle.number != lane.number);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {
-    for at in 0..queue.len() {
-        let pass = match &queue[at].gate {
-            None => None,
-            Some(gate) => match gate.try_enter_or_wait_outside() {
-                Some(pass) => Some(pass),
-                None => continue,
-            },
-        };
-        let mut job = queue.remove(at)?;
-        job.pass = pass;
-        return Some(job);
-    }
-    None
 }
 
 #[cfg(test)]

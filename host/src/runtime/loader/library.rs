@@ -72,15 +72,52 @@ pub enum OpenError {
     BadTable(String),
 }
 
-/// A loaded library. It is closed by [`Library::close`] alone: dropped, it stays mapped.
+/// A library that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct NotOpened {
+    /// Why.
+    #[source]
+    pub error: OpenError,
+    /// What of it is mapped all the same and has to be closed.
+    pub mapped: Option<Box<Mapped>>,
+}
+
+impl From<OpenError> for NotOpened {
+    fn from(error: OpenError) -> Self {
+        NotOpened { error, mapped: None }
+    }
+}
+
+/// A loaded library whose tables have been checked. Dropped, it stays mapped: see [`Library::into_mapped`].
 pub struct Library {
     tables: Tables,
+    mapped: Mapped,
+}
+
+/// A library as it is mapped, whatever its tables are. It is closed by [`Mapped::close`] alone: dropped, it stays mapped.
+pub struct Mapped {
     image: Image,
     opened: Opened,
     // Both only let go by `close` and `Closed::verdict`: while the library is mapped, its descriptor's number must not
     // become another file's, or glibc would take that for this one.
     handle: ManuallyDrop<Handle>,
     sealed: ManuallyDrop<SealedImage>,
+}
+
+impl std::fmt::Debug for Mapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mapped({:#x})", self.image.base)
+    }
+}
+
+/// Why a library was not closed. It can be tried again.
+#[derive(Debug)]
+pub struct NotClosed {
+    /// What holds it.
+    pub verdict: Verdict,
+    /// The library, as it was.
+    pub mapped: Box<Mapped>,
 }
 
 /// dlopen and dlclose of this process, one at a time: glibc does the same, and keys are compared with ranges meanwhile.
@@ -92,19 +129,23 @@ impl Library {
     /// Opens and checks a library. Runs its constructors on this thread. `rust` says who made its manifest frame.
     ///
     /// # Errors
-    /// Whatever does not pass; the library is closed again.
-    pub fn open(sealed: SealedImage, rust: bool) -> Result<Self, OpenError> {
+    /// Whatever does not pass; what is mapped then is given back, to be closed when this thread has ended.
+    pub fn open(sealed: SealedImage, rust: bool) -> Result<Self, NotOpened> {
         let _one_at_a_time = loader().ok_or(OpenError::Busy)?;
         let path = sealed.path();
         // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
         if unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) }.is_ok() {
-            return Err(OpenError::OtherFile);
+            return Err(OpenError::OtherFile.into());
         }
         let opened = Opened::now();
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
         let handle = unsafe { Handle::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|e| OpenError::Loader(cause(&e)))?;
-        let image = image_of(&handle).ok_or(OpenError::OtherFile)?;
+        let Some(image) = image_of(&handle) else {
+            // Nobody can say what is mapped where, so its name must stay taken.
+            std::mem::forget((handle, sealed));
+            return Err(OpenError::OtherFile.into());
+        };
         lock(&LOADED).push(image.clone());
         let checked = if is_mapped(&sealed, &image) {
             // SAFETY: open, and kept open by the struct that the tables go into.
@@ -112,56 +153,68 @@ impl Library {
         } else {
             Err(OpenError::OtherFile)
         };
+        let mapped = Mapped {
+            image,
+            opened,
+            handle: ManuallyDrop::new(handle),
+            sealed: ManuallyDrop::new(sealed),
+        };
         match checked {
-            Ok(tables) => Ok(Library {
-                tables,
-                image,
-                opened,
-                handle: ManuallyDrop::new(handle),
-                sealed: ManuallyDrop::new(sealed),
+            Ok(tables) => Ok(Library { tables, mapped }),
+            Err(error) => Err(NotOpened {
+                error,
+                mapped: Some(Box::new(mapped)),
             }),
-            Err(error) => {
-                close_refused(handle, sealed, &image, opened);
-                Err(error)
-            }
         }
+    }
+
+    /// Gives up the tables: nothing of it is called any more.
+    pub fn into_mapped(self) -> Mapped {
+        self.mapped
     }
 
     pub(super) fn tables(&self) -> &Tables {
         &self.tables
     }
+}
 
+impl Mapped {
     /// Closes the library if nothing of it is alive, and says what came of it. Runs its finalisers on this thread.
     ///
     /// The caller has seen to it that no call is inside and that every lane that ran its code has ended. After this the
     /// calling thread must end too, and then [`Closed::verdict`] tells whether the library is gone.
-    pub fn close(mut self, patience: Duration) -> Result<Closed, Verdict> {
+    ///
+    /// # Errors
+    /// Something of it is alive: it is given back untouched.
+    pub fn close(mut self, patience: Duration) -> Result<Closed, NotClosed> {
+        let not = |mapped, verdict| {
+            let mapped = Box::new(mapped);
+            Err(NotClosed { verdict, mapped })
+        };
         if let Interposition::Missing(symbol) = interpose::interposition() {
             let culprit =
                 format!("{symbol} is not the host's; see the build-script line in the embedding guide");
-            return Err(Verdict::resident(ResidentReason::NotInterposed, culprit));
+            return not(self, Verdict::resident(ResidentReason::NotInterposed, culprit));
         }
         let Some(_one_at_a_time) = loader() else {
-            return Err(Verdict::resident(
-                ResidentReason::CloseHangs,
-                "another library is being opened or closed",
-            ));
+            let culprit = "another library is being opened or closed";
+            return not(self, Verdict::resident(ResidentReason::CloseHangs, culprit));
         };
         if let Some((reason, culprit)) = census::living(&self.image, self.opened, patience) {
-            return Err(Verdict::Resident { reason, culprit });
+            return not(self, Verdict::Resident { reason, culprit });
         }
         let keys = interpose::keys_with_destructor_in(|address| self.image.contains(address));
         // SAFETY: taken once; `self` is consumed.
         let handle = unsafe { ManuallyDrop::take(&mut self.handle) };
         let _ = handle.close();
-        Ok(Closed { keys, library: self })
+        Ok(Closed { keys, mapped: self })
     }
 }
 
 /// A library after dlclose: perhaps gone, perhaps not.
 pub struct Closed {
     keys: Vec<LeftKey>,
-    library: Library,
+    mapped: Mapped,
 }
 
 impl Closed {
@@ -174,7 +227,7 @@ impl Closed {
                 "another library is being opened or closed",
             );
         };
-        let path = self.library.sealed.path();
+        let path = self.mapped.sealed.path();
         // Opening and closing what is still there makes glibc collect what it had put off, so the second answer counts.
         for _ in 0..2 {
             // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
@@ -195,9 +248,9 @@ impl Closed {
             // SAFETY: its destructor is unmapped and no thread that ran the library's code is left.
             unsafe { interpose::delete_key(key) };
         }
-        lock(&LOADED).retain(|image| image.base != self.library.image.base);
+        lock(&LOADED).retain(|image| image.base != self.mapped.image.base);
         // SAFETY: taken once; nothing is mapped from it any more.
-        drop(unsafe { ManuallyDrop::take(&mut self.library.sealed) });
+        drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
         Verdict::Unmapped
     }
 }
@@ -205,28 +258,6 @@ impl Closed {
 /// Whether an address lies in a plugin's library.
 pub(super) fn is_of_another_plugin(address: usize) -> bool {
     lock(&LOADED).iter().any(|image| image.contains(address))
-}
-
-/// Closes what was opened and not accepted, if that is safe.
-fn close_refused(handle: Handle, sealed: SealedImage, image: &Image, opened: Opened) {
-    let safe = interpose::interposition() == Interposition::Active
-        && census::living(image, opened, Duration::from_millis(50)).is_none();
-    if safe {
-        let keys = interpose::keys_with_destructor_in(|address| image.contains(address));
-        let _ = handle.close();
-        if image::at_base(image.base).is_none() {
-            for key in keys {
-                // SAFETY: its destructor is unmapped; only constructors have run, on this thread.
-                unsafe { interpose::delete_key(key) };
-            }
-            lock(&LOADED).retain(|loaded| loaded.base != image.base);
-            return;
-        }
-    } else {
-        std::mem::forget(handle);
-    }
-    // Still mapped, and so its name must stay taken.
-    std::mem::forget(sealed);
 }
 
 /// The right to load and unload, within a bound: a constructor that hangs keeps it for good.

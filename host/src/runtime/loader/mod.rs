@@ -25,7 +25,7 @@ pub use bound::{Bound, Input, Returned, Step};
 pub use exit::exit_now;
 pub use frames::Frames;
 pub use interpose::{Interposition, interposition};
-pub use library::{Closed, Library, OpenError};
+pub use library::{Closed, Library, Mapped, NotClosed, NotOpened, OpenError};
 pub use listeners::Listener;
 pub use memfd::{SealError, SealedImage};
 pub use sink::{Output, OutputLimits};

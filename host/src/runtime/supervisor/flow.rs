@@ -1,13 +1,15 @@
-//! The long steps: from a verified plugin to a running instance, and back.
+//! The long step from a verified plugin to a running instance. The way back is in `ending`.
 
+use super::ending::{self, Remains, Unload};
+use super::listener::InstanceListener;
 use super::spec::InstanceConfig;
 use crate::clock;
 use crate::intake::{Panics, VerifiedPlugin};
-use crate::model::{CallError, Digest, ResidentReason, Verdict};
+use crate::model::Digest;
 use crate::runtime::instance::Instance;
 use crate::runtime::lanes::PoolLimits;
-use crate::runtime::loader::{Listener, Step};
-use crate::runtime::module::{Module, ModuleBudgets, SharedLanes};
+use crate::runtime::loader::Step;
+use crate::runtime::module::{Module, ModuleBudgets, NotLoaded, SharedLanes};
 use crate::runtime::vetting::{Vetting, VettingError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,17 +39,18 @@ pub struct Running {
     pub module: Arc<Module>,
     /// Time for stopping it.
     pub stop_budget: Duration,
+    /// Hears what it says unasked.
+    pub(super) listener: Arc<InstanceListener>,
 }
 
 /// Why an instance was not started.
-#[derive(Debug)]
 pub struct NotStarted {
     /// What happened.
     pub cause: String,
     /// Whether trying again will not help.
     pub refused: bool,
     /// What became of the library, if it was loaded.
-    pub unload: Option<(u64, Verdict)>,
+    pub unload: Option<Unload>,
 }
 
 impl NotStarted {
@@ -77,7 +80,7 @@ pub async fn start(
     means: &Means,
     config: &InstanceConfig,
     plugin: VerifiedPlugin,
-    listener: Arc<dyn Listener>,
+    listener: Arc<InstanceListener>,
 ) -> Result<Running, NotStarted> {
     let manifest = plugin.manifest();
     let lacking = config.lacking(manifest);
@@ -119,8 +122,9 @@ pub async fn start(
         let module = match modules.get(&digest) {
             Some(module) => module.clone(),
             None => {
-                let opened = Module::open(&vetted, means.shared.clone(), means.pool, means.budgets).await;
-                let module = opened.map_err(NotStarted::failed)?;
+                let (name, shared) = (config.instance_name(), means.shared.clone());
+                let opened = Module::open(&vetted, name, shared, means.pool, means.budgets).await;
+                let module = opened.map_err(not_loaded)?;
                 modules.insert(digest, module.clone());
                 module
             }
@@ -130,13 +134,13 @@ pub async fn start(
     };
     let stop_budget = settings.stop_budget;
     let name = config.instance_name();
-    let made = Instance::create(module.clone(), name, &merged, listener, settings).await;
+    let made = Instance::create(module.clone(), name, &merged, listener.clone(), settings).await;
     let instance = match made {
         Ok(instance) => Arc::new(instance),
         Err(error) => {
-            let unload = release(means, module).await;
+            let ended = ending::end(means, Remains::of_module(module)).await;
             return Err(NotStarted {
-                unload,
+                unload: ended.unload,
                 ..NotStarted::failed(format!("create failed: {error}"))
             });
         }
@@ -145,103 +149,49 @@ pub async fn start(
         instance,
         module,
         stop_budget,
+        listener,
     };
     match running.instance.step(Step::Start).await {
         Ok(()) => Ok(running),
         Err(error) => {
-            // It never started, so there is nothing to drain or stop.
             running.instance.close();
-            let unload = free(means, running).await;
+            let ended = ending::end(means, Remains::never_started(running)).await;
+            let mut cause = format!("start failed: {error}");
+            for complaint in &ended.complaints {
+                cause.push_str(&format!("; {complaint}"));
+            }
             Err(NotStarted {
-                unload,
-                ..NotStarted::failed(format!("start failed: {error}"))
+                unload: ended.unload,
+                ..NotStarted::failed(cause)
             })
         }
     }
 }
 
-/// Drains, stops and frees an instance; the last one of its module has the library unloaded. `None` if others still use it.
-pub async fn stop(means: &Means, running: Running) -> Option<(u64, Verdict)> {
-    let (instance, patience) = (&running.instance, running.stop_budget);
-    instance.close();
-    if let Err(error) = instance.step(Step::Drain).await {
-        note(instance, "drain", &error);
+fn not_loaded(not_loaded: NotLoaded) -> NotStarted {
+    let unload = not_loaded
+        .left
+        .map(|(module, verdict)| Remains::never_loaded(module).kept(verdict));
+    NotStarted {
+        unload,
+        ..NotStarted::failed(not_loaded.error)
     }
-    // Neither `stop` nor `destroy` may overlap a call, and a call whose caller was answered by deadline may still be inside.
-    if quiet_within(instance, patience).await
-        && let Err(error) = instance.step(Step::Stop).await
-    {
-        note(instance, "stop", &error);
-    }
-    free(means, running).await
-}
-
-/// Frees an instance that is stopped or was never started, once nothing is inside.
-async fn free(means: &Means, running: Running) -> Option<(u64, Verdict)> {
-    let Running {
-        instance,
-        module,
-        stop_budget,
-    } = running;
-    let (reason, text) = if !quiet_within(&instance, stop_budget).await {
-        let text = format!(
-            "{} calls into {} have not returned",
-            instance.inside(),
-            instance.name()
-        );
-        (ResidentReason::WedgedCall, text)
-    } else if let Err(error) = instance.destroy().await {
-        note(&instance, "destroy", &error);
-        (ResidentReason::InstanceAlive, error.text)
-    } else {
-        drop(instance);
-        return release(means, module).await;
-    };
-    // It goes on being used by them, so nobody leaves it; but new instances get a generation of their own.
-    means.no_longer_share(&module).await;
-    Some((module.generation(), Verdict::resident(reason, text)))
-}
-
-fn note(instance: &Instance, step: &str, error: &CallError) {
-    tracing::warn!(plugin = instance.name(), step, error = %error, "stopping goes on");
-}
-
-/// Lets no more calls and checks in, and waits until none is under way or inside. `false` if one still is.
-async fn quiet_within(instance: &Instance, patience: Duration) -> bool {
-    let give_up = clock::monotonic().after(patience);
-    // Those that were let in and have not come to a lane yet.
-    while instance.accounts().in_flight() > 0 && clock::monotonic() < give_up {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    instance.seal();
-    let mut pause = Duration::from_micros(200);
-    while instance.accounts().in_flight() > 0 || instance.inside() > 0 {
-        if clock::monotonic() >= give_up {
-            return false;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
-    true
-}
-
-/// Gives a module back; the last one to do so has it unloaded.
-async fn release(means: &Means, module: Arc<Module>) -> Option<(u64, Verdict)> {
-    {
-        let mut modules = means.modules.lock().await;
-        if !module.leave() {
-            return None;
-        }
-        forget(&mut modules, &module);
-    }
-    let generation = module.generation();
-    let verdict = module.unload(means.budgets).await;
-    Some((generation, verdict))
 }
 
 impl Means {
-    async fn no_longer_share(&self, module: &Module) {
+    /// New instances of the same library get a generation of their own.
+    pub(super) async fn no_longer_share(&self, module: &Module) {
         forget(&mut *self.modules.lock().await, module);
+    }
+
+    /// One instance less uses a module. `true` if that was the last.
+    pub(super) async fn leave(&self, module: &Module) -> bool {
+        let mut modules = self.modules.lock().await;
+        let last = module.leave();
+        if last {
+            forget(&mut modules, module);
+        }
+        last
     }
 }
 

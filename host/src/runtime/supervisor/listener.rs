@@ -4,8 +4,8 @@ use super::requests::Events;
 use crate::clock;
 use crate::model::{Health, LogLevel, Report, What};
 use crate::runtime::loader::Listener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Log records of one instance that are passed on a second; the rest is counted.
 const RECORDS_PER_SECOND: u64 = 100;
@@ -17,7 +17,12 @@ pub(super) struct InstanceListener {
     second: AtomicU64,
     records: AtomicU64,
     dropped: AtomicU64,
+    /// Errors that are logged, while somebody asks for them.
+    noted: Mutex<Option<Vec<String>>>,
 }
+
+/// Errors that are noted at a time.
+const NOTED_MAX: usize = 4;
 
 impl InstanceListener {
     pub(super) fn new(name: &str, events: Events) -> Self {
@@ -27,7 +32,22 @@ impl InstanceListener {
             second: AtomicU64::new(0),
             records: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            noted: Mutex::default(),
         }
+    }
+
+    /// From here on, errors that it logs are noted.
+    pub(super) fn begin_to_note_errors(&self) {
+        *self.noted() = Some(Vec::new());
+    }
+
+    /// The first errors that it has logged since then. No more are noted.
+    pub(super) fn noted_errors(&self) -> Vec<String> {
+        self.noted().take().unwrap_or_default()
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Option<Vec<String>>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is room for one more record in this second.
@@ -50,6 +70,16 @@ impl InstanceListener {
 
 impl Listener for InstanceListener {
     fn log(&self, level: LogLevel, target: &str, text: &str, fields: &str) {
+        if level == LogLevel::Error
+            && let Some(noted) = &mut *self.noted()
+            && noted.len() < NOTED_MAX
+        {
+            noted.push(match target {
+                // The SDK's, for a panic.
+                "extman.gateway" => text.strip_prefix("destroy ").unwrap_or(text).to_owned(),
+                _ => format!("it logged an error: {text}"),
+            });
+        }
         if !self.admit() {
             return;
         }

@@ -4,6 +4,7 @@ use super::flow::Running;
 use super::spec::InstanceConfig;
 use crate::intake::VerifiedPlugin;
 use crate::model::{CheckView, Lifecycle, Verdict};
+use crate::runtime::instance::Tally;
 use crate::runtime::lifecycle::{self, Event, Refusal};
 use crate::runtime::registry::Entry;
 use arc_swap::ArcSwapOption;
@@ -35,7 +36,12 @@ pub(super) struct Record {
     pub running: Option<Running>,
     /// The plugin that `running` was made from.
     pub serves: Option<VerifiedPlugin>,
-    pub unload: Option<Verdict>,
+    /// What became of its library when it was last unloaded, and which load that was.
+    pub unload: Option<(u64, Verdict)>,
+    /// Calls of all its generations.
+    pub tally: Tally,
+    /// A call into what is being started or stopped has come back late: of which load, and what is said of it.
+    pub late: Option<(u64, String)>,
     pub check: Arc<ArcSwapOption<CheckView>>,
     pub wedged_calls: usize,
     /// The lowest generation whose lanes still matter: those of older ones were given up with them.
@@ -43,7 +49,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(config: InstanceConfig, plugin: VerifiedPlugin, now_unix_ms: u64) -> Self {
+    pub(super) fn new(
+        config: InstanceConfig,
+        plugin: VerifiedPlugin,
+        tally: Tally,
+        now_unix_ms: u64,
+    ) -> Self {
         Record {
             goal: if config.autostart {
                 Goal::Running
@@ -60,6 +71,8 @@ impl Record {
             running: None,
             serves: None,
             unload: None,
+            tally,
+            late: None,
             check: Arc::default(),
             wedged_calls: 0,
             generation_min: 0,
@@ -88,6 +101,23 @@ impl Record {
         }
     }
 
+    /// Whether a library of this generation is what was last unloaded here, or what is being started or stopped.
+    pub(super) fn is_of_mine_no_more(&self, generation: u64) -> bool {
+        let ended = self.unload.as_ref().is_some_and(|(of, _)| *of == generation);
+        self.running.is_none() && (ended || (self.busy && generation >= self.generation_min))
+    }
+
+    /// Says one thing more of why it is where it is.
+    pub(super) fn add_to_cause(&mut self, text: &str) {
+        match &mut self.cause {
+            Some(cause) => {
+                cause.push_str("; ");
+                cause.push_str(text);
+            }
+            None => self.cause = Some(text.to_owned()),
+        }
+    }
+
     /// Whether what runs is not what should.
     pub(super) fn is_outdated(&self) -> bool {
         self.serves
@@ -110,6 +140,7 @@ impl Record {
             since_unix_ms: self.since_unix_ms,
             cause: self.cause.clone(),
             serving,
+            tally: self.tally.clone(),
             unload: self.unload.clone(),
             check: self.check.clone(),
         }

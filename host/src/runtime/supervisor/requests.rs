@@ -1,11 +1,14 @@
 //! How the supervisor is asked, and where it tells what happens.
 
+use super::ending::Ended;
 use super::flow::{NotStarted, Running};
 use crate::clock;
 use crate::intake::VerifiedPlugin;
 use crate::model::{Event, Verdict, What};
 use crate::runtime::arrivals::Arrived;
+use crate::runtime::instance::Accounts;
 use crate::runtime::lanes::{LaneObserver, Work};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -67,9 +70,29 @@ pub enum Request {
     /// A start has ended.
     #[doc(hidden)]
     Started(String, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),
-    /// A stop has ended; `true` if it was of the instance itself and not of a generation that was replaced.
+    /// A stop has ended.
     #[doc(hidden)]
-    Stopped(String, bool, Box<(VerifiedPlugin, Option<(u64, Verdict)>)>),
+    Stopped(Box<Stopped>),
+    /// Time to look at libraries that are in memory after their unload.
+    #[doc(hidden)]
+    LookAgain,
+    /// One of them was tried: the instance that it served last, and which load it was.
+    #[doc(hidden)]
+    Tried(String, u64, Ended),
+}
+
+/// A stop that has ended.
+pub struct Stopped {
+    /// The instance.
+    pub name: String,
+    /// Whether it was the instance itself, and not a generation that was replaced.
+    pub own: bool,
+    /// What it was made from.
+    pub plugin: VerifiedPlugin,
+    /// Its calls.
+    pub accounts: Arc<Accounts>,
+    /// What came of it.
+    pub ended: Ended,
 }
 
 /// How requests are made.

@@ -200,6 +200,20 @@ fn why_missing(config: &InstanceConfig, plugins: &[&VerifiedPlugin], directories
     }
 }
 
+/// Plugins without an instance, as their name is taken by a configured instance of another plugin; with that plugin's id.
+pub fn displaced<'a>(
+    configured: &'a [InstanceConfig],
+    plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
+) -> Vec<(&'a VerifiedPlugin, &'a str)> {
+    let by_whom = |plugin: &'a VerifiedPlugin| {
+        let id = &plugin.manifest().plugin.id;
+        let used = configured.iter().any(|c| c.plugin == *id);
+        let taken = configured.iter().find(|c| c.instance_name() == id)?;
+        (!used).then_some((plugin, taken.plugin.as_str()))
+    };
+    plugins.into_iter().filter_map(by_whom).collect()
+}
+
 fn highest<'a>(config: &InstanceConfig, plugins: &[&'a VerifiedPlugin]) -> Option<&'a VerifiedPlugin> {
     let allowed = |plugin: &&&VerifiedPlugin| {
         let manifest = &plugin.manifest().plugin;

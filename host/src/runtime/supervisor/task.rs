@@ -1,15 +1,18 @@
 //! The task itself: requests in, decisions, long steps beside it, snapshots out.
 
+mod arrivals;
+mod residents;
 mod steps;
 
 use super::flow::{Means, Running};
+use super::leftovers::Leftovers;
 use super::record::{Goal, Record};
 use super::requests::{Events, Outcome, Request, Requests};
-use super::spec::{InstanceConfig, missing, wanted};
+use super::spec::InstanceConfig;
 use crate::clock;
 use crate::intake::VerifiedPlugin;
-use crate::model::{Digest, Lifecycle, Verdict, What};
-use crate::runtime::arrivals::Arrived;
+use crate::model::{Digest, Lifecycle, RefusedView, Verdict, What};
+use crate::runtime::instance::Tally;
 use crate::runtime::lifecycle::{Event, Refusal};
 use crate::runtime::registry::Registry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,8 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// A file that never stops growing must not keep the host from being ready.
-const LOOKS_UNTIL_READY: usize = 10;
+/// Instances that are gone, and whose calls are remembered for when they come back.
+const TALLIES_MAX: usize = 1024;
 
 /// Something that runs and is to be stopped.
 struct Stop {
@@ -27,6 +30,8 @@ struct Stop {
     own: bool,
     plugin: VerifiedPlugin,
     running: Running,
+    /// Whether it serves no more, and why is known.
+    failed: bool,
 }
 
 /// Owns the state of every instance.
@@ -51,6 +56,13 @@ pub struct Supervisor {
     closing: Option<oneshot::Sender<Vec<(String, Verdict)>>>,
     over: bool,
     verdicts: Vec<(String, Verdict)>,
+    leftovers: Leftovers,
+    /// Whether a look at them is due by itself.
+    looking: bool,
+    /// Calls of instances that are gone.
+    tallies: BTreeMap<String, Tally>,
+    /// Plugins without an instance, as another plugin's has their name.
+    displaced: Vec<RefusedView>,
 }
 
 impl Supervisor {
@@ -83,6 +95,10 @@ impl Supervisor {
             closing: None,
             over: false,
             verdicts: Vec::new(),
+            leftovers: Leftovers::default(),
+            looking: false,
+            tallies: BTreeMap::new(),
+            displaced: Vec::new(),
         }
     }
 
@@ -126,7 +142,9 @@ impl Supervisor {
             Request::LaneLost(work, ran) => self.lane_lost(&work, ran),
             Request::LateReturn(work, ran) => self.late_return(&work, ran),
             Request::Started(name, plugin, result) => self.started(&name, *plugin, *result),
-            Request::Stopped(name, own, ended) => self.stopped(&name, own, *ended),
+            Request::Stopped(stopped) => self.stopped(*stopped),
+            Request::LookAgain => self.look_again(),
+            Request::Tried(name, generation, ended) => self.tried(name, generation, ended),
             Request::Shutdown(reply, budget) => {
                 self.closing = Some(reply);
                 let requests = self.requests.clone();
@@ -137,97 +155,6 @@ impl Supervisor {
                 self.set_goals(|_| Goal::Gone);
             }
             Request::ShutdownOver => self.over = true,
-        }
-    }
-
-    fn arrived(&mut self, arrived: Arrived) {
-        self.looks += 1;
-        self.looked |= !arrived.pending || self.looks >= LOOKS_UNTIL_READY;
-        if self.closing.is_some() {
-            return;
-        }
-        for path in &arrived.appeared {
-            self.told.push(What::Appeared { path: path.clone() });
-        }
-        for path in &arrived.vanished {
-            self.told.push(What::Vanished { path: path.clone() });
-        }
-        for refused in &arrived.newly_refused {
-            self.told.push(What::Refused(refused.clone()));
-        }
-        for plugin in arrived.new.iter().filter_map(|path| arrived.plugins.get(path)) {
-            let manifest = &plugin.manifest().plugin;
-            self.told.push(What::Found {
-                id: manifest.id.clone(),
-                version: manifest.version.clone(),
-                path: plugin.origin().to_owned(),
-                digest: plugin.digest(),
-            });
-        }
-        self.registry.publish_refused(arrived.refused);
-        self.plugins = arrived.plugins;
-        // A file that is still being written is no plugin yet.
-        if self.looked {
-            let missing = missing(&self.configured, self.plugins.values(), &arrived.directories);
-            let newly = self.registry.publish_missing(missing);
-            self.told.extend(newly.into_iter().map(What::Missing));
-        }
-        self.reconcile();
-    }
-
-    /// Compares what there should be with what there is.
-    fn reconcile(&mut self) {
-        let wanted = wanted(&self.configured, self.plugins.values());
-        self.set_goals(|name| {
-            if wanted.contains_key(name) {
-                Goal::Running
-            } else {
-                Goal::Gone
-            }
-        });
-        for (name, (config, plugin)) in wanted {
-            let now = clock::unix_ms(clock::wall());
-            match self.records.get_mut(&name) {
-                None => {
-                    self.records
-                        .insert(name.clone(), Record::new(config, plugin, now));
-                }
-                Some(record) if record.plugin.digest() == plugin.digest() => {
-                    // The same bytes, though perhaps at another path.
-                    if let Some(serves) = &mut record.serves
-                        && serves.digest() == plugin.digest()
-                    {
-                        *serves = plugin.clone();
-                    }
-                    record.plugin = plugin;
-                }
-                Some(record) => {
-                    let rejected = self.rejected.get(&name) == Some(&plugin.digest());
-                    if !rejected {
-                        record.plugin = plugin;
-                        if record.running.is_none() && record.move_on(Event::NewBytes, None, now).is_ok() {
-                            record.goal = if record.held { Goal::Stopped } else { Goal::Running };
-                        }
-                    }
-                }
-            }
-            self.drive(&name);
-        }
-    }
-
-    /// For instances that nobody holds: what they should come to.
-    fn set_goals(&mut self, goal: impl Fn(&str) -> Goal) {
-        let names: Vec<String> = self.records.keys().cloned().collect();
-        for name in names {
-            if let Some(record) = self.records.get_mut(&name) {
-                match goal(&name) {
-                    Goal::Gone => record.goal = Goal::Gone,
-                    // It was to be forgotten, and its file is back.
-                    goal if record.goal == Goal::Gone => record.goal = goal,
-                    _ => {}
-                }
-            }
-            self.drive(&name);
         }
     }
 
@@ -306,7 +233,8 @@ impl Supervisor {
             Goal::Running => self.answer(name, Ok(())),
             Goal::Stopped | Goal::Gone if record.running.is_some() => {
                 let cause = match record.goal {
-                    Goal::Gone => Some("its file is gone, or the host is ending".to_owned()),
+                    Goal::Gone if self.closing.is_some() => Some("the host is ending".to_owned()),
+                    Goal::Gone => Some("its file is gone".to_owned()),
                     _ => self
                         .failures
                         .get(name)
@@ -322,7 +250,11 @@ impl Supervisor {
             Goal::Stopped => self.answer(name, Ok(())),
             Goal::Gone => {
                 self.answer(name, Err("its file is gone".to_owned()));
-                self.records.remove(name);
+                if let Some(record) = self.records.remove(name)
+                    && self.tallies.len() < TALLIES_MAX
+                {
+                    self.tallies.insert(name.to_owned(), record.tally);
+                }
                 self.rejected.remove(name);
                 self.failures.remove(name);
             }

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::model::{
     CallError, CheckKind, Digest, ErrorKind, LogLevel, Report, Verdict, VettingDepth, VettingPhase,
 };
-use crate::runtime::loader::{Bound, Library, Listener, OutputLimits, SealedImage, Slot, Step};
+use crate::runtime::loader::{Bound, Library, Listener, Mapped, OutputLimits, SealedImage, Slot, Step};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
@@ -83,8 +83,11 @@ pub fn run(order: &str) -> u8 {
     // Every step on one thread that ends before the library is closed, as on a lane.
     let opened = on_a_thread(move || steps(&order));
     let library = match opened {
-        Some(Some(library)) => library,
-        Some(None) => {
+        Some(Some(Left::Passed(library))) => library,
+        Some(left) => {
+            if let Some(Left::Refused(library)) = left {
+                close(library);
+            }
             say(&Line::Done);
             return 0;
         }
@@ -94,12 +97,7 @@ pub fn run(order: &str) -> u8 {
         phase: VettingPhase::Close,
     });
     let began = clock::monotonic();
-    let verdict = match on_a_thread(move || library.close(Duration::from_secs(2))) {
-        Some(Ok(closed)) => on_a_thread(move || closed.verdict()),
-        Some(Err(verdict)) => Some(verdict),
-        None => None,
-    };
-    let Some(verdict) = verdict else {
+    let Some(verdict) = close(library) else {
         return PANICKED;
     };
     say(&Line::End {
@@ -115,8 +113,25 @@ pub fn run(order: &str) -> u8 {
 /// The exit code when the host's own code panicked over the library, as reading damaged tables does. Nothing passes that way.
 const PANICKED: u8 = 101;
 
-fn steps(order: &Order) -> Option<Library> {
-    let library = step(VettingPhase::Open, || {
+/// `None` if the host's own code panicked.
+fn close(library: Box<Mapped>) -> Option<Verdict> {
+    match on_a_thread(move || library.close(Duration::from_secs(2)))? {
+        Ok(closed) => on_a_thread(move || closed.verdict()),
+        Err(not_closed) => Some(not_closed.verdict),
+    }
+}
+
+/// What is still mapped after the steps.
+enum Left {
+    /// A library that passed.
+    Passed(Box<Mapped>),
+    /// One whose tables did not.
+    Refused(Box<Mapped>),
+}
+
+fn steps(order: &Order) -> Option<Left> {
+    let mut refused = None;
+    let opened = step(VettingPhase::Open, || {
         let failed = |error: String| CallError::new(ErrorKind::Internal, error);
         let bytes = std::io::stdin()
             .as_fd()
@@ -124,10 +139,16 @@ fn steps(order: &Order) -> Option<Library> {
             .map_err(|e| failed(e.to_string()))?;
         let sealed =
             SealedImage::adopt(File::from(bytes), order.digest).map_err(|e| failed(e.to_string()))?;
-        Library::open(sealed, order.rust).map_err(|e| failed(e.to_string()))
-    })?;
+        Library::open(sealed, order.rust).map_err(|not_opened| {
+            refused = not_opened.mapped;
+            failed(not_opened.error.to_string())
+        })
+    });
+    let Some(library) = opened else {
+        return refused.map(Left::Refused);
+    };
     if order.depth == VettingDepth::Open {
-        return Some(library);
+        return Some(Left::Passed(Box::new(library.into_mapped())));
     }
     let library = Arc::new(library);
     say(&Line::Begin {
@@ -149,7 +170,7 @@ fn steps(order: &Order) -> Option<Library> {
                 .map_err(|n| CallError::new(ErrorKind::Internal, format!("{n} calls are inside")))
         });
     }
-    Arc::into_inner(library)
+    Some(Left::Passed(Box::new(Arc::into_inner(library)?.into_mapped())))
 }
 
 fn probe(bound: &Bound) {

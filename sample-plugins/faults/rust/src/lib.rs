@@ -87,7 +87,7 @@ impl Plugin for Faults {
 impl Drop for Faults {
     fn drop(&mut self) {
         if let Err(error) = self.run(Phase::Destroy) {
-            self.host.log(Level::Warn, "faults", error.text());
+            self.host.log(Level::Error, "faults", error.text());
         }
     }
 }

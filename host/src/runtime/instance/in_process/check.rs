@@ -1,13 +1,14 @@
 //! Asking an instance how it is, on lanes that are not its calls'.
 
 use super::InProcess;
-use crate::clock;
+use crate::clock::{self, Monotonic};
 use crate::model::{CallError, CheckKind, CheckOutcome, ErrorKind, Report};
 use crate::runtime::lanes::{Pass, Phase, Pool};
 use crate::runtime::loader::{OutputLimits, Slot};
 use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
 use extman_plugin_api::manifest::schema::ThreadModel;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 impl InProcess {
@@ -36,7 +37,14 @@ impl InProcess {
         };
         let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
         let deadline = work.deadline;
+        let alone = match CheckUnderWay::ask(&self.check) {
+            Ok(alone) => alone,
+            Err(Late(true)) => return (CheckOutcome::TimedOut, None),
+            Err(Late(false)) => return (CheckOutcome::Busy, None),
+        };
         let run = move |slot: &Slot, ticket: &Ticket| {
+            // Held until the code has returned, however long ago its caller was answered.
+            alone.begin(deadline);
             // Taken only here: a check that waits for a shared lane must not keep calls out meanwhile.
             let pass = match place {
                 None => None,
@@ -48,7 +56,7 @@ impl InProcess {
             let answer = bound.check(slot, token, kind);
             let took = clock::monotonic().since(began);
             slot.close();
-            drop(pass);
+            drop((pass, alone));
             Some((answer, took))
         };
         let returned = on_lane(pool, work, How::Queued(None), run).await;
@@ -79,6 +87,42 @@ pub(super) fn came_back(
         Err(closed) if closed.kind == ErrorKind::NotServing => (CheckOutcome::Busy, None),
         Ok(report) => (CheckOutcome::Answered { report }, Some(took)),
         Err(CallError { kind, text, .. }) => (CheckOutcome::Failed { kind, text }, Some(took)),
+    }
+}
+
+/// The check that an instance is asked for or is in: 0 if there is none, its deadline once it has begun.
+#[derive(Debug, Default)]
+pub(super) struct CheckUnderWay(AtomicU64);
+
+const NOT_BEGUN: u64 = u64::MAX;
+
+/// A check is under way; and whether it is past its deadline.
+pub(super) struct Late(pub(super) bool);
+
+/// The right to check; giving it back is dropping it.
+pub(super) struct Alone(Arc<CheckUnderWay>);
+
+impl CheckUnderWay {
+    pub(super) fn ask(this: &Arc<Self>) -> Result<Alone, Late> {
+        match this
+            .0
+            .compare_exchange(0, NOT_BEGUN, Ordering::SeqCst, Ordering::SeqCst)
+        {
+            Ok(_) => Ok(Alone(this.clone())),
+            Err(deadline) => Err(Late(clock::monotonic().as_nanos() >= deadline)),
+        }
+    }
+}
+
+impl Alone {
+    pub(super) fn begin(&self, deadline: Monotonic) {
+        self.0.0.store(deadline.as_nanos(), Ordering::SeqCst);
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.0.0.store(0, Ordering::SeqCst);
     }
 }
 

@@ -47,6 +47,11 @@ impl InProcess {
             },
         };
         let deadline = began.after(timeout);
+        let alone = match check::CheckUnderWay::ask(&self.check) {
+            Ok(alone) => alone,
+            Err(check::Late(_)) => return busy(),
+        };
+        alone.begin(deadline);
         let work = Work {
             subject: self.name.clone(),
             generation: self.module.generation(),
@@ -60,7 +65,7 @@ impl InProcess {
             slot.close();
             (answer, clock::monotonic())
         })?;
-        drop(pass);
+        drop((pass, alone));
         let (outcome, took) = check::came_back(answer, ended.since(began));
         Some(Asked { outcome, took, ended })
     }

@@ -1,13 +1,14 @@
 //! The long steps: begun here, and what came of them.
 
+use super::super::ending;
 use super::super::flow::{self, NotStarted, Running};
 use super::super::listener::InstanceListener;
 use super::super::record::Goal;
-use super::super::requests::Request;
+use super::super::requests::{Request, Stopped};
 use super::{Stop, Supervisor};
 use crate::clock;
 use crate::intake::VerifiedPlugin;
-use crate::model::{Lifecycle, ResidentView, Verdict, What};
+use crate::model::{Lifecycle, What};
 use crate::runtime::lanes::Work;
 use crate::runtime::lifecycle::Event;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ impl Supervisor {
             return;
         };
         record.busy = true;
+        record.late = None;
         let (means, requests) = (self.means.clone(), self.requests.clone());
         let (config, plugin, name) = (record.config.clone(), record.plugin.clone(), name.to_owned());
         let listener = Arc::new(InstanceListener::new(&name, self.events.clone()));
@@ -41,23 +43,28 @@ impl Supervisor {
         let plugin = record.serves.take().unwrap_or_else(|| record.plugin.clone());
         record.generation_min = running.module.generation();
         record.busy = true;
+        record.late = None;
         self.stops.push(Stop {
             name: name.to_owned(),
             own: true,
             plugin,
             running,
+            failed: self.failures.contains_key(name),
         });
     }
 
     pub(super) fn spawn_stop(&self, stop: Stop) {
         let (means, requests) = (self.means.clone(), self.requests.clone());
         tokio::spawn(async move {
-            let ended = flow::stop(&means, stop.running).await;
-            requests.make(Request::Stopped(
-                stop.name,
-                stop.own,
-                Box::new((stop.plugin, ended)),
-            ));
+            let accounts = stop.running.instance.accounts().clone();
+            let ended = ending::stop(&means, stop.running, stop.failed).await;
+            requests.make(Request::Stopped(Box::new(Stopped {
+                name: stop.name,
+                own: stop.own,
+                plugin: stop.plugin,
+                accounts,
+                ended,
+            })));
         });
     }
 
@@ -77,6 +84,7 @@ impl Supervisor {
             Ok(running) => {
                 record.generation_min = running.module.generation();
                 record.wedged_calls = 0;
+                record.tally.begin(running.instance.accounts().clone());
                 let old = record
                     .running
                     .replace(running)
@@ -85,6 +93,7 @@ impl Supervisor {
                 match old {
                     Some((old, old_plugin)) => {
                         record.since_unix_ms = now;
+                        let failed = record.lifecycle != Lifecycle::Running;
                         let version = |p: &VerifiedPlugin| p.manifest().plugin.version.clone();
                         let (was, is) = (version(&old_plugin), version(&plugin));
                         self.told.push(What::Replaced {
@@ -106,6 +115,7 @@ impl Supervisor {
                             own: false,
                             plugin: old_plugin,
                             running: old,
+                            failed,
                         });
                         self.tell_move(name, from);
                     }
@@ -116,9 +126,12 @@ impl Supervisor {
                 }
             }
             Err(not_started) => {
-                let cause = not_started.cause;
-                if let Some((generation, verdict)) = not_started.unload {
-                    self.unloaded(name, &plugin, generation, verdict);
+                let mut cause = not_started.cause;
+                if let Some((_, late)) = record.late.take() {
+                    cause = format!("{cause}; {late}");
+                }
+                if let Some(unload) = not_started.unload {
+                    self.unloaded(name, &plugin, unload);
                 }
                 let Some(record) = self.records.get_mut(name) else {
                     return;
@@ -150,10 +163,22 @@ impl Supervisor {
         self.drive(name);
     }
 
-    pub(super) fn stopped(&mut self, name: &str, own: bool, ended: (VerifiedPlugin, Option<(u64, Verdict)>)) {
-        let (plugin, verdict) = ended;
-        if let Some((generation, verdict)) = verdict {
-            self.unloaded(name, &plugin, generation, verdict);
+    pub(super) fn stopped(&mut self, stopped: Stopped) {
+        let Stopped {
+            name,
+            own,
+            plugin,
+            accounts,
+            ended,
+        } = stopped;
+        let name = &*name;
+        let generation = ended.unload.as_ref().map(|unload| unload.generation);
+        self.tell_complaints(name, generation.unwrap_or_default(), &ended.complaints);
+        if let Some(unload) = ended.unload {
+            self.unloaded(name, &plugin, unload);
+        }
+        if let Some(tally) = self.tally_of(name) {
+            tally.close(&accounts);
         }
         if !own {
             self.stopping_old -= 1;
@@ -172,6 +197,14 @@ impl Supervisor {
             None => (Event::Ended, record.cause.clone()),
         };
         let _ = record.move_on(event, cause, now);
+        if let Some((_, late)) = record.late.take() {
+            record.add_to_cause(&late);
+        }
+        for complaint in &ended.complaints {
+            if !complaint.is_known_from(&record.cause) {
+                record.add_to_cause(&complaint.to_string());
+            }
+        }
         if restart && record.goal == Goal::Stopped {
             record.goal = Goal::Running;
         }
@@ -247,9 +280,17 @@ impl Supervisor {
             phase,
             ran_ms,
         });
+        self.try_again(work.generation);
         let Some(record) = self.records.get_mut(name) else {
             return;
         };
+        if record.is_of_mine_no_more(work.generation) {
+            let text = format!("{} came back only after {:.1} s", work.phase, ran.as_secs_f64());
+            match record.busy {
+                true => record.late = Some((work.generation, text)),
+                false => record.add_to_cause(&text),
+            }
+        }
         if !record.is_of_mine(work.generation) {
             return;
         }
@@ -269,38 +310,6 @@ impl Supervisor {
             self.failures.insert(name.to_owned(), cause);
             self.tell_move(name, from);
             self.drive(name);
-        }
-    }
-
-    pub(super) fn unloaded(
-        &mut self,
-        name: &str,
-        plugin: &VerifiedPlugin,
-        generation: u64,
-        verdict: Verdict,
-    ) {
-        let what = What::Unloaded {
-            name: name.to_owned(),
-            generation,
-            verdict: verdict.clone(),
-        };
-        self.told.push(what);
-        if !verdict.is_unmapped() {
-            let manifest = &plugin.manifest().plugin;
-            let (id, version) = (manifest.id.clone(), manifest.version.clone());
-            self.registry.add_resident(ResidentView {
-                id,
-                version,
-                generation,
-                verdict: verdict.clone(),
-            });
-        }
-        if self.closing.is_some() {
-            self.verdicts.push((name.to_owned(), verdict.clone()));
-        }
-        if let Some(record) = self.records.get_mut(name) {
-            record.unload = Some(verdict);
-            record.generation_min = record.generation_min.max(generation + 1);
         }
     }
 }
