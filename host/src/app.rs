@@ -1,11 +1,13 @@
 //! The composition root: a host with its HTTP API and its log, from start to a clean end.
 
+mod narrate;
+
 use crate::config::Config;
 use crate::control::Control;
 use crate::host::{BuildError, Host};
 use crate::http;
 use crate::intake::{self, ConfigMisfit, Store};
-use crate::model::{CheckedFile, Event, Health, Lifecycle, Verdict, What};
+use crate::model::{CheckedFile, Verdict};
 use crate::runtime::loader::{Interposition, exit_now, interposition};
 use crate::runtime::supervisor::InstanceConfig;
 use crate::runtime::vetting::{Ledger, Vetting, VettingError};
@@ -16,7 +18,6 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::broadcast::error::RecvError;
 
 /// How the log is written to standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,7 +116,7 @@ pub async fn serve(
     http_config.shutdown_ms = grace.max(budget);
     let (host, events) = Host::builder().config(config).build_and_listen().await?;
     let written = Arc::new(tokio::sync::Notify::new());
-    let log = tokio::spawn(report(events, written.clone()));
+    let log = tokio::spawn(narrate::report(events, written.clone()));
     let stopping = Arc::new(tokio::sync::Notify::new());
     let until = stopping.clone();
     let control: Arc<dyn Control> = Arc::new(host.clone());
@@ -225,109 +226,6 @@ impl Signals {
             _ = self.terminate.recv() => ("SIGTERM", 128 + 15),
             _ = self.interrupt.recv() => ("SIGINT", 128 + 2),
         }
-    }
-}
-
-/// Writes events to the log, until all that came before `written` are there.
-async fn report(mut events: tokio::sync::broadcast::Receiver<Event>, written: Arc<tokio::sync::Notify>) {
-    loop {
-        let next = tokio::select! {
-            biased;
-            event = events.recv() => event,
-            () = written.notified() => return,
-        };
-        match next {
-            Ok(event) => log(&event.what),
-            Err(RecvError::Lagged(missed)) => {
-                tracing::warn!(missed, "events came faster than they could be logged")
-            }
-            Err(RecvError::Closed) => return,
-        }
-    }
-}
-
-fn log(what: &What) {
-    match what {
-        What::Found {
-            id,
-            version,
-            path,
-            digest,
-        } => {
-            tracing::info!(plugin = id, %version, path = %path.display(), digest = digest.short(), "found");
-        }
-        What::Refused(refused) if refused.code.starts_with("directory-") => {
-            tracing::warn!(path = %refused.path.display(), "the plugin directory {}", refused.reason);
-        }
-        What::Appeared { path } => {
-            tracing::info!(path = %path.display(), "the plugin directory is there now")
-        }
-        What::Missing(missing) => {
-            tracing::warn!(plugin = missing.name, "{}", missing.reason);
-        }
-        What::Refused(refused) => {
-            tracing::warn!(path = %refused.path.display(), code = refused.code, "refused: {}", refused.reason);
-        }
-        What::Vanished { path } => tracing::info!(path = %path.display(), "gone"),
-        What::Moved {
-            name,
-            from,
-            to,
-            cause,
-        } => match to {
-            Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged => {
-                let cause = cause.as_deref().unwrap_or("no cause was told");
-                tracing::error!(plugin = name, from = from.as_str(), "{}: {cause}", to.as_str());
-            }
-            _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
-        },
-        What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
-        What::StepFailed {
-            name,
-            generation,
-            step,
-            text,
-        } => tracing::warn!(plugin = name, generation, step, "stopping goes on: {text}"),
-        What::Unloaded {
-            name,
-            generation,
-            verdict,
-        } if verdict.is_unmapped() => {
-            tracing::info!(plugin = name, generation, "unloaded: {verdict}");
-        }
-        What::Unloaded {
-            name,
-            generation,
-            verdict,
-        } => {
-            tracing::warn!(plugin = name, generation, "unloaded: {verdict}");
-        }
-        What::LaneLost { name, phase, ran_ms } => {
-            tracing::error!(
-                plugin = name,
-                phase,
-                ran_ms,
-                "a call does not return; its lane is given up"
-            );
-        }
-        What::LateReturn { name, phase, ran_ms } => {
-            tracing::warn!(
-                plugin = name,
-                phase,
-                ran_ms,
-                "a call that was given up has returned"
-            );
-        }
-        What::Health { name, word, text } => {
-            let text = text.as_ref().map_or(String::new(), |text| format!(": {text}"));
-            if word == Health::Up.as_str() || word == "answers" {
-                tracing::info!(plugin = name, "check: {word}{text}");
-            } else {
-                tracing::warn!(plugin = name, "check: {word}{text}");
-            }
-        }
-        // Logged where they come from.
-        What::Logged { .. } => {}
     }
 }
 

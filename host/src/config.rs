@@ -1,11 +1,12 @@
 //! `extman.toml`: one section a module, each owned by its module; read once, checked once.
 
 use crate::intake::IntakeConfig;
+use crate::model::ProbeSettings;
 use crate::runtime::lanes::PoolLimits;
 use crate::runtime::supervisor::InstanceConfig;
 use crate::runtime::vetting::VettingConfig;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ pub struct Config {
     /// The threads that plugin code runs on.
     pub lanes: LanesConfig,
     /// How instances are asked how they are.
-    pub probe: ProbeConfig,
+    pub probe: ProbeSettings,
+    /// What instances together are.
+    pub health: HealthConfig,
     /// The HTTP API.
     #[cfg(feature = "http")]
     pub http: crate::http::HttpConfig,
@@ -65,23 +68,12 @@ impl LanesConfig {
     }
 }
 
-/// `[probe]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `[health]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ProbeConfig {
-    /// Milliseconds between two checks of an instance. Default: 10000.
-    pub interval_ms: u64,
-    /// Milliseconds within which a check answers. Default: 5000.
-    pub timeout_ms: u64,
-}
-
-impl Default for ProbeConfig {
-    fn default() -> Self {
-        ProbeConfig {
-            interval_ms: 10_000,
-            timeout_ms: 5_000,
-        }
-    }
+pub struct HealthConfig {
+    /// For each redundant set of instances, by its name, how many must serve. Default: 1.
+    pub redundant: BTreeMap<String, usize>,
 }
 
 /// `[shutdown]`.
@@ -165,8 +157,6 @@ impl Config {
             ("lanes.per_module_max", self.lanes.per_module_max as u64, 1, 1024),
             ("lanes.queue_max", self.lanes.queue_max as u64, 1, 1_000_000),
             ("lanes.lost_max", self.lanes.lost_max as u64, 1, 1024),
-            ("probe.interval_ms", self.probe.interval_ms, 10, 86_400_000),
-            ("probe.timeout_ms", self.probe.timeout_ms, 1, 600_000),
             ("shutdown.budget_ms", self.shutdown.budget_ms, 100, 3_600_000),
             ("vetting.timeout_ms", self.vetting.timeout_ms, 100, 3_600_000),
         ];
@@ -177,6 +167,7 @@ impl Config {
                 ));
             }
         }
+        in_bounds("probe", &self.probe)?;
         let mut names = BTreeSet::new();
         for instance in &self.instances {
             let name = instance.instance_name();
@@ -185,6 +176,7 @@ impl Config {
                     "the [[instance]] name {name:?} must be 1 to 64 characters without spaces and / ? # %"
                 ));
             }
+            in_bounds(&format!("[[instance]] {name:?}: probe"), &instance.probe)?;
             if !names.insert(name) {
                 return invalid(format!(
                     "two [[instance]] sections are named {name:?}; give one of them another name"
@@ -201,6 +193,18 @@ impl Config {
 
     pub(crate) fn shutdown_budget(&self) -> Duration {
         Duration::from_millis(self.shutdown.budget_ms)
+    }
+}
+
+fn in_bounds(section: &str, probe: &ProbeSettings) -> Result<(), ConfigError> {
+    let outside = probe
+        .bounds()
+        .find(|(_, value, min, max)| !(min..=max).contains(&value));
+    match outside {
+        None => Ok(()),
+        Some((name, value, min, max)) => Err(ConfigError::Invalid(format!(
+            "{section}.{name} is {value}, outside {min} to {max}; set it within that range"
+        ))),
     }
 }
 

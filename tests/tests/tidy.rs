@@ -29,7 +29,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("control", &["control", "health", "model", "runtime::loader"]),
-    ("config", &["config", "health", "intake", "runtime", "http"]),
+    (
+        "config",
+        &["config", "health", "intake", "model", "runtime", "http"],
+    ),
     (
         "host",
         &[

@@ -7,7 +7,7 @@ use super::screen::{Look, Outcome, Screen, Told, cell, lines, word_cell};
 use super::session::{self, mismatch};
 use super::text::{count, plain, wrap};
 use crate::control::{Answer, Command};
-use crate::model::{CheckOutcome, Lifecycle, MissingView, PluginView};
+use crate::model::{Cause, Lifecycle, MissingView, PluginView};
 use extman_plugin_api::manifest::schema::Kind;
 
 #[derive(Debug, clap::Args)]
@@ -92,7 +92,7 @@ fn row(plugin: &PluginView, look: &Look) -> [String; 7] {
         plugin.version.to_string(),
         plugin.lifecycle.as_str().to_owned(),
         look.since(plugin.since_unix_ms),
-        health(plugin).to_owned(),
+        health(plugin),
         plugin.calls.total.to_string(),
         failed.to_string(),
     ]
@@ -105,20 +105,28 @@ fn paragraph(row: &[String; 7], look: &Look) -> String {
     format!(" {}\n{}", plain(name), wrap(&text, look.width, 3))
 }
 
-/// The last check in a word.
-pub(super) fn health(plugin: &PluginView) -> &'static str {
-    match plugin
-        .check
-        .as_ref()
-        .map(|check| (&check.outcome, check.health()))
-    {
-        None => "not checked",
-        Some((_, Some(health))) => health.as_str(),
-        Some((CheckOutcome::Answered { .. }, None)) => "answers",
-        Some((CheckOutcome::Busy, _)) => "busy",
-        Some((CheckOutcome::TimedOut, _)) => "timed out",
-        Some((CheckOutcome::Failed { .. }, _)) => "failed",
+/// How it is in a word, and what else is to be known.
+pub(super) fn health(plugin: &PluginView) -> String {
+    let Some(health) = &plugin.health else {
+        return "not checked".to_owned();
+    };
+    let (judged, flags) = (&health.judged, &health.judged.flags);
+    if judged.cause == Cause::NotChecked {
+        return "not checked".to_owned();
     }
+    let mut word = judged.health.as_str().to_owned();
+    for (set, flag) in [
+        (flags.busy, "busy"),
+        (flags.flapping, "flapping"),
+        (flags.stale, "stale"),
+        (flags.maintenance, "maintenance"),
+    ] {
+        if set {
+            word.push_str(", ");
+            word.push_str(flag);
+        }
+    }
+    word
 }
 
 /// Which configured instance is not there, and why.

@@ -244,7 +244,7 @@ pub(super) fn cell(text: impl AsRef<str>) -> Cell {
 /// A cell with a state's or a health's word, in its colour.
 pub(super) fn word_cell(word: &str) -> Cell {
     let cell = Cell::new(word);
-    match word {
+    match word.split(',').next().unwrap_or_default() {
         "running" | "up" | "ok" => cell.fg(Color::Green),
         "failed" | "quarantined" | "wedged" | "down" | "timed out" => cell.fg(Color::Red),
         "starting" | "draining" | "backoff" | "degraded" => cell.fg(Color::Yellow),

@@ -9,7 +9,7 @@ use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::text::wrap;
 use crate::control::{Answer, Command};
-use crate::model::{CheckOutcome, PluginView};
+use crate::model::PluginView;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
@@ -85,23 +85,19 @@ fn state(plugin: &PluginView, look: &Look) -> String {
 }
 
 fn check(plugin: &PluginView, look: &Look) -> String {
-    let Some(check) = &plugin.check else {
-        return health(plugin).to_owned();
+    let Some(shown) = &plugin.health else {
+        return health(plugin);
     };
-    let said = match &check.outcome {
-        CheckOutcome::Answered { report } => report.as_ref().and_then(|report| report.text.clone()),
-        CheckOutcome::Failed { text, .. } => Some(text.clone()),
-        CheckOutcome::Busy | CheckOutcome::TimedOut => None,
-    };
-    let said = said.map(|text| format!(": {text}"));
-    let took = check.took_ns.map(|ns| format!(", took {}", short(ns)));
-    format!(
-        "{}{} ({} ago{})",
-        health(plugin),
-        said.unwrap_or_default(),
-        look.since(check.at_unix_ms),
-        took.unwrap_or_default()
-    )
+    let since = format!(" for {}: {}", look.since(shown.since_unix_ms), shown.reason);
+    let checked = plugin.check.as_ref().map(|check| {
+        let took = check.took_ns.map(|ns| format!(", took {}", short(ns)));
+        format!(
+            " (checked {} ago{})",
+            look.since(check.at_unix_ms),
+            took.unwrap_or_default()
+        )
+    });
+    format!("{}{since}{}", health(plugin), checked.unwrap_or_default())
 }
 
 fn calls(plugin: &PluginView) -> String {
@@ -130,6 +126,9 @@ mod tests {
             "since_unix_ms": 0, "digest": "ab".repeat(32), "origin": "/opt/a.so",
             "calls": {"total": 7, "in_flight": 1, "mean_ns": 1500, "errors": {"internal": 2}},
             "capabilities": [{"name": "text.detect", "version": "1.0.0", "streaming": true}],
+            "health": {"health": "down", "cause": {"code": "check_fails", "of": "unavailable"}, "busy": true,
+                "reason": "its checks fail: unavailable: no route", "since_unix_ms": 50_000, "left_out": false,
+                "failed_checks": 3, "flapping_permille": 0, "figures": []},
             "check": {"kind": "readiness", "at_unix_ms": 57_000, "took_ns": 900,
                 "outcome": {"result": "failed", "kind": "unavailable", "text": "no route"}},
             "unload": {"verdict": "resident", "reason": "live-thread", "culprit": "tid 7"},
@@ -146,7 +145,8 @@ mod tests {
             "lang\n",
             "  plugin   lang-detect 1.2.0",
             "  state    stopped for 1 min",
-            "  health   failed: no route (3 s ago, took 900 ns)",
+            "  health   down, busy for 10 s: its checks fail: unavailable: no route",
+            "took 900 ns)",
             "  calls    7, 1 under way, 1.5 µs on average, 2 × internal",
             "  offers   text.detect 1.0.0, streaming",
             "  unload   resident: a thread of its own is alive (tid 7)",

@@ -1,6 +1,6 @@
 //! From how each one is to how all are: three groups, one word, one sentence. Pure.
 
-use crate::model::Health;
+use crate::model::{Criticality, Health};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -14,17 +14,6 @@ pub enum Group {
     General,
     /// Parts of the host itself.
     Host,
-}
-
-/// What it means for the whole when one is down.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Criticality {
-    /// The whole is down, unless somebody else does its work.
-    Required,
-    /// The whole is degraded.
-    #[default]
-    Optional,
 }
 
 /// One of them.

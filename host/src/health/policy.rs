@@ -1,5 +1,7 @@
 //! The numbers by which an instance is scheduled and judged, resolved for one instance. Pure.
 
+use crate::model::ProbeSettings;
+use extman_plugin_api::manifest::schema::ProbeHints;
 use std::time::Duration;
 
 /// How often an instance is asked, and what makes it up, degraded or down.
@@ -58,6 +60,53 @@ impl DeepPolicy {
     pub const EVERY_MIN: Duration = Duration::from_secs(300);
 }
 
+impl Policy {
+    /// From what is configured for the instance, what its manifest hints at below that, and what is configured for all below
+    /// that.
+    pub fn resolve(own: ProbeSettings, hints: &ProbeHints, all: ProbeSettings) -> Policy {
+        let hints = ProbeSettings {
+            interval_ms: hints.interval_ms,
+            timeout_ms: hints.timeout_ms,
+            ..ProbeSettings::default()
+        };
+        let set = own.over(hints).over(all);
+        let usual = Policy::default();
+        let ms = |value: Option<u64>, usual: Duration| value.map_or(usual, Duration::from_millis);
+        let permille =
+            |percent: Option<u8>, usual: u16| percent.map_or(usual, |percent| u16::from(percent) * 10);
+        let timeout_max = ms(set.timeout_ms, usual.timeout.1);
+        let deep = set.deep_every_ms.map(|every| DeepPolicy {
+            every: Duration::from_millis(every).max(DeepPolicy::EVERY_MIN),
+            per_day: set.deep_per_day.unwrap_or(24),
+        });
+        Policy {
+            interval: ms(set.interval_ms, usual.interval),
+            jitter_permille: permille(set.jitter_percent, usual.jitter_permille),
+            recheck: ms(set.recheck_ms, usual.recheck),
+            down_backoff: (
+                ms(set.backoff_min_ms, usual.down_backoff.0),
+                ms(set.backoff_max_ms, usual.down_backoff.1),
+            ),
+            idle_after: ms(set.idle_after_ms, usual.idle_after),
+            idle_interval: ms(set.idle_interval_ms, usual.idle_interval),
+            timeout: (
+                ms(set.timeout_min_ms, usual.timeout.0).min(timeout_max),
+                timeout_max,
+            ),
+            fall: set.fall.unwrap_or(usual.fall),
+            rise: set.rise.unwrap_or(usual.rise),
+            stale_intervals: set.stale_intervals.unwrap_or(usual.stale_intervals),
+            calls: CallPolicy {
+                window: ms(set.window_ms, usual.calls.window),
+                calls_min: set.window_calls_min.unwrap_or(usual.calls.calls_min),
+                degraded_permille: permille(set.degraded_percent, usual.calls.degraded_permille),
+                down_permille: permille(set.down_percent, usual.calls.down_permille),
+            },
+            deep,
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Policy {
@@ -85,5 +134,49 @@ impl Default for CallPolicy {
             degraded_permille: 100,
             down_permille: 500,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instance_wins_over_the_manifest_and_that_over_the_rest() {
+        let with = |interval_ms| ProbeSettings {
+            interval_ms,
+            ..ProbeSettings::default()
+        };
+        let hints = |interval_ms| ProbeHints {
+            interval_ms,
+            ..ProbeHints::default()
+        };
+        for (own, hint, all, expected) in [
+            (Some(1), Some(2), Some(3), 1),
+            (None, Some(2), Some(3), 2),
+            (None, None, Some(3), 3),
+            (None, None, None, 10_000),
+        ] {
+            let policy = Policy::resolve(with(own), &hints(hint), with(all));
+            assert_eq!(policy.interval, Duration::from_millis(expected));
+        }
+        let nothing = ProbeSettings::default();
+        assert_eq!(
+            Policy::resolve(nothing, &ProbeHints::default(), nothing),
+            Policy::default()
+        );
+    }
+
+    #[test]
+    fn a_short_timeout_moves_the_lower_bound_too() {
+        let short = ProbeSettings {
+            timeout_ms: Some(50),
+            ..ProbeSettings::default()
+        };
+        let policy = Policy::resolve(short, &ProbeHints::default(), ProbeSettings::default());
+        assert_eq!(
+            policy.timeout,
+            (Duration::from_millis(50), Duration::from_millis(50))
+        );
     }
 }

@@ -1,8 +1,10 @@
 //! Building a host: the parts, wired.
 
+use super::health::{Ears, subjects};
 use super::{Host, Inner, tasks};
 use crate::clock;
 use crate::config::{Config, ConfigError};
+use crate::health::engine::Engine;
 use crate::intake::StoreError;
 use crate::model::Event;
 use crate::runtime::arrivals::Arrivals;
@@ -27,6 +29,9 @@ pub enum BuildError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No thread could be started to ask plugins how they are.
+    #[error("no thread can be started: {0}; has the process, its user or its container reached a limit?")]
+    NoThread(std::io::Error),
 }
 
 /// Builds a [`Host`].
@@ -104,9 +109,11 @@ impl HostBuilder {
         for concern in &concerns {
             tracing::warn!("{concern}");
         }
+        let shared = SharedLanes::new(observer);
+        let engine = start_engine(&shared, &config, &registry, &events, &requests)?;
         let means = Means {
             vetting,
-            shared: SharedLanes::new(observer),
+            shared,
             pool: config.lanes.limits(),
             budgets: ModuleBudgets::default(),
             modules: Default::default(),
@@ -127,13 +134,6 @@ impl HostBuilder {
             look.clone(),
             ending.clone(),
         ));
-        tokio::spawn(tasks::probe(
-            registry.clone(),
-            config.probe.clone(),
-            events.clone(),
-            requests.clone(),
-            ending.clone(),
-        ));
         let directories = config.intake.discovery.dirs.clone();
         let started_unix_ms = clock::unix_ms(clock::wall());
         let inner = Inner {
@@ -146,10 +146,31 @@ impl HostBuilder {
             started_unix_ms,
             directories,
             concerns,
+            engine,
         };
         let host = Host {
             inner: Arc::new(inner),
         };
         Ok((host, listening))
     }
+}
+
+/// The engine hears of every instance as soon as it is known, and of what a plugin tells unasked.
+fn start_engine(
+    shared: &SharedLanes,
+    config: &Config,
+    registry: &Registry,
+    events: &Events,
+    requests: &Requests,
+) -> Result<Engine, BuildError> {
+    let ears = Ears {
+        events: events.clone(),
+        requests: requests.clone(),
+    };
+    let engine = Engine::start(shared.rounds.clone(), Arc::new(ears)).map_err(BuildError::NoThread)?;
+    let (told, settings) = (engine.clone(), config.probe);
+    registry.on_publish(move |snapshot| told.set(subjects(snapshot, settings)));
+    let told = engine.clone();
+    events.on_told(move |name, generation, health| told.told(name, generation, health));
+    Ok(engine)
 }

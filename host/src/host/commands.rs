@@ -47,7 +47,7 @@ impl Host {
                 similar: snapshot.similar(name),
             },
         })?;
-        Ok(entry.view())
+        Ok(self.view(entry))
     }
 
     /// Why there is no instance of this name although one is configured.
@@ -59,7 +59,7 @@ impl Host {
 
     /// All instances, by name.
     pub fn plugins(&self) -> Vec<PluginView> {
-        self.snapshot().all().map(|entry| entry.view()).collect()
+        self.snapshot().all().map(|entry| self.view(entry)).collect()
     }
 
     /// Loads and starts an instance that is stopped, failed or quarantined, and waits for that.

@@ -3,6 +3,7 @@
 mod build;
 mod calls;
 mod commands;
+mod health;
 mod hint;
 mod tasks;
 
@@ -10,11 +11,13 @@ pub use build::{BuildError, HostBuilder};
 pub use calls::TypedError;
 
 use crate::config::Config;
+use crate::health::engine::Engine;
 use crate::model::{Event, Verdict};
 use crate::runtime::registry::{Registry, Snapshot};
 use crate::runtime::supervisor::{Events, Request, Requests};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use tokio::sync::{Notify, broadcast, oneshot};
 
 /// A running host. Cheap to clone; it runs until [`Host::shutdown`] or until the async runtime ends.
@@ -47,6 +50,14 @@ struct Inner {
     started_unix_ms: u64,
     directories: Vec<std::path::PathBuf>,
     concerns: Vec<String>,
+    engine: Engine,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Where nobody has shut it down: its lanes must not go on without it.
+        let _ = self.engine.shutdown(Duration::ZERO);
+    }
 }
 
 impl Host {
@@ -73,11 +84,11 @@ impl Host {
     /// Waits until the first look at all directories is done and every plugin found there has been started or refused; or until
     /// somebody shuts the host down.
     pub async fn wait_ready(&self) {
-        let mut pause = std::time::Duration::from_millis(2);
+        let mut pause = Duration::from_millis(2);
         let ending = || self.inner.ending.load(std::sync::atomic::Ordering::Acquire);
         while !self.inner.registry.is_ready() && !ending() {
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(std::time::Duration::from_millis(50));
+            pause = (pause * 2).min(Duration::from_millis(50));
         }
     }
 
@@ -93,6 +104,12 @@ impl Host {
         if !self.inner.requests.make(Request::Shutdown(reply, budget)) {
             return Vec::new();
         }
-        ended.await.unwrap_or_default()
+        let verdicts = ended.await.unwrap_or_default();
+        let engine = self.engine().clone();
+        let ended = tokio::task::spawn_blocking(move || engine.shutdown(Duration::from_secs(2))).await;
+        if let Ok(Err(lane)) = ended {
+            tracing::warn!(%lane, "a lane that asks plugins how they are does not end");
+        }
+        verdicts
     }
 }

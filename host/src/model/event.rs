@@ -1,6 +1,6 @@
 //! What happens, as it is told.
 
-use super::{Digest, Lifecycle, LogLevel, MissingView, RefusedView, Verdict};
+use super::{Cause, Digest, Health, Lifecycle, LogLevel, MissingView, RefusedView, Verdict};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -113,12 +113,33 @@ pub enum What {
         /// What it says.
         text: String,
     },
-    /// An instance tells of its health without being asked, or says another word than last time.
+    /// An instance is held to be something else.
     Health {
         /// The instance.
         name: String,
-        /// What it says, in a word; "no answer" if it does not answer.
-        word: String,
+        /// What it was held to be.
+        from: Health,
+        /// What it is held to be.
+        to: Health,
+        /// What decided.
+        cause: Cause,
+        /// It changes too often to be believed.
+        flapping: bool,
+        /// The plugin's own words, or its error's.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text: Option<String>,
+    },
+    /// The host itself did not run for a while; nothing that happened meanwhile is held against a plugin.
+    Stalled {
+        /// How long, in milliseconds.
+        for_ms: u64,
+    },
+    /// An instance tells of its health without being asked.
+    Told {
+        /// The instance.
+        name: String,
+        /// What it says.
+        health: Health,
         /// Why.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         text: Option<String>,

@@ -2,6 +2,7 @@
 
 use super::{ErrorKind, Health, Lifecycle};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Why an instance is held to be as it is: what decided.
@@ -117,6 +118,56 @@ pub struct Judgement {
     /// What else is to be known.
     #[serde(flatten)]
     pub flags: HealthFlags,
+}
+
+/// How an instance is, as shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthView {
+    /// The word, what decided, and what else is to be known.
+    #[serde(flatten)]
+    pub judged: Judgement,
+    /// The same for people, with the plugin's own words.
+    pub reason: String,
+    /// Since when it has had this word, in milliseconds since the Unix epoch.
+    pub since_unix_ms: u64,
+    /// It counts in no sum: it is stopped or in maintenance.
+    pub left_out: bool,
+    /// Failed checks in a row.
+    pub failed_checks: u8,
+    /// Weighted share of changes among its last states, in thousandths.
+    pub flapping_permille: u16,
+    /// Milliseconds until it is asked next; absent while it is being asked, or is not asked at all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_check_ms: Option<u64>,
+    /// What was measured. What is not there was not.
+    pub figures: Vec<Figure>,
+}
+
+/// One measured figure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figure {
+    /// Which; a stable word.
+    pub name: Cow<'static, str>,
+    /// How much.
+    pub value: u64,
+    /// Of what.
+    pub unit: Unit,
+    /// Who measured it.
+    pub source: Source,
+}
+
+/// What a figure counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Things.
+    Count,
+    /// Nanoseconds.
+    Ns,
+    /// Milliseconds.
+    Ms,
+    /// Bytes.
+    Bytes,
 }
 
 /// Who measured a figure.

@@ -5,6 +5,7 @@ mod digest;
 mod event;
 mod health;
 mod report;
+mod settings;
 mod verdict;
 mod vetting;
 mod view;
@@ -12,8 +13,9 @@ mod view;
 pub use call::{CallError, ErrorKind, Reply, Usage};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
-pub use health::{Cause, HealthFlags, Judgement, Source};
+pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, Source, Unit};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
+pub use settings::{Criticality, ProbeSettings};
 pub use verdict::{Culprit, ResidentReason, Verdict};
 pub use vetting::{
     CheckedFile, VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep,

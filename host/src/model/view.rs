@@ -1,6 +1,6 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
-use super::{CheckKind, Digest, Health, Report, Verdict};
+use super::{CheckKind, Digest, Health, HealthView, Report, Verdict};
 use crate::model::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
@@ -76,6 +76,9 @@ pub struct PluginView {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<String>,
+    /// How it is, and why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub health: Option<HealthView>,
     /// What the last check said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub check: Option<CheckView>,

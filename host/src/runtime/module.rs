@@ -7,7 +7,7 @@
 
 mod unload;
 
-use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Work};
+use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, RoundLanes, Work};
 use super::loader::{Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
 use super::ticket::{How, NoReturn, on_lane};
 use super::vetting::VettedPlugin;
@@ -51,8 +51,8 @@ enum Held {
 /// The lanes that all modules share: for checks, and apart from them for checks of suspects.
 #[derive(Clone)]
 pub struct SharedLanes {
-    /// For checks.
-    pub probes: Pool,
+    /// They come round by themselves and ask all instances.
+    pub rounds: RoundLanes,
     /// For checks of instances that were slow or failed last time.
     pub suspects: Pool,
     /// Hears of lost lanes.
@@ -69,7 +69,14 @@ impl SharedLanes {
             ..PoolLimits::default()
         };
         SharedLanes {
-            probes: Pool::new("extman-probe", limits, observer.clone()),
+            rounds: RoundLanes::new(
+                "extman-probe",
+                PoolLimits {
+                    lanes_max: 16,
+                    ..limits
+                },
+                observer.clone(),
+            ),
             suspects: Pool::new("extman-suspect", limits, observer.clone()),
             observer,
         }

@@ -1,17 +1,17 @@
 //! Who is there: immutable snapshots, swapped whole. The data path only reads one.
 
 use super::instance::{Instance, Tally};
+use super::supervisor::InstanceConfig;
 use crate::intake::VerifiedPlugin;
 use crate::model::{
-    CapabilityOffer, CapabilityView, CheckView, Lifecycle, MissingView, PluginView, RefusedView,
-    ResidentView, Verdict,
+    CapabilityOffer, CapabilityView, Lifecycle, MissingView, PluginView, RefusedView, ResidentView, Verdict,
 };
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use extman_plugin_api::manifest::schema::{Capability, Kind, Manifest};
 use semver::VersionReq;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// One instance as a snapshot has it.
 #[derive(Clone)]
@@ -20,8 +20,8 @@ pub struct Entry {
     pub name: String,
     /// The plugin behind it.
     pub plugin: VerifiedPlugin,
-    /// Asked before those of a lower priority.
-    pub priority: i32,
+    /// What is configured for it.
+    pub config: Arc<InstanceConfig>,
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
     /// Since when, in milliseconds since the Unix epoch.
@@ -34,8 +34,6 @@ pub struct Entry {
     pub tally: Tally,
     /// What became of its library when it was last unloaded, and which load that was.
     pub unload: Option<(u64, Verdict)>,
-    /// Its last check.
-    pub check: Arc<ArcSwapOption<CheckView>>,
 }
 
 /// Everything that is known at one moment.
@@ -70,7 +68,10 @@ pub struct Registry {
     residents: ArcSwap<Vec<ResidentView>>,
     missing: ArcSwap<Vec<MissingView>>,
     ready: AtomicBool,
+    listener: OnceLock<Listener>,
 }
+
+type Listener = Box<dyn Fn(&Snapshot) + Send + Sync>;
 
 impl Registry {
     /// What is known now.
@@ -80,7 +81,17 @@ impl Registry {
 
     /// From here on, this is what is known.
     pub fn publish(&self, entries: impl IntoIterator<Item = Entry>) {
-        self.current.store(Arc::new(Snapshot::new(entries)));
+        let snapshot = Arc::new(Snapshot::new(entries));
+        self.current.store(snapshot.clone());
+        if let Some(listener) = self.listener.get() {
+            listener(&snapshot);
+        }
+    }
+
+    /// Has somebody hear of every snapshot as soon as it is there, on the thread that publishes it. One listener; later ones are
+    /// not heard.
+    pub fn on_publish(&self, listener: impl Fn(&Snapshot) + Send + Sync + 'static) {
+        let _ = self.listener.set(Box::new(listener));
     }
 
     /// Files that are refused now.
@@ -143,7 +154,7 @@ impl Snapshot {
             snapshot.by_name.insert(entry.name.clone(), entry);
         }
         for offers in snapshot.by_capability.values_mut() {
-            offers.sort_by(|a, b| (b.priority, &a.name).cmp(&(a.priority, &b.name)));
+            offers.sort_by(|a, b| (b.config.priority, &a.name).cmp(&(a.config.priority, &b.name)));
         }
         snapshot
     }
@@ -240,7 +251,8 @@ impl Entry {
             lifecycle: self.lifecycle,
             since_unix_ms: self.since_unix_ms,
             cause: self.cause.clone(),
-            check: self.check.load_full().map(|check| (*check).clone()),
+            health: None,
+            check: None,
             calls: self.tally.stats(),
             capabilities: manifest.capabilities.iter().map(shown).collect(),
             digest: self.plugin.digest(),

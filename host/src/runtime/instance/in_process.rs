@@ -31,7 +31,6 @@ pub struct InProcess {
     pool: Pool,
     gate: Arc<Gate>,
     accounts: Arc<Accounts>,
-    suspect: AtomicBool,
     closing: AtomicBool,
     destroyed: AtomicBool,
     /// Of the check under way.
@@ -98,7 +97,6 @@ impl InProcess {
             pool,
             gate: Gate::new(concurrency),
             accounts,
-            suspect: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
             check: Arc::default(),

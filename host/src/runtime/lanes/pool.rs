@@ -155,7 +155,7 @@ impl Pool {
     /// What a lost lane that has not come back is in.
     pub fn wedged(&self) -> Option<String> {
         let state = self.shared.lock();
-        let lane = state.lost.iter().find(|lane| lane.is_busy())?;
+        let lane = state.lost.iter().find(|lane| lane.is_lost() && lane.is_busy())?;
         Some(lane.describe(&self.shared.name))
     }
 

@@ -104,10 +104,8 @@ impl Module {
         for pool in self.pools() {
             pool.shutdown(patience)?;
         }
-        for pool in [&self.shared.probes, &self.shared.suspects] {
-            pool.rotate(self.generation, patience)?;
-        }
-        Ok(())
+        self.shared.rounds.rotate(self.generation, patience)?;
+        self.shared.suspects.rotate(self.generation, patience)
     }
 
     /// Whether nobody else holds the library, once what is just ending has let go of it.

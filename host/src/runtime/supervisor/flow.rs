@@ -134,6 +134,7 @@ pub async fn start(
     };
     let stop_budget = settings.stop_budget;
     let name = config.instance_name();
+    listener.of_generation(module.generation());
     let made = Instance::create(module.clone(), name, &merged, listener.clone(), settings).await;
     let instance = match made {
         Ok(instance) => Arc::new(instance),

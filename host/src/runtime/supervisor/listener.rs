@@ -5,7 +5,7 @@ use crate::clock;
 use crate::model::{Health, LogLevel, Report, What};
 use crate::runtime::loader::Listener;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Log records of one instance that are passed on a second; the rest is counted.
 const RECORDS_PER_SECOND: u64 = 100;
@@ -14,6 +14,7 @@ const RECORDS_PER_SECOND: u64 = 100;
 pub(super) struct InstanceListener {
     name: Arc<str>,
     events: Events,
+    generation: OnceLock<u64>,
     second: AtomicU64,
     records: AtomicU64,
     dropped: AtomicU64,
@@ -29,6 +30,7 @@ impl InstanceListener {
         InstanceListener {
             name: name.into(),
             events,
+            generation: OnceLock::new(),
             second: AtomicU64::new(0),
             records: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -48,6 +50,11 @@ impl InstanceListener {
 
     fn noted(&self) -> MutexGuard<'_, Option<Vec<String>>> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which load of its library it hears.
+    pub(super) fn of_generation(&self, generation: u64) {
+        let _ = self.generation.set(generation);
     }
 
     /// Whether there is room for one more record in this second.
@@ -100,10 +107,13 @@ impl Listener for InstanceListener {
     }
 
     fn health(&self, report: Report) {
-        let word = report.health.unwrap_or(Health::Unknown).as_str().to_owned();
-        self.events.tell(What::Health {
+        let health = report.health.unwrap_or(Health::Unknown);
+        if let Some(generation) = self.generation.get() {
+            self.events.told(&self.name, *generation, health);
+        }
+        self.events.tell(What::Told {
             name: self.name.to_string(),
-            word,
+            health,
             text: report.text,
         });
     }

@@ -3,11 +3,10 @@
 use super::flow::Running;
 use super::spec::InstanceConfig;
 use crate::intake::VerifiedPlugin;
-use crate::model::{CheckView, Lifecycle, Verdict};
+use crate::model::{Lifecycle, Verdict};
 use crate::runtime::instance::Tally;
 use crate::runtime::lifecycle::{self, Event, Refusal};
 use crate::runtime::registry::Entry;
-use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
 /// What an instance should come to.
@@ -23,7 +22,7 @@ pub(super) enum Goal {
 
 /// One instance.
 pub(super) struct Record {
-    pub config: InstanceConfig,
+    pub config: Arc<InstanceConfig>,
     pub plugin: VerifiedPlugin,
     pub lifecycle: Lifecycle,
     pub since_unix_ms: u64,
@@ -42,7 +41,6 @@ pub(super) struct Record {
     pub tally: Tally,
     /// A call into what is being started or stopped has come back late: of which load, and what is said of it.
     pub late: Option<(u64, String)>,
-    pub check: Arc<ArcSwapOption<CheckView>>,
     pub wedged_calls: usize,
     /// The lowest generation whose lanes still matter: those of older ones were given up with them.
     pub generation_min: u64,
@@ -61,7 +59,7 @@ impl Record {
             } else {
                 Goal::Stopped
             },
-            config,
+            config: Arc::new(config),
             plugin,
             lifecycle: Lifecycle::Verified,
             since_unix_ms: now_unix_ms,
@@ -73,7 +71,6 @@ impl Record {
             unload: None,
             tally,
             late: None,
-            check: Arc::default(),
             wedged_calls: 0,
             generation_min: 0,
         }
@@ -135,14 +132,13 @@ impl Record {
         Entry {
             name: self.config.instance_name().to_owned(),
             plugin: self.serves.clone().unwrap_or_else(|| self.plugin.clone()),
-            priority: self.config.priority,
+            config: self.config.clone(),
             lifecycle: self.lifecycle,
             since_unix_ms: self.since_unix_ms,
             cause: self.cause.clone(),
             serving,
             tally: self.tally.clone(),
             unload: self.unload.clone(),
-            check: self.check.clone(),
         }
     }
 }

@@ -4,27 +4,41 @@ use super::ending::Ended;
 use super::flow::{NotStarted, Running};
 use crate::clock;
 use crate::intake::VerifiedPlugin;
-use crate::model::{Event, Verdict, What};
+use crate::model::{Event, Health, Verdict, What};
 use crate::runtime::arrivals::Arrived;
 use crate::runtime::instance::Accounts;
 use crate::runtime::lanes::{LaneObserver, Work};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Where events are told.
 #[derive(Clone)]
-pub struct Events(broadcast::Sender<Event>);
+pub struct Events(broadcast::Sender<Event>, Arc<OnceLock<OnTold>>);
+
+type OnTold = Box<dyn Fn(&str, u64, Health) + Send + Sync>;
 
 impl Events {
     /// With room for this many that a slow listener has not heard yet.
     pub fn new(capacity: usize) -> Self {
-        Events(broadcast::channel(capacity).0)
+        Events(broadcast::channel(capacity).0, Arc::default())
     }
 
     /// Everything from here on.
     pub fn listen(&self) -> broadcast::Receiver<Event> {
         self.0.subscribe()
+    }
+
+    /// Has somebody hear at once, on whatever thread it is, when an instance of a generation tells of its health unasked. One
+    /// listener; later ones are not heard.
+    pub fn on_told(&self, listener: impl Fn(&str, u64, Health) + Send + Sync + 'static) {
+        let _ = self.1.set(Box::new(listener));
+    }
+
+    pub(super) fn told(&self, name: &str, generation: u64, health: Health) {
+        if let Some(listener) = self.1.get() {
+            listener(name, generation, health);
+        }
     }
 
     /// Tells.

@@ -1,7 +1,7 @@
 //! Which instances there should be: what is configured, and what is there. Pure.
 
 use crate::intake::{ConfigMisfit, VerifiedPlugin, check_config};
-use crate::model::MissingView;
+use crate::model::{Criticality, MissingView, ProbeSettings};
 use crate::runtime::instance::InstanceSettings;
 use extman_plugin_api::manifest::schema::Manifest;
 use semver::VersionReq;
@@ -32,6 +32,18 @@ pub struct InstanceConfig {
     /// Among those with one capability, a higher one is asked first. Default: 0.
     #[serde(default)]
     pub priority: i32,
+    /// How it is asked how it is, and judged: what is not given here comes from the manifest, and then from `[probe]`.
+    #[serde(default)]
+    pub probe: ProbeSettings,
+    /// What it means for the whole when it is down. Default: `optional`.
+    #[serde(default)]
+    pub criticality: Criticality,
+    /// The redundant set that it is one of; `[health.redundant]` says how many of it must serve.
+    #[serde(default)]
+    pub redundant: Option<String>,
+    /// Whether an operator works on it: it is asked and shown, and counts in no sum. Default: false.
+    #[serde(default)]
+    pub maintenance: bool,
     /// Calls at a time. Default: 8, or what the manifest says.
     #[serde(default)]
     pub concurrency_max: Option<usize>,
@@ -63,6 +75,10 @@ impl InstanceConfig {
             config: Map::new(),
             autostart: true,
             priority: 0,
+            probe: ProbeSettings::default(),
+            criticality: Criticality::default(),
+            redundant: None,
+            maintenance: false,
             concurrency_max: None,
             call_timeout_ms: None,
             wedge_after_ms: None,

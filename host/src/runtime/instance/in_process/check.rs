@@ -32,8 +32,7 @@ impl InProcess {
         let pool = match self.threads {
             ThreadModel::Affine if !self.pool.has_room() => return (CheckOutcome::Busy, None),
             ThreadModel::Affine => &self.pool,
-            _ if self.suspect.load(Ordering::Relaxed) => &self.module.shared().suspects,
-            _ => &self.module.shared().probes,
+            ThreadModel::Many | ThreadModel::Serial => &self.module.shared().suspects,
         };
         let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
         let deadline = work.deadline;
@@ -72,8 +71,6 @@ impl InProcess {
                 return (CheckOutcome::Busy, None);
             }
         };
-        let fine = matches!(outcome, CheckOutcome::Answered { .. });
-        self.suspect.store(!fine, Ordering::Relaxed);
         (outcome, took)
     }
 }

@@ -89,7 +89,6 @@ impl Supervisor {
                     .running
                     .replace(running)
                     .zip(record.serves.replace(plugin.clone()));
-                record.check = Arc::default();
                 match old {
                     Some((old, old_plugin)) => {
                         record.since_unix_ms = now;

@@ -1,0 +1,263 @@
+//! How plugins are, as the host tells it: what the engine knows, with what is counted beside it.
+
+use super::Host;
+use crate::clock;
+use crate::control::ControlError;
+use crate::health::aggregate::{Group, Member, Overall, aggregate};
+use crate::health::engine::{Announced, Audience, Engine, Seen, Subject};
+use crate::health::policy::Policy;
+use crate::health::record::Record;
+use crate::model::{
+    CheckView, Figure, Health, HealthView, Judgement, Lifecycle, PluginView, ProbeSettings, Report, Source,
+    Unit, What,
+};
+use crate::runtime::registry::{Entry, Snapshot};
+use crate::runtime::supervisor::{Events, Request, Requests};
+use extman_plugin_api::manifest::schema::Kind;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Passes on what the engine has to tell.
+pub(super) struct Ears {
+    pub events: Events,
+    pub requests: Requests,
+}
+
+impl Audience for Ears {
+    fn announced(&self, announced: Announced) {
+        let Announced { name, from, to, text } = announced;
+        let same = |j: &Judgement| (j.health, j.flags.flapping, j.flags.stale);
+        if same(&from) == same(&to) {
+            return;
+        }
+        self.events.tell(What::Health {
+            name: name.to_string(),
+            from: from.health,
+            to: to.health,
+            cause: to.cause,
+            flapping: to.flags.flapping,
+            text,
+        });
+    }
+
+    fn panicked(&self, name: &str, generation: u64, text: String) {
+        self.requests.make(Request::Panicked {
+            name: name.to_owned(),
+            generation,
+            text,
+        });
+    }
+
+    fn stalled(&self, stall: Duration) {
+        let for_ms = stall.as_millis() as u64;
+        tracing::warn!(
+            for_ms,
+            "the host itself did not run; nothing is held against its plugins"
+        );
+        self.events.tell(What::Stalled { for_ms });
+    }
+
+    fn record(&self, _: &mut Vec<Record>) {}
+
+    fn keeps_results(&self) -> bool {
+        false
+    }
+}
+
+/// All instances, as the engine is told of them.
+pub(super) fn subjects(snapshot: &Snapshot, all: ProbeSettings) -> Vec<Subject> {
+    let mut policies: Vec<Arc<Policy>> = Vec::new();
+    let subject = |entry: &Arc<Entry>| {
+        let policy = Policy::resolve(entry.config.probe, &entry.plugin.manifest().probe, all);
+        let policy = match policies.iter().find(|known| ***known == policy) {
+            Some(known) => known.clone(),
+            None => {
+                policies.push(Arc::new(policy));
+                policies[policies.len() - 1].clone()
+            }
+        };
+        Subject {
+            name: entry.name.as_str().into(),
+            policy,
+            lifecycle: entry.lifecycle,
+            target: entry
+                .serving
+                .as_ref()
+                .map(|(instance, generation)| (instance.clone() as _, *generation)),
+            maintenance: entry.config.maintenance,
+        }
+    };
+    snapshot.all().map(subject).collect()
+}
+
+impl Host {
+    /// How everything is: one word, one sentence, and the groups behind it. Asks nobody.
+    pub fn health(&self) -> Overall {
+        let snapshot = self.snapshot();
+        let seen: std::collections::HashMap<_, _> = self
+            .engine()
+            .views()
+            .into_iter()
+            .map(|seen| (seen.name.clone(), seen))
+            .collect();
+        let health_of = |name: &str| seen.get(name).map_or(Health::Unknown, |seen| seen.judged.health);
+        let serves = |entry: &Entry| {
+            entry.serving.is_some() && matches!(health_of(&entry.name), Health::Up | Health::Degraded)
+        };
+        let covered = |entry: &Entry| -> Option<Vec<String>> {
+            let capabilities = &entry.plugin.manifest().capabilities;
+            let others = |name: &str| {
+                let offering = snapshot.offering(name);
+                offering
+                    .iter()
+                    .any(|other| other.name != entry.name && serves(other))
+            };
+            let all = capabilities.iter().all(|capability| others(&capability.name));
+            all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
+        };
+        let covering: Vec<_> = snapshot.all().map(|entry| covered(entry)).collect();
+        let members: Vec<Member<'_>> = snapshot
+            .all()
+            .zip(&covering)
+            .map(|(entry, covered)| Member {
+                name: &entry.name,
+                group: match entry.plugin.manifest().plugin.kind {
+                    Kind::Ai => Group::Ai,
+                    Kind::General => Group::General,
+                },
+                health: health_of(&entry.name),
+                left_out: seen.get(entry.name.as_str()).is_some_and(|seen| seen.left_out),
+                criticality: entry.config.criticality,
+                redundant: entry.config.redundant.as_deref(),
+                covered: covered
+                    .as_ref()
+                    .map(|names| names.iter().map(String::as_str).collect()),
+            })
+            .collect();
+        aggregate(&members, &self.inner.config.health.redundant)
+    }
+
+    /// Has an instance asked how it is, now. Two who want that at once get the answer of one check.
+    ///
+    /// # Errors
+    /// There is none of this name, or it does not run.
+    pub async fn check_now(&self, name: &str) -> Result<CheckView, ControlError> {
+        let view = self.plugin(name)?;
+        let asked = self.engine().check_now(name).await;
+        asked.ok_or_else(|| {
+            ControlError::Conflict(format!(
+                "{name} is {}, and only a running plugin can be asked how it is",
+                view.lifecycle.as_str()
+            ))
+        })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// An instance with how it is.
+    pub(super) fn view(&self, entry: &Entry) -> PluginView {
+        let mut view = entry.view();
+        if let Some(seen) = self.engine().view(&entry.name) {
+            view.check.clone_from(&seen.check);
+            view.health = Some(health_view(entry, &seen));
+        }
+        view
+    }
+}
+
+fn health_view(entry: &Entry, seen: &Seen) -> HealthView {
+    let now = clock::unix_ms(clock::wall());
+    let words = words(entry, seen);
+    HealthView {
+        judged: seen.judged,
+        reason: words.map_or_else(
+            || seen.judged.cause.to_string(),
+            |words| format!("{}: {words}", seen.judged.cause),
+        ),
+        since_unix_ms: now.saturating_sub(seen.lasted.as_millis() as u64),
+        left_out: seen.left_out,
+        failed_checks: seen.failed_checks,
+        flapping_permille: seen.flapping_permille,
+        next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),
+        figures: figures(entry, seen),
+    }
+}
+
+/// Why, in the plugin's own words or in those of whoever moved it.
+fn words(entry: &Entry, seen: &Seen) -> Option<String> {
+    use crate::model::{Cause, CheckOutcome};
+    match seen.judged.cause {
+        Cause::Lifecycle(Lifecycle::Running) => None,
+        Cause::Lifecycle(_) => entry.cause.clone(),
+        _ => match &seen.check.as_ref()?.outcome {
+            CheckOutcome::Answered { report } => report.as_ref()?.text.clone(),
+            CheckOutcome::Failed { text, .. } => Some(text.clone()),
+            CheckOutcome::Busy | CheckOutcome::TimedOut => None,
+        },
+    }
+}
+
+fn figures(entry: &Entry, seen: &Seen) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let mut add = |name: &'static str, value: Option<u64>, unit: Unit, source: Source| {
+        figures.extend(value.map(|value| Figure {
+            name: Cow::Borrowed(name),
+            value,
+            unit,
+            source,
+        }));
+    };
+    let nanos = |duration: Duration| duration.as_nanos() as u64;
+    add(
+        "check_round_trip",
+        seen.round_trip.map(nanos),
+        Unit::Ns,
+        Source::Host,
+    );
+    if let Some((instance, _)) = &entry.serving {
+        let accounts = instance.accounts();
+        let latency = accounts.latency();
+        for (name, q) in [("call_p50", 0.5), ("call_p95", 0.95), ("call_p99", 0.99)] {
+            add(name, latency.quantile(q).map(nanos), Unit::Ns, Source::Host);
+        }
+        add(
+            "calls_in_flight",
+            Some(accounts.in_flight()),
+            Unit::Count,
+            Source::Host,
+        );
+    }
+    let report = seen.check.as_ref().and_then(|check| match &check.outcome {
+        crate::model::CheckOutcome::Answered { report } => report.as_ref(),
+        _ => None,
+    });
+    let Some(report) = report else { return figures };
+    let Report {
+        heap_bytes,
+        heap_peak_bytes,
+        heap_limit_bytes,
+        connection_rtt_ns,
+        connection_age_ms,
+        queue_depth,
+        queue_capacity,
+        in_flight,
+        ..
+    } = report;
+    add("heap", *heap_bytes, Unit::Bytes, Source::Sdk);
+    add("heap_peak", *heap_peak_bytes, Unit::Bytes, Source::Sdk);
+    add("heap_limit", *heap_limit_bytes, Unit::Bytes, Source::Plugin);
+    add(
+        "connection_round_trip",
+        *connection_rtt_ns,
+        Unit::Ns,
+        Source::Plugin,
+    );
+    add("connection_age", *connection_age_ms, Unit::Ms, Source::Plugin);
+    add("queue_depth", *queue_depth, Unit::Count, Source::Plugin);
+    add("queue_capacity", *queue_capacity, Unit::Count, Source::Plugin);
+    add("work_in_flight", *in_flight, Unit::Count, Source::Plugin);
+    figures
+}
