@@ -122,7 +122,13 @@ fn unlike(error: &serde_json::Error, input: &[u8]) -> Error {
         return Error::invalid_input("the input is empty, and has to be JSON");
     }
     let said = error.to_string();
-    let said = said.split(" at line ").next().unwrap_or_default();
+    let said = match said.split(" at line ").next().unwrap_or_default() {
+        "expected value" | "expected ident" => {
+            "a value has to stand (text in double quotes, a number, true, false, null, {…} or […])"
+        }
+        "key must be a string" => "a name in double quotes has to stand",
+        other => other,
+    };
     let what = match error.classify() {
         Category::Eof => "the input is no whole JSON: it ends too early".to_owned(),
         Category::Syntax => format!("the input is no JSON: {said}"),
@@ -174,15 +180,20 @@ mod tests {
     use super::*;
 
     fn said(input: &str) -> String {
-        let error = serde_json::from_str::<Vec<u8>>(input).unwrap_err();
+        let error = serde_json::from_str::<Vec<serde_json::Value>>(input).unwrap_err();
         unlike(&error, input.as_bytes()).text().to_owned()
     }
 
     #[test]
     fn an_input_that_does_not_fit_is_quoted_with_what_and_where() {
         assert_eq!(
-            said("[1, x]"),
-            "the input is no JSON: expected value (line 1, column 5); it starts with `[1, x]`"
+            said("[1, {x: 1}]"),
+            "the input is no JSON: a name in double quotes has to stand (line 1, column 6); it starts with `[1, {x: 1}]`"
+        );
+        let text = said("[1, x]");
+        assert!(
+            text.contains("a value has to stand") && text.ends_with("`[1, x]`"),
+            "{text}"
         );
         assert!(said("[1").starts_with("the input is no whole JSON: it ends too early (line 1, column 2);"));
         assert_eq!(said(""), "the input is empty, and has to be JSON");

@@ -55,6 +55,25 @@ fn a_crash_is_kept_out_and_an_operator_has_it_tried_again() {
 #[test]
 fn a_refusal_outlives_the_host_until_it_is_forgotten() {
     let (host, mended, file) = with_crasher();
+    let config = host.place.path().join("extman.toml");
+    let checked = host.extman(&[
+        "check",
+        "--json",
+        "--host-config",
+        config.to_str().unwrap(),
+        file.to_str().unwrap(),
+    ]);
+    let envelope: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(
+        (checked.status.code(), &envelope["ok"]),
+        (Some(1), &json!(false)),
+        "{envelope}"
+    );
+    assert_eq!(
+        envelope["data"]["refusal"]["why"]["name"], "SIGSEGV",
+        "{envelope}"
+    );
+    assert_eq!(envelope["error"]["kind"], "refused", "{envelope}");
     let place = host.stopped();
     std::fs::write(mended, b"").unwrap();
     let host = place.serve("");
