@@ -51,6 +51,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Files that decide and do nothing: they read no clock, do no I/O, start nothing.
 const PURE: &[&str] = &[
+    "host/src/health/analysis/charts.rs",
+    "host/src/health/analysis/drift.rs",
+    "host/src/health/analysis/errors.rs",
+    "host/src/health/analysis/flapping.rs",
+    "host/src/health/analysis/fold.rs",
+    "host/src/health/analysis/leak.rs",
+    "host/src/health/analysis/mod.rs",
+    "host/src/health/analysis/patterns/after_load.rs",
+    "host/src/health/analysis/patterns/co_failing.rs",
+    "host/src/health/analysis/patterns/mod.rs",
+    "host/src/health/analysis/patterns/periodic.rs",
+    "host/src/health/analysis/statistics.rs",
+    "host/src/health/analysis/timeline.rs",
+    "host/src/health/analysis/trend.rs",
+    "host/src/health/analysis/uptime.rs",
     "host/src/health/record.rs",
     "host/src/runtime/lifecycle.rs",
     "host/src/runtime/supervisor/spec.rs",
