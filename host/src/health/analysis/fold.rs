@@ -295,6 +295,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_sum_is_the_same_from_both_sides(a in any_rollup(), b in any_rollup()) {
+            let (a, b) = (Folded::of(&a), Folded::of(&b));
+            prop_assert_eq!(a.merged(&b), b.merged(&a));
+            prop_assert_eq!(&a.merged(&Folded::default()), &a);
+        }
+
+        #[test]
         fn in_any_order_and_grouping_it_is_the_same(rollups in prop::collection::vec(any_rollup(), 0..30), cut in 0..30_usize) {
             let days = fold(&rollups, DAY_MS);
             prop_assert_eq!(&days, &regroup(fold(&rollups, HOUR_MS), DAY_MS));

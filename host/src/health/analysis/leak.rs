@@ -227,6 +227,13 @@ mod tests {
         assert!(not_suspected(leak(&samples(60, wandering), START, None)).p > P_MAX);
         let step = |hour: u64| if hour < 12 { 100 * MIB } else { 200 * MIB };
         not_suspected(leak(&samples(25, step), START, None));
+        // It fills for 21 hours and gives a little back in the next 15.
+        let filled = |hour: u64| {
+            let after = hour.saturating_sub(1);
+            let back = after.saturating_sub(21);
+            (1_000 + 20 * after.min(21) - back % 2 - back / 4) * MIB
+        };
+        assert!(not_suspected(leak(&samples(37, filled), START, None)).p < P_MAX);
         let little = not_suspected(leak(&samples(25, |hour| 1000 * MIB + hour * MIB), START, None));
         assert!(little.p < P_MAX && little.growth < GROWTH_MIN, "{little:?}");
         not_suspected(leak(&samples(25, |hour| (200 - hour) * MIB), START, None));

@@ -180,6 +180,8 @@ mod tests {
         let rush = loads(|minute| if minute % 60 >= 55 { 500 } else { 10 + minute % 3 });
         let found = after_load(&rush, &outages).unwrap();
         assert_eq!((found.outages, found.before_calls_per_minute), (8, 500.0));
+        // Of 120 stretches, one is before each outage and two are in it.
+        assert_eq!(found.others, 96);
         assert!(
             found.superiority > 0.95 && found.p < 1e-4 && found.other_calls_per_minute < 13.0,
             "{found:?}"
@@ -193,6 +195,20 @@ mod tests {
         });
         assert_eq!(after_load(&elsewhere, &outages), None);
         assert!(serde_json::to_value(found).unwrap()["p"].is_number());
+    }
+
+    /// Two calls more before each of 29 outages: superiority 0.68 with p near 0.003, which is more than chance and not much.
+    #[test]
+    fn a_small_difference_is_not_told_of() {
+        let outages: Vec<_> = (1..30).map(|n| outage(n * 20, n * 20 + 1)).collect();
+        let little = |more: u64| {
+            loads(move |minute| match minute / 5 % 4 {
+                3 => minute / 20 % 10 + more,
+                _ => minute / 5 % 10,
+            })
+        };
+        assert_eq!(after_load(&little(2), &outages), None);
+        assert!(after_load(&little(4), &outages).is_some());
     }
 
     #[test]

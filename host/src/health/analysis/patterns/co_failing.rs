@@ -182,7 +182,7 @@ mod tests {
         const HOUR: u64 = 3_600_000;
         let first = (1..=5).map(|n| n * HOUR);
         let second = (1..=4).map(|n| n * HOUR + 10_000).chain([10 * HOUR, 11 * HOUR]);
-        let found = co_failing(&[of("a", first), of("b", second)], DAY, WINDOW);
+        let found = co_failing(&[of("a", first.clone()), of("b", second.clone())], DAY, WINDOW);
         assert_eq!(found.len(), 1);
         let pair = &found[0];
         // The one with more failures stands first.
@@ -194,6 +194,10 @@ mod tests {
         assert!((pair.lift - 192.0).abs() < 1e-9, "{}", pair.lift);
         assert!((pair.p / BY_SCIPY - 1.0).abs() < 1e-9, "{}", pair.p);
         assert_eq!(pair.lag_ms, -10_000);
+        // A third one makes three pairs to try.
+        let third = of("c", [12, 13, 14].map(|n| n * HOUR));
+        let of_three = co_failing(&[of("a", first), of("b", second), third], DAY, WINDOW);
+        assert!((of_three[0].p / BY_SCIPY - 3.0).abs() < 1e-9 && of_three.len() == 1);
         assert!(serde_json::to_value(pair).unwrap()["lift"].is_number());
     }
     const BY_SCIPY: f64 = 2.168_229_974_773_489e-9;
