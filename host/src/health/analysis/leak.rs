@@ -7,7 +7,7 @@
 //!
 //! Of 200 simulated heaps without a leak (mean 1000, steps of σ = 30 an hour, 24 to 168 hours), none was suspected with independent
 //! hours, at most 2.5 % with an autocorrelation of 0.7, 6.5 % with 0.9. A heap that wanders without returning to anything is taken for
-//! a leak in a fifth of cases: over that time it does grow. A leak beneath a daily cycle shows from the third day on.
+//! a leak in a fifth of cases: over that time it does grow. A leak beneath a daily cycle shows from the third day on at the earliest.
 
 use super::Sample;
 use super::trend::{Line, mann_kendall_autocorrelated, theil_sen};
