@@ -58,7 +58,7 @@ fn seen(place: &Place, now: Moment) -> Seen {
         judged: course.as_seen_at(now, &place.policy),
         lasted: now.since(evaluation.since()),
         left_out: evaluation.is_left_out(),
-        flapping_permille: evaluation.flap().permille(),
+        flapping_permille: (evaluation.flap().ratio() * 1000.0).round() as u16,
         failed_checks: evaluation.failed_checks(),
         round_trip: course.round_trip().smoothed(),
         next_check: due.map(|due| due.since(now)),

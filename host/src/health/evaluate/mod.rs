@@ -17,7 +17,7 @@ mod track;
 pub use track::{Thresholds, Track, Word};
 
 use super::Moment;
-use super::flap::Flap;
+use super::analysis::flapping::Flap;
 use super::policy::Policy;
 use super::record::ResultWord;
 use crate::model::{Cause, ErrorKind, Health, HealthFlags, Judgement, Lifecycle};
@@ -146,8 +146,8 @@ impl Evaluation {
     }
 
     /// How often it changes, weighted: see [`Flap`].
-    pub fn flap(&self) -> &Flap {
-        &self.flap
+    pub fn flap(&self) -> Flap {
+        self.flap
     }
 
     /// Failed checks in a row.
