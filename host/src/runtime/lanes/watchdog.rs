@@ -18,16 +18,27 @@ type OnLost = Box<dyn Fn(&Lane) + Send>;
 static WATCHED: Mutex<Vec<(Weak<Lane>, Option<OnLost>)>> = Mutex::new(Vec::new());
 static STARTED: Once = Once::new();
 
-/// Watches a lane for as long as it lives.
-pub(super) fn watch(lane: &std::sync::Arc<Lane>) {
+/// Starts it, if it does not run yet. Before there are lanes: a constructor that hangs holds the dynamic loader's lock, which a
+/// thread may need to begin.
+pub(super) fn start() {
     STARTED.call_once(|| {
+        let (begun, begins) = std::sync::mpsc::channel();
         let watchdog = std::thread::Builder::new()
             .name("extman-watchdog".to_owned())
-            .spawn(run);
-        if let Err(error) = watchdog {
-            tracing::error!(%error, "no watchdog: lanes that hang will not be noticed");
+            .spawn(move || {
+                drop(begun);
+                run();
+            });
+        match watchdog {
+            // Nothing is sent: it ends when the other end is dropped.
+            Ok(_) => begins.recv().unwrap_or_default(),
+            Err(error) => tracing::error!(%error, "no watchdog: lanes that hang will not be noticed"),
         }
     });
+}
+
+/// Watches a lane for as long as it lives.
+pub(super) fn watch(lane: &std::sync::Arc<Lane>) {
     watched().push((std::sync::Arc::downgrade(lane), None));
 }
 
