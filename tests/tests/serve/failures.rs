@@ -162,3 +162,20 @@ fn a_start_that_hangs_fails_and_can_be_tried_again() {
     );
     host.stop();
 }
+
+#[test]
+fn what_fails_while_it_is_stopped_is_told() {
+    for (phase, said) in [
+        ("drain", "drain failed: panicked: as told"),
+        ("destroy", "destroy failed: panicked: as told"),
+    ] {
+        let host = with_faults(&format!(
+            "[[instance]]\nplugin = \"faults\"\nconfig = {{ hazard = \"panic\", phase = {phase:?} }}\n{SETTINGS}"
+        ));
+        let (_, body) = host.change("faults", "unload");
+        let cause = body["data"]["cause"].as_str().unwrap();
+        assert_eq!(cause, format!("stopped by an operator; {said}"), "{body}");
+        host.until_log("stopping goes on: panicked: as told");
+        host.stop();
+    }
+}
