@@ -148,12 +148,12 @@ rows! {
     Rust "slow" "invoke" lives "passed" "right" "running" "" "unmapped";
     Rust "slow" "check" lives "passed" "up" "running" "" "unmapped";
     Rust "slow" "drain stop destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
-    Rust "slow 2500 ms" "create start" lives "passed" "–" "failed" "came back only after 2.5 s" "unmapped";
+    Rust "slow 2500 ms" "create start" lives "passed" "–" "failed" "came back only after" "unmapped";
     Rust "slow 2500 ms" "invoke" lives
-        "passed" "deadline_exceeded" "failed" "came back only after 2.5 s" "unmapped";
+        "passed" "deadline_exceeded" "failed" "came back only after" "unmapped";
     Rust "slow 2500 ms" "check" lives "passed" "timed out" "failed" "came back only after" "unmapped";
     Rust "slow 2500 ms" "drain stop destroy" lives
-        "passed" "–" "stopped" "came back only after 2.5 s" "unmapped";
+        "passed" "–" "stopped" "came back only after" "unmapped";
     Rust "invalid-input" "create" lives
         "refused: “as told: invalid-input”" "–" "failed" "invalid_input: as told: invalid-input" "unmapped";
     Rust "invalid-input" "invoke" lives "passed" "invalid_input" "running" "" "unmapped";
