@@ -69,7 +69,7 @@ fn in_and_out(sealed: SealedImage) -> Duration {
     let (library, opening) = on_a_thread(|| timed(|| Library::open(sealed, true)));
     let library = library.expect("the library is loaded");
     let (closed, closing) = on_a_thread(|| timed(|| library.into_mapped().close(Duration::from_secs(2))));
-    let closed = closed.unwrap_or_else(|verdict| panic!("{verdict}"));
+    let closed = closed.unwrap_or_else(|held| panic!("{}", held.verdict));
     let (verdict, looking) = on_a_thread(|| timed(|| closed.verdict()));
     assert_eq!(verdict, Verdict::Unmapped);
     opening + closing + looking

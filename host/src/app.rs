@@ -84,6 +84,22 @@ pub fn log_to_stderr(format: LogFormat) {
     }
 }
 
+/// A host that has served.
+#[must_use = "dropping it takes away the watch over the end of the process"]
+pub struct Served {
+    /// What became of each library.
+    pub verdicts: Vec<(String, Verdict)>,
+    last_resort: LastResort,
+}
+
+impl Served {
+    /// For a program that ends now: should its end hang, as in a library's finaliser, the process is ended all the same when the
+    /// time for stopping and two seconds more are over.
+    pub fn watch_until_exit(self) {
+        self.last_resort.stay_armed();
+    }
+}
+
 /// Runs a host with its HTTP API until SIGTERM or SIGINT, then drains and unloads everything within the configured time, and
 /// returns what became of each library. `listening` hears the address once it is listened on.
 ///
@@ -92,10 +108,7 @@ pub fn log_to_stderr(format: LogFormat) {
 ///
 /// # Errors
 /// The host can't be built or its address can't be listened on.
-pub async fn serve(
-    config: Config,
-    listening: impl FnOnce(std::net::SocketAddr),
-) -> Result<Vec<(String, Verdict)>, AppError> {
+pub async fn serve(config: Config, listening: impl FnOnce(std::net::SocketAddr)) -> Result<Served, AppError> {
     let address = config.http.listen;
     config.http.check(address)?;
     let listener = TcpListener::bind(address)
@@ -168,7 +181,10 @@ pub async fn serve(
         exit_now(0);
     }
     match ended {
-        Ok(Ok(())) => Ok(verdicts),
+        Ok(Ok(())) => Ok(Served {
+            verdicts,
+            last_resort,
+        }),
         Ok(Err(error)) => Err(AppError::Http(error)),
         Err(error) => Err(AppError::Http(std::io::Error::other(error))),
     }
@@ -203,6 +219,11 @@ impl LastResort {
     /// From here on, time counts, until this is dropped.
     fn arm(&self) {
         let _ = self.0.send(());
+    }
+
+    /// Time counts until the process is gone.
+    fn stay_armed(self) {
+        std::mem::forget(self.0);
     }
 }
 

@@ -155,8 +155,8 @@ pub fn call(capability: &str, body: impl Into<Vec<u8>>) -> Call {
 /// What lanes and plugins said.
 #[derive(Default)]
 pub struct Heard {
-    lost: Mutex<Vec<Phase>>,
-    late: Mutex<Vec<Phase>>,
+    lost: Mutex<Vec<(Phase, String)>>,
+    late: Mutex<Vec<(Phase, String)>>,
     logs: Mutex<Vec<String>>,
     reports: Mutex<Vec<Report>>,
 }
@@ -164,12 +164,22 @@ pub struct Heard {
 impl Heard {
     /// Phases in which lanes were lost.
     pub fn lost(&self) -> Vec<Phase> {
-        lock(&self.lost).clone()
+        lock(&self.lost).iter().map(|(phase, _)| *phase).collect()
+    }
+
+    /// For whom lost lanes worked.
+    pub fn lost_of(&self) -> Vec<String> {
+        lock(&self.lost).iter().map(|(_, whose)| whose.clone()).collect()
     }
 
     /// Phases from which lost lanes came back.
     pub fn late(&self) -> Vec<Phase> {
-        lock(&self.late).clone()
+        lock(&self.late).iter().map(|(phase, _)| *phase).collect()
+    }
+
+    /// For whom lost lanes that came back worked.
+    pub fn late_of(&self) -> Vec<String> {
+        lock(&self.late).iter().map(|(_, whose)| whose.clone()).collect()
     }
 
     /// Texts of log records.
@@ -185,11 +195,11 @@ impl Heard {
 
 impl LaneObserver for Heard {
     fn lost(&self, work: &Work, _: Duration) {
-        lock(&self.lost).push(work.phase);
+        lock(&self.lost).push((work.phase, work.subject.to_string()));
     }
 
     fn returned_late(&self, work: &Work, _: Duration) {
-        lock(&self.late).push(work.phase);
+        lock(&self.late).push((work.phase, work.subject.to_string()));
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod beside;
 pub mod build;
+pub mod late;
 pub mod published;
 pub mod scenario;
 pub mod served;

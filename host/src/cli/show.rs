@@ -53,7 +53,12 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
         rows.push(("load", format!("number {generation} of this process")));
     }
     if let Some(verdict) = &plugin.unload {
-        rows.push(("unload", verdict.to_string()));
+        let previous = plugin.generation.is_some() && plugin.generation != plugin.unload_generation;
+        let whose = match (previous, plugin.unload_generation) {
+            (true, Some(generation)) => format!("number {generation}, before this one: "),
+            _ => String::new(),
+        };
+        rows.push(("unload", format!("{whose}{verdict}")));
     }
     for field in plugin.unknown_manifest_fields.keys() {
         rows.push((
@@ -156,6 +161,17 @@ mod tests {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
         assert!(!text.contains("load number"), "{text}");
+        let again = PluginView {
+            generation: Some(5),
+            unload_generation: Some(4),
+            unload: Some(crate::model::Verdict::Unmapped),
+            ..plugin
+        };
+        let text_again = render(&again, &look);
+        assert!(
+            text_again.contains("  unload   number 4, before this one: unmapped"),
+            "{text_again}"
+        );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }

@@ -67,6 +67,9 @@ async fn cancellation_reaches_the_plugin() {
     until_async("the call is inside", || begun.exists()).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
+    let stats = faulty.instance.accounts().stats();
+    assert_eq!(stats.errors.get(&ErrorKind::Cancelled), Some(&1), "{stats:?}");
+    assert_eq!((stats.total, stats.in_flight), (2, 0), "{stats:?}");
     assert_eq!(faulty.unloaded().await, Verdict::Unmapped);
 }
 

@@ -3,10 +3,12 @@
 use crate::faulty::Faulty;
 use extman::model::{CheckKind, CheckOutcome, ErrorKind, ResidentReason, Verdict};
 use extman::runtime::instance::InstanceSettings;
+use extman::runtime::lanes::Phase;
 use extman::runtime::module::ModuleBudgets;
 use extman_tests::until::LIMIT;
 use extman_tests::{Bench, build, call, until_async};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_serial_plugin_is_entered_once_at_a_time() {
@@ -82,6 +84,85 @@ async fn an_affine_plugin_stays_on_one_thread() {
     let attached = extman::runtime::lanes::Attached::new().unwrap();
     let refused = instance.invoke_attached(&attached, "c.echo", b"").unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Unsupported);
+    let instance = Arc::into_inner(instance).unwrap();
+    assert_eq!(bench.finished(instance, module).await, Verdict::Unmapped);
+}
+
+#[tokio::test]
+async fn an_affine_plugin_whose_thread_is_lost_waits_for_that_thread() {
+    let bench = Bench::new();
+    let module = bench.module(&build::c_fault("affine")).await;
+    let settings = InstanceSettings {
+        wedge_after: Duration::from_millis(50),
+        ..InstanceSettings::default()
+    };
+    let instance = bench.started(&module, "{}", settings).await;
+    let before = instance.invoke(call("c.echo", ""), None).await.unwrap().body;
+    let (release, begun) = (
+        bench.folder().join("release"),
+        bench.folder().join("release.begun"),
+    );
+    let mut hangs = call("c.echo", release.to_str().unwrap());
+    hangs.timeout = Some(Duration::from_millis(500));
+    let late = instance.invoke(hangs, None).await.unwrap_err();
+    assert_eq!(late.kind, ErrorKind::DeadlineExceeded);
+    assert!(begun.exists());
+    until_async("the thread is given up", || bench.heard.lost() == [Phase::Invoke]).await;
+    for _ in 0..3 {
+        let refused = instance.invoke(call("c.echo", ""), None).await.unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::NotServing);
+        assert!(refused.text.contains("its one thread"), "{refused}");
+    }
+    assert!(
+        instance.destroy().await.is_err(),
+        "also this runs on the one thread"
+    );
+    std::fs::write(release, "").unwrap();
+    until_async("it has come back", || bench.heard.late() == [Phase::Invoke]).await;
+    let after = instance.invoke(call("c.echo", ""), None).await.unwrap().body;
+    assert_eq!(before, after, "the same thread, and one at a time");
+    assert_eq!(bench.finished(instance, module).await, Verdict::Unmapped);
+}
+
+#[tokio::test]
+async fn one_check_at_a_time() {
+    let bench = Bench::new();
+    let module = bench.module(&build::plugin("faults")).await;
+    let (release, begun) = (bench.folder().join("release"), bench.folder().join("begun"));
+    let config = serde_json::json!({
+        "hazard": "hang", "phase": "check", "times": 1, "release": release, "marker": begun
+    });
+    let settings = InstanceSettings::default();
+    let instance = Arc::new(bench.started(&module, &config.to_string(), settings).await);
+    let first = tokio::spawn({
+        let instance = instance.clone();
+        async move {
+            instance
+                .check(CheckKind::Readiness, Duration::from_secs(2))
+                .await
+                .0
+        }
+    });
+    until_async("the check is inside", || begun.exists()).await;
+    // Were it asked, it would answer: the hazard happens once.
+    assert_eq!(
+        instance.check(CheckKind::Liveness, LIMIT).await.0,
+        CheckOutcome::Busy
+    );
+    assert_eq!(first.await.unwrap(), CheckOutcome::TimedOut);
+    assert_eq!(
+        instance.check(CheckKind::Liveness, LIMIT).await.0,
+        CheckOutcome::TimedOut,
+        "the one that is late is waited for"
+    );
+    std::fs::write(release, "").unwrap();
+    let give_up = tokio::time::Instant::now() + LIMIT;
+    while !matches!(
+        instance.check(CheckKind::Liveness, LIMIT).await.0,
+        CheckOutcome::Answered { .. }
+    ) {
+        assert!(tokio::time::Instant::now() < give_up, "it is never asked again");
+    }
     let instance = Arc::into_inner(instance).unwrap();
     assert_eq!(bench.finished(instance, module).await, Verdict::Unmapped);
 }

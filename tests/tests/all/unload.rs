@@ -2,6 +2,7 @@
 
 use extman::model::{ResidentReason, Verdict};
 use extman_tests::build;
+use extman_tests::late::{INSTANCE, Seen};
 use extman_tests::scenario::{Order, Outcome};
 use std::path::Path;
 
@@ -124,6 +125,41 @@ fn a_finaliser_that_hangs_is_told() {
         "{outcome:?}"
     );
     std::fs::write(&release, "").unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_library_that_comes_after_its_loading_was_given_up_is_unloaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let release = folder.path().join("release");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_late-host"))
+        .arg(build::c_fault("hang-constructor"))
+        .env(faults_build::RELEASE_VARIABLE, &release)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut next = || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        serde_json::from_str::<Seen>(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
+    };
+    let hangs = next();
+    assert!(hangs.error.contains("constructors did not return"), "{hangs:?}");
+    assert!(hangs.mapped, "{hangs:?}");
+    let called = matches!(
+        &hangs.verdict,
+        Verdict::Resident {
+            reason: ResidentReason::WedgedCall,
+            ..
+        }
+    );
+    assert!(called, "{hangs:?}");
+    std::fs::write(&release, "").unwrap();
+    let gone = next();
+    assert_eq!(gone.verdict, Verdict::Unmapped, "{gone:?}");
+    assert!(!gone.mapped, "the verdict is a lie");
+    assert_eq!([&*gone.lost, &*gone.late], [[INSTANCE], [INSTANCE]]);
     assert!(child.wait().unwrap().success());
 }
 

@@ -120,8 +120,8 @@ rows! {
     Rust "panic" "check" lives
         "refused: “panicked: as told”" "panicked" "failed" "panicked: as told" "unmapped";
     Rust "panic" "drain stop" lives
-        "refused: “panicked: as told”" "–" "stopped" "stopped by an operator" "unmapped";
-    Rust "panic" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+        "refused: “panicked: as told”" "–" "stopped" "failed: panicked: as told" "unmapped";
+    Rust "panic" "destroy" lives "passed" "–" "stopped" "destroy failed: panicked: as told" "unmapped";
     Rust "panic-in-payload" "create start" lives
         "refused: “panicked with a value that is no text”" "–" "failed" "panicked with a value that is no text" "unmapped";
     Rust "panic-in-payload" "invoke" lives
@@ -129,12 +129,11 @@ rows! {
     Rust "panic-in-payload" "check" lives
         "refused: “panicked with a value that is no text”" "panicked" "failed" "panicked with a value that is no text" "unmapped";
     Rust "panic-in-payload" "drain stop" lives
-        "refused: “panicked with a value that is no text”" "–" "stopped" "stopped by an operator" "unmapped";
-    Rust "panic-in-payload" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
-    Rust "hang" "create" lives
-        "refused: timed out" "–" "wedged" "has not returned" "resident: an instance of it could not be destroyed";
-    Rust "hang" "start" lives
-        "refused: timed out" "–" "wedged" "has not returned" "resident: a call into it has not returned";
+        "refused: “panicked with a value that is no text”" "–" "stopped" "failed: panicked with a value that is no text" "unmapped";
+    Rust "panic-in-payload" "destroy" lives
+        "passed" "–" "stopped" "destroy failed: panicked with a value that is no text" "unmapped";
+    Rust "hang" "create start" lives
+        "refused: timed out" "–" "failed" "did not return before its deadline" "resident: a call into it has not returned";
     Rust "hang" "drain stop" lives
         "refused: timed out" "–" "stopped" "has not returned" "resident: a call into it has not returned";
     Rust "hang" "invoke" lives
@@ -142,24 +141,19 @@ rows! {
     Rust "hang" "check" lives
         "refused: timed out" "timed out" "wedged" "has not returned" "resident: a call into it has not returned";
     Rust "hang" "destroy" lives
-        "refused: timed out" "–" "stopped" "stopped by an operator" "resident: an instance of it could not be destroyed";
+        "refused: timed out" "–" "stopped" "destroy did not return before its deadline" "resident: a call into it has not returned";
     Rust "hang-until-cancelled" "invoke" lives "passed" "deadline_exceeded" "running" "" "unmapped";
     Rust "hang-until-cancelled" "check" lives "refused: timed out" "timed out" "running" "" "unmapped";
     Rust "slow" "create start" lives "passed" "–" "running" "" "unmapped";
     Rust "slow" "invoke" lives "passed" "right" "running" "" "unmapped";
     Rust "slow" "check" lives "passed" "up" "running" "" "unmapped";
     Rust "slow" "drain stop destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
-    Rust "slow 2500 ms" "create" lives "passed" "–" "failed" "came back only after 2.5 s" "unmapped";
-    Rust "slow 2500 ms" "start" lives
-        "passed" "–" "failed" "came back only after 2.5 s" "resident: a call into it has not returned";
-    Rust "slow 2500 ms" "drain" lives "passed" "–" "stopped" "drain has not returned" "unmapped";
+    Rust "slow 2500 ms" "create start" lives "passed" "–" "failed" "came back only after" "unmapped";
     Rust "slow 2500 ms" "invoke" lives
-        "passed" "deadline_exceeded" "failed" "came back only after 2.5 s" "unmapped";
+        "passed" "deadline_exceeded" "failed" "came back only after" "unmapped";
     Rust "slow 2500 ms" "check" lives "passed" "timed out" "failed" "came back only after" "unmapped";
-    Rust "slow 2500 ms" "stop" lives
-        "passed" "–" "stopped" "stop has not returned" "resident: a call into it has not returned";
-    Rust "slow 2500 ms" "destroy" lives
-        "passed" "–" "stopped" "stopped by an operator" "resident: an instance of it could not be destroyed";
+    Rust "slow 2500 ms" "drain stop destroy" lives
+        "passed" "–" "stopped" "came back only after" "unmapped";
     Rust "invalid-input" "create" lives
         "refused: “as told: invalid-input”" "–" "failed" "invalid_input: as told: invalid-input" "unmapped";
     Rust "invalid-input" "invoke" lives "passed" "invalid_input" "running" "" "unmapped";
@@ -184,8 +178,9 @@ rows! {
     Rust "internal" "invoke" lives "passed" "internal" "running" "" "unmapped";
     Rust "internal" "check" lives "refused: “as told: internal”" "internal" "running" "" "unmapped";
     Rust "internal" "drain stop" lives
-        "refused: “as told: internal”" "–" "stopped" "stopped by an operator" "unmapped";
-    Rust "internal" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+        "refused: “as told: internal”" "–" "stopped" "failed: internal: as told: internal" "unmapped";
+    Rust "internal" "destroy" lives
+        "passed" "–" "stopped" "destroy failed: it logged an error: as told: internal" "unmapped";
     Rust "cancelled" "create" lives
         "refused: “as told: cancelled”" "–" "failed" "cancelled: as told: cancelled" "unmapped";
     Rust "cancelled" "invoke" lives "passed" "cancelled" "running" "" "unmapped";

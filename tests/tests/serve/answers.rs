@@ -11,6 +11,8 @@ pub struct Answers {
     declared: &'static str,
     /// `create` crashes as long as this file is not there.
     crashes_without: Option<PathBuf>,
+    /// Its root is malformed, and its constructor leaves a thread behind that waits for this file.
+    refused_with_thread: Option<PathBuf>,
 }
 
 /// A plugin of this id and version with this answer. Its capabilities are `ID.ask`, which answers with
@@ -23,6 +25,7 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         required: None,
         declared: "",
         crashes_without: None,
+        refused_with_thread: None,
     }
 }
 
@@ -42,6 +45,12 @@ impl Answers {
     /// It crashes when it is made, as long as this file is not there.
     pub fn crashes_without(mut self, file: &Path) -> Self {
         self.crashes_without = Some(file.to_owned());
+        self
+    }
+
+    /// It is refused when it is loaded, and can't be unloaded before this file is there: a thread of its own waits for that.
+    pub fn refused_with_a_thread_until(mut self, file: &Path) -> Self {
+        self.refused_with_thread = Some(file.to_owned());
         self
     }
 
@@ -75,12 +84,38 @@ impl Answers {
         let crash = self.crashes_without.as_ref().map_or(String::new(), |file| {
             format!("if (access({file:?}, F_OK) != 0) {{ volatile uintptr_t nowhere = 16; *(volatile int *)nowhere = 1; }}")
         });
+        let thread = self.refused_with_thread.as_ref().map_or(String::new(), |file| {
+            THREAD.replace("@FILE@", &format!("{file:?}"))
+        });
+        let lifecycle = if thread.is_empty() { "&lifecycle" } else { "NULL" };
         SOURCE
+            .replace("@THREAD@", &thread)
+            .replace("@LIFECYCLE@", lifecycle)
             .replace("@ID@", self.id)
             .replace("@ANSWER@", self.answer)
             .replace("@CRASH@", &crash)
     }
 }
+
+const THREAD: &str = r#"
+#include <pthread.h>
+
+static void *wait_for_file(void *unused) {
+    while (access(@FILE@, F_OK) != 0) {
+        usleep(1000);
+    }
+    return unused;
+}
+
+__attribute__((constructor)) static void on_load(void) {
+    const ExtmanLifecycleVtable *unused = &lifecycle;
+    pthread_t thread;
+    (void)unused;
+    if (pthread_create(&thread, NULL, wait_for_file, NULL) == 0) {
+        pthread_detach(thread);
+    }
+}
+"#;
 
 const SOURCE: &str = r#"
 #define _DEFAULT_SOURCE
@@ -152,7 +187,8 @@ static const ExtmanCapabilityVtable capability = {
     .invoke = invoke,
 };
 
-static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(&lifecycle, &capability, NULL);
+@THREAD@
+static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(@LIFECYCLE@, &capability, NULL);
 
 const ExtmanPluginModule *extman_plugin_entry(void) { return &module; }
 "#;

@@ -162,3 +162,47 @@ fn a_start_that_hangs_fails_and_can_be_tried_again() {
     );
     host.stop();
 }
+
+#[test]
+fn what_fails_while_it_is_stopped_is_told() {
+    for (phase, said) in [
+        ("drain", "drain failed: panicked: as told"),
+        ("destroy", "destroy failed: panicked: as told"),
+    ] {
+        let host = with_faults(&format!(
+            "[[instance]]\nplugin = \"faults\"\nconfig = {{ hazard = \"panic\", phase = {phase:?} }}\n{SETTINGS}"
+        ));
+        let (_, body) = host.change("faults", "unload");
+        let cause = body["data"]["cause"].as_str().unwrap();
+        assert_eq!(cause, format!("stopped by an operator; {said}"), "{body}");
+        host.until_log("stopping goes on: panicked: as told");
+        host.stop();
+    }
+}
+
+#[test]
+fn a_caller_that_goes_away_is_counted_and_its_call_is_told() {
+    use std::io::Write as _;
+    let host = with_faults(SETTINGS);
+    let order = json!({"hazard": "hang-until-cancelled"}).to_string();
+    let address = host.url.strip_prefix("http://").unwrap().to_owned();
+    let mut caller = std::net::TcpStream::connect(&address).unwrap();
+    let request = format!(
+        "POST /api/v1/capabilities/fault.run/invoke HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{order}",
+        order.len()
+    );
+    caller.write_all(request.as_bytes()).unwrap();
+    let calls = || host.plugin("faults")["calls"].clone();
+    host.until("the call is inside", || calls()["in_flight"] == 1);
+    drop(caller);
+    host.until("it is counted", || calls()["errors"]["cancelled"] == 1);
+    assert_eq!(
+        (calls()["total"].clone(), calls()["in_flight"].clone()),
+        (json!(1), json!(0))
+    );
+    // Had the plugin not been told, it would be inside still.
+    let (_, body) = host.change("faults", "unload");
+    assert_eq!(body["data"]["unload"]["verdict"], "unmapped", "{body}");
+    host.stop();
+}

@@ -195,3 +195,63 @@ fn a_call_under_way_is_answered_before_its_plugin_is_unloaded() {
     );
     host.stop();
 }
+
+#[test]
+fn a_plugin_whose_name_is_taken_is_told() {
+    let place = Place::default();
+    place.put(&plugin("taker", "1.0.0", "one").build(place.path()), "taker.so");
+    place.put(&plugin("taken", "1.0.0", "two").build(place.path()), "taken.so");
+    let host = place.serve("[[instance]]\nname = \"taken\"\nplugin = \"taker\"\n");
+    host.until_ready();
+    assert_eq!(host.plugin("taken")["id"], "taker");
+    let refused = host.refused("taken.so");
+    assert_eq!(refused["code"], "name-taken", "{refused}");
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("\"taker\"") && reason.contains("another name"),
+        "{reason}"
+    );
+    host.until_log("name-taken");
+    let place = host.stopped();
+    // With an instance of its own it has its place.
+    let host = place.serve(
+        "[[instance]]\nname = \"taken\"\nplugin = \"taker\"\n[[instance]]\nname = \"other\"\nplugin = \"taken\"\n",
+    );
+    host.until_ready();
+    assert_eq!(host.refused("taken.so"), Value::Null);
+    assert_eq!(host.ask("taken"), "two");
+    host.stop();
+}
+
+#[test]
+fn calls_are_counted_over_all_generations() {
+    let place = Place::default();
+    place.put(
+        &plugin("counted", "1.0.0", "one").build(place.path()),
+        "counted.so",
+    );
+    let newer = plugin("counted", "1.1.0", "two").build(place.path());
+    let host = place.serve("");
+    host.until_ready();
+    let total = || host.plugin("counted")["calls"]["total"].as_u64().unwrap();
+    host.ask("counted");
+    host.ask("counted");
+    assert_eq!(total(), 2);
+    host.change("counted", "unload");
+    assert_eq!(total(), 2, "it is stopped");
+    host.change("counted", "load");
+    assert_eq!(total(), 2, "another generation");
+    host.place.put(&newer, "counted.so");
+    host.until("the new version serves", || host.ask("counted") == "two");
+    let by_now = total();
+    assert!(by_now > 2);
+    std::fs::remove_file(host.place.plugins().join("counted.so")).unwrap();
+    host.until("it is gone", || host.plugin("counted") == Value::Null);
+    host.until_log("its file is gone");
+    host.place.put(&newer, "counted.so");
+    host.until_lifecycle("counted", "running");
+    assert_eq!(total(), by_now, "it is back");
+    host.signal("TERM");
+    let (_, log) = host.ended();
+    assert!(log.contains("the host is ending"), "{log}");
+}

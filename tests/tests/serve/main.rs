@@ -7,6 +7,7 @@ mod ending;
 mod failures;
 mod instances;
 mod library;
+mod residents;
 mod robustness;
 mod served;
 mod vetting;

@@ -61,7 +61,14 @@ impl Place {
 
     /// Starts a host with this much more configuration, and waits until it listens.
     pub fn serve(self, more: &str) -> Served {
-        let mut child = self.command(more).spawn().expect("it starts");
+        self.serve_with(more, &[])
+    }
+
+    /// As [`serve`](Self::serve), with these variables.
+    pub fn serve_with(self, more: &str, variables: &[(&str, &Path)]) -> Served {
+        let mut command = self.command(more);
+        command.envs(variables.iter().copied());
+        let mut child = command.spawn().expect("it starts");
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("it is piped");
         let writing = log.clone();

@@ -30,7 +30,9 @@ impl Backend for Hosts {
                 let _ = writeln!(std::io::stdout(), "http://{address}");
             };
             let served = app::serve(config, announce).await;
-            served.map(drop).map_err(|error| not_started(&error))
+            served
+                .map(app::Served::watch_until_exit)
+                .map_err(|error| not_started(&error))
         })
     }
 

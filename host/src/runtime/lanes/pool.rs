@@ -7,6 +7,7 @@ mod take;
 use super::gate::Gate;
 use super::job::Job;
 use super::lane::{Lane, LaneObserver, Work};
+use super::watchdog;
 use crate::clock;
 use crate::runtime::loader::Slot;
 use state::State;
@@ -88,6 +89,7 @@ impl Pool {
     }
 
     fn with(name: String, limits: PoolLimits, one_thread: bool, observer: Arc<dyn LaneObserver>) -> Self {
+        watchdog::start();
         let shared = Shared {
             name,
             limits,

@@ -39,16 +39,27 @@ static LOOKED: AtomicU64 = AtomicU64::new(0);
 /// When the host itself stood still, and for how long.
 static STALLS: Mutex<VecDeque<(Monotonic, Duration)>> = Mutex::new(VecDeque::new());
 
-/// Watches a lane for as long as it lives.
-pub(super) fn watch(lane: &std::sync::Arc<Lane>) {
+/// Starts it, if it does not run yet. Before there are lanes: a constructor that hangs holds the dynamic loader's lock, which a
+/// thread may need to begin.
+pub(super) fn start() {
     STARTED.call_once(|| {
+        let (begun, begins) = std::sync::mpsc::channel();
         let watchdog = std::thread::Builder::new()
             .name("extman-watchdog".to_owned())
-            .spawn(run);
-        if let Err(error) = watchdog {
-            tracing::error!(%error, "no watchdog: lanes that hang will not be noticed");
+            .spawn(move || {
+                drop(begun);
+                run();
+            });
+        match watchdog {
+            // Nothing is sent: it ends when the other end is dropped.
+            Ok(_) => begins.recv().unwrap_or_default(),
+            Err(error) => tracing::error!(%error, "no watchdog: lanes that hang will not be noticed"),
         }
     });
+}
+
+/// Watches a lane for as long as it lives.
+pub(super) fn watch(lane: &std::sync::Arc<Lane>) {
     watched().push((std::sync::Arc::downgrade(lane), None));
 }
 

@@ -15,8 +15,9 @@ use std::time::Duration;
 const SETTLE_AGAIN: Duration = Duration::from_millis(50);
 
 /// How an instance ended.
-#[derive(Default)]
 pub struct Ended {
+    /// Which load it was of.
+    pub generation: u64,
     /// What went wrong on the way.
     pub complaints: Vec<Complaint>,
     /// What became of the library; nothing if other instances use it.
@@ -146,18 +147,24 @@ pub(super) async fn stop(means: &Means, running: Running, failed: bool) -> Ended
 
 /// Frees what is left of an instance, and of its module if nobody else uses it.
 pub(super) async fn end(means: &Means, mut remains: Remains) -> Ended {
+    let generation = remains.module.generation();
     let mut complaints = Vec::new();
     if let Some(standing) = &mut remains.standing {
         if let Err(verdict) = standing.free(remains.again, &mut complaints).await {
             // It goes on being used, so nobody leaves it; but new instances get a generation of their own.
             means.no_longer_share(&remains.module).await;
             let unload = Some(remains.kept(verdict));
-            return Ended { complaints, unload };
+            return Ended {
+                generation,
+                complaints,
+                unload,
+            };
         }
         remains.standing = None;
     }
     if std::mem::take(&mut remains.joined) && !means.leave(&remains.module).await {
         return Ended {
+            generation,
             complaints,
             unload: None,
         };
@@ -171,7 +178,11 @@ pub(super) async fn end(means: &Means, mut remains: Remains) -> Ended {
     }
     let verdict = remains.module.clone().unload(budgets).await;
     let unload = Some(remains.kept(verdict));
-    Ended { complaints, unload }
+    Ended {
+        generation,
+        complaints,
+        unload,
+    }
 }
 
 impl Standing {

@@ -100,3 +100,101 @@ fn no_job_is_lost_while_lanes_are_replaced() {
     caller.join().unwrap();
     pool.shutdown(LONG).unwrap();
 }
+
+fn submit_step<T: Send + 'static>(pool: &Pool, run: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (answer, answered) = channel();
+    let answer = move |value| {
+        let _ = answer.send(value);
+    };
+    pool.submit_urgent(work(1), move |_| run(), answer).unwrap();
+    answered
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let give_up = clock::monotonic().after(LONG);
+    while !condition() {
+        assert!(clock::monotonic() < give_up, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_lane_for_a_step_ends_after_it_and_serves_no_calls() {
+    let pool = pool(1);
+    let (release, released) = channel::<()>();
+    let (begun, begins) = channel();
+    let call = submit(&pool, None, move || {
+        begun.send(()).unwrap();
+        let _ = released.recv();
+        std::thread::current().id()
+    });
+    begins.recv_timeout(LONG).unwrap();
+    let step = submit_step(&pool, || std::thread::current().id());
+    let waiting = submit(&pool, None, || std::thread::current().id());
+    let on_its_own = step.recv_timeout(LONG).unwrap();
+    until("the lane of the step ends", || pool.lanes() == 1);
+    assert!(waiting.try_recv().is_err(), "one call at a time");
+    drop(release);
+    let lane = call.recv_timeout(LONG).unwrap();
+    assert_ne!(lane, on_its_own);
+    assert_eq!(waiting.recv_timeout(LONG).unwrap(), lane);
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn a_step_keeps_no_call_from_a_lane() {
+    let pool = pool(1);
+    let (release, released) = channel::<()>();
+    let step = submit_step(&pool, move || {
+        let _ = released.recv();
+    });
+    submit(&pool, None, || ()).recv_timeout(LONG).unwrap();
+    drop(release);
+    step.recv_timeout(LONG).unwrap();
+    until("one lane is left", || pool.lanes() == 1);
+    submit(&pool, None, || ()).recv_timeout(LONG).unwrap();
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn no_call_is_lost_while_lanes_of_steps_end() {
+    let pool = pool(1);
+    let steps = std::thread::spawn({
+        let pool = pool.clone();
+        move || {
+            for n in 0..2000 {
+                assert_eq!(submit_step(&pool, move || n).recv_timeout(LONG), Ok(n));
+            }
+        }
+    });
+    let mut calls = 0;
+    while !steps.is_finished() || calls < 100 {
+        assert_eq!(submit(&pool, None, move || calls).recv_timeout(LONG), Ok(calls));
+        calls += 1;
+    }
+    steps.join().unwrap();
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn lanes_that_sleep_for_long_end_but_for_one() {
+    let limits = PoolLimits {
+        lanes_max: 3,
+        idle_max: Duration::from_millis(20),
+        ..PoolLimits::default()
+    };
+    let pool = Pool::new("test", limits, Arc::new(Unobserved));
+    let together = Arc::new(std::sync::Barrier::new(3));
+    let calls: Vec<_> = (0..3)
+        .map(|_| {
+            let together = together.clone();
+            submit(&pool, None, move || together.wait().is_leader())
+        })
+        .collect();
+    calls
+        .iter()
+        .for_each(|call| assert!(call.recv_timeout(LONG).is_ok()));
+    until("one is left", || pool.lanes() == 1);
+    assert_eq!(submit(&pool, None, || 7).recv_timeout(LONG), Ok(7));
+    pool.shutdown(LONG).unwrap();
+}

@@ -171,8 +171,7 @@ impl Supervisor {
             ended,
         } = stopped;
         let name = &*name;
-        let generation = ended.unload.as_ref().map(|unload| unload.generation);
-        self.tell_complaints(name, generation.unwrap_or_default(), &ended.complaints);
+        self.tell_complaints(name, ended.generation, &ended.complaints);
         if let Some(unload) = ended.unload {
             self.unloaded(name, &plugin, unload);
         }
