@@ -254,7 +254,9 @@ impl Signals {
 ///
 /// # Errors
 /// The host can't be built.
-pub async fn start(config: Config) -> Result<Host, AppError> {
+pub async fn start(mut config: Config) -> Result<Host, AppError> {
+    // A host of one command has no history worth keeping, and another host may be writing to the file.
+    config.history.enabled = false;
     let host = Host::builder().config(config).build().await?;
     host.wait_ready().await;
     Ok(host)

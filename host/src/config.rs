@@ -1,5 +1,6 @@
 //! `extman.toml`: one section a module, each owned by its module; read once, checked once.
 
+use crate::health::history::HistoryConfig;
 use crate::intake::IntakeConfig;
 use crate::model::ProbeSettings;
 use crate::runtime::lanes::PoolLimits;
@@ -24,6 +25,8 @@ pub struct Config {
     pub probe: ProbeSettings,
     /// What instances together are.
     pub health: HealthConfig,
+    /// Where it is written down how they were.
+    pub history: HistoryConfig,
     /// The HTTP API.
     #[cfg(feature = "http")]
     pub http: crate::http::HttpConfig,
@@ -168,6 +171,9 @@ impl Config {
             }
         }
         in_bounds("probe", &self.probe)?;
+        self.history
+            .validate()
+            .map_err(|error| ConfigError::Invalid(error.to_string()))?;
         let mut names = BTreeSet::new();
         for instance in &self.instances {
             let name = instance.instance_name();

@@ -6,7 +6,8 @@
 //! * [`aggregate`]: from each to the whole, and its sentence (pure);
 //! * [`engine`]: who is asked, by whom, and who hears of it;
 //! * [`record`]: what is written down of it: spans of one state, results, sums of a minute;
-//! * [`analysis`]: what can be said from that; pure;
+//! * [`history`]: where it is written down, and read again;
+//! * [`analysis`]: what can be said from that (pure);
 //!
 //! Nothing here changes an instance's life: that is the supervisor's.
 
@@ -15,6 +16,7 @@ pub mod analysis;
 pub mod course;
 pub mod engine;
 pub mod evaluate;
+pub mod history;
 pub mod policy;
 pub mod record;
 pub mod schedule;

@@ -125,6 +125,32 @@ pub struct ReleaseRow {
     pub digest: crate::model::Digest,
 }
 
+/// A word that the host must find again after a restart, such as what is spent of a budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// Its name, at most 256 bytes; what stood there before is replaced.
+    pub key: Arc<str>,
+    /// When it was decided, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// At most 1 KiB; `None` to forget it.
+    pub value: Option<String>,
+}
+
+/// A span as it was written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpanRow {
+    /// From when on, in milliseconds since the Unix epoch.
+    pub from_unix_ms: u64,
+    /// Until when; `None` while it goes on.
+    pub to_unix_ms: Option<u64>,
+    /// Of what.
+    pub state: SpanState,
+    /// For people: what the plugin or an error said.
+    pub text: Option<String>,
+    /// The host did not see its end: it ended without telling, and this is when it was last known to live.
+    pub cut: bool,
+}
+
 /// Anything that is written down.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
@@ -136,4 +162,89 @@ pub enum Record {
     Minute(Box<MinuteRow>),
     /// A new version.
     Release(ReleaseRow),
+    /// A word to be found again.
+    Ledger(LedgerRow),
+}
+
+impl StateMs {
+    /// Adds another stretch's time; sums that no longer fit stay at their greatest.
+    pub fn add(&mut self, other: &StateMs) {
+        for (sum, more) in [
+            (&mut self.up, other.up),
+            (&mut self.degraded, other.degraded),
+            (&mut self.down, other.down),
+            (&mut self.unknown, other.unknown),
+            (&mut self.left_out, other.left_out),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+impl Rollup {
+    /// Adds what another stretch holds. Where it begins stays as it is; sums that no longer fit stay at their greatest.
+    pub fn add(&mut self, other: &Rollup) {
+        self.states.add(&other.states);
+        self.checks = self.checks.saturating_add(other.checks);
+        self.checks_failed = self.checks_failed.saturating_add(other.checks_failed);
+        self.calls = self.calls.saturating_add(other.calls);
+        for (kind, count) in &other.errors {
+            let sum = self.errors.entry(*kind).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+        if !other.latency.is_empty() {
+            self.latency = self.latency.merged(&other.latency);
+        }
+        self.heap_bytes = match (self.heap_bytes, other.heap_bytes) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (a, b) => a.or(b),
+        };
+        self.cpu_ns = match (self.cpu_ns, other.cpu_ns) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn adding_sums_what_is_counted_and_widens_what_is_bounded() {
+        let one = Rollup {
+            from_unix_ms: 60_000,
+            states: StateMs {
+                up: 59_000,
+                down: 1_000,
+                ..StateMs::default()
+            },
+            checks: 6,
+            checks_failed: 1,
+            calls: u64::MAX,
+            errors: BTreeMap::from([(ErrorKind::Internal, 2)]),
+            latency: Sketch::of([Duration::from_millis(1)]),
+            heap_bytes: Some((10, 20)),
+            cpu_ns: None,
+        };
+        let mut sum = Rollup {
+            from_unix_ms: 0,
+            heap_bytes: Some((15, 40)),
+            cpu_ns: Some(7),
+            errors: BTreeMap::from([(ErrorKind::Panicked, 1)]),
+            ..Rollup::default()
+        };
+        sum.add(&one);
+        sum.add(&one);
+        assert_eq!(
+            (sum.from_unix_ms, sum.states.up, sum.states.down),
+            (0, 118_000, 2_000)
+        );
+        assert_eq!((sum.checks, sum.checks_failed, sum.calls), (12, 2, u64::MAX));
+        let errors = [(ErrorKind::Internal, 4), (ErrorKind::Panicked, 1)];
+        assert_eq!(sum.errors, BTreeMap::from(errors));
+        assert_eq!(sum.latency.count(), 2);
+        assert_eq!((sum.heap_bytes, sum.cpu_ns), (Some((10, 40)), Some(7)));
+    }
 }

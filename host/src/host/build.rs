@@ -1,12 +1,14 @@
 //! Building a host: the parts, wired.
 
-use super::health::{Ears, subjects};
+use super::health::{Ears, Releases, subjects};
 use super::{Host, Inner, tasks};
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::health::engine::Engine;
+use crate::health::history::{History, HistoryConfig};
 use crate::intake::StoreError;
 use crate::model::Event;
+use crate::model::ProbeSettings;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::lanes::LaneObserver;
 use crate::runtime::module::{ModuleBudgets, SharedLanes};
@@ -14,8 +16,8 @@ use crate::runtime::registry::Registry;
 use crate::runtime::supervisor::{Events, InstanceConfig, Means, Requests, Supervisor};
 use crate::runtime::vetting::{Ledger, Vetting};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, broadcast};
 
 const EVENTS_KEPT: usize = 4096;
@@ -35,10 +37,23 @@ pub enum BuildError {
 }
 
 /// Builds a [`Host`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct HostBuilder {
     config: Config,
     dirs: Vec<PathBuf>,
+}
+
+impl Default for HostBuilder {
+    /// Every default but one: nothing is written down of how plugins are, unless a configuration or
+    /// [`history_file`](HostBuilder::history_file) says where.
+    fn default() -> Self {
+        let mut config = Config::default();
+        config.history.enabled = false;
+        HostBuilder {
+            config,
+            dirs: Vec::new(),
+        }
+    }
 }
 
 impl HostBuilder {
@@ -57,6 +72,13 @@ impl HostBuilder {
     /// Keeps the host's own copies here.
     pub fn store_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.config.intake.store.dir = dir.into();
+        self
+    }
+
+    /// Writes down here how plugins are.
+    pub fn history_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config.history.file = file.into();
+        self.config.history.enabled = true;
         self
     }
 
@@ -105,12 +127,18 @@ impl HostBuilder {
         let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
         let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
         let vetting = Vetting::new(config.vetting.clone(), ledger);
-        let concerns: Vec<String> = vetting.concern().into_iter().collect();
+        let mut concerns: Vec<String> = vetting.concern().into_iter().collect();
         for concern in &concerns {
             tracing::warn!("{concern}");
         }
         let shared = SharedLanes::new(observer);
-        let engine = start_engine(&shared, &config, &registry, &events, &requests)?;
+        let history = Arc::new(start_history(&config.history, &mut concerns));
+        let ears = Ears {
+            events: events.clone(),
+            requests: requests.clone(),
+            history: history.clone(),
+        };
+        let engine = start_engine(&shared, ears, config.probe, &registry)?;
         let means = Means {
             vetting,
             shared,
@@ -147,6 +175,7 @@ impl HostBuilder {
             directories,
             concerns,
             engine,
+            history,
         };
         let host = Host {
             inner: Arc::new(inner),
@@ -155,21 +184,32 @@ impl HostBuilder {
     }
 }
 
+/// Without a history the host runs all the same, and says why there is none.
+fn start_history(config: &HistoryConfig, concerns: &mut Vec<String>) -> History {
+    History::start(config).unwrap_or_else(|error| {
+        let text = format!("nothing is written down of how plugins are: {error}");
+        tracing::warn!("{text}");
+        concerns.push(text);
+        History::off(error.to_string())
+    })
+}
+
 /// The engine hears of every instance as soon as it is known, and of what a plugin tells unasked.
 fn start_engine(
     shared: &SharedLanes,
-    config: &Config,
+    ears: Ears,
+    settings: ProbeSettings,
     registry: &Registry,
-    events: &Events,
-    requests: &Requests,
 ) -> Result<Engine, BuildError> {
-    let ears = Ears {
-        events: events.clone(),
-        requests: requests.clone(),
-    };
+    let (events, history) = (ears.events.clone(), ears.history.clone());
     let engine = Engine::start(shared.rounds.clone(), Arc::new(ears)).map_err(BuildError::NoThread)?;
-    let (told, settings) = (engine.clone(), config.probe);
-    registry.on_publish(move |snapshot| told.set(subjects(snapshot, settings)));
+    let (told, releases) = (engine.clone(), Mutex::new(Releases::default()));
+    registry.on_publish(move |snapshot| {
+        let mut releases = releases.lock().unwrap_or_else(PoisonError::into_inner);
+        releases.note(snapshot, &history);
+        drop(releases);
+        told.set(subjects(snapshot, settings));
+    });
     let told = engine.clone();
     events.on_told(move |name, generation, health| told.told(name, generation, health));
     Ok(engine)

@@ -5,11 +5,12 @@ use crate::clock;
 use crate::control::ControlError;
 use crate::health::aggregate::{Group, Member, Overall, aggregate};
 use crate::health::engine::{Announced, Audience, Engine, Seen, Subject};
+use crate::health::history::{History, HistoryState};
 use crate::health::policy::Policy;
-use crate::health::record::Record;
+use crate::health::record::{Record, ReleaseRow};
 use crate::model::{
-    CheckView, Figure, Health, HealthView, Judgement, Lifecycle, PluginView, ProbeSettings, Report, Source,
-    Unit, What,
+    CheckView, Criticality, Digest, Figure, Health, HealthView, Judgement, Lifecycle, PluginView,
+    ProbeSettings, Report, Source, Unit, What,
 };
 use crate::runtime::registry::{Entry, Snapshot};
 use crate::runtime::supervisor::{Events, Request, Requests};
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub(super) struct Ears {
     pub events: Events,
     pub requests: Requests,
+    pub history: Arc<History>,
 }
 
 impl Audience for Ears {
@@ -58,10 +60,14 @@ impl Audience for Ears {
         self.events.tell(What::Stalled { for_ms });
     }
 
-    fn record(&self, _: &mut Vec<Record>) {}
+    fn record(&self, records: &mut Vec<Record>) {
+        for record in records.drain(..) {
+            self.history.record(record);
+        }
+    }
 
     fn keeps_results(&self) -> bool {
-        false
+        self.history.is_on()
     }
 }
 
@@ -91,6 +97,26 @@ pub(super) fn subjects(snapshot: &Snapshot, all: ProbeSettings) -> Vec<Subject> 
     snapshot.all().map(subject).collect()
 }
 
+/// Writes down when another version serves.
+#[derive(Default)]
+pub(super) struct Releases(std::collections::HashMap<String, Digest>);
+
+impl Releases {
+    pub(super) fn note(&mut self, snapshot: &Snapshot, history: &History) {
+        for entry in snapshot.all().filter(|entry| entry.serving.is_some()) {
+            let digest = entry.plugin.digest();
+            if self.0.insert(entry.name.clone(), digest) != Some(digest) {
+                history.record(Record::Release(ReleaseRow {
+                    instance: entry.name.as_str().into(),
+                    at_unix_ms: clock::unix_ms(clock::wall()),
+                    version: entry.plugin.manifest().plugin.version.clone(),
+                    digest,
+                }));
+            }
+        }
+    }
+}
+
 impl Host {
     /// How everything is: one word, one sentence, and the groups behind it. Asks nobody.
     pub fn health(&self) -> Overall {
@@ -117,7 +143,7 @@ impl Host {
             all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
         };
         let covering: Vec<_> = snapshot.all().map(|entry| covered(entry)).collect();
-        let members: Vec<Member<'_>> = snapshot
+        let mut members: Vec<Member<'_>> = snapshot
             .all()
             .zip(&covering)
             .map(|(entry, covered)| Member {
@@ -135,6 +161,18 @@ impl Host {
                     .map(|names| names.iter().map(String::as_str).collect()),
             })
             .collect();
+        members.push(Member {
+            name: "history",
+            group: Group::Host,
+            health: match self.inner.history.status().state {
+                HistoryState::Degraded { .. } => Health::Degraded,
+                HistoryState::Working | HistoryState::Off { .. } => Health::Up,
+            },
+            left_out: !self.inner.history.is_on(),
+            criticality: Criticality::Optional,
+            redundant: None,
+            covered: None,
+        });
         aggregate(&members, &self.inner.config.health.redundant)
     }
 

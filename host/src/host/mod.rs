@@ -12,6 +12,7 @@ pub use calls::TypedError;
 
 use crate::config::Config;
 use crate::health::engine::Engine;
+use crate::health::history::History;
 use crate::model::{Event, Verdict};
 use crate::runtime::registry::{Registry, Snapshot};
 use crate::runtime::supervisor::{Events, Request, Requests};
@@ -51,6 +52,7 @@ struct Inner {
     directories: Vec<std::path::PathBuf>,
     concerns: Vec<String>,
     engine: Engine,
+    history: Arc<History>,
 }
 
 impl Drop for Inner {
@@ -105,8 +107,15 @@ impl Host {
             return Vec::new();
         }
         let verdicts = ended.await.unwrap_or_default();
-        let engine = self.engine().clone();
-        let ended = tokio::task::spawn_blocking(move || engine.shutdown(Duration::from_secs(2))).await;
+        let (engine, history) = (self.engine().clone(), self.inner.history.clone());
+        let ended = tokio::task::spawn_blocking(move || {
+            let ended = engine.shutdown(Duration::from_secs(2));
+            if !history.close(Duration::from_secs(5)) {
+                tracing::warn!("what was known last of the plugins could not be written down in time");
+            }
+            ended
+        })
+        .await;
         if let Ok(Err(lane)) = ended {
             tracing::warn!(%lane, "a lane that asks plugins how they are does not end");
         }

@@ -46,7 +46,10 @@ impl Place {
     pub fn config(&self, more: &str) -> PathBuf {
         let path = self.path().join("extman.toml");
         let (plugins, store) = (self.plugins(), self.path().join("store"));
-        let text = format!("intake.discovery.dirs = [{plugins:?}]\nintake.store.dir = {store:?}\n{more}\n");
+        let history = self.path().join("history.db");
+        let text = format!(
+            "intake.discovery.dirs = [{plugins:?}]\nintake.store.dir = {store:?}\nhistory.file = {history:?}\n{more}\n"
+        );
         std::fs::write(&path, text).expect("written");
         path
     }

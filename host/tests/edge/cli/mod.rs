@@ -53,7 +53,10 @@ pub fn run(arguments: &[&str]) -> Ran {
 /// In this directory, which also is where it keeps its own things.
 pub fn run_in(dir: &Path, arguments: &[&str]) -> Ran {
     let mut command = program(arguments);
-    command.current_dir(dir).env("XDG_CACHE_HOME", dir.join("cache"));
+    command
+        .current_dir(dir)
+        .env("XDG_CACHE_HOME", dir.join("cache"))
+        .env("XDG_STATE_HOME", dir.join("state"));
     command.output().unwrap().into()
 }
 

@@ -1,0 +1,194 @@
+//! `[history]`: whether, where and for how long it is written down.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DAY_MS: u64 = 86_400_000;
+
+/// `[history]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryConfig {
+    /// Whether anything is written down. Default: true.
+    pub enabled: bool,
+    /// The file; its directory is made if it is not there. Default: `extman/history.db` in the user's state directory
+    /// (`$XDG_STATE_HOME`, else `~/.local/state`), or `history.db` here if there is none.
+    pub file: PathBuf,
+    /// Most mebibytes of the file. Before it grows over that, the oldest goes: first single results, then minutes, hours, days and
+    /// spans. Default: 2048.
+    pub size_max_mib: u64,
+    /// Records that may wait to be written. Results may fill half of it, minutes three quarters. Default: 65536.
+    pub queue_max: usize,
+    /// Most milliseconds that a record waits before it is written. Default: 1000.
+    pub batch_ms: u64,
+    /// For how long what is kept.
+    pub retention: Retention,
+}
+
+/// `[history.retention]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Hours of single results. Default: 48.
+    pub result_hours: u64,
+    /// Days of sums of a minute. Default: 8.
+    pub minute_days: u64,
+    /// Days of sums of an hour. Default: 90.
+    pub hour_days: u64,
+    /// Days of sums of a day. Default: 1095.
+    pub day_days: u64,
+    /// Days of spans, releases and the ledger. Default: 365.
+    pub span_days: u64,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        HistoryConfig {
+            enabled: true,
+            file: default_file(),
+            size_max_mib: 2048,
+            queue_max: 65_536,
+            batch_ms: 1000,
+            retention: Retention::default(),
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention {
+            result_hours: 48,
+            minute_days: 8,
+            hour_days: 90,
+            day_days: 1095,
+            span_days: 365,
+        }
+    }
+}
+
+/// Why `[history]` can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryConfigError {
+    /// A value is out of its range.
+    #[error("{name} is {value}, outside {min} to {max}; set it within that range")]
+    OutOfRange {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        value: u64,
+        /// The least it may be.
+        min: u64,
+        /// The most it may be.
+        max: u64,
+    },
+    /// The file has no name.
+    #[error("history.file is empty; give the path of a file, or set history.enabled = false")]
+    NoFile,
+}
+
+impl HistoryConfig {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// One is out of its range.
+    pub fn validate(&self) -> Result<(), HistoryConfigError> {
+        if self.file.file_name().is_none() {
+            return Err(HistoryConfigError::NoFile);
+        }
+        let keep = &self.retention;
+        let ranges = [
+            ("history.size_max_mib", self.size_max_mib, 4, 1 << 20),
+            ("history.queue_max", self.queue_max as u64, 16, 10_000_000),
+            ("history.batch_ms", self.batch_ms, 1, 60_000),
+            ("history.retention.result_hours", keep.result_hours, 1, 24 * 366),
+            ("history.retention.minute_days", keep.minute_days, 1, 366),
+            ("history.retention.hour_days", keep.hour_days, 1, 3660),
+            ("history.retention.day_days", keep.day_days, 1, 36_600),
+            ("history.retention.span_days", keep.span_days, 1, 36_600),
+        ];
+        for (name, value, min, max) in ranges {
+            if !(min..=max).contains(&value) {
+                return Err(HistoryConfigError::OutOfRange {
+                    name,
+                    value,
+                    min,
+                    max,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// [`batch_ms`](Self::batch_ms).
+    pub(super) fn batch(&self) -> Duration {
+        Duration::from_millis(self.batch_ms)
+    }
+
+    /// [`size_max_mib`](Self::size_max_mib), in bytes.
+    pub(super) fn size_max(&self) -> u64 {
+        self.size_max_mib.saturating_mul(1 << 20)
+    }
+}
+
+impl Retention {
+    pub(super) fn result_ms(&self) -> u64 {
+        self.result_hours.saturating_mul(DAY_MS / 24)
+    }
+
+    pub(super) fn minute_ms(&self) -> u64 {
+        self.minute_days.saturating_mul(DAY_MS)
+    }
+
+    pub(super) fn hour_ms(&self) -> u64 {
+        self.hour_days.saturating_mul(DAY_MS)
+    }
+
+    pub(super) fn day_ms(&self) -> u64 {
+        self.day_days.saturating_mul(DAY_MS)
+    }
+
+    pub(super) fn span_ms(&self) -> u64 {
+        self.span_days.saturating_mul(DAY_MS)
+    }
+}
+
+fn default_file() -> PathBuf {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map_or_else(
+            || PathBuf::from("history.db"),
+            |state| state.join("extman/history.db"),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_section_is_the_default_and_unknown_fields_are_refused() {
+        let config: HistoryConfig = toml::from_str("").unwrap();
+        assert_eq!(config, HistoryConfig::default());
+        assert_eq!(config.validate(), Ok(()));
+        assert!(toml::from_str::<HistoryConfig>("size_mib = 1").is_err());
+        assert!(toml::from_str::<HistoryConfig>("[retention]\nminutes = 1").is_err());
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let config: HistoryConfig = toml::from_str("[retention]\nminute_days = 0").unwrap();
+        let error = config.validate().unwrap_err().to_string();
+        assert!(
+            error.contains("history.retention.minute_days is 0, outside 1 to 366"),
+            "{error}"
+        );
+        let config: HistoryConfig = toml::from_str("file = \"\"").unwrap();
+        assert_eq!(config.validate(), Err(HistoryConfigError::NoFile));
+    }
+}

@@ -1,0 +1,280 @@
+//! The thread that writes, and what it does when the disk or the file fails: it degrades alone, keeps what it holds, and tries again.
+
+use super::config::HistoryConfig;
+use super::error::HistoryError;
+use super::open::{self, Identity, Lock};
+use super::queue::Queue;
+use super::status::{HistoryState, Kept, Trimmed};
+use super::store::{Limits, Store};
+use crate::clock::{self, Monotonic};
+use crate::health::record::{Record, Turn};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Without records, that the host lives is written down so often.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+const FOLD: Duration = Duration::from_secs(10);
+const EXPIRE: Duration = Duration::from_secs(60);
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// Steps of trimming between two batches.
+const TRIMS_AT_ONCE: usize = 8;
+
+/// What the writer tells of itself.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) state: HistoryState,
+    pub(super) written: u64,
+    pub(super) oldest_unix_ms: Option<u64>,
+    pub(super) last_write_unix_ms: Option<u64>,
+    pub(super) set_aside: Vec<PathBuf>,
+    pub(super) replaced: u64,
+    pub(super) trimmed: Vec<Trimmed>,
+}
+
+/// The thread's own.
+pub(super) struct Writer {
+    path: PathBuf,
+    limits: Limits,
+    batch: Duration,
+    queue: Arc<Queue>,
+    told: Arc<Mutex<Told>>,
+    file: Option<Store>,
+    /// Of the file that was last open.
+    identity: Option<Identity>,
+    /// Taken from the queue, not written yet.
+    pending: Vec<Record>,
+    /// Spans that went on when the file was last closed.
+    carried: Vec<Turn>,
+    /// When it began, by both clocks: retention must not believe a wall clock that leaps ahead.
+    began: (u64, Monotonic),
+    due: Due,
+    /// The last field: the file is closed before the lock is free.
+    _lock: Lock,
+}
+
+/// When what is next to be done.
+#[derive(Default)]
+struct Due {
+    heartbeat: Option<Monotonic>,
+    fold: Option<Monotonic>,
+    expire: Option<Monotonic>,
+}
+
+impl Writer {
+    /// Opens the file. What may pass, such as a full disk, is tried again later.
+    pub(super) fn open(
+        config: &HistoryConfig,
+        queue: Arc<Queue>,
+        told: Arc<Mutex<Told>>,
+    ) -> Result<Self, HistoryError> {
+        let now_ms = clock::unix_ms(clock::wall());
+        let mut writer = Writer {
+            path: config.file.clone(),
+            limits: Limits::of(config),
+            batch: config.batch(),
+            queue,
+            told,
+            _lock: open::lock(&config.file)?,
+            file: None,
+            identity: None,
+            pending: Vec::new(),
+            carried: Vec::new(),
+            began: (now_ms, clock::monotonic()),
+            due: Due::default(),
+        };
+        match writer.reopen(now_ms) {
+            Err(error) if !error.may_pass() => Err(error),
+            Err(error) => {
+                writer.tell_degraded(&error, now_ms);
+                Ok(writer)
+            }
+            Ok(()) => Ok(writer),
+        }
+    }
+
+    /// Until the history is closed.
+    pub(super) fn run(mut self) {
+        let mut retry = RETRY_FIRST;
+        let mut hold = self.file.is_none();
+        let mut wait = if hold { retry } else { self.batch };
+        loop {
+            let work = self.queue.take(wait, hold);
+            self.pending.extend(work.records);
+            let now_ms = clock::unix_ms(clock::wall());
+            let result = self.attempt(now_ms, work.urgent);
+            let caught_up = result.is_ok() && hold;
+            match result {
+                Ok(()) => {
+                    self.tell_working();
+                    (hold, retry) = (false, RETRY_FIRST);
+                    wait = if caught_up { Duration::ZERO } else { self.batch };
+                }
+                Err(error) => {
+                    self.tell_degraded(&error, now_ms);
+                    (hold, wait) = (true, retry);
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+            }
+            if caught_up {
+                continue;
+            }
+            self.queue.done(work.flush, !hold);
+            if work.closing {
+                break;
+            }
+        }
+        let (queue, pending) = (self.queue.clone(), std::mem::take(&mut self.pending));
+        // The file is closed and the lock free before anybody is told.
+        drop(self);
+        queue.end(&pending);
+    }
+
+    /// One turn: writes what is pending, and does a bounded part of the housekeeping.
+    fn attempt(&mut self, now_ms: u64, urgent: bool) -> Result<(), HistoryError> {
+        match self.write_and_keep_house(now_ms, urgent) {
+            Err(error) if error.is_corrupt() => {
+                self.close();
+                let aside = open::set_aside(&self.path, now_ms)?;
+                tracing::error!(%error, aside = %aside.display(), "the history is broken: it was set aside, and a new one is begun");
+                self.told().set_aside.push(aside);
+                self.write_and_keep_house(now_ms, urgent)
+            }
+            Err(error) => {
+                // A full database is still good; after anything else, it is opened anew.
+                if !matches!(&error, HistoryError::Database { error, .. }
+                    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+                {
+                    self.close();
+                }
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn write_and_keep_house(&mut self, now_ms: u64, urgent: bool) -> Result<(), HistoryError> {
+        if self.is_gone() {
+            self.close();
+        }
+        if self.file.is_none() {
+            self.reopen(now_ms)?;
+        }
+        let Some(store) = self.file.as_mut() else {
+            return Ok(());
+        };
+        let writing = super::error::database(&self.path, "written");
+        let mono = clock::monotonic();
+        for _ in 0..TRIMS_AT_ONCE {
+            match store.trim(self.limits.size_max).map_err(&writing)? {
+                Some(trimmed) => tell_trimmed(&self.told, trimmed),
+                None => break,
+            }
+        }
+        if urgent || !self.pending.is_empty() || is_due(self.due.heartbeat, mono) {
+            store.write(&self.pending, now_ms).map_err(&writing)?;
+            self.due.heartbeat = Some(mono.after(HEARTBEAT));
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.written += self.pending.len() as u64;
+            told.last_write_unix_ms = Some(now_ms);
+            self.pending.clear();
+        }
+        if is_due(self.due.fold, mono) && !store.fold(now_ms).map_err(&writing)? {
+            self.due.fold = Some(mono.after(FOLD));
+        }
+        if is_due(self.due.expire, mono) {
+            let (wall, begin) = self.began;
+            let steady_ms = wall.saturating_add(mono.since(begin).as_millis() as u64);
+            let more = store
+                .expire(&self.limits.retention, now_ms.min(steady_ms))
+                .map_err(&writing)?;
+            if !store.shrink().map_err(&writing)? && !more {
+                self.due.expire = Some(mono.after(EXPIRE));
+            }
+            let oldest = store.oldest_ms().map_err(&writing)?;
+            self.told
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .oldest_unix_ms = oldest;
+        }
+        Ok(())
+    }
+
+    /// Whether the file or its log was removed or replaced.
+    fn is_gone(&self) -> bool {
+        self.file.is_some()
+            && (open::identity(&self.path).ok() != self.identity
+                || !open::beside(&self.path, "-wal").exists())
+    }
+
+    fn close(&mut self) {
+        if let Some(store) = self.file.take() {
+            self.carried = store.turns();
+        }
+    }
+
+    fn reopen(&mut self, now_ms: u64) -> Result<(), HistoryError> {
+        let before = self.identity;
+        let is_same = before.is_some() && open::identity(&self.path).ok() == before;
+        let opened = open::open(&self.path, now_ms, is_same)?;
+        let reopening = super::error::database(&self.path, "opened");
+        opened.store.wall(self.limits.size_max).map_err(reopening)?;
+        self.told().set_aside.extend(opened.set_aside);
+        if before.is_some() && before != Some(opened.identity) {
+            tracing::error!(file = %self.path.display(), "the history's file was removed or replaced while the host ran: a new one is begun");
+            self.told().replaced += 1;
+            let carried = std::mem::take(&mut self.carried);
+            self.pending.splice(0..0, carried.into_iter().map(Record::Turn));
+        }
+        self.identity = Some(opened.identity);
+        self.file = Some(opened.store);
+        self.due = Due::default();
+        Ok(())
+    }
+
+    fn tell_working(&self) {
+        let mut told = self.told();
+        if told.state != HistoryState::Working {
+            tracing::info!(file = %self.path.display(), "the history is written again");
+            told.state = HistoryState::Working;
+        }
+    }
+
+    fn tell_degraded(&self, error: &HistoryError, now_ms: u64) {
+        let mut told = self.told();
+        let text = error.to_string();
+        match &mut told.state {
+            HistoryState::Degraded { why, .. } => *why = text,
+            state => {
+                tracing::error!(%error, "the history can't be written for now; the host goes on without it");
+                *state = HistoryState::Degraded {
+                    why: text,
+                    since_unix_ms: now_ms,
+                };
+            }
+        }
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_due(at: Option<Monotonic>, now: Monotonic) -> bool {
+    at.is_none_or(|at| at <= now)
+}
+
+fn tell_trimmed(told: &Mutex<Told>, new: Trimmed) {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(trimmed) = told.trimmed.iter_mut().find(|trimmed| trimmed.what == new.what) {
+        trimmed.rows += new.rows;
+        return;
+    }
+    let what: Kept = new.what;
+    tracing::warn!(
+        ?what,
+        "the history has reached history.size_max_mib: the oldest goes before its time"
+    );
+    told.trimmed.push(new);
+}
