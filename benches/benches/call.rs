@@ -87,7 +87,7 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capabil
             slot.close().body
         });
     });
-    slot.release();
+    drop(slot);
     let attached = Attached::new().expect("a slot");
     group.bench_function("instance, attached thread", |b| {
         b.iter(|| {

@@ -50,10 +50,12 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, taken: &Taken, raw: &Raw) {
         b.iter(|| {
             let deadline = clock::monotonic().after(Duration::from_secs(1));
             let token = slot.open(Some(deadline), None, OutputLimits::default());
-            bound.check(slot, token, CheckKind::Readiness).expect("an answer")
+            bound
+                .check(&slot, token, CheckKind::Readiness)
+                .expect("an answer")
         });
     });
-    slot.release();
+    drop(slot);
 }
 
 #[inline(never)]

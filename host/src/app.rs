@@ -1,18 +1,20 @@
 //! The composition root: a host with its HTTP API and its log, from start to a clean end.
 
+mod last_resort;
+
 use crate::config::Config;
 use crate::control::Control;
 use crate::host::{BuildError, Host};
 use crate::http;
-use crate::intake::{self, Store};
-use crate::model::{Event, Health, Lifecycle, Verdict, VettingReport, What};
+use crate::intake::{self, ConfigMisfit, Store};
+use crate::model::{CheckedFile, Event, Health, Lifecycle, Verdict, What};
 use crate::runtime::loader::{Interposition, exit_now, interposition};
 use crate::runtime::supervisor::InstanceConfig;
 use crate::runtime::vetting::{Ledger, Vetting, VettingError};
-use std::io::{IsTerminal, Write};
+use last_resort::LastResort;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -126,9 +128,9 @@ pub async fn serve(config: Config, listening: impl FnOnce(std::net::SocketAddr))
     let last_resort = LastResort::start(Duration::from_millis(budget)).map_err(AppError::Http)?;
     // Who waits for a call gets its answer as long as calls are waited for.
     http_config.shutdown_ms = grace.max(budget);
-    let host = Host::builder().config(config).build().await?;
+    let (host, events) = Host::builder().config(config).build_and_listen().await?;
     let written = Arc::new(tokio::sync::Notify::new());
-    let log = tokio::spawn(report(host.events(), written.clone()));
+    let log = tokio::spawn(report(events, written.clone()));
     let stopping = Arc::new(tokio::sync::Notify::new());
     let until = stopping.clone();
     let control: Arc<dyn Control> = Arc::new(host.clone());
@@ -192,40 +194,6 @@ pub async fn serve(config: Config, listening: impl FnOnce(std::net::SocketAddr))
 /// Time in which answers that are there are written, whatever is left of the time for stopping.
 const ANSWERS_WRITTEN: Duration = Duration::from_millis(250);
 
-/// How much longer than its time for stopping the host may take until it is ended from outside.
-const OVERTIME: Duration = Duration::from_secs(2);
-
-/// Ends the process if stopping takes too long. A finaliser that hangs holds the dynamic loader's lock, and any other thread may
-/// come to need that: for its first use of a thread-local, for one. So this thread has all it needs before plugins are stopped.
-struct LastResort(std::sync::mpsc::Sender<()>);
-
-impl LastResort {
-    fn start(budget: Duration) -> std::io::Result<Self> {
-        let (armed, wait) = std::sync::mpsc::channel();
-        std::thread::Builder::new()
-            .name("extman-end".to_owned())
-            .spawn(move || {
-                let over = |()| wait.recv_timeout(budget + OVERTIME) == Err(RecvTimeoutError::Timeout);
-                if wait.recv().is_ok_and(over) {
-                    let text = "the time for stopping is over, and a library holds up the process: ending\n";
-                    let _ = std::io::stderr().write_all(text.as_bytes());
-                    exit_now(0);
-                }
-            })?;
-        Ok(LastResort(armed))
-    }
-
-    /// From here on, time counts, until this is dropped.
-    fn arm(&self) {
-        let _ = self.0.send(());
-    }
-
-    /// Time counts until the process is gone.
-    fn stay_armed(self) {
-        std::mem::forget(self.0);
-    }
-}
-
 /// The signals that end the host.
 struct Signals {
     terminate: Signal,
@@ -277,6 +245,15 @@ fn log(what: &What) {
         } => {
             tracing::info!(plugin = id, %version, path = %path.display(), digest = digest.short(), "found");
         }
+        What::Refused(refused) if refused.code.starts_with("directory-") => {
+            tracing::warn!(path = %refused.path.display(), "the plugin directory {}", refused.reason);
+        }
+        What::Appeared { path } => {
+            tracing::info!(path = %path.display(), "the plugin directory is there now")
+        }
+        What::Missing(missing) => {
+            tracing::warn!(plugin = missing.name, "{}", missing.reason);
+        }
         What::Refused(refused) => {
             tracing::warn!(path = %refused.path.display(), code = refused.code, "refused: {}", refused.reason);
         }
@@ -286,15 +263,13 @@ fn log(what: &What) {
             from,
             to,
             cause,
-        } => {
-            let cause = cause.as_deref().unwrap_or_default();
-            match to {
-                Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged => {
-                    tracing::error!(plugin = name, from = from.as_str(), "{}: {cause}", to.as_str());
-                }
-                _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
+        } => match to {
+            Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged => {
+                let cause = cause.as_deref().unwrap_or("no cause was told");
+                tracing::error!(plugin = name, from = from.as_str(), "{}: {cause}", to.as_str());
             }
-        }
+            _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
+        },
         What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
         What::StepFailed {
             name,
@@ -333,11 +308,11 @@ fn log(what: &What) {
             );
         }
         What::Health { name, word, text } => {
-            let text = text.as_deref().unwrap_or_default();
+            let text = text.as_ref().map_or(String::new(), |text| format!(": {text}"));
             if word == Health::Up.as_str() || word == "answers" {
-                tracing::info!(plugin = name, "check: {word} {text}");
+                tracing::info!(plugin = name, "check: {word}{text}");
             } else {
-                tracing::warn!(plugin = name, "check: {word} {text}");
+                tracing::warn!(plugin = name, "check: {word}{text}");
             }
         }
         // Logged where they come from.
@@ -367,10 +342,13 @@ pub enum CheckError {
     /// It could not be tried.
     #[error(transparent)]
     Vetting(#[from] VettingError),
+    /// The configuration that is given for its instance does not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigMisfit),
 }
 
 /// Vets one library in a throwaway process, whatever was seen before. `given` is the configuration that its instance gets;
-/// `release` has a refusal that was seen before forgotten.
+/// `forget` has a refusal that was seen before forgotten.
 ///
 /// # Errors
 /// It is no plugin for this host, or can't be tried.
@@ -378,23 +356,29 @@ pub async fn check(
     config: Config,
     file: &Path,
     given: Option<serde_json::Map<String, serde_json::Value>>,
-    release: bool,
-) -> Result<VettingReport, CheckError> {
+    forget: bool,
+) -> Result<CheckedFile, CheckError> {
     let refused = |error: &dyn std::fmt::Display| CheckError::Refused(error.to_string());
     let found = intake::find(file, &config.intake.discovery).map_err(|e| refused(&e))?;
     let stored = Store::open(config.intake.store.dir.clone())?.take(&found)?;
     let inspected = intake::inspect(stored).map_err(|e| refused(&e))?;
     let plugin = intake::verify(inspected, &config.intake.trust).map_err(|e| refused(&e))?;
     let mut instance = InstanceConfig::default_for(&plugin.manifest().plugin.id);
-    instance.config = given.unwrap_or_default();
+    if let Some(given) = given {
+        instance.config = given;
+        instance.misfit(plugin.manifest()).map_or(Ok(()), Err)?;
+    }
     let merged = instance.merged(plugin.manifest());
     if let Some(reason) = crate::runtime::supervisor::unfit(&plugin) {
         return Err(CheckError::Refused(format!("{}: {reason}", file.display())));
     }
     let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
     let vetting = Vetting::new(config.vetting, ledger);
-    if release {
+    if forget {
         vetting.release(plugin.digest());
     }
-    Ok(vetting.try_out(&plugin, &merged).await?)
+    Ok(CheckedFile {
+        report: vetting.try_out(&plugin, &merged).await?,
+        unknown_manifest_fields: plugin.manifest().unknown.clone(),
+    })
 }

@@ -219,10 +219,10 @@ typedef uint32_t ExtmanConnection;
 #define EXTMAN_REPORT_HEAP_LIMIT (1 << 9)
 
 /** `ExtmanCheck.valid`: `duration_ns` was measured. */
-#define EXTMAN_CHECK_DURATION 1
+#define EXTMAN_MEASURED_DURATION 1
 
 /** `ExtmanCheck.valid`: `value` was measured. */
-#define EXTMAN_CHECK_VALUE (1 << 1)
+#define EXTMAN_MEASURED_VALUE (1 << 1)
 
 /** `ExtmanHostTable.deadline_ns`: the call has no deadline. */
 #define EXTMAN_NO_DEADLINE UINT64_MAX
@@ -248,7 +248,7 @@ typedef uint64_t ExtmanProbeToken;
 typedef struct ExtmanCheck {
     /** Size of this struct as its maker knew it, in bytes. */
     size_t struct_size;
-    /** `EXTMAN_CHECK_` bits: which of `duration_ns` and `value` were measured. */
+    /** `EXTMAN_MEASURED_` bits: which of `duration_ns` and `value` were measured. */
     uint64_t valid;
     /** Which part. */
     ExtmanBytes name;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// A room of the host, and the rooms that its code may name. A room contains those below it; the longest that fits counts.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("sketch", &[]),
     ("model", &["model"]),
     ("intake", &["intake", "model"]),
     ("runtime::loader", &["runtime::loader", "model", "clock"]),
@@ -14,12 +15,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "runtime::lanes",
         &["runtime::lanes", "runtime::loader", "model", "clock"],
     ),
-    ("runtime", &["runtime", "intake", "model", "clock"]),
-    ("control", &["control", "model", "runtime::loader"]),
-    ("config", &["config", "intake", "runtime", "http"]),
+    ("runtime", &["runtime", "intake", "model", "clock", "sketch"]),
+    (
+        "health",
+        &[
+            "health",
+            "runtime::instance",
+            "runtime::registry",
+            "runtime::lanes",
+            "model",
+            "clock",
+            "sketch",
+        ],
+    ),
+    ("control", &["control", "health", "model", "runtime::loader"]),
+    ("config", &["config", "health", "intake", "runtime", "http"]),
     (
         "host",
-        &["host", "control", "config", "runtime", "intake", "model", "clock"],
+        &[
+            "host", "control", "config", "health", "runtime", "intake", "model", "clock",
+        ],
     ),
     ("http", &["http", "control", "model"]),
     (
@@ -29,13 +44,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "app", "host", "http", "control", "config", "runtime", "intake", "model", "clock",
+            "app", "host", "http", "control", "config", "health", "runtime", "intake", "model", "clock",
         ],
     ),
 ];
 
 /// Files that decide and do nothing: they read no clock, do no I/O, start nothing.
 const PURE: &[&str] = &[
+    "host/src/health/aggregate.rs",
+    "host/src/health/course.rs",
+    "host/src/health/evaluate/mod.rs",
+    "host/src/health/evaluate/track.rs",
+    "host/src/health/flap.rs",
+    "host/src/health/policy.rs",
+    "host/src/health/record.rs",
+    "host/src/health/schedule/cadence.rs",
+    "host/src/health/schedule/round_trip.rs",
+    "host/src/health/schedule/wheel.rs",
     "host/src/runtime/lifecycle.rs",
     "host/src/runtime/supervisor/spec.rs",
     "host/src/intake/duplicates.rs",

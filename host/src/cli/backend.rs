@@ -1,7 +1,7 @@
 //! What the command line needs from whoever can start a host in this process.
 
 use crate::control::{Control, Pending};
-use crate::model::{Verdict, VettingReport};
+use crate::model::{CheckedFile, Verdict};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +14,19 @@ pub trait Backend {
     /// Starts a host without HTTP and waits until it is ready.
     fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, NotStarted>>;
 
-    /// Vets a library in a throwaway process. An error is a refusal before that: the file is no plugin for this host.
-    fn check(&self, args: CheckArgs) -> Pending<'_, Result<VettingReport, String>>;
+    /// Vets a library in a throwaway process.
+    fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>>;
+}
+
+/// Why a library was not vetted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotChecked {
+    /// The host's configuration, or the one that is given for the plugin's instance, can't be used.
+    Configuration(String),
+    /// The file is no plugin for this host.
+    Refused(String),
+    /// It could not be tried.
+    Failed(String),
 }
 
 /// Why there is no host.
@@ -69,13 +80,15 @@ pub struct CheckArgs {
     /// The host's configuration: trust, limits, and where copies and results are kept. The defaults if absent.
     pub host_config: Option<PathBuf>,
     /// Whether an earlier refusal is forgotten, so that a host tries the library again.
-    pub release: bool,
+    pub forget: bool,
 }
 
 /// A host that lives for one command.
 pub struct OneShot {
     /// The host.
     pub control: Arc<dyn Control>,
+    /// What whoever started it should know.
+    pub concerns: Vec<String>,
     /// Drains and unloads everything, and says what became of each plugin's library.
     pub close: Pending<'static, Vec<(String, Verdict)>>,
 }

@@ -4,6 +4,7 @@ use super::args::Target;
 use super::backend::Backend;
 use super::duration::{self, short};
 use super::fault::Fault;
+use super::json_problem::json_problem;
 use super::screen::{Outcome, Screen, Told, say};
 use super::session;
 use crate::control::{Invocation, Invoked};
@@ -84,9 +85,10 @@ fn inline(text: &str) -> Result<Vec<u8>, Fault> {
     if text.trim_start().starts_with(['{', '[', '"'])
         && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text)
     {
-        return Err(Fault::usage(format!(
-            "--input starts as JSON and is none: {error}; mend it, or send it as @FILE"
-        )));
+        let fault = Fault::usage(format!("--input is no JSON: {}", json_problem(&error, text)));
+        return Err(fault.next(
+            "put it into single quotes as in --input '{\"text\": \"hi\"}', or into a file and give --input @FILE",
+        ));
     }
     Ok(text.as_bytes().to_vec())
 }
@@ -225,6 +227,29 @@ mod tests {
             let fault = input(text).unwrap_err();
             assert_eq!(fault.exit, Exit::Usage, "{text}");
         }
+    }
+
+    #[test]
+    fn an_answer_ends_its_line_on_a_terminal_and_nowhere_else() {
+        let after = |terminal, body: &[u8]| {
+            let (mut screen, written) = Screen::into_memory(terminal);
+            let invoked = Invoked {
+                served_by: "a".to_owned(),
+                reply: crate::model::Reply {
+                    content_type: "text/plain".to_owned().into(),
+                    body: body.to_vec(),
+                    usage: crate::model::Usage::default(),
+                    ran: Duration::from_nanos(1),
+                },
+            };
+            show(&invoked.reply.body, "text/plain", &mut screen);
+            epilogue(&invoked, &[], &mut screen);
+            written.text()
+        };
+        assert_eq!(after(true, b"an answer"), "an answer\n");
+        assert_eq!(after(true, b"an answer\n"), "an answer\n");
+        assert_eq!(after(true, b""), "");
+        assert_eq!(after(false, b"an answer"), "an answer");
     }
 
     #[test]

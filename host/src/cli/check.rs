@@ -2,11 +2,12 @@
 
 use super::backend::{Backend, CheckArgs};
 use super::duration::short;
-use super::fault::{Exit, Fault};
+use super::fault::Fault;
+use super::json_problem::json_problem;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::runtime;
-use super::text::{plain, wrap};
-use crate::model::VettingReport;
+use super::text::{plain, unknown_fields, wrap};
+use crate::model::CheckedFile;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ pub(crate) struct Check {
     host_config: Option<PathBuf>,
     /// Have a host forget that it refused the library, so that it tries it again
     #[arg(long)]
-    release: bool,
+    forget: bool,
 }
 
 pub(super) fn run(args: Check, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
@@ -31,14 +32,14 @@ pub(super) fn run(args: Check, backend: &dyn Backend, screen: &Screen) -> Result
         file,
         config,
         host_config: args.host_config,
-        release: args.release,
+        forget: args.forget,
     }));
-    let report = checked.map_err(|text| Fault::failed("refused", text))?;
-    let mut told = Told::new(&report, render(&args.file, &report, &screen.look))?;
-    if !report.passed() {
-        told.exit = Exit::Failed;
-    }
-    Ok(Outcome::Told(told))
+    let checked = checked.map_err(Fault::from)?;
+    let told = Told::new(&checked, render(&args.file, &checked, &screen.look))?;
+    Ok(Outcome::Told(match &checked.report.refusal {
+        None => told,
+        Some(refusal) => told.refused(format!("{}: {refusal}", args.file.display())),
+    }))
 }
 
 fn parse(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, Fault> {
@@ -48,13 +49,13 @@ fn parse(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, Fault
             .map_err(|error| Fault::usage(format!("--config @{path}: {error}; check the path")))?,
     };
     serde_json::from_str(&json).map_err(|error| {
-        Fault::usage(format!(
-            "--config is no JSON object: {error}; give one such as {{\"a\": 1}}"
-        ))
+        let problem = json_problem(&error, &json);
+        Fault::usage(format!("--config is no JSON object: {problem}")).next("give one such as '{\"a\": 1}'")
     })
 }
 
-fn render(file: &Path, report: &VettingReport, look: &Look) -> String {
+fn render(file: &Path, checked: &CheckedFile, look: &Look) -> String {
+    let report = &checked.report;
     let mut text = plain(&file.display().to_string());
     for step in &report.steps {
         let line = match &step.error {
@@ -76,6 +77,9 @@ fn render(file: &Path, report: &VettingReport, look: &Look) -> String {
     if let Some(verdict) = &report.unload {
         add(format!("unload: {verdict}"));
     }
+    if let Some(note) = unknown_fields(&checked.unknown_manifest_fields) {
+        add(format!("note: {note}"));
+    }
     match &report.refusal {
         None => add("It passed.".to_owned()),
         Some(refusal) => add(format!("It is refused: {refusal}.")),
@@ -91,15 +95,17 @@ fn render(file: &Path, report: &VettingReport, look: &Look) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::fault::Exit;
     use serde_json::json;
 
     #[test]
     fn a_crash_is_told_with_its_step_and_signal() {
-        let report: VettingReport = serde_json::from_value(json!({
+        let report: CheckedFile = serde_json::from_value(json!({
             "depth": "probe",
             "steps": [{"phase": "open", "took_ns": 1_500_000}],
             "refusal": {"phase": "create", "why": {"failure": "signal", "number": 11, "name": "SIGSEGV"}},
             "stderr_tail": "about to\u{1b}[31m fall",
+            "unknown_manifest_fields": {"plugin.colour": "red"},
         }))
         .unwrap();
         let look = Look {
@@ -108,7 +114,7 @@ mod tests {
             now_unix_ms: 0,
         };
         let text = render(Path::new("a.so"), &report, &look);
-        let expected = "a.so\n  ok: open (constructors) (1.5 ms)\n  It is refused: the plugin died in create with signal \
+        let expected = "a.so\n  ok: open (constructors) (1.5 ms)\n  note: this host does not know a field of its manifest: plugin.colour\n  It is refused: the plugin died in create with signal \
                         11 (SIGSEGV).\n  its last words on standard error:\n    about to\u{fffd}[31m fall";
         assert_eq!(text, expected);
     }

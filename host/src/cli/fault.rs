@@ -1,6 +1,6 @@
 //! Why a command was not done, and the exit code that follows.
 
-use super::backend::NotStarted;
+use super::backend::{NotChecked, NotStarted};
 use crate::control::{ControlError, Failure};
 use crate::model::CallError;
 
@@ -69,6 +69,16 @@ impl From<NotStarted> for Fault {
                 ..Fault::usage("")
             },
             NotStarted::Host(text) => Fault::no_host(text),
+        }
+    }
+}
+
+impl From<NotChecked> for Fault {
+    fn from(error: NotChecked) -> Fault {
+        match error {
+            NotChecked::Configuration(text) => NotStarted::Configuration(text).into(),
+            NotChecked::Refused(text) => Fault::failed("refused", text),
+            NotChecked::Failed(text) => Fault::failed("failed", text),
         }
     }
 }

@@ -1,16 +1,17 @@
 //! `extman inspect`.
 
-use super::fault::{Exit, Fault};
+use super::fault::Fault;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::show::fields;
-use super::text::{plain, wrap};
-use crate::intake::{DiscoveryConfig, Inspection, inspect_file};
+use super::text::{count, plain, wrap};
+use crate::clock;
+use crate::intake::{Discovery, DiscoveryConfig, Inspection, inspect_file};
 use serde::Serialize;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// Libraries: ELF, PE or Mach-O, made for this machine or for another
+    /// Libraries: ELF, PE or Mach-O, made for this machine or for another; of a directory, those that a host would look at
     #[arg(required = true)]
     files: Vec<PathBuf>,
 }
@@ -35,13 +36,60 @@ struct Unreadable {
 
 pub(super) fn run(args: &Inspect, screen: &Screen) -> Result<Outcome, Fault> {
     let bytes_max = DiscoveryConfig::default().file_bytes_max;
-    let files: Vec<_> = args.files.iter().map(|path| look_at(path, bytes_max)).collect();
+    let (paths, warnings) = libraries(&args.files)?;
+    let files: Vec<_> = paths.iter().map(|path| look_at(path, bytes_max)).collect();
     let text: Vec<_> = files.iter().map(|file| render(file, &screen.look)).collect();
     let mut told = Told::new(&files, text.join("\n\n"))?;
-    if files.iter().any(|file| !file.loadable) {
-        told.exit = Exit::Failed;
+    told.warnings = warnings;
+    let refused: Vec<_> = files.iter().filter(|file| !file.loadable).collect();
+    Ok(Outcome::Told(match refused.first() {
+        None => told,
+        Some(first) => {
+            let of = count(files.len(), "file");
+            let text = format!(
+                "this host would refuse {} of {of}, the first is {}; `data` has the reasons",
+                refused.len(),
+                first.path.display()
+            );
+            told.refused(text)
+        }
+    }))
+}
+
+/// The files that are named, with those in directories that are named; and what could not be listed.
+fn libraries(named: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>), Fault> {
+    let (mut files, mut warnings) = (Vec::new(), Vec::new());
+    for path in named {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut discovery = Discovery::new(DiscoveryConfig {
+            dirs: vec![path.clone()],
+            settle_ms: 0,
+            ..DiscoveryConfig::default()
+        });
+        let scan = discovery.scan(clock::wall());
+        let found = scan.found.iter().map(|found| found.path().to_owned());
+        let refused = scan.refused.into_iter().map(|refused| refused.path);
+        let aliases = scan.aliases.into_iter().map(|alias| alias.path);
+        let mut inside: Vec<_> = found.chain(scan.pending).chain(refused).chain(aliases).collect();
+        inside.sort();
+        warnings.extend(scan.dirs.iter().map(ToString::to_string));
+        if inside.is_empty() && scan.dirs.is_empty() {
+            let extension = std::env::consts::DLL_EXTENSION;
+            let text = format!(
+                "there is no library (*.{extension}) in the directory {}; name a file, or another directory",
+                path.display()
+            );
+            return Err(Fault::usage(text));
+        }
+        files.extend(inside);
     }
-    Ok(Outcome::Told(told))
+    if files.is_empty() {
+        return Err(Fault::usage(warnings.join("; ")));
+    }
+    Ok((files, warnings))
 }
 
 fn look_at(path: &PathBuf, bytes_max: u64) -> Inspected<'_> {
@@ -121,9 +169,6 @@ fn rows(inspection: &Inspection) -> Vec<(&'static str, String)> {
         }
         for capability in &manifest.capabilities {
             rows.push(("offers", format!("{} {}", capability.name, capability.version)));
-        }
-        for field in manifest.unknown.keys() {
-            rows.push(("unknown", format!("the field {field} means nothing to this host")));
         }
     }
     rows.push((

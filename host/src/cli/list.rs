@@ -5,9 +5,9 @@ use super::backend::Backend;
 use super::fault::Fault;
 use super::screen::{Look, Outcome, Screen, Told, cell, lines, word_cell};
 use super::session::{self, mismatch};
-use super::text::wrap;
+use super::text::{count, plain, wrap};
 use crate::control::{Answer, Command};
-use crate::model::{CheckOutcome, Lifecycle, PluginView};
+use crate::model::{CheckOutcome, Lifecycle, MissingView, PluginView};
 use extman_plugin_api::manifest::schema::Kind;
 
 #[derive(Debug, clap::Args)]
@@ -17,24 +17,31 @@ pub(crate) struct List {
 }
 
 pub(super) fn run(args: &List, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Plugins))?;
-    let Answer::Plugins(plugins) = answer else {
+    let (answers, warnings) = session::with(&args.target, backend, |host| {
+        Ok((host.run(Command::Plugins)?, host.run(Command::Status)?))
+    })?;
+    let (Answer::Plugins(plugins), Answer::Status(status)) = answers else {
         return Err(mismatch());
     };
-    let mut told = Told::new(&plugins, render(&plugins, &screen.look))?;
-    told.warnings = warnings;
+    let mut text = render(&plugins, &status.missing, &screen.look);
+    if !plugins.is_empty() && !status.refused.is_empty() {
+        let refused = count(status.refused.len(), "file");
+        text.push_str(&format!("\n\n{refused} refused: `extman status` says why."));
+    }
+    let mut told = Told::new(&plugins, text)?;
+    if screen.json {
+        told.warnings.extend(status.missing.iter().map(absence));
+    }
+    told.warnings.extend(warnings);
     Ok(Outcome::Told(told))
 }
 
-fn render(plugins: &[PluginView], look: &Look) -> String {
-    if plugins.is_empty() {
-        return wrap(
-            "No plugins. `extman status` shows which directories are watched, and which files were refused and why.",
-            look.width,
-            0,
-        );
-    }
+fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look) -> String {
     let mut parts = Vec::new();
+    if plugins.is_empty() {
+        let text = "No plugins. `extman status` shows which directories are watched, and which files were refused and why.";
+        parts.push(wrap(text, look.width, 0));
+    }
     for (heading, kind) in [("AI plugins", Kind::Ai), ("General plugins", Kind::General)] {
         let group: Vec<_> = plugins.iter().filter(|plugin| plugin.kind == kind).collect();
         if !group.is_empty() {
@@ -44,6 +51,11 @@ fn render(plugins: &[PluginView], look: &Look) -> String {
     let causes: Vec<_> = plugins
         .iter()
         .filter_map(|plugin| trouble(plugin, look))
+        .chain(
+            missing
+                .iter()
+                .map(|missing| wrap(&absence(missing), look.width, 0)),
+        )
         .collect();
     if !causes.is_empty() {
         parts.push(causes.join("\n"));
@@ -51,21 +63,46 @@ fn render(plugins: &[PluginView], look: &Look) -> String {
     parts.join("\n\n")
 }
 
+const HEADER: [&str; 7] = ["NAME", "VERSION", "STATE", "FOR", "HEALTH", "CALLS", "FAILED"];
+
 fn table(plugins: &[&PluginView], look: &Look) -> String {
-    let mut table = look.table(&["NAME", "VERSION", "STATE", "FOR", "HEALTH", "CALLS", "FAILED"]);
-    for plugin in plugins {
-        let failed: u64 = plugin.calls.errors.values().sum();
-        table.add_row(vec![
-            cell(&plugin.name),
-            cell(plugin.version.to_string()),
-            word_cell(plugin.lifecycle.as_str()),
-            cell(look.since(plugin.since_unix_ms)),
-            word_cell(health(plugin)),
-            cell(plugin.calls.total.to_string()),
-            cell(failed.to_string()),
-        ]);
+    let rows: Vec<[String; 7]> = plugins.iter().map(|plugin| row(plugin, look)).collect();
+    if !look.fits(&HEADER, &rows) {
+        return rows
+            .iter()
+            .map(|row| paragraph(row, look))
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    let mut table = look.table(&HEADER);
+    for row in &rows {
+        let cells = row.iter().enumerate().map(|(column, text)| match HEADER[column] {
+            "STATE" | "HEALTH" => word_cell(text),
+            _ => cell(text),
+        });
+        table.add_row(cells.collect::<Vec<_>>());
     }
     lines(&table)
+}
+
+fn row(plugin: &PluginView, look: &Look) -> [String; 7] {
+    let failed: u64 = plugin.calls.errors.values().sum();
+    [
+        plugin.name.clone(),
+        plugin.version.to_string(),
+        plugin.lifecycle.as_str().to_owned(),
+        look.since(plugin.since_unix_ms),
+        health(plugin).to_owned(),
+        plugin.calls.total.to_string(),
+        failed.to_string(),
+    ]
+}
+
+/// A row whose table would be wider than the screen: a name that is cut to pieces is of no use to anybody.
+fn paragraph(row: &[String; 7], look: &Look) -> String {
+    let [name, version, state, since, health, calls, failed] = row;
+    let text = format!("{version}, {state} for {since}, health: {health}, calls: {calls}, failed: {failed}");
+    format!(" {}\n{}", plain(name), wrap(&text, look.width, 3))
 }
 
 /// The last check in a word.
@@ -82,6 +119,11 @@ pub(super) fn health(plugin: &PluginView) -> &'static str {
         Some((CheckOutcome::TimedOut, _)) => "timed out",
         Some((CheckOutcome::Failed { .. }, _)) => "failed",
     }
+}
+
+/// Which configured instance is not there, and why.
+fn absence(missing: &MissingView) -> String {
+    format!("{}: {}", missing.name, missing.reason)
 }
 
 /// Why a plugin does not serve.
@@ -121,6 +163,7 @@ mod tests {
                 plugin("minilm-embedder-int8", "ai", "running"),
                 plugin("host-stats", "general", "quarantined"),
             ],
+            &[],
             &LOOK,
         );
         let (ai, general) = text.split_once("General plugins").unwrap();
@@ -161,15 +204,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_in_one_piece_however_narrow_it_is() {
+        let name = "language-detector-of-the-second-tenant";
+        let narrow = Look { width: 40, ..LOOK };
+        let text = render(&[plugin(name, "ai", "running")], &[], &narrow);
+        let expected = format!(
+            "AI plugins\n {name}\n   1.2.0, running for 3 min, health: not\n   checked, calls: 7, failed: 2"
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
     fn names_do_not_drive_the_terminal() {
-        let text = render(&[plugin("a\u{1b}[2J", "ai", "failed")], &LOOK);
+        let text = render(&[plugin("a\u{1b}[2J", "ai", "failed")], &[], &LOOK);
         assert!(!text.contains('\u{1b}'), "{text:?}");
         let colour = Look { colour: true, ..LOOK };
-        assert!(render(&[plugin("a", "ai", "failed")], &colour).contains("\u{1b}["));
+        assert!(render(&[plugin("a", "ai", "failed")], &[], &colour).contains("\u{1b}["));
     }
 
     #[test]
     fn no_plugins_say_where_to_look() {
-        assert!(render(&[], &LOOK).contains("extman status"));
+        assert!(render(&[], &[], &LOOK).contains("extman status"));
     }
 }

@@ -2,7 +2,8 @@
 
 use super::fault::Fault;
 use super::screen::{Outcome, Told};
-use extman_plugin_api::manifest;
+use super::text::unknown_fields;
+use extman_plugin_api::manifest::{self, schema::Manifest};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,18 @@ pub(super) fn run(args: &ManifestArgs) -> Result<Outcome, Fault> {
     let source = manifest::c_source(&toml).map_err(|error| {
         Fault::failed("refused", format!("{path}: {error}")).next("mend it and print the source again")
     })?;
-    let told = Told::new(&serde_json::json!({ "c_source": source }), source.clone())?;
+    let mut data = serde_json::json!({ "c_source": source });
+    let mut warnings = Vec::new();
+    let unknown = toml
+        .parse::<Manifest>()
+        .map(|manifest| manifest.unknown)
+        .unwrap_or_default();
+    if let Some(note) = unknown_fields(&unknown) {
+        data["unknown_manifest_fields"] = serde_json::json!(unknown);
+        warnings.push(format!("{path}: {note}; is that a misspelling?"));
+    }
+    let mut told = Told::new(&data, source)?;
+    told.warnings = warnings;
     Ok(Outcome::Told(told))
 }
 

@@ -17,6 +17,7 @@ mod check;
 mod duration;
 mod fault;
 mod inspect;
+mod json_problem;
 mod list;
 mod manifest;
 mod remote;
@@ -28,7 +29,7 @@ mod sse;
 mod status;
 mod text;
 
-pub use backend::{Backend, CheckArgs, Logs, NotStarted, OneShot, Place, ServeArgs};
+pub use backend::{Backend, CheckArgs, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs};
 
 use args::{Args, Sub};
 use clap::Parser;

@@ -83,7 +83,7 @@ impl Remote {
         Ok(Invoked {
             served_by: text(headers, "extman-served-by").to_owned(),
             reply: Reply {
-                content_type: text(headers, "content-type").to_owned(),
+                content_type: text(headers, "content-type").to_owned().into(),
                 body,
                 usage: Usage {
                     tokens_in: text(headers, "extman-tokens-in").parse().ok(),
@@ -274,7 +274,7 @@ impl Done {
         Invoked {
             served_by: self.served_by,
             reply: Reply {
-                content_type: self.content_type,
+                content_type: self.content_type.into(),
                 body: Vec::new(),
                 usage: self.usage,
                 ran: Duration::from_nanos(self.ran_ns),

@@ -3,7 +3,7 @@
 use super::fault::{Exit, Fault};
 use super::text::{plain, wrap};
 use crate::clock;
-use crate::control::Envelope;
+use crate::control::{Envelope, Failure};
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
@@ -22,7 +22,8 @@ pub(super) struct Told {
     pub(super) text: String,
     pub(super) data: serde_json::Value,
     pub(super) warnings: Vec<String>,
-    pub(super) exit: Exit,
+    /// Why the exit code says that it failed, although there is something to show.
+    pub(super) refused: Option<Failure>,
 }
 
 impl Told {
@@ -37,8 +38,14 @@ impl Told {
             text,
             data,
             warnings: Vec::new(),
-            exit: Exit::Done,
+            refused: None,
         })
+    }
+
+    /// It was looked at, and refused.
+    pub(super) fn refused(mut self, text: impl Into<String>) -> Told {
+        self.refused = Some(Failure::new("refused", text));
+        self
     }
 }
 
@@ -101,9 +108,15 @@ impl Screen {
     }
 
     fn tell(&mut self, word: &str, told: Told) -> Exit {
+        let exit = match told.refused {
+            None => Exit::Done,
+            Some(_) => Exit::Failed,
+        };
         if self.json {
             let mut envelope = Envelope::done(word, told.data);
             envelope.warnings = told.warnings;
+            envelope.ok = told.refused.is_none();
+            envelope.error = told.refused;
             self.write_json(&envelope);
         } else {
             self.write(format!("{}\n", told.text.trim_end()).as_bytes());
@@ -111,7 +124,7 @@ impl Screen {
                 say(&format!("warning: {warning}"), self.look.width);
             }
         }
-        told.exit
+        exit
     }
 
     fn blame(&mut self, word: &str, fault: Fault) -> Exit {
@@ -142,7 +155,65 @@ impl Screen {
     }
 }
 
+#[cfg(test)]
+pub(super) mod memory {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    pub(in crate::cli) struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        pub(in crate::cli) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Screen {
+        /// A terminal or not, that keeps what is written.
+        pub(in crate::cli) fn into_memory(terminal: bool) -> (Screen, Written) {
+            let written = Written::default();
+            let look = Look {
+                width: 80,
+                colour: false,
+                now_unix_ms: 0,
+            };
+            let screen = Screen {
+                json: false,
+                terminal,
+                look,
+                out: Box::new(written.clone()),
+            };
+            (screen, written)
+        }
+    }
+}
+
 impl Look {
+    /// Whether a table with these texts is as narrow as it has to be.
+    pub(super) fn fits<const N: usize>(&self, header: &[&str; N], rows: &[[String; N]]) -> bool {
+        let widest = |column: usize| {
+            let texts = rows.iter().map(|row| row[column].as_str());
+            let lines = texts.chain([header[column]]).flat_map(str::lines);
+            lines.map(|line| line.chars().count()).max()
+        };
+        // A space on each side; the last one ends the line and is cut off.
+        let width: usize = (0..N).filter_map(widest).map(|text| text + 2).sum();
+        width <= self.width + 1
+    }
+
     /// A table with this header.
     pub(super) fn table(&self, header: &[&str]) -> Table {
         let mut table = Table::new();

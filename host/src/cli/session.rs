@@ -6,6 +6,8 @@ use super::fault::Fault;
 use super::remote::Remote;
 use crate::control::{Answer, Command, Invocation, Invoked};
 use std::future::Future;
+use std::io::ErrorKind;
+use std::path::Path;
 
 pub(super) enum Session {
     Remote(Remote),
@@ -44,6 +46,9 @@ impl Session {
     fn open(target: &Target, backend: &dyn Backend) -> Result<Session, Fault> {
         if target.dirs.is_empty() {
             return Remote::of(target, |name| std::env::var(name).ok()).map(Session::Remote);
+        }
+        for dir in &target.dirs {
+            std::fs::read_dir(dir).map_err(|error| no_directory(dir, &error))?;
         }
         let place = Place {
             config: target.config.clone(),
@@ -95,9 +100,23 @@ impl Session {
     fn close(self) -> Vec<String> {
         match self {
             Session::Remote(_) => Vec::new(),
-            Session::Here { runtime, host } => close(&runtime, host.close),
+            Session::Here { runtime, host } => {
+                let mut warnings = host.concerns;
+                warnings.extend(close(&runtime, host.close));
+                warnings
+            }
         }
     }
+}
+
+/// A host that serves waits for a directory that is not there; one command has nothing to wait for.
+fn no_directory(dir: &Path, error: &std::io::Error) -> Fault {
+    let text = match error.kind() {
+        ErrorKind::NotFound => "there is no such directory; check the path, or create it".to_owned(),
+        ErrorKind::NotADirectory => "it is no directory; name the one that holds the plugin".to_owned(),
+        _ => format!("{error}; let this user read it"),
+    };
+    Fault::usage(format!("--dir {}: {text}", dir.display()))
 }
 
 fn close(

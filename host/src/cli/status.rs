@@ -8,7 +8,7 @@ use super::session::{self, mismatch};
 use super::show::fields;
 use super::text::{count, plain, wrap};
 use crate::control::{Answer, Command};
-use crate::model::StatusView;
+use crate::model::{RefusedView, StatusView};
 
 pub(super) fn run(args: &StatusArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Status))?;
@@ -22,18 +22,35 @@ pub(super) fn run(args: &StatusArgs, backend: &dyn Backend, screen: &Screen) -> 
 
 fn render(status: &StatusView, look: &Look) -> String {
     let mut parts = vec![format!("{}\n{}", headline(status), facts(status, look))];
-    if !status.refused.is_empty() {
-        let files: Vec<_> = status
-            .refused
+    let (directories, files): (Vec<_>, Vec<_>) = status
+        .refused
+        .iter()
+        .partition(|refused| refused.code.starts_with("directory-"));
+    let shown = |refused: &&RefusedView| {
+        let path = plain(&refused.path.display().to_string());
+        let code = plain(&refused.code);
+        format!("  {path} ({code})\n{}", wrap(&refused.reason, look.width, 6))
+    };
+    if !directories.is_empty() {
+        let shown: Vec<_> = directories.iter().map(shown).collect();
+        parts.push(format!("Directories with a problem\n{}", shown.join("\n")));
+    }
+    if !files.is_empty() {
+        let heading = count(files.len(), "refused file");
+        let shown: Vec<_> = files.iter().map(shown).collect();
+        parts.push(format!("{heading}\n{}", shown.join("\n")));
+    }
+    if !status.missing.is_empty() {
+        let heading = format!(
+            "{} whose plugin is not there",
+            count(status.missing.len(), "configured instance")
+        );
+        let shown: Vec<_> = status
+            .missing
             .iter()
-            .map(|refused| {
-                let path = plain(&refused.path.display().to_string());
-                let code = plain(&refused.code);
-                format!("  {path} ({code})\n{}", wrap(&refused.reason, look.width, 6))
-            })
+            .map(|missing| wrap(&format!("{}: {}", missing.name, missing.reason), look.width, 2))
             .collect();
-        let heading = count(status.refused.len(), "refused file");
-        parts.push(format!("{heading}\n{}", files.join("\n")));
+        parts.push(format!("{heading}\n{}", shown.join("\n")));
     }
     if !status.resident.is_empty() {
         let libraries: Vec<_> = status
@@ -90,6 +107,9 @@ fn facts(status: &StatusView, look: &Look) -> String {
             .to_owned(),
     };
     rows.push(("unloads", unloads));
+    for concern in &status.concerns {
+        rows.push(("warning", concern.clone()));
+    }
     fields(&rows, look)
 }
 

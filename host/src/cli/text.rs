@@ -1,5 +1,7 @@
 //! Text for people: wrapped, and free of what would drive their terminal.
 
+use std::collections::BTreeMap;
+
 /// Without control characters: texts come from plugins, files and hosts.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
@@ -40,6 +42,20 @@ pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
 pub(super) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
+}
+
+/// Fields of a manifest that mean nothing to this host, by their dotted paths.
+pub(super) fn unknown_fields<V>(fields: &BTreeMap<String, V>) -> Option<String> {
+    let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+    let fields = match names.len() {
+        0 => return None,
+        1 => "a field",
+        _ => "fields",
+    };
+    Some(format!(
+        "this host does not know {fields} of its manifest: {}",
+        names.join(", ")
+    ))
 }
 
 #[cfg(test)]

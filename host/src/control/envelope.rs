@@ -14,7 +14,7 @@ pub struct Envelope<T> {
     pub ok: bool,
     /// Which command, as [`Command::word`] names it.
     pub command: String,
-    /// What it brought; there exactly if it was done.
+    /// What it brought; there if it was done, and where files were looked at of which some are refused.
     #[serde(skip_serializing_if = "Option::is_none", default = "nothing")]
     pub data: Option<T>,
     /// Why it was not done; there exactly if it was not.

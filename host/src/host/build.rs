@@ -4,6 +4,7 @@ use super::{Host, Inner, tasks};
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::intake::StoreError;
+use crate::model::Event;
 use crate::runtime::arrivals::Arrivals;
 use crate::runtime::lanes::LaneObserver;
 use crate::runtime::module::{ModuleBudgets, SharedLanes};
@@ -13,7 +14,7 @@ use crate::runtime::vetting::{Ledger, Vetting};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 const EVENTS_KEPT: usize = 4096;
 
@@ -74,7 +75,18 @@ impl HostBuilder {
     ///
     /// # Panics
     /// Outside a tokio runtime with time and I/O.
-    pub async fn build(mut self) -> Result<Host, BuildError> {
+    pub async fn build(self) -> Result<Host, BuildError> {
+        Ok(self.build_and_listen().await?.0)
+    }
+
+    /// As [`build`](Self::build), for who must not miss the first event: what is wrong with a directory is told at once.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn build_and_listen(mut self) -> Result<(Host, broadcast::Receiver<Event>), BuildError> {
         if !self.dirs.is_empty() {
             self.config.intake.discovery.dirs = self.dirs;
         }
@@ -84,10 +96,16 @@ impl HostBuilder {
         let (requests, received) = Requests::channel();
         let registry = Arc::new(Registry::default());
         let events = Events::new(EVENTS_KEPT);
+        let listening = events.listen();
         let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
         let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
+        let vetting = Vetting::new(config.vetting.clone(), ledger);
+        let concerns: Vec<String> = vetting.concern().into_iter().collect();
+        for concern in &concerns {
+            tracing::warn!("{concern}");
+        }
         let means = Means {
-            vetting: Vetting::new(config.vetting.clone(), ledger),
+            vetting,
             shared: SharedLanes::new(observer),
             pool: config.lanes.limits(),
             budgets: ModuleBudgets::default(),
@@ -127,9 +145,11 @@ impl HostBuilder {
             ending,
             started_unix_ms,
             directories,
+            concerns,
         };
-        Ok(Host {
+        let host = Host {
             inner: Arc::new(inner),
-        })
+        };
+        Ok((host, listening))
     }
 }

@@ -1,6 +1,6 @@
 //! Calling a capability: who serves it, and what comes back.
 
-use super::Host;
+use super::{Host, hint};
 use crate::control::{FrameReader, Invocation, Invoked, InvokedStream};
 use crate::model::{CallError, ErrorKind};
 use crate::runtime::instance::{Call, Instance};
@@ -141,10 +141,17 @@ impl Host {
                 Ok(reply) => {
                     let (name, failure) = (&chosen.entry.name, reply.as_ref().err());
                     note_panic(&self.inner.requests, name, chosen.generation, failure);
-                    return reply.map(|reply| Invoked {
-                        served_by: name.clone(),
-                        reply,
-                    });
+                    return match reply {
+                        Ok(reply) => Ok(Invoked {
+                            served_by: name.clone(),
+                            reply,
+                        }),
+                        Err(error) => Err(hint::add(
+                            error,
+                            chosen.entry.plugin.manifest(),
+                            &target.capability,
+                        )),
+                    };
                 }
                 Err(turned_away) => {
                     let next = self.choose(&target)?;
@@ -170,6 +177,9 @@ impl Host {
         };
         let not_found = |text: String| CallError::new(ErrorKind::NotFound, text);
         let entry = snapshot.get(name).ok_or_else(|| {
+            if let Some(text) = self.absence(name) {
+                return CallError::new(ErrorKind::NotServing, text);
+            }
             let similar = snapshot.similar(name);
             let hint = if similar.is_empty() {
                 String::new()

@@ -29,20 +29,32 @@ impl Host {
             resident: registry.residents().to_vec(),
             unloads: interposition() == Interposition::Active,
             directories: self.inner.directories.clone(),
+            missing: registry.missing().to_vec(),
+            concerns: self.inner.concerns.clone(),
         }
     }
 
     /// One instance.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// There is none of this name, or one is configured and its plugin is not there.
     pub fn plugin(&self, name: &str) -> Result<PluginView, ControlError> {
         let snapshot = self.snapshot();
-        let entry = snapshot.get(name).ok_or_else(|| ControlError::NotFound {
-            name: name.to_owned(),
-            similar: snapshot.similar(name),
+        let entry = snapshot.get(name).ok_or_else(|| match self.absence(name) {
+            Some(text) => ControlError::Conflict(text),
+            None => ControlError::NotFound {
+                name: name.to_owned(),
+                similar: snapshot.similar(name),
+            },
         })?;
         Ok(entry.view())
+    }
+
+    /// Why there is no instance of this name although one is configured.
+    pub(super) fn absence(&self, name: &str) -> Option<String> {
+        let missing = self.inner.registry.missing();
+        let found = missing.iter().find(|missing| missing.name == name)?;
+        Some(format!("{name}: {}", found.reason))
     }
 
     /// All instances, by name.

@@ -3,6 +3,7 @@
 mod build;
 mod calls;
 mod commands;
+mod hint;
 mod tasks;
 
 pub use build::{BuildError, HostBuilder};
@@ -45,6 +46,7 @@ struct Inner {
     ending: Arc<AtomicBool>,
     started_unix_ms: u64,
     directories: Vec<std::path::PathBuf>,
+    concerns: Vec<String>,
 }
 
 impl Host {

@@ -101,7 +101,7 @@ fn output(invoked: Invoked) -> Response {
     let Invoked { served_by, reply } = invoked;
     let mut response = Response::new(reply.body.into());
     let headers = response.headers_mut();
-    let content_type = HeaderValue::try_from(reply.content_type);
+    let content_type = HeaderValue::try_from(&*reply.content_type);
     headers.insert(
         CONTENT_TYPE,
         content_type.unwrap_or(HeaderValue::from_static(UNTYPED)),

@@ -102,7 +102,7 @@ struct Done<'a> {
 impl<'a> Done<'a> {
     fn of(served_by: &'a str, reply: Reply) -> Self {
         Done {
-            content_type: reply.content_type,
+            content_type: reply.content_type.into_owned(),
             served_by,
             ran_ns: u64::try_from(reply.ran.as_nanos()).unwrap_or(u64::MAX),
             usage: reply.usage,

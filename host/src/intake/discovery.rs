@@ -89,7 +89,7 @@ pub struct DirError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DirProblem {
     /// It is not there.
-    #[error("is not there; create it, or take it out of intake.discovery.dirs")]
+    #[error("is not there; the host waits for it: create it, or take it out of intake.discovery.dirs")]
     Missing,
     /// It can't be listed.
     #[error("can't be listed: {0}; let the host's user read it")]
@@ -105,6 +105,17 @@ pub enum DirProblem {
         /// The limit.
         max: usize,
     },
+}
+
+impl DirProblem {
+    /// A short name that does not change between versions.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "directory-missing",
+            Self::Unreadable(_) => "directory-unreadable",
+            Self::TooMany { .. } => "directory-too-full",
+        }
+    }
 }
 
 /// Looks at plugin directories and remembers what it saw, to know which files have stopped changing.

@@ -35,7 +35,9 @@ impl Identity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// A directory.
-    #[error("is a directory, not a library; remove it or rename it")]
+    #[error(
+        "is a directory, not a library; name a file in it, or give it another name if it lies in a plugin directory"
+    )]
     Directory,
     /// A named pipe.
     #[error(
@@ -58,7 +60,7 @@ pub enum Unfit {
     #[error("is a symbolic link that leads back to itself; remove it")]
     LinkLoop,
     /// There was a file, and now there is none.
-    #[error("is not there, or went away while it was looked at; scan again")]
+    #[error("is not there, or went away a moment ago; check the path")]
     Gone,
     /// Larger than the limit.
     #[error(

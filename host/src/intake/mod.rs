@@ -14,6 +14,7 @@ mod duplicates;
 mod files;
 mod inspect;
 mod rejected;
+mod schema;
 mod store;
 mod trust;
 mod watch;
@@ -27,6 +28,7 @@ pub use inspect::{
     inspect, inspect_bytes, inspect_file,
 };
 pub use rejected::{Located, Rejected};
+pub use schema::{ConfigMisfit, SchemaError, check_config, check_schema};
 pub use store::{Pruned, Store, StoreError, StoredPlugin};
 pub use trust::{TrustError, VerifiedPlugin, verify};
 pub use watch::{Watch, WatchMode};

@@ -18,7 +18,7 @@ pub use error::StoreError;
 use locks::StoreLock;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,7 +105,7 @@ impl Store {
     /// The directory can't be made, or others may write to it.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let dir = dir.into();
-        files::make_private_dir(&dir).map_err(|e| StoreError::at(&dir, e))?;
+        files::make_private_dir(&dir).map_err(|e| StoreError::keeping(&dir, e))?;
         let metadata = std::fs::metadata(&dir).map_err(|e| StoreError::at(&dir, e))?;
         if let Some(mode) = files::mode(&metadata).filter(|mode| mode & files::SHARED_WRITE != 0) {
             return Err(StoreError::Exposed { path: dir, mode });
@@ -146,9 +146,24 @@ impl Store {
         if Identity::of(&before) != found.identity() {
             return Err(changed());
         }
-        let incoming = Incoming::create(&self.dir)?;
-        let mut sink = wrap(incoming.writer()?);
-        let (digest, copied) = copy_and_hash(&mut source, &mut sink, size, found.path(), incoming.path())?;
+        let copy = |source: &mut File| {
+            let incoming = Incoming::create(&self.dir)?;
+            let mut sink = wrap(incoming.writer()?);
+            let (digest, copied) = copy_and_hash(source, &mut sink, size, found.path(), incoming.path())?;
+            Ok((Some(incoming), digest, copied))
+        };
+        let (incoming, digest, copied) = match copy(&mut source) {
+            // What is there already needs no room: a host that comes back on a full disk goes on with what it has.
+            Err(full @ StoreError::Full { .. }) => {
+                source.rewind().map_err(|e| StoreError::at(found.path(), e))?;
+                let digest = hash(&mut source).map_err(|e| StoreError::at(found.path(), e))?;
+                if !self.has(&self.path_of(digest), digest)? {
+                    return Err(full);
+                }
+                (None, digest, size)
+            }
+            copied => copied?,
+        };
         let after = source.metadata().map_err(|e| StoreError::at(found.path(), e))?;
         let at_path = std::fs::symlink_metadata(found.resolved()).map_err(|_| changed())?;
         if copied != size
@@ -192,13 +207,18 @@ impl Store {
         Ok(pruned)
     }
 
+    fn path_of(&self, digest: Digest) -> PathBuf {
+        self.dir
+            .join(format!("{digest}.{}", std::env::consts::DLL_EXTENSION))
+    }
+
     /// Puts a whole copy under its digest, or finds that a good one is there.
-    fn install(&self, incoming: Incoming, digest: Digest) -> Result<(PathBuf, File), StoreError> {
+    fn install(&self, incoming: Option<Incoming>, digest: Digest) -> Result<(PathBuf, File), StoreError> {
         let _installing = StoreLock::installing(&self.dir)?;
-        let path = self
-            .dir
-            .join(format!("{digest}.{}", std::env::consts::DLL_EXTENSION));
-        if !self.has(&path, digest)? {
+        let path = self.path_of(digest);
+        if let Some(incoming) = incoming
+            && !self.has(&path, digest)?
+        {
             incoming.publish(&path)?;
             files::sync_dir(&self.dir).map_err(|e| StoreError::at(&self.dir, e))?;
         }

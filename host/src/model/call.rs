@@ -1,6 +1,7 @@
 //! What a call or a check came to.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ impl CallError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// Media type of the output, as the plugin named it.
-    pub content_type: String,
+    pub content_type: Cow<'static, str>,
     /// The output; empty if it was streamed.
     pub body: Vec<u8>,
     /// What the plugin said of its use of a model.

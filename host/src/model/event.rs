@@ -1,6 +1,6 @@
 //! What happens, as it is told.
 
-use super::{Digest, Lifecycle, LogLevel, RefusedView, Verdict};
+use super::{Digest, Lifecycle, LogLevel, MissingView, RefusedView, Verdict};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -36,6 +36,13 @@ pub enum What {
         /// Which file.
         path: PathBuf,
     },
+    /// A plugin directory that was not there is there now.
+    Appeared {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// An instance is configured, and its plugin is not there.
+    Missing(MissingView),
     /// An instance changed its state.
     Moved {
         /// The instance.

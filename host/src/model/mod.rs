@@ -3,6 +3,7 @@
 mod call;
 mod digest;
 mod event;
+mod health;
 mod report;
 mod verdict;
 mod vetting;
@@ -11,10 +12,13 @@ mod view;
 pub use call::{CallError, ErrorKind, Reply, Usage};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
+pub use health::{Cause, HealthFlags, Judgement, Source};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
 pub use verdict::{Culprit, ResidentReason, Verdict};
-pub use vetting::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep};
+pub use vetting::{
+    CheckedFile, VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep,
+};
 pub use view::{
-    CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, PluginView, RefusedView,
-    ResidentView, StatusView,
+    CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
+    RefusedView, ResidentView, StatusView,
 };

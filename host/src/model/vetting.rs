@@ -2,6 +2,7 @@
 
 use super::{CallError, ErrorKind, Report, Verdict};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// How far vetting goes.
@@ -76,6 +77,17 @@ pub struct VettingReport {
     /// Last lines that the child wrote to its standard error.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub stderr_tail: String,
+}
+
+/// A library that was vetted by hand.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckedFile {
+    /// What vetting saw.
+    #[serde(flatten)]
+    pub report: VettingReport,
+    /// Fields of the manifest that this host does not know.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub unknown_manifest_fields: BTreeMap<String, serde_json::Value>,
 }
 
 impl VettingReport {

@@ -229,6 +229,23 @@ pub struct StatusView {
     pub unloads: bool,
     /// Directories that are watched.
     pub directories: Vec<PathBuf>,
+    /// Instances that are configured, and whose plugin is not there.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub missing: Vec<MissingView>,
+    /// What an operator should know of the host itself.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub concerns: Vec<String>,
+}
+
+/// An instance that is configured, and whose plugin is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingView {
+    /// The instance's name.
+    pub name: String,
+    /// The plugin's id, as it is configured.
+    pub plugin: String,
+    /// What is missing and what to do.
+    pub reason: String,
 }
 
 /// A library that stays in memory after its unload.

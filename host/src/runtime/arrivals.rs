@@ -41,6 +41,10 @@ pub struct Arrived {
     pub refused: Vec<RefusedView>,
     /// Those of them that were not refused, or for another reason, at the last look.
     pub newly_refused: Vec<RefusedView>,
+    /// Directories that were not there at the last look, and are now.
+    pub appeared: Vec<PathBuf>,
+    /// The directories that were looked at.
+    pub directories: Vec<PathBuf>,
     /// Whether a file is still being written, so that another look is due soon.
     pub pending: bool,
 }
@@ -67,6 +71,7 @@ impl Arrivals {
         let scan = self.discovery.scan(now);
         let mut arrived = Arrived {
             pending: !scan.pending.is_empty(),
+            directories: self.config.discovery.dirs.clone(),
             ..Arrived::default()
         };
         let mut refused = BTreeMap::new();
@@ -84,8 +89,25 @@ impl Arrivals {
             refuse(entry.path.clone(), entry.reason.code(), entry.reason.to_string());
         }
         for error in &scan.dirs {
-            refuse(error.path.clone(), "directory", error.problem.to_string());
+            refuse(
+                error.path.clone(),
+                error.problem.code(),
+                error.problem.to_string(),
+            );
         }
+        let was_missing = |dir: &&PathBuf| {
+            let known = self.refused.get(*dir);
+            known.is_some_and(|known| known.code == DirProblem::Missing.code())
+        };
+        let is_missing = |dir: &&PathBuf| {
+            let missing = |e: &DirError| e.path == **dir && e.problem == DirProblem::Missing;
+            scan.dirs.iter().any(missing)
+        };
+        let appeared = arrived
+            .directories
+            .iter()
+            .filter(|dir| was_missing(dir) && !is_missing(dir));
+        arrived.appeared = appeared.cloned().collect();
         let mut there: BTreeSet<PathBuf> = scan.pending.iter().cloned().collect();
         // What can't be looked at is not gone: a directory that is unreadable for a while takes nothing down.
         let unread = |path: &PathBuf| {

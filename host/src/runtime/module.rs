@@ -196,7 +196,7 @@ impl Module {
         };
         // The module has what was mapped even if nobody waits for it any more.
         let opening = module.clone();
-        let open = move |_slot: &'static _, _ticket: &_| opening.map(file, rust);
+        let open = move |_slot: &_, _ticket: &_| opening.map(file, rust);
         match on_lane(&module.pool, work, How::Urgent, open).await {
             Ok(Ok(())) => Ok(module),
             Ok(Err(error)) => {

@@ -3,7 +3,8 @@
 use super::instance::{Instance, Tally};
 use crate::intake::VerifiedPlugin;
 use crate::model::{
-    CapabilityOffer, CapabilityView, CheckView, Lifecycle, PluginView, RefusedView, ResidentView, Verdict,
+    CapabilityOffer, CapabilityView, CheckView, Lifecycle, MissingView, PluginView, RefusedView,
+    ResidentView, Verdict,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use extman_plugin_api::manifest::schema::{Capability, Kind, Manifest};
@@ -67,6 +68,7 @@ pub struct Registry {
     current: ArcSwap<Snapshot>,
     refused: ArcSwap<Vec<RefusedView>>,
     residents: ArcSwap<Vec<ResidentView>>,
+    missing: ArcSwap<Vec<MissingView>>,
     ready: AtomicBool,
 }
 
@@ -89,6 +91,20 @@ impl Registry {
     /// From here on, these files are refused.
     pub fn publish_refused(&self, refused: Vec<RefusedView>) {
         self.refused.store(Arc::new(refused));
+    }
+
+    /// Instances that are configured, and whose plugin is not there.
+    pub fn missing(&self) -> Arc<Vec<MissingView>> {
+        self.missing.load_full()
+    }
+
+    /// From here on, these are missing. What was not missing before is given back.
+    pub fn publish_missing(&self, missing: Vec<MissingView>) -> Vec<MissingView> {
+        let before = self.missing.swap(Arc::new(missing.clone()));
+        missing
+            .into_iter()
+            .filter(|view| !before.contains(view))
+            .collect()
     }
 
     /// Libraries that stay in memory after their unload.

@@ -52,13 +52,13 @@ pub(super) async fn on_lane<T: Send + 'static>(
     pool: &Pool,
     work: Work,
     how: How,
-    run: impl FnOnce(&'static Slot, &Ticket) -> T + Send + 'static,
+    run: impl FnOnce(&Slot, &Ticket) -> T + Send + 'static,
 ) -> Result<T, NoReturn> {
     let ticket = Arc::new(Ticket::default());
     let mut leaver = Leaver(Some(ticket.clone()));
     let (reply, replied) = oneshot::channel();
     let deadline = work.deadline;
-    let run = move |slot| {
+    let run = move |slot: &Slot| {
         ticket.begun.store(true, SeqCst);
         (!ticket.gave_up.load(SeqCst)).then(|| run(slot, &ticket))
     };

@@ -5,7 +5,7 @@ use extman::control::{
 };
 use extman::http::HttpConfig;
 use extman::model::{
-    CallError, CapabilityOffer, ErrorKind, PluginView, RefusedView, Reply, StatusView, Usage,
+    CallError, CapabilityOffer, ErrorKind, MissingView, PluginView, RefusedView, Reply, StatusView, Usage,
 };
 use serde_json::json;
 use std::net::SocketAddr;
@@ -135,7 +135,7 @@ impl Control for Fake {
 
 fn reply(content_type: &str, body: Vec<u8>) -> Reply {
     Reply {
-        content_type: content_type.to_owned(),
+        content_type: content_type.to_owned().into(),
         body,
         usage: Usage {
             tokens_in: Some(3),
@@ -202,6 +202,12 @@ fn status(ready: bool) -> StatusView {
         resident: Vec::new(),
         unloads: true,
         directories: vec!["/opt/plugins".into()],
+        missing: vec![MissingView {
+            name: "embed-en".to_owned(),
+            plugin: "embeder".to_owned(),
+            reason: "configured, but no plugin with the id \"embeder\" was found in /opt/plugins; put it there".to_owned(),
+        }],
+        concerns: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
     }
 }
 

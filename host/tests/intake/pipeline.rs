@@ -3,9 +3,10 @@
 use crate::sample::{self, Frame, Source, TOML};
 use extman::intake::{
     Discovery, DiscoveryConfig, FileFormat, InspectedPlugin, Panics, Sdk, Store, StoredPlugin, TrustConfig,
-    duplicates, find, inspect, inspect_file, verify,
+    check_schema, duplicates, find, inspect, inspect_file, verify,
 };
 use extman::model::Digest;
+use extman_plugin_api::manifest::schema::Manifest;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -289,4 +290,47 @@ fn a_removed_copy_can_not_be_opened() {
             .to_string()
             .contains("the stored copy")
     );
+}
+
+#[test]
+fn a_schema_that_can_not_be_used_is_told_at_inspection() {
+    let place = Place::new();
+    let toml = format!(
+        "{TOML}[capability.input]\ntype = \"strnig\"\n[config.schema]\nproperties.a.minimum = \"one\"\n"
+    );
+    let path = place.built(&Source::framed(Frame::of(&toml)), "a.so");
+    let told = inspect_file(&path, u64::MAX).unwrap();
+    let problems: Vec<_> = told.problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(problems, ["config-schema"]);
+    let text = &told.problems[0].text;
+    assert!(
+        text.contains("/properties/a/minimum") && text.contains("plugin.toml"),
+        "{text}"
+    );
+    let notes: Vec<_> = told.facts.notes.iter().map(|note| note.code).collect();
+    assert_eq!(notes, ["capability-schema"], "{:?}", told.facts.notes);
+    assert_eq!(
+        inspect(place.take(&path)).unwrap_err().error.code(),
+        "config-schema"
+    );
+}
+
+#[test]
+fn the_manifests_of_the_sample_plugins_are_understood_in_whole() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-plugins");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let Ok(text) = fs::read_to_string(entry.unwrap().path().join("plugin.toml")) else {
+            continue;
+        };
+        let manifest: Manifest = text.parse().unwrap();
+        let id = &manifest.plugin.id;
+        assert!(manifest.unknown.is_empty(), "{id}: {:?}", manifest.unknown);
+        let calls = manifest.capabilities.iter().flat_map(|c| [&c.input, &c.output]);
+        for schema in calls.chain([&manifest.config.schema]).flatten() {
+            check_schema(schema).unwrap_or_else(|error| panic!("{id}: {error}"));
+        }
+        seen += 1;
+    }
+    assert!(seen >= 5, "{seen}");
 }

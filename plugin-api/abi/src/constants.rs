@@ -114,9 +114,9 @@ pub const REPORT_HEAP_PEAK: u64 = 1 << 8;
 pub const REPORT_HEAP_LIMIT: u64 = 1 << 9;
 
 /// [`Check::valid`](crate::Check): `duration_ns` was measured.
-pub const CHECK_DURATION: u64 = 1;
+pub const MEASURED_DURATION: u64 = 1;
 /// [`Check::valid`](crate::Check): `value` was measured.
-pub const CHECK_VALUE: u64 = 1 << 1;
+pub const MEASURED_VALUE: u64 = 1 << 1;
 
 /// [`HostTable::deadline_ns`](crate::HostTable): the call has no deadline.
 pub const NO_DEADLINE: u64 = u64::MAX;

@@ -153,7 +153,7 @@ pub struct Report {
 pub struct Check {
     /// Size of this struct as its maker knew it, in bytes.
     pub struct_size: usize,
-    /// `CHECK_` bits: which of `duration_ns` and `value` were measured.
+    /// `MEASURED_` bits: which of `duration_ns` and `value` were measured.
     pub valid: u64,
     /// Which part.
     pub name: Bytes,

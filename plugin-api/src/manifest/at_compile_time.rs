@@ -42,6 +42,25 @@ pub const fn check_version(toml: &str, package_version: &str) {
     }
 }
 
+/// Stops the build if a plugin of kind `"ai"` names no task.
+pub const fn check_task(toml: &str) {
+    let is_ai = match value(toml, "[plugin]", "kind", 0) {
+        Some(kind) => equal(kind, "ai"),
+        None => false,
+    };
+    // As TOML has it, a key may stand in quotes.
+    if is_ai
+        && value(toml, "[plugin]", "task", 0).is_none()
+        && value(toml, "[plugin]", "\"task\"", 0).is_none()
+        && value(toml, "[plugin]", "'task'", 0).is_none()
+    {
+        stop(&[
+            "plugin.toml: [plugin] kind is \"ai\" but there is no task; add what sort of work it does, such as \
+             task = \"classification\", or make it kind = \"general\"",
+        ]);
+    }
+}
+
 /// Stops the build unless the capabilities in the manifest and those in `export_plugin!` are the same.
 pub const fn check_capabilities(toml: &str, exported: &[&str]) {
     let mut i = 0;
@@ -262,6 +281,20 @@ mod tests {
     #[should_panic(expected = "is \"1.2.3\" but Cargo.toml has \"1.2.4\"")]
     fn refuses_another_version() {
         check_version(TOML, "1.2.4");
+    }
+
+    #[test]
+    fn only_ai_plugins_need_a_task() {
+        check_task(TOML);
+        check_task("[plugin]\nkind = \"general\"\n");
+        check_task("[plugin]\nkind = \"ai\"\ntask = 'x'\n");
+        check_task("[plugin]\n\"task\" = \"x\"\nkind = \"ai\"\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "kind is \"ai\" but there is no task")]
+    fn refuses_an_ai_plugin_without_a_task() {
+        check_task("[plugin]\nkind = \"ai\"\n[[capability]]\ntask = \"x\"\n");
     }
 
     #[test]

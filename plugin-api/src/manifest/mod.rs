@@ -9,6 +9,8 @@ pub mod at_compile_time;
 mod c_source;
 pub mod frame;
 #[cfg(feature = "manifest")]
+mod placeholders;
+#[cfg(feature = "manifest")]
 pub mod schema;
 
 #[cfg(feature = "manifest")]

@@ -136,7 +136,8 @@ pub struct Requirements {
 /// `[config]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// JSON Schema of the configuration.
+    /// JSON Schema of the configuration, defaults included: an instance whose configuration does not fit is not made. A `$ref`
+    /// may lead to another part of the same schema.
     #[serde(default)]
     pub schema: Option<serde_json::Value>,
     /// What stands for values that are not given.
@@ -147,7 +148,8 @@ pub struct Config {
     pub required: Vec<String>,
 }
 
-/// `[permissions]`.
+/// `[permissions]`. In each text, `${field}` stands for what the instance's configuration has in that field: with `[config]`
+/// for a folder `model_dir`, `read = ["${model_dir}"]` says that the plugin reads that folder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Permissions {
     /// Hosts that it connects to, as `name:port`; `*` for any.
@@ -279,6 +281,7 @@ impl Manifest {
         if self.capabilities.is_empty() {
             return refuse("there is no [[capability]]; a plugin must offer at least one".to_owned());
         }
+        super::placeholders::check(&self.permissions, &self.config)?;
         for (i, capability) in self.capabilities.iter().enumerate() {
             if !is_capability_name(&capability.name) {
                 return refuse(format!(

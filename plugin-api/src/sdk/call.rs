@@ -93,11 +93,10 @@ impl<'a> Call<'a> {
     /// The input as JSON.
     ///
     /// # Errors
-    /// It is not JSON of this shape: invalid input, with line and column.
+    /// It is not JSON of this shape: invalid input, with what is wrong, where, and how the input starts.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Deserialize<'a>>(&self) -> Result<T> {
-        serde_json::from_slice(self.input)
-            .map_err(|e| Error::invalid_input(format_args!("the input is not as expected: {e}")))
+        serde_json::from_slice(self.input).map_err(|error| unlike(&error, self.input))
     }
 
     /// Writes a whole answer as JSON.
@@ -110,6 +109,34 @@ impl<'a> Call<'a> {
         self.begin("application/json")?;
         self.write(&bytes)
     }
+}
+
+/// Most characters of an input that an error quotes.
+#[cfg(feature = "json")]
+const QUOTED_CHARS_MAX: usize = 60;
+
+#[cfg(feature = "json")]
+fn unlike(error: &serde_json::Error, input: &[u8]) -> Error {
+    use serde_json::error::Category;
+    if input.is_empty() {
+        return Error::invalid_input("the input is empty, and has to be JSON");
+    }
+    let said = error.to_string();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let what = match error.classify() {
+        Category::Eof => "the input is no whole JSON: it ends too early".to_owned(),
+        Category::Syntax => format!("the input is no JSON: {said}"),
+        Category::Data | Category::Io => format!("the input is JSON, but not as expected: {said}"),
+    };
+    let place = match error.line() {
+        0 => String::new(),
+        line => format!(" (line {line}, column {})", error.column()),
+    };
+    // A character has four bytes at most.
+    let start = String::from_utf8_lossy(&input[..input.len().min(4 * QUOTED_CHARS_MAX)]);
+    let shown: String = start.chars().take(QUOTED_CHARS_MAX).collect();
+    let more = if shown.len() < input.len() { "…" } else { "" };
+    Error::invalid_input(format_args!("{what}{place}; it starts with `{shown}{more}`"))
 }
 
 /// Where a call's output goes.
@@ -139,5 +166,32 @@ impl Sink {
     /// See [`Call::cancelled`].
     pub fn cancelled(&self) -> bool {
         self.host.cancelled(self.token)
+    }
+}
+
+#[cfg(all(test, feature = "json"))]
+mod tests {
+    use super::*;
+
+    fn said(input: &str) -> String {
+        let error = serde_json::from_str::<Vec<u8>>(input).unwrap_err();
+        unlike(&error, input.as_bytes()).text().to_owned()
+    }
+
+    #[test]
+    fn an_input_that_does_not_fit_is_quoted_with_what_and_where() {
+        assert_eq!(
+            said("[1, x]"),
+            "the input is no JSON: expected value (line 1, column 5); it starts with `[1, x]`"
+        );
+        assert!(said("[1").starts_with("the input is no whole JSON: it ends too early (line 1, column 2);"));
+        assert_eq!(said(""), "the input is empty, and has to be JSON");
+        let long = said(&format!("{{\"{}\": 1}}", "ä".repeat(500)));
+        assert!(
+            long.starts_with("the input is JSON, but not as expected: invalid type: map")
+                && long.ends_with("ä…`"),
+            "{long}"
+        );
+        assert!(long.chars().count() < 200, "{long}");
     }
 }

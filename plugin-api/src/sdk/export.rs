@@ -27,8 +27,8 @@ pub mod private {
 /// export_plugin!(LangDetect, capabilities: [DetectLanguage]);
 /// ```
 ///
-/// Checked while compiling: the manifest is there, its id is well-formed, its version is semantic and equals the package's, and
-/// its capabilities are the ones listed. A counting allocator becomes the crate's global allocator, so that the host can show the
+/// Checked while compiling: the manifest is there, its id is well-formed, its version is semantic and equals the package's, an AI
+/// plugin names its task, and the capabilities are the ones listed. A counting allocator becomes the crate's global allocator, so that the host can show the
 /// plugin's heap; `allocator: none` leaves that to the author.
 #[macro_export]
 macro_rules! export_plugin {
@@ -66,6 +66,7 @@ macro_rules! __export_plugin {
                 ::core::include_str!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/plugin.toml"));
             const _: &str = p::at_compile_time::id(TOML);
             const _: () = p::at_compile_time::check_version(TOML, ::core::env!("CARGO_PKG_VERSION"));
+            const _: () = p::at_compile_time::check_task(TOML);
             const _: () = p::at_compile_time::check_capabilities(
                 TOML,
                 &[$(<$capability as p::Capability>::NAME),+],

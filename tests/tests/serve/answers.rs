@@ -8,6 +8,7 @@ pub struct Answers {
     version: &'static str,
     answer: &'static str,
     required: Option<&'static str>,
+    declared: &'static str,
     /// `create` crashes as long as this file is not there.
     crashes_without: Option<PathBuf>,
     /// Its root is malformed, and its constructor leaves a thread behind that waits for this file.
@@ -22,6 +23,7 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         version,
         answer,
         required: None,
+        declared: "",
         crashes_without: None,
         refused_with_thread: None,
     }
@@ -31,6 +33,12 @@ impl Answers {
     /// It can't be made without this key in its configuration.
     pub fn requires(mut self, key: &'static str) -> Self {
         self.required = Some(key);
+        self
+    }
+
+    /// Its manifest has this at its end, just after the capability `ID.wait`.
+    pub fn declares(mut self, toml: &'static str) -> Self {
+        self.declared = toml;
         self
     }
 
@@ -56,14 +64,19 @@ impl Answers {
     }
 
     fn manifest(&self) -> String {
-        let Answers { id, version, .. } = self;
+        let Answers {
+            id,
+            version,
+            declared,
+            ..
+        } = self;
         let required = self
             .required
             .map(|key| format!("[config]\nrequired = [{key:?}]\n"))
             .unwrap_or_default();
         format!(
             "[plugin]\nid = {id:?}\nversion = {version:?}\nkind = \"general\"\n\
-             [[capability]]\nname = \"{id}.ask\"\n[[capability]]\nname = \"{id}.wait\"\n{required}"
+             [[capability]]\nname = \"{id}.ask\"\n[[capability]]\nname = \"{id}.wait\"\n{required}{declared}"
         )
     }
 

@@ -35,6 +35,22 @@ async fn next(events: &mut Receiver<Event>) -> What {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_listens_from_the_start_hears_what_is_wrong_with_a_directory() {
+    let place = Place::default();
+    let missing = place.path().join("none");
+    let builder = Host::builder()
+        .dir(&missing)
+        .store_dir(place.path().join("store"));
+    let (host, mut events) = builder.vetting(false).build_and_listen().await.expect("a host");
+    let first = next(&mut events).await;
+    assert!(
+        matches!(&first, What::Refused(refused) if refused.path == missing && refused.code == "directory-missing"),
+        "{first:?}"
+    );
+    host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_come_in_order_and_what_they_tell_can_be_seen_by_then() {
     let place = Place::default();
     place.put(&plugin("told", "1.0.0", "one").build(place.path()), "told.so");

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arrivals;
+mod configured;
 mod ending;
 mod failures;
 mod instances;

@@ -53,7 +53,7 @@ fn a_crash_is_kept_out_and_an_operator_has_it_tried_again() {
 }
 
 #[test]
-fn a_refusal_outlives_the_host_until_it_is_released() {
+fn a_refusal_outlives_the_host_until_it_is_forgotten() {
     let (host, mended, file) = with_crasher();
     let place = host.stopped();
     std::fs::write(mended, b"").unwrap();
@@ -68,7 +68,7 @@ fn a_refusal_outlives_the_host_until_it_is_released() {
 
     let config = host.place.path().join("extman.toml");
     let [file, config] = [&file, &config].map(|path| path.to_str().unwrap());
-    let output = host.extman(&["check", "--release", "--host-config", config, file]);
+    let output = host.extman(&["check", "--forget", "--host-config", config, file]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let place = host.stopped();
     let host = place.serve("");

@@ -1,10 +1,10 @@
 //! Hosts in this process, for the command line.
 
-use extman::app::{self, AppError, LogFormat};
-use extman::cli::{Backend, CheckArgs, Logs, NotStarted, OneShot, Place, ServeArgs};
+use extman::app::{self, AppError, CheckError, LogFormat};
+use extman::cli::{Backend, CheckArgs, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs};
 use extman::config::{Config, ConfigError};
 use extman::control::Pending;
-use extman::model::VettingReport;
+use extman::model::CheckedFile;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,17 +42,25 @@ impl Backend for Hosts {
                 .await
                 .map_err(|error| not_started(&error))?;
             Ok(OneShot {
+                concerns: host.status().concerns,
                 control: Arc::new(host.clone()),
                 close: Box::pin(async move { host.shutdown().await }),
             })
         })
     }
 
-    fn check(&self, args: CheckArgs) -> Pending<'_, Result<VettingReport, String>> {
+    fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>> {
         Box::pin(async move {
-            let config = read(args.host_config.as_deref()).map_err(|error| error.to_string())?;
-            let checked = app::check(config, &args.file, args.config, args.release).await;
-            checked.map_err(|error| error.to_string())
+            let config = read(args.host_config.as_deref())
+                .map_err(|error| NotChecked::Configuration(error.to_string()))?;
+            let checked = app::check(config, &args.file, args.config, args.forget).await;
+            checked.map_err(|error| match error {
+                CheckError::Config(misfit) => {
+                    NotChecked::Configuration(format!("--config: {misfit}; mend it and check again"))
+                }
+                CheckError::Refused(text) => NotChecked::Refused(text),
+                CheckError::Store(_) | CheckError::Vetting(_) => NotChecked::Failed(error.to_string()),
+            })
         })
     }
 }

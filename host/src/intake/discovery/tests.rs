@@ -138,7 +138,9 @@ fn a_missing_directory_is_reported_and_the_others_are_read() {
     assert_eq!(scan.found.len(), 1);
     assert_eq!(scan.dirs[0].problem, DirProblem::Missing);
     assert!(
-        scan.dirs[0].to_string().contains("none is not there; create it"),
+        scan.dirs[0]
+            .to_string()
+            .contains("none is not there; the host waits for it: create it"),
         "{}",
         scan.dirs[0]
     );

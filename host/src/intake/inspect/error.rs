@@ -2,6 +2,7 @@
 
 use super::facts::FileFormat;
 use crate::intake::files::Unfit;
+use crate::intake::schema::SchemaError;
 use extman_abi::ENTRY_SYMBOL;
 use extman_plugin_api::manifest::frame::FrameError;
 
@@ -109,6 +110,9 @@ pub enum InspectError {
     /// The manifest is no valid `plugin.toml`.
     #[error("the manifest is not valid: {0}; mend plugin.toml and build again")]
     Manifest(String),
+    /// The schema of its configuration can't be used.
+    #[error("[config] schema of the manifest can't be used: {0}; mend plugin.toml and build again")]
+    ConfigSchema(SchemaError),
     /// The plugin wants another host.
     #[error(
         "the plugin needs a host {required} ([requirements] host), this is {host}; use such a host, or another version \
@@ -166,6 +170,7 @@ impl InspectError {
             Self::Frame(FrameError::Trailing) => "two-manifests",
             Self::AbiMajor { .. } => "abi-major",
             Self::Manifest(_) => "manifest-invalid",
+            Self::ConfigSchema(_) => "config-schema",
             Self::HostVersion { .. } => "host-version",
             Self::WrongLibc { .. } => "wrong-libc",
             Self::Companions(_) => "companions",

@@ -5,6 +5,7 @@ use super::facts::{Build, Facts, FileFormat, Note, Panics};
 use super::image;
 use super::read::{Library, ManifestSection, read};
 use super::system::{is_system_library, musl_or_other_libc};
+use crate::intake::schema::check_schema;
 use extman_abi::{ABI_MAJOR, ABI_MINOR, ENTRY_SYMBOL};
 use extman_plugin_api::manifest::frame::{self, FrameError, FrameFacts};
 use extman_plugin_api::manifest::schema::Manifest;
@@ -155,6 +156,7 @@ fn judge_manifest(manifest: &Manifest, problems: &mut Vec<InspectError>, notes: 
             host: host.to_string(),
         });
     }
+    judge_schemas(manifest, problems, notes);
     if !manifest.unknown.is_empty() {
         let fields: Vec<_> = manifest.unknown.keys().map(String::as_str).collect();
         notes.push(Note::new(
@@ -166,6 +168,28 @@ fn judge_manifest(manifest: &Manifest, problems: &mut Vec<InspectError>, notes: 
         ));
     }
 }
+
+/// Without the one of its configuration nobody could say whether an instance's fits; those of calls are there for callers.
+fn judge_schemas(manifest: &Manifest, problems: &mut Vec<InspectError>, notes: &mut Vec<Note>) {
+    if let Some(Err(error)) = manifest.config.schema.as_ref().map(check_schema) {
+        problems.push(InspectError::ConfigSchema(error));
+    }
+    for capability in &manifest.capabilities {
+        for (which, schema) in [("input", &capability.input), ("output", &capability.output)] {
+            if let Some(Err(error)) = schema.as_ref().map(check_schema)
+                && notes.len() < NOTES_MAX
+            {
+                notes.push(Note::new(
+                    "capability-schema",
+                    format!("the {which} schema of {} can't be used: {error}", capability.name),
+                ));
+            }
+        }
+    }
+}
+
+/// Notes on a manifest's schemas, at most.
+const NOTES_MAX: usize = 16;
 
 /// A pre-release of the host counts as the release: it is what the plugin is tried with.
 fn satisfies(host: &Version, required: &VersionReq) -> bool {

@@ -22,12 +22,23 @@ pub enum StoreError {
         reason: Unfit,
     },
     /// There is no room for the copy.
-    #[error("there is no room for {needed_bytes} bytes at {}: {source}; free some space or move the store", path.display())]
+    #[error("there is no room for {needed_bytes} bytes at {}: {source}; free some space, or name another place by intake.store.dir", path.display())]
     Full {
         /// The file that could not be written; it was removed.
         path: PathBuf,
         /// Bytes that the copy needs.
         needed_bytes: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The host may not write where it keeps its copies.
+    #[error(
+        "the host keeps its copies of plugins where it can't write, at {}: {source}; name another directory by \
+         intake.store.dir, or let the host's user write there", path.display()
+    )]
+    Unwritable {
+        /// The path in question.
+        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -56,6 +67,7 @@ impl StoreError {
             Self::Changed { .. } => "changed",
             Self::Unfit { reason, .. } => reason.code(),
             Self::Full { .. } => "disk-full",
+            Self::Unwritable { .. } => "store-unwritable",
             Self::Exposed { .. } => "store-exposed",
             Self::Io { .. } => "io",
         }
@@ -65,6 +77,17 @@ impl StoreError {
         Self::Io {
             path: path.to_owned(),
             source,
+        }
+    }
+
+    /// About a path of the store itself.
+    pub(super) fn keeping(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Self::Unwritable {
+                path: path.to_owned(),
+                source,
+            },
+            _ => Self::writing(path, 0, source),
         }
     }
 

@@ -58,5 +58,5 @@ fn open(path: &Path) -> Result<File, StoreError> {
         .create(true)
         .truncate(false)
         .open(path)
-        .map_err(|e| StoreError::at(path, e))
+        .map_err(|e| StoreError::keeping(path, e))
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::intake::config::DiscoveryConfig;
 use crate::intake::discovery::find;
 use std::fs;
+use std::io::ErrorKind;
 use std::time::SystemTime;
 
 struct Place {
@@ -197,6 +198,41 @@ fn a_full_disk_is_named_and_leaves_nothing() {
     assert_eq!(error.code(), "disk-full");
     assert!(error.to_string().contains("no room for 3 bytes"), "{error}");
     assert!(place.visible().is_empty());
+}
+
+#[test]
+fn what_is_kept_already_needs_no_room() {
+    let place = place();
+    let first = place.store.take(&place.file(b"abc")).unwrap();
+    let again = place
+        .store
+        .take_through(&place.file(b"abc"), |_| FullDisk)
+        .unwrap();
+    assert_eq!((again.digest(), again.path()), (first.digest(), first.path()));
+    assert_eq!(fs::read(again.path()).unwrap(), b"abc");
+    // A copy that was changed from outside is not what was asked for.
+    fs::remove_file(first.path()).unwrap();
+    fs::write(first.path(), b"abd").unwrap();
+    let error = place
+        .store
+        .take_through(&place.file(b"abc"), |_| FullDisk)
+        .unwrap_err();
+    assert_eq!(error.code(), "disk-full");
+}
+
+#[test]
+fn a_store_that_can_not_be_written_is_told_with_what_to_do() {
+    for kind in [ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied] {
+        let error = StoreError::keeping(Path::new("/ro/store"), kind.into());
+        assert_eq!(error.code(), "store-unwritable");
+        let text = error.to_string();
+        assert!(
+            text.contains("/ro/store") && text.contains("intake.store.dir"),
+            "{text}"
+        );
+    }
+    let full = StoreError::keeping(Path::new("/full/.lock"), ErrorKind::StorageFull.into());
+    assert_eq!(full.code(), "disk-full");
 }
 
 #[test]

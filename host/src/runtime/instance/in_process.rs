@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod check;
+mod round;
 mod unclaimed;
 
 use super::{Accounts, InstanceSettings};
@@ -14,6 +15,7 @@ use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
 use abandoned::Abandoned;
 use check::CheckUnderWay;
 use extman_plugin_api::manifest::schema::ThreadModel;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -77,9 +79,7 @@ impl InProcess {
         );
         let make = {
             let (name, config) = (name.clone(), config.to_owned());
-            move |_: &'static Slot, _: &Ticket| {
-                Bound::create(library, &name, &config, listener).map(Unclaimed::new)
-            }
+            move |_: &Slot, _: &Ticket| Bound::create(library, &name, &config, listener).map(Unclaimed::new)
         };
         let made = settle(on_lane(&pool, work, urgency(threads), make).await, Phase::Create).flatten();
         let bound = match made {
@@ -115,7 +115,7 @@ impl InProcess {
             Step::Stop => (Phase::Stop, self.settings.stop_budget),
         };
         let bound = self.bound.clone();
-        let run = move |_: &'static Slot, _: &Ticket| bound.step(step);
+        let run = move |_: &Slot, _: &Ticket| bound.step(step);
         let returned = on_lane(&self.pool, self.work(phase, budget), urgency(self.threads), run).await;
         settle(returned, phase)?
     }
@@ -131,11 +131,9 @@ impl InProcess {
             return Err(call);
         }
         let _ends = stream.clone().map(Ends);
-        let abandoned = Abandoned::unless_answered(&self.accounts);
+        let abandoned = Abandoned::unless_answered(counted);
         let result = self.invoke_on_lane(call, stream).await;
-        abandoned.answered();
-        self.accounts.ended(result.as_ref().err());
-        drop(counted);
+        abandoned.answered(result.as_ref().err());
         Ok(result)
     }
 
@@ -144,7 +142,7 @@ impl InProcess {
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
         let (bound, accounts, limits) = (self.bound.clone(), self.accounts.clone(), self.output_limits());
-        let run = move |slot: &'static Slot, ticket: &Ticket| {
+        let run = move |slot: &Slot, ticket: &Ticket| {
             let streams = stream.is_some();
             let token = slot.open(Some(deadline), stream, limits);
             ticket.opened(token);
@@ -196,8 +194,7 @@ impl InProcess {
             stream: false,
         };
         let result = serve(&self.bound, &self.accounts, slot, token, input, (began, deadline));
-        self.accounts.ended(result.as_ref().err());
-        drop(counted);
+        counted.end(result.as_ref().err());
         if pass.leave() {
             self.pool.nudge();
         }
@@ -232,7 +229,7 @@ impl InProcess {
             return Ok(());
         }
         let bound = self.bound.clone();
-        let run = move |_: &'static Slot, _: &Ticket| bound.destroy();
+        let run = move |_: &Slot, _: &Ticket| bound.destroy();
         let work = self.work(Phase::Destroy, self.settings.stop_budget);
         let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
         settle(returned, Phase::Destroy)?.map_err(|inside| {
@@ -291,7 +288,7 @@ fn serve(
     result.map(|()| Reply {
         content_type: output
             .content_type
-            .unwrap_or_else(|| "application/octet-stream".to_owned()),
+            .unwrap_or(Cow::Borrowed("application/octet-stream")),
         body: output.body,
         usage,
         ran,

@@ -6,13 +6,14 @@ mod accounts;
 mod in_process;
 mod tally;
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, CallCounts};
 pub use in_process::{Call, InProcess};
 pub use tally::Tally;
 
-use super::lanes::Attached;
+use super::lanes::{Attached, Station};
 use super::loader::{Frames, Listener, Step};
 use super::module::Module;
+use crate::clock::Monotonic;
 use crate::model::{CallError, CheckKind, CheckOutcome, Reply};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,17 @@ impl Default for InstanceSettings {
             output_bytes_max: 64 << 20,
         }
     }
+}
+
+/// What asking came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// What came of it.
+    pub outcome: CheckOutcome,
+    /// How long the plugin's code ran, if it came back.
+    pub took: Option<Duration>,
+    /// When that was.
+    pub ended: Monotonic,
 }
 
 /// One configured use of a module.
@@ -145,6 +157,33 @@ impl Instance {
     pub async fn check(&self, kind: CheckKind, timeout: Duration) -> (CheckOutcome, Option<Duration>) {
         match &self.backing {
             Backing::InProcess(inner) => inner.check(kind, timeout).await,
+        }
+    }
+
+    /// Asks it how it is, inline on the lane of `station`; `began` is now. `None` if that lane was lost in it.
+    pub fn check_on(
+        &self,
+        station: &Station<'_>,
+        kind: CheckKind,
+        timeout: Duration,
+        began: Monotonic,
+    ) -> Option<Asked> {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.check_on(station, kind, timeout, began),
+        }
+    }
+
+    /// Whether [`check_on`](Self::check_on) may be used; else only [`check`](Self::check).
+    pub fn is_asked_anywhere(&self) -> bool {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.is_asked_anywhere(),
+        }
+    }
+
+    /// Whether the plugin has a check of its own. Without one, all that a check can show is that the plugin is there.
+    pub fn has_check(&self) -> bool {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.has_check(),
         }
     }
 

@@ -84,11 +84,13 @@ mod tests {
         let accounts = Arc::new(Accounts::default());
         for _ in 0..ok {
             accounts.returned(Duration::from_nanos(10));
-            accounts.ended(None);
+            accounts.begin().end(None);
         }
         for _ in 0..failed {
             accounts.returned(Duration::from_nanos(40));
-            accounts.ended(Some(&CallError::new(ErrorKind::Internal, "")));
+            accounts
+                .begin()
+                .end(Some(&CallError::new(ErrorKind::Internal, "")));
         }
         accounts
     }
@@ -115,8 +117,7 @@ mod tests {
         let counted = old.begin();
         tally.close(&old);
         assert_eq!((tally.stats().total, tally.stats().in_flight), (1, 1));
-        old.ended(None);
-        drop(counted);
+        counted.end(None);
         assert_eq!((tally.stats().total, tally.stats().in_flight), (2, 0));
         tally.close(&old);
         assert_eq!(tally.stats().total, 2);

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// A guard: while it lives, this thread may call plugins inline.
 pub struct Attached {
-    slot: &'static Slot,
+    slot: Slot,
     ran: RefCell<HashSet<u64>>,
     ran_last: Cell<u64>,
     // Belongs to this thread.
@@ -36,8 +36,8 @@ impl Attached {
     }
 
     /// The thread's slot.
-    pub fn slot(&self) -> &'static Slot {
-        self.slot
+    pub fn slot(&self) -> &Slot {
+        &self.slot
     }
 
     /// Notes that code of `generation` runs here.
@@ -46,12 +46,6 @@ impl Attached {
         if self.ran_last.replace(generation) != generation && self.ran.borrow_mut().insert(generation) {
             threads.add();
         }
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        self.slot.release();
     }
 }
 

@@ -1,5 +1,6 @@
 //! How many calls may be inside one instance at a time.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,10 @@ pub struct Gate {
 
 /// The right to be inside; leaving is dropping it.
 #[derive(Debug)]
-pub struct Pass(Arc<Gate>);
+pub struct Pass<G: Deref<Target = Gate> = Arc<Gate>> {
+    gate: G,
+    inside: bool,
+}
 
 impl Gate {
     /// A gate for this many at a time, at least one.
@@ -35,11 +39,10 @@ impl Gate {
 
     /// Enters if there is room.
     pub fn try_enter(self: &Arc<Self>) -> Option<Pass> {
-        let room = |inside: usize| (inside < self.limit).then_some(inside + 1);
-        self.inside
-            .fetch_update(SeqCst, SeqCst, room)
-            .ok()
-            .map(|_| Pass(self.clone()))
+        self.take_place().then(|| Pass {
+            gate: self.clone(),
+            inside: true,
+        })
     }
 
     /// Enters if there is room; else whoever leaves without asking for the next job learns that one waits.
@@ -52,21 +55,41 @@ impl Gate {
     }
 
     /// Enters once there is room, or gives up. For threads of an embedder; lanes never wait here.
-    pub fn enter_within(self: &Arc<Self>, patience: Duration) -> Option<Pass> {
-        if let Some(pass) = self.try_enter() {
-            return Some(pass);
-        }
-        self.waiting.fetch_add(1, AcqRel);
+    pub fn enter_within(&self, patience: Duration) -> Option<Pass<&Gate>> {
+        (self.take_place() || self.wait_for_place(patience)).then_some(Pass {
+            gate: self,
+            inside: true,
+        })
+    }
+
+    #[cold]
+    fn wait_for_place(&self, patience: Duration) -> bool {
+        // Before the next look at the place: who leaves either sees this or has left before that look.
+        self.waiting.fetch_add(1, SeqCst);
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pass = None;
+        let mut taken = false;
         let no_room = |(): &mut ()| {
-            pass = self.try_enter();
-            pass.is_none()
+            taken = self.take_place();
+            !taken
         };
         let waited = self.left.wait_timeout_while(guard, patience, no_room);
         drop(waited);
-        self.waiting.fetch_sub(1, AcqRel);
-        pass
+        self.waiting.fetch_sub(1, SeqCst);
+        taken
+    }
+
+    fn take_place(&self) -> bool {
+        let room = |inside: usize| (inside < self.limit).then_some(inside + 1);
+        self.inside.fetch_update(SeqCst, SeqCst, room).is_ok()
+    }
+
+    fn give_place_back(&self) {
+        self.inside.fetch_sub(1, SeqCst);
+        if self.waiting.load(SeqCst) > 0 {
+            // Under the lock, or a waiter between its look and its sleep would miss it.
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.left.notify_one();
+        }
     }
 
     /// How many are inside.
@@ -80,23 +103,20 @@ impl Gate {
     }
 }
 
-impl Pass {
+impl<G: Deref<Target = Gate>> Pass<G> {
     /// Leaves, and says whether a job was passed over for want of room. Who is not a lane, and so does not look for the next
     /// job itself, then nudges the pool.
-    pub fn leave(self) -> bool {
-        let gate = self.0.clone();
-        drop(self);
-        gate.wanted.load(SeqCst) && gate.wanted.swap(false, SeqCst)
+    pub fn leave(mut self) -> bool {
+        self.gate.give_place_back();
+        self.inside = false;
+        self.gate.wanted.load(SeqCst) && self.gate.wanted.swap(false, SeqCst)
     }
 }
 
-impl Drop for Pass {
+impl<G: Deref<Target = Gate>> Drop for Pass<G> {
     fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, SeqCst);
-        if self.0.waiting.load(Acquire) > 0 {
-            // Under the lock, or a waiter between its look and its sleep would miss it.
-            drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.0.left.notify_one();
+        if self.inside {
+            self.gate.give_place_back();
         }
     }
 }

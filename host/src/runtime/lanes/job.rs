@@ -5,7 +5,7 @@ use super::lane::{Lane, Work};
 use crate::runtime::loader::Slot;
 use std::sync::Arc;
 
-type Run = Box<dyn FnOnce(&'static Slot, Ending<'_>) + Send>;
+type Run = Box<dyn FnOnce(&Slot, Ending<'_>) + Send>;
 
 /// Something to run on a lane.
 pub(super) struct Job {
@@ -32,10 +32,10 @@ impl Job {
     pub fn new<T>(
         work: Work,
         gate: Option<Arc<Gate>>,
-        run: impl FnOnce(&'static Slot) -> T + Send + 'static,
+        run: impl FnOnce(&Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Self {
-        let run = move |slot: &'static Slot, ending: Ending<'_>| {
+        let run = move |slot: &Slot, ending: Ending<'_>| {
             let value = run(slot);
             drop(ending);
             answer(value);

@@ -100,6 +100,19 @@ impl Lane {
         take: impl Fn(&Arc<Lane>) -> Option<Job> + Send + 'static,
         observer: Arc<dyn LaneObserver>,
     ) -> std::io::Result<Arc<Lane>> {
+        Lane::start_with(name, number, move |lane, slot| {
+            while let Some(job) = take(lane) {
+                lane.run(job, slot, observer.as_ref());
+            }
+        })
+    }
+
+    /// Starts a lane that does this and then ends.
+    pub(super) fn start_with(
+        name: &str,
+        number: u64,
+        body: impl FnOnce(&Arc<Lane>, &Slot) + Send + 'static,
+    ) -> std::io::Result<Arc<Lane>> {
         let lane = Arc::new(Lane {
             number,
             current: Mutex::default(),
@@ -121,40 +134,56 @@ impl Lane {
                 let _ = lane.sleeper.set(std::thread::current());
                 lane.tid
                     .store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
-                while let Some(job) = take(&lane) {
-                    lane.run(job, slot, observer.as_ref());
-                }
-                slot.release();
+                body(&lane, &slot);
             }
         });
-        match thread {
-            Ok(thread) => *lock(&lane.thread) = Some(thread),
-            Err(error) => {
-                slot.release();
-                return Err(error);
-            }
-        }
+        *lock(&lane.thread) = Some(thread?);
         super::watchdog::watch(&lane);
         Ok(lane)
     }
 
-    fn run(&self, job: Job, slot: &'static Slot, observer: &dyn LaneObserver) {
-        let began = clock::monotonic();
-        let generation = job.work.generation;
-        if self.ran_last.swap(generation, Relaxed) != generation {
-            lock(&self.ran).insert(generation);
-        }
-        *lock(&self.current) = Some((job.work, began));
+    fn run(&self, job: Job, slot: &Slot, observer: &dyn LaneObserver) {
+        self.enter(job.work, clock::monotonic());
         let ending = Ending {
             lane: self,
             pass: job.pass,
         };
         (job.run)(slot, ending);
+        self.leave(observer);
+    }
+
+    /// Plugin code begins to run.
+    pub(super) fn enter(&self, work: Work, began: Monotonic) {
+        let generation = work.generation;
+        if self.ran_last.swap(generation, Relaxed) != generation {
+            lock(&self.ran).insert(generation);
+        }
+        *lock(&self.current) = Some((work, began));
+    }
+
+    /// Plugin code has come back. `false` if the lane was lost meanwhile.
+    pub(super) fn leave(&self, observer: &dyn LaneObserver) -> bool {
         let current = lock(&self.current).take();
-        if self.lost.load(Acquire)
-            && let Some((work, began)) = current
-        {
+        if !self.lost.load(Acquire) {
+            return true;
+        }
+        if let Some((work, began)) = current {
             observer.returned_late(&work, clock::monotonic().since(began));
+        }
+        false
+    }
+
+    /// What it is in, for people.
+    pub(super) fn describe(&self, pool: &str) -> String {
+        let number = self.number;
+        match self.current() {
+            Some((work, began)) => format!(
+                "lane {number} of {pool} has been in {} of {} for {:.1} s",
+                work.phase,
+                work.subject,
+                clock::monotonic().since(began).as_secs_f64()
+            ),
+            None => format!("lane {number} of {pool} does not end"),
         }
     }
 

@@ -17,9 +17,12 @@ mod gate;
 mod job;
 mod lane;
 mod pool;
+mod rounds;
 mod watchdog;
 
 pub use attached::{Attached, AttachedThreads};
 pub use gate::{Gate, Pass};
 pub use lane::{LaneObserver, Phase, Work};
 pub use pool::{Pool, PoolLimits, Refused};
+pub use rounds::{RoundLanes, Rounds, Station};
+pub use watchdog::stood_still;

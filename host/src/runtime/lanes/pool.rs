@@ -110,7 +110,7 @@ impl Pool {
         &self,
         work: Work,
         gate: Option<Arc<Gate>>,
-        run: impl FnOnce(&'static Slot) -> T + Send + 'static,
+        run: impl FnOnce(&Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
         self.enqueue(Job::new(work, gate, run, answer), false)
@@ -124,7 +124,7 @@ impl Pool {
     pub fn submit_urgent<T>(
         &self,
         work: Work,
-        run: impl FnOnce(&'static Slot) -> T + Send + 'static,
+        run: impl FnOnce(&Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
         self.enqueue(Job::new(work, None, run, answer), true)
@@ -158,7 +158,7 @@ impl Pool {
     pub fn wedged(&self) -> Option<String> {
         let state = self.shared.lock();
         let lane = state.lost.iter().find(|lane| lane.is_busy())?;
-        Some(self.describe(lane))
+        Some(lane.describe(&self.shared.name))
     }
 
     /// What a lane is in, lost or not.
@@ -169,7 +169,7 @@ impl Pool {
             .iter()
             .chain(&state.lanes)
             .find(|lane| lane.is_busy())?;
-        Some(self.describe(lane))
+        Some(lane.describe(&self.shared.name))
     }
 
     /// Whether it was shut down and every lane is gone.
@@ -249,24 +249,11 @@ impl Pool {
         for lane in lanes {
             let left = give_up.since(clock::monotonic());
             if !lane.join_within(left) {
-                unended = Some(self.describe(&lane));
+                unended = Some(lane.describe(&self.shared.name));
                 self.shared.lock().lost.push(lane);
             }
         }
         unended.map_or(Ok(()), Err)
-    }
-
-    fn describe(&self, lane: &Lane) -> String {
-        let (number, pool) = (lane.number, &self.shared.name);
-        match lane.current() {
-            Some((work, began)) => format!(
-                "lane {number} of {pool} has been in {} of {} for {:.1} s",
-                work.phase,
-                work.subject,
-                clock::monotonic().since(began).as_secs_f64()
-            ),
-            None => format!("lane {number} of {pool} does not end"),
-        }
     }
 
     fn enqueue(&self, job: Job, urgent: bool) -> Result<(), Refused> {

@@ -8,7 +8,8 @@ use super::library::Library;
 use super::listeners::{self, Listener};
 use super::read;
 use super::root::{Step as StepFn, StepWithBytes, Tables};
-use super::slot::{Output, Slot};
+use super::sink::Output;
+use super::slot::Slot;
 use crate::model::{CallError, CheckKind, ErrorKind, Report, Usage};
 use extman_abi::{self as abi, Bytes, Status, TextBuffer};
 use std::mem::MaybeUninit;
@@ -201,6 +202,11 @@ impl Bound {
                 tokens_out: given(abi::OUTCOME_TOKENS_OUT).then_some(outcome.tokens_out),
             },
         }
+    }
+
+    /// Whether the plugin has a check of its own.
+    pub fn has_check(&self) -> bool {
+        self.tables.check.is_some()
     }
 
     /// Asks the instance how it is, in the open slot of `token`. `None` if it says nothing of itself.

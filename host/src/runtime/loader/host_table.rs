@@ -1,6 +1,6 @@
 //! The table that the host lends to plugins. Each function checks its token and its pointers, and never unwinds.
 
-use super::{listeners, read, slot};
+use super::{listeners, read, sink};
 use crate::model::LogLevel;
 use extman_abi::{self as abi, Bytes, Check, HostTable, Report, Status};
 use std::ffi::c_void;
@@ -54,28 +54,28 @@ unsafe extern "C" fn log(instance: u64, level: u32, target: Bytes, text: Bytes, 
 }
 
 unsafe extern "C" fn cancelled(token: u64) -> u32 {
-    u32::from(slot::cancelled(token))
+    u32::from(sink::cancelled(token))
 }
 
 unsafe extern "C" fn deadline_ns(token: u64) -> u64 {
-    slot::deadline_ns(token)
+    sink::deadline_ns(token)
 }
 
 unsafe extern "C" fn sink_begin(token: u64, content_type: Bytes) -> Status {
     // SAFETY: the plugin lends the slice for the call.
-    guarded(|| slot::begin(token, &unsafe { read::text(content_type, 257) }))
+    guarded(|| sink::begin(token, &unsafe { read::text(content_type, 257) }))
 }
 
 unsafe extern "C" fn sink_write(token: u64, data: Bytes) -> Status {
     // SAFETY: the plugin lends the slice for the call.
-    guarded(|| slot::write(token, unsafe { read::slice(data) }))
+    guarded(|| sink::write(token, unsafe { read::slice(data) }))
 }
 
 unsafe extern "C" fn emit_check(token: u64, check: *const Check) -> Status {
     guarded(|| {
         // SAFETY: the plugin lends the struct and its slices for the call.
         match unsafe { read::check(check, TEXT_BYTES_MAX) } {
-            Some(part) => slot::emit(token, part),
+            Some(part) => sink::emit(token, part),
             None => abi::STATUS_INVALID_INPUT,
         }
     })

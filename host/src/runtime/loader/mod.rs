@@ -18,6 +18,7 @@ mod listeners;
 mod memfd;
 mod read;
 mod root;
+mod sink;
 mod slot;
 
 pub use bound::{Bound, Input, Returned, Step};
@@ -27,4 +28,5 @@ pub use interpose::{Interposition, interposition};
 pub use library::{Closed, Library, Mapped, NotClosed, NotOpened, OpenError};
 pub use listeners::Listener;
 pub use memfd::{SealError, SealedImage};
-pub use slot::{Output, OutputLimits, Slot, cancel};
+pub use sink::{Output, OutputLimits};
+pub use slot::{Slot, cancel};

@@ -87,7 +87,7 @@ pub(super) unsafe fn check(check: *const abi::Check, text_max: usize) -> Option<
         name: name.into_owned(),
         health: health(check.health),
         message: message.into_owned(),
-        duration_ns: (check.valid & abi::CHECK_DURATION != 0).then_some(check.duration_ns),
+        duration_ns: (check.valid & abi::MEASURED_DURATION != 0).then_some(check.duration_ns),
     })
 }
 

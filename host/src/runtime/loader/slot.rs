@@ -2,63 +2,50 @@
 //!
 //! A token is a slot's number and its generation. The generation is odd while the slot is open and moves on when it is closed, so
 //! a token that was kept too long no longer fits and harms nobody. Slots are never freed, only used again: a plugin
-//! that holds a token for ever holds a number, not memory.
+//! that holds a token for ever holds a number, not memory. What a plugin does with its token is in `sink`.
+//!
+//! A slot belongs to one thread, which alone opens and closes it; that costs one locked instruction a call. Whoever has a token comes
+//! to the output by the same word that holds the generation, so a stale token never gets hold of it, and an open one costs
+//! one locked instruction a write.
 
 use super::frames::Frames;
+use super::sink::{Output, OutputLimits, Writing};
 use crate::clock::{self, Monotonic};
-use crate::model::Part;
-use extman_abi as abi;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-/// What a call may write.
-#[derive(Debug, Clone, Copy)]
-pub struct OutputLimits {
-    /// Bytes in all.
-    pub bytes_max: usize,
-    /// Writes in all.
-    pub frames_max: usize,
-}
-
-impl Default for OutputLimits {
-    fn default() -> Self {
-        OutputLimits {
-            bytes_max: 64 << 20,
-            frames_max: 1 << 20,
-        }
-    }
-}
-
-/// What a call has written.
-#[derive(Debug, Default)]
-pub struct Output {
-    /// Media type, if the plugin named one.
-    pub content_type: Option<String>,
-    /// The concatenated writes, unless they were streamed.
-    pub body: Vec<u8>,
-    /// Parts of a check.
-    pub parts: Vec<Part>,
-    limits: Option<OutputLimits>,
-    bytes: usize,
-    frames: usize,
-    stream: Option<Arc<Frames>>,
-}
-
-/// One place for a call or a check under way.
-#[derive(Debug)]
+/// A place for one call or check at a time, and the right to open and close it. Dropping it gives it back.
 pub struct Slot {
+    place: &'static Place,
+    // May be moved to another thread, but not shared with one.
+    _of_one_thread: PhantomData<Cell<()>>,
+}
+
+/// What tokens lead to. Aligned, so that the calls of two threads never write to one cache line.
+#[repr(align(128))]
+pub(super) struct Place {
     number: u32,
-    generation: AtomicU32,
+    /// Twice the generation, and `BUSY` while somebody is at the output.
+    state: AtomicU64,
     cancelled: AtomicBool,
     deadline: AtomicU64,
-    output: Mutex<Output>,
+    output: UnsafeCell<Writing>,
 }
 
+// SAFETY: the output is only touched by who holds `BUSY`, and while the slot is closed by the one thread that owns the `Slot`.
+unsafe impl Sync for Place {}
+
+const BUSY: u64 = 1;
+const NUMBER_BITS: u32 = 12;
 const SEGMENT: usize = 64;
 const SEGMENTS: usize = 64;
-const CHECK_PARTS_MAX: usize = 64;
+const _: () = assert!(SEGMENT * SEGMENTS == 1 << NUMBER_BITS);
 
-static SLOTS: [OnceLock<Box<[Slot]>>; SEGMENTS] = [const { OnceLock::new() }; SEGMENTS];
+static PLACES: [OnceLock<Box<[Place]>>; SEGMENTS] = [const { OnceLock::new() }; SEGMENTS];
 static FREE: Mutex<Free> = Mutex::new(Free {
     returned: Vec::new(),
     made: 0,
@@ -71,7 +58,7 @@ struct Free {
 
 impl Slot {
     /// A slot that nobody else has; `None` if all 4096 are taken.
-    pub fn acquire() -> Option<&'static Slot> {
+    pub fn acquire() -> Option<Slot> {
         let mut free = lock(&FREE);
         let number = match free.returned.pop() {
             Some(number) => number,
@@ -81,27 +68,14 @@ impl Slot {
             }
             None => return None,
         };
-        let segment = SLOTS[number as usize / SEGMENT].get_or_init(|| {
+        let segment = PLACES[number as usize / SEGMENT].get_or_init(|| {
             let first = number / SEGMENT as u32 * SEGMENT as u32;
-            (first..first + SEGMENT as u32).map(Slot::new).collect()
+            (first..first + SEGMENT as u32).map(Place::new).collect()
         });
-        Some(&segment[number as usize % SEGMENT])
-    }
-
-    /// Gives the slot back. Nothing runs in it any more.
-    pub fn release(&'static self) {
-        self.close();
-        lock(&FREE).returned.push(self.number);
-    }
-
-    fn new(number: u32) -> Slot {
-        Slot {
-            number,
-            generation: AtomicU32::new(0),
-            cancelled: AtomicBool::new(false),
-            deadline: AtomicU64::new(u64::MAX),
-            output: Mutex::new(Output::default()),
-        }
+        Some(Slot {
+            place: &segment[number as usize % SEGMENT],
+            _of_one_thread: PhantomData,
+        })
     }
 
     /// Opens the slot for one call and returns its token.
@@ -111,176 +85,171 @@ impl Slot {
         stream: Option<Arc<Frames>>,
         limits: OutputLimits,
     ) -> u64 {
-        let mut output = lock(&self.output);
-        self.cancelled.store(false, Relaxed);
-        self.deadline
+        if self.open_generation().is_some() {
+            self.close();
+        }
+        let place = self.place;
+        // SAFETY: the slot is closed, so no token fits; and only this thread could open it.
+        unsafe { *place.output.get() = Writing::new(stream, limits) };
+        place.cancelled.store(false, Relaxed);
+        place
+            .deadline
             .store(deadline.map_or(u64::MAX, Monotonic::as_nanos), Relaxed);
-        output.stream = stream;
-        output.limits = Some(limits);
-        let generation = self.generation.load(Relaxed) | 1;
-        self.generation.store(generation, Release);
-        token(self.number, generation)
+        let generation = (place.state.load(Relaxed) >> 1) + 1;
+        place.state.store(generation << 1, Release);
+        generation << NUMBER_BITS | u64::from(place.number)
     }
 
     /// Closes the slot: the token of the call is stale from here on. Returns what was written.
     pub fn close(&self) -> Output {
-        let mut output = lock(&self.output);
-        let generation = self.generation.load(Relaxed);
-        if generation & 1 == 1 {
-            self.generation.store(generation.wrapping_add(1), Release);
-        }
-        if let Some(stream) = &output.stream {
+        let entered = self
+            .open_generation()
+            .and_then(|generation| self.place.enter(generation));
+        let Some(mut writing) = entered else {
+            return Output::default();
+        };
+        writing.leave_as += 2;
+        let (output, stream) = writing.take();
+        drop(writing);
+        if let Some(stream) = stream {
             stream.finish();
         }
-        std::mem::take(&mut *output)
+        output
     }
 
-    /// Asks the call under this token to stop, if it is still that call.
-    pub fn cancel(&self, token: u64) {
-        // Under the lock, or the slot could be another call's by the time that the mark is set.
-        let output = lock(&self.output);
-        if self.is(token) {
-            self.cancelled.store(true, Release);
-            if let Some(stream) = &output.stream {
-                stream.wake();
+    fn open_generation(&self) -> Option<u64> {
+        // Only this thread changes it.
+        let generation = self.place.state.load(Relaxed) >> 1;
+        (generation & 1 == 1).then_some(generation)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.close();
+        lock(&FREE).returned.push(self.place.number);
+    }
+}
+
+impl Place {
+    fn new(number: u32) -> Place {
+        Place {
+            number,
+            state: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+            deadline: AtomicU64::new(u64::MAX),
+            output: UnsafeCell::default(),
+        }
+    }
+
+    /// Gets hold of the output of the call under this token; `None` if that is over. Held for a copy at most, never while
+    /// anybody is waited for.
+    pub(super) fn enter_by(&self, token: u64) -> Option<Entered<'_>> {
+        self.enter(token >> NUMBER_BITS)
+    }
+
+    fn enter(&self, generation: u64) -> Option<Entered<'_>> {
+        let open = generation << 1;
+        let mut looks = 0;
+        loop {
+            match self.state.compare_exchange(open, open | BUSY, Acquire, Relaxed) {
+                Ok(_) => {
+                    return Some(Entered {
+                        place: self,
+                        leave_as: open,
+                    });
+                }
+                Err(now) if now & !BUSY != open => return None,
+                Err(_) => pause(&mut looks),
             }
         }
     }
 
-    fn is(&self, token: u64) -> bool {
-        self.generation.load(Acquire) == generation_of(token)
+    pub(super) fn is(&self, token: u64) -> bool {
+        self.state.load(Acquire) >> 1 == token >> NUMBER_BITS
     }
 
-    /// Whether the reader of a streamed call has gone away.
-    fn is_unread(&self) -> bool {
-        lock(&self.output)
-            .stream
-            .as_ref()
-            .is_some_and(|stream| stream.is_abandoned())
+    /// Whether the call was cancelled or its deadline has passed.
+    pub(super) fn stopping(&self) -> bool {
+        self.cancelled.load(Acquire) || clock::has_come(self.deadline())
     }
 
-    fn stopping(&self) -> bool {
-        self.cancelled.load(Acquire) || clock::monotonic().as_nanos() >= self.deadline.load(Relaxed)
+    /// The deadline; far in the future if there is none.
+    pub(super) fn deadline(&self) -> Monotonic {
+        Monotonic::from_nanos(self.deadline.load(Relaxed))
     }
 }
 
-fn token(number: u32, generation: u32) -> u64 {
-    u64::from(generation) << 32 | u64::from(number)
+/// The output in hand.
+pub(super) struct Entered<'a> {
+    place: &'a Place,
+    leave_as: u64,
 }
 
-fn generation_of(token: u64) -> u32 {
-    (token >> 32) as u32
+impl Deref for Entered<'_> {
+    type Target = Writing;
+
+    fn deref(&self) -> &Writing {
+        // SAFETY: whoever holds `BUSY` has the output for itself.
+        unsafe { &*self.place.output.get() }
+    }
 }
 
-/// The open slot of a token.
-fn find(token: u64) -> Option<&'static Slot> {
-    let number = token as u32 as usize;
-    let slot = SLOTS.get(number / SEGMENT)?.get()?.get(number % SEGMENT)?;
-    (generation_of(token) & 1 == 1 && slot.is(token)).then_some(slot)
+impl DerefMut for Entered<'_> {
+    fn deref_mut(&mut self) -> &mut Writing {
+        // SAFETY: as above.
+        unsafe { &mut *self.place.output.get() }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.place.state.store(self.leave_as, Release);
+    }
+}
+
+/// Waits a little for who is at the output: two threads of one plugin that write to one call, which is rare, and then for a copy.
+fn pause(looks: &mut u32) {
+    match *looks {
+        0..32 => std::hint::spin_loop(),
+        32..64 => std::thread::yield_now(),
+        _ => std::thread::sleep(Duration::from_micros(50)),
+    }
+    *looks = looks.saturating_add(1);
+}
+
+/// Where an open token leads to.
+pub(super) fn find(token: u64) -> Option<&'static Place> {
+    let number = (token & ((1 << NUMBER_BITS) - 1)) as usize;
+    let place = PLACES.get(number / SEGMENT)?.get()?.get(number % SEGMENT)?;
+    ((token >> NUMBER_BITS) & 1 == 1 && place.is(token)).then_some(place)
+}
+
+/// Asks the call of a token to stop; nothing if it has ended.
+pub fn cancel(token: u64) {
+    let Some(place) = find(token) else { return };
+    // Held, or the slot could be another call's by the time that the mark is set.
+    let Some(writing) = place.enter_by(token) else {
+        return;
+    };
+    place.cancelled.store(true, Release);
+    let stream = writing.stream().cloned();
+    drop(writing);
+    if let Some(stream) = stream {
+        stream.wake();
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks the call of a token to stop; nothing if it has ended.
-pub fn cancel(token: u64) {
-    if let Some(slot) = find(token) {
-        slot.cancel(token);
-    }
-}
-
-/// Whether the call of a token should stop; a stale token should.
-pub(super) fn cancelled(token: u64) -> bool {
-    find(token).is_none_or(|slot| slot.stopping() || slot.is_unread())
-}
-
-/// Nanoseconds until the deadline of a token's call.
-pub(super) fn deadline_ns(token: u64) -> u64 {
-    let Some(slot) = find(token) else { return 0 };
-    match slot.deadline.load(Relaxed) {
-        u64::MAX => abi::NO_DEADLINE,
-        at => at.saturating_sub(clock::monotonic().as_nanos()),
-    }
-}
-
-/// Names the media type of a token's output.
-pub(super) fn begin(token: u64, content_type: &str) -> abi::Status {
-    let Some(slot) = find(token) else {
-        return abi::STATUS_CLOSED;
-    };
-    let mut output = lock(&slot.output);
-    if !slot.is(token) {
-        return abi::STATUS_CLOSED;
-    }
-    if output.frames > 0 || output.content_type.is_some() || content_type.len() > 256 {
-        return abi::STATUS_INVALID_INPUT;
-    }
-    if let Some(stream) = &output.stream {
-        stream.begin(content_type);
-    }
-    output.content_type = Some(content_type.to_owned());
-    abi::STATUS_OK
-}
-
-/// Writes to a token's output.
-pub(super) fn write(token: u64, data: &[u8]) -> abi::Status {
-    let Some(slot) = find(token) else {
-        return abi::STATUS_CLOSED;
-    };
-    let stream = {
-        let mut output = lock(&slot.output);
-        if !slot.is(token) {
-            return abi::STATUS_CLOSED;
-        }
-        if slot.stopping() {
-            return abi::STATUS_CANCELLED;
-        }
-        let limits = output.limits.unwrap_or_default();
-        if data.len() > limits.bytes_max - output.bytes.min(limits.bytes_max)
-            || output.frames >= limits.frames_max
-        {
-            return abi::STATUS_EXHAUSTED;
-        }
-        output.bytes += data.len();
-        output.frames += 1;
-        match &output.stream {
-            Some(stream) => stream.clone(),
-            None => {
-                output.body.extend_from_slice(data);
-                return abi::STATUS_OK;
-            }
-        }
-    };
-    // Outside the lock: it may wait for the reader.
-    let stop = || !slot.is(token) || slot.stopping();
-    if stream.push(data, stop) {
-        abi::STATUS_OK
-    } else {
-        abi::STATUS_CANCELLED
-    }
-}
-
-/// Adds a part to a token's check.
-pub(super) fn emit(token: u64, part: Part) -> abi::Status {
-    let Some(slot) = find(token) else {
-        return abi::STATUS_CLOSED;
-    };
-    let mut output = lock(&slot.output);
-    if !slot.is(token) {
-        return abi::STATUS_CLOSED;
-    }
-    if output.parts.len() >= CHECK_PARTS_MAX {
-        return abi::STATUS_EXHAUSTED;
-    }
-    output.parts.push(part);
-    abi::STATUS_OK
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::sink::{begin, cancelled, write};
     use super::*;
-    use std::time::Duration;
+    use extman_abi as abi;
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn a_stale_token_does_nothing() {
@@ -297,36 +266,44 @@ mod tests {
         cancel(old);
         assert!(!cancelled(new));
         assert_eq!(slot.close().body, b"");
-        slot.release();
     }
 
     #[test]
-    fn limits_and_deadlines_hold() {
+    fn a_slot_that_was_left_open_starts_anew() {
         let slot = Slot::acquire().unwrap();
-        let limits = OutputLimits {
-            bytes_max: 4,
-            frames_max: 3,
-        };
-        let open = slot.open(None, None, limits);
-        assert_eq!(deadline_ns(open), abi::NO_DEADLINE);
-        assert_eq!(write(open, b"abc"), abi::STATUS_OK);
-        assert_eq!(write(open, b"de"), abi::STATUS_EXHAUSTED);
-        assert_eq!(write(open, b"d"), abi::STATUS_OK);
-        assert_eq!(write(open, b""), abi::STATUS_OK);
-        assert_eq!(write(open, b""), abi::STATUS_EXHAUSTED);
-        slot.close();
-        let past = slot.open(Some(clock::monotonic()), None, limits);
-        assert!(cancelled(past));
-        assert_eq!(write(past, b"a"), abi::STATUS_CANCELLED);
-        slot.close();
-        let ahead = slot.open(
-            Some(clock::monotonic().after(Duration::from_secs(60))),
-            None,
-            limits,
-        );
-        assert!(!cancelled(ahead));
-        assert!(deadline_ns(ahead) > 1_000_000_000);
-        slot.release();
+        let left = slot.open(None, None, OutputLimits::default());
+        assert_eq!(write(left, b"a"), abi::STATUS_OK);
+        let new = slot.open(None, None, OutputLimits::default());
+        assert_eq!(write(left, b"b"), abi::STATUS_CLOSED);
+        assert_eq!(write(new, b"c"), abi::STATUS_OK);
+        assert_eq!(slot.close().body, b"c");
+        assert_eq!(slot.close().body, b"");
+    }
+
+    #[test]
+    fn what_many_threads_write_is_all_there_and_nothing_comes_after_the_close() {
+        let slot = Slot::acquire().unwrap();
+        for _ in 0..50 {
+            let token = slot.open(None, None, OutputLimits::default());
+            let (started, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let output = std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        while write(token, b"12345") == abi::STATUS_OK {
+                            if taken.fetch_add(1, Relaxed) == 0 {
+                                started.store(1, Release);
+                            }
+                        }
+                    });
+                }
+                while started.load(Acquire) == 0 {
+                    std::thread::yield_now();
+                }
+                slot.close()
+            });
+            assert_eq!(output.body.len(), 5 * taken.load(Relaxed));
+            assert!(output.body.chunks(5).all(|chunk| chunk == b"12345"));
+        }
     }
 
     #[test]

@@ -92,6 +92,13 @@ pub async fn start(
         );
         return Err(NotStarted::failed(text));
     }
+    if let Some(misfit) = config.misfit(manifest) {
+        let text = format!(
+            "{misfit}; mend the config of the [[instance]] {:?} and start the host again",
+            config.instance_name()
+        );
+        return Err(NotStarted::failed(text));
+    }
     if let Some(reason) = unfit(&plugin) {
         return Err(NotStarted {
             refused: true,

@@ -1,12 +1,14 @@
 //! Which instances there should be: what is configured, and what is there. Pure.
 
-use crate::intake::VerifiedPlugin;
+use crate::intake::{ConfigMisfit, VerifiedPlugin, check_config};
+use crate::model::MissingView;
 use crate::runtime::instance::InstanceSettings;
 use extman_plugin_api::manifest::schema::Manifest;
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `[[instance]]`: one use of a plugin. A plugin without one has one instance, named after its id.
@@ -21,7 +23,7 @@ pub struct InstanceConfig {
     /// Versions that may be used; the highest one is. Default: any.
     #[serde(default)]
     pub version: Option<VersionReq>,
-    /// The plugin's own configuration.
+    /// The plugin's own configuration. With the manifest's defaults it has to fit the manifest's schema.
     #[serde(default)]
     pub config: Map<String, Value>,
     /// Whether it is started by itself. Default: true.
@@ -104,9 +106,18 @@ impl InstanceConfig {
 
     /// The configuration that the plugin gets, with the manifest's defaults below what is given.
     pub fn merged(&self, manifest: &Manifest) -> String {
+        Value::Object(self.with_defaults(manifest)).to_string()
+    }
+
+    /// What the manifest's schema says against that configuration.
+    pub fn misfit(&self, manifest: &Manifest) -> Option<ConfigMisfit> {
+        check_config(manifest, &self.with_defaults(manifest)).err()
+    }
+
+    fn with_defaults(&self, manifest: &Manifest) -> Map<String, Value> {
         let mut merged = manifest.config.defaults.clone();
         merged.extend(self.config.clone());
-        Value::Object(merged).to_string()
+        merged
     }
 
     /// Keys without which an instance can't be made and which are not given.
@@ -146,6 +157,47 @@ pub fn wanted<'a>(
         Some((config.instance_name().to_owned(), (config, highest)))
     })
     .collect()
+}
+
+/// Configured instances for which no plugin is there, with the reason. `directories` is where plugins are looked for.
+pub fn missing<'a>(
+    configured: &[InstanceConfig],
+    plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
+    directories: &[PathBuf],
+) -> Vec<MissingView> {
+    let plugins: Vec<&VerifiedPlugin> = plugins.into_iter().collect();
+    let view = |config: &InstanceConfig| MissingView {
+        name: config.instance_name().to_owned(),
+        plugin: config.plugin.clone(),
+        reason: why_missing(config, &plugins, directories),
+    };
+    configured
+        .iter()
+        .filter(|config| highest(config, &plugins).is_none())
+        .map(view)
+        .collect()
+}
+
+fn why_missing(config: &InstanceConfig, plugins: &[&VerifiedPlugin], directories: &[PathBuf]) -> String {
+    let id = &config.plugin;
+    let of_this_id = plugins.iter().map(|plugin| &plugin.manifest().plugin);
+    let versions: Vec<_> = of_this_id
+        .filter(|plugin| plugin.id == *id)
+        .map(|plugin| plugin.version.to_string())
+        .collect();
+    let places: Vec<_> = directories.iter().map(|dir| dir.display().to_string()).collect();
+    let places = places.join(", ");
+    match &config.version {
+        Some(wanted) if !versions.is_empty() => format!(
+            "configured, but no plugin {id:?} of version {wanted} was found in {places}, only {}; put such a version \
+             there, or change the version of the [[instance]]",
+            versions.join(", ")
+        ),
+        _ => format!(
+            "configured, but no plugin with the id {id:?} was found in {places}; put it there, or mend the plugin of the \
+             [[instance]] (`extman status` has the files that were refused)"
+        ),
+    }
 }
 
 /// Plugins without an instance, as their name is taken by a configured instance of another plugin; with that plugin's id.

@@ -87,7 +87,7 @@ pub enum VettingError {
 
 fn when(remembered: bool) -> &'static str {
     if remembered {
-        " (seen in an earlier try; `extman load` or `extman check --release FILE` has it tried again)"
+        " (seen in an earlier try; `extman load` or `extman check --forget FILE` has it tried again)"
     } else {
         ""
     }
@@ -169,6 +169,15 @@ impl Vetting {
         };
         let limit = Duration::from_millis(self.config.timeout_ms);
         Ok(child::run(&worker, &order, sealed.share()?, limit).await?)
+    }
+
+    /// What an operator should know: that nothing new can be vetted, though what was seen before still counts.
+    pub fn concern(&self) -> Option<String> {
+        let error = self.worker().err().filter(|_| self.config.enabled)?;
+        Some(format!(
+            "{error}. Until then, plugins that were never vetted are not started, and those that passed once, by this host or \
+             by another with the same store, are started without being tried again"
+        ))
     }
 
     /// Forgets what was seen of a plugin. `false` if there was nothing.

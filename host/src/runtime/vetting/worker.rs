@@ -187,9 +187,9 @@ fn probe(bound: &Bound) {
         let report = step(VettingPhase::Check, || {
             let deadline = clock::monotonic().after(Duration::from_secs(10));
             let token = slot.open(Some(deadline), None, OutputLimits::default());
-            bound.check(slot, token, CheckKind::Readiness)
+            bound.check(&slot, token, CheckKind::Readiness)
         });
-        slot.release();
+        drop(slot);
         if let Some(Some(report)) = report {
             say(&Line::Said { report });
         }

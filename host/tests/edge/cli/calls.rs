@@ -112,7 +112,16 @@ fn json_that_is_mistyped_is_not_sent() {
     let server = Server::start();
     let ran = run(&["call", "text.echo", "--url", &server.url(), "--input", "{a: 1}"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("column"), "{}", ran.err);
+    let words: Vec<_> = ran.err.split_whitespace().collect();
+    let err = words.join(" ");
+    for part in [
+        "a name in double quotes",
+        "at column 2",
+        "`{a: 1}`",
+        "next: put it into single quotes",
+    ] {
+        assert!(err.contains(part), "{part:?} is missing in {err}");
+    }
     assert!(server.fake.invoked.lock().unwrap().is_empty());
 }
 

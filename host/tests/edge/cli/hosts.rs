@@ -25,6 +25,81 @@ fn one_command_can_have_a_host_of_its_own() {
 }
 
 #[test]
+fn one_command_needs_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    for (name, expected) in [("plugns", "no such directory"), ("file", "no directory")] {
+        for command in [&["list"][..], &["call", "text.echo"]] {
+            let ran = run_in(dir.path(), &[command, &["--dir", name]].concat());
+            assert_eq!((ran.code, ran.text()), (2, ""), "{command:?}");
+            assert!(
+                ran.err.contains(name) && ran.err.contains(expected),
+                "{}",
+                ran.err
+            );
+        }
+    }
+}
+
+#[test]
+fn an_instance_of_a_plugin_that_is_not_there_is_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("p")).unwrap();
+    let config = "[[instance]]\nname = \"en\"\nplugin = \"embeder\"\n";
+    std::fs::write(dir.path().join("extman.toml"), config).unwrap();
+    let told = "en: configured, but no plugin with the id \"embeder\" was found in p;";
+    for word in ["list", "status"] {
+        let arguments = [word, "--dir", "p", "--config", "extman.toml"];
+        let ran = run_in(dir.path(), &arguments);
+        let words: Vec<_> = ran.text().split_whitespace().collect();
+        assert_eq!((ran.code, &*ran.err), (0, ""));
+        assert!(words.join(" ").contains(told), "{}", ran.text());
+        let ran = run_in(dir.path(), &[&arguments[..], &["--json"]].concat());
+        let envelope = ran.json();
+        if word == "list" {
+            assert!(
+                envelope["warnings"][0].as_str().unwrap().starts_with(told),
+                "{envelope}"
+            );
+        } else {
+            let missing = &envelope["data"]["missing"][0];
+            assert_eq!(
+                (&missing["name"], &missing["plugin"]),
+                (&"en".into(), &"embeder".into())
+            );
+        }
+    }
+}
+
+#[test]
+fn a_host_that_can_vet_nothing_says_so_at_its_start() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("p")).unwrap();
+    std::fs::write(
+        dir.path().join("extman.toml"),
+        "[vetting]\nworker = \"no-worker\"\n",
+    )
+    .unwrap();
+    let ran = run_in(dir.path(), &["list", "--dir", "p", "--config", "extman.toml"]);
+    let words: Vec<_> = ran.err.split_whitespace().collect();
+    let err = words.join(" ");
+    assert_eq!(ran.code, 0, "{err}");
+    for part in [
+        "warning: there is no worker program at no-worker",
+        "without being tried again",
+    ] {
+        assert!(err.contains(part), "{part:?} is missing in {err}");
+    }
+    std::fs::write(
+        dir.path().join("extman.toml"),
+        "[vetting]\nworker = \"no-worker\"\nenabled = false\n",
+    )
+    .unwrap();
+    let ran = run_in(dir.path(), &["list", "--dir", "p", "--config", "extman.toml"]);
+    assert_eq!((ran.code, &*ran.err), (0, ""));
+}
+
+#[test]
 fn a_host_that_cannot_be_started_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(

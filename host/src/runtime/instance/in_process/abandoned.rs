@@ -1,26 +1,28 @@
 //! Calls whose caller goes away before there is an answer.
 
 use crate::model::{CallError, ErrorKind};
-use crate::runtime::instance::Accounts;
+use crate::runtime::instance::accounts::Counted;
 
 /// Counts a call as cancelled when it is dropped, unless its caller was answered. That the plugin is told is the ticket's work.
-pub(super) struct Abandoned<'a>(Option<&'a Accounts>);
+pub(super) struct Abandoned<'a>(Option<Counted<'a>>);
 
 impl<'a> Abandoned<'a> {
-    pub(super) fn unless_answered(accounts: &'a Accounts) -> Self {
-        Abandoned(Some(accounts))
+    pub(super) fn unless_answered(counted: Counted<'a>) -> Self {
+        Abandoned(Some(counted))
     }
 
-    pub(super) fn answered(mut self) {
-        self.0 = None;
+    pub(super) fn answered(mut self, failure: Option<&CallError>) {
+        if let Some(counted) = self.0.take() {
+            counted.end(failure);
+        }
     }
 }
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        if let Some(accounts) = self.0 {
+        if let Some(counted) = self.0.take() {
             let cancelled = CallError::new(ErrorKind::Cancelled, "the caller has gone away");
-            accounts.ended(Some(&cancelled));
+            counted.end(Some(&cancelled));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::InProcess;
 use crate::clock::{self, Monotonic};
-use crate::model::{CheckKind, CheckOutcome, ErrorKind};
+use crate::model::{CallError, CheckKind, CheckOutcome, ErrorKind, Report};
 use crate::runtime::lanes::{Pass, Phase, Pool};
 use crate::runtime::loader::{OutputLimits, Slot};
 use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
@@ -42,16 +42,13 @@ impl InProcess {
             Err(Late(true)) => return (CheckOutcome::TimedOut, None),
             Err(Late(false)) => return (CheckOutcome::Busy, None),
         };
-        let run = move |slot: &'static Slot, ticket: &Ticket| {
+        let run = move |slot: &Slot, ticket: &Ticket| {
             // Held until the code has returned, however long ago its caller was answered.
             alone.begin(deadline);
             // Taken only here: a check that waits for a shared lane must not keep calls out meanwhile.
             let pass = match place {
                 None => None,
-                Some((gate, pool)) => Some(OutsideLanes {
-                    pass: Some(gate.try_enter()?),
-                    pool,
-                }),
+                Some((gate, pool)) => Some(OutsideLanes::new(gate.try_enter()?, pool)),
             };
             let token = slot.open(Some(deadline), None, OutputLimits::default());
             ticket.opened(token);
@@ -65,17 +62,10 @@ impl InProcess {
         let returned = on_lane(pool, work, How::Queued(None), run).await;
         let (outcome, took) = match returned {
             Ok(None) => return (CheckOutcome::Busy, None),
-            Ok(Some((Err(closed), _))) if closed.kind == ErrorKind::NotServing => {
-                return (CheckOutcome::Busy, None);
-            }
-            Ok(Some((Ok(report), took))) => (CheckOutcome::Answered { report }, Some(took)),
-            Ok(Some((Err(failure), took))) => (
-                CheckOutcome::Failed {
-                    kind: failure.kind,
-                    text: failure.text,
-                },
-                Some(took),
-            ),
+            Ok(Some((answer, took))) => match came_back(answer, took) {
+                (CheckOutcome::Busy, _) => return (CheckOutcome::Busy, None),
+                other => other,
+            },
             Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
             // It was not asked, so nothing is known of it.
             Err(NoReturn::NotBegun | NoReturn::Refused(_) | NoReturn::Dropped) => {
@@ -88,6 +78,18 @@ impl InProcess {
     }
 }
 
+/// What a check came to that has come back.
+pub(super) fn came_back(
+    answer: Result<Option<Report>, CallError>,
+    took: Duration,
+) -> (CheckOutcome, Option<Duration>) {
+    match answer {
+        Err(closed) if closed.kind == ErrorKind::NotServing => (CheckOutcome::Busy, None),
+        Ok(report) => (CheckOutcome::Answered { report }, Some(took)),
+        Err(CallError { kind, text, .. }) => (CheckOutcome::Failed { kind, text }, Some(took)),
+    }
+}
+
 /// The check that an instance is asked for or is in: 0 if there is none, its deadline once it has begun.
 #[derive(Debug, Default)]
 pub(super) struct CheckUnderWay(AtomicU64);
@@ -95,13 +97,13 @@ pub(super) struct CheckUnderWay(AtomicU64);
 const NOT_BEGUN: u64 = u64::MAX;
 
 /// A check is under way; and whether it is past its deadline.
-struct Late(bool);
+pub(super) struct Late(pub(super) bool);
 
 /// The right to check; giving it back is dropping it.
-struct Alone(Arc<CheckUnderWay>);
+pub(super) struct Alone(Arc<CheckUnderWay>);
 
 impl CheckUnderWay {
-    fn ask(this: &Arc<Self>) -> Result<Alone, Late> {
+    pub(super) fn ask(this: &Arc<Self>) -> Result<Alone, Late> {
         match this
             .0
             .compare_exchange(0, NOT_BEGUN, Ordering::SeqCst, Ordering::SeqCst)
@@ -113,7 +115,7 @@ impl CheckUnderWay {
 }
 
 impl Alone {
-    fn begin(&self, deadline: Monotonic) {
+    pub(super) fn begin(&self, deadline: Monotonic) {
         self.0.0.store(deadline.as_nanos(), Ordering::SeqCst);
     }
 }
@@ -125,9 +127,18 @@ impl Drop for Alone {
 }
 
 /// The place of a check that does not run on the instance's own lanes: when it is free again, they are told.
-struct OutsideLanes {
+pub(super) struct OutsideLanes {
     pass: Option<Pass>,
     pool: Pool,
+}
+
+impl OutsideLanes {
+    pub(super) fn new(pass: Pass, pool: Pool) -> Self {
+        OutsideLanes {
+            pass: Some(pass),
+            pool,
+        }
+    }
 }
 
 impl Drop for OutsideLanes {

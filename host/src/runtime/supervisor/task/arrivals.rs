@@ -1,7 +1,7 @@
 //! What follows from a look at the directories.
 
 use super::super::record::{Goal, Record};
-use super::super::spec::{displaced, wanted};
+use super::super::spec::{displaced, missing, wanted};
 use super::Supervisor;
 use crate::clock;
 use crate::intake::VerifiedPlugin;
@@ -19,6 +19,9 @@ impl Supervisor {
         if self.closing.is_some() {
             return;
         }
+        for path in &arrived.appeared {
+            self.told.push(What::Appeared { path: path.clone() });
+        }
         for path in &arrived.vanished {
             self.told.push(What::Vanished { path: path.clone() });
         }
@@ -35,6 +38,12 @@ impl Supervisor {
             });
         }
         self.plugins = arrived.plugins;
+        // A file that is still being written is no plugin yet.
+        if self.looked {
+            let missing = missing(&self.configured, self.plugins.values(), &arrived.directories);
+            let newly = self.registry.publish_missing(missing);
+            self.told.extend(newly.into_iter().map(What::Missing));
+        }
         self.reconcile();
         self.tell_displaced();
         let mut refused = arrived.refused;

@@ -1,0 +1,159 @@
+//! The whole, from its members.
+
+use super::*;
+use proptest::prelude::*;
+
+fn member(name: &str, health: Health) -> Member<'_> {
+    Member {
+        name,
+        group: Group::Ai,
+        health,
+        left_out: false,
+        criticality: Criticality::Optional,
+        redundant: None,
+        covered: None,
+    }
+}
+
+fn required(name: &str, health: Health) -> Member<'_> {
+    Member {
+        criticality: Criticality::Required,
+        ..member(name, health)
+    }
+}
+
+fn of(members: &[Member<'_>]) -> Health {
+    aggregate(members, &BTreeMap::new()).health
+}
+
+#[test]
+fn one_member_alone() {
+    use Health::{Degraded, Down, Unknown, Up};
+    for (health, when_optional, when_required) in [
+        (Up, Up, Up),
+        (Degraded, Degraded, Degraded),
+        (Unknown, Up, Degraded),
+        (Down, Degraded, Down),
+    ] {
+        assert_eq!(of(&[member("a", health)]), when_optional, "{health:?}");
+        assert_eq!(of(&[required("a", health)]), when_required, "{health:?}");
+        let left_out = Member {
+            left_out: true,
+            ..required("a", health)
+        };
+        assert_eq!(of(&[left_out]), Up, "{health:?}");
+    }
+}
+
+#[test]
+fn a_fallback_makes_it_degraded_and_is_named() {
+    let mut members: Vec<_> = ["b", "c", "d"].map(|name| member(name, Health::Up)).into();
+    members.push(Member {
+        covered: Some(vec!["text.embed"]),
+        ..required("a", Health::Down)
+    });
+    let overall = aggregate(&members, &BTreeMap::new());
+    assert_eq!(overall.health, Health::Degraded);
+    assert_eq!(
+        overall.sentence,
+        "Degraded: 1 of 4 plugins down (a), text.embed served by its fallback"
+    );
+}
+
+#[test]
+fn a_redundant_set_counts_as_one() {
+    let set = |healths: &[Health]| -> Vec<Member<'static>> {
+        let names = ["a", "b", "c"];
+        names
+            .iter()
+            .zip(healths)
+            .map(|(name, health)| Member {
+                redundant: Some("embedders"),
+                ..required(name, *health)
+            })
+            .collect()
+    };
+    use Health::{Degraded, Down, Unknown, Up};
+    let two: BTreeMap<_, _> = [("embedders".to_owned(), 2)].into();
+    for (healths, expected) in [
+        ([Up, Up, Up], Up),
+        ([Up, Up, Down], Degraded),
+        ([Up, Degraded, Down], Degraded),
+        ([Up, Unknown, Down], Down),
+        ([Down, Down, Down], Down),
+    ] {
+        assert_eq!(aggregate(&set(&healths), &two).health, expected, "{healths:?}");
+    }
+    let overall = aggregate(&set(&[Up, Down, Down]), &two);
+    assert_eq!(
+        overall.sentence,
+        "Down: 2 of 3 plugins down (b, c), 1 of 3 in embedders serve, 2 needed"
+    );
+}
+
+#[test]
+fn groups_stand_apart() {
+    let members = [
+        member("a", Health::Up),
+        Member {
+            group: Group::Host,
+            ..required("history", Health::Degraded)
+        },
+        Member {
+            group: Group::General,
+            left_out: true,
+            ..member("stats", Health::Unknown)
+        },
+    ];
+    let overall = aggregate(&members, &BTreeMap::new());
+    assert_eq!(overall.groups[&Group::Ai].health, Health::Up);
+    assert_eq!(overall.groups[&Group::Host].health, Health::Degraded);
+    assert_eq!(overall.groups[&Group::General].health, Health::Unknown);
+    assert_eq!(overall.left_out, ["stats"]);
+    assert_eq!(
+        overall.sentence,
+        "Degraded: 1 of 1 host component degraded (history)"
+    );
+}
+
+#[test]
+fn all_well_in_words() {
+    assert_eq!(
+        aggregate(&[], &BTreeMap::new()).sentence,
+        "Up: there are no plugins"
+    );
+    let one = [member("a", Health::Up)];
+    assert_eq!(
+        aggregate(&one, &BTreeMap::new()).sentence,
+        "Up: the one plugin is up"
+    );
+    let two = [member("a", Health::Up), member("b", Health::Up)];
+    assert_eq!(
+        aggregate(&two, &BTreeMap::new()).sentence,
+        "Up: all 2 plugins are up"
+    );
+}
+
+proptest! {
+    #[test]
+    fn a_member_that_gets_worse_never_makes_the_whole_better(
+        healths in proptest::collection::vec((0..4_usize, any::<bool>(), 0..3_u8), 1..12),
+        which: prop::sample::Index,
+    ) {
+        let words = [Health::Up, Health::Degraded, Health::Unknown, Health::Down];
+        let rank = |health: Health| words.iter().position(|word| *word == health).unwrap();
+        let build = |healths: &[(usize, bool, u8)]| -> Health {
+            let members: Vec<_> = healths.iter().map(|(health, is_required, set)| Member {
+                criticality: if *is_required { Criticality::Required } else { Criticality::Optional },
+                redundant: (*set > 0).then_some(if *set == 1 { "x" } else { "y" }),
+                ..member("m", words[*health])
+            }).collect();
+            of(&members)
+        };
+        let before = build(&healths);
+        let mut worse = healths.clone();
+        let at = which.index(worse.len());
+        worse[at].0 = 3;
+        prop_assert!(rank(build(&worse)) >= rank(before));
+    }
+}

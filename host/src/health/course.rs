@@ -1,0 +1,377 @@
+//! The course of one instance: when it is asked next, what a result means, and what it is held to be. Pure; the engine and the
+//! simulator drive it.
+//!
+//! ```text
+//!          begin                    ended
+//!   due ──────────▶ under way ──────────────▶ due again, as its health says
+//!    ▲               │  no answer in time: one failed check, and one more each time that it would be due
+//!    └───────────────┘
+//! ```
+
+use super::Moment;
+use super::evaluate::{Evaluation, Evidence};
+use super::policy::Policy;
+use super::record::ResultWord;
+use super::schedule::{RoundTrip, Situation, interval, jittered, phase, seed};
+use crate::model::{Health, Judgement, Lifecycle};
+use std::time::Duration;
+
+/// An answer that takes longer makes its instance a suspect: next time it is asked on a lane apart.
+const SLOW: Duration = Duration::from_millis(10);
+/// A first check comes within this time, spread by phase.
+const FIRST_WITHIN: Duration = Duration::from_millis(500);
+
+/// Calls so far, as somebody counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Calls whose caller was answered.
+    pub ended: u64,
+    /// Those of them that failed and count against the plugin.
+    pub blamed: u64,
+    /// Calls whose code came back.
+    pub returned: u64,
+}
+
+/// What is to be done with an instance that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// It is to be asked, and to answer within this time.
+    Ask {
+        /// How long an answer may take.
+        timeout: Duration,
+        /// On a lane apart, since it was slow or failed last time.
+        apart: bool,
+    },
+    /// It need not be asked: a call has come back since, and it has nothing to say besides.
+    Seen,
+    /// It has not answered the last time yet.
+    StillAsked,
+}
+
+/// One instance's course.
+#[derive(Debug, Clone)]
+pub struct Course {
+    evaluation: Evaluation,
+    trip: RoundTrip,
+    seed: u64,
+    cycle: u32,
+    down_for: u8,
+    suspect: bool,
+    /// When it was asked, and when that is too late; until it answers.
+    under_way: Option<(Moment, Moment)>,
+    /// That it did not answer in time has been said.
+    given_up: bool,
+    due: Moment,
+    interval: Duration,
+    calls: Calls,
+    called_at: Option<Moment>,
+    began: Moment,
+    window_ends: Moment,
+}
+
+impl Course {
+    /// Of an instance of this name, of which nothing is known.
+    pub fn new(name: &str, now: Moment) -> Self {
+        Course {
+            evaluation: Evaluation::new(now),
+            trip: RoundTrip::default(),
+            seed: seed(name),
+            cycle: 0,
+            down_for: 0,
+            suspect: false,
+            under_way: None,
+            given_up: false,
+            due: now,
+            interval: Duration::ZERO,
+            calls: Calls::default(),
+            called_at: None,
+            began: now,
+            window_ends: now,
+        }
+    }
+
+    /// What it is held to be, and all that led there.
+    pub fn evaluation(&self) -> &Evaluation {
+        &self.evaluation
+    }
+
+    /// How long its answers take.
+    pub fn round_trip(&self) -> &RoundTrip {
+        &self.trip
+    }
+
+    /// When it is due; only a running one is asked.
+    pub fn due(&self) -> Option<Moment> {
+        (self.evaluation.life() == Lifecycle::Running).then_some(self.due)
+    }
+
+    /// Time between its checks, as it stands.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// When it was asked, while it has not answered.
+    pub fn asked_at(&self) -> Option<Moment> {
+        self.under_way.map(|(at, _)| at)
+    }
+
+    /// When an answer that is under way comes too late.
+    pub fn too_late_at(&self) -> Option<Moment> {
+        self.under_way
+            .filter(|_| !self.given_up)
+            .map(|(_, too_late)| too_late)
+    }
+
+    /// Where it is in its life. `calls` are those of its generation so far.
+    pub fn live(
+        &mut self,
+        now: Moment,
+        state: Lifecycle,
+        generation: u64,
+        calls: Calls,
+        policy: &Policy,
+    ) -> Option<Judgement> {
+        let was = (self.evaluation.life(), self.evaluation.generation());
+        let changed = self
+            .evaluation
+            .take(now, Evidence::Life { state, generation }, policy);
+        if state == Lifecycle::Running && was != (state, generation) {
+            self.trip = RoundTrip::default();
+            (self.under_way, self.given_up, self.suspect, self.down_for) = (None, false, false, 0);
+            (self.calls, self.called_at, self.began) = (calls, None, now);
+            self.window_ends = now.after(policy.calls.window);
+            self.interval = policy.interval;
+            self.due = now.after(phase(self.seed, policy.interval.min(FIRST_WITHIN)));
+        }
+        changed
+    }
+
+    /// It is due. `calls` are those so far; `has_check` tells whether it has anything to say of itself, `host_late` that the host
+    /// stood still since it was asked last.
+    pub fn begin(
+        &mut self,
+        now: Moment,
+        calls: Calls,
+        has_check: bool,
+        host_late: bool,
+        policy: &Policy,
+    ) -> (Begin, Option<Judgement>) {
+        let came_back = calls.returned > self.calls.returned;
+        let waited = Evidence::Waited {
+            interval: self.interval,
+        };
+        let mut changed = self.evaluation.take(now, waited, policy);
+        changed = changed.or(self.count(now, calls, policy));
+        if let Some((_, too_late)) = self.under_way {
+            if now >= too_late && !host_late {
+                self.given_up = true;
+                changed = changed.or(self.result(now, ResultWord::TimedOut, policy));
+            }
+            self.next(now, policy);
+            return (Begin::StillAsked, changed);
+        }
+        if came_back && !has_check {
+            changed = changed.or(self.result(now, ResultWord::Said(None), policy));
+            self.next(now, policy);
+            return (Begin::Seen, changed);
+        }
+        let timeout = self.trip.timeout(policy.timeout);
+        self.under_way = Some((now, now.after(timeout)));
+        self.given_up = false;
+        let apart = self.suspect;
+        (Begin::Ask { timeout, apart }, changed)
+    }
+
+    /// It has answered, or could not be asked. `calls` are those so far.
+    pub fn ended(&mut self, now: Moment, answer: Answer, calls: Calls, policy: &Policy) -> Ended {
+        let Answer {
+            generation,
+            result,
+            took,
+            host_late,
+        } = answer;
+        if generation != self.evaluation.generation() || self.evaluation.life() != Lifecycle::Running {
+            return Ended {
+                counted: None,
+                changed: None,
+            };
+        }
+        let Some((_, too_late)) = self.under_way.take() else {
+            return Ended {
+                counted: None,
+                changed: None,
+            };
+        };
+        let late = now >= too_late && !matches!(result, ResultWord::Busy);
+        let counted = match result {
+            _ if late && host_late => ResultWord::HostLate,
+            _ if late => ResultWord::TimedOut,
+            ResultWord::TimedOut if host_late => ResultWord::HostLate,
+            result => result,
+        };
+        let answered = matches!(counted, ResultWord::Said(_));
+        if let Some(took) = took {
+            if answered {
+                self.trip.observe(took);
+            }
+            self.suspect = !answered || took > SLOW;
+        } else if counted == ResultWord::TimedOut {
+            self.suspect = true;
+        }
+        let mut changed = self.count(now, calls, policy);
+        // It was counted when its time was over.
+        let said_before = std::mem::take(&mut self.given_up);
+        let counted = (!(said_before && counted == ResultWord::TimedOut)).then_some(counted);
+        if let Some(counted) = counted {
+            changed = changed.or(self.result(now, counted, policy));
+            self.next(now, policy);
+        }
+        Ended { counted, changed }
+    }
+
+    /// Whether an answer that is under way is late by now; then it counts as failed. `host_late` as for [`ended`](Self::ended).
+    pub fn look(&mut self, now: Moment, host_late: bool, policy: &Policy) -> Ended {
+        let late = self.too_late_at().is_some_and(|too_late| now >= too_late);
+        if !late || host_late {
+            return Ended {
+                counted: None,
+                changed: None,
+            };
+        }
+        self.given_up = true;
+        self.suspect = true;
+        let changed = self.result(now, ResultWord::TimedOut, policy);
+        self.next(now, policy);
+        Ended {
+            counted: Some(ResultWord::TimedOut),
+            changed,
+        }
+    }
+
+    /// It tells of itself without being asked. A change is looked at soon.
+    pub fn told(
+        &mut self,
+        now: Moment,
+        generation: u64,
+        health: Health,
+        policy: &Policy,
+    ) -> Option<Judgement> {
+        let changed = self
+            .evaluation
+            .take(now, Evidence::Told { generation, health }, policy);
+        if self.evaluation.judged().flags.soft {
+            self.due = self.due.min(now.after(policy.recheck));
+        }
+        changed
+    }
+
+    /// The host stood still for so long.
+    pub fn stood_still(&mut self, now: Moment, stall: Duration, policy: &Policy) -> Option<Judgement> {
+        if stall < self.interval {
+            return None;
+        }
+        self.evaluation.take(now, Evidence::Starved, policy)
+    }
+
+    /// It is to be asked now, whatever its schedule says.
+    pub fn hasten(&mut self, now: Moment) {
+        self.due = now;
+    }
+
+    /// An operator begins or ends work on it.
+    pub fn maintain(&mut self, now: Moment, on: bool, policy: &Policy) -> Option<Judgement> {
+        self.evaluation.take(now, Evidence::Maintenance(on), policy)
+    }
+
+    /// What its health is if nothing more comes until `now`: the engine itself may have stopped.
+    pub fn as_seen_at(&self, now: Moment, policy: &Policy) -> Judgement {
+        let mut copy = self.evaluation.clone();
+        let waited = Evidence::Waited {
+            interval: self.interval,
+        };
+        copy.take(now, waited, policy);
+        copy.judged()
+    }
+
+    fn result(&mut self, now: Moment, result: ResultWord, policy: &Policy) -> Option<Judgement> {
+        let generation = self.evaluation.generation();
+        let changed = self
+            .evaluation
+            .take(now, Evidence::Checked { generation, result }, policy);
+        let down = self.evaluation.judged().health == Health::Down;
+        let stays = down && changed.is_none_or(|before| before.health == Health::Down);
+        self.down_for = if stays { self.down_for.saturating_add(1) } else { 0 };
+        changed
+    }
+
+    fn count(&mut self, now: Moment, calls: Calls, policy: &Policy) -> Option<Judgement> {
+        let ended = calls.ended.saturating_sub(self.calls.ended);
+        let failed = calls.blamed.saturating_sub(self.calls.blamed).min(ended);
+        let window_ends = now >= self.window_ends;
+        if calls.ended > self.calls.ended || calls.returned > self.calls.returned {
+            self.called_at = Some(now);
+        }
+        self.calls = calls;
+        if ended == 0 && !window_ends {
+            return None;
+        }
+        if window_ends {
+            // Aligned to its beginning; what was missed while nobody looked is over.
+            let window = policy.calls.window.max(Duration::from_millis(1));
+            let over = now.since(self.window_ends).as_nanos() / window.as_nanos();
+            let ahead = u32::try_from(over + 1).unwrap_or(u32::MAX);
+            self.window_ends = self.window_ends.after(window.saturating_mul(ahead));
+        }
+        let evidence = Evidence::Called {
+            generation: self.evaluation.generation(),
+            succeeded: u32::try_from(ended - failed).unwrap_or(u32::MAX),
+            failed: u32::try_from(failed).unwrap_or(u32::MAX),
+            window_ends,
+        };
+        self.evaluation.take(now, evidence, policy)
+    }
+
+    /// Sets when it is due next. On its own grid where that does not change, so that many instances stay spread.
+    fn next(&mut self, now: Moment, policy: &Policy) {
+        let judged = self.evaluation.judged();
+        let situation = Situation {
+            health: judged.health,
+            soft: judged.flags.soft,
+            down_for: self.down_for,
+            quiet_for: now.since(self.called_at.unwrap_or(self.began)),
+        };
+        let usual = interval(policy, situation);
+        self.cycle = self.cycle.wrapping_add(1);
+        let step = jittered(policy, usual, self.seed, self.cycle);
+        let from = if usual == self.interval { self.due } else { now };
+        self.interval = usual;
+        let behind = now.since(from).as_nanos() / step.as_nanos().max(1);
+        let steps = u32::try_from(behind + 1).unwrap_or(u32::MAX);
+        self.due = from.after(step.saturating_mul(steps));
+    }
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The generation that was asked.
+    pub generation: u64,
+    /// What it said, or why it did not.
+    pub result: ResultWord,
+    /// How long its code ran, if it came back.
+    pub took: Option<Duration>,
+    /// The host stood still meanwhile.
+    pub host_late: bool,
+}
+
+/// What the end of a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The result that counts; `None` if it counts for nothing or was counted before.
+    pub counted: Option<ResultWord>,
+    /// How it was judged before, if that is different now.
+    pub changed: Option<Judgement>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! One instance as the engine keeps it.
+
+use super::minute::Minute;
+use super::out::Out;
+use super::target::Target;
+use crate::clock;
+use crate::health::Moment;
+use crate::health::course::{Calls, Course};
+use crate::health::policy::Policy;
+use crate::health::record::{MinuteRow, Record, Rollup, SpanState, Turn};
+use crate::model::{CheckOutcome, CheckView, ErrorKind, Judgement};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Texts that are kept of an instance, in bytes.
+const TEXT_MAX: usize = 1024;
+
+/// One instance.
+pub(super) struct Place {
+    pub name: Arc<str>,
+    pub target: Option<Arc<dyn Target>>,
+    pub policy: Arc<Policy>,
+    pub course: Course,
+    pub minute: Minute,
+    pub last: Option<Box<CheckView>>,
+    pub waiters: Vec<oneshot::Sender<CheckView>>,
+    /// What was told last, so that a state is told once.
+    pub told: Option<SpanState>,
+    rest: Option<Box<Rest>>,
+}
+
+/// What only those have that were called.
+#[derive(Default)]
+struct Rest {
+    ended: u64,
+    errors: Vec<(ErrorKind, u64)>,
+}
+
+impl Place {
+    pub(super) fn new(name: Arc<str>, policy: Arc<Policy>, now: Moment, unix_ms: u64) -> Self {
+        Place {
+            course: Course::new(&name, now),
+            name,
+            target: None,
+            policy,
+            minute: Minute::new(now, unix_ms),
+            last: None,
+            waiters: Vec::new(),
+            told: None,
+            rest: None,
+        }
+    }
+
+    pub(super) fn calls(&self) -> Calls {
+        self.target
+            .as_ref()
+            .map_or_else(Calls::default, |target| target.calls())
+    }
+
+    /// Another generation, or none: what was counted of the one before stays with it.
+    pub(super) fn retarget(&mut self, target: Option<Arc<dyn Target>>) {
+        self.rest = None;
+        self.last = None;
+        self.target = target;
+    }
+
+    /// The time up to `now` belongs to the state that was. Gives the minutes that are over.
+    pub(super) fn pass(
+        &mut self,
+        now: Moment,
+        unix_ms: u64,
+        was: Judgement,
+        left_out: bool,
+        out: &mut Vec<Record>,
+    ) {
+        let ended = self.minute.pass(now, unix_ms, was.health, left_out);
+        let last = ended.len().saturating_sub(1);
+        for (at, mut sums) in ended.into_iter().enumerate() {
+            if at == last {
+                self.add_calls(&mut sums);
+            }
+            let instance = self.name.clone();
+            out.push(Record::Minute(Box::new(MinuteRow { instance, sums })));
+        }
+    }
+
+    /// Calls since the last time.
+    fn add_calls(&mut self, sums: &mut Rollup) {
+        let Some(target) = &self.target else { return };
+        let calls = target.calls();
+        if calls.returned == 0 && calls.ended == 0 {
+            return;
+        }
+        let rest = self.rest.get_or_insert_default();
+        sums.calls = calls.ended.saturating_sub(rest.ended);
+        rest.ended = calls.ended;
+        sums.latency = target.take_latency();
+        if calls.blamed > 0 || calls.ended > 0 {
+            let errors = target.errors();
+            for (kind, count) in &errors {
+                let before = rest.errors.iter().find(|(known, _)| known == kind);
+                let more = count.saturating_sub(before.map_or(0, |(_, count)| *count));
+                if more > 0 {
+                    sums.errors.insert(*kind, more);
+                }
+            }
+            rest.errors = errors;
+        }
+    }
+
+    /// Nobody looks any more.
+    pub(super) fn forget(&mut self, out: &mut Out) {
+        let (now, unix_ms) = (clock::monotonic(), clock::unix_ms(clock::wall()));
+        let (was, left_out) = (
+            self.course.evaluation().judged(),
+            self.course.evaluation().is_left_out(),
+        );
+        self.pass(now, unix_ms, was, left_out, &mut out.records);
+        let mut rest = self.minute.rest();
+        self.add_calls(&mut rest);
+        let instance = self.name.clone();
+        out.records.push(Record::Minute(Box::new(MinuteRow {
+            instance: instance.clone(),
+            sums: rest,
+        })));
+        out.records.push(Record::Turn(Turn {
+            instance,
+            at_unix_ms: unix_ms,
+            state: None,
+            text: None,
+        }));
+    }
+
+    /// The state that it is in now, if that was not told yet.
+    pub(super) fn turn(&mut self, unix_ms: u64) -> Option<Turn> {
+        let judged = self.course.evaluation().judged();
+        let state = SpanState {
+            lifecycle: self.course.evaluation().life(),
+            health: judged.health,
+            cause: judged.cause,
+            left_out: self.course.evaluation().is_left_out(),
+        };
+        if self.told == Some(state) {
+            return None;
+        }
+        self.told = Some(state);
+        Some(Turn {
+            instance: self.name.clone(),
+            at_unix_ms: unix_ms,
+            state: Some(state),
+            text: self.words(),
+        })
+    }
+
+    /// The plugin's own words, or its error's.
+    pub(super) fn words(&self) -> Option<String> {
+        let text = match &self.last.as_ref()?.outcome {
+            CheckOutcome::Answered { report } => report.as_ref()?.text.as_deref()?,
+            CheckOutcome::Failed { text, .. } => text,
+            CheckOutcome::Busy | CheckOutcome::TimedOut => return None,
+        };
+        Some(text[..text.floor_char_boundary(TEXT_MAX)].to_owned())
+    }
+}

@@ -1,0 +1,452 @@
+//! All instances, and who of them is due. Whoever holds the lock decides; plugin code never runs under it.
+
+use super::out::{Announced, Out};
+use super::place::Place;
+use super::target::Target;
+use crate::health::Moment;
+use crate::health::course::{Answer, Begin};
+use crate::health::record::{Record, ResultRow, ResultWord};
+use crate::health::schedule::Wheel;
+use crate::model::{CheckKind, CheckOutcome, CheckView, ErrorKind, Judgement};
+use crate::runtime::instance::Asked;
+use crate::runtime::lanes::stood_still;
+use crate::sketch::Recorder;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The wheel's step.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+/// Taken from the wheel at a time.
+const BATCH: usize = 1024;
+/// A lane looks again after this at the latest.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// All instances.
+pub(super) struct Shard {
+    zero: Moment,
+    wheel: Wheel,
+    ready: Vec<u32>,
+    places: Vec<Option<Place>>,
+    free: Vec<u32>,
+    by_name: HashMap<Arc<str>, u32>,
+    /// Asked, and not answered yet.
+    pub under_way: Vec<u32>,
+    /// The lane that sleeps until somebody is due.
+    sleeper: Option<u64>,
+    seen: Moment,
+    pub stats: EngineStats,
+    /// How much later than due instances were asked.
+    pub lag: Recorder,
+}
+
+/// What the engine counts of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Checks that were begun.
+    pub checks: u64,
+    /// Checks that were not needed, since a call had come back.
+    pub seen: u64,
+    /// Checks that were due while the one before had not come back.
+    pub still_asked: u64,
+    /// Times that the host itself stood still.
+    pub stalls: u64,
+}
+
+/// What a lane is to do next.
+pub(super) enum Next {
+    /// Ask, here.
+    Ask(Asking),
+    /// Sleep until then, or until woken.
+    Sleep(Moment),
+    /// There is another lane for what is left.
+    End,
+}
+
+/// One that is to be asked.
+pub(super) struct Asking {
+    pub place: u32,
+    pub generation: u64,
+    pub target: Arc<dyn Target>,
+    pub timeout: Duration,
+    pub began: Moment,
+}
+
+/// One that was asked.
+pub(super) struct Done {
+    pub place: u32,
+    pub generation: u64,
+    pub began: Moment,
+    pub asked: Asked,
+}
+
+impl Shard {
+    pub(super) fn new(now: Moment) -> Self {
+        Shard {
+            zero: now,
+            wheel: Wheel::default(),
+            ready: Vec::new(),
+            places: Vec::new(),
+            free: Vec::new(),
+            by_name: HashMap::new(),
+            under_way: Vec::new(),
+            sleeper: None,
+            seen: now,
+            stats: EngineStats::default(),
+            lag: Recorder::default(),
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn place(&self, number: u32) -> Option<&Place> {
+        self.places.get(number as usize)?.as_ref()
+    }
+
+    pub(super) fn place_mut(&mut self, number: u32) -> Option<&mut Place> {
+        self.places.get_mut(number as usize)?.as_mut()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().flatten()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        self.by_name.keys().cloned().collect()
+    }
+
+    pub(super) fn add(&mut self, place: Place) -> u32 {
+        let name = place.name.clone();
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            (self.places.len() - 1) as u32
+        });
+        self.places[number as usize] = Some(place);
+        self.by_name.insert(name, number);
+        number
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Place> {
+        let number = self.by_name.remove(name)?;
+        self.wheel.remove(number);
+        self.ready.retain(|ready| *ready != number);
+        self.under_way.retain(|other| *other != number);
+        self.free.push(number);
+        self.places[number as usize].take()
+    }
+
+    /// Has it come up when it is due, as its course says now.
+    pub(super) fn schedule(&mut self, number: u32) {
+        match self.place(number).and_then(|place| place.course.due()) {
+            Some(due) => self.wheel.put(number, self.tick(due)),
+            None => {
+                self.wheel.remove(number);
+            }
+        }
+    }
+
+    fn tick(&self, at: Moment) -> u64 {
+        at.since(self.zero).as_nanos().div_ceil(TICK.as_nanos()) as u64
+    }
+
+    /// What the lane `station` is to do at `now`. `stall` is how long the host stood still since the last look.
+    pub(super) fn next(
+        &mut self,
+        now: Moment,
+        unix_ms: u64,
+        station: u64,
+        stall: Duration,
+        out: &mut Out,
+    ) -> Next {
+        if self.sleeper == Some(station) {
+            self.sleeper = None;
+        }
+        self.seen = self.seen.max(now);
+        if !stall.is_zero() {
+            self.stood_still(now, unix_ms, stall, out);
+        }
+        self.look(now, unix_ms, out);
+        loop {
+            let Some(number) = self.ready.pop() else {
+                let due = now.since(self.zero).as_nanos() / TICK.as_nanos();
+                self.wheel.take_due(due as u64, BATCH, &mut self.ready);
+                if self.ready.is_empty() {
+                    break;
+                }
+                self.ready.reverse();
+                continue;
+            };
+            if let Some(asking) = self.begin(number, now, unix_ms, out) {
+                return Next::Ask(asking);
+            }
+        }
+        if self.sleeper.is_some() {
+            return Next::End;
+        }
+        self.sleeper = Some(station);
+        Next::Sleep(self.until(now))
+    }
+
+    /// The lane `station` ends.
+    pub(super) fn leave(&mut self, station: u64) {
+        if self.sleeper == Some(station) {
+            self.sleeper = None;
+        }
+    }
+
+    /// When the last look was.
+    pub(super) fn seen(&self) -> Moment {
+        self.seen
+    }
+
+    fn until(&self, now: Moment) -> Moment {
+        let at_most = now.after(SLEEP_MAX);
+        let due = self.wheel.next_due().map(|tick| {
+            let nanos = u128::from(tick) * TICK.as_nanos();
+            self.zero
+                .after(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+        });
+        let late = self
+            .under_way
+            .iter()
+            .filter_map(|number| self.place(*number)?.course.too_late_at());
+        late.chain(due)
+            .min()
+            .unwrap_or(at_most)
+            .min(at_most)
+            .max(now.after(Duration::from_millis(1)))
+    }
+
+    fn begin(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Out) -> Option<Asking> {
+        let place = self.places.get_mut(number as usize)?.as_mut()?;
+        let target = place.target.clone()?;
+        let policy = place.policy.clone();
+        let was = place.course.evaluation().judged();
+        let left_out = place.course.evaluation().is_left_out();
+        let calls = target.calls();
+        let has_check = target.has_check() || !place.waiters.is_empty();
+        if let Some(due) = place.course.due() {
+            self.lag.record(now.since(due));
+        }
+        let host_late = place
+            .course
+            .asked_at()
+            .is_some_and(|asked| stood_still_since(asked, now));
+        let (begin, changed) = place.course.begin(now, calls, has_check, host_late, &policy);
+        place.pass(now, unix_ms, was, left_out, &mut out.records);
+        if changed.is_some() {
+            announce(place, was, unix_ms, out);
+        }
+        match begin {
+            Begin::Ask { timeout, apart } => {
+                self.stats.checks += 1;
+                let generation = place.course.evaluation().generation();
+                self.under_way.push(number);
+                let asking = Asking {
+                    place: number,
+                    generation,
+                    target,
+                    timeout,
+                    began: now,
+                };
+                if apart || !asking.target.is_asked_anywhere() {
+                    out.apart.push(asking);
+                    return None;
+                }
+                Some(asking)
+            }
+            Begin::Seen => {
+                self.stats.seen += 1;
+                self.schedule(number);
+                None
+            }
+            Begin::StillAsked => {
+                self.stats.still_asked += 1;
+                self.schedule(number);
+                None
+            }
+        }
+    }
+
+    /// One that was asked has answered, or could not be asked.
+    pub(super) fn ended(&mut self, done: Done, unix_ms: u64, host_late: bool, out: &mut Out) {
+        let Done {
+            place: number,
+            generation,
+            began,
+            asked,
+        } = done;
+        let Some(place) = self.place_mut(number) else {
+            return;
+        };
+        if place.course.evaluation().generation() != generation || place.course.asked_at() != Some(began) {
+            return;
+        }
+        let (policy, now) = (place.policy.clone(), asked.ended);
+        let was = place.course.evaluation().judged();
+        let left_out = place.course.evaluation().is_left_out();
+        let answer = Answer {
+            generation,
+            result: word(&asked.outcome),
+            took: asked.took,
+            host_late,
+        };
+        let calls = place.calls();
+        let ended = place.course.ended(now, answer, calls, &policy);
+        place.pass(now, unix_ms, was, left_out, &mut out.records);
+        if let CheckOutcome::Failed {
+            kind: ErrorKind::Panicked,
+            text,
+        } = &asked.outcome
+        {
+            out.panicked.push((place.name.clone(), generation, text.clone()));
+        }
+        if let Some(counted) = ended.counted {
+            note(place, counted, &asked, unix_ms, out);
+        }
+        keep(place, asked, unix_ms);
+        if ended.changed.is_some() {
+            announce(place, was, unix_ms, out);
+        }
+        if let Some(last) = &place.last {
+            for waiter in place.waiters.drain(..) {
+                out.answers.push((waiter, CheckView::clone(last)));
+            }
+        }
+        if let Some(at) = self.under_way.iter().position(|other| *other == number) {
+            self.under_way.swap_remove(at);
+        }
+        self.schedule(number);
+    }
+
+    /// Those that have not answered in time.
+    fn look(&mut self, now: Moment, unix_ms: u64, out: &mut Out) {
+        let late = |number: &u32| {
+            let place = self.place(*number)?;
+            place.course.too_late_at().filter(|at| now >= *at)?;
+            Some(*number)
+        };
+        let late: Vec<u32> = self.under_way.iter().filter_map(late).collect();
+        for number in late {
+            let Some(place) = self.place_mut(number) else {
+                continue;
+            };
+            let policy = place.policy.clone();
+            let host_late = place
+                .course
+                .asked_at()
+                .is_some_and(|asked| stood_still_since(asked, now));
+            let was = place.course.evaluation().judged();
+            let left_out = place.course.evaluation().is_left_out();
+            let ended = place.course.look(now, host_late, &policy);
+            if ended.counted.is_none() {
+                continue;
+            }
+            place.pass(now, unix_ms, was, left_out, &mut out.records);
+            let asked = Asked {
+                outcome: CheckOutcome::TimedOut,
+                took: None,
+                ended: now,
+            };
+            note(place, ResultWord::TimedOut, &asked, unix_ms, out);
+            keep(place, asked, unix_ms);
+            if ended.changed.is_some() {
+                announce(place, was, unix_ms, out);
+            }
+            if let Some(last) = &place.last {
+                for waiter in place.waiters.drain(..) {
+                    out.answers.push((waiter, CheckView::clone(last)));
+                }
+            }
+            self.schedule(number);
+        }
+    }
+
+    fn stood_still(&mut self, now: Moment, unix_ms: u64, stall: Duration, out: &mut Out) {
+        self.stats.stalls += 1;
+        out.stalled = Some(stall);
+        for place in self.places.iter_mut().flatten() {
+            place.minute.skip(stall, now);
+            let was = place.course.evaluation().judged();
+            let policy = place.policy.clone();
+            if place.course.stood_still(now, stall, &policy).is_some() {
+                announce(place, was, unix_ms, out);
+            }
+        }
+    }
+}
+
+fn stood_still_since(asked: Moment, now: Moment) -> bool {
+    !stood_still(asked, now).is_zero()
+}
+
+/// Tells of a change, and writes the new state down.
+pub(super) fn announce(place: &mut Place, was: Judgement, unix_ms: u64, out: &mut Out) {
+    let is = place.course.evaluation().judged();
+    if was != is {
+        out.announced.push(Announced {
+            name: place.name.clone(),
+            from: was,
+            to: is,
+            text: place.words(),
+        });
+    }
+    if let Some(turn) = place.turn(unix_ms) {
+        out.records.push(Record::Turn(turn));
+    }
+}
+
+fn note(place: &mut Place, counted: ResultWord, asked: &Asked, unix_ms: u64, out: &mut Out) {
+    let report = match &asked.outcome {
+        CheckOutcome::Answered { report } => report.as_ref(),
+        _ => None,
+    };
+    if !matches!(counted, ResultWord::Busy | ResultWord::HostLate) {
+        place.minute.checks += 1;
+        place.minute.checks_failed += u32::from(!matches!(counted, ResultWord::Said(_)));
+    }
+    let heap_bytes = report.and_then(|report| report.heap_bytes);
+    if let Some(bytes) = heap_bytes {
+        place.minute.heap(bytes);
+    }
+    if out.keeps_results {
+        out.records.push(Record::Result(ResultRow {
+            instance: place.name.clone(),
+            at_unix_ms: unix_ms,
+            result: counted,
+            took_ns: asked.took.map(|took| took.as_nanos() as u64),
+            connection_rtt_ns: report.and_then(|report| report.connection_rtt_ns),
+            heap_bytes,
+        }));
+    }
+}
+
+fn keep(place: &mut Place, asked: Asked, unix_ms: u64) {
+    let view = CheckView {
+        kind: CheckKind::Readiness,
+        at_unix_ms: unix_ms,
+        outcome: asked.outcome,
+        took_ns: asked.took.map(|took| took.as_nanos() as u64),
+    };
+    match &mut place.last {
+        Some(last) => **last = view,
+        None => place.last = Some(Box::new(view)),
+    }
+}
+
+fn word(outcome: &CheckOutcome) -> ResultWord {
+    match outcome {
+        CheckOutcome::Answered { report } => {
+            ResultWord::Said(report.as_ref().and_then(|report| report.health))
+        }
+        CheckOutcome::Busy => ResultWord::Busy,
+        CheckOutcome::TimedOut => ResultWord::TimedOut,
+        CheckOutcome::Failed { kind, .. } => ResultWord::Failed(*kind),
+    }
+}

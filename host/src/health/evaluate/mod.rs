@@ -1,0 +1,374 @@
+//! What all evidence together says of one instance. Pure: evidence and a moment in, a judgement out.
+//!
+//! Four things are kept, and the worst that is *known* decides:
+//!
+//! ```text
+//!   life      what the supervisor says: a wedged, failed or quarantined instance is down, whatever else
+//!   checks    up, degraded, down by runs of results (see `track`)
+//!   calls     up, degraded, down by windows of real calls
+//!   doubt     stale, starved host, or the plugin's own "I don't know": unknown
+//! ```
+//!
+//! Neither a call nor a check alone is believed against the other: checks that fail while calls succeed make an instance degraded,
+//! calls that fail while checks succeed make it degraded and then down.
+
+mod track;
+
+pub use track::{Thresholds, Track, Word};
+
+use super::Moment;
+use super::flap::Flap;
+use super::policy::Policy;
+use super::record::ResultWord;
+use crate::model::{Cause, ErrorKind, Health, HealthFlags, Judgement, Lifecycle};
+
+/// Something that was learned of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// Where it is in its life, and which generation of it.
+    Life {
+        /// The state.
+        state: Lifecycle,
+        /// Which load of its library; results of another one say nothing any more.
+        generation: u64,
+    },
+    /// A check has ended.
+    Checked {
+        /// The generation that was asked.
+        generation: u64,
+        /// What came of it.
+        result: ResultWord,
+    },
+    /// It tells of itself without being asked.
+    Told {
+        /// The generation that speaks.
+        generation: u64,
+        /// What it says.
+        health: Health,
+    },
+    /// Calls since the last such evidence.
+    Called {
+        /// The generation that was called.
+        generation: u64,
+        /// Calls that succeeded.
+        succeeded: u32,
+        /// Calls that failed and count against it.
+        failed: u32,
+        /// Whether this ends a window.
+        window_ends: bool,
+    },
+    /// Nothing but time has passed.
+    Waited {
+        /// How often a result is due now.
+        interval: std::time::Duration,
+    },
+    /// The host did not run in time.
+    Starved,
+    /// An operator begins or ends work on it.
+    Maintenance(bool),
+}
+
+/// Why nothing is known although something was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    SaysUnknown,
+    Stale,
+    Starved,
+}
+
+/// What is known of one instance. Small, since there may be a hundred thousand.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    generation: u64,
+    fresh_at: Moment,
+    succeeded_at: Option<Moment>,
+    since: Moment,
+    flap: Flap,
+    window: (u32, u32),
+    checks: Track,
+    calls: Track,
+    quiet_windows: u8,
+    life: Lifecycle,
+    doubt: Doubt,
+    bad_cause: Cause,
+    busy: bool,
+    maintenance: bool,
+    judged: Judgement,
+}
+
+impl Evaluation {
+    /// Of an instance that nothing is known of.
+    pub fn new(now: Moment) -> Self {
+        let mut new = Evaluation {
+            generation: 0,
+            fresh_at: now,
+            succeeded_at: None,
+            since: now,
+            flap: Flap::default(),
+            window: (0, 0),
+            checks: Track::default(),
+            calls: Track::default(),
+            quiet_windows: 0,
+            life: Lifecycle::Verified,
+            doubt: Doubt::None,
+            bad_cause: Cause::NotChecked,
+            busy: false,
+            maintenance: false,
+            judged: Judgement {
+                health: Health::Unknown,
+                cause: Cause::NotChecked,
+                flags: HealthFlags::default(),
+            },
+        };
+        new.judged = new.judge(now, &Policy::default());
+        new
+    }
+
+    /// How it is held to be.
+    pub fn judged(&self) -> Judgement {
+        self.judged
+    }
+
+    /// Since when it has had this word.
+    pub fn since(&self) -> Moment {
+        self.since
+    }
+
+    /// Where it is in its life.
+    pub fn life(&self) -> Lifecycle {
+        self.life
+    }
+
+    /// Which load of its library counts.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How often it changes, weighted: see [`Flap`].
+    pub fn flap(&self) -> &Flap {
+        &self.flap
+    }
+
+    /// Failed checks in a row.
+    pub fn failed_checks(&self) -> u8 {
+        self.checks.bad_run()
+    }
+
+    /// Whether it counts for nothing in any sum.
+    pub fn is_left_out(&self) -> bool {
+        use Lifecycle as L;
+        self.maintenance || matches!(self.life, L::Stopped | L::Draining | L::Discovered | L::Verified)
+    }
+
+    /// Takes evidence in. Gives how it was judged before, if that is different now.
+    pub fn take(&mut self, now: Moment, evidence: Evidence, policy: &Policy) -> Option<Judgement> {
+        match evidence {
+            Evidence::Life { state, generation } => self.live(now, state, generation),
+            Evidence::Maintenance(on) => self.maintenance = on,
+            Evidence::Starved if self.life == Lifecycle::Running => self.doubt = Doubt::Starved,
+            Evidence::Waited { interval } if self.life == Lifecycle::Running => {
+                let patience = interval.saturating_mul(u32::from(policy.stale_intervals.max(1)));
+                if now.since(self.fresh_at) > patience && self.doubt != Doubt::Starved {
+                    self.doubt = Doubt::Stale;
+                }
+            }
+            Evidence::Starved | Evidence::Waited { .. } => {}
+            Evidence::Checked { generation, result } if self.counts(generation) => {
+                self.checked(now, result, policy);
+            }
+            Evidence::Told { generation, health } if self.counts(generation) => {
+                self.checked(now, ResultWord::Said(Some(health)), policy);
+            }
+            Evidence::Called {
+                generation,
+                succeeded,
+                failed,
+                window_ends,
+            } if self.counts(generation) => {
+                self.called(now, succeeded, failed);
+                if window_ends {
+                    self.end_window(policy);
+                }
+            }
+            Evidence::Checked { .. } | Evidence::Told { .. } | Evidence::Called { .. } => return None,
+        }
+        let to = self.judge(now, policy);
+        if to == self.judged {
+            return None;
+        }
+        let from = std::mem::replace(&mut self.judged, to);
+        if from.health != to.health {
+            self.since = now;
+        }
+        Some(from)
+    }
+
+    fn counts(&self, generation: u64) -> bool {
+        self.life == Lifecycle::Running && generation == self.generation
+    }
+
+    fn live(&mut self, now: Moment, state: Lifecycle, generation: u64) {
+        let begins =
+            state == Lifecycle::Running && (self.life != Lifecycle::Running || generation != self.generation);
+        if begins {
+            self.checks.forget();
+            self.calls.forget();
+            self.window = (0, 0);
+            self.quiet_windows = 0;
+            self.succeeded_at = None;
+            self.doubt = Doubt::None;
+            self.bad_cause = Cause::NotChecked;
+            self.busy = false;
+            self.fresh_at = now;
+        }
+        self.life = state;
+        self.generation = generation;
+    }
+
+    fn checked(&mut self, now: Moment, result: ResultWord, policy: &Policy) {
+        let (word, cause) = match result {
+            ResultWord::HostLate => return,
+            // It works: nothing else is known of it, and nothing is held against it.
+            ResultWord::Busy => {
+                self.busy = true;
+                self.fresh(now);
+                return;
+            }
+            ResultWord::Failed(ErrorKind::Cancelled | ErrorKind::NotServing) => return,
+            ResultWord::Said(None | Some(Health::Up)) | ResultWord::Failed(ErrorKind::Unsupported) => {
+                (Word::Good, Cause::Answers)
+            }
+            ResultWord::Said(Some(Health::Degraded)) => (Word::Fair, Cause::SaysDegraded),
+            ResultWord::Said(Some(Health::Down)) => (Word::Bad, Cause::SaysDown),
+            ResultWord::Said(Some(Health::Unknown)) => (Word::Unsure, Cause::SaysUnknown),
+            ResultWord::Failed(kind @ ErrorKind::RateLimited) => (Word::Fair, Cause::CheckFails(kind)),
+            ResultWord::Failed(kind) => (Word::Bad, Cause::CheckFails(kind)),
+            ResultWord::TimedOut => (Word::Bad, Cause::CheckTimesOut),
+        };
+        self.busy = false;
+        self.fresh(now);
+        if matches!(word, Word::Bad | Word::Fair) {
+            self.bad_cause = cause;
+        }
+        if word == Word::Unsure {
+            self.doubt = Doubt::SaysUnknown;
+        }
+        let thresholds = Thresholds {
+            fall: policy.fall,
+            fall_fair: policy.fall,
+            rise: policy.rise,
+        };
+        self.checks.observe(word, thresholds);
+        self.note_flap(now, policy);
+    }
+
+    fn fresh(&mut self, now: Moment) {
+        self.fresh_at = now;
+        self.doubt = Doubt::None;
+    }
+
+    fn called(&mut self, now: Moment, succeeded: u32, failed: u32) {
+        self.window.0 = self.window.0.saturating_add(succeeded);
+        self.window.1 = self.window.1.saturating_add(failed);
+        if succeeded > 0 {
+            self.succeeded_at = Some(now);
+        }
+    }
+
+    fn end_window(&mut self, policy: &Policy) {
+        let (succeeded, failed) = std::mem::take(&mut self.window);
+        let calls = u64::from(succeeded) + u64::from(failed);
+        if calls < u64::from(policy.calls.calls_min.max(1)) {
+            self.quiet_windows = self.quiet_windows.saturating_add(1);
+            if self.quiet_windows >= policy.rise.max(1) {
+                self.calls.forget();
+            }
+            return;
+        }
+        self.quiet_windows = 0;
+        let permille = u64::from(failed) * 1000 / calls;
+        let word = if permille >= u64::from(policy.calls.down_permille) {
+            Word::Bad
+        } else if permille >= u64::from(policy.calls.degraded_permille) {
+            Word::Fair
+        } else {
+            Word::Good
+        };
+        let thresholds = Thresholds {
+            fall: policy.fall,
+            fall_fair: 1,
+            rise: policy.rise,
+        };
+        self.calls.observe(word, thresholds);
+    }
+
+    /// Whether calls succeeded within the last window and do not fail otherwise.
+    fn calls_succeed(&self, now: Moment, policy: &Policy) -> bool {
+        let (succeeded, failed) = (u64::from(self.window.0), u64::from(self.window.1));
+        let mostly = failed * 1000 <= (succeeded + failed) * u64::from(policy.calls.degraded_permille);
+        self.succeeded_at
+            .is_some_and(|at| now.since(at) <= policy.calls.window)
+            && mostly
+            && matches!(self.calls.level(), Health::Up | Health::Unknown)
+    }
+
+    fn note_flap(&mut self, now: Moment, policy: &Policy) {
+        let (health, _) = self.decide(now, policy);
+        if health != Health::Unknown {
+            self.flap.push(health);
+        }
+    }
+
+    fn judge(&self, now: Moment, policy: &Policy) -> Judgement {
+        let (health, cause) = self.decide(now, policy);
+        let running = self.life == Lifecycle::Running;
+        Judgement {
+            health,
+            cause,
+            flags: HealthFlags {
+                stale: running && self.doubt == Doubt::Stale,
+                flapping: self.flap.is_flapping(),
+                busy: running && self.busy,
+                maintenance: self.maintenance,
+                soft: running && self.doubt == Doubt::None && self.checks.is_soft(),
+            },
+        }
+    }
+
+    fn decide(&self, now: Moment, policy: &Policy) -> (Health, Cause) {
+        use Lifecycle as L;
+        match self.life {
+            L::Running => {}
+            L::Wedged | L::Failed | L::Quarantined | L::Backoff => {
+                return (Health::Down, Cause::Lifecycle(self.life));
+            }
+            L::Starting | L::Draining | L::Stopped | L::Discovered | L::Verified => {
+                return (Health::Unknown, Cause::Lifecycle(self.life));
+            }
+        }
+        match self.doubt {
+            Doubt::Stale => return (Health::Unknown, Cause::Stale),
+            Doubt::Starved => return (Health::Unknown, Cause::HostStarved),
+            Doubt::None | Doubt::SaysUnknown => {}
+        }
+        match (self.checks.level(), self.calls.level()) {
+            (Health::Down, _) if self.calls_succeed(now, policy) => {
+                (Health::Degraded, Cause::ChecksFailCallsSucceed)
+            }
+            (Health::Down, _) => (Health::Down, self.bad_cause),
+            (Health::Up, Health::Down) => (Health::Down, Cause::ChecksSucceedCallsFail),
+            (_, Health::Down) => (Health::Down, Cause::CallsFail),
+            _ if self.doubt == Doubt::SaysUnknown => (Health::Unknown, Cause::SaysUnknown),
+            (Health::Degraded, _) => (Health::Degraded, self.bad_cause),
+            (Health::Up, Health::Degraded) => (Health::Degraded, Cause::ChecksSucceedCallsFail),
+            (Health::Unknown, Health::Degraded) => (Health::Degraded, Cause::CallsFail),
+            (Health::Unknown, Health::Up) => (Health::Up, Cause::CallsSucceed),
+            (Health::Unknown, Health::Unknown) => (Health::Unknown, Cause::NotChecked),
+            (Health::Up, _) => (Health::Up, Cause::Answers),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! Every state with every evidence.
+
+mod properties;
+
+use super::*;
+use std::time::Duration;
+
+const S: u64 = 1_000_000_000;
+
+fn at(seconds: u64) -> Moment {
+    Moment::from_nanos((1000 + seconds) * S)
+}
+
+fn running() -> Evaluation {
+    let mut new = Evaluation::new(at(0));
+    new.take(at(0), life(Lifecycle::Running, 1), &Policy::default());
+    new
+}
+
+fn life(state: Lifecycle, generation: u64) -> Evidence {
+    Evidence::Life { state, generation }
+}
+
+fn checked(result: ResultWord) -> Evidence {
+    Evidence::Checked {
+        generation: 1,
+        result,
+    }
+}
+
+fn said(health: Health) -> Evidence {
+    checked(ResultWord::Said(Some(health)))
+}
+
+fn window(succeeded: u32, failed: u32) -> Evidence {
+    Evidence::Called {
+        generation: 1,
+        succeeded,
+        failed,
+        window_ends: true,
+    }
+}
+
+fn waited() -> Evidence {
+    Evidence::Waited {
+        interval: Duration::from_secs(10),
+    }
+}
+
+/// What comes of these, a second apart.
+fn after(evidence: &[Evidence]) -> Judgement {
+    let mut evaluation = running();
+    for (second, evidence) in evidence.iter().enumerate() {
+        evaluation.take(at(second as u64 + 1), *evidence, &Policy::default());
+    }
+    evaluation.judged()
+}
+
+const BAD: ResultWord = ResultWord::TimedOut;
+const GOOD: ResultWord = ResultWord::Said(Some(Health::Up));
+
+#[test]
+fn evidence_and_what_it_comes_to() {
+    use Health::{Degraded, Down, Unknown, Up};
+    let (good, bad) = (checked(GOOD), checked(BAD));
+    let silent = checked(ResultWord::Said(None));
+    let failing = checked(ResultWord::Failed(ErrorKind::Internal));
+    let limited = checked(ResultWord::Failed(ErrorKind::RateLimited));
+    let cases: &[(&[Evidence], Health, Cause)] = &[
+        (&[], Unknown, Cause::NotChecked),
+        (&[good], Up, Cause::Answers),
+        (&[silent], Up, Cause::Answers),
+        (&[bad, bad], Unknown, Cause::NotChecked),
+        (&[bad, bad, bad], Down, Cause::CheckTimesOut),
+        (&[good, bad, bad], Up, Cause::Answers),
+        (&[good, bad, bad, good, bad, bad], Up, Cause::Answers),
+        (&[good, bad, bad, bad], Down, Cause::CheckTimesOut),
+        (
+            &[good, bad, bad, failing],
+            Down,
+            Cause::CheckFails(ErrorKind::Internal),
+        ),
+        (&[bad, bad, bad, good], Down, Cause::CheckTimesOut),
+        (&[bad, bad, bad, good, good], Up, Cause::Answers),
+        (&[said(Degraded)], Degraded, Cause::SaysDegraded),
+        (&[good, said(Degraded), said(Degraded)], Up, Cause::Answers),
+        (
+            &[good, said(Degraded), said(Degraded), said(Degraded)],
+            Degraded,
+            Cause::SaysDegraded,
+        ),
+        (&[limited], Degraded, Cause::CheckFails(ErrorKind::RateLimited)),
+        (&[good, said(Down), said(Down), said(Down)], Down, Cause::SaysDown),
+        (&[good, said(Unknown)], Unknown, Cause::SaysUnknown),
+        (&[good, said(Unknown), good], Up, Cause::Answers),
+        (&[bad, bad, bad, said(Unknown)], Down, Cause::CheckTimesOut),
+        // What is nobody's fault is nobody's failure.
+        (
+            &[
+                good,
+                checked(ResultWord::HostLate),
+                checked(ResultWord::HostLate),
+                checked(ResultWord::HostLate),
+            ],
+            Up,
+            Cause::Answers,
+        ),
+        (
+            &[good, bad, bad, checked(ResultWord::HostLate)],
+            Up,
+            Cause::Answers,
+        ),
+        (&[good, checked(ResultWord::Busy)], Up, Cause::Answers),
+        (
+            &[good, checked(ResultWord::Failed(ErrorKind::Cancelled))],
+            Up,
+            Cause::Answers,
+        ),
+        // Calls.
+        (&[good, window(95, 5)], Up, Cause::Answers),
+        (&[good, window(90, 10)], Degraded, Cause::ChecksSucceedCallsFail),
+        (&[good, window(3, 1)], Up, Cause::Answers),
+        (&[good, window(2, 2), window(0, 4)], Up, Cause::Answers),
+        (&[good, window(0, 9)], Degraded, Cause::ChecksSucceedCallsFail),
+        (
+            &[good, window(0, 9), window(0, 9)],
+            Degraded,
+            Cause::ChecksSucceedCallsFail,
+        ),
+        (
+            &[good, window(0, 9), window(0, 9), window(0, 9)],
+            Down,
+            Cause::ChecksSucceedCallsFail,
+        ),
+        (
+            &[window(0, 9), window(0, 9), window(0, 9)],
+            Down,
+            Cause::CallsFail,
+        ),
+        (&[window(9, 0)], Up, Cause::CallsSucceed),
+        (
+            &[good, window(0, 9), window(0, 9), window(9, 1), window(0, 9)],
+            Degraded,
+            Cause::ChecksSucceedCallsFail,
+        ),
+        (
+            &[good, window(0, 9), window(9, 0)],
+            Degraded,
+            Cause::ChecksSucceedCallsFail,
+        ),
+        (
+            &[good, window(0, 9), window(9, 0), window(9, 0)],
+            Up,
+            Cause::Answers,
+        ),
+        (
+            &[good, window(0, 9), window(0, 0)],
+            Degraded,
+            Cause::ChecksSucceedCallsFail,
+        ),
+        (
+            &[good, window(0, 9), window(0, 0), window(0, 0)],
+            Up,
+            Cause::Answers,
+        ),
+        // Both against each other.
+        (
+            &[good, window(9, 0), bad, bad, bad],
+            Degraded,
+            Cause::ChecksFailCallsSucceed,
+        ),
+        (&[good, window(0, 9), bad, bad, bad], Down, Cause::CheckTimesOut),
+        // Doubt.
+        (&[good, Evidence::Starved], Unknown, Cause::HostStarved),
+        (&[good, Evidence::Starved, good], Up, Cause::Answers),
+        (&[good, Evidence::Starved, bad], Up, Cause::Answers),
+        (&[good, waited()], Up, Cause::Answers),
+        // Life.
+        (
+            &[good, life(Lifecycle::Wedged, 1)],
+            Down,
+            Cause::Lifecycle(Lifecycle::Wedged),
+        ),
+        (
+            &[good, life(Lifecycle::Failed, 1), good, good],
+            Down,
+            Cause::Lifecycle(Lifecycle::Failed),
+        ),
+        (
+            &[good, life(Lifecycle::Stopped, 1)],
+            Unknown,
+            Cause::Lifecycle(Lifecycle::Stopped),
+        ),
+        (
+            &[bad, bad, bad, life(Lifecycle::Running, 2)],
+            Unknown,
+            Cause::NotChecked,
+        ),
+        (
+            &[bad, bad, bad, life(Lifecycle::Running, 1)],
+            Down,
+            Cause::CheckTimesOut,
+        ),
+        (&[good, Evidence::Maintenance(true)], Up, Cause::Answers),
+        (
+            &[
+                good,
+                Evidence::Told {
+                    generation: 1,
+                    health: Degraded,
+                },
+            ],
+            Up,
+            Cause::Answers,
+        ),
+    ];
+    for (evidence, health, cause) in cases {
+        let judged = after(evidence);
+        assert_eq!((judged.health, judged.cause), (*health, *cause), "{evidence:?}");
+    }
+}
+
+#[test]
+fn every_life_with_every_evidence() {
+    use Lifecycle as L;
+    let states = [
+        L::Discovered,
+        L::Verified,
+        L::Starting,
+        L::Running,
+        L::Draining,
+        L::Stopped,
+        L::Failed,
+        L::Backoff,
+        L::Quarantined,
+        L::Wedged,
+    ];
+    let evidence = [
+        checked(GOOD),
+        checked(BAD),
+        said(Health::Degraded),
+        checked(ResultWord::Busy),
+        checked(ResultWord::HostLate),
+        window(9, 0),
+        window(0, 9),
+        waited(),
+        Evidence::Starved,
+        Evidence::Maintenance(true),
+        Evidence::Told {
+            generation: 1,
+            health: Health::Down,
+        },
+    ];
+    for state in states {
+        for seen in evidence {
+            let mut evaluation = Evaluation::new(at(0));
+            evaluation.take(at(1), life(state, 1), &Policy::default());
+            for second in 2..9 {
+                evaluation.take(at(second * 60), seen, &Policy::default());
+            }
+            let judged = evaluation.judged();
+            let down_by_life = matches!(state, L::Wedged | L::Failed | L::Backoff | L::Quarantined);
+            if down_by_life {
+                assert_eq!(
+                    (judged.health, judged.cause),
+                    (Health::Down, Cause::Lifecycle(state)),
+                    "{state:?} {seen:?}"
+                );
+            } else if state != L::Running {
+                assert_eq!(
+                    (judged.health, judged.cause),
+                    (Health::Unknown, Cause::Lifecycle(state)),
+                    "{state:?} {seen:?}"
+                );
+            }
+            assert_eq!(judged.flags.maintenance, seen == Evidence::Maintenance(true));
+            let out = evaluation.is_left_out();
+            assert_eq!(
+                out,
+                judged.flags.maintenance
+                    || matches!(state, L::Stopped | L::Draining | L::Discovered | L::Verified)
+            );
+        }
+    }
+}
+
+#[test]
+fn no_result_for_three_intervals_is_unknown_and_the_next_result_says_again() {
+    let mut evaluation = running();
+    let policy = Policy::default();
+    evaluation.take(at(1), checked(GOOD), &policy);
+    assert_eq!(evaluation.take(at(31), waited(), &policy), None);
+    assert!(evaluation.take(at(32), waited(), &policy).is_some());
+    let judged = evaluation.judged();
+    assert_eq!(
+        (judged.health, judged.cause, judged.flags.stale),
+        (Health::Unknown, Cause::Stale, true)
+    );
+    assert_eq!(evaluation.since(), at(32));
+    evaluation.take(at(40), checked(GOOD), &policy);
+    assert_eq!(evaluation.judged().health, Health::Up);
+    assert!(!evaluation.judged().flags.stale);
+}
+
+#[test]
+fn a_busy_one_is_up_and_busy_for_as_long_as_it_is() {
+    let mut evaluation = running();
+    let policy = Policy::default();
+    evaluation.take(at(1), checked(GOOD), &policy);
+    for second in (10..600).step_by(10) {
+        evaluation.take(at(second), checked(ResultWord::Busy), &policy);
+        evaluation.take(at(second + 5), waited(), &policy);
+        let judged = evaluation.judged();
+        assert_eq!((judged.health, judged.flags.busy), (Health::Up, true));
+    }
+}
+
+#[test]
+fn successes_that_are_a_window_old_no_longer_speak_for_it() {
+    let mut evaluation = running();
+    let policy = Policy::default();
+    evaluation.take(at(1), window(9, 0), &policy);
+    for second in [50, 52, 54] {
+        evaluation.take(at(second), checked(BAD), &policy);
+    }
+    assert_eq!(evaluation.judged().cause, Cause::ChecksFailCallsSucceed);
+    evaluation.take(at(62), checked(BAD), &policy);
+    assert_eq!(
+        (evaluation.judged().health, evaluation.judged().cause),
+        (Health::Down, Cause::CheckTimesOut)
+    );
+}
+
+#[test]
+fn a_change_that_is_not_yet_believed_is_soft() {
+    assert!(after(&[checked(GOOD), checked(BAD)]).flags.soft);
+    assert!(!after(&[checked(GOOD), checked(BAD), checked(GOOD)]).flags.soft);
+    assert!(
+        after(&[checked(BAD), checked(BAD), checked(BAD), checked(GOOD)])
+            .flags
+            .soft
+    );
+}
+
+#[test]
+fn it_is_small() {
+    assert!(size_of::<Evaluation>() <= 160, "{}", size_of::<Evaluation>());
+}

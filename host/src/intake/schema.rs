@@ -1,0 +1,163 @@
+//! The JSON Schemas of a manifest: whether one can be used, and whether a configuration fits it. No I/O.
+//!
+//! A schema is as hostile as the bytes that it came in. What it comes to is bounded before it is compiled, its patterns match in
+//! linear time, and nothing that it refers to is ever fetched.
+
+mod bounds;
+
+use extman_plugin_api::manifest::schema::Manifest;
+use jsonschema::{PatternOptions, ValidationError, Validator};
+use serde_json::{Map, Value};
+
+/// Most complaints that are told of one configuration.
+const COMPLAINTS_MAX: usize = 8;
+/// Longest text of one complaint, in characters.
+const COMPLAINT_CHARS_MAX: usize = 240;
+/// Largest compiled pattern, in bytes.
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
+
+/// Why a JSON Schema can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// It has more values than the limit.
+    #[error("it has more than {max} values; leave out what is not needed")]
+    TooLarge {
+        /// The limit.
+        max: usize,
+    },
+    /// It goes deeper than the limit, by itself or by its references.
+    #[error(
+        "it goes more than {max} levels deep, or refers to itself; make it flatter, and follow references to an end"
+    )]
+    TooDeep {
+        /// The limit.
+        max: usize,
+    },
+    /// With its references followed, it has more values than the limit.
+    #[error("with its references followed it has more than {max} values; refer less often to large parts")]
+    TooFar {
+        /// The limit.
+        max: u64,
+    },
+    /// It has more patterns than the limit.
+    #[error("it has more than {max} patterns; use fewer")]
+    Patterns {
+        /// The limit.
+        max: usize,
+    },
+    /// It refers to something outside, or by a name of its own.
+    #[error(
+        "it has {keyword} = {to:?}; only $ref to a part of the same schema is followed, such as \"#/$defs/x\""
+    )]
+    Reference {
+        /// The keyword.
+        keyword: String,
+        /// Where it leads.
+        to: String,
+    },
+    /// It is not a JSON Schema.
+    #[error("{at}{text}")]
+    Invalid {
+        /// Where in the schema, with a colon; empty for the whole of it.
+        at: String,
+        /// What is wrong there.
+        text: String,
+    },
+}
+
+/// What a plugin's schema says against a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration does not fit the plugin's schema: {}{more}", complaints.join("; "), more = more(*.left_out))]
+pub struct ConfigMisfit {
+    /// Each names the field, then what is wrong with it. Values are left out: one may be a secret.
+    pub complaints: Vec<String>,
+    /// Complaints that are not listed.
+    pub left_out: usize,
+}
+
+fn more(left_out: usize) -> String {
+    match left_out {
+        0 => String::new(),
+        number => format!("; and {number} more"),
+    }
+}
+
+/// Whether a schema can be used.
+///
+/// # Errors
+/// It is no JSON Schema, or goes beyond a limit.
+pub fn check_schema(schema: &Value) -> Result<(), SchemaError> {
+    compile(schema).map(drop)
+}
+
+/// Holds a whole configuration, defaults included, against `[config] schema`. Without a schema everything fits.
+///
+/// # Errors
+/// What does not fit; or the schema itself can't be used.
+pub fn check_config(manifest: &Manifest, config: &Map<String, Value>) -> Result<(), ConfigMisfit> {
+    let Some(schema) = &manifest.config.schema else {
+        return Ok(());
+    };
+    let validator = compile(schema).map_err(|error| ConfigMisfit {
+        complaints: vec![format!("[config] schema can't be used: {error}")],
+        left_out: 0,
+    })?;
+    let config = Value::Object(config.clone());
+    let mut errors = validator.iter_errors(&config);
+    let complaints: Vec<String> = errors
+        .by_ref()
+        .take(COMPLAINTS_MAX)
+        .map(|error| complaint(&error))
+        .collect();
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    Err(ConfigMisfit {
+        complaints,
+        left_out: errors.count(),
+    })
+}
+
+fn compile(schema: &Value) -> Result<Validator, SchemaError> {
+    bounds::check(schema)?;
+    let patterns = PatternOptions::regex()
+        .size_limit(PATTERN_BYTES_MAX)
+        .dfa_size_limit(PATTERN_BYTES_MAX);
+    let compiled = jsonschema::options()
+        .offline()
+        .with_pattern_options(patterns)
+        .build(schema);
+    compiled.map_err(|error| {
+        let at = error.instance_path().as_str();
+        SchemaError::Invalid {
+            at: if at.is_empty() {
+                String::new()
+            } else {
+                format!("at {}: ", short(at))
+            },
+            text: short(&error.to_string()),
+        }
+    })
+}
+
+/// `config.a.b: value is less than the minimum of 1`.
+fn complaint(error: &ValidationError<'_>) -> String {
+    let path: String = error
+        .instance_path()
+        .as_str()
+        .split('/')
+        .skip(1)
+        .map(|part| format!(".{}", part.replace("~1", "/").replace("~0", "~")))
+        .collect();
+    format!("config{}: {}", short(&path), short(&error.masked().to_string()))
+}
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(COMPLAINT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! How an instance is: the word, why, and on what evidence.
+
+use super::{ErrorKind, Health, Lifecycle};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Why an instance is held to be as it is: what decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "code", content = "of", rename_all = "snake_case")]
+pub enum Cause {
+    /// It answers its checks and says that it is well.
+    Answers,
+    /// Its calls succeed; it has no checks of its own.
+    CallsSucceed,
+    /// Nothing has been asked yet.
+    NotChecked,
+    /// It is in a state of its life in which it can't serve.
+    Lifecycle(Lifecycle),
+    /// It does not answer its checks in time.
+    CheckTimesOut,
+    /// Its checks fail.
+    CheckFails(ErrorKind),
+    /// It says that it is down.
+    SaysDown,
+    /// It says that it is degraded.
+    SaysDegraded,
+    /// It says that it does not know.
+    SaysUnknown,
+    /// Its calls fail, as many of them as make it down or degraded.
+    CallsFail,
+    /// Its checks fail while its calls succeed.
+    ChecksFailCallsSucceed,
+    /// Its checks say that it is well while its calls fail.
+    ChecksSucceedCallsFail,
+    /// There has been no result for several intervals.
+    Stale,
+    /// The host itself did not run in time, so nothing can be said of its plugins.
+    HostStarved,
+}
+
+impl Cause {
+    /// The stable word used in JSON, metrics and the history.
+    pub fn code(self) -> &'static str {
+        match self {
+            Cause::Answers => "answers",
+            Cause::CallsSucceed => "calls_succeed",
+            Cause::NotChecked => "not_checked",
+            Cause::Lifecycle(_) => "lifecycle",
+            Cause::CheckTimesOut => "check_times_out",
+            Cause::CheckFails(_) => "check_fails",
+            Cause::SaysDown => "says_down",
+            Cause::SaysDegraded => "says_degraded",
+            Cause::SaysUnknown => "says_unknown",
+            Cause::CallsFail => "calls_fail",
+            Cause::ChecksFailCallsSucceed => "checks_fail_calls_succeed",
+            Cause::ChecksSucceedCallsFail => "checks_succeed_calls_fail",
+            Cause::Stale => "stale",
+            Cause::HostStarved => "host_starved",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Answers => f.write_str("answers its checks"),
+            Cause::CallsSucceed => f.write_str("its calls succeed"),
+            Cause::NotChecked => f.write_str("not checked yet"),
+            Cause::Lifecycle(state) => f.write_str(state.as_str()),
+            Cause::CheckTimesOut => f.write_str("does not answer its checks in time"),
+            Cause::CheckFails(kind) => write!(f, "its checks fail: {kind}"),
+            Cause::SaysDown => f.write_str("says that it is down"),
+            Cause::SaysDegraded => f.write_str("says that it is degraded"),
+            Cause::SaysUnknown => f.write_str("says that it does not know"),
+            Cause::CallsFail => f.write_str("its calls fail"),
+            Cause::ChecksFailCallsSucceed => f.write_str("its checks fail while its calls succeed"),
+            Cause::ChecksSucceedCallsFail => f.write_str("its checks succeed while its calls fail"),
+            Cause::Stale => f.write_str("no result for several intervals"),
+            Cause::HostStarved => f.write_str("the host itself did not run in time"),
+        }
+    }
+}
+
+/// What else is to be known of a health, beside its word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthFlags {
+    /// There has been no result for several intervals.
+    #[serde(skip_serializing_if = "is_false")]
+    pub stale: bool,
+    /// It changes too often to be believed.
+    #[serde(skip_serializing_if = "is_false")]
+    pub flapping: bool,
+    /// Its calls leave no room for a check: it works.
+    #[serde(skip_serializing_if = "is_false")]
+    pub busy: bool,
+    /// An operator works on it: it is left out of every sum.
+    #[serde(skip_serializing_if = "is_false")]
+    pub maintenance: bool,
+    /// The last results say otherwise, too few of them yet.
+    #[serde(skip_serializing_if = "is_false")]
+    pub soft: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// What an instance is held to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The word.
+    pub health: Health,
+    /// What decided.
+    pub cause: Cause,
+    /// What else is to be known.
+    #[serde(flatten)]
+    pub flags: HealthFlags,
+}
+
+/// Who measured a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The host, from outside.
+    Host,
+    /// Our code inside the plugin.
+    Sdk,
+    /// The plugin's own word.
+    Plugin,
+}
