@@ -1,5 +1,6 @@
 //! The composition root: a host with its HTTP API and its log, from start to a clean end.
 
+mod last_resort;
 mod narrate;
 
 use crate::config::Config;
@@ -11,10 +12,10 @@ use crate::model::{CheckedFile, Verdict};
 use crate::runtime::loader::{Interposition, exit_now, interposition};
 use crate::runtime::supervisor::InstanceConfig;
 use crate::runtime::vetting::{Ledger, Vetting, VettingError};
-use std::io::{IsTerminal, Write};
+use last_resort::LastResort;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -192,40 +193,6 @@ pub async fn serve(config: Config, listening: impl FnOnce(std::net::SocketAddr))
 
 /// Time in which answers that are there are written, whatever is left of the time for stopping.
 const ANSWERS_WRITTEN: Duration = Duration::from_millis(250);
-
-/// How much longer than its time for stopping the host may take until it is ended from outside.
-const OVERTIME: Duration = Duration::from_secs(2);
-
-/// Ends the process if stopping takes too long. A finaliser that hangs holds the dynamic loader's lock, and any other thread may
-/// come to need that: for its first use of a thread-local, for one. So this thread has all it needs before plugins are stopped.
-struct LastResort(std::sync::mpsc::Sender<()>);
-
-impl LastResort {
-    fn start(budget: Duration) -> std::io::Result<Self> {
-        let (armed, wait) = std::sync::mpsc::channel();
-        std::thread::Builder::new()
-            .name("extman-end".to_owned())
-            .spawn(move || {
-                let over = |()| wait.recv_timeout(budget + OVERTIME) == Err(RecvTimeoutError::Timeout);
-                if wait.recv().is_ok_and(over) {
-                    let text = "the time for stopping is over, and a library holds up the process: ending\n";
-                    let _ = std::io::stderr().write_all(text.as_bytes());
-                    exit_now(0);
-                }
-            })?;
-        Ok(LastResort(armed))
-    }
-
-    /// From here on, time counts, until this is dropped.
-    fn arm(&self) {
-        let _ = self.0.send(());
-    }
-
-    /// Time counts until the process is gone.
-    fn stay_armed(self) {
-        std::mem::forget(self.0);
-    }
-}
 
 /// The signals that end the host.
 struct Signals {

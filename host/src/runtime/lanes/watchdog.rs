@@ -24,6 +24,7 @@ static OVERSEEN: Mutex<Vec<Weak<dyn Overseen>>> = Mutex::new(Vec::new());
 
 /// From here on it is looked after, for as long as it lives.
 pub(super) fn oversee(overseen: Weak<dyn Overseen>) {
+    start();
     OVERSEEN
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -60,6 +61,7 @@ pub(super) fn start() {
 
 /// Watches a lane for as long as it lives.
 pub(super) fn watch(lane: &std::sync::Arc<Lane>) {
+    start();
     watched().push((std::sync::Arc::downgrade(lane), None));
 }
 
