@@ -17,9 +17,11 @@ mod gate;
 mod job;
 mod lane;
 mod pool;
+mod tally;
 mod watchdog;
 
 pub use attached::{Attached, AttachedThreads};
 pub use gate::{Gate, Pass};
 pub use lane::{LaneObserver, Phase, Work};
 pub use pool::{Pool, PoolLimits, Refused};
+pub use tally::Tally;

@@ -79,6 +79,7 @@ impl Slot {
     }
 
     /// Opens the slot for one call and returns its token.
+    #[inline]
     pub fn open(
         &self,
         deadline: Option<Monotonic>,
@@ -101,6 +102,7 @@ impl Slot {
     }
 
     /// Closes the slot: the token of the call is stale from here on. Returns what was written.
+    #[inline]
     pub fn close(&self) -> Output {
         let entered = self
             .open_generation()
@@ -144,10 +146,12 @@ impl Place {
 
     /// Gets hold of the output of the call under this token; `None` if that is over. Held for a copy at most, never while
     /// anybody is waited for.
+    #[inline]
     pub(super) fn enter_by(&self, token: u64) -> Option<Entered<'_>> {
         self.enter(token >> NUMBER_BITS)
     }
 
+    #[inline]
     fn enter(&self, generation: u64) -> Option<Entered<'_>> {
         let open = generation << 1;
         let mut looks = 0;
@@ -170,6 +174,7 @@ impl Place {
     }
 
     /// Whether the call was cancelled or its deadline has passed.
+    #[inline]
     pub(super) fn stopping(&self) -> bool {
         self.cancelled.load(Acquire) || clock::has_come(self.deadline())
     }
