@@ -75,7 +75,8 @@ impl Writing {
 /// Whether the call of a token should stop; a stale token should, and one whose reader has gone away.
 pub(super) fn cancelled(token: u64) -> bool {
     let Some(place) = find(token) else { return true };
-    place.stopping()
+    !place.is(token)
+        || place.stopping()
         || place.enter_by(token).is_none_or(|writing| {
             writing
                 .stream
@@ -86,7 +87,9 @@ pub(super) fn cancelled(token: u64) -> bool {
 
 /// Nanoseconds until the deadline of a token's call.
 pub(super) fn deadline_ns(token: u64) -> u64 {
-    let Some(place) = find(token) else { return 0 };
+    let Some(place) = find(token).filter(|place| place.is(token)) else {
+        return 0;
+    };
     match place.deadline().as_nanos() {
         u64::MAX => abi::NO_DEADLINE,
         at => at.saturating_sub(clock::monotonic().as_nanos()),
