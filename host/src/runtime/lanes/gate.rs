@@ -54,7 +54,7 @@ impl Gate {
     /// Enters if there is room, a call that is not in any other account: [`uncounted`](Self::uncounted) tells of it.
     #[inline]
     pub fn try_enter_uncounted(&self) -> Option<Pass<&Gate>> {
-        self.take(ONE_UNCOUNTED).then_some(Pass {
+        self.take(ONE_UNCOUNTED).then(|| Pass {
             gate: self,
             place: ONE_UNCOUNTED,
         })
