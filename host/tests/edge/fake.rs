@@ -135,7 +135,7 @@ impl Control for Fake {
 
 fn reply(content_type: &str, body: Vec<u8>) -> Reply {
     Reply {
-        content_type: content_type.to_owned(),
+        content_type: content_type.to_owned().into(),
         body,
         usage: Usage {
             tokens_in: Some(3),
