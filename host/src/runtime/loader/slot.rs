@@ -91,7 +91,7 @@ impl Slot {
         }
         let place = self.place;
         // SAFETY: the slot is closed, so no token fits; and only this thread could open it.
-        unsafe { *place.output.get() = Writing::new(stream, limits) };
+        unsafe { (*place.output.get()).restart(stream, limits) };
         place.cancelled.store(false, Relaxed);
         place
             .deadline
@@ -267,7 +267,7 @@ mod tests {
         let new = slot.open(None, None, OutputLimits::default());
         assert_ne!(old, new);
         assert_eq!(write(old, b"b"), abi::STATUS_CLOSED);
-        assert_eq!(begin(old, "text/plain"), abi::STATUS_CLOSED);
+        assert_eq!(begin(old, b"text/plain"), abi::STATUS_CLOSED);
         cancel(old);
         assert!(!cancelled(new));
         assert_eq!(slot.close().body, b"");
