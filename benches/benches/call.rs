@@ -7,7 +7,7 @@ use extman::runtime::lanes::Attached;
 use extman::runtime::loader::{Bound, Input, OutputLimits, Slot};
 use extman_benches::hop::{AsyncHop, ChannelHop, FutexHop};
 use extman_benches::raw::Raw;
-use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, timed};
+use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -45,12 +45,12 @@ fn calls(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("call, 8 bytes back");
     least(&mut group, &subjects);
     inline(&mut group, &subjects, "bench.small");
-    hops(&mut group, &subjects);
+    hops(&mut group);
     through_threads(&mut group, &subjects, "bench.small");
     group.finish();
     let mut group = criterion.benchmark_group("call, 200 bytes of JSON back");
     inline(&mut group, &subjects, "bench.json");
-    hops(&mut group, &subjects);
+    hops(&mut group);
     through_threads(&mut group, &subjects, "bench.json");
     group.finish();
 }
@@ -105,30 +105,28 @@ fn bare(raw: &Raw, capability: &str) -> Vec<u8> {
     output
 }
 
-fn hops(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects) {
+fn hops(group: &mut BenchmarkGroup<'_, WallTime>) {
     let (futex, channel) = (FutexHop::new(), ChannelHop::new());
     group.bench_function("futex hop, no call", |b| b.iter(|| futex.hop()));
     group.bench_function("channel hop, no call", |b| b.iter(|| channel.hop()));
-    let hop = Arc::new(AsyncHop::new());
-    group.bench_function("async hop, no call, current-thread runtime", |b| {
-        b.iter_custom(|times| timed(&subjects.one, &hop, times, |hop| async move { hop.hop().await }));
-    });
-    group.bench_function("async hop, no call, multi-thread runtime", |b| {
-        b.iter_custom(|times| timed(&subjects.two, &hop, times, |hop| async move { hop.hop().await }));
-    });
 }
 
 fn through_threads(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capability: &'static str) {
-    let through_lane = move |instance: Arc<Instance>| async move {
+    let hop = Arc::new(AsyncHop::new());
+    let hops = |hop: Arc<AsyncHop>| async move { hop.hop().await };
+    let calls = move |instance: Arc<Instance>| async move {
         let returned = instance.invoke(fixture::call(capability, BODY), None).await;
         black_box(returned.expect("an answer"));
     };
-    group.bench_function("instance, lane, current-thread runtime", |b| {
-        b.iter_custom(|times| timed(&subjects.one, &subjects.instance, times, through_lane));
-    });
-    group.bench_function("instance, lane, multi-thread runtime", |b| {
-        b.iter_custom(|times| timed(&subjects.two, &subjects.instance, times, through_lane));
-    });
+    for (runtime, kind) in [(&subjects.one, "current-thread"), (&subjects.two, "multi-thread")] {
+        let (hop, instance) = (&hop, &subjects.instance);
+        group.bench_function(format!("async hop, no call, {kind} runtime"), |b| {
+            b.iter_custom(|times| timed_in_turn(runtime, times, (hop, hops), (instance, calls)));
+        });
+        group.bench_function(format!("instance, lane, {kind} runtime"), |b| {
+            b.iter_custom(|times| timed_in_turn(runtime, times, (instance, calls), (hop, hops)));
+        });
+    }
     let blocking = move |raw: Arc<Raw>| async move {
         let output = tokio::task::spawn_blocking(move || bare(&raw, capability)).await;
         black_box(output.expect("an answer"));

@@ -9,7 +9,7 @@ use extman_abi::Report;
 use extman_benches::hop::{AsyncHop, ChannelHop, FutexHop};
 use extman_benches::plugins::Taken;
 use extman_benches::raw::{self, Raw};
-use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, timed};
+use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
 use std::hint::black_box;
 use std::process::Command;
@@ -71,15 +71,19 @@ fn through_threads(group: &mut BenchmarkGroup<'_, WallTime>, taken: &Taken, raw:
     group.bench_function("channel hop, no call", |b| b.iter(|| channel.hop()));
     for (runtime, kind) in [(&one, "current-thread"), (&two, "multi-thread")] {
         group.bench_function(format!("async hop, no call, {kind} runtime"), |b| {
-            b.iter_custom(|times| timed(runtime, &hop, times, |hop| async move { hop.hop().await }));
+            b.iter_custom(|times| timed_in_turn(runtime, times, (&hop, hops), (&instance, on_a_lane)));
         });
         group.bench_function(format!("instance, probe lane, {kind} runtime"), |b| {
-            b.iter_custom(|times| timed(runtime, &instance, times, on_a_lane));
+            b.iter_custom(|times| timed_in_turn(runtime, times, (&instance, on_a_lane), (&hop, hops)));
         });
         group.bench_function(format!("spawn_blocking, bare vtable call, {kind} runtime"), |b| {
             b.iter_custom(|times| timed(runtime, raw, times, blocking));
         });
     }
+}
+
+async fn hops(hop: Arc<AsyncHop>) {
+    hop.hop().await;
 }
 
 async fn on_a_lane(instance: Arc<Instance>) {

@@ -35,3 +35,34 @@ where
     });
     runtime.block_on(task).expect("the task ends")
 }
+
+/// Time for `times` acts, each followed by another one that is not measured. Two rows that take turns with each other in
+/// this way find threads and cores in the same state, so that their ratio is of like with like.
+///
+/// # Panics
+/// One of the acts does.
+pub fn timed_in_turn<S, F, T, G>(
+    runtime: &Runtime,
+    times: u64,
+    (subject, act): (&Arc<S>, impl Fn(Arc<S>) -> F + Send + 'static),
+    (other_subject, other): (&Arc<T>, impl Fn(Arc<T>) -> G + Send + 'static),
+) -> Duration
+where
+    S: Send + Sync + 'static,
+    T: Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+    G: Future<Output = ()> + Send + 'static,
+{
+    let (subject, other_subject) = (subject.clone(), other_subject.clone());
+    let task = runtime.spawn(async move {
+        let mut spent = Duration::ZERO;
+        for _ in 0..times {
+            let began = Instant::now();
+            act(subject.clone()).await;
+            spent += began.elapsed();
+            other(other_subject.clone()).await;
+        }
+        spent
+    });
+    runtime.block_on(task).expect("the task ends")
+}

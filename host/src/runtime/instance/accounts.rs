@@ -2,25 +2,37 @@
 
 use super::tally::Sums;
 use crate::model::{CallError, CallStats, ErrorKind};
+use crate::runtime::lanes::{Attached, Gate, Tally};
 use crate::sketch::{Recorder, Sketch};
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Counters, one set an instance.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Accounts {
+    number: u64,
     /// Calls that began, but for those that were abandoned.
     begun: AtomicU64,
     ended: AtomicU64,
-    returned: AtomicU64,
-    ran_ns: AtomicU64,
+    on_lanes: Tally,
     /// Failures that count against the plugin.
     blamed: AtomicU64,
     errors: [AtomicU64; KINDS.len()],
     latency: Recorder,
+    gate: Arc<Gate>,
+    attached: Mutex<AttachedTallies>,
+}
+
+/// Attached threads count for themselves: a call on one costs little more than what its counting would.
+#[derive(Debug, Default)]
+struct AttachedTallies {
+    of_threads: Vec<Arc<Tally>>,
+    /// Of threads that are no longer attached.
+    of_gone: Tally,
 }
 
 /// How many calls there were, for whoever judges by them.
@@ -53,27 +65,51 @@ const KINDS: [ErrorKind; 12] = [
 pub struct Counted<'a>(&'a Accounts);
 
 impl Accounts {
-    /// A call begins.
+    /// Accounts of an instance whose calls go through this gate.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Accounts {
+            number: NEXT.fetch_add(1, Relaxed),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            on_lanes: Tally::default(),
+            blamed: AtomicU64::new(0),
+            errors: Default::default(),
+            latency: Recorder::default(),
+            gate,
+            attached: Mutex::default(),
+        }
+    }
+
+    /// A call begins that goes to a lane, or that waits at the gate.
     pub fn begin(&self) -> Counted<'_> {
         self.begun.fetch_add(1, SeqCst);
         Counted(self)
     }
 
-    /// The plugin's code came back after `ran`, whether or not somebody still waits for it.
+    /// The plugin's code came back to a lane after `ran`, whether or not somebody still waits for it.
     pub fn returned(&self, ran: Duration) {
-        self.returned.fetch_add(1, Relaxed);
-        self.ran_ns.fetch_add(ran.as_nanos() as u64, Relaxed);
+        self.on_lanes.add(ran);
         self.latency.record(ran);
+    }
+
+    /// A call on an attached thread ended; its code ran for `ran`.
+    #[inline]
+    pub fn ended_attached(&self, attached: &Attached, failure: Option<&CallError>, ran: Duration) {
+        self.count(failure);
+        self.latency.record(ran);
+        attached.tally(self.number, || self.new_tally()).add_alone(ran);
     }
 
     /// How many calls there were.
     pub fn counts(&self) -> CallCounts {
         // In this order: never more failures than calls.
         let blamed = self.blamed.load(SeqCst);
+        let (ended, attached) = (self.ended.load(SeqCst), self.of_attached().returned());
         CallCounts {
-            ended: self.ended.load(SeqCst),
+            ended: ended + attached,
             blamed,
-            returned: self.returned.load(Relaxed),
+            returned: self.on_lanes.returned() + attached,
         }
     }
 
@@ -97,7 +133,7 @@ impl Accounts {
     pub fn in_flight(&self) -> u64 {
         // In this order: none that is under way is missed, and zero is the truth.
         let ended = self.ended.load(SeqCst);
-        self.begun.load(SeqCst).saturating_sub(ended)
+        self.begun.load(SeqCst).saturating_sub(ended) + self.gate.uncounted() as u64
     }
 
     /// All of it.
@@ -109,16 +145,55 @@ impl Accounts {
 
     /// Adds all of it to others'.
     pub(super) fn add_to(&self, sums: &mut Sums) {
-        sums.ended += self.ended.load(Relaxed);
-        sums.returned += self.returned.load(Relaxed);
-        sums.ran_ns += self.ran_ns.load(Relaxed);
+        let attached = self.of_attached();
+        sums.ended += self.ended.load(Relaxed) + attached.returned();
+        sums.returned += self.on_lanes.returned() + attached.returned();
+        sums.ran_ns += self.on_lanes.ran_ns() + attached.ran_ns();
         sums.in_flight += self.in_flight();
-        for (kind, count) in KINDS.iter().zip(&self.errors) {
-            let count = count.load(Relaxed);
-            if count > 0 {
-                *sums.errors.entry(*kind).or_default() += count;
+        for (kind, count) in self.errors().filter(|(_, count)| *count > 0) {
+            *sums.errors.entry(kind).or_default() += count;
+        }
+    }
+
+    /// All that attached threads have counted.
+    fn of_attached(&self) -> Tally {
+        let sum = Tally::default();
+        let tallies = self.tallies();
+        sum.take_over(&tallies.of_gone);
+        tallies.of_threads.iter().for_each(|tally| sum.take_over(tally));
+        sum
+    }
+
+    #[inline]
+    fn count(&self, failure: Option<&CallError>) {
+        if let Some(failure) = failure
+            && let Some(at) = KINDS.iter().position(|kind| *kind == failure.kind)
+        {
+            self.errors[at].fetch_add(1, Relaxed);
+            if !failure.kind.is_callers() {
+                self.blamed.fetch_add(1, SeqCst);
             }
         }
+    }
+
+    /// For a thread that has not called this instance yet.
+    fn new_tally(&self) -> Arc<Tally> {
+        let mut tallies = self.tallies();
+        let AttachedTallies { of_threads, of_gone } = &mut *tallies;
+        of_threads.retain_mut(|tally| match Arc::get_mut(tally) {
+            Some(tally) => {
+                of_gone.take_over(tally);
+                false
+            }
+            None => true,
+        });
+        let tally = Arc::<Tally>::default();
+        of_threads.push(tally.clone());
+        tally
+    }
+
+    fn tallies(&self) -> MutexGuard<'_, AttachedTallies> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,14 +202,7 @@ impl Counted<'_> {
     pub fn end(self, failure: Option<&CallError>) {
         let accounts = self.0;
         std::mem::forget(self);
-        if let Some(failure) = failure
-            && let Some(at) = KINDS.iter().position(|kind| *kind == failure.kind)
-        {
-            accounts.errors[at].fetch_add(1, Relaxed);
-            if !failure.kind.is_callers() {
-                accounts.blamed.fetch_add(1, SeqCst);
-            }
-        }
+        accounts.count(failure);
         accounts.ended.fetch_add(1, SeqCst);
     }
 }
@@ -149,9 +217,11 @@ impl Drop for Counted<'_> {
 mod tests {
     use super::*;
 
+    const NS: Duration = Duration::from_nanos(1);
+
     #[test]
     fn a_call_is_under_way_until_it_ends_or_is_abandoned() {
-        let accounts = Accounts::default();
+        let accounts = Accounts::new(Gate::new(1));
         let (first, second) = (accounts.begin(), accounts.begin());
         assert_eq!((accounts.in_flight(), accounts.stats().total), (2, 0));
         first.end(Some(&CallError::new(ErrorKind::Internal, "")));
@@ -162,5 +232,22 @@ mod tests {
         let stats = accounts.stats();
         assert_eq!((stats.in_flight, stats.total, stats.mean_ns), (0, 2, None));
         assert_eq!(stats.errors.get(&ErrorKind::Internal), Some(&1));
+    }
+
+    #[test]
+    fn what_attached_threads_count_stays_when_they_go_and_takes_no_more_room() {
+        let (one, other) = (Accounts::new(Gate::new(1)), Accounts::new(Gate::new(1)));
+        for round in 1..=3 {
+            let attached = Attached::new().unwrap();
+            one.ended_attached(&attached, None, 2 * NS);
+            other.ended_attached(&attached, Some(&CallError::new(ErrorKind::Internal, "")), NS);
+            one.ended_attached(&attached, None, 4 * NS);
+            assert_eq!((one.stats().total, one.stats().mean_ns), (2 * round, Some(3)));
+            assert_eq!((other.stats().total, other.stats().mean_ns), (round, Some(1)));
+            assert_eq!(other.stats().errors.get(&ErrorKind::Internal), Some(&round));
+        }
+        one.returned(9 * NS);
+        assert_eq!((one.stats().total, one.stats().mean_ns), (6, Some(27 / 7)));
+        assert_eq!(one.tallies().of_threads.len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! An instance whose module is loaded into this process.
 
 mod abandoned;
+mod attached;
 mod check;
 mod round;
 mod unclaimed;
@@ -8,7 +9,7 @@ mod unclaimed;
 use super::{Accounts, InstanceSettings};
 use crate::clock::{self, Monotonic};
 use crate::model::{CallError, ErrorKind, Reply};
-use crate::runtime::lanes::{Attached, Gate, Phase, Pool, Refused, Work};
+use crate::runtime::lanes::{Gate, Phase, Pool, Refused, Work};
 use crate::runtime::loader::{Bound, Frames, Input, Listener, OutputLimits, Returned, Slot, Step};
 use crate::runtime::module::Module;
 use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
@@ -58,16 +59,15 @@ impl InProcess {
         config: &str,
         listener: Arc<dyn Listener>,
         settings: InstanceSettings,
-        accounts: Arc<Accounts>,
+        (gate, accounts): (Arc<Gate>, Arc<Accounts>),
     ) -> Result<Self, CallError> {
         let library = module
             .library()
             .ok_or_else(|| CallError::new(ErrorKind::NotServing, "the module has been unloaded"))?;
         let threads = module.manifest().threads.model;
-        let (pool, concurrency) = match threads {
-            ThreadModel::Many => (module.pool().clone(), settings.concurrency_max),
-            ThreadModel::Serial => (module.pool().clone(), 1),
-            ThreadModel::Affine => (module.own_lane(&name), 1),
+        let pool = match threads {
+            ThreadModel::Many | ThreadModel::Serial => module.pool().clone(),
+            ThreadModel::Affine => module.own_lane(&name),
         };
         let work = work(
             &name,
@@ -95,7 +95,7 @@ impl InProcess {
             name,
             threads,
             pool,
-            gate: Gate::new(concurrency),
+            gate,
             accounts,
             closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
@@ -152,51 +152,17 @@ impl InProcess {
             };
             serve(
                 &bound,
-                &accounts,
                 slot,
                 token,
                 input,
                 (clock::monotonic(), deadline),
+                |ran, _| {
+                    accounts.returned(ran);
+                },
             )
         };
         let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
         settle(returned, Phase::Invoke)?
-    }
-
-    pub(super) fn invoke_attached(
-        &self,
-        attached: &Attached,
-        capability: &str,
-        body: &[u8],
-    ) -> Result<Reply, CallError> {
-        if self.threads == ThreadModel::Affine {
-            let text = "this plugin runs on one thread of the host's own; call it through a lane";
-            return Err(CallError::new(ErrorKind::Unsupported, text));
-        }
-        let timeout = self.settings.call_timeout;
-        let counted = self.accounts.begin();
-        self.admit()?;
-        let pass = self
-            .gate
-            .enter_within(timeout)
-            .ok_or_else(|| no_room(&self.gate))?;
-        attached.note(self.module.generation(), self.module.attached());
-        let slot = attached.slot();
-        let began = clock::monotonic();
-        let deadline = began.after(timeout);
-        let token = slot.open(Some(deadline), None, self.output_limits());
-        let input = Input {
-            capability,
-            content_type: "application/json",
-            body,
-            stream: false,
-        };
-        let result = serve(&self.bound, &self.accounts, slot, token, input, (began, deadline));
-        counted.end(result.as_ref().err());
-        if pass.leave() {
-            self.pool.nudge();
-        }
-        result
     }
 
     /// Takes no more calls. Those that are counted as in flight were let in before.
@@ -262,14 +228,15 @@ impl Drop for Ends {
     }
 }
 
-/// One call in an open slot, on whatever thread this is.
+/// One call in an open slot, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
+#[inline]
 fn serve(
     bound: &Bound,
-    accounts: &Accounts,
     slot: &Slot,
     token: u64,
     input: Input<'_>,
     (began, deadline): (Monotonic, Monotonic),
+    count: impl FnOnce(Duration, Option<&CallError>),
 ) -> Result<Reply, CallError> {
     let Returned { mut result, usage } = bound.invoke(token, input);
     let ended = clock::monotonic();
@@ -282,14 +249,23 @@ fn serve(
         error.kind = ErrorKind::DeadlineExceeded;
     }
     let output = slot.close();
-    accounts.returned(ran);
-    result.map(|()| Reply {
+    count(ran, result.as_ref().err());
+    let reply = |()| Reply {
         content_type: output
             .content_type
             .unwrap_or(Cow::Borrowed("application/octet-stream")),
         body: output.body,
         usage,
         ran,
+    };
+    result.map(reply)
+}
+
+/// How many calls at a time may be inside an instance.
+pub(super) fn gate(module: &Module, settings: &InstanceSettings) -> Arc<Gate> {
+    Gate::new(match module.manifest().threads.model {
+        ThreadModel::Many => settings.concurrency_max,
+        ThreadModel::Serial | ThreadModel::Affine => 1,
     })
 }
 
@@ -314,13 +290,6 @@ fn work(name: &Arc<str>, module: &Module, phase: Phase, budget: Duration, wedge_
 
 pub(super) fn being_stopped() -> CallError {
     CallError::new(ErrorKind::NotServing, "the instance is being stopped")
-}
-
-fn no_room(gate: &Gate) -> CallError {
-    CallError::new(
-        ErrorKind::Exhausted,
-        format!("all {} places of this instance are taken", gate.limit()),
-    )
 }
 
 fn settle<T>(returned: Result<T, NoReturn>, phase: Phase) -> Result<T, CallError> {

@@ -85,9 +85,17 @@ impl Instance {
         settings: InstanceSettings,
     ) -> Result<Instance, CallError> {
         let name: Arc<str> = name.into();
-        let accounts = Arc::new(Accounts::default());
-        let made =
-            InProcess::create(module, name.clone(), config, listener, settings, accounts.clone()).await?;
+        let gate = in_process::gate(&module, &settings);
+        let accounts = Arc::new(Accounts::new(gate.clone()));
+        let made = InProcess::create(
+            module,
+            name.clone(),
+            config,
+            listener,
+            settings,
+            (gate, accounts.clone()),
+        )
+        .await?;
         Ok(Instance {
             name,
             accounts,

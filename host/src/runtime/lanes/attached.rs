@@ -3,17 +3,19 @@
 //! The price: such a thread can't be given up when a call hangs, and a library whose code ran on it stays in memory until the
 //! thread ends, since its thread-locals may be the library's.
 
+use super::tally::Tally;
 use crate::runtime::loader::Slot;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A guard: while it lives, this thread may call plugins inline.
 pub struct Attached {
     slot: Slot,
     ran: RefCell<HashSet<u64>>,
     ran_last: Cell<u64>,
+    tallies: RefCell<Vec<(u64, Arc<Tally>)>>,
     // Belongs to this thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -31,6 +33,7 @@ impl Attached {
             slot,
             ran: RefCell::default(),
             ran_last: Cell::new(0),
+            tallies: RefCell::default(),
             _not_send: PhantomData,
         })
     }
@@ -40,7 +43,31 @@ impl Attached {
         &self.slot
     }
 
+    /// This thread's own counters in the accounts of this number, which `make` makes at first.
+    #[inline]
+    pub fn tally(&self, accounts: u64, make: impl FnOnce() -> Arc<Tally>) -> Ref<'_, Tally> {
+        let is_first = |known: &[(u64, Arc<Tally>)]| known.first().is_some_and(|first| first.0 == accounts);
+        if !is_first(&self.tallies.borrow()) {
+            self.put_first(accounts, make);
+        }
+        Ref::map(self.tallies.borrow(), |known| &*known[0].1)
+    }
+
+    #[cold]
+    fn put_first(&self, accounts: u64, make: impl FnOnce() -> Arc<Tally>) {
+        let mut known = self.tallies.borrow_mut();
+        match known.iter().position(|(number, _)| *number == accounts) {
+            Some(at) => known.swap(0, at),
+            None => {
+                // Those of instances that are gone have no other holder.
+                known.retain(|(_, tally)| Arc::strong_count(tally) > 1);
+                known.insert(0, (accounts, make()));
+            }
+        }
+    }
+
     /// Notes that code of `generation` runs here.
+    #[inline]
     pub fn note(&self, generation: u64, threads: &AttachedThreads) {
         // Generations start at 1.
         if self.ran_last.replace(generation) != generation && self.ran.borrow_mut().insert(generation) {

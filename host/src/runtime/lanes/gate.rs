@@ -1,15 +1,16 @@
 //! How many calls may be inside one instance at a time.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A counting gate.
 #[derive(Debug)]
 pub struct Gate {
-    limit: usize,
-    inside: AtomicUsize,
+    limit: u64,
+    /// How many are inside; in the upper half how many of them nobody else counts.
+    inside: AtomicU64,
     waiting: AtomicUsize,
     /// Whether a job was passed over since the last look.
     wanted: AtomicBool,
@@ -21,15 +22,20 @@ pub struct Gate {
 #[derive(Debug)]
 pub struct Pass<G: Deref<Target = Gate> = Arc<Gate>> {
     gate: G,
-    inside: bool,
+    /// What it added to the word of the gate; 0 once it has left.
+    place: u64,
 }
+
+const ONE: u64 = 1;
+const ONE_UNCOUNTED: u64 = 1 << 32 | ONE;
+const COUNT: u64 = u32::MAX as u64;
 
 impl Gate {
     /// A gate for this many at a time, at least one.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Gate {
-            limit: limit.max(1),
-            inside: AtomicUsize::new(0),
+            limit: (limit.max(1) as u64).min(COUNT),
+            inside: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
             lock: Mutex::new(()),
@@ -39,9 +45,18 @@ impl Gate {
 
     /// Enters if there is room.
     pub fn try_enter(self: &Arc<Self>) -> Option<Pass> {
-        self.take_place().then(|| Pass {
+        self.take(ONE).then(|| Pass {
             gate: self.clone(),
-            inside: true,
+            place: ONE,
+        })
+    }
+
+    /// Enters if there is room, a call that is not in any other account: [`uncounted`](Self::uncounted) tells of it.
+    #[inline]
+    pub fn try_enter_uncounted(&self) -> Option<Pass<&Gate>> {
+        self.take(ONE_UNCOUNTED).then(|| Pass {
+            gate: self,
+            place: ONE_UNCOUNTED,
         })
     }
 
@@ -56,35 +71,36 @@ impl Gate {
 
     /// Enters once there is room, or gives up. For threads of an embedder; lanes never wait here.
     pub fn enter_within(&self, patience: Duration) -> Option<Pass<&Gate>> {
-        (self.take_place() || self.wait_for_place(patience)).then_some(Pass {
+        let pass = || Pass {
             gate: self,
-            inside: true,
-        })
-    }
-
-    #[cold]
-    fn wait_for_place(&self, patience: Duration) -> bool {
+            place: ONE,
+        };
+        if self.take(ONE) {
+            return Some(pass());
+        }
         // Before the next look at the place: who leaves either sees this or has left before that look.
         self.waiting.fetch_add(1, SeqCst);
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = false;
         let no_room = |(): &mut ()| {
-            taken = self.take_place();
+            taken = self.take(ONE);
             !taken
         };
         let waited = self.left.wait_timeout_while(guard, patience, no_room);
         drop(waited);
         self.waiting.fetch_sub(1, SeqCst);
-        taken
+        taken.then(pass)
     }
 
-    fn take_place(&self) -> bool {
-        let room = |inside: usize| (inside < self.limit).then_some(inside + 1);
+    #[inline]
+    fn take(&self, place: u64) -> bool {
+        let room = |inside: u64| (inside & COUNT < self.limit).then_some(inside + place);
         self.inside.fetch_update(SeqCst, SeqCst, room).is_ok()
     }
 
-    fn give_place_back(&self) {
-        self.inside.fetch_sub(1, SeqCst);
+    #[inline]
+    fn give_back(&self, place: u64) {
+        self.inside.fetch_sub(place, SeqCst);
         if self.waiting.load(SeqCst) > 0 {
             // Under the lock, or a waiter between its look and its sleep would miss it.
             drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
@@ -94,29 +110,34 @@ impl Gate {
 
     /// How many are inside.
     pub fn inside(&self) -> usize {
-        self.inside.load(Acquire)
+        (self.inside.load(Acquire) & COUNT) as usize
+    }
+
+    /// How many of them are in no other account.
+    pub fn uncounted(&self) -> usize {
+        (self.inside.load(SeqCst) >> 32) as usize
     }
 
     /// How many may be.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit as usize
     }
 }
 
 impl<G: Deref<Target = Gate>> Pass<G> {
     /// Leaves, and says whether a job was passed over for want of room. Who is not a lane, and so does not look for the next
     /// job itself, then nudges the pool.
+    #[inline]
     pub fn leave(mut self) -> bool {
-        self.gate.give_place_back();
-        self.inside = false;
+        self.gate.give_back(std::mem::take(&mut self.place));
         self.gate.wanted.load(SeqCst) && self.gate.wanted.swap(false, SeqCst)
     }
 }
 
 impl<G: Deref<Target = Gate>> Drop for Pass<G> {
     fn drop(&mut self) {
-        if self.inside {
-            self.gate.give_place_back();
+        if self.place != 0 {
+            self.gate.give_back(self.place);
         }
     }
 }
@@ -133,6 +154,18 @@ mod tests {
         assert!(gate.enter_within(Duration::from_millis(1)).is_none());
         drop(a);
         assert!(gate.try_enter().is_some());
+    }
+
+    #[test]
+    fn who_is_in_no_other_account_is_told_apart_and_takes_a_place_all_the_same() {
+        let gate = Gate::new(2);
+        let (counted, uncounted) = (gate.try_enter().unwrap(), gate.try_enter_uncounted().unwrap());
+        assert_eq!((gate.inside(), gate.uncounted()), (2, 1));
+        assert!(gate.try_enter_uncounted().is_none());
+        drop(counted);
+        assert_eq!((gate.inside(), gate.uncounted()), (1, 1));
+        assert!(!uncounted.leave());
+        assert_eq!((gate.inside(), gate.uncounted()), (0, 0));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use super::job::{Ending, Job};
 use crate::clock::{self, Monotonic};
-use crate::runtime::loader::Slot;
+use crate::runtime::loader::{self, Slot};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -88,7 +88,6 @@ pub(super) struct Lane {
     sleeper: OnceLock<Thread>,
     ran: Mutex<HashSet<u64>>,
     ran_last: AtomicU64,
-    tid: AtomicI32,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -122,7 +121,6 @@ impl Lane {
             sleeper: OnceLock::new(),
             ran: Mutex::default(),
             ran_last: AtomicU64::new(0),
-            tid: AtomicI32::new(0),
             thread: Mutex::default(),
         });
         let slot = Slot::acquire().ok_or_else(|| {
@@ -132,8 +130,6 @@ impl Lane {
             let lane = lane.clone();
             move || {
                 let _ = lane.sleeper.set(std::thread::current());
-                lane.tid
-                    .store(rustix::thread::gettid().as_raw_nonzero().get(), Release);
                 body(&lane, &slot);
             }
         });
@@ -248,25 +244,13 @@ impl Lane {
         let Some(thread) = lock(&self.thread).take() else {
             return true;
         };
-        let give_up = clock::monotonic().after(patience);
-        let mut pause = Duration::from_micros(30);
-        while !self.is_gone(&thread) {
-            if clock::monotonic() >= give_up {
+        match loader::join_within(thread, patience) {
+            Ok(()) => true,
+            Err(thread) => {
                 *lock(&self.thread) = Some(thread);
-                return false;
+                false
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
         }
-        // The kernel has let go of it, so this does not wait.
-        let _ = thread.join();
-        true
-    }
-
-    fn is_gone(&self, thread: &JoinHandle<()>) -> bool {
-        // `is_finished` comes before the thread-local destructors, which may be the plugin's.
-        let tid = self.tid.load(Acquire);
-        thread.is_finished() && !std::path::Path::new(&format!("/proc/self/task/{tid}")).exists()
     }
 }
 

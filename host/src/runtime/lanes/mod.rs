@@ -18,6 +18,7 @@ mod job;
 mod lane;
 mod pool;
 mod rounds;
+mod tally;
 mod watchdog;
 
 pub use attached::{Attached, AttachedThreads};
@@ -25,4 +26,5 @@ pub use gate::{Gate, Pass};
 pub use lane::{LaneObserver, Phase, Work};
 pub use pool::{Pool, PoolLimits, Refused};
 pub use rounds::{RoundLanes, Rounds, Station};
+pub use tally::Tally;
 pub use watchdog::stood_still;

@@ -158,6 +158,7 @@ impl Bound {
     }
 
     /// Serves one call; its output goes to the open slot of `token`.
+    #[inline]
     pub fn invoke(&self, token: u64, input: Input<'_>) -> Returned {
         let _inside = match self.enter() {
             Ok(inside) => inside,
@@ -291,6 +292,7 @@ impl Bound {
     }
 
     /// For calls and checks.
+    #[inline]
     fn enter(&self) -> Result<Inside<'_>, CallError> {
         self.enter_unless(CLOSED | SEALED)
     }
@@ -300,6 +302,7 @@ impl Bound {
         self.enter_unless(CLOSED)
     }
 
+    #[inline]
     fn enter_unless(&self, barred: usize) -> Result<Inside<'_>, CallError> {
         if self.inside.fetch_add(1, AcqRel) & barred != 0 {
             self.inside.fetch_sub(1, AcqRel);

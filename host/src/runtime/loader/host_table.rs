@@ -63,7 +63,7 @@ unsafe extern "C" fn deadline_ns(token: u64) -> u64 {
 
 unsafe extern "C" fn sink_begin(token: u64, content_type: Bytes) -> Status {
     // SAFETY: the plugin lends the slice for the call.
-    guarded(|| sink::begin(token, &unsafe { read::text(content_type, 257) }))
+    guarded(|| sink::begin(token, unsafe { read::slice(content_type) }))
 }
 
 unsafe extern "C" fn sink_write(token: u64, data: Bytes) -> Status {

@@ -1,7 +1,10 @@
 //! Where a loaded library lies in memory.
 
 use libc::{c_int, c_void, dl_phdr_info};
+use std::ffi::CStr;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// The mapped address ranges of one loaded object.
 #[derive(Debug, Clone)]
@@ -34,12 +37,22 @@ pub(super) fn executable() -> Option<Image> {
 
 /// The image at this load address.
 pub(super) fn at_base(base: usize) -> Option<Image> {
-    find(|found| found == base)
+    find(|found| found.dlpi_addr as usize == base)
 }
 
-fn find(wanted: impl Fn(usize) -> bool) -> Option<Image> {
+/// Whether the dynamic loader has an object that was opened by this path. Asks its list, not the file system.
+pub(super) fn is_listed(path: &Path) -> bool {
+    let named = |found: &dl_phdr_info| {
+        // SAFETY: the entry's name is NUL-terminated and valid during the visit.
+        let name = (!found.dlpi_name.is_null()).then(|| unsafe { CStr::from_ptr(found.dlpi_name) });
+        name.is_some_and(|name| name.to_bytes() == path.as_os_str().as_bytes())
+    };
+    find(named).is_some()
+}
+
+fn find(wanted: impl Fn(&dl_phdr_info) -> bool) -> Option<Image> {
     struct Search<'a> {
-        wanted: &'a dyn Fn(usize) -> bool,
+        wanted: &'a dyn Fn(&dl_phdr_info) -> bool,
         found: Option<Image>,
     }
 
@@ -47,7 +60,7 @@ fn find(wanted: impl Fn(usize) -> bool) -> Option<Image> {
         // SAFETY: the loader passes a valid entry, and `search` is the one below for the whole iteration.
         let (info, search) = unsafe { (&*info, &mut *search.cast::<Search<'_>>()) };
         let base = info.dlpi_addr as usize;
-        if !(search.wanted)(base) {
+        if !(search.wanted)(info) {
             return 0;
         }
         let headers = if info.dlpi_phdr.is_null() {

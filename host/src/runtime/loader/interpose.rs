@@ -78,7 +78,8 @@ pub(super) fn known_threads() -> Option<Vec<KnownThread>> {
     if OVERFLOWED.load(SeqCst) {
         return None;
     }
-    let known = THREADS.iter().filter_map(|slot| {
+    let used = &THREADS[..USED.load(SeqCst)];
+    let known = used.iter().filter_map(|slot| {
         let state = slot.state.load(SeqCst);
         (state != FREE).then(|| KnownThread {
             tid: slot.tid.load(SeqCst),
@@ -136,6 +137,8 @@ struct ThreadSlot {
 }
 
 const THREADS_MAX: usize = 4096;
+/// Slots that are taken in turn, so that one is not used again while its thread is about to end; the others only if none is free.
+const THREADS_USUAL: usize = 256;
 const KEYS_MAX: usize = 1024;
 
 static THREADS: [ThreadSlot; THREADS_MAX] = [const {
@@ -147,14 +150,22 @@ static THREADS: [ThreadSlot; THREADS_MAX] = [const {
     }
 }; THREADS_MAX];
 static NEXT: AtomicUsize = AtomicUsize::new(0);
+/// Slots before this one may have been used.
+static USED: AtomicUsize = AtomicUsize::new(0);
 static SEQUENCE: AtomicU64 = AtomicU64::new(1);
 static OVERFLOWED: AtomicBool = AtomicBool::new(false);
 static KEYS: [AtomicUsize; KEYS_MAX] = [const { AtomicUsize::new(0) }; KEYS_MAX];
 
 fn claim(start: usize) -> Option<&'static ThreadSlot> {
     let first = NEXT.fetch_add(1, Relaxed);
-    for offset in 0..THREADS_MAX {
-        let slot = &THREADS[(first + offset) % THREADS_MAX];
+    let usual = (0..THREADS_USUAL).map(|offset| first.wrapping_add(offset) % THREADS_USUAL);
+    for at in usual.chain(THREADS_USUAL..THREADS_MAX) {
+        let slot = &THREADS[at];
+        if [STARTING, RUNNING].contains(&slot.state.load(SeqCst)) {
+            continue;
+        }
+        // Before the slot is taken: whoever sees the thread there sees this.
+        USED.fetch_max(at + 1, SeqCst);
         for from in [FREE, ENDING] {
             if slot
                 .state

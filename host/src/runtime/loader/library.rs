@@ -3,11 +3,11 @@
 use super::census::{self, Opened};
 use super::image::{self, Image};
 use super::interpose::{self, Interposition, LeftKey};
+use super::mapped;
 use super::memfd::{SealError, SealedImage};
 use super::root::{self, Tables};
 use crate::model::{ResidentReason, Verdict};
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
-use std::io::{BufRead, BufReader};
 use std::mem::ManuallyDrop;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -133,8 +133,7 @@ impl Library {
     pub fn open(sealed: SealedImage, rust: bool) -> Result<Self, NotOpened> {
         let _one_at_a_time = loader().ok_or(OpenError::Busy)?;
         let path = sealed.path();
-        // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
-        if unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) }.is_ok() {
+        if image::is_listed(&path) {
             return Err(OpenError::OtherFile.into());
         }
         let opened = Opened::now();
@@ -147,7 +146,8 @@ impl Library {
             return Err(OpenError::OtherFile.into());
         };
         lock(&LOADED).push(image.clone());
-        let checked = if is_mapped(&sealed, &image) {
+        // Listed under its name, or its absence from the list would prove nothing when it is closed.
+        let checked = if image::is_listed(&path) && is_mapped(&sealed, &image) {
             // SAFETY: open, and kept open by the struct that the tables go into.
             unsafe { root::tables(&handle, rust) }
         } else {
@@ -228,17 +228,16 @@ impl Closed {
             );
         };
         let path = self.mapped.sealed.path();
-        // Opening and closing what is still there makes glibc collect what it had put off, so the second answer counts.
+        // Opening and closing what is still there makes glibc collect what it had put off, so the last look counts.
         for _ in 0..2 {
-            // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
-            if let Ok(again) = unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) } {
-                let _ = again.close();
+            if image::is_listed(&path) {
+                // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
+                if let Ok(again) = unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) } {
+                    let _ = again.close();
+                }
             }
         }
-        // SAFETY: as above.
-        let listed = unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) };
-        if let Ok(still_there) = listed {
-            let _ = still_there.close();
+        if image::is_listed(&path) {
             return Verdict::resident(
                 ResidentReason::KeptByLoader,
                 "a unique symbol, a no-delete flag or a pending thread-local destructor",
@@ -276,7 +275,7 @@ fn loader() -> Option<MutexGuard<'static, ()>> {
 fn is_mapped(sealed: &SealedImage, image: &Image) -> bool {
     sealed
         .identity()
-        .is_ok_and(|identity| mapped_file_at(image.start()) == Some(identity))
+        .is_ok_and(|identity| mapped::file_at(image.start()) == Some(identity))
 }
 
 fn image_of(handle: &Handle) -> Option<Image> {
@@ -295,27 +294,6 @@ fn image_of(handle: &Handle) -> Option<Image> {
 #[repr(C)]
 struct LinkMap {
     base: usize,
-}
-
-/// Device and inode of the file mapped at an address (proc_pid_maps(5)).
-fn mapped_file_at(address: usize) -> Option<(u64, u64)> {
-    let maps = std::fs::File::open("/proc/self/maps").ok()?;
-    // The kernel writes the list again for each read, so few large ones; and none after the line that is looked for.
-    let maps = BufReader::with_capacity(64 * 1024, maps);
-    maps.lines().map_while(Result::ok).find_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let (start, end) = fields.next()?.split_once('-')?;
-        let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
-        if !range.contains(&address) {
-            return None;
-        }
-        let (major, minor) = fields.nth(2)?.split_once(':')?;
-        let device = libc::makedev(
-            u32::from_str_radix(major, 16).ok()?,
-            u32::from_str_radix(minor, 16).ok()?,
-        );
-        Some((device, fields.next()?.parse().ok()?))
-    })
 }
 
 fn cause(error: &libloading::Error) -> String {

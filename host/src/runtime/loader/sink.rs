@@ -53,14 +53,12 @@ const MEDIA_TYPE_BYTES_MAX: usize = 256;
 const USUAL: [&str; 3] = ["application/json", "application/octet-stream", "text/plain"];
 
 impl Writing {
-    pub(super) fn new(stream: Option<Arc<Frames>>, limits: OutputLimits) -> Self {
-        Writing {
-            output: Output::default(),
-            bytes_left: limits.bytes_max,
-            frames_left: limits.frames_max,
-            written: false,
-            stream,
-        }
+    /// For the next call; what the last one had written was taken.
+    pub(super) fn restart(&mut self, stream: Option<Arc<Frames>>, limits: OutputLimits) {
+        self.bytes_left = limits.bytes_max;
+        self.frames_left = limits.frames_max;
+        self.written = false;
+        self.stream = stream;
     }
 
     pub(super) fn take(&mut self) -> (Output, Option<Arc<Frames>>) {
@@ -75,7 +73,8 @@ impl Writing {
 /// Whether the call of a token should stop; a stale token should, and one whose reader has gone away.
 pub(super) fn cancelled(token: u64) -> bool {
     let Some(place) = find(token) else { return true };
-    place.stopping()
+    !place.is(token)
+        || place.stopping()
         || place.enter_by(token).is_none_or(|writing| {
             writing
                 .stream
@@ -86,7 +85,9 @@ pub(super) fn cancelled(token: u64) -> bool {
 
 /// Nanoseconds until the deadline of a token's call.
 pub(super) fn deadline_ns(token: u64) -> u64 {
-    let Some(place) = find(token) else { return 0 };
+    let Some(place) = find(token).filter(|place| place.is(token)) else {
+        return 0;
+    };
     match place.deadline().as_nanos() {
         u64::MAX => abi::NO_DEADLINE,
         at => at.saturating_sub(clock::monotonic().as_nanos()),
@@ -94,18 +95,22 @@ pub(super) fn deadline_ns(token: u64) -> u64 {
 }
 
 /// Names the media type of a token's output.
-pub(super) fn begin(token: u64, content_type: &str) -> abi::Status {
+pub(super) fn begin(token: u64, content_type: &[u8]) -> abi::Status {
     let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
         return abi::STATUS_CLOSED;
     };
     if writing.written || writing.output.content_type.is_some() || content_type.len() > MEDIA_TYPE_BYTES_MAX {
         return abi::STATUS_INVALID_INPUT;
     }
+    let usual = USUAL.iter().find(|usual| usual.as_bytes() == content_type);
+    let content_type = match usual {
+        Some(usual) => Cow::Borrowed(*usual),
+        None => Cow::Owned(String::from_utf8_lossy(content_type).into_owned()),
+    };
     if let Some(stream) = &writing.stream {
-        stream.begin(content_type);
+        stream.begin(&content_type);
     }
-    let usual = USUAL.iter().find(|usual| **usual == content_type);
-    writing.output.content_type = Some(usual.map_or_else(|| content_type.to_owned().into(), |u| (*u).into()));
+    writing.output.content_type = Some(content_type);
     abi::STATUS_OK
 }
 
@@ -195,12 +200,12 @@ mod tests {
         let slot = Slot::acquire().unwrap();
         for named in ["application/json", "text/x-unusual"] {
             let token = slot.open(None, None, OutputLimits::default());
-            assert_eq!(begin(token, named), abi::STATUS_OK);
-            assert_eq!(begin(token, named), abi::STATUS_INVALID_INPUT);
+            assert_eq!(begin(token, named.as_bytes()), abi::STATUS_OK);
+            assert_eq!(begin(token, named.as_bytes()), abi::STATUS_INVALID_INPUT);
             assert_eq!(slot.close().content_type.as_deref(), Some(named));
         }
         let token = slot.open(None, None, OutputLimits::default());
         assert_eq!(write(token, b""), abi::STATUS_OK);
-        assert_eq!(begin(token, "text/plain"), abi::STATUS_INVALID_INPUT);
+        assert_eq!(begin(token, b"text/plain"), abi::STATUS_INVALID_INPUT);
     }
 }
