@@ -102,6 +102,12 @@ impl HistoryError {
             if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)))
     }
 
+    /// Whether the disk takes no more, or the file has reached its limit; a quota shows as a failed write.
+    pub(super) fn is_for_lack_of_room(&self) -> bool {
+        matches!(self, HistoryError::Database { error, .. }
+            if matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)))
+    }
+
     /// Whether it may pass: a full disk, a directory that can't be written to for now.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, HistoryError::Database { .. } | HistoryError::File { .. })

@@ -61,7 +61,7 @@ CREATE TABLE release (
     instance INTEGER NOT NULL,
     at_ms    INTEGER NOT NULL,
     version  TEXT NOT NULL,
-    digest   BLOB NOT NULL
+    digest   TEXT NOT NULL
 ) STRICT;
 CREATE INDEX release_by_instance ON release (instance, at_ms);
 

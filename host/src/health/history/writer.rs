@@ -20,6 +20,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Steps of trimming between two batches.
 const TRIMS_AT_ONCE: usize = 8;
+/// Records in one transaction.
+const CHUNK_MAX: usize = 8192;
 
 /// What the writer tells of itself.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(super) struct Writer {
     identity: Option<Identity>,
     /// Taken from the queue, not written yet.
     pending: Vec<Record>,
+    /// Records that are tried in one transaction: fewer where there is little room.
+    chunk: usize,
     /// Spans that went on when the file was last closed.
     carried: Vec<Turn>,
     /// When it began, by both clocks: retention must not believe a wall clock that leaps ahead.
@@ -80,6 +84,7 @@ impl Writer {
             file: None,
             identity: None,
             pending: Vec::new(),
+            chunk: CHUNK_MAX,
             carried: Vec::new(),
             began: (now_ms, clock::monotonic()),
             due: Due::default(),
@@ -142,10 +147,10 @@ impl Writer {
                 self.write_and_keep_house(now_ms, urgent)
             }
             Err(error) => {
-                // A full database is still good; after anything else, it is opened anew.
-                if !matches!(&error, HistoryError::Database { error, .. }
-                    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
-                {
+                if error.is_for_lack_of_room() {
+                    // The connection is still good, and while it is open, readers read. Perhaps a part of it fits.
+                    self.chunk = (self.chunk / 2).max(1);
+                } else {
                     self.close();
                 }
                 Err(error)
@@ -166,19 +171,23 @@ impl Writer {
         };
         let writing = super::error::database(&self.path, "written");
         let mono = clock::monotonic();
-        for _ in 0..TRIMS_AT_ONCE {
-            match store.trim(self.limits.size_max).map_err(&writing)? {
-                Some(trimmed) => tell_trimmed(&self.told, trimmed),
-                None => break,
-            }
-        }
+        trim(store, self.limits.size_max, &self.told).map_err(&writing)?;
         if urgent || !self.pending.is_empty() || is_due(self.due.heartbeat, mono) {
-            store.write(&self.pending, now_ms).map_err(&writing)?;
+            loop {
+                let part = self.chunk.min(self.pending.len());
+                store.write(&self.pending[..part], now_ms).map_err(&writing)?;
+                self.pending.drain(..part);
+                self.chunk = (self.chunk * 2).min(CHUNK_MAX);
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                told.written += part as u64;
+                told.last_write_unix_ms = Some(now_ms);
+                drop(told);
+                if self.pending.is_empty() {
+                    break;
+                }
+                trim(store, self.limits.size_max, &self.told).map_err(&writing)?;
+            }
             self.due.heartbeat = Some(mono.after(HEARTBEAT));
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.written += self.pending.len() as u64;
-            told.last_write_unix_ms = Some(now_ms);
-            self.pending.clear();
         }
         if is_due(self.due.fold, mono) && !store.fold(now_ms).map_err(&writing)? {
             self.due.fold = Some(mono.after(FOLD));
@@ -263,6 +272,17 @@ impl Writer {
 
 fn is_due(at: Option<Monotonic>, now: Monotonic) -> bool {
     at.is_none_or(|at| at <= now)
+}
+
+/// If the file holds more than it may, a bounded part of the oldest goes.
+fn trim(store: &mut Store, size_max: u64, told: &Mutex<Told>) -> rusqlite::Result<()> {
+    for _ in 0..TRIMS_AT_ONCE {
+        match store.trim(size_max)? {
+            Some(trimmed) => tell_trimmed(told, trimmed),
+            None => break,
+        }
+    }
+    Ok(())
 }
 
 fn tell_trimmed(told: &Mutex<Told>, new: Trimmed) {

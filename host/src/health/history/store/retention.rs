@@ -100,6 +100,10 @@ impl Store {
             .prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
+        drop(rows);
+        // Until then the file keeps its length.
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         Ok(true)
     }
 

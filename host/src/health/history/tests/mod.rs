@@ -1,5 +1,12 @@
 //! What the tests share: records, and a place for a file.
 
+mod crash;
+mod failures;
+mod keeping;
+mod migration;
+mod model;
+mod writing;
+
 use super::results::ResultPoint;
 use super::words::{error_kind, result_word};
 use crate::health::record::{MinuteRow, ResultRow, ResultWord, Rollup, SpanState, StateMs, Turn};
@@ -10,6 +17,11 @@ use std::time::Duration;
 
 /// A moment in 2026 at which a day begins, UTC.
 pub(super) const DAY: u64 = 1_790_035_200_000;
+/// The wall clock, for what a running history keeps.
+pub(super) fn now() -> u64 {
+    crate::clock::unix_ms(crate::clock::wall())
+}
+
 /// Generous: for a machine that does ten other things.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 

@@ -1,0 +1,171 @@
+//! Writing down how ten thousand instances were, and reading one of them. The file's size for each minute is printed, since criterion
+//! keeps times alone.
+
+use criterion::{
+    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
+};
+use extman::health::history::{HistoryFile, Range, Resolution};
+use extman::health::record::{MinuteRow, Record, ResultRow, ResultWord, Rollup, StateMs};
+use extman::model::Health;
+use extman::sketch::Sketch;
+use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(SAMPLES / 2).measurement_time(MEASURED).warm_up_time(WARMED_UP);
+    targets = history
+}
+criterion_main!(benches);
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+const DAY_MS: u64 = 24 * HOUR_MS;
+/// When a day began.
+const BEGIN_MS: u64 = 20_000 * DAY_MS;
+/// As many as criterion measures; as few as only shows that it runs.
+const INSTANCES: usize = 10_000;
+const INSTANCES_OF_A_TEST: usize = 20;
+
+fn history(criterion: &mut Criterion) {
+    let is_test = std::env::args().any(|argument| argument == "--test");
+    let count = if is_test { INSTANCES_OF_A_TEST } else { INSTANCES };
+    let names: Vec<Arc<str>> = (0..count).map(|n| format!("plugin-{n:05}").into()).collect();
+    writing(
+        &mut criterion.benchmark_group("history, one record written"),
+        &names,
+    );
+    reading(
+        &mut criterion.benchmark_group("history, a day of 10,000 instances in the file"),
+        &names,
+    );
+}
+
+fn writing(group: &mut BenchmarkGroup<'_, WallTime>, names: &[Arc<str>]) {
+    group.throughput(Throughput::Elements(1));
+    for (name, busy) in [
+        ("a minute of an idle instance", false),
+        ("a minute with 60 calls", true),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter_custom(|times| {
+                written(names, times, |name, n| {
+                    minute(name, BEGIN_MS + n * MINUTE_MS, busy)
+                })
+            });
+        });
+        group.bench_function(format!("{name}, folded too"), |b| {
+            b.iter_custom(|times| folded(names, times, busy));
+        });
+    }
+    group.bench_function("a check's result", |b| {
+        b.iter_custom(|times| written(names, times, |name, n| result(name, BEGIN_MS + n * 10_000)));
+    });
+}
+
+/// Time for so many records, a batch for each round of all instances.
+fn written(names: &[Arc<str>], times: u64, record: impl Fn(&Arc<str>, u64) -> Record) -> Duration {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut file = HistoryFile::open(&dir.path().join("history.db"), BEGIN_MS).expect("a file");
+    write(&mut file, names, times, record)
+}
+
+fn write(
+    file: &mut HistoryFile,
+    names: &[Arc<str>],
+    times: u64,
+    record: impl Fn(&Arc<str>, u64) -> Record,
+) -> Duration {
+    let (mut took, mut left, mut round) = (Duration::ZERO, times, 0);
+    while left > 0 {
+        let batch: Vec<Record> = names
+            .iter()
+            .take(usize::try_from(left).unwrap_or(usize::MAX))
+            .map(|name| record(name, round))
+            .collect();
+        let began = Instant::now();
+        file.write(&batch, BEGIN_MS).expect("written");
+        took += began.elapsed();
+        left -= batch.len() as u64;
+        round += 1;
+    }
+    took
+}
+
+/// Whole hours, so that criterion's count is rounded up, and the time brought back to it.
+fn folded(names: &[Arc<str>], times: u64, busy: bool) -> Duration {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut file = HistoryFile::open(&dir.path().join("history.db"), BEGIN_MS).expect("a file");
+    let whole = times.next_multiple_of(60 * names.len() as u64);
+    let mut took = write(&mut file, names, whole, |name, n| {
+        minute(name, BEGIN_MS + n * MINUTE_MS, busy)
+    });
+    let began = Instant::now();
+    while file.fold(u64::MAX).expect("folded") {}
+    took += began.elapsed();
+    took.mul_f64(times as f64 / whole as f64)
+}
+
+fn reading(group: &mut BenchmarkGroup<'_, WallTime>, names: &[Arc<str>]) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut file = HistoryFile::open(&dir.path().join("history.db"), BEGIN_MS).expect("a file");
+    let mut minutes = 0;
+    // The last hour is still open, as it is in a host that runs.
+    for hour in 0..24 {
+        let of_hour = 60 * names.len() as u64;
+        write(&mut file, names, of_hour, |name, n| {
+            let from = BEGIN_MS + hour * HOUR_MS + n * MINUTE_MS;
+            minute(name, from, n % 4 == 0)
+        });
+        minutes += of_hour;
+        while hour < 23 && file.fold(BEGIN_MS + (hour + 2) * HOUR_MS).expect("folded") {}
+    }
+    let bytes = file.size_bytes() as f64 / minutes as f64;
+    eprintln!(
+        "history: {bytes:.1} bytes of the file for each of {minutes} minutes, a quarter of them with 60 calls"
+    );
+    let reader = file.reader();
+    let (name, day) = (&*names[names.len() / 2], Range::new(BEGIN_MS, BEGIN_MS + DAY_MS));
+    for (row, resolution) in [
+        ("24 h of one instance, by minutes", Resolution::Minute),
+        ("24 h of one instance, by hours", Resolution::Hour),
+    ] {
+        group.bench_function(row, |b| {
+            b.iter(|| reader.rollups(name, day, Some(resolution)).expect("an answer"));
+        });
+    }
+}
+
+fn minute(name: &Arc<str>, from_unix_ms: u64, busy: bool) -> Record {
+    let mut sums = Rollup {
+        from_unix_ms,
+        states: StateMs {
+            up: MINUTE_MS,
+            ..StateMs::default()
+        },
+        checks: 6,
+        heap_bytes: Some((40 << 20, 41 << 20)),
+        ..Rollup::default()
+    };
+    if busy {
+        sums.calls = 60;
+        sums.cpu_ns = Some(120_000_000);
+        sums.latency = Sketch::of((1..=60).map(|n| Duration::from_micros(1500 + 40 * n)));
+    }
+    Record::Minute(Box::new(MinuteRow {
+        instance: name.clone(),
+        sums,
+    }))
+}
+
+fn result(name: &Arc<str>, at_unix_ms: u64) -> Record {
+    Record::Result(ResultRow {
+        instance: name.clone(),
+        at_unix_ms,
+        result: ResultWord::Said(Some(Health::Up)),
+        took_ns: Some(12_345),
+        connection_rtt_ns: None,
+        heap_bytes: Some(40 << 20),
+    })
+}
