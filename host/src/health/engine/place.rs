@@ -60,7 +60,10 @@ impl Place {
     /// Another generation, or none: what was counted of the one before stays with it.
     pub(super) fn retarget(&mut self, target: Option<Arc<dyn Target>>) {
         self.rest = None;
-        self.last = None;
+        // The last check of one that has stopped tells why.
+        if target.is_some() {
+            self.last = None;
+        }
         self.target = target;
     }
 
