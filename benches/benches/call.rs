@@ -6,8 +6,9 @@ use extman::runtime::instance::Instance;
 use extman::runtime::lanes::Attached;
 use extman::runtime::loader::{Bound, Input, OutputLimits, Slot};
 use extman_benches::hop::{AsyncHop, ChannelHop, FutexHop};
+use extman_benches::plugins::Taken;
 use extman_benches::raw::Raw;
-use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, timed, timed_in_turn};
+use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, on_one_core, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ fn calls(criterion: &mut Criterion) {
     hops(&mut group);
     through_threads(&mut group, &subjects, "bench.json");
     group.finish();
+    one_core(criterion, &taken, &subjects.raw);
 }
 
 fn least(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects) {
@@ -112,29 +114,58 @@ fn hops(group: &mut BenchmarkGroup<'_, WallTime>) {
 }
 
 fn through_threads(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capability: &'static str) {
-    let hop = Arc::new(AsyncHop::new());
+    let (raw, instance) = (&subjects.raw, &subjects.instance);
+    through_lane(group, instance, capability, (&subjects.one, "current-thread"));
+    through_lane(group, instance, capability, (&subjects.two, "multi-thread"));
+    through_pool(group, raw, capability, (&subjects.one, "current-thread"));
+    through_pool(group, raw, capability, (&subjects.two, "multi-thread"));
+}
+
+fn through_lane(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    instance: &Arc<Instance>,
+    capability: &'static str,
+    (runtime, kind): (&Runtime, &str),
+) {
+    let hop = &Arc::new(AsyncHop::new());
     let hops = |hop: Arc<AsyncHop>| async move { hop.hop().await };
     let calls = move |instance: Arc<Instance>| async move {
         let returned = instance.invoke(fixture::call(capability, BODY), None).await;
         black_box(returned.expect("an answer"));
     };
-    for (runtime, kind) in [(&subjects.one, "current-thread"), (&subjects.two, "multi-thread")] {
-        let (hop, instance) = (&hop, &subjects.instance);
-        group.bench_function(format!("async hop, no call, {kind} runtime"), |b| {
-            b.iter_custom(|times| timed_in_turn(runtime, times, (hop, hops), (instance, calls)));
-        });
-        group.bench_function(format!("instance, lane, {kind} runtime"), |b| {
-            b.iter_custom(|times| timed_in_turn(runtime, times, (instance, calls), (hop, hops)));
-        });
-    }
+    group.bench_function(format!("async hop, no call, {kind} runtime"), |b| {
+        b.iter_custom(|times| timed_in_turn(runtime, times, (hop, hops), (instance, calls)));
+    });
+    group.bench_function(format!("instance, lane, {kind} runtime"), |b| {
+        b.iter_custom(|times| timed_in_turn(runtime, times, (instance, calls), (hop, hops)));
+    });
+}
+
+fn through_pool(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    raw: &Arc<Raw>,
+    capability: &'static str,
+    (runtime, kind): (&Runtime, &str),
+) {
     let blocking = move |raw: Arc<Raw>| async move {
         let output = tokio::task::spawn_blocking(move || bare(&raw, capability)).await;
         black_box(output.expect("an answer"));
     };
-    group.bench_function("spawn_blocking, bare vtable call, current-thread runtime", |b| {
-        b.iter_custom(|times| timed(&subjects.one, &subjects.raw, times, blocking));
+    group.bench_function(format!("spawn_blocking, bare vtable call, {kind} runtime"), |b| {
+        b.iter_custom(|times| timed(runtime, raw, times, blocking));
     });
-    group.bench_function("spawn_blocking, bare vtable call, multi-thread runtime", |b| {
-        b.iter_custom(|times| timed(&subjects.two, &subjects.raw, times, blocking));
+}
+
+/// With threads and lanes of its own, which are started there.
+fn one_core(criterion: &mut Criterion, taken: &Taken, raw: &Arc<Raw>) {
+    let mut group = criterion.benchmark_group("call, 8 bytes back, all threads on one core");
+    on_one_core(|| {
+        let runtime = fixture::runtime();
+        let instance = Arc::new(runtime.block_on(fixture::instance(taken)));
+        let kind = (&runtime, "current-thread");
+        hops(&mut group);
+        through_lane(&mut group, &instance, "bench.small", kind);
+        through_pool(&mut group, raw, "bench.small", kind);
     });
+    group.finish();
 }

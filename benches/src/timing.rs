@@ -1,5 +1,6 @@
 //! How long things are measured, and how async ones are.
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -34,6 +35,22 @@ where
         began.elapsed()
     });
     runtime.block_on(task).expect("the task ends")
+}
+
+/// Runs on one core, with all the threads that are started meanwhile. Where a thread may be woken on a core that sleeps, chance decides
+/// how long that takes; on one core each wake is a switch, and rows can be compared.
+///
+/// # Panics
+/// The system does not let its threads be bound to a core.
+pub fn on_one_core<T>(run: impl FnOnce() -> T) -> T {
+    let before = sched_getaffinity(None).expect("the cores of this thread");
+    let first = (0..CpuSet::MAX_CPU).find(|core| before.is_set(*core));
+    let mut one = CpuSet::new();
+    one.set(first.expect("a core"));
+    sched_setaffinity(None, &one).expect("bound to a core");
+    let value = run();
+    sched_setaffinity(None, &before).expect("bound to all cores again");
+    value
 }
 
 /// Time for `times` acts, each followed by another one that is not measured. Two rows that take turns with each other in

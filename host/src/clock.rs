@@ -43,7 +43,8 @@ pub fn monotonic() -> Monotonic {
 /// How far the kernel's coarse clock may be behind: it moves with the timer tick, which comes every 1 to 10 ms.
 const COARSE_BEHIND: Duration = Duration::from_millis(20);
 
-/// Whether a moment has come, to the nanosecond; but for a moment that is far ahead at a tenth of what reading the clock costs.
+/// Whether a moment has come: as exactly as [`monotonic`] tells, but while the moment is far ahead at a tenth of the cost. It is seen
+/// late only if the kernel's timer tick was held up for longer than 20 ms, and then by no more than that.
 #[inline]
 pub fn has_come(moment: Monotonic) -> bool {
     let at_most = from(clock_gettime(ClockId::MonotonicCoarse)).after(COARSE_BEHIND);
@@ -69,19 +70,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_comes_exactly_when_the_clock_says_so() {
+    fn a_moment_comes_and_never_too_early() {
+        assert!(has_come(Monotonic::from_nanos(1)));
+        assert!(!has_come(Monotonic::from_nanos(u64::MAX)));
+        assert!(!has_come(monotonic().after(Duration::from_secs(3600))));
         for ahead in [0, 1, 5, 19, 20, 21, 30].map(Duration::from_millis) {
             let moment = monotonic().after(ahead);
-            loop {
-                let before = monotonic();
-                let come = has_come(moment);
-                let after = monotonic();
-                assert!(!come || after >= moment, "{ahead:?}: too early");
-                assert!(come || before < moment, "{ahead:?}: too late");
-                if come {
-                    break;
-                }
+            while !has_come(moment) {
+                std::hint::spin_loop();
             }
+            assert!(monotonic() >= moment, "{ahead:?}");
         }
     }
 }

@@ -1,11 +1,15 @@
 //! A caller and a lane, apart: the caller may go away, by deadline or by being dropped, and the lane is told.
 
+use super::deadlines::Deadline;
 use super::lanes::{Gate, Pool, Refused, Work};
 use super::loader::{self, Slot};
-use crate::clock;
+use crate::clock::{self, Monotonic};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
-use tokio::sync::oneshot;
+use std::task::Poll;
+use tokio::sync::oneshot::{self, Receiver, error::RecvError};
 
 /// Shared by the caller and the lane.
 #[derive(Debug, Default)]
@@ -72,15 +76,13 @@ pub(super) async fn on_lane<T: Send + 'static>(
         How::Queued(gate) => pool.submit(work, gate, run, answer),
     }
     .map_err(NoReturn::Refused)?;
-    let left = deadline.since(clock::monotonic());
-    let returned = tokio::time::timeout(left, replied).await;
-    match returned {
-        Ok(Ok(value)) => {
+    match answer_by(deadline, replied).await {
+        Some(Ok(value)) => {
             leaver.0 = None;
             Ok(value)
         }
-        Ok(Err(_)) => Err(NoReturn::Dropped),
-        Err(_) => {
+        Some(Err(_)) => Err(NoReturn::Dropped),
+        None => {
             let Some(ticket) = leaver.0.take() else {
                 return Err(NoReturn::Deadline);
             };
@@ -92,6 +94,25 @@ pub(super) async fn on_lane<T: Send + 'static>(
             } else {
                 NoReturn::NotBegun
             })
+        }
+    }
+}
+
+/// The answer, or `None` once the deadline has come.
+async fn answer_by<T>(at: Monotonic, replied: Receiver<T>) -> Option<Result<T, RecvError>> {
+    let (mut deadline, mut replied) = (Deadline::new(at), pin!(replied));
+    let first = poll_fn(|context| {
+        if let Poll::Ready(answer) = replied.as_mut().poll(context) {
+            return Poll::Ready(Ok(Some(answer)));
+        }
+        deadline.poll(context).map(|reached| reached.map(|()| None))
+    });
+    match first.await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::error!(%error, "no thread for deadlines: the async runtime's timers are used");
+            let left = at.since(clock::monotonic());
+            tokio::time::timeout(left, replied).await.ok()
         }
     }
 }

@@ -166,7 +166,11 @@ fn plugins() -> Vec<PluginView> {
     let check = json!({"check": {
         "kind": "readiness", "at_unix_ms": 1_700_000_000_000_u64, "took_ns": 900,
         "outcome": {"result": "answered", "report": {"health": "up"}},
-    }, "generation": 4});
+    }, "generation": 4, "health": {
+        "health": "up", "cause": {"code": "answers"}, "reason": "answers its checks",
+        "since_unix_ms": 1_700_000_000_000_u64, "left_out": false, "failed_checks": 0, "flapping_permille": 0,
+        "figures": [],
+    }});
     vec![
         plugin("lang", "ai", "running", check),
         plugin(

@@ -165,6 +165,7 @@ pub(super) fn emit(token: u64, part: Part) -> abi::Status {
 mod tests {
     use super::super::slot::Slot;
     use super::*;
+    use crate::clock::Monotonic;
     use std::time::Duration;
 
     #[test]
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(write(open, b""), abi::STATUS_OK);
         assert_eq!(write(open, b""), abi::STATUS_EXHAUSTED);
         slot.close();
-        let past = slot.open(Some(clock::monotonic()), None, limits);
+        let past = slot.open(Some(Monotonic::from_nanos(1)), None, limits);
         assert!(cancelled(past));
         assert_eq!(write(past, b"a"), abi::STATUS_CANCELLED);
         slot.close();
