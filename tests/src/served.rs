@@ -86,6 +86,11 @@ impl Served {
         &self.client
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, if it has: `SIGSEGV`, `exit 3`.
     pub fn died(&mut self) -> Option<String> {
         if self.ended.is_none() {

@@ -235,6 +235,8 @@ impl watchdog::Overseen for Shared {
     fn look(self: Arc<Self>, now: Monotonic) {
         let mut state = self.lock();
         state.leaving.retain(|lane| !lane.join_within(Duration::ZERO));
+        // One that has died of its own work is gone without a word.
+        state.lanes.retain(|lane| !lane.join_within(Duration::ZERO));
         let stays = |lane: &Arc<Lane>| {
             let current = lane.current();
             current.is_some_and(|(_, began)| now.since(began) > STAYS)
