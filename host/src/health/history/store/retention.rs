@@ -92,7 +92,7 @@ impl Store {
     /// Gives some pages back to the file system if an eighth of them is free; whether there are more.
     pub(in crate::health::history) fn shrink(&mut self) -> rusqlite::Result<bool> {
         let (pages, free, _) = self.pages()?;
-        if free < 256 || free.saturating_mul(8) < pages {
+        if free < 64 || free.saturating_mul(8) < pages {
             return Ok(false);
         }
         let mut statement = self
