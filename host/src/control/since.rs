@@ -48,7 +48,19 @@ mod tests {
         ] {
             assert_eq!(since_ms(text), Ok(ms), "{text}");
         }
-        for text in ["", "5", "d", "1.5h", "-1h", "0s", "999ms", "367d", "1w", "1 h", "99999999999999999999d"] {
+        for text in [
+            "",
+            "5",
+            "d",
+            "1.5h",
+            "-1h",
+            "0s",
+            "999ms",
+            "367d",
+            "1w",
+            "1 h",
+            "99999999999999999999d",
+        ] {
             assert!(since_ms(text).is_err(), "{text}");
         }
     }

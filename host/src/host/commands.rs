@@ -121,11 +121,9 @@ impl Control for Host {
                 Command::Uptime { name, since_ms } => {
                     Answer::Uptime(self.uptime(name.as_deref(), since_ms).await?)
                 }
-                Command::Analyse {
-                    name,
-                    since_ms,
-                    deep,
-                } => Answer::Analysis(Box::new(self.analyse(&name, since_ms, deep).await?)),
+                Command::Analyse { name, since_ms, deep } => {
+                    Answer::Analysis(Box::new(self.analyse(&name, since_ms, deep).await?))
+                }
                 Command::CheckNow { name } => {
                     self.check_now(&name).await?;
                     Answer::PluginHealth(Box::new(self.plugin_health(&name)?))

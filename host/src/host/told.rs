@@ -67,7 +67,10 @@ impl Host {
         let needed = self.inner.config.health.redundant.get(set).copied().unwrap_or(1);
         let others = known.snapshot.all().filter(|other| {
             other.config.redundant.as_deref() == Some(set)
-                && !known.seen.get(other.name.as_str()).is_some_and(|seen| seen.left_out)
+                && !known
+                    .seen
+                    .get(other.name.as_str())
+                    .is_some_and(|seen| seen.left_out)
         });
         others.filter(|other| known.serves(other)).count() >= needed
     }

@@ -33,7 +33,10 @@ pub(super) async fn readyz(State(edge): State<Edge>) -> Response {
 pub(super) async fn all(State(edge): State<Edge>) -> Response {
     match edge.control.run(Command::Health).await {
         Ok(Answer::Health(health)) => document(&health, None),
-        Ok(_) => answer::failed("health", Failure::new("internal", "another answer than was asked for")),
+        Ok(_) => answer::failed(
+            "health",
+            Failure::new("internal", "another answer than was asked for"),
+        ),
         Err(error) => answer::failed("health", error.into()),
     }
 }
@@ -53,7 +56,10 @@ pub(super) async fn group(State(edge): State<Edge>, name: Named) -> Response {
     };
     match edge.control.run(Command::Health).await {
         Ok(Answer::Health(health)) => document(&health, Some(group)),
-        Ok(_) => answer::failed("health", Failure::new("internal", "another answer than was asked for")),
+        Ok(_) => answer::failed(
+            "health",
+            Failure::new("internal", "another answer than was asked for"),
+        ),
         Err(error) => answer::failed("health", error.into()),
     }
 }
@@ -102,7 +108,10 @@ pub(super) async fn uptimes(State(edge): State<Edge>, uri: Uri) -> Response {
 }
 
 pub(super) async fn check(State(edge): State<Edge>, name: Named, request: Request) -> Response {
-    change(edge, "check_now", name, request, |name| Command::CheckNow { name }).await
+    change(edge, "check_now", name, request, |name| Command::CheckNow {
+        name,
+    })
+    .await
 }
 
 async fn asked(
@@ -237,10 +246,7 @@ fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
     let mut response = Response::new(body.unwrap_or_default().into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/health+json"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/health+json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

@@ -160,7 +160,10 @@ fn versions(releases: &[ReleaseRow]) -> Option<(u64, u64)> {
 
 /// Since when it has been running without a stop.
 fn started(spans: &[Span]) -> Option<u64> {
-    let running = spans.iter().rev().take_while(|span| span.state.lifecycle == Lifecycle::Running);
+    let running = spans
+        .iter()
+        .rev()
+        .take_while(|span| span.state.lifecycle == Lifecycle::Running);
     running.last().map(|span| span.from_unix_ms)
 }
 
@@ -197,7 +200,13 @@ mod tests {
     fn a_restart_is_no_new_version() {
         assert_eq!(versions(&[]), None);
         assert_eq!(versions(&[release(1, "aa"), release(2, "aa")]), None);
-        let all = [release(1, "aa"), release(2, "bb"), release(3, "bb"), release(4, "cc"), release(5, "cc")];
+        let all = [
+            release(1, "aa"),
+            release(2, "bb"),
+            release(3, "bb"),
+            release(4, "cc"),
+            release(5, "cc"),
+        ];
         assert_eq!(versions(&all), Some((2, 4)));
     }
 }
