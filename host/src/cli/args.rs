@@ -21,7 +21,7 @@ Exit codes:
   1  it failed: a call, a check, a change, or a file that is refused
   2  usage: arguments, a configuration, an input or a token that can't be used
   3  no host: it can't be reached, or could not be started
-  10, 11, 12  health: degraded, unknown, down (up is 0)
+  10, 11, 12  health, probe: degraded, unknown, down (up is 0)
   130, 143  serve: a second SIGINT or SIGTERM ended it before everything was unloaded
 
 Environment:
