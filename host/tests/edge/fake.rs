@@ -185,7 +185,7 @@ fn plugins() -> Vec<PluginView> {
         view.extend(more.as_object().unwrap().clone());
         serde_json::from_value(view.clone().into()).unwrap()
     };
-    let check = json!({"check": {
+    let check = json!({"health": well::plugin("lang", false).health, "check": {
         "kind": "readiness", "at_unix_ms": 1_700_000_000_000_u64, "took_ns": 900,
         "outcome": {"result": "answered", "report": {"health": "up"}},
     }, "generation": 4});

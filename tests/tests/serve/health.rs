@@ -8,7 +8,7 @@ use serde_json::Value;
 fn a_served_plugin_tells_how_it_is_and_how_it_was() {
     let place = Place::default();
     place.put(&plugin("well", "1.0.0", "one").build(place.path()), "well.so");
-    let host = place.serve("[probe]\ninterval_ms = 1000\n");
+    let host = place.serve("[probe]\ninterval_ms = 100\n");
     host.until_ready();
     host.until("it is up", || {
         host.get("/api/v1/plugins/well/health")["health"]["health"] == "up"
