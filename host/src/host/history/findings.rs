@@ -94,7 +94,9 @@ impl Asked {
             return Ok(Finding::missing(NOT_ASKED));
         }
         let Some(started) = started(spans) else {
-            return Ok(Finding::missing("it does not run"));
+            return Ok(Finding::missing(
+                "it is not written down since when it runs, or it does not",
+            ));
         };
         let hours = reader.rollups(&self.name, stored(self.range), Some(Resolution::Hour))?;
         let samples: Vec<Sample> = hours
