@@ -1,10 +1,14 @@
 //! Every command that the host takes, as one enum. HTTP and the command line are adapters to it.
 
 mod envelope;
+mod since;
 
+pub use crate::health::report;
+use crate::health::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
 use crate::model::{CallError, CapabilityOffer, PluginView, Reply, StatusView};
 pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
 use serde::{Deserialize, Serialize};
+pub use since::{SINCE_MS_DEFAULT, SINCE_MS_MAX, since_ms};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +29,41 @@ pub enum Command {
     },
     /// What can be called?
     Capabilities,
+    /// How is everything? Answered from what is known: nothing is asked for it.
+    Health,
+    /// How is one instance?
+    PluginHealth {
+        /// Its name.
+        name: String,
+    },
+    /// How was an instance?
+    History {
+        /// Its name.
+        name: String,
+        /// How far back, in milliseconds.
+        since_ms: u64,
+    },
+    /// How much of the time could an instance serve, or each of them?
+    Uptime {
+        /// Only this one.
+        name: Option<String>,
+        /// How far back, in milliseconds.
+        since_ms: u64,
+    },
+    /// What can be said of an instance from its history?
+    Analyse {
+        /// Its name.
+        name: String,
+        /// How far back, in milliseconds.
+        since_ms: u64,
+        /// Whether what takes long is looked for too: a leak, and who fails together with it.
+        deep: bool,
+    },
+    /// Ask an instance how it is, now.
+    CheckNow {
+        /// Its name.
+        name: String,
+    },
     /// Load and start an instance that is stopped, failed or quarantined.
     Load {
         /// Its name.
@@ -43,11 +82,14 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether the command changes anything.
+    /// Whether the command changes anything, or has plugin code run.
     pub fn changes(&self) -> bool {
         matches!(
             self,
-            Command::Load { .. } | Command::Unload { .. } | Command::Restart { .. }
+            Command::Load { .. }
+                | Command::Unload { .. }
+                | Command::Restart { .. }
+                | Command::CheckNow { .. }
         )
     }
 }
@@ -64,6 +106,16 @@ pub enum Answer {
     Plugins(Vec<PluginView>),
     /// To [`Command::Capabilities`].
     Capabilities(Vec<CapabilityOffer>),
+    /// To [`Command::Health`].
+    Health(Box<HealthAnswer>),
+    /// To [`Command::PluginHealth`] and [`Command::CheckNow`].
+    PluginHealth(Box<PluginHealth>),
+    /// To [`Command::History`].
+    History(Box<HistoryAnswer>),
+    /// To [`Command::Uptime`].
+    Uptime(Vec<UptimeRow>),
+    /// To [`Command::Analyse`].
+    Analysis(Box<AnalysisAnswer>),
 }
 
 /// Why a command was not done.
@@ -83,6 +135,9 @@ pub enum ControlError {
     /// It was tried and failed; the instance's view has the cause.
     #[error("{0}")]
     Failed(String),
+    /// It can't be told now: there is no history, or it can't be read.
+    #[error("{0}")]
+    Unavailable(String),
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,

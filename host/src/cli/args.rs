@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use super::{call, change, check, inspect, list, manifest, serve, show};
+use super::{analyse, call, change, check, health, history, inspect, list, manifest, serve, show, uptime};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -21,6 +21,7 @@ Exit codes:
   1  it failed: a call, a check, a change, or a file that is refused
   2  usage: arguments, a configuration, an input or a token that can't be used
   3  no host: it can't be reached, or could not be started
+  10, 11, 12  health, probe: degraded, unknown, down (up is 0)
   130, 143  serve: a second SIGINT or SIGTERM ended it before everything was unloaded
 
 Environment:
@@ -39,6 +40,16 @@ pub(super) enum Sub {
     Show(show::Show),
     /// Show the host: what runs, which files were refused, what stayed in memory
     Status(StatusArgs),
+    /// Say how the plugins are, or one of them; the exit code says it too
+    Health(health::Health),
+    /// Ask a plugin how it is, now, and say what came of it
+    Probe(health::Probe),
+    /// Show how a plugin was: its states, its calls, its versions
+    History(history::History),
+    /// Show how much of the time plugins could serve
+    Uptime(uptime::UptimeArgs),
+    /// Say what can be said of a plugin from its history: drift, leak, errors, patterns
+    Analyse(analyse::Analyse),
     /// List what can be called, and who serves it
     Capabilities(CapabilitiesArgs),
     /// Call a capability
@@ -65,6 +76,11 @@ impl Sub {
             Sub::List(_) => "plugins",
             Sub::Show(_) => "plugin",
             Sub::Status(_) => "status",
+            Sub::Health(args) => args.word(),
+            Sub::Probe(_) => "check_now",
+            Sub::History(_) => "history",
+            Sub::Uptime(_) => "uptime",
+            Sub::Analyse(_) => "analysis",
             Sub::Capabilities(_) => "capabilities",
             Sub::Call(_) => "invoke",
             Sub::Load(_) => "load",

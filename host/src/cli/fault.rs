@@ -16,6 +16,12 @@ pub(super) enum Exit {
     Usage = 2,
     /// The host can't be reached or started.
     NoHost = 3,
+    /// `extman health`: degraded.
+    Degraded = 10,
+    /// `extman health`: not known.
+    Unknown = 11,
+    /// `extman health`: down.
+    Down = 12,
 }
 
 /// Why a command was not done.

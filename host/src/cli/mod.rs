@@ -8,18 +8,23 @@
 //! plugins' states or of routing.
 #![forbid(unsafe_code)]
 
+mod analyse;
 mod args;
 mod backend;
+mod bars;
 mod call;
 mod capabilities;
 mod change;
 mod check;
 mod duration;
 mod fault;
+mod health;
+mod history;
 mod inspect;
 mod json_problem;
 mod list;
 mod manifest;
+mod moment;
 mod remote;
 mod screen;
 mod serve;
@@ -28,6 +33,8 @@ mod show;
 mod sse;
 mod status;
 mod text;
+mod uptime;
+mod watch;
 
 pub use backend::{Backend, CheckArgs, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs};
 
@@ -59,6 +66,11 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::List(args) => list::run(&args, backend, screen),
         Sub::Show(args) => show::run(&args, backend, screen),
         Sub::Status(args) => status::run(&args, backend, screen),
+        Sub::Health(args) => health::run(args, backend, screen),
+        Sub::Probe(args) => health::probe(args, backend, screen),
+        Sub::History(args) => history::run(args, backend, screen),
+        Sub::Uptime(args) => uptime::run(&args, backend, screen),
+        Sub::Analyse(args) => analyse::run(args, backend, screen),
         Sub::Capabilities(args) => capabilities::run(&args, backend, screen),
         Sub::Call(args) => call::run(args, backend, screen),
         Sub::Load(args) => change::run(change::Change::Load, args, backend, screen),

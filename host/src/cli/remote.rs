@@ -67,6 +67,24 @@ impl Remote {
             Command::Plugins => Answer::Plugins(self.get("/api/v1/plugins")?),
             Command::Capabilities => Answer::Capabilities(self.get("/api/v1/capabilities")?),
             Command::Plugin { name } => Answer::Plugin(self.get(&plugin(name))?),
+            Command::Health => Answer::Health(self.get("/api/v1/health")?),
+            Command::PluginHealth { name } => {
+                Answer::PluginHealth(self.get(&format!("{}/health", plugin(name)))?)
+            }
+            Command::History { name, since_ms } => {
+                Answer::History(self.get(&format!("{}/history?since={since_ms}ms", plugin(name)))?)
+            }
+            Command::Uptime { name, since_ms } => {
+                let at = name.as_deref().map_or_else(|| "/api/v1".to_owned(), plugin);
+                Answer::Uptime(self.get(&format!("{at}/uptime?since={since_ms}ms"))?)
+            }
+            Command::Analyse { name, since_ms, deep } => {
+                let path = format!("{}/analysis?since={since_ms}ms&deep={deep}", plugin(name));
+                Answer::Analysis(self.get(&path)?)
+            }
+            Command::CheckNow { name } => {
+                Answer::PluginHealth(self.change(&format!("{}/check", plugin(name)))?)
+            }
             Command::Load { name } | Command::Unload { name } | Command::Restart { name } => {
                 Answer::Plugin(self.change(&format!("{}/{}", plugin(name), command.word()))?)
             }

@@ -24,6 +24,8 @@ pub(super) struct Told {
     pub(super) warnings: Vec<String>,
     /// Why the exit code says that it failed, although there is something to show.
     pub(super) refused: Option<Failure>,
+    /// The exit code of what was done.
+    pub(super) exit: Exit,
 }
 
 impl Told {
@@ -39,6 +41,7 @@ impl Told {
             data,
             warnings: Vec::new(),
             refused: None,
+            exit: Exit::Done,
         })
     }
 
@@ -109,7 +112,7 @@ impl Screen {
 
     fn tell(&mut self, word: &str, told: Told) -> Exit {
         let exit = match told.refused {
-            None => Exit::Done,
+            None => told.exit,
             Some(_) => Exit::Failed,
         };
         if self.json {

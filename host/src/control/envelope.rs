@@ -110,6 +110,7 @@ impl From<ControlError> for Failure {
             },
             ControlError::Conflict(_) => Failure::new("conflict", text),
             ControlError::Failed(_) => Failure::new("failed", text),
+            ControlError::Unavailable(_) => Failure::new("unavailable", text),
             ControlError::ShuttingDown => Failure {
                 retryable: Some(true),
                 ..Failure::new("shutting_down", text)
@@ -126,6 +127,12 @@ impl Command {
             Command::Plugins => "plugins",
             Command::Plugin { .. } => "plugin",
             Command::Capabilities => "capabilities",
+            Command::Health => "health",
+            Command::PluginHealth { .. } => "plugin_health",
+            Command::History { .. } => "history",
+            Command::Uptime { .. } => "uptime",
+            Command::Analyse { .. } => "analysis",
+            Command::CheckNow { .. } => "check_now",
             Command::Load { .. } => "load",
             Command::Unload { .. } => "unload",
             Command::Restart { .. } => "restart",

@@ -8,6 +8,7 @@
 //! * [`record`]: what is written down of it: spans of one state, results, sums of a minute;
 //! * [`history`]: where it is written down, and read again;
 //! * [`analysis`]: what can be said from that (pure);
+//! * [`report`]: all of it as it is told to whoever asks (plain data).
 //!
 //! Nothing here changes an instance's life: that is the supervisor's.
 
@@ -19,6 +20,7 @@ pub mod evaluate;
 pub mod history;
 pub mod policy;
 pub mod record;
+pub mod report;
 pub mod schedule;
 
 /// A moment of the monotonic clock, as decisions take it.

@@ -18,9 +18,11 @@ use crate::runtime::vetting::{Ledger, Vetting};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 const EVENTS_KEPT: usize = 4096;
+/// Questions to the history that are answered at the same time: they wait for the disk, and calculate.
+const READS_MAX: usize = 2;
 
 /// Why a host could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -176,6 +178,7 @@ impl HostBuilder {
             concerns,
             engine,
             history,
+            reading: Arc::new(Semaphore::new(READS_MAX)),
         };
         let host = Host {
             inner: Arc::new(inner),

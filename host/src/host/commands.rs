@@ -113,6 +113,21 @@ impl Control for Host {
                 Command::Plugins => Answer::Plugins(self.plugins()),
                 Command::Plugin { name } => plugin(self.plugin(&name)?),
                 Command::Capabilities => Answer::Capabilities(self.snapshot().capabilities()),
+                Command::Health => Answer::Health(Box::new(self.health_told())),
+                Command::PluginHealth { name } => Answer::PluginHealth(Box::new(self.plugin_health(&name)?)),
+                Command::History { name, since_ms } => {
+                    Answer::History(Box::new(self.history(&name, since_ms).await?))
+                }
+                Command::Uptime { name, since_ms } => {
+                    Answer::Uptime(self.uptime(name.as_deref(), since_ms).await?)
+                }
+                Command::Analyse { name, since_ms, deep } => {
+                    Answer::Analysis(Box::new(self.analyse(&name, since_ms, deep).await?))
+                }
+                Command::CheckNow { name } => {
+                    self.check_now(&name).await?;
+                    Answer::PluginHealth(Box::new(self.plugin_health(&name)?))
+                }
                 Command::Load { name } => plugin(self.load(&name).await?),
                 Command::Unload { name } => plugin(self.unload(&name).await?),
                 Command::Restart { name } => plugin(self.restart(&name).await?),

@@ -120,29 +120,9 @@ impl Releases {
 impl Host {
     /// How everything is: one word, one sentence, and the groups behind it. Asks nobody.
     pub fn health(&self) -> Overall {
-        let snapshot = self.snapshot();
-        let seen: std::collections::HashMap<_, _> = self
-            .engine()
-            .views()
-            .into_iter()
-            .map(|seen| (seen.name.clone(), seen))
-            .collect();
-        let health_of = |name: &str| seen.get(name).map_or(Health::Unknown, |seen| seen.judged.health);
-        let serves = |entry: &Entry| {
-            entry.serving.is_some() && matches!(health_of(&entry.name), Health::Up | Health::Degraded)
-        };
-        let covered = |entry: &Entry| -> Option<Vec<String>> {
-            let capabilities = &entry.plugin.manifest().capabilities;
-            let others = |name: &str| {
-                let offering = snapshot.offering(name);
-                offering
-                    .iter()
-                    .any(|other| other.name != entry.name && serves(other))
-            };
-            let all = capabilities.iter().all(|capability| others(&capability.name));
-            all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
-        };
-        let covering: Vec<_> = snapshot.all().map(|entry| covered(entry)).collect();
+        let known = Known::of(self);
+        let Known { snapshot, seen } = &known;
+        let covering: Vec<_> = snapshot.all().map(|entry| known.covered(entry)).collect();
         let mut members: Vec<Member<'_>> = snapshot
             .all()
             .zip(&covering)
@@ -152,7 +132,7 @@ impl Host {
                     Kind::Ai => Group::Ai,
                     Kind::General => Group::General,
                 },
-                health: health_of(&entry.name),
+                health: known.health_of(&entry.name),
                 left_out: seen.get(entry.name.as_str()).is_some_and(|seen| seen.left_out),
                 criticality: entry.config.criticality,
                 redundant: entry.config.redundant.as_deref(),
@@ -206,7 +186,44 @@ impl Host {
     }
 }
 
-fn health_view(entry: &Entry, seen: &Seen) -> HealthView {
+/// One picture of who there is and how they are.
+pub(super) struct Known {
+    pub snapshot: Arc<Snapshot>,
+    pub seen: std::collections::HashMap<Arc<str>, Seen>,
+}
+
+impl Known {
+    pub(super) fn of(host: &Host) -> Known {
+        let seen = host.engine().views().into_iter();
+        Known {
+            snapshot: host.snapshot(),
+            seen: seen.map(|seen| (seen.name.clone(), seen)).collect(),
+        }
+    }
+
+    pub(super) fn health_of(&self, name: &str) -> Health {
+        self.seen
+            .get(name)
+            .map_or(Health::Unknown, |seen| seen.judged.health)
+    }
+
+    pub(super) fn serves(&self, entry: &Entry) -> bool {
+        entry.serving.is_some() && matches!(self.health_of(&entry.name), Health::Up | Health::Degraded)
+    }
+
+    /// Its capabilities, if somebody else serves each of them.
+    pub(super) fn covered(&self, entry: &Entry) -> Option<Vec<String>> {
+        let capabilities = &entry.plugin.manifest().capabilities;
+        let others = |name: &str| {
+            let mut offering = self.snapshot.offering(name).iter();
+            offering.any(|other| other.name != entry.name && self.serves(other))
+        };
+        let all = capabilities.iter().all(|capability| others(&capability.name));
+        all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
+    }
+}
+
+pub(super) fn health_view(entry: &Entry, seen: &Seen) -> HealthView {
     let now = clock::unix_ms(clock::wall());
     let words = words(entry, seen);
     HealthView {

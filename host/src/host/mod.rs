@@ -5,7 +5,9 @@ mod calls;
 mod commands;
 mod health;
 mod hint;
+mod history;
 mod tasks;
+mod told;
 
 pub use build::{BuildError, HostBuilder};
 pub use calls::TypedError;
@@ -19,7 +21,7 @@ use crate::runtime::supervisor::{Events, Request, Requests};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 
 /// A running host. Cheap to clone; it runs until [`Host::shutdown`] or until the async runtime ends.
 ///
@@ -53,6 +55,7 @@ struct Inner {
     concerns: Vec<String>,
     engine: Engine,
     history: Arc<History>,
+    reading: Arc<Semaphore>,
 }
 
 impl Drop for Inner {

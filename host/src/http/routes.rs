@@ -2,13 +2,13 @@
 
 use super::config::HttpConfig;
 use super::secret::Secret;
-use super::{answer, body, gate, invoke};
+use super::{answer, body, gate, health, invoke};
 use crate::control::{Answer, Command, Control, ControlError, Failure};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -25,11 +25,20 @@ pub(super) struct Edge {
 pub(super) fn router(edge: Edge) -> Router {
     Router::new()
         .route("/livez", reading(get(async || "ok\n")))
-        .route("/readyz", reading(get(readyz)))
+        .route("/readyz", reading(get(health::readyz)))
+        .route("/health", reading(get(health::all)))
+        .route("/health/{group}", reading(get(health::group)))
+        .route("/api/v1/health", reading(get(health::told)))
+        .route("/api/v1/uptime", reading(get(health::uptimes)))
         .route("/api/v1/status", reading(get(status)))
         .route("/api/v1/plugins", reading(get(plugins)))
         .route("/api/v1/plugins/{name}", reading(get(plugin)))
         .route("/api/v1/capabilities", reading(get(capabilities)))
+        .route("/api/v1/plugins/{name}/health", reading(get(health::plugin)))
+        .route("/api/v1/plugins/{name}/history", reading(get(health::history)))
+        .route("/api/v1/plugins/{name}/uptime", reading(get(health::uptime)))
+        .route("/api/v1/plugins/{name}/analysis", reading(get(health::analysis)))
+        .route("/api/v1/plugins/{name}/check", changing(post(health::check)))
         .route("/api/v1/plugins/{name}/load", changing(post(load)))
         .route("/api/v1/plugins/{name}/unload", changing(post(unload)))
         .route("/api/v1/plugins/{name}/restart", changing(post(restart)))
@@ -44,11 +53,21 @@ pub(super) fn router(edge: Edge) -> Router {
 
 /// The command that a path stands for, for answers that are given before the route is known.
 pub(super) fn word_of(path: &str) -> &'static str {
+    if path == "/health" || path.starts_with("/health/") {
+        return "health";
+    }
     let mut parts = path.strip_prefix("/api/v1/").unwrap_or("").split('/');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some("status"), None, ..) => "status",
         (Some("plugins"), None, ..) => "plugins",
         (Some("plugins"), Some(_), None, _) => "plugin",
+        (Some("health"), None, ..) => "health",
+        (Some("uptime"), None, ..) => "uptime",
+        (Some("plugins"), Some(_), Some("health"), None) => "plugin_health",
+        (Some("plugins"), Some(_), Some("history"), None) => "history",
+        (Some("plugins"), Some(_), Some("uptime"), None) => "uptime",
+        (Some("plugins"), Some(_), Some("analysis"), None) => "analysis",
+        (Some("plugins"), Some(_), Some("check"), None) => "check_now",
         (Some("plugins"), Some(_), Some("load"), None) => "load",
         (Some("plugins"), Some(_), Some("unload"), None) => "unload",
         (Some("plugins"), Some(_), Some("restart"), None) => "restart",
@@ -58,7 +77,7 @@ pub(super) fn word_of(path: &str) -> &'static str {
     }
 }
 
-type Named = Result<Path<String>, PathRejection>;
+pub(super) type Named = Result<Path<String>, PathRejection>;
 
 fn reading(route: MethodRouter<Edge>) -> MethodRouter<Edge> {
     route.fallback(async || answer::other_method("GET, HEAD"))
@@ -66,13 +85,6 @@ fn reading(route: MethodRouter<Edge>) -> MethodRouter<Edge> {
 
 fn changing(route: MethodRouter<Edge>) -> MethodRouter<Edge> {
     route.fallback(async || answer::other_method("POST"))
-}
-
-async fn readyz(State(edge): State<Edge>) -> Response {
-    match edge.control.run(Command::Status).await {
-        Ok(Answer::Status(status)) if status.ready => "ready\n".into_response(),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
-    }
 }
 
 async fn status(State(edge): State<Edge>) -> Response {
@@ -108,20 +120,20 @@ async fn restart(State(edge): State<Edge>, name: Named, request: Request) -> Res
 
 async fn no_route(uri: Uri) -> Response {
     let text = format!(
-        "there is no route {}; there are /livez, /readyz, /api/v1/status, /api/v1/plugins and /api/v1/capabilities, and \
-         what lies below the last two",
+        "there is no route {}; there are /livez, /readyz, /health, /api/v1/status, /api/v1/health, /api/v1/uptime, \
+         /api/v1/plugins and /api/v1/capabilities, and what lies below the last two",
         uri.path()
     );
     answer::refused("request", StatusCode::NOT_FOUND, Failure::new("not_found", text))
 }
 
-async fn run(edge: &Edge, command: Command) -> Response {
+pub(super) async fn run(edge: &Edge, command: Command) -> Response {
     let word = command.word();
     told(word, edge.control.run(command).await)
 }
 
 /// A change goes on to its end, whether or not the one who asked for it waits.
-async fn change(
+pub(super) async fn change(
     edge: Edge,
     word: &'static str,
     name: Named,
@@ -195,6 +207,9 @@ mod tests {
             ("/api/v1/plugins/a/restart", "restart"),
             ("/api/v1/plugins/a/restart/b", "request"),
             ("/api/v1/capabilities/a.b/invoke", "invoke"),
+            ("/api/v1/plugins/a/check", "check_now"),
+            ("/api/v1/plugins/a/history", "history"),
+            ("/health/ai", "health"),
             ("/api/v1/statusx", "request"),
             ("/", "request"),
         ] {

@@ -1,5 +1,6 @@
 //! A control without plugins, and a server in front of it.
 
+use crate::well;
 use extman::control::{
     Answer, Command, Control, ControlError, FrameReader, Invocation, Invoked, InvokedStream, Pending,
 };
@@ -19,6 +20,8 @@ pub struct Fake {
     pub asked: Mutex<Vec<Command>>,
     pub invoked: Mutex<Vec<Invocation>>,
     pub starting: bool,
+    /// `lang` is down, and nothing works without it.
+    pub down: bool,
     /// Calls of `wait.for` end when this is notified.
     pub release: Arc<Notify>,
     /// Notified when a call of `wait.for` began.
@@ -49,6 +52,25 @@ impl Fake {
             Command::Restart { name } if name == "embed" => Err(ControlError::Failed(
                 "embed could not be started: no model file".to_owned(),
             )),
+            Command::Health => Ok(Answer::Health(Box::new(well::all(self.down)))),
+            Command::PluginHealth { name } | Command::CheckNow { name } => {
+                one(name)?;
+                Ok(Answer::PluginHealth(Box::new(well::plugin(name, self.down))))
+            }
+            Command::History { name, .. } => {
+                one(name)?;
+                Ok(Answer::History(Box::new(well::history(name))))
+            }
+            Command::Uptime { name, .. } => {
+                if let Some(name) = name {
+                    one(name)?;
+                }
+                Ok(Answer::Uptime(well::uptime(name.as_deref().unwrap_or("lang"))))
+            }
+            Command::Analyse { name, .. } => {
+                one(name)?;
+                Ok(Answer::Analysis(Box::new(well::analysis(name))))
+            }
             Command::Plugin { name }
             | Command::Load { name }
             | Command::Unload { name }
@@ -163,7 +185,7 @@ fn plugins() -> Vec<PluginView> {
         view.extend(more.as_object().unwrap().clone());
         serde_json::from_value(view.clone().into()).unwrap()
     };
-    let check = json!({"check": {
+    let check = json!({"health": well::plugin("lang", false).health, "check": {
         "kind": "readiness", "at_unix_ms": 1_700_000_000_000_u64, "took_ns": 900,
         "outcome": {"result": "answered", "report": {"health": "up"}},
     }, "generation": 4, "health": {

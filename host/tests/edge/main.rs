@@ -5,4 +5,5 @@
 mod cli;
 mod fake;
 mod http;
+mod well;
 mod wire;

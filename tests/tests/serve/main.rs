@@ -5,6 +5,7 @@ mod arrivals;
 mod configured;
 mod ending;
 mod failures;
+mod health;
 mod instances;
 mod library;
 mod residents;

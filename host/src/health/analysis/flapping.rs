@@ -65,6 +65,17 @@ impl Flap {
         f64::from(sum) / f64::from(95 * TRANSITIONS)
     }
 
+    /// The states that it holds, the newest last.
+    pub fn states(self) -> Vec<Health> {
+        let held = (0..STATES).rev().filter_map(|age| match self.state(age) {
+            1 => Some(Health::Up),
+            2 => Some(Health::Degraded),
+            3 => Some(Health::Down),
+            _ => None,
+        });
+        held.collect()
+    }
+
     /// The state that was pushed so many pushes before the last; 0 for none.
     fn state(self, age: u32) -> u64 {
         self.0 >> (age * STATE_BITS) & 0b11
@@ -141,6 +152,14 @@ mod tests {
         let (started, ended) = (started.unwrap(), ended.unwrap());
         assert!(started.0 < 0.30 && started.1 >= 0.30, "{started:?}");
         assert!(ended.0 >= 0.25 && ended.1 < 0.25, "{ended:?}");
+    }
+
+    #[test]
+    fn what_it_holds_can_be_read_again() {
+        assert_eq!(Flap::default().states(), []);
+        assert_eq!(of(&[Up, Unknown, Down, Degraded]).states(), [Up, Down, Degraded]);
+        let many: Vec<_> = [Down].into_iter().chain([Up; 20]).chain([Down]).collect();
+        assert_eq!(of(&many).states(), many[1..]);
     }
 
     proptest! {

@@ -15,6 +15,7 @@ mod place;
 mod round;
 mod shard;
 mod target;
+mod trips;
 mod view;
 
 pub use out::{Announced, Audience};
@@ -155,6 +156,11 @@ impl Engine {
     /// How much later than due instances were asked, since this was asked last.
     pub fn take_lag(&self) -> Sketch {
         self.shard().lag.drain()
+    }
+
+    /// How much later than due instances were asked, since [`take_lag`](Self::take_lag); it stays where it is.
+    pub fn lag(&self) -> Sketch {
+        self.shard().lag.peek()
     }
 
     /// Instances that it knows.

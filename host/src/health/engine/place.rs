@@ -3,6 +3,7 @@
 use super::minute::Minute;
 use super::out::Out;
 use super::target::Target;
+use super::trips::Trips;
 use crate::clock;
 use crate::health::Moment;
 use crate::health::course::{Calls, Course};
@@ -23,6 +24,7 @@ pub(super) struct Place {
     pub course: Course,
     pub minute: Minute,
     pub last: Option<Box<CheckView>>,
+    pub trips: Trips,
     pub waiters: Vec<oneshot::Sender<CheckView>>,
     /// What was told last, so that a state is told once.
     pub told: Option<SpanState>,
@@ -45,6 +47,7 @@ impl Place {
             policy,
             minute: Minute::new(now, unix_ms),
             last: None,
+            trips: Trips::default(),
             waiters: Vec::new(),
             told: None,
             rest: None,
@@ -64,6 +67,7 @@ impl Place {
         if target.is_some() {
             self.last = None;
         }
+        self.trips = Trips::default();
         self.target = target;
     }
 

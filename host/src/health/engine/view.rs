@@ -4,7 +4,7 @@ use super::Engine;
 use super::place::Place;
 use crate::clock;
 use crate::health::Moment;
-use crate::model::{CheckView, Judgement, Lifecycle};
+use crate::model::{CheckView, Health, Judgement, Lifecycle};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ pub struct Seen {
     pub round_trip: Option<Duration>,
     /// Until it is asked next; absent while it is being asked, or is not asked at all.
     pub next_check: Option<Duration>,
+    /// Its last hard states, the newest last.
+    pub recent: Vec<Health>,
+    /// How long its code ran in the last checks that came back, in nanoseconds, the newest last.
+    pub trips_ns: Vec<u64>,
     /// What its last check came to.
     pub check: Option<CheckView>,
 }
@@ -62,6 +66,8 @@ fn seen(place: &Place, now: Moment) -> Seen {
         failed_checks: evaluation.failed_checks(),
         round_trip: course.round_trip().smoothed(),
         next_check: due.map(|due| due.since(now)),
+        recent: evaluation.flap().states(),
+        trips_ns: place.trips.newest_last(),
         check: place.last.as_deref().cloned(),
     }
 }

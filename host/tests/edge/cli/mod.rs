@@ -3,6 +3,7 @@
 mod asks;
 mod calls;
 mod files;
+mod health;
 mod hosts;
 
 use serde_json::Value;

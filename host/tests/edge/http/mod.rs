@@ -1,5 +1,6 @@
 //! Over real connections.
 
 mod calls;
+mod health;
 mod limits;
 mod routes;

@@ -158,6 +158,9 @@ fn note(place: &mut Place, counted: ResultWord, asked: &Asked, unix_ms: u64, out
 }
 
 fn keep(place: &mut Place, asked: Asked, unix_ms: u64) {
+    if let Some(took) = asked.took {
+        place.trips.push(took);
+    }
     let view = CheckView {
         kind: CheckKind::Readiness,
         at_unix_ms: unix_ms,

@@ -1,0 +1,214 @@
+//! `extman history`.
+
+use super::args::Target;
+use super::backend::Backend;
+use super::bars::{LEGEND, sparkline, timeline, word};
+use super::duration::{long, short};
+use super::fault::Fault;
+use super::moment::utc;
+use super::screen::{Look, Outcome, Screen, Told};
+use super::session::{self, mismatch};
+use super::text::{plain, wrap};
+use crate::control::report::{HistoryAnswer, SpanTold};
+use crate::control::{Answer, Command, since_ms};
+use crate::model::{Health, Unit};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct History {
+    /// The plugin's name; it may be gone, as long as its history is kept
+    name: String,
+    /// How far back, such as 90s, 15m, 24h or 7d
+    #[arg(long, value_name = "DURATION", value_parser = since_ms, default_value = "24h")]
+    since: u64,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) fn run(args: History, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+    let command = Command::History {
+        name: args.name,
+        since_ms: args.since,
+    };
+    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
+    let Answer::History(history) = answer else {
+        return Err(mismatch());
+    };
+    let mut told = Told::new(&history, render(&history, &screen.look))?;
+    told.warnings = warnings;
+    Ok(Outcome::Told(told))
+}
+
+/// Spans that are shown one by one.
+const SPANS_SHOWN: usize = 20;
+const BAR_MAX: usize = 96;
+
+fn render(history: &HistoryAnswer, look: &Look) -> String {
+    let range = history.range;
+    let width = (look.width.saturating_sub(12)).clamp(10, BAR_MAX);
+    let mut lines = vec![format!(
+        "{}, the last {}, to {}",
+        plain(&history.name),
+        long(range.length_ms()),
+        utc(range.to_unix_ms)
+    )];
+    lines.push(format!(
+        "  states    {}",
+        timeline(&slices(history, width), look.colour)
+    ));
+    lines.push(format!("            {LEGEND}"));
+    let calls: u64 = history.buckets.iter().map(|bucket| bucket.calls).sum();
+    let failed: u64 = history
+        .buckets
+        .iter()
+        .flat_map(|bucket| bucket.errors.values())
+        .sum();
+    let p95: Vec<Option<u64>> = history.buckets.iter().map(|bucket| bucket.p95_ns).collect();
+    if let Some(most) = p95.iter().flatten().max() {
+        lines.push(format!(
+            "  p95       {}  at most {}",
+            sparkline(&p95, width.min(60)),
+            short(*most)
+        ));
+    }
+    lines.push(format!("  calls     {calls}, {failed} failed"));
+    let checks: u64 = history.buckets.iter().map(|bucket| bucket.checks).sum();
+    let checks_failed: u64 = history.buckets.iter().map(|bucket| bucket.checks_failed).sum();
+    lines.push(format!("  checks    {checks}, {checks_failed} failed"));
+    let heap: Vec<Option<u64>> = history
+        .buckets
+        .iter()
+        .map(|bucket| bucket.heap_max_bytes)
+        .collect();
+    if let Some(most) = heap.iter().flatten().max() {
+        let most = amount(*most, Unit::Bytes);
+        lines.push(format!(
+            "  heap      {}  at most {most}",
+            sparkline(&heap, width.min(60))
+        ));
+    }
+    for release in &history.releases {
+        lines.push(format!(
+            "  version   {} from {}",
+            release.version,
+            utc(release.at_unix_ms)
+        ));
+    }
+    let earlier = history.spans.len().saturating_sub(SPANS_SHOWN);
+    lines.push(String::new());
+    if earlier > 0 || history.more {
+        lines.push(format!(
+            "The last {SPANS_SHOWN} states; --json has all that are told:"
+        ));
+    }
+    lines.extend(
+        history.spans[earlier..]
+            .iter()
+            .map(|span| one(span, history, look)),
+    );
+    if history.spans.is_empty() {
+        lines.push("No state of it is written down in this time.".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn one(span: &SpanTold, history: &HistoryAnswer, look: &Look) -> String {
+    let to = span.to_unix_ms.unwrap_or(history.range.to_unix_ms);
+    let lasted = long(to.saturating_sub(span.from_unix_ms));
+    let mut rest = format!("for {lasted}: {}", span.cause);
+    if span.left_out {
+        rest.push_str(" (left out)");
+    }
+    if let Some(text) = &span.text {
+        rest.push_str(&format!(": {text}"));
+    }
+    if span.cut {
+        rest.push_str("; the host ended without telling");
+    }
+    let head = format!("{}  {:<8}  ", utc(span.from_unix_ms), span.health.as_str());
+    let indent = head.chars().count();
+    let wrapped = wrap(&rest, look.width.max(indent + 24), indent);
+    let coloured = word(&format!("{:<8}", span.health.as_str()), span.health, look.colour);
+    format!("{}  {coloured}  {}", utc(span.from_unix_ms), wrapped.trim_start())
+}
+
+/// The worst state in each of so many stretches of the range.
+fn slices(history: &HistoryAnswer, width: usize) -> Vec<Option<Health>> {
+    let (from, length) = (history.range.from_unix_ms, history.range.length_ms().max(1));
+    let edge = |at: usize| from + (u128::from(length) * at as u128 / width as u128) as u64;
+    let mut slices = vec![None; width];
+    for span in history.spans.iter().filter(|span| !span.left_out) {
+        let to = span.to_unix_ms.unwrap_or(history.range.to_unix_ms);
+        for (at, slice) in slices.iter_mut().enumerate() {
+            if span.from_unix_ms < edge(at + 1) && to > edge(at) {
+                *slice = (*slice).max(Some(span.health));
+            }
+        }
+    }
+    slices
+}
+
+/// A figure in its unit.
+pub(super) fn amount(value: u64, unit: Unit) -> String {
+    match unit {
+        Unit::Count => value.to_string(),
+        Unit::Ns => short(value),
+        Unit::Ms => long(value),
+        Unit::Bytes => match value {
+            0..1024 => format!("{value} B"),
+            1024..1_048_576 => format!("{:.1} KiB", value as f64 / 1024.0),
+            1_048_576..1_073_741_824 => format!("{:.1} MiB", value as f64 / 1_048_576.0),
+            _ => format!("{:.1} GiB", value as f64 / 1_073_741_824.0),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn history() -> HistoryAnswer {
+        let span = |from: u64, to: Option<u64>, health: &str| {
+            json!({"from_unix_ms": from, "to_unix_ms": to, "lifecycle": "running", "health": health,
+                "cause": {"code": "answers"}, "left_out": false, "cut": false, "text": "all\u{1b}[2J well"})
+        };
+        serde_json::from_value(json!({
+            "name": "lang", "range": {"from_unix_ms": 0, "to_unix_ms": 600_000}, "resolution": "minute", "more": false,
+            "buckets": [{"from_unix_ms": 0, "up_ms": 1, "degraded_ms": 0, "down_ms": 0, "unknown_ms": 0,
+                "left_out_ms": 0, "checks": 6, "checks_failed": 1, "calls": 7, "errors": {"internal": 2},
+                "p95_ns": 1_500}],
+            "spans": [span(60_000, Some(300_000), "up"), span(300_000, Some(301_000), "down"), span(301_000, None, "up")],
+            "releases": [{"at_unix_ms": 60_000, "version": "1.2.0", "digest": "ab".repeat(32)}],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_short_outage_is_seen_in_the_bar() {
+        let slices = slices(&history(), 10);
+        let (up, down) = (Some(Health::Up), Some(Health::Down));
+        assert_eq!(slices, [None, up, up, up, up, down, up, up, up, up]);
+    }
+
+    #[test]
+    fn what_was_is_told_in_lines_that_fit() {
+        let look = Look {
+            width: 80,
+            colour: false,
+            now_unix_ms: 600_000,
+        };
+        let text = render(&history(), &look);
+        for part in [
+            "lang, the last 10 min",
+            "7, 2 failed",
+            "6, 1 failed",
+            "1.5 µs",
+            "1.2.0 from 1970",
+            "00:05:00Z  down",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}

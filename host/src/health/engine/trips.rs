@@ -1,0 +1,45 @@
+//! How long an instance's last checks took. Pure, and of a fixed size: there is one for each instance.
+
+use std::time::Duration;
+
+/// Checks that are kept.
+const KEPT: usize = 16;
+
+/// The last few durations.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Trips {
+    nanos: [u64; KEPT],
+    pushed: u32,
+}
+
+impl Trips {
+    pub(super) fn push(&mut self, took: Duration) {
+        self.nanos[self.pushed as usize % KEPT] = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // Beyond twice its size only the place within the ring matters.
+        self.pushed = match self.pushed + 1 {
+            next if next as usize >= 2 * KEPT => KEPT as u32,
+            next => next,
+        };
+    }
+
+    pub(super) fn newest_last(&self) -> Vec<u64> {
+        let pushed = self.pushed as usize;
+        let kept = pushed.min(KEPT);
+        (pushed - kept..pushed).map(|n| self.nanos[n % KEPT]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_sixteen_are_kept_in_order() {
+        for count in [0_u64, 1, 15, 16, 17, 31, 32, 33, 100] {
+            let mut trips = Trips::default();
+            (0..count).for_each(|n| trips.push(Duration::from_nanos(n)));
+            let expected: Vec<u64> = (count.saturating_sub(16)..count).collect();
+            assert_eq!(trips.newest_last(), expected, "{count}");
+        }
+    }
+}

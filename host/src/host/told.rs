@@ -1,0 +1,100 @@
+//! How everything is, as it is told in one answer.
+
+use super::Host;
+use super::health::{Known, health_view};
+use crate::control::ControlError;
+use crate::control::report::{HealthAnswer, HostHealth, PluginHealth};
+use crate::health::engine::Seen;
+use crate::model::{Cause, Criticality, HealthFlags, HealthView, Judgement};
+use crate::runtime::registry::Entry;
+
+impl Host {
+    /// How everything is, with each instance, the history and the host's own asking. Asks nobody.
+    pub fn health_told(&self) -> HealthAnswer {
+        let known = Known::of(self);
+        let stats = self.engine().stats();
+        let lag = self.engine().lag().quantile(0.99);
+        HealthAnswer {
+            overall: self.health(),
+            plugins: known
+                .snapshot
+                .all()
+                .map(|entry| self.one(&known, entry))
+                .collect(),
+            history: self.inner.history.status(),
+            host: HostHealth {
+                checks: stats.checks,
+                stalls: stats.stalls,
+                lag_p99_ns: lag.map(|lag| u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX)),
+            },
+        }
+    }
+
+    /// How one instance is. Asks nobody.
+    ///
+    /// # Errors
+    /// There is none of this name, or one is configured and its plugin is not there.
+    pub fn plugin_health(&self, name: &str) -> Result<PluginHealth, ControlError> {
+        self.plugin(name)?;
+        let known = Known::of(self);
+        let entry = known.snapshot.get(name).ok_or_else(|| ControlError::NotFound {
+            name: name.to_owned(),
+            similar: Vec::new(),
+        })?;
+        Ok(self.one(&known, entry))
+    }
+
+    fn one(&self, known: &Known, entry: &Entry) -> PluginHealth {
+        let seen = known.seen.get(entry.name.as_str());
+        PluginHealth {
+            name: entry.name.clone(),
+            id: entry.plugin.manifest().plugin.id.clone(),
+            kind: entry.plugin.manifest().plugin.kind,
+            required: entry.config.criticality == Criticality::Required,
+            covered: known.covered(entry).is_some() || self.redundancy_holds(known, entry),
+            lifecycle: entry.lifecycle,
+            health: seen.map_or_else(|| not_checked(entry), |seen| health_view(entry, seen)),
+            recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
+            checks_ns: seen.map(trips).unwrap_or_default(),
+        }
+    }
+
+    /// Whether enough of its redundant set serve.
+    fn redundancy_holds(&self, known: &Known, entry: &Entry) -> bool {
+        let Some(set) = entry.config.redundant.as_deref() else {
+            return false;
+        };
+        let needed = self.inner.config.health.redundant.get(set).copied().unwrap_or(1);
+        let others = known.snapshot.all().filter(|other| {
+            other.config.redundant.as_deref() == Some(set)
+                && !known
+                    .seen
+                    .get(other.name.as_str())
+                    .is_some_and(|seen| seen.left_out)
+        });
+        others.filter(|other| known.serves(other)).count() >= needed
+    }
+}
+
+fn trips(seen: &Seen) -> Vec<u64> {
+    seen.trips_ns.clone()
+}
+
+/// It is known, and nobody has told the engine of it yet.
+fn not_checked(entry: &Entry) -> HealthView {
+    let cause = Cause::NotChecked;
+    HealthView {
+        judged: Judgement {
+            health: crate::model::Health::Unknown,
+            cause,
+            flags: HealthFlags::default(),
+        },
+        reason: cause.to_string(),
+        since_unix_ms: entry.view().since_unix_ms,
+        left_out: false,
+        failed_checks: 0,
+        flapping_permille: 0,
+        next_check_ms: None,
+        figures: Vec::new(),
+    }
+}

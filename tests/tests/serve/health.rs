@@ -1,0 +1,55 @@
+//! How a served plugin is and was: told over HTTP and on the command line, as it happens.
+
+use crate::answers::plugin;
+use crate::served::Place;
+use serde_json::Value;
+
+#[test]
+fn a_served_plugin_tells_how_it_is_and_how_it_was() {
+    let place = Place::default();
+    place.put(&plugin("well", "1.0.0", "one").build(place.path()), "well.so");
+    let host = place.serve("[probe]\ninterval_ms = 100\n");
+    host.until_ready();
+    host.until("it is up", || {
+        host.get("/api/v1/plugins/well/health")["health"]["health"] == "up"
+    });
+    let health = host.get("/api/v1/health");
+    assert_eq!(health["overall"]["health"], "up", "{health}");
+    assert_eq!(host.status_of("/health"), 200);
+    let said = host.extman(&["health", "well"]);
+    assert_eq!(said.status.code(), Some(0));
+    let (status, checked) = host.post("/api/v1/plugins/well/check", b"{}");
+    assert_eq!(
+        (status, &checked["data"]["name"]),
+        (200, &"well".into()),
+        "{checked}"
+    );
+
+    let states = |history: &Value| -> Vec<Value> {
+        let spans = history["spans"].as_array().cloned().unwrap_or_default();
+        spans.iter().map(|span| span["health"].clone()).collect()
+    };
+    let history = || host.get("/api/v1/plugins/well/history?since=1h");
+    host.until("its state is written down", || {
+        states(&history()).contains(&"up".into())
+    });
+    let of = |uptime: &Value| uptime[0]["uptime"]["up_ms"].as_u64().unwrap_or(0);
+    host.until("its time up is counted", || {
+        of(&host.get("/api/v1/plugins/well/uptime?since=1h")) > 0
+    });
+    let analysis = host.get("/api/v1/plugins/well/analysis?since=1h");
+    assert_eq!(analysis["latency"]["result"], "missing", "{analysis}");
+
+    let (status, _) = host.change("well", "unload");
+    assert_eq!(status, 200);
+    host.until("its end is written down", || {
+        let told = history();
+        let spans = told["spans"].as_array().cloned().unwrap_or_default();
+        spans
+            .iter()
+            .any(|span| span["lifecycle"] == "stopped" && span["left_out"] == true)
+    });
+    let text = String::from_utf8(host.extman(&["history", "well", "--since", "1h"]).stdout).unwrap();
+    assert!(text.contains("stopped (left out)"), "{text}");
+    host.stop();
+}
