@@ -5,6 +5,7 @@
 //! * [`course`]: both together, for one instance (pure);
 //! * [`aggregate`]: from each to the whole, and its sentence (pure);
 //! * [`record`]: what is written down of it: spans of one state, results, sums of a minute;
+//! * [`simulate`]: whether all that is true, on plugins whose truth is known (pure).
 //!
 //! Nothing here changes an instance's life: that is the supervisor's.
 
@@ -15,6 +16,7 @@ pub mod flap;
 pub mod policy;
 pub mod record;
 pub mod schedule;
+pub mod simulate;
 
 /// A moment of the monotonic clock, as decisions take it.
 pub use crate::clock::Monotonic as Moment;
