@@ -91,7 +91,11 @@ pub struct Evaluation {
     quiet_windows: u8,
     life: Lifecycle,
     doubt: Doubt,
+    /// Of the last check that was bad, and of the last that was fair.
     bad_cause: Cause,
+    fair_cause: Cause,
+    /// Bad checks since a call was known to have succeeded.
+    bad_since_success: u8,
     busy: bool,
     maintenance: bool,
     judged: Judgement,
@@ -113,6 +117,8 @@ impl Evaluation {
             life: Lifecycle::Verified,
             doubt: Doubt::None,
             bad_cause: Cause::NotChecked,
+            fair_cause: Cause::NotChecked,
+            bad_since_success: 0,
             busy: false,
             maintenance: false,
             judged: Judgement {
@@ -218,7 +224,8 @@ impl Evaluation {
             self.quiet_windows = 0;
             self.succeeded_at = None;
             self.doubt = Doubt::None;
-            self.bad_cause = Cause::NotChecked;
+            (self.bad_cause, self.fair_cause) = (Cause::NotChecked, Cause::NotChecked);
+            self.bad_since_success = 0;
             self.busy = false;
             self.fresh_at = now;
         }
@@ -248,11 +255,14 @@ impl Evaluation {
         };
         self.busy = false;
         self.fresh(now);
-        if matches!(word, Word::Bad | Word::Fair) {
-            self.bad_cause = cause;
-        }
-        if word == Word::Unsure {
-            self.doubt = Doubt::SaysUnknown;
+        match word {
+            Word::Good => {}
+            Word::Fair => self.fair_cause = cause,
+            Word::Bad => {
+                self.bad_cause = cause;
+                self.bad_since_success = self.bad_since_success.saturating_add(1);
+            }
+            Word::Unsure => self.doubt = Doubt::SaysUnknown,
         }
         let thresholds = Thresholds {
             fall: policy.fall,
@@ -273,6 +283,7 @@ impl Evaluation {
         self.window.1 = self.window.1.saturating_add(failed);
         if succeeded > 0 {
             self.succeeded_at = Some(now);
+            self.bad_since_success = 0;
         }
     }
 
@@ -303,14 +314,18 @@ impl Evaluation {
         self.calls.observe(word, thresholds);
     }
 
-    /// Whether calls succeeded within the last window and do not fail otherwise.
+    /// Whether calls succeeded within the last window and do not fail otherwise. Those that succeeded before the plugin fell silent
+    /// speak for it no longer than an interval: by then one more would have.
     fn calls_succeed(&self, now: Moment, policy: &Policy) -> bool {
         let (succeeded, failed) = (u64::from(self.window.0), u64::from(self.window.1));
-        let mostly = failed * 1000 <= (succeeded + failed) * u64::from(policy.calls.degraded_permille);
-        self.succeeded_at
-            .is_some_and(|at| now.since(at) <= policy.calls.window)
-            && mostly
-            && matches!(self.calls.level(), Health::Up | Health::Unknown)
+        let calls = succeeded + failed;
+        let mostly = calls < u64::from(policy.calls.calls_min)
+            || failed * 1000 < calls * u64::from(policy.calls.down_permille);
+        self.succeeded_at.is_some_and(|at| {
+            let heard = self.bad_since_success < policy.fall || now.since(at) <= policy.interval;
+            heard && now.since(at) <= policy.calls.window
+        }) && mostly
+            && self.calls.level() != Health::Down
     }
 
     fn note_flap(&mut self, now: Moment, policy: &Policy) {
@@ -360,7 +375,7 @@ impl Evaluation {
             (Health::Up, Health::Down) => (Health::Down, Cause::ChecksSucceedCallsFail),
             (_, Health::Down) => (Health::Down, Cause::CallsFail),
             _ if self.doubt == Doubt::SaysUnknown => (Health::Unknown, Cause::SaysUnknown),
-            (Health::Degraded, _) => (Health::Degraded, self.bad_cause),
+            (Health::Degraded, _) => (Health::Degraded, self.fair_cause),
             (Health::Up, Health::Degraded) => (Health::Degraded, Cause::ChecksSucceedCallsFail),
             (Health::Unknown, Health::Degraded) => (Health::Degraded, Cause::CallsFail),
             (Health::Unknown, Health::Up) => (Health::Up, Cause::CallsSucceed),
