@@ -182,7 +182,8 @@ impl Course {
             return (Begin::Seen, changed);
         }
         // Nobody is down for being slow who was not given the greatest time.
-        let decides = self.evaluation.failed_checks().saturating_add(1) >= policy.fall;
+        let decides = self.evaluation.failed_checks().saturating_add(1) >= policy.fall
+            || self.evaluation.judged().health == Health::Down;
         let timeout = if decides {
             greatest(policy)
         } else {

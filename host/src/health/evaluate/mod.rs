@@ -299,9 +299,10 @@ impl Evaluation {
         }
         self.quiet_windows = 0;
         let permille = u64::from(failed) * 1000 / calls;
+        // One failure is no rate: of five calls it would be a fifth.
         let word = if permille >= u64::from(policy.calls.down_permille) {
             Word::Bad
-        } else if permille >= u64::from(policy.calls.degraded_permille) {
+        } else if failed >= 2 && permille >= u64::from(policy.calls.degraded_permille) {
             Word::Fair
         } else {
             Word::Good

@@ -214,14 +214,15 @@ impl<'a> Judge<'a> {
             report.false_degraded += 1;
             return;
         };
-        if open.fault.kind.accepts(self.judged) {
+        let accepted = open.fault.kind.accepts(self.judged);
+        if accepted {
             self.saw(now, Health::Degraded);
         } else {
             report.false_degraded += 1;
         }
-        // Less than down, after its end: on its way.
-        if now < open.fault.to && open.seen_at.is_some() && open.fault.kind.expected() == Some(Health::Down) {
-            report.kind(open.fault.kind).lost_sight += 1;
+        if open.fault.kind.expected() == Some(Health::Down) || !accepted {
+            // After its end: what is left has another reason.
+            self.up(now, report);
         }
     }
 

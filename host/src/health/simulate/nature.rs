@@ -6,6 +6,9 @@ use super::{DAY, HOUR, MINUTE, SECOND, Time};
 /// After a check that failed for no reason, the next that does comes no sooner: these are single failures.
 const FAILURES_APART: Time = 2 * MINUTE;
 
+/// Nobody is well whose answers take longer than any may: a bit under the greatest timeout, in nanoseconds.
+const ANSWER_MAX: f64 = 4.4e9;
+
 /// One plugin's ways.
 #[derive(Debug, Clone)]
 pub struct Nature {
@@ -87,7 +90,7 @@ impl Nature {
         } else {
             0.0
         };
-        (usual + spike) as Time
+        (usual + spike).min(ANSWER_MAX) as Time
     }
 
     /// Whether a check fails now for no reason.

@@ -221,7 +221,7 @@ impl<'a> Seat<'a> {
             None => Time::MAX,
         };
         if back > too_late {
-            let wedged = self.world.end_of(too_late, WEDGE_AFTER);
+            let wedged = self.world.end_of(now, too_late - now + WEDGE_AFTER);
             if back > wedged {
                 self.plugin.given_up_at(wedged);
             }
