@@ -160,9 +160,8 @@ impl Course {
         policy: &Policy,
     ) -> (Begin, Option<Judgement>) {
         let came_back = calls.returned > self.calls.returned;
-        let waited = self.waited(policy);
-        let mut changed = self.evaluation.take(now, waited, policy);
-        changed = changed.or(self.count(now, calls, policy));
+        let mut changed = self.count(now, calls, policy);
+        changed = changed.or(self.evaluation.take(now, self.waited(policy), policy));
         if self.patience.is_waiting() {
             let counts_at = self.counts_at(now, host_late, policy);
             if now >= counts_at {
@@ -249,6 +248,10 @@ impl Course {
         }
         if still_in {
             self.due = self.due.min(counts_at);
+        }
+        if said_before && result != ResultWord::TimedOut {
+            // It came back after all.
+            self.due = self.due.min(now.after(policy.recheck));
         }
         Ended { counted, changed }
     }

@@ -94,8 +94,9 @@ pub struct Evaluation {
     /// Of the last check that was bad, and of the last that was fair.
     bad_cause: Cause,
     fair_cause: Cause,
-    /// Bad checks since a call was known to have succeeded.
+    /// Bad checks since a call was known to have succeeded, and when the last bad one was.
     bad_since_success: u8,
+    bad_at: Moment,
     busy: bool,
     maintenance: bool,
     judged: Judgement,
@@ -119,6 +120,7 @@ impl Evaluation {
             bad_cause: Cause::NotChecked,
             fair_cause: Cause::NotChecked,
             bad_since_success: 0,
+            bad_at: now,
             busy: false,
             maintenance: false,
             judged: Judgement {
@@ -127,7 +129,7 @@ impl Evaluation {
                 flags: HealthFlags::default(),
             },
         };
-        new.judged = new.judge(now, &Policy::default());
+        new.judged = new.judge(&Policy::default());
         new
     }
 
@@ -199,7 +201,7 @@ impl Evaluation {
             }
             Evidence::Checked { .. } | Evidence::Told { .. } | Evidence::Called { .. } => return None,
         }
-        let to = self.judge(now, policy);
+        let to = self.judge(policy);
         if to == self.judged {
             return None;
         }
@@ -259,7 +261,7 @@ impl Evaluation {
             Word::Good => {}
             Word::Fair => self.fair_cause = cause,
             Word::Bad => {
-                self.bad_cause = cause;
+                (self.bad_cause, self.bad_at) = (cause, now);
                 self.bad_since_success = self.bad_since_success.saturating_add(1);
             }
             Word::Unsure => self.doubt = Doubt::SaysUnknown,
@@ -270,7 +272,7 @@ impl Evaluation {
             rise: policy.rise,
         };
         self.checks.observe(word, thresholds);
-        self.note_flap(now, policy);
+        self.note_flap(policy);
     }
 
     fn fresh(&mut self, now: Moment) {
@@ -315,29 +317,30 @@ impl Evaluation {
         self.calls.observe(word, thresholds);
     }
 
-    /// Whether calls succeeded within the last window and do not fail otherwise. Those that succeeded before the plugin fell silent
-    /// speak for it no longer than an interval: by then one more would have.
-    fn calls_succeed(&self, now: Moment, policy: &Policy) -> bool {
+    /// Whether calls had succeeded within a window when the last check failed, and do not fail otherwise. Those from before the
+    /// plugin fell silent speak for it no longer than an interval: by then one more would have. Time alone changes nothing.
+    fn calls_succeed(&self, policy: &Policy) -> bool {
         let (succeeded, failed) = (u64::from(self.window.0), u64::from(self.window.1));
         let calls = succeeded + failed;
         let mostly = calls < u64::from(policy.calls.calls_min)
             || failed * 1000 < calls * u64::from(policy.calls.down_permille);
-        self.succeeded_at.is_some_and(|at| {
-            let heard = self.bad_since_success < policy.fall || now.since(at) <= policy.interval;
-            heard && now.since(at) <= policy.calls.window
-        }) && mostly
-            && self.calls.level() != Health::Down
+        let speak = self.succeeded_at.is_some_and(|at| {
+            let before = self.bad_at.since(at);
+            let heard = self.bad_since_success < policy.fall || before <= policy.interval;
+            heard && before <= policy.calls.window
+        });
+        speak && mostly && self.calls.level() != Health::Down
     }
 
-    fn note_flap(&mut self, now: Moment, policy: &Policy) {
-        let (health, _) = self.decide(now, policy);
+    fn note_flap(&mut self, policy: &Policy) {
+        let (health, _) = self.decide(policy);
         if health != Health::Unknown {
             self.flap.push(health);
         }
     }
 
-    fn judge(&self, now: Moment, policy: &Policy) -> Judgement {
-        let (health, cause) = self.decide(now, policy);
+    fn judge(&self, policy: &Policy) -> Judgement {
+        let (health, cause) = self.decide(policy);
         let running = self.life == Lifecycle::Running;
         Judgement {
             health,
@@ -352,7 +355,7 @@ impl Evaluation {
         }
     }
 
-    fn decide(&self, now: Moment, policy: &Policy) -> (Health, Cause) {
+    fn decide(&self, policy: &Policy) -> (Health, Cause) {
         use Lifecycle as L;
         match self.life {
             L::Running => {}
@@ -369,7 +372,7 @@ impl Evaluation {
             Doubt::None | Doubt::SaysUnknown => {}
         }
         match (self.checks.level(), self.calls.level()) {
-            (Health::Down, _) if self.calls_succeed(now, policy) => {
+            (Health::Down, _) if self.calls_succeed(policy) => {
                 (Health::Degraded, Cause::ChecksFailCallsSucceed)
             }
             (Health::Down, _) => (Health::Down, self.bad_cause),

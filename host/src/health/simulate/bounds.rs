@@ -99,10 +99,13 @@ impl Bounds {
         }
     }
 
-    /// From a fault's end until it may no longer be found to be down for it.
-    pub fn afterwards(&self, kind: Kind) -> Time {
-        match kind {
+    /// From a fault's end until it may no longer be found to be down for it: what was asked in it may still be out.
+    pub fn afterwards(&self, fault: &Fault) -> Time {
+        match fault.kind {
             Kind::CallsFail20 | Kind::CallsFail80 => self.window + self.interval + self.timeout,
+            Kind::SlowOver => fault.length + self.interval + self.timeout,
+            // Then the last calls that failed count with the window that they are in.
+            _ if fault.called => self.window + self.interval + self.timeout,
             _ => self.timeout + self.recheck,
         }
     }

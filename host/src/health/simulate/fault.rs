@@ -139,7 +139,10 @@ impl Kind {
             Kind::SaysDegraded => judged.cause == C::SaysDegraded,
             Kind::ChecksFailCallsSucceed => judged.cause == C::ChecksFailCallsSucceed,
             Kind::CallsFail20 | Kind::CallsFail80 => calls,
-            Kind::Flapping => matches!(judged.cause, C::CheckFails(_)) || calls || transient,
+            // A slow one may be late in one of its good turns too.
+            Kind::Flapping => {
+                matches!(judged.cause, C::CheckFails(_) | C::CheckTimesOut) || calls || transient
+            }
             Kind::SlowWithin | Kind::SlowDrift | Kind::CallsFail1 | Kind::Busy => true,
         }
     }

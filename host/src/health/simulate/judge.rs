@@ -184,7 +184,7 @@ impl<'a> Judge<'a> {
             let late = if was {
                 open.recovery
             } else {
-                self.bounds.afterwards(open.fault.kind)
+                self.bounds.afterwards(&open.fault)
             };
             late + self.bounds.pauses(self.world, open.fault.to, late)
         };
@@ -199,7 +199,8 @@ impl<'a> Judge<'a> {
             }
             return;
         };
-        if !open.fault.kind.accepts(judged) {
+        // After its end noise may be the last that was seen.
+        if now < open.fault.to && !open.fault.kind.accepts(judged) {
             report.kind(open.fault.kind).wrong_causes += 1;
             self.violation(now, Wrong::Cause, Some(open.fault), report);
         }

@@ -40,8 +40,6 @@ pub struct Plugin {
     pub nature: Nature,
     /// What befalls it, in order.
     pub faults: Vec<Fault>,
-    /// Faults that are over.
-    over: usize,
     chance: Chance,
     calls: Calls,
     counted: Time,
@@ -56,7 +54,6 @@ impl Plugin {
         let mut plugin = Plugin {
             nature,
             faults,
-            over: 0,
             chance,
             calls: Calls::default(),
             counted: 0,
@@ -68,14 +65,13 @@ impl Plugin {
     }
 
     /// The fault that is at work.
-    pub fn fault(&mut self, now: Time) -> Option<Fault> {
-        while self.faults.get(self.over).is_some_and(|fault| fault.to <= now) {
-            self.over += 1;
-        }
-        self.faults
-            .get(self.over)
-            .copied()
-            .filter(|fault| fault.is_on(now))
+    pub fn fault(&self, at: Time) -> Option<Fault> {
+        self.ahead(at).first().copied().filter(|fault| fault.is_on(at))
+    }
+
+    /// Faults that are not over.
+    fn ahead(&self, at: Time) -> &[Fault] {
+        &self.faults[self.faults.partition_point(|fault| fault.to <= at)..]
     }
 
     /// Asks how it is.
@@ -160,7 +156,7 @@ impl Plugin {
         let mut at = from;
         while at < to {
             let fault = self.fault(at);
-            let next = self.faults.get(self.over);
+            let next = self.ahead(at).first();
             let change = next.map_or(to, |next| if fault.is_some() { next.to } else { next.from });
             let mut until = change.min(to);
             if let Some(Fault {
@@ -221,11 +217,8 @@ impl Plugin {
     /// Takes the step of its life that has come.
     pub fn live(&mut self, now: Time) -> Option<Lifecycle> {
         let step = self.life.filter(|step| step.at <= now)?;
-        let fault = self.faults.get(self.over.saturating_sub(1)..).unwrap_or_default();
-        let end = fault
-            .iter()
-            .find(|fault| fault.from <= step.at && step.at <= fault.to + SECOND);
-        let end = end.map_or(now, |fault| fault.to);
+        let of = |fault: &&Fault| fault.from <= step.at && step.at <= fault.to + SECOND;
+        let end = self.faults.iter().rev().find(of).map_or(now, |fault| fault.to);
         let next = match step.state {
             Lifecycle::Failed => (Lifecycle::Backoff, step.at + LIFE_STEP),
             Lifecycle::Backoff | Lifecycle::Wedged => (Lifecycle::Starting, end.max(step.at + LIFE_STEP)),
@@ -243,8 +236,8 @@ impl Plugin {
     }
 
     /// It was asked and will not answer by `at`: then its lane is given up, unless it is started anew before.
-    pub fn given_up_at(&mut self, at: Time) {
-        let end = self.faults.get(self.over).map_or(Time::MAX, |fault| fault.to);
+    pub fn given_up_at(&mut self, now: Time, at: Time) {
+        let end = self.fault(now).map_or(Time::MAX, |fault| fault.to);
         let step = if end < at {
             LifeStep {
                 at: end,

@@ -223,7 +223,7 @@ impl<'a> Seat<'a> {
         if back > too_late {
             let wedged = self.world.end_of(now, too_late - now + WEDGE_AFTER);
             if back > wedged {
-                self.plugin.given_up_at(wedged);
+                self.plugin.given_up_at(now, wedged);
             }
         }
         let late = apart && back > too_late;
