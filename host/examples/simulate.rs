@@ -18,9 +18,13 @@ struct Wanted {
     healthy: bool,
     threads: usize,
     only: Option<u32>,
+    trace: bool,
     fall: Option<u8>,
     json: bool,
 }
+
+/// There are violations. Another code than that of a build that failed.
+const VIOLATIONS: u8 = 10;
 
 fn main() -> ExitCode {
     let text = std::env::args().nth(1).unwrap_or_default();
@@ -42,13 +46,13 @@ fn main() -> ExitCode {
         let report = run(&scenario, wanted.threads.max(1));
         let took = began.elapsed();
         failures += report.failures();
-        if let Err(error) = tell(&scenario, &report, wanted.json) {
+        if let Err(error) = tell(&scenario, &report, &wanted) {
             eprintln!("error: the report can't be written: {error}");
             return ExitCode::from(2);
         }
         eprintln!("seed {seed}: {:.1} s", took.as_secs_f64());
     }
-    ExitCode::from(u8::from(failures > 0))
+    ExitCode::from(if failures > 0 { VIOLATIONS } else { 0 })
 }
 
 /// All shards, each by whichever thread is free; their reports are added in order, so that threads change nothing.
@@ -91,13 +95,13 @@ fn progress(seed: u64, finished: u32, shards: u32) {
     }
 }
 
-fn tell(scenario: &Scenario, report: &Report, json: bool) -> std::io::Result<()> {
+fn tell(scenario: &Scenario, report: &Report, wanted: &Wanted) -> std::io::Result<()> {
     let summary = Summary::new(scenario, report);
     let mut out = std::io::stdout().lock();
-    if json {
+    if wanted.json {
         return writeln!(out, "{}", serde_json::to_string(&summary)?);
     }
-    for line in &report.trace {
+    for line in report.trace.iter().filter(|_| wanted.trace) {
         writeln!(out, "{line}")?;
     }
     writeln!(out, "{summary}")

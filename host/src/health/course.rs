@@ -210,7 +210,7 @@ impl Course {
         };
         let late = now >= too_late && !matches!(result, ResultWord::Busy);
         // Before its own time is over: the check before has not come back yet, and nothing new is known of it for now.
-        let refused = result == ResultWord::TimedOut && !late;
+        let refused = result == ResultWord::TimedOut && !late && !host_late;
         if refused {
             self.patience.was_refused();
         }

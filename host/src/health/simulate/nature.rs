@@ -65,6 +65,7 @@ impl Nature {
     }
 
     /// A quick plugin without any noise, called so often.
+    #[cfg(test)]
     pub fn quiet(calls_per_second: f64) -> Self {
         Nature {
             rtt_median: 1e6,

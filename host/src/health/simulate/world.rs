@@ -24,7 +24,7 @@ pub struct World {
     /// In order, apart from each other.
     pub pauses: Vec<Pause>,
     /// When the wall clock is set, and by how many milliseconds.
-    wall_steps: Vec<(Time, i64)>,
+    pub wall_steps: Vec<(Time, i64)>,
 }
 
 impl World {
@@ -92,6 +92,14 @@ impl World {
     /// A host that never stands still.
     pub fn steady() -> Self {
         World::default()
+    }
+
+    /// A host that never stands still, whose wall clock is set once by so many milliseconds.
+    pub fn stepping(at: Time, by_ms: i64) -> Self {
+        World {
+            pauses: Vec::new(),
+            wall_steps: vec![(at, by_ms)],
+        }
     }
 
     /// The number of pauses that begin before this.
