@@ -182,7 +182,7 @@ impl Course {
         }
         // Nobody is down for being slow who was not given the greatest time.
         let decides = self.evaluation.failed_checks().saturating_add(1) >= policy.fall
-            || self.evaluation.judged().health == Health::Down;
+            || self.evaluation.fails_checks();
         let timeout = if decides {
             greatest(policy)
         } else {

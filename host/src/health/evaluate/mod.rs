@@ -163,6 +163,11 @@ impl Evaluation {
         self.checks.bad_run()
     }
 
+    /// Whether its checks alone would have it down.
+    pub fn fails_checks(&self) -> bool {
+        self.checks.level() == Health::Down
+    }
+
     /// Whether it counts for nothing in any sum.
     pub fn is_left_out(&self) -> bool {
         use Lifecycle as L;

@@ -86,7 +86,8 @@ impl Bounds {
 
     /// From a fault's end until it has to be held to be well again.
     pub fn recovery(&self, fault: &Fault) -> Time {
-        let by_checks = self.backoff + (self.rise + 1) * (self.timeout + self.recheck);
+        // One back-off more, since the first good check may be the one in a thousand that fails for no reason.
+        let by_checks = 2 * self.backoff + (self.rise + 1) * (self.timeout + self.recheck);
         let by_calls = (self.rise + 2) * self.window.max(self.backoff) + self.backoff;
         match fault.kind {
             Kind::Crash | Kind::HangStays | Kind::HangInCalls => SECOND + self.timeout + self.recheck,
@@ -101,13 +102,16 @@ impl Bounds {
 
     /// From a fault's end until it may no longer be found to be down for it: what was asked in it may still be out.
     pub fn afterwards(&self, fault: &Fault) -> Time {
-        match fault.kind {
-            Kind::CallsFail20 | Kind::CallsFail80 => self.window + self.interval + self.timeout,
-            Kind::SlowOver => fault.length + self.interval + self.timeout,
-            // Then the last calls that failed count with the window that they are in.
-            _ if fault.called => self.window + self.interval + self.timeout,
-            _ => self.timeout + self.recheck,
-        }
+        // The last calls that failed count with the window that they are in, when somebody looks.
+        let calls = self.window + self.backoff + self.timeout;
+        let by_calls = fault.called || matches!(fault.kind, Kind::CallsFail20 | Kind::CallsFail80);
+        let checks = self.timeout + self.recheck;
+        let answer = if fault.kind == Kind::SlowOver {
+            fault.length + self.interval
+        } else {
+            0
+        };
+        answer + if by_calls { calls } else { checks }
     }
 
     /// What pauses of the host add: their length, and that what was under way gets its time anew.

@@ -118,8 +118,8 @@ impl Nature {
         self.called_for < DAY || self.calls_per_second * 600.0 < 40.0
     }
 
-    /// Whether it is called often enough for windows of calls to say something at any time.
+    /// Whether it is called so often that neither a window of calls nor an interval without one is ever a matter of chance.
     pub fn is_called_often(&self) -> bool {
-        self.calls_per_second >= 0.5 && self.called_for == DAY
+        self.calls_per_second >= 2.0 && self.called_for == DAY
     }
 }
