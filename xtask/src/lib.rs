@@ -6,6 +6,7 @@ pub mod demo;
 pub mod header;
 pub mod models;
 pub mod plugins;
+pub mod simulate;
 
 use std::path::{Path, PathBuf};
 

@@ -23,6 +23,8 @@ enum Command {
     Models(xtask::models::Arguments),
     /// Builds the default plugins into target/plugins.
     Plugins(xtask::plugins::Arguments),
+    /// Simulates plugins whose truth is known, and compares it with what the host's health says of them.
+    Simulate(xtask::simulate::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Header(arguments) => xtask::header::run(&arguments).map_err(Into::into),
         Command::Models(arguments) => xtask::models::run(&arguments).map_err(Into::into),
         Command::Plugins(arguments) => xtask::plugins::run(&arguments).map_err(Into::into),
+        Command::Simulate(arguments) => xtask::simulate::run(&arguments).map_err(Into::into),
     };
     match result {
         Ok(text) => {

@@ -4,9 +4,17 @@
 //! ```text
 //!          begin                    ended
 //!   due ──────────▶ under way ──────────────▶ due again, as its health says
-//!    ▲               │  no answer in time: one failed check, and one more each time that it would be due
-//!    └───────────────┘
+//!    ▲               │  no answer in time: one failed check; none in the greatest time either: one more each
+//!    └───────────────┘  time that it would be due
 //! ```
+//!
+//! A check that is slow once counts once, however long the recheck comes round meanwhile. What the host stood still is added to
+//! everybody's time, once for each check: a plugin that hangs hangs on after it.
+
+mod answer;
+mod patience;
+
+pub use answer::{Answer, Ended};
 
 use super::Moment;
 use super::evaluate::{Evaluation, Evidence};
@@ -14,6 +22,7 @@ use super::policy::Policy;
 use super::record::ResultWord;
 use super::schedule::{RoundTrip, Situation, interval, jittered, phase, seed};
 use crate::model::{Health, Judgement, Lifecycle};
+use patience::Patience;
 use std::time::Duration;
 
 /// An answer that takes longer makes its instance a suspect: next time it is asked on a lane apart.
@@ -57,10 +66,7 @@ pub struct Course {
     cycle: u32,
     down_for: u8,
     suspect: bool,
-    /// When it was asked, and when that is too late; until it answers.
-    under_way: Option<(Moment, Moment)>,
-    /// That it did not answer in time has been said.
-    given_up: bool,
+    patience: Patience,
     due: Moment,
     interval: Duration,
     calls: Calls,
@@ -79,8 +85,7 @@ impl Course {
             cycle: 0,
             down_for: 0,
             suspect: false,
-            under_way: None,
-            given_up: false,
+            patience: Patience::default(),
             due: now,
             interval: Duration::ZERO,
             calls: Calls::default(),
@@ -112,14 +117,12 @@ impl Course {
 
     /// When it was asked, while it has not answered.
     pub fn asked_at(&self) -> Option<Moment> {
-        self.under_way.map(|(at, _)| at)
+        self.patience.asked_at()
     }
 
     /// When an answer that is under way comes too late.
     pub fn too_late_at(&self) -> Option<Moment> {
-        self.under_way
-            .filter(|_| !self.given_up)
-            .map(|(_, too_late)| too_late)
+        self.patience.too_late_at()
     }
 
     /// Where it is in its life. `calls` are those of its generation so far.
@@ -137,7 +140,7 @@ impl Course {
             .take(now, Evidence::Life { state, generation }, policy);
         if state == Lifecycle::Running && was != (state, generation) {
             self.trip = RoundTrip::default();
-            (self.under_way, self.given_up, self.suspect, self.down_for) = (None, false, false, 0);
+            (self.patience, self.suspect, self.down_for) = (Patience::default(), false, 0);
             (self.calls, self.called_at, self.began) = (calls, None, now);
             self.window_ends = now.after(policy.calls.window);
             self.interval = policy.interval;
@@ -157,27 +160,35 @@ impl Course {
         policy: &Policy,
     ) -> (Begin, Option<Judgement>) {
         let came_back = calls.returned > self.calls.returned;
-        let waited = Evidence::Waited {
-            interval: self.interval,
-        };
-        let mut changed = self.evaluation.take(now, waited, policy);
-        changed = changed.or(self.count(now, calls, policy));
-        if let Some((_, too_late)) = self.under_way {
-            if now >= too_late && !host_late {
-                self.given_up = true;
+        let mut changed = self.count(now, calls, policy);
+        changed = changed.or(self.evaluation.take(now, self.waited(policy), policy));
+        if self.patience.is_waiting() {
+            let counts_at = self.counts_at(now, host_late, policy);
+            if now >= counts_at {
+                self.patience.give_up();
                 changed = changed.or(self.result(now, ResultWord::TimedOut, policy));
             }
             self.next(now, policy);
+            if now < counts_at {
+                self.due = self.due.min(counts_at);
+            }
             return (Begin::StillAsked, changed);
         }
         if came_back && !has_check {
+            self.patience.heard();
             changed = changed.or(self.result(now, ResultWord::Said(None), policy));
             self.next(now, policy);
             return (Begin::Seen, changed);
         }
-        let timeout = self.trip.timeout(policy.timeout);
-        self.under_way = Some((now, now.after(timeout)));
-        self.given_up = false;
+        // Nobody is down for being slow who was not given the greatest time.
+        let decides = self.evaluation.failed_checks().saturating_add(1) >= policy.fall
+            || self.evaluation.fails_checks();
+        let timeout = if decides {
+            greatest(policy)
+        } else {
+            self.trip.timeout(policy.timeout)
+        };
+        self.patience.ask(now, timeout);
         let apart = self.suspect;
         (Begin::Ask { timeout, apart }, changed)
     }
@@ -191,40 +202,56 @@ impl Course {
             host_late,
         } = answer;
         if generation != self.evaluation.generation() || self.evaluation.life() != Lifecycle::Running {
-            return Ended {
-                counted: None,
-                changed: None,
-            };
+            return Ended::NOTHING;
         }
-        let Some((_, too_late)) = self.under_way.take() else {
-            return Ended {
-                counted: None,
-                changed: None,
-            };
+        // Whether it was counted when its time was over.
+        let Some((too_late, said_before)) = self.patience.end() else {
+            return Ended::NOTHING;
         };
         let late = now >= too_late && !matches!(result, ResultWord::Busy);
+        // Before its own time is over: the check before has not come back yet, and nothing new is known of it for now.
+        let refused = result == ResultWord::TimedOut && !late && !host_late;
+        if refused {
+            self.patience.was_refused();
+        }
+        let counts_at = self.patience.hopeless_at(greatest(policy));
+        let still_in = refused && now < counts_at;
         let counted = match result {
             _ if late && host_late => ResultWord::HostLate,
             _ if late => ResultWord::TimedOut,
             ResultWord::TimedOut if host_late => ResultWord::HostLate,
             result => result,
         };
-        let answered = matches!(counted, ResultWord::Said(_));
+        if result != ResultWord::TimedOut {
+            self.patience.heard();
+        }
+        let in_time = matches!(counted, ResultWord::Said(_));
         if let Some(took) = took {
-            if answered {
-                self.trip.observe(took);
+            if matches!(result, ResultWord::Said(_)) && !host_late {
+                self.trip.observe(took.min(greatest(policy)));
             }
-            self.suspect = !answered || took > SLOW;
+            self.suspect = !in_time || took > SLOW;
         } else if counted == ResultWord::TimedOut {
             self.suspect = true;
+            if !said_before && !refused {
+                self.trip.timed_out();
+            }
         }
         let mut changed = self.count(now, calls, policy);
-        // It was counted when its time was over.
-        let said_before = std::mem::take(&mut self.given_up);
-        let counted = (!(said_before && counted == ResultWord::TimedOut)).then_some(counted);
+        let known = still_in || said_before && counted == ResultWord::TimedOut;
+        let counted = (!known).then_some(counted);
         if let Some(counted) = counted {
             changed = changed.or(self.result(now, counted, policy));
+        }
+        if !said_before || counted.is_some() {
             self.next(now, policy);
+        }
+        if still_in {
+            self.due = self.due.min(counts_at);
+        }
+        if said_before && result != ResultWord::TimedOut {
+            // It came back after all.
+            self.due = self.due.min(now.after(policy.recheck));
         }
         Ended { counted, changed }
     }
@@ -232,14 +259,12 @@ impl Course {
     /// Whether an answer that is under way is late by now; then it counts as failed. `host_late` as for [`ended`](Self::ended).
     pub fn look(&mut self, now: Moment, host_late: bool, policy: &Policy) -> Ended {
         let late = self.too_late_at().is_some_and(|too_late| now >= too_late);
-        if !late || host_late {
-            return Ended {
-                counted: None,
-                changed: None,
-            };
+        if !late || now < self.counts_at(now, host_late, policy) {
+            return Ended::NOTHING;
         }
-        self.given_up = true;
+        self.patience.give_up();
         self.suspect = true;
+        self.trip.timed_out();
         let changed = self.result(now, ResultWord::TimedOut, policy);
         self.next(now, policy);
         Ended {
@@ -267,6 +292,8 @@ impl Course {
 
     /// The host stood still for so long.
     pub fn stood_still(&mut self, now: Moment, stall: Duration, policy: &Policy) -> Option<Judgement> {
+        self.patience
+            .excuse(now, stall, self.trip.timeout(policy.timeout));
         if stall < self.interval {
             return None;
         }
@@ -286,11 +313,23 @@ impl Course {
     /// What its health is if nothing more comes until `now`: the engine itself may have stopped.
     pub fn as_seen_at(&self, now: Moment, policy: &Policy) -> Judgement {
         let mut copy = self.evaluation.clone();
-        let waited = Evidence::Waited {
-            interval: self.interval,
-        };
-        copy.take(now, waited, policy);
+        copy.take(now, self.waited(policy), policy);
         copy.judged()
+    }
+
+    /// A recheck comes sooner than the answer that it asks for may.
+    fn waited(&self, policy: &Policy) -> Evidence {
+        let interval = self.interval.max(policy.interval);
+        Evidence::Waited { interval }
+    }
+
+    /// When silence counts as a failed check. `host_late` is news once for each check: then it has its time anew.
+    fn counts_at(&mut self, now: Moment, host_late: bool, policy: &Policy) -> Moment {
+        if host_late && !self.patience.is_excused() {
+            let timeout = self.trip.timeout(policy.timeout);
+            self.patience.excuse(now, Duration::ZERO, timeout);
+        }
+        self.patience.counts_at(greatest(policy)).unwrap_or(now)
     }
 
     fn result(&mut self, now: Moment, result: ResultWord, policy: &Policy) -> Option<Judgement> {
@@ -351,26 +390,9 @@ impl Course {
     }
 }
 
-/// What came of asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
-    /// The generation that was asked.
-    pub generation: u64,
-    /// What it said, or why it did not.
-    pub result: ResultWord,
-    /// How long its code ran, if it came back.
-    pub took: Option<Duration>,
-    /// The host stood still meanwhile.
-    pub host_late: bool,
-}
-
-/// What the end of a check came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// The result that counts; `None` if it counts for nothing or was counted before.
-    pub counted: Option<ResultWord>,
-    /// How it was judged before, if that is different now.
-    pub changed: Option<Judgement>,
+/// No answer may take longer.
+fn greatest(policy: &Policy) -> Duration {
+    policy.timeout.1.max(policy.timeout.0)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //! * [`record`]: what is written down of it: spans of one state, results, sums of a minute;
 //! * [`history`]: where it is written down, and read again;
 //! * [`analysis`]: what can be said from that (pure);
-//! * [`report`]: all of it as it is told to whoever asks (plain data).
+//! * [`report`]: all of it as it is told to whoever asks (plain data);
+//! * [`simulate`]: whether all that is true, on plugins whose truth is known (pure).
 //!
 //! Nothing here changes an instance's life: that is the supervisor's.
 
@@ -22,6 +23,7 @@ pub mod policy;
 pub mod record;
 pub mod report;
 pub mod schedule;
+pub mod simulate;
 
 /// A moment of the monotonic clock, as decisions take it.
 pub use crate::clock::Monotonic as Moment;

@@ -80,7 +80,7 @@ fn one_that_is_down_is_asked_ever_more_seldom() {
 }
 
 #[test]
-fn what_does_not_answer_fails_once_each_time_that_it_would_be_due() {
+fn what_does_not_answer_fails_at_its_time_at_the_greatest_and_each_time_that_it_would_be_due() {
     let mut course = running();
     ask(&mut course, GOOD, 1);
     let due = course.due().unwrap();
@@ -93,16 +93,19 @@ fn what_does_not_answer_fails_once_each_time_that_it_would_be_due() {
         Some(ResultWord::TimedOut)
     );
     assert_eq!(course.look(too_late, false, &policy()).counted, None);
-    let mut failed = 1;
+    let (mut failed, mut at) = (1, vec![250]);
     while course.evaluation().judged().health != Health::Down {
-        let due = course.due().unwrap();
-        let (begin, _) = course.begin(due, Calls::default(), true, false, &policy());
+        let next = course.due().unwrap();
+        let (begin, _) = course.begin(next, Calls::default(), true, false, &policy());
         assert_eq!(begin, Begin::StillAsked);
-        failed += 1;
+        if course.evaluation().failed_checks() > failed {
+            failed += 1;
+            at.push(next.since(due).as_millis());
+        }
     }
-    assert_eq!(failed, 3);
+    assert_eq!(at, [250, 5000, 7000]);
     assert_eq!(course.evaluation().judged().cause, Cause::CheckTimesOut);
-    // Its answer comes after all, and was counted.
+    // Its answer comes after all, and was counted; so it is asked again soon.
     let late = course.due().unwrap();
     let ended = course.ended(
         late,
@@ -111,9 +114,126 @@ fn what_does_not_answer_fails_once_each_time_that_it_would_be_due() {
         &policy(),
     );
     assert_eq!((ended.counted, ended.changed), (None, None));
+    assert!(course.due().unwrap().since(late) <= policy().recheck);
     ask(&mut course, GOOD, 1);
     ask(&mut course, GOOD, 1);
     assert_eq!(course.evaluation().judged().health, Health::Up);
+}
+
+#[test]
+fn one_slow_answer_is_one_failed_check_and_a_lesson() {
+    let mut course = running();
+    ask(&mut course, GOOD, 1);
+    let due = course.due().unwrap();
+    course.begin(due, Calls::default(), true, false, &policy());
+    let too_late = course.too_late_at().unwrap();
+    course.look(too_late, false, &policy());
+    let back = due.after(Duration::from_millis(4500));
+    while course.due().unwrap() < back {
+        let next = course.due().unwrap();
+        course.begin(next, Calls::default(), true, false, &policy());
+    }
+    assert_eq!(course.evaluation().failed_checks(), 1);
+    let took = Some(Duration::from_millis(4500));
+    course.ended(back, answer(GOOD, took, false), Calls::default(), &policy());
+    // From now on it may take that long.
+    for _ in 0..3 {
+        ask(&mut course, GOOD, 4500);
+        assert_eq!(course.evaluation().failed_checks(), 0);
+    }
+}
+
+/// Asks apart; no answer comes in time. Gives the failed checks then.
+fn ask_in_vain(course: &mut Course) -> u8 {
+    let due = course.due().unwrap();
+    let (begin, _) = course.begin(due, Calls::default(), true, false, &policy());
+    let Begin::Ask { timeout, .. } = begin else {
+        panic!("{begin:?}");
+    };
+    let timed_out = answer(ResultWord::TimedOut, None, false);
+    course.ended(due.after(timeout), timed_out, Calls::default(), &policy());
+    course.evaluation().failed_checks()
+}
+
+#[test]
+fn the_check_that_decides_has_the_greatest_time() {
+    let mut course = running();
+    ask(&mut course, GOOD, 1);
+    let timeout = |course: &Course| match course
+        .clone()
+        .begin(course.due().unwrap(), Calls::default(), true, false, &policy())
+        .0
+    {
+        Begin::Ask { timeout, .. } => timeout.as_millis(),
+        other => panic!("{other:?}"),
+    };
+    let mut timeouts = vec![timeout(&course)];
+    for failed in 1..=3 {
+        assert_eq!(ask_in_vain(&mut course), failed);
+        timeouts.push(timeout(&course));
+    }
+    // The last one is of one that is down: it is waited for as long as for any.
+    assert_eq!(timeouts, [250, 500, 5000, 5000]);
+}
+
+#[test]
+fn one_that_is_still_in_its_last_check_fails_again_only_after_the_greatest_time() {
+    let mut course = running();
+    ask(&mut course, GOOD, 1);
+    let first = course.due().unwrap();
+    assert_eq!(ask_in_vain(&mut course), 1);
+    let mut failed_at = Vec::new();
+    for _ in 0..20 {
+        let due = course.due().unwrap();
+        course.begin(due, Calls::default(), true, false, &policy());
+        let before = course.evaluation().failed_checks();
+        // It is refused at once.
+        let refused = answer(ResultWord::TimedOut, None, false);
+        course.ended(due, refused, Calls::default(), &policy());
+        if course.evaluation().failed_checks() > before {
+            failed_at.push(due.since(first).as_millis());
+        }
+        if failed_at.len() == 2 {
+            break;
+        }
+    }
+    assert_eq!(failed_at, [5000, 7000]);
+    assert_eq!(course.evaluation().judged().health, Health::Down);
+}
+
+#[test]
+fn what_hangs_hangs_on_after_the_host_stood_still() {
+    let mut course = running();
+    ask(&mut course, GOOD, 1);
+    let due = course.due().unwrap();
+    course.begin(due, Calls::default(), true, false, &policy());
+    let then = due.after(Duration::from_secs(30));
+    course.stood_still(then, Duration::from_secs(30), &policy());
+    assert_eq!(course.look(then, true, &policy()).counted, None);
+    // It has its time anew, once; that the host was late is no news any more.
+    let too_late = course.too_late_at().unwrap();
+    assert_eq!(too_late.since(then), Duration::from_millis(250));
+    assert_eq!(
+        course.look(too_late, true, &policy()).counted,
+        Some(ResultWord::TimedOut)
+    );
+    while course.evaluation().judged().health != Health::Down {
+        let next = course.due().unwrap();
+        assert!(next.since(then) < Duration::from_secs(20));
+        course.begin(next, Calls::default(), true, true, &policy());
+    }
+}
+
+#[test]
+fn a_recheck_that_may_take_longer_than_three_of_its_intervals_is_not_stale() {
+    let mut course = running();
+    ask(&mut course, GOOD, 1);
+    ask_in_vain(&mut course);
+    assert_eq!(ask_in_vain(&mut course), 2);
+    let due = course.due().unwrap();
+    course.begin(due, Calls::default(), true, false, &policy());
+    let seen = course.as_seen_at(due.after(Duration::from_millis(4999)), &policy());
+    assert_eq!(seen.health, Health::Up);
 }
 
 #[test]
@@ -133,13 +253,16 @@ fn while_the_host_stood_still_nobody_fails() {
     let starved = course.stood_still(then, Duration::from_secs(30), &policy());
     assert!(starved.is_some());
     assert_eq!(course.evaluation().judged().cause, Cause::HostStarved);
-    let ended = course.ended(
-        then,
-        answer(GOOD, Some(Duration::from_secs(30)), true),
-        Calls::default(),
-        &policy(),
-    );
+    let mut late = course.clone();
+    let no_answer = answer(ResultWord::TimedOut, None, true);
+    let ended = late.ended(then, no_answer, Calls::default(), &policy());
     assert_eq!(ended.counted, Some(ResultWord::HostLate));
+    // An answer is an answer; but how long it took says nothing.
+    let waits = course.round_trip().timeout(policy().timeout);
+    let took = Some(Duration::from_secs(30));
+    let ended = course.ended(then, answer(GOOD, took, true), Calls::default(), &policy());
+    assert_eq!(ended.counted, Some(GOOD));
+    assert_eq!(course.round_trip().timeout(policy().timeout), waits);
     ask(&mut course, GOOD, 1);
     assert_eq!(course.evaluation().judged().health, Health::Up);
     // A short one is nobody's business.

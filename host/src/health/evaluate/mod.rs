@@ -91,7 +91,12 @@ pub struct Evaluation {
     quiet_windows: u8,
     life: Lifecycle,
     doubt: Doubt,
+    /// Of the last check that was bad, and of the last that was fair.
     bad_cause: Cause,
+    fair_cause: Cause,
+    /// Bad checks since a call was known to have succeeded, and when the last bad one was.
+    bad_since_success: u8,
+    bad_at: Moment,
     busy: bool,
     maintenance: bool,
     judged: Judgement,
@@ -113,6 +118,9 @@ impl Evaluation {
             life: Lifecycle::Verified,
             doubt: Doubt::None,
             bad_cause: Cause::NotChecked,
+            fair_cause: Cause::NotChecked,
+            bad_since_success: 0,
+            bad_at: now,
             busy: false,
             maintenance: false,
             judged: Judgement {
@@ -121,7 +129,7 @@ impl Evaluation {
                 flags: HealthFlags::default(),
             },
         };
-        new.judged = new.judge(now, &Policy::default());
+        new.judged = new.judge(&Policy::default());
         new
     }
 
@@ -153,6 +161,11 @@ impl Evaluation {
     /// Failed checks in a row.
     pub fn failed_checks(&self) -> u8 {
         self.checks.bad_run()
+    }
+
+    /// Whether its checks alone would have it down.
+    pub fn fails_checks(&self) -> bool {
+        self.checks.level() == Health::Down
     }
 
     /// Whether it counts for nothing in any sum.
@@ -193,7 +206,7 @@ impl Evaluation {
             }
             Evidence::Checked { .. } | Evidence::Told { .. } | Evidence::Called { .. } => return None,
         }
-        let to = self.judge(now, policy);
+        let to = self.judge(policy);
         if to == self.judged {
             return None;
         }
@@ -218,7 +231,8 @@ impl Evaluation {
             self.quiet_windows = 0;
             self.succeeded_at = None;
             self.doubt = Doubt::None;
-            self.bad_cause = Cause::NotChecked;
+            (self.bad_cause, self.fair_cause) = (Cause::NotChecked, Cause::NotChecked);
+            self.bad_since_success = 0;
             self.busy = false;
             self.fresh_at = now;
         }
@@ -248,11 +262,14 @@ impl Evaluation {
         };
         self.busy = false;
         self.fresh(now);
-        if matches!(word, Word::Bad | Word::Fair) {
-            self.bad_cause = cause;
-        }
-        if word == Word::Unsure {
-            self.doubt = Doubt::SaysUnknown;
+        match word {
+            Word::Good => {}
+            Word::Fair => self.fair_cause = cause,
+            Word::Bad => {
+                (self.bad_cause, self.bad_at) = (cause, now);
+                self.bad_since_success = self.bad_since_success.saturating_add(1);
+            }
+            Word::Unsure => self.doubt = Doubt::SaysUnknown,
         }
         let thresholds = Thresholds {
             fall: policy.fall,
@@ -260,7 +277,7 @@ impl Evaluation {
             rise: policy.rise,
         };
         self.checks.observe(word, thresholds);
-        self.note_flap(now, policy);
+        self.note_flap(policy);
     }
 
     fn fresh(&mut self, now: Moment) {
@@ -273,6 +290,7 @@ impl Evaluation {
         self.window.1 = self.window.1.saturating_add(failed);
         if succeeded > 0 {
             self.succeeded_at = Some(now);
+            self.bad_since_success = 0;
         }
     }
 
@@ -288,9 +306,10 @@ impl Evaluation {
         }
         self.quiet_windows = 0;
         let permille = u64::from(failed) * 1000 / calls;
+        // One failure is no rate: of five calls it would be a fifth.
         let word = if permille >= u64::from(policy.calls.down_permille) {
             Word::Bad
-        } else if permille >= u64::from(policy.calls.degraded_permille) {
+        } else if failed >= 2 && permille >= u64::from(policy.calls.degraded_permille) {
             Word::Fair
         } else {
             Word::Good
@@ -303,25 +322,30 @@ impl Evaluation {
         self.calls.observe(word, thresholds);
     }
 
-    /// Whether calls succeeded within the last window and do not fail otherwise.
-    fn calls_succeed(&self, now: Moment, policy: &Policy) -> bool {
+    /// Whether calls had succeeded within a window when the last check failed, and do not fail otherwise. Those from before the
+    /// plugin fell silent speak for it no longer than an interval: by then one more would have. Time alone changes nothing.
+    fn calls_succeed(&self, policy: &Policy) -> bool {
         let (succeeded, failed) = (u64::from(self.window.0), u64::from(self.window.1));
-        let mostly = failed * 1000 <= (succeeded + failed) * u64::from(policy.calls.degraded_permille);
-        self.succeeded_at
-            .is_some_and(|at| now.since(at) <= policy.calls.window)
-            && mostly
-            && matches!(self.calls.level(), Health::Up | Health::Unknown)
+        let calls = succeeded + failed;
+        let mostly = calls < u64::from(policy.calls.calls_min)
+            || failed * 1000 < calls * u64::from(policy.calls.down_permille);
+        let speak = self.succeeded_at.is_some_and(|at| {
+            let before = self.bad_at.since(at);
+            let heard = self.bad_since_success < policy.fall || before <= policy.interval;
+            heard && before <= policy.calls.window
+        });
+        speak && mostly && self.calls.level() != Health::Down
     }
 
-    fn note_flap(&mut self, now: Moment, policy: &Policy) {
-        let (health, _) = self.decide(now, policy);
+    fn note_flap(&mut self, policy: &Policy) {
+        let (health, _) = self.decide(policy);
         if health != Health::Unknown {
             self.flap.push(health);
         }
     }
 
-    fn judge(&self, now: Moment, policy: &Policy) -> Judgement {
-        let (health, cause) = self.decide(now, policy);
+    fn judge(&self, policy: &Policy) -> Judgement {
+        let (health, cause) = self.decide(policy);
         let running = self.life == Lifecycle::Running;
         Judgement {
             health,
@@ -336,7 +360,7 @@ impl Evaluation {
         }
     }
 
-    fn decide(&self, now: Moment, policy: &Policy) -> (Health, Cause) {
+    fn decide(&self, policy: &Policy) -> (Health, Cause) {
         use Lifecycle as L;
         match self.life {
             L::Running => {}
@@ -353,14 +377,14 @@ impl Evaluation {
             Doubt::None | Doubt::SaysUnknown => {}
         }
         match (self.checks.level(), self.calls.level()) {
-            (Health::Down, _) if self.calls_succeed(now, policy) => {
+            (Health::Down, _) if self.calls_succeed(policy) => {
                 (Health::Degraded, Cause::ChecksFailCallsSucceed)
             }
             (Health::Down, _) => (Health::Down, self.bad_cause),
             (Health::Up, Health::Down) => (Health::Down, Cause::ChecksSucceedCallsFail),
             (_, Health::Down) => (Health::Down, Cause::CallsFail),
             _ if self.doubt == Doubt::SaysUnknown => (Health::Unknown, Cause::SaysUnknown),
-            (Health::Degraded, _) => (Health::Degraded, self.bad_cause),
+            (Health::Degraded, _) => (Health::Degraded, self.fair_cause),
             (Health::Up, Health::Degraded) => (Health::Degraded, Cause::ChecksSucceedCallsFail),
             (Health::Unknown, Health::Degraded) => (Health::Degraded, Cause::CallsFail),
             (Health::Unknown, Health::Up) => (Health::Up, Cause::CallsSucceed),

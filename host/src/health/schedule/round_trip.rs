@@ -1,15 +1,17 @@
-//! How long to wait for an answer, from how long answers took: the retransmission timer of TCP (RFC 6298), fed with successes
-//! alone. Pure.
+//! How long to wait for an answer, from how long answers took: the retransmission timer of TCP (RFC 6298), fed with answers that
+//! came, late ones too, and doubled each time that none came in time. Pure.
 
 use std::time::Duration;
 
-/// An estimate of the round trip. Eight bytes, since there are many.
+/// An estimate of the round trip. Small, since there are many.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RoundTrip {
     /// Smoothed round trip, in microseconds; 0 before the first.
     smoothed_us: f32,
     /// Its mean deviation, in microseconds.
     deviation_us: f32,
+    /// Times in a row that no answer came in time.
+    unanswered: u8,
 }
 
 /// RFC 6298's α and β.
@@ -21,6 +23,7 @@ impl RoundTrip {
     pub fn observe(&mut self, took: Duration) {
         // Under a nanosecond nothing is measured; so 0 stays "none yet".
         let took = (took.as_secs_f32() * 1e6).max(1e-3);
+        self.unanswered = 0;
         if self.smoothed_us == 0.0 {
             (self.smoothed_us, self.deviation_us) = (took, took / 2.0);
             return;
@@ -29,19 +32,26 @@ impl RoundTrip {
         self.smoothed_us += ALPHA * (took - self.smoothed_us);
     }
 
+    /// No answer came in time: the next one gets twice as long, as in the RFC's section 5.5.
+    pub fn timed_out(&mut self) {
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
     /// Smoothed round trip; `None` before the first answer.
     pub fn smoothed(&self) -> Option<Duration> {
         (self.smoothed_us > 0.0).then(|| Duration::from_secs_f32(self.smoothed_us / 1e6))
     }
 
-    /// How long to wait for the next answer: SRTT + 4·RTTVAR within bounds; the greater bound before the first answer.
+    /// How long to wait for the next answer: SRTT + 4·RTTVAR, doubled for each time that none came, within bounds; the
+    /// greater bound before the first answer.
     pub fn timeout(&self, bounds: (Duration, Duration)) -> Duration {
         let (least, most) = bounds;
         if self.smoothed_us == 0.0 {
             return most.max(least);
         }
         let wait = Duration::from_secs_f32((self.smoothed_us + 4.0 * self.deviation_us) / 1e6);
-        wait.min(most).max(least)
+        let doubled = 1_u32.checked_shl(self.unanswered.into()).unwrap_or(u32::MAX);
+        wait.max(least).saturating_mul(doubled).min(most).max(least)
     }
 }
 
@@ -83,7 +93,23 @@ mod tests {
     }
 
     #[test]
-    fn eight_bytes() {
-        assert_eq!(size_of::<RoundTrip>(), 8);
+    fn the_wait_doubles_until_an_answer_comes() {
+        let mut trip = RoundTrip::default();
+        trip.observe(Duration::from_millis(1));
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            waits.push(trip.timeout(BOUNDS).as_millis());
+            trip.timed_out();
+        }
+        assert_eq!(waits, [250, 500, 1000, 2000, 4000, 5000]);
+        (0..300).for_each(|_| trip.timed_out());
+        assert_eq!(trip.timeout(BOUNDS), BOUNDS.1);
+        trip.observe(Duration::from_millis(1));
+        assert_eq!(trip.timeout(BOUNDS), BOUNDS.0);
+    }
+
+    #[test]
+    fn twelve_bytes() {
+        assert_eq!(size_of::<RoundTrip>(), 12);
     }
 }

@@ -315,20 +315,72 @@ fn a_busy_one_is_up_and_busy_for_as_long_as_it_is() {
     }
 }
 
-#[test]
-fn successes_that_are_a_window_old_no_longer_speak_for_it() {
+/// Checks that fail from second 50 on; calls that succeed at these seconds. Gives the cause at each check.
+fn causes(calls: &[u64], checks: &[u64]) -> Vec<Cause> {
     let mut evaluation = running();
     let policy = Policy::default();
-    evaluation.take(at(1), window(9, 0), &policy);
-    for second in [50, 52, 54] {
-        evaluation.take(at(second), checked(BAD), &policy);
+    let mut causes = Vec::new();
+    for second in 1..=*checks.last().unwrap() {
+        if calls.contains(&second) {
+            evaluation.take(at(second), window(9, 0), &policy);
+        }
+        let before = evaluation.judged().health;
+        if checks.contains(&second) {
+            evaluation.take(at(second), checked(BAD), &policy);
+            causes.push(evaluation.judged().cause);
+        } else {
+            evaluation.take(at(second), waited(), &policy);
+            let fell = before != Health::Down && evaluation.judged().health == Health::Down;
+            assert!(!fell, "down by time alone, in second {second}");
+        }
     }
-    assert_eq!(evaluation.judged().cause, Cause::ChecksFailCallsSucceed);
-    evaluation.take(at(62), checked(BAD), &policy);
+    causes
+}
+
+#[test]
+fn successes_from_before_the_silence_speak_for_it_no_longer_than_an_interval() {
+    use Cause::{CallsSucceed, CheckTimesOut, ChecksFailCallsSucceed};
+    // It hung right after a call: the third failure is within an interval of it, the fourth is not.
     assert_eq!(
-        (evaluation.judged().health, evaluation.judged().cause),
-        (Health::Down, Cause::CheckTimesOut)
+        causes(&[49], &[50, 52, 54, 64]),
+        [CallsSucceed, CallsSucceed, ChecksFailCallsSucceed, CheckTimesOut]
     );
+    // Long before: nothing speaks for it.
+    assert_eq!(causes(&[30], &[50, 52, 54])[2], CheckTimesOut);
+    // Calls that go on succeeding do.
+    let often: Vec<u64> = (1..200).step_by(15).collect();
+    let after = causes(&often, &[50, 52, 54, 64, 74, 84, 94, 104]);
+    assert!(
+        after[2..].iter().all(|cause| *cause == ChecksFailCallsSucceed),
+        "{after:?}"
+    );
+}
+
+#[test]
+fn one_failed_call_is_no_rate() {
+    let good = checked(GOOD);
+    assert_eq!(after(&[good, window(4, 1)]).health, Health::Up);
+    assert_eq!(after(&[good, window(4, 2)]).health, Health::Degraded);
+    // Nor does one at the beginning of a window make calls fail that go on succeeding.
+    let bad = checked(BAD);
+    let fails_first = Evidence::Called {
+        generation: 1,
+        succeeded: 1,
+        failed: 1,
+        window_ends: false,
+    };
+    assert_eq!(
+        after(&[good, window(9, 0), fails_first, bad, bad, bad]).cause,
+        Cause::ChecksFailCallsSucceed
+    );
+}
+
+#[test]
+fn the_reason_is_the_one_that_belongs_to_the_word() {
+    let (good, bad) = (checked(GOOD), checked(BAD));
+    let fair = said(Health::Degraded);
+    assert_eq!(after(&[good, bad, bad, bad, fair]).cause, Cause::CheckTimesOut);
+    assert_eq!(after(&[good, fair, fair, fair, bad]).cause, Cause::SaysDegraded);
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! How soon a fault has to be seen, and its end: from the policy alone. Pure.
+//!
+//! ```text
+//!   begins          next check     too late      again        again: down
+//!   ──┼─────────────────┼─────────────┼────────────┼────────────┼──▶
+//!     │ interval + jitter │  timeout  │  recheck   │  recheck   │
+//! ```
+
+use super::fault::{Fault, Kind};
+use super::nature::Nature;
+use super::world::World;
+use super::{SECOND, Time};
+use crate::health::policy::Policy;
+use std::time::Duration;
+
+/// The engine's step, and its own delay.
+const STEP: Time = SECOND / 50;
+/// Until a lost lane or a failed instance is told of.
+const TOLD: Time = SECOND / 5;
+/// A lane that does not come back is given up so long after its time is over.
+pub(super) const WEDGE_AFTER: Time = 30 * SECOND;
+/// Within this time a caller wants an answer.
+pub(super) const CALL_DEADLINE: Time = 30 * SECOND;
+
+/// Times that follow from a policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    interval: Time,
+    idle: Time,
+    timeout: Time,
+    recheck: Time,
+    backoff: Time,
+    window: Time,
+    fall: Time,
+    rise: Time,
+}
+
+impl Bounds {
+    /// Of this policy.
+    pub fn new(policy: &Policy) -> Self {
+        let with_jitter = |time: Duration| {
+            let nanos = time.as_nanos() as Time;
+            nanos + nanos * Time::from(policy.jitter_permille) / 1000 + STEP
+        };
+        Bounds {
+            interval: with_jitter(policy.interval),
+            idle: with_jitter(policy.idle_interval.max(policy.interval)),
+            timeout: policy.timeout.1.as_nanos() as Time + STEP,
+            recheck: with_jitter(policy.recheck),
+            backoff: with_jitter(policy.down_backoff.1),
+            window: policy.calls.window.as_nanos() as Time,
+            fall: Time::from(policy.fall.max(1)),
+            rise: Time::from(policy.rise.max(1)),
+        }
+    }
+
+    /// From a fault's beginning until it has to be seen, if the host runs all the time.
+    pub fn detection(&self, kind: Kind, nature: &Nature) -> Time {
+        let asked = if nature.may_be_idle() {
+            self.idle
+        } else {
+            self.interval
+        };
+        // Calls that succeeded a moment ago speak for it for one more interval.
+        let calls = if nature.calls_per_second > 0.0 {
+            self.interval
+        } else {
+            0
+        };
+        match kind {
+            Kind::Crash => TOLD,
+            Kind::HangInCalls => CALL_DEADLINE + WEDGE_AFTER + TOLD,
+            Kind::HangReturns | Kind::HangStays => asked + self.timeout + self.fall * self.recheck + calls,
+            Kind::SlowOver | Kind::SaysDown | Kind::CheckError => {
+                asked + self.fall * (self.timeout + self.recheck) + calls
+            }
+            Kind::SaysDegraded | Kind::ChecksFailCallsSucceed => {
+                asked + self.fall * (self.timeout + self.recheck)
+            }
+            Kind::CallsFail20 | Kind::CallsFail80 => {
+                (self.fall + 1) * self.window + self.interval + self.timeout
+            }
+            Kind::SlowWithin | Kind::SlowDrift | Kind::CallsFail1 | Kind::Flapping | Kind::Busy => 0,
+        }
+    }
+
+    /// From a fault's end until it has to be held to be well again.
+    pub fn recovery(&self, fault: &Fault) -> Time {
+        // One back-off more, since the first good check may be the one in a thousand that fails for no reason.
+        let by_checks = 2 * self.backoff + (self.rise + 1) * (self.timeout + self.recheck);
+        let by_calls = (self.rise + 2) * self.window.max(self.backoff) + self.backoff;
+        match fault.kind {
+            Kind::Crash | Kind::HangStays | Kind::HangInCalls => SECOND + self.timeout + self.recheck,
+            Kind::HangReturns | Kind::SaysDegraded | Kind::SaysDown | Kind::CheckError | Kind::SlowOver
+                if !fault.called =>
+            {
+                by_checks
+            }
+            _ => by_checks.max(by_calls),
+        }
+    }
+
+    /// From a fault's end until it may no longer be found to be down for it: what was asked in it may still be out.
+    pub fn afterwards(&self, fault: &Fault) -> Time {
+        // The last calls that failed count with the window that they are in, when somebody looks.
+        let calls = self.window + self.backoff + self.timeout;
+        let by_calls = fault.called || matches!(fault.kind, Kind::CallsFail20 | Kind::CallsFail80);
+        let checks = self.timeout + self.recheck;
+        let answer = if fault.kind == Kind::SlowOver {
+            fault.length + self.interval
+        } else {
+            0
+        };
+        answer + if by_calls { calls } else { checks }
+    }
+
+    /// What pauses of the host add: their length, and that what was under way gets its time anew.
+    pub fn pauses(&self, world: &World, from: Time, length: Time) -> Time {
+        let (mut added, mut seen) = (0, 0);
+        loop {
+            let (paused, count) = world.paused(from, from + length + added);
+            if count == seen {
+                return added;
+            }
+            seen = count;
+            added = paused + Time::from(count) * (self.timeout + self.recheck);
+        }
+    }
+}
