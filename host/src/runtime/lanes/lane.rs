@@ -155,8 +155,10 @@ impl Lane {
     /// Plugin code begins to run.
     pub(super) fn enter(&self, work: Work, began: Monotonic) {
         let generation = work.generation;
-        if self.ran_last.swap(generation, Relaxed) != generation {
+        // Only this thread writes it.
+        if self.ran_last.load(Relaxed) != generation {
             lock(&self.ran).insert(generation);
+            self.ran_last.store(generation, Relaxed);
         }
         *lock(&self.current) = Some((work, began));
     }
