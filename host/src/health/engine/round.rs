@@ -23,7 +23,6 @@ impl Rounds for Ring {
     fn come_round(&self, station: &Station<'_>) {
         let mut out = Out::for_audience(self.audience.as_ref());
         let (mut now, mut unix_ms) = (clock::monotonic(), wall_ms());
-        let mut told_time = now;
         let mut done: Option<Done> = None;
         loop {
             let next = {
@@ -47,7 +46,6 @@ impl Rounds for Ring {
                 Some(Next::Sleep(until)) => {
                     station.sleep_until(until);
                     (now, unix_ms) = (clock::monotonic(), wall_ms());
-                    told_time = now;
                 }
                 Some(Next::Ask(asking)) => {
                     let Asking {
@@ -63,9 +61,6 @@ impl Rounds for Ring {
                     };
                     // The end of one is the beginning of the next.
                     now = asked.ended;
-                    if now.since(told_time) >= TOLD_TIME_FOR {
-                        (told_time, unix_ms) = (now, wall_ms());
-                    }
                     done = Some(Done {
                         place,
                         generation,
@@ -78,8 +73,6 @@ impl Rounds for Ring {
     }
 }
 
-/// A lane that never sleeps looks at the wall clock this often.
-const TOLD_TIME_FOR: Duration = Duration::from_millis(5);
 /// A gap this long since the last look is worth asking the watchdog about.
 const GAP: Duration = Duration::from_millis(500);
 

@@ -227,6 +227,7 @@ impl Shard {
     fn begin(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Out) -> Option<Asking> {
         let place = self.places.get_mut(number as usize)?.as_mut()?;
         let target = place.target.clone()?;
+        let policy = place.policy.clone();
         let was = place.course.evaluation().judged();
         let left_out = place.course.evaluation().is_left_out();
         let calls = target.calls();
@@ -238,9 +239,7 @@ impl Shard {
             .course
             .asked_at()
             .is_some_and(|asked| answers::stood_still_since(asked, now));
-        let (begin, changed) = place
-            .course
-            .begin(now, calls, has_check, host_late, &place.policy);
+        let (begin, changed) = place.course.begin(now, calls, has_check, host_late, &policy);
         place.pass(now, unix_ms, was, left_out, &mut out.records);
         if changed.is_some() {
             announce(place, was, unix_ms, out);
@@ -282,7 +281,8 @@ impl Shard {
         for place in self.places.iter_mut().flatten() {
             place.minute.skip(stall, now);
             let was = place.course.evaluation().judged();
-            if place.course.stood_still(now, stall, &place.policy).is_some() {
+            let policy = place.policy.clone();
+            if place.course.stood_still(now, stall, &policy).is_some() {
                 announce(place, was, unix_ms, out);
             }
         }

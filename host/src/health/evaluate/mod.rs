@@ -171,9 +171,6 @@ impl Evaluation {
                 let patience = interval.saturating_mul(u32::from(policy.stale_intervals.max(1)));
                 if now.since(self.fresh_at) > patience && self.doubt != Doubt::Starved {
                     self.doubt = Doubt::Stale;
-                } else if self.checks.level() != Health::Down {
-                    // Only of one that is down does a judgement age: by how long ago a call succeeded.
-                    return None;
                 }
             }
             Evidence::Starved | Evidence::Waited { .. } => {}

@@ -155,10 +155,8 @@ impl Lane {
     /// Plugin code begins to run.
     pub(super) fn enter(&self, work: Work, began: Monotonic) {
         let generation = work.generation;
-        // Only this thread writes it.
-        if self.ran_last.load(Relaxed) != generation {
+        if self.ran_last.swap(generation, Relaxed) != generation {
             lock(&self.ran).insert(generation);
-            self.ran_last.store(generation, Relaxed);
         }
         *lock(&self.current) = Some((work, began));
     }

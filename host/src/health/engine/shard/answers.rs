@@ -31,7 +31,7 @@ impl Shard {
         if place.course.evaluation().generation() != generation || place.course.asked_at() != Some(began) {
             return;
         }
-        let now = asked.ended;
+        let (policy, now) = (place.policy.clone(), asked.ended);
         let was = place.course.evaluation().judged();
         let left_out = place.course.evaluation().is_left_out();
         let answer = Answer {
@@ -41,7 +41,7 @@ impl Shard {
             host_late,
         };
         let calls = place.calls();
-        let ended = place.course.ended(now, answer, calls, &place.policy);
+        let ended = place.course.ended(now, answer, calls, &policy);
         place.pass(now, unix_ms, was, left_out, &mut out.records);
         if let CheckOutcome::Failed {
             kind: ErrorKind::Panicked,
@@ -80,13 +80,14 @@ impl Shard {
             let Some(place) = self.place_mut(number) else {
                 continue;
             };
+            let policy = place.policy.clone();
             let host_late = place
                 .course
                 .asked_at()
                 .is_some_and(|asked| stood_still_since(asked, now));
             let was = place.course.evaluation().judged();
             let left_out = place.course.evaluation().is_left_out();
-            let ended = place.course.look(now, host_late, &place.policy);
+            let ended = place.course.look(now, host_late, &policy);
             if ended.counted.is_none() {
                 continue;
             }
