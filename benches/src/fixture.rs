@@ -51,9 +51,25 @@ pub async fn module(taken: &Taken) -> Arc<Module> {
 /// # Panics
 /// It is refused.
 pub async fn instance(taken: &Taken) -> Instance {
+    create(module(taken).await, "bench").await
+}
+
+/// Loads a plugin and starts many instances of it.
+///
+/// # Panics
+/// It is refused.
+pub async fn instances(taken: &Taken, count: usize) -> Vec<Instance> {
     let module = module(taken).await;
+    let mut made = Vec::with_capacity(count);
+    for number in 0..count {
+        made.push(create(module.clone(), &format!("plugin-{number}")).await);
+    }
+    made
+}
+
+async fn create(module: Arc<Module>, name: &str) -> Instance {
     let settings = InstanceSettings::default();
-    let made = Instance::create(module, "bench", "{}", Arc::new(Silent), settings).await;
+    let made = Instance::create(module, name, "{}", Arc::new(Silent), settings).await;
     let instance = made.expect("an instance");
     instance.step(Step::Start).await.expect("the instance starts");
     instance

@@ -1,9 +1,13 @@
 //! `cargo xtask bench-table`: the tables of BENCHMARKS.md, from what criterion has kept. Nothing there is typed by hand.
 
+mod aims;
+mod figures;
 mod machine;
 mod measured;
 
 use crate::root;
+use aims::aims;
+use figures::{figure_rows, figure_tables};
 use measured::{Row, rows};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -56,8 +60,9 @@ const COMMAND: &str = "cargo bench -p extman-benches";
 const BEGIN: &str = "<!-- bench-table: begin -->";
 const END: &str = "<!-- bench-table: end -->";
 /// Rows that others are compared with, wherever a group has them.
-const BASELINES: [&str; 7] = [
+const BASELINES: [&str; 8] = [
     "bare vtable call",
+    "bare vtable call, timed",
     "futex hop, no call",
     "async hop, no call, current-thread runtime",
     "async hop, no call, multi-thread runtime",
@@ -75,16 +80,27 @@ pub fn run(arguments: &Arguments) -> Result<String, BenchTableError> {
     if arguments.run {
         measure(&kept)?;
     }
-    let rows = rows(&kept)?;
-    let Some(last) = rows.iter().map(|row| row.at).max() else {
+    let (rows, figures) = (rows(&kept)?, figure_rows(&kept)?);
+    let times = rows.iter().map(|row| row.at);
+    let Some(last) = times.chain(figures.iter().map(|row| row.at)).max() else {
         return Err(BenchTableError::Nothing(kept));
     };
-    let tables = format!("{}\n{}", machine::description(last, COMMAND), tables(&rows));
+    let tables = [
+        machine::description(last, COMMAND),
+        aims(&rows, &figures),
+        tables(&rows),
+        figure_tables(&figures),
+    ]
+    .join("\n");
     let path = root().join("BENCHMARKS.md");
     let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
     let text = between_markers(&text, &tables).ok_or_else(|| BenchTableError::NoMarkers(path.clone()))?;
     std::fs::write(&path, text).map_err(io("write", &path))?;
-    Ok(format!("{} rows in {}", rows.len(), path.display()))
+    Ok(format!(
+        "{} rows in {}",
+        rows.len() + figures.len(),
+        path.display()
+    ))
 }
 
 fn measure(kept: &std::path::Path) -> Result<(), BenchTableError> {

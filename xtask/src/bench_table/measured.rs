@@ -28,7 +28,7 @@ pub(super) fn rows(kept: &Path) -> Result<Vec<Row>, BenchTableError> {
     Ok(rows)
 }
 
-fn folders(of: &Path) -> Result<Vec<PathBuf>, BenchTableError> {
+pub(super) fn folders(of: &Path) -> Result<Vec<PathBuf>, BenchTableError> {
     let entries = match std::fs::read_dir(of) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(io("list", of))?,
@@ -60,7 +60,7 @@ fn read(new: &Path) -> Result<Option<Row>, BenchTableError> {
     Ok(row())
 }
 
-fn json(path: &Path) -> Result<Value, BenchTableError> {
+pub(super) fn json(path: &Path) -> Result<Value, BenchTableError> {
     let text = std::fs::read(path).map_err(io("read", path))?;
     serde_json::from_slice(&text).map_err(|source| BenchTableError::Format {
         path: path.to_owned(),

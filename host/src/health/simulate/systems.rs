@@ -1,10 +1,10 @@
 //! Small systems of a few plugins each: is the verdict on the whole what its members' truth asks for? Pure.
 
+use super::super::aggregate::{Group, Member, aggregate};
 use super::report::Report;
 use super::seat::Seat;
 use super::world::World;
 use super::{HOUR, MINUTE, Time};
-use super::super::aggregate::{Group, Member, aggregate};
 use crate::model::{Criticality, Health};
 use std::collections::BTreeMap;
 
@@ -82,11 +82,11 @@ fn compare(truth: &[Health], seen: &[Health], names: &[String], report: &mut Rep
 }
 
 fn is_required(place: usize) -> bool {
-    place % 4 == 0
+    place.is_multiple_of(4)
 }
 
 fn is_covered(place: usize) -> bool {
-    place % 8 == 0
+    place.is_multiple_of(8)
 }
 
 /// The rules once more, in other words: not how the host computes it.

@@ -1,0 +1,63 @@
+//! What a probe costs all in when the engine goes over many instances: choosing who is due, the call, and all that follows
+//! from the answer.
+
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
+use extman::health::engine::Target;
+use extman_benches::engine::{self, Stopwatch};
+use extman_benches::figures::Asked;
+use extman_benches::raw::Raw;
+use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
+use extman_benches::{fixture, plugins};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(SAMPLES).measurement_time(MEASURED).warm_up_time(WARMED_UP);
+    targets = probes
+}
+criterion_main!(benches);
+
+/// The shortest period that the engine takes.
+const PERIOD: Duration = Duration::from_millis(10);
+/// A sample is over so many probes at least.
+const PROBES: u64 = 1000;
+
+fn probes(criterion: &mut Criterion) {
+    let (taken, asked) = (plugins::take("bench-plugin"), Asked::from_args());
+    let raw = Raw::open(&taken.path);
+    let mut group = criterion.benchmark_group("probe, many instances");
+    group.bench_function("bare vtable call, timed", |b| {
+        b.iter(|| {
+            let began = Instant::now();
+            let report = raw.check();
+            (report, began.elapsed())
+        });
+    });
+    for (count, name) in [
+        (100, "engine, 100 instances"),
+        (1000, "engine, 1,000 instances"),
+        (10_000, "engine, 10,000 instances"),
+    ] {
+        let count = asked.count(count);
+        row(&mut group, name, || {
+            fixture::runtime().block_on(engine::instances(&taken, count))
+        });
+    }
+    let count = asked.count(100_000);
+    row(&mut group, "engine, 100,000 stand-ins", || {
+        engine::stand_ins(count)
+    });
+    group.finish();
+}
+
+fn row(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, make: impl Fn() -> Vec<Arc<dyn Target>>) {
+    group.bench_function(name, |b| {
+        let (runtime, watch) = (fixture::runtime_of_two(), Arc::new(Stopwatch::default()));
+        let engine = engine::start(&runtime);
+        engine.set(engine::subjects(watch.on(make()), &engine::every(PERIOD)));
+        // How often it is asked is the engine's affair; so is how many make a sample.
+        b.iter_custom(|times| watch.mean_of(PROBES) * u32::try_from(times).unwrap_or(u32::MAX));
+        engine::end(&engine);
+    });
+}

@@ -1,0 +1,224 @@
+//! The host's probe engine with many instances, and a stopwatch on each of its probes.
+
+use crate::fixture::{self, Silent};
+use crate::plugins::Taken;
+use extman::clock::{self, Monotonic};
+use extman::health::course::Calls;
+use extman::health::engine::{Announced, Apart, Audience, Engine, Subject, Target};
+use extman::health::policy::Policy;
+use extman::health::record::Record;
+use extman::model::{CheckKind, CheckOutcome, ErrorKind, Health, Lifecycle, Report};
+use extman::runtime::instance::{Asked, Instance};
+use extman::runtime::lanes::{Phase, PoolLimits, RoundLanes, Station, Work};
+use extman::sketch::Sketch;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// An engine without instances, whose slow checks run in this runtime.
+///
+/// # Panics
+/// No thread could be started.
+pub fn start(runtime: &Runtime) -> Engine {
+    let _inside = runtime.enter();
+    let lanes = RoundLanes::new("bench-health", PoolLimits::default(), Arc::new(Silent));
+    Engine::start(lanes, Arc::new(Deaf)).expect("a lane")
+}
+
+/// Has the engine ask these, numbered from 0, each by a policy of its own.
+pub fn subjects(targets: Vec<Arc<dyn Target>>, policy: &Policy) -> impl Iterator<Item = Subject> {
+    targets.into_iter().enumerate().map(|(number, target)| Subject {
+        name: format!("plugin-{number}").into(),
+        policy: Arc::new(policy.clone()),
+        lifecycle: Lifecycle::Running,
+        target: Some((target, 1)),
+        maintenance: false,
+    })
+}
+
+/// Ends it.
+///
+/// # Panics
+/// A lane does not end.
+pub fn end(engine: &Engine) {
+    engine.shutdown(Duration::from_secs(60)).expect("the lanes end");
+}
+
+/// Asked this often, and never given up on a machine that is busy.
+pub fn every(interval: Duration) -> Policy {
+    Policy {
+        interval,
+        recheck: interval,
+        timeout: (Duration::from_secs(5), Duration::from_secs(5)),
+        stale_intervals: 250,
+        ..Policy::default()
+    }
+}
+
+/// Instances of `bench-plugin`, all of one module.
+///
+/// # Panics
+/// The plugin is refused.
+pub async fn instances(taken: &Taken, count: usize) -> Vec<Arc<dyn Target>> {
+    let made = fixture::instances(taken, count).await;
+    made.into_iter()
+        .map(|instance: Instance| Arc::new(instance) as Arc<dyn Target>)
+        .collect()
+}
+
+/// What fills a report as an instance does, without a library behind it.
+pub fn stand_ins(count: usize) -> Vec<Arc<dyn Target>> {
+    let subject: Arc<str> = "stand-in".into();
+    let stand_in = |number| StandIn {
+        subject: subject.clone(),
+        number: number as u64,
+    };
+    (0..count)
+        .map(|number| Arc::new(stand_in(number)) as Arc<dyn Target>)
+        .collect()
+}
+
+/// Sums what probes cost that follow on each other without a pause: from the answer of one to the answer of the next.
+#[derive(Default)]
+pub struct Stopwatch {
+    probes: AtomicU64,
+    nanos: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Stopwatch {
+    /// Puts a stopwatch on each.
+    pub fn on(self: &Arc<Self>, targets: Vec<Arc<dyn Target>>) -> Vec<Arc<dyn Target>> {
+        let watched = |target| Watched {
+            target,
+            watch: self.clone(),
+        };
+        targets
+            .into_iter()
+            .map(|target| Arc::new(watched(target)) as Arc<dyn Target>)
+            .collect()
+    }
+
+    /// Waits until so many more were asked; the mean of one.
+    pub fn mean_of(&self, probes: u64) -> Duration {
+        let (before, nanos) = (self.probes.load(Relaxed), self.nanos.load(Relaxed));
+        loop {
+            std::thread::sleep(Duration::from_millis(10));
+            let more = self.probes.load(Relaxed) - before;
+            if more >= probes {
+                return Duration::from_nanos((self.nanos.load(Relaxed) - nanos) / more);
+            }
+        }
+    }
+
+    fn note(&self, began: Monotonic, ended: Monotonic) {
+        // One lane works at a time, so nothing is lost by not adding atomically.
+        if self.ended.load(Relaxed) == began.as_nanos() {
+            self.probes.store(self.probes.load(Relaxed) + 1, Relaxed);
+            let nanos = ended.since(began).as_nanos() as u64;
+            self.nanos.store(self.nanos.load(Relaxed) + nanos, Relaxed);
+        }
+        self.ended.store(ended.as_nanos(), Relaxed);
+    }
+}
+
+struct Watched {
+    target: Arc<dyn Target>,
+    watch: Arc<Stopwatch>,
+}
+
+impl Target for Watched {
+    fn is_asked_anywhere(&self) -> bool {
+        self.target.is_asked_anywhere()
+    }
+    fn has_check(&self) -> bool {
+        self.target.has_check()
+    }
+    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Monotonic) -> Option<Asked> {
+        let asked = self.target.check_on(station, timeout, began)?;
+        self.watch.note(began, asked.ended);
+        Some(asked)
+    }
+    fn check_apart(self: Arc<Self>, kind: CheckKind, timeout: Duration) -> Apart {
+        self.target.clone().check_apart(kind, timeout)
+    }
+    fn calls(&self) -> Calls {
+        self.target.calls()
+    }
+    fn errors(&self) -> Vec<(ErrorKind, u64)> {
+        self.target.errors()
+    }
+    fn take_latency(&self) -> Sketch {
+        self.target.take_latency()
+    }
+}
+
+struct StandIn {
+    subject: Arc<str>,
+    number: u64,
+}
+
+impl StandIn {
+    fn report(&self) -> CheckOutcome {
+        CheckOutcome::Answered {
+            report: Some(Report {
+                health: Some(Health::Up),
+                heap_bytes: Some(self.number),
+                queue_depth: Some(0),
+                in_flight: Some(0),
+                ..Report::default()
+            }),
+        }
+    }
+}
+
+impl Target for StandIn {
+    fn is_asked_anywhere(&self) -> bool {
+        true
+    }
+    fn has_check(&self) -> bool {
+        true
+    }
+    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Monotonic) -> Option<Asked> {
+        let work = Work {
+            subject: self.subject.clone(),
+            generation: 1,
+            phase: Phase::Check,
+            deadline: began.after(timeout),
+            wedge_after: timeout,
+        };
+        let outcome = station.run(work, began, |_| self.report())?;
+        let ended = clock::monotonic();
+        Some(Asked {
+            outcome,
+            took: Some(ended.since(began)),
+            ended,
+        })
+    }
+    fn check_apart(self: Arc<Self>, _: CheckKind, _: Duration) -> Apart {
+        Box::pin(async move { (self.report(), Some(Duration::from_nanos(100))) })
+    }
+    fn calls(&self) -> Calls {
+        Calls::default()
+    }
+    fn errors(&self) -> Vec<(ErrorKind, u64)> {
+        Vec::new()
+    }
+    fn take_latency(&self) -> Sketch {
+        Sketch::default()
+    }
+}
+
+/// Hears everything and keeps nothing.
+struct Deaf;
+
+impl Audience for Deaf {
+    fn announced(&self, _: Announced) {}
+    fn panicked(&self, _: &str, _: u64, _: String) {}
+    fn stalled(&self, _: Duration) {}
+    fn record(&self, _: &mut Vec<Record>) {}
+    fn keeps_results(&self) -> bool {
+        true
+    }
+}

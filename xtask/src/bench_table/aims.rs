@@ -1,0 +1,206 @@
+//! What the figures should come to, and whether they do. Here stand the aims; what was measured comes from the rows.
+
+use super::figures::FigureRow;
+use super::measured::Row;
+use super::three_digits;
+use std::fmt::Write;
+
+struct Aim {
+    what: &'static str,
+    bound: Bound,
+    unit: &'static str,
+    of: Of,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// Group and row.
+type Place = (&'static str, &'static str);
+
+enum Of {
+    /// One row's median by another's.
+    Ratio(Place, Place),
+    /// One row's median less another's, in nanoseconds.
+    Difference(Place, Place),
+    Figure(Place, &'static str),
+    FigureRatio(Place, Place, &'static str),
+}
+
+const MANY: &str = "probe, many instances";
+const PACED: &str = "probe, once a second each";
+const MEMORY: &str = "memory of an instance";
+const ACCOUNTS: &str = "accounting of a call";
+const CPU: &str = "CPU, % of a core";
+const CPU_A_PROBE: &str = "CPU a probe, µs";
+const ENGINE: Place = (PACED, "engine, 10,000 instances");
+const LARGEST: Place = (PACED, "engine, 100,000 stand-ins");
+
+const AIMS: [Aim; 9] = [
+    Aim {
+        what: "a probe all in, 10,000 instances, ÷ bare timed call",
+        bound: Bound::AtMost(2.5),
+        unit: "",
+        of: Of::Ratio(
+            (MANY, "engine, 10,000 instances"),
+            (MANY, "bare vtable call, timed"),
+        ),
+    },
+    Aim {
+        what: "CPU of 10,000 tasks with spawn_blocking ÷ CPU of the engine with 10,000, a probe",
+        bound: Bound::AtLeast(40.0),
+        unit: "",
+        of: Of::FigureRatio(
+            (PACED, "task and spawn_blocking each, 10,000 plugins"),
+            ENGINE,
+            CPU_A_PROBE,
+        ),
+    },
+    Aim {
+        what: "CPU of gRPC health with 1,000 ÷ CPU of the engine with 10,000, a probe",
+        bound: Bound::AtLeast(100.0),
+        unit: "",
+        of: Of::FigureRatio(
+            (PACED, "gRPC health over a Unix socket, 1,000 plugins"),
+            ENGINE,
+            CPU_A_PROBE,
+        ),
+    },
+    Aim {
+        what: "CPU of the engine with 100,000 at one probe a second",
+        bound: Bound::AtMost(5.0),
+        unit: " %",
+        of: Of::Figure(LARGEST, CPU),
+    },
+    Aim {
+        what: "lag of the engine with 100,000 at one probe a second, p99",
+        bound: Bound::AtMost(20.0),
+        unit: " ms",
+        of: Of::Figure(LARGEST, "lag p99, ms"),
+    },
+    Aim {
+        what: "memory of the engine for an instance, 10,000",
+        bound: Bound::AtMost(1024.0),
+        unit: " B",
+        of: Of::Figure((MEMORY, "engine alone, 10,000 instances"), "bytes an instance"),
+    },
+    Aim {
+        what: "memory of the engine for an instance, 100,000",
+        bound: Bound::AtMost(1024.0),
+        unit: " B",
+        of: Of::Figure((MEMORY, "engine alone, 100,000 instances"), "bytes an instance"),
+    },
+    Aim {
+        what: "memory of the whole host for an instance, 10,000",
+        bound: Bound::AtMost(1024.0),
+        unit: " B",
+        of: Of::Figure(
+            (MEMORY, "engine and instance, 10,000 instances"),
+            "bytes an instance",
+        ),
+    },
+    Aim {
+        what: "call on an attached thread, accounting included, over the bare vtable call",
+        bound: Bound::AtMost(100.0),
+        unit: " ns",
+        of: Of::Difference(
+            (ACCOUNTS, "instance, attached thread, counted"),
+            (ACCOUNTS, "bare vtable call"),
+        ),
+    },
+];
+
+/// A table of the aims whose rows are there.
+pub(super) fn aims(rows: &[Row], figures: &[FigureRow]) -> String {
+    let mut text = String::new();
+    for aim in &AIMS {
+        let Some(value) = aim.of.value(rows, figures) else {
+            continue;
+        };
+        let (word, bound, met) = match aim.bound {
+            Bound::AtMost(bound) => ("≤", bound, value <= bound),
+            Bound::AtLeast(bound) => ("≥", bound, value >= bound),
+        };
+        let (met, unit) = (if met { "met" } else { "**missed**" }, aim.unit);
+        let (bound, value) = (three_digits(bound), three_digits(value));
+        let _ = writeln!(
+            text,
+            "| {} | {word} {bound}{unit} | {value}{unit} | {met} |",
+            aim.what
+        );
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!("### aims\n\n| | aim | measured | |\n|---|---:|---:|---|\n{text}\n")
+}
+
+impl Of {
+    fn value(&self, rows: &[Row], figures: &[FigureRow]) -> Option<f64> {
+        let median = |(group, name): Place| {
+            let row = rows.iter().find(|row| row.group == group && row.name == name)?;
+            Some(row.median_ns)
+        };
+        let figure = |(group, name): Place, what| {
+            let row = figures
+                .iter()
+                .find(|row| row.group == group && row.name == name)?;
+            row.figure(what)
+        };
+        match *self {
+            Of::Ratio(one, other) => Some(median(one)? / median(other)?),
+            Of::Difference(one, other) => Some(median(one)? - median(other)?),
+            Of::Figure(place, what) => figure(place, what),
+            Of::FigureRatio(one, other, what) => Some(figure(one, what)? / figure(other, what)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    fn measured(cpu: f64) -> Vec<FigureRow> {
+        vec![FigureRow {
+            group: LARGEST.0.to_owned(),
+            name: LARGEST.1.to_owned(),
+            figures: vec![(CPU.to_owned(), cpu)],
+            at: UNIX_EPOCH,
+        }]
+    }
+
+    #[test]
+    fn an_aim_is_told_when_its_row_was_measured_and_missed_when_it_is_over() {
+        assert_eq!(aims(&[], &[]), "");
+        for (cpu, ending) in [(5.0, "| ≤ 5.00 % | 5.00 % | met |"), (5.01, "| **missed** |")] {
+            let text = aims(&[], &measured(cpu));
+            let told: Vec<_> = text.lines().skip(4).collect();
+            assert_eq!(told.len(), 1);
+            assert!(told[0].ends_with(ending), "{text}");
+        }
+    }
+
+    #[test]
+    fn rows_are_compared_by_ratio_and_difference() {
+        let row = |group: &str, name: &str, median_ns| Row {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            median_ns,
+            interval_ns: (median_ns, median_ns),
+            at: UNIX_EPOCH,
+        };
+        let rows = [
+            row(MANY, "engine, 10,000 instances", 200.0),
+            row(MANY, "bare vtable call, timed", 100.0),
+            row(ACCOUNTS, "instance, attached thread, counted", 170.0),
+            row(ACCOUNTS, "bare vtable call", 30.0),
+        ];
+        let text = aims(&rows, &[]);
+        assert!(text.contains("| ≤ 2.50 | 2.00 | met |"), "{text}");
+        assert!(text.contains("| ≤ 100 ns | 140 ns | **missed** |"), "{text}");
+    }
+}
