@@ -1,7 +1,7 @@
 //! What a lane does as it comes round.
 
 use super::out::{Audience, Out};
-use super::shard::{Asking, Done, Next, Shard};
+use super::shard::{Asking, Done, Next, Shard, TICK};
 use super::{lock, wall_ms};
 use crate::clock;
 use crate::model::CheckKind;
@@ -23,6 +23,8 @@ impl Rounds for Ring {
     fn come_round(&self, station: &Station<'_>) {
         let mut out = Out::for_audience(self.audience.as_ref());
         let (mut now, mut unix_ms) = (clock::monotonic(), wall_ms());
+        // A lane that never sleeps must not write yesterday's time.
+        let mut looked_at = now;
         let mut done: Option<Done> = None;
         loop {
             let next = {
@@ -46,6 +48,7 @@ impl Rounds for Ring {
                 Some(Next::Sleep(until)) => {
                     station.sleep_until(until);
                     (now, unix_ms) = (clock::monotonic(), wall_ms());
+                    looked_at = now;
                 }
                 Some(Next::Ask(asking)) => {
                     let Asking {
@@ -61,6 +64,9 @@ impl Rounds for Ring {
                     };
                     // The end of one is the beginning of the next.
                     now = asked.ended;
+                    if now.since(looked_at) >= TICK {
+                        (looked_at, unix_ms) = (now, wall_ms());
+                    }
                     done = Some(Done {
                         place,
                         generation,
