@@ -82,11 +82,11 @@ fn compare(truth: &[Health], seen: &[Health], names: &[String], report: &mut Rep
 }
 
 fn is_required(place: usize) -> bool {
-    place % 4 == 0
+    place.is_multiple_of(4)
 }
 
 fn is_covered(place: usize) -> bool {
-    place % 8 == 0
+    place.is_multiple_of(8)
 }
 
 /// The rules once more, in other words: not how the host computes it.
