@@ -61,6 +61,11 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Whose judgements these are.
+    pub fn plugin(&self) -> u32 {
+        self.plugin
+    }
+
     /// How it is judged now.
     pub fn judged(&self) -> Judgement {
         self.judged
@@ -263,7 +268,7 @@ impl<'a> Judge<'a> {
             fault_from_ms: fault.map(|fault| ms(fault.from)),
             fault_to_ms: fault.map(|fault| ms(fault.to)),
             judged: self.judged.health,
-            cause: self.judged.cause,
+            cause: Some(self.judged.cause),
         });
     }
 }

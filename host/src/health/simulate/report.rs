@@ -30,7 +30,7 @@ pub enum Wrong {
 /// One wrong judgement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// Which plugin.
+    /// Which plugin; of a system the first.
     pub plugin: u32,
     /// When, in simulated milliseconds.
     pub at_ms: u64,
@@ -46,8 +46,8 @@ pub struct Violation {
     pub fault_to_ms: Option<u64>,
     /// What was judged.
     pub judged: Health,
-    /// Why.
-    pub cause: Cause,
+    /// Why; a whole system has no single cause.
+    pub cause: Option<Cause>,
 }
 
 /// Everything about one sort of fault.

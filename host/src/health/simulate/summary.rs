@@ -182,8 +182,9 @@ impl fmt::Display for Summary {
             });
             writeln!(
                 f,
-                "  {wrong:?}: plugin {plugin} at {} s, {fault}; judged {judged:?}: {cause}",
-                seconds(Some(*at_ms))
+                "  {wrong:?}: plugin {plugin} at {} s, {fault}; judged {judged:?}{}",
+                seconds(Some(*at_ms)),
+                cause.map_or_else(String::new, |cause| format!(": {cause}"))
             )?;
         }
         Ok(())

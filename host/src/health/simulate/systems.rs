@@ -1,7 +1,7 @@
 //! Small systems of a few plugins each: is the verdict on the whole what its members' truth asks for? Pure.
 
 use super::super::aggregate::{Group, Member, aggregate};
-use super::report::Report;
+use super::report::{Report, Violation, Wrong};
 use super::seat::Seat;
 use super::world::World;
 use super::{HOUR, MINUTE, Time};
@@ -46,13 +46,26 @@ impl Systems {
                     .collect();
                 let Some(truth) = truth else { continue };
                 let seen: Vec<Health> = system.iter().map(|seat| seat.seen(at).health).collect();
-                compare(&truth, &seen, names, report);
+                if let Some(verdict) = compare(&truth, &seen, names, report) {
+                    report.violation(Violation {
+                        plugin: system[0].judge.plugin(),
+                        at_ms: at / 1_000_000,
+                        wall_ms: world.wall_ms(at),
+                        wrong: Wrong::Verdict,
+                        fault: None,
+                        fault_from_ms: None,
+                        fault_to_ms: None,
+                        judged: verdict,
+                        cause: None,
+                    });
+                }
             }
         }
     }
 }
 
-fn compare(truth: &[Health], seen: &[Health], names: &[String], report: &mut Report) {
+/// Gives the verdict if it is wrong.
+fn compare(truth: &[Health], seen: &[Health], names: &[String], report: &mut Report) -> Option<Health> {
     let members: Vec<Member<'_>> = seen
         .iter()
         .enumerate()
@@ -76,9 +89,10 @@ fn compare(truth: &[Health], seen: &[Health], names: &[String], report: &mut Rep
     // Noise may degrade it; that is counted where it happens.
     if verdict != by_seen || (verdict == Health::Down) != (by_truth == Health::Down) {
         report.verdicts_wrong += 1;
-    } else if verdict != by_truth {
-        report.verdicts_noisy += 1;
+        return Some(verdict);
     }
+    report.verdicts_noisy += u64::from(verdict != by_truth);
+    None
 }
 
 fn is_required(place: usize) -> bool {
@@ -123,5 +137,23 @@ fn rules(members: &[Health]) -> Health {
         Health::Degraded
     } else {
         Health::Up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_that_hides_one_that_is_down_is_found() {
+        let names: Vec<String> = (0..MEMBERS).map(|place| place.to_string()).collect();
+        let (mut truth, seen) = ([Health::Up; MEMBERS], [Health::Up; MEMBERS]);
+        let mut report = Report::default();
+        assert_eq!(compare(&truth, &seen, &names, &mut report), None);
+        // Required, and nobody does its work.
+        truth[4] = Health::Down;
+        assert_eq!(compare(&truth, &seen, &names, &mut report), Some(Health::Up));
+        assert_eq!(compare(&truth, &truth, &names, &mut report), None);
+        assert_eq!((report.verdicts, report.verdicts_wrong), (3, 1));
     }
 }
