@@ -57,7 +57,10 @@ fn row(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, make: impl Fn() -> 
         let engine = engine::start(&runtime);
         engine.set(engine::subjects(watch.on(make()), &engine::every(PERIOD)));
         // How often it is asked is the engine's affair; so is how many make a sample.
-        b.iter_custom(|times| watch.mean_of(PROBES) * u32::try_from(times).unwrap_or(u32::MAX));
+        b.iter_custom(|times| {
+            let nanos = watch.mean_of(PROBES).as_nanos() as u64;
+            Duration::from_nanos(nanos.saturating_mul(times))
+        });
         engine::end(&engine);
     });
 }

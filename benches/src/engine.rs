@@ -104,7 +104,8 @@ impl Stopwatch {
     pub fn mean_of(&self, probes: u64) -> Duration {
         let (before, nanos) = (self.probes.load(Relaxed), self.nanos.load(Relaxed));
         loop {
-            std::thread::sleep(Duration::from_millis(10));
+            // Long enough that whoever doubles the number of probes as long as that is quick stops soon.
+            std::thread::sleep(Duration::from_millis(50));
             let more = self.probes.load(Relaxed) - before;
             if more >= probes {
                 return Duration::from_nanos((self.nanos.load(Relaxed) - nanos) / more);
