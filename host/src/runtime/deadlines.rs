@@ -6,7 +6,7 @@
 
 use crate::clock::{self, Monotonic};
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// A moment that one caller waits for.
@@ -77,11 +77,31 @@ static WAITING: Mutex<Waiting> = Mutex::new(Waiting {
 });
 static EARLIER: Condvar = Condvar::new();
 
+/// Starts the thread, if it does not run yet, and waits until it has all that it needs. Before anything runs on a lane: a
+/// constructor that hangs holds the dynamic loader's lock, which a thread needs to begin and for its first thread-locals.
+pub(super) fn make_ready() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let mut waiting = lock();
+        // Where it fails it is tried again by whoever waits first, who is told.
+        waiting.has_thread = start().is_ok();
+    });
+}
+
 fn start() -> std::io::Result<()> {
+    let (begun, begins) = std::sync::mpsc::channel::<()>();
     std::thread::Builder::new()
         .name("extman-deadlines".to_owned())
-        .spawn(wake_at_deadlines)
-        .map(drop)
+        .spawn(move || {
+            // Waking a task asks for this thread's place in the async runtime: it has one from here on.
+            let _ = tokio::runtime::Handle::try_current();
+            let _ = std::thread::current();
+            drop(begun);
+            wake_at_deadlines();
+        })?;
+    // Nothing is sent: it ends when the other end is dropped.
+    begins.recv().unwrap_or_default();
+    Ok(())
 }
 
 fn wake_at_deadlines() {

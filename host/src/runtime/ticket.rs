@@ -1,6 +1,6 @@
 //! A caller and a lane, apart: the caller may go away, by deadline or by being dropped, and the lane is told.
 
-use super::deadlines::Deadline;
+use super::deadlines::{self, Deadline};
 use super::lanes::{Gate, Pool, Refused, Work};
 use super::loader::{self, Slot};
 use crate::clock::{self, Monotonic};
@@ -58,6 +58,7 @@ pub(super) async fn on_lane<T: Send + 'static>(
     how: How,
     run: impl FnOnce(&Slot, &Ticket) -> T + Send + 'static,
 ) -> Result<T, NoReturn> {
+    deadlines::make_ready();
     let ticket = Arc::new(Ticket::default());
     let mut leaver = Leaver(Some(ticket.clone()));
     let (reply, replied) = oneshot::channel();
