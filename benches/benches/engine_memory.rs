@@ -20,7 +20,7 @@ fn main() {
             let engine = engine::start(&runtime);
             engine.set(engine::subjects(
                 targets,
-                &engine::every(Duration::from_millis(100)),
+                engine::every(Duration::from_millis(100)),
             ));
             figure(&engine, before, count)
         });
@@ -34,7 +34,7 @@ fn main() {
         let targets = runtime.block_on(engine::instances(&taken, count));
         engine.set(engine::subjects(
             targets,
-            &engine::every(Duration::from_millis(100)),
+            engine::every(Duration::from_millis(100)),
         ));
         let figures = figure(&engine, before, count);
         drop(first);

@@ -55,7 +55,7 @@ fn row(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, make: impl Fn() -> 
     group.bench_function(name, |b| {
         let (runtime, watch) = (fixture::runtime_of_two(), Arc::new(Stopwatch::default()));
         let engine = engine::start(&runtime);
-        engine.set(engine::subjects(watch.on(make()), &engine::every(PERIOD)));
+        engine.set(engine::subjects(watch.on(make()), engine::every(PERIOD)));
         // How often it is asked is the engine's affair; so is how many make a sample.
         b.iter_custom(|times| {
             let nanos = watch.mean_of(PROBES).as_nanos() as u64;

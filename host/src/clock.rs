@@ -22,7 +22,12 @@ impl Monotonic {
 
     /// Time from `earlier` to this; zero if it is later.
     pub const fn since(self, earlier: Monotonic) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// [`since`](Self::since) in nanoseconds.
+    pub const fn nanos_since(self, earlier: Monotonic) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 
     /// This plus a duration.

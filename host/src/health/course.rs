@@ -384,9 +384,9 @@ impl Course {
         let step = jittered(policy, usual, self.seed, self.cycle);
         let from = if usual == self.interval { self.due } else { now };
         self.interval = usual;
-        let behind = now.since(from).as_nanos() / step.as_nanos().max(1);
-        let steps = u32::try_from(behind + 1).unwrap_or(u32::MAX);
-        self.due = from.after(step.saturating_mul(steps));
+        let step = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let steps = (now.nanos_since(from) / step).saturating_add(1);
+        self.due = from.after(Duration::from_nanos(step.saturating_mul(steps)));
     }
 }
 

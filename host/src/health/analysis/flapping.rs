@@ -16,6 +16,8 @@ const STATES: u32 = 21;
 const TRANSITIONS: u32 = STATES - 1;
 const STATE_BITS: u32 = 2;
 const FLAPPING: u64 = 1 << 63;
+/// 1 in each state; times a code, all states are that one.
+const ALL_ONES: u64 = RING / 0b11;
 const RING: u64 = (1 << (STATES * STATE_BITS)) - 1;
 
 /// The last 21 hard states of one instance, one a check, and whether it flaps; 8 bytes.
@@ -36,6 +38,10 @@ impl Flap {
         };
         let ring = (self.0 << STATE_BITS | code) & RING;
         let flapping = self.0 & FLAPPING;
+        if ring == code * ALL_ONES {
+            self.0 = ring;
+            return false;
+        }
         self.0 = ring | flapping;
         let ratio = self.ratio();
         let flaps = if flapping == 0 {

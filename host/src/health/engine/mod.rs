@@ -116,8 +116,11 @@ impl Engine {
             };
             let was = place.course.evaluation().judged();
             let left_out = place.course.evaluation().is_left_out();
-            let policy = place.policy.clone();
-            if place.course.told(now, generation, health, &policy).is_some() {
+            if place
+                .course
+                .told(now, generation, health, &place.policy)
+                .is_some()
+            {
                 place.pass(now, unix_ms, was, left_out, &mut out.records);
                 announce(place, was, unix_ms, &mut out);
             }
@@ -232,13 +235,12 @@ fn update(shard: &mut Shard, subject: Subject, out: &mut Out) {
     place.pass(now, unix_ms, was, left_out, &mut out.records);
     if !same {
         place.retarget(subject.target.map(|(target, _)| target));
-        let (calls, policy) = (place.calls(), place.policy.clone());
+        let calls = place.calls();
         place
             .course
-            .live(now, subject.lifecycle, generation, calls, &policy);
+            .live(now, subject.lifecycle, generation, calls, &place.policy);
     }
-    let policy = place.policy.clone();
-    place.course.maintain(now, subject.maintenance, &policy);
+    place.course.maintain(now, subject.maintenance, &place.policy);
     announce(place, was, unix_ms, out);
     if place.course.asked_at().is_none() {
         shard.under_way.retain(|other| *other != number);

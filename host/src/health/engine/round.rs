@@ -29,8 +29,8 @@ impl Rounds for Ring {
         loop {
             let next = {
                 let mut shard = lock(&self.shard);
-                if let Some(done) = done.take() {
-                    let host_late = is_host_late(&done);
+                if let Some(done) = &mut done {
+                    let host_late = is_host_late(done);
                     shard.ended(done, unix_ms, host_late, &mut out);
                 }
                 if station.is_to_end() {
@@ -41,6 +41,8 @@ impl Rounds for Ring {
                     Some(shard.next(now, unix_ms, station.number(), stall, &mut out))
                 }
             };
+            // With what was known before.
+            done = None;
             self.send_apart(&mut out);
             out.tell(self.audience.as_ref());
             match next {
@@ -122,10 +124,10 @@ impl Ring {
         }
     }
 
-    fn came_back(&self, done: Done) {
+    fn came_back(&self, mut done: Done) {
         let mut out = Out::for_audience(self.audience.as_ref());
         let host_late = is_host_late(&done);
-        lock(&self.shard).ended(done, wall_ms(), host_late, &mut out);
+        lock(&self.shard).ended(&mut done, wall_ms(), host_late, &mut out);
         out.tell(self.audience.as_ref());
     }
 }

@@ -17,9 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The wheel's step.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_nanos(TICK_NS);
+const TICK_NS: u64 = 10_000_000;
 /// Taken from the wheel at a time.
 const BATCH: usize = 1024;
+/// Whose memory is fetched at a time.
+const WARMED: usize = 16;
 /// A lane looks again after this at the latest.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
@@ -27,7 +30,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Shard {
     zero: Moment,
     wheel: Wheel,
+    /// Due, the first one last; the memory of those from `warm_from` on is at hand.
     ready: Vec<u32>,
+    warm_from: usize,
     places: Vec<Option<Place>>,
     free: Vec<u32>,
     by_name: HashMap<Arc<str>, u32>,
@@ -87,6 +92,7 @@ impl Shard {
             zero: now,
             wheel: Wheel::default(),
             ready: Vec::new(),
+            warm_from: 0,
             places: Vec::new(),
             free: Vec::new(),
             by_name: HashMap::new(),
@@ -153,7 +159,7 @@ impl Shard {
     }
 
     fn tick(&self, at: Moment) -> u64 {
-        at.since(self.zero).as_nanos().div_ceil(TICK.as_nanos()) as u64
+        at.nanos_since(self.zero).div_ceil(TICK_NS)
     }
 
     /// What the lane `station` is to do at `now`. `stall` is how long the host stood still since the last look.
@@ -174,13 +180,17 @@ impl Shard {
         }
         self.look(now, unix_ms, out);
         loop {
+            if self.ready.len() <= self.warm_from {
+                self.warm();
+            }
             let Some(number) = self.ready.pop() else {
-                let due = now.since(self.zero).as_nanos() / TICK.as_nanos();
-                self.wheel.take_due(due as u64, BATCH, &mut self.ready);
+                let due = now.nanos_since(self.zero) / TICK_NS;
+                self.wheel.take_due(due, BATCH, &mut self.ready);
                 if self.ready.is_empty() {
                     break;
                 }
                 self.ready.reverse();
+                self.warm_from = self.ready.len();
                 continue;
             };
             if let Some(asking) = self.begin(number, now, unix_ms, out) {
@@ -209,9 +219,8 @@ impl Shard {
     fn until(&self, now: Moment) -> Moment {
         let at_most = now.after(SLEEP_MAX);
         let due = self.wheel.next_due().map(|tick| {
-            let nanos = u128::from(tick) * TICK.as_nanos();
             self.zero
-                .after(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+                .after(Duration::from_nanos(tick.saturating_mul(TICK_NS)))
         });
         let late = self
             .under_way
@@ -224,10 +233,22 @@ impl Shard {
             .max(now.after(Duration::from_millis(1)))
     }
 
+    /// Fetches the memory of those who come next. One after the other each would be waited for.
+    fn warm(&mut self) {
+        self.warm_from = self.ready.len().saturating_sub(WARMED);
+        let next = || {
+            let numbers = self.ready[self.warm_from..].iter().rev();
+            numbers.filter_map(|number| self.place(*number))
+        };
+        next().for_each(Place::warm);
+        for target in next().filter_map(|place| place.target.as_ref()) {
+            target.warm();
+        }
+    }
+
     fn begin(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Out) -> Option<Asking> {
         let place = self.places.get_mut(number as usize)?.as_mut()?;
         let target = place.target.clone()?;
-        let policy = place.policy.clone();
         let was = place.course.evaluation().judged();
         let left_out = place.course.evaluation().is_left_out();
         let calls = target.calls();
@@ -239,7 +260,9 @@ impl Shard {
             .course
             .asked_at()
             .is_some_and(|asked| answers::stood_still_since(asked, now));
-        let (begin, changed) = place.course.begin(now, calls, has_check, host_late, &policy);
+        let (begin, changed) = place
+            .course
+            .begin(now, calls, has_check, host_late, &place.policy);
         place.pass(now, unix_ms, was, left_out, &mut out.records);
         if changed.is_some() {
             announce(place, was, unix_ms, out);
@@ -281,8 +304,7 @@ impl Shard {
         for place in self.places.iter_mut().flatten() {
             place.minute.skip(stall, now);
             let was = place.course.evaluation().judged();
-            let policy = place.policy.clone();
-            if place.course.stood_still(now, stall, &policy).is_some() {
+            if place.course.stood_still(now, stall, &place.policy).is_some() {
                 announce(place, was, unix_ms, out);
             }
         }

@@ -21,6 +21,9 @@ pub trait Target: Send + Sync + 'static {
     /// Whether it has anything to say of itself.
     fn has_check(&self) -> bool;
 
+    /// It is to be asked soon: may fetch from memory what that needs.
+    fn warm(&self) {}
+
     /// Asks inline, on the lane of `station`; `began` is now. `None` if that lane was lost in it.
     fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Moment) -> Option<Asked>;
 
@@ -44,6 +47,10 @@ impl Target for Instance {
 
     fn has_check(&self) -> bool {
         Instance::has_check(self)
+    }
+
+    fn warm(&self) {
+        Instance::warm(self);
     }
 
     fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Moment) -> Option<Asked> {

@@ -8,13 +8,15 @@ const KEPT: usize = 16;
 /// The last few durations.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Trips {
-    nanos: [u64; KEPT],
+    /// For a picture: seven digits are enough.
+    nanos: [f32; KEPT],
     pushed: u32,
 }
 
 impl Trips {
     pub(super) fn push(&mut self, took: Duration) {
-        self.nanos[self.pushed as usize % KEPT] = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos[self.pushed as usize % KEPT] = nanos as f32;
         // Beyond twice its size only the place within the ring matters.
         self.pushed = match self.pushed + 1 {
             next if next as usize >= 2 * KEPT => KEPT as u32,
@@ -22,10 +24,17 @@ impl Trips {
         };
     }
 
+    pub(super) fn newest(&self) -> Option<Duration> {
+        let last = self.pushed.checked_sub(1)?;
+        Some(Duration::from_nanos(self.nanos[last as usize % KEPT] as u64))
+    }
+
     pub(super) fn newest_last(&self) -> Vec<u64> {
         let pushed = self.pushed as usize;
         let kept = pushed.min(KEPT);
-        (pushed - kept..pushed).map(|n| self.nanos[n % KEPT]).collect()
+        (pushed - kept..pushed)
+            .map(|n| self.nanos[n % KEPT] as u64)
+            .collect()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::model::{CallError, CallStats, ErrorKind};
 use crate::runtime::lanes::{Attached, Gate, Tally};
 use crate::sketch::{Recorder, Sketch};
 use std::sync::atomic::{
-    AtomicU64,
+    AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ pub struct Accounts {
     errors: [AtomicU64; KINDS.len()],
     latency: Recorder,
     gate: Arc<Gate>,
+    /// Whether an attached thread ever called: without one, nobody need look at what they counted.
+    has_attached: AtomicBool,
     attached: Mutex<AttachedTallies>,
 }
 
@@ -77,6 +79,7 @@ impl Accounts {
             errors: Default::default(),
             latency: Recorder::default(),
             gate,
+            has_attached: AtomicBool::new(false),
             attached: Mutex::default(),
         }
     }
@@ -158,6 +161,9 @@ impl Accounts {
     /// All that attached threads have counted.
     fn of_attached(&self) -> Tally {
         let sum = Tally::default();
+        if !self.has_attached.load(SeqCst) {
+            return sum;
+        }
         let tallies = self.tallies();
         sum.take_over(&tallies.of_gone);
         tallies.of_threads.iter().for_each(|tally| sum.take_over(tally));
@@ -179,6 +185,7 @@ impl Accounts {
     /// For a thread that has not called this instance yet.
     fn new_tally(&self) -> Arc<Tally> {
         let mut tallies = self.tallies();
+        self.has_attached.store(true, SeqCst);
         let AttachedTallies { of_threads, of_gone } = &mut *tallies;
         of_threads.retain_mut(|tally| match Arc::get_mut(tally) {
             Some(tally) => {

@@ -81,15 +81,21 @@ pub trait LaneObserver: Send + Sync {
 /// A lane as the pool and the watchdog see it.
 pub(super) struct Lane {
     pub number: u64,
-    current: Mutex<Option<(Work, Monotonic)>>,
-    lost: AtomicBool,
+    /// When plugin code began to run, in nanoseconds, or 0 while none does; and `LOST`. One word, so that coming back and being
+    /// given up are one or the other.
+    state: AtomicU64,
+    /// What it is in, or was in last.
+    work: Mutex<Option<Work>>,
     retiring: AtomicBool,
     available: AtomicBool,
     sleeper: OnceLock<Thread>,
     ran: Mutex<HashSet<u64>>,
-    ran_last: AtomicU64,
+    /// Some of `ran`, each at its own place: for the lane itself, which asks each time.
+    ran_of_late: [AtomicU64; 64],
     thread: Mutex<Option<JoinHandle<()>>>,
 }
+
+const LOST: u64 = 1 << 63;
 
 impl Lane {
     /// Starts a lane that takes its jobs from `take` until that gives none.
@@ -114,13 +120,13 @@ impl Lane {
     ) -> std::io::Result<Arc<Lane>> {
         let lane = Arc::new(Lane {
             number,
-            current: Mutex::default(),
-            lost: AtomicBool::new(false),
+            state: AtomicU64::new(0),
+            work: Mutex::default(),
             retiring: AtomicBool::new(false),
             available: AtomicBool::new(true),
             sleeper: OnceLock::new(),
             ran: Mutex::default(),
-            ran_last: AtomicU64::new(0),
+            ran_of_late: [const { AtomicU64::new(0) }; 64],
             thread: Mutex::default(),
         });
         let slot = Slot::acquire().ok_or_else(|| {
@@ -151,20 +157,26 @@ impl Lane {
     /// Plugin code begins to run.
     pub(super) fn enter(&self, work: Work, began: Monotonic) {
         let generation = work.generation;
-        if self.ran_last.swap(generation, Relaxed) != generation {
+        // Only this thread changes it.
+        let known = &self.ran_of_late[generation as usize % self.ran_of_late.len()];
+        if known.load(Relaxed) != generation {
             lock(&self.ran).insert(generation);
+            known.store(generation, Relaxed);
         }
-        *lock(&self.current) = Some((work, began));
+        *lock(&self.work) = Some(work);
+        self.state.store(began.as_nanos(), Release);
     }
 
     /// Plugin code has come back. `false` if the lane was lost meanwhile.
     pub(super) fn leave(&self, observer: &dyn LaneObserver) -> bool {
-        let current = lock(&self.current).take();
-        if !self.lost.load(Acquire) {
+        let began = self.state.load(Relaxed) & !LOST;
+        if self.state.compare_exchange(began, 0, AcqRel, Acquire).is_ok() {
             return true;
         }
-        if let Some((work, began)) = current {
-            observer.returned_late(&work, clock::monotonic().since(began));
+        self.state.store(LOST, Release);
+        if let Some(work) = &*lock(&self.work) {
+            let ran = clock::monotonic().since(Monotonic::from_nanos(began));
+            observer.returned_late(work, ran);
         }
         false
     }
@@ -202,27 +214,37 @@ impl Lane {
 
     /// What the lane is in and since when.
     pub(super) fn current(&self) -> Option<(Work, Monotonic)> {
-        lock(&self.current).clone()
+        let began = self.began()?;
+        let work = lock(&self.work).clone();
+        // Else it has moved on, and the work may be another one.
+        (self.began() == Some(began)).then_some((work?, began))
+    }
+
+    /// Since when it is in what it is in.
+    pub(super) fn began(&self) -> Option<Monotonic> {
+        let began = self.state.load(Acquire) & !LOST;
+        (began > 0).then_some(Monotonic::from_nanos(began))
     }
 
     /// Declares the lane lost, if it is still in what it was in since `began`. `false` if it has moved on.
     pub(super) fn lose(&self, began: Monotonic) -> bool {
-        let current = lock(&self.current);
-        let same = current.as_ref().is_some_and(|(_, since)| *since == began);
-        same && !self.lost.swap(true, AcqRel)
+        let began = began.as_nanos();
+        self.state
+            .compare_exchange(began, began | LOST, AcqRel, Acquire)
+            .is_ok()
     }
 
     /// It has come back, and goes on.
     pub(super) fn find_again(&self) {
-        self.lost.store(false, Release);
+        self.state.fetch_and(!LOST, AcqRel);
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        self.lost.load(Acquire)
+        self.state.load(Acquire) & LOST != 0
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        lock(&self.current).is_some()
+        self.began().is_some()
     }
 
     /// Has the lane end after what it is in.

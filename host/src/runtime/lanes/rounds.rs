@@ -237,10 +237,7 @@ impl watchdog::Overseen for Shared {
         state.leaving.retain(|lane| !lane.join_within(Duration::ZERO));
         // One that has died of its own work is gone without a word.
         state.lanes.retain(|lane| !lane.join_within(Duration::ZERO));
-        let stays = |lane: &Arc<Lane>| {
-            let current = lane.current();
-            current.is_some_and(|(_, began)| now.since(began) > STAYS)
-        };
+        let stays = |lane: &Arc<Lane>| lane.began().is_some_and(|began| now.since(began) > STAYS);
         if state.closing || self.rounds.get().is_none_or(|rounds| rounds.strong_count() == 0) {
             return;
         }

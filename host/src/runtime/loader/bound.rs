@@ -206,6 +206,7 @@ impl Bound {
     }
 
     /// Whether the plugin has a check of its own.
+    #[inline]
     pub fn has_check(&self) -> bool {
         self.tables.check.is_some()
     }
@@ -214,6 +215,7 @@ impl Bound {
     ///
     /// # Errors
     /// The plugin could not answer.
+    #[inline]
     pub fn check(&self, slot: &Slot, token: u64, kind: CheckKind) -> Result<Option<Report>, CallError> {
         let Some(entry) = self.tables.check else {
             return Ok(None);

@@ -12,7 +12,15 @@ pub trait Listener: Send + Sync {
     fn health(&self, report: Report);
 }
 
-static LISTENERS: RwLock<Vec<Entry>> = RwLock::new(Vec::new());
+static LISTENERS: RwLock<Listeners> = RwLock::new(Listeners {
+    entries: Vec::new(),
+    free: Vec::new(),
+});
+
+struct Listeners {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+}
 
 #[derive(Default)]
 struct Entry {
@@ -22,33 +30,33 @@ struct Entry {
 
 /// Registers a listener and returns its token.
 pub(super) fn register(listener: Arc<dyn Listener>) -> u64 {
-    let mut entries = LISTENERS.write().unwrap_or_else(PoisonError::into_inner);
-    let number = entries
-        .iter()
-        .position(|entry| entry.listener.is_none())
-        .unwrap_or_else(|| {
-            entries.push(Entry::default());
-            entries.len() - 1
-        });
-    let entry = &mut entries[number];
+    let mut listeners = LISTENERS.write().unwrap_or_else(PoisonError::into_inner);
+    let Listeners { entries, free } = &mut *listeners;
+    let number = free.pop().unwrap_or_else(|| {
+        entries.push(Entry::default());
+        (entries.len() - 1) as u32
+    });
+    let entry = &mut entries[number as usize];
     entry.generation = entry.generation.wrapping_add(1).max(1);
     entry.listener = Some(listener);
-    u64::from(entry.generation) << 32 | number as u64
+    u64::from(entry.generation) << 32 | u64::from(number)
 }
 
 /// Forgets a token: from here on it is stale.
 pub(super) fn unregister(token: u64) {
-    let mut entries = LISTENERS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut listeners = LISTENERS.write().unwrap_or_else(PoisonError::into_inner);
+    let Listeners { entries, free } = &mut *listeners;
     if let Some(entry) = entries.get_mut(token as u32 as usize)
         && entry.generation == (token >> 32) as u32
+        && entry.listener.take().is_some()
     {
-        entry.listener = None;
+        free.push(token as u32);
     }
 }
 
 /// The listener of a token, if it is not stale.
 pub(super) fn find(token: u64) -> Option<Arc<dyn Listener>> {
-    let entries = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
-    let entry = entries.get(token as u32 as usize)?;
+    let listeners = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
+    let entry = listeners.entries.get(token as u32 as usize)?;
     (entry.generation == (token >> 32) as u32).then(|| entry.listener.clone())?
 }

@@ -11,27 +11,23 @@ use crate::runtime::instance::Asked;
 use crate::runtime::lanes::stood_still;
 
 impl Shard {
-    /// One that was asked has answered, or could not be asked.
+    /// One that was asked has answered, or could not be asked. What was known before is left in `done`, to be freed without the lock.
     pub(in crate::health::engine) fn ended(
         &mut self,
-        done: Done,
+        done: &mut Done,
         unix_ms: u64,
         host_late: bool,
         out: &mut Out,
     ) {
-        let Done {
-            place: number,
-            generation,
-            began,
-            asked,
-        } = done;
+        let (number, generation, began) = (done.place, done.generation, done.began);
+        let asked = &mut done.asked;
         let Some(place) = self.place_mut(number) else {
             return;
         };
         if place.course.evaluation().generation() != generation || place.course.asked_at() != Some(began) {
             return;
         }
-        let (policy, now) = (place.policy.clone(), asked.ended);
+        let now = asked.ended;
         let was = place.course.evaluation().judged();
         let left_out = place.course.evaluation().is_left_out();
         let answer = Answer {
@@ -41,7 +37,7 @@ impl Shard {
             host_late,
         };
         let calls = place.calls();
-        let ended = place.course.ended(now, answer, calls, &policy);
+        let ended = place.course.ended(now, answer, calls, &place.policy);
         place.pass(now, unix_ms, was, left_out, &mut out.records);
         if let CheckOutcome::Failed {
             kind: ErrorKind::Panicked,
@@ -51,7 +47,7 @@ impl Shard {
             out.panicked.push((place.name.clone(), generation, text.clone()));
         }
         if let Some(counted) = ended.counted {
-            note(place, counted, &asked, unix_ms, out);
+            note(place, counted, asked, unix_ms, out);
         }
         keep(place, asked, unix_ms);
         if ended.changed.is_some() {
@@ -80,25 +76,24 @@ impl Shard {
             let Some(place) = self.place_mut(number) else {
                 continue;
             };
-            let policy = place.policy.clone();
             let host_late = place
                 .course
                 .asked_at()
                 .is_some_and(|asked| stood_still_since(asked, now));
             let was = place.course.evaluation().judged();
             let left_out = place.course.evaluation().is_left_out();
-            let ended = place.course.look(now, host_late, &policy);
+            let ended = place.course.look(now, host_late, &place.policy);
             if ended.counted.is_none() {
                 continue;
             }
             place.pass(now, unix_ms, was, left_out, &mut out.records);
-            let asked = Asked {
+            let mut asked = Asked {
                 outcome: CheckOutcome::TimedOut,
                 took: None,
                 ended: now,
             };
             note(place, ResultWord::TimedOut, &asked, unix_ms, out);
-            keep(place, asked, unix_ms);
+            keep(place, &mut asked, unix_ms);
             if ended.changed.is_some() {
                 announce(place, was, unix_ms, out);
             }
@@ -157,20 +152,23 @@ fn note(place: &mut Place, counted: ResultWord, asked: &Asked, unix_ms: u64, out
     }
 }
 
-fn keep(place: &mut Place, asked: Asked, unix_ms: u64) {
+/// Keeps what came of it; what came of the check before stays in `asked`.
+fn keep(place: &mut Place, asked: &mut Asked, unix_ms: u64) {
     if let Some(took) = asked.took {
         place.trips.push(took);
     }
-    let view = CheckView {
-        kind: CheckKind::Readiness,
-        at_unix_ms: unix_ms,
-        outcome: asked.outcome,
-        took_ns: asked.took.map(|took| took.as_nanos() as u64),
-    };
-    match &mut place.last {
-        Some(last) => **last = view,
-        None => place.last = Some(Box::new(view)),
-    }
+    let last = place.last.get_or_insert_with(|| {
+        Box::new(CheckView {
+            kind: CheckKind::Readiness,
+            at_unix_ms: unix_ms,
+            outcome: CheckOutcome::Busy,
+            took_ns: None,
+        })
+    });
+    last.kind = CheckKind::Readiness;
+    last.at_unix_ms = unix_ms;
+    last.took_ns = asked.took.map(|took| took.as_nanos() as u64);
+    std::mem::swap(&mut last.outcome, &mut asked.outcome);
 }
 
 fn word(outcome: &CheckOutcome) -> ResultWord {

@@ -7,8 +7,11 @@ use crate::runtime::lanes::{Pass, Phase, Pool};
 use crate::runtime::loader::{OutputLimits, Slot};
 use crate::runtime::ticket::{How, NoReturn, Ticket, on_lane};
 use extman_plugin_api::manifest::schema::ThreadModel;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::time::Duration;
 
 impl InProcess {
@@ -36,7 +39,7 @@ impl InProcess {
         };
         let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
         let deadline = work.deadline;
-        let alone = match CheckUnderWay::ask(&self.check) {
+        let alone = match CheckUnderWay::ask(self.check.clone()) {
             Ok(alone) => alone,
             Err(Late(true)) => return (CheckOutcome::TimedOut, None),
             Err(Late(false)) => return (CheckOutcome::Busy, None),
@@ -76,6 +79,7 @@ impl InProcess {
 }
 
 /// What a check came to that has come back.
+#[inline]
 pub(super) fn came_back(
     answer: Result<Option<Report>, CallError>,
     took: Duration,
@@ -97,29 +101,38 @@ const NOT_BEGUN: u64 = u64::MAX;
 pub(super) struct Late(pub(super) bool);
 
 /// The right to check; giving it back is dropping it.
-pub(super) struct Alone(Arc<CheckUnderWay>);
+pub(super) struct Alone<C: Deref<Target = CheckUnderWay>>(C);
 
 impl CheckUnderWay {
-    pub(super) fn ask(this: &Arc<Self>) -> Result<Alone, Late> {
-        match this
-            .0
-            .compare_exchange(0, NOT_BEGUN, Ordering::SeqCst, Ordering::SeqCst)
-        {
-            Ok(_) => Ok(Alone(this.clone())),
+    /// The right to a check that begins later.
+    pub(super) fn ask<C: Deref<Target = CheckUnderWay>>(this: C) -> Result<Alone<C>, Late> {
+        this.claim(NOT_BEGUN)?;
+        Ok(Alone(this))
+    }
+
+    /// The right to a check that begins now.
+    pub(super) fn begin(&self, deadline: Monotonic) -> Result<Alone<&Self>, Late> {
+        self.claim(deadline.as_nanos())?;
+        Ok(Alone(self))
+    }
+
+    fn claim(&self, state: u64) -> Result<(), Late> {
+        match self.0.compare_exchange(0, state, Acquire, Relaxed) {
+            Ok(_) => Ok(()),
             Err(deadline) => Err(Late(clock::monotonic().as_nanos() >= deadline)),
         }
     }
 }
 
-impl Alone {
+impl<C: Deref<Target = CheckUnderWay>> Alone<C> {
     pub(super) fn begin(&self, deadline: Monotonic) {
-        self.0.0.store(deadline.as_nanos(), Ordering::SeqCst);
+        self.0.0.store(deadline.as_nanos(), Release);
     }
 }
 
-impl Drop for Alone {
+impl<C: Deref<Target = CheckUnderWay>> Drop for Alone<C> {
     fn drop(&mut self) {
-        self.0.0.store(0, Ordering::SeqCst);
+        self.0.0.store(0, Release);
     }
 }
 

@@ -7,6 +7,8 @@ use crate::runtime::instance::Asked;
 use crate::runtime::lanes::{Phase, Station, Work};
 use crate::runtime::loader::OutputLimits;
 use extman_plugin_api::manifest::schema::ThreadModel;
+use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl InProcess {
@@ -18,6 +20,19 @@ impl InProcess {
     /// Whether the plugin has a check of its own. Without one, all that a check can show is that the plugin is there.
     pub(in crate::runtime::instance) fn has_check(&self) -> bool {
         self.bound.has_check()
+    }
+
+    /// Reads what asking reads.
+    #[inline]
+    pub(in crate::runtime::instance) fn warm(&self) {
+        black_box((
+            self.admit().is_ok(),
+            self.settings.wedge_after,
+            Arc::strong_count(&self.name),
+            Arc::strong_count(&self.check),
+            self.bound.has_check(),
+            self.bound.inside(),
+        ));
     }
 
     /// Asks on the lane of `station`. `None` if that was lost meanwhile.
@@ -47,11 +62,9 @@ impl InProcess {
             },
         };
         let deadline = began.after(timeout);
-        let alone = match check::CheckUnderWay::ask(&self.check) {
-            Ok(alone) => alone,
-            Err(check::Late(_)) => return busy(),
+        let Ok(alone) = self.check.begin(deadline) else {
+            return busy();
         };
-        alone.begin(deadline);
         let work = Work {
             subject: self.name.clone(),
             generation: self.module.generation(),
