@@ -23,6 +23,7 @@ use super::record::ResultWord;
 use super::schedule::{RoundTrip, Situation, interval, jittered, phase, seed};
 use crate::model::{Health, Judgement, Lifecycle};
 use patience::Patience;
+use std::hint::black_box;
 use std::time::Duration;
 
 /// An answer that takes longer makes its instance a suspect: next time it is asked on a lane apart.
@@ -93,6 +94,24 @@ impl Course {
             began: now,
             window_ends: now,
         }
+    }
+
+    /// Reads something of each cache line, so that all of it is at hand soon.
+    #[inline]
+    pub(super) fn warm(&self) {
+        black_box((
+            self.due,
+            self.began,
+            self.window_ends,
+            self.called_at,
+            self.calls.returned,
+            (self.cycle, self.suspect, self.down_for),
+            self.trip.smoothed().is_some(),
+            self.patience.asked_at(),
+            self.evaluation.generation(),
+            self.evaluation.since(),
+            self.evaluation.judged(),
+        ));
     }
 
     /// What it is held to be, and all that led there.

@@ -70,6 +70,11 @@ impl Minute {
         ended
     }
 
+    /// How far it has come.
+    pub(super) fn until(&self) -> Moment {
+        self.until
+    }
+
     /// So long nobody could look.
     pub(super) fn skip(&mut self, stall: Duration, now: Moment) {
         self.until = self.until.after(stall).min(now);

@@ -55,22 +55,30 @@ impl Place {
         }
     }
 
-    /// Fetches its memory: it is to be asked soon. One read a cache line or two, so that those of many are waited for together.
+    /// Fetches its memory: it is to be asked soon. One read a cache line or so, so that those of many are waited for together.
     #[inline]
     pub(super) fn warm(&self) {
-        let last = self.last.as_deref();
-        black_box((
-            self.course.due(),
-            self.course.asked_at(),
-            self.course.interval(),
-            self.course.evaluation().since(),
-            self.course.evaluation().judged(),
-            self.minute.checks,
-            self.trips.newest(),
-            self.told.is_some(),
-            Arc::strong_count(&self.name),
-            last.map(|last| (last.at_unix_ms, last.took_ns)),
-        ));
+        self.course.warm();
+        black_box((self.told.is_some(), self.minute.checks, self.minute.until()));
+        black_box(self.trips.ends());
+    }
+
+    /// Fetches what its memory, which is at hand, points to.
+    #[inline]
+    pub(super) fn warm_behind(&self) {
+        black_box(Arc::strong_count(&self.name));
+        if let Some(target) = &self.target {
+            black_box(Arc::strong_count(target));
+        }
+        if let Some(last) = &self.last {
+            black_box((last.at_unix_ms, last.took_ns));
+            if let CheckOutcome::Answered { report: Some(report) } = &last.outcome {
+                black_box((report.text.is_some(), report.parts.len(), report.in_flight));
+                black_box((report.connection_rtt_ns, report.connection_age_ms));
+                black_box((report.queue_depth, report.queue_capacity));
+                black_box((report.heap_bytes, report.heap_peak_bytes, report.heap_limit_bytes));
+            }
+        }
     }
 
     pub(super) fn calls(&self) -> Calls {

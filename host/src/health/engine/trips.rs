@@ -24,9 +24,9 @@ impl Trips {
         };
     }
 
-    pub(super) fn newest(&self) -> Option<Duration> {
-        let last = self.pushed.checked_sub(1)?;
-        Some(Duration::from_nanos(self.nanos[last as usize % KEPT] as u64))
+    /// As they lie in memory: the first and the last.
+    pub(super) fn ends(&self) -> (f32, f32) {
+        (self.nanos[0], self.nanos[KEPT - 1])
     }
 
     pub(super) fn newest_last(&self) -> Vec<u64> {

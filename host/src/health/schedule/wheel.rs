@@ -1,45 +1,39 @@
 //! Who is due: a wheel of buckets, one a tick (Varghese and Lauck 1987, scheme 6). Pure: it is told what time it is.
 //!
-//! Putting, moving and taking out cost the same however many there are; what is due comes in the order of ticks, and within a
-//! tick in the order of places, which is the order in memory. What is due later than one turn of the wheel waits in its bucket.
+//! What is due comes in the order of ticks, and within a tick in the order of places, which is the order in memory. What is due later
+//! than one turn of the wheel waits in its bucket. Moving a place leaves its old entry where it is, to be passed over: the
+//! entries of a bucket lie side by side, so that going over them does not wait for memory as following a list would.
 
 /// Number of ticks since the wheel's own zero.
 pub type Tick = u64;
 
 /// One turn of the wheel.
 const BUCKETS: usize = 8192;
-const NONE: u32 = u32::MAX;
+const ABSENT: Tick = Tick::MAX;
+/// Buckets that keep their memory while they are empty.
+const SPARE_MAX: usize = 16;
 
 /// Places by the tick at which they are due.
 #[derive(Debug)]
 pub struct Wheel {
-    heads: Box<[u32]>,
-    entries: Vec<Entry>,
+    /// Places, among them some that were moved or taken out since.
+    buckets: Box<[Vec<u32>]>,
+    entries: usize,
+    spare: Vec<Vec<u32>>,
+    /// Of each place.
+    due: Vec<Tick>,
     /// All ticks before this one have been taken.
     next: Tick,
     len: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    due: Tick,
-    before: u32,
-    after: u32,
-    there: bool,
-}
-
-const ABSENT: Entry = Entry {
-    due: 0,
-    before: NONE,
-    after: NONE,
-    there: false,
-};
-
 impl Default for Wheel {
     fn default() -> Self {
         Wheel {
-            heads: vec![NONE; BUCKETS].into(),
-            entries: Vec::new(),
+            buckets: vec![Vec::new(); BUCKETS].into(),
+            entries: 0,
+            spare: Vec::new(),
+            due: Vec::new(),
             next: 0,
             len: 0,
         }
@@ -59,49 +53,35 @@ impl Wheel {
 
     /// When a place is due, if it waits.
     pub fn due(&self, place: u32) -> Option<Tick> {
-        let entry = self.entries.get(place as usize)?;
-        entry.there.then_some(entry.due)
+        let due = *self.due.get(place as usize)?;
+        (due != ABSENT).then_some(due)
     }
 
     /// Has a place wait until `due`, wherever it was before. What is due in the past is due at once.
     pub fn put(&mut self, place: u32, due: Tick) {
-        self.remove(place);
-        if place as usize >= self.entries.len() {
-            self.entries.resize(place as usize + 1, ABSENT);
+        let at = place as usize;
+        if at >= self.due.len() {
+            self.due.resize(at + 1, ABSENT);
         }
-        let due = due.max(self.next);
-        let head = &mut self.heads[due as usize % BUCKETS];
-        let after = std::mem::replace(head, place);
-        if after != NONE {
-            self.entries[after as usize].before = place;
+        let due = due.max(self.next).min(ABSENT - 1);
+        let before = std::mem::replace(&mut self.due[at], due);
+        if before == ABSENT {
+            self.len += 1;
+        } else if bucket(before) == bucket(due) {
+            return;
         }
-        self.entries[place as usize] = Entry {
-            due,
-            before: NONE,
-            after,
-            there: true,
-        };
-        self.len += 1;
+        self.push(place, due);
+        if self.entries > 4 * self.len + BUCKETS {
+            self.tidy_up();
+        }
     }
 
     /// A place waits no longer. `false` if it did not.
     pub fn remove(&mut self, place: u32) -> bool {
-        let Some(entry) = self.entries.get_mut(place as usize) else {
+        let Some(due) = self.due.get_mut(place as usize).filter(|due| **due != ABSENT) else {
             return false;
         };
-        if !entry.there {
-            return false;
-        }
-        let Entry {
-            due, before, after, ..
-        } = std::mem::replace(entry, ABSENT);
-        match before {
-            NONE => self.heads[due as usize % BUCKETS] = after,
-            before => self.entries[before as usize].after = after,
-        }
-        if after != NONE {
-            self.entries[after as usize].before = before;
-        }
+        *due = ABSENT;
         self.len -= 1;
         true
     }
@@ -115,24 +95,15 @@ impl Wheel {
         }
         while self.next <= now && !self.is_empty() {
             let from = due.len();
-            let mut at = self.heads[self.next as usize % BUCKETS];
-            while at != NONE {
-                let entry = self.entries[at as usize];
-                if entry.due <= self.next {
-                    due.push(at);
-                }
-                at = entry.after;
-            }
+            self.take_tick(due);
             due[from..].sort_unstable();
             if due.len() > full {
-                due.truncate(full);
-                for place in &due[from..] {
-                    self.remove(*place);
+                for place in due.drain(full..) {
+                    self.due[place as usize] = self.next;
+                    self.len += 1;
+                    self.push(place, self.next);
                 }
                 return;
-            }
-            for place in &due[from..] {
-                self.remove(*place);
             }
             self.next += 1;
         }
@@ -148,32 +119,79 @@ impl Wheel {
         }
         let turn = self.next..self.next + BUCKETS as u64;
         let is_due = |tick: &Tick| {
-            let mut at = self.heads[*tick as usize % BUCKETS];
-            while at != NONE {
-                let entry = &self.entries[at as usize];
-                if entry.due <= *tick {
-                    return true;
-                }
-                at = entry.after;
-            }
-            false
+            let mut places = self.buckets[bucket(*tick)].iter();
+            places.any(|place| self.due[*place as usize] == *tick)
         };
         let end = turn.end;
         Some(turn.into_iter().find(is_due).unwrap_or(end))
     }
 
-    /// Moves on to `now` without a look at each tick between: everybody who was due by then is due at it.
-    fn skip(&mut self, now: Tick) {
-        let places = 0..self.entries.len() as u32;
-        let mut late: Vec<u32> = places
-            .filter(|place| self.due(*place).is_some_and(|due| due <= now))
-            .collect();
-        late.sort_by_key(|place| std::cmp::Reverse(self.entries[*place as usize].due));
-        self.next = now;
-        for place in late {
-            self.put(place, now);
+    /// Takes out who is due at the next tick.
+    fn take_tick(&mut self, due: &mut Vec<u32>) {
+        let here = bucket(self.next);
+        if self.buckets[here].is_empty() {
+            return;
+        }
+        let mut places = std::mem::take(&mut self.buckets[here]);
+        self.entries -= places.len();
+        places.retain(|place| {
+            let at = &mut self.due[*place as usize];
+            if *at == self.next {
+                *at = ABSENT;
+                self.len -= 1;
+                due.push(*place);
+            }
+            *at != ABSENT && bucket(*at) == here
+        });
+        if places.is_empty() {
+            if self.spare.len() < SPARE_MAX {
+                self.spare.push(places);
+            }
+            return;
+        }
+        // They come another turn. One that was moved away and back is there twice.
+        places.sort_unstable();
+        places.dedup();
+        self.entries += places.len();
+        self.buckets[here] = places;
+    }
+
+    fn push(&mut self, place: u32, due: Tick) {
+        let here = &mut self.buckets[bucket(due)];
+        if here.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            *here = spare;
+        }
+        here.push(place);
+        self.entries += 1;
+    }
+
+    /// Forgets the entries of places that were moved or taken out.
+    fn tidy_up(&mut self) {
+        self.buckets.iter_mut().for_each(Vec::clear);
+        self.entries = 0;
+        for place in 0..self.due.len() as u32 {
+            if let Some(due) = self.due(place) {
+                self.push(place, due);
+            }
         }
     }
+
+    /// Moves on to `now` without a look at each tick between: everybody who was due by then is due at it.
+    fn skip(&mut self, now: Tick) {
+        self.next = now;
+        for due in &mut self.due {
+            if *due < now {
+                *due = now;
+            }
+        }
+        self.tidy_up();
+    }
+}
+
+fn bucket(tick: Tick) -> usize {
+    tick as usize % BUCKETS
 }
 
 #[cfg(test)]
@@ -222,6 +240,16 @@ mod tests {
         assert_eq!(take(&mut wheel, 20), [0]);
         wheel.put(1, 3);
         assert_eq!(take(&mut wheel, 20).len() + take(&mut wheel, 21).len(), 1);
+    }
+
+    #[test]
+    fn whoever_is_moved_a_lot_takes_no_more_room() {
+        let mut wheel = Wheel::default();
+        (0..100_000).for_each(|step| wheel.put(0, 1 + step * 7 % BUCKETS as u64));
+        assert!(wheel.entries <= 2 * BUCKETS, "{}", wheel.entries);
+        let last = 1 + 99_999 * 7 % BUCKETS as u64;
+        assert_eq!(wheel.next_due(), Some(last));
+        assert_eq!(take(&mut wheel, BUCKETS as u64), [0]);
     }
 
     #[derive(Debug, Clone)]
