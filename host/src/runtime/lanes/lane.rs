@@ -126,7 +126,7 @@ impl Lane {
             available: AtomicBool::new(true),
             sleeper: OnceLock::new(),
             ran: Mutex::default(),
-            ran_of_late: [const { AtomicU64::new(0) }; 64],
+            ran_of_late: [const { AtomicU64::new(u64::MAX) }; 64],
             thread: Mutex::default(),
         });
         let slot = Slot::acquire().ok_or_else(|| {
