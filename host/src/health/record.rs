@@ -136,6 +136,15 @@ pub struct LedgerRow {
     pub value: Option<String>,
 }
 
+/// The wall clock was set, or went on while the machine slept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockStep {
+    /// By so many milliseconds: ahead, or back if that is negative.
+    pub by_ms: i64,
+    /// What it showed after that, in milliseconds since the Unix epoch.
+    pub to_unix_ms: u64,
+}
+
 /// A span as it was written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanRow {
@@ -164,6 +173,8 @@ pub enum Record {
     Release(ReleaseRow),
     /// A word to be found again.
     Ledger(LedgerRow),
+    /// What was told before this was told by another clock.
+    ClockStep(ClockStep),
 }
 
 impl StateMs {
