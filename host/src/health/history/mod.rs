@@ -32,8 +32,9 @@ pub use file::HistoryFile;
 pub use reader::{Bounded, Reader, Sums};
 pub use results::ResultPoint;
 pub use status::{Dropped, HistoryState, HistoryStatus, Kept, Trimmed};
-pub use time::{Range, Resolution};
+pub use time::Resolution;
 
+pub use crate::health::record::Range;
 use crate::health::record::Record;
 use queue::Queue;
 use std::path::PathBuf;
