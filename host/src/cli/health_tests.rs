@@ -32,6 +32,30 @@ const LOOK: Look = Look {
 };
 
 #[test]
+fn what_flaps_says_so_and_why_even_while_it_is_up() {
+    let mut health = answer();
+    let flags = &mut health.plugins[0].health;
+    flags.judged.flags.flapping = true;
+    flags.flapping_permille = 342;
+    for width in [120, 50] {
+        let look = Look { width, ..LOOK };
+        let text = render(&health, &look).replace('\n', " ");
+        assert!(
+            text.contains("lang: flapping, 34.2 % of its last states changed; now up: answers its checks"),
+            "{text}"
+        );
+    }
+    let text = one(&health.plugins[0], &LOOK);
+    assert!(text.starts_with("lang is up for 3 min, flapping\n"), "{text}");
+    assert!(
+        text.contains("\n  flapping, 34.2 % of its last states changed\n"),
+        "{text}"
+    );
+    let narrow = render(&health, &Look { width: 40, ..LOOK });
+    assert!(narrow.contains("   up for 3 min, flapping\n"), "{narrow}");
+}
+
+#[test]
 fn a_table_has_bars_and_curves_and_reasons_of_what_is_not_up() {
     let text = render(&answer(), &LOOK);
     assert!(
