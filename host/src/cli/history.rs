@@ -61,7 +61,10 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
         12,
     ));
     if let Some(shares) = shares(history) {
-        lines.push(format!("  time      {shares}"));
+        lines.push(format!(
+            "  time      {}",
+            wrap(&shares, look.width, 12).trim_start()
+        ));
     }
     let calls: u64 = history.buckets.iter().map(|bucket| bucket.calls).sum();
     let failed: u64 = history
@@ -255,7 +258,10 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= 50), "{text}");
         assert_eq!(text.matches("  version").count(), 1, "{text}");
         // The bar shows the worst; how little that was stands below it.
-        assert!(text.contains("up 99.814 %, down 0.185 % of 9 min"), "{text}");
+        assert!(
+            text.contains("up 99.814 %, down 0.185 % of 9 min") && text.contains("not observed; the worst"),
+            "{text}"
+        );
         assert!(
             text.contains("1970-01-01 00:05:00Z  down\n    for 1.0 s: "),
             "{text}"
