@@ -9,7 +9,7 @@ use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::text::{plain, wrap};
 use super::{duration, watch};
-use crate::control::report::{HealthAnswer, HistoryState, PluginHealth};
+use crate::control::report::{HealthAnswer, HistoryState, HistoryStatus, PluginHealth};
 use crate::control::{Answer, Command};
 use crate::model::Health as Word;
 use std::time::Duration;
@@ -130,10 +130,23 @@ pub(super) fn render(health: &HealthAnswer, look: &Look) -> String {
     if !reasons.is_empty() {
         parts.push(reasons.join("\n"));
     }
-    if let HistoryState::Degraded { why, .. } = &health.history.state {
-        parts.push(wrap(&format!("history: degraded: {why}"), look.width, 0));
-    }
+    parts.extend(history(&health.history).map(|text| wrap(&text, look.width, 0)));
     parts.join("\n\n")
+}
+
+/// What is to be known of the history, if anything is.
+fn history(status: &HistoryStatus) -> Option<String> {
+    let lost = match status.dropped.total() {
+        0 => None,
+        1 => Some("1 record was lost since the host began".to_owned()),
+        many => Some(format!("{many} records were lost since the host began")),
+    };
+    match (&status.state, lost) {
+        (HistoryState::Degraded { why, .. }, None) => Some(format!("history: degraded: {why}")),
+        (HistoryState::Degraded { why, .. }, Some(lost)) => Some(format!("history: degraded: {why}; {lost}")),
+        (HistoryState::Working, lost) => lost.map(|lost| format!("history: works; {lost}")),
+        (HistoryState::Off { .. }, _) => None,
+    }
 }
 
 /// Why it is held to be flapping, if it is.

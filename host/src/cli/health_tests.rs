@@ -32,6 +32,27 @@ const LOOK: Look = Look {
 };
 
 #[test]
+fn what_the_history_lost_is_told_also_when_it_works_again() {
+    let mut health = answer();
+    assert!(!render(&health, &LOOK).contains("history:"));
+    health.history.dropped.results = 7;
+    let text = render(&health, &LOOK);
+    assert!(
+        text.ends_with("history: works; 7 records were lost since the host began"),
+        "{text}"
+    );
+    health.history.state = HistoryState::Degraded {
+        why: "no room".to_owned(),
+        since_unix_ms: 1,
+    };
+    let text = render(&health, &LOOK);
+    assert!(
+        text.contains("history: degraded: no room; 7 records were lost"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_flaps_says_so_and_why_even_while_it_is_up() {
     let mut health = answer();
     let flags = &mut health.plugins[0].health;
