@@ -1,13 +1,11 @@
-//! Writing down how ten thousand instances were, and reading one of them. The file's size for each minute is printed, since criterion
-//! keeps times alone.
+//! Writing down how ten thousand instances were, and reading one of them. How large the file becomes is measured in `history_size`.
 
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
 use extman::health::history::{HistoryFile, Range, Resolution};
-use extman::health::record::{MinuteRow, Record, ResultRow, ResultWord, Rollup, StateMs};
-use extman::model::Health;
-use extman::sketch::Sketch;
+use extman::health::record::Record;
+use extman_benches::history::{BEGIN_MS, DAY_MS, HOUR_MS, MINUTE_MS, minute, result};
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +17,6 @@ criterion_group! {
 }
 criterion_main!(benches);
 
-const MINUTE_MS: u64 = 60_000;
-const HOUR_MS: u64 = 60 * MINUTE_MS;
-const DAY_MS: u64 = 24 * HOUR_MS;
-/// When a day began.
-const BEGIN_MS: u64 = 20_000 * DAY_MS;
 /// As many as criterion measures; as few as only shows that it runs.
 const INSTANCES: usize = 10_000;
 const INSTANCES_OF_A_TEST: usize = 20;
@@ -120,7 +113,6 @@ fn folded(names: &[Arc<str>], times: u64, busy: bool) -> Duration {
 fn reading(group: &mut BenchmarkGroup<'_, WallTime>, names: &[Arc<str>]) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut file = HistoryFile::open(&dir.path().join("history.db"), BEGIN_MS).expect("a file");
-    let mut minutes = 0;
     // The last hour is still open, as it is in a host that runs.
     for hour in 0..24 {
         let of_hour = 60 * names.len() as u64;
@@ -128,13 +120,8 @@ fn reading(group: &mut BenchmarkGroup<'_, WallTime>, names: &[Arc<str>]) {
             let from = BEGIN_MS + hour * HOUR_MS + n * MINUTE_MS;
             minute(name, from, n % 4 == 0)
         });
-        minutes += of_hour;
         while hour < 23 && file.fold(BEGIN_MS + (hour + 2) * HOUR_MS).expect("folded") {}
     }
-    let bytes = file.size_bytes() as f64 / minutes as f64;
-    eprintln!(
-        "history: {bytes:.1} bytes of the file for each of {minutes} minutes, a quarter of them with 60 calls"
-    );
     let reader = file.reader();
     let (name, day) = (&*names[names.len() / 2], Range::new(BEGIN_MS, BEGIN_MS + DAY_MS));
     for (row, resolution) in [
@@ -145,37 +132,4 @@ fn reading(group: &mut BenchmarkGroup<'_, WallTime>, names: &[Arc<str>]) {
             b.iter(|| reader.rollups(name, day, Some(resolution)).expect("an answer"));
         });
     }
-}
-
-fn minute(name: &Arc<str>, from_unix_ms: u64, busy: bool) -> Record {
-    let mut sums = Rollup {
-        from_unix_ms,
-        states: StateMs {
-            up: MINUTE_MS,
-            ..StateMs::default()
-        },
-        checks: 6,
-        heap_bytes: Some((40 << 20, 41 << 20)),
-        ..Rollup::default()
-    };
-    if busy {
-        sums.calls = 60;
-        sums.cpu_ns = Some(120_000_000);
-        sums.latency = Sketch::of((1..=60).map(|n| Duration::from_micros(1500 + 40 * n)));
-    }
-    Record::Minute(Box::new(MinuteRow {
-        instance: name.clone(),
-        sums,
-    }))
-}
-
-fn result(name: &Arc<str>, at_unix_ms: u64) -> Record {
-    Record::Result(ResultRow {
-        instance: name.clone(),
-        at_unix_ms,
-        result: ResultWord::Said(Some(Health::Up)),
-        took_ns: Some(12_345),
-        connection_rtt_ns: None,
-        heap_bytes: Some(40 << 20),
-    })
 }

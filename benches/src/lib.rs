@@ -6,6 +6,7 @@
 pub mod engine;
 pub mod figures;
 pub mod fixture;
+pub mod history;
 pub mod hop;
 pub mod paced;
 pub mod plugins;

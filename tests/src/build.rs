@@ -44,6 +44,34 @@ pub fn c_plugin(name: &str) -> PathBuf {
     })
 }
 
+/// A library from this C code, to be preloaded into a program.
+///
+/// # Panics
+/// The compiler refuses.
+pub fn preloaded(name: &str, code: &str) -> PathBuf {
+    once(&format!("preloaded {name}"), || {
+        let folder = folder("test-plugins/preloaded");
+        std::fs::create_dir_all(&folder).expect("a folder for libraries");
+        // A name of this process's own: another test program may build the same.
+        let (source, library) = (
+            folder.join(format!("{name}.c")),
+            folder.join(format!("lib{name}.so")),
+        );
+        let fresh = folder.join(format!("lib{name}.{}", std::process::id()));
+        std::fs::write(&source, code).expect("the code is written");
+        let built = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
+            .args(["-std=c11", "-Wall", "-Werror", "-O1", "-shared", "-fPIC", "-o"])
+            .args([&fresh, &source])
+            .status();
+        assert!(
+            built.as_ref().is_ok_and(std::process::ExitStatus::success),
+            "cc could not build {name}: {built:?}; it says why above"
+        );
+        std::fs::rename(fresh, &library).expect("the library is put in its place");
+        library
+    })
+}
+
 /// A folder under the target folder.
 pub fn folder(name: &str) -> PathBuf {
     let root = xtask::root();

@@ -21,7 +21,8 @@ pub struct Served {
 }
 
 impl Served {
-    /// Starts it without a plugin, with `settings` (TOML) beside those of the folder and the address, and with these variables.
+    /// Starts it without a plugin, with `settings` (TOML) beside those of the folder and the address, and with these variables. What
+    /// stands in them before the first table is the history's.
     ///
     /// # Panics
     /// It does not start.
@@ -32,7 +33,7 @@ impl Served {
         std::fs::create_dir(at("plugins")).expect("a folder for plugins");
         let config = format!(
             "[intake.discovery]\ndirs = [{:?}]\nsettle_ms = 10\n[intake.store]\ndir = {:?}\n[intake.watch]\n\
-             debounce_ms = 10\n[history]\nfile = {:?}\n[http]\nlisten = \"127.0.0.1:0\"\n{settings}",
+             debounce_ms = 10\n[http]\nlisten = \"127.0.0.1:0\"\n[history]\nfile = {:?}\n{settings}",
             at("plugins"),
             at("store"),
             at("history.db")
@@ -140,6 +141,12 @@ impl Client {
         let mut response = self.agent.get(format!("{}{path}", self.url)).call().ok()?;
         let mut envelope: Value = response.body_mut().read_json().ok()?;
         (envelope["ok"] == true).then(|| envelope["data"].take())
+    }
+
+    /// The whole body of a GET, whatever its status; `None` without a connection.
+    pub fn document(&self, path: &str) -> Option<Value> {
+        let mut response = self.agent.get(format!("{}{path}", self.url)).call().ok()?;
+        response.body_mut().read_json().ok()
     }
 
     /// One instance; `None` if there is none, or no connection.

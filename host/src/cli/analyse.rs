@@ -2,7 +2,7 @@
 
 use super::args::Target;
 use super::backend::Backend;
-use super::duration::{long, short};
+use super::duration::{lasted, long, short};
 use super::fault::Fault;
 use super::history::amount;
 use super::moment::utc;
@@ -110,7 +110,7 @@ fn uptime(analysis: &AnalysisAnswer) -> String {
     if let Some(longest) = uptime.longest {
         text.push_str(&format!(
             ", the longest {}: {}",
-            long(longest.length_ms()),
+            lasted(longest.length_ms()),
             longest.cause
         ));
     }
@@ -180,7 +180,7 @@ fn rhythm(analysis: &AnalysisAnswer) -> String {
         None => "its failures have none, or they are too few to tell".to_owned(),
         Some(found) => format!(
             "it fails about every {}; the next is due on {}",
-            long(found.period_ms),
+            lasted(found.period_ms),
             utc(found.next_unix_ms)
         ),
     }

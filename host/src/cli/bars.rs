@@ -41,7 +41,7 @@ pub(super) fn alarm(text: &str, colour: bool) -> String {
 }
 
 /// What the blocks mean.
-pub(super) const LEGEND: &str = "█ up  ▅ degraded  ▁ down  ? unknown  · not observed";
+pub(super) const LEGEND: &str = "█ up, ▅ degraded, ▁ down, ? unknown, · not observed";
 
 const GREEN: u8 = 32;
 const YELLOW: u8 = 33;

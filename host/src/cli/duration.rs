@@ -38,6 +38,14 @@ pub(super) fn long(ms: u64) -> String {
     }
 }
 
+/// How long a state lasted: `3.4 s` below ten seconds, else as [`long`].
+pub(super) fn lasted(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        _ => long(ms),
+    }
+}
+
 /// How long something took: `900 ns`, `12 µs`, `3.4 ms`, `1.2 s`.
 pub(super) fn short(ns: u64) -> String {
     let (value, unit) = match ns {
@@ -56,6 +64,14 @@ pub(super) fn short(ns: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_states_have_tenths() {
+        assert_eq!(
+            [0, 1_499, 9_999, 10_000].map(lasted),
+            ["0.0 s", "1.4 s", "9.9 s", "10 s"]
+        );
+    }
 
     #[test]
     fn durations_are_read() {

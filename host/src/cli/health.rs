@@ -9,7 +9,7 @@ use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::text::{plain, wrap};
 use super::{duration, watch};
-use crate::control::report::{HealthAnswer, HistoryState, PluginHealth};
+use crate::control::report::{HealthAnswer, HistoryState, HistoryStatus, PluginHealth};
 use crate::control::{Answer, Command};
 use crate::model::Health as Word;
 use std::time::Duration;
@@ -113,22 +113,51 @@ pub(super) fn render(health: &HealthAnswer, look: &Look) -> String {
     let reasons: Vec<String> = health
         .plugins
         .iter()
-        .filter(|plugin| plugin.health.judged.health != Word::Up)
+        .filter(|plugin| plugin.health.judged.health != Word::Up || plugin.health.judged.flags.flapping)
         .map(|plugin| {
-            wrap(
-                &format!("{}: {}", plugin.name, plugin.health.reason),
-                look.width,
-                0,
-            )
+            let mut text = format!("{}: {}", plugin.name, plugin.health.reason);
+            if let Some(flapping) = flapping(plugin) {
+                text = format!(
+                    "{}: {flapping}; now {}: {}",
+                    plugin.name,
+                    plugin.health.judged.health.as_str(),
+                    plugin.health.reason
+                );
+            }
+            wrap(&text, look.width, 0)
         })
         .collect();
     if !reasons.is_empty() {
         parts.push(reasons.join("\n"));
     }
-    if let HistoryState::Degraded { why, .. } = &health.history.state {
-        parts.push(wrap(&format!("history: degraded: {why}"), look.width, 0));
-    }
+    parts.extend(history(&health.history).map(|text| wrap(&text, look.width, 0)));
     parts.join("\n\n")
+}
+
+/// What is to be known of the history, if anything is.
+fn history(status: &HistoryStatus) -> Option<String> {
+    let lost = match status.dropped.total() {
+        0 => None,
+        1 => Some("1 record was lost since the host began".to_owned()),
+        many => Some(format!("{many} records were lost since the host began")),
+    };
+    match (&status.state, lost) {
+        (HistoryState::Degraded { why, .. }, None) => Some(format!("history: degraded: {why}")),
+        (HistoryState::Degraded { why, .. }, Some(lost)) => Some(format!("history: degraded: {why}; {lost}")),
+        (HistoryState::Working, lost) => lost.map(|lost| format!("history: works; {lost}")),
+        (HistoryState::Off { .. }, _) => None,
+    }
+}
+
+/// Why it is held to be flapping, if it is.
+fn flapping(plugin: &PluginHealth) -> Option<String> {
+    let permille = plugin.health.flapping_permille;
+    let share = format!(
+        "flapping, {}.{} % of its last states changed",
+        permille / 10,
+        permille % 10
+    );
+    plugin.health.judged.flags.flapping.then_some(share)
 }
 
 fn row(plugin: &PluginHealth, look: &Look) -> [String; 6] {
@@ -145,10 +174,25 @@ fn row(plugin: &PluginHealth, look: &Look) -> [String; 6] {
 
 const RECENT: usize = 21;
 
+/// The word, since when, and what else is to be known: that has a time of its own.
+fn for_how_long(plugin: &PluginHealth, look: &Look) -> String {
+    let health = plugin.health.judged.health;
+    format!(
+        "{} for {}{}",
+        word(health.as_str(), health, look.colour),
+        look.since(plugin.health.since_unix_ms),
+        flags(plugin)
+    )
+}
+
 /// The word, and what else is to be known.
 fn words(plugin: &PluginHealth) -> String {
-    let (judged, flags) = (&plugin.health.judged, &plugin.health.judged.flags);
-    let mut text = judged.health.as_str().to_owned();
+    format!("{}{}", plugin.health.judged.health.as_str(), flags(plugin))
+}
+
+fn flags(plugin: &PluginHealth) -> String {
+    let flags = &plugin.health.judged.flags;
+    let mut text = String::new();
     for (set, flag) in [
         (plugin.health.left_out, "left out"),
         (flags.flapping, "flapping"),
@@ -201,24 +245,19 @@ fn table(plugins: &[PluginHealth], look: &Look) -> String {
 
 /// A row whose table would be wider than the screen.
 fn paragraph(plugin: &PluginHealth, row: &[String; 6], look: &Look) -> String {
-    let [name, health, since, ..] = row;
-    let told = word(health, plugin.health.judged.health, look.colour);
+    let [name, ..] = row;
+    let told = for_how_long(plugin, look);
     let bar = heartbeat(&plugin.recent, RECENT, look.colour);
-    format!(" {name}\n   {told} for {since}\n   {bar}")
-        .trim_end()
-        .to_owned()
+    format!(" {name}\n   {told}\n   {bar}").trim_end().to_owned()
 }
 
 fn one(plugin: &PluginHealth, look: &Look) -> String {
     let trips: Vec<Option<u64>> = plugin.checks_ns.iter().copied().map(Some).collect();
-    let health = plugin.health.judged.health;
-    let headline = format!(
-        "{} is {} for {}",
-        plain(&plugin.name),
-        word(&words(plugin), health, look.colour),
-        look.since(plugin.health.since_unix_ms)
-    );
+    let headline = format!("{} is {}", plain(&plugin.name), for_how_long(plugin, look));
     let mut lines = vec![headline, wrap(&plugin.health.reason, look.width, 2)];
+    if let Some(flapping) = flapping(plugin) {
+        lines.push(wrap(&flapping, look.width, 2));
+    }
     if !plugin.recent.is_empty() {
         let bar = heartbeat(&plugin.recent, RECENT, look.colour);
         lines.push(format!("  last states   {bar}"));

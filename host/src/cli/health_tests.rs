@@ -32,6 +32,51 @@ const LOOK: Look = Look {
 };
 
 #[test]
+fn what_the_history_lost_is_told_also_when_it_works_again() {
+    let mut health = answer();
+    assert!(!render(&health, &LOOK).contains("history:"));
+    health.history.dropped.results = 7;
+    let text = render(&health, &LOOK);
+    assert!(
+        text.ends_with("history: works; 7 records were lost since the host began"),
+        "{text}"
+    );
+    health.history.state = HistoryState::Degraded {
+        why: "no room".to_owned(),
+        since_unix_ms: 1,
+    };
+    let text = render(&health, &LOOK);
+    assert!(
+        text.contains("history: degraded: no room; 7 records were lost"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_flaps_says_so_and_why_even_while_it_is_up() {
+    let mut health = answer();
+    let flags = &mut health.plugins[0].health;
+    flags.judged.flags.flapping = true;
+    flags.flapping_permille = 342;
+    for width in [120, 50] {
+        let look = Look { width, ..LOOK };
+        let text = render(&health, &look).replace('\n', " ");
+        assert!(
+            text.contains("lang: flapping, 34.2 % of its last states changed; now up: answers its checks"),
+            "{text}"
+        );
+    }
+    let text = one(&health.plugins[0], &LOOK);
+    assert!(text.starts_with("lang is up for 3 min, flapping\n"), "{text}");
+    assert!(
+        text.contains("\n  flapping, 34.2 % of its last states changed\n"),
+        "{text}"
+    );
+    let narrow = render(&health, &Look { width: 40, ..LOOK });
+    assert!(narrow.contains("   up for 3 min, flapping\n"), "{narrow}");
+}
+
+#[test]
 fn a_table_has_bars_and_curves_and_reasons_of_what_is_not_up() {
     let text = render(&answer(), &LOOK);
     assert!(

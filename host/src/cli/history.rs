@@ -3,13 +3,13 @@
 use super::args::Target;
 use super::backend::Backend;
 use super::bars::{LEGEND, sparkline, timeline, word};
-use super::duration::{long, short};
+use super::duration::{lasted, long, short};
 use super::fault::Fault;
 use super::moment::utc;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::text::{plain, wrap};
-use crate::control::report::{HistoryAnswer, SpanTold};
+use crate::control::report::{HistoryAnswer, ReleaseTold, SpanTold};
 use crate::control::{Answer, Command, since_ms};
 use crate::model::{Health, Unit};
 
@@ -55,7 +55,17 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
         "  states    {}",
         timeline(&slices(history, width), look.colour)
     ));
-    lines.push(format!("            {LEGEND}"));
+    lines.push(wrap(
+        &format!("{LEGEND}; the worst in each stretch"),
+        look.width,
+        12,
+    ));
+    if let Some(shares) = shares(history) {
+        lines.push(format!(
+            "  time      {}",
+            wrap(&shares, look.width, 12).trim_start()
+        ));
+    }
     let calls: u64 = history.buckets.iter().map(|bucket| bucket.calls).sum();
     let failed: u64 = history
         .buckets
@@ -86,7 +96,7 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
             sparkline(&heap, width.min(60))
         ));
     }
-    for release in &history.releases {
+    for release in changed(&history.releases) {
         lines.push(format!(
             "  version   {} from {}",
             release.version,
@@ -113,7 +123,7 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
 
 fn one(span: &SpanTold, history: &HistoryAnswer, look: &Look) -> String {
     let to = span.to_unix_ms.unwrap_or(history.range.to_unix_ms);
-    let lasted = long(to.saturating_sub(span.from_unix_ms));
+    let lasted = lasted(to.saturating_sub(span.from_unix_ms));
     let mut rest = format!("for {lasted}: {}", span.cause);
     if span.left_out {
         rest.push_str(" (left out)");
@@ -126,9 +136,53 @@ fn one(span: &SpanTold, history: &HistoryAnswer, look: &Look) -> String {
     }
     let head = format!("{}  {:<8}  ", utc(span.from_unix_ms), span.health.as_str());
     let indent = head.chars().count();
-    let wrapped = wrap(&rest, look.width.max(indent + 24), indent);
     let coloured = word(&format!("{:<8}", span.health.as_str()), span.health, look.colour);
-    format!("{}  {coloured}  {}", utc(span.from_unix_ms), wrapped.trim_start())
+    let head = format!("{}  {coloured}", utc(span.from_unix_ms));
+    match look.width.checked_sub(indent) {
+        Some(24..) => format!("{head}  {}", wrap(&rest, look.width, indent).trim_start()),
+        _ => format!("{}\n{}", head.trim_end(), wrap(&rest, look.width, 4)),
+    }
+}
+
+/// Where another library than before serves: a restart alone is no news.
+fn changed(releases: &[ReleaseTold]) -> impl Iterator<Item = &ReleaseTold> {
+    let before = std::iter::once(None).chain(releases.iter().map(Some));
+    let both = releases.iter().zip(before);
+    both.filter_map(|(now, before)| {
+        before
+            .is_none_or(|before| before.digest != now.digest)
+            .then_some(now)
+    })
+}
+
+/// How much of the time that is written down it was what.
+fn shares(history: &HistoryAnswer) -> Option<String> {
+    let range = history.range;
+    let of = |health: Health| -> u64 {
+        let those = history
+            .spans
+            .iter()
+            .filter(|span| !span.left_out && span.health == health);
+        let within = those.map(|span| {
+            let to = span.to_unix_ms.unwrap_or(range.to_unix_ms).min(range.to_unix_ms);
+            to.saturating_sub(span.from_unix_ms.max(range.from_unix_ms))
+        });
+        within.sum()
+    };
+    let all = [Health::Up, Health::Degraded, Health::Down, Health::Unknown];
+    let sum: u64 = all.iter().map(|health| of(*health)).sum();
+    let parts: Vec<String> = all
+        .iter()
+        .filter(|health| of(**health) > 0)
+        .map(|health| {
+            format!(
+                "{} {}",
+                health.as_str(),
+                super::uptime::share(Some(of(*health) as f64 / sum as f64))
+            )
+        })
+        .collect();
+    (sum > 0).then(|| format!("{} of {}", parts.join(", "), lasted(sum)))
 }
 
 /// The worst state in each of so many stretches of the range.
@@ -188,6 +242,30 @@ mod tests {
         let slices = slices(&history(), 10);
         let (up, down) = (Some(Health::Up), Some(Health::Down));
         assert_eq!(slices, [None, up, up, up, up, down, up, up, up, up]);
+    }
+
+    #[test]
+    fn narrow_screens_get_narrow_lines_and_a_restart_is_no_version() {
+        let mut history = history();
+        let again = history.releases[0].clone();
+        history.releases.push(again);
+        let look = Look {
+            width: 50,
+            colour: false,
+            now_unix_ms: 600_000,
+        };
+        let text = render(&history, &look);
+        assert!(text.lines().all(|line| line.chars().count() <= 50), "{text}");
+        assert_eq!(text.matches("  version").count(), 1, "{text}");
+        // The bar shows the worst; how little that was stands below it.
+        assert!(
+            text.contains("up 99.814 %, down 0.185 % of 9 min") && text.contains("not observed; the worst"),
+            "{text}"
+        );
+        assert!(
+            text.contains("1970-01-01 00:05:00Z  down\n    for 1.0 s: "),
+            "{text}"
+        );
     }
 
     #[test]

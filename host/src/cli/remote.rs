@@ -239,8 +239,8 @@ impl Remote {
                 "the request can't be sent: {why}; check the URL, the token and the content type"
             )),
             ureq::Error::Timeout(which) if which != ureq::Timeout::Connect => {
-                Fault::no_host(format!("the host at {url} did not answer in time ({which})"))
-                    .next("see whether it is overloaded, or give more time with --timeout")
+                Fault::no_host(format!("the host at {url} did not answer in time"))
+                    .next("see whether it is overloaded or stopped; a call gets more time with --timeout")
             }
             error => Fault::no_host(format!("no host answers at {url}: {error}"))
                 .next("start one with `extman serve`, name another with --url, or give --dir to do without"),

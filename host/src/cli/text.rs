@@ -16,14 +16,15 @@ pub(super) fn plain(text: &str) -> String {
         .collect()
 }
 
-/// Lines of at most `width` characters, each after `indent` spaces. A word that is longer than that keeps its line.
+/// Lines of at most `width` characters, each after `indent` spaces. A word that is longer than that keeps its line, and a unit
+/// stays with its number.
 pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
     let margin = " ".repeat(indent);
     let room = width.saturating_sub(indent).max(20);
     let mut lines = Vec::new();
     for paragraph in plain(text).lines() {
         let mut line = String::new();
-        for word in paragraph.split_whitespace() {
+        for word in words(paragraph) {
             if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
                 lines.push(format!("{margin}{line}"));
                 line.clear();
@@ -31,11 +32,31 @@ pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
             if !line.is_empty() {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.push_str(&word);
         }
         lines.push(format!("{margin}{line}").trim_end().to_owned());
     }
     lines.join("\n")
+}
+
+const UNITS: [&str; 12] = [
+    "%", "ns", "µs", "ms", "s", "min", "h", "d", "B", "KiB", "MiB", "GiB",
+];
+
+/// Words, where a number and its unit are one.
+fn words(paragraph: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in paragraph.split_whitespace() {
+        let is_unit = UNITS.contains(&word.trim_end_matches([',', ';', ':', '.', ')']));
+        match words.last_mut() {
+            Some(number) if is_unit && number.ends_with(|c: char| c.is_ascii_digit()) => {
+                number.push(' ');
+                number.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 /// `1 file`, `2 files`.
@@ -83,5 +104,13 @@ mod tests {
         let words: Vec<&str> = wrapped.split_whitespace().collect();
         assert_eq!(words.join(" "), text);
         assert_eq!(wrap("a\n\nb", 40, 2), "  a\n\n  b");
+        assert_eq!(
+            wrap("longest 1.6 s, between 3.0 s", 20, 0),
+            "longest 1.6 s,\nbetween 3.0 s"
+        );
+        assert_eq!(
+            wrap("it took just about 12 s, as told", 22, 0),
+            "it took just about\n12 s, as told"
+        );
     }
 }

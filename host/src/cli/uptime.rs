@@ -2,7 +2,7 @@
 
 use super::args::Target;
 use super::backend::Backend;
-use super::duration::long;
+use super::duration::{lasted, long};
 use super::fault::Fault;
 use super::screen::{Look, Outcome, Screen, Told, cell, lines};
 use super::session::{self, mismatch};
@@ -12,6 +12,8 @@ use crate::control::{Answer, Command, since_ms};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UptimeArgs {
+    /// Only this plugin
+    name: Option<String>,
     /// How far back, such as 90s, 15m, 24h or 7d
     #[arg(long, value_name = "DURATION", value_parser = since_ms, default_value = "24h")]
     since: u64,
@@ -21,7 +23,7 @@ pub(crate) struct UptimeArgs {
 
 pub(super) fn run(args: &UptimeArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let command = Command::Uptime {
-        name: None,
+        name: args.name.clone(),
         since_ms: args.since,
     };
     let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
@@ -71,7 +73,7 @@ fn row(row: &UptimeRow) -> [String; 7] {
         mtbf_ms,
         ..
     } = &row.uptime;
-    let length = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), long);
+    let length = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), lasted);
     [
         row.name.clone(),
         share(*uptime),
@@ -85,9 +87,16 @@ fn row(row: &UptimeRow) -> [String; 7] {
 
 fn paragraph(cells: &[String; 7], look: &Look) -> String {
     let [name, uptime, known, outages, longest, restore, between] = cells;
-    let text = format!(
-        "uptime {uptime}, known {known}, outages: {outages}, longest {longest}, to restore {restore}, between {between}"
-    );
+    let mut text = format!("uptime {uptime}, known {known}, outages: {outages}");
+    for (what, length) in [
+        ("longest", longest),
+        ("to restore", restore),
+        ("between", between),
+    ] {
+        if length != "-" {
+            text.push_str(&format!(", {what} {length}"));
+        }
+    }
     format!(" {}\n{}", plain(name), wrap(&text, look.width, 3))
 }
 
@@ -132,6 +141,7 @@ mod tests {
         );
         let narrow = render(&[row], 100_000, &look(40));
         assert!(narrow.contains(" lang\n   uptime 90.000 %"), "{narrow}");
+        assert!(!narrow.contains("between") && !narrow.contains(" -"), "{narrow}");
         assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::backend::Backend;
 use super::bars::alarm;
+use super::duration::lasted;
 use super::fault::{Exit, Fault};
 use super::health::{Health, told};
 use super::moment::utc;
@@ -41,7 +42,8 @@ pub(super) fn run(
         } else if page {
             let (width, height) = size();
             screen.look.width = width.unwrap_or(screen.look.width);
-            screen.write(frame(&seen.page(&screen.look), height).as_bytes())
+            let page = format!("{}\n\n{}", heading(now, interval), seen.page(&screen.look));
+            screen.write(frame(&page, height).as_bytes())
         } else {
             let line = seen.line();
             let changed = line != lines;
@@ -57,6 +59,15 @@ pub(super) fn run(
         screen.write(CLOSE.as_bytes());
     }
     ended
+}
+
+/// A host that hangs is waited for; the time that stands still tells.
+fn heading(now: u64, interval: Duration) -> String {
+    format!(
+        "{}, asked every {}",
+        utc(now),
+        lasted(interval.as_millis() as u64)
+    )
 }
 
 /// The alternate screen, without a cursor; and back.
@@ -231,6 +242,12 @@ mod tests {
         seen.found(up(), 1_700_000_061_000);
         assert_eq!(seen.line(), "lang: up: answers its checks");
         assert!(seen.page(&LOOK).contains(GREEN) && seen.envelope("health").ok);
+    }
+
+    #[test]
+    fn a_page_tells_of_when_it_is() {
+        let told = heading(1_700_000_000_000, Duration::from_millis(500));
+        assert_eq!(told, "2023-11-14 22:13:20Z, asked every 0.5 s");
     }
 
     #[test]

@@ -229,13 +229,26 @@ fn sentence(health: Health, members: &[Member<'_>], sets: &BTreeMap<&str, Set>) 
             }
         }
     }
-    for member in &counted {
-        let covered = member
-            .covered
-            .iter()
-            .flatten()
-            .filter(|_| member.health == Health::Down);
-        parts.extend(covered.map(|capability| format!("{capability} served by its fallback")));
+    let down = counted.iter().filter(|member| member.health == Health::Down);
+    let covered: std::collections::BTreeSet<&str> = down
+        .flat_map(|member| member.covered.iter().flatten().copied())
+        .collect();
+    match covered.len() {
+        0 => {}
+        1 => parts.extend(
+            covered
+                .iter()
+                .map(|capability| format!("{capability} served by its fallback")),
+        ),
+        2..=NAMES_MAX => {
+            let mut names: Vec<&str> = covered.into_iter().collect();
+            let last = names.pop().unwrap_or_default();
+            parts.push(format!(
+                "{} and {last} served by their fallbacks",
+                names.join(", ")
+            ));
+        }
+        many => parts.push(format!("{many} capabilities served by their fallbacks")),
     }
     for (name, set) in sets.iter().filter(|(_, set)| set.health != Health::Up) {
         parts.push(format!(

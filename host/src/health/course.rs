@@ -395,6 +395,7 @@ impl Course {
         let situation = Situation {
             health: judged.health,
             soft: judged.flags.soft,
+            flapping: judged.flags.flapping,
             down_for: self.down_for,
             quiet_for: now.since(self.called_at.unwrap_or(self.began)),
         };

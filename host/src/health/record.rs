@@ -4,8 +4,43 @@
 use crate::model::{Cause, ErrorKind, Health, Lifecycle};
 use crate::sketch::Sketch;
 use semver::Version;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// From a moment (included) to another (not included), in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// From when on.
+    pub from_unix_ms: u64,
+    /// Until when.
+    pub to_unix_ms: u64,
+}
+
+impl Range {
+    /// From a moment to another.
+    pub fn new(from_unix_ms: u64, to_unix_ms: u64) -> Self {
+        Range {
+            from_unix_ms,
+            to_unix_ms,
+        }
+    }
+
+    /// The time before a moment.
+    pub fn last(length_ms: u64, now_unix_ms: u64) -> Self {
+        Range::new(now_unix_ms.saturating_sub(length_ms), now_unix_ms)
+    }
+
+    /// Its length in milliseconds; 0 if it ends before it begins.
+    pub fn length_ms(self) -> u64 {
+        self.to_unix_ms.saturating_sub(self.from_unix_ms)
+    }
+
+    /// Whether a moment lies in it.
+    pub fn holds(self, at_unix_ms: u64) -> bool {
+        (self.from_unix_ms..self.to_unix_ms).contains(&at_unix_ms)
+    }
+}
 
 /// What a span is a span of; when one of these changes, the next span begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +171,15 @@ pub struct LedgerRow {
     pub value: Option<String>,
 }
 
+/// The wall clock was set, or went on while the machine slept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockStep {
+    /// By so many milliseconds: ahead, or back if that is negative.
+    pub by_ms: i64,
+    /// What it showed after that, in milliseconds since the Unix epoch.
+    pub to_unix_ms: u64,
+}
+
 /// A span as it was written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanRow {
@@ -164,6 +208,8 @@ pub enum Record {
     Release(ReleaseRow),
     /// A word to be found again.
     Ledger(LedgerRow),
+    /// What was told before this was told by another clock.
+    ClockStep(ClockStep),
 }
 
 impl StateMs {

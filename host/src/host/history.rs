@@ -6,9 +6,8 @@ use super::Host;
 use crate::clock;
 use crate::control::report::{AnalysisAnswer, Flapping, HistoryAnswer, Range, UptimeRow};
 use crate::control::{ControlError, SINCE_MS_MAX};
-use crate::health::analysis::timeline::Span;
 use crate::health::analysis::uptime;
-use crate::health::history::{self, HistoryError, Reader};
+use crate::health::history::{HistoryError, Reader};
 use crate::health::record::SpanRow;
 use crate::model::{HealthView, Unit};
 use findings::Asked;
@@ -103,19 +102,12 @@ impl Host {
 
 fn last(since_ms: u64) -> Range {
     let now = clock::unix_ms(clock::wall());
-    Range {
-        from_unix_ms: now.saturating_sub(since_ms.clamp(1, SINCE_MS_MAX)),
-        to_unix_ms: now,
-    }
-}
-
-fn stored(range: Range) -> history::Range {
-    history::Range::new(range.from_unix_ms, range.to_unix_ms)
+    Range::last(since_ms.clamp(1, SINCE_MS_MAX), now)
 }
 
 fn told(reader: &Reader, name: String, range: Range) -> Result<HistoryAnswer, HistoryError> {
-    let sums = reader.rollups(&name, stored(range), None)?;
-    let spans = reader.spans(&name, stored(range))?;
+    let sums = reader.rollups(&name, range, None)?;
+    let spans = reader.spans(&name, range)?;
     let releases = reader.releases(&name)?;
     Ok(HistoryAnswer {
         range,
@@ -128,18 +120,8 @@ fn told(reader: &Reader, name: String, range: Range) -> Result<HistoryAnswer, Hi
     })
 }
 
-fn spans(reader: &Reader, name: &str, range: Range) -> Result<Vec<Span>, HistoryError> {
-    let found = reader.spans(name, stored(range))?;
-    Ok(found.rows.into_iter().map(span).collect())
-}
-
-fn span(row: SpanRow) -> Span {
-    Span {
-        from_unix_ms: row.from_unix_ms,
-        to_unix_ms: row.to_unix_ms.unwrap_or(u64::MAX),
-        state: row.state,
-        text: row.text,
-    }
+fn spans(reader: &Reader, name: &str, range: Range) -> Result<Vec<SpanRow>, HistoryError> {
+    Ok(reader.spans(name, range)?.rows)
 }
 
 fn heap_limit(health: &HealthView) -> Option<u64> {

@@ -73,7 +73,10 @@ const UNWRITABLE: &str = concat!(
 const CANCELLED: u16 = 499;
 
 fn status_of(failure: &Failure) -> StatusCode {
-    if let Some(kind) = KINDS.into_iter().find(|kind| kind.as_str() == failure.kind) {
+    if let Some(kind) = ErrorKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == failure.kind)
+    {
         return status_of_kind(kind);
     }
     match failure.kind.as_str() {
@@ -100,21 +103,6 @@ fn status_of_kind(kind: ErrorKind) -> StatusCode {
     }
 }
 
-const KINDS: [ErrorKind; 12] = [
-    ErrorKind::InvalidInput,
-    ErrorKind::Unavailable,
-    ErrorKind::RateLimited,
-    ErrorKind::Configuration,
-    ErrorKind::Internal,
-    ErrorKind::Cancelled,
-    ErrorKind::DeadlineExceeded,
-    ErrorKind::Unsupported,
-    ErrorKind::Exhausted,
-    ErrorKind::Panicked,
-    ErrorKind::NotFound,
-    ErrorKind::NotServing,
-];
-
 /// Whole seconds, rounded up: what was said, else a second where coming again is the thing to do.
 fn retry_after_s(failure: &Failure) -> Option<u64> {
     if let Some(ms) = failure.retry_after_ms {
@@ -135,7 +123,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_status() {
-        let statuses = KINDS.map(|kind| {
+        let statuses = ErrorKind::ALL.map(|kind| {
             failed("invoke", CallError::new(kind, "x").into())
                 .status()
                 .as_u16()

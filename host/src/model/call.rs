@@ -36,6 +36,22 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// All of them, in the order of their declaration. Codes that are written down follow it: add at the end.
+    pub const ALL: [ErrorKind; 12] = [
+        ErrorKind::InvalidInput,
+        ErrorKind::Unavailable,
+        ErrorKind::RateLimited,
+        ErrorKind::Configuration,
+        ErrorKind::Internal,
+        ErrorKind::Cancelled,
+        ErrorKind::DeadlineExceeded,
+        ErrorKind::Unsupported,
+        ErrorKind::Exhausted,
+        ErrorKind::Panicked,
+        ErrorKind::NotFound,
+        ErrorKind::NotServing,
+    ];
+
     /// Whether the caller is to blame: such failures are not counted against the plugin.
     pub fn is_callers(self) -> bool {
         matches!(

@@ -201,6 +201,7 @@ rows! {
     Rust "up-but-failing" "invoke" lives "passed" "internal" "running" "" "unmapped";
     Rust "down-but-serving" "check" lives "passed" "down" "running" "" "unmapped";
     Rust "degraded-but-serving" "check" lives "passed" "degraded" "running" "" "unmapped";
+    Rust "flap" "check" lives "passed" "up" "running" "" "unmapped";
     Rust "flood-parts" "check" lives "passed" "up" "running" "" "unmapped";
     Rust "leak" "create" lives "passed" "–" "running" "" "unmapped";
     Rust "leak" "invoke" lives "passed" "right" "running" "" "unmapped";

@@ -43,6 +43,9 @@ const CALLED: bool = true;
 const ONE: &str = "1 check";
 const FALL: &str = "3 failed checks";
 const WINDOWS: &str = "3 windows of calls";
+const TURNS: &str = "30 % of its last 20 states are turns";
+/// Up and down by turns, and told to be flapping.
+pub const FLAPPING: &str = "flapping";
 const EVENT: &str = "the event";
 
 /// All of them.
@@ -124,6 +127,13 @@ pub const ROWS: &[Row] = &[
         ("degraded", "says that it is degraded"),
         "down",
         ONE,
+    ),
+    row(
+        ("flap 3 count", "check"),
+        QUIET,
+        (FLAPPING, "says that it is down, and answers its checks, by turns"),
+        "degraded",
+        TURNS,
     ),
     row(
         ("slow 1500 ms", "check"),

@@ -94,16 +94,9 @@ fn a_finaliser_that_hangs_does_not_keep_the_host() {
 #[test]
 fn a_process_that_hangs_at_its_very_end_is_ended() {
     let place = Place::default();
-    let (source, library) = (place.path().join("hang.c"), place.path().join("libhang.so"));
     let code = "#include <unistd.h>\n\
                 __attribute__((destructor)) static void hang(void) { for (;;) pause(); }\n";
-    std::fs::write(&source, code).unwrap();
-    let cc = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let built = std::process::Command::new(cc)
-        .args(["-shared", "-fPIC", "-o"])
-        .args([&library, &source])
-        .status();
-    assert!(built.unwrap().success());
+    let library = build::preloaded("hang", code);
     let host = place.serve_with("[shutdown]\nbudget_ms = 500\n", &[("LD_PRELOAD", &library)]);
     host.until_ready();
     host.signal("TERM");

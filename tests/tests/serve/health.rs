@@ -49,6 +49,14 @@ fn a_served_plugin_tells_how_it_is_and_how_it_was() {
             .iter()
             .any(|span| span["lifecycle"] == "stopped" && span["left_out"] == true)
     });
+    let uptime = |args: &[&str]| String::from_utf8(host.extman(args).stdout).unwrap();
+    assert!(
+        uptime(&["uptime", "well"]).contains(" well "),
+        "{}",
+        uptime(&["uptime", "well"])
+    );
+    let unknown = host.extman(&["uptime", "nobody"]);
+    assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("nobody"));
     let text = String::from_utf8(host.extman(&["history", "well", "--since", "1h"]).stdout).unwrap();
     assert!(text.contains("stopped (left out)"), "{text}");
     host.stop();

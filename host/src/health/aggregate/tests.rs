@@ -61,6 +61,28 @@ fn a_fallback_makes_it_degraded_and_is_named() {
 }
 
 #[test]
+fn several_fallbacks_are_told_in_few_words() {
+    let sentence = |covered: &[&'static str]| {
+        let down = Member {
+            covered: Some(covered.to_vec()),
+            ..member("a", Health::Down)
+        };
+        aggregate(&[down, member("b", Health::Up)], &BTreeMap::new()).sentence
+    };
+    let told = [
+        (&["x", "y"][..], "x and y served by their fallbacks"),
+        (&["z", "x", "y"], "x, y and z served by their fallbacks"),
+        (&["1", "2", "3", "4"], "4 capabilities served by their fallbacks"),
+    ];
+    for (covered, end) in told {
+        assert_eq!(
+            sentence(covered),
+            format!("Degraded: 1 of 2 plugins down (a), {end}")
+        );
+    }
+}
+
+#[test]
 fn a_redundant_set_counts_as_one() {
     let set = |healths: &[Health]| -> Vec<Member<'static>> {
         let names = ["a", "b", "c"];

@@ -1,6 +1,6 @@
 //! Minutes into hours and days. Folding is a sum: in any order, in any groups, in one step or several, it comes to the same.
 
-use crate::health::record::{Rollup, StateMs};
+use crate::health::record::Rollup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -48,25 +48,11 @@ impl Folded {
             (_, 0) => self.sums.from_unix_ms,
             _ => self.sums.from_unix_ms.min(other.sums.from_unix_ms),
         };
-        let mut errors = self.sums.errors.clone();
-        for (kind, count) in &other.sums.errors {
-            let sum = errors.entry(*kind).or_default();
-            *sum = sum.saturating_add(*count);
-        }
+        let mut sums = self.sums.clone();
+        sums.from_unix_ms = from_unix_ms;
+        sums.add(&other.sums);
         Folded {
-            sums: Rollup {
-                from_unix_ms,
-                states: merged_states(&self.sums.states, &other.sums.states),
-                checks: self.sums.checks.saturating_add(other.sums.checks),
-                checks_failed: self.sums.checks_failed.saturating_add(other.sums.checks_failed),
-                calls: self.sums.calls.saturating_add(other.sums.calls),
-                errors,
-                latency: self.sums.latency.merged(&other.sums.latency),
-                heap_bytes: either(self.sums.heap_bytes, other.sums.heap_bytes, |a, b| {
-                    (a.0.min(b.0), a.1.max(b.1))
-                }),
-                cpu_ns: either(self.sums.cpu_ns, other.sums.cpu_ns, u64::saturating_add),
-            },
+            sums,
             parts: self.parts.saturating_add(other.parts),
             cpu_parts: self.cpu_parts.saturating_add(other.cpu_parts),
             cpu_calls: self.cpu_calls.saturating_add(other.cpu_calls),
@@ -154,23 +140,6 @@ pub fn regroup(parts: impl IntoIterator<Item = Folded>, length_ms: u64) -> Vec<F
     placed.collect()
 }
 
-fn merged_states(a: &StateMs, b: &StateMs) -> StateMs {
-    StateMs {
-        up: a.up.saturating_add(b.up),
-        degraded: a.degraded.saturating_add(b.degraded),
-        down: a.down.saturating_add(b.down),
-        unknown: a.unknown.saturating_add(b.unknown),
-        left_out: a.left_out.saturating_add(b.left_out),
-    }
-}
-
-fn either<T>(a: Option<T>, b: Option<T>, both: impl Fn(T, T) -> T) -> Option<T> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(both(a, b)),
-        (one, other) => one.or(other),
-    }
-}
-
 fn sum<'a>(counts: impl Iterator<Item = &'a u64>) -> u64 {
     counts.fold(0, |sum, count| sum.saturating_add(*count))
 }
@@ -178,6 +147,7 @@ fn sum<'a>(counts: impl Iterator<Item = &'a u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::record::StateMs;
     use crate::model::ErrorKind;
     use crate::sketch::Sketch;
     use proptest::prelude::*;

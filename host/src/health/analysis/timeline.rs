@@ -1,45 +1,11 @@
 //! Spans as they were: in order, clipped to the range that is asked about, never overlapping; and the outages in them.
 
-use crate::health::record::SpanState;
+use crate::health::record::{Range, SpanRow, SpanState};
 use crate::model::{Cause, Health};
 use serde::{Deserialize, Serialize};
 
 /// Most spans that one analysis looks at: of more, the latest.
 pub const SPANS_MAX: usize = 100_000;
-
-/// An instance was in one state from a moment (included) to another (not included).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Span {
-    /// From when on, in milliseconds since the Unix epoch.
-    pub from_unix_ms: u64,
-    /// Until when, in milliseconds since the Unix epoch; `u64::MAX` for a span that goes on.
-    pub to_unix_ms: u64,
-    /// The state.
-    pub state: SpanState,
-    /// For people: what the plugin or an error said at its start.
-    pub text: Option<String>,
-}
-
-/// What is asked about: from a moment (included) to another (not included), the latter no later than now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
-    /// From when on, in milliseconds since the Unix epoch.
-    pub from_unix_ms: u64,
-    /// Until when, in milliseconds since the Unix epoch.
-    pub to_unix_ms: u64,
-}
-
-impl Range {
-    /// How long it is, in milliseconds; 0 if its end is not after its start.
-    pub fn length_ms(self) -> u64 {
-        self.to_unix_ms.saturating_sub(self.from_unix_ms)
-    }
-
-    /// Whether a moment lies in it.
-    pub fn holds(self, at_unix_ms: u64) -> bool {
-        (self.from_unix_ms..self.to_unix_ms).contains(&at_unix_ms)
-    }
-}
 
 /// A part of a span within a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +32,10 @@ impl Piece {
 
 /// The spans within a range, in order and without overlaps. A span ends where a later one begins; of two that begin together the
 /// one that stands later in the list counts. Spans that end before they begin, as after a step of the clock, are dropped.
-pub fn timeline(spans: &[Span], range: Range) -> Vec<Piece> {
-    let mut ordered: Vec<&Span> = spans
+pub fn timeline(spans: &[SpanRow], range: Range) -> Vec<Piece> {
+    let mut ordered: Vec<&SpanRow> = spans
         .iter()
-        .filter(|span| span.from_unix_ms < span.to_unix_ms)
+        .filter(|span| span.from_unix_ms < end(span))
         .collect();
     ordered.sort_by_key(|span| span.from_unix_ms);
     let ordered = &ordered[ordered.len().saturating_sub(SPANS_MAX)..];
@@ -77,7 +43,7 @@ pub fn timeline(spans: &[Span], range: Range) -> Vec<Piece> {
     for (at, span) in ordered.iter().enumerate() {
         let next = ordered.get(at + 1).map_or(u64::MAX, |next| next.from_unix_ms);
         let from_unix_ms = span.from_unix_ms.max(range.from_unix_ms);
-        let to_unix_ms = span.to_unix_ms.min(next).min(range.to_unix_ms);
+        let to_unix_ms = end(span).min(next).min(range.to_unix_ms);
         if from_unix_ms < to_unix_ms {
             pieces.push(Piece {
                 from_unix_ms,
@@ -87,6 +53,11 @@ pub fn timeline(spans: &[Span], range: Range) -> Vec<Piece> {
         }
     }
     pieces
+}
+
+/// One that goes on has no end.
+fn end(span: &SpanRow) -> u64 {
+    span.to_unix_ms.unwrap_or(u64::MAX)
 }
 
 /// A maximal run of down. Time that is unknown or was not observed between two spans of down does not split it: nobody saw it
@@ -156,11 +127,12 @@ pub(super) mod tests {
     use crate::model::Lifecycle;
     use proptest::prelude::*;
 
-    /// A span of running; `None` is left out.
-    pub fn span(from_unix_ms: u64, to_unix_ms: u64, health: Option<Health>) -> Span {
-        Span {
+    /// A span of running, that goes on if it has no end but the end of time; a health of `None` is left out.
+    pub fn span(from_unix_ms: u64, to_unix_ms: u64, health: Option<Health>) -> SpanRow {
+        SpanRow {
             from_unix_ms,
-            to_unix_ms,
+            to_unix_ms: (to_unix_ms < u64::MAX).then_some(to_unix_ms),
+            cut: false,
             state: SpanState {
                 lifecycle: Lifecycle::Running,
                 health: health.unwrap_or(Health::Down),
@@ -172,7 +144,7 @@ pub(super) mod tests {
     }
 
     /// Any spans, in any order, some of them backwards.
-    pub fn any_spans() -> impl Strategy<Value = Vec<Span>> {
+    pub fn any_spans() -> impl Strategy<Value = Vec<SpanRow>> {
         let moment = || prop_oneof![0..200_u64, Just(u64::MAX)];
         let health = prop_oneof![
             Just(Some(Health::Up)),

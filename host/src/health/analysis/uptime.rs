@@ -4,7 +4,8 @@
 //! Terms after IEC 60050-192:2015: up time and down time (192-02), mean time to restoration (192-07-23), mean operating time
 //! between failures (192-05-13). Degraded counts as operating: it serves, worse than usual.
 
-use super::timeline::{Outage, Piece, Range, Span, outages, timeline};
+use super::timeline::{Outage, Piece, outages, timeline};
+use crate::health::record::{Range, SpanRow};
 use crate::model::Health;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,7 @@ pub struct Uptime {
 
 /// Times, shares and outages of one instance in a range. Of more than [`SPANS_MAX`](super::timeline::SPANS_MAX) spans the latest
 /// are looked at, and the coverage tells.
-pub fn uptime(spans: &[Span], range: Range) -> Uptime {
+pub fn uptime(spans: &[SpanRow], range: Range) -> Uptime {
     let pieces = timeline(spans, range);
     let found = outages(&pieces);
     let total = |wanted: Option<Health>| -> u64 {

@@ -7,6 +7,7 @@ use super::reader::Reader;
 use super::store::Store;
 use crate::health::record::Record;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An open history that its holder writes to.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl HistoryFile {
 
     /// Reads it.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.path.clone())
+        Reader::new(self.path.clone(), Arc::default())
     }
 
     /// Its size with its log, in bytes.

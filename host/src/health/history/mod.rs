@@ -17,6 +17,7 @@ mod reader;
 mod results;
 mod schema;
 mod status;
+mod steps;
 mod store;
 mod sums;
 #[cfg(test)]
@@ -31,14 +32,17 @@ pub use file::HistoryFile;
 pub use reader::{Bounded, Reader, Sums};
 pub use results::ResultPoint;
 pub use status::{Dropped, HistoryState, HistoryStatus, Kept, Trimmed};
-pub use time::{Range, Resolution};
+pub use time::Resolution;
 
+pub use crate::health::record::Range;
 use crate::health::record::Record;
 use queue::Queue;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+use steps::ClockWatch;
 use writer::{Told, Writer};
 
 /// Takes records from any thread and has them written down.
@@ -47,6 +51,9 @@ pub struct History {
     queue: Arc<Queue>,
     told: Arc<Mutex<Told>>,
     file: Option<PathBuf>,
+    clock: Arc<ClockWatch>,
+    /// A reader has met what is broken.
+    suspect: Arc<AtomicBool>,
 }
 
 impl History {
@@ -63,7 +70,7 @@ impl History {
             return Ok(History::off("history.enabled is false"));
         }
         let history = History::new(HistoryState::Working, config.queue_max, Some(config.file.clone()));
-        let writer = Writer::open(config, history.queue.clone(), history.told.clone())?;
+        let writer = Writer::open(config, &history)?;
         thread::Builder::new()
             .name("extman-history".to_owned())
             .spawn(move || writer.run())
@@ -81,6 +88,10 @@ impl History {
     /// Has a record written down. Never waits; `false` if there was no room and the record is lost, which is counted. A turn that is
     /// lost leaves the old state standing: send the next one all the same.
     pub fn record(&self, record: Record) -> bool {
+        // Before it, since it is told by the clock as it is now.
+        if self.file.is_some() {
+            look_at_the_clock(&self.clock, &self.queue);
+        }
         self.queue.try_send(record)
     }
 
@@ -107,7 +118,7 @@ impl History {
     /// There is no history.
     pub fn reader(&self) -> Result<Reader, HistoryError> {
         match (&self.file, &self.told().state) {
-            (Some(file), _) => Ok(Reader::new(file.clone())),
+            (Some(file), _) => Ok(Reader::new(file.clone(), self.suspect.clone())),
             (None, HistoryState::Off { why }) => Err(HistoryError::Off(why.clone())),
             (None, _) => Err(HistoryError::Off("it has no file".to_owned())),
         }
@@ -147,11 +158,23 @@ impl History {
             queue: Arc::new(Queue::new(queue_max)),
             told: Arc::new(Mutex::new(told)),
             file,
+            clock: Arc::new(ClockWatch::new()),
+            suspect: Arc::default(),
         }
     }
 
     fn told(&self) -> std::sync::MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn look_at_the_clock(clock: &ClockWatch, queue: &Queue) {
+    if let Some(step) = clock.look() {
+        tracing::warn!(
+            by_ms = step.by_ms,
+            "the wall clock was set, or the machine slept: the history's spans are moved, or cut there"
+        );
+        queue.try_send(Record::ClockStep(step));
     }
 }
 

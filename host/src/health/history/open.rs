@@ -135,7 +135,7 @@ fn refuse_newer(path: &Path, found: i64) -> Result<(), HistoryError> {
 }
 
 /// Looks through the file's pages, as far as time allows.
-fn check(connection: &mut Connection) -> rusqlite::Result<()> {
+pub(super) fn check(connection: &mut Connection) -> rusqlite::Result<()> {
     let end = clock::monotonic().after(CHECK_MAX);
     connection.progress_handler(10_000, Some(move || clock::monotonic() > end))?;
     let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));

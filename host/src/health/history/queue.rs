@@ -17,7 +17,7 @@ pub(super) struct Queue {
     /// For those who wait until all is written.
     settled: Condvar,
     max: usize,
-    /// By kind: turns, results, minutes, releases, ledger.
+    /// By kind: turns and steps of the clock, results, minutes, releases, ledger.
     dropped: [AtomicU64; 5],
 }
 
@@ -185,7 +185,7 @@ impl Queue {
 
 fn kind(record: &Record) -> usize {
     match record {
-        Record::Turn(_) => 0,
+        Record::Turn(_) | Record::ClockStep(_) => 0,
         Record::Result(_) => 1,
         Record::Minute(_) => 2,
         Record::Release(_) => 3,

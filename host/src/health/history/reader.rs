@@ -10,12 +10,13 @@ pub use sums::Sums;
 use super::error::{self, HistoryError};
 use super::open::{self, Identity};
 use super::store::{self, STATE_COLUMNS, state_words};
-use super::time::{self, Range};
+use super::time;
 use super::words;
-use crate::health::record::{LedgerRow, ReleaseRow, SpanRow, StateMs};
+use crate::health::record::{LedgerRow, Range, ReleaseRow, SpanRow, StateMs};
 use crate::model::{Digest, Health};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ const IDLE_MAX: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Reader {
     path: PathBuf,
+    /// For the writer: what was read is broken.
+    suspect: Arc<AtomicBool>,
     idle: Arc<Mutex<Vec<(Identity, Connection)>>>,
 }
 
@@ -42,9 +45,10 @@ pub struct Bounded<T> {
 }
 
 impl Reader {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, suspect: Arc<AtomicBool>) -> Self {
         Reader {
             path,
+            suspect,
             idle: Arc::default(),
         }
     }
@@ -222,17 +226,29 @@ impl Reader {
         let identity = open::identity(&self.path)?;
         let (identity, connection) = match self.idle_connection(identity) {
             Some(connection) => (identity, connection),
-            None => (identity, self.connect().map_err(&reading)?),
+            None => {
+                let connection = self.connect().map_err(&reading);
+                let connection = connection.inspect_err(|error| self.tell(error))?;
+                (identity, connection)
+            }
         };
         let answer = connection
             .unchecked_transaction()
             .and_then(|transaction| question(&transaction))
-            .map_err(&reading)?;
+            .map_err(reading)
+            .inspect_err(|error| self.tell(error))?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {
             idle.push((identity, connection));
         }
         Ok(answer)
+    }
+
+    /// The writer looks through a file that turns out to be broken, and sets it aside.
+    fn tell(&self, error: &HistoryError) {
+        if error.is_corrupt() {
+            self.suspect.store(true, Ordering::Relaxed);
+        }
     }
 
     /// One to the file that stands there now; those to others are closed.

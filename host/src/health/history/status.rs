@@ -54,7 +54,7 @@ pub enum HistoryState {
 /// Records that were lost, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// Changes of state.
+    /// Changes of state, and of the wall clock.
     pub turns: u64,
     /// Single results.
     pub results: u64,

@@ -2,6 +2,7 @@
 
 mod fold;
 mod retention;
+mod set_clock;
 mod spans;
 
 pub(super) use retention::Limits;
@@ -30,6 +31,10 @@ pub(super) struct Store {
     /// Since a transaction failed, what is held here may be ahead of the file.
     stale: bool,
     run: i64,
+    /// Spans after this one were told of by one clock, which was not set ahead meanwhile.
+    clock_since: i64,
+    /// The clock was set: no moment is later than it shows.
+    clock_was_set: bool,
 }
 
 type Names = HashMap<Arc<str>, u32>;
@@ -45,6 +50,8 @@ impl Store {
             spans: OpenSpans::default(),
             stale: true,
             run: 0,
+            clock_since: 0,
+            clock_was_set: false,
         };
         let transaction = store
             .connection
@@ -57,6 +64,7 @@ impl Store {
             [time::stored(now_ms)],
         )?;
         store.run = transaction.last_insert_rowid();
+        store.clock_since = set_clock::newest(&transaction)?;
         transaction.commit()?;
         Ok(store)
     }
@@ -79,7 +87,17 @@ impl Store {
             results: Vec::new(),
         };
         for record in records {
-            batch.take(record, &mut self.spans)?;
+            match record {
+                Record::Turn(turn) => {
+                    let latest = if self.clock_was_set { now_ms } else { u64::MAX };
+                    batch.turn(turn, latest, &mut self.spans)?;
+                }
+                Record::ClockStep(step) => {
+                    set_clock::set_clock(&transaction, *step, &mut self.clock_since, &mut self.spans)?;
+                    self.clock_was_set = true;
+                }
+                other => batch.take(other)?,
+            }
         }
         batch.finish()?;
         transaction
@@ -121,12 +139,14 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn take(&mut self, record: &Record, spans: &mut OpenSpans) -> rusqlite::Result<()> {
+    fn turn(&mut self, turn: &Turn, latest_ms: u64, spans: &mut OpenSpans) -> rusqlite::Result<()> {
+        let instance = self.number(&turn.instance)?;
+        spans.turn(self.transaction, instance, turn, latest_ms)
+    }
+
+    fn take(&mut self, record: &Record) -> rusqlite::Result<()> {
         match record {
-            Record::Turn(turn) => {
-                let instance = self.number(&turn.instance)?;
-                spans.turn(self.transaction, instance, turn)?;
-            }
+            Record::Turn(_) | Record::ClockStep(_) => {}
             Record::Result(row) => {
                 let point = ResultPoint {
                     at_unix_ms: time::bounded(row.at_unix_ms),

@@ -53,35 +53,6 @@ impl Resolution {
     }
 }
 
-/// From a moment (included) to another (not included), in milliseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
-    /// From when on.
-    pub from_unix_ms: u64,
-    /// Until when.
-    pub to_unix_ms: u64,
-}
-
-impl Range {
-    /// From a moment to another.
-    pub fn new(from_unix_ms: u64, to_unix_ms: u64) -> Self {
-        Range {
-            from_unix_ms,
-            to_unix_ms,
-        }
-    }
-
-    /// The time before a moment.
-    pub fn last(length_ms: u64, now_unix_ms: u64) -> Self {
-        Range::new(now_unix_ms.saturating_sub(length_ms), now_unix_ms)
-    }
-
-    /// Its length in milliseconds; 0 if it ends before it begins.
-    pub fn len_ms(self) -> u64 {
-        self.to_unix_ms.saturating_sub(self.from_unix_ms)
-    }
-}
-
 /// A moment as a number that SQLite holds.
 pub(super) fn stored(unix_ms: u64) -> i64 {
     unix_ms.min(LATEST_MS) as i64

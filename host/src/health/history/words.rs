@@ -23,23 +23,8 @@ pub(super) fn error_code(kind: ErrorKind) -> u8 {
     }
 }
 
-const KINDS: [ErrorKind; 12] = [
-    ErrorKind::InvalidInput,
-    ErrorKind::Unavailable,
-    ErrorKind::RateLimited,
-    ErrorKind::Configuration,
-    ErrorKind::Internal,
-    ErrorKind::Cancelled,
-    ErrorKind::DeadlineExceeded,
-    ErrorKind::Unsupported,
-    ErrorKind::Exhausted,
-    ErrorKind::Panicked,
-    ErrorKind::NotFound,
-    ErrorKind::NotServing,
-];
-
 pub(super) fn error_kind(code: u64) -> Option<ErrorKind> {
-    KINDS.get(usize::try_from(code).ok()?).copied()
+    ErrorKind::ALL.get(usize::try_from(code).ok()?).copied()
 }
 
 /// Codes of results from here on are failures by kind.
@@ -119,12 +104,12 @@ mod tests {
 
     #[test]
     fn codes_are_read_back() {
-        for (code, kind) in KINDS.iter().enumerate() {
+        for (code, kind) in ErrorKind::ALL.iter().enumerate() {
             assert_eq!(usize::from(error_code(*kind)), code);
         }
         let known = (0..=u8::MAX).filter_map(|code| Some((code, result_word(code)?)));
         let known: Vec<_> = known.collect();
-        assert_eq!(known.len(), usize::from(FAILED) + KINDS.len());
+        assert_eq!(known.len(), usize::from(FAILED) + ErrorKind::ALL.len());
         assert!(
             known
                 .iter()

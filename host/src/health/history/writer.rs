@@ -1,14 +1,17 @@
 //! The thread that writes, and what it does when the disk or the file fails: it degrades alone, keeps what it holds, and tries again.
 
+use super::History;
 use super::config::HistoryConfig;
 use super::error::HistoryError;
 use super::open::{self, Identity, Lock};
 use super::queue::Queue;
 use super::status::{HistoryState, Kept, Trimmed};
+use super::steps::ClockWatch;
 use super::store::{Limits, Store};
 use crate::clock::{self, Monotonic};
 use crate::health::record::{Record, Turn};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use std::time::Duration;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const FOLD: Duration = Duration::from_secs(10);
 const EXPIRE: Duration = Duration::from_secs(60);
+const CHECK: Duration = Duration::from_secs(60);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Steps of trimming between two batches.
@@ -42,6 +46,8 @@ pub(super) struct Writer {
     batch: Duration,
     queue: Arc<Queue>,
     told: Arc<Mutex<Told>>,
+    clock: Arc<ClockWatch>,
+    suspect: Arc<AtomicBool>,
     file: Option<Store>,
     /// Of the file that was last open.
     identity: Option<Identity>,
@@ -64,22 +70,22 @@ struct Due {
     heartbeat: Option<Monotonic>,
     fold: Option<Monotonic>,
     expire: Option<Monotonic>,
+    /// No sooner than this is the file looked through again.
+    check: Option<Monotonic>,
 }
 
 impl Writer {
     /// Opens the file. What may pass, such as a full disk, is tried again later.
-    pub(super) fn open(
-        config: &HistoryConfig,
-        queue: Arc<Queue>,
-        told: Arc<Mutex<Told>>,
-    ) -> Result<Self, HistoryError> {
+    pub(super) fn open(config: &HistoryConfig, of: &History) -> Result<Self, HistoryError> {
         let now_ms = clock::unix_ms(clock::wall());
         let mut writer = Writer {
             path: config.file.clone(),
             limits: Limits::of(config),
             batch: config.batch(),
-            queue,
-            told,
+            queue: of.queue.clone(),
+            told: of.told.clone(),
+            clock: of.clock.clone(),
+            suspect: of.suspect.clone(),
             _lock: open::lock(&config.file)?,
             file: None,
             identity: None,
@@ -106,6 +112,7 @@ impl Writer {
         let mut wait = if hold { retry } else { self.batch };
         loop {
             let work = self.queue.take(wait, hold);
+            super::look_at_the_clock(&self.clock, &self.queue);
             self.pending.extend(work.records);
             let now_ms = clock::unix_ms(clock::wall());
             let result = self.attempt(now_ms, work.urgent);
@@ -171,6 +178,10 @@ impl Writer {
         };
         let writing = super::error::database(&self.path, "written");
         let mono = clock::monotonic();
+        if is_due(self.due.check, mono) && self.suspect.swap(false, Ordering::Relaxed) {
+            self.due.check = Some(mono.after(CHECK));
+            open::check(&mut store.connection).map_err(super::error::database(&self.path, "read"))?;
+        }
         trim(store, self.limits.size_max, &self.told).map_err(&writing)?;
         if urgent || !self.pending.is_empty() || is_due(self.due.heartbeat, mono) {
             loop {
@@ -230,7 +241,8 @@ impl Writer {
         let reopening = super::error::database(&self.path, "opened");
         opened.store.wall(self.limits.size_max).map_err(reopening)?;
         self.told().set_aside.extend(opened.set_aside);
-        if before.is_some() && before != Some(opened.identity) {
+        // A new file may get the number of the one that was deleted.
+        if before.is_some() && (!is_same || before != Some(opened.identity)) {
             tracing::error!(file = %self.path.display(), "the history's file was removed or replaced while the host ran: a new one is begun");
             self.told().replaced += 1;
             let carried = std::mem::take(&mut self.carried);

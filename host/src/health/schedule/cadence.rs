@@ -11,6 +11,8 @@ pub struct Situation {
     pub health: Health,
     /// The last result says otherwise, and more are needed.
     pub soft: bool,
+    /// It changes too often to be believed.
+    pub flapping: bool,
     /// Checks since it went down.
     pub down_for: u8,
     /// How long ago a call was made; `None` if there never was one.
@@ -33,7 +35,9 @@ pub fn interval(policy: &Policy, situation: Situation) -> Duration {
             );
             doubled.min(most).max(INTERVAL_MIN)
         }
-        Health::Up if situation.quiet_for >= policy.idle_after => policy.idle_interval.max(usual),
+        Health::Up if situation.quiet_for >= policy.idle_after && !situation.flapping => {
+            policy.idle_interval.max(usual)
+        }
         Health::Up | Health::Degraded | Health::Unknown => usual,
     }
 }
@@ -84,6 +88,7 @@ mod tests {
     const WELL: Situation = Situation {
         health: Health::Up,
         soft: false,
+        flapping: false,
         down_for: 0,
         quiet_for: Duration::ZERO,
     };
@@ -100,6 +105,14 @@ mod tests {
                 ..WELL
             }),
             60
+        );
+        assert_eq!(
+            at(Situation {
+                flapping: true,
+                quiet_for: Duration::MAX,
+                ..WELL
+            }),
+            10
         );
         assert_eq!(
             at(Situation {

@@ -1,6 +1,6 @@
 //! What is looked for in one instance's history, and which of it each analysis gets to see.
 
-use super::{spans, stored};
+use super::spans;
 use crate::control::report::{AnalysisAnswer, Finding, Flapping, Range, Resolution};
 use crate::health::analysis::Sample;
 use crate::health::analysis::drift::{Drift, drift};
@@ -9,10 +9,10 @@ use crate::health::analysis::leak::{Leak, leak};
 use crate::health::analysis::patterns::after_load::{AfterLoad, MinuteLoad, after_load};
 use crate::health::analysis::patterns::co_failing::{CoFailing, Onsets, co_failing};
 use crate::health::analysis::patterns::periodic::periodic;
-use crate::health::analysis::timeline::{Outage, Span, onsets, outages, timeline};
+use crate::health::analysis::timeline::{Outage, onsets, outages, timeline};
 use crate::health::analysis::uptime::uptime;
 use crate::health::history::{HistoryError, Reader};
-use crate::health::record::{ReleaseRow, Rollup};
+use crate::health::record::{ReleaseRow, Rollup, SpanRow};
 use crate::model::Lifecycle;
 
 /// Failures of two instances this near to each other came together, in milliseconds.
@@ -33,7 +33,7 @@ impl Asked {
         let spans = spans(reader, &self.name, self.range)?;
         let pieces = timeline(&spans, self.range);
         let (outages, starts) = (outages(&pieces), onsets(&pieces));
-        let sums = reader.rollups(&self.name, stored(self.range), None)?;
+        let sums = reader.rollups(&self.name, self.range, None)?;
         let mut all = Rollup::default();
         sums.rows.iter().for_each(|row| all.add(row));
         let (latency, heap) = self.drifts(reader, &sums.rows, sums.resolution)?;
@@ -71,7 +71,7 @@ impl Asked {
             from_unix_ms: before,
             to_unix_ms: now,
         };
-        let older = reader.rollups(&self.name, stored(range), Some(resolution))?.rows;
+        let older = reader.rollups(&self.name, range, Some(resolution))?.rows;
         // What holds both versions says nothing of either.
         let length = resolution.len_ms();
         let older: Vec<&Rollup> = older
@@ -89,7 +89,7 @@ impl Asked {
         Ok((compare(p95), compare(least_heap)))
     }
 
-    fn leak(&self, reader: &Reader, spans: &[Span]) -> Result<Finding<Leak>, HistoryError> {
+    fn leak(&self, reader: &Reader, spans: &[SpanRow]) -> Result<Finding<Leak>, HistoryError> {
         if self.others.is_none() {
             return Ok(Finding::missing(NOT_ASKED));
         }
@@ -98,7 +98,7 @@ impl Asked {
                 "it is not written down since when it runs, or it does not",
             ));
         };
-        let hours = reader.rollups(&self.name, stored(self.range), Some(Resolution::Hour))?;
+        let hours = reader.rollups(&self.name, self.range, Some(Resolution::Hour))?;
         let samples: Vec<Sample> = hours
             .rows
             .iter()
@@ -161,7 +161,7 @@ fn versions(releases: &[ReleaseRow]) -> Option<(u64, u64)> {
 }
 
 /// Since when it has been running without a stop.
-fn started(spans: &[Span]) -> Option<u64> {
+fn started(spans: &[SpanRow]) -> Option<u64> {
     let running = spans
         .iter()
         .rev()

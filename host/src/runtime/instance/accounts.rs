@@ -21,7 +21,7 @@ pub struct Accounts {
     on_lanes: Tally,
     /// Failures that count against the plugin.
     blamed: AtomicU64,
-    errors: [AtomicU64; KINDS.len()],
+    errors: [AtomicU64; ErrorKind::ALL.len()],
     latency: Recorder,
     gate: Arc<Gate>,
     /// Whether an attached thread ever called: without one, nobody need look at what they counted.
@@ -47,21 +47,6 @@ pub struct CallCounts {
     /// Calls whose code came back.
     pub returned: u64,
 }
-
-const KINDS: [ErrorKind; 12] = [
-    ErrorKind::InvalidInput,
-    ErrorKind::Unavailable,
-    ErrorKind::RateLimited,
-    ErrorKind::Configuration,
-    ErrorKind::Internal,
-    ErrorKind::Cancelled,
-    ErrorKind::DeadlineExceeded,
-    ErrorKind::Unsupported,
-    ErrorKind::Exhausted,
-    ErrorKind::Panicked,
-    ErrorKind::NotFound,
-    ErrorKind::NotServing,
-];
 
 /// A call under way. Dropped without an end it was never answered, and does not count.
 pub struct Counted<'a>(&'a Accounts);
@@ -128,7 +113,7 @@ impl Accounts {
 
     /// Failures so far, by kind.
     pub fn errors(&self) -> impl Iterator<Item = (ErrorKind, u64)> {
-        let counts = KINDS.iter().zip(&self.errors);
+        let counts = ErrorKind::ALL.iter().zip(&self.errors);
         counts.map(|(kind, count)| (*kind, count.load(Relaxed)))
     }
 
@@ -173,7 +158,7 @@ impl Accounts {
     #[inline]
     fn count(&self, failure: Option<&CallError>) {
         if let Some(failure) = failure
-            && let Some(at) = KINDS.iter().position(|kind| *kind == failure.kind)
+            && let Some(at) = ErrorKind::ALL.iter().position(|kind| *kind == failure.kind)
         {
             self.errors[at].fetch_add(1, Relaxed);
             if !failure.kind.is_callers() {

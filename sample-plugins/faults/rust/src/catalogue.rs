@@ -90,6 +90,7 @@ hazards! {
     UpButFailing "up-but-failing" INVOKE "fails every call while checks say up";
     DownButServing "down-but-serving" CHECK "says down while calls work";
     DegradedButServing "degraded-but-serving" CHECK "says degraded while calls work";
+    Flap "flap" CHECK "says up in `count` checks (3 without it), down in the next as many, and so on; calls work";
     FloodParts "flood-parts" CHECK "adds `count` named parts to the check; ends at the first refusal";
     Segfault "segfault" ANY "writes to the first page";
     Abort "abort" ANY "ends the process with SIGABRT";

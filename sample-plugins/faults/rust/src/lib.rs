@@ -10,12 +10,14 @@ use catalogue::{Hazard, Phase};
 use extman_plugin_api::prelude::*;
 use hazards::Scene;
 use order::{Configuration, Order};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 struct Faults {
     host: Host,
     plan: Mutex<Configuration>,
     held: hazards::Held,
+    checks: AtomicU64,
 }
 
 impl Faults {
@@ -25,6 +27,12 @@ impl Faults {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take(phase)
+    }
+
+    /// Whether the turn of this check is to be down.
+    fn flaps_down(&self, count: Option<u64>) -> bool {
+        let before = self.checks.fetch_add(1, Ordering::Relaxed);
+        before / count.unwrap_or(3).max(1) % 2 == 1
     }
 
     fn run(&self, phase: Phase) -> Result<()> {
@@ -47,6 +55,7 @@ impl Plugin for Faults {
             host,
             plan: Mutex::new(plan),
             held,
+            checks: AtomicU64::new(0),
         })
     }
 
@@ -68,6 +77,7 @@ impl Plugin for Faults {
         let health = match order.hazard {
             Hazard::DownButServing => Health::Down,
             Hazard::DegradedButServing => Health::Degraded,
+            Hazard::Flap if self.flaps_down(order.count) => Health::Down,
             _ => Health::Up,
         };
         probe.explain(format_args!("as told: {}", order.hazard.name()));

@@ -169,6 +169,15 @@ fn health_and_service_may_contradict_each_other() {
 }
 
 #[test]
+fn flapping_takes_turns() {
+    let flapping = Instance::create(r#"{"hazard":"flap","phase":"check","count":2}"#).unwrap();
+    let said: Vec<_> = (0..6).map(|_| flapping.check(new_token()).1).collect();
+    let (up, down) = (abi::HEALTH_UP, abi::HEALTH_DOWN);
+    assert_eq!(said, [up, up, down, down, up, up]);
+    assert_eq!(flapping.invoke("fault.echo", b"x").status, abi::STATUS_OK);
+}
+
+#[test]
 fn a_new_configuration_ends_the_old_one() {
     let instance = Instance::create(r#"{"hazard":"internal"}"#).unwrap();
     assert_eq!(instance.invoke("fault.echo", b"x").status, abi::STATUS_INTERNAL);

@@ -7,7 +7,7 @@
 
 use super::P_MAX;
 use crate::health::analysis::statistics::binomial_tail;
-use crate::health::analysis::timeline::Range;
+use crate::health::record::Range;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

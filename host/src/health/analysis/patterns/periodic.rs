@@ -6,7 +6,8 @@
 //! and the last start down to half of their mean distance, in steps of a quarter of a turn over that time; p is multiplied with the
 //! number of them. Where a multiple of the frequency fits as well, the longest period is told.
 //!
-//! A start may be early, late, missing or additional, as long as at least half of the beats have one: a burst is no rhythm.
+//! A start may be early, late, missing or additional, as long as three of five beats have one: a burst is no rhythm,
+//! and a rhythm that skipped by half a beat once is not one of twice the speed.
 
 use super::P_MAX;
 use serde::{Deserialize, Serialize};
@@ -113,7 +114,7 @@ impl Fit {
     }
 
     fn is_rhythm(&self) -> bool {
-        self.beats_met >= BEATS_MIN && self.beats_met as u64 * 2 >= self.beats
+        self.beats_met >= BEATS_MIN && self.beats_met as u64 * 5 >= self.beats * 3
     }
 }
 
@@ -173,6 +174,17 @@ mod tests {
         assert_eq!((found.starts, found.beats, found.beats_met), (24, 24, 23));
         assert!(found.strength > 0.9 && found.p < 1e-6, "{found:?}");
         assert!(serde_json::to_value(found).unwrap()["period_ms"].is_u64());
+    }
+
+    /// As after a restart of what fails: the rhythm is the same, half a beat later.
+    #[test]
+    fn a_beat_that_skipped_once_is_not_twice_as_fast() {
+        const PERIOD: u64 = 4_480;
+        let before = (0..9).map(|n| START + n * PERIOD);
+        let after = (0..9).map(|n| START + 9 * PERIOD + PERIOD / 2 + n * PERIOD);
+        if let Some(found) = periodic(&before.chain(after).collect::<Vec<_>>()) {
+            assert!(found.period_ms > PERIOD / 4 * 3, "{found:?}");
+        }
     }
 
     #[test]

@@ -50,14 +50,7 @@ impl Shard {
             note(place, counted, asked, unix_ms, out);
         }
         keep(place, asked, unix_ms);
-        if ended.changed.is_some() {
-            announce(place, was, unix_ms, out);
-        }
-        if let Some(last) = &place.last {
-            for waiter in place.waiters.drain(..) {
-                out.answers.push((waiter, CheckView::clone(last)));
-            }
-        }
+        conclude(place, ended.changed.is_some().then_some(was), unix_ms, out);
         if let Some(at) = self.under_way.iter().position(|other| *other == number) {
             self.under_way.swap_remove(at);
         }
@@ -94,15 +87,20 @@ impl Shard {
             };
             note(place, ResultWord::TimedOut, &asked, unix_ms, out);
             keep(place, &mut asked, unix_ms);
-            if ended.changed.is_some() {
-                announce(place, was, unix_ms, out);
-            }
-            if let Some(last) = &place.last {
-                for waiter in place.waiters.drain(..) {
-                    out.answers.push((waiter, CheckView::clone(last)));
-                }
-            }
+            conclude(place, ended.changed.is_some().then_some(was), unix_ms, out);
             self.schedule(number);
+        }
+    }
+}
+
+/// After a result: tells of a change from what it was, and whoever waits gets the answer.
+fn conclude(place: &mut Place, changed_from: Option<Judgement>, unix_ms: u64, out: &mut Out) {
+    if let Some(was) = changed_from {
+        announce(place, was, unix_ms, out);
+    }
+    if let Some(last) = &place.last {
+        for waiter in place.waiters.drain(..) {
+            out.answers.push((waiter, CheckView::clone(last)));
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Bounded, HistoryError, ROWS_MAX, Reader};
 use crate::health::history::results::{self, ResultPoint};
-use crate::health::history::time::{self, RESULTS_MS, Range};
+use crate::health::history::time::{self, RESULTS_MS};
+use crate::health::record::Range;
 use rusqlite::{Connection, OptionalExtension};
 
 impl Reader {

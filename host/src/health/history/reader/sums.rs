@@ -2,8 +2,8 @@
 
 use super::{HistoryError, Reader};
 use crate::health::history::sums;
-use crate::health::history::time::{self, MINUTE_MS, Range, Resolution};
-use crate::health::record::Rollup;
+use crate::health::history::time::{self, MINUTE_MS, Resolution};
+use crate::health::record::{Range, Rollup};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ impl Reader {
 fn choose(file: &Connection, range: Range) -> rusqlite::Result<Resolution> {
     for pair in Resolution::ALL.windows(2) {
         let (fine, coarse) = (pair[0], pair[1]);
-        if range.len_ms() > SUMS_MAX * fine.len_ms() {
+        if range.length_ms() > SUMS_MAX * fine.len_ms() {
             continue;
         }
         let lacks = match (ends_of(file, fine)?, ends_of(file, coarse)?) {

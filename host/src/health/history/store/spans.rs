@@ -1,6 +1,6 @@
 //! Turns become spans. The spans of an instance follow one another: none overlaps another or ends before it begins, whatever the
-//! wall clock does. A turn that claims to be before the last span's beginning or end happens then, so a clock that was set back leaves
-//! spans without length until it has caught up; how long something took is in the minutes, whose time is monotonic.
+//! wall clock does: when it is set, spans move (`set_clock`), and a turn that claims all the same to be before the last span's beginning
+//! or end happens then.
 
 use super::{cut_text, time};
 use crate::health::history::words::{self, StateWords};
@@ -73,6 +73,11 @@ impl OpenSpans {
         rows.collect::<rusqlite::Result<_>>().map(OpenSpans)
     }
 
+    /// The numbers of their rows.
+    pub(super) fn rows(&self) -> impl Iterator<Item = i64> {
+        self.0.values().map(|open| open.row)
+    }
+
     pub(super) fn turns(&self) -> Vec<Turn> {
         let turn = |open: &Open| Turn {
             instance: open.name.clone(),
@@ -88,6 +93,7 @@ impl OpenSpans {
         transaction: &Transaction<'_>,
         instance: u32,
         turn: &Turn,
+        latest_ms: u64,
     ) -> rusqlite::Result<()> {
         let text = turn.text.as_deref().map(cut_text);
         let open = self.0.get_mut(&instance);
@@ -100,7 +106,7 @@ impl OpenSpans {
             Some(open) => open.from_ms,
             None => last_end(transaction, instance)?,
         };
-        let at_ms = time::bounded(turn.at_unix_ms).max(no_earlier_than);
+        let at_ms = time::bounded(turn.at_unix_ms.min(latest_ms)).max(no_earlier_than);
         if let Some(open) = open {
             transaction
                 .prepare_cached("UPDATE state_span SET to_ms = ?1 WHERE id = ?2")?

@@ -78,7 +78,7 @@ fn a_killed_host_leaves_a_whole_file_and_its_last_breath() {
             "{span:?} {runs:?}"
         );
         assert!(
-            runs.len() == 2 && runs[0].len_ms() > 0 && runs[0].to_unix_ms <= runs[1].from_unix_ms,
+            runs.len() == 2 && runs[0].length_ms() > 0 && runs[0].to_unix_ms <= runs[1].from_unix_ms,
             "{runs:?}"
         );
         let minutes = reader.rollups("a", ALL, None).unwrap().rows;

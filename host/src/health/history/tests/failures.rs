@@ -172,6 +172,67 @@ fn a_file_that_is_removed_or_replaced_is_noticed_and_what_goes_on_is_written_ane
 }
 
 #[test]
+fn a_file_that_is_deleted_is_noticed_though_the_new_one_gets_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let history = History::start(&config).unwrap();
+    assert!(history.record(Record::Turn(turn("goes on", DAY + 5, up()))) && history.flush(SOON));
+    // No reader holds the old one, so its number is free as soon as the writer lets go of it.
+    for part in ["", "-wal", "-shm"] {
+        fs::remove_file(beside(&config.file, part)).unwrap();
+    }
+    works(&history);
+    assert_eq!(history.status().replaced, 1);
+    let spans = history.reader().unwrap().spans("goes on", ALL).unwrap().rows;
+    assert_eq!(spans.len(), 1);
+}
+
+#[test]
+fn what_only_a_reader_meets_is_set_aside_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let history = History::start(&config).unwrap();
+    assert!(history.record(Record::Turn(turn("goes on", DAY + 5, up()))) && history.flush(SOON));
+    // Where versions stand: what is written from here on does not come by it.
+    let other = rusqlite::Connection::open(&config.file).unwrap();
+    let root: u32 = other
+        .query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'release_by_instance'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let page: u32 = other.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    other
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    drop(other);
+    overwrite(
+        &config.file,
+        u64::from((root - 1) * page),
+        &vec![0x5a; page as usize],
+    );
+    for n in 0..5 {
+        assert!(history.record(Record::Turn(turn("more", DAY + n, up()))) && history.flush(SOON));
+    }
+    assert!(history.status().set_aside.is_empty(), "the writer has met it");
+    assert!(history.reader().unwrap().releases("goes on").is_err());
+    assert!(history.flush(SOON));
+    assert_eq!(history.status().set_aside.len(), 1, "{:?}", history.status());
+    works(&history);
+    assert_eq!(
+        history
+            .reader()
+            .unwrap()
+            .spans("goes on", ALL)
+            .unwrap()
+            .rows
+            .len(),
+        1
+    );
+}
+
+#[test]
 fn a_log_that_is_removed_takes_nothing_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());

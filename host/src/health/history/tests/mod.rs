@@ -1,5 +1,6 @@
 //! What the tests share: records, and a place for a file.
 
+mod clock;
 mod crash;
 mod failures;
 mod keeping;

@@ -95,7 +95,7 @@ pub fn perform(order: &Order, scene: &mut Scene<'_, '_>) -> Result<()> {
         Hazard::DeadlineExceeded => return fail(order, ErrorKind::DeadlineExceeded),
         Hazard::Unsupported => return fail(order, ErrorKind::Unsupported),
         Hazard::Exhausted => return fail(order, ErrorKind::Exhausted),
-        Hazard::DownButServing | Hazard::DegradedButServing => {}
+        Hazard::DownButServing | Hazard::DegradedButServing | Hazard::Flap => {}
         Hazard::FloodParts => flood::parts(scene.probe()?, count),
         Hazard::FloodLog => flood::log(scene.host, count),
         Hazard::FloodSink => return flood::sink(scene.call()?, bytes, order.writes.unwrap_or(1_000)),

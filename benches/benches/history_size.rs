@@ -1,0 +1,55 @@
+//! How large the history's file becomes: a day of ten thousand instances, written and brought together as the host does it.
+
+use extman::health::history::HistoryFile;
+use extman::health::record::Record;
+use extman_benches::figures::{Asked, Figure};
+use extman_benches::history::{BEGIN_MS, HOUR_MS, MINUTE_MS, minute, result, turn};
+use std::sync::Arc;
+
+const GROUP: &str = "history, size of its file";
+const HOURS: u64 = 24;
+
+fn main() {
+    let asked = Asked::from_args();
+    for (name, results) in [
+        ("24 h of 10,000 instances: minutes, hours, states", 0),
+        ("24 h of 10,000 instances, and a check of each every minute", 1),
+        ("24 h of 10,000 instances, and a check of each every 10 s", 6),
+    ] {
+        asked.row(GROUP, name, |asked| day(asked.count(10_000), results));
+    }
+}
+
+/// A quarter of the minutes have 60 calls, and each instance is down once an hour.
+fn day(count: usize, results: u64) -> Vec<Figure> {
+    let names: Vec<Arc<str>> = (0..count).map(|n| format!("plugin-{n:05}").into()).collect();
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut file = HistoryFile::open(&dir.path().join("history.db"), BEGIN_MS).expect("a file");
+    for number in 0..HOURS * 60 {
+        let (from, now) = (BEGIN_MS + number * MINUTE_MS, BEGIN_MS + (number + 1) * MINUTE_MS);
+        let of = |name: &Arc<str>, records: &mut Vec<Record>| {
+            let every = MINUTE_MS / results.max(1);
+            records.extend((0..results).map(|n| result(name, from + n * every)));
+            if number % 60 == 0 {
+                records.push(turn(name, from, false));
+                records.push(turn(name, from + MINUTE_MS / 2, true));
+            }
+            records.push(minute(name, from, number % 4 == 0));
+        };
+        let mut records = Vec::new();
+        names.iter().for_each(|name| of(name, &mut records));
+        // In as many transactions as the host would use at least.
+        for batch in records.chunks(8192) {
+            file.write(batch, now).expect("written");
+        }
+        while file.fold(now).expect("folded") {}
+    }
+    // The last hour ends.
+    let end = BEGIN_MS + (HOURS + 1) * HOUR_MS;
+    while file.fold(end).expect("folded") {}
+    let bytes = file.size_bytes() as f64;
+    vec![
+        ("MiB", bytes / f64::from(1 << 20)),
+        ("bytes an instance", bytes / count as f64),
+    ]
+}
