@@ -1,5 +1,6 @@
 //! One lane: a thread, its slot, and what it is in.
 
+use super::cpu::LaneCpu;
 use super::job::{Ending, Job};
 use crate::clock::{self, Monotonic};
 use crate::runtime::loader::{self, Slot};
@@ -89,20 +90,24 @@ pub(super) struct Lane {
     ran: Mutex<HashSet<u64>>,
     ran_last: AtomicU64,
     thread: Mutex<Option<JoinHandle<()>>>,
+    cpu: LaneCpu,
 }
 
 impl Lane {
-    /// Starts a lane that takes its jobs from `take` until that gives none.
+    /// Starts a lane that takes its jobs from `take` until that gives none. What it has used of the processor goes to `used` at its end.
     pub(super) fn start(
         name: &str,
         number: u64,
         take: impl Fn(&Arc<Lane>) -> Option<Job> + Send + 'static,
         observer: Arc<dyn LaneObserver>,
+        used: Arc<AtomicU64>,
     ) -> std::io::Result<Arc<Lane>> {
         Lane::start_with(name, number, move |lane, slot| {
+            lane.cpu.begin();
             while let Some(job) = take(lane) {
                 lane.run(job, slot, observer.as_ref());
             }
+            lane.cpu.end(&used);
         })
     }
 
@@ -122,6 +127,7 @@ impl Lane {
             ran: Mutex::default(),
             ran_last: AtomicU64::new(0),
             thread: Mutex::default(),
+            cpu: LaneCpu::default(),
         });
         let slot = Slot::acquire().ok_or_else(|| {
             std::io::Error::other("no more lanes: 4096 calls are already under way or lost")
@@ -232,6 +238,11 @@ impl Lane {
 
     pub(super) fn is_retiring(&self) -> bool {
         self.retiring.load(Acquire)
+    }
+
+    /// What its thread has used of the processor so far, in nanoseconds; nothing once it has handed that on.
+    pub(super) fn cpu_ns(&self) -> u64 {
+        self.cpu.read()
     }
 
     /// Whether the lane ran code of this generation.

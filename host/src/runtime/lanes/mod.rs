@@ -13,6 +13,7 @@
 //! knows what a call means.
 
 mod attached;
+mod cpu;
 mod gate;
 mod job;
 mod lane;
