@@ -11,7 +11,7 @@ use super::text::{plain, wrap};
 use super::{duration, watch};
 use crate::control::report::{HealthAnswer, HistoryState, PluginHealth};
 use crate::control::{Answer, Command};
-use crate::model::Health as Word;
+use crate::model::{Figure, Health as Word, Source};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -230,17 +230,40 @@ fn one(plugin: &PluginHealth, look: &Look) -> String {
             short(*last)
         ));
     }
-    for figure in &plugin.health.figures {
-        let value = super::history::amount(figure.value, figure.unit);
-        let name = plain(&figure.name).replace('_', " ");
-        let source = match figure.source {
-            crate::model::Source::Host => "host",
-            crate::model::Source::Sdk => "sdk",
-            crate::model::Source::Plugin => "plugin",
-        };
-        lines.push(format!("  {name:<24}{value} (by the {source})"));
+    let shown = plugin.health.figures.iter().map(|figure| shown(figure, look));
+    lines.extend(shown);
+    for missing in &plugin.health.not_measured {
+        let name = plain(&missing.name).replace('_', " ");
+        let text = format!("not measured: {}", plain(&missing.why));
+        lines.push(entry(&name, &text, look));
     }
     lines.join("\n")
+}
+
+fn shown(figure: &Figure, look: &Look) -> String {
+    let value = super::history::amount(figure.value, figure.unit);
+    let source = match figure.source {
+        Source::Host => "host",
+        Source::Sdk => "sdk",
+        Source::Plugin => "plugin",
+    };
+    let mut text = format!("{value} (by the {source}");
+    if let Some(instances) = figure.shared_by {
+        text.push_str(&format!("; {instances} instances share it"));
+    }
+    if let Some(note) = &figure.note {
+        text.push_str(&format!("; {}", plain(note).replace('_', " ")));
+    }
+    text.push(')');
+    entry(&plain(&figure.name).replace('_', " "), &text, look)
+}
+
+/// A name and what belongs to it, in two columns.
+fn entry(name: &str, text: &str, look: &Look) -> String {
+    let head = format!("  {name:<24}");
+    let indent = head.chars().count();
+    let wrapped = wrap(text, look.width.max(indent + 24), indent);
+    format!("{head}{}", wrapped.trim_start())
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ fn plugin(name: &str, health: &str) -> serde_json::Value {
         "name": name, "id": name, "kind": "ai", "required": false, "covered": false, "lifecycle": "running",
         "health": {"health": health, "cause": {"code": "answers"}, "reason": "answers its checks\u{1b}[2J",
             "since_unix_ms": 1_000, "left_out": false, "failed_checks": 0, "flapping_permille": 0,
-            "figures": [{"name": "heap", "value": 2_097_152, "unit": "bytes", "source": "sdk"}]},
+            "figures": [{"name": "heap", "value": 2_097_152, "unit": "bytes", "source": "sdk"},
+                {"name": "heap_share", "value": 941, "unit": "permille", "source": "sdk", "note": "of heap_limit"},
+                {"name": "cpu_lanes", "value": 1_500_000_000, "unit": "ns", "source": "host", "shared_by": 3}],
+            "not_measured": [{"name": "cpu_threads", "why": "the host does not see the threads that plugins make, and this goes on"}]},
         "recent": ["up", "degraded", "down"], "checks_ns": [1_000, 2_000, 1_500],
     })
 }
@@ -78,9 +81,13 @@ fn one_shows_its_figures_with_their_source() {
         "last states   █▅▁",
         "heap",
         "2.0 MiB (by the sdk)",
+        "heap share              94.1 % (by the sdk; of heap limit)",
+        "cpu lanes               1.5 s (by the host; 3 instances share it)",
+        "cpu threads             not measured: the host does not see",
     ] {
         assert!(one.contains(part), "{part:?} is missing in\n{one}");
     }
+    assert!(one.lines().all(|line| line.chars().count() <= 80), "{one}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod build;
 mod calls;
 mod commands;
+mod figures;
 mod health;
 mod hint;
 mod history;

@@ -96,5 +96,6 @@ fn not_checked(entry: &Entry) -> HealthView {
         flapping_permille: 0,
         next_check_ms: None,
         figures: Vec::new(),
+        not_measured: Vec::new(),
     }
 }

@@ -13,7 +13,7 @@ mod view;
 pub use call::{CallError, ErrorKind, Reply, Usage};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
-pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, Source, Unit};
+pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
 pub use settings::{Criticality, ProbeSettings};
 pub use verdict::{Culprit, ResidentReason, Verdict};

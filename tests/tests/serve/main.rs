@@ -9,6 +9,7 @@ mod health;
 mod instances;
 mod library;
 mod residents;
+mod resources;
 mod robustness;
 mod served;
 mod vetting;

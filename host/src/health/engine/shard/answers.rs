@@ -42,6 +42,10 @@ impl Shard {
         };
         let calls = place.calls();
         let ended = place.course.ended(now, answer, calls, &policy);
+        let mut changed = ended.changed;
+        if let CheckOutcome::Answered { report: Some(report) } = &asked.outcome {
+            changed = changed.or(place.course.reported(now, generation, report, &policy));
+        }
         place.pass(now, unix_ms, was, left_out, &mut out.records);
         if let CheckOutcome::Failed {
             kind: ErrorKind::Panicked,
@@ -54,7 +58,7 @@ impl Shard {
             note(place, counted, &asked, unix_ms, out);
         }
         keep(place, asked, unix_ms);
-        if ended.changed.is_some() {
+        if changed.is_some() {
             announce(place, was, unix_ms, out);
         }
         if let Some(last) = &place.last {
