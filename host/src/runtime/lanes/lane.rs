@@ -5,7 +5,7 @@ use super::job::{Ending, Job};
 use crate::clock::{self, Monotonic};
 use crate::runtime::loader::{self, Slot};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -77,6 +77,13 @@ pub trait LaneObserver: Send + Sync {
     fn lost(&self, work: &Work, ran: Duration);
     /// A lost lane has come back after all; its result is discarded.
     fn returned_late(&self, work: &Work, ran: Duration);
+}
+
+static LOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Lanes of this process that are lost and have not come back.
+pub fn lost_lanes() -> usize {
+    LOST.load(Relaxed)
 }
 
 /// A lane as the pool and the watchdog see it.
@@ -170,6 +177,7 @@ impl Lane {
             return true;
         }
         if let Some((work, began)) = current {
+            LOST.fetch_sub(1, Relaxed);
             observer.returned_late(&work, clock::monotonic().since(began));
         }
         false
@@ -215,7 +223,9 @@ impl Lane {
     pub(super) fn lose(&self, began: Monotonic) -> bool {
         let current = lock(&self.current);
         let same = current.as_ref().is_some_and(|(_, since)| *since == began);
-        same && !self.lost.swap(true, AcqRel)
+        let newly = same && !self.lost.swap(true, AcqRel);
+        LOST.fetch_add(usize::from(newly), Relaxed);
+        newly
     }
 
     /// It has come back, and goes on.
