@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "host",
         &[
-            "host", "control", "config", "health", "runtime", "intake", "model", "clock",
+            "host", "control", "config", "health", "runtime", "intake", "model", "clock", "sketch",
         ],
     ),
     ("http", &["http", "control", "model"]),
@@ -55,6 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Files that decide and do nothing: they read no clock, do no I/O, start nothing.
 const PURE: &[&str] = &[
     "host/src/health/aggregate.rs",
+    "host/src/health/components.rs",
     "host/src/health/course.rs",
     "host/src/health/course/answer.rs",
     "host/src/health/course/heap.rs",

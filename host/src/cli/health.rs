@@ -11,7 +11,7 @@ use super::text::{plain, wrap};
 use super::{duration, watch};
 use crate::control::report::{HealthAnswer, HistoryState, PluginHealth};
 use crate::control::{Answer, Command};
-use crate::model::{Figure, Health as Word, Source};
+use crate::model::{Component, Figure, Health as Word, Source};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -125,10 +125,35 @@ pub(super) fn render(health: &HealthAnswer, look: &Look) -> String {
     if !reasons.is_empty() {
         parts.push(reasons.join("\n"));
     }
-    if let HistoryState::Degraded { why, .. } = &health.history.state {
+    if !health.components.is_empty() {
+        parts.push(components(&health.components, look));
+    } else if let HistoryState::Degraded { why, .. } = &health.history.state {
+        // A host that tells of no other part.
         parts.push(wrap(&format!("history: degraded: {why}"), look.width, 0));
     }
     parts.join("\n\n")
+}
+
+/// The host's own parts in a line, and why some of them are not up.
+fn components(all: &[Component], look: &Look) -> String {
+    let brief = |part: &Component| {
+        let state = if part.left_out {
+            "left out"
+        } else {
+            part.health.as_str()
+        };
+        format!("{} {state}", plain(&part.name))
+    };
+    let brief: Vec<String> = all.iter().map(brief).collect();
+    let mut lines = vec![wrap(&format!("Host: {}", brief.join(", ")), look.width, 0)];
+    let counted = all
+        .iter()
+        .filter(|part| part.health != Word::Up && !part.left_out);
+    lines.extend(counted.map(|part| {
+        let text = format!("{}: {}: {}", part.name, part.health.as_str(), part.reason);
+        wrap(&text, look.width, 0)
+    }));
+    lines.join("\n")
 }
 
 fn row(plugin: &PluginHealth, look: &Look) -> [String; 6] {

@@ -23,6 +23,10 @@ fn answer() -> HealthAnswer {
         "history": {"state": "working", "file": null, "size_bytes": 0, "written": 0, "dropped": {"turns": 0,
             "results": 0, "minutes": 0, "releases": 0, "ledger": 0}, "oldest_unix_ms": null,
             "last_write_unix_ms": null, "queue_len": 0, "set_aside": [], "replaced": 0, "trimmed": []},
+        "components": [
+            {"name": "disk", "health": "degraded", "reason": "store at /s\u{1b}: 3 MiB are free", "since_unix_ms": 1},
+            {"name": "history", "health": "up", "reason": "is off", "left_out": true, "since_unix_ms": 1},
+            {"name": "lanes", "health": "up", "reason": "all is well", "since_unix_ms": 1}],
         "host": {"checks": 7, "stalls": 0},
     }))
     .unwrap()
@@ -47,6 +51,12 @@ fn a_table_has_bars_and_curves_and_reasons_of_what_is_not_up() {
     }
     assert!(
         text.contains("embed: answers its checks") && !text.contains("lang: "),
+        "{text}"
+    );
+    assert!(
+        text.ends_with(
+            "Host: disk degraded, history left out, lanes up\ndisk: degraded: store at /s\u{fffd}: 3 MiB are free"
+        ),
         "{text}"
     );
     assert!(!text.contains('\u{1b}'), "{text:?}");

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::control::ControlError;
 use crate::health::aggregate::{Group, Member, Overall, aggregate};
 use crate::health::engine::{Announced, Audience, Engine, Seen, Subject};
-use crate::health::history::{History, HistoryState};
+use crate::health::history::History;
 use crate::health::policy::Policy;
 use crate::health::record::{Record, ReleaseRow};
 use crate::model::{
@@ -141,18 +141,16 @@ impl Host {
                     .map(|names| names.iter().map(String::as_str).collect()),
             })
             .collect();
-        members.push(Member {
-            name: "history",
+        let parts = self.components();
+        members.extend(parts.iter().map(|part| Member {
+            name: &part.name,
             group: Group::Host,
-            health: match self.inner.history.status().state {
-                HistoryState::Degraded { .. } => Health::Degraded,
-                HistoryState::Working | HistoryState::Off { .. } => Health::Up,
-            },
-            left_out: !self.inner.history.is_on(),
+            health: part.health,
+            left_out: part.left_out,
             criticality: Criticality::Optional,
             redundant: None,
             covered: None,
-        });
+        }));
         aggregate(&members, &self.inner.config.health.redundant)
     }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arrivals;
+mod components;
 mod configured;
 mod ending;
 mod failures;
