@@ -62,10 +62,14 @@ fn calls(entry: &Entry, measured: &mut Measured) {
 
 fn latency(instance: &Instance, measured: &mut Measured) {
     let accounts = instance.accounts();
+    // Since the minute began: then it goes into the history.
     let latency = accounts.latency();
     for (name, q) in [("call_p50", 0.5), ("call_p95", 0.95), ("call_p99", 0.99)] {
         let quantile = latency.quantile(q).map(nanos);
-        measured.add(quantile.map(|ns| Figure::new(name, ns, Unit::Ns, Source::Host)));
+        match quantile {
+            Some(ns) => measured.add(Some(Figure::new(name, ns, Unit::Ns, Source::Host))),
+            None => measured.miss(name, "no call has come back in this minute"),
+        }
     }
     measured.count("calls_in_flight", accounts.in_flight());
 }

@@ -271,7 +271,9 @@ impl Module {
 
     /// One more instance uses it.
     pub(super) fn join(&self) {
-        self.users.fetch_add(1, Ordering::AcqRel);
+        if self.users.fetch_add(1, Ordering::AcqRel) > 0 {
+            self.used.share();
+        }
     }
 
     /// One instance less uses it. `true` if that was the last.

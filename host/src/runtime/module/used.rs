@@ -7,7 +7,7 @@
 use super::{Held, Module};
 use crate::runtime::loader::OwnThreads;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Mutex, PoisonError};
 
 /// What a module has used since it was loaded.
@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     threads_ns: AtomicU64,
     /// What was handed out by [`Module::take_cpu`] up to now.
     taken_ns: AtomicU64,
+    /// Since then, more than one instance had a share in it for a time.
+    shared: AtomicBool,
     threads: Mutex<Seen>,
 }
 
@@ -75,14 +77,25 @@ impl Module {
     /// Processor time since somebody asked for it last, in nanoseconds: all of it is of one instance. `None` if more of them share
     /// it, since it is not known whose it is, or if the threads can't be seen.
     pub fn take_cpu(&self) -> Option<u64> {
+        if self.users.load(Acquire) != 1 {
+            // Nothing is measured for it: there may be thousands of them, and each asks.
+            self.used.shared.store(true, Release);
+            return None;
+        }
         let used = self.used();
         let now = used.lanes_ns + used.threads?.cpu_ns;
         let before = self.used.taken_ns.fetch_max(now, AcqRel);
-        (used.instances == 1).then(|| now.saturating_sub(before))
+        let shared = self.used.shared.swap(false, AcqRel);
+        (!shared).then(|| now.saturating_sub(before))
     }
 }
 
 impl Ledger {
+    /// One more instance has a share in it from here on.
+    pub(super) fn share(&self) {
+        self.shared.store(true, Release);
+    }
+
     /// A pool is gone, and its lanes have used this much.
     pub(super) fn keep(&self, cpu_ns: u64) {
         self.past_ns.fetch_add(cpu_ns, AcqRel);
