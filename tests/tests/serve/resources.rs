@@ -231,3 +231,28 @@ fn the_history_keeps_processor_time_where_it_is_known_whose_it_is() {
     assert!(text.contains("  cpu       "), "{text}");
     host.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_attached_thread_used_is_nobodys_and_the_figure_says_so() {
+    let place = Place::default();
+    place.put(&plugin("inline", "1.0.0", "one").build(place.path()), "inline.so");
+    let builder = extman::Host::builder().dir(place.plugins());
+    let builder = builder.store_dir(place.path().join("store")).vetting(false);
+    let host = builder.build().await.expect("a host");
+    host.wait_ready().await;
+    let note = || {
+        let figures = host.plugin_health("inline").unwrap().health.figures;
+        let lanes = figures.into_iter().find(|figure| figure.name == "cpu_lanes");
+        lanes.unwrap().note.unwrap_or_default()
+    };
+    assert!(!note().contains("attached"), "{}", note());
+    let calling = host.clone();
+    let thread = std::thread::spawn(move || {
+        let attached = extman::Attached::new().expect("a slot");
+        let answer = calling.invoke_attached(&attached, "inline.ask", b"{}");
+        answer.expect("an answer");
+    });
+    thread.join().unwrap();
+    assert!(note().contains("without calls on attached threads"), "{}", note());
+    host.shutdown().await;
+}
