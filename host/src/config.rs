@@ -1,5 +1,6 @@
 //! `extman.toml`: one section a module, each owned by its module; read once, checked once.
 
+use crate::health::components::Limits;
 use crate::health::history::HistoryConfig;
 use crate::intake::IntakeConfig;
 use crate::model::ProbeSettings;
@@ -72,11 +73,51 @@ impl LanesConfig {
 }
 
 /// `[health]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthConfig {
     /// For each redundant set of instances, by its name, how many must serve. Default: 1.
     pub redundant: BTreeMap<String, usize>,
+    /// Milliseconds between two looks at the host's own parts. Default: 10000.
+    pub components_every_ms: u64,
+    /// Free MiB where the store and the history lie, below which the disk is degraded. Default: 512.
+    pub disk_degraded_mib: u64,
+    /// Free MiB there, below which it is down. Default: 64.
+    pub disk_down_mib: u64,
+    /// Percent of the memory that the host may use, from which on it is degraded. Default: 85.
+    pub memory_degraded_percent: u8,
+    /// Percent of it, from which on it is down. Default: 95.
+    pub memory_down_percent: u8,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        HealthConfig {
+            redundant: BTreeMap::new(),
+            components_every_ms: 10_000,
+            disk_degraded_mib: 512,
+            disk_down_mib: 64,
+            memory_degraded_percent: 85,
+            memory_down_percent: 95,
+        }
+    }
+}
+
+impl HealthConfig {
+    pub(crate) fn limits(&self) -> Limits {
+        let permille = |percent: u8| u64::from(percent) * 10;
+        Limits {
+            disk_free: (
+                self.disk_degraded_mib.saturating_mul(1 << 20),
+                self.disk_down_mib.saturating_mul(1 << 20),
+            ),
+            memory_permille: (
+                permille(self.memory_degraded_percent),
+                permille(self.memory_down_percent),
+            ),
+            ..Limits::default()
+        }
+    }
 }
 
 /// `[shutdown]`.
@@ -162,6 +203,18 @@ impl Config {
             ("lanes.lost_max", self.lanes.lost_max as u64, 1, 1024),
             ("shutdown.budget_ms", self.shutdown.budget_ms, 100, 3_600_000),
             ("vetting.timeout_ms", self.vetting.timeout_ms, 100, 3_600_000),
+            (
+                "health.components_every_ms",
+                self.health.components_every_ms,
+                100,
+                600_000,
+            ),
+            (
+                "health.memory_down_percent",
+                self.health.memory_down_percent.into(),
+                1,
+                100,
+            ),
         ];
         for (name, value, min, max) in ranges {
             if !(min..=max).contains(&value) {
@@ -169,6 +222,16 @@ impl Config {
                     "{name} is {value}, outside {min} to {max}; set it within that range"
                 ));
             }
+        }
+        let health = &self.health;
+        if health.disk_down_mib > health.disk_degraded_mib
+            || health.memory_down_percent < health.memory_degraded_percent
+        {
+            return invalid(
+                "[health]: what is down would be better than what is degraded; disk_down_mib is at most disk_degraded_mib, \
+                 and memory_down_percent at least memory_degraded_percent"
+                    .to_owned(),
+            );
         }
         in_bounds("probe", &self.probe)?;
         self.history
@@ -250,6 +313,12 @@ mod tests {
                 "two [[instance]]",
             ),
             ("[[instance]]\nplugin = \"a\"\nname = \"x/y\"\n", "\"x/y\""),
+            ("[health]\ndisk_down_mib = 600\n", "disk_down_mib"),
+            ("[health]\nmemory_degraded_percent = 96\n", "memory_down_percent"),
+            (
+                "[health]\ncomponents_every_ms = 1\n",
+                "health.components_every_ms is 1",
+            ),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "host",
         &[
-            "host", "control", "config", "health", "runtime", "intake", "model", "clock",
+            "host", "control", "config", "health", "runtime", "intake", "model", "clock", "sketch",
         ],
     ),
     ("http", &["http", "control", "model"]),
@@ -55,9 +55,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Files that decide and do nothing: they read no clock, do no I/O, start nothing.
 const PURE: &[&str] = &[
     "host/src/health/aggregate.rs",
+    "host/src/health/components.rs",
     "host/src/health/course.rs",
     "host/src/health/course/answer.rs",
+    "host/src/health/course/heap.rs",
     "host/src/health/course/patience.rs",
+    "host/src/health/course/warm.rs",
+    "host/src/health/evaluate/heap.rs",
     "host/src/health/evaluate/mod.rs",
     "host/src/health/evaluate/track.rs",
     "host/src/health/policy.rs",

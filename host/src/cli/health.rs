@@ -11,7 +11,7 @@ use super::text::{plain, wrap};
 use super::{duration, watch};
 use crate::control::report::{HealthAnswer, HistoryState, HistoryStatus, PluginHealth};
 use crate::control::{Answer, Command};
-use crate::model::Health as Word;
+use crate::model::{Component, Figure, Health as Word, Source};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -130,22 +130,54 @@ pub(super) fn render(health: &HealthAnswer, look: &Look) -> String {
     if !reasons.is_empty() {
         parts.push(reasons.join("\n"));
     }
-    parts.extend(history(&health.history).map(|text| wrap(&text, look.width, 0)));
+    if health.components.is_empty() {
+        // A host that tells of no other part.
+        parts.extend(history(&health.history).map(|text| wrap(&text, look.width, 0)));
+    } else {
+        parts.push(components(&health.components, look));
+        parts.extend(lost(&health.history).map(|text| wrap(&format!("history: {text}"), look.width, 0)));
+    }
     parts.join("\n\n")
+}
+
+/// The host's own parts in a line, and why some of them are not up.
+fn components(all: &[Component], look: &Look) -> String {
+    let brief = |part: &Component| {
+        let state = if part.left_out {
+            "left out"
+        } else {
+            part.health.as_str()
+        };
+        format!("{} {state}", plain(&part.name))
+    };
+    let brief: Vec<String> = all.iter().map(brief).collect();
+    let mut lines = vec![wrap(&format!("Host: {}", brief.join(", ")), look.width, 0)];
+    let counted = all
+        .iter()
+        .filter(|part| part.health != Word::Up && !part.left_out);
+    lines.extend(counted.map(|part| {
+        let text = format!("{}: {}: {}", part.name, part.health.as_str(), part.reason);
+        wrap(&text, look.width, 0)
+    }));
+    lines.join("\n")
 }
 
 /// What is to be known of the history, if anything is.
 fn history(status: &HistoryStatus) -> Option<String> {
-    let lost = match status.dropped.total() {
-        0 => None,
-        1 => Some("1 record was lost since the host began".to_owned()),
-        many => Some(format!("{many} records were lost since the host began")),
-    };
-    match (&status.state, lost) {
+    match (&status.state, lost(status)) {
         (HistoryState::Degraded { why, .. }, None) => Some(format!("history: degraded: {why}")),
         (HistoryState::Degraded { why, .. }, Some(lost)) => Some(format!("history: degraded: {why}; {lost}")),
         (HistoryState::Working, lost) => lost.map(|lost| format!("history: works; {lost}")),
         (HistoryState::Off { .. }, _) => None,
+    }
+}
+
+/// How many records were lost, if any.
+fn lost(status: &HistoryStatus) -> Option<String> {
+    match status.dropped.total() {
+        0 => None,
+        1 => Some("1 record was lost since the host began".to_owned()),
+        many => Some(format!("{many} records were lost since the host began")),
     }
 }
 
@@ -269,17 +301,40 @@ fn one(plugin: &PluginHealth, look: &Look) -> String {
             short(*last)
         ));
     }
-    for figure in &plugin.health.figures {
-        let value = super::history::amount(figure.value, figure.unit);
-        let name = plain(&figure.name).replace('_', " ");
-        let source = match figure.source {
-            crate::model::Source::Host => "host",
-            crate::model::Source::Sdk => "sdk",
-            crate::model::Source::Plugin => "plugin",
-        };
-        lines.push(format!("  {name:<24}{value} (by the {source})"));
+    let shown = plugin.health.figures.iter().map(|figure| shown(figure, look));
+    lines.extend(shown);
+    for missing in &plugin.health.not_measured {
+        let name = plain(&missing.name).replace('_', " ");
+        let text = format!("not measured: {}", plain(&missing.why));
+        lines.push(entry(&name, &text, look));
     }
     lines.join("\n")
+}
+
+fn shown(figure: &Figure, look: &Look) -> String {
+    let value = super::history::amount(figure.value, figure.unit);
+    let source = match figure.source {
+        Source::Host => "host",
+        Source::Sdk => "sdk",
+        Source::Plugin => "plugin",
+    };
+    let mut text = format!("{value} (by the {source}");
+    if let Some(instances) = figure.shared_by {
+        text.push_str(&format!("; {instances} instances share it"));
+    }
+    if let Some(note) = &figure.note {
+        text.push_str(&format!("; {}", plain(note).replace('_', " ")));
+    }
+    text.push(')');
+    entry(&plain(&figure.name).replace('_', " "), &text, look)
+}
+
+/// A name and what belongs to it, in two columns.
+fn entry(name: &str, text: &str, look: &Look) -> String {
+    let head = format!("  {name:<24}");
+    let indent = head.chars().count();
+    let wrapped = wrap(text, look.width.max(indent + 24), indent);
+    format!("{head}{}", wrapped.trim_start())
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ fn plugin(name: &str, health: &str) -> serde_json::Value {
         "name": name, "id": name, "kind": "ai", "required": false, "covered": false, "lifecycle": "running",
         "health": {"health": health, "cause": {"code": "answers"}, "reason": "answers its checks\u{1b}[2J",
             "since_unix_ms": 1_000, "left_out": false, "failed_checks": 0, "flapping_permille": 0,
-            "figures": [{"name": "heap", "value": 2_097_152, "unit": "bytes", "source": "sdk"}]},
+            "figures": [{"name": "heap", "value": 2_097_152, "unit": "bytes", "source": "sdk"},
+                {"name": "heap_share", "value": 941, "unit": "permille", "source": "sdk", "note": "of heap_limit"},
+                {"name": "cpu_lanes", "value": 1_500_000_000, "unit": "ns", "source": "host", "shared_by": 3}],
+            "not_measured": [{"name": "cpu_threads", "why": "the host does not see the threads that plugins make, and this goes on"}]},
         "recent": ["up", "degraded", "down"], "checks_ns": [1_000, 2_000, 1_500],
     })
 }
@@ -20,6 +23,10 @@ fn answer() -> HealthAnswer {
         "history": {"state": "working", "file": null, "size_bytes": 0, "written": 0, "dropped": {"turns": 0,
             "results": 0, "minutes": 0, "releases": 0, "ledger": 0}, "oldest_unix_ms": null,
             "last_write_unix_ms": null, "queue_len": 0, "set_aside": [], "replaced": 0, "trimmed": []},
+        "components": [
+            {"name": "disk", "health": "degraded", "reason": "store at /s\u{1b}: 3 MiB are free", "since_unix_ms": 1},
+            {"name": "history", "health": "up", "reason": "is off", "left_out": true, "since_unix_ms": 1},
+            {"name": "lanes", "health": "up", "reason": "all is well", "since_unix_ms": 1}],
         "host": {"checks": 7, "stalls": 0},
     }))
     .unwrap()
@@ -34,22 +41,23 @@ const LOOK: Look = Look {
 #[test]
 fn what_the_history_lost_is_told_also_when_it_works_again() {
     let mut health = answer();
-    assert!(!render(&health, &LOOK).contains("history:"));
+    assert!(!render(&health, &LOOK).contains("lost"));
     health.history.dropped.results = 7;
     let text = render(&health, &LOOK);
-    assert!(
-        text.ends_with("history: works; 7 records were lost since the host began"),
-        "{text}"
-    );
+    let lost = "history: 7 records were lost since the host began";
+    assert!(text.ends_with(lost), "{text}");
+    // As from a host that tells of no other part.
+    health.components.clear();
+    let text = render(&health, &LOOK);
+    let works = "history: works; 7 records were lost since the host began";
+    assert!(text.ends_with(works), "{text}");
     health.history.state = HistoryState::Degraded {
         why: "no room".to_owned(),
         since_unix_ms: 1,
     };
     let text = render(&health, &LOOK);
-    assert!(
-        text.contains("history: degraded: no room; 7 records were lost"),
-        "{text}"
-    );
+    let degraded = "history: degraded: no room; 7 records were lost";
+    assert!(text.contains(degraded), "{text}");
 }
 
 #[test]
@@ -91,6 +99,12 @@ fn a_table_has_bars_and_curves_and_reasons_of_what_is_not_up() {
         text.contains("embed: answers its checks") && !text.contains("lang: "),
         "{text}"
     );
+    assert!(
+        text.ends_with(
+            "Host: disk degraded, history left out, lanes up\ndisk: degraded: store at /s\u{fffd}: 3 MiB are free"
+        ),
+        "{text}"
+    );
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let coloured = render(&answer(), &Look { colour: true, ..LOOK });
@@ -123,9 +137,13 @@ fn one_shows_its_figures_with_their_source() {
         "last states   █▅▁",
         "heap",
         "2.0 MiB (by the sdk)",
+        "heap share              94.1 % (by the sdk; of heap limit)",
+        "cpu lanes               1.5 s (by the host; 3 instances share it)",
+        "cpu threads             not measured: the host does not see",
     ] {
         assert!(one.contains(part), "{part:?} is missing in\n{one}");
     }
+    assert!(one.lines().all(|line| line.chars().count() <= 80), "{one}");
 }
 
 #[test]

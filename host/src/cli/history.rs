@@ -96,6 +96,15 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
             sparkline(&heap, width.min(60))
         ));
     }
+    let cpu: Vec<Option<u64>> = history.buckets.iter().map(|bucket| bucket.cpu_ns).collect();
+    if cpu.iter().any(Option::is_some) {
+        let sum = cpu.iter().flatten().sum();
+        lines.push(format!(
+            "  cpu       {}  {} in all",
+            sparkline(&cpu, width.min(60)),
+            amount(sum, Unit::Ns)
+        ));
+    }
     for release in changed(&history.releases) {
         lines.push(format!(
             "  version   {} from {}",
@@ -205,6 +214,7 @@ fn slices(history: &HistoryAnswer, width: usize) -> Vec<Option<Health>> {
 pub(super) fn amount(value: u64, unit: Unit) -> String {
     match unit {
         Unit::Count => value.to_string(),
+        Unit::Permille => format!("{}.{} %", value / 10, value % 10),
         Unit::Ns => short(value),
         Unit::Ms => long(value),
         Unit::Bytes => match value {
@@ -230,7 +240,7 @@ mod tests {
             "name": "lang", "range": {"from_unix_ms": 0, "to_unix_ms": 600_000}, "resolution": "minute", "more": false,
             "buckets": [{"from_unix_ms": 0, "up_ms": 1, "degraded_ms": 0, "down_ms": 0, "unknown_ms": 0,
                 "left_out_ms": 0, "checks": 6, "checks_failed": 1, "calls": 7, "errors": {"internal": 2},
-                "p95_ns": 1_500}],
+                "p95_ns": 1_500, "cpu_ns": 2_500_000}],
             "spans": [span(60_000, Some(300_000), "up"), span(300_000, Some(301_000), "down"), span(301_000, None, "up")],
             "releases": [{"at_unix_ms": 60_000, "version": "1.2.0", "digest": "ab".repeat(32)}],
         }))
@@ -281,6 +291,7 @@ mod tests {
             "7, 2 failed",
             "6, 1 failed",
             "1.5 µs",
+            "2.5 ms in all",
             "1.2.0 from 1970",
             "00:05:00Z  down",
         ] {

@@ -12,9 +12,11 @@
 //! everybody's time, once for each check: a plugin that hangs hangs on after it.
 
 mod answer;
+mod heap;
 mod patience;
+mod warm;
 
-pub use answer::{Answer, Ended};
+pub use answer::{Answer, Begin, Calls, Ended};
 
 use super::Moment;
 use super::evaluate::{Evaluation, Evidence};
@@ -23,40 +25,12 @@ use super::record::ResultWord;
 use super::schedule::{RoundTrip, Situation, interval, jittered, phase, seed};
 use crate::model::{Health, Judgement, Lifecycle};
 use patience::Patience;
-use std::hint::black_box;
 use std::time::Duration;
 
 /// An answer that takes longer makes its instance a suspect: next time it is asked on a lane apart.
 const SLOW: Duration = Duration::from_millis(10);
 /// A first check comes within this time, spread by phase.
 const FIRST_WITHIN: Duration = Duration::from_millis(500);
-
-/// Calls so far, as somebody counts them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Calls {
-    /// Calls whose caller was answered.
-    pub ended: u64,
-    /// Those of them that failed and count against the plugin.
-    pub blamed: u64,
-    /// Calls whose code came back.
-    pub returned: u64,
-}
-
-/// What is to be done with an instance that is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
-    /// It is to be asked, and to answer within this time.
-    Ask {
-        /// How long an answer may take.
-        timeout: Duration,
-        /// On a lane apart, since it was slow or failed last time.
-        apart: bool,
-    },
-    /// It need not be asked: a call has come back since, and it has nothing to say besides.
-    Seen,
-    /// It has not answered the last time yet.
-    StillAsked,
-}
 
 /// One instance's course.
 #[derive(Debug, Clone)]
@@ -94,24 +68,6 @@ impl Course {
             began: now,
             window_ends: now,
         }
-    }
-
-    /// Reads something of each cache line, so that all of it is at hand soon.
-    #[inline]
-    pub(super) fn warm(&self) {
-        black_box((
-            self.due,
-            self.began,
-            self.window_ends,
-            self.called_at,
-            self.calls.returned,
-            (self.cycle, self.suspect, self.down_for),
-            self.trip.smoothed().is_some(),
-            self.patience.asked_at(),
-            self.evaluation.generation(),
-            self.evaluation.since(),
-            self.evaluation.judged(),
-        ));
     }
 
     /// What it is held to be, and all that led there.
@@ -380,10 +336,11 @@ impl Course {
             let ahead = u32::try_from(over + 1).unwrap_or(u32::MAX);
             self.window_ends = self.window_ends.after(window.saturating_mul(ahead));
         }
+        let number = |calls| u32::try_from(calls).unwrap_or(u32::MAX);
         let evidence = Evidence::Called {
             generation: self.evaluation.generation(),
-            succeeded: u32::try_from(ended - failed).unwrap_or(u32::MAX),
-            failed: u32::try_from(failed).unwrap_or(u32::MAX),
+            succeeded: number(ended - failed),
+            failed: number(failed),
             window_ends,
         };
         self.evaluation.take(now, evidence, policy)

@@ -4,6 +4,7 @@
 //! * [`evaluate`]: what all evidence together says (pure);
 //! * [`course`]: both together, for one instance (pure);
 //! * [`aggregate`]: from each to the whole, and its sentence (pure);
+//! * [`components`]: how the host's own parts are (pure);
 //! * [`engine`]: who is asked, by whom, and who hears of it;
 //! * [`record`]: what is written down of it: spans of one state, results, sums of a minute;
 //! * [`history`]: where it is written down, and read again;
@@ -15,6 +16,7 @@
 
 pub mod aggregate;
 pub mod analysis;
+pub mod components;
 pub mod course;
 pub mod engine;
 pub mod evaluate;

@@ -11,7 +11,7 @@ pub use super::analysis::uptime::Uptime;
 pub use super::history::{HistoryState, HistoryStatus, Resolution};
 pub use super::record::Range;
 use super::record::{ReleaseRow, Rollup, SpanRow};
-use crate::model::{Cause, Digest, ErrorKind, Health, HealthView, Lifecycle};
+use crate::model::{Cause, Component, Digest, ErrorKind, Health, HealthView, Lifecycle};
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct HealthAnswer {
     pub plugins: Vec<PluginHealth>,
     /// How the history itself is.
     pub history: HistoryStatus,
+    /// The host's own parts, by name; the history is one of them.
+    #[serde(default)]
+    pub components: Vec<Component>,
     /// The host's own asking.
     pub host: HostHealth,
 }
@@ -69,7 +72,8 @@ pub struct HostHealth {
     pub checks: u64,
     /// Times that the host itself stood still.
     pub stalls: u64,
-    /// 99 of 100 checks began no later than this after they were due, in nanoseconds; absent before the first one.
+    /// 99 of 100 checks began no later than this after they were due, in nanoseconds, in the last whole minute and since; absent if there
+    /// were none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub lag_p99_ns: Option<u64>,
 }

@@ -1,5 +1,6 @@
 //! Building a host: the parts, wired.
 
+use super::components::{Components, keep_looking};
 use super::health::{Ears, Releases, subjects};
 use super::{Host, Inner, tasks};
 use crate::clock;
@@ -18,6 +19,7 @@ use crate::runtime::vetting::{Ledger, Vetting};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 const EVENTS_KEPT: usize = 4096;
@@ -122,6 +124,7 @@ impl HostBuilder {
         self.config.validate()?;
         let config = self.config;
         let arrivals = Arrivals::new(config.intake.clone())?;
+        let components = Components::new(&config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
         let registry = Arc::new(Registry::default());
         let events = Events::new(EVENTS_KEPT);
@@ -164,6 +167,7 @@ impl HostBuilder {
             look.clone(),
             ending.clone(),
         ));
+        components.look(&engine);
         let directories = config.intake.discovery.dirs.clone();
         let started_unix_ms = clock::unix_ms(clock::wall());
         let inner = Inner {
@@ -178,11 +182,14 @@ impl HostBuilder {
             concerns,
             engine,
             history,
+            components,
             reading: Arc::new(Semaphore::new(READS_MAX)),
         };
+        let every = Duration::from_millis(inner.config.health.components_every_ms);
         let host = Host {
             inner: Arc::new(inner),
         };
+        tokio::spawn(keep_looking(Arc::downgrade(&host.inner), every));
         Ok((host, listening))
     }
 }

@@ -1,21 +1,21 @@
 //! How plugins are, as the host tells it: what the engine knows, with what is counted beside it.
 
 use super::Host;
+use super::figures::{Measured, measured};
 use crate::clock;
 use crate::control::ControlError;
 use crate::health::aggregate::{Group, Member, Overall, aggregate};
 use crate::health::engine::{Announced, Audience, Engine, Seen, Subject};
-use crate::health::history::{History, HistoryState};
+use crate::health::history::History;
 use crate::health::policy::Policy;
 use crate::health::record::{Record, ReleaseRow};
 use crate::model::{
-    CheckView, Criticality, Digest, Figure, Health, HealthView, Judgement, Lifecycle, PluginView,
-    ProbeSettings, Report, Source, Unit, What,
+    CheckOutcome, CheckView, Criticality, Digest, Health, HealthView, Judgement, Lifecycle, PluginView,
+    ProbeSettings, What,
 };
 use crate::runtime::registry::{Entry, Snapshot};
 use crate::runtime::supervisor::{Events, Request, Requests};
 use extman_plugin_api::manifest::schema::Kind;
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,18 +141,16 @@ impl Host {
                     .map(|names| names.iter().map(String::as_str).collect()),
             })
             .collect();
-        members.push(Member {
-            name: "history",
+        let parts = self.components();
+        members.extend(parts.iter().map(|part| Member {
+            name: &part.name,
             group: Group::Host,
-            health: match self.inner.history.status().state {
-                HistoryState::Degraded { .. } => Health::Degraded,
-                HistoryState::Working | HistoryState::Off { .. } => Health::Up,
-            },
-            left_out: !self.inner.history.is_on(),
+            health: part.health,
+            left_out: part.left_out,
             criticality: Criticality::Optional,
             redundant: None,
             covered: None,
-        });
+        }));
         aggregate(&members, &self.inner.config.health.redundant)
     }
 
@@ -226,6 +224,7 @@ impl Known {
 pub(super) fn health_view(entry: &Entry, seen: &Seen) -> HealthView {
     let now = clock::unix_ms(clock::wall());
     let words = words(entry, seen);
+    let Measured { figures, missing } = measured(entry, seen);
     HealthView {
         judged: seen.judged,
         reason: words.map_or_else(
@@ -237,16 +236,18 @@ pub(super) fn health_view(entry: &Entry, seen: &Seen) -> HealthView {
         failed_checks: seen.failed_checks,
         flapping_permille: seen.flapping_permille,
         next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),
-        figures: figures(entry, seen),
+        figures,
+        not_measured: missing,
     }
 }
 
 /// Why, in the plugin's own words or in those of whoever moved it.
 fn words(entry: &Entry, seen: &Seen) -> Option<String> {
-    use crate::model::{Cause, CheckOutcome};
+    use crate::model::Cause;
     match seen.judged.cause {
         Cause::Lifecycle(Lifecycle::Running) => None,
         Cause::Lifecycle(_) => entry.cause.clone(),
+        Cause::HeapNearLimit => heap_of_limit(seen),
         _ => match &seen.check.as_ref()?.outcome {
             CheckOutcome::Answered { report } => report.as_ref()?.text.clone(),
             CheckOutcome::Failed { text, .. } => Some(text.clone()),
@@ -255,64 +256,11 @@ fn words(entry: &Entry, seen: &Seen) -> Option<String> {
     }
 }
 
-fn figures(entry: &Entry, seen: &Seen) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    let mut add = |name: &'static str, value: Option<u64>, unit: Unit, source: Source| {
-        figures.extend(value.map(|value| Figure {
-            name: Cow::Borrowed(name),
-            value,
-            unit,
-            source,
-        }));
+fn heap_of_limit(seen: &Seen) -> Option<String> {
+    let CheckOutcome::Answered { report } = &seen.check.as_ref()?.outcome else {
+        return None;
     };
-    let nanos = |duration: Duration| duration.as_nanos() as u64;
-    add(
-        "check_round_trip",
-        seen.round_trip.map(nanos),
-        Unit::Ns,
-        Source::Host,
-    );
-    if let Some((instance, _)) = &entry.serving {
-        let accounts = instance.accounts();
-        let latency = accounts.latency();
-        for (name, q) in [("call_p50", 0.5), ("call_p95", 0.95), ("call_p99", 0.99)] {
-            add(name, latency.quantile(q).map(nanos), Unit::Ns, Source::Host);
-        }
-        add(
-            "calls_in_flight",
-            Some(accounts.in_flight()),
-            Unit::Count,
-            Source::Host,
-        );
-    }
-    let report = seen.check.as_ref().and_then(|check| match &check.outcome {
-        crate::model::CheckOutcome::Answered { report } => report.as_ref(),
-        _ => None,
-    });
-    let Some(report) = report else { return figures };
-    let Report {
-        heap_bytes,
-        heap_peak_bytes,
-        heap_limit_bytes,
-        connection_rtt_ns,
-        connection_age_ms,
-        queue_depth,
-        queue_capacity,
-        in_flight,
-        ..
-    } = report;
-    add("heap", *heap_bytes, Unit::Bytes, Source::Sdk);
-    add("heap_peak", *heap_peak_bytes, Unit::Bytes, Source::Sdk);
-    add("heap_limit", *heap_limit_bytes, Unit::Bytes, Source::Plugin);
-    add(
-        "connection_round_trip",
-        *connection_rtt_ns,
-        Unit::Ns,
-        Source::Plugin,
-    );
-    add("connection_age", *connection_age_ms, Unit::Ms, Source::Plugin);
-    add("queue_depth", *queue_depth, Unit::Count, Source::Plugin);
-    add("queue_capacity", *queue_capacity, Unit::Count, Source::Plugin);
-    add("work_in_flight", *in_flight, Unit::Count, Source::Plugin);
-    figures
+    let report = report.as_ref()?;
+    let (bytes, limit) = (report.heap_bytes?, report.heap_limit_bytes?);
+    Some(format!("{bytes} bytes of {limit}"))
 }

@@ -3,6 +3,8 @@
 mod build;
 mod calls;
 mod commands;
+mod components;
+mod figures;
 mod health;
 mod hint;
 mod history;
@@ -55,6 +57,7 @@ struct Inner {
     concerns: Vec<String>,
     engine: Engine,
     history: Arc<History>,
+    components: components::Components,
     reading: Arc<Semaphore>,
 }
 

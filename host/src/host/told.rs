@@ -9,11 +9,11 @@ use crate::model::{Cause, Criticality, HealthFlags, HealthView, Judgement};
 use crate::runtime::registry::Entry;
 
 impl Host {
-    /// How everything is, with each instance, the history and the host's own asking. Asks nobody.
+    /// How everything is, with each instance, the host's own parts and its asking. Asks nobody.
     pub fn health_told(&self) -> HealthAnswer {
         let known = Known::of(self);
         let stats = self.engine().stats();
-        let lag = self.engine().lag().quantile(0.99);
+        let lag = self.inner.components.lag(self.engine());
         HealthAnswer {
             overall: self.health(),
             plugins: known
@@ -22,6 +22,7 @@ impl Host {
                 .map(|entry| self.one(&known, entry))
                 .collect(),
             history: self.inner.history.status(),
+            components: self.components(),
             host: HostHealth {
                 checks: stats.checks,
                 stalls: stats.stalls,
@@ -96,5 +97,6 @@ fn not_checked(entry: &Entry) -> HealthView {
         flapping_permille: 0,
         next_check_ms: None,
         figures: Vec::new(),
+        not_measured: Vec::new(),
     }
 }

@@ -214,6 +214,16 @@ fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
         }
     }
     if of(Group::Host) {
+        for part in health.components.iter().filter(|part| part.name != "history") {
+            let check = Check {
+                component_id: &part.name,
+                component_type: "system",
+                observed_value: part.health.as_str(),
+                status: (!part.left_out).then(|| mapped(part.health).1),
+                output: (part.health != Health::Up).then_some(&*part.reason),
+            };
+            checks.insert(format!("host.{}:state", part.name), [check]);
+        }
         let (observed_value, status, output) = match &health.history.state {
             HistoryState::Working => ("working", Some("pass"), None),
             HistoryState::Degraded { why, .. } => ("degraded", Some("warn"), Some(&**why)),

@@ -7,6 +7,7 @@
 mod copy;
 mod error;
 mod locks;
+mod outcome;
 
 use super::discovery::FoundFile;
 use super::files::{self, Identity};
@@ -16,6 +17,7 @@ pub(super) use copy::hash;
 use copy::{Incoming, copy_and_hash};
 pub use error::StoreError;
 use locks::StoreLock;
+pub use outcome::StoreOutcome;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -26,6 +28,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
+    outcome: StoreOutcome,
 }
 
 /// A plugin's bytes, copied and hashed. Cheap to clone.
@@ -110,7 +113,8 @@ impl Store {
         if let Some(mode) = files::mode(&metadata).filter(|mode| mode & files::SHARED_WRITE != 0) {
             return Err(StoreError::Exposed { path: dir, mode });
         }
-        let store = Store { dir };
+        let outcome = StoreOutcome::default();
+        let store = Store { dir, outcome };
         // Somebody who copies at this moment holds the lock: then sweeping is left to a later start.
         if let Some(_alone) = StoreLock::try_alone(&store.dir)? {
             copy::sweep(&store.dir)?;
@@ -124,7 +128,13 @@ impl Store {
     /// The file can't be read, is another one than was found, or changed while it was copied; the store can't be written.
     /// Nothing half done stays behind.
     pub fn take(&self, found: &FoundFile) -> Result<StoredPlugin, StoreError> {
-        self.take_through(found, |file| file)
+        let taken = self.take_through(found, |file| file);
+        taken.inspect_err(|error| self.outcome.failed(error, &self.dir))
+    }
+
+    /// Whether it could be written to the last time. That it could be opened counts as the first time: its lock is a file in it.
+    pub fn outcome(&self) -> StoreOutcome {
+        self.outcome.clone()
     }
 
     /// `take`, with something between the copy and its file.
@@ -155,6 +165,7 @@ impl Store {
         let (incoming, digest, copied) = match copy(&mut source) {
             // What is there already needs no room: a host that comes back on a full disk goes on with what it has.
             Err(full @ StoreError::Full { .. }) => {
+                self.outcome.failed(&full, &self.dir);
                 source.rewind().map_err(|e| StoreError::at(found.path(), e))?;
                 let digest = hash(&mut source).map_err(|e| StoreError::at(found.path(), e))?;
                 if !self.has(&self.path_of(digest), digest)? {
@@ -173,7 +184,11 @@ impl Store {
         {
             return Err(changed());
         }
+        let wrote = incoming.is_some();
         let (path, in_use) = self.install(incoming, digest)?;
+        if wrote {
+            self.outcome.worked();
+        }
         Ok(StoredPlugin(Arc::new(Stored {
             digest,
             origin: found.clone(),

@@ -33,6 +33,8 @@ pub enum Cause {
     ChecksFailCallsSucceed,
     /// Its checks say that it is well while its calls fail.
     ChecksSucceedCallsFail,
+    /// Its heap is near the most that it means to use.
+    HeapNearLimit,
     /// There has been no result for several intervals.
     Stale,
     /// The host itself did not run in time, so nothing can be said of its plugins.
@@ -55,6 +57,7 @@ impl Cause {
             Cause::CallsFail => "calls_fail",
             Cause::ChecksFailCallsSucceed => "checks_fail_calls_succeed",
             Cause::ChecksSucceedCallsFail => "checks_succeed_calls_fail",
+            Cause::HeapNearLimit => "heap_near_limit",
             Cause::Stale => "stale",
             Cause::HostStarved => "host_starved",
         }
@@ -76,6 +79,7 @@ impl fmt::Display for Cause {
             Cause::CallsFail => f.write_str("its calls fail"),
             Cause::ChecksFailCallsSucceed => f.write_str("its checks fail while its calls succeed"),
             Cause::ChecksSucceedCallsFail => f.write_str("its checks succeed while its calls fail"),
+            Cause::HeapNearLimit => f.write_str("its heap is near its limit"),
             Cause::Stale => f.write_str("no result for several intervals"),
             Cause::HostStarved => f.write_str("the host itself did not run in time"),
         }
@@ -139,8 +143,11 @@ pub struct HealthView {
     /// Milliseconds until it is asked next; absent while it is being asked, or is not asked at all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_check_ms: Option<u64>,
-    /// What was measured. What is not there was not.
+    /// What was measured.
     pub figures: Vec<Figure>,
+    /// What one would look for among the figures, and why it is not there.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub not_measured: Vec<NotMeasured>,
 }
 
 /// One measured figure.
@@ -154,6 +161,59 @@ pub struct Figure {
     pub unit: Unit,
     /// Who measured it.
     pub source: Source,
+    /// So many instances share it, and how much of it is whose is not known. Absent if it is this one's alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shared_by: Option<u64>,
+    /// What it leaves out, or what it is a share of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub note: Option<Cow<'static, str>>,
+}
+
+impl Figure {
+    /// A figure of one instance alone.
+    pub fn new(name: impl Into<Cow<'static, str>>, value: u64, unit: Unit, source: Source) -> Self {
+        Figure {
+            name: name.into(),
+            value,
+            unit,
+            source,
+            shared_by: None,
+            note: None,
+        }
+    }
+
+    /// The same, which so many instances share.
+    #[must_use]
+    pub fn shared_by(mut self, instances: usize) -> Self {
+        self.shared_by = (instances > 1).then_some(instances as u64);
+        self
+    }
+
+    /// The same, with what is to be known of it.
+    #[must_use]
+    pub fn note(mut self, note: &'static str) -> Self {
+        self.note = Some(Cow::Borrowed(note));
+        self
+    }
+}
+
+/// A figure that there is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotMeasured {
+    /// Which; the word that the figure would have.
+    pub name: Cow<'static, str>,
+    /// Why not.
+    pub why: Cow<'static, str>,
+}
+
+impl NotMeasured {
+    /// This one, for this reason.
+    pub fn new(name: &'static str, why: &'static str) -> Self {
+        NotMeasured {
+            name: Cow::Borrowed(name),
+            why: Cow::Borrowed(why),
+        }
+    }
 }
 
 /// What a figure counts.
@@ -168,6 +228,8 @@ pub enum Unit {
     Ms,
     /// Bytes.
     Bytes,
+    /// Thousandths of another figure.
+    Permille,
 }
 
 /// Who measured a figure.

@@ -1,6 +1,7 @@
 //! Plain data that every part of the host speaks: no I/O, no clock, nothing of the other modules.
 
 mod call;
+mod component;
 mod digest;
 mod event;
 mod health;
@@ -11,9 +12,10 @@ mod vetting;
 mod view;
 
 pub use call::{CallError, ErrorKind, Reply, Usage};
+pub use component::Component;
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
-pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, Source, Unit};
+pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
 pub use settings::{Criticality, ProbeSettings};
 pub use verdict::{Culprit, ResidentReason, Verdict};

@@ -3,8 +3,8 @@
 //! Blocking: it reads and copies files. It runs no plugin code.
 
 use crate::intake::{
-    DirError, DirProblem, Discovery, FoundFile, Identity, IntakeConfig, Store, StoreError, VerifiedPlugin,
-    duplicates, inspect, verify,
+    DirError, DirProblem, Discovery, FoundFile, Identity, IntakeConfig, Store, StoreError, StoreOutcome,
+    VerifiedPlugin, duplicates, inspect, verify,
 };
 use crate::model::RefusedView;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +64,11 @@ impl Arrivals {
             known: BTreeMap::new(),
             refused: BTreeMap::new(),
         })
+    }
+
+    /// Whether the store can be written to.
+    pub fn store_outcome(&self) -> StoreOutcome {
+        self.store.outcome()
     }
 
     /// Looks once.

@@ -6,6 +6,9 @@
 //! ```
 
 mod unload;
+mod used;
+
+pub use used::{OwnThreadsUsed, Used};
 
 use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, RoundLanes, Work};
 use super::loader::{Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
@@ -18,6 +21,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use used::Ledger;
 
 /// One loaded generation of one library.
 pub struct Module {
@@ -30,6 +34,7 @@ pub struct Module {
     own: Mutex<Vec<Pool>>,
     shared: SharedLanes,
     attached: AttachedThreads,
+    used: Ledger,
     users: AtomicUsize,
     held: Mutex<Held>,
     /// Held while it is being unloaded.
@@ -190,6 +195,7 @@ impl Module {
             manifest,
             shared,
             attached: AttachedThreads::default(),
+            used: Ledger::default(),
             users: AtomicUsize::new(0),
             held: Mutex::new(Held::Opening),
             unloading: Mutex::default(),
@@ -265,7 +271,9 @@ impl Module {
 
     /// One more instance uses it.
     pub(super) fn join(&self) {
-        self.users.fetch_add(1, Ordering::AcqRel);
+        if self.users.fetch_add(1, Ordering::AcqRel) > 0 {
+            self.used.share();
+        }
     }
 
     /// One instance less uses it. `true` if that was the last.
@@ -281,7 +289,13 @@ impl Module {
     pub(super) fn own_lane(&self, instance: &str) -> Pool {
         let pool = Pool::on_one_thread(format!("x-{instance}-own"), self.shared.observer.clone());
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        own.retain(|pool| !pool.has_ended());
+        own.retain(|pool| {
+            let ended = pool.has_ended();
+            if ended {
+                self.used.keep(pool.cpu_ns());
+            }
+            !ended
+        });
         own.push(pool.clone());
         pool
     }

@@ -39,6 +39,11 @@ pub fn all(down: bool) -> HealthAnswer {
             "size_bytes": 4096, "written": 7, "oldest_unix_ms": null, "last_write_unix_ms": null, "queue_len": 0,
             "dropped": {"turns": 0, "results": 0, "minutes": 0, "releases": 0, "ledger": 0},
             "set_aside": [], "replaced": 0, "trimmed": []},
+        "components": [
+            {"name": "disk", "health": "down", "reason": "store at /s: 3 MiB are free", "since_unix_ms": 5},
+            {"name": "history", "health": "degraded", "reason": "the disk is full", "since_unix_ms": 5},
+            {"name": "lanes", "health": "up", "reason": "all is well", "since_unix_ms": 5},
+            {"name": "memory", "health": "unknown", "reason": "can't be measured", "left_out": true, "since_unix_ms": 5}],
         "host": {"checks": 12, "stalls": 0, "lag_p99_ns": 1_000},
     }))
     .unwrap()

@@ -211,6 +211,7 @@ rows! {
     Rust "hold-memory" "invoke" lives "passed" "right" "running" "" "unmapped";
     Rust "hold-memory" "check" lives "passed" "up" "running" "" "unmapped";
     Rust "hold-memory" "destroy" lives "passed" "–" "stopped" "stopped by an operator" "unmapped";
+    Rust "heap-limit" "check" lives "passed" "up" "running" "" "unmapped";
     Rust "thread-local" "create" lives "passed" "–" "running" "" "unmapped";
     Rust "thread-local" "invoke" lives "passed" "right" "running" "" "unmapped";
     Rust "thread-local" "check" lives "passed" "up" "running" "" "unmapped";
@@ -236,6 +237,7 @@ rows! {
     Rust "thread-alive" "check" lives "passed" "up" "running" "" "resident: a thread of its own is alive";
     Rust "thread-alive" "destroy" lives
         "passed" "–" "stopped" "stopped by an operator" "resident: a thread of its own is alive";
+    Rust "spin" "invoke" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
     Rust "static-tokio" "create" lives "passed" "–" "running" "" "resident: a thread of its own is alive";
     Rust "static-tokio" "invoke" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
     Rust "static-tokio" "check" lives "passed" "up" "running" "" "resident: a thread of its own is alive";

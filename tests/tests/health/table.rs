@@ -158,6 +158,20 @@ pub const ROWS: &[Row] = &[
         "down",
         ONE,
     ),
+    row(
+        ("heap-limit 1 limit_bytes", "check"),
+        QUIET,
+        ("degraded", "its heap is near its limit"),
+        "down",
+        ONE,
+    ),
+    row(
+        ("heap-limit 1000000000 limit_bytes", "check"),
+        QUIET,
+        ("up", "answers its checks"),
+        "down",
+        ONE,
+    ),
     // Calls that fail.
     row(
         ("up-but-failing", "invoke"),

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arrivals;
+mod components;
 mod configured;
 mod ending;
 mod failures;
@@ -9,6 +10,7 @@ mod health;
 mod instances;
 mod library;
 mod residents;
+mod resources;
 mod robustness;
 mod served;
 mod vetting;

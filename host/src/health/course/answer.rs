@@ -1,8 +1,35 @@
-//! What an instance answers, and what that comes to. Plain data.
+//! What is put to an instance, what it answers, and what that comes to. Plain data.
 
 use crate::health::record::ResultWord;
 use crate::model::Judgement;
 use std::time::Duration;
+
+/// Calls so far, as somebody counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Calls whose caller was answered.
+    pub ended: u64,
+    /// Those of them that failed and count against the plugin.
+    pub blamed: u64,
+    /// Calls whose code came back.
+    pub returned: u64,
+}
+
+/// What is to be done with an instance that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// It is to be asked, and to answer within this time.
+    Ask {
+        /// How long an answer may take.
+        timeout: Duration,
+        /// On a lane apart, since it was slow or failed last time.
+        apart: bool,
+    },
+    /// It need not be asked: a call has come back since, and it has nothing to say besides.
+    Seen,
+    /// It has not answered the last time yet.
+    StillAsked,
+}
 
 /// What came of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

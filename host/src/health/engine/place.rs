@@ -32,11 +32,13 @@ pub(super) struct Place {
     rest: Option<Box<Rest>>,
 }
 
-/// What only those have that were called.
+/// What only those have that were called, or that another generation was before.
 #[derive(Default)]
 struct Rest {
     ended: u64,
     errors: Vec<(ErrorKind, u64)>,
+    /// Processor time of the generation before, in this minute.
+    cpu_ns: Option<u64>,
 }
 
 impl Place {
@@ -89,7 +91,13 @@ impl Place {
 
     /// Another generation, or none: what was counted of the one before stays with it.
     pub(super) fn retarget(&mut self, target: Option<Arc<dyn Target>>) {
-        self.rest = None;
+        let used = self.take_cpu();
+        self.rest = used.map(|_| {
+            Box::new(Rest {
+                cpu_ns: used,
+                ..Rest::default()
+            })
+        });
         // The last check of one that has stopped tells why.
         if target.is_some() {
             self.last = None;
@@ -112,6 +120,7 @@ impl Place {
         for (at, mut sums) in ended.into_iter().enumerate() {
             if at == last {
                 self.add_calls(&mut sums);
+                sums.cpu_ns = self.take_cpu();
             }
             let instance = self.name.clone();
             out.push(Record::Minute(Box::new(MinuteRow { instance, sums })));
@@ -142,6 +151,15 @@ impl Place {
         }
     }
 
+    /// Processor time since the last time, that of a generation which has gone since included.
+    fn take_cpu(&mut self) -> Option<u64> {
+        let before = self.rest.as_mut().and_then(|rest| rest.cpu_ns.take());
+        match &self.target {
+            None => before,
+            Some(target) => Some(target.take_cpu()?.saturating_add(before.unwrap_or(0))),
+        }
+    }
+
     /// Nobody looks any more.
     pub(super) fn forget(&mut self, out: &mut Out) {
         let (now, unix_ms) = (clock::monotonic(), clock::unix_ms(clock::wall()));
@@ -152,6 +170,7 @@ impl Place {
         self.pass(now, unix_ms, was, left_out, &mut out.records);
         let mut rest = self.minute.rest();
         self.add_calls(&mut rest);
+        rest.cpu_ns = self.take_cpu();
         let instance = self.name.clone();
         out.records.push(Record::Minute(Box::new(MinuteRow {
             instance: instance.clone(),
@@ -194,5 +213,88 @@ impl Place {
             CheckOutcome::Busy | CheckOutcome::TimedOut => return None,
         };
         Some(text[..text.floor_char_boundary(TEXT_MAX)].to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::engine::Apart;
+    use crate::model::{CheckKind, Lifecycle};
+    use crate::runtime::instance::Asked;
+    use crate::runtime::lanes::Station;
+    use crate::sketch::Sketch;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    /// Uses the processor as told, and is never asked how it is.
+    struct Uses(Mutex<Vec<Option<u64>>>);
+
+    impl Target for Uses {
+        fn is_asked_anywhere(&self) -> bool {
+            false
+        }
+        fn has_check(&self) -> bool {
+            false
+        }
+        fn check_on(&self, _: &Station<'_>, _: Duration, _: Moment) -> Option<Asked> {
+            None
+        }
+        fn check_apart(self: Arc<Self>, _: CheckKind, _: Duration) -> Apart {
+            Box::pin(async { (CheckOutcome::Busy, None) })
+        }
+        fn calls(&self) -> Calls {
+            Calls::default()
+        }
+        fn errors(&self) -> Vec<(ErrorKind, u64)> {
+            Vec::new()
+        }
+        fn take_latency(&self) -> Sketch {
+            Sketch::default()
+        }
+        fn take_cpu(&self) -> Option<u64> {
+            self.0.lock().unwrap().remove(0)
+        }
+    }
+
+    fn uses(cpu: &[Option<u64>]) -> Option<Arc<dyn Target>> {
+        Some(Arc::new(Uses(Mutex::new(cpu.to_vec()))))
+    }
+
+    fn at(minute: u64) -> Moment {
+        Moment::from_nanos((1 + minute) * 60_000_000_000)
+    }
+
+    fn minutes(place: &mut Place, upto: u64) -> Vec<Option<u64>> {
+        let was = Judgement {
+            health: crate::model::Health::Up,
+            cause: crate::model::Cause::Lifecycle(Lifecycle::Running),
+            flags: Default::default(),
+        };
+        let mut out = Vec::new();
+        place.pass(at(upto), upto * 60_000, was, false, &mut out);
+        let cpu = out.iter().map(|record| match record {
+            Record::Minute(row) => row.sums.cpu_ns,
+            other => panic!("{other:?}"),
+        });
+        cpu.collect()
+    }
+
+    #[test]
+    fn a_minute_has_the_processor_time_of_both_generations_in_it_or_none() {
+        let mut place = Place::new("one".into(), Arc::default(), at(0), 0);
+        assert_eq!(minutes(&mut place, 1), [None]);
+        place.retarget(uses(&[Some(5), Some(6)]));
+        assert_eq!(minutes(&mut place, 2), [Some(5)]);
+        place.retarget(uses(&[Some(30), None, Some(7)]));
+        assert_eq!(minutes(&mut place, 3), [Some(36)]);
+        assert_eq!(minutes(&mut place, 4), [None], "others have a share in it");
+        place.retarget(None);
+        assert_eq!(
+            minutes(&mut place, 6),
+            [None, Some(7)],
+            "what it used before it stopped"
+        );
+        assert_eq!(minutes(&mut place, 7), [None]);
     }
 }

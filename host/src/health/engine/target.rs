@@ -38,6 +38,11 @@ pub trait Target: Send + Sync + 'static {
 
     /// How long its calls took since this was asked last.
     fn take_latency(&self) -> Sketch;
+
+    /// Processor time since this was asked last, in nanoseconds; `None` if it can't be told from others'. Asked once a minute.
+    fn take_cpu(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Target for Instance {
@@ -76,5 +81,9 @@ impl Target for Instance {
 
     fn take_latency(&self) -> Sketch {
         self.accounts().take_latency()
+    }
+
+    fn take_cpu(&self) -> Option<u64> {
+        Instance::take_cpu(self)
     }
 }

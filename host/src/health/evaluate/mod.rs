@@ -1,19 +1,23 @@
 //! What all evidence together says of one instance. Pure: evidence and a moment in, a judgement out.
 //!
-//! Four things are kept, and the worst that is *known* decides:
+//! Five things are kept, and the worst that is *known* decides:
 //!
 //! ```text
 //!   life      what the supervisor says: a wedged, failed or quarantined instance is down, whatever else
 //!   checks    up, degraded, down by runs of results (see `track`)
 //!   calls     up, degraded, down by windows of real calls
+//!   heap      near its own limit: degraded, and never down for that alone
 //!   doubt     stale, starved host, or the plugin's own "I don't know": unknown
 //! ```
 //!
 //! Neither a call nor a check alone is believed against the other: checks that fail while calls succeed make an instance degraded,
 //! calls that fail while checks succeed make it degraded and then down.
 
+mod heap;
+mod told;
 mod track;
 
+pub use heap::HeapTrack;
 pub use track::{Thresholds, Track, Word};
 
 use super::Moment;
@@ -57,6 +61,15 @@ pub enum Evidence {
         /// Whether this ends a window.
         window_ends: bool,
     },
+    /// It tells how much heap it has in use, and the most that it means to use.
+    Heap {
+        /// The generation that speaks.
+        generation: u64,
+        /// In use, in bytes.
+        bytes: u64,
+        /// The most, in bytes.
+        limit: u64,
+    },
     /// Nothing but time has passed.
     Waited {
         /// How often a result is due now.
@@ -88,6 +101,7 @@ pub struct Evaluation {
     window: (u32, u32),
     checks: Track,
     calls: Track,
+    heap: HeapTrack,
     quiet_windows: u8,
     life: Lifecycle,
     doubt: Doubt,
@@ -114,6 +128,7 @@ impl Evaluation {
             window: (0, 0),
             checks: Track::default(),
             calls: Track::default(),
+            heap: HeapTrack::default(),
             quiet_windows: 0,
             life: Lifecycle::Verified,
             doubt: Doubt::None,
@@ -131,47 +146,6 @@ impl Evaluation {
         };
         new.judged = new.judge(&Policy::default());
         new
-    }
-
-    /// How it is held to be.
-    pub fn judged(&self) -> Judgement {
-        self.judged
-    }
-
-    /// Since when it has had this word.
-    pub fn since(&self) -> Moment {
-        self.since
-    }
-
-    /// Where it is in its life.
-    pub fn life(&self) -> Lifecycle {
-        self.life
-    }
-
-    /// Which load of its library counts.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// How often it changes, weighted: see [`Flap`].
-    pub fn flap(&self) -> Flap {
-        self.flap
-    }
-
-    /// Failed checks in a row.
-    pub fn failed_checks(&self) -> u8 {
-        self.checks.bad_run()
-    }
-
-    /// Whether its checks alone would have it down.
-    pub fn fails_checks(&self) -> bool {
-        self.checks.level() == Health::Down
-    }
-
-    /// Whether it counts for nothing in any sum.
-    pub fn is_left_out(&self) -> bool {
-        use Lifecycle as L;
-        self.maintenance || matches!(self.life, L::Stopped | L::Draining | L::Discovered | L::Verified)
     }
 
     /// Takes evidence in. Gives how it was judged before, if that is different now.
@@ -204,7 +178,15 @@ impl Evaluation {
                     self.end_window(policy);
                 }
             }
-            Evidence::Checked { .. } | Evidence::Told { .. } | Evidence::Called { .. } => return None,
+            Evidence::Heap {
+                generation,
+                bytes,
+                limit,
+            } if self.counts(generation) => self.heap.observe(bytes, limit, policy),
+            Evidence::Checked { .. }
+            | Evidence::Told { .. }
+            | Evidence::Called { .. }
+            | Evidence::Heap { .. } => return None,
         }
         let to = self.judge(policy);
         if to == self.judged {
@@ -227,6 +209,7 @@ impl Evaluation {
         if begins {
             self.checks.forget();
             self.calls.forget();
+            self.heap = HeapTrack::default();
             self.window = (0, 0);
             self.quiet_windows = 0;
             self.succeeded_at = None;
@@ -387,6 +370,9 @@ impl Evaluation {
             (Health::Degraded, _) => (Health::Degraded, self.fair_cause),
             (Health::Up, Health::Degraded) => (Health::Degraded, Cause::ChecksSucceedCallsFail),
             (Health::Unknown, Health::Degraded) => (Health::Degraded, Cause::CallsFail),
+            (Health::Up, _) | (Health::Unknown, Health::Up) if self.heap.is_near() => {
+                (Health::Degraded, Cause::HeapNearLimit)
+            }
             (Health::Unknown, Health::Up) => (Health::Up, Cause::CallsSucceed),
             (Health::Unknown, Health::Unknown) => (Health::Unknown, Cause::NotChecked),
             (Health::Up, _) => (Health::Up, Cause::Answers),

@@ -290,3 +290,28 @@ fn many_at_once_agree() {
     Store::open(&place.store.dir).unwrap();
     assert!(place.visible().iter().all(|name| !name.starts_with(".incoming")));
 }
+
+#[test]
+fn the_store_tells_of_the_last_time_that_it_was_written_to() {
+    let place = place();
+    let outcome = place.store.outcome();
+    assert_eq!(outcome.failure(), None, "it could be opened");
+    let _ = place.store.take_through(&place.file(b"abc"), |_| FullDisk);
+    assert!(outcome.failure().unwrap().contains("there is no room"));
+    place.store.take(&place.file(b"abc")).unwrap();
+    assert_eq!(outcome.failure(), None);
+    // It goes on with what it has, and could not be written to all the same.
+    let had = place.store.take_through(&place.file(b"abc"), |_| FullDisk);
+    assert!(had.is_ok() && outcome.failure().is_some());
+    let changed = place.file(b"abc");
+    place.store.take(&place.file(b"defg")).unwrap();
+    assert!(place.store.take(&changed).is_err());
+    assert_eq!(
+        outcome.failure(),
+        None,
+        "what is wrong with a file is not the store's"
+    );
+    fs::remove_dir_all(&place.store.dir).unwrap();
+    assert!(place.store.take(&place.file(b"ghi")).is_err());
+    assert!(outcome.failure().is_some());
+}

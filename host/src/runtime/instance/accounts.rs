@@ -143,6 +143,11 @@ impl Accounts {
         }
     }
 
+    /// Whether a call ended on an attached thread.
+    pub(super) fn was_attached(&self) -> bool {
+        self.of_attached().returned() > 0
+    }
+
     /// All that attached threads have counted.
     fn of_attached(&self) -> Tally {
         let sum = Tally::default();

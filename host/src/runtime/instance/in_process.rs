@@ -5,6 +5,7 @@ mod attached;
 mod check;
 mod round;
 mod unclaimed;
+mod used;
 
 use super::{Accounts, InstanceSettings};
 use crate::clock::{self, Monotonic};

@@ -5,10 +5,12 @@
 mod accounts;
 mod in_process;
 mod tally;
+mod used;
 
 pub use accounts::{Accounts, CallCounts};
 pub use in_process::{Call, InProcess};
 pub use tally::Tally;
+pub use used::InstanceUsed;
 
 use super::lanes::{Attached, Station};
 use super::loader::{Frames, Listener, Step};

@@ -1,10 +1,11 @@
 //! One lane: a thread, its slot, and what it is in.
 
+use super::cpu::LaneCpu;
 use super::job::{Ending, Job};
 use crate::clock::{self, Monotonic};
 use crate::runtime::loader::{self, Slot};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -78,6 +79,13 @@ pub trait LaneObserver: Send + Sync {
     fn returned_late(&self, work: &Work, ran: Duration);
 }
 
+static LOST_LANES: AtomicUsize = AtomicUsize::new(0);
+
+/// Lanes of this process that are lost and have not come back.
+pub fn lost_lanes() -> usize {
+    LOST_LANES.load(Relaxed)
+}
+
 /// A lane as the pool and the watchdog see it.
 pub(super) struct Lane {
     pub number: u64,
@@ -93,22 +101,26 @@ pub(super) struct Lane {
     /// Some of `ran`, each at its own place: for the lane itself, which asks each time.
     ran_of_late: [AtomicU64; 64],
     thread: Mutex<Option<JoinHandle<()>>>,
+    cpu: LaneCpu,
 }
 
 const LOST: u64 = 1 << 63;
 
 impl Lane {
-    /// Starts a lane that takes its jobs from `take` until that gives none.
+    /// Starts a lane that takes its jobs from `take` until that gives none. What it has used of the processor goes to `used` at its end.
     pub(super) fn start(
         name: &str,
         number: u64,
         take: impl Fn(&Arc<Lane>) -> Option<Job> + Send + 'static,
         observer: Arc<dyn LaneObserver>,
+        used: Arc<AtomicU64>,
     ) -> std::io::Result<Arc<Lane>> {
         Lane::start_with(name, number, move |lane, slot| {
+            lane.cpu.begin();
             while let Some(job) = take(lane) {
                 lane.run(job, slot, observer.as_ref());
             }
+            lane.cpu.end(&used);
         })
     }
 
@@ -128,6 +140,7 @@ impl Lane {
             ran: Mutex::default(),
             ran_of_late: [const { AtomicU64::new(u64::MAX) }; 64],
             thread: Mutex::default(),
+            cpu: LaneCpu::default(),
         });
         let slot = Slot::acquire().ok_or_else(|| {
             std::io::Error::other("no more lanes: 4096 calls are already under way or lost")
@@ -174,6 +187,7 @@ impl Lane {
             return true;
         }
         self.state.store(LOST, Release);
+        LOST_LANES.fetch_sub(1, Relaxed);
         if let Some(work) = &*lock(&self.work) {
             let ran = clock::monotonic().since(Monotonic::from_nanos(began));
             observer.returned_late(work, ran);
@@ -229,9 +243,16 @@ impl Lane {
     /// Declares the lane lost, if it is still in what it was in since `began`. `false` if it has moved on.
     pub(super) fn lose(&self, began: Monotonic) -> bool {
         let began = began.as_nanos();
-        self.state
+        // Before, so that it is never taken off first.
+        LOST_LANES.fetch_add(1, Relaxed);
+        let lost = self
+            .state
             .compare_exchange(began, began | LOST, AcqRel, Acquire)
-            .is_ok()
+            .is_ok();
+        if !lost {
+            LOST_LANES.fetch_sub(1, Relaxed);
+        }
+        lost
     }
 
     /// It has come back, and goes on.
@@ -254,6 +275,11 @@ impl Lane {
 
     pub(super) fn is_retiring(&self) -> bool {
         self.retiring.load(Acquire)
+    }
+
+    /// What its thread has used of the processor so far, in nanoseconds; nothing once it has handed that on.
+    pub(super) fn cpu_ns(&self) -> u64 {
+        self.cpu.read()
     }
 
     /// Whether the lane ran code of this generation.

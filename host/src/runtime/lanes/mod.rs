@@ -13,6 +13,7 @@
 //! knows what a call means.
 
 mod attached;
+mod cpu;
 mod gate;
 mod job;
 mod lane;
@@ -23,8 +24,8 @@ mod watchdog;
 
 pub use attached::{Attached, AttachedThreads};
 pub use gate::{Gate, Pass};
-pub use lane::{LaneObserver, Phase, Work};
+pub use lane::{LaneObserver, Phase, Work, lost_lanes};
 pub use pool::{Pool, PoolLimits, Refused};
 pub use rounds::{RoundLanes, Rounds, Station};
 pub use tally::Tally;
-pub use watchdog::stood_still;
+pub use watchdog::{looked_at, stood_still};

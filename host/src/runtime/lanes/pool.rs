@@ -11,6 +11,7 @@ use super::watchdog;
 use crate::clock;
 use crate::runtime::loader::Slot;
 use state::State;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ struct Shared {
     one_thread: bool,
     observer: Arc<dyn LaneObserver>,
     state: Mutex<State>,
+    /// Processor time of lanes that have ended, in nanoseconds.
+    ended_ns: Arc<AtomicU64>,
 }
 
 impl Pool {
@@ -96,6 +99,7 @@ impl Pool {
             one_thread,
             observer,
             state: Mutex::default(),
+            ended_ns: Arc::default(),
         };
         Pool {
             shared: Arc::new(shared),
@@ -145,6 +149,19 @@ impl Pool {
     /// Lanes that are not lost.
     pub fn lanes(&self) -> usize {
         self.shared.lock().lanes.len()
+    }
+
+    /// What all its lanes have used of the processor, in nanoseconds: those that run, those that are lost, those that have ended. It
+    /// may be short for a moment by one that just ends.
+    pub fn cpu_ns(&self) -> u64 {
+        // Before the lanes: one that ends meanwhile is not counted twice.
+        let ended = self.shared.ended_ns.load(Ordering::Acquire);
+        let lanes: Vec<Arc<Lane>> = {
+            let state = self.shared.lock();
+            let all = state.lanes.iter().chain(&state.lost).chain(&state.ended);
+            all.cloned().collect()
+        };
+        ended + lanes.iter().map(|lane| lane.cpu_ns()).sum::<u64>()
     }
 
     /// Lanes that are lost and have not come back.
@@ -314,7 +331,8 @@ impl Pool {
         let name = format!("{}/{number}", self.shared.name);
         let shared = self.shared.clone();
         let take = move |lane: &Arc<Lane>| shared.take(lane);
-        let lane = Lane::start(&name, number, take, self.shared.observer.clone())?;
+        let (observer, used) = (self.shared.observer.clone(), self.shared.ended_ns.clone());
+        let lane = Lane::start(&name, number, take, observer, used)?;
         state.made = number;
         self.shared.hear_of_its_loss(&lane);
         state.lanes.push(lane);

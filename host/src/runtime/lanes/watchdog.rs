@@ -35,7 +35,7 @@ type OnLost = Box<dyn Fn(&Lane) + Send>;
 
 static WATCHED: Mutex<Vec<(Weak<Lane>, Option<OnLost>)>> = Mutex::new(Vec::new());
 static STARTED: Once = Once::new();
-/// When it looked last, in nanoseconds; 0 before the first time.
+/// When it looked last, or began, in nanoseconds; 0 before that.
 static LOOKED: AtomicU64 = AtomicU64::new(0);
 /// When the host itself stood still, and for how long.
 static STALLS: Mutex<VecDeque<(Monotonic, Duration)>> = Mutex::new(VecDeque::new());
@@ -48,6 +48,7 @@ pub(super) fn start() {
         let watchdog = std::thread::Builder::new()
             .name("extman-watchdog".to_owned())
             .spawn(move || {
+                LOOKED.store(clock::monotonic().as_nanos(), Ordering::Release);
                 drop(begun);
                 run();
             });
@@ -90,6 +91,12 @@ pub fn stood_still(began: Monotonic, now: Monotonic) -> Duration {
         Duration::ZERO
     };
     known + unknown
+}
+
+/// When it looked last, or began; `None` if it could not be started.
+pub fn looked_at() -> Option<Monotonic> {
+    let looked = Monotonic::from_nanos(LOOKED.load(Ordering::Acquire));
+    (looked.as_nanos() > 0).then_some(looked)
 }
 
 fn run() {

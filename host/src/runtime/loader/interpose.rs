@@ -8,6 +8,7 @@
 //! linker argument in the embedder's build script; [`interposition`] checks that it was given. Nothing here allocates from
 //! Rust, uses thread-locals or takes a lock: it runs inside thread creation and early start-up.
 
+use super::cpu;
 use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 use std::ffi::CStr;
 use std::sync::OnceLock;
@@ -71,6 +72,8 @@ pub(super) struct KnownThread {
     pub start: usize,
     /// When it was made, in [`thread_sequence`]'s order.
     pub sequence: u64,
+    /// It has not come back from its start routine.
+    pub runs: bool,
 }
 
 /// Every thread that is being made, runs or is about to end. `None` if there were once too many to follow.
@@ -85,6 +88,7 @@ pub(super) fn known_threads() -> Option<Vec<KnownThread>> {
             tid: slot.tid.load(SeqCst),
             start: slot.start.load(SeqCst),
             sequence: slot.sequence.load(SeqCst),
+            runs: state != ENDING,
         })
     });
     Some(known.collect())
@@ -293,6 +297,7 @@ extern "C-unwind" fn run_thread(package: *mut c_void) -> *mut c_void {
     if let Some(slot) = slot {
         slot.state.store(ENDING, SeqCst);
     }
+    cpu::note_end(start as usize);
     result
 }
 

@@ -1,6 +1,7 @@
 //! One generation of one library: opened from sealed memory, checked, and closed only when that is safe.
 
 use super::census::{self, Opened};
+use super::cpu;
 use super::image::{self, Image};
 use super::interpose::{self, Interposition, LeftKey};
 use super::mapped;
@@ -173,6 +174,11 @@ impl Library {
         self.mapped
     }
 
+    /// Whether an address lies in it.
+    pub(super) fn contains(&self, address: usize) -> bool {
+        self.mapped.image.contains(address)
+    }
+
     pub(super) fn tables(&self) -> &Tables {
         &self.tables
     }
@@ -248,6 +254,7 @@ impl Closed {
             unsafe { interpose::delete_key(key) };
         }
         lock(&LOADED).retain(|image| image.base != self.mapped.image.base);
+        cpu::forget(|address| self.mapped.image.contains(address));
         // SAFETY: taken once; nothing is mapped from it any more.
         drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
         Verdict::Unmapped

@@ -8,6 +8,7 @@
 
 mod bound;
 mod census;
+mod cpu;
 mod exit;
 mod frames;
 mod host_table;
@@ -24,6 +25,7 @@ mod sink;
 mod slot;
 
 pub use bound::{Bound, Input, Returned, Step};
+pub use cpu::{OwnThread, OwnThreads, cpu_of, cpu_of_this_thread};
 pub use exit::exit_now;
 pub use frames::Frames;
 pub use interpose::{Interposition, interposition};

@@ -90,7 +90,7 @@ impl Module {
     }
 
     /// All lanes that are the module's alone.
-    fn pools(&self) -> Vec<Pool> {
+    pub(super) fn pools(&self) -> Vec<Pool> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::once(&self.pool).chain(own.iter()).cloned().collect()
     }

@@ -229,7 +229,7 @@ fn beside_this_program() -> std::io::Result<PathBuf> {
 }
 
 /// Whether a plugin was made with the Rust SDK.
-pub(super) fn is_rust(plugin: &VerifiedPlugin) -> bool {
+pub(crate) fn is_rust(plugin: &VerifiedPlugin) -> bool {
     plugin
         .facts()
         .build

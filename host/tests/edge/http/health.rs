@@ -20,11 +20,11 @@ fn down() -> Server {
 fn health_has_the_documented_status_and_words() {
     let (up, down) = (Server::start(), down());
     for (server, path, status, word, checks) in [
-        (&up, "/health", 200, "pass", 3),
-        (&down, "/health", 503, "fail", 3),
+        (&up, "/health", 200, "pass", 6),
+        (&down, "/health", 503, "fail", 6),
         (&down, "/health/ai", 503, "fail", 1),
         (&down, "/health/general", 200, "pass", 1),
-        (&up, "/health/host", 200, "pass", 1),
+        (&up, "/health/host", 200, "pass", 4),
     ] {
         let heard = ask(server.address, &format!("GET {path}"), &[], b"");
         assert_eq!(heard.status, status, "{path}");
@@ -46,6 +46,18 @@ fn health_has_the_documented_status_and_words() {
     assert_eq!(
         told["checks"]["host.history:state"][0]["output"],
         "the disk is full"
+    );
+    let disk = &told["checks"]["host.disk:state"][0];
+    assert_eq!(
+        (&disk["status"], &disk["observedValue"]),
+        (&"fail".into(), &"down".into())
+    );
+    assert_eq!(disk["output"], "store at /s: 3 MiB are free");
+    assert_eq!(told["checks"]["host.lanes:state"][0]["status"], "pass");
+    assert_eq!(
+        told["checks"]["host.memory:state"][0]["status"],
+        Value::Null,
+        "left out"
     );
     let heard = ask(up.address, "GET /health/dogs", &[], b"");
     assert_eq!((heard.status, heard.failure()), (404, "not_found".to_owned()));

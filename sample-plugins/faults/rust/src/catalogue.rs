@@ -97,7 +97,9 @@ hazards! {
     Exit "exit" ANY "ends the process with code 3";
     Leak "leak" ANY "allocates `bytes`, fills them and forgets them";
     HoldMemory "hold-memory" ANY "allocates `bytes`, fills them and keeps them until the instance is destroyed; past `limit_bytes` in all it fails as exhausted";
+    HeapLimit "heap-limit" CHECK "tells `limit_bytes` as the most heap that it means to use";
     ThreadAlive "thread-alive" ANY "leaves a thread behind that waits for `release`";
+    Spin "spin" ANY "leaves a thread behind that computes until `release` (or for `ms`)";
     ThreadLocal "thread-local" ANY "makes a thread-local with a drop on the host's thread";
     ThreadCurrent "thread-current" ANY "asks for `std::thread::current()` on the host's thread";
     TokioCurrentThread "tokio-current-thread" ANY "makes, uses and drops a current-thread runtime of tokio";

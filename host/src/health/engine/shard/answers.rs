@@ -38,6 +38,10 @@ impl Shard {
         };
         let calls = place.calls();
         let ended = place.course.ended(now, answer, calls, &place.policy);
+        let mut changed = ended.changed;
+        if let CheckOutcome::Answered { report: Some(report) } = &asked.outcome {
+            changed = changed.or(place.course.reported(now, generation, report, &place.policy));
+        }
         place.pass(now, unix_ms, was, left_out, &mut out.records);
         if let CheckOutcome::Failed {
             kind: ErrorKind::Panicked,
@@ -50,7 +54,7 @@ impl Shard {
             note(place, counted, asked, unix_ms, out);
         }
         keep(place, asked, unix_ms);
-        conclude(place, ended.changed.is_some().then_some(was), unix_ms, out);
+        conclude(place, changed.is_some().then_some(was), unix_ms, out);
         if let Some(at) = self.under_way.iter().position(|other| *other == number) {
             self.under_way.swap_remove(at);
         }

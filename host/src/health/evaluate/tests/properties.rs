@@ -42,7 +42,8 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
             }
         ),
         1 => (generation.clone(), health).prop_map(|(generation, health)| Evidence::Told { generation, health }),
-        1 => (state, generation).prop_map(|(state, generation)| life(state, generation)),
+        1 => (state, generation.clone()).prop_map(|(state, generation)| life(state, generation)),
+        2 => (generation.clone(), 0..1200_u64).prop_map(|(generation, bytes)| Evidence::Heap { generation, bytes, limit: 1000 }),
         1 => Just(Evidence::Starved),
         1 => Just(waited()),
         1 => any::<bool>().prop_map(Evidence::Maintenance),
@@ -118,7 +119,7 @@ proptest! {
             prop_assert_eq!(told.unwrap_or(is), was);
 
             let generation_of = match evidence {
-                Evidence::Checked { generation, .. } | Evidence::Told { generation, .. } | Evidence::Called { generation, .. } => Some(generation),
+                Evidence::Checked { generation, .. } | Evidence::Told { generation, .. } | Evidence::Called { generation, .. } | Evidence::Heap { generation, .. } => Some(generation),
                 _ => None,
             };
             let late = generation_of.is_some_and(|g| g != before.generation() || before.life() != Lifecycle::Running);

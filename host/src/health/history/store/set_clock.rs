@@ -58,15 +58,16 @@ fn back(transaction: &Transaction<'_>, by_ms: i64, since: i64) -> rusqlite::Resu
 fn ahead(transaction: &Transaction<'_>, step: ClockStep, spans: &OpenSpans) -> rusqlite::Result<()> {
     let left = time::stored(step.to_unix_ms.saturating_add_signed(-step.by_ms));
     let to = time::stored(step.to_unix_ms);
-    let mut end =
-        transaction.prepare_cached("UPDATE state_span SET to_ms = ?2 WHERE id = ?1 AND from_ms <= ?2")?;
+    // One that was held where an earlier one ends, while the clock showed less, is told of from here on.
+    let mut end = transaction
+        .prepare_cached("UPDATE state_span SET to_ms = max(from_ms, ?2) WHERE id = ?1 AND from_ms < ?3")?;
     let mut anew = transaction.prepare_cached(
         "INSERT INTO state_span (instance, from_ms, lifecycle, health, cause, cause_of, left_out, text)
          SELECT instance, ?2, lifecycle, health, cause, cause_of, left_out, text FROM state_span WHERE id = ?1",
     )?;
     for row in spans.rows() {
         // One that begins later was told by the clock as it is now.
-        if end.execute((row, left))? == 1 {
+        if end.execute((row, left, to))? == 1 {
             anew.execute((row, to))?;
         }
     }

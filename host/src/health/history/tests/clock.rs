@@ -97,6 +97,22 @@ fn an_earlier_hosts_time_stands() {
     assert_eq!(spans(&file, "a"), [(0, Some(HOUR), "up"), (HOUR, None, "down")]);
 }
 
+#[test]
+fn what_was_held_up_by_an_earlier_span_claims_nothing_when_the_clock_goes_ahead() {
+    let (_dir, mut file) = file();
+    let write = |file: &mut HistoryFile, record, now| file.write(&[record], now).unwrap();
+    write(&mut file, Record::Turn(turn("a", DAY + HOUR, up())), DAY + HOUR);
+    let mut now = DAY + HOUR + 1 + 2 * HOUR;
+    write(&mut file, step(2 * HOUR as i64, now), now);
+    now -= 3 * HOUR;
+    write(&mut file, step(-3 * HOUR as i64, now), now);
+    write(&mut file, Record::Turn(turn("a", now, down())), now);
+    now += 5 * HOUR;
+    write(&mut file, step(5 * HOUR as i64, now), now);
+    let known = states(&file, now);
+    assert_eq!((known.up, known.down), (1, 0));
+}
+
 /// Back, or ahead.
 fn any_step() -> impl Strategy<Value = i64> {
     let most = 3 * HOUR as i64;

@@ -198,3 +198,21 @@ fn lanes_that_sleep_for_long_end_but_for_one() {
     assert_eq!(submit(&pool, None, || 7).recv_timeout(LONG), Ok(7));
     pool.shutdown(LONG).unwrap();
 }
+
+#[test]
+fn what_lanes_used_of_the_processor_is_counted_while_they_run_and_once_they_have_ended() {
+    use crate::runtime::loader::cpu_of_this_thread;
+    let (pool, beside) = (pool(2), pool(2));
+    let computed = submit(&pool, None, || {
+        let enough = cpu_of_this_thread() + 3_000_000;
+        while cpu_of_this_thread() < enough {
+            std::hint::black_box(0);
+        }
+    });
+    computed.recv_timeout(LONG).unwrap();
+    let running = pool.cpu_ns();
+    assert!(running >= 3_000_000, "{running}");
+    pool.shutdown(LONG).unwrap();
+    assert!(pool.cpu_ns() >= running);
+    assert_eq!(beside.cpu_ns(), 0, "it has no lane");
+}

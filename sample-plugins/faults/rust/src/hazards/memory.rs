@@ -3,7 +3,8 @@
 use extman_plugin_api::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
-const LIMIT_BYTES_DEFAULT: u64 = 256 << 20;
+/// Where an order names no limit.
+pub const LIMIT_BYTES_DEFAULT: u64 = 256 << 20;
 
 /// Never gives it back.
 pub fn leak(bytes: usize) {

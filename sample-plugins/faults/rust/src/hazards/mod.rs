@@ -101,7 +101,12 @@ pub fn perform(order: &Order, scene: &mut Scene<'_, '_>) -> Result<()> {
         Hazard::FloodSink => return flood::sink(scene.call()?, bytes, order.writes.unwrap_or(1_000)),
         Hazard::Leak => memory::leak(bytes),
         Hazard::HoldMemory => return scene.held.add(bytes, order.limit_bytes),
+        Hazard::HeapLimit => {
+            let limit = order.limit_bytes.unwrap_or(memory::LIMIT_BYTES_DEFAULT);
+            scene.probe()?.heap_limit(limit);
+        }
         Hazard::ThreadAlive => return threads::alive(order.release.clone()),
+        Hazard::Spin => return threads::spin(order),
         Hazard::ThreadLocal => threads::local(),
         Hazard::ThreadCurrent => drop(std::thread::current()),
         Hazard::TokioCurrentThread => return threads::tokio_current_thread(),

@@ -7,7 +7,7 @@ use crate::order::Order;
 use extman_plugin_api::prelude::*;
 use rayon::prelude::*;
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +16,19 @@ use tokio::runtime::{Builder, Runtime};
 /// A thread that outlives everything.
 pub fn alive(release: Option<PathBuf>) -> Result<()> {
     spawn(move || wait::for_release(release.as_deref()))
+}
+
+/// A thread that computes and gives nothing for it.
+pub fn spin(order: &Order) -> Result<()> {
+    let enough = patience(order);
+    let release = order.release.clone();
+    spawn(move || {
+        while !enough() && !release.as_deref().is_some_and(Path::exists) {
+            (0..1_000_000_u64).for_each(|n| {
+                std::hint::black_box(n);
+            });
+        }
+    })
 }
 
 /// A thread-local whose drop is in this library.

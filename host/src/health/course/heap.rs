@@ -1,0 +1,26 @@
+//! What an instance's heap does to it.
+
+use super::Course;
+use crate::health::Moment;
+use crate::health::evaluate::Evidence;
+use crate::health::policy::Policy;
+use crate::model::{Judgement, Report};
+
+impl Course {
+    /// Its report tells of its heap, or not.
+    pub fn reported(
+        &mut self,
+        now: Moment,
+        generation: u64,
+        report: &Report,
+        policy: &Policy,
+    ) -> Option<Judgement> {
+        let (bytes, limit) = (report.heap_bytes?, report.heap_limit_bytes?);
+        let heap = Evidence::Heap {
+            generation,
+            bytes,
+            limit,
+        };
+        self.evaluation.take(now, heap, policy)
+    }
+}

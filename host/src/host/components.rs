@@ -1,0 +1,202 @@
+//! The host's own parts, looked at every few seconds: whoever asks how they are is told what was seen then.
+
+mod measure;
+
+use super::{Host, Inner};
+use crate::clock::{self, Monotonic};
+use crate::config::Config;
+use crate::health::components::{self, LanesSeen, Limits};
+use crate::health::engine::Engine;
+use crate::intake::StoreOutcome;
+use crate::model::{Component, Health};
+use crate::runtime::lanes::{looked_at, lost_lanes};
+use crate::sketch::Sketch;
+use arc_swap::ArcSwap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How long each stretch is over which lateness is told.
+const LAG: Duration = Duration::from_secs(60);
+/// Looks that may be missed until nothing is known any more.
+const MISSED_MAX: u32 = 3;
+
+/// What looks, and what it saw last.
+pub(super) struct Components {
+    store: StoreOutcome,
+    places: Vec<(&'static str, PathBuf)>,
+    limits: Limits,
+    every: Duration,
+    last: ArcSwap<Looked>,
+}
+
+/// One look.
+struct Looked {
+    at: Monotonic,
+    parts: Vec<Component>,
+    lag: Lag,
+}
+
+/// How late checks began in the last whole stretch, and when that ended.
+#[derive(Clone)]
+struct Lag {
+    last: Sketch,
+    taken_at: Monotonic,
+}
+
+impl Lag {
+    fn new(now: Monotonic) -> Self {
+        Lag {
+            last: Sketch::default(),
+            taken_at: now,
+        }
+    }
+
+    /// If a stretch is over, what `take` gives is the last one.
+    fn pass(&self, now: Monotonic, take: impl FnOnce() -> Sketch) -> Self {
+        if now.since(self.taken_at) < LAG {
+            return self.clone();
+        }
+        Lag {
+            last: take(),
+            taken_at: now,
+        }
+    }
+
+    /// 99 of 100 were not later, in the last stretch and since then.
+    fn p99(&self, since_then: &Sketch) -> Option<Duration> {
+        self.last.merged(since_then).quantile(0.99)
+    }
+}
+
+impl Components {
+    /// Nobody has looked yet.
+    pub(super) fn new(config: &Config, store: StoreOutcome) -> Self {
+        let mut places = vec![("store", config.intake.store.dir.clone())];
+        let file = &config.history.file;
+        if let Some(dir) = file.parent().filter(|_| config.history.enabled) {
+            let here = PathBuf::from(".");
+            let dir = if dir.as_os_str().is_empty() {
+                here
+            } else {
+                dir.to_owned()
+            };
+            places.push(("history", dir));
+        }
+        let now = clock::monotonic();
+        Components {
+            store,
+            places,
+            limits: config.health.limits(),
+            every: Duration::from_millis(config.health.components_every_ms),
+            last: ArcSwap::from_pointee(Looked {
+                at: now,
+                parts: Vec::new(),
+                lag: Lag::new(now),
+            }),
+        }
+    }
+
+    /// Looks. It asks the disks, so not on one of the async runtime's own threads.
+    pub(super) fn look(&self, engine: &Engine) {
+        let (before, now) = (self.last.load_full(), clock::monotonic());
+        let lag = before.lag.pass(now, || engine.take_lag());
+        let lanes = LanesSeen {
+            watchdog: looked_at().map(|at| now.since(at)),
+            lost: lost_lanes(),
+            lag_p99: lag.p99(&engine.lag()),
+        };
+        let mut parts = vec![
+            components::store(self.store.failure()),
+            components::lanes(&lanes, &self.limits),
+            components::disk(&measure::spaces(&self.places), &self.limits),
+            components::memory(&measure::memory(), &self.limits),
+        ];
+        for part in &mut parts {
+            since(part, &before.parts);
+        }
+        let at = clock::monotonic();
+        self.last.store(Arc::new(Looked { at, parts, lag }));
+    }
+
+    /// What was seen last; unknown if that is long ago.
+    pub(super) fn told(&self, now: Monotonic) -> Vec<Component> {
+        let last = self.last.load();
+        let (age, patience) = (now.since(last.at), self.every * MISSED_MAX);
+        let aged = |part: &Component| components::aged(part.clone(), age, patience);
+        last.parts.iter().map(aged).collect()
+    }
+
+    /// How late checks began in the last whole minute and since then.
+    pub(super) fn lag(&self, engine: &Engine) -> Option<Duration> {
+        self.last.load().lag.p99(&engine.lag())
+    }
+}
+
+/// Keeps the moment since when it is so, and tells the log of a change.
+fn since(part: &mut Component, before: &[Component]) {
+    let was = before.iter().find(|other| other.name == part.name);
+    part.since_unix_ms = match was {
+        Some(was) if was.health == part.health => was.since_unix_ms,
+        _ => clock::unix_ms(clock::wall()),
+    };
+    if was.map_or(Health::Up, |was| was.health) == part.health || part.left_out {
+        return;
+    }
+    let (name, reason) = (&part.name, &part.reason);
+    match part.health {
+        Health::Up => tracing::info!(component = %name, %reason, "a part of the host is up again"),
+        health => tracing::warn!(component = %name, %reason, "a part of the host is {}", health.as_str()),
+    }
+}
+
+/// Looks again and again, until the host ends.
+pub(super) async fn keep_looking(host: Weak<Inner>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(host) = host.upgrade().filter(|host| !host.ending.load(Ordering::Acquire)) else {
+            return;
+        };
+        // A disk that does not answer holds up this look, and what was seen before it grows old.
+        let looked = tokio::task::spawn_blocking(move || host.components.look(&host.engine));
+        if looked.await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Host {
+    /// The host's own parts, as they were when somebody looked last, and the history. Asks nobody.
+    pub fn components(&self) -> Vec<Component> {
+        let mut parts = self.inner.components.told(clock::monotonic());
+        let mut history = components::history(&self.inner.history.status());
+        if history.since_unix_ms == 0 {
+            history.since_unix_ms = self.inner.started_unix_ms;
+        }
+        parts.push(history);
+        parts.sort_by(|a, b| a.name.cmp(&b.name));
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_is_told_of_the_last_whole_minute_and_since_and_then_forgotten() {
+        let at = |seconds: u64| Monotonic::from_nanos((1 + seconds) * 1_000_000_000);
+        let late = |ms: u64| Sketch::of([Duration::from_millis(ms)]);
+        let none = Sketch::default;
+        let first = Lag::new(at(0));
+        assert_eq!(first.p99(&none()), None, "no figure is made up");
+        let first = first.pass(at(59), || panic!("it is not over"));
+        assert!(first.p99(&late(8)) >= Some(Duration::from_millis(8)));
+        let second = first.pass(at(60), || late(50));
+        assert!(second.p99(&none()) >= Some(Duration::from_millis(50)));
+        assert!(second.p99(&late(70)) >= Some(Duration::from_millis(70)));
+        let third = second.pass(at(121), || late(1));
+        assert!(third.p99(&none()) < Some(Duration::from_millis(2)));
+    }
+}
