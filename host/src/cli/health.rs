@@ -33,6 +33,10 @@ pub(crate) struct Health {
 pub(crate) struct Probe {
     /// The plugin's name, as `extman list` shows it
     name: String,
+    /// By a deep check: a real request that the plugin makes of itself, and that costs what one costs; on the
+    /// instance's budget
+    #[arg(long, conflicts_with = "dirs")]
+    deep: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -61,7 +65,10 @@ pub(super) fn run(args: Health, backend: &dyn Backend, screen: &mut Screen) -> R
 }
 
 pub(super) fn probe(args: Probe, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let command = Command::CheckNow { name: args.name };
+    let command = Command::CheckNow {
+        name: args.name,
+        deep: args.deep,
+    };
     let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
     let mut told = told(&answer, &screen.look)?;
     told.warnings = warnings;
@@ -229,6 +236,9 @@ fn one(plugin: &PluginHealth, look: &Look) -> String {
             sparkline(&trips, 16),
             short(*last)
         ));
+    }
+    if let Some(deep) = &plugin.health.deep {
+        lines.extend(super::deep::lines(deep, look));
     }
     for figure in &plugin.health.figures {
         let value = super::history::amount(figure.value, figure.unit);

@@ -13,6 +13,7 @@ pub use build::{BuildError, HostBuilder};
 pub use calls::TypedError;
 
 use crate::config::Config;
+use crate::health::deep::DeepChecks;
 use crate::health::engine::Engine;
 use crate::health::history::History;
 use crate::model::{Event, Verdict};
@@ -54,6 +55,7 @@ struct Inner {
     directories: Vec<std::path::PathBuf>,
     concerns: Vec<String>,
     engine: Engine,
+    deep: DeepChecks,
     history: Arc<History>,
     reading: Arc<Semaphore>,
 }

@@ -1,6 +1,7 @@
 //! Plain data that every part of the host speaks: no I/O, no clock, nothing of the other modules.
 
 mod call;
+mod deep;
 mod digest;
 mod event;
 mod health;
@@ -11,6 +12,7 @@ mod vetting;
 mod view;
 
 pub use call::{CallError, ErrorKind, Reply, Usage};
+pub use deep::{DeepResult, DeepView};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
 pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, Source, Unit};

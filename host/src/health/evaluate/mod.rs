@@ -1,19 +1,24 @@
 //! What all evidence together says of one instance. Pure: evidence and a moment in, a judgement out.
 //!
-//! Four things are kept, and the worst that is *known* decides:
+//! Five things are kept, and the worst that is *known* decides:
 //!
 //! ```text
 //!   life      what the supervisor says: a wedged, failed or quarantined instance is down, whatever else
 //!   checks    up, degraded, down by runs of results (see `track`)
 //!   calls     up, degraded, down by windows of real calls
 //!   doubt     stale, starved host, or the plugin's own "I don't know": unknown
+//!   deep      synthetic requests that fail: an instance that is up besides is degraded (see `deep`)
 //! ```
 //!
 //! Neither a call nor a check alone is believed against the other: checks that fail while calls succeed make an instance degraded,
 //! calls that fail while checks succeed make it degraded and then down.
 
+mod deep;
+mod evidence;
 mod track;
 
+pub(in crate::health) use deep::counts as deep_counts;
+pub use evidence::Evidence;
 pub use track::{Thresholds, Track, Word};
 
 use super::Moment;
@@ -21,52 +26,7 @@ use super::analysis::flapping::Flap;
 use super::policy::Policy;
 use super::record::ResultWord;
 use crate::model::{Cause, ErrorKind, Health, HealthFlags, Judgement, Lifecycle};
-
-/// Something that was learned of an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
-    /// Where it is in its life, and which generation of it.
-    Life {
-        /// The state.
-        state: Lifecycle,
-        /// Which load of its library; results of another one say nothing any more.
-        generation: u64,
-    },
-    /// A check has ended.
-    Checked {
-        /// The generation that was asked.
-        generation: u64,
-        /// What came of it.
-        result: ResultWord,
-    },
-    /// It tells of itself without being asked.
-    Told {
-        /// The generation that speaks.
-        generation: u64,
-        /// What it says.
-        health: Health,
-    },
-    /// Calls since the last such evidence.
-    Called {
-        /// The generation that was called.
-        generation: u64,
-        /// Calls that succeeded.
-        succeeded: u32,
-        /// Calls that failed and count against it.
-        failed: u32,
-        /// Whether this ends a window.
-        window_ends: bool,
-    },
-    /// Nothing but time has passed.
-    Waited {
-        /// How often a result is due now.
-        interval: std::time::Duration,
-    },
-    /// The host did not run in time.
-    Starved,
-    /// An operator begins or ends work on it.
-    Maintenance(bool),
-}
+use deep::Deep;
 
 /// Why nothing is known although something was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +59,7 @@ pub struct Evaluation {
     bad_at: Moment,
     busy: bool,
     maintenance: bool,
+    deep: Deep,
     judged: Judgement,
 }
 
@@ -123,6 +84,7 @@ impl Evaluation {
             bad_at: now,
             busy: false,
             maintenance: false,
+            deep: Deep::default(),
             judged: Judgement {
                 health: Health::Unknown,
                 cause: Cause::NotChecked,
@@ -168,6 +130,11 @@ impl Evaluation {
         self.checks.level() == Health::Down
     }
 
+    /// Failed deep checks in a row.
+    pub fn failed_deep(&self) -> u8 {
+        self.deep.failed()
+    }
+
     /// Whether it counts for nothing in any sum.
     pub fn is_left_out(&self) -> bool {
         use Lifecycle as L;
@@ -204,7 +171,11 @@ impl Evaluation {
                     self.end_window(policy);
                 }
             }
-            Evidence::Checked { .. } | Evidence::Told { .. } | Evidence::Called { .. } => return None,
+            Evidence::Deep { generation, result } if self.counts(generation) => self.deep.observe(result),
+            Evidence::Checked { .. }
+            | Evidence::Told { .. }
+            | Evidence::Called { .. }
+            | Evidence::Deep { .. } => return None,
         }
         let to = self.judge(policy);
         if to == self.judged {
@@ -235,6 +206,7 @@ impl Evaluation {
             self.bad_since_success = 0;
             self.busy = false;
             self.fresh_at = now;
+            self.deep = Deep::default();
         }
         self.life = state;
         self.generation = generation;
@@ -361,6 +333,10 @@ impl Evaluation {
     }
 
     fn decide(&self, policy: &Policy) -> (Health, Cause) {
+        self.deep.upon(self.decide_but_for_deep(policy))
+    }
+
+    fn decide_but_for_deep(&self, policy: &Policy) -> (Health, Cause) {
         use Lifecycle as L;
         match self.life {
             L::Running => {}
