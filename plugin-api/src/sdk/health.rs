@@ -36,7 +36,8 @@ pub enum CheckKind {
     Liveness,
     /// Can you serve now? Cheap.
     Readiness,
-    /// One synthetic request through the capability itself.
+    /// One synthetic request through the capability itself. Asked only of plugins whose manifest has `[probe] deep = true`, and only where
+    /// an operator wants it; within 30 s, if nothing else is configured.
     Deep,
 }
 

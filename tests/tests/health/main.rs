@@ -1,6 +1,7 @@
 //! Every fault in a real host, and what the host holds its plugin to be: the word, what decided, and by what way it came there. The
 //! expectations stand in `table`; `tests/FAULTS.md` shows them.
 
+mod deep;
 mod observe;
 mod stopped;
 mod table;

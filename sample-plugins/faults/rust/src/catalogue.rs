@@ -11,6 +11,7 @@ pub enum Phase {
     Configure,
     Invoke,
     Check,
+    Deep,
     Drain,
     Stop,
     Destroy,
@@ -63,14 +64,15 @@ const ANY: &[Phase] = &[
     Phase::Configure,
     Phase::Invoke,
     Phase::Check,
+    Phase::Deep,
     Phase::Drain,
     Phase::Stop,
     Phase::Destroy,
 ];
 const INVOKE: &[Phase] = &[Phase::Invoke];
-const CHECK: &[Phase] = &[Phase::Check];
+const CHECK: &[Phase] = &[Phase::Check, Phase::Deep];
 const DESTROY: &[Phase] = &[Phase::Destroy];
-const DEADLINED: &[Phase] = &[Phase::Invoke, Phase::Check];
+const DEADLINED: &[Phase] = &[Phase::Invoke, Phase::Check, Phase::Deep];
 
 hazards! {
     Panic "panic" ANY "panics";
