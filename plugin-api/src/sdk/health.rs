@@ -72,6 +72,11 @@ impl Probe<'_> {
         self.host.remaining(self.token)
     }
 
+    /// Whether to stop as soon as possible: the time is over, or the instance is being stopped. Look at it in a check that takes long.
+    pub fn cancelled(&self) -> bool {
+        self.host.cancelled(self.token)
+    }
+
     /// Why the health is what it is, for people.
     pub fn explain(&mut self, text: impl std::fmt::Display) -> &mut Self {
         self.text = text.to_string();

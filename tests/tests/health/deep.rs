@@ -1,7 +1,7 @@
 //! Deep checks in a real host. An operator asks for them: the five minutes that must lie between two are the product's own.
 
 use super::observe::{PROBE, way};
-use extman::model::{CheckOutcome, DeepView, ErrorKind, Health, HealthView};
+use extman::model::{CheckOutcome, DeepView, ErrorKind, Health, HealthView, Lifecycle};
 use extman_tests::served::Served;
 use extman_tests::{build, until};
 
@@ -111,6 +111,23 @@ fn one_that_hangs_hinders_no_other_check_and_a_plugin_that_never_comes_back_is_w
             .iter()
             .any(|step| step.contains("→ unknown: no result"))
     );
+}
+
+#[test]
+fn one_that_takes_long_does_not_hold_up_its_plugins_end() {
+    let long = WANTED.replace("deep_timeout_ms = 500", "deep_timeout_ms = 300000");
+    let served = served("hazard = \"hang-until-cancelled\"\nphase = \"deep\"\n", &long);
+    let client = served.client().clone();
+    let asking = std::thread::spawn(move || client.post(&format!("{CHECK}?deep=true"), "{}"));
+    until("it is under way", || deep(&served).under_way);
+    served
+        .client()
+        .post("/api/v1/plugins/faults/unload", "{}")
+        .unwrap();
+    assert_eq!(asking.join().unwrap().unwrap_err(), "conflict");
+    let view = served.client().plugin("faults").unwrap();
+    assert_eq!(view.lifecycle, Lifecycle::Stopped);
+    assert!(served.client().status().unwrap().resident.is_empty());
 }
 
 #[test]

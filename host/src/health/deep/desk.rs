@@ -33,6 +33,8 @@ pub(super) struct Desk {
     /// How often the ledger had been lost when everything was written to it last.
     pub lost: u64,
     pub marked_ms: u64,
+    /// Why the ledger was not read, if it was not.
+    pub unread: Option<String>,
     /// When it turned out that nobody knows what was spent before.
     unknown_at_ms: Option<u64>,
 }
@@ -134,7 +136,7 @@ impl Desk {
                 self.results.insert(name, last);
             }
         }
-        self.lived = Some(lived);
+        (self.lived, self.unread) = (Some(lived), None);
         if lost > 0 {
             tracing::warn!(
                 "the history was lost, and with it what was spent on deep checks: none is made for a day"
@@ -199,7 +201,14 @@ impl Desk {
     pub(super) fn view(&self, name: &str, booted_ms: u64, obstacle: Option<String>) -> Option<DeepView> {
         let seat = self.seats.get(name)?;
         let now_ms = self.now_ms(booted_ms);
-        let obstacle = seat.obstacle().or(obstacle);
+        let unread = || {
+            let is_unread = self
+                .lived
+                .is_none()
+                .then(|| "what was spent is not read yet".to_owned());
+            self.unread.clone().or(is_unread)
+        };
+        let obstacle = seat.obstacle().or(obstacle).or_else(unread);
         let due_ms = self
             .book
             .due_ms(name)

@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Ledger for History {
     fn ready(&self) -> Result<(), String> {
-        match self.status().state {
+        match self.state() {
             HistoryState::Working => Ok(()),
             HistoryState::Degraded { why, .. } => Err(format!("the history can't be written: {why}")),
             HistoryState::Off { why } => Err(format!("there is no history: {why}")),
@@ -73,8 +73,7 @@ impl Ledger for History {
     }
 
     fn times_lost(&self) -> u64 {
-        let status = self.status();
-        status.replaced + status.set_aside.len() as u64
+        History::times_lost(self)
     }
 }
 

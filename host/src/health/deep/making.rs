@@ -40,7 +40,12 @@ impl Inner {
         if !is_wanted {
             return at_most;
         }
-        if self.ledger.ready().is_err() || self.open().await.is_err() {
+        if self.ledger.ready().is_err() {
+            return RETRY;
+        }
+        if let Err(why) = self.open().await {
+            tracing::warn!("no deep checks are made: {why}");
+            self.desk().unread = Some(why);
             return RETRY;
         }
         let next = {
