@@ -132,6 +132,15 @@ pub(super) fn render(health: &HealthAnswer, look: &Look) -> String {
     if !reasons.is_empty() {
         parts.push(reasons.join("\n"));
     }
+    let kept_from = |plugin: &PluginHealth| {
+        let why = plugin.health.deep.as_ref()?.obstacle.as_deref()?;
+        let text = format!("{}: no deep checks are made: {why}", plugin.name);
+        Some(wrap(&text, look.width, 0))
+    };
+    let kept_from: Vec<String> = health.plugins.iter().filter_map(kept_from).collect();
+    if !kept_from.is_empty() {
+        parts.push(kept_from.join("\n"));
+    }
     if let HistoryState::Degraded { why, .. } = &health.history.state {
         parts.push(wrap(&format!("history: degraded: {why}"), look.width, 0));
     }

@@ -33,8 +33,8 @@ pub(super) struct Desk {
     /// How often the ledger had been lost when everything was written to it last.
     pub lost: u64,
     pub marked_ms: u64,
-    /// Why the ledger was not read, if it was not.
-    pub unread: Option<String>,
+    /// Why none can be made, as the ledger said last.
+    pub trouble: Option<String>,
     /// When it turned out that nobody knows what was spent before.
     unknown_at_ms: Option<u64>,
 }
@@ -70,11 +70,20 @@ impl Desk {
             let Some(policy) = subject.policy.deep else {
                 continue;
             };
-            let seat = self.seats.entry(subject.name.clone()).or_insert(Seat {
-                policy,
-                running: None,
-                failed: 0,
-                is_unanswered: false,
+            let seat = self.seats.entry(subject.name.clone()).or_insert_with(|| {
+                let new = Seat {
+                    policy,
+                    running: None,
+                    failed: 0,
+                    is_unanswered: false,
+                };
+                if let Some(why) = new.obstacle() {
+                    tracing::warn!(
+                        plugin = &*subject.name,
+                        "deep checks are configured, and none is made: {why}"
+                    );
+                }
+                new
             });
             seat.policy = policy;
             let target = subject
@@ -136,7 +145,7 @@ impl Desk {
                 self.results.insert(name, last);
             }
         }
-        (self.lived, self.unread) = (Some(lived), None);
+        self.lived = Some(lived);
         if lost > 0 {
             tracing::warn!(
                 "the history was lost, and with it what was spent on deep checks: none is made for a day"
@@ -206,7 +215,10 @@ impl Desk {
                 .lived
                 .is_none()
                 .then(|| "what was spent is not read yet".to_owned());
-            self.unread.clone().or(is_unread)
+            self.trouble
+                .clone()
+                .filter(|_| self.lived.is_none())
+                .or(is_unread)
         };
         let obstacle = seat.obstacle().or(obstacle).or_else(unread);
         let due_ms = self

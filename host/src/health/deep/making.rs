@@ -40,12 +40,16 @@ impl Inner {
         if !is_wanted {
             return at_most;
         }
-        if self.ledger.ready().is_err() {
-            return RETRY;
-        }
-        if let Err(why) = self.open().await {
-            tracing::warn!("no deep checks are made: {why}");
-            self.desk().unread = Some(why);
+        let readied = match self.ledger.ready() {
+            Ok(()) => self.open().await,
+            Err(why) => Err(why),
+        };
+        let trouble = readied.err();
+        let before = std::mem::replace(&mut self.desk().trouble, trouble.clone());
+        if let Some(why) = trouble {
+            if before.as_ref() != Some(&why) {
+                tracing::warn!("deep checks are configured, and none is made: {why}");
+            }
             return RETRY;
         }
         let next = {

@@ -94,13 +94,7 @@ impl DeepChecks {
     /// These are all instances now. A check of one that no longer runs ends.
     pub fn set(&self, subjects: &[Subject]) {
         let booted_ms = self.inner.booted_ms();
-        let mut desk = self.inner.desk();
-        let before = desk.seats.len();
-        if desk.set(booted_ms, subjects) {
-            if desk.seats.len() > before {
-                tell_obstacles(&desk);
-            }
-            drop(desk);
+        if self.inner.desk().set(booted_ms, subjects) {
             self.inner.wake.notify_one();
         }
     }
@@ -120,18 +114,6 @@ impl DeepChecks {
             return None;
         }
         desk.view(name, self.inner.booted_ms(), self.inner.ledger.ready().err())
-    }
-}
-
-/// Once for each that is new.
-fn tell_obstacles(desk: &Desk) {
-    for (name, seat) in &desk.seats {
-        if let Some(why) = seat.obstacle() {
-            tracing::warn!(
-                plugin = &**name,
-                "deep checks are configured, and none is made: {why}"
-            );
-        }
     }
 }
 

@@ -108,3 +108,22 @@ fn text(outcome: &CheckOutcome) -> Option<String> {
         CheckOutcome::Busy | CheckOutcome::TimedOut => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_while_the_host_stands_still_says_nothing() {
+        let failed = CheckOutcome::Failed {
+            kind: ErrorKind::Unavailable,
+            text: String::new(),
+        };
+        for outcome in [CheckOutcome::TimedOut, failed] {
+            assert_eq!(result(&outcome, true), ResultWord::HostLate);
+            assert_ne!(result(&outcome, false), ResultWord::HostLate);
+        }
+        let good = CheckOutcome::Answered { report: None };
+        assert_eq!(result(&good, true), ResultWord::Said(None));
+    }
+}

@@ -186,6 +186,7 @@ pub struct Bench {
     pub ears: Arc<Ears>,
     pub fake: Arc<Fake>,
     pub policy: DeepPolicy,
+    pub maintenance: bool,
     booted_ms: Arc<AtomicU64>,
 }
 
@@ -227,6 +228,7 @@ impl Bench {
             ears,
             fake,
             policy,
+            maintenance: false,
             booted_ms,
         };
         bench.runs(1);
@@ -256,7 +258,7 @@ impl Bench {
                 Lifecycle::Running
             },
             target: (generation > 0).then(|| (self.fake.clone() as _, generation)),
-            maintenance: false,
+            maintenance: self.maintenance,
         };
         self.deep.set(std::slice::from_ref(&subject));
         self.engine.set([subject]);

@@ -192,6 +192,43 @@ async fn what_is_spent_outlives_the_host() {
 }
 
 #[tokio::test]
+async fn who_is_due_when_the_host_begins_is_asked_when_it_has_run_for_a_while() {
+    let bench = Bench::start().await;
+    bench.deep.make_now("a").await.unwrap();
+    let (ledger, booted_ms) = (bench.ledger.clone(), bench.booted_ms());
+    drop(bench);
+    let bench = Bench::on(ledger, booted_ms + 5 * HOUR_MS).await;
+    let held = || bench.deep.view("a").unwrap().next_ms == Some(15_000);
+    until("it was looked at and held", held).await;
+    for _ in 0..3 {
+        bench.pass(15_000);
+        until("it is held again", held).await;
+    }
+    assert_eq!(bench.times_asked(), 0);
+    bench.pass(15_000);
+    until("it is asked", || bench.times_asked() == 1).await;
+}
+
+#[tokio::test]
+async fn whoever_is_worked_on_is_asked_by_operators_alone() {
+    let mut bench = Bench::start().await;
+    bench.maintenance = true;
+    bench.runs(1);
+    until("the account is begun", || {
+        bench.ledger.word("deep/of/a").is_some()
+    })
+    .await;
+    bench.pass(HOUR_MS);
+    until("it was looked at and held", || {
+        bench.deep.view("a").unwrap().next_ms == Some(15_000)
+    })
+    .await;
+    assert_eq!(bench.times_asked(), 0);
+    bench.deep.make_now("a").await.unwrap();
+    assert_eq!(bench.times_asked(), 1);
+}
+
+#[tokio::test]
 async fn without_a_ledger_none_is_made_and_it_is_said_why() {
     let bench = Bench::start().await;
     for (flag, why) in [
