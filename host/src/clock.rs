@@ -65,6 +65,12 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// Time since the machine was started, with that in which it slept: the same for every process.
+pub fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// Milliseconds since the Unix epoch; 0 before it.
 pub fn unix_ms(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)

@@ -63,6 +63,9 @@ pub enum Command {
     CheckNow {
         /// Its name.
         name: String,
+        /// By a deep check: a synthetic request, on the instance's budget.
+        #[serde(default)]
+        deep: bool,
     },
     /// Load and start an instance that is stopped, failed or quarantined.
     Load {
@@ -132,6 +135,14 @@ pub enum ControlError {
     /// The instance's state does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// It is limited, and time alone makes it possible.
+    #[error("{text}")]
+    NotYet {
+        /// What, and when it is possible.
+        text: String,
+        /// Milliseconds until it is possible.
+        retry_after_ms: u64,
+    },
     /// It was tried and failed; the instance's view has the cause.
     #[error("{0}")]
     Failed(String),

@@ -18,6 +18,7 @@ pub struct Served {
     ended: Option<ExitStatus>,
     folder: tempfile::TempDir,
     client: Client,
+    variables: Vec<(String, PathBuf)>,
 }
 
 impl Served {
@@ -27,7 +28,6 @@ impl Served {
     /// # Panics
     /// It does not start.
     pub fn start(settings: &str, variables: &[(&str, &Path)]) -> Self {
-        let program = program();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("plugins")).expect("a folder for plugins");
@@ -39,31 +39,29 @@ impl Served {
             at("history.db")
         );
         std::fs::write(at("extman.toml"), config).expect("a configuration");
-        let log = std::fs::File::create(at("log")).expect("a log");
-        // Without core files: writing one takes longer than anything that is waited for here.
-        let mut child = Command::new("sh")
-            .args(["-c", "ulimit -c 0; exec \"$0\" serve --config \"$1\""])
-            .arg(program)
-            .arg(at("extman.toml"))
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the program can be started");
-        let mut url = String::new();
-        let out = child.stdout.take().expect("its output is piped");
-        let read = std::io::BufReader::new(out).read_line(&mut url);
-        let log = std::fs::read_to_string(at("log")).unwrap_or_default();
-        if !read.is_ok_and(|bytes| bytes > 0) {
-            let _ = child.kill();
-            panic!("{:?}: {log}", child.wait());
-        }
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables: Vec<_> = variables.collect();
+        let (child, client) = launch(folder.path(), &variables);
         Served {
             child,
             ended: None,
-            client: Client::new(url.trim()),
+            client,
             folder,
+            variables,
         }
+    }
+
+    /// Kills it where it stands (SIGKILL), and starts it again in its folder.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn kill_and_start(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        (self.child, self.client) = launch(self.folder.path(), &self.variables);
+        self.ended = None;
     }
 
     /// A folder of its own; its plugins are in `plugins`.
@@ -111,6 +109,30 @@ impl Served {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
+}
+
+fn launch(folder: &Path, variables: &[(String, PathBuf)]) -> (Child, Client) {
+    let at = |name: &str| folder.join(name);
+    let log = std::fs::File::options().create(true).append(true).open(at("log"));
+    // Without core files: writing one takes longer than anything that is waited for here.
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -c 0; exec \"$0\" serve --config \"$1\""])
+        .arg(program())
+        .arg(at("extman.toml"))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::piped())
+        .stderr(log.expect("a log"))
+        .spawn()
+        .expect("the program can be started");
+    let mut url = String::new();
+    let out = child.stdout.take().expect("its output is piped");
+    let read = std::io::BufReader::new(out).read_line(&mut url);
+    let log = std::fs::read_to_string(at("log")).unwrap_or_default();
+    if !read.is_ok_and(|bytes| bytes > 0) {
+        let _ = child.kill();
+        panic!("{:?}: {log}", child.wait());
+    }
+    (child, Client::new(url.trim()))
 }
 
 impl Drop for Served {

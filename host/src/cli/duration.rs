@@ -46,6 +46,16 @@ pub(super) fn lasted(ms: u64) -> String {
     }
 }
 
+/// How long to wait, rounded up: who waits that long has waited long enough.
+pub(super) fn wait(ms: u64) -> String {
+    let unit = match ms {
+        0..60_000 => 1_000,
+        60_000..3_600_000 => 60_000,
+        _ => 3_600_000,
+    };
+    long(ms.max(1).div_ceil(unit) * unit)
+}
+
 /// How long something took: `900 ns`, `12 µs`, `3.4 ms`, `1.2 s`.
 pub(super) fn short(ns: u64) -> String {
     let (value, unit) = match ns {
@@ -71,6 +81,20 @@ mod tests {
             [0, 1_499, 9_999, 10_000].map(lasted),
             ["0.0 s", "1.4 s", "9.9 s", "10 s"]
         );
+    }
+
+    #[test]
+    fn a_wait_is_never_told_too_short() {
+        for (ms, text) in [
+            (0, "1 s"),
+            (1_001, "2 s"),
+            (60_000, "1 min"),
+            (278_000, "5 min"),
+            (3_599_999, "1 h"),
+            (80_000_000, "23 h"),
+        ] {
+            assert_eq!(wait(ms), text);
+        }
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub(crate) struct Health {
 pub(crate) struct Probe {
     /// The plugin's name, as `extman list` shows it
     name: String,
+    /// By a deep check: a real request that the plugin makes of itself, and that costs what one costs; on the
+    /// instance's budget
+    #[arg(long, conflicts_with = "dirs")]
+    deep: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -61,7 +65,10 @@ pub(super) fn run(args: Health, backend: &dyn Backend, screen: &mut Screen) -> R
 }
 
 pub(super) fn probe(args: Probe, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let command = Command::CheckNow { name: args.name };
+    let command = Command::CheckNow {
+        name: args.name,
+        deep: args.deep,
+    };
     let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
     let mut told = told(&answer, &screen.look)?;
     told.warnings = warnings;
@@ -129,6 +136,15 @@ pub(super) fn render(health: &HealthAnswer, look: &Look) -> String {
         .collect();
     if !reasons.is_empty() {
         parts.push(reasons.join("\n"));
+    }
+    let kept_from = |plugin: &PluginHealth| {
+        let why = plugin.health.deep.as_ref()?.obstacle.as_deref()?;
+        let text = format!("{}: no deep checks are made: {why}", plugin.name);
+        Some(wrap(&text, look.width, 0))
+    };
+    let kept_from: Vec<String> = health.plugins.iter().filter_map(kept_from).collect();
+    if !kept_from.is_empty() {
+        parts.push(kept_from.join("\n"));
     }
     if health.components.is_empty() {
         // A host that tells of no other part.
@@ -300,6 +316,9 @@ fn one(plugin: &PluginHealth, look: &Look) -> String {
             sparkline(&trips, 16),
             short(*last)
         ));
+    }
+    if let Some(deep) = &plugin.health.deep {
+        lines.extend(super::deep::lines(deep, look));
     }
     let shown = plugin.health.figures.iter().map(|figure| shown(figure, look));
     lines.extend(shown);

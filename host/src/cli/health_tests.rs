@@ -85,6 +85,17 @@ fn what_flaps_says_so_and_why_even_while_it_is_up() {
 }
 
 #[test]
+fn what_keeps_deep_checks_from_being_made_is_told() {
+    let mut answer = answer();
+    let deep = json!({"every_ms": 300_000, "timeout_ms": 30_000, "per_day": 24, "left": 0, "under_way": false, "failed": 0,
+        "obstacle": "there is no history"});
+    answer.plugins[0].health.deep = serde_json::from_value(deep).unwrap();
+    let told = "lang: no deep checks are made: there is no history";
+    assert!(render(&answer, &LOOK).lines().any(|line| line == told));
+    assert!(one(&answer.plugins[0], &LOOK).contains("deep checks   none is made\n    there is no history"));
+}
+
+#[test]
 fn a_table_has_bars_and_curves_and_reasons_of_what_is_not_up() {
     let text = render(&answer(), &LOOK);
     assert!(

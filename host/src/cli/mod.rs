@@ -16,6 +16,7 @@ mod call;
 mod capabilities;
 mod change;
 mod check;
+mod deep;
 mod duration;
 mod fault;
 mod health;

@@ -82,8 +82,9 @@ impl Remote {
                 let path = format!("{}/analysis?since={since_ms}ms&deep={deep}", plugin(name));
                 Answer::Analysis(self.get(&path)?)
             }
-            Command::CheckNow { name } => {
-                Answer::PluginHealth(self.change(&format!("{}/check", plugin(name)))?)
+            Command::CheckNow { name, deep } => {
+                let query = if *deep { "?deep=true" } else { "" };
+                Answer::PluginHealth(self.change(&format!("{}/check{query}", plugin(name)))?)
             }
             Command::Load { name } | Command::Unload { name } | Command::Restart { name } => {
                 Answer::Plugin(self.change(&format!("{}/{}", plugin(name), command.word()))?)

@@ -147,7 +147,7 @@ impl Screen {
         say(&format!("error: {kind}{}", failure.text), self.look.width);
         if let Some(ms) = failure.retry_after_ms {
             say(
-                &format!("  next: try again in {}", super::duration::long(ms.max(1000))),
+                &format!("  next: try again in {}", super::duration::wait(ms)),
                 self.look.width,
             );
         }

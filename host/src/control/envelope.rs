@@ -109,6 +109,11 @@ impl From<ControlError> for Failure {
                 ..Failure::new("not_found", text)
             },
             ControlError::Conflict(_) => Failure::new("conflict", text),
+            ControlError::NotYet { retry_after_ms, .. } => Failure {
+                retryable: Some(true),
+                retry_after_ms: Some(retry_after_ms),
+                ..Failure::new("rate_limited", text)
+            },
             ControlError::Failed(_) => Failure::new("failed", text),
             ControlError::Unavailable(_) => Failure::new("unavailable", text),
             ControlError::ShuttingDown => Failure {

@@ -12,6 +12,7 @@
 //! everybody's time, once for each check: a plugin that hangs hangs on after it.
 
 mod answer;
+mod deep;
 mod heap;
 mod patience;
 mod warm;

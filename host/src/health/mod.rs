@@ -5,6 +5,7 @@
 //! * [`course`]: both together, for one instance (pure);
 //! * [`aggregate`]: from each to the whole, and its sentence (pure);
 //! * [`components`]: how the host's own parts are (pure);
+//! * [`deep`]: synthetic requests, on a budget;
 //! * [`engine`]: who is asked, by whom, and who hears of it;
 //! * [`record`]: what is written down of it: spans of one state, results, sums of a minute;
 //! * [`history`]: where it is written down, and read again;
@@ -18,6 +19,7 @@ pub mod aggregate;
 pub mod analysis;
 pub mod components;
 pub mod course;
+pub mod deep;
 pub mod engine;
 pub mod evaluate;
 pub mod history;

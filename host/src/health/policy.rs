@@ -51,8 +51,23 @@ pub struct CallPolicy {
 pub struct DeepPolicy {
     /// Between two of them; never under [`DeepPolicy::EVERY_MIN`].
     pub every: Duration,
-    /// How many a day (UTC).
+    /// How many within any 24 hours.
     pub per_day: u32,
+    /// Within which one has to answer.
+    pub timeout: Duration,
+    /// Whether the plugin answers them, by its manifest: if not, none is made, and the operator is told.
+    pub answered: bool,
+}
+
+impl Default for DeepPolicy {
+    fn default() -> Self {
+        DeepPolicy {
+            every: Duration::from_secs(3600),
+            per_day: 24,
+            timeout: Duration::from_secs(30),
+            answered: true,
+        }
+    }
 }
 
 impl DeepPolicy {
@@ -64,6 +79,9 @@ impl Policy {
     /// From what is configured for the instance, what its manifest hints at below that, and what is configured for all below
     /// that.
     pub fn resolve(own: ProbeSettings, hints: &ProbeHints, all: ProbeSettings) -> Policy {
+        // One line for all is for those that answer deep checks; who names an instance is told if that does not.
+        let answered = hints.deep;
+        let deep_is_meant = own.deep_every_ms.is_some() || answered;
         let hints = ProbeSettings {
             interval_ms: hints.interval_ms,
             timeout_ms: hints.timeout_ms,
@@ -75,10 +93,16 @@ impl Policy {
         let permille =
             |percent: Option<u8>, usual: u16| percent.map_or(usual, |percent| u16::from(percent) * 10);
         let timeout_max = ms(set.timeout_ms, usual.timeout.1);
-        let deep = set.deep_every_ms.map(|every| DeepPolicy {
-            every: Duration::from_millis(every).max(DeepPolicy::EVERY_MIN),
-            per_day: set.deep_per_day.unwrap_or(24),
-        });
+        let usual_deep = DeepPolicy::default();
+        let deep = set
+            .deep_every_ms
+            .filter(|_| deep_is_meant)
+            .map(|every| DeepPolicy {
+                every: Duration::from_millis(every).max(DeepPolicy::EVERY_MIN),
+                per_day: set.deep_per_day.unwrap_or(usual_deep.per_day),
+                timeout: ms(set.deep_timeout_ms, usual_deep.timeout),
+                answered,
+            });
         Policy {
             interval: ms(set.interval_ms, usual.interval),
             jitter_permille: permille(set.jitter_percent, usual.jitter_permille),
@@ -165,6 +189,30 @@ mod tests {
             Policy::resolve(nothing, &ProbeHints::default(), nothing),
             Policy::default()
         );
+    }
+
+    #[test]
+    fn deep_checks_are_wanted_where_somebody_says_so_and_the_plugin_answers_them() {
+        let with = |deep_every_ms| ProbeSettings {
+            deep_every_ms,
+            ..ProbeSettings::default()
+        };
+        let hints = |deep| ProbeHints {
+            deep,
+            ..ProbeHints::default()
+        };
+        for (own, deep, all, expected) in [
+            (None, true, None, None),
+            (None, false, Some(400_000), None),
+            (None, true, Some(400_000), Some((400, true))),
+            (Some(500_000), true, Some(400_000), Some((500, true))),
+            (Some(500_000), false, None, Some((500, false))),
+            (Some(1), true, None, Some((300, true))),
+        ] {
+            let policy = Policy::resolve(with(own), &hints(deep), with(all)).deep;
+            let seen = policy.map(|deep| (deep.every.as_secs(), deep.answered));
+            assert_eq!(seen, expected, "{own:?} {deep} {all:?}");
+        }
     }
 
     #[test]

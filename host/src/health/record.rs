@@ -160,7 +160,8 @@ pub struct ReleaseRow {
     pub digest: crate::model::Digest,
 }
 
-/// A word that the host must find again after a restart, such as what is spent of a budget.
+/// A word that the host must find again after a restart, such as what is spent of a budget. It goes only when whoever wrote it has it
+/// forgotten: a wall clock that leaps must not give a budget anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerRow {
     /// Its name, at most 256 bytes; what stood there before is replaced.

@@ -5,6 +5,7 @@ use super::health::{Ears, Releases, subjects};
 use super::{Host, Inner, tasks};
 use crate::clock;
 use crate::config::{Config, ConfigError};
+use crate::health::deep::{DeepChecks, Machine};
 use crate::health::engine::Engine;
 use crate::health::history::{History, HistoryConfig};
 use crate::intake::StoreError;
@@ -143,7 +144,7 @@ impl HostBuilder {
             requests: requests.clone(),
             history: history.clone(),
         };
-        let engine = start_engine(&shared, ears, config.probe, &registry)?;
+        let (engine, deep) = start_engine(&shared, ears, config.probe, &registry)?;
         let means = Means {
             vetting,
             shared,
@@ -181,6 +182,7 @@ impl HostBuilder {
             directories,
             concerns,
             engine,
+            deep,
             history,
             components,
             reading: Arc::new(Semaphore::new(READS_MAX)),
@@ -210,17 +212,20 @@ fn start_engine(
     ears: Ears,
     settings: ProbeSettings,
     registry: &Registry,
-) -> Result<Engine, BuildError> {
+) -> Result<(Engine, DeepChecks), BuildError> {
     let (events, history) = (ears.events.clone(), ears.history.clone());
     let engine = Engine::start(shared.rounds.clone(), Arc::new(ears)).map_err(BuildError::NoThread)?;
-    let (told, releases) = (engine.clone(), Mutex::new(Releases::default()));
+    let deep = DeepChecks::start(engine.clone(), history.clone(), Machine::this());
+    let (told, told_deep, releases) = (engine.clone(), deep.clone(), Mutex::new(Releases::default()));
     registry.on_publish(move |snapshot| {
         let mut releases = releases.lock().unwrap_or_else(PoisonError::into_inner);
         releases.note(snapshot, &history);
         drop(releases);
-        told.set(subjects(snapshot, settings));
+        let subjects = subjects(snapshot, settings);
+        told_deep.set(&subjects);
+        told.set(subjects);
     });
     let told = engine.clone();
     events.on_told(move |name, generation, health| told.told(name, generation, health));
-    Ok(engine)
+    Ok((engine, deep))
 }

@@ -124,8 +124,11 @@ impl Control for Host {
                 Command::Analyse { name, since_ms, deep } => {
                     Answer::Analysis(Box::new(self.analyse(&name, since_ms, deep).await?))
                 }
-                Command::CheckNow { name } => {
-                    self.check_now(&name).await?;
+                Command::CheckNow { name, deep } => {
+                    match deep {
+                        true => self.check_deep(&name).await?,
+                        false => self.check_now(&name).await.map(drop)?,
+                    }
                     Answer::PluginHealth(Box::new(self.plugin_health(&name)?))
                 }
                 Command::Load { name } => plugin(self.load(&name).await?),

@@ -5,13 +5,14 @@ use super::figures::{Measured, measured};
 use crate::clock;
 use crate::control::ControlError;
 use crate::health::aggregate::{Group, Member, Overall, aggregate};
+use crate::health::deep::Refused;
 use crate::health::engine::{Announced, Audience, Engine, Seen, Subject};
 use crate::health::history::History;
 use crate::health::policy::Policy;
 use crate::health::record::{Record, ReleaseRow};
 use crate::model::{
-    CheckOutcome, CheckView, Criticality, Digest, Health, HealthView, Judgement, Lifecycle, PluginView,
-    ProbeSettings, What,
+    CheckOutcome, CheckView, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle,
+    PluginView, ProbeSettings, What,
 };
 use crate::runtime::registry::{Entry, Snapshot};
 use crate::runtime::supervisor::{Events, Request, Requests};
@@ -169,6 +170,22 @@ impl Host {
         })
     }
 
+    /// Has a synthetic request made of an instance, now, on its budget.
+    ///
+    /// # Errors
+    /// There is none of this name, it does not run, no deep checks are configured for it, or none may be made now.
+    pub async fn check_deep(&self, name: &str) -> Result<(), ControlError> {
+        self.plugin(name)?;
+        self.inner.deep.make_now(name).await.map_err(|refused| {
+            let text = refused.to_string();
+            match (refused.retry_after_ms(), &refused) {
+                (Some(retry_after_ms), _) => ControlError::NotYet { text, retry_after_ms },
+                (None, Refused::NotKept { .. }) => ControlError::Unavailable(text),
+                (None, _) => ControlError::Conflict(text),
+            }
+        })
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         &self.inner.engine
     }
@@ -178,9 +195,16 @@ impl Host {
         let mut view = entry.view();
         if let Some(seen) = self.engine().view(&entry.name) {
             view.check.clone_from(&seen.check);
-            view.health = Some(health_view(entry, &seen));
+            view.health = Some(self.health_view(entry, &seen));
         }
         view
+    }
+}
+
+impl Host {
+    /// How an instance is, as shown.
+    pub(super) fn health_view(&self, entry: &Entry, seen: &Seen) -> HealthView {
+        health_view(entry, seen, self.inner.deep.view(&entry.name))
     }
 }
 
@@ -221,7 +245,7 @@ impl Known {
     }
 }
 
-pub(super) fn health_view(entry: &Entry, seen: &Seen) -> HealthView {
+fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView {
     let now = clock::unix_ms(clock::wall());
     let words = words(entry, seen);
     let Measured { figures, missing } = measured(entry, seen);
@@ -238,6 +262,7 @@ pub(super) fn health_view(entry: &Entry, seen: &Seen) -> HealthView {
         next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),
         figures,
         not_measured: missing,
+        deep: deep.map(Box::new),
     }
 }
 
@@ -245,6 +270,7 @@ pub(super) fn health_view(entry: &Entry, seen: &Seen) -> HealthView {
 fn words(entry: &Entry, seen: &Seen) -> Option<String> {
     use crate::model::Cause;
     match seen.judged.cause {
+        cause if cause.is_deep() => seen.deep_words.clone(),
         Cause::Lifecycle(Lifecycle::Running) => None,
         Cause::Lifecycle(_) => entry.cause.clone(),
         Cause::HeapNearLimit => heap_of_limit(seen),

@@ -15,6 +15,7 @@ pub use build::{BuildError, HostBuilder};
 pub use calls::TypedError;
 
 use crate::config::Config;
+use crate::health::deep::DeepChecks;
 use crate::health::engine::Engine;
 use crate::health::history::History;
 use crate::model::{Event, Verdict};
@@ -56,6 +57,7 @@ struct Inner {
     directories: Vec<std::path::PathBuf>,
     concerns: Vec<String>,
     engine: Engine,
+    deep: DeepChecks,
     history: Arc<History>,
     components: components::Components,
     reading: Arc<Semaphore>,

@@ -1,7 +1,7 @@
 //! How everything is, as it is told in one answer.
 
 use super::Host;
-use super::health::{Known, health_view};
+use super::health::Known;
 use crate::control::ControlError;
 use crate::control::report::{HealthAnswer, HostHealth, PluginHealth};
 use crate::health::engine::Seen;
@@ -54,7 +54,7 @@ impl Host {
             required: entry.config.criticality == Criticality::Required,
             covered: known.covered(entry).is_some() || self.redundancy_holds(known, entry),
             lifecycle: entry.lifecycle,
-            health: seen.map_or_else(|| not_checked(entry), |seen| health_view(entry, seen)),
+            health: seen.map_or_else(|| not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(trips).unwrap_or_default(),
         }
@@ -98,5 +98,6 @@ fn not_checked(entry: &Entry) -> HealthView {
         next_check_ms: None,
         figures: Vec::new(),
         not_measured: Vec::new(),
+        deep: None,
     }
 }

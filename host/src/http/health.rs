@@ -108,8 +108,13 @@ pub(super) async fn uptimes(State(edge): State<Edge>, uri: Uri) -> Response {
 }
 
 pub(super) async fn check(State(edge): State<Edge>, name: Named, request: Request) -> Response {
+    let deep = match CheckOptions::of(request.uri()) {
+        Ok(options) => options.deep,
+        Err(failure) => return answer::failed("check_now", failure),
+    };
     change(edge, "check_now", name, request, |name| Command::CheckNow {
         name,
+        deep,
     })
     .await
 }
@@ -140,6 +145,24 @@ struct Options {
     since: Option<String>,
     #[serde(default)]
     deep: bool,
+}
+
+/// What the query of a check says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckOptions {
+    #[serde(default)]
+    deep: bool,
+}
+
+impl CheckOptions {
+    fn of(uri: &Uri) -> Result<CheckOptions, Failure> {
+        let options = Query::<CheckOptions>::try_from_uri(uri);
+        options.map(|Query(options)| options).map_err(|error| {
+            let text = format!("the query can't be read: {error}; a check takes deep=true");
+            Failure::new("invalid_input", text)
+        })
+    }
 }
 
 impl Asked {

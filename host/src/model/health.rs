@@ -1,6 +1,6 @@
 //! How an instance is: the word, why, and on what evidence.
 
-use super::{ErrorKind, Health, Lifecycle};
+use super::{DeepView, ErrorKind, Health, Lifecycle};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -27,6 +27,14 @@ pub enum Cause {
     SaysDegraded,
     /// It says that it does not know.
     SaysUnknown,
+    /// Its deep checks are not answered in time.
+    DeepTimesOut,
+    /// Its deep checks fail.
+    DeepFails(ErrorKind),
+    /// In its deep checks it finds that it is down.
+    DeepSaysDown,
+    /// In its deep checks it finds that it is degraded.
+    DeepSaysDegraded,
     /// Its calls fail, as many of them as make it down or degraded.
     CallsFail,
     /// Its checks fail while its calls succeed.
@@ -54,6 +62,10 @@ impl Cause {
             Cause::SaysDown => "says_down",
             Cause::SaysDegraded => "says_degraded",
             Cause::SaysUnknown => "says_unknown",
+            Cause::DeepTimesOut => "deep_times_out",
+            Cause::DeepFails(_) => "deep_fails",
+            Cause::DeepSaysDown => "deep_says_down",
+            Cause::DeepSaysDegraded => "deep_says_degraded",
             Cause::CallsFail => "calls_fail",
             Cause::ChecksFailCallsSucceed => "checks_fail_calls_succeed",
             Cause::ChecksSucceedCallsFail => "checks_succeed_calls_fail",
@@ -61,6 +73,16 @@ impl Cause {
             Cause::Stale => "stale",
             Cause::HostStarved => "host_starved",
         }
+    }
+}
+
+impl Cause {
+    /// Whether deep checks decided.
+    pub fn is_deep(self) -> bool {
+        matches!(
+            self,
+            Cause::DeepTimesOut | Cause::DeepFails(_) | Cause::DeepSaysDown | Cause::DeepSaysDegraded
+        )
     }
 }
 
@@ -76,6 +98,10 @@ impl fmt::Display for Cause {
             Cause::SaysDown => f.write_str("says that it is down"),
             Cause::SaysDegraded => f.write_str("says that it is degraded"),
             Cause::SaysUnknown => f.write_str("says that it does not know"),
+            Cause::DeepTimesOut => f.write_str("does not answer its deep checks in time"),
+            Cause::DeepFails(kind) => write!(f, "its deep checks fail: {kind}"),
+            Cause::DeepSaysDown => f.write_str("a deep check finds that it is down"),
+            Cause::DeepSaysDegraded => f.write_str("a deep check finds that it is degraded"),
             Cause::CallsFail => f.write_str("its calls fail"),
             Cause::ChecksFailCallsSucceed => f.write_str("its checks fail while its calls succeed"),
             Cause::ChecksSucceedCallsFail => f.write_str("its checks succeed while its calls fail"),
@@ -148,6 +174,9 @@ pub struct HealthView {
     /// What one would look for among the figures, and why it is not there.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub not_measured: Vec<NotMeasured>,
+    /// Its deep checks, if any are configured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deep: Option<Box<DeepView>>,
 }
 
 /// One measured figure.

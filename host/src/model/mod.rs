@@ -2,6 +2,7 @@
 
 mod call;
 mod component;
+mod deep;
 mod digest;
 mod event;
 mod health;
@@ -13,6 +14,7 @@ mod view;
 
 pub use call::{CallError, ErrorKind, Reply, Usage};
 pub use component::Component;
+pub use deep::{DeepResult, DeepView};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
 pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit};

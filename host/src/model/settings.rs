@@ -55,12 +55,17 @@ pub struct ProbeSettings {
     /// Percent of failures from which on a window is bad. Default: 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down_percent: Option<u8>,
-    /// Milliseconds between two deep checks, each a synthetic request; at least 300000. Default: none are made.
+    /// Milliseconds between two deep checks, each a synthetic request that costs what a real one costs; at least 300000. Given for an
+    /// instance, its plugin must answer deep checks, as its manifest tells; given in `[probe]`, it is for those plugins that do.
+    /// Default: none are made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deep_every_ms: Option<u64>,
-    /// Deep checks a day, at most. Default: 24.
+    /// Deep checks within any 24 hours, at most. Default: 24.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deep_per_day: Option<u32>,
+    /// Milliseconds within which a deep check answers. Default: 30000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deep_timeout_ms: Option<u64>,
 }
 
 impl ProbeSettings {
@@ -86,6 +91,7 @@ impl ProbeSettings {
             down_percent: self.down_percent.or(below.down_percent),
             deep_every_ms: self.deep_every_ms.or(below.deep_every_ms),
             deep_per_day: self.deep_per_day.or(below.deep_per_day),
+            deep_timeout_ms: self.deep_timeout_ms.or(below.deep_timeout_ms),
         }
     }
 
@@ -116,6 +122,7 @@ impl ProbeSettings {
             ("down_percent", self.down_percent.map(u64::from), 1, 100),
             ("deep_every_ms", self.deep_every_ms, 300_000, 365 * DAY_MS),
             ("deep_per_day", self.deep_per_day.map(u64::from), 1, 288),
+            ("deep_timeout_ms", self.deep_timeout_ms, 100, 300_000),
         ];
         all.into_iter()
             .filter_map(|(name, value, min, max)| Some((name, value?, min, max)))

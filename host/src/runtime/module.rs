@@ -60,6 +60,8 @@ pub struct SharedLanes {
     pub rounds: RoundLanes,
     /// For checks of instances that were slow or failed last time.
     pub suspects: Pool,
+    /// For deep checks, which take long: nobody's other check is to wait behind one.
+    pub deep: Pool,
     /// Hears of lost lanes.
     pub observer: Arc<dyn LaneObserver>,
 }
@@ -83,6 +85,7 @@ impl SharedLanes {
                 observer.clone(),
             ),
             suspects: Pool::new("extman-suspect", limits, observer.clone()),
+            deep: Pool::new("extman-deep", limits, observer.clone()),
             observer,
         }
     }

@@ -53,7 +53,7 @@ impl Fake {
                 "embed could not be started: no model file".to_owned(),
             )),
             Command::Health => Ok(Answer::Health(Box::new(well::all(self.down)))),
-            Command::PluginHealth { name } | Command::CheckNow { name } => {
+            Command::PluginHealth { name } | Command::CheckNow { name, .. } => {
                 one(name)?;
                 Ok(Answer::PluginHealth(Box::new(well::plugin(name, self.down))))
             }

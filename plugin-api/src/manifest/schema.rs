@@ -208,7 +208,8 @@ pub struct ProbeHints {
     /// Milliseconds after a passed deadline until a call counts as wedged.
     #[serde(default)]
     pub wedge_after_ms: Option<u64>,
-    /// Whether deep checks are worth their cost.
+    /// Whether it answers deep checks, by a real request through its capability. Without this the host makes none, however it is
+    /// configured; with it, only where an operator wants them.
     #[serde(default)]
     pub deep: bool,
 }

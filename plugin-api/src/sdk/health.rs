@@ -36,7 +36,8 @@ pub enum CheckKind {
     Liveness,
     /// Can you serve now? Cheap.
     Readiness,
-    /// One synthetic request through the capability itself.
+    /// One synthetic request through the capability itself. Asked only of plugins whose manifest has `[probe] deep = true`, and only where
+    /// an operator wants it; within 30 s, if nothing else is configured.
     Deep,
 }
 
@@ -69,6 +70,11 @@ impl Probe<'_> {
     /// Time until the check counts as failed; `None` without a limit.
     pub fn remaining(&self) -> Option<Duration> {
         self.host.remaining(self.token)
+    }
+
+    /// Whether to stop as soon as possible: the time is over, or the instance is being stopped. Look at it in a check that takes long.
+    pub fn cancelled(&self) -> bool {
+        self.host.cancelled(self.token)
     }
 
     /// Why the health is what it is, for people.

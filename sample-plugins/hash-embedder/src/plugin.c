@@ -110,10 +110,36 @@ static ExtmanStatus invoke(ExtmanInstanceHandle instance, const ExtmanRequest *r
     return status;
 }
 
+/* Embeds texts of which it is known how their vectors are to each other; what is wrong with them, or NULL. */
+static const char *embeds_wrongly(void) {
+    float known[DIMENSIONS];
+    float alike[DIMENSIONS];
+    float other[DIMENSIONS];
+    if (embed(extman_bytes("how well is it"), known) != EXTMAN_STATUS_OK ||
+        embed(extman_bytes("  How WELL\tis it "), alike) != EXTMAN_STATUS_OK ||
+        embed(extman_bytes("something else"), other) != EXTMAN_STATUS_OK) {
+        return "out of memory";
+    }
+    double length = 0;
+    for (size_t i = 0; i < DIMENSIONS; i++) {
+        length += (double)known[i] * (double)known[i];
+    }
+    if (length < 0.999 || length > 1.001) {
+        return "the vector of a known text has another length than 1";
+    }
+    if (memcmp(known, alike, sizeof known) != 0) {
+        return "a known text has another vector when it is written with other letters and spaces";
+    }
+    if (memcmp(known, other, sizeof known) == 0) {
+        return "two texts that share no word have the same vector";
+    }
+    return NULL;
+}
+
 static ExtmanStatus check(ExtmanInstanceHandle instance, const ExtmanCheckRequest *request, ExtmanReport *report,
                           ExtmanTextBuffer *text) {
-    float vector[DIMENSIONS];
     ExtmanReport said = extman_report();
+    const char *wrong;
     (void)instance;
     switch (request->kind) {
     case EXTMAN_CHECK_LIVENESS:
@@ -121,10 +147,10 @@ static ExtmanStatus check(ExtmanInstanceHandle instance, const ExtmanCheckReques
         said.health = EXTMAN_HEALTH_UP;
         break;
     case EXTMAN_CHECK_DEEP:
-        said.health = EXTMAN_HEALTH_UP;
-        if (embed(extman_bytes("health"), vector) != EXTMAN_STATUS_OK) {
-            said.health = EXTMAN_HEALTH_DOWN;
-            extman_write_text(text, extman_bytes("out of memory"));
+        wrong = embeds_wrongly();
+        said.health = wrong == NULL ? EXTMAN_HEALTH_UP : EXTMAN_HEALTH_DOWN;
+        if (wrong != NULL) {
+            extman_write_text(text, extman_bytes_of(wrong, strlen(wrong)));
         }
         break;
     default:

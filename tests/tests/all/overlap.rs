@@ -26,7 +26,7 @@ async fn a_serial_plugin_is_entered_once_at_a_time() {
         begun.exists() && instance.accounts().in_flight() == 4
     })
     .await;
-    for kind in [CheckKind::Liveness, CheckKind::Readiness] {
+    for kind in [CheckKind::Liveness, CheckKind::Readiness, CheckKind::Deep] {
         assert_eq!(instance.check(kind, LIMIT).await.0, CheckOutcome::Busy);
     }
     std::fs::write(&release, "").unwrap();

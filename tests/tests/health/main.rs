@@ -1,6 +1,7 @@
 //! Every fault of a plugin's and of the host's own in a real host, and what the host holds its plugin to be: the word, what decided,
 //! and by what way it came there. The expectations stand in `table` and `hosts`; `tests/FAULTS.md` shows them.
 
+mod deep;
 mod faulty;
 mod hosts;
 mod observe;

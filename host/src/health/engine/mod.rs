@@ -9,6 +9,7 @@
 //!
 //! A lane that stays in a call costs its instance and nobody else: another lane goes on with what is due.
 
+mod deep;
 mod minute;
 mod out;
 mod place;
@@ -18,6 +19,7 @@ mod target;
 mod trips;
 mod view;
 
+pub use deep::{Candidate, DeepEnded};
 pub use out::{Announced, Audience};
 pub use shard::EngineStats;
 pub use target::{Apart, Target};

@@ -29,7 +29,14 @@ pub(super) struct Place {
     pub waiters: Vec<oneshot::Sender<CheckView>>,
     /// What was told last, so that a state is told once.
     pub told: Option<SpanState>,
+    /// Only those have it that were asked deep.
+    pub deep: Option<Box<DeepSaid>>,
     rest: Option<Box<Rest>>,
+}
+
+/// What the last deep check of this generation said that is evidence.
+pub(super) struct DeepSaid {
+    pub text: Option<String>,
 }
 
 /// What only those have that were called, or that another generation was before.
@@ -53,6 +60,7 @@ impl Place {
             trips: Trips::default(),
             waiters: Vec::new(),
             told: None,
+            deep: None,
             rest: None,
         }
     }
@@ -91,6 +99,7 @@ impl Place {
 
     /// Another generation, or none: what was counted of the one before stays with it.
     pub(super) fn retarget(&mut self, target: Option<Arc<dyn Target>>) {
+        self.deep = None;
         let used = self.take_cpu();
         self.rest = used.map(|_| {
             Box::new(Rest {
@@ -207,11 +216,20 @@ impl Place {
 
     /// The plugin's own words, or its error's.
     pub(super) fn words(&self) -> Option<String> {
+        if self.course.evaluation().judged().cause.is_deep() {
+            return self.deep_words();
+        }
         let text = match &self.last.as_ref()?.outcome {
             CheckOutcome::Answered { report } => report.as_ref()?.text.as_deref()?,
             CheckOutcome::Failed { text, .. } => text,
             CheckOutcome::Busy | CheckOutcome::TimedOut => return None,
         };
+        Some(text[..text.floor_char_boundary(TEXT_MAX)].to_owned())
+    }
+
+    /// What its last deep check said.
+    pub(super) fn deep_words(&self) -> Option<String> {
+        let text = self.deep.as_ref()?.text.as_deref()?;
         Some(text[..text.floor_char_boundary(TEXT_MAX)].to_owned())
     }
 }

@@ -2,7 +2,7 @@
 
 mod answers;
 
-pub(super) use answers::announce;
+pub(super) use answers::{announce, word};
 
 use super::out::Out;
 use super::place::Place;

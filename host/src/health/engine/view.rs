@@ -35,6 +35,8 @@ pub struct Seen {
     pub trips_ns: Vec<u64>,
     /// What its last check came to.
     pub check: Option<CheckView>,
+    /// What its last deep check said.
+    pub deep_words: Option<String>,
 }
 
 impl Engine {
@@ -69,5 +71,6 @@ fn seen(place: &Place, now: Moment) -> Seen {
         recent: evaluation.flap().states(),
         trips_ns: place.trips.newest_last(),
         check: place.last.as_deref().cloned(),
+        deep_words: place.deep_words(),
     }
 }

@@ -1,6 +1,6 @@
 //! What all evidence together says of one instance. Pure: evidence and a moment in, a judgement out.
 //!
-//! Five things are kept, and the worst that is *known* decides:
+//! Six things are kept, and the worst that is *known* decides:
 //!
 //! ```text
 //!   life      what the supervisor says: a wedged, failed or quarantined instance is down, whatever else
@@ -8,15 +8,20 @@
 //!   calls     up, degraded, down by windows of real calls
 //!   heap      near its own limit: degraded, and never down for that alone
 //!   doubt     stale, starved host, or the plugin's own "I don't know": unknown
+//!   deep      synthetic requests that fail: an instance that is up besides is degraded (see `deep`)
 //! ```
 //!
 //! Neither a call nor a check alone is believed against the other: checks that fail while calls succeed make an instance degraded,
 //! calls that fail while checks succeed make it degraded and then down.
 
+mod deep;
+mod evidence;
 mod heap;
 mod told;
 mod track;
 
+pub(in crate::health) use deep::counts as deep_counts;
+pub use evidence::Evidence;
 pub use heap::HeapTrack;
 pub use track::{Thresholds, Track, Word};
 
@@ -25,61 +30,7 @@ use super::analysis::flapping::Flap;
 use super::policy::Policy;
 use super::record::ResultWord;
 use crate::model::{Cause, ErrorKind, Health, HealthFlags, Judgement, Lifecycle};
-
-/// Something that was learned of an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
-    /// Where it is in its life, and which generation of it.
-    Life {
-        /// The state.
-        state: Lifecycle,
-        /// Which load of its library; results of another one say nothing any more.
-        generation: u64,
-    },
-    /// A check has ended.
-    Checked {
-        /// The generation that was asked.
-        generation: u64,
-        /// What came of it.
-        result: ResultWord,
-    },
-    /// It tells of itself without being asked.
-    Told {
-        /// The generation that speaks.
-        generation: u64,
-        /// What it says.
-        health: Health,
-    },
-    /// Calls since the last such evidence.
-    Called {
-        /// The generation that was called.
-        generation: u64,
-        /// Calls that succeeded.
-        succeeded: u32,
-        /// Calls that failed and count against it.
-        failed: u32,
-        /// Whether this ends a window.
-        window_ends: bool,
-    },
-    /// It tells how much heap it has in use, and the most that it means to use.
-    Heap {
-        /// The generation that speaks.
-        generation: u64,
-        /// In use, in bytes.
-        bytes: u64,
-        /// The most, in bytes.
-        limit: u64,
-    },
-    /// Nothing but time has passed.
-    Waited {
-        /// How often a result is due now.
-        interval: std::time::Duration,
-    },
-    /// The host did not run in time.
-    Starved,
-    /// An operator begins or ends work on it.
-    Maintenance(bool),
-}
+use deep::Deep;
 
 /// Why nothing is known although something was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +64,7 @@ pub struct Evaluation {
     bad_at: Moment,
     busy: bool,
     maintenance: bool,
+    deep: Deep,
     judged: Judgement,
 }
 
@@ -138,6 +90,7 @@ impl Evaluation {
             bad_at: now,
             busy: false,
             maintenance: false,
+            deep: Deep::default(),
             judged: Judgement {
                 health: Health::Unknown,
                 cause: Cause::NotChecked,
@@ -178,6 +131,7 @@ impl Evaluation {
                     self.end_window(policy);
                 }
             }
+            Evidence::Deep { generation, result } if self.counts(generation) => self.deep.observe(result),
             Evidence::Heap {
                 generation,
                 bytes,
@@ -186,6 +140,7 @@ impl Evaluation {
             Evidence::Checked { .. }
             | Evidence::Told { .. }
             | Evidence::Called { .. }
+            | Evidence::Deep { .. }
             | Evidence::Heap { .. } => return None,
         }
         let to = self.judge(policy);
@@ -218,6 +173,7 @@ impl Evaluation {
             self.bad_since_success = 0;
             self.busy = false;
             self.fresh_at = now;
+            self.deep = Deep::default();
         }
         self.life = state;
         self.generation = generation;
@@ -344,6 +300,10 @@ impl Evaluation {
     }
 
     fn decide(&self, policy: &Policy) -> (Health, Cause) {
+        self.deep.upon(self.decide_but_for_deep(policy))
+    }
+
+    fn decide_but_for_deep(&self, policy: &Policy) -> (Health, Cause) {
         use Lifecycle as L;
         match self.life {
             L::Running => {}

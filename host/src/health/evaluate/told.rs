@@ -40,6 +40,11 @@ impl Evaluation {
         self.checks.level() == Health::Down
     }
 
+    /// Failed deep checks in a row.
+    pub fn failed_deep(&self) -> u8 {
+        self.deep.failed()
+    }
+
     /// Whether it counts for nothing in any sum.
     pub fn is_left_out(&self) -> bool {
         use Lifecycle as L;

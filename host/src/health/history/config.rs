@@ -39,7 +39,7 @@ pub struct Retention {
     pub hour_days: u64,
     /// Days of sums of a day. Default: 1095.
     pub day_days: u64,
-    /// Days of spans, releases and the ledger. Default: 365.
+    /// Days of spans and releases. Default: 365.
     pub span_days: u64,
 }
 

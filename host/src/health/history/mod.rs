@@ -124,6 +124,17 @@ impl History {
         }
     }
 
+    /// Whether it works, without a look at the disk.
+    pub fn state(&self) -> HistoryState {
+        self.told().state.clone()
+    }
+
+    /// How often the file turned out to be broken, gone or another, so that a new one was begun, since the host began.
+    pub fn times_lost(&self) -> u64 {
+        let told = self.told();
+        told.replaced + told.set_aside.len() as u64
+    }
+
     /// How the history itself is.
     pub fn status(&self) -> HistoryStatus {
         let size_bytes = self.file.as_deref().map_or(0, open::size);

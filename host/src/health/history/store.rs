@@ -77,6 +77,11 @@ impl Store {
         }
         // Until the commit.
         self.stale = true;
+        // What is spent of a budget must outlive the machine's fall as well.
+        let is_durable = records.iter().any(|record| matches!(record, Record::Ledger(_)));
+        if is_durable {
+            synchronous(&self.connection, true)?;
+        }
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -105,6 +110,9 @@ impl Store {
             .execute([time::stored(now_ms), self.run])?;
         transaction.commit()?;
         self.stale = false;
+        if is_durable {
+            synchronous(&self.connection, false)?;
+        }
         Ok(())
     }
 
@@ -285,10 +293,15 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Whether a batch is on the disk when it is written, or at the next checkpoint.
+fn synchronous(connection: &Connection, at_once: bool) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", if at_once { "FULL" } else { "NORMAL" })
+}
+
 /// Readers go on while a batch is written; a batch is on the disk at the next checkpoint, and whole or not there after a crash.
 pub(super) fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    synchronous(connection, false)?;
     connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
     connection.pragma_update(None, "cache_size", -16_384)
 }

@@ -124,6 +124,8 @@ mod tests {
             Cause::CheckFails(ErrorKind::RateLimited),
             Cause::Lifecycle(Lifecycle::Backoff),
             Cause::ChecksSucceedCallsFail,
+            Cause::DeepFails(ErrorKind::Exhausted),
+            Cause::DeepTimesOut,
             Cause::HostStarved,
         ] {
             let before = SpanState {

@@ -37,6 +37,8 @@ pub struct InProcess {
     destroyed: AtomicBool,
     /// Of the check under way.
     check: Arc<CheckUnderWay>,
+    /// Of the deep check under way: as a call, it may last while others are asked and answered.
+    deep: Arc<CheckUnderWay>,
     bound: Arc<Bound>,
 }
 
@@ -101,6 +103,7 @@ impl InProcess {
             closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
             check: Arc::default(),
+            deep: Arc::default(),
             bound,
             settings,
             module,

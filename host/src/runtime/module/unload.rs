@@ -105,7 +105,8 @@ impl Module {
             pool.shutdown(patience)?;
         }
         self.shared.rounds.rotate(self.generation, patience)?;
-        self.shared.suspects.rotate(self.generation, patience)
+        self.shared.suspects.rotate(self.generation, patience)?;
+        self.shared.deep.rotate(self.generation, patience)
     }
 
     /// Whether nobody else holds the library, once what is just ending has let go of it.

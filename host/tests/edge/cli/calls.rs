@@ -99,7 +99,7 @@ fn a_call_that_fails_says_so_without_driving_the_terminal() {
     let ran = run(&["call", "busy.now", "--url", &server.url()]);
     assert_eq!(ran.code, 1);
     assert!(
-        ran.err.contains("rate limited") && ran.err.contains("try again in 2 s"),
+        ran.err.contains("rate limited") && ran.err.contains("try again in 3 s"),
         "{}",
         ran.err
     );

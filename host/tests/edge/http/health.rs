@@ -164,7 +164,16 @@ fn a_check_is_a_change() {
         (200, &"check_now".into())
     );
     let name = "lang".to_owned();
-    assert_eq!(*guarded.fake.asked.lock().unwrap(), [Command::CheckNow { name }]);
+    let deep = format!("{line}?deep=true");
+    assert_eq!(ask(guarded.address, &deep, &[JSON, &right], b"{}").status, 200);
+    let asked = [false, true].map(|deep| Command::CheckNow {
+        name: name.clone(),
+        deep,
+    });
+    assert_eq!(*guarded.fake.asked.lock().unwrap(), asked);
+    let wrong = format!("{line}?deeep=true");
+    let heard = ask(guarded.address, &wrong, &[JSON, &right], b"{}");
+    assert_eq!((heard.status, heard.failure()), (400, "invalid_input".to_owned()));
     assert_eq!(
         ask(guarded.address, "GET /api/v1/plugins/lang/check", &[], b"").status,
         405

@@ -71,7 +71,11 @@ impl Plugin for Faults {
     }
 
     fn check(&self, probe: &mut Probe<'_>) -> Result<Health> {
-        let Some(order) = self.take(Phase::Check) else {
+        let phase = match probe.kind() {
+            CheckKind::Deep => Phase::Deep,
+            CheckKind::Liveness | CheckKind::Readiness => Phase::Check,
+        };
+        let Some(order) = self.take(phase) else {
             return Ok(Health::Up);
         };
         let health = match order.hazard {

@@ -22,7 +22,7 @@ fn the_readme_has_the_same_table() {
                 .iter()
                 .map(|p| format!("{p:?}").to_lowercase())
                 .collect();
-            let phases = if phases.len() == 8 {
+            let phases = if phases.len() == 9 {
                 "any".to_owned()
             } else {
                 phases.join(", ")
@@ -106,11 +106,16 @@ fn go_to(phase: Phase, config: &str, before: impl Fn()) -> abi::Status {
         Phase::Configure => instance.configure("{}"),
         Phase::Drain => instance.drain(),
         Phase::Stop => instance.stop(),
-        Phase::Check => {
+        Phase::Check | Phase::Deep => {
             if config.contains("hang-until") {
                 close(token);
             }
-            instance.check(token).0
+            let kind = if phase == Phase::Deep {
+                abi::CHECK_DEEP
+            } else {
+                abi::CHECK_READINESS
+            };
+            instance.check_as(token, kind).0
         }
         _ => {
             if config.contains("hang-until") {
@@ -166,6 +171,10 @@ fn health_and_service_may_contradict_each_other() {
     let down = Instance::create(r#"{"hazard":"down-but-serving","phase":"check"}"#).unwrap();
     assert_eq!(down.check(new_token()), (abi::STATUS_OK, abi::HEALTH_DOWN));
     assert_eq!(down.invoke("fault.echo", b"x").status, abi::STATUS_OK);
+    let deep = Instance::create(r#"{"hazard":"unavailable","phase":"deep"}"#).unwrap();
+    assert_eq!(deep.check(new_token()), (abi::STATUS_OK, abi::HEALTH_UP));
+    let asked = deep.check_as(new_token(), abi::CHECK_DEEP);
+    assert_eq!(asked.0, abi::STATUS_UNAVAILABLE);
 }
 
 #[test]

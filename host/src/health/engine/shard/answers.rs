@@ -173,7 +173,7 @@ fn keep(place: &mut Place, asked: &mut Asked, unix_ms: u64) {
     std::mem::swap(&mut last.outcome, &mut asked.outcome);
 }
 
-fn word(outcome: &CheckOutcome) -> ResultWord {
+pub(in crate::health::engine) fn word(outcome: &CheckOutcome) -> ResultWord {
     match outcome {
         CheckOutcome::Answered { report } => {
             ResultWord::Said(report.as_ref().and_then(|report| report.health))

@@ -32,7 +32,9 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
         1 => Just(Lifecycle::Starting)
     ];
     prop_oneof![
-        10 => (generation.clone(), result).prop_map(|(generation, result)| Evidence::Checked { generation, result }),
+        10 => (generation.clone(), result.clone())
+            .prop_map(|(generation, result)| Evidence::Checked { generation, result }),
+        3 => (generation.clone(), result).prop_map(|(generation, result)| Evidence::Deep { generation, result }),
         4 => (generation.clone(), 0..20_u32, 0..20_u32, any::<bool>()).prop_map(
             |(generation, succeeded, failed, window_ends)| Evidence::Called {
                 generation,
@@ -119,7 +121,7 @@ proptest! {
             prop_assert_eq!(told.unwrap_or(is), was);
 
             let generation_of = match evidence {
-                Evidence::Checked { generation, .. } | Evidence::Told { generation, .. } | Evidence::Called { generation, .. } | Evidence::Heap { generation, .. } => Some(generation),
+                Evidence::Checked { generation, .. } | Evidence::Told { generation, .. } | Evidence::Called { generation, .. } | Evidence::Heap { generation, .. } | Evidence::Deep { generation, .. } => Some(generation),
                 _ => None,
             };
             let late = generation_of.is_some_and(|g| g != before.generation() || before.life() != Lifecycle::Running);
@@ -141,6 +143,10 @@ proptest! {
                 let by_checks = evaluation.checks.level() == Health::Down;
                 let by_calls = evaluation.calls.level() == Health::Down;
                 prop_assert!(by_checks || by_calls, "down without a reason: {:?}", evidence);
+            }
+            if matches!(evidence, Evidence::Deep { .. }) {
+                prop_assert!(!falls, "deep checks alone make nobody down");
+                prop_assert_eq!((evaluation.checks, evaluation.calls), (before.checks, before.calls));
             }
             if evaluation.checks.level() == Health::Down && before.checks.level() != Health::Down {
                 prop_assert!(witness.failed_checks >= 3);

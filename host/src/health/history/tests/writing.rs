@@ -2,7 +2,9 @@
 
 use super::{DAY, SOON, down, minute, now, result, turn, up};
 use crate::health::history::time::{DAY_MS, HOUR_MS, MINUTE_MS};
-use crate::health::history::{History, HistoryConfig, HistoryFile, HistoryState, Range, Resolution};
+use crate::health::history::{
+    History, HistoryConfig, HistoryFile, HistoryState, Range, Resolution, Retention,
+};
 use crate::health::record::{LedgerRow, Record, ReleaseRow, SpanState, Turn};
 use crate::model::{Cause, Digest, ErrorKind};
 use std::path::Path;
@@ -170,9 +172,12 @@ fn releases_and_the_ledger_outlive_the_host() {
         Record::Ledger(word("other", Some("x"))),
     ];
     open(dir.path()).write(&records, DAY).unwrap();
-    let reader = open(dir.path()).reader();
+    let mut file = open(dir.path());
+    let reader = file.reader();
     let releases = reader.releases("a").unwrap().rows;
     assert_eq!(releases, [release(DAY, "1.0.0"), release(DAY + 1, "1.1.0-rc.1")]);
+    // Also where a clock has leapt: what is spent is spent.
+    while file.expire(&Retention::default(), DAY + 10_000 * DAY_MS).unwrap() {}
     assert_eq!(reader.ledger("deep/").unwrap(), [word("deep/a", Some("4"))]);
 }
 

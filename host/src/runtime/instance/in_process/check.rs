@@ -35,11 +35,16 @@ impl InProcess {
         let pool = match self.threads {
             ThreadModel::Affine if !self.pool.has_room() => return (CheckOutcome::Busy, None),
             ThreadModel::Affine => &self.pool,
+            ThreadModel::Many | ThreadModel::Serial if kind == CheckKind::Deep => &self.module.shared().deep,
             ThreadModel::Many | ThreadModel::Serial => &self.module.shared().suspects,
         };
         let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
         let deadline = work.deadline;
-        let alone = match CheckUnderWay::ask(self.check.clone()) {
+        let under_way = match kind {
+            CheckKind::Deep => &self.deep,
+            CheckKind::Liveness | CheckKind::Readiness => &self.check,
+        };
+        let alone = match CheckUnderWay::ask(under_way.clone()) {
             Ok(alone) => alone,
             Err(Late(true)) => return (CheckOutcome::TimedOut, None),
             Err(Late(false)) => return (CheckOutcome::Busy, None),

@@ -46,7 +46,7 @@ impl<'a, 'b> Scene<'a, 'b> {
         match &self.inside {
             Inside::Nothing => false,
             Inside::Call(call) => call.cancelled(),
-            Inside::Check(probe) => probe.remaining() == Some(Duration::ZERO),
+            Inside::Check(probe) => probe.cancelled(),
         }
     }
 

@@ -149,10 +149,14 @@ impl Instance {
     }
 
     pub fn check(&self, token: u64) -> (Status, abi::Health) {
+        self.check_as(token, abi::CHECK_READINESS)
+    }
+
+    pub fn check_as(&self, token: u64, kind: abi::CheckKind) -> (Status, abi::Health) {
         let request = abi::CheckRequest {
             struct_size: size_of::<abi::CheckRequest>(),
             probe: token,
-            kind: abi::CHECK_READINESS,
+            kind,
             reserved: 0,
         };
         // SAFETY: a report of zeros is a valid one.
