@@ -21,7 +21,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     } else {
         upper
     };
-    Some(lower / 2.0 + upper / 2.0)
+    Some(lower.midpoint(upper))
 }
 
 /// A standard deviation that outliers don't move: 1.4826 times the median absolute deviation from the median, of the finite
@@ -110,6 +110,8 @@ mod tests {
         assert_eq!(median([3.0, f64::NAN, 1.0, 2.0, f64::INFINITY]), Some(2.0));
         assert_eq!((median([]), robust_sigma(&[])), (None, None));
         assert_eq!(median([f64::MAX, f64::MAX]), Some(f64::MAX));
+        let least = f64::from_bits(1);
+        assert_eq!(median([least]), Some(least));
     }
 
     /// scipy 1.17: `stats.norm.sf(z)`.
