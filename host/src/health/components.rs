@@ -2,7 +2,7 @@
 //!
 //! None of it makes a plugin's health worse: a full disk is the host's affair.
 
-use super::history::{HistoryState, HistoryStatus};
+use super::history::HistoryState;
 use crate::model::{Component, Figure, Health, Source, Unit};
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -77,15 +77,15 @@ pub fn store(failure: Option<String>) -> Component {
 }
 
 /// The history, as it tells of itself.
-pub fn history(status: &HistoryStatus) -> Component {
-    let mut part = match &status.state {
+pub fn history(state: &HistoryState) -> Component {
+    let mut part = match state {
         HistoryState::Working => part("history", Health::Up, "is written"),
         HistoryState::Degraded { why, .. } => part("history", Health::Degraded, why.clone()),
         HistoryState::Off { why } => part("history", Health::Up, format!("is off: {why}")),
     };
-    part.left_out = matches!(status.state, HistoryState::Off { .. });
-    if let HistoryState::Degraded { since_unix_ms, .. } = status.state {
-        part.since_unix_ms = since_unix_ms;
+    part.left_out = matches!(state, HistoryState::Off { .. });
+    if let HistoryState::Degraded { since_unix_ms, .. } = state {
+        part.since_unix_ms = *since_unix_ms;
     }
     part
 }

@@ -14,7 +14,7 @@ use crate::sketch::Sketch;
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// How long each stretch is over which lateness is told.
@@ -29,6 +29,8 @@ pub(super) struct Components {
     limits: Limits,
     every: Duration,
     last: ArcSwap<Looked>,
+    /// How the history was last, and since when.
+    history: Mutex<Option<(Health, u64)>>,
 }
 
 /// One look.
@@ -90,6 +92,7 @@ impl Components {
             places,
             limits: config.health.limits(),
             every: Duration::from_millis(config.health.components_every_ms),
+            history: Mutex::default(),
             last: ArcSwap::from_pointee(Looked {
                 at: now,
                 parts: Vec::new(),
@@ -159,6 +162,7 @@ pub(super) async fn keep_looking(host: Weak<Inner>, every: Duration) {
             return;
         };
         // A disk that does not answer holds up this look, and what was seen before it grows old.
+        host.history_part();
         let looked = tokio::task::spawn_blocking(move || host.components.look(&host.engine));
         if looked.await.is_err() {
             return;
@@ -166,15 +170,31 @@ pub(super) async fn keep_looking(host: Weak<Inner>, every: Duration) {
     }
 }
 
+impl Inner {
+    /// The history, as it tells of itself at any time.
+    fn history_part(&self) -> Component {
+        let mut part = components::history(&self.history.state());
+        let mut last = self
+            .components
+            .history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let since = match *last {
+            Some((health, since)) if health == part.health => since,
+            Some(_) if part.since_unix_ms == 0 => clock::unix_ms(clock::wall()),
+            None if part.since_unix_ms == 0 => self.started_unix_ms,
+            _ => part.since_unix_ms,
+        };
+        (*last, part.since_unix_ms) = (Some((part.health, since)), since);
+        part
+    }
+}
+
 impl Host {
     /// The host's own parts, as they were when somebody looked last, and the history. Asks nobody.
     pub fn components(&self) -> Vec<Component> {
         let mut parts = self.inner.components.told(clock::monotonic());
-        let mut history = components::history(&self.inner.history.status());
-        if history.since_unix_ms == 0 {
-            history.since_unix_ms = self.inner.started_unix_ms;
-        }
-        parts.push(history);
+        parts.push(self.inner.history_part());
         parts.sort_by(|a, b| a.name.cmp(&b.name));
         parts
     }

@@ -85,7 +85,16 @@ impl SharedLanes {
                 observer.clone(),
             ),
             suspects: Pool::new("extman-suspect", limits, observer.clone()),
-            deep: Pool::new("extman-deep", limits, observer.clone()),
+            deep: Pool::new(
+                "extman-deep",
+                // A lane for each: one that went on to another plugin's would keep this one's library from being unloaded.
+                PoolLimits {
+                    idle_max: Duration::ZERO,
+                    idle_kept: 0,
+                    ..limits
+                },
+                observer.clone(),
+            ),
             observer,
         }
     }

@@ -15,7 +15,11 @@ impl Course {
         report: &Report,
         policy: &Policy,
     ) -> Option<Judgement> {
-        let (bytes, limit) = (report.heap_bytes?, report.heap_limit_bytes?);
+        let (bytes, limit) = match (report.heap_bytes, report.heap_limit_bytes) {
+            (Some(bytes), Some(limit)) => (bytes, limit),
+            _ if self.evaluation.knows_heap() => (0, 0),
+            _ => return None,
+        };
         let heap = Evidence::Heap {
             generation,
             bytes,

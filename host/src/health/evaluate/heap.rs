@@ -23,9 +23,10 @@ const WELL_PERMILLE: u64 = 800;
 pub struct HeapTrack(Track);
 
 impl HeapTrack {
-    /// So much is in use, of so much. Without a limit nothing is said.
+    /// So much is in use, of so much. Without a limit, what was known of it is forgotten.
     pub fn observe(&mut self, bytes: u64, limit: u64, policy: &Policy) {
         let Some(permille) = (u128::from(bytes) * 1000).checked_div(u128::from(limit)) else {
+            *self = HeapTrack::default();
             return;
         };
         let word = if permille >= u128::from(NEAR_PERMILLE) {
@@ -67,6 +68,15 @@ mod tests {
             heap.is_near()
         });
         observed.collect()
+    }
+
+    #[test]
+    fn who_names_no_limit_any_more_is_near_none() {
+        let (mut heap, policy) = (HeapTrack::default(), Policy::default());
+        heap.observe(950, 1000, &policy);
+        assert!(heap.is_near());
+        heap.observe(950, 0, &policy);
+        assert_eq!(heap, HeapTrack::default());
     }
 
     #[test]

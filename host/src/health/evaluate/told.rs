@@ -40,6 +40,11 @@ impl Evaluation {
         self.checks.level() == Health::Down
     }
 
+    /// Whether anything is known of its heap against a limit.
+    pub fn knows_heap(&self) -> bool {
+        self.heap != super::HeapTrack::default()
+    }
+
     /// Failed deep checks in a row.
     pub fn failed_deep(&self) -> u8 {
         self.deep.failed()

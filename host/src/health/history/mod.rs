@@ -180,13 +180,16 @@ impl History {
 }
 
 fn look_at_the_clock(clock: &ClockWatch, queue: &Queue) {
-    if let Some(step) = clock.look() {
-        tracing::warn!(
-            by_ms = step.by_ms,
-            "the wall clock was set, or the machine slept: the history's spans are moved, or cut there"
-        );
-        queue.try_send(Record::ClockStep(step));
-    }
+    clock.look(|step| {
+        let taken = queue.try_send(Record::ClockStep(step));
+        if taken {
+            tracing::warn!(
+                by_ms = step.by_ms,
+                "the wall clock was set, or the machine slept: the history's spans are moved, or cut there"
+            );
+        }
+        taken
+    });
 }
 
 impl Drop for History {

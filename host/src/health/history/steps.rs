@@ -20,15 +20,18 @@ impl ClockWatch {
         ClockWatch(Mutex::new((clock::unix_ms(clock::wall()), clock::monotonic())))
     }
 
-    /// What the wall clock has leapt since it was last looked at.
-    pub(super) fn look(&self) -> Option<ClockStep> {
+    /// What the wall clock has leapt since it was last looked at goes to `send`, before anybody else looks; if that does not take it,
+    /// the next look finds it again.
+    pub(super) fn look(&self, send: impl FnOnce(ClockStep) -> bool) {
         let mut before = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mono = clock::monotonic();
         let now = (clock::unix_ms(clock::wall()), mono);
         if clock::monotonic().since(mono) > UNSURE {
-            return None;
+            return;
         }
-        step(std::mem::replace(&mut *before, now), now)
+        if step(*before, now).is_none_or(send) {
+            *before = now;
+        }
     }
 }
 
@@ -60,6 +63,15 @@ mod tests {
             by(at(10_000, 0), at(3_611_000, 1_000)),
             Some((3_600_000, 3_611_000))
         );
-        assert_eq!(ClockWatch::new().look(), None);
+        ClockWatch::new().look(|step| panic!("{step:?}"));
+        let watch = ClockWatch(Mutex::new(at(0, 1)));
+        let mut seen = 0;
+        watch.look(|_| false);
+        watch.look(|_| {
+            seen += 1;
+            true
+        });
+        watch.look(|_| panic!("it was taken"));
+        assert_eq!(seen, 1);
     }
 }

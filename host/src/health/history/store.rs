@@ -85,6 +85,7 @@ impl Store {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (mut clock_since, mut clock_was_set) = (self.clock_since, self.clock_was_set);
         let mut batch = Batch {
             transaction: &transaction,
             names: &mut self.names,
@@ -94,12 +95,12 @@ impl Store {
         for record in records {
             match record {
                 Record::Turn(turn) => {
-                    let latest = if self.clock_was_set { now_ms } else { u64::MAX };
+                    let latest = if clock_was_set { now_ms } else { u64::MAX };
                     batch.turn(turn, latest, &mut self.spans)?;
                 }
                 Record::ClockStep(step) => {
-                    set_clock::set_clock(&transaction, *step, &mut self.clock_since, &mut self.spans)?;
-                    self.clock_was_set = true;
+                    set_clock::set_clock(&transaction, *step, &mut clock_since, &mut self.spans)?;
+                    clock_was_set = true;
                 }
                 other => batch.take(other)?,
             }
@@ -109,11 +110,22 @@ impl Store {
             .prepare_cached("UPDATE host_run SET alive_ms = ?1 WHERE id = ?2")?
             .execute([time::stored(now_ms), self.run])?;
         transaction.commit()?;
+        (self.clock_since, self.clock_was_set) = (clock_since, clock_was_set);
         self.stale = false;
         if is_durable {
             synchronous(&self.connection, false)?;
         }
         Ok(())
+    }
+
+    /// What it knows of the clock, for the next one of the same file and host.
+    pub(super) fn clock(&self) -> (i64, bool) {
+        (self.clock_since, self.clock_was_set)
+    }
+
+    /// Goes on with what the one before knew of the clock.
+    pub(super) fn resume_clock(&mut self, clock: (i64, bool)) {
+        (self.clock_since, self.clock_was_set) = clock;
     }
 
     /// The spans that go on, so that they can be begun in another file.

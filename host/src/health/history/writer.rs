@@ -9,7 +9,8 @@ use super::status::{HistoryState, Kept, Trimmed};
 use super::steps::ClockWatch;
 use super::store::{Limits, Store};
 use crate::clock::{self, Monotonic};
-use crate::health::record::{Record, Turn};
+use crate::health::record::{LedgerRow, Record, Turn};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,8 +56,13 @@ pub(super) struct Writer {
     pending: Vec<Record>,
     /// Records that are tried in one transaction: fewer where there is little room.
     chunk: usize,
-    /// Spans that went on when the file was last closed.
+    /// Spans that went on when the file was last closed, and what was known of the clock.
     carried: Vec<Turn>,
+    clock_known: Option<(i64, bool)>,
+    /// All that this host wrote into the ledger: a new file begins with it.
+    ledger: BTreeMap<Arc<str>, LedgerRow>,
+    /// The host itself has set the file aside that was last open.
+    was_set_aside: bool,
     /// When it began, by both clocks: retention must not believe a wall clock that leaps ahead.
     began: (u64, Monotonic),
     due: Due,
@@ -92,6 +98,9 @@ impl Writer {
             pending: Vec::new(),
             chunk: CHUNK_MAX,
             carried: Vec::new(),
+            clock_known: None,
+            ledger: BTreeMap::new(),
+            was_set_aside: false,
             began: (now_ms, clock::monotonic()),
             due: Due::default(),
         };
@@ -151,6 +160,7 @@ impl Writer {
                 let aside = open::set_aside(&self.path, now_ms)?;
                 tracing::error!(%error, aside = %aside.display(), "the history is broken: it was set aside, and a new one is begun");
                 self.told().set_aside.push(aside);
+                self.was_set_aside = true;
                 self.write_and_keep_house(now_ms, urgent)
             }
             Err(error) => {
@@ -187,7 +197,11 @@ impl Writer {
             loop {
                 let part = self.chunk.min(self.pending.len());
                 store.write(&self.pending[..part], now_ms).map_err(&writing)?;
-                self.pending.drain(..part);
+                for written in self.pending.drain(..part) {
+                    if let Record::Ledger(row) = written {
+                        self.ledger.insert(row.key.clone(), row);
+                    }
+                }
                 self.chunk = (self.chunk * 2).min(CHUNK_MAX);
                 let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
                 told.written += part as u64;
@@ -231,22 +245,30 @@ impl Writer {
     fn close(&mut self) {
         if let Some(store) = self.file.take() {
             self.carried = store.turns();
+            self.clock_known = Some(store.clock());
         }
     }
 
     fn reopen(&mut self, now_ms: u64) -> Result<(), HistoryError> {
         let before = self.identity;
         let is_same = before.is_some() && open::identity(&self.path).ok() == before;
-        let opened = open::open(&self.path, now_ms, is_same)?;
+        let mut opened = open::open(&self.path, now_ms, is_same)?;
         let reopening = super::error::database(&self.path, "opened");
         opened.store.wall(self.limits.size_max).map_err(reopening)?;
         self.told().set_aside.extend(opened.set_aside);
         // A new file may get the number of the one that was deleted.
         if before.is_some() && (!is_same || before != Some(opened.identity)) {
-            tracing::error!(file = %self.path.display(), "the history's file was removed or replaced while the host ran: a new one is begun");
-            self.told().replaced += 1;
-            let carried = std::mem::take(&mut self.carried);
-            self.pending.splice(0..0, carried.into_iter().map(Record::Turn));
+            if !std::mem::take(&mut self.was_set_aside) {
+                tracing::error!(file = %self.path.display(), "the history's file was removed or replaced while the host ran: a new one is begun");
+                self.told().replaced += 1;
+            }
+            self.clock_known = None;
+            let carried = std::mem::take(&mut self.carried).into_iter().map(Record::Turn);
+            // What was spent of a budget stays spent.
+            let ledger = self.ledger.values().cloned().map(Record::Ledger);
+            self.pending.splice(0..0, carried.chain(ledger));
+        } else if let Some(clock) = self.clock_known.take() {
+            opened.store.resume_clock(clock);
         }
         self.identity = Some(opened.identity);
         self.file = Some(opened.store);

@@ -24,8 +24,10 @@ pub struct PoolLimits {
     pub queue_max: usize,
     /// Lost lanes until the pool takes no more jobs.
     pub lost_max: usize,
-    /// How long a lane sleeps until it ends, unless it is the last one.
+    /// How long a lane sleeps until it ends, unless it is one of the last.
     pub idle_max: Duration,
+    /// Lanes that stay, however long they sleep.
+    pub idle_kept: usize,
 }
 
 impl Default for PoolLimits {
@@ -35,6 +37,7 @@ impl Default for PoolLimits {
             queue_max: 256,
             lost_max: 8,
             idle_max: Duration::from_secs(60),
+            idle_kept: 1,
         }
     }
 }

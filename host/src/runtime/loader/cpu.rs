@@ -6,6 +6,7 @@
 
 use super::interpose;
 use super::library::Library;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 
 /// A library's own threads: those whose start routine lies in it.
@@ -37,12 +38,16 @@ impl Library {
         // In this order: a thread that ends meanwhile is missed rather than counted twice.
         let ended_ns = ended(|start| self.contains(start))?;
         let known = interpose::known_threads()?;
+        // Of those with one kernel id, the youngest has it.
+        let mut youngest = HashMap::with_capacity(known.len());
+        for thread in &known {
+            let latest = youngest.entry(thread.tid).or_insert(thread.sequence);
+            *latest = thread.sequence.max(*latest);
+        }
         let running = known.iter().filter(|thread| self.contains(thread.start));
         let running = running.filter(|thread| thread.runs).map(|thread| {
-            let younger =
-                |other: &interpose::KnownThread| other.tid == thread.tid && other.sequence > thread.sequence;
             let being_made = thread.tid == 0;
-            let cpu_ns = (!being_made && !known.iter().any(younger))
+            let cpu_ns = (!being_made && youngest.get(&thread.tid) == Some(&thread.sequence))
                 .then(|| cpu_of(thread.tid))
                 .flatten();
             OwnThread {
@@ -135,6 +140,7 @@ pub(super) fn forget(contains: impl Fn(usize) -> bool) {
         if start != 0 && contains(start) {
             routine.cpu_ns.store(0, Release);
             routine.start.store(0, Release);
+            FULL.store(false, Release);
         }
     }
 }

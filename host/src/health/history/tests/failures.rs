@@ -3,7 +3,7 @@
 use super::{DAY, SOON, minute, now, turn, up};
 use crate::health::history::open::beside;
 use crate::health::history::{History, HistoryConfig, HistoryError, HistoryState, Range};
-use crate::health::record::{Record, Turn};
+use crate::health::record::{LedgerRow, Record, Turn};
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -176,6 +176,12 @@ fn a_file_that_is_deleted_is_noticed_though_the_new_one_gets_its_number() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let history = History::start(&config).unwrap();
+    let spent = LedgerRow {
+        key: "deep/a".into(),
+        at_unix_ms: DAY,
+        value: Some("3".into()),
+    };
+    assert!(history.record(Record::Ledger(spent.clone())));
     assert!(history.record(Record::Turn(turn("goes on", DAY + 5, up()))) && history.flush(SOON));
     // No reader holds the old one, so its number is free as soon as the writer lets go of it.
     for part in ["", "-wal", "-shm"] {
@@ -183,8 +189,9 @@ fn a_file_that_is_deleted_is_noticed_though_the_new_one_gets_its_number() {
     }
     works(&history);
     assert_eq!(history.status().replaced, 1);
-    let spans = history.reader().unwrap().spans("goes on", ALL).unwrap().rows;
-    assert_eq!(spans.len(), 1);
+    let reader = history.reader().unwrap();
+    assert_eq!(reader.spans("goes on", ALL).unwrap().rows.len(), 1);
+    assert_eq!(reader.ledger("deep/").unwrap(), [spent]);
 }
 
 #[test]
@@ -219,6 +226,7 @@ fn what_only_a_reader_meets_is_set_aside_too() {
     assert!(history.reader().unwrap().releases("goes on").is_err());
     assert!(history.flush(SOON));
     assert_eq!(history.status().set_aside.len(), 1, "{:?}", history.status());
+    assert_eq!(history.status().replaced, 0, "the host did it itself");
     works(&history);
     assert_eq!(
         history

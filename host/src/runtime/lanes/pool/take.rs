@@ -21,7 +21,10 @@ impl Shared {
     /// The next job that may run, once there is one; `None` when the lane should end.
     pub(super) fn take(self: &Arc<Self>, lane: &Arc<Lane>) -> Option<Job> {
         let PoolLimits {
-            lanes_max, idle_max, ..
+            lanes_max,
+            idle_max,
+            idle_kept,
+            ..
         } = self.limits;
         let mut state = self.lock();
         state.has_left_its_step(lane);
@@ -42,7 +45,7 @@ impl Shared {
                 lane.set_available(false);
                 return Some(job);
             }
-            let unneeded = state.is_surplus(lanes_max) || (slept_out && state.lanes.len() > 1);
+            let unneeded = state.is_surplus(lanes_max) || (slept_out && state.lanes.len() > idle_kept);
             if unneeded && !self.one_thread {
                 state.let_end(lane);
                 // Whoever submitted may have counted on this one.

@@ -200,6 +200,24 @@ fn lanes_that_sleep_for_long_end_but_for_one() {
 }
 
 #[test]
+fn where_none_is_kept_each_job_has_a_lane_of_its_own() {
+    let limits = PoolLimits {
+        lanes_max: 1,
+        idle_max: Duration::ZERO,
+        idle_kept: 0,
+        ..PoolLimits::default()
+    };
+    let pool = Pool::new("test", limits, Arc::new(Unobserved));
+    for n in 0..20 {
+        assert_eq!(submit(&pool, None, move || n).recv_timeout(LONG), Ok(n));
+        until("its lane has ended", || pool.lanes() == 0);
+    }
+    // Others' jobs do not keep a library from being unloaded.
+    assert_eq!(pool.rotate(1, LONG), Ok(()));
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
 fn what_lanes_used_of_the_processor_is_counted_while_they_run_and_once_they_have_ended() {
     use crate::runtime::loader::cpu_of_this_thread;
     let (pool, beside) = (pool(2), pool(2));
