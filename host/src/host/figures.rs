@@ -92,11 +92,14 @@ fn processor(used: &InstanceUsed, measured: &mut Measured) {
         return;
     };
     let time = Figure::new("cpu_threads", threads.cpu_ns, Unit::Ns, Source::Host);
-    let time = time.note("of threads that its library made, since it was loaded");
-    measured.add(Some(time.shared_by(used.instances)));
+    measured.add(Some(time.note(OWN_SINCE).shared_by(used.instances)));
     let alive = Figure::new("threads", threads.alive as u64, Unit::Count, Source::Host);
-    measured.add(Some(alive.shared_by(used.instances)));
+    measured.add(Some(alive.note(OWN).shared_by(used.instances)));
 }
+
+const OWN: &str = "of threads that begin in its library; those that another one makes for it, as libstdc++ or OpenMP, are not seen";
+const OWN_SINCE: &str = "since it was loaded, of threads that begin in its library; those that another one makes for it, as libstdc++ or OpenMP, \
+     are not seen";
 
 const NO_CHECK: &str = "its last check has brought no report";
 const NO_ALLOCATOR: &str = "nothing counts its heap: it is not in Rust, or brings an allocator of its own";

@@ -2,6 +2,7 @@
 
 use crate::answers::plugin;
 use crate::served::Place;
+use extman_tests::build;
 use serde_json::Value;
 
 #[test]
@@ -60,4 +61,40 @@ fn a_served_plugin_tells_how_it_is_and_how_it_was() {
     let text = String::from_utf8(host.extman(&["history", "well", "--since", "1h"]).stdout).unwrap();
     assert!(text.contains("stopped (left out)"), "{text}");
     host.stop();
+}
+
+#[test]
+fn a_plugin_whose_calls_leave_no_room_for_a_check_is_up_and_busy_for_as_long_as_they_take() {
+    let place = Place::default();
+    place.put(&build::c_fault("serial"), "serial.so");
+    let host = place.serve("[vetting]\nenabled = false\n[probe]\ninterval_ms = 20\nrecheck_ms = 20\n");
+    host.until_ready();
+    let health = || host.get("/api/v1/plugins/fault-serial/health")["health"].clone();
+    host.until("it is up", || health()["health"] == "up");
+
+    let release = host.place.path().join("release");
+    let begun = host.place.path().join("release.begun");
+    let call = {
+        let (client, release) = (host.client.clone(), release.clone());
+        let body = release.to_str().unwrap_or_default().to_owned();
+        std::thread::spawn(move || client.call("c.echo", "", body.as_bytes()).0)
+    };
+    host.until("the call is inside", || begun.exists());
+    host.until("it is seen to be busy", || health()["busy"] == true);
+    // Many more than make it down, and longer than makes it stale.
+    let checks = || host.get("/api/v1/health")["host"]["checks"].as_u64().unwrap_or(0);
+    let first = checks();
+    host.until("it was to be checked a hundred times more", || {
+        let health = health();
+        assert_eq!(
+            (&health["health"], &health["busy"]),
+            (&"up".into(), &true.into()),
+            "{health}"
+        );
+        checks() >= first + 100
+    });
+    std::fs::write(release, "").unwrap();
+    assert_eq!(call.join().unwrap(), 200);
+    host.until("it is not busy any more", || health()["busy"].is_null());
+    assert_eq!(health()["health"], "up");
 }
