@@ -21,22 +21,29 @@ impl Monotonic {
     }
 
     /// Time from `earlier` to this; zero if it is later.
+    #[inline]
     pub const fn since(self, earlier: Monotonic) -> Duration {
         Duration::from_nanos(self.nanos_since(earlier))
     }
 
     /// [`since`](Self::since) in nanoseconds.
+    #[inline]
     pub const fn nanos_since(self, earlier: Monotonic) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
     /// This plus a duration.
-    pub fn after(self, duration: Duration) -> Monotonic {
-        Monotonic(
-            self.0
-                .saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
-        )
+    #[inline]
+    pub const fn after(self, duration: Duration) -> Monotonic {
+        Monotonic(self.0.saturating_add(nanos(duration)))
     }
+}
+
+/// A duration in nanoseconds, at most what a `u64` holds: 584 years.
+#[inline]
+pub const fn nanos(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(duration.subsec_nanos() as u64)
 }
 
 /// The monotonic clock.

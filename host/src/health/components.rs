@@ -3,6 +3,7 @@
 //! None of it makes a plugin's health worse: a full disk is the host's affair.
 
 use super::history::HistoryState;
+use crate::clock::nanos;
 use crate::model::{Component, Figure, Health, Source, Unit};
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -137,11 +138,10 @@ pub fn lanes(seen: &LanesSeen, limits: &Limits) -> Component {
     let mut part = part("lanes", health, reason);
     part.figures
         .push(figure("lanes_lost", seen.lost as u64, Unit::Count));
-    let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let ago = seen
         .watchdog
-        .map(|ago| figure("watchdog_looked_before", ns(ago), Unit::Ns));
-    let lag = seen.lag_p99.map(|lag| figure("lag_p99", ns(lag), Unit::Ns));
+        .map(|ago| figure("watchdog_looked_before", nanos(ago), Unit::Ns));
+    let lag = seen.lag_p99.map(|lag| figure("lag_p99", nanos(lag), Unit::Ns));
     part.figures.extend(ago.into_iter().chain(lag));
     part
 }

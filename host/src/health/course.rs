@@ -23,7 +23,8 @@ use super::Moment;
 use super::evaluate::{Evaluation, Evidence};
 use super::policy::Policy;
 use super::record::ResultWord;
-use super::schedule::{RoundTrip, Situation, interval, jittered, phase, seed};
+use super::schedule::{RoundTrip, Situation, gathered, interval, jittered, phase, seed};
+use crate::clock::nanos;
 use crate::model::{Health, Judgement, Lifecycle};
 use patience::Patience;
 use std::time::Duration;
@@ -120,7 +121,8 @@ impl Course {
             (self.calls, self.called_at, self.began) = (calls, None, now);
             self.window_ends = now.after(policy.calls.window);
             self.interval = policy.interval;
-            self.due = now.after(phase(self.seed, policy.interval.min(FIRST_WITHIN)));
+            let first = now.after(phase(self.seed, policy.interval.min(FIRST_WITHIN)));
+            self.due = gathered(first, policy.interval).max(now);
         }
         changed
     }
@@ -332,10 +334,10 @@ impl Course {
         }
         if window_ends {
             // Aligned to its beginning; what was missed while nobody looked is over.
-            let window = policy.calls.window.max(Duration::from_millis(1));
-            let over = now.since(self.window_ends).as_nanos() / window.as_nanos();
-            let ahead = u32::try_from(over + 1).unwrap_or(u32::MAX);
-            self.window_ends = self.window_ends.after(window.saturating_mul(ahead));
+            let window = nanos(policy.calls.window).max(1_000_000);
+            let over = now.nanos_since(self.window_ends) / window;
+            let ahead = window.saturating_mul(over.saturating_add(1));
+            self.window_ends = self.window_ends.after(Duration::from_nanos(ahead));
         }
         let number = |calls| u32::try_from(calls).unwrap_or(u32::MAX);
         let evidence = Evidence::Called {
@@ -362,9 +364,15 @@ impl Course {
         let step = jittered(policy, usual, self.seed, self.cycle);
         let from = if usual == self.interval { self.due } else { now };
         self.interval = usual;
-        let step = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let steps = (now.nanos_since(from) / step).saturating_add(1);
-        self.due = from.after(Duration::from_nanos(step.saturating_mul(steps)));
+        let mut due = from.after(step);
+        if due <= now {
+            // Some were missed: the next one that is not.
+            let step = nanos(step).max(1);
+            let steps = (now.nanos_since(from) / step).saturating_add(1);
+            due = from.after(Duration::from_nanos(step.saturating_mul(steps)));
+        }
+        let gathered = gathered(due, usual);
+        self.due = if gathered > now { gathered } else { due };
     }
 }
 

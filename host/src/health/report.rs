@@ -11,6 +11,7 @@ pub use super::analysis::uptime::Uptime;
 pub use super::history::{HistoryState, HistoryStatus, Resolution};
 pub use super::record::Range;
 use super::record::{ReleaseRow, Rollup, SpanRow};
+use crate::clock::nanos;
 use crate::model::{Cause, Component, Digest, ErrorKind, Health, HealthView, Lifecycle};
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
@@ -143,7 +144,7 @@ pub struct Bucket {
 
 impl From<&Rollup> for Bucket {
     fn from(sums: &Rollup) -> Self {
-        let quantile = |q| Some(u64::try_from(sums.latency.quantile(q)?.as_nanos()).unwrap_or(u64::MAX));
+        let quantile = |q| sums.latency.quantile(q).map(nanos);
         Bucket {
             from_unix_ms: sums.from_unix_ms,
             up_ms: sums.states.up,

@@ -1,11 +1,11 @@
 //! What is measured of an instance, who measured it, and what is not measured and why. No figure is made up: one that several instances
 //! have together says so, and is not divided.
 
+use crate::clock::nanos;
 use crate::health::engine::Seen;
 use crate::model::{CheckOutcome, Figure, NotMeasured, Report, Source, Unit};
 use crate::runtime::instance::{Instance, InstanceUsed};
 use crate::runtime::registry::Entry;
-use std::time::Duration;
 
 /// Figures, and what one would look for among them.
 #[derive(Default)]
@@ -145,8 +145,4 @@ fn told(report: &Report, measured: &mut Measured) {
     ] {
         measured.add(value.map(|value| Figure::new(name, value, unit, Source::Plugin)));
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

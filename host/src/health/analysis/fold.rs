@@ -1,5 +1,6 @@
 //! Minutes into hours and days. Folding is a sum: in any order, in any groups, in one step or several, it comes to the same.
 
+use crate::clock::nanos;
 use crate::health::record::Rollup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -67,7 +68,7 @@ impl Folded {
 
     /// What people look at.
     pub fn summary(&self) -> Summary {
-        let quantile = |q| self.sums.latency.quantile(q).map(|took| took.as_nanos() as u64);
+        let quantile = |q| self.sums.latency.quantile(q).map(nanos);
         Summary {
             from_unix_ms: self.sums.from_unix_ms,
             parts: self.parts,

@@ -3,7 +3,7 @@
 use super::desk::{Desk, Flight, PREFIX};
 use super::refused::Refused;
 use super::{Inner, Machine};
-use crate::clock;
+use crate::clock::{self, nanos};
 use crate::health::engine::Candidate;
 use crate::model::{CheckKind, CheckOutcome, CheckView, DeepResult, ErrorKind, Report};
 use crate::runtime::lanes::stood_still;
@@ -213,7 +213,7 @@ struct Landing<'a>(&'a Arc<Inner>, &'a Arc<str>);
 impl Landing<'_> {
     fn landed(self, ended: Ended) -> Result<(), Refused> {
         let Landing(inner, name) = self;
-        let (took_ns, at_unix_ms) = (ended.took.map(|took| took.as_nanos() as u64), ended.at_unix_ms);
+        let (took_ns, at_unix_ms) = (ended.took.map(nanos), ended.at_unix_ms);
         let told = inner
             .engine
             .deep_ended(name, ended.generation, &ended.outcome, ended.host_late);

@@ -3,6 +3,7 @@
 //! How long a state lasted comes from the monotonic clock, and to which minute that belongs from the wall clock. So a wall clock that
 //! steps neither loses nor doubles time: a stretch is put into one minute or another, once.
 
+use crate::clock::nanos;
 use crate::health::Moment;
 use crate::health::record::{Rollup, StateMs};
 use crate::model::Health;
@@ -127,10 +128,6 @@ fn place(health: Health) -> usize {
         Health::Down => 2,
         Health::Unknown => 3,
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::target::Target;
 use crate::health::Moment;
 use crate::health::course::Begin;
-use crate::health::schedule::Wheel;
+use crate::health::schedule::{GATHERED, Wheel};
 use crate::runtime::instance::Asked;
 use crate::sketch::Recorder;
 use std::collections::HashMap;
@@ -88,8 +88,10 @@ pub(super) struct Done {
 
 impl Shard {
     pub(super) fn new(now: Moment) -> Self {
+        // So that moments at which many are due are on a tick.
+        let zero = now.as_nanos() / GATHERED * GATHERED;
         Shard {
-            zero: now,
+            zero: Moment::from_nanos(zero),
             wheel: Wheel::default(),
             ready: Vec::new(),
             warm_from: 0,

@@ -1,5 +1,6 @@
 //! How long an instance's last checks took. Pure, and of a fixed size: there is one for each instance.
 
+use crate::clock::nanos;
 use std::time::Duration;
 
 /// Checks that are kept.
@@ -15,8 +16,7 @@ pub(super) struct Trips {
 
 impl Trips {
     pub(super) fn push(&mut self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos[self.pushed as usize % KEPT] = nanos as f32;
+        self.nanos[self.pushed as usize % KEPT] = nanos(took) as f32;
         // Beyond twice its size only the place within the ring matters.
         self.pushed = match self.pushed + 1 {
             next if next as usize >= 2 * KEPT => KEPT as u32,

@@ -97,28 +97,30 @@ impl Evaluation {
                 flags: HealthFlags::default(),
             },
         };
-        new.judged = new.judge(&Policy::default());
+        new.judged = new.judgement(new.decide(&Policy::default()));
         new
     }
 
     /// Takes evidence in. Gives how it was judged before, if that is different now.
     pub fn take(&mut self, now: Moment, evidence: Evidence, policy: &Policy) -> Option<Judgement> {
+        let mut is_result = false;
         match evidence {
             Evidence::Life { state, generation } => self.live(now, state, generation),
             Evidence::Maintenance(on) => self.maintenance = on,
             Evidence::Starved if self.life == Lifecycle::Running => self.doubt = Doubt::Starved,
             Evidence::Waited { interval } if self.life == Lifecycle::Running => {
                 let patience = interval.saturating_mul(u32::from(policy.stale_intervals.max(1)));
-                if now.since(self.fresh_at) > patience && self.doubt != Doubt::Starved {
-                    self.doubt = Doubt::Stale;
+                if now.since(self.fresh_at) <= patience || self.doubt == Doubt::Starved {
+                    return None;
                 }
+                self.doubt = Doubt::Stale;
             }
             Evidence::Starved | Evidence::Waited { .. } => {}
             Evidence::Checked { generation, result } if self.counts(generation) => {
-                self.checked(now, result, policy);
+                is_result = self.checked(now, result, policy);
             }
             Evidence::Told { generation, health } if self.counts(generation) => {
-                self.checked(now, ResultWord::Said(Some(health)), policy);
+                is_result = self.checked(now, ResultWord::Said(Some(health)), policy);
             }
             Evidence::Called {
                 generation,
@@ -143,7 +145,11 @@ impl Evaluation {
             | Evidence::Deep { .. }
             | Evidence::Heap { .. } => return None,
         }
-        let to = self.judge(policy);
+        let decided = self.decide(policy);
+        if is_result && decided.0 != Health::Unknown {
+            self.flap.push(decided.0);
+        }
+        let to = self.judgement(decided);
         if to == self.judged {
             return None;
         }
@@ -179,16 +185,17 @@ impl Evaluation {
         self.generation = generation;
     }
 
-    fn checked(&mut self, now: Moment, result: ResultWord, policy: &Policy) {
+    /// Whether that is a result that says how it is.
+    fn checked(&mut self, now: Moment, result: ResultWord, policy: &Policy) -> bool {
         let (word, cause) = match result {
-            ResultWord::HostLate => return,
+            ResultWord::HostLate => return false,
             // It works: nothing else is known of it, and nothing is held against it.
             ResultWord::Busy => {
                 self.busy = true;
                 self.fresh(now);
-                return;
+                return false;
             }
-            ResultWord::Failed(ErrorKind::Cancelled | ErrorKind::NotServing) => return,
+            ResultWord::Failed(ErrorKind::Cancelled | ErrorKind::NotServing) => return false,
             ResultWord::Said(None | Some(Health::Up)) | ResultWord::Failed(ErrorKind::Unsupported) => {
                 (Word::Good, Cause::Answers)
             }
@@ -216,7 +223,7 @@ impl Evaluation {
             rise: policy.rise,
         };
         self.checks.observe(word, thresholds);
-        self.note_flap(policy);
+        true
     }
 
     fn fresh(&mut self, now: Moment) {
@@ -276,15 +283,7 @@ impl Evaluation {
         speak && mostly && self.calls.level() != Health::Down
     }
 
-    fn note_flap(&mut self, policy: &Policy) {
-        let (health, _) = self.decide(policy);
-        if health != Health::Unknown {
-            self.flap.push(health);
-        }
-    }
-
-    fn judge(&self, policy: &Policy) -> Judgement {
-        let (health, cause) = self.decide(policy);
+    fn judgement(&self, (health, cause): (Health, Cause)) -> Judgement {
         let running = self.life == Lifecycle::Running;
         Judgement {
             health,

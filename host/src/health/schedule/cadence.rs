@@ -1,6 +1,8 @@
 //! When an instance is asked next. Pure.
 
-use super::super::policy::Policy;
+use crate::clock::nanos;
+use crate::health::Moment;
+use crate::health::policy::Policy;
 use crate::model::Health;
 use std::time::Duration;
 
@@ -55,21 +57,41 @@ pub fn seed(name: &str) -> u64 {
 
 /// Where in its interval an instance is asked first, so that many of them don't come at once.
 pub fn phase(seed: u64, interval: Duration) -> Duration {
-    share(seed, interval)
+    Duration::from_nanos(share(seed, nanos(interval)))
 }
 
 /// The interval of this cycle: moved by at most the jitter, to either side, by chance that the seed decides.
 pub fn jittered(policy: &Policy, interval: Duration, seed: u64, cycle: u32) -> Duration {
-    let permille = u32::from(policy.jitter_permille.min(500));
-    let reach = interval.saturating_mul(permille) / 1000;
+    let whole = nanos(interval);
+    let reach = whole / 1000 * u64::from(policy.jitter_permille.min(500));
     let chance = mix(seed ^ u64::from(cycle).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    interval.saturating_sub(reach) + share(chance, reach.saturating_mul(2))
+    Duration::from_nanos((whole - reach).saturating_add(share(chance, 2 * reach)))
+}
+
+/// The moment nearest to `moment` at which anybody of this interval is asked. To be woken costs as much as many checks, so those who
+/// are due at about the same time are asked together: there are such moments each 50 ms for intervals of a second or more, which
+/// is half of what the usual jitter moves the shortest of them, and for others each 10 ms.
+pub fn gathered(moment: Moment, interval: Duration) -> Moment {
+    const FINE: u64 = nanos(INTERVAL_MIN);
+    let nanos = moment.as_nanos();
+    // Each divides by a constant, which is not a division.
+    Moment::from_nanos(if interval >= Duration::from_secs(1) {
+        nearest::<GATHERED>(nanos)
+    } else {
+        nearest::<FINE>(nanos)
+    })
+}
+
+/// Moments at which instances of any interval are asked are this far apart, in nanoseconds.
+pub const GATHERED: u64 = 50_000_000;
+
+fn nearest<const GRAIN: u64>(nanos: u64) -> u64 {
+    nanos.saturating_add(GRAIN / 2) / GRAIN * GRAIN
 }
 
 /// A part of a whole: a 64-bit number as a fraction of 2⁶⁴.
-fn share(number: u64, whole: Duration) -> Duration {
-    let nanos = u64::try_from(whole.as_nanos()).unwrap_or(u64::MAX);
-    Duration::from_nanos(((u128::from(number) * u128::from(nanos)) >> 64) as u64)
+fn share(number: u64, whole: u64) -> u64 {
+    ((u128::from(number) * u128::from(whole)) >> 64) as u64
 }
 
 /// SplitMix64's finisher (Steele, Lea and Flood, 2014).
@@ -191,6 +213,21 @@ mod tests {
             let moved = jittered(&policy, whole, seed(&name), cycle);
             prop_assert!(moved >= whole - reach && moved <= whole + reach);
         }
+    }
+
+    #[test]
+    fn those_who_are_due_at_about_the_same_time_are_asked_together() {
+        let ms = |ms: u64| Moment::from_nanos(ms * 1_000_000);
+        let second = Duration::from_secs(1);
+        let at = |moment| gathered(ms(moment), second).as_nanos() / 1_000_000;
+        assert_eq!(
+            [0, 24, 25, 50, 74, 75, 10_024].map(at),
+            [0, 0, 50, 50, 50, 100, 10_000]
+        );
+        let often = |moment| gathered(ms(moment), second / 2).as_nanos() / 1_000_000;
+        assert_eq!([0, 4, 5, 14, 15].map(often), [0, 0, 10, 10, 20]);
+        assert!(gathered(Moment::from_nanos(u64::MAX), second) > ms(1));
+        assert_eq!(GATHERED % nanos(INTERVAL_MIN), 0);
     }
 
     #[test]

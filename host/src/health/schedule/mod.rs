@@ -4,6 +4,6 @@ mod cadence;
 mod round_trip;
 mod wheel;
 
-pub use cadence::{INTERVAL_MIN, Situation, interval, jittered, phase, seed};
+pub use cadence::{GATHERED, INTERVAL_MIN, Situation, gathered, interval, jittered, phase, seed};
 pub use round_trip::RoundTrip;
 pub use wheel::{Tick, Wheel};

@@ -1,6 +1,7 @@
 //! How long to wait for an answer, from how long answers took: the retransmission timer of TCP (RFC 6298), fed with answers that
 //! came, late ones too, and doubled each time that none came in time. Pure.
 
+use crate::clock::nanos;
 use std::time::Duration;
 
 /// An estimate of the round trip. Small, since there are many.
@@ -22,7 +23,7 @@ impl RoundTrip {
     /// One more answer took this long.
     pub fn observe(&mut self, took: Duration) {
         // Under a nanosecond nothing is measured; so 0 stays "none yet".
-        let took = (took.as_secs_f32() * 1e6).max(1e-3);
+        let took = (nanos(took) as f32 / 1e3).max(1e-3);
         self.unanswered = 0;
         if self.smoothed_us == 0.0 {
             (self.smoothed_us, self.deviation_us) = (took, took / 2.0);
@@ -49,9 +50,13 @@ impl RoundTrip {
         if self.smoothed_us == 0.0 {
             return most.max(least);
         }
-        let wait = Duration::from_secs_f32((self.smoothed_us + 4.0 * self.deviation_us) / 1e6);
+        // A conversion to whole microseconds is a single instruction, one to a `Duration` is fifty.
+        let wait = Duration::from_micros((self.smoothed_us + 4.0 * self.deviation_us) as u64).max(least);
+        if self.unanswered == 0 {
+            return wait.min(most).max(least);
+        }
         let doubled = 1_u32.checked_shl(self.unanswered.into()).unwrap_or(u32::MAX);
-        wait.max(least).saturating_mul(doubled).min(most).max(least)
+        wait.saturating_mul(doubled).min(most).max(least)
     }
 }
 

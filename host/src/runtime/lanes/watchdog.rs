@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError, Weak};
 use std::time::Duration;
 
-/// How often it looks.
-const TICK: Duration = Duration::from_millis(50);
+/// How often it looks. Where little else happens, its being woken is most of what the host uses of the processor.
+const TICK: Duration = Duration::from_millis(100);
 /// Later than this, the host itself was not running, and that time is added to everybody's patience.
 const STARVED: Duration = Duration::from_millis(500);
 /// Stalls that are remembered.

@@ -3,6 +3,7 @@
 use super::super::out::{Announced, Out};
 use super::super::place::Place;
 use super::{Done, Shard};
+use crate::clock::nanos;
 use crate::health::Moment;
 use crate::health::course::Answer;
 use crate::health::record::{Record, ResultRow, ResultWord};
@@ -147,7 +148,7 @@ fn note(place: &mut Place, counted: ResultWord, asked: &Asked, unix_ms: u64, out
             instance: place.name.clone(),
             at_unix_ms: unix_ms,
             result: counted,
-            took_ns: asked.took.map(|took| took.as_nanos() as u64),
+            took_ns: asked.took.map(nanos),
             connection_rtt_ns: report.and_then(|report| report.connection_rtt_ns),
             heap_bytes,
         }));
@@ -169,7 +170,7 @@ fn keep(place: &mut Place, asked: &mut Asked, unix_ms: u64) {
     });
     last.kind = CheckKind::Readiness;
     last.at_unix_ms = unix_ms;
-    last.took_ns = asked.took.map(|took| took.as_nanos() as u64);
+    last.took_ns = asked.took.map(nanos);
     std::mem::swap(&mut last.outcome, &mut asked.outcome);
 }
 
