@@ -90,6 +90,8 @@ pub fn log_to_stderr(format: LogFormat) {
 pub struct Served {
     /// What became of each library.
     pub verdicts: Vec<(String, Verdict)>,
+    /// Why it stopped by itself: the HTTP API failed. Nothing if it was told to stop.
+    pub failed: Option<std::io::Error>,
     last_resort: LastResort,
 }
 
@@ -104,8 +106,8 @@ impl Served {
 /// Runs a host with its HTTP API until SIGTERM or SIGINT, then drains and unloads everything within the configured time, and
 /// returns what became of each library. `listening` hears the address once it is listened on.
 ///
-/// Ends the process itself in two cases: with 143 or 130 at a second signal, and with 0 after the first one if libraries are
-/// still in memory then, or hold up the end, since their finalisers might never return.
+/// Ends the process itself in two cases: with 143 or 130 at a second signal, and with 0 after the first one (with 1 if the HTTP API
+/// failed) if libraries are still in memory then, or hold up the end, since their finalisers might never return.
 ///
 /// # Errors
 /// The host can't be built or its address can't be listened on.
@@ -147,8 +149,12 @@ pub async fn serve(config: Config, listening: impl FnOnce(std::net::SocketAddr))
         }
         ended = &mut server => Some(ended),
     };
+    if let Some(error) = ended_early.as_ref().and_then(failure) {
+        tracing::error!(%error, "the HTTP API failed: draining and unloading");
+    }
+    let code = i32::from(ended_early.as_ref().and_then(failure).is_some());
     stopping.notify_one();
-    last_resort.arm();
+    last_resort.arm(code);
     tokio::spawn(async move {
         let (name, code) = signals.next().await;
         tracing::warn!("{name} again: ending at once");
@@ -179,15 +185,22 @@ pub async fn serve(config: Config, listening: impl FnOnce(std::net::SocketAddr))
     let _ = log.await;
     if left > 0 || !host.status().resident.is_empty() {
         tracing::info!("ending without the finalisers of libraries that are still in memory");
-        exit_now(0);
+        exit_now(code);
     }
+    Ok(Served {
+        verdicts,
+        failed: failure(&ended),
+        last_resort,
+    })
+}
+
+type Ended = Result<std::io::Result<()>, tokio::task::JoinError>;
+
+fn failure(ended: &Ended) -> Option<std::io::Error> {
     match ended {
-        Ok(Ok(())) => Ok(Served {
-            verdicts,
-            last_resort,
-        }),
-        Ok(Err(error)) => Err(AppError::Http(error)),
-        Err(error) => Err(AppError::Http(std::io::Error::other(error))),
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(std::io::Error::new(error.kind(), error.to_string())),
+        Err(error) => Some(std::io::Error::other(error.to_string())),
     }
 }
 

@@ -15,7 +15,7 @@
 //!
 //! and a `src/lib.rs`:
 //!
-//! ```ignore
+//! ```
 //! use extman_plugin_api::prelude::*;
 //!
 //! struct Shout;
@@ -39,6 +39,8 @@
 //!     }
 //! }
 //!
+//! # // It wants a plugin.toml beside the Cargo.toml.
+//! # #[cfg(any())]
 //! export_plugin!(Shout, capabilities: [TextShout]);
 //! ```
 //!

@@ -10,7 +10,7 @@ const OVERTIME: Duration = Duration::from_secs(2);
 
 /// Ends the process if stopping takes too long. A finaliser that hangs holds the dynamic loader's lock, and any other thread may
 /// come to need that: for its first use of a thread-local, for one. So this thread has all it needs before plugins are stopped.
-pub(super) struct LastResort(std::sync::mpsc::Sender<()>);
+pub(super) struct LastResort(std::sync::mpsc::Sender<i32>);
 
 impl LastResort {
     pub(super) fn start(budget: Duration) -> std::io::Result<Self> {
@@ -18,19 +18,19 @@ impl LastResort {
         std::thread::Builder::new()
             .name("extman-end".to_owned())
             .spawn(move || {
-                let over = |()| wait.recv_timeout(budget + OVERTIME) == Err(RecvTimeoutError::Timeout);
-                if wait.recv().is_ok_and(over) {
+                let Ok(code) = wait.recv() else { return };
+                if wait.recv_timeout(budget + OVERTIME) == Err(RecvTimeoutError::Timeout) {
                     let text = "the time for stopping is over, and a library holds up the process: ending\n";
                     let _ = std::io::stderr().write_all(text.as_bytes());
-                    exit_now(0);
+                    exit_now(code);
                 }
             })?;
         Ok(LastResort(armed))
     }
 
-    /// From here on, time counts, until this is dropped.
-    pub(super) fn arm(&self) {
-        let _ = self.0.send(());
+    /// From here on, time counts, until this is dropped. A process that has to be ended from outside ends with this code.
+    pub(super) fn arm(&self, code: i32) {
+        let _ = self.0.send(code);
     }
 
     /// Time counts until the process is gone.

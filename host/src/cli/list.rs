@@ -30,7 +30,8 @@ pub(super) fn run(args: &List, backend: &dyn Backend, screen: &Screen) -> Result
     }
     let mut told = Told::new(&plugins, text)?;
     if screen.json {
-        told.warnings.extend(status.missing.iter().map(absence));
+        told.warnings
+            .extend(status.missing.iter().map(MissingView::to_string));
     }
     told.warnings.extend(warnings);
     Ok(Outcome::Told(told))
@@ -54,7 +55,7 @@ fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look) -> Strin
         .chain(
             missing
                 .iter()
-                .map(|missing| wrap(&absence(missing), look.width, 0)),
+                .map(|missing| wrap(&missing.to_string(), look.width, 0)),
         )
         .collect();
     if !causes.is_empty() {
@@ -127,11 +128,6 @@ pub(super) fn health(plugin: &PluginView) -> String {
         }
     }
     word
-}
-
-/// Which configured instance is not there, and why.
-fn absence(missing: &MissingView) -> String {
-    format!("{}: {}", missing.name, missing.reason)
 }
 
 /// Why a plugin does not serve.

@@ -11,7 +11,16 @@ use serde::Serialize;
 
 /// The command was done.
 pub(super) fn done<T: Serialize>(command: &str, data: T) -> Response {
-    json(StatusCode::OK, &Envelope::done(command, data))
+    done_but(command, data, Vec::new())
+}
+
+/// The command was done, and there is something to know beside.
+pub(super) fn done_but<T: Serialize>(command: &str, data: T, warnings: Vec<String>) -> Response {
+    let envelope = Envelope {
+        warnings,
+        ..Envelope::done(command, data)
+    };
+    json(StatusCode::OK, &envelope)
 }
 
 /// The command was not done; the status follows from the failure's kind.

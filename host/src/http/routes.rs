@@ -92,7 +92,16 @@ async fn status(State(edge): State<Edge>) -> Response {
 }
 
 async fn plugins(State(edge): State<Edge>) -> Response {
-    run(&edge, Command::Plugins).await
+    let word = Command::Plugins.word();
+    let there = edge.control.run(Command::Plugins).await;
+    match (there, edge.control.run(Command::Status).await) {
+        // Those that are configured and not there are no plugins, but whoever counts on them looks here.
+        (Ok(there), Ok(Answer::Status(status))) if !status.missing.is_empty() => {
+            let missing = status.missing.iter().map(ToString::to_string);
+            answer::done_but(word, there, missing.collect())
+        }
+        (there, _) => told(word, there),
+    }
 }
 
 async fn plugin(State(edge): State<Edge>, name: Named) -> Response {

@@ -251,6 +251,12 @@ pub struct MissingView {
     pub reason: String,
 }
 
+impl std::fmt::Display for MissingView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
+
 /// A library that stays in memory after its unload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResidentView {

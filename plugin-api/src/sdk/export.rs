@@ -23,7 +23,8 @@ pub mod private {
 
 /// Exports a plugin: once in the crate, which is a `cdylib` with a `plugin.toml` beside its Cargo.toml.
 ///
-/// ```ignore
+/// ```
+/// # #[cfg(any())]
 /// export_plugin!(LangDetect, capabilities: [DetectLanguage]);
 /// ```
 ///

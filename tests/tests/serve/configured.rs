@@ -79,6 +79,11 @@ fn an_instance_whose_plugin_is_not_there_is_told_until_it_comes() {
     host.until_log("no plugin with the id \"late\" was found in ");
     let missing = || host.get("/api/v1/status")["missing"].clone();
     assert_eq!(missing()[0]["name"], "en");
+    let warned = host.envelope("/api/v1/plugins")["warnings"].clone();
+    assert!(
+        warned[0].as_str().is_some_and(|text| text.starts_with("en: ")),
+        "{warned}"
+    );
     let (status, body) = host.change("en", "load");
     assert_eq!(status, 409, "{body}");
     let (status, body) = host.call("late.ask", "en", b"{}");
@@ -97,6 +102,10 @@ fn an_instance_whose_plugin_is_not_there_is_told_until_it_comes() {
     host.place.put(&built, "late.so");
     host.until_lifecycle("en", "running");
     assert_eq!(missing(), Value::Null);
+    assert_eq!(
+        host.envelope("/api/v1/plugins")["warnings"],
+        Value::Array(Vec::new())
+    );
     host.stop();
 }
 

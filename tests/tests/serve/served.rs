@@ -137,11 +137,15 @@ impl Client {
 
     /// `data` of a GET; null if there is none.
     pub fn get(&self, path: &str) -> Value {
+        self.envelope(path)["data"].take()
+    }
+
+    /// The whole answer; null if there is none.
+    pub fn envelope(&self, path: &str) -> Value {
         let answered = self.agent.get(format!("{}{path}", self.url)).call();
-        let mut envelope: Value = answered
+        answered
             .and_then(|mut response| response.body_mut().read_json())
-            .unwrap_or_default();
-        envelope["data"].take()
+            .unwrap_or_default()
     }
 
     /// A plugin's view; null if there is none.

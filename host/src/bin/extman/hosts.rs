@@ -30,9 +30,10 @@ impl Backend for Hosts {
                 let _ = writeln!(std::io::stdout(), "http://{address}");
             };
             let served = app::serve(config, announce).await;
-            served
-                .map(app::Served::watch_until_exit)
-                .map_err(|error| not_started(&error))
+            let mut served = served.map_err(|error| not_started(&error))?;
+            let failed = served.failed.take();
+            served.watch_until_exit();
+            failed.map_or(Ok(()), |error| Err(not_started(&AppError::Http(error))))
         })
     }
 
