@@ -3,7 +3,7 @@
 //! None of it makes a plugin's health worse: a full disk is the host's affair.
 
 use super::history::HistoryState;
-use crate::clock::nanos;
+use crate::health::nanos;
 use crate::model::{Component, Figure, Health, Source, Unit};
 use std::borrow::Cow;
 use std::path::PathBuf;

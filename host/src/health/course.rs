@@ -24,7 +24,7 @@ use super::evaluate::{Evaluation, Evidence};
 use super::policy::Policy;
 use super::record::ResultWord;
 use super::schedule::{RoundTrip, Situation, gathered, interval, jittered, phase, seed};
-use crate::clock::nanos;
+use crate::health::nanos;
 use crate::model::{Health, Judgement, Lifecycle};
 use patience::Patience;
 use std::time::Duration;

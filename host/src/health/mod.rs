@@ -29,5 +29,5 @@ pub mod report;
 pub mod schedule;
 pub mod simulate;
 
-/// A moment of the monotonic clock, as decisions take it.
-pub use crate::clock::Monotonic as Moment;
+/// A moment of the monotonic clock, as decisions take it, and durations as they reckon with them.
+pub use crate::clock::{Monotonic as Moment, nanos};

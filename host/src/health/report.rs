@@ -11,7 +11,7 @@ pub use super::analysis::uptime::Uptime;
 pub use super::history::{HistoryState, HistoryStatus, Resolution};
 pub use super::record::Range;
 use super::record::{ReleaseRow, Rollup, SpanRow};
-use crate::clock::nanos;
+use crate::health::nanos;
 use crate::model::{Cause, Component, Digest, ErrorKind, Health, HealthView, Lifecycle};
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;

@@ -1,6 +1,6 @@
 //! Minutes into hours and days. Folding is a sum: in any order, in any groups, in one step or several, it comes to the same.
 
-use crate::clock::nanos;
+use crate::health::nanos;
 use crate::health::record::Rollup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -3,9 +3,8 @@
 //! How long a state lasted comes from the monotonic clock, and to which minute that belongs from the wall clock. So a wall clock that
 //! steps neither loses nor doubles time: a stretch is put into one minute or another, once.
 
-use crate::clock::nanos;
-use crate::health::Moment;
 use crate::health::record::{Rollup, StateMs};
+use crate::health::{Moment, nanos};
 use crate::model::Health;
 use std::time::Duration;
 

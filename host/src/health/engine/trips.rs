@@ -1,6 +1,6 @@
 //! How long an instance's last checks took. Pure, and of a fixed size: there is one for each instance.
 
-use crate::clock::nanos;
+use crate::health::nanos;
 use std::time::Duration;
 
 /// Checks that are kept.

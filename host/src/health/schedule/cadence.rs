@@ -1,8 +1,7 @@
 //! When an instance is asked next. Pure.
 
-use crate::clock::nanos;
-use crate::health::Moment;
 use crate::health::policy::Policy;
+use crate::health::{Moment, nanos};
 use crate::model::Health;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! How long to wait for an answer, from how long answers took: the retransmission timer of TCP (RFC 6298), fed with answers that
 //! came, late ones too, and doubled each time that none came in time. Pure.
 
-use crate::clock::nanos;
+use crate::health::nanos;
 use std::time::Duration;
 
 /// An estimate of the round trip. Small, since there are many.

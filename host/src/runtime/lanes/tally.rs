@@ -1,5 +1,6 @@
 //! How often code came back and how long it ran: one set of counters for many threads, or one for a thread of its own.
 
+use crate::clock::nanos;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ impl Tally {
     /// Adds one; any thread may.
     pub fn add(&self, ran: Duration) {
         self.returned.fetch_add(1, Relaxed);
-        self.ran_ns.fetch_add(ran.as_nanos() as u64, Relaxed);
+        self.ran_ns.fetch_add(nanos(ran), Relaxed);
     }
 
     /// Adds one, on the only thread that ever adds here: without a locked instruction.
@@ -23,7 +24,7 @@ impl Tally {
         let more =
             |counter: &AtomicU64, by: u64| counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
         more(&self.returned, 1);
-        more(&self.ran_ns, ran.as_nanos() as u64);
+        more(&self.ran_ns, nanos(ran));
     }
 
     /// Adds what another one has counted; any thread may.

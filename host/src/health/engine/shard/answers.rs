@@ -3,10 +3,9 @@
 use super::super::out::{Announced, Out};
 use super::super::place::Place;
 use super::{Done, Shard};
-use crate::clock::nanos;
-use crate::health::Moment;
 use crate::health::course::Answer;
 use crate::health::record::{Record, ResultRow, ResultWord};
+use crate::health::{Moment, nanos};
 use crate::model::{CheckKind, CheckOutcome, CheckView, ErrorKind, Judgement};
 use crate::runtime::instance::Asked;
 use crate::runtime::lanes::stood_still;
