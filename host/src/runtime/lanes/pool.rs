@@ -227,7 +227,7 @@ impl Pool {
         };
         self.end(old, patience)?;
         let lost: Vec<_> = {
-            let mut state = self.shared.lock();
+            let state = self.shared.lock();
             let ran = state.lost.iter().filter(|lane| lane.ran(generation));
             ran.cloned().collect()
         };

@@ -14,9 +14,40 @@ pub(super) struct Image {
     ranges: Vec<Range<usize>>,
 }
 
+/// A program header.
+#[cfg(target_pointer_width = "64")]
+pub(super) type Segment = libc::Elf64_Phdr;
+/// A program header.
+#[cfg(target_pointer_width = "32")]
+pub(super) type Segment = libc::Elf32_Phdr;
+
 impl Image {
+    /// The one that is being visited.
+    pub(super) fn of(info: &dl_phdr_info) -> Image {
+        let base = info.dlpi_addr as usize;
+        let loaded = segments(info)
+            .iter()
+            .filter(|segment| segment.p_type == libc::PT_LOAD);
+        let ranges = loaded.map(|segment| {
+            let start = base + segment.p_vaddr as usize;
+            start..start + segment.p_memsz as usize
+        });
+        Image::from_ranges(base, ranges.collect())
+    }
+
+    pub(super) fn from_ranges(base: usize, ranges: Vec<Range<usize>>) -> Image {
+        Image { base, ranges }
+    }
+
     pub(super) fn contains(&self, address: usize) -> bool {
         self.ranges.iter().any(|range| range.contains(&address))
+    }
+
+    /// Whether so many bytes from there on lie in one range of it.
+    pub(super) fn contains_all(&self, start: usize, size: usize) -> bool {
+        let end = start.checked_add(size);
+        let within = |range: &Range<usize>| range.start <= start && end.is_some_and(|end| end <= range.end);
+        self.ranges.iter().any(within)
     }
 
     /// Lowest mapped address.
@@ -51,41 +82,36 @@ pub(super) fn is_listed(path: &Path) -> bool {
 }
 
 fn find(wanted: impl Fn(&dl_phdr_info) -> bool) -> Option<Image> {
-    struct Search<'a> {
-        wanted: &'a dyn Fn(&dl_phdr_info) -> bool,
-        found: Option<Image>,
-    }
-
-    unsafe extern "C" fn visit(info: *mut dl_phdr_info, _size: usize, search: *mut c_void) -> c_int {
-        // SAFETY: the loader passes a valid entry, and `search` is the one below for the whole iteration.
-        let (info, search) = unsafe { (&*info, &mut *search.cast::<Search<'_>>()) };
-        let base = info.dlpi_addr as usize;
-        if !(search.wanted)(info) {
-            return 0;
+    let mut found = None;
+    each(&mut |info| {
+        if found.is_none() && wanted(info) {
+            found = Some(Image::of(info));
         }
-        let headers = if info.dlpi_phdr.is_null() {
-            &[]
-        } else {
-            // SAFETY: the entry's header table, valid during the visit.
-            unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
-        };
-        let loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
-        let ranges = loaded.map(|header| {
-            let start = base + header.p_vaddr as usize;
-            start..start + header.p_memsz as usize
-        });
-        search.found = Some(Image {
-            base,
-            ranges: ranges.collect(),
-        });
-        1
+        found.is_none()
+    });
+    found
+}
+
+/// Visits all loaded objects, the executable first, until told to stop. None of them goes meanwhile.
+pub(super) fn each(visit: &mut dyn FnMut(&dl_phdr_info) -> bool) {
+    type Visit<'a> = &'a mut dyn FnMut(&dl_phdr_info) -> bool;
+
+    unsafe extern "C" fn one(info: *mut dl_phdr_info, _size: usize, visit: *mut c_void) -> c_int {
+        // SAFETY: the loader passes a valid entry, and `visit` is the one below for the whole iteration.
+        let (info, visit) = unsafe { (&*info, &mut *visit.cast::<Visit<'_>>()) };
+        c_int::from(!visit(info))
     }
 
-    let mut search = Search {
-        wanted: &wanted,
-        found: None,
-    };
-    // SAFETY: `visit` keeps to the contract of dl_iterate_phdr(3) and does not unwind.
-    unsafe { libc::dl_iterate_phdr(Some(visit), std::ptr::from_mut(&mut search).cast()) };
-    search.found
+    let mut visit: Visit<'_> = visit;
+    // SAFETY: `one` keeps to the contract of dl_iterate_phdr(3); what it calls does not panic.
+    unsafe { libc::dl_iterate_phdr(Some(one), (&raw mut visit).cast()) };
+}
+
+/// The object's table of segments, valid during its visit.
+pub(super) fn segments(info: &dl_phdr_info) -> &[Segment] {
+    if info.dlpi_phdr.is_null() {
+        return &[];
+    }
+    // SAFETY: the entry's header table.
+    unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
 }

@@ -67,11 +67,14 @@ const NAMES: &[&str] = &[
     "nodelete",
     "null-create",
     "null-vtable",
+    "openmp",
+    "openmp-beside",
     "pthread-alive",
     "pthread-key",
     "segfault-constructor",
     "serial",
     "signal-handler",
+    "std-thread-alive",
     "thrd-create-alive",
     "two-frames",
     "unique-symbol",
@@ -94,6 +97,7 @@ const FLAGS: &[&str] = &[
 fn extra_flags(name: &str) -> &'static [&'static str] {
     match name {
         "nodelete" => &["-Wl,-z,nodelete"],
+        "openmp" | "openmp-beside" => &["-fopenmp"],
         _ => &[],
     }
 }
@@ -101,7 +105,7 @@ fn extra_flags(name: &str) -> &'static [&'static str] {
 /// The compiler's name, and its command with the language's flags and the source.
 fn compiler_for(name: &str) -> (String, Command) {
     let (variable, default, standard, extension) = match name {
-        "unique-symbol" => ("CXX", "c++", "-std=c++17", "cc"),
+        "std-thread-alive" | "unique-symbol" => ("CXX", "c++", "-std=c++17", "cc"),
         _ => ("CC", "cc", "-std=c11", "c"),
     };
     let chosen = std::env::var(variable).unwrap_or_default();
