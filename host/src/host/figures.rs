@@ -115,7 +115,7 @@ fn why_not(unattributed: Unattributed) -> &'static str {
             "a thread was made past the host's pthread_create, as by thrd_create or a raw clone; it may be this plugin's"
         }
         Unattributed::InSharedLibrary => {
-            "threads work in a library that others use too, or that a plugin opened itself, as OpenMP's; for whom is not known"
+            "threads of its begin in a library that others may use too, as OpenMP's; for whom they work is not known"
         }
     }
 }

@@ -41,7 +41,7 @@ pub enum Unattributed {
     TooMany,
     /// Since it was loaded, a thread was made past the host's `pthread_create`, or by one that was.
     PastTheHost,
-    /// Threads began in a library that others use too, or that it opened itself: they may work for several.
+    /// Its threads began in a library that others may use too: they may work for several.
     InSharedLibrary,
 }
 
@@ -84,7 +84,7 @@ impl Library {
         if threads::were_any_untold_since(opened.sequence) || strangers::were_any_since(opened.boot_ticks) {
             return Err(Unattributed::PastTheHost);
         }
-        if loaded::shares_threads(origin) {
+        if loaded::has_shared_threads(origin) {
             return Err(Unattributed::InSharedLibrary);
         }
         Ok(OwnThreads { running, ended_ns })

@@ -1,10 +1,10 @@
 //! Where a loaded library lies in memory.
 
 use libc::{c_int, c_void, dl_phdr_info};
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The mapped address ranges of one loaded object.
 #[derive(Debug, Clone)]
@@ -14,40 +14,34 @@ pub(super) struct Image {
     ranges: Vec<Range<usize>>,
 }
 
-/// A program header.
-#[cfg(target_pointer_width = "64")]
-pub(super) type Segment = libc::Elf64_Phdr;
-/// A program header.
-#[cfg(target_pointer_width = "32")]
-pub(super) type Segment = libc::Elf32_Phdr;
-
 impl Image {
     /// The one that is being visited.
-    pub(super) fn of(info: &dl_phdr_info) -> Image {
+    fn of(info: &dl_phdr_info) -> Image {
         let base = info.dlpi_addr as usize;
-        let loaded = segments(info)
-            .iter()
-            .filter(|segment| segment.p_type == libc::PT_LOAD);
-        let ranges = loaded.map(|segment| {
-            let start = base + segment.p_vaddr as usize;
-            start..start + segment.p_memsz as usize
+        let headers = if info.dlpi_phdr.is_null() {
+            &[]
+        } else {
+            // SAFETY: the entry's header table, valid during the visit.
+            unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
+        };
+        let loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+        let ranges = loaded.map(|header| {
+            let start = base + header.p_vaddr as usize;
+            start..start + header.p_memsz as usize
         });
-        Image::from_ranges(base, ranges.collect())
+        Image {
+            base,
+            ranges: ranges.collect(),
+        }
     }
 
+    #[cfg(test)]
     pub(super) fn from_ranges(base: usize, ranges: Vec<Range<usize>>) -> Image {
         Image { base, ranges }
     }
 
     pub(super) fn contains(&self, address: usize) -> bool {
         self.ranges.iter().any(|range| range.contains(&address))
-    }
-
-    /// Whether so many bytes from there on lie in one range of it.
-    pub(super) fn contains_all(&self, start: usize, size: usize) -> bool {
-        let end = start.checked_add(size);
-        let within = |range: &Range<usize>| range.start <= start && end.is_some_and(|end| end <= range.end);
-        self.ranges.iter().any(within)
     }
 
     /// Lowest mapped address.
@@ -73,45 +67,45 @@ pub(super) fn at_base(base: usize) -> Option<Image> {
 
 /// Whether the dynamic loader has an object that was opened by this path. Asks its list, not the file system.
 pub(super) fn is_listed(path: &Path) -> bool {
-    let named = |found: &dl_phdr_info| {
-        // SAFETY: the entry's name is NUL-terminated and valid during the visit.
-        let name = (!found.dlpi_name.is_null()).then(|| unsafe { CStr::from_ptr(found.dlpi_name) });
-        name.is_some_and(|name| name.to_bytes() == path.as_os_str().as_bytes())
-    };
+    let named = |found: &dl_phdr_info| self::path(found).as_os_str() == path.as_os_str();
     find(named).is_some()
 }
 
+/// The path by which the object was opened that lies there.
+pub(super) fn path_at(address: usize) -> Option<PathBuf> {
+    visit(|info| Image::of(info).contains(address).then(|| path(info).to_owned()))
+}
+
 fn find(wanted: impl Fn(&dl_phdr_info) -> bool) -> Option<Image> {
-    let mut found = None;
-    each(&mut |info| {
-        if found.is_none() && wanted(info) {
-            found = Some(Image::of(info));
-        }
-        found.is_none()
-    });
-    found
+    visit(|info| wanted(info).then(|| Image::of(info)))
 }
 
-/// Visits all loaded objects, the executable first, until told to stop. None of them goes meanwhile.
-pub(super) fn each(visit: &mut dyn FnMut(&dl_phdr_info) -> bool) {
-    type Visit<'a> = &'a mut dyn FnMut(&dl_phdr_info) -> bool;
-
-    unsafe extern "C" fn one(info: *mut dl_phdr_info, _size: usize, visit: *mut c_void) -> c_int {
-        // SAFETY: the loader passes a valid entry, and `visit` is the one below for the whole iteration.
-        let (info, visit) = unsafe { (&*info, &mut *visit.cast::<Visit<'_>>()) };
-        c_int::from(!visit(info))
-    }
-
-    let mut visit: Visit<'_> = visit;
-    // SAFETY: `one` keeps to the contract of dl_iterate_phdr(3); what it calls does not panic.
-    unsafe { libc::dl_iterate_phdr(Some(one), (&raw mut visit).cast()) };
+/// Valid during its visit.
+fn path(info: &dl_phdr_info) -> &Path {
+    // SAFETY: the entry's name is NUL-terminated.
+    let name = (!info.dlpi_name.is_null()).then(|| unsafe { CStr::from_ptr(info.dlpi_name) });
+    Path::new(OsStr::from_bytes(name.map_or(b"", CStr::to_bytes)))
 }
 
-/// The object's table of segments, valid during its visit.
-pub(super) fn segments(info: &dl_phdr_info) -> &[Segment] {
-    if info.dlpi_phdr.is_null() {
-        return &[];
+/// Asks all loaded objects, the executable first, until one has an answer.
+fn visit<T>(ask: impl Fn(&dl_phdr_info) -> Option<T>) -> Option<T> {
+    struct Search<'a, T> {
+        ask: &'a dyn Fn(&dl_phdr_info) -> Option<T>,
+        found: Option<T>,
     }
-    // SAFETY: the entry's header table.
-    unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
+
+    unsafe extern "C" fn one<T>(info: *mut dl_phdr_info, _size: usize, search: *mut c_void) -> c_int {
+        // SAFETY: the loader passes a valid entry, and `search` is the one below for the whole iteration.
+        let (info, search) = unsafe { (&*info, &mut *search.cast::<Search<'_, T>>()) };
+        search.found = (search.ask)(info);
+        c_int::from(search.found.is_some())
+    }
+
+    let mut search = Search {
+        ask: &ask,
+        found: None,
+    };
+    // SAFETY: `one` keeps to the contract of dl_iterate_phdr(3) and does not unwind.
+    unsafe { libc::dl_iterate_phdr(Some(one::<T>), std::ptr::from_mut(&mut search).cast()) };
+    search.found
 }

@@ -21,7 +21,6 @@ mod listeners;
 mod loaded;
 mod mapped;
 mod memfd;
-mod needs;
 mod origin;
 mod read;
 mod root;

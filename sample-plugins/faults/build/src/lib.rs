@@ -68,7 +68,6 @@ const NAMES: &[&str] = &[
     "null-create",
     "null-vtable",
     "openmp",
-    "openmp-beside",
     "pthread-alive",
     "pthread-key",
     "segfault-constructor",
@@ -97,7 +96,6 @@ const FLAGS: &[&str] = &[
 fn extra_flags(name: &str) -> &'static [&'static str] {
     match name {
         "nodelete" => &["-Wl,-z,nodelete"],
-        "openmp" | "openmp-beside" => &["-fopenmp"],
         _ => &[],
     }
 }
