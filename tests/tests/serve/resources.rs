@@ -103,6 +103,21 @@ fn threads_that_libstdcpp_makes_for_a_plugin_are_that_plugins_and_so_are_those_t
 }
 
 #[test]
+fn a_thread_that_leaves_by_pthread_exit_has_used_what_it_used() {
+    let place = Place::default();
+    place.put(&build::c_fault("pthread-exit"), "exit.so");
+    let host = place.serve(QUICK);
+    host.until_ready();
+    for calls in 1..=2 {
+        assert_eq!(host.call("c.echo", "fault-pthread-exit", b"1").0, 200);
+        let told = health(&host, "fault-pthread-exit");
+        assert_eq!(value(&told, "threads"), 0, "{told}");
+        assert!(value(&told, "cpu_threads") >= calls * 50_000_000, "{told}");
+    }
+    host.stop();
+}
+
+#[test]
 fn threads_that_may_work_for_several_are_not_told_as_anybodys() {
     let place = Place::default();
     place.put(&build::c_fault("openmp"), "openmp.so");

@@ -39,7 +39,8 @@ pub enum Unattributed {
     NotInterposed,
     /// There were more threads than the host can follow.
     TooMany,
-    /// Since it was loaded, a thread was made past the host's `pthread_create`, or by one that was.
+    /// Since it was loaded, a thread was made past the host's `pthread_create`, or by one that was; or by an embedder's own, which had
+    /// called plugins, in other code than the executable's.
     PastTheHost,
     /// Its threads began in a library that others may use too: they may work for several.
     InSharedLibrary,

@@ -36,7 +36,8 @@ impl Image {
     }
 
     #[cfg(test)]
-    pub(super) fn from_ranges(base: usize, ranges: Vec<Range<usize>>) -> Image {
+    pub(super) fn at(base: usize, size: usize) -> Image {
+        let ranges = std::iter::once(base..base + size).collect();
         Image { base, ranges }
     }
 

@@ -62,7 +62,7 @@ mod tests {
     /// At an address that nothing is loaded at.
     fn list(base: usize) -> Origin {
         let origin = Origin::of_a_new_library();
-        add(origin, Image::from_ranges(base, vec![base..base + 16]));
+        add(origin, Image::at(base, 16));
         origin
     }
 

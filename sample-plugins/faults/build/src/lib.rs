@@ -69,6 +69,7 @@ const NAMES: &[&str] = &[
     "null-vtable",
     "openmp",
     "pthread-alive",
+    "pthread-exit",
     "pthread-key",
     "segfault-constructor",
     "serial",
