@@ -135,6 +135,13 @@ static ACCOUNTS: [Account; ACCOUNTS_MAX] = [const {
     }
 }; ACCOUNTS_MAX];
 
+/// Accounts before this one may have been taken.
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+fn used() -> &'static [Account] {
+    &ACCOUNTS[..USED.load(Acquire)]
+}
+
 impl Account {
     /// The calling thread ends, and has used this much.
     pub(super) fn add_this_thread(&self) {
@@ -145,7 +152,7 @@ impl Account {
 /// The account of threads that begin at `start` and are of `origin`. `None` if there is no place for one more.
 pub(super) fn account(origin: Origin, start: usize) -> Option<&'static Account> {
     let number = origin.number();
-    for account in &ACCOUNTS {
+    for (at, account) in ACCOUNTS.iter().enumerate() {
         let there = account.origin.load(Acquire);
         if there == number && account.start.load(Acquire) == start {
             return Some(account);
@@ -157,6 +164,7 @@ pub(super) fn account(origin: Origin, start: usize) -> Option<&'static Account> 
                 .compare_exchange(FREE, BEING_MADE, AcqRel, Acquire)
                 .is_ok()
         {
+            USED.fetch_max(at + 1, AcqRel);
             account.start.store(start, Release);
             account.cpu_ns.store(0, Release);
             account.origin.store(number, Release);
@@ -168,7 +176,7 @@ pub(super) fn account(origin: Origin, start: usize) -> Option<&'static Account> 
 
 /// Where threads have begun outside of the executable, and whose they were.
 pub(super) fn beginnings() -> impl Iterator<Item = (Origin, usize)> {
-    let there = ACCOUNTS.iter().map(|account| {
+    let there = used().iter().map(|account| {
         let origin = account.origin.load(Acquire);
         (origin, account.start.load(Acquire))
     });
@@ -180,13 +188,13 @@ pub(super) fn beginnings() -> impl Iterator<Item = (Origin, usize)> {
 /// Processor time of the threads of this origin that have ended.
 fn ended(origin: Origin) -> u64 {
     let of_it = |account: &&Account| account.origin.load(Acquire) == origin.number();
-    let there = ACCOUNTS.iter().filter(of_it);
+    let there = used().iter().filter(of_it);
     there.map(|account| account.cpu_ns.load(Acquire)).sum()
 }
 
 /// The library is gone, and no thread of it is left. Where it lay another one may lie by now: that has an origin of its own.
 pub(super) fn forget(origin: Origin) {
-    for account in &ACCOUNTS {
+    for account in used() {
         if account.origin.load(Acquire) == origin.number() {
             account.origin.store(FREE, Release);
         }

@@ -17,21 +17,9 @@ pub(super) struct Image {
 impl Image {
     /// The one that is being visited.
     fn of(info: &dl_phdr_info) -> Image {
-        let base = info.dlpi_addr as usize;
-        let headers = if info.dlpi_phdr.is_null() {
-            &[]
-        } else {
-            // SAFETY: the entry's header table, valid during the visit.
-            unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
-        };
-        let loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
-        let ranges = loaded.map(|header| {
-            let start = base + header.p_vaddr as usize;
-            start..start + header.p_memsz as usize
-        });
         Image {
-            base,
-            ranges: ranges.collect(),
+            base: info.dlpi_addr as usize,
+            ranges: ranges(info).collect(),
         }
     }
 
@@ -74,11 +62,39 @@ pub(super) fn is_listed(path: &Path) -> bool {
 
 /// The path by which the object was opened that lies there.
 pub(super) fn path_at(address: usize) -> Option<PathBuf> {
-    visit(|info| Image::of(info).contains(address).then(|| path(info).to_owned()))
+    visit(|info| {
+        let is_there = ranges(info).any(|range| range.contains(&address));
+        is_there.then(|| path(info).to_owned())
+    })
+}
+
+/// From the main executable's first address to its last. Allocates nothing.
+pub(super) fn extent_of_executable() -> Range<usize> {
+    let extent = visit(|info| {
+        let extent = ranges(info).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
+        Some(extent.unwrap_or_default())
+    });
+    extent.unwrap_or_default()
 }
 
 fn find(wanted: impl Fn(&dl_phdr_info) -> bool) -> Option<Image> {
     visit(|info| wanted(info).then(|| Image::of(info)))
+}
+
+/// Where the object that is being visited is mapped.
+fn ranges(info: &dl_phdr_info) -> impl Iterator<Item = Range<usize>> {
+    let base = info.dlpi_addr as usize;
+    let headers = if info.dlpi_phdr.is_null() {
+        &[]
+    } else {
+        // SAFETY: the entry's header table, valid during the visit.
+        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
+    };
+    let loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+    loaded.map(move |header| {
+        let start = base + header.p_vaddr as usize;
+        start..start + header.p_memsz as usize
+    })
 }
 
 /// Valid during its visit.

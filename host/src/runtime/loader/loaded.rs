@@ -36,9 +36,10 @@ pub(super) fn has_shared_threads(origin: Origin) -> bool {
 /// Whether a thread that was made for this one and began there is its alone.
 pub(super) fn is_certainly_of(origin: Origin, start: usize) -> bool {
     let own = |loaded: &Loaded| loaded.origin == origin && loaded.image.contains(start);
-    origin.is_a_librarys()
-        && (lock().iter().any(own)
-            || image::path_at(start).is_some_and(|path| does_what_its_caller_says(&path)))
+    let is_own = lock().iter().any(own);
+    is_own
+        || origin.is_a_librarys()
+            && image::path_at(start).is_some_and(|path| does_what_its_caller_says(&path))
 }
 
 /// Whether an address lies in a plugin's library.

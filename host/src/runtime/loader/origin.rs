@@ -4,9 +4,10 @@
 //! thread that makes it: that is inside a plugin, or was made for one itself. Here stand plain stores to a thread-local without a
 //! destructor and nothing else: this is read inside thread creation, and written in each call.
 
+use super::image;
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 /// Whose code it is. A library's is never given to another one, wherever that comes to lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,14 +54,17 @@ pub(super) fn maker() -> Origin {
     here
 }
 
-/// Whether an address lies in what this code is linked into: nothing of a plugin does.
+/// Whether an address lies in the executable, where nothing of a plugin does. Looked up once, by the first thread that makes another:
+/// later the dynamic loader may be held by a constructor that hangs.
 pub(super) fn is_in_executable(address: usize) -> bool {
-    unsafe extern "C" {
-        // The linker's own marks of what it puts out.
-        static __executable_start: u8;
-        static _end: u8;
+    static START: AtomicUsize = AtomicUsize::new(0);
+    static END: AtomicUsize = AtomicUsize::new(0);
+    if END.load(Acquire) == 0 {
+        let extent = image::extent_of_executable();
+        START.store(extent.start, Release);
+        END.store(extent.end, Release);
     }
-    ((&raw const __executable_start).addr()..(&raw const _end).addr()).contains(&address)
+    (START.load(Acquire)..END.load(Acquire)).contains(&address)
 }
 
 /// Whose code runs here.
