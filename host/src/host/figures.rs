@@ -5,6 +5,7 @@ use crate::clock::nanos;
 use crate::health::engine::Seen;
 use crate::model::{CheckOutcome, Figure, NotMeasured, Report, Source, Unit};
 use crate::runtime::instance::{Instance, InstanceUsed};
+use crate::runtime::loader::Unattributed;
 use crate::runtime::registry::Entry;
 
 /// Figures, and what one would look for among them.
@@ -77,19 +78,20 @@ fn latency(instance: &Instance, measured: &mut Measured) {
 const WITHOUT: &str = "since its library was loaded; without its checks";
 const WITHOUT_ATTACHED: &str =
     "since its library was loaded; without its checks, and without calls on attached threads";
-const UNSEEN: &str =
-    "the host does not see the threads that plugins make; its executable has to export pthread_create";
-
 fn processor(used: &InstanceUsed, measured: &mut Measured) {
     let waits = Figure::new("calls_queued", used.queued as u64, Unit::Count, Source::Host);
     measured.add(Some(waits.shared_by(used.lanes_shared_by)));
     let lanes = Figure::new("cpu_lanes", used.lanes_ns, Unit::Ns, Source::Host);
     let without = if used.attached { WITHOUT_ATTACHED } else { WITHOUT };
     measured.add(Some(lanes.shared_by(used.lanes_shared_by).note(without)));
-    let Some(threads) = &used.threads else {
-        measured.miss("cpu_threads", UNSEEN);
-        measured.miss("threads", UNSEEN);
-        return;
+    let threads = match &used.threads {
+        Ok(threads) => threads,
+        Err(unattributed) => {
+            let why = why_not(*unattributed);
+            measured.miss("cpu_threads", why);
+            measured.miss("threads", why);
+            return;
+        }
     };
     let time = Figure::new("cpu_threads", threads.cpu_ns, Unit::Ns, Source::Host);
     measured.add(Some(time.note(OWN_SINCE).shared_by(used.instances)));
@@ -97,9 +99,26 @@ fn processor(used: &InstanceUsed, measured: &mut Measured) {
     measured.add(Some(alive.note(OWN).shared_by(used.instances)));
 }
 
-const OWN: &str = "of threads that begin in its library; those that another one makes for it, as libstdc++ or OpenMP, are not seen";
-const OWN_SINCE: &str = "since it was loaded, of threads that begin in its library; those that another one makes for it, as libstdc++ or OpenMP, \
-     are not seen";
+const OWN: &str = "made by its library, or by another one for it";
+const OWN_SINCE: &str = "since it was loaded, of threads made by its library, or by another one for it";
+
+fn why_not(unattributed: Unattributed) -> &'static str {
+    match unattributed {
+        Unattributed::NotLoaded => "its library is not loaded",
+        Unattributed::NotInterposed => {
+            "the host does not see the threads that plugins make; its executable has to export pthread_create"
+        }
+        Unattributed::TooMany => {
+            "there were more than 4096 threads, and the host does not know whose they are"
+        }
+        Unattributed::PastTheHost => {
+            "a thread was made past the host's pthread_create, as by thrd_create or a raw clone; it may be this plugin's"
+        }
+        Unattributed::InSharedLibrary => {
+            "threads of its begin in a library that others may use too, as OpenMP's; for whom they work is not known"
+        }
+    }
+}
 
 const NO_CHECK: &str = "its last check has brought no report";
 const NO_ALLOCATOR: &str = "nothing counts its heap: it is not in Rust, or brings an allocator of its own";

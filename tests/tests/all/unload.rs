@@ -73,6 +73,17 @@ fn threads_that_live_on_hold_it() {
         assert!(culprit.starts_with("thread "), "{culprit}");
     }
     stays(&Order::c("pthread-alive"), ResidentReason::LiveThread);
+    // Wherever its start routine lies: the host knows for whom it was made.
+    stays(&Order::c("std-thread-alive"), ResidentReason::LiveThread);
+}
+
+#[test]
+fn threads_that_openmp_keeps_for_a_lane_end_with_it() {
+    let order = Order {
+        cycles: 20,
+        ..Order::c("openmp")
+    };
+    assert_eq!(is_unmapped(&order).unmapped, 20);
 }
 
 #[test]

@@ -276,12 +276,16 @@ rows! {
         "refused: “the plugin's tables are malformed: the plugin has no create” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the plugin has no create" "–";
     C "null-vtable" "load" lives
         "refused: “the plugin's tables are malformed: the plugin has no lifecycle table” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the plugin has no lifecycle table" "–";
+    C "openmp" "invoke" lives "passed" "right" "running" "" "unmapped";
     C "pthread-alive" "create" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
+    C "pthread-exit" "invoke" lives "passed" "right" "running" "" "unmapped";
     C "pthread-key" "create" lives "passed" "right" "running" "" "unmapped";
     C "segfault-constructor" "load" dies "SIGSEGV" "refused: SIGSEGV in open (constructors)" "–";
     C "serial" "invoke" lives "passed" "right" "running" "" "unmapped";
     C "signal-handler" "create" lives
         "passed" "right" "running" "" "resident: a signal handler points into it";
+    C "std-thread-alive" "invoke" lives
+        "passed" "right" "running" "" "resident: a thread of its own is alive";
     C "thrd-create-alive" "create" lives
         "passed" "right" "running" "" "resident: a thread of unknown origin is alive";
     C "two-frames" "load" lives "not reached: two-manifests" "–" "–" "" "–";

@@ -75,6 +75,85 @@ fn a_thread_that_spins_is_seen_under_its_plugins_name_and_no_others() {
 }
 
 #[test]
+fn threads_that_libstdcpp_makes_for_a_plugin_are_that_plugins_and_so_are_those_that_they_make() {
+    let place = Place::default();
+    let release = place.path().join("release");
+    place.put(&build::c_fault("std-thread-alive"), "standard.so");
+    place.put(&build::c_fault("unique-symbol"), "beside.so");
+    let host = place.serve(QUICK);
+    host.until_ready();
+    let (name, beside) = ("fault-std-thread-alive", "fault-unique-symbol");
+    assert_eq!(value(&health(&host, name), "threads"), 0);
+    let (status, said) = host.call("c.echo", name, release.to_string_lossy().as_bytes());
+    assert_eq!(status, 200, "{said}");
+    host.until("both have begun", || value(&health(&host, name), "threads") == 2);
+    host.until("both use the processor", || {
+        value(&health(&host, name), "cpu_threads") > 200_000_000
+    });
+    let told = health(&host, beside);
+    assert_eq!((value(&told, "threads"), value(&told, "cpu_threads")), (0, 0));
+    std::fs::write(&release, "").unwrap();
+    host.until("they have ended", || value(&health(&host, name), "threads") == 0);
+    assert!(
+        value(&health(&host, name), "cpu_threads") > 200_000_000,
+        "what they used stays counted"
+    );
+    assert_eq!(host.change(name, "unload").0, 200);
+    host.stop();
+}
+
+#[test]
+fn a_thread_that_leaves_by_pthread_exit_has_used_what_it_used() {
+    let place = Place::default();
+    place.put(&build::c_fault("pthread-exit"), "exit.so");
+    let host = place.serve(QUICK);
+    host.until_ready();
+    for calls in 1..=2 {
+        assert_eq!(host.call("c.echo", "fault-pthread-exit", b"1").0, 200);
+        let told = health(&host, "fault-pthread-exit");
+        assert_eq!(value(&told, "threads"), 0, "{told}");
+        assert!(value(&told, "cpu_threads") >= calls * 50_000_000, "{told}");
+    }
+    host.stop();
+}
+
+#[test]
+fn threads_that_may_work_for_several_are_not_told_as_anybodys() {
+    let place = Place::default();
+    place.put(&build::c_fault("openmp"), "openmp.so");
+    place.put(&build::c_fault("echo"), "beside.so");
+    let host = place.serve(QUICK);
+    host.until_ready();
+    assert_eq!(value(&health(&host, "fault-openmp"), "threads"), 0);
+    let (status, said) = host.call("c.echo", "fault-openmp", b"1");
+    assert_eq!(status, 200, "{said}");
+    let told = health(&host, "fault-openmp");
+    for name in ["threads", "cpu_threads"] {
+        assert_eq!(figure(&told, name), Value::Null, "{told}");
+        assert!(why_not(&told, name).contains("OpenMP"), "{told}");
+    }
+    assert!(value(&told, "cpu_lanes") > 0, "{told}");
+    assert_eq!(value(&health(&host, "fault-echo"), "threads"), 0);
+    host.stop();
+}
+
+#[test]
+fn a_thread_that_is_made_past_the_host_leaves_nobodys_figures_too_small() {
+    let place = Place::default();
+    place.put(&build::c_fault("echo"), "before.so");
+    let host = place.serve(QUICK);
+    host.until_ready();
+    assert_eq!(value(&health(&host, "fault-echo"), "threads"), 0);
+    host.place.put(&build::c_fault("thrd-create-alive"), "past.so");
+    host.until("it is seen", || {
+        why_not(&health(&host, "fault-thrd-create-alive"), "threads").contains("past the host")
+    });
+    let told = health(&host, "fault-echo");
+    assert_eq!(figure(&told, "cpu_threads"), Value::Null, "it may be its: {told}");
+    host.stop();
+}
+
+#[test]
 fn a_thread_that_is_left_is_counted_and_a_call_that_computes_is_its_lanes() {
     let place = Place::default();
     let release = place.path().join("release");

@@ -10,6 +10,7 @@
 //! A lane that stays in a call costs its instance and nobody else: another lane goes on with what is due.
 
 mod deep;
+mod meter;
 mod minute;
 mod out;
 mod place;
@@ -31,6 +32,7 @@ use crate::clock;
 use crate::model::{CheckView, Health, Lifecycle};
 use crate::runtime::lanes::RoundLanes;
 use crate::sketch::Sketch;
+use meter::Meter;
 use out::Out;
 use place::Place;
 use round::Ring;
@@ -75,6 +77,7 @@ impl Engine {
             own: own.clone(),
             shard: Mutex::new(Shard::new(clock::monotonic())),
             audience,
+            meter: Meter::default(),
             tasks: Handle::current(),
         });
         lanes.begin(&ring)?;
@@ -184,6 +187,7 @@ impl Engine {
     /// What the lane that did not end in time is in.
     pub fn shutdown(&self, patience: Duration) -> Result<(), String> {
         self.set([]);
+        self.ring.meter.settle(self.ring.audience.as_ref());
         self.lanes.shutdown(patience)
     }
 
@@ -192,6 +196,10 @@ impl Engine {
     }
 
     fn tell(&self, mut out: Out) {
+        // Now: a library that is about to be unloaded can't be measured later.
+        self.ring
+            .meter
+            .settle_all(&mut out.records, self.ring.audience.as_ref());
         out.tell(self.ring.audience.as_ref());
         self.lanes.wake();
     }
@@ -236,7 +244,7 @@ fn update(shard: &mut Shard, subject: Subject, out: &mut Out) {
     }
     place.pass(now, unix_ms, was, left_out, &mut out.records);
     if !same {
-        place.retarget(subject.target.map(|(target, _)| target));
+        place.retarget(subject.target.map(|(target, _)| target), &mut out.records);
         let calls = place.calls();
         place
             .course

@@ -1,5 +1,6 @@
 //! What the engine has to tell, gathered under the lock and told outside of it.
 
+use super::meter::Records;
 use super::shard::Asking;
 use crate::health::record::Record;
 use crate::model::{CheckView, Judgement};
@@ -43,7 +44,7 @@ pub trait Audience: Send + Sync + 'static {
 pub(super) struct Out {
     pub announced: Vec<Announced>,
     pub panicked: Vec<(Arc<str>, u64, String)>,
-    pub records: Vec<Record>,
+    pub records: Records,
     pub answers: Vec<(oneshot::Sender<CheckView>, CheckView)>,
     pub apart: Vec<Asking>,
     pub stalled: Option<Duration>,
@@ -58,7 +59,7 @@ impl Out {
         }
     }
 
-    /// Tells it all but for `apart`.
+    /// Tells it all but for `apart` and for what is to be measured.
     pub(super) fn tell(&mut self, audience: &dyn Audience) {
         if let Some(stall) = self.stalled.take() {
             audience.stalled(stall);
@@ -67,9 +68,9 @@ impl Out {
         for (name, generation, text) in self.panicked.drain(..) {
             audience.panicked(&name, generation, text);
         }
-        if !self.records.is_empty() {
-            audience.record(&mut self.records);
-            self.records.clear();
+        if !self.records.ready.is_empty() {
+            audience.record(&mut self.records.ready);
+            self.records.ready.clear();
         }
         for (waiter, view) in self.answers.drain(..) {
             let _ = waiter.send(view);

@@ -1,5 +1,6 @@
 //! One instance as the engine keeps it.
 
+use super::meter::Records;
 use super::minute::Minute;
 use super::out::Out;
 use super::target::Target;
@@ -39,13 +40,11 @@ pub(super) struct DeepSaid {
     pub text: Option<String>,
 }
 
-/// What only those have that were called, or that another generation was before.
+/// What only those have that were called.
 #[derive(Default)]
 struct Rest {
     ended: u64,
     errors: Vec<(ErrorKind, u64)>,
-    /// Processor time of the generation before, in this minute.
-    cpu_ns: Option<u64>,
 }
 
 impl Place {
@@ -98,15 +97,12 @@ impl Place {
     }
 
     /// Another generation, or none: what was counted of the one before stays with it.
-    pub(super) fn retarget(&mut self, target: Option<Arc<dyn Target>>) {
+    pub(super) fn retarget(&mut self, target: Option<Arc<dyn Target>>, records: &mut Records) {
         self.deep = None;
-        let used = self.take_cpu();
-        self.rest = used.map(|_| {
-            Box::new(Rest {
-                cpu_ns: used,
-                ..Rest::default()
-            })
-        });
+        self.rest = None;
+        if let Some(before) = self.target.take() {
+            records.push_change(self.name.clone(), before);
+        }
         // The last check of one that has stopped tells why.
         if target.is_some() {
             self.last = None;
@@ -122,17 +118,18 @@ impl Place {
         unix_ms: u64,
         was: Judgement,
         left_out: bool,
-        out: &mut Vec<Record>,
+        out: &mut Records,
     ) {
         let ended = self.minute.pass(now, unix_ms, was.health, left_out);
         let last = ended.len().saturating_sub(1);
         for (at, mut sums) in ended.into_iter().enumerate() {
+            let instance = self.name.clone();
             if at == last {
                 self.add_calls(&mut sums);
-                sums.cpu_ns = self.take_cpu();
+                out.push_unmeasured(MinuteRow { instance, sums }, self.target.clone());
+            } else {
+                out.push(Record::Minute(Box::new(MinuteRow { instance, sums })));
             }
-            let instance = self.name.clone();
-            out.push(Record::Minute(Box::new(MinuteRow { instance, sums })));
         }
     }
 
@@ -160,15 +157,6 @@ impl Place {
         }
     }
 
-    /// Processor time since the last time, that of a generation which has gone since included.
-    fn take_cpu(&mut self) -> Option<u64> {
-        let before = self.rest.as_mut().and_then(|rest| rest.cpu_ns.take());
-        match &self.target {
-            None => before,
-            Some(target) => Some(target.take_cpu()?.saturating_add(before.unwrap_or(0))),
-        }
-    }
-
     /// Nobody looks any more.
     pub(super) fn forget(&mut self, out: &mut Out) {
         let (now, unix_ms) = (clock::monotonic(), clock::unix_ms(clock::wall()));
@@ -179,12 +167,12 @@ impl Place {
         self.pass(now, unix_ms, was, left_out, &mut out.records);
         let mut rest = self.minute.rest();
         self.add_calls(&mut rest);
-        rest.cpu_ns = self.take_cpu();
         let instance = self.name.clone();
-        out.records.push(Record::Minute(Box::new(MinuteRow {
+        let row = MinuteRow {
             instance: instance.clone(),
             sums: rest,
-        })));
+        };
+        out.records.push_unmeasured(row, self.target.clone());
         out.records.push(Record::Turn(Turn {
             instance,
             at_unix_ms: unix_ms,
@@ -237,7 +225,8 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::engine::Apart;
+    use crate::health::engine::meter::Meter;
+    use crate::health::engine::{Announced, Apart, Audience};
     use crate::model::{CheckKind, Lifecycle};
     use crate::runtime::instance::Asked;
     use crate::runtime::lanes::Station;
@@ -283,36 +272,104 @@ mod tests {
         Moment::from_nanos((1 + minute) * 60_000_000_000)
     }
 
-    fn minutes(place: &mut Place, upto: u64) -> Vec<Option<u64>> {
-        let was = Judgement {
-            health: crate::model::Health::Up,
-            cause: crate::model::Cause::Lifecycle(Lifecycle::Running),
-            flags: Default::default(),
-        };
-        let mut out = Vec::new();
-        place.pass(at(upto), upto * 60_000, was, false, &mut out);
-        let cpu = out.iter().map(|record| match record {
-            Record::Minute(row) => row.sums.cpu_ns,
-            other => panic!("{other:?}"),
-        });
-        cpu.collect()
+    struct Written(Mutex<Vec<Record>>);
+
+    impl Audience for Written {
+        fn announced(&self, _: Announced) {}
+        fn panicked(&self, _: &str, _: u64, _: String) {}
+        fn stalled(&self, _: Duration) {}
+        fn record(&self, records: &mut Vec<Record>) {
+            self.0.lock().unwrap().append(records);
+        }
+        fn keeps_results(&self) -> bool {
+            false
+        }
+    }
+
+    /// A place whose minutes are measured as the engine has it done.
+    struct Measured {
+        place: Place,
+        meter: Meter,
+        records: Records,
+    }
+
+    impl Measured {
+        fn new() -> Self {
+            Measured {
+                place: Place::new("one".into(), Arc::default(), at(0), 0),
+                meter: Meter::default(),
+                records: Records::default(),
+            }
+        }
+
+        fn retarget(&mut self, target: Option<Arc<dyn Target>>) {
+            self.place.retarget(target, &mut self.records);
+        }
+
+        fn pass(&mut self, upto: u64) {
+            let was = Judgement {
+                health: crate::model::Health::Up,
+                cause: crate::model::Cause::Lifecycle(Lifecycle::Running),
+                flags: Default::default(),
+            };
+            self.place
+                .pass(at(upto), upto * 60_000, was, false, &mut self.records);
+        }
+
+        /// What the minutes up to there have.
+        fn minutes(&mut self, upto: u64) -> Vec<Option<u64>> {
+            self.pass(upto);
+            let written = Written(Mutex::new(std::mem::take(&mut self.records.ready)));
+            self.meter.settle_all(&mut self.records, &written);
+            let records = written.0.into_inner().unwrap();
+            let cpu = records.iter().map(|record| match record {
+                Record::Minute(row) => row.sums.cpu_ns,
+                other => panic!("{other:?}"),
+            });
+            cpu.collect()
+        }
     }
 
     #[test]
     fn a_minute_has_the_processor_time_of_both_generations_in_it_or_none() {
-        let mut place = Place::new("one".into(), Arc::default(), at(0), 0);
-        assert_eq!(minutes(&mut place, 1), [None]);
-        place.retarget(uses(&[Some(5), Some(6)]));
-        assert_eq!(minutes(&mut place, 2), [Some(5)]);
-        place.retarget(uses(&[Some(30), None, Some(7)]));
-        assert_eq!(minutes(&mut place, 3), [Some(36)]);
-        assert_eq!(minutes(&mut place, 4), [None], "others have a share in it");
-        place.retarget(None);
-        assert_eq!(
-            minutes(&mut place, 6),
-            [None, Some(7)],
-            "what it used before it stopped"
-        );
-        assert_eq!(minutes(&mut place, 7), [None]);
+        let mut one = Measured::new();
+        assert_eq!(one.minutes(1), [None]);
+        one.retarget(uses(&[Some(5), Some(6)]));
+        assert_eq!(one.minutes(2), [Some(5)]);
+        one.retarget(uses(&[Some(30), None, Some(7)]));
+        assert_eq!(one.minutes(3), [Some(36)]);
+        assert_eq!(one.minutes(4), [None], "others have a share in it");
+        one.retarget(None);
+        assert_eq!(one.minutes(6), [None, Some(7)], "what it used before it stopped");
+        assert_eq!(one.minutes(7), [None]);
+    }
+
+    #[test]
+    fn a_minute_in_which_one_generation_could_not_be_measured_has_none_though_the_next_could() {
+        let mut one = Measured::new();
+        one.retarget(uses(&[Some(1), None]));
+        assert_eq!(one.minutes(1), [Some(1)]);
+        one.retarget(uses(&[Some(30), Some(4)]));
+        assert_eq!(one.minutes(2), [None], "30 is not all");
+        assert_eq!(one.minutes(3), [Some(4)]);
+    }
+
+    #[test]
+    fn nothing_is_measured_until_the_engines_lock_is_let_go() {
+        let target = Arc::new(Uses(Mutex::new(vec![Some(5), Some(6), Some(7)])));
+        let mut one = Measured::new();
+        let unmeasured = || target.0.lock().unwrap().len();
+        one.retarget(Some(target.clone()));
+        one.pass(1);
+        assert_eq!(unmeasured(), 3);
+        assert!(one.meter.take(&mut one.records), "a lane has it done");
+        assert_eq!(unmeasured(), 3);
+        // Somebody can't wait for that: he measures himself, what came before first.
+        assert_eq!(one.minutes(2), [Some(5), Some(6)]);
+        assert_eq!(unmeasured(), 1);
+        one.retarget(None);
+        let mut out = Out::default();
+        one.place.forget(&mut out);
+        assert_eq!(unmeasured(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! What a lane does as it comes round.
 
+use super::meter::Meter;
 use super::out::{Audience, Out};
 use super::shard::{Asking, Done, Next, Shard, TICK};
 use super::{lock, wall_ms};
@@ -16,6 +17,7 @@ pub(super) struct Ring {
     pub own: Weak<Ring>,
     pub shard: Mutex<Shard>,
     pub audience: Arc<dyn Audience>,
+    pub meter: Meter,
     pub tasks: Handle,
 }
 
@@ -44,6 +46,7 @@ impl Rounds for Ring {
             // With what was known before.
             done = None;
             self.send_apart(&mut out);
+            self.measure_apart(&mut out);
             out.tell(self.audience.as_ref());
             match next {
                 None | Some(Next::End) => return,
@@ -124,10 +127,21 @@ impl Ring {
         }
     }
 
+    /// Those whose minute is over are measured by somebody who may wait.
+    fn measure_apart(&self, out: &mut Out) {
+        if self.meter.take(&mut out.records)
+            && let Some(ring) = self.own.upgrade()
+        {
+            self.tasks
+                .spawn_blocking(move || ring.meter.settle(ring.audience.as_ref()));
+        }
+    }
+
     fn came_back(&self, mut done: Done) {
         let mut out = Out::for_audience(self.audience.as_ref());
         let host_late = is_host_late(&done);
         lock(&self.shard).ended(&mut done, wall_ms(), host_late, &mut out);
+        self.measure_apart(&mut out);
         out.tell(self.audience.as_ref());
     }
 }

@@ -1,6 +1,7 @@
 //! What an instance has used of the processor, as far as it can be told from what others used.
 
 use super::{Backing, Instance};
+use crate::runtime::loader::Unattributed;
 use crate::runtime::module::OwnThreadsUsed;
 
 /// What an instance has used, or its library where several instances share that. Nothing is apportioned.
@@ -10,8 +11,8 @@ pub struct InstanceUsed {
     pub lanes_ns: u64,
     /// Instances that run on those lanes.
     pub lanes_shared_by: usize,
-    /// Threads that its library made; absent where the host does not see them.
-    pub threads: Option<OwnThreadsUsed>,
+    /// Threads that its library made, or why it is not known which they are.
+    pub threads: Result<OwnThreadsUsed, Unattributed>,
     /// Instances of its library: the threads and the heap are theirs together.
     pub instances: usize,
     /// Calls and steps that wait for those lanes.

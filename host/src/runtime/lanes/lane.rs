@@ -2,12 +2,13 @@
 
 use super::cpu::LaneCpu;
 use super::job::{Ending, Job};
+use super::joining::Joining;
 use crate::clock::{self, Monotonic};
-use crate::runtime::loader::{self, Slot};
+use crate::runtime::loader::Slot;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{JoinHandle, Thread};
+use std::thread::Thread;
 use std::time::Duration;
 
 /// What a lane is in, for whoever looks from outside.
@@ -100,7 +101,7 @@ pub(super) struct Lane {
     ran: Mutex<HashSet<u64>>,
     /// Some of `ran`, each at its own place: for the lane itself, which asks each time.
     ran_of_late: [AtomicU64; 64],
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Joining,
     cpu: LaneCpu,
 }
 
@@ -139,7 +140,7 @@ impl Lane {
             sleeper: OnceLock::new(),
             ran: Mutex::default(),
             ran_of_late: [const { AtomicU64::new(u64::MAX) }; 64],
-            thread: Mutex::default(),
+            thread: Joining::default(),
             cpu: LaneCpu::default(),
         });
         let slot = Slot::acquire().ok_or_else(|| {
@@ -152,7 +153,7 @@ impl Lane {
                 body(&lane, &slot);
             }
         });
-        *lock(&lane.thread) = Some(thread?);
+        lane.thread.begin(thread?);
         super::watchdog::watch(&lane);
         Ok(lane)
     }
@@ -289,16 +290,7 @@ impl Lane {
 
     /// Waits until the thread is gone, its thread-local destructors included. `false` if it is not within `patience`.
     pub(super) fn join_within(&self, patience: Duration) -> bool {
-        let Some(thread) = lock(&self.thread).take() else {
-            return true;
-        };
-        match loader::join_within(thread, patience) {
-            Ok(()) => true,
-            Err(thread) => {
-                *lock(&self.thread) = Some(thread);
-                false
-            }
-        }
+        self.thread.join_within(patience)
     }
 }
 

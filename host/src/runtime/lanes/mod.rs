@@ -16,6 +16,7 @@ mod attached;
 mod cpu;
 mod gate;
 mod job;
+mod joining;
 mod lane;
 mod pool;
 mod rounds;

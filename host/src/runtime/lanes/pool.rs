@@ -161,8 +161,7 @@ impl Pool {
         let ended = self.shared.ended_ns.load(Ordering::Acquire);
         let lanes: Vec<Arc<Lane>> = {
             let state = self.shared.lock();
-            let all = state.lanes.iter().chain(&state.lost).chain(&state.ended);
-            all.cloned().collect()
+            state.all().cloned().collect()
         };
         ended + lanes.iter().map(|lane| lane.cpu_ns()).sum::<u64>()
     }
@@ -184,18 +183,14 @@ impl Pool {
     /// What a lane is in, lost or not.
     pub fn busy(&self) -> Option<String> {
         let state = self.shared.lock();
-        let lane = state
-            .lost
-            .iter()
-            .chain(&state.lanes)
-            .find(|lane| lane.is_busy())?;
+        let lane = state.all().find(|lane| lane.is_busy())?;
         Some(lane.describe(&self.shared.name))
     }
 
-    /// Whether it was shut down and every lane is gone.
+    /// Whether it was shut down and every lane is gone, its thread too: what they used is all in [`cpu_ns`](Self::cpu_ns) then.
     pub fn has_ended(&self) -> bool {
-        let state = self.shared.lock();
-        state.closing && state.lanes.is_empty() && state.lost.is_empty()
+        let mut state = self.shared.lock();
+        state.closing && state.are_all_gone()
     }
 
     /// Tells the lanes that a gate has room again.
@@ -218,8 +213,8 @@ impl Pool {
         let old = {
             let mut state = self.shared.lock();
             let mut old = state.take_those_that_ran(generation);
-            old.iter().for_each(|lane| lane.retire());
             old.append(&mut state.ended);
+            state.have_end(&old);
             // The ones that wait may have counted on a lane that now ends.
             if let Err(error) = self.start_lane_if_short(&mut state) {
                 tracing::error!(pool = self.shared.name, %error, "a lane could not be replaced");
@@ -232,10 +227,9 @@ impl Pool {
         };
         self.end(old, patience)?;
         let lost: Vec<_> = {
-            let mut state = self.shared.lock();
-            let (lost, others) = state.lost.drain(..).partition(|lane| lane.ran(generation));
-            state.lost = others;
-            lost
+            let state = self.shared.lock();
+            let ran = state.lost.iter().filter(|lane| lane.ran(generation));
+            ran.cloned().collect()
         };
         self.end(lost, Duration::ZERO)
     }
@@ -250,9 +244,9 @@ impl Pool {
             state.closing = true;
             state.idle.clear();
             let mut lanes = std::mem::take(&mut state.lanes);
-            lanes.append(&mut state.lost);
-            lanes.iter().for_each(|lane| lane.retire());
             lanes.append(&mut state.ended);
+            lanes.extend(state.lost.iter().chain(&state.leaving).cloned());
+            state.have_end(&lanes);
             let steps = std::mem::take(&mut state.steps);
             ((steps, std::mem::take(&mut state.calls)), lanes)
         };
@@ -268,9 +262,10 @@ impl Pool {
         let mut unended = None;
         for lane in lanes {
             let left = give_up.since(clock::monotonic());
-            if !lane.join_within(left) {
+            let gone = lane.join_within(left);
+            self.shared.lock().was_waited_for(&lane, gone);
+            if !gone {
                 unended = Some(lane.describe(&self.shared.name));
-                self.shared.lock().lost.push(lane);
             }
         }
         unended.map_or(Ok(()), Err)

@@ -6,13 +6,14 @@
 use super::host_table::HOST_TABLE;
 use super::library::Library;
 use super::listeners::{self, Listener};
+use super::origin::{self, Origin};
 use super::read;
 use super::root::{Step as StepFn, StepWithBytes, Tables};
 use super::sink::Output;
 use super::slot::Slot;
+use super::text::ErrorText;
 use crate::model::{CallError, CheckKind, ErrorKind, Report, Usage};
-use extman_abi::{self as abi, Bytes, Status, TextBuffer};
-use std::mem::MaybeUninit;
+use extman_abi::{self as abi, Bytes, Status};
 use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +24,7 @@ pub struct Bound {
     library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
     token: u64,
+    origin: Origin,
     // Calls inside. With SEALED no more calls and checks may enter, with CLOSED nothing.
     inside: AtomicUsize,
 }
@@ -34,7 +36,6 @@ unsafe impl Sync for Bound {}
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 const SEALED: usize = 1 << (usize::BITS - 2);
-const ERROR_BYTES: usize = 4096;
 
 /// A lifecycle step without arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,12 +90,15 @@ impl Bound {
         };
         let mut handle: abi::InstanceHandle = std::ptr::null_mut();
         let mut error = ErrorText::new();
+        let code = origin::inside(library.origin());
         // SAFETY: a checked entry; the library is open until `destroy`; all pointers are to locals that outlive the call.
         let status =
             unsafe { (library.tables().lifecycle.create)(&HOST_TABLE, &request, &mut handle, error.lend()) };
+        drop(code);
         match result(status, &error, "create") {
             Ok(()) => Ok(Bound {
                 tables: *library.tables(),
+                origin: library.origin(),
                 library: Mutex::new(Some(library)),
                 handle,
                 token,
@@ -265,8 +269,10 @@ impl Bound {
                 Err(changed) => now = changed,
             }
         }
+        let code = origin::inside(self.origin);
         // SAFETY: a checked entry; the library is open until `destroy`; the handle is live, nothing is inside, and nothing enters any more.
         unsafe { (self.tables.lifecycle.destroy)(self.handle) };
+        drop(code);
         listeners::unregister(self.token);
         drop(self.library.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
@@ -313,47 +319,21 @@ impl Bound {
                 "the instance is being stopped",
             ));
         }
-        Ok(Inside(self))
+        Ok(Inside {
+            bound: self,
+            _code: origin::inside(self.origin),
+        })
     }
 }
 
-struct Inside<'a>(&'a Bound);
+struct Inside<'a> {
+    bound: &'a Bound,
+    _code: origin::Inside,
+}
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, AcqRel);
-    }
-}
-
-/// A text buffer that is lent for one call.
-struct ErrorText {
-    bytes: [MaybeUninit<u8>; ERROR_BYTES],
-    lent: TextBuffer,
-}
-
-impl ErrorText {
-    fn new() -> Self {
-        let lent = TextBuffer {
-            data: std::ptr::null_mut(),
-            capacity: ERROR_BYTES,
-            len: 0,
-        };
-        ErrorText {
-            bytes: [const { MaybeUninit::uninit() }; ERROR_BYTES],
-            lent,
-        }
-    }
-
-    fn lend(&mut self) -> *mut TextBuffer {
-        self.lent.data = self.bytes.as_mut_ptr().cast();
-        &raw mut self.lent
-    }
-
-    fn read(&self) -> String {
-        let written = &self.bytes[..self.lent.len.min(ERROR_BYTES)];
-        // SAFETY: the plugin says that it has written this many; by contract they are initialised then.
-        let written = unsafe { std::slice::from_raw_parts(written.as_ptr().cast::<u8>(), written.len()) };
-        String::from_utf8_lossy(written).into_owned()
+        self.bound.inside.fetch_sub(1, AcqRel);
     }
 }
 

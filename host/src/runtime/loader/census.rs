@@ -4,7 +4,10 @@
 //! of the process, at the signal handlers, and at the pthread keys.
 
 use super::image::{self, Image};
-use super::interpose::{self, KnownThread};
+use super::loaded;
+use super::origin::Origin;
+use super::strangers;
+use super::threads::{self, KnownThread};
 use crate::model::{Culprit, ResidentReason};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,23 +15,28 @@ use std::time::Duration;
 /// When a library was opened, in the two orders in which threads can be compared with it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opened {
-    sequence: u64,
-    boot_ticks: u64,
+    pub sequence: u64,
+    pub boot_ticks: u64,
 }
 
 impl Opened {
     pub(super) fn now() -> Self {
         Opened {
-            sequence: interpose::thread_sequence(),
-            boot_ticks: boot_ticks(),
+            sequence: threads::thread_sequence(),
+            boot_ticks: strangers::boot_ticks(),
         }
     }
 }
 
 /// Waits at most `patience` for what is just ending, then names what is still alive.
-pub(super) fn living(image: &Image, opened: Opened, patience: Duration) -> Option<(ResidentReason, Culprit)> {
+pub(super) fn living(
+    image: &Image,
+    origin: Origin,
+    opened: Opened,
+    patience: Duration,
+) -> Option<(ResidentReason, Culprit)> {
     let give_up = crate::clock::monotonic().after(patience);
-    while let Some(found) = thread_in(image, opened) {
+    while let Some(found) = thread_of(image, origin, opened) {
         if crate::clock::monotonic() >= give_up {
             return Some(found);
         }
@@ -37,20 +45,24 @@ pub(super) fn living(image: &Image, opened: Opened, patience: Duration) -> Optio
     signal_handler_in(image)
 }
 
-fn thread_in(image: &Image, opened: Opened) -> Option<(ResidentReason, Culprit)> {
-    let Some(known) = interpose::known_threads() else {
+fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentReason, Culprit)> {
+    let Some(known) = threads::known_threads() else {
         return Some((
             ResidentReason::UnknownThread,
             Culprit::new("more threads than the host can follow"),
         ));
     };
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+    let Ok(tasks) = strangers::tasks() else {
         return Some((
             ResidentReason::UnknownThread,
             Culprit::new("/proc/self/task can't be read"),
         ));
     };
-    if let Some(starting) = known.iter().find(|t| t.tid == 0 && image.contains(t.start)) {
+    // One that is older began in what lay here before.
+    let is_its = |thread: &KnownThread| {
+        thread.origin == origin || thread.sequence >= opened.sequence && image.contains(thread.start)
+    };
+    if let Some(starting) = known.iter().find(|thread| thread.tid == 0 && is_its(thread)) {
         return Some((
             ResidentReason::LiveThread,
             Culprit::new(format!("starting at {:#x}", starting.start)),
@@ -65,29 +77,19 @@ fn thread_in(image: &Image, opened: Opened) -> Option<(ResidentReason, Culprit)>
             *entry = thread;
         }
     }
-    let main_tid = std::process::id() as i32;
-    for task in tasks.flatten() {
-        let Some(tid) = task
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
-            continue;
-        };
-        if tid == main_tid {
-            continue;
-        }
+    for tid in tasks {
         let innocent = match by_tid.get(&tid) {
-            Some(thread) if image.contains(thread.start) => {
+            Some(thread) if is_its(thread) => {
                 return Some((ResidentReason::LiveThread, culprit(tid)));
             }
             Some(thread) => {
                 thread.sequence < opened.sequence
                     || executable.as_ref().is_some_and(|exe| exe.contains(thread.start))
-                    || super::library::is_of_another_plugin(thread.start)
+                    || loaded::is_in_any(thread.start)
+                    || loaded::is_certainly_of(thread.origin, thread.start)
             }
             // Made behind the host's back (C11 threads, a raw clone): only its age can clear it.
-            None => start_ticks(tid).is_none_or(|start| start < opened.boot_ticks),
+            None => strangers::start_ticks(tid).is_none_or(|start| start < opened.boot_ticks),
         };
         if !innocent {
             return Some((ResidentReason::UnknownThread, culprit(tid)));
@@ -119,24 +121,4 @@ fn signal_handler_in(image: &Image) -> Option<(ResidentReason, Culprit)> {
         }
     }
     None
-}
-
-/// Now, in clock ticks since boot, as /proc counts them.
-fn boot_ticks() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes to a local.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
-    // SAFETY: takes no pointers.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
-    now.tv_sec as u64 * per_second + now.tv_nsec as u64 * per_second / 1_000_000_000
-}
-
-/// When a thread was started, in clock ticks since boot; `None` if it is gone (field 22 of proc_pid_stat(5)).
-fn start_ticks(tid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
-    let after_name = stat.rsplit_once(')')?.1;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }

@@ -2,14 +2,15 @@
 //! they noted it themselves.
 //!
 //! Asking costs half a microsecond a thread, so nobody asks for each call or each check. What threads note at their end runs inside
-//! thread creation's frame: nothing there allocates from Rust, uses thread-locals or takes a lock.
+//! thread creation's frame: nothing there allocates from Rust, uses thread-locals with destructors or takes a lock.
 
-use super::interpose;
 use super::library::Library;
+use super::origin::Origin;
+use super::{interpose, loaded, strangers, threads};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
-/// A library's own threads: those whose start routine lies in it.
+/// A library's own threads: those that it made, or that were made for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnThreads {
     /// Those that have not ended.
@@ -29,23 +30,45 @@ pub struct OwnThread {
     pub cpu_ns: Option<u64>,
 }
 
+/// Why it is not known which threads are a library's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unattributed {
+    /// It is not loaded.
+    NotLoaded,
+    /// The host does not see which threads there are made.
+    NotInterposed,
+    /// There were more threads than the host can follow.
+    TooMany,
+    /// Since it was loaded, a thread was made past the host's `pthread_create`, or by one that was; or by an embedder's own, which had
+    /// called plugins, in other code than the executable's.
+    PastTheHost,
+    /// Its threads began in a library that others may use too: they may work for several.
+    InSharedLibrary,
+}
+
 impl Library {
-    /// Its own threads. `None` if the host does not see them all.
-    pub fn own_threads(&self) -> Option<OwnThreads> {
+    /// Its own threads.
+    ///
+    /// # Errors
+    /// It can't be told which they are.
+    pub fn own_threads(&self) -> Result<OwnThreads, Unattributed> {
         if interpose::interposition() != interpose::Interposition::Active {
-            return None;
+            return Err(Unattributed::NotInterposed);
         }
+        let origin = self.origin();
         // In this order: a thread that ends meanwhile is missed rather than counted twice.
-        let ended_ns = ended(|start| self.contains(start))?;
-        let known = interpose::known_threads()?;
+        let ended_ns = ended(origin);
+        let known = threads::known_threads().ok_or(Unattributed::TooMany)?;
+        let mut own = known.iter().filter(|thread| thread.origin == origin).peekable();
         // Of those with one kernel id, the youngest has it.
-        let mut youngest = HashMap::with_capacity(known.len());
-        for thread in &known {
-            let latest = youngest.entry(thread.tid).or_insert(thread.sequence);
-            *latest = thread.sequence.max(*latest);
+        let mut youngest = HashMap::new();
+        if own.peek().is_some() {
+            for thread in &known {
+                let latest = youngest.entry(thread.tid).or_insert(thread.sequence);
+                *latest = thread.sequence.max(*latest);
+            }
         }
-        let running = known.iter().filter(|thread| self.contains(thread.start));
-        let running = running.filter(|thread| thread.runs).map(|thread| {
+        let running = own.filter(|thread| thread.runs).map(|thread| {
             let being_made = thread.tid == 0;
             let cpu_ns = (!being_made && youngest.get(&thread.tid) == Some(&thread.sequence))
                 .then(|| cpu_of(thread.tid))
@@ -56,10 +79,16 @@ impl Library {
                 cpu_ns,
             }
         });
-        Some(OwnThreads {
-            running: running.collect(),
-            ended_ns,
-        })
+        let running = running.collect();
+        // Afterwards: what was made meanwhile may be among what was read.
+        let opened = self.opened();
+        if threads::were_any_untold_since(opened.sequence) || strangers::were_any_since(opened.boot_ticks) {
+            return Err(Unattributed::PastTheHost);
+        }
+        if loaded::has_shared_threads(origin) {
+            return Err(Unattributed::InSharedLibrary);
+        }
+        Ok(OwnThreads { running, ended_ns })
     }
 }
 
@@ -84,63 +113,90 @@ fn read_clock(clock: libc::clockid_t) -> Option<u64> {
     (read == 0).then(|| now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }
 
-/// Start routines whose threads have ended.
-const ROUTINES_MAX: usize = 1024;
+/// What threads used that have ended: one account for each library and start routine.
+const ACCOUNTS_MAX: usize = 4096;
 
-struct Routine {
-    /// Its address; 0 if the place is free.
+/// What the threads of one origin and one start routine have used that have ended.
+pub(super) struct Account {
+    /// Whose they are; 0 if the place is free, [`BEING_MADE`] if it is being taken.
+    origin: AtomicU64,
     start: AtomicUsize,
     cpu_ns: AtomicU64,
 }
 
-static ENDED: [Routine; ROUTINES_MAX] = [const {
-    Routine {
+const FREE: u64 = 0;
+const BEING_MADE: u64 = u64::MAX;
+
+static ACCOUNTS: [Account; ACCOUNTS_MAX] = [const {
+    Account {
+        origin: AtomicU64::new(FREE),
         start: AtomicUsize::new(0),
         cpu_ns: AtomicU64::new(0),
     }
-}; ROUTINES_MAX];
-/// A thread has ended for which there was no place.
-static FULL: AtomicBool = AtomicBool::new(false);
+}; ACCOUNTS_MAX];
 
-/// The calling thread ends; this was its start routine.
-pub(super) fn note_end(start: usize) {
-    let used = cpu_of_this_thread();
-    for routine in &ENDED {
-        let there = routine.start.load(Acquire);
-        let ours = there == start
-            || there == 0
-                && match routine.start.compare_exchange(0, start, AcqRel, Acquire) {
-                    Ok(_) => true,
-                    Err(other) => other == start,
-                };
-        if ours {
-            routine.cpu_ns.fetch_add(used, AcqRel);
-            return;
+/// Accounts before this one may have been taken.
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+fn used() -> &'static [Account] {
+    &ACCOUNTS[..USED.load(Acquire)]
+}
+
+impl Account {
+    /// The calling thread ends, and has used this much.
+    pub(super) fn add_this_thread(&self) {
+        self.cpu_ns.fetch_add(cpu_of_this_thread(), AcqRel);
+    }
+}
+
+/// The account of threads that begin at `start` and are of `origin`. `None` if there is no place for one more.
+pub(super) fn account(origin: Origin, start: usize) -> Option<&'static Account> {
+    let number = origin.number();
+    for (at, account) in ACCOUNTS.iter().enumerate() {
+        let there = account.origin.load(Acquire);
+        if there == number && account.start.load(Acquire) == start {
+            return Some(account);
+        }
+        // Two who come at once make one each: they are added up.
+        if there == FREE
+            && account
+                .origin
+                .compare_exchange(FREE, BEING_MADE, AcqRel, Acquire)
+                .is_ok()
+        {
+            USED.fetch_max(at + 1, AcqRel);
+            account.start.store(start, Release);
+            account.cpu_ns.store(0, Release);
+            account.origin.store(number, Release);
+            return Some(account);
         }
     }
-    FULL.store(true, Release);
+    None
 }
 
-/// Processor time of the threads that have ended and began there. `None` if that of some was not noted.
-fn ended(contains: impl Fn(usize) -> bool) -> Option<u64> {
-    if FULL.load(Acquire) {
-        return None;
-    }
-    let there = ENDED.iter().filter(|routine| {
-        let start = routine.start.load(Acquire);
-        start != 0 && contains(start)
+/// Where threads have begun outside of the executable, and whose they were.
+pub(super) fn beginnings() -> impl Iterator<Item = (Origin, usize)> {
+    let there = used().iter().map(|account| {
+        let origin = account.origin.load(Acquire);
+        (origin, account.start.load(Acquire))
     });
-    Some(there.map(|routine| routine.cpu_ns.load(Acquire)).sum())
+    there
+        .filter(|(origin, _)| ![FREE, BEING_MADE].contains(origin))
+        .map(|(origin, start)| (Origin::from_number(origin), start))
 }
 
-/// The library is gone, and no thread of it is left: another one may come to lie there.
-pub(super) fn forget(contains: impl Fn(usize) -> bool) {
-    for routine in &ENDED {
-        let start = routine.start.load(Acquire);
-        if start != 0 && contains(start) {
-            routine.cpu_ns.store(0, Release);
-            routine.start.store(0, Release);
-            FULL.store(false, Release);
+/// Processor time of the threads of this origin that have ended.
+fn ended(origin: Origin) -> u64 {
+    let of_it = |account: &&Account| account.origin.load(Acquire) == origin.number();
+    let there = used().iter().filter(of_it);
+    there.map(|account| account.cpu_ns.load(Acquire)).sum()
+}
+
+/// The library is gone, and no thread of it is left. Where it lay another one may lie by now: that has an origin of its own.
+pub(super) fn forget(origin: Origin) {
+    for account in used() {
+        if account.origin.load(Acquire) == origin.number() {
+            account.origin.store(FREE, Release);
         }
     }
 }
@@ -175,22 +231,24 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_threads_used_is_kept_by_where_they_began_until_it_is_forgotten() {
-        // Addresses that no thread begins at.
-        let (one, other) = (8, 16);
-        for start in [one, one, other] {
+    fn what_ended_threads_used_is_kept_by_whose_they_were_wherever_others_come_to_lie() {
+        let (one, next) = (Origin::of_a_new_library(), Origin::of_a_new_library());
+        // The next library is loaded where the one before lay, before that is forgotten.
+        let start = 8;
+        for origin in [one, one, next] {
             std::thread::spawn(move || {
                 spin(1_000_000);
-                note_end(start);
+                account(origin, start).unwrap().add_this_thread();
             })
             .join()
             .unwrap();
         }
-        assert!(ended(|start| start == one).unwrap() >= 2_000_000);
-        assert!(ended(|start| start == other).unwrap() >= 1_000_000);
-        forget(|start| start == one);
-        assert_eq!(ended(|start| start == one), Some(0));
-        assert!(ended(|start| start == other).unwrap() >= 1_000_000);
-        forget(|start| start == other);
+        assert!(ended(one) >= 2_000_000);
+        assert!(beginnings().any(|there| there == (one, start)));
+        forget(one);
+        assert_eq!(ended(one), 0);
+        assert!(!beginnings().any(|there| there == (one, start)));
+        assert!(ended(next) >= 1_000_000, "it was forgotten with the one before");
+        forget(next);
     }
 }

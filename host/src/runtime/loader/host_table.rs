@@ -1,5 +1,6 @@
 //! The table that the host lends to plugins. Each function checks its token and its pointers, and never unwinds.
 
+use super::origin::outside;
 use super::{listeners, read, sink};
 use crate::model::LogLevel;
 use extman_abi::{self as abi, Bytes, Check, HostTable, Report, Status};
@@ -48,7 +49,7 @@ unsafe extern "C" fn log(instance: u64, level: u32, target: Bytes, text: Bytes, 
                 read::text(fields, TEXT_BYTES_MAX),
             )
         };
-        listener.log(level, &target, &text, &fields);
+        outside(|| listener.log(level, &target, &text, &fields));
         abi::STATUS_OK
     })
 }
@@ -92,7 +93,7 @@ unsafe extern "C" fn push_health(instance: u64, report: *const Report, text: Byt
             return abi::STATUS_INVALID_INPUT;
         };
         report.text = (!text.is_empty()).then(|| text.into_owned());
-        listener.health(report);
+        outside(|| listener.health(report));
         abi::STATUS_OK
     })
 }

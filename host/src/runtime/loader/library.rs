@@ -1,16 +1,17 @@
 //! One generation of one library: opened from sealed memory, checked, and closed only when that is safe.
 
 use super::census::{self, Opened};
-use super::cpu;
 use super::image::{self, Image};
-use super::interpose::{self, Interposition, LeftKey};
-use super::mapped;
+use super::interpose::{self, Interposition};
+use super::keys::{self, LeftKey};
 use super::memfd::{SealError, SealedImage};
+use super::origin::{self, Origin};
 use super::root::{self, Tables};
+use super::{loaded, mapped};
 use crate::model::{ResidentReason, Verdict};
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use std::mem::ManuallyDrop;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 /// Why a library could not be opened. Nothing of the plugin but its constructors has run then.
@@ -99,6 +100,7 @@ pub struct Library {
 /// A library as it is mapped, whatever its tables are. It is closed by [`Mapped::close`] alone: dropped, it stays mapped.
 pub struct Mapped {
     image: Image,
+    origin: Origin,
     opened: Opened,
     // Both only let go by `close` and `Closed::verdict`: while the library is mapped, its descriptor's number must not
     // become another file's, or glibc would take that for this one.
@@ -124,7 +126,6 @@ pub struct NotClosed {
 /// dlopen and dlclose of this process, one at a time: glibc does the same, and keys are compared with ranges meanwhile.
 static LOADER: Mutex<()> = Mutex::new(());
 const LOADER_PATIENCE: Duration = Duration::from_secs(10);
-static LOADED: Mutex<Vec<Image>> = Mutex::new(Vec::new());
 
 impl Library {
     /// Opens and checks a library. Runs its constructors on this thread. `rust` says who made its manifest frame.
@@ -137,7 +138,8 @@ impl Library {
         if image::is_listed(&path) {
             return Err(OpenError::OtherFile.into());
         }
-        let opened = Opened::now();
+        let (opened, origin) = (Opened::now(), Origin::of_a_new_library());
+        let _inside = origin::inside(origin);
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
         let handle = unsafe { Handle::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|e| OpenError::Loader(cause(&e)))?;
@@ -146,7 +148,7 @@ impl Library {
             std::mem::forget((handle, sealed));
             return Err(OpenError::OtherFile.into());
         };
-        lock(&LOADED).push(image.clone());
+        loaded::add(origin, image.clone());
         // Listed under its name, or its absence from the list would prove nothing when it is closed.
         let checked = if image::is_listed(&path) && is_mapped(&sealed, &image) {
             // SAFETY: open, and kept open by the struct that the tables go into.
@@ -156,6 +158,7 @@ impl Library {
         };
         let mapped = Mapped {
             image,
+            origin,
             opened,
             handle: ManuallyDrop::new(handle),
             sealed: ManuallyDrop::new(sealed),
@@ -174,9 +177,13 @@ impl Library {
         self.mapped
     }
 
-    /// Whether an address lies in it.
-    pub(super) fn contains(&self, address: usize) -> bool {
-        self.mapped.image.contains(address)
+    /// Tells it from all others, also from those that lie where it lay.
+    pub(super) fn origin(&self) -> Origin {
+        self.mapped.origin
+    }
+
+    pub(super) fn opened(&self) -> Opened {
+        self.mapped.opened
     }
 
     pub(super) fn tables(&self) -> &Tables {
@@ -206,12 +213,13 @@ impl Mapped {
             let culprit = "another library is being opened or closed";
             return not(self, Verdict::resident(ResidentReason::CloseHangs, culprit));
         };
-        if let Some((reason, culprit)) = census::living(&self.image, self.opened, patience) {
+        if let Some((reason, culprit)) = census::living(&self.image, self.origin, self.opened, patience) {
             return not(self, Verdict::Resident { reason, culprit });
         }
-        let keys = interpose::keys_with_destructor_in(|address| self.image.contains(address));
+        let keys = keys::with_destructor_in(|address| self.image.contains(address));
         // SAFETY: taken once; `self` is consumed.
         let handle = unsafe { ManuallyDrop::take(&mut self.handle) };
+        let _inside = origin::inside(self.origin);
         let _ = handle.close();
         Ok(Closed { keys, mapped: self })
     }
@@ -234,6 +242,7 @@ impl Closed {
             );
         };
         let path = self.mapped.sealed.path();
+        let _inside = origin::inside(self.mapped.origin);
         // Opening and closing what is still there makes glibc collect what it had put off, so the last look counts.
         for _ in 0..2 {
             if image::is_listed(&path) {
@@ -251,19 +260,14 @@ impl Closed {
         }
         for key in self.keys {
             // SAFETY: its destructor is unmapped and no thread that ran the library's code is left.
-            unsafe { interpose::delete_key(key) };
+            unsafe { keys::delete(key) };
         }
-        lock(&LOADED).retain(|image| image.base != self.mapped.image.base);
-        cpu::forget(|address| self.mapped.image.contains(address));
+        // By what it is and not by where it lay: since it was closed, another one may have come to lie there.
+        loaded::forget(self.mapped.origin);
         // SAFETY: taken once; nothing is mapped from it any more.
         drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
         Verdict::Unmapped
     }
-}
-
-/// Whether an address lies in a plugin's library.
-pub(super) fn is_of_another_plugin(address: usize) -> bool {
-    lock(&LOADED).iter().any(|image| image.contains(address))
 }
 
 /// The right to load and unload, within a bound: a constructor that hangs keeps it for good.
@@ -308,8 +312,4 @@ fn cause(error: &libloading::Error) -> String {
     error
         .source()
         .map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::model::{ResidentReason, Verdict};
 use crate::runtime::lanes::{LaneObserver, Phase, Pool, PoolLimits, Work};
 use crate::runtime::loader::{Mapped, NotClosed};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 impl Module {
@@ -155,7 +155,7 @@ fn run_and_join<T: Send + 'static>(
         ..PoolLimits::default()
     };
     let pool = Pool::new(name, limits, Arc::new(Unobserved));
-    let (reply, replied) = std::sync::mpsc::sync_channel(1);
+    let reply = Arc::new(Reply::default());
     let work = Work {
         subject: name.into(),
         generation: 0,
@@ -163,13 +163,43 @@ fn run_and_join<T: Send + 'static>(
         deadline: clock::monotonic().after(patience),
         wedge_after: Duration::ZERO,
     };
-    let answer = move |value| {
-        let _ = reply.send(value);
-    };
+    let replying = reply.clone();
+    let answer = move |value| replying.give(value);
     pool.submit_urgent(work, move |_| run(), answer).ok()?;
-    let value = replied.recv_timeout(patience).ok()?;
+    let value = reply.take_within(patience)?;
     pool.shutdown(patience).ok()?;
     Some(value)
+}
+
+/// One value from one thread to another. Not a channel: the first wait for one makes a thread-local with a destructor, for which glibc
+/// takes the dynamic loader's lock, and a finaliser that hangs holds that.
+struct Reply<T> {
+    value: Mutex<Option<T>>,
+    given: Condvar,
+}
+
+impl<T> Default for Reply<T> {
+    fn default() -> Self {
+        Reply {
+            value: Mutex::new(None),
+            given: Condvar::new(),
+        }
+    }
+}
+
+impl<T> Reply<T> {
+    fn give(&self, value: T) {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        self.given.notify_one();
+    }
+
+    fn take_within(&self, patience: Duration) -> Option<T> {
+        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .given
+            .wait_timeout_while(value, patience, |value| value.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
 }
 
 struct Unobserved;

@@ -2,10 +2,10 @@
 //! asks, from outside; no call and no check pays for it.
 //!
 //! What is not in it: checks, which run on lanes that all modules share; calls on an embedder's own threads, which run other code
-//! too; threads that the system makes for the library under another start routine.
+//! too.
 
 use super::{Held, Module};
-use crate::runtime::loader::OwnThreads;
+use crate::runtime::loader::{OwnThreads, Unattributed};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Mutex, PoisonError};
@@ -15,8 +15,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct Used {
     /// Processor time of its lanes, in nanoseconds.
     pub lanes_ns: u64,
-    /// Its library's own threads; absent where the host does not see them.
-    pub threads: Option<OwnThreadsUsed>,
+    /// Its library's own threads, or why it is not known which they are.
+    pub threads: Result<OwnThreadsUsed, Unattributed>,
     /// Instances that share it.
     pub instances: usize,
 }
@@ -40,7 +40,7 @@ pub(super) struct Ledger {
     threads_ns: AtomicU64,
     /// What was handed out by [`Module::take_cpu`] up to now.
     taken_ns: AtomicU64,
-    /// Since then, more than one instance had a share in it for a time.
+    /// Since then, more than one instance had a share in it for a time, or it could not be measured.
     shared: AtomicBool,
     threads: Mutex<Seen>,
 }
@@ -57,7 +57,7 @@ impl Module {
         // Under the lock and not with a share of the library: whoever unloads it must find it alone.
         let threads = match &*self.held() {
             Held::Loaded(library) => library.own_threads(),
-            Held::Opening | Held::Mapped(_) | Held::Closed(_) => None,
+            Held::Opening | Held::Mapped(_) | Held::Closed(_) => Err(Unattributed::NotLoaded),
         };
         let threads = threads.map(|threads| {
             let mut seen = self.used.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +75,7 @@ impl Module {
     }
 
     /// Processor time since somebody asked for it last, in nanoseconds: all of it is of one instance. `None` if more of them share
-    /// it, since it is not known whose it is, or if the threads can't be seen.
+    /// it, since it is not known whose it is, or if it is not known which threads are its library's.
     pub fn take_cpu(&self) -> Option<u64> {
         if self.users.load(Acquire) != 1 {
             // Nothing is measured for it: there may be thousands of them, and each asks.
@@ -83,7 +83,12 @@ impl Module {
             return None;
         }
         let used = self.used();
-        let now = used.lanes_ns + used.threads?.cpu_ns;
+        let Ok(threads) = used.threads else {
+            // What is measured next would be of more than the time from here on.
+            self.used.shared.store(true, Release);
+            return None;
+        };
+        let now = used.lanes_ns + threads.cpu_ns;
         let before = self.used.taken_ns.fetch_max(now, AcqRel);
         let shared = self.used.shared.swap(false, AcqRel);
         (!shared).then(|| now.saturating_sub(before))
@@ -106,7 +111,7 @@ fn rising(told: &AtomicU64, now: u64) -> u64 {
     told.fetch_max(now, AcqRel).max(now)
 }
 
-/// A thread that ended without a word, by `pthread_exit`, keeps what was read of it last.
+/// A thread that ended without a word, by a raw system call, keeps what was read of it last.
 fn sum(seen: &mut Seen, threads: &OwnThreads) -> OwnThreadsUsed {
     seen.retain(|sequence, _| threads.running.iter().any(|thread| thread.sequence == *sequence));
     let mut used = OwnThreadsUsed {
@@ -147,7 +152,7 @@ mod tests {
             (used.alive, used.cpu_ns)
         };
         assert_eq!(told(&[thread(1, Some(10)), thread(2, Some(5))], 0), (2, 15));
-        // The second has ended and noted it; the first by pthread_exit.
+        // The second has ended and noted it; the first by a raw system call.
         assert_eq!(told(&[thread(1, None)], 7), (0, 17));
         assert_eq!(told(&[thread(1, None), thread(3, Some(1))], 7), (1, 18));
         assert_eq!(

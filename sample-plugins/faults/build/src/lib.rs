@@ -67,11 +67,14 @@ const NAMES: &[&str] = &[
     "nodelete",
     "null-create",
     "null-vtable",
+    "openmp",
     "pthread-alive",
+    "pthread-exit",
     "pthread-key",
     "segfault-constructor",
     "serial",
     "signal-handler",
+    "std-thread-alive",
     "thrd-create-alive",
     "two-frames",
     "unique-symbol",
@@ -101,7 +104,7 @@ fn extra_flags(name: &str) -> &'static [&'static str] {
 /// The compiler's name, and its command with the language's flags and the source.
 fn compiler_for(name: &str) -> (String, Command) {
     let (variable, default, standard, extension) = match name {
-        "unique-symbol" => ("CXX", "c++", "-std=c++17", "cc"),
+        "std-thread-alive" | "unique-symbol" => ("CXX", "c++", "-std=c++17", "cc"),
         _ => ("CC", "cc", "-std=c11", "c"),
     };
     let chosen = std::env::var(variable).unwrap_or_default();

@@ -25,6 +25,8 @@ pub(super) struct State {
     pub lost: Vec<Arc<Lane>>,
     /// Lanes that end by themselves. Their threads may not be gone yet.
     pub ended: Vec<Arc<Lane>>,
+    /// Lanes that were told to end, while somebody waits for them.
+    pub leaving: Vec<Arc<Lane>>,
     pub closing: bool,
 }
 
@@ -102,6 +104,40 @@ impl State {
         self.ended.retain(|lane| !lane.join_within(Duration::ZERO));
     }
 
+    /// Whether there is none any more whose thread may not be gone.
+    pub(super) fn are_all_gone(&mut self) -> bool {
+        self.forget_the_gone();
+        self.lost.retain(|lane| !lane.join_within(Duration::ZERO));
+        self.all().next().is_none()
+    }
+
+    /// These are told to end and will be waited for; until then they stay known here, whatever they were before.
+    pub(super) fn have_end(&mut self, lanes: &[Arc<Lane>]) {
+        lanes.iter().for_each(|lane| lane.retire());
+        for lane in lanes {
+            if !among(&self.lost, lane) && !among(&self.leaving, lane) {
+                self.leaving.push(lane.clone());
+            }
+        }
+    }
+
+    /// The wait for a lane that was told to end is over.
+    pub(super) fn was_waited_for(&mut self, lane: &Arc<Lane>, gone: bool) {
+        self.leaving.retain(|other| other.number != lane.number);
+        // Somebody else may have waited for it for longer.
+        if gone || lane.join_within(Duration::ZERO) {
+            self.lost.retain(|other| other.number != lane.number);
+        } else if !among(&self.lost, lane) {
+            self.lost.push(lane.clone());
+        }
+    }
+
+    /// All lanes whose threads may not be gone.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
+        let others = self.ended.iter().chain(&self.leaving);
+        self.lanes.iter().chain(&self.lost).chain(others)
+    }
+
     /// The lane is lost.
     pub(super) fn lose(&mut self, lost: &Lane) {
         self.has_left_its_step(lost);
@@ -131,6 +167,10 @@ impl State {
         }
         old
     }
+}
+
+fn among(lanes: &[Arc<Lane>], lane: &Lane) -> bool {
+    lanes.iter().any(|other| other.number == lane.number)
 }
 
 fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {

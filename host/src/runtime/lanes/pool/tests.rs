@@ -234,3 +234,33 @@ fn what_lanes_used_of_the_processor_is_counted_while_they_run_and_once_they_have
     assert!(pool.cpu_ns() >= running);
     assert_eq!(beside.cpu_ns(), 0, "it has no lane");
 }
+
+#[test]
+fn a_pool_has_not_ended_while_a_lane_of_it_is_waited_for_and_what_that_uses_is_counted() {
+    use crate::runtime::loader::cpu_of_this_thread;
+    let pool = Pool::on_one_thread("test", Arc::new(Unobserved));
+    let ((began, begun), (release, held)) = (channel(), channel::<()>());
+    let last = submit(&pool, None, move || {
+        began.send(()).unwrap();
+        let _ = held.recv();
+        let enough = cpu_of_this_thread() + 3_000_000;
+        while cpu_of_this_thread() < enough {
+            std::hint::black_box(0);
+        }
+    });
+    begun.recv_timeout(LONG).unwrap();
+    let ending = std::thread::spawn({
+        let pool = pool.clone();
+        move || pool.shutdown(LONG)
+    });
+    until("it is being shut down", || pool.lanes() == 0);
+    assert!(!pool.has_ended(), "its lane is in a call");
+    assert!(pool.busy().is_some());
+    assert!(pool.shutdown(Duration::ZERO).is_err(), "whoever else waits");
+    assert!(!pool.has_ended());
+    drop(release);
+    assert_eq!(ending.join().unwrap(), Ok(()));
+    last.recv_timeout(LONG).unwrap();
+    until("it has ended", || pool.has_ended());
+    assert!(pool.cpu_ns() >= 3_000_000, "{}", pool.cpu_ns());
+}

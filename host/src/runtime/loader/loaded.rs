@@ -1,0 +1,107 @@
+//! The plugins' libraries that are loaded, and whether a thread is the plugin's alone for whom it was made.
+//!
+//! It is where it begins in the plugin's own library, or in the standard library of C++, which has each of its threads do what that was
+//! made for. Any other library may hand one's work to a thread that another one had it make, as OpenMP's do.
+
+use super::cpu;
+use super::image::{self, Image};
+use super::origin::Origin;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+struct Loaded {
+    origin: Origin,
+    image: Image,
+}
+
+static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
+
+/// It has just been loaded; it stays listed until it is known to be gone.
+pub(super) fn add(origin: Origin, image: Image) {
+    lock().push(Loaded { origin, image });
+}
+
+/// It is gone, and no thread of it is left. Another one may lie where it lay.
+pub(super) fn forget(origin: Origin) {
+    lock().retain(|loaded| loaded.origin != origin);
+    cpu::forget(origin);
+}
+
+/// Whether threads were ever made for this one that may have worked for others too.
+pub(super) fn has_shared_threads(origin: Origin) -> bool {
+    let mut made = cpu::beginnings().filter(|(of, _)| *of == origin);
+    made.any(|(_, start)| !is_certainly_of(origin, start))
+}
+
+/// Whether a thread that was made for this one and began there is its alone.
+pub(super) fn is_certainly_of(origin: Origin, start: usize) -> bool {
+    let own = |loaded: &Loaded| loaded.origin == origin && loaded.image.contains(start);
+    let is_own = lock().iter().any(own);
+    is_own
+        || origin.is_a_librarys()
+            && image::path_at(start).is_some_and(|path| does_what_its_caller_says(&path))
+}
+
+/// Whether an address lies in a plugin's library.
+pub(super) fn is_in_any(address: usize) -> bool {
+    lock().iter().any(|loaded| loaded.image.contains(address))
+}
+
+fn does_what_its_caller_says(library: &Path) -> bool {
+    let name = library.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("libstdc++.so"))
+}
+
+fn lock() -> MutexGuard<'static, Vec<Loaded>> {
+    LOADED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At an address that nothing is loaded at.
+    fn list(base: usize) -> Origin {
+        let origin = Origin::of_a_new_library();
+        add(origin, Image::at(base, 16));
+        origin
+    }
+
+    #[test]
+    fn one_that_lies_where_another_lay_is_not_forgotten_with_it() {
+        const BASE: usize = 1 << 20;
+        let (gone, next) = (list(BASE), list(BASE));
+        cpu::account(next, BASE).unwrap();
+        forget(gone);
+        assert!(is_in_any(BASE));
+        assert!(is_certainly_of(next, BASE));
+        assert!(cpu::beginnings().any(|(origin, _)| origin == next));
+        forget(next);
+        assert!(!is_in_any(BASE));
+    }
+
+    #[test]
+    fn a_thread_that_begins_in_a_library_which_others_may_use_is_not_certainly_ones_own() {
+        const BASE: usize = 2 << 20;
+        let (one, other) = (list(BASE), list(3 << 20));
+        cpu::account(one, BASE).unwrap();
+        assert!(!has_shared_threads(one));
+        // In the C library, where no library of a plugin lies.
+        cpu::account(one, libc::getenv as *const () as usize).unwrap();
+        assert!(has_shared_threads(one));
+        assert!(!has_shared_threads(other));
+        assert!(!is_certainly_of(Origin::HOST, BASE));
+        [one, other].into_iter().for_each(forget);
+    }
+
+    #[test]
+    fn the_standard_library_of_cpp_is_told_by_its_file() {
+        for (path, does) in [
+            ("/usr/lib/x86_64-linux-gnu/libstdc++.so.6", true),
+            ("/usr/lib/libgomp.so.1", false),
+            ("/opt/libstdc++/libmine.so", false),
+        ] {
+            assert_eq!(does_what_its_caller_says(Path::new(path)), does, "{path}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The threads of this process that came through `pthread_create`, from their making to their end.
+//!
+//! Nothing here allocates from Rust, uses thread-locals with destructors or takes a lock: it runs inside thread creation.
+
+use super::cpu::{self, Account};
+use super::interpose::{pthread_key_create, pthread_key_delete};
+use super::origin::{self, Origin};
+use libc::{c_void, pthread_key_t};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+
+/// Orders thread creation against library loading.
+pub(super) fn thread_sequence() -> u64 {
+    SEQUENCE.load(SeqCst)
+}
+
+/// A thread that came through `pthread_create`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownThread {
+    /// Kernel id; 0 while it is being made.
+    pub tid: i32,
+    /// Address of its start routine.
+    pub start: usize,
+    /// Whose it is.
+    pub origin: Origin,
+    /// When it was made, in [`thread_sequence`]'s order.
+    pub sequence: u64,
+    /// It has not ended, for all that is known.
+    pub runs: bool,
+}
+
+/// Every thread that is being made, runs or is about to end. `None` if there were once too many to follow.
+pub(super) fn known_threads() -> Option<Vec<KnownThread>> {
+    if OVERFLOWED.load(SeqCst) {
+        return None;
+    }
+    let used = &THREADS[..USED.load(SeqCst)];
+    let known = used.iter().filter_map(|slot| {
+        let state = slot.state.load(SeqCst);
+        (state != FREE && state != CLAIMED).then(|| KnownThread {
+            tid: slot.tid.load(SeqCst),
+            start: slot.start.load(SeqCst),
+            origin: Origin::from_number(slot.origin.load(SeqCst)),
+            sequence: slot.sequence.load(SeqCst),
+            runs: state != ENDING,
+        })
+    });
+    Some(known.collect())
+}
+
+/// Whether a thread was made since then of which it is not known whose it is, or what it uses.
+pub(super) fn were_any_untold_since(sequence: u64) -> bool {
+    LAST_UNTOLD.load(SeqCst) >= sequence
+}
+
+const FREE: u32 = 0;
+const STARTING: u32 = 1;
+const RUNNING: u32 = 2;
+const ENDING: u32 = 3;
+/// Taken, and what stands there is still of the thread before.
+const CLAIMED: u32 = 4;
+
+struct ThreadSlot {
+    state: AtomicU32,
+    tid: AtomicI32,
+    start: AtomicUsize,
+    origin: AtomicU64,
+    sequence: AtomicU64,
+}
+
+const THREADS_MAX: usize = 4096;
+/// Slots that are taken in turn, so that one is not used again while its thread is about to end; the others only if none is free.
+const THREADS_USUAL: usize = 256;
+
+static THREADS: [ThreadSlot; THREADS_MAX] = [const {
+    ThreadSlot {
+        state: AtomicU32::new(FREE),
+        tid: AtomicI32::new(0),
+        start: AtomicUsize::new(0),
+        origin: AtomicU64::new(0),
+        sequence: AtomicU64::new(0),
+    }
+}; THREADS_MAX];
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+/// Slots before this one may have been used.
+static USED: AtomicUsize = AtomicUsize::new(0);
+static SEQUENCE: AtomicU64 = AtomicU64::new(1);
+static LAST_UNTOLD: AtomicU64 = AtomicU64::new(0);
+static OVERFLOWED: AtomicBool = AtomicBool::new(false);
+
+fn claim(start: usize, origin: Origin, sequence: u64) -> Option<&'static ThreadSlot> {
+    let first = NEXT.fetch_add(1, Relaxed);
+    let usual = (0..THREADS_USUAL).map(|offset| first.wrapping_add(offset) % THREADS_USUAL);
+    for at in usual.chain(THREADS_USUAL..THREADS_MAX) {
+        let slot = &THREADS[at];
+        if ![FREE, ENDING].contains(&slot.state.load(SeqCst)) {
+            continue;
+        }
+        // Before the slot is taken: whoever sees the thread there sees this.
+        USED.fetch_max(at + 1, SeqCst);
+        for from in [FREE, ENDING] {
+            if slot.state.compare_exchange(from, CLAIMED, SeqCst, SeqCst).is_ok() {
+                slot.tid.store(0, SeqCst);
+                slot.start.store(start, SeqCst);
+                slot.origin.store(origin.number(), SeqCst);
+                slot.sequence.store(sequence, SeqCst);
+                slot.state.store(STARTING, SeqCst);
+                return Some(slot);
+            }
+        }
+    }
+    reclaim_dead()?;
+    claim(start, origin, sequence)
+}
+
+/// Frees the slots of threads that left without their end being run.
+fn reclaim_dead() -> Option<()> {
+    // SAFETY: takes no pointers.
+    let pid = unsafe { libc::getpid() };
+    let mut freed = None;
+    for slot in &THREADS {
+        let tid = slot.tid.load(SeqCst);
+        if slot.state.load(SeqCst) != RUNNING || tid == 0 {
+            continue;
+        }
+        // SAFETY: signal 0 only asks whether the thread is there.
+        if unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) } != 0 {
+            slot.state.store(FREE, SeqCst);
+            freed = Some(());
+        }
+    }
+    freed
+}
+
+pub(super) type StartRoutine = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+/// What a new thread is given instead of its own argument. Lives in memory of `malloc`, since the Rust allocator may be anything.
+pub(super) struct Package {
+    start: StartRoutine,
+    argument: *mut c_void,
+    origin: Origin,
+    slot: Option<&'static ThreadSlot>,
+    account: Option<&'static Account>,
+}
+
+/// Notes a thread that the calling one is about to make. `None` without memory.
+pub(super) fn note(start: StartRoutine, argument: *mut c_void) -> Option<*mut Package> {
+    // SAFETY: a plain allocation; null is handled.
+    let package = unsafe { libc::malloc(size_of::<Package>()) }.cast::<Package>();
+    if package.is_null() {
+        return None;
+    }
+    let address = start as usize;
+    let in_executable = origin::is_in_executable(address);
+    let origin = if in_executable {
+        Origin::HOST
+    } else {
+        origin::maker()
+    };
+    let sequence = SEQUENCE.fetch_add(1, SeqCst);
+    let slot = claim(address, origin, sequence);
+    if slot.is_none() {
+        OVERFLOWED.store(true, SeqCst);
+    }
+    let account = (!in_executable && origin != Origin::UNKNOWN)
+        .then(|| cpu::account(origin, address))
+        .flatten();
+    if !in_executable && account.is_none() {
+        LAST_UNTOLD.fetch_max(sequence, SeqCst);
+    }
+    let noted = Package {
+        start,
+        argument,
+        origin,
+        slot,
+        account,
+    };
+    // SAFETY: fresh memory of this size; malloc aligns for any fundamental type.
+    unsafe { package.write(noted) };
+    // Made here and not at the end, where nothing could be done without it.
+    let _ = end_key();
+    Some(package)
+}
+
+/// The thread was not made after all.
+///
+/// # Safety
+/// From [`note`], and given to nobody.
+pub(super) unsafe fn forget(package: *mut Package) {
+    // SAFETY: the caller's contract.
+    let slot = unsafe { (*package).slot };
+    if let Some(slot) = slot {
+        slot.state.store(FREE, SeqCst);
+    }
+    // SAFETY: from malloc, and nobody else's.
+    unsafe { libc::free(package.cast()) };
+}
+
+/// First frame of every thread. "C-unwind" and without anything to drop: `pthread_exit` unwinds through it.
+pub(super) extern "C-unwind" fn run_thread(package: *mut c_void) -> *mut c_void {
+    // SAFETY: made by `note` for this thread alone, which frees it at its end.
+    let noted = unsafe { &*package.cast::<Package>() };
+    origin::begin(noted.origin);
+    if let Some(slot) = noted.slot {
+        // SAFETY: takes no pointers.
+        slot.tid.store(unsafe { libc::gettid() }, SeqCst);
+        slot.state.store(RUNNING, SeqCst);
+    }
+    // SAFETY: a key of the host's own, and a value that its destructor takes.
+    let at_end = end_key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, package) } == 0);
+    let (start, argument) = (noted.start, noted.argument);
+    let result = start(argument);
+    if !at_end {
+        // SAFETY: nobody else ends it.
+        unsafe { end(package) };
+    }
+    result
+}
+
+/// The key whose destructor notes a thread's end, however it ends: by its start routine's return or by `pthread_exit`.
+fn end_key() -> Option<pthread_key_t> {
+    static KEY: AtomicU64 = AtomicU64::new(0);
+    let known = KEY.load(Acquire);
+    if known != 0 {
+        return Some((known - 1) as pthread_key_t);
+    }
+    let mut key: pthread_key_t = 0;
+    // SAFETY: writes to a local; the destructor is the host's own.
+    if unsafe { pthread_key_create(&mut key, Some(end)) } != 0 {
+        return None;
+    }
+    match KEY.compare_exchange(0, u64::from(key) + 1, AcqRel, Acquire) {
+        Ok(_) => Some(key),
+        Err(known) => {
+            // SAFETY: nobody has heard of it.
+            unsafe { pthread_key_delete(key) };
+            Some((known - 1) as pthread_key_t)
+        }
+    }
+}
+
+/// The calling thread ends; destructors of thread-locals have run, some of keys may still.
+unsafe extern "C" fn end(package: *mut c_void) {
+    // SAFETY: the package of this thread, which has no other use for it.
+    let Package { slot, account, .. } = unsafe { package.cast::<Package>().read() };
+    // SAFETY: from malloc, and read.
+    unsafe { libc::free(package) };
+    if let Some(slot) = slot {
+        slot.state.store(ENDING, SeqCst);
+    }
+    // In this order: a thread that ends meanwhile is missed rather than counted twice.
+    if let Some(account) = account {
+        account.add_this_thread();
+    }
+}
