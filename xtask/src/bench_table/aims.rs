@@ -34,12 +34,14 @@ const MANY: &str = "probe, many instances";
 const PACED: &str = "probe, once a second each";
 const MEMORY: &str = "memory of an instance";
 const ACCOUNTS: &str = "accounting of a call";
+const ONE_CORE: &str = "call, 8 bytes back, all threads on one core";
+const LOADS: &str = "load and unload, bench-plugin";
 const CPU: &str = "CPU, % of a core";
 const CPU_A_PROBE: &str = "CPU a probe, µs";
 const ENGINE: Place = (PACED, "engine, 10,000 instances");
 const LARGEST: Place = (PACED, "engine, 100,000 stand-ins");
 
-const AIMS: [Aim; 9] = [
+const AIMS: [Aim; 11] = [
     Aim {
         what: "a probe all in, 10,000 instances, ÷ bare timed call",
         bound: Bound::AtMost(2.5),
@@ -109,6 +111,24 @@ const AIMS: [Aim; 9] = [
         of: Of::Difference(
             (ACCOUNTS, "instance, attached thread, counted"),
             (ACCOUNTS, "bare vtable call"),
+        ),
+    },
+    Aim {
+        what: "call from async code through a lane ÷ a bare async hop, on one core",
+        bound: Bound::AtMost(1.3),
+        unit: "",
+        of: Of::Ratio(
+            (ONE_CORE, "instance, lane, current-thread runtime"),
+            (ONE_CORE, "async hop, no call, current-thread runtime"),
+        ),
+    },
+    Aim {
+        what: "checked load + verified unload, its threads and hashing apart, ÷ dlopen + dlclose",
+        bound: Bound::AtMost(3.0),
+        unit: "",
+        of: Of::Ratio(
+            (LOADS, "checked load + verified unload, its threads apart"),
+            (LOADS, "dlopen + dlclose"),
         ),
     },
 ];
