@@ -313,7 +313,7 @@ impl Course {
         let changed = self
             .evaluation
             .take(now, Evidence::Checked { generation, result }, policy);
-        let down = self.evaluation.judged().health == Health::Down;
+        let down = self.evaluation.judged().health == Health::Down && self.evaluation.fails_checks();
         let stays = down && changed.is_none_or(|before| before.health == Health::Down);
         self.down_for = if stays { self.down_for.saturating_add(1) } else { 0 };
         changed
@@ -352,6 +352,7 @@ impl Course {
         let judged = self.evaluation.judged();
         let situation = Situation {
             health: judged.health,
+            fails_checks: self.evaluation.fails_checks(),
             soft: judged.flags.soft,
             flapping: judged.flags.flapping,
             down_for: self.down_for,

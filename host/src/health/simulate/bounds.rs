@@ -88,15 +88,18 @@ impl Bounds {
     pub fn recovery(&self, fault: &Fault) -> Time {
         // One back-off more, since the first good check may be the one in a thousand that fails for no reason.
         let by_checks = 2 * self.backoff + (self.rise + 1) * (self.timeout + self.recheck);
-        let by_calls = (self.rise + 2) * self.window.max(self.backoff) + self.backoff;
+        // Before each good window there may be windows with too few calls, one less than would have the level forgotten.
+        let windows = self.rise * self.rise * self.window + self.interval + self.timeout;
         match fault.kind {
             Kind::Crash | Kind::HangStays | Kind::HangInCalls => SECOND + self.timeout + self.recheck,
-            Kind::HangReturns | Kind::SaysDegraded | Kind::SaysDown | Kind::CheckError | Kind::SlowOver
-                if !fault.called =>
+            // Until its checks answer it is looked at as seldom as it is asked; then the windows are looked at in time.
+            Kind::HangReturns | Kind::SaysDown | Kind::CheckError | Kind::SlowOver | Kind::Flapping
+                if fault.called =>
             {
-                by_checks
+                by_checks.max(self.window.max(self.backoff + self.timeout) + windows)
             }
-            _ => by_checks.max(by_calls),
+            Kind::CallsFail1 | Kind::CallsFail20 | Kind::CallsFail80 => self.window + windows,
+            _ => by_checks,
         }
     }
 
