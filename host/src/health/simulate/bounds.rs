@@ -7,9 +7,10 @@
 //! ```
 
 use super::fault::{Fault, Kind};
-use super::nature::Nature;
+use super::nature::{Nature, has_room};
 use super::world::World;
-use super::{SECOND, Time};
+use super::{DAY, MINUTE, SECOND, SHARD, Time};
+use crate::health::deep::book::APART_MS;
 use crate::health::policy::Policy;
 use std::time::Duration;
 
@@ -19,6 +20,12 @@ const STEP: Time = SECOND / 50;
 const TOLD: Time = SECOND / 5;
 /// A lane that does not come back is given up so long after its time is over.
 pub(super) const WEDGE_AFTER: Time = 30 * SECOND;
+/// How far time had come is written down so often: more of it is not lost over a restart of the machine.
+const UNMARKED: Time = 5 * MINUTE;
+/// Who can't be asked deep is looked at again after this.
+pub(super) const HELD: Time = 15 * SECOND;
+/// It runs for so long before it is asked deep.
+pub(super) const SETTLED: Time = 60 * SECOND;
 /// Within this time a caller wants an answer.
 pub(super) const CALL_DEADLINE: Time = 30 * SECOND;
 
@@ -80,12 +87,18 @@ impl Bounds {
             Kind::CallsFail20 | Kind::CallsFail80 => {
                 (self.fall + 1) * self.window + self.interval + self.timeout
             }
+            // No figure comes with a check that fails for no reason; what its figures say hastens none.
+            Kind::HeapNear => self.fall * (asked + self.timeout) + self.timeout + self.recheck,
+            // The one that fails first comes when it is due, the one that confirms it as soon as may be.
+            Kind::DeepFails => {
+                deep_due(nature) + deep_made(nature) + deep_confirmed(nature) + deep_made(nature)
+            }
             Kind::SlowWithin | Kind::SlowDrift | Kind::CallsFail1 | Kind::Flapping | Kind::Busy => 0,
         }
     }
 
     /// From a fault's end until it has to be held to be well again.
-    pub fn recovery(&self, fault: &Fault) -> Time {
+    pub fn recovery(&self, fault: &Fault, nature: &Nature) -> Time {
         // One back-off more, since the first good check may be the one in a thousand that fails for no reason.
         let by_checks = 2 * self.backoff + (self.rise + 1) * (self.timeout + self.recheck);
         // Before each good window there may be windows with too few calls, one less than would have the level forgotten.
@@ -99,6 +112,8 @@ impl Bounds {
                 by_checks.max(self.window.max(self.backoff + self.timeout) + windows)
             }
             Kind::CallsFail1 | Kind::CallsFail20 | Kind::CallsFail80 => self.window + windows,
+            Kind::HeapNear => (self.rise + 1) * (self.interval + self.timeout),
+            Kind::DeepFails => deep_due(nature) + 2 * deep_made(nature),
             _ => by_checks,
         }
     }
@@ -119,14 +134,43 @@ impl Bounds {
 
     /// What pauses of the host add: their length, and that what was under way gets its time anew.
     pub fn pauses(&self, world: &World, from: Time, length: Time) -> Time {
-        let (mut added, mut seen) = (0, 0);
+        let (mut added, mut seen) = (0, (u32::MAX, 0));
         loop {
             let (paused, count) = world.paused(from, from + length + added);
-            if count == seen {
+            if (count, added) == seen {
                 return added;
             }
-            seen = count;
-            added = paused + Time::from(count) * (self.timeout + self.recheck);
+            seen = (count, added);
+            // After a restart of the host all begins anew, and of the machine's some minutes do not count.
+            let anew = Time::from(world.restarted(from, from + length + added)) * (length + UNMARKED);
+            added = paused + Time::from(count) * (self.timeout + self.recheck) + anew;
         }
     }
+}
+
+/// Until a deep check is due at the latest: on a scarce budget, a day after the one that was the first of a day's.
+fn deep_due(nature: &Nature) -> Time {
+    nature.deep.map_or(0, |policy| {
+        let every = policy.every.as_nanos() as Time;
+        if has_room(&policy) { every } else { every.max(DAY) }
+    })
+}
+
+/// From a first failure until another one may be made.
+fn deep_confirmed(nature: &Nature) -> Time {
+    nature.deep.map_or(0, |policy| {
+        if has_room(&policy) {
+            APART_MS * 1_000_000
+        } else {
+            DAY
+        }
+    })
+}
+
+/// From when it is due until it has ended: one at a time is made, and a third of all may be before it.
+fn deep_made(nature: &Nature) -> Time {
+    nature.deep.map_or(0, |policy| {
+        let one = policy.timeout.as_nanos() as Time + STEP;
+        SETTLED + HELD + (Time::from(SHARD) / 3 + 1) * one
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::Time;
 use super::bounds::Bounds;
-use super::fault::Fault;
+use super::fault::{Fault, Kind};
 use super::nature::Nature;
 use super::report::{Report, Violation, Wrong};
 use super::world::World;
@@ -33,6 +33,9 @@ pub struct Judge<'a> {
     open: Option<Open>,
     judged: Judgement,
     since: Time,
+    /// Until then deep checks may speak against it for the last fault of theirs, and its heap for the last of its own.
+    deep_until: Time,
+    heap_until: Time,
 }
 
 impl<'a> Judge<'a> {
@@ -58,6 +61,8 @@ impl<'a> Judge<'a> {
                 flags: HealthFlags::default(),
             },
             since: 0,
+            deep_until: 0,
+            heap_until: 0,
         }
     }
 
@@ -107,7 +112,7 @@ impl<'a> Judge<'a> {
         if now >= to.saturating_add(open.recovery) {
             return Some(Health::Up);
         }
-        (now >= from + open.bound && now < to && to >= from + open.bound)
+        (now >= from + open.bound && now < to && open.fault.shows_until() >= from + open.bound)
             .then(|| kind.expected())
             .flatten()
     }
@@ -119,8 +124,13 @@ impl<'a> Judge<'a> {
             self.next += 1;
             let bound = self.bounds.detection(fault.kind, self.nature);
             let bound = bound + self.bounds.pauses(self.world, fault.from, bound);
-            let recovery = self.bounds.recovery(fault);
+            let recovery = self.bounds.recovery(fault, self.nature);
             let recovery = recovery + self.bounds.pauses(self.world, fault.to, recovery);
+            match fault.kind {
+                Kind::DeepFails => self.deep_until = fault.to + recovery,
+                Kind::HeapNear => self.heap_until = fault.to + recovery,
+                _ => {}
+            }
             let seen = fault.kind.expected() == Some(self.judged.health) && fault.kind.accepts(self.judged);
             self.open = Some(Open {
                 fault: *fault,
@@ -142,7 +152,7 @@ impl<'a> Judge<'a> {
         tally.bound_ms_max = tally
             .bound_ms_max
             .max(ms(self.bounds.detection(kind, self.nature)));
-        let lasted = to.min(now) - from;
+        let lasted = open.fault.shows_until().min(now) - from;
         if kind.expected().is_some() {
             let must = lasted > open.bound;
             tally.must += u64::from(must);
@@ -213,6 +223,14 @@ impl<'a> Judge<'a> {
     }
 
     fn degraded(&mut self, now: Time, report: &mut Report) {
+        let alarm = match self.judged.cause {
+            Cause::HeapNearLimit => now > self.heap_until,
+            cause => cause.is_deep() && now > self.deep_until,
+        };
+        if alarm {
+            report.false_alarms += 1;
+            self.violation(now, Wrong::FalseAlarm, self.open.map(|open| open.fault), report);
+        }
         let open = self
             .open
             .filter(|open| now <= open.fault.to.saturating_add(open.recovery));
@@ -221,6 +239,14 @@ impl<'a> Judge<'a> {
             return;
         };
         let accepted = open.fault.kind.accepts(self.judged);
+        let is_other = open
+            .fault
+            .deep_cause()
+            .is_some_and(|cause| cause != self.judged.cause);
+        if accepted && is_other && now < open.fault.to {
+            report.kind(open.fault.kind).wrong_causes += 1;
+            self.violation(now, Wrong::Cause, Some(open.fault), report);
+        }
         if accepted {
             self.saw(now, Health::Degraded);
         } else {

@@ -23,6 +23,16 @@ pub struct Summary {
     pub false_downs: u64,
     /// Degraded while nothing was wrong.
     pub false_degraded: u64,
+    /// Degraded for deep checks or a heap with which nothing was wrong.
+    pub false_alarms: u64,
+    /// Deep checks that were made.
+    pub deep_checks: u64,
+    /// Those of them that failed.
+    pub deep_failed: u64,
+    /// Those that may not have been made: too soon, or beyond the budget.
+    pub deep_beyond: u64,
+    /// Times that the budget was all that one waited for.
+    pub deep_spent: u64,
     /// By sort of fault, those that occurred.
     pub kinds: BTreeMap<&'static str, KindSummary>,
     /// Verdicts on small systems that were compared with the truth.
@@ -74,6 +84,11 @@ impl Summary {
             changes: report.changes,
             false_downs: report.false_downs,
             false_degraded: report.false_degraded,
+            false_alarms: report.false_alarms,
+            deep_checks: report.deep_checks,
+            deep_failed: report.deep_failed,
+            deep_beyond: report.deep_beyond,
+            deep_spent: report.deep_spent,
             kinds: kinds.collect(),
             verdicts: report.verdicts,
             verdicts_wrong: report.verdicts_wrong,
@@ -127,6 +142,11 @@ impl fmt::Display for Summary {
             f,
             "seed {}: {} plugins for {days:.1} days, {} checks, {} changes of judgement",
             self.seed, self.plugins, self.checks, self.changes
+        )?;
+        writeln!(
+            f,
+            "deep checks {}, {} failed, {} too soon or beyond the budget, {} waited for the budget; false alarms of deep checks and heaps {}",
+            self.deep_checks, self.deep_failed, self.deep_beyond, self.deep_spent, self.false_alarms
         )?;
         writeln!(
             f,
