@@ -19,6 +19,8 @@ struct Open {
     seen_at: Option<Time>,
     well_at: Option<Time>,
     flapped: bool,
+    /// Something else made it worse for so long before it was seen: what shows only where all else is well could not.
+    masked: Time,
 }
 
 /// Watches one plugin's judgements.
@@ -112,7 +114,8 @@ impl<'a> Judge<'a> {
         if now >= to.saturating_add(open.recovery) {
             return Some(Health::Up);
         }
-        (now >= from + open.bound && now < to && open.fault.shows_until() >= from + open.bound)
+        let bound = open.bound + open.masked;
+        (now >= from + bound && now < to && open.fault.shows_until() >= from + bound)
             .then(|| kind.expected())
             .flatten()
     }
@@ -139,6 +142,7 @@ impl<'a> Judge<'a> {
                 seen_at: seen.then_some(fault.from),
                 well_at: None,
                 flapped: false,
+                masked: 0,
             });
         }
     }
@@ -154,19 +158,20 @@ impl<'a> Judge<'a> {
             .max(ms(self.bounds.detection(kind, self.nature)));
         let lasted = open.fault.shows_until().min(now) - from;
         if kind.expected().is_some() {
-            let must = lasted > open.bound;
+            let bound = open.bound + open.masked;
+            let must = lasted > bound;
             tally.must += u64::from(must);
             match open.seen_at {
                 Some(at) => {
                     tally.detections_ms.push(ms(at - from));
-                    if at - from > open.bound {
+                    if at - from > bound {
                         tally.late += 1;
                         self.violation(at, Wrong::Late, Some(open.fault), report);
                     }
                 }
                 None if must => {
                     tally.missed += 1;
-                    self.violation(from + open.bound, Wrong::Missed, Some(open.fault), report);
+                    self.violation(from + bound, Wrong::Missed, Some(open.fault), report);
                 }
                 None => {}
             }
@@ -175,7 +180,9 @@ impl<'a> Judge<'a> {
             return;
         }
         let tally = report.kind(kind);
-        match open.well_at {
+        // It was held to be well before the end, as after a restart of the host, and is still.
+        let was_well = now >= to && self.judged.health == Health::Up;
+        match open.well_at.or(was_well.then_some(to)) {
             Some(at) => {
                 tally.recoveries_ms.push(ms(at - to));
                 if at - to > open.recovery {
@@ -280,7 +287,14 @@ impl<'a> Judge<'a> {
 
     /// The time until now belongs to what it was judged to be.
     fn pass(&mut self, now: Time, report: &mut Report) {
-        let time = now - std::mem::replace(&mut self.since, now);
+        let since = std::mem::replace(&mut self.since, now);
+        let time = now - since;
+        if let Some(open) = self.open.as_mut().filter(|open| open.seen_at.is_none())
+            && matches!(open.fault.kind, Kind::DeepFails | Kind::HeapNear)
+            && self.judged.health != Health::Up
+        {
+            open.masked += now - since.clamp(open.fault.from, now);
+        }
         report.pass(self.judged, time);
     }
 

@@ -1,4 +1,4 @@
-//! What calls do to the course of an instance whose checks succeed.
+//! What calls and heaps do to the course of an instance whose checks succeed.
 
 use super::*;
 
@@ -99,4 +99,27 @@ fn once_its_checks_fail_too_it_is_asked_ever_more_seldom_from_the_first() {
         before = due;
     }
     assert_eq!(gaps, [2, 2, 10, 20, 40, 60, 60]);
+}
+
+#[test]
+fn an_idle_one_whose_heap_comes_near_its_limit_is_asked_as_often_as_any_from_then_on() {
+    let mut course = running();
+    let near = |bytes| crate::model::Report {
+        heap_bytes: Some(bytes),
+        heap_limit_bytes: Some(1000),
+        ..crate::model::Report::default()
+    };
+    let mut last = ask(&mut course, GOOD, 1);
+    while course.interval() < policy().idle_interval {
+        course.reported(last, 1, &near(100), &policy());
+        last = ask(&mut course, GOOD, 1);
+    }
+    while course.evaluation().judged().health == Health::Up {
+        course.reported(last, 1, &near(950), &policy());
+        if course.evaluation().judged().health == Health::Up {
+            last = ask(&mut course, GOOD, 1);
+        }
+    }
+    assert_eq!(course.evaluation().judged().cause, Cause::HeapNearLimit);
+    assert_eq!(course.due().unwrap().since(last), policy().interval);
 }
