@@ -3,6 +3,7 @@
 use super::args::Target;
 use super::backend::Backend;
 use super::bars::{LEGEND, sparkline, timeline, word};
+use super::deep::said;
 use super::duration::{lasted, long, short};
 use super::fault::Fault;
 use super::moment::utc;
@@ -11,7 +12,7 @@ use super::session::{self, mismatch};
 use super::text::{plain, wrap};
 use crate::control::report::{HistoryAnswer, ReleaseTold, SpanTold};
 use crate::control::{Answer, Command, since_ms};
-use crate::model::{Health, Unit};
+use crate::model::{CheckOutcome, DeepResult, Health, Unit};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct History {
@@ -40,6 +41,8 @@ pub(super) fn run(args: History, backend: &dyn Backend, screen: &Screen) -> Resu
 
 /// Spans that are shown one by one.
 const SPANS_SHOWN: usize = 20;
+/// Deep checks that are shown one by one.
+const CHECKS_SHOWN: usize = 10;
 const BAR_MAX: usize = 96;
 
 fn render(history: &HistoryAnswer, look: &Look) -> String {
@@ -84,6 +87,9 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
     let checks: u64 = history.buckets.iter().map(|bucket| bucket.checks).sum();
     let checks_failed: u64 = history.buckets.iter().map(|bucket| bucket.checks_failed).sum();
     lines.push(format!("  checks    {checks}, {checks_failed} failed"));
+    if let Some(deep) = deep(history) {
+        lines.push(deep);
+    }
     let heap: Vec<Option<u64>> = history
         .buckets
         .iter()
@@ -127,7 +133,49 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
     if history.spans.is_empty() {
         lines.push("No state of it is written down in this time.".to_owned());
     }
+    lines.extend(deep_checks(history, look));
     lines.join("\n")
+}
+
+/// Deep checks in one line: those that say something, and of them those that failed.
+fn deep(history: &HistoryAnswer) -> Option<String> {
+    let all = history.checks.len();
+    let failed = history
+        .checks
+        .iter()
+        .filter(|one| one.counted && is_bad(one))
+        .count();
+    (all > 0).then(|| format!("  deep      {all}, {failed} failed"))
+}
+
+fn is_bad(result: &DeepResult) -> bool {
+    match &result.check.outcome {
+        CheckOutcome::Answered { report } => {
+            let health = report.as_ref().and_then(|report| report.health);
+            health.is_some_and(|health| health != Health::Up)
+        }
+        CheckOutcome::Busy => false,
+        CheckOutcome::TimedOut | CheckOutcome::Failed { .. } => true,
+    }
+}
+
+fn deep_checks(history: &HistoryAnswer, look: &Look) -> Vec<String> {
+    let earlier = history.checks.len().saturating_sub(CHECKS_SHOWN);
+    let mut lines = Vec::new();
+    if !history.checks.is_empty() {
+        let which = if earlier > 0 {
+            format!("The last {CHECKS_SHOWN} deep checks; --json has all that are told:")
+        } else {
+            "Deep checks:".to_owned()
+        };
+        lines.extend([String::new(), which]);
+    }
+    let told = |one: &DeepResult| {
+        let line = format!("{} {}", utc(one.check.at_unix_ms), said(one));
+        wrap(&line, look.width, 4).trim_start().to_owned()
+    };
+    lines.extend(history.checks[earlier..].iter().map(told));
+    lines
 }
 
 fn one(span: &SpanTold, history: &HistoryAnswer, look: &Look) -> String {
@@ -242,6 +290,10 @@ mod tests {
                 "left_out_ms": 0, "checks": 6, "checks_failed": 1, "calls": 7, "errors": {"internal": 2},
                 "p95_ns": 1_500, "cpu_ns": 2_500_000}],
             "spans": [span(60_000, Some(300_000), "up"), span(300_000, Some(301_000), "down"), span(301_000, None, "up")],
+            "checks": [
+                {"check": {"kind": "deep", "at_unix_ms": 30_000, "outcome": {"result": "failed", "kind": "unavailable",
+                    "text": "no\u{1b}[2J credit"}, "took_ns": 1_000_000}, "counted": true},
+                {"check": {"kind": "deep", "at_unix_ms": 330_000, "outcome": {"result": "timed_out"}}, "counted": false}],
             "releases": [{"at_unix_ms": 60_000, "version": "1.2.0", "digest": "ab".repeat(32)}],
         }))
         .unwrap()
@@ -294,6 +346,9 @@ mod tests {
             "2.5 ms in all",
             "1.2.0 from 1970",
             "00:05:00Z  down",
+            "deep      2, 1 failed",
+            "00:00:30Z unavailable in 1.0 ms: no",
+            "00:05:30Z no answer in time (counts for nothing)",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }

@@ -10,8 +10,11 @@ pub use super::analysis::patterns::periodic::Periodic;
 pub use super::analysis::uptime::Uptime;
 pub use super::history::{HistoryState, HistoryStatus, Resolution};
 pub use super::record::Range;
-use super::record::{ReleaseRow, Rollup, SpanRow};
-use crate::model::{Cause, Component, Digest, ErrorKind, Health, HealthView, Lifecycle};
+use super::record::{DeepRow, ReleaseRow, ResultWord, Rollup, SpanRow};
+use crate::model::{
+    Cause, CheckKind, CheckOutcome, CheckView, Component, DeepResult, Digest, ErrorKind, Health, HealthView,
+    Lifecycle, Report,
+};
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -91,6 +94,9 @@ pub struct HistoryAnswer {
     pub buckets: Vec<Bucket>,
     /// Its states, in the order of time.
     pub spans: Vec<SpanTold>,
+    /// Its deep checks, in the order of time; the others are in the sums. At most 1000.
+    #[serde(default)]
+    pub checks: Vec<DeepResult>,
     /// The versions that served, in the order of time.
     pub releases: Vec<ReleaseTold>,
     /// There is more in the range than found room; this is the newest of it.
@@ -200,6 +206,35 @@ impl From<SpanRow> for SpanTold {
             text: row.text,
             cut: row.cut,
         }
+    }
+}
+
+/// As it was told when it was made.
+pub(crate) fn deep_result(row: DeepRow) -> DeepResult {
+    let (text, kept) = (row.text.clone(), row.text);
+    let outcome = match row.result {
+        ResultWord::Said(health) => CheckOutcome::Answered {
+            report: (health.is_some() || text.is_some()).then(|| Report {
+                health,
+                text,
+                ..Report::default()
+            }),
+        },
+        ResultWord::Busy => CheckOutcome::Busy,
+        ResultWord::TimedOut | ResultWord::HostLate => CheckOutcome::TimedOut,
+        ResultWord::Failed(kind) => CheckOutcome::Failed {
+            kind,
+            text: kept.unwrap_or_default(),
+        },
+    };
+    DeepResult {
+        check: CheckView {
+            kind: CheckKind::Deep,
+            at_unix_ms: row.at_unix_ms,
+            outcome,
+            took_ns: row.took_ns,
+        },
+        counted: row.counted,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A reader waits for the disk: from async code, call it where blocking is allowed. The last second may not be written yet.
 
+mod deep;
 mod points;
 mod sums;
 

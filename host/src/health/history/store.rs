@@ -11,8 +11,8 @@ pub(super) use spans::{STATE_COLUMNS, state_words};
 use super::bytes::Malformed;
 use super::results::{self, ResultPoint};
 use super::time::{self, MINUTE_MS};
-use super::{schema, sums};
-use crate::health::record::{LedgerRow, Record, ReleaseRow, Turn};
+use super::{schema, sums, words};
+use crate::health::record::{DeepRow, LedgerRow, Record, ReleaseRow, Turn};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use spans::OpenSpans;
 use std::collections::HashMap;
@@ -183,6 +183,7 @@ impl Batch<'_> {
                 let instance = self.number(&row.instance)?;
                 self.minutes.push((minute, instance, sums::encode(&row.sums)));
             }
+            Record::Deep(row) => self.deep(row)?,
             Record::Release(row) => self.release(row)?,
             Record::Ledger(row) => self.ledger(row)?,
         }
@@ -221,6 +222,23 @@ impl Batch<'_> {
         let number = instance(self.transaction, short)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         self.names.insert(name.clone(), number);
         Ok(number)
+    }
+
+    fn deep(&mut self, row: &DeepRow) -> rusqlite::Result<()> {
+        let instance = self.number(&row.instance)?;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO deep_check (instance, at_ms, result, counted, took_ns, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                instance,
+                time::stored(row.at_unix_ms),
+                words::result_code(row.result),
+                row.counted,
+                row.took_ns.map(|ns| i64::try_from(ns).unwrap_or(i64::MAX)),
+                row.text.as_deref().map(cut_text)
+            ])?;
+        Ok(())
     }
 
     fn release(&mut self, row: &ReleaseRow) -> rusqlite::Result<()> {

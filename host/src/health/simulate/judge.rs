@@ -38,6 +38,9 @@ pub struct Judge<'a> {
     /// Until then deep checks may speak against it for the last fault of theirs, and its heap for the last of its own.
     deep_until: Time,
     heap_until: Time,
+    /// Of the fault of deep checks before the last.
+    deep_before: Option<Cause>,
+    deep_last: Option<Cause>,
 }
 
 impl<'a> Judge<'a> {
@@ -65,6 +68,8 @@ impl<'a> Judge<'a> {
             since: 0,
             deep_until: 0,
             heap_until: 0,
+            deep_before: None,
+            deep_last: None,
         }
     }
 
@@ -82,6 +87,7 @@ impl<'a> Judge<'a> {
     pub fn changed(&mut self, now: Time, to: Judgement, report: &mut Report) {
         self.come_to(now, report);
         self.pass(now, report);
+        self.settle(now);
         let from = std::mem::replace(&mut self.judged, to);
         if let Some(open) = &mut self.open {
             open.flapped |= to.flags.flapping && open.fault.is_on(now);
@@ -130,7 +136,10 @@ impl<'a> Judge<'a> {
             let recovery = self.bounds.recovery(fault, self.nature);
             let recovery = recovery + self.bounds.pauses(self.world, fault.to, recovery);
             match fault.kind {
-                Kind::DeepFails => self.deep_until = fault.to + recovery,
+                Kind::DeepFails => {
+                    self.deep_until = fault.to + recovery;
+                    self.deep_before = std::mem::replace(&mut self.deep_last, fault.deep_cause());
+                }
                 Kind::HeapNear => self.heap_until = fault.to + recovery,
                 _ => {}
             }
@@ -148,6 +157,7 @@ impl<'a> Judge<'a> {
     }
 
     fn close(&mut self, now: Time, report: &mut Report) {
+        self.settle(now);
         let Some(open) = self.open.take() else { return };
         let Fault { kind, from, to, .. } = open.fault;
         let tally = report.kind(kind);
@@ -180,9 +190,7 @@ impl<'a> Judge<'a> {
             return;
         }
         let tally = report.kind(kind);
-        // It was held to be well before the end, as after a restart of the host, and is still.
-        let was_well = now >= to && self.judged.health == Health::Up;
-        match open.well_at.or(was_well.then_some(to)) {
+        match open.well_at {
             Some(at) => {
                 tally.recoveries_ms.push(ms(at - to));
                 if at - to > open.recovery {
@@ -195,6 +203,18 @@ impl<'a> Judge<'a> {
                 self.violation(now, Wrong::SlowRecovery, Some(open.fault), report);
             }
             None => {}
+        }
+    }
+
+    /// If nothing was held against it for the fault any more when that ended, it was well again then: as after a restart of the host, or
+    /// where something else hides it.
+    fn settle(&mut self, now: Time) {
+        let Some(open) = &mut self.open else { return };
+        let is_hidden = matches!(open.fault.kind, Kind::DeepFails | Kind::HeapNear)
+            && self.judged.health == Health::Degraded
+            && !open.fault.kind.accepts(self.judged);
+        if open.seen_at.is_some() && now >= open.fault.to && (self.judged.health == Health::Up || is_hidden) {
+            open.well_at.get_or_insert(open.fault.to);
         }
     }
 
@@ -246,10 +266,12 @@ impl<'a> Judge<'a> {
             return;
         };
         let accepted = open.fault.kind.accepts(self.judged);
-        let is_other = open
-            .fault
-            .deep_cause()
-            .is_some_and(|cause| cause != self.judged.cause);
+        // What the last deep check found stands until the next one, whatever it was that befell it then.
+        let is_other = self.deep_before != Some(self.judged.cause)
+            && open
+                .fault
+                .deep_cause()
+                .is_some_and(|cause| cause != self.judged.cause);
         if accepted && is_other && now < open.fault.to {
             report.kind(open.fault.kind).wrong_causes += 1;
             self.violation(now, Wrong::Cause, Some(open.fault), report);

@@ -47,6 +47,7 @@ impl Store {
         ] {
             more |= self.remove(&first_slots(table, "slot < ?2"), slot)? >= ROWS_AT_ONCE as u64;
         }
+        more |= self.remove(DEEP, time::stored(before(keep.hour_ms())))? >= ROWS_AT_ONCE as u64;
         let before = time::stored(before(keep.span_ms()));
         for sql in [
             SPANS,
@@ -74,6 +75,7 @@ impl Store {
         for (what, sql) in [
             (Kept::Results, first_slots("result", "slot < ?2")),
             (Kept::Results, batches.to_owned()),
+            (Kept::Results, DEEP.to_owned()),
             (Kept::Minutes, first_slots("rollup_minute", "slot < ?2")),
             (Kept::Minutes, open_minutes.to_owned()),
             (Kept::Hours, first_slots("rollup_hour", "slot < ?2")),
@@ -138,6 +140,9 @@ impl Store {
         Ok(removed as u64)
     }
 }
+
+const DEEP: &str = "DELETE FROM deep_check WHERE id IN
+    (SELECT id FROM deep_check WHERE at_ms < ?2 ORDER BY at_ms LIMIT ?1)";
 
 const SPANS: &str = "DELETE FROM state_span WHERE id IN
     (SELECT id FROM state_span WHERE to_ms < ?2 ORDER BY to_ms LIMIT ?1)";
