@@ -13,6 +13,7 @@
 
 mod answer;
 mod deep;
+mod doubt;
 mod heap;
 mod patience;
 mod warm;
@@ -42,6 +43,9 @@ pub struct Course {
     cycle: u32,
     down_for: u8,
     suspect: bool,
+    /// The check that is under way has less than the greatest time; so many failed checks in a row had, and came to nothing.
+    hasty: bool,
+    hasty_run: u8,
     patience: Patience,
     due: Moment,
     interval: Duration,
@@ -61,6 +65,8 @@ impl Course {
             cycle: 0,
             down_for: 0,
             suspect: false,
+            hasty: false,
+            hasty_run: 0,
             patience: Patience::default(),
             due: now,
             interval: Duration::ZERO,
@@ -117,6 +123,7 @@ impl Course {
         if state == Lifecycle::Running && was != (state, generation) {
             self.trip = RoundTrip::default();
             (self.patience, self.suspect, self.down_for) = (Patience::default(), false, 0);
+            (self.hasty, self.hasty_run) = (false, 0);
             (self.calls, self.called_at, self.began) = (calls, None, now);
             self.window_ends = now.after(policy.calls.window);
             self.interval = policy.interval;
@@ -142,6 +149,7 @@ impl Course {
             let counts_at = self.counts_at(now, host_late, policy);
             if now >= counts_at {
                 self.patience.give_up();
+                self.hasty = false;
                 changed = changed.or(self.result(now, ResultWord::TimedOut, policy));
             }
             self.next(now, policy);
@@ -164,6 +172,7 @@ impl Course {
         } else {
             self.trip.timeout(policy.timeout)
         };
+        self.hasty = timeout < greatest(policy);
         self.patience.ask(now, timeout);
         let apart = self.suspect;
         (Begin::Ask { timeout, apart }, changed)
@@ -188,6 +197,7 @@ impl Course {
         // Before its own time is over: the check before has not come back yet, and nothing new is known of it for now.
         let refused = result == ResultWord::TimedOut && !late && !host_late;
         if refused {
+            self.hasty = false;
             self.patience.was_refused();
         }
         let counts_at = self.patience.hopeless_at(greatest(policy));
@@ -309,6 +319,9 @@ impl Course {
     }
 
     fn result(&mut self, now: Moment, result: ResultWord, policy: &Policy) -> Option<Judgement> {
+        if self.is_doubted(result, policy) {
+            return None;
+        }
         let generation = self.evaluation.generation();
         let changed = self
             .evaluation

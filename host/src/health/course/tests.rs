@@ -1,6 +1,7 @@
 //! A course from check to check.
 
 mod called;
+mod doubted;
 
 use super::*;
 use crate::model::Cause;

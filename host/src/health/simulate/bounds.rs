@@ -133,6 +133,16 @@ impl Bounds {
         answer + if by_calls { calls } else { checks }
     }
 
+    /// What it adds that a deep check falls upon a pause of the host: it counts for nothing, and the next comes when it is due.
+    pub fn struck(&self, kind: Kind, nature: &Nature, world: &World, from: Time, length: Time) -> Time {
+        let is_struck = kind == Kind::DeepFails && world.stood_still(from, from + length) > Duration::ZERO;
+        if is_struck {
+            deep_due(nature) + deep_made(nature)
+        } else {
+            0
+        }
+    }
+
     /// What pauses of the host add: their length, and that what was under way gets its time anew.
     pub fn pauses(&self, world: &World, from: Time, length: Time) -> Time {
         let (mut added, mut seen) = (0, (u32::MAX, 0));

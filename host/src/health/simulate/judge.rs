@@ -133,8 +133,16 @@ impl<'a> Judge<'a> {
             self.next += 1;
             let bound = self.bounds.detection(fault.kind, self.nature);
             let bound = bound + self.bounds.pauses(self.world, fault.from, bound);
+            let bound = bound
+                + self
+                    .bounds
+                    .struck(fault.kind, self.nature, self.world, fault.from, bound);
             let recovery = self.bounds.recovery(fault, self.nature);
             let recovery = recovery + self.bounds.pauses(self.world, fault.to, recovery);
+            let recovery = recovery
+                + self
+                    .bounds
+                    .struck(fault.kind, self.nature, self.world, fault.to, recovery);
             match fault.kind {
                 Kind::DeepFails => {
                     self.deep_until = fault.to + recovery;
@@ -250,9 +258,14 @@ impl<'a> Judge<'a> {
     }
 
     fn degraded(&mut self, now: Time, report: &mut Report) {
+        // Of one that does not come back no synthetic request does either, and the one before may have failed for no reason.
+        let hangs = self.open.is_some_and(|open| {
+            matches!(open.fault.kind, Kind::HangStays | Kind::HangReturns)
+                && now <= open.fault.to.saturating_add(open.recovery)
+        });
         let alarm = match self.judged.cause {
             Cause::HeapNearLimit => now > self.heap_until,
-            cause => cause.is_deep() && now > self.deep_until,
+            cause => cause.is_deep() && now > self.deep_until && !hangs,
         };
         if alarm {
             report.false_alarms += 1;
