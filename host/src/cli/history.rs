@@ -10,7 +10,7 @@ use super::moment::utc;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::text::{plain, wrap};
-use crate::control::report::{HistoryAnswer, ReleaseTold, SpanTold};
+use crate::control::report::{ClockTold, HistoryAnswer, ReleaseTold, SpanTold};
 use crate::control::{Answer, Command, since_ms};
 use crate::model::{CheckOutcome, DeepResult, Health, Unit};
 
@@ -118,6 +118,11 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
             utc(release.at_unix_ms)
         ));
     }
+    let clock = history
+        .clock
+        .iter()
+        .map(|step| wrap(&format!("clock: {}", set(step)), look.width, 2));
+    lines.extend(clock);
     let earlier = history.spans.len().saturating_sub(SPANS_SHOWN);
     lines.push(String::new());
     if earlier > 0 || history.more {
@@ -135,6 +140,29 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
     }
     lines.extend(deep_checks(history, look));
     lines.join("\n")
+}
+
+/// What became of what was told before the clock was set.
+fn set(step: &ClockTold) -> String {
+    let by = lasted(step.by_ms.unsigned_abs());
+    let at = utc(step.at_unix_ms);
+    match (step.found, step.by_ms < 0) {
+        (true, _) => format!(
+            "when the host began at {at}, its clock was at least {by} behind what was written down; times before that may be wrong, and \
+             what was told of times to come gives way"
+        ),
+        (false, true) if step.moved => {
+            format!(
+                "set back by {by} to {at}; what it had told since the host began, or it last leapt ahead, was moved"
+            )
+        }
+        (false, true) => format!(
+            "set back by {by} to {at}; the states before were moved, calls, checks and other sums stand where it had put them"
+        ),
+        (false, false) => {
+            format!("set ahead by {by} to {at}, or the machine slept; nothing was observed in between")
+        }
+    }
 }
 
 /// Deep checks in one line: those that say something, and of them those that failed.
@@ -289,6 +317,8 @@ mod tests {
             "buckets": [{"from_unix_ms": 0, "up_ms": 1, "degraded_ms": 0, "down_ms": 0, "unknown_ms": 0,
                 "left_out_ms": 0, "checks": 6, "checks_failed": 1, "calls": 7, "errors": {"internal": 2},
                 "p95_ns": 1_500, "cpu_ns": 2_500_000}],
+            "clock": [{"at_unix_ms": 90_000, "by_ms": -3_600_000, "found": false, "moved": false},
+                {"at_unix_ms": 95_000, "by_ms": 7_000, "found": false, "moved": true}],
             "spans": [span(60_000, Some(300_000), "up"), span(300_000, Some(301_000), "down"), span(301_000, None, "up")],
             "checks": [
                 {"check": {"kind": "deep", "at_unix_ms": 30_000, "outcome": {"result": "failed", "kind": "unavailable",
@@ -347,6 +377,8 @@ mod tests {
             "1.2.0 from 1970",
             "00:05:00Z  down",
             "deep      2, 1 failed",
+            "clock: set back by 1 h to",
+            "set ahead by 7.0 s to",
             "00:00:30Z unavailable in 1.0 ms: no",
             "00:05:30Z no answer in time (counts for nothing)",
         ] {

@@ -198,6 +198,19 @@ pub struct ClockStep {
     pub to_unix_ms: u64,
 }
 
+/// A step of the clock as it was written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockRow {
+    /// What it showed after that, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// By how much: ahead, or back if that is negative.
+    pub by_ms: i64,
+    /// A host that began found it so much behind what was written down before; when it was set, and by how much, nobody saw.
+    pub found: bool,
+    /// The sums of what was told before went with it.
+    pub moved: bool,
+}
+
 /// A span as it was written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanRow {

@@ -118,6 +118,7 @@ fn told(reader: &Reader, name: String, range: Range) -> Result<HistoryAnswer, Hi
         resolution: sums.resolution,
         buckets: sums.rows.iter().map(Into::into).collect(),
         more: sums.more || spans.more || releases.more || checks.more,
+        clock: reader.clock_steps(range)?.into_iter().map(Into::into).collect(),
         checks: checks.rows.into_iter().map(deep_result).collect(),
         spans: spans.rows.into_iter().map(Into::into).collect(),
         releases: releases.rows.into_iter().map(Into::into).collect(),

@@ -54,6 +54,7 @@ impl Store {
             "DELETE FROM release WHERE id IN (SELECT id FROM release WHERE at_ms < ?2 AND EXISTS
              (SELECT 1 FROM release AS newer WHERE newer.instance = release.instance AND newer.at_ms > release.at_ms)
              LIMIT ?1)",
+            "DELETE FROM clock_step WHERE id IN (SELECT id FROM clock_step WHERE at_ms < ?2 LIMIT ?1)",
             "DELETE FROM host_run WHERE id IN (SELECT id FROM host_run WHERE alive_ms < ?2 LIMIT ?1)
              AND id < (SELECT max(id) FROM host_run)",
         ] {

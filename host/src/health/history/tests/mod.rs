@@ -1,6 +1,7 @@
 //! What the tests share: records, and a place for a file.
 
 mod clock;
+mod clock_minutes;
 mod crash;
 mod deep;
 mod failures;
