@@ -73,11 +73,6 @@ pub(super) fn slot(row: u64, instance: u32) -> i64 {
     (row << 32 | u64::from(instance)) as i64
 }
 
-/// A slot that went through a number without a sign.
-pub(super) fn stored_slot(slot: u64) -> i64 {
-    slot as i64
-}
-
 /// The longer stretch of a slot.
 pub(super) fn row_of(slot: i64) -> u64 {
     slot as u64 >> 32

@@ -25,13 +25,18 @@ pub(super) struct Claims {
 impl Claims {
     /// What an earlier host has told of times after `now_ms`, if anything. It is noted that the clock was found behind it.
     pub(super) fn find(transaction: &Transaction<'_>, now_ms: u64) -> rusqlite::Result<Option<Claims>> {
-        let most = |sql: &str| {
+        let most = |sql: &str| -> rusqlite::Result<i64> {
             let found: Option<i64> = transaction.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-            Ok::<u64, rusqlite::Error>(found.map_or(0, time::moment))
+            Ok(found.unwrap_or(0))
         };
-        let spans = most("SELECT max(to_ms) FROM state_span")?;
-        let open = (most("SELECT max(minute) FROM minute_open")?).saturating_mul(MINUTE_MS);
-        let folded = time::row_of(time::stored_slot(most("SELECT max(slot) FROM rollup_minute")?)) * HOUR_MS;
+        let spans = time::moment(most("SELECT max(to_ms) FROM state_span")?);
+        let open = time::moment(most("SELECT max(minute) FROM minute_open")?).saturating_mul(MINUTE_MS);
+        // An hour is folded when it has ended.
+        let hours = match most("SELECT max(slot) FROM rollup_minute")? {
+            0 => 0,
+            slot => time::row_of(slot) + 1,
+        };
+        let folded = hours * HOUR_MS;
         let until_ms = spans.max(open).max(folded);
         if until_ms < now_ms.saturating_add(AHEAD_MIN_MS) {
             return Ok(None);
