@@ -35,7 +35,7 @@ pub(super) fn lines(deep: &DeepView, look: &Look) -> Vec<String> {
 }
 
 /// What came of one.
-fn said(result: &DeepResult) -> String {
+pub(super) fn said(result: &DeepResult) -> String {
     let (word, text) = match &result.check.outcome {
         CheckOutcome::Answered { report } => {
             let health = report.as_ref().and_then(|report| report.health);

@@ -3,15 +3,16 @@
 use super::args::Target;
 use super::backend::Backend;
 use super::bars::{LEGEND, sparkline, timeline, word};
+use super::deep::said;
 use super::duration::{lasted, long, short};
 use super::fault::Fault;
 use super::moment::utc;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::text::{plain, wrap};
-use crate::control::report::{HistoryAnswer, ReleaseTold, SpanTold};
+use crate::control::report::{ClockTold, HistoryAnswer, ReleaseTold, SpanTold};
 use crate::control::{Answer, Command, since_ms};
-use crate::model::{Health, Unit};
+use crate::model::{CheckOutcome, DeepResult, Health, Unit};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct History {
@@ -40,6 +41,8 @@ pub(super) fn run(args: History, backend: &dyn Backend, screen: &Screen) -> Resu
 
 /// Spans that are shown one by one.
 const SPANS_SHOWN: usize = 20;
+/// Deep checks that are shown one by one.
+const CHECKS_SHOWN: usize = 10;
 const BAR_MAX: usize = 96;
 
 fn render(history: &HistoryAnswer, look: &Look) -> String {
@@ -84,6 +87,9 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
     let checks: u64 = history.buckets.iter().map(|bucket| bucket.checks).sum();
     let checks_failed: u64 = history.buckets.iter().map(|bucket| bucket.checks_failed).sum();
     lines.push(format!("  checks    {checks}, {checks_failed} failed"));
+    if let Some(deep) = deep(history) {
+        lines.push(deep);
+    }
     let heap: Vec<Option<u64>> = history
         .buckets
         .iter()
@@ -112,6 +118,11 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
             utc(release.at_unix_ms)
         ));
     }
+    let clock = history
+        .clock
+        .iter()
+        .map(|step| wrap(&format!("clock: {}", set(step)), look.width, 2));
+    lines.extend(clock);
     let earlier = history.spans.len().saturating_sub(SPANS_SHOWN);
     lines.push(String::new());
     if earlier > 0 || history.more {
@@ -127,7 +138,72 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
     if history.spans.is_empty() {
         lines.push("No state of it is written down in this time.".to_owned());
     }
+    lines.extend(deep_checks(history, look));
     lines.join("\n")
+}
+
+/// What became of what was told before the clock was set.
+fn set(step: &ClockTold) -> String {
+    let by = lasted(step.by_ms.unsigned_abs());
+    let at = utc(step.at_unix_ms);
+    match (step.found, step.by_ms < 0) {
+        (true, _) => format!(
+            "when the host began at {at}, its clock was at least {by} behind what was written down; times before that may be wrong, and \
+             what was told of times to come gives way"
+        ),
+        (false, true) if step.moved => {
+            format!(
+                "set back by {by} to {at}; what it had told since the host began, or it last leapt ahead, was moved"
+            )
+        }
+        (false, true) => format!(
+            "set back by {by} to {at}; the states before were moved, calls, checks and other sums stand where it had put them"
+        ),
+        (false, false) => {
+            format!("set ahead by {by} to {at}, or the machine slept; nothing was observed in between")
+        }
+    }
+}
+
+/// Deep checks in one line: those that say something, and of them those that failed.
+fn deep(history: &HistoryAnswer) -> Option<String> {
+    let all = history.checks.len();
+    let failed = history
+        .checks
+        .iter()
+        .filter(|one| one.counted && is_bad(one))
+        .count();
+    (all > 0).then(|| format!("  deep      {all}, {failed} failed"))
+}
+
+fn is_bad(result: &DeepResult) -> bool {
+    match &result.check.outcome {
+        CheckOutcome::Answered { report } => {
+            let health = report.as_ref().and_then(|report| report.health);
+            health.is_some_and(|health| health != Health::Up)
+        }
+        CheckOutcome::Busy => false,
+        CheckOutcome::TimedOut | CheckOutcome::Failed { .. } => true,
+    }
+}
+
+fn deep_checks(history: &HistoryAnswer, look: &Look) -> Vec<String> {
+    let earlier = history.checks.len().saturating_sub(CHECKS_SHOWN);
+    let mut lines = Vec::new();
+    if !history.checks.is_empty() {
+        let which = if earlier > 0 {
+            format!("The last {CHECKS_SHOWN} deep checks; --json has all that are told:")
+        } else {
+            "Deep checks:".to_owned()
+        };
+        lines.extend([String::new(), which]);
+    }
+    let told = |one: &DeepResult| {
+        let line = format!("{} {}", utc(one.check.at_unix_ms), said(one));
+        wrap(&line, look.width, 4).trim_start().to_owned()
+    };
+    lines.extend(history.checks[earlier..].iter().map(told));
+    lines
 }
 
 fn one(span: &SpanTold, history: &HistoryAnswer, look: &Look) -> String {
@@ -241,7 +317,13 @@ mod tests {
             "buckets": [{"from_unix_ms": 0, "up_ms": 1, "degraded_ms": 0, "down_ms": 0, "unknown_ms": 0,
                 "left_out_ms": 0, "checks": 6, "checks_failed": 1, "calls": 7, "errors": {"internal": 2},
                 "p95_ns": 1_500, "cpu_ns": 2_500_000}],
+            "clock": [{"at_unix_ms": 90_000, "by_ms": -3_600_000, "found": false, "moved": false},
+                {"at_unix_ms": 95_000, "by_ms": 7_000, "found": false, "moved": true}],
             "spans": [span(60_000, Some(300_000), "up"), span(300_000, Some(301_000), "down"), span(301_000, None, "up")],
+            "checks": [
+                {"check": {"kind": "deep", "at_unix_ms": 30_000, "outcome": {"result": "failed", "kind": "unavailable",
+                    "text": "no\u{1b}[2J credit"}, "took_ns": 1_000_000}, "counted": true},
+                {"check": {"kind": "deep", "at_unix_ms": 330_000, "outcome": {"result": "timed_out"}}, "counted": false}],
             "releases": [{"at_unix_ms": 60_000, "version": "1.2.0", "digest": "ab".repeat(32)}],
         }))
         .unwrap()
@@ -294,6 +376,11 @@ mod tests {
             "2.5 ms in all",
             "1.2.0 from 1970",
             "00:05:00Z  down",
+            "deep      2, 1 failed",
+            "clock: set back by 1 h to",
+            "set ahead by 7.0 s to",
+            "00:00:30Z unavailable in 1.0 ms: no",
+            "00:05:30Z no answer in time (counts for nothing)",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }

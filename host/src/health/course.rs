@@ -13,6 +13,7 @@
 
 mod answer;
 mod deep;
+mod doubt;
 mod heap;
 mod patience;
 mod warm;
@@ -43,6 +44,9 @@ pub struct Course {
     cycle: u32,
     down_for: u8,
     suspect: bool,
+    /// The check that is under way has less than the greatest time; so many failed checks in a row had, and came to nothing.
+    hasty: bool,
+    hasty_run: u8,
     patience: Patience,
     due: Moment,
     interval: Duration,
@@ -62,6 +66,8 @@ impl Course {
             cycle: 0,
             down_for: 0,
             suspect: false,
+            hasty: false,
+            hasty_run: 0,
             patience: Patience::default(),
             due: now,
             interval: Duration::ZERO,
@@ -118,6 +124,7 @@ impl Course {
         if state == Lifecycle::Running && was != (state, generation) {
             self.trip = RoundTrip::default();
             (self.patience, self.suspect, self.down_for) = (Patience::default(), false, 0);
+            (self.hasty, self.hasty_run) = (false, 0);
             (self.calls, self.called_at, self.began) = (calls, None, now);
             self.window_ends = now.after(policy.calls.window);
             self.interval = policy.interval;
@@ -144,6 +151,7 @@ impl Course {
             let counts_at = self.counts_at(now, host_late, policy);
             if now >= counts_at {
                 self.patience.give_up();
+                self.hasty = false;
                 changed = changed.or(self.result(now, ResultWord::TimedOut, policy));
             }
             self.next(now, policy);
@@ -166,6 +174,7 @@ impl Course {
         } else {
             self.trip.timeout(policy.timeout)
         };
+        self.hasty = timeout < greatest(policy);
         self.patience.ask(now, timeout);
         let apart = self.suspect;
         (Begin::Ask { timeout, apart }, changed)
@@ -190,6 +199,7 @@ impl Course {
         // Before its own time is over: the check before has not come back yet, and nothing new is known of it for now.
         let refused = result == ResultWord::TimedOut && !late && !host_late;
         if refused {
+            self.hasty = false;
             self.patience.was_refused();
         }
         let counts_at = self.patience.hopeless_at(greatest(policy));
@@ -311,11 +321,14 @@ impl Course {
     }
 
     fn result(&mut self, now: Moment, result: ResultWord, policy: &Policy) -> Option<Judgement> {
+        if self.is_doubted(result, policy) {
+            return None;
+        }
         let generation = self.evaluation.generation();
         let changed = self
             .evaluation
             .take(now, Evidence::Checked { generation, result }, policy);
-        let down = self.evaluation.judged().health == Health::Down;
+        let down = self.evaluation.judged().health == Health::Down && self.evaluation.fails_checks();
         let stays = down && changed.is_none_or(|before| before.health == Health::Down);
         self.down_for = if stays { self.down_for.saturating_add(1) } else { 0 };
         changed
@@ -354,6 +367,7 @@ impl Course {
         let judged = self.evaluation.judged();
         let situation = Situation {
             health: judged.health,
+            fails_checks: self.evaluation.fails_checks(),
             soft: judged.flags.soft,
             flapping: judged.flags.flapping,
             down_for: self.down_for,

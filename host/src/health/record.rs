@@ -85,6 +85,23 @@ pub struct ResultRow {
     pub heap_bytes: Option<u64>,
 }
 
+/// What one deep check came to. It is no single result among the others: it is rare, costs something, and takes as long as a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeepRow {
+    /// The instance.
+    pub instance: Arc<str>,
+    /// When it was asked, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// What came of it.
+    pub result: ResultWord,
+    /// Whether it was evidence.
+    pub counted: bool,
+    /// How long the plugin's code ran, in nanoseconds; absent if it did not return.
+    pub took_ns: Option<u64>,
+    /// The plugin's own words, or its error's. At most 1 KiB is kept.
+    pub text: Option<String>,
+}
+
 /// A check's result in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResultWord {
@@ -181,6 +198,19 @@ pub struct ClockStep {
     pub to_unix_ms: u64,
 }
 
+/// A step of the clock as it was written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockRow {
+    /// What it showed after that, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// By how much: ahead, or back if that is negative.
+    pub by_ms: i64,
+    /// A host that began found it so much behind what was written down before; when it was set, and by how much, nobody saw.
+    pub found: bool,
+    /// The sums of what was told before went with it.
+    pub moved: bool,
+}
+
 /// A span as it was written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanRow {
@@ -203,6 +233,8 @@ pub enum Record {
     Turn(Turn),
     /// A check's result.
     Result(ResultRow),
+    /// A deep check's result.
+    Deep(Box<DeepRow>),
     /// A minute's sums.
     Minute(Box<MinuteRow>),
     /// A new version.

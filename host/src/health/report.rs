@@ -10,9 +10,12 @@ pub use super::analysis::patterns::periodic::Periodic;
 pub use super::analysis::uptime::Uptime;
 pub use super::history::{HistoryState, HistoryStatus, Resolution};
 pub use super::record::Range;
-use super::record::{ReleaseRow, Rollup, SpanRow};
+use super::record::{ClockRow, DeepRow, ReleaseRow, ResultWord, Rollup, SpanRow};
 use crate::health::nanos;
-use crate::model::{Cause, Component, Digest, ErrorKind, Health, HealthView, Lifecycle};
+use crate::model::{
+    Cause, CheckKind, CheckOutcome, CheckView, Component, DeepResult, Digest, ErrorKind, Health, HealthView,
+    Lifecycle, Report,
+};
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -92,10 +95,40 @@ pub struct HistoryAnswer {
     pub buckets: Vec<Bucket>,
     /// Its states, in the order of time.
     pub spans: Vec<SpanTold>,
+    /// Its deep checks, in the order of time; the others are in the sums. At most 1000.
+    #[serde(default)]
+    pub checks: Vec<DeepResult>,
     /// The versions that served, in the order of time.
     pub releases: Vec<ReleaseTold>,
+    /// When the wall clock was set, in the order of time: times before that may not be what they seem.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub clock: Vec<ClockTold>,
     /// There is more in the range than found room; this is the newest of it.
     pub more: bool,
+}
+
+/// The wall clock was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockTold {
+    /// What it showed after that, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// By how much: ahead, or back if that is negative.
+    pub by_ms: i64,
+    /// A host that began found it so much behind what was written down before; when it was set, and by how much, nobody saw.
+    pub found: bool,
+    /// The sums of what was told before were moved with the states; else they stand where the clock had put them.
+    pub moved: bool,
+}
+
+impl From<ClockRow> for ClockTold {
+    fn from(row: ClockRow) -> Self {
+        ClockTold {
+            at_unix_ms: row.at_unix_ms,
+            by_ms: row.by_ms,
+            found: row.found,
+            moved: row.moved,
+        }
+    }
 }
 
 /// Sums of one stretch of time.
@@ -201,6 +234,35 @@ impl From<SpanRow> for SpanTold {
             text: row.text,
             cut: row.cut,
         }
+    }
+}
+
+/// As it was told when it was made.
+pub(crate) fn deep_result(row: DeepRow) -> DeepResult {
+    let (text, kept) = (row.text.clone(), row.text);
+    let outcome = match row.result {
+        ResultWord::Said(health) => CheckOutcome::Answered {
+            report: (health.is_some() || text.is_some()).then(|| Report {
+                health,
+                text,
+                ..Report::default()
+            }),
+        },
+        ResultWord::Busy => CheckOutcome::Busy,
+        ResultWord::TimedOut | ResultWord::HostLate => CheckOutcome::TimedOut,
+        ResultWord::Failed(kind) => CheckOutcome::Failed {
+            kind,
+            text: kept.unwrap_or_default(),
+        },
+    };
+    DeepResult {
+        check: CheckView {
+            kind: CheckKind::Deep,
+            at_unix_ms: row.at_unix_ms,
+            outcome,
+            took_ns: row.took_ns,
+        },
+        counted: row.counted,
     }
 }
 

@@ -9,9 +9,12 @@ use crate::control::{ControlError, SINCE_MS_MAX};
 use crate::health::analysis::uptime;
 use crate::health::history::{HistoryError, Reader};
 use crate::health::record::SpanRow;
+use crate::health::report::deep_result;
 use crate::model::{HealthView, Unit};
 use findings::Asked;
 
+/// Deep checks that one answer tells of.
+const DEEP_MAX: usize = 1_000;
 /// Instances that one answer tells of.
 const INSTANCES_MAX: usize = 1_000;
 
@@ -109,11 +112,14 @@ fn told(reader: &Reader, name: String, range: Range) -> Result<HistoryAnswer, Hi
     let sums = reader.rollups(&name, range, None)?;
     let spans = reader.spans(&name, range)?;
     let releases = reader.releases(&name)?;
+    let checks = reader.deep_checks(&name, range, DEEP_MAX)?;
     Ok(HistoryAnswer {
         range,
         resolution: sums.resolution,
         buckets: sums.rows.iter().map(Into::into).collect(),
-        more: sums.more || spans.more || releases.more,
+        more: sums.more || spans.more || releases.more || checks.more,
+        clock: reader.clock_steps(range)?.into_iter().map(Into::into).collect(),
+        checks: checks.rows.into_iter().map(deep_result).collect(),
         spans: spans.rows.into_iter().map(Into::into).collect(),
         releases: releases.rows.into_iter().map(Into::into).collect(),
         name,

@@ -74,7 +74,25 @@ fn one_that_fails_while_it_is_ready_is_seen_and_its_cost_outlives_a_killed_host(
     assert_eq!(ask(&served).unwrap_err(), "rate_limited");
     until("what was spent is known", || deep(&served).left == 1);
     let view = deep(&served);
-    assert_eq!((view.last, view.failed), (Some(last), 0));
+    assert_eq!((view.last.as_ref(), view.failed), (Some(&last), 0));
+    let history = served
+        .client()
+        .get("/api/v1/plugins/faults/history?since=1h")
+        .unwrap();
+    let checks = history["checks"].as_array().unwrap();
+    assert_eq!(checks.len(), 1, "{checks:?}");
+    assert_eq!(
+        (
+            &checks[0]["check"]["kind"],
+            &checks[0]["check"]["outcome"],
+            &checks[0]["counted"]
+        ),
+        (
+            &serde_json::json!("deep"),
+            &serde_json::to_value(&last.check.outcome).unwrap(),
+            &serde_json::json!(true)
+        )
+    );
     assert!(view.next_ms.unwrap() <= 300_000);
 }
 

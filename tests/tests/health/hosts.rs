@@ -171,6 +171,16 @@ fn in_minutes(served: &Served) -> u64 {
     told.buckets.iter().map(sum).sum()
 }
 
+/// Which way the clock was set, each time, as the history tells, and whether the sums went with it.
+fn set(served: &Served) -> Vec<(i64, bool)> {
+    let told = served.client().get("/api/v1/plugins/faults/history?since=3h");
+    let told: HistoryAnswer = serde_json::from_value(told.expect("an answer")).expect("a history");
+    told.clock
+        .iter()
+        .map(|step| (step.by_ms.signum(), step.moved))
+        .collect()
+}
+
 fn clock_set() {
     let settings = format!("batch_ms = 50\n[vetting]\nenabled = false\n{PROBE}");
     let (served, system) = Faulty::start(&settings);
@@ -192,6 +202,7 @@ fn clock_set() {
         (up >= least && all <= most).then_some(()).ok_or(said)
     };
     assert_eq!(spans(), Ok(()), "before");
+    let signs = [(-1, true), (1, true)];
     for (offset_s, steps, what) in [(-3_600, 1, "set back"), (0, 2, "set ahead again")] {
         let before = checked_ms(&served);
         let passed_ms = first.elapsed().as_millis() as u64;
@@ -208,11 +219,11 @@ fn clock_set() {
             leapt.elapsed() > Duration::from_secs(2)
         });
         assert_eq!(spans(), Ok(()), "{what}");
-        // Set back, the minutes of before lie ahead of the clock, and the one that is under way is not written yet.
-        let least = if offset_s < 0 { 0 } else { passed_ms };
+        // Set back, they go with the spans: none lies ahead of the clock, where nobody asks.
         until("the minutes of before are written", || {
-            in_minutes(&served) + EXACT_MS >= least
+            in_minutes(&served) + EXACT_MS >= passed_ms
         });
+        assert_eq!(set(&served), signs[..steps], "{what}");
         let (all, most) = (in_minutes(&served), begin.elapsed().as_millis() as u64);
         assert!(all <= most, "{what}: {all} ms in minutes, of {most}");
     }

@@ -4,6 +4,9 @@
 //! last 21 states, each of the 20 transitions between neighbours that is a change counts with a weight that rises in a line from
 //! the oldest to the newest, the newest 50 % heavier than the oldest: 0.8 to 1.2. Their sum over 20 is the ratio. Flapping begins
 //! at 30 % and ends below 25 %.
+//!
+//! As few changes stand in 20 transitions, the ratio of a regular rhythm is no constant: that of four failed checks and four good ones, by
+//! turns, swings between 20 % and exactly 30 % with each turn. So it begins and ceases to flap in each: that is the formula's truth.
 
 use crate::model::Health;
 
@@ -158,6 +161,35 @@ mod tests {
         let (started, ended) = (started.unwrap(), ended.unwrap());
         assert!(started.0 < 0.30 && started.1 >= 0.30, "{started:?}");
         assert!(ended.0 >= 0.25 && ended.1 < 0.25, "{ended:?}");
+    }
+
+    /// Down at the third failed check, up at the second good one. Python, with the weights by the formula and fractions: 1/5 and 3/10.
+    #[test]
+    fn a_rhythm_of_four_and_four_swings_between_twenty_and_thirty_percent() {
+        let state = |check: usize| match check % 8 {
+            0 | 1 | 5.. => Up,
+            _ => Down,
+        };
+        let mut flap = Flap::default();
+        let mut seen = Vec::new();
+        for check in 0..400 {
+            flap.push(state(check));
+            seen.push((flap.ratio(), flap.is_flapping()));
+        }
+        let settled = &seen[80..];
+        let ratios = || settled.iter().map(|(ratio, _)| *ratio);
+        let least = ratios().fold(1.0, f64::min);
+        let most = ratios().fold(0.0, f64::max);
+        assert!(
+            (least - 0.2).abs() < 1e-12 && (most - 0.3).abs() < 1e-12,
+            "{least} {most}"
+        );
+        assert!(
+            ratios().any(|ratio| ratio >= FLAPPING_FROM),
+            "thirty is reached, not missed by rounding"
+        );
+        let flaps = settled.iter().filter(|(_, flaps)| *flaps).count();
+        assert_eq!(flaps * 8, settled.len() * 2, "two checks of eight");
     }
 
     #[test]

@@ -25,6 +25,11 @@ impl Course {
             bytes,
             limit,
         };
-        self.evaluation.take(now, heap, policy)
+        let changed = self.evaluation.take(now, heap, policy);
+        if changed.is_some() && !self.patience.is_waiting() {
+            // Its next check was set by how it was held to be before.
+            self.due = self.due.min(now.after(policy.interval));
+        }
+        changed
     }
 }

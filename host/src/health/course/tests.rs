@@ -1,5 +1,8 @@
 //! A course from check to check.
 
+mod called;
+mod doubted;
+
 use super::*;
 use crate::model::Cause;
 
@@ -302,28 +305,6 @@ fn a_call_that_came_back_is_as_good_as_a_check_of_one_that_says_nothing() {
         course.begin(due, called, true, false, &policy()).0,
         Begin::Ask { .. }
     ));
-}
-
-#[test]
-fn calls_alone_make_it_degraded_and_down() {
-    let mut course = running();
-    let mut calls = Calls::default();
-    let mut seen = Vec::new();
-    while course.evaluation().judged().health != Health::Down {
-        let due = course.due().unwrap();
-        calls.ended += 5;
-        calls.blamed += 4;
-        calls.returned += 5;
-        course.begin(due, calls, true, false, &policy());
-        course.ended(due, answer(GOOD, QUICK, false), calls, &policy());
-        let judged = course.evaluation().judged();
-        if seen.last() != Some(&judged.health) {
-            seen.push(judged.health);
-        }
-        assert!(ms(due) < 200_000);
-    }
-    assert_eq!(seen, [Health::Up, Health::Degraded, Health::Down]);
-    assert_eq!(course.evaluation().judged().cause, Cause::ChecksSucceedCallsFail);
 }
 
 #[test]

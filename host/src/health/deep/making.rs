@@ -4,7 +4,7 @@ use super::desk::{Desk, Flight, PREFIX};
 use super::refused::Refused;
 use super::{Inner, Machine};
 use crate::clock::{self, nanos};
-use crate::health::engine::Candidate;
+use crate::health::engine::{Asked, Candidate};
 use crate::model::{CheckKind, CheckOutcome, CheckView, DeepResult, ErrorKind, Report};
 use crate::runtime::lanes::stood_still;
 use std::sync::{Arc, Weak};
@@ -214,9 +214,10 @@ impl Landing<'_> {
     fn landed(self, ended: Ended) -> Result<(), Refused> {
         let Landing(inner, name) = self;
         let (took_ns, at_unix_ms) = (ended.took.map(nanos), ended.at_unix_ms);
+        let asked = Asked { at_unix_ms, took_ns };
         let told = inner
             .engine
-            .deep_ended(name, ended.generation, &ended.outcome, ended.host_late);
+            .deep_ended(name, ended.generation, &ended.outcome, asked, ended.host_late);
         let told = told.ok_or_else(|| Refused::Stopped(name.to_string()))?;
         tracing::info!(
             plugin = &**name,

@@ -6,7 +6,7 @@ use super::shard::{announce, word};
 use super::{Engine, Target, wall_ms};
 use crate::clock;
 use crate::health::evaluate::deep_counts;
-use crate::health::record::ResultWord;
+use crate::health::record::{DeepRow, Record, ResultWord};
 use crate::model::{CheckOutcome, ErrorKind, Health, Lifecycle};
 use std::sync::Arc;
 
@@ -18,6 +18,15 @@ pub struct Candidate {
     pub generation: u64,
     /// Whether it is worth its cost: it serves as far as is known, and nobody works on it.
     pub is_worth_it: bool,
+}
+
+/// When one was asked, and how long its code ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// In milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// In nanoseconds; absent if it did not return.
+    pub took_ns: Option<u64>,
 }
 
 /// What a deep check came to for the one that was asked.
@@ -46,12 +55,14 @@ impl Engine {
         })
     }
 
-    /// A deep check has ended. `host_late`: the host itself stood still meanwhile. `None` if that generation is gone.
+    /// A deep check has ended that was begun at `asked`. `host_late`: the host itself stood still meanwhile. `None` if that generation is
+    /// gone.
     pub fn deep_ended(
         &self,
         name: &str,
         generation: u64,
         outcome: &CheckOutcome,
+        asked: Asked,
         host_late: bool,
     ) -> Option<DeepEnded> {
         let (now, unix_ms, mut out) = (clock::monotonic(), wall_ms(), self.out());
@@ -66,6 +77,16 @@ impl Engine {
             let (was, left_out) = (evaluation.judged(), evaluation.is_left_out());
             let (result, policy) = (result(outcome, host_late), place.policy.clone());
             let counted = deep_counts(result);
+            if out.keeps_results {
+                out.records.push(Record::Deep(Box::new(DeepRow {
+                    instance: place.name.clone(),
+                    at_unix_ms: asked.at_unix_ms,
+                    result: word(outcome),
+                    counted,
+                    took_ns: asked.took_ns,
+                    text: text(outcome),
+                })));
+            }
             if counted {
                 let text = text(outcome);
                 place.deep = Some(Box::new(DeepSaid { text }));

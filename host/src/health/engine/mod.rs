@@ -20,7 +20,7 @@ mod target;
 mod trips;
 mod view;
 
-pub use deep::{Candidate, DeepEnded};
+pub use deep::{Asked, Candidate, DeepEnded};
 pub use out::{Announced, Audience};
 pub use shard::EngineStats;
 pub use target::{Apart, Target};

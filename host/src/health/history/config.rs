@@ -35,7 +35,7 @@ pub struct Retention {
     pub result_hours: u64,
     /// Days of sums of a minute. Default: 8.
     pub minute_days: u64,
-    /// Days of sums of an hour. Default: 90.
+    /// Days of sums of an hour, and of deep checks, one by one. Default: 90.
     pub hour_days: u64,
     /// Days of sums of a day. Default: 1095.
     pub day_days: u64,

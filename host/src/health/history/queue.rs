@@ -186,7 +186,7 @@ impl Queue {
 fn kind(record: &Record) -> usize {
     match record {
         Record::Turn(_) | Record::ClockStep(_) => 0,
-        Record::Result(_) => 1,
+        Record::Result(_) | Record::Deep(_) => 1,
         Record::Minute(_) => 2,
         Record::Release(_) => 3,
         Record::Ledger(_) => 4,

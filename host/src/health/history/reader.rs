@@ -2,6 +2,7 @@
 //!
 //! A reader waits for the disk: from async code, call it where blocking is allowed. The last second may not be written yet.
 
+mod deep;
 mod points;
 mod sums;
 
@@ -12,7 +13,7 @@ use super::open::{self, Identity};
 use super::store::{self, STATE_COLUMNS, state_words};
 use super::time;
 use super::words;
-use crate::health::record::{LedgerRow, Range, ReleaseRow, SpanRow, StateMs};
+use crate::health::record::{ClockRow, LedgerRow, Range, ReleaseRow, SpanRow, StateMs};
 use crate::model::{Digest, Health};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 use std::path::PathBuf;
@@ -181,6 +182,30 @@ impl Reader {
                 Ok(Range::new(time::moment(row.get(0)?), time::moment(row.get(1)?)))
             })?;
             found.collect()
+        })
+    }
+
+    /// When the wall clock was set within a range, at most the last 100 times.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn clock_steps(&self, range: Range) -> Result<Vec<ClockRow>, HistoryError> {
+        self.ask(|file| {
+            let mut statement = file.prepare_cached(
+                "SELECT at_ms, by_ms, found, moved FROM clock_step WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY id DESC LIMIT 100",
+            )?;
+            let (from, to) = (time::stored(range.from_unix_ms), time::stored(range.to_unix_ms));
+            let found = statement.query_map([from, to], |row| {
+                Ok(ClockRow {
+                    at_unix_ms: time::moment(row.get(0)?),
+                    by_ms: row.get(1)?,
+                    found: row.get(2)?,
+                    moved: row.get(3)?,
+                })
+            })?;
+            let mut rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            rows.reverse();
+            Ok(rows)
         })
     }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 /// "ExtM": what says that a database is ours.
 pub(super) const APPLICATION_ID: i64 = 0x4578_744d;
 /// What leads to each version from the one before; the first from nothing. What is released stays as it is.
-const STEPS: &[&str] = &[include_str!("schema_v1.sql")];
+const STEPS: &[&str] = &[include_str!("schema_v1.sql"), include_str!("schema_v2.sql")];
 /// The newest version that we know.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
@@ -76,9 +76,9 @@ mod tests {
     fn a_later_version_keeps_what_is_there() {
         let mut connection = ours();
         migrate(&mut connection).unwrap();
-        assert_eq!(owner(&connection), Ok(Owner::Us(1)));
-        migrate_by(&mut connection, &[STEPS[0], NEXT]).unwrap();
-        assert_eq!(owner(&connection), Ok(Owner::Us(2)));
+        assert_eq!(owner(&connection), Ok(Owner::Us(VERSION)));
+        migrate_by(&mut connection, &[STEPS, &[NEXT]].concat()).unwrap();
+        assert_eq!(owner(&connection), Ok(Owner::Us(VERSION + 1)));
         let note: String = connection
             .query_row("SELECT note FROM ledger", [], |row| row.get(0))
             .unwrap();
@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn a_step_that_fails_changes_nothing() {
         let mut connection = ours();
-        assert!(migrate_by(&mut connection, &[STEPS[0], NEXT, "SELECT nonsense"]).is_err());
-        assert_eq!(owner(&connection), Ok(Owner::Us(1)));
+        assert!(migrate_by(&mut connection, &[STEPS, &[NEXT, "SELECT nonsense"]].concat()).is_err());
+        assert_eq!(owner(&connection), Ok(Owner::Us(VERSION)));
         assert!(connection.prepare("SELECT note FROM ledger").is_err());
     }
 

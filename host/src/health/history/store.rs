@@ -1,18 +1,22 @@
 //! The open file: records go in, one transaction a batch. It reads no clock; what becomes of old rows is in `fold` and `retention`.
 
+mod claims;
 mod fold;
+mod minutes;
 mod retention;
 mod set_clock;
 mod spans;
 
 pub(super) use retention::Limits;
+pub(super) use set_clock::Clock;
 pub(super) use spans::{STATE_COLUMNS, state_words};
 
 use super::bytes::Malformed;
 use super::results::{self, ResultPoint};
 use super::time::{self, MINUTE_MS};
-use super::{schema, sums};
-use crate::health::record::{LedgerRow, Record, ReleaseRow, Turn};
+use super::{schema, sums, words};
+use crate::health::record::{DeepRow, LedgerRow, Record, ReleaseRow, Turn};
+use claims::Claims;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use spans::OpenSpans;
 use std::collections::HashMap;
@@ -31,10 +35,7 @@ pub(super) struct Store {
     /// Since a transaction failed, what is held here may be ahead of the file.
     stale: bool,
     run: i64,
-    /// Spans after this one were told of by one clock, which was not set ahead meanwhile.
-    clock_since: i64,
-    /// The clock was set: no moment is later than it shows.
-    clock_was_set: bool,
+    clock: Clock,
 }
 
 type Names = HashMap<Arc<str>, u32>;
@@ -44,27 +45,29 @@ impl Store {
     /// end are its own; otherwise they were cut, and end when a host was last known to live.
     pub(super) fn new(connection: Connection, now_ms: u64, resumed: bool) -> rusqlite::Result<Self> {
         connection.set_prepared_statement_cache_capacity(64);
+        let clock = Clock::begin(&connection, now_ms)?;
         let mut store = Store {
             connection,
             names: Names::new(),
             spans: OpenSpans::default(),
             stale: true,
             run: 0,
-            clock_since: 0,
-            clock_was_set: false,
+            clock,
         };
         let transaction = store
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         if !resumed {
             spans::cut(&transaction)?;
+            let claims = Claims::find(&transaction, now_ms)?;
+            store.clock = Clock::begin(&transaction, now_ms)?;
+            store.clock.claims = claims;
         }
         transaction.execute(
             "INSERT INTO host_run (from_ms, alive_ms) VALUES (?1, ?1)",
             [time::stored(now_ms)],
         )?;
         store.run = transaction.last_insert_rowid();
-        store.clock_since = set_clock::newest(&transaction)?;
         transaction.commit()?;
         Ok(store)
     }
@@ -85,22 +88,34 @@ impl Store {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (mut clock_since, mut clock_was_set) = (self.clock_since, self.clock_was_set);
+        let mut clock = self.clock;
+        if let Some(claims) = clock.claims.take() {
+            // A clock that is about to be told to have leapt has not come there by itself.
+            let leaps = records
+                .iter()
+                .any(|record| matches!(record, Record::ClockStep(_)));
+            clock.claims = match leaps {
+                true => Some(claims),
+                false => claims.give_way(&transaction, now_ms)?,
+            };
+        }
         let mut batch = Batch {
             transaction: &transaction,
             names: &mut self.names,
+            latest_ms: if clock.was_set { now_ms } else { u64::MAX },
             minutes: Vec::new(),
             results: Vec::new(),
         };
         for record in records {
             match record {
                 Record::Turn(turn) => {
-                    let latest = if clock_was_set { now_ms } else { u64::MAX };
-                    batch.turn(turn, latest, &mut self.spans)?;
+                    batch.turn(turn, now_ms, &clock, &mut self.spans)?;
                 }
                 Record::ClockStep(step) => {
-                    set_clock::set_clock(&transaction, *step, &mut clock_since, &mut self.spans)?;
-                    clock_was_set = true;
+                    // The minutes before it were told by the clock as it was.
+                    batch.write_minutes()?;
+                    clock.set(&transaction, *step, &mut self.spans)?;
+                    batch.latest_ms = now_ms;
                 }
                 other => batch.take(other)?,
             }
@@ -110,7 +125,7 @@ impl Store {
             .prepare_cached("UPDATE host_run SET alive_ms = ?1 WHERE id = ?2")?
             .execute([time::stored(now_ms), self.run])?;
         transaction.commit()?;
-        (self.clock_since, self.clock_was_set) = (clock_since, clock_was_set);
+        self.clock = clock;
         self.stale = false;
         if is_durable {
             synchronous(&self.connection, false)?;
@@ -119,13 +134,13 @@ impl Store {
     }
 
     /// What it knows of the clock, for the next one of the same file and host.
-    pub(super) fn clock(&self) -> (i64, bool) {
-        (self.clock_since, self.clock_was_set)
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Goes on with what the one before knew of the clock.
-    pub(super) fn resume_clock(&mut self, clock: (i64, bool)) {
-        (self.clock_since, self.clock_was_set) = clock;
+    pub(super) fn resume_clock(&mut self, clock: Clock) {
+        self.clock = clock;
     }
 
     /// The spans that go on, so that they can be begun in another file.
@@ -154,14 +169,24 @@ impl Store {
 struct Batch<'a> {
     transaction: &'a Transaction<'a>,
     names: &'a mut Names,
+    /// What claims to be later happened then.
+    latest_ms: u64,
     minutes: Vec<(u64, u32, Vec<u8>)>,
     results: Vec<(u32, ResultPoint)>,
 }
 
 impl Batch<'_> {
-    fn turn(&mut self, turn: &Turn, latest_ms: u64, spans: &mut OpenSpans) -> rusqlite::Result<()> {
+    fn turn(
+        &mut self,
+        turn: &Turn,
+        now_ms: u64,
+        clock: &Clock,
+        spans: &mut OpenSpans,
+    ) -> rusqlite::Result<()> {
         let instance = self.number(&turn.instance)?;
-        spans.turn(self.transaction, instance, turn, latest_ms)
+        let latest_ms = if clock.was_set { now_ms } else { u64::MAX };
+        let claims = Claims::limits(clock.claims.as_ref());
+        spans.turn(self.transaction, instance, turn, latest_ms, claims)
     }
 
     fn take(&mut self, record: &Record) -> rusqlite::Result<()> {
@@ -179,23 +204,30 @@ impl Batch<'_> {
                 self.results.push((instance, point));
             }
             Record::Minute(row) => {
-                let minute = time::bounded(row.sums.from_unix_ms) / MINUTE_MS;
+                // The minute that was under way when the clock was set back ends after that.
+                let minute = time::bounded(row.sums.from_unix_ms.min(self.latest_ms)) / MINUTE_MS;
                 let instance = self.number(&row.instance)?;
                 self.minutes.push((minute, instance, sums::encode(&row.sums)));
             }
+            Record::Deep(row) => self.deep(row)?,
             Record::Release(row) => self.release(row)?,
             Record::Ledger(row) => self.ledger(row)?,
         }
         Ok(())
     }
 
-    fn finish(mut self) -> rusqlite::Result<()> {
+    fn write_minutes(&mut self) -> rusqlite::Result<()> {
+        let mut minutes = std::mem::take(&mut self.minutes);
         // In the order of the table, so that they are written at its end.
-        self.minutes
-            .sort_by_key(|(minute, instance, _)| (*minute, *instance));
-        for (minute, instance, sums) in &self.minutes {
+        minutes.sort_by_key(|(minute, instance, _)| (*minute, *instance));
+        for (minute, instance, sums) in &minutes {
             add_minute(self.transaction, *minute, *instance, sums)?;
         }
+        Ok(())
+    }
+
+    fn finish(mut self) -> rusqlite::Result<()> {
+        self.write_minutes()?;
         let times = || self.results.iter().map(|(_, point)| point.at_unix_ms);
         let (Some(from), Some(to)) = (times().min(), times().max()) else {
             return Ok(());
@@ -221,6 +253,23 @@ impl Batch<'_> {
         let number = instance(self.transaction, short)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         self.names.insert(name.clone(), number);
         Ok(number)
+    }
+
+    fn deep(&mut self, row: &DeepRow) -> rusqlite::Result<()> {
+        let instance = self.number(&row.instance)?;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO deep_check (instance, at_ms, result, counted, took_ns, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                instance,
+                time::stored(row.at_unix_ms.min(self.latest_ms)),
+                words::result_code(row.result),
+                row.counted,
+                row.took_ns.map(|ns| i64::try_from(ns).unwrap_or(i64::MAX)),
+                row.text.as_deref().map(cut_text)
+            ])?;
+        Ok(())
     }
 
     fn release(&mut self, row: &ReleaseRow) -> rusqlite::Result<()> {

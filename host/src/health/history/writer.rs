@@ -7,7 +7,7 @@ use super::open::{self, Identity, Lock};
 use super::queue::Queue;
 use super::status::{HistoryState, Kept, Trimmed};
 use super::steps::ClockWatch;
-use super::store::{Limits, Store};
+use super::store::{Clock, Limits, Store};
 use crate::clock::{self, Monotonic};
 use crate::health::record::{LedgerRow, Record, Turn};
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ pub(super) struct Writer {
     chunk: usize,
     /// Spans that went on when the file was last closed, and what was known of the clock.
     carried: Vec<Turn>,
-    clock_known: Option<(i64, bool)>,
+    clock_known: Option<Clock>,
     /// All that this host wrote into the ledger: a new file begins with it.
     ledger: BTreeMap<Arc<str>, LedgerRow>,
     /// The host itself has set the file aside that was last open.

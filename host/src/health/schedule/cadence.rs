@@ -10,11 +10,13 @@ use std::time::Duration;
 pub struct Situation {
     /// How it is held to be.
     pub health: Health,
+    /// Its checks alone would have it down.
+    pub fails_checks: bool,
     /// The last result says otherwise, and more are needed.
     pub soft: bool,
     /// It changes too often to be believed.
     pub flapping: bool,
-    /// Checks since it went down.
+    /// Checks since it went down by them.
     pub down_for: u8,
     /// How long ago a call was made; `None` if there never was one.
     pub quiet_for: Duration,
@@ -27,7 +29,8 @@ pub fn interval(policy: &Policy, situation: Situation) -> Duration {
         return policy.recheck.max(INTERVAL_MIN).min(usual);
     }
     match situation.health {
-        Health::Down => {
+        // Who answers its checks is not spared by fewer of them, and its calls are looked at when it is asked.
+        Health::Down if situation.fails_checks => {
             let (first, most) = policy.down_backoff;
             let doubled = first.saturating_mul(
                 1_u32
@@ -39,7 +42,7 @@ pub fn interval(policy: &Policy, situation: Situation) -> Duration {
         Health::Up if situation.quiet_for >= policy.idle_after && !situation.flapping => {
             policy.idle_interval.max(usual)
         }
-        Health::Up | Health::Degraded | Health::Unknown => usual,
+        Health::Up | Health::Degraded | Health::Down | Health::Unknown => usual,
     }
 }
 
@@ -108,6 +111,7 @@ mod tests {
 
     const WELL: Situation = Situation {
         health: Health::Up,
+        fails_checks: false,
         soft: false,
         flapping: false,
         down_for: 0,
@@ -143,6 +147,12 @@ mod tests {
             }),
             10
         );
+        let by_calls = Situation {
+            health: Health::Down,
+            down_for: 9,
+            ..WELL
+        };
+        assert_eq!(at(by_calls), 10);
         for (down_for, seconds) in [
             (0, 5),
             (1, 10),
@@ -156,6 +166,7 @@ mod tests {
             assert_eq!(
                 at(Situation {
                     health: Health::Down,
+                    fails_checks: true,
                     down_for,
                     ..WELL
                 }),
@@ -186,6 +197,7 @@ mod tests {
             Situation { soft: true, ..WELL },
             Situation {
                 health: Health::Down,
+                fails_checks: true,
                 ..WELL
             },
         ] {

@@ -7,9 +7,10 @@
 //! ```
 
 use super::fault::{Fault, Kind};
-use super::nature::Nature;
+use super::nature::{Nature, has_room};
 use super::world::World;
-use super::{SECOND, Time};
+use super::{DAY, MINUTE, SECOND, SHARD, Time};
+use crate::health::deep::book::APART_MS;
 use crate::health::policy::Policy;
 use std::time::Duration;
 
@@ -19,6 +20,12 @@ const STEP: Time = SECOND / 50;
 const TOLD: Time = SECOND / 5;
 /// A lane that does not come back is given up so long after its time is over.
 pub(super) const WEDGE_AFTER: Time = 30 * SECOND;
+/// How far time had come is written down so often: more of it is not lost over a restart of the machine.
+const UNMARKED: Time = 5 * MINUTE;
+/// Who can't be asked deep is looked at again after this.
+pub(super) const HELD: Time = 15 * SECOND;
+/// It runs for so long before it is asked deep.
+pub(super) const SETTLED: Time = 60 * SECOND;
 /// Within this time a caller wants an answer.
 pub(super) const CALL_DEADLINE: Time = 30 * SECOND;
 
@@ -80,23 +87,35 @@ impl Bounds {
             Kind::CallsFail20 | Kind::CallsFail80 => {
                 (self.fall + 1) * self.window + self.interval + self.timeout
             }
+            // No figure comes with a check that fails for no reason; what its figures say hastens none.
+            Kind::HeapNear => self.fall * (asked + self.timeout) + self.timeout + self.recheck,
+            // The one that fails first comes when it is due, the one that confirms it as soon as may be.
+            Kind::DeepFails => {
+                deep_due(nature) + deep_made(nature) + deep_confirmed(nature) + deep_made(nature)
+            }
             Kind::SlowWithin | Kind::SlowDrift | Kind::CallsFail1 | Kind::Flapping | Kind::Busy => 0,
         }
     }
 
     /// From a fault's end until it has to be held to be well again.
-    pub fn recovery(&self, fault: &Fault) -> Time {
+    pub fn recovery(&self, fault: &Fault, nature: &Nature) -> Time {
         // One back-off more, since the first good check may be the one in a thousand that fails for no reason.
         let by_checks = 2 * self.backoff + (self.rise + 1) * (self.timeout + self.recheck);
-        let by_calls = (self.rise + 2) * self.window.max(self.backoff) + self.backoff;
+        // Before each good window there may be windows with too few calls, one less than would have the level forgotten.
+        let windows = self.rise * self.rise * self.window + self.interval + self.timeout;
         match fault.kind {
             Kind::Crash | Kind::HangStays | Kind::HangInCalls => SECOND + self.timeout + self.recheck,
-            Kind::HangReturns | Kind::SaysDegraded | Kind::SaysDown | Kind::CheckError | Kind::SlowOver
-                if !fault.called =>
+            // Until its checks answer it is looked at as seldom as it is asked; then the windows are looked at in time.
+            Kind::HangReturns | Kind::SaysDown | Kind::CheckError | Kind::SlowOver | Kind::Flapping
+                if fault.called =>
             {
-                by_checks
+                by_checks.max(self.window.max(self.backoff + self.timeout) + windows)
             }
-            _ => by_checks.max(by_calls),
+            Kind::CallsFail1 | Kind::CallsFail20 | Kind::CallsFail80 => self.window + windows,
+            Kind::HeapNear => (self.rise + 1) * (self.interval + self.timeout),
+            // Here too, the first may be one that fails for no reason.
+            Kind::DeepFails => 2 * (deep_due(nature) + deep_made(nature)),
+            _ => by_checks,
         }
     }
 
@@ -114,16 +133,55 @@ impl Bounds {
         answer + if by_calls { calls } else { checks }
     }
 
-    /// What pauses of the host add: their length, and that what was under way gets its time anew.
-    pub fn pauses(&self, world: &World, from: Time, length: Time) -> Time {
-        let (mut added, mut seen) = (0, 0);
-        loop {
-            let (paused, count) = world.paused(from, from + length + added);
-            if count == seen {
-                return added;
-            }
-            seen = count;
-            added = paused + Time::from(count) * (self.timeout + self.recheck);
+    /// What it adds that a deep check falls upon a pause of the host: it counts for nothing, and the next comes when it is due.
+    pub fn struck(&self, kind: Kind, nature: &Nature, world: &World, from: Time, length: Time) -> Time {
+        let is_struck = kind == Kind::DeepFails && world.stood_still(from, from + length) > Duration::ZERO;
+        if is_struck {
+            deep_due(nature) + deep_made(nature)
+        } else {
+            0
         }
     }
+
+    /// What pauses of the host add: their length, and that what was under way gets its time anew.
+    pub fn pauses(&self, world: &World, from: Time, length: Time) -> Time {
+        let (mut added, mut seen) = (0, (u32::MAX, 0));
+        loop {
+            let (paused, count) = world.paused(from, from + length + added);
+            if (count, added) == seen {
+                return added;
+            }
+            seen = (count, added);
+            // After a restart of the host all begins anew, and of the machine's some minutes do not count.
+            let anew = Time::from(world.restarted(from, from + length + added)) * (length + UNMARKED);
+            added = paused + Time::from(count) * (self.timeout + self.recheck) + anew;
+        }
+    }
+}
+
+/// Until a deep check is due at the latest: on a scarce budget, a day after the one that was the first of a day's.
+fn deep_due(nature: &Nature) -> Time {
+    nature.deep.map_or(0, |policy| {
+        let every = policy.every.as_nanos() as Time;
+        if has_room(&policy) { every } else { every.max(DAY) }
+    })
+}
+
+/// From a first failure until another one may be made.
+fn deep_confirmed(nature: &Nature) -> Time {
+    nature.deep.map_or(0, |policy| {
+        if has_room(&policy) {
+            APART_MS * 1_000_000
+        } else {
+            DAY
+        }
+    })
+}
+
+/// From when it is due until it has ended: one at a time is made, and a third of all may be before it.
+fn deep_made(nature: &Nature) -> Time {
+    nature.deep.map_or(0, |policy| {
+        let one = policy.timeout.as_nanos() as Time + STEP;
+        SETTLED + HELD + (Time::from(SHARD) / 3 + 1) * one
+    })
 }

@@ -1,9 +1,11 @@
 //! What goes wrong, and what should be said of it. Pure.
 
+use super::heap::Heap;
 use super::nature::Nature;
 use super::random::Chance;
 use super::world::World;
 use super::{HOUR, MINUTE, SECOND, Time};
+use crate::health::record::ResultWord;
 use crate::model::{Cause, ErrorKind, Health, Judgement, Lifecycle};
 use serde::{Deserialize, Serialize};
 
@@ -43,10 +45,14 @@ pub enum Kind {
     Flapping,
     /// Calls of 30 s take all its room: no fault, it works.
     Busy,
+    /// Its synthetic request fails while its checks and calls are well.
+    DeepFails,
+    /// Its heap has climbed near its limit.
+    HeapNear,
 }
 
 /// All of them.
-pub const KINDS: [Kind; 16] = [
+pub const KINDS: [Kind; 18] = [
     Kind::HangReturns,
     Kind::HangStays,
     Kind::HangInCalls,
@@ -63,6 +69,8 @@ pub const KINDS: [Kind; 16] = [
     Kind::ChecksFailCallsSucceed,
     Kind::Flapping,
     Kind::Busy,
+    Kind::DeepFails,
+    Kind::HeapNear,
 ];
 
 /// One of them.
@@ -74,7 +82,7 @@ pub struct Fault {
     pub from: Time,
     /// Until then.
     pub to: Time,
-    /// Half of a turn of one that flaps; how long answers of a slow one take.
+    /// Half of a turn of one that flaps; how long answers of a slow one take; how long before its end a heap is released in part.
     pub length: Time,
     /// Its callers go on calling, and their calls fail; else they go elsewhere.
     pub called: bool,
@@ -102,13 +110,19 @@ impl Kind {
             Kind::ChecksFailCallsSucceed => "checks_fail_calls_succeed",
             Kind::Flapping => "flapping",
             Kind::Busy => "busy",
+            Kind::DeepFails => "deep_fails",
+            Kind::HeapNear => "heap_near",
         }
     }
 
     /// What is to be seen of it if it lasts; `None` if nothing has to.
     pub fn expected(self) -> Option<Health> {
         match self {
-            Kind::SaysDegraded | Kind::CallsFail20 | Kind::ChecksFailCallsSucceed => Some(Health::Degraded),
+            Kind::SaysDegraded
+            | Kind::CallsFail20
+            | Kind::ChecksFailCallsSucceed
+            | Kind::DeepFails
+            | Kind::HeapNear => Some(Health::Degraded),
             Kind::SlowWithin | Kind::SlowDrift | Kind::CallsFail1 | Kind::Flapping | Kind::Busy => None,
             _ => Some(Health::Down),
         }
@@ -143,6 +157,8 @@ impl Kind {
             Kind::Flapping => {
                 matches!(judged.cause, C::CheckFails(_) | C::CheckTimesOut) || calls || transient
             }
+            Kind::HeapNear => judged.cause == C::HeapNearLimit,
+            Kind::DeepFails => judged.cause.is_deep(),
             Kind::SlowWithin | Kind::SlowDrift | Kind::CallsFail1 | Kind::Busy => true,
         }
     }
@@ -155,6 +171,8 @@ impl Kind {
             Kind::ChecksFailCallsSucceed => nature.has_check && nature.is_called_often(),
             Kind::CallsFail1 | Kind::CallsFail20 | Kind::CallsFail80 => nature.is_called_often(),
             Kind::HangInCalls => nature.has_check && nature.is_called_often(),
+            Kind::DeepFails => nature.deep.is_some(),
+            Kind::HeapNear => nature.has_check && nature.heap.as_ref().is_some_and(Heap::has_room),
             Kind::HangReturns | Kind::HangStays | Kind::Crash => true,
         }
     }
@@ -166,6 +184,8 @@ impl Kind {
             Kind::HangReturns => (2.0, 30.0),
             Kind::Crash => (1.0, 600.0),
             Kind::SlowDrift => (1800.0, 14_400.0),
+            // Some of them longer than the rarest deep checks are apart.
+            Kind::DeepFails => (60.0, 86_400.0),
             Kind::CallsFail1 | Kind::CallsFail20 | Kind::CallsFail80 | Kind::Flapping | Kind::Busy => {
                 (120.0, 7200.0)
             }
@@ -187,6 +207,7 @@ impl Fault {
             Kind::SlowOver => chance.between(5.5, 25.0),
             Kind::SlowWithin | Kind::SlowDrift => chance.log_between(0.3, 3.0),
             Kind::Flapping => chance.log_between(3.0, 60.0),
+            Kind::HeapNear => (to - from) as f64 / SECOND as f64 * chance.between(0.0, 0.25),
             _ => 0.0,
         };
         Fault {
@@ -202,6 +223,34 @@ impl Fault {
     /// Whether it is at work.
     pub fn is_on(&self, at: Time) -> bool {
         self.from <= at && at < self.to
+    }
+
+    /// Until then it is there to be seen by whoever has not seen it yet.
+    pub fn shows_until(&self) -> Time {
+        match self.kind {
+            Kind::HeapNear => self.to - self.length,
+            _ => self.to,
+        }
+    }
+
+    /// What a synthetic request comes to while it fails; `None` if it does not come back.
+    pub fn deep_result(&self) -> Option<ResultWord> {
+        match self.error {
+            ErrorKind::Unavailable => None,
+            ErrorKind::Configuration => Some(ResultWord::Said(Some(Health::Degraded))),
+            ErrorKind::Exhausted => Some(ResultWord::Said(Some(Health::Down))),
+            kind => Some(ResultWord::Failed(kind)),
+        }
+    }
+
+    /// Why it is degraded while its synthetic request fails.
+    pub fn deep_cause(&self) -> Option<Cause> {
+        (self.kind == Kind::DeepFails).then(|| match self.deep_result() {
+            Some(ResultWord::Said(Some(Health::Down))) => Cause::DeepSaysDown,
+            Some(ResultWord::Said(_)) => Cause::DeepSaysDegraded,
+            Some(ResultWord::Failed(kind)) => Cause::DeepFails(kind),
+            _ => Cause::DeepTimesOut,
+        })
     }
 
     /// Whether one that flaps is in its bad turn.

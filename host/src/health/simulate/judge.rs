@@ -2,7 +2,7 @@
 
 use super::Time;
 use super::bounds::Bounds;
-use super::fault::Fault;
+use super::fault::{Fault, Kind};
 use super::nature::Nature;
 use super::report::{Report, Violation, Wrong};
 use super::world::World;
@@ -19,6 +19,8 @@ struct Open {
     seen_at: Option<Time>,
     well_at: Option<Time>,
     flapped: bool,
+    /// Something else made it worse for so long before it was seen: what shows only where all else is well could not.
+    masked: Time,
 }
 
 /// Watches one plugin's judgements.
@@ -33,6 +35,12 @@ pub struct Judge<'a> {
     open: Option<Open>,
     judged: Judgement,
     since: Time,
+    /// Until then deep checks may speak against it for the last fault of theirs, and its heap for the last of its own.
+    deep_until: Time,
+    heap_until: Time,
+    /// Of the fault of deep checks before the last.
+    deep_before: Option<Cause>,
+    deep_last: Option<Cause>,
 }
 
 impl<'a> Judge<'a> {
@@ -58,6 +66,10 @@ impl<'a> Judge<'a> {
                 flags: HealthFlags::default(),
             },
             since: 0,
+            deep_until: 0,
+            heap_until: 0,
+            deep_before: None,
+            deep_last: None,
         }
     }
 
@@ -75,6 +87,7 @@ impl<'a> Judge<'a> {
     pub fn changed(&mut self, now: Time, to: Judgement, report: &mut Report) {
         self.come_to(now, report);
         self.pass(now, report);
+        self.settle(now);
         let from = std::mem::replace(&mut self.judged, to);
         if let Some(open) = &mut self.open {
             open.flapped |= to.flags.flapping && open.fault.is_on(now);
@@ -107,7 +120,8 @@ impl<'a> Judge<'a> {
         if now >= to.saturating_add(open.recovery) {
             return Some(Health::Up);
         }
-        (now >= from + open.bound && now < to && to >= from + open.bound)
+        let bound = open.bound + open.masked;
+        (now >= from + bound && now < to && open.fault.shows_until() >= from + bound)
             .then(|| kind.expected())
             .flatten()
     }
@@ -119,8 +133,24 @@ impl<'a> Judge<'a> {
             self.next += 1;
             let bound = self.bounds.detection(fault.kind, self.nature);
             let bound = bound + self.bounds.pauses(self.world, fault.from, bound);
-            let recovery = self.bounds.recovery(fault);
+            let bound = bound
+                + self
+                    .bounds
+                    .struck(fault.kind, self.nature, self.world, fault.from, bound);
+            let recovery = self.bounds.recovery(fault, self.nature);
             let recovery = recovery + self.bounds.pauses(self.world, fault.to, recovery);
+            let recovery = recovery
+                + self
+                    .bounds
+                    .struck(fault.kind, self.nature, self.world, fault.to, recovery);
+            match fault.kind {
+                Kind::DeepFails => {
+                    self.deep_until = fault.to + recovery;
+                    self.deep_before = std::mem::replace(&mut self.deep_last, fault.deep_cause());
+                }
+                Kind::HeapNear => self.heap_until = fault.to + recovery,
+                _ => {}
+            }
             let seen = fault.kind.expected() == Some(self.judged.health) && fault.kind.accepts(self.judged);
             self.open = Some(Open {
                 fault: *fault,
@@ -129,11 +159,13 @@ impl<'a> Judge<'a> {
                 seen_at: seen.then_some(fault.from),
                 well_at: None,
                 flapped: false,
+                masked: 0,
             });
         }
     }
 
     fn close(&mut self, now: Time, report: &mut Report) {
+        self.settle(now);
         let Some(open) = self.open.take() else { return };
         let Fault { kind, from, to, .. } = open.fault;
         let tally = report.kind(kind);
@@ -142,21 +174,22 @@ impl<'a> Judge<'a> {
         tally.bound_ms_max = tally
             .bound_ms_max
             .max(ms(self.bounds.detection(kind, self.nature)));
-        let lasted = to.min(now) - from;
+        let lasted = open.fault.shows_until().min(now) - from;
         if kind.expected().is_some() {
-            let must = lasted > open.bound;
+            let bound = open.bound + open.masked;
+            let must = lasted > bound;
             tally.must += u64::from(must);
             match open.seen_at {
                 Some(at) => {
                     tally.detections_ms.push(ms(at - from));
-                    if at - from > open.bound {
+                    if at - from > bound {
                         tally.late += 1;
                         self.violation(at, Wrong::Late, Some(open.fault), report);
                     }
                 }
                 None if must => {
                     tally.missed += 1;
-                    self.violation(from + open.bound, Wrong::Missed, Some(open.fault), report);
+                    self.violation(from + bound, Wrong::Missed, Some(open.fault), report);
                 }
                 None => {}
             }
@@ -178,6 +211,18 @@ impl<'a> Judge<'a> {
                 self.violation(now, Wrong::SlowRecovery, Some(open.fault), report);
             }
             None => {}
+        }
+    }
+
+    /// If nothing was held against it for the fault any more when that ended, it was well again then: as after a restart of the host, or
+    /// where something else hides it.
+    fn settle(&mut self, now: Time) {
+        let Some(open) = &mut self.open else { return };
+        let is_hidden = matches!(open.fault.kind, Kind::DeepFails | Kind::HeapNear)
+            && self.judged.health == Health::Degraded
+            && !open.fault.kind.accepts(self.judged);
+        if open.seen_at.is_some() && now >= open.fault.to && (self.judged.health == Health::Up || is_hidden) {
+            open.well_at.get_or_insert(open.fault.to);
         }
     }
 
@@ -213,6 +258,19 @@ impl<'a> Judge<'a> {
     }
 
     fn degraded(&mut self, now: Time, report: &mut Report) {
+        // Of one that does not come back no synthetic request does either, and the one before may have failed for no reason.
+        let hangs = self.open.is_some_and(|open| {
+            matches!(open.fault.kind, Kind::HangStays | Kind::HangReturns)
+                && now <= open.fault.to.saturating_add(open.recovery)
+        });
+        let alarm = match self.judged.cause {
+            Cause::HeapNearLimit => now > self.heap_until,
+            cause => cause.is_deep() && now > self.deep_until && !hangs,
+        };
+        if alarm {
+            report.false_alarms += 1;
+            self.violation(now, Wrong::FalseAlarm, self.open.map(|open| open.fault), report);
+        }
         let open = self
             .open
             .filter(|open| now <= open.fault.to.saturating_add(open.recovery));
@@ -221,6 +279,16 @@ impl<'a> Judge<'a> {
             return;
         };
         let accepted = open.fault.kind.accepts(self.judged);
+        // What the last deep check found stands until the next one, whatever it was that befell it then.
+        let is_other = self.deep_before != Some(self.judged.cause)
+            && open
+                .fault
+                .deep_cause()
+                .is_some_and(|cause| cause != self.judged.cause);
+        if accepted && is_other && now < open.fault.to {
+            report.kind(open.fault.kind).wrong_causes += 1;
+            self.violation(now, Wrong::Cause, Some(open.fault), report);
+        }
         if accepted {
             self.saw(now, Health::Degraded);
         } else {
@@ -254,7 +322,14 @@ impl<'a> Judge<'a> {
 
     /// The time until now belongs to what it was judged to be.
     fn pass(&mut self, now: Time, report: &mut Report) {
-        let time = now - std::mem::replace(&mut self.since, now);
+        let since = std::mem::replace(&mut self.since, now);
+        let time = now - since;
+        if let Some(open) = self.open.as_mut().filter(|open| open.seen_at.is_none())
+            && matches!(open.fault.kind, Kind::DeepFails | Kind::HeapNear)
+            && self.judged.health != Health::Up
+        {
+            open.masked += now - since.clamp(open.fault.from, now);
+        }
         report.pass(self.judged, time);
     }
 

@@ -1,9 +1,9 @@
 //! Plugins of which the truth is known, on a clock that is moved by hand: is what is said of them true, and how soon? Pure.
 //!
 //! ```text
-//!   world      the host's pauses        nature     how a plugin is while it is well
+//!   world      the host's pauses        nature     how a plugin is while it is well, and its heap
 //!   fault      what befalls it          plugin     all of that, asked and called by the engine's rules
-//!   drive      wheel and courses, event by event, as the engine drives them
+//!   drive      wheel and courses, event by event, as the engine drives them; deep: the book of deep checks, kept over restarts
 //!   judge      what is said against what is true, within `bounds` ──▶ report
 //! ```
 //!
@@ -13,8 +13,10 @@
 //! What is simulated is the part that decides: course, wheel, evaluation, the whole. Threads, lanes and the engine's locks are not.
 
 mod bounds;
+mod deep;
 mod drive;
 mod fault;
+mod heap;
 mod judge;
 mod nature;
 mod plugin;

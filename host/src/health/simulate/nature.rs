@@ -1,7 +1,10 @@
 //! What a plugin is like while it is well: how fast it answers, how often it is called, and the noise in both. Pure.
 
+use super::heap::Heap;
 use super::random::Chance;
 use super::{DAY, HOUR, MINUTE, SECOND, Time};
+use crate::health::policy::DeepPolicy;
+use std::time::Duration;
 
 /// After a check that failed for no reason, the next that does comes no sooner: these are single failures.
 const FAILURES_APART: Time = 2 * MINUTE;
@@ -31,8 +34,15 @@ pub struct Nature {
     pub has_check: bool,
     /// It tells of a change without being asked.
     pub tells: bool,
+    /// It tells of its heap and the most that it means to use.
+    pub heap: Option<Heap>,
+    /// Its operator wants deep checks of it.
+    pub deep: Option<DeepPolicy>,
     not_before: Time,
 }
+
+/// Deep checks that find room in a day beside those that are due: confirmations, and those that an operator asks for.
+const DEEP_SPARE: u64 = 20;
 
 impl Nature {
     /// Any plugin's.
@@ -60,6 +70,8 @@ impl Nature {
             called_from: (chance.unit() * DAY as f64) as Time,
             has_check: chance.happens(0.85),
             tells: chance.happens(0.3),
+            heap: chance.happens(0.4).then(|| Heap::any(chance)),
+            deep: chance.happens(0.25).then(|| deep(chance)),
             not_before: 0,
         }
     }
@@ -78,6 +90,12 @@ impl Nature {
             called_from: 0,
             has_check: true,
             tells: false,
+            heap: Some(Heap::steady(300.0)),
+            deep: Some(DeepPolicy {
+                every: DeepPolicy::EVERY_MIN,
+                per_day: 288,
+                ..DeepPolicy::default()
+            }),
             not_before: 0,
         }
     }
@@ -122,4 +140,27 @@ impl Nature {
     pub fn is_called_often(&self) -> bool {
         self.calls_per_second >= 2.0 && self.called_for == DAY
     }
+}
+
+/// How often deep checks are wanted: mostly with room to spare in the budget, else on a budget that is soon spent.
+fn deep(chance: &mut Chance) -> DeepPolicy {
+    let every = chance.log_between(300.0, 6.0 * 3600.0);
+    let spare = (86_400.0 / every).ceil() as u64 + DEEP_SPARE;
+    let scarce = 1 + chance.bits() % 6;
+    let per_day = if chance.happens(0.75) {
+        spare.min(288)
+    } else {
+        scarce
+    };
+    DeepPolicy {
+        every: Duration::from_secs_f64(every),
+        per_day: per_day as u32,
+        ..DeepPolicy::default()
+    }
+}
+
+/// Whether a budget never keeps what is due from being made.
+pub(super) fn has_room(policy: &DeepPolicy) -> bool {
+    let due = (86_400.0 / policy.every.as_secs_f64()).ceil() as u64;
+    u64::from(policy.per_day) >= (due + DEEP_SPARE).min(288)
 }

@@ -12,6 +12,10 @@ use crate::model::{ErrorKind, Health, Lifecycle};
 
 /// Calls are counted anew after this; nobody can tell what happens within.
 const COUNTED_ANEW: Time = SECOND / 10;
+/// The stream of the chance that has nothing to do with checks and calls.
+const ASIDE: u64 = 1 << 40;
+/// How likely a synthetic request fails for no reason, once.
+const DEEP_ODD: f64 = 0.01;
 /// From a failure to its being told, and on to the next state.
 const LIFE_STEP: Time = SECOND / 20;
 
@@ -41,6 +45,10 @@ pub struct Plugin {
     /// What befalls it, in order.
     pub faults: Vec<Fault>,
     chance: Chance,
+    /// Deep checks and heaps have a chance of their own.
+    aside: Chance,
+    /// The last synthetic request failed for no reason.
+    deep_failed: bool,
     calls: Calls,
     counted: Time,
     /// What it does next by itself.
@@ -51,10 +59,13 @@ pub struct Plugin {
 impl Plugin {
     /// One with this nature, whom this befalls.
     pub fn new(nature: Nature, faults: Vec<Fault>, chance: Chance) -> Self {
+        let mut aside = chance.clone();
         let mut plugin = Plugin {
             nature,
             faults,
             chance,
+            aside: Chance::new(aside.bits(), ASIDE),
+            deep_failed: false,
             calls: Calls::default(),
             counted: 0,
             life: None,
@@ -111,8 +122,54 @@ impl Plugin {
                     (fault.length as f64 * share) as Time + length.min(SECOND),
                 )
             }
-            Kind::CallsFail1 | Kind::CallsFail20 | Kind::CallsFail80 => after(said(self, Health::Up), length),
+            Kind::CallsFail1 | Kind::CallsFail20 | Kind::CallsFail80 | Kind::DeepFails | Kind::HeapNear => {
+                after(said(self, Health::Up), length)
+            }
         }
+    }
+
+    /// Has it make a synthetic request. It fails where that is what befalls it, and where nothing comes back; now and then once for
+    /// no reason.
+    pub fn ask_deep(&mut self, now: Time) -> Reply {
+        let well = self.nature.round_trip(&mut self.aside);
+        let good = ResultWord::Said(None);
+        let was_odd = std::mem::take(&mut self.deep_failed);
+        let (result, after) = match self.fault(now) {
+            Some(fault) => match fault.kind {
+                Kind::HangReturns => (good, Some((fault.to - now).max(well))),
+                Kind::HangStays | Kind::Crash => (ResultWord::TimedOut, None),
+                Kind::HangInCalls | Kind::Busy => (ResultWord::Busy, Some(0)),
+                Kind::SlowOver | Kind::SlowWithin => (good, Some(fault.length + well.min(SECOND))),
+                Kind::DeepFails => match fault.deep_result() {
+                    Some(result) => (result, Some(well)),
+                    None => (ResultWord::TimedOut, None),
+                },
+                _ => (good, Some(well)),
+            },
+            None if !was_odd && self.aside.happens(DEEP_ODD) => {
+                self.deep_failed = true;
+                (ResultWord::Failed(ErrorKind::Unavailable), Some(well))
+            }
+            None => (good, Some(well)),
+        };
+        Reply { result, after }
+    }
+
+    /// Another generation of it runs.
+    pub fn begins(&mut self, now: Time) {
+        if let Some(heap) = &mut self.nature.heap {
+            heap.begins(now);
+        }
+    }
+
+    /// Its heap in use and the most that it means to use, in bytes, if it tells of that.
+    pub fn heap(&mut self, now: Time) -> Option<(u64, u64)> {
+        if !self.nature.has_check {
+            return None;
+        }
+        let next = self.ahead(now).first().copied();
+        let heap = self.nature.heap.as_mut()?;
+        Some(heap.figure(now, next.as_ref(), &mut self.aside))
     }
 
     /// What it tells of itself at the beginning and the end of a fault, if it does.

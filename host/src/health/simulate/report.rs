@@ -23,6 +23,10 @@ pub enum Wrong {
     Cause,
     /// Well, and not held to be so in time.
     SlowRecovery,
+    /// Degraded for its deep checks or its heap, and nothing is wrong with them.
+    FalseAlarm,
+    /// A deep check that may not have been made: too soon after the last, or beyond the budget.
+    Budget,
     /// Systems that were judged otherwise than their members' truth says.
     Verdict,
 }
@@ -90,6 +94,16 @@ pub struct Report {
     pub false_downs: u64,
     /// Degraded while nothing was wrong.
     pub false_degraded: u64,
+    /// Degraded for deep checks or a heap with which nothing is wrong.
+    pub false_alarms: u64,
+    /// Deep checks that were made.
+    pub deep_checks: u64,
+    /// Those of them that failed.
+    pub deep_failed: u64,
+    /// Those that may not have been made.
+    pub deep_beyond: u64,
+    /// Times that a deep check waited for nothing but its budget.
+    pub deep_spent: u64,
     /// Systems whose verdict was compared.
     pub verdicts: u64,
     /// Those that were wrong.
@@ -133,6 +147,11 @@ impl Report {
         self.changes += other.changes;
         self.false_downs += other.false_downs;
         self.false_degraded += other.false_degraded;
+        self.false_alarms += other.false_alarms;
+        self.deep_checks += other.deep_checks;
+        self.deep_failed += other.deep_failed;
+        self.deep_beyond += other.deep_beyond;
+        self.deep_spent += other.deep_spent;
         self.verdicts += other.verdicts;
         self.verdicts_wrong += other.verdicts_wrong;
         self.verdicts_noisy += other.verdicts_noisy;
@@ -163,7 +182,11 @@ impl Report {
     /// Faults that were not seen, or too late, or for another reason.
     pub fn failures(&self) -> u64 {
         let of_kind = |tally: &Tally| tally.missed + tally.late + tally.wrong_causes + tally.slow;
-        self.false_downs + self.verdicts_wrong + self.kinds.values().map(of_kind).sum::<u64>()
+        self.false_downs
+            + self.false_alarms
+            + self.deep_beyond
+            + self.verdicts_wrong
+            + self.kinds.values().map(of_kind).sum::<u64>()
     }
 
     /// Time judged unknown, in simulated milliseconds.

@@ -1,17 +1,17 @@
 //! One plugin and its course: the next thing that happens to them, again and again. Pure.
 
-use super::bounds::WEDGE_AFTER;
+use super::bounds::{SETTLED, WEDGE_AFTER};
 use super::drive::TICK;
 use super::judge::Judge;
-use super::plugin::Plugin;
+use super::plugin::{Plugin, Reply};
 use super::report::Report;
 use super::world::World;
 use super::{SECOND, Time};
 use crate::health::Moment;
 use crate::health::course::{Answer, Begin, Calls, Course};
-use crate::health::policy::Policy;
+use crate::health::policy::{DeepPolicy, Policy};
 use crate::health::record::ResultWord;
-use crate::model::{Judgement, Lifecycle};
+use crate::model::{Health, Judgement, Lifecycle};
 use std::time::Duration;
 
 /// Lines of one plugin's trace.
@@ -61,6 +61,8 @@ pub(super) struct Seat<'a> {
     stuck_until: Time,
     look_at: Time,
     pause: usize,
+    state: Lifecycle,
+    running_since: Time,
     traced: bool,
 }
 
@@ -87,8 +89,15 @@ impl<'a> Seat<'a> {
             stuck_until: 0,
             look_at: 0,
             pause: 0,
+            state: Lifecycle::Verified,
+            running_since: 0,
             traced,
         }
+    }
+
+    /// How its operator wants deep checks of it, if at all.
+    pub fn deep_policy(&self) -> Option<DeepPolicy> {
+        self.plugin.nature.deep
     }
 
     pub fn name(&self) -> &str {
@@ -267,9 +276,57 @@ impl<'a> Seat<'a> {
         };
         let calls: Calls = self.plugin.calls(now, self.world);
         let ended = self.course.ended(moment(now), answer, calls, self.policy);
+        if let ResultWord::Said(_) = coming.result
+            && let Some((bytes, limit)) = self.plugin.heap(now)
+        {
+            let told = crate::model::Report {
+                heap_bytes: Some(bytes),
+                heap_limit_bytes: Some(limit),
+                ..crate::model::Report::default()
+            };
+            self.course
+                .reported(moment(now), self.generation, &told, self.policy);
+        }
         if !matches!(ended.counted, Some(ResultWord::Said(_))) {
             self.trace(report, || format!("answered: counts as {:?}", ended.counted));
         }
+    }
+
+    /// The host begins anew: nothing is known but where its life is.
+    pub fn restart(&mut self, now: Time, report: &mut Report) {
+        self.now = self.now.max(now);
+        self.course = Course::new(&self.name, moment(self.now));
+        self.trace(report, || "the host is started anew".to_owned());
+        self.live(self.state);
+        self.told(report);
+    }
+
+    /// Which generation may be asked deep now, if any.
+    pub fn deep_candidate(&self, now: Time, by_operator: bool) -> Option<u64> {
+        let serves = matches!(
+            self.course.evaluation().judged().health,
+            Health::Up | Health::Degraded
+        );
+        let is_fit = by_operator || serves && now >= self.running_since + SETTLED;
+        (self.state == Lifecycle::Running && is_fit).then_some(self.generation)
+    }
+
+    /// It is asked deep.
+    pub fn ask_deep(&mut self, now: Time) -> Reply {
+        self.plugin.ask_deep(now)
+    }
+
+    /// A deep check of this generation has come to this. Gives how many have failed in a row.
+    pub fn deep_ended(&mut self, now: Time, generation: u64, result: ResultWord, report: &mut Report) -> u8 {
+        self.now = self.now.max(now);
+        if (self.state, self.generation) != (Lifecycle::Running, generation) {
+            return 0;
+        }
+        self.course
+            .deep_ended(moment(self.now), generation, result, self.policy);
+        self.trace(report, || format!("deep check: {result:?}"));
+        self.told(report);
+        self.course.evaluation().failed_deep()
     }
 
     fn woke(&mut self, stall: Duration, noticed: bool, report: &mut Report) {
@@ -283,7 +340,10 @@ impl<'a> Seat<'a> {
     fn live(&mut self, state: Lifecycle) {
         if state == Lifecycle::Running {
             self.generation += 1;
+            self.running_since = self.now;
+            self.plugin.begins(self.now);
         }
+        self.state = state;
         (self.coming, self.stuck_until) = (None, 0);
         let calls = self.plugin.calls(self.now, self.world);
         self.course

@@ -23,6 +23,16 @@ pub struct Summary {
     pub false_downs: u64,
     /// Degraded while nothing was wrong.
     pub false_degraded: u64,
+    /// Degraded for deep checks or a heap with which nothing was wrong.
+    pub false_alarms: u64,
+    /// Deep checks that were made.
+    pub deep_checks: u64,
+    /// Those of them that failed.
+    pub deep_failed: u64,
+    /// Those that may not have been made: too soon, or beyond the budget.
+    pub deep_beyond: u64,
+    /// Times that the budget was all that one waited for.
+    pub deep_spent: u64,
     /// By sort of fault, those that occurred.
     pub kinds: BTreeMap<&'static str, KindSummary>,
     /// Verdicts on small systems that were compared with the truth.
@@ -74,6 +84,11 @@ impl Summary {
             changes: report.changes,
             false_downs: report.false_downs,
             false_degraded: report.false_degraded,
+            false_alarms: report.false_alarms,
+            deep_checks: report.deep_checks,
+            deep_failed: report.deep_failed,
+            deep_beyond: report.deep_beyond,
+            deep_spent: report.deep_spent,
             kinds: kinds.collect(),
             verdicts: report.verdicts,
             verdicts_wrong: report.verdicts_wrong,
@@ -130,6 +145,11 @@ impl fmt::Display for Summary {
         )?;
         writeln!(
             f,
+            "deep checks {}, {} failed, {} too soon or beyond the budget, {} waited for the budget; false alarms of deep checks and heaps {}",
+            self.deep_checks, self.deep_failed, self.deep_beyond, self.deep_spent, self.false_alarms
+        )?;
+        writeln!(
+            f,
             "false downs {}, falsely degraded {}; verdicts on systems: {} compared, {} wrong, {} degraded by noise",
             self.false_downs, self.false_degraded, self.verdicts, self.verdicts_wrong, self.verdicts_noisy
         )?;
@@ -143,7 +163,7 @@ impl fmt::Display for Summary {
         for (kind, k) in &self.kinds {
             writeln!(
                 f,
-                "{kind:<26}{:>8}{:>8}{:>8}{:>7}{:>6}{:>7}{:>6}{:>6}{:>8}  {:>8}{:>8}{:>8} {:>9}    {:>8}{:>8}{:>8}",
+                "{kind:<26}{:>8}{:>8}{:>8}{:>7}{:>6}{:>7}{:>6}{:>6}{:>8}  {:>10} {:>10} {:>10} {:>12}   {:>10} {:>10} {:>10}",
                 k.faults,
                 k.must,
                 k.seen,

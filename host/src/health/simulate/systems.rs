@@ -35,8 +35,9 @@ impl Systems {
     pub fn sample(&mut self, now: Time, seats: &mut [Seat<'_>], world: &World, report: &mut Report) {
         while let Some(at) = self.next.filter(|at| *at <= now) {
             self.next = Some(at + EVERY);
-            // Of a host that just stood still nobody expects a verdict.
-            if world.paused(at - 3 * MINUTE, at).1 > 0 {
+            // Of a host that just stood still or was started nobody expects a verdict.
+            let just_begun = world.restarted(at.saturating_sub(10 * MINUTE), at) > 0;
+            if world.paused(at - 3 * MINUTE, at).1 > 0 || just_begun {
                 continue;
             }
             for (system, names) in seats.chunks_mut(MEMBERS).zip(self.names.chunks(MEMBERS)) {

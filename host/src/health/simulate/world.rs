@@ -18,6 +18,17 @@ pub struct Pause {
     pub to: Time,
 }
 
+/// The host ends without a word and begins again; the machine too, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restart {
+    /// When.
+    pub at: Time,
+    /// The machine was started anew, and its clock with it.
+    pub of_machine: bool,
+    /// What the host had written down is gone; only where a test wants to see more deep checks than there may be.
+    pub of_disk: bool,
+}
+
 /// The host's share in what is seen.
 #[derive(Debug, Clone, Default)]
 pub struct World {
@@ -25,11 +36,13 @@ pub struct World {
     pub pauses: Vec<Pause>,
     /// When the wall clock is set, and by how many milliseconds.
     pub wall_steps: Vec<(Time, i64)>,
+    /// In order.
+    pub restarts: Vec<Restart>,
 }
 
 impl World {
     /// A host that runs for so long, and stands still as hosts do: a few long pauses a day, several that are too short to be noticed,
-    /// and now and then minutes in which it hardly runs.
+    /// and now and then minutes in which it hardly runs. Every few days it is started anew, at times with the machine.
     pub fn new(seed: u64, until: Time) -> Self {
         let mut chance = Chance::new(seed, STREAM);
         let mut found = Vec::new();
@@ -86,7 +99,24 @@ impl World {
             }
             wall_steps.push((at, chance.between(-7_200_000.0, 7_200_000.0) as i64));
         }
-        World { pauses, wall_steps }
+        let mut world = World {
+            pauses,
+            wall_steps,
+            restarts: Vec::new(),
+        };
+        let mut at = 0;
+        loop {
+            at += (chance.exponential(4.0 * 86_400.0) * SECOND as f64) as Time;
+            if at >= until {
+                return world;
+            }
+            let restart = Restart {
+                at: world.awake(at),
+                of_machine: chance.happens(0.3),
+                of_disk: false,
+            };
+            world.restarts.push(restart);
+        }
     }
 
     /// A host that never stands still.
@@ -97,8 +127,8 @@ impl World {
     /// A host that never stands still, whose wall clock is set once by so many milliseconds.
     pub fn stepping(at: Time, by_ms: i64) -> Self {
         World {
-            pauses: Vec::new(),
             wall_steps: vec![(at, by_ms)],
+            ..World::default()
         }
     }
 
@@ -147,6 +177,15 @@ impl World {
         inside.fold((0, 0), |(sum, count), pause| {
             (sum + (pause.to - pause.from), count + 1)
         })
+    }
+
+    /// How often the host was started anew between two moments.
+    pub fn restarted(&self, from: Time, to: Time) -> u32 {
+        let inside = self
+            .restarts
+            .iter()
+            .filter(|restart| (from..to).contains(&restart.at));
+        inside.count() as u32
     }
 
     /// What the wall clock shows, in milliseconds since the simulation began.
@@ -198,6 +237,7 @@ mod tests {
         let world = World {
             pauses: vec![pause(10, 20), pause(22, 23), pause(40, 41)],
             wall_steps: vec![(5 * SECOND, -3000)],
+            ..World::default()
         };
         assert_eq!(world.end_of(SECOND, SECOND), 2 * SECOND);
         assert_eq!(world.end_of(9 * SECOND, 4 * SECOND), 24 * SECOND);

@@ -47,12 +47,14 @@ impl Store {
         ] {
             more |= self.remove(&first_slots(table, "slot < ?2"), slot)? >= ROWS_AT_ONCE as u64;
         }
+        more |= self.remove(DEEP, time::stored(before(keep.hour_ms())))? >= ROWS_AT_ONCE as u64;
         let before = time::stored(before(keep.span_ms()));
         for sql in [
             SPANS,
             "DELETE FROM release WHERE id IN (SELECT id FROM release WHERE at_ms < ?2 AND EXISTS
              (SELECT 1 FROM release AS newer WHERE newer.instance = release.instance AND newer.at_ms > release.at_ms)
              LIMIT ?1)",
+            "DELETE FROM clock_step WHERE id IN (SELECT id FROM clock_step WHERE at_ms < ?2 LIMIT ?1)",
             "DELETE FROM host_run WHERE id IN (SELECT id FROM host_run WHERE alive_ms < ?2 LIMIT ?1)
              AND id < (SELECT max(id) FROM host_run)",
         ] {
@@ -74,6 +76,7 @@ impl Store {
         for (what, sql) in [
             (Kept::Results, first_slots("result", "slot < ?2")),
             (Kept::Results, batches.to_owned()),
+            (Kept::Results, DEEP.to_owned()),
             (Kept::Minutes, first_slots("rollup_minute", "slot < ?2")),
             (Kept::Minutes, open_minutes.to_owned()),
             (Kept::Hours, first_slots("rollup_hour", "slot < ?2")),
@@ -138,6 +141,9 @@ impl Store {
         Ok(removed as u64)
     }
 }
+
+const DEEP: &str = "DELETE FROM deep_check WHERE id IN
+    (SELECT id FROM deep_check WHERE at_ms < ?2 ORDER BY at_ms LIMIT ?1)";
 
 const SPANS: &str = "DELETE FROM state_span WHERE id IN
     (SELECT id FROM state_span WHERE to_ms < ?2 ORDER BY to_ms LIMIT ?1)";

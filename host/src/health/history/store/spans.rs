@@ -94,6 +94,7 @@ impl OpenSpans {
         instance: u32,
         turn: &Turn,
         latest_ms: u64,
+        claims: (i64, i64),
     ) -> rusqlite::Result<()> {
         let text = turn.text.as_deref().map(cut_text);
         let open = self.0.get_mut(&instance);
@@ -104,7 +105,7 @@ impl OpenSpans {
         }
         let no_earlier_than = match &open {
             Some(open) => open.from_ms,
-            None => last_end(transaction, instance)?,
+            None => last_end(transaction, instance, claims)?,
         };
         let at_ms = time::bounded(turn.at_unix_ms.min(latest_ms)).max(no_earlier_than);
         if let Some(open) = open {
@@ -168,12 +169,14 @@ fn begin(
     Ok(())
 }
 
-fn last_end(transaction: &Transaction<'_>, instance: u32) -> rusqlite::Result<u64> {
+/// What an earlier host has claimed of times that have not come holds up nobody.
+fn last_end(transaction: &Transaction<'_>, instance: u32, claims: (i64, i64)) -> rusqlite::Result<u64> {
     let end: Option<Option<i64>> = transaction
         .prepare_cached(
-            "SELECT to_ms FROM state_span WHERE instance = ?1 ORDER BY from_ms DESC, id DESC LIMIT 1",
+            "SELECT to_ms FROM state_span WHERE instance = ?1 AND (id > ?2 OR to_ms <= ?3)
+             ORDER BY from_ms DESC, id DESC LIMIT 1",
         )?
-        .query_row([instance], |row| row.get(0))
+        .query_row((instance, claims.0, claims.1), |row| row.get(0))
         .optional()?;
     Ok(end.flatten().map_or(0, time::moment))
 }

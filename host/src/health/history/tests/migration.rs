@@ -20,7 +20,10 @@ fn a_file_of_version_1_is_read_and_written() {
 
     let mut file = HistoryFile::open(&path, DAY + 3 * HOUR_MS).unwrap();
     file.write(
-        &[Record::Turn(turn("chat", DAY + 3 * HOUR_MS, super::up()))],
+        &[
+            Record::Turn(turn("chat", DAY + 3 * HOUR_MS, super::up())),
+            Record::Deep(Box::new(super::deep("chat", DAY + 3 * HOUR_MS))),
+        ],
         DAY + 3 * HOUR_MS,
     )
     .unwrap();
@@ -76,5 +79,7 @@ fn a_file_of_version_1_is_read_and_written() {
         reader.releases("chat").unwrap().rows[0].version.to_string(),
         "1.2.3"
     );
+    let deep = reader.deep_checks("chat", all, 10).unwrap().rows;
+    assert_eq!(deep, [super::deep("chat", DAY + 3 * HOUR_MS)]);
     assert_eq!(reader.ledger("").unwrap()[0].value.as_deref(), Some("5"));
 }

@@ -1,7 +1,9 @@
 //! What the tests share: records, and a place for a file.
 
 mod clock;
+mod clock_minutes;
 mod crash;
+mod deep;
 mod failures;
 mod keeping;
 mod migration;
@@ -10,8 +12,8 @@ mod writing;
 
 use super::results::ResultPoint;
 use super::words::{error_kind, result_word};
-use crate::health::record::{MinuteRow, ResultRow, ResultWord, Rollup, SpanState, StateMs, Turn};
-use crate::model::{Cause, Health, Lifecycle};
+use crate::health::record::{DeepRow, MinuteRow, ResultRow, ResultWord, Rollup, SpanState, StateMs, Turn};
+use crate::model::{Cause, ErrorKind, Health, Lifecycle};
 use crate::sketch::Sketch;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -60,6 +62,17 @@ pub(super) fn result(instance: &str, at_unix_ms: u64) -> ResultRow {
         took_ns: Some(12_345),
         connection_rtt_ns: None,
         heap_bytes: None,
+    }
+}
+
+pub(super) fn deep(instance: &str, at_unix_ms: u64) -> DeepRow {
+    DeepRow {
+        instance: instance.into(),
+        at_unix_ms,
+        result: ResultWord::Failed(ErrorKind::Unavailable),
+        counted: true,
+        took_ns: Some(12_345),
+        text: Some("no credit".to_owned()),
     }
 }
 
