@@ -5,6 +5,7 @@
 //!                       closed on a thread of its own ──▶ verdict
 //! ```
 
+mod closing;
 mod unload;
 mod used;
 
@@ -16,6 +17,7 @@ use super::ticket::{How, NoReturn, on_lane};
 use super::vetting::VettedPlugin;
 use crate::clock;
 use crate::model::{Digest, ResidentReason, Verdict};
+use closing::Closing;
 use extman_plugin_api::manifest::schema::Manifest;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -49,6 +51,8 @@ enum Held {
     Loaded(Arc<Library>),
     /// It is mapped, and nothing of it is called any more.
     Mapped(Box<Mapped>),
+    /// It is being closed, and that does not return.
+    Closing(Closing),
     /// It was closed, and this came of it.
     Closed(Verdict),
 }
@@ -323,7 +327,7 @@ impl Module {
     pub(super) fn library(&self) -> Option<Arc<Library>> {
         match &*self.held() {
             Held::Loaded(library) => Some(library.clone()),
-            Held::Opening | Held::Mapped(_) | Held::Closed(_) => None,
+            Held::Opening | Held::Mapped(_) | Held::Closing(_) | Held::Closed(_) => None,
         }
     }
 

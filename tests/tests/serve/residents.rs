@@ -71,6 +71,28 @@ fn a_thread_that_ends_after_the_unload_frees_the_library() {
 }
 
 #[test]
+fn a_finaliser_that_returns_late_leaves_nothing_listed_and_others_can_be_loaded_again() {
+    let place = Place::default();
+    place.put(&build::c_fault("hang-finaliser"), "hang.so");
+    place.put(&build::plugin("lang-detect"), "lang.so");
+    let release = place.path().join("release");
+    let host = place.serve_with(UNVETTED, &[(faults_build::RELEASE_VARIABLE, &release)]);
+    host.until_ready();
+    let (_, body) = host.change("fault-hang-finaliser", "unload");
+    assert_eq!(body["data"]["unload"]["reason"], "close-hangs", "{body}");
+    assert_eq!(reasons(&host), ["close-hangs"]);
+    std::fs::write(release, b"").unwrap();
+    host.until("nothing is listed any more", || reasons(&host).is_empty());
+    let view = host.plugin("fault-hang-finaliser");
+    assert_eq!(view["unload"]["verdict"], "unmapped", "{view}");
+    assert_eq!(host.mapped_plugins(), 1, "the other one");
+    let (status, body) = host.change("lang-detect", "restart");
+    assert_eq!(status, 200, "{body}");
+    host.until_lifecycle("lang-detect", "running");
+    host.stop();
+}
+
+#[test]
 fn a_refused_library_that_is_held_is_listed_until_it_can_go() {
     let place = Place::default();
     let release = place.path().join("release");

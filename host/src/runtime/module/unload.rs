@@ -1,16 +1,26 @@
 //! Unloading a module, as often as it takes.
 
+use super::closing::{self, Closing, Ended};
 use super::{Held, Module, ModuleBudgets};
 use crate::clock;
 use crate::model::{ResidentReason, Verdict};
-use crate::runtime::lanes::{LaneObserver, Phase, Pool, PoolLimits, Work};
+use crate::runtime::lanes::Pool;
 use crate::runtime::loader::{Mapped, NotClosed};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+/// What there is to close.
+enum Taken {
+    Nothing,
+    Mapped(Box<Mapped>),
+    /// That has begun, and did not return when it was looked at last.
+    Closing(Closing),
+}
 
 impl Module {
     /// Unloads the module and says what came of it. No instance may be left. What a call, an instance or a thread held
-    /// can be unloaded again once that is gone; the verdict of what was closed stays as it is.
+    /// can be unloaded again once that is gone, and a close that did not return is looked at again; the verdict of what was closed stays as
+    /// it is.
     pub async fn unload(self: Arc<Self>, budgets: ModuleBudgets) -> Verdict {
         // A constructor that hangs holds the dynamic loader's lock, and a new thread may come to wait for that.
         if let Some(culprit) = self.wedged() {
@@ -55,31 +65,30 @@ impl Module {
                 None => Verdict::resident(ResidentReason::LaneNotEnded, lane),
             };
         }
-        let mapped = match self.take() {
-            Ok(Some(mapped)) => mapped,
-            Ok(None) => return Verdict::Unmapped,
+        let ended = match self.take() {
+            Ok(Taken::Mapped(mapped)) => closing::close(mapped, &self.name, budgets),
+            Ok(Taken::Closing(closing)) => closing.look(&self.name, budgets),
+            Ok(Taken::Nothing) => return Verdict::Unmapped,
             Err(verdict) => return verdict,
         };
-        match close(mapped, &self.name, budgets) {
-            Ok(verdict) => {
-                *self.held() = Held::Closed(verdict.clone());
-                verdict
-            }
-            Err(NotClosed { verdict, mapped }) => {
-                *self.held() = Held::Mapped(mapped);
-                verdict
-            }
-        }
+        let (held, verdict) = match ended {
+            Ended::Closed(verdict) => (Held::Closed(verdict.clone()), verdict),
+            Ended::NotClosed(NotClosed { verdict, mapped }) => (Held::Mapped(mapped), verdict),
+            Ended::Hangs(closing, verdict) => (Held::Closing(closing), verdict),
+        };
+        *self.held() = held;
+        verdict
     }
 
     /// What is mapped, with nobody else holding it; nothing if no lane has come to map anything.
-    fn take(&self) -> Result<Option<Box<Mapped>>, Verdict> {
+    fn take(&self) -> Result<Taken, Verdict> {
         let mut held = self.held();
         match std::mem::replace(&mut *held, Held::Closed(Verdict::Unmapped)) {
-            Held::Opening | Held::Closed(_) => Ok(None),
-            Held::Mapped(mapped) => Ok(Some(mapped)),
+            Held::Opening | Held::Closed(_) => Ok(Taken::Nothing),
+            Held::Closing(closing) => Ok(Taken::Closing(closing)),
+            Held::Mapped(mapped) => Ok(Taken::Mapped(mapped)),
             Held::Loaded(library) => match Arc::try_unwrap(library) {
-                Ok(library) => Ok(Some(Box::new(library.into_mapped()))),
+                Ok(library) => Ok(Taken::Mapped(Box::new(library.into_mapped()))),
                 Err(library) => {
                     *held = Held::Loaded(library);
                     let text = "an instance still holds it";
@@ -121,90 +130,4 @@ impl Module {
         }
         true
     }
-}
-
-/// Closes on a thread that ends right after it, and looks from another one: the closing thread's own thread-locals may be the last
-/// thing that holds the library.
-fn close(mapped: Box<Mapped>, name: &str, budgets: ModuleBudgets) -> Result<Verdict, NotClosed> {
-    let settle = budgets.settle;
-    // What is just ending has its own time, before the finalisers have theirs.
-    let patience = settle.saturating_add(budgets.close);
-    let closed = match run_and_join(&format!("x-close-{name}"), patience, move || mapped.close(settle)) {
-        None => {
-            return Ok(Verdict::resident(
-                ResidentReason::CloseHangs,
-                "a finaliser or a thread-local destructor",
-            ));
-        }
-        Some(closed) => closed?,
-    };
-    let verdict = run_and_join(&format!("x-look-{name}"), budgets.close, move || closed.verdict());
-    Ok(verdict.unwrap_or_else(|| Verdict::resident(ResidentReason::CloseHangs, "a deferred finaliser")))
-}
-
-/// Runs on a new thread and waits until that thread is gone, thread-local destructors included. `None` if it is not in time.
-fn run_and_join<T: Send + 'static>(
-    name: &str,
-    patience: Duration,
-    run: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let limits = PoolLimits {
-        lanes_max: 1,
-        queue_max: 1,
-        lost_max: 1,
-        ..PoolLimits::default()
-    };
-    let pool = Pool::new(name, limits, Arc::new(Unobserved));
-    let reply = Arc::new(Reply::default());
-    let work = Work {
-        subject: name.into(),
-        generation: 0,
-        phase: Phase::Close,
-        deadline: clock::monotonic().after(patience),
-        wedge_after: Duration::ZERO,
-    };
-    let replying = reply.clone();
-    let answer = move |value| replying.give(value);
-    pool.submit_urgent(work, move |_| run(), answer).ok()?;
-    let value = reply.take_within(patience)?;
-    pool.shutdown(patience).ok()?;
-    Some(value)
-}
-
-/// One value from one thread to another. Not a channel: the first wait for one makes a thread-local with a destructor, for which glibc
-/// takes the dynamic loader's lock, and a finaliser that hangs holds that.
-struct Reply<T> {
-    value: Mutex<Option<T>>,
-    given: Condvar,
-}
-
-impl<T> Default for Reply<T> {
-    fn default() -> Self {
-        Reply {
-            value: Mutex::new(None),
-            given: Condvar::new(),
-        }
-    }
-}
-
-impl<T> Reply<T> {
-    fn give(&self, value: T) {
-        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        self.given.notify_one();
-    }
-
-    fn take_within(&self, patience: Duration) -> Option<T> {
-        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .given
-            .wait_timeout_while(value, patience, |value| value.is_none());
-        waited.unwrap_or_else(PoisonError::into_inner).0.take()
-    }
-}
-
-struct Unobserved;
-
-impl LaneObserver for Unobserved {
-    fn lost(&self, _: &Work, _: Duration) {}
-    fn returned_late(&self, _: &Work, _: Duration) {}
 }

@@ -57,7 +57,9 @@ impl Module {
         // Under the lock and not with a share of the library: whoever unloads it must find it alone.
         let threads = match &*self.held() {
             Held::Loaded(library) => library.own_threads(),
-            Held::Opening | Held::Mapped(_) | Held::Closed(_) => Err(Unattributed::NotLoaded),
+            Held::Opening | Held::Mapped(_) | Held::Closing(_) | Held::Closed(_) => {
+                Err(Unattributed::NotLoaded)
+            }
         };
         let threads = threads.map(|threads| {
             let mut seen = self.used.threads.lock().unwrap_or_else(PoisonError::into_inner);
