@@ -28,6 +28,8 @@ pub struct Heap {
     /// How likely one figure is near the limit for no reason.
     spike: f64,
     not_before: Time,
+    /// Whether this generation has told of it.
+    told: bool,
 }
 
 impl Heap {
@@ -53,6 +55,7 @@ impl Heap {
             swing: 0.0,
             spike: 0.0,
             not_before: 0,
+            told: false,
         }
     }
 
@@ -61,13 +64,17 @@ impl Heap {
         self.usual + self.swing < 790.0
     }
 
-    /// Another generation begins: its first figure decides alone, and is none of the odd ones.
-    pub fn begins(&mut self, now: Time) {
-        self.not_before = now + SPIKES_APART;
+    /// Another generation begins.
+    pub fn begins(&mut self) {
+        self.told = false;
     }
 
     /// In use and the most, in bytes. `next` is the fault that is at work or comes next.
     pub fn figure(&mut self, now: Time, next: Option<&Fault>, chance: &mut Chance) -> (u64, u64) {
+        if !std::mem::replace(&mut self.told, true) {
+            // The first figure of a generation decides alone, and is none of the odd ones.
+            self.not_before = now + SPIKES_APART;
+        }
         let permille = match next.filter(|fault| fault.kind == Kind::HeapNear) {
             Some(fault) if fault.is_on(now) => near(now, fault),
             Some(fault) if now + CLIMB > fault.from && now < fault.from => {

@@ -156,9 +156,9 @@ impl Plugin {
     }
 
     /// Another generation of it runs.
-    pub fn begins(&mut self, now: Time) {
+    pub fn begins(&mut self) {
         if let Some(heap) = &mut self.nature.heap {
-            heap.begins(now);
+            heap.begins();
         }
     }
 

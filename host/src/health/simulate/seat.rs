@@ -341,7 +341,7 @@ impl<'a> Seat<'a> {
         if state == Lifecycle::Running {
             self.generation += 1;
             self.running_since = self.now;
-            self.plugin.begins(self.now);
+            self.plugin.begins();
         }
         self.state = state;
         (self.coming, self.stuck_until) = (None, 0);
