@@ -185,7 +185,7 @@ pub async fn serve(config: Config, listening: impl FnOnce(std::net::SocketAddr))
     let _ = log.await;
     if left > 0 || !host.status().resident.is_empty() {
         tracing::info!("ending without the finalisers of libraries that are still in memory");
-        exit_now(code);
+        exit_now(i32::from(failure(&ended).is_some()));
     }
     Ok(Served {
         verdicts,

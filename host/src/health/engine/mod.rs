@@ -188,7 +188,10 @@ impl Engine {
     pub fn shutdown(&self, patience: Duration) -> Result<(), String> {
         self.set([]);
         self.ring.meter.settle(self.ring.audience.as_ref());
-        self.lanes.shutdown(patience)
+        let ended = self.lanes.shutdown(patience);
+        // What lanes had in hand.
+        self.ring.meter.settle(self.ring.audience.as_ref());
+        ended
     }
 
     fn out(&self) -> Out {

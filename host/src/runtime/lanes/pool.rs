@@ -214,6 +214,8 @@ impl Pool {
             let mut state = self.shared.lock();
             let mut old = state.take_those_that_ran(generation);
             old.append(&mut state.ended);
+            // Somebody waits for these already; so does whoever comes now.
+            old.extend(state.leaving.iter().filter(|lane| lane.ran(generation)).cloned());
             state.have_end(&old);
             // The ones that wait may have counted on a lane that now ends.
             if let Err(error) = self.start_lane_if_short(&mut state) {

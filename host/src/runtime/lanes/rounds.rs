@@ -130,18 +130,18 @@ impl RoundLanes {
             let (old, kept): (Vec<_>, Vec<_>) = lanes.into_iter().partition(|lane| lane.ran(generation));
             state.lanes = kept;
             old.iter().for_each(|lane| lane.retire());
+            let none_ran = old.is_empty();
+            // There they stay until they are gone: whoever else comes waits for them too.
+            state.leaving.extend(old);
             if state.lanes.is_empty()
-                && !old.is_empty()
+                && !none_ran
                 && !state.closing
                 && let Err(error) = Shared::start_lane(&self.shared, &mut state)
             {
                 tracing::error!(lanes = self.shared.name, %error, "a lane could not be replaced");
             }
-            let (leaving, others) = std::mem::take(&mut state.leaving)
-                .into_iter()
-                .partition(|lane| lane.ran(generation));
-            state.leaving = others;
-            old.into_iter().chain::<Vec<_>>(leaving).collect()
+            let old = state.leaving.iter().filter(|lane| lane.ran(generation));
+            old.cloned().collect()
         };
         self.end(old, patience)
     }
@@ -154,10 +154,10 @@ impl RoundLanes {
         let lanes = {
             let mut state = self.shared.lock();
             state.closing = true;
-            let mut lanes = std::mem::take(&mut state.lanes);
-            lanes.append(&mut state.leaving);
-            lanes.iter().for_each(|lane| lane.retire());
-            lanes
+            let lanes = std::mem::take(&mut state.lanes);
+            state.leaving.extend(lanes);
+            state.leaving.iter().for_each(|lane| lane.retire());
+            state.leaving.clone()
         };
         self.end(lanes, patience)
     }
@@ -167,9 +167,11 @@ impl RoundLanes {
         let give_up = clock::monotonic().after(patience);
         let mut unended = None;
         for lane in lanes {
-            if !lane.join_within(give_up.since(clock::monotonic())) {
+            if lane.join_within(give_up.since(clock::monotonic())) {
+                let mut state = self.shared.lock();
+                state.leaving.retain(|other| other.number != lane.number);
+            } else {
                 unended = Some(lane.describe(&self.shared.name));
-                self.shared.lock().leaving.push(lane);
             }
         }
         unended.map_or(Ok(()), Err)

@@ -8,6 +8,10 @@ use std::sync::{Mutex, PoisonError};
 /// Whether one was seen, now or ever, that is younger than that.
 pub(super) fn were_any_since(boot_ticks: u64) -> bool {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    // No look can take that back.
+    if seen.youngest.is_some_and(|since| since >= boot_ticks) {
+        return true;
+    }
     if !are_all_known() {
         let now = look();
         // One that is just ending may be known no more. Two looks in a row see the same thread only if it lives.

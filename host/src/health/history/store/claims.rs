@@ -29,7 +29,7 @@ impl Claims {
             let found: Option<i64> = transaction.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
             Ok(found.unwrap_or(0))
         };
-        let spans = time::moment(most("SELECT max(to_ms) FROM state_span")?);
+        let spans = time::moment(most("SELECT max(to_ms) FROM state_span WHERE to_ms IS NOT NULL")?);
         let open = time::moment(most("SELECT max(minute) FROM minute_open")?).saturating_mul(MINUTE_MS);
         // An hour is folded when it has ended.
         let hours = match most("SELECT max(slot) FROM rollup_minute")? {
@@ -83,7 +83,10 @@ impl Claims {
         let (since, now) = (time::stored(self.since_ms), time::stored(now_ms));
         if now > since {
             transaction
-                .prepare_cached("DELETE FROM state_span WHERE id <= ?1 AND from_ms >= ?2 AND to_ms <= ?3")?
+                // What begins after a moment ends after it: said twice, so that the index of ends is of use.
+                .prepare_cached(
+                    "DELETE FROM state_span WHERE id <= ?1 AND from_ms >= ?2 AND to_ms >= ?2 AND to_ms <= ?3",
+                )?
                 .execute((self.span, since, now))?;
             transaction
                 .prepare_cached(

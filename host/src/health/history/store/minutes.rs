@@ -29,7 +29,10 @@ pub(super) fn shift(
     if minutes.is_empty() {
         return Ok(true);
     }
-    if count(transaction, &minutes)? > MOVED_MAX {
+    if count(transaction, &minutes)? > MOVED_MAX
+        || is_without_minutes(transaction, &minutes)?
+        || is_without_minutes(transaction, &moved(&minutes, by))?
+    {
         return Ok(false);
     }
     let mut taken = take(transaction, minutes)?;
@@ -65,7 +68,7 @@ pub(super) fn take(
     let mut days = BTreeSet::new();
     for (hour, instance, bytes) in folded(transaction, &minutes)? {
         let row = sums::decode_row(&bytes);
-        let is_in = |place: &u64| minutes.contains(&(hour * 60 + place));
+        let is_in = |place: &u64| *place < 60 && minutes.contains(&(hour * 60 + place));
         let (out, stay): (Row, Row) = row.into_iter().partition(|(place, _)| is_in(place));
         if out.is_empty() {
             continue;
@@ -92,13 +95,51 @@ pub(super) fn take(
     Ok(taken)
 }
 
+/// Where these minutes go.
+fn moved(minutes: &RangeInclusive<u64>, by: i64) -> RangeInclusive<u64> {
+    minutes.start().saturating_add_signed(by)..=minutes.end().saturating_add_signed(by)
+}
+
+/// Whether there are sums of hours whose minutes are no longer kept: they can't be summed anew.
+fn is_without_minutes(
+    transaction: &Transaction<'_>,
+    minutes: &RangeInclusive<u64>,
+) -> rusqlite::Result<bool> {
+    let days = (minutes.start() / 60 / 24, minutes.end() / 60 / 24);
+    let mut select =
+        transaction.prepare_cached("SELECT slot, sums FROM rollup_hour WHERE slot >= ?1 AND slot < ?2")?;
+    let mut rows = select.query((time::slot(days.0, 0), time::slot(days.1 + 1, 0)))?;
+    let mut there = transaction.prepare_cached("SELECT 1 FROM rollup_minute WHERE slot = ?1")?;
+    while let Some(row) = rows.next()? {
+        let slot: i64 = row.get(0)?;
+        let (day, instance) = (time::row_of(slot), slot as u32);
+        for place in sums::decode_row(&row.get::<_, Vec<u8>>(1)?).into_keys() {
+            let hour = day * 24 + place;
+            let is_in = place < 24 && hour >= minutes.start() / 60 && hour <= minutes.end() / 60;
+            if is_in && !there.exists([time::slot(hour, instance)])? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 fn count(transaction: &Transaction<'_>, minutes: &RangeInclusive<u64>) -> rusqlite::Result<i64> {
+    // No further than to what is too many.
     let open: i64 = transaction
-        .prepare_cached("SELECT count(*) FROM minute_open WHERE minute >= ?1 AND minute <= ?2")?
-        .query_row([*minutes.start() as i64, *minutes.end() as i64], |row| row.get(0))?;
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM minute_open WHERE minute >= ?1 AND minute <= ?2 LIMIT ?3)",
+        )?
+        .query_row(
+            (*minutes.start() as i64, *minutes.end() as i64, MOVED_MAX + 1),
+            |row| row.get(0),
+        )?;
+    let (from, until) = slots(minutes);
     let folded: i64 = transaction
-        .prepare_cached("SELECT count(*) FROM rollup_minute WHERE slot >= ?1 AND slot < ?2")?
-        .query_row(slots(minutes), |row| row.get(0))?;
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM rollup_minute WHERE slot >= ?1 AND slot < ?2 LIMIT ?3)",
+        )?
+        .query_row((from, until, MOVED_MAX / 60 + 1), |row| row.get(0))?;
     Ok(open.saturating_add(folded.saturating_mul(60)))
 }
 

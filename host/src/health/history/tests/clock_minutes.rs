@@ -88,6 +88,36 @@ fn minutes_go_back_with_the_spans_folded_or_not_and_what_is_summed_of_them_too()
 }
 
 #[test]
+fn hours_whose_minutes_are_no_longer_kept_lose_nothing_and_hold_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let mut file = open(&path, DAY);
+    let end = DAY + 4 * HOUR_MS;
+    for at in (DAY..end).step_by(MINUTE_MS as usize) {
+        file.write(&[up_minute(at)], at + MINUTE_MS).unwrap();
+    }
+    fold(&mut file, end);
+    // As they expire: the sums of the hour stay.
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let gone = "DELETE FROM rollup_minute WHERE slot = (SELECT min(slot) FROM rollup_minute)";
+    assert_eq!(other.execute(gone, []).unwrap(), 1);
+    let before = sums(&file, Resolution::Hour);
+    assert_eq!(before.len(), 4);
+    let mut now = end;
+    for _ in 0..2 {
+        now -= HOUR_MS;
+        file.write(&[step(-(HOUR_MS as i64), now)], now).unwrap();
+    }
+    fold(&mut file, now);
+    assert_eq!(sums(&file, Resolution::Hour), before);
+    let steps = file.reader().clock_steps(ALL).unwrap();
+    assert!(
+        steps.len() == 2 && steps.iter().all(|step| !step.moved),
+        "{steps:?}"
+    );
+}
+
+#[test]
 fn what_was_told_before_the_clock_leapt_ahead_stays_when_it_is_set_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut file = open(&dir.path().join("history.db"), DAY);

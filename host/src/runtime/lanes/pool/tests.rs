@@ -264,3 +264,26 @@ fn a_pool_has_not_ended_while_a_lane_of_it_is_waited_for_and_what_that_uses_is_c
     until("it has ended", || pool.has_ended());
     assert!(pool.cpu_ns() >= 3_000_000, "{}", pool.cpu_ns());
 }
+
+#[test]
+fn a_lane_that_somebody_waits_for_is_waited_for_by_whoever_comes_next() {
+    let pool = pool(1);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let answer = submit(&pool, None, move || {
+        begun.send(()).unwrap();
+        let _ = held.recv();
+    });
+    begins.recv_timeout(LONG).unwrap();
+    let first = std::thread::spawn({
+        let pool = pool.clone();
+        move || pool.rotate(1, LONG)
+    });
+    until("the first one waits", || !pool.shared.lock().leaving.is_empty());
+    assert!(pool.rotate(1, Duration::ZERO).is_err(), "it has not ended");
+    assert!(pool.rotate(8, Duration::ZERO).is_ok(), "it never ran that");
+    drop(release);
+    assert_eq!(first.join().unwrap(), Ok(()));
+    answer.recv_timeout(LONG).unwrap();
+    pool.shutdown(LONG).unwrap();
+}
