@@ -3,7 +3,8 @@
 //!
 //! * Set back: the clock was ahead, and since when is not known: all that it told of since the host began, or since it last
 //!   leapt ahead, moves back with it: spans, deep checks, versions, and minutes by whole minutes. Where spans would reach into an earlier host's
-//!   time, that stands. Minutes that are too many to be moved stay, and it is noted that they did. Single results stay.
+//!   time, that stands. Minutes that are too many to be moved stay, also where sums of hours
+//!   would have to be made anew without theirs, and it is noted that they did. Single results stay.
 //! * Set ahead, as after a sleep of the machine: what lies between was not observed, so spans that go on end there and begin anew.
 
 use super::claims::Claims;
