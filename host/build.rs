@@ -3,7 +3,7 @@
 //! script.
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=CARGO_CFG_TARGET_OS");
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
         println!(
             "cargo::rustc-link-arg=-Wl,--export-dynamic-symbol=pthread_create,--export-dynamic-symbol=pthread_key_create,\

@@ -1,15 +1,15 @@
 //! One call, from a function in the same program to a thread of tokio's blocking pool.
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
-use extman::clock;
-use extman::runtime::instance::Instance;
-use extman::runtime::lanes::Attached;
-use extman::runtime::loader::{Bound, Input, OutputLimits, Slot};
 use extman_benches::hop::{AsyncHop, ChannelHop, FutexHop};
 use extman_benches::plugins::Taken;
 use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, on_one_core, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
+use extman_model::clock;
+use extman_runtime::instance::Instance;
+use extman_runtime::lanes::Attached;
+use extman_runtime::loader::{Bound, Input, OutputLimits, Slot};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;

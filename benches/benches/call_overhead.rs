@@ -2,12 +2,12 @@
 //! switched off, so the row without it is the checked call that an instance's call is made of.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use extman::clock;
-use extman::runtime::lanes::Attached;
-use extman::runtime::loader::{Input, OutputLimits, Slot};
 use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
 use extman_benches::{fixture, plugins};
+use extman_model::clock;
+use extman_runtime::lanes::Attached;
+use extman_runtime::loader::{Input, OutputLimits, Slot};
 use std::hint::black_box;
 use std::time::Duration;
 

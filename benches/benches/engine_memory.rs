@@ -1,6 +1,6 @@
 //! Heap that the host has in use for each instance, besides what the plugin has, which has an allocator of its own.
 
-use extman::health::engine::Engine;
+use extman::probing::Engine;
 use extman_benches::figures::{Asked, Figure};
 use extman_benches::{engine, fixture, plugins};
 use extman_plugin_api::sdk::alloc::{CountingAllocator, usage};

@@ -3,10 +3,11 @@
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use extman::health::history::{HistoryFile, Range, Resolution};
-use extman::health::record::Record;
 use extman_benches::history::{BEGIN_MS, DAY_MS, HOUR_MS, MINUTE_MS, minute, result};
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
+use extman_history::{HistoryFile, Range};
+use extman_model::history::Resolution;
+use extman_model::record::Record;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

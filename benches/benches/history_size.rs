@@ -1,9 +1,9 @@
 //! How large the history's file becomes: a day of ten thousand instances, written and brought together as the host does it.
 
-use extman::health::history::HistoryFile;
-use extman::health::record::Record;
 use extman_benches::figures::{Asked, Figure};
 use extman_benches::history::{BEGIN_MS, HOUR_MS, MINUTE_MS, minute, result, turn};
+use extman_history::HistoryFile;
+use extman_model::record::Record;
 use std::sync::Arc;
 
 const GROUP: &str = "history, size of its file";

@@ -3,9 +3,9 @@
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use extman::intake::{inspect_bytes, inspect_file};
 use extman_benches::plugins;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
+use extman_intake::{inspect_bytes, inspect_file};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 

@@ -1,12 +1,12 @@
 //! A library in and out again: by the dynamic loader alone, and with all that makes it safe.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use extman::model::Verdict;
-use extman::runtime::loader::{Library, SealedImage};
-use extman::runtime::module::ModuleBudgets;
 use extman_benches::plugins::Taken;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
 use extman_benches::{fixture, plugins, raw};
+use extman_model::Verdict;
+use extman_runtime::loader::{Library, SealedImage};
+use extman_runtime::module::ModuleBudgets;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::thread;

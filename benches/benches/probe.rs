@@ -1,16 +1,16 @@
 //! Asking a plugin how it is, from a function in the same program to a program of its own.
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
-use extman::clock;
-use extman::model::{CheckKind, CheckOutcome};
-use extman::runtime::instance::Instance;
-use extman::runtime::loader::{OutputLimits, Slot};
 use extman_abi::Report;
 use extman_benches::hop::{AsyncHop, ChannelHop, FutexHop};
 use extman_benches::plugins::Taken;
 use extman_benches::raw::{self, Raw};
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
+use extman_model::clock;
+use extman_model::{CheckKind, CheckOutcome};
+use extman_runtime::instance::Instance;
+use extman_runtime::loader::{OutputLimits, Slot};
 use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! from the answer.
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
-use extman::health::engine::Target;
+use extman::probing::Target;
 use extman_benches::engine::{self, Stopwatch};
 use extman_benches::figures::Asked;
 use extman_benches::raw::Raw;

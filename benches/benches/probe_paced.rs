@@ -1,6 +1,6 @@
 //! Plugins asked once a second each: by the engine, and as it is usually done.
 
-use extman::health::engine::Target;
+use extman::probing::Target;
 use extman_benches::engine;
 use extman_benches::figures::{Asked, Figure};
 use extman_benches::fixture;

@@ -2,15 +2,15 @@
 
 use crate::fixture::{self, Silent};
 use crate::plugins::Taken;
-use extman::clock::{self, Monotonic};
-use extman::health::course::Calls;
-use extman::health::engine::{Announced, Apart, Audience, Engine, Subject, Target};
-use extman::health::policy::Policy;
-use extman::health::record::Record;
-use extman::model::{CheckKind, CheckOutcome, ErrorKind, Health, Lifecycle, Report};
-use extman::runtime::instance::{Asked, Instance};
-use extman::runtime::lanes::{Phase, PoolLimits, RoundLanes, Station, Work};
-use extman::sketch::Sketch;
+use extman::probing::{Announced, Apart, Audience, Engine, Subject, Target};
+use extman_health::course::Calls;
+use extman_health::policy::Policy;
+use extman_model::clock::{self, Monotonic};
+use extman_model::record::Record;
+use extman_model::sketch::Sketch;
+use extman_model::{CheckKind, CheckOutcome, ErrorKind, Health, Lifecycle, Report};
+use extman_runtime::instance::{Asked, Instance};
+use extman_runtime::lanes::{Phase, PoolLimits, RoundLanes, Station, Work};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! The host's own paths, ready to be called: an instance behind its lanes, and a bound handle without them.
 
 use crate::plugins::Taken;
-use extman::model::{LogLevel, Report};
-use extman::runtime::instance::{Call, Instance, InstanceSettings};
-use extman::runtime::lanes::{LaneObserver, PoolLimits, Work};
-use extman::runtime::loader::{Bound, Interposition, Library, Listener, SealedImage, Step, interposition};
-use extman::runtime::module::{Module, ModuleBudgets, SharedLanes};
+use extman_model::{LogLevel, Report};
+use extman_runtime::instance::{Call, Instance, InstanceSettings};
+use extman_runtime::lanes::{LaneObserver, PoolLimits, Work};
+use extman_runtime::loader::{Bound, Interposition, Library, Listener, SealedImage, Step, interposition};
+use extman_runtime::module::{Module, ModuleBudgets, SharedLanes};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};

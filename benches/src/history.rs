@@ -1,8 +1,8 @@
 //! What instances have written down, made up for measurements.
 
-use extman::health::record::{MinuteRow, Record, ResultRow, ResultWord, Rollup, SpanState, StateMs, Turn};
-use extman::model::{Cause, Health, Lifecycle};
-use extman::sketch::Sketch;
+use extman_model::record::{MinuteRow, Record, ResultRow, ResultWord, Rollup, SpanState, StateMs, Turn};
+use extman_model::sketch::Sketch;
+use extman_model::{Cause, Health, Lifecycle};
 use std::sync::Arc;
 use std::time::Duration;
 

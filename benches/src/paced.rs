@@ -2,7 +2,7 @@
 
 use crate::figures::Figure;
 use crate::raw::Raw;
-use extman::sketch::{Recorder, Sketch};
+use extman_model::sketch::{Recorder, Sketch};
 use futures_util::stream;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;

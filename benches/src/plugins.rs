@@ -1,7 +1,7 @@
 //! The plugins that are measured: built by cargo, and taken in as any plugin is.
 
-use extman::intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
-use extman::runtime::vetting::{Ledger, VettedPlugin, Vetting, VettingConfig};
+use extman_intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
+use extman_runtime::vetting::{Ledger, VettedPlugin, Vetting, VettingConfig};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;

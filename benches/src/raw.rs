@@ -1,5 +1,6 @@
 //! A plugin called as carelessly as possible: pointers held, nothing checked, counted, limited or caught. What the host's own
 //! paths cost more than this is the price of what they promise.
+#![allow(unsafe_code)]
 
 use extman_abi::{self as abi, Bytes, HostTable, PluginModule, TextBuffer};
 use libloading::Library;

@@ -1,16 +1,17 @@
 //! `extman.toml`: one section a module, each owned by its module; read once, checked once.
 
-use crate::health::components::Limits;
-use crate::health::history::HistoryConfig;
-use crate::intake::IntakeConfig;
-use crate::model::ProbeSettings;
-use crate::runtime::lanes::PoolLimits;
-use crate::runtime::supervisor::InstanceConfig;
-use crate::runtime::vetting::VettingConfig;
+use extman_health::components::Limits;
+use extman_history::HistoryConfig;
+use extman_intake::IntakeConfig;
+use extman_model::ProbeSettings;
+use extman_runtime::lanes::PoolLimits;
+use extman_runtime::supervisor::InstanceConfig;
+use extman_runtime::vetting::VettingConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::{DeTable, ValueDeserializer};
 
 /// The whole configuration. Every field has a default: an empty file is a good one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,9 +29,6 @@ pub struct Config {
     pub health: HealthConfig,
     /// Where it is written down how they were.
     pub history: HistoryConfig,
-    /// The HTTP API.
-    #[cfg(feature = "http")]
-    pub http: crate::http::HttpConfig,
     /// Time for stopping.
     pub shutdown: ShutdownConfig,
     /// Uses of plugins. A plugin without one has one instance, named after its id.
@@ -162,30 +160,65 @@ pub enum ConfigError {
     Invalid(String),
 }
 
+/// For a file that has no section but the host's.
+#[derive(Default, Deserialize)]
+struct Nothing {}
+
+/// The host's configuration, and one section that is not the host's.
+fn parse<S>(text: &str, section: &str) -> Result<(Config, S), toml::de::Error>
+where
+    S: serde::de::DeserializeOwned + Default,
+{
+    let mut table = DeTable::parse(text)?;
+    let beside = table
+        .get_mut()
+        .remove(section)
+        .map(|value| S::deserialize(ValueDeserializer::from(value)));
+    let config = Config::deserialize(toml::de::Deserializer::from(table))?;
+    Ok((config, beside.transpose()?.unwrap_or_default()))
+}
+
+impl ConfigError {
+    /// What is wrong, with its line and column in the file.
+    fn at(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = &text[..text.floor_char_boundary(start)];
+        ConfigError::Parse {
+            path: path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            text: error.message().to_owned(),
+        }
+    }
+}
+
 impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
     /// It can't be read, is not TOML of this shape, or has a value out of range.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::read_beside::<Nothing>(path, "").map(|(config, _)| config)
+    }
+
+    /// As [`read`](Self::read), for a program whose file has a section of its own beside those of the host: that one is read as an `S`,
+    /// and is the default where it is absent.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_beside<S>(path: &Path, section: &str) -> Result<(Self, S), ConfigError>
+    where
+        S: serde::de::DeserializeOwned + Default,
+    {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
             path: path.to_owned(),
             error,
         })?;
-        let config: Config = toml::from_str(&text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let before = &text[..text.floor_char_boundary(at)];
-            ConfigError::Parse {
-                path: path.to_owned(),
-                line: before.matches('\n').count() + 1,
-                column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
-                text: error.message().to_owned(),
-            }
-        })?;
+        let (config, beside) = parse(&text, section).map_err(|error| ConfigError::at(path, &text, &error))?;
         config
             .validate()
             .map_err(|error| ConfigError::Invalid(format!("{}: {error}", path.display())))?;
-        Ok(config)
+        Ok((config, beside))
     }
 
     /// Checks the values.

@@ -3,32 +3,27 @@
 //! The public interface is:
 //!
 //! * [`Host`]: build one, call capabilities, listen to events, load, unload, shut down;
-//! * [`model`]: the plain data that it speaks;
 //! * [`config`]: what it can be configured with;
-//! * [`control`]: its commands as one enum, for adapters such as HTTP;
+//! * [`model`]: the plain data that it speaks, and [`control`], its commands as one enum, for adapters such as HTTP;
 //! * [`intake`]: finding and inspecting plugins without running them;
-//! * `http`, `app` and `cli`, behind features: the API, the composition root, the command line;
-//! * [`health`]: how plugins are, and how the host knows; [`sketch`]: quantiles of durations;
-//! * [`runtime`]: the parts that run plugin code, for those who need less than a whole host.
+//! * [`check`]: one library tried in a throwaway process;
+//! * [`probing`] and [`deep`]: who asks plugins how they are, and when.
+//!
+//! Plugin code runs in `extman-runtime` alone; what health is decided by is in `extman-health`, and what is written down of it in
+//! `extman-history`. HTTP and the command line are crates of their own, `extman-http` and `extman-cli`.
+#![forbid(unsafe_code)]
 
-#![deny(unsafe_code)]
-
-#[cfg(feature = "cli")]
-pub mod app;
-#[cfg(feature = "cli")]
-pub mod cli;
-pub mod clock;
+mod check;
 pub mod config;
-pub mod control;
-pub mod health;
+pub mod deep;
 mod host;
-#[cfg(feature = "http")]
-pub mod http;
-pub mod intake;
-pub mod model;
-pub mod runtime;
-pub mod sketch;
+pub mod probing;
 
+pub use check::{CheckError, check};
+pub use extman_intake as intake;
+pub use extman_model as model;
+pub use extman_model::control;
+pub use extman_runtime::lanes::Attached;
+pub use extman_runtime::loader::{Interposition, exit_now, interposition};
+pub use extman_runtime::supervisor::InstanceConfig;
 pub use host::{BuildError, Host, HostBuilder, TypedError};
-pub use runtime::lanes::Attached;
-pub use runtime::supervisor::InstanceConfig;

@@ -1,12 +1,12 @@
 //! A host for one test: a store of its own, the real intake, modules and instances, and ears for all that they say.
 
-use extman::intake::{DiscoveryConfig, Store, TrustConfig, VerifiedPlugin, find, inspect, verify};
-use extman::model::{CallError, LogLevel, Report};
-use extman::runtime::instance::{Call, Instance, InstanceSettings};
-use extman::runtime::lanes::{LaneObserver, Phase, PoolLimits, Work};
-use extman::runtime::loader::{Listener, Step};
-use extman::runtime::module::{LoadError, Module, ModuleBudgets, NotLoaded, SharedLanes};
-use extman::runtime::vetting::{Ledger, Vetting, VettingConfig};
+use extman_intake::{DiscoveryConfig, Store, TrustConfig, VerifiedPlugin, find, inspect, verify};
+use extman_model::{CallError, LogLevel, Report};
+use extman_runtime::instance::{Call, Instance, InstanceSettings};
+use extman_runtime::lanes::{LaneObserver, Phase, PoolLimits, Work};
+use extman_runtime::loader::{Listener, Step};
+use extman_runtime::module::{LoadError, Module, ModuleBudgets, NotLoaded, SharedLanes};
+use extman_runtime::vetting::{Ledger, Vetting, VettingConfig};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -134,7 +134,7 @@ impl Bench {
     }
 
     /// Stops and destroys an instance and unloads its module.
-    pub async fn finished(&self, instance: Instance, module: Arc<Module>) -> extman::model::Verdict {
+    pub async fn finished(&self, instance: Instance, module: Arc<Module>) -> extman_model::Verdict {
         instance.step(Step::Stop).await.expect("stop");
         instance.destroy().await.expect("destroy");
         drop(instance);

@@ -2,7 +2,7 @@
 
 use crate::served::{Client, NO_CONNECTION, pause};
 use crate::{build, served::Served, until};
-use extman::model::Lifecycle;
+use extman_model::Lifecycle;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;

@@ -15,7 +15,7 @@ pub fn plugin(package: &str) -> PathBuf {
 
 /// The worker program.
 pub fn worker() -> PathBuf {
-    let what = ["-p", "extman", "--bin", "extman-worker"];
+    let what = ["-p", "extman-runtime", "--bin", "extman-worker"];
     once("worker", || {
         cargo(&xtask::root(), &folder("test-plugins"), &what, "extman-worker")
     })

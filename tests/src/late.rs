@@ -4,9 +4,9 @@
 
 use crate::Bench;
 use crate::scenario::is_mapped;
-use extman::model::Verdict;
-use extman::runtime::lanes::PoolLimits;
-use extman::runtime::module::ModuleBudgets;
+use extman_model::Verdict;
+use extman_runtime::lanes::PoolLimits;
+use extman_runtime::module::ModuleBudgets;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;

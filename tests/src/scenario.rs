@@ -3,11 +3,11 @@
 //! The parent gives the order as the one argument, in JSON, and reads the outcome as the only line on standard output.
 
 use crate::{Bench, call};
-use extman::model::Verdict;
-use extman::runtime::instance::InstanceSettings;
-use extman::runtime::lanes::PoolLimits;
-use extman::runtime::loader::{Interposition, Step, interposition};
-use extman::runtime::module::ModuleBudgets;
+use extman_model::Verdict;
+use extman_runtime::instance::InstanceSettings;
+use extman_runtime::lanes::PoolLimits;
+use extman_runtime::loader::{Interposition, Step, interposition};
+use extman_runtime::module::ModuleBudgets;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

@@ -2,8 +2,8 @@
 //! asked of it and what that means is the tests' own business.
 
 use crate::build;
-use extman::model::{Digest, VettingReport};
-use extman::runtime::vetting::LedgerEntry;
+use extman_model::{Digest, VettingReport};
+use extman_runtime::vetting::LedgerEntry;
 use serde_json::Value;
 use std::io::BufRead;
 use std::os::unix::process::ExitStatusExt;
@@ -172,13 +172,13 @@ impl Client {
     }
 
     /// One instance; `None` if there is none, or no connection.
-    pub fn plugin(&self, name: &str) -> Option<extman::model::PluginView> {
+    pub fn plugin(&self, name: &str) -> Option<extman_model::PluginView> {
         let view = self.get(&format!("/api/v1/plugins/{name}"))?;
         Some(serde_json::from_value(view).expect("a view of a plugin"))
     }
 
     /// How the host is; `None` without a connection.
-    pub fn status(&self) -> Option<extman::model::StatusView> {
+    pub fn status(&self) -> Option<extman_model::StatusView> {
         let view = self.get("/api/v1/status")?;
         Some(serde_json::from_value(view).expect("a view of the status"))
     }
@@ -223,7 +223,7 @@ pub fn program() -> PathBuf {
     let mut built = BUILT.lock().expect("an earlier test built it");
     let program = built.get_or_insert_with(|| {
         build::worker();
-        let what = ["-p", "extman", "--bin", "extman"];
+        let what = ["-p", "extman-cli", "--bin", "extman"];
         build::cargo(&xtask::root(), &build::folder("test-plugins"), &what, "extman")
     });
     program.clone()

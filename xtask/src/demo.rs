@@ -104,7 +104,15 @@ fn note(text: &str) {
 fn build_host() -> Result<PathBuf, DemoError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "-p", "extman", "--bins"])
+        .args([
+            "build",
+            "--quiet",
+            "-p",
+            "extman-cli",
+            "-p",
+            "extman-runtime",
+            "--bins",
+        ])
         .current_dir(root())
         .status()
         .map_err(|e| DemoError::Host(format!("cargo can't be run: {e}")))?;

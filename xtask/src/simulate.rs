@@ -1,5 +1,5 @@
-//! `cargo xtask simulate`: plugins whose truth is known, and whether the host's health says it. The simulator is the host's own, in
-//! `host/src/health/simulate`; here is its command line. It is built as an example of the host, so that this package stays small.
+//! `cargo xtask simulate`: plugins whose truth is known, and whether the host's health says it. The simulator is the package
+//! `extman-simulator` in `tests/simulator`; here is its command line. It is built when it is needed, so that this package stays small.
 
 use crate::root;
 use std::process::Command;
@@ -89,15 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<String, SimulateError> {
     });
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "-p",
-            "extman",
-            "--no-default-features",
-        ])
-        .args(["--example", "simulate", "--"])
+        .args(["run", "--quiet", "--release", "-p", "extman-simulator", "--"])
         .arg(wanted.to_string())
         .current_dir(root())
         .status()

@@ -1,4 +1,5 @@
 //! A plugin that does nearly nothing, so that what remains is the host's part.
+#![allow(unsafe_code)]
 
 use extman_plugin_api::prelude::*;
 

@@ -1,13 +1,13 @@
 //! Calling a capability: who serves it, and what comes back.
 
 use super::{Host, hint};
-use crate::control::{FrameReader, Invocation, Invoked, InvokedStream};
-use crate::model::{CallError, ErrorKind};
-use crate::runtime::instance::{Call, Instance};
-use crate::runtime::lanes::Attached;
-use crate::runtime::loader::Frames;
-use crate::runtime::registry::Entry;
-use crate::runtime::supervisor::{Request, Requests};
+use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
+use extman_model::{CallError, ErrorKind};
+use extman_runtime::instance::{Call, Instance};
+use extman_runtime::lanes::Attached;
+use extman_runtime::loader::Frames;
+use extman_runtime::registry::Entry;
+use extman_runtime::supervisor::{Request, Requests};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Host {
         // Who serves is told before the call begins.
         target.instance = Some(served_by.clone());
         let frames = Arc::new(Frames::new(FRAMES_AHEAD));
-        let reader = FrameReader(frames.clone());
+        let reader = FrameReader::new(frames.clone());
         let host = self.clone();
         // A task of its own: the call must go on while the reader reads, and the reader ends it by going away.
         let call = tokio::spawn(async move {

@@ -1,10 +1,12 @@
 //! The host as whoever carries out commands.
 
 use super::Host;
-use crate::control::{Answer, Command, Control, ControlError, Invocation, Invoked, InvokedStream, Pending};
-use crate::model::{CallError, PluginView, StatusView};
-use crate::runtime::loader::{Interposition, interposition};
-use crate::runtime::supervisor::{Outcome, Request};
+use extman_model::control::{
+    Answer, Command, Control, ControlError, Invocation, Invoked, InvokedStream, Pending,
+};
+use extman_model::{CallError, PluginView, StatusView};
+use extman_runtime::loader::{Interposition, interposition};
+use extman_runtime::supervisor::{Outcome, Request};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;

@@ -3,15 +3,15 @@
 mod measure;
 
 use super::{Host, Inner};
-use crate::clock::{self, Monotonic};
 use crate::config::Config;
-use crate::health::components::{self, LanesSeen, Limits};
-use crate::health::engine::Engine;
-use crate::intake::StoreOutcome;
-use crate::model::{Component, Health};
-use crate::runtime::lanes::{looked_at, lost_lanes};
-use crate::sketch::Sketch;
+use crate::probing::Engine;
 use arc_swap::ArcSwap;
+use extman_health::components::{self, LanesSeen, Limits};
+use extman_intake::StoreOutcome;
+use extman_model::clock::{self, Monotonic};
+use extman_model::sketch::Sketch;
+use extman_model::{Component, Health};
+use extman_runtime::lanes::{looked_at, lost_lanes};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

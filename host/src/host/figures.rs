@@ -1,12 +1,12 @@
 //! What is measured of an instance, who measured it, and what is not measured and why. No figure is made up: one that several instances
 //! have together says so, and is not divided.
 
-use crate::clock::nanos;
-use crate::health::engine::Seen;
-use crate::model::{CheckOutcome, Figure, NotMeasured, Report, Source, Unit};
-use crate::runtime::instance::{Instance, InstanceUsed};
-use crate::runtime::loader::Unattributed;
-use crate::runtime::registry::Entry;
+use crate::probing::Seen;
+use extman_model::clock::nanos;
+use extman_model::{CheckOutcome, Figure, NotMeasured, Report, Source, Unit};
+use extman_runtime::instance::{Instance, InstanceUsed};
+use extman_runtime::loader::Unattributed;
+use extman_runtime::registry::Entry;
 
 /// Figures, and what one would look for among them.
 #[derive(Default)]
@@ -129,7 +129,7 @@ fn heap(entry: &Entry, report: Option<&Report>, used: Option<&InstanceUsed>, mea
         return;
     };
     // A library has one heap, and another author than ours may have filled the field.
-    let by = if crate::runtime::vetting::is_rust(&entry.plugin) {
+    let by = if extman_runtime::vetting::is_rust(&entry.plugin) {
         Source::Sdk
     } else {
         Source::Plugin

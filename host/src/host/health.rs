@@ -2,21 +2,22 @@
 
 use super::Host;
 use super::figures::{Measured, measured};
-use crate::clock;
-use crate::control::ControlError;
-use crate::health::aggregate::{Group, Member, Overall, aggregate};
-use crate::health::deep::Refused;
-use crate::health::engine::{Announced, Audience, Engine, Seen, Subject};
-use crate::health::history::History;
-use crate::health::policy::Policy;
-use crate::health::record::{Record, ReleaseRow};
-use crate::model::{
+use crate::probing::{Announced, Audience, Engine, Seen, Subject};
+use extman_health::aggregate::{Member, aggregate};
+use extman_health::deep::Refused;
+use extman_health::policy::Policy;
+use extman_history::History;
+use extman_model::clock;
+use extman_model::control::ControlError;
+use extman_model::record::{Record, ReleaseRow};
+use extman_model::{
     CheckOutcome, CheckView, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle,
     PluginView, ProbeSettings, What,
 };
-use crate::runtime::registry::{Entry, Snapshot};
-use crate::runtime::supervisor::{Events, Request, Requests};
+use extman_model::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
+use extman_runtime::registry::{Entry, Snapshot};
+use extman_runtime::supervisor::{Events, Request, Requests};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -268,7 +269,7 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
 
 /// Why, in the plugin's own words or in those of whoever moved it.
 fn words(entry: &Entry, seen: &Seen) -> Option<String> {
-    use crate::model::Cause;
+    use extman_model::Cause;
     match seen.judged.cause {
         cause if cause.is_deep() => seen.deep_words.clone(),
         Cause::Lifecycle(Lifecycle::Running) => None,

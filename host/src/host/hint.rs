@@ -1,6 +1,6 @@
 //! What a capability takes, in a line, for callers whose input was wrong: from the schema in the manifest.
 
-use crate::model::{CallError, ErrorKind};
+use extman_model::{CallError, ErrorKind};
 use extman_plugin_api::manifest::schema::Manifest;
 use serde_json::Value;
 

@@ -3,14 +3,14 @@
 mod findings;
 
 use super::Host;
-use crate::clock;
-use crate::control::report::{AnalysisAnswer, Flapping, HistoryAnswer, Range, UptimeRow};
-use crate::control::{ControlError, SINCE_MS_MAX};
-use crate::health::analysis::uptime;
-use crate::health::history::{HistoryError, Reader};
-use crate::health::record::SpanRow;
-use crate::health::report::deep_result;
-use crate::model::{HealthView, Unit};
+use extman_health::analysis::uptime;
+use extman_history::{HistoryError, Reader};
+use extman_model::clock;
+use extman_model::control::report::deep_result;
+use extman_model::control::report::{AnalysisAnswer, Flapping, HistoryAnswer, Range, UptimeRow};
+use extman_model::control::{ControlError, SINCE_MS_MAX};
+use extman_model::record::SpanRow;
+use extman_model::{HealthView, Unit};
 use findings::Asked;
 
 /// Deep checks that one answer tells of.

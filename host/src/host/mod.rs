@@ -15,12 +15,12 @@ pub use build::{BuildError, HostBuilder};
 pub use calls::TypedError;
 
 use crate::config::Config;
-use crate::health::deep::DeepChecks;
-use crate::health::engine::Engine;
-use crate::health::history::History;
-use crate::model::{Event, Verdict};
-use crate::runtime::registry::{Registry, Snapshot};
-use crate::runtime::supervisor::{Events, Request, Requests};
+use crate::deep::DeepChecks;
+use crate::probing::Engine;
+use extman_history::History;
+use extman_model::{Event, Verdict};
+use extman_runtime::registry::{Registry, Snapshot};
+use extman_runtime::supervisor::{Events, Request, Requests};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! What goes on beside the supervisor: looking at directories.
 
-use crate::clock;
-use crate::intake::{IntakeConfig, Watch};
-use crate::runtime::arrivals::Arrivals;
-use crate::runtime::supervisor::{Request, Requests};
+use extman_intake::{IntakeConfig, Watch};
+use extman_model::clock;
+use extman_runtime::arrivals::Arrivals;
+use extman_runtime::supervisor::{Request, Requests};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -2,11 +2,11 @@
 
 use super::Host;
 use super::health::Known;
-use crate::control::ControlError;
-use crate::control::report::{HealthAnswer, HostHealth, PluginHealth};
-use crate::health::engine::Seen;
-use crate::model::{Cause, Criticality, HealthFlags, HealthView, Judgement};
-use crate::runtime::registry::Entry;
+use crate::probing::Seen;
+use extman_model::control::ControlError;
+use extman_model::control::report::{HealthAnswer, HostHealth, PluginHealth};
+use extman_model::{Cause, Criticality, HealthFlags, HealthView, Judgement};
+use extman_runtime::registry::Entry;
 
 impl Host {
     /// How everything is, with each instance, the host's own parts and its asking. Asks nobody.
@@ -86,7 +86,7 @@ fn not_checked(entry: &Entry) -> HealthView {
     let cause = Cause::NotChecked;
     HealthView {
         judged: Judgement {
-            health: crate::model::Health::Unknown,
+            health: extman_model::Health::Unknown,
             cause,
             flags: HealthFlags::default(),
         },

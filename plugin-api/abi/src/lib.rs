@@ -19,6 +19,7 @@
 //! # How to read the tags
 //!
 //! Each function says `[state]` when it may be called, `[thread]` by whom, and `[owner]` who owns what it is given.
+#![allow(unsafe_code)]
 
 mod constants;
 mod layout;

@@ -7,6 +7,7 @@
 //! from thread to thread, and not by a thread-local: a thread-local in an allocator would be one more thing to unload. A shard
 //! hands its sum on to the shared total once it has drifted by 16 KiB, and the peak is taken there: it may be short by at
 //! most 16 × 16 KiB.
+#![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};

@@ -9,7 +9,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let builder = extman::Host::builder().dir(plugins).store_dir(store);
     let host = builder.vetting(false).build().await?;
     host.wait_ready().await;
-    let running = |view: &extman::model::PluginView| view.lifecycle == extman::model::Lifecycle::Running;
+    let running = |view: &extman_model::PluginView| view.lifecycle == extman_model::Lifecycle::Running;
     println!(
         "{} running",
         host.plugins().iter().filter(|view| running(view)).count()

@@ -3,12 +3,12 @@
 
 mod variant;
 
-use extman::model::VettingReport;
-use extman::runtime::instance::InstanceSettings;
-use extman::runtime::lanes::PoolLimits;
-use extman::runtime::loader::OpenError;
-use extman::runtime::module::{LoadError, ModuleBudgets};
-use extman::runtime::vetting::{Ledger, Vetting, VettingConfig};
+use extman_model::VettingReport;
+use extman_runtime::instance::InstanceSettings;
+use extman_runtime::lanes::PoolLimits;
+use extman_runtime::loader::OpenError;
+use extman_runtime::module::{LoadError, ModuleBudgets};
+use extman_runtime::vetting::{Ledger, Vetting, VettingConfig};
 use extman_tests::{Bench, build, call};
 use std::path::Path;
 use variant::Variant;

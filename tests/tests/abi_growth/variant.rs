@@ -21,7 +21,7 @@ const COPIED: [&str; 8] = [
     "plugin-api/include",
     "sample-plugins/lang-detect",
 ];
-const COPIED_HOST: [&str; 3] = ["host/Cargo.toml", "host/build.rs", "host/src"];
+const COPIED_HOST: [&str; 4] = ["host/build.rs", "host/model", "host/intake", "host/runtime"];
 
 /// Structs of the ABI that may grow, with the type of the field that is appended and its value in the host and in the SDK.
 const GROWING: [(&str, &str, &str, &str); 11] = [
@@ -61,8 +61,8 @@ impl Variant {
             &format!("version = \"{abi_version}\""),
         );
         let root = variant.text("Cargo.toml");
-        let members =
-            "members = [\"plugin-api\", \"plugin-api/abi\", \"host\", \"sample-plugins/lang-detect\"]\n";
+        let members = "members = [\"plugin-api\", \"plugin-api/abi\", \"host/model\", \"host/intake\", \"host/runtime\", \
+                       \"sample-plugins/lang-detect\"]\n";
         let before = root.find("members = [").expect("the workspace has members");
         let after = root
             .find("\n[workspace.package]")
@@ -106,7 +106,7 @@ impl Variant {
             }
         }
         self.replace(
-            "host/src/runtime/loader/read.rs",
+            "host/runtime/src/loader/read.rs",
             "        struct_size: 0,\n",
             "struct_size: 0,\nappended: 77,\n",
         );
@@ -137,7 +137,7 @@ impl Variant {
                  create.host().log(Level::Info, \"growth\", &said);\n",
         );
         self.replace(
-            "host/src/runtime/loader/root.rs",
+            "host/runtime/src/loader/root.rs",
             "    Ok(Tables {\n",
             "    // SAFETY: for tests, a function that returns a number.
              let call = |f: Option<unsafe extern \"C\" fn() -> u32>| f.map(|f| unsafe { f() });
@@ -151,7 +151,7 @@ impl Variant {
              Ok(Tables {\n",
         );
         self.replace(
-            "host/src/runtime/loader/bound.rs",
+            "host/runtime/src/loader/bound.rs",
             "        Ok(Some(Report {\n",
             "        eprintln!(\"the report's appended: {}\", raw.appended);\n        Ok(Some(Report {\n",
         );
@@ -179,7 +179,7 @@ impl Variant {
     /// The host's worker program.
     pub fn worker(&self) -> PathBuf {
         self.build(
-            &["-p", "extman", "--bin", "extman-worker", "--no-default-features"],
+            &["-p", "extman-runtime", "--bin", "extman-worker"],
             "extman-worker",
         )
     }

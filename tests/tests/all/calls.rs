@@ -1,11 +1,11 @@
 //! Calls that are late, hang, panic, overlap or write too much: what the caller gets, and what becomes of the instance.
 
 use crate::faulty::Faulty;
-use extman::model::{CheckKind, CheckOutcome, ErrorKind, ResidentReason, Verdict};
-use extman::runtime::instance::{Call, Instance, InstanceSettings};
-use extman::runtime::lanes::{Phase, PoolLimits};
-use extman::runtime::loader::Step;
-use extman::runtime::module::ModuleBudgets;
+use extman_model::{CheckKind, CheckOutcome, ErrorKind, ResidentReason, Verdict};
+use extman_runtime::instance::{Call, Instance, InstanceSettings};
+use extman_runtime::lanes::{Phase, PoolLimits};
+use extman_runtime::loader::Step;
+use extman_runtime::module::ModuleBudgets;
 use extman_tests::until::LIMIT;
 use extman_tests::{Bench, build, call, until_async};
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! An instance of `faults` in a host of its own.
 
-use extman::model::{ErrorKind, Verdict};
-use extman::runtime::instance::{Call, Instance, InstanceSettings};
-use extman::runtime::lanes::PoolLimits;
-use extman::runtime::module::{Module, ModuleBudgets};
+use extman_model::{ErrorKind, Verdict};
+use extman_runtime::instance::{Call, Instance, InstanceSettings};
+use extman_runtime::lanes::PoolLimits;
+use extman_runtime::module::{Module, ModuleBudgets};
 use extman_tests::until::LIMIT;
 use extman_tests::{Bench, build, call};
 use std::path::{Path, PathBuf};

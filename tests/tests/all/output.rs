@@ -1,9 +1,9 @@
 //! Output, logs and parts: what a plugin may write, and what happens to one that writes more.
 
 use crate::faulty::Faulty;
-use extman::model::{CheckKind, CheckOutcome, ErrorKind};
-use extman::runtime::instance::{Instance, InstanceSettings};
-use extman::runtime::loader::Frames;
+use extman_model::{CheckKind, CheckOutcome, ErrorKind};
+use extman_runtime::instance::{Instance, InstanceSettings};
+use extman_runtime::loader::Frames;
 use extman_tests::until::LIMIT;
 use extman_tests::{Bench, build, call, until_async};
 use std::sync::Arc;

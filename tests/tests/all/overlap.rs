@@ -1,10 +1,10 @@
 //! Which calls may overlap, and on which threads they come.
 
 use crate::faulty::Faulty;
-use extman::model::{CheckKind, CheckOutcome, ErrorKind, ResidentReason, Verdict};
-use extman::runtime::instance::InstanceSettings;
-use extman::runtime::lanes::Phase;
-use extman::runtime::module::ModuleBudgets;
+use extman_model::{CheckKind, CheckOutcome, ErrorKind, ResidentReason, Verdict};
+use extman_runtime::instance::InstanceSettings;
+use extman_runtime::lanes::Phase;
+use extman_runtime::module::ModuleBudgets;
 use extman_tests::until::LIMIT;
 use extman_tests::{Bench, build, call, until_async};
 use std::sync::Arc;
@@ -81,7 +81,7 @@ async fn an_affine_plugin_stays_on_one_thread() {
     replies.dedup();
     assert_eq!(replies.len(), 1, "{replies:?}");
     assert!(replies[0].starts_with(br#"{"most":1,"#));
-    let attached = extman::runtime::lanes::Attached::new().unwrap();
+    let attached = extman_runtime::lanes::Attached::new().unwrap();
     let refused = instance.invoke_attached(&attached, "c.echo", b"").unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Unsupported);
     let instance = Arc::into_inner(instance).unwrap();
@@ -175,7 +175,7 @@ async fn an_embedders_thread_calls_inline_and_holds_the_library_until_it_ends() 
     let thread = std::thread::spawn({
         let instance = faulty.instance.clone();
         move || {
-            let attached = extman::runtime::lanes::Attached::new().unwrap();
+            let attached = extman_runtime::lanes::Attached::new().unwrap();
             for text in [&b"one"[..], b"two"] {
                 let reply = instance.invoke_attached(&attached, "fault.echo", text);
                 called.send(reply.map(|reply| reply.body)).unwrap();

@@ -1,6 +1,6 @@
 //! What becomes of a library after each hazard, in a process of its own, and that the verdict is the truth.
 
-use extman::model::{ResidentReason, Verdict};
+use extman_model::{ResidentReason, Verdict};
 use extman_tests::build;
 use extman_tests::late::{INSTANCE, Seen};
 use extman_tests::scenario::{Order, Outcome};

@@ -1,8 +1,8 @@
 //! Vetting: what crashes or hangs does so in a child, the refusal says where and how, and it is kept by digest.
 
-use extman::intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
-use extman::model::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport};
-use extman::runtime::vetting::{Ledger, Vetting, VettingConfig, VettingError};
+use extman_intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
+use extman_model::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport};
+use extman_runtime::vetting::{Ledger, Vetting, VettingConfig, VettingError};
 use extman_tests::{Bench, build};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

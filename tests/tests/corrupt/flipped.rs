@@ -1,9 +1,9 @@
 //! Good plugins with one byte changed: through inspection and trust, then vetting; and what passes both, called in a process that
 //! may die of it.
 
-use extman::intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
-use extman::model::{VettingFailure, VettingRefusal};
-use extman::runtime::vetting::{Ledger, Vetting, VettingConfig, VettingError};
+use extman_intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
+use extman_model::{VettingFailure, VettingRefusal};
+use extman_runtime::vetting::{Ledger, Vetting, VettingConfig, VettingError};
 use extman_tests::build;
 use extman_tests::published::publish_if_asked;
 use extman_tests::scenario::{Order, Outcome};

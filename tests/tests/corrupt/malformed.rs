@@ -1,7 +1,7 @@
 //! A folder full of files with a library's name that are none, served by a real host.
 
 use super::elf::{Elf, HEADER, SECTION, SEGMENT};
-use extman::model::RefusedView;
+use extman_model::RefusedView;
 use extman_tests::beside::Beside;
 use extman_tests::served::Served;
 use extman_tests::{build, until};

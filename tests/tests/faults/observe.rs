@@ -1,7 +1,7 @@
 //! One fault in one host: brought about, and looked at until it is as expected or nothing more happens.
 
 use super::table::{In, NOT_TRIED, NOTHING as NONE, ROWS, Row, Seen};
-use extman::model::{CheckOutcome, Lifecycle, PluginView, Verdict, VettingFailure, VettingRefusal};
+use extman_model::{CheckOutcome, Lifecycle, PluginView, Verdict, VettingFailure, VettingRefusal};
 use extman_tests::beside::Beside;
 use extman_tests::build;
 use extman_tests::served::{Client, Served, pause};

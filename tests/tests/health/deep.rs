@@ -1,7 +1,7 @@
 //! Deep checks in a real host. An operator asks for them: the five minutes that must lie between two are the product's own.
 
 use super::observe::{PROBE, way};
-use extman::model::{CheckOutcome, DeepView, ErrorKind, Health, HealthView, Lifecycle};
+use extman_model::{CheckOutcome, DeepView, ErrorKind, Health, HealthView, Lifecycle};
 use extman_tests::served::Served;
 use extman_tests::{build, until};
 

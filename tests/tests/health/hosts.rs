@@ -3,8 +3,8 @@
 
 use super::faulty::Faulty;
 use super::observe::{Caller, PROBE, way};
-use extman::control::report::{HistoryAnswer, HistoryState, HistoryStatus, UptimeRow};
-use extman::model::Health;
+use extman_model::Health;
+use extman_model::control::report::{HistoryAnswer, HistoryState, HistoryStatus, UptimeRow};
 use extman_tests::served::Served;
 use extman_tests::{build, until};
 use std::fmt;
@@ -165,7 +165,7 @@ fn accounted(served: &Served) -> (u64, u64) {
 fn in_minutes(served: &Served) -> u64 {
     let told = served.client().get("/api/v1/plugins/faults/history?since=3h");
     let told: HistoryAnswer = serde_json::from_value(told.expect("an answer")).expect("a history");
-    let sum = |bucket: &extman::control::report::Bucket| {
+    let sum = |bucket: &extman_model::control::report::Bucket| {
         bucket.up_ms + bucket.degraded_ms + bucket.down_ms + bucket.unknown_ms + bucket.left_out_ms
     };
     told.buckets.iter().map(sum).sum()

@@ -3,7 +3,7 @@
 use crate::answers::plugin;
 use crate::served::Place;
 use extman::Host;
-use extman::model::{Event, Lifecycle, Verdict, What};
+use extman_model::{Event, Lifecycle, Verdict, What};
 use extman_tests::{build, until_async};
 use serde::Deserialize;
 use serde_json::json;
@@ -152,7 +152,15 @@ fn a_process_that_drops_its_host_ends_well() {
 
 #[test]
 fn the_example_of_embedding_runs() {
-    let what = ["-p", "extman", "--example", "embed", "--bin", "extman-worker"];
+    let what = [
+        "-p",
+        "extman",
+        "-p",
+        "extman-runtime",
+        "--example",
+        "embed",
+        "--bins",
+    ];
     let example = build::cargo(&xtask::root(), &build::folder("test-plugins"), &what, "embed");
     let place = Place::default();
     place.put(&build::plugin("lang-detect"), "lang-detect.so");

@@ -3,7 +3,7 @@
 use crate::answers::plugin;
 use crate::served::{Place, Served};
 use extman::Host;
-use extman::model::{ResidentReason, Verdict, What};
+use extman_model::{ResidentReason, Verdict, What};
 use extman_tests::{build, until_async};
 use serde_json::{Value, json};
 
@@ -146,7 +146,7 @@ async fn an_attached_thread_that_ends_after_the_unload_frees_the_library() {
     let thread = std::thread::spawn({
         let host = host.clone();
         move || {
-            let attached = extman::runtime::lanes::Attached::new().expect("a slot");
+            let attached = extman_runtime::lanes::Attached::new().expect("a slot");
             let answer = host.invoke_attached(&attached, "inline.ask", b"{}");
             called.send(answer.is_ok()).expect("somebody waits");
             let _ = ended.recv();

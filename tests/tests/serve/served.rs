@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The program, with the worker beside it.
 pub fn program() -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
-        let what = ["-p", "extman", "--bin", "extman", "--bin", "extman-worker"];
+        let what = ["-p", "extman-cli", "-p", "extman-runtime", "--bins"];
         build::cargo(&xtask::root(), &build::folder("test-plugins"), &what, "extman")
     });
     BUILT.clone()

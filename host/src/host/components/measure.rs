@@ -1,6 +1,6 @@
 //! Reading what the system tells of disks and memory. What it does not tell is absent.
 
-use crate::health::components::{MemorySeen, Space};
+use extman_health::components::{MemorySeen, Space};
 use std::path::{Path, PathBuf};
 
 /// The file systems of these places.

@@ -1,19 +1,24 @@
 //! What is looked for in one instance's history, and which of it each analysis gets to see.
 
 use super::spans;
-use crate::control::report::{AnalysisAnswer, Finding, Flapping, Range, Resolution};
-use crate::health::analysis::Sample;
-use crate::health::analysis::drift::{Drift, drift};
-use crate::health::analysis::errors::pareto;
-use crate::health::analysis::leak::{Leak, leak};
-use crate::health::analysis::patterns::after_load::{AfterLoad, MinuteLoad, after_load};
-use crate::health::analysis::patterns::co_failing::{CoFailing, Onsets, co_failing};
-use crate::health::analysis::patterns::periodic::periodic;
-use crate::health::analysis::timeline::{Outage, onsets, outages, timeline};
-use crate::health::analysis::uptime::uptime;
-use crate::health::history::{HistoryError, Reader};
-use crate::health::record::{ReleaseRow, Rollup, SpanRow};
-use crate::model::Lifecycle;
+use extman_health::analysis::Sample;
+use extman_health::analysis::drift::drift;
+use extman_health::analysis::errors::pareto;
+use extman_health::analysis::leak::leak;
+use extman_health::analysis::patterns::after_load::{MinuteLoad, after_load};
+use extman_health::analysis::patterns::co_failing::{Onsets, co_failing};
+use extman_health::analysis::patterns::periodic::periodic;
+use extman_health::analysis::timeline::{onsets, outages, timeline};
+use extman_health::analysis::uptime::uptime;
+use extman_history::{HistoryError, Reader};
+use extman_model::Lifecycle;
+use extman_model::control::report::{AnalysisAnswer, Finding, Flapping, Range, Resolution};
+use extman_model::findings::AfterLoad;
+use extman_model::findings::CoFailing;
+use extman_model::findings::Drift;
+use extman_model::findings::Leak;
+use extman_model::findings::Outage;
+use extman_model::record::{ReleaseRow, Rollup, SpanRow};
 
 /// Failures of two instances this near to each other came together, in milliseconds.
 const TOGETHER_MS: u64 = 30_000;
@@ -187,7 +192,7 @@ fn sample(row: &Rollup, figure: fn(&Rollup) -> Option<u64>) -> Option<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Digest;
+    use extman_model::Digest;
 
     fn release(at_unix_ms: u64, digest: &str) -> ReleaseRow {
         ReleaseRow {

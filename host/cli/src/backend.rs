@@ -1,0 +1,94 @@
+//! What the command line needs from whoever can start a host in this process.
+
+use extman_model::control::{Control, Pending};
+use extman_model::{CheckedFile, Verdict};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Starts hosts. Its futures run on a tokio runtime with time and I/O; its errors are for people and say what to do.
+pub trait Backend {
+    /// Runs a host with its HTTP API until it is told to end.
+    fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), NotStarted>>;
+
+    /// Starts a host without HTTP and waits until it is ready.
+    fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, NotStarted>>;
+
+    /// Vets a library in a throwaway process.
+    fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>>;
+}
+
+/// Why a library was not vetted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotChecked {
+    /// The host's configuration, or the one that is given for the plugin's instance, can't be used.
+    Configuration(String),
+    /// The file is no plugin for this host.
+    Refused(String),
+    /// It could not be tried.
+    Failed(String),
+}
+
+/// Why there is no host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotStarted {
+    /// The configuration can't be used.
+    Configuration(String),
+    /// It could not be started, or failed.
+    Host(String),
+}
+
+/// `extman serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeArgs {
+    /// Where plugins and the configuration are.
+    pub place: Place,
+    /// Address that goes before the configured one.
+    pub listen: Option<SocketAddr>,
+    /// How the log is written.
+    pub logs: Logs,
+    /// Whether plugins are vetted; `None` leaves it to the configuration.
+    pub vetting: Option<bool>,
+}
+
+/// How the log is written to standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Logs {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where plugins and the configuration are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The configuration's file; the defaults if absent.
+    pub config: Option<PathBuf>,
+    /// Directories that go before the configured ones; those are used if this is empty.
+    pub dirs: Vec<PathBuf>,
+}
+
+/// `extman check`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckArgs {
+    /// The library.
+    pub file: PathBuf,
+    /// The instance's configuration.
+    pub config: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The host's configuration: trust, limits, and where copies and results are kept. The defaults if absent.
+    pub host_config: Option<PathBuf>,
+    /// Whether an earlier refusal is forgotten, so that a host tries the library again.
+    pub forget: bool,
+}
+
+/// A host that lives for one command.
+pub struct OneShot {
+    /// The host.
+    pub control: Arc<dyn Control>,
+    /// What whoever started it should know.
+    pub concerns: Vec<String>,
+    /// Drains and unloads everything, and says what became of each plugin's library.
+    pub close: Pending<'static, Vec<(String, Verdict)>>,
+}

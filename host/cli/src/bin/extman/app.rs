@@ -1,0 +1,237 @@
+//! The composition root: a host with its HTTP API and its log, from start to a clean end.
+
+mod last_resort;
+mod narrate;
+
+use extman::config::Config;
+use extman::control::Control;
+use extman::{BuildError, Host, Interposition, exit_now, interposition};
+use extman_http as http;
+use extman_model::clock::monotonic;
+use last_resort::LastResort;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How the log is written to standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people, in colour on a terminal.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the host did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The host could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The address can't be listened on.
+    #[error(
+        "{address} can't be listened on: {error}; is another host running there? Name another address with --listen, such \
+         as 127.0.0.1:0 for any free port"
+    )]
+    Listen {
+        /// Which address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The HTTP API can't be served as configured.
+    #[error(transparent)]
+    HttpConfig(#[from] http::HttpConfigError),
+    /// The HTTP API failed.
+    #[error("{0}")]
+    Http(std::io::Error),
+    /// Signals can't be waited for.
+    #[error("signals can't be waited for: {0}")]
+    Signals(std::io::Error),
+}
+
+impl AppError {
+    /// Whether the configuration is what is wrong.
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            AppError::HttpConfig(_) | AppError::Build(BuildError::Config(_))
+        )
+    }
+}
+
+/// Sends the log to standard error. `RUST_LOG` sets what is logged; the default is what operators want to see.
+pub fn log_to_stderr(format: LogFormat) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Human => {
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            builder.with_target(false).with_ansi(colours).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if let Err(error) = set {
+        tracing::debug!(%error, "a log is set up already");
+    }
+}
+
+/// A host that has served.
+#[must_use = "dropping it takes away the watch over the end of the process"]
+pub struct Served {
+    /// Why it stopped by itself: the HTTP API failed. Nothing if it was told to stop.
+    pub failed: Option<std::io::Error>,
+    last_resort: LastResort,
+}
+
+impl Served {
+    /// For a program that ends now: should its end hang, as in a library's finaliser, the process is ended all the same when the
+    /// time for stopping and two seconds more are over.
+    pub fn watch_until_exit(self) {
+        self.last_resort.stay_armed();
+    }
+}
+
+/// Runs a host with its HTTP API until SIGTERM or SIGINT, then drains and unloads everything within the configured time. `listening` hears the address once it is listened on.
+///
+/// Ends the process itself in two cases: with 143 or 130 at a second signal, and with 0 after the first one (with 1 if the HTTP API
+/// failed) if libraries are still in memory then, or hold up the end, since their finalisers might never return.
+///
+/// # Errors
+/// The host can't be built or its address can't be listened on.
+pub async fn serve(
+    config: Config,
+    mut http_config: http::HttpConfig,
+    listening: impl FnOnce(std::net::SocketAddr),
+) -> Result<Served, AppError> {
+    let address = http_config.listen;
+    http_config.check(address)?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| AppError::Listen { address, error })?;
+    let bound = listener.local_addr().map_err(AppError::Http)?;
+    let mut signals = Signals::new().map_err(AppError::Signals)?;
+    if let Interposition::Missing(symbol) = interposition() {
+        tracing::warn!(
+            symbol,
+            "the host can't see its plugins' threads: libraries are kept, not unloaded"
+        );
+    }
+    let (grace, budget) = (http_config.shutdown_ms, config.shutdown.budget_ms);
+    let last_resort = LastResort::start(Duration::from_millis(budget)).map_err(AppError::Http)?;
+    // Who waits for a call gets its answer as long as calls are waited for.
+    http_config.shutdown_ms = grace.max(budget);
+    let (host, events) = Host::builder().config(config).build_and_listen().await?;
+    let written = Arc::new(tokio::sync::Notify::new());
+    let log = tokio::spawn(narrate::report(events, written.clone()));
+    let stopping = Arc::new(tokio::sync::Notify::new());
+    let until = stopping.clone();
+    let control: Arc<dyn Control> = Arc::new(host.clone());
+    let server = tokio::spawn(http::serve(listener, control, http_config, async move {
+        until.notified().await;
+    }));
+    listening(bound);
+    tracing::info!("listening on http://{bound}");
+    let mut server = server;
+    let ended_early = tokio::select! {
+        (name, _) = signals.next() => {
+            tracing::info!("{name}: draining and unloading; once more to end at once");
+            None
+        }
+        ended = &mut server => Some(ended),
+    };
+    if let Some(error) = ended_early.as_ref().and_then(failure) {
+        tracing::error!(%error, "the HTTP API failed: draining and unloading");
+    }
+    let code = i32::from(ended_early.as_ref().and_then(failure).is_some());
+    stopping.notify_one();
+    last_resort.arm(code);
+    tokio::spawn(async move {
+        let (name, code) = signals.next().await;
+        tracing::warn!("{name} again: ending at once");
+        exit_now(code);
+    });
+    let until = monotonic().after(Duration::from_millis(budget));
+    host.shutdown().await;
+    let left = host.snapshot().all().count();
+    if left > 0 {
+        tracing::warn!(
+            left,
+            "the time for stopping is over; these instances are left as they are"
+        );
+    }
+    let rest = until.since(monotonic()).max(ANSWERS_WRITTEN);
+    let ended = match ended_early {
+        Some(ended) => ended,
+        None => match tokio::time::timeout(rest.min(Duration::from_millis(grace)), &mut server).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                tracing::warn!("dropped requests that were still open");
+                server.abort();
+                Ok(Ok(()))
+            }
+        },
+    };
+    written.notify_one();
+    let _ = log.await;
+    if left > 0 || !host.status().resident.is_empty() {
+        tracing::info!("ending without the finalisers of libraries that are still in memory");
+        exit_now(i32::from(failure(&ended).is_some()));
+    }
+    Ok(Served {
+        failed: failure(&ended),
+        last_resort,
+    })
+}
+
+type Ended = Result<std::io::Result<()>, tokio::task::JoinError>;
+
+fn failure(ended: &Ended) -> Option<std::io::Error> {
+    match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(std::io::Error::new(error.kind(), error.to_string())),
+        Err(error) => Some(std::io::Error::other(error.to_string())),
+    }
+}
+
+/// Time in which answers that are there are written, whatever is left of the time for stopping.
+const ANSWERS_WRITTEN: Duration = Duration::from_millis(250);
+
+/// The signals that end the host.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next one's name, and the exit code of a process that it ends.
+    async fn next(&mut self) -> (&'static str, i32) {
+        tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", 128 + 15),
+            _ = self.interrupt.recv() => ("SIGINT", 128 + 2),
+        }
+    }
+}
+
+/// Starts a host without HTTP and waits until every plugin has been started or refused.
+///
+/// # Errors
+/// The host can't be built.
+pub async fn start(mut config: Config) -> Result<Host, AppError> {
+    // A host of one command has no history worth keeping, and another host may be writing to the file.
+    config.history.enabled = false;
+    let host = Host::builder().config(config).build().await?;
+    host.wait_ready().await;
+    Ok(host)
+}

@@ -1,0 +1,95 @@
+//! Hosts in this process, for the command line.
+
+use crate::app::{self, AppError, LogFormat};
+use extman::config::{Config, ConfigError};
+use extman::{CheckError, check};
+use extman_cli::{Backend, CheckArgs, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs};
+use extman_http::HttpConfig;
+use extman_model::CheckedFile;
+use extman_model::control::Pending;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+pub struct Hosts;
+
+impl Backend for Hosts {
+    fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), NotStarted>> {
+        Box::pin(async move {
+            app::log_to_stderr(match args.logs {
+                Logs::Human => LogFormat::Human,
+                Logs::Json => LogFormat::Json,
+            });
+            let (mut config, mut http) = config(&args.place)?;
+            if let Some(listen) = args.listen {
+                http.listen = listen;
+            }
+            if let Some(vetting) = args.vetting {
+                config.vetting.enabled = vetting;
+            }
+            // For scripts, which learn the port from it; nobody else may be listening.
+            let announce = |address| {
+                let _ = writeln!(std::io::stdout(), "http://{address}");
+            };
+            let served = app::serve(config, http, announce).await;
+            let mut served = served.map_err(|error| not_started(&error))?;
+            let failed = served.failed.take();
+            served.watch_until_exit();
+            failed.map_or(Ok(()), |error| Err(not_started(&AppError::Http(error))))
+        })
+    }
+
+    fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, NotStarted>> {
+        Box::pin(async move {
+            let host = app::start(config(&place)?.0)
+                .await
+                .map_err(|error| not_started(&error))?;
+            Ok(OneShot {
+                concerns: host.status().concerns,
+                control: Arc::new(host.clone()),
+                close: Box::pin(async move { host.shutdown().await }),
+            })
+        })
+    }
+
+    fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>> {
+        Box::pin(async move {
+            let (config, _) = read(args.host_config.as_deref())
+                .map_err(|error| NotChecked::Configuration(error.to_string()))?;
+            let checked = check(config, &args.file, args.config, args.forget).await;
+            checked.map_err(|error| match error {
+                CheckError::Config(misfit) => {
+                    NotChecked::Configuration(format!("--config: {misfit}; mend it and check again"))
+                }
+                CheckError::Refused(text) => NotChecked::Refused(text),
+                CheckError::Store(_) | CheckError::Vetting(_) => NotChecked::Failed(error.to_string()),
+            })
+        })
+    }
+}
+
+fn not_started(error: &AppError) -> NotStarted {
+    let text = error.to_string();
+    if error.is_configuration() {
+        NotStarted::Configuration(text)
+    } else {
+        NotStarted::Host(text)
+    }
+}
+
+fn config(place: &Place) -> Result<(Config, HttpConfig), NotStarted> {
+    let (mut config, http) =
+        read(place.config.as_deref()).map_err(|error| NotStarted::Configuration(error.to_string()))?;
+    if !place.dirs.is_empty() {
+        config.intake.discovery.dirs.clone_from(&place.dirs);
+    }
+    Ok((config, http))
+}
+
+/// The host's configuration, and that of its HTTP API.
+fn read(path: Option<&Path>) -> Result<(Config, HttpConfig), ConfigError> {
+    path.map_or_else(
+        || Ok(Default::default()),
+        |path| Config::read_beside(path, "http"),
+    )
+}

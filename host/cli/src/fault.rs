@@ -1,0 +1,125 @@
+//! Why a command was not done, and the exit code that follows.
+
+use super::backend::{NotChecked, NotStarted};
+use extman_model::CallError;
+use extman_model::control::{ControlError, Failure};
+
+/// Exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    /// Done.
+    Done = 0,
+    /// A plugin's failure, or a file that is refused.
+    Failed = 1,
+    /// The arguments, or the configuration.
+    Usage = 2,
+    /// The host can't be reached or started.
+    NoHost = 3,
+    /// `extman health`: degraded.
+    Degraded = 10,
+    /// `extman health`: not known.
+    Unknown = 11,
+    /// `extman health`: down.
+    Down = 12,
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) exit: Exit,
+    pub(super) failure: Box<Failure>,
+    /// What to do next, where the failure's own text does not say.
+    pub(super) next: Option<String>,
+}
+
+impl Fault {
+    /// The arguments can't be used.
+    pub(super) fn usage(text: impl Into<String>) -> Fault {
+        Fault {
+            exit: Exit::Usage,
+            failure: Box::new(Failure::new("usage", text)),
+            next: None,
+        }
+    }
+
+    /// A file is refused, or something failed here.
+    pub(super) fn failed(kind: &str, text: impl Into<String>) -> Fault {
+        Fault {
+            exit: Exit::Failed,
+            failure: Box::new(Failure::new(kind, text)),
+            next: None,
+        }
+    }
+
+    /// There is no host.
+    pub(super) fn no_host(text: impl Into<String>) -> Fault {
+        Fault {
+            exit: Exit::NoHost,
+            failure: Box::new(Failure::new("no_host", text)),
+            next: None,
+        }
+    }
+
+    pub(super) fn next(mut self, what: impl Into<String>) -> Fault {
+        self.next = Some(what.into());
+        self
+    }
+}
+
+impl From<NotStarted> for Fault {
+    fn from(error: NotStarted) -> Fault {
+        match error {
+            NotStarted::Configuration(text) => Fault {
+                failure: Box::new(Failure::new("configuration", text)),
+                ..Fault::usage("")
+            },
+            NotStarted::Host(text) => Fault::no_host(text),
+        }
+    }
+}
+
+impl From<NotChecked> for Fault {
+    fn from(error: NotChecked) -> Fault {
+        match error {
+            NotChecked::Configuration(text) => NotStarted::Configuration(text).into(),
+            NotChecked::Refused(text) => Fault::failed("refused", text),
+            NotChecked::Failed(text) => Fault::failed("failed", text),
+        }
+    }
+}
+
+impl From<Failure> for Fault {
+    /// What a host said.
+    fn from(failure: Failure) -> Fault {
+        let (exit, next) = match failure.kind.as_str() {
+            "unauthorized" => (
+                Exit::Usage,
+                Some("give the host's token with --token-file or EXTMAN_TOKEN"),
+            ),
+            "forbidden" | "unsupported_media_type" | "too_large" => (Exit::Usage, None),
+            "not_found" if failure.similar.is_empty() => {
+                (Exit::Failed, Some("see `extman list` and `extman capabilities`"))
+            }
+            "not_serving" => (Exit::Failed, Some("see `extman list` for why it does not serve")),
+            _ => (Exit::Failed, None),
+        };
+        Fault {
+            exit,
+            failure: Box::new(failure),
+            next: next.map(str::to_owned),
+        }
+    }
+}
+
+impl From<ControlError> for Fault {
+    fn from(error: ControlError) -> Fault {
+        Failure::from(error).into()
+    }
+}
+
+impl From<CallError> for Fault {
+    fn from(error: CallError) -> Fault {
+        Failure::from(error).into()
+    }
+}

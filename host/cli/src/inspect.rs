@@ -1,0 +1,197 @@
+//! `extman inspect`.
+
+use super::fault::Fault;
+use super::screen::{Look, Outcome, Screen, Told};
+use super::show::fields;
+use super::text::{count, plain, wrap};
+use extman_intake::{Discovery, DiscoveryConfig, Inspection, inspect_file};
+use extman_model::clock;
+use serde::Serialize;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inspect {
+    /// Libraries: ELF, PE or Mach-O, made for this machine or for another; of a directory, those that a host would look at
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// What is told of one file.
+#[derive(Serialize)]
+struct Inspected<'a> {
+    path: &'a PathBuf,
+    /// Whether this host would take it.
+    loadable: bool,
+    #[serde(flatten)]
+    inspection: Option<Inspection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Unreadable>,
+}
+
+#[derive(Serialize)]
+struct Unreadable {
+    code: &'static str,
+    text: String,
+}
+
+pub(super) fn run(args: &Inspect, screen: &Screen) -> Result<Outcome, Fault> {
+    let bytes_max = DiscoveryConfig::default().file_bytes_max;
+    let (paths, warnings) = libraries(&args.files)?;
+    let files: Vec<_> = paths.iter().map(|path| look_at(path, bytes_max)).collect();
+    let text: Vec<_> = files.iter().map(|file| render(file, &screen.look)).collect();
+    let mut told = Told::new(&files, text.join("\n\n"))?;
+    told.warnings = warnings;
+    let refused: Vec<_> = files.iter().filter(|file| !file.loadable).collect();
+    Ok(Outcome::Told(match refused.first() {
+        None => told,
+        Some(first) => {
+            let of = count(files.len(), "file");
+            let text = format!(
+                "this host would refuse {} of {of}, the first is {}; `data` has the reasons",
+                refused.len(),
+                first.path.display()
+            );
+            told.refused(text)
+        }
+    }))
+}
+
+/// The files that are named, with those in directories that are named; and what could not be listed.
+fn libraries(named: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>), Fault> {
+    let (mut files, mut warnings) = (Vec::new(), Vec::new());
+    for path in named {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut discovery = Discovery::new(DiscoveryConfig {
+            dirs: vec![path.clone()],
+            settle_ms: 0,
+            ..DiscoveryConfig::default()
+        });
+        let scan = discovery.scan(clock::wall());
+        let found = scan.found.iter().map(|found| found.path().to_owned());
+        let refused = scan.refused.into_iter().map(|refused| refused.path);
+        let aliases = scan.aliases.into_iter().map(|alias| alias.path);
+        let mut inside: Vec<_> = found.chain(scan.pending).chain(refused).chain(aliases).collect();
+        inside.sort();
+        warnings.extend(scan.dirs.iter().map(ToString::to_string));
+        if inside.is_empty() && scan.dirs.is_empty() {
+            let extension = std::env::consts::DLL_EXTENSION;
+            let text = format!(
+                "there is no library (*.{extension}) in the directory {}; name a file, or another directory",
+                path.display()
+            );
+            return Err(Fault::usage(text));
+        }
+        files.extend(inside);
+    }
+    if files.is_empty() {
+        return Err(Fault::usage(warnings.join("; ")));
+    }
+    Ok((files, warnings))
+}
+
+fn look_at(path: &PathBuf, bytes_max: u64) -> Inspected<'_> {
+    match inspect_file(path, bytes_max) {
+        Ok(inspection) => Inspected {
+            path,
+            loadable: inspection.problems.is_empty(),
+            inspection: Some(inspection),
+            error: None,
+        },
+        Err(rejected) => Inspected {
+            path,
+            loadable: false,
+            inspection: None,
+            error: Some(Unreadable {
+                code: rejected.error.code(),
+                text: rejected.error.to_string(),
+            }),
+        },
+    }
+}
+
+fn render(file: &Inspected<'_>, look: &Look) -> String {
+    let mut text = plain(&file.path.display().to_string());
+    if let Some(inspection) = &file.inspection {
+        text.push('\n');
+        text.push_str(&fields(&rows(inspection), look));
+        for note in &inspection.facts.notes {
+            text.push('\n');
+            text.push_str(&wrap(
+                &format!("note ({}): {}", note.code, note.text),
+                look.width,
+                2,
+            ));
+        }
+        for problem in &inspection.problems {
+            text.push('\n');
+            text.push_str(&wrap(
+                &format!("refused ({}): {}", problem.code, problem.text),
+                look.width,
+                2,
+            ));
+        }
+    }
+    if let Some(error) = &file.error {
+        text.push('\n');
+        text.push_str(&wrap(
+            &format!("refused ({}): {}", error.code, error.text),
+            look.width,
+            2,
+        ));
+    }
+    if file.loadable {
+        text.push_str("\n  This host would take it.");
+    }
+    text
+}
+
+fn rows(inspection: &Inspection) -> Vec<(&'static str, String)> {
+    let facts = &inspection.facts;
+    let mut rows = Vec::new();
+    if let Some(manifest) = &inspection.manifest {
+        let plugin = &manifest.plugin;
+        let task = plugin.task.as_ref().map(|task| format!(", {task}"));
+        let kind = format!("{:?}", plugin.kind).to_lowercase();
+        rows.push((
+            "plugin",
+            format!(
+                "{} {} ({kind}{})",
+                plugin.id,
+                plugin.version,
+                task.unwrap_or_default()
+            ),
+        ));
+        if let Some(description) = &plugin.description {
+            rows.push(("", description.clone()));
+        }
+        for capability in &manifest.capabilities {
+            rows.push(("offers", format!("{} {}", capability.name, capability.version)));
+        }
+    }
+    rows.push((
+        "file",
+        format!(
+            "{}, {}, {}-bit, {} bytes",
+            facts.format, facts.machine, facts.bits, facts.size_bytes
+        ),
+    ));
+    if let Some(build) = &facts.build {
+        let by = if build.compiler.is_empty() {
+            ""
+        } else {
+            ", built by "
+        };
+        rows.push((
+            "ABI",
+            format!("{}.{}{by}{}", build.abi_major, build.abi_minor, build.compiler),
+        ));
+    }
+    if !facts.needed.is_empty() {
+        rows.push(("needs", facts.needed.join(", ")));
+    }
+    rows.push(("digest", inspection.digest.to_string()));
+    rows
+}

@@ -1,0 +1,321 @@
+//! Where answers go: text or one JSON envelope to standard output, faults to standard error.
+
+use super::fault::{Exit, Fault};
+use super::text::{plain, wrap};
+use comfy_table::{Cell, Color, ContentArrangement, Table};
+use extman_model::clock;
+use extman_model::control::{Envelope, Failure};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+/// What a command came to.
+pub(super) enum Outcome {
+    /// To be shown: as text, or as data in the envelope.
+    Told(Told),
+    /// It has written what there is to write.
+    Written,
+}
+
+/// What a command found out.
+pub(super) struct Told {
+    pub(super) text: String,
+    pub(super) data: serde_json::Value,
+    pub(super) warnings: Vec<String>,
+    /// Why the exit code says that it failed, although there is something to show.
+    pub(super) refused: Option<Failure>,
+    /// The exit code of what was done.
+    pub(super) exit: Exit,
+}
+
+impl Told {
+    pub(super) fn new(data: &impl Serialize, text: String) -> Result<Told, Fault> {
+        let data = serde_json::to_value(data).map_err(|error| {
+            Fault::failed(
+                "internal",
+                format!("the answer can't be written as JSON: {error}"),
+            )
+        })?;
+        Ok(Told {
+            text,
+            data,
+            warnings: Vec::new(),
+            refused: None,
+            exit: Exit::Done,
+        })
+    }
+
+    /// It was looked at, and refused.
+    pub(super) fn refused(mut self, text: impl Into<String>) -> Told {
+        self.refused = Some(Failure::new("refused", text));
+        self
+    }
+}
+
+/// How text may look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) width: usize,
+    pub(super) colour: bool,
+    pub(super) now_unix_ms: u64,
+}
+
+/// Standard output, and what it is.
+pub(super) struct Screen {
+    pub(super) json: bool,
+    pub(super) terminal: bool,
+    pub(super) look: Look,
+    out: Box<dyn Write>,
+}
+
+impl Screen {
+    pub(super) fn of_process(json: bool) -> Screen {
+        let terminal = std::io::stdout().is_terminal();
+        let width = Table::new()
+            .width()
+            .map(usize::from)
+            .or_else(|| std::env::var("COLUMNS").ok()?.parse().ok())
+            .unwrap_or(80);
+        Screen {
+            json,
+            terminal,
+            look: Look {
+                width: width.clamp(40, 400),
+                colour: colour(terminal, |name| std::env::var(name).ok()),
+                now_unix_ms: clock::unix_ms(clock::wall()),
+            },
+            out: Box::new(std::io::stdout()),
+        }
+    }
+
+    /// Writes as it is, and at once. `false` if nobody reads any more.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
+        self.out.write_all(bytes).and_then(|()| self.out.flush()).is_ok()
+    }
+
+    /// Writes one JSON value on a line of its own.
+    pub(super) fn write_json(&mut self, value: &impl Serialize) -> bool {
+        let mut line = serde_json::to_vec(value).unwrap_or_default();
+        line.push(b'\n');
+        self.write(&line)
+    }
+
+    /// Shows what a command came to. A reader that has gone away changes nothing of the exit code.
+    pub(super) fn finish(&mut self, word: &str, outcome: Result<Outcome, Fault>) -> ExitCode {
+        let exit = match outcome {
+            Ok(Outcome::Written) => Exit::Done,
+            Ok(Outcome::Told(told)) => self.tell(word, told),
+            Err(fault) => self.blame(word, fault),
+        };
+        ExitCode::from(exit as u8)
+    }
+
+    fn tell(&mut self, word: &str, told: Told) -> Exit {
+        let exit = match told.refused {
+            None => told.exit,
+            Some(_) => Exit::Failed,
+        };
+        if self.json {
+            let mut envelope = Envelope::done(word, told.data);
+            envelope.warnings = told.warnings;
+            envelope.ok = told.refused.is_none();
+            envelope.error = told.refused;
+            self.write_json(&envelope);
+        } else {
+            self.write(format!("{}\n", told.text.trim_end()).as_bytes());
+            for warning in told.warnings {
+                say(&format!("warning: {warning}"), self.look.width);
+            }
+        }
+        exit
+    }
+
+    fn blame(&mut self, word: &str, fault: Fault) -> Exit {
+        let Fault { exit, failure, next } = fault;
+        if self.json {
+            let mut failure = failure;
+            if let Some(next) = next {
+                failure.text = format!("{}; {next}", failure.text);
+            }
+            self.write_json(&Envelope::<()>::failed(word, *failure));
+            return exit;
+        }
+        let kind = match failure.kind.as_str() {
+            "usage" | "no_host" | "failed" | "conflict" | "not_found" | "refused" => String::new(),
+            kind => format!("{}: ", kind.replace('_', " ")),
+        };
+        say(&format!("error: {kind}{}", failure.text), self.look.width);
+        if let Some(ms) = failure.retry_after_ms {
+            say(
+                &format!("  next: try again in {}", super::duration::wait(ms)),
+                self.look.width,
+            );
+        }
+        if let Some(next) = next {
+            say(&format!("  next: {next}"), self.look.width);
+        }
+        exit
+    }
+}
+
+#[cfg(test)]
+pub(super) mod memory {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Screen {
+        /// A terminal or not, that keeps what is written.
+        pub(crate) fn into_memory(terminal: bool) -> (Screen, Written) {
+            let written = Written::default();
+            let look = Look {
+                width: 80,
+                colour: false,
+                now_unix_ms: 0,
+            };
+            let screen = Screen {
+                json: false,
+                terminal,
+                look,
+                out: Box::new(written.clone()),
+            };
+            (screen, written)
+        }
+    }
+}
+
+impl Look {
+    /// Whether a table with these texts is as narrow as it has to be.
+    pub(super) fn fits<const N: usize>(&self, header: &[&str; N], rows: &[[String; N]]) -> bool {
+        let widest = |column: usize| {
+            let texts = rows.iter().map(|row| row[column].as_str());
+            let lines = texts.chain([header[column]]).flat_map(str::lines);
+            lines.map(|line| line.chars().count()).max()
+        };
+        // A space on each side; the last one ends the line and is cut off.
+        let width: usize = (0..N).filter_map(widest).map(|text| text + 2).sum();
+        width <= self.width + 1
+    }
+
+    /// A table with this header.
+    pub(super) fn table(&self, header: &[&str]) -> Table {
+        let mut table = Table::new();
+        table
+            .load_style(comfy_table::presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(u16::try_from(self.width).unwrap_or(u16::MAX))
+            .set_header(header);
+        if self.colour {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        table
+    }
+
+    /// How long ago that was.
+    pub(super) fn since(&self, unix_ms: u64) -> String {
+        super::duration::long(self.now_unix_ms.saturating_sub(unix_ms))
+    }
+}
+
+/// A cell with text from elsewhere.
+pub(super) fn cell(text: impl AsRef<str>) -> Cell {
+    Cell::new(plain(text.as_ref()))
+}
+
+/// A cell with a state's or a health's word, in its colour.
+pub(super) fn word_cell(word: &str) -> Cell {
+    let cell = Cell::new(word);
+    match word.split(',').next().unwrap_or_default() {
+        "running" | "up" | "ok" => cell.fg(Color::Green),
+        "failed" | "quarantined" | "wedged" | "down" | "timed out" => cell.fg(Color::Red),
+        "starting" | "draining" | "backoff" | "degraded" => cell.fg(Color::Yellow),
+        _ => cell,
+    }
+}
+
+/// The lines of a table, without the space that ends them.
+pub(super) fn lines(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// To standard error.
+pub(super) fn say(text: &str, width: usize) {
+    let _ = writeln!(std::io::stderr(), "{}", wrap_hanging(text, width));
+}
+
+/// Wrapped; the lines after the first stand two further in.
+fn wrap_hanging(text: &str, width: usize) -> String {
+    let depth = text.len() - text.trim_start().len();
+    let wrapped = wrap(text, width, depth + 2);
+    match wrapped.strip_prefix(&" ".repeat(depth + 2)) {
+        Some(rest) => format!("{}{rest}", " ".repeat(depth)),
+        None => wrapped,
+    }
+}
+
+/// Whether there are colours: <https://no-color.org>, <https://bixense.com/clicolors>.
+fn colour(terminal: bool, env: impl Fn(&str) -> Option<String>) -> bool {
+    let set = |name| env(name).filter(|value| !value.is_empty());
+    if set("NO_COLOR").is_some() {
+        return false;
+    }
+    if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
+        return true;
+    }
+    terminal
+        && set("CLICOLOR").is_none_or(|value| value != "0")
+        && set("TERM").is_none_or(|term| term != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_only_where_they_are_wanted() {
+        let with = |terminal, pairs: &[(&str, &str)]| {
+            colour(terminal, |name| {
+                let found = pairs.iter().find(|(n, _)| *n == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert!(with(true, &[]) && with(true, &[("NO_COLOR", "")]) && with(true, &[("CLICOLOR", "1")]));
+        assert!(!with(false, &[]) && !with(false, &[("CLICOLOR", "1")]));
+        assert!(!with(true, &[("NO_COLOR", "1")]) && !with(true, &[("CLICOLOR", "0")]));
+        assert!(with(false, &[("CLICOLOR_FORCE", "1")]) && !with(false, &[("CLICOLOR_FORCE", "0")]));
+        assert!(!with(true, &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]));
+        assert!(!with(true, &[("TERM", "dumb")]));
+    }
+
+    #[test]
+    fn further_lines_hang() {
+        assert_eq!(
+            wrap_hanging("error: one two three four five", 24),
+            "error: one two three\n  four five"
+        );
+        assert_eq!(wrap_hanging("  next: a", 24), "  next: a");
+    }
+}

@@ -1,0 +1,138 @@
+//! One command's host: it runs elsewhere, or is started for the command and ended after it.
+
+use super::args::Target;
+use super::backend::{Backend, OneShot, Place};
+use super::fault::Fault;
+use super::remote::Remote;
+use extman_model::control::{Answer, Command, Invocation, Invoked};
+use std::future::Future;
+use std::io::ErrorKind;
+use std::path::Path;
+
+pub(super) enum Session {
+    Remote(Remote),
+    Here {
+        runtime: tokio::runtime::Runtime,
+        host: OneShot,
+    },
+}
+
+/// Does something with a host. A host that is started for it is ended after it, whatever came of it; what it left in memory
+/// becomes a warning.
+pub(super) fn with<T>(
+    target: &Target,
+    backend: &dyn Backend,
+    work: impl FnOnce(&Session) -> Result<T, Fault>,
+) -> Result<(T, Vec<String>), Fault> {
+    let session = Session::open(target, backend)?;
+    let done = work(&session);
+    let warnings = session.close();
+    Ok((done?, warnings))
+}
+
+/// A runtime for a host.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Fault::no_host(format!(
+                "no threads for a host: {error}; see the process's limits"
+            ))
+        })
+}
+
+impl Session {
+    fn open(target: &Target, backend: &dyn Backend) -> Result<Session, Fault> {
+        if target.dirs.is_empty() {
+            return Remote::of(target, |name| std::env::var(name).ok()).map(Session::Remote);
+        }
+        for dir in &target.dirs {
+            std::fs::read_dir(dir).map_err(|error| no_directory(dir, &error))?;
+        }
+        let place = Place {
+            config: target.config.clone(),
+            dirs: target.dirs.clone(),
+        };
+        let runtime = runtime()?;
+        let host = runtime.block_on(backend.one_shot(place)).map_err(Fault::from)?;
+        Ok(Session::Here { runtime, host })
+    }
+
+    pub(super) fn run(&self, command: Command) -> Result<Answer, Fault> {
+        match self {
+            Session::Remote(remote) => remote.run(&command),
+            Session::Here { runtime, host } => Ok(runtime.block_on(host.control.run(command))?),
+        }
+    }
+
+    pub(super) fn invoke(&self, invocation: Invocation) -> Result<Invoked, Fault> {
+        match self {
+            Session::Remote(remote) => remote.invoke(&invocation),
+            Session::Here { runtime, host } => Ok(runtime.block_on(host.control.invoke(invocation))?),
+        }
+    }
+
+    /// Hands over each frame; `None` if `frame` said that it wants no more.
+    pub(super) fn invoke_stream(
+        &self,
+        invocation: Invocation,
+        mut frame: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Option<Invoked>, Fault> {
+        match self {
+            Session::Remote(remote) => remote.invoke_stream(&invocation, frame),
+            Session::Here { runtime, host } => runtime.block_on(async {
+                let mut stream = host.control.invoke_stream(invocation).await?;
+                while let Some(bytes) = stream.frames.next().await {
+                    if !frame(&bytes) {
+                        return Ok(None);
+                    }
+                }
+                let reply = stream.done.await?;
+                Ok(Some(Invoked {
+                    served_by: stream.served_by,
+                    reply,
+                }))
+            }),
+        }
+    }
+
+    fn close(self) -> Vec<String> {
+        match self {
+            Session::Remote(_) => Vec::new(),
+            Session::Here { runtime, host } => {
+                let mut warnings = host.concerns;
+                warnings.extend(close(&runtime, host.close));
+                warnings
+            }
+        }
+    }
+}
+
+/// A host that serves waits for a directory that is not there; one command has nothing to wait for.
+fn no_directory(dir: &Path, error: &std::io::Error) -> Fault {
+    let text = match error.kind() {
+        ErrorKind::NotFound => "there is no such directory; check the path, or create it".to_owned(),
+        ErrorKind::NotADirectory => "it is no directory; name the one that holds the plugin".to_owned(),
+        _ => format!("{error}; let this user read it"),
+    };
+    Fault::usage(format!("--dir {}: {text}", dir.display()))
+}
+
+fn close(
+    runtime: &tokio::runtime::Runtime,
+    close: impl Future<Output = Vec<(String, extman_model::Verdict)>>,
+) -> Vec<String> {
+    let verdicts = runtime.block_on(close);
+    verdicts
+        .into_iter()
+        .filter(|(_, verdict)| !verdict.is_unmapped())
+        .map(|(name, verdict)| format!("{name} could not be unloaded: {verdict}"))
+        .collect()
+}
+
+/// The host answered something else than it was asked.
+pub(super) fn mismatch() -> Fault {
+    Fault::no_host("the host answered something else than it was asked")
+        .next("use the program of the host's version")
+}

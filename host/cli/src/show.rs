@@ -1,0 +1,177 @@
+//! `extman show`, and how one plugin is shown.
+
+use super::args::Target;
+use super::backend::Backend;
+use super::duration::short;
+use super::fault::Fault;
+use super::list::health;
+use super::screen::{Look, Outcome, Screen, Told};
+use super::session::{self, mismatch};
+use super::text::wrap;
+use extman_model::PluginView;
+use extman_model::control::{Answer, Command};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// The plugin's name, as `extman list` shows it
+    name: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) fn run(args: &Show, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+    let name = args.name.clone();
+    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Plugin { name }))?;
+    let Answer::Plugin(plugin) = answer else {
+        return Err(mismatch());
+    };
+    let mut told = Told::new(&plugin, render(&plugin, &screen.look))?;
+    told.warnings = warnings;
+    Ok(Outcome::Told(told))
+}
+
+pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
+    let mut rows = vec![
+        ("plugin", format!("{} {}", plugin.id, plugin.version)),
+        ("state", state(plugin, look)),
+        ("health", check(plugin, look)),
+        ("calls", calls(plugin)),
+        ("origin", plugin.origin.display().to_string()),
+        ("digest", plugin.digest.to_string()),
+    ];
+    if let Some(description) = &plugin.description {
+        rows.insert(1, ("", description.clone()));
+    }
+    for capability in &plugin.capabilities {
+        let streaming = if capability.streaming { ", streaming" } else { "" };
+        rows.push((
+            "offers",
+            format!("{} {}{streaming}", capability.name, capability.version),
+        ));
+    }
+    if let Some(generation) = plugin.generation {
+        rows.push(("load", format!("number {generation} of this process")));
+    }
+    if let Some(verdict) = &plugin.unload {
+        let previous = plugin.generation.is_some() && plugin.generation != plugin.unload_generation;
+        let whose = match (previous, plugin.unload_generation) {
+            (true, Some(generation)) => format!("number {generation}, before this one: "),
+            _ => String::new(),
+        };
+        rows.push(("unload", format!("{whose}{verdict}")));
+    }
+    for field in plugin.unknown_manifest_fields.keys() {
+        rows.push((
+            "unknown",
+            format!("the manifest's field {field} means nothing to this host"),
+        ));
+    }
+    format!("{}\n{}", wrap(&plugin.name, look.width, 0), fields(&rows, look))
+}
+
+/// Names and values, the values under each other.
+pub(super) fn fields(rows: &[(&str, String)], look: &Look) -> String {
+    let margin = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 4;
+    let shown = rows.iter().map(|(name, value)| {
+        let value = wrap(value, look.width, margin);
+        format!("  {name:<rest$}{}", value.trim_start(), rest = margin - 2)
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+fn state(plugin: &PluginView, look: &Look) -> String {
+    let cause = plugin.cause.as_ref().map(|cause| format!(": {cause}"));
+    format!(
+        "{} for {}{}",
+        plugin.lifecycle.as_str(),
+        look.since(plugin.since_unix_ms),
+        cause.unwrap_or_default()
+    )
+}
+
+fn check(plugin: &PluginView, look: &Look) -> String {
+    let Some(shown) = &plugin.health else {
+        return health(plugin);
+    };
+    let since = format!(" for {}: {}", look.since(shown.since_unix_ms), shown.reason);
+    let checked = plugin.check.as_ref().map(|check| {
+        let took = check.took_ns.map(|ns| format!(", took {}", short(ns)));
+        format!(
+            " (checked {} ago{})",
+            look.since(check.at_unix_ms),
+            took.unwrap_or_default()
+        )
+    });
+    format!("{}{since}{}", health(plugin), checked.unwrap_or_default())
+}
+
+fn calls(plugin: &PluginView) -> String {
+    let mut text = plugin.calls.total.to_string();
+    if plugin.calls.in_flight > 0 {
+        text.push_str(&format!(", {} under way", plugin.calls.in_flight));
+    }
+    if let Some(ns) = plugin.calls.mean_ns {
+        text.push_str(&format!(", {} on average", short(ns)));
+    }
+    for (kind, number) in &plugin.calls.errors {
+        text.push_str(&format!(", {number} × {kind}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_known_is_shown_and_nothing_else() {
+        let plugin: PluginView = serde_json::from_value(json!({
+            "name": "lang", "id": "lang-detect", "version": "1.2.0", "kind": "ai", "lifecycle": "stopped",
+            "since_unix_ms": 0, "digest": "ab".repeat(32), "origin": "/opt/a.so",
+            "calls": {"total": 7, "in_flight": 1, "mean_ns": 1500, "errors": {"internal": 2}},
+            "capabilities": [{"name": "text.detect", "version": "1.0.0", "streaming": true}],
+            "health": {"health": "down", "cause": {"code": "check_fails", "of": "unavailable"}, "busy": true,
+                "reason": "its checks fail: unavailable: no route", "since_unix_ms": 50_000, "left_out": false,
+                "failed_checks": 3, "flapping_permille": 0, "figures": []},
+            "check": {"kind": "readiness", "at_unix_ms": 57_000, "took_ns": 900,
+                "outcome": {"result": "failed", "kind": "unavailable", "text": "no route"}},
+            "unload": {"verdict": "resident", "reason": "live-thread", "culprit": "tid 7"},
+            "unknown_manifest_fields": {"plugin.colour": "blue"},
+        }))
+        .unwrap();
+        let look = Look {
+            width: 80,
+            colour: false,
+            now_unix_ms: 60_000,
+        };
+        let text = render(&plugin, &look);
+        let expected = [
+            "lang\n",
+            "  plugin   lang-detect 1.2.0",
+            "  state    stopped for 1 min",
+            "  health   down, busy for 10 s: its checks fail: unavailable: no route",
+            "took 900 ns)",
+            "  calls    7, 1 under way, 1.5 µs on average, 2 × internal",
+            "  offers   text.detect 1.0.0, streaming",
+            "  unload   resident: a thread of its own is alive (tid 7)",
+            "plugin.colour",
+        ];
+        for part in expected {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+        assert!(!text.contains("load number"), "{text}");
+        let again = PluginView {
+            generation: Some(5),
+            unload_generation: Some(4),
+            unload: Some(extman_model::Verdict::Unmapped),
+            ..plugin
+        };
+        let text_again = render(&again, &look);
+        assert!(
+            text_again.contains("  unload   number 4, before this one: unmapped"),
+            "{text_again}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}

@@ -1,0 +1,155 @@
+//! `extman status`.
+
+use super::args::StatusArgs;
+use super::backend::Backend;
+use super::fault::Fault;
+use super::screen::{Look, Outcome, Screen, Told};
+use super::session::{self, mismatch};
+use super::show::fields;
+use super::text::{count, plain, wrap};
+use extman_model::control::{Answer, Command};
+use extman_model::{RefusedView, StatusView};
+
+pub(super) fn run(args: &StatusArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Status))?;
+    let Answer::Status(status) = answer else {
+        return Err(mismatch());
+    };
+    let mut told = Told::new(&status, render(&status, &screen.look))?;
+    told.warnings = warnings;
+    Ok(Outcome::Told(told))
+}
+
+fn render(status: &StatusView, look: &Look) -> String {
+    let mut parts = vec![format!("{}\n{}", headline(status), facts(status, look))];
+    let (directories, files): (Vec<_>, Vec<_>) = status
+        .refused
+        .iter()
+        .partition(|refused| refused.code.starts_with("directory-"));
+    let shown = |refused: &&RefusedView| {
+        let path = plain(&refused.path.display().to_string());
+        let code = plain(&refused.code);
+        format!("  {path} ({code})\n{}", wrap(&refused.reason, look.width, 6))
+    };
+    if !directories.is_empty() {
+        let shown: Vec<_> = directories.iter().map(shown).collect();
+        parts.push(format!("Directories with a problem\n{}", shown.join("\n")));
+    }
+    if !files.is_empty() {
+        let heading = count(files.len(), "refused file");
+        let shown: Vec<_> = files.iter().map(shown).collect();
+        parts.push(format!("{heading}\n{}", shown.join("\n")));
+    }
+    if !status.missing.is_empty() {
+        let heading = format!(
+            "{} whose plugin is not there",
+            count(status.missing.len(), "configured instance")
+        );
+        let shown: Vec<_> = status
+            .missing
+            .iter()
+            .map(|missing| wrap(&format!("{}: {}", missing.name, missing.reason), look.width, 2))
+            .collect();
+        parts.push(format!("{heading}\n{}", shown.join("\n")));
+    }
+    if !status.resident.is_empty() {
+        let libraries: Vec<_> = status
+            .resident
+            .iter()
+            .map(|left| {
+                let text = format!(
+                    "{} {}, load {}: {}",
+                    left.id, left.version, left.generation, left.verdict
+                );
+                wrap(&text, look.width, 2)
+            })
+            .collect();
+        parts.push(format!(
+            "Kept in memory after their unload\n{}",
+            libraries.join("\n")
+        ));
+    }
+    parts.join("\n\n")
+}
+
+fn headline(status: &StatusView) -> String {
+    let ready = if status.ready {
+        "Ready"
+    } else {
+        "Not ready: the first look at the directories is not done"
+    };
+    let instances: Vec<_> = status
+        .instances
+        .iter()
+        .map(|(lifecycle, number)| format!("{number} {}", lifecycle.as_str()))
+        .collect();
+    match instances.is_empty() {
+        true => format!("{ready}, no plugins"),
+        false => format!("{ready}, {}", instances.join(", ")),
+    }
+}
+
+fn facts(status: &StatusView, look: &Look) -> String {
+    let up = look.since(status.started_unix_ms);
+    let mut rows = vec![(
+        "host",
+        format!(
+            "{}, ABI {}, process {}, up {up}",
+            status.version, status.abi, status.pid
+        ),
+    )];
+    for directory in &status.directories {
+        rows.push(("watches", directory.display().to_string()));
+    }
+    let unloads = match status.unloads {
+        true => "yes".to_owned(),
+        false => "no: the host can't see its plugins' threads, so it keeps libraries instead of closing them"
+            .to_owned(),
+    };
+    rows.push(("unloads", unloads));
+    for concern in &status.concerns {
+        rows.push(("warning", concern.clone()));
+    }
+    fields(&rows, look)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn refused_files_have_their_reason_wrapped() {
+        let reason = "the library is cut off: its sections end at byte 9000, the file has 4096; copy or build it again";
+        let status: StatusView = serde_json::from_value(json!({
+            "version": "0.1.0", "abi": "1.0", "pid": 7, "started_unix_ms": 0, "ready": true, "unloads": false,
+            "instances": {"running": 11, "failed": 1},
+            "refused": [{"path": "/opt/plugins/broken\u{1b}.so", "code": "truncated", "reason": reason}],
+            "resident": [{"id": "a", "version": "1.0.0", "generation": 3,
+                "verdict": {"verdict": "resident", "reason": "kept-by-loader", "culprit": "STB_GNU_UNIQUE x"}}],
+            "directories": ["/opt/plugins"],
+        }))
+        .unwrap();
+        let look = Look {
+            width: 60,
+            colour: false,
+            now_unix_ms: 180_000,
+        };
+        let text = render(&status, &look);
+        assert!(text.starts_with("Ready, 11 running, 1 failed\n"), "{text}");
+        for part in [
+            "up 3 min",
+            "/opt/plugins",
+            "1 refused file\n",
+            "(truncated)",
+            "a 1.0.0, load 3: resident: the dynamic loader kept it",
+            "unloads  no:",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        let words: Vec<_> = text.split_whitespace().collect();
+        assert!(words.join(" ").contains(reason), "{text}");
+    }
+}

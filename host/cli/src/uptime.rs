@@ -1,0 +1,147 @@
+//! `extman uptime`.
+
+use super::args::Target;
+use super::backend::Backend;
+use super::duration::{lasted, long};
+use super::fault::Fault;
+use super::screen::{Look, Outcome, Screen, Told, cell, lines};
+use super::session::{self, mismatch};
+use super::text::{plain, wrap};
+use extman_model::control::report::{Uptime, UptimeRow};
+use extman_model::control::{Answer, Command, since_ms};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UptimeArgs {
+    /// Only this plugin
+    name: Option<String>,
+    /// How far back, such as 90s, 15m, 24h or 7d
+    #[arg(long, value_name = "DURATION", value_parser = since_ms, default_value = "24h")]
+    since: u64,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) fn run(args: &UptimeArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+    let command = Command::Uptime {
+        name: args.name.clone(),
+        since_ms: args.since,
+    };
+    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
+    let Answer::Uptime(rows) = answer else {
+        return Err(mismatch());
+    };
+    let mut told = Told::new(&rows, render(&rows, args.since, &screen.look))?;
+    told.warnings = warnings;
+    Ok(Outcome::Told(told))
+}
+
+const HEADER: [&str; 7] = [
+    "NAME",
+    "UPTIME",
+    "KNOWN",
+    "OUTAGES",
+    "LONGEST",
+    "TO RESTORE",
+    "BETWEEN",
+];
+
+fn render(rows: &[UptimeRow], since_ms: u64, look: &Look) -> String {
+    if rows.is_empty() {
+        return "No plugins.".to_owned();
+    }
+    let cells: Vec<[String; 7]> = rows.iter().map(row).collect();
+    let heading = format!("The last {}. What nobody knew is in no share.", long(since_ms));
+    let heading = wrap(&heading, look.width, 0);
+    if !look.fits(&HEADER, &cells) {
+        let told: Vec<String> = cells.iter().map(|cells| paragraph(cells, look)).collect();
+        return format!("{heading}\n\n{}", told.join("\n"));
+    }
+    let mut table = look.table(&HEADER);
+    for row in &cells {
+        table.add_row(row.iter().map(cell).collect::<Vec<_>>());
+    }
+    format!("{heading}\n\n{}", lines(&table))
+}
+
+fn row(row: &UptimeRow) -> [String; 7] {
+    let Uptime {
+        uptime,
+        known,
+        outages,
+        longest,
+        mttr_ms,
+        mtbf_ms,
+        ..
+    } = &row.uptime;
+    let length = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), lasted);
+    [
+        row.name.clone(),
+        share(*uptime),
+        share(*known),
+        outages.to_string(),
+        length(longest.map(|outage| outage.length_ms())),
+        length(*mttr_ms),
+        length(*mtbf_ms),
+    ]
+}
+
+fn paragraph(cells: &[String; 7], look: &Look) -> String {
+    let [name, uptime, known, outages, longest, restore, between] = cells;
+    let mut text = format!("uptime {uptime}, known {known}, outages: {outages}");
+    for (what, length) in [
+        ("longest", longest),
+        ("to restore", restore),
+        ("between", between),
+    ] {
+        if length != "-" {
+            text.push_str(&format!(", {what} {length}"));
+        }
+    }
+    format!(" {}\n{}", plain(name), wrap(&text, look.width, 3))
+}
+
+/// In percent, cut and not rounded: 99.9996 is not 100.
+pub(super) fn share(share: Option<f64>) -> String {
+    share.map_or_else(
+        || "-".to_owned(),
+        |share| format!("{:.3} %", (share * 100_000.0).floor() / 1000.0),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nearly_all_is_not_all_and_nothing_known_is_no_number() {
+        assert_eq!(share(Some(0.999_999_9)), "99.999 %");
+        assert_eq!(share(Some(1.0)), "100.000 %");
+        assert_eq!(share(None), "-");
+    }
+
+    #[test]
+    fn rows_fit_or_become_paragraphs() {
+        let row: UptimeRow = serde_json::from_value(json!({"name": "lang", "uptime": {
+            "range": {"from_unix_ms": 0, "to_unix_ms": 100_000}, "up_ms": 90_000, "degraded_ms": 0, "down_ms": 10_000,
+            "unknown_ms": 0, "left_out_ms": 0, "coverage": 1.0, "known": 1.0, "uptime": 0.9, "outages": 1,
+            "mttr_ms": 10_000, "mtbf_ms": null, "since_last_ms": 5, "longest": {"from_unix_ms": 0,
+            "to_unix_ms": 10_000, "cause": {"code": "says_down"}, "running": false}}}))
+        .unwrap();
+        let look = |width| Look {
+            width,
+            colour: false,
+            now_unix_ms: 0,
+        };
+        let wide = render(std::slice::from_ref(&row), 100_000, &look(100));
+        assert!(
+            wide.lines()
+                .any(|l| l.contains("lang") && l.contains("90.000 %") && l.contains("10 s")),
+            "{wide}"
+        );
+        let narrow = render(&[row], 100_000, &look(40));
+        assert!(narrow.contains(" lang\n   uptime 90.000 %"), "{narrow}");
+        assert!(!narrow.contains("between") && !narrow.contains(" -"), "{narrow}");
+        assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
+    }
+}

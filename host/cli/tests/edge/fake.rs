@@ -1,0 +1,304 @@
+//! A control without plugins, and a server in front of it.
+
+use crate::well;
+use extman_http::HttpConfig;
+use extman_model::control::{
+    Answer, Command, Control, ControlError, FrameReader, Invocation, Invoked, InvokedStream, Pending,
+};
+use extman_model::{
+    CallError, CapabilityOffer, ErrorKind, MissingView, PluginView, RefusedView, Reply, StatusView, Usage,
+};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+
+/// Knows `lang` (running) and `embed` (failed), serves `text.echo`, and notes what it was asked.
+#[derive(Default)]
+pub struct Fake {
+    pub asked: Mutex<Vec<Command>>,
+    pub invoked: Mutex<Vec<Invocation>>,
+    pub starting: bool,
+    /// `lang` is down, and nothing works without it.
+    pub down: bool,
+    /// Calls of `wait.for` end when this is notified.
+    pub release: Arc<Notify>,
+    /// Notified when a call of `wait.for` began.
+    pub began: Arc<Notify>,
+    /// Notified when the reader of a stream of `stream.endless` is gone.
+    pub abandoned: Arc<Notify>,
+}
+
+impl Fake {
+    fn answer(&self, command: &Command) -> Result<Answer, ControlError> {
+        let one = |name: &str| {
+            let mut known = plugins().into_iter();
+            known
+                .find(|plugin| plugin.name == name)
+                .map(|plugin| Answer::Plugin(Box::new(plugin)))
+                .ok_or_else(|| ControlError::NotFound {
+                    name: name.to_owned(),
+                    similar: vec!["lang".to_owned()],
+                })
+        };
+        match command {
+            Command::Status => Ok(Answer::Status(Box::new(status(!self.starting)))),
+            Command::Plugins => Ok(Answer::Plugins(plugins())),
+            Command::Capabilities => Ok(Answer::Capabilities(capabilities())),
+            Command::Load { name } if name == "lang" => {
+                Err(ControlError::Conflict("lang is running already".to_owned()))
+            }
+            Command::Restart { name } if name == "embed" => Err(ControlError::Failed(
+                "embed could not be started: no model file".to_owned(),
+            )),
+            Command::Health => Ok(Answer::Health(Box::new(well::all(self.down)))),
+            Command::PluginHealth { name } | Command::CheckNow { name, .. } => {
+                one(name)?;
+                Ok(Answer::PluginHealth(Box::new(well::plugin(name, self.down))))
+            }
+            Command::History { name, .. } => {
+                one(name)?;
+                Ok(Answer::History(Box::new(well::history(name))))
+            }
+            Command::Uptime { name, .. } => {
+                if let Some(name) = name {
+                    one(name)?;
+                }
+                Ok(Answer::Uptime(well::uptime(name.as_deref().unwrap_or("lang"))))
+            }
+            Command::Analyse { name, .. } => {
+                one(name)?;
+                Ok(Answer::Analysis(Box::new(well::analysis(name))))
+            }
+            Command::Plugin { name }
+            | Command::Load { name }
+            | Command::Unload { name }
+            | Command::Restart { name } => one(name),
+        }
+    }
+}
+
+impl Control for Fake {
+    fn run(&self, command: Command) -> Pending<'_, Result<Answer, ControlError>> {
+        self.asked.lock().unwrap().push(command.clone());
+        Box::pin(async move { self.answer(&command) })
+    }
+
+    fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>> {
+        self.invoked.lock().unwrap().push(invocation.clone());
+        Box::pin(async move {
+            match invocation.capability.as_str() {
+                "text.echo" => Ok(Invoked {
+                    served_by: "lang".to_owned(),
+                    reply: reply(&invocation.content_type, invocation.body),
+                }),
+                "wait.for" => {
+                    self.began.notify_one();
+                    self.release.notified().await;
+                    Ok(Invoked {
+                        served_by: "lang".to_owned(),
+                        reply: reply("text/plain", b"released".to_vec()),
+                    })
+                }
+                "busy.now" => Err(CallError {
+                    retryable: Some(true),
+                    retry_after_ms: Some(2500),
+                    ..CallError::new(ErrorKind::RateLimited, "the provider wants a pause")
+                }),
+                "panic.now" => Err(CallError::new(
+                    ErrorKind::Panicked,
+                    "the plugin panicked: \u{1b}[31mboom",
+                )),
+                other => Err(CallError::new(
+                    ErrorKind::NotFound,
+                    format!("nothing serves {other:?}; there is text.echo"),
+                )),
+            }
+        })
+    }
+
+    fn invoke_stream(&self, invocation: Invocation) -> Pending<'_, Result<InvokedStream, CallError>> {
+        self.invoked.lock().unwrap().push(invocation.clone());
+        let (writer, frames) = FrameReader::channel(2);
+        let (end, ended) = oneshot::channel();
+        let abandoned = self.abandoned.clone();
+        std::thread::spawn(move || {
+            writer.begin("text/plain");
+            let result = match invocation.capability.as_str() {
+                "stream.words" => {
+                    for frame in [&b"one\n"[..], "zw\u{f6}\r\nlf".as_bytes(), &[0xff, 0]] {
+                        writer.push(frame);
+                    }
+                    Ok(reply("text/plain", Vec::new()))
+                }
+                "stream.endless" => {
+                    while writer.push(b"again") {}
+                    abandoned.notify_one();
+                    Err(CallError::new(ErrorKind::Cancelled, "nobody reads"))
+                }
+                _ => {
+                    writer.push(b"half");
+                    Err(CallError::new(ErrorKind::Internal, "the model went away"))
+                }
+            };
+            drop(writer);
+            let _ = end.send(result);
+        });
+        Box::pin(async move {
+            Ok(InvokedStream {
+                served_by: "lang".to_owned(),
+                frames,
+                done: Box::pin(async move { ended.await.unwrap() }),
+            })
+        })
+    }
+}
+
+fn reply(content_type: &str, body: Vec<u8>) -> Reply {
+    Reply {
+        content_type: content_type.to_owned().into(),
+        body,
+        usage: Usage {
+            tokens_in: Some(3),
+            tokens_out: None,
+        },
+        ran: Duration::from_nanos(1234),
+    }
+}
+
+fn plugins() -> Vec<PluginView> {
+    let plugin = |name: &str, kind: &str, lifecycle: &str, more: serde_json::Value| {
+        let mut view = json!({
+            "name": name,
+            "id": format!("{name}-detect"),
+            "version": "1.2.0",
+            "kind": kind,
+            "lifecycle": lifecycle,
+            "since_unix_ms": 1_700_000_000_000_u64,
+            "calls": {"total": 7, "in_flight": 0, "errors": {"internal": 2}},
+            "capabilities": [{"name": "text.echo", "version": "1.0.0", "streaming": true}],
+            "digest": "ab".repeat(32),
+            "origin": "/opt/plugins/a.so",
+        });
+        let view = view.as_object_mut().unwrap();
+        view.extend(more.as_object().unwrap().clone());
+        serde_json::from_value(view.clone().into()).unwrap()
+    };
+    let check = json!({"health": well::plugin("lang", false).health, "check": {
+        "kind": "readiness", "at_unix_ms": 1_700_000_000_000_u64, "took_ns": 900,
+        "outcome": {"result": "answered", "report": {"health": "up"}},
+    }, "generation": 4, "health": {
+        "health": "up", "cause": {"code": "answers"}, "reason": "answers its checks",
+        "since_unix_ms": 1_700_000_000_000_u64, "left_out": false, "failed_checks": 0, "flapping_permille": 0,
+        "figures": [],
+    }});
+    vec![
+        plugin("lang", "ai", "running", check),
+        plugin(
+            "embed",
+            "general",
+            "failed",
+            json!({"cause": "no model file at /m; set config.model"}),
+        ),
+    ]
+}
+
+fn capabilities() -> Vec<CapabilityOffer> {
+    serde_json::from_value(json!([
+        {"name": "text.echo", "instances": ["lang"], "not_serving": ["embed"]},
+    ]))
+    .unwrap()
+}
+
+fn status(ready: bool) -> StatusView {
+    StatusView {
+        version: "0.1.0".parse().unwrap(),
+        abi: "1.0".to_owned(),
+        pid: 77,
+        started_unix_ms: 1_700_000_000_000,
+        ready,
+        instances: serde_json::from_value(json!({"running": 1, "failed": 1})).unwrap(),
+        refused: vec![RefusedView {
+            path: "/opt/plugins/broken.so".into(),
+            code: "truncated".to_owned(),
+            reason: "the library is cut off: its sections end at byte 9000, the file has 4096; copy or build it again"
+                .to_owned(),
+        }],
+        resident: Vec::new(),
+        unloads: true,
+        directories: vec!["/opt/plugins".into()],
+        missing: vec![MissingView {
+            name: "embed-en".to_owned(),
+            plugin: "embeder".to_owned(),
+            reason: "configured, but no plugin with the id \"embeder\" was found in /opt/plugins; put it there".to_owned(),
+        }],
+        concerns: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
+    }
+}
+
+/// A server on a thread of its own; it ends when this is dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    pub fake: Arc<Fake>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<std::io::Result<()>>>,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::with(Fake::default(), HttpConfig::default())
+    }
+
+    pub fn with(fake: Fake, config: HttpConfig) -> Server {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let fake = Arc::new(fake);
+        let control = fake.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
+            runtime.block_on(async move {
+                listener.set_nonblocking(true)?;
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                extman_http::serve(listener, control, config, async {
+                    let _ = stopped.await;
+                })
+                .await
+            })
+        });
+        Server {
+            address,
+            fake,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Tells it to end, and does not wait.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits for its end.
+    pub fn join(&mut self) -> std::io::Result<()> {
+        self.stop();
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

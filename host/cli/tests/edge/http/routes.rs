@@ -1,0 +1,216 @@
+//! Reads, changes, and requests that no route takes.
+
+use crate::fake::{Fake, Server};
+use crate::wire::ask;
+use extman_http::{HttpConfig, Secret};
+use extman_model::control::Command;
+
+const JSON: &str = "content-type: application/json";
+const TOKEN: &str = "0123456789abcdef";
+
+#[test]
+fn livez_says_ok_and_readyz_says_whether_the_host_is_ready() {
+    let starting = Fake {
+        starting: true,
+        ..Fake::default()
+    };
+    let (ready, starting) = (Server::start(), Server::with(starting, HttpConfig::default()));
+    for server in [&ready, &starting] {
+        let heard = ask(server.address, "GET /livez", &["host: probe.example"], b"");
+        assert_eq!((heard.status, heard.text()), (200, "ok\n"));
+        assert!(server.fake.asked.lock().unwrap().is_empty(), "livez asks nobody");
+    }
+    let heard = ask(ready.address, "GET /readyz", &[], b"");
+    assert_eq!((heard.status, heard.text()), (200, "ready\n"));
+    assert_eq!(ask(starting.address, "GET /readyz", &[], b"").status, 503);
+}
+
+#[test]
+fn reads_answer_in_the_envelope() {
+    let server = Server::start();
+    for (path, command, at, value) in [
+        ("/api/v1/status", "status", "/data/pid", serde_json::json!(77)),
+        ("/api/v1/plugins", "plugins", "/data/1/name", "embed".into()),
+        (
+            "/api/v1/plugins/lang",
+            "plugin",
+            "/data/lifecycle",
+            "running".into(),
+        ),
+        (
+            "/api/v1/capabilities",
+            "capabilities",
+            "/data/0/not_serving/0",
+            "embed".into(),
+        ),
+    ] {
+        let heard = ask(server.address, &format!("GET {path}"), &[], b"");
+        let envelope = heard.json();
+        assert_eq!((heard.status, &envelope["ok"]), (200, &true.into()), "{envelope}");
+        assert_eq!(envelope["schema_version"], 1);
+        assert_eq!(envelope["command"], command);
+        let warnings = envelope["warnings"].as_array().unwrap();
+        if command == "plugins" {
+            // Who is configured and not there is no plugin, but is told to those who only ask for the list.
+            assert!(
+                warnings[0].as_str().unwrap().starts_with("embed-en: "),
+                "{warnings:?}"
+            );
+        } else {
+            assert!(warnings.is_empty(), "{warnings:?}");
+        }
+        assert_eq!(envelope.pointer(at), Some(&value), "{path}");
+        assert_eq!(heard.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(heard.header("access-control-allow-origin"), None);
+    }
+}
+
+#[test]
+fn a_name_that_is_not_there_brings_suggestions() {
+    let server = Server::start();
+    let heard = ask(server.address, "GET /api/v1/plugins/l%C3%A4ng", &[], b"");
+    assert_eq!((heard.status, heard.failure()), (404, "not_found".to_owned()));
+    let error = &heard.json()["error"];
+    assert_eq!(error["similar"][0], "lang");
+    assert!(error["text"].as_str().unwrap().contains("läng"), "{error}");
+    for (path, status) in [("%ff", 400), (&*"x".repeat(300), 400)] {
+        let heard = ask(server.address, &format!("GET /api/v1/plugins/{path}"), &[], b"");
+        assert_eq!(
+            (heard.status, heard.failure()),
+            (status, "invalid_input".to_owned())
+        );
+    }
+}
+
+#[test]
+fn changes_reach_the_control() {
+    let server = Server::start();
+    for (word, name, body) in [
+        ("load", "embed", ""),
+        ("unload", "lang", "{}"),
+        ("restart", "lang", " {} \n"),
+    ] {
+        let line = format!("POST /api/v1/plugins/{name}/{word}");
+        let heard = ask(server.address, &line, &[JSON], body.as_bytes());
+        assert_eq!(heard.status, 200, "{}", heard.text());
+        assert_eq!(heard.json()["command"], word);
+        assert_eq!(heard.json()["data"]["name"], name);
+    }
+    let name = |name: &str| name.to_owned();
+    let expected = [
+        Command::Load { name: name("embed") },
+        Command::Unload { name: name("lang") },
+        Command::Restart { name: name("lang") },
+    ];
+    assert_eq!(*server.fake.asked.lock().unwrap(), expected);
+}
+
+#[test]
+fn changes_that_fail_say_how() {
+    let server = Server::start();
+    for (path, status, kind) in [
+        ("lang/load", 409, "conflict"),
+        ("embed/restart", 502, "failed"),
+        ("nobody/unload", 404, "not_found"),
+    ] {
+        let heard = ask(
+            server.address,
+            &format!("POST /api/v1/plugins/{path}"),
+            &[JSON],
+            b"{}",
+        );
+        assert_eq!((heard.status, heard.failure()), (status, kind.to_owned()));
+    }
+    for body in [r#"{"force": true}"#, "[]", "x"] {
+        let line = "POST /api/v1/plugins/lang/unload";
+        let heard = ask(server.address, line, &[JSON], body.as_bytes());
+        assert_eq!((heard.status, heard.failure()), (400, "invalid_input".to_owned()));
+    }
+    let asked = server.fake.asked.lock().unwrap().len();
+    assert_eq!(asked, 3, "what is refused does not reach the control");
+}
+
+#[test]
+fn what_may_not_be_asked_does_not_reach_the_control() {
+    let server = Server::start();
+    let load = "POST /api/v1/plugins/embed/load";
+    for (line, headers, status, kind) in [
+        (load, &["host: evil.example", JSON][..], 403, "forbidden"),
+        ("GET /api/v1/plugins", &["host: evil.example"], 403, "forbidden"),
+        (load, &[JSON, "origin: http://evil.example"], 403, "forbidden"),
+        (load, &["content-type: text/plain"], 415, "unsupported_media_type"),
+        (
+            "POST /api/v1/capabilities/text.echo/invoke",
+            &[JSON, "sec-fetch-site: cross-site"],
+            403,
+            "forbidden",
+        ),
+    ] {
+        let heard = ask(server.address, line, headers, b"{}");
+        assert_eq!(
+            (heard.status, &*heard.failure()),
+            (status, kind),
+            "{line} {headers:?}"
+        );
+    }
+    assert!(server.fake.asked.lock().unwrap().is_empty());
+    assert!(server.fake.invoked.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_token_opens_what_it_guards() {
+    let config = HttpConfig {
+        token: Some(Secret::new(TOKEN)),
+        ..HttpConfig::default()
+    };
+    let server = Server::with(Fake::default(), config);
+    let load = "POST /api/v1/plugins/embed/load";
+    let heard = ask(server.address, load, &[JSON], b"{}");
+    assert_eq!((heard.status, heard.failure()), (401, "unauthorized".to_owned()));
+    assert_eq!(heard.header("www-authenticate"), Some("Bearer"));
+    assert_eq!(heard.json()["command"], "load");
+    let wrong = ask(
+        server.address,
+        load,
+        &[JSON, "authorization: Bearer 0123456789abcdeF"],
+        b"{}",
+    );
+    assert_eq!(wrong.status, 401);
+    assert!(server.fake.asked.lock().unwrap().is_empty());
+    let right = format!("authorization: Bearer {TOKEN}");
+    assert_eq!(ask(server.address, load, &[JSON, &right], b"{}").status, 200);
+    assert_eq!(ask(server.address, "GET /api/v1/plugins", &[], b"").status, 200);
+}
+
+#[test]
+fn no_route_and_no_method_get_the_envelope_too() {
+    let server = Server::start();
+    for line in [
+        "GET /",
+        "GET /api/v1/plugin",
+        "POST /api/v1/plugins/lang/explode",
+        "GET /api/v1/plugins/a/b/c",
+    ] {
+        let heard = ask(server.address, line, &[JSON], b"");
+        assert_eq!(
+            (heard.status, heard.failure()),
+            (404, "not_found".to_owned()),
+            "{line}"
+        );
+    }
+    for (line, allow) in [
+        ("DELETE /api/v1/plugins/lang", "GET, HEAD"),
+        ("POST /api/v1/status", "GET, HEAD"),
+        ("GET /api/v1/plugins/lang/load", "POST"),
+        ("GET /api/v1/capabilities/text.echo/invoke", "POST"),
+        ("OPTIONS /api/v1/plugins/lang/load", "POST"),
+    ] {
+        let heard = ask(server.address, line, &[JSON], b"");
+        assert_eq!(
+            (heard.status, heard.failure()),
+            (405, "method_not_allowed".to_owned()),
+            "{line}"
+        );
+        assert_eq!(heard.header("allow"), Some(allow), "{line}");
+    }
+}

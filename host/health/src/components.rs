@@ -1,0 +1,251 @@
+//! The host's own parts: from what was seen of them to how they are. Pure: whoever looks passes in what it saw.
+//!
+//! None of it makes a plugin's health worse: a full disk is the host's affair.
+
+use crate::nanos;
+use extman_model::history::HistoryState;
+use extman_model::{Component, Figure, Health, Source, Unit};
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// From where on a part is worse than up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Free bytes of a file system below which the disk is degraded, and below which it is down.
+    pub disk_free: (u64, u64),
+    /// Share of the memory that the host may use, in thousandths, from which on it is degraded, and from which on it is down.
+    pub memory_permille: (u64, u64),
+    /// Time without a look by the watchdog after which the lanes are degraded, and after which they are down.
+    pub watchdog: (Duration, Duration),
+    /// 99 of 100 checks begin no later than this after they are due; else the lanes are degraded.
+    pub lag: Duration,
+    /// Lost lanes from which on they are degraded.
+    pub lost: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            disk_free: (512 << 20, 64 << 20),
+            memory_permille: (850, 950),
+            watchdog: (Duration::from_secs(1), Duration::from_secs(5)),
+            lag: Duration::from_secs(1),
+            lost: 8,
+        }
+    }
+}
+
+/// What was seen of the lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LanesSeen {
+    /// How long ago the watchdog looked, or began; absent if there is none.
+    pub watchdog: Option<Duration>,
+    /// Lanes that are lost in a call.
+    pub lost: usize,
+    /// 99 of 100 checks began no later than this after they were due; absent if there were none.
+    pub lag_p99: Option<Duration>,
+}
+
+/// What was seen of a file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Space {
+    /// What the host keeps there.
+    pub of: Cow<'static, str>,
+    /// Where.
+    pub path: PathBuf,
+    /// Bytes that are free for the host, and all there are; or why that can't be known.
+    pub bytes: Result<(u64, u64), String>,
+}
+
+/// What was seen of the memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemorySeen {
+    /// Of the host with its plugins, in bytes.
+    pub resident: Option<u64>,
+    /// What its control group allows, in bytes; absent if that allows all there is.
+    pub allowed: Option<u64>,
+    /// What the machine has, in bytes.
+    pub machine: Option<u64>,
+}
+
+/// The store: whether the host could write to it the last time that it had to.
+pub fn store(failure: Option<String>) -> Component {
+    match failure {
+        Some(why) => part("store", Health::Down, format!("no plugin can be taken in: {why}")),
+        None => part("store", Health::Up, "could be written to the last time"),
+    }
+}
+
+/// The history, as it tells of itself.
+pub fn history(state: &HistoryState) -> Component {
+    let mut part = match state {
+        HistoryState::Working => part("history", Health::Up, "is written"),
+        HistoryState::Degraded { why, .. } => part("history", Health::Degraded, why.clone()),
+        HistoryState::Off { why } => part("history", Health::Up, format!("is off: {why}")),
+    };
+    part.left_out = matches!(state, HistoryState::Off { .. });
+    if let HistoryState::Degraded { since_unix_ms, .. } = state {
+        part.since_unix_ms = *since_unix_ms;
+    }
+    part
+}
+
+/// The lanes: whether somebody notices one that hangs, and whether checks begin in time.
+pub fn lanes(seen: &LanesSeen, limits: &Limits) -> Component {
+    let (late, dead) = limits.watchdog;
+    let ms = |duration: Duration| duration.as_millis();
+    let (health, reason) = match seen {
+        LanesSeen { watchdog: None, .. } => (
+            Health::Down,
+            "there is no watchdog: a lane that hangs is not noticed".to_owned(),
+        ),
+        LanesSeen {
+            watchdog: Some(ago), ..
+        } if *ago > dead => (
+            Health::Down,
+            format!(
+                "the watchdog has not looked for {} ms: a lane that hangs is not noticed",
+                ms(*ago)
+            ),
+        ),
+        LanesSeen {
+            watchdog: Some(ago), ..
+        } if *ago > late => (
+            Health::Degraded,
+            format!("the watchdog has not looked for {} ms", ms(*ago)),
+        ),
+        LanesSeen {
+            lag_p99: Some(lag), ..
+        } if *lag > limits.lag => (
+            Health::Degraded,
+            format!(
+                "1 of 100 checks begins {} ms late or later: the machine, or the host's share of it, is too small",
+                ms(*lag)
+            ),
+        ),
+        LanesSeen { lost, .. } if *lost >= limits.lost => (
+            Health::Degraded,
+            format!(
+                "{lost} lanes are lost in calls that do not return; the plugins that are wedged hold them"
+            ),
+        ),
+        _ => (
+            Health::Up,
+            "the watchdog looks, and checks begin in time".to_owned(),
+        ),
+    };
+    let mut part = part("lanes", health, reason);
+    part.figures
+        .push(figure("lanes_lost", seen.lost as u64, Unit::Count));
+    let ago = seen
+        .watchdog
+        .map(|ago| figure("watchdog_looked_before", nanos(ago), Unit::Ns));
+    let lag = seen.lag_p99.map(|lag| figure("lag_p99", nanos(lag), Unit::Ns));
+    part.figures.extend(ago.into_iter().chain(lag));
+    part
+}
+
+/// The disks that the host writes to: as the worst of them.
+pub fn disk(spaces: &[Space], limits: &Limits) -> Component {
+    let (low, empty) = limits.disk_free;
+    let told = spaces.iter().map(|space| {
+        let (of, at) = (&space.of, space.path.display());
+        match &space.bytes {
+            Err(why) => (Health::Unknown, format!("{of} at {at}: {why}")),
+            Ok((free, all)) => {
+                let text = format!("{of} at {at}: {} MiB are free of {} MiB", free >> 20, all >> 20);
+                let health = if *free < empty {
+                    Health::Down
+                } else if *free < low {
+                    Health::Degraded
+                } else {
+                    Health::Up
+                };
+                (health, text)
+            }
+        }
+    });
+    // The first of equals.
+    let worst = told.reduce(|worst, next| if next.0 > worst.0 { next } else { worst });
+    let Some((health, reason)) = worst else {
+        return absent("disk", "the host writes nowhere");
+    };
+    let mut part = part("disk", health, reason);
+    for (space, (free, all)) in spaces.iter().filter_map(|s| Some((s, s.bytes.as_ref().ok()?))) {
+        for (what, value) in [("free", *free), ("size", *all)] {
+            let name = format!("{}_{what}", space.of.replace(' ', "_"));
+            part.figures
+                .push(Figure::new(name, value, Unit::Bytes, Source::Host));
+        }
+    }
+    part
+}
+
+/// The memory of the host with its plugins, against what it may use.
+pub fn memory(seen: &MemorySeen, limits: &Limits) -> Component {
+    let (high, full) = limits.memory_permille;
+    let (Some(resident), Some(machine)) = (seen.resident, seen.machine.filter(|bytes| *bytes > 0)) else {
+        return absent("memory", "can't be measured here: /proc does not tell");
+    };
+    let allowed = seen.allowed.filter(|allowed| (1..machine).contains(allowed));
+    let (of, whose) = match allowed {
+        Some(allowed) => (allowed, "its control group allows"),
+        None => (machine, "the machine has"),
+    };
+    let share = u128::from(resident) * 1000 / u128::from(of);
+    let share = u64::try_from(share).unwrap_or(u64::MAX);
+    let health = if share >= full {
+        Health::Down
+    } else if share >= high {
+        Health::Degraded
+    } else {
+        Health::Up
+    };
+    let reason = format!(
+        "the host and its plugins have {} MiB of the {} MiB that {whose}",
+        resident >> 20,
+        of >> 20
+    );
+    let mut part = part("memory", health, reason);
+    part.figures.push(figure("resident", resident, Unit::Bytes));
+    part.figures
+        .extend(allowed.map(|bytes| figure("allowed", bytes, Unit::Bytes)));
+    part.figures.push(figure("machine", machine, Unit::Bytes));
+    part.figures.push(figure("share", share, Unit::Permille));
+    part
+}
+
+/// The same, if nobody has looked for so long.
+pub fn aged(mut part: Component, age: Duration, patience: Duration) -> Component {
+    if age > patience && !part.left_out {
+        part.health = Health::Unknown;
+        part.reason = format!("nobody has looked for {} s; then: {}", age.as_secs(), part.reason);
+    }
+    part
+}
+
+fn part(name: &'static str, health: Health, reason: impl Into<String>) -> Component {
+    Component {
+        name: Cow::Borrowed(name),
+        health,
+        reason: reason.into(),
+        left_out: false,
+        since_unix_ms: 0,
+        figures: Vec::new(),
+    }
+}
+
+fn absent(name: &'static str, reason: &str) -> Component {
+    Component {
+        left_out: true,
+        ..part(name, Health::Unknown, reason)
+    }
+}
+
+fn figure(name: &'static str, value: u64, unit: Unit) -> Figure {
+    Figure::new(name, value, unit, Source::Host)
+}
+
+#[cfg(test)]
+mod tests;

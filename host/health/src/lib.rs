@@ -1,0 +1,25 @@
+//! Decides how plugins are. Everything here is pure: it takes the time and the evidence, and returns decisions; it reads no clock, starts
+//! no thread and does no I/O.
+//!
+//! * [`policy`]: the numbers; [`schedule`]: when instances are asked;
+//! * [`evaluate`]: what all evidence together says;
+//! * [`course`]: both together, for one instance;
+//! * [`aggregate`]: from each to the whole, and its sentence;
+//! * [`components`]: how the host's own parts are;
+//! * [`deep`]: the budget of synthetic requests;
+//! * [`analysis`]: what can be said from the history.
+//!
+//! Who asks plugins, and when, is in the `extman` crate; what is written down, in `extman-history`.
+#![forbid(unsafe_code)]
+
+pub mod aggregate;
+pub mod analysis;
+pub mod components;
+pub mod course;
+pub mod deep;
+pub mod evaluate;
+pub mod policy;
+pub mod schedule;
+
+/// A moment of the monotonic clock, as decisions take it, and durations as they reckon with them.
+pub use extman_model::clock::{Monotonic as Moment, nanos};

@@ -1,0 +1,228 @@
+//! What is written is read back, by whoever asks for any part of it.
+
+use super::{DAY, SOON, down, minute, now, result, turn, up};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
+use crate::{History, HistoryConfig, HistoryFile, HistoryState, Range, Retention};
+use extman_model::history::Resolution;
+use extman_model::record::{LedgerRow, Record, ReleaseRow, SpanState, Turn};
+use extman_model::{Cause, Digest, ErrorKind};
+use std::path::Path;
+
+fn open(dir: &Path) -> HistoryFile {
+    HistoryFile::open(&dir.join("history.db"), DAY).unwrap()
+}
+
+#[test]
+fn a_turn_ends_one_span_and_begins_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = open(dir.path());
+    let failing = SpanState {
+        cause: Cause::CheckFails(ErrorKind::Unavailable),
+        ..down().unwrap()
+    };
+    let words = "é".repeat(1000);
+    let turns = [
+        turn("a", DAY, up()),
+        Turn {
+            text: Some(words.clone()),
+            ..turn("a", DAY + 1000, Some(failing))
+        },
+        // The same again: the span goes on.
+        turn("a", DAY + 2000, Some(failing)),
+        // The clock was set back.
+        turn("a", DAY + 500, up()),
+        turn("a", DAY + 5000, None),
+        turn("b", DAY, up()),
+    ];
+    file.write(&turns.map(Record::Turn), DAY + 6000).unwrap();
+    let reader = file.reader();
+    let spans = reader.spans("a", Range::new(0, u64::MAX)).unwrap().rows;
+    let times: Vec<_> = spans
+        .iter()
+        .map(|span| (span.from_unix_ms, span.to_unix_ms))
+        .collect();
+    let s = |n: u64| DAY + n * 1000;
+    assert_eq!(
+        times,
+        [(s(0), Some(s(1))), (s(1), Some(s(1))), (s(1), Some(s(5)))]
+    );
+    assert_eq!(spans[1].state, failing);
+    assert_eq!(spans[1].text.as_deref(), Some(&words[..1024]));
+    let within = |from, to| reader.spans("a", Range::new(s(from), s(to))).unwrap().rows.len();
+    assert_eq!((within(2, 3), within(0, 1), within(5, 9)), (1, 1, 0));
+    let states = reader.states("b", Range::new(s(1), s(100)), s(6)).unwrap();
+    assert_eq!(states.up, 5000);
+    assert_eq!(reader.instances().unwrap(), ["a", "b"]);
+    assert!(
+        reader
+            .spans("nobody", Range::new(0, u64::MAX))
+            .unwrap()
+            .rows
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_question_gets_sums_as_fine_as_there_is_room_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = open(dir.path());
+    let end = DAY + 40 * DAY_MS;
+    let hourly = (0..40 * 24).map(|hour| Record::Minute(Box::new(minute("a", DAY + hour * HOUR_MS, 60_000))));
+    file.write(&hourly.collect::<Vec<_>>(), end).unwrap();
+    while file.fold(end).unwrap() {}
+    let last_minutes = (0..40).map(|n| Record::Minute(Box::new(minute("a", end + n * MINUTE_MS, 1000))));
+    file.write(&last_minutes.collect::<Vec<_>>(), end).unwrap();
+
+    let reader = file.reader();
+    let end = end + 40 * MINUTE_MS;
+    let ask = |days| {
+        reader
+            .rollups("a", Range::last(days * DAY_MS, end), None)
+            .unwrap()
+    };
+    for (days, resolution, up) in [
+        (1, Resolution::Minute, 23 * 60_000 + 40_000),
+        (39, Resolution::Hour, 39 * 24 * 60_000 + 40_000),
+        (400, Resolution::Day, 40 * 24 * 60_000 + 40_000),
+    ] {
+        let sums = ask(days);
+        assert_eq!((sums.resolution, sums.more), (resolution, false), "{days}");
+        let sum: u64 = sums.rows.iter().map(|row| row.states.up).sum();
+        assert_eq!(sum, up, "{days} days");
+    }
+    // Once the minutes are gone, the hours answer for that time.
+    let keep = crate::Retention::default();
+    while file.expire(&keep, end).unwrap() {}
+    let old = Range::new(DAY + DAY_MS, DAY + 2 * DAY_MS);
+    let sums = reader.rollups("a", old, None).unwrap();
+    assert_eq!((sums.resolution, sums.rows.len()), (Resolution::Hour, 24));
+    assert!(
+        reader
+            .rollups("a", old, Some(Resolution::Minute))
+            .unwrap()
+            .rows
+            .is_empty()
+    );
+    // Too long a range is cut to its newest part.
+    let all = Range::new(0, u64::MAX);
+    let sums = reader.rollups("a", all, Some(Resolution::Minute)).unwrap();
+    assert!(sums.more && sums.rows.last().unwrap().from_unix_ms == end - MINUTE_MS);
+}
+
+#[test]
+fn results_are_the_newest_of_the_range_wherever_they_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = open(dir.path());
+    for n in 0..400 {
+        let at = DAY + n * 10_000;
+        let batch = ["a", "b", "c"].map(|name| Record::Result(result(name, at)));
+        file.write(&batch, at).unwrap();
+    }
+    let ask = |file: &HistoryFile, from: u64, to: u64, limit| {
+        let range = Range::new(DAY + from * 10_000, DAY + to * 10_000);
+        let answer = file.reader().results("b", range, limit).unwrap();
+        let places: Vec<_> = answer
+            .rows
+            .iter()
+            .map(|point| (point.at_unix_ms - DAY) / 10_000)
+            .collect();
+        (places, answer.more)
+    };
+    let before = [
+        ask(&file, 0, 400, 10_000),
+        ask(&file, 100, 110, 4),
+        ask(&file, 395, 500, 9),
+    ];
+    assert_eq!(before[0].0, (0..400).collect::<Vec<_>>());
+    assert_eq!(before[1], (vec![106, 107, 108, 109], true));
+    assert_eq!(before[2], (vec![395, 396, 397, 398, 399], false));
+    while file.fold(DAY + 4_000_000).unwrap() {}
+    assert_eq!(
+        before,
+        [
+            ask(&file, 0, 400, 10_000),
+            ask(&file, 100, 110, 4),
+            ask(&file, 395, 500, 9)
+        ]
+    );
+}
+
+#[test]
+fn releases_and_the_ledger_outlive_the_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let release = |at_unix_ms, version: &str| ReleaseRow {
+        instance: "a".into(),
+        at_unix_ms,
+        version: version.parse().unwrap(),
+        digest: Digest::new([7; 32]),
+    };
+    let word = |key: &str, value: Option<&str>| LedgerRow {
+        key: key.into(),
+        at_unix_ms: DAY,
+        value: value.map(str::to_owned),
+    };
+    let records = [
+        Record::Release(release(DAY, "1.0.0")),
+        Record::Release(release(DAY + 1, "1.1.0-rc.1")),
+        Record::Ledger(word("deep/a", Some("3"))),
+        Record::Ledger(word("deep/b", Some("1"))),
+        Record::Ledger(word("deep/a", Some("4"))),
+        Record::Ledger(word("deep/b", None)),
+        Record::Ledger(word("other", Some("x"))),
+    ];
+    open(dir.path()).write(&records, DAY).unwrap();
+    let mut file = open(dir.path());
+    let reader = file.reader();
+    let releases = reader.releases("a").unwrap().rows;
+    assert_eq!(releases, [release(DAY, "1.0.0"), release(DAY + 1, "1.1.0-rc.1")]);
+    // Also where a clock has leapt: what is spent is spent.
+    while file.expire(&Retention::default(), DAY + 10_000 * DAY_MS).unwrap() {}
+    assert_eq!(reader.ledger("deep/").unwrap(), [word("deep/a", Some("4"))]);
+}
+
+#[test]
+fn the_thread_writes_what_it_is_given_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = HistoryConfig {
+        file: dir.path().join("deeper/still/history.db"),
+        ..HistoryConfig::default()
+    };
+    let (history, begin) = (History::start(&config).unwrap(), now());
+    for n in 0..500 {
+        assert!(history.record(Record::Result(result("a", begin + n))));
+    }
+    assert!(history.flush(SOON));
+    let status = history.status();
+    assert_eq!(
+        (&status.state, status.written, status.queue_len),
+        (&HistoryState::Working, 500, 0)
+    );
+    assert!(status.size_bytes > 0 && status.last_write_unix_ms.is_some() && status.dropped.total() == 0);
+    let all = Range::new(0, u64::MAX);
+    assert_eq!(
+        history
+            .reader()
+            .unwrap()
+            .results("a", all, 1000)
+            .unwrap()
+            .rows
+            .len(),
+        500
+    );
+    // Whatever waits at the end is written.
+    assert!(history.record(Record::Turn(turn("a", DAY, up()))));
+    assert!(history.close(SOON));
+    assert_eq!(history.reader().unwrap().spans("a", all).unwrap().rows.len(), 1);
+    assert!(!history.record(Record::Turn(turn("a", DAY, None))));
+
+    let off = History::off("a reason");
+    assert!(!off.record(Record::Turn(turn("a", DAY, up()))));
+    assert!(off.reader().unwrap_err().to_string().contains("a reason"));
+    assert!(off.status().dropped.turns == 1 && off.close(SOON));
+    let disabled = HistoryConfig {
+        enabled: false,
+        ..config
+    };
+    let state = History::start(&disabled).unwrap().status().state;
+    assert!(matches!(state, HistoryState::Off { .. }), "{state:?}");
+}

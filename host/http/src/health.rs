@@ -1,0 +1,309 @@
+//! How plugins are and were: `/readyz`, `/health` as application/health+json, and the routes below `/api/v1`.
+//!
+//! All of it is told from what is known; only `POST …/check` has a plugin asked.
+
+use super::answer;
+use super::routes::{Edge, Named, change, named, run};
+use axum::extract::{Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use extman_model::Health;
+use extman_model::control::report::{Group, HealthAnswer, HistoryState, PluginHealth};
+use extman_model::control::{Answer, Command, Failure, SINCE_MS_DEFAULT, since_ms};
+use extman_plugin_api::manifest::schema::Kind;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Ready: the first look is done, and every plugin that the whole needs serves, or others do its work.
+pub(super) async fn readyz(State(edge): State<Edge>) -> Response {
+    let not_ready = || (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response();
+    match edge.control.run(Command::Status).await {
+        Ok(Answer::Status(status)) if status.ready => {}
+        _ => return not_ready(),
+    }
+    match edge.control.run(Command::Health).await {
+        Ok(Answer::Health(health)) if !health.plugins.iter().any(PluginHealth::keeps_from_ready) => {
+            "ready\n".into_response()
+        }
+        _ => not_ready(),
+    }
+}
+
+pub(super) async fn all(State(edge): State<Edge>) -> Response {
+    match edge.control.run(Command::Health).await {
+        Ok(Answer::Health(health)) => document(&health, None),
+        Ok(_) => answer::failed(
+            "health",
+            Failure::new("internal", "another answer than was asked for"),
+        ),
+        Err(error) => answer::failed("health", error.into()),
+    }
+}
+
+pub(super) async fn group(State(edge): State<Edge>, name: Named) -> Response {
+    let group = match named(name) {
+        Ok(name) => match &*name {
+            "ai" => Group::Ai,
+            "general" => Group::General,
+            "host" => Group::Host,
+            _ => {
+                let text = format!("there is no group {name:?}; there are ai, general and host");
+                return answer::failed("health", Failure::new("not_found", text));
+            }
+        },
+        Err(failure) => return answer::failed("health", failure),
+    };
+    match edge.control.run(Command::Health).await {
+        Ok(Answer::Health(health)) => document(&health, Some(group)),
+        Ok(_) => answer::failed(
+            "health",
+            Failure::new("internal", "another answer than was asked for"),
+        ),
+        Err(error) => answer::failed("health", error.into()),
+    }
+}
+
+pub(super) async fn told(State(edge): State<Edge>) -> Response {
+    run(&edge, Command::Health).await
+}
+
+pub(super) async fn plugin(State(edge): State<Edge>, name: Named) -> Response {
+    match named(name) {
+        Ok(name) => run(&edge, Command::PluginHealth { name }).await,
+        Err(failure) => answer::failed("plugin_health", failure),
+    }
+}
+
+pub(super) async fn history(State(edge): State<Edge>, name: Named, uri: Uri) -> Response {
+    asked(&edge, "history", name, &uri, |name, asked| Command::History {
+        name,
+        since_ms: asked.since_ms,
+    })
+    .await
+}
+
+pub(super) async fn uptime(State(edge): State<Edge>, name: Named, uri: Uri) -> Response {
+    asked(&edge, "uptime", name, &uri, |name, asked| Command::Uptime {
+        name: Some(name),
+        since_ms: asked.since_ms,
+    })
+    .await
+}
+
+pub(super) async fn analysis(State(edge): State<Edge>, name: Named, uri: Uri) -> Response {
+    asked(&edge, "analysis", name, &uri, |name, asked| Command::Analyse {
+        name,
+        since_ms: asked.since_ms,
+        deep: asked.deep,
+    })
+    .await
+}
+
+pub(super) async fn uptimes(State(edge): State<Edge>, uri: Uri) -> Response {
+    match Asked::of(&uri) {
+        Ok(Asked { since_ms, .. }) => run(&edge, Command::Uptime { name: None, since_ms }).await,
+        Err(failure) => answer::failed("uptime", failure),
+    }
+}
+
+pub(super) async fn check(State(edge): State<Edge>, name: Named, request: Request) -> Response {
+    let deep = match CheckOptions::of(request.uri()) {
+        Ok(options) => options.deep,
+        Err(failure) => return answer::failed("check_now", failure),
+    };
+    change(edge, "check_now", name, request, |name| Command::CheckNow {
+        name,
+        deep,
+    })
+    .await
+}
+
+async fn asked(
+    edge: &Edge,
+    word: &str,
+    name: Named,
+    uri: &Uri,
+    command: impl FnOnce(String, Asked) -> Command,
+) -> Response {
+    match named(name).and_then(|name| Ok((name, Asked::of(uri)?))) {
+        Ok((name, asked)) => run(edge, command(name, asked)).await,
+        Err(failure) => answer::failed(word, failure),
+    }
+}
+
+/// What the query says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    since_ms: u64,
+    deep: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    since: Option<String>,
+    #[serde(default)]
+    deep: bool,
+}
+
+/// What the query of a check says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckOptions {
+    #[serde(default)]
+    deep: bool,
+}
+
+impl CheckOptions {
+    fn of(uri: &Uri) -> Result<CheckOptions, Failure> {
+        let options = Query::<CheckOptions>::try_from_uri(uri);
+        options.map(|Query(options)| options).map_err(|error| {
+            let text = format!("the query can't be read: {error}; a check takes deep=true");
+            Failure::new("invalid_input", text)
+        })
+    }
+}
+
+impl Asked {
+    fn of(uri: &Uri) -> Result<Asked, Failure> {
+        let refuse = |text: String| Failure::new("invalid_input", text);
+        let Query(options) = Query::<Options>::try_from_uri(uri).map_err(|error| {
+            refuse(format!(
+                "the query can't be read: {error}; it takes since=24h, and for an analysis deep=true"
+            ))
+        })?;
+        let since_ms = options.since.as_deref().map(since_ms).transpose();
+        Ok(Asked {
+            since_ms: since_ms
+                .map_err(|why| refuse(format!("since: {why}")))?
+                .unwrap_or(SINCE_MS_DEFAULT),
+            deep: options.deep,
+        })
+    }
+}
+
+/// The status and the word that a health has over HTTP.
+fn mapped(health: Health) -> (StatusCode, &'static str) {
+    match health {
+        Health::Up => (StatusCode::OK, "pass"),
+        Health::Degraded | Health::Unknown => (StatusCode::OK, "warn"),
+        Health::Down => (StatusCode::SERVICE_UNAVAILABLE, "fail"),
+    }
+}
+
+/// draft-inadarei-api-health-check.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    status: &'static str,
+    version: &'static str,
+    release_id: &'static str,
+    description: &'a str,
+    checks: BTreeMap<String, [Check<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Check<'a> {
+    component_id: &'a str,
+    component_type: &'static str,
+    observed_value: &'a str,
+    /// Absent for what counts in no sum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
+}
+
+fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
+    let of = |group: Group| only.is_none_or(|only| only == group);
+    let mut checks = BTreeMap::new();
+    for plugin in &health.plugins {
+        let group = match plugin.kind {
+            Kind::Ai => Group::Ai,
+            Kind::General => Group::General,
+        };
+        if of(group) {
+            let word = plugin.health.judged.health;
+            let check = Check {
+                component_id: &plugin.name,
+                component_type: "component",
+                observed_value: word.as_str(),
+                status: (!plugin.health.left_out).then(|| mapped(word).1),
+                output: (word != Health::Up).then_some(&*plugin.health.reason),
+            };
+            checks.insert(format!("{}:health", plugin.name), [check]);
+        }
+    }
+    if of(Group::Host) {
+        for part in health.components.iter().filter(|part| part.name != "history") {
+            let check = Check {
+                component_id: &part.name,
+                component_type: "system",
+                observed_value: part.health.as_str(),
+                status: (!part.left_out).then(|| mapped(part.health).1),
+                output: (part.health != Health::Up).then_some(&*part.reason),
+            };
+            checks.insert(format!("host.{}:state", part.name), [check]);
+        }
+        let (observed_value, status, output) = match &health.history.state {
+            HistoryState::Working => ("working", Some("pass"), None),
+            HistoryState::Degraded { why, .. } => ("degraded", Some("warn"), Some(&**why)),
+            HistoryState::Off { why } => ("off", None, Some(&**why)),
+        };
+        let check = Check {
+            component_id: "history",
+            component_type: "datastore",
+            observed_value,
+            status,
+            output,
+        };
+        checks.insert("host.history:state".to_owned(), [check]);
+    }
+    let (word, description) = match only {
+        None => (health.overall.health, &*health.overall.sentence),
+        Some(group) => match health.overall.groups.get(&group) {
+            Some(group) if group.counts.counted() > 0 => (group.health, group.health.as_str()),
+            _ => (Health::Up, "nothing here counts"),
+        },
+    };
+    let (status, word) = mapped(word);
+    let body = serde_json::to_vec(&Document {
+        status: word,
+        version: "1",
+        release_id: env!("CARGO_PKG_VERSION"),
+        description,
+        checks,
+    });
+    let mut response = Response::new(body.unwrap_or_default().into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/health+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_health_has_its_status_and_word() {
+        let all = [Health::Up, Health::Degraded, Health::Unknown, Health::Down].map(mapped);
+        let all = all.map(|(status, word)| (status.as_u16(), word));
+        assert_eq!(all, [(200, "pass"), (200, "warn"), (200, "warn"), (503, "fail")]);
+    }
+
+    #[test]
+    fn the_query_is_read_or_refused() {
+        let of = |query: &str| Asked::of(&format!("/x{query}").parse().unwrap());
+        let asked = |since_ms, deep| Ok(Asked { since_ms, deep });
+        assert_eq!(of(""), asked(SINCE_MS_DEFAULT, false));
+        assert_eq!(of("?since=7d&deep=true"), asked(604_800_000, true));
+        for query in ["?since=soon", "?sinse=1h", "?since=999d", "?deep=maybe"] {
+            assert_eq!(of(query).unwrap_err().kind, "invalid_input", "{query}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The HTTP API: an adapter between requests and [`Control`](extman_model::control::Control).
+//!
+//! ```text
+//! connection (serve) → may it ask at all? (access) → is there room? (gate) → route (routes, invoke) → envelope (answer)
+//! ```
+//!
+//! `GET /livez /readyz /health /health/{group} /api/v1/status /api/v1/health /api/v1/uptime /api/v1/plugins
+//! /api/v1/plugins/{name} /api/v1/plugins/{name}/{health,history,uptime,analysis} /api/v1/capabilities`,
+//! `POST /api/v1/plugins/{name}/{load,unload,restart,check} /api/v1/capabilities/{name}/invoke`.
+//!
+//! Nothing here knows of plugins' states, of routing, or of the command line. No GET runs a check.
+#![forbid(unsafe_code)]
+
+mod access;
+mod answer;
+mod body;
+mod config;
+mod gate;
+mod health;
+mod invoke;
+mod routes;
+mod secret;
+mod serve;
+mod stream;
+
+pub use config::{HttpConfig, HttpConfigError};
+pub use secret::Secret;
+pub use serve::serve;

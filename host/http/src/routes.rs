@@ -1,0 +1,228 @@
+//! The routes, and the commands behind them.
+
+use super::config::HttpConfig;
+use super::secret::Secret;
+use super::{answer, body, gate, health, invoke};
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use extman_model::control::{Answer, Command, Control, ControlError, Failure};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// What every route has at hand.
+#[derive(Clone)]
+pub(super) struct Edge {
+    pub(super) control: Arc<dyn Control>,
+    pub(super) config: Arc<HttpConfig>,
+    pub(super) token: Option<Secret>,
+    pub(super) room: Arc<Semaphore>,
+}
+
+pub(super) fn router(edge: Edge) -> Router {
+    Router::new()
+        .route("/livez", reading(get(async || "ok\n")))
+        .route("/readyz", reading(get(health::readyz)))
+        .route("/health", reading(get(health::all)))
+        .route("/health/{group}", reading(get(health::group)))
+        .route("/api/v1/health", reading(get(health::told)))
+        .route("/api/v1/uptime", reading(get(health::uptimes)))
+        .route("/api/v1/status", reading(get(status)))
+        .route("/api/v1/plugins", reading(get(plugins)))
+        .route("/api/v1/plugins/{name}", reading(get(plugin)))
+        .route("/api/v1/capabilities", reading(get(capabilities)))
+        .route("/api/v1/plugins/{name}/health", reading(get(health::plugin)))
+        .route("/api/v1/plugins/{name}/history", reading(get(health::history)))
+        .route("/api/v1/plugins/{name}/uptime", reading(get(health::uptime)))
+        .route("/api/v1/plugins/{name}/analysis", reading(get(health::analysis)))
+        .route("/api/v1/plugins/{name}/check", changing(post(health::check)))
+        .route("/api/v1/plugins/{name}/load", changing(post(load)))
+        .route("/api/v1/plugins/{name}/unload", changing(post(unload)))
+        .route("/api/v1/plugins/{name}/restart", changing(post(restart)))
+        .route(
+            "/api/v1/capabilities/{name}/invoke",
+            changing(post(invoke::invoke)),
+        )
+        .fallback(no_route)
+        .layer(axum::middleware::from_fn_with_state(edge.clone(), gate::pass))
+        .with_state(edge)
+}
+
+/// The command that a path stands for, for answers that are given before the route is known.
+pub(super) fn word_of(path: &str) -> &'static str {
+    if path == "/health" || path.starts_with("/health/") {
+        return "health";
+    }
+    let mut parts = path.strip_prefix("/api/v1/").unwrap_or("").split('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("status"), None, ..) => "status",
+        (Some("plugins"), None, ..) => "plugins",
+        (Some("plugins"), Some(_), None, _) => "plugin",
+        (Some("health"), None, ..) => "health",
+        (Some("uptime"), None, ..) => "uptime",
+        (Some("plugins"), Some(_), Some("health"), None) => "plugin_health",
+        (Some("plugins"), Some(_), Some("history"), None) => "history",
+        (Some("plugins"), Some(_), Some("uptime"), None) => "uptime",
+        (Some("plugins"), Some(_), Some("analysis"), None) => "analysis",
+        (Some("plugins"), Some(_), Some("check"), None) => "check_now",
+        (Some("plugins"), Some(_), Some("load"), None) => "load",
+        (Some("plugins"), Some(_), Some("unload"), None) => "unload",
+        (Some("plugins"), Some(_), Some("restart"), None) => "restart",
+        (Some("capabilities"), None, ..) => "capabilities",
+        (Some("capabilities"), Some(_), Some("invoke"), None) => "invoke",
+        _ => "request",
+    }
+}
+
+pub(super) type Named = Result<Path<String>, PathRejection>;
+
+fn reading(route: MethodRouter<Edge>) -> MethodRouter<Edge> {
+    route.fallback(async || answer::other_method("GET, HEAD"))
+}
+
+fn changing(route: MethodRouter<Edge>) -> MethodRouter<Edge> {
+    route.fallback(async || answer::other_method("POST"))
+}
+
+async fn status(State(edge): State<Edge>) -> Response {
+    run(&edge, Command::Status).await
+}
+
+async fn plugins(State(edge): State<Edge>) -> Response {
+    let word = Command::Plugins.word();
+    let there = edge.control.run(Command::Plugins).await;
+    match (there, edge.control.run(Command::Status).await) {
+        // Those that are configured and not there are no plugins, but whoever counts on them looks here.
+        (Ok(there), Ok(Answer::Status(status))) if !status.missing.is_empty() => {
+            let missing = status.missing.iter().map(ToString::to_string);
+            answer::done_but(word, there, missing.collect())
+        }
+        (there, _) => told(word, there),
+    }
+}
+
+async fn plugin(State(edge): State<Edge>, name: Named) -> Response {
+    match named(name) {
+        Ok(name) => run(&edge, Command::Plugin { name }).await,
+        Err(failure) => answer::failed("plugin", failure),
+    }
+}
+
+async fn capabilities(State(edge): State<Edge>) -> Response {
+    run(&edge, Command::Capabilities).await
+}
+
+async fn load(State(edge): State<Edge>, name: Named, request: Request) -> Response {
+    change(edge, "load", name, request, |name| Command::Load { name }).await
+}
+
+async fn unload(State(edge): State<Edge>, name: Named, request: Request) -> Response {
+    change(edge, "unload", name, request, |name| Command::Unload { name }).await
+}
+
+async fn restart(State(edge): State<Edge>, name: Named, request: Request) -> Response {
+    change(edge, "restart", name, request, |name| Command::Restart { name }).await
+}
+
+async fn no_route(uri: Uri) -> Response {
+    let text = format!(
+        "there is no route {}; there are /livez, /readyz, /health, /api/v1/status, /api/v1/health, /api/v1/uptime, \
+         /api/v1/plugins and /api/v1/capabilities, and what lies below the last two",
+        uri.path()
+    );
+    answer::refused("request", StatusCode::NOT_FOUND, Failure::new("not_found", text))
+}
+
+pub(super) async fn run(edge: &Edge, command: Command) -> Response {
+    let word = command.word();
+    told(word, edge.control.run(command).await)
+}
+
+/// A change goes on to its end, whether or not the one who asked for it waits.
+pub(super) async fn change(
+    edge: Edge,
+    word: &'static str,
+    name: Named,
+    request: Request,
+    command: impl FnOnce(String) -> Command,
+) -> Response {
+    let name = match named(name) {
+        Ok(name) => name,
+        Err(failure) => return answer::failed(word, failure),
+    };
+    match body::read(request.into_body(), CHANGE_BYTES_MAX, edge.config.body_timeout()).await {
+        Err((status, failure)) => return answer::refused(word, status, failure),
+        Ok(bytes) if !is_empty_object(&bytes) => {
+            let text = format!("{word} takes no fields; send {{}} or nothing as the body");
+            return answer::failed(word, Failure::new("invalid_input", text));
+        }
+        Ok(_) => {}
+    }
+    let command = command(name);
+    let done = tokio::spawn(async move { edge.control.run(command).await });
+    match done.await {
+        Ok(answer) => told(word, answer),
+        Err(_) => {
+            let text = "the host failed in a way that it did not foresee; see its log";
+            answer::failed(word, Failure::new("internal", text))
+        }
+    }
+}
+
+const CHANGE_BYTES_MAX: usize = 4096;
+
+fn is_empty_object(bytes: &[u8]) -> bool {
+    bytes.trim_ascii().is_empty()
+        || serde_json::from_slice::<serde_json::Map<_, _>>(bytes).is_ok_and(|fields| fields.is_empty())
+}
+
+pub(super) fn named(name: Named) -> Result<String, Failure> {
+    let refuse = |text: String| Failure::new("invalid_input", text);
+    let Path(name) = name.map_err(|e| {
+        refuse(format!(
+            "the name in the path can't be read: {e}; encode it as UTF-8"
+        ))
+    })?;
+    if name.len() > NAME_BYTES_MAX {
+        return Err(refuse(format!(
+            "the name has more than {NAME_BYTES_MAX} bytes; no plugin has one"
+        )));
+    }
+    Ok(name)
+}
+
+const NAME_BYTES_MAX: usize = 256;
+
+fn told(word: &str, answer: Result<Answer, ControlError>) -> Response {
+    match answer {
+        Ok(answer) => answer::done(word, answer),
+        Err(error) => answer::failed(word, error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_words() {
+        for (path, word) in [
+            ("/api/v1/status", "status"),
+            ("/api/v1/plugins", "plugins"),
+            ("/api/v1/plugins/a", "plugin"),
+            ("/api/v1/plugins/a/restart", "restart"),
+            ("/api/v1/plugins/a/restart/b", "request"),
+            ("/api/v1/capabilities/a.b/invoke", "invoke"),
+            ("/api/v1/plugins/a/check", "check_now"),
+            ("/api/v1/plugins/a/history", "history"),
+            ("/health/ai", "health"),
+            ("/api/v1/statusx", "request"),
+            ("/", "request"),
+        ] {
+            assert_eq!(word_of(path), word, "{path}");
+        }
+    }
+}

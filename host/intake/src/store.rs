@@ -1,0 +1,285 @@
+//! The host's own copies of plugins, each named by the SHA-256 of its bytes. Nothing is read from where an author writes
+//! once it was taken in.
+//!
+//! Several processes may share a store. A [`StoredPlugin`] holds a shared lock on its copy for as long as it lives, so
+//! [`Store::prune`] of any process leaves it alone.
+
+mod copy;
+mod error;
+mod locks;
+mod outcome;
+
+use super::discovery::FoundFile;
+use super::files::{self, Identity};
+use super::rejected::Located;
+pub(super) use copy::hash;
+use copy::{Incoming, copy_and_hash};
+pub use error::StoreError;
+use extman_model::Digest;
+use locks::StoreLock;
+pub use outcome::StoreOutcome;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A directory of copies.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    outcome: StoreOutcome,
+}
+
+/// A plugin's bytes, copied and hashed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct StoredPlugin(Arc<Stored>);
+
+#[derive(Debug)]
+struct Stored {
+    digest: Digest,
+    origin: FoundFile,
+    origin_mode: Option<u32>,
+    path: PathBuf,
+    /// Keeps the shared lock that holds off `prune`.
+    _in_use: File,
+}
+
+impl StoredPlugin {
+    /// SHA-256 of the bytes.
+    pub fn digest(&self) -> Digest {
+        self.0.digest
+    }
+
+    /// How many bytes there are.
+    pub fn size(&self) -> u64 {
+        self.0.origin.identity().size_bytes
+    }
+
+    /// Where the plugin was found.
+    pub fn origin(&self) -> &Path {
+        self.0.origin.path()
+    }
+
+    /// What was found, before it was copied.
+    pub fn found(&self) -> &FoundFile {
+        &self.0.origin
+    }
+
+    /// The host's copy.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Permission bits of the file where it was found, when it was taken.
+    pub(super) fn origin_mode(&self) -> Option<u32> {
+        self.0.origin_mode
+    }
+
+    /// Opens the copy for reading.
+    pub(super) fn open(&self) -> io::Result<File> {
+        files::open_regular(&self.0.path, self.size())
+            .map(|(file, _)| file)
+            .map_err(|unfit| io::Error::other(format!("the stored copy {} {unfit}", self.0.path.display())))
+    }
+}
+
+impl Located for StoredPlugin {
+    fn place(&self) -> &Path {
+        self.origin()
+    }
+}
+
+/// What [`Store::prune`] did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Copies that were removed.
+    pub removed: Vec<Digest>,
+    /// Copies that nobody asked to keep, but that this or another process still uses.
+    pub in_use: Vec<Digest>,
+    /// Bytes that became free.
+    pub freed_bytes: u64,
+}
+
+impl Store {
+    /// Opens the store in `dir`, makes it if it is not there (mode 0700), and removes what a killed process left half done.
+    ///
+    /// # Errors
+    /// The directory can't be made, or others may write to it.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let dir = dir.into();
+        files::make_private_dir(&dir).map_err(|e| StoreError::keeping(&dir, e))?;
+        let metadata = std::fs::metadata(&dir).map_err(|e| StoreError::at(&dir, e))?;
+        if let Some(mode) = files::mode(&metadata).filter(|mode| mode & files::SHARED_WRITE != 0) {
+            return Err(StoreError::Exposed { path: dir, mode });
+        }
+        let outcome = StoreOutcome::default();
+        let store = Store { dir, outcome };
+        // Somebody who copies at this moment holds the lock: then sweeping is left to a later start.
+        if let Some(_alone) = StoreLock::try_alone(&store.dir)? {
+            copy::sweep(&store.dir)?;
+        }
+        Ok(store)
+    }
+
+    /// Copies a found file and hashes it on the way. If the store has these bytes already its copy is checked, and used.
+    ///
+    /// # Errors
+    /// The file can't be read, is another one than was found, or changed while it was copied; the store can't be written.
+    /// Nothing half done stays behind.
+    pub fn take(&self, found: &FoundFile) -> Result<StoredPlugin, StoreError> {
+        let taken = self.take_through(found, |file| file);
+        taken.inspect_err(|error| self.outcome.failed(error, &self.dir))
+    }
+
+    /// Whether it could be written to the last time. That it could be opened counts as the first time: its lock is a file in it.
+    pub fn outcome(&self) -> StoreOutcome {
+        self.outcome.clone()
+    }
+
+    /// `take`, with something between the copy and its file.
+    fn take_through<W: Write>(
+        &self,
+        found: &FoundFile,
+        wrap: impl FnOnce(File) -> W,
+    ) -> Result<StoredPlugin, StoreError> {
+        let _taking = StoreLock::shared(&self.dir)?;
+        let changed = || StoreError::Changed {
+            path: found.path().to_owned(),
+        };
+        let size = found.identity().size_bytes;
+        let (mut source, before) =
+            files::open_regular(found.resolved(), u64::MAX).map_err(|reason| StoreError::Unfit {
+                path: found.path().to_owned(),
+                reason,
+            })?;
+        if Identity::of(&before) != found.identity() {
+            return Err(changed());
+        }
+        let copy = |source: &mut File| {
+            let incoming = Incoming::create(&self.dir)?;
+            let mut sink = wrap(incoming.writer()?);
+            let (digest, copied) = copy_and_hash(source, &mut sink, size, found.path(), incoming.path())?;
+            Ok((Some(incoming), digest, copied))
+        };
+        let (incoming, digest, copied) = match copy(&mut source) {
+            // What is there already needs no room: a host that comes back on a full disk goes on with what it has.
+            Err(full @ StoreError::Full { .. }) => {
+                self.outcome.failed(&full, &self.dir);
+                source.rewind().map_err(|e| StoreError::at(found.path(), e))?;
+                let digest = hash(&mut source).map_err(|e| StoreError::at(found.path(), e))?;
+                if !self.has(&self.path_of(digest), digest)? {
+                    return Err(full);
+                }
+                (None, digest, size)
+            }
+            copied => copied?,
+        };
+        let after = source.metadata().map_err(|e| StoreError::at(found.path(), e))?;
+        let at_path = std::fs::symlink_metadata(found.resolved()).map_err(|_| changed())?;
+        if copied != size
+            || [&after, &at_path]
+                .iter()
+                .any(|m| Identity::of(m) != found.identity())
+        {
+            return Err(changed());
+        }
+        let wrote = incoming.is_some();
+        let (path, in_use) = self.install(incoming, digest)?;
+        if wrote {
+            self.outcome.worked();
+        }
+        Ok(StoredPlugin(Arc::new(Stored {
+            digest,
+            origin: found.clone(),
+            origin_mode: files::mode(&after),
+            path,
+            _in_use: in_use,
+        })))
+    }
+
+    /// Removes every copy that is neither in `keep` nor in use by any process.
+    ///
+    /// # Errors
+    /// The store can't be listed, or a copy can't be removed.
+    pub fn prune(&self, keep: &HashSet<Digest>) -> Result<Pruned, StoreError> {
+        let _alone = StoreLock::alone(&self.dir)?;
+        let mut pruned = Pruned::default();
+        for (digest, path) in self.copies()? {
+            if keep.contains(&digest) {
+                continue;
+            }
+            match files::open_regular(&path, u64::MAX) {
+                Ok((file, _)) if !locks::try_exclusive(&file, &path)? => pruned.in_use.push(digest),
+                Ok((_, metadata)) => {
+                    std::fs::remove_file(&path).map_err(|e| StoreError::at(&path, e))?;
+                    pruned.removed.push(digest);
+                    pruned.freed_bytes += metadata.len();
+                }
+                Err(reason) => return Err(StoreError::Unfit { path, reason }),
+            }
+        }
+        Ok(pruned)
+    }
+
+    fn path_of(&self, digest: Digest) -> PathBuf {
+        self.dir
+            .join(format!("{digest}.{}", std::env::consts::DLL_EXTENSION))
+    }
+
+    /// Puts a whole copy under its digest, or finds that a good one is there.
+    fn install(&self, incoming: Option<Incoming>, digest: Digest) -> Result<(PathBuf, File), StoreError> {
+        let _installing = StoreLock::installing(&self.dir)?;
+        let path = self.path_of(digest);
+        if let Some(incoming) = incoming
+            && !self.has(&path, digest)?
+        {
+            incoming.publish(&path)?;
+            files::sync_dir(&self.dir).map_err(|e| StoreError::at(&self.dir, e))?;
+        }
+        let (file, _) = files::open_regular(&path, u64::MAX).map_err(|reason| StoreError::Unfit {
+            path: path.clone(),
+            reason,
+        })?;
+        file.lock_shared().map_err(|e| StoreError::at(&path, e))?;
+        Ok((path, file))
+    }
+
+    /// Whether `path` holds the bytes of `digest`. Anything else there was tampered with, and is said to be.
+    fn has(&self, path: &Path, digest: Digest) -> Result<bool, StoreError> {
+        match files::open_regular(path, u64::MAX) {
+            Ok((mut file, metadata)) => {
+                let unchanged = hash(&mut file).map_err(|e| StoreError::at(path, e))? == digest
+                    && files::mode(&metadata).is_none_or(|mode| mode & files::SHARED_WRITE == 0);
+                if !unchanged {
+                    tracing::warn!(path = %path.display(), "a stored plugin was changed from outside; it is replaced");
+                }
+                Ok(unchanged)
+            }
+            Err(files::Unfit::Gone) => Ok(false),
+            Err(reason) => {
+                tracing::warn!(path = %path.display(), %reason, "a stored plugin was changed from outside; it is replaced");
+                Ok(false)
+            }
+        }
+    }
+
+    fn copies(&self) -> Result<Vec<(Digest, PathBuf)>, StoreError> {
+        let mut copies = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(|e| StoreError::at(&self.dir, e))? {
+            let path = entry.map_err(|e| StoreError::at(&self.dir, e))?.path();
+            let named_by_digest = path
+                .extension()
+                .is_some_and(|e| e == std::env::consts::DLL_EXTENSION);
+            let digest = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            if let (true, Some(digest)) = (named_by_digest, digest) {
+                copies.push((digest, path));
+            }
+        }
+        copies.sort();
+        Ok(copies)
+    }
+}
+
+#[cfg(test)]
+mod tests;

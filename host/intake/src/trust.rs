@@ -1,0 +1,209 @@
+//! Which inspected plugins are trusted: who could have written them, and which digests an operator allows.
+
+use super::config::TrustConfig;
+use super::files;
+use super::inspect::{Facts, InspectedPlugin};
+use super::rejected::{Located, Rejected};
+use super::store::StoredPlugin;
+use extman_model::Digest;
+use extman_plugin_api::manifest::schema::Manifest;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A plugin that may be run, as far as can be told without running it. Cheap to clone.
+///
+/// Only [`verify`] makes one:
+///
+/// ```compile_fail,E0423
+/// fn forge(plugin: extman::intake::InspectedPlugin) -> extman::intake::VerifiedPlugin {
+///     extman::intake::VerifiedPlugin(plugin)
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct VerifiedPlugin(InspectedPlugin);
+
+impl VerifiedPlugin {
+    /// SHA-256 of the bytes.
+    pub fn digest(&self) -> Digest {
+        self.0.digest()
+    }
+
+    /// What the plugin says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        self.0.manifest()
+    }
+
+    /// What the bytes say.
+    pub fn facts(&self) -> &Facts {
+        self.0.facts()
+    }
+
+    /// Where the plugin was found.
+    pub fn origin(&self) -> &Path {
+        self.0.origin()
+    }
+
+    /// How many bytes there are.
+    pub fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    /// The plugin as it was before trust was asked for.
+    pub fn inspected(&self) -> &InspectedPlugin {
+        &self.0
+    }
+
+    /// The host's copy, which is the one to load.
+    pub fn stored(&self) -> &StoredPlugin {
+        self.0.stored()
+    }
+
+    /// Opens the host's copy for reading.
+    ///
+    /// # Errors
+    /// The copy was removed, or the system refuses to open it.
+    pub fn open(&self) -> io::Result<File> {
+        self.0.stored().open()
+    }
+}
+
+impl Located for VerifiedPlugin {
+    fn place(&self) -> &Path {
+        self.origin()
+    }
+}
+
+/// Why a plugin is not trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Every user may write to the file.
+    #[error("every user of this machine may change {} (mode {mode:04o}); run: chmod o-w {0}", path.display())]
+    WritableFile {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits when it was taken.
+        mode: u32,
+    },
+    /// Every user may add files to the directory, or replace what leads to it.
+    #[error("every user of this machine may add to {} (mode {mode:04o}{}); run: chmod o-w {0}, or move the plugin to a \
+             directory of its own", path.display(), sticky_says(*mode))]
+    WritableDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The digest is not in the allow-list.
+    #[error(
+        "its digest {found} is not among the {allowed} in intake.trust.allow_digests; add it there if you trust it"
+    )]
+    NotAllowed {
+        /// The plugin's digest.
+        found: Digest,
+        /// How many digests are allowed.
+        allowed: usize,
+    },
+    /// A directory that leads to the plugin can't be looked at.
+    #[error("the permissions of {} can't be read: {source}; scan again if it was removed", path.display())]
+    Unknown {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl TrustError {
+    /// A short name that does not change between versions.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::WritableFile { .. } => "world-writable-file",
+            Self::WritableDirectory { .. } => "world-writable-directory",
+            Self::NotAllowed { .. } => "digest-not-allowed",
+            Self::Unknown { .. } => "permissions-unknown",
+        }
+    }
+}
+
+fn sticky_says(mode: u32) -> &'static str {
+    match mode & files::STICKY {
+        0 => "",
+        _ => "; its sticky bit only stops others from removing files",
+    }
+}
+
+/// Decides whether an inspected plugin is trusted.
+///
+/// # Errors
+/// Its digest is not allowed, or every user of the machine could have put it there. The plugin comes back with the reason.
+pub fn verify(
+    plugin: InspectedPlugin,
+    config: &TrustConfig,
+) -> Result<VerifiedPlugin, Rejected<InspectedPlugin, TrustError>> {
+    match objection(&plugin, config) {
+        Some(error) => Err(Rejected { had: plugin, error }),
+        None => Ok(VerifiedPlugin(plugin)),
+    }
+}
+
+fn objection(plugin: &InspectedPlugin, config: &TrustConfig) -> Option<TrustError> {
+    if let Some(allowed) = &config.allow_digests
+        && !allowed.contains(&plugin.digest())
+    {
+        return Some(TrustError::NotAllowed {
+            found: plugin.digest(),
+            allowed: allowed.len(),
+        });
+    }
+    if config.allow_world_writable {
+        return None;
+    }
+    let found = plugin.stored().found();
+    if let Some(mode) = plugin
+        .stored()
+        .origin_mode()
+        .filter(|mode| mode & files::WORLD_WRITE != 0)
+    {
+        return Some(TrustError::WritableFile {
+            path: found.resolved().to_owned(),
+            mode,
+        });
+    }
+    [found.path(), found.resolved()]
+        .into_iter()
+        .find_map(exposed_directory)
+}
+
+/// The directory through which any user could put another file at `path`.
+fn exposed_directory(path: &Path) -> Option<TrustError> {
+    let unknown = |path: &Path, source| {
+        Some(TrustError::Unknown {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let directory = match parent.canonicalize() {
+        Ok(directory) => directory,
+        Err(e) => return unknown(parent, e),
+    };
+    for (depth, ancestor) in directory.ancestors().enumerate() {
+        let mode = match std::fs::metadata(ancestor) {
+            Ok(metadata) => files::mode(&metadata)?,
+            Err(e) => return unknown(ancestor, e),
+        };
+        // Further up the sticky bit is enough: nobody else can rename the directory below.
+        let open_to_all = mode & files::WORLD_WRITE != 0 && (depth == 0 || mode & files::STICKY == 0);
+        if open_to_all {
+            return Some(TrustError::WritableDirectory {
+                path: ancestor.to_owned(),
+                mode,
+            });
+        }
+    }
+    None
+}

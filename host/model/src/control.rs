@@ -1,0 +1,266 @@
+//! Every command that the host takes, as one enum. HTTP and the command line are adapters to it.
+
+mod envelope;
+pub mod report;
+mod since;
+
+use crate::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
+use crate::frames::Frames;
+use crate::{CallError, CapabilityOffer, PluginView, Reply, StatusView};
+pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
+use serde::{Deserialize, Serialize};
+pub use since::{SINCE_MS_DEFAULT, SINCE_MS_MAX, since_ms};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the host can be asked or told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// How is the host?
+    Status,
+    /// Which instances are there?
+    Plugins,
+    /// One instance.
+    Plugin {
+        /// Its name.
+        name: String,
+    },
+    /// What can be called?
+    Capabilities,
+    /// How is everything? Answered from what is known: nothing is asked for it.
+    Health,
+    /// How is one instance?
+    PluginHealth {
+        /// Its name.
+        name: String,
+    },
+    /// How was an instance?
+    History {
+        /// Its name.
+        name: String,
+        /// How far back, in milliseconds.
+        since_ms: u64,
+    },
+    /// How much of the time could an instance serve, or each of them?
+    Uptime {
+        /// Only this one.
+        name: Option<String>,
+        /// How far back, in milliseconds.
+        since_ms: u64,
+    },
+    /// What can be said of an instance from its history?
+    Analyse {
+        /// Its name.
+        name: String,
+        /// How far back, in milliseconds.
+        since_ms: u64,
+        /// Whether what takes long is looked for too: a leak, and who fails together with it.
+        deep: bool,
+    },
+    /// Ask an instance how it is, now.
+    CheckNow {
+        /// Its name.
+        name: String,
+        /// By a deep check: a synthetic request, on the instance's budget.
+        #[serde(default)]
+        deep: bool,
+    },
+    /// Load and start an instance that is stopped, failed or quarantined.
+    Load {
+        /// Its name.
+        name: String,
+    },
+    /// Drain, stop and unload an instance; it stays known.
+    Unload {
+        /// Its name.
+        name: String,
+    },
+    /// Unload and load.
+    Restart {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Command {
+    /// Whether the command changes anything, or has plugin code run.
+    pub fn changes(&self) -> bool {
+        matches!(
+            self,
+            Command::Load { .. }
+                | Command::Unload { .. }
+                | Command::Restart { .. }
+                | Command::CheckNow { .. }
+        )
+    }
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To [`Command::Status`].
+    Status(Box<StatusView>),
+    /// To [`Command::Plugin`] and to whatever changes an instance: how it is afterwards.
+    Plugin(Box<PluginView>),
+    /// To [`Command::Plugins`].
+    Plugins(Vec<PluginView>),
+    /// To [`Command::Capabilities`].
+    Capabilities(Vec<CapabilityOffer>),
+    /// To [`Command::Health`].
+    Health(Box<HealthAnswer>),
+    /// To [`Command::PluginHealth`] and [`Command::CheckNow`].
+    PluginHealth(Box<PluginHealth>),
+    /// To [`Command::History`].
+    History(Box<HistoryAnswer>),
+    /// To [`Command::Uptime`].
+    Uptime(Vec<UptimeRow>),
+    /// To [`Command::Analyse`].
+    Analysis(Box<AnalysisAnswer>),
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// There is no instance of this name.
+    #[error("there is no plugin named {name:?}{}", suggest(.similar))]
+    NotFound {
+        /// The name that was asked for.
+        name: String,
+        /// Names that look like it.
+        similar: Vec<String>,
+    },
+    /// The instance's state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// It is limited, and time alone makes it possible.
+    #[error("{text}")]
+    NotYet {
+        /// What, and when it is possible.
+        text: String,
+        /// Milliseconds until it is possible.
+        retry_after_ms: u64,
+    },
+    /// It was tried and failed; the instance's view has the cause.
+    #[error("{0}")]
+    Failed(String),
+    /// It can't be told now: there is no history, or it can't be read.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The host is shutting down.
+    #[error("the host is shutting down")]
+    ShuttingDown,
+}
+
+fn suggest(similar: &[String]) -> String {
+    if similar.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", similar.join(" or "))
+    }
+}
+
+/// One call of a capability.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The capability's name.
+    pub capability: String,
+    /// Only this instance; any that serves otherwise.
+    pub instance: Option<String>,
+    /// Media type of the body.
+    pub content_type: String,
+    /// The input.
+    pub body: Vec<u8>,
+    /// How long the caller waits; the host's default otherwise.
+    pub timeout: Option<Duration>,
+}
+
+/// An answer, and who gave it.
+#[derive(Debug, Clone)]
+pub struct Invoked {
+    /// The instance that served.
+    pub served_by: String,
+    /// The answer.
+    pub reply: Reply,
+}
+
+/// An answer that comes in frames.
+pub struct InvokedStream {
+    /// The instance that serves.
+    pub served_by: String,
+    /// The frames as they come.
+    pub frames: FrameReader,
+    /// Ends when the call has ended, after the last frame.
+    pub done: Pin<Box<dyn Future<Output = Result<Reply, CallError>> + Send>>,
+}
+
+/// Reads a stream's frames. Dropping it cancels the call.
+pub struct FrameReader(Arc<Frames>);
+
+/// Writes frames by hand: for a [`Control`] that has no plugin behind it.
+pub struct FrameWriter(Arc<Frames>);
+
+impl FrameWriter {
+    /// Names the media type of what follows.
+    pub fn begin(&self, content_type: &str) {
+        self.0.begin(content_type);
+    }
+
+    /// Blocks until there is room. `false` if the reader is gone.
+    pub fn push(&self, frame: &[u8]) -> bool {
+        self.0.push(frame, || false)
+    }
+}
+
+impl Drop for FrameWriter {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+impl FrameReader {
+    /// The reading end of a queue of frames.
+    pub fn new(frames: Arc<Frames>) -> Self {
+        FrameReader(frames)
+    }
+
+    /// A reader and its writer, with room for this many frames between them.
+    pub fn channel(capacity: usize) -> (FrameWriter, FrameReader) {
+        let frames = Arc::new(Frames::new(capacity));
+        (FrameWriter(frames.clone()), FrameReader(frames))
+    }
+
+    /// The next frame; `None` at the end.
+    pub async fn next(&mut self) -> Option<Vec<u8>> {
+        self.0.next().await
+    }
+
+    /// Media type, once the plugin has named one.
+    pub fn content_type(&self) -> Option<String> {
+        self.0.content_type()
+    }
+}
+
+impl Drop for FrameReader {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// A boxed future.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Whoever carries out commands: the host.
+pub trait Control: Send + Sync + 'static {
+    /// Carries out a command. One that changes an instance ends when the change has ended.
+    fn run(&self, command: Command) -> Pending<'_, Result<Answer, ControlError>>;
+
+    /// Calls a capability and waits for the whole answer.
+    fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>>;
+
+    /// Calls a capability and gets its frames as they come.
+    fn invoke_stream(&self, invocation: Invocation) -> Pending<'_, Result<InvokedStream, CallError>>;
+}

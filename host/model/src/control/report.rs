@@ -1,0 +1,350 @@
+//! Health and history as they are told to whoever asks. Plain data: nothing here decides anything.
+
+use crate::clock::nanos;
+pub use crate::findings::{AfterLoad, CoFailing, Drift, Leak, Pareto, Periodic, Uptime};
+pub use crate::history::{HistoryState, HistoryStatus, Resolution};
+pub use crate::record::Range;
+use crate::record::{ClockRow, DeepRow, ReleaseRow, ResultWord, Rollup, SpanRow};
+use crate::{
+    Cause, CheckKind, CheckOutcome, CheckView, Component, DeepResult, Digest, ErrorKind, Health, HealthView,
+    Lifecycle, Report,
+};
+pub use crate::{Group, Overall};
+use extman_plugin_api::manifest::schema::Kind;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How everything is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthAnswer {
+    /// One word, one sentence, and the groups behind it.
+    pub overall: Overall,
+    /// Each instance, by name.
+    pub plugins: Vec<PluginHealth>,
+    /// How the history itself is.
+    pub history: HistoryStatus,
+    /// The host's own parts, by name; the history is one of them.
+    #[serde(default)]
+    pub components: Vec<Component>,
+    /// The host's own asking.
+    pub host: HostHealth,
+}
+
+/// How one instance is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginHealth {
+    /// The instance's name.
+    pub name: String,
+    /// The plugin's id.
+    pub id: String,
+    /// AI or general.
+    pub kind: Kind,
+    /// Whether its failure is the whole's.
+    pub required: bool,
+    /// Whether others do its work while it does not: each of its capabilities, or enough of its redundant set.
+    pub covered: bool,
+    /// Where it is in its life.
+    pub lifecycle: Lifecycle,
+    /// How it is, and why.
+    pub health: HealthView,
+    /// Its last hard states, the newest last; at most 21.
+    pub recent: Vec<Health>,
+    /// How long its code ran in the last checks that came back, in nanoseconds, the newest last; at most 16.
+    pub checks_ns: Vec<u64>,
+}
+
+impl PluginHealth {
+    /// Whether it alone keeps the host from being ready.
+    pub fn keeps_from_ready(&self) -> bool {
+        let word = self.health.judged.health;
+        let serves = matches!(word, Health::Up | Health::Degraded);
+        self.required && !self.covered && !self.health.left_out && !serves
+    }
+}
+
+/// The host's own asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostHealth {
+    /// Checks that were begun since it started.
+    pub checks: u64,
+    /// Times that the host itself stood still.
+    pub stalls: u64,
+    /// 99 of 100 checks began no later than this after they were due, in nanoseconds, in the last whole minute and since; absent if there
+    /// were none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lag_p99_ns: Option<u64>,
+}
+
+/// How an instance was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryAnswer {
+    /// The instance.
+    pub name: String,
+    /// What was asked.
+    pub range: Range,
+    /// How fine the buckets are.
+    pub resolution: Resolution,
+    /// Sums, in the order of time. A stretch without anything has none.
+    pub buckets: Vec<Bucket>,
+    /// Its states, in the order of time.
+    pub spans: Vec<SpanTold>,
+    /// Its deep checks, in the order of time; the others are in the sums. At most 1000.
+    #[serde(default)]
+    pub checks: Vec<DeepResult>,
+    /// The versions that served, in the order of time.
+    pub releases: Vec<ReleaseTold>,
+    /// When the wall clock was set, in the order of time: times before that may not be what they seem.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub clock: Vec<ClockTold>,
+    /// There is more in the range than found room; this is the newest of it.
+    pub more: bool,
+}
+
+/// The wall clock was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockTold {
+    /// What it showed after that, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// By how much: ahead, or back if that is negative.
+    pub by_ms: i64,
+    /// A host that began found it so much behind what was written down before; when it was set, and by how much, nobody saw.
+    pub found: bool,
+    /// The sums of what was told before were moved with the states; else they stand where the clock had put them.
+    pub moved: bool,
+}
+
+impl From<ClockRow> for ClockTold {
+    fn from(row: ClockRow) -> Self {
+        ClockTold {
+            at_unix_ms: row.at_unix_ms,
+            by_ms: row.by_ms,
+            found: row.found,
+            moved: row.moved,
+        }
+    }
+}
+
+/// Sums of one stretch of time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// When it begins, in milliseconds since the Unix epoch.
+    pub from_unix_ms: u64,
+    /// Milliseconds up.
+    pub up_ms: u64,
+    /// Milliseconds degraded.
+    pub degraded_ms: u64,
+    /// Milliseconds down.
+    pub down_ms: u64,
+    /// Milliseconds that nobody knew of.
+    pub unknown_ms: u64,
+    /// Milliseconds in maintenance or stopped by an operator.
+    pub left_out_ms: u64,
+    /// Checks that had a result.
+    pub checks: u64,
+    /// Checks that failed or timed out.
+    pub checks_failed: u64,
+    /// Calls that ended.
+    pub calls: u64,
+    /// Failures by kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub errors: BTreeMap<ErrorKind, u64>,
+    /// Half of the calls ran no longer than this, in nanoseconds; absent without calls, as the next two.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p50_ns: Option<u64>,
+    /// 95 of 100 calls ran no longer than this.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p95_ns: Option<u64>,
+    /// 99 of 100 calls ran no longer than this.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub p99_ns: Option<u64>,
+    /// Least heap that was seen, in bytes; absent if nobody counted it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub heap_min_bytes: Option<u64>,
+    /// Most heap that was seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub heap_max_bytes: Option<u64>,
+    /// Processor time, in nanoseconds; absent if it was not measured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cpu_ns: Option<u64>,
+}
+
+impl From<&Rollup> for Bucket {
+    fn from(sums: &Rollup) -> Self {
+        let quantile = |q| sums.latency.quantile(q).map(nanos);
+        Bucket {
+            from_unix_ms: sums.from_unix_ms,
+            up_ms: sums.states.up,
+            degraded_ms: sums.states.degraded,
+            down_ms: sums.states.down,
+            unknown_ms: sums.states.unknown,
+            left_out_ms: sums.states.left_out,
+            checks: sums.checks,
+            checks_failed: sums.checks_failed,
+            calls: sums.calls,
+            errors: sums.errors.clone(),
+            p50_ns: quantile(0.5),
+            p95_ns: quantile(0.95),
+            p99_ns: quantile(0.99),
+            heap_min_bytes: sums.heap_bytes.map(|(least, _)| least),
+            heap_max_bytes: sums.heap_bytes.map(|(_, most)| most),
+            cpu_ns: sums.cpu_ns,
+        }
+    }
+}
+
+/// A stretch of one state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpanTold {
+    /// From when on, in milliseconds since the Unix epoch.
+    pub from_unix_ms: u64,
+    /// Until when; absent while it goes on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to_unix_ms: Option<u64>,
+    /// Where it was in its life.
+    pub lifecycle: Lifecycle,
+    /// How it was.
+    pub health: Health,
+    /// What decided that.
+    pub cause: Cause,
+    /// This time counts for nothing.
+    pub left_out: bool,
+    /// What the plugin or an error said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text: Option<String>,
+    /// The host ended without telling; this is when it was last known to live.
+    pub cut: bool,
+}
+
+impl From<SpanRow> for SpanTold {
+    fn from(row: SpanRow) -> Self {
+        SpanTold {
+            from_unix_ms: row.from_unix_ms,
+            to_unix_ms: row.to_unix_ms,
+            lifecycle: row.state.lifecycle,
+            health: row.state.health,
+            cause: row.state.cause,
+            left_out: row.state.left_out,
+            text: row.text,
+            cut: row.cut,
+        }
+    }
+}
+
+/// As it was told when it was made.
+pub fn deep_result(row: DeepRow) -> DeepResult {
+    let (text, kept) = (row.text.clone(), row.text);
+    let outcome = match row.result {
+        ResultWord::Said(health) => CheckOutcome::Answered {
+            report: (health.is_some() || text.is_some()).then(|| Report {
+                health,
+                text,
+                ..Report::default()
+            }),
+        },
+        ResultWord::Busy => CheckOutcome::Busy,
+        ResultWord::TimedOut | ResultWord::HostLate => CheckOutcome::TimedOut,
+        ResultWord::Failed(kind) => CheckOutcome::Failed {
+            kind,
+            text: kept.unwrap_or_default(),
+        },
+    };
+    DeepResult {
+        check: CheckView {
+            kind: CheckKind::Deep,
+            at_unix_ms: row.at_unix_ms,
+            outcome,
+            took_ns: row.took_ns,
+        },
+        counted: row.counted,
+    }
+}
+
+/// A version that served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseTold {
+    /// From when on, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// The version.
+    pub version: Version,
+    /// SHA-256 of the library.
+    pub digest: Digest,
+}
+
+impl From<ReleaseRow> for ReleaseTold {
+    fn from(row: ReleaseRow) -> Self {
+        ReleaseTold {
+            at_unix_ms: row.at_unix_ms,
+            version: row.version,
+            digest: row.digest,
+        }
+    }
+}
+
+/// How much of a range an instance could serve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UptimeRow {
+    /// The instance.
+    pub name: String,
+    /// Times, shares and outages.
+    pub uptime: Uptime,
+}
+
+/// What was looked for: found out, or what is missing for that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Finding<T> {
+    /// It could be looked at.
+    Found {
+        /// What came of it.
+        found: T,
+    },
+    /// It could not.
+    Missing {
+        /// What it would need.
+        missing: String,
+    },
+}
+
+impl<T> Finding<T> {
+    /// It needs something that is not there.
+    pub fn missing(what: impl Into<String>) -> Self {
+        Finding::Missing { missing: what.into() }
+    }
+}
+
+/// What can be said of an instance from its history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnalysisAnswer {
+    /// The instance.
+    pub name: String,
+    /// What was asked.
+    pub range: Range,
+    /// Times, shares and outages.
+    pub uptime: Uptime,
+    /// Whether its state changes too often to be believed.
+    pub flapping: Finding<Flapping>,
+    /// Its calls' p95 against the version before.
+    pub latency: Finding<Drift>,
+    /// Its heap against the version before.
+    pub heap: Finding<Drift>,
+    /// Whether its heap only grows; only looked for where that was asked.
+    pub leak: Finding<Leak>,
+    /// Its failures by kind.
+    pub errors: Pareto,
+    /// Failures at a regular interval; nothing if there is none, or too few failures to tell.
+    pub periodic: Option<Periodic>,
+    /// Failures after many calls.
+    pub after_load: Finding<Option<AfterLoad>>,
+    /// Instances that fail together with it; only looked for where that was asked.
+    pub co_failing: Finding<Vec<CoFailing>>,
+}
+
+/// How often a state changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flapping {
+    /// Whether it flaps.
+    pub flapping: bool,
+    /// Weighted share of changes among the last states, in thousandths.
+    pub permille: u16,
+}

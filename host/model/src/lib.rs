@@ -1,0 +1,43 @@
+//! The plain data that every part of the host speaks: identities, states, views, events, commands and answers; the clock; durations
+//! counted in buckets.
+//!
+//! Nothing here decides anything, runs a plugin or touches a disk.
+#![forbid(unsafe_code)]
+
+mod call;
+pub mod clock;
+mod component;
+pub mod control;
+mod deep;
+mod digest;
+mod event;
+pub mod findings;
+pub mod frames;
+mod health;
+pub mod history;
+mod overall;
+pub mod record;
+mod report;
+mod settings;
+pub mod sketch;
+mod verdict;
+mod vetting;
+mod view;
+
+pub use call::{CallError, ErrorKind, Reply, Usage};
+pub use component::Component;
+pub use deep::{DeepResult, DeepView};
+pub use digest::{Digest, DigestError};
+pub use event::{Event, What};
+pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit};
+pub use overall::{Counts, Group, GroupHealth, Overall};
+pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
+pub use settings::{Criticality, ProbeSettings};
+pub use verdict::{Culprit, ResidentReason, Verdict};
+pub use vetting::{
+    CheckedFile, VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep,
+};
+pub use view::{
+    CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
+    RefusedView, ResidentView, StatusView,
+};

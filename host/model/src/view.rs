@@ -1,0 +1,271 @@
+//! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
+
+use super::{CheckKind, Digest, Health, HealthView, Report, Verdict};
+use crate::ErrorKind;
+use extman_plugin_api::manifest::schema::Kind;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Where an instance is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifecycle {
+    /// A file was found and its manifest read.
+    Discovered,
+    /// It passed inspection and trust.
+    Verified,
+    /// It is being vetted, loaded, created and started.
+    Starting,
+    /// It serves.
+    Running,
+    /// It takes no new calls and finishes those under way.
+    Draining,
+    /// It was stopped.
+    Stopped,
+    /// It could not be started, or failed while it ran.
+    Failed,
+    /// It failed and will be started again after a while.
+    Backoff,
+    /// It is not started again until an operator says so.
+    Quarantined,
+    /// A call into it does not return.
+    Wedged,
+}
+
+impl Lifecycle {
+    /// The word used in JSON and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lifecycle::Discovered => "discovered",
+            Lifecycle::Verified => "verified",
+            Lifecycle::Starting => "starting",
+            Lifecycle::Running => "running",
+            Lifecycle::Draining => "draining",
+            Lifecycle::Stopped => "stopped",
+            Lifecycle::Failed => "failed",
+            Lifecycle::Backoff => "backoff",
+            Lifecycle::Quarantined => "quarantined",
+            Lifecycle::Wedged => "wedged",
+        }
+    }
+}
+
+/// One instance, as shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginView {
+    /// The instance's name: its address everywhere.
+    pub name: String,
+    /// The plugin's id.
+    pub id: String,
+    /// The plugin's version.
+    pub version: Version,
+    /// AI or general.
+    pub kind: Kind,
+    /// What sort of work.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub task: Option<String>,
+    /// One sentence.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub description: Option<String>,
+    /// Where it is in its life.
+    pub lifecycle: Lifecycle,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since_unix_ms: u64,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<String>,
+    /// How it is, and why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub health: Option<HealthView>,
+    /// What the last check said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub check: Option<CheckView>,
+    /// Calls so far, of all generations since the host started.
+    pub calls: CallStats,
+    /// Its capabilities.
+    pub capabilities: Vec<CapabilityView>,
+    /// SHA-256 of the library.
+    pub digest: Digest,
+    /// The file that it came from.
+    pub origin: PathBuf,
+    /// Which load of this process it runs in; absent while it is not loaded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub generation: Option<u64>,
+    /// What became of its library when it was last unloaded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unload: Option<Verdict>,
+    /// Which load that was: another one than `generation` if it runs again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unload_generation: Option<u64>,
+    /// Fields of the manifest that this host does not know.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub unknown_manifest_fields: BTreeMap<String, serde_json::Value>,
+}
+
+/// A capability as one instance offers it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CapabilityView {
+    /// Its name.
+    pub name: String,
+    /// Version of its contract.
+    pub version: Version,
+    /// Whether it can answer in frames.
+    pub streaming: bool,
+    /// Models behind it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub models: Vec<String>,
+}
+
+/// A capability with those who offer it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CapabilityOffer {
+    /// Its name.
+    pub name: String,
+    /// Instances that serve it now, the one that is asked first at the front.
+    pub instances: Vec<String>,
+    /// Instances that offer it and do not serve now.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub not_serving: Vec<String>,
+    /// JSON Schema of the input, as the first instance declares it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub input: Option<serde_json::Value>,
+    /// JSON Schema of the output, as the first instance declares it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub output: Option<serde_json::Value>,
+}
+
+/// The last check of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// What was asked.
+    pub kind: CheckKind,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// What came of it.
+    pub outcome: CheckOutcome,
+    /// How long the plugin's code ran, in nanoseconds, measured by the host; absent if it did not return.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub took_ns: Option<u64>,
+}
+
+impl CheckView {
+    /// What the plugin said of itself, if it said anything.
+    pub fn health(&self) -> Option<Health> {
+        match &self.outcome {
+            CheckOutcome::Answered { report } => report.as_ref().and_then(|r| r.health),
+            _ => None,
+        }
+    }
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum CheckOutcome {
+    /// The call returned; the report is absent if the plugin says nothing of itself.
+    Answered {
+        /// The plugin's own word.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        report: Option<Report>,
+    },
+    /// It was not asked: its calls leave no room for a check, or another check is under way.
+    Busy,
+    /// It did not answer in time.
+    TimedOut,
+    /// It could not answer.
+    Failed {
+        /// What sort of failure.
+        kind: ErrorKind,
+        /// What it said.
+        text: String,
+    },
+}
+
+/// Calls, counted by the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallStats {
+    /// Calls that ended, well or not.
+    pub total: u64,
+    /// Failures by kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub errors: BTreeMap<ErrorKind, u64>,
+    /// Calls under way.
+    pub in_flight: u64,
+    /// Mean time that the plugin's code ran, in nanoseconds; absent before the first call.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mean_ns: Option<u64>,
+}
+
+/// A file that is not a plugin for this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedView {
+    /// Which file.
+    pub path: PathBuf,
+    /// A stable word for the reason.
+    pub code: String,
+    /// What is wrong and what to do.
+    pub reason: String,
+}
+
+/// The host itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The host's version.
+    pub version: Version,
+    /// The ABI's version, as `MAJOR.MINOR`.
+    pub abi: String,
+    /// The host's process id.
+    pub pid: u32,
+    /// When it started, in milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
+    /// Whether it is ready: the first look at all directories is done.
+    pub ready: bool,
+    /// Instances by lifecycle.
+    pub instances: BTreeMap<Lifecycle, usize>,
+    /// Files that were refused.
+    pub refused: Vec<RefusedView>,
+    /// Libraries that stay in memory after their unload.
+    pub resident: Vec<ResidentView>,
+    /// Whether the host sees its plugins' threads and keys; without that it keeps libraries instead of closing them.
+    pub unloads: bool,
+    /// Directories that are watched.
+    pub directories: Vec<PathBuf>,
+    /// Instances that are configured, and whose plugin is not there.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub missing: Vec<MissingView>,
+    /// What an operator should know of the host itself.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub concerns: Vec<String>,
+}
+
+/// An instance that is configured, and whose plugin is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingView {
+    /// The instance's name.
+    pub name: String,
+    /// The plugin's id, as it is configured.
+    pub plugin: String,
+    /// What is missing and what to do.
+    pub reason: String,
+}
+
+impl std::fmt::Display for MissingView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
+
+/// A library that stays in memory after its unload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResidentView {
+    /// The plugin's id.
+    pub id: String,
+    /// The plugin's version.
+    pub version: Version,
+    /// Which load it was.
+    pub generation: u64,
+    /// Why it stays.
+    pub verdict: Verdict,
+}

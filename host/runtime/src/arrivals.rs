@@ -1,0 +1,226 @@
+//! What is in the watched directories: intake, run again and again, with what changed since.
+//!
+//! Blocking: it reads and copies files. It runs no plugin code.
+
+use extman_intake::{
+    DirError, DirProblem, Discovery, FoundFile, Identity, IntakeConfig, Store, StoreError, StoreOutcome,
+    VerifiedPlugin, duplicates, inspect, verify,
+};
+use extman_model::RefusedView;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+const DUPLICATE: &str = "duplicate";
+
+/// Looks at the watched directories.
+pub struct Arrivals {
+    discovery: Discovery,
+    store: Store,
+    config: IntakeConfig,
+    known: BTreeMap<PathBuf, Known>,
+    refused: BTreeMap<PathBuf, RefusedView>,
+}
+
+struct Known {
+    identity: Identity,
+    /// The last good plugin of this path. It is kept when the file is overwritten by something that is refused.
+    plugin: Option<VerifiedPlugin>,
+}
+
+/// What a look has found.
+#[derive(Default)]
+pub struct Arrived {
+    /// Every plugin that is there, by path.
+    pub plugins: BTreeMap<PathBuf, VerifiedPlugin>,
+    /// Those of them that were not there, or not these bytes, at the last look.
+    pub new: Vec<PathBuf>,
+    /// Files that are gone since the last look.
+    pub vanished: Vec<PathBuf>,
+    /// Everything that is refused now.
+    pub refused: Vec<RefusedView>,
+    /// Those of them that were not refused, or for another reason, at the last look.
+    pub newly_refused: Vec<RefusedView>,
+    /// Directories that were not there at the last look, and are now.
+    pub appeared: Vec<PathBuf>,
+    /// The directories that were looked at.
+    pub directories: Vec<PathBuf>,
+    /// Whether a file is still being written, so that another look is due soon.
+    pub pending: bool,
+}
+
+impl Arrivals {
+    /// Over the configured directories and store.
+    ///
+    /// # Errors
+    /// The store can't be used.
+    pub fn new(config: IntakeConfig) -> Result<Self, StoreError> {
+        let store = Store::open(config.store.dir.clone())?;
+        let discovery = Discovery::new(config.discovery.clone());
+        Ok(Arrivals {
+            discovery,
+            store,
+            config,
+            known: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        })
+    }
+
+    /// Whether the store can be written to.
+    pub fn store_outcome(&self) -> StoreOutcome {
+        self.store.outcome()
+    }
+
+    /// Looks once.
+    pub fn look(&mut self, now: SystemTime) -> Arrived {
+        let scan = self.discovery.scan(now);
+        let mut arrived = Arrived {
+            pending: !scan.pending.is_empty(),
+            directories: self.config.discovery.dirs.clone(),
+            ..Arrived::default()
+        };
+        let mut refused = BTreeMap::new();
+        let mut refuse = |path: PathBuf, code: &str, reason: String| {
+            refused.insert(
+                path.clone(),
+                RefusedView {
+                    path,
+                    code: code.to_owned(),
+                    reason,
+                },
+            );
+        };
+        for entry in &scan.refused {
+            refuse(entry.path.clone(), entry.reason.code(), entry.reason.to_string());
+        }
+        for error in &scan.dirs {
+            refuse(
+                error.path.clone(),
+                error.problem.code(),
+                error.problem.to_string(),
+            );
+        }
+        let was_missing = |dir: &&PathBuf| {
+            let known = self.refused.get(*dir);
+            known.is_some_and(|known| known.code == DirProblem::Missing.code())
+        };
+        let is_missing = |dir: &&PathBuf| {
+            let missing = |e: &DirError| e.path == **dir && e.problem == DirProblem::Missing;
+            scan.dirs.iter().any(missing)
+        };
+        let appeared = arrived
+            .directories
+            .iter()
+            .filter(|dir| was_missing(dir) && !is_missing(dir));
+        arrived.appeared = appeared.cloned().collect();
+        let mut there: BTreeSet<PathBuf> = scan.pending.iter().cloned().collect();
+        // What can't be looked at is not gone: a directory that is unreadable for a while takes nothing down.
+        let unread = |path: &PathBuf| {
+            let blind = |e: &&DirError| matches!(e.problem, DirProblem::Unreadable(_));
+            scan.dirs
+                .iter()
+                .filter(blind)
+                .any(|e| path.parent() == Some(e.path.as_path()))
+        };
+        there.extend(self.known.keys().filter(|path| unread(path)).cloned());
+        // A file that has become unfit is gone as a plugin, but one that is being written again is not.
+        for found in scan.found {
+            let path = found.path().to_owned();
+            there.insert(path.clone());
+            let known = self.known.get(&path);
+            if known.is_some_and(|known| known.identity == found.identity()) {
+                // Whether it is still a duplicate depends on the other files.
+                if let Some(earlier) = self
+                    .refused
+                    .get(&path)
+                    .filter(|earlier| earlier.code != DUPLICATE)
+                {
+                    refuse(path, &earlier.code, earlier.reason.clone());
+                }
+                continue;
+            }
+            let before = known.and_then(|known| known.plugin.clone());
+            let identity = found.identity();
+            let plugin = match self.examine(found) {
+                Ok(plugin) => {
+                    let same = before
+                        .as_ref()
+                        .is_some_and(|before| before.digest() == plugin.digest());
+                    if !same {
+                        arrived.new.push(path.clone());
+                    }
+                    Some(plugin)
+                }
+                Err(Unfit { code, reason, again }) => {
+                    let goes_on = if before.is_some() {
+                        "; what was loaded from it before goes on"
+                    } else {
+                        ""
+                    };
+                    refuse(path.clone(), code, format!("{reason}{goes_on}"));
+                    if again {
+                        continue;
+                    }
+                    before
+                }
+            };
+            self.known.insert(path, Known { identity, plugin });
+        }
+        self.known.retain(|path, known| {
+            let stays = there.contains(path);
+            if !stays && known.plugin.is_some() {
+                arrived.vanished.push(path.clone());
+            }
+            stays
+        });
+        let plugins = self
+            .known
+            .iter()
+            .filter_map(|(path, known)| Some((path.clone(), known.plugin.clone()?)));
+        arrived.plugins = plugins.collect();
+        for duplicate in duplicates(arrived.plugins.values().map(VerifiedPlugin::inspected)) {
+            for unused in duplicate.unused {
+                let reason = format!(
+                    "{} {} is there already, at {}; remove one of the two",
+                    duplicate.id,
+                    duplicate.version,
+                    duplicate.used.display()
+                );
+                arrived.plugins.remove(&unused.path);
+                refuse(unused.path, DUPLICATE, reason);
+            }
+        }
+        let newly = |view: &&RefusedView| self.refused.get(&view.path) != Some(*view);
+        arrived.newly_refused = refused.values().filter(newly).cloned().collect();
+        arrived.refused = refused.values().cloned().collect();
+        self.refused = refused;
+        arrived
+    }
+
+    fn examine(&self, found: FoundFile) -> Result<VerifiedPlugin, Unfit> {
+        // The store may be full or busy now and not later, whatever the file is.
+        let stored = self
+            .store
+            .take(&found)
+            .map_err(|e| Unfit::new(e.code(), &e, true))?;
+        let inspected = inspect(stored).map_err(|e| Unfit::new(e.error.code(), &e.error, false))?;
+        // Modes are no part of a file's identity, so a mended one is only seen by asking again.
+        verify(inspected, &self.config.trust).map_err(|e| Unfit::new(e.error.code(), &e.error, true))
+    }
+}
+
+struct Unfit {
+    code: &'static str,
+    reason: String,
+    again: bool,
+}
+
+impl Unfit {
+    fn new(code: &'static str, error: &dyn std::error::Error, again: bool) -> Self {
+        Unfit {
+            code,
+            reason: error.to_string(),
+            again,
+        }
+    }
+}

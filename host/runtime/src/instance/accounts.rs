@@ -1,0 +1,250 @@
+//! What the host counts of an instance's calls.
+
+use super::tally::Sums;
+use crate::lanes::{Attached, Gate, Tally};
+use extman_model::sketch::{Recorder, Sketch};
+use extman_model::{CallError, CallStats, ErrorKind};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Counters, one set an instance.
+#[derive(Debug)]
+pub struct Accounts {
+    number: u64,
+    /// Calls that began, but for those that were abandoned.
+    begun: AtomicU64,
+    ended: AtomicU64,
+    on_lanes: Tally,
+    /// Failures that count against the plugin.
+    blamed: AtomicU64,
+    errors: [AtomicU64; ErrorKind::ALL.len()],
+    latency: Recorder,
+    gate: Arc<Gate>,
+    /// Whether an attached thread ever called: without one, nobody need look at what they counted.
+    has_attached: AtomicBool,
+    attached: Mutex<AttachedTallies>,
+}
+
+/// Attached threads count for themselves: a call on one costs little more than what its counting would.
+#[derive(Debug, Default)]
+struct AttachedTallies {
+    of_threads: Vec<Arc<Tally>>,
+    /// Of threads that are no longer attached.
+    of_gone: Tally,
+}
+
+/// How many calls there were, for whoever judges by them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CallCounts {
+    /// Calls whose caller was answered.
+    pub ended: u64,
+    /// Those of them that failed and count against the plugin.
+    pub blamed: u64,
+    /// Calls whose code came back.
+    pub returned: u64,
+}
+
+/// A call under way. Dropped without an end it was never answered, and does not count.
+pub struct Counted<'a>(&'a Accounts);
+
+impl Accounts {
+    /// Accounts of an instance whose calls go through this gate.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Accounts {
+            number: NEXT.fetch_add(1, Relaxed),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            on_lanes: Tally::default(),
+            blamed: AtomicU64::new(0),
+            errors: Default::default(),
+            latency: Recorder::default(),
+            gate,
+            has_attached: AtomicBool::new(false),
+            attached: Mutex::default(),
+        }
+    }
+
+    /// A call begins that goes to a lane, or that waits at the gate.
+    pub fn begin(&self) -> Counted<'_> {
+        self.begun.fetch_add(1, SeqCst);
+        Counted(self)
+    }
+
+    /// The plugin's code came back to a lane after `ran`, whether or not somebody still waits for it.
+    pub fn returned(&self, ran: Duration) {
+        self.on_lanes.add(ran);
+        self.latency.record(ran);
+    }
+
+    /// A call on an attached thread ended; its code ran for `ran`.
+    #[inline]
+    pub fn ended_attached(&self, attached: &Attached, failure: Option<&CallError>, ran: Duration) {
+        self.count(failure);
+        self.latency.record(ran);
+        attached.tally(self.number, || self.new_tally()).add_alone(ran);
+    }
+
+    /// How many calls there were.
+    pub fn counts(&self) -> CallCounts {
+        // In this order: never more failures than calls.
+        let blamed = self.blamed.load(SeqCst);
+        let (ended, attached) = (self.ended.load(SeqCst), self.of_attached().returned());
+        CallCounts {
+            ended: ended + attached,
+            blamed,
+            returned: self.on_lanes.returned() + attached,
+        }
+    }
+
+    /// How long the plugin's code ran in calls, since the last time that somebody took this.
+    pub fn take_latency(&self) -> Sketch {
+        self.latency.drain()
+    }
+
+    /// The same, left where it is.
+    pub fn latency(&self) -> Sketch {
+        self.latency.peek()
+    }
+
+    /// Failures so far, by kind.
+    pub fn errors(&self) -> impl Iterator<Item = (ErrorKind, u64)> {
+        let counts = ErrorKind::ALL.iter().zip(&self.errors);
+        counts.map(|(kind, count)| (*kind, count.load(Relaxed)))
+    }
+
+    /// Calls under way.
+    pub fn in_flight(&self) -> u64 {
+        // In this order: none that is under way is missed, and zero is the truth.
+        let ended = self.ended.load(SeqCst);
+        self.begun.load(SeqCst).saturating_sub(ended) + self.gate.uncounted() as u64
+    }
+
+    /// All of it.
+    pub fn stats(&self) -> CallStats {
+        let mut sums = Sums::default();
+        self.add_to(&mut sums);
+        sums.stats()
+    }
+
+    /// Adds all of it to others'.
+    pub(super) fn add_to(&self, sums: &mut Sums) {
+        let attached = self.of_attached();
+        sums.ended += self.ended.load(Relaxed) + attached.returned();
+        sums.returned += self.on_lanes.returned() + attached.returned();
+        sums.ran_ns += self.on_lanes.ran_ns() + attached.ran_ns();
+        sums.in_flight += self.in_flight();
+        for (kind, count) in self.errors().filter(|(_, count)| *count > 0) {
+            *sums.errors.entry(kind).or_default() += count;
+        }
+    }
+
+    /// Whether a call ended on an attached thread.
+    pub(super) fn was_attached(&self) -> bool {
+        self.of_attached().returned() > 0
+    }
+
+    /// All that attached threads have counted.
+    fn of_attached(&self) -> Tally {
+        let sum = Tally::default();
+        if !self.has_attached.load(SeqCst) {
+            return sum;
+        }
+        let tallies = self.tallies();
+        sum.take_over(&tallies.of_gone);
+        tallies.of_threads.iter().for_each(|tally| sum.take_over(tally));
+        sum
+    }
+
+    #[inline]
+    fn count(&self, failure: Option<&CallError>) {
+        if let Some(failure) = failure
+            && let Some(at) = ErrorKind::ALL.iter().position(|kind| *kind == failure.kind)
+        {
+            self.errors[at].fetch_add(1, Relaxed);
+            if !failure.kind.is_callers() {
+                self.blamed.fetch_add(1, SeqCst);
+            }
+        }
+    }
+
+    /// For a thread that has not called this instance yet.
+    fn new_tally(&self) -> Arc<Tally> {
+        let mut tallies = self.tallies();
+        self.has_attached.store(true, SeqCst);
+        let AttachedTallies { of_threads, of_gone } = &mut *tallies;
+        of_threads.retain_mut(|tally| match Arc::get_mut(tally) {
+            Some(tally) => {
+                of_gone.take_over(tally);
+                false
+            }
+            None => true,
+        });
+        let tally = Arc::<Tally>::default();
+        of_threads.push(tally.clone());
+        tally
+    }
+
+    fn tallies(&self) -> MutexGuard<'_, AttachedTallies> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted<'_> {
+    /// The caller is answered.
+    pub fn end(self, failure: Option<&CallError>) {
+        let accounts = self.0;
+        std::mem::forget(self);
+        accounts.count(failure);
+        accounts.ended.fetch_add(1, SeqCst);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.begun.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NS: Duration = Duration::from_nanos(1);
+
+    #[test]
+    fn a_call_is_under_way_until_it_ends_or_is_abandoned() {
+        let accounts = Accounts::new(Gate::new(1));
+        let (first, second) = (accounts.begin(), accounts.begin());
+        assert_eq!((accounts.in_flight(), accounts.stats().total), (2, 0));
+        first.end(Some(&CallError::new(ErrorKind::Internal, "")));
+        assert_eq!((accounts.in_flight(), accounts.stats().total), (1, 1));
+        drop(second);
+        assert_eq!((accounts.in_flight(), accounts.stats().total), (0, 1));
+        accounts.begin().end(None);
+        let stats = accounts.stats();
+        assert_eq!((stats.in_flight, stats.total, stats.mean_ns), (0, 2, None));
+        assert_eq!(stats.errors.get(&ErrorKind::Internal), Some(&1));
+    }
+
+    #[test]
+    fn what_attached_threads_count_stays_when_they_go_and_takes_no_more_room() {
+        let (one, other) = (Accounts::new(Gate::new(1)), Accounts::new(Gate::new(1)));
+        for round in 1..=3 {
+            let attached = Attached::new().unwrap();
+            one.ended_attached(&attached, None, 2 * NS);
+            other.ended_attached(&attached, Some(&CallError::new(ErrorKind::Internal, "")), NS);
+            one.ended_attached(&attached, None, 4 * NS);
+            assert_eq!((one.stats().total, one.stats().mean_ns), (2 * round, Some(3)));
+            assert_eq!((other.stats().total, other.stats().mean_ns), (round, Some(1)));
+            assert_eq!(other.stats().errors.get(&ErrorKind::Internal), Some(&round));
+        }
+        one.returned(9 * NS);
+        assert_eq!((one.stats().total, one.stats().mean_ns), (6, Some(27 / 7)));
+        assert_eq!(one.tallies().of_threads.len(), 1);
+    }
+}

@@ -1,0 +1,315 @@
+//! An instance whose module is loaded into this process.
+
+mod abandoned;
+mod attached;
+mod check;
+mod round;
+mod unclaimed;
+mod used;
+
+use super::{Accounts, InstanceSettings};
+use crate::lanes::{Gate, Phase, Pool, Refused, Work};
+use crate::loader::{Bound, Frames, Input, Listener, OutputLimits, Returned, Slot, Step};
+use crate::module::Module;
+use crate::ticket::{How, NoReturn, Ticket, on_lane};
+use abandoned::Abandoned;
+use check::CheckUnderWay;
+use extman_model::clock::{self, Monotonic};
+use extman_model::{CallError, ErrorKind, Reply};
+use extman_plugin_api::manifest::schema::ThreadModel;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use unclaimed::Unclaimed;
+
+/// An instance whose module is loaded into this process.
+pub struct InProcess {
+    name: Arc<str>,
+    settings: InstanceSettings,
+    threads: ThreadModel,
+    module: Arc<Module>,
+    /// The module's lanes; one of its own if everything must run on one thread.
+    pool: Pool,
+    gate: Arc<Gate>,
+    accounts: Arc<Accounts>,
+    closing: AtomicBool,
+    destroyed: AtomicBool,
+    /// Of the check under way.
+    check: Arc<CheckUnderWay>,
+    /// Of the deep check under way: as a call, it may last while others are asked and answered.
+    deep: Arc<CheckUnderWay>,
+    bound: Arc<Bound>,
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The capability's name.
+    pub capability: String,
+    /// Media type of the body.
+    pub content_type: String,
+    /// The input.
+    pub body: Vec<u8>,
+    /// How long the caller waits; the instance's default otherwise.
+    pub timeout: Option<Duration>,
+}
+
+impl InProcess {
+    pub(super) async fn create(
+        module: Arc<Module>,
+        name: Arc<str>,
+        config: &str,
+        listener: Arc<dyn Listener>,
+        settings: InstanceSettings,
+        (gate, accounts): (Arc<Gate>, Arc<Accounts>),
+    ) -> Result<Self, CallError> {
+        let library = module
+            .library()
+            .ok_or_else(|| CallError::new(ErrorKind::NotServing, "the module has been unloaded"))?;
+        let threads = module.manifest().threads.model;
+        let pool = match threads {
+            ThreadModel::Many | ThreadModel::Serial => module.pool().clone(),
+            ThreadModel::Affine => module.own_lane(&name),
+        };
+        let work = work(
+            &name,
+            &module,
+            Phase::Create,
+            settings.start_budget,
+            settings.wedge_after,
+        );
+        let make = {
+            let (name, config) = (name.clone(), config.to_owned());
+            move |_: &Slot, _: &Ticket| Bound::create(library, &name, &config, listener).map(Unclaimed::new)
+        };
+        let made = settle(on_lane(&pool, work, urgency(threads), make).await, Phase::Create).flatten();
+        let bound = match made {
+            Ok(made) => made.claim(),
+            Err(error) => {
+                if threads == ThreadModel::Affine {
+                    // Nobody needs it any more. Its end is waited for by the module.
+                    let _ = pool.shutdown(Duration::ZERO);
+                }
+                return Err(error);
+            }
+        };
+        Ok(InProcess {
+            name,
+            threads,
+            pool,
+            gate,
+            accounts,
+            closing: AtomicBool::new(false),
+            destroyed: AtomicBool::new(false),
+            check: Arc::default(),
+            deep: Arc::default(),
+            bound,
+            settings,
+            module,
+        })
+    }
+
+    pub(super) async fn step(&self, step: Step) -> Result<(), CallError> {
+        let (phase, budget) = match step {
+            Step::Start => (Phase::Start, self.settings.start_budget),
+            Step::Drain => (Phase::Drain, self.settings.stop_budget),
+            Step::Stop => (Phase::Stop, self.settings.stop_budget),
+        };
+        let bound = self.bound.clone();
+        let run = move |_: &Slot, _: &Ticket| bound.step(step);
+        let returned = on_lane(&self.pool, self.work(phase, budget), urgency(self.threads), run).await;
+        settle(returned, phase)?
+    }
+
+    /// Gives the call back if no more are taken.
+    pub(super) async fn invoke(
+        &self,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+    ) -> Result<Result<Reply, CallError>, Call> {
+        let counted = self.accounts.begin();
+        if self.admit().is_err() {
+            return Err(call);
+        }
+        let _ends = stream.clone().map(Ends);
+        let abandoned = Abandoned::unless_answered(counted);
+        let result = self.invoke_on_lane(call, stream).await;
+        abandoned.answered(result.as_ref().err());
+        Ok(result)
+    }
+
+    async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
+        let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
+        let work = self.work(Phase::Invoke, timeout);
+        let deadline = work.deadline;
+        let (bound, accounts, limits) = (self.bound.clone(), self.accounts.clone(), self.output_limits());
+        let run = move |slot: &Slot, ticket: &Ticket| {
+            let streams = stream.is_some();
+            let token = slot.open(Some(deadline), stream, limits);
+            ticket.opened(token);
+            let input = Input {
+                capability: &call.capability,
+                content_type: &call.content_type,
+                body: &call.body,
+                stream: streams,
+            };
+            serve(
+                &bound,
+                slot,
+                token,
+                input,
+                (clock::monotonic(), deadline),
+                |ran, _| {
+                    accounts.returned(ran);
+                },
+            )
+        };
+        let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
+        settle(returned, Phase::Invoke)?
+    }
+
+    /// Takes no more calls. Those that are counted as in flight were let in before.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets no more calls and checks in, also none that wait for a lane.
+    pub(super) fn seal(&self) {
+        self.bound.seal();
+    }
+
+    /// Calls and checks whose code is running, whether or not somebody still waits for them.
+    pub(super) fn inside(&self) -> usize {
+        self.bound.inside()
+    }
+
+    /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
+    fn admit(&self) -> Result<(), CallError> {
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(being_stopped());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn destroy(&self) -> Result<(), CallError> {
+        if self.destroyed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let bound = self.bound.clone();
+        let run = move |_: &Slot, _: &Ticket| bound.destroy();
+        let work = self.work(Phase::Destroy, self.settings.stop_budget);
+        let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
+        settle(returned, Phase::Destroy)?.map_err(|inside| {
+            CallError::new(ErrorKind::NotServing, format!("{inside} calls are still inside"))
+        })?;
+        self.destroyed.store(true, Ordering::Release);
+        if self.threads == ThreadModel::Affine {
+            // Its end is waited for by the module.
+            let _ = self.pool.shutdown(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    fn work(&self, phase: Phase, budget: Duration) -> Work {
+        work(&self.name, &self.module, phase, budget, self.settings.wedge_after)
+    }
+
+    fn output_limits(&self) -> OutputLimits {
+        OutputLimits {
+            bytes_max: self.settings.output_bytes_max,
+            ..OutputLimits::default()
+        }
+    }
+}
+
+/// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
+struct Ends(Arc<Frames>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// One call in an open slot, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
+#[inline]
+fn serve(
+    bound: &Bound,
+    slot: &Slot,
+    token: u64,
+    input: Input<'_>,
+    (began, deadline): (Monotonic, Monotonic),
+    count: impl FnOnce(Duration, Option<&CallError>),
+) -> Result<Reply, CallError> {
+    let Returned { mut result, usage } = bound.invoke(token, input);
+    let ended = clock::monotonic();
+    let ran = ended.since(began);
+    // A plugin that stops when it is told to must not look as if its caller had gone away.
+    if let Err(error) = &mut result
+        && error.kind == ErrorKind::Cancelled
+        && ended >= deadline
+    {
+        error.kind = ErrorKind::DeadlineExceeded;
+    }
+    let output = slot.close();
+    count(ran, result.as_ref().err());
+    let reply = |()| Reply {
+        content_type: output
+            .content_type
+            .unwrap_or(Cow::Borrowed("application/octet-stream")),
+        body: output.body,
+        usage,
+        ran,
+    };
+    result.map(reply)
+}
+
+/// How many calls at a time may be inside an instance.
+pub(super) fn gate(module: &Module, settings: &InstanceSettings) -> Arc<Gate> {
+    Gate::new(match module.manifest().threads.model {
+        ThreadModel::Many => settings.concurrency_max,
+        ThreadModel::Serial | ThreadModel::Affine => 1,
+    })
+}
+
+/// On a lane of its own, a step must not start a second one.
+fn urgency(threads: ThreadModel) -> How {
+    match threads {
+        ThreadModel::Affine => How::Queued(None),
+        ThreadModel::Many | ThreadModel::Serial => How::Urgent,
+    }
+}
+
+fn work(name: &Arc<str>, module: &Module, phase: Phase, budget: Duration, wedge_after: Duration) -> Work {
+    let deadline: Monotonic = clock::monotonic().after(budget);
+    Work {
+        subject: name.clone(),
+        generation: module.generation(),
+        phase,
+        deadline,
+        wedge_after,
+    }
+}
+
+pub(super) fn being_stopped() -> CallError {
+    CallError::new(ErrorKind::NotServing, "the instance is being stopped")
+}
+
+fn settle<T>(returned: Result<T, NoReturn>, phase: Phase) -> Result<T, CallError> {
+    returned.map_err(|no_return| match no_return {
+        NoReturn::NotBegun => CallError::new(
+            ErrorKind::DeadlineExceeded,
+            format!("no lane was free for {phase} before its deadline"),
+        ),
+        NoReturn::Deadline => CallError::new(
+            ErrorKind::DeadlineExceeded,
+            format!("{phase} did not return before its deadline"),
+        ),
+        NoReturn::Refused(refused @ (Refused::QueueFull(_) | Refused::NoThread(_))) => {
+            CallError::new(ErrorKind::Exhausted, refused.to_string())
+        }
+        NoReturn::Refused(refused) => CallError::new(ErrorKind::NotServing, refused.to_string()),
+        NoReturn::Dropped => CallError::new(ErrorKind::NotServing, "the instance is being unloaded"),
+    })
+}

@@ -1,0 +1,94 @@
+//! Calls on the caller's own thread, which an embedder has attached.
+
+use super::{InProcess, serve};
+use crate::lanes::{Attached, Gate, Pass, Pool};
+use crate::loader::Input;
+use extman_model::clock;
+use extman_model::{CallError, ErrorKind, Reply};
+use extman_plugin_api::manifest::schema::ThreadModel;
+
+impl InProcess {
+    pub(in crate::instance) fn invoke_attached(
+        &self,
+        attached: &Attached,
+        capability: &str,
+        body: &[u8],
+    ) -> Result<Reply, CallError> {
+        if self.threads == ThreadModel::Affine {
+            let text = "this plugin runs on one thread of the host's own; call it through a lane";
+            return Err(CallError::new(ErrorKind::Unsupported, text));
+        }
+        let Some(pass) = self.gate.try_enter_uncounted() else {
+            return self.wait_and_serve(attached, capability, body);
+        };
+        let _place = self.place(pass);
+        // The pass tells of the call, so whoever closes either waits for it or is seen here.
+        self.admit()?;
+        self.serve_attached(attached, capability, body)
+    }
+
+    /// For a call that finds no room: one that is let in is served, though the instance be closed while it waits.
+    #[cold]
+    fn wait_and_serve(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
+        let counted = self.accounts.begin();
+        self.admit()?;
+        let Some(pass) = self.gate.enter_within(self.settings.call_timeout) else {
+            let error = no_room(&self.gate);
+            counted.end(Some(&error));
+            return Err(error);
+        };
+        let _place = self.place(pass);
+        // The thread's own account has it; until then `counted` tells of it.
+        self.serve_attached(attached, capability, body)
+    }
+
+    fn serve_attached(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
+        attached.note(self.module.generation(), self.module.attached());
+        let slot = attached.slot();
+        let began = clock::monotonic();
+        let deadline = began.after(self.settings.call_timeout);
+        let token = slot.open(Some(deadline), None, self.output_limits());
+        let input = Input {
+            capability,
+            content_type: "application/json",
+            body,
+            stream: false,
+        };
+        serve(
+            &self.bound,
+            slot,
+            token,
+            input,
+            (began, deadline),
+            |ran, failure| self.accounts.ended_attached(attached, failure, ran),
+        )
+    }
+
+    fn place<'a>(&'a self, pass: Pass<&'a Gate>) -> Place<'a> {
+        Place {
+            pass: Some(pass),
+            pool: &self.pool,
+        }
+    }
+}
+
+/// A place at the gate: when it is free again, the lanes are told, who may have passed over a job for want of it.
+struct Place<'a> {
+    pass: Option<Pass<&'a Gate>>,
+    pool: &'a Pool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.pass.take().is_some_and(Pass::leave) {
+            self.pool.nudge();
+        }
+    }
+}
+
+fn no_room(gate: &Gate) -> CallError {
+    CallError::new(
+        ErrorKind::Exhausted,
+        format!("all {} places of this instance are taken", gate.limit()),
+    )
+}

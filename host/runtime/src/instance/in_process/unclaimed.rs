@@ -1,0 +1,26 @@
+//! What `create` has made and nobody has taken yet.
+
+use crate::loader::Bound;
+use std::sync::Arc;
+
+/// An instance that nobody has taken yet. One that was made too late is freed where it was made: on its lane.
+pub(super) struct Unclaimed(Option<Bound>);
+
+impl Unclaimed {
+    pub(super) fn new(bound: Bound) -> Self {
+        Unclaimed(Some(bound))
+    }
+
+    pub(super) fn claim(mut self) -> Arc<Bound> {
+        // Held from `new` until here.
+        Arc::new(self.0.take().expect("claimed once"))
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(bound) = self.0.take() {
+            let _ = bound.destroy();
+        }
+    }
+}

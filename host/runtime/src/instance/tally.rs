@@ -1,0 +1,126 @@
+//! Calls of one instance over all its generations: what is shown never goes back when one generation follows another.
+
+use super::Accounts;
+use extman_model::{CallStats, ErrorKind};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Calls of one instance over all its generations.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    past: Sums,
+    generations: Vec<Generation>,
+}
+
+#[derive(Debug, Clone)]
+struct Generation {
+    accounts: Arc<Accounts>,
+    /// It takes no more calls; those under way are still counted.
+    closed: bool,
+}
+
+impl Tally {
+    /// A new generation serves.
+    pub fn begin(&mut self, accounts: Arc<Accounts>) {
+        self.generations.push(Generation {
+            accounts,
+            closed: false,
+        });
+    }
+
+    /// A generation takes no more calls.
+    pub fn close(&mut self, accounts: &Arc<Accounts>) {
+        for generation in &mut self.generations {
+            generation.closed |= Arc::ptr_eq(&generation.accounts, accounts);
+        }
+        let past = &mut self.past;
+        self.generations.retain(|generation| {
+            let over = generation.closed && generation.accounts.in_flight() == 0;
+            if over {
+                generation.accounts.add_to(past);
+            }
+            !over
+        });
+    }
+
+    /// All of it.
+    pub fn stats(&self) -> CallStats {
+        let mut sums = self.past.clone();
+        for generation in &self.generations {
+            generation.accounts.add_to(&mut sums);
+        }
+        sums.stats()
+    }
+}
+
+/// Counts, added up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sums {
+    pub ended: u64,
+    pub returned: u64,
+    pub ran_ns: u64,
+    pub in_flight: u64,
+    pub errors: BTreeMap<ErrorKind, u64>,
+}
+
+impl Sums {
+    pub(super) fn stats(self) -> CallStats {
+        CallStats {
+            total: self.ended,
+            errors: self.errors,
+            in_flight: self.in_flight,
+            mean_ns: self.ran_ns.checked_div(self.returned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use extman_model::CallError;
+    use std::time::Duration;
+
+    fn served(ok: u64, failed: u64) -> Arc<Accounts> {
+        let accounts = Arc::new(Accounts::new(crate::lanes::Gate::new(1)));
+        for _ in 0..ok {
+            accounts.returned(Duration::from_nanos(10));
+            accounts.begin().end(None);
+        }
+        for _ in 0..failed {
+            accounts.returned(Duration::from_nanos(40));
+            accounts
+                .begin()
+                .end(Some(&CallError::new(ErrorKind::Internal, "")));
+        }
+        accounts
+    }
+
+    #[test]
+    fn generations_add_up_before_and_after_their_end() {
+        let (old, new) = (served(2, 1), served(1, 0));
+        let mut tally = Tally::default();
+        tally.begin(old.clone());
+        tally.begin(new);
+        let before = tally.stats();
+        assert_eq!((before.total, before.mean_ns), (4, Some(17)));
+        assert_eq!(before.errors, BTreeMap::from([(ErrorKind::Internal, 1)]));
+        tally.close(&old);
+        assert_eq!(tally.stats(), before);
+        assert_eq!(tally.generations.len(), 1);
+    }
+
+    #[test]
+    fn what_is_under_way_at_the_end_is_counted_when_it_ends() {
+        let old = served(1, 0);
+        let mut tally = Tally::default();
+        tally.begin(old.clone());
+        let counted = old.begin();
+        tally.close(&old);
+        assert_eq!((tally.stats().total, tally.stats().in_flight), (1, 1));
+        counted.end(None);
+        assert_eq!((tally.stats().total, tally.stats().in_flight), (2, 0));
+        tally.close(&old);
+        assert_eq!(tally.stats().total, 2);
+        assert!(tally.generations.is_empty());
+    }
+}

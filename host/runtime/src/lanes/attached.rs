@@ -1,0 +1,112 @@
+//! Threads of an embedder that call plugins themselves, at the cost of a call instead of two thread hops.
+//!
+//! The price: such a thread can't be given up when a call hangs, and a library whose code ran on it stays in memory until the
+//! thread ends, since its thread-locals may be the library's.
+
+use super::tally::Tally;
+use crate::loader::Slot;
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A guard: while it lives, this thread may call plugins inline.
+pub struct Attached {
+    slot: Slot,
+    ran: RefCell<HashSet<u64>>,
+    ran_last: Cell<u64>,
+    tallies: RefCell<Vec<(u64, Arc<Tally>)>>,
+    // Belongs to this thread.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Attached {
+    /// Attaches the current thread.
+    ///
+    /// # Errors
+    /// All slots are taken.
+    pub fn new() -> Result<Self, std::io::Error> {
+        let slot = Slot::acquire().ok_or_else(|| {
+            std::io::Error::other("no more threads can be attached: 4096 calls are under way")
+        })?;
+        Ok(Attached {
+            slot,
+            ran: RefCell::default(),
+            ran_last: Cell::new(0),
+            tallies: RefCell::default(),
+            _not_send: PhantomData,
+        })
+    }
+
+    /// The thread's slot.
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// This thread's own counters in the accounts of this number, which `make` makes at first.
+    #[inline]
+    pub fn tally(&self, accounts: u64, make: impl FnOnce() -> Arc<Tally>) -> Ref<'_, Tally> {
+        let is_first = |known: &[(u64, Arc<Tally>)]| known.first().is_some_and(|first| first.0 == accounts);
+        if !is_first(&self.tallies.borrow()) {
+            self.put_first(accounts, make);
+        }
+        Ref::map(self.tallies.borrow(), |known| &*known[0].1)
+    }
+
+    #[cold]
+    fn put_first(&self, accounts: u64, make: impl FnOnce() -> Arc<Tally>) {
+        let mut known = self.tallies.borrow_mut();
+        match known.iter().position(|(number, _)| *number == accounts) {
+            Some(at) => known.swap(0, at),
+            None => {
+                // Those of instances that are gone have no other holder.
+                known.retain(|(_, tally)| Arc::strong_count(tally) > 1);
+                known.insert(0, (accounts, make()));
+            }
+        }
+    }
+
+    /// Notes that code of `generation` runs here.
+    #[inline]
+    pub fn note(&self, generation: u64, threads: &AttachedThreads) {
+        // Generations start at 1.
+        if self.ran_last.replace(generation) != generation && self.ran.borrow_mut().insert(generation) {
+            threads.add();
+        }
+    }
+}
+
+/// The attached threads that ran one module's code.
+#[derive(Debug, Default)]
+pub struct AttachedThreads {
+    started: Mutex<HashMap<i32, u64>>,
+}
+
+impl AttachedThreads {
+    fn add(&self) {
+        let tid = rustix::thread::gettid().as_raw_nonzero().get();
+        let mut threads = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.insert(tid, started(tid).unwrap_or(0));
+    }
+
+    /// Names one that is still alive.
+    pub fn living(&self) -> Option<String> {
+        let mut threads = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|tid, since| started(*tid) == Some(*since));
+        threads.keys().next().map(|tid| {
+            let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
+            format!("thread {tid} {:?}", name.trim_end())
+        })
+    }
+}
+
+/// When a thread was started, in clock ticks since boot: with its number this tells threads apart. `None` if it is gone.
+fn started(tid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
+    stat.rsplit_once(')')?
+        .1
+        .split_ascii_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
+}

@@ -1,0 +1,87 @@
+//! Waiting for one thread's end, from as many threads as want to know of it.
+
+use crate::loader;
+use extman_model::clock;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A thread that is waited for. Its handle is one waiter's at a time: the others must not take that for its end.
+#[derive(Debug, Default)]
+pub(super) struct Joining {
+    thread: Mutex<Thread>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum Thread {
+    /// There is none: it is gone, or has not been made.
+    #[default]
+    Gone,
+    Runs(JoinHandle<()>),
+    /// Somebody waits for it.
+    Awaited,
+}
+
+impl Joining {
+    /// This is the thread.
+    pub(super) fn begin(&self, thread: JoinHandle<()>) {
+        *self.lock() = Thread::Runs(thread);
+    }
+
+    /// Waits until the thread is gone, its thread-local destructors included. `false` if it is not within `patience`.
+    pub(super) fn join_within(&self, patience: Duration) -> bool {
+        let give_up = clock::monotonic().after(patience);
+        let others = |thread: &mut Thread| matches!(thread, Thread::Awaited);
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, others);
+        let (mut now, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let thread = match std::mem::replace(&mut *now, Thread::Awaited) {
+            Thread::Runs(thread) => thread,
+            Thread::Awaited => return false,
+            Thread::Gone => {
+                *now = Thread::Gone;
+                return true;
+            }
+        };
+        drop(now);
+        let joined = loader::join_within(thread, give_up.since(clock::monotonic()));
+        let gone = joined.is_ok();
+        *self.lock() = joined.err().map_or(Thread::Gone, Thread::Runs);
+        self.changed.notify_all();
+        gone
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Thread> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_thread_that_somebody_waits_for_is_not_gone() {
+        let joining = Arc::new(Joining::default());
+        assert!(joining.join_within(Duration::ZERO), "there is none yet");
+        let (release, held) = channel::<()>();
+        joining.begin(std::thread::spawn(move || {
+            let _ = held.recv();
+        }));
+        let first = std::thread::spawn({
+            let joining = joining.clone();
+            move || joining.join_within(LONG)
+        });
+        while !matches!(&*joining.lock(), Thread::Awaited) {
+            std::thread::yield_now();
+        }
+        assert!(!joining.join_within(Duration::ZERO), "it runs");
+        drop(release);
+        assert!(joining.join_within(LONG));
+        assert!(first.join().unwrap());
+    }
+}

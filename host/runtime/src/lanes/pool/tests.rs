@@ -1,0 +1,289 @@
+use super::*;
+use crate::lanes::Phase;
+use std::sync::mpsc::{Receiver, channel};
+
+const LONG: Duration = Duration::from_secs(60);
+
+struct Unobserved;
+
+impl LaneObserver for Unobserved {
+    fn lost(&self, _: &Work, _: Duration) {}
+    fn returned_late(&self, _: &Work, _: Duration) {}
+}
+
+fn pool(lanes_max: usize) -> Pool {
+    let limits = PoolLimits {
+        lanes_max,
+        ..PoolLimits::default()
+    };
+    Pool::new("test", limits, Arc::new(Unobserved))
+}
+
+fn work(generation: u64) -> Work {
+    Work {
+        subject: "test".into(),
+        generation,
+        phase: Phase::Invoke,
+        deadline: clock::monotonic().after(LONG),
+        wedge_after: LONG,
+    }
+}
+
+fn submit<T: Send + 'static>(
+    pool: &Pool,
+    gate: Option<Arc<Gate>>,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Receiver<T> {
+    let (answer, answered) = channel();
+    let answer = move |value| {
+        let _ = answer.send(value);
+    };
+    pool.submit(work(1), gate, move |_| run(), answer).unwrap();
+    answered
+}
+
+#[test]
+fn one_caller_needs_one_lane() {
+    let pool = pool(8);
+    let first = submit(&pool, None, || std::thread::current().id());
+    let first = first.recv_timeout(LONG).unwrap();
+    for _ in 0..500 {
+        let next = submit(&pool, None, || std::thread::current().id());
+        assert_eq!(next.recv_timeout(LONG).unwrap(), first);
+    }
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn callers_that_overlap_get_a_lane_each() {
+    let pool = pool(3);
+    let together = Arc::new(std::sync::Barrier::new(3));
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let together = together.clone();
+            submit(&pool, None, move || together.wait().is_leader())
+        })
+        .collect();
+    let led = waiting.iter().filter(|w| w.recv_timeout(LONG).unwrap());
+    assert_eq!(led.count(), 1);
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn a_job_passed_over_runs_once_its_place_is_free() {
+    let (pool, gate) = (pool(2), Gate::new(1));
+    let pass = gate.try_enter().unwrap();
+    let waiting = submit(&pool, Some(gate), || ());
+    // The second job is behind the first; once it has run, the first was passed over.
+    submit(&pool, None, || ()).recv_timeout(LONG).unwrap();
+    assert!(waiting.try_recv().is_err());
+    assert!(pass.leave());
+    pool.nudge();
+    waiting.recv_timeout(LONG).unwrap();
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn no_job_is_lost_while_lanes_are_replaced() {
+    let pool = pool(2);
+    let caller = std::thread::spawn({
+        let pool = pool.clone();
+        move || {
+            for n in 0..300 {
+                assert_eq!(submit(&pool, None, move || n).recv_timeout(LONG), Ok(n));
+            }
+        }
+    });
+    while !caller.is_finished() {
+        pool.rotate(1, LONG).unwrap();
+    }
+    caller.join().unwrap();
+    pool.shutdown(LONG).unwrap();
+}
+
+fn submit_step<T: Send + 'static>(pool: &Pool, run: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (answer, answered) = channel();
+    let answer = move |value| {
+        let _ = answer.send(value);
+    };
+    pool.submit_urgent(work(1), move |_| run(), answer).unwrap();
+    answered
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let give_up = clock::monotonic().after(LONG);
+    while !condition() {
+        assert!(clock::monotonic() < give_up, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_lane_for_a_step_ends_after_it_and_serves_no_calls() {
+    let pool = pool(1);
+    let (release, released) = channel::<()>();
+    let (begun, begins) = channel();
+    let call = submit(&pool, None, move || {
+        begun.send(()).unwrap();
+        let _ = released.recv();
+        std::thread::current().id()
+    });
+    begins.recv_timeout(LONG).unwrap();
+    let step = submit_step(&pool, || std::thread::current().id());
+    let waiting = submit(&pool, None, || std::thread::current().id());
+    let on_its_own = step.recv_timeout(LONG).unwrap();
+    until("the lane of the step ends", || pool.lanes() == 1);
+    assert!(waiting.try_recv().is_err(), "one call at a time");
+    drop(release);
+    let lane = call.recv_timeout(LONG).unwrap();
+    assert_ne!(lane, on_its_own);
+    assert_eq!(waiting.recv_timeout(LONG).unwrap(), lane);
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn a_step_keeps_no_call_from_a_lane() {
+    let pool = pool(1);
+    let (release, released) = channel::<()>();
+    let step = submit_step(&pool, move || {
+        let _ = released.recv();
+    });
+    submit(&pool, None, || ()).recv_timeout(LONG).unwrap();
+    drop(release);
+    step.recv_timeout(LONG).unwrap();
+    until("one lane is left", || pool.lanes() == 1);
+    submit(&pool, None, || ()).recv_timeout(LONG).unwrap();
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn no_call_is_lost_while_lanes_of_steps_end() {
+    let pool = pool(1);
+    let steps = std::thread::spawn({
+        let pool = pool.clone();
+        move || {
+            for n in 0..2000 {
+                assert_eq!(submit_step(&pool, move || n).recv_timeout(LONG), Ok(n));
+            }
+        }
+    });
+    let mut calls = 0;
+    while !steps.is_finished() || calls < 100 {
+        assert_eq!(submit(&pool, None, move || calls).recv_timeout(LONG), Ok(calls));
+        calls += 1;
+    }
+    steps.join().unwrap();
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn lanes_that_sleep_for_long_end_but_for_one() {
+    let limits = PoolLimits {
+        lanes_max: 3,
+        idle_max: Duration::from_millis(20),
+        ..PoolLimits::default()
+    };
+    let pool = Pool::new("test", limits, Arc::new(Unobserved));
+    let together = Arc::new(std::sync::Barrier::new(3));
+    let calls: Vec<_> = (0..3)
+        .map(|_| {
+            let together = together.clone();
+            submit(&pool, None, move || together.wait().is_leader())
+        })
+        .collect();
+    calls
+        .iter()
+        .for_each(|call| assert!(call.recv_timeout(LONG).is_ok()));
+    until("one is left", || pool.lanes() == 1);
+    assert_eq!(submit(&pool, None, || 7).recv_timeout(LONG), Ok(7));
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn where_none_is_kept_each_job_has_a_lane_of_its_own() {
+    let limits = PoolLimits {
+        lanes_max: 1,
+        idle_max: Duration::ZERO,
+        idle_kept: 0,
+        ..PoolLimits::default()
+    };
+    let pool = Pool::new("test", limits, Arc::new(Unobserved));
+    for n in 0..20 {
+        assert_eq!(submit(&pool, None, move || n).recv_timeout(LONG), Ok(n));
+        until("its lane has ended", || pool.lanes() == 0);
+    }
+    // Others' jobs do not keep a library from being unloaded.
+    assert_eq!(pool.rotate(1, LONG), Ok(()));
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn what_lanes_used_of_the_processor_is_counted_while_they_run_and_once_they_have_ended() {
+    use crate::loader::cpu_of_this_thread;
+    let (pool, beside) = (pool(2), pool(2));
+    let computed = submit(&pool, None, || {
+        let enough = cpu_of_this_thread() + 3_000_000;
+        while cpu_of_this_thread() < enough {
+            std::hint::black_box(0);
+        }
+    });
+    computed.recv_timeout(LONG).unwrap();
+    let running = pool.cpu_ns();
+    assert!(running >= 3_000_000, "{running}");
+    pool.shutdown(LONG).unwrap();
+    assert!(pool.cpu_ns() >= running);
+    assert_eq!(beside.cpu_ns(), 0, "it has no lane");
+}
+
+#[test]
+fn a_pool_has_not_ended_while_a_lane_of_it_is_waited_for_and_what_that_uses_is_counted() {
+    use crate::loader::cpu_of_this_thread;
+    let pool = Pool::on_one_thread("test", Arc::new(Unobserved));
+    let ((began, begun), (release, held)) = (channel(), channel::<()>());
+    let last = submit(&pool, None, move || {
+        began.send(()).unwrap();
+        let _ = held.recv();
+        let enough = cpu_of_this_thread() + 3_000_000;
+        while cpu_of_this_thread() < enough {
+            std::hint::black_box(0);
+        }
+    });
+    begun.recv_timeout(LONG).unwrap();
+    let ending = std::thread::spawn({
+        let pool = pool.clone();
+        move || pool.shutdown(LONG)
+    });
+    until("it is being shut down", || pool.lanes() == 0);
+    assert!(!pool.has_ended(), "its lane is in a call");
+    assert!(pool.busy().is_some());
+    assert!(pool.shutdown(Duration::ZERO).is_err(), "whoever else waits");
+    assert!(!pool.has_ended());
+    drop(release);
+    assert_eq!(ending.join().unwrap(), Ok(()));
+    last.recv_timeout(LONG).unwrap();
+    until("it has ended", || pool.has_ended());
+    assert!(pool.cpu_ns() >= 3_000_000, "{}", pool.cpu_ns());
+}
+
+#[test]
+fn a_lane_that_somebody_waits_for_is_waited_for_by_whoever_comes_next() {
+    let pool = pool(1);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let answer = submit(&pool, None, move || {
+        begun.send(()).unwrap();
+        let _ = held.recv();
+    });
+    begins.recv_timeout(LONG).unwrap();
+    let first = std::thread::spawn({
+        let pool = pool.clone();
+        move || pool.rotate(1, LONG)
+    });
+    until("the first one waits", || !pool.shared.lock().leaving.is_empty());
+    assert!(pool.rotate(1, Duration::ZERO).is_err(), "it has not ended");
+    assert!(pool.rotate(8, Duration::ZERO).is_ok(), "it never ran that");
+    drop(release);
+    assert_eq!(first.join().unwrap(), Ok(()));
+    answer.recv_timeout(LONG).unwrap();
+    pool.shutdown(LONG).unwrap();
+}

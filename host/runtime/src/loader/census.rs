@@ -1,0 +1,124 @@
+//! Before a library is closed: is anything of it still alive?
+//!
+//! A library may be unmapped only if no thread runs in it and nobody will call into it later. The census looks at every thread
+//! of the process, at the signal handlers, and at the pthread keys.
+
+use super::image::{self, Image};
+use super::loaded;
+use super::origin::Origin;
+use super::strangers;
+use super::threads::{self, KnownThread};
+use extman_model::{Culprit, ResidentReason};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// When a library was opened, in the two orders in which threads can be compared with it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened {
+    pub sequence: u64,
+    pub boot_ticks: u64,
+}
+
+impl Opened {
+    pub(super) fn now() -> Self {
+        Opened {
+            sequence: threads::thread_sequence(),
+            boot_ticks: strangers::boot_ticks(),
+        }
+    }
+}
+
+/// Waits at most `patience` for what is just ending, then names what is still alive.
+pub(super) fn living(
+    image: &Image,
+    origin: Origin,
+    opened: Opened,
+    patience: Duration,
+) -> Option<(ResidentReason, Culprit)> {
+    let give_up = extman_model::clock::monotonic().after(patience);
+    while let Some(found) = thread_of(image, origin, opened) {
+        if extman_model::clock::monotonic() >= give_up {
+            return Some(found);
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    signal_handler_in(image)
+}
+
+fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentReason, Culprit)> {
+    let Some(known) = threads::known_threads() else {
+        return Some((
+            ResidentReason::UnknownThread,
+            Culprit::new("more threads than the host can follow"),
+        ));
+    };
+    let Ok(tasks) = strangers::tasks() else {
+        return Some((
+            ResidentReason::UnknownThread,
+            Culprit::new("/proc/self/task can't be read"),
+        ));
+    };
+    // One that is older began in what lay here before.
+    let is_its = |thread: &KnownThread| {
+        thread.origin == origin || thread.sequence >= opened.sequence && image.contains(thread.start)
+    };
+    if let Some(starting) = known.iter().find(|thread| thread.tid == 0 && is_its(thread)) {
+        return Some((
+            ResidentReason::LiveThread,
+            Culprit::new(format!("starting at {:#x}", starting.start)),
+        ));
+    }
+    let executable = image::executable();
+    let mut by_tid: HashMap<i32, KnownThread> = HashMap::new();
+    for thread in known {
+        // A number may have been used again: the younger thread has it now.
+        let entry = by_tid.entry(thread.tid).or_insert(thread);
+        if entry.sequence < thread.sequence {
+            *entry = thread;
+        }
+    }
+    for tid in tasks {
+        let innocent = match by_tid.get(&tid) {
+            Some(thread) if is_its(thread) => {
+                return Some((ResidentReason::LiveThread, culprit(tid)));
+            }
+            Some(thread) => {
+                thread.sequence < opened.sequence
+                    || executable.as_ref().is_some_and(|exe| exe.contains(thread.start))
+                    || loaded::is_in_any(thread.start)
+                    || loaded::is_certainly_of(thread.origin, thread.start)
+            }
+            // Made behind the host's back (C11 threads, a raw clone): only its age can clear it.
+            None => strangers::start_ticks(tid).is_none_or(|start| start < opened.boot_ticks),
+        };
+        if !innocent {
+            return Some((ResidentReason::UnknownThread, culprit(tid)));
+        }
+    }
+    None
+}
+
+fn culprit(tid: i32) -> Culprit {
+    let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
+    Culprit::new(format!("thread {tid} {:?}", name.trim_end()))
+}
+
+fn signal_handler_in(image: &Image) -> Option<(ResidentReason, Culprit)> {
+    for signal in 1..=64 {
+        let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: with a null new action this only reads the old one; signals that can't be asked about give an error.
+        let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+        if asked != 0 {
+            continue;
+        }
+        // SAFETY: written by the successful call; zeroed before.
+        let action = unsafe { action.assume_init() };
+        if image.contains(action.sa_sigaction) {
+            return Some((
+                ResidentReason::SignalHandler,
+                Culprit::new(format!("signal {signal}")),
+            ));
+        }
+    }
+    None
+}

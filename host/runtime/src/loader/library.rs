@@ -1,0 +1,315 @@
+//! One generation of one library: opened from sealed memory, checked, and closed only when that is safe.
+
+use super::census::{self, Opened};
+use super::image::{self, Image};
+use super::interpose::{self, Interposition};
+use super::keys::{self, LeftKey};
+use super::memfd::{SealError, SealedImage};
+use super::origin::{self, Origin};
+use super::root::{self, Tables};
+use super::{loaded, mapped};
+use extman_model::{ResidentReason, Verdict};
+use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use std::mem::ManuallyDrop;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+/// Why a library could not be opened. Nothing of the plugin but its constructors has run then.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The bytes could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The dynamic loader refused it.
+    #[error("the dynamic loader refuses the library: {0}")]
+    Loader(String),
+    /// Another library's constructor or finaliser has not returned.
+    #[error(
+        "another library has been loading or unloading for more than 10 s, and the dynamic loader does one at a time; \
+         find the plugin that hangs in a constructor, and restart the host"
+    )]
+    Busy,
+    /// The dynamic loader mapped something else.
+    #[error("the dynamic loader mapped another file than the verified one; nothing of it was called")]
+    OtherFile,
+    /// Made by the Rust SDK, but without abi_stable's root.
+    #[error(
+        "the library's manifest says that it was made with the Rust SDK, but it has no abi_stable root; build it with \
+         export_plugin! of extman-plugin-api 1.x"
+    )]
+    NoRoot,
+    /// abi_stable's header is not one that this host reads.
+    #[error(
+        "the library's abi_stable header is not one that this host reads; rebuild it with extman-plugin-api 1.x"
+    )]
+    RootHeader,
+    /// Built for another major of the ABI.
+    #[error(
+        "the plugin was built for ABI {plugin}, this host has ABI {host}; rebuild it with a matching extman-plugin-api"
+    )]
+    AbiMajor {
+        /// Major that the plugin has.
+        plugin: u64,
+        /// Major that the host has.
+        host: u64,
+    },
+    /// A struct differs.
+    #[error(
+        "the plugin's structs (ABI {plugin}) differ from this host's (ABI {host}) in more than appended fields; rebuild \
+         it with an unmodified extman-plugin-api"
+    )]
+    Layout {
+        /// ABI version that the plugin has.
+        plugin: String,
+        /// ABI version that the host has.
+        host: String,
+        /// abi_stable's full text.
+        differences: String,
+    },
+    /// No entry function.
+    #[error("the library exports no extman_plugin_entry; use export_plugin! (Rust) or EXTMAN_EXPORT (C)")]
+    NoEntry,
+    /// A table is malformed.
+    #[error("the plugin's tables are malformed: {0}")]
+    BadTable(String),
+}
+
+/// A library that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct NotOpened {
+    /// Why.
+    #[source]
+    pub error: OpenError,
+    /// What of it is mapped all the same and has to be closed.
+    pub mapped: Option<Box<Mapped>>,
+}
+
+impl From<OpenError> for NotOpened {
+    fn from(error: OpenError) -> Self {
+        NotOpened { error, mapped: None }
+    }
+}
+
+/// A loaded library whose tables have been checked. Dropped, it stays mapped: see [`Library::into_mapped`].
+pub struct Library {
+    tables: Tables,
+    mapped: Mapped,
+}
+
+/// A library as it is mapped, whatever its tables are. It is closed by [`Mapped::close`] alone: dropped, it stays mapped.
+pub struct Mapped {
+    image: Image,
+    origin: Origin,
+    opened: Opened,
+    // Both only let go by `close` and `Closed::verdict`: while the library is mapped, its descriptor's number must not
+    // become another file's, or glibc would take that for this one.
+    handle: ManuallyDrop<Handle>,
+    sealed: ManuallyDrop<SealedImage>,
+}
+
+impl std::fmt::Debug for Mapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mapped({:#x})", self.image.base)
+    }
+}
+
+/// Why a library was not closed. It can be tried again.
+#[derive(Debug)]
+pub struct NotClosed {
+    /// What holds it.
+    pub verdict: Verdict,
+    /// The library, as it was.
+    pub mapped: Box<Mapped>,
+}
+
+/// dlopen and dlclose of this process, one at a time: glibc does the same, and keys are compared with ranges meanwhile.
+static LOADER: Mutex<()> = Mutex::new(());
+const LOADER_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Library {
+    /// Opens and checks a library. Runs its constructors on this thread. `rust` says who made its manifest frame.
+    ///
+    /// # Errors
+    /// Whatever does not pass; what is mapped then is given back, to be closed when this thread has ended.
+    pub fn open(sealed: SealedImage, rust: bool) -> Result<Self, NotOpened> {
+        let _one_at_a_time = loader().ok_or(OpenError::Busy)?;
+        let path = sealed.path();
+        if image::is_listed(&path) {
+            return Err(OpenError::OtherFile.into());
+        }
+        let (opened, origin) = (Opened::now(), Origin::of_a_new_library());
+        let _inside = origin::inside(origin);
+        // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
+        let handle = unsafe { Handle::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }
+            .map_err(|e| OpenError::Loader(cause(&e)))?;
+        let Some(image) = image_of(&handle) else {
+            // Nobody can say what is mapped where, so its name must stay taken.
+            std::mem::forget((handle, sealed));
+            return Err(OpenError::OtherFile.into());
+        };
+        loaded::add(origin, image.clone());
+        // Listed under its name, or its absence from the list would prove nothing when it is closed.
+        let checked = if image::is_listed(&path) && is_mapped(&sealed, &image) {
+            // SAFETY: open, and kept open by the struct that the tables go into.
+            unsafe { root::tables(&handle, rust) }
+        } else {
+            Err(OpenError::OtherFile)
+        };
+        let mapped = Mapped {
+            image,
+            origin,
+            opened,
+            handle: ManuallyDrop::new(handle),
+            sealed: ManuallyDrop::new(sealed),
+        };
+        match checked {
+            Ok(tables) => Ok(Library { tables, mapped }),
+            Err(error) => Err(NotOpened {
+                error,
+                mapped: Some(Box::new(mapped)),
+            }),
+        }
+    }
+
+    /// Gives up the tables: nothing of it is called any more.
+    pub fn into_mapped(self) -> Mapped {
+        self.mapped
+    }
+
+    /// Tells it from all others, also from those that lie where it lay.
+    pub(super) fn origin(&self) -> Origin {
+        self.mapped.origin
+    }
+
+    pub(super) fn opened(&self) -> Opened {
+        self.mapped.opened
+    }
+
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+impl Mapped {
+    /// Closes the library if nothing of it is alive, and says what came of it. Runs its finalisers on this thread.
+    ///
+    /// The caller has seen to it that no call is inside and that every lane that ran its code has ended. After this the
+    /// calling thread must end too, and then [`Closed::verdict`] tells whether the library is gone.
+    ///
+    /// # Errors
+    /// Something of it is alive: it is given back untouched.
+    pub fn close(mut self, patience: Duration) -> Result<Closed, NotClosed> {
+        let not = |mapped, verdict| {
+            let mapped = Box::new(mapped);
+            Err(NotClosed { verdict, mapped })
+        };
+        if let Interposition::Missing(symbol) = interpose::interposition() {
+            let culprit =
+                format!("{symbol} is not the host's; see the build-script line in the embedding guide");
+            return not(self, Verdict::resident(ResidentReason::NotInterposed, culprit));
+        }
+        let Some(_one_at_a_time) = loader() else {
+            let culprit = "another library is being opened or closed";
+            return not(self, Verdict::resident(ResidentReason::CloseHangs, culprit));
+        };
+        if let Some((reason, culprit)) = census::living(&self.image, self.origin, self.opened, patience) {
+            return not(self, Verdict::Resident { reason, culprit });
+        }
+        let keys = keys::with_destructor_in(|address| self.image.contains(address));
+        // SAFETY: taken once; `self` is consumed.
+        let handle = unsafe { ManuallyDrop::take(&mut self.handle) };
+        let _inside = origin::inside(self.origin);
+        let _ = handle.close();
+        Ok(Closed { keys, mapped: self })
+    }
+}
+
+/// A library after dlclose: perhaps gone, perhaps not.
+pub struct Closed {
+    keys: Vec<LeftKey>,
+    mapped: Mapped,
+}
+
+impl Closed {
+    /// Looks whether the library is gone. To be called on another thread than the one that closed it, after that one has ended: its
+    /// thread-locals may be the last thing that holds the library.
+    pub fn verdict(mut self) -> Verdict {
+        let Some(_one_at_a_time) = loader() else {
+            return Verdict::resident(
+                ResidentReason::CloseHangs,
+                "another library is being opened or closed",
+            );
+        };
+        let path = self.mapped.sealed.path();
+        let _inside = origin::inside(self.mapped.origin);
+        // Opening and closing what is still there makes glibc collect what it had put off, so the last look counts.
+        for _ in 0..2 {
+            if image::is_listed(&path) {
+                // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
+                if let Ok(again) = unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) } {
+                    let _ = again.close();
+                }
+            }
+        }
+        if image::is_listed(&path) {
+            return Verdict::resident(
+                ResidentReason::KeptByLoader,
+                "a unique symbol, a no-delete flag or a pending thread-local destructor",
+            );
+        }
+        for key in self.keys {
+            // SAFETY: its destructor is unmapped and no thread that ran the library's code is left.
+            unsafe { keys::delete(key) };
+        }
+        // By what it is and not by where it lay: since it was closed, another one may have come to lie there.
+        loaded::forget(self.mapped.origin);
+        // SAFETY: taken once; nothing is mapped from it any more.
+        drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
+        Verdict::Unmapped
+    }
+}
+
+/// The right to load and unload, within a bound: a constructor that hangs keeps it for good.
+fn loader() -> Option<MutexGuard<'static, ()>> {
+    let give_up = extman_model::clock::monotonic().after(LOADER_PATIENCE);
+    loop {
+        match LOADER.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if extman_model::clock::monotonic() >= give_up => return None,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
+
+fn is_mapped(sealed: &SealedImage, image: &Image) -> bool {
+    sealed
+        .identity()
+        .is_ok_and(|identity| mapped::file_at(image.start()) == Some(identity))
+}
+
+fn image_of(handle: &Handle) -> Option<Image> {
+    // SAFETY: the raw handle is only looked at; `handle` keeps the library open.
+    let raw = unsafe { std::ptr::read(handle) }.into_raw();
+    let mut map: *mut LinkMap = std::ptr::null_mut();
+    // SAFETY: dlinfo(3) with RTLD_DI_LINKMAP writes one pointer to the loader's entry for this handle.
+    let asked = unsafe { libc::dlinfo(raw, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
+    if asked != 0 || map.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's entry, valid while the library is open; the base is its first field (link.h).
+    image::at_base(unsafe { (*map).base })
+}
+
+#[repr(C)]
+struct LinkMap {
+    base: usize,
+}
+
+fn cause(error: &libloading::Error) -> String {
+    use std::error::Error;
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}

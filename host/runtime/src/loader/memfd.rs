@@ -1,0 +1,124 @@
+//! The bytes that will run: copied once into sealed memory, hashed there.
+//!
+//! The dynamic loader maps what it is given, so it is given something that nobody can change any more. And each
+//! generation gets a file of its own: for a file that it knows, the loader would hand back the old code.
+
+use extman_model::Digest;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A library's bytes in sealed memory.
+#[derive(Debug)]
+pub struct SealedImage {
+    file: File,
+    digest: Digest,
+}
+
+/// Why bytes could not be sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// Reading or copying failed.
+    #[error("the library's bytes could not be copied to memory: {0}")]
+    Io(#[from] io::Error),
+    /// They are not the ones that were verified.
+    #[error(
+        "the stored library has changed since it was verified: expected sha256 {expected}, found {found}; remove it \
+         from the store and add the plugin again"
+    )]
+    Digest {
+        /// What was verified.
+        expected: Digest,
+        /// What is there.
+        found: Digest,
+    },
+}
+
+impl SealedImage {
+    /// Copies `source` into sealed memory and compares its digest.
+    ///
+    /// # Errors
+    /// Reading or copying fails, or the digest is another.
+    pub fn copy(mut source: impl Read, name: &str, expected: Digest) -> Result<Self, SealError> {
+        // MFD_EXEC is refused by kernels before 6.3, and needed where the default is not to execute.
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let fd = memfd_create(name, flags | MemfdFlags::EXEC)
+            .or_else(|_| memfd_create(name, flags))
+            .map_err(io::Error::from)?;
+        let mut file = File::from(fd);
+        io::copy(&mut source, &mut file)?;
+        seal(&file)?;
+        Self::adopt(file, expected)
+    }
+
+    /// Takes sealed memory that another process has made, if its digest is right.
+    ///
+    /// # Errors
+    /// It can't be read, or the digest is another.
+    pub fn adopt(mut file: File, expected: Digest) -> Result<Self, SealError> {
+        file.rewind()?;
+        let mut hash = Sha256::new();
+        let mut chunk = vec![0; 128 * 1024];
+        loop {
+            match file.read(&mut chunk)? {
+                0 => break,
+                n => hash.update(&chunk[..n]),
+            }
+        }
+        let found = Digest::new(hash.finalize().into());
+        if found != expected {
+            return Err(SealError::Digest { expected, found });
+        }
+        Ok(SealedImage {
+            file,
+            digest: expected,
+        })
+    }
+
+    /// SHA-256 of the bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// A second descriptor of the same memory, for a child process.
+    ///
+    /// # Errors
+    /// No more descriptors.
+    pub fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Where the dynamic loader finds it, as long as this lives.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
+    /// Device and inode.
+    pub(super) fn identity(&self) -> io::Result<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        let meta = self.file.metadata()?;
+        Ok((meta.dev(), meta.ino()))
+    }
+}
+
+/// How long the kernel may hold on to pages that have just been written, and with that refuse to seal them.
+const PINNED_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Seals for good. While anything in the kernel still refers to one of the pages, be it for a moment, it answers "busy".
+fn seal(file: &File) -> io::Result<()> {
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    let give_up = extman_model::clock::monotonic().after(PINNED_PATIENCE);
+    loop {
+        match fcntl_add_seals(file, seals) {
+            Err(Errno::BUSY) if extman_model::clock::monotonic() < give_up => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sealed => return sealed.map_err(io::Error::from),
+        }
+    }
+}

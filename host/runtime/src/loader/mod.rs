@@ -1,0 +1,42 @@
+//! The host's unsafe code, and all of it.
+//!
+//! Opening a library from sealed memory, checking what it says of itself, calling it, and closing it when nothing of it is
+//! left alive. Nothing here knows of health, routing, the registry or the supervisor; nothing here decides *when* to load or unload.
+//! Everything runs plugin code on the calling thread: only lanes call it.
+
+#![allow(unsafe_code)]
+
+mod bound;
+mod census;
+mod cpu;
+mod exit;
+mod host_table;
+mod image;
+mod interpose;
+mod join;
+mod keys;
+mod library;
+mod listeners;
+mod loaded;
+mod mapped;
+mod memfd;
+mod origin;
+mod read;
+mod root;
+mod sink;
+mod slot;
+mod strangers;
+mod text;
+mod threads;
+
+pub use bound::{Bound, Input, Returned, Step};
+pub use cpu::{OwnThread, OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};
+pub use exit::exit_now;
+pub use extman_model::frames::Frames;
+pub use interpose::{Interposition, interposition};
+pub use join::join_within;
+pub use library::{Closed, Library, Mapped, NotClosed, NotOpened, OpenError};
+pub use listeners::Listener;
+pub use memfd::{SealError, SealedImage};
+pub use sink::{Output, OutputLimits};
+pub use slot::{Slot, cancel};

@@ -1,0 +1,189 @@
+//! Reading what a plugin passes: nothing beyond the size that it declares, nothing that is not marked as measured.
+
+use extman_abi::{self as abi, Bytes};
+use extman_model::{Connection, Health, Part, Report};
+use std::borrow::Cow;
+
+/// Lent bytes.
+///
+/// # Safety
+/// `bytes` is valid for `'a`.
+pub(super) unsafe fn slice<'a>(bytes: Bytes) -> &'a [u8] {
+    if bytes.data.is_null() || bytes.len == 0 || bytes.len > isize::MAX as usize {
+        return &[];
+    }
+    // SAFETY: not null, of a possible length, and the caller's contract.
+    unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) }
+}
+
+/// Lent text, cut to `max` bytes; what is not UTF-8 is replaced.
+///
+/// # Safety
+/// `bytes` is valid for `'a`.
+pub(super) unsafe fn text<'a>(bytes: Bytes, max: usize) -> Cow<'a, str> {
+    // SAFETY: the caller's contract.
+    let all = unsafe { slice(bytes) };
+    let mut end = all.len().min(max);
+    while end > 0 && end < all.len() && all[end] & 0xc0 == 0x80 {
+        end -= 1;
+    }
+    String::from_utf8_lossy(&all[..end])
+}
+
+/// A struct that starts with its size, as much of it as is there, over `blank`.
+///
+/// # Safety
+/// `from` is null or valid for the size that it declares; any bytes are a valid `T`, which starts with its own size.
+unsafe fn prefix<T>(from: *const T, mut blank: T) -> Option<T> {
+    if from.is_null() {
+        return None;
+    }
+    // SAFETY: the first field is the size, by contract.
+    let declared = unsafe { from.cast::<usize>().read() };
+    if declared < size_of::<usize>() {
+        return None;
+    }
+    let len = declared.min(size_of::<T>());
+    // SAFETY: `len` is within both.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from.cast::<u8>(), std::ptr::from_mut(&mut blank).cast(), len);
+    }
+    Some(blank)
+}
+
+pub(super) fn health(code: abi::Health) -> Health {
+    match code {
+        abi::HEALTH_UP => Health::Up,
+        abi::HEALTH_DEGRADED => Health::Degraded,
+        abi::HEALTH_DOWN => Health::Down,
+        _ => Health::Unknown,
+    }
+}
+
+/// A part of a check. `None` if it is unreadable or has no name.
+///
+/// # Safety
+/// `check` is null or lent for the call with its slices.
+pub(super) unsafe fn check(check: *const abi::Check, text_max: usize) -> Option<Part> {
+    let empty = Bytes {
+        data: std::ptr::null(),
+        len: 0,
+    };
+    let blank = abi::Check {
+        struct_size: 0,
+        valid: 0,
+        name: empty,
+        message: empty,
+        health: abi::HEALTH_UNKNOWN,
+        reserved: 0,
+        duration_ns: 0,
+        value: 0.0,
+    };
+    // SAFETY: the caller's contract; all fields are numbers and pointers.
+    let check = unsafe { prefix(check, blank) }?;
+    // SAFETY: the caller's contract.
+    let (name, message) = unsafe { (text(check.name, 256), text(check.message, text_max)) };
+    (!name.is_empty()).then(|| Part {
+        name: name.into_owned(),
+        health: health(check.health),
+        message: message.into_owned(),
+        duration_ns: (check.valid & abi::MEASURED_DURATION != 0).then_some(check.duration_ns),
+    })
+}
+
+/// A report, with only what is marked as measured.
+///
+/// # Safety
+/// `report` is null or lent for the call.
+pub(super) unsafe fn report(report: *const abi::Report) -> Option<Report> {
+    // SAFETY: the caller's contract; all fields are numbers.
+    unsafe { prefix(report, blank_report()) }.map(|raw| measured(&raw))
+}
+
+/// What is marked as measured in a report.
+pub(super) fn measured(raw: &abi::Report) -> Report {
+    let given = |bit: u64, value: u64| (raw.valid & bit != 0).then_some(value);
+    Report {
+        health: given(abi::REPORT_HEALTH, 0).map(|_| health(raw.health)),
+        text: None,
+        connection: given(abi::REPORT_CONNECTION, 0).map(|_| match raw.connection {
+            abi::CONNECTION_CONNECTING => Connection::Connecting,
+            abi::CONNECTION_CONNECTED => Connection::Connected,
+            abi::CONNECTION_BROKEN => Connection::Broken,
+            _ => Connection::None,
+        }),
+        connection_rtt_ns: given(abi::REPORT_CONNECTION_RTT, raw.connection_rtt_ns),
+        connection_age_ms: given(abi::REPORT_CONNECTION_AGE, raw.connection_age_ms),
+        queue_depth: given(abi::REPORT_QUEUE_DEPTH, raw.queue_depth),
+        queue_capacity: given(abi::REPORT_QUEUE_CAPACITY, raw.queue_capacity),
+        in_flight: given(abi::REPORT_IN_FLIGHT, raw.in_flight),
+        heap_bytes: given(abi::REPORT_HEAP, raw.heap_bytes),
+        heap_peak_bytes: given(abi::REPORT_HEAP_PEAK, raw.heap_peak_bytes),
+        heap_limit_bytes: given(abi::REPORT_HEAP_LIMIT, raw.heap_limit_bytes),
+        parts: Vec::new(),
+    }
+}
+
+/// A report in which nothing is measured, of this host's size.
+pub(super) fn blank_report() -> abi::Report {
+    abi::Report {
+        struct_size: size_of::<abi::Report>(),
+        valid: 0,
+        health: abi::HEALTH_UNKNOWN,
+        connection: abi::CONNECTION_NONE,
+        connection_rtt_ns: 0,
+        connection_age_ms: 0,
+        queue_depth: 0,
+        queue_capacity: 0,
+        in_flight: 0,
+        heap_bytes: 0,
+        heap_peak_bytes: 0,
+        heap_limit_bytes: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_marked_is_read() {
+        let mut raw = blank_report();
+        raw.health = abi::HEALTH_DOWN;
+        raw.heap_bytes = 7;
+        assert_eq!(measured(&raw), Report::default());
+        raw.valid = abi::REPORT_HEAP;
+        assert_eq!(
+            measured(&raw),
+            Report {
+                heap_bytes: Some(7),
+                ..Report::default()
+            }
+        );
+    }
+
+    #[test]
+    fn a_shorter_struct_is_read_as_far_as_it_goes() {
+        let mut raw = blank_report();
+        raw.struct_size = std::mem::offset_of!(abi::Report, heap_bytes);
+        raw.valid = abi::REPORT_HEAP | abi::REPORT_IN_FLIGHT;
+        raw.in_flight = 3;
+        raw.heap_bytes = 9;
+        // SAFETY: a local of this type.
+        let read = unsafe { prefix(&raw, blank_report()) }.unwrap();
+        assert_eq!((read.in_flight, read.heap_bytes), (3, 0));
+        raw.struct_size = 4;
+        // SAFETY: as above.
+        assert!(unsafe { report(&raw) }.is_none());
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        let bytes = Bytes {
+            data: "añb".as_ptr(),
+            len: 4,
+        };
+        // SAFETY: a literal.
+        assert_eq!(unsafe { text(bytes, 2) }, "a");
+    }
+}

@@ -1,0 +1,212 @@
+//! What a plugin writes under a token, and what it may ask under it: the far side of the host table.
+
+use super::slot::find;
+use extman_abi as abi;
+use extman_model::Part;
+use extman_model::clock;
+use extman_model::frames::Frames;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What a call may write.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputLimits {
+    /// Bytes in all.
+    pub bytes_max: usize,
+    /// Writes in all.
+    pub frames_max: usize,
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        OutputLimits {
+            bytes_max: 64 << 20,
+            frames_max: 1 << 20,
+        }
+    }
+}
+
+/// What a call has written.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Media type, if the plugin named one.
+    pub content_type: Option<Cow<'static, str>>,
+    /// The concatenated writes, unless they were streamed.
+    pub body: Vec<u8>,
+    /// Parts of a check.
+    pub parts: Vec<Part>,
+}
+
+/// What is being written.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    output: Output,
+    bytes_left: usize,
+    frames_left: usize,
+    written: bool,
+    stream: Option<Arc<Frames>>,
+}
+
+const CHECK_PARTS_MAX: usize = 64;
+const MEDIA_TYPE_BYTES_MAX: usize = 256;
+/// Media types that are not copied for each call.
+const USUAL: [&str; 3] = ["application/json", "application/octet-stream", "text/plain"];
+
+impl Writing {
+    /// For the next call; what the last one had written was taken.
+    pub(super) fn restart(&mut self, stream: Option<Arc<Frames>>, limits: OutputLimits) {
+        self.bytes_left = limits.bytes_max;
+        self.frames_left = limits.frames_max;
+        self.written = false;
+        self.stream = stream;
+    }
+
+    pub(super) fn take(&mut self) -> (Output, Option<Arc<Frames>>) {
+        (std::mem::take(&mut self.output), self.stream.take())
+    }
+
+    pub(super) fn stream(&self) -> Option<&Arc<Frames>> {
+        self.stream.as_ref()
+    }
+}
+
+/// Whether the call of a token should stop; a stale token should, and one whose reader has gone away.
+pub(super) fn cancelled(token: u64) -> bool {
+    let Some(place) = find(token) else { return true };
+    !place.is(token)
+        || place.stopping()
+        || place.enter_by(token).is_none_or(|writing| {
+            writing
+                .stream
+                .as_ref()
+                .is_some_and(|stream| stream.is_abandoned())
+        })
+}
+
+/// Nanoseconds until the deadline of a token's call.
+pub(super) fn deadline_ns(token: u64) -> u64 {
+    let Some(place) = find(token).filter(|place| place.is(token)) else {
+        return 0;
+    };
+    match place.deadline().as_nanos() {
+        u64::MAX => abi::NO_DEADLINE,
+        at => at.saturating_sub(clock::monotonic().as_nanos()),
+    }
+}
+
+/// Names the media type of a token's output.
+pub(super) fn begin(token: u64, content_type: &[u8]) -> abi::Status {
+    let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
+        return abi::STATUS_CLOSED;
+    };
+    if writing.written || writing.output.content_type.is_some() || content_type.len() > MEDIA_TYPE_BYTES_MAX {
+        return abi::STATUS_INVALID_INPUT;
+    }
+    let usual = USUAL.iter().find(|usual| usual.as_bytes() == content_type);
+    let content_type = match usual {
+        Some(usual) => Cow::Borrowed(*usual),
+        None => Cow::Owned(String::from_utf8_lossy(content_type).into_owned()),
+    };
+    if let Some(stream) = &writing.stream {
+        stream.begin(&content_type);
+    }
+    writing.output.content_type = Some(content_type);
+    abi::STATUS_OK
+}
+
+/// Writes to a token's output.
+pub(super) fn write(token: u64, data: &[u8]) -> abi::Status {
+    let Some(place) = find(token) else {
+        return abi::STATUS_CLOSED;
+    };
+    let stream = {
+        let Some(mut writing) = place.enter_by(token) else {
+            return abi::STATUS_CLOSED;
+        };
+        if place.stopping() {
+            return abi::STATUS_CANCELLED;
+        }
+        if data.len() > writing.bytes_left || writing.frames_left == 0 {
+            return abi::STATUS_EXHAUSTED;
+        }
+        writing.bytes_left -= data.len();
+        writing.frames_left -= 1;
+        writing.written = true;
+        match &writing.stream {
+            Some(stream) => stream.clone(),
+            None => {
+                writing.output.body.extend_from_slice(data);
+                return abi::STATUS_OK;
+            }
+        }
+    };
+    // With nothing in hand: it may wait for the reader.
+    let stop = || !place.is(token) || place.stopping();
+    if stream.push(data, stop) {
+        abi::STATUS_OK
+    } else {
+        abi::STATUS_CANCELLED
+    }
+}
+
+/// Adds a part to a token's check.
+pub(super) fn emit(token: u64, part: Part) -> abi::Status {
+    let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
+        return abi::STATUS_CLOSED;
+    };
+    if writing.output.parts.len() >= CHECK_PARTS_MAX {
+        return abi::STATUS_EXHAUSTED;
+    }
+    writing.output.parts.push(part);
+    abi::STATUS_OK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slot::Slot;
+    use super::*;
+    use extman_model::clock::Monotonic;
+    use std::time::Duration;
+
+    #[test]
+    fn limits_and_deadlines_hold() {
+        let slot = Slot::acquire().unwrap();
+        let limits = OutputLimits {
+            bytes_max: 4,
+            frames_max: 3,
+        };
+        let open = slot.open(None, None, limits);
+        assert_eq!(deadline_ns(open), abi::NO_DEADLINE);
+        assert_eq!(write(open, b"abc"), abi::STATUS_OK);
+        assert_eq!(write(open, b"de"), abi::STATUS_EXHAUSTED);
+        assert_eq!(write(open, b"d"), abi::STATUS_OK);
+        assert_eq!(write(open, b""), abi::STATUS_OK);
+        assert_eq!(write(open, b""), abi::STATUS_EXHAUSTED);
+        slot.close();
+        let past = slot.open(Some(Monotonic::from_nanos(1)), None, limits);
+        assert!(cancelled(past));
+        assert_eq!(write(past, b"a"), abi::STATUS_CANCELLED);
+        slot.close();
+        let ahead = slot.open(
+            Some(clock::monotonic().after(Duration::from_secs(60))),
+            None,
+            limits,
+        );
+        assert!(!cancelled(ahead));
+        assert!(deadline_ns(ahead) > 1_000_000_000);
+    }
+
+    #[test]
+    fn a_media_type_is_named_once_and_before_the_first_write() {
+        let slot = Slot::acquire().unwrap();
+        for named in ["application/json", "text/x-unusual"] {
+            let token = slot.open(None, None, OutputLimits::default());
+            assert_eq!(begin(token, named.as_bytes()), abi::STATUS_OK);
+            assert_eq!(begin(token, named.as_bytes()), abi::STATUS_INVALID_INPUT);
+            assert_eq!(slot.close().content_type.as_deref(), Some(named));
+        }
+        let token = slot.open(None, None, OutputLimits::default());
+        assert_eq!(write(token, b""), abi::STATUS_OK);
+        assert_eq!(begin(token, b"text/plain"), abi::STATUS_INVALID_INPUT);
+    }
+}

@@ -1,0 +1,337 @@
+//! A module: one loaded generation of one library.
+//!
+//! ```text
+//!   open ──▶ loaded ──▶ unload: attached threads gone? instances gone? call lanes ended, probe lanes replaced,
+//!                       closed on a thread of its own ──▶ verdict
+//! ```
+
+mod closing;
+mod unload;
+mod used;
+
+pub use used::{OwnThreadsUsed, Used};
+
+use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, RoundLanes, Work};
+use super::loader::{Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
+use super::ticket::{How, NoReturn, on_lane};
+use super::vetting::VettedPlugin;
+use closing::Closing;
+use extman_model::clock;
+use extman_model::{Digest, ResidentReason, Verdict};
+use extman_plugin_api::manifest::schema::Manifest;
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use used::Ledger;
+
+/// One loaded generation of one library.
+pub struct Module {
+    generation: u64,
+    digest: Digest,
+    name: Arc<str>,
+    manifest: Arc<Manifest>,
+    pool: Pool,
+    /// Lanes of instances that must run on one thread.
+    own: Mutex<Vec<Pool>>,
+    shared: SharedLanes,
+    attached: AttachedThreads,
+    used: Ledger,
+    users: AtomicUsize,
+    held: Mutex<Held>,
+    /// Held while it is being unloaded.
+    unloading: Mutex<()>,
+}
+
+/// How far a library has come, or has gone.
+enum Held {
+    /// Nothing of it is mapped, or a lane is mapping it.
+    Opening,
+    /// It serves.
+    Loaded(Arc<Library>),
+    /// It is mapped, and nothing of it is called any more.
+    Mapped(Box<Mapped>),
+    /// It is being closed, and that does not return.
+    Closing(Closing),
+    /// It was closed, and this came of it.
+    Closed(Verdict),
+}
+
+/// The lanes that all modules share: for checks, and apart from them for checks of suspects.
+#[derive(Clone)]
+pub struct SharedLanes {
+    /// They come round by themselves and ask all instances.
+    pub rounds: RoundLanes,
+    /// For checks of instances that were slow or failed last time.
+    pub suspects: Pool,
+    /// For deep checks, which take long: nobody's other check is to wait behind one.
+    pub deep: Pool,
+    /// Hears of lost lanes.
+    pub observer: Arc<dyn LaneObserver>,
+}
+
+impl SharedLanes {
+    /// Shared lanes whose losses `observer` hears of.
+    pub fn new(observer: Arc<dyn LaneObserver>) -> Self {
+        let limits = PoolLimits {
+            lanes_max: 2,
+            queue_max: 4096,
+            lost_max: 64,
+            ..PoolLimits::default()
+        };
+        SharedLanes {
+            rounds: RoundLanes::new(
+                "extman-probe",
+                PoolLimits {
+                    lanes_max: 16,
+                    ..limits
+                },
+                observer.clone(),
+            ),
+            suspects: Pool::new("extman-suspect", limits, observer.clone()),
+            deep: Pool::new(
+                "extman-deep",
+                // A lane for each: one that went on to another plugin's would keep this one's library from being unloaded.
+                PoolLimits {
+                    idle_max: Duration::ZERO,
+                    idle_kept: 0,
+                    ..limits
+                },
+                observer.clone(),
+            ),
+            observer,
+        }
+    }
+}
+
+/// Time that loading and unloading may take.
+#[derive(Debug, Clone, Copy)]
+pub struct ModuleBudgets {
+    /// For mapping the library and running its constructors.
+    pub open: Duration,
+    /// For what is just ending before an unload: threads, lanes.
+    pub settle: Duration,
+    /// For unmapping and running its finalisers.
+    pub close: Duration,
+}
+
+impl Default for ModuleBudgets {
+    fn default() -> Self {
+        ModuleBudgets {
+            open: Duration::from_secs(20),
+            settle: Duration::from_secs(2),
+            close: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A module that could not be loaded.
+#[derive(thiserror::Error)]
+#[error("{error}")]
+pub struct NotLoaded {
+    /// Why.
+    #[source]
+    pub error: LoadError,
+    /// What is in memory all the same, and why. To be unloaded again later.
+    pub left: Option<(Arc<Module>, Verdict)>,
+}
+
+impl std::fmt::Debug for NotLoaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let left = self.left.as_ref().map(|(_, verdict)| verdict);
+        f.debug_struct("NotLoaded")
+            .field("error", &self.error)
+            .field("left", &left)
+            .finish()
+    }
+}
+
+impl<E: Into<LoadError>> From<E> for NotLoaded {
+    fn from(error: E) -> Self {
+        NotLoaded {
+            error: error.into(),
+            left: None,
+        }
+    }
+}
+
+/// Why a module could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The stored copy can't be read.
+    #[error("the stored library can't be read: {0}")]
+    Store(#[from] std::io::Error),
+    /// The library was refused.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A constructor does not return.
+    #[error(
+        "the library's constructors did not return within {0:?}; the dynamic loader is held by them, so nothing more can \
+         be loaded until the host is restarted without this plugin"
+    )]
+    Hangs(Duration),
+    /// No lane could run it.
+    #[error("no lane could load the library: {0}")]
+    NoLane(String),
+}
+
+impl From<SealError> for LoadError {
+    fn from(error: SealError) -> Self {
+        LoadError::Open(OpenError::Seal(error))
+    }
+}
+
+static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+
+impl Module {
+    /// Loads a vetted plugin's library: maps it, runs its constructors, checks its tables. Calls nothing else of it.
+    /// `asked_by` is the instance that it is loaded for.
+    ///
+    /// # Errors
+    /// It can't be read, does not pass, or does not return in time.
+    pub async fn open(
+        plugin: &VettedPlugin,
+        asked_by: &str,
+        shared: SharedLanes,
+        limits: PoolLimits,
+        budgets: ModuleBudgets,
+    ) -> Result<Arc<Module>, NotLoaded> {
+        let manifest = Arc::new(plugin.verified().manifest().clone());
+        let name: Arc<str> = manifest.plugin.id.as_str().into();
+        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        let file = plugin.verified().open().map_err(LoadError::from)?;
+        let digest = plugin.verified().digest();
+        let rust = super::vetting::is_rust(plugin.verified());
+        let module = Arc::new(Module {
+            generation,
+            digest,
+            pool: Pool::new(format!("x-{name}-{generation}"), limits, shared.observer.clone()),
+            own: Mutex::default(),
+            name,
+            manifest,
+            shared,
+            attached: AttachedThreads::default(),
+            used: Ledger::default(),
+            users: AtomicUsize::new(0),
+            held: Mutex::new(Held::Opening),
+            unloading: Mutex::default(),
+        });
+        let work = Work {
+            subject: asked_by.into(),
+            generation,
+            phase: Phase::Open,
+            deadline: clock::monotonic().after(budgets.open),
+            wedge_after: Duration::ZERO,
+        };
+        // The module has what was mapped even if nobody waits for it any more.
+        let opening = module.clone();
+        let open = move |_slot: &_, _ticket: &_| opening.map(file, rust);
+        match on_lane(&module.pool, work, How::Urgent, open).await {
+            Ok(Ok(())) => Ok(module),
+            Ok(Err(error)) => {
+                let verdict = module.clone().unload(budgets).await;
+                let left = (!verdict.is_unmapped()).then_some((module, verdict));
+                Err(NotLoaded { error, left })
+            }
+            Err(NoReturn::Deadline) => {
+                let text = format!("its constructors have not returned for {:?}", budgets.open);
+                Err(NotLoaded {
+                    error: LoadError::Hangs(budgets.open),
+                    left: Some((module, Verdict::resident(ResidentReason::WedgedCall, text))),
+                })
+            }
+            Err(NoReturn::Refused(refused)) => Err(LoadError::NoLane(refused.to_string()).into()),
+            Err(NoReturn::Dropped | NoReturn::NotBegun) => {
+                Err(LoadError::NoLane("the lane ended".to_owned()).into())
+            }
+        }
+    }
+
+    /// On a lane: seals the bytes and maps them.
+    fn map(&self, file: File, rust: bool) -> Result<(), LoadError> {
+        let memory_name = format!("extman-{}-{}", self.name, self.generation);
+        let sealed = SealedImage::copy(file, &memory_name, self.digest)?;
+        match Library::open(sealed, rust) {
+            Ok(library) => {
+                *self.held() = Held::Loaded(Arc::new(library));
+                Ok(())
+            }
+            Err(NotOpened { error, mapped }) => {
+                if let Some(mapped) = mapped {
+                    *self.held() = Held::Mapped(mapped);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Which load of this process it is.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// SHA-256 of the library.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What the plugin says of itself.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// Lanes lost in calls that have not come back.
+    pub fn lost_lanes(&self) -> usize {
+        self.pool.lost()
+    }
+
+    /// One more instance uses it.
+    pub(super) fn join(&self) {
+        if self.users.fetch_add(1, Ordering::AcqRel) > 0 {
+            self.used.share();
+        }
+    }
+
+    /// One instance less uses it. `true` if that was the last.
+    pub(super) fn leave(&self) -> bool {
+        self.users.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// A pool of one lane for an instance that must run on one thread. It ends with the module at the latest.
+    pub(super) fn own_lane(&self, instance: &str) -> Pool {
+        let pool = Pool::on_one_thread(format!("x-{instance}-own"), self.shared.observer.clone());
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.retain(|pool| {
+            let ended = pool.has_ended();
+            if ended {
+                self.used.keep(pool.cpu_ns());
+            }
+            !ended
+        });
+        own.push(pool.clone());
+        pool
+    }
+
+    pub(super) fn shared(&self) -> &SharedLanes {
+        &self.shared
+    }
+
+    pub(super) fn attached(&self) -> &AttachedThreads {
+        &self.attached
+    }
+
+    pub(super) fn library(&self) -> Option<Arc<Library>> {
+        match &*self.held() {
+            Held::Loaded(library) => Some(library.clone()),
+            Held::Opening | Held::Mapped(_) | Held::Closing(_) | Held::Closed(_) => None,
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,251 @@
+//! The long step from a running instance to a library that is gone, and what is left to be tried again when something holds it.
+
+use super::flow::{Means, Running};
+use super::listener::InstanceListener;
+use crate::instance::Instance;
+use crate::loader::Step;
+use crate::module::{Module, ModuleBudgets};
+use extman_model::clock;
+use extman_model::{CallError, ErrorKind, ResidentReason, Verdict};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For what is just ending, where something has held the library before.
+const SETTLE_AGAIN: Duration = Duration::from_millis(50);
+
+/// How an instance ended.
+pub struct Ended {
+    /// Which load it was of.
+    pub generation: u64,
+    /// What went wrong on the way.
+    pub complaints: Vec<Complaint>,
+    /// What became of the library; nothing if other instances use it.
+    pub unload: Option<Unload>,
+}
+
+/// What became of a library.
+pub struct Unload {
+    /// Which load it was.
+    pub generation: u64,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// What is to be tried again when its reason may be gone.
+    pub left: Option<Box<Remains>>,
+}
+
+/// A step of stopping that failed.
+pub struct Complaint {
+    /// Which.
+    pub step: &'static str,
+    /// What it said.
+    pub text: String,
+}
+
+impl Complaint {
+    /// Whether a cause says already that the step did not come back in time.
+    pub(super) fn is_known_from(&self, cause: &Option<String>) -> bool {
+        let known = format!("{} has not returned", self.step);
+        cause.as_ref().is_some_and(|cause| cause.contains(&known))
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.step, self.text)
+    }
+}
+
+/// What is still there of an instance that ends: itself, until it is destroyed, and its module, until that is unloaded.
+pub struct Remains {
+    standing: Option<Standing>,
+    module: Arc<Module>,
+    /// Whether it is counted among the users of the module.
+    joined: bool,
+    again: bool,
+}
+
+/// An instance that is to be destroyed.
+struct Standing {
+    instance: Arc<Instance>,
+    listener: Arc<InstanceListener>,
+    patience: Duration,
+    stop_due: bool,
+    /// It serves no more, and what it says against its steps is known already.
+    failed: bool,
+}
+
+impl Remains {
+    /// Of an instance that could not be made.
+    pub(super) fn of_module(module: Arc<Module>) -> Self {
+        Remains {
+            standing: None,
+            module,
+            joined: true,
+            again: false,
+        }
+    }
+
+    /// Of a module that could not be loaded.
+    pub(super) fn never_loaded(module: Arc<Module>) -> Self {
+        Remains {
+            joined: false,
+            ..Remains::of_module(module)
+        }
+    }
+
+    /// Of an instance that never started: there is nothing to drain or stop.
+    pub(super) fn never_started(running: Running) -> Self {
+        Remains::standing(running, false, false)
+    }
+
+    fn standing(running: Running, stop_due: bool, failed: bool) -> Self {
+        Remains {
+            standing: Some(Standing {
+                instance: running.instance,
+                listener: running.listener,
+                patience: running.stop_budget,
+                stop_due,
+                failed,
+            }),
+            ..Remains::of_module(running.module)
+        }
+    }
+
+    /// As what became of it, to be tried again if that may help.
+    pub(super) fn kept(mut self, verdict: Verdict) -> Unload {
+        self.again = true;
+        let hopeless = matches!(
+            verdict,
+            Verdict::Resident {
+                reason: ResidentReason::NotInterposed,
+                ..
+            }
+        );
+        let may_go = self.standing.is_some() || self.module.is_held();
+        Unload {
+            generation: self.module.generation(),
+            left: (!verdict.is_unmapped() && may_go && !hopeless).then(|| Box::new(self)),
+            verdict,
+        }
+    }
+}
+
+/// Drains, stops and frees an instance; the last one of its module has the library unloaded. `failed` if it serves no more.
+pub(super) async fn stop(means: &Means, running: Running, failed: bool) -> Ended {
+    running.instance.close();
+    let drained = running.instance.step(Step::Drain).await;
+    let mut remains = Remains::standing(running, true, failed);
+    let mut complaints = Vec::new();
+    if let Some(standing) = &mut remains.standing {
+        standing.note("drain", drained, &mut complaints);
+    }
+    let mut ended = end(means, remains).await;
+    complaints.append(&mut ended.complaints);
+    Ended { complaints, ..ended }
+}
+
+/// Frees what is left of an instance, and of its module if nobody else uses it.
+pub(super) async fn end(means: &Means, mut remains: Remains) -> Ended {
+    let generation = remains.module.generation();
+    let mut complaints = Vec::new();
+    if let Some(standing) = &mut remains.standing {
+        if let Err(verdict) = standing.free(remains.again, &mut complaints).await {
+            // It goes on being used, so nobody leaves it; but new instances get a generation of their own.
+            means.no_longer_share(&remains.module).await;
+            let unload = Some(remains.kept(verdict));
+            return Ended {
+                generation,
+                complaints,
+                unload,
+            };
+        }
+        remains.standing = None;
+    }
+    if std::mem::take(&mut remains.joined) && !means.leave(&remains.module).await {
+        return Ended {
+            generation,
+            complaints,
+            unload: None,
+        };
+    }
+    let mut budgets = means.budgets;
+    if remains.again {
+        budgets = ModuleBudgets {
+            settle: SETTLE_AGAIN.min(budgets.settle),
+            ..budgets
+        };
+    }
+    let verdict = remains.module.clone().unload(budgets).await;
+    let unload = Some(remains.kept(verdict));
+    Ended {
+        generation,
+        complaints,
+        unload,
+    }
+}
+
+impl Standing {
+    /// Stops it if that is due, and destroys it, once nothing is inside.
+    async fn free(&mut self, again: bool, complaints: &mut Vec<Complaint>) -> Result<(), Verdict> {
+        let patience = if again { SETTLE_AGAIN } else { self.patience };
+        // Neither `stop` nor `destroy` may overlap a call, and a call whose caller was answered by deadline may still be inside.
+        self.quiet(patience).await?;
+        if std::mem::take(&mut self.stop_due) {
+            let stopped = self.instance.step(Step::Stop).await;
+            self.note("stop", stopped, complaints);
+            self.quiet(self.patience).await?;
+        }
+        self.listener.begin_to_note_errors();
+        let destroyed = self.instance.destroy().await;
+        // `destroy` has no way to say that it failed, other than to log it.
+        let noted = self.listener.noted_errors().into_iter();
+        complaints.extend(noted.map(|text| Complaint {
+            step: "destroy",
+            text,
+        }));
+        destroyed.map_err(|error| {
+            let reason = match error.kind {
+                ErrorKind::DeadlineExceeded | ErrorKind::NotServing => ResidentReason::WedgedCall,
+                _ => ResidentReason::InstanceAlive,
+            };
+            let verdict = Verdict::resident(reason, error.text.clone());
+            self.note("destroy", Err(error), complaints);
+            verdict
+        })
+    }
+
+    fn note(&mut self, step: &'static str, came_to: Result<(), CallError>, complaints: &mut Vec<Complaint>) {
+        let Err(error) = came_to else { return };
+        tracing::warn!(plugin = self.instance.name(), step, error = %error, "stopping goes on");
+        if !self.failed {
+            complaints.push(Complaint {
+                step,
+                text: error.to_string(),
+            });
+        }
+        self.failed |= error.kind == ErrorKind::Panicked;
+    }
+
+    /// Lets no more calls and checks in, and waits until none is under way or inside.
+    async fn quiet(&self, patience: Duration) -> Result<(), Verdict> {
+        let instance = &self.instance;
+        let give_up = clock::monotonic().after(patience);
+        // Those that were let in and have not come to a lane yet.
+        while instance.accounts().in_flight() > 0 && clock::monotonic() < give_up {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        instance.seal();
+        let mut pause = Duration::from_micros(200);
+        while instance.accounts().in_flight() > 0 || instance.inside() > 0 {
+            if clock::monotonic() >= give_up {
+                let (inside, name) = (instance.inside(), instance.name());
+                let text = format!("{inside} calls into {name} have not returned");
+                return Err(Verdict::resident(ResidentReason::WedgedCall, text));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}

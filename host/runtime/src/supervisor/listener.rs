@@ -1,0 +1,120 @@
+//! What instances say unasked: to the log and to whoever listens to events.
+
+use super::requests::Events;
+use crate::loader::Listener;
+use extman_model::clock;
+use extman_model::{Health, LogLevel, Report, What};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Log records of one instance that are passed on a second; the rest is counted.
+const RECORDS_PER_SECOND: u64 = 100;
+
+/// Hears one instance.
+pub(super) struct InstanceListener {
+    name: Arc<str>,
+    events: Events,
+    generation: OnceLock<u64>,
+    second: AtomicU64,
+    records: AtomicU64,
+    dropped: AtomicU64,
+    /// Errors that are logged, while somebody asks for them.
+    noted: Mutex<Option<Vec<String>>>,
+}
+
+/// Errors that are noted at a time.
+const NOTED_MAX: usize = 4;
+
+impl InstanceListener {
+    pub(super) fn new(name: &str, events: Events) -> Self {
+        InstanceListener {
+            name: name.into(),
+            events,
+            generation: OnceLock::new(),
+            second: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            noted: Mutex::default(),
+        }
+    }
+
+    /// From here on, errors that it logs are noted.
+    pub(super) fn begin_to_note_errors(&self) {
+        *self.noted() = Some(Vec::new());
+    }
+
+    /// The first errors that it has logged since then. No more are noted.
+    pub(super) fn noted_errors(&self) -> Vec<String> {
+        self.noted().take().unwrap_or_default()
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Option<Vec<String>>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which load of its library it hears.
+    pub(super) fn of_generation(&self, generation: u64) {
+        let _ = self.generation.set(generation);
+    }
+
+    /// Whether there is room for one more record in this second.
+    fn admit(&self) -> bool {
+        let second = clock::monotonic().as_nanos() / 1_000_000_000;
+        if self.second.swap(second, Relaxed) != second {
+            self.records.store(0, Relaxed);
+            let dropped = self.dropped.swap(0, Relaxed);
+            if dropped > 0 {
+                tracing::warn!(plugin = %self.name, dropped, "log records were dropped: more than {RECORDS_PER_SECOND} a second");
+            }
+        }
+        let admitted = self.records.fetch_add(1, Relaxed) < RECORDS_PER_SECOND;
+        if !admitted {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+        admitted
+    }
+}
+
+impl Listener for InstanceListener {
+    fn log(&self, level: LogLevel, target: &str, text: &str, fields: &str) {
+        if level == LogLevel::Error
+            && let Some(noted) = &mut *self.noted()
+            && noted.len() < NOTED_MAX
+        {
+            noted.push(match target {
+                // The SDK's, for a panic.
+                "extman.gateway" => text.strip_prefix("destroy ").unwrap_or(text).to_owned(),
+                _ => format!("it logged an error: {text}"),
+            });
+        }
+        if !self.admit() {
+            return;
+        }
+        let plugin = &*self.name;
+        match level {
+            LogLevel::Error => tracing::error!(target: "plugin", plugin, part = target, fields, "{text}"),
+            LogLevel::Warn => tracing::warn!(target: "plugin", plugin, part = target, fields, "{text}"),
+            LogLevel::Info => tracing::info!(target: "plugin", plugin, part = target, fields, "{text}"),
+            LogLevel::Debug => tracing::debug!(target: "plugin", plugin, part = target, fields, "{text}"),
+            LogLevel::Trace => tracing::trace!(target: "plugin", plugin, part = target, fields, "{text}"),
+        }
+        self.events.tell(What::Logged {
+            name: plugin.to_owned(),
+            level,
+            target: target.to_owned(),
+            text: text.to_owned(),
+        });
+    }
+
+    fn health(&self, report: Report) {
+        let health = report.health.unwrap_or(Health::Unknown);
+        if let Some(generation) = self.generation.get() {
+            self.events.told(&self.name, *generation, health);
+        }
+        self.events.tell(What::Told {
+            name: self.name.to_string(),
+            health,
+            text: report.text,
+        });
+    }
+}

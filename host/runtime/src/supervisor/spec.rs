@@ -1,0 +1,252 @@
+//! Which instances there should be: what is configured, and what is there. Pure.
+
+use crate::instance::InstanceSettings;
+use extman_intake::{ConfigMisfit, VerifiedPlugin, check_config};
+use extman_model::{Criticality, MissingView, ProbeSettings};
+use extman_plugin_api::manifest::schema::Manifest;
+use semver::VersionReq;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `[[instance]]`: one use of a plugin. A plugin without one has one instance, named after its id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceConfig {
+    /// The instance's name: its address everywhere. Default: the plugin's id.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The plugin's id.
+    pub plugin: String,
+    /// Versions that may be used; the highest one is. Default: any.
+    #[serde(default)]
+    pub version: Option<VersionReq>,
+    /// The plugin's own configuration. With the manifest's defaults it has to fit the manifest's schema.
+    #[serde(default)]
+    pub config: Map<String, Value>,
+    /// Whether it is started by itself. Default: true.
+    #[serde(default = "yes")]
+    pub autostart: bool,
+    /// Among those with one capability, a higher one is asked first. Default: 0.
+    #[serde(default)]
+    pub priority: i32,
+    /// How it is asked how it is, and judged: what is not given here comes from the manifest, and then from `[probe]`.
+    #[serde(default)]
+    pub probe: ProbeSettings,
+    /// What it means for the whole when it is down. Default: `optional`.
+    #[serde(default)]
+    pub criticality: Criticality,
+    /// The redundant set that it is one of; `[health.redundant]` says how many of it must serve.
+    #[serde(default)]
+    pub redundant: Option<String>,
+    /// Whether an operator works on it: it is asked and shown, and counts in no sum. Default: false.
+    #[serde(default)]
+    pub maintenance: bool,
+    /// Calls at a time. Default: 8, or what the manifest says.
+    #[serde(default)]
+    pub concurrency_max: Option<usize>,
+    /// Milliseconds for a call whose caller names none. Default: 30000.
+    #[serde(default)]
+    pub call_timeout_ms: Option<u64>,
+    /// Milliseconds after its deadline until a call counts as wedged. Default: 30000, or what the manifest says.
+    #[serde(default)]
+    pub wedge_after_ms: Option<u64>,
+    /// Milliseconds for `create` and `start`. Default: 60000, or what the manifest says.
+    #[serde(default)]
+    pub start_budget_ms: Option<u64>,
+    /// Milliseconds for finishing calls, `drain`, `stop` and `destroy`. Default: 10000.
+    #[serde(default)]
+    pub stop_budget_ms: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl InstanceConfig {
+    /// The instance that a plugin has when none is configured.
+    pub fn default_for(id: &str) -> Self {
+        InstanceConfig {
+            name: None,
+            plugin: id.to_owned(),
+            version: None,
+            config: Map::new(),
+            autostart: true,
+            priority: 0,
+            probe: ProbeSettings::default(),
+            criticality: Criticality::default(),
+            redundant: None,
+            maintenance: false,
+            concurrency_max: None,
+            call_timeout_ms: None,
+            wedge_after_ms: None,
+            start_budget_ms: None,
+            stop_budget_ms: None,
+        }
+    }
+
+    /// Its name.
+    pub fn instance_name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.plugin)
+    }
+
+    /// How it is run, with the manifest's hints below what is configured.
+    pub fn settings(&self, manifest: &Manifest) -> InstanceSettings {
+        let defaults = InstanceSettings::default();
+        let hints = &manifest.probe;
+        let ms = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_millis);
+        let declared = manifest
+            .capabilities
+            .iter()
+            .filter_map(|c| c.limits.concurrency_max)
+            .min();
+        let output = manifest
+            .capabilities
+            .iter()
+            .filter_map(|c| c.limits.output_bytes_max)
+            .max();
+        InstanceSettings {
+            concurrency_max: self
+                .concurrency_max
+                .or(declared.map(|n| n as usize))
+                .unwrap_or(defaults.concurrency_max),
+            call_timeout: ms(self.call_timeout_ms, defaults.call_timeout),
+            wedge_after: ms(self.wedge_after_ms.or(hints.wedge_after_ms), defaults.wedge_after),
+            start_budget: ms(self.start_budget_ms.or(hints.startup_ms), defaults.start_budget),
+            stop_budget: ms(self.stop_budget_ms, defaults.stop_budget),
+            output_bytes_max: output.map_or(defaults.output_bytes_max, |n| n as usize),
+        }
+    }
+
+    /// The configuration that the plugin gets, with the manifest's defaults below what is given.
+    pub fn merged(&self, manifest: &Manifest) -> String {
+        Value::Object(self.with_defaults(manifest)).to_string()
+    }
+
+    /// What the manifest's schema says against that configuration.
+    pub fn misfit(&self, manifest: &Manifest) -> Option<ConfigMisfit> {
+        check_config(manifest, &self.with_defaults(manifest)).err()
+    }
+
+    fn with_defaults(&self, manifest: &Manifest) -> Map<String, Value> {
+        let mut merged = manifest.config.defaults.clone();
+        merged.extend(self.config.clone());
+        merged
+    }
+
+    /// Keys without which an instance can't be made and which are not given.
+    pub fn lacking(&self, manifest: &Manifest) -> Vec<String> {
+        let given =
+            |key: &String| self.config.contains_key(key) || manifest.config.defaults.contains_key(key);
+        manifest
+            .config
+            .required
+            .iter()
+            .filter(|key| !given(key))
+            .cloned()
+            .collect()
+    }
+}
+
+/// The instances that there should be: for each its configuration and the highest allowed version that is there.
+pub fn wanted<'a>(
+    configured: &[InstanceConfig],
+    plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
+) -> BTreeMap<String, (InstanceConfig, VerifiedPlugin)> {
+    let plugins: Vec<&VerifiedPlugin> = plugins.into_iter().collect();
+    let ids: BTreeSet<&str> = plugins.iter().map(|p| p.manifest().plugin.id.as_str()).collect();
+    // Nor one whose name is taken: a file must not come into another plugin's configuration by its id.
+    let unconfigured = |id: &&&str| {
+        !configured
+            .iter()
+            .any(|c| c.plugin == **id || c.instance_name() == **id)
+    };
+    let defaults = ids
+        .iter()
+        .filter(unconfigured)
+        .map(|id| InstanceConfig::default_for(id));
+    let all = configured.iter().cloned().chain(defaults);
+    all.filter_map(|config| {
+        let highest = highest(&config, &plugins)?.clone();
+        Some((config.instance_name().to_owned(), (config, highest)))
+    })
+    .collect()
+}
+
+/// Configured instances for which no plugin is there, with the reason. `directories` is where plugins are looked for.
+pub fn missing<'a>(
+    configured: &[InstanceConfig],
+    plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
+    directories: &[PathBuf],
+) -> Vec<MissingView> {
+    let plugins: Vec<&VerifiedPlugin> = plugins.into_iter().collect();
+    let view = |config: &InstanceConfig| MissingView {
+        name: config.instance_name().to_owned(),
+        plugin: config.plugin.clone(),
+        reason: why_missing(config, &plugins, directories),
+    };
+    configured
+        .iter()
+        .filter(|config| highest(config, &plugins).is_none())
+        .map(view)
+        .collect()
+}
+
+fn why_missing(config: &InstanceConfig, plugins: &[&VerifiedPlugin], directories: &[PathBuf]) -> String {
+    let id = &config.plugin;
+    let of_this_id = plugins.iter().map(|plugin| &plugin.manifest().plugin);
+    let versions: Vec<_> = of_this_id
+        .filter(|plugin| plugin.id == *id)
+        .map(|plugin| plugin.version.to_string())
+        .collect();
+    let places: Vec<_> = directories.iter().map(|dir| dir.display().to_string()).collect();
+    let places = places.join(", ");
+    match &config.version {
+        Some(wanted) if !versions.is_empty() => format!(
+            "configured, but no plugin {id:?} of version {wanted} was found in {places}, only {}; put such a version \
+             there, or change the version of the [[instance]]",
+            versions.join(", ")
+        ),
+        _ => format!(
+            "configured, but no plugin with the id {id:?} was found in {places}; put it there, or mend the plugin of the \
+             [[instance]] (`extman status` has the files that were refused)"
+        ),
+    }
+}
+
+/// Plugins without an instance, as their name is taken by a configured instance of another plugin; with that plugin's id.
+pub fn displaced<'a>(
+    configured: &'a [InstanceConfig],
+    plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
+) -> Vec<(&'a VerifiedPlugin, &'a str)> {
+    let by_whom = |plugin: &'a VerifiedPlugin| {
+        let id = &plugin.manifest().plugin.id;
+        let used = configured.iter().any(|c| c.plugin == *id);
+        let taken = configured.iter().find(|c| c.instance_name() == id)?;
+        (!used).then_some((plugin, taken.plugin.as_str()))
+    };
+    plugins.into_iter().filter_map(by_whom).collect()
+}
+
+fn highest<'a>(config: &InstanceConfig, plugins: &[&'a VerifiedPlugin]) -> Option<&'a VerifiedPlugin> {
+    let allowed = |plugin: &&&VerifiedPlugin| {
+        let manifest = &plugin.manifest().plugin;
+        manifest.id == config.plugin
+            && config
+                .version
+                .as_ref()
+                .is_none_or(|v| v.matches(&manifest.version))
+    };
+    plugins
+        .iter()
+        .filter(allowed)
+        .max_by(|a, b| {
+            a.manifest()
+                .plugin
+                .version
+                .cmp_precedence(&b.manifest().plugin.version)
+        })
+        .copied()
+}

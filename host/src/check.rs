@@ -1,0 +1,61 @@
+//! One library, tried in a throwaway process whatever was seen of it before.
+
+use crate::config::Config;
+use extman_intake::{self as intake, ConfigMisfit, Store, StoreError};
+use extman_model::CheckedFile;
+use extman_runtime::supervisor::{InstanceConfig, unfit};
+use extman_runtime::vetting::{Ledger, Vetting, VettingError};
+use std::path::Path;
+
+/// Why a library could not be vetted.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is no plugin for this host.
+    #[error("{0}")]
+    Refused(String),
+    /// It could not be tried.
+    #[error(transparent)]
+    Vetting(#[from] VettingError),
+    /// The configuration that is given for its instance does not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigMisfit),
+}
+
+/// Vets one library in a throwaway process, whatever was seen before. `given` is the configuration that its instance gets;
+/// `forget` has a refusal that was seen before forgotten.
+///
+/// # Errors
+/// It is no plugin for this host, or can't be tried.
+pub async fn check(
+    config: Config,
+    file: &Path,
+    given: Option<serde_json::Map<String, serde_json::Value>>,
+    forget: bool,
+) -> Result<CheckedFile, CheckError> {
+    let refused = |error: &dyn std::fmt::Display| CheckError::Refused(error.to_string());
+    let found = intake::find(file, &config.intake.discovery).map_err(|e| refused(&e))?;
+    let stored = Store::open(config.intake.store.dir.clone())?.take(&found)?;
+    let inspected = intake::inspect(stored).map_err(|e| refused(&e))?;
+    let plugin = intake::verify(inspected, &config.intake.trust).map_err(|e| refused(&e))?;
+    let mut instance = InstanceConfig::default_for(&plugin.manifest().plugin.id);
+    if let Some(given) = given {
+        instance.config = given;
+        instance.misfit(plugin.manifest()).map_or(Ok(()), Err)?;
+    }
+    let merged = instance.merged(plugin.manifest());
+    if let Some(reason) = unfit(&plugin) {
+        return Err(CheckError::Refused(format!("{}: {reason}", file.display())));
+    }
+    let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
+    let vetting = Vetting::new(config.vetting, ledger);
+    if forget {
+        vetting.release(plugin.digest());
+    }
+    Ok(CheckedFile {
+        report: vetting.try_out(&plugin, &merged).await?,
+        unknown_manifest_fields: plugin.manifest().unknown.clone(),
+    })
+}

@@ -1,0 +1,89 @@
+//! What the engine asks: an instance, or whatever a test puts in its place.
+
+use extman_health::Moment;
+use extman_health::course::Calls;
+use extman_model::sketch::Sketch;
+use extman_model::{CheckKind, CheckOutcome, ErrorKind};
+use extman_runtime::instance::{Asked, Instance};
+use extman_runtime::lanes::Station;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A check that runs elsewhere.
+pub type Apart = Pin<Box<dyn Future<Output = (CheckOutcome, Option<Duration>)> + Send>>;
+
+/// Something that can be asked how it is.
+pub trait Target: Send + Sync + 'static {
+    /// Whether it may be asked on any lane, inline.
+    fn is_asked_anywhere(&self) -> bool;
+
+    /// Whether it has anything to say of itself.
+    fn has_check(&self) -> bool;
+
+    /// It is to be asked soon: may fetch from memory what that needs.
+    fn warm(&self) {}
+
+    /// Asks inline, on the lane of `station`; `began` is now. `None` if that lane was lost in it.
+    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Moment) -> Option<Asked>;
+
+    /// Asks on a lane apart.
+    fn check_apart(self: Arc<Self>, kind: CheckKind, timeout: Duration) -> Apart;
+
+    /// Its calls so far.
+    fn calls(&self) -> Calls;
+
+    /// Its failures so far, by kind.
+    fn errors(&self) -> Vec<(ErrorKind, u64)>;
+
+    /// How long its calls took since this was asked last.
+    fn take_latency(&self) -> Sketch;
+
+    /// Processor time since this was asked last, in nanoseconds; `None` if it can't be told from others'. Asked once a minute.
+    fn take_cpu(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl Target for Instance {
+    fn is_asked_anywhere(&self) -> bool {
+        Instance::is_asked_anywhere(self)
+    }
+
+    fn has_check(&self) -> bool {
+        Instance::has_check(self)
+    }
+
+    fn warm(&self) {
+        Instance::warm(self);
+    }
+
+    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Moment) -> Option<Asked> {
+        Instance::check_on(self, station, CheckKind::Readiness, timeout, began)
+    }
+
+    fn check_apart(self: Arc<Self>, kind: CheckKind, timeout: Duration) -> Apart {
+        Box::pin(async move { self.check(kind, timeout).await })
+    }
+
+    fn calls(&self) -> Calls {
+        let counts = self.accounts().counts();
+        Calls {
+            ended: counts.ended,
+            blamed: counts.blamed,
+            returned: counts.returned,
+        }
+    }
+
+    fn errors(&self) -> Vec<(ErrorKind, u64)> {
+        self.accounts().errors().filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn take_latency(&self) -> Sketch {
+        self.accounts().take_latency()
+    }
+
+    fn take_cpu(&self) -> Option<u64> {
+        Instance::take_cpu(self)
+    }
+}
