@@ -3,7 +3,7 @@
 //! * [`History`]: takes records and never waits for the disk; tells of itself. What befalls the disk or the file befalls the history
 //!   alone: it degrades, keeps what it holds, tries again, and counts what is lost;
 //! * [`Reader`]: spans, sums, results and releases of one instance, all bounded. It waits for the disk: call it where that may be;
-//! * [`HistoryFile`]: the file without the thread, for tools.
+//! * `HistoryFile`, with the feature `file`: the file without the thread, for measurements.
 //!
 //! What is not here: what the figures mean (the analysis), and when a state changes (the engine).
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@
 mod bytes;
 mod config;
 mod error;
+#[cfg(any(test, feature = "file"))]
 mod file;
 mod open;
 mod queue;
@@ -28,9 +29,9 @@ mod writer;
 
 pub use config::{HistoryConfig, HistoryConfigError, Retention};
 pub use error::HistoryError;
+#[cfg(any(test, feature = "file"))]
 pub use file::HistoryFile;
 pub use reader::{Bounded, Reader, Sums};
-pub use results::ResultPoint;
 
 use extman_model::history::{HistoryState, HistoryStatus};
 pub use extman_model::record::Range;

@@ -3,6 +3,7 @@
 //! A reader waits for the disk: from async code, call it where blocking is allowed. The last second may not be written yet.
 
 mod deep;
+#[cfg(test)]
 mod points;
 mod sums;
 
@@ -13,8 +14,12 @@ use super::open::{self, Identity};
 use super::store::{self, STATE_COLUMNS, state_words};
 use super::time;
 use super::words;
-use extman_model::record::{ClockRow, LedgerRow, Range, ReleaseRow, SpanRow, StateMs};
-use extman_model::{Digest, Health};
+use extman_model::Digest;
+#[cfg(test)]
+use extman_model::Health;
+#[cfg(test)]
+use extman_model::record::StateMs;
+use extman_model::record::{ClockRow, LedgerRow, Range, ReleaseRow, SpanRow};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,7 +63,8 @@ impl Reader {
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn instances(&self) -> Result<Vec<String>, HistoryError> {
+    #[cfg(test)]
+    pub(crate) fn instances(&self) -> Result<Vec<String>, HistoryError> {
         self.ask(|file| {
             file.prepare_cached("SELECT name FROM instance ORDER BY name LIMIT ?1")?
                 .query_map([NAMES_MAX as i64], |row| row.get(0))?
@@ -110,7 +116,13 @@ impl Reader {
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn states(&self, instance: &str, range: Range, now_unix_ms: u64) -> Result<StateMs, HistoryError> {
+    #[cfg(test)]
+    pub(crate) fn states(
+        &self,
+        instance: &str,
+        range: Range,
+        now_unix_ms: u64,
+    ) -> Result<StateMs, HistoryError> {
         let answer = self.ask_of(instance, |file, number| {
             let mut statement = file.prepare_cached(
                 "SELECT left_out, health, sum(max(0, min(coalesce(to_ms, ?4), ?3) - max(from_ms, ?2)))
@@ -172,7 +184,8 @@ impl Reader {
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn host_runs(&self, range: Range) -> Result<Vec<Range>, HistoryError> {
+    #[cfg(test)]
+    pub(crate) fn host_runs(&self, range: Range) -> Result<Vec<Range>, HistoryError> {
         self.ask(|file| {
             let mut statement = file.prepare_cached(
                 "SELECT from_ms, max(from_ms, alive_ms) FROM host_run WHERE from_ms < ?2 AND alive_ms >= ?1 ORDER BY id LIMIT ?3",

@@ -1,4 +1,4 @@
-//! Single results of one instance: those that stand by instance, and the batches that came last.
+//! Single results of one instance, for tests: those that stand by instance, and the batches that came last.
 
 use super::{Bounded, HistoryError, ROWS_MAX, Reader};
 use crate::results::{self, ResultPoint};
@@ -11,7 +11,7 @@ impl Reader {
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn results(
+    pub(crate) fn results(
         &self,
         instance: &str,
         range: Range,
