@@ -33,7 +33,7 @@ fn child(test: &str, dir: &Path) -> Child {
     Command::new("sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\" --exact --nocapture \"$1\""])
         .arg(std::env::current_exe().unwrap())
-        .arg(format!("health::history::tests::crash::{test}"))
+        .arg(format!("tests::crash::{test}"))
         .env(DIR, dir)
         .stdout(Stdio::piped())
         .spawn()

@@ -317,7 +317,7 @@ fn a_schema_that_can_not_be_used_is_told_at_inspection() {
 
 #[test]
 fn the_manifests_of_the_sample_plugins_are_understood_in_whole() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-plugins");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sample-plugins");
     let mut seen = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let Ok(text) = fs::read_to_string(entry.unwrap().path().join("plugin.toml")) else {
