@@ -3,6 +3,7 @@
 
 pub mod bench_table;
 pub mod demo;
+pub mod dist;
 pub mod header;
 pub mod models;
 pub mod plugins;

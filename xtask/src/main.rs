@@ -17,6 +17,8 @@ enum Command {
     BenchTable(xtask::bench_table::Arguments),
     /// Builds the host and sample plugins, serves them, and shows them at work.
     Demo(xtask::demo::Arguments),
+    /// Builds the programs as they are shipped: stripped, with their symbols beside them.
+    Dist(xtask::dist::Arguments),
     /// Writes plugin-api/include/extman_plugin.h from the ABI crate.
     Header(xtask::header::Arguments),
     /// Fetches the models of the AI sample plugins, and what their tests compare with, into target/models.
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let result: Result<String, Box<dyn std::error::Error>> = match Arguments::parse().command {
         Command::BenchTable(arguments) => xtask::bench_table::run(&arguments).map_err(Into::into),
         Command::Demo(arguments) => xtask::demo::run(&arguments).map_err(Into::into),
+        Command::Dist(arguments) => xtask::dist::run(&arguments).map_err(Into::into),
         Command::Header(arguments) => xtask::header::run(&arguments).map_err(Into::into),
         Command::Models(arguments) => xtask::models::run(&arguments).map_err(Into::into),
         Command::Plugins(arguments) => xtask::plugins::run(&arguments).map_err(Into::into),

@@ -1,0 +1,124 @@
+//! `cargo xtask dist`: the programs as they are shipped. They are built with optimisation and stripped; their symbols lie beside them in
+//! files that debuggers and backtraces find by the link that the program holds.
+
+use crate::root;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is shipped, and the most bytes that it may have.
+const PROGRAMS: [(&str, u64); 2] = [("extman", 20_000_000), ("extman-worker", 8_000_000)];
+
+/// `cargo xtask dist`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Where the programs go [default: target/dist]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// Why there is nothing to ship.
+#[derive(Debug, thiserror::Error)]
+pub enum DistError {
+    /// A program could not be run.
+    #[error("{program} can't be run: {error}; {hint}")]
+    NotRun {
+        /// Which.
+        program: String,
+        /// Why not.
+        error: std::io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A program failed; what it said is above.
+    #[error("{0} failed; what it said is above")]
+    Failed(String),
+    /// A file can't be written or read.
+    #[error("{path}: {error}; check the folder and the space on its disk", path = .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A program has grown over what it may be.
+    #[error(
+        "{program} has {bytes} bytes, and may have {most}; see what it links with `cargo tree -p extman-cli`"
+    )]
+    TooLarge {
+        /// Which.
+        program: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// What it may have.
+        most: u64,
+    },
+}
+
+/// Builds the programs, strips them, and says how large they are.
+///
+/// # Errors
+/// They can't be built or stripped, or one is larger than it may be.
+pub fn run(arguments: &Arguments) -> Result<String, DistError> {
+    let dir = arguments
+        .dir
+        .clone()
+        .unwrap_or_else(|| crate::target().join("dist"));
+    std::fs::create_dir_all(&dir).map_err(|error| DistError::Io {
+        path: dir.clone(),
+        error,
+    })?;
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let what = [
+        "build",
+        "--release",
+        "-p",
+        "extman-cli",
+        "-p",
+        "extman-runtime",
+        "--bins",
+    ];
+    execute(
+        Command::new(&cargo).args(what).current_dir(root()),
+        "install Rust",
+    )?;
+    let built = crate::target().join("release");
+    let mut text = String::new();
+    for (program, most) in PROGRAMS {
+        let bytes = ship(&built.join(program), &dir.join(program))?;
+        if bytes > most {
+            return Err(DistError::TooLarge { program, bytes, most });
+        }
+        let mib = bytes as f64 / f64::from(1 << 20);
+        text += &format!(
+            "{}: {mib:.1} MiB; symbols in {program}.debug beside it\n",
+            dir.join(program).display()
+        );
+    }
+    Ok(text.trim_end().to_owned())
+}
+
+/// Writes a program without its symbols, and its symbols beside it. Gives the program's size in bytes.
+fn ship(built: &Path, shipped: &Path) -> Result<u64, DistError> {
+    let symbols = shipped.with_extension("debug");
+    let objcopy = |first: &[&str], from: &Path, to: &Path| {
+        let hint = "install binutils, which brings it";
+        execute(Command::new("objcopy").args(first).args([from, to]), hint)
+    };
+    objcopy(&["--only-keep-debug"], built, &symbols)?;
+    let link = format!("--add-gnu-debuglink={}", symbols.display());
+    objcopy(&["--strip-all", &link], built, shipped)?;
+    let size = std::fs::metadata(shipped).map(|file| file.len());
+    size.map_err(|error| DistError::Io {
+        path: shipped.to_owned(),
+        error,
+    })
+}
+
+fn execute(command: &mut Command, hint: &'static str) -> Result<(), DistError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(DistError::Failed(program)),
+        Err(error) => Err(DistError::NotRun { program, error, hint }),
+    }
+}
