@@ -5,7 +5,7 @@
 mod c;
 mod error;
 
-pub use c::{build_c, library_name};
+pub use c::{build_c, build_c_with, library_name};
 pub use error::PluginsError;
 
 use crate::{root, target};

@@ -13,6 +13,11 @@ pub struct Answers {
     crashes_without: Option<PathBuf>,
     /// Its root is malformed, and its constructor leaves a thread behind that waits for this file.
     refused_with_thread: Option<PathBuf>,
+    /// C code at the file's scope, and at the beginning of `create`.
+    code: String,
+    in_create: String,
+    /// Arguments for the compiler.
+    arguments: Vec<&'static str>,
 }
 
 /// A plugin of this id and version with this answer. Its capabilities are `ID.ask`, which answers with
@@ -26,6 +31,9 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         declared: "",
         crashes_without: None,
         refused_with_thread: None,
+        code: String::new(),
+        in_create: String::new(),
+        arguments: Vec::new(),
     }
 }
 
@@ -54,13 +62,32 @@ impl Answers {
         self
     }
 
+    /// It has this C code before its functions.
+    pub fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = code.into();
+        self
+    }
+
+    /// Its `create` begins with this C code, which may use `request` and `error`.
+    pub fn in_create(mut self, code: impl Into<String>) -> Self {
+        self.in_create = code.into();
+        self
+    }
+
+    /// It is compiled and linked with these arguments.
+    pub fn built_with(mut self, arguments: &[&'static str]) -> Self {
+        self.arguments = arguments.to_vec();
+        self
+    }
+
     /// Builds it; the library is in a folder under `scratch`, outside of what a host watches.
     pub fn build(&self, scratch: &Path) -> PathBuf {
         let dir = tempfile::Builder::new().prefix("source-").tempdir_in(scratch);
         let dir = dir.expect("a folder").keep();
         std::fs::write(dir.join("plugin.toml"), self.manifest()).expect("written");
         std::fs::write(dir.join("plugin.c"), self.source()).expect("written");
-        xtask::plugins::build_c(&dir, &dir.join("out")).unwrap_or_else(|error| panic!("{error}"))
+        xtask::plugins::build_c_with(&dir, &dir.join("out"), &self.arguments)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn manifest(&self) -> String {
@@ -94,6 +121,8 @@ impl Answers {
             .replace("@ID@", self.id)
             .replace("@ANSWER@", self.answer)
             .replace("@CRASH@", &crash)
+            .replace("@CODE@", &self.code)
+            .replace("@IN_CREATE@", &self.in_create)
     }
 }
 
@@ -118,7 +147,7 @@ __attribute__((constructor)) static void on_load(void) {
 "#;
 
 const SOURCE: &str = r#"
-#define _DEFAULT_SOURCE
+#define _GNU_SOURCE
 #include "extman_plugin.h"
 #include <stdlib.h>
 #include <string.h>
@@ -130,9 +159,12 @@ typedef struct {
     char config[4096];
 } Instance;
 
+@CODE@
+
 static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateRequest *request, ExtmanInstanceHandle *instance,
                            ExtmanTextBuffer *error) {
     @CRASH@
+    @IN_CREATE@
     Instance *made = calloc(1, sizeof *made);
     if (made == NULL || request->config.len > sizeof made->config) {
         free(made);

@@ -8,6 +8,7 @@ mod ending;
 mod failures;
 mod health;
 mod instances;
+mod intake;
 mod library;
 mod residents;
 mod resources;

@@ -24,6 +24,14 @@ const FLAGS: [&str; 8] = [
 /// # Errors
 /// The manifest is wrong, or the compiler is missing or refuses the sources.
 pub fn build_c(dir: &Path, out_dir: &Path) -> Result<PathBuf, PluginsError> {
+    build_c_with(dir, out_dir, &[])
+}
+
+/// As [`build_c`], with these arguments for the compiler after its own.
+///
+/// # Errors
+/// As there.
+pub fn build_c_with(dir: &Path, out_dir: &Path, more: &[&str]) -> Result<PathBuf, PluginsError> {
     let manifest = dir.join("plugin.toml");
     let toml = std::fs::read_to_string(&manifest).map_err(io("read", &manifest))?;
     let wrong = |source| PluginsError::Manifest {
@@ -42,7 +50,7 @@ pub fn build_c(dir: &Path, out_dir: &Path) -> Result<PathBuf, PluginsError> {
     let manifest_c = work.path().join("manifest.c");
     std::fs::write(&manifest_c, frame).map_err(io("write", &manifest_c))?;
     let unfinished = work.path().join("library");
-    compile(dir, &sources, &manifest_c, &unfinished)?;
+    compile(dir, &sources, &manifest_c, &unfinished, more)?;
 
     let library = out_dir.join(library_name(&id));
     std::fs::rename(&unfinished, &library).map_err(io("replace", &library))?;
@@ -74,7 +82,13 @@ fn sources(dir: &Path) -> Result<Vec<PathBuf>, PluginsError> {
     Ok(sources)
 }
 
-fn compile(dir: &Path, sources: &[PathBuf], manifest_c: &Path, out: &Path) -> Result<(), PluginsError> {
+fn compile(
+    dir: &Path,
+    sources: &[PathBuf],
+    manifest_c: &Path,
+    out: &Path,
+    more: &[&str],
+) -> Result<(), PluginsError> {
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
     // CC may carry arguments, as in "ccache gcc".
     let mut words = compiler.split_whitespace();
@@ -89,6 +103,7 @@ fn compile(dir: &Path, sources: &[PathBuf], manifest_c: &Path, out: &Path) -> Re
         .args(sources)
         .arg(manifest_c)
         .arg("-lm")
+        .args(more)
         .output()
         .map_err(|source| PluginsError::NoCompiler {
             compiler: compiler.clone(),
