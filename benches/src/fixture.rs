@@ -80,7 +80,7 @@ async fn create(module: Arc<Module>, name: &str) -> Instance {
 /// # Panics
 /// The plugin is refused.
 pub fn bound(taken: &Taken) -> Bound {
-    let library = Library::open(sealed(taken), true).expect("the plugin is loaded");
+    let library = Library::open(sealed(taken), true, false).expect("the plugin is loaded");
     let bound = Bound::create(Arc::new(library), "bench", "{}", Arc::new(Silent)).expect("an instance");
     bound.step(Step::Start).expect("the instance starts");
     bound

@@ -1,7 +1,7 @@
 //! The plugins that are measured: built by cargo, and taken in as any plugin is.
 
 use extman_intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
-use extman_runtime::vetting::{Ledger, VettedPlugin, Vetting, VettingConfig};
+use extman_runtime::vetting::{VettedPlugin, Vetting, VettingConfig};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
@@ -63,7 +63,7 @@ pub fn take(package: &str) -> Taken {
         enabled: false,
         ..VettingConfig::default()
     };
-    let vetting = Vetting::new(off, Ledger::new(dir.path().join("vetting")));
+    let vetting = Vetting::new(off, dir.path().join("vetting"));
     let plugin = crate::fixture::runtime()
         .block_on(vetting.vet(verified, "{}", SystemTime::now()))
         .expect("without vetting every plugin passes");

@@ -4,7 +4,7 @@ use crate::config::Config;
 use extman_intake::{self as intake, ConfigMisfit, Store, StoreError};
 use extman_model::CheckedFile;
 use extman_runtime::supervisor::{InstanceConfig, unfit};
-use extman_runtime::vetting::{Ledger, Vetting, VettingError};
+use extman_runtime::vetting::{Vetting, VettingError};
 use std::path::Path;
 
 /// Why a library could not be vetted.
@@ -49,13 +49,13 @@ pub async fn check(
     if let Some(reason) = unfit(&plugin) {
         return Err(CheckError::Refused(format!("{}: {reason}", file.display())));
     }
-    let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
-    let vetting = Vetting::new(config.vetting, ledger);
+    let cache = config.intake.store.dir.join("vetting");
+    let vetting = Vetting::new(config.vetting, cache);
     if forget {
         vetting.release(plugin.digest());
     }
     Ok(CheckedFile {
-        report: vetting.try_out(&plugin, &merged).await?,
+        report: vetting.try_out(&plugin, merged.as_str()).await?,
         unknown_manifest_fields: plugin.manifest().unknown.clone(),
     })
 }

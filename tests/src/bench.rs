@@ -6,7 +6,7 @@ use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{LaneObserver, Phase, PoolLimits, Work};
 use extman_runtime::loader::{Listener, Step};
 use extman_runtime::module::{LoadError, Module, ModuleBudgets, NotLoaded, SharedLanes};
-use extman_runtime::vetting::{Ledger, Vetting, VettingConfig};
+use extman_runtime::vetting::{Vetting, VettingConfig};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -98,7 +98,7 @@ impl Bench {
             enabled: false,
             ..VettingConfig::default()
         };
-        let vetting = Vetting::new(config, Ledger::new(self.folder.path().join("vetting")));
+        let vetting = Vetting::new(config, self.folder.path().join("vetting"));
         let vetted = vetting
             .vet(plugin, "{}", SystemTime::now())
             .await

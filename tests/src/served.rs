@@ -3,7 +3,6 @@
 
 use crate::build;
 use extman_model::{Digest, VettingReport};
-use extman_runtime::vetting::LedgerEntry;
 use serde_json::Value;
 use std::io::BufRead;
 use std::os::unix::process::ExitStatusExt;
@@ -100,9 +99,14 @@ impl Served {
 
     /// What vetting saw of a digest, if it has been vetted.
     pub fn vetted(&self, digest: Digest) -> Option<VettingReport> {
-        let path = self.folder().join("store/vetting").join(format!("{digest}.json"));
-        let entry: LedgerEntry = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-        Some(entry.report)
+        let results = std::fs::read_dir(self.folder().join("store/vetting")).ok()?;
+        let named = |path: &PathBuf| {
+            path.file_name()
+                .is_some_and(|n| n.to_string_lossy().starts_with(&digest.to_string()))
+        };
+        let path = results.flatten().map(|entry| entry.path()).find(named)?;
+        let mut record: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        serde_json::from_value(record["report"].take()).ok()
     }
 
     /// What it has logged.

@@ -8,26 +8,57 @@ use axum::extract::{Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use extman_model::Health;
 use extman_model::control::report::{Group, HealthAnswer, HistoryState, PluginHealth};
 use extman_model::control::{Answer, Command, Failure, SINCE_MS_DEFAULT, since_ms};
+use extman_model::{Health, Lifecycle};
 use extman_plugin_api::manifest::schema::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Ready: the first look is done, and every plugin that the whole needs serves, or others do its work.
+/// Ready: the first look is done, and every plugin that the whole needs serves, or others do its work. If not, a line for each reason.
 pub(super) async fn readyz(State(edge): State<Edge>) -> Response {
-    let not_ready = || (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response();
+    let not_ready = |reasons: String| {
+        let body = format!("not ready\n{reasons}");
+        (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+    };
     match edge.control.run(Command::Status).await {
         Ok(Answer::Status(status)) if status.ready => {}
-        _ => return not_ready(),
-    }
-    match edge.control.run(Command::Health).await {
-        Ok(Answer::Health(health)) if !health.plugins.iter().any(PluginHealth::keeps_from_ready) => {
-            "ready\n".into_response()
+        Ok(Answer::Status(_)) => {
+            return not_ready(
+                "the first look at the plugin directories, or the first start of what is there, is not done\n"
+                    .to_owned(),
+            );
         }
-        _ => not_ready(),
+        _ => return not_ready("the host does not answer\n".to_owned()),
     }
+    let Ok(Answer::Health(health)) = edge.control.run(Command::Health).await else {
+        return not_ready("the host does not answer\n".to_owned());
+    };
+    let mut reasons = String::new();
+    for plugin in health.plugins.iter().filter(|plugin| plugin.keeps_from_ready()) {
+        reasons.push_str(&reason(&edge, plugin).await);
+        reasons.push('\n');
+    }
+    if reasons.is_empty() {
+        "ready\n".into_response()
+    } else {
+        not_ready(reasons)
+    }
+}
+
+/// Why a required plugin does not serve. Anybody may ask, so what a plugin says is left out: of a start only the host speaks.
+async fn reason(edge: &Edge, plugin: &PluginHealth) -> String {
+    let (name, health) = (&plugin.name, plugin.health.judged.health.as_str());
+    let lifecycle = plugin.lifecycle.as_str();
+    let mut text = format!("{name} is required, and is {lifecycle} and {health}");
+    if plugin.lifecycle == Lifecycle::Starting
+        && let Ok(Answer::Plugin(view)) = edge.control.run(Command::Plugin { name: name.clone() }).await
+        && let Some(cause) = view.cause
+    {
+        text.push_str(": ");
+        text.push_str(&cause);
+    }
+    text
 }
 
 pub(super) async fn all(State(edge): State<Edge>) -> Response {

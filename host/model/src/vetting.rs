@@ -74,6 +74,9 @@ pub struct VettingReport {
     /// Whether it could be unloaded in the child.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unload: Option<Verdict>,
+    /// Processes that the plugin left behind in the child, by name. They were ended.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub left_processes: Vec<String>,
     /// Last lines that the child wrote to its standard error.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub stderr_tail: String,
@@ -91,13 +94,39 @@ pub struct CheckedFile {
 }
 
 impl VettingReport {
+    /// Of a vetting that has just begun.
+    pub fn new(depth: VettingDepth) -> Self {
+        VettingReport {
+            depth,
+            steps: Vec::new(),
+            refusal: None,
+            report: None,
+            unload: None,
+            left_processes: Vec::new(),
+            stderr_tail: String::new(),
+        }
+    }
+
     /// Whether the library may be loaded.
     pub fn passed(&self) -> bool {
         self.refusal.is_none()
     }
 
-    /// Whether what was seen lies in the bytes: they crash, hang, panic or can't be opened. What a plugin says against its
-    /// configuration or its surroundings does not.
+    /// What an operator should know though it is no reason to refuse.
+    pub fn notes(&self) -> Vec<String> {
+        let left = &self.left_processes;
+        if left.is_empty() {
+            return Vec::new();
+        }
+        vec![format!(
+            "it left processes running ({}), which were ended; in a host they would stay after the plugin is gone",
+            left.join(", ")
+        )]
+    }
+
+    /// Whether what was seen is explained by the bytes: they crash, end the process, panic or have malformed tables. What a plugin
+    /// says against its configuration or its surroundings does not, nor what the host's limits or somebody's signal has ended: that
+    /// may be otherwise next time.
     pub fn blames_bytes(&self) -> bool {
         let Some(refusal) = &self.refusal else {
             return false;
@@ -107,15 +136,25 @@ impl VettingReport {
             .iter()
             .find(|step| step.phase == refusal.phase)
             .and_then(|step| step.error.as_ref());
-        match (&refusal.why, refusal.phase) {
-            (
-                VettingFailure::Refused { .. },
-                VettingPhase::Create | VettingPhase::Start | VettingPhase::Check,
-            ) => said.is_none_or(|error| error.kind == ErrorKind::Panicked),
-            _ => true,
+        let kind = said.map(|error| error.kind);
+        match &refusal.why {
+            VettingFailure::Signal { name, .. } => FAULT_SIGNALS.contains(&name.as_str()),
+            VettingFailure::Exited { .. } => true,
+            VettingFailure::TimedOut { .. } | VettingFailure::OverMemory { .. } => false,
+            VettingFailure::Refused { .. } => match refusal.phase {
+                VettingPhase::Worker => false,
+                VettingPhase::Open => kind != Some(ErrorKind::Unavailable),
+                VettingPhase::Destroy | VettingPhase::Close => true,
+                _ => kind.is_none_or(|kind| kind == ErrorKind::Panicked),
+            },
         }
     }
 }
+
+/// Signals that a process brings upon itself.
+const FAULT_SIGNALS: [&str; 7] = [
+    "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP",
+];
 
 /// A step that ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,6 +198,13 @@ pub enum VettingFailure {
         /// How long it was given, in milliseconds.
         limit_ms: u64,
     },
+    /// It had more memory in use than the host allows and was killed.
+    OverMemory {
+        /// How much that was, in bytes.
+        used_bytes: u64,
+        /// The host's limit, in bytes.
+        limit_bytes: u64,
+    },
     /// The plugin or the loader said no.
     Refused {
         /// What was said.
@@ -169,6 +215,13 @@ pub enum VettingFailure {
 impl fmt::Display for VettingRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
+            VettingFailure::Signal { number: 9, .. } => {
+                write!(
+                    f,
+                    "somebody killed the plugin's vetting in {}: the system may have run out of memory; its log tells",
+                    self.phase
+                )
+            }
             VettingFailure::Signal { number, name } => {
                 write!(
                     f,
@@ -186,7 +239,19 @@ impl fmt::Display for VettingRefusal {
             VettingFailure::TimedOut { limit_ms } => {
                 write!(
                     f,
-                    "the plugin hung in {} and was killed after {limit_ms} ms",
+                    "the plugin had not come back from {} when the {limit_ms} ms for its vetting were over; if it needs longer, \
+                     raise vetting.timeout_ms, start_budget_ms of its [[instance]], or startup_ms under [probe] of its manifest",
+                    self.phase
+                )
+            }
+            VettingFailure::OverMemory {
+                used_bytes,
+                limit_bytes,
+            } => {
+                write!(
+                    f,
+                    "the plugin had {used_bytes} bytes of memory in use in {}, over the limit of {limit_bytes}; if it needs that \
+                     much, raise vetting.memory_bytes_max",
                     self.phase
                 )
             }

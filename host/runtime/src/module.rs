@@ -18,7 +18,7 @@ use super::vetting::VettedPlugin;
 use closing::Closing;
 use extman_model::clock;
 use extman_model::{Digest, ResidentReason, Verdict};
-use extman_plugin_api::manifest::schema::Manifest;
+use extman_plugin_api::manifest::schema::{Manifest, Symbols};
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -201,7 +201,8 @@ impl Module {
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         let file = plugin.verified().open().map_err(LoadError::from)?;
         let digest = plugin.verified().digest();
-        let rust = super::vetting::is_rust(plugin.verified());
+        let rust = crate::vetting::is_rust(plugin.verified());
+        let global = manifest.plugin.symbols == Symbols::Global;
         let module = Arc::new(Module {
             generation,
             digest,
@@ -225,7 +226,7 @@ impl Module {
         };
         // The module has what was mapped even if nobody waits for it any more.
         let opening = module.clone();
-        let open = move |_slot: &_, _ticket: &_| opening.map(file, rust);
+        let open = move |_slot: &_, _ticket: &_| opening.map(file, rust, global);
         match on_lane(&module.pool, work, How::Urgent, open).await {
             Ok(Ok(())) => Ok(module),
             Ok(Err(error)) => {
@@ -248,10 +249,10 @@ impl Module {
     }
 
     /// On a lane: seals the bytes and maps them.
-    fn map(&self, file: File, rust: bool) -> Result<(), LoadError> {
+    fn map(&self, file: File, rust: bool, global: bool) -> Result<(), LoadError> {
         let memory_name = format!("extman-{}-{}", self.name, self.generation);
         let sealed = SealedImage::copy(file, &memory_name, self.digest)?;
-        match Library::open(sealed, rust) {
+        match Library::open(sealed, rust, global) {
             Ok(library) => {
                 *self.held() = Held::Loaded(Arc::new(library));
                 Ok(())

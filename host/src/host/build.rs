@@ -16,7 +16,7 @@ use extman_runtime::lanes::LaneObserver;
 use extman_runtime::module::{ModuleBudgets, SharedLanes};
 use extman_runtime::registry::Registry;
 use extman_runtime::supervisor::{Events, InstanceConfig, Means, Requests, Supervisor};
-use extman_runtime::vetting::{Ledger, Vetting};
+use extman_runtime::vetting::Vetting;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -131,8 +131,8 @@ impl HostBuilder {
         let events = Events::new(EVENTS_KEPT);
         let listening = events.listen();
         let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
-        let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
-        let vetting = Vetting::new(config.vetting.clone(), ledger);
+        let cache = config.intake.store.dir.join("vetting");
+        let vetting = Vetting::new(config.vetting.clone(), cache);
         let mut concerns: Vec<String> = vetting.concern().into_iter().collect();
         for concern in &concerns {
             tracing::warn!("{concern}");

@@ -59,6 +59,24 @@ pub struct Plugin {
     /// SPDX expression.
     #[serde(default)]
     pub license: Option<String>,
+    /// Who else may bind to the library's symbols.
+    #[serde(default)]
+    pub symbols: Symbols,
+    /// Libraries that it needs and that are there, though the system's loader does not know them by itself: file names such as
+    /// `libpython3.11.so.1.0`.
+    #[serde(default)]
+    pub libraries: Vec<String>,
+}
+
+/// `symbols`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Symbols {
+    /// Nobody.
+    #[default]
+    Local,
+    /// Whatever is loaded after it. For interpreters, whose extension modules look for the interpreter's symbols.
+    Global,
 }
 
 /// `kind`.

@@ -8,7 +8,7 @@ use extman_runtime::instance::InstanceSettings;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::loader::OpenError;
 use extman_runtime::module::{LoadError, ModuleBudgets};
-use extman_runtime::vetting::{Ledger, Vetting, VettingConfig};
+use extman_runtime::vetting::{Vetting, VettingConfig};
 use extman_tests::{Bench, build, call};
 use std::path::Path;
 use variant::Variant;
@@ -90,7 +90,7 @@ async fn tried(worker: &Path, library: &Path) -> VettingReport {
         worker: Some(worker.to_owned()),
         ..VettingConfig::default()
     };
-    let vetting = Vetting::new(config, Ledger::new(bench.folder().join("ledger")));
+    let vetting = Vetting::new(config, bench.folder().join("vetting"));
     vetting.try_out(&bench.verified(library), "{}").await.unwrap()
 }
 

@@ -1,8 +1,8 @@
 //! Vetting: what crashes or hangs does so in a child, the refusal says where and how, and it is kept by digest.
 
-use extman_intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
+use extman_intake::{DiscoveryConfig, Store, TrustConfig, VerifiedPlugin, find, inspect, verify};
 use extman_model::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport};
-use extman_runtime::vetting::{Ledger, Vetting, VettingConfig, VettingError};
+use extman_runtime::vetting::{Vetting, VettingConfig, VettingError};
 use extman_tests::{Bench, build};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ fn config() -> VettingConfig {
 }
 
 fn vetting(bench: &Bench, config: VettingConfig) -> Vetting {
-    Vetting::new(config, Ledger::new(bench.folder().join("ledger")))
+    Vetting::new(config, bench.folder().join("vetting"))
 }
 
 /// Time enough for a child that does not hang, and not long to wait for one that does.
@@ -187,6 +187,7 @@ async fn a_child_gets_no_more_memory_than_allowed() {
     };
     let seen = refusal(report(&build::plugin("faults"), order, little).await);
     assert_eq!(seen.phase, VettingPhase::Create);
+    assert!(matches!(seen.why, VettingFailure::OverMemory { .. }), "{seen}");
     assert!(report(&build::plugin("faults"), order, config()).await.passed());
 }
 
@@ -207,9 +208,7 @@ impl Marked {
             self.marker.display(),
             build::worker().display()
         );
-        std::fs::write(&script, text).unwrap();
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&script, &text);
         script
     }
 
@@ -256,35 +255,120 @@ async fn intake_runs_nothing_and_vetting_runs_it_once() {
     assert!(marked.marker.exists(), "what was released was not tried again");
 }
 
+/// What came of vetting a library that is refused: whether it was remembered.
+async fn refused(vetting: &Vetting, plugin: &VerifiedPlugin, at: SystemTime) -> bool {
+    match vetting.vet(plugin.clone(), "{}", at).await {
+        Err(VettingError::Refused { remembered, .. }) => remembered,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_is_remembered_until_it_expires_or_is_released() {
-    let marked = Marked::new("hang-constructor");
-    let plugin = marked.bench.verified(&marked.library);
+    let bench = Bench::new();
+    let plugin = bench.verified(&build::c_fault("segfault-constructor"));
     let config = VettingConfig {
-        worker: Some(marked.worker()),
-        timeout_ms: 1_000,
         refusal_expires_s: 3_600,
-        ..VettingConfig::default()
+        ..config()
     };
-    let vetting = vetting(&marked.bench, config);
+    let vetting = vetting(&bench, config);
     let now = SystemTime::now();
     let later = now + Duration::from_secs(3_700);
-    let refused = async |at| match vetting.vet(plugin.clone(), "{}", at).await {
-        Err(VettingError::Refused { remembered, report }) => {
-            assert_eq!(report.refusal.unwrap().phase, VettingPhase::Open);
-            let ran = std::fs::remove_file(&marked.marker).is_ok();
-            assert_ne!(ran, remembered);
-            remembered
-        }
-        other => panic!("{other:?}"),
-    };
-    assert!(!refused(now).await);
-    assert!(refused(now).await);
-    assert!(refused(now + Duration::from_secs(3_500)).await);
-    assert!(!refused(later).await, "it has expired");
-    assert!(refused(later).await);
+    assert!(!refused(&vetting, &plugin, now).await);
+    assert!(refused(&vetting, &plugin, now).await);
+    assert!(refused(&vetting, &plugin, now + Duration::from_secs(3_500)).await);
+    assert!(!refused(&vetting, &plugin, later).await, "it has expired");
+    assert!(refused(&vetting, &plugin, later).await);
     assert!(vetting.release(plugin.digest()));
-    assert!(!refused(later).await, "it was released");
+    assert!(!refused(&vetting, &plugin, later).await, "it was released");
+}
+
+#[tokio::test]
+async fn a_refusal_is_void_when_the_limits_the_worker_or_the_configuration_change() {
+    let bench = Bench::new();
+    let plugin = bench.verified(&build::c_fault("segfault-constructor"));
+    let now = SystemTime::now();
+    assert!(!refused(&vetting(&bench, config()), &plugin, now).await);
+    assert!(refused(&vetting(&bench, config()), &plugin, now).await);
+    let more_memory = VettingConfig {
+        memory_bytes_max: 1 << 40,
+        ..config()
+    };
+    assert!(!refused(&vetting(&bench, more_memory), &plugin, now).await);
+    let worker = bench.folder().join("another-worker");
+    std::fs::copy(build::worker(), &worker).unwrap();
+    let other = VettingConfig {
+        worker: Some(worker),
+        ..VettingConfig::default()
+    };
+    assert!(!refused(&vetting(&bench, other), &plugin, now).await);
+    let answer = vetting(&bench, config())
+        .vet(plugin.clone(), r#"{"a": 1}"#, now)
+        .await;
+    assert!(
+        matches!(
+            &answer,
+            Err(VettingError::Refused {
+                remembered: false,
+                ..
+            })
+        ),
+        "{answer:?}"
+    );
+    assert!(
+        refused(&vetting(&bench, config()), &plugin, now).await,
+        "the first is kept"
+    );
+}
+
+#[tokio::test]
+async fn what_took_too_long_is_tried_again() {
+    let bench = Bench::new();
+    let plugin = bench.verified(&build::c_fault("hang-constructor"));
+    let config = VettingConfig {
+        timeout_ms: 1_000,
+        ..config()
+    };
+    let vetting = vetting(&bench, config);
+    let now = SystemTime::now();
+    assert!(!refused(&vetting, &plugin, now).await);
+    assert!(!refused(&vetting, &plugin, now).await);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_none_says_nothing_of_the_plugin() {
+    let bench = Bench::new();
+    let plugin = bench.verified(&build::c_fault("echo"));
+    for (text, said) in [
+        ("#!/bin/sh\necho broken >&2\nexit 1\n", "broken"),
+        ("#!/bin/sh\nkill -SEGV $$\n", "did not begin"),
+        ("not even a script", ""),
+    ] {
+        let script = bench.folder().join("broken-worker");
+        // A new inode: the system does not let a program be changed that runs.
+        let _ = std::fs::remove_file(&script);
+        executable(&script, text);
+        let broken = VettingConfig {
+            worker: Some(script),
+            ..VettingConfig::default()
+        };
+        let error = vetting(&bench, broken)
+            .vet(plugin.clone(), "{}", SystemTime::now())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, VettingError::Worker(_)), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    vetting(&bench, config())
+        .vet(plugin, "{}", SystemTime::now())
+        .await
+        .unwrap();
+}
+
+fn executable(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use extman_intake::{DiscoveryConfig, Store, TrustConfig, find, inspect, verify};
 use extman_model::{VettingFailure, VettingRefusal};
-use extman_runtime::vetting::{Ledger, Vetting, VettingConfig, VettingError};
+use extman_runtime::vetting::{Vetting, VettingConfig, VettingError};
 use extman_tests::build;
 use extman_tests::published::publish_if_asked;
 use extman_tests::scenario::{Order, Outcome};
@@ -109,7 +109,7 @@ fn try_out(order: &Order, library: &[u8], worker: &Path, number: u64, right: &st
         timeout_ms: 10_000,
         ..VettingConfig::default()
     };
-    let vetting = Vetting::new(config, Ledger::new(folder.path().join("ledger")));
+    let vetting = Vetting::new(config, folder.path().join("vetting"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

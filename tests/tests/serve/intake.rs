@@ -257,8 +257,8 @@ fn a_slow_vetting_of_a_required_plugin_is_the_reason_that_readiness_names() {
     host.until("vetting is under way", || count.exists());
     assert_eq!(host.status_of("/readyz"), 503);
     host.until("the reason is told", || {
-        let said = String::from_utf8(host.extman(&["status"]).stdout).unwrap();
-        said.contains("sleeper") && said.contains("vetting")
+        let (status, said) = host.text_of("/readyz");
+        status == 503 && said.contains("sleeper is required") && said.contains("vetting")
     });
     host.stop();
 }
@@ -424,8 +424,7 @@ fn a_line_end_in_a_text_or_a_file_name_begins_no_line() {
     let place = Place::default();
     let log = format!(
         "host->log(host_argument 3, extman_bytes(\"target\"), extman_bytes(\"first\\n{FORGED}\\x1b[31m\"), extman_bytes(\"{{}}\"));"
-    )
-    .replace("host_argument ", "");
+    );
     let fail = format!("return extman_fail(error, EXTMAN_STATUS_CONFIGURATION, \"no model\\n{FORGED}\");");
     let library = plugin("liar", "1.0.0", "lies")
         .in_create(format!("{log}{fail}"))

@@ -135,6 +135,17 @@ impl Client {
         answered.map_or(0, |response| response.status().as_u16())
     }
 
+    /// Status and text of a GET, 0 without an answer.
+    pub fn text_of(&self, path: &str) -> (u16, String) {
+        match self.agent.get(format!("{}{path}", self.url)).call() {
+            Ok(mut response) => {
+                let text = response.body_mut().read_to_string().unwrap_or_default();
+                (response.status().as_u16(), text)
+            }
+            Err(error) => (0, error.to_string()),
+        }
+    }
+
     /// `data` of a GET; null if there is none.
     pub fn get(&self, path: &str) -> Value {
         self.envelope(path)["data"].take()

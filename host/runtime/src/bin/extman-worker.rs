@@ -1,8 +1,8 @@
-//! The throwaway child in which a library is loaded for the first time. Started by `extman`, not by hand.
+//! The throwaway processes in which a library is loaded for the first time. Started by `extman`, not by hand.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let order = std::env::args().nth(1).unwrap_or_default();
-    ExitCode::from(extman_runtime::vetting::worker::run(&order))
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    ExitCode::from(extman_runtime::vetting::worker::run(&arguments))
 }

@@ -9,7 +9,7 @@ use super::origin::{self, Origin};
 use super::root::{self, Tables};
 use super::{loaded, mapped};
 use extman_model::{ResidentReason, Verdict};
-use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use libloading::os::unix::{Library as Handle, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::mem::ManuallyDrop;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
@@ -128,11 +128,12 @@ static LOADER: Mutex<()> = Mutex::new(());
 const LOADER_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Library {
-    /// Opens and checks a library. Runs its constructors on this thread. `rust` says who made its manifest frame.
+    /// Opens and checks a library. Runs its constructors on this thread. `rust` says who made its manifest frame, `global` whether
+    /// libraries that are opened later may bind to its symbols.
     ///
     /// # Errors
     /// Whatever does not pass; what is mapped then is given back, to be closed when this thread has ended.
-    pub fn open(sealed: SealedImage, rust: bool) -> Result<Self, NotOpened> {
+    pub fn open(sealed: SealedImage, rust: bool, global: bool) -> Result<Self, NotOpened> {
         let _one_at_a_time = loader().ok_or(OpenError::Busy)?;
         let path = sealed.path();
         if image::is_listed(&path) {
@@ -140,8 +141,9 @@ impl Library {
         }
         let (opened, origin) = (Opened::now(), Origin::of_a_new_library());
         let _inside = origin::inside(origin);
+        let scope = if global { RTLD_GLOBAL } else { RTLD_LOCAL };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
-        let handle = unsafe { Handle::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }
+        let handle = unsafe { Handle::open(Some(&path), RTLD_NOW | scope) }
             .map_err(|e| OpenError::Loader(cause(&e)))?;
         let Some(image) = image_of(&handle) else {
             // Nobody can say what is mapped where, so its name must stay taken.

@@ -8,6 +8,7 @@
 
 mod bound;
 mod census;
+mod child_signal;
 mod cpu;
 mod exit;
 mod host_table;
@@ -28,6 +29,8 @@ mod slot;
 mod strangers;
 mod text;
 mod threads;
+
+pub(crate) use child_signal::default_child_signal;
 
 pub use bound::{Bound, Input, Returned, Step};
 pub use cpu::{OwnThread, OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};

@@ -7,7 +7,7 @@ use crate::instance::Instance;
 use crate::lanes::PoolLimits;
 use crate::loader::Step;
 use crate::module::{Module, ModuleBudgets, NotLoaded, SharedLanes};
-use crate::vetting::{Vetting, VettingError};
+use crate::vetting::{TrialConfig, Vetting, VettingError};
 use extman_intake::{Panics, VerifiedPlugin};
 use extman_model::Digest;
 use extman_model::clock;
@@ -107,9 +107,13 @@ pub async fn start(
     }
     let merged = config.merged(manifest);
     let settings = config.settings(manifest);
+    let trial = TrialConfig {
+        config: &merged,
+        startup: config.start_budget_ms.map(Duration::from_millis),
+    };
     let vetted = means
         .vetting
-        .vet(plugin, &merged, clock::wall())
+        .vet(plugin, trial, clock::wall())
         .await
         .map_err(|error| NotStarted {
             refused: matches!(&error, VettingError::Refused { report, .. } if report.blames_bytes()),

@@ -32,6 +32,8 @@ pub(super) struct Record {
     pub held: bool,
     /// A long step is under way.
     pub busy: bool,
+    /// That step is a vetting that takes long: nobody else's readiness waits for it.
+    pub slow_vetting: bool,
     pub running: Option<Running>,
     /// The plugin that `running` was made from.
     pub serves: Option<VerifiedPlugin>,
@@ -66,6 +68,7 @@ impl Record {
             cause: None,
             held: false,
             busy: false,
+            slow_vetting: false,
             running: None,
             serves: None,
             unload: None,

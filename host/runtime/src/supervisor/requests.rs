@@ -81,6 +81,9 @@ pub enum Request {
     /// The time for stopping is over.
     #[doc(hidden)]
     ShutdownOver,
+    /// The vetting of an instance that is being started takes long; what is said of it.
+    #[doc(hidden)]
+    VettingSlow(String, String),
     /// A start has ended.
     #[doc(hidden)]
     Started(String, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),

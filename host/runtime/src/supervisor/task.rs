@@ -141,12 +141,14 @@ impl Supervisor {
             } => self.panicked(&name, generation, text),
             Request::LaneLost(work, ran) => self.lane_lost(&work, ran),
             Request::LateReturn(work, ran) => self.late_return(&work, ran),
+            Request::VettingSlow(name, text) => self.vetting_is_slow(&name, text),
             Request::Started(name, plugin, result) => self.started(&name, *plugin, *result),
             Request::Stopped(stopped) => self.stopped(*stopped),
             Request::LookAgain => self.look_again(),
             Request::Tried(name, generation, ended) => self.tried(name, generation, ended),
             Request::Shutdown(reply, budget) => {
                 self.closing = Some(reply);
+                self.means.vetting.end();
                 let requests = self.requests.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(budget).await;
@@ -290,7 +292,8 @@ impl Supervisor {
 
     fn publish(&self) {
         self.registry.publish(self.records.values().map(Record::entry));
-        if self.looked && !self.records.values().any(|record| record.busy) {
+        let waited_for = |record: &Record| record.busy && !record.slow_vetting;
+        if self.looked && !self.records.values().any(waited_for) {
             self.registry.set_ready();
         }
     }

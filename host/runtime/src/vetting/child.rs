@@ -1,82 +1,141 @@
-//! The parent's side: start the worker, listen, and end it when its time is up.
+//! The host's side of one vetting: start the processes, listen, and end them when their time is up or the host ends.
 
-use super::worker::{Line, MARK, Order};
-use extman_model::{VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep};
+use super::protocol::{LINE_BYTES_MAX, Line, Order, hand_over};
+use extman_model::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep};
 use std::fs::File;
-use std::os::unix::process::ExitStatusExt;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
-use tokio::process::Command;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
-/// Longest line that is read from the worker, in bytes.
-const LINE_BYTES_MAX: u64 = 1 << 20;
 /// How much of the worker's standard error is kept, in bytes.
 const STDERR_BYTES_MAX: usize = 4096;
+/// How long the guard may take to end everything once its lifeline is cut.
+const GUARD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last words on standard error are waited for: a process that could not be ended may hold the pipe.
+const STDERR_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What bounds a vetting.
+pub(super) struct Limits {
+    pub time: Duration,
+    pub memory_bytes: u64,
+}
+
+/// Why there is no report.
+pub(super) enum NoReport {
+    /// The worker could not be started or talked to, or is of another build. Says nothing of the plugin.
+    Worker(io::Error),
+    /// The host ends.
+    HostEnds,
+}
+
+impl From<io::Error> for NoReport {
+    fn from(error: io::Error) -> Self {
+        NoReport::Worker(error)
+    }
+}
+
+/// `phase` is told which step is under way.
 pub(super) async fn run(
     worker: &Path,
-    order: &Order,
-    bytes: File,
-    limit: Duration,
-) -> std::io::Result<VettingReport> {
-    let mut child = Command::new(worker)
-        .arg(serde_json::to_string(order)?)
-        .stdin(Stdio::from(bytes))
-        .stdout(Stdio::piped())
+    order: Order,
+    library: File,
+    limits: Limits,
+    phase: &watch::Sender<VettingPhase>,
+    mut host_ends: watch::Receiver<bool>,
+) -> Result<VettingReport, NoReport> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let mut guard = Command::new(worker)
+        .arg(super::worker::GUARD)
+        .arg(limits.memory_bytes.to_string())
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        // A Ctrl-C in the host's terminal is the host's.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
-    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(std::io::Error::other("the worker has no pipes"));
+    let stderr = guard.stderr.take().map(|err| tokio::spawn(tail(err)));
+    let mut heard = Heard::new(order.depth, limits.memory_bytes, phase);
+    let sending = ours.try_clone()?;
+    let sent = tokio::task::spawn_blocking(move || hand_over(&sending, &order, &library));
+    ours.set_nonblocking(true)?;
+    let socket = UnixStream::from_std(ours)?;
+    let timed = tokio::select! {
+        listened = tokio::time::timeout(limits.time, listen(socket, &mut heard)) => Some(listened),
+        _ = host_ends.wait_for(|ends| *ends) => None,
     };
-    let mut heard = Heard::new(order);
-    let tail = tokio::spawn(tail(err));
-    let ended = tokio::time::timeout(limit, async {
-        listen(out, &mut heard).await?;
-        child.wait().await
-    })
-    .await;
-    let status = match ended {
-        Ok(status) => Some(status?),
-        Err(_) => {
-            child.kill().await?;
-            None
+    // The lifeline is cut by now: `listen` owned it.
+    end(&mut guard).await;
+    let stderr_tail = match stderr {
+        Some(tail) => tokio::time::timeout(STDERR_PATIENCE, tail)
+            .await
+            .ok()
+            .and_then(Result::ok),
+        None => None,
+    };
+    heard.report.stderr_tail = stderr_tail.unwrap_or_default();
+    match timed {
+        None => Err(NoReport::HostEnds),
+        Some(Ok(listened)) => {
+            listened?;
+            heard.judge(None).map_err(NoReport::Worker)
         }
-    };
-    // A grandchild may hold the pipe open for ever.
-    let stderr_tail = tokio::time::timeout(Duration::from_secs(1), tail).await;
-    heard.report.stderr_tail = stderr_tail.ok().and_then(Result::ok).unwrap_or_default();
-    Ok(heard.judge(status, limit))
+        Some(Err(_)) => heard.judge(Some(limits.time)).map_err(NoReport::Worker),
+    }
+    .inspect_err(|_| sent.abort())
 }
 
-struct Heard {
+/// Waits for the guard, which ends all others first; if it does not, ends what is in its process group.
+async fn end(guard: &mut Child) {
+    if tokio::time::timeout(GUARD_PATIENCE, guard.wait()).await.is_ok() {
+        return;
+    }
+    let group = guard
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = guard.kill().await;
+}
+
+struct Heard<'a> {
     report: VettingReport,
-    phase: VettingPhase,
+    phase: &'a watch::Sender<VettingPhase>,
+    version: Option<String>,
     done: bool,
+    memory_bytes_max: u64,
+    over_memory: Option<u64>,
+    ended: Option<(Option<i32>, Option<i32>)>,
 }
 
-impl Heard {
-    fn new(order: &Order) -> Self {
-        let report = VettingReport {
-            depth: order.depth,
-            steps: Vec::new(),
-            refusal: None,
-            report: None,
-            unload: None,
-            stderr_tail: String::new(),
-        };
+impl<'a> Heard<'a> {
+    fn new(depth: VettingDepth, memory_bytes_max: u64, phase: &'a watch::Sender<VettingPhase>) -> Self {
+        phase.send_replace(VettingPhase::Worker);
         Heard {
-            report,
-            phase: VettingPhase::Worker,
+            report: VettingReport::new(depth),
+            phase,
+            version: None,
             done: false,
+            memory_bytes_max,
+            over_memory: None,
+            ended: None,
         }
     }
 
     fn hear(&mut self, line: Line) {
         match line {
-            Line::Begin { phase } => self.phase = phase,
+            Line::Hello { version } => self.version = Some(version),
+            Line::Begin { phase } => {
+                self.phase.send_replace(phase);
+            }
             Line::End {
                 phase,
                 took_ns,
@@ -97,53 +156,78 @@ impl Heard {
             Line::Said { report } => self.report.report = Some(report),
             Line::Unload { verdict } => self.report.unload = Some(verdict),
             Line::Done => self.done = true,
+            Line::Left { processes } => self.report.left_processes = processes,
+            Line::OverMemory { used_bytes } => self.over_memory = Some(used_bytes),
+            Line::Ended { code, signal } => self.ended = Some((code, signal)),
         }
     }
 
-    fn judge(mut self, status: Option<ExitStatus>, limit: Duration) -> VettingReport {
-        let why = match status {
-            None => VettingFailure::TimedOut {
+    /// `timed_out`: the time that was over before the worker had ended.
+    fn judge(mut self, timed_out: Option<Duration>) -> io::Result<VettingReport> {
+        let said = match self.report.stderr_tail.trim() {
+            "" => String::new(),
+            tail => format!("; its last words: {tail}"),
+        };
+        let own = env!("CARGO_PKG_VERSION");
+        match &self.version {
+            Some(version) if version == own => {}
+            Some(version) => {
+                let text =
+                    format!("it is of version {version}, and the host of {own}; install both from one build");
+                return Err(io::Error::other(text));
+            }
+            None => return Err(io::Error::other(format!("it did not begin{said}"))),
+        }
+        let phase = *self.phase.borrow();
+        let why = match (timed_out, self.over_memory, self.ended) {
+            (_, Some(used_bytes), _) => VettingFailure::OverMemory {
+                used_bytes,
+                limit_bytes: self.memory_bytes_max,
+            },
+            (Some(limit), ..) => VettingFailure::TimedOut {
                 limit_ms: limit.as_millis() as u64,
             },
-            Some(status) => match (status.signal(), status.code()) {
-                (Some(number), _) => VettingFailure::Signal {
-                    number,
-                    name: signal_name(number),
-                },
-                (None, Some(0)) if self.done => return self.report,
-                (None, code) => VettingFailure::Exited {
-                    code: code.unwrap_or(0),
-                },
+            (None, None, Some((_, Some(number)))) => VettingFailure::Signal {
+                number,
+                name: signal_name(number),
             },
+            (None, None, Some((Some(0), None))) if self.done => return Ok(self.report),
+            (None, None, Some((Some(code), None))) => VettingFailure::Exited { code },
+            (None, None, _) => return Err(io::Error::other(format!("its guard process died{said}"))),
         };
+        if phase == VettingPhase::Worker {
+            return Err(io::Error::other(format!(
+                "it ended before it opened the library{said}"
+            )));
+        }
         // How the process ended says more than what the plugin said before.
-        self.report.refusal = Some(VettingRefusal {
-            phase: self.phase,
-            why,
-        });
-        self.report
+        self.report.refusal = Some(VettingRefusal { phase, why });
+        Ok(self.report)
     }
 }
 
-async fn listen(out: impl AsyncRead + Unpin, heard: &mut Heard) -> std::io::Result<()> {
-    let mut out = BufReader::new(out);
+/// Until the guard's last line, or until nobody is left who could write one.
+async fn listen(socket: UnixStream, heard: &mut Heard<'_>) -> io::Result<()> {
+    let mut socket = BufReader::new(socket);
     let mut line = Vec::new();
-    loop {
+    while heard.ended.is_none() {
         line.clear();
-        if (&mut out)
+        let read = (&mut socket)
             .take(LINE_BYTES_MAX)
             .read_until(b'\n', &mut line)
-            .await?
-            == 0
-        {
-            return Ok(());
+            .await;
+        match read {
+            // Whoever dies with the order unread leaves a reset connection behind.
+            Ok(0) => break,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(error) => return Err(error),
+            Ok(_) => {}
         }
-        if let Some(json) = line.strip_prefix(MARK.as_bytes())
-            && let Ok(line) = serde_json::from_slice(json)
-        {
+        if let Ok(line) = serde_json::from_slice(&line) {
             heard.hear(line);
         }
     }
+    Ok(())
 }
 
 async fn tail(mut err: impl AsyncRead + Unpin) -> String {

@@ -1,21 +1,37 @@
-//! A library's first load happens in a throwaway child: what crashes or hangs there never reaches this process.
+//! A library's first load happens in a throwaway process: what crashes or hangs there never reaches this one.
 //!
-//! [`Vetting`] starts `extman-worker`, hands it the sealed bytes on its standard input, and reads what it gets done, step by step.
-//! Results are kept by digest: what passed is not vetted again, what was refused is not tried again until the refusal expires
-//! or is released by hand. Only this module makes a [`VettedPlugin`], which is what the in-process loader takes.
+//! ```text
+//! Vetting (host) ── starts ──► guard: runs no plugin code, measures memory, ends whatever descends from
+//!        ▲                       │      the worker, says how it ended
+//!        │ lines                 ▼
+//!        └──────────────────── worker: loads the sealed bytes and says what gets done, step by step
+//! ```
+//!
+//! Results are kept by [`VettingKey`]: what passed is not vetted again, what was refused for what its bytes do is not tried again until
+//! the refusal expires or is released by hand. Of one key one vetting is under way at a time; whoever comes meanwhile has its result.
+//! Only this module makes a [`VettedPlugin`], which is what the in-process loader takes.
 
+mod cache;
 mod child;
-mod ledger;
+mod guard;
+mod key;
+mod protocol;
 pub mod worker;
 
-pub use ledger::{Ledger, LedgerEntry};
-
 use super::loader::{SealError, SealedImage};
+use cache::VettingCache;
+use child::{Limits, NoReport};
 use extman_intake::{Sdk, VerifiedPlugin};
-use extman_model::{VettingDepth, VettingReport};
+use extman_model::{Digest, VettingDepth, VettingPhase, VettingReport};
+use extman_plugin_api::manifest::schema::Symbols;
+use key::{Trial, VettingKey};
+use protocol::Order;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::sync::{OnceCell, Semaphore, watch};
 
 /// A verified plugin that may be loaded into this process.
 #[derive(Debug, Clone)]
@@ -36,9 +52,10 @@ pub struct VettingConfig {
     pub enabled: bool,
     /// How far: `open`, `create` or `probe`. A plugin that requires configuration which is not given is only opened.
     pub depth: VettingDepth,
-    /// Milliseconds for all of it. Default: 30000.
+    /// Milliseconds for all of it. A plugin whose manifest or instance asks for a longer start-up has that. Default: 60000.
     pub timeout_ms: u64,
-    /// Bytes of address space that the child may use. Default: 8 GiB.
+    /// Bytes of memory that the plugin's processes may have in use; address space that is only reserved, and files that are only
+    /// mapped, don't count. Default: 8 GiB.
     pub memory_bytes_max: u64,
     /// Seconds after which a refusal is forgotten. Default: one day.
     pub refusal_expires_s: u64,
@@ -51,7 +68,7 @@ impl Default for VettingConfig {
         VettingConfig {
             enabled: true,
             depth: VettingDepth::Probe,
-            timeout_ms: 30_000,
+            timeout_ms: 60_000,
             memory_bytes_max: 8 << 30,
             refusal_expires_s: 24 * 60 * 60,
             worker: None,
@@ -60,7 +77,7 @@ impl Default for VettingConfig {
 }
 
 /// Why a plugin was not vetted, or not passed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum VettingError {
     /// It was tried and refused, now or before.
     #[error("{}{}", .report.refusal.as_ref().map_or_else(String::new, ToString::to_string), when(*.remembered))]
@@ -79,10 +96,25 @@ pub enum VettingError {
     NoWorker(PathBuf),
     /// The bytes could not be sealed.
     #[error(transparent)]
-    Seal(#[from] SealError),
-    /// Starting or talking to the worker failed.
+    Seal(Arc<SealError>),
+    /// Starting or talking to the worker failed. Says nothing of the plugin.
     #[error("the vetting worker failed: {0}")]
-    Worker(#[from] std::io::Error),
+    Worker(Arc<std::io::Error>),
+    /// The host ends.
+    #[error("the host is ending, so the plugin's vetting was broken off")]
+    HostEnds,
+}
+
+impl From<SealError> for VettingError {
+    fn from(error: SealError) -> Self {
+        VettingError::Seal(Arc::new(error))
+    }
+}
+
+impl From<std::io::Error> for VettingError {
+    fn from(error: std::io::Error) -> Self {
+        VettingError::Worker(Arc::new(error))
+    }
 }
 
 fn when(remembered: bool) -> &'static str {
@@ -93,101 +125,228 @@ fn when(remembered: bool) -> &'static str {
     }
 }
 
+/// What a plugin is tried with.
+#[derive(Debug, Clone, Copy)]
+pub struct TrialConfig<'a> {
+    /// The configuration that an instance would get, as JSON.
+    pub config: &'a str,
+    /// The start-up time that an instance would get, where one is given.
+    pub startup: Option<Duration>,
+}
+
+impl<'a> From<&'a str> for TrialConfig<'a> {
+    fn from(config: &'a str) -> Self {
+        TrialConfig {
+            config,
+            startup: None,
+        }
+    }
+}
+
 /// Vets plugins.
 #[derive(Debug)]
 pub struct Vetting {
     config: VettingConfig,
-    ledger: Ledger,
+    cache: VettingCache,
+    under_way: Mutex<HashMap<VettingKey, Arc<UnderWay>>>,
+    at_once: Semaphore,
+    host_ends: watch::Sender<bool>,
+}
+
+/// One vetting, and all who wait for it.
+#[derive(Debug)]
+struct UnderWay {
+    result: OnceCell<Result<VettingReport, VettingError>>,
+    phase: watch::Sender<VettingPhase>,
 }
 
 impl Vetting {
-    /// With results kept in `ledger`.
-    pub fn new(config: VettingConfig, ledger: Ledger) -> Self {
-        Vetting { config, ledger }
+    /// With results kept in the directory `cache`. As many are under way at a time as there are processors.
+    pub fn new(config: VettingConfig, cache: impl Into<PathBuf>) -> Self {
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+        Vetting {
+            config,
+            cache: VettingCache::new(cache.into()),
+            under_way: Mutex::default(),
+            at_once: Semaphore::new(at_once),
+            host_ends: watch::Sender::new(false),
+        }
     }
 
-    /// Lets a plugin pass, or says why not. `config` is the configuration that an instance would get, as JSON.
+    /// Lets a plugin pass, or says why not.
     ///
     /// # Errors
     /// It was refused, or could not be tried.
     pub async fn vet(
         &self,
         plugin: VerifiedPlugin,
-        config: &str,
+        trial: impl Into<TrialConfig<'_>>,
         now: SystemTime,
     ) -> Result<VettedPlugin, VettingError> {
         if !self.config.enabled {
             return Ok(VettedPlugin(plugin));
         }
-        let expires = Duration::from_secs(self.config.refusal_expires_s);
-        if let Some(entry) = self.ledger.look_up(plugin.digest(), now, expires) {
-            return if entry.report.passed() {
-                Ok(VettedPlugin(plugin))
-            } else {
-                Err(VettingError::Refused {
-                    report: Box::new(entry.report),
-                    remembered: true,
-                })
-            };
-        }
-        let report = self.try_out(&plugin, config).await?;
-        // What a plugin says of its configuration or its surroundings may be otherwise next time.
-        if report.passed() || report.blames_bytes() {
-            self.ledger.enter(plugin.digest(), now, &report);
-        }
+        let worker = self.worker()?;
+        let trial = self.trial(&plugin, trial.into(), &worker);
+        let key = VettingKey::of(&trial, &self.config);
+        let (report, remembered) = match self.remembered(&key, now) {
+            Some(report) => (report, true),
+            None => (self.once(&key, &trial, now).await?, false),
+        };
         if report.passed() {
             Ok(VettedPlugin(plugin))
         } else {
-            Err(VettingError::Refused {
-                report: Box::new(report),
-                remembered: false,
-            })
+            let report = Box::new(report);
+            Err(VettingError::Refused { report, remembered })
         }
     }
 
-    /// Tries a plugin in a child, whatever was seen before, and keeps nothing.
+    /// Tries a plugin in throwaway processes, whatever was seen before, and keeps nothing.
     ///
     /// # Errors
     /// It could not be tried.
     pub async fn try_out(
         &self,
         plugin: &VerifiedPlugin,
-        config: &str,
+        trial: impl Into<TrialConfig<'_>>,
     ) -> Result<VettingReport, VettingError> {
         let worker = self.worker()?;
-        let (bytes, digest) = (plugin.open()?, plugin.digest());
-        // It copies and hashes a whole file, so not on one of the async runtime's own threads.
-        let sealed = tokio::task::spawn_blocking(move || SealedImage::copy(bytes, "extman-vetting", digest));
-        let sealed = sealed.await.map_err(std::io::Error::other)??;
-        let order = worker::Order {
-            digest: plugin.digest(),
-            rust: is_rust(plugin),
-            name: plugin.manifest().plugin.id.clone(),
-            config: config.to_owned(),
-            depth: self.depth(plugin, config),
-            memory_bytes_max: self.config.memory_bytes_max,
-        };
-        let limit = Duration::from_millis(self.config.timeout_ms);
-        Ok(child::run(&worker, &order, sealed.share()?, limit).await?)
+        let trial = self.trial(plugin, trial.into(), &worker);
+        self.run(&trial, &watch::Sender::new(VettingPhase::Worker)).await
+    }
+
+    /// The step in which a plugin's vetting is, if one is under way.
+    pub fn phase(&self, digest: Digest) -> Option<VettingPhase> {
+        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = under_way.iter().find(|(key, _)| key.digest() == digest);
+        of.map(|(_, vetting)| *vetting.phase.borrow())
+    }
+
+    /// Breaks off what is under way, and lets nothing begin any more.
+    pub fn end(&self) {
+        self.host_ends.send_replace(true);
     }
 
     /// What an operator should know: that nothing new can be vetted, though what was seen before still counts.
     pub fn concern(&self) -> Option<String> {
         let error = self.worker().err().filter(|_| self.config.enabled)?;
         Some(format!(
-            "{error}. Until then, plugins that were never vetted are not started, and those that passed once, by this host or \
-             by another with the same store, are started without being tried again"
+            "{error}. Until then no plugin is started: what was vetted was so by that program"
         ))
     }
 
     /// Forgets what was seen of a plugin. `false` if there was nothing.
-    pub fn release(&self, digest: extman_model::Digest) -> bool {
-        self.ledger.release(digest)
+    pub fn release(&self, digest: Digest) -> bool {
+        self.cache.release(digest)
     }
 
     /// Forgets that a plugin was refused; that it passed is kept. `false` if there was no refusal.
-    pub fn release_refusal(&self, digest: extman_model::Digest) -> bool {
-        self.ledger.release_refusal(digest)
+    pub fn release_refusal(&self, digest: Digest) -> bool {
+        self.cache.release_refusals(digest)
+    }
+
+    fn remembered(&self, key: &VettingKey, now: SystemTime) -> Option<VettingReport> {
+        let expires = Duration::from_secs(self.config.refusal_expires_s);
+        self.cache.look_up(key, now, expires)
+    }
+
+    /// The one vetting of a key that is under way, begun here if there is none.
+    async fn once(
+        &self,
+        key: &VettingKey,
+        trial: &Trial<'_>,
+        now: SystemTime,
+    ) -> Result<VettingReport, VettingError> {
+        let under_way = {
+            let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let begin = || {
+                Arc::new(UnderWay {
+                    result: OnceCell::new(),
+                    phase: watch::Sender::new(VettingPhase::Worker),
+                })
+            };
+            all.entry(key.clone()).or_insert_with(begin).clone()
+        };
+        // If whoever vets is dropped, the next one who waits begins anew.
+        let result = under_way
+            .result
+            .get_or_init(|| self.vet_now(key, trial, now, &under_way.phase));
+        let result = result.await.clone();
+        let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.get(key).is_some_and(|known| Arc::ptr_eq(known, &under_way)) {
+            all.remove(key);
+        }
+        result
+    }
+
+    async fn vet_now(
+        &self,
+        key: &VettingKey,
+        trial: &Trial<'_>,
+        now: SystemTime,
+        phase: &watch::Sender<VettingPhase>,
+    ) -> Result<VettingReport, VettingError> {
+        // Another one may have ended between the look before and this one's beginning.
+        if let Some(report) = self.remembered(key, now) {
+            return Ok(report);
+        }
+        let report = self.run(trial, phase).await?;
+        for note in report.notes() {
+            tracing::warn!(plugin = %trial.plugin.manifest().plugin.id, "vetting: {note}");
+        }
+        // What lies in the configuration, the surroundings or the limits may be otherwise next time.
+        if report.passed() || report.blames_bytes() {
+            self.cache.enter(key, now, &report);
+        }
+        Ok(report)
+    }
+
+    async fn run(
+        &self,
+        trial: &Trial<'_>,
+        phase: &watch::Sender<VettingPhase>,
+    ) -> Result<VettingReport, VettingError> {
+        let mut host_ends = self.host_ends.subscribe();
+        let permit = tokio::select! {
+            permit = self.at_once.acquire() => permit,
+            _ = host_ends.wait_for(|ends| *ends) => return Err(VettingError::HostEnds),
+        };
+        // The semaphore is never closed.
+        let _permit = permit.map_err(std::io::Error::other)?;
+        let (plugin, digest) = (trial.plugin, trial.plugin.digest());
+        let bytes = plugin.open()?;
+        // It copies and hashes a whole file, so not on one of the async runtime's own threads.
+        let sealed = tokio::task::spawn_blocking(move || SealedImage::copy(bytes, "extman-vetting", digest));
+        let sealed = sealed.await.map_err(std::io::Error::other)??;
+        let order = Order {
+            digest,
+            rust: is_rust(plugin),
+            global: plugin.manifest().plugin.symbols == Symbols::Global,
+            name: plugin.manifest().plugin.id.clone(),
+            config: trial.config.to_owned(),
+            depth: trial.depth,
+        };
+        let limits = Limits {
+            time: trial.limit,
+            memory_bytes: self.config.memory_bytes_max,
+        };
+        let report = child::run(trial.worker, order, sealed.share()?, limits, phase, host_ends).await;
+        report.map_err(|none| match none {
+            NoReport::Worker(error) => error.into(),
+            NoReport::HostEnds => VettingError::HostEnds,
+        })
+    }
+
+    fn trial<'a>(&self, plugin: &'a VerifiedPlugin, with: TrialConfig<'a>, worker: &'a Path) -> Trial<'a> {
+        let declared = plugin.manifest().probe.startup_ms.map(Duration::from_millis);
+        let startup = with.startup.or(declared).unwrap_or_default();
+        Trial {
+            plugin,
+            config: with.config,
+            depth: self.depth(plugin, with.config),
+            limit: startup.max(Duration::from_millis(self.config.timeout_ms)),
+            worker,
+        }
     }
 
     fn depth(&self, plugin: &VerifiedPlugin, config: &str) -> VettingDepth {

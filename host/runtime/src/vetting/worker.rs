@@ -1,113 +1,108 @@
-//! The child's side: load the library on its standard input and say what gets done.
-//!
-//! Each line on standard output that starts with [`MARK`] is one [`Line`] as JSON; anything else is the plugin's own chatter.
+//! The process that loads the library, tries it, and says what gets done. What the plugin prints goes to standard error.
 
-use crate::loader::{Bound, Library, Listener, Mapped, OutputLimits, SealedImage, Slot, Step};
+use super::guard;
+use super::protocol::{Line, Order, say, take_over};
+use crate::loader::{Bound, Library, Listener, Mapped, OpenError, OutputLimits, SealedImage, Slot, Step};
 use extman_model::clock;
-use extman_model::{
-    CallError, CheckKind, Digest, ErrorKind, LogLevel, Report, Verdict, VettingDepth, VettingPhase,
-};
-use serde::{Deserialize, Serialize};
+use extman_model::{CallError, CheckKind, ErrorKind, LogLevel, Report, Verdict, VettingDepth, VettingPhase};
 use std::fs::File;
-use std::io::Write;
+use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the child is to do; its one argument, as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// What the bytes must be.
-    pub digest: Digest,
-    /// Whether the plugin was made with the Rust SDK.
-    pub rust: bool,
-    /// Name for the instance.
-    pub name: String,
-    /// Its configuration, as JSON.
-    pub config: String,
-    /// How far to go.
-    pub depth: VettingDepth,
-    /// Bytes of address space that may be used.
-    pub memory_bytes_max: u64,
-}
+/// First argument of the guard process; the second is the limit on memory in bytes.
+pub(super) const GUARD: &str = "guard";
+/// First argument of the process that loads the library.
+pub(super) const INSIDE: &str = "inside";
 
-/// Start of a line that is the worker's own.
-pub const MARK: &str = "\u{1}extman ";
-
-/// What the child says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "line", rename_all = "snake_case")]
-pub enum Line {
-    /// A step begins.
-    Begin {
-        /// Which.
-        phase: VettingPhase,
-    },
-    /// A step has ended.
-    End {
-        /// Which.
-        phase: VettingPhase,
-        /// How long it took, in nanoseconds.
-        took_ns: u64,
-        /// What was said against it.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        error: Option<CallError>,
-    },
-    /// What the plugin says of itself.
-    Said {
-        /// Its report.
-        report: Report,
-    },
-    /// What became of the library.
-    Unload {
-        /// The verdict.
-        verdict: Verdict,
-    },
-    /// All was done.
-    Done,
-}
-
-/// Does what the order says. Returns the process's exit code: 0 when all was done, whatever the plugin said.
-pub fn run(order: &str) -> u8 {
-    let order: Order = match serde_json::from_str(order) {
-        Ok(order) => order,
-        Err(error) => {
-            eprintln!("extman-worker is started by extman, not by hand; its order can't be read: {error}");
-            return 2;
-        }
+/// Is the guard or the worker, as the arguments say. Returns the process's exit code: 0 when all was done, whatever the plugin said.
+pub fn run(arguments: &[String]) -> u8 {
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [GUARD, memory] => memory
+            .parse()
+            .map_err(io::Error::other)
+            .and_then(guard::run)
+            .map(|()| 0),
+        [INSIDE] => inside(),
+        _ => Err(io::Error::other("it is started by extman, not by hand")),
     };
-    restrict(&order);
-    say(&Line::Begin {
-        phase: VettingPhase::Open,
+    done.unwrap_or_else(|error| {
+        eprintln!("extman-worker: {error}");
+        NOT_BEGUN
+    })
+}
+
+/// The exit code when nothing was tried.
+const NOT_BEGUN: u8 = 2;
+
+fn inside() -> io::Result<u8> {
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    restrict();
+    let host = Arc::new(Host { socket });
+    host.say(&Line::Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
     });
+    let (order, library) = take_over(&host.socket)?;
+    host.begin(VettingPhase::Open);
     // Every step on one thread that ends before the library is closed, as on a lane.
-    let opened = on_a_thread(move || steps(&order));
-    let library = match opened {
+    let telling = host.clone();
+    let library = match on_a_thread(move || steps(&telling, &order, library)) {
         Some(Some(Left::Passed(library))) => library,
         Some(left) => {
             if let Some(Left::Refused(library)) = left {
                 close(library);
             }
-            say(&Line::Done);
-            return 0;
+            host.say(&Line::Done);
+            return Ok(0);
         }
-        None => return PANICKED,
+        None => return Ok(PANICKED),
     };
-    say(&Line::Begin {
-        phase: VettingPhase::Close,
-    });
+    host.begin(VettingPhase::Close);
     let began = clock::monotonic();
     let Some(verdict) = close(library) else {
-        return PANICKED;
+        return Ok(PANICKED);
     };
-    say(&Line::End {
+    host.say(&Line::End {
         phase: VettingPhase::Close,
         took_ns: nanos_since(began),
         error: None,
     });
-    say(&Line::Unload { verdict });
-    say(&Line::Done);
-    0
+    host.say(&Line::Unload { verdict });
+    host.say(&Line::Done);
+    Ok(0)
+}
+
+/// Who hears of each step.
+struct Host {
+    socket: UnixStream,
+}
+
+impl Host {
+    fn say(&self, line: &Line) {
+        say(&self.socket, line);
+    }
+
+    fn begin(&self, phase: VettingPhase) {
+        self.say(&Line::Begin { phase });
+    }
+
+    fn step<T>(&self, phase: VettingPhase, run: impl FnOnce() -> Result<T, CallError>) -> Option<T> {
+        let began = clock::monotonic();
+        let result = run();
+        let took_ns = nanos_since(began);
+        let (value, error) = match result {
+            Ok(value) => (Some(value), None),
+            Err(error) => (None, Some(error)),
+        };
+        self.say(&Line::End {
+            phase,
+            took_ns,
+            error,
+        });
+        value
+    }
 }
 
 /// The exit code when the host's own code panicked over the library, as reading damaged tables does. Nothing passes that way.
@@ -129,19 +124,17 @@ enum Left {
     Refused(Box<Mapped>),
 }
 
-fn steps(order: &Order) -> Option<Left> {
+fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     let mut refused = None;
-    let opened = step(VettingPhase::Open, || {
-        let failed = |error: String| CallError::new(ErrorKind::Internal, error);
-        let bytes = std::io::stdin()
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(|e| failed(e.to_string()))?;
-        let sealed =
-            SealedImage::adopt(File::from(bytes), order.digest).map_err(|e| failed(e.to_string()))?;
-        Library::open(sealed, order.rust).map_err(|not_opened| {
+    let opened = host.step(VettingPhase::Open, || {
+        let sealed = SealedImage::adopt(library, order.digest).map_err(|e| unavailable(&e))?;
+        Library::open(sealed, order.rust, order.global).map_err(|not_opened| {
             refused = not_opened.mapped;
-            failed(not_opened.error.to_string())
+            match not_opened.error {
+                // What is missing around the library is no fault of its bytes.
+                error @ (OpenError::Loader(_) | OpenError::Seal(_) | OpenError::Busy) => unavailable(&error),
+                error => CallError::new(ErrorKind::Internal, error.to_string()),
+            }
         })
     });
     let Some(library) = opened else {
@@ -151,20 +144,16 @@ fn steps(order: &Order) -> Option<Left> {
         return Some(Left::Passed(Box::new(library.into_mapped())));
     }
     let library = Arc::new(library);
-    say(&Line::Begin {
-        phase: VettingPhase::Create,
-    });
-    let made = step(VettingPhase::Create, || {
+    host.begin(VettingPhase::Create);
+    let made = host.step(VettingPhase::Create, || {
         Bound::create(library.clone(), &order.name, &order.config, Arc::new(Chatter))
     });
     if let Some(bound) = made {
         if order.depth == VettingDepth::Probe {
-            probe(&bound);
+            probe(host, &bound);
         }
-        say(&Line::Begin {
-            phase: VettingPhase::Destroy,
-        });
-        step(VettingPhase::Destroy, || {
+        host.begin(VettingPhase::Destroy);
+        host.step(VettingPhase::Destroy, || {
             bound
                 .destroy()
                 .map_err(|n| CallError::new(ErrorKind::Internal, format!("{n} calls are inside")))
@@ -173,57 +162,36 @@ fn steps(order: &Order) -> Option<Left> {
     Some(Left::Passed(Box::new(Arc::into_inner(library)?.into_mapped())))
 }
 
-fn probe(bound: &Bound) {
-    say(&Line::Begin {
-        phase: VettingPhase::Start,
-    });
-    if step(VettingPhase::Start, || bound.step(Step::Start)).is_none() {
+fn unavailable(error: &dyn std::fmt::Display) -> CallError {
+    CallError::new(ErrorKind::Unavailable, error.to_string())
+}
+
+fn probe(host: &Host, bound: &Bound) {
+    host.begin(VettingPhase::Start);
+    if host
+        .step(VettingPhase::Start, || bound.step(Step::Start))
+        .is_none()
+    {
         return;
     }
     if let Some(slot) = Slot::acquire() {
-        say(&Line::Begin {
-            phase: VettingPhase::Check,
-        });
-        let report = step(VettingPhase::Check, || {
+        host.begin(VettingPhase::Check);
+        let report = host.step(VettingPhase::Check, || {
             let deadline = clock::monotonic().after(Duration::from_secs(10));
             let token = slot.open(Some(deadline), None, OutputLimits::default());
             bound.check(&slot, token, CheckKind::Readiness)
         });
         drop(slot);
         if let Some(Some(report)) = report {
-            say(&Line::Said { report });
+            host.say(&Line::Said { report });
         }
     }
     for (phase, end) in [
         (VettingPhase::Drain, Step::Drain),
         (VettingPhase::Stop, Step::Stop),
     ] {
-        say(&Line::Begin { phase });
-        step(phase, || bound.step(end));
-    }
-}
-
-fn step<T>(phase: VettingPhase, run: impl FnOnce() -> Result<T, CallError>) -> Option<T> {
-    let began = clock::monotonic();
-    let result = run();
-    let took_ns = nanos_since(began);
-    match result {
-        Ok(value) => {
-            say(&Line::End {
-                phase,
-                took_ns,
-                error: None,
-            });
-            Some(value)
-        }
-        Err(error) => {
-            say(&Line::End {
-                phase,
-                took_ns,
-                error: Some(error),
-            });
-            None
-        }
+        host.begin(phase);
+        host.step(phase, || bound.step(end));
     }
 }
 
@@ -240,30 +208,18 @@ fn on_a_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> O
         .ok()
 }
 
-/// No core files, no more memory than allowed, and no life after the host's.
-fn restrict(order: &Order) {
+/// No core files, and no life after the guard's.
+fn restrict() {
     use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
-    let limits = [(Resource::Core, 0), (Resource::As, order.memory_bytes_max)];
-    for (resource, most) in limits {
-        let limit = Rlimit {
-            current: Some(most),
-            maximum: Some(most),
-        };
-        if let Err(error) = setrlimit(resource, limit) {
-            eprintln!("extman-worker: a limit could not be set: {error}");
-        }
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        eprintln!("extman-worker: a limit could not be set: {error}");
     }
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        eprintln!("extman-worker: it would outlive its host: {error}");
-    }
-}
-
-fn say(line: &Line) {
-    let mut out = std::io::stdout().lock();
-    if let Ok(json) = serde_json::to_string(line) {
-        // On a line of its own even when the plugin has left one unfinished.
-        let _ = writeln!(out, "\n{MARK}{json}");
-        let _ = out.flush();
+        eprintln!("extman-worker: it would outlive its guard: {error}");
     }
 }
 

@@ -1,16 +1,17 @@
 //! The long steps: begun here, and what came of them.
 
 use super::super::ending;
-use super::super::flow::{self, NotStarted, Running};
+use super::super::flow::{self, Means, NotStarted, Running};
 use super::super::listener::InstanceListener;
 use super::super::record::Goal;
-use super::super::requests::{Request, Stopped};
+use super::super::requests::{Request, Requests, Stopped};
 use super::{Stop, Supervisor};
 use crate::lanes::Work;
 use crate::lifecycle::Event;
 use extman_intake::VerifiedPlugin;
 use extman_model::clock;
-use extman_model::{Lifecycle, What};
+use extman_model::{Digest, Lifecycle, What};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ impl Supervisor {
             return;
         };
         record.busy = true;
+        record.slow_vetting = false;
         record.late = None;
         let (means, requests) = (self.means.clone(), self.requests.clone());
         let (config, plugin, name) = (record.config.clone(), record.plugin.clone(), name.to_owned());
@@ -28,9 +30,22 @@ impl Supervisor {
             if by_operator && means.vetting.release_refusal(plugin.digest()) {
                 tracing::info!(plugin = %name, "refused before; tried again, as an operator asks for it");
             }
-            let result = flow::start(&means, &config, plugin.clone(), listener).await;
+            let result = tokio::select! {
+                result = flow::start(&means, &config, plugin.clone(), listener) => result,
+                never = tell_slow_vetting(&means, &requests, &name, plugin.digest()) => match never {},
+            };
             requests.make(Request::Started(name, Box::new(plugin), Box::new(result)));
         });
+    }
+
+    pub(super) fn vetting_is_slow(&mut self, name: &str, text: String) {
+        if let Some(record) = self.records.get_mut(name).filter(|record| record.busy) {
+            record.slow_vetting = true;
+            // What serves meanwhile has a cause of its own.
+            if record.running.is_none() {
+                record.cause = Some(text);
+            }
+        }
     }
 
     pub(super) fn begin_stop(&mut self, name: &str) {
@@ -310,4 +325,20 @@ impl Supervisor {
             self.drive(name);
         }
     }
+}
+
+/// After this time a vetting is said to take long, and again each time that it has passed.
+const SLOW_VETTING: Duration = Duration::from_secs(5);
+
+/// Tells of the vetting of these bytes as long as it takes long.
+async fn tell_slow_vetting(means: &Means, requests: &Requests, name: &str, digest: Digest) -> Infallible {
+    for times in 1.. {
+        tokio::time::sleep(SLOW_VETTING).await;
+        if let Some(phase) = means.vetting.phase(digest) {
+            let seconds = (SLOW_VETTING * times).as_secs();
+            let text = format!("its vetting has been under way for {seconds} s, and is in {phase}");
+            requests.make(Request::VettingSlow(name.to_owned(), text));
+        }
+    }
+    std::future::pending().await
 }
