@@ -77,6 +77,9 @@ fn render(file: &Path, checked: &CheckedFile, look: &Look) -> String {
     if let Some(verdict) = &report.unload {
         add(format!("unload: {verdict}"));
     }
+    for note in report.notes() {
+        add(format!("note: {note}"));
+    }
     if let Some(note) = unknown_fields(&checked.unknown_manifest_fields) {
         add(format!("note: {note}"));
     }

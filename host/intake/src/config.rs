@@ -85,6 +85,8 @@ fn default_store() -> PathBuf {
 pub struct TrustConfig {
     /// Whether a plugin that every user of the machine can change is taken all the same. Default: false.
     pub allow_world_writable: bool,
+    /// Whether a plugin is taken whose loading makes the stacks of the whole host executable. Default: false.
+    pub allow_executable_stack: bool,
     /// SHA-256 digests of the only plugins that are taken. Default: none given, any digest is taken.
     pub allow_digests: Option<Vec<Digest>>,
 }

@@ -10,6 +10,7 @@ mod error;
 mod facts;
 mod image;
 mod judge;
+mod loader_cache;
 mod macho;
 mod pe;
 mod read;
@@ -153,7 +154,8 @@ pub fn inspect_bytes(bytes: &[u8]) -> Result<Inspection, InspectError> {
 }
 
 fn inspection<'data>(digest: Digest, data: impl object::ReadRef<'data>) -> Result<Inspection, InspectError> {
-    let findings = judge::findings(data)?;
+    let mut findings = judge::findings(data)?;
+    findings.problems.extend(judge::by_default(&findings.facts));
     Ok(Inspection {
         digest,
         facts: findings.facts,

@@ -2,7 +2,7 @@
 
 use super::config::TrustConfig;
 use super::files;
-use super::inspect::{Facts, InspectedPlugin};
+use super::inspect::{Facts, InspectError, InspectedPlugin};
 use super::rejected::{Located, Rejected};
 use super::store::StoredPlugin;
 use extman_model::Digest;
@@ -104,6 +104,9 @@ pub enum TrustError {
         /// How many digests are allowed.
         allowed: usize,
     },
+    /// Loading it would make all stacks executable.
+    #[error("{0}")]
+    ExecutableStack(InspectError),
     /// A directory that leads to the plugin can't be looked at.
     #[error("the permissions of {} can't be read: {source}; scan again if it was removed", path.display())]
     Unknown {
@@ -121,6 +124,7 @@ impl TrustError {
             Self::WritableFile { .. } => "world-writable-file",
             Self::WritableDirectory { .. } => "world-writable-directory",
             Self::NotAllowed { .. } => "digest-not-allowed",
+            Self::ExecutableStack(error) => error.code(),
             Self::Unknown { .. } => "permissions-unknown",
         }
     }
@@ -155,6 +159,9 @@ fn objection(plugin: &InspectedPlugin, config: &TrustConfig) -> Option<TrustErro
             found: plugin.digest(),
             allowed: allowed.len(),
         });
+    }
+    if plugin.facts().executable_stack && !config.allow_executable_stack {
+        return Some(TrustError::ExecutableStack(InspectError::ExecutableStack));
     }
     if config.allow_world_writable {
         return None;

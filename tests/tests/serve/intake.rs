@@ -80,7 +80,7 @@ fn a_helper_process_left_behind_does_not_hold_up_vetting_and_ends_with_it() {
     }
     passed(&checked);
     assert!(!alive, "the helper process lives on");
-    let notes = checked["data"]["notes"].to_string();
+    let notes = checked["data"]["left_processes"].to_string();
     assert!(notes.contains("sleep"), "{checked}");
 }
 
@@ -350,15 +350,7 @@ fn of_two_copies_the_one_in_the_earlier_directory_is_used() {
     }
     let config = place.config("");
     let call = run(&[
-        &"call",
-        &"copy.ask",
-        &"{}",
-        &"--config",
-        &config,
-        &"--dir",
-        &b,
-        &"--dir",
-        &a,
+        &"call", &"copy.ask", &"--config", &config, &"--dir", &b, &"--dir", &a,
     ]);
     let said = String::from_utf8_lossy(&call.stdout).into_owned();
     assert!(said.contains("from b"), "{call:?}");

@@ -92,6 +92,7 @@ impl<'data, H: FileHeader, R: ReadRef<'data>> Elf<'data, H, R> {
     }
 
     fn library(&self, bits: u8) -> Result<Library, InspectError> {
+        self.check_header()?;
         let dynamic = self.dynamic()?;
         if dynamic.is_program {
             return Err(InspectError::Executable);
@@ -113,10 +114,23 @@ impl<'data, H: FileHeader, R: ReadRef<'data>> Elf<'data, H, R> {
                 ),
             ));
         }
-        if dynamic.has_search_path {
+        if dynamic.search_path.iter().any(|folder| !folder.starts_with('/')) {
             notes.push(Note::new(
                 "search-path",
-                "it names a search path for libraries (RPATH), which has no meaning for a plugin loaded from memory",
+                "its search path for libraries (RPATH) has folders relative to its own, which have no meaning for a plugin that is \
+                 loaded from memory",
+            ));
+        }
+        if dynamic.static_tls {
+            let bytes = self.thread_local_bytes();
+            notes.push(Note::new(
+                "static-tls",
+                format!(
+                    "it takes {bytes} bytes of the static space for thread-locals, of which a process has little (glibc: 512 bytes \
+                     for all libraries that are loaded later) and which fragments when plugins come and go: loading may fail with \
+                     \"cannot allocate memory in static TLS block\"; compile it without -ftls-model=initial-exec, or start the host \
+                     with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384"
+                ),
             ));
         }
         Ok(Library {
@@ -125,10 +139,74 @@ impl<'data, H: FileHeader, R: ReadRef<'data>> Elf<'data, H, R> {
             bits,
             little_endian: self.header.is_little_endian(),
             needed: dynamic.needed,
+            search_path: dynamic.search_path,
+            executable_stack: self.has_executable_stack(),
             exports,
             manifests: self.manifests()?,
             notes,
         })
+    }
+
+    /// As the loader decides: what does not say that it needs none gets one, where the machine's rules are as old as that.
+    fn has_executable_stack(&self) -> bool {
+        let stack = self
+            .segments
+            .iter()
+            .find(|segment| segment.p_type(self.endian) == elf::PT_GNU_STACK);
+        match stack {
+            Some(stack) => stack.p_flags(self.endian).0 & elf::PF_X.0 != 0,
+            None => [elf::EM_X86_64, elf::EM_386, elf::EM_ARM].contains(&self.header.e_machine(self.endian)),
+        }
+    }
+
+    fn thread_local_bytes(&self) -> u64 {
+        let segments = self
+            .segments
+            .iter()
+            .filter(|segment| segment.p_type(self.endian) == elf::PT_TLS);
+        segments.map(|segment| segment.p_memsz(self.endian).into()).sum()
+    }
+
+    /// What the system's loader asks of a header before it maps anything (glibc, elf/dl-load.c: `open_verify` and
+    /// `_dl_map_object_from_fd`).
+    fn check_header(&self) -> Result<(), InspectError> {
+        let malformed = |text: String| Err(InspectError::Malformed(text));
+        let (ident, endian) = (self.header.e_ident(), self.endian);
+        if ident.version != elf::EV_CURRENT || self.header.e_version(endian) != u32::from(elf::EV_CURRENT.0) {
+            return malformed("its ELF version is not 1".to_owned());
+        }
+        if ![elf::ELFOSABI_SYSV, elf::ELFOSABI_GNU].contains(&ident.os_abi) || ident.padding != [0; 7] {
+            return malformed("its ELF header is for another system, or is not clean".to_owned());
+        }
+        let size = usize::from(self.header.e_phentsize(endian));
+        if size != size_of::<H::ProgramHeader>() {
+            return malformed(format!("its program headers have {size} bytes"));
+        }
+        let mut end = 0;
+        let loaded = self
+            .segments
+            .iter()
+            .filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+        let mut count = 0;
+        for segment in loaded {
+            count += 1;
+            let (address, align): (u64, u64) =
+                (segment.p_vaddr(endian).into(), segment.p_align(endian).into());
+            let offset: u64 = segment.p_offset(endian).into();
+            if !align.is_power_of_two() || align < PAGE_BYTES_MIN {
+                return malformed(format!("a segment is aligned to {align}, which is no page"));
+            }
+            if address.wrapping_sub(offset) & (align - 1) != 0 {
+                return malformed("a segment's address does not fit its place in the file".to_owned());
+            }
+            let size: u64 = segment.p_memsz(endian).into();
+            let next = address.checked_add(size).filter(|_| address >= end);
+            end = next.ok_or_else(|| InspectError::Malformed("its segments are not in order".to_owned()))?;
+        }
+        match count {
+            0 => malformed("it has no segment that is loaded".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     fn dynamic(&self) -> Result<Dynamic, InspectError> {
@@ -169,8 +247,14 @@ impl<'data, H: FileHeader, R: ReadRef<'data>> Elf<'data, H, R> {
             needed: Vec::new(),
             no_delete: has(elf::DF_1_NODELETE.0),
             is_program: has(elf::DF_1_PIE.0),
-            has_search_path: value(elf::DT_RPATH).or(value(elf::DT_RUNPATH)).is_some(),
+            static_tls: value(elf::DT_FLAGS).is_some_and(|flags| flags & elf::DF_STATIC_TLS.0 != 0),
+            search_path: Vec::new(),
         };
+        if let Some(offset) = value(elf::DT_RUNPATH).or(value(elf::DT_RPATH)) {
+            let text = text_at(strings, offset).ok_or_else(|| malformed("its search path can't be read"))?;
+            let text = String::from_utf8_lossy(text);
+            dynamic.search_path = text.split(':').take(SEARCH_PATH_MAX).map(str::to_owned).collect();
+        }
         for (tag, offset) in &entries {
             if [elf::DT_NEEDED, elf::DT_AUXILIARY, elf::DT_FILTER].contains(tag) {
                 let name = text_at(strings, *offset)
@@ -256,12 +340,19 @@ impl<'data, H: FileHeader, R: ReadRef<'data>> Elf<'data, H, R> {
     }
 }
 
+/// The smallest page of any system.
+const PAGE_BYTES_MIN: u64 = 4096;
+
 struct Dynamic {
     needed: Vec<String>,
     no_delete: bool,
     is_program: bool,
-    has_search_path: bool,
+    static_tls: bool,
+    search_path: Vec<String>,
 }
+
+/// Most folders of a search path that are looked at.
+const SEARCH_PATH_MAX: usize = 64;
 
 /// The zero-terminated text at an offset, unless it is longer than any honest name.
 fn text_at(strings: &[u8], offset: u64) -> Option<&[u8]> {

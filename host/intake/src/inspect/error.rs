@@ -130,10 +130,24 @@ pub enum InspectError {
         /// The library that it needs.
         found: String,
     },
-    /// It needs libraries that don't belong to the system.
-    #[error("the plugin needs {}, which the system does not have by itself; plugins are loaded from memory, so files beside \
-             them are not found: link statically", .0.join(", "))]
+    /// It needs libraries that the system's loader does not find.
+    #[error("the plugin needs {}, which the dynamic loader does not find: neither in its cache (`ldconfig -p` lists it), nor in its \
+             default folders, nor in LD_LIBRARY_PATH; files beside a plugin are not found, as it is loaded from memory. Install it \
+             and run ldconfig, link it statically, or, if it is there by other means, name it under [plugin] libraries of the \
+             manifest", .0.join(", "))]
     Companions(Vec<String>),
+    /// Loading it would make all stacks executable.
+    #[error(
+        "loading the library makes the stacks of the whole host executable, which helps whoever attacks it; link it with \
+             -Wl,-z,noexecstack (an assembler source lacks its .note.GNU-stack), or allow it by \
+             intake.trust.allow_executable_stack = true"
+    )]
+    ExecutableStack,
+    /// A panic in it would end the host.
+    #[error(
+        "it is built with panic = \"abort\": a panic in it would end the whole host; build it with panic = \"unwind\""
+    )]
+    PanicAbort,
     /// It has no entry point.
     #[error(
         "the library does not export {ENTRY_SYMBOL}; add export_plugin! (Rust), or define it with default visibility (C)"
@@ -174,6 +188,8 @@ impl InspectError {
             Self::HostVersion { .. } => "host-version",
             Self::WrongLibc { .. } => "wrong-libc",
             Self::Companions(_) => "companions",
+            Self::ExecutableStack => "executable-stack",
+            Self::PanicAbort => "panic-abort",
             Self::NoEntry => "no-entry",
         }
     }

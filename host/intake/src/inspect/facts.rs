@@ -21,6 +21,8 @@ pub struct Facts {
     pub needed: Vec<String>,
     /// What it exports.
     pub exports: Exports,
+    /// Whether loading it makes the stacks of the whole process executable.
+    pub executable_stack: bool,
     /// What an operator should know though it is no reason to refuse.
     pub notes: Vec<Note>,
 }

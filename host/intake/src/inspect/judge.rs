@@ -4,7 +4,7 @@ use super::error::InspectError;
 use super::facts::{Build, Facts, FileFormat, Note, Panics};
 use super::image;
 use super::read::{Library, ManifestSection, read};
-use super::system::{is_system_library, musl_or_other_libc};
+use super::system::{companions, musl_or_other_libc};
 use crate::schema::check_schema;
 use extman_abi::{ABI_MAJOR, ABI_MINOR, ENTRY_SYMBOL};
 use extman_plugin_api::manifest::frame::{self, FrameError, FrameFacts};
@@ -41,7 +41,7 @@ pub(super) fn findings<'data, R: ReadRef<'data>>(data: R) -> Result<Findings, In
     if let Some(manifest) = &manifest {
         judge_manifest(manifest, &mut problems, &mut notes);
     }
-    judge_links(&library, &mut problems);
+    judge_links(&library, manifest.as_ref(), &mut problems);
     notes.extend(library.notes);
     Ok(Findings {
         facts: Facts {
@@ -52,6 +52,7 @@ pub(super) fn findings<'data, R: ReadRef<'data>>(data: R) -> Result<Findings, In
             build,
             needed: library.needed,
             exports: library.exports,
+            executable_stack: library.executable_stack,
             notes,
         },
         manifest,
@@ -137,13 +138,6 @@ fn judge_build(build: &Build, problems: &mut Vec<InspectError>, notes: &mut Vec<
             ),
         ));
     }
-    if build.panics == Panics::Abort {
-        notes.push(Note::new(
-            "panic-abort",
-            "it is built with panic = \"abort\": a panic in it ends the whole host; build it with panic = \"unwind\", or \
-             run it in a worker process",
-        ));
-    }
 }
 
 fn judge_manifest(manifest: &Manifest, problems: &mut Vec<InspectError>, notes: &mut Vec<Note>) {
@@ -196,7 +190,7 @@ fn satisfies(host: &Version, required: &VersionReq) -> bool {
     required.matches(host) || required.matches(&Version::new(host.major, host.minor, host.patch))
 }
 
-fn judge_links(library: &Library, problems: &mut Vec<InspectError>) {
+fn judge_links(library: &Library, manifest: Option<&Manifest>, problems: &mut Vec<InspectError>) {
     let host_is_musl = cfg!(target_env = "musl");
     let is_other_libc = |name: &&String| {
         library.format == FileFormat::Elf && musl_or_other_libc(name).is_some_and(|musl| musl != host_is_musl)
@@ -204,18 +198,32 @@ fn judge_links(library: &Library, problems: &mut Vec<InspectError>) {
     if let Some(found) = library.needed.iter().find(is_other_libc) {
         problems.push(InspectError::WrongLibc { found: found.clone() });
     }
-    let companions: Vec<_> = library
-        .needed
-        .iter()
-        .filter(|name| !is_system_library(library.format, name))
-        .cloned()
-        .collect();
-    if !companions.is_empty() {
-        problems.push(InspectError::Companions(companions));
+    let allowed = manifest.map_or(&[][..], |manifest| &manifest.plugin.libraries);
+    let missing = companions(library.format, &library.needed, allowed, &library.search_path);
+    // What another Linux has nobody can tell here, and that the library is for another one was said.
+    let unknowable = library.format == HOST_FORMAT && library.machine != ARCH;
+    if !missing.is_empty() && !unknowable {
+        problems.push(InspectError::Companions(missing));
     }
     if !library.exports.has(ENTRY_SYMBOL) {
         problems.push(InspectError::NoEntry);
     }
+}
+
+/// What a host refuses unless it is configured or built otherwise: an executable stack, and a panic that would end it.
+pub(super) fn by_default(facts: &Facts) -> Vec<InspectError> {
+    let mut problems = Vec::new();
+    if facts.executable_stack && facts.machine == ARCH {
+        problems.push(InspectError::ExecutableStack);
+    }
+    if facts
+        .build
+        .as_ref()
+        .is_some_and(|build| build.panics == Panics::Abort)
+    {
+        problems.push(InspectError::PanicAbort);
+    }
+    problems
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ pub(super) struct Library {
     pub bits: u8,
     pub little_endian: bool,
     pub needed: Vec<String>,
+    /// Folders in which the loader looks for them first.
+    pub search_path: Vec<String>,
+    pub executable_stack: bool,
     pub exports: Exports,
     pub manifests: Vec<ManifestSection>,
     pub notes: Vec<Note>,
@@ -84,6 +87,8 @@ pub(super) fn from_object<'data, R: ReadRef<'data>, O: Object<'data>>(
         bits: if file.is_64() { 64 } else { 32 },
         little_endian: file.is_little_endian(),
         needed,
+        search_path: Vec::new(),
+        executable_stack: false,
         exports,
         manifests,
         notes: Vec::new(),

@@ -1,11 +1,34 @@
-//! Which libraries belong to a system, so that a plugin may need them without bringing them.
+//! Which libraries a plugin may need without bringing them.
 
 use super::facts::FileFormat;
+use super::loader_cache::LoaderSearch;
 
-/// Whether `library`, as a plugin of this format names it, is there on every host.
-pub(super) fn is_system_library(format: FileFormat, library: &str) -> bool {
+/// Those of `needed` that neither belong to every system of this format, nor are `allowed`, nor are found by the loader of this host.
+/// `search_path` is the library's own.
+pub(super) fn companions(
+    format: FileFormat,
+    needed: &[String],
+    allowed: &[String],
+    search_path: &[String],
+) -> Vec<String> {
+    let unknown = needed
+        .iter()
+        .filter(|name| !is_everywhere(format, name) && !allowed.contains(name));
+    let unknown: Vec<&String> = unknown.collect();
+    if unknown.is_empty() || format != FileFormat::Elf || !cfg!(target_os = "linux") {
+        return unknown.into_iter().cloned().collect();
+    }
+    let search = LoaderSearch::of_this_host();
+    let missing = unknown
+        .into_iter()
+        .filter(|name| name.contains('/') || !search.finds(name, search_path));
+    missing.cloned().collect()
+}
+
+/// Whether `library`, as a plugin of this format names it, is there wherever a host of this format runs.
+fn is_everywhere(format: FileFormat, library: &str) -> bool {
     match format {
-        FileFormat::Elf => is_elf_system_library(library),
+        FileFormat::Elf => is_of_c_library(library),
         FileFormat::Pe => is_windows_library(&library.to_ascii_lowercase()),
         FileFormat::MachO => library.starts_with("/usr/lib/") || library.starts_with("/System/Library/"),
     }
@@ -20,8 +43,9 @@ pub(super) fn musl_or_other_libc(library: &str) -> Option<bool> {
     }
 }
 
-fn is_elf_system_library(library: &str) -> bool {
-    const STEMS: [&str; 16] = [
+/// Parts of the C library, and what each host program itself needs.
+fn is_of_c_library(library: &str) -> bool {
+    const STEMS: [&str; 12] = [
         "libc",
         "libm",
         "libmvec",
@@ -29,13 +53,9 @@ fn is_elf_system_library(library: &str) -> bool {
         "libpthread",
         "libdl",
         "librt",
-        "libstdc++",
         "libutil",
         "libresolv",
-        "libcrypt",
         "libanl",
-        "libatomic",
-        "libnsl",
         "linux-vdso",
         "ld64",
     ];
@@ -87,10 +107,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_systems_own_are_known_and_no_others() {
+    fn what_is_everywhere_is_known_and_nothing_else() {
         for (format, library, expected) in [
             (FileFormat::Elf, "libc.so.6", true),
-            (FileFormat::Elf, "libstdc++.so.6", true),
+            (FileFormat::Elf, "libstdc++.so.6", false),
             (FileFormat::Elf, "ld-linux-x86-64.so.2", true),
             (FileFormat::Elf, "libc.musl-x86_64.so.1", true),
             (FileFormat::Elf, "libcurl.so.4", false),
@@ -105,8 +125,14 @@ mod tests {
             (FileFormat::MachO, "/usr/lib/libSystem.B.dylib", true),
             (FileFormat::MachO, "@rpath/libfoo.dylib", false),
         ] {
-            assert_eq!(is_system_library(format, library), expected, "{library}");
+            assert_eq!(is_everywhere(format, library), expected, "{library}");
         }
+        let needed = ["libc.so.6", "libnever-heard-of.so.1", "/lib/libc.so.6"].map(str::to_owned);
+        assert_eq!(companions(FileFormat::Elf, &needed, &[], &[]), needed[1..]);
+        assert_eq!(
+            companions(FileFormat::Elf, &needed, &needed[1..2], &[]),
+            needed[2..]
+        );
         assert_eq!(musl_or_other_libc("libc.musl-x86_64.so.1"), Some(true));
         assert_eq!(musl_or_other_libc("libc.so.6"), Some(false));
         assert_eq!(musl_or_other_libc("libm.so.6"), None);

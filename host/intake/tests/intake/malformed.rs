@@ -292,7 +292,7 @@ fn companions_are_named() {
     assert_eq!(inspection.problems[0].code, "companions");
     let text = &inspection.problems[0].text;
     assert!(
-        text.contains("needs libcompanion.so,") && text.contains("link statically"),
+        text.contains("needs libcompanion.so,") && text.contains("link it statically"),
         "{text}"
     );
 }
