@@ -182,10 +182,6 @@ impl Library {
         self.mapped.origin
     }
 
-    pub(super) fn opened(&self) -> Opened {
-        self.mapped.opened
-    }
-
     pub(super) fn tables(&self) -> &Tables {
         &self.tables
     }

@@ -30,7 +30,7 @@ mod text;
 mod threads;
 
 pub use bound::{Bound, Input, Returned, Step};
-pub use cpu::{OwnThread, OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};
+pub use cpu::{OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};
 pub use exit::exit_now;
 pub use extman_model::frames::Frames;
 pub use interpose::{Interposition, interposition};
@@ -40,3 +40,7 @@ pub use listeners::Listener;
 pub use memfd::{SealError, SealedImage};
 pub use sink::{Output, OutputLimits};
 pub use slot::{Slot, cancel};
+
+pub(crate) use image::start_of_object_at;
+pub(crate) use keys::hosts_own_key;
+pub(crate) use origin::{Origin, is_in_executable};

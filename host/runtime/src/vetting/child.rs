@@ -64,6 +64,7 @@ impl Heard {
             steps: Vec::new(),
             refusal: None,
             report: None,
+            process_changes: Vec::new(),
             unload: None,
             stderr_tail: String::new(),
         };
@@ -95,6 +96,7 @@ impl Heard {
                 });
             }
             Line::Said { report } => self.report.report = Some(report),
+            Line::Changed { change } => self.report.process_changes.push(change),
             Line::Unload { verdict } => self.report.unload = Some(verdict),
             Line::Done => self.done = true,
         }

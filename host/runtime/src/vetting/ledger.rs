@@ -105,6 +105,7 @@ mod tests {
                 why,
             }),
             report: None,
+            process_changes: Vec::new(),
             unload: None,
             stderr_tail: String::new(),
         }

@@ -2,10 +2,12 @@
 //!
 //! Each line on standard output that starts with [`MARK`] is one [`Line`] as JSON; anything else is the plugin's own chatter.
 
-use crate::loader::{Bound, Library, Listener, Mapped, OutputLimits, SealedImage, Slot, Step};
+use crate::loader::{Bound, Library, Listener, Mapped, Origin, OutputLimits, SealedImage, Slot, Step};
+use crate::process_guard;
 use extman_model::clock;
 use extman_model::{
-    CallError, CheckKind, Digest, ErrorKind, LogLevel, Report, Verdict, VettingDepth, VettingPhase,
+    CallError, CheckKind, Digest, ErrorKind, LogLevel, ProcessChange, Report, Verdict, VettingDepth,
+    VettingPhase,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -58,6 +60,11 @@ pub enum Line {
         /// Its report.
         report: Report,
     },
+    /// What it changed of the process.
+    Changed {
+        /// Of what, in which step.
+        change: ProcessChange,
+    },
     /// What became of the library.
     Unload {
         /// The verdict.
@@ -77,6 +84,9 @@ pub fn run(order: &str) -> u8 {
         }
     };
     restrict(&order);
+    if let Err(error) = process_guard::keep_signals() {
+        eprintln!("extman-worker: signals could not be kept: {error}");
+    }
     say(&Line::Begin {
         phase: VettingPhase::Open,
     });
@@ -139,6 +149,7 @@ fn steps(order: &Order) -> Option<Left> {
             .map_err(|e| failed(e.to_string()))?;
         let sealed =
             SealedImage::adopt(File::from(bytes), order.digest).map_err(|e| failed(e.to_string()))?;
+        let _window = process_guard::window(&order.name, "load", Origin::UNKNOWN);
         Library::open(sealed, order.rust).map_err(|not_opened| {
             refused = not_opened.mapped;
             failed(not_opened.error.to_string())
@@ -207,6 +218,9 @@ fn step<T>(phase: VettingPhase, run: impl FnOnce() -> Result<T, CallError>) -> O
     let began = clock::monotonic();
     let result = run();
     let took_ns = nanos_since(began);
+    for change in process_guard::take_changes() {
+        say(&Line::Changed { change });
+    }
     match result {
         Ok(value) => {
             say(&Line::End {
