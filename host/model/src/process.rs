@@ -25,6 +25,8 @@ pub enum ProcessPart {
     Environment,
     /// Descriptors 0, 1 and 2.
     StandardStreams,
+    /// Child processes.
+    Children,
 }
 
 /// Something that plugin code changed of the process.

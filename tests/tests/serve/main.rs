@@ -9,6 +9,7 @@ mod failures;
 mod health;
 mod instances;
 mod library;
+mod process;
 mod residents;
 mod resources;
 mod robustness;

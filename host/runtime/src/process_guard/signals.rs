@@ -20,6 +20,17 @@ pub(super) const KEPT: [(c_int, &str); 6] = [
     (libc::SIGXFSZ, "SIGXFSZ"),
 ];
 
+/// Signals of timers, and those that programs send themselves. Their default ends the process, which a plugin that sets a timer and no handler
+/// must not do; a handler of a plugin's own is its affair.
+const OF_TIMERS: [c_int; 6] = [
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGIO,
+];
+
 static IS_KEPT: AtomicBool = AtomicBool::new(false);
 
 /// Keeps the signals of the program from here on. To be called by a program and before it makes a thread; an embedder's signals are
@@ -45,6 +56,9 @@ pub fn keep_signals() -> io::Result<()> {
     let handled: extern "C" fn(c_int) = pass_over;
     set(libc::SIGXFSZ, handled as *const () as sighandler_t)?;
     set(libc::SIGCHLD, libc::SIG_DFL)?;
+    for signal in OF_TIMERS {
+        set(signal, handled as *const () as sighandler_t)?;
+    }
     IS_KEPT.store(true, Release);
     Ok(())
 }
@@ -143,8 +157,20 @@ pub unsafe extern "C" fn signal(signal: c_int, handler: sighandler_t) -> sighand
 pub(super) struct Refused {
     pub origin: Origin,
     pub signal: &'static str,
-    pub wanted: &'static str,
+    pub handler: sighandler_t,
 }
+
+/// What setting this handler did to a signal.
+pub(super) fn set_text(handler: sighandler_t, signal: &str) -> String {
+    match handler {
+        libc::SIG_DFL => format!("restored the default of {signal}"),
+        libc::SIG_IGN => format!("had {signal} ignored"),
+        _ => format!("set a handler of its own for {signal}"),
+    }
+}
+
+/// Stands for any handler: which one it was is of no use to anybody.
+const A_HANDLER: sighandler_t = usize::MAX;
 
 const NOTED_MAX: usize = 64;
 /// Each is 0, or origin, signal and handler of an attempt: `origin << 16 | signal << 8 | handler + 1`.
@@ -176,10 +202,10 @@ pub(super) fn take_refused() -> Vec<Refused> {
         Some(Refused {
             origin: Origin::from_number(attempt >> 16),
             signal,
-            wanted: match attempt & 0xff {
-                1 => "gave it its default",
-                2 => "ignored it",
-                _ => "set a handler of its own",
+            handler: match attempt & 0xff {
+                1 => libc::SIG_DFL,
+                2 => libc::SIG_IGN,
+                _ => A_HANDLER,
             },
         })
     };

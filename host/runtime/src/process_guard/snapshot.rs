@@ -33,12 +33,13 @@ pub(super) struct Difference {
     pub put_back: bool,
 }
 
+/// Compared by its handler alone: flags differ where glibc has put a disposition back after `system(3)`.
 #[derive(Clone, Copy)]
 struct Disposition(libc::sigaction);
 
 impl PartialEq for Disposition {
     fn eq(&self, other: &Self) -> bool {
-        self.0.sa_sigaction == other.0.sa_sigaction && self.0.sa_flags == other.0.sa_flags
+        self.0.sa_sigaction == other.0.sa_sigaction
     }
 }
 
@@ -103,10 +104,13 @@ impl Snapshot {
                 *before = *after;
                 continue;
             }
-            let put_back = signals::is_kept(*signal) && signals::put(*signal, &before.0).is_ok();
+            // The default of a timer's signal ends the process.
+            let is_the_hosts = signals::is_kept(*signal)
+                || after.0.sa_sigaction == libc::SIG_DFL && is_in_executable(before.0.sa_sigaction);
+            let put_back = is_the_hosts && signals::put(*signal, &before.0).is_ok();
             found.push(Difference {
                 part: ProcessPart::Signals,
-                text: format!("{} for {}", wanted(after.0.sa_sigaction), signal_name(*signal)),
+                text: signals::set_text(after.0.sa_sigaction, &signal_name(*signal)),
                 put_back,
             });
             if !put_back {
@@ -217,14 +221,6 @@ fn lower(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     }
 }
 
-fn wanted(handler: usize) -> &'static str {
-    match handler {
-        libc::SIG_DFL => "restored the default",
-        libc::SIG_IGN => "set it to be ignored",
-        _ => "set a handler of its own",
-    }
-}
-
 /// As the kernel shows it: asking by `umask(2)` would change it for a moment.
 fn umask() -> Option<u32> {
     static STATUS: OnceLock<Option<File>> = OnceLock::new();
@@ -252,6 +248,9 @@ fn shown(text: Option<&CStr>) -> String {
 /// Names and no values, which may be secret.
 fn environment_text(before: &BTreeMap<OsString, OsString>, after: &BTreeMap<OsString, OsString>) -> String {
     const NAMES_MAX: usize = 8;
+    if after.is_empty() {
+        return "cleared the environment".to_owned();
+    }
     let changed = after
         .iter()
         .filter(|(name, value)| before.get(*name) != Some(value));

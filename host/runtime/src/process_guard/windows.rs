@@ -3,7 +3,7 @@
 //! A window is open while a step of a plugin runs. What is found different when it closes was done by the plugin of one of the windows
 //! that are open then; what is found between windows, by one of the instances that live.
 
-use super::fork::end_if_forked;
+use super::fork::{end_if_forked, take_came_back};
 use super::signals;
 use super::snapshot::{Difference, Snapshot};
 use super::streams;
@@ -166,10 +166,21 @@ impl Guard {
             .into_iter()
             .map(|difference| self.blame(difference, None));
         let mut found: Vec<_> = found.collect();
+        if let Some(origin) = take_came_back() {
+            let difference = Difference {
+                part: ProcessPart::Children,
+                text: "forked a child that came back into the host's code, and was ended there".to_owned(),
+                put_back: true,
+            };
+            let mut change = self.blame(difference, Some(origin));
+            // It comes back when it likes.
+            change.step = "its code".to_owned();
+            found.push(change);
+        }
         for refused in signals::take_refused() {
             let difference = Difference {
                 part: ProcessPart::Signals,
-                text: format!("{} for {}", refused.wanted, refused.signal),
+                text: signals::set_text(refused.handler, refused.signal),
                 put_back: true,
             };
             found.push(self.blame(difference, Some(refused.origin)));

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What the child is to do; its one argument, as JSON.
@@ -79,13 +79,20 @@ pub fn run(order: &str) -> u8 {
     let order: Order = match serde_json::from_str(order) {
         Ok(order) => order,
         Err(error) => {
-            eprintln!("extman-worker is started by extman, not by hand; its order can't be read: {error}");
+            complain!("extman-worker is started by extman, not by hand; its order can't be read: {error}");
             return 2;
         }
     };
+    match process_guard::take_stdout() {
+        Ok(out) => drop(OUT.set(out)),
+        Err(error) => {
+            complain!("extman-worker: nothing could be told to its host: {error}");
+            return 2;
+        }
+    }
     restrict(&order);
     if let Err(error) = process_guard::keep_signals() {
-        eprintln!("extman-worker: signals could not be kept: {error}");
+        complain!("extman-worker: signals could not be kept: {error}");
     }
     say(&Line::Begin {
         phase: VettingPhase::Open,
@@ -264,20 +271,30 @@ fn restrict(order: &Order) {
             maximum: Some(most),
         };
         if let Err(error) = setrlimit(resource, limit) {
-            eprintln!("extman-worker: a limit could not be set: {error}");
+            complain!("extman-worker: a limit could not be set: {error}");
         }
     }
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        eprintln!("extman-worker: it would outlive its host: {error}");
+        complain!("extman-worker: it would outlive its host: {error}");
     }
 }
 
+/// As `eprintln!`, which panics when nobody reads any more.
+macro_rules! complain {
+    ($($text:tt)*) => {
+        drop(writeln!(std::io::stderr(), $($text)*))
+    };
+}
+use complain;
+
+/// What lines go to: a plugin may print to standard output, close it or put another file there.
+static OUT: OnceLock<File> = OnceLock::new();
+
 fn say(line: &Line) {
-    let mut out = std::io::stdout().lock();
+    let Some(mut out) = OUT.get() else { return };
     if let Ok(json) = serde_json::to_string(line) {
         // On a line of its own even when the plugin has left one unfinished.
-        let _ = writeln!(out, "\n{MARK}{json}");
-        let _ = out.flush();
+        let _ = out.write_all(format!("\n{MARK}{json}\n").as_bytes());
     }
 }
 
@@ -286,7 +303,7 @@ struct Chatter;
 
 impl Listener for Chatter {
     fn log(&self, _: LogLevel, target: &str, text: &str, _: &str) {
-        eprintln!("{target}: {text}");
+        complain!("{target}: {text}");
     }
 
     fn health(&self, _: Report) {}
