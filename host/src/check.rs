@@ -2,7 +2,9 @@
 
 use crate::config::Config;
 use extman_intake::{self as intake, ConfigMisfit, Store, StoreError};
-use extman_model::CheckedFile;
+use extman_model::{
+    CheckedFile, ProcessChange, ProcessPart, VettingFailure, VettingPhase, VettingRefusal, VettingReport,
+};
 use extman_runtime::supervisor::{InstanceConfig, unfit};
 use extman_runtime::vetting::{Vetting, VettingError};
 use std::path::Path;
@@ -54,8 +56,28 @@ pub async fn check(
     if forget {
         vetting.release(plugin.digest());
     }
+    let mut report = vetting.try_out(&plugin, merged.as_str()).await?;
+    refuse_for_signals(&mut report);
     Ok(CheckedFile {
-        report: vetting.try_out(&plugin, merged.as_str()).await?,
+        report,
         unknown_manifest_fields: plugin.manifest().unknown.clone(),
     })
+}
+
+/// A host keeps its signals whatever a plugin sets, so it serves such a plugin. Its author is to know all the same: another host that
+/// loads it could not be stopped, or would not hear of its children's end.
+fn refuse_for_signals(report: &mut VettingReport) {
+    let of_signals = |change: &&ProcessChange| change.part == ProcessPart::Signals && change.put_back;
+    let Some(change) = report.process_changes.iter().find(of_signals) else {
+        return;
+    };
+    report.refusal.get_or_insert_with(|| VettingRefusal {
+        phase: VettingPhase::named(&change.step),
+        why: VettingFailure::Refused {
+            text: format!(
+                "it {}; that signal belongs to the program: leave it as it is",
+                change.text
+            ),
+        },
+    });
 }

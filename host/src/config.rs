@@ -293,6 +293,19 @@ impl Config {
         Ok(())
     }
 
+    /// Makes every path independent of the working directory, as it is now.
+    pub(crate) fn make_paths_absolute(&mut self) {
+        let vetting = self.vetting.worker.iter_mut();
+        let dirs = self.intake.discovery.dirs.iter_mut();
+        let files = [&mut self.intake.store.dir, &mut self.history.file];
+        for path in dirs.chain(files).chain(vetting) {
+            // Without a working directory there is nothing that it could be relative to.
+            if let Ok(absolute) = std::path::absolute(&path) {
+                *path = absolute;
+            }
+        }
+    }
+
     pub(crate) fn shutdown_budget(&self) -> Duration {
         Duration::from_millis(self.shutdown.budget_ms)
     }

@@ -25,5 +25,6 @@ pub use extman_model as model;
 pub use extman_model::control;
 pub use extman_runtime::lanes::Attached;
 pub use extman_runtime::loader::{Interposition, exit_now, interposition};
+pub use extman_runtime::process_guard;
 pub use extman_runtime::supervisor::InstanceConfig;
 pub use host::{BuildError, Host, HostBuilder, TypedError};

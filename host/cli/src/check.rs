@@ -74,6 +74,9 @@ fn render(file: &Path, checked: &CheckedFile, look: &Look) -> String {
         let said = report.text.as_ref().map(|text| format!(": {text}"));
         add(format!("it says of itself: {health}{}", said.unwrap_or_default()));
     }
+    for change in &report.process_changes {
+        add(format!("it {change}"));
+    }
     if let Some(verdict) = &report.unload {
         add(format!("unload: {verdict}"));
     }

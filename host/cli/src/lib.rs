@@ -43,16 +43,29 @@ use args::{Args, Sub};
 use clap::Parser;
 use fault::Fault;
 use screen::{Outcome, Screen};
+use std::fs::File;
 use std::process::ExitCode;
 
-/// Runs the program with the process's arguments.
-pub fn main(backend: &dyn Backend) -> ExitCode {
+/// Runs the program with the process's arguments. Answers go to `out`: standard output itself may be somebody else's by then.
+pub fn main(backend: &dyn Backend, out: File) -> ExitCode {
+    screen::answer_to(out);
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(refused) => {
-            // Help that is asked for goes to standard output; nobody hears if that is closed.
+        Err(refused) if refused.use_stderr() => {
+            // Nobody hears if standard error is closed.
             let _ = refused.print();
             return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
+        }
+        Err(help) => {
+            let mut screen = Screen::of_process(false);
+            let text = help.render();
+            let text = if screen.look.colour {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            };
+            screen.write(text.as_bytes());
+            return screen.finish("help", Ok(Outcome::Written));
         }
     };
     let mut screen = Screen::of_process(args.json);

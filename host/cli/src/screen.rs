@@ -6,8 +6,11 @@ use comfy_table::{Cell, Color, ContentArrangement, Table};
 use extman_model::clock;
 use extman_model::control::{Envelope, Failure};
 use serde::Serialize;
+use std::fs::File;
 use std::io::{IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// What a command came to.
 pub(super) enum Outcome {
@@ -66,11 +69,36 @@ pub(super) struct Screen {
     pub(super) terminal: bool,
     pub(super) look: Look,
     out: Box<dyn Write>,
+    /// Why the answer could not be written; nothing if it was, or if nobody reads any more.
+    not_written: Option<std::io::Error>,
+}
+
+/// Standard output, if it was taken from everybody else in this process.
+static TAKEN: OnceLock<File> = OnceLock::new();
+
+/// From here on, answers go to this file.
+pub(super) fn answer_to(out: File) {
+    let _ = TAKEN.set(out);
+}
+
+/// What answers go to.
+pub(super) fn out() -> Box<dyn Write> {
+    match TAKEN.get() {
+        Some(taken) => Box::new(taken),
+        None => Box::new(std::io::stdout()),
+    }
+}
+
+/// As [`out`], for questions to a terminal.
+pub(super) fn out_fd() -> BorrowedFd<'static> {
+    TAKEN
+        .get()
+        .map_or_else(|| rustix::stdio::stdout(), |taken| taken.as_fd())
 }
 
 impl Screen {
     pub(super) fn of_process(json: bool) -> Screen {
-        let terminal = std::io::stdout().is_terminal();
+        let terminal = out_fd().is_terminal();
         let width = Table::new()
             .width()
             .map(usize::from)
@@ -84,13 +112,21 @@ impl Screen {
                 colour: colour(terminal, |name| std::env::var(name).ok()),
                 now_unix_ms: clock::unix_ms(clock::wall()),
             },
-            out: Box::new(std::io::stdout()),
+            out: out(),
+            not_written: None,
         }
     }
 
     /// Writes as it is, and at once. `false` if nobody reads any more.
     pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
-        self.out.write_all(bytes).and_then(|()| self.out.flush()).is_ok()
+        let written = self.out.write_all(bytes).and_then(|()| self.out.flush());
+        let is_written = written.is_ok();
+        if let Err(error) = written
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            self.not_written.get_or_insert(error);
+        }
+        is_written
     }
 
     /// Writes one JSON value on a line of its own.
@@ -100,14 +136,21 @@ impl Screen {
         self.write(&line)
     }
 
-    /// Shows what a command came to. A reader that has gone away changes nothing of the exit code.
+    /// Shows what a command came to. A reader that has gone away changes nothing of the exit code; an answer that can't be written,
+    /// as on a full disk, is a failure.
     pub(super) fn finish(&mut self, word: &str, outcome: Result<Outcome, Fault>) -> ExitCode {
         let exit = match outcome {
             Ok(Outcome::Written) => Exit::Done,
             Ok(Outcome::Told(told)) => self.tell(word, told),
             Err(fault) => self.blame(word, fault),
         };
-        ExitCode::from(exit as u8)
+        let Some(error) = self.not_written.take() else {
+            return ExitCode::from(exit as u8);
+        };
+        let text =
+            format!("error: the answer could not be written: {error}; look at what standard output leads to");
+        say(&text, self.look.width);
+        ExitCode::from(Exit::Failed as u8)
     }
 
     fn tell(&mut self, word: &str, told: Told) -> Exit {
@@ -198,6 +241,7 @@ pub(super) mod memory {
                 terminal,
                 look,
                 out: Box::new(written.clone()),
+                not_written: None,
             };
             (screen, written)
         }

@@ -60,6 +60,9 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
         };
         rows.push(("unload", format!("{whose}{verdict}")));
     }
+    for change in &plugin.process_changes {
+        rows.push(("process", format!("it {change}")));
+    }
     for field in plugin.unknown_manifest_fields.keys() {
         rows.push((
             "unknown",

@@ -107,6 +107,9 @@ fn facts(status: &StatusView, look: &Look) -> String {
             .to_owned(),
     };
     rows.push(("unloads", unloads));
+    for change in &status.process_changes {
+        rows.push(("process", format!("{}: {change}", change.by.join(", "))));
+    }
     for concern in &status.concerns {
         rows.push(("warning", concern.clone()));
     }

@@ -6,7 +6,7 @@ use super::duration::lasted;
 use super::fault::{Exit, Fault};
 use super::health::{Health, told};
 use super::moment::utc;
-use super::screen::{Look, Outcome, Screen};
+use super::screen::{Look, Outcome, Screen, out, out_fd};
 use super::session;
 use super::text::{plain, wrap};
 use extman_model::clock;
@@ -162,7 +162,7 @@ fn frame(text: &str, height: Option<usize>) -> String {
 }
 
 fn size() -> (Option<usize>, Option<usize>) {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let size = rustix::termios::tcgetwinsize(out_fd()).ok();
     let of = |cells: u16| (cells > 0).then_some(usize::from(cells));
     (
         size.and_then(|size| of(size.ws_col))
@@ -189,7 +189,7 @@ fn restore_at_the_end() {
             .enable_all()
             .build()?;
         let code = runtime.block_on(watch())?;
-        let mut out = std::io::stdout();
+        let mut out = out();
         let _ = out.write_all(CLOSE.as_bytes()).and_then(|()| out.flush());
         std::process::exit(code)
     };

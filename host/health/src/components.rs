@@ -16,6 +16,10 @@ pub struct Limits {
     pub disk_free: (u64, u64),
     /// Share of the memory that the host may use, in thousandths, from which on it is degraded, and from which on it is down.
     pub memory_permille: (u64, u64),
+    /// Share of the descriptors that may be open, in thousandths, from which on they are degraded, and from which on down.
+    pub descriptors_permille: (u64, u64),
+    /// Time without a lost line after which the log is up again.
+    pub log_quiet: Duration,
     /// Time without a look by the watchdog after which the lanes are degraded, and after which they are down.
     pub watchdog: (Duration, Duration),
     /// 99 of 100 checks begin no later than this after they are due; else the lanes are degraded.
@@ -29,6 +33,8 @@ impl Default for Limits {
         Limits {
             disk_free: (512 << 20, 64 << 20),
             memory_permille: (850, 950),
+            descriptors_permille: (800, 950),
+            log_quiet: Duration::from_secs(300),
             watchdog: (Duration::from_secs(1), Duration::from_secs(5)),
             lag: Duration::from_secs(1),
             lost: 8,
@@ -214,6 +220,79 @@ pub fn memory(seen: &MemorySeen, limits: &Limits) -> Component {
     part.figures.push(figure("machine", machine, Unit::Bytes));
     part.figures.push(figure("share", share, Unit::Permille));
     part
+}
+
+/// What was seen of open descriptors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DescriptorsSeen {
+    /// Those that are open.
+    pub open: Option<u64>,
+    /// How many may be.
+    pub allowed: Option<u64>,
+}
+
+/// Open descriptors against their limit: without one that is free no connection is taken, no library loaded and no child started.
+pub fn descriptors(seen: &DescriptorsSeen, limits: &Limits) -> Component {
+    let (high, full) = limits.descriptors_permille;
+    let Some(open) = seen.open else {
+        return absent("descriptors", "can't be counted here: /proc does not tell");
+    };
+    let Some(allowed) = seen.allowed.filter(|allowed| *allowed > 0) else {
+        return absent("descriptors", "there is no limit");
+    };
+    let share = u64::try_from(u128::from(open) * 1000 / u128::from(allowed)).unwrap_or(u64::MAX);
+    let (health, remedy) = if share >= full {
+        (
+            Health::Down,
+            "; raise the hard limit (ulimit -Hn, LimitNOFILE=) and start the host again",
+        )
+    } else if share >= high {
+        (
+            Health::Degraded,
+            "; raise the hard limit (ulimit -Hn, LimitNOFILE=) and start the host again",
+        )
+    } else {
+        (Health::Up, "")
+    };
+    let reason = format!("{open} descriptors are open of the {allowed} that may be{remedy}");
+    let mut part = part("descriptors", health, reason);
+    part.figures.push(figure("open", open, Unit::Count));
+    part.figures.push(figure("allowed", allowed, Unit::Count));
+    part
+}
+
+/// What was seen of the log: the lines that were lost, how long ago the last of them was, and why.
+pub type LogSeen = Option<(u64, Duration, String)>;
+
+/// The log: whether lines of it are being lost.
+pub fn log(seen: &LogSeen, limits: &Limits) -> Component {
+    let Some((lines, ago, why)) = seen else {
+        return part("log", Health::Up, "no line was lost");
+    };
+    let mut part = if *ago < limits.log_quiet {
+        let reason = format!("lines are being lost, {lines} by now: {why}");
+        part("log", Health::Degraded, reason)
+    } else {
+        let reason = format!(
+            "{lines} lines were lost, the last one {} s ago: {why}",
+            ago.as_secs()
+        );
+        part("log", Health::Up, reason)
+    };
+    part.figures.push(figure("lines_lost", *lines, Unit::Count));
+    part
+}
+
+/// The host's own threads and tasks: whether all that must live do.
+pub fn threads(died: &[&str]) -> Component {
+    if died.is_empty() {
+        return part("threads", Health::Up, "all that must live do");
+    }
+    let reason = format!(
+        "{} died of a fault in the host; start the host again, and report what its log says of it",
+        died.join(", ")
+    );
+    part("threads", Health::Down, reason)
 }
 
 /// The same, if nobody has looked for so long.

@@ -36,6 +36,7 @@ pub use reader::{Bounded, Reader, Sums};
 use extman_model::history::{HistoryState, HistoryStatus};
 pub use extman_model::record::Range;
 use extman_model::record::Record;
+use extman_model::vital::Vital;
 use queue::Queue;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -73,7 +74,10 @@ impl History {
         let writer = Writer::open(config, &history)?;
         thread::Builder::new()
             .name("extman-history".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                let _vital = Vital::part("the history's writer");
+                writer.run();
+            })
             .map_err(error::file(&config.file, "given a thread"))?;
         Ok(history)
     }

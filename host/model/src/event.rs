@@ -1,6 +1,6 @@
 //! What happens, as it is told.
 
-use super::{Cause, Digest, Health, Lifecycle, LogLevel, MissingView, RefusedView, Verdict};
+use super::{Cause, Digest, Health, Lifecycle, LogLevel, MissingView, ProcessChange, RefusedView, Verdict};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -129,6 +129,8 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         text: Option<String>,
     },
+    /// Plugin code changed something of the process that all share.
+    ProcessChanged(ProcessChange),
     /// The host itself did not run for a while; nothing that happened meanwhile is held against a plugin.
     Stalled {
         /// How long, in milliseconds.

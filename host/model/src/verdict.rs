@@ -52,6 +52,8 @@ pub enum ResidentReason {
     UnknownThread,
     /// A signal handler points into it.
     SignalHandler,
+    /// The C library keeps a function of it, which it will call later: a timer's, or one for the process's end.
+    CalledLater,
     /// A call into it has not returned.
     WedgedCall,
     /// A thread of the embedder that called it is alive.
@@ -74,6 +76,7 @@ impl fmt::Display for ResidentReason {
             ResidentReason::LiveThread => "a thread of its own is alive",
             ResidentReason::UnknownThread => "a thread of unknown origin is alive",
             ResidentReason::SignalHandler => "a signal handler points into it",
+            ResidentReason::CalledLater => "the C library will call into it",
             ResidentReason::WedgedCall => "a call into it has not returned",
             ResidentReason::AttachedThread => "an attached thread that called it is alive",
             ResidentReason::LaneNotEnded => "a lane that ran it did not end",

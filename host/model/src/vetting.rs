@@ -1,6 +1,6 @@
 //! What came of vetting a library in a child process.
 
-use super::{CallError, ErrorKind, Report, Verdict};
+use super::{CallError, ErrorKind, ProcessChange, Report, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,6 +42,21 @@ pub enum VettingPhase {
     Close,
 }
 
+impl VettingPhase {
+    /// The phase in which a step of this name runs.
+    pub fn named(step: &str) -> Self {
+        match step {
+            "load" => VettingPhase::Open,
+            "start" => VettingPhase::Start,
+            "drain" => VettingPhase::Drain,
+            "stop" => VettingPhase::Stop,
+            "destroy" => VettingPhase::Destroy,
+            "unload" => VettingPhase::Close,
+            _ => VettingPhase::Create,
+        }
+    }
+}
+
 impl fmt::Display for VettingPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -71,6 +86,9 @@ pub struct VettingReport {
     /// What the plugin said of itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub report: Option<Report>,
+    /// What it changed of the child's process.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub process_changes: Vec<ProcessChange>,
     /// Whether it could be unloaded in the child.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unload: Option<Verdict>,
@@ -101,6 +119,7 @@ impl VettingReport {
             steps: Vec::new(),
             refusal: None,
             report: None,
+            process_changes: Vec::new(),
             unload: None,
             left_processes: Vec::new(),
             stderr_tail: String::new(),

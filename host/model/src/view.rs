@@ -1,6 +1,6 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
-use super::{CheckKind, Digest, Health, HealthView, Report, Verdict};
+use super::{CheckKind, Digest, Health, HealthView, ProcessChange, Report, Verdict};
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
@@ -99,6 +99,9 @@ pub struct PluginView {
     /// Which load that was: another one than `generation` if it runs again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unload_generation: Option<u64>,
+    /// What it changed of the process that all share, or what one of several did of which it is one.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub process_changes: Vec<ProcessChange>,
     /// Fields of the manifest that this host does not know.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub unknown_manifest_fields: BTreeMap<String, serde_json::Value>,
@@ -235,6 +238,9 @@ pub struct StatusView {
     /// Instances that are configured, and whose plugin is not there.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub missing: Vec<MissingView>,
+    /// What plugins changed of the process that all share.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub process_changes: Vec<ProcessChange>,
     /// What an operator should know of the host itself.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub concerns: Vec<String>,

@@ -114,9 +114,9 @@ impl Arrivals {
             .filter(|dir| was_missing(dir) && !is_missing(dir));
         arrived.appeared = appeared.cloned().collect();
         let mut there: BTreeSet<PathBuf> = scan.pending.iter().cloned().collect();
-        // What can't be looked at is not gone: a directory that is unreadable for a while takes nothing down.
+        // What can't be looked at is not gone: a directory that is unreadable or not there takes nothing down.
         let unread = |path: &PathBuf| {
-            let blind = |e: &&DirError| matches!(e.problem, DirProblem::Unreadable(_));
+            let blind = |e: &&DirError| matches!(e.problem, DirProblem::Unreadable(_) | DirProblem::Missing);
             scan.dirs
                 .iter()
                 .filter(blind)

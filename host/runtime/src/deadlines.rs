@@ -5,6 +5,7 @@
 //! deadline that it knew of; a later one need not wake it, and one that is taken back does not either.
 
 use extman_model::clock::{self, Monotonic};
+use extman_model::vital::Vital;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -96,6 +97,7 @@ fn start() -> std::io::Result<()> {
             // Waking a task asks for this thread's place in the async runtime: it has one from here on.
             let _ = tokio::runtime::Handle::try_current();
             let _ = std::thread::current();
+            let _vital = Vital::part("the clock of deadlines");
             drop(begun);
             wake_at_deadlines();
         })?;

@@ -7,6 +7,7 @@ pub mod lanes;
 pub mod lifecycle;
 pub mod loader;
 pub mod module;
+pub mod process_guard;
 pub mod registry;
 pub mod supervisor;
 mod ticket;

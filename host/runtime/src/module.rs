@@ -9,10 +9,11 @@ mod closing;
 mod unload;
 mod used;
 
-pub use used::{OwnThreadsUsed, Used};
+pub use used::Used;
 
 use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, RoundLanes, Work};
-use super::loader::{Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
+use super::loader::{Library, Mapped, NotOpened, OpenError, Origin, SealError, SealedImage};
+use super::process_guard;
 use super::ticket::{How, NoReturn, on_lane};
 use super::vetting::VettedPlugin;
 use closing::Closing;
@@ -252,7 +253,11 @@ impl Module {
     fn map(&self, file: File, rust: bool, global: bool) -> Result<(), LoadError> {
         let memory_name = format!("extman-{}-{}", self.name, self.generation);
         let sealed = SealedImage::copy(file, &memory_name, self.digest)?;
-        match Library::open(sealed, rust, global) {
+        let opened = {
+            let _window = process_guard::window(&self.name, "load", Origin::UNKNOWN);
+            Library::open(sealed, rust, global)
+        };
+        match opened {
             Ok(library) => {
                 *self.held() = Held::Loaded(Arc::new(library));
                 Ok(())

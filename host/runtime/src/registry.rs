@@ -260,6 +260,7 @@ impl Entry {
             generation: self.serving.as_ref().map(|(_, generation)| *generation),
             unload: self.unload.as_ref().map(|(_, verdict)| verdict.clone()),
             unload_generation: self.unload.as_ref().map(|(generation, _)| *generation),
+            process_changes: Vec::new(),
             unknown_manifest_fields: manifest.unknown.clone(),
         }
     }

@@ -20,6 +20,7 @@ use desk::Desk;
 use extman_health::deep::Refused;
 use extman_model::DeepView;
 use extman_model::clock;
+use extman_model::vital::Vital;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -81,7 +82,10 @@ impl DeepChecks {
             wake: wake.clone(),
             tasks: Handle::current(),
         });
-        inner.tasks.spawn(making::run(Arc::downgrade(&inner), wake));
+        let making = making::run(Arc::downgrade(&inner), wake);
+        inner
+            .tasks
+            .spawn(Vital::part("the making of deep checks").watch(making));
         DeepChecks { inner }
     }
 

@@ -2,6 +2,7 @@
 
 use super::components::{Components, keep_looking};
 use super::health::{Ears, Releases, subjects};
+use super::process::ProcessChanges;
 use super::{Host, Inner, tasks};
 use crate::config::{Config, ConfigError};
 use crate::deep::{DeepChecks, Machine};
@@ -11,6 +12,7 @@ use extman_intake::StoreError;
 use extman_model::Event;
 use extman_model::ProbeSettings;
 use extman_model::clock;
+use extman_model::vital::Vital;
 use extman_runtime::arrivals::Arrivals;
 use extman_runtime::lanes::LaneObserver;
 use extman_runtime::module::{ModuleBudgets, SharedLanes};
@@ -123,13 +125,16 @@ impl HostBuilder {
             self.config.intake.discovery.dirs = self.dirs;
         }
         self.config.validate()?;
-        let config = self.config;
+        let mut config = self.config;
+        // Before any plugin runs: one that changes the working directory changes nothing of what the host reads and writes.
+        config.make_paths_absolute();
         let arrivals = Arrivals::new(config.intake.clone())?;
         let components = Components::new(&config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
         let registry = Arc::new(Registry::default());
         let events = Events::new(EVENTS_KEPT);
         let listening = events.listen();
+        let process = ProcessChanges::listen(events.clone());
         let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
         let cache = config.intake.store.dir.join("vetting");
         let vetting = Vetting::new(config.vetting.clone(), cache);
@@ -160,14 +165,15 @@ impl HostBuilder {
             requests.clone(),
         );
         let (look, ending) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        tokio::spawn(supervisor.run(received));
-        tokio::spawn(tasks::look(
+        tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
+        let looking = tasks::look(
             arrivals,
             config.intake.clone(),
             requests.clone(),
             look.clone(),
             ending.clone(),
-        ));
+        );
+        tokio::spawn(Vital::part("the look at plugin directories").watch(looking));
         components.look(&engine);
         let directories = config.intake.discovery.dirs.clone();
         let started_unix_ms = clock::unix_ms(clock::wall());
@@ -185,13 +191,15 @@ impl HostBuilder {
             deep,
             history,
             components,
+            process,
             reading: Arc::new(Semaphore::new(READS_MAX)),
         };
         let every = Duration::from_millis(inner.config.health.components_every_ms);
         let host = Host {
             inner: Arc::new(inner),
         };
-        tokio::spawn(keep_looking(Arc::downgrade(&host.inner), every));
+        let looking = keep_looking(Arc::downgrade(&host.inner), every);
+        tokio::spawn(Vital::part("the look at the host's own parts").watch(looking));
         Ok((host, listening))
     }
 }

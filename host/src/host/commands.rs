@@ -32,6 +32,7 @@ impl Host {
             unloads: interposition() == Interposition::Active,
             directories: self.inner.directories.clone(),
             missing: registry.missing().to_vec(),
+            process_changes: self.inner.process.all(),
             concerns: self.inner.concerns.clone(),
         }
     }

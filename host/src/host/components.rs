@@ -10,8 +10,10 @@ use extman_health::components::{self, LanesSeen, Limits};
 use extman_intake::StoreOutcome;
 use extman_model::clock::{self, Monotonic};
 use extman_model::sketch::Sketch;
+use extman_model::vital::deaths;
 use extman_model::{Component, Health};
 use extman_runtime::lanes::{looked_at, lost_lanes};
+use extman_runtime::process_guard;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -103,6 +105,8 @@ impl Components {
 
     /// Looks. It asks the disks, so not on one of the async runtime's own threads.
     pub(super) fn look(&self, engine: &Engine) {
+        // What calls and threads of plugins changed since the last step of one.
+        process_guard::compare_now();
         let (before, now) = (self.last.load_full(), clock::monotonic());
         let lag = before.lag.pass(now, || engine.take_lag());
         let lanes = LanesSeen {
@@ -115,6 +119,9 @@ impl Components {
             components::lanes(&lanes, &self.limits),
             components::disk(&measure::spaces(&self.places), &self.limits),
             components::memory(&measure::memory(), &self.limits),
+            components::descriptors(&measure::descriptors(), &self.limits),
+            components::log(&measure::log(), &self.limits),
+            components::threads(&deaths().iter().map(|death| death.name).collect::<Vec<_>>()),
         ];
         for part in &mut parts {
             since(part, &before.parts);

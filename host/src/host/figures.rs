@@ -99,8 +99,8 @@ fn processor(used: &InstanceUsed, measured: &mut Measured) {
     measured.add(Some(alive.note(OWN).shared_by(used.instances)));
 }
 
-const OWN: &str = "made by its library, or by another one for it";
-const OWN_SINCE: &str = "since it was loaded, of threads made by its library, or by another one for it";
+const OWN: &str = "made by its code, by pthread_create";
+const OWN_SINCE: &str = "since it was loaded, of threads that its code made by pthread_create";
 
 fn why_not(unattributed: Unattributed) -> &'static str {
     match unattributed {
@@ -108,15 +108,7 @@ fn why_not(unattributed: Unattributed) -> &'static str {
         Unattributed::NotInterposed => {
             "the host does not see the threads that plugins make; its executable has to export pthread_create"
         }
-        Unattributed::TooMany => {
-            "there were more than 4096 threads, and the host does not know whose they are"
-        }
-        Unattributed::PastTheHost => {
-            "a thread was made past the host's pthread_create, as by thrd_create or a raw clone; it may be this plugin's"
-        }
-        Unattributed::InSharedLibrary => {
-            "threads of its begin in a library that others may use too, as OpenMP's; for whom they work is not known"
-        }
+        Unattributed::TooMany => "there are more threads, or more libraries, than the host can follow",
     }
 }
 

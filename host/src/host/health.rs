@@ -194,6 +194,7 @@ impl Host {
     /// An instance with how it is.
     pub(super) fn view(&self, entry: &Entry) -> PluginView {
         let mut view = entry.view();
+        view.process_changes = self.inner.process.of(&entry.name);
         if let Some(seen) = self.engine().view(&entry.name) {
             view.check.clone_from(&seen.check);
             view.health = Some(self.health_view(entry, &seen));

@@ -8,6 +8,7 @@ mod figures;
 mod health;
 mod hint;
 mod history;
+mod process;
 mod tasks;
 mod told;
 
@@ -60,6 +61,7 @@ struct Inner {
     deep: DeepChecks,
     history: Arc<History>,
     components: components::Components,
+    process: process::ProcessChanges,
     reading: Arc<Semaphore>,
 }
 

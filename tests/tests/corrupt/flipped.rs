@@ -163,6 +163,7 @@ fn told(refusal: &VettingRefusal) -> String {
         VettingFailure::Signal { name, .. } => format!("{name} in {}", refusal.phase),
         VettingFailure::Exited { .. } => format!("exit in {}", refusal.phase),
         VettingFailure::TimedOut { .. } => format!("timed out in {}", refusal.phase),
+        VettingFailure::OverMemory { .. } => format!("too much memory in {}", refusal.phase),
         VettingFailure::Refused { .. } => format!("an error in {}", refusal.phase),
     }
 }

@@ -71,17 +71,23 @@ impl Place {
     pub fn serve_with(self, more: &str, variables: &[(&str, &Path)]) -> Served {
         let mut command = self.command(more);
         command.envs(variables.iter().copied());
+        self.serve_by(command)
+    }
+
+    /// Starts a host by this command, whose output is piped, and waits until it listens.
+    pub fn serve_by(self, mut command: Command) -> Served {
         let mut child = command.spawn().expect("it starts");
         let log = Arc::new(Mutex::new(String::new()));
-        let stderr = child.stderr.take().expect("it is piped");
-        let writing = log.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut log = writing.lock().unwrap_or_else(PoisonError::into_inner);
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
+        if let Some(stderr) = child.stderr.take() {
+            let writing = log.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    let mut log = writing.lock().unwrap_or_else(PoisonError::into_inner);
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            });
+        }
         let mut url = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut url).expect("readable");
@@ -259,6 +265,17 @@ impl Served {
         maps.lines()
             .filter(|line| line.contains("/memfd:") && line.contains(" r-xp "))
             .count()
+    }
+
+    /// Waits until it has ended by itself, whoever still holds its log; how.
+    pub fn exit(mut self) -> ExitStatus {
+        let mut status = None;
+        let child = &mut self.child;
+        until::until("the host ends", || {
+            status = child.try_wait().expect("a child");
+            status.is_some()
+        });
+        status.expect("it has ended")
     }
 
     /// Runs the command line against this host.

@@ -6,6 +6,8 @@ use Health::{Degraded, Down, Unknown, Up};
 const LIMITS: Limits = Limits {
     disk_free: (100, 10),
     memory_permille: (800, 900),
+    descriptors_permille: (800, 950),
+    log_quiet: Duration::from_secs(300),
     watchdog: (Duration::from_millis(100), Duration::from_millis(500)),
     lag: Duration::from_millis(20),
     lost: 3,
@@ -112,4 +114,49 @@ fn what_nobody_looked_at_is_unknown() {
     assert_eq!(old.health, Unknown);
     assert!(old.reason.contains("31 s"), "{old:?}");
     assert_eq!(store(Some("full".to_owned())).health, Down);
+}
+
+#[test]
+fn descriptors_near_their_limit_are_degraded_then_down_with_the_remedy() {
+    let of = |open: Option<u64>, allowed: Option<u64>| {
+        let part = descriptors(&DescriptorsSeen { open, allowed }, &Limits::default());
+        (part.health, part.left_out, part.reason)
+    };
+    assert_eq!(of(Some(799), Some(1000)).0, Health::Up);
+    assert_eq!(of(Some(800), Some(1000)).0, Health::Degraded);
+    let (health, _, reason) = of(Some(950), Some(1000));
+    assert_eq!(health, Health::Down);
+    assert!(
+        reason.contains("950") && reason.contains("LimitNOFILE"),
+        "{reason}"
+    );
+    assert!(of(None, Some(1)).1 && of(Some(1), None).1, "nothing is made up");
+}
+
+#[test]
+fn log_is_degraded_while_lines_are_lost_and_up_again_when_none_was_for_long() {
+    let of = |seconds| {
+        let seen = Some((
+            3,
+            Duration::from_secs(seconds),
+            "No space left on device".to_owned(),
+        ));
+        log(&seen, &Limits::default())
+    };
+    assert_eq!(log(&None, &Limits::default()).health, Health::Up);
+    assert_eq!(of(10).health, Health::Degraded);
+    assert!(
+        of(10).reason.contains("3 by now: No space left"),
+        "{}",
+        of(10).reason
+    );
+    assert_eq!(of(300).health, Health::Up);
+}
+
+#[test]
+fn thread_that_died_is_named_and_down() {
+    assert_eq!(threads(&[]).health, Health::Up);
+    let part = threads(&["the supervisor"]);
+    assert_eq!(part.health, Health::Down);
+    assert!(part.reason.contains("the supervisor"), "{}", part.reason);
 }

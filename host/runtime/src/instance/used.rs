@@ -1,8 +1,7 @@
 //! What an instance has used of the processor, as far as it can be told from what others used.
 
 use super::{Backing, Instance};
-use crate::loader::Unattributed;
-use crate::module::OwnThreadsUsed;
+use crate::loader::{OwnThreads, Unattributed};
 
 /// What an instance has used, or its library where several instances share that. Nothing is apportioned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +11,7 @@ pub struct InstanceUsed {
     /// Instances that run on those lanes.
     pub lanes_shared_by: usize,
     /// Threads that its library made, or why it is not known which they are.
-    pub threads: Result<OwnThreadsUsed, Unattributed>,
+    pub threads: Result<OwnThreads, Unattributed>,
     /// Instances of its library: the threads and the heap are theirs together.
     pub instances: usize,
     /// Calls and steps that wait for those lanes.

@@ -2,6 +2,7 @@
 
 use super::lane::Lane;
 use extman_model::clock::{self, Monotonic};
+use extman_model::vital::Vital;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError, Weak};
@@ -48,6 +49,7 @@ pub(super) fn start() {
         let watchdog = std::thread::Builder::new()
             .name("extman-watchdog".to_owned())
             .spawn(move || {
+                let _vital = Vital::part("the watchdog over lanes");
                 LOOKED.store(clock::monotonic().as_nanos(), Ordering::Release);
                 drop(begun);
                 run();

@@ -12,6 +12,7 @@ use super::root::{Step as StepFn, StepWithBytes, Tables};
 use super::sink::Output;
 use super::slot::Slot;
 use super::text::ErrorText;
+use crate::process_guard;
 use extman_abi::{self as abi, Bytes, Status};
 use extman_model::{CallError, CheckKind, ErrorKind, Report, Usage};
 use std::sync::atomic::{AtomicUsize, Ordering::*};
@@ -24,6 +25,7 @@ pub struct Bound {
     library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
     token: u64,
+    name: Box<str>,
     origin: Origin,
     // Calls inside. With SEALED no more calls and checks may enter, with CLOSED nothing.
     inside: AtomicUsize,
@@ -90,11 +92,13 @@ impl Bound {
         };
         let mut handle: abi::InstanceHandle = std::ptr::null_mut();
         let mut error = ErrorText::new();
+        let window = process_guard::window(name, "create", library.origin());
         let code = origin::inside(library.origin());
         // SAFETY: a checked entry; the library is open until `destroy`; all pointers are to locals that outlive the call.
         let status =
             unsafe { (library.tables().lifecycle.create)(&HOST_TABLE, &request, &mut handle, error.lend()) };
         drop(code);
+        drop(window);
         match result(status, &error, "create") {
             Ok(()) => Ok(Bound {
                 tables: *library.tables(),
@@ -102,10 +106,12 @@ impl Bound {
                 library: Mutex::new(Some(library)),
                 handle,
                 token,
+                name: name.into(),
                 inside: AtomicUsize::new(0),
             }),
             Err(failure) => {
                 listeners::unregister(token);
+                process_guard::no_longer_lives(name);
                 Err(failure)
             }
         }
@@ -123,6 +129,7 @@ impl Bound {
             Step::Stop => (lifecycle.stop, "stop"),
         };
         let Some(entry) = entry else { return Ok(()) };
+        let _window = process_guard::window(&self.name, name, self.origin);
         let _inside = self.enter_step()?;
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and a lent local.
@@ -269,10 +276,13 @@ impl Bound {
                 Err(changed) => now = changed,
             }
         }
+        let window = process_guard::window(&self.name, "destroy", self.origin);
         let code = origin::inside(self.origin);
         // SAFETY: a checked entry; the library is open until `destroy`; the handle is live, nothing is inside, and nothing enters any more.
         unsafe { (self.tables.lifecycle.destroy)(self.handle) };
         drop(code);
+        drop(window);
+        process_guard::no_longer_lives(&self.name);
         listeners::unregister(self.token);
         drop(self.library.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
@@ -333,6 +343,7 @@ struct Inside<'a> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
+        process_guard::end_if_forked();
         self.bound.inside.fetch_sub(1, AcqRel);
     }
 }

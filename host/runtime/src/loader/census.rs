@@ -1,13 +1,14 @@
 //! Before a library is closed: is anything of it still alive?
 //!
 //! A library may be unmapped only if no thread runs in it and nobody will call into it later. The census looks at every thread
-//! of the process, at the signal handlers, and at the pthread keys.
+//! of the process, at the signal handlers, and at the functions that the C library keeps for later.
 
 use super::image::{self, Image};
 use super::loaded;
 use super::origin::Origin;
 use super::strangers;
 use super::threads::{self, KnownThread};
+use crate::process_guard::{CalledLater, called_later, is_timer_thread};
 use extman_model::{Culprit, ResidentReason};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -42,14 +43,14 @@ pub(super) fn living(
         }
         std::thread::sleep(Duration::from_micros(200));
     }
-    signal_handler_in(image)
+    signal_handler_in(image).or_else(|| called_later_in(image))
 }
 
 fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentReason, Culprit)> {
     let Some(known) = threads::known_threads() else {
         return Some((
             ResidentReason::UnknownThread,
-            Culprit::new("more threads than the host can follow"),
+            Culprit::new("more threads live than the host can follow"),
         ));
     };
     let Ok(tasks) = strangers::tasks() else {
@@ -69,14 +70,7 @@ fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentR
         ));
     }
     let executable = image::executable();
-    let mut by_tid: HashMap<i32, KnownThread> = HashMap::new();
-    for thread in known {
-        // A number may have been used again: the younger thread has it now.
-        let entry = by_tid.entry(thread.tid).or_insert(thread);
-        if entry.sequence < thread.sequence {
-            *entry = thread;
-        }
-    }
+    let by_tid: HashMap<i32, KnownThread> = known.into_iter().map(|thread| (thread.tid, thread)).collect();
     for tid in tasks {
         let innocent = match by_tid.get(&tid) {
             Some(thread) if is_its(thread) => {
@@ -89,7 +83,10 @@ fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentR
                     || loaded::is_certainly_of(thread.origin, thread.start)
             }
             // Made behind the host's back (C11 threads, a raw clone): only its age can clear it.
-            None => strangers::start_ticks(tid).is_none_or(|start| start < opened.boot_ticks),
+            None => {
+                is_timer_thread(tid)
+                    || strangers::start_ticks(tid).is_none_or(|start| start < opened.boot_ticks)
+            }
         };
         if !innocent {
             return Some((ResidentReason::UnknownThread, culprit(tid)));
@@ -121,4 +118,12 @@ fn signal_handler_in(image: &Image) -> Option<(ResidentReason, Culprit)> {
         }
     }
     None
+}
+
+fn called_later_in(image: &Image) -> Option<(ResidentReason, Culprit)> {
+    let culprit = match called_later(|address| image.contains(address))? {
+        CalledLater::By(keeper) => keeper.text(),
+        CalledLater::Unknown => "more functions are kept for later than the host can follow",
+    };
+    Some((ResidentReason::CalledLater, Culprit::new(culprit)))
 }

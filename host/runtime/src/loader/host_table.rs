@@ -2,6 +2,7 @@
 
 use super::origin::outside;
 use super::{listeners, read, sink};
+use crate::process_guard::end_if_forked;
 use extman_abi::{self as abi, Bytes, Check, HostTable, Report, Status};
 use extman_model::LogLevel;
 use std::ffi::c_void;
@@ -26,6 +27,7 @@ pub(super) static HOST_TABLE: HostTable = HostTable {
 const TEXT_BYTES_MAX: usize = 8 * 1024;
 
 fn guarded(run: impl FnOnce() -> Status) -> Status {
+    end_if_forked();
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(abi::STATUS_INTERNAL)
 }
 

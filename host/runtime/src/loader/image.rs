@@ -68,6 +68,16 @@ pub(super) fn path_at(address: usize) -> Option<PathBuf> {
     })
 }
 
+/// The first address of the object that lies there. Allocates nothing, and does not wait for a constructor that hangs.
+pub(crate) fn start_of_object_at(address: usize) -> Option<usize> {
+    visit(|info| {
+        let is_there = ranges(info).any(|range| range.contains(&address));
+        is_there
+            .then(|| ranges(info).map(|range| range.start).min())
+            .flatten()
+    })
+}
+
 /// From the main executable's first address to its last. Allocates nothing.
 pub(super) fn extent_of_executable() -> Range<usize> {
     let extent = visit(|info| {

@@ -1,21 +1,22 @@
-//! `pthread_create`, `pthread_key_create` and `pthread_key_delete`, seen by the host before glibc sees them.
+//! `pthread_create`, `pthread_key_create` and `pthread_key_delete`, seen by the host before glibc sees them; and whether libraries
+//! really bind to these and to the functions of [`process_guard`].
 //!
 //! Why: the dynamic loader does not know which threads and keys a library has made. A thread that still runs in a library
 //! when it is unmapped crashes the process; so does a key whose destructor lies in it; and Rust's std makes one key a load that it
 //! never deletes, so that after about a thousand loads there are none left.
 //!
-//! The three functions are defined in the host's executable and exported from it, so that libraries bind to them. That takes a
+//! They are defined in the host's executable and exported from it, so that libraries bind to them. That takes a
 //! linker argument in the embedder's build script; [`interposition`] checks that it was given. Nothing here allocates from
 //! Rust, uses thread-locals or takes a lock: it runs inside thread creation and early start-up.
 
 use super::keys;
 use super::threads::{self, StartRoutine};
+use crate::process_guard::{self, Real};
 use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
-use std::ffi::CStr;
+use std::ffi::CString;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering::*};
 
-/// Whether the three functions are in place.
+/// Whether the host's functions are in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interposition {
     /// Libraries bind to the host's functions.
@@ -32,24 +33,14 @@ pub fn interposition() -> Interposition {
 }
 
 fn look_up() -> Interposition {
-    let ours: [(&'static CStr, &'static str, *const c_void); 3] = [
-        (
-            c"pthread_create",
-            "pthread_create",
-            pthread_create as *const c_void,
-        ),
-        (
-            c"pthread_key_create",
-            "pthread_key_create",
-            pthread_key_create as *const c_void,
-        ),
-        (
-            c"pthread_key_delete",
-            "pthread_key_delete",
-            pthread_key_delete as *const c_void,
-        ),
+    process_guard::prepare();
+    let threads_and_keys = [
+        ("pthread_create", pthread_create as *const c_void),
+        ("pthread_key_create", pthread_key_create as *const c_void),
+        ("pthread_key_delete", pthread_key_delete as *const c_void),
     ];
-    for (symbol, name, function) in ours {
+    for (name, function) in threads_and_keys.into_iter().chain(process_guard::interposed()) {
+        let Ok(symbol) = CString::new(name) else { continue };
         // SAFETY: a look-up by a NUL-terminated name in the global scope, where a library's symbols are looked up first.
         let bound = unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) };
         if !std::ptr::eq(bound, function) {
@@ -65,18 +56,6 @@ type KeyCreateFn =
     unsafe extern "C" fn(*mut pthread_key_t, Option<unsafe extern "C" fn(*mut c_void)>) -> c_int;
 type KeyDeleteFn = unsafe extern "C" fn(pthread_key_t) -> c_int;
 
-/// glibc's function of this name.
-fn real(symbol: &'static CStr, cache: &AtomicUsize) -> Option<usize> {
-    let known = cache.load(Acquire);
-    if known != 0 {
-        return Some(known);
-    }
-    // SAFETY: a look-up by a NUL-terminated name in the objects after the executable.
-    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, symbol.as_ptr()) }.addr();
-    cache.store(found, Release);
-    (found != 0).then_some(found)
-}
-
 /// Notes the thread and has glibc make it.
 ///
 /// # Safety
@@ -88,12 +67,10 @@ pub unsafe extern "C" fn pthread_create(
     start: StartRoutine,
     argument: *mut c_void,
 ) -> c_int {
-    static REAL: AtomicUsize = AtomicUsize::new(0);
-    let Some(real) = real(c"pthread_create", &REAL) else {
+    static REAL: Real<CreateFn> = Real::new(c"pthread_create");
+    let Some(real) = REAL.get() else {
         return libc::ENOSYS;
     };
-    // SAFETY: glibc's function of this name has this signature.
-    let real: CreateFn = unsafe { std::mem::transmute(real) };
     let Some(package) = threads::note(start, argument) else {
         return libc::EAGAIN;
     };
@@ -115,12 +92,10 @@ pub unsafe extern "C" fn pthread_key_create(
     key: *mut pthread_key_t,
     destructor: Option<unsafe extern "C" fn(*mut c_void)>,
 ) -> c_int {
-    static REAL: AtomicUsize = AtomicUsize::new(0);
-    let Some(real) = real(c"pthread_key_create", &REAL) else {
+    static REAL: Real<KeyCreateFn> = Real::new(c"pthread_key_create");
+    let Some(real) = REAL.get() else {
         return libc::ENOSYS;
     };
-    // SAFETY: glibc's function of this name has this signature.
-    let real: KeyCreateFn = unsafe { std::mem::transmute(real) };
     // SAFETY: the caller's contract.
     let made = unsafe { real(key, destructor) };
     if made == 0 {
@@ -136,12 +111,10 @@ pub unsafe extern "C" fn pthread_key_create(
 /// As `pthread_key_delete(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pthread_key_delete(key: pthread_key_t) -> c_int {
-    static REAL: AtomicUsize = AtomicUsize::new(0);
-    let Some(real) = real(c"pthread_key_delete", &REAL) else {
+    static REAL: Real<KeyDeleteFn> = Real::new(c"pthread_key_delete");
+    let Some(real) = REAL.get() else {
         return libc::ENOSYS;
     };
-    // SAFETY: glibc's function of this name has this signature.
-    let real: KeyDeleteFn = unsafe { std::mem::transmute(real) };
     // Before, not after: once deleted, the number may be another's.
     keys::forget(key);
     // SAFETY: the caller's contract.

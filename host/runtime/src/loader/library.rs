@@ -20,6 +20,12 @@ pub enum OpenError {
     /// The bytes could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// There is no room left for its thread-locals.
+    #[error(
+        "the dynamic loader has no room left for the library's static thread-locals ({0}); build it with \
+         -ftls-model=global-dynamic, or start the host with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536"
+    )]
+    StaticTls(String),
     /// The dynamic loader refused it.
     #[error("the dynamic loader refuses the library: {0}")]
     Loader(String),
@@ -143,8 +149,8 @@ impl Library {
         let _inside = origin::inside(origin);
         let scope = if global { RTLD_GLOBAL } else { RTLD_LOCAL };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
-        let handle = unsafe { Handle::open(Some(&path), RTLD_NOW | scope) }
-            .map_err(|e| OpenError::Loader(cause(&e)))?;
+        let handle =
+            unsafe { Handle::open(Some(&path), RTLD_NOW | scope) }.map_err(|e| refusal(cause(&e)))?;
         let Some(image) = image_of(&handle) else {
             // Nobody can say what is mapped where, so its name must stay taken.
             std::mem::forget((handle, sealed));
@@ -182,10 +188,6 @@ impl Library {
     /// Tells it from all others, also from those that lie where it lay.
     pub(super) fn origin(&self) -> Origin {
         self.mapped.origin
-    }
-
-    pub(super) fn opened(&self) -> Opened {
-        self.mapped.opened
     }
 
     pub(super) fn tables(&self) -> &Tables {
@@ -307,6 +309,15 @@ fn image_of(handle: &Handle) -> Option<Image> {
 #[repr(C)]
 struct LinkMap {
     base: usize,
+}
+
+fn refusal(cause: String) -> OpenError {
+    // glibc's own words (dl-reloc.c).
+    if cause.contains("static TLS block") {
+        OpenError::StaticTls(cause)
+    } else {
+        OpenError::Loader(cause)
+    }
 }
 
 fn cause(error: &libloading::Error) -> String {

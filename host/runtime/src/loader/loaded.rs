@@ -18,19 +18,14 @@ static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
 
 /// It has just been loaded; it stays listed until it is known to be gone.
 pub(super) fn add(origin: Origin, image: Image) {
+    cpu::open_account(origin);
     lock().push(Loaded { origin, image });
 }
 
 /// It is gone, and no thread of it is left. Another one may lie where it lay.
 pub(super) fn forget(origin: Origin) {
     lock().retain(|loaded| loaded.origin != origin);
-    cpu::forget(origin);
-}
-
-/// Whether threads were ever made for this one that may have worked for others too.
-pub(super) fn has_shared_threads(origin: Origin) -> bool {
-    let mut made = cpu::beginnings().filter(|(of, _)| *of == origin);
-    made.any(|(_, start)| !is_certainly_of(origin, start))
+    cpu::close_account(origin);
 }
 
 /// Whether a thread that was made for this one and began there is its alone.
@@ -71,27 +66,12 @@ mod tests {
     fn one_that_lies_where_another_lay_is_not_forgotten_with_it() {
         const BASE: usize = 1 << 20;
         let (gone, next) = (list(BASE), list(BASE));
-        cpu::account(next, BASE).unwrap();
         forget(gone);
+        assert!(!is_certainly_of(Origin::HOST, BASE));
         assert!(is_in_any(BASE));
         assert!(is_certainly_of(next, BASE));
-        assert!(cpu::beginnings().any(|(origin, _)| origin == next));
         forget(next);
         assert!(!is_in_any(BASE));
-    }
-
-    #[test]
-    fn a_thread_that_begins_in_a_library_which_others_may_use_is_not_certainly_ones_own() {
-        const BASE: usize = 2 << 20;
-        let (one, other) = (list(BASE), list(3 << 20));
-        cpu::account(one, BASE).unwrap();
-        assert!(!has_shared_threads(one));
-        // In the C library, where no library of a plugin lies.
-        cpu::account(one, libc::getenv as *const () as usize).unwrap();
-        assert!(has_shared_threads(one));
-        assert!(!has_shared_threads(other));
-        assert!(!is_certainly_of(Origin::HOST, BASE));
-        [one, other].into_iter().for_each(forget);
     }
 
     #[test]

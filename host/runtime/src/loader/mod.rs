@@ -33,7 +33,7 @@ mod threads;
 pub(crate) use child_signal::default_child_signal;
 
 pub use bound::{Bound, Input, Returned, Step};
-pub use cpu::{OwnThread, OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};
+pub use cpu::{OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};
 pub use exit::exit_now;
 pub use extman_model::frames::Frames;
 pub use interpose::{Interposition, interposition};
@@ -43,3 +43,7 @@ pub use listeners::Listener;
 pub use memfd::{SealError, SealedImage};
 pub use sink::{Output, OutputLimits};
 pub use slot::{Slot, cancel};
+
+pub(crate) use image::start_of_object_at;
+pub(crate) use keys::hosts_own_key;
+pub(crate) use origin::{Origin, is_in_executable};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 /// Whose code it is. A library's is never given to another one, wherever that comes to lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Origin(u64);
+pub(crate) struct Origin(u64);
 
 thread_local! {
     static HERE: Cell<Origin> = const { Cell::new(Origin::UNKNOWN) };
@@ -29,6 +29,11 @@ impl Origin {
         Origin(NEXT.fetch_add(1, Relaxed))
     }
 
+    /// Whose code runs on this thread.
+    pub fn here() -> Origin {
+        HERE.get()
+    }
+
     pub const fn is_a_librarys(self) -> bool {
         self.0 > Self::HOST.0
     }
@@ -44,7 +49,7 @@ impl Origin {
 
 /// Whose a thread is that the calling one makes, if it begins outside of the executable.
 pub(super) fn maker() -> Origin {
-    let here = here();
+    let here = Origin::here();
     // SAFETY: take no pointers.
     let is_main = || unsafe { libc::gettid() == libc::getpid() };
     // It ends with the process, and was made by nobody.
@@ -56,7 +61,7 @@ pub(super) fn maker() -> Origin {
 
 /// Whether an address lies in the executable, where nothing of a plugin does. Looked up once, by the first thread that makes another:
 /// later the dynamic loader may be held by a constructor that hangs.
-pub(super) fn is_in_executable(address: usize) -> bool {
+pub(crate) fn is_in_executable(address: usize) -> bool {
     static START: AtomicUsize = AtomicUsize::new(0);
     static END: AtomicUsize = AtomicUsize::new(0);
     if END.load(Acquire) == 0 {
@@ -65,11 +70,6 @@ pub(super) fn is_in_executable(address: usize) -> bool {
         END.store(extent.end, Release);
     }
     (START.load(Acquire)..END.load(Acquire)).contains(&address)
-}
-
-/// Whose code runs here.
-fn here() -> Origin {
-    HERE.get()
 }
 
 /// The thread begins: it was made for this one.
@@ -128,11 +128,11 @@ mod tests {
         std::thread::spawn(move || {
             begin(one);
             let nested = inside(other);
-            assert_eq!(here(), other);
-            assert_eq!(outside(here), Origin::HOST);
-            assert_eq!(here(), other);
+            assert_eq!(Origin::here(), other);
+            assert_eq!(outside(Origin::here), Origin::HOST);
+            assert_eq!(Origin::here(), other);
             drop(nested);
-            assert_eq!(here(), one);
+            assert_eq!(Origin::here(), one);
         })
         .join()
         .unwrap();
@@ -143,7 +143,7 @@ mod tests {
         std::thread::spawn(|| {
             begin(Origin::HOST);
             drop(inside(Origin::of_a_new_library()));
-            assert_eq!(here(), Origin::UNKNOWN);
+            assert_eq!(Origin::here(), Origin::UNKNOWN);
         })
         .join()
         .unwrap();

@@ -2,11 +2,11 @@
 //!
 //! Nothing here allocates from Rust, uses thread-locals with destructors or takes a lock: it runs inside thread creation.
 
-use super::cpu::{self, Account};
-use super::interpose::{pthread_key_create, pthread_key_delete};
+use super::cpu;
+use super::keys::hosts_own_key;
 use super::origin::{self, Origin};
 use libc::{c_void, pthread_key_t};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
 /// Orders thread creation against library loading.
 pub(super) fn thread_sequence() -> u64 {
@@ -28,9 +28,10 @@ pub(super) struct KnownThread {
     pub runs: bool,
 }
 
-/// Every thread that is being made, runs or is about to end. `None` if there were once too many to follow.
+/// Every thread that is being made, runs or is about to end; of several with one kernel id the youngest, which has it now. `None` while
+/// there is one that found no place.
 pub(super) fn known_threads() -> Option<Vec<KnownThread>> {
-    if OVERFLOWED.load(SeqCst) {
+    if UNTRACKED.load(SeqCst) > 0 {
         return None;
     }
     let used = &THREADS[..USED.load(SeqCst)];
@@ -44,12 +45,10 @@ pub(super) fn known_threads() -> Option<Vec<KnownThread>> {
             runs: state != ENDING,
         })
     });
-    Some(known.collect())
-}
-
-/// Whether a thread was made since then of which it is not known whose it is, or what it uses.
-pub(super) fn were_any_untold_since(sequence: u64) -> bool {
-    LAST_UNTOLD.load(SeqCst) >= sequence
+    let mut known: Vec<_> = known.collect();
+    known.sort_unstable_by_key(|thread| (thread.tid, std::cmp::Reverse(thread.sequence)));
+    known.dedup_by(|next, kept| kept.tid != 0 && next.tid == kept.tid);
+    Some(known)
 }
 
 const FREE: u32 = 0;
@@ -84,8 +83,8 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 /// Slots before this one may have been used.
 static USED: AtomicUsize = AtomicUsize::new(0);
 static SEQUENCE: AtomicU64 = AtomicU64::new(1);
-static LAST_UNTOLD: AtomicU64 = AtomicU64::new(0);
-static OVERFLOWED: AtomicBool = AtomicBool::new(false);
+/// Threads that live and found no place.
+static UNTRACKED: AtomicUsize = AtomicUsize::new(0);
 
 fn claim(start: usize, origin: Origin, sequence: u64) -> Option<&'static ThreadSlot> {
     let first = NEXT.fetch_add(1, Relaxed);
@@ -139,7 +138,6 @@ pub(super) struct Package {
     argument: *mut c_void,
     origin: Origin,
     slot: Option<&'static ThreadSlot>,
-    account: Option<&'static Account>,
 }
 
 /// Notes a thread that the calling one is about to make. `None` without memory.
@@ -150,29 +148,20 @@ pub(super) fn note(start: StartRoutine, argument: *mut c_void) -> Option<*mut Pa
         return None;
     }
     let address = start as usize;
-    let in_executable = origin::is_in_executable(address);
-    let origin = if in_executable {
+    let origin = if origin::is_in_executable(address) {
         Origin::HOST
     } else {
         origin::maker()
     };
-    let sequence = SEQUENCE.fetch_add(1, SeqCst);
-    let slot = claim(address, origin, sequence);
+    let slot = claim(address, origin, SEQUENCE.fetch_add(1, SeqCst));
     if slot.is_none() {
-        OVERFLOWED.store(true, SeqCst);
-    }
-    let account = (!in_executable && origin != Origin::UNKNOWN)
-        .then(|| cpu::account(origin, address))
-        .flatten();
-    if !in_executable && account.is_none() {
-        LAST_UNTOLD.fetch_max(sequence, SeqCst);
+        UNTRACKED.fetch_add(1, SeqCst);
     }
     let noted = Package {
         start,
         argument,
         origin,
         slot,
-        account,
     };
     // SAFETY: fresh memory of this size; malloc aligns for any fundamental type.
     unsafe { package.write(noted) };
@@ -187,10 +176,7 @@ pub(super) fn note(start: StartRoutine, argument: *mut c_void) -> Option<*mut Pa
 /// From [`note`], and given to nobody.
 pub(super) unsafe fn forget(package: *mut Package) {
     // SAFETY: the caller's contract.
-    let slot = unsafe { (*package).slot };
-    if let Some(slot) = slot {
-        slot.state.store(FREE, SeqCst);
-    }
+    leave(unsafe { (*package).slot }, FREE);
     // SAFETY: from malloc, and nobody else's.
     unsafe { libc::free(package.cast()) };
 }
@@ -219,36 +205,24 @@ pub(super) extern "C-unwind" fn run_thread(package: *mut c_void) -> *mut c_void 
 /// The key whose destructor notes a thread's end, however it ends: by its start routine's return or by `pthread_exit`.
 fn end_key() -> Option<pthread_key_t> {
     static KEY: AtomicU64 = AtomicU64::new(0);
-    let known = KEY.load(Acquire);
-    if known != 0 {
-        return Some((known - 1) as pthread_key_t);
-    }
-    let mut key: pthread_key_t = 0;
-    // SAFETY: writes to a local; the destructor is the host's own.
-    if unsafe { pthread_key_create(&mut key, Some(end)) } != 0 {
-        return None;
-    }
-    match KEY.compare_exchange(0, u64::from(key) + 1, AcqRel, Acquire) {
-        Ok(_) => Some(key),
-        Err(known) => {
-            // SAFETY: nobody has heard of it.
-            unsafe { pthread_key_delete(key) };
-            Some((known - 1) as pthread_key_t)
-        }
-    }
+    hosts_own_key(&KEY, end)
 }
 
 /// The calling thread ends; destructors of thread-locals have run, some of keys may still.
 unsafe extern "C" fn end(package: *mut c_void) {
     // SAFETY: the package of this thread, which has no other use for it.
-    let Package { slot, account, .. } = unsafe { package.cast::<Package>().read() };
+    let Package { slot, origin, .. } = unsafe { package.cast::<Package>().read() };
     // SAFETY: from malloc, and read.
     unsafe { libc::free(package) };
-    if let Some(slot) = slot {
-        slot.state.store(ENDING, SeqCst);
-    }
     // In this order: a thread that ends meanwhile is missed rather than counted twice.
-    if let Some(account) = account {
-        account.add_this_thread();
+    leave(slot, ENDING);
+    cpu::keep_of_this_thread(origin);
+}
+
+/// The thread gives up its place, if it has one.
+fn leave(slot: Option<&'static ThreadSlot>, state: u32) {
+    match slot {
+        Some(slot) => slot.state.store(state, SeqCst),
+        None => drop(UNTRACKED.fetch_sub(1, SeqCst)),
     }
 }

@@ -3,7 +3,8 @@
 
 use super::ModuleBudgets;
 use crate::lanes::{LaneObserver, Phase, Pool, PoolLimits, Work};
-use crate::loader::{Closed, Mapped, NotClosed};
+use crate::loader::{Closed, Mapped, NotClosed, Origin};
+use crate::process_guard;
 use extman_model::clock;
 use extman_model::{ResidentReason, Verdict};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -30,7 +31,12 @@ pub(super) fn close(mapped: Box<Mapped>, name: &str, budgets: ModuleBudgets) -> 
     let settle = budgets.settle;
     // What is just ending has its own time, before the finalisers have theirs.
     let patience = settle.saturating_add(budgets.close);
-    match Running::start(&format!("x-close-{name}"), patience, move || mapped.close(settle)) {
+    let owner = name.to_owned();
+    let close = move || {
+        let _window = process_guard::window(&owner, "unload", Origin::UNKNOWN);
+        mapped.close(settle)
+    };
+    match Running::start(&format!("x-close-{name}"), patience, close) {
         Some(running) => closed(running, patience, name, budgets),
         None => Ended::Closed(no_thread()),
     }

@@ -6,9 +6,7 @@
 
 use super::{Held, Module};
 use crate::loader::{OwnThreads, Unattributed};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
-use std::sync::{Mutex, PoisonError};
 
 /// What a module has used since it was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,18 +14,9 @@ pub struct Used {
     /// Processor time of its lanes, in nanoseconds.
     pub lanes_ns: u64,
     /// Its library's own threads, or why it is not known which they are.
-    pub threads: Result<OwnThreadsUsed, Unattributed>,
+    pub threads: Result<OwnThreads, Unattributed>,
     /// Instances that share it.
     pub instances: usize,
-}
-
-/// What a library's own threads have used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OwnThreadsUsed {
-    /// Threads that live.
-    pub alive: usize,
-    /// Processor time of all that there were, in nanoseconds.
-    pub cpu_ns: u64,
 }
 
 /// What has to be remembered from one look to the next.
@@ -42,11 +31,7 @@ pub(super) struct Ledger {
     taken_ns: AtomicU64,
     /// Since then, more than one instance had a share in it for a time, or it could not be measured.
     shared: AtomicBool,
-    threads: Mutex<Seen>,
 }
-
-/// Threads by their sequence, with what was read of them last.
-type Seen = BTreeMap<u64, u64>;
 
 impl Module {
     /// What it has used since it was loaded.
@@ -61,13 +46,9 @@ impl Module {
                 Err(Unattributed::NotLoaded)
             }
         };
-        let threads = threads.map(|threads| {
-            let mut seen = self.used.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = sum(&mut seen, &threads);
-            OwnThreadsUsed {
-                cpu_ns: rising(&self.used.threads_ns, found.cpu_ns),
-                ..found
-            }
+        let threads = threads.map(|threads| OwnThreads {
+            cpu_ns: rising(&self.used.threads_ns, threads.cpu_ns),
+            ..threads
         });
         Used {
             lanes_ns: rising(&self.used.lanes_ns, lanes_ns),
@@ -113,56 +94,9 @@ fn rising(told: &AtomicU64, now: u64) -> u64 {
     told.fetch_max(now, AcqRel).max(now)
 }
 
-/// A thread that ended without a word, by a raw system call, keeps what was read of it last.
-fn sum(seen: &mut Seen, threads: &OwnThreads) -> OwnThreadsUsed {
-    seen.retain(|sequence, _| threads.running.iter().any(|thread| thread.sequence == *sequence));
-    let mut used = OwnThreadsUsed {
-        alive: 0,
-        cpu_ns: threads.ended_ns,
-    };
-    for thread in &threads.running {
-        let known = seen.entry(thread.sequence).or_default();
-        *known = (*known).max(thread.cpu_ns.unwrap_or(0));
-        used.cpu_ns += *known;
-        used.alive += usize::from(thread.alive);
-    }
-    used
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::OwnThread;
-
-    fn thread(sequence: u64, cpu_ns: Option<u64>) -> OwnThread {
-        OwnThread {
-            sequence,
-            alive: cpu_ns.is_some(),
-            cpu_ns,
-        }
-    }
-
-    #[test]
-    fn threads_that_end_without_a_word_are_not_forgotten_and_not_counted_as_alive() {
-        let mut seen = Seen::new();
-        let mut told = |running: &[OwnThread], ended_ns| {
-            let threads = OwnThreads {
-                running: running.to_vec(),
-                ended_ns,
-            };
-            let used = sum(&mut seen, &threads);
-            (used.alive, used.cpu_ns)
-        };
-        assert_eq!(told(&[thread(1, Some(10)), thread(2, Some(5))], 0), (2, 15));
-        // The second has ended and noted it; the first by a raw system call.
-        assert_eq!(told(&[thread(1, None)], 7), (0, 17));
-        assert_eq!(told(&[thread(1, None), thread(3, Some(1))], 7), (1, 18));
-        assert_eq!(
-            told(&[thread(3, Some(4))], 7),
-            (1, 11),
-            "its place was given away"
-        );
-    }
 
     #[test]
     fn what_was_told_never_goes_back() {

@@ -154,6 +154,7 @@ impl<'a> Heard<'a> {
                 });
             }
             Line::Said { report } => self.report.report = Some(report),
+            Line::Changed { change } => self.report.process_changes.push(change),
             Line::Unload { verdict } => self.report.unload = Some(verdict),
             Line::Done => self.done = true,
             Line::Left { processes } => self.report.left_processes = processes,

@@ -7,7 +7,7 @@
 //!
 //! The socket also is the lifeline: when the host's end is closed, the guard ends everything.
 
-use extman_model::{CallError, Digest, Report, Verdict, VettingDepth, VettingPhase};
+use extman_model::{CallError, Digest, ProcessChange, Report, Verdict, VettingDepth, VettingPhase};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -53,6 +53,8 @@ pub(super) enum Line {
     },
     /// What the plugin says of itself.
     Said { report: Report },
+    /// What it changed of the process.
+    Changed { change: ProcessChange },
     /// What became of the library.
     Unload { verdict: Verdict },
     /// All steps were done.

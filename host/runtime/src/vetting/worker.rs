@@ -2,15 +2,26 @@
 
 use super::guard;
 use super::protocol::{Line, Order, say, take_over};
-use crate::loader::{Bound, Library, Listener, Mapped, OpenError, OutputLimits, SealedImage, Slot, Step};
+use crate::loader::{
+    Bound, Library, Listener, Mapped, OpenError, Origin, OutputLimits, SealedImage, Slot, Step,
+};
+use crate::process_guard;
 use extman_model::clock;
 use extman_model::{CallError, CheckKind, ErrorKind, LogLevel, Report, Verdict, VettingDepth, VettingPhase};
 use std::fs::File;
 use std::io;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// As `eprintln!`, which panics when nobody reads any more.
+macro_rules! complain {
+    ($($text:tt)*) => {
+        drop(writeln!(std::io::stderr(), $($text)*))
+    };
+}
 
 /// First argument of the guard process; the second is the limit on memory in bytes.
 pub(super) const GUARD: &str = "guard";
@@ -29,7 +40,7 @@ pub fn run(arguments: &[String]) -> u8 {
         _ => Err(io::Error::other("it is started by extman, not by hand")),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("extman-worker: {error}");
+        complain!("extman-worker: {error}");
         NOT_BEGUN
     })
 }
@@ -40,6 +51,9 @@ const NOT_BEGUN: u8 = 2;
 fn inside() -> io::Result<u8> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     restrict();
+    if let Err(error) = process_guard::keep_signals() {
+        complain!("extman-worker: signals could not be kept: {error}");
+    }
     let host = Arc::new(Host { socket });
     host.say(&Line::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -92,6 +106,9 @@ impl Host {
         let began = clock::monotonic();
         let result = run();
         let took_ns = nanos_since(began);
+        for change in process_guard::take_changes() {
+            self.say(&Line::Changed { change });
+        }
         let (value, error) = match result {
             Ok(value) => (Some(value), None),
             Err(error) => (None, Some(error)),
@@ -128,6 +145,7 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     let mut refused = None;
     let opened = host.step(VettingPhase::Open, || {
         let sealed = SealedImage::adopt(library, order.digest).map_err(|e| unavailable(&e))?;
+        let _window = process_guard::window(&order.name, "load", Origin::UNKNOWN);
         Library::open(sealed, order.rust, order.global).map_err(|not_opened| {
             refused = not_opened.mapped;
             match not_opened.error {
@@ -216,10 +234,10 @@ fn restrict() {
         maximum: Some(0),
     };
     if let Err(error) = setrlimit(Resource::Core, none) {
-        eprintln!("extman-worker: a limit could not be set: {error}");
+        complain!("extman-worker: a limit could not be set: {error}");
     }
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        eprintln!("extman-worker: it would outlive its guard: {error}");
+        complain!("extman-worker: it would outlive its guard: {error}");
     }
 }
 
@@ -228,7 +246,7 @@ struct Chatter;
 
 impl Listener for Chatter {
     fn log(&self, _: LogLevel, target: &str, text: &str, _: &str) {
-        eprintln!("{target}: {text}");
+        complain!("{target}: {text}");
     }
 
     fn health(&self, _: Report) {}

@@ -1,7 +1,10 @@
 //! Reading what the system tells of disks and memory. What it does not tell is absent.
 
-use extman_health::components::{MemorySeen, Space};
+use extman_health::components::{DescriptorsSeen, LogSeen, MemorySeen, Space};
+use extman_model::clock;
+use extman_runtime::process_guard::log_lost;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The file systems of these places.
 pub(super) fn spaces(places: &[(&'static str, PathBuf)]) -> Vec<Space> {
@@ -31,6 +34,24 @@ pub(super) fn memory() -> MemorySeen {
             .min(),
         machine: field("/proc/meminfo", "MemTotal"),
     }
+}
+
+/// The descriptors of this process.
+pub(super) fn descriptors() -> DescriptorsSeen {
+    use rustix::process::{Resource, getrlimit};
+    // The one by which the folder is read is not counted.
+    let open = std::fs::read_dir("/proc/self/fd").map(|all| (all.count() as u64).saturating_sub(1));
+    DescriptorsSeen {
+        open: open.ok(),
+        allowed: getrlimit(Resource::Nofile).current,
+    }
+}
+
+/// Lines that the log lost.
+pub(super) fn log() -> LogSeen {
+    let lost = log_lost()?;
+    let ago = clock::unix_ms(clock::wall()).saturating_sub(lost.last_unix_ms);
+    Some((lost.lines, Duration::from_millis(ago), lost.why))
 }
 
 /// A line such as `VmRSS:  1234 kB`, in bytes.

@@ -5,9 +5,11 @@ mod narrate;
 
 use extman::config::Config;
 use extman::control::Control;
+use extman::process_guard::StderrLog;
 use extman::{BuildError, Host, Interposition, exit_now, interposition};
 use extman_http as http;
 use extman_model::clock::monotonic;
+use extman_model::vital::{Kind, deaths};
 use last_resort::LastResort;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -67,7 +69,11 @@ impl AppError {
 pub fn log_to_stderr(format: LogFormat) {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Nothing that the log can't write ends a thread of the host.
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(|| StderrLog)
+        .log_internal_errors(false);
     let set = match format {
         LogFormat::Human => {
             let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -96,9 +102,9 @@ impl Served {
     }
 }
 
-/// Runs a host with its HTTP API until SIGTERM or SIGINT, then drains and unloads everything within the configured time. `listening` hears the address once it is listened on.
+/// Runs a host with its HTTP API until SIGTERM, SIGINT or SIGHUP, then drains and unloads everything within the configured time. `listening` hears the address once it is listened on.
 ///
-/// Ends the process itself in two cases: with 143 or 130 at a second signal, and with 0 after the first one (with 1 if the HTTP API
+/// Ends the process itself in two cases: with 143, 130 or 129 at a second signal, and with 0 after the first one (with 1 if the HTTP API
 /// failed) if libraries are still in memory then, or hold up the end, since their finalisers might never return.
 ///
 /// # Errors
@@ -143,9 +149,13 @@ pub async fn serve(
             None
         }
         ended = &mut server => Some(ended),
+        name = essential_death() => {
+            let text = format!("{name} died of a fault in the host, and nothing goes on without it");
+            Some(Ok(Err(std::io::Error::other(text))))
+        }
     };
     if let Some(error) = ended_early.as_ref().and_then(failure) {
-        tracing::error!(%error, "the HTTP API failed: draining and unloading");
+        tracing::error!(%error, "the host can't go on: draining and unloading");
     }
     let code = i32::from(ended_early.as_ref().and_then(failure).is_some());
     stopping.notify_one();
@@ -205,6 +215,7 @@ const ANSWERS_WRITTEN: Duration = Duration::from_millis(250);
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -212,6 +223,7 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
@@ -220,7 +232,19 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => ("SIGTERM", 128 + 15),
             _ = self.interrupt.recv() => ("SIGINT", 128 + 2),
+            _ = self.hang_up.recv() => ("SIGHUP", 128 + 1),
         }
+    }
+}
+
+/// Comes back when something has died without which nothing goes on, and says what.
+async fn essential_death() -> &'static str {
+    loop {
+        let death = deaths().into_iter().find(|death| death.kind == Kind::Essential);
+        if let Some(death) = death {
+            return death.name;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
 

@@ -2,16 +2,26 @@
 
 use crate::app::{self, AppError, LogFormat};
 use extman::config::{Config, ConfigError};
-use extman::{CheckError, check};
+use extman::{CheckError, check, process_guard};
 use extman_cli::{Backend, CheckArgs, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs};
 use extman_http::HttpConfig;
 use extman_model::CheckedFile;
 use extman_model::control::Pending;
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-pub struct Hosts;
+pub struct Hosts {
+    /// For scripts, which learn the address of a host from it.
+    announcing: File,
+}
+
+impl Hosts {
+    pub fn announcing_to(announcing: File) -> Self {
+        Hosts { announcing }
+    }
+}
 
 impl Backend for Hosts {
     fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), NotStarted>> {
@@ -27,9 +37,14 @@ impl Backend for Hosts {
             if let Some(vetting) = args.vetting {
                 config.vetting.enabled = vetting;
             }
-            // For scripts, which learn the port from it; nobody else may be listening.
+            if let Err(error) = process_guard::raise_descriptor_limit() {
+                tracing::warn!(%error, "the limit of open descriptors can't be raised");
+            }
+            // Nobody may be listening.
             let announce = |address| {
-                let _ = writeln!(std::io::stdout(), "http://{address}");
+                if let Err(error) = writeln!(&self.announcing, "http://{address}") {
+                    tracing::warn!(%error, "the address could not be written to standard output");
+                }
             };
             let served = app::serve(config, http, announce).await;
             let mut served = served.map_err(|error| not_started(&error))?;

@@ -119,6 +119,9 @@ fn log(what: &What) {
             let text = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
             tracing::info!(plugin = name, "says of itself: {}{text}", health.as_str());
         }
+        What::ProcessChanged(change) => {
+            tracing::warn!(plugin = change.by.join(", "), "it {change}");
+        }
         // Logged where it is found.
         What::Stalled { .. } => {}
         // Logged where they come from.

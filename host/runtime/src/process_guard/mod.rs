@@ -1,0 +1,59 @@
+//! What belongs to the process and not to a plugin: noticed when a plugin changes it, put back where that is safe, and reported as that
+//! plugin's fault.
+//!
+//! ```text
+//! window opens (create, start, unload) → plugin code → window closes: compare with the baseline → put back → report
+//!                                                      once a minute: the same, for what calls and threads changed
+//! ```
+//!
+//! | what | how a change is found | what is done |
+//! |---|---|---|
+//! | dispositions of the signals that the program keeps | interposed `sigaction` and `signal`; comparison | refused, or put back |
+//! | other dispositions, environment, locale | comparison | reported |
+//! | working directory, umask, limits | comparison | put back |
+//! | signal mask and float mode of the calling thread | comparison | put back |
+//! | standard streams | comparison | a closed one is reopened |
+//! | `fork` | `pthread_atfork` | a child that comes back into the host's code ends |
+//!
+//! Nothing here decides about loading, routing or health.
+
+#![allow(unsafe_code)]
+
+mod callbacks;
+mod fork;
+mod limits;
+mod log;
+mod real;
+mod signals;
+mod snapshot;
+mod streams;
+mod thread_exit;
+mod thread_state;
+mod windows;
+
+pub use limits::raise_descriptor_limit;
+pub use log::{LogLost, StderrLog, log_lost};
+pub use signals::keep_signals;
+pub use streams::{private_stderr, take_stdout};
+pub use windows::{OnChange, compare_now, on_change, take_changes};
+
+pub(crate) use callbacks::{CalledLater, called_later, is_timer_thread};
+pub(crate) use fork::end_if_forked;
+pub(crate) use real::Real;
+pub(crate) use windows::{no_longer_lives, window};
+
+/// What has to be looked up before plugin code runs: later a constructor that hangs may hold the dynamic loader's lock.
+pub(crate) fn prepare() {
+    fork::watch();
+    signals::prepare();
+    thread_exit::prepare();
+}
+
+/// Names of the C library that the executable defines, with the addresses that libraries bind to if it exports them.
+pub(crate) fn interposed() -> impl Iterator<Item = (&'static str, *const libc::c_void)> {
+    let thread_exit = ("__cxa_thread_atexit_impl", thread_exit::address());
+    callbacks::names()
+        .into_iter()
+        .chain(signals::names())
+        .chain([thread_exit])
+}

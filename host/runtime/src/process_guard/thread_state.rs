@@ -1,0 +1,126 @@
+//! What belongs to a thread of the host while plugin code runs on it: the signal mask and the float mode.
+
+/// As the calling thread has it.
+#[derive(Clone, Copy)]
+pub(super) struct ThreadState {
+    mask: libc::sigset_t,
+    float: u32,
+}
+
+/// What plugin code left changed on a thread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ThreadChange {
+    pub mask: bool,
+    pub float: bool,
+}
+
+impl ThreadState {
+    pub(super) fn of_this_thread() -> Self {
+        let mut mask = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: with a null new mask this only writes the old one.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr()) };
+        ThreadState {
+            // SAFETY: written by the call; zeroed before.
+            mask: unsafe { mask.assume_init() },
+            float: float_mode(),
+        }
+    }
+
+    /// Puts back on this thread what plugin code has changed since, and says what that was.
+    pub(super) fn put_back(&self) -> ThreadChange {
+        let now = ThreadState::of_this_thread();
+        let is_member = |set: &libc::sigset_t, signal| {
+            // SAFETY: reads a set that is written.
+            unsafe { libc::sigismember(set, signal) == 1 }
+        };
+        let changed = ThreadChange {
+            mask: (1..=64).any(|signal| is_member(&self.mask, signal) != is_member(&now.mask, signal)),
+            float: self.float != now.float,
+        };
+        if changed.mask {
+            // SAFETY: a set that was read from this thread.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.mask, std::ptr::null_mut()) };
+        }
+        if changed.float {
+            set_float_mode(self.float);
+        }
+        changed
+    }
+}
+
+/// Bits of MXCSR that tell what has happened, and not how it is calculated.
+#[cfg(target_arch = "x86_64")]
+const FLAGS: u32 = 0x3f;
+
+#[cfg(target_arch = "x86_64")]
+fn float_mode() -> u32 {
+    let mut mode = 0_u32;
+    // SAFETY: stores the register to a local; changes nothing.
+    unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &mut mode, options(nostack)) };
+    mode & !FLAGS
+}
+
+#[cfg(target_arch = "x86_64")]
+fn set_float_mode(mode: u32) {
+    // SAFETY: a value that was read from the register, with the flags cleared: back to what the compiler takes for granted.
+    unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &mode, options(nostack, readonly)) };
+}
+
+#[cfg(target_arch = "aarch64")]
+fn float_mode() -> u32 {
+    let mode: u64;
+    // SAFETY: reads a register.
+    unsafe { std::arch::asm!("mrs {}, fpcr", out(reg) mode, options(nomem, nostack)) };
+    mode as u32
+}
+
+#[cfg(target_arch = "aarch64")]
+fn set_float_mode(mode: u32) {
+    // SAFETY: a value that was read from the register: back to what the compiler takes for granted.
+    unsafe { std::arch::asm!("msr fpcr, {}", in(reg) u64::from(mode), options(nomem, nostack)) };
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn float_mode() -> u32 {
+    0
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn set_float_mode(_: u32) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mask_of_a_thread_is_put_back_and_named() {
+        let before = ThreadState::of_this_thread();
+        assert_eq!(before.put_back(), ThreadChange::default());
+        let mut all = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: fills a local set, and blocks it on this thread.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut());
+        }
+        let changed = ThreadChange {
+            mask: true,
+            float: false,
+        };
+        assert_eq!(before.put_back(), changed);
+        assert_eq!(before.put_back(), ThreadChange::default());
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn float_mode_of_a_thread_is_put_back_and_named() {
+        let before = ThreadState::of_this_thread();
+        // Flush to zero, denormals are zero.
+        set_float_mode(before.float | 0x8040);
+        let changed = ThreadChange {
+            mask: false,
+            float: true,
+        };
+        assert_eq!(before.put_back(), changed);
+        assert_eq!(float_mode(), before.float);
+    }
+}
