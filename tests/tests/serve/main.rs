@@ -15,4 +15,6 @@ mod residents;
 mod resources;
 mod robustness;
 mod served;
+mod thousands;
+mod updates;
 mod vetting;
