@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let capability = "text.detect-language";
-    if host.snapshot().offering(capability).is_empty() {
+    if host.snapshot().offering(capability).next().is_none() {
         println!("nobody offers {capability} here");
     } else {
         let answer: Value = host

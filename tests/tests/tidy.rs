@@ -12,8 +12,9 @@ const PURE: &[&str] = &[
     "host/cli/src/bars.rs",
     "host/cli/src/moment.rs",
     "host/src/probing/trips.rs",
-    "host/runtime/src/lifecycle.rs",
+    "host/runtime/src/supervisor/residents.rs",
     "host/runtime/src/supervisor/spec.rs",
+    "host/runtime/src/supervisor/stage.rs",
     "host/intake/src/duplicates.rs",
     "tests/simulator/src/",
 ];

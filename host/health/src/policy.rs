@@ -5,7 +5,7 @@ use extman_plugin_api::manifest::schema::ProbeHints;
 use std::time::Duration;
 
 /// How often an instance is asked, and what makes it up, degraded or down.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Policy {
     /// Between two checks of an instance that is well.
     pub interval: Duration,
@@ -34,7 +34,7 @@ pub struct Policy {
 }
 
 /// What makes calls evidence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallPolicy {
     /// The stretch over which calls are counted.
     pub window: Duration,
@@ -47,7 +47,7 @@ pub struct CallPolicy {
 }
 
 /// Synthetic requests: they cost what a real one costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeepPolicy {
     /// Between two of them; never under [`DeepPolicy::EVERY_MIN`].
     pub every: Duration,

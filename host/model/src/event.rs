@@ -55,6 +55,28 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         cause: Option<String>,
     },
+    /// Many instances changed their state in the same way at the same time. None of them is told of by itself.
+    MovedMany {
+        /// Where they were.
+        from: Lifecycle,
+        /// Where they are.
+        to: Lifecycle,
+        /// How many.
+        count: usize,
+        /// The first few of them.
+        names: Vec<String>,
+    },
+    /// Many instances are held to be something else at the same time. None of them is told of by itself.
+    HealthMany {
+        /// What they were held to be.
+        from: Health,
+        /// What they are held to be.
+        to: Health,
+        /// How many.
+        count: usize,
+        /// The first few of them.
+        names: Vec<String>,
+    },
     /// Another generation of an instance serves now.
     Replaced {
         /// The instance.

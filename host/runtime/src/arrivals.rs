@@ -3,12 +3,12 @@
 //! Blocking: it reads and copies files. It runs no plugin code.
 
 use extman_intake::{
-    DirError, DirProblem, Discovery, FoundFile, Identity, IntakeConfig, Store, StoreError, StoreOutcome,
-    VerifiedPlugin, duplicates, inspect, verify,
+    DirError, DirProblem, Discovery, FoundFile, Identity, IntakeConfig, Scan, Store, StoreError,
+    StoreOutcome, VerifiedPlugin, duplicates, inspect, verify,
 };
 use extman_model::RefusedView;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const DUPLICATE: &str = "duplicate";
@@ -77,94 +77,15 @@ impl Arrivals {
         let mut arrived = Arrived {
             pending: !scan.pending.is_empty(),
             directories: self.config.discovery.dirs.clone(),
+            appeared: self.appeared(&scan),
             ..Arrived::default()
         };
-        let mut refused = BTreeMap::new();
-        let mut refuse = |path: PathBuf, code: &str, reason: String| {
-            refused.insert(
-                path.clone(),
-                RefusedView {
-                    path,
-                    code: code.to_owned(),
-                    reason,
-                },
-            );
-        };
-        for entry in &scan.refused {
-            refuse(entry.path.clone(), entry.reason.code(), entry.reason.to_string());
-        }
-        for error in &scan.dirs {
-            refuse(
-                error.path.clone(),
-                error.problem.code(),
-                error.problem.to_string(),
-            );
-        }
-        let was_missing = |dir: &&PathBuf| {
-            let known = self.refused.get(*dir);
-            known.is_some_and(|known| known.code == DirProblem::Missing.code())
-        };
-        let is_missing = |dir: &&PathBuf| {
-            let missing = |e: &DirError| e.path == **dir && e.problem == DirProblem::Missing;
-            scan.dirs.iter().any(missing)
-        };
-        let appeared = arrived
-            .directories
-            .iter()
-            .filter(|dir| was_missing(dir) && !is_missing(dir));
-        arrived.appeared = appeared.cloned().collect();
-        let mut there: BTreeSet<PathBuf> = scan.pending.iter().cloned().collect();
-        // What can't be looked at is not gone: a directory that is unreadable for a while takes nothing down.
-        let unread = |path: &PathBuf| {
-            let blind = |e: &&DirError| matches!(e.problem, DirProblem::Unreadable(_));
-            scan.dirs
-                .iter()
-                .filter(blind)
-                .any(|e| path.parent() == Some(e.path.as_path()))
-        };
-        there.extend(self.known.keys().filter(|path| unread(path)).cloned());
-        // A file that has become unfit is gone as a plugin, but one that is being written again is not.
+        let mut refused = Refusals::of(&scan);
+        let mut there = self.not_gone(&scan);
         for found in scan.found {
-            let path = found.path().to_owned();
-            there.insert(path.clone());
-            let known = self.known.get(&path);
-            if known.is_some_and(|known| known.identity == found.identity()) {
-                // Whether it is still a duplicate depends on the other files.
-                if let Some(earlier) = self
-                    .refused
-                    .get(&path)
-                    .filter(|earlier| earlier.code != DUPLICATE)
-                {
-                    refuse(path, &earlier.code, earlier.reason.clone());
-                }
-                continue;
-            }
-            let before = known.and_then(|known| known.plugin.clone());
-            let identity = found.identity();
-            let plugin = match self.examine(found) {
-                Ok(plugin) => {
-                    let same = before
-                        .as_ref()
-                        .is_some_and(|before| before.digest() == plugin.digest());
-                    if !same {
-                        arrived.new.push(path.clone());
-                    }
-                    Some(plugin)
-                }
-                Err(Unfit { code, reason, again }) => {
-                    let goes_on = if before.is_some() {
-                        "; what was loaded from it before goes on"
-                    } else {
-                        ""
-                    };
-                    refuse(path.clone(), code, format!("{reason}{goes_on}"));
-                    if again {
-                        continue;
-                    }
-                    before
-                }
-            };
-            self.known.insert(path, Known { identity, plugin });
+            // A file that has become unfit is gone as a plugin, but one that is being written again is not.
+            there.insert(found.path().to_owned());
+            self.take(found, &mut arrived, &mut refused);
         }
         self.known.retain(|path, known| {
             let stays = there.contains(path);
@@ -178,23 +99,84 @@ impl Arrivals {
             .iter()
             .filter_map(|(path, known)| Some((path.clone(), known.plugin.clone()?)));
         arrived.plugins = plugins.collect();
-        for duplicate in duplicates(arrived.plugins.values().map(VerifiedPlugin::inspected)) {
-            for unused in duplicate.unused {
-                let reason = format!(
-                    "{} {} is there already, at {}; remove one of the two",
-                    duplicate.id,
-                    duplicate.version,
-                    duplicate.used.display()
-                );
-                arrived.plugins.remove(&unused.path);
-                refuse(unused.path, DUPLICATE, reason);
-            }
-        }
+        leave_out_duplicates(&mut arrived.plugins, &mut refused);
         let newly = |view: &&RefusedView| self.refused.get(&view.path) != Some(*view);
-        arrived.newly_refused = refused.values().filter(newly).cloned().collect();
-        arrived.refused = refused.values().cloned().collect();
-        self.refused = refused;
+        arrived.newly_refused = refused.0.values().filter(newly).cloned().collect();
+        arrived.refused = refused.0.values().cloned().collect();
+        self.refused = refused.0;
         arrived
+    }
+
+    /// Directories that were missing at the last look, and are there now.
+    fn appeared(&self, scan: &Scan) -> Vec<PathBuf> {
+        let was_missing = |dir: &&PathBuf| {
+            let known = self.refused.get(*dir);
+            known.is_some_and(|known| known.code == DirProblem::Missing.code())
+        };
+        let is_missing = |dir: &&PathBuf| {
+            let missing = |e: &DirError| e.path == **dir && e.problem == DirProblem::Missing;
+            scan.dirs.iter().any(missing)
+        };
+        let directories = self.config.discovery.dirs.iter();
+        directories
+            .filter(|dir| was_missing(dir) && !is_missing(dir))
+            .cloned()
+            .collect()
+    }
+
+    /// Files that are being written, and those that can't be looked at: a directory that is unreadable for a while takes nothing down.
+    fn not_gone(&self, scan: &Scan) -> BTreeSet<PathBuf> {
+        let unreadable: BTreeSet<&Path> = scan
+            .dirs
+            .iter()
+            .filter(|error| matches!(error.problem, DirProblem::Unreadable(_)))
+            .map(|error| error.path.as_path())
+            .collect();
+        let unread = |path: &&PathBuf| path.parent().is_some_and(|dir| unreadable.contains(dir));
+        let unread = self.known.keys().filter(unread);
+        scan.pending.iter().chain(unread).cloned().collect()
+    }
+
+    /// Takes in a file that was found, unless it is known as it is.
+    fn take(&mut self, found: FoundFile, arrived: &mut Arrived, refused: &mut Refusals) {
+        let (path, identity) = (found.path().to_owned(), found.identity());
+        let known = self.known.get(&path);
+        if known.is_some_and(|known| known.identity == identity) {
+            // Whether it is still a duplicate depends on the other files.
+            let earlier = self
+                .refused
+                .get(&path)
+                .filter(|earlier| earlier.code != DUPLICATE);
+            if let Some(earlier) = earlier {
+                refused.0.insert(path, earlier.clone());
+            }
+            return;
+        }
+        let before = known.and_then(|known| known.plugin.clone());
+        let plugin = match self.examine(found) {
+            Ok(plugin) => {
+                let same = before
+                    .as_ref()
+                    .is_some_and(|before| before.digest() == plugin.digest());
+                if !same {
+                    arrived.new.push(path.clone());
+                }
+                Some(plugin)
+            }
+            Err(Unfit { code, reason, again }) => {
+                let goes_on = if before.is_some() {
+                    "; what was loaded from it before goes on"
+                } else {
+                    ""
+                };
+                refused.add(path.clone(), code, format!("{reason}{goes_on}"));
+                if again {
+                    return;
+                }
+                before
+            }
+        };
+        self.known.insert(path, Known { identity, plugin });
     }
 
     fn examine(&self, found: FoundFile) -> Result<VerifiedPlugin, Unfit> {
@@ -206,6 +188,51 @@ impl Arrivals {
         let inspected = inspect(stored).map_err(|e| Unfit::new(e.error.code(), &e.error, false))?;
         // Modes are no part of a file's identity, so a mended one is only seen by asking again.
         verify(inspected, &self.config.trust).map_err(|e| Unfit::new(e.error.code(), &e.error, true))
+    }
+}
+
+/// What is refused at this look, by path.
+struct Refusals(BTreeMap<PathBuf, RefusedView>);
+
+impl Refusals {
+    /// What a scan has refused.
+    fn of(scan: &Scan) -> Self {
+        let mut refused = Refusals(BTreeMap::new());
+        for entry in &scan.refused {
+            refused.add(entry.path.clone(), entry.reason.code(), entry.reason.to_string());
+        }
+        for error in &scan.dirs {
+            refused.add(
+                error.path.clone(),
+                error.problem.code(),
+                error.problem.to_string(),
+            );
+        }
+        refused
+    }
+
+    fn add(&mut self, path: PathBuf, code: &str, reason: String) {
+        let view = RefusedView {
+            path: path.clone(),
+            code: code.to_owned(),
+            reason,
+        };
+        self.0.insert(path, view);
+    }
+}
+
+fn leave_out_duplicates(plugins: &mut BTreeMap<PathBuf, VerifiedPlugin>, refused: &mut Refusals) {
+    for duplicate in duplicates(plugins.values().map(VerifiedPlugin::inspected)) {
+        for unused in duplicate.unused {
+            let reason = format!(
+                "{} {} is there already, at {}; remove one of the two",
+                duplicate.id,
+                duplicate.version,
+                duplicate.used.display()
+            );
+            plugins.remove(&unused.path);
+            refused.add(unused.path, DUPLICATE, reason);
+        }
     }
 }
 

@@ -4,7 +4,6 @@ pub mod arrivals;
 mod deadlines;
 pub mod instance;
 pub mod lanes;
-pub mod lifecycle;
 pub mod loader;
 pub mod module;
 pub mod registry;

@@ -1,4 +1,5 @@
-//! Who is there: immutable snapshots, swapped whole. The data path only reads one.
+//! Who is there, published by difference: a slot for each instance, in a set that is swapped only when it changes. The data path only
+//! reads.
 
 use super::instance::{Instance, Tally};
 use super::supervisor::InstanceConfig;
@@ -9,15 +10,16 @@ use extman_model::{
 };
 use extman_plugin_api::manifest::schema::{Capability, Kind, Manifest};
 use semver::VersionReq;
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// One instance as a snapshot has it.
+/// One instance as it is published.
 #[derive(Clone)]
 pub struct Entry {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// The plugin behind it.
     pub plugin: VerifiedPlugin,
     /// What is configured for it.
@@ -36,11 +38,15 @@ pub struct Entry {
     pub unload: Option<(u64, Verdict)>,
 }
 
-/// Everything that is known at one moment.
+/// An instance's place in the registry. What is published of it is swapped here; nobody else is touched by that.
+type Slot = ArcSwap<Entry>;
+
+/// Which instances there are. It is swapped when one comes, goes or offers something else, and not when one changes its state: an entry is
+/// as it is when it is asked for.
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    by_name: BTreeMap<String, Arc<Entry>>,
-    by_capability: HashMap<String, Vec<Arc<Entry>>>,
+    by_name: BTreeMap<Arc<str>, Arc<Slot>>,
+    by_capability: HashMap<String, Vec<Arc<Slot>>>,
 }
 
 /// What to look for; what is not given does not matter.
@@ -60,7 +66,15 @@ pub struct Query {
     pub version: Option<VersionReq>,
 }
 
-/// The current snapshot, and what is known of files and libraries beside it.
+/// What one publication has changed.
+pub struct Change<'a> {
+    /// Instances that are new or otherwise than before.
+    pub entries: &'a [Arc<Entry>],
+    /// Instances that are gone.
+    pub removed: &'a BTreeSet<Arc<str>>,
+}
+
+/// Who is there, and what is known of files and libraries beside that.
 #[derive(Default)]
 pub struct Registry {
     current: ArcSwap<Snapshot>,
@@ -71,7 +85,7 @@ pub struct Registry {
     listener: OnceLock<Listener>,
 }
 
-type Listener = Box<dyn Fn(&Snapshot) + Send + Sync>;
+type Listener = Box<dyn Fn(&Change<'_>) + Send + Sync>;
 
 impl Registry {
     /// What is known now.
@@ -79,18 +93,29 @@ impl Registry {
         self.current.load_full()
     }
 
-    /// From here on, this is what is known.
-    pub fn publish(&self, entries: impl IntoIterator<Item = Entry>) {
-        let snapshot = Arc::new(Snapshot::new(entries));
-        self.current.store(snapshot.clone());
+    /// From here on, these entries are what is known of their instances, and those instances are gone. One caller at a time.
+    pub(crate) fn publish(&self, entries: Vec<Entry>, removed: &BTreeSet<Arc<str>>) {
+        if entries.is_empty() && removed.is_empty() {
+            return;
+        }
+        let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+        let current = self.current.load();
+        let in_place = |entry: &&Arc<Entry>| current.replace(entry);
+        let others: Vec<Arc<Entry>> = entries.iter().filter(|entry| !in_place(entry)).cloned().collect();
+        if !others.is_empty() || removed.iter().any(|name| current.by_name.contains_key(name)) {
+            self.current.store(Arc::new(current.with(others, removed)));
+        }
         if let Some(listener) = self.listener.get() {
-            listener(&snapshot);
+            listener(&Change {
+                entries: &entries,
+                removed,
+            });
         }
     }
 
-    /// Has somebody hear of every snapshot as soon as it is there, on the thread that publishes it. One listener; later ones are
-    /// not heard.
-    pub fn on_publish(&self, listener: impl Fn(&Snapshot) + Send + Sync + 'static) {
+    /// Has somebody hear of every publication as soon as it is there, on the thread that publishes it. One listener; later ones are not
+    /// heard.
+    pub fn on_publish(&self, listener: impl Fn(&Change<'_>) + Send + Sync + 'static) {
         let _ = self.listener.set(Box::new(listener));
     }
 
@@ -100,8 +125,10 @@ impl Registry {
     }
 
     /// From here on, these files are refused.
-    pub fn publish_refused(&self, refused: Vec<RefusedView>) {
-        self.refused.store(Arc::new(refused));
+    pub(crate) fn publish_refused(&self, refused: Vec<RefusedView>) {
+        if **self.refused.load() != refused {
+            self.refused.store(Arc::new(refused));
+        }
     }
 
     /// Instances that are configured, and whose plugin is not there.
@@ -110,7 +137,7 @@ impl Registry {
     }
 
     /// From here on, these are missing. What was not missing before is given back.
-    pub fn publish_missing(&self, missing: Vec<MissingView>) -> Vec<MissingView> {
+    pub(crate) fn publish_missing(&self, missing: Vec<MissingView>) -> Vec<MissingView> {
         let before = self.missing.swap(Arc::new(missing.clone()));
         missing
             .into_iter()
@@ -124,7 +151,7 @@ impl Registry {
     }
 
     /// From here on, these stay.
-    pub fn publish_residents(&self, residents: Vec<ResidentView>) {
+    pub(crate) fn publish_residents(&self, residents: Vec<ResidentView>) {
         self.residents.store(Arc::new(residents));
     }
 
@@ -134,66 +161,123 @@ impl Registry {
     }
 
     /// From here on it is.
-    pub fn set_ready(&self) {
+    pub(crate) fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
     }
 }
 
 impl Snapshot {
-    fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
-        let mut snapshot = Snapshot::default();
-        for entry in entries {
-            let entry = Arc::new(entry);
-            for capability in &entry.plugin.manifest().capabilities {
-                snapshot
-                    .by_capability
-                    .entry(capability.name.clone())
-                    .or_default()
-                    .push(entry.clone());
+    /// Swaps an entry in its place. `false` if it has none, or is to be found elsewhere from now on.
+    fn replace(&self, entry: &Arc<Entry>) -> bool {
+        let Some(slot) = self.by_name.get(&entry.name) else {
+            return false;
+        };
+        let before = slot.load();
+        let same = before.plugin.digest() == entry.plugin.digest()
+            && before.config.priority == entry.config.priority;
+        if same {
+            slot.store(entry.clone());
+        }
+        same
+    }
+
+    /// The same with these entries, which are new or offer something else than before, and without those that are gone.
+    fn with(&self, entries: Vec<Arc<Entry>>, removed: &BTreeSet<Arc<str>>) -> Snapshot {
+        let mut next = self.clone();
+        let mut moved: BTreeSet<&str> = removed.iter().map(|name| &**name).collect();
+        moved.extend(entries.iter().map(|entry| &*entry.name));
+        let capabilities = |entry: &Entry| -> Vec<String> {
+            let declared = &entry.plugin.manifest().capabilities;
+            declared
+                .iter()
+                .map(|capability| capability.name.clone())
+                .collect()
+        };
+        let mut touched: BTreeSet<String> = BTreeSet::new();
+        for name in &moved {
+            if let Some(slot) = next.by_name.remove(*name) {
+                touched.extend(capabilities(&slot.load()));
             }
-            snapshot.by_name.insert(entry.name.clone(), entry);
         }
-        for offers in snapshot.by_capability.values_mut() {
-            offers.sort_by(|a, b| (b.config.priority, &a.name).cmp(&(a.config.priority, &b.name)));
+        for capability in &touched {
+            if let Some(offers) = next.by_capability.get_mut(capability) {
+                offers.retain(|slot| !moved.contains(&*slot.load().name));
+            }
         }
-        snapshot
+        for entry in &entries {
+            // A slot of its own: whoever still has the set before this one sees the entry before this one.
+            let slot = Arc::new(Slot::new(entry.clone()));
+            for capability in capabilities(entry) {
+                let offers = next.by_capability.entry(capability.clone()).or_default();
+                offers.push(slot.clone());
+                touched.insert(capability);
+            }
+            next.by_name.insert(entry.name.clone(), slot);
+        }
+        for capability in touched {
+            let Some(offers) = next.by_capability.get_mut(&capability) else {
+                continue;
+            };
+            // The one that is asked first at the front.
+            offers.sort_by_cached_key(|slot| {
+                let entry = slot.load();
+                (Reverse(entry.config.priority), entry.name.clone())
+            });
+            if offers.is_empty() {
+                next.by_capability.remove(&capability);
+            }
+        }
+        next
+    }
+
+    /// How many instances there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
     }
 
     /// The instance of this name.
-    pub fn get(&self, name: &str) -> Option<&Arc<Entry>> {
-        self.by_name.get(name)
+    pub fn get(&self, name: &str) -> Option<Arc<Entry>> {
+        self.by_name.get(name).map(|slot| slot.load_full())
     }
 
     /// All instances, by name.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.by_name.values()
+    pub fn all(&self) -> impl Iterator<Item = Arc<Entry>> {
+        self.by_name.values().map(|slot| slot.load_full())
     }
 
     /// Those that fit, by name.
-    pub fn find(&self, query: &Query) -> Vec<&Arc<Entry>> {
+    pub fn find(&self, query: &Query) -> Vec<Arc<Entry>> {
         self.all().filter(|entry| query.fits(entry)).collect()
     }
 
     /// Those that offer a capability, the one that is asked first at the front.
-    pub fn offering(&self, capability: &str) -> &[Arc<Entry>] {
-        self.by_capability.get(capability).map_or(&[], Vec::as_slice)
+    pub fn offering(&self, capability: &str) -> impl Iterator<Item = Arc<Entry>> {
+        let offers = self.by_capability.get(capability).into_iter().flatten();
+        offers.map(|slot| slot.load_full())
     }
 
     /// Every capability, with who offers it.
     pub fn capabilities(&self) -> Vec<CapabilityOffer> {
         let sorted: BTreeMap<_, _> = self.by_capability.iter().collect();
-        let offer = |(name, entries): (&String, &Vec<Arc<Entry>>)| {
-            let (serving, not): (Vec<_>, Vec<_>) = entries.iter().partition(|e| e.serving.is_some());
-            let names = |entries: Vec<&Arc<Entry>>| entries.iter().map(|e| e.name.clone()).collect();
-            let declared = entries
+        let offer = |(name, slots): (&String, &Vec<Arc<Slot>>)| {
+            let entries = slots.iter().map(|slot| slot.load_full());
+            let (serving, not): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.serving.is_some());
+            let names = |entries: &[Arc<Entry>]| entries.iter().map(|entry| entry.name.to_string()).collect();
+            let declared = slots
                 .first()
-                .and_then(|e| capability(e.plugin.manifest(), name));
+                .and_then(|slot| capability(slot.load().plugin.manifest(), name).cloned());
+            let (input, output) = declared.map_or((None, None), |declared| (declared.input, declared.output));
             CapabilityOffer {
                 name: name.clone(),
-                instances: names(serving),
-                not_serving: names(not),
-                input: declared.and_then(|c| c.input.clone()),
-                output: declared.and_then(|c| c.output.clone()),
+                instances: names(&serving),
+                not_serving: names(&not),
+                input,
+                output,
             }
         };
         sorted.into_iter().map(offer).collect()
@@ -201,8 +285,13 @@ impl Snapshot {
 
     /// Names that look like this one, the likeliest first.
     pub fn similar(&self, name: &str) -> Vec<String> {
-        let near = |known: &&String| distance(known, name) <= 1 + name.len() / 3 || known.contains(name);
-        let mut found: Vec<_> = self.by_name.keys().filter(near).cloned().collect();
+        let near = |known: &&Arc<str>| distance(known, name) <= 1 + name.len() / 3 || known.contains(name);
+        let mut found: Vec<_> = self
+            .by_name
+            .keys()
+            .filter(near)
+            .map(|known| known.to_string())
+            .collect();
         found.sort_by_key(|known| distance(known, name));
         found.truncate(3);
         found
@@ -213,7 +302,7 @@ impl Query {
     fn fits(&self, entry: &Entry) -> bool {
         let manifest = entry.plugin.manifest();
         let plugin = &manifest.plugin;
-        self.name.as_ref().is_none_or(|name| *name == entry.name)
+        self.name.as_ref().is_none_or(|name| **name == *entry.name)
             && self.id.as_ref().is_none_or(|id| *id == plugin.id)
             && self.kind.is_none_or(|kind| kind == plugin.kind)
             && self
@@ -242,7 +331,7 @@ impl Entry {
             models: c.models.clone(),
         };
         PluginView {
-            name: self.name.clone(),
+            name: self.name.to_string(),
             id: manifest.plugin.id.clone(),
             version: manifest.plugin.version.clone(),
             kind: manifest.plugin.kind,

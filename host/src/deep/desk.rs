@@ -58,44 +58,29 @@ pub(super) struct Flight {
 }
 
 impl Desk {
-    /// These are all instances now. `true` if there is anything to look at.
-    pub(super) fn set(&mut self, booted_ms: u64, subjects: &[Subject]) -> bool {
-        let wanted = subjects.iter().filter(|subject| subject.policy.deep.is_some());
-        let wanted: BTreeMap<&str, &Subject> = wanted.map(|subject| (&*subject.name, subject)).collect();
-        if wanted.is_empty() && self.seats.is_empty() {
-            return false;
+    /// These instances are new or otherwise than before, and those are gone. `true` if there is anything to look at.
+    pub(super) fn change<'a>(
+        &mut self,
+        booted_ms: u64,
+        changed: &[Subject],
+        removed: impl IntoIterator<Item = &'a Arc<str>>,
+    ) -> bool {
+        let before = self.seats.len();
+        for name in removed {
+            self.seats.remove(name);
         }
-        self.seats.retain(|name, _| wanted.contains_key(&**name));
-        for subject in wanted.into_values() {
-            let Some(policy) = subject.policy.deep else {
-                continue;
-            };
-            let seat = self.seats.entry(subject.name.clone()).or_insert_with(|| {
-                let new = Seat {
-                    policy,
-                    running: None,
-                    failed: 0,
-                    is_unanswered: false,
-                };
-                if let Some(why) = new.obstacle() {
-                    tracing::warn!(
-                        plugin = &*subject.name,
-                        "deep checks are configured, and none is made: {why}"
-                    );
+        let mut any = self.seats.len() != before;
+        for subject in changed {
+            match subject.policy.deep {
+                Some(policy) => {
+                    self.seat(booted_ms, subject, policy);
+                    any = true;
                 }
-                new
-            });
-            seat.policy = policy;
-            let target = subject
-                .target
-                .as_ref()
-                .filter(|_| subject.lifecycle == Lifecycle::Running);
-            let generation = target.map(|(_, generation)| *generation);
-            if generation != seat.running.map(|(generation, _)| generation) {
-                seat.running = generation.map(|generation| (generation, booted_ms));
-                (seat.failed, seat.is_unanswered) = (0, false);
-                self.book.hold(&subject.name, 0);
+                None => any |= self.seats.remove(&subject.name).is_some(),
             }
+        }
+        if !any {
+            return false;
         }
         let runs = |flight: &Flight| {
             let seat = self.seats.get(&flight.name);
@@ -107,6 +92,36 @@ impl Desk {
         }
         self.enrol(booted_ms);
         true
+    }
+
+    /// Deep checks are configured for this instance.
+    fn seat(&mut self, booted_ms: u64, subject: &Subject, policy: DeepPolicy) {
+        let seat = self.seats.entry(subject.name.clone()).or_insert_with(|| {
+            let new = Seat {
+                policy,
+                running: None,
+                failed: 0,
+                is_unanswered: false,
+            };
+            if let Some(why) = new.obstacle() {
+                tracing::warn!(
+                    plugin = &*subject.name,
+                    "deep checks are configured, and none is made: {why}"
+                );
+            }
+            new
+        });
+        seat.policy = policy;
+        let target = subject
+            .target
+            .as_ref()
+            .filter(|_| subject.lifecycle == Lifecycle::Running);
+        let generation = target.map(|(_, generation)| *generation);
+        if generation != seat.running.map(|(generation, _)| generation) {
+            seat.running = generation.map(|generation| (generation, booted_ms));
+            (seat.failed, seat.is_unanswered) = (0, false);
+            self.book.hold(&subject.name, 0);
+        }
     }
 
     /// What the ledger said. `lost`: how often it was lost since the host began.

@@ -86,9 +86,9 @@ impl DeepChecks {
     }
 
     /// These are all instances now. A check of one that no longer runs ends.
-    pub fn set(&self, subjects: &[Subject]) {
+    pub fn change<'a>(&self, changed: &[Subject], removed: impl IntoIterator<Item = &'a Arc<str>>) {
         let booted_ms = self.inner.booted_ms();
-        if self.inner.desk().set(booted_ms, subjects) {
+        if self.inner.desk().change(booted_ms, changed, removed) {
             self.inner.wake.notify_one();
         }
     }

@@ -1,7 +1,7 @@
 //! Building a host: the parts, wired.
 
 use super::components::{Components, keep_looking};
-use super::health::{Ears, Releases, subjects};
+use super::health::{Ears, Subjects};
 use super::{Host, Inner, tasks};
 use crate::config::{Config, ConfigError};
 use crate::deep::{DeepChecks, Machine};
@@ -15,7 +15,7 @@ use extman_runtime::arrivals::Arrivals;
 use extman_runtime::lanes::LaneObserver;
 use extman_runtime::module::{ModuleBudgets, SharedLanes};
 use extman_runtime::registry::Registry;
-use extman_runtime::supervisor::{Events, InstanceConfig, Means, Requests, Supervisor};
+use extman_runtime::supervisor::{Events, InstanceConfig, Requests, Services, Supervisor};
 use extman_runtime::vetting::Vetting;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -145,7 +145,7 @@ impl HostBuilder {
             history: history.clone(),
         };
         let (engine, deep) = start_engine(&shared, ears, config.probe, &registry)?;
-        let means = Means {
+        let services = Services {
             vetting,
             shared,
             pool: config.lanes.limits(),
@@ -154,7 +154,7 @@ impl HostBuilder {
         };
         let supervisor = Supervisor::new(
             config.instances.clone(),
-            Arc::new(means),
+            Arc::new(services),
             registry.clone(),
             events.clone(),
             requests.clone(),
@@ -216,14 +216,14 @@ fn start_engine(
     let (events, history) = (ears.events.clone(), ears.history.clone());
     let engine = Engine::start(shared.rounds.clone(), Arc::new(ears)).map_err(BuildError::NoThread)?;
     let deep = DeepChecks::start(engine.clone(), history.clone(), Machine::this());
-    let (told, told_deep, releases) = (engine.clone(), deep.clone(), Mutex::new(Releases::default()));
-    registry.on_publish(move |snapshot| {
-        let mut releases = releases.lock().unwrap_or_else(PoisonError::into_inner);
-        releases.note(snapshot, &history);
-        drop(releases);
-        let subjects = subjects(snapshot, settings);
-        told_deep.set(&subjects);
-        told.set(subjects);
+    let (told, told_deep, known) = (engine.clone(), deep.clone(), Mutex::new(Subjects::new(settings)));
+    registry.on_publish(move |change| {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.note_releases(change, &history);
+        let changed = known.of(change);
+        drop(known);
+        told_deep.change(&changed, change.removed);
+        told.change(changed, change.removed);
     });
     let told = engine.clone();
     events.on_told(move |name, generation, health| told.told(name, generation, health));

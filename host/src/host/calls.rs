@@ -6,7 +6,7 @@ use extman_model::{CallError, ErrorKind};
 use extman_runtime::instance::{Call, Instance};
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::Frames;
-use extman_runtime::registry::Entry;
+use extman_runtime::registry::{Entry, Snapshot};
 use extman_runtime::supervisor::{Request, Requests};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,7 +76,7 @@ impl Host {
     pub fn invoke_streamed(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
         let (mut target, call) = split(invocation);
         let chosen = self.choose(&target)?;
-        let served_by = chosen.entry.name.clone();
+        let served_by = chosen.entry.name.to_string();
         // Who serves is told before the call begins.
         target.instance = Some(served_by.clone());
         let frames = Arc::new(Frames::new(FRAMES_AHEAD));
@@ -111,17 +111,18 @@ impl Host {
         body: &[u8],
     ) -> Result<Invoked, CallError> {
         let snapshot = self.snapshot();
-        let (entry, instance, generation) = serving(snapshot.offering(capability), capability)?;
-        check_size(entry, capability, body.len())?;
+        let entry = serving(&snapshot, capability)?;
+        let (instance, generation) = entry.serving.as_ref().ok_or_else(|| not_serving(&entry))?;
+        check_size(&entry, capability, body.len())?;
         let reply = instance.invoke_attached(attached, capability, body);
         note_panic(
             &self.inner.requests,
             &entry.name,
-            generation,
+            *generation,
             reply.as_ref().err(),
         );
         reply.map(|reply| Invoked {
-            served_by: entry.name.clone(),
+            served_by: entry.name.to_string(),
             reply,
         })
     }
@@ -143,7 +144,7 @@ impl Host {
                     note_panic(&self.inner.requests, name, chosen.generation, failure);
                     return match reply {
                         Ok(reply) => Ok(Invoked {
-                            served_by: name.clone(),
+                            served_by: name.to_string(),
                             reply,
                         }),
                         Err(error) => Err(hint::add(
@@ -166,14 +167,8 @@ impl Host {
 
     fn choose(&self, target: &Target) -> Result<Chosen, CallError> {
         let snapshot = self.snapshot();
-        let offering = snapshot.offering(&target.capability);
         let Some(name) = &target.instance else {
-            let (entry, instance, generation) = serving(offering, &target.capability)?;
-            return Ok(Chosen {
-                entry: entry.clone(),
-                instance: instance.clone(),
-                generation,
-            });
+            return Chosen::of(serving(&snapshot, &target.capability)?);
         };
         let not_found = |text: String| CallError::new(ErrorKind::NotFound, text);
         let entry = snapshot.get(name).ok_or_else(|| {
@@ -188,18 +183,19 @@ impl Host {
             };
             not_found(format!("there is no plugin named {name:?}{hint}"))
         })?;
-        if !offering.iter().any(|offer| offer.name == *name) {
-            let capability = &target.capability;
+        let capability = &target.capability;
+        if !entry
+            .plugin
+            .manifest()
+            .capabilities
+            .iter()
+            .any(|c| c.name == *capability)
+        {
             return Err(not_found(format!(
                 "{name} has no capability {capability:?}; `extman list` shows what it has"
             )));
         }
-        let (instance, generation) = entry.serving.clone().ok_or_else(|| not_serving(entry))?;
-        Ok(Chosen {
-            entry: entry.clone(),
-            instance,
-            generation,
-        })
+        Chosen::of(entry)
     }
 }
 
@@ -216,16 +212,24 @@ struct Chosen {
     generation: u64,
 }
 
-fn serving<'a>(
-    offering: &'a [Arc<Entry>],
-    capability: &str,
-) -> Result<(&'a Arc<Entry>, &'a Arc<Instance>, u64), CallError> {
-    let found = offering.iter().find_map(|entry| {
-        let (instance, generation) = entry.serving.as_ref()?;
-        Some((entry, instance, *generation))
-    });
-    found.ok_or_else(|| match offering.first() {
-        Some(entry) => not_serving(entry),
+impl Chosen {
+    fn of(entry: Arc<Entry>) -> Result<Self, CallError> {
+        let (instance, generation) = entry.serving.clone().ok_or_else(|| not_serving(&entry))?;
+        Ok(Chosen {
+            entry,
+            instance,
+            generation,
+        })
+    }
+}
+
+/// The first that serves a capability.
+fn serving(snapshot: &Snapshot, capability: &str) -> Result<Arc<Entry>, CallError> {
+    let mut offering = snapshot.offering(capability).peekable();
+    let first = offering.peek().cloned();
+    let found = offering.find(|entry| entry.serving.is_some());
+    found.ok_or_else(|| match first {
+        Some(entry) => not_serving(&entry),
         None => CallError::new(
             ErrorKind::NotFound,
             format!("no plugin offers the capability {capability:?}"),

@@ -6,8 +6,10 @@ use extman_model::control::{
 };
 use extman_model::{CallError, PluginView, StatusView};
 use extman_runtime::loader::{Interposition, interposition};
+use extman_runtime::registry::Entry;
 use extman_runtime::supervisor::{Outcome, Request};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
@@ -41,15 +43,18 @@ impl Host {
     /// # Errors
     /// There is none of this name, or one is configured and its plugin is not there.
     pub fn plugin(&self, name: &str) -> Result<PluginView, ControlError> {
+        Ok(self.view(&*self.entry(name)?))
+    }
+
+    pub(super) fn entry(&self, name: &str) -> Result<Arc<Entry>, ControlError> {
         let snapshot = self.snapshot();
-        let entry = snapshot.get(name).ok_or_else(|| match self.absence(name) {
+        snapshot.get(name).ok_or_else(|| match self.absence(name) {
             Some(text) => ControlError::Conflict(text),
             None => ControlError::NotFound {
                 name: name.to_owned(),
                 similar: snapshot.similar(name),
             },
-        })?;
-        Ok(self.view(entry))
+        })
     }
 
     /// Why there is no instance of this name although one is configured.
@@ -61,7 +66,7 @@ impl Host {
 
     /// All instances, by name.
     pub fn plugins(&self) -> Vec<PluginView> {
-        self.snapshot().all().map(|entry| self.view(entry)).collect()
+        self.snapshot().all().map(|entry| self.view(&entry)).collect()
     }
 
     /// Loads and starts an instance that is stopped, failed or quarantined, and waits for that.
@@ -93,7 +98,7 @@ impl Host {
         name: &str,
         request: impl FnOnce(String, oneshot::Sender<Outcome>) -> Request,
     ) -> Result<PluginView, ControlError> {
-        self.plugin(name)?;
+        self.entry(name)?;
         let (reply, replied) = oneshot::channel();
         if !self.inner.requests.make(request(name.to_owned(), reply)) {
             return Err(ControlError::ShuttingDown);

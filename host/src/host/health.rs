@@ -16,8 +16,9 @@ use extman_model::{
 };
 use extman_model::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
-use extman_runtime::registry::{Entry, Snapshot};
+use extman_runtime::registry::{Change, Entry};
 use extman_runtime::supervisor::{Events, Request, Requests};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,21 +74,38 @@ impl Audience for Ears {
     }
 }
 
-/// All instances, as the engine is told of them.
-pub(super) fn subjects(snapshot: &Snapshot, all: ProbeSettings) -> Vec<Subject> {
-    let mut policies: Vec<Arc<Policy>> = Vec::new();
-    let subject = |entry: &Arc<Entry>| {
-        let policy = Policy::resolve(entry.config.probe, &entry.plugin.manifest().probe, all);
-        let policy = match policies.iter().find(|known| ***known == policy) {
-            Some(known) => known.clone(),
-            None => {
-                policies.push(Arc::new(policy));
-                policies[policies.len() - 1].clone()
-            }
-        };
+/// Instances, as the engine is told of them, and what of that is to be remembered.
+pub(super) struct Subjects {
+    /// What is configured for all.
+    settings: ProbeSettings,
+    /// Each policy once, however many instances have it.
+    policies: HashSet<Arc<Policy>>,
+    /// Policies from which on those are looked for that nobody has any more.
+    policies_max: usize,
+    /// Which bytes served last.
+    releases: HashMap<Arc<str>, Digest>,
+}
+
+impl Subjects {
+    pub(super) fn new(settings: ProbeSettings) -> Self {
+        Subjects {
+            settings,
+            policies: HashSet::new(),
+            policies_max: 64,
+            releases: HashMap::new(),
+        }
+    }
+
+    /// Those that have changed.
+    pub(super) fn of(&mut self, change: &Change<'_>) -> Vec<Subject> {
+        change.entries.iter().map(|entry| self.subject(entry)).collect()
+    }
+
+    fn subject(&mut self, entry: &Entry) -> Subject {
+        let policy = Policy::resolve(entry.config.probe, &entry.plugin.manifest().probe, self.settings);
         Subject {
-            name: entry.name.as_str().into(),
-            policy,
+            name: entry.name.clone(),
+            policy: self.once(policy),
             lifecycle: entry.lifecycle,
             target: entry
                 .serving
@@ -95,21 +113,28 @@ pub(super) fn subjects(snapshot: &Snapshot, all: ProbeSettings) -> Vec<Subject> 
                 .map(|(instance, generation)| (instance.clone() as _, *generation)),
             maintenance: entry.config.maintenance,
         }
-    };
-    snapshot.all().map(subject).collect()
-}
+    }
 
-/// Writes down when another version serves.
-#[derive(Default)]
-pub(super) struct Releases(std::collections::HashMap<String, Digest>);
+    fn once(&mut self, policy: Policy) -> Arc<Policy> {
+        if let Some(known) = self.policies.get(&policy) {
+            return known.clone();
+        }
+        if self.policies.len() >= self.policies_max {
+            self.policies.retain(|policy| Arc::strong_count(policy) > 1);
+            self.policies_max = self.policies.len() * 2 + 64;
+        }
+        let policy = Arc::new(policy);
+        self.policies.insert(policy.clone());
+        policy
+    }
 
-impl Releases {
-    pub(super) fn note(&mut self, snapshot: &Snapshot, history: &History) {
-        for entry in snapshot.all().filter(|entry| entry.serving.is_some()) {
+    /// Writes down when another version serves.
+    pub(super) fn note_releases(&mut self, change: &Change<'_>, history: &History) {
+        for entry in change.entries.iter().filter(|entry| entry.serving.is_some()) {
             let digest = entry.plugin.digest();
-            if self.0.insert(entry.name.clone(), digest) != Some(digest) {
+            if self.releases.insert(entry.name.clone(), digest) != Some(digest) {
                 history.record(Record::Release(ReleaseRow {
-                    instance: entry.name.as_str().into(),
+                    instance: entry.name.clone(),
                     at_unix_ms: clock::unix_ms(clock::wall()),
                     version: entry.plugin.manifest().plugin.version.clone(),
                     digest,
@@ -123,10 +148,10 @@ impl Host {
     /// How everything is: one word, one sentence, and the groups behind it. Asks nobody.
     pub fn health(&self) -> Overall {
         let known = Known::of(self);
-        let Known { snapshot, seen } = &known;
-        let covering: Vec<_> = snapshot.all().map(|entry| known.covered(entry)).collect();
-        let mut members: Vec<Member<'_>> = snapshot
-            .all()
+        let covering: Vec<_> = known.entries.iter().map(|entry| known.covered(entry)).collect();
+        let mut members: Vec<Member<'_>> = known
+            .entries
+            .iter()
             .zip(&covering)
             .map(|(entry, covered)| Member {
                 name: &entry.name,
@@ -135,7 +160,7 @@ impl Host {
                     Kind::General => Group::General,
                 },
                 health: known.health_of(&entry.name),
-                left_out: seen.get(entry.name.as_str()).is_some_and(|seen| seen.left_out),
+                left_out: known.is_left_out(&entry.name),
                 criticality: entry.config.criticality,
                 redundant: entry.config.redundant.as_deref(),
                 covered: covered
@@ -211,17 +236,42 @@ impl Host {
 
 /// One picture of who there is and how they are.
 pub(super) struct Known {
-    pub snapshot: Arc<Snapshot>,
-    pub seen: std::collections::HashMap<Arc<str>, Seen>,
+    pub entries: Vec<Arc<Entry>>,
+    pub seen: HashMap<Arc<str>, Seen>,
+    /// Who serves a capability: how many, and one of them.
+    serving: HashMap<String, (usize, Arc<str>)>,
+    /// How many of a redundant set serve and count.
+    redundant: HashMap<String, usize>,
 }
 
 impl Known {
     pub(super) fn of(host: &Host) -> Known {
         let seen = host.engine().views().into_iter();
-        Known {
-            snapshot: host.snapshot(),
+        let mut known = Known {
+            entries: host.snapshot().all().collect(),
             seen: seen.map(|seen| (seen.name.clone(), seen)).collect(),
+            serving: HashMap::new(),
+            redundant: HashMap::new(),
+        };
+        let (mut serving, mut redundant) = (HashMap::new(), HashMap::new());
+        for entry in known.entries.iter().filter(|entry| known.serves(entry)) {
+            for capability in &entry.plugin.manifest().capabilities {
+                let by = serving
+                    .entry(capability.name.clone())
+                    .or_insert_with(|| (0, entry.name.clone()));
+                by.0 += 1;
+            }
+            if let Some(set) = entry
+                .config
+                .redundant
+                .as_ref()
+                .filter(|_| !known.is_left_out(&entry.name))
+            {
+                *redundant.entry(set.clone()).or_default() += 1;
+            }
         }
+        (known.serving, known.redundant) = (serving, redundant);
+        known
     }
 
     pub(super) fn health_of(&self, name: &str) -> Health {
@@ -230,18 +280,27 @@ impl Known {
             .map_or(Health::Unknown, |seen| seen.judged.health)
     }
 
-    pub(super) fn serves(&self, entry: &Entry) -> bool {
+    fn is_left_out(&self, name: &str) -> bool {
+        self.seen.get(name).is_some_and(|seen| seen.left_out)
+    }
+
+    fn serves(&self, entry: &Entry) -> bool {
         entry.serving.is_some() && matches!(self.health_of(&entry.name), Health::Up | Health::Degraded)
+    }
+
+    /// How many of a redundant set serve.
+    pub(super) fn serving_of_set(&self, set: &str) -> usize {
+        self.redundant.get(set).copied().unwrap_or(0)
     }
 
     /// Its capabilities, if somebody else serves each of them.
     pub(super) fn covered(&self, entry: &Entry) -> Option<Vec<String>> {
         let capabilities = &entry.plugin.manifest().capabilities;
-        let others = |name: &str| {
-            let mut offering = self.snapshot.offering(name).iter();
-            offering.any(|other| other.name != entry.name && self.serves(other))
+        let by_others = |capability: &String| {
+            let by = self.serving.get(capability);
+            by.is_some_and(|(count, one)| *count > 1 || *one != entry.name)
         };
-        let all = capabilities.iter().all(|capability| others(&capability.name));
+        let all = capabilities.iter().all(|capability| by_others(&capability.name));
         all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
     }
 }

@@ -82,7 +82,7 @@ impl Host {
         snapshot
             .all()
             .take(INSTANCES_MAX)
-            .map(|entry| entry.name.clone())
+            .map(|entry| entry.name.to_string())
             .collect()
     }
 

@@ -76,7 +76,7 @@ impl Host {
         HostBuilder::default()
     }
 
-    /// Everything that is known now, in one consistent picture.
+    /// Which instances there are. Each of them is shown as it is when it is asked for.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.inner.registry.snapshot()
     }

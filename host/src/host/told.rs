@@ -17,8 +17,8 @@ impl Host {
         HealthAnswer {
             overall: self.health(),
             plugins: known
-                .snapshot
-                .all()
+                .entries
+                .iter()
                 .map(|entry| self.one(&known, entry))
                 .collect(),
             history: self.inner.history.status(),
@@ -36,19 +36,14 @@ impl Host {
     /// # Errors
     /// There is none of this name, or one is configured and its plugin is not there.
     pub fn plugin_health(&self, name: &str) -> Result<PluginHealth, ControlError> {
-        self.plugin(name)?;
-        let known = Known::of(self);
-        let entry = known.snapshot.get(name).ok_or_else(|| ControlError::NotFound {
-            name: name.to_owned(),
-            similar: Vec::new(),
-        })?;
-        Ok(self.one(&known, entry))
+        let entry = self.entry(name)?;
+        Ok(self.one(&Known::of(self), &entry))
     }
 
     fn one(&self, known: &Known, entry: &Entry) -> PluginHealth {
-        let seen = known.seen.get(entry.name.as_str());
+        let seen = known.seen.get(&entry.name);
         PluginHealth {
-            name: entry.name.clone(),
+            name: entry.name.to_string(),
             id: entry.plugin.manifest().plugin.id.clone(),
             kind: entry.plugin.manifest().plugin.kind,
             required: entry.config.criticality == Criticality::Required,
@@ -66,14 +61,7 @@ impl Host {
             return false;
         };
         let needed = self.inner.config.health.redundant.get(set).copied().unwrap_or(1);
-        let others = known.snapshot.all().filter(|other| {
-            other.config.redundant.as_deref() == Some(set)
-                && !known
-                    .seen
-                    .get(other.name.as_str())
-                    .is_some_and(|seen| seen.left_out)
-        });
-        others.filter(|other| known.serves(other)).count() >= needed
+        known.serving_of_set(set) >= needed
     }
 }
 

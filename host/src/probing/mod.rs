@@ -42,6 +42,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+/// Instances that are changed under one lock.
+const CHANGED_AT_A_TIME: usize = 256;
+
 /// Asks instances how they are. Cheap to clone; it goes on until every clone is gone or it is [`shut down`](Engine::shutdown).
 #[derive(Clone)]
 pub struct Engine {
@@ -84,23 +87,33 @@ impl Engine {
         Ok(Engine { ring, lanes })
     }
 
-    /// These are all instances now: those that are not among them are forgotten.
-    pub fn set(&self, subjects: impl IntoIterator<Item = Subject>) {
+    /// These instances are new or otherwise than before, and those are gone. Nobody else is touched.
+    pub fn change<'a>(&self, changed: Vec<Subject>, removed: impl IntoIterator<Item = &'a Arc<str>>) {
         let mut out = self.out();
-        {
+        let mut changed = changed.into_iter().peekable();
+        while changed.peek().is_some() {
+            // Not all under one lock: a lane must not wait for thousands.
             let mut shard = self.shard();
-            let mut gone: std::collections::HashSet<Arc<str>> = shard.names().into_iter().collect();
-            for subject in subjects {
-                gone.remove(&subject.name);
+            for subject in changed.by_ref().take(CHANGED_AT_A_TIME) {
                 update(&mut shard, subject, &mut out);
             }
-            for name in gone {
-                if let Some(mut place) = shard.remove(&name) {
-                    place.forget(&mut out);
-                }
+        }
+        for name in removed {
+            if let Some(mut place) = self.shard().remove(name) {
+                place.forget(&mut out);
             }
         }
         self.tell(out);
+    }
+
+    /// These are all instances now: those that are not among them are forgotten.
+    pub fn set(&self, subjects: impl IntoIterator<Item = Subject>) {
+        let subjects: Vec<Subject> = subjects.into_iter().collect();
+        let mut gone: std::collections::HashSet<Arc<str>> = self.shard().names().into_iter().collect();
+        for subject in &subjects {
+            gone.remove(&subject.name);
+        }
+        self.change(subjects, &gone);
     }
 
     /// An instance has changed, or is new.

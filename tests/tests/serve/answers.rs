@@ -21,7 +21,8 @@ pub struct Answers {
 }
 
 /// A plugin of this id and version with this answer. Its capabilities are `ID.ask`, which answers with
-/// `{"answer": …, "config": …}`, and `ID.wait`, which answers so once the file that is its input is there.
+/// `{"answer": …, "config": …}`, and `ID.wait`, which answers so once the file that is its input is there. The
+/// input `panic` has either tell of a panic.
 pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> Answers {
     Answers {
         id,
@@ -149,6 +150,7 @@ __attribute__((constructor)) static void on_load(void) {
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include "extman_plugin.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -184,6 +186,9 @@ static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *req
     const Instance *instance = handle;
     const ExtmanHostTable *host = instance->host;
     (void)outcome;
+    if (extman_equal(request->input, extman_bytes("panic"))) {
+        return extman_fail(error, EXTMAN_STATUS_PANICKED, "a panic, as told");
+    }
     if (extman_equal(request->capability, extman_bytes("@ID@.wait"))) {
         char path[1024] = {0};
         if (request->input.len >= sizeof path) {

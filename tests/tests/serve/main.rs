@@ -14,4 +14,6 @@ mod residents;
 mod resources;
 mod robustness;
 mod served;
+mod thousands;
+mod updates;
 mod vetting;

@@ -11,7 +11,7 @@ use super::{loaded, mapped};
 use extman_model::{ResidentReason, Verdict};
 use libloading::os::unix::{Library as Handle, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::mem::ManuallyDrop;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Why a library could not be opened. Nothing of the plugin but its constructors has run then.
@@ -123,8 +123,11 @@ pub struct NotClosed {
     pub mapped: Box<Mapped>,
 }
 
-/// dlopen and dlclose of this process, one at a time: glibc does the same, and keys are compared with ranges meanwhile.
-static LOADER: Mutex<()> = Mutex::new(());
+/// Whether a dlopen or dlclose of this process is under way. There is one at a time: glibc does the same, and keys are compared with
+/// ranges meanwhile.
+static LOADING: Mutex<bool> = Mutex::new(false);
+/// One has ended. Who waits sleeps until then: many that poll keep those from a core who could end it.
+static LOADED: Condvar = Condvar::new();
 const LOADER_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Library {
@@ -272,16 +275,23 @@ impl Closed {
     }
 }
 
+/// The right to load and unload.
+struct Loader(());
+
 /// The right to load and unload, within a bound: a constructor that hangs keeps it for good.
-fn loader() -> Option<MutexGuard<'static, ()>> {
-    let give_up = extman_model::clock::monotonic().after(LOADER_PATIENCE);
-    loop {
-        match LOADER.try_lock() {
-            Ok(guard) => return Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) if extman_model::clock::monotonic() >= give_up => return None,
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
-        }
+fn loader() -> Option<Loader> {
+    let loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = LOADED.wait_timeout_while(loading, LOADER_PATIENCE, |loading| *loading);
+    let (mut loading, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    let granted = !*loading;
+    *loading = true;
+    granted.then_some(Loader(()))
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        *LOADING.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        LOADED.notify_one();
     }
 }
 

@@ -1,11 +1,11 @@
 //! What instances say unasked: to the log and to whoever listens to events.
 
-use super::requests::Events;
+use super::events::Events;
 use crate::loader::Listener;
 use extman_model::clock;
 use extman_model::{Health, LogLevel, Report, What};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Log records of one instance that are passed on a second; the rest is counted.
 const RECORDS_PER_SECOND: u64 = 100;
@@ -14,7 +14,8 @@ const RECORDS_PER_SECOND: u64 = 100;
 pub(super) struct InstanceListener {
     name: Arc<str>,
     events: Events,
-    generation: OnceLock<u64>,
+    /// Which load of its library it hears.
+    generation: u64,
     second: AtomicU64,
     records: AtomicU64,
     dropped: AtomicU64,
@@ -26,11 +27,11 @@ pub(super) struct InstanceListener {
 const NOTED_MAX: usize = 4;
 
 impl InstanceListener {
-    pub(super) fn new(name: &str, events: Events) -> Self {
+    pub(super) fn new(name: Arc<str>, generation: u64, events: Events) -> Self {
         InstanceListener {
-            name: name.into(),
+            name,
             events,
-            generation: OnceLock::new(),
+            generation,
             second: AtomicU64::new(0),
             records: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -50,11 +51,6 @@ impl InstanceListener {
 
     fn noted(&self) -> MutexGuard<'_, Option<Vec<String>>> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Which load of its library it hears.
-    pub(super) fn of_generation(&self, generation: u64) {
-        let _ = self.generation.set(generation);
     }
 
     /// Whether there is room for one more record in this second.
@@ -108,9 +104,7 @@ impl Listener for InstanceListener {
 
     fn health(&self, report: Report) {
         let health = report.health.unwrap_or(Health::Unknown);
-        if let Some(generation) = self.generation.get() {
-            self.events.told(&self.name, *generation, health);
-        }
+        self.events.told(&self.name, self.generation, health);
         self.events.tell(What::Told {
             name: self.name.to_string(),
             health,

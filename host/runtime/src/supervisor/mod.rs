@@ -1,17 +1,19 @@
-//! One task owns the state of every instance. Others send it requests; it decides by [`lifecycle`](super::lifecycle), has
-//! the long steps run beside it, and publishes a new snapshot after every change.
+//! What should run, runs: one actor for each instance decides what follows what ([`stage`]), and one task feeds them all, has the long
+//! steps run beside it ([`start`], [`stop`]), and publishes what has changed.
 
-mod ending;
-mod flow;
-mod leftovers;
+mod events;
 mod listener;
-mod record;
 mod requests;
+mod residents;
 mod spec;
+mod stage;
+mod start;
+mod stop;
 mod task;
 
-pub use ending::{Complaint, Ended, Remains, Unload};
-pub use flow::{Means, NotStarted, Running, unfit};
-pub use requests::{Events, Outcome, Request, Requests};
-pub use spec::{InstanceConfig, wanted};
+pub use events::Events;
+pub use requests::{Outcome, Request, Requests};
+pub use spec::InstanceConfig;
+pub use start::{NotStarted, Running, Services, SharedModules, unfit};
+pub use stop::{Complaint, PendingUnload, Stopped, Unload};
 pub use task::Supervisor;

@@ -1,56 +1,16 @@
-//! How the supervisor is asked, and where it tells what happens.
+//! How the supervisor is asked.
 
-use super::ending::Ended;
-use super::flow::{NotStarted, Running};
+use super::start::{NotStarted, Running};
+use super::stop::Stopped;
 use crate::arrivals::Arrived;
-use crate::instance::Accounts;
 use crate::lanes::{LaneObserver, Work};
 use extman_intake::VerifiedPlugin;
-use extman_model::clock;
-use extman_model::{Event, Health, Verdict, What};
-use std::sync::{Arc, OnceLock};
+use extman_model::Verdict;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-/// Where events are told.
-#[derive(Clone)]
-pub struct Events(broadcast::Sender<Event>, Arc<OnceLock<OnTold>>);
-
-type OnTold = Box<dyn Fn(&str, u64, Health) + Send + Sync>;
-
-impl Events {
-    /// With room for this many that a slow listener has not heard yet.
-    pub fn new(capacity: usize) -> Self {
-        Events(broadcast::channel(capacity).0, Arc::default())
-    }
-
-    /// Everything from here on.
-    pub fn listen(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
-    }
-
-    /// Has somebody hear at once, on whatever thread it is, when an instance of a generation tells of its health unasked. One
-    /// listener; later ones are not heard.
-    pub fn on_told(&self, listener: impl Fn(&str, u64, Health) + Send + Sync + 'static) {
-        let _ = self.1.set(Box::new(listener));
-    }
-
-    pub(super) fn told(&self, name: &str, generation: u64, health: Health) {
-        if let Some(listener) = self.1.get() {
-            listener(name, generation, health);
-        }
-    }
-
-    /// Tells.
-    pub fn tell(&self, what: What) {
-        let _ = self.0.send(Event {
-            at_unix_ms: clock::unix_ms(clock::wall()),
-            what,
-        });
-    }
-}
-
-/// What came of an operator's wish.
+/// What came of an operator's command.
 pub type Outcome = Result<(), String>;
 
 /// What the supervisor is told or asked.
@@ -83,33 +43,19 @@ pub enum Request {
     ShutdownOver,
     /// The vetting of an instance that is being started takes long; what is said of it.
     #[doc(hidden)]
-    VettingSlow(String, String),
-    /// A start has ended.
+    VettingSlow(Arc<str>, String),
+    /// A start of these bytes has ended.
     #[doc(hidden)]
-    Started(String, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),
-    /// A stop has ended.
+    Started(Arc<str>, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),
+    /// A generation that was made from these bytes has been stopped.
     #[doc(hidden)]
-    Stopped(Box<Stopped>),
-    /// Time to look at libraries that are in memory after their unload.
+    Stopped(Arc<str>, Box<VerifiedPlugin>, Box<Stopped>),
+    /// Time to look at resident libraries.
     #[doc(hidden)]
     LookAgain,
-    /// One of them was tried: the instance that it served last, and which load it was.
+    /// One of them was tried, which this instance served last.
     #[doc(hidden)]
-    Tried(String, u64, Ended),
-}
-
-/// A stop that has ended.
-pub struct Stopped {
-    /// The instance.
-    pub name: String,
-    /// Whether it was the instance itself, and not a generation that was replaced.
-    pub own: bool,
-    /// What it was made from.
-    pub plugin: VerifiedPlugin,
-    /// Its calls.
-    pub accounts: Arc<Accounts>,
-    /// What came of it.
-    pub ended: Ended,
+    Tried(String, Box<Stopped>),
 }
 
 /// How requests are made.

@@ -7,8 +7,9 @@ use extman_plugin_api::manifest::schema::Manifest;
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `[[instance]]`: one use of a plugin. A plugin without one has one instance, named after its id.
@@ -151,55 +152,66 @@ impl InstanceConfig {
 }
 
 /// The instances that there should be: for each its configuration and the highest allowed version that is there.
-pub fn wanted<'a>(
-    configured: &[InstanceConfig],
+pub(super) fn wanted<'a>(
+    configured: &[Arc<InstanceConfig>],
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
-) -> BTreeMap<String, (InstanceConfig, VerifiedPlugin)> {
-    let plugins: Vec<&VerifiedPlugin> = plugins.into_iter().collect();
-    let ids: BTreeSet<&str> = plugins.iter().map(|p| p.manifest().plugin.id.as_str()).collect();
+) -> BTreeMap<String, (Arc<InstanceConfig>, VerifiedPlugin)> {
+    let by_id = by_id(plugins);
     // Nor one whose name is taken: a file must not come into another plugin's configuration by its id.
-    let unconfigured = |id: &&&str| {
-        !configured
-            .iter()
-            .any(|c| c.plugin == **id || c.instance_name() == **id)
-    };
-    let defaults = ids
+    let taken: HashSet<&str> = configured
         .iter()
-        .filter(unconfigured)
-        .map(|id| InstanceConfig::default_for(id));
+        .flat_map(|config| [config.plugin.as_str(), config.instance_name()])
+        .collect();
+    let defaults = by_id
+        .keys()
+        .filter(|id| !taken.contains(**id))
+        .map(|id| Arc::new(InstanceConfig::default_for(id)));
     let all = configured.iter().cloned().chain(defaults);
     all.filter_map(|config| {
-        let highest = highest(&config, &plugins)?.clone();
+        let highest = highest(&config, &by_id)?.clone();
         Some((config.instance_name().to_owned(), (config, highest)))
     })
     .collect()
 }
 
 /// Configured instances for which no plugin is there, with the reason. `directories` is where plugins are looked for.
-pub fn missing<'a>(
-    configured: &[InstanceConfig],
+pub(super) fn missing<'a>(
+    configured: &[Arc<InstanceConfig>],
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
     directories: &[PathBuf],
 ) -> Vec<MissingView> {
-    let plugins: Vec<&VerifiedPlugin> = plugins.into_iter().collect();
-    let view = |config: &InstanceConfig| MissingView {
+    let by_id = by_id(plugins);
+    let view = |config: &Arc<InstanceConfig>| MissingView {
         name: config.instance_name().to_owned(),
         plugin: config.plugin.clone(),
-        reason: why_missing(config, &plugins, directories),
+        reason: why_missing(config, &by_id, directories),
     };
     configured
         .iter()
-        .filter(|config| highest(config, &plugins).is_none())
+        .filter(|config| highest(config, &by_id).is_none())
         .map(view)
         .collect()
 }
 
-fn why_missing(config: &InstanceConfig, plugins: &[&VerifiedPlugin], directories: &[PathBuf]) -> String {
+/// Plugins, by their id.
+type ById<'a> = BTreeMap<&'a str, Vec<&'a VerifiedPlugin>>;
+
+fn by_id<'a>(plugins: impl IntoIterator<Item = &'a VerifiedPlugin>) -> ById<'a> {
+    let mut by_id = ById::new();
+    for plugin in plugins {
+        by_id
+            .entry(&plugin.manifest().plugin.id)
+            .or_default()
+            .push(plugin);
+    }
+    by_id
+}
+
+fn why_missing(config: &InstanceConfig, by_id: &ById<'_>, directories: &[PathBuf]) -> String {
     let id = &config.plugin;
-    let of_this_id = plugins.iter().map(|plugin| &plugin.manifest().plugin);
+    let of_this_id = by_id.get(id.as_str()).into_iter().flatten();
     let versions: Vec<_> = of_this_id
-        .filter(|plugin| plugin.id == *id)
-        .map(|plugin| plugin.version.to_string())
+        .map(|plugin| plugin.manifest().plugin.version.to_string())
         .collect();
     let places: Vec<_> = directories.iter().map(|dir| dir.display().to_string()).collect();
     let places = places.join(", ");
@@ -217,36 +229,35 @@ fn why_missing(config: &InstanceConfig, plugins: &[&VerifiedPlugin], directories
 }
 
 /// Plugins without an instance, as their name is taken by a configured instance of another plugin; with that plugin's id.
-pub fn displaced<'a>(
-    configured: &'a [InstanceConfig],
+pub(super) fn displaced<'a>(
+    configured: &'a [Arc<InstanceConfig>],
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
 ) -> Vec<(&'a VerifiedPlugin, &'a str)> {
+    let used: HashSet<&str> = configured.iter().map(|config| config.plugin.as_str()).collect();
     let by_whom = |plugin: &'a VerifiedPlugin| {
-        let id = &plugin.manifest().plugin.id;
-        let used = configured.iter().any(|c| c.plugin == *id);
-        let taken = configured.iter().find(|c| c.instance_name() == id)?;
-        (!used).then_some((plugin, taken.plugin.as_str()))
+        let id = plugin.manifest().plugin.id.as_str();
+        if used.contains(id) {
+            return None;
+        }
+        let taken = configured.iter().find(|config| config.instance_name() == id)?;
+        Some((plugin, taken.plugin.as_str()))
     };
     plugins.into_iter().filter_map(by_whom).collect()
 }
 
-fn highest<'a>(config: &InstanceConfig, plugins: &[&'a VerifiedPlugin]) -> Option<&'a VerifiedPlugin> {
+fn highest<'a>(config: &InstanceConfig, by_id: &ById<'a>) -> Option<&'a VerifiedPlugin> {
     let allowed = |plugin: &&&VerifiedPlugin| {
-        let manifest = &plugin.manifest().plugin;
-        manifest.id == config.plugin
-            && config
-                .version
-                .as_ref()
-                .is_none_or(|v| v.matches(&manifest.version))
+        let version = &plugin.manifest().plugin.version;
+        config
+            .version
+            .as_ref()
+            .is_none_or(|wanted| wanted.matches(version))
     };
-    plugins
+    let version = |plugin: &'a VerifiedPlugin| &plugin.manifest().plugin.version;
+    by_id
+        .get(config.plugin.as_str())?
         .iter()
         .filter(allowed)
-        .max_by(|a, b| {
-            a.manifest()
-                .plugin
-                .version
-                .cmp_precedence(&b.manifest().plugin.version)
-        })
+        .max_by(|a, b| version(a).cmp_precedence(version(b)))
         .copied()
 }

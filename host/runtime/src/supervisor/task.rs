@@ -1,128 +1,160 @@
-//! The task itself: requests in, decisions, long steps beside it, snapshots out.
+//! The supervisor's task: it feeds each instance's [`Actor`] with what has come, and carries out the effects.
+//!
+//! ```text
+//!   mailbox, drained ──▶ actors ──▶ effects: starts begin at once
+//!                                       │
+//!                                       ▼
+//!                                 published, once for all that was drained
+//!                                       │
+//!                                       ▼
+//!                                 stops begin, events are told, operators answered
+//! ```
+//!
+//! In this order: whoever hears of something, or is answered, finds it in the registry; and a call that is turned away by what is being
+//! stopped finds who serves instead.
 
-mod arrivals;
-mod residents;
-mod steps;
+mod directories;
+mod unloads;
 
-use super::flow::{Means, Running};
-use super::leftovers::Leftovers;
-use super::record::{Goal, Record};
-use super::requests::{Events, Outcome, Request, Requests};
+use super::events::Events;
+use super::requests::{Outcome, Request, Requests};
+use super::residents::Residents;
 use super::spec::InstanceConfig;
+use super::stage::{Actor, Build, Desired, Effect, Gone, Input, Loaded};
+use super::start::{self, NotStarted, Running, Services};
+use super::stop::{self, Stopped};
 use crate::instance::Tally;
-use crate::lifecycle::{Event, Refusal};
-use crate::registry::Registry;
+use crate::lanes::Work;
+use crate::registry::{Entry, Registry};
+use directories::Directories;
 use extman_intake::VerifiedPlugin;
 use extman_model::clock;
-use extman_model::{Digest, Lifecycle, RefusedView, Verdict, What};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use extman_model::{Digest, Verdict, What};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
+/// Requests that are handled between two publications.
+const DRAINED_MAX: usize = 4096;
 /// Instances that are gone, and whose calls are remembered for when they come back.
 const TALLIES_MAX: usize = 1024;
+type Waiter = oneshot::Sender<Outcome>;
 
-/// Something that runs and is to be stopped.
-struct Stop {
-    name: String,
-    /// Whether it is the instance itself, and not a generation that was replaced.
-    own: bool,
-    plugin: VerifiedPlugin,
-    running: Running,
-    /// Whether it serves no more, and why is known.
-    failed: bool,
-}
-
-/// Owns the state of every instance.
+/// Owns the actors of all instances.
 pub struct Supervisor {
-    configured: Vec<InstanceConfig>,
-    means: Arc<Means>,
+    configured: Vec<Arc<InstanceConfig>>,
+    services: Arc<Services>,
     registry: Arc<Registry>,
     events: Events,
     requests: Requests,
-    records: BTreeMap<String, Record>,
-    waiting: HashMap<String, Vec<oneshot::Sender<Outcome>>>,
-    rejected: HashMap<String, Digest>,
-    restarting: HashSet<String>,
-    failures: HashMap<String, String>,
-    plugins: BTreeMap<PathBuf, VerifiedPlugin>,
-    stopping_old: usize,
-    stops: Vec<Stop>,
-    looks: usize,
-    looked: bool,
-    told: Vec<What>,
-    answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
-    closing: Option<oneshot::Sender<Vec<(String, Verdict)>>>,
-    over: bool,
-    verdicts: Vec<(String, Verdict)>,
-    leftovers: Leftovers,
+    instances: BTreeMap<Arc<str>, Record>,
+    /// Instances that the host's readiness waits for.
+    awaited: usize,
+    directories: Directories,
+    residents: Residents,
     /// Whether a look at them is due by itself.
     looking: bool,
     /// Calls of instances that are gone.
-    tallies: BTreeMap<String, Tally>,
-    /// Plugins without an instance, as another plugin's has their name.
-    displaced: Vec<RefusedView>,
+    tallies: BTreeMap<Arc<str>, Tally>,
+    batch: Batch,
+    shutdown: Option<Shutdown>,
+}
+
+/// One instance: its actor, and what is shown beside what that knows.
+struct Record {
+    name: Arc<str>,
+    config: Arc<InstanceConfig>,
+    actor: Actor<Running, Waiter>,
+    since_unix_ms: u64,
+    /// What became of its library when it was last unloaded, and which load that was.
+    unload: Option<(u64, Verdict)>,
+    /// Calls of all its generations.
+    tally: Tally,
+}
+
+/// What is done once all that was drained is handled.
+#[derive(Default)]
+struct Batch {
+    changed: BTreeSet<Arc<str>>,
+    forgotten: BTreeSet<Arc<str>>,
+    stops: Vec<(Arc<str>, Running, bool)>,
+    events: Vec<What>,
+    answers: Vec<(Waiter, Outcome)>,
+}
+
+/// The host ends.
+struct Shutdown {
+    reply: oneshot::Sender<Vec<(String, Verdict)>>,
+    verdicts: Vec<(String, Verdict)>,
+    /// The time for it is over.
+    over: bool,
+}
+
+impl Build for VerifiedPlugin {
+    fn is(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+
+    fn version(&self) -> String {
+        self.manifest().plugin.version.to_string()
+    }
+}
+
+impl Loaded for Running {
+    type Build = VerifiedPlugin;
+
+    fn build(&self) -> &VerifiedPlugin {
+        &self.plugin
+    }
+
+    fn generation(&self) -> u64 {
+        self.module.generation()
+    }
+
+    fn moved_to(&mut self, build: &VerifiedPlugin) {
+        self.plugin = build.clone();
+    }
 }
 
 impl Supervisor {
-    /// For these instances, with these means.
+    /// For these instances, with these services.
     pub fn new(
         configured: Vec<InstanceConfig>,
-        means: Arc<Means>,
+        services: Arc<Services>,
         registry: Arc<Registry>,
         events: Events,
         requests: Requests,
     ) -> Self {
         Supervisor {
-            configured,
-            means,
+            configured: configured.into_iter().map(Arc::new).collect(),
+            services,
             registry,
             events,
             requests,
-            records: BTreeMap::new(),
-            waiting: HashMap::new(),
-            rejected: HashMap::new(),
-            restarting: HashSet::new(),
-            failures: HashMap::new(),
-            plugins: BTreeMap::new(),
-            stopping_old: 0,
-            stops: Vec::new(),
-            looks: 0,
-            looked: false,
-            told: Vec::new(),
-            answers: Vec::new(),
-            closing: None,
-            over: false,
-            verdicts: Vec::new(),
-            leftovers: Leftovers::default(),
+            instances: BTreeMap::new(),
+            awaited: 0,
+            directories: Directories::default(),
+            residents: Residents::default(),
             looking: false,
             tallies: BTreeMap::new(),
-            displaced: Vec::new(),
+            batch: Batch::default(),
+            shutdown: None,
         }
     }
 
     /// Runs until it is shut down.
     pub async fn run(mut self, mut received: mpsc::UnboundedReceiver<Request>) {
-        while let Some(request) = received.recv().await {
-            self.handle(request);
-            self.publish();
-            // Only now: a call that is turned away by what is being stopped must find who serves instead.
-            for stop in std::mem::take(&mut self.stops) {
-                self.spawn_stop(stop);
+        let mut drained = Vec::new();
+        while received.recv_many(&mut drained, DRAINED_MAX).await > 0 {
+            for request in drained.drain(..) {
+                self.handle(request);
             }
-            // Only now: whoever hears or is answered must find the snapshot that belongs to it.
-            for what in std::mem::take(&mut self.told) {
-                self.events.tell(what);
-            }
-            for (waiter, outcome) in std::mem::take(&mut self.answers) {
-                let _ = waiter.send(outcome);
-            }
-            let done = self.records.is_empty() && self.stopping_old == 0;
-            if self.closing.is_some() && (done || self.over) {
-                if let Some(reply) = self.closing.take() {
-                    let _ = reply.send(std::mem::take(&mut self.verdicts));
-                }
+            let ended = self.has_shut_down();
+            self.finish_batch(ended);
+            if let Some(shutdown) = self.shutdown.take_if(|_| ended) {
+                let _ = shutdown.reply.send(shutdown.verdicts);
                 return;
             }
         }
@@ -131,170 +163,313 @@ impl Supervisor {
     fn handle(&mut self, request: Request) {
         match request {
             Request::Arrived(arrived) => self.arrived(*arrived),
-            Request::Load(name, reply) => self.wish(name, Goal::Running, false, reply),
-            Request::Unload(name, reply) => self.wish(name, Goal::Stopped, false, reply),
-            Request::Restart(name, reply) => self.wish(name, Goal::Stopped, true, reply),
+            Request::Load(name, reply) => self.command(&name, reply, Input::Load),
+            Request::Unload(name, reply) => self.command(&name, reply, Input::Unload),
+            Request::Restart(name, reply) => self.command(&name, reply, Input::Restart),
             Request::Panicked {
                 name,
                 generation,
                 text,
-            } => self.panicked(&name, generation, text),
+            } => self.feed(&name, Input::Panicked { generation, text }),
             Request::LaneLost(work, ran) => self.lane_lost(&work, ran),
             Request::LateReturn(work, ran) => self.late_return(&work, ran),
-            Request::VettingSlow(name, text) => self.vetting_is_slow(&name, text),
-            Request::Started(name, plugin, result) => self.started(&name, *plugin, *result),
-            Request::Stopped(stopped) => self.stopped(*stopped),
+            Request::VettingSlow(name, text) => self.feed(&name, Input::Slow(text)),
+            Request::Started(name, plugin, result) => self.started(&name, &plugin, *result),
+            Request::Stopped(name, plugin, stopped) => self.stopped(&name, &plugin, *stopped),
             Request::LookAgain => self.look_again(),
-            Request::Tried(name, generation, ended) => self.tried(name, generation, ended),
-            Request::Shutdown(reply, budget) => {
-                self.closing = Some(reply);
-                self.means.vetting.end();
-                let requests = self.requests.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(budget).await;
-                    requests.make(Request::ShutdownOver);
-                });
-                self.set_goals(|_| Goal::Gone);
+            Request::Tried(name, stopped) => self.tried(&name, *stopped),
+            Request::Shutdown(reply, budget) => self.begin_shutdown(reply, budget),
+            Request::ShutdownOver => {
+                if let Some(shutdown) = &mut self.shutdown {
+                    shutdown.over = true;
+                }
             }
-            Request::ShutdownOver => self.over = true,
         }
     }
 
-    fn wish(&mut self, name: String, goal: Goal, restart: bool, reply: oneshot::Sender<Outcome>) {
-        let Some(record) = self.records.get_mut(&name) else {
-            let _ = reply.send(Err(format!("there is no plugin named {name:?}")));
-            return;
-        };
-        if record.goal == Goal::Gone {
-            let _ = reply.send(Err("its file is gone, and it is being unloaded".to_owned()));
-            return;
-        }
-        let idle = !record.busy;
-        if idle && goal == Goal::Running && record.running.is_some() && !record.is_outdated() {
-            let already = Refusal::Already(record.lifecycle.as_str());
-            let _ = reply.send(match record.lifecycle {
-                Lifecycle::Running => Ok(()),
-                Lifecycle::Wedged => Err(Refusal::Wedged.to_string()),
-                _ => Err(already.to_string()),
-            });
-            return;
-        }
-        self.rejected.remove(&name);
-        if !restart {
-            self.restarting.remove(&name);
-        }
-        if record.goal != goal {
-            let older = self.waiting.remove(&name).unwrap_or_default();
-            let overtaken = |waiter| (waiter, Err("a later command has overtaken this one".to_owned()));
-            self.answers.extend(older.into_iter().map(overtaken));
-        }
-        record.goal = if restart && record.running.is_none() && idle {
-            Goal::Running
+    fn command(&mut self, name: &str, reply: Waiter, input: fn(Waiter) -> Input<Running, Waiter>) {
+        if self.instances.contains_key(name) {
+            self.feed(name, input(reply));
         } else {
-            goal
-        };
-        record.held = goal == Goal::Stopped && !restart;
-        if restart && record.goal == Goal::Stopped {
-            self.restarting.insert(name.clone());
+            let text = format!("there is no plugin named {name:?}");
+            self.batch.answers.push((reply, Err(text)));
         }
-        self.waiting.entry(name.clone()).or_default().push(reply);
-        self.drive_as(&name, true);
     }
 
-    fn drive(&mut self, name: &str) {
-        self.drive_as(name, false);
-    }
-
-    /// Begins the next long step towards the goal, if none is under way.
-    fn drive_as(&mut self, name: &str, by_operator: bool) {
-        let now = clock::unix_ms(clock::wall());
-        let Some(record) = self.records.get_mut(name) else {
+    /// Has an instance's actor decide, and carries out what it decides.
+    fn feed(&mut self, name: &str, input: Input<Running, Waiter>) {
+        let Some(record) = self.instances.get_mut(name) else {
             return;
         };
-        if record.busy {
-            return;
-        }
-        let from = record.lifecycle;
-        match record.goal {
-            Goal::Running if record.running.is_none() => {
-                let event = if by_operator {
-                    Event::StartByOperator
-                } else {
-                    Event::Start
-                };
-                match record.move_on(event, None, now) {
-                    Ok(_) => self.begin_start(name, by_operator),
-                    Err(refusal) => {
-                        record.goal = Goal::Stopped;
-                        self.answer(name, Err(refusal.to_string()));
-                    }
-                }
-                self.tell_move(name, from);
-            }
-            Goal::Running if record.is_outdated() => self.begin_start(name, by_operator),
-            Goal::Running => self.answer(name, Ok(())),
-            Goal::Stopped | Goal::Gone if record.running.is_some() => {
-                let cause = match record.goal {
-                    Goal::Gone if self.closing.is_some() => Some("the host is ending".to_owned()),
-                    Goal::Gone => Some("its file is gone".to_owned()),
-                    _ => self
-                        .failures
-                        .get(name)
-                        .cloned()
-                        .or(Some("stopped by an operator".to_owned())),
-                };
-                match record.move_on(Event::Stop, cause, now) {
-                    Ok(_) => self.begin_stop(name),
-                    Err(refusal) => self.answer(name, Err(refusal.to_string())),
-                }
-                self.tell_move(name, from);
-            }
-            Goal::Stopped => self.answer(name, Ok(())),
-            Goal::Gone => {
-                self.answer(name, Err("its file is gone".to_owned()));
-                if let Some(record) = self.records.remove(name)
-                    && self.tallies.len() < TALLIES_MAX
-                {
-                    self.tallies.insert(name.to_owned(), record.tally);
-                }
-                self.rejected.remove(name);
-                self.failures.remove(name);
-            }
-        }
-    }
-
-    fn answer(&mut self, name: &str, outcome: Outcome) {
-        if outcome.is_err() {
-            self.restarting.remove(name);
-        }
-        if self.restarting.contains(name) && outcome.is_ok() {
-            return;
-        }
-        for waiter in self.waiting.remove(name).unwrap_or_default() {
-            self.answers.push((waiter, outcome.clone()));
-        }
-    }
-
-    fn tell_move(&mut self, name: &str, from: Lifecycle) {
-        let Some(record) = self.records.get(name) else {
-            return;
-        };
-        if record.lifecycle != from {
-            let (to, cause) = (record.lifecycle, record.cause.clone());
-            self.told.push(What::Moved {
-                name: name.to_owned(),
+        let (name, from) = (record.name.clone(), record.actor.lifecycle());
+        self.awaited -= usize::from(record.actor.is_awaited());
+        let effects = record.actor.next(input);
+        self.awaited += usize::from(record.actor.is_awaited());
+        let to = record.actor.lifecycle();
+        if from != to {
+            record.since_unix_ms = clock::unix_ms(clock::wall());
+            self.batch.events.push(What::Moved {
+                name: name.to_string(),
                 from,
                 to,
-                cause,
+                cause: record.actor.cause().map(str::to_owned),
             });
+        }
+        for effect in effects {
+            self.carry_out(&name, effect);
+        }
+        self.batch.changed.insert(name);
+    }
+
+    fn carry_out(&mut self, name: &Arc<str>, effect: Effect<Running, Waiter>) {
+        match effect {
+            Effect::Start { build, by_operator } => self.spawn_start(name, build, by_operator),
+            Effect::Stop { running, failed } => self.batch.stops.push((name.clone(), running, failed)),
+            Effect::Answer(waiter, outcome) => self.batch.answers.push((waiter, outcome)),
+            Effect::Replaced { from, to } => {
+                let version = |build: &VerifiedPlugin| build.manifest().plugin.version.clone();
+                self.batch.events.push(What::Replaced {
+                    name: name.to_string(),
+                    from: version(&from),
+                    to: version(&to),
+                });
+                if let Some(record) = self.instances.get_mut(name) {
+                    record.since_unix_ms = clock::unix_ms(clock::wall());
+                }
+            }
+            Effect::Forget => {
+                self.batch.forgotten.insert(name.clone());
+                // While the host ends they stay listed as they ended, until all have.
+                if self.shutdown.is_none()
+                    && let Some(record) = self.instances.remove(name)
+                    && self.tallies.len() < TALLIES_MAX
+                {
+                    self.tallies.insert(name.clone(), record.tally);
+                }
+            }
         }
     }
 
-    fn publish(&self) {
-        self.registry.publish(self.records.values().map(Record::entry));
-        let waited_for = |record: &Record| record.busy && !record.slow_vetting;
-        if self.looked && !self.records.values().any(waited_for) {
+    /// Publishes what has changed, and then does what must find it published.
+    fn finish_batch(&mut self, ended: bool) {
+        let batch = std::mem::take(&mut self.batch);
+        let mut forgotten = batch.forgotten;
+        let changed = batch.changed.iter().filter_map(|name| self.instances.get(name));
+        let changed = changed.map(Record::entry).collect();
+        if self.shutdown.is_some() && !ended {
+            self.batch.forgotten = std::mem::take(&mut forgotten);
+        }
+        self.registry.publish(changed, &forgotten);
+        if self.directories.are_known() && self.awaited == 0 {
             self.registry.set_ready();
         }
+        for (name, running, failed) in batch.stops {
+            self.spawn_stop(name, running, failed);
+        }
+        for what in batch.events {
+            self.events.tell(what);
+        }
+        self.events.flush(ended);
+        for (waiter, outcome) in batch.answers {
+            let _ = waiter.send(outcome);
+        }
     }
+
+    // The long steps, and what came of them.
+
+    fn spawn_start(&self, name: &Arc<str>, build: VerifiedPlugin, by_operator: bool) {
+        let Some(record) = self.instances.get(name) else {
+            return;
+        };
+        let (name, config) = (name.clone(), record.config.clone());
+        let (services, requests, events) =
+            (self.services.clone(), self.requests.clone(), self.events.clone());
+        tokio::spawn(async move {
+            if by_operator && services.vetting.release_refusal(build.digest()) {
+                tracing::info!(plugin = %name, "refused before; tried again, as an operator asks for it");
+            }
+            let result = tokio::select! {
+                result = start::start(&services, &config, name.clone(), build.clone(), events) => result,
+                never = tell_slow_vetting(&services, &requests, &name, build.digest()) => match never {},
+            };
+            requests.make(Request::Started(name, Box::new(build), Box::new(result)));
+        });
+    }
+
+    fn started(&mut self, name: &str, plugin: &VerifiedPlugin, result: Result<Running, NotStarted>) {
+        match result {
+            Ok(running) => {
+                if let Some(record) = self.instances.get_mut(name) {
+                    record.tally.begin(running.instance.accounts().clone());
+                }
+                self.feed(name, Input::Started(running));
+            }
+            Err(NotStarted {
+                cause,
+                refused,
+                unload,
+            }) => {
+                let unloaded = unload.as_ref().map(|unload| unload.generation);
+                if let Some(unload) = unload {
+                    self.unloaded(name, plugin, unload);
+                }
+                if let Some(record) = self.instances.get(name)
+                    && let Some(kept) = record.actor.serving()
+                {
+                    let (refused, kept) = (plugin.version(), kept.build().version());
+                    tracing::warn!(plugin = name, %refused, %kept, %cause, "the new version was not taken");
+                }
+                self.feed(
+                    name,
+                    Input::NotStarted {
+                        cause,
+                        refused,
+                        unloaded,
+                    },
+                );
+            }
+        }
+    }
+
+    fn spawn_stop(&self, name: Arc<str>, running: Running, failed: bool) {
+        let (services, requests) = (self.services.clone(), self.requests.clone());
+        tokio::spawn(async move {
+            let plugin = Box::new(running.plugin.clone());
+            let stopped = stop::stop(&services, running, failed).await;
+            requests.make(Request::Stopped(name, plugin, Box::new(stopped)));
+        });
+    }
+
+    fn stopped(&mut self, name: &str, plugin: &VerifiedPlugin, stopped: Stopped) {
+        let Stopped {
+            generation,
+            complaints,
+            unload,
+            accounts,
+        } = stopped;
+        self.tell_complaints(name, generation, &complaints);
+        let unloaded = unload.is_some();
+        if let Some(unload) = unload {
+            self.unloaded(name, plugin, unload);
+        }
+        if let (Some(accounts), Some(tally)) = (accounts, self.tally_of(name)) {
+            tally.close(&accounts);
+        }
+        self.feed(
+            name,
+            Input::Stopped {
+                generation,
+                complaints,
+                unloaded,
+            },
+        );
+    }
+
+    fn lane_lost(&mut self, work: &Work, ran: Duration) {
+        let phase = work.phase.to_string();
+        let text = format!("{phase} has not returned for {:.1} s", ran.as_secs_f64());
+        self.batch.events.push(What::LaneLost {
+            name: work.subject.to_string(),
+            phase,
+            ran_ms: ran.as_millis() as u64,
+        });
+        let generation = work.generation;
+        self.feed(&work.subject, Input::LaneLost { generation, text });
+    }
+
+    fn late_return(&mut self, work: &Work, ran: Duration) {
+        let phase = work.phase.to_string();
+        let text = format!("{phase} came back only after {:.1} s", ran.as_secs_f64());
+        self.batch.events.push(What::LateReturn {
+            name: work.subject.to_string(),
+            phase,
+            ran_ms: ran.as_millis() as u64,
+        });
+        let generation = work.generation;
+        self.try_again(generation);
+        self.feed(&work.subject, Input::LateReturn { generation, text });
+    }
+
+    // The end.
+
+    fn begin_shutdown(&mut self, reply: oneshot::Sender<Vec<(String, Verdict)>>, budget: Duration) {
+        self.shutdown = Some(Shutdown {
+            reply,
+            verdicts: Vec::new(),
+            over: false,
+        });
+        self.services.vetting.end();
+        let requests = self.requests.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(budget).await;
+            requests.make(Request::ShutdownOver);
+        });
+        let names: Vec<_> = self.instances.keys().cloned().collect();
+        for name in names {
+            self.feed(&name, Input::Gone(Gone::Host));
+        }
+    }
+
+    fn has_shut_down(&self) -> bool {
+        let all = self.batch.forgotten.len() >= self.instances.len();
+        self.shutdown
+            .as_ref()
+            .is_some_and(|shutdown| shutdown.over || all)
+    }
+}
+
+impl Record {
+    fn new(name: Arc<str>, config: Arc<InstanceConfig>, plugin: VerifiedPlugin, tally: Tally) -> Self {
+        let desired = if config.autostart {
+            Desired::Running
+        } else {
+            Desired::Stopped
+        };
+        Record {
+            name,
+            config,
+            actor: Actor::new(plugin, desired),
+            since_unix_ms: clock::unix_ms(clock::wall()),
+            unload: None,
+            tally,
+        }
+    }
+
+    fn entry(&self) -> Entry {
+        Entry {
+            name: self.name.clone(),
+            plugin: self.actor.build().clone(),
+            config: self.config.clone(),
+            lifecycle: self.actor.lifecycle(),
+            since_unix_ms: self.since_unix_ms,
+            cause: self.actor.cause().map(str::to_owned),
+            serving: self
+                .actor
+                .serving()
+                .map(|running| (running.instance.clone(), running.module.generation())),
+            tally: self.tally.clone(),
+            unload: self.unload.clone(),
+        }
+    }
+}
+
+/// After this time a vetting is said to take long, and again each time that it has passed.
+const SLOW_VETTING: Duration = Duration::from_secs(5);
+
+/// Tells of the vetting of these bytes as long as it takes long.
+async fn tell_slow_vetting(
+    services: &Services,
+    requests: &Requests,
+    name: &Arc<str>,
+    digest: Digest,
+) -> Infallible {
+    for times in 1.. {
+        tokio::time::sleep(SLOW_VETTING).await;
+        if let Some(phase) = services.vetting.phase(digest) {
+            let seconds = (SLOW_VETTING * times).as_secs();
+            let text = format!("its vetting has been under way for {seconds} s, and is in {phase}");
+            requests.make(Request::VettingSlow(name.clone(), text));
+        }
+    }
+    std::future::pending().await
 }

@@ -260,8 +260,8 @@ impl Bench {
             target: (generation > 0).then(|| (self.fake.clone() as _, generation)),
             maintenance: self.maintenance,
         };
-        self.deep.set(std::slice::from_ref(&subject));
-        self.engine.set([subject]);
+        self.deep.change(std::slice::from_ref(&subject), []);
+        self.engine.change(vec![subject], []);
     }
 
     /// Time passes for this machine, and whoever waits looks.

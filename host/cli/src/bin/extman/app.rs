@@ -157,7 +157,7 @@ pub async fn serve(
     });
     let until = monotonic().after(Duration::from_millis(budget));
     host.shutdown().await;
-    let left = host.snapshot().all().count();
+    let left = host.snapshot().len();
     if left > 0 {
         tracing::warn!(
             left,

@@ -60,6 +60,24 @@ fn log(what: &What) {
             }
             _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
         },
+        What::MovedMany {
+            from,
+            to,
+            count,
+            names,
+        } => {
+            let names = names.join(", ");
+            tracing::info!(count, from = from.as_str(), "{}: among them {names}", to.as_str());
+        }
+        What::HealthMany {
+            from,
+            to,
+            count,
+            names,
+        } => {
+            let (from, to, names) = (from.as_str(), to.as_str(), names.join(", "));
+            tracing::info!(count, "{from} → {to}: among them {names}");
+        }
         What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
         What::StepFailed {
             name,

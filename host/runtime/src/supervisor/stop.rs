@@ -1,8 +1,9 @@
-//! The long step from a running instance to a library that is gone, and what is left to be tried again when something holds it.
+//! The long step from a running instance to a library that is gone, and what is left to be tried again when something holds it. The
+//! way there is in `start`.
 
-use super::flow::{Means, Running};
 use super::listener::InstanceListener;
-use crate::instance::Instance;
+use super::start::{Running, Services};
+use crate::instance::{Accounts, Instance};
 use crate::loader::Step;
 use crate::module::{Module, ModuleBudgets};
 use extman_model::clock;
@@ -14,14 +15,16 @@ use std::time::Duration;
 /// For what is just ending, where something has held the library before.
 const SETTLE_AGAIN: Duration = Duration::from_millis(50);
 
-/// How an instance ended.
-pub struct Ended {
+/// What came of stopping a generation of an instance.
+pub struct Stopped {
     /// Which load it was of.
     pub generation: u64,
     /// What went wrong on the way.
     pub complaints: Vec<Complaint>,
     /// What became of the library; nothing if other instances use it.
     pub unload: Option<Unload>,
+    /// Its calls, if it has served.
+    pub accounts: Option<Arc<Accounts>>,
 }
 
 /// What became of a library.
@@ -31,23 +34,16 @@ pub struct Unload {
     /// What became of it.
     pub verdict: Verdict,
     /// What is to be tried again when its reason may be gone.
-    pub left: Option<Box<Remains>>,
+    pub left: Option<Box<PendingUnload>>,
 }
 
 /// A step of stopping that failed.
+#[derive(Debug, Clone)]
 pub struct Complaint {
     /// Which.
     pub step: &'static str,
     /// What it said.
     pub text: String,
-}
-
-impl Complaint {
-    /// Whether a cause says already that the step did not come back in time.
-    pub(super) fn is_known_from(&self, cause: &Option<String>) -> bool {
-        let known = format!("{} has not returned", self.step);
-        cause.as_ref().is_some_and(|cause| cause.contains(&known))
-    }
 }
 
 impl fmt::Display for Complaint {
@@ -57,8 +53,8 @@ impl fmt::Display for Complaint {
 }
 
 /// What is still there of an instance that ends: itself, until it is destroyed, and its module, until that is unloaded.
-pub struct Remains {
-    standing: Option<Standing>,
+pub struct PendingUnload {
+    undestroyed: Option<Undestroyed>,
     module: Arc<Module>,
     /// Whether it is counted among the users of the module.
     joined: bool,
@@ -66,7 +62,7 @@ pub struct Remains {
 }
 
 /// An instance that is to be destroyed.
-struct Standing {
+struct Undestroyed {
     instance: Arc<Instance>,
     listener: Arc<InstanceListener>,
     patience: Duration,
@@ -75,11 +71,11 @@ struct Standing {
     failed: bool,
 }
 
-impl Remains {
+impl PendingUnload {
     /// Of an instance that could not be made.
     pub(super) fn of_module(module: Arc<Module>) -> Self {
-        Remains {
-            standing: None,
+        PendingUnload {
+            undestroyed: None,
             module,
             joined: true,
             again: false,
@@ -88,27 +84,27 @@ impl Remains {
 
     /// Of a module that could not be loaded.
     pub(super) fn never_loaded(module: Arc<Module>) -> Self {
-        Remains {
+        PendingUnload {
             joined: false,
-            ..Remains::of_module(module)
+            ..PendingUnload::of_module(module)
         }
     }
 
     /// Of an instance that never started: there is nothing to drain or stop.
     pub(super) fn never_started(running: Running) -> Self {
-        Remains::standing(running, false, false)
+        PendingUnload::undestroyed(running, false, false)
     }
 
-    fn standing(running: Running, stop_due: bool, failed: bool) -> Self {
-        Remains {
-            standing: Some(Standing {
+    fn undestroyed(running: Running, stop_due: bool, failed: bool) -> Self {
+        PendingUnload {
+            undestroyed: Some(Undestroyed {
                 instance: running.instance,
                 listener: running.listener,
                 patience: running.stop_budget,
                 stop_due,
                 failed,
             }),
-            ..Remains::of_module(running.module)
+            ..PendingUnload::of_module(running.module)
         }
     }
 
@@ -122,7 +118,7 @@ impl Remains {
                 ..
             }
         );
-        let may_go = self.standing.is_some() || self.module.is_held();
+        let may_go = self.undestroyed.is_some() || self.module.is_held();
         Unload {
             generation: self.module.generation(),
             left: (!verdict.is_unmapped() && may_go && !hopeless).then(|| Box::new(self)),
@@ -132,60 +128,57 @@ impl Remains {
 }
 
 /// Drains, stops and frees an instance; the last one of its module has the library unloaded. `failed` if it serves no more.
-pub(super) async fn stop(means: &Means, running: Running, failed: bool) -> Ended {
+pub(super) async fn stop(services: &Services, running: Running, failed: bool) -> Stopped {
     running.instance.close();
+    let accounts = running.instance.accounts().clone();
     let drained = running.instance.step(Step::Drain).await;
-    let mut remains = Remains::standing(running, true, failed);
+    let mut pending = PendingUnload::undestroyed(running, true, failed);
     let mut complaints = Vec::new();
-    if let Some(standing) = &mut remains.standing {
-        standing.note("drain", drained, &mut complaints);
+    if let Some(undestroyed) = &mut pending.undestroyed {
+        undestroyed.note("drain", drained, &mut complaints);
     }
-    let mut ended = end(means, remains).await;
-    complaints.append(&mut ended.complaints);
-    Ended { complaints, ..ended }
+    let mut stopped = free(services, pending).await;
+    complaints.append(&mut stopped.complaints);
+    Stopped {
+        complaints,
+        accounts: Some(accounts),
+        ..stopped
+    }
 }
 
 /// Frees what is left of an instance, and of its module if nobody else uses it.
-pub(super) async fn end(means: &Means, mut remains: Remains) -> Ended {
-    let generation = remains.module.generation();
-    let mut complaints = Vec::new();
-    if let Some(standing) = &mut remains.standing {
-        if let Err(verdict) = standing.free(remains.again, &mut complaints).await {
+pub(super) async fn free(services: &Services, mut pending: PendingUnload) -> Stopped {
+    let mut stopped = Stopped {
+        generation: pending.module.generation(),
+        complaints: Vec::new(),
+        unload: None,
+        accounts: None,
+    };
+    if let Some(undestroyed) = &mut pending.undestroyed {
+        if let Err(verdict) = undestroyed.free(pending.again, &mut stopped.complaints).await {
             // It goes on being used, so nobody leaves it; but new instances get a generation of their own.
-            means.no_longer_share(&remains.module).await;
-            let unload = Some(remains.kept(verdict));
-            return Ended {
-                generation,
-                complaints,
-                unload,
-            };
+            services.modules.no_longer_share(&pending.module);
+            stopped.unload = Some(pending.kept(verdict));
+            return stopped;
         }
-        remains.standing = None;
+        pending.undestroyed = None;
     }
-    if std::mem::take(&mut remains.joined) && !means.leave(&remains.module).await {
-        return Ended {
-            generation,
-            complaints,
-            unload: None,
-        };
+    if std::mem::take(&mut pending.joined) && !services.modules.leave(&pending.module) {
+        return stopped;
     }
-    let mut budgets = means.budgets;
-    if remains.again {
+    let mut budgets = services.budgets;
+    if pending.again {
         budgets = ModuleBudgets {
             settle: SETTLE_AGAIN.min(budgets.settle),
             ..budgets
         };
     }
-    let verdict = remains.module.clone().unload(budgets).await;
-    let unload = Some(remains.kept(verdict));
-    Ended {
-        generation,
-        complaints,
-        unload,
-    }
+    let verdict = pending.module.clone().unload(budgets).await;
+    stopped.unload = Some(pending.kept(verdict));
+    stopped
 }
 
-impl Standing {
+impl Undestroyed {
     /// Stops it if that is due, and destroys it, once nothing is inside.
     async fn free(&mut self, again: bool, complaints: &mut Vec<Complaint>) -> Result<(), Verdict> {
         let patience = if again { SETTLE_AGAIN } else { self.patience };

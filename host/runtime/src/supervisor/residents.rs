@@ -1,6 +1,7 @@
-//! Libraries that are in memory after their unload: why, and when they are tried again. Pure: it counts looks and reads no clock.
+//! Resident libraries, which are in memory after their unload: why, and when they are tried again. Pure: it counts looks and reads no
+//! clock.
 
-use super::ending::{Remains, Unload};
+use super::stop::{PendingUnload, Unload};
 use extman_model::{ResidentView, Verdict};
 use semver::Version;
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ const PAUSE_MAX: u32 = 12;
 
 /// All of them.
 #[derive(Default)]
-pub(super) struct Leftovers(Vec<Leftover>);
+pub(super) struct Residents(Vec<Resident>);
 
 /// Whose a library was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +23,13 @@ pub(super) struct Owner {
     pub generation: u64,
 }
 
-struct Leftover {
+struct Resident {
     owner: Owner,
     id: String,
     version: Version,
     verdict: Verdict,
     /// What to try again; nothing while it is tried, or if that can't help.
-    remains: Option<Box<Remains>>,
+    pending: Option<Box<PendingUnload>>,
     trying: bool,
     /// Something has changed while it was tried.
     again: bool,
@@ -37,7 +38,7 @@ struct Leftover {
     pause: u32,
 }
 
-impl Leftovers {
+impl Residents {
     /// One more.
     pub(super) fn put(&mut self, owner: Owner, id: String, version: Version, unload: Unload) {
         if self.0.len() >= KEPT_MAX {
@@ -48,12 +49,12 @@ impl Leftovers {
                 "more than {KEPT_MAX} libraries stay in memory; this one is no longer listed, nor unloaded again"
             );
         }
-        self.0.push(Leftover {
+        self.0.push(Resident {
             owner,
             id,
             version,
             verdict: unload.verdict,
-            remains: unload.left,
+            pending: unload.left,
             trying: false,
             again: false,
             wait: 0,
@@ -62,9 +63,9 @@ impl Leftovers {
     }
 
     /// What to try at this look.
-    pub(super) fn due(&mut self) -> Vec<(Owner, Box<Remains>)> {
-        let due = |left: &mut Leftover| {
-            if left.remains.is_none() || left.wait > 0 {
+    pub(super) fn due(&mut self) -> Vec<(Owner, Box<PendingUnload>)> {
+        let due = |left: &mut Resident| {
+            if left.pending.is_none() || left.wait > 0 {
                 left.wait = left.wait.saturating_sub(1);
                 return None;
             }
@@ -74,12 +75,12 @@ impl Leftovers {
     }
 
     /// What to try as something of a generation has come back.
-    pub(super) fn of(&mut self, generation: u64) -> Vec<(Owner, Box<Remains>)> {
+    pub(super) fn of(&mut self, generation: u64) -> Vec<(Owner, Box<PendingUnload>)> {
         let mine = self
             .0
             .iter_mut()
             .filter(|left| left.owner.generation == generation);
-        let taken = |left: &mut Leftover| {
+        let taken = |left: &mut Resident| {
             left.again = left.trying;
             left.take()
         };
@@ -92,7 +93,7 @@ impl Leftovers {
         &mut self,
         owner: &Owner,
         unload: Option<Unload>,
-    ) -> Option<(Verdict, Option<Box<Remains>>)> {
+    ) -> Option<(Verdict, Option<Box<PendingUnload>>)> {
         let at = self.0.iter().position(|left| left.owner == *owner)?;
         let Some(unload) = unload.filter(|unload| !unload.verdict.is_unmapped()) else {
             return Some((self.0.remove(at).verdict, None));
@@ -101,22 +102,22 @@ impl Leftovers {
         left.trying = false;
         left.wait = left.pause;
         left.pause = (left.pause * 2).min(PAUSE_MAX);
-        left.remains = unload.left;
+        left.pending = unload.left;
         let before = std::mem::replace(&mut left.verdict, unload.verdict);
         let again = std::mem::take(&mut left.again).then(|| left.take()).flatten();
-        Some((before, again.map(|(_, remains)| remains)))
+        Some((before, again.map(|(_, pending)| pending)))
     }
 
     /// Whether any of them is worth another look.
     pub(super) fn any_to_try(&self) -> bool {
-        self.0.iter().any(|left| left.remains.is_some() || left.trying)
+        self.0.iter().any(|left| left.pending.is_some() || left.trying)
     }
 
     /// As they are shown: each library once.
     pub(super) fn views(&self) -> Vec<ResidentView> {
         let mut seen = BTreeSet::new();
         let once = self.0.iter().filter(|left| seen.insert(left.owner.generation));
-        let view = |left: &Leftover| ResidentView {
+        let view = |left: &Resident| ResidentView {
             id: left.id.clone(),
             version: left.version.clone(),
             generation: left.owner.generation,
@@ -126,10 +127,10 @@ impl Leftovers {
     }
 }
 
-impl Leftover {
-    fn take(&mut self) -> Option<(Owner, Box<Remains>)> {
-        let remains = self.remains.take()?;
+impl Resident {
+    fn take(&mut self) -> Option<(Owner, Box<PendingUnload>)> {
+        let pending = self.pending.take()?;
         self.trying = true;
-        Some((self.owner.clone(), remains))
+        Some((self.owner.clone(), pending))
     }
 }

@@ -1,0 +1,777 @@
+//! The life of one instance: what it should come to, where it is, and what follows from what happens to it.
+//! Pure: it reads no clock, spawns nothing and locks nothing. The supervisor carries out its effects and feeds back what came of them.
+//!
+//! ```text
+//!            Load, bytes               started                bytes: an update starts beside it;
+//!   Absent ───────────────▶ Starting ───────────▶ Serving ◀─┐ started, it replaces the old one,
+//!     ▲                      │  ▲  ▲               │ │  └───┘ which is stopped beside it
+//!     │         start failed │  │  │ panicked or   │ │
+//!     │                      ▼  │  │ stop, while   │ │ lane lost
+//!     │ all stopped   Failed ───┘  └── an update ──┤ ▼
+//!     │                 ▲  Load,       starts      │ Wedged
+//!     │     all stopped,│  new bytes               │ │
+//!     │     it failed   │                          │ │ Unload, Restart, file gone,
+//!     └────────────── Stopping ◀───────────────────┴─┘ Panicked, late return
+//!                       │
+//!                       └─ all stopped, wanted again ──▶ Starting
+//! ```
+//!
+//! A generation that serves no more is *retiring*: it is being stopped, beside whatever the instance does next. `Stopping` is the stage
+//! in which the instance does nothing but wait for that. A library that stays in memory after its stop is no stage: an instance may
+//! leave several behind, serve again, and be gone before they are. The supervisor keeps those.
+//!
+//! Once the file is gone, or the host ends, every stage leads to [`Effect::Forget`], and that comes when nothing is loaded any more.
+
+use super::stop::Complaint;
+use extman_model::Lifecycle;
+
+/// Verified bytes that can be started.
+pub(super) trait Build: Clone {
+    /// Whether two are the same bytes.
+    fn is(&self, other: &Self) -> bool;
+    /// The version, for people.
+    fn version(&self) -> String;
+}
+
+/// A started generation: whoever holds it is answerable for its being stopped.
+pub(super) trait Loaded {
+    /// What it was made from.
+    type Build: Build;
+    /// What it was made from.
+    fn build(&self) -> &Self::Build;
+    /// Which load of a library it runs in.
+    fn generation(&self) -> u64;
+    /// The same bytes lie at another path now.
+    fn moved_to(&mut self, build: &Self::Build);
+}
+
+/// What an instance should come to, as long as its file is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Desired {
+    Running,
+    Stopped,
+}
+
+/// Why an instance is to be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    File,
+    Host,
+}
+
+impl Gone {
+    fn cause(self) -> &'static str {
+        match self {
+            Gone::File => "its file is gone",
+            Gone::Host => "the host is ending",
+        }
+    }
+
+    fn refusal(self) -> String {
+        match self {
+            Gone::File => "its file is gone, and it is being unloaded".to_owned(),
+            Gone::Host => "the host is ending".to_owned(),
+        }
+    }
+}
+
+/// Where an instance is.
+#[derive(Debug, Clone)]
+pub(super) enum Stage<R: Loaded> {
+    /// Nothing of it is loaded, and nothing went wrong. `stopped` says why, if it has been stopped.
+    Absent { stopped: Option<String> },
+    /// It could not be started, or has been stopped for what it did. `refused`: these bytes will not pass.
+    Failed { cause: String, refused: bool },
+    /// A start is under way. `before` says how the generation before it failed meanwhile, `slow` what takes long.
+    Starting {
+        build: R::Build,
+        before: Option<String>,
+        slow: Option<String>,
+        calls: Hung,
+    },
+    /// It serves. `note` says which version was not taken in its place, and why.
+    Serving { live: Live<R>, note: Option<String> },
+    /// Calls into it do not return, so it serves no more. `inside`: how many.
+    Wedged {
+        live: Live<R>,
+        cause: String,
+        inside: usize,
+    },
+    /// What was loaded is being stopped. `failed`: for what it did.
+    Stopping {
+        cause: String,
+        failed: bool,
+        then: Then,
+        calls: Hung,
+    },
+}
+
+/// What is loaded, and the other bytes that are being started beside it.
+#[derive(Debug, Clone)]
+pub(super) struct Live<R: Loaded> {
+    running: R,
+    update: Option<Update<R::Build>>,
+}
+
+/// Other bytes that are being started beside those that serve.
+#[derive(Debug, Clone)]
+pub(super) struct Update<B> {
+    build: B,
+    /// A restart was asked for meanwhile: if the update fails, what serves is restarted.
+    restart: bool,
+    /// It takes long.
+    slow: bool,
+}
+
+/// What follows when everything is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    Rest,
+    Start { by_operator: bool },
+}
+
+/// Calls of a start or a stop that were given up: how many have not returned, and what is said of the last one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hung {
+    inside: usize,
+    lost: Option<String>,
+    returned: Option<String>,
+}
+
+/// What can happen to an instance.
+#[derive(Debug, Clone)]
+pub(super) enum Input<R: Loaded, W> {
+    /// An operator wants it to run.
+    Load(W),
+    /// An operator wants it stopped.
+    Unload(W),
+    /// An operator wants it stopped and started.
+    Restart(W),
+    /// These are the bytes that it is to be made from.
+    Bytes(R::Build),
+    /// Its file is gone, or the host ends.
+    Gone(Gone),
+    /// A call into a generation has panicked.
+    Panicked { generation: u64, text: String },
+    /// A call into a generation was given up.
+    LaneLost { generation: u64, text: String },
+    /// A call that was given up has come back.
+    LateReturn { generation: u64, text: String },
+    /// The start under way takes long.
+    Slow(String),
+    /// The start under way has ended well.
+    Started(R),
+    /// The start under way has failed. `unloaded`: the generation whose library was unloaded, or stays, after it.
+    NotStarted {
+        cause: String,
+        refused: bool,
+        unloaded: Option<u64>,
+    },
+    /// A generation has been stopped. `unloaded`: it was the last use of its library, which was unloaded, or stays.
+    Stopped {
+        generation: u64,
+        complaints: Vec<Complaint>,
+        unloaded: bool,
+    },
+}
+
+/// What the supervisor has to do.
+#[derive(Debug)]
+pub(super) enum Effect<R: Loaded, W> {
+    /// Start these bytes, and say what came of it.
+    Start { build: R::Build, by_operator: bool },
+    /// Stop this generation, and say what came of it. `failed`: it serves no more, and why is known.
+    Stop { running: R, failed: bool },
+    /// Answer an operator.
+    Answer(W, Outcome),
+    /// Report that another generation serves now.
+    Replaced { from: R::Build, to: R::Build },
+    /// Forget the instance: nothing of it is loaded.
+    Forget,
+}
+
+/// One instance.
+#[derive(Debug, Clone)]
+pub(super) struct Actor<R: Loaded, W> {
+    desired: Desired,
+    gone: Option<Gone>,
+    stage: Stage<R>,
+    /// What a start starts.
+    build: R::Build,
+    /// What could not be started in the place of what serves. It is not tried again by itself.
+    rejected: Option<R::Build>,
+    /// Generations that are being stopped.
+    retiring: Vec<u64>,
+    /// The newest generation whose library is behind it.
+    unloaded: u64,
+    /// Operators that wait for what is desired.
+    waiting: Vec<W>,
+}
+
+/// Effects, in the order in which they are carried out.
+type Effects<R, W> = Vec<Effect<R, W>>;
+
+impl<R: Loaded, W> Actor<R, W> {
+    /// One of which nothing is loaded. It begins with the first [`Input::Bytes`].
+    pub(super) fn new(build: R::Build, desired: Desired) -> Self {
+        Actor {
+            desired,
+            gone: None,
+            stage: Stage::Absent { stopped: None },
+            build,
+            rejected: None,
+            retiring: Vec::new(),
+            unloaded: 0,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// What follows. Total: an input that does not belong to the stage has no effect, or is answered with a refusal.
+    pub(super) fn next(&mut self, input: Input<R, W>) -> Effects<R, W> {
+        let mut effects = Vec::new();
+        let out = &mut effects;
+        match input {
+            Input::Load(waiter) => self.command(waiter, Desired::Running, Self::load, out),
+            Input::Unload(waiter) => self.command(waiter, Desired::Stopped, Self::unload, out),
+            Input::Restart(waiter) => self.command(waiter, Desired::Running, Self::restart, out),
+            Input::Bytes(build) => self.bytes(build, out),
+            Input::Gone(gone) => self.go(gone, out),
+            Input::Panicked { generation, text } => {
+                if matches!(self.stage, Stage::Serving { .. }) && self.is_mine(generation) {
+                    self.fail(text, out);
+                }
+            }
+            Input::LaneLost { generation, text } if self.is_mine(generation) => self.lane_lost(text),
+            Input::LateReturn { generation, text } if self.is_mine(generation) => self.late_return(text, out),
+            Input::LaneLost { .. } | Input::LateReturn { .. } => {}
+            Input::Slow(text) => self.slow(text),
+            Input::Started(running) => self.started(running, out),
+            Input::NotStarted {
+                cause,
+                refused,
+                unloaded,
+            } => {
+                self.unloaded = self.unloaded.max(unloaded.unwrap_or(0));
+                self.not_started(cause, refused, out);
+            }
+            Input::Stopped {
+                generation,
+                complaints,
+                unloaded,
+            } => {
+                self.unloaded = self.unloaded.max(if unloaded { generation } else { 0 });
+                self.stopped(generation, &complaints, out);
+            }
+        }
+        self.settle(out);
+        effects
+    }
+
+    // Commands.
+
+    /// Has an operator's command carried out, unless nothing can be done for the instance any more. Whoever waits for the opposite has
+    /// been overtaken.
+    fn command(
+        &mut self,
+        waiter: W,
+        desired: Desired,
+        carry_out: fn(&mut Self, &mut Effects<R, W>) -> Option<Outcome>,
+        out: &mut Effects<R, W>,
+    ) {
+        if let Some(gone) = self.gone {
+            return out.push(Effect::Answer(waiter, Err(gone.refusal())));
+        }
+        if std::mem::replace(&mut self.desired, desired) != desired {
+            self.answer(Err("a later command has overtaken this one".to_owned()), out);
+        }
+        match carry_out(self, out) {
+            Some(outcome) => out.push(Effect::Answer(waiter, outcome)),
+            None => self.waiting.push(waiter),
+        }
+    }
+
+    /// `None` where the answer depends on what comes of it.
+    fn load(&mut self, out: &mut Effects<R, W>) -> Option<Outcome> {
+        let wedged = matches!(self.stage, Stage::Wedged { .. });
+        match &mut self.stage {
+            Stage::Absent { .. } | Stage::Failed { .. } => self.start(true, out),
+            Stage::Starting { .. } => {}
+            Stage::Stopping { then, .. } => *then = Then::Start { by_operator: true },
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } if live.update.is_none() => {
+                // What was not taken by itself is tried again when somebody asks for it.
+                let Some(rejected) = self.rejected.take() else {
+                    return Some(if wedged { Err(WEDGED.to_owned()) } else { Ok(()) });
+                };
+                self.build = rejected;
+                live.begin_update(&self.build, true, out);
+            }
+            Stage::Serving { .. } | Stage::Wedged { .. } => {}
+        }
+        None
+    }
+
+    fn unload(&mut self, out: &mut Effects<R, W>) -> Option<Outcome> {
+        self.stop(BY_OPERATOR, Then::Rest, out);
+        None
+    }
+
+    fn restart(&mut self, out: &mut Effects<R, W>) -> Option<Outcome> {
+        if let Some(update) = self.stage.live_mut().and_then(|live| live.update.as_mut()) {
+            update.restart = true;
+            return None;
+        }
+        match self.stage {
+            Stage::Absent { .. } | Stage::Failed { .. } => self.start(true, out),
+            // What is being started was asked for before, and is as new.
+            Stage::Starting { .. } => {}
+            _ => self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out),
+        }
+        None
+    }
+
+    // What the directories say.
+
+    fn bytes(&mut self, build: R::Build, out: &mut Effects<R, W>) {
+        match self.gone {
+            Some(Gone::Host) => return,
+            Some(Gone::File) => self.gone = None,
+            None => {}
+        }
+        let mut new = false;
+        if !self.rejected.as_ref().is_some_and(|rejected| rejected.is(&build)) {
+            self.rejected = None;
+            new = !self.build.is(&build);
+            self.build = build;
+        }
+        match (&mut self.stage, self.desired) {
+            (Stage::Absent { .. }, Desired::Running) => self.start(false, out),
+            (Stage::Failed { .. }, Desired::Running) if new => self.start(false, out),
+            (Stage::Failed { .. }, Desired::Stopped) if new => self.stage = Stage::Absent { stopped: None },
+            (Stage::Stopping { then, failed, .. }, Desired::Running)
+                if *then == Then::Rest && (new || !*failed || !self.waiting.is_empty()) =>
+            {
+                *then = Then::Start { by_operator: false };
+            }
+            (Stage::Serving { live, .. } | Stage::Wedged { live, .. }, _) => {
+                live.keep_up(&self.build, out);
+            }
+            // A start that is under way is compared with these bytes when it has ended.
+            _ => {}
+        }
+    }
+
+    fn go(&mut self, gone: Gone, out: &mut Effects<R, W>) {
+        if self.gone != Some(Gone::Host) {
+            self.gone = Some(gone);
+            self.stop(gone.cause(), Then::Rest, out);
+        }
+    }
+
+    // What calls into it do.
+
+    fn lane_lost(&mut self, text: String) {
+        match &mut self.stage {
+            Stage::Wedged { inside, .. } => *inside += 1,
+            Stage::Starting { calls, .. } | Stage::Stopping { calls, .. } => {
+                calls.inside += 1;
+                calls.lost = Some(text);
+            }
+            Stage::Serving { .. } => {
+                if let Ok(live) = self.stage.take_live() {
+                    self.stage = Stage::Wedged {
+                        live,
+                        cause: text,
+                        inside: 1,
+                    };
+                }
+            }
+            Stage::Absent { .. } | Stage::Failed { .. } => {}
+        }
+    }
+
+    fn late_return(&mut self, text: String, out: &mut Effects<R, W>) {
+        match &mut self.stage {
+            Stage::Wedged { inside, .. } if *inside > 1 => *inside -= 1,
+            Stage::Wedged { .. } => self.fail(text, out),
+            Stage::Starting { calls, .. } | Stage::Stopping { calls, .. } => {
+                calls.inside = calls.inside.saturating_sub(1);
+                calls.returned = Some(text);
+            }
+            Stage::Absent { .. } | Stage::Failed { .. } => self.note(&text),
+            Stage::Serving { .. } => {}
+        }
+    }
+
+    /// Whether a generation is the one that the stage speaks of.
+    fn is_mine(&self, generation: u64) -> bool {
+        match &self.stage {
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
+                live.running.generation() == generation
+            }
+            // Its number is not known before it has started.
+            Stage::Starting { .. } => generation > self.unloaded && !self.retiring.contains(&generation),
+            Stage::Stopping { .. } => self.retiring.contains(&generation),
+            Stage::Absent { .. } | Stage::Failed { .. } => generation == self.unloaded,
+        }
+    }
+
+    // What came of the effects.
+
+    fn slow(&mut self, text: String) {
+        match &mut self.stage {
+            Stage::Starting { slow, .. } => *slow = Some(text),
+            // What serves meanwhile has a cause of its own.
+            stage => {
+                if let Some(update) = stage.live_mut().and_then(|live| live.update.as_mut()) {
+                    update.slow = true;
+                }
+            }
+        }
+    }
+
+    fn started(&mut self, running: R, out: &mut Effects<R, W>) {
+        let wedged = matches!(self.stage, Stage::Wedged { .. });
+        match self.stage.take_live() {
+            Ok(Live { running: old, .. }) => {
+                out.push(Effect::Replaced {
+                    from: old.build().clone(),
+                    to: running.build().clone(),
+                });
+                self.retire(old, wedged, out);
+            }
+            Err(Stage::Starting { .. }) => {}
+            // No start is under way in the other stages. What is loaded is not lost all the same.
+            Err(stage) => {
+                self.stage = stage;
+                return self.retire(running, false, out);
+            }
+        }
+        self.stage = Stage::Serving {
+            live: Live {
+                running,
+                update: None,
+            },
+            note: None,
+        };
+        if let Some(gone) = self.gone {
+            self.stop(gone.cause(), Then::Rest, out);
+        } else if self.desired == Desired::Stopped {
+            self.stop(BY_OPERATOR, Then::Rest, out);
+        } else {
+            self.answer(Ok(()), out);
+            if let Some(live) = self.stage.live_mut() {
+                live.keep_up(&self.build, out);
+            }
+        }
+    }
+
+    fn not_started(&mut self, mut cause: String, refused: bool, out: &mut Effects<R, W>) {
+        match &mut self.stage {
+            Stage::Starting {
+                build, before, calls, ..
+            } => {
+                let newer = !self.build.is(build);
+                calls.returned.iter().for_each(|late| append(&mut cause, late));
+                if let Some(before) = before {
+                    append(&mut cause, &format!("what served before it had failed: {before}"));
+                }
+                self.stage = Stage::Failed {
+                    cause: cause.clone(),
+                    refused,
+                };
+                if self.gone.is_some() || self.desired == Desired::Stopped {
+                    return;
+                }
+                match newer {
+                    true => self.start(false, out),
+                    false => self.answer(Err(cause), out),
+                }
+            }
+            Stage::Serving { live, note } => {
+                if let Some(tried) = live.update.take() {
+                    let text = not_taken(&tried.build, live.running.build(), &cause);
+                    *note = Some(text.clone());
+                    self.not_updated(&tried, text, out);
+                }
+            }
+            Stage::Wedged { live, .. } => {
+                if let Some(tried) = live.update.take() {
+                    let text = not_taken(&tried.build, live.running.build(), &cause);
+                    self.not_updated(&tried, text, out);
+                }
+            }
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Stopping { .. } => {}
+        }
+    }
+
+    /// What is loaded goes on, unless a restart was asked for, or newer bytes are there to be tried.
+    fn not_updated(&mut self, tried: &Update<R::Build>, text: String, out: &mut Effects<R, W>) {
+        let Some(live) = self.stage.live_mut() else { return };
+        if self.build.is(&tried.build) {
+            self.build = live.running.build().clone();
+            self.rejected = Some(tried.build.clone());
+        }
+        if tried.restart {
+            return self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out);
+        }
+        live.keep_up(&self.build, out);
+        if live.update.is_none() {
+            self.answer(Err(text), out);
+        }
+    }
+
+    fn stopped(&mut self, generation: u64, complaints: &[Complaint], out: &mut Effects<R, W>) {
+        self.retiring.retain(|retiring| *retiring != generation);
+        let Stage::Stopping {
+            cause,
+            failed,
+            then,
+            calls,
+        } = &mut self.stage
+        else {
+            return;
+        };
+        for complaint in complaints.iter().filter(|complaint| !calls.tells_of(complaint)) {
+            append(cause, &complaint.to_string());
+        }
+        if !self.retiring.is_empty() {
+            return;
+        }
+        for said in calls.lost.iter().chain(&calls.returned) {
+            append(cause, said);
+        }
+        let (cause, failed, then) = (std::mem::take(cause), *failed, *then);
+        self.stage = match failed {
+            true => Stage::Failed {
+                cause,
+                refused: false,
+            },
+            false => Stage::Absent { stopped: Some(cause) },
+        };
+        if let (Then::Start { by_operator }, None) = (then, self.gone) {
+            self.start(by_operator, out);
+        }
+    }
+
+    // Steps that several of them take.
+
+    fn start(&mut self, by_operator: bool, out: &mut Effects<R, W>) {
+        let build = self.build.clone();
+        out.push(Effect::Start {
+            build: build.clone(),
+            by_operator,
+        });
+        self.stage = Stage::Starting {
+            build,
+            before: None,
+            slow: None,
+            calls: Hung::default(),
+        };
+    }
+
+    /// Has whatever is loaded stopped. A start that is under way can't be recalled: it is stopped when it has ended.
+    fn stop(&mut self, cause: &str, after: Then, out: &mut Effects<R, W>) {
+        if let Stage::Stopping { then, .. } = &mut self.stage {
+            *then = after;
+        }
+        self.unseat(cause, None, after, out);
+    }
+
+    /// What is loaded has failed, and is stopped for it.
+    fn fail(&mut self, text: String, out: &mut Effects<R, W>) {
+        self.unseat(&text.clone(), Some(text), Then::Rest, out);
+    }
+
+    /// What is loaded serves no more: an update that is under way goes on as the instance's start.
+    fn unseat(&mut self, cause: &str, failure: Option<String>, then: Then, out: &mut Effects<R, W>) {
+        let (failed, calls) = (failure.is_some(), Hung::default());
+        match self.stage.take_live() {
+            Ok(Live { running, update }) => {
+                self.retire(running, failed, out);
+                self.stage = match update {
+                    Some(Update { build, .. }) => Stage::Starting {
+                        build,
+                        before: failure,
+                        slow: None,
+                        calls,
+                    },
+                    None => Stage::Stopping {
+                        cause: cause.to_owned(),
+                        failed,
+                        then,
+                        calls,
+                    },
+                };
+            }
+            Err(stage) => self.stage = stage,
+        }
+    }
+
+    fn retire(&mut self, running: R, failed: bool, out: &mut Effects<R, W>) {
+        self.retiring.push(running.generation());
+        out.push(Effect::Stop { running, failed });
+    }
+
+    fn answer(&mut self, outcome: Outcome, out: &mut Effects<R, W>) {
+        let waiting = self.waiting.drain(..);
+        out.extend(waiting.map(|waiter| Effect::Answer(waiter, outcome.clone())));
+    }
+
+    /// Where nothing is loaded any more, whoever waits for that is answered, and what is gone is forgotten.
+    fn settle(&mut self, out: &mut Effects<R, W>) {
+        let at_rest = matches!(self.stage, Stage::Absent { .. } | Stage::Failed { .. });
+        if !at_rest || !self.retiring.is_empty() {
+            return;
+        }
+        if let Some(gone) = self.gone {
+            self.answer(Err(gone.cause().to_owned()), out);
+            out.push(Effect::Forget);
+        } else if self.desired == Desired::Stopped {
+            self.answer(Ok(()), out);
+        }
+    }
+}
+
+/// How an instance is shown.
+impl<R: Loaded, W> Actor<R, W> {
+    pub(super) fn lifecycle(&self) -> Lifecycle {
+        match &self.stage {
+            Stage::Absent { stopped: None } => Lifecycle::Verified,
+            Stage::Absent { stopped: Some(_) } => Lifecycle::Stopped,
+            Stage::Failed { refused: true, .. } => Lifecycle::Quarantined,
+            Stage::Failed { refused: false, .. } => Lifecycle::Failed,
+            Stage::Starting { calls, .. } | Stage::Stopping { calls, .. } if calls.inside > 0 => {
+                Lifecycle::Wedged
+            }
+            Stage::Starting { .. } => Lifecycle::Starting,
+            Stage::Stopping { .. } => Lifecycle::Draining,
+            Stage::Serving { .. } => Lifecycle::Running,
+            Stage::Wedged { .. } => Lifecycle::Wedged,
+        }
+    }
+
+    /// Why it is there.
+    pub(super) fn cause(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Absent { stopped } => stopped.as_deref(),
+            Stage::Failed { cause, .. } | Stage::Wedged { cause, .. } => Some(cause),
+            Stage::Stopping { cause, calls, .. } => calls.hangs().or(Some(cause)),
+            Stage::Starting {
+                calls, slow, before, ..
+            } => calls.hangs().or(slow.as_deref()).or(before.as_deref()),
+            Stage::Serving { note, .. } => note.as_deref(),
+        }
+    }
+
+    /// What serves.
+    pub(super) fn serving(&self) -> Option<&R> {
+        match &self.stage {
+            Stage::Serving { live, .. } => Some(&live.running),
+            _ => None,
+        }
+    }
+
+    /// What is loaded, or else what would be.
+    pub(super) fn build(&self) -> &R::Build {
+        match &self.stage {
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => live.running.build(),
+            Stage::Starting { build, .. } => build,
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Stopping { .. } => &self.build,
+        }
+    }
+
+    /// Whether readiness waits for what is under way. For a start that takes long nobody waits.
+    pub(super) fn is_awaited(&self) -> bool {
+        match &self.stage {
+            Stage::Starting { slow, .. } => slow.is_none(),
+            Stage::Stopping { .. } => true,
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
+                live.update.as_ref().is_some_and(|update| !update.slow)
+            }
+            Stage::Absent { .. } | Stage::Failed { .. } => false,
+        }
+    }
+
+    /// Says one thing more of what is at rest.
+    pub(super) fn note(&mut self, text: &str) {
+        if let Stage::Failed { cause, .. } | Stage::Absent { stopped: Some(cause) } = &mut self.stage {
+            append(cause, text);
+        }
+    }
+}
+
+impl<R: Loaded> Stage<R> {
+    fn live_mut(&mut self) -> Option<&mut Live<R>> {
+        match self {
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => Some(live),
+            _ => None,
+        }
+    }
+
+    /// Takes out what is loaded; the stage itself if that is nothing. The caller puts another stage there.
+    fn take_live(&mut self) -> Result<Live<R>, Stage<R>> {
+        match std::mem::replace(self, Stage::Absent { stopped: None }) {
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => Ok(live),
+            stage => Err(stage),
+        }
+    }
+}
+
+impl<R: Loaded> Live<R> {
+    fn begin_update<W>(&mut self, build: &R::Build, by_operator: bool, out: &mut Effects<R, W>) {
+        let build = build.clone();
+        out.push(Effect::Start {
+            build: build.clone(),
+            by_operator,
+        });
+        self.update = Some(Update {
+            build,
+            restart: false,
+            slow: false,
+        });
+    }
+
+    /// Has these bytes started beside what is loaded, if they are others and nothing else is under way.
+    fn keep_up<W>(&mut self, build: &R::Build, out: &mut Effects<R, W>) {
+        if self.running.build().is(build) {
+            self.running.moved_to(build);
+        } else if self.update.is_none() {
+            self.begin_update(build, false, out);
+        }
+    }
+}
+
+impl Hung {
+    /// Why it hangs, if it does.
+    fn hangs(&self) -> Option<&str> {
+        self.lost.as_deref().filter(|_| self.inside > 0)
+    }
+
+    /// Whether a complaint only repeats that a step has not returned.
+    fn tells_of(&self, complaint: &Complaint) -> bool {
+        let known = format!("{} has not returned", complaint.step);
+        self.lost.as_ref().is_some_and(|lost| lost.contains(&known))
+    }
+}
+
+type Outcome = Result<(), String>;
+
+const BY_OPERATOR: &str = "stopped by an operator";
+const WEDGED: &str =
+    "a call into it does not return; `extman restart` gives that call up and loads the library anew";
+
+fn not_taken<B: Build>(tried: &B, kept: &B, cause: &str) -> String {
+    format!(
+        "{} was not taken, {} goes on: {cause}",
+        tried.version(),
+        kept.version()
+    )
+}
+
+fn append(cause: &mut String, text: &str) {
+    cause.push_str("; ");
+    cause.push_str(text);
+}
+
+#[cfg(test)]
+mod tests;

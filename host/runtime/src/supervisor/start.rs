@@ -1,0 +1,250 @@
+//! The long step from a verified plugin to a running instance. The way back is in `stop`.
+
+use super::events::Events;
+use super::listener::InstanceListener;
+use super::spec::InstanceConfig;
+use super::stop::{self, PendingUnload, Unload};
+use crate::instance::Instance;
+use crate::lanes::PoolLimits;
+use crate::loader::Step;
+use crate::module::{Module, ModuleBudgets, NotLoaded, SharedLanes};
+use crate::vetting::{TrialConfig, VettedPlugin, Vetting, VettingError};
+use extman_intake::{Panics, VerifiedPlugin};
+use extman_model::Digest;
+use extman_model::clock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// What the steps need.
+pub struct Services {
+    /// Lets plugins pass.
+    pub vetting: Vetting,
+    /// Lanes for checks.
+    pub shared: SharedLanes,
+    /// Call lanes of each module.
+    pub pool: PoolLimits,
+    /// Time for loading and unloading.
+    pub budgets: ModuleBudgets,
+    /// Modules that new instances of the same library share.
+    pub modules: SharedModules,
+}
+
+/// A running instance with its module.
+pub struct Running {
+    /// What it was made from.
+    pub plugin: VerifiedPlugin,
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// The module behind it.
+    pub module: Arc<Module>,
+    /// Time for stopping it.
+    pub stop_budget: Duration,
+    /// Hears what it says unasked.
+    pub(super) listener: Arc<InstanceListener>,
+}
+
+/// Why an instance was not started.
+pub struct NotStarted {
+    /// What happened.
+    pub cause: String,
+    /// Whether trying again will not help.
+    pub refused: bool,
+    /// What became of the library, if it was loaded.
+    pub unload: Option<Unload>,
+}
+
+impl NotStarted {
+    fn failed(cause: impl ToString) -> Self {
+        NotStarted {
+            cause: cause.to_string(),
+            refused: false,
+            unload: None,
+        }
+    }
+}
+
+/// Why a plugin can't be run in this process, whatever vetting says.
+pub fn unfit(plugin: &VerifiedPlugin) -> Option<&'static str> {
+    let aborts = plugin
+        .facts()
+        .build
+        .as_ref()
+        .is_some_and(|build| build.panics == Panics::Abort);
+    aborts.then_some(
+        "it was built with panic = \"abort\", so a panic in it would end this process; build it with panic = \"unwind\"",
+    )
+}
+
+/// Vets, loads, creates and starts.
+pub(super) async fn start(
+    services: &Services,
+    config: &InstanceConfig,
+    name: Arc<str>,
+    plugin: VerifiedPlugin,
+    events: Events,
+) -> Result<Running, NotStarted> {
+    is_startable(config, &plugin)?;
+    let manifest = plugin.manifest();
+    let (merged, settings) = (config.merged(manifest), config.settings(manifest));
+    let trial = TrialConfig {
+        config: &merged,
+        startup: config.start_budget_ms.map(Duration::from_millis),
+    };
+    let vetted = services
+        .vetting
+        .vet(plugin.clone(), trial, clock::wall())
+        .await
+        .map_err(|error| NotStarted {
+            refused: matches!(&error, VettingError::Refused { report, .. } if report.blames_bytes()),
+            ..NotStarted::failed(error)
+        })?;
+    let module = services.modules.join(services, &vetted, &name).await?;
+    let stop_budget = settings.stop_budget;
+    let listener = Arc::new(InstanceListener::new(name.clone(), module.generation(), events));
+    let made = Instance::create(module.clone(), &name, &merged, listener.clone(), settings).await;
+    let instance = match made {
+        Ok(instance) => Arc::new(instance),
+        Err(error) => {
+            let freed = stop::free(services, PendingUnload::of_module(module)).await;
+            return Err(NotStarted {
+                unload: freed.unload,
+                ..NotStarted::failed(format!("create failed: {error}"))
+            });
+        }
+    };
+    let running = Running {
+        plugin,
+        instance,
+        module,
+        stop_budget,
+        listener,
+    };
+    match running.instance.step(Step::Start).await {
+        Ok(()) => Ok(running),
+        Err(error) => {
+            running.instance.close();
+            let freed = stop::free(services, PendingUnload::never_started(running)).await;
+            let mut cause = format!("start failed: {error}");
+            for complaint in &freed.complaints {
+                cause.push_str(&format!("; {complaint}"));
+            }
+            Err(NotStarted {
+                unload: freed.unload,
+                ..NotStarted::failed(cause)
+            })
+        }
+    }
+}
+
+/// Whether a plugin can be started with this configuration, as far as that can be told without running it.
+fn is_startable(config: &InstanceConfig, plugin: &VerifiedPlugin) -> Result<(), NotStarted> {
+    let manifest = plugin.manifest();
+    let lacking = config.lacking(manifest);
+    if !lacking.is_empty() {
+        let text = format!(
+            "it needs configuration that is not given: {}; add an [[instance]] with plugin = {:?} and these under config",
+            lacking.join(", "),
+            config.plugin
+        );
+        return Err(NotStarted::failed(text));
+    }
+    if let Some(misfit) = config.misfit(manifest) {
+        let text = format!(
+            "{misfit}; mend the config of the [[instance]] {:?} and start the host again",
+            config.instance_name()
+        );
+        return Err(NotStarted::failed(text));
+    }
+    match unfit(plugin) {
+        Some(reason) => Err(NotStarted {
+            refused: true,
+            ..NotStarted::failed(reason)
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Modules by digest. While one is being opened, whoever wants the same library waits for it, and nobody else does.
+#[derive(Default)]
+pub struct SharedModules(Mutex<HashMap<Digest, Arc<OnceCell<Arc<Module>>>>>);
+
+impl SharedModules {
+    /// The module of a library, with one more instance that uses it.
+    async fn join(
+        &self,
+        services: &Services,
+        vetted: &VettedPlugin,
+        name: &str,
+    ) -> Result<Arc<Module>, NotStarted> {
+        let digest = vetted.verified().digest();
+        let open = || {
+            Module::open(
+                vetted,
+                name,
+                services.shared.clone(),
+                services.pool,
+                services.budgets,
+            )
+        };
+        loop {
+            let cell = self.by_digest().entry(digest).or_default().clone();
+            let opened = cell.get_or_try_init(open).await.cloned();
+            let mut modules = self.by_digest();
+            // Its last user may have left it meanwhile: then it is being unloaded.
+            let shared = modules
+                .get(&digest)
+                .is_some_and(|known| Arc::ptr_eq(known, &cell));
+            match opened {
+                Ok(module) if shared => {
+                    module.join();
+                    return Ok(module);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    if shared && Arc::strong_count(&cell) == 2 {
+                        modules.remove(&digest);
+                    }
+                    return Err(not_loaded(error));
+                }
+            }
+        }
+    }
+
+    /// New instances of the same library get a generation of their own.
+    pub(super) fn no_longer_share(&self, module: &Module) {
+        forget(&mut self.by_digest(), module);
+    }
+
+    /// One instance less uses a module. `true` if that was the last.
+    pub(super) fn leave(&self, module: &Module) -> bool {
+        let mut modules = self.by_digest();
+        let last = module.leave();
+        if last {
+            forget(&mut modules, module);
+        }
+        last
+    }
+
+    fn by_digest(&self) -> MutexGuard<'_, HashMap<Digest, Arc<OnceCell<Arc<Module>>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn forget(modules: &mut HashMap<Digest, Arc<OnceCell<Arc<Module>>>>, module: &Module) {
+    let known = modules.get(&module.digest()).and_then(|cell| cell.get());
+    if known.is_some_and(|known| known.generation() == module.generation()) {
+        modules.remove(&module.digest());
+    }
+}
+
+fn not_loaded(not_loaded: NotLoaded) -> NotStarted {
+    let unload = not_loaded
+        .left
+        .map(|(module, verdict)| PendingUnload::never_loaded(module).kept(verdict));
+    NotStarted {
+        unload,
+        ..NotStarted::failed(not_loaded.error)
+    }
+}

@@ -1,0 +1,152 @@
+//! What follows from a scan of the directories.
+
+use super::super::spec::{displaced, missing, wanted};
+use super::{Record, Supervisor};
+use crate::arrivals::Arrived;
+use crate::supervisor::stage::{Build, Gone, Input};
+use extman_intake::VerifiedPlugin;
+use extman_model::{RefusedView, What};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A file that never stops growing must not keep the host from being ready.
+const SCANS_UNTIL_KNOWN: usize = 10;
+
+/// What the last scan has found.
+#[derive(Default)]
+pub(super) struct Directories {
+    plugins: BTreeMap<PathBuf, VerifiedPlugin>,
+    scans: usize,
+    known: bool,
+    /// Plugins without an instance, as another plugin's has their name.
+    displaced: Vec<RefusedView>,
+}
+
+impl Directories {
+    /// Whether a scan has found all files whole.
+    pub(super) fn are_known(&self) -> bool {
+        self.known
+    }
+
+    /// Whether a scan has found the same bytes at the same paths.
+    fn hold(&self, plugins: &BTreeMap<PathBuf, VerifiedPlugin>) -> bool {
+        self.plugins.len() == plugins.len()
+            && self
+                .plugins
+                .iter()
+                .zip(plugins)
+                .all(|((path, before), (other, now))| path == other && before.is(now))
+    }
+}
+
+impl Supervisor {
+    pub(super) fn arrived(&mut self, arrived: Arrived) {
+        let seen = &mut self.directories;
+        let (was_known, first) = (seen.known, seen.scans == 0);
+        seen.scans += 1;
+        seen.known |= !arrived.pending || seen.scans >= SCANS_UNTIL_KNOWN;
+        if self.shutdown.is_some() {
+            return;
+        }
+        self.tell_found(&arrived);
+        let Arrived {
+            plugins,
+            refused,
+            directories,
+            ..
+        } = arrived;
+        // An idle host reconciles and publishes nothing.
+        if first || self.directories.known != was_known || !self.directories.hold(&plugins) {
+            self.directories.plugins = plugins;
+            // A file that is still being written is no plugin yet.
+            if self.directories.known {
+                let missing = missing(&self.configured, self.directories.plugins.values(), &directories);
+                let newly = self.registry.publish_missing(missing);
+                self.batch.events.extend(newly.into_iter().map(What::Missing));
+            }
+            self.reconcile();
+            self.find_displaced();
+        }
+        let displaced = self.directories.displaced.iter().cloned();
+        self.registry
+            .publish_refused(refused.into_iter().chain(displaced).collect());
+    }
+
+    fn tell_found(&mut self, arrived: &Arrived) {
+        let events = &mut self.batch.events;
+        let path = |path: &PathBuf| path.clone();
+        events.extend(
+            arrived
+                .appeared
+                .iter()
+                .map(path)
+                .map(|path| What::Appeared { path }),
+        );
+        events.extend(
+            arrived
+                .vanished
+                .iter()
+                .map(path)
+                .map(|path| What::Vanished { path }),
+        );
+        events.extend(arrived.newly_refused.iter().cloned().map(What::Refused));
+        let new = arrived.new.iter().filter_map(|path| arrived.plugins.get(path));
+        events.extend(new.map(|plugin| {
+            let manifest = &plugin.manifest().plugin;
+            What::Found {
+                id: manifest.id.clone(),
+                version: manifest.version.clone(),
+                path: plugin.origin().to_owned(),
+                digest: plugin.digest(),
+            }
+        }));
+    }
+
+    /// Nobody has asked for it, but a plugin must not stay away without a word.
+    fn find_displaced(&mut self) {
+        let displaced = displaced(&self.configured, self.directories.plugins.values()).into_iter();
+        let view = |(plugin, by): (&VerifiedPlugin, &str)| {
+            let id = &plugin.manifest().plugin.id;
+            let reason = format!(
+                "the configuration gives the name {id:?} to an [[instance]] of the plugin {by:?}, so the plugin {id:?} has no \
+                 instance; give that [[instance]] another name, or add one with plugin = {id:?} and a name of its own"
+            );
+            RefusedView {
+                path: plugin.origin().to_owned(),
+                code: "name-taken".to_owned(),
+                reason,
+            }
+        };
+        let now = displaced.map(view).collect();
+        let before = std::mem::replace(&mut self.directories.displaced, now);
+        let new = self
+            .directories
+            .displaced
+            .iter()
+            .filter(|view| !before.contains(view));
+        self.batch.events.extend(new.cloned().map(What::Refused));
+    }
+
+    /// Tells each actor which bytes there are for it.
+    fn reconcile(&mut self) {
+        let wanted = wanted(&self.configured, self.directories.plugins.values());
+        let gone = self
+            .instances
+            .keys()
+            .filter(|name| !wanted.contains_key(&***name));
+        let gone: Vec<_> = gone.cloned().collect();
+        for name in gone {
+            self.feed(&name, Input::Gone(Gone::File));
+        }
+        for (name, (config, plugin)) in wanted {
+            if !self.instances.contains_key(&*name) {
+                let name: Arc<str> = name.as_str().into();
+                let tally = self.tallies.remove(&name).unwrap_or_default();
+                let record = Record::new(name.clone(), config, plugin.clone(), tally);
+                self.instances.insert(name, record);
+            }
+            self.feed(&name, Input::Bytes(plugin));
+        }
+    }
+}
