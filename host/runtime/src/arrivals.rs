@@ -126,11 +126,10 @@ impl Arrivals {
 
     /// Files that are being written, and those that can't be looked at: a directory that is unreadable for a while takes nothing down.
     fn not_gone(&self, scan: &Scan) -> BTreeSet<PathBuf> {
-        // What can't be looked at is not gone: a directory that is unreadable or not there takes nothing down.
         let unreadable: BTreeSet<&Path> = scan
             .dirs
             .iter()
-            .filter(|error| matches!(error.problem, DirProblem::Unreadable(_) | DirProblem::Missing))
+            .filter(|error| matches!(error.problem, DirProblem::Unreadable(_)))
             .map(|error| error.path.as_path())
             .collect();
         let unread = |path: &&PathBuf| path.parent().is_some_and(|dir| unreadable.contains(dir));

@@ -2,7 +2,6 @@
 
 use super::components::{Components, keep_looking};
 use super::health::{Ears, Subjects};
-use super::process::ProcessChanges;
 use super::{Host, Inner, tasks};
 use crate::config::{Config, ConfigError};
 use crate::deep::{DeepChecks, Machine};

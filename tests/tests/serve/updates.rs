@@ -6,7 +6,7 @@ use extman::control::Invocation;
 use extman::{Host, InstanceConfig};
 use extman_model::{Lifecycle, PluginView};
 use extman_tests::until_async;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A host in which version 1.0.0 of `updated` serves, and 1.1.0 is being started and waits for a file.
 struct Updating {
@@ -22,7 +22,7 @@ impl Updating {
         let go = place.path().join("go");
         let first = plugin("updated", "1.0.0", "one").build(place.path());
         let second = plugin("updated", "1.1.0", "two")
-            .waits_to_be_made(&go)
+            .in_create(&waits_for(&go))
             .build(place.path());
         place.put(&first, "updated.so");
         let config = InstanceConfig {
@@ -80,6 +80,28 @@ impl Updating {
         assert_eq!(unloaded.lifecycle, Lifecycle::Stopped);
         self.host.shutdown().await;
     }
+}
+
+/// C code for `create`: it writes `FILE.begun` and waits for this file; it fails if that reads `fail`.
+fn waits_for(file: &Path) -> String {
+    let begun = file.with_extension("begun");
+    format!(
+        r#"
+    FILE *file = fopen({begun:?}, "w");
+    if (file != NULL) {{
+        fclose(file);
+    }}
+    do {{
+        usleep(1000);
+        file = fopen({file:?}, "r");
+    }} while (file == NULL);
+    char said[8] = {{0}};
+    size_t read = fread(said, 1, sizeof said - 1, file);
+    fclose(file);
+    if (read >= 4 && memcmp(said, "fail", 4) == 0) {{
+        return extman_fail(error, EXTMAN_STATUS_INTERNAL, "as told");
+    }}"#
+    )
 }
 
 async fn wait(host: &Host, input: &[u8]) {

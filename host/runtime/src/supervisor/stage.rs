@@ -82,11 +82,10 @@ pub(super) enum Stage<R: Loaded> {
     Absent { stopped: Option<String> },
     /// It could not be started, or has been stopped for what it did. `refused`: these bytes will not pass.
     Failed { cause: String, refused: bool },
-    /// A start is under way. `before` says how the generation before it failed meanwhile.
+    /// A start is under way. `before` says how the generation before it failed meanwhile, `slow` what takes long.
     Starting {
         build: R::Build,
         before: Option<String>,
-        /// What takes long, if something does.
         slow: Option<String>,
         calls: Hung,
     },
@@ -120,6 +119,8 @@ pub(super) struct Update<B> {
     build: B,
     /// A restart was asked for meanwhile: if the update fails, what serves is restarted.
     restart: bool,
+    /// It takes long.
+    slow: bool,
 }
 
 /// What follows when everything is stopped.
@@ -157,7 +158,7 @@ pub(super) enum Input<R: Loaded, W> {
     /// A call that was given up has come back.
     LateReturn { generation: u64, text: String },
     /// The start under way takes long.
-    StartSlow { text: String },
+    Slow(String),
     /// The start under way has ended well.
     Started(R),
     /// The start under way has failed. `unloaded`: the generation whose library was unloaded, or stays, after it.
@@ -243,12 +244,7 @@ impl<R: Loaded, W> Actor<R, W> {
             Input::LaneLost { generation, text } if self.is_mine(generation) => self.lane_lost(text),
             Input::LateReturn { generation, text } if self.is_mine(generation) => self.late_return(text, out),
             Input::LaneLost { .. } | Input::LateReturn { .. } => {}
-            Input::StartSlow { text } => {
-                // What serves while an update starts has a cause of its own.
-                if let Stage::Starting { slow, .. } = &mut self.stage {
-                    *slow = Some(text);
-                }
-            }
+            Input::Slow(text) => self.slow(text),
             Input::Started(running) => self.started(running, out),
             Input::NotStarted {
                 cause,
@@ -420,6 +416,18 @@ impl<R: Loaded, W> Actor<R, W> {
     }
 
     // What came of the effects.
+
+    fn slow(&mut self, text: String) {
+        match &mut self.stage {
+            Stage::Starting { slow, .. } => *slow = Some(text),
+            // What serves meanwhile has a cause of its own.
+            stage => {
+                if let Some(update) = stage.live_mut().and_then(|live| live.update.as_mut()) {
+                    update.slow = true;
+                }
+            }
+        }
+    }
 
     fn started(&mut self, running: R, out: &mut Effects<R, W>) {
         let wedged = matches!(self.stage, Stage::Wedged { .. });
@@ -649,7 +657,7 @@ impl<R: Loaded, W> Actor<R, W> {
             Stage::Failed { cause, .. } | Stage::Wedged { cause, .. } => Some(cause),
             Stage::Stopping { cause, calls, .. } => calls.hangs().or(Some(cause)),
             Stage::Starting {
-                calls, before, slow, ..
+                calls, slow, before, ..
             } => calls.hangs().or(slow.as_deref()).or(before.as_deref()),
             Stage::Serving { note, .. } => note.as_deref(),
         }
@@ -672,12 +680,14 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
-    /// Whether a start or a stop is under way for which the host's readiness waits. It does not wait for a start that takes long.
-    pub(super) fn holds_readiness(&self) -> bool {
+    /// Whether readiness waits for what is under way. For a start that takes long nobody waits.
+    pub(super) fn is_awaited(&self) -> bool {
         match &self.stage {
             Stage::Starting { slow, .. } => slow.is_none(),
             Stage::Stopping { .. } => true,
-            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => live.update.is_some(),
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
+                live.update.as_ref().is_some_and(|update| !update.slow)
+            }
             Stage::Absent { .. } | Stage::Failed { .. } => false,
         }
     }
@@ -717,6 +727,7 @@ impl<R: Loaded> Live<R> {
         self.update = Some(Update {
             build,
             restart: false,
+            slow: false,
         });
     }
 

@@ -50,8 +50,8 @@ pub struct Supervisor {
     events: Events,
     requests: Requests,
     instances: BTreeMap<Arc<str>, Record>,
-    /// Instances that a start or a stop is under way for.
-    busy: usize,
+    /// Instances that the host's readiness waits for.
+    awaited: usize,
     directories: Directories,
     residents: Residents,
     /// Whether a look at them is due by itself.
@@ -134,7 +134,7 @@ impl Supervisor {
             events,
             requests,
             instances: BTreeMap::new(),
-            busy: 0,
+            awaited: 0,
             directories: Directories::default(),
             residents: Residents::default(),
             looking: false,
@@ -173,7 +173,7 @@ impl Supervisor {
             } => self.feed(&name, Input::Panicked { generation, text }),
             Request::LaneLost(work, ran) => self.lane_lost(&work, ran),
             Request::LateReturn(work, ran) => self.late_return(&work, ran),
-            Request::VettingSlow(name, text) => self.feed(&name, Input::StartSlow { text }),
+            Request::VettingSlow(name, text) => self.feed(&name, Input::Slow(text)),
             Request::Started(name, plugin, result) => self.started(&name, &plugin, *result),
             Request::Stopped(name, plugin, stopped) => self.stopped(&name, &plugin, *stopped),
             Request::LookAgain => self.look_again(),
@@ -202,9 +202,9 @@ impl Supervisor {
             return;
         };
         let (name, from) = (record.name.clone(), record.actor.lifecycle());
-        self.busy -= usize::from(record.actor.holds_readiness());
+        self.awaited -= usize::from(record.actor.is_awaited());
         let effects = record.actor.next(input);
-        self.busy += usize::from(record.actor.holds_readiness());
+        self.awaited += usize::from(record.actor.is_awaited());
         let to = record.actor.lifecycle();
         if from != to {
             record.since_unix_ms = clock::unix_ms(clock::wall());
@@ -260,7 +260,7 @@ impl Supervisor {
             self.batch.forgotten = std::mem::take(&mut forgotten);
         }
         self.registry.publish(changed, &forgotten);
-        if self.directories.are_known() && self.busy == 0 {
+        if self.directories.are_known() && self.awaited == 0 {
             self.registry.set_ready();
         }
         for (name, running, failed) in batch.stops {
@@ -288,10 +288,9 @@ impl Supervisor {
             if by_operator && services.vetting.release_refusal(build.digest()) {
                 tracing::info!(plugin = %name, "refused before; tried again, as an operator asks for it");
             }
-            let start = start::start(&services, &config, name.clone(), build.clone(), events);
             let result = tokio::select! {
-                result = start => result,
-                never = report_slow_vetting(&services, &requests, &name, build.digest()) => match never {},
+                result = start::start(&services, &config, name.clone(), build.clone(), events) => result,
+                never = tell_slow_vetting(&services, &requests, &name, build.digest()) => match never {},
             };
             requests.make(Request::Started(name, Box::new(build), Box::new(result)));
         });
@@ -457,8 +456,8 @@ impl Record {
 /// After this time a vetting is said to take long, and again each time that it has passed.
 const SLOW_VETTING: Duration = Duration::from_secs(5);
 
-/// Reports the vetting of these bytes as long as it takes long.
-async fn report_slow_vetting(
+/// Tells of the vetting of these bytes as long as it takes long.
+async fn tell_slow_vetting(
     services: &Services,
     requests: &Requests,
     name: &Arc<str>,

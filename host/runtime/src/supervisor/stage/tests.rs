@@ -54,10 +54,11 @@ enum Act {
     LateReturn,
     StartEnds,
     StartFails,
+    StartIsSlow,
     StopEnds,
 }
 
-const ACTS: [Act; 13] = [
+const ACTS: [Act; 14] = [
     Act::Load,
     Act::Unload,
     Act::Restart,
@@ -70,6 +71,7 @@ const ACTS: [Act; 13] = [
     Act::LateReturn,
     Act::StartEnds,
     Act::StartFails,
+    Act::StartIsSlow,
     Act::StopEnds,
 ];
 
@@ -221,6 +223,12 @@ impl World {
                     refused: self.started.is_multiple_of(3),
                     unloaded: Some(self.started),
                 }
+            }
+            Act::StartIsSlow => {
+                if self.starting.is_none() {
+                    return false;
+                }
+                Input::Slow("slow".to_owned())
             }
             Act::StopEnds => {
                 if self.stopping.is_empty() {
