@@ -8,7 +8,7 @@ use extman_intake::{
 };
 use extman_model::RefusedView;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const DUPLICATE: &str = "duplicate";
@@ -178,7 +178,13 @@ impl Arrivals {
             .iter()
             .filter_map(|(path, known)| Some((path.clone(), known.plugin.clone()?)));
         arrived.plugins = plugins.collect();
-        for duplicate in duplicates(arrived.plugins.values().map(VerifiedPlugin::inspected)) {
+        let position = |path: &Path| {
+            let dirs = &arrived.directories;
+            dirs.iter().position(|dir| path.parent() == Some(dir.as_path()))
+        };
+        let mut in_order: Vec<_> = arrived.plugins.values().map(VerifiedPlugin::inspected).collect();
+        in_order.sort_by_key(|plugin| (position(plugin.origin()), plugin.origin()));
+        for duplicate in duplicates(in_order) {
             for unused in duplicate.unused {
                 let reason = format!(
                     "{} {} is there already, at {}; remove one of the two",
@@ -204,7 +210,7 @@ impl Arrivals {
             .take(&found)
             .map_err(|e| Unfit::new(e.code(), &e, true))?;
         let inspected = inspect(stored).map_err(|e| Unfit::new(e.error.code(), &e.error, false))?;
-        // Modes are no part of a file's identity, so a mended one is only seen by asking again.
+        // The modes of the folders above are no part of a file's identity, so a mended one is only seen by asking again.
         verify(inspected, &self.config.trust).map_err(|e| Unfit::new(e.error.code(), &e.error, true))
     }
 }

@@ -350,7 +350,14 @@ fn of_two_copies_the_one_in_the_earlier_directory_is_used() {
     }
     let config = place.config("");
     let call = run(&[
-        &"call", &"copy.ask", &"--config", &config, &"--dir", &b, &"--dir", &a,
+        &"call",
+        &"copy.ask",
+        &"--config",
+        &config,
+        &"--dir",
+        &b,
+        &"--dir",
+        &a,
     ]);
     let said = String::from_utf8_lossy(&call.stdout).into_owned();
     assert!(said.contains("from b"), "{call:?}");
@@ -491,8 +498,8 @@ fn the_store_is_listed_and_pruned() {
         &"store",
         &"prune",
         &"--json",
-        &"--older-than",
-        &"0s",
+        &"--unused-days",
+        &"0",
         &"--config",
         &config,
     ]);

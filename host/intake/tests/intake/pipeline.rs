@@ -119,9 +119,10 @@ fn what_stays_resident_or_aborts_is_noted() {
     aborting.panic = extman_plugin_api::manifest::frame::PANIC_ABORT;
     aborting.abi_minor = 7;
     let mut source = Source::framed(aborting);
-    source
-        .flags
-        .extend(["-Wl,-z,nodelete".to_owned(), "-Wl,-rpath,$ORIGIN/nowhere".to_owned()]);
+    source.flags.extend([
+        "-Wl,-z,nodelete".to_owned(),
+        "-Wl,-rpath,$ORIGIN/nowhere".to_owned(),
+    ]);
     source.code = "int shared_state;\n__asm__(\".type shared_state, @gnu_unique_object\");\n".to_owned();
     let inspection = inspect_file(&source.build(dir.path(), "a.so"), 1 << 30).unwrap();
     let problems: Vec<_> = inspection.problems.iter().map(|problem| problem.code).collect();

@@ -4,7 +4,7 @@ use crate::instance::InstanceSettings;
 use extman_intake::{ConfigMisfit, VerifiedPlugin, check_config};
 use extman_model::{Criticality, MissingView, ProbeSettings};
 use extman_plugin_api::manifest::schema::Manifest;
-use semver::VersionReq;
+use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ pub struct InstanceConfig {
     pub name: Option<String>,
     /// The plugin's id.
     pub plugin: String,
-    /// Versions that may be used; the highest one is. Default: any.
+    /// Versions that may be used; the highest one is. Default: any, a pre-release only if there is no release.
     #[serde(default)]
     pub version: Option<VersionReq>,
     /// The plugin's own configuration. With the manifest's defaults it has to fit the manifest's schema.
@@ -230,6 +230,10 @@ pub fn displaced<'a>(
     plugins.into_iter().filter_map(by_whom).collect()
 }
 
+fn version(plugin: &VerifiedPlugin) -> &Version {
+    &plugin.manifest().plugin.version
+}
+
 fn highest<'a>(config: &InstanceConfig, plugins: &[&'a VerifiedPlugin]) -> Option<&'a VerifiedPlugin> {
     let allowed = |plugin: &&&VerifiedPlugin| {
         let manifest = &plugin.manifest().plugin;
@@ -239,14 +243,12 @@ fn highest<'a>(config: &InstanceConfig, plugins: &[&'a VerifiedPlugin]) -> Optio
                 .as_ref()
                 .is_none_or(|v| v.matches(&manifest.version))
     };
-    plugins
-        .iter()
-        .filter(allowed)
-        .max_by(|a, b| {
-            a.manifest()
-                .plugin
-                .version
-                .cmp_precedence(&b.manifest().plugin.version)
-        })
-        .copied()
+    // Without a requirement a pre-release is asked for only by there being nothing else (as PEP 440 has it for installers); a
+    // requirement takes those that it names.
+    let is_release = |plugin: &VerifiedPlugin| config.version.is_some() || version(plugin).pre.is_empty();
+    let highest = plugins.iter().filter(allowed).max_by(|a, b| {
+        let by_release = is_release(a).cmp(&is_release(b));
+        by_release.then_with(|| version(a).cmp_precedence(version(b)))
+    });
+    highest.copied()
 }
