@@ -6,7 +6,7 @@
 //! * [`config`]: what it can be configured with;
 //! * [`model`]: the plain data that it speaks, and [`control`], its commands as one enum, for adapters such as HTTP;
 //! * [`intake`]: finding and inspecting plugins without running them;
-//! * [`check`]: one library tried in a throwaway process;
+//! * [`check`]: one library tried in a throwaway process; [`store`]: the host's copies, listed and pruned;
 //! * [`probing`] and [`deep`]: who asks plugins how they are, and when.
 //!
 //! Plugin code runs in `extman-runtime` alone; what health is decided by is in `extman-health`, and what is written down of it in
@@ -18,6 +18,7 @@ pub mod config;
 pub mod deep;
 mod host;
 pub mod probing;
+pub mod store;
 
 pub use check::{CheckError, check};
 pub use extman_intake as intake;

@@ -1,6 +1,8 @@
 //! What can be typed.
 
-use super::{analyse, call, change, check, health, history, inspect, list, manifest, serve, show, uptime};
+use super::{
+    analyse, call, change, check, health, history, inspect, list, manifest, serve, show, store, uptime,
+};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -66,6 +68,8 @@ pub(super) enum Sub {
     Check(check::Check),
     /// Print the C source of a plugin.toml's frame
     Manifest(manifest::ManifestArgs),
+    /// List or prune the host's copies of plugins
+    Store(store::StoreArgs),
 }
 
 impl Sub {
@@ -89,6 +93,7 @@ impl Sub {
             Sub::Inspect(_) => "inspect",
             Sub::Check(_) => "check",
             Sub::Manifest(_) => "manifest",
+            Sub::Store(args) => args.word(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the command line needs from whoever can start a host in this process.
 
+use extman_intake::{Pruned, StoredCopy};
 use extman_model::control::{Control, Pending};
 use extman_model::{CheckedFile, Verdict};
 use std::net::SocketAddr;
@@ -16,6 +17,16 @@ pub trait Backend {
 
     /// Vets a library in a throwaway process.
     fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>>;
+
+    /// Lists a host's copies of plugins.
+    fn store_list(&self, config: Option<PathBuf>) -> Result<Vec<StoredCopy>, NotStarted>;
+
+    /// Removes copies that no host uses: those that have been unused for this many days, or for as long as is configured.
+    fn store_prune(
+        &self,
+        config: Option<PathBuf>,
+        unused_days_max: Option<u64>,
+    ) -> Result<Pruned, NotStarted>;
 }
 
 /// Why a library was not vetted.

@@ -182,13 +182,13 @@ fn show(body: &[u8], content_type: &str, screen: &mut Screen) -> bool {
         return screen.write(body);
     }
     match std::str::from_utf8(body) {
-        Ok(text) => screen.write(super::text::plain(text).as_bytes()),
+        Ok(text) => screen.write(super::text::plain_lines(text).as_bytes()),
         Err(_) => {
             let what = format!(
                 "[{} bytes of {content_type}: redirect them into a file]",
                 body.len()
             );
-            screen.write(super::text::plain(&what).as_bytes())
+            screen.write(super::text::plain_lines(&what).as_bytes())
         }
     }
 }

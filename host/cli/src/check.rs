@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::json_problem::json_problem;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::runtime;
-use super::text::{plain, unknown_fields, wrap};
+use super::text::{plain, unknown_fields, wrap, wrap_lines};
 use extman_model::CheckedFile;
 use std::path::{Path, PathBuf};
 
@@ -93,7 +93,7 @@ fn render(file: &Path, checked: &CheckedFile, look: &Look) -> String {
     if !report.stderr_tail.is_empty() {
         add("its last words on standard error:".to_owned());
         text.push('\n');
-        text.push_str(&wrap(&report.stderr_tail, look.width, 4));
+        text.push_str(&wrap_lines(&report.stderr_tail, look.width, 4));
     }
     text
 }

@@ -6,8 +6,9 @@ use super::show::fields;
 use super::text::{count, plain, wrap};
 use extman_intake::{Discovery, DiscoveryConfig, Inspection, inspect_file};
 use extman_model::clock;
+use extman_model::text::lossy_path;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
@@ -19,7 +20,8 @@ pub(crate) struct Inspect {
 /// What is told of one file.
 #[derive(Serialize)]
 struct Inspected<'a> {
-    path: &'a PathBuf,
+    #[serde(serialize_with = "lossy_path")]
+    path: &'a Path,
     /// Whether this host would take it.
     loadable: bool,
     #[serde(flatten)]
@@ -92,7 +94,7 @@ fn libraries(named: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>), Fault> {
     Ok((files, warnings))
 }
 
-fn look_at(path: &PathBuf, bytes_max: u64) -> Inspected<'_> {
+fn look_at(path: &Path, bytes_max: u64) -> Inspected<'_> {
     match inspect_file(path, bytes_max) {
         Ok(inspection) => Inspected {
             path,

@@ -33,6 +33,7 @@ mod session;
 mod show;
 mod sse;
 mod status;
+mod store;
 mod text;
 mod uptime;
 mod watch;
@@ -93,5 +94,6 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Inspect(args) => inspect::run(&args, screen),
         Sub::Check(args) => check::run(args, backend, screen),
         Sub::Manifest(args) => manifest::run(&args),
+        Sub::Store(args) => store::run(args, backend, screen),
     }
 }

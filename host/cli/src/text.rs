@@ -1,28 +1,30 @@
-//! Text for people: wrapped, and free of what would drive their terminal.
+//! Text for people: wrapped, on its lines, and free of what would drive their terminal.
 
+use extman_model::text::{one_line, one_line_keeping};
 use std::collections::BTreeMap;
 
-/// Without control characters: texts come from plugins, files and hosts.
+/// One line without control characters: texts come from plugins, files and hosts.
 pub(super) fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' => '\n',
-            '\t' => ' ',
-            // Characters that reorder what stands around them would let a name show as another.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
+    one_line(text).into_owned()
+}
+
+/// Without control characters but line ends: for what may have several lines and stands alone.
+pub(super) fn plain_lines(text: &str) -> String {
+    one_line_keeping(text, |c| c == '\n').into_owned()
 }
 
 /// Lines of at most `width` characters, each after `indent` spaces. A word that is longer than that keeps its line, and a unit
 /// stays with its number.
 pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
+    wrap_lines(&plain(text), width, indent)
+}
+
+/// As [`wrap`], for a text whose own line ends stay.
+pub(super) fn wrap_lines(text: &str, width: usize, indent: usize) -> String {
     let margin = " ".repeat(indent);
     let room = width.saturating_sub(indent).max(20);
     let mut lines = Vec::new();
-    for paragraph in plain(text).lines() {
+    for paragraph in plain_lines(text).lines() {
         let mut line = String::new();
         for word in words(paragraph) {
             if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
@@ -85,10 +87,9 @@ mod tests {
 
     #[test]
     fn what_drives_a_terminal_is_taken_out() {
-        assert_eq!(
-            plain("a\u{1b}[31mred\u{7}\r\nb\u{9b}"),
-            "a\u{fffd}[31mred\u{fffd}\u{fffd}\nb\u{fffd}"
-        );
+        let text = "a\u{1b}[31mred\u{7}\r\nb\u{9b}";
+        assert_eq!(plain(text), "a\u{fffd}[31mred\u{fffd}\u{fffd}\\nb\u{fffd}");
+        assert_eq!(plain_lines(text), "a\u{fffd}[31mred\u{fffd}\u{fffd}\nb\u{fffd}");
         assert_eq!(plain("exe\u{202e}fdp"), "exe\u{fffd}fdp");
     }
 
@@ -103,7 +104,8 @@ mod tests {
         );
         let words: Vec<&str> = wrapped.split_whitespace().collect();
         assert_eq!(words.join(" "), text);
-        assert_eq!(wrap("a\n\nb", 40, 2), "  a\n\n  b");
+        assert_eq!(wrap_lines("a\n\nb", 40, 2), "  a\n\n  b");
+        assert_eq!(wrap("a\n\nb", 40, 2), "  a\\n\\nb");
         assert_eq!(
             wrap("longest 1.6 s, between 3.0 s", 20, 0),
             "longest 1.6 s,\nbetween 3.0 s"

@@ -1,5 +1,6 @@
 //! The configuration of intake: where plugins are looked for, kept, and which of them are trusted.
 
+use super::store::PruneLimits;
 use extman_model::Digest;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -58,11 +59,29 @@ pub struct StoreConfig {
     /// Directory of the host's own copies; made if it is not there. Default: `extman/plugin-store` in the user's cache
     /// directory (`$XDG_CACHE_HOME`, else `~/.cache`), or `plugin-store` here if there is none.
     pub dir: PathBuf,
+    /// Days after which a copy that no host has used is removed; 0 keeps none that is not in use. Default: 30.
+    pub unused_days_max: u64,
+    /// Bytes of copies that are not in use; beyond that the longest unused are removed. Default: 4 GiB.
+    pub unused_bytes_max: u64,
+}
+
+impl StoreConfig {
+    /// Which copies are too many.
+    pub fn limits(&self) -> PruneLimits {
+        PruneLimits {
+            unused_for: Duration::from_secs(self.unused_days_max.saturating_mul(24 * 60 * 60)),
+            unused_bytes_max: self.unused_bytes_max,
+        }
+    }
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        StoreConfig { dir: default_store() }
+        StoreConfig {
+            dir: default_store(),
+            unused_days_max: 30,
+            unused_bytes_max: 4 << 30,
+        }
     }
 }
 
@@ -162,6 +181,7 @@ impl IntakeConfig {
                 100_000,
             ),
             ("discovery.file_bytes_max", *file_bytes_max, 1, 1 << 40),
+            ("store.unused_days_max", self.store.unused_days_max, 0, 36_500),
             ("watch.debounce_ms", self.watch.debounce_ms, 1, 60_000),
             ("watch.poll_ms", self.watch.poll_ms, 10, 3_600_000),
         ] {

@@ -4,7 +4,7 @@ use super::inspect::InspectedPlugin;
 use extman_model::Digest;
 use semver::Version;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +15,11 @@ pub struct Duplicate {
     pub id: String,
     /// The plugin's version.
     pub version: Version,
-    /// The file that is used: the first by path.
+    /// The file that is used: the first one in the order that was given.
     pub used: PathBuf,
     /// Digest of the file that is used.
     pub digest: Digest,
-    /// The others, by path.
+    /// The others, in that order.
     pub unused: Vec<Unused>,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Duplicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {} is in several files; {} is used, the first by path",
+            "{} {} is in several files; {} is used, the first in the order of the directories, then by name",
             self.id,
             self.version,
             self.used.display()
@@ -55,7 +55,7 @@ impl fmt::Display for Duplicate {
     }
 }
 
-/// Which plugins are there several times, by id and version.
+/// Which plugins are there several times, by id and version. Of each the first one is used.
 pub fn duplicates<'a>(plugins: impl IntoIterator<Item = &'a InspectedPlugin>) -> Vec<Duplicate> {
     among(plugins.into_iter().map(|plugin| {
         let about = &plugin.manifest().plugin;
@@ -75,8 +75,8 @@ fn among<'a>(files: impl Iterator<Item = (&'a str, &'a Version, &'a Path, Digest
     }
     let mut found = Vec::new();
     for ((id, version), mut files) in by_name {
-        files.sort();
-        files.dedup();
+        let mut seen = HashSet::new();
+        files.retain(|file| seen.insert(*file));
         let [(used, digest), others @ ..] = &files[..] else {
             continue;
         };
@@ -106,15 +106,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_by_path_is_used_and_the_others_are_told() {
+    fn the_first_one_is_used_and_the_others_are_told() {
         let (one, two) = (Version::new(1, 0, 0), Version::new(2, 0, 0));
         let digest = |n| Digest::new([n; 32]);
         let path = Path::new;
         let found = among(
             [
-                ("b", &one, path("/p/3.so"), digest(2)),
-                ("b", &one, path("/p/1.so"), digest(1)),
+                ("b", &one, path("/p/9.so"), digest(1)),
                 ("b", &one, path("/p/2.so"), digest(1)),
+                ("b", &one, path("/p/3.so"), digest(2)),
                 ("b", &two, path("/p/4.so"), digest(4)),
                 ("a", &one, path("/p/5.so"), digest(1)),
                 ("a", &one, path("/p/5.so"), digest(1)),
@@ -122,7 +122,7 @@ mod tests {
             .into_iter(),
         );
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].id.as_str(), &*found[0].used), ("b", path("/p/1.so")));
+        assert_eq!((found[0].id.as_str(), &*found[0].used), ("b", path("/p/9.so")));
         let unused: Vec<_> = found[0].unused.iter().map(|u| (&*u.path, u.identical)).collect();
         assert_eq!(unused, [(path("/p/2.so"), true), (path("/p/3.so"), false)]);
         let text = found[0].to_string();

@@ -15,8 +15,10 @@ pub struct Identity {
     pub inode: u64,
     /// Size in bytes.
     pub size_bytes: u64,
-    /// Last change of the content, to the nanosecond where the file system keeps it.
+    /// Last change of the content, to the nanosecond where the file system keeps it. Anybody may set it to any time.
     pub modified: SystemTime,
+    /// Seconds and nanoseconds of the last change of anything, which only the system sets; zeros where the platform has none.
+    pub changed: (i64, i64),
 }
 
 impl Identity {
@@ -27,6 +29,7 @@ impl Identity {
             inode,
             size_bytes: metadata.len(),
             modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            changed: platform::changed(metadata),
         }
     }
 }
@@ -152,6 +155,10 @@ mod platform {
         (metadata.dev(), metadata.ino())
     }
 
+    pub fn changed(metadata: &Metadata) -> (i64, i64) {
+        (metadata.ctime(), metadata.ctime_nsec())
+    }
+
     pub fn mode(metadata: &Metadata) -> Option<u32> {
         Some(metadata.mode() & 0o7777)
     }
@@ -209,6 +216,10 @@ mod platform {
     use super::*;
 
     pub fn device_and_inode(_: &Metadata) -> (u64, u64) {
+        (0, 0)
+    }
+
+    pub fn changed(_: &Metadata) -> (i64, i64) {
         (0, 0)
     }
 

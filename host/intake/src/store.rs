@@ -16,13 +16,15 @@ pub(super) use copy::hash;
 use copy::{Incoming, copy_and_hash};
 pub use error::StoreError;
 use extman_model::Digest;
+use extman_model::clock::{self, unix_ms};
 use locks::StoreLock;
 pub use outcome::StoreOutcome;
-use std::collections::HashSet;
+use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A directory of copies.
 #[derive(Debug)]
@@ -90,13 +92,35 @@ impl Located for StoredPlugin {
     }
 }
 
+/// One of the host's copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredCopy {
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+    /// How many there are.
+    pub bytes: u64,
+    /// When a host last took it, in milliseconds since the Unix epoch.
+    pub used_unix_ms: u64,
+    /// Whether this or another process uses it now.
+    pub in_use: bool,
+}
+
+/// Which copies are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PruneLimits {
+    /// For how long one may be unused.
+    pub unused_for: Duration,
+    /// How many bytes may be unused in all.
+    pub unused_bytes_max: u64,
+}
+
 /// What [`Store::prune`] did.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {
     /// Copies that were removed.
     pub removed: Vec<Digest>,
-    /// Copies that nobody asked to keep, but that this or another process still uses.
-    pub in_use: Vec<Digest>,
+    /// How many are left, in use or not.
+    pub left: usize,
     /// Bytes that became free.
     pub freed_bytes: u64,
 }
@@ -198,25 +222,46 @@ impl Store {
         })))
     }
 
-    /// Removes every copy that is neither in `keep` nor in use by any process.
+    /// Its copies, by digest.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub fn list(&self) -> Result<Vec<StoredCopy>, StoreError> {
+        let _alone = StoreLock::alone(&self.dir)?;
+        let copies = self.copies()?;
+        copies
+            .into_iter()
+            .map(|(digest, path)| look_at(digest, &path))
+            .collect()
+    }
+
+    /// Removes copies that are over the limits and in use by no process, those first that have been unused for longest.
     ///
     /// # Errors
     /// The store can't be listed, or a copy can't be removed.
-    pub fn prune(&self, keep: &HashSet<Digest>) -> Result<Pruned, StoreError> {
+    pub fn prune(&self, limits: PruneLimits, now: SystemTime) -> Result<Pruned, StoreError> {
         let _alone = StoreLock::alone(&self.dir)?;
         let mut pruned = Pruned::default();
+        let mut unused = Vec::new();
         for (digest, path) in self.copies()? {
-            if keep.contains(&digest) {
-                continue;
+            let copy = look_at(digest, &path)?;
+            pruned.left += 1;
+            if !copy.in_use {
+                unused.push((copy, path));
             }
-            match files::open_regular(&path, u64::MAX) {
-                Ok((file, _)) if !locks::try_exclusive(&file, &path)? => pruned.in_use.push(digest),
-                Ok((_, metadata)) => {
-                    std::fs::remove_file(&path).map_err(|e| StoreError::at(&path, e))?;
-                    pruned.removed.push(digest);
-                    pruned.freed_bytes += metadata.len();
-                }
-                Err(reason) => return Err(StoreError::Unfit { path, reason }),
+        }
+        unused.sort_by_key(|(copy, _)| copy.used_unix_ms);
+        let mut unused_bytes: u64 = unused.iter().map(|(copy, _)| copy.bytes).sum();
+        for (copy, path) in unused {
+            // One that was used in the future by a clock that was set back is not old.
+            let age_ms = unix_ms(now).saturating_sub(copy.used_unix_ms);
+            let old = u128::from(age_ms) >= limits.unused_for.as_millis();
+            if old || unused_bytes > limits.unused_bytes_max {
+                std::fs::remove_file(&path).map_err(|e| StoreError::at(&path, e))?;
+                unused_bytes -= copy.bytes;
+                pruned.left -= 1;
+                pruned.freed_bytes += copy.bytes;
+                pruned.removed.push(copy.digest);
             }
         }
         Ok(pruned)
@@ -242,6 +287,8 @@ impl Store {
             reason,
         })?;
         file.lock_shared().map_err(|e| StoreError::at(&path, e))?;
+        // When it was last used. A store on a disk that can't be written any more is one that can't be pruned either.
+        let _ = file.set_modified(clock::wall());
         Ok((path, file))
     }
 
@@ -279,6 +326,19 @@ impl Store {
         copies.sort();
         Ok(copies)
     }
+}
+
+fn look_at(digest: Digest, path: &Path) -> Result<StoredCopy, StoreError> {
+    let (file, metadata) = files::open_regular(path, u64::MAX).map_err(|reason| StoreError::Unfit {
+        path: path.to_owned(),
+        reason,
+    })?;
+    Ok(StoredCopy {
+        digest,
+        bytes: metadata.len(),
+        used_unix_ms: metadata.modified().map_or(0, unix_ms),
+        in_use: !locks::try_exclusive(&file, path)?,
+    })
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub enum What {
         /// The plugin's version.
         version: semver::Version,
         /// Which file.
+        #[serde(serialize_with = "crate::text::lossy_path")]
         path: PathBuf,
         /// SHA-256 of the file.
         digest: Digest,
@@ -34,11 +35,13 @@ pub enum What {
     /// A file is gone.
     Vanished {
         /// Which file.
+        #[serde(serialize_with = "crate::text::lossy_path")]
         path: PathBuf,
     },
     /// A plugin directory that was not there is there now.
     Appeared {
         /// Which directory.
+        #[serde(serialize_with = "crate::text::lossy_path")]
         path: PathBuf,
     },
     /// An instance is configured, and its plugin is not there.

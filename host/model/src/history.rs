@@ -10,6 +10,7 @@ pub struct HistoryStatus {
     #[serde(flatten)]
     pub state: HistoryState,
     /// Its file; absent if there is no history.
+    #[serde(serialize_with = "crate::text::lossy_path_given")]
     pub file: Option<PathBuf>,
     /// Size of the file with its log, in bytes.
     pub size_bytes: u64,
@@ -24,6 +25,7 @@ pub struct HistoryStatus {
     /// Records that wait.
     pub queue_len: usize,
     /// Files that turned out to be broken and were set aside since the host began, under their new names.
+    #[serde(serialize_with = "crate::text::lossy_paths")]
     pub set_aside: Vec<PathBuf>,
     /// Times that the file was gone, or another, and a new one was begun.
     pub replaced: u64,

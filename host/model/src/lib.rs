@@ -21,6 +21,7 @@ pub mod record;
 mod report;
 mod settings;
 pub mod sketch;
+pub mod text;
 mod verdict;
 mod vetting;
 mod view;

@@ -89,6 +89,7 @@ pub struct PluginView {
     /// SHA-256 of the library.
     pub digest: Digest,
     /// The file that it came from.
+    #[serde(serialize_with = "crate::text::lossy_path")]
     pub origin: PathBuf,
     /// Which load of this process it runs in; absent while it is not loaded.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -205,6 +206,7 @@ pub struct CallStats {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedView {
     /// Which file.
+    #[serde(serialize_with = "crate::text::lossy_path")]
     pub path: PathBuf,
     /// A stable word for the reason.
     pub code: String,
@@ -234,6 +236,7 @@ pub struct StatusView {
     /// Whether the host sees its plugins' threads and keys; without that it keeps libraries instead of closing them.
     pub unloads: bool,
     /// Directories that are watched.
+    #[serde(serialize_with = "crate::text::lossy_paths")]
     pub directories: Vec<PathBuf>,
     /// Instances that are configured, and whose plugin is not there.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]

@@ -99,7 +99,7 @@ impl Arrivals {
             .iter()
             .filter_map(|(path, known)| Some((path.clone(), known.plugin.clone()?)));
         arrived.plugins = plugins.collect();
-        leave_out_duplicates(&mut arrived.plugins, &mut refused);
+        leave_out_duplicates(&mut arrived, &mut refused);
         let newly = |view: &&RefusedView| self.refused.get(&view.path) != Some(*view);
         arrived.newly_refused = refused.0.values().filter(newly).cloned().collect();
         arrived.refused = refused.0.values().cloned().collect();
@@ -126,10 +126,11 @@ impl Arrivals {
 
     /// Files that are being written, and those that can't be looked at: a directory that is unreadable for a while takes nothing down.
     fn not_gone(&self, scan: &Scan) -> BTreeSet<PathBuf> {
+        // What can't be looked at is not gone: a directory that is unreadable or not there takes nothing down.
         let unreadable: BTreeSet<&Path> = scan
             .dirs
             .iter()
-            .filter(|error| matches!(error.problem, DirProblem::Unreadable(_)))
+            .filter(|error| matches!(error.problem, DirProblem::Unreadable(_) | DirProblem::Missing))
             .map(|error| error.path.as_path())
             .collect();
         let unread = |path: &&PathBuf| path.parent().is_some_and(|dir| unreadable.contains(dir));
@@ -186,7 +187,7 @@ impl Arrivals {
             .take(&found)
             .map_err(|e| Unfit::new(e.code(), &e, true))?;
         let inspected = inspect(stored).map_err(|e| Unfit::new(e.error.code(), &e.error, false))?;
-        // Modes are no part of a file's identity, so a mended one is only seen by asking again.
+        // The modes of the folders above are no part of a file's identity, so a mended one is only seen by asking again.
         verify(inspected, &self.config.trust).map_err(|e| Unfit::new(e.error.code(), &e.error, true))
     }
 }
@@ -221,8 +222,15 @@ impl Refusals {
     }
 }
 
-fn leave_out_duplicates(plugins: &mut BTreeMap<PathBuf, VerifiedPlugin>, refused: &mut Refusals) {
-    for duplicate in duplicates(plugins.values().map(VerifiedPlugin::inspected)) {
+/// Of several files with one id and version, that of the earliest directory is used.
+fn leave_out_duplicates(arrived: &mut Arrived, refused: &mut Refusals) {
+    let position = |path: &Path| {
+        let dirs = &arrived.directories;
+        dirs.iter().position(|dir| path.parent() == Some(dir.as_path()))
+    };
+    let mut in_order: Vec<_> = arrived.plugins.values().map(VerifiedPlugin::inspected).collect();
+    in_order.sort_by_key(|plugin| (position(plugin.origin()), plugin.origin()));
+    for duplicate in duplicates(in_order) {
         for unused in duplicate.unused {
             let reason = format!(
                 "{} {} is there already, at {}; remove one of the two",
@@ -230,7 +238,7 @@ fn leave_out_duplicates(plugins: &mut BTreeMap<PathBuf, VerifiedPlugin>, refused
                 duplicate.version,
                 duplicate.used.display()
             );
-            plugins.remove(&unused.path);
+            arrived.plugins.remove(&unused.path);
             refused.add(unused.path, DUPLICATE, reason);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::components::{Components, keep_looking};
 use super::health::{Ears, Subjects};
+use super::process::ProcessChanges;
 use super::{Host, Inner, tasks};
 use crate::config::{Config, ConfigError};
 use crate::deep::{DeepChecks, Machine};
@@ -20,7 +21,7 @@ use extman_runtime::supervisor::{Events, InstanceConfig, Requests, Services, Sup
 use extman_runtime::vetting::Vetting;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -199,8 +200,20 @@ impl HostBuilder {
         };
         let looking = keep_looking(Arc::downgrade(&host.inner), every);
         tokio::spawn(Vital::part("the look at the host's own parts").watch(looking));
+        tokio::spawn(prune_when_ready(Arc::downgrade(&host.inner)));
         Ok((host, listening))
     }
+}
+
+/// Only then: what a host uses it holds a lock on, and it does not know what it uses before the first look.
+async fn prune_when_ready(host: Weak<Inner>) {
+    while host.upgrade().is_some_and(|inner| !inner.registry.is_ready()) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let Some(config) = host.upgrade().map(|inner| inner.config.clone()) else {
+        return;
+    };
+    let _ = tokio::task::spawn_blocking(move || crate::store::prune_at_start(&config)).await;
 }
 
 /// Without a history the host runs all the same, and says why there is none.

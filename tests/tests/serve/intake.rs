@@ -498,8 +498,8 @@ fn the_store_is_listed_and_pruned() {
         &"store",
         &"prune",
         &"--json",
-        &"--older-than",
-        &"0s",
+        &"--unused-days",
+        &"0",
         &"--config",
         &config,
     ]);

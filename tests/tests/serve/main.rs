@@ -17,4 +17,5 @@ mod robustness;
 mod served;
 mod thousands;
 mod updates;
+mod updates;
 mod vetting;

@@ -251,24 +251,59 @@ fn leftovers_are_swept_unless_somebody_copies() {
     assert!(foreign.exists());
 }
 
+/// Whatever is not in use.
+const ALL: PruneLimits = PruneLimits {
+    unused_for: Duration::ZERO,
+    unused_bytes_max: 0,
+};
+
 #[test]
-fn prune_leaves_what_is_kept_or_in_use() {
+fn prune_leaves_what_is_in_use() {
     let place = place();
-    let kept = place.store.take(&place.file(b"kept")).unwrap().digest();
     let unused = place.store.take(&place.file(b"unused")).unwrap().digest();
     let held = place.store.take(&place.file(b"held")).unwrap();
     let other_user = Store::open(&place.store.dir).unwrap();
-    let pruned = other_user.prune(&HashSet::from([kept])).unwrap();
-    assert_eq!(pruned.removed, [unused]);
-    assert_eq!(pruned.in_use, [held.digest()]);
-    assert_eq!(pruned.freed_bytes, 6);
+    let now = SystemTime::now();
+    let pruned = other_user.prune(ALL, now).unwrap();
+    assert_eq!(
+        (&pruned.removed[..], pruned.left, pruned.freed_bytes),
+        (&[unused][..], 1, 6)
+    );
     assert_eq!(fs::read(held.path()).unwrap(), b"held");
-
+    let listed = other_user.list().unwrap();
+    assert_eq!(listed.len(), 1);
+    assert!(listed[0].in_use && listed[0].digest == held.digest() && listed[0].bytes == 4);
     drop(held.clone());
-    assert_eq!(place.store.prune(&HashSet::new()).unwrap().removed, [kept]);
+    assert_eq!(place.store.prune(ALL, now).unwrap().left, 1, "a clone holds it");
     let digest = held.digest();
     drop(held);
-    assert_eq!(place.store.prune(&HashSet::new()).unwrap().removed, [digest]);
+    assert!(!place.store.list().unwrap()[0].in_use);
+    assert_eq!(place.store.prune(ALL, now).unwrap().removed, [digest]);
+}
+
+#[test]
+fn prune_removes_what_is_unused_for_long_and_the_longest_unused_beyond_the_bytes() {
+    let place = place();
+    let day = Duration::from_secs(86_400);
+    let limits = PruneLimits {
+        unused_for: day * 30,
+        unused_bytes_max: 100,
+    };
+    let taken = |bytes: &[u8], days: u32| {
+        let stored = place.store.take(&place.file(bytes)).unwrap();
+        let used = SystemTime::now() - day * days;
+        fs::File::open(stored.path()).unwrap().set_modified(used).unwrap();
+        stored.digest()
+    };
+    let (old, older) = (taken(&[1; 60], 10), taken(&[2; 60], 20));
+    let (ancient, _new) = (taken(&[3; 10], 31), taken(&[4; 10], 0));
+    let now = SystemTime::now();
+    assert_eq!(place.store.prune(limits, now).unwrap().removed, [ancient, older]);
+    assert_eq!(place.store.prune(limits, now).unwrap().left, 2);
+    // Taking it again is a use.
+    place.store.take(&place.file(&[1; 60])).unwrap();
+    let later = now + day * 25;
+    assert!(!place.store.prune(limits, later).unwrap().removed.contains(&old));
 }
 
 #[test]
@@ -281,7 +316,7 @@ fn many_at_once_agree() {
                 let store = Store::open(&place.store.dir).unwrap();
                 for _ in 0..5 {
                     let stored = store.take(&found).unwrap();
-                    store.prune(&HashSet::new()).unwrap();
+                    store.prune(ALL, SystemTime::now()).unwrap();
                     assert_eq!(fs::read(stored.path()).unwrap().len(), 300_000);
                 }
             });

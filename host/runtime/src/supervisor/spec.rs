@@ -4,7 +4,7 @@ use crate::instance::InstanceSettings;
 use extman_intake::{ConfigMisfit, VerifiedPlugin, check_config};
 use extman_model::{Criticality, MissingView, ProbeSettings};
 use extman_plugin_api::manifest::schema::Manifest;
-use semver::VersionReq;
+use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -21,7 +21,7 @@ pub struct InstanceConfig {
     pub name: Option<String>,
     /// The plugin's id.
     pub plugin: String,
-    /// Versions that may be used; the highest one is. Default: any.
+    /// Versions that may be used; the highest one is. Default: any, a pre-release only if there is no release.
     #[serde(default)]
     pub version: Option<VersionReq>,
     /// The plugin's own configuration. With the manifest's defaults it has to fit the manifest's schema.
@@ -245,6 +245,10 @@ pub(super) fn displaced<'a>(
     plugins.into_iter().filter_map(by_whom).collect()
 }
 
+fn version(plugin: &VerifiedPlugin) -> &Version {
+    &plugin.manifest().plugin.version
+}
+
 fn highest<'a>(config: &InstanceConfig, by_id: &ById<'a>) -> Option<&'a VerifiedPlugin> {
     let allowed = |plugin: &&&VerifiedPlugin| {
         let version = &plugin.manifest().plugin.version;
@@ -253,11 +257,13 @@ fn highest<'a>(config: &InstanceConfig, by_id: &ById<'a>) -> Option<&'a Verified
             .as_ref()
             .is_none_or(|wanted| wanted.matches(version))
     };
-    let version = |plugin: &'a VerifiedPlugin| &plugin.manifest().plugin.version;
-    by_id
-        .get(config.plugin.as_str())?
-        .iter()
-        .filter(allowed)
-        .max_by(|a, b| version(a).cmp_precedence(version(b)))
-        .copied()
+    // Without a requirement a pre-release is asked for only by there being nothing else (as PEP 440 has it for installers); a
+    // requirement takes those that it names.
+    let is_release = |plugin: &VerifiedPlugin| config.version.is_some() || version(plugin).pre.is_empty();
+    let known = by_id.get(config.plugin.as_str())?;
+    let highest = known.iter().filter(allowed).max_by(|a, b| {
+        let by_release = is_release(a).cmp(&is_release(b));
+        by_release.then_with(|| version(a).cmp_precedence(version(b)))
+    });
+    highest.copied()
 }

@@ -1,6 +1,7 @@
 //! The composition root: a host with its HTTP API and its log, from start to a clean end.
 
 mod last_resort;
+mod lines;
 mod narrate;
 
 use extman::config::Config;
@@ -69,16 +70,17 @@ impl AppError {
 pub fn log_to_stderr(format: LogFormat) {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none()
+        && matches!(format, LogFormat::Human);
     // Nothing that the log can't write ends a thread of the host.
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(|| StderrLog)
+        .map_writer(move |to| lines::OneLine::new(to, colours))
         .log_internal_errors(false);
     let set = match format {
-        LogFormat::Human => {
-            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_target(false).with_ansi(colours).try_init()
-        }
+        LogFormat::Human => builder.with_target(false).with_ansi(colours).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     if let Err(error) = set {

@@ -2,14 +2,15 @@
 
 use crate::app::{self, AppError, LogFormat};
 use extman::config::{Config, ConfigError};
-use extman::{CheckError, check, process_guard};
+use extman::intake::{Pruned, StoredCopy};
+use extman::{CheckError, check, process_guard, store};
 use extman_cli::{Backend, CheckArgs, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs};
 use extman_http::HttpConfig;
 use extman_model::CheckedFile;
 use extman_model::control::Pending;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub struct Hosts {
@@ -81,6 +82,29 @@ impl Backend for Hosts {
             })
         })
     }
+
+    fn store_list(&self, config: Option<PathBuf>) -> Result<Vec<StoredCopy>, NotStarted> {
+        let listed = store::list(&store_config(config.as_deref())?);
+        listed.map_err(|error| NotStarted::Host(error.to_string()))
+    }
+
+    fn store_prune(
+        &self,
+        config: Option<PathBuf>,
+        unused_days_max: Option<u64>,
+    ) -> Result<Pruned, NotStarted> {
+        let mut config = store_config(config.as_deref())?;
+        if let Some(days) = unused_days_max {
+            config.intake.store.unused_days_max = days;
+        }
+        let pruned = store::prune(&config, config.intake.store.limits());
+        pruned.map_err(|error| NotStarted::Host(error.to_string()))
+    }
+}
+
+fn store_config(path: Option<&Path>) -> Result<Config, NotStarted> {
+    let (config, _) = read(path).map_err(|error| NotStarted::Configuration(error.to_string()))?;
+    Ok(config)
 }
 
 fn not_started(error: &AppError) -> NotStarted {
