@@ -8,6 +8,7 @@ use extman_model::control::{Answer, Command, Invocation, Invoked};
 use std::future::Future;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 pub(super) enum Session {
     Remote(Remote),
@@ -34,6 +35,8 @@ pub(super) fn with<T>(
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // A thread that waits for work is kept: where no more can be made later, what needs one waits for it, and finds one.
+        .thread_keep_alive(Duration::from_secs(3600))
         .build()
         .map_err(|error| {
             Fault::no_host(format!(

@@ -3,7 +3,7 @@
 
 FAULT_MANIFEST("fault-static-tls")
 
-static __thread char mine[16 * 1024] __attribute__((tls_model("initial-exec")));
+static __thread volatile char mine[16 * 1024] __attribute__((tls_model("initial-exec")));
 
 static uint32_t create(const ExtmanHostTable *host, const ExtmanCreateRequest *request, void **instance,
                        ExtmanTextBuffer *error) {

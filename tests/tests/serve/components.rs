@@ -1,4 +1,4 @@
-//! The host's own parts: the store, the lanes, the disk, the memory. What is wrong with them is the host's, and no plugin's.
+//! The host's own parts: the store, the lanes, the disk, the memory, the descriptors, the log, the threads. What is wrong with them is the host's, and no plugin's.
 
 use crate::answers::plugin;
 use crate::served::{Client, Place};
@@ -33,11 +33,20 @@ fn a_host_that_is_well_tells_of_each_of_its_parts() {
     );
     let host = place.serve(OFTEN);
     host.until_ready();
-    let names = ["disk", "history", "lanes", "memory", "store"];
+    let names = [
+        "descriptors",
+        "disk",
+        "history",
+        "lanes",
+        "log",
+        "memory",
+        "store",
+        "threads",
+    ];
     host.until("all is up", || {
         let health = host.get("/api/v1/health");
         let group = &health["overall"]["groups"]["host"];
-        (&group["health"], &group["counts"]["up"]) == (&json!("up"), &json!(5))
+        (&group["health"], &group["counts"]["up"]) == (&json!("up"), &json!(8))
     });
     for name in names {
         let part = part(&host, name);
@@ -53,7 +62,9 @@ fn a_host_that_is_well_tells_of_each_of_its_parts() {
     let document = host.extman(&["health"]);
     let text = String::from_utf8(document.stdout).unwrap();
     assert!(
-        text.contains("Host: disk up, history up, lanes up, memory up, store up"),
+        text.contains(
+            "Host: descriptors up, disk up, history up, lanes up, log up, memory up, store up, threads up"
+        ),
         "{text}"
     );
     host.stop();
@@ -76,7 +87,7 @@ fn a_disk_that_is_full_is_the_hosts_and_no_plugins() {
     assert_eq!(health["overall"]["health"], "degraded", "{health}");
     assert_eq!(health["overall"]["groups"]["general"]["health"], "up", "{health}");
     let sentence = health["overall"]["sentence"].as_str().unwrap();
-    assert_eq!(sentence, "Degraded: 1 of 5 host components degraded (disk)");
+    assert_eq!(sentence, "Degraded: 1 of 8 host components degraded (disk)");
     assert_eq!(host.status_of("/health/host"), 200);
     assert_eq!((host.status_of("/readyz"), host.status_of("/livez")), (200, 200));
     host.stop();

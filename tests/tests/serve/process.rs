@@ -156,6 +156,8 @@ fn plugin_that_prints_leaves_standard_output_to_the_program() {
     let called = Command::new(program())
         .args(["call", "c.echo", "--input", "1", "--json", "--config"])
         .arg(&config)
+        .arg("--dir")
+        .arg(place.plugins())
         .output()
         .unwrap();
     let answer: Value = serde_json::from_slice(&called.stdout).unwrap_or_default();

@@ -116,6 +116,8 @@ pub async fn serve(
     mut http_config: http::HttpConfig,
     listening: impl FnOnce(std::net::SocketAddr),
 ) -> Result<Served, AppError> {
+    // The first of the threads that may wait: without one there is no host, and here that ends the program.
+    let _ = tokio::task::spawn_blocking(|| ()).await;
     let address = http_config.listen;
     http_config.check(address)?;
     let listener = TcpListener::bind(address)
