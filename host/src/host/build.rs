@@ -13,7 +13,7 @@ use extman_model::ProbeSettings;
 use extman_model::clock;
 use extman_runtime::arrivals::Arrivals;
 use extman_runtime::lanes::LaneObserver;
-use extman_runtime::module::{ModuleBudgets, SharedLanes};
+use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
 use extman_runtime::supervisor::{Events, InstanceConfig, Means, Requests, Supervisor};
 use extman_runtime::vetting::{Ledger, Vetting};
@@ -137,17 +137,16 @@ impl HostBuilder {
         for concern in &concerns {
             tracing::warn!("{concern}");
         }
-        let shared = SharedLanes::new(observer);
         let history = Arc::new(start_history(&config.history, &mut concerns));
         let ears = Ears {
             events: events.clone(),
             requests: requests.clone(),
             history: history.clone(),
         };
-        let (engine, deep) = start_engine(&shared, ears, config.probe, &registry)?;
+        let (engine, deep) = start_engine(ears, config.probe, &registry)?;
         let means = Means {
             vetting,
-            shared,
+            observer,
             pool: config.lanes.limits(),
             budgets: ModuleBudgets::default(),
             modules: Default::default(),
@@ -208,13 +207,12 @@ fn start_history(config: &HistoryConfig, concerns: &mut Vec<String>) -> History 
 
 /// The engine hears of every instance as soon as it is known, and of what a plugin tells unasked.
 fn start_engine(
-    shared: &SharedLanes,
     ears: Ears,
     settings: ProbeSettings,
     registry: &Registry,
 ) -> Result<(Engine, DeepChecks), BuildError> {
     let (events, history) = (ears.events.clone(), ears.history.clone());
-    let engine = Engine::start(shared.rounds.clone(), Arc::new(ears)).map_err(BuildError::NoThread)?;
+    let engine = Engine::start(Arc::new(ears)).map_err(BuildError::NoThread)?;
     let deep = DeepChecks::start(engine.clone(), history.clone(), Machine::this());
     let (told, told_deep, releases) = (engine.clone(), deep.clone(), Mutex::new(Releases::default()));
     registry.on_publish(move |snapshot| {

@@ -4,9 +4,9 @@ use super::ending::{self, Remains, Unload};
 use super::listener::InstanceListener;
 use super::spec::InstanceConfig;
 use crate::instance::Instance;
-use crate::lanes::PoolLimits;
+use crate::lanes::{LaneObserver, PoolLimits};
 use crate::loader::Step;
-use crate::module::{Module, ModuleBudgets, NotLoaded, SharedLanes};
+use crate::module::{Module, ModuleBudgets, NotLoaded};
 use crate::vetting::{Vetting, VettingError};
 use extman_intake::{Panics, VerifiedPlugin};
 use extman_model::Digest;
@@ -20,8 +20,8 @@ use tokio::sync::Mutex;
 pub struct Means {
     /// Lets plugins pass.
     pub vetting: Vetting,
-    /// Lanes for checks.
-    pub shared: SharedLanes,
+    /// Hears of lost lanes.
+    pub observer: Arc<dyn LaneObserver>,
     /// Call lanes of each module.
     pub pool: PoolLimits,
     /// Time for loading and unloading.
@@ -122,8 +122,8 @@ pub async fn start(
         let module = match modules.get(&digest) {
             Some(module) => module.clone(),
             None => {
-                let (name, shared) = (config.instance_name(), means.shared.clone());
-                let opened = Module::open(&vetted, name, shared, means.pool, means.budgets).await;
+                let (name, observer) = (config.instance_name(), means.observer.clone());
+                let opened = Module::open(&vetted, name, observer, means.pool, means.budgets).await;
                 let module = opened.map_err(not_loaded)?;
                 modules.insert(digest, module.clone());
                 module

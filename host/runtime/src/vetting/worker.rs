@@ -2,7 +2,7 @@
 //!
 //! Each line on standard output that starts with [`MARK`] is one [`Line`] as JSON; anything else is the plugin's own chatter.
 
-use crate::loader::{Bound, Library, Listener, Mapped, OutputLimits, SealedImage, Slot, Step};
+use crate::loader::{Bound, Library, Listener, Mapped, OutputLimits, Said, SealedImage, Slot, Step};
 use extman_model::clock;
 use extman_model::{
     CallError, CheckKind, Digest, ErrorKind, LogLevel, Report, Verdict, VettingDepth, VettingPhase,
@@ -189,8 +189,9 @@ fn probe(bound: &Bound) {
             let token = slot.open(Some(deadline), None, OutputLimits::default());
             bound.check(&slot, token, CheckKind::Readiness)
         });
+        let report = report.and_then(Said::report);
         drop(slot);
-        if let Some(Some(report)) = report {
+        if let Some(report) = report {
             say(&Line::Said { report });
         }
     }
