@@ -73,7 +73,7 @@ fn through_threads(group: &mut BenchmarkGroup<'_, WallTime>, taken: &Taken, raw:
         group.bench_function(format!("async hop, no call, {kind} runtime"), |b| {
             b.iter_custom(|times| timed_in_turn(runtime, times, (&hop, hops), (&instance, on_a_lane)));
         });
-        group.bench_function(format!("instance, probe lane, {kind} runtime"), |b| {
+        group.bench_function(format!("instance, own lane, {kind} runtime"), |b| {
             b.iter_custom(|times| timed_in_turn(runtime, times, (&instance, on_a_lane), (&hop, hops)));
         });
         group.bench_function(format!("spawn_blocking, bare vtable call, {kind} runtime"), |b| {

@@ -8,22 +8,21 @@ use extman_health::policy::Policy;
 use extman_model::clock::{self, Monotonic};
 use extman_model::record::Record;
 use extman_model::sketch::Sketch;
-use extman_model::{CheckKind, CheckOutcome, ErrorKind, Health, Lifecycle, Report};
-use extman_runtime::instance::{Asked, Instance};
-use extman_runtime::lanes::{Phase, PoolLimits, RoundLanes, Station, Work};
+use extman_model::{CheckKind, CheckOutcome, ErrorKind, Figures, Health, Lifecycle, Report};
+use extman_runtime::instance::{Answer, Asked, Instance};
+use extman_runtime::lanes::{LaneContext, Pool, PoolLimits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// An engine without instances, whose slow checks run in this runtime.
+/// An engine without instances, which has this runtime do what takes time.
 ///
 /// # Panics
 /// No thread could be started.
 pub fn start(runtime: &Runtime) -> Engine {
     let _inside = runtime.enter();
-    let lanes = RoundLanes::new("bench-health", PoolLimits::default(), Arc::new(Silent));
-    Engine::start(lanes, Arc::new(Deaf)).expect("a lane")
+    Engine::start(Arc::new(Deaf)).expect("a thread")
 }
 
 /// Has the engine ask these, numbered from 0, all by one policy, as the host does where nothing else is configured.
@@ -42,11 +41,8 @@ pub fn subjects(targets: Vec<Arc<dyn Target>>, policy: Policy) -> impl Iterator<
 }
 
 /// Ends it.
-///
-/// # Panics
-/// A lane does not end.
 pub fn end(engine: &Engine) {
-    engine.shutdown(Duration::from_secs(60)).expect("the lanes end");
+    engine.shutdown();
 }
 
 /// Asked this often, and never given up on a machine that is busy.
@@ -73,15 +69,18 @@ pub async fn instances(taken: &Taken, count: usize) -> Vec<Arc<dyn Target>> {
 
 /// What fills a report as an instance does, without a library behind it.
 pub fn stand_ins(count: usize) -> Vec<Arc<dyn Target>> {
-    let subject: Arc<str> = "stand-in".into();
+    let lanes = Pool::new("stand-ins", PoolLimits::default(), Arc::new(Silent));
     let stand_in = |number| StandIn {
-        subject: subject.clone(),
+        lanes: lanes.clone(),
         number: number as u64,
     };
     (0..count)
         .map(|number| Arc::new(stand_in(number)) as Arc<dyn Target>)
         .collect()
 }
+
+/// A lane that sleeps or waits for a core is away for longer.
+const PAUSE: Duration = Duration::from_micros(50);
 
 /// Sums what probes cost that follow on each other without a pause: from the answer of one to the answer of the next.
 #[derive(Default)]
@@ -118,10 +117,11 @@ impl Stopwatch {
     }
 
     fn note(&self, began: Monotonic, ended: Monotonic) {
-        // One lane works at a time, so nothing is lost by not adding atomically.
-        if self.ended.load(Relaxed) == began.as_nanos() {
+        // One lane works at a time, so nothing is lost by not adding atomically. What the engine does between two groups is in it.
+        let before = Monotonic::from_nanos(self.ended.load(Relaxed));
+        if began.since(before) < PAUSE {
             self.probes.store(self.probes.load(Relaxed) + 1, Relaxed);
-            let nanos = ended.since(began).as_nanos() as u64;
+            let nanos = ended.since(before).as_nanos() as u64;
             self.nanos.store(self.nanos.load(Relaxed) + nanos, Relaxed);
         }
         self.ended.store(ended.as_nanos(), Relaxed);
@@ -134,8 +134,11 @@ struct Watched {
 }
 
 impl Target for Watched {
-    fn is_asked_anywhere(&self) -> bool {
-        self.target.is_asked_anywhere()
+    fn lanes(&self) -> &Pool {
+        self.target.lanes()
+    }
+    fn wedge_after(&self) -> Duration {
+        self.target.wedge_after()
     }
     fn has_check(&self) -> bool {
         self.target.has_check()
@@ -143,8 +146,8 @@ impl Target for Watched {
     fn warm(&self) {
         self.target.warm();
     }
-    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Monotonic) -> Option<Asked> {
-        let asked = self.target.check_on(station, timeout, began);
+    fn check_on(&self, lane: &LaneContext<'_>, timeout: Duration, began: Monotonic) -> Option<Asked> {
+        let asked = self.target.check_on(lane, timeout, began);
         if let Some(asked) = &asked {
             self.watch.note(began, asked.ended);
         }
@@ -165,27 +168,29 @@ impl Target for Watched {
 }
 
 struct StandIn {
-    subject: Arc<str>,
+    lanes: Pool,
     number: u64,
 }
 
 impl StandIn {
-    fn report(&self) -> CheckOutcome {
-        CheckOutcome::Answered {
-            report: Some(Report {
-                health: Some(Health::Up),
-                heap_bytes: Some(self.number),
-                queue_depth: Some(0),
-                in_flight: Some(0),
-                ..Report::default()
-            }),
-        }
+    fn figures(&self) -> Figures {
+        let report = Report {
+            health: Some(Health::Up),
+            heap_bytes: Some(self.number),
+            queue_depth: Some(0),
+            in_flight: Some(0),
+            ..Report::default()
+        };
+        Figures::of(&report).unwrap_or_default()
     }
 }
 
 impl Target for StandIn {
-    fn is_asked_anywhere(&self) -> bool {
-        true
+    fn lanes(&self) -> &Pool {
+        &self.lanes
+    }
+    fn wedge_after(&self) -> Duration {
+        Duration::from_secs(30)
     }
     fn has_check(&self) -> bool {
         true
@@ -193,24 +198,17 @@ impl Target for StandIn {
     fn warm(&self) {
         std::hint::black_box(self.number);
     }
-    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Monotonic) -> Option<Asked> {
-        let work = Work {
-            subject: self.subject.clone(),
-            generation: 1,
-            phase: Phase::Check,
-            deadline: began.after(timeout),
-            wedge_after: timeout,
-        };
-        let outcome = station.run(work, began, |_| self.report())?;
-        let ended = clock::monotonic();
+    fn check_on(&self, lane: &LaneContext<'_>, timeout: Duration, began: Monotonic) -> Option<Asked> {
+        let lost_at = began.after(timeout).after(timeout);
+        let figures = lane.run(began, lost_at, |_| self.figures())?;
         Some(Asked {
-            outcome,
-            took: Some(ended.since(began)),
-            ended,
+            answer: Answer::Figures(Some(figures)),
+            ended: clock::monotonic(),
         })
     }
     fn check_apart(self: Arc<Self>, _: CheckKind, _: Duration) -> Apart {
-        Box::pin(async move { (self.report(), Some(Duration::from_nanos(100))) })
+        let report = Some(self.figures().report());
+        Box::pin(async move { (CheckOutcome::Answered { report }, Some(Duration::from_nanos(100))) })
     }
     fn calls(&self) -> Calls {
         Calls::default()

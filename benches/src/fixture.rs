@@ -5,7 +5,7 @@ use extman_model::{LogLevel, Report};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{LaneObserver, PoolLimits, Work};
 use extman_runtime::loader::{Bound, Interposition, Library, Listener, SealedImage, Step, interposition};
-use extman_runtime::module::{Module, ModuleBudgets, SharedLanes};
+use extman_runtime::module::{Module, ModuleBudgets};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -39,9 +39,8 @@ pub fn runtime_of_two() -> Runtime {
 /// It is refused, or the host's thread functions are not in place, without which it would not be unloaded.
 pub async fn module(taken: &Taken) -> Arc<Module> {
     assert_eq!(interposition(), Interposition::Active);
-    let shared = SharedLanes::new(Arc::new(Silent));
     let (limits, budgets) = (PoolLimits::default(), ModuleBudgets::default());
-    Module::open(&taken.plugin, "bench", shared, limits, budgets)
+    Module::open(&taken.plugin, "bench", Arc::new(Silent), limits, budgets)
         .await
         .expect("the plugin is loaded")
 }

@@ -1,11 +1,13 @@
 //! A host for one test: a store of its own, the real intake, modules and instances, and ears for all that they say.
 
+use extman::probing::{Announced, Audience, Engine};
 use extman_intake::{DiscoveryConfig, Store, TrustConfig, VerifiedPlugin, find, inspect, verify};
+use extman_model::record::Record;
 use extman_model::{CallError, LogLevel, Report};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{LaneObserver, Phase, PoolLimits, Work};
 use extman_runtime::loader::{Listener, Step};
-use extman_runtime::module::{LoadError, Module, ModuleBudgets, NotLoaded, SharedLanes};
+use extman_runtime::module::{LoadError, Module, ModuleBudgets, NotLoaded};
 use extman_runtime::vetting::{Vetting, VettingConfig};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +17,6 @@ use std::time::{Duration, SystemTime};
 pub struct Bench {
     folder: tempfile::TempDir,
     store: Store,
-    shared: SharedLanes,
     /// What lanes and plugins said.
     pub heard: Arc<Heard>,
 }
@@ -32,12 +33,7 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = Store::open(folder.path().join("store")).expect("a store");
         let heard = Arc::new(Heard::default());
-        Bench {
-            folder,
-            store,
-            shared: SharedLanes::new(heard.clone()),
-            heard,
-        }
+        Bench { folder, store, heard }
     }
 
     /// A folder for files of the test.
@@ -103,7 +99,7 @@ impl Bench {
             .vet(plugin, "{}", SystemTime::now())
             .await
             .expect("vetting is off");
-        Module::open(&vetted, asked_by, self.shared.clone(), limits, budgets).await
+        Module::open(&vetted, asked_by, self.heard.clone(), limits, budgets).await
     }
 
     /// Loads a library with the usual limits.
@@ -133,12 +129,30 @@ impl Bench {
         instance
     }
 
+    /// An engine that asks instances, and that nobody hears. To be called in an async runtime.
+    pub fn engine(&self) -> Engine {
+        Engine::start(Arc::new(Unheard)).expect("a thread")
+    }
+
     /// Stops and destroys an instance and unloads its module.
     pub async fn finished(&self, instance: Instance, module: Arc<Module>) -> extman_model::Verdict {
         instance.step(Step::Stop).await.expect("stop");
         instance.destroy().await.expect("destroy");
         drop(instance);
         module.unload(ModuleBudgets::default()).await
+    }
+}
+
+/// Hears nothing of what the engine says.
+struct Unheard;
+
+impl Audience for Unheard {
+    fn announced(&self, _: Announced) {}
+    fn panicked(&self, _: &str, _: u64, _: String) {}
+    fn stalled(&self, _: Duration) {}
+    fn record(&self, _: &mut Vec<Record>) {}
+    fn keeps_results(&self) -> bool {
+        false
     }
 }
 

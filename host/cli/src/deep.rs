@@ -46,6 +46,7 @@ pub(super) fn said(result: &DeepResult) -> String {
             )
         }
         CheckOutcome::Busy => ("not asked, since it was busy".to_owned(), None),
+        CheckOutcome::NotBegun => ("not asked, since no lane of the host's was free".to_owned(), None),
         CheckOutcome::TimedOut => ("no answer in time".to_owned(), None),
         CheckOutcome::Failed { kind, text } => (kind.to_string(), Some(text.as_str())),
     };

@@ -182,7 +182,7 @@ fn is_bad(result: &DeepResult) -> bool {
             let health = report.as_ref().and_then(|report| report.health);
             health.is_some_and(|health| health != Health::Up)
         }
-        CheckOutcome::Busy => false,
+        CheckOutcome::Busy | CheckOutcome::NotBegun => false,
         CheckOutcome::TimedOut | CheckOutcome::Failed { .. } => true,
     }
 }

@@ -16,9 +16,11 @@ mod deep;
 mod doubt;
 mod heap;
 mod patience;
+mod quiet;
 mod warm;
 
 pub use answer::{Answer, Begin, Calls, Ended};
+pub use quiet::Quiet;
 
 use super::Moment;
 use super::evaluate::{Evaluation, Evidence};
@@ -288,6 +290,16 @@ impl Course {
         self.evaluation.take(now, Evidence::Starved, policy)
     }
 
+    /// It was due, and no lane of the host's began to ask it: nothing is known of it for that.
+    pub fn not_begun(&mut self, now: Moment, policy: &Policy) {
+        self.next(now, policy);
+    }
+
+    /// Whether it was slow or failed last time, and so is asked on a lane apart.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
     /// It is to be asked now, whatever its schedule says.
     pub fn hasten(&mut self, now: Moment) {
         self.due = now;
@@ -375,19 +387,31 @@ impl Course {
         };
         let usual = interval(policy, situation);
         self.cycle = self.cycle.wrapping_add(1);
-        let step = jittered(policy, usual, self.seed, self.cycle);
         let from = if usual == self.interval { self.due } else { now };
         self.interval = usual;
-        let mut due = from.after(step);
-        if due <= now {
-            // Some were missed: the next one that is not.
-            let step = nanos(step).max(1);
-            let steps = (now.nanos_since(from) / step).saturating_add(1);
-            due = from.after(Duration::from_nanos(step.saturating_mul(steps)));
-        }
-        let gathered = gathered(due, usual);
-        self.due = if gathered > now { gathered } else { due };
+        self.due = next_due(policy, usual, (self.seed, self.cycle), from, now);
     }
+}
+
+/// When one is due next that was due at `from`, and is asked each `usual`.
+#[inline]
+fn next_due(
+    policy: &Policy,
+    usual: Duration,
+    (seed, cycle): (u64, u32),
+    from: Moment,
+    now: Moment,
+) -> Moment {
+    let step = jittered(policy, usual, seed, cycle);
+    let mut due = from.after(step);
+    if due <= now {
+        // Some were missed: the next one that is not.
+        let step = nanos(step).max(1);
+        let steps = (now.nanos_since(from) / step).saturating_add(1);
+        due = from.after(Duration::from_nanos(step.saturating_mul(steps)));
+    }
+    let gathered = gathered(due, usual);
+    if gathered > now { gathered } else { due }
 }
 
 /// No answer may take longer.

@@ -176,6 +176,8 @@ pub enum CheckOutcome {
     },
     /// It was not asked: its calls leave no room for a check, or another check is under way.
     Busy,
+    /// No lane began it: its time was the host's, and nothing is known of the plugin.
+    NotBegun,
     /// It did not answer in time.
     TimedOut,
     /// It could not answer.

@@ -1,8 +1,8 @@
 //! A module: one loaded generation of one library.
 //!
 //! ```text
-//!   open ──▶ loaded ──▶ unload: attached threads gone? instances gone? call lanes ended, probe lanes replaced,
-//!                       closed on a thread of its own ──▶ verdict
+//!   open ──▶ loaded ──▶ unload: attached threads gone? instances gone? its lanes ended, closed on a thread of
+//!                       its own ──▶ verdict
 //! ```
 
 mod closing;
@@ -11,7 +11,7 @@ mod used;
 
 pub use used::Used;
 
-use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, RoundLanes, Work};
+use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Work};
 use super::loader::{Library, Mapped, NotOpened, OpenError, Origin, SealError, SealedImage};
 use super::process_guard;
 use super::ticket::{How, NoReturn, on_lane};
@@ -35,7 +35,9 @@ pub struct Module {
     pool: Pool,
     /// Lanes of instances that must run on one thread.
     own: Mutex<Vec<Pool>>,
-    shared: SharedLanes,
+    stack_bytes: usize,
+    /// Hears of lost lanes.
+    observer: Arc<dyn LaneObserver>,
     attached: AttachedThreads,
     used: Ledger,
     users: AtomicUsize,
@@ -56,53 +58,6 @@ enum Held {
     Closing(Closing),
     /// It was closed, and this came of it.
     Closed(Verdict),
-}
-
-/// The lanes that all modules share: for checks, and apart from them for checks of suspects.
-#[derive(Clone)]
-pub struct SharedLanes {
-    /// They come round by themselves and ask all instances.
-    pub rounds: RoundLanes,
-    /// For checks of instances that were slow or failed last time.
-    pub suspects: Pool,
-    /// For deep checks, which take long: nobody's other check is to wait behind one.
-    pub deep: Pool,
-    /// Hears of lost lanes.
-    pub observer: Arc<dyn LaneObserver>,
-}
-
-impl SharedLanes {
-    /// Shared lanes whose losses `observer` hears of.
-    pub fn new(observer: Arc<dyn LaneObserver>) -> Self {
-        let limits = PoolLimits {
-            lanes_max: 2,
-            queue_max: 4096,
-            lost_max: 64,
-            ..PoolLimits::default()
-        };
-        SharedLanes {
-            rounds: RoundLanes::new(
-                "extman-probe",
-                PoolLimits {
-                    lanes_max: 16,
-                    ..limits
-                },
-                observer.clone(),
-            ),
-            suspects: Pool::new("extman-suspect", limits, observer.clone()),
-            deep: Pool::new(
-                "extman-deep",
-                // A lane for each: one that went on to another plugin's would keep this one's library from being unloaded.
-                PoolLimits {
-                    idle_max: Duration::ZERO,
-                    idle_kept: 0,
-                    ..limits
-                },
-                observer.clone(),
-            ),
-            observer,
-        }
-    }
 }
 
 /// Time that loading and unloading may take.
@@ -193,7 +148,7 @@ impl Module {
     pub async fn open(
         plugin: &VettedPlugin,
         asked_by: &str,
-        shared: SharedLanes,
+        observer: Arc<dyn LaneObserver>,
         limits: PoolLimits,
         budgets: ModuleBudgets,
     ) -> Result<Arc<Module>, NotLoaded> {
@@ -207,11 +162,12 @@ impl Module {
         let module = Arc::new(Module {
             generation,
             digest,
-            pool: Pool::new(format!("x-{name}-{generation}"), limits, shared.observer.clone()),
+            pool: Pool::new(format!("x-{name}-{generation}"), limits, observer.clone()),
             own: Mutex::default(),
             name,
             manifest,
-            shared,
+            stack_bytes: limits.stack_bytes,
+            observer,
             attached: AttachedThreads::default(),
             used: Ledger::default(),
             users: AtomicUsize::new(0),
@@ -309,7 +265,11 @@ impl Module {
 
     /// A pool of one lane for an instance that must run on one thread. It ends with the module at the latest.
     pub(super) fn own_lane(&self, instance: &str) -> Pool {
-        let pool = Pool::on_one_thread(format!("x-{instance}-own"), self.shared.observer.clone());
+        let pool = Pool::on_one_thread(
+            format!("x-{instance}-own"),
+            self.stack_bytes,
+            self.observer.clone(),
+        );
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         own.retain(|pool| {
             let ended = pool.has_ended();
@@ -320,10 +280,6 @@ impl Module {
         });
         own.push(pool.clone());
         pool
-    }
-
-    pub(super) fn shared(&self) -> &SharedLanes {
-        &self.shared
     }
 
     pub(super) fn attached(&self) -> &AttachedThreads {

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::task::Poll;
+use std::time::Duration;
 use tokio::sync::oneshot::{self, Receiver, error::RecvError};
 
 /// Shared by the caller and the lane.
@@ -75,6 +76,7 @@ pub(super) async fn on_lane<T: Send + 'static>(
     match how {
         How::Urgent => pool.submit_urgent(work, run, answer),
         How::Queued(gate) => pool.submit(work, gate, run, answer),
+        How::Check(clock) => pool.submit_check(work, clock, run, answer),
     }
     .map_err(NoReturn::Refused)?;
     match answer_by(deadline, replied).await {
@@ -122,6 +124,8 @@ async fn answer_by<T>(at: Monotonic, replied: Receiver<T>) -> Option<Result<T, R
 pub(super) enum How {
     /// Before all that waits.
     Urgent,
+    /// Before calls; the lane is lost by this time, which runs from when the code begins.
+    Check(Duration),
     /// Behind what waits, and only while the gate has room.
     Queued(Option<Arc<Gate>>),
 }

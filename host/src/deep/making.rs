@@ -289,6 +289,7 @@ fn said(outcome: &CheckOutcome) -> String {
             health.map_or_else(|| "answered".to_owned(), |health| health.as_str().to_owned())
         }
         CheckOutcome::Busy => "not asked: it is busy".to_owned(),
+        CheckOutcome::NotBegun => "not asked: no lane of the host's was free".to_owned(),
         CheckOutcome::TimedOut => "no answer in time".to_owned(),
         CheckOutcome::Failed { kind, text } => kind.before(text),
     }
@@ -309,6 +310,6 @@ fn shortened(outcome: CheckOutcome) -> CheckOutcome {
             kind,
             text: short(text),
         },
-        other @ (CheckOutcome::Busy | CheckOutcome::TimedOut) => other,
+        other @ (CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut) => other,
     }
 }

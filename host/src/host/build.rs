@@ -15,7 +15,7 @@ use extman_model::clock;
 use extman_model::vital::Vital;
 use extman_runtime::arrivals::Arrivals;
 use extman_runtime::lanes::LaneObserver;
-use extman_runtime::module::{ModuleBudgets, SharedLanes};
+use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
 use extman_runtime::supervisor::{Events, InstanceConfig, Requests, Services, Supervisor};
 use extman_runtime::vetting::Vetting;
@@ -142,17 +142,16 @@ impl HostBuilder {
         for concern in &concerns {
             tracing::warn!("{concern}");
         }
-        let shared = SharedLanes::new(observer);
         let history = Arc::new(start_history(&config.history, &mut concerns));
         let ears = Ears {
             events: events.clone(),
             requests: requests.clone(),
             history: history.clone(),
         };
-        let (engine, deep) = start_engine(&shared, ears, config.probe, &registry)?;
+        let (engine, deep) = start_engine(ears, config.probe, &registry)?;
         let services = Services {
             vetting,
-            shared,
+            observer,
             pool: config.lanes.limits(),
             budgets: ModuleBudgets::default(),
             modules: Default::default(),
@@ -228,13 +227,12 @@ fn start_history(config: &HistoryConfig, concerns: &mut Vec<String>) -> History 
 
 /// The engine hears of every instance as soon as it is known, and of what a plugin tells unasked.
 fn start_engine(
-    shared: &SharedLanes,
     ears: Ears,
     settings: ProbeSettings,
     registry: &Registry,
 ) -> Result<(Engine, DeepChecks), BuildError> {
     let (events, history) = (ears.events.clone(), ears.history.clone());
-    let engine = Engine::start(shared.rounds.clone(), Arc::new(ears)).map_err(BuildError::NoThread)?;
+    let engine = Engine::start(Arc::new(ears)).map_err(BuildError::NoThread)?;
     let deep = DeepChecks::start(engine.clone(), history.clone(), Machine::this());
     let (told, told_deep, known) = (engine.clone(), deep.clone(), Mutex::new(Subjects::new(settings)));
     registry.on_publish(move |change| {

@@ -338,7 +338,7 @@ fn words(entry: &Entry, seen: &Seen) -> Option<String> {
         _ => match &seen.check.as_ref()?.outcome {
             CheckOutcome::Answered { report } => report.as_ref()?.text.clone(),
             CheckOutcome::Failed { text, .. } => Some(text.clone()),
-            CheckOutcome::Busy | CheckOutcome::TimedOut => None,
+            CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => None,
         },
     }
 }

@@ -68,7 +68,7 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // Where nobody has shut it down: its lanes must not go on without it.
-        let _ = self.engine.shutdown(Duration::ZERO);
+        self.engine.shutdown();
     }
 }
 
@@ -119,15 +119,14 @@ impl Host {
         let verdicts = ended.await.unwrap_or_default();
         let (engine, history) = (self.engine().clone(), self.inner.history.clone());
         let ended = tokio::task::spawn_blocking(move || {
-            let ended = engine.shutdown(Duration::from_secs(2));
+            engine.shutdown();
             if !history.close(Duration::from_secs(5)) {
                 tracing::warn!("what was known last of the plugins could not be written down in time");
             }
-            ended
         })
         .await;
-        if let Ok(Err(lane)) = ended {
-            tracing::warn!(%lane, "a lane that asks plugins how they are does not end");
+        if let Err(error) = ended {
+            tracing::warn!(%error, "what asks plugins how they are did not end as it should");
         }
         verdicts
     }

@@ -1,9 +1,11 @@
 //! The engine's part in deep checks: who may be asked, and what a result does to the one that was. When they are made, and whether,
 //! is decided elsewhere: see [`deep`](crate::deep).
 
-use super::place::DeepSaid;
+use super::out::Out;
+use super::place::{DeepSaid, Place};
 use super::shard::{announce, word};
 use super::{Engine, Target, wall_ms};
+use extman_health::Moment;
 use extman_health::evaluate::deep_counts;
 use extman_model::clock;
 use extman_model::record::{DeepRow, Record, ResultWord};
@@ -42,7 +44,7 @@ impl Engine {
     /// An instance, if it runs.
     pub fn candidate(&self, name: &str) -> Option<Candidate> {
         let shard = self.shard();
-        let place = shard.place(shard.find(name)?)?;
+        let (place, _) = shard.place(shard.find(name)?)?;
         let evaluation = place.course.evaluation();
         if evaluation.life() != Lifecycle::Running {
             return None;
@@ -69,47 +71,66 @@ impl Engine {
         let ended = {
             let mut shard = self.shard();
             let number = shard.find(name)?;
-            let place = shard.place_mut(number)?;
+            let (place, _) = shard.place(number)?;
             let evaluation = place.course.evaluation();
             if evaluation.generation() != generation || evaluation.life() != Lifecycle::Running {
                 return None;
             }
-            let (was, left_out) = (evaluation.judged(), evaluation.is_left_out());
-            let (result, policy) = (result(outcome, host_late), place.policy.clone());
-            let counted = deep_counts(result);
-            if out.keeps_results {
-                out.records.push(Record::Deep(Box::new(DeepRow {
-                    instance: place.name.clone(),
-                    at_unix_ms: asked.at_unix_ms,
-                    result: word(outcome),
-                    counted,
-                    took_ns: asked.took_ns,
-                    text: text(outcome),
-                })));
-            }
-            if counted {
-                let text = text(outcome);
-                place.deep = Some(Box::new(DeepSaid { text }));
-            }
-            place.pass(now, unix_ms, was, left_out, &mut out.records);
-            let changed = place.course.deep_ended(now, generation, result, &policy);
-            if changed.is_some() {
-                announce(place, was, unix_ms, &mut out);
-            }
-            if let CheckOutcome::Failed {
-                kind: ErrorKind::Panicked,
-                text,
-            } = outcome
-            {
-                out.panicked.push((place.name.clone(), generation, text.clone()));
-            }
-            DeepEnded {
-                counted,
-                failed: place.course.evaluation().failed_deep(),
-            }
+            shard.with(number, now, unix_ms, |place, _| {
+                take_in(
+                    place,
+                    generation,
+                    (outcome, asked, host_late),
+                    (now, unix_ms),
+                    &mut out,
+                )
+            })?
         };
         self.tell(out);
         Some(ended)
+    }
+}
+
+fn take_in(
+    place: &mut Place,
+    generation: u64,
+    (outcome, asked, host_late): (&CheckOutcome, Asked, bool),
+    (now, unix_ms): (Moment, u64),
+    out: &mut Out,
+) -> DeepEnded {
+    let evaluation = place.course.evaluation();
+    let (was, left_out) = (evaluation.judged(), evaluation.is_left_out());
+    let (result, policy) = (result(outcome, host_late), place.policy.clone());
+    let counted = deep_counts(result);
+    if out.keeps_results {
+        out.records.push(Record::Deep(Box::new(DeepRow {
+            instance: place.name.clone(),
+            at_unix_ms: asked.at_unix_ms,
+            result: word(outcome),
+            counted,
+            took_ns: asked.took_ns,
+            text: text(outcome),
+        })));
+    }
+    if counted {
+        let text = text(outcome);
+        place.deep = Some(Box::new(DeepSaid { text }));
+    }
+    place.pass(now, unix_ms, was, left_out, &mut out.records);
+    let changed = place.course.deep_ended(now, generation, result, &policy);
+    if changed.is_some() {
+        announce(place, was, unix_ms, out);
+    }
+    if let CheckOutcome::Failed {
+        kind: ErrorKind::Panicked,
+        text,
+    } = outcome
+    {
+        out.panicked.push((place.name.clone(), generation, text.clone()));
+    }
+    DeepEnded {
+        counted,
+        failed: place.course.evaluation().failed_deep(),
     }
 }
 
@@ -126,7 +147,7 @@ fn text(outcome: &CheckOutcome) -> Option<String> {
     match outcome {
         CheckOutcome::Answered { report } => report.as_ref()?.text.clone(),
         CheckOutcome::Failed { text, .. } => Some(text.clone()),
-        CheckOutcome::Busy | CheckOutcome::TimedOut => None,
+        CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => None,
     }
 }
 

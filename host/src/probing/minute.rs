@@ -70,9 +70,9 @@ impl Minute {
         ended
     }
 
-    /// How far it has come.
-    pub(super) fn until(&self) -> Moment {
-        self.until
+    /// When it is over, as both clocks stand now.
+    pub(super) fn ends(now: Moment, unix_ms: u64) -> Moment {
+        now.after(Duration::from_millis(MINUTE_MS - unix_ms % MINUTE_MS))
     }
 
     /// So long nobody could look.

@@ -1,24 +1,24 @@
 //! The engine: who is asked, by whom, and who hears of it.
 //!
 //! ```text
-//!   lane that comes round ──▶ lock: the last answer in, the next one due out ──▶ unlock, ask inline ──┐
-//!        ▲   sleeps while nobody is due                                                               │
-//!        └────────────────────────────────────────────────────────────────────────────────────────────┘
-//!   suspects, and those that need a thread of their own: a task each, on lanes apart
+//!   who is due ──▶ a lane of its own library goes through them, sixteen at a time ──▶ what each answers, and when it is due again
 //! ```
 //!
-//! A lane that stays in a call costs its instance and nobody else: another lane goes on with what is due.
+//! Nobody is asked on another library's lanes. A lane that stays in one costs its instance and nobody else: another lane of the same
+//! library goes on with the rest. Most answers say nothing new, and go the quiet path: see [`extman_health::course::Quiet`].
 
 mod deep;
+mod hot;
 mod meter;
 mod minute;
 mod out;
 mod place;
-mod round;
+mod ring;
 mod shard;
 mod target;
 mod trips;
 mod view;
+mod visit;
 
 pub use deep::{Asked, Candidate, DeepEnded};
 pub use out::{Announced, Audience};
@@ -31,14 +31,11 @@ use extman_health::policy::Policy;
 use extman_model::clock;
 use extman_model::sketch::Sketch;
 use extman_model::{CheckView, Health, Lifecycle};
-use extman_runtime::lanes::RoundLanes;
-use meter::Meter;
 use out::Out;
 use place::Place;
-use round::Ring;
+use ring::Ring;
 use shard::{Shard, announce};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -49,7 +46,6 @@ const CHANGED_AT_A_TIME: usize = 256;
 #[derive(Clone)]
 pub struct Engine {
     ring: Arc<Ring>,
-    lanes: RoundLanes,
 }
 
 /// One instance as the engine is told of it.
@@ -68,23 +64,16 @@ pub struct Subject {
 }
 
 impl Engine {
-    /// An engine on these lanes, without instances. Slow checks become tasks of the async runtime that this is called in.
+    /// An engine without instances. What takes time runs in the async runtime that this is called in.
     ///
     /// # Errors
     /// No thread could be started.
     ///
     /// # Panics
     /// Outside an async runtime.
-    pub fn start(lanes: RoundLanes, audience: Arc<dyn Audience>) -> std::io::Result<Self> {
-        let ring = Arc::new_cyclic(|own| Ring {
-            own: own.clone(),
-            shard: Mutex::new(Shard::new(clock::monotonic())),
-            audience,
-            meter: Meter::default(),
-            tasks: Handle::current(),
-        });
-        lanes.begin(&ring)?;
-        Ok(Engine { ring, lanes })
+    pub fn start(audience: Arc<dyn Audience>) -> std::io::Result<Self> {
+        let ring = Ring::start(audience, Handle::current())?;
+        Ok(Engine { ring })
     }
 
     /// These instances are new or otherwise than before, and those are gone. Nobody else is touched.
@@ -99,8 +88,11 @@ impl Engine {
             }
         }
         for name in removed {
-            if let Some(mut place) = self.shard().remove(name) {
+            let mut shard = self.shard();
+            if let Some((mut place, target)) = shard.remove(name) {
                 place.forget(&mut out);
+                out.let_go_of(place.target.take());
+                out.let_go_of(target);
             }
         }
         self.tell(out);
@@ -123,28 +115,32 @@ impl Engine {
         self.tell(out);
     }
 
+    /// An instance is gone.
+    pub fn remove(&self, name: &str) {
+        let mut out = self.out();
+        let gone = self.shard().remove(name);
+        if let Some((mut place, _target)) = gone {
+            place.forget(&mut out);
+        }
+        self.tell(out);
+    }
+
     /// It tells of its health without being asked.
     pub fn told(&self, name: &str, generation: u64, health: Health) {
         let (now, unix_ms, mut out) = (clock::monotonic(), wall_ms(), self.out());
         {
             let mut shard = self.shard();
             let Some(number) = shard.find(name) else { return };
-            let Some(place) = shard.place_mut(number) else {
-                return;
-            };
-            let was = place.course.evaluation().judged();
-            let left_out = place.course.evaluation().is_left_out();
-            if place
-                .course
-                .told(now, generation, health, &place.policy)
-                .is_some()
-            {
-                place.pass(now, unix_ms, was, left_out, &mut out.records);
-                announce(place, was, unix_ms, &mut out);
-            }
-            if place.course.asked_at().is_none() {
-                shard.schedule(number);
-            }
+            shard.with(number, now, unix_ms, |place, _| {
+                let was = place.course.evaluation().judged();
+                let left_out = place.course.evaluation().is_left_out();
+                let policy = place.policy.clone();
+                if place.course.told(now, generation, health, &policy).is_some() {
+                    place.pass(now, unix_ms, was, left_out, &mut out.records);
+                    announce(place, was, unix_ms, &mut out);
+                }
+            });
+            shard.schedule(number);
         }
         self.tell(out);
     }
@@ -155,17 +151,20 @@ impl Engine {
         let answer = {
             let mut shard = self.shard();
             let number = shard.find(name)?;
-            let place = shard.place_mut(number)?;
-            place.course.due()?;
             let (waiter, answer) = oneshot::channel();
-            place.waiters.push(waiter);
-            if place.course.asked_at().is_none() {
-                place.course.hasten(clock::monotonic());
-                shard.schedule(number);
-            }
+            let now = clock::monotonic();
+            shard.with(number, now, wall_ms(), |place, _| {
+                place.course.due()?;
+                place.waiters.push(waiter);
+                if place.course.asked_at().is_none() {
+                    place.course.hasten(now);
+                }
+                Some(())
+            })??;
+            shard.schedule(number);
             answer
         };
-        self.lanes.wake();
+        self.ring.wake();
         answer.await.ok()
     }
 
@@ -194,17 +193,13 @@ impl Engine {
         self.len() == 0
     }
 
-    /// Ends it: nobody is asked any more, and every instance's record is closed.
-    ///
-    /// # Errors
-    /// What the lane that did not end in time is in.
-    pub fn shutdown(&self, patience: Duration) -> Result<(), String> {
+    /// Ends it: nobody is asked any more, and every instance's record is closed. A lane that is in a check goes on as its library's.
+    pub fn shutdown(&self) {
         self.set([]);
         self.ring.meter.settle(self.ring.audience.as_ref());
-        let ended = self.lanes.shutdown(patience);
+        self.ring.end();
         // What lanes had in hand.
         self.ring.meter.settle(self.ring.audience.as_ref());
-        ended
     }
 
     fn out(&self) -> Out {
@@ -217,7 +212,7 @@ impl Engine {
             .meter
             .settle_all(&mut out.records, self.ring.audience.as_ref());
         out.tell(self.ring.audience.as_ref());
-        self.lanes.wake();
+        self.ring.wake();
     }
 
     fn shard(&self) -> MutexGuard<'_, Shard> {
@@ -239,37 +234,46 @@ fn update(shard: &mut Shard, subject: Subject, out: &mut Out) {
         let new = Place::new(subject.name.clone(), subject.policy.clone(), now, unix_ms);
         shard.add(new)
     });
-    let Some(place) = shard.place_mut(number) else {
+    let Subject {
+        policy,
+        lifecycle,
+        target,
+        maintenance,
+        ..
+    } = subject;
+    let (target, generation) = target.map_or((None, None), |(target, generation)| {
+        (Some(target), Some(generation))
+    });
+    let Some((known, hot)) = shard.place(number) else {
         return;
     };
-    let before = (
-        place.course.evaluation().life(),
-        place.course.evaluation().generation(),
-    );
-    let was = place.course.evaluation().judged();
-    let left_out = place.course.evaluation().is_left_out();
-    place.policy = subject.policy;
-    let generation = subject
-        .target
-        .as_ref()
-        .map_or(before.1, |(_, generation)| *generation);
-    let same =
-        before == (subject.lifecycle, generation) && place.target.is_some() == subject.target.is_some();
-    if same && was.flags.maintenance == subject.maintenance && place.told.is_some() {
-        return;
-    }
-    place.pass(now, unix_ms, was, left_out, &mut out.records);
+    let evaluation = known.course.evaluation();
+    let before = (evaluation.life(), evaluation.generation());
+    let generation = generation.unwrap_or(before.1);
+    let same = before == (lifecycle, generation) && hot.target.is_some() == target.is_some();
+    let is_known = known.told.is_some() && evaluation.judged().flags.maintenance == maintenance;
     if !same {
-        place.retarget(subject.target.map(|(target, _)| target), &mut out.records);
-        let calls = place.calls();
-        place
-            .course
-            .live(now, subject.lifecycle, generation, calls, &place.policy);
+        let gone = shard.retarget(number, target.clone(), generation);
+        out.let_go_of(gone);
     }
-    place.course.maintain(now, subject.maintenance, &place.policy);
-    announce(place, was, unix_ms, out);
-    if place.course.asked_at().is_none() {
-        shard.under_way.retain(|other| *other != number);
+    shard.with(number, now, unix_ms, |place, _| {
+        place.policy = policy;
+        if same && is_known {
+            return;
+        }
+        let was = place.course.evaluation().judged();
+        let left_out = place.course.evaluation().is_left_out();
+        place.pass(now, unix_ms, was, left_out, &mut out.records);
+        let policy = place.policy.clone();
+        if !same {
+            place.retarget(target, &mut out.records);
+            let calls = place.calls();
+            place.course.live(now, lifecycle, generation, calls, &policy);
+        }
+        place.course.maintain(now, maintenance, &policy);
+        announce(place, was, unix_ms, out);
+    });
+    if !same || !is_known {
         shard.schedule(number);
     }
 }

@@ -1,9 +1,11 @@
 //! What the engine has to tell, gathered under the lock and told outside of it.
 
 use super::meter::Records;
-use super::shard::Asking;
+use super::target::Target;
+use super::visit::Visit;
 use extman_model::record::Record;
 use extman_model::{CheckView, Judgement};
+use extman_runtime::lanes::Pool;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -21,7 +23,7 @@ pub struct Announced {
     pub text: Option<String>,
 }
 
-/// Hears what the engine has to tell. Called on the lanes that come round, so it must not wait.
+/// Hears what the engine has to tell. Called on lanes and by what keeps the time, so it must not wait.
 pub trait Audience: Send + Sync + 'static {
     /// An instance is held to be something else.
     fn announced(&self, announced: Announced);
@@ -39,6 +41,12 @@ pub trait Audience: Send + Sync + 'static {
     fn keeps_results(&self) -> bool;
 }
 
+/// A lane of a library is to go through its due instances.
+pub(super) struct Plan {
+    pub pool: Pool,
+    pub visit: Arc<Visit>,
+}
+
 /// What was gathered.
 #[derive(Default)]
 pub(super) struct Out {
@@ -46,8 +54,10 @@ pub(super) struct Out {
     pub panicked: Vec<(Arc<str>, u64, String)>,
     pub records: Records,
     pub answers: Vec<(oneshot::Sender<CheckView>, CheckView)>,
-    pub apart: Vec<Asking>,
+    pub plans: Vec<Plan>,
     pub stalled: Option<Duration>,
+    /// To be let go of without the engine's lock: each may be the last that holds its instance.
+    gone: Vec<Arc<dyn Target>>,
     pub keeps_results: bool,
 }
 
@@ -59,7 +69,12 @@ impl Out {
         }
     }
 
-    /// Tells it all but for `apart` and for what is to be measured.
+    /// Whoever told of this lets go of it without the lock.
+    pub(super) fn let_go_of(&mut self, target: Option<Arc<dyn Target>>) {
+        self.gone.extend(target);
+    }
+
+    /// Tells it all but for `plans` and for what is to be measured.
     pub(super) fn tell(&mut self, audience: &dyn Audience) {
         if let Some(stall) = self.stalled.take() {
             audience.stalled(stall);
@@ -72,6 +87,7 @@ impl Out {
             audience.record(&mut self.records.ready);
             self.records.ready.clear();
         }
+        self.gone.clear();
         for (waiter, view) in self.answers.drain(..) {
             let _ = waiter.send(view);
         }

@@ -4,14 +4,12 @@ use super::meter::Records;
 use super::minute::Minute;
 use super::out::Out;
 use super::target::Target;
-use super::trips::Trips;
 use extman_health::Moment;
 use extman_health::course::{Calls, Course};
 use extman_health::policy::Policy;
 use extman_model::clock;
 use extman_model::record::{MinuteRow, Record, Rollup, SpanState, Turn};
 use extman_model::{CheckOutcome, CheckView, ErrorKind, Judgement};
-use std::hint::black_box;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -26,7 +24,6 @@ pub(super) struct Place {
     pub course: Course,
     pub minute: Minute,
     pub last: Option<Box<CheckView>>,
-    pub trips: Trips,
     pub waiters: Vec<oneshot::Sender<CheckView>>,
     /// What was told last, so that a state is told once.
     pub told: Option<SpanState>,
@@ -56,37 +53,10 @@ impl Place {
             policy,
             minute: Minute::new(now, unix_ms),
             last: None,
-            trips: Trips::default(),
             waiters: Vec::new(),
             told: None,
             deep: None,
             rest: None,
-        }
-    }
-
-    /// Fetches its memory: it is to be asked soon. One read a cache line or so, so that those of many are waited for together.
-    #[inline]
-    pub(super) fn warm(&self) {
-        self.course.warm();
-        black_box((self.told.is_some(), self.minute.checks, self.minute.until()));
-        black_box(self.trips.ends());
-    }
-
-    /// Fetches what its memory, which is at hand, points to.
-    #[inline]
-    pub(super) fn warm_behind(&self) {
-        black_box(Arc::strong_count(&self.name));
-        if let Some(target) = &self.target {
-            black_box(Arc::strong_count(target));
-        }
-        if let Some(last) = &self.last {
-            black_box((last.at_unix_ms, last.took_ns));
-            if let CheckOutcome::Answered { report: Some(report) } = &last.outcome {
-                black_box((report.text.is_some(), report.parts.len(), report.in_flight));
-                black_box((report.connection_rtt_ns, report.connection_age_ms));
-                black_box((report.queue_depth, report.queue_capacity));
-                black_box((report.heap_bytes, report.heap_peak_bytes, report.heap_limit_bytes));
-            }
         }
     }
 
@@ -107,7 +77,6 @@ impl Place {
         if target.is_some() {
             self.last = None;
         }
-        self.trips = Trips::default();
         self.target = target;
     }
 
@@ -210,7 +179,7 @@ impl Place {
         let text = match &self.last.as_ref()?.outcome {
             CheckOutcome::Answered { report } => report.as_ref()?.text.as_deref()?,
             CheckOutcome::Failed { text, .. } => text,
-            CheckOutcome::Busy | CheckOutcome::TimedOut => return None,
+            CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => return None,
         };
         Some(text[..text.floor_char_boundary(TEXT_MAX)].to_owned())
     }
@@ -230,7 +199,7 @@ mod tests {
     use extman_model::sketch::Sketch;
     use extman_model::{CheckKind, Lifecycle};
     use extman_runtime::instance::Asked;
-    use extman_runtime::lanes::Station;
+    use extman_runtime::lanes::{LaneContext, Pool};
     use std::sync::Mutex;
     use std::time::Duration;
 
@@ -238,13 +207,16 @@ mod tests {
     struct Uses(Mutex<Vec<Option<u64>>>);
 
     impl Target for Uses {
-        fn is_asked_anywhere(&self) -> bool {
-            false
+        fn lanes(&self) -> &Pool {
+            unreachable!("it is never asked")
+        }
+        fn wedge_after(&self) -> Duration {
+            Duration::ZERO
         }
         fn has_check(&self) -> bool {
             false
         }
-        fn check_on(&self, _: &Station<'_>, _: Duration, _: Moment) -> Option<Asked> {
+        fn check_on(&self, _: &LaneContext<'_>, _: Duration, _: Moment) -> Option<Asked> {
             None
         }
         fn check_apart(self: Arc<Self>, _: CheckKind, _: Duration) -> Apart {

@@ -1,49 +1,123 @@
-//! All instances, and who of them is due. Whoever holds the lock decides; plugin code never runs under it.
+//! All instances, who of them is due, and which lanes go through them. Whoever holds the lock decides; plugin code never runs under it.
+//!
+//! ```text
+//!           time                 a lane of its library            it has answered
+//!   wheel ───────▶ library.due ───────────────────────▶ a visit ──────────────────▶ wheel
+//!                       ▲                                  │ it stays in one: the rest is for another lane
+//!                       └──────────────────────────────────┘
+//! ```
 
-mod answers;
-
-pub(super) use answers::{announce, word};
-
-use super::out::Out;
+use super::hot::{Hand, Hot, LastFigures, LibraryNumber, NO_HEAP};
+use super::out::{Announced, Out, Plan};
 use super::place::Place;
+use super::ring::Ring;
 use super::target::Target;
+use super::visit::{Asking, Done, GROUP, Inside, STAYS, Visit};
 use extman_health::Moment;
-use extman_health::course::Begin;
+use extman_health::course::{Answer as Counted, Begin, Calls};
 use extman_health::schedule::{GATHERED, Wheel};
+use extman_model::clock::nanos;
+use extman_model::record::{Record, ResultRow, ResultWord};
 use extman_model::sketch::Recorder;
-use extman_runtime::instance::Asked;
-use std::collections::HashMap;
-use std::sync::Arc;
+use extman_model::{CheckKind, CheckOutcome, CheckView, ErrorKind, Judgement};
+use extman_runtime::instance::{Answer, Asked};
+use extman_runtime::lanes::{Phase, Pool, Work, stood_still};
+use extman_runtime::loader::prefer_huge_pages;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// The wheel's step.
 pub(super) const TICK: Duration = Duration::from_nanos(TICK_NS);
 const TICK_NS: u64 = 10_000_000;
 /// Taken from the wheel at a time.
-const BATCH: usize = 1024;
-/// Whose memory is fetched at a time.
-const WARMED: usize = 16;
-/// A lane looks again after this at the latest.
+const BATCH: usize = 4096;
+/// Nobody who keeps the time sleeps for longer.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// While lanes are under way, whether one of them stays is looked at this often, if nobody is due sooner.
+const LOOKS: Duration = Duration::from_millis(100);
+/// Lanes of one library that go through its instances at a time, but for those that are lost.
+const VISITS_MAX: usize = 16;
 
 /// All instances.
 pub(super) struct Shard {
     zero: Moment,
+    ring: Weak<Ring>,
     wheel: Wheel,
-    /// Due, the first one last; the memory of those from `warm_from` on is at hand.
-    ready: Vec<u32>,
-    warm_from: usize,
+    /// What checks touch, and all the rest, at the same numbers.
+    hot: Vec<Hot>,
     places: Vec<Option<Place>>,
     free: Vec<u32>,
     by_name: HashMap<Arc<str>, u32>,
-    /// Asked, and not answered yet.
-    pub under_way: Vec<u32>,
-    /// The lane that sleeps until somebody is due.
-    sleeper: Option<u64>,
+    libraries: Libraries,
+    by_pool: HashMap<u64, LibraryNumber>,
+    visits: HashMap<u64, Visiting>,
+    visits_made: u64,
+    due: Vec<u32>,
     seen: Moment,
     pub stats: EngineStats,
     /// How much later than due instances were asked.
     pub lag: Recorder,
+}
+
+/// The lanes of one library, and who waits for them.
+struct Library {
+    pool: Pool,
+    generation: u64,
+    places: usize,
+    due: VecDeque<u32>,
+    /// Those that were slow or failed last time.
+    apart: VecDeque<u32>,
+    visits: usize,
+}
+
+/// All libraries that somebody is of, or that a lane goes through.
+#[derive(Default)]
+struct Libraries(Vec<Option<Library>>);
+
+impl Libraries {
+    fn get(&self, number: LibraryNumber) -> Option<&Library> {
+        self.0.get(number.get() as usize - 1)?.as_ref()
+    }
+
+    fn get_mut(&mut self, number: LibraryNumber) -> Option<&mut Library> {
+        self.0.get_mut(number.get() as usize - 1)?.as_mut()
+    }
+
+    fn add(&mut self, library: Library) -> LibraryNumber {
+        let at = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
+        if at == self.0.len() {
+            self.0.push(None);
+        }
+        self.0[at] = Some(library);
+        LibraryNumber::MIN.saturating_add(at as u32)
+    }
+
+    fn remove_if_unused(&mut self, number: LibraryNumber) -> Option<Library> {
+        let library = self.0.get_mut(number.get() as usize - 1)?;
+        library.take_if(|library| library.places == 0 && library.visits == 0)
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = LibraryNumber> + use<> {
+        (1..=self.0.len() as u32).filter_map(LibraryNumber::new)
+    }
+}
+
+/// A lane under way.
+struct Visiting {
+    visit: Arc<Visit>,
+    group: Vec<Given>,
+    taken_over: bool,
+}
+
+/// One that a lane was given.
+struct Given {
+    place: u32,
+    asking: u32,
+    generation: u64,
+    timeout: Duration,
+    /// Only if its place is another one's by now.
+    name: Option<Arc<str>>,
 }
 
 /// What the engine counts of itself.
@@ -55,51 +129,29 @@ pub struct EngineStats {
     pub seen: u64,
     /// Checks that were due while the one before had not come back.
     pub still_asked: u64,
+    /// Checks that were due and that no lane began: the host's affair.
+    pub not_begun: u64,
     /// Times that the host itself stood still.
     pub stalls: u64,
 }
 
-/// What a lane is to do next.
-pub(super) enum Next {
-    /// Ask, here.
-    Ask(Asking),
-    /// Sleep until then, or until woken.
-    Sleep(Moment),
-    /// There is another lane for what is left.
-    End,
-}
-
-/// One that is to be asked.
-pub(super) struct Asking {
-    pub place: u32,
-    pub generation: u64,
-    pub target: Arc<dyn Target>,
-    pub timeout: Duration,
-    pub began: Moment,
-}
-
-/// One that was asked.
-pub(super) struct Done {
-    pub place: u32,
-    pub generation: u64,
-    pub began: Moment,
-    pub asked: Asked,
-}
-
 impl Shard {
-    pub(super) fn new(now: Moment) -> Self {
+    pub(super) fn new(now: Moment, ring: Weak<Ring>) -> Self {
         // So that moments at which many are due are on a tick.
         let zero = now.as_nanos() / GATHERED * GATHERED;
         Shard {
             zero: Moment::from_nanos(zero),
+            ring,
             wheel: Wheel::default(),
-            ready: Vec::new(),
-            warm_from: 0,
+            hot: Vec::new(),
             places: Vec::new(),
             free: Vec::new(),
             by_name: HashMap::new(),
-            under_way: Vec::new(),
-            sleeper: None,
+            libraries: Libraries::default(),
+            by_pool: HashMap::new(),
+            visits: HashMap::new(),
+            visits_made: 0,
+            due: Vec::new(),
             seen: now,
             stats: EngineStats::default(),
             lag: Recorder::default(),
@@ -110,16 +162,14 @@ impl Shard {
         self.by_name.get(name).copied()
     }
 
-    pub(super) fn place(&self, number: u32) -> Option<&Place> {
-        self.places.get(number as usize)?.as_ref()
+    pub(super) fn place(&self, number: u32) -> Option<(&Place, &Hot)> {
+        let place = self.places.get(number as usize)?.as_ref()?;
+        Some((place, &self.hot[number as usize]))
     }
 
-    pub(super) fn place_mut(&mut self, number: u32) -> Option<&mut Place> {
-        self.places.get_mut(number as usize)?.as_mut()
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = &Place> {
-        self.places.iter().flatten()
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Place, &Hot)> {
+        let both = self.places.iter().zip(&self.hot);
+        both.filter_map(|(place, hot)| Some((place.as_ref()?, hot)))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -132,31 +182,136 @@ impl Shard {
 
     pub(super) fn add(&mut self, place: Place) -> u32 {
         let name = place.name.clone();
-        let number = self.free.pop().unwrap_or_else(|| {
-            if self.places.len() == self.places.capacity() {
-                // By an eighth instead of twice: what is not used is memory of every instance all the same.
-                self.places.reserve_exact(self.places.len() / 8 + 64);
-            }
-            self.places.push(None);
-            (self.places.len() - 1) as u32
-        });
+        let number = self.free.pop().unwrap_or_else(|| self.grow(&place));
+        let hot = &mut self.hot[number as usize];
+        let asking = hot.asking;
+        // What a lane still has of the one before is nobody's.
+        *hot = Hot {
+            asking,
+            ..Hot::new(place.policy.clone())
+        };
+        hot.drop_asking();
         self.places[number as usize] = Some(place);
         self.by_name.insert(name, number);
         number
     }
 
-    pub(super) fn remove(&mut self, name: &str) -> Option<Place> {
-        let number = self.by_name.remove(name)?;
-        self.wheel.remove(number);
-        self.ready.retain(|ready| *ready != number);
-        self.under_way.retain(|other| *other != number);
-        self.free.push(number);
-        self.places[number as usize].take()
+    fn grow(&mut self, place: &Place) -> u32 {
+        if self.places.len() == self.places.capacity() {
+            // By an eighth instead of twice: what is not used is memory of every instance all the same.
+            let more = self.places.len() / 8 + 64;
+            self.places.reserve_exact(more);
+            self.hot.reserve_exact(more);
+        }
+        self.places.push(None);
+        self.hot.push(Hot::new(place.policy.clone()));
+        if self.hot.len().is_power_of_two() {
+            prefer_huge_pages(&self.hot);
+        }
+        (self.places.len() - 1) as u32
     }
 
-    /// Has it come up when it is due, as its course says now.
+    /// Forgets one. To be dropped without the lock.
+    pub(super) fn remove(&mut self, name: &str) -> Option<(Place, Option<Arc<dyn Target>>)> {
+        let number = self.by_name.remove(name)?;
+        self.thaw(number);
+        self.wheel.remove(number);
+        self.belong_to(number, None);
+        let visiting = self.visits.values_mut().flat_map(|visiting| &mut visiting.group);
+        for given in visiting.filter(|given| given.place == number) {
+            given.name = Some(name.into());
+        }
+        self.free.push(number);
+        let hot = &mut self.hot[number as usize];
+        hot.drop_asking();
+        let target = hot.target.take();
+        Some((self.places[number as usize].take()?, target))
+    }
+
+    /// Goes through one as a whole: what it was while it was quiet is taken in before, and whether it is quiet is looked at afterwards.
+    pub(super) fn with<R>(
+        &mut self,
+        number: u32,
+        now: Moment,
+        unix_ms: u64,
+        change: impl FnOnce(&mut Place, &mut Hot) -> R,
+    ) -> Option<R> {
+        self.thaw(number);
+        let place = self.places.get_mut(number as usize)?.as_mut()?;
+        let hot = &mut self.hot[number as usize];
+        let changed = change(place, hot);
+        rest(place, hot, now, unix_ms);
+        Some(changed)
+    }
+
+    /// Takes in what it was while it was quiet.
+    fn thaw(&mut self, number: u32) {
+        let Some(place) = self.places.get_mut(number as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let hot = &mut self.hot[number as usize];
+        thaw(place, hot);
+    }
+
+    /// It runs on these lanes, or on none.
+    pub(super) fn retarget(
+        &mut self,
+        number: u32,
+        target: Option<Arc<dyn Target>>,
+        generation: u64,
+    ) -> Option<Arc<dyn Target>> {
+        let pool = target.as_ref().map(|target| (target.lanes().clone(), generation));
+        self.belong_to(number, pool);
+        let hot = &mut self.hot[number as usize];
+        hot.drop_asking();
+        (hot.trips, hot.is_suspect) = (super::trips::Trips::default(), false);
+        if target.is_some() {
+            hot.last = None;
+        }
+        std::mem::replace(&mut hot.target, target)
+    }
+
+    fn belong_to(&mut self, number: u32, lanes: Option<(Pool, u64)>) {
+        let before = self.hot[number as usize].library.take();
+        if let Some((pool, generation)) = lanes {
+            let libraries = &mut self.libraries;
+            let library = *self.by_pool.entry(pool.number()).or_insert_with(|| {
+                libraries.add(Library {
+                    pool,
+                    generation,
+                    places: 0,
+                    due: VecDeque::new(),
+                    apart: VecDeque::new(),
+                    visits: 0,
+                })
+            });
+            if let Some(known) = self.libraries.get_mut(library) {
+                known.places += 1;
+            }
+            self.hot[number as usize].library = Some(library);
+        }
+        if let Some(before) = before {
+            if let Some(library) = self.libraries.get_mut(before) {
+                library.places -= 1;
+            }
+            self.forget_if_unused(before);
+        }
+    }
+
+    fn forget_if_unused(&mut self, number: LibraryNumber) {
+        if let Some(unused) = self.libraries.remove_if_unused(number) {
+            self.by_pool.remove(&unused.pool.number());
+        }
+    }
+
+    /// Has it come up when it is due, as its course says now, unless it waits for a lane or is asked.
     pub(super) fn schedule(&mut self, number: u32) {
-        match self.place(number).and_then(|place| place.course.due()) {
+        let at = number as usize;
+        let Some(place) = self.places.get(at).and_then(Option::as_ref) else {
+            return;
+        };
+        match place.course.due() {
+            Some(_) if matches!(self.hot[at].hand, Hand::Waits | Hand::Asked) => {}
             Some(due) => self.wheel.put(number, self.tick(due)),
             None => {
                 self.wheel.remove(number);
@@ -168,129 +323,349 @@ impl Shard {
         at.nanos_since(self.zero).div_ceil(TICK_NS)
     }
 
-    /// What the lane `station` is to do at `now`. `stall` is how long the host stood still since the last look.
-    pub(super) fn next(
-        &mut self,
-        now: Moment,
-        unix_ms: u64,
-        station: u64,
-        stall: Duration,
-        out: &mut Out,
-    ) -> Next {
-        if self.sleeper == Some(station) {
-            self.sleeper = None;
-        }
+    /// When somebody looked last.
+    pub(super) fn seen(&self) -> Moment {
+        self.seen
+    }
+
+    /// Gives those that are due to the lanes of their libraries, and looks at the lanes under way. Gives until when there is nothing to
+    /// do.
+    pub(super) fn pass(&mut self, now: Moment, unix_ms: u64, stall: Duration, out: &mut Out) -> Moment {
         self.seen = self.seen.max(now);
         if !stall.is_zero() {
             self.stood_still(now, unix_ms, stall, out);
         }
         self.look(now, unix_ms, out);
+        let tick = now.nanos_since(self.zero) / TICK_NS;
         loop {
-            if self.ready.len() <= self.warm_from {
-                self.warm();
+            let mut due = std::mem::take(&mut self.due);
+            self.wheel.take_due(tick, BATCH, &mut due);
+            let is_all = due.is_empty();
+            for number in due.drain(..) {
+                self.is_due(number, now, unix_ms, out);
             }
-            let Some(number) = self.ready.pop() else {
-                let due = now.nanos_since(self.zero) / TICK_NS;
-                self.wheel.take_due(due, BATCH, &mut self.ready);
-                if self.ready.is_empty() {
-                    break;
-                }
-                self.ready.reverse();
-                self.warm_from = self.ready.len();
-                continue;
-            };
-            if let Some(asking) = self.begin(number, now, unix_ms, out) {
-                return Next::Ask(asking);
+            self.due = due;
+            if is_all {
+                break;
             }
         }
-        if self.sleeper.is_some() {
-            return Next::End;
-        }
-        self.sleeper = Some(station);
-        Next::Sleep(self.until(now))
-    }
-
-    /// The lane `station` ends.
-    pub(super) fn leave(&mut self, station: u64) {
-        if self.sleeper == Some(station) {
-            self.sleeper = None;
-        }
-    }
-
-    /// When the last look was.
-    pub(super) fn seen(&self) -> Moment {
-        self.seen
+        self.plan_all(now, out);
+        self.until(now)
     }
 
     fn until(&self, now: Moment) -> Moment {
-        let at_most = now.after(SLEEP_MAX);
         let due = self.wheel.next_due().map(|tick| {
-            self.zero
-                .after(Duration::from_nanos(tick.saturating_mul(TICK_NS)))
+            let nanos = tick.saturating_mul(TICK_NS);
+            self.zero.after(Duration::from_nanos(nanos))
         });
-        let late = self
-            .under_way
-            .iter()
-            .filter_map(|number| self.place(*number)?.course.too_late_at());
-        late.chain(due)
-            .min()
+        let late = self.visits.values().filter_map(|visiting| {
+            let inside = visiting.visit.inside()?;
+            let given = visiting.group.get(inside.at)?;
+            let too_late = inside.began.after(given.timeout);
+            (now.since(inside.began) > STAYS && too_late > now).then_some(too_late)
+        });
+        let looks = (!self.visits.is_empty()).then(|| now.after(LOOKS));
+        let first = late.chain(due).chain(looks).min();
+        let at_most = now.after(SLEEP_MAX);
+        first
             .unwrap_or(at_most)
             .min(at_most)
             .max(now.after(Duration::from_millis(1)))
     }
 
-    /// Fetches the memory of those who come next. One after the other each would be waited for.
-    fn warm(&mut self) {
-        self.warm_from = self.ready.len().saturating_sub(WARMED);
-        let next = || {
-            let numbers = self.ready[self.warm_from..].iter().rev();
-            numbers.filter_map(|number| self.place(*number))
+    fn is_due(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Out) {
+        let hot = &mut self.hot[number as usize];
+        let Some(library) = hot.library.and_then(|at| self.libraries.get_mut(at)) else {
+            return;
         };
-        next().for_each(Place::warm);
-        next().for_each(Place::warm_behind);
-        for target in next().filter_map(|place| place.target.as_ref()) {
-            target.warm();
+        match hot.hand {
+            Hand::Waits | Hand::Asked => return,
+            // It has not come back: that needs no lane.
+            Hand::Begun => {
+                self.begin_whole(number, now, unix_ms, out);
+                return;
+            }
+            Hand::Free => {}
+        }
+        if hot.target.as_ref().is_some_and(|target| target.is_full()) {
+            self.is_full(number, now, unix_ms, out);
+            return;
+        }
+        hot.hand = Hand::Waits;
+        let queue = if hot.is_suspect {
+            &mut library.apart
+        } else {
+            &mut library.due
+        };
+        queue.push_back(number);
+    }
+
+    /// Its calls leave no room for a check.
+    fn is_full(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Out) {
+        let Some((asking, target)) = self.begin_whole(number, now, unix_ms, out) else {
+            return;
+        };
+        let mut done = Done {
+            place: number,
+            asking: asking.0,
+            began: now,
+            timeout: asking.1,
+            asked: Asked {
+                answer: Answer::Other(Box::new(CheckOutcome::Busy)),
+                ended: now,
+            },
+            target,
+        };
+        self.ended(&mut done, unix_ms, false, out);
+    }
+
+    /// Lanes for those that wait.
+    fn plan_all(&mut self, now: Moment, out: &mut Out) {
+        for number in self.libraries.numbers() {
+            let Some(library) = self.libraries.get(number) else {
+                continue;
+            };
+            if library.due.is_empty() && library.apart.is_empty() {
+                continue;
+            }
+            let (has_due, apart) = (!library.due.is_empty(), library.apart.len());
+            let of_it = self
+                .visits
+                .values()
+                .filter(|visiting| visiting.visit.library == number);
+            let (mut all, mut due_visits, mut apart_visits) = (0, 0, 0);
+            for visiting in of_it.filter(|visiting| !self.is_lost(visiting, now)) {
+                all += 1;
+                match (visiting.visit.is_apart, visiting.visit.inside()) {
+                    // One that stays goes through no others for now.
+                    (_, Some(inside)) if now.since(inside.began) > STAYS => {}
+                    (true, _) => apart_visits += 1,
+                    (false, _) => due_visits += 1,
+                }
+            }
+            let mut room = VISITS_MAX.saturating_sub(all);
+            if has_due && due_visits == 0 && room > 0 {
+                self.plan(number, false, out);
+                room -= 1;
+            }
+            for _ in 0..apart.saturating_sub(apart_visits).min(room) {
+                self.plan(number, true, out);
+            }
         }
     }
 
-    fn begin(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Out) -> Option<Asking> {
-        let place = self.places.get_mut(number as usize)?.as_mut()?;
-        let target = place.target.clone()?;
-        let was = place.course.evaluation().judged();
-        let left_out = place.course.evaluation().is_left_out();
-        let calls = target.calls();
-        let has_check = target.has_check() || !place.waiters.is_empty();
-        if let Some(due) = place.course.due() {
-            self.lag.record(now.since(due));
+    /// Whether the watchdog has given up its lane, or does so now.
+    fn is_lost(&self, visiting: &Visiting, now: Moment) -> bool {
+        let inside = visiting.visit.inside();
+        let lost = inside.and_then(|inside| {
+            let given = visiting.group.get(inside.at)?;
+            let hot = &self.hot[given.place as usize];
+            let wedge_after = hot
+                .target
+                .as_ref()
+                .map_or(Duration::ZERO, |target| target.wedge_after());
+            Some(now > inside.began.after(given.timeout).after(wedge_after))
+        });
+        lost.unwrap_or(false)
+    }
+
+    fn plan(&mut self, library: LibraryNumber, is_apart: bool, out: &mut Out) {
+        let Some(known) = self.libraries.get_mut(library) else {
+            return;
+        };
+        known.visits += 1;
+        self.visits_made += 1;
+        let visit = Visit::new(
+            self.visits_made,
+            library,
+            is_apart,
+            known.pool.name(),
+            self.ring.clone(),
+        );
+        out.plans.push(Plan {
+            pool: known.pool.clone(),
+            visit: visit.clone(),
+        });
+        let visiting = Visiting {
+            visit,
+            group: Vec::with_capacity(GROUP),
+            taken_over: false,
+        };
+        self.visits.insert(self.visits_made, visiting);
+    }
+
+    /// A lane's visit is over.
+    pub(super) fn leave(&mut self, visit: &Visit) {
+        if self.visits.remove(&visit.number).is_none() {
+            return;
         }
-        let host_late = place
-            .course
-            .asked_at()
-            .is_some_and(|asked| answers::stood_still_since(asked, now));
-        let (begin, changed) = place
-            .course
-            .begin(now, calls, has_check, host_late, &place.policy);
-        place.pass(now, unix_ms, was, left_out, &mut out.records);
-        if changed.is_some() {
-            announce(place, was, unix_ms, out);
+        if let Some(library) = self.libraries.get_mut(visit.library) {
+            library.visits -= 1;
         }
-        match begin {
-            Begin::Ask { timeout, apart } => {
+        self.forget_if_unused(visit.library);
+    }
+
+    /// No lane took this visit: those that wait for one are asked another time.
+    pub(super) fn never_began(&mut self, visit: &Visit, now: Moment, unix_ms: u64) {
+        let Some(library) = self.libraries.get_mut(visit.library) else {
+            return;
+        };
+        let mut waiting = std::mem::take(&mut library.due);
+        waiting.append(&mut library.apart);
+        for number in waiting {
+            let hot = &mut self.hot[number as usize];
+            if hot.hand != Hand::Waits || hot.library != Some(visit.library) {
+                continue;
+            }
+            hot.hand = Hand::Free;
+            self.stats.not_begun += 1;
+            self.with(number, now, unix_ms, |place, _| {
+                let policy = place.policy.clone();
+                place.course.not_begun(now, &policy);
+            });
+            self.schedule(number);
+        }
+        self.leave(visit);
+    }
+
+    /// What a lane is in, for people and for the supervisor.
+    pub(super) fn given(&self, visit: &Visit, inside: Inside) -> Option<Work> {
+        let given = self.visits.get(&visit.number)?.group.get(inside.at)?;
+        let (place, hot) = self.place(given.place)?;
+        let subject = given.name.clone().unwrap_or_else(|| place.name.clone());
+        let wedge_after = hot
+            .target
+            .as_ref()
+            .map_or(Duration::ZERO, |target| target.wedge_after());
+        Some(Work {
+            subject,
+            generation: given.generation,
+            phase: Phase::Check,
+            deadline: inside.began.after(given.timeout),
+            wedge_after,
+        })
+    }
+
+    /// Gives a lane those that it is to ask next: many that are quiet, or one that has to be gone through as a whole.
+    pub(super) fn fill(
+        &mut self,
+        visit: &Visit,
+        now: Moment,
+        unix_ms: u64,
+        group: &mut Vec<Asking>,
+        out: &mut Out,
+    ) {
+        if let Some(visiting) = self.visits.get_mut(&visit.number) {
+            visiting.group.clear();
+            visiting.taken_over = false;
+        }
+        self.warm(visit);
+        while group.len() < GROUP {
+            let Some(library) = self.libraries.get_mut(visit.library) else {
+                return;
+            };
+            let queue = if visit.is_apart {
+                &mut library.apart
+            } else {
+                &mut library.due
+            };
+            let Some(number) = queue.pop_front() else { return };
+            let hot = &mut self.hot[number as usize];
+            if hot.hand != Hand::Waits || hot.library != Some(visit.library) {
+                continue;
+            }
+            let Some(target) = &hot.target else { continue };
+            if let Some(timeout) = hot.quiet.begin(now, target.calls(), &hot.policy)
+                && !hot.is_awaited
+            {
+                let target = target.clone();
                 self.stats.checks += 1;
-                let generation = place.course.evaluation().generation();
-                self.under_way.push(number);
-                let asking = Asking {
+                self.lag.record(now.since(hot.quiet.due()));
+                let asking = hot.ask(Hand::Asked);
+                self.give(visit, number, asking, timeout);
+                group.push(Asking {
                     place: number,
-                    generation,
+                    asking,
                     target,
                     timeout,
-                    began: now,
-                };
-                if apart || !asking.target.is_asked_anywhere() {
-                    out.apart.push(asking);
-                    return None;
-                }
-                Some(asking)
+                });
+                continue;
+            }
+            if !group.is_empty() {
+                queue.push_front(number);
+                return;
+            }
+            hot.hand = Hand::Free;
+            if let Some(((asking, timeout), target)) = self.begin_whole(number, now, unix_ms, out) {
+                self.give(visit, number, asking, timeout);
+                group.push(Asking {
+                    place: number,
+                    asking,
+                    target,
+                    timeout,
+                });
+                return;
+            }
+        }
+    }
+
+    fn give(&mut self, visit: &Visit, place: u32, asking: u32, timeout: Duration) {
+        let generation = self
+            .libraries
+            .get(visit.library)
+            .map_or(0, |library| library.generation);
+        if let Some(visiting) = self.visits.get_mut(&visit.number) {
+            visiting.group.push(Given {
+                place,
+                asking,
+                generation,
+                timeout,
+                name: None,
+            });
+        }
+    }
+
+    /// Fetches the memory of those who come next. One after the other each would be waited for.
+    fn warm(&self, visit: &Visit) {
+        let Some(library) = self.libraries.get(visit.library).filter(|_| !visit.is_apart) else {
+            return;
+        };
+        let next = || {
+            library
+                .due
+                .iter()
+                .take(GROUP)
+                .map(|number| &self.hot[*number as usize])
+        };
+        next().for_each(Hot::warm);
+        next()
+            .filter_map(|hot| hot.target.as_ref())
+            .for_each(|target| target.warm());
+    }
+
+    /// It is due, and its course says what that means. Gives its asking and its time, if it is to be asked.
+    fn begin_whole(
+        &mut self,
+        number: u32,
+        now: Moment,
+        unix_ms: u64,
+        out: &mut Out,
+    ) -> Option<((u32, Duration), Arc<dyn Target>)> {
+        let target = self.hot[number as usize].target.clone()?;
+        if let Some(due) = self.place(number).and_then(|(place, hot)| due(place, hot)) {
+            self.lag.record(now.since(due));
+        }
+        let begin = self.with(number, now, unix_ms, |place, hot| {
+            let begin = begin(place, &target, now, unix_ms, out);
+            if let Begin::Ask { .. } = begin {
+                hot.ask(Hand::Begun);
+            }
+            begin
+        })?;
+        match begin {
+            Begin::Ask { timeout, .. } => {
+                self.stats.checks += 1;
+                Some(((self.hot[number as usize].asking, timeout), target))
             }
             Begin::Seen => {
                 self.stats.seen += 1;
@@ -305,15 +680,398 @@ impl Shard {
         }
     }
 
+    /// One that was asked has answered, or could not be asked. What was known before is left in `done`, to be freed without the lock.
+    pub(super) fn ended(&mut self, done: &mut Done, unix_ms: u64, host_late: bool, out: &mut Out) {
+        let number = done.place;
+        let hot = &mut self.hot[number as usize];
+        if hot.asking != done.asking || !matches!(hot.hand, Hand::Asked | Hand::Begun) {
+            return;
+        }
+        if hot.hand == Hand::Asked && !host_late && self.ended_quietly(done, unix_ms, out) {
+            return;
+        }
+        self.ended_as_a_whole(done, unix_ms, host_late, out);
+        self.schedule(number);
+    }
+
+    /// The quiet path: `false`, and nothing is taken in, if there is more to it.
+    #[inline]
+    fn ended_quietly(&mut self, done: &Done, unix_ms: u64, out: &mut Out) -> bool {
+        let hot = &mut self.hot[done.place as usize];
+        let Answer::Figures(figures) = &done.asked.answer else {
+            return false;
+        };
+        let (began, now) = (done.began, done.asked.ended);
+        let calls = done.target.calls();
+        if hot.is_awaited
+            || !hot
+                .quiet
+                .answered((began, now), done.timeout, figures.as_ref(), calls, &hot.policy)
+        {
+            return false;
+        }
+        let took = now.since(began);
+        let heap_bytes = figures.as_ref().and_then(|figures| figures.heap_bytes());
+        if let Some(bytes) = heap_bytes {
+            hot.heap = (hot.heap.0.min(bytes), hot.heap.1.max(bytes));
+        }
+        hot.trips.push(took);
+        hot.last = Some(LastFigures {
+            figures: *figures,
+            at_unix_ms: unix_ms,
+            took_ns: nanos(took),
+        });
+        hot.hand = Hand::Free;
+        let due = hot.quiet.due();
+        if out.keeps_results
+            && let Some(place) = &self.places[done.place as usize]
+        {
+            out.records.push(Record::Result(ResultRow {
+                instance: place.name.clone(),
+                at_unix_ms: unix_ms,
+                result: ResultWord::Said(figures.as_ref().and_then(|figures| figures.health)),
+                took_ns: Some(nanos(took)),
+                connection_rtt_ns: figures.as_ref().and_then(|figures| figures.connection_rtt_ns()),
+                heap_bytes,
+            }));
+        }
+        let tick = self.tick(due);
+        self.wheel.put(done.place, tick);
+        true
+    }
+
+    fn ended_as_a_whole(&mut self, done: &mut Done, unix_ms: u64, host_late: bool, out: &mut Out) {
+        let (number, began, now) = (done.place, done.began, done.asked.ended);
+        let target = done.target.clone();
+        let is_begun = self.hot[number as usize].hand == Hand::Begun;
+        self.with(number, now, unix_ms, |place, hot| {
+            hot.hand = Hand::Free;
+            // What looked quiet and was not: its course learns now that it was asked.
+            if !is_begun && !matches!(begin(place, &target, began, unix_ms, out), Begin::Ask { .. }) {
+                return;
+            }
+            answered(place, hot, done, unix_ms, host_late, out);
+        });
+    }
+
+    /// Those that have not answered in time, and lanes that stay.
+    fn look(&mut self, now: Moment, unix_ms: u64, out: &mut Out) {
+        let staying: Vec<(u64, Inside)> = self
+            .visits
+            .values()
+            .filter_map(|visiting| Some((visiting.visit.number, visiting.visit.inside()?)))
+            .filter(|(_, inside)| now.since(inside.began) > STAYS)
+            .collect();
+        for (visit, inside) in staying {
+            self.take_over(visit, inside);
+            let Some(given) = self
+                .visits
+                .get(&visit)
+                .and_then(|visiting| visiting.group.get(inside.at))
+            else {
+                continue;
+            };
+            let (number, asking) = (given.place, given.asking);
+            if self.hot[number as usize].asking == asking && now >= inside.began.after(given.timeout) {
+                self.is_late(number, inside.began, now, unix_ms, out);
+            }
+        }
+    }
+
+    /// The lane stays in one: the others that it has are for another lane.
+    fn take_over(&mut self, visit: u64, inside: Inside) {
+        let Some(visiting) = self.visits.get_mut(&visit) else {
+            return;
+        };
+        if visiting.taken_over || visiting.group.len() < 2 || !visiting.visit.take_over(inside) {
+            return;
+        }
+        visiting.taken_over = true;
+        let library = visiting.visit.library;
+        for (at, given) in visiting.group.iter().enumerate().rev() {
+            let hot = &mut self.hot[given.place as usize];
+            if at == inside.at || hot.asking != given.asking || hot.hand != Hand::Asked {
+                continue;
+            }
+            hot.drop_asking();
+            if hot.library == Some(library)
+                && let Some(known) = self.libraries.get_mut(library)
+            {
+                hot.hand = Hand::Waits;
+                known.due.push_front(given.place);
+            }
+        }
+    }
+
+    fn is_late(&mut self, number: u32, began: Moment, now: Moment, unix_ms: u64, out: &mut Out) {
+        let Some(target) = self.hot[number as usize].target.clone() else {
+            return;
+        };
+        let mut counted = false;
+        self.with(number, now, unix_ms, |place, hot| {
+            if hot.hand == Hand::Asked {
+                hot.hand = Hand::Begun;
+                if !matches!(begin(place, &target, began, unix_ms, out), Begin::Ask { .. }) {
+                    hot.drop_asking();
+                    return;
+                }
+            }
+            counted = late(place, hot, now, unix_ms, out);
+        });
+        if counted {
+            self.schedule(number);
+        }
+    }
+
     fn stood_still(&mut self, now: Moment, unix_ms: u64, stall: Duration, out: &mut Out) {
         self.stats.stalls += 1;
         out.stalled = Some(stall);
-        for place in self.places.iter_mut().flatten() {
-            place.minute.skip(stall, now);
-            let was = place.course.evaluation().judged();
-            if place.course.stood_still(now, stall, &place.policy).is_some() {
-                announce(place, was, unix_ms, out);
-            }
+        for number in 0..self.places.len() as u32 {
+            self.with(number, now, unix_ms, |place, _| {
+                place.minute.skip(stall, now);
+                let was = place.course.evaluation().judged();
+                let policy = place.policy.clone();
+                if place.course.stood_still(now, stall, &policy).is_some() {
+                    announce(place, was, unix_ms, out);
+                }
+            });
         }
+    }
+}
+
+/// When it is due, quiet answers included.
+pub(super) fn due(place: &Place, hot: &Hot) -> Option<Moment> {
+    let due = place.course.due()?;
+    Some(if hot.quiet.answers() > 0 {
+        hot.quiet.due()
+    } else {
+        due
+    })
+}
+
+fn thaw(place: &mut Place, hot: &mut Hot) {
+    place.minute.checks += hot.quiet.answers();
+    let (least, most) = std::mem::replace(&mut hot.heap, NO_HEAP);
+    if least <= most {
+        place.minute.heap(least);
+        place.minute.heap(most);
+    }
+    place.course.take_quiet(&mut hot.quiet, &hot.policy);
+    hot.quiet.end();
+}
+
+fn rest(place: &mut Place, hot: &mut Hot, now: Moment, unix_ms: u64) {
+    if !Arc::ptr_eq(&hot.policy, &place.policy) {
+        hot.policy = place.policy.clone();
+    }
+    let ends = super::minute::Minute::ends(now, unix_ms);
+    hot.quiet = place.course.quiet(ends, &hot.policy);
+    hot.is_suspect = place.course.is_suspect();
+    hot.is_awaited = !place.waiters.is_empty();
+    if hot.is_awaited || place.told.is_none() {
+        hot.quiet.end();
+    }
+}
+
+/// It is due: what its course makes of that.
+fn begin(place: &mut Place, target: &Arc<dyn Target>, now: Moment, unix_ms: u64, out: &mut Out) -> Begin {
+    let was = place.course.evaluation().judged();
+    let left_out = place.course.evaluation().is_left_out();
+    let calls: Calls = target.calls();
+    let has_check = target.has_check() || !place.waiters.is_empty();
+    let host_late = place
+        .course
+        .asked_at()
+        .is_some_and(|asked| stood_still_since(asked, now));
+    let policy = place.policy.clone();
+    let (begin, changed) = place.course.begin(now, calls, has_check, host_late, &policy);
+    place.pass(now, unix_ms, was, left_out, &mut out.records);
+    if changed.is_some() {
+        announce(place, was, unix_ms, out);
+    }
+    begin
+}
+
+/// It has answered, and its course knows that it was asked.
+fn answered(place: &mut Place, hot: &mut Hot, done: &mut Done, unix_ms: u64, host_late: bool, out: &mut Out) {
+    let now = done.asked.ended;
+    let was = place.course.evaluation().judged();
+    let left_out = place.course.evaluation().is_left_out();
+    let came_back = done.asked.answer.came_back();
+    let took = came_back.then(|| now.since(done.began));
+    let generation = place.course.evaluation().generation();
+    let answer = Counted {
+        generation,
+        result: word_of(&done.asked.answer),
+        took,
+        host_late,
+    };
+    let (calls, policy) = (done.target.calls(), place.policy.clone());
+    let ended = place.course.ended(now, answer, calls, &policy);
+    let mut changed = ended.changed;
+    let report = match &done.asked.answer {
+        Answer::Figures(figures) => figures.map(|figures| figures.report()),
+        Answer::Other(outcome) => match &**outcome {
+            CheckOutcome::Answered { report } => report.clone(),
+            _ => None,
+        },
+    };
+    if let Some(report) = &report {
+        changed = changed.or(place.course.reported(now, generation, report, &policy));
+    }
+    place.pass(now, unix_ms, was, left_out, &mut out.records);
+    if let Answer::Other(outcome) = &done.asked.answer
+        && let CheckOutcome::Failed {
+            kind: ErrorKind::Panicked,
+            text,
+        } = &**outcome
+    {
+        out.panicked.push((place.name.clone(), generation, text.clone()));
+    }
+    if let Some(counted) = ended.counted {
+        let (rtt, heap) = report.map_or((None, None), |r| (r.connection_rtt_ns, r.heap_bytes));
+        note(place, counted, took, (rtt, heap), unix_ms, out);
+    }
+    keep(place, hot, done, took, unix_ms);
+    conclude(place, hot, changed.is_some().then_some(was), unix_ms, out);
+}
+
+/// It has not answered in time. Whether that is news.
+fn late(place: &mut Place, hot: &mut Hot, now: Moment, unix_ms: u64, out: &mut Out) -> bool {
+    let host_late = place
+        .course
+        .asked_at()
+        .is_some_and(|asked| stood_still_since(asked, now));
+    let was = place.course.evaluation().judged();
+    let left_out = place.course.evaluation().is_left_out();
+    let policy = place.policy.clone();
+    let ended = place.course.look(now, host_late, &policy);
+    if ended.counted.is_none() {
+        return false;
+    }
+    place.pass(now, unix_ms, was, left_out, &mut out.records);
+    note(place, ResultWord::TimedOut, None, (None, None), unix_ms, out);
+    hot.last = None;
+    place.last = Some(Box::new(CheckView {
+        kind: CheckKind::Readiness,
+        at_unix_ms: unix_ms,
+        outcome: CheckOutcome::TimedOut,
+        took_ns: None,
+    }));
+    conclude(place, hot, ended.changed.is_some().then_some(was), unix_ms, out);
+    true
+}
+
+/// After a result: tells of a change from what it was, and whoever waits gets the answer.
+fn conclude(place: &mut Place, hot: &Hot, changed_from: Option<Judgement>, unix_ms: u64, out: &mut Out) {
+    if let Some(was) = changed_from {
+        announce(place, was, unix_ms, out);
+    }
+    if place.waiters.is_empty() {
+        return;
+    }
+    if let Some(last) = last(place, hot) {
+        for waiter in place.waiters.drain(..) {
+            out.answers.push((waiter, last.clone()));
+        }
+    }
+}
+
+/// What its last check came to.
+pub(super) fn last(place: &Place, hot: &Hot) -> Option<CheckView> {
+    let figures = hot.last.as_ref().map(LastFigures::view);
+    figures.or_else(|| place.last.as_deref().cloned())
+}
+
+fn stood_still_since(asked: Moment, now: Moment) -> bool {
+    !stood_still(asked, now).is_zero()
+}
+
+/// Tells of a change, and writes the new state down.
+pub(super) fn announce(place: &mut Place, was: Judgement, unix_ms: u64, out: &mut Out) {
+    let is = place.course.evaluation().judged();
+    if was != is {
+        out.announced.push(Announced {
+            name: place.name.clone(),
+            from: was,
+            to: is,
+            text: place.words(),
+        });
+    }
+    if let Some(turn) = place.turn(unix_ms) {
+        out.records.push(Record::Turn(turn));
+    }
+}
+
+fn note(
+    place: &mut Place,
+    counted: ResultWord,
+    took: Option<Duration>,
+    (connection_rtt_ns, heap_bytes): (Option<u64>, Option<u64>),
+    unix_ms: u64,
+    out: &mut Out,
+) {
+    if !matches!(counted, ResultWord::Busy | ResultWord::HostLate) {
+        place.minute.checks += 1;
+        place.minute.checks_failed += u32::from(!matches!(counted, ResultWord::Said(_)));
+    }
+    if let Some(bytes) = heap_bytes {
+        place.minute.heap(bytes);
+    }
+    if out.keeps_results {
+        out.records.push(Record::Result(ResultRow {
+            instance: place.name.clone(),
+            at_unix_ms: unix_ms,
+            result: counted,
+            took_ns: took.map(nanos),
+            connection_rtt_ns,
+            heap_bytes,
+        }));
+    }
+}
+
+/// Keeps what came of it; what came of the check before is left in `done`.
+fn keep(place: &mut Place, hot: &mut Hot, done: &mut Done, took: Option<Duration>, unix_ms: u64) {
+    if let Some(took) = took {
+        hot.trips.push(took);
+    }
+    match &mut done.asked.answer {
+        Answer::Figures(figures) => {
+            hot.last = Some(LastFigures {
+                figures: *figures,
+                at_unix_ms: unix_ms,
+                took_ns: took.map_or(0, nanos),
+            });
+            place.last = None;
+        }
+        Answer::Other(outcome) => {
+            hot.last = None;
+            let before = std::mem::replace(&mut **outcome, CheckOutcome::Busy);
+            place.last = Some(Box::new(CheckView {
+                kind: CheckKind::Readiness,
+                at_unix_ms: unix_ms,
+                outcome: before,
+                took_ns: took.map(nanos),
+            }));
+        }
+    }
+}
+
+fn word_of(answer: &Answer) -> ResultWord {
+    match answer {
+        Answer::Figures(figures) => ResultWord::Said(figures.as_ref().and_then(|figures| figures.health)),
+        Answer::Other(outcome) => word(outcome),
+    }
+}
+
+pub(super) fn word(outcome: &CheckOutcome) -> ResultWord {
+    match outcome {
+        CheckOutcome::Answered { report } => {
+            ResultWord::Said(report.as_ref().and_then(|report| report.health))
+        }
+        CheckOutcome::Busy => ResultWord::Busy,
+        CheckOutcome::NotBegun => ResultWord::HostLate,
+        CheckOutcome::TimedOut => ResultWord::TimedOut,
+        CheckOutcome::Failed { kind, .. } => ResultWord::Failed(*kind),
     }
 }

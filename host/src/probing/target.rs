@@ -5,29 +5,37 @@ use extman_health::course::Calls;
 use extman_model::sketch::Sketch;
 use extman_model::{CheckKind, CheckOutcome, ErrorKind};
 use extman_runtime::instance::{Asked, Instance};
-use extman_runtime::lanes::Station;
+use extman_runtime::lanes::{LaneContext, Pool};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A check that runs elsewhere.
+/// A check by itself.
 pub type Apart = Pin<Box<dyn Future<Output = (CheckOutcome, Option<Duration>)> + Send>>;
 
 /// Something that can be asked how it is.
 pub trait Target: Send + Sync + 'static {
-    /// Whether it may be asked on any lane, inline.
-    fn is_asked_anywhere(&self) -> bool;
+    /// The lanes on which it is asked: all instances of a library have the same.
+    fn lanes(&self) -> &Pool;
+
+    /// How long after its time a lane is given up in it.
+    fn wedge_after(&self) -> Duration;
 
     /// Whether it has anything to say of itself.
     fn has_check(&self) -> bool;
 
+    /// Whether a call keeps checks out now.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// It is to be asked soon: may fetch from memory what that needs.
     fn warm(&self) {}
 
-    /// Asks inline, on the lane of `station`; `began` is now. `None` if that lane was lost in it.
-    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Moment) -> Option<Asked>;
+    /// Asks inline, on one of its lanes; `began` is now. `None` if that lane was lost in it.
+    fn check_on(&self, lane: &LaneContext<'_>, timeout: Duration, began: Moment) -> Option<Asked>;
 
-    /// Asks on a lane apart.
+    /// Asks on a lane by itself.
     fn check_apart(self: Arc<Self>, kind: CheckKind, timeout: Duration) -> Apart;
 
     /// Its calls so far.
@@ -46,20 +54,28 @@ pub trait Target: Send + Sync + 'static {
 }
 
 impl Target for Instance {
-    fn is_asked_anywhere(&self) -> bool {
-        Instance::is_asked_anywhere(self)
+    fn lanes(&self) -> &Pool {
+        Instance::lanes(self)
+    }
+
+    fn wedge_after(&self) -> Duration {
+        Instance::wedge_after(self)
     }
 
     fn has_check(&self) -> bool {
         Instance::has_check(self)
     }
 
+    fn is_full(&self) -> bool {
+        Instance::is_full(self)
+    }
+
     fn warm(&self) {
         Instance::warm(self);
     }
 
-    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Moment) -> Option<Asked> {
-        Instance::check_on(self, station, CheckKind::Readiness, timeout, began)
+    fn check_on(&self, lane: &LaneContext<'_>, timeout: Duration, began: Moment) -> Option<Asked> {
+        Instance::check_on(self, lane, CheckKind::Readiness, timeout, began)
     }
 
     fn check_apart(self: Arc<Self>, kind: CheckKind, timeout: Duration) -> Apart {

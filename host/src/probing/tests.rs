@@ -4,10 +4,11 @@ use super::*;
 use extman_health::course::Calls;
 use extman_model::record::Record;
 use extman_model::sketch::Sketch;
-use extman_model::{CheckKind, CheckOutcome, ErrorKind, Report};
-use extman_runtime::instance::Asked;
-use extman_runtime::lanes::{LaneObserver, Phase, PoolLimits, Station, Work};
+use extman_model::{CheckKind, CheckOutcome, ErrorKind, Figures, Report};
+use extman_runtime::instance::{Answer, Asked};
+use extman_runtime::lanes::{LaneContext, LaneObserver, Pool, PoolLimits, Work};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -18,6 +19,8 @@ struct Fake {
     hangs: AtomicBool,
     inside: AtomicU64,
     calls: Mutex<Calls>,
+    lanes: Pool,
+    wedge_after: Duration,
 }
 
 fn said(health: Health) -> CheckOutcome {
@@ -31,14 +34,34 @@ fn said(health: Health) -> CheckOutcome {
     }
 }
 
+fn figures(health: Health) -> CheckOutcome {
+    CheckOutcome::Answered {
+        report: Some(Report {
+            health: Some(health),
+            heap_bytes: Some(7),
+            ..Report::default()
+        }),
+    }
+}
+
 impl Fake {
     fn new() -> Arc<Self> {
+        Fake::on(&own_lanes())
+    }
+
+    fn on(lanes: &Pool) -> Arc<Self> {
+        Fake::with(lanes, LONG)
+    }
+
+    fn with(lanes: &Pool, wedge_after: Duration) -> Arc<Self> {
         Arc::new(Fake {
+            wedge_after,
             says: Mutex::new(said(Health::Up)),
             asked: AtomicU64::new(0),
             hangs: AtomicBool::new(false),
             inside: AtomicU64::new(0),
             calls: Mutex::default(),
+            lanes: lanes.clone(),
         })
     }
 
@@ -54,26 +77,27 @@ impl Fake {
 }
 
 impl Target for Fake {
-    fn is_asked_anywhere(&self) -> bool {
-        true
+    fn lanes(&self) -> &Pool {
+        &self.lanes
+    }
+    fn wedge_after(&self) -> Duration {
+        self.wedge_after
     }
     fn has_check(&self) -> bool {
         true
     }
-    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Moment) -> Option<Asked> {
-        let work = Work {
-            subject: "fake".into(),
-            generation: 1,
-            phase: Phase::Check,
-            deadline: began.after(timeout),
-            wedge_after: LONG,
-        };
-        let outcome = station.run(work, began, |_| self.answer())?;
-        let ended = clock::monotonic();
+    fn check_on(&self, lane: &LaneContext<'_>, timeout: Duration, began: Moment) -> Option<Asked> {
+        let lost_at = began.after(timeout).after(self.wedge_after);
+        let outcome = lane.run(began, lost_at, |_| self.answer())?;
         Some(Asked {
-            outcome,
-            took: Some(ended.since(began)),
-            ended,
+            answer: match &outcome {
+                CheckOutcome::Answered { report: Some(report) } => {
+                    Figures::of(report).map(|figures| Answer::Figures(Some(figures)))
+                }
+                _ => None,
+            }
+            .unwrap_or(Answer::Other(Box::new(outcome))),
+            ended: clock::monotonic(),
         })
     }
     fn check_apart(self: Arc<Self>, _: CheckKind, timeout: Duration) -> Apart {
@@ -126,6 +150,11 @@ impl LaneObserver for Unobserved {
     fn returned_late(&self, _: &Work, _: Duration) {}
 }
 
+/// The lanes of a library that nobody else is of.
+fn own_lanes() -> Pool {
+    Pool::new("t-lanes", PoolLimits::default(), Arc::new(Unobserved))
+}
+
 /// Quick enough for a test, and with bounds wide enough for a machine that is busy.
 fn quick() -> Policy {
     Policy {
@@ -150,12 +179,7 @@ fn subject(name: &str, target: &Arc<Fake>, generation: u64) -> Subject {
 
 fn started() -> (Engine, Arc<Ears>) {
     let ears = Arc::new(Ears::default());
-    let limits = PoolLimits {
-        lanes_max: 8,
-        ..PoolLimits::default()
-    };
-    let lanes = RoundLanes::new("t-health", limits, Arc::new(Unobserved));
-    (Engine::start(lanes, ears.clone()).unwrap(), ears)
+    (Engine::start(ears.clone()).unwrap(), ears)
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -183,9 +207,8 @@ async fn what_it_says_is_what_it_is_held_to_be() {
     let seen = engine.view("a").unwrap();
     assert_eq!(seen.check.unwrap().health(), Some(Health::Up));
     assert!(seen.round_trip.is_some());
-    tokio::task::spawn_blocking(move || engine.shutdown(LONG))
+    tokio::task::spawn_blocking(move || engine.shutdown())
         .await
-        .unwrap()
         .unwrap();
     let told: Vec<Health> = ears
         .announced
@@ -251,9 +274,8 @@ async fn one_that_hangs_is_down_and_costs_nobody_else() {
     );
     hanging.hangs.store(false, SeqCst);
     until("it is up again", || health(&engine, "hanging") == Health::Up).await;
-    tokio::task::spawn_blocking(move || engine.shutdown(LONG))
+    tokio::task::spawn_blocking(move || engine.shutdown())
         .await
-        .unwrap()
         .unwrap();
 }
 
@@ -279,9 +301,8 @@ async fn many_that_hang_at_once_do_not_stop_the_rest() {
     until("the well one is asked on", || well.asked.load(SeqCst) > then + 5).await;
     assert_eq!(health(&engine, "well"), Health::Up);
     hanging.iter().for_each(|fake| fake.hangs.store(false, SeqCst));
-    tokio::task::spawn_blocking(move || engine.shutdown(LONG))
+    tokio::task::spawn_blocking(move || engine.shutdown())
         .await
-        .unwrap()
         .unwrap();
 }
 
@@ -313,9 +334,8 @@ async fn two_who_ask_at_once_get_one_answer() {
     }
     assert!(fake.asked.load(SeqCst) <= 3, "{}", fake.asked.load(SeqCst));
     assert!(engine.check_now("nobody").await.is_none());
-    tokio::task::spawn_blocking(move || engine.shutdown(LONG))
+    tokio::task::spawn_blocking(move || engine.shutdown())
         .await
-        .unwrap()
         .unwrap();
 }
 
@@ -344,8 +364,122 @@ async fn life_and_generations() {
     until("its panic is told", || !ears.panicked.lock().unwrap().is_empty()).await;
     engine.set([]);
     assert!(engine.is_empty() && engine.view("a").is_none());
-    tokio::task::spawn_blocking(move || engine.shutdown(LONG))
+    tokio::task::spawn_blocking(move || engine.shutdown())
         .await
-        .unwrap()
         .unwrap();
+}
+
+#[tokio::test]
+async fn one_that_hangs_costs_the_others_of_its_library_no_check() {
+    let (engine, _) = started();
+    let lanes = own_lanes();
+    let all: Vec<_> = (0..40).map(|_| Fake::on(&lanes)).collect();
+    for (number, fake) in all.iter().enumerate() {
+        *fake.says.lock().unwrap() = figures(Health::Up);
+        engine.put(subject(&format!("n{number}"), fake, 1));
+    }
+    let is_up = |seen: &Seen| seen.judged.health == Health::Up;
+    until("all are up", || engine.views().iter().all(is_up)).await;
+    all[7].hangs.store(true, SeqCst);
+    until("one hangs", || all[7].inside.load(SeqCst) == 1).await;
+    let then: Vec<u64> = all.iter().map(|fake| fake.asked.load(SeqCst)).collect();
+    let goes_on = |at: usize| at == 7 || all[at].asked.load(SeqCst) > then[at] + 5;
+    until("the others are asked on", || (0..40).all(goes_on)).await;
+    until("it is down", || health(&engine, "n7") == Health::Down).await;
+    assert_eq!(engine.views().iter().filter(|seen| is_up(seen)).count(), 39);
+    assert_eq!(all[7].inside.load(SeqCst), 1, "it was asked once");
+    all[7].hangs.store(false, SeqCst);
+    until("it is up again", || health(&engine, "n7") == Health::Up).await;
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn one_that_no_lane_asks_is_not_blamed() {
+    let (engine, _) = started();
+    let fake = Fake::new();
+    engine.put(subject("a", &fake, 1));
+    until("it is up", || health(&engine, "a") == Health::Up).await;
+    fake.lanes.shutdown(LONG).unwrap();
+    let before = engine.stats().not_begun;
+    until("no lane begins its checks", || {
+        engine.stats().not_begun > before + 10
+    })
+    .await;
+    let seen = engine.view("a").unwrap();
+    assert_eq!((seen.judged.health, seen.failed_checks), (Health::Up, 0));
+    assert!(seen.recent.iter().all(|was| *was == Health::Up));
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_lane_that_is_lost_in_a_check_is_told_by_the_instances_name_though_it_is_forgotten() {
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<(Arc<str>, u64)>>, Mutex<Vec<Arc<str>>>);
+    impl LaneObserver for Heard {
+        fn lost(&self, work: &Work, _: Duration) {
+            self.0
+                .lock()
+                .unwrap()
+                .push((work.subject.clone(), work.generation));
+        }
+        fn returned_late(&self, work: &Work, _: Duration) {
+            self.1.lock().unwrap().push(work.subject.clone());
+        }
+    }
+    let (engine, _) = started();
+    let heard = Arc::new(Heard::default());
+    let lanes = Pool::new("t-lost", PoolLimits::default(), heard.clone());
+    let fake = Fake::with(&lanes, Duration::ZERO);
+    let well = Fake::on(&lanes);
+    engine.put(subject("well", &well, 7));
+    engine.put(subject("lost", &fake, 7));
+    until("it is up", || health(&engine, "lost") == Health::Up).await;
+    fake.hangs.store(true, SeqCst);
+    until("its lane is lost", || !heard.0.lock().unwrap().is_empty()).await;
+    assert_eq!(&*heard.0.lock().unwrap(), &[("lost".into(), 7)]);
+    engine.remove("lost");
+    engine.put(subject("another", &Fake::on(&lanes), 7));
+    fake.hangs.store(false, SeqCst);
+    until("it came back late", || !heard.1.lock().unwrap().is_empty()).await;
+    assert_eq!(&*heard.1.lock().unwrap()[0], "lost");
+    until("the others are asked on", || well.asked.load(SeqCst) > 20).await;
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_one_says_in_figures_is_counted_and_kept_as_what_it_says_in_words() {
+    let (engine, ears) = started();
+    let fake = Fake::new();
+    *fake.says.lock().unwrap() = figures(Health::Up);
+    engine.put(subject("a", &fake, 1));
+    until("it was asked often", || fake.asked.load(SeqCst) > 30).await;
+    let seen = engine.view("a").unwrap();
+    assert_eq!(seen.trips_ns.len(), 16);
+    let CheckOutcome::Answered { report: Some(report) } = seen.check.unwrap().outcome else {
+        panic!()
+    };
+    assert_eq!((report.heap_bytes, report.health), (Some(7), Some(Health::Up)));
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+    let records = ears.records.lock().unwrap();
+    let minutes = || {
+        records.iter().filter_map(|record| match record {
+            Record::Minute(row) => Some(&row.sums),
+            _ => None,
+        })
+    };
+    let results = records
+        .iter()
+        .filter(|record| matches!(record, Record::Result(_)))
+        .count() as u64;
+    assert_eq!(minutes().map(|sums| sums.checks).sum::<u64>(), results);
+    assert!(results > 28, "{results}");
+    assert!(minutes().all(|sums| sums.checks == 0 || sums.heap_bytes == Some((7, 7))));
 }

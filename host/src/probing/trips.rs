@@ -1,39 +1,37 @@
 //! How long an instance's last checks took. Pure, and of a fixed size: there is one for each instance.
 
-use extman_health::nanos;
+use extman_model::clock::nanos;
 use std::time::Duration;
 
 /// Checks that are kept.
 const KEPT: usize = 16;
 
-/// The last few durations.
+/// The last few durations, for a picture: to one part in 256, as the upper half of a 32-bit float, which holds any duration.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Trips {
-    /// For a picture: seven digits are enough.
-    nanos: [f32; KEPT],
-    pushed: u32,
+    halves: [u16; KEPT],
+    pushed: u8,
 }
 
 impl Trips {
+    #[inline]
     pub(super) fn push(&mut self, took: Duration) {
-        self.nanos[self.pushed as usize % KEPT] = nanos(took) as f32;
+        let bits = (nanos(took) as f32).to_bits();
+        // Rounded, and not cut.
+        self.halves[self.pushed as usize % KEPT] = (bits.saturating_add(1 << 15) >> 16) as u16;
         // Beyond twice its size only the place within the ring matters.
         self.pushed = match self.pushed + 1 {
-            next if next as usize >= 2 * KEPT => KEPT as u32,
+            next if next as usize >= 2 * KEPT => KEPT as u8,
             next => next,
         };
-    }
-
-    /// As they lie in memory: the first and the last.
-    pub(super) fn ends(&self) -> (f32, f32) {
-        (self.nanos[0], self.nanos[KEPT - 1])
     }
 
     pub(super) fn newest_last(&self) -> Vec<u64> {
         let pushed = self.pushed as usize;
         let kept = pushed.min(KEPT);
+        let value = |half: u16| f32::from_bits(u32::from(half) << 16) as u64;
         (pushed - kept..pushed)
-            .map(|n| self.nanos[n % KEPT] as u64)
+            .map(|n| value(self.halves[n % KEPT]))
             .collect()
     }
 }
@@ -49,6 +47,16 @@ mod tests {
             (0..count).for_each(|n| trips.push(Duration::from_nanos(n)));
             let expected: Vec<u64> = (count.saturating_sub(16)..count).collect();
             assert_eq!(trips.newest_last(), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn each_is_kept_to_one_part_in_256() {
+        for took in [999, 123_456, 5_000_000_123, u64::MAX / 3] {
+            let mut trips = Trips::default();
+            trips.push(Duration::from_nanos(took));
+            let kept = trips.newest_last()[0];
+            assert!(kept.abs_diff(took) <= took / 256, "{took} {kept}");
         }
     }
 }

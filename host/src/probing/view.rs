@@ -1,7 +1,9 @@
 //! How instances are, for whoever looks. Looking asks nobody, and what is old is told as old.
 
 use super::Engine;
+use super::hot::{Hand, Hot};
 use super::place::Place;
+use super::shard::{due, last};
 use extman_health::Moment;
 use extman_model::clock;
 use extman_model::{CheckView, Health, Judgement, Lifecycle};
@@ -43,21 +45,22 @@ impl Engine {
     /// One instance.
     pub fn view(&self, name: &str) -> Option<Seen> {
         let shard = self.shard();
-        let place = shard.place(shard.find(name)?)?;
-        Some(seen(place, clock::monotonic()))
+        let (place, hot) = shard.place(shard.find(name)?)?;
+        Some(seen(place, hot, clock::monotonic()))
     }
 
     /// All instances, in no order.
     pub fn views(&self) -> Vec<Seen> {
         let (shard, now) = (self.shard(), clock::monotonic());
-        shard.all().map(|place| seen(place, now)).collect()
+        shard.all().map(|(place, hot)| seen(place, hot, now)).collect()
     }
 }
 
-fn seen(place: &Place, now: Moment) -> Seen {
-    let course = &place.course;
+fn seen(place: &Place, hot: &Hot, now: Moment) -> Seen {
+    let mut course = place.course.clone();
+    course.take_quiet(&mut hot.quiet.clone(), &hot.policy);
     let evaluation = course.evaluation();
-    let due = course.due().filter(|_| course.asked_at().is_none());
+    let due = due(place, hot).filter(|_| matches!(hot.hand, Hand::Free | Hand::Waits));
     Seen {
         name: place.name.clone(),
         lifecycle: evaluation.life(),
@@ -69,8 +72,8 @@ fn seen(place: &Place, now: Moment) -> Seen {
         round_trip: course.round_trip().smoothed(),
         next_check: due.map(|due| due.since(now)),
         recent: evaluation.flap().states(),
-        trips_ns: place.trips.newest_last(),
-        check: place.last.as_deref().cloned(),
+        trips_ns: hot.trips.newest_last(),
+        check: last(place, hot),
         deep_words: place.deep_words(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod faulty;
+mod lanes;
 mod output;
 mod overlap;
 mod unload;

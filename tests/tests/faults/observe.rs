@@ -343,6 +343,7 @@ fn word(outcome: &CheckOutcome) -> String {
             health.map_or("answered", |health| health.as_str()).to_owned()
         }
         CheckOutcome::Busy => "busy".to_owned(),
+        CheckOutcome::NotBegun => "not begun".to_owned(),
         CheckOutcome::TimedOut => "timed out".to_owned(),
         CheckOutcome::Failed { kind, .. } => kind.as_str().to_owned(),
     }

@@ -17,5 +17,4 @@ mod robustness;
 mod served;
 mod thousands;
 mod updates;
-mod updates;
 mod vetting;

@@ -56,6 +56,18 @@ impl Flap {
         flaps
     }
 
+    /// Up so many times, where it does not flap and was up at the last push.
+    pub(crate) fn push_up(&mut self, count: u32) {
+        for _ in 0..count.min(STATES) {
+            self.0 = (self.0 << STATE_BITS | 1) & RING;
+        }
+    }
+
+    /// Whether the last push was up.
+    pub(crate) fn is_up_now(self) -> bool {
+        self.state(0) == 1
+    }
+
     /// Whether it flapped at the last push.
     pub fn is_flapping(self) -> bool {
         self.0 & FLAPPING != 0

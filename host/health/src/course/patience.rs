@@ -91,6 +91,12 @@ impl Patience {
         self.silent_since = self.silent_before.or(self.silent_since);
     }
 
+    /// Since it was waited for last, it was asked and has answered in time.
+    pub fn was_quiet(&mut self) {
+        (self.given_up, self.excused) = (false, false);
+        (self.silent_since, self.silent_before) = (None, None);
+    }
+
     /// Something of it came back.
     pub fn heard(&mut self) {
         self.silent_since = None;

@@ -46,6 +46,23 @@ impl HeapTrack {
         );
     }
 
+    /// Whether a heap well within its limit, or none, leaves it as it is.
+    pub(super) fn is_quiet(&self) -> bool {
+        *self == HeapTrack::default() || self.0.level() == Health::Up && !self.0.is_soft()
+    }
+
+    /// So many times the heap was well within its limit.
+    pub(super) fn take_good(&mut self, count: u32) {
+        self.0.take_good(count);
+    }
+
+    /// Whether so much of so much is well within.
+    #[inline]
+    pub(crate) fn is_well(bytes: u64, limit: u64) -> bool {
+        let permille = (u128::from(bytes) * 1000).checked_div(u128::from(limit));
+        permille.is_some_and(|permille| permille < u128::from(WELL_PERMILLE))
+    }
+
     /// Whether it is.
     pub fn is_near(&self) -> bool {
         self.0.level() == Health::Degraded

@@ -17,6 +17,7 @@
 mod deep;
 mod evidence;
 mod heap;
+mod quiet;
 mod told;
 mod track;
 

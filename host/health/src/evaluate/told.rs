@@ -15,6 +15,11 @@ impl Evaluation {
         self.since
     }
 
+    /// When a result was taken in last.
+    pub(crate) fn fresh_at(&self) -> Moment {
+        self.fresh_at
+    }
+
     /// Where it is in its life.
     pub fn life(&self) -> Lifecycle {
         self.life

@@ -102,6 +102,13 @@ impl Track {
         }
     }
 
+    /// So many good results, where one changes no level.
+    pub(super) fn take_good(&mut self, count: u32) {
+        let more = |run: u8| u8::try_from(u32::from(run).saturating_add(count)).unwrap_or(u8::MAX);
+        (self.bad, self.not_good) = (0, 0);
+        (self.good, self.not_bad) = (more(self.good), more(self.not_bad));
+    }
+
     /// What was seen is too old to count.
     pub fn forget(&mut self) {
         *self = Track::default();

@@ -71,21 +71,23 @@ pub fn jittered(policy: &Policy, interval: Duration, seed: u64, cycle: u32) -> D
 }
 
 /// The moment nearest to `moment` at which anybody of this interval is asked. To be woken costs as much as many checks, so those who
-/// are due at about the same time are asked together: there are such moments each 50 ms for intervals of a second or more, which
-/// is half of what the usual jitter moves the shortest of them, and for others each 10 ms.
+/// are due at about the same time are asked together: there are such moments each 100 ms for intervals of ten seconds or more, each 50 ms
+/// for those of a second or more, which is half of what the usual jitter moves the shortest of them, and for others each 10 ms.
 pub fn gathered(moment: Moment, interval: Duration) -> Moment {
     const FINE: u64 = nanos(INTERVAL_MIN);
     let nanos = moment.as_nanos();
     // Each divides by a constant, which is not a division.
-    Moment::from_nanos(if interval >= Duration::from_secs(1) {
+    Moment::from_nanos(if interval >= Duration::from_secs(10) {
         nearest::<GATHERED>(nanos)
+    } else if interval >= Duration::from_secs(1) {
+        nearest::<{ GATHERED / 2 }>(nanos)
     } else {
         nearest::<FINE>(nanos)
     })
 }
 
 /// Moments at which instances of any interval are asked are this far apart, in nanoseconds.
-pub const GATHERED: u64 = 50_000_000;
+pub const GATHERED: u64 = 100_000_000;
 
 fn nearest<const GRAIN: u64>(nanos: u64) -> u64 {
     nanos.saturating_add(GRAIN / 2) / GRAIN * GRAIN
@@ -234,6 +236,11 @@ mod tests {
         assert_eq!(
             [0, 24, 25, 50, 74, 75, 10_024].map(at),
             [0, 0, 50, 50, 50, 100, 10_000]
+        );
+        let seldom = |moment| gathered(ms(moment), 10 * second).as_nanos() / 1_000_000;
+        assert_eq!(
+            [0, 49, 50, 149, 150, 10_024].map(seldom),
+            [0, 0, 100, 100, 200, 10_000]
         );
         let often = |moment| gathered(ms(moment), second / 2).as_nanos() / 1_000_000;
         assert_eq!([0, 4, 5, 14, 15].map(often), [0, 0, 10, 10, 20]);

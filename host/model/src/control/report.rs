@@ -243,7 +243,8 @@ pub fn deep_result(row: DeepRow) -> DeepResult {
             }),
         },
         ResultWord::Busy => CheckOutcome::Busy,
-        ResultWord::TimedOut | ResultWord::HostLate => CheckOutcome::TimedOut,
+        ResultWord::HostLate => CheckOutcome::NotBegun,
+        ResultWord::TimedOut => CheckOutcome::TimedOut,
         ResultWord::Failed(kind) => CheckOutcome::Failed {
             kind,
             text: kept.unwrap_or_default(),

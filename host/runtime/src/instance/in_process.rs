@@ -3,7 +3,6 @@
 mod abandoned;
 mod attached;
 mod check;
-mod round;
 mod unclaimed;
 mod used;
 
@@ -13,6 +12,7 @@ use crate::loader::{Bound, Frames, Input, Listener, OutputLimits, Returned, Slot
 use crate::module::Module;
 use crate::ticket::{How, NoReturn, Ticket, on_lane};
 use abandoned::Abandoned;
+pub use check::Answer;
 use check::CheckUnderWay;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind, Reply};

@@ -8,11 +8,11 @@ mod tally;
 mod used;
 
 pub use accounts::{Accounts, CallCounts};
-pub use in_process::{Call, InProcess};
+pub use in_process::{Answer, Call, InProcess};
 pub use tally::Tally;
 pub use used::InstanceUsed;
 
-use super::lanes::{Attached, Station};
+use super::lanes::{Attached, LaneContext, Pool};
 use super::loader::{Frames, Listener, Step};
 use super::module::Module;
 use extman_model::clock::Monotonic;
@@ -50,14 +50,12 @@ impl Default for InstanceSettings {
     }
 }
 
-/// What asking came to.
+/// What asking came to, and when.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
     /// What came of it.
-    pub outcome: CheckOutcome,
-    /// How long the plugin's code ran, if it came back.
-    pub took: Option<Duration>,
-    /// When that was.
+    pub answer: Answer,
+    /// When the plugin's code came back, or when it was clear that it is not to be entered.
     pub ended: Monotonic,
 }
 
@@ -163,34 +161,50 @@ impl Instance {
         }
     }
 
-    /// Asks it how it is; the time that its code ran, if it came back.
+    /// Asks it how it is; the time that its code ran, if it came back. It waits for a lane no longer than for the answer.
     pub async fn check(&self, kind: CheckKind, timeout: Duration) -> (CheckOutcome, Option<Duration>) {
         match &self.backing {
             Backing::InProcess(inner) => inner.check(kind, timeout).await,
         }
     }
 
-    /// Asks it how it is, inline on the lane of `station`; `began` is now. `None` if that lane was lost in it.
+    /// Asks it how it is, inline on one of its own lanes; `began` is now. `None` if that lane was lost in it.
+    #[inline]
     pub fn check_on(
         &self,
-        station: &Station<'_>,
+        lane: &LaneContext<'_>,
         kind: CheckKind,
         timeout: Duration,
         began: Monotonic,
     ) -> Option<Asked> {
         match &self.backing {
-            Backing::InProcess(inner) => inner.check_on(station, kind, timeout, began),
+            Backing::InProcess(inner) => inner.check_on(lane, kind, timeout, began),
         }
     }
 
-    /// Whether [`check_on`](Self::check_on) may be used; else only [`check`](Self::check).
-    pub fn is_asked_anywhere(&self) -> bool {
+    /// The lanes that it is asked on: those of its library, or its own one if everything must run on one thread.
+    pub fn lanes(&self) -> &Pool {
         match &self.backing {
-            Backing::InProcess(inner) => inner.is_asked_anywhere(),
+            Backing::InProcess(inner) => inner.lanes(),
+        }
+    }
+
+    /// How long after its deadline a lane is given up in it.
+    pub fn wedge_after(&self) -> Duration {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.wedge_after(),
+        }
+    }
+
+    /// Whether a call keeps checks out now.
+    pub fn is_full(&self) -> bool {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.is_full(),
         }
     }
 
     /// Whether the plugin has a check of its own. Without one, all that a check can show is that the plugin is there.
+    #[inline]
     pub fn has_check(&self) -> bool {
         match &self.backing {
             Backing::InProcess(inner) => inner.has_check(),

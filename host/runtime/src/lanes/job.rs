@@ -1,18 +1,41 @@
 //! One piece of work for a lane: what to run, and what to do with what came of it.
 
 use super::gate::{Gate, Pass};
-use super::lane::{Lane, Work};
+use super::lane::{Lane, LaneContext, Work};
 use crate::loader::Slot;
 use std::sync::Arc;
+use std::time::Duration;
 
 type Run = Box<dyn FnOnce(&Slot, Ending<'_>) + Send>;
 
 /// Something to run on a lane.
 pub(super) struct Job {
-    pub work: Work,
-    pub run: Run,
+    pub task: Task,
     pub pass: Option<Pass>,
     pub gate: Option<Arc<Gate>>,
+}
+
+/// What a job is made of.
+pub(super) enum Task {
+    /// One entry of a plugin's. With `clock`, its time runs from when its code begins.
+    Code {
+        work: Work,
+        clock: Option<Duration>,
+        run: Run,
+    },
+    /// Many checks, one after the other; each of them says when it begins.
+    Checks(Box<dyn FnOnce(&LaneContext<'_>) + Send>),
+}
+
+/// Which jobs a lane takes first, and how many lanes there may be for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A step of the lifecycle.
+    Step,
+    /// Checks, which must not wait behind calls.
+    Check,
+    /// A call.
+    Call,
 }
 
 /// Dropped between running a job and answering its caller: what the caller does next finds the lane and the gate free.
@@ -31,6 +54,7 @@ impl Drop for Ending<'_> {
 impl Job {
     pub fn new<T>(
         work: Work,
+        clock: Option<Duration>,
         gate: Option<Arc<Gate>>,
         run: impl FnOnce(&Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
@@ -40,11 +64,19 @@ impl Job {
             drop(ending);
             answer(value);
         };
+        let run = Box::new(run);
         Job {
-            work,
-            run: Box::new(run),
+            task: Task::Code { work, clock, run },
             pass: None,
             gate,
+        }
+    }
+
+    pub fn checks(run: impl FnOnce(&LaneContext<'_>) + Send + 'static) -> Self {
+        Job {
+            task: Task::Checks(Box::new(run)),
+            pass: None,
+            gate: None,
         }
     }
 }

@@ -1,11 +1,10 @@
-//! One lane: a thread, its slot, and what it is in.
+//! One lane: a thread of one library's, its slot, and what it is in.
 
 use super::cpu::LaneCpu;
-use super::job::{Ending, Job};
+use super::job::{Ending, Job, Task};
 use super::joining::Joining;
 use crate::loader::Slot;
 use extman_model::clock::{self, Monotonic};
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
@@ -87,20 +86,32 @@ pub fn lost_lanes() -> usize {
     LOST_LANES.load(Relaxed)
 }
 
+/// The checks that a lane goes through one after the other, as whoever looks from outside asks for them.
+pub trait CheckBatch: Send + Sync {
+    /// What the lane is in now, of these.
+    fn work(&self) -> Work;
+}
+
+/// What a lane is in, or was in last.
+enum Occupied {
+    Job(Work),
+    Checks(Arc<dyn CheckBatch>),
+}
+
 /// A lane as the pool and the watchdog see it.
 pub(super) struct Lane {
     pub number: u64,
     /// When plugin code began to run, in nanoseconds, or 0 while none does; and `LOST`. One word, so that coming back and being
     /// given up are one or the other.
     state: AtomicU64,
-    /// What it is in, or was in last.
-    work: Mutex<Option<Work>>,
+    /// When the lane is lost if the code that began has not come back. Written before `state`.
+    lost_at: AtomicU64,
+    occupied: Mutex<Option<Occupied>>,
+    /// Whether the library's code ever ran here: on a thread where it did not, none of it can be left.
+    has_run: AtomicBool,
     retiring: AtomicBool,
     available: AtomicBool,
     sleeper: OnceLock<Thread>,
-    ran: Mutex<HashSet<u64>>,
-    /// Some of `ran`, each at its own place: for the lane itself, which asks each time.
-    ran_of_late: [AtomicU64; 64],
     thread: Joining,
     cpu: LaneCpu,
 }
@@ -112,86 +123,95 @@ impl Lane {
     pub(super) fn start(
         name: &str,
         number: u64,
+        stack_bytes: usize,
         take: impl Fn(&Arc<Lane>) -> Option<Job> + Send + 'static,
         observer: Arc<dyn LaneObserver>,
         used: Arc<AtomicU64>,
     ) -> std::io::Result<Arc<Lane>> {
-        Lane::start_with(name, number, move |lane, slot| {
-            lane.cpu.begin();
-            while let Some(job) = take(lane) {
-                lane.run(job, slot, observer.as_ref());
-            }
-            lane.cpu.end(&used);
-        })
-    }
-
-    /// Starts a lane that does this and then ends.
-    pub(super) fn start_with(
-        name: &str,
-        number: u64,
-        body: impl FnOnce(&Arc<Lane>, &Slot) + Send + 'static,
-    ) -> std::io::Result<Arc<Lane>> {
         let lane = Arc::new(Lane {
             number,
             state: AtomicU64::new(0),
-            work: Mutex::default(),
+            lost_at: AtomicU64::new(u64::MAX),
+            occupied: Mutex::default(),
+            has_run: AtomicBool::new(false),
             retiring: AtomicBool::new(false),
             available: AtomicBool::new(true),
             sleeper: OnceLock::new(),
-            ran: Mutex::default(),
-            ran_of_late: [const { AtomicU64::new(u64::MAX) }; 64],
             thread: Joining::default(),
             cpu: LaneCpu::default(),
         });
         let slot = Slot::acquire().ok_or_else(|| {
             std::io::Error::other("no more lanes: 4096 calls are already under way or lost")
         })?;
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn({
-            let lane = lane.clone();
-            move || {
-                let _ = lane.sleeper.set(std::thread::current());
-                body(&lane, &slot);
-            }
-        });
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(stack_bytes)
+            .spawn({
+                let lane = lane.clone();
+                move || {
+                    let _ = lane.sleeper.set(std::thread::current());
+                    lane.cpu.begin();
+                    while let Some(job) = take(&lane) {
+                        lane.run(job, &slot, observer.as_ref());
+                    }
+                    lane.cpu.end(&used);
+                }
+            });
         lane.thread.begin(thread?);
         super::watchdog::watch(&lane);
         Ok(lane)
     }
 
     fn run(&self, job: Job, slot: &Slot, observer: &dyn LaneObserver) {
-        self.enter(job.work, clock::monotonic());
-        let ending = Ending {
-            lane: self,
-            pass: job.pass,
-        };
-        (job.run)(slot, ending);
-        self.leave(observer);
+        let pass = job.pass;
+        match job.task {
+            Task::Code { mut work, clock, run } => {
+                let began = clock::monotonic();
+                if let Some(timeout) = clock {
+                    work.deadline = began.after(timeout);
+                }
+                let lost_at = work.deadline.after(work.wedge_after);
+                *lock(&self.occupied) = Some(Occupied::Job(work));
+                self.enter(began, lost_at);
+                run(slot, Ending { lane: self, pass });
+                self.leave(observer);
+            }
+            Task::Checks(run) => {
+                run(&LaneContext {
+                    lane: self,
+                    slot,
+                    observer,
+                });
+                // Nobody is to be told of instances that may be gone.
+                *lock(&self.occupied) = None;
+                drop(Ending { lane: self, pass });
+            }
+        }
     }
 
     /// Plugin code begins to run.
-    pub(super) fn enter(&self, work: Work, began: Monotonic) {
-        let generation = work.generation;
-        // Only this thread changes it.
-        let known = &self.ran_of_late[generation as usize % self.ran_of_late.len()];
-        if known.load(Relaxed) != generation {
-            lock(&self.ran).insert(generation);
-            known.store(generation, Relaxed);
-        }
-        *lock(&self.work) = Some(work);
+    #[inline]
+    fn enter(&self, began: Monotonic, lost_at: Monotonic) {
+        self.has_run.store(true, Relaxed);
+        self.lost_at.store(lost_at.as_nanos(), Relaxed);
         self.state.store(began.as_nanos(), Release);
     }
 
     /// Plugin code has come back. `false` if the lane was lost meanwhile.
-    pub(super) fn leave(&self, observer: &dyn LaneObserver) -> bool {
+    #[inline]
+    fn leave(&self, observer: &dyn LaneObserver) -> bool {
         let began = self.state.load(Relaxed) & !LOST;
-        if self.state.compare_exchange(began, 0, AcqRel, Acquire).is_ok() {
-            return true;
-        }
+        self.state.compare_exchange(began, 0, AcqRel, Acquire).is_ok() || self.leave_lost(began, observer)
+    }
+
+    #[cold]
+    fn leave_lost(&self, began: u64, observer: &dyn LaneObserver) -> bool {
+        let work = self.occupied_by();
         self.state.store(LOST, Release);
         LOST_LANES.fetch_sub(1, Relaxed);
-        if let Some(work) = &*lock(&self.work) {
+        if let Some(work) = work {
             let ran = clock::monotonic().since(Monotonic::from_nanos(began));
-            observer.returned_late(work, ran);
+            observer.returned_late(&work, ran);
         }
         false
     }
@@ -227,10 +247,20 @@ impl Lane {
         }
     }
 
+    fn occupied_by(&self) -> Option<Work> {
+        let batch = match &*lock(&self.occupied) {
+            None => return None,
+            Some(Occupied::Job(work)) => return Some(work.clone()),
+            Some(Occupied::Checks(batch)) => batch.clone(),
+        };
+        // Not under the lock: it asks whoever made the batch.
+        Some(batch.work())
+    }
+
     /// What the lane is in and since when.
     pub(super) fn current(&self) -> Option<(Work, Monotonic)> {
         let began = self.began()?;
-        let work = lock(&self.work).clone();
+        let work = self.occupied_by();
         // Else it has moved on, and the work may be another one.
         (self.began() == Some(began)).then_some((work?, began))
     }
@@ -239,6 +269,16 @@ impl Lane {
     pub(super) fn began(&self) -> Option<Monotonic> {
         let began = self.state.load(Acquire) & !LOST;
         (began > 0).then_some(Monotonic::from_nanos(began))
+    }
+
+    /// Since when it is in code for which its lane was to be lost before `now`; `None` also once it is lost.
+    pub(super) fn overdue(&self, now: Monotonic) -> Option<(Monotonic, Monotonic)> {
+        let began = self.state.load(Acquire);
+        if began == 0 || began & LOST != 0 {
+            return None;
+        }
+        let lost_at = Monotonic::from_nanos(self.lost_at.load(Relaxed));
+        (now > lost_at).then_some((Monotonic::from_nanos(began), lost_at))
     }
 
     /// Declares the lane lost, if it is still in what it was in since `began`. `false` if it has moved on.
@@ -278,19 +318,47 @@ impl Lane {
         self.retiring.load(Acquire)
     }
 
+    /// Whether the library's code ever ran on its thread.
+    pub(super) fn has_run(&self) -> bool {
+        self.has_run.load(Acquire)
+    }
+
     /// What its thread has used of the processor so far, in nanoseconds; nothing once it has handed that on.
     pub(super) fn cpu_ns(&self) -> u64 {
         self.cpu.read()
     }
 
-    /// Whether the lane ran code of this generation.
-    pub(super) fn ran(&self, generation: u64) -> bool {
-        lock(&self.ran).contains(&generation)
-    }
-
     /// Waits until the thread is gone, its thread-local destructors included. `false` if it is not within `patience`.
     pub(super) fn join_within(&self, patience: Duration) -> bool {
         self.thread.join_within(patience)
+    }
+}
+
+/// A lane as its checks see it. That there is one proves that this is a lane's thread.
+pub struct LaneContext<'a> {
+    lane: &'a Lane,
+    slot: &'a Slot,
+    observer: &'a dyn LaneObserver,
+}
+
+impl LaneContext<'_> {
+    /// Whether the lane is to end: come back as soon as possible.
+    pub fn is_to_end(&self) -> bool {
+        self.lane.is_retiring() || self.lane.is_lost()
+    }
+
+    /// Says whose checks run here from now on, for whoever looks from outside.
+    pub fn go_through(&self, batch: Arc<dyn CheckBatch>) {
+        *lock(&self.lane.occupied) = Some(Occupied::Checks(batch));
+    }
+
+    /// Runs plugin code, which began at `began`; the lane is lost if it has not come back at `lost_at`. `None` if it was lost in it:
+    /// then what came of it is nobody's any more, and the lane is to end.
+    #[inline]
+    pub fn run<T>(&self, began: Monotonic, lost_at: Monotonic, run: impl FnOnce(&Slot) -> T) -> Option<T> {
+        self.lane.enter(began, lost_at);
+        let value = run(self.slot);
+        self.lane.leave(self.observer).then_some(value)
     }
 }
 

@@ -8,9 +8,10 @@
 //!                                             lost: its instance is wedged, another lane takes its place
 //! ```
 //!
-//! A deadline is the caller's affair: it is answered, and the lane goes on. Only `wedge_after` later does the watchdog
-//! declare the lane lost. Before a library is closed, every lane that ran its code is replaced and joined. Nothing here
-//! knows what a call means.
+//! Every lane belongs to one library: its calls, its checks and its steps run on its lanes and on no other's. So a check that hangs
+//! pins nobody else, what a plugin leaves of its thread's state reaches nobody else, and before a library is closed its own lanes
+//! alone are joined. A deadline is the caller's affair: it is answered, and the lane goes on. Only `wedge_after` later does the
+//! watchdog declare the lane lost. Nothing here knows what a call means.
 
 mod attached;
 mod cpu;
@@ -19,14 +20,12 @@ mod job;
 mod joining;
 mod lane;
 mod pool;
-mod rounds;
 mod tally;
 mod watchdog;
 
 pub use attached::{Attached, AttachedThreads};
 pub use gate::{Gate, Pass};
-pub use lane::{LaneObserver, Phase, Work, lost_lanes};
+pub use lane::{CheckBatch, LaneContext, LaneObserver, Phase, Work, lost_lanes};
 pub use pool::{Pool, PoolLimits, Refused};
-pub use rounds::{RoundLanes, Rounds, Station};
 pub use tally::Tally;
 pub use watchdog::{looked_at, stood_still};

@@ -1,19 +1,25 @@
-//! A set of lanes with one bounded queue: a module's call lanes, or the shared probe lanes. Which lane takes what, and when one
-//! ends by itself, is in `state` and `take`.
-
-mod state;
-mod take;
+//! A set of lanes with one bounded queue: all the threads on which one library's code runs, or an instance's own one.
+//!
+//! A lane takes steps of the lifecycle first, then checks, then calls. As many lanes as the limit says may be in calls or ready for
+//! them; one that is in a step or in checks does not count, so that neither keeps a call from a lane, nor a call them. One that comes
+//! out of a step or of checks and finds enough lanes ends. One that finds nothing to do sleeps for a while, and ends then unless it is
+//! the last; where very many lanes of the process sleep, it ends at once: a lane is made again faster than ten thousand are kept.
 
 use super::gate::Gate;
-use super::job::Job;
-use super::lane::{Lane, LaneObserver, Work};
+use super::job::{Class, Job};
+use super::lane::{Lane, LaneContext, LaneObserver, Work};
 use super::watchdog;
 use crate::loader::Slot;
 use extman_model::clock;
-use state::State;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Lanes of this process that may sleep until there is something to do; those that would be more end.
+const SLEEPING_MAX: usize = 1024;
+/// Lanes beyond those for calls that one library may have for checks.
+const FOR_CHECKS_MAX: usize = 16;
 
 /// How large a pool may grow.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +34,8 @@ pub struct PoolLimits {
     pub idle_max: Duration,
     /// Lanes that stay, however long they sleep.
     pub idle_kept: usize,
+    /// Stack of each lane.
+    pub stack_bytes: usize,
 }
 
 impl Default for PoolLimits {
@@ -38,6 +46,7 @@ impl Default for PoolLimits {
             lost_max: 8,
             idle_max: Duration::from_secs(60),
             idle_kept: 1,
+            stack_bytes: 8 << 20,
         }
     }
 }
@@ -69,6 +78,7 @@ pub struct Pool {
 }
 
 struct Shared {
+    number: u64,
     name: String,
     limits: PoolLimits,
     /// There is one lane for good: one that is lost is not replaced, and goes on when it comes back.
@@ -86,17 +96,24 @@ impl Pool {
     }
 
     /// A pool that runs all on one thread, from the first job to the last. While that thread is lost, no jobs are taken.
-    pub fn on_one_thread(name: impl Into<String>, observer: Arc<dyn LaneObserver>) -> Self {
+    pub fn on_one_thread(
+        name: impl Into<String>,
+        stack_bytes: usize,
+        observer: Arc<dyn LaneObserver>,
+    ) -> Self {
         let limits = PoolLimits {
             lanes_max: 1,
+            stack_bytes,
             ..PoolLimits::default()
         };
         Pool::with(name.into(), limits, true, observer)
     }
 
     fn with(name: String, limits: PoolLimits, one_thread: bool, observer: Arc<dyn LaneObserver>) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
         watchdog::start();
         let shared = Shared {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             name,
             limits,
             one_thread,
@@ -120,7 +137,7 @@ impl Pool {
         run: impl FnOnce(&Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.enqueue(Job::new(work, gate, run, answer), false)
+        self.enqueue(Job::new(work, None, gate, run, answer), Class::Call)
     }
 
     /// Has a lane run `run` before the jobs that wait, on a lane more than the limit if all are busy: for steps of the
@@ -134,19 +151,51 @@ impl Pool {
         run: impl FnOnce(&Slot) -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.enqueue(Job::new(work, None, run, answer), true)
+        self.enqueue(Job::new(work, None, None, run, answer), Class::Step)
+    }
+
+    /// Has a lane run one check, which does not wait behind calls. Its time is `clock`, and runs from when its code begins.
+    ///
+    /// # Errors
+    /// The job was not taken and will not run.
+    pub fn submit_check<T>(
+        &self,
+        work: Work,
+        clock: Duration,
+        run: impl FnOnce(&Slot) -> T + Send + 'static,
+        answer: impl FnOnce(T) + Send + 'static,
+    ) -> Result<(), Refused> {
+        self.enqueue(Job::new(work, Some(clock), None, run, answer), Class::Check)
+    }
+
+    /// Has a lane go through many checks.
+    ///
+    /// # Errors
+    /// The job was not taken and will not run.
+    pub fn submit_checks(&self, run: impl FnOnce(&LaneContext<'_>) + Send + 'static) -> Result<(), Refused> {
+        self.enqueue(Job::checks(run), Class::Check)
+    }
+
+    /// Tells pools apart.
+    pub fn number(&self) -> u64 {
+        self.shared.number
+    }
+
+    /// What it is called, for people.
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// Whether a lane is free or could be made.
     pub fn has_room(&self) -> bool {
         let state = self.shared.lock();
-        state.calls.is_empty() && state.has_room(self.shared.limits.lanes_max)
+        state.calls.is_empty() && state.checks.is_empty() && state.has_room(self.shared.limits.lanes_max)
     }
 
     /// Jobs that wait.
     pub fn queued(&self) -> usize {
         let state = self.shared.lock();
-        state.steps.len() + state.calls.len()
+        state.waiting()
     }
 
     /// Lanes that are not lost.
@@ -175,15 +224,16 @@ impl Pool {
 
     /// What a lost lane that has not come back is in.
     pub fn wedged(&self) -> Option<String> {
-        let state = self.shared.lock();
-        let lane = state.lost.iter().find(|lane| lane.is_lost() && lane.is_busy())?;
+        let lost = self.shared.lock().lost.clone();
+        let lane = lost.iter().find(|lane| lane.is_lost() && lane.is_busy())?;
+        // Without the lock: it asks whoever gave the lane its checks.
         Some(lane.describe(&self.shared.name))
     }
 
     /// What a lane is in, lost or not.
     pub fn busy(&self) -> Option<String> {
-        let state = self.shared.lock();
-        let lane = state.all().find(|lane| lane.is_busy())?;
+        let lanes: Vec<_> = self.shared.lock().all().cloned().collect();
+        let lane = lanes.iter().find(|lane| lane.is_busy())?;
         Some(lane.describe(&self.shared.name))
     }
 
@@ -205,52 +255,23 @@ impl Pool {
         woken.iter().for_each(|lane| lane.wake());
     }
 
-    /// Replaces each lane that ran code of `generation`, and waits for the old ones to end.
-    ///
-    /// # Errors
-    /// What the lane that did not end in time is in.
-    pub fn rotate(&self, generation: u64, patience: Duration) -> Result<(), String> {
-        let old = {
-            let mut state = self.shared.lock();
-            let mut old = state.take_those_that_ran(generation);
-            old.append(&mut state.ended);
-            // Somebody waits for these already; so does whoever comes now.
-            old.extend(state.leaving.iter().filter(|lane| lane.ran(generation)).cloned());
-            state.have_end(&old);
-            // The ones that wait may have counted on a lane that now ends.
-            if let Err(error) = self.start_lane_if_short(&mut state) {
-                tracing::error!(pool = self.shared.name, %error, "a lane could not be replaced");
-            }
-            // One that was woken for what waits may be among those that end.
-            if let Some(lane) = state.lane_to_wake() {
-                lane.wake();
-            }
-            old
-        };
-        self.end(old, patience)?;
-        let lost: Vec<_> = {
-            let state = self.shared.lock();
-            let ran = state.lost.iter().filter(|lane| lane.ran(generation));
-            ran.cloned().collect()
-        };
-        self.end(lost, Duration::ZERO)
-    }
-
-    /// Takes no more jobs, drops those that wait, and waits for every lane to end.
+    /// Takes no more jobs, drops those that wait, and waits for every lane to end on which the library's code ran: where it never did,
+    /// nothing of it is left.
     ///
     /// # Errors
     /// What the lane that did not end in time is in.
     pub fn shutdown(&self, patience: Duration) -> Result<(), String> {
         let (waiting, lanes) = {
-            let mut state = self.shared.lock();
+            let mut guard = self.shared.lock();
+            let state = &mut *guard;
             state.closing = true;
             state.idle.clear();
             let mut lanes = std::mem::take(&mut state.lanes);
             lanes.append(&mut state.ended);
             lanes.extend(state.lost.iter().chain(&state.leaving).cloned());
             state.have_end(&lanes);
-            let steps = std::mem::take(&mut state.steps);
-            ((steps, std::mem::take(&mut state.calls)), lanes)
+            let queues = [&mut state.steps, &mut state.checks, &mut state.calls].map(std::mem::take);
+            (queues, lanes)
         };
         // Outside the lock: dropping a job answers its caller.
         drop(waiting);
@@ -266,15 +287,34 @@ impl Pool {
             let left = give_up.since(clock::monotonic());
             let gone = lane.join_within(left);
             self.shared.lock().was_waited_for(&lane, gone);
-            if !gone {
+            if !gone && lane.has_run() {
                 unended = Some(lane.describe(&self.shared.name));
             }
         }
         unended.map_or(Ok(()), Err)
     }
 
-    fn enqueue(&self, job: Job, urgent: bool) -> Result<(), Refused> {
+    fn enqueue(&self, job: Job, class: Class) -> Result<(), Refused> {
         let mut state = self.shared.lock();
+        self.is_taken(&mut state, class)?;
+        state.queue(class).push_back(job);
+        if let Err(error) = self.start_lane_if_short(&mut state)
+            && state.lanes.is_empty()
+        {
+            let unrun = state.queue(class).pop_back();
+            drop(state);
+            drop(unrun);
+            return Err(Refused::NoThread(error.to_string()));
+        }
+        let woken = state.lane_to_wake();
+        drop(state);
+        if let Some(lane) = woken {
+            lane.wake();
+        }
+        Ok(())
+    }
+
+    fn is_taken(&self, state: &mut State, class: Class) -> Result<(), Refused> {
         if state.closing {
             return Err(Refused::Closing);
         }
@@ -288,32 +328,9 @@ impl Pool {
                 return Err(Refused::TooManyLost(state.lost.len()));
             }
         }
-        if !urgent && state.calls.len() >= self.shared.limits.queue_max {
-            return Err(Refused::QueueFull(state.calls.len()));
-        }
-        let queue = if urgent {
-            &mut state.steps
-        } else {
-            &mut state.calls
-        };
-        queue.push_back(job);
-        if let Err(error) = self.start_lane_if_short(&mut state)
-            && state.lanes.is_empty()
-        {
-            let queue = if urgent {
-                &mut state.steps
-            } else {
-                &mut state.calls
-            };
-            let unrun = queue.pop_back();
-            drop(state);
-            drop(unrun);
-            return Err(Refused::NoThread(error.to_string()));
-        }
-        let woken = state.lane_to_wake();
-        drop(state);
-        if let Some(lane) = woken {
-            lane.wake();
+        let waiting = state.queue(class).len();
+        if class != Class::Step && waiting >= self.shared.limits.queue_max {
+            return Err(Refused::QueueFull(waiting));
         }
         Ok(())
     }
@@ -332,7 +349,14 @@ impl Pool {
         let shared = self.shared.clone();
         let take = move |lane: &Arc<Lane>| shared.take(lane);
         let (observer, used) = (self.shared.observer.clone(), self.shared.ended_ns.clone());
-        let lane = Lane::start(&name, number, take, observer, used)?;
+        let lane = Lane::start(
+            &name,
+            number,
+            self.shared.limits.stack_bytes,
+            take,
+            observer,
+            used,
+        )?;
         state.made = number;
         self.shared.hear_of_its_loss(&lane);
         state.lanes.push(lane);
@@ -358,10 +382,278 @@ impl Pool {
     }
 }
 
+/// One of the process's lanes that sleep.
+struct Sleeping(usize);
+
+static SLEEPING: AtomicUsize = AtomicUsize::new(0);
+
+impl Sleeping {
+    fn begin() -> Self {
+        Sleeping(SLEEPING.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn is_one_too_many(&self) -> bool {
+        self.0 >= SLEEPING_MAX
+    }
+}
+
+impl Drop for Sleeping {
+    fn drop(&mut self) {
+        SLEEPING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Shared {
+    fn hear_of_its_loss(self: &Arc<Self>, lane: &Arc<Lane>) {
+        let shared = Arc::downgrade(self);
+        let replace = move |lost: &Lane| {
+            if let Some(shared) = shared.upgrade() {
+                (Pool { shared }).replace_lost(lost);
+            }
+        };
+        watchdog::on_lost(lane, Box::new(replace));
+    }
+
+    /// The next job that may run, once there is one; `None` when the lane should end.
+    fn take(self: &Arc<Self>, lane: &Arc<Lane>) -> Option<Job> {
+        let PoolLimits {
+            lanes_max,
+            idle_max,
+            idle_kept,
+            ..
+        } = self.limits;
+        let mut state = self.lock();
+        state.is_for_calls_again(lane);
+        let mut slept_out = false;
+        loop {
+            if lane.is_retiring() {
+                return None;
+            }
+            if lane.is_lost() {
+                if !self.one_thread {
+                    return None;
+                }
+                state.find_again(lane);
+                watchdog::watch(lane);
+                self.hear_of_its_loss(lane);
+            }
+            if let Some(job) = state.next_for(lane, lanes_max) {
+                lane.set_available(false);
+                return Some(job);
+            }
+            let sleeping = Sleeping::begin();
+            let unneeded = state.is_surplus(lanes_max)
+                || (slept_out && state.lanes.len() > idle_kept)
+                || sleeping.is_one_too_many();
+            if unneeded && !self.one_thread {
+                state.let_end(lane);
+                // Whoever submitted may have counted on this one.
+                if let Some(other) = state.lane_to_wake() {
+                    other.wake();
+                }
+                return None;
+            }
+            state.idle.push(lane.clone());
+            drop(state);
+            let fell_asleep = clock::monotonic();
+            std::thread::park_timeout(idle_max);
+            drop(sleeping);
+            state = self.lock();
+            // Still there if nobody meant to wake it.
+            let unwoken = state.is_no_longer_idle(lane);
+            slept_out = unwoken && clock::monotonic().since(fell_asleep) >= idle_max;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a pool knows of its lanes and of what waits. Nothing here waits or starts a thread; the pool's lock is held.
+#[derive(Default)]
+struct State {
+    /// Steps of the lifecycle that wait.
+    steps: VecDeque<Job>,
+    /// Checks that wait.
+    checks: VecDeque<Job>,
+    /// Calls that wait.
+    calls: VecDeque<Job>,
+    lanes: Vec<Arc<Lane>>,
+    /// Lanes that sleep, the one that worked last at the end: it is woken first, since its memory is still warm.
+    idle: Vec<Arc<Lane>>,
+    /// Numbers of the lanes that are in a step or in checks.
+    not_for_calls: Vec<u64>,
+    made: u64,
+    lost: Vec<Arc<Lane>>,
+    /// Lanes that end by themselves. Their threads may not be gone yet.
+    ended: Vec<Arc<Lane>>,
+    /// Lanes that were told to end, while somebody waits for them.
+    leaving: Vec<Arc<Lane>>,
+    closing: bool,
+}
+
+impl State {
+    fn queue(&mut self, class: Class) -> &mut VecDeque<Job> {
+        match class {
+            Class::Step => &mut self.steps,
+            Class::Check => &mut self.checks,
+            Class::Call => &mut self.calls,
+        }
+    }
+
+    /// Jobs that wait.
+    fn waiting(&self) -> usize {
+        self.steps.len() + self.checks.len() + self.calls.len()
+    }
+
+    /// Whether another lane is to be started for what waits.
+    fn is_short(&self, lanes_max: usize) -> bool {
+        let all = self.lanes.len();
+        let for_calls = self.for_calls() < lanes_max && all <= lanes_max * 2 + FOR_CHECKS_MAX;
+        let one_more = !self.steps.is_empty() && all <= lanes_max + FOR_CHECKS_MAX;
+        let for_checks = !self.checks.is_empty() && all < lanes_max + FOR_CHECKS_MAX;
+        self.waiting() > self.available() && (for_calls || one_more || for_checks)
+    }
+
+    /// Whether a lane is free or may be started for a call.
+    fn has_room(&self, lanes_max: usize) -> bool {
+        self.available() > 0 || self.for_calls() < lanes_max
+    }
+
+    /// Whether a lane that is free now is one too many.
+    fn is_surplus(&self, lanes_max: usize) -> bool {
+        self.for_calls() > lanes_max
+    }
+
+    /// Lanes that are neither in a step nor in checks.
+    fn for_calls(&self) -> usize {
+        self.lanes.len().saturating_sub(self.not_for_calls.len())
+    }
+
+    /// Lanes that will look for a job without running plugin code before: they sleep, wake up, or are about to look.
+    fn available(&self) -> usize {
+        self.lanes.iter().filter(|lane| lane.is_available()).count()
+    }
+
+    /// A sleeping lane, if there are more jobs than lanes that will look anyway.
+    fn lane_to_wake(&mut self) -> Option<Arc<Lane>> {
+        let awake = self.available().saturating_sub(self.idle.len());
+        if self.waiting() > awake {
+            self.idle.pop()
+        } else {
+            None
+        }
+    }
+
+    /// What this lane is to do next.
+    fn next_for(&mut self, lane: &Lane, lanes_max: usize) -> Option<Job> {
+        let first = first_that_may_run(&mut self.steps).or_else(|| first_that_may_run(&mut self.checks));
+        if let Some(job) = first {
+            self.not_for_calls.push(lane.number);
+            return Some(job);
+        }
+        if self.is_surplus(lanes_max) {
+            return None;
+        }
+        first_that_may_run(&mut self.calls)
+    }
+
+    fn is_for_calls_again(&mut self, lane: &Lane) {
+        self.not_for_calls.retain(|number| *number != lane.number);
+    }
+
+    /// `true` if it was asleep for all that others know.
+    fn is_no_longer_idle(&mut self, lane: &Lane) -> bool {
+        let before = self.idle.len();
+        self.idle.retain(|idle| idle.number != lane.number);
+        self.idle.len() < before
+    }
+
+    /// The lane ends by itself.
+    fn let_end(&mut self, lane: &Arc<Lane>) {
+        self.lanes.retain(|other| other.number != lane.number);
+        self.forget_the_gone();
+        self.ended.push(lane.clone());
+    }
+
+    /// Forgets lanes that have ended and whose threads are gone.
+    fn forget_the_gone(&mut self) {
+        self.ended.retain(|lane| !lane.join_within(Duration::ZERO));
+    }
+
+    /// Whether there is none any more whose thread may not be gone.
+    fn are_all_gone(&mut self) -> bool {
+        self.forget_the_gone();
+        self.lost.retain(|lane| !lane.join_within(Duration::ZERO));
+        self.all().next().is_none()
+    }
+
+    /// These are told to end and will be waited for; until then they stay known here, whatever they were before.
+    fn have_end(&mut self, lanes: &[Arc<Lane>]) {
+        lanes.iter().for_each(|lane| lane.retire());
+        for lane in lanes {
+            if !among(&self.lost, lane) && !among(&self.leaving, lane) {
+                self.leaving.push(lane.clone());
+            }
+        }
+    }
+
+    /// The wait for a lane that was told to end is over.
+    fn was_waited_for(&mut self, lane: &Arc<Lane>, gone: bool) {
+        self.leaving.retain(|other| other.number != lane.number);
+        // Somebody else may have waited for it for longer.
+        if gone || lane.join_within(Duration::ZERO) {
+            self.lost.retain(|other| other.number != lane.number);
+        } else if !among(&self.lost, lane) {
+            self.lost.push(lane.clone());
+        }
+    }
+
+    /// All lanes whose threads may not be gone.
+    fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
+        let others = self.ended.iter().chain(&self.leaving);
+        self.lanes.iter().chain(&self.lost).chain(others)
+    }
+
+    /// The lane is lost.
+    fn lose(&mut self, lost: &Lane) {
+        self.is_for_calls_again(lost);
+        self.is_no_longer_idle(lost);
+        if let Some(at) = self.lanes.iter().position(|lane| lane.number == lost.number) {
+            let lane = self.lanes.remove(at);
+            self.lost.push(lane);
+        }
+    }
+
+    /// A lost lane goes on.
+    fn find_again(&mut self, lane: &Arc<Lane>) {
+        lane.find_again();
+        self.lost.retain(|lost| lost.number != lane.number);
+        if !self.lanes.iter().any(|other| other.number == lane.number) {
+            self.lanes.push(lane.clone());
+        }
+    }
+}
+
+fn among(lanes: &[Arc<Lane>], lane: &Lane) -> bool {
+    lanes.iter().any(|other| other.number == lane.number)
+}
+
+fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {
+    for at in 0..queue.len() {
+        let pass = match &queue[at].gate {
+            None => None,
+            Some(gate) => match Gate::try_enter_or_wait_outside(gate) {
+                Some(pass) => Some(pass),
+                None => continue,
+            },
+        };
+        let mut job = queue.remove(at)?;
+        job.pass = pass;
+        return Some(job);
+    }
+    None
 }
 
 #[cfg(test)]

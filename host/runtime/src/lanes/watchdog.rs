@@ -15,23 +15,6 @@ const STARVED: Duration = Duration::from_millis(500);
 /// Stalls that are remembered.
 const STALLS_MAX: usize = 64;
 
-/// Something that looks after lanes of its own whenever the watchdog looks.
-pub(super) trait Overseen: Send + Sync {
-    /// Looks.
-    fn look(self: std::sync::Arc<Self>, now: Monotonic);
-}
-
-static OVERSEEN: Mutex<Vec<Weak<dyn Overseen>>> = Mutex::new(Vec::new());
-
-/// From here on it is looked after, for as long as it lives.
-pub(super) fn oversee(overseen: Weak<dyn Overseen>) {
-    start();
-    OVERSEEN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(overseen);
-}
-
 type OnLost = Box<dyn Fn(&Lane) + Send>;
 
 static WATCHED: Mutex<Vec<(Weak<Lane>, Option<OnLost>)>> = Mutex::new(Vec::new());
@@ -117,14 +100,6 @@ fn run() {
         LOOKED.store(now.as_nanos(), Ordering::Release);
         last = now;
         look(now);
-        let overseen = {
-            let mut all = OVERSEEN.lock().unwrap_or_else(PoisonError::into_inner);
-            all.retain(|weak| weak.strong_count() > 0);
-            all.clone()
-        };
-        for overseen in overseen.iter().filter_map(Weak::upgrade) {
-            overseen.look(now);
-        }
     }
 }
 
@@ -141,13 +116,10 @@ fn look(now: Monotonic) {
         let Some(lane) = weak.upgrade() else {
             return false;
         };
-        let overdue = lane.current().filter(|(work, began)| {
-            now > work
-                .deadline
-                .after(work.wedge_after)
-                .after(forgiven(&stalls, *began))
-        });
-        if let Some((_, began)) = overdue
+        let overdue = lane
+            .overdue(now)
+            .filter(|(began, lost_at)| now > lost_at.after(forgiven(&stalls, *began)));
+        if let Some((began, _)) = overdue
             && lane.lose(began)
         {
             lost.push((lane, then.take()));

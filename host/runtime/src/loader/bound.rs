@@ -14,7 +14,7 @@ use super::slot::Slot;
 use super::text::ErrorText;
 use crate::process_guard;
 use extman_abi::{self as abi, Bytes, Status};
-use extman_model::{CallError, CheckKind, ErrorKind, Report, Usage};
+use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, Usage};
 use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,6 +70,28 @@ pub struct Returned {
     pub result: Result<(), CallError>,
     /// What the plugin said of its use of a model.
     pub usage: Usage,
+}
+
+/// What an instance says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// The plugin has no check, or says that it has none for this.
+    Nothing,
+    /// Figures alone.
+    Figures(Figures),
+    /// With words: a text, or named parts.
+    Report(Box<Report>),
+}
+
+impl Said {
+    /// As a report.
+    pub fn report(self) -> Option<Report> {
+        match self {
+            Said::Nothing => None,
+            Said::Figures(figures) => Some(figures.report()),
+            Said::Report(report) => Some(*report),
+        }
+    }
 }
 
 impl Bound {
@@ -222,14 +244,14 @@ impl Bound {
         self.tables.check.is_some()
     }
 
-    /// Asks the instance how it is, in the open slot of `token`. `None` if it says nothing of itself.
+    /// Asks the instance how it is, in the open slot of `token`.
     ///
     /// # Errors
     /// The plugin could not answer.
     #[inline]
-    pub fn check(&self, slot: &Slot, token: u64, kind: CheckKind) -> Result<Option<Report>, CallError> {
+    pub fn check(&self, slot: &Slot, token: u64, kind: CheckKind) -> Result<Said, CallError> {
         let Some(entry) = self.tables.check else {
-            return Ok(None);
+            return Ok(Said::Nothing);
         };
         let _inside = self.enter()?;
         let request = abi::CheckRequest {
@@ -248,14 +270,18 @@ impl Bound {
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
         let Output { parts, .. } = slot.close();
         if status != abi::STATUS_OK {
-            return result(status, &text, "check").map(|()| None);
+            return result(status, &text, "check").map(|()| Said::Nothing);
+        }
+        let figures = read::figures(&raw);
+        if parts.is_empty() && text.is_empty() {
+            return Ok(Said::Figures(figures));
         }
         let text = text.read();
-        Ok(Some(Report {
+        Ok(Said::Report(Box::new(Report {
             text: (!text.is_empty()).then_some(text),
             parts,
-            ..read::measured(&raw)
-        }))
+            ..figures.report()
+        })))
     }
 
     /// Has the plugin free the instance. Afterwards nothing is called on it any more.

@@ -12,6 +12,7 @@ mod child_signal;
 mod cpu;
 mod exit;
 mod host_table;
+mod huge;
 mod image;
 mod interpose;
 mod join;
@@ -32,10 +33,11 @@ mod threads;
 
 pub(crate) use child_signal::default_child_signal;
 
-pub use bound::{Bound, Input, Returned, Step};
+pub use bound::{Bound, Input, Returned, Said, Step};
 pub use cpu::{OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};
 pub use exit::exit_now;
 pub use extman_model::frames::Frames;
+pub use huge::prefer_huge_pages;
 pub use interpose::{Interposition, interposition};
 pub use join::join_within;
 pub use library::{Closed, Library, Mapped, NotClosed, NotOpened, OpenError};

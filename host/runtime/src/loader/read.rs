@@ -1,7 +1,7 @@
 //! Reading what a plugin passes: nothing beyond the size that it declares, nothing that is not marked as measured.
 
 use extman_abi::{self as abi, Bytes};
-use extman_model::{Connection, Health, Part, Report};
+use extman_model::{Connection, Figures, Health, Part, Report};
 use std::borrow::Cow;
 
 /// Lent bytes.
@@ -101,27 +101,47 @@ pub(super) unsafe fn report(report: *const abi::Report) -> Option<Report> {
 }
 
 /// What is marked as measured in a report.
-pub(super) fn measured(raw: &abi::Report) -> Report {
-    let given = |bit: u64, value: u64| (raw.valid & bit != 0).then_some(value);
-    Report {
-        health: given(abi::REPORT_HEALTH, 0).map(|_| health(raw.health)),
-        text: None,
-        connection: given(abi::REPORT_CONNECTION, 0).map(|_| match raw.connection {
-            abi::CONNECTION_CONNECTING => Connection::Connecting,
-            abi::CONNECTION_CONNECTED => Connection::Connected,
-            abi::CONNECTION_BROKEN => Connection::Broken,
-            _ => Connection::None,
-        }),
-        connection_rtt_ns: given(abi::REPORT_CONNECTION_RTT, raw.connection_rtt_ns),
-        connection_age_ms: given(abi::REPORT_CONNECTION_AGE, raw.connection_age_ms),
-        queue_depth: given(abi::REPORT_QUEUE_DEPTH, raw.queue_depth),
-        queue_capacity: given(abi::REPORT_QUEUE_CAPACITY, raw.queue_capacity),
-        in_flight: given(abi::REPORT_IN_FLIGHT, raw.in_flight),
-        heap_bytes: given(abi::REPORT_HEAP, raw.heap_bytes),
-        heap_peak_bytes: given(abi::REPORT_HEAP_PEAK, raw.heap_peak_bytes),
-        heap_limit_bytes: given(abi::REPORT_HEAP_LIMIT, raw.heap_limit_bytes),
-        parts: Vec::new(),
+fn measured(raw: &abi::Report) -> Report {
+    figures(raw).report()
+}
+
+/// The figures of a report that are marked as measured.
+#[inline]
+pub(super) fn figures(raw: &abi::Report) -> Figures {
+    let is_given = |bit: u64| raw.valid & bit != 0;
+    // The order is that of the bits below.
+    let values = [
+        raw.connection_rtt_ns,
+        raw.connection_age_ms,
+        raw.queue_depth,
+        raw.queue_capacity,
+        raw.in_flight,
+        raw.heap_bytes,
+        raw.heap_peak_bytes,
+        raw.heap_limit_bytes,
+    ];
+    let bits = [
+        abi::REPORT_CONNECTION_RTT,
+        abi::REPORT_CONNECTION_AGE,
+        abi::REPORT_QUEUE_DEPTH,
+        abi::REPORT_QUEUE_CAPACITY,
+        abi::REPORT_IN_FLIGHT,
+        abi::REPORT_HEAP,
+        abi::REPORT_HEAP_PEAK,
+        abi::REPORT_HEAP_LIMIT,
+    ];
+    let mut measured = 0;
+    for (at, bit) in bits.into_iter().enumerate() {
+        measured |= u16::from(is_given(bit)) << at;
     }
+    let connection = is_given(abi::REPORT_CONNECTION).then(|| match raw.connection {
+        abi::CONNECTION_CONNECTING => Connection::Connecting,
+        abi::CONNECTION_CONNECTED => Connection::Connected,
+        abi::CONNECTION_BROKEN => Connection::Broken,
+        _ => Connection::None,
+    });
+    let health = is_given(abi::REPORT_HEALTH).then(|| health(raw.health));
+    Figures::new(health, connection, values, measured)
 }
 
 /// A report in which nothing is measured, of this host's size.

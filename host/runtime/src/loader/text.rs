@@ -29,6 +29,11 @@ impl ErrorText {
         &raw mut self.lent
     }
 
+    /// Whether nothing was written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lent.len == 0
+    }
+
     pub(super) fn read(&self) -> String {
         let written = &self.bytes[..self.lent.len.min(ERROR_BYTES)];
         // SAFETY: the plugin says that it has written this many; by contract they are initialised then.

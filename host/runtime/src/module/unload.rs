@@ -113,9 +113,7 @@ impl Module {
         for pool in self.pools() {
             pool.shutdown(patience)?;
         }
-        self.shared.rounds.rotate(self.generation, patience)?;
-        self.shared.suspects.rotate(self.generation, patience)?;
-        self.shared.deep.rotate(self.generation, patience)
+        Ok(())
     }
 
     /// Whether nobody else holds the library, once what is just ending has let go of it.

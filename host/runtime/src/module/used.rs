@@ -1,8 +1,7 @@
 //! What a module has used: processor time of its own lanes and of the threads that its library made. It is measured when somebody
 //! asks, from outside; no call and no check pays for it.
 //!
-//! What is not in it: checks, which run on lanes that all modules share; calls on an embedder's own threads, which run other code
-//! too.
+//! What is not in it: calls on an embedder's own threads, which run other code too.
 
 use super::{Held, Module};
 use crate::loader::{OwnThreads, Unattributed};

@@ -5,9 +5,9 @@ use super::listener::InstanceListener;
 use super::spec::InstanceConfig;
 use super::stop::{self, PendingUnload, Unload};
 use crate::instance::Instance;
-use crate::lanes::PoolLimits;
+use crate::lanes::{LaneObserver, PoolLimits};
 use crate::loader::Step;
-use crate::module::{Module, ModuleBudgets, NotLoaded, SharedLanes};
+use crate::module::{Module, ModuleBudgets, NotLoaded};
 use crate::vetting::{TrialConfig, VettedPlugin, Vetting, VettingError};
 use extman_intake::{Panics, VerifiedPlugin};
 use extman_model::Digest;
@@ -21,8 +21,8 @@ use tokio::sync::OnceCell;
 pub struct Services {
     /// Lets plugins pass.
     pub vetting: Vetting,
-    /// Lanes for checks.
-    pub shared: SharedLanes,
+    /// Hears of lost lanes.
+    pub observer: Arc<dyn LaneObserver>,
     /// Call lanes of each module.
     pub pool: PoolLimits,
     /// Time for loading and unloading.
@@ -183,7 +183,7 @@ impl SharedModules {
             Module::open(
                 vetted,
                 name,
-                services.shared.clone(),
+                services.observer.clone(),
                 services.pool,
                 services.budgets,
             )

@@ -3,7 +3,7 @@
 use super::guard;
 use super::protocol::{Line, Order, say, take_over};
 use crate::loader::{
-    Bound, Library, Listener, Mapped, OpenError, Origin, OutputLimits, SealedImage, Slot, Step,
+    Bound, Library, Listener, Mapped, OpenError, Origin, OutputLimits, Said, SealedImage, Slot, Step,
 };
 use crate::process_guard;
 use extman_model::clock;
@@ -199,8 +199,9 @@ fn probe(host: &Host, bound: &Bound) {
             let token = slot.open(Some(deadline), None, OutputLimits::default());
             bound.check(&slot, token, CheckKind::Readiness)
         });
+        let report = report.and_then(Said::report);
         drop(slot);
-        if let Some(Some(report)) = report {
+        if let Some(report) = report {
             host.say(&Line::Said { report });
         }
     }

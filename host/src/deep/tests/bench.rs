@@ -9,8 +9,8 @@ use extman_model::clock;
 use extman_model::record::Record;
 use extman_model::sketch::Sketch;
 use extman_model::{CheckKind, CheckOutcome, ErrorKind, Health, Lifecycle, Report};
-use extman_runtime::instance::Asked;
-use extman_runtime::lanes::{LaneObserver, Phase, PoolLimits, RoundLanes, Station, Work};
+use extman_runtime::instance::{Answer, Asked};
+use extman_runtime::lanes::{LaneContext, LaneObserver, Pool, PoolLimits, Work};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,7 @@ pub struct Fake {
     /// What the ledger held of it when it was asked.
     pub kept: Mutex<Vec<Option<String>>>,
     ledger: Arc<Memory>,
+    lanes: Pool,
 }
 
 pub fn said(health: Health) -> CheckOutcome {
@@ -50,26 +51,20 @@ impl Drop for Inside {
 }
 
 impl Target for Fake {
-    fn is_asked_anywhere(&self) -> bool {
-        true
+    fn lanes(&self) -> &Pool {
+        &self.lanes
+    }
+    fn wedge_after(&self) -> Duration {
+        LONG
     }
     fn has_check(&self) -> bool {
         true
     }
-    fn check_on(&self, station: &Station<'_>, timeout: Duration, began: Moment) -> Option<Asked> {
-        let work = Work {
-            subject: "fake".into(),
-            generation: 1,
-            phase: Phase::Check,
-            deadline: began.after(timeout),
-            wedge_after: LONG,
-        };
-        station.run(work, began, |_| ())?;
-        let ended = clock::monotonic();
+    fn check_on(&self, lane: &LaneContext<'_>, timeout: Duration, began: Moment) -> Option<Asked> {
+        lane.run(began, began.after(timeout).after(LONG), |_| ())?;
         Some(Asked {
-            outcome: said(Health::Up),
-            took: Some(ended.since(began)),
-            ended,
+            answer: Answer::Other(Box::new(said(Health::Up))),
+            ended: clock::monotonic(),
         })
     }
     fn check_apart(self: Arc<Self>, kind: CheckKind, timeout: Duration) -> Apart {
@@ -199,8 +194,7 @@ impl Bench {
     /// On this ledger, so long after the machine was started.
     pub async fn on(ledger: Arc<Memory>, booted_ms: u64) -> Bench {
         let ears = Arc::new(Ears::default());
-        let lanes = RoundLanes::new("t-deep", PoolLimits::default(), Arc::new(Unobserved));
-        let engine = Engine::start(lanes, ears.clone()).unwrap();
+        let engine = Engine::start(ears.clone()).unwrap();
         let booted_ms = Arc::new(AtomicU64::new(booted_ms));
         let clock = booted_ms.clone();
         let machine = Machine {
@@ -208,6 +202,7 @@ impl Bench {
             since_boot: Box::new(move || Duration::from_millis(clock.load(SeqCst))),
         };
         let fake = Arc::new(Fake {
+            lanes: Pool::new("t-deep", PoolLimits::default(), Arc::new(Unobserved)),
             says: Mutex::new(said(Health::Up)),
             hangs: AtomicBool::new(false),
             asked: Mutex::default(),

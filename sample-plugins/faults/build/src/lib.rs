@@ -58,6 +58,7 @@ pub fn c_fault(name: &str, out_dir: &Path) -> Result<PathBuf, String> {
 const NAMES: &[&str] = &[
     "affine",
     "bad-magic",
+    "checks",
     "echo",
     "exit-constructor",
     "hang-constructor",

@@ -1,45 +1,170 @@
-//! Asking an instance how it is, on lanes that are not its calls'.
+//! Asking an instance how it is, on its library's own lanes.
+//!
+//! Whoever goes through many instances asks them one after the other, inline on a lane; a single check, a deep one for instance, is a job
+//! of its own. Neither waits behind calls. The time of a check runs from when the plugin's code begins.
 
 use super::InProcess;
-use crate::lanes::{Pass, Phase, Pool};
-use crate::loader::{OutputLimits, Slot};
+use crate::instance::Asked;
+use crate::lanes::{LaneContext, Pass, Phase, Pool};
+use crate::loader::{OutputLimits, Said, Slot};
 use crate::ticket::{How, NoReturn, Ticket, on_lane};
 use extman_model::clock::{self, Monotonic};
-use extman_model::{CallError, CheckKind, CheckOutcome, ErrorKind, Report};
+use extman_model::{CallError, CheckKind, CheckOutcome, ErrorKind, Figures};
 use extman_plugin_api::manifest::schema::ThreadModel;
+use std::hint::black_box;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::time::Duration;
 
+/// What asking came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It answered in figures alone; `None` if it says nothing of itself.
+    Figures(Option<Figures>),
+    /// Whatever else.
+    Other(Box<CheckOutcome>),
+}
+
+impl Answer {
+    /// As it is told.
+    pub fn outcome(self) -> CheckOutcome {
+        match self {
+            Answer::Figures(figures) => CheckOutcome::Answered {
+                report: figures.map(|figures| figures.report()),
+            },
+            Answer::Other(outcome) => *outcome,
+        }
+    }
+
+    /// Whether the plugin's code was entered and has come back.
+    pub fn came_back(&self) -> bool {
+        match self {
+            Answer::Figures(_) => true,
+            Answer::Other(outcome) => {
+                matches!(
+                    **outcome,
+                    CheckOutcome::Answered { .. } | CheckOutcome::Failed { .. }
+                )
+            }
+        }
+    }
+
+    #[inline]
+    fn of(said: Result<Said, CallError>) -> Self {
+        match said {
+            Ok(Said::Figures(figures)) => Answer::Figures(Some(figures)),
+            Ok(Said::Nothing) => Answer::Figures(None),
+            Ok(Said::Report(report)) => Answer::Other(Box::new(CheckOutcome::Answered {
+                report: Some(*report),
+            })),
+            Err(CallError { kind, text, .. }) => Answer::Other(Box::new(if kind == ErrorKind::NotServing {
+                CheckOutcome::Busy
+            } else {
+                CheckOutcome::Failed { kind, text }
+            })),
+        }
+    }
+}
+
 impl InProcess {
+    /// The lanes that it is asked on.
+    pub(in crate::instance) fn lanes(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// How long after its deadline a lane is given up in it.
+    pub(in crate::instance) fn wedge_after(&self) -> Duration {
+        self.settings.wedge_after
+    }
+
+    /// Whether the plugin has a check of its own. Without one, all that a check can show is that the plugin is there.
+    #[inline]
+    pub(in crate::instance) fn has_check(&self) -> bool {
+        self.bound.has_check()
+    }
+
+    /// Whether a call keeps checks out now: of one that is entered once at a time, a check counts as a call.
+    pub(in crate::instance) fn is_full(&self) -> bool {
+        match self.threads {
+            ThreadModel::Many => false,
+            ThreadModel::Serial => self.gate.inside() >= self.gate.limit(),
+            ThreadModel::Affine => self.gate.inside() >= self.gate.limit() || !self.pool.has_room(),
+        }
+    }
+
+    /// Reads what asking reads.
+    #[inline]
+    pub(in crate::instance) fn warm(&self) {
+        black_box((
+            self.admit().is_ok(),
+            self.settings.wedge_after,
+            Arc::strong_count(&self.check),
+            self.bound.has_check(),
+            self.bound.inside(),
+        ));
+    }
+
+    /// Asks inline, on a lane of its own library's. `None` if that was lost meanwhile.
+    pub(in crate::instance) fn check_on(
+        &self,
+        lane: &LaneContext<'_>,
+        kind: CheckKind,
+        timeout: Duration,
+        began: Monotonic,
+    ) -> Option<Asked> {
+        let busy = || {
+            Some(Asked {
+                answer: Answer::Other(Box::new(CheckOutcome::Busy)),
+                ended: clock::monotonic(),
+            })
+        };
+        if self.admit().is_err() {
+            return busy();
+        }
+        let pass = match self.threads {
+            ThreadModel::Many => None,
+            // There a check counts as a call; without room it is not asked rather than queued behind them.
+            ThreadModel::Serial | ThreadModel::Affine => match self.gate.try_enter() {
+                Some(pass) => Some(PlaceInside::new(pass, self.pool.clone())),
+                None => return busy(),
+            },
+        };
+        let deadline = began.after(timeout);
+        let Ok(alone) = self.check.begin(deadline) else {
+            return busy();
+        };
+        let lost_at = deadline.after(self.settings.wedge_after);
+        let asked = lane.run(began, lost_at, |slot| {
+            let token = slot.open(Some(deadline), None, OutputLimits::default());
+            let said = self.bound.check(slot, token, kind);
+            slot.close();
+            Asked {
+                answer: Answer::of(said),
+                ended: clock::monotonic(),
+            }
+        })?;
+        drop((pass, alone));
+        Some(asked)
+    }
+
+    /// Asks on a lane of its own library's, and waits for the answer: for a lane as long as for the answer itself.
     pub(in crate::instance) async fn check(
         &self,
         kind: CheckKind,
         timeout: Duration,
     ) -> (CheckOutcome, Option<Duration>) {
-        // There a check counts as a call; without room it is not asked rather than queued behind them.
+        if self.admit().is_err() || self.is_full() {
+            return (CheckOutcome::Busy, None);
+        }
         let place = match self.threads {
             ThreadModel::Many => None,
             ThreadModel::Serial | ThreadModel::Affine => Some((self.gate.clone(), self.pool.clone())),
         };
-        if self.admit().is_err()
-            || place
-                .as_ref()
-                .is_some_and(|(gate, _)| gate.inside() >= gate.limit())
-        {
-            return (CheckOutcome::Busy, None);
-        }
-        let pool = match self.threads {
-            ThreadModel::Affine if !self.pool.has_room() => return (CheckOutcome::Busy, None),
-            ThreadModel::Affine => &self.pool,
-            ThreadModel::Many | ThreadModel::Serial if kind == CheckKind::Deep => &self.module.shared().deep,
-            ThreadModel::Many | ThreadModel::Serial => &self.module.shared().suspects,
-        };
-        let (bound, work) = (self.bound.clone(), self.work(Phase::Check, timeout));
-        let deadline = work.deadline;
+        let work = self.work(Phase::Check, timeout.saturating_mul(2));
         let under_way = match kind {
             CheckKind::Deep => &self.deep,
             CheckKind::Liveness | CheckKind::Readiness => &self.check,
@@ -49,50 +174,37 @@ impl InProcess {
             Err(Late(true)) => return (CheckOutcome::TimedOut, None),
             Err(Late(false)) => return (CheckOutcome::Busy, None),
         };
+        let bound = self.bound.clone();
         let run = move |slot: &Slot, ticket: &Ticket| {
+            let began = clock::monotonic();
+            let deadline = began.after(timeout);
             // Held until the code has returned, however long ago its caller was answered.
             alone.begin(deadline);
-            // Taken only here: a check that waits for a shared lane must not keep calls out meanwhile.
+            // Taken only here: a check that waits for a lane must not keep calls out meanwhile.
             let pass = match place {
                 None => None,
-                Some((gate, pool)) => Some(OutsideLanes::new(gate.try_enter()?, pool)),
+                Some((gate, pool)) => Some(PlaceInside::new(gate.try_enter()?, pool)),
             };
             let token = slot.open(Some(deadline), None, OutputLimits::default());
             ticket.opened(token);
-            let began = clock::monotonic();
-            let answer = bound.check(slot, token, kind);
+            let said = bound.check(slot, token, kind);
             let took = clock::monotonic().since(began);
             slot.close();
             drop((pass, alone));
-            Some((answer, took))
+            Some((Answer::of(said), took))
         };
-        let returned = on_lane(pool, work, How::Queued(None), run).await;
-        let (outcome, took) = match returned {
-            Ok(None) => return (CheckOutcome::Busy, None),
-            Ok(Some((answer, took))) => match came_back(answer, took) {
-                (CheckOutcome::Busy, _) => return (CheckOutcome::Busy, None),
-                other => other,
-            },
-            Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
-            // It was not asked, so nothing is known of it.
-            Err(NoReturn::NotBegun | NoReturn::Refused(_) | NoReturn::Dropped) => {
-                return (CheckOutcome::Busy, None);
+        match on_lane(&self.pool, work, How::Check(timeout), run).await {
+            Ok(Some((_, took))) if took > timeout => (CheckOutcome::TimedOut, None),
+            Ok(Some((answer, took))) => {
+                let took = answer.came_back().then_some(took);
+                (answer.outcome(), took)
             }
-        };
-        (outcome, took)
-    }
-}
-
-/// What a check came to that has come back.
-#[inline]
-pub(super) fn came_back(
-    answer: Result<Option<Report>, CallError>,
-    took: Duration,
-) -> (CheckOutcome, Option<Duration>) {
-    match answer {
-        Err(closed) if closed.kind == ErrorKind::NotServing => (CheckOutcome::Busy, None),
-        Ok(report) => (CheckOutcome::Answered { report }, Some(took)),
-        Err(CallError { kind, text, .. }) => (CheckOutcome::Failed { kind, text }, Some(took)),
+            Ok(None) => (CheckOutcome::Busy, None),
+            Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
+            Err(NoReturn::NotBegun | NoReturn::Refused(_) | NoReturn::Dropped) => {
+                (CheckOutcome::NotBegun, None)
+            }
+        }
     }
 }
 
@@ -141,22 +253,22 @@ impl<C: Deref<Target = CheckUnderWay>> Drop for Alone<C> {
     }
 }
 
-/// The place of a check that does not run on the instance's own lanes: when it is free again, they are told.
-pub(super) struct OutsideLanes {
+/// The place of a check inside an instance that is entered once at a time: when it is free again, the lanes are told.
+struct PlaceInside {
     pass: Option<Pass>,
     pool: Pool,
 }
 
-impl OutsideLanes {
-    pub(super) fn new(pass: Pass, pool: Pool) -> Self {
-        OutsideLanes {
+impl PlaceInside {
+    fn new(pass: Pass, pool: Pool) -> Self {
+        PlaceInside {
             pass: Some(pass),
             pool,
         }
     }
 }
 
-impl Drop for OutsideLanes {
+impl Drop for PlaceInside {
     fn drop(&mut self) {
         if self.pass.take().is_some_and(Pass::leave) {
             self.pool.nudge();

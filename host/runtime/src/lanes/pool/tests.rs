@@ -19,10 +19,10 @@ fn pool(lanes_max: usize) -> Pool {
     Pool::new("test", limits, Arc::new(Unobserved))
 }
 
-fn work(generation: u64) -> Work {
+fn work() -> Work {
     Work {
         subject: "test".into(),
-        generation,
+        generation: 1,
         phase: Phase::Invoke,
         deadline: clock::monotonic().after(LONG),
         wedge_after: LONG,
@@ -38,7 +38,7 @@ fn submit<T: Send + 'static>(
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit(work(1), gate, move |_| run(), answer).unwrap();
+    pool.submit(work(), gate, move |_| run(), answer).unwrap();
     answered
 }
 
@@ -83,30 +83,12 @@ fn a_job_passed_over_runs_once_its_place_is_free() {
     pool.shutdown(LONG).unwrap();
 }
 
-#[test]
-fn no_job_is_lost_while_lanes_are_replaced() {
-    let pool = pool(2);
-    let caller = std::thread::spawn({
-        let pool = pool.clone();
-        move || {
-            for n in 0..300 {
-                assert_eq!(submit(&pool, None, move || n).recv_timeout(LONG), Ok(n));
-            }
-        }
-    });
-    while !caller.is_finished() {
-        pool.rotate(1, LONG).unwrap();
-    }
-    caller.join().unwrap();
-    pool.shutdown(LONG).unwrap();
-}
-
 fn submit_step<T: Send + 'static>(pool: &Pool, run: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (answer, answered) = channel();
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit_urgent(work(1), move |_| run(), answer).unwrap();
+    pool.submit_urgent(work(), move |_| run(), answer).unwrap();
     answered
 }
 
@@ -212,8 +194,6 @@ fn where_none_is_kept_each_job_has_a_lane_of_its_own() {
         assert_eq!(submit(&pool, None, move || n).recv_timeout(LONG), Ok(n));
         until("its lane has ended", || pool.lanes() == 0);
     }
-    // Others' jobs do not keep a library from being unloaded.
-    assert_eq!(pool.rotate(1, LONG), Ok(()));
     pool.shutdown(LONG).unwrap();
 }
 
@@ -238,7 +218,7 @@ fn what_lanes_used_of_the_processor_is_counted_while_they_run_and_once_they_have
 #[test]
 fn a_pool_has_not_ended_while_a_lane_of_it_is_waited_for_and_what_that_uses_is_counted() {
     use crate::loader::cpu_of_this_thread;
-    let pool = Pool::on_one_thread("test", Arc::new(Unobserved));
+    let pool = Pool::on_one_thread("test", 1 << 20, Arc::new(Unobserved));
     let ((began, begun), (release, held)) = (channel(), channel::<()>());
     let last = submit(&pool, None, move || {
         began.send(()).unwrap();
@@ -268,8 +248,8 @@ fn a_pool_has_not_ended_while_a_lane_of_it_is_waited_for_and_what_that_uses_is_c
 #[test]
 fn a_lane_that_somebody_waits_for_is_waited_for_by_whoever_comes_next() {
     let pool = pool(1);
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let (begun, begins) = std::sync::mpsc::channel();
+    let (release, held) = channel::<()>();
+    let (begun, begins) = channel();
     let answer = submit(&pool, None, move || {
         begun.send(()).unwrap();
         let _ = held.recv();
@@ -277,13 +257,105 @@ fn a_lane_that_somebody_waits_for_is_waited_for_by_whoever_comes_next() {
     begins.recv_timeout(LONG).unwrap();
     let first = std::thread::spawn({
         let pool = pool.clone();
-        move || pool.rotate(1, LONG)
+        move || pool.shutdown(LONG)
     });
     until("the first one waits", || !pool.shared.lock().leaving.is_empty());
-    assert!(pool.rotate(1, Duration::ZERO).is_err(), "it has not ended");
-    assert!(pool.rotate(8, Duration::ZERO).is_ok(), "it never ran that");
+    assert!(pool.shutdown(Duration::ZERO).is_err(), "it has not ended");
     drop(release);
     assert_eq!(first.join().unwrap(), Ok(()));
     answer.recv_timeout(LONG).unwrap();
+}
+
+struct One;
+
+impl crate::lanes::CheckBatch for One {
+    fn work(&self) -> Work {
+        Work {
+            subject: "one".into(),
+            phase: Phase::Check,
+            ..work()
+        }
+    }
+}
+
+#[test]
+fn checks_wait_behind_no_call_and_keep_none_from_a_lane() {
+    let pool = pool(1);
+    let (release, held) = channel::<()>();
+    let (begun, begins) = channel();
+    let call = submit(&pool, None, move || {
+        begun.send(()).unwrap();
+        let _ = held.recv();
+    });
+    begins.recv_timeout(LONG).unwrap();
+    let ((checked, checks), (go_on, waits)) = (channel(), channel::<()>());
+    let batch = move |context: &LaneContext<'_>| {
+        context.go_through(Arc::new(One));
+        let now = clock::monotonic();
+        let ran = context.run(now, now.after(LONG), |_| 7);
+        checked.send((ran, context.is_to_end())).unwrap();
+        let _ = waits.recv();
+    };
+    pool.submit_checks(batch).unwrap();
+    assert_eq!(checks.recv_timeout(LONG).unwrap(), (Some(7), false));
+    drop(release);
+    call.recv_timeout(LONG).unwrap();
+    submit(&pool, None, || ()).recv_timeout(LONG).unwrap();
+    drop(go_on);
+    until("one lane is left", || pool.lanes() == 1);
     pool.shutdown(LONG).unwrap();
+}
+
+#[derive(Default)]
+struct Heard {
+    lost: Mutex<Vec<Arc<str>>>,
+    late: Mutex<Vec<Arc<str>>>,
+}
+
+impl LaneObserver for Heard {
+    fn lost(&self, work: &Work, _: Duration) {
+        self.lost.lock().unwrap().push(work.subject.clone());
+    }
+    fn returned_late(&self, work: &Work, _: Duration) {
+        self.late.lock().unwrap().push(work.subject.clone());
+    }
+}
+
+#[test]
+fn a_lane_that_hangs_in_a_check_is_lost_by_that_checks_name_and_its_return_is_late() {
+    let heard = Arc::new(Heard::default());
+    let pool = Pool::new("test", PoolLimits::default(), heard.clone());
+    let ((release, held), (ended, ends)) = (channel::<()>(), channel());
+    let batch = move |context: &LaneContext<'_>| {
+        context.go_through(Arc::new(One));
+        let now = clock::monotonic();
+        let ran = context.run(now, now.after(Duration::from_millis(50)), |_| {
+            let _ = held.recv();
+        });
+        ended.send((ran, context.is_to_end())).unwrap();
+    };
+    pool.submit_checks(batch).unwrap();
+    until("it is lost", || heard.lost.lock().unwrap().len() == 1);
+    assert_eq!(pool.lost(), 1);
+    submit(&pool, None, || ()).recv_timeout(LONG).unwrap();
+    drop(release);
+    assert_eq!(ends.recv_timeout(LONG).unwrap(), (None, true));
+    until("it is late", || heard.late.lock().unwrap().len() == 1);
+    assert_eq!(&*heard.lost.lock().unwrap()[0], "one");
+    pool.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn a_lane_on_which_nothing_ran_is_not_waited_for_and_one_that_hangs_is() {
+    let pool = pool(1);
+    let ((release, held), (begun, begins)) = (channel::<()>(), channel());
+    let batch = move |_: &LaneContext<'_>| {
+        begun.send(()).unwrap();
+        let _ = held.recv();
+    };
+    pool.submit_checks(batch).unwrap();
+    begins.recv_timeout(LONG).unwrap();
+    assert_eq!(pool.shutdown(Duration::ZERO), Ok(()), "no code ran on it");
+    drop(release);
+    until("it has ended", || pool.has_ended());
 }

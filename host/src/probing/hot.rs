@@ -1,0 +1,118 @@
+//! What nearly every check touches of an instance, side by side in one array: who is asked, whether it is quiet, and what it said last.
+
+use super::target::Target;
+use super::trips::Trips;
+use extman_health::course::Quiet;
+use extman_health::policy::Policy;
+use extman_model::{CheckKind, CheckOutcome, CheckView, Figures};
+use std::hint::black_box;
+use std::sync::Arc;
+
+/// The part of an instance that checks change while it is quiet. Four cache lines.
+#[repr(align(64))]
+pub(super) struct Hot {
+    pub quiet: Quiet,
+    pub target: Option<Arc<dyn Target>>,
+    pub policy: Arc<Policy>,
+    /// Whose lanes it is asked on: a place in the list of libraries.
+    pub library: Option<LibraryNumber>,
+    /// The number of the last asking: an answer to an earlier one is nobody's.
+    pub asking: u32,
+    pub hand: Hand,
+    /// Somebody waits for its next answer.
+    pub is_awaited: bool,
+    /// It was slow or failed last time, and is asked on a lane apart.
+    pub is_suspect: bool,
+    /// Least and most heap that quiet answers told of, until the minute's sums know; the least is more than the most while none did.
+    pub heap: (u64, u64),
+    pub trips: Trips,
+    /// The last answer, if it was figures alone.
+    pub last: Option<LastFigures>,
+}
+
+/// A library's place in the list of them, from 1.
+pub(super) type LibraryNumber = std::num::NonZeroU32;
+
+/// Nothing was told of a heap.
+pub(super) const NO_HEAP: (u64, u64) = (u64::MAX, 0);
+
+/// How far one check of an instance has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hand {
+    /// It is not due.
+    Free,
+    /// It is due, and waits for a lane.
+    Waits,
+    /// A lane asks it, or is about to; its course does not know.
+    Asked,
+    /// A lane asks it, and its course knows.
+    Begun,
+}
+
+/// An answer of figures alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastFigures {
+    pub figures: Option<Figures>,
+    pub at_unix_ms: u64,
+    pub took_ns: u64,
+}
+
+impl LastFigures {
+    pub(super) fn view(&self) -> CheckView {
+        CheckView {
+            kind: CheckKind::Readiness,
+            at_unix_ms: self.at_unix_ms,
+            outcome: CheckOutcome::Answered {
+                report: self.figures.map(|figures| figures.report()),
+            },
+            took_ns: Some(self.took_ns),
+        }
+    }
+}
+
+impl Hot {
+    pub(super) fn new(policy: Arc<Policy>) -> Self {
+        Hot {
+            quiet: Quiet::not(),
+            target: None,
+            policy,
+            library: None,
+            asking: 0,
+            hand: Hand::Free,
+            is_awaited: false,
+            is_suspect: false,
+            heap: NO_HEAP,
+            trips: Trips::default(),
+            last: None,
+        }
+    }
+
+    /// What is asked of it now, or waits to be, is nobody's any more.
+    pub(super) fn drop_asking(&mut self) {
+        self.asking = self.asking.wrapping_add(1);
+        self.hand = Hand::Free;
+    }
+
+    /// A new asking, and its number.
+    #[inline]
+    pub(super) fn ask(&mut self, hand: Hand) -> u32 {
+        self.asking = self.asking.wrapping_add(1);
+        self.hand = hand;
+        self.asking
+    }
+
+    /// Fetches its memory: one read a cache line, so that those of many are waited for together.
+    #[inline]
+    pub(super) fn warm(&self) {
+        black_box((self.asking, self.quiet.due(), self.is_awaited));
+        black_box((self.last.is_some(), self.heap));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn four_cache_lines() {
+        assert_eq!(size_of::<super::Hot>(), 256);
+    }
+}
