@@ -11,8 +11,6 @@ pub struct Answers {
     declared: &'static str,
     /// `create` crashes as long as this file is not there.
     crashes_without: Option<PathBuf>,
-    /// `create` waits for this file, and fails if it says so.
-    waits_to_be_made: Option<PathBuf>,
     /// Its root is malformed, and its constructor leaves a thread behind that waits for this file.
     refused_with_thread: Option<PathBuf>,
     /// C code at the file's scope, and at the beginning of `create`.
@@ -33,7 +31,6 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         required: None,
         declared: "",
         crashes_without: None,
-        waits_to_be_made: None,
         refused_with_thread: None,
         code: String::new(),
         in_create: String::new(),
@@ -57,12 +54,6 @@ impl Answers {
     /// It crashes when it is made, as long as this file is not there.
     pub fn crashes_without(mut self, file: &Path) -> Self {
         self.crashes_without = Some(file.to_owned());
-        self
-    }
-
-    /// When it is made it writes `FILE.begun` and waits for this file: it can't be made while that reads `fail`.
-    pub fn waits_to_be_made(mut self, file: &Path) -> Self {
-        self.waits_to_be_made = Some(file.to_owned());
         self
     }
 
@@ -121,11 +112,6 @@ impl Answers {
         let crash = self.crashes_without.as_ref().map_or(String::new(), |file| {
             format!("if (access({file:?}, F_OK) != 0) {{ volatile uintptr_t nowhere = 16; *(volatile int *)nowhere = 1; }}")
         });
-        let wait = self.waits_to_be_made.as_ref().map_or(String::new(), |file| {
-            let begun = file.with_extension("begun");
-            WAIT.replace("@FILE@", &format!("{file:?}"))
-                .replace("@BEGUN@", &format!("{begun:?}"))
-        });
         let thread = self.refused_with_thread.as_ref().map_or(String::new(), |file| {
             THREAD.replace("@FILE@", &format!("{file:?}"))
         });
@@ -138,27 +124,8 @@ impl Answers {
             .replace("@CRASH@", &crash)
             .replace("@CODE@", &self.code)
             .replace("@IN_CREATE@", &self.in_create)
-            .replace("@WAIT@", &wait)
     }
 }
-
-const WAIT: &str = r#"
-    FILE *begun = fopen(@BEGUN@, "w");
-    if (begun != NULL) {
-        fclose(begun);
-    }
-    char said[8] = {0};
-    FILE *file = NULL;
-    while (file == NULL) {
-        file = fopen(@FILE@, "r");
-        usleep(1000);
-    }
-    size_t read = fread(said, 1, sizeof said - 1, file);
-    fclose(file);
-    if (read >= 4 && memcmp(said, "fail", 4) == 0) {
-        return extman_fail(error, EXTMAN_STATUS_INTERNAL, "as told");
-    }
-"#;
 
 const THREAD: &str = r#"
 #include <pthread.h>
@@ -200,7 +167,6 @@ static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateReques
                            ExtmanTextBuffer *error) {
     @CRASH@
     @IN_CREATE@
-    @WAIT@
     Instance *made = calloc(1, sizeof *made);
     if (made == NULL || request->config.len > sizeof made->config) {
         free(made);
