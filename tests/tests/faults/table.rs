@@ -83,17 +83,6 @@ const fn dies(host: &'static str, vetting: &'static str, answer: &'static str) -
     }
 }
 
-/// What is so uncertain without vetting that a table can't hold it.
-const fn untried(vetting: &'static str) -> Seen {
-    Seen {
-        host: NOT_TRIED,
-        beside: NOTHING,
-        ..lives(vetting, NOTHING, NOTHING, "", NOTHING)
-    }
-}
-
-/// Stands for the host's end in a row whose second part was not tried.
-pub const NOT_TRIED: &str = "not tried";
 /// Stands where there is nothing to say.
 pub const NOTHING: &str = "–";
 
@@ -266,7 +255,8 @@ rows! {
         "refused: “the plugin's tables are malformed: the module's magic is 0x0123456789abcdef” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the module's magic is 0x0123456789abcdef" "–";
     C "echo" "–" lives "passed" "right" "running" "" "unmapped";
     C "exit-constructor" "load" dies "exit 3" "refused: exit 3 in open (constructors)" "–";
-    C "hang-constructor" "load" untried "refused: timed out in open (constructors)";
+    C "hang-constructor" "load" lives
+        "refused: timed out in open (constructors)" "not_serving" "failed" "constructors did not return" "resident: a call into it has not returned";
     C "hang-finaliser" "unload" lives
         "refused: timed out in close (finalisers)" "right" "running" "" "resident: closing it does not return";
     C "ignores-lengths" "invoke" lives "passed" "internal" "running" "" "unmapped";

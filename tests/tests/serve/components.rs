@@ -61,6 +61,8 @@ fn a_host_that_is_well_tells_of_each_of_its_parts() {
     });
     let document = host.extman(&["health"]);
     let text = String::from_utf8(document.stdout).unwrap();
+    // Wherever its lines are broken.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         text.contains(
             "Host: descriptors up, disk up, history up, lanes up, log up, memory up, store up, threads up"

@@ -166,7 +166,7 @@ impl Snapshot {
                 current: lower(before.current, after.maximum),
                 maximum: after.maximum,
             };
-            let put_back = setrlimit(*resource, before.clone()).is_ok();
+            let put_back = setrlimit(*resource, *before).is_ok();
             if !put_back {
                 let _ = setrlimit(*resource, highest);
             }

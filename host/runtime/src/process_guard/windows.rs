@@ -24,7 +24,8 @@ const NAMES_MAX: usize = 8;
 const FRESH: Duration = Duration::from_millis(5);
 
 /// Hears of each change, on the thread that found it.
-pub type OnChange = Arc<dyn Fn(&ProcessChange) + Send + Sync>;
+pub type OnChange = Arc<Listening>;
+type Listening = dyn Fn(&ProcessChange) + Send + Sync;
 
 static GUARD: Mutex<Guard> = Mutex::new(Guard {
     baseline: None,
@@ -45,7 +46,7 @@ struct Guard {
     /// Instances that were created and not destroyed, by name, with whose code they run.
     living: BTreeMap<String, Origin>,
     changes: VecDeque<ProcessChange>,
-    listeners: Vec<Weak<dyn Fn(&ProcessChange) + Send + Sync>>,
+    listeners: Vec<Weak<Listening>>,
 }
 
 struct OpenWindow {
