@@ -217,6 +217,18 @@ impl<'a> Scene<'a> {
         } else if let Some(view) = self.client.plugin(&id)
             && self.vetting
             && view.lifecycle == Lifecycle::Failed
+            && let Some(phase) = timed_out_in(view.cause.as_deref().unwrap_or_default())
+        {
+            // Nothing is kept of what took too long.
+            let there = match phase.split(' ').next() == Some(self.case.phase) {
+                true => String::new(),
+                false => format!(" in {phase}"),
+            };
+            seen.vetting = format!("refused: timed out{there}");
+            seen.state = "failed".to_owned();
+        } else if let Some(view) = self.client.plugin(&id)
+            && self.vetting
+            && view.lifecycle == Lifecycle::Failed
             && let Some((phase, text)) = view.cause.unwrap_or_default().split_once(" failed: ")
         {
             let there = if phase == self.case.phase {
@@ -349,12 +361,19 @@ fn word(outcome: &CheckOutcome) -> String {
     }
 }
 
+/// The phase in which vetting's time was over, if that is the cause.
+fn timed_out_in(cause: &str) -> Option<&str> {
+    let (_, rest) = cause.split_once("had not come back from ")?;
+    Some(rest.split_once(" when the ")?.0)
+}
+
 /// A refusal in a few words; the phase only if it is another one than the fault's.
 fn told(refusal: &VettingRefusal, phase: &str) -> String {
     let why = match &refusal.why {
         VettingFailure::Signal { name, .. } => name.clone(),
         VettingFailure::Exited { code } => format!("exit {code}"),
         VettingFailure::TimedOut { .. } => "timed out".to_owned(),
+        VettingFailure::OverMemory { .. } => "out of memory".to_owned(),
         VettingFailure::Refused { text } => {
             format!("“{}”", text.split([';', '\n']).next().unwrap_or_default())
         }

@@ -512,3 +512,97 @@ fn the_store_is_listed_and_pruned() {
     assert_eq!(host.ask("kept"), "kept");
     host.stop();
 }
+
+const IN_CXX: &str = r#"
+#include <map>
+#include <memory>
+#include <regex>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+extern "C" int work(void) {
+    try {
+        std::map<std::string, std::vector<std::string>> words;
+        std::ostringstream text;
+        text << "instance " << 42;
+        words["a"].push_back(text.str());
+        std::smatch found;
+        std::string told = text.str();
+        if (!std::regex_match(told, found, std::regex("[a-z]+ ([0-9]+)"))) { throw std::runtime_error("no match"); }
+        throw std::logic_error("inside");
+    } catch (const std::logic_error &) {
+        return 0;
+    } catch (...) {
+        return 1;
+    }
+}
+"#;
+
+/// A plugin that does work in C++, linked with these arguments more.
+fn in_cxx(place: &Place, more: &[&'static str]) -> PathBuf {
+    let (source, object) = (place.path().join("work.cc"), place.path().join("work.o"));
+    std::fs::write(&source, IN_CXX).unwrap();
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let built = Command::new(compiler)
+        .args([
+            "-std=c++17",
+            "-O2",
+            "-fPIC",
+            "-fvisibility=hidden",
+            "-fno-gnu-unique",
+            "-c",
+            "-o",
+        ])
+        .args([&object, &source])
+        .status();
+    assert!(
+        built.is_ok_and(|status| status.success()),
+        "the C++ compiler refuses it"
+    );
+    // The builder keeps its arguments for as long as the test runs.
+    let object: &'static str = String::leak(object.to_str().unwrap().to_owned());
+    let arguments: Vec<&'static str> = [object, "-lstdc++"]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
+    plugin("cxx", "1.0.0", "worked")
+        .code("int work(void);")
+        .in_create(
+            "if (work() != 0) { return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"it did not work\"); }",
+        )
+        .built_with(&arguments)
+        .build(place.path())
+}
+
+#[test]
+fn a_plugin_in_cxx_by_the_recipe_unloads_at_the_first_try() {
+    let place = Place::default();
+    let map = place.path().join("exports.map");
+    std::fs::write(
+        &map,
+        "{ global: extman_plugin_entry; extman_manifest; local: *; };\n",
+    )
+    .unwrap();
+    let script: &'static str = String::leak(format!("-Wl,--version-script={}", map.display()));
+    let checked = check(&place, &in_cxx(&place, &[script]), "");
+    passed(&checked);
+    assert_eq!(checked["data"]["unload"]["verdict"], "unmapped", "{checked}");
+}
+
+#[test]
+fn a_library_that_another_one_is_bound_to_is_told_apart_from_one_that_keeps_itself() {
+    let place = Place::default();
+    let checked = check(&place, &in_cxx(&place, &[]), "");
+    passed(&checked);
+    assert_eq!(
+        checked["data"]["unload"]["reason"], "bound-by-others",
+        "{checked}"
+    );
+    assert!(
+        checked["data"]["unload"]["culprit"]
+            .to_string()
+            .contains("version script"),
+        "{checked}"
+    );
+}
