@@ -292,7 +292,7 @@ fn companions_that_the_manifest_names_are_let_through_to_the_loader() {
 fn static_tls_and_an_executable_stack_are_noted() {
     let place = Place::default();
     let library = plugin("tls", "1.0.0", "tls")
-        .code("static __thread char cell[256] __attribute__((tls_model(\"initial-exec\"), aligned(16)));")
+        .code("static __thread volatile char cell[256] __attribute__((tls_model(\"initial-exec\"), aligned(16)));")
         .in_create("cell[1] = 1;")
         .build(place.path());
     let inspected = inspect(&library);
@@ -422,7 +422,7 @@ const FORGED: &str = "2000-01-01T00:00:00Z ERROR forged";
 fn a_line_end_in_a_text_or_a_file_name_begins_no_line() {
     let place = Place::default();
     let log = format!(
-        "host->log(host_argument 3, extman_bytes(\"target\"), extman_bytes(\"first\\n{FORGED}\\x1b[31m\"), extman_bytes(\"{{}}\"));"
+        "host->log(request->instance, 3, extman_bytes(\"target\"), extman_bytes(\"first\\n{FORGED}\\033[31m\"), extman_bytes(\"{{}}\"));"
     );
     let fail = format!("return extman_fail(error, EXTMAN_STATUS_CONFIGURATION, \"no model\\n{FORGED}\");");
     let library = plugin("liar", "1.0.0", "lies")
