@@ -64,6 +64,8 @@ pub enum ResidentReason {
     InstanceAlive,
     /// It was closed, and the dynamic loader kept it: a unique symbol, a no-delete flag, or a thread-local destructor.
     KeptByLoader,
+    /// It was closed, and another library that stays is bound to symbols that it exports.
+    BoundByOthers,
     /// The host can't see the library's threads and keys, so it does not close.
     NotInterposed,
     /// Closing it did not return.
@@ -82,6 +84,7 @@ impl fmt::Display for ResidentReason {
             ResidentReason::LaneNotEnded => "a lane that ran it did not end",
             ResidentReason::InstanceAlive => "an instance of it could not be destroyed",
             ResidentReason::KeptByLoader => "the dynamic loader kept it",
+            ResidentReason::BoundByOthers => "another library is bound to it",
             ResidentReason::NotInterposed => "the host can't see its threads, so it is not closed",
             ResidentReason::CloseHangs => "closing it does not return",
         })

@@ -365,7 +365,7 @@ fn told(refusal: &VettingRefusal, phase: &str) -> String {
         VettingFailure::Signal { name, .. } => name.clone(),
         VettingFailure::Exited { code } => format!("exit {code}"),
         VettingFailure::TimedOut { .. } => "timed out".to_owned(),
-        VettingFailure::OverMemory { .. } => "over its memory".to_owned(),
+        VettingFailure::OverMemory { .. } => "out of memory".to_owned(),
         VettingFailure::Refused { text } => {
             format!("“{}”", text.split([';', '\n']).next().unwrap_or_default())
         }

@@ -292,7 +292,7 @@ fn companions_that_the_manifest_names_are_let_through_to_the_loader() {
 fn static_tls_and_an_executable_stack_are_noted() {
     let place = Place::default();
     let library = plugin("tls", "1.0.0", "tls")
-        .code("static __thread char cell[256] __attribute__((tls_model(\"initial-exec\"), aligned(16)));")
+        .code("static __thread volatile char cell[256] __attribute__((tls_model(\"initial-exec\"), aligned(16)));")
         .in_create("cell[1] = 1;")
         .build(place.path());
     let inspected = inspect(&library);
@@ -422,7 +422,7 @@ const FORGED: &str = "2000-01-01T00:00:00Z ERROR forged";
 fn a_line_end_in_a_text_or_a_file_name_begins_no_line() {
     let place = Place::default();
     let log = format!(
-        "host->log(host_argument 3, extman_bytes(\"target\"), extman_bytes(\"first\\n{FORGED}\\x1b[31m\"), extman_bytes(\"{{}}\"));"
+        "host->log(request->instance, 3, extman_bytes(\"target\"), extman_bytes(\"first\\n{FORGED}\\033[31m\"), extman_bytes(\"{{}}\"));"
     );
     let fail = format!("return extman_fail(error, EXTMAN_STATUS_CONFIGURATION, \"no model\\n{FORGED}\");");
     let library = plugin("liar", "1.0.0", "lies")
@@ -511,4 +511,98 @@ fn the_store_is_listed_and_pruned() {
     );
     assert_eq!(host.ask("kept"), "kept");
     host.stop();
+}
+
+const IN_CXX: &str = r#"
+#include <map>
+#include <memory>
+#include <regex>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+extern "C" int work(void) {
+    try {
+        std::map<std::string, std::vector<std::string>> words;
+        std::ostringstream text;
+        text << "instance " << 42;
+        words["a"].push_back(text.str());
+        std::smatch found;
+        std::string told = text.str();
+        if (!std::regex_match(told, found, std::regex("[a-z]+ ([0-9]+)"))) { throw std::runtime_error("no match"); }
+        throw std::logic_error("inside");
+    } catch (const std::logic_error &) {
+        return 0;
+    } catch (...) {
+        return 1;
+    }
+}
+"#;
+
+/// A plugin that does work in C++, linked with these arguments more.
+fn in_cxx(place: &Place, more: &[&'static str]) -> PathBuf {
+    let (source, object) = (place.path().join("work.cc"), place.path().join("work.o"));
+    std::fs::write(&source, IN_CXX).unwrap();
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let built = Command::new(compiler)
+        .args([
+            "-std=c++17",
+            "-O2",
+            "-fPIC",
+            "-fvisibility=hidden",
+            "-fno-gnu-unique",
+            "-c",
+            "-o",
+        ])
+        .args([&object, &source])
+        .status();
+    assert!(
+        built.is_ok_and(|status| status.success()),
+        "the C++ compiler refuses it"
+    );
+    // The builder keeps its arguments for as long as the test runs.
+    let object: &'static str = String::leak(object.to_str().unwrap().to_owned());
+    let arguments: Vec<&'static str> = [object, "-lstdc++"]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
+    plugin("cxx", "1.0.0", "worked")
+        .code("int work(void);")
+        .in_create(
+            "if (work() != 0) { return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"it did not work\"); }",
+        )
+        .built_with(&arguments)
+        .build(place.path())
+}
+
+#[test]
+fn a_plugin_in_cxx_by_the_recipe_unloads_at_the_first_try() {
+    let place = Place::default();
+    let map = place.path().join("exports.map");
+    std::fs::write(
+        &map,
+        "{ global: extman_plugin_entry; extman_manifest; local: *; };\n",
+    )
+    .unwrap();
+    let script: &'static str = String::leak(format!("-Wl,--version-script={}", map.display()));
+    let checked = check(&place, &in_cxx(&place, &[script]), "");
+    passed(&checked);
+    assert_eq!(checked["data"]["unload"]["verdict"], "unmapped", "{checked}");
+}
+
+#[test]
+fn a_library_that_another_one_is_bound_to_is_told_apart_from_one_that_keeps_itself() {
+    let place = Place::default();
+    let checked = check(&place, &in_cxx(&place, &[]), "");
+    passed(&checked);
+    assert_eq!(
+        checked["data"]["unload"]["reason"], "bound-by-others",
+        "{checked}"
+    );
+    assert!(
+        checked["data"]["unload"]["culprit"]
+            .to_string()
+            .contains("version script"),
+        "{checked}"
+    );
 }

@@ -3,6 +3,7 @@
 use super::census::{self, Opened};
 use super::image::{self, Image};
 use super::interpose::{self, Interposition};
+use super::kept;
 use super::keys::{self, LeftKey};
 use super::memfd::{SealError, SealedImage};
 use super::origin::{self, Origin};
@@ -260,10 +261,9 @@ impl Closed {
             }
         }
         if image::is_listed(&path) {
-            return Verdict::resident(
-                ResidentReason::KeptByLoader,
-                "a unique symbol, a no-delete flag or a pending thread-local destructor",
-            );
+            let kept = self.mapped.sealed.share().map(kept::reason);
+            let (reason, culprit) = kept.unwrap_or((ResidentReason::KeptByLoader, "why is not known"));
+            return Verdict::resident(reason, culprit);
         }
         for key in self.keys {
             // SAFETY: its destructor is unmapped and no thread that ran the library's code is left.

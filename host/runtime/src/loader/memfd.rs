@@ -8,7 +8,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,9 +51,10 @@ impl SealedImage {
             .or_else(|_| memfd_create(name, flags))
             .map_err(io::Error::from)?;
         let mut file = File::from(fd);
-        io::copy(&mut source, &mut file)?;
+        // Hashed on the way: nobody else has the memory before it is sealed, so what was written is what is there.
+        let found = hash_chunks(&mut source, |chunk| file.write_all(chunk))?;
         seal(&file)?;
-        Self::adopt(file, expected)
+        Self::if_expected(file, expected, found)
     }
 
     /// Takes sealed memory that another process has made, if its digest is right.
@@ -62,15 +63,11 @@ impl SealedImage {
     /// It can't be read, or the digest is another.
     pub fn adopt(mut file: File, expected: Digest) -> Result<Self, SealError> {
         file.rewind()?;
-        let mut hash = Sha256::new();
-        let mut chunk = vec![0; 128 * 1024];
-        loop {
-            match file.read(&mut chunk)? {
-                0 => break,
-                n => hash.update(&chunk[..n]),
-            }
-        }
-        let found = Digest::new(hash.finalize().into());
+        let found = hash_chunks(&mut file, |_| Ok(()))?;
+        Self::if_expected(file, expected, found)
+    }
+
+    fn if_expected(file: File, expected: Digest, found: Digest) -> Result<Self, SealError> {
         if found != expected {
             return Err(SealError::Digest { expected, found });
         }
@@ -103,6 +100,23 @@ impl SealedImage {
         use std::os::unix::fs::MetadataExt;
         let meta = self.file.metadata()?;
         Ok((meta.dev(), meta.ino()))
+    }
+}
+
+/// SHA-256 of all that is left to read; `each` gets it piece by piece.
+fn hash_chunks(source: &mut impl Read, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<Digest> {
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0; 128 * 1024];
+    loop {
+        match source.read(&mut chunk) {
+            Ok(0) => return Ok(Digest::new(hash.finalize().into())),
+            Ok(read) => {
+                hash.update(&chunk[..read]);
+                each(&chunk[..read])?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

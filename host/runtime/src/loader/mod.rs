@@ -16,6 +16,7 @@ mod huge;
 mod image;
 mod interpose;
 mod join;
+mod kept;
 mod keys;
 mod library;
 mod listeners;
