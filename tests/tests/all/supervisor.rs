@@ -3,7 +3,7 @@
 use extman_model::Lifecycle;
 use extman_runtime::arrivals::Arrived;
 use extman_runtime::lanes::PoolLimits;
-use extman_runtime::module::{ModuleBudgets, SharedLanes};
+use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
 use extman_runtime::supervisor::{Events, Outcome, Request, Requests, Services, Supervisor};
 use extman_runtime::vetting::{Vetting, VettingConfig};
@@ -35,7 +35,7 @@ impl Supervised {
         };
         let services = Services {
             vetting: Vetting::new(off, bench.folder().join("vetting")),
-            shared: SharedLanes::new(Arc::new(requests.clone())),
+            observer: Arc::new(requests.clone()),
             pool: PoolLimits::default(),
             budgets: ModuleBudgets::default(),
             modules: Default::default(),
