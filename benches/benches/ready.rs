@@ -147,7 +147,14 @@ async fn changes(asked: &Asked, host: &Host, name: &str) -> Vec<Figure> {
         host.load(name).await.expect("it is loaded");
         loads.push(began.elapsed());
     }
+    let told = |_| {
+        let began = Instant::now();
+        std::hint::black_box(host.health());
+        began.elapsed()
+    };
+    let healths = (0..cycles).map(told).collect();
     let mut figures = vec![
+        ("µs how all are, median", median(healths)),
         ("µs an unload, median", median(unloads)),
         ("µs a load, create and start, median", median(loads)),
     ];

@@ -100,8 +100,12 @@ impl Registry {
         }
         let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
         let current = self.current.load();
-        let in_place = |entry: &&Arc<Entry>| current.replace(entry);
-        let others: Vec<Arc<Entry>> = entries.iter().filter(|entry| !in_place(entry)).cloned().collect();
+        let mut others = Vec::new();
+        for entry in &entries {
+            if !current.replace(entry) {
+                others.push(entry.clone());
+            }
+        }
         if !others.is_empty() || removed.iter().any(|name| current.by_name.contains_key(name)) {
             self.current.store(Arc::new(current.with(others, removed)));
         }

@@ -5,5 +5,6 @@ mod faulty;
 mod lanes;
 mod output;
 mod overlap;
+mod supervisor;
 mod unload;
 mod vetting;

@@ -88,6 +88,8 @@ struct Batch {
 struct Shutdown {
     reply: oneshot::Sender<Vec<(String, Verdict)>>,
     verdicts: Vec<(String, Verdict)>,
+    /// Instances that are not forgotten yet.
+    left: usize,
     /// The time for it is over.
     over: bool,
 }
@@ -238,10 +240,11 @@ impl Supervisor {
                 }
             }
             Effect::Forget => {
-                self.batch.forgotten.insert(name.clone());
-                // While the host ends they stay listed as they ended, until all have.
-                if self.shutdown.is_none()
-                    && let Some(record) = self.instances.remove(name)
+                let new = self.batch.forgotten.insert(name.clone());
+                if let Some(shutdown) = &mut self.shutdown {
+                    // They stay listed as they ended, until all have.
+                    shutdown.left -= usize::from(new);
+                } else if let Some(record) = self.instances.remove(name)
                     && self.tallies.len() < TALLIES_MAX
                 {
                     self.tallies.insert(name.clone(), record.tally);
@@ -396,6 +399,7 @@ impl Supervisor {
         self.shutdown = Some(Shutdown {
             reply,
             verdicts: Vec::new(),
+            left: self.instances.len(),
             over: false,
         });
         self.services.vetting.end();
@@ -411,10 +415,8 @@ impl Supervisor {
     }
 
     fn has_shut_down(&self) -> bool {
-        let all = self.batch.forgotten.len() >= self.instances.len();
-        self.shutdown
-            .as_ref()
-            .is_some_and(|shutdown| shutdown.over || all)
+        let ended = |shutdown: &Shutdown| shutdown.over || shutdown.left == 0;
+        self.shutdown.as_ref().is_some_and(ended)
     }
 }
 

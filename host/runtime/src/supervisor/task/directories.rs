@@ -144,6 +144,8 @@ impl Supervisor {
                 let name: Arc<str> = name.as_str().into();
                 let tally = self.tallies.remove(&name).unwrap_or_default();
                 let record = Record::new(name.clone(), config, plugin.clone(), tally);
+                // Forgotten and back within one batch: it is another one, and not gone.
+                self.batch.forgotten.remove(&name);
                 self.instances.insert(name, record);
             }
             self.feed(&name, Input::Bytes(plugin));
