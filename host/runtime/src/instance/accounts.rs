@@ -90,6 +90,7 @@ impl Accounts {
     }
 
     /// How many calls there were.
+    #[inline]
     pub fn counts(&self) -> CallCounts {
         // In this order: never more failures than calls.
         let blamed = self.blamed.load(SeqCst);
@@ -149,6 +150,7 @@ impl Accounts {
     }
 
     /// All that attached threads have counted.
+    #[inline]
     fn of_attached(&self) -> Tally {
         let sum = Tally::default();
         if !self.has_attached.load(SeqCst) {
