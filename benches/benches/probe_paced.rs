@@ -32,10 +32,14 @@ fn main() {
         by_engine(asked, engine::stand_ins(asked.count(100_000)))
     });
     for (count, words) in [(100, "100"), (1000, "1,000")] {
-        asked.row(GROUP, &format!("engine, {words} libraries of one instance"), |asked| {
-            let count = asked.count(count);
-            by_engine(asked, engine::stand_ins_of(count, count))
-        });
+        asked.row(
+            GROUP,
+            &format!("engine, {words} libraries of one instance"),
+            |asked| {
+                let count = asked.count(count);
+                by_engine(asked, engine::stand_ins_of(count, count))
+            },
+        );
     }
     for (count, words) in [(100, "100"), (1000, "1,000")] {
         asked.row(

@@ -356,7 +356,8 @@ impl Shard {
     /// For how long the one that has waited longest for a lane has been due.
     pub(super) fn longest_wait(&self, now: Moment) -> Option<Duration> {
         let libraries = self.libraries.0.iter().flatten();
-        let first = libraries.flat_map(|library| library.due.front().into_iter().chain(library.apart.front()));
+        let first =
+            libraries.flat_map(|library| library.due.front().into_iter().chain(library.apart.front()));
         let waits = first.filter_map(|number| {
             let (place, hot) = self.place(*number)?;
             let due = due(place, hot).filter(|_| hot.hand == Hand::Waits)?;
