@@ -34,6 +34,16 @@ fn main() {
     for (count, words) in [(100, "100"), (1000, "1,000")] {
         asked.row(
             GROUP,
+            &format!("engine, {words} libraries of one instance"),
+            |asked| {
+                let count = asked.count(count);
+                by_engine(asked, engine::stand_ins_of(count, count))
+            },
+        );
+    }
+    for (count, words) in [(100, "100"), (1000, "1,000")] {
+        asked.row(
+            GROUP,
             &format!("gRPC health over a Unix socket, {words} plugins"),
             |asked| by_grpc(asked, asked.count(count)),
         );

@@ -69,9 +69,15 @@ pub async fn instances(taken: &Taken, count: usize) -> Vec<Arc<dyn Target>> {
 
 /// What fills a report as an instance does, without a library behind it.
 pub fn stand_ins(count: usize) -> Vec<Arc<dyn Target>> {
-    let lanes = Pool::new("stand-ins", PoolLimits::default(), Arc::new(Silent));
-    let stand_in = |number| StandIn {
-        lanes: lanes.clone(),
+    stand_ins_of(count, 1)
+}
+
+/// The same, spread over so many libraries, each of which has lanes of its own.
+pub fn stand_ins_of(count: usize, libraries: usize) -> Vec<Arc<dyn Target>> {
+    let lanes = |_| Pool::new("stand-ins", PoolLimits::default(), Arc::new(Silent));
+    let lanes: Vec<Pool> = (0..libraries).map(lanes).collect();
+    let stand_in = |number: usize| StandIn {
+        lanes: lanes[number % libraries].clone(),
         number: number as u64,
     };
     (0..count)

@@ -49,7 +49,8 @@ pub struct LanesSeen {
     pub watchdog: Option<Duration>,
     /// Lanes that are lost in a call.
     pub lost: usize,
-    /// 99 of 100 checks began no later than this after they were due; absent if there were none.
+    /// 99 of 100 checks began no later than this after they were due, or the one that waits longest for a lane has been due for so long;
+    /// absent if there were none.
     pub lag_p99: Option<Duration>,
 }
 

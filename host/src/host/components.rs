@@ -112,7 +112,8 @@ impl Components {
         let lanes = LanesSeen {
             watchdog: looked_at().map(|at| now.since(at)),
             lost: lost_lanes(),
-            lag_p99: lag.p99(&engine.lag()),
+            // Those that no lane has begun yet are late too.
+            lag_p99: lag.p99(&engine.lag()).max(engine.longest_wait()),
         };
         let mut parts = vec![
             components::store(self.store.failure()),

@@ -75,9 +75,8 @@ fn latency(instance: &Instance, measured: &mut Measured) {
     measured.count("calls_in_flight", accounts.in_flight());
 }
 
-const WITHOUT: &str = "since its library was loaded; without its checks";
-const WITHOUT_ATTACHED: &str =
-    "since its library was loaded; without its checks, and without calls on attached threads";
+const WITHOUT: &str = "since its library was loaded";
+const WITHOUT_ATTACHED: &str = "since its library was loaded; without calls on attached threads";
 fn processor(used: &InstanceUsed, measured: &mut Measured) {
     let waits = Figure::new("calls_queued", used.queued as u64, Unit::Count, Source::Host);
     measured.add(Some(waits.shared_by(used.lanes_shared_by)));

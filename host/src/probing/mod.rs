@@ -183,6 +183,11 @@ impl Engine {
         self.shard().lag.peek()
     }
 
+    /// For how long the check that waits longest for a lane has been due; `None` if none waits.
+    pub fn longest_wait(&self) -> Option<std::time::Duration> {
+        self.shard().longest_wait(clock::monotonic())
+    }
+
     /// Instances that it knows.
     pub fn len(&self) -> usize {
         self.shard().len()

@@ -13,7 +13,7 @@ use super::shard::{Shard, TICK};
 use super::visit::{Asking, Done, GROUP, Visit};
 use super::{lock, wall_ms};
 use extman_model::clock::{self, Monotonic};
-use extman_runtime::lanes::{LaneContext, stood_still};
+use extman_runtime::lanes::{LaneContext, start_watchdog, stood_still};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{JoinHandle, Thread};
@@ -35,6 +35,8 @@ pub(super) struct Ring {
 impl Ring {
     /// Starts what keeps the time. It ends when nobody else holds the ring, or with [`end`](Ring::end).
     pub(super) fn start(audience: Arc<dyn Audience>, tasks: Handle) -> std::io::Result<Arc<Self>> {
+        // Before there is a lane: whether the host itself stands still is known from the start.
+        start_watchdog();
         let ring = Arc::new_cyclic(|own: &Weak<Ring>| Ring {
             own: own.clone(),
             shard: Mutex::new(Shard::new(clock::monotonic(), own.clone())),

@@ -353,6 +353,19 @@ impl Shard {
         self.until(now)
     }
 
+    /// For how long the one that has waited longest for a lane has been due.
+    pub(super) fn longest_wait(&self, now: Moment) -> Option<Duration> {
+        let libraries = self.libraries.0.iter().flatten();
+        let first =
+            libraries.flat_map(|library| library.due.front().into_iter().chain(library.apart.front()));
+        let waits = first.filter_map(|number| {
+            let (place, hot) = self.place(*number)?;
+            let due = due(place, hot).filter(|_| hot.hand == Hand::Waits)?;
+            Some(now.since(due))
+        });
+        waits.max()
+    }
+
     fn until(&self, now: Moment) -> Moment {
         let due = self.wheel.next_due().map(|tick| {
             let nanos = tick.saturating_mul(TICK_NS);
@@ -555,21 +568,21 @@ impl Shard {
         group: &mut Vec<Asking>,
         out: &mut Out,
     ) {
-        if let Some(visiting) = self.visits.get_mut(&visit.number) {
-            visiting.group.clear();
-            visiting.taken_over = false;
-        }
+        let Some(library) = self.libraries.get(visit.library) else {
+            return;
+        };
+        let generation = library.generation;
         self.warm(visit);
         while group.len() < GROUP {
             let Some(library) = self.libraries.get_mut(visit.library) else {
-                return;
+                break;
             };
             let queue = if visit.is_apart {
                 &mut library.apart
             } else {
                 &mut library.due
             };
-            let Some(number) = queue.pop_front() else { return };
+            let Some(number) = queue.pop_front() else { break };
             let hot = &mut self.hot[number as usize];
             if hot.hand != Hand::Waits || hot.library != Some(visit.library) {
                 continue;
@@ -582,7 +595,6 @@ impl Shard {
                 self.stats.checks += 1;
                 self.lag.record(now.since(hot.quiet.due()));
                 let asking = hot.ask(Hand::Asked);
-                self.give(visit, number, asking, timeout);
                 group.push(Asking {
                     place: number,
                     asking,
@@ -593,35 +605,29 @@ impl Shard {
             }
             if !group.is_empty() {
                 queue.push_front(number);
-                return;
+                break;
             }
             hot.hand = Hand::Free;
             if let Some(((asking, timeout), target)) = self.begin_whole(number, now, unix_ms, out) {
-                self.give(visit, number, asking, timeout);
                 group.push(Asking {
                     place: number,
                     asking,
                     target,
                     timeout,
                 });
-                return;
+                break;
             }
         }
-    }
-
-    fn give(&mut self, visit: &Visit, place: u32, asking: u32, timeout: Duration) {
-        let generation = self
-            .libraries
-            .get(visit.library)
-            .map_or(0, |library| library.generation);
         if let Some(visiting) = self.visits.get_mut(&visit.number) {
-            visiting.group.push(Given {
-                place,
-                asking,
+            visiting.taken_over = false;
+            visiting.group.clear();
+            visiting.group.extend(group.iter().map(|asking| Given {
+                place: asking.place,
+                asking: asking.asking,
                 generation,
-                timeout,
+                timeout: asking.timeout,
                 name: None,
-            });
+            }));
         }
     }
 
@@ -687,16 +693,17 @@ impl Shard {
         if hot.asking != done.asking || !matches!(hot.hand, Hand::Asked | Hand::Begun) {
             return;
         }
-        if hot.hand == Hand::Asked && !host_late && self.ended_quietly(done, unix_ms, out) {
+        if hot.hand == Hand::Asked && !host_late && self.ended_quietly(done, unix_ms) {
             return;
         }
         self.ended_as_a_whole(done, unix_ms, host_late, out);
         self.schedule(number);
     }
 
-    /// The quiet path: `false`, and nothing is taken in, if there is more to it.
+    /// The quiet path: `false`, and nothing is taken in, if there is more to it. Nothing is written down of it: that it was asked stands in
+    /// the minute's sums, and its last answers are kept here.
     #[inline]
-    fn ended_quietly(&mut self, done: &Done, unix_ms: u64, out: &mut Out) -> bool {
+    fn ended_quietly(&mut self, done: &Done, unix_ms: u64) -> bool {
         let hot = &mut self.hot[done.place as usize];
         let Answer::Figures(figures) = &done.asked.answer else {
             return false;
@@ -723,18 +730,6 @@ impl Shard {
         });
         hot.hand = Hand::Free;
         let due = hot.quiet.due();
-        if out.keeps_results
-            && let Some(place) = &self.places[done.place as usize]
-        {
-            out.records.push(Record::Result(ResultRow {
-                instance: place.name.clone(),
-                at_unix_ms: unix_ms,
-                result: ResultWord::Said(figures.as_ref().and_then(|figures| figures.health)),
-                took_ns: Some(nanos(took)),
-                connection_rtt_ns: figures.as_ref().and_then(|figures| figures.connection_rtt_ns()),
-                heap_bytes,
-            }));
-        }
         let tick = self.tick(due);
         self.wheel.put(done.place, tick);
         true

@@ -477,9 +477,10 @@ async fn what_one_says_in_figures_is_counted_and_kept_as_what_it_says_in_words()
     };
     let results = records
         .iter()
-        .filter(|record| matches!(record, Record::Result(_)))
-        .count() as u64;
-    assert_eq!(minutes().map(|sums| sums.checks).sum::<u64>(), results);
-    assert!(results > 28, "{results}");
+        .filter(|record| matches!(record, Record::Result(_)));
+    let (results, asked) = (results.count() as u64, fake.asked.load(SeqCst));
+    let checks = minutes().map(|sums| sums.checks).sum::<u64>();
+    assert!(checks <= asked && checks + 1 >= asked, "{checks} {asked}");
+    assert!(results < 10, "{results} of {asked} say something new");
     assert!(minutes().all(|sums| sums.checks == 0 || sums.heap_bytes == Some((7, 7))));
 }

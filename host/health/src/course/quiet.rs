@@ -98,6 +98,7 @@ impl Quiet {
     }
 
     /// When it is due, by its quiet answers.
+    #[inline]
     pub fn due(&self) -> Moment {
         self.due
     }

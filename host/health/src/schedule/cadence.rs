@@ -63,6 +63,7 @@ pub fn phase(seed: u64, interval: Duration) -> Duration {
 }
 
 /// The interval of this cycle: moved by at most the jitter, to either side, by chance that the seed decides.
+#[inline]
 pub fn jittered(policy: &Policy, interval: Duration, seed: u64, cycle: u32) -> Duration {
     let whole = nanos(interval);
     let reach = whole / 1000 * u64::from(policy.jitter_permille.min(500));
@@ -73,6 +74,7 @@ pub fn jittered(policy: &Policy, interval: Duration, seed: u64, cycle: u32) -> D
 /// The moment nearest to `moment` at which anybody of this interval is asked. To be woken costs as much as many checks, so those who
 /// are due at about the same time are asked together: there are such moments each 100 ms for intervals of ten seconds or more, each 50 ms
 /// for those of a second or more, which is half of what the usual jitter moves the shortest of them, and for others each 10 ms.
+#[inline]
 pub fn gathered(moment: Moment, interval: Duration) -> Moment {
     const FINE: u64 = nanos(INTERVAL_MIN);
     let nanos = moment.as_nanos();
@@ -89,16 +91,19 @@ pub fn gathered(moment: Moment, interval: Duration) -> Moment {
 /// Moments at which instances of any interval are asked are this far apart, in nanoseconds.
 pub const GATHERED: u64 = 100_000_000;
 
+#[inline]
 fn nearest<const GRAIN: u64>(nanos: u64) -> u64 {
     nanos.saturating_add(GRAIN / 2) / GRAIN * GRAIN
 }
 
 /// A part of a whole: a 64-bit number as a fraction of 2⁶⁴.
+#[inline]
 fn share(number: u64, whole: u64) -> u64 {
     ((u128::from(number) * u128::from(whole)) >> 64) as u64
 }
 
 /// SplitMix64's finisher (Steele, Lea and Flood, 2014).
+#[inline]
 fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

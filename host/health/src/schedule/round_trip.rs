@@ -21,6 +21,7 @@ const BETA: f32 = 1.0 / 4.0;
 
 impl RoundTrip {
     /// One more answer took this long.
+    #[inline]
     pub fn observe(&mut self, took: Duration) {
         // Under a nanosecond nothing is measured; so 0 stays "none yet".
         let took = (nanos(took) as f32 / 1e3).max(1e-3);
@@ -45,6 +46,7 @@ impl RoundTrip {
 
     /// How long to wait for the next answer: SRTT + 4·RTTVAR, doubled for each time that none came, within bounds; the
     /// greater bound before the first answer.
+    #[inline]
     pub fn timeout(&self, bounds: (Duration, Duration)) -> Duration {
         let (least, most) = bounds;
         if self.smoothed_us == 0.0 {

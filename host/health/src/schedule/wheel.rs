@@ -58,6 +58,7 @@ impl Wheel {
     }
 
     /// Has a place wait until `due`, wherever it was before. What is due in the past is due at once.
+    #[inline]
     pub fn put(&mut self, place: u32, due: Tick) {
         let at = place as usize;
         if at >= self.due.len() {

@@ -1,5 +1,6 @@
 //! What the host counts of an instance's calls.
 
+use super::in_process::ChecksUnderWay;
 use super::tally::Sums;
 use crate::lanes::{Attached, Gate, Tally};
 use extman_model::sketch::{Recorder, Sketch};
@@ -21,6 +22,8 @@ pub struct Accounts {
     on_lanes: Tally,
     /// Failures that count against the plugin.
     blamed: AtomicU64,
+    /// The check under way, and the deep one. Beside what each check reads: they are at hand together.
+    pub(super) checks: ChecksUnderWay,
     errors: [AtomicU64; ErrorKind::ALL.len()],
     latency: Recorder,
     gate: Arc<Gate>,
@@ -61,6 +64,7 @@ impl Accounts {
             ended: AtomicU64::new(0),
             on_lanes: Tally::default(),
             blamed: AtomicU64::new(0),
+            checks: ChecksUnderWay::default(),
             errors: Default::default(),
             latency: Recorder::default(),
             gate,
@@ -90,6 +94,7 @@ impl Accounts {
     }
 
     /// How many calls there were.
+    #[inline]
     pub fn counts(&self) -> CallCounts {
         // In this order: never more failures than calls.
         let blamed = self.blamed.load(SeqCst);
@@ -149,6 +154,7 @@ impl Accounts {
     }
 
     /// All that attached threads have counted.
+    #[inline]
     fn of_attached(&self) -> Tally {
         let sum = Tally::default();
         if !self.has_attached.load(SeqCst) {

@@ -13,7 +13,7 @@ use crate::module::Module;
 use crate::ticket::{How, NoReturn, Ticket, on_lane};
 use abandoned::Abandoned;
 pub use check::Answer;
-use check::CheckUnderWay;
+pub(super) use check::ChecksUnderWay;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind, Reply};
 use extman_plugin_api::manifest::schema::ThreadModel;
@@ -35,10 +35,6 @@ pub struct InProcess {
     accounts: Arc<Accounts>,
     closing: AtomicBool,
     destroyed: AtomicBool,
-    /// Of the check under way.
-    check: Arc<CheckUnderWay>,
-    /// Of the deep check under way: as a call, it may last while others are asked and answered.
-    deep: Arc<CheckUnderWay>,
     bound: Arc<Bound>,
 }
 
@@ -102,8 +98,6 @@ impl InProcess {
             accounts,
             closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
-            check: Arc::default(),
-            deep: Arc::default(),
             bound,
             settings,
             module,

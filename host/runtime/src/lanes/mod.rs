@@ -28,4 +28,4 @@ pub use gate::{Gate, Pass};
 pub use lane::{CheckBatch, LaneContext, LaneObserver, Phase, Work, lost_lanes};
 pub use pool::{Pool, PoolLimits, Refused};
 pub use tally::Tally;
-pub use watchdog::{looked_at, stood_still};
+pub use watchdog::{looked_at, start as start_watchdog, stood_still};

@@ -26,7 +26,7 @@ static STALLS: Mutex<VecDeque<(Monotonic, Duration)>> = Mutex::new(VecDeque::new
 
 /// Starts it, if it does not run yet. Before there are lanes: a constructor that hangs holds the dynamic loader's lock, which a
 /// thread may need to begin.
-pub(super) fn start() {
+pub fn start() {
     STARTED.call_once(|| {
         let (begun, begins) = std::sync::mpsc::channel();
         let watchdog = std::thread::Builder::new()

@@ -229,7 +229,16 @@ impl Mapped {
         let handle = unsafe { ManuallyDrop::take(&mut self.handle) };
         let _inside = origin::inside(self.origin);
         let _ = handle.close();
-        Ok(Closed { keys, mapped: self })
+        let mut closed = Closed {
+            keys,
+            mapped: self,
+            is_gone: false,
+        };
+        // Where it is gone at once nobody has to look again from another thread.
+        if !image::is_listed(&closed.mapped.sealed.path()) {
+            closed.forget();
+        }
+        Ok(closed)
     }
 }
 
@@ -237,12 +246,21 @@ impl Mapped {
 pub struct Closed {
     keys: Vec<LeftKey>,
     mapped: Mapped,
+    is_gone: bool,
 }
 
 impl Closed {
+    /// Whether it was gone as soon as it was closed: then its verdict is [`Verdict::Unmapped`].
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
     /// Looks whether the library is gone. To be called on another thread than the one that closed it, after that one has ended: its
     /// thread-locals may be the last thing that holds the library.
     pub fn verdict(mut self) -> Verdict {
+        if self.is_gone {
+            return Verdict::Unmapped;
+        }
         let Some(_one_at_a_time) = loader() else {
             return Verdict::resident(
                 ResidentReason::CloseHangs,
@@ -265,15 +283,22 @@ impl Closed {
             let (reason, culprit) = kept.unwrap_or((ResidentReason::KeptByLoader, "why is not known"));
             return Verdict::resident(reason, culprit);
         }
-        for key in self.keys {
-            // SAFETY: its destructor is unmapped and no thread that ran the library's code is left.
+        self.forget();
+        Verdict::Unmapped
+    }
+
+    /// It is unmapped: nothing that pointed into it may be left.
+    fn forget(&mut self) {
+        for key in self.keys.drain(..) {
+            // SAFETY: its destructor is unmapped, and of the threads that ran the library's code at most this one is left, which runs none
+            // of it any more.
             unsafe { keys::delete(key) };
         }
         // By what it is and not by where it lay: since it was closed, another one may have come to lie there.
         loaded::forget(self.mapped.origin);
         // SAFETY: taken once; nothing is mapped from it any more.
         drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
-        Verdict::Unmapped
+        self.is_gone = true;
     }
 }
 

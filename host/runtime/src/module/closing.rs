@@ -1,5 +1,5 @@
-//! Closing a library: on a thread that ends right after it, and looking whether it is gone from another one, since the closing thread's
-//! own thread-locals may be the last thing that holds the library. Either may hang in a finaliser; then it may come back later.
+//! Closing a library: on a thread that ends right after it, and where it is not gone at once, looking again
+//! from another one, since the closing thread's own thread-locals may be the last thing that holds the library. Either may hang in a finaliser; then it may come back later.
 
 use super::ModuleBudgets;
 use crate::lanes::{LaneObserver, Phase, Pool, PoolLimits, Work};
@@ -59,6 +59,7 @@ fn closed(
     budgets: ModuleBudgets,
 ) -> Ended {
     match running.end_within(patience) {
+        Ok(Ok(closed)) if closed.is_gone() => Ended::Closed(Verdict::Unmapped),
         Ok(Ok(closed)) => {
             let look = Running::start(&format!("x-look-{name}"), budgets.close, move || closed.verdict());
             look.map_or_else(|| Ended::Closed(no_thread()), |look| looked(look, budgets.close))

@@ -4,7 +4,7 @@
 //! of its own. Neither waits behind calls. The time of a check runs from when the plugin's code begins.
 
 use super::InProcess;
-use crate::instance::Asked;
+use crate::instance::{Accounts, Asked};
 use crate::lanes::{LaneContext, Pass, Phase, Pool};
 use crate::loader::{OutputLimits, Said, Slot};
 use crate::ticket::{How, NoReturn, Ticket, on_lane};
@@ -102,7 +102,7 @@ impl InProcess {
         black_box((
             self.admit().is_ok(),
             self.settings.wedge_after,
-            Arc::strong_count(&self.check),
+            self.accounts.checks.cheap.0.load(Relaxed),
             self.bound.has_check(),
             self.bound.inside(),
         ));
@@ -134,7 +134,8 @@ impl InProcess {
             },
         };
         let deadline = began.after(timeout);
-        let Ok(alone) = self.check.begin(deadline) else {
+        let checks = CheapCheck(&*self.accounts);
+        let Ok(alone) = CheckUnderWay::begin(checks, deadline) else {
             return busy();
         };
         let lost_at = deadline.after(self.settings.wedge_after);
@@ -165,11 +166,11 @@ impl InProcess {
             ThreadModel::Serial | ThreadModel::Affine => Some((self.gate.clone(), self.pool.clone())),
         };
         let work = self.work(Phase::Check, timeout.saturating_mul(2));
-        let under_way = match kind {
-            CheckKind::Deep => &self.deep,
-            CheckKind::Liveness | CheckKind::Readiness => &self.check,
+        let under_way = UnderWay {
+            accounts: self.accounts.clone(),
+            is_deep: kind == CheckKind::Deep,
         };
-        let alone = match CheckUnderWay::ask(under_way.clone()) {
+        let alone = match CheckUnderWay::ask(under_way) {
             Ok(alone) => alone,
             Err(Late(true)) => return (CheckOutcome::TimedOut, None),
             Err(Late(false)) => return (CheckOutcome::Busy, None),
@@ -208,29 +209,62 @@ impl InProcess {
     }
 }
 
+/// The checks of an instance that are under way: a deep one may last, as a call, while others are asked and answered.
+#[derive(Debug, Default)]
+pub(in crate::instance) struct ChecksUnderWay {
+    cheap: CheckUnderWay,
+    deep: CheckUnderWay,
+}
+
+/// One of an instance's, from its lane.
+struct CheapCheck<'a>(&'a Accounts);
+
+impl Deref for CheapCheck<'_> {
+    type Target = CheckUnderWay;
+
+    fn deref(&self) -> &CheckUnderWay {
+        &self.0.checks.cheap
+    }
+}
+
+/// One of an instance's, held by whoever asks and by the lane.
+struct UnderWay {
+    accounts: Arc<Accounts>,
+    is_deep: bool,
+}
+
+impl Deref for UnderWay {
+    type Target = CheckUnderWay;
+
+    fn deref(&self) -> &CheckUnderWay {
+        let checks = &self.accounts.checks;
+        if self.is_deep { &checks.deep } else { &checks.cheap }
+    }
+}
+
 /// The check that an instance is asked for or is in: 0 if there is none, its deadline once it has begun.
 #[derive(Debug, Default)]
-pub(super) struct CheckUnderWay(AtomicU64);
+struct CheckUnderWay(AtomicU64);
 
 const NOT_BEGUN: u64 = u64::MAX;
 
 /// A check is under way; and whether it is past its deadline.
-pub(super) struct Late(pub(super) bool);
+struct Late(bool);
 
 /// The right to check; giving it back is dropping it.
-pub(super) struct Alone<C: Deref<Target = CheckUnderWay>>(C);
+struct Alone<C: Deref<Target = CheckUnderWay>>(C);
 
 impl CheckUnderWay {
     /// The right to a check that begins later.
-    pub(super) fn ask<C: Deref<Target = CheckUnderWay>>(this: C) -> Result<Alone<C>, Late> {
+    fn ask<C: Deref<Target = CheckUnderWay>>(this: C) -> Result<Alone<C>, Late> {
         this.claim(NOT_BEGUN)?;
         Ok(Alone(this))
     }
 
     /// The right to a check that begins now.
-    pub(super) fn begin(&self, deadline: Monotonic) -> Result<Alone<&Self>, Late> {
-        self.claim(deadline.as_nanos())?;
-        Ok(Alone(self))
+    fn begin<C: Deref<Target = CheckUnderWay>>(this: C, deadline: Monotonic) -> Result<Alone<C>, Late> {
+        this.claim(deadline.as_nanos())?;
+        Ok(Alone(this))
     }
 
     fn claim(&self, state: u64) -> Result<(), Late> {
@@ -242,7 +276,7 @@ impl CheckUnderWay {
 }
 
 impl<C: Deref<Target = CheckUnderWay>> Alone<C> {
-    pub(super) fn begin(&self, deadline: Monotonic) {
+    fn begin(&self, deadline: Monotonic) {
         self.0.0.store(deadline.as_nanos(), Release);
     }
 }
