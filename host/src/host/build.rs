@@ -1,6 +1,7 @@
 //! Building a host: the parts, wired.
 
 use super::components::{Components, keep_looking};
+use super::event_log::EventLog;
 use super::health::{Ears, Releases, subjects};
 use super::{Host, Inner, tasks};
 use crate::config::{Config, ConfigError};
@@ -130,6 +131,7 @@ impl HostBuilder {
         let registry = Arc::new(Registry::default());
         let events = Events::new(EVENTS_KEPT);
         let listening = events.listen();
+        let event_log = EventLog::start(events.listen());
         let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
         let ledger = Ledger::new(config.intake.store.dir.join("vetting"));
         let vetting = Vetting::new(config.vetting.clone(), ledger);
@@ -185,6 +187,8 @@ impl HostBuilder {
             deep,
             history,
             components,
+            event_log,
+            inputs: Default::default(),
             reading: Arc::new(Semaphore::new(READS_MAX)),
         };
         let every = Duration::from_millis(inner.config.health.components_every_ms);

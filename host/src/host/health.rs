@@ -4,15 +4,13 @@ use super::Host;
 use super::figures::{Measured, measured};
 use crate::probing::{Announced, Audience, Engine, Seen, Subject};
 use extman_health::aggregate::{Member, aggregate};
-use extman_health::deep::Refused;
 use extman_health::policy::Policy;
 use extman_history::History;
 use extman_model::clock;
-use extman_model::control::ControlError;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    CheckOutcome, CheckView, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle,
-    PluginView, ProbeSettings, What,
+    CheckOutcome, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle, PluginView,
+    ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
@@ -154,37 +152,6 @@ impl Host {
             covered: None,
         }));
         aggregate(&members, &self.inner.config.health.redundant)
-    }
-
-    /// Has an instance asked how it is, now. Two who want that at once get the answer of one check.
-    ///
-    /// # Errors
-    /// There is none of this name, or it does not run.
-    pub async fn check_now(&self, name: &str) -> Result<CheckView, ControlError> {
-        let view = self.plugin(name)?;
-        let asked = self.engine().check_now(name).await;
-        asked.ok_or_else(|| {
-            ControlError::Conflict(format!(
-                "{name} is {}, and only a running plugin can be asked how it is",
-                view.lifecycle.as_str()
-            ))
-        })
-    }
-
-    /// Has a synthetic request made of an instance, now, on its budget.
-    ///
-    /// # Errors
-    /// There is none of this name, it does not run, no deep checks are configured for it, or none may be made now.
-    pub async fn check_deep(&self, name: &str) -> Result<(), ControlError> {
-        self.plugin(name)?;
-        self.inner.deep.make_now(name).await.map_err(|refused| {
-            let text = refused.to_string();
-            match (refused.retry_after_ms(), &refused) {
-                (Some(retry_after_ms), _) => ControlError::NotYet { text, retry_after_ms },
-                (None, Refused::NotKept { .. }) => ControlError::Unavailable(text),
-                (None, _) => ControlError::Conflict(text),
-            }
-        })
     }
 
     pub(super) fn engine(&self) -> &Engine {

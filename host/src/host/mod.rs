@@ -4,10 +4,13 @@ mod build;
 mod calls;
 mod commands;
 mod components;
+mod event_log;
 mod figures;
 mod health;
 mod hint;
 mod history;
+mod inputs;
+mod probe;
 mod tasks;
 mod told;
 
@@ -60,6 +63,8 @@ struct Inner {
     deep: DeepChecks,
     history: Arc<History>,
     components: components::Components,
+    event_log: Arc<event_log::EventLog>,
+    inputs: inputs::InputSchemas,
     reading: Arc<Semaphore>,
 }
 
@@ -127,6 +132,7 @@ impl Host {
         if let Ok(Err(lane)) = ended {
             tracing::warn!(%lane, "a lane that asks plugins how they are does not end");
         }
+        self.inner.event_log.close();
         verdicts
     }
 }

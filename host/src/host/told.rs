@@ -42,7 +42,10 @@ impl Host {
             name: name.to_owned(),
             similar: Vec::new(),
         })?;
-        Ok(self.one(&known, entry))
+        Ok(PluginHealth {
+            policy: Some(Box::new(self.policy_told(entry))),
+            ..self.one(&known, entry)
+        })
     }
 
     fn one(&self, known: &Known, entry: &Entry) -> PluginHealth {
@@ -57,6 +60,8 @@ impl Host {
             health: seen.map_or_else(|| not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(trips).unwrap_or_default(),
+            policy: None,
+            probe: None,
         }
     }
 
