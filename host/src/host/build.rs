@@ -3,6 +3,7 @@
 use super::components::{Components, keep_looking};
 use super::event_log::EventLog;
 use super::health::{Ears, Releases, subjects};
+use super::recent::RecentLatency;
 use super::{Host, Inner, tasks};
 use crate::config::{Config, ConfigError};
 use crate::deep::{DeepChecks, Machine};
@@ -141,10 +142,12 @@ impl HostBuilder {
         }
         let shared = SharedLanes::new(observer);
         let history = Arc::new(start_history(&config.history, &mut concerns));
+        let recent = Arc::new(RecentLatency::default());
         let ears = Ears {
             events: events.clone(),
             requests: requests.clone(),
             history: history.clone(),
+            recent: recent.clone(),
         };
         let (engine, deep) = start_engine(&shared, ears, config.probe, &registry)?;
         let means = Means {
@@ -189,6 +192,7 @@ impl HostBuilder {
             components,
             event_log,
             inputs: Default::default(),
+            recent,
             reading: Arc::new(Semaphore::new(READS_MAX)),
         };
         let every = Duration::from_millis(inner.config.health.components_every_ms);

@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::figures::{Measured, measured};
+use super::recent::RecentLatency;
 use crate::probing::{Announced, Audience, Engine, Seen, Subject};
 use extman_health::aggregate::{Member, aggregate};
 use extman_health::policy::Policy;
@@ -24,6 +25,7 @@ pub(super) struct Ears {
     pub events: Events,
     pub requests: Requests,
     pub history: Arc<History>,
+    pub recent: Arc<RecentLatency>,
 }
 
 impl Audience for Ears {
@@ -61,6 +63,7 @@ impl Audience for Ears {
     }
 
     fn record(&self, records: &mut Vec<Record>) {
+        self.recent.note(records);
         for record in records.drain(..) {
             self.history.record(record);
         }
@@ -172,7 +175,13 @@ impl Host {
 impl Host {
     /// How an instance is, as shown.
     pub(super) fn health_view(&self, entry: &Entry, seen: &Seen) -> HealthView {
-        health_view(entry, seen, self.inner.deep.view(&entry.name))
+        let mut view = health_view(entry, seen, self.inner.deep.view(&entry.name));
+        if let Some((instance, _)) = &entry.serving {
+            let (since, now) = (instance.accounts().latency(), clock::unix_ms(clock::wall()));
+            view.figures
+                .extend(self.inner.recent.p95(&entry.name, &since, now));
+        }
+        view
     }
 }
 

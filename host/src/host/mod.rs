@@ -11,6 +11,7 @@ mod hint;
 mod history;
 mod inputs;
 mod probe;
+mod recent;
 mod tasks;
 mod told;
 
@@ -65,6 +66,7 @@ struct Inner {
     components: components::Components,
     event_log: Arc<event_log::EventLog>,
     inputs: inputs::InputSchemas,
+    recent: Arc<recent::RecentLatency>,
     reading: Arc<Semaphore>,
 }
 

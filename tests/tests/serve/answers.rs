@@ -13,6 +13,8 @@ pub struct Answers {
     crashes_without: Option<PathBuf>,
     /// Its root is malformed, and its constructor leaves a thread behind that waits for this file.
     refused_with_thread: Option<PathBuf>,
+    /// Its check does not return before this file is there.
+    check_hangs_until: Option<PathBuf>,
 }
 
 /// A plugin of this id and version with this answer. Its capabilities are `ID.ask`, which answers with
@@ -26,6 +28,7 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         declared: "",
         crashes_without: None,
         refused_with_thread: None,
+        check_hangs_until: None,
     }
 }
 
@@ -51,6 +54,12 @@ impl Answers {
     /// It is refused when it is loaded, and can't be unloaded before this file is there: a thread of its own waits for that.
     pub fn refused_with_a_thread_until(mut self, file: &Path) -> Self {
         self.refused_with_thread = Some(file.to_owned());
+        self
+    }
+
+    /// Its check does not return before this file is there.
+    pub fn hangs_in_its_check_until(mut self, file: &Path) -> Self {
+        self.check_hangs_until = Some(file.to_owned());
         self
     }
 
@@ -87,10 +96,16 @@ impl Answers {
         let thread = self.refused_with_thread.as_ref().map_or(String::new(), |file| {
             THREAD.replace("@FILE@", &format!("{file:?}"))
         });
+        let check = self.check_hangs_until.as_ref().map_or(String::new(), |file| {
+            CHECK.replace("@FILE@", &format!("{file:?}"))
+        });
+        let health = if check.is_empty() { "NULL" } else { "&health" };
         let lifecycle = if thread.is_empty() { "&lifecycle" } else { "NULL" };
         SOURCE
             .replace("@THREAD@", &thread)
             .replace("@LIFECYCLE@", lifecycle)
+            .replace("@CHECK@", &check)
+            .replace("@HEALTH@", health)
             .replace("@ID@", self.id)
             .replace("@ANSWER@", self.answer)
             .replace("@CRASH@", &crash)
@@ -115,6 +130,22 @@ __attribute__((constructor)) static void on_load(void) {
         pthread_detach(thread);
     }
 }
+"#;
+
+const CHECK: &str = r#"
+static ExtmanStatus check(ExtmanInstanceHandle instance, const ExtmanCheckRequest *request, ExtmanReport *report,
+                          ExtmanTextBuffer *text) {
+    (void)instance, (void)request, (void)report, (void)text;
+    while (access(@FILE@, F_OK) != 0) {
+        usleep(1000);
+    }
+    return EXTMAN_STATUS_OK;
+}
+
+static const ExtmanHealthVtable health = {
+    .struct_size = sizeof health,
+    .check = check,
+};
 "#;
 
 const SOURCE: &str = r#"
@@ -188,7 +219,8 @@ static const ExtmanCapabilityVtable capability = {
 };
 
 @THREAD@
-static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(@LIFECYCLE@, &capability, NULL);
+@CHECK@
+static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(@LIFECYCLE@, &capability, @HEALTH@);
 
 const ExtmanPluginModule *extman_plugin_entry(void) { return &module; }
 "#;
