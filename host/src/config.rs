@@ -266,10 +266,22 @@ impl Config {
                     .to_owned(),
             );
         }
+        if let Some(set) = self.health.redundant.iter().find(|(_, needed)| **needed == 0) {
+            return invalid(format!(
+                "health.redundant.{} is 0, so its set would be up with nobody in it; set it to 1 or more",
+                set.0
+            ));
+        }
         in_bounds("probe", &self.probe)?;
+        fit_together("probe", &self.probe)?;
         self.history
             .validate()
             .map_err(|error| ConfigError::Invalid(error.to_string()))?;
+        self.check_instances()
+    }
+
+    fn check_instances(&self) -> Result<(), ConfigError> {
+        let invalid = |text: String| Err(ConfigError::Invalid(text));
         let mut names = BTreeSet::new();
         for instance in &self.instances {
             let name = instance.instance_name();
@@ -278,15 +290,43 @@ impl Config {
                     "the [[instance]] name {name:?} must be 1 to 64 characters without spaces and / ? # %"
                 ));
             }
-            in_bounds(&format!("[[instance]] {name:?}: probe"), &instance.probe)?;
             if !names.insert(name) {
                 return invalid(format!(
                     "two [[instance]] sections are named {name:?}; give one of them another name"
                 ));
             }
+            let section = format!("[[instance]] {name:?}");
+            in_bounds(&format!("{section}: probe"), &instance.probe)?;
+            fit_together(&format!("{section}: probe"), &instance.probe.over(self.probe))?;
             if instance.concurrency_max == Some(0) {
                 return invalid(format!(
-                    "[[instance]] {name:?}: concurrency_max is 0, so it could never be called"
+                    "{section}: concurrency_max is 0, so it could never be called; set it to 1 or more, or remove it"
+                ));
+            }
+            for (field, value) in [
+                ("call_timeout_ms", instance.call_timeout_ms),
+                ("wedge_after_ms", instance.wedge_after_ms),
+                ("start_budget_ms", instance.start_budget_ms),
+                ("stop_budget_ms", instance.stop_budget_ms),
+            ] {
+                if value.is_some_and(|ms| !(1..=DAY_MS).contains(&ms)) {
+                    let ms = value.unwrap_or_default();
+                    return invalid(format!(
+                        "{section}: {field} is {ms}, outside 1 to {DAY_MS}; set it within that range, or remove it for the default"
+                    ));
+                }
+            }
+        }
+        for (set, needed) in &self.health.redundant {
+            let members = self
+                .instances
+                .iter()
+                .filter(|instance| instance.redundant.as_ref() == Some(set));
+            let members = members.count();
+            if members < *needed {
+                return invalid(format!(
+                    "health.redundant.{set} is {needed}, and {members} [[instance]] sections have redundant = {set:?}, so it could \
+                     never be met; give it to more of them, or lower the number"
                 ));
             }
         }
@@ -309,6 +349,55 @@ impl Config {
     pub(crate) fn shutdown_budget(&self) -> Duration {
         Duration::from_millis(self.shutdown.budget_ms)
     }
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+/// Two values of which one bounds the other, where both are given.
+fn fit_together(section: &str, probe: &ProbeSettings) -> Result<(), ConfigError> {
+    let percent = |value: Option<u8>| value.map(u64::from);
+    let pairs = [
+        (
+            "timeout_min_ms",
+            probe.timeout_min_ms,
+            "timeout_ms",
+            probe.timeout_ms,
+        ),
+        (
+            "backoff_min_ms",
+            probe.backoff_min_ms,
+            "backoff_max_ms",
+            probe.backoff_max_ms,
+        ),
+        (
+            "interval_ms",
+            probe.interval_ms,
+            "idle_interval_ms",
+            probe.idle_interval_ms,
+        ),
+        (
+            "degraded_percent",
+            percent(probe.degraded_percent),
+            "down_percent",
+            percent(probe.down_percent),
+        ),
+        (
+            "deep_timeout_ms",
+            probe.deep_timeout_ms,
+            "deep_every_ms",
+            probe.deep_every_ms,
+        ),
+    ];
+    for (lower, low, upper, high) in pairs {
+        if let (Some(low), Some(high)) = (low, high)
+            && low > high
+        {
+            return Err(ConfigError::Invalid(format!(
+                "{section}: {lower} is {low} and {upper} is {high}; the first is at most the second: change one of them"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn in_bounds(section: &str, probe: &ProbeSettings) -> Result<(), ConfigError> {
@@ -364,6 +453,50 @@ mod tests {
             (
                 "[health]\ncomponents_every_ms = 1\n",
                 "health.components_every_ms is 1",
+            ),
+            (
+                "[[instance]]\nplugin = \"a\"\ncall_timeout_ms = 0\n",
+                "[[instance]] \"a\": call_timeout_ms is 0",
+            ),
+            (
+                "[[instance]]\nplugin = \"a\"\nwedge_after_ms = 0\n",
+                "wedge_after_ms is 0",
+            ),
+            (
+                "[[instance]]\nplugin = \"a\"\nstart_budget_ms = 0\n",
+                "start_budget_ms is 0",
+            ),
+            (
+                "[[instance]]\nplugin = \"a\"\nstop_budget_ms = 0\n",
+                "stop_budget_ms is 0",
+            ),
+            (
+                "[probe]\ntimeout_min_ms = 900\ntimeout_ms = 800\n",
+                "timeout_min_ms is 900 and timeout_ms is 800",
+            ),
+            (
+                "[probe]\nbackoff_min_ms = 900\nbackoff_max_ms = 800\n",
+                "backoff_max_ms is 800",
+            ),
+            (
+                "[probe]\ndegraded_percent = 60\ndown_percent = 50\n",
+                "down_percent is 50",
+            ),
+            (
+                "[probe]\ninterval_ms = 900\nidle_interval_ms = 800\n",
+                "idle_interval_ms is 800",
+            ),
+            (
+                "[probe]\ntimeout_ms = 800\n[[instance]]\nplugin = \"a\"\nprobe.timeout_min_ms = 900\n",
+                "[[instance]] \"a\": probe: timeout_min_ms is 900 and timeout_ms is 800",
+            ),
+            (
+                "[health.redundant]\nembedders = 0\n",
+                "health.redundant.embedders is 0",
+            ),
+            (
+                "[health.redundant]\nembedders = 2\n[[instance]]\nplugin = \"a\"\nredundant = \"embedders\"\n",
+                "health.redundant.embedders is 2, and 1",
             ),
         ] {
             let error = read(text).unwrap_err().to_string();

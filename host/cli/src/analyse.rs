@@ -22,14 +22,14 @@ pub(crate) struct Analyse {
     #[arg(long, value_name = "DURATION", value_parser = since_ms, default_value = "24h")]
     since: u64,
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 }
 
 pub(super) fn run(args: Analyse, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let command = Command::Analyse {
         name: args.name,
         since_ms: args.since,
-        deep: true,
+        full: true,
     };
     let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
     let Answer::Analysis(analysis) = answer else {

@@ -1,7 +1,9 @@
 //! What can be typed.
 
+use super::fault::Fault;
 use super::{
-    analyse, call, change, check, health, history, inspect, list, manifest, serve, show, store, uptime,
+    analyse, call, change, check, completions, config, events, health, history, inspect, list, manifest,
+    serve, show, store, uptime, wait,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -13,14 +15,39 @@ pub(super) struct Args {
     /// Print one JSON envelope instead of text
     #[arg(long, global = true)]
     pub(super) json: bool,
+    /// A running host [default: $EXTMAN_URL, else http://127.0.0.1:8642]
+    #[arg(long, global = true, value_name = "URL", help_heading = WHICH_HOST)]
+    url: Option<String>,
+    /// File that holds its bearer token [default: $EXTMAN_TOKEN holds the token]
+    #[arg(long, global = true, value_name = "FILE", help_heading = WHICH_HOST)]
+    token_file: Option<PathBuf>,
     #[command(subcommand)]
     pub(super) command: Sub,
+}
+
+const WHICH_HOST: &str = "Which host";
+
+impl Args {
+    /// The command, which knows its host.
+    ///
+    /// # Errors
+    /// It is to be both a running host and one that is started here.
+    pub(super) fn for_host(mut self) -> Result<Sub, Fault> {
+        if let Some(target) = self.command.target_mut() {
+            if !target.dirs.is_empty() && (self.url.is_some() || self.token_file.is_some()) {
+                let text = "--dir starts a host here, and --url and --token-file are for one that runs; give the one or the other";
+                return Err(Fault::usage(text));
+            }
+            (target.url, target.token_file) = (self.url, self.token_file);
+        }
+        Ok(self.command)
+    }
 }
 
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
-  1  it failed: a call, a check, a change, or a file that is refused
+  1  it failed: a call, a change, a wait, or a file that is refused
   2  usage: arguments, a configuration, an input or a token that can't be used
   3  no host: it can't be reached, or could not be started
   10, 11, 12  health, probe: degraded, unknown, down (up is 0)
@@ -36,16 +63,20 @@ Environment:
 pub(super) enum Sub {
     /// Run a host until it is told to end
     Serve(serve::Serve),
-    /// List the plugins
+    /// List the plugins, one a row: which are there, in which state
     List(list::List),
-    /// Show one plugin
+    /// Show all of a plugin: what it is, offers and came from
     Show(show::Show),
     /// Show the host: what runs, which files were refused, what stayed in memory
     Status(StatusArgs),
-    /// Say how the plugins are, or one of them; the exit code says it too
+    /// Say how the plugins are, from what is known; the exit code says it too
     Health(health::Health),
-    /// Ask a plugin how it is, now, and say what came of it
+    /// Have a plugin asked how it is, now, and say what came of it
     Probe(health::Probe),
+    /// Wait until a plugin runs, or is up
+    Wait(wait::Wait),
+    /// Show what happened lately, or follow it
+    Events(events::Events),
     /// Show how a plugin was: its states, its calls, its versions
     History(history::History),
     /// Show how much of the time plugins could serve
@@ -62,14 +93,19 @@ pub(super) enum Sub {
     Unload(change::Named),
     /// Unload a plugin and load it again
     Restart(change::Named),
-    /// Say what libraries are, without running anything of them
+    /// Say what a library file is, without running anything of it
     Inspect(inspect::Inspect),
-    /// Vet a library: open, create and probe it in a throwaway process
-    Check(check::Check),
+    /// Vet a library file: open, create and probe it in a throwaway process, as a host does before it loads it
+    #[command(alias = "check")]
+    Vet(check::Check),
     /// Print the C source of a plugin.toml's frame
     Manifest(manifest::ManifestArgs),
     /// List or prune the host's copies of plugins
     Store(store::StoreArgs),
+    /// Check a host's configuration, or print all of it with its defaults
+    Config(config::ConfigArgs),
+    /// Print the completions of a shell
+    Completions(completions::Completions),
 }
 
 impl Sub {
@@ -91,10 +127,40 @@ impl Sub {
             Sub::Unload(_) => "unload",
             Sub::Restart(_) => "restart",
             Sub::Inspect(_) => "inspect",
-            Sub::Check(_) => "check",
+            Sub::Vet(_) => "vet",
             Sub::Manifest(_) => "manifest",
             Sub::Store(args) => args.word(),
+            Sub::Wait(_) => "wait",
+            Sub::Events(_) => "events",
+            Sub::Config(_) => "config",
+            Sub::Completions(_) => "completions",
         }
+    }
+
+    /// The host that it is for; nothing if it is for none.
+    fn target_mut(&mut self) -> Option<&mut Target> {
+        Some(match self {
+            Sub::List(args) => &mut args.target,
+            Sub::Show(args) => &mut args.target,
+            Sub::Status(args) => &mut args.target,
+            Sub::Health(args) => &mut args.target,
+            Sub::Probe(args) => &mut args.target,
+            Sub::Wait(args) => &mut args.target,
+            Sub::Events(args) => &mut args.target,
+            Sub::History(args) => &mut args.target,
+            Sub::Uptime(args) => &mut args.target,
+            Sub::Analyse(args) => &mut args.target,
+            Sub::Capabilities(args) => &mut args.target,
+            Sub::Call(args) => &mut args.target,
+            Sub::Load(args) | Sub::Unload(args) | Sub::Restart(args) => &mut args.target,
+            Sub::Serve(_)
+            | Sub::Inspect(_)
+            | Sub::Vet(_)
+            | Sub::Manifest(_)
+            | Sub::Store(_)
+            | Sub::Config(_)
+            | Sub::Completions(_) => return None,
+        })
     }
 }
 
@@ -114,18 +180,18 @@ pub(super) struct CapabilitiesArgs {
 
 /// Which host.
 #[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = "Which host")]
+#[command(next_help_heading = WHICH_HOST)]
 pub(super) struct Target {
-    /// A running host [default: $EXTMAN_URL, else http://127.0.0.1:8642]
-    #[arg(long, value_name = "URL", conflicts_with_all = ["dirs", "config"])]
+    /// Given for all commands.
+    #[arg(skip)]
     pub(super) url: Option<String>,
-    /// File that holds its bearer token [default: $EXTMAN_TOKEN holds the token]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dirs", "config"])]
+    /// Given for all commands.
+    #[arg(skip)]
     pub(super) token_file: Option<PathBuf>,
     /// No running host: start one here with these plugins, do the command, and end it
     #[arg(long = "dir", value_name = "DIR")]
     pub(super) dirs: Vec<PathBuf>,
-    /// Configuration of the host that --dir starts
+    /// Configuration of the host that --dir starts [default: as for serve]
     #[arg(long, value_name = "FILE", requires = "dirs")]
     pub(super) config: Option<PathBuf>,
 }
@@ -150,12 +216,34 @@ mod tests {
     fn a_host_is_either_running_or_started_here() {
         for line in [
             "extman list --url http://a --dir b",
+            "extman --url http://a list --dir b",
             "extman list --token-file a --dir b",
             "extman list --config a",
         ] {
-            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
+            let parsed = Args::try_parse_from(line.split(' '));
+            assert!(parsed.is_err() || parsed.unwrap().for_host().is_err(), "{line}");
         }
         assert!(Args::try_parse_from("extman list --dir b --config a --dir c".split(' ')).is_ok());
+    }
+
+    #[test]
+    fn the_host_may_be_named_before_and_after_the_command() {
+        for line in ["extman --url http://a list", "extman list --url http://a"] {
+            let mut command = Args::try_parse_from(line.split(' ')).unwrap().for_host().unwrap();
+            assert_eq!(
+                command.target_mut().unwrap().url.as_deref(),
+                Some("http://a"),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_old_word_goes_on_working_and_is_not_shown() {
+        let check = Args::try_parse_from(["extman", "check", "a.so"]).unwrap();
+        assert_eq!(check.command.word(), "vet");
+        let help = Args::command().render_help().to_string();
+        assert!(help.contains("  vet ") && !help.contains("  check "), "{help}");
     }
 
     #[test]

@@ -27,6 +27,21 @@ pub trait Backend {
         config: Option<PathBuf>,
         unused_days_max: Option<u64>,
     ) -> Result<Pruned, NotStarted>;
+
+    /// Reads the configuration in this file, or the one that a host would use, and starts nothing.
+    ///
+    /// # Errors
+    /// It can't be used.
+    fn check_config(&self, file: Option<PathBuf>) -> Result<ConfigChecked, NotStarted>;
+}
+
+/// A configuration that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ConfigChecked {
+    /// Which file; the defaults if there is none.
+    pub file: Option<PathBuf>,
+    /// Where one was looked for.
+    pub places: Vec<PathBuf>,
 }
 
 /// Why a library was not vetted.
@@ -75,13 +90,13 @@ pub enum Logs {
 /// Where plugins and the configuration are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The configuration's file; the defaults if absent.
+    /// The configuration's file; the one that is found if absent, or else the defaults.
     pub config: Option<PathBuf>,
     /// Directories that go before the configured ones; those are used if this is empty.
     pub dirs: Vec<PathBuf>,
 }
 
-/// `extman check`.
+/// `extman vet`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckArgs {
     /// The library.

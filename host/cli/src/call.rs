@@ -34,7 +34,7 @@ pub(crate) struct Call {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 }
 
 pub(super) fn run(args: Call, backend: &dyn Backend, screen: &mut Screen) -> Result<Outcome, Fault> {

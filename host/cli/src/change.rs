@@ -5,15 +5,17 @@ use super::backend::Backend;
 use super::fault::Fault;
 use super::screen::{Outcome, Screen, Told};
 use super::session::{self, mismatch};
+use super::several::together;
 use super::show;
 use extman_model::control::{Answer, Command};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Named {
-    /// The plugin's name, as `extman list` shows it
-    name: String,
+    /// Their names, as `extman list` shows them
+    #[arg(required = true)]
+    names: Vec<String>,
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 }
 
 /// Which change.
@@ -30,17 +32,20 @@ pub(super) fn run(
     backend: &dyn Backend,
     screen: &Screen,
 ) -> Result<Outcome, Fault> {
-    let name = args.name;
-    let command = match change {
+    let command = |name| match change {
         Change::Load => Command::Load { name },
         Change::Unload => Command::Unload { name },
         Change::Restart => Command::Restart { name },
     };
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
-    let Answer::Plugin(plugin) = answer else {
-        return Err(mismatch());
-    };
-    let mut told = Told::new(&plugin, show::render(&plugin, &screen.look))?;
-    told.warnings = warnings;
+    let (mut told, warnings) = session::with(&args.target, backend, |host| {
+        let one = |name: &String| {
+            let Answer::Plugin(plugin) = host.run(command(name.clone()))? else {
+                return Err(mismatch());
+            };
+            Told::new(&plugin, show::render(&plugin, &screen.look))
+        };
+        together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
+    })?;
+    told.warnings.extend(warnings);
     Ok(Outcome::Told(told))
 }

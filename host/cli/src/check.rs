@@ -1,4 +1,4 @@
-//! `extman check`.
+//! `extman vet`.
 
 use super::backend::{Backend, CheckArgs};
 use super::duration::short;
@@ -17,7 +17,7 @@ pub(crate) struct Check {
     /// Configuration of the instance that is made: a JSON object, or @FILE with one
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
-    /// The host's configuration: its trust, limits and store [default: the defaults]
+    /// The host's configuration: its trust, limits and store [default: the one that serve would use]
     #[arg(long, value_name = "FILE")]
     host_config: Option<PathBuf>,
     /// Have a host forget that it refused the library, so that it tries it again

@@ -3,13 +3,17 @@
 use super::args::Target;
 use super::backend::Backend;
 use super::bars::{heartbeat, sparkline, word};
-use super::duration::short;
+use super::duration::{lasted, short};
 use super::fault::{Exit, Fault};
+use super::output::Output;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
+use super::several::together;
 use super::text::{plain, wrap};
-use super::{duration, watch};
-use extman_model::control::report::{HealthAnswer, HistoryState, HistoryStatus, PluginHealth};
+use super::{duration, health_table, watch};
+use extman_model::control::report::{
+    HealthAnswer, HistoryState, HistoryStatus, PluginHealth, PolicyTold, ProbeEnd,
+};
 use extman_model::control::{Answer, Command};
 use extman_model::{Component, Figure, Health as Word, Source};
 use std::time::Duration;
@@ -17,8 +21,16 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 up, 10 degraded, 11 unknown, 12 down, 3 no host answers")]
 pub(crate) struct Health {
-    /// Only this plugin
-    name: Option<String>,
+    /// Only these plugins
+    names: Vec<String>,
+    /// In which order
+    #[arg(long, value_enum, value_name = "BY", default_value_t)]
+    sort: Sort,
+    #[command(flatten)]
+    output: Output,
+    /// Of one plugin, all figures, and who measured them
+    #[arg(long, short)]
+    verbose: bool,
     /// Go on, and show each change
     #[arg(long, conflicts_with = "dirs")]
     watch: bool,
@@ -31,14 +43,26 @@ pub(crate) struct Health {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Probe {
-    /// The plugin's name, as `extman list` shows it
-    name: String,
+    /// Their names, as `extman list` shows them
+    #[arg(required = true)]
+    names: Vec<String>,
     /// By a deep check: a real request that the plugin makes of itself, and that costs what one costs; on the
     /// instance's budget
     #[arg(long, conflicts_with = "dirs")]
     deep: bool,
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Sort {
+    /// The worst first
+    #[default]
+    Health,
+    /// By name
+    Name,
+    /// By how long they are as they are, the newest first
+    Since,
 }
 
 impl Health {
@@ -46,40 +70,106 @@ impl Health {
         self.command().word()
     }
 
+    /// What is asked of a host that is watched.
     pub(super) fn command(&self) -> Command {
-        match &self.name {
-            Some(name) => Command::PluginHealth { name: name.clone() },
-            None => Command::Health,
+        match &*self.names {
+            [name] => Command::PluginHealth { name: name.clone() },
+            _ => Command::Health,
+        }
+    }
+
+    fn layout(&self, screen: &Screen) -> Layout {
+        Layout {
+            sort: self.sort,
+            wide: self.output.is_wide(),
+            scrolls: screen.height,
+            verbose: self.verbose,
         }
     }
 }
 
+/// How a view of health is laid out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Layout {
+    sort: Sort,
+    /// All columns, and reasons as long as they are.
+    wide: bool,
+    /// Lines that stay in sight where what comes first scrolls away.
+    scrolls: Option<usize>,
+    /// Of one plugin, all figures and their sources.
+    verbose: bool,
+}
+
 pub(super) fn run(args: Health, backend: &dyn Backend, screen: &mut Screen) -> Result<Outcome, Fault> {
+    args.output.apply(screen);
     if args.watch {
+        if args.names.len() > 1 {
+            return Err(Fault::usage(
+                "--watch shows one plugin or all of them; name one, or none",
+            ));
+        }
         return watch::run(&args, args.interval, backend, screen);
     }
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(args.command()))?;
-    let mut told = told(&answer, &screen.look)?;
-    told.warnings = warnings;
+    let layout = args.layout(screen);
+    let look = &screen.look;
+    let (mut told, warnings) = session::with(&args.target, backend, |host| {
+        let answer = |name: &String| host.run(Command::PluginHealth { name: name.clone() });
+        let mut told = match &*args.names {
+            [] => told(&host.run(Command::Health)?, look, layout)?,
+            [name] => told(&answer(name)?, look, layout)?,
+            names => {
+                let one = |name: &String| told(&answer(name)?, look, layout);
+                together(names.iter().map(|name| (name.clone(), one(name))).collect())?
+            }
+        };
+        if args.output.is_names() {
+            told.text = names(&told.data);
+        }
+        Ok(told)
+    })?;
+    told.warnings.extend(warnings);
     Ok(Outcome::Told(told))
+}
+
+/// The names of those that are told of, one a line.
+fn names(data: &serde_json::Value) -> String {
+    let many = data.get("plugins").unwrap_or(data);
+    let all = many.as_array().map_or(std::slice::from_ref(many), Vec::as_slice);
+    let names = all.iter().filter_map(|plugin| plugin["name"].as_str());
+    names.map(plain).collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn probe(args: Probe, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let command = Command::CheckNow {
-        name: args.name,
-        deep: args.deep,
-    };
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
-    let mut told = told(&answer, &screen.look)?;
-    told.warnings = warnings;
-    Ok(Outcome::Told(told))
+    let (mut all, warnings) = session::with(&args.target, backend, |host| {
+        let one = |name: &String| {
+            let command = Command::CheckNow {
+                name: name.clone(),
+                deep: args.deep,
+            };
+            told(&host.run(command)?, &screen.look, Layout::default())
+        };
+        together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
+    })?;
+    all.warnings.extend(warnings);
+    Ok(Outcome::Told(all))
 }
 
 /// An answer with its text, and the exit code that says the same.
-pub(super) fn told(answer: &Answer, look: &Look) -> Result<Told, Fault> {
+pub(super) fn told(answer: &Answer, look: &Look, layout: Layout) -> Result<Told, Fault> {
     let mut told = match answer {
-        Answer::Health(health) => Told::new(health, render(health, look))?,
-        Answer::PluginHealth(plugin) => Told::new(plugin, one(plugin, look))?,
+        Answer::Health(health) => {
+            let mut health = health.clone();
+            layout.sort.sort(&mut health.plugins);
+            let text = render(&health, look, layout);
+            // As the host gave it, where nobody asks for another order.
+            let data = if layout.sort == Sort::Health {
+                answer
+            } else {
+                &Answer::Health(health)
+            };
+            Told::new(data, text)?
+        }
+        Answer::PluginHealth(plugin) => Told::new(plugin, one(plugin, look, layout.verbose))?,
         _ => return Err(mismatch()),
     };
     told.exit = exit(word_of(answer));
@@ -90,8 +180,35 @@ pub(super) fn told(answer: &Answer, look: &Look) -> Result<Told, Fault> {
 pub(super) fn word_of(answer: &Answer) -> Word {
     match answer {
         Answer::Health(health) => health.overall.health,
-        Answer::PluginHealth(plugin) => plugin.health.judged.health,
+        Answer::PluginHealth(plugin) => match (plugin.probe, plugin.health.judged.health) {
+            // What was known before it was asked says nothing of one that did not answer.
+            (Some(ProbeEnd::NoResult { .. }), Word::Up | Word::Degraded) => Word::Unknown,
+            (_, word) => word,
+        },
         _ => Word::Unknown,
+    }
+}
+
+/// The worst first.
+pub(super) fn rank(health: Word) -> u8 {
+    match health {
+        Word::Down => 0,
+        Word::Unknown => 1,
+        Word::Degraded => 2,
+        Word::Up => 3,
+    }
+}
+
+impl Sort {
+    fn sort(self, plugins: &mut [PluginHealth]) {
+        match self {
+            Sort::Health => plugins.sort_by_key(|plugin| {
+                let steady = !plugin.health.judged.flags.flapping;
+                (plugin.health.left_out, rank(plugin.health.judged.health), steady)
+            }),
+            Sort::Name => plugins.sort_by(|a, b| a.name.cmp(&b.name)),
+            Sort::Since => plugins.sort_by_key(|plugin| std::cmp::Reverse(plugin.health.since_unix_ms)),
+        }
     }
 }
 
@@ -104,56 +221,75 @@ fn exit(health: Word) -> Exit {
     }
 }
 
-const HEADER: [&str; 6] = ["NAME", "HEALTH", "FOR", "LAST STATES", "CHECKS TOOK", "LAST"];
-
-pub(super) fn render(health: &HealthAnswer, look: &Look) -> String {
+/// The whole. Where what comes first scrolls away, what one has to know comes last.
+pub(super) fn render(health: &HealthAnswer, look: &Look, layout: Layout) -> String {
     let sentence = wrap(&health.overall.sentence, look.width, 0);
     let (first, rest) = sentence.split_once(':').unwrap_or((&sentence, ""));
     let colon = if rest.is_empty() { "" } else { ":" };
-    let mut parts = vec![format!(
-        "{}{colon}{rest}",
-        word(first, health.overall.health, look.colour)
-    )];
-    if !health.plugins.is_empty() {
-        parts.push(table(&health.plugins, look));
-    }
-    let reasons: Vec<String> = health
-        .plugins
-        .iter()
-        .filter(|plugin| plugin.health.judged.health != Word::Up || plugin.health.judged.flags.flapping)
-        .map(|plugin| {
-            let mut text = format!("{}: {}", plugin.name, plugin.health.reason);
-            if let Some(flapping) = flapping(plugin) {
-                text = format!(
-                    "{}: {flapping}; now {}: {}",
-                    plugin.name,
-                    plugin.health.judged.health.as_str(),
-                    plugin.health.reason
-                );
-            }
-            wrap(&text, look.width, 0)
-        })
-        .collect();
-    if !reasons.is_empty() {
-        parts.push(reasons.join("\n"));
-    }
-    let kept_from = |plugin: &PluginHealth| {
-        let why = plugin.health.deep.as_ref()?.obstacle.as_deref()?;
-        let text = format!("{}: no deep checks are made: {why}", plugin.name);
-        Some(wrap(&text, look.width, 0))
-    };
-    let kept_from: Vec<String> = health.plugins.iter().filter_map(kept_from).collect();
-    if !kept_from.is_empty() {
-        parts.push(kept_from.join("\n"));
-    }
+    let headline = format!("{}{colon}{rest}", word(first, health.overall.health, look.colour));
+    let (table, cut) = health_table::render(&health.plugins, look, layout.wide);
+    let mut about_host = Vec::new();
     if health.components.is_empty() {
         // A host that tells of no other part.
-        parts.extend(history(&health.history).map(|text| wrap(&text, look.width, 0)));
+        about_host.extend(history(&health.history).map(|text| wrap(&text, look.width, 0)));
     } else {
-        parts.push(components(&health.components, look));
-        parts.extend(lost(&health.history).map(|text| wrap(&format!("history: {text}"), look.width, 0)));
+        about_host.push(components(&health.components, look));
+        about_host.extend(lost(&health.history).map(|text| wrap(&format!("history: {text}"), look.width, 0)));
     }
+    let away = layout
+        .scrolls
+        .is_some_and(|lines| table.lines().count() + ALONGSIDE > lines);
+    let room = layout
+        .scrolls
+        .map_or(usize::MAX, |lines| lines.saturating_sub(ALONGSIDE));
+    let reasons = reasons(health, &cut, away, look, room);
+    let parts = match layout.scrolls {
+        Some(_) => [table, about_host.join("\n\n"), reasons, headline],
+        None => [headline, table, reasons, about_host.join("\n\n")],
+    };
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("\n\n")
+}
+
+/// Lines that stand beside a table: the headline, the host's own, and what is between.
+const ALONGSIDE: usize = 8;
+
+/// What did not find room in the rows, or scrolled away with them.
+fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: usize) -> String {
+    let mut lines = Vec::new();
+    for (plugin, cut) in health.plugins.iter().zip(cut) {
+        let judged = &plugin.health.judged;
+        let is_well = judged.health == Word::Up && !judged.flags.flapping;
+        let now = judged.health.as_str();
+        if let Some(flapping) = flapping(plugin) {
+            let text = format!("{}: {flapping}; now {now}: {}", plugin.name, plugin.health.reason);
+            lines.push(wrap(&text, look.width, 0));
+        } else if !is_well && (*cut || away) {
+            let text = format!("{}: {now}: {}", plugin.name, plugin.health.reason);
+            lines.push(wrap(&text, look.width, 0));
+        }
+        if let Some(why) = plugin
+            .health
+            .deep
+            .as_ref()
+            .and_then(|deep| deep.obstacle.as_deref())
+        {
+            let text = format!("{}: no deep checks are made: {why}", plugin.name);
+            lines.push(wrap(&text, look.width, 0));
+        }
+    }
+    let mut taken = 0;
+    let shown = lines.iter().take_while(|text| {
+        taken += text.lines().count();
+        taken <= room
+    });
+    let shown = shown.count().max(1).min(lines.len());
+    let more = lines.len() - shown;
+    lines.truncate(shown);
+    if more > 0 {
+        lines.push(format!("… and {more} more, in the rows above"));
+    }
+    lines.join("\n")
 }
 
 /// The host's own parts in a line, and why some of them are not up.
@@ -208,19 +344,8 @@ fn flapping(plugin: &PluginHealth) -> Option<String> {
     plugin.health.judged.flags.flapping.then_some(share)
 }
 
-fn row(plugin: &PluginHealth, look: &Look) -> [String; 6] {
-    let trips: Vec<Option<u64>> = plugin.checks_ns.iter().copied().map(Some).collect();
-    [
-        plain(&plugin.name),
-        words(plugin),
-        look.since(plugin.health.since_unix_ms),
-        heartbeat(&plugin.recent, RECENT, false),
-        sparkline(&trips, 16),
-        plugin.checks_ns.last().map(|ns| short(*ns)).unwrap_or_default(),
-    ]
-}
-
-const RECENT: usize = 21;
+/// Hard states that are shown.
+pub(super) const RECENT: usize = 21;
 
 /// The word, since when, and what else is to be known: that has a time of its own.
 fn for_how_long(plugin: &PluginHealth, look: &Look) -> String {
@@ -234,7 +359,7 @@ fn for_how_long(plugin: &PluginHealth, look: &Look) -> String {
 }
 
 /// The word, and what else is to be known.
-fn words(plugin: &PluginHealth) -> String {
+pub(super) fn words(plugin: &PluginHealth) -> String {
     format!("{}{}", plugin.health.judged.health.as_str(), flags(plugin))
 }
 
@@ -255,57 +380,25 @@ fn flags(plugin: &PluginHealth) -> String {
     text
 }
 
-/// Colours come after the columns have their widths, since they take none.
-fn table(plugins: &[PluginHealth], look: &Look) -> String {
-    let rows: Vec<[String; 6]> = plugins.iter().map(|plugin| row(plugin, look)).collect();
-    if !look.fits(&HEADER, &rows) {
-        let told = plugins.iter().zip(&rows);
-        return told
-            .map(|(plugin, row)| paragraph(plugin, row, look))
-            .collect::<Vec<_>>()
-            .join("\n");
-    }
-    let header = HEADER.map(str::to_owned);
-    let widths: [usize; 6] = std::array::from_fn(|at| {
-        let all = rows.iter().chain([&header]).map(|row| row[at].chars().count());
-        all.max().unwrap_or(0)
-    });
-    let line = |row: &[String; 6], plugin: Option<&PluginHealth>| {
-        let mut line = String::new();
-        for (at, text) in row.iter().enumerate() {
-            let shown = match (HEADER[at], plugin) {
-                ("HEALTH", Some(plugin)) => word(text, plugin.health.judged.health, look.colour),
-                ("LAST STATES", Some(plugin)) => heartbeat(&plugin.recent, RECENT, look.colour),
-                _ => text.clone(),
-            };
-            let pad = widths[at] - text.chars().count();
-            line.push_str(&format!(" {shown}{} ", " ".repeat(pad)));
-        }
-        line.trim_end().to_owned()
-    };
-    let told = plugins
-        .iter()
-        .zip(&rows)
-        .map(|(plugin, row)| line(row, Some(plugin)));
-    let lines: Vec<String> = std::iter::once(line(&header, None)).chain(told).collect();
-    lines.join("\n")
-}
-
-/// A row whose table would be wider than the screen.
-fn paragraph(plugin: &PluginHealth, row: &[String; 6], look: &Look) -> String {
-    let [name, ..] = row;
-    let told = for_how_long(plugin, look);
-    let bar = heartbeat(&plugin.recent, RECENT, look.colour);
-    format!(" {name}\n   {told}\n   {bar}").trim_end().to_owned()
-}
-
-fn one(plugin: &PluginHealth, look: &Look) -> String {
+fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
     let trips: Vec<Option<u64>> = plugin.checks_ns.iter().copied().map(Some).collect();
     let headline = format!("{} is {}", plain(&plugin.name), for_how_long(plugin, look));
     let mut lines = vec![headline, wrap(&plugin.health.reason, look.width, 2)];
+    lines.extend(asked_now(plugin).map(|text| wrap(&text, look.width, 2)));
     if let Some(flapping) = flapping(plugin) {
         lines.push(wrap(&flapping, look.width, 2));
     }
+    lines.extend(
+        leading(&plugin.health.figures)
+            .into_iter()
+            .map(|(name, text)| entry(name, &text, look)),
+    );
+    lines.extend(
+        plugin
+            .policy
+            .as_deref()
+            .map(|policy| entry("asked", &asked(policy, plugin), look)),
+    );
     if !plugin.recent.is_empty() {
         let bar = heartbeat(&plugin.recent, RECENT, look.colour);
         lines.push(format!("  last states   {bar}"));
@@ -320,14 +413,97 @@ fn one(plugin: &PluginHealth, look: &Look) -> String {
     if let Some(deep) = &plugin.health.deep {
         lines.extend(super::deep::lines(deep, look));
     }
-    let shown = plugin.health.figures.iter().map(|figure| shown(figure, look));
-    lines.extend(shown);
+    if !verbose {
+        return lines.join("\n");
+    }
+    lines.push("  figures".to_owned());
+    lines.extend(plugin.health.figures.iter().map(|figure| shown(figure, look)));
     for missing in &plugin.health.not_measured {
         let name = plain(&missing.name).replace('_', " ");
         let text = format!("not measured: {}", plain(&missing.why));
-        lines.push(entry(&name, &text, look));
+        lines.push(figure_entry(&name, &text, look));
     }
     lines.join("\n")
+}
+
+/// What came of asking it now, if that is not what the rest tells.
+fn asked_now(plugin: &PluginHealth) -> Option<String> {
+    match plugin.probe? {
+        ProbeEnd::Ended => None,
+        ProbeEnd::NoResult { waited_ms } => Some(format!(
+            "It was asked, and its check has no result after {}: this is what was known before.",
+            lasted(waited_ms)
+        )),
+        ProbeEnd::Left { lifecycle } => Some(format!(
+            "It was asked, and left before it answered: it is {}.",
+            lifecycle.as_str()
+        )),
+    }
+}
+
+/// The figures that one looks for first: calls and the share of them that failed, how long they take, and the heap.
+fn leading(figures: &[Figure]) -> Vec<(&'static str, String)> {
+    let find = |name: &str| figures.iter().find(|figure| figure.name == name);
+    let value = |name: &str| find(name).map(|figure| figure.value);
+    let mut rows = Vec::new();
+    if let Some(calls) = value("calls") {
+        let failures = figures.iter().filter(|figure| figure.name.starts_with("errors_"));
+        let failed: u64 = failures.map(|figure| figure.value).sum();
+        rows.push((
+            "calls",
+            match calls {
+                0 => "none so far".to_owned(),
+                _ => format!(
+                    "{calls}, {:.1} % of them failed",
+                    failed as f64 * 100.0 / calls as f64
+                ),
+            },
+        ));
+    }
+    let p95 = value("call_p95_5min").map(|ns| (ns, "of the last five minutes"));
+    if let Some((ns, of)) = p95.or_else(|| value("call_p95").map(|ns| (ns, "of this minute"))) {
+        rows.push(("p95", format!("{} {of}", short(ns))));
+    }
+    if let Some(heap) = find("heap") {
+        let bytes = |value| super::history::amount(value, heap.unit);
+        let limit = value("heap_limit").map(|limit| format!(" of {}", bytes(limit)));
+        let shared = heap
+            .shared_by
+            .map(|instances| format!("; {instances} instances share it"));
+        rows.push((
+            "heap",
+            format!(
+                "{}{}{}",
+                bytes(heap.value),
+                limit.unwrap_or_default(),
+                shared.unwrap_or_default()
+            ),
+        ));
+    }
+    rows
+}
+
+/// By which numbers it is asked and judged.
+fn asked(policy: &PolicyTold, plugin: &PluginHealth) -> String {
+    let next = plugin
+        .health
+        .next_check_ms
+        .map(|ms| format!(", next in {}", lasted(ms)));
+    let percent = |permille: u16| format!("{} %", f64::from(permille) / 10.0);
+    format!(
+        "every {}{}; answers within {} to {}; down after {} failed checks in a row, up after {} good ones; calls of {}: degraded \
+         from {} failures on, bad from {} on, where there are {} calls",
+        lasted(policy.interval_ms),
+        next.unwrap_or_default(),
+        short(policy.timeout_min_ms.saturating_mul(1_000_000)),
+        short(policy.timeout_max_ms.saturating_mul(1_000_000)),
+        policy.fall,
+        policy.rise,
+        lasted(policy.window_ms),
+        percent(policy.degraded_permille),
+        percent(policy.down_permille),
+        policy.window_calls_min,
+    )
 }
 
 fn shown(figure: &Figure, look: &Look) -> String {
@@ -345,12 +521,17 @@ fn shown(figure: &Figure, look: &Look) -> String {
         text.push_str(&format!("; {}", plain(note).replace('_', " ")));
     }
     text.push(')');
-    entry(&plain(&figure.name).replace('_', " "), &text, look)
+    figure_entry(&plain(&figure.name).replace('_', " "), &text, look)
 }
 
 /// A name and what belongs to it, in two columns.
 fn entry(name: &str, text: &str, look: &Look) -> String {
-    let head = format!("  {name:<24}");
+    format!("  {name:<14}{}", wrap(text, look.width, 16).trim_start())
+}
+
+/// The same for figures, whose names are longer.
+fn figure_entry(name: &str, text: &str, look: &Look) -> String {
+    let head = format!("    {name:<24}");
     let indent = head.chars().count();
     let wrapped = wrap(text, look.width.max(indent + 24), indent);
     format!("{head}{}", wrapped.trim_start())

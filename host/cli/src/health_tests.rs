@@ -41,21 +41,21 @@ const LOOK: Look = Look {
 #[test]
 fn what_the_history_lost_is_told_also_when_it_works_again() {
     let mut health = answer();
-    assert!(!render(&health, &LOOK).contains("lost"));
+    assert!(!render(&health, &LOOK, Layout::default()).contains("lost"));
     health.history.dropped.results = 7;
-    let text = render(&health, &LOOK);
+    let text = render(&health, &LOOK, Layout::default());
     let lost = "history: 7 records were lost since the host began";
     assert!(text.ends_with(lost), "{text}");
     // As from a host that tells of no other part.
     health.components.clear();
-    let text = render(&health, &LOOK);
+    let text = render(&health, &LOOK, Layout::default());
     let works = "history: works; 7 records were lost since the host began";
     assert!(text.ends_with(works), "{text}");
     health.history.state = HistoryState::Degraded {
         why: "no room".to_owned(),
         since_unix_ms: 1,
     };
-    let text = render(&health, &LOOK);
+    let text = render(&health, &LOOK, Layout::default());
     let degraded = "history: degraded: no room; 7 records were lost";
     assert!(text.contains(degraded), "{text}");
 }
@@ -68,20 +68,20 @@ fn what_flaps_says_so_and_why_even_while_it_is_up() {
     flags.flapping_permille = 342;
     for width in [120, 50] {
         let look = Look { width, ..LOOK };
-        let text = render(&health, &look).replace('\n', " ");
+        let text = render(&health, &look, Layout::default()).replace('\n', " ");
         assert!(
             text.contains("lang: flapping, 34.2 % of its last states changed; now up: answers its checks"),
             "{text}"
         );
     }
-    let text = one(&health.plugins[0], &LOOK);
+    let text = one(&health.plugins[0], &LOOK, false);
     assert!(text.starts_with("lang is up for 3 min, flapping\n"), "{text}");
     assert!(
         text.contains("\n  flapping, 34.2 % of its last states changed\n"),
         "{text}"
     );
-    let narrow = render(&health, &Look { width: 40, ..LOOK });
-    assert!(narrow.contains("   up for 3 min, flapping\n"), "{narrow}");
+    let narrow = render(&health, &Look { width: 40, ..LOOK }, Layout::default());
+    assert!(narrow.contains("up, flapping"), "{narrow}");
 }
 
 #[test]
@@ -91,25 +91,30 @@ fn what_keeps_deep_checks_from_being_made_is_told() {
         "obstacle": "there is no history"});
     answer.plugins[0].health.deep = serde_json::from_value(deep).unwrap();
     let told = "lang: no deep checks are made: there is no history";
-    assert!(render(&answer, &LOOK).lines().any(|line| line == told));
-    assert!(one(&answer.plugins[0], &LOOK).contains("deep checks   none is made\n    there is no history"));
+    assert!(
+        render(&answer, &LOOK, Layout::default())
+            .lines()
+            .any(|line| line == told)
+    );
+    assert!(
+        one(&answer.plugins[0], &LOOK, false).contains("deep checks   none is made\n    there is no history")
+    );
 }
 
 #[test]
 fn a_table_has_bars_and_curves_and_reasons_of_what_is_not_up() {
-    let text = render(&answer(), &LOOK);
+    let text = render(&answer(), &LOOK, Layout::default());
     assert!(
         text.starts_with("Degraded: 1 of 2 plugins down (embed)\n"),
         "{text}"
     );
     let row = text.lines().find(|line| line.starts_with(" embed")).unwrap();
-    for part in ["down", "3 min", "█▅▁", "▄█▆", "1.5 µs"] {
+    for part in ["down", "3 min", "█▅▁", "answers its checks"] {
         assert!(row.contains(part), "{part:?} is missing in {row:?}");
     }
-    assert!(
-        text.contains("embed: answers its checks") && !text.contains("lang: "),
-        "{text}"
-    );
+    let wide = render(&answer(), &Look { width: 120, ..LOOK }, Layout::default());
+    let row = wide.lines().find(|line| line.starts_with(" embed")).unwrap();
+    assert!(row.contains("▄█▆") && row.ends_with("1.5 µs"), "{row}");
     assert!(
         text.ends_with(
             "Host: disk degraded, history left out, lanes up\ndisk: degraded: store at /s\u{fffd}: 3 MiB are free"
@@ -118,7 +123,7 @@ fn a_table_has_bars_and_curves_and_reasons_of_what_is_not_up() {
     );
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    let coloured = render(&answer(), &Look { colour: true, ..LOOK });
+    let coloured = render(&answer(), &Look { colour: true, ..LOOK }, Layout::default());
     let bare: String = coloured
         .split('\u{1b}')
         .enumerate()
@@ -134,15 +139,135 @@ fn a_table_has_bars_and_curves_and_reasons_of_what_is_not_up() {
 }
 
 #[test]
-fn a_narrow_screen_gets_paragraphs() {
-    let text = render(&answer(), &Look { width: 40, ..LOOK });
-    assert!(text.contains(" embed\n   down for 3 min\n   █▅▁"), "{text}");
-    assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+fn a_narrow_screen_loses_columns_and_no_row() {
+    let reason = "its checks fail: unavailable: no route to the model server at 10.0.0.7";
+    for columns in [40, 50, 60, 80, 100, 140] {
+        let mut health = answer();
+        health.components.clear();
+        health.plugins[1].health.reason = reason.to_owned();
+        let text = render(
+            &health,
+            &Look {
+                width: columns,
+                ..LOOK
+            },
+            Layout::default(),
+        );
+        for name in [" lang  ", " embed "] {
+            let rows = text.lines().filter(|line| line.starts_with(name));
+            assert_eq!(rows.count(), 1, "{columns}: {text}");
+        }
+        assert!(
+            text.lines()
+                .all(|line| super::super::text::width(line) <= columns),
+            "{columns}: {text}"
+        );
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert!(
+            words.join(" ").contains(reason),
+            "cut in the row, it is told below: {columns}: {text}"
+        );
+    }
+    let wide = Layout {
+        wide: true,
+        ..Layout::default()
+    };
+    let text = render(&answer(), &Look { width: 40, ..LOOK }, wide);
+    assert!(text.contains("CHECKS TOOK") && text.contains("1.5 µs"), "{text}");
+}
+
+#[test]
+fn the_worst_comes_first_and_what_is_left_out_last() {
+    let mut health = answer();
+    let mut left = health.plugins[1].clone();
+    left.name = "gone".to_owned();
+    left.health.left_out = true;
+    health.plugins.insert(0, left);
+    let told = told(&Answer::Health(Box::new(health)), &LOOK, Layout::default()).unwrap();
+    let at = |name: &str| told.text.find(&format!("\n {name} ")).unwrap();
+    assert!(
+        at("embed") < at("lang") && at("lang") < at("gone"),
+        "{}",
+        told.text
+    );
+    assert_eq!(
+        told.data["plugins"][0]["name"], "gone",
+        "JSON is as the host gave it"
+    );
+}
+
+#[test]
+fn on_a_terminal_that_scrolls_the_headline_is_last_and_the_sick_stay_in_sight() {
+    let mut health = answer();
+    let lang = health.plugins[0].clone();
+    for number in 0..100 {
+        let mut other = lang.clone();
+        other.name = format!("plugin-{number:03}");
+        health.plugins.push(other);
+    }
+    let layout = Layout {
+        scrolls: Some(24),
+        ..Layout::default()
+    };
+    let told = told(&Answer::Health(Box::new(health)), &LOOK, layout).unwrap();
+    let lines: Vec<&str> = told.text.lines().collect();
+    assert_eq!(lines.last(), Some(&"Degraded: 1 of 2 plugins down (embed)"));
+    let in_sight = lines[lines.len() - 23..].join("\n");
+    assert!(in_sight.contains("embed: down: answers its checks"), "{in_sight}");
+    assert_eq!(
+        lines.iter().filter(|line| line.starts_with(" plugin-")).count(),
+        100
+    );
+}
+
+#[test]
+fn one_leads_with_what_one_looks_for_and_the_numbers_by_which_it_is_judged() {
+    let mut plugin = answer().plugins.remove(0);
+    plugin.health.figures = serde_json::from_value(json!([
+        {"name": "calls", "value": 400, "unit": "count", "source": "host"},
+        {"name": "errors_internal", "value": 5, "unit": "count", "source": "host"},
+        {"name": "errors_panicked", "value": 1, "unit": "count", "source": "host"},
+        {"name": "call_p95", "value": 9_000, "unit": "ns", "source": "host"},
+        {"name": "call_p95_5min", "value": 3_400_000, "unit": "ns", "source": "host"},
+        {"name": "heap", "value": 2_097_152, "unit": "bytes", "source": "sdk"},
+        {"name": "heap_limit", "value": 67_108_864, "unit": "bytes", "source": "plugin"},
+    ]))
+    .unwrap();
+    plugin.health.next_check_ms = Some(4_200);
+    plugin.policy = serde_json::from_value(json!({
+        "interval_ms": 10_000, "idle_interval_ms": 60_000, "timeout_min_ms": 250, "timeout_max_ms": 5_000, "fall": 3,
+        "rise": 2, "stale_intervals": 3, "window_ms": 60_000, "window_calls_min": 5, "degraded_permille": 100,
+        "down_permille": 500,
+    }))
+    .unwrap();
+    let text = one(&plugin, &LOOK, false);
+    for part in [
+        "  calls         400, 1.5 % of them failed\n",
+        "  p95           3.4 ms of the last five minutes\n",
+        "  heap          2.0 MiB of 64.0 MiB\n",
+        "  asked         every 10 s, next in 4.2 s; answers within 250 ms to 5.0 s;",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    assert!(
+        !text.contains("by the sdk") && !text.contains("not measured"),
+        "{text}"
+    );
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn a_probe_without_a_result_says_so_and_is_unknown() {
+    let mut plugin = answer().plugins.remove(0);
+    plugin.probe = Some(ProbeEnd::NoResult { waited_ms: 7_000 });
+    let text = one(&plugin, &LOOK, false);
+    assert!(text.contains("no result after 7.0 s"), "{text}");
+    assert_eq!(word_of(&Answer::PluginHealth(Box::new(plugin))), Word::Unknown);
 }
 
 #[test]
 fn one_shows_its_figures_with_their_source() {
-    let one = one(&answer().plugins[0], &LOOK);
+    let one = one(&answer().plugins[0], &LOOK, true);
     for part in [
         "lang is up for 3 min",
         "last states   █▅▁",

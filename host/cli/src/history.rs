@@ -22,7 +22,7 @@ pub(crate) struct History {
     #[arg(long, value_name = "DURATION", value_parser = since_ms, default_value = "24h")]
     since: u64,
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 }
 
 pub(super) fn run(args: History, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {

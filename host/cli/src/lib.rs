@@ -16,29 +16,39 @@ mod call;
 mod capabilities;
 mod change;
 mod check;
+mod completions;
+mod config;
 mod deep;
 mod duration;
+mod events;
 mod fault;
 mod health;
+mod health_table;
 mod history;
 mod inspect;
 mod json_problem;
 mod list;
 mod manifest;
 mod moment;
+mod output;
 mod remote;
 mod screen;
 mod serve;
 mod session;
+mod several;
 mod show;
 mod sse;
 mod status;
 mod store;
 mod text;
 mod uptime;
+mod wait;
 mod watch;
 
-pub use backend::{Backend, CheckArgs, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs};
+pub use backend::{
+    Backend, CheckArgs, ConfigChecked, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs,
+};
+pub use config::{configuration_places, found_configuration};
 
 use args::{Args, Sub};
 use clap::Parser;
@@ -52,6 +62,15 @@ pub fn main(backend: &dyn Backend, out: File) -> ExitCode {
     screen::answer_to(out);
     let args = match Args::try_parse() {
         Ok(args) => args,
+        Err(refused) if refused.use_stderr() && wants_json(std::env::args_os()) => {
+            let text = refused.render().to_string();
+            let text = text
+                .strip_prefix("error: ")
+                .unwrap_or(&text)
+                .trim_end()
+                .to_owned();
+            return Screen::of_process(true).finish("usage", Err(Fault::usage(text)));
+        }
         Err(refused) if refused.use_stderr() => {
             // Nobody hears if standard error is closed.
             let _ = refused.print();
@@ -71,14 +90,33 @@ pub fn main(backend: &dyn Backend, out: File) -> ExitCode {
     };
     let mut screen = Screen::of_process(args.json);
     let word = args.command.word();
-    let outcome = run(args.command, backend, &mut screen);
+    let outcome = args
+        .for_host()
+        .and_then(|command| run(command, backend, &mut screen));
     screen.finish(word, outcome)
+}
+
+/// Whether the answer is to be JSON, of arguments that can't be used.
+fn wants_json(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let mut before = std::ffi::OsString::new();
+    for argument in arguments.skip(1).take_while(|argument| argument != "--") {
+        let of_output = before == "-o" || before == "--output";
+        if argument == "--json"
+            || argument == "-ojson"
+            || argument == "--output=json"
+            || of_output && argument == "json"
+        {
+            return true;
+        }
+        before = argument;
+    }
+    false
 }
 
 fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outcome, Fault> {
     match command {
         Sub::Serve(args) => serve::run(args, backend),
-        Sub::List(args) => list::run(&args, backend, screen),
+        Sub::List(args) => list::run(args, backend, screen),
         Sub::Show(args) => show::run(&args, backend, screen),
         Sub::Status(args) => status::run(&args, backend, screen),
         Sub::Health(args) => health::run(args, backend, screen),
@@ -92,8 +130,38 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Unload(args) => change::run(change::Change::Unload, args, backend, screen),
         Sub::Restart(args) => change::run(change::Change::Restart, args, backend, screen),
         Sub::Inspect(args) => inspect::run(&args, screen),
-        Sub::Check(args) => check::run(args, backend, screen),
+        Sub::Vet(args) => check::run(args, backend, screen),
+        Sub::Wait(args) => wait::run(&args, backend),
+        Sub::Events(args) => events::run(&args, backend, screen),
+        Sub::Config(args) => config::run(args, backend, screen),
+        Sub::Completions(args) => completions::run(&args, screen),
         Sub::Manifest(args) => manifest::run(&args),
         Sub::Store(args) => store::run(args, backend, screen),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wants_json;
+
+    #[test]
+    fn json_is_wanted_where_it_is_said_and_not_where_it_is_an_input() {
+        let wants = |line: &str| wants_json(line.split(' ').map(Into::into));
+        for line in [
+            "extman --json lsit",
+            "extman list -o json --x",
+            "extman list --output=json --x",
+            "extman x -ojson",
+        ] {
+            assert!(wants(line), "{line}");
+        }
+        for line in [
+            "extman lsit",
+            "extman list -o wide",
+            "extman call json",
+            "extman call -- --json",
+        ] {
+            assert!(!wants(line), "{line}");
+        }
     }
 }

@@ -3,27 +3,94 @@
 use super::args::Target;
 use super::backend::Backend;
 use super::fault::Fault;
+use super::output::Output;
 use super::screen::{Look, Outcome, Screen, Told, cell, lines, word_cell};
 use super::session::{self, mismatch};
 use super::text::{count, plain, wrap};
 use extman_model::control::{Answer, Command};
-use extman_model::{Cause, Lifecycle, MissingView, PluginView};
+use extman_model::{Cause, Health, Lifecycle, MissingView, PluginView};
 use extman_plugin_api::manifest::schema::Kind;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = STATES)]
 pub(crate) struct List {
+    /// In which order
+    #[arg(long, value_enum, value_name = "BY", default_value_t)]
+    sort: Sort,
     #[command(flatten)]
-    target: Target,
+    output: Output,
+    #[command(flatten)]
+    pub(super) target: Target,
 }
 
-pub(super) fn run(args: &List, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+/// What the states are, for help.
+const STATES: &str = "\
+States:
+  discovered, verified  its file was found, and looked at
+  starting              it is vetted, loaded and started
+  running               it takes calls
+  draining, stopped     it finishes its calls; an operator stopped it, or it is not started by itself
+  failed                it could not be started, or failed as it ran
+  backoff               it failed, and is started again after a while
+  quarantined           it failed too often, or was refused: only `extman load` starts it again
+  wedged                a call into it does not return";
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Sort {
+    /// By name
+    #[default]
+    Name,
+    /// By state, those that do not serve first
+    State,
+    /// By health, the worst first
+    Health,
+    /// By calls, the most first
+    Calls,
+    /// By failed calls, the most first
+    Failed,
+    /// By how long they are in their state, the newest first
+    Since,
+}
+
+impl Sort {
+    fn sort(self, plugins: &mut [PluginView]) {
+        let most = std::cmp::Reverse::<u64>;
+        match self {
+            Sort::Name => plugins.sort_by(|a, b| a.name.cmp(&b.name)),
+            Sort::State => plugins.sort_by_key(|plugin| {
+                (
+                    plugin.lifecycle == Lifecycle::Running,
+                    most(plugin.lifecycle as u64),
+                )
+            }),
+            Sort::Health => plugins.sort_by_key(|plugin| {
+                let word = plugin.health.as_ref().map(|health| health.judged.health);
+                super::health::rank(word.unwrap_or(Health::Unknown))
+            }),
+            Sort::Calls => plugins.sort_by_key(|plugin| most(plugin.calls.total)),
+            Sort::Failed => plugins.sort_by_key(|plugin| most(plugin.calls.errors.values().sum())),
+            Sort::Since => plugins.sort_by_key(|plugin| most(plugin.since_unix_ms)),
+        }
+    }
+}
+
+pub(super) fn run(args: List, backend: &dyn Backend, screen: &mut Screen) -> Result<Outcome, Fault> {
+    args.output.apply(screen);
     let (answers, warnings) = session::with(&args.target, backend, |host| {
         Ok((host.run(Command::Plugins)?, host.run(Command::Status)?))
     })?;
-    let (Answer::Plugins(plugins), Answer::Status(status)) = answers else {
+    let (Answer::Plugins(mut plugins), Answer::Status(status)) = answers else {
         return Err(mismatch());
     };
-    let mut text = render(&plugins, &status.missing, &screen.look);
+    // As the host gave it, where nobody asks for another order.
+    if args.sort != Sort::Name {
+        args.sort.sort(&mut plugins);
+    }
+    if args.output.is_names() {
+        let names: Vec<String> = plugins.iter().map(|plugin| plain(&plugin.name)).collect();
+        return Told::new(&plugins, names.join("\n")).map(Outcome::Told);
+    }
+    let mut text = render(&plugins, &status.missing, &screen.look, args.output.is_wide());
     if !plugins.is_empty() && !status.refused.is_empty() {
         let refused = count(status.refused.len(), "file");
         text.push_str(&format!("\n\n{refused} refused: `extman status` says why."));
@@ -37,7 +104,7 @@ pub(super) fn run(args: &List, backend: &dyn Backend, screen: &Screen) -> Result
     Ok(Outcome::Told(told))
 }
 
-fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look) -> String {
+fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look, wide: bool) -> String {
     let mut parts = Vec::new();
     if plugins.is_empty() {
         let text = "No plugins. `extman status` shows which directories are watched, and which files were refused and why.";
@@ -46,7 +113,12 @@ fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look) -> Strin
     for (heading, kind) in [("AI plugins", Kind::Ai), ("General plugins", Kind::General)] {
         let group: Vec<_> = plugins.iter().filter(|plugin| plugin.kind == kind).collect();
         if !group.is_empty() {
-            parts.push(format!("{heading}\n{}", table(&group, look)));
+            let table = if wide {
+                wide_table(&group, look)
+            } else {
+                table(&group, look)
+            };
+            parts.push(format!("{heading}\n{table}"));
         }
     }
     let causes: Vec<_> = plugins
@@ -82,6 +154,44 @@ fn table(plugins: &[&PluginView], look: &Look) -> String {
             _ => cell(text),
         });
         table.add_row(cells.collect::<Vec<_>>());
+    }
+    lines(&table)
+}
+
+/// All columns, however wide the screen is.
+fn wide_table(plugins: &[&PluginView], look: &Look) -> String {
+    let look = Look {
+        width: usize::from(u16::MAX),
+        ..*look
+    };
+    let mut header = HEADER.to_vec();
+    header.extend(["PLUGIN", "LOAD", "CAPABILITIES", "DIGEST", "ORIGIN"]);
+    let mut table = look.table(&header);
+    for plugin in plugins {
+        let [name, version, state, since, health, calls, failed] = row(plugin, &look);
+        let capabilities: Vec<&str> = plugin
+            .capabilities
+            .iter()
+            .map(|offered| offered.name.as_str())
+            .collect();
+        table.add_row(vec![
+            cell(name),
+            cell(version),
+            word_cell(&state),
+            cell(since),
+            word_cell(&health),
+            cell(calls),
+            cell(failed),
+            cell(&plugin.id),
+            cell(
+                plugin
+                    .generation
+                    .map_or("-".to_owned(), |generation| generation.to_string()),
+            ),
+            cell(capabilities.join(",")),
+            cell(plugin.digest.short()),
+            cell(plugin.origin.display().to_string()),
+        ]);
     }
     lines(&table)
 }
@@ -169,6 +279,7 @@ mod tests {
             ],
             &[],
             &LOOK,
+            false,
         );
         let (ai, general) = text.split_once("General plugins").unwrap();
         assert!(
@@ -211,7 +322,7 @@ mod tests {
     fn a_name_is_in_one_piece_however_narrow_it_is() {
         let name = "language-detector-of-the-second-tenant";
         let narrow = Look { width: 40, ..LOOK };
-        let text = render(&[plugin(name, "ai", "running")], &[], &narrow);
+        let text = render(&[plugin(name, "ai", "running")], &[], &narrow, false);
         let expected = format!(
             "AI plugins\n {name}\n   1.2.0, running for 3 min, health: not\n   checked, calls: 7, failed: 2"
         );
@@ -220,14 +331,64 @@ mod tests {
 
     #[test]
     fn names_do_not_drive_the_terminal() {
-        let text = render(&[plugin("a\u{1b}[2J", "ai", "failed")], &[], &LOOK);
+        let text = render(&[plugin("a\u{1b}[2J", "ai", "failed")], &[], &LOOK, false);
         assert!(!text.contains('\u{1b}'), "{text:?}");
         let colour = Look { colour: true, ..LOOK };
-        assert!(render(&[plugin("a", "ai", "failed")], &[], &colour).contains("\u{1b}["));
+        assert!(render(&[plugin("a", "ai", "failed")], &[], &colour, false).contains("\u{1b}["));
+    }
+
+    #[test]
+    fn wide_names_keep_the_columns_under_each_other() {
+        let text = render(
+            &[
+                plugin("语言检测", "ai", "running"),
+                plugin("lang", "ai", "running"),
+            ],
+            &[],
+            &LOOK,
+            false,
+        );
+        let at = |line: &str| super::super::text::width(line.split_once("running").unwrap().0);
+        let columns: Vec<usize> = text
+            .lines()
+            .filter(|line| line.contains("running"))
+            .map(at)
+            .collect();
+        assert!(columns.len() == 2 && columns[0] == columns[1], "{text}");
+    }
+
+    #[test]
+    fn each_order_has_its_first() {
+        let mut failing = plugin("b-failing", "ai", "failed");
+        failing.calls.errors.insert(extman_model::ErrorKind::Internal, 9);
+        let mut busy = plugin("c-busy", "ai", "running");
+        (busy.calls.total, busy.since_unix_ms) = (99, 2_000);
+        let all = [plugin("a-first", "ai", "running"), failing, busy];
+        for (sort, first) in [
+            (Sort::Name, "a-first"),
+            (Sort::State, "b-failing"),
+            (Sort::Calls, "c-busy"),
+            (Sort::Failed, "b-failing"),
+            (Sort::Since, "c-busy"),
+        ] {
+            let mut all = all.clone();
+            sort.sort(&mut all);
+            assert_eq!(all[0].name, first, "{sort:?}");
+        }
+    }
+
+    #[test]
+    fn wide_shows_all_columns_however_narrow_the_screen_is() {
+        let text = render(&[plugin("lang", "ai", "running")], &[], &LOOK, true);
+        let row = text.lines().last().unwrap();
+        assert!(
+            row.contains("/opt/plugins/a.so") && row.contains("abababab"),
+            "{text}"
+        );
     }
 
     #[test]
     fn no_plugins_say_where_to_look() {
-        assert!(render(&[], &[], &LOOK).contains("extman status"));
+        assert!(render(&[], &[], &LOOK, false).contains("extman status"));
     }
 }

@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::sse::Events;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use extman_model::clock;
 use extman_model::control::{Answer, Command, Envelope, Failure, Invocation, Invoked, SCHEMA_VERSION};
 use extman_model::{Reply, Usage};
 use serde::Deserialize;
@@ -25,9 +26,13 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8642";
 const CONNECT: Duration = Duration::from_secs(3);
 /// For what a host answers from memory.
 const READ: Duration = Duration::from_secs(10);
+/// For a change, which takes as long as the plugin may take for it: a host ends it by its own limits before that.
+const CHANGE: Duration = Duration::from_secs(3600);
 /// How long a host may take over a call's timeout to say that it is over.
 const OVER: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
+/// The host is asked whether it takes a body that is larger than this.
+const ASK_FIRST_BYTES: usize = 16 << 10;
 const TOKEN_BYTES_MAX: u64 = 8192;
 
 impl Remote {
@@ -78,9 +83,23 @@ impl Remote {
                 let at = name.as_deref().map_or_else(|| "/api/v1".to_owned(), plugin);
                 Answer::Uptime(self.get(&format!("{at}/uptime?since={since_ms}ms"))?)
             }
-            Command::Analyse { name, since_ms, deep } => {
-                let path = format!("{}/analysis?since={since_ms}ms&deep={deep}", plugin(name));
+            Command::Analyse { name, since_ms, full } => {
+                let path = format!("{}/analysis?since={since_ms}ms&full={full}", plugin(name));
                 Answer::Analysis(self.get(&path)?)
+            }
+            Command::Events(asked) => {
+                let number = |name, value: Option<u64>| value.map(|value| format!("{name}={value}"));
+                let now = clock::unix_ms(clock::wall());
+                let since = asked
+                    .since_unix_ms
+                    .map(|since| format!("since={}ms", now.saturating_sub(since)));
+                let query: Vec<String> = number("after", asked.after)
+                    .into_iter()
+                    .chain(since)
+                    .chain(number("wait_ms", Some(asked.wait_ms)))
+                    .collect();
+                let path = format!("/api/v1/events?{}", query.join("&"));
+                Answer::Events(self.get_within(&path, READ + Duration::from_millis(asked.wait_ms))?)
             }
             Command::CheckNow { name, deep } => {
                 let query = if *deep { "?deep=true" } else { "" };
@@ -138,11 +157,15 @@ impl Remote {
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        self.get_within(path, READ)
+    }
+
+    fn get_within<T: DeserializeOwned>(&self, path: &str, time: Duration) -> Result<T, Fault> {
         let mut request = self.agent.get(format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let response = request.config().timeout_global(Some(READ)).build().call();
+        let response = request.config().timeout_global(Some(time)).build().call();
         self.answer(response.map_err(|error| self.unreachable(error))?)
     }
 
@@ -154,6 +177,7 @@ impl Remote {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
+        let request = request.config().timeout_global(Some(CHANGE)).build();
         self.answer(request.send("{}").map_err(|error| self.unreachable(error))?)
     }
 
@@ -172,6 +196,10 @@ impl Remote {
         }
         if let Some(timeout) = invocation.timeout {
             request = request.query("timeout_ms", timeout.as_millis().to_string());
+        }
+        // Who refuses a large body says so before it is sent; else nobody would read the answer.
+        if invocation.body.len() > ASK_FIRST_BYTES {
+            request = request.header("expect", "100-continue");
         }
         request
             .config()

@@ -1,7 +1,7 @@
 //! Where answers go: text or one JSON envelope to standard output, faults to standard error.
 
 use super::fault::{Exit, Fault};
-use super::text::{plain, wrap};
+use super::text::{plain, width, wrap};
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 use extman_model::clock;
 use extman_model::control::{Envelope, Failure};
@@ -21,6 +21,7 @@ pub(super) enum Outcome {
 }
 
 /// What a command found out.
+#[derive(Debug)]
 pub(super) struct Told {
     pub(super) text: String,
     pub(super) data: serde_json::Value,
@@ -68,6 +69,8 @@ pub(super) struct Screen {
     pub(super) json: bool,
     pub(super) terminal: bool,
     pub(super) look: Look,
+    /// Lines that are in sight of whoever reads what scrolled by: of a terminal only.
+    pub(super) height: Option<usize>,
     out: Box<dyn Write>,
     /// Why the answer could not be written; nothing if it was, or if nobody reads any more.
     not_written: Option<std::io::Error>,
@@ -99,7 +102,7 @@ pub(super) fn out_fd() -> BorrowedFd<'static> {
 impl Screen {
     pub(super) fn of_process(json: bool) -> Screen {
         let terminal = out_fd().is_terminal();
-        let width = Table::new()
+        let columns = Table::new()
             .width()
             .map(usize::from)
             .or_else(|| std::env::var("COLUMNS").ok()?.parse().ok())
@@ -108,10 +111,11 @@ impl Screen {
             json,
             terminal,
             look: Look {
-                width: width.clamp(40, 400),
+                width: columns.clamp(40, 400),
                 colour: colour(terminal, |name| std::env::var(name).ok()),
                 now_unix_ms: clock::unix_ms(clock::wall()),
             },
+            height: Some(height()).filter(|_| terminal),
             out: out(),
             not_written: None,
         }
@@ -240,6 +244,7 @@ pub(super) mod memory {
                 json: false,
                 terminal,
                 look,
+                height: None,
                 out: Box::new(written.clone()),
                 not_written: None,
             };
@@ -254,7 +259,7 @@ impl Look {
         let widest = |column: usize| {
             let texts = rows.iter().map(|row| row[column].as_str());
             let lines = texts.chain([header[column]]).flat_map(str::lines);
-            lines.map(|line| line.chars().count()).max()
+            lines.map(width).max()
         };
         // A space on each side; the last one ends the line and is cut off.
         let width: usize = (0..N).filter_map(widest).map(|text| text + 2).sum();
@@ -303,6 +308,13 @@ pub(super) fn word_cell(word: &str) -> Cell {
 pub(super) fn lines(table: &Table) -> String {
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
+}
+
+/// Lines of the terminal.
+fn height() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let rows = size.map(|size| usize::from(size.ws_row)).filter(|rows| *rows > 0);
+    rows.unwrap_or(24)
 }
 
 /// To standard error.

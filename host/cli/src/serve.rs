@@ -4,20 +4,21 @@ use super::backend::{Backend, Logs, Place, ServeArgs};
 use super::fault::Fault;
 use super::screen::Outcome;
 use super::session::runtime;
+use extman_model::control::listen_address;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
-    /// The configuration [default: the defaults]
+    /// The configuration [default: extman.toml here, then extman/extman.toml in the user's and the system's places]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory with plugins; goes before the configured ones, and may be given several times
     #[arg(long = "dir", value_name = "DIR")]
     dirs: Vec<PathBuf>,
     /// Address and port of the HTTP API; port 0 is any free one [default: 127.0.0.1:8642]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// How the log is written to standard error
     #[arg(long, value_enum, default_value_t)]

@@ -7,26 +7,31 @@ use super::fault::Fault;
 use super::list::health;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
+use super::several::together;
 use super::text::wrap;
 use extman_model::PluginView;
 use extman_model::control::{Answer, Command};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
-    /// The plugin's name, as `extman list` shows it
-    name: String,
+    /// Their names, as `extman list` shows them
+    #[arg(required = true)]
+    names: Vec<String>,
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 }
 
 pub(super) fn run(args: &Show, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let name = args.name.clone();
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Plugin { name }))?;
-    let Answer::Plugin(plugin) = answer else {
-        return Err(mismatch());
-    };
-    let mut told = Told::new(&plugin, render(&plugin, &screen.look))?;
-    told.warnings = warnings;
+    let (mut told, warnings) = session::with(&args.target, backend, |host| {
+        let one = |name: &String| {
+            let Answer::Plugin(plugin) = host.run(Command::Plugin { name: name.clone() })? else {
+                return Err(mismatch());
+            };
+            Told::new(&plugin, render(&plugin, &screen.look))
+        };
+        together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
+    })?;
+    told.warnings.extend(warnings);
     Ok(Outcome::Told(told))
 }
 

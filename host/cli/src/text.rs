@@ -2,6 +2,7 @@
 
 use extman_model::text::{one_line, one_line_keeping};
 use std::collections::BTreeMap;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// One line without control characters: texts come from plugins, files and hosts.
 pub(super) fn plain(text: &str) -> String {
@@ -13,7 +14,27 @@ pub(super) fn plain_lines(text: &str) -> String {
     one_line_keeping(text, |c| c == '\n').into_owned()
 }
 
-/// Lines of at most `width` characters, each after `indent` spaces. A word that is longer than that keeps its line, and a unit
+/// How many columns of a terminal a line takes: wide characters, as those of Chinese, take two.
+pub(super) fn width(line: &str) -> usize {
+    line.width()
+}
+
+/// The beginning of a line that takes no more columns than that, with an ellipsis where something is cut off.
+pub(super) fn cut(line: &str, columns: usize) -> String {
+    if width(line) <= columns {
+        return line.to_owned();
+    }
+    let mut cut = String::new();
+    for c in line.chars() {
+        if width(&cut) + c.width().unwrap_or(0) + 1 > columns {
+            break;
+        }
+        cut.push(c);
+    }
+    format!("{}…", cut.trim_end())
+}
+
+/// Lines of at most `width` columns, each after `indent` spaces. A word that is longer than that keeps its line, and a unit
 /// stays with its number.
 pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
     wrap_lines(&plain(text), width, indent)
@@ -27,7 +48,7 @@ pub(super) fn wrap_lines(text: &str, width: usize, indent: usize) -> String {
     for paragraph in plain_lines(text).lines() {
         let mut line = String::new();
         for word in words(paragraph) {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
+            if !line.is_empty() && line.width() + 1 + word.width() > room {
                 lines.push(format!("{margin}{line}"));
                 line.clear();
             }
@@ -91,6 +112,16 @@ mod tests {
         assert_eq!(plain(text), "a\u{fffd}[31mred\u{fffd}\u{fffd}\\nb\u{fffd}");
         assert_eq!(plain_lines(text), "a\u{fffd}[31mred\u{fffd}\u{fffd}\nb\u{fffd}");
         assert_eq!(plain("exe\u{202e}fdp"), "exe\u{fffd}fdp");
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        assert_eq!((width("语言"), width("lang")), (4, 4));
+        assert_eq!(cut("语言检测", 5), "语言…");
+        assert_eq!((&*cut("语言", 4), &*cut("language", 5)), ("语言", "lang…"));
+        let wrapped = wrap("模型文件 不存在于 磁盘上 请检查 路径设置", 20, 0);
+        assert!(wrapped.lines().all(|line| width(line) <= 20), "{wrapped}");
+        assert_eq!(wrapped.lines().count(), 3, "{wrapped}");
     }
 
     #[test]

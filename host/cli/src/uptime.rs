@@ -18,7 +18,7 @@ pub(crate) struct UptimeArgs {
     #[arg(long, value_name = "DURATION", value_parser = since_ms, default_value = "24h")]
     since: u64,
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 }
 
 pub(super) fn run(args: &UptimeArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {

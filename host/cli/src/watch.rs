@@ -4,7 +4,7 @@ use super::backend::Backend;
 use super::bars::alarm;
 use super::duration::lasted;
 use super::fault::{Exit, Fault};
-use super::health::{Health, told};
+use super::health::{Health, Layout, told};
 use super::moment::utc;
 use super::screen::{Look, Outcome, Screen, out, out_fd};
 use super::session;
@@ -96,7 +96,7 @@ impl Seen {
     fn page(&self, look: &Look) -> String {
         let known = |look: &Look| {
             let answer = self.answer.as_ref()?;
-            told(answer, look).ok().map(|told| told.text)
+            told(answer, look, Layout::default()).ok().map(|told| told.text)
         };
         let Some((since, fault)) = &self.lost else {
             return known(look).unwrap_or_default();

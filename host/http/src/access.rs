@@ -7,14 +7,14 @@
 //! | calls and changes | local, and from no other site's page | with the token |
 //!
 //! *Local* is a peer on loopback that names a loopback host, without a proxy in between. The name is checked since a
-//! page may point its own name at 127.0.0.1.
+//! page may point its own name at 127.0.0.1; an address in it is no name that anybody can point elsewhere.
 
 use super::secret::Secret;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, FORWARDED, HOST, HeaderName, ORIGIN};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, FORWARDED, HOST, HeaderName, ORIGIN, VIA};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, request::Parts};
 use extman_model::control::Failure;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy)]
@@ -83,19 +83,27 @@ fn local(peer: Option<Peer>, head: &Parts) -> Result<(), &'static str> {
     if !peer.is_some_and(|peer| loopback(peer.0.ip())) {
         return Err("without a token this host answers on its own machine only; set http.token_file");
     }
-    if PROXIED.iter().any(|name| head.headers.contains_key(name)) {
+    if head.headers.keys().any(is_set_by_proxies) {
         return Err("the request came through a proxy, and this host has no token; set http.token_file");
     }
     if !host(head).is_some_and(|host| names_loopback(&host)) || !head.uri.host().is_none_or(is_loopback_name)
     {
         return Err(
-            "the Host header names another machine; ask by localhost, 127.0.0.1 or [::1], or set http.token_file",
+            "the Host header names another machine; ask by localhost, an address of 127.0.0.0/8 or [::1], or set \
+             http.token_file",
         );
     }
     Ok(())
 }
 
-const PROXIED: [HeaderName; 2] = [FORWARDED, HeaderName::from_static("x-forwarded-for")];
+/// Headers by which a proxy says that it passed a request on. A client that sends one of them by itself only makes itself remote.
+fn is_set_by_proxies(name: &HeaderName) -> bool {
+    const OTHERS: [&str; 4] = ["x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"];
+    *name == FORWARDED
+        || *name == VIA
+        || name.as_str().starts_with("x-forwarded-")
+        || OTHERS.contains(&name.as_str())
+}
 
 /// The only Host header there is.
 fn host(head: &Parts) -> Option<Authority> {
@@ -109,7 +117,11 @@ fn names_loopback(authority: &Authority) -> bool {
 }
 
 fn is_loopback_name(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host == "127.0.0.1" || host == "[::1]"
+    host.eq_ignore_ascii_case("localhost")
+        || host == "[::1]"
+        || host
+            .parse::<Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// A page of another site may send requests to this host, though it can't read the answers: those are refused.

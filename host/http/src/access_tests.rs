@@ -38,7 +38,11 @@ fn livez_and_readyz_are_open() {
             status(false, FAR, ("HEAD", path), &[("host", "evil.example")]),
             200
         );
-        assert_eq!(status(false, FAR, ("POST", path), &[LOCAL, JSON]), 403);
+        assert_eq!(
+            status(false, FAR, ("POST", path), &[LOCAL, JSON]),
+            403,
+            "no probe"
+        );
     }
 }
 
@@ -48,6 +52,8 @@ fn without_a_token_only_this_machine_by_a_name_of_its_own() {
         "localhost",
         "LOCALHOST:1",
         "127.0.0.1:8642",
+        "127.0.0.2:8642",
+        "127.255.0.9",
         "[::1]:8642",
         "[::1]",
     ] {
@@ -172,4 +178,34 @@ fn a_form_does_not_call() {
         assert_eq!(status(true, NEAR, INVOKE, &[LOCAL, kind, own, BEARER]), 200);
     }
     assert_eq!(status(false, NEAR, INVOKE, &[LOCAL, own]), 415, "no type at all");
+}
+
+#[test]
+fn a_request_through_a_proxy_is_remote_whichever_way_the_proxy_says_so() {
+    for header in [
+        ("via", "1.1 gate"),
+        ("x-real-ip", "1.2.3.4"),
+        ("forwarded", "for=1.2.3.4"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-forwarded-host", "models.example"),
+        ("x-forwarded-proto", "https"),
+    ] {
+        for what in [LIST, LOAD, INVOKE] {
+            assert_eq!(
+                status(false, NEAR, what, &[LOCAL, JSON, header]),
+                403,
+                "{header:?}"
+            );
+            assert_eq!(
+                status(true, NEAR, what, &[LOCAL, JSON, header]),
+                401,
+                "{header:?}"
+            );
+            assert_eq!(
+                status(true, NEAR, what, &[LOCAL, JSON, header, BEARER]),
+                200,
+                "{header:?}"
+            );
+        }
+    }
 }

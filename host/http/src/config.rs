@@ -1,6 +1,7 @@
 //! The configuration of the HTTP API.
 
 use super::secret::Secret;
+use extman_model::control::listen_address;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +12,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
-    /// Address and port. Anything but loopback needs a token. Default: `127.0.0.1:8642`.
+    /// Address and port; `localhost` is 127.0.0.1. Anything but loopback needs a token. Default: `127.0.0.1:8642`.
+    #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// Bearer token, 16 visible ASCII characters or more. Default: none.
     pub token: Option<Secret>,
@@ -23,9 +25,12 @@ pub struct HttpConfig {
     pub header_timeout_ms: u64,
     /// Milliseconds within which a whole body comes. Default: 30000.
     pub body_timeout_ms: u64,
-    /// Most connections at a time; further ones wait to be accepted. Default: 1024.
+    /// Most connections at a time. Beyond it, those that have not asked for anything yet give way. Default: 1024.
     pub connections_max: usize,
-    /// Most requests at a time; further ones are told to come again. Default: 256.
+    /// Most connections of one address at a time; further ones are told to come again. Default: 512.
+    pub connections_per_peer_max: usize,
+    /// Most requests at a time; further ones are told to come again. `/livez`, `/readyz` and `/health` have slots of their own.
+    /// Default: 256.
     pub requests_max: usize,
     /// Milliseconds that open requests get when the host shuts down. Default: 5000.
     pub shutdown_ms: u64,
@@ -41,6 +46,7 @@ impl Default for HttpConfig {
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
             connections_max: 1024,
+            connections_per_peer_max: 512,
             requests_max: 256,
             shutdown_ms: 5_000,
         }
@@ -106,6 +112,12 @@ impl HttpConfig {
             ("header_timeout_ms", self.header_timeout_ms, 10, hour),
             ("body_timeout_ms", self.body_timeout_ms, 10, hour),
             ("connections_max", self.connections_max as u64, 1, 100_000),
+            (
+                "connections_per_peer_max",
+                self.connections_per_peer_max as u64,
+                1,
+                100_000,
+            ),
             ("requests_max", self.requests_max as u64, 1, 100_000),
             ("shutdown_ms", self.shutdown_ms, 0, hour),
         ] {
@@ -153,6 +165,11 @@ impl HttpConfig {
     }
 }
 
+fn listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    listen_address(&text).map_err(serde::de::Error::custom)
+}
+
 fn read_token(path: &std::path::Path) -> std::io::Result<Secret> {
     let mut text = String::new();
     std::fs::File::open(path)?
@@ -195,11 +212,18 @@ mod tests {
             ),
             (r#"{"token_file": "/does/not/exist"}"#, "/does/not/exist"),
             (r#"{"requests_max": 0}"#, "http.requests_max is 0"),
+            (r#"{"listen": "models.example:1"}"#, "no address to listen on"),
             (r#"{"header_timeout_ms": 1}"#, "http.header_timeout_ms is 1"),
         ] {
             let error = check(json, "127.0.0.1:1").unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn localhost_is_an_address_to_listen_on() {
+        let config: HttpConfig = serde_json::from_str(r#"{"listen": "LocalHost:8642"}"#).unwrap();
+        assert_eq!(config, HttpConfig::default());
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What each request passes before its route: access, then room.
+//! What each request passes before its route: access, then room. A request whose route takes another method passes none of it.
 
-use super::access::{self, Act, Peer};
+use super::access::{self, Peer};
 use super::answer;
 use super::routes::{Edge, word_of};
 use axum::extract::{Request, State};
@@ -25,16 +25,19 @@ pub(super) async fn pass(State(edge): State<Edge>, request: Request, next: Next)
         tracing::debug!(method = %head.method, path = head.uri.path(), %status, "refused a request");
         return answer::refused(word, status, failure);
     }
-    let ping = Act::of(&head.method, &head.uri) == Act::Ping;
     let mut request = Request::from_parts(head, body);
-    if ping {
-        return next.run(request).await;
-    }
-    let Ok(permit) = edge.room.clone().try_acquire_owned() else {
-        let text = format!(
-            "{} requests are under way, the most that this host takes; come again, or raise http.requests_max",
-            edge.config.requests_max
-        );
+    // Calls that fill their limit leave the slots of those who ask whether the host is alive.
+    let (slots, limit) = if is_probe(request.uri().path()) {
+        (&edge.probe_room, format!("{PROBES_MAX} probes are under way"))
+    } else {
+        let max = edge.config.requests_max;
+        (
+            &edge.room,
+            format!("{max} requests are under way (http.requests_max)"),
+        )
+    };
+    let Ok(permit) = slots.clone().try_acquire_owned() else {
+        let text = format!("{limit}, the most that this host takes; come again");
         let failure = Failure {
             retryable: Some(true),
             ..Failure::new("busy", text)
@@ -48,4 +51,12 @@ pub(super) async fn pass(State(edge): State<Edge>, request: Request, next: Next)
     let response = next.run(request).await;
     drop(room);
     response
+}
+
+/// Most probes at a time. They are answered from memory.
+pub(super) const PROBES_MAX: usize = 64;
+
+/// Whether a route tells how the host is, to whoever decides about it by that.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/health") || path.starts_with("/health/")
 }

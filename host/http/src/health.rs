@@ -126,7 +126,7 @@ pub(super) async fn analysis(State(edge): State<Edge>, name: Named, uri: Uri) ->
     asked(&edge, "analysis", name, &uri, |name, asked| Command::Analyse {
         name,
         since_ms: asked.since_ms,
-        deep: asked.deep,
+        full: asked.full,
     })
     .await
 }
@@ -167,15 +167,16 @@ async fn asked(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Asked {
     since_ms: u64,
-    deep: bool,
+    full: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
     since: Option<String>,
-    #[serde(default)]
-    deep: bool,
+    /// `deep`, as it was called, is the word for requests that cost something.
+    #[serde(default, alias = "deep")]
+    full: bool,
 }
 
 /// What the query of a check says.
@@ -201,7 +202,7 @@ impl Asked {
         let refuse = |text: String| Failure::new("invalid_input", text);
         let Query(options) = Query::<Options>::try_from_uri(uri).map_err(|error| {
             refuse(format!(
-                "the query can't be read: {error}; it takes since=24h, and for an analysis deep=true"
+                "the query can't be read: {error}; it takes since=24h, and for an analysis full=true"
             ))
         })?;
         let since_ms = options.since.as_deref().map(since_ms).transpose();
@@ -209,7 +210,7 @@ impl Asked {
             since_ms: since_ms
                 .map_err(|why| refuse(format!("since: {why}")))?
                 .unwrap_or(SINCE_MS_DEFAULT),
-            deep: options.deep,
+            full: options.full,
         })
     }
 }
@@ -330,10 +331,15 @@ mod tests {
     #[test]
     fn the_query_is_read_or_refused() {
         let of = |query: &str| Asked::of(&format!("/x{query}").parse().unwrap());
-        let asked = |since_ms, deep| Ok(Asked { since_ms, deep });
+        let asked = |since_ms, full| Ok(Asked { since_ms, full });
         assert_eq!(of(""), asked(SINCE_MS_DEFAULT, false));
-        assert_eq!(of("?since=7d&deep=true"), asked(604_800_000, true));
-        for query in ["?since=soon", "?sinse=1h", "?since=999d", "?deep=maybe"] {
+        assert_eq!(of("?since=7d&full=true"), asked(604_800_000, true));
+        assert_eq!(
+            of("?deep=true"),
+            asked(SINCE_MS_DEFAULT, true),
+            "as it was called"
+        );
+        for query in ["?since=soon", "?sinse=1h", "?since=999d", "?full=maybe"] {
             assert_eq!(of(query).unwrap_err().kind, "invalid_input", "{query}");
         }
     }

@@ -1,10 +1,11 @@
 //! The HTTP API: an adapter between requests and [`Control`](extman_model::control::Control).
 //!
 //! ```text
-//! connection (serve) → may it ask at all? (access) → is there room? (gate) → route (routes, invoke) → envelope (answer)
+//! connection (serve, connections) → method (routes) → may it ask at all? (access) → is there room? (gate)
+//!   → route (routes, health, invoke, events) → envelope (answer)
 //! ```
 //!
-//! `GET /livez /readyz /health /health/{group} /api/v1/status /api/v1/health /api/v1/uptime /api/v1/plugins
+//! `GET /livez /readyz /health /health/{group} /api/v1/status /api/v1/health /api/v1/uptime /api/v1/events /api/v1/plugins
 //! /api/v1/plugins/{name} /api/v1/plugins/{name}/{health,history,uptime,analysis} /api/v1/capabilities`,
 //! `POST /api/v1/plugins/{name}/{load,unload,restart,check} /api/v1/capabilities/{name}/invoke`.
 //!
@@ -15,9 +16,12 @@ mod access;
 mod answer;
 mod body;
 mod config;
+mod connections;
+mod events;
 mod gate;
 mod health;
 mod invoke;
+mod listened;
 mod routes;
 mod secret;
 mod serve;

@@ -2,10 +2,11 @@
 
 use super::config::HttpConfig;
 use super::secret::Secret;
-use super::{answer, body, gate, health, invoke};
+use super::{answer, body, events, gate, health, invoke};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use axum::handler::Handler;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
@@ -19,10 +20,23 @@ pub(super) struct Edge {
     pub(super) control: Arc<dyn Control>,
     pub(super) config: Arc<HttpConfig>,
     pub(super) token: Option<Secret>,
+    /// For calls, reads and changes.
     pub(super) room: Arc<Semaphore>,
+    /// For those who ask whether the host is alive and well.
+    pub(super) probe_room: Arc<Semaphore>,
 }
 
 pub(super) fn router(edge: Edge) -> Router {
+    let gate = axum::middleware::from_fn_with_state(edge.clone(), gate::pass);
+    // A method that the route does not take is told before anything else is asked.
+    let reading = |route: MethodRouter<Edge>| {
+        let gated = route.route_layer(gate.clone());
+        gated.fallback(async || answer::other_method("GET, HEAD"))
+    };
+    let changing = |route: MethodRouter<Edge>| {
+        let gated = route.route_layer(gate.clone());
+        gated.fallback(async || answer::other_method("POST"))
+    };
     Router::new()
         .route("/livez", reading(get(async || "ok\n")))
         .route("/readyz", reading(get(health::readyz)))
@@ -31,6 +45,7 @@ pub(super) fn router(edge: Edge) -> Router {
         .route("/api/v1/health", reading(get(health::told)))
         .route("/api/v1/uptime", reading(get(health::uptimes)))
         .route("/api/v1/status", reading(get(status)))
+        .route("/api/v1/events", reading(get(events::events)))
         .route("/api/v1/plugins", reading(get(plugins)))
         .route("/api/v1/plugins/{name}", reading(get(plugin)))
         .route("/api/v1/capabilities", reading(get(capabilities)))
@@ -46,8 +61,7 @@ pub(super) fn router(edge: Edge) -> Router {
             "/api/v1/capabilities/{name}/invoke",
             changing(post(invoke::invoke)),
         )
-        .fallback(no_route)
-        .layer(axum::middleware::from_fn_with_state(edge.clone(), gate::pass))
+        .fallback(no_route.layer(gate))
         .with_state(edge)
 }
 
@@ -62,6 +76,7 @@ pub(super) fn word_of(path: &str) -> &'static str {
         (Some("plugins"), None, ..) => "plugins",
         (Some("plugins"), Some(_), None, _) => "plugin",
         (Some("health"), None, ..) => "health",
+        (Some("events"), None, ..) => "events",
         (Some("uptime"), None, ..) => "uptime",
         (Some("plugins"), Some(_), Some("health"), None) => "plugin_health",
         (Some("plugins"), Some(_), Some("history"), None) => "history",
@@ -78,14 +93,6 @@ pub(super) fn word_of(path: &str) -> &'static str {
 }
 
 pub(super) type Named = Result<Path<String>, PathRejection>;
-
-fn reading(route: MethodRouter<Edge>) -> MethodRouter<Edge> {
-    route.fallback(async || answer::other_method("GET, HEAD"))
-}
-
-fn changing(route: MethodRouter<Edge>) -> MethodRouter<Edge> {
-    route.fallback(async || answer::other_method("POST"))
-}
 
 async fn status(State(edge): State<Edge>) -> Response {
     run(&edge, Command::Status).await
@@ -130,7 +137,7 @@ async fn restart(State(edge): State<Edge>, name: Named, request: Request) -> Res
 async fn no_route(uri: Uri) -> Response {
     let text = format!(
         "there is no route {}; there are /livez, /readyz, /health, /api/v1/status, /api/v1/health, /api/v1/uptime, \
-         /api/v1/plugins and /api/v1/capabilities, and what lies below the last two",
+         /api/v1/events, /api/v1/plugins and /api/v1/capabilities, and what lies below the last two",
         uri.path()
     );
     answer::refused("request", StatusCode::NOT_FOUND, Failure::new("not_found", text))

@@ -2,10 +2,13 @@
 
 use super::access::Peer;
 use super::config::HttpConfig;
+use super::connections::{Admitted, Connections};
+use super::gate::PROBES_MAX;
+use super::listened::Listened;
 use super::routes::{self, Edge};
 use axum::Router;
 use axum::extract::Request;
-use extman_model::control::Control;
+use extman_model::control::{Control, Envelope, Failure};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -17,6 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -39,9 +43,10 @@ pub async fn serve(
         control,
         token,
         room: Arc::new(Semaphore::new(config.requests_max)),
+        probe_room: Arc::new(Semaphore::new(PROBES_MAX)),
         config: config.clone(),
     });
-    let connections = Arc::new(Semaphore::new(config.connections_max));
+    let connections = Connections::new(&config);
     let graceful = GracefulShutdown::new();
     let mut open = tokio::task::JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -51,7 +56,7 @@ pub async fn serve(
             () = &mut shutdown => break,
             accepted = accept(&listener, &connections) => accepted,
         };
-        let (stream, peer, permit) = match accepted {
+        let (stream, peer, admitted) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
@@ -61,11 +66,20 @@ pub async fn serve(
             }
         };
         limit_writes(&stream);
-        let connection = connection(stream, peer, router.clone(), config.clone(), graceful.watcher());
-        open.spawn(async move {
-            connection.await;
-            drop(permit);
-        });
+        match admitted {
+            Some(admitted) => {
+                let watcher = graceful.watcher();
+                open.spawn(connection(
+                    stream,
+                    peer,
+                    admitted,
+                    router.clone(),
+                    config.clone(),
+                    watcher,
+                ));
+            }
+            None => refuse(&stream, peer, &config),
+        }
     }
     drop(listener);
     let grace = Duration::from_millis(config.shutdown_ms);
@@ -89,39 +103,72 @@ fn unusable(error: super::HttpConfigError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (TcpStream, SocketAddr, Option<Admitted>);
 
-async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let permit = connections
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> io::Result<Accepted> {
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
+    let admitted = connections.admit(peer.ip()).await;
+    Ok((stream, peer, admitted))
+}
+
+/// Tells a peer that it has its share. What it has sent is not read, so it may see no more than the end of the connection.
+fn refuse(stream: &TcpStream, peer: SocketAddr, config: &HttpConfig) {
+    let max = config.connections_per_peer_max;
+    tracing::debug!(%peer, max, "refused a connection: its peer has its share");
+    let text = format!(
+        "{max} connections of this peer are open; close some, or raise http.connections_per_peer_max"
+    );
+    let failure = Failure {
+        retryable: Some(true),
+        ..Failure::new("busy", text)
+    };
+    let body = serde_json::to_string(&Envelope::<()>::failed("request", failure)).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\nretry-after: 1\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.try_write(answer.as_bytes());
 }
 
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    admitted: Admitted,
     router: Router,
     config: Arc<HttpConfig>,
     watcher: Watcher,
 ) {
+    let own = admitted.connection.clone();
     let routes = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        own.asks();
         request.extensions_mut().insert(Peer(peer));
         routes.call(request)
     });
+    let heard = Arc::new(AtomicBool::new(false));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout())
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(served).await {
-        tracing::debug!(%peer, %error, "a connection ended early");
+        .serve_connection(TokioIo::new(Listened::new(stream, heard.clone())), service);
+    let silent = async {
+        tokio::time::sleep(FIRST_BYTE_WITHIN.min(config.header_timeout())).await;
+        if heard.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        served = watcher.watch(served) => if let Err(error) = served {
+            tracing::debug!(%peer, %error, "a connection ended early");
+        },
+        () = silent => tracing::debug!(%peer, "closed a connection that sent nothing"),
+        () = admitted.connection.gives_way() => tracing::debug!(%peer, "closed a connection that had not asked for anything"),
     }
 }
+
+/// A peer's first byte comes within this time: who sends one has something to ask.
+const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Ends a connection whose peer reads nothing.
 fn limit_writes(stream: &TcpStream) {

@@ -28,7 +28,7 @@ pub use inspect::{
     inspect, inspect_bytes, inspect_file,
 };
 pub use rejected::{Located, Rejected};
-pub use schema::{ConfigMisfit, SchemaError, check_config, check_schema};
+pub use schema::{ConfigMisfit, InputSchema, SchemaError, check_config, check_schema};
 pub use store::{PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin};
 pub use trust::{TrustError, VerifiedPlugin, verify};
 pub use watch::{Watch, WatchMode};

@@ -102,20 +102,38 @@ pub fn check_config(manifest: &Manifest, config: &Map<String, Value>) -> Result<
         complaints: vec![format!("[config] schema can't be used: {error}")],
         left_out: 0,
     })?;
-    let config = Value::Object(config.clone());
-    let mut errors = validator.iter_errors(&config);
-    let complaints: Vec<String> = errors
-        .by_ref()
-        .take(COMPLAINTS_MAX)
-        .map(|error| complaint(&error))
-        .collect();
-    if complaints.is_empty() {
-        return Ok(());
+    match complaints(&validator, &Value::Object(config.clone()), "config") {
+        (complaints, _) if complaints.is_empty() => Ok(()),
+        (complaints, left_out) => Err(ConfigMisfit { complaints, left_out }),
     }
-    Err(ConfigMisfit {
-        complaints,
-        left_out: errors.count(),
-    })
+}
+
+/// The schema that a capability declares for its input, compiled once and held against many inputs.
+#[derive(Debug)]
+pub struct InputSchema(Validator);
+
+impl InputSchema {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// It is no JSON Schema, or goes beyond a limit.
+    pub fn new(schema: &Value) -> Result<Self, SchemaError> {
+        compile(schema).map(InputSchema)
+    }
+
+    /// What does not fit, in a line; nothing if all does.
+    pub fn misfit(&self, input: &Value) -> Option<String> {
+        let (complaints, left_out) = complaints(&self.0, input, "input");
+        (!complaints.is_empty()).then(|| format!("{}{}", complaints.join("; "), more(left_out)))
+    }
+}
+
+/// The first of what is wrong with a value that is called so, and how much more there is.
+fn complaints(validator: &Validator, value: &Value, called: &str) -> (Vec<String>, usize) {
+    let mut errors = validator.iter_errors(value);
+    let complaints = errors.by_ref().take(COMPLAINTS_MAX);
+    let complaints = complaints.map(|error| complaint(called, &error)).collect();
+    (complaints, errors.count())
 }
 
 fn compile(schema: &Value) -> Result<Validator, SchemaError> {
@@ -141,7 +159,7 @@ fn compile(schema: &Value) -> Result<Validator, SchemaError> {
 }
 
 /// `config.a.b: value is less than the minimum of 1`.
-fn complaint(error: &ValidationError<'_>) -> String {
+fn complaint(called: &str, error: &ValidationError<'_>) -> String {
     let path: String = error
         .instance_path()
         .as_str()
@@ -149,7 +167,7 @@ fn complaint(error: &ValidationError<'_>) -> String {
         .skip(1)
         .map(|part| format!(".{}", part.replace("~1", "/").replace("~0", "~")))
         .collect();
-    format!("config{}: {}", short(&path), short(&error.masked().to_string()))
+    format!("{called}{}: {}", short(&path), short(&error.masked().to_string()))
 }
 
 fn short(text: &str) -> String {

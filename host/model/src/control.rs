@@ -1,13 +1,17 @@
 //! Every command that the host takes, as one enum. HTTP and the command line are adapters to it.
 
 mod envelope;
+pub mod events;
+mod listen;
 pub mod report;
 mod since;
 
+use crate::control::events::{EventsAnswer, EventsAsked};
 use crate::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
 use crate::frames::Frames;
 use crate::{CallError, CapabilityOffer, PluginView, Reply, StatusView};
 pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
+pub use listen::listen_address;
 use serde::{Deserialize, Serialize};
 pub use since::{SINCE_MS_DEFAULT, SINCE_MS_MAX, since_ms};
 use std::future::Future;
@@ -58,9 +62,11 @@ pub enum Command {
         /// How far back, in milliseconds.
         since_ms: u64,
         /// Whether what takes long is looked for too: a leak, and who fails together with it.
-        deep: bool,
+        full: bool,
     },
-    /// Ask an instance how it is, now.
+    /// What happened lately?
+    Events(EventsAsked),
+    /// Ask an instance how it is, now. Answered within its timeout and a little more, whatever comes of it.
     CheckNow {
         /// Its name.
         name: String,
@@ -120,6 +126,8 @@ pub enum Answer {
     Uptime(Vec<UptimeRow>),
     /// To [`Command::Analyse`].
     Analysis(Box<AnalysisAnswer>),
+    /// To [`Command::Events`].
+    Events(Box<EventsAnswer>),
 }
 
 /// Why a command was not done.

@@ -2,6 +2,7 @@
 
 use super::{Cause, Digest, Health, Lifecycle, LogLevel, MissingView, ProcessChange, RefusedView, Verdict};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// Something that happened, with its time.
@@ -171,4 +172,116 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         text: Option<String>,
     },
+}
+
+impl What {
+    /// The instance that it is about.
+    pub fn instance(&self) -> Option<&str> {
+        match self {
+            What::Missing(missing) => Some(&missing.name),
+            What::ProcessChanged(change) => match &*change.by {
+                [one] => Some(one),
+                _ => None,
+            },
+            What::Moved { name, .. }
+            | What::Replaced { name, .. }
+            | What::StepFailed { name, .. }
+            | What::Unloaded { name, .. }
+            | What::LaneLost { name, .. }
+            | What::LateReturn { name, .. }
+            | What::Logged { name, .. }
+            | What::Health { name, .. }
+            | What::Told { name, .. } => Some(name),
+            What::Found { .. }
+            | What::Refused(_)
+            | What::Vanished { .. }
+            | What::Appeared { .. }
+            | What::MovedMany { .. }
+            | What::HealthMany { .. }
+            | What::Stalled { .. } => None,
+        }
+    }
+}
+
+/// In a line for people, without the instance's name.
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = |text: &Option<String>| text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        match self {
+            What::Found {
+                id, version, path, ..
+            } => write!(f, "found {id} {version} at {}", path.display()),
+            What::Refused(refused) => {
+                write!(
+                    f,
+                    "refused {} ({}): {}",
+                    refused.path.display(),
+                    refused.code,
+                    refused.reason
+                )
+            }
+            What::Vanished { path } => write!(f, "{} is gone", path.display()),
+            What::Appeared { path } => write!(f, "the plugin directory {} is there now", path.display()),
+            What::Missing(missing) => f.write_str(&missing.reason),
+            What::Moved { from, to, cause, .. } => {
+                write!(f, "{} → {}{}", from.as_str(), to.as_str(), more(cause))
+            }
+            What::MovedMany {
+                from,
+                to,
+                count,
+                names,
+            } => {
+                let (from, to) = (from.as_str(), to.as_str());
+                write!(
+                    f,
+                    "{count} plugins {from} → {to}, {} among them",
+                    names.join(", ")
+                )
+            }
+            What::HealthMany {
+                from,
+                to,
+                count,
+                names,
+            } => {
+                let (from, to) = (from.as_str(), to.as_str());
+                write!(
+                    f,
+                    "{count} plugins {from} → {to}, {} among them",
+                    names.join(", ")
+                )
+            }
+            What::ProcessChanged(change) => write!(f, "{change}"),
+            What::Replaced { from, to, .. } => write!(f, "version {from} replaced by {to}"),
+            What::StepFailed { step, text, .. } => write!(f, "{step} failed, stopping goes on: {text}"),
+            What::Unloaded {
+                generation, verdict, ..
+            } => write!(f, "load {generation} unloaded: {verdict}"),
+            What::LaneLost { phase, ran_ms, .. } => {
+                write!(
+                    f,
+                    "{phase} does not return after {ran_ms} ms; its lane is given up"
+                )
+            }
+            What::LateReturn { phase, ran_ms, .. } => {
+                write!(f, "{phase} was given up, and returned after {ran_ms} ms")
+            }
+            What::Logged { target, text, .. } => write!(f, "{target}: {text}"),
+            What::Health {
+                from,
+                to,
+                cause,
+                flapping,
+                text,
+                ..
+            } => {
+                let flapping = if *flapping { ", flapping" } else { "" };
+                let (from, to) = (from.as_str(), to.as_str());
+                write!(f, "{from} → {to}{flapping}: {cause}{}", more(text))
+            }
+            What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),
+            What::Told { health, text, .. } => write!(f, "says of itself: {}{}", health.as_str(), more(text)),
+        }
+    }
 }

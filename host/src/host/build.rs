@@ -1,8 +1,10 @@
 //! Building a host: the parts, wired.
 
 use super::components::{Components, keep_looking};
+use super::event_log::EventLog;
 use super::health::{Ears, Subjects};
 use super::process::ProcessChanges;
+use super::recent::RecentLatency;
 use super::{Host, Inner, tasks};
 use crate::config::{Config, ConfigError};
 use crate::deep::{DeepChecks, Machine};
@@ -135,6 +137,7 @@ impl HostBuilder {
         let events = Events::new(EVENTS_KEPT);
         let listening = events.listen();
         let process = ProcessChanges::listen(events.clone());
+        let event_log = EventLog::start(events.listen());
         let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
         let cache = config.intake.store.dir.join("vetting");
         let vetting = Vetting::new(config.vetting.clone(), cache);
@@ -143,10 +146,12 @@ impl HostBuilder {
             tracing::warn!("{concern}");
         }
         let history = Arc::new(start_history(&config.history, &mut concerns));
+        let recent = Arc::new(RecentLatency::default());
         let ears = Ears {
             events: events.clone(),
             requests: requests.clone(),
             history: history.clone(),
+            recent: recent.clone(),
         };
         let (engine, deep) = start_engine(ears, config.probe, &registry)?;
         let services = Services {
@@ -191,6 +196,9 @@ impl HostBuilder {
             history,
             components,
             process,
+            event_log,
+            inputs: Default::default(),
+            recent,
             reading: Arc::new(Semaphore::new(READS_MAX)),
         };
         let every = Duration::from_millis(inner.config.health.components_every_ms);

@@ -165,6 +165,15 @@ impl Host {
         }
     }
 
+    /// Who would get this call now.
+    pub(super) fn would_serve(&self, invocation: &Invocation) -> Result<Arc<Entry>, CallError> {
+        let target = Target {
+            capability: invocation.capability.clone(),
+            instance: invocation.instance.clone(),
+        };
+        self.choose(&target).map(|chosen| chosen.entry)
+    }
+
     fn choose(&self, target: &Target) -> Result<Chosen, CallError> {
         let snapshot = self.snapshot();
         let Some(name) = &target.instance else {

@@ -129,15 +129,18 @@ impl Control for Host {
                 Command::Uptime { name, since_ms } => {
                     Answer::Uptime(self.uptime(name.as_deref(), since_ms).await?)
                 }
-                Command::Analyse { name, since_ms, deep } => {
-                    Answer::Analysis(Box::new(self.analyse(&name, since_ms, deep).await?))
+                Command::Analyse { name, since_ms, full } => {
+                    Answer::Analysis(Box::new(self.analyse(&name, since_ms, full).await?))
                 }
+                Command::Events(asked) => Answer::Events(Box::new(self.recent_events(asked).await?)),
                 Command::CheckNow { name, deep } => {
-                    match deep {
-                        true => self.check_deep(&name).await?,
-                        false => self.check_now(&name).await.map(drop)?,
-                    }
-                    Answer::PluginHealth(Box::new(self.plugin_health(&name)?))
+                    let probe = match deep {
+                        true => self.probe_deep(&name).await?,
+                        false => self.probe(&name).await?,
+                    };
+                    let mut health = self.plugin_health(&name)?;
+                    health.probe = Some(probe);
+                    Answer::PluginHealth(Box::new(health))
                 }
                 Command::Load { name } => plugin(self.load(&name).await?),
                 Command::Unload { name } => plugin(self.unload(&name).await?),
@@ -146,11 +149,17 @@ impl Control for Host {
         })
     }
 
-    fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>> {
-        Box::pin(self.invoke_raw(invocation))
+    fn invoke(&self, mut invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>> {
+        Box::pin(async move {
+            self.check_input(&mut invocation).await?;
+            self.invoke_raw(invocation).await
+        })
     }
 
-    fn invoke_stream(&self, invocation: Invocation) -> Pending<'_, Result<InvokedStream, CallError>> {
-        Box::pin(async move { self.invoke_streamed(invocation) })
+    fn invoke_stream(&self, mut invocation: Invocation) -> Pending<'_, Result<InvokedStream, CallError>> {
+        Box::pin(async move {
+            self.check_input(&mut invocation).await?;
+            self.invoke_streamed(invocation)
+        })
     }
 }

@@ -2,17 +2,16 @@
 
 use super::Host;
 use super::figures::{Measured, measured};
+use super::recent::RecentLatency;
 use crate::probing::{Announced, Audience, Engine, Seen, Subject};
 use extman_health::aggregate::{Member, aggregate};
-use extman_health::deep::Refused;
 use extman_health::policy::Policy;
 use extman_history::History;
 use extman_model::clock;
-use extman_model::control::ControlError;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    CheckOutcome, CheckView, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle,
-    PluginView, ProbeSettings, What,
+    CheckOutcome, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle, PluginView,
+    ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
@@ -27,6 +26,7 @@ pub(super) struct Ears {
     pub events: Events,
     pub requests: Requests,
     pub history: Arc<History>,
+    pub recent: Arc<RecentLatency>,
 }
 
 impl Audience for Ears {
@@ -64,6 +64,7 @@ impl Audience for Ears {
     }
 
     fn record(&self, records: &mut Vec<Record>) {
+        self.recent.note(records);
         for record in records.drain(..) {
             self.history.record(record);
         }
@@ -181,37 +182,6 @@ impl Host {
         aggregate(&members, &self.inner.config.health.redundant)
     }
 
-    /// Has an instance asked how it is, now. Two who want that at once get the answer of one check.
-    ///
-    /// # Errors
-    /// There is none of this name, or it does not run.
-    pub async fn check_now(&self, name: &str) -> Result<CheckView, ControlError> {
-        let view = self.plugin(name)?;
-        let asked = self.engine().check_now(name).await;
-        asked.ok_or_else(|| {
-            ControlError::Conflict(format!(
-                "{name} is {}, and only a running plugin can be asked how it is",
-                view.lifecycle.as_str()
-            ))
-        })
-    }
-
-    /// Has a synthetic request made of an instance, now, on its budget.
-    ///
-    /// # Errors
-    /// There is none of this name, it does not run, no deep checks are configured for it, or none may be made now.
-    pub async fn check_deep(&self, name: &str) -> Result<(), ControlError> {
-        self.plugin(name)?;
-        self.inner.deep.make_now(name).await.map_err(|refused| {
-            let text = refused.to_string();
-            match (refused.retry_after_ms(), &refused) {
-                (Some(retry_after_ms), _) => ControlError::NotYet { text, retry_after_ms },
-                (None, Refused::NotKept { .. }) => ControlError::Unavailable(text),
-                (None, _) => ControlError::Conflict(text),
-            }
-        })
-    }
-
     pub(super) fn engine(&self) -> &Engine {
         &self.inner.engine
     }
@@ -231,7 +201,13 @@ impl Host {
 impl Host {
     /// How an instance is, as shown.
     pub(super) fn health_view(&self, entry: &Entry, seen: &Seen) -> HealthView {
-        health_view(entry, seen, self.inner.deep.view(&entry.name))
+        let mut view = health_view(entry, seen, self.inner.deep.view(&entry.name));
+        if let Some((instance, _)) = &entry.serving {
+            let (since, now) = (instance.accounts().latency(), clock::unix_ms(clock::wall()));
+            view.figures
+                .extend(self.inner.recent.p95(&entry.name, &since, now));
+        }
+        view
     }
 }
 

@@ -4,11 +4,15 @@ mod build;
 mod calls;
 mod commands;
 mod components;
+mod event_log;
 mod figures;
 mod health;
 mod hint;
 mod history;
+mod inputs;
+mod probe;
 mod process;
+mod recent;
 mod tasks;
 mod told;
 
@@ -62,6 +66,9 @@ struct Inner {
     history: Arc<History>,
     components: components::Components,
     process: process::ProcessChanges,
+    event_log: Arc<event_log::EventLog>,
+    inputs: inputs::InputSchemas,
+    recent: Arc<recent::RecentLatency>,
     reading: Arc<Semaphore>,
 }
 
@@ -128,6 +135,7 @@ impl Host {
         if let Err(error) = ended {
             tracing::warn!(%error, "what asks plugins how they are did not end as it should");
         }
+        self.inner.event_log.close();
         verdicts
     }
 }

@@ -37,7 +37,10 @@ impl Host {
     /// There is none of this name, or one is configured and its plugin is not there.
     pub fn plugin_health(&self, name: &str) -> Result<PluginHealth, ControlError> {
         let entry = self.entry(name)?;
-        Ok(self.one(&Known::of(self), &entry))
+        Ok(PluginHealth {
+            policy: Some(Box::new(self.policy_told(&entry))),
+            ..self.one(&Known::of(self), &entry)
+        })
     }
 
     fn one(&self, known: &Known, entry: &Entry) -> PluginHealth {
@@ -52,6 +55,8 @@ impl Host {
             health: seen.map_or_else(|| not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(trips).unwrap_or_default(),
+            policy: None,
+            probe: None,
         }
     }
 

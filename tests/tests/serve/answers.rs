@@ -18,6 +18,8 @@ pub struct Answers {
     in_create: String,
     /// Arguments for the compiler.
     arguments: Vec<&'static str>,
+    /// Its check does not return before this file is there.
+    check_hangs_until: Option<PathBuf>,
 }
 
 /// A plugin of this id and version with this answer. Its capabilities are `ID.ask`, which answers with
@@ -35,6 +37,7 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         code: String::new(),
         in_create: String::new(),
         arguments: Vec::new(),
+        check_hangs_until: None,
     }
 }
 
@@ -81,6 +84,12 @@ impl Answers {
         self
     }
 
+    /// Its check does not return before this file is there.
+    pub fn hangs_in_its_check_until(mut self, file: &Path) -> Self {
+        self.check_hangs_until = Some(file.to_owned());
+        self
+    }
+
     /// Builds it; the library is in a folder under `scratch`, outside of what a host watches.
     pub fn build(&self, scratch: &Path) -> PathBuf {
         let dir = tempfile::Builder::new().prefix("source-").tempdir_in(scratch);
@@ -115,10 +124,16 @@ impl Answers {
         let thread = self.refused_with_thread.as_ref().map_or(String::new(), |file| {
             THREAD.replace("@FILE@", &format!("{file:?}"))
         });
+        let check = self.check_hangs_until.as_ref().map_or(String::new(), |file| {
+            CHECK.replace("@FILE@", &format!("{file:?}"))
+        });
+        let health = if check.is_empty() { "NULL" } else { "&health" };
         let lifecycle = if thread.is_empty() { "&lifecycle" } else { "NULL" };
         SOURCE
             .replace("@THREAD@", &thread)
             .replace("@LIFECYCLE@", lifecycle)
+            .replace("@CHECK@", &check)
+            .replace("@HEALTH@", health)
             .replace("@ID@", self.id)
             .replace("@ANSWER@", self.answer)
             .replace("@CRASH@", &crash)
@@ -145,6 +160,22 @@ __attribute__((constructor)) static void on_load(void) {
         pthread_detach(thread);
     }
 }
+"#;
+
+const CHECK: &str = r#"
+static ExtmanStatus check(ExtmanInstanceHandle instance, const ExtmanCheckRequest *request, ExtmanReport *report,
+                          ExtmanTextBuffer *text) {
+    (void)instance, (void)request, (void)report, (void)text;
+    while (access(@FILE@, F_OK) != 0) {
+        usleep(1000);
+    }
+    return EXTMAN_STATUS_OK;
+}
+
+static const ExtmanHealthVtable health = {
+    .struct_size = sizeof health,
+    .check = check,
+};
 "#;
 
 const SOURCE: &str = r#"
@@ -225,7 +256,8 @@ static const ExtmanCapabilityVtable capability = {
 };
 
 @THREAD@
-static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(@LIFECYCLE@, &capability, NULL);
+@CHECK@
+static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(@LIFECYCLE@, &capability, @HEALTH@);
 
 const ExtmanPluginModule *extman_plugin_entry(void) { return &module; }
 "#;

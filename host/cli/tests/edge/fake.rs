@@ -2,11 +2,13 @@
 
 use crate::well;
 use extman_http::HttpConfig;
+use extman_model::control::events::{EventsAnswer, EventsAsked, NumberedEvent};
 use extman_model::control::{
     Answer, Command, Control, ControlError, FrameReader, Invocation, Invoked, InvokedStream, Pending,
 };
 use extman_model::{
-    CallError, CapabilityOffer, ErrorKind, MissingView, PluginView, RefusedView, Reply, StatusView, Usage,
+    CallError, CapabilityOffer, ErrorKind, Event, Lifecycle, MissingView, PluginView, RefusedView, Reply,
+    StatusView, Usage, What,
 };
 use serde_json::json;
 use std::net::SocketAddr;
@@ -71,6 +73,7 @@ impl Fake {
                 one(name)?;
                 Ok(Answer::Analysis(Box::new(well::analysis(name))))
             }
+            Command::Events(asked) => Ok(Answer::Events(Box::new(events(asked)))),
             Command::Plugin { name }
             | Command::Load { name }
             | Command::Unload { name }
@@ -82,7 +85,15 @@ impl Fake {
 impl Control for Fake {
     fn run(&self, command: Command) -> Pending<'_, Result<Answer, ControlError>> {
         self.asked.lock().unwrap().push(command.clone());
-        Box::pin(async move { self.answer(&command) })
+        Box::pin(async move {
+            let answer = self.answer(&command);
+            if let (Command::Events(asked), Ok(Answer::Events(events))) = (&command, &answer)
+                && events.events.is_empty()
+            {
+                tokio::time::sleep(Duration::from_millis(asked.wait_ms)).await;
+            }
+            answer
+        })
     }
 
     fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>> {
@@ -202,6 +213,41 @@ fn plugins() -> Vec<PluginView> {
             json!({"cause": "no model file at /m; set config.model"}),
         ),
     ]
+}
+
+/// Three events; who has heard them waits in vain.
+fn events(asked: &EventsAsked) -> EventsAnswer {
+    let of = |id: u64, what: What| NumberedEvent {
+        id,
+        event: Event {
+            at_unix_ms: 1_700_000_000_000 + id,
+            what,
+        },
+    };
+    let moved = |name: &str, to| What::Moved {
+        name: name.to_owned(),
+        from: Lifecycle::Starting,
+        to,
+        cause: None,
+    };
+    let all = [
+        of(7, moved("embed", Lifecycle::Failed)),
+        of(8, moved("lang", Lifecycle::Running)),
+        of(
+            9,
+            What::Vanished {
+                path: "/opt/plugins/old.so".into(),
+            },
+        ),
+    ];
+    EventsAnswer {
+        events: all
+            .into_iter()
+            .filter(|event| event.id > asked.after.unwrap_or(0))
+            .collect(),
+        last: 9,
+        missed: 0,
+    }
 }
 
 fn capabilities() -> Vec<CapabilityOffer> {

@@ -137,6 +137,7 @@ impl Command {
             Command::History { .. } => "history",
             Command::Uptime { .. } => "uptime",
             Command::Analyse { .. } => "analysis",
+            Command::Events(_) => "events",
             Command::CheckNow { .. } => "check_now",
             Command::Load { .. } => "load",
             Command::Unload { .. } => "unload",

@@ -52,6 +52,60 @@ pub struct PluginHealth {
     pub recent: Vec<Health>,
     /// How long its code ran in the last checks that came back, in nanoseconds, the newest last; at most 16.
     pub checks_ns: Vec<u64>,
+    /// By which numbers it is asked and judged; told of one instance, not of all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub policy: Option<Box<PolicyTold>>,
+    /// What became of asking it now; told to who had it asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub probe: Option<ProbeEnd>,
+}
+
+/// What became of asking an instance now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum ProbeEnd {
+    /// The check has a result.
+    Ended,
+    /// It has none so far; it goes on, and what is told is what was known before.
+    NoResult {
+        /// How long it was waited for, in milliseconds.
+        waited_ms: u64,
+    },
+    /// The instance stopped running meanwhile.
+    Left {
+        /// Where it is in its life.
+        lifecycle: Lifecycle,
+    },
+}
+
+/// The numbers by which an instance is asked and judged, as they come from its configuration, its manifest and the defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyTold {
+    /// Milliseconds between two checks of an instance that is well.
+    pub interval_ms: u64,
+    /// Milliseconds between two checks of an idle one.
+    pub idle_interval_ms: u64,
+    /// Least milliseconds within which a check answers; the time follows how long answers took.
+    pub timeout_min_ms: u64,
+    /// Most milliseconds within which a check answers.
+    pub timeout_max_ms: u64,
+    /// Failed checks in a row that make it down.
+    pub fall: u8,
+    /// Good checks in a row that make it up again.
+    pub rise: u8,
+    /// Intervals without a result after which nothing is known.
+    pub stale_intervals: u8,
+    /// Milliseconds over which calls are counted.
+    pub window_ms: u64,
+    /// Calls that a window needs to say anything.
+    pub window_calls_min: u32,
+    /// Failures in thousandths from which on a window is degraded.
+    pub degraded_permille: u16,
+    /// Failures in thousandths from which on a window is bad.
+    pub down_permille: u16,
+    /// Milliseconds between two deep checks; absent if none are made.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deep_every_ms: Option<u64>,
 }
 
 impl PluginHealth {

@@ -135,7 +135,7 @@ impl Asked {
     }
 }
 
-const NOT_ASKED: &str = "it takes long and was not asked for; ask with deep=true";
+const NOT_ASKED: &str = "it takes long and was not asked for; ask with full=true";
 
 fn after(rows: &[Rollup], resolution: Resolution, outages: &[Outage]) -> Finding<Option<AfterLoad>> {
     if resolution != Resolution::Minute {

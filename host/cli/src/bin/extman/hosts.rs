@@ -4,7 +4,10 @@ use crate::app::{self, AppError, LogFormat};
 use extman::config::{Config, ConfigError};
 use extman::intake::{Pruned, StoredCopy};
 use extman::{CheckError, check, process_guard, store};
-use extman_cli::{Backend, CheckArgs, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs};
+use extman_cli::{
+    Backend, CheckArgs, ConfigChecked, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs,
+    configuration_places, found_configuration,
+};
 use extman_http::HttpConfig;
 use extman_model::CheckedFile;
 use extman_model::control::Pending;
@@ -31,6 +34,9 @@ impl Backend for Hosts {
                 Logs::Human => LogFormat::Human,
                 Logs::Json => LogFormat::Json,
             });
+            if let Some(path) = used(args.place.config.as_deref()) {
+                tracing::info!(path = %path.display(), "configuration");
+            }
             let (mut config, mut http) = config(&args.place)?;
             if let Some(listen) = args.listen {
                 http.listen = listen;
@@ -66,6 +72,16 @@ impl Backend for Hosts {
                 close: Box::pin(async move { host.shutdown().await }),
             })
         })
+    }
+
+    fn check_config(&self, file: Option<PathBuf>) -> Result<ConfigChecked, NotStarted> {
+        let file = used(file.as_deref());
+        let (_, http) =
+            read(file.as_deref()).map_err(|error| NotStarted::Configuration(error.to_string()))?;
+        http.check(http.listen)
+            .map_err(|error| NotStarted::Configuration(error.to_string()))?;
+        let places = configuration_places(|name| std::env::var(name).ok());
+        Ok(ConfigChecked { file, places })
     }
 
     fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>> {
@@ -107,6 +123,11 @@ fn store_config(path: Option<&Path>) -> Result<Config, NotStarted> {
     Ok(config)
 }
 
+/// The configuration that is used: the one that is named, else the one that is found.
+fn used(path: Option<&Path>) -> Option<PathBuf> {
+    path.map(Path::to_owned).or_else(found_configuration)
+}
+
 fn not_started(error: &AppError) -> NotStarted {
     let text = error.to_string();
     if error.is_configuration() {
@@ -127,8 +148,8 @@ fn config(place: &Place) -> Result<(Config, HttpConfig), NotStarted> {
 
 /// The host's configuration, and that of its HTTP API.
 fn read(path: Option<&Path>) -> Result<(Config, HttpConfig), ConfigError> {
-    path.map_or_else(
+    used(path).map_or_else(
         || Ok(Default::default()),
-        |path| Config::read_beside(path, "http"),
+        |path| Config::read_beside(&path, "http"),
     )
 }

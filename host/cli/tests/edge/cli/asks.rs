@@ -224,6 +224,152 @@ fn a_proxy_in_the_environment_does_not_get_the_token() {
 }
 
 #[test]
+fn what_is_typed_wrong_is_an_envelope_where_json_is_wanted() {
+    for line in [
+        "lsit --json",
+        "--json list --colour",
+        "list -o json --colour",
+        "show --json",
+    ] {
+        let ran = run(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!((ran.code, &*ran.err), (2, ""), "{line}");
+        let envelope = ran.json();
+        assert_eq!(
+            (&envelope["ok"], &envelope["error"]["kind"]),
+            (&false.into(), &"usage".into())
+        );
+        assert!(
+            envelope["error"]["text"].as_str().unwrap().len() > 20,
+            "{envelope}"
+        );
+    }
+    assert_eq!(run(&["--json", "--help"]).code, 0);
+}
+
+#[test]
+fn several_names_are_asked_and_the_one_that_is_not_there_stops_nobody() {
+    let server = Server::start();
+    let url = server.url();
+    let ran = run(&["--url", &url, "show", "lang", "nobody", "embed"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.text().contains("lang-detect 1.2.0") && ran.text().contains("embed-detect 1.2.0"),
+        "{}",
+        ran.text()
+    );
+    assert!(ran.err.contains("nobody: there is no plugin"), "{}", ran.err);
+    let ran = run(&["--url", &url, "show", "lang", "nobody", "--json"]);
+    let envelope = ran.json();
+    assert_eq!(
+        (
+            ran.code,
+            &envelope["ok"],
+            envelope["data"].as_array().unwrap().len()
+        ),
+        (1, &false.into(), 1)
+    );
+    let ran = run(&["--url", &url, "unload", "lang", "embed", "--json"]);
+    assert_eq!((ran.code, &ran.json()["data"][1]["name"]), (0, &"embed".into()));
+}
+
+#[test]
+fn names_are_one_a_line_for_other_programs() {
+    let server = Server::start();
+    let url = server.url();
+    assert_eq!(
+        run(&["list", "-o", "name", "--url", &url]).text(),
+        "lang\nembed\n"
+    );
+    assert_eq!(
+        run(&["list", "-o", "name", "--sort", "state", "--url", &url]).text(),
+        "embed\nlang\n"
+    );
+    assert_eq!(
+        run(&["health", "-o", "name", "--sort", "name", "--url", &url]).text(),
+        "embed\nlang\n"
+    );
+    assert!(
+        run(&["list", "-o", "wide", "--url", &url])
+            .text()
+            .contains("/opt/plugins/a.so")
+    );
+    assert_eq!(
+        run(&["list", "-o", "json", "--url", &url]).json()["data"][0]["name"],
+        "lang"
+    );
+}
+
+#[test]
+fn events_are_lines_and_of_one_plugin_where_that_is_named() {
+    let server = Server::start();
+    let url = server.url();
+    let ran = run(&["events", "--url", &url]);
+    assert_eq!((ran.code, ran.text().lines().count()), (0, 3), "{}", ran.text());
+    let ran = run(&["events", "lang", "--url", &url]);
+    assert_eq!(ran.text(), "2023-11-14 22:13:20Z  lang: starting → running\n");
+    assert_eq!(
+        run(&["events", "--json", "--url", &url]).json()["data"]["last"],
+        9
+    );
+}
+
+#[test]
+fn who_follows_events_ends_with_the_host() {
+    let mut server = Server::start();
+    let mut follows = program(&["events", "--follow", "lang", "--url", &server.url()])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut lines = std::io::BufReader::new(follows.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+    assert!(line.ends_with("lang: starting → running\n"), "{line}");
+    server.stop();
+    assert_eq!(follows.wait().unwrap().code(), Some(3));
+}
+
+#[test]
+fn wait_ends_where_it_is_so_and_says_why_where_it_is_not_in_time() {
+    let server = Server::start();
+    let url = server.url();
+    for goal in ["running", "up"] {
+        let ran = run(&["wait", "lang", "--for", goal, "--url", &url]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(
+            ran.text().starts_with(&format!("lang is {goal}")),
+            "{}",
+            ran.text()
+        );
+    }
+    let ran = run(&["wait", "embed", "--for", "up", "--timeout", "50ms", "--url", &url]);
+    assert_eq!((ran.code, ran.text()), (1, ""));
+    assert!(ran.err.contains("it is failed: no model file"), "{}", ran.err);
+    let ran = run(&[
+        "wait",
+        "nobody",
+        "--for",
+        "up",
+        "--timeout",
+        "50ms",
+        "--url",
+        &url,
+    ]);
+    assert_eq!(ran.code, 1, "it may come: {}", ran.err);
+    let ran = run(&[
+        "wait",
+        "lang",
+        "--for",
+        "up",
+        "--timeout",
+        "50ms",
+        "--url",
+        "http://127.0.0.1:1",
+    ]);
+    assert_eq!(ran.code, 3);
+}
+
+#[test]
 fn what_is_typed_wrong_is_usage() {
     for line in [
         "",

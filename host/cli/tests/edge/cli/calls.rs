@@ -1,7 +1,8 @@
 //! Calls against a running host.
 
 use super::{program, run, run_with_input};
-use crate::fake::Server;
+use crate::fake::{Fake, Server};
+use extman_http::HttpConfig;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::process::Stdio;
@@ -174,4 +175,23 @@ fn a_reader_that_leaves_is_no_panic_and_ends_the_call() {
     let ended = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
     assert_eq!(ended.status.code(), Some(0));
+}
+
+#[test]
+fn an_input_that_the_host_finds_too_large_is_told_as_that() {
+    let config = HttpConfig {
+        body_bytes_max: 100_000,
+        ..HttpConfig::default()
+    };
+    let server = Server::with(Fake::default(), config);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large");
+    std::fs::write(&path, vec![b'x'; 64 << 20]).unwrap();
+    let input = format!("@{}", path.display());
+    let ran = run(&["call", "text.echo", "--input", &input, "--url", &server.url()]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("larger than 100000 bytes"), "{}", ran.err);
+    std::fs::write(&path, vec![b'x'; 90_000]).unwrap();
+    let ran = run(&["call", "text.echo", "--input", &input, "--url", &server.url()]);
+    assert_eq!((ran.code, ran.out.len()), (0, 90_000), "{}", ran.err);
 }

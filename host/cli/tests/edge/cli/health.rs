@@ -76,7 +76,7 @@ fn what_was_is_shown() {
             Command::Analyse {
                 name: "lang".to_owned(),
                 since_ms: 86_400_000,
-                deep: true,
+                full: true,
             },
         ),
     ] {

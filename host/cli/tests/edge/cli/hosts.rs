@@ -115,6 +115,7 @@ fn a_host_that_cannot_be_started_is_told_apart() {
         assert_eq!(ran.code, 2);
         assert!(ran.err.contains("extman.toml:2:15"), "{}", ran.err);
     }
+    std::fs::remove_file(dir.path().join("extman.toml")).unwrap();
     let ran = run_in(dir.path(), &["serve", "--listen", "0.0.0.0:0"]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("token_file"), "{}", ran.err);
@@ -142,4 +143,45 @@ fn serve_says_where_it_listens_and_ends_on_a_signal() {
     let log = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(0), "{log}");
     assert!(log.contains("SIGTERM"), "{log}");
+}
+
+#[test]
+fn a_configuration_is_found_where_it_lies_and_the_one_that_is_named_goes_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |at: &str, text: &str| {
+        let path = dir.path().join(at);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let check = |arguments: &[&str]| {
+        let mut command = program(&[&["config", "check"], arguments].concat());
+        command
+            .current_dir(dir.path())
+            .env("XDG_CONFIG_HOME", dir.path().join("own"));
+        super::Ran::from(command.output().unwrap())
+    };
+    let none = check(&["--json"]);
+    assert_eq!(
+        (none.code, &none.json()["data"]["file"]),
+        (0, &serde_json::Value::Null)
+    );
+    assert_eq!(none.json()["data"]["places"][0], "extman.toml");
+    file("own/extman/extman.toml", "[probe]\nfall = 0\n");
+    let own = check(&[]);
+    assert_eq!(own.code, 2, "{}", own.text());
+    assert!(own.err.contains("probe.fall is 0"), "{}", own.err);
+    file("extman.toml", "[http]\nlisten = \"localhost:0\"\n");
+    assert_eq!(check(&[]).text(), "extman.toml can be used.\n");
+    file("other.toml", "[http]\nlisten = \"0.0.0.0:0\"\n");
+    let other = check(&["other.toml"]);
+    assert_eq!(other.code, 2);
+    assert!(other.err.contains("token_file"), "{}", other.err);
+    // It is the one that a host uses, too.
+    file(
+        "extman.toml",
+        "[[instance]]\nname = \"en\"\nplugin = \"embeder\"\n",
+    );
+    std::fs::create_dir(dir.path().join("p")).unwrap();
+    let ran = run_in(dir.path(), &["list", "--dir", "p"]);
+    assert!(ran.text().contains("en: configured, but"), "{}", ran.text());
 }

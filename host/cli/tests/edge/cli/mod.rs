@@ -5,6 +5,7 @@ mod calls;
 mod files;
 mod health;
 mod hosts;
+mod reference;
 
 use serde_json::Value;
 use std::io::Write;

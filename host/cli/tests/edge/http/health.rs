@@ -122,7 +122,7 @@ fn reads_carry_how_far_back_and_run_no_check() {
             Command::Analyse {
                 name: name(),
                 since_ms: day,
-                deep: false,
+                full: false,
             },
         ),
     ] {

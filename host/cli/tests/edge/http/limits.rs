@@ -186,3 +186,63 @@ fn an_open_door_is_not_served() {
     let text = error.unwrap_err().to_string();
     assert!(text.contains("0.0.0.0") && text.contains("token_file"), "{text}");
 }
+
+#[test]
+fn health_and_readyz_answer_while_calls_fill_the_request_limit() {
+    let server = with(|config| config.requests_max = 1);
+    let mut call = Wire::to(server.address);
+    call.send(&request(WAIT, &[], b""));
+    wait(&server.fake.began);
+    for (path, status) in [
+        ("/health", 200),
+        ("/health/ai", 200),
+        ("/readyz", 200),
+        ("/livez", 200),
+    ] {
+        let heard = ask(server.address, &format!("GET {path}"), &[], b"");
+        assert_eq!(heard.status, status, "{path}: {}", heard.text());
+    }
+    server.fake.release.notify_one();
+    assert_eq!(call.hear().text(), "released");
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+#[test]
+fn idle_connections_make_room_for_a_probe() {
+    let server = with(|config| {
+        config.connections_max = 8;
+        config.header_timeout_ms = HOUR_MS;
+    });
+    let idle: Vec<Wire> = (0..20).map(|_| Wire::to(server.address)).collect();
+    assert_eq!(ask(server.address, "GET /livez", &[], b"").status, 200);
+    drop(idle);
+}
+
+#[test]
+fn a_connection_without_a_first_byte_is_closed_long_before_the_head_is_due() {
+    let server = with(|config| config.header_timeout_ms = HOUR_MS);
+    assert!(Wire::to(server.address).closes());
+}
+
+#[test]
+fn a_peer_beyond_its_share_of_connections_is_told_to_come_again() {
+    let server = with(|config| config.connections_per_peer_max = 2);
+    let mut own: Vec<Wire> = (0..2).map(|_| Wire::to(server.address)).collect();
+    for wire in &mut own {
+        wire.send(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        assert_eq!(wire.hear().status, 200);
+    }
+    let heard = Wire::to(server.address).hear();
+    assert_eq!((heard.status, heard.failure()), (503, "busy".to_owned()));
+    drop(own);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let mut wire = Wire::to(server.address);
+        wire.send(&request("GET /livez", &[], b""));
+        if wire.head().status == 200 {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "its share is given back");
+    }
+}

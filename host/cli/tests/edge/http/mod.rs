@@ -1,6 +1,7 @@
 //! Over real connections.
 
 mod calls;
+mod events;
 mod health;
 mod limits;
 mod routes;

@@ -214,3 +214,32 @@ fn no_route_and_no_method_get_the_envelope_too() {
         assert_eq!(heard.header("allow"), Some(allow), "{line}");
     }
 }
+
+#[test]
+fn another_method_than_a_route_takes_is_405_before_anything_else_is_asked() {
+    let config = HttpConfig {
+        token: Some(Secret::new(TOKEN)),
+        ..HttpConfig::default()
+    };
+    for server in [Server::start(), Server::with(Fake::default(), config)] {
+        for (line, allowed) in [
+            ("POST /livez", "GET, HEAD"),
+            ("DELETE /readyz", "GET, HEAD"),
+            ("PUT /health", "GET, HEAD"),
+            ("DELETE /api/v1/plugins", "GET, HEAD"),
+            ("POST /api/v1/plugins/lang", "GET, HEAD"),
+            ("PATCH /api/v1/plugins/lang/load", "POST"),
+            ("GET /api/v1/plugins/lang/load", "POST"),
+            ("PUT /api/v1/capabilities/text.echo/invoke", "POST"),
+        ] {
+            let heard = ask(server.address, line, &["host: elsewhere.example"], b"");
+            assert_eq!(
+                (heard.status, heard.header("allow")),
+                (405, Some(allowed)),
+                "{line}"
+            );
+            assert_eq!(heard.failure(), "method_not_allowed");
+        }
+        assert!(server.fake.asked.lock().unwrap().is_empty());
+    }
+}

@@ -1,6 +1,7 @@
-//! What happens, as lines of the log.
+//! What happens, as lines of the log: of a plugin that starts and is well, one.
 
-use extman_model::{Event, Health, Lifecycle, What};
+use extman_model::{Cause, Event, Health, Lifecycle, What};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -9,6 +10,7 @@ pub(super) async fn report(
     mut events: tokio::sync::broadcast::Receiver<Event>,
     written: Arc<tokio::sync::Notify>,
 ) {
+    let mut starts = Starts::default();
     loop {
         let next = tokio::select! {
             biased;
@@ -16,11 +18,51 @@ pub(super) async fn report(
             () = written.notified() => return,
         };
         match next {
+            Ok(event) if starts.is_told_already(&event.what) => {
+                tracing::debug!(plugin = event.what.instance(), "{}", event.what);
+            }
             Ok(event) => log(&event.what),
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "events came faster than they could be logged")
             }
             Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Those that run and whose health is not told yet.
+#[derive(Default)]
+struct Starts(HashSet<String>);
+
+impl Starts {
+    /// Whether another line tells it: that a plugin runs, says that it was found, started, and is up; that it is down by its state, the
+    /// line of that state says.
+    fn is_told_already(&mut self, what: &What) -> bool {
+        match what {
+            What::Found { .. } => true,
+            What::Moved { name, to, .. } => {
+                self.0.remove(name);
+                if *to == Lifecycle::Running {
+                    self.0.insert(name.clone());
+                }
+                matches!(
+                    to,
+                    Lifecycle::Discovered | Lifecycle::Verified | Lifecycle::Starting
+                )
+            }
+            What::Health {
+                name,
+                from,
+                to,
+                cause,
+                flapping,
+                ..
+            } => {
+                let is_first = self.0.remove(name);
+                let is_well = (*from, *to, *flapping) == (Health::Unknown, Health::Up, false);
+                is_first && is_well || matches!(cause, Cause::Lifecycle(_))
+            }
+            _ => false,
         }
     }
 }
@@ -144,5 +186,61 @@ fn log(what: &What) {
         What::Stalled { .. } => {}
         // Logged where they come from.
         What::Logged { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(starts: &mut Starts, what: serde_json::Value) -> bool {
+        !starts.is_told_already(&serde_json::from_value(what).unwrap())
+    }
+
+    fn moved(from: &str, to: &str) -> serde_json::Value {
+        json!({"event": "moved", "name": "lang", "from": from, "to": to})
+    }
+
+    fn health(from: &str, to: &str, cause: serde_json::Value) -> serde_json::Value {
+        json!({"event": "health", "name": "lang", "from": from, "to": to, "cause": cause, "flapping": false})
+    }
+
+    #[test]
+    fn a_plugin_that_starts_and_is_well_is_one_line() {
+        let mut starts = Starts::default();
+        let answers = || json!({"code": "answers"});
+        let lines = [
+            moved("verified", "starting"),
+            moved("starting", "running"),
+            health("unknown", "up", answers()),
+        ];
+        let lines = lines.map(|what| told(&mut starts, what));
+        assert_eq!(lines, [false, true, false]);
+        assert!(told(
+            &mut starts,
+            health("up", "unknown", json!({"code": "stale"}))
+        ));
+        assert!(
+            told(&mut starts, health("unknown", "up", answers())),
+            "it was well before"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_at_a_start_is_told_once() {
+        let mut starts = Starts::default();
+        let lifecycle = json!({"code": "lifecycle", "of": "failed"});
+        assert!(!told(&mut starts, health("unknown", "down", lifecycle)));
+        assert!(told(&mut starts, moved("starting", "failed")));
+        assert!(told(&mut starts, moved("starting", "running")));
+        assert!(told(
+            &mut starts,
+            health("unknown", "down", json!({"code": "says_down"}))
+        ));
+        assert!(told(
+            &mut starts,
+            health("unknown", "up", json!({"code": "answers"}))
+        ));
     }
 }

@@ -1,0 +1,128 @@
+//! `extman config`, and where a host's configuration is looked for.
+
+use super::backend::{Backend, ConfigChecked};
+use super::fault::Fault;
+use super::screen::{Outcome, Screen, Told};
+use super::text::{plain, wrap};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Say whether a configuration can be used, and what is wrong with it where
+    Check {
+        /// The file [default: the one that serve would use]
+        file: Option<PathBuf>,
+    },
+    /// Print a configuration with every field, what it is for, and its default
+    Reference,
+}
+
+/// Generated from the documentation of the fields; a test holds it to them.
+const REFERENCE: &str = include_str!("reference.toml");
+
+pub(super) fn run(args: ConfigArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+    match args.what {
+        What::Reference => {
+            Told::new(&serde_json::json!({ "toml": REFERENCE }), REFERENCE.to_owned()).map(Outcome::Told)
+        }
+        What::Check { file } => {
+            let checked = backend.check_config(file)?;
+            let text = wrap(&plain(&told(&checked)), screen.look.width, 0);
+            Told::new(&checked, text).map(Outcome::Told)
+        }
+    }
+}
+
+fn told(checked: &ConfigChecked) -> String {
+    match &checked.file {
+        Some(file) => format!("{} can be used.", file.display()),
+        None => {
+            let places: Vec<String> = checked
+                .places
+                .iter()
+                .map(|place| place.display().to_string())
+                .collect();
+            format!(
+                "There is no configuration, so a host uses the defaults: `extman config reference` has them. It was looked for \
+                 at {}.",
+                places.join(", ")
+            )
+        }
+    }
+}
+
+/// Where a configuration is looked for when none is named, in this order: where the program was started, where the user keeps such
+/// files, and where the system does.
+pub fn configuration_places(env: impl Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+    const NAME: &str = "extman.toml";
+    let absolute = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let own = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+    let all = env("XDG_CONFIG_DIRS").filter(|dirs| !dirs.is_empty());
+    let all = all.unwrap_or_else(|| "/etc/xdg".to_owned());
+    let system = std::env::split_paths(&all).filter(|path| path.is_absolute());
+    let system: Vec<PathBuf> = system.collect();
+    std::iter::once(PathBuf::from(NAME))
+        .chain(
+            own.into_iter()
+                .chain(system)
+                .chain([PathBuf::from("/etc")])
+                .map(|dir| dir.join("extman").join(NAME)),
+        )
+        .collect()
+}
+
+/// The first of them that is there.
+pub fn found_configuration() -> Option<PathBuf> {
+    let places = configuration_places(|name| std::env::var(name).ok());
+    places.into_iter().find(|place| place.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_looked_for_from_near_to_far() {
+        let places = |pairs: &[(&str, &str)]| {
+            let env = |name: &str| {
+                let found = pairs.iter().find(|(n, _)| *n == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let places = configuration_places(env).into_iter();
+            places
+                .map(|place| place.display().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            places(&[("HOME", "/home/a")]),
+            [
+                "extman.toml",
+                "/home/a/.config/extman/extman.toml",
+                "/etc/xdg/extman/extman.toml",
+                "/etc/extman/extman.toml"
+            ]
+        );
+        let set = [
+            ("HOME", "/home/a"),
+            ("XDG_CONFIG_HOME", "/c"),
+            ("XDG_CONFIG_DIRS", "/d:relative:/e"),
+        ];
+        assert_eq!(
+            places(&set),
+            [
+                "extman.toml",
+                "/c/extman/extman.toml",
+                "/d/extman/extman.toml",
+                "/e/extman/extman.toml",
+                "/etc/extman/extman.toml"
+            ]
+        );
+        assert_eq!(places(&[("XDG_CONFIG_HOME", "relative")]).len(), 3);
+    }
+}

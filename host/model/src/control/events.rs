@@ -1,0 +1,42 @@
+//! What happened lately, as it is asked for: events with numbers, so that who comes back misses none and hears none twice.
+
+use crate::Event;
+use serde::{Deserialize, Serialize};
+
+/// Which events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsAsked {
+    /// Only those with a greater number.
+    pub after: Option<u64>,
+    /// Only those since then, in milliseconds since the Unix epoch.
+    pub since_unix_ms: Option<u64>,
+    /// How long to wait for one where there is none, in milliseconds; at most [`EventsAsked::WAIT_MS_MAX`].
+    pub wait_ms: u64,
+}
+
+impl EventsAsked {
+    /// Nobody waits longer; who wants to, asks again.
+    pub const WAIT_MS_MAX: u64 = 30_000;
+}
+
+/// Events, and where to go on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EventsAnswer {
+    /// In the order in which they happened.
+    pub events: Vec<NumberedEvent>,
+    /// The number of the newest event there is: give it as `after` for what happens next.
+    pub last: u64,
+    /// So many after the one that was named are not kept any more.
+    pub missed: u64,
+}
+
+/// An event with its number. Numbers rise by one, and those of a host that begins again are greater than before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NumberedEvent {
+    /// Its number.
+    pub id: u64,
+    /// When, and what.
+    #[serde(flatten)]
+    pub event: Event,
+}
