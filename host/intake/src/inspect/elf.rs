@@ -175,8 +175,13 @@ impl<'data, H: FileHeader, R: ReadRef<'data>> Elf<'data, H, R> {
         if ident.version != elf::EV_CURRENT || self.header.e_version(endian) != u32::from(elf::EV_CURRENT.0) {
             return malformed("its ELF version is not 1".to_owned());
         }
-        if ![elf::ELFOSABI_SYSV, elf::ELFOSABI_GNU].contains(&ident.os_abi) || ident.padding != [0; 7] {
-            return malformed("its ELF header is for another system, or is not clean".to_owned());
+        let abi_version_max = match ident.os_abi {
+            elf::ELFOSABI_SYSV => 0,
+            elf::ELFOSABI_GNU => GNU_ABI_VERSION_MAX,
+            _ => return malformed("its ELF header is for another system".to_owned()),
+        };
+        if ident.abi_version > abi_version_max || ident.padding != [0; 7] {
+            return malformed("its ELF header is of another version, or is not clean".to_owned());
         }
         let size = usize::from(self.header.e_phentsize(endian));
         if size != size_of::<H::ProgramHeader>() {
@@ -340,6 +345,8 @@ impl<'data, H: FileHeader, R: ReadRef<'data>> Elf<'data, H, R> {
     }
 }
 
+/// The highest ABI version that glibc has given out so far (libc-abis).
+const GNU_ABI_VERSION_MAX: u8 = 3;
 /// The smallest page of any system.
 const PAGE_BYTES_MIN: u64 = 4096;
 

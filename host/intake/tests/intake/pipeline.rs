@@ -263,7 +263,7 @@ fn several_files_of_one_version_are_told() {
         ..Source::default()
     };
     let other = place.built(&other, "c.so");
-    let plugins = [&other, &same, &first].map(|path| place.inspected(path));
+    let plugins = [&first, &same, &other].map(|path| place.inspected(path));
     let found = duplicates(&plugins);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].used, first);
