@@ -108,21 +108,14 @@ impl Engine {
         self.change(subjects, &gone);
     }
 
-    /// An instance has changed, or is new.
+    /// An instance is new or otherwise than before.
     pub fn put(&self, subject: Subject) {
-        let mut out = self.out();
-        update(&mut self.shard(), subject, &mut out);
-        self.tell(out);
+        self.change(vec![subject], []);
     }
 
     /// An instance is gone.
     pub fn remove(&self, name: &str) {
-        let mut out = self.out();
-        let gone = self.shard().remove(name);
-        if let Some((mut place, _target)) = gone {
-            place.forget(&mut out);
-        }
-        self.tell(out);
+        self.change(Vec::new(), [&name.into()]);
     }
 
     /// It tells of its health without being asked.

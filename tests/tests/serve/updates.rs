@@ -22,7 +22,7 @@ impl Updating {
         let go = place.path().join("go");
         let first = plugin("updated", "1.0.0", "one").build(place.path());
         let second = plugin("updated", "1.1.0", "two")
-            .in_create(&waits_for(&go))
+            .in_create(waits_for(&go))
             .build(place.path());
         place.put(&first, "updated.so");
         let config = InstanceConfig {

@@ -35,13 +35,46 @@ const PACED: &str = "probe, once a second each";
 const MEMORY: &str = "memory of an instance";
 const ACCOUNTS: &str = "accounting of a call";
 const ONE_CORE: &str = "call, 8 bytes back, all threads on one core";
+const READY: &str = "ready and stopped";
+const THOUSANDS: Place = (READY, "10,000 instances of one library");
+const ONE_LIBRARY: Place = (READY, "one library, loaded and unloaded again and again");
 const LOADS: &str = "load and unload, bench-plugin";
 const CPU: &str = "CPU, % of a core";
 const CPU_A_PROBE: &str = "CPU a probe, µs";
 const ENGINE: Place = (PACED, "engine, 10,000 instances");
 const LARGEST: Place = (PACED, "engine, 100,000 stand-ins");
 
-const AIMS: [Aim; 11] = [
+const AIMS: [Aim; 16] = [
+    Aim {
+        what: "10,000 instances of one library until ready",
+        bound: Bound::AtMost(5_000.0),
+        unit: " ms",
+        of: Of::Figure(THOUSANDS, "ms until ready"),
+    },
+    Aim {
+        what: "10,000 instances of one library until stopped",
+        bound: Bound::AtMost(5_000.0),
+        unit: " ms",
+        of: Of::Figure(THOUSANDS, "ms until stopped"),
+    },
+    Aim {
+        what: "libraries that stay resident when 200 are stopped at once",
+        bound: Bound::AtMost(0.0),
+        unit: "",
+        of: Of::Figure((READY, "200 libraries"), "libraries resident"),
+    },
+    Aim {
+        what: "load, create and start of a small plugin in a host",
+        bound: Bound::AtMost(650.0),
+        unit: " µs",
+        of: Of::Figure(ONE_LIBRARY, "µs a load, create and start, median"),
+    },
+    Aim {
+        what: "unload of a small plugin in a host",
+        bound: Bound::AtMost(400.0),
+        unit: " µs",
+        of: Of::Figure(ONE_LIBRARY, "µs an unload, median"),
+    },
     Aim {
         what: "a probe all in, 10,000 instances, ÷ bare timed call",
         bound: Bound::AtMost(2.5),
