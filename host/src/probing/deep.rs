@@ -1,9 +1,9 @@
 //! The engine's part in deep checks: who may be asked, and what a result does to the one that was. When they are made, and whether,
 //! is decided elsewhere: see [`deep`](crate::deep).
 
+use super::answers::{announce, word};
 use super::out::Out;
 use super::place::{DeepSaid, Place};
-use super::shard::{announce, word};
 use super::{Engine, Target, wall_ms};
 use extman_health::Moment;
 use extman_health::evaluate::deep_counts;

@@ -7,8 +7,10 @@
 //! Nobody is asked on another library's lanes. A lane that stays in one costs its instance and nobody else: another lane of the same
 //! library goes on with the rest. Most answers say nothing new, and go the quiet path: see [`extman_health::course::Quiet`].
 
+mod answers;
 mod deep;
 mod hot;
+mod library;
 mod meter;
 mod minute;
 mod out;
@@ -26,6 +28,7 @@ pub use shard::EngineStats;
 pub use target::{Apart, Target};
 pub use view::Seen;
 
+use answers::announce;
 use extman_health::Moment;
 use extman_health::policy::Policy;
 use extman_model::clock;
@@ -34,7 +37,7 @@ use extman_model::{CheckView, Health, Lifecycle};
 use out::Out;
 use place::Place;
 use ring::Ring;
-use shard::{Shard, announce};
+use shard::Shard;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;

@@ -1,9 +1,9 @@
 //! How instances are, for whoever looks. Looking asks nobody, and what is old is told as old.
 
 use super::Engine;
+use super::answers::{due, last};
 use super::hot::{Hand, Hot};
 use super::place::Place;
-use super::shard::{due, last};
 use extman_health::Moment;
 use extman_model::clock;
 use extman_model::{CheckView, Health, Judgement, Lifecycle};

@@ -134,7 +134,7 @@ pub(super) fn figures(raw: &abi::Report) -> Figures {
     for (at, bit) in bits.into_iter().enumerate() {
         measured |= u16::from(is_given(bit)) << at;
     }
-    let connection = is_given(abi::REPORT_CONNECTION).then(|| match raw.connection {
+    let connection = is_given(abi::REPORT_CONNECTION).then_some(match raw.connection {
         abi::CONNECTION_CONNECTING => Connection::Connecting,
         abi::CONNECTION_CONNECTED => Connection::Connected,
         abi::CONNECTION_BROKEN => Connection::Broken,

@@ -134,7 +134,7 @@ impl InProcess {
             },
         };
         let deadline = began.after(timeout);
-        let checks = CheapCheck(&*self.accounts);
+        let checks = CheapCheck(&self.accounts);
         let Ok(alone) = CheckUnderWay::begin(checks, deadline) else {
             return busy();
         };
