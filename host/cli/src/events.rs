@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn an_event_is_one_line_that_drives_no_terminal() {
         let event: NumberedEvent = serde_json::from_value(json!({
-            "id": 7, "at_unix_ms": 1_700_000_000_000_u64, "event": "health", "name": "lang", "from": "up", "to": "down",
+            "number": 7, "at_unix_ms": 1_700_000_000_000_u64, "event": "health", "name": "lang", "from": "up", "to": "down",
             "cause": {"code": "says_down"}, "flapping": false, "text": "no\nroom\u{1b}[2J",
         }))
         .unwrap();

@@ -3,7 +3,7 @@
 //! ```text
 //! id: 1700000000000007
 //! event: health              (the event's own word; `missed` where events are not kept any more)
-//! data: {"id":…,"at_unix_ms":…,"event":"health",…}
+//! data: {"number":…,"at_unix_ms":…,"event":"health",…}
 //! ```
 
 use super::answer;
@@ -119,7 +119,7 @@ fn one(event: &NumberedEvent) -> sse::Event {
     let data = serde_json::to_value(event).unwrap_or_default();
     let word = data["event"].as_str().unwrap_or("event").to_owned();
     sse::Event::default()
-        .id(event.id.to_string())
+        .id(event.number.to_string())
         .event(word)
         .data(data.to_string())
 }

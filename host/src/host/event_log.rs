@@ -62,15 +62,15 @@ impl EventLog {
         }
         let mut kept = self.kept();
         kept.last += 1;
-        let id = kept.last;
+        let number = kept.last;
         if kept.events.len() == KEPT_MAX {
             kept.events.pop_front();
         }
-        kept.events.push_back(NumberedEvent { id, event });
+        kept.events.push_back(NumberedEvent { number, event });
         drop(kept);
         self.newest.send_if_modified(|newest| {
             newest.as_mut().is_some_and(|newest| {
-                *newest = id;
+                *newest = number;
                 true
             })
         });
@@ -97,12 +97,12 @@ impl EventLog {
         let events: Vec<_> = kept
             .events
             .iter()
-            .filter(|event| event.id > after && event.event.at_unix_ms >= since)
+            .filter(|event| event.number > after && event.event.at_unix_ms >= since)
             .cloned()
             .collect();
         // Of what is after the one that was named, all that is not there.
         let missed = asked.after.map_or(0, |after| {
-            let there = kept.events.iter().filter(|event| event.id > after).count() as u64;
+            let there = kept.events.iter().filter(|event| event.number > after).count() as u64;
             kept.last.saturating_sub(after).saturating_sub(there)
         });
         EventsAnswer {
@@ -156,8 +156,8 @@ mod tests {
         }
     }
 
-    fn ids(answer: &EventsAnswer) -> Vec<u64> {
-        answer.events.iter().map(|event| event.id).collect()
+    fn numbers(answer: &EventsAnswer) -> Vec<u64> {
+        answer.events.iter().map(|event| event.number).collect()
     }
 
     #[tokio::test]
@@ -165,23 +165,23 @@ mod tests {
         let log = EventLog::new(0);
         (1..=3).for_each(|at| log.push(gone(at)));
         let all = log.wait(EventsAsked::default()).await.unwrap();
-        assert_eq!((ids(&all), all.last, all.missed), (vec![1, 2, 3], 3, 0));
+        assert_eq!((numbers(&all), all.last, all.missed), (vec![1, 2, 3], 3, 0));
         let asked = |after| EventsAsked {
             after: Some(after),
             ..EventsAsked::default()
         };
-        assert_eq!(ids(&log.wait(asked(2)).await.unwrap()), [3]);
+        assert_eq!(numbers(&log.wait(asked(2)).await.unwrap()), [3]);
         let none = log.wait(asked(3)).await.unwrap();
-        assert_eq!((ids(&none), none.last), (vec![], 3));
+        assert_eq!((numbers(&none), none.last), (vec![], 3));
         log.skip(2);
         log.push(gone(6));
         let more = log.wait(asked(3)).await.unwrap();
-        assert_eq!((ids(&more), more.missed), (vec![6], 2));
+        assert_eq!((numbers(&more), more.missed), (vec![6], 2));
         let since = EventsAsked {
             since_unix_ms: Some(3),
             ..EventsAsked::default()
         };
-        assert_eq!(ids(&log.wait(since).await.unwrap()), [3, 6]);
+        assert_eq!(numbers(&log.wait(since).await.unwrap()), [3, 6]);
     }
 
     #[tokio::test]
@@ -198,7 +198,7 @@ mod tests {
             (answer.missed, answer.events.len(), answer.last),
             (3, KEPT_MAX, all)
         );
-        assert_eq!(answer.events[0].id, 6);
+        assert_eq!(answer.events[0].number, 6);
     }
 
     #[tokio::test]
@@ -213,7 +213,7 @@ mod tests {
         let waits = tokio::spawn(async move { waiting.wait(asked(0)).await });
         tokio::task::yield_now().await;
         log.push(gone(1));
-        assert_eq!(ids(&waits.await.unwrap().unwrap()), [1]);
+        assert_eq!(numbers(&waits.await.unwrap().unwrap()), [1]);
         let waiting = log.clone();
         let waits = tokio::spawn(async move { waiting.wait(asked(1)).await });
         tokio::task::yield_now().await;

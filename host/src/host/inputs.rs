@@ -16,7 +16,10 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// Schemas of inputs by library and capability; nothing for those that declare none.
 #[derive(Default)]
-pub(super) struct InputSchemas(Mutex<HashMap<(Digest, String), Option<Arc<InputSchema>>>>);
+pub(super) struct InputSchemas(Mutex<HashMap<Declared, Option<Arc<InputSchema>>>>);
+
+/// A capability of a library.
+type Declared = (Digest, String);
 
 impl InputSchemas {
     fn of(&self, digest: Digest, manifest: &Manifest, capability: &str) -> Option<Arc<InputSchema>> {

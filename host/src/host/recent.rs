@@ -13,7 +13,10 @@ const MINUTE_MS: u64 = 60_000;
 
 /// The latencies of the last minutes by instance; those without calls are not kept.
 #[derive(Default)]
-pub(super) struct RecentLatency(Mutex<HashMap<Arc<str>, VecDeque<(u64, Sketch)>>>);
+pub(super) struct RecentLatency(Mutex<HashMap<Arc<str>, Minutes>>);
+
+/// When each began, in milliseconds since the Unix epoch, and its latencies; the newest last.
+type Minutes = VecDeque<(u64, Sketch)>;
 
 impl RecentLatency {
     /// Notes the minutes among what is to be written down.

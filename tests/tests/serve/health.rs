@@ -138,10 +138,10 @@ fn a_probe_ends_when_the_plugin_leaves() {
         let client = host.client.clone();
         std::thread::spawn(move || client.post("/api/v1/plugins/hung/check", b"{}"))
     };
-    host.until("it leaves", || {
-        host.change("hung", "unload");
-        host.lifecycle("hung") != "running"
-    });
+    let unload = {
+        let client = host.client.clone();
+        std::thread::spawn(move || client.change("hung", "unload"))
+    };
     let (status, told) = probe.join().unwrap();
     // Asked before it left or after that.
     match status {
@@ -153,6 +153,7 @@ fn a_probe_ends_when_the_plugin_leaves() {
         ),
     }
     std::fs::write(release, "").unwrap();
+    assert_eq!(unload.join().unwrap().0, 200);
     host.stop();
 }
 
@@ -194,14 +195,19 @@ fn what_happened_is_told_with_numbers_and_waited_for() {
     let place = Place::default();
     place.put(&plugin("well", "1.0.0", "one").build(place.path()), "well.so");
     let host = place.serve("");
-    host.until_ready();
-    let events = host.get("/api/v1/events");
-    let all = events["events"].as_array().cloned().unwrap_or_default();
-    let ids: Vec<u64> = all.iter().filter_map(|event| event["id"].as_u64()).collect();
-    assert!(ids.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{events}");
     let running =
         |event: &Value| event["event"] == "moved" && event["to"] == "running" && event["name"] == "well";
-    assert!(all.iter().any(running), "{events}");
+    let told = || {
+        host.get("/api/v1/events")["events"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
+    host.until("its start is told", || told().iter().any(running));
+    let events = host.get("/api/v1/events");
+    let all = events["events"].as_array().cloned().unwrap_or_default();
+    let numbers: Vec<u64> = all.iter().filter_map(|event| event["number"].as_u64()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{events}");
     let last = events["last"].as_u64().unwrap();
     let next = {
         let client = host.client.clone();
@@ -211,7 +217,7 @@ fn what_happened_is_told_with_numbers_and_waited_for() {
     let (status, _) = host.change("well", "unload");
     assert_eq!(status, 200);
     let next = next.join().unwrap();
-    assert!(next["events"][0]["id"].as_u64() > Some(last), "{next}");
+    assert!(next["events"][0]["number"].as_u64() > Some(last), "{next}");
     let said = host.extman(&["events", "well"]);
     let text = String::from_utf8(said.stdout).unwrap();
     assert!(text.contains("well: starting → running"), "{text}");

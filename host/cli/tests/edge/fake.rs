@@ -217,10 +217,10 @@ fn plugins() -> Vec<PluginView> {
 
 /// Three events; who has heard them waits in vain.
 fn events(asked: &EventsAsked) -> EventsAnswer {
-    let of = |id: u64, what: What| NumberedEvent {
-        id,
+    let of = |number: u64, what: What| NumberedEvent {
+        number,
         event: Event {
-            at_unix_ms: 1_700_000_000_000 + id,
+            at_unix_ms: 1_700_000_000_000 + number,
             what,
         },
     };
@@ -243,7 +243,7 @@ fn events(asked: &EventsAsked) -> EventsAnswer {
     EventsAnswer {
         events: all
             .into_iter()
-            .filter(|event| event.id > asked.after.unwrap_or(0))
+            .filter(|event| event.number > asked.after.unwrap_or(0))
             .collect(),
         last: 9,
         missed: 0,

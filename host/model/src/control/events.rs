@@ -34,9 +34,31 @@ pub struct EventsAnswer {
 /// An event with its number. Numbers rise by one, and those of a host that begins again are greater than before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NumberedEvent {
-    /// Its number.
-    pub id: u64,
+    /// Its number; in a stream of server-sent events, its id.
+    pub number: u64,
     /// When, and what.
     #[serde(flatten)]
     pub event: Event,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_with_an_id_of_its_own_keeps_both() {
+        let told = json!({
+            "number": 7, "at_unix_ms": 5, "event": "found", "id": "lang", "version": "1.0.0", "path": "/p/a.so",
+            "digest": "ab".repeat(32),
+        });
+        let event: NumberedEvent = serde_json::from_value(told.clone()).unwrap();
+        assert_eq!(event.number, 7);
+        let written = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            serde_json::from_str::<NumberedEvent>(&written).unwrap(),
+            event,
+            "{written}"
+        );
+    }
 }

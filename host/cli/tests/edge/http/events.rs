@@ -15,7 +15,7 @@ fn events_are_numbered_and_told_from_a_number_on() {
     let events = envelope["data"]["events"].as_array().unwrap();
     assert_eq!(events.len(), 2);
     assert_eq!(
-        (&events[0]["id"], &events[0]["event"]),
+        (&events[0]["number"], &events[0]["event"]),
         (&8.into(), &"moved".into())
     );
     assert_eq!(events[0]["name"], "lang");
@@ -58,7 +58,7 @@ fn who_follows_gets_each_event_with_its_number_and_goes_on_where_it_was() {
                 }
                 if let Some(told) = line.strip_prefix("data: ") {
                     let data: serde_json::Value = serde_json::from_str(told).unwrap();
-                    seen.1 = Some(data["id"].to_string());
+                    seen.1 = Some(data["number"].to_string());
                 }
             }
             assert_eq!(seen, (Some(id.to_string()), Some(id.to_string())));
