@@ -3,7 +3,7 @@
 mod driver;
 
 use driver::Driver;
-use extman_plugin_api::abi::{ENTRY_SYMBOL, STATUS_OK, STATUS_UNSUPPORTED};
+use extman_plugin_api::abi::{ENTRY_SYMBOL, STATUS_OK, STATUS_UNIMPLEMENTED};
 use extman_plugin_api::manifest::frame;
 use object::{Object, ObjectSection, ObjectSymbol};
 
@@ -57,6 +57,6 @@ fn the_minimal_plugin_is_short_and_gives_back_its_input() {
     assert_eq!(answer.output, b"a\0b\nc");
     assert_eq!(
         driver.answer(&["invoke", "bytes.other"], b"").status,
-        STATUS_UNSUPPORTED
+        STATUS_UNIMPLEMENTED
     );
 }

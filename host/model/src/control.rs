@@ -6,7 +6,7 @@ mod since;
 
 use crate::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
 use crate::frames::Frames;
-use crate::{CallError, CapabilityOffer, PluginView, Reply, StatusView};
+use crate::{CallError, CapabilityOffer, PluginView, Reply, RequestExtras, StatusView};
 pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
 use serde::{Deserialize, Serialize};
 pub use since::{SINCE_MS_DEFAULT, SINCE_MS_MAX, since_ms};
@@ -163,6 +163,9 @@ fn suggest(similar: &[String]) -> String {
     }
 }
 
+/// Over HTTP, a key of a call's metadata is a header with this before it.
+pub const METADATA_PREFIX: &str = "extman-metadata-";
+
 /// One call of a capability.
 #[derive(Debug, Clone)]
 pub struct Invocation {
@@ -176,6 +179,8 @@ pub struct Invocation {
     pub body: Vec<u8>,
     /// How long the caller waits; the host's default otherwise.
     pub timeout: Option<Duration>,
+    /// What else the caller says.
+    pub extras: RequestExtras,
 }
 
 /// An answer, and who gave it.

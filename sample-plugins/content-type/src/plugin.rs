@@ -72,7 +72,7 @@ impl Plugin for ContentType {
         Self::new(create.config()?)
     }
 
-    fn start(&self) -> Result<()> {
+    fn start(&self, _: &Step) -> Result<()> {
         let detector = Detector::load(&self.config.model_dir, self.config.mode).map_err(|e| match e {
             LoadError::Unreadable { .. } => Error::unavailable(e),
             other => Error::configuration(other),
@@ -107,7 +107,7 @@ impl Plugin for ContentType {
         Ok(health)
     }
 
-    fn stop(&self) -> Result<()> {
+    fn stop(&self, _: &Step) -> Result<()> {
         self.set(None);
         Ok(())
     }

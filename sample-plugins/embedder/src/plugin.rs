@@ -104,7 +104,7 @@ impl Plugin for SentenceEmbedder {
         Self::new(create.config()?)
     }
 
-    fn start(&self) -> Result<()> {
+    fn start(&self, _: &Step) -> Result<()> {
         let embedder = Embedder::load(&self.config.model_dir, self.threads(), self.config.batch_size)
             .map_err(|e| match e {
                 LoadError::Unreadable { .. } => Error::unavailable(e),
@@ -137,7 +137,7 @@ impl Plugin for SentenceEmbedder {
         Ok(health)
     }
 
-    fn stop(&self) -> Result<()> {
+    fn stop(&self, _: &Step) -> Result<()> {
         self.set(None);
         Ok(())
     }
@@ -180,7 +180,10 @@ impl Capability for TextEmbed {
             .embedder()?
             .embed(&texts, &|| call.cancelled())
             .map_err(refused)?;
-        call.usage(Some(found.tokens as u64), None);
+        call.usage(Usage {
+            tokens_in: Some(found.tokens as u64),
+            ..Usage::default()
+        });
         call.reply_json(&Answer {
             model: MODEL,
             dimensions: DIMENSIONS,
