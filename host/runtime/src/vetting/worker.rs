@@ -3,8 +3,8 @@
 use super::guard;
 use super::protocol::{Line, Order, say, take_over};
 use crate::loader::{
-    Bound, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits, Said, SealedImage,
-    Slot, Step,
+    Bound, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits, Said,
+    SealedImage, Slot, Step,
 };
 use crate::process_guard;
 use extman_model::clock;
