@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use extman_model::RequestExtras;
 use extman_model::control::{Invocation, Invoked};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
@@ -179,11 +180,13 @@ fn stream(
 }
 
 fn facts(invoked: &Invoked) -> Value {
+    let metadata: BTreeMap<_, _> = invoked.reply.metadata.iter().cloned().collect();
     json!({
         "served_by": invoked.served_by,
         "content_type": invoked.reply.content_type,
         "ran_ns": u64::try_from(invoked.reply.ran.as_nanos()).unwrap_or(u64::MAX),
         "usage": invoked.reply.usage,
+        "metadata": metadata,
     })
 }
 
