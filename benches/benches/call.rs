@@ -6,7 +6,7 @@ use extman_benches::plugins::Taken;
 use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, on_one_core, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
-use extman_model::clock;
+use extman_model::{RequestExtras, clock};
 use extman_runtime::instance::Instance;
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::{Bound, Input, OutputLimits, Slot};
@@ -83,6 +83,7 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capabil
                 content_type: "application/json",
                 body: BODY,
                 stream: false,
+                extras: &RequestExtras::NONE,
             };
             let returned = subjects.bound.invoke(token, input);
             assert!(returned.result.is_ok());

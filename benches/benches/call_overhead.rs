@@ -5,7 +5,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
 use extman_benches::{fixture, plugins};
-use extman_model::clock;
+use extman_model::{RequestExtras, clock};
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::{Input, OutputLimits, Slot};
 use std::hint::black_box;
@@ -50,6 +50,7 @@ fn accounts(criterion: &mut Criterion) {
                 content_type: "application/json",
                 body: BODY,
                 stream: false,
+                extras: &RequestExtras::NONE,
             };
             let returned = bound.invoke(token, input);
             assert!(returned.result.is_ok());

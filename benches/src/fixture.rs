@@ -1,10 +1,12 @@
 //! The host's own paths, ready to be called: an instance behind its lanes, and a bound handle without them.
 
 use crate::plugins::Taken;
-use extman_model::{LogLevel, Report};
+use extman_model::{LogLevel, Progress, Report, RequestExtras};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{LaneObserver, PoolLimits, Work};
-use extman_runtime::loader::{Bound, Interposition, Library, Listener, SealedImage, Step, interposition};
+use extman_runtime::loader::{
+    Bound, Interposition, Library, Listener, Making, OutputLimits, SealedImage, Slot, Step, interposition,
+};
 use extman_runtime::module::{Module, ModuleBudgets};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,8 +82,15 @@ async fn create(module: Arc<Module>, name: &str) -> Instance {
 /// The plugin is refused.
 pub fn bound(taken: &Taken) -> Bound {
     let library = Library::open(sealed(taken), true, false).expect("the plugin is loaded");
-    let bound = Bound::create(Arc::new(library), "bench", "{}", Arc::new(Silent)).expect("an instance");
-    bound.step(Step::Start).expect("the instance starts");
+    let making = Making {
+        name: "bench",
+        config: "{}",
+        ..Making::default()
+    };
+    let slot = Slot::acquire().expect("a slot");
+    let open = || slot.open(None, None, OutputLimits::default());
+    let bound = Bound::create(Arc::new(library), making, open(), Arc::new(Silent)).expect("an instance");
+    bound.step(Step::Start, open()).expect("the instance starts");
     bound
 }
 
@@ -102,6 +111,7 @@ pub fn call(capability: &str, body: &[u8]) -> Call {
         content_type: "application/json".to_owned(),
         body: body.to_vec(),
         timeout: None,
+        extras: RequestExtras::NONE,
     }
 }
 
@@ -110,6 +120,12 @@ pub struct Silent;
 
 impl Listener for Silent {
     fn log(&self, _: LogLevel, _: &str, _: &str, _: &str) {}
+    fn keeps(&self, _: LogLevel) -> bool {
+        true
+    }
+
+    fn progress(&self, _: Progress) {}
+
     fn health(&self, _: Report) {}
 }
 

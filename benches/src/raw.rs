@@ -71,8 +71,12 @@ impl Raw {
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: 1,
+            call: 1,
             name: lent(b"raw"),
             config: lent(b"{}"),
+            data_dir: lent(b""),
+            cache_dir: lent(b""),
+            resource_dir: lent(b""),
         };
         let mut handle = std::ptr::null_mut();
         // SAFETY: pointers to a static and to locals.
@@ -98,8 +102,14 @@ impl Raw {
             struct_size: size_of::<abi::Request>(),
             call: std::ptr::from_mut(output).expose_provenance() as u64,
             capability: lent(capability.as_bytes()),
+            capability_version: lent(b""),
             content_type: lent(b"application/json"),
+            accept: lent(b""),
             input: lent(body),
+            metadata: std::ptr::null(),
+            metadata_len: 0,
+            parts: std::ptr::null(),
+            parts_len: 0,
             flags: 0,
             reserved: 0,
         };
@@ -111,6 +121,8 @@ impl Raw {
             retry_after_ms: 0,
             tokens_in: 0,
             tokens_out: 0,
+            tokens_cached: 0,
+            tokens_reasoning: 0,
         };
         // SAFETY: a live handle and pointers to locals; the token is what `write` takes it for.
         unsafe { (self.invoke)(self.handle, &request, &mut outcome, std::ptr::null_mut()) }
@@ -120,7 +132,7 @@ impl Raw {
     pub fn check(&self) -> abi::Report {
         let request = abi::CheckRequest {
             struct_size: size_of::<abi::CheckRequest>(),
-            probe: 1,
+            call: 1,
             kind: abi::CHECK_READINESS,
             reserved: 0,
         };
@@ -161,46 +173,88 @@ static TABLE: HostTable = HostTable {
     abi_major: abi::ABI_MAJOR,
     abi_minor: abi::ABI_MINOR,
     log,
+    log_enabled,
     cancelled,
     deadline_ns,
+    progress,
     sink_begin,
     sink_write,
+    emit_metadata,
     emit_check,
     push_health,
+    complete,
     extension,
 };
 
-unsafe extern "C" fn log(_: u64, _: u32, _: Bytes, _: Bytes, _: Bytes) -> abi::Status {
+type Host = *const HostTable;
+
+unsafe extern "C" fn log(_: Host, _: u64, _: *const abi::LogRecord) -> abi::Status {
     abi::STATUS_OK
 }
 
-unsafe extern "C" fn cancelled(_: u64) -> u32 {
+unsafe extern "C" fn log_enabled(_: Host, _: u64, _: u32) -> u32 {
     0
 }
 
-unsafe extern "C" fn deadline_ns(_: u64) -> u64 {
+unsafe extern "C" fn cancelled(_: Host, _: u64) -> u32 {
+    0
+}
+
+unsafe extern "C" fn deadline_ns(_: Host, _: u64) -> u64 {
     abi::NO_DEADLINE
 }
 
-unsafe extern "C" fn sink_begin(_: u64, _: Bytes) -> abi::Status {
+unsafe extern "C" fn progress(_: Host, _: u64, _: u64, _: u64, _: *const u8, _: usize) -> abi::Status {
     abi::STATUS_OK
 }
 
-unsafe extern "C" fn sink_write(token: u64, data: Bytes) -> abi::Status {
-    let output = std::ptr::with_exposed_provenance_mut::<Vec<u8>>(token as usize);
+unsafe extern "C" fn sink_begin(_: Host, _: u64, _: *const u8, _: usize) -> abi::Status {
+    abi::STATUS_OK
+}
+
+unsafe extern "C" fn sink_write(_: Host, call: u64, data: *const u8, len: usize) -> abi::Status {
+    let output = std::ptr::with_exposed_provenance_mut::<Vec<u8>>(call as usize);
     // SAFETY: `Raw::invoke` made the token of an exclusive reference, and waits; the plugin lends the slice.
-    unsafe { (*output).extend_from_slice(std::slice::from_raw_parts(data.data, data.len)) };
+    unsafe { (*output).extend_from_slice(std::slice::from_raw_parts(data, len)) };
     abi::STATUS_OK
 }
 
-unsafe extern "C" fn emit_check(_: u64, _: *const abi::Check) -> abi::Status {
+unsafe extern "C" fn emit_metadata(
+    _: Host,
+    _: u64,
+    _: *const u8,
+    _: usize,
+    _: *const u8,
+    _: usize,
+) -> abi::Status {
     abi::STATUS_OK
 }
 
-unsafe extern "C" fn push_health(_: u64, _: *const abi::Report, _: Bytes) -> abi::Status {
+unsafe extern "C" fn emit_check(_: Host, _: u64, _: *const abi::Check) -> abi::Status {
     abi::STATUS_OK
 }
 
-unsafe extern "C" fn extension(_: u64, _: Bytes) -> *const c_void {
+unsafe extern "C" fn push_health(
+    _: Host,
+    _: u64,
+    _: *const abi::Report,
+    _: *const u8,
+    _: usize,
+) -> abi::Status {
+    abi::STATUS_OK
+}
+
+unsafe extern "C" fn complete(
+    _: Host,
+    _: u64,
+    _: abi::Status,
+    _: *const abi::Outcome,
+    _: *const u8,
+    _: usize,
+) -> abi::Status {
+    abi::STATUS_CLOSED
+}
+
+unsafe extern "C" fn extension(_: Host, _: *const u8, _: usize) -> *const c_void {
     std::ptr::null()
 }

@@ -51,12 +51,25 @@
 /** Name of the exported entry function. */
 #define EXTMAN_ENTRY_SYMBOL "extman_plugin_entry"
 
+/** Id under which a plugin's `extension` gives its ExtmanAsyncVtable. */
+#define EXTMAN_EXTENSION_ASYNC "extman.async/1"
+
+/** How the functions of the tables are called: write it before their names, as in `static ExtmanStatus EXTMAN_CALL create(...)`. */
+#if defined(_WIN32) && !defined(_WIN64)
+#define EXTMAN_CALL __cdecl
+#else
+#define EXTMAN_CALL
+#endif
+
 /** Marks what the library exports; all else is best hidden with -fvisibility=hidden. */
 #if defined(_WIN32)
 #define EXTMAN_EXPORT __declspec(dllexport)
 #else
 #define EXTMAN_EXPORT __attribute__((visibility("default")))
 #endif
+
+/** Tells this header's structs and constants from any others; it goes into the manifest's frame. */
+#define EXTMAN_ABI_FINGERPRINT UINT64_C(0xba6bc904cec95968)
 
 #ifdef __cplusplus
 extern "C" {
@@ -69,46 +82,82 @@ extern "C" {
 #define EXTMAN_ABI_MINOR 0
 
 /**
- * What an entry point or a host function returns: one of the `EXTMAN_STATUS_` constants. An unknown value is read as
- * `EXTMAN_STATUS_INTERNAL`.
+ * What an entry point or a host function returns: one of the `EXTMAN_STATUS_` constants. They stand in classes of a hundred, by
+ * who has to act: an unknown value counts as its class, and as the plugin's if it is in none.
  */
 typedef uint32_t ExtmanStatus;
 
 /** It worked. */
 #define EXTMAN_STATUS_OK 0
 
-/** The caller's input is wrong; the same input will fail again. Not counted against the plugin. */
-#define EXTMAN_STATUS_INVALID_INPUT 1
+/** The first status of the caller's class: the call itself has to change. Not counted against the plugin. */
+#define EXTMAN_STATUS_CLASS_CALLER 100
 
-/** Something that the plugin needs can't be reached now. */
-#define EXTMAN_STATUS_UNAVAILABLE 2
+/** The caller's input is wrong; the same input will fail again. */
+#define EXTMAN_STATUS_INVALID_INPUT 100
 
-/** The plugin or its provider refuses for a while; see `retry_after_ms`. */
-#define EXTMAN_STATUS_RATE_LIMITED 3
+/** What the call names does not exist. */
+#define EXTMAN_STATUS_NOT_FOUND 101
 
-/** The configuration is wrong or incomplete. */
-#define EXTMAN_STATUS_CONFIGURATION 4
+/** What the call would make exists already. */
+#define EXTMAN_STATUS_ALREADY_EXISTS 102
 
-/** The plugin failed in a way that it did not foresee. */
-#define EXTMAN_STATUS_INTERNAL 5
+/** What the call works on is not in a state that allows it. */
+#define EXTMAN_STATUS_FAILED_PRECONDITION 103
+
+/** The caller may not do this. For credentials that the plugin itself holds, see `EXTMAN_STATUS_CONFIGURATION`. */
+#define EXTMAN_STATUS_PERMISSION_DENIED 104
+
+/** The caller has not said who it is, or is not believed. */
+#define EXTMAN_STATUS_UNAUTHENTICATED 105
 
 /** The call was cancelled. */
-#define EXTMAN_STATUS_CANCELLED 6
+#define EXTMAN_STATUS_CANCELLED 106
+
+/** The first status of the environment's class: something around the plugin has to change; the same call may succeed later. */
+#define EXTMAN_STATUS_CLASS_ENVIRONMENT 200
+
+/** Something that the plugin needs can't be reached now. */
+#define EXTMAN_STATUS_UNAVAILABLE 200
+
+/** The plugin or its provider refuses for a while; see `retry_after_ms`. */
+#define EXTMAN_STATUS_RATE_LIMITED 201
 
 /** The call's deadline passed. */
-#define EXTMAN_STATUS_DEADLINE_EXCEEDED 7
+#define EXTMAN_STATUS_DEADLINE_EXCEEDED 202
+
+/** A limit was reached: memory, disk, a device, a quota, a queue, bytes or frames of output. */
+#define EXTMAN_STATUS_RESOURCE_EXHAUSTED 203
+
+/** Another operation got in between; the whole of it may succeed when tried again. */
+#define EXTMAN_STATUS_ABORTED 204
+
+/** The first status of the plugin's class: the plugin, its configuration or its data has to be mended. */
+#define EXTMAN_STATUS_CLASS_PLUGIN 300
+
+/** The plugin failed in a way that it did not foresee. */
+#define EXTMAN_STATUS_INTERNAL 300
+
+/** The configuration is wrong or incomplete, or credentials in it are refused. */
+#define EXTMAN_STATUS_CONFIGURATION 301
 
 /** The plugin does not do what it was asked. */
-#define EXTMAN_STATUS_UNSUPPORTED 8
+#define EXTMAN_STATUS_UNIMPLEMENTED 302
 
-/** A limit was reached: bytes, frames, memory, queue. */
-#define EXTMAN_STATUS_EXHAUSTED 9
-
-/** The token is not, or no longer, valid. Only host functions return it. */
-#define EXTMAN_STATUS_CLOSED 10
+/** Data is lost or damaged. */
+#define EXTMAN_STATUS_DATA_LOSS 303
 
 /** The plugin panicked, now or earlier; the instance fails closed. Only the SDK's gateway returns it. */
-#define EXTMAN_STATUS_PANICKED 11
+#define EXTMAN_STATUS_PANICKED 304
+
+/** The first status of the host's class. Only host functions return these. */
+#define EXTMAN_STATUS_CLASS_HOST 400
+
+/** The token is not, or no longer, valid. */
+#define EXTMAN_STATUS_CLOSED 400
+
+/** The host failed in a way that it did not foresee. */
+#define EXTMAN_STATUS_HOST_INTERNAL 401
 
 /** A log level: one of the `EXTMAN_LOG_` constants. An unknown value is read as `EXTMAN_LOG_INFO`. */
 typedef uint32_t ExtmanLogLevel;
@@ -143,7 +192,7 @@ typedef uint32_t ExtmanHealth;
 /** Not able to serve. */
 #define EXTMAN_HEALTH_DOWN 3
 
-/** What a check asks: one of the `EXTMAN_CHECK_` constants. An unknown kind is answered with `EXTMAN_STATUS_UNSUPPORTED`. */
+/** What a check asks: one of the `EXTMAN_CHECK_` constants. An unknown kind is answered with `EXTMAN_STATUS_UNIMPLEMENTED`. */
 typedef uint32_t ExtmanCheckKind;
 
 /** Does the plugin answer at all? Must return at once and touch no network. */
@@ -177,57 +226,63 @@ typedef uint32_t ExtmanConnection;
 #define EXTMAN_REQUEST_STREAM 1
 
 /** `ExtmanOutcome.valid`: `retryable` was given. */
-#define EXTMAN_OUTCOME_RETRYABLE 1
+#define EXTMAN_OUTCOME_RETRYABLE UINT64_C(1)
 
 /** `ExtmanOutcome.valid`: `retry_after_ms` was given. */
-#define EXTMAN_OUTCOME_RETRY_AFTER (1 << 1)
+#define EXTMAN_OUTCOME_RETRY_AFTER (UINT64_C(1) << 1)
 
 /** `ExtmanOutcome.valid`: `tokens_in` was given. */
-#define EXTMAN_OUTCOME_TOKENS_IN (1 << 2)
+#define EXTMAN_OUTCOME_TOKENS_IN (UINT64_C(1) << 2)
 
 /** `ExtmanOutcome.valid`: `tokens_out` was given. */
-#define EXTMAN_OUTCOME_TOKENS_OUT (1 << 3)
+#define EXTMAN_OUTCOME_TOKENS_OUT (UINT64_C(1) << 3)
+
+/** `ExtmanOutcome.valid`: `tokens_cached` was given. */
+#define EXTMAN_OUTCOME_TOKENS_CACHED (UINT64_C(1) << 4)
+
+/** `ExtmanOutcome.valid`: `tokens_reasoning` was given. */
+#define EXTMAN_OUTCOME_TOKENS_REASONING (UINT64_C(1) << 5)
 
 /** `ExtmanReport.valid`: `health` was given. */
-#define EXTMAN_REPORT_HEALTH 1
+#define EXTMAN_REPORT_HEALTH UINT64_C(1)
 
 /** `ExtmanReport.valid`: `connection` was given. */
-#define EXTMAN_REPORT_CONNECTION (1 << 1)
+#define EXTMAN_REPORT_CONNECTION (UINT64_C(1) << 1)
 
 /** `ExtmanReport.valid`: `connection_rtt_ns` was measured. */
-#define EXTMAN_REPORT_CONNECTION_RTT (1 << 2)
+#define EXTMAN_REPORT_CONNECTION_RTT (UINT64_C(1) << 2)
 
 /** `ExtmanReport.valid`: `connection_age_ms` was measured. */
-#define EXTMAN_REPORT_CONNECTION_AGE (1 << 3)
+#define EXTMAN_REPORT_CONNECTION_AGE (UINT64_C(1) << 3)
 
 /** `ExtmanReport.valid`: `queue_depth` was measured. */
-#define EXTMAN_REPORT_QUEUE_DEPTH (1 << 4)
+#define EXTMAN_REPORT_QUEUE_DEPTH (UINT64_C(1) << 4)
 
 /** `ExtmanReport.valid`: `queue_capacity` was given. */
-#define EXTMAN_REPORT_QUEUE_CAPACITY (1 << 5)
+#define EXTMAN_REPORT_QUEUE_CAPACITY (UINT64_C(1) << 5)
 
 /** `ExtmanReport.valid`: `in_flight` was measured. */
-#define EXTMAN_REPORT_IN_FLIGHT (1 << 6)
+#define EXTMAN_REPORT_IN_FLIGHT (UINT64_C(1) << 6)
 
 /** `ExtmanReport.valid`: `heap_bytes` was counted by the SDK's allocator. */
-#define EXTMAN_REPORT_HEAP (1 << 7)
+#define EXTMAN_REPORT_HEAP (UINT64_C(1) << 7)
 
 /** `ExtmanReport.valid`: `heap_peak_bytes` was counted by the SDK's allocator. */
-#define EXTMAN_REPORT_HEAP_PEAK (1 << 8)
+#define EXTMAN_REPORT_HEAP_PEAK (UINT64_C(1) << 8)
 
 /** `ExtmanReport.valid`: `heap_limit_bytes` was given. */
-#define EXTMAN_REPORT_HEAP_LIMIT (1 << 9)
+#define EXTMAN_REPORT_HEAP_LIMIT (UINT64_C(1) << 9)
 
 /** `ExtmanCheck.valid`: `duration_ns` was measured. */
-#define EXTMAN_MEASURED_DURATION 1
+#define EXTMAN_CHECK_VALID_DURATION UINT64_C(1)
 
 /** `ExtmanCheck.valid`: `value` was measured. */
-#define EXTMAN_MEASURED_VALUE (1 << 1)
+#define EXTMAN_CHECK_VALID_VALUE (UINT64_C(1) << 1)
 
 /** `ExtmanHostTable.deadline_ns`: the call has no deadline. */
 #define EXTMAN_NO_DEADLINE UINT64_MAX
 
-/** Names one instance: slot and generation, made by the host. */
+/** Names one instance: slot and generation, made by the host; 0 is never one. */
 typedef uint64_t ExtmanInstanceToken;
 
 /** Borrowed bytes. `data` may be null only when `len` is 0. Text is UTF-8 without a terminator. */
@@ -238,17 +293,33 @@ typedef struct ExtmanBytes {
     size_t len;
 } ExtmanBytes;
 
-/** Names one call in flight: slot and generation, made by the host. */
-typedef uint64_t ExtmanCallToken;
+/** One log record. */
+typedef struct ExtmanLogRecord {
+    /** Size of this struct as its maker knew it, in bytes. */
+    size_t struct_size;
+    /** One of the `EXTMAN_LOG_` levels. */
+    ExtmanLogLevel level;
+    /** Zero. */
+    uint32_t reserved;
+    /** Which part of the plugin speaks. */
+    ExtmanBytes target;
+    /** What it says. */
+    ExtmanBytes text;
+    /** Empty, or a JSON object. */
+    ExtmanBytes fields;
+} ExtmanLogRecord;
 
-/** Names one running check: slot and generation, made by the host. */
-typedef uint64_t ExtmanProbeToken;
+/**
+ * Names one call into the plugin while it lasts: an `invoke`, a `submit`, a `check`, a step of the lifecycle. Slot and
+ * generation, made by the host; 0 is never one.
+ */
+typedef uint64_t ExtmanCallToken;
 
 /** One named part of a check: "connection to the provider", "model loaded". */
 typedef struct ExtmanCheck {
     /** Size of this struct as its maker knew it, in bytes. */
     size_t struct_size;
-    /** `EXTMAN_MEASURED_` bits: which of `duration_ns` and `value` were measured. */
+    /** `EXTMAN_CHECK_VALID_` bits: which of `duration_ns` and `value` were measured. */
     uint64_t valid;
     /** Which part. */
     ExtmanBytes name;
@@ -295,7 +366,35 @@ typedef struct ExtmanReport {
     uint64_t heap_limit_bytes;
 } ExtmanReport;
 
-/** What the host lends to a plugin. Valid from `create` until the library is unloaded, from any thread. */
+/**
+ * What a call says of itself besides its status, its output and its metadata. The callee fills one of its own and copies the smaller of
+ * the two sizes; the copy leaves the caller's `struct_size` as it was.
+ */
+typedef struct ExtmanOutcome {
+    /** Size of this struct as its maker knew it, in bytes. */
+    size_t struct_size;
+    /** `EXTMAN_OUTCOME_` bits: which of the fields below were given. None by default. */
+    uint64_t valid;
+    /** 1 if the same call may succeed later, 0 if not. */
+    uint32_t retryable;
+    /** Zero. */
+    uint32_t reserved;
+    /** Milliseconds to wait before trying again. */
+    uint64_t retry_after_ms;
+    /** Tokens that a model read. */
+    uint64_t tokens_in;
+    /** Tokens that a model wrote. */
+    uint64_t tokens_out;
+    /** Of `tokens_in`, those that came from a cache. */
+    uint64_t tokens_cached;
+    /** Of `tokens_out`, those that a model spent on reasoning. */
+    uint64_t tokens_reasoning;
+} ExtmanOutcome;
+
+/**
+ * What the host lends to a plugin. Valid from `create` until the library is unloaded, from any thread. Each function takes the
+ * table that it was read from as its first argument.
+ */
 typedef struct ExtmanHostTable {
     /** Size of this struct as the host knew it, in bytes. */
     size_t struct_size;
@@ -304,74 +403,138 @@ typedef struct ExtmanHostTable {
     /** Minor version of the host's ABI. */
     uint32_t abi_minor;
     /**
-     * Writes one log record. `fields` is empty or a JSON object. Rate and size are limited by the host.
+     * Writes one log record. Rate and size are limited by the host.
      *
-     * [state] any. [thread] any. [owner] the caller keeps every slice.
+     * [state] any. [thread] any. [owner] the caller keeps the record and its slices.
      */
-    ExtmanStatus (*log)(ExtmanInstanceToken instance,
-                        ExtmanLogLevel level,
-                        ExtmanBytes target,
-                        ExtmanBytes text,
-                        ExtmanBytes fields);
+    ExtmanStatus (EXTMAN_CALL *log)(const struct ExtmanHostTable *host,
+                                    ExtmanInstanceToken instance,
+                                    const ExtmanLogRecord *record);
     /**
-     * 1 if the call or check should stop as soon as it can, or is no longer known to the host; else 0.
+     * 1 if records of this level are kept, 0 if writing one is wasted work.
      *
      * [state] any. [thread] any.
      */
-    uint32_t (*cancelled)(ExtmanCallToken token);
+    uint32_t (EXTMAN_CALL *log_enabled)(const struct ExtmanHostTable *host,
+                                        ExtmanInstanceToken instance,
+                                        ExtmanLogLevel level);
     /**
-     * Monotonic nanoseconds left until the call's or check's deadline; 0 when it has passed or the token is stale;
-     * `EXTMAN_NO_DEADLINE` when there is none.
+     * 1 if the call should stop as soon as it can, or is no longer known to the host; else 0.
      *
      * [state] any. [thread] any.
      */
-    uint64_t (*deadline_ns)(ExtmanCallToken token);
+    uint32_t (EXTMAN_CALL *cancelled)(const struct ExtmanHostTable *host, ExtmanCallToken call);
+    /**
+     * Monotonic nanoseconds left until the call's deadline; 0 when it has passed or the token is stale; `EXTMAN_NO_DEADLINE` when
+     * there is none.
+     *
+     * [state] any. [thread] any.
+     */
+    uint64_t (EXTMAN_CALL *deadline_ns)(const struct ExtmanHostTable *host, ExtmanCallToken call);
+    /**
+     * Tells how far a call is: `done` of `total` of whatever the plugin counts, `total` 0 if that is not known. `text` may be
+     * empty. Only the last one is kept.
+     *
+     * [state] inside a step of the lifecycle, an `invoke` or a `submit`ted call. [thread] any. [owner] the caller keeps `text`.
+     */
+    ExtmanStatus (EXTMAN_CALL *progress)(const struct ExtmanHostTable *host,
+                                         ExtmanCallToken call,
+                                         uint64_t done,
+                                         uint64_t total,
+                                         const uint8_t *text,
+                                         size_t text_len);
     /**
      * Names the media type of the output. At most once, before the first write.
      *
-     * [state] inside `invoke` or `snapshot`. [thread] any. [owner] the caller keeps the slice.
+     * [state] inside `invoke`, `snapshot` or a `submit`ted call. [thread] any. [owner] the caller keeps `content_type`.
      */
-    ExtmanStatus (*sink_begin)(ExtmanCallToken call, ExtmanBytes content_type);
+    ExtmanStatus (EXTMAN_CALL *sink_begin)(const struct ExtmanHostTable *host,
+                                           ExtmanCallToken call,
+                                           const uint8_t *content_type,
+                                           size_t content_type_len);
     /**
      * Copies `data` to the call's output before it returns. In a streamed call one write is one frame, else writes are
      * concatenated. Blocks while the reader is behind, until the deadline or a cancellation; then `EXTMAN_STATUS_CANCELLED`.
-     * `EXTMAN_STATUS_EXHAUSTED` past the host's limit on bytes or frames; `EXTMAN_STATUS_CLOSED` after the call.
+     * `EXTMAN_STATUS_RESOURCE_EXHAUSTED` past the host's limit on bytes or frames; `EXTMAN_STATUS_CLOSED` after the call.
      *
-     * [state] inside `invoke` or `snapshot`. [thread] any. [owner] the caller keeps the slice.
+     * [state] inside `invoke`, `snapshot` or a `submit`ted call. [thread] any. [owner] the caller keeps `data`.
      */
-    ExtmanStatus (*sink_write)(ExtmanCallToken call, ExtmanBytes data);
+    ExtmanStatus (EXTMAN_CALL *sink_write)(const struct ExtmanHostTable *host,
+                                           ExtmanCallToken call,
+                                           const uint8_t *data,
+                                           size_t data_len);
+    /**
+     * Adds a key with its value to what the call's caller gets beside the output: `finish-reason`, `model`. A key that was
+     * there gets the new value. `EXTMAN_STATUS_RESOURCE_EXHAUSTED` past the host's limit on their number or size.
+     *
+     * [state] inside `invoke` or a `submit`ted call. [thread] any. [owner] the caller keeps both texts.
+     */
+    ExtmanStatus (EXTMAN_CALL *emit_metadata)(const struct ExtmanHostTable *host,
+                                              ExtmanCallToken call,
+                                              const uint8_t *key,
+                                              size_t key_len,
+                                              const uint8_t *value,
+                                              size_t value_len);
     /**
      * Adds a named part to the check under way.
      *
      * [state] inside `check`. [thread] any. [owner] the caller keeps the struct and its slices.
      */
-    ExtmanStatus (*emit_check)(ExtmanProbeToken probe, const ExtmanCheck *check);
+    ExtmanStatus (EXTMAN_CALL *emit_check)(const struct ExtmanHostTable *host,
+                                           ExtmanCallToken call,
+                                           const ExtmanCheck *check);
     /**
-     * Tells of a change of health without being asked. `text` may be empty.
+     * Tells of a change of health without being asked. `text` may be empty. `EXTMAN_STATUS_RATE_LIMITED` if it comes too often: the
+     * last one of each span is kept.
      *
      * [state] from the end of `create` to the start of `destroy`. [thread] any. [owner] the caller keeps both.
      */
-    ExtmanStatus (*push_health)(ExtmanInstanceToken instance,
-                                const ExtmanReport *report,
-                                ExtmanBytes text);
+    ExtmanStatus (EXTMAN_CALL *push_health)(const struct ExtmanHostTable *host,
+                                            ExtmanInstanceToken instance,
+                                            const ExtmanReport *report,
+                                            const uint8_t *text,
+                                            size_t text_len);
     /**
-     * A table of functions by name, such as `extman.async-invoke/1`; null if the host does not have it.
+     * Ends a call that was `submit`ted, once: a second time, and after the host has given the call up, it is `EXTMAN_STATUS_CLOSED`.
+     * `outcome` may be null, `error` empty.
      *
-     * [state] inside `create`. [thread] the caller's. [owner] the host, until the library is unloaded.
+     * [state] after the start of `submit`. [thread] any, also inside `submit`. [owner] the caller keeps both.
      */
-    const void *(*extension)(ExtmanInstanceToken instance, ExtmanBytes id);
+    ExtmanStatus (EXTMAN_CALL *complete)(const struct ExtmanHostTable *host,
+                                         ExtmanCallToken call,
+                                         ExtmanStatus status,
+                                         const ExtmanOutcome *outcome,
+                                         const uint8_t *error,
+                                         size_t error_len);
+    /**
+     * A table of functions by its id, whose first argument is this table too; null if the host does not have it.
+     *
+     * [state] any. [thread] any. [owner] the host, until the library is unloaded.
+     */
+    const void *(EXTMAN_CALL *extension)(const struct ExtmanHostTable *host, const uint8_t *id, size_t id_len);
 } ExtmanHostTable;
 
 /** What an instance is made from. */
 typedef struct ExtmanCreateRequest {
     /** Size of this struct as the host knew it, in bytes. */
     size_t struct_size;
-    /** Names the instance in host functions that ask for one. */
+    /** Names the instance in host functions that ask for one, for as long as it lives. */
     ExtmanInstanceToken instance;
+    /** Names this step in host functions that ask for a call. */
+    ExtmanCallToken call;
     /** The instance's name. */
     ExtmanBytes name;
     /** The instance's configuration: a JSON object. */
     ExtmanBytes config;
+    /** Folder that is the instance's own and stays; empty if the host gives none. */
+    ExtmanBytes data_dir;
+    /** Folder that is the instance's own and may be emptied while it does not run; empty if the host gives none. */
+    ExtmanBytes cache_dir;
+    /**
+     * Folder of the files that were installed with the plugin, to be read only; empty if the host gives none. The library
+     * itself may be loaded from memory, where `$ORIGIN` is nothing.
+     */
+    ExtmanBytes resource_dir;
 } ExtmanCreateRequest;
 
 /** The plugin's own state for one instance. The host passes it back and never looks inside. */
@@ -390,72 +553,149 @@ typedef struct ExtmanTextBuffer {
     size_t len;
 } ExtmanTextBuffer;
 
+/** A step of the lifecycle that needs nothing else. */
+typedef struct ExtmanStepRequest {
+    /** Size of this struct as the host knew it, in bytes. */
+    size_t struct_size;
+    /** Names this step in host functions that ask for a call. */
+    ExtmanCallToken call;
+} ExtmanStepRequest;
+
+/** A new configuration. */
+typedef struct ExtmanConfigureRequest {
+    /** Size of this struct as the host knew it, in bytes. */
+    size_t struct_size;
+    /** Names this step in host functions that ask for a call. */
+    ExtmanCallToken call;
+    /** The configuration, whole: a JSON object. */
+    ExtmanBytes config;
+} ExtmanConfigureRequest;
+
+/**
+ * What a snapshot says of itself; the state goes to the step's sink. The callee fills one of its own and copies the smaller of the
+ * two sizes; the copy leaves the caller's `struct_size` as it was.
+ */
+typedef struct ExtmanSnapshot {
+    /** Size of this struct as its maker knew it, in bytes. */
+    size_t struct_size;
+    /** Version of the state's format, counted by the plugin; 0 is "not given". */
+    uint32_t format;
+    /** Zero. */
+    uint32_t reserved;
+} ExtmanSnapshot;
+
+/** A predecessor's state. */
+typedef struct ExtmanRestoreRequest {
+    /** Size of this struct as the host knew it, in bytes. */
+    size_t struct_size;
+    /** Names this step in host functions that ask for a call. */
+    ExtmanCallToken call;
+    /** Version of the plugin that wrote the state. */
+    ExtmanBytes plugin_version;
+    /** The state. */
+    ExtmanBytes state;
+    /** The `format` that the snapshot gave. */
+    uint32_t format;
+    /** Zero. */
+    uint32_t reserved;
+} ExtmanRestoreRequest;
+
 /**
  * Making, running and ending an instance. A null entry means "nothing to do", except `create` and `destroy`, which are
- * required, and `configure`, `snapshot` and `restore`, where it means "not supported".
+ * required, and `configure`, `snapshot` and `restore`, where it means "not supported". In each, the request's `call` has a deadline,
+ * can be cancelled, and takes `progress`.
  */
 typedef struct ExtmanLifecycleVtable {
     /** Size of this struct as the plugin knew it, in bytes. */
     size_t struct_size;
     /**
-     * Makes an instance and writes its handle to `instance`. On any other status than `EXTMAN_STATUS_OK` nothing was made.
+     * Makes an instance and writes its handle. On any other status than `EXTMAN_STATUS_OK` nothing was made.
      *
      * [state] none -> created. [thread] a lane. [owner] the host keeps the request; the plugin owns the handle until
      * `destroy`; the host table stays valid until the library is unloaded.
      */
-    ExtmanStatus (*create)(const ExtmanHostTable *host,
-                           const ExtmanCreateRequest *request,
-                           ExtmanInstanceHandle *instance,
-                           ExtmanTextBuffer *error);
+    ExtmanStatus (EXTMAN_CALL *create)(const ExtmanHostTable *host,
+                                       const ExtmanCreateRequest *request,
+                                       ExtmanInstanceHandle *handle,
+                                       ExtmanTextBuffer *error);
     /**
      * Gets ready to serve: connect, load the model, warm up.
      *
-     * [state] created or stopped -> started. [thread] a lane.
+     * [state] created or stopped -> started. [thread] a lane. [owner] the host keeps the request.
      */
-    ExtmanStatus (*start)(ExtmanInstanceHandle instance, ExtmanTextBuffer *error);
+    ExtmanStatus (EXTMAN_CALL *start)(ExtmanInstanceHandle handle,
+                                      const ExtmanStepRequest *request,
+                                      ExtmanTextBuffer *error);
     /**
      * Takes a new configuration, whole, or refuses it and goes on with the old one.
      *
-     * [state] created or started. [thread] a lane; may overlap `invoke` and `check`. [owner] the host keeps the slice.
+     * [state] created or started. [thread] a lane; may overlap `invoke` and `check`. [owner] the host keeps the request.
      */
-    ExtmanStatus (*configure)(ExtmanInstanceHandle instance,
-                              ExtmanBytes config,
-                              ExtmanTextBuffer *error);
+    ExtmanStatus (EXTMAN_CALL *configure)(ExtmanInstanceHandle handle,
+                                          const ExtmanConfigureRequest *request,
+                                          ExtmanTextBuffer *error);
     /**
      * No new calls will come: finish or flush what is under way.
      *
-     * [state] started -> draining. [thread] a lane; may overlap `invoke` and `check`.
+     * [state] started -> draining. [thread] a lane; may overlap `invoke` and `check`. [owner] the host keeps the request.
      */
-    ExtmanStatus (*drain)(ExtmanInstanceHandle instance, ExtmanTextBuffer *error);
+    ExtmanStatus (EXTMAN_CALL *drain)(ExtmanInstanceHandle handle,
+                                      const ExtmanStepRequest *request,
+                                      ExtmanTextBuffer *error);
     /**
      * Ends serving: disconnect, join threads.
      *
-     * [state] started or draining -> stopped. [thread] a lane.
+     * [state] started or draining -> stopped. [thread] a lane. [owner] the host keeps the request.
      */
-    ExtmanStatus (*stop)(ExtmanInstanceHandle instance, ExtmanTextBuffer *error);
+    ExtmanStatus (EXTMAN_CALL *stop)(ExtmanInstanceHandle handle,
+                                     const ExtmanStepRequest *request,
+                                     ExtmanTextBuffer *error);
     /**
-     * Writes the state that a successor should start from to the call's sink.
+     * Writes the state that a successor should start from to the call's sink, and its format to `snapshot`.
      *
-     * [state] draining or stopped. [thread] a lane.
+     * [state] started, draining or stopped. [thread] a lane; may overlap `invoke` and `check`. [owner] the host keeps
+     * request and snapshot.
      */
-    ExtmanStatus (*snapshot)(ExtmanInstanceHandle instance,
-                             ExtmanCallToken call,
-                             ExtmanTextBuffer *error);
+    ExtmanStatus (EXTMAN_CALL *snapshot)(ExtmanInstanceHandle handle,
+                                         const ExtmanStepRequest *request,
+                                         ExtmanSnapshot *snapshot,
+                                         ExtmanTextBuffer *error);
     /**
-     * Takes the state that a predecessor wrote.
+     * Takes the state that a predecessor wrote, or refuses it and stays as it was made.
      *
-     * [state] created. [thread] a lane. [owner] the host keeps the slice.
+     * [state] created. [thread] a lane. [owner] the host keeps the request.
      */
-    ExtmanStatus (*restore)(ExtmanInstanceHandle instance,
-                            ExtmanBytes state,
-                            ExtmanTextBuffer *error);
+    ExtmanStatus (EXTMAN_CALL *restore)(ExtmanInstanceHandle handle,
+                                        const ExtmanRestoreRequest *request,
+                                        ExtmanTextBuffer *error);
     /**
-     * Frees the instance. All threads that it started are joined and all thread-locals dropped when this returns.
+     * Frees the instance. All threads that it started are joined and all thread-locals dropped when this returns. Whatever it
+     * returns, the handle is gone; another status than `EXTMAN_STATUS_OK` says that something of it may be left.
      *
-     * [state] created, stopped or failed -> none. [thread] a lane.
+     * [state] created, stopped or failed -> none. [thread] a lane. [owner] the host keeps the request.
      */
-    void (*destroy)(ExtmanInstanceHandle instance);
+    ExtmanStatus (EXTMAN_CALL *destroy)(ExtmanInstanceHandle handle,
+                                        const ExtmanStepRequest *request,
+                                        ExtmanTextBuffer *error);
 } ExtmanLifecycleVtable;
+
+/** A key with its value. Keys are lowercase ASCII: `traceparent`, `idempotency-key`, `tenant`, `finish-reason`, `model`. */
+typedef struct ExtmanMetadata {
+    /** The key. */
+    ExtmanBytes key;
+    /** The value: text. */
+    ExtmanBytes value;
+} ExtmanMetadata;
+
+/** A further part of a call's input: an image beside a prompt, a file beside a question. */
+typedef struct ExtmanInputPart {
+    /** Its name; may be empty. */
+    ExtmanBytes name;
+    /** Its media type. */
+    ExtmanBytes content_type;
+    /** Its bytes. */
+    ExtmanBytes data;
+} ExtmanInputPart;
 
 /** One call of a capability. */
 typedef struct ExtmanRequest {
@@ -465,36 +705,27 @@ typedef struct ExtmanRequest {
     ExtmanCallToken call;
     /** The capability's name, as in the manifest. */
     ExtmanBytes capability;
+    /** The version of the capability's contract that the caller was made for; empty if it does not say. */
+    ExtmanBytes capability_version;
     /** Media type of `input`. */
     ExtmanBytes content_type;
+    /** Media types that the caller takes, as HTTP's `Accept`; empty for any. */
+    ExtmanBytes accept;
     /** The input. */
     ExtmanBytes input;
+    /** What the caller says beside the input: trace context, idempotency key, tenant, priority. */
+    const ExtmanMetadata *metadata;
+    /** How many `metadata` are. */
+    size_t metadata_len;
+    /** Further parts of the input. */
+    const ExtmanInputPart *parts;
+    /** How many `parts` are. */
+    size_t parts_len;
     /** `EXTMAN_REQUEST_` bits; unknown ones are ignored. */
     uint32_t flags;
     /** Zero. */
     uint32_t reserved;
 } ExtmanRequest;
-
-/**
- * What a call says of itself besides its status and its output. The callee fills one of its own and copies the smaller of
- * the two sizes; the copy leaves the caller's `struct_size` as it was.
- */
-typedef struct ExtmanOutcome {
-    /** Size of this struct as its maker knew it, in bytes. */
-    size_t struct_size;
-    /** `EXTMAN_OUTCOME_` bits: which of the fields below were given. None by default. */
-    uint64_t valid;
-    /** 1 if the same call may succeed later, 0 if not. */
-    uint32_t retryable;
-    /** Zero. */
-    uint32_t reserved;
-    /** Milliseconds to wait before trying again. */
-    uint64_t retry_after_ms;
-    /** Tokens that a model read. */
-    uint64_t tokens_in;
-    /** Tokens that a model wrote. */
-    uint64_t tokens_out;
-} ExtmanOutcome;
 
 /** Serving. */
 typedef struct ExtmanCapabilityVtable {
@@ -504,20 +735,28 @@ typedef struct ExtmanCapabilityVtable {
      * Serves one call. Required.
      *
      * [state] started. [thread] a lane; overlaps other calls as the manifest's `threads.model` allows. [owner] the
-     * host keeps all four; they stay valid until this returns, however long it takes.
+     * host keeps all three; they stay valid until this returns, however long it takes.
      */
-    ExtmanStatus (*invoke)(ExtmanInstanceHandle instance,
-                           const ExtmanRequest *request,
-                           ExtmanOutcome *outcome,
-                           ExtmanTextBuffer *error);
+    ExtmanStatus (EXTMAN_CALL *invoke)(ExtmanInstanceHandle handle,
+                                       const ExtmanRequest *request,
+                                       ExtmanOutcome *outcome,
+                                       ExtmanTextBuffer *error);
+    /**
+     * Tells that a call is cancelled, for plugins that can do better than look at `cancelled`: wake a thread, close a
+     * connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means that
+     * the plugin looks at `cancelled`.
+     *
+     * [state] created to stopped. [thread] any but the call's; overlaps everything, whatever `threads.model` says.
+     */
+    void (EXTMAN_CALL *cancel)(ExtmanInstanceHandle handle, ExtmanCallToken call);
 } ExtmanCapabilityVtable;
 
 /** What a check asks. */
 typedef struct ExtmanCheckRequest {
     /** Size of this struct as the host knew it, in bytes. */
     size_t struct_size;
-    /** Names the check in host functions that ask for one. */
-    ExtmanProbeToken probe;
+    /** Names the check in host functions that ask for a call. */
+    ExtmanCallToken call;
     /** One of the `EXTMAN_CHECK_` kinds. */
     ExtmanCheckKind kind;
     /** Zero. */
@@ -535,10 +774,10 @@ typedef struct ExtmanHealthVtable {
      * [state] created or started. [thread] a lane; overlaps calls as the manifest's `threads.model` allows.
      * [owner] the host keeps all three until this returns.
      */
-    ExtmanStatus (*check)(ExtmanInstanceHandle instance,
-                          const ExtmanCheckRequest *request,
-                          ExtmanReport *report,
-                          ExtmanTextBuffer *text);
+    ExtmanStatus (EXTMAN_CALL *check)(ExtmanInstanceHandle handle,
+                                      const ExtmanCheckRequest *request,
+                                      ExtmanReport *report,
+                                      ExtmanTextBuffer *text);
 } ExtmanHealthVtable;
 
 /**
@@ -560,6 +799,27 @@ typedef struct ExtmanPluginModule {
     const ExtmanCapabilityVtable *capability;
     /** May be null. */
     const ExtmanHealthVtable *health;
+    /**
+     * A table of functions by its id, such as `EXTMAN_EXTENSION_ASYNC`; null if the plugin does not have it. A null entry means that it has
+     * none.
+     *
+     * [state] loaded. [thread] any. [owner] the plugin, until it is unloaded.
+     */
+    const void *(EXTMAN_CALL *extension)(const uint8_t *id, size_t id_len);
+    /**
+     * Prepares a thread for calls into this library: attach it to an interpreter or a virtual machine, choose a device. Comes
+     * before the first other entry on that thread, and again only after `thread_detach`. On any other status than `EXTMAN_STATUS_OK`
+     * nothing else is called on it. A null entry means that there is nothing to prepare.
+     *
+     * [state] loaded. [thread] the one that is meant. [owner] the host table stays valid until the library is unloaded.
+     */
+    ExtmanStatus (EXTMAN_CALL *thread_attach)(const ExtmanHostTable *host);
+    /**
+     * Undoes `thread_attach`: nothing more is called on this thread.
+     *
+     * [state] loaded. [thread] the one that is meant.
+     */
+    void (EXTMAN_CALL *thread_detach)(const ExtmanHostTable *host);
 } ExtmanPluginModule;
 
 /**
@@ -568,10 +828,190 @@ typedef struct ExtmanPluginModule {
  *
  * [state] loaded. [thread] a lane. [owner] the plugin, until it is unloaded.
  */
-typedef const ExtmanPluginModule *(*ExtmanEntryFn)(void);
+typedef const ExtmanPluginModule *(EXTMAN_CALL *ExtmanEntryFn)(void);
+
+/**
+ * Serving without a thread for each call: the plugin's `EXTMAN_EXTENSION_ASYNC`. It serves those capabilities that the manifest
+ * marks `async = true`; the others go to `invoke`.
+ */
+typedef struct ExtmanAsyncVtable {
+    /** Size of this struct as the plugin knew it, in bytes. */
+    size_t struct_size;
+    /**
+     * Takes one call, and copies of the request what it keeps. `EXTMAN_STATUS_OK` means that the host's `complete` is or will be
+     * called with this call's token, from any thread; sink, metadata, progress, `cancelled` and `deadline_ns` work until then. On
+     * any other status the call has ended here, with `outcome` and `error` as from `invoke`. Required.
+     *
+     * [state] started. [thread] a lane; overlaps other calls as the manifest's `threads.model` allows. [owner] the
+     * host keeps all three until this returns.
+     */
+    ExtmanStatus (EXTMAN_CALL *submit)(ExtmanInstanceHandle handle,
+                                       const ExtmanRequest *request,
+                                       ExtmanOutcome *outcome,
+                                       ExtmanTextBuffer *error);
+} ExtmanAsyncVtable;
 
 #ifdef __cplusplus
 }
+#endif
+
+/* ---- The layout, checked while compiling. ---- */
+
+#if UINTPTR_MAX == UINT64_MAX
+#if defined(__cplusplus)
+#define EXTMAN_ASSERT(condition, text) static_assert(condition, text)
+#else
+#define EXTMAN_ASSERT(condition, text) _Static_assert(condition, text)
+#endif
+
+EXTMAN_ASSERT(sizeof(ExtmanPluginModule) == 72, "ExtmanPluginModule has 72 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, struct_size) == 0, "ExtmanPluginModule.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, magic) == 8, "ExtmanPluginModule.magic is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, abi_major) == 16, "ExtmanPluginModule.abi_major is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, abi_minor) == 20, "ExtmanPluginModule.abi_minor is at 20");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, lifecycle) == 24, "ExtmanPluginModule.lifecycle is at 24");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, capability) == 32, "ExtmanPluginModule.capability is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, health) == 40, "ExtmanPluginModule.health is at 40");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, extension) == 48, "ExtmanPluginModule.extension is at 48");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, thread_attach) == 56, "ExtmanPluginModule.thread_attach is at 56");
+EXTMAN_ASSERT(offsetof(ExtmanPluginModule, thread_detach) == 64, "ExtmanPluginModule.thread_detach is at 64");
+EXTMAN_ASSERT(sizeof(ExtmanBytes) == 16, "ExtmanBytes has 16 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanBytes, data) == 0, "ExtmanBytes.data is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanBytes, len) == 8, "ExtmanBytes.len is at 8");
+EXTMAN_ASSERT(sizeof(ExtmanTextBuffer) == 24, "ExtmanTextBuffer has 24 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanTextBuffer, data) == 0, "ExtmanTextBuffer.data is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanTextBuffer, capacity) == 8, "ExtmanTextBuffer.capacity is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanTextBuffer, len) == 16, "ExtmanTextBuffer.len is at 16");
+EXTMAN_ASSERT(sizeof(ExtmanMetadata) == 32, "ExtmanMetadata has 32 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanMetadata, key) == 0, "ExtmanMetadata.key is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanMetadata, value) == 16, "ExtmanMetadata.value is at 16");
+EXTMAN_ASSERT(sizeof(ExtmanInputPart) == 48, "ExtmanInputPart has 48 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanInputPart, name) == 0, "ExtmanInputPart.name is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanInputPart, content_type) == 16, "ExtmanInputPart.content_type is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanInputPart, data) == 32, "ExtmanInputPart.data is at 32");
+EXTMAN_ASSERT(sizeof(ExtmanCreateRequest) == 104, "ExtmanCreateRequest has 104 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanCreateRequest, struct_size) == 0, "ExtmanCreateRequest.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanCreateRequest, instance) == 8, "ExtmanCreateRequest.instance is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanCreateRequest, call) == 16, "ExtmanCreateRequest.call is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanCreateRequest, name) == 24, "ExtmanCreateRequest.name is at 24");
+EXTMAN_ASSERT(offsetof(ExtmanCreateRequest, config) == 40, "ExtmanCreateRequest.config is at 40");
+EXTMAN_ASSERT(offsetof(ExtmanCreateRequest, data_dir) == 56, "ExtmanCreateRequest.data_dir is at 56");
+EXTMAN_ASSERT(offsetof(ExtmanCreateRequest, cache_dir) == 72, "ExtmanCreateRequest.cache_dir is at 72");
+EXTMAN_ASSERT(offsetof(ExtmanCreateRequest, resource_dir) == 88, "ExtmanCreateRequest.resource_dir is at 88");
+EXTMAN_ASSERT(sizeof(ExtmanStepRequest) == 16, "ExtmanStepRequest has 16 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanStepRequest, struct_size) == 0, "ExtmanStepRequest.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanStepRequest, call) == 8, "ExtmanStepRequest.call is at 8");
+EXTMAN_ASSERT(sizeof(ExtmanConfigureRequest) == 32, "ExtmanConfigureRequest has 32 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanConfigureRequest, struct_size) == 0, "ExtmanConfigureRequest.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanConfigureRequest, call) == 8, "ExtmanConfigureRequest.call is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanConfigureRequest, config) == 16, "ExtmanConfigureRequest.config is at 16");
+EXTMAN_ASSERT(sizeof(ExtmanSnapshot) == 16, "ExtmanSnapshot has 16 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanSnapshot, struct_size) == 0, "ExtmanSnapshot.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanSnapshot, format) == 8, "ExtmanSnapshot.format is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanSnapshot, reserved) == 12, "ExtmanSnapshot.reserved is at 12");
+EXTMAN_ASSERT(sizeof(ExtmanRestoreRequest) == 56, "ExtmanRestoreRequest has 56 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanRestoreRequest, struct_size) == 0, "ExtmanRestoreRequest.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanRestoreRequest, call) == 8, "ExtmanRestoreRequest.call is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanRestoreRequest, plugin_version) == 16, "ExtmanRestoreRequest.plugin_version is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanRestoreRequest, state) == 32, "ExtmanRestoreRequest.state is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanRestoreRequest, format) == 48, "ExtmanRestoreRequest.format is at 48");
+EXTMAN_ASSERT(offsetof(ExtmanRestoreRequest, reserved) == 52, "ExtmanRestoreRequest.reserved is at 52");
+EXTMAN_ASSERT(sizeof(ExtmanRequest) == 136, "ExtmanRequest has 136 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, struct_size) == 0, "ExtmanRequest.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, call) == 8, "ExtmanRequest.call is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, capability) == 16, "ExtmanRequest.capability is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, capability_version) == 32, "ExtmanRequest.capability_version is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, content_type) == 48, "ExtmanRequest.content_type is at 48");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, accept) == 64, "ExtmanRequest.accept is at 64");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, input) == 80, "ExtmanRequest.input is at 80");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, metadata) == 96, "ExtmanRequest.metadata is at 96");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, metadata_len) == 104, "ExtmanRequest.metadata_len is at 104");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, parts) == 112, "ExtmanRequest.parts is at 112");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, parts_len) == 120, "ExtmanRequest.parts_len is at 120");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, flags) == 128, "ExtmanRequest.flags is at 128");
+EXTMAN_ASSERT(offsetof(ExtmanRequest, reserved) == 132, "ExtmanRequest.reserved is at 132");
+EXTMAN_ASSERT(sizeof(ExtmanOutcome) == 64, "ExtmanOutcome has 64 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanOutcome, struct_size) == 0, "ExtmanOutcome.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanOutcome, valid) == 8, "ExtmanOutcome.valid is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanOutcome, retryable) == 16, "ExtmanOutcome.retryable is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanOutcome, reserved) == 20, "ExtmanOutcome.reserved is at 20");
+EXTMAN_ASSERT(offsetof(ExtmanOutcome, retry_after_ms) == 24, "ExtmanOutcome.retry_after_ms is at 24");
+EXTMAN_ASSERT(offsetof(ExtmanOutcome, tokens_in) == 32, "ExtmanOutcome.tokens_in is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanOutcome, tokens_out) == 40, "ExtmanOutcome.tokens_out is at 40");
+EXTMAN_ASSERT(offsetof(ExtmanOutcome, tokens_cached) == 48, "ExtmanOutcome.tokens_cached is at 48");
+EXTMAN_ASSERT(offsetof(ExtmanOutcome, tokens_reasoning) == 56, "ExtmanOutcome.tokens_reasoning is at 56");
+EXTMAN_ASSERT(sizeof(ExtmanCheckRequest) == 24, "ExtmanCheckRequest has 24 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanCheckRequest, struct_size) == 0, "ExtmanCheckRequest.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanCheckRequest, call) == 8, "ExtmanCheckRequest.call is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanCheckRequest, kind) == 16, "ExtmanCheckRequest.kind is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanCheckRequest, reserved) == 20, "ExtmanCheckRequest.reserved is at 20");
+EXTMAN_ASSERT(sizeof(ExtmanReport) == 88, "ExtmanReport has 88 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanReport, struct_size) == 0, "ExtmanReport.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanReport, valid) == 8, "ExtmanReport.valid is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanReport, health) == 16, "ExtmanReport.health is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanReport, connection) == 20, "ExtmanReport.connection is at 20");
+EXTMAN_ASSERT(offsetof(ExtmanReport, connection_rtt_ns) == 24, "ExtmanReport.connection_rtt_ns is at 24");
+EXTMAN_ASSERT(offsetof(ExtmanReport, connection_age_ms) == 32, "ExtmanReport.connection_age_ms is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanReport, queue_depth) == 40, "ExtmanReport.queue_depth is at 40");
+EXTMAN_ASSERT(offsetof(ExtmanReport, queue_capacity) == 48, "ExtmanReport.queue_capacity is at 48");
+EXTMAN_ASSERT(offsetof(ExtmanReport, in_flight) == 56, "ExtmanReport.in_flight is at 56");
+EXTMAN_ASSERT(offsetof(ExtmanReport, heap_bytes) == 64, "ExtmanReport.heap_bytes is at 64");
+EXTMAN_ASSERT(offsetof(ExtmanReport, heap_peak_bytes) == 72, "ExtmanReport.heap_peak_bytes is at 72");
+EXTMAN_ASSERT(offsetof(ExtmanReport, heap_limit_bytes) == 80, "ExtmanReport.heap_limit_bytes is at 80");
+EXTMAN_ASSERT(sizeof(ExtmanCheck) == 72, "ExtmanCheck has 72 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanCheck, struct_size) == 0, "ExtmanCheck.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanCheck, valid) == 8, "ExtmanCheck.valid is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanCheck, name) == 16, "ExtmanCheck.name is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanCheck, message) == 32, "ExtmanCheck.message is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanCheck, health) == 48, "ExtmanCheck.health is at 48");
+EXTMAN_ASSERT(offsetof(ExtmanCheck, reserved) == 52, "ExtmanCheck.reserved is at 52");
+EXTMAN_ASSERT(offsetof(ExtmanCheck, duration_ns) == 56, "ExtmanCheck.duration_ns is at 56");
+EXTMAN_ASSERT(offsetof(ExtmanCheck, value) == 64, "ExtmanCheck.value is at 64");
+EXTMAN_ASSERT(sizeof(ExtmanLogRecord) == 64, "ExtmanLogRecord has 64 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanLogRecord, struct_size) == 0, "ExtmanLogRecord.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanLogRecord, level) == 8, "ExtmanLogRecord.level is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanLogRecord, reserved) == 12, "ExtmanLogRecord.reserved is at 12");
+EXTMAN_ASSERT(offsetof(ExtmanLogRecord, target) == 16, "ExtmanLogRecord.target is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanLogRecord, text) == 32, "ExtmanLogRecord.text is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanLogRecord, fields) == 48, "ExtmanLogRecord.fields is at 48");
+EXTMAN_ASSERT(sizeof(ExtmanHostTable) == 112, "ExtmanHostTable has 112 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, struct_size) == 0, "ExtmanHostTable.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, abi_major) == 8, "ExtmanHostTable.abi_major is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, abi_minor) == 12, "ExtmanHostTable.abi_minor is at 12");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, log) == 16, "ExtmanHostTable.log is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, log_enabled) == 24, "ExtmanHostTable.log_enabled is at 24");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, cancelled) == 32, "ExtmanHostTable.cancelled is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, deadline_ns) == 40, "ExtmanHostTable.deadline_ns is at 40");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, progress) == 48, "ExtmanHostTable.progress is at 48");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, sink_begin) == 56, "ExtmanHostTable.sink_begin is at 56");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, sink_write) == 64, "ExtmanHostTable.sink_write is at 64");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, emit_metadata) == 72, "ExtmanHostTable.emit_metadata is at 72");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, emit_check) == 80, "ExtmanHostTable.emit_check is at 80");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, push_health) == 88, "ExtmanHostTable.push_health is at 88");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, complete) == 96, "ExtmanHostTable.complete is at 96");
+EXTMAN_ASSERT(offsetof(ExtmanHostTable, extension) == 104, "ExtmanHostTable.extension is at 104");
+EXTMAN_ASSERT(sizeof(ExtmanLifecycleVtable) == 72, "ExtmanLifecycleVtable has 72 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanLifecycleVtable, struct_size) == 0, "ExtmanLifecycleVtable.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanLifecycleVtable, create) == 8, "ExtmanLifecycleVtable.create is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanLifecycleVtable, start) == 16, "ExtmanLifecycleVtable.start is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanLifecycleVtable, configure) == 24, "ExtmanLifecycleVtable.configure is at 24");
+EXTMAN_ASSERT(offsetof(ExtmanLifecycleVtable, drain) == 32, "ExtmanLifecycleVtable.drain is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanLifecycleVtable, stop) == 40, "ExtmanLifecycleVtable.stop is at 40");
+EXTMAN_ASSERT(offsetof(ExtmanLifecycleVtable, snapshot) == 48, "ExtmanLifecycleVtable.snapshot is at 48");
+EXTMAN_ASSERT(offsetof(ExtmanLifecycleVtable, restore) == 56, "ExtmanLifecycleVtable.restore is at 56");
+EXTMAN_ASSERT(offsetof(ExtmanLifecycleVtable, destroy) == 64, "ExtmanLifecycleVtable.destroy is at 64");
+EXTMAN_ASSERT(sizeof(ExtmanCapabilityVtable) == 24, "ExtmanCapabilityVtable has 24 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanCapabilityVtable, struct_size) == 0, "ExtmanCapabilityVtable.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanCapabilityVtable, invoke) == 8, "ExtmanCapabilityVtable.invoke is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanCapabilityVtable, cancel) == 16, "ExtmanCapabilityVtable.cancel is at 16");
+EXTMAN_ASSERT(sizeof(ExtmanHealthVtable) == 16, "ExtmanHealthVtable has 16 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanHealthVtable, struct_size) == 0, "ExtmanHealthVtable.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanHealthVtable, check) == 8, "ExtmanHealthVtable.check is at 8");
+EXTMAN_ASSERT(sizeof(ExtmanAsyncVtable) == 16, "ExtmanAsyncVtable has 16 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanAsyncVtable, struct_size) == 0, "ExtmanAsyncVtable.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanAsyncVtable, submit) == 8, "ExtmanAsyncVtable.submit is at 8");
+
+#undef EXTMAN_ASSERT
 #endif
 
 /* ---- For convenience: nothing below crosses the boundary. ---- */
@@ -585,13 +1025,17 @@ extern "C" {
  *
  * [state] loaded. [thread] a lane. [owner] the plugin, until it is unloaded.
  */
-EXTMAN_EXPORT const ExtmanPluginModule *extman_plugin_entry(void);
+EXTMAN_EXPORT const ExtmanPluginModule *EXTMAN_CALL extman_plugin_entry(void);
 
 /** Initialiser of the root module; `health_table` may be null. */
 #define EXTMAN_PLUGIN_MODULE(lifecycle_table, capability_table, health_table)                                        \
+    EXTMAN_PLUGIN_MODULE_WITH(lifecycle_table, capability_table, health_table, NULL, NULL, NULL)
+
+/** The same with the optional entries: `extension`, `thread_attach`, `thread_detach`. */
+#define EXTMAN_PLUGIN_MODULE_WITH(lifecycle_table, capability_table, health_table, extension_, attach_, detach_)     \
     {                                                                                                              \
         sizeof(ExtmanPluginModule), EXTMAN_MODULE_MAGIC, EXTMAN_ABI_MAJOR, EXTMAN_ABI_MINOR, (lifecycle_table),      \
-            (capability_table), (health_table)                                                                     \
+            (capability_table), (health_table), (extension_), (attach_), (detach_)                                 \
     }
 
 /** Whether the struct at `pointer`, of `type`, is long enough to have `field`. */
@@ -652,14 +1096,66 @@ static inline ExtmanStatus extman_of_host(ExtmanStatus status) {
     case EXTMAN_STATUS_OK:
     case EXTMAN_STATUS_CANCELLED:
     case EXTMAN_STATUS_DEADLINE_EXCEEDED:
-    case EXTMAN_STATUS_EXHAUSTED:
-    case EXTMAN_STATUS_UNSUPPORTED:
+    case EXTMAN_STATUS_RESOURCE_EXHAUSTED:
+    case EXTMAN_STATUS_RATE_LIMITED:
+    case EXTMAN_STATUS_UNIMPLEMENTED:
         return status;
     case EXTMAN_STATUS_CLOSED:
         return EXTMAN_STATUS_CANCELLED;
     default:
         return EXTMAN_STATUS_INTERNAL;
     }
+}
+
+/** The host's `sink_begin`. */
+static inline ExtmanStatus extman_begin(const ExtmanHostTable *host, ExtmanCallToken call, ExtmanBytes content_type) {
+    return host->sink_begin(host, call, content_type.data, content_type.len);
+}
+
+/** The host's `sink_write`. */
+static inline ExtmanStatus extman_write(const ExtmanHostTable *host, ExtmanCallToken call, ExtmanBytes data) {
+    return host->sink_write(host, call, data.data, data.len);
+}
+
+/** The host's `emit_metadata`. */
+static inline ExtmanStatus extman_emit_metadata(const ExtmanHostTable *host, ExtmanCallToken call, ExtmanBytes key,
+                                                ExtmanBytes value) {
+    return host->emit_metadata(host, call, key.data, key.len, value.data, value.len);
+}
+
+/** The host's `progress`. */
+static inline ExtmanStatus extman_progress(const ExtmanHostTable *host, ExtmanCallToken call, uint64_t done,
+                                           uint64_t total, ExtmanBytes text) {
+    return host->progress(host, call, done, total, text.data, text.len);
+}
+
+/** The host's `log`, without fields. */
+static inline ExtmanStatus extman_log(const ExtmanHostTable *host, ExtmanInstanceToken instance, ExtmanLogLevel level,
+                                      ExtmanBytes target, ExtmanBytes text) {
+    ExtmanLogRecord record;
+    memset(&record, 0, sizeof record);
+    record.struct_size = sizeof record;
+    record.level = level;
+    record.target = target;
+    record.text = text;
+    return host->log(host, instance, &record);
+}
+
+/** The host's `complete`. */
+static inline ExtmanStatus extman_complete(const ExtmanHostTable *host, ExtmanCallToken call, ExtmanStatus status,
+                                           const ExtmanOutcome *outcome, ExtmanBytes error) {
+    return host->complete(host, call, status, outcome, error.data, error.len);
+}
+
+/** The value of a key of the request's metadata; `data` is null if it is not there. */
+static inline ExtmanBytes extman_metadata(const ExtmanRequest *request, ExtmanBytes key) {
+    size_t i;
+    for (i = 0; i < request->metadata_len; i++) {
+        if (extman_equal(request->metadata[i].key, key)) {
+            return request->metadata[i].value;
+        }
+    }
+    return extman_bytes_of(NULL, 0);
 }
 
 /**

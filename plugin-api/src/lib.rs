@@ -51,6 +51,7 @@
 //! * The library is unloaded when the last instance is gone, and only if nothing of it is left: join the threads that you
 //!   started when the plugin is dropped; keep no runtime in a `static`.
 //! * Look at [`Call::cancelled`](sdk::Call::cancelled) in long loops. At the deadline the caller is answered without you.
+//! * A capability that mostly waits for somebody else is an [`AsyncCapability`](sdk::AsyncCapability): its calls hold no thread.
 //! * Features: `json` adds `Call::json` and `Call::reply_json`. `manifest` is for hosts and tools.
 
 pub mod manifest;
@@ -62,7 +63,7 @@ pub use extman_abi as abi;
 pub mod prelude {
     pub use crate::export_plugin;
     pub use crate::sdk::{
-        Call, Capability, CheckKind, Connection, Create, Error, ErrorKind, Health, Host, Level, Plugin,
-        Probe, Result, Sink,
+        AsyncCapability, Call, CallId, Capability, CheckKind, Connection, Create, Error, ErrorKind, Health,
+        Host, InputPart, Level, Part, Plugin, Probe, Restore, Result, Sink, Snapshot, Step, Submitted, Usage,
     };
 }

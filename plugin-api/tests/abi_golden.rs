@@ -18,7 +18,8 @@ fn released(minor: u32) -> String {
     let path = path(minor);
     std::fs::read_to_string(&path).unwrap_or_else(|e| {
         panic!(
-            "{}: {e}. A new minor needs its golden file: run the tests once with EXTMAN_GOLDEN=write and commit it",
+            "{}: {e}. A new minor needs its golden file: make an empty one, name it in extman-abi's `golden`, run the tests once with \
+             EXTMAN_GOLDEN=write and commit it",
             path.display()
         )
     })
@@ -28,7 +29,7 @@ fn released(minor: u32) -> String {
 fn the_abi_is_the_released_one() {
     let now = text(&abi::current(), ABI_MAJOR, ABI_MINOR);
     let wanted = std::env::var_os("EXTMAN_GOLDEN").is_some_and(|value| value == "write");
-    if wanted && !path(ABI_MINOR).exists() {
+    if wanted && released(ABI_MINOR).is_empty() {
         std::fs::write(path(ABI_MINOR), &now).expect("the golden folder can be written");
     }
     let before = released(ABI_MINOR);
@@ -64,6 +65,13 @@ fn each_minor_only_appends_to_the_ones_before() {
         ABI_MINOR + 1,
         "one golden file for each minor of this major"
     );
+}
+
+#[test]
+fn the_fingerprint_is_that_of_this_minor_s_golden_file() {
+    use extman_plugin_api::manifest::frame;
+    assert_eq!(frame::ABI_FINGERPRINT, frame::fingerprint(&released(ABI_MINOR)));
+    assert_ne!(frame::fingerprint("a"), frame::fingerprint("b"));
 }
 
 #[test]

@@ -6,30 +6,36 @@ typedef struct {
     const ExtmanHostTable *host;
 } Echo;
 
-static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateRequest *request, ExtmanInstanceHandle *instance,
+static ExtmanStatus EXTMAN_CALL create(const ExtmanHostTable *host, const ExtmanCreateRequest *request, ExtmanInstanceHandle *handle,
                            ExtmanTextBuffer *error) {
     (void)request;
     Echo *echo = malloc(sizeof *echo);
     if (echo == NULL) {
-        return extman_fail(error, EXTMAN_STATUS_EXHAUSTED, "out of memory");
+        return extman_fail(error, EXTMAN_STATUS_RESOURCE_EXHAUSTED, "out of memory");
     }
     echo->host = host;
-    *instance = echo;
+    *handle = echo;
     return EXTMAN_STATUS_OK;
 }
 
-static void destroy(ExtmanInstanceHandle instance) { free(instance); }
+static ExtmanStatus EXTMAN_CALL destroy(ExtmanInstanceHandle handle, const ExtmanStepRequest *request,
+                                        ExtmanTextBuffer *error) {
+    (void)request;
+    (void)error;
+    free(handle);
+    return EXTMAN_STATUS_OK;
+}
 
-static ExtmanStatus invoke(ExtmanInstanceHandle instance, const ExtmanRequest *request, ExtmanOutcome *outcome,
+static ExtmanStatus EXTMAN_CALL invoke(ExtmanInstanceHandle handle, const ExtmanRequest *request, ExtmanOutcome *outcome,
                            ExtmanTextBuffer *error) {
-    const Echo *echo = instance;
+    const Echo *echo = handle;
     (void)outcome;
     if (!extman_equal(request->capability, extman_bytes("bytes.echo"))) {
-        return extman_fail(error, EXTMAN_STATUS_UNSUPPORTED, "this plugin has only bytes.echo");
+        return extman_fail(error, EXTMAN_STATUS_UNIMPLEMENTED, "this plugin has only bytes.echo");
     }
-    ExtmanStatus status = echo->host->sink_begin(request->call, request->content_type);
+    ExtmanStatus status = extman_begin(echo->host, request->call, request->content_type);
     if (status == EXTMAN_STATUS_OK) {
-        status = echo->host->sink_write(request->call, request->input);
+        status = extman_write(echo->host, request->call, request->input);
     }
     return extman_of_host(status);
 }
@@ -47,4 +53,4 @@ static const ExtmanCapabilityVtable capability = {
 
 static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(&lifecycle, &capability, NULL);
 
-const ExtmanPluginModule *extman_plugin_entry(void) { return &module; }
+const ExtmanPluginModule *EXTMAN_CALL extman_plugin_entry(void) { return &module; }

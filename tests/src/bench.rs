@@ -3,7 +3,7 @@
 use extman::probing::{Announced, Audience, Engine};
 use extman_intake::{DiscoveryConfig, Store, TrustConfig, VerifiedPlugin, find, inspect, verify};
 use extman_model::record::Record;
-use extman_model::{CallError, LogLevel, Report};
+use extman_model::{CallError, LogLevel, Progress, Report, RequestExtras};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{LaneObserver, Phase, PoolLimits, Work};
 use extman_runtime::loader::{Listener, Step};
@@ -163,6 +163,7 @@ pub fn call(capability: &str, body: impl Into<Vec<u8>>) -> Call {
         content_type: "application/json".to_owned(),
         body: body.into(),
         timeout: None,
+        extras: RequestExtras::NONE,
     }
 }
 
@@ -221,6 +222,12 @@ impl Listener for Heard {
     fn log(&self, _: LogLevel, _: &str, text: &str, _: &str) {
         lock(&self.logs).push(text.to_owned());
     }
+
+    fn keeps(&self, _: LogLevel) -> bool {
+        true
+    }
+
+    fn progress(&self, _: Progress) {}
 
     fn health(&self, report: Report) {
         lock(&self.reports).push(report);

@@ -1,10 +1,13 @@
 //! `cargo xtask header`: the C header, from the ABI crate's sources and the hand-written parts beside it.
 //!
-//! cbindgen writes the types; `notation` gives them the header's names and order; this module puts the parts around.
+//! cbindgen writes the types; `notation` gives them the header's names and order; `layout` has the compiler check them; this module
+//! puts the parts around.
 
+mod layout;
 mod notation;
 
 use crate::root;
+use extman_plugin_api::abi::{ABI_MAJOR, ABI_MINOR};
 use std::path::{Path, PathBuf};
 
 /// `cargo xtask header`.
@@ -81,19 +84,28 @@ pub fn text() -> Result<String, HeaderError> {
         let path = root().join("plugin-api/include/parts").join(name);
         std::fs::read_to_string(&path).map_err(file("read", &path))
     };
+    let golden = golden()?;
     Ok(format!(
-        "{preamble}\n{types}\n{helpers}\n{cpp}\n#endif /* EXTMAN_PLUGIN_H */\n",
+        "{preamble}\n{fingerprint}\n{types}\n{layout}\n{helpers}\n{cpp}\n#endif /* EXTMAN_PLUGIN_H */\n",
         preamble = part("preamble.h")?,
+        fingerprint = layout::fingerprint(&golden),
         types = types()?,
+        layout = layout::assertions(&golden),
         helpers = part("helpers.h")?,
         cpp = part("cpp.h")?,
     ))
 }
 
+/// The ABI of this minor, as its tests write it down.
+fn golden() -> Result<String, HeaderError> {
+    let path = root().join(format!("plugin-api/abi/golden/abi-{ABI_MAJOR}.{ABI_MINOR}.txt"));
+    std::fs::read_to_string(&path).map_err(file("read", &path))
+}
+
 /// Order of the sources, which is the order of the header.
 const SOURCES: [&str; 4] = ["constants.rs", "values.rs", "vtables.rs", "module.rs"];
 /// cbindgen writes what is reachable from these.
-const ROOTS: [&str; 2] = ["PluginModule", "EntryFn"];
+const ROOTS: [&str; 3] = ["PluginModule", "EntryFn", "AsyncVtable"];
 
 fn types() -> Result<String, HeaderError> {
     let mut config = cbindgen::Config {

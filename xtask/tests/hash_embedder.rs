@@ -200,7 +200,7 @@ fn a_cancelled_call_ends_between_texts() {
 #[test]
 fn a_sink_that_is_full_ends_the_call() {
     let answer = DRIVER.answer(&["refuse", "text.embed", "1"], br#"{"texts": ["a", "b"]}"#);
-    assert_eq!(answer.status, abi::STATUS_EXHAUSTED);
+    assert_eq!(answer.status, abi::STATUS_RESOURCE_EXHAUSTED);
 }
 
 #[test]
@@ -221,12 +221,12 @@ fn it_says_that_it_is_up() {
     let said = String::from_utf8(DRIVER.run(&["check", "99"], b"")).unwrap();
     assert_eq!(
         said,
-        format!("{} {}\n", abi::STATUS_UNSUPPORTED, abi::HEALTH_UNKNOWN)
+        format!("{} {}\n", abi::STATUS_UNIMPLEMENTED, abi::HEALTH_UNKNOWN)
     );
 }
 
 #[test]
 fn it_has_no_other_capability() {
     let answer = DRIVER.answer(&["invoke", "text.other"], br#"{"text": "a"}"#);
-    assert_eq!(answer.status, abi::STATUS_UNSUPPORTED);
+    assert_eq!(answer.status, abi::STATUS_UNIMPLEMENTED);
 }

@@ -9,8 +9,10 @@ use super::screen::{Outcome, Screen, Told, say};
 use super::session;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use extman_model::RequestExtras;
 use extman_model::control::{Invocation, Invoked};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
@@ -33,8 +35,24 @@ pub(crate) struct Call {
     /// How long to wait, such as 500ms, 5s, 2m [default: the host's]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
+    /// What the plugin gets beside the input, such as `tenant=a` or `idempotency-key=7`; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    /// The version of the capability's contract that is meant
+    #[arg(long, value_name = "VERSION")]
+    capability_version: Option<String>,
     #[command(flatten)]
     pub(super) target: Target,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+        !key.is_empty() && key.bytes().all(fits)
+    });
+    let (key, value) =
+        pair.ok_or("write KEY=VALUE, the key in lowercase letters, digits, '-', '.' and '_'")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 pub(super) fn run(args: Call, backend: &dyn Backend, screen: &mut Screen) -> Result<Outcome, Fault> {
@@ -49,6 +67,11 @@ pub(super) fn run(args: Call, backend: &dyn Backend, screen: &mut Screen) -> Res
         content_type,
         body,
         timeout: args.timeout,
+        extras: RequestExtras {
+            capability_version: args.capability_version.unwrap_or_default(),
+            metadata: args.metadata,
+            ..RequestExtras::NONE
+        },
     };
     if args.stream {
         stream(&args.target, backend, invocation, screen)
@@ -157,11 +180,13 @@ fn stream(
 }
 
 fn facts(invoked: &Invoked) -> Value {
+    let metadata: BTreeMap<_, _> = invoked.reply.metadata.iter().cloned().collect();
     json!({
         "served_by": invoked.served_by,
         "content_type": invoked.reply.content_type,
         "ran_ns": u64::try_from(invoked.reply.ran.as_nanos()).unwrap_or(u64::MAX),
         "usage": invoked.reply.usage,
+        "metadata": metadata,
     })
 }
 
@@ -239,6 +264,7 @@ mod tests {
                     content_type: "text/plain".to_owned().into(),
                     body: body.to_vec(),
                     usage: extman_model::Usage::default(),
+                    metadata: Vec::new(),
                     ran: Duration::from_nanos(1),
                 },
             };

@@ -7,6 +7,7 @@ use super::text::{count, plain, wrap};
 use extman_intake::{Discovery, DiscoveryConfig, Inspection, inspect_file};
 use extman_model::clock;
 use extman_model::text::lossy_path;
+use extman_plugin_api::manifest::schema::Capability;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -150,6 +151,30 @@ fn render(file: &Inspected<'_>, look: &Look) -> String {
     text
 }
 
+fn offer(capability: &Capability) -> String {
+    let mut text = format!("{} {}", capability.name, capability.version);
+    for (is, word) in [
+        (capability.is_async, ", asynchronous"),
+        (capability.streaming, ", streaming"),
+    ] {
+        text.push_str(if is { word } else { "" });
+    }
+    let limits = &capability.limits;
+    for (limit, of) in [
+        (limits.input_bytes_max, "bytes of input"),
+        (limits.output_bytes_max, "bytes of output"),
+        (limits.concurrency_max.map(u64::from), "calls at a time"),
+    ] {
+        if let Some(limit) = limit {
+            text.push_str(&format!(", at most {limit} {of}"));
+        }
+    }
+    if !capability.models.is_empty() {
+        text.push_str(&format!(", with {}", capability.models.join(" and ")));
+    }
+    text
+}
+
 fn rows(inspection: &Inspection) -> Vec<(&'static str, String)> {
     let facts = &inspection.facts;
     let mut rows = Vec::new();
@@ -170,8 +195,9 @@ fn rows(inspection: &Inspection) -> Vec<(&'static str, String)> {
             rows.push(("", description.clone()));
         }
         for capability in &manifest.capabilities {
-            rows.push(("offers", format!("{} {}", capability.name, capability.version)));
+            rows.push(("offers", offer(capability)));
         }
+        rows.extend(manifest.declared());
     }
     rows.push((
         "file",
@@ -186,9 +212,17 @@ fn rows(inspection: &Inspection) -> Vec<(&'static str, String)> {
         } else {
             ", built by "
         };
+        let same = match build.same_structs {
+            Some(true) => ", the structs of this host",
+            Some(false) => ", other structs than this host's",
+            None => "",
+        };
         rows.push((
             "ABI",
-            format!("{}.{}{by}{}", build.abi_major, build.abi_minor, build.compiler),
+            format!(
+                "{}.{}{same}{by}{}",
+                build.abi_major, build.abi_minor, build.compiler
+            ),
         ));
     }
     if !facts.needed.is_empty() {

@@ -6,10 +6,13 @@ use super::sse::Events;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use extman_model::clock;
-use extman_model::control::{Answer, Command, Envelope, Failure, Invocation, Invoked, SCHEMA_VERSION};
+use extman_model::control::{
+    Answer, Command, Envelope, Failure, Invocation, Invoked, METADATA_PREFIX, SCHEMA_VERSION,
+};
 use extman_model::{Reply, Usage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 use std::time::Duration;
 use ureq::http::{HeaderMap, Response};
@@ -126,7 +129,10 @@ impl Remote {
                 usage: Usage {
                     tokens_in: text(headers, "extman-tokens-in").parse().ok(),
                     tokens_out: text(headers, "extman-tokens-out").parse().ok(),
+                    tokens_cached: text(headers, "extman-tokens-cached").parse().ok(),
+                    tokens_reasoning: text(headers, "extman-tokens-reasoning").parse().ok(),
                 },
+                metadata: metadata(headers),
                 ran: Duration::from_nanos(text(headers, "extman-ran-ns").parse().unwrap_or(0)),
             },
         })
@@ -190,6 +196,13 @@ impl Remote {
             .header("accept", accept);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let extras = &invocation.extras;
+        if !extras.capability_version.is_empty() {
+            request = request.header("extman-capability-version", &extras.capability_version);
+        }
+        for (key, value) in &extras.metadata {
+            request = request.header(format!("{METADATA_PREFIX}{key}"), value);
         }
         if let Some(instance) = &invocation.instance {
             request = request.query("instance", instance);
@@ -314,6 +327,8 @@ struct Done {
     ran_ns: u64,
     #[serde(flatten)]
     usage: Usage,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
 }
 
 impl Done {
@@ -324,6 +339,7 @@ impl Done {
                 content_type: self.content_type.into(),
                 body: Vec::new(),
                 usage: self.usage,
+                metadata: self.metadata.into_iter().collect(),
                 ran: Duration::from_nanos(self.ran_ns),
             },
         }
@@ -355,6 +371,14 @@ fn encoded(name: &str) -> String {
         }
     }
     text
+}
+
+fn metadata(headers: &HeaderMap) -> Vec<(String, String)> {
+    let pair = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
+        let key = name.as_str().strip_prefix(METADATA_PREFIX)?;
+        Some((key.to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    headers.iter().filter_map(pair).collect()
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {

@@ -54,6 +54,12 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
             format!("{} {}{streaming}", capability.name, capability.version),
         ));
     }
+    rows.extend(
+        plugin
+            .declared
+            .iter()
+            .map(|(label, text)| (label.as_str(), text.clone())),
+    );
     if let Some(generation) = plugin.generation {
         rows.push(("load", format!("number {generation} of this process")));
     }
@@ -146,6 +152,7 @@ mod tests {
                 "outcome": {"result": "failed", "kind": "unavailable", "text": "no route"}},
             "unload": {"verdict": "resident", "reason": "live-thread", "culprit": "tid 7"},
             "unknown_manifest_fields": {"plugin.colour": "blue"},
+            "declared": {"update": "stop-first"},
         }))
         .unwrap();
         let look = Look {
@@ -164,6 +171,7 @@ mod tests {
             "  offers   text.detect 1.0.0, streaming",
             "  unload   resident: a thread of its own is alive (tid 7)",
             "plugin.colour",
+            "  update   stop-first",
         ];
         for part in expected {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");

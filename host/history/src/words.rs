@@ -20,6 +20,12 @@ pub(super) fn error_code(kind: ErrorKind) -> u8 {
         ErrorKind::Panicked => 9,
         ErrorKind::NotFound => 10,
         ErrorKind::NotServing => 11,
+        ErrorKind::AlreadyExists => 12,
+        ErrorKind::FailedPrecondition => 13,
+        ErrorKind::PermissionDenied => 14,
+        ErrorKind::Unauthenticated => 15,
+        ErrorKind::Aborted => 16,
+        ErrorKind::DataLoss => 17,
     }
 }
 

@@ -108,7 +108,11 @@ fn status_of_kind(kind: ErrorKind) -> StatusCode {
         ErrorKind::Cancelled => StatusCode::from_u16(CANCELLED).unwrap_or(StatusCode::BAD_REQUEST),
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Configuration => StatusCode::INTERNAL_SERVER_ERROR,
-        ErrorKind::Internal | ErrorKind::Panicked => StatusCode::BAD_GATEWAY,
+        ErrorKind::Internal | ErrorKind::Panicked | ErrorKind::DataLoss => StatusCode::BAD_GATEWAY,
+        ErrorKind::AlreadyExists | ErrorKind::Aborted => StatusCode::CONFLICT,
+        ErrorKind::FailedPrecondition => StatusCode::PRECONDITION_FAILED,
+        // Not 401, which asks for a token of the host's.
+        ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => StatusCode::FORBIDDEN,
     }
 }
 
@@ -139,7 +143,9 @@ mod tests {
         });
         assert_eq!(
             statuses,
-            [400, 503, 429, 500, 502, 499, 504, 501, 503, 502, 404, 503]
+            [
+                400, 503, 429, 500, 502, 499, 504, 501, 503, 502, 404, 503, 409, 412, 403, 403, 409, 502
+            ]
         );
         for (error, status) in [
             (ControlError::Conflict("x".into()), 409),

@@ -11,7 +11,8 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use extman_model::control::{Failure, Invocation, Invoked};
+use extman_model::RequestExtras;
+use extman_model::control::{Failure, Invocation, Invoked, METADATA_PREFIX};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ pub(super) const SERVED_BY: HeaderName = HeaderName::from_static("extman-served-
 const RAN_NS: HeaderName = HeaderName::from_static("extman-ran-ns");
 const TOKENS_IN: HeaderName = HeaderName::from_static("extman-tokens-in");
 const TOKENS_OUT: HeaderName = HeaderName::from_static("extman-tokens-out");
+const TOKENS_CACHED: HeaderName = HeaderName::from_static("extman-tokens-cached");
+const TOKENS_REASONING: HeaderName = HeaderName::from_static("extman-tokens-reasoning");
+const CAPABILITY_VERSION: HeaderName = HeaderName::from_static("extman-capability-version");
 
 pub(super) async fn invoke(
     State(edge): State<Edge>,
@@ -41,6 +45,7 @@ pub(super) async fn invoke(
         content_type: text(&head.headers, &CONTENT_TYPE).unwrap_or(UNTYPED).to_owned(),
         body: body.into(),
         timeout: options.timeout_ms.map(Duration::from_millis),
+        extras: extras(&head.headers),
     };
     if wants_events(&head.headers) {
         let room = head.extensions.get::<Room>().cloned();
@@ -56,6 +61,33 @@ pub(super) async fn invoke(
 }
 
 const UNTYPED: &str = "application/octet-stream";
+
+/// What a request says beside its body: its own headers for the usual things, and `extman-metadata-KEY` for any other.
+fn extras(headers: &HeaderMap) -> RequestExtras {
+    let usual = PASSED_ON
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), headers.get(*name)?)));
+    let named = headers.iter().filter_map(|(name, value)| {
+        let key = name.as_str().strip_prefix(METADATA_PREFIX)?;
+        Some((key.to_owned(), value))
+    });
+    let metadata = usual
+        .chain(named)
+        .filter_map(|(key, value)| Some((key, value.to_str().ok()?.to_owned())));
+    let is_for_plugin = |accept: &&str| !accept.contains("text/event-stream");
+    RequestExtras {
+        capability_version: text(headers, &CAPABILITY_VERSION).unwrap_or_default().to_owned(),
+        accept: text(headers, &ACCEPT)
+            .filter(is_for_plugin)
+            .unwrap_or_default()
+            .to_owned(),
+        metadata: metadata.collect(),
+        parts: Vec::new(),
+    }
+}
+
+/// Headers that a plugin gets under their own names.
+const PASSED_ON: [&str; 4] = ["traceparent", "tracestate", "baggage", "idempotency-key"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,9 +153,17 @@ fn output(invoked: Invoked) -> Response {
     for (name, tokens) in [
         (TOKENS_IN, reply.usage.tokens_in),
         (TOKENS_OUT, reply.usage.tokens_out),
+        (TOKENS_CACHED, reply.usage.tokens_cached),
+        (TOKENS_REASONING, reply.usage.tokens_reasoning),
     ] {
         if let Some(tokens) = tokens {
             headers.insert(name, tokens.into());
+        }
+    }
+    for (key, value) in &reply.metadata {
+        let name = HeaderName::try_from(format!("{METADATA_PREFIX}{key}"));
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
+            headers.insert(name, value);
         }
     }
     response
@@ -132,6 +172,34 @@ fn output(invoked: Invoked) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_request_says_beside_its_body_is_handed_on() {
+        let headers = [
+            ("traceparent", "00-a-b-01"),
+            ("extman-metadata-tenant", "t1"),
+            ("extman-capability-version", "2.0.0"),
+            ("accept", "application/json"),
+            ("authorization", "Bearer x"),
+        ];
+        let of = |headers: &[(&'static str, &'static str)]| {
+            let pair = |(name, value): &(&'static str, &'static str)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            extras(&headers.iter().map(pair).collect())
+        };
+        let found = of(&headers);
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(
+            found.metadata,
+            [pair("traceparent", "00-a-b-01"), pair("tenant", "t1")]
+        );
+        assert_eq!(
+            (&*found.capability_version, &*found.accept),
+            ("2.0.0", "application/json")
+        );
+        assert_eq!(of(&[("accept", "text/event-stream")]), RequestExtras::NONE);
+    }
 
     #[test]
     fn events_are_wanted_only_where_they_are_named() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! event: frame   data: {"text":"…"} or {"base64":"…"}; the first one has "content_type" too, if the plugin named one
-//! event: done    data: {"content_type":"…","served_by":"…","ran_ns":…,"tokens_in":…,"tokens_out":…}
+//! event: done    data: {"content_type":"…","served_by":"…","ran_ns":…,"tokens_in":…,"tokens_out":…,"metadata":{…}}
 //! event: error   data: {"kind":"…","text":"…",…}
 //! ```
 //!
@@ -20,6 +20,7 @@ use extman_model::control::{Failure, FrameReader, InvokedStream, Pending};
 use extman_model::{CallError, Reply, Usage};
 use futures_util::stream;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 pub(super) fn events(stream: InvokedStream, room: Option<Room>) -> Response {
@@ -97,6 +98,8 @@ struct Done<'a> {
     ran_ns: u64,
     #[serde(flatten)]
     usage: Usage,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
 }
 
 impl<'a> Done<'a> {
@@ -106,6 +109,7 @@ impl<'a> Done<'a> {
             served_by,
             ran_ns: u64::try_from(reply.ran.as_nanos()).unwrap_or(u64::MAX),
             usage: reply.usage,
+            metadata: reply.metadata.into_iter().collect(),
         }
     }
 }

@@ -33,11 +33,23 @@ pub enum ErrorKind {
     NotFound,
     /// The instance is not in a state that serves.
     NotServing,
+    /// What the call would make exists already.
+    AlreadyExists,
+    /// What the call works on is not in a state that allows it.
+    FailedPrecondition,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// The caller has not said who it is, or is not believed.
+    Unauthenticated,
+    /// Another operation got in between.
+    Aborted,
+    /// Data is lost or damaged.
+    DataLoss,
 }
 
 impl ErrorKind {
     /// All of them, in the order of their declaration. Codes that are written down follow it: add at the end.
-    pub const ALL: [ErrorKind; 12] = [
+    pub const ALL: [ErrorKind; 18] = [
         ErrorKind::InvalidInput,
         ErrorKind::Unavailable,
         ErrorKind::RateLimited,
@@ -50,13 +62,25 @@ impl ErrorKind {
         ErrorKind::Panicked,
         ErrorKind::NotFound,
         ErrorKind::NotServing,
+        ErrorKind::AlreadyExists,
+        ErrorKind::FailedPrecondition,
+        ErrorKind::PermissionDenied,
+        ErrorKind::Unauthenticated,
+        ErrorKind::Aborted,
+        ErrorKind::DataLoss,
     ];
 
     /// Whether the caller is to blame: such failures are not counted against the plugin.
     pub fn is_callers(self) -> bool {
         matches!(
             self,
-            ErrorKind::InvalidInput | ErrorKind::Cancelled | ErrorKind::NotFound
+            ErrorKind::InvalidInput
+                | ErrorKind::Cancelled
+                | ErrorKind::NotFound
+                | ErrorKind::AlreadyExists
+                | ErrorKind::FailedPrecondition
+                | ErrorKind::PermissionDenied
+                | ErrorKind::Unauthenticated
         )
     }
 
@@ -83,6 +107,12 @@ impl ErrorKind {
             ErrorKind::Panicked => "panicked",
             ErrorKind::NotFound => "not_found",
             ErrorKind::NotServing => "not_serving",
+            ErrorKind::AlreadyExists => "already_exists",
+            ErrorKind::FailedPrecondition => "failed_precondition",
+            ErrorKind::PermissionDenied => "permission_denied",
+            ErrorKind::Unauthenticated => "unauthenticated",
+            ErrorKind::Aborted => "aborted",
+            ErrorKind::DataLoss => "data_loss",
         }
     }
 }
@@ -121,6 +151,40 @@ impl CallError {
     }
 }
 
+/// What a caller says beside capability and input. Empty by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestExtras {
+    /// The version of the capability's contract that the caller was made for.
+    pub capability_version: String,
+    /// Media types that it takes, as HTTP's `Accept`.
+    pub accept: String,
+    /// Keys and values: `traceparent`, `idempotency-key`, `tenant`, `priority`.
+    pub metadata: Vec<(String, String)>,
+    /// Further parts of the input.
+    pub parts: Vec<InputPart>,
+}
+
+impl RequestExtras {
+    /// Nothing.
+    pub const NONE: RequestExtras = RequestExtras {
+        capability_version: String::new(),
+        accept: String::new(),
+        metadata: Vec::new(),
+        parts: Vec::new(),
+    };
+}
+
+/// A further part of a call's input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InputPart {
+    /// Its name; may be empty.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -130,6 +194,8 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// What the plugin said of its use of a model.
     pub usage: Usage,
+    /// What the plugin said beside it: `finish-reason`, `model`.
+    pub metadata: Vec<(String, String)>,
     /// How long the plugin's code ran, measured by the host.
     pub ran: Duration,
 }
@@ -143,6 +209,12 @@ pub struct Usage {
     /// Tokens that a model wrote.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tokens_out: Option<u64>,
+    /// Of those that were read, from a cache.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tokens_cached: Option<u64>,
+    /// Of those that were written, for reasoning.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tokens_reasoning: Option<u64>,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod since;
 use crate::control::events::{EventsAnswer, EventsAsked};
 use crate::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
 use crate::frames::Frames;
-use crate::{CallError, CapabilityOffer, PluginView, Reply, StatusView};
+use crate::{CallError, CapabilityOffer, PluginView, Reply, RequestExtras, StatusView};
 pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
 pub use listen::listen_address;
 use serde::{Deserialize, Serialize};
@@ -171,6 +171,9 @@ fn suggest(similar: &[String]) -> String {
     }
 }
 
+/// Over HTTP, a key of a call's metadata is a header with this before it.
+pub const METADATA_PREFIX: &str = "extman-metadata-";
+
 /// One call of a capability.
 #[derive(Debug, Clone)]
 pub struct Invocation {
@@ -184,6 +187,8 @@ pub struct Invocation {
     pub body: Vec<u8>,
     /// How long the caller waits; the host's default otherwise.
     pub timeout: Option<Duration>,
+    /// What else the caller says.
+    pub extras: RequestExtras,
 }
 
 /// An answer, and who gave it.

@@ -28,7 +28,7 @@ mod vetting;
 mod view;
 pub mod vital;
 
-pub use call::{CallError, ErrorKind, Reply, Usage};
+pub use call::{CallError, ErrorKind, InputPart, Reply, RequestExtras, Usage};
 pub use component::Component;
 pub use deep::{DeepResult, DeepView};
 pub use digest::{Digest, DigestError};
@@ -37,7 +37,7 @@ pub use figures::Figures;
 pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit};
 pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
-pub use report::{CheckKind, Connection, Health, LogLevel, Part, Report};
+pub use report::{CheckKind, Connection, Health, LogLevel, Part, Progress, Report};
 pub use settings::{Criticality, ProbeSettings};
 pub use verdict::{Culprit, ResidentReason, Verdict};
 pub use vetting::{

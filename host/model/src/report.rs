@@ -55,7 +55,7 @@ pub enum Connection {
 }
 
 /// The plugin's own word. Heap figures are counted by the SDK inside the plugin; all others are the plugin's.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// How it feels.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -96,7 +96,7 @@ pub struct Report {
 }
 
 /// One named part of a check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Which.
     pub name: String,
@@ -107,6 +107,9 @@ pub struct Part {
     /// How long it took, in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub duration_ns: Option<u64>,
+    /// A figure that belongs to it; the name says which, and its unit.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub value: Option<f64>,
 }
 
 /// How important a log record is.
@@ -123,4 +126,16 @@ pub enum LogLevel {
     Debug,
     /// Everything.
     Trace,
+}
+
+/// How far a call or a step of the lifecycle is, as the plugin tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Units of whatever the plugin counts.
+    pub done: u64,
+    /// All of them; absent if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub total: Option<u64>,
+    /// What it is doing; may be empty.
+    pub text: String,
 }

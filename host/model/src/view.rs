@@ -106,6 +106,9 @@ pub struct PluginView {
     /// Fields of the manifest that this host does not know.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub unknown_manifest_fields: BTreeMap<String, serde_json::Value>,
+    /// What its manifest declares beyond the usual, by label: `update`, `unload`, `instances at most`, what it requires and touches.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub declared: BTreeMap<String, String>,
 }
 
 /// A capability as one instance offers it.

@@ -21,6 +21,7 @@ use extman_model::clock;
 use extman_model::{Digest, ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::{Manifest, Symbols};
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub struct Module {
     digest: Digest,
     name: Arc<str>,
     manifest: Arc<Manifest>,
+    resource_dir: Option<PathBuf>,
     pool: Pool,
     /// Lanes of instances that must run on one thread.
     own: Mutex<Vec<Pool>>,
@@ -164,6 +166,7 @@ impl Module {
             digest,
             pool: Pool::new(format!("x-{name}-{generation}"), limits, observer.clone()),
             own: Mutex::default(),
+            resource_dir: plugin.verified().origin().parent().map(Path::to_owned),
             name,
             manifest,
             stack_bytes: limits.stack_bytes,
@@ -230,6 +233,11 @@ impl Module {
     /// Which load of this process it is.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// The folder in which the library's file was found.
+    pub(crate) fn resource_dir(&self) -> Option<&Path> {
+        self.resource_dir.as_deref()
     }
 
     /// SHA-256 of the library.

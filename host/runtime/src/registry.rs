@@ -355,6 +355,11 @@ impl Entry {
             unload_generation: self.unload.as_ref().map(|(generation, _)| *generation),
             process_changes: Vec::new(),
             unknown_manifest_fields: manifest.unknown.clone(),
+            declared: manifest
+                .declared()
+                .into_iter()
+                .map(|(label, text)| (label.to_owned(), text))
+                .collect(),
         }
     }
 }

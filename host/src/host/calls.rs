@@ -2,7 +2,7 @@
 
 use super::{Host, hint};
 use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
-use extman_model::{CallError, ErrorKind};
+use extman_model::{CallError, ErrorKind, RequestExtras};
 use extman_runtime::instance::{Call, Instance};
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::Frames;
@@ -51,6 +51,7 @@ impl Host {
             content_type: "application/json".to_owned(),
             body,
             timeout: None,
+            extras: RequestExtras::NONE,
         };
         let invoked = self.invoke_raw(invocation).await?;
         serde_json::from_slice(&invoked.reply.body).map_err(|error| TypedError::Answer {
@@ -286,6 +287,7 @@ fn split(invocation: Invocation) -> (Target, Call) {
         content_type: invocation.content_type,
         body: invocation.body,
         timeout: invocation.timeout,
+        extras: invocation.extras,
     };
     (target, call)
 }

@@ -7,33 +7,61 @@ pub const ABI_MAJOR: u32 = 1;
 /// Minor version of this ABI. A host takes plugins of older and of newer minors.
 pub const ABI_MINOR: u32 = 0;
 
-/// What an entry point or a host function returns: one of the `STATUS_` constants. An unknown value is read as
-/// [`STATUS_INTERNAL`].
+/// What an entry point or a host function returns: one of the `STATUS_` constants. They stand in classes of a hundred, by
+/// who has to act: an unknown value counts as its class, and as the plugin's if it is in none.
 pub type Status = u32;
 /// It worked.
 pub const STATUS_OK: Status = 0;
-/// The caller's input is wrong; the same input will fail again. Not counted against the plugin.
-pub const STATUS_INVALID_INPUT: Status = 1;
-/// Something that the plugin needs can't be reached now.
-pub const STATUS_UNAVAILABLE: Status = 2;
-/// The plugin or its provider refuses for a while; see `retry_after_ms`.
-pub const STATUS_RATE_LIMITED: Status = 3;
-/// The configuration is wrong or incomplete.
-pub const STATUS_CONFIGURATION: Status = 4;
-/// The plugin failed in a way that it did not foresee.
-pub const STATUS_INTERNAL: Status = 5;
+
+/// The first status of the caller's class: the call itself has to change. Not counted against the plugin.
+pub const STATUS_CLASS_CALLER: Status = 100;
+/// The caller's input is wrong; the same input will fail again.
+pub const STATUS_INVALID_INPUT: Status = 100;
+/// What the call names does not exist.
+pub const STATUS_NOT_FOUND: Status = 101;
+/// What the call would make exists already.
+pub const STATUS_ALREADY_EXISTS: Status = 102;
+/// What the call works on is not in a state that allows it.
+pub const STATUS_FAILED_PRECONDITION: Status = 103;
+/// The caller may not do this. For credentials that the plugin itself holds, see `STATUS_CONFIGURATION`.
+pub const STATUS_PERMISSION_DENIED: Status = 104;
+/// The caller has not said who it is, or is not believed.
+pub const STATUS_UNAUTHENTICATED: Status = 105;
 /// The call was cancelled.
-pub const STATUS_CANCELLED: Status = 6;
+pub const STATUS_CANCELLED: Status = 106;
+
+/// The first status of the environment's class: something around the plugin has to change; the same call may succeed later.
+pub const STATUS_CLASS_ENVIRONMENT: Status = 200;
+/// Something that the plugin needs can't be reached now.
+pub const STATUS_UNAVAILABLE: Status = 200;
+/// The plugin or its provider refuses for a while; see `retry_after_ms`.
+pub const STATUS_RATE_LIMITED: Status = 201;
 /// The call's deadline passed.
-pub const STATUS_DEADLINE_EXCEEDED: Status = 7;
+pub const STATUS_DEADLINE_EXCEEDED: Status = 202;
+/// A limit was reached: memory, disk, a device, a quota, a queue, bytes or frames of output.
+pub const STATUS_RESOURCE_EXHAUSTED: Status = 203;
+/// Another operation got in between; the whole of it may succeed when tried again.
+pub const STATUS_ABORTED: Status = 204;
+
+/// The first status of the plugin's class: the plugin, its configuration or its data has to be mended.
+pub const STATUS_CLASS_PLUGIN: Status = 300;
+/// The plugin failed in a way that it did not foresee.
+pub const STATUS_INTERNAL: Status = 300;
+/// The configuration is wrong or incomplete, or credentials in it are refused.
+pub const STATUS_CONFIGURATION: Status = 301;
 /// The plugin does not do what it was asked.
-pub const STATUS_UNSUPPORTED: Status = 8;
-/// A limit was reached: bytes, frames, memory, queue.
-pub const STATUS_EXHAUSTED: Status = 9;
-/// The token is not, or no longer, valid. Only host functions return it.
-pub const STATUS_CLOSED: Status = 10;
+pub const STATUS_UNIMPLEMENTED: Status = 302;
+/// Data is lost or damaged.
+pub const STATUS_DATA_LOSS: Status = 303;
 /// The plugin panicked, now or earlier; the instance fails closed. Only the SDK's gateway returns it.
-pub const STATUS_PANICKED: Status = 11;
+pub const STATUS_PANICKED: Status = 304;
+
+/// The first status of the host's class. Only host functions return these.
+pub const STATUS_CLASS_HOST: Status = 400;
+/// The token is not, or no longer, valid.
+pub const STATUS_CLOSED: Status = 400;
+/// The host failed in a way that it did not foresee.
+pub const STATUS_HOST_INTERNAL: Status = 401;
 
 /// A log level: one of the `LOG_` constants. An unknown value is read as [`LOG_INFO`].
 pub type LogLevel = u32;
@@ -59,7 +87,7 @@ pub const HEALTH_DEGRADED: Health = 2;
 /// Not able to serve.
 pub const HEALTH_DOWN: Health = 3;
 
-/// What a check asks: one of the `CHECK_` constants. An unknown kind is answered with [`STATUS_UNSUPPORTED`].
+/// What a check asks: one of the `CHECK_` constants. An unknown kind is answered with [`STATUS_UNIMPLEMENTED`].
 pub type CheckKind = u32;
 /// Does the plugin answer at all? Must return at once and touch no network.
 pub const CHECK_LIVENESS: CheckKind = 1;
@@ -91,6 +119,10 @@ pub const OUTCOME_RETRY_AFTER: u64 = 1 << 1;
 pub const OUTCOME_TOKENS_IN: u64 = 1 << 2;
 /// [`Outcome::valid`](crate::Outcome): `tokens_out` was given.
 pub const OUTCOME_TOKENS_OUT: u64 = 1 << 3;
+/// [`Outcome::valid`](crate::Outcome): `tokens_cached` was given.
+pub const OUTCOME_TOKENS_CACHED: u64 = 1 << 4;
+/// [`Outcome::valid`](crate::Outcome): `tokens_reasoning` was given.
+pub const OUTCOME_TOKENS_REASONING: u64 = 1 << 5;
 
 /// [`Report::valid`](crate::Report): `health` was given.
 pub const REPORT_HEALTH: u64 = 1;
@@ -114,9 +146,12 @@ pub const REPORT_HEAP_PEAK: u64 = 1 << 8;
 pub const REPORT_HEAP_LIMIT: u64 = 1 << 9;
 
 /// [`Check::valid`](crate::Check): `duration_ns` was measured.
-pub const MEASURED_DURATION: u64 = 1;
+pub const CHECK_VALID_DURATION: u64 = 1;
 /// [`Check::valid`](crate::Check): `value` was measured.
-pub const MEASURED_VALUE: u64 = 1 << 1;
+pub const CHECK_VALID_VALUE: u64 = 1 << 1;
 
 /// [`HostTable::deadline_ns`](crate::HostTable): the call has no deadline.
 pub const NO_DEADLINE: u64 = u64::MAX;
+
+/// Id under which a plugin's [`PluginModule::extension`](crate::PluginModule) gives its [`AsyncVtable`](crate::AsyncVtable).
+pub const EXTENSION_ASYNC: &str = "extman.async/1";

@@ -5,9 +5,12 @@
 //! as an opaque type of its name, and is compared field by field as a phantom field of the root module.
 
 pub use crate::values::{
-    Check_Ref, CheckRequest_Ref, CreateRequest_Ref, Outcome_Ref, Report_Ref, Request_Ref,
+    Check_Ref, CheckRequest_Ref, ConfigureRequest_Ref, CreateRequest_Ref, LogRecord_Ref, Outcome_Ref,
+    Report_Ref, Request_Ref, RestoreRequest_Ref, Snapshot_Ref, StepRequest_Ref,
 };
-pub use crate::vtables::{CapabilityVtable_Ref, HealthVtable_Ref, HostTable_Ref, LifecycleVtable_Ref};
+pub use crate::vtables::{
+    AsyncVtable_Ref, CapabilityVtable_Ref, HealthVtable_Ref, HostTable_Ref, LifecycleVtable_Ref,
+};
 
 macro_rules! opaque_in_signatures {
     ($($name:ident),* $(,)?) => {$(
@@ -35,13 +38,19 @@ macro_rules! opaque_in_signatures {
 
 opaque_in_signatures!(
     CreateRequest,
+    StepRequest,
+    ConfigureRequest,
+    Snapshot,
+    RestoreRequest,
     Request,
     Outcome,
     CheckRequest,
     Report,
     Check,
+    LogRecord,
     HostTable,
     LifecycleVtable,
     CapabilityVtable,
     HealthVtable,
+    AsyncVtable,
 );

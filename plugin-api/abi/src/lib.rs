@@ -10,8 +10,11 @@
 //!   minor version, never removed, reordered or retyped within a major. Read a field only if `struct_size` covers it.
 //! * **No ownership crosses.** A [`Bytes`] is borrowed for the call. Output goes through the host's sink. Error text
 //!   goes into a [`TextBuffer`] that the caller lent.
-//! * **Contexts are tokens.** [`CallToken`], [`ProbeToken`] and [`InstanceToken`] are slot and generation, checked by the
-//!   host on every use, from any thread. A stale one is answered with [`STATUS_CLOSED`] and harms nobody.
+//! * **Contexts are tokens.** [`CallToken`] and [`InstanceToken`] are slot and generation, checked by the host on every use,
+//!   from any thread. A stale one is answered with [`STATUS_CLOSED`] and harms nobody. An [`InstanceHandle`] is the
+//!   plugin's, a token the host's; neither looks inside the other's.
+//! * **Functions have their context.** A host function's first argument is the table that it was read from. No signature
+//!   holds a struct by value.
 //! * **No enums, bools or chars.** Only `u32` constants, each family with a stated meaning for a value that the reader
 //!   does not know.
 //! * **No unwinding.** No panic and no C++ exception may leave an entry point.
@@ -31,6 +34,12 @@ pub use constants::*;
 pub use module::*;
 pub use values::*;
 pub use vtables::*;
+
+/// This minor's constants, structs and offsets, as the tests write them down.
+#[doc(hidden)]
+pub const fn golden() -> &'static str {
+    include_str!("../golden/abi-1.0.txt")
+}
 
 #[doc(hidden)]
 pub mod checked {

@@ -1,14 +1,13 @@
-//! What is passed: borrowed bytes, lent buffers, requests, outcomes, reports.
+//! What is passed between host and plugin: borrowed bytes, lent buffers, requests, outcomes, reports.
 
-use crate::{CheckKind, Connection, Health};
+use crate::{CheckKind, Connection, Health, LogLevel};
 use abi_stable::StableAbi;
 use core::ffi::c_void;
 
-/// Names one call in flight: slot and generation, made by the host.
+/// Names one call into the plugin while it lasts: an `invoke`, a `submit`, a `check`, a step of the lifecycle. Slot and
+/// generation, made by the host; 0 is never one.
 pub type CallToken = u64;
-/// Names one running check: slot and generation, made by the host.
-pub type ProbeToken = u64;
-/// Names one instance: slot and generation, made by the host.
+/// Names one instance: slot and generation, made by the host; 0 is never one.
 pub type InstanceToken = u64;
 /// The plugin's own state for one instance. The host passes it back and never looks inside.
 pub type InstanceHandle = *mut c_void;
@@ -36,6 +35,28 @@ pub struct TextBuffer {
     pub len: usize,
 }
 
+/// A key with its value. Keys are lowercase ASCII: `traceparent`, `idempotency-key`, `tenant`, `finish-reason`, `model`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, StableAbi)]
+pub struct Metadata {
+    /// The key.
+    pub key: Bytes,
+    /// The value: text.
+    pub value: Bytes,
+}
+
+/// A further part of a call's input: an image beside a prompt, a file beside a question.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, StableAbi)]
+pub struct InputPart {
+    /// Its name; may be empty.
+    pub name: Bytes,
+    /// Its media type.
+    pub content_type: Bytes,
+    /// Its bytes.
+    pub data: Bytes,
+}
+
 /// What an instance is made from.
 #[repr(C)]
 #[derive(Debug, StableAbi)]
@@ -43,13 +64,83 @@ pub struct TextBuffer {
 pub struct CreateRequest {
     /// Size of this struct as the host knew it, in bytes.
     pub struct_size: usize,
-    /// Names the instance in host functions that ask for one.
+    /// Names the instance in host functions that ask for one, for as long as it lives.
     pub instance: InstanceToken,
+    /// Names this step in host functions that ask for a call.
+    pub call: CallToken,
     /// The instance's name.
     pub name: Bytes,
     /// The instance's configuration: a JSON object.
+    pub config: Bytes,
+    /// Folder that is the instance's own and stays; empty if the host gives none.
+    pub data_dir: Bytes,
+    /// Folder that is the instance's own and may be emptied while it does not run; empty if the host gives none.
+    pub cache_dir: Bytes,
+    /// Folder of the files that were installed with the plugin, to be read only; empty if the host gives none. The library
+    /// itself may be loaded from memory, where `$ORIGIN` is nothing.
+    #[sabi(last_prefix_field)]
+    pub resource_dir: Bytes,
+}
+
+/// A step of the lifecycle that needs nothing else.
+#[repr(C)]
+#[derive(Debug, StableAbi)]
+#[sabi(kind(Prefix))]
+pub struct StepRequest {
+    /// Size of this struct as the host knew it, in bytes.
+    pub struct_size: usize,
+    /// Names this step in host functions that ask for a call.
+    #[sabi(last_prefix_field)]
+    pub call: CallToken,
+}
+
+/// A new configuration.
+#[repr(C)]
+#[derive(Debug, StableAbi)]
+#[sabi(kind(Prefix))]
+pub struct ConfigureRequest {
+    /// Size of this struct as the host knew it, in bytes.
+    pub struct_size: usize,
+    /// Names this step in host functions that ask for a call.
+    pub call: CallToken,
+    /// The configuration, whole: a JSON object.
     #[sabi(last_prefix_field)]
     pub config: Bytes,
+}
+
+/// What a snapshot says of itself; the state goes to the step's sink. The callee fills one of its own and copies the smaller of the
+/// two sizes; the copy leaves the caller's `struct_size` as it was.
+#[repr(C)]
+#[derive(Debug, StableAbi)]
+#[sabi(kind(Prefix))]
+pub struct Snapshot {
+    /// Size of this struct as its maker knew it, in bytes.
+    pub struct_size: usize,
+    /// Version of the state's format, counted by the plugin; 0 is "not given".
+    pub format: u32,
+    /// Zero.
+    #[sabi(last_prefix_field)]
+    pub reserved: u32,
+}
+
+/// A predecessor's state.
+#[repr(C)]
+#[derive(Debug, StableAbi)]
+#[sabi(kind(Prefix))]
+pub struct RestoreRequest {
+    /// Size of this struct as the host knew it, in bytes.
+    pub struct_size: usize,
+    /// Names this step in host functions that ask for a call.
+    pub call: CallToken,
+    /// Version of the plugin that wrote the state.
+    pub plugin_version: Bytes,
+    /// The state.
+    pub state: Bytes,
+    /// The `format` that the snapshot gave.
+    pub format: u32,
+    /// Zero.
+    #[sabi(last_prefix_field)]
+    pub reserved: u32,
 }
 
 /// One call of a capability.
@@ -63,10 +154,22 @@ pub struct Request {
     pub call: CallToken,
     /// The capability's name, as in the manifest.
     pub capability: Bytes,
+    /// The version of the capability's contract that the caller was made for; empty if it does not say.
+    pub capability_version: Bytes,
     /// Media type of `input`.
     pub content_type: Bytes,
+    /// Media types that the caller takes, as HTTP's `Accept`; empty for any.
+    pub accept: Bytes,
     /// The input.
     pub input: Bytes,
+    /// What the caller says beside the input: trace context, idempotency key, tenant, priority.
+    pub metadata: *const Metadata,
+    /// How many `metadata` are.
+    pub metadata_len: usize,
+    /// Further parts of the input.
+    pub parts: *const InputPart,
+    /// How many `parts` are.
+    pub parts_len: usize,
     /// `REQUEST_` bits; unknown ones are ignored.
     pub flags: u32,
     /// Zero.
@@ -74,7 +177,7 @@ pub struct Request {
     pub reserved: u32,
 }
 
-/// What a call says of itself besides its status and its output. The callee fills one of its own and copies the smaller of
+/// What a call says of itself besides its status, its output and its metadata. The callee fills one of its own and copies the smaller of
 /// the two sizes; the copy leaves the caller's `struct_size` as it was.
 #[repr(C)]
 #[derive(Debug, StableAbi)]
@@ -93,8 +196,12 @@ pub struct Outcome {
     /// Tokens that a model read.
     pub tokens_in: u64,
     /// Tokens that a model wrote.
-    #[sabi(last_prefix_field)]
     pub tokens_out: u64,
+    /// Of `tokens_in`, those that came from a cache.
+    pub tokens_cached: u64,
+    /// Of `tokens_out`, those that a model spent on reasoning.
+    #[sabi(last_prefix_field)]
+    pub tokens_reasoning: u64,
 }
 
 /// What a check asks.
@@ -104,8 +211,8 @@ pub struct Outcome {
 pub struct CheckRequest {
     /// Size of this struct as the host knew it, in bytes.
     pub struct_size: usize,
-    /// Names the check in host functions that ask for one.
-    pub probe: ProbeToken,
+    /// Names the check in host functions that ask for a call.
+    pub call: CallToken,
     /// One of the `CHECK_` kinds.
     pub kind: CheckKind,
     /// Zero.
@@ -153,7 +260,7 @@ pub struct Report {
 pub struct Check {
     /// Size of this struct as its maker knew it, in bytes.
     pub struct_size: usize,
-    /// `MEASURED_` bits: which of `duration_ns` and `value` were measured.
+    /// `CHECK_VALID_` bits: which of `duration_ns` and `value` were measured.
     pub valid: u64,
     /// Which part.
     pub name: Bytes,
@@ -168,4 +275,24 @@ pub struct Check {
     /// A figure that belongs to it; the name says which, and its unit.
     #[sabi(last_prefix_field)]
     pub value: f64,
+}
+
+/// One log record.
+#[repr(C)]
+#[derive(Debug, StableAbi)]
+#[sabi(kind(Prefix))]
+pub struct LogRecord {
+    /// Size of this struct as its maker knew it, in bytes.
+    pub struct_size: usize,
+    /// One of the `LOG_` levels.
+    pub level: LogLevel,
+    /// Zero.
+    pub reserved: u32,
+    /// Which part of the plugin speaks.
+    pub target: Bytes,
+    /// What it says.
+    pub text: Bytes,
+    /// Empty, or a JSON object.
+    #[sabi(last_prefix_field)]
+    pub fields: Bytes,
 }

@@ -1,16 +1,18 @@
-//! Who may call what: three tables that a plugin fills, and the one that the host lends.
+//! Who may call what: the tables that a plugin fills, and the one that the host lends.
 //!
-//! Lifecycle calls of one instance never overlap each other. `start`, `stop` and `destroy` never overlap an `invoke` or a
-//! `check`; `configure` and `drain` may. What else may overlap is the manifest's `threads.model`.
+//! Steps of one instance's lifecycle never overlap each other. `start`, `stop` and `destroy` never overlap an `invoke` or a
+//! `check`; `configure` and `drain` may. What else may overlap is the manifest's `threads.model`. No signature holds a
+//! struct by value, so that foreign-function interfaces can serve every entry by a callback of their own.
 
 use crate::{
-    Bytes, CallToken, Check, CheckRequest, CreateRequest, InstanceHandle, InstanceToken, LogLevel, Outcome,
-    ProbeToken, Report, Request, Status, TextBuffer,
+    CallToken, Check, CheckRequest, ConfigureRequest, CreateRequest, InstanceHandle, InstanceToken, LogLevel,
+    LogRecord, Outcome, Report, Request, RestoreRequest, Snapshot, Status, StepRequest, TextBuffer,
 };
 use abi_stable::StableAbi;
 use core::ffi::c_void;
 
-/// What the host lends to a plugin. Valid from `create` until the library is unloaded, from any thread.
+/// What the host lends to a plugin. Valid from `create` until the library is unloaded, from any thread. Each function takes the
+/// table that it was read from as its first argument.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix))]
@@ -21,60 +23,118 @@ pub struct HostTable {
     pub abi_major: u32,
     /// Minor version of the host's ABI.
     pub abi_minor: u32,
-    /// Writes one log record. `fields` is empty or a JSON object. Rate and size are limited by the host.
+    /// Writes one log record. Rate and size are limited by the host.
     ///
-    /// \[state] any. \[thread] any. \[owner] the caller keeps every slice.
+    /// \[state] any. \[thread] any. \[owner] the caller keeps the record and its slices.
     pub log: unsafe extern "C" fn(
+        host: *const HostTable,
         instance: InstanceToken,
-        level: LogLevel,
-        target: Bytes,
-        text: Bytes,
-        fields: Bytes,
+        record: *const LogRecord,
     ) -> Status,
-    /// 1 if the call or check should stop as soon as it can, or is no longer known to the host; else 0.
+    /// 1 if records of this level are kept, 0 if writing one is wasted work.
     ///
     /// \[state] any. \[thread] any.
-    pub cancelled: unsafe extern "C" fn(token: CallToken) -> u32,
-    /// Monotonic nanoseconds left until the call's or check's deadline; 0 when it has passed or the token is stale;
-    /// `NO_DEADLINE` when there is none.
+    pub log_enabled:
+        unsafe extern "C" fn(host: *const HostTable, instance: InstanceToken, level: LogLevel) -> u32,
+    /// 1 if the call should stop as soon as it can, or is no longer known to the host; else 0.
     ///
     /// \[state] any. \[thread] any.
-    pub deadline_ns: unsafe extern "C" fn(token: CallToken) -> u64,
+    pub cancelled: unsafe extern "C" fn(host: *const HostTable, call: CallToken) -> u32,
+    /// Monotonic nanoseconds left until the call's deadline; 0 when it has passed or the token is stale; `NO_DEADLINE` when
+    /// there is none.
+    ///
+    /// \[state] any. \[thread] any.
+    pub deadline_ns: unsafe extern "C" fn(host: *const HostTable, call: CallToken) -> u64,
+    /// Tells how far a call is: `done` of `total` of whatever the plugin counts, `total` 0 if that is not known. `text` may be
+    /// empty. Only the last one is kept.
+    ///
+    /// \[state] inside a step of the lifecycle, an `invoke` or a `submit`ted call. \[thread] any. \[owner] the caller keeps `text`.
+    pub progress: unsafe extern "C" fn(
+        host: *const HostTable,
+        call: CallToken,
+        done: u64,
+        total: u64,
+        text: *const u8,
+        text_len: usize,
+    ) -> Status,
     /// Names the media type of the output. At most once, before the first write.
     ///
-    /// \[state] inside `invoke` or `snapshot`. \[thread] any. \[owner] the caller keeps the slice.
-    pub sink_begin: unsafe extern "C" fn(call: CallToken, content_type: Bytes) -> Status,
+    /// \[state] inside `invoke`, `snapshot` or a `submit`ted call. \[thread] any. \[owner] the caller keeps `content_type`.
+    pub sink_begin: unsafe extern "C" fn(
+        host: *const HostTable,
+        call: CallToken,
+        content_type: *const u8,
+        content_type_len: usize,
+    ) -> Status,
     /// Copies `data` to the call's output before it returns. In a streamed call one write is one frame, else writes are
     /// concatenated. Blocks while the reader is behind, until the deadline or a cancellation; then `STATUS_CANCELLED`.
-    /// `STATUS_EXHAUSTED` past the host's limit on bytes or frames; `STATUS_CLOSED` after the call.
+    /// `STATUS_RESOURCE_EXHAUSTED` past the host's limit on bytes or frames; `STATUS_CLOSED` after the call.
     ///
-    /// \[state] inside `invoke` or `snapshot`. \[thread] any. \[owner] the caller keeps the slice.
-    pub sink_write: unsafe extern "C" fn(call: CallToken, data: Bytes) -> Status,
+    /// \[state] inside `invoke`, `snapshot` or a `submit`ted call. \[thread] any. \[owner] the caller keeps `data`.
+    pub sink_write: unsafe extern "C" fn(
+        host: *const HostTable,
+        call: CallToken,
+        data: *const u8,
+        data_len: usize,
+    ) -> Status,
+    /// Adds a key with its value to what the call's caller gets beside the output: `finish-reason`, `model`. A key that was
+    /// there gets the new value. `STATUS_RESOURCE_EXHAUSTED` past the host's limit on their number or size.
+    ///
+    /// \[state] inside `invoke` or a `submit`ted call. \[thread] any. \[owner] the caller keeps both texts.
+    pub emit_metadata: unsafe extern "C" fn(
+        host: *const HostTable,
+        call: CallToken,
+        key: *const u8,
+        key_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> Status,
     /// Adds a named part to the check under way.
     ///
     /// \[state] inside `check`. \[thread] any. \[owner] the caller keeps the struct and its slices.
-    pub emit_check: unsafe extern "C" fn(probe: ProbeToken, check: *const Check) -> Status,
-    /// Tells of a change of health without being asked. `text` may be empty.
+    pub emit_check:
+        unsafe extern "C" fn(host: *const HostTable, call: CallToken, check: *const Check) -> Status,
+    /// Tells of a change of health without being asked. `text` may be empty. `STATUS_RATE_LIMITED` if it comes too often: the
+    /// last one of each span is kept.
     ///
     /// \[state] from the end of `create` to the start of `destroy`. \[thread] any. \[owner] the caller keeps both.
-    pub push_health:
-        unsafe extern "C" fn(instance: InstanceToken, report: *const Report, text: Bytes) -> Status,
-    /// A table of functions by name, such as `extman.async-invoke/1`; null if the host does not have it.
+    pub push_health: unsafe extern "C" fn(
+        host: *const HostTable,
+        instance: InstanceToken,
+        report: *const Report,
+        text: *const u8,
+        text_len: usize,
+    ) -> Status,
+    /// Ends a call that was `submit`ted, once: a second time, and after the host has given the call up, it is `STATUS_CLOSED`.
+    /// `outcome` may be null, `error` empty.
     ///
-    /// \[state] inside `create`. \[thread] the caller's. \[owner] the host, until the library is unloaded.
+    /// \[state] after the start of `submit`. \[thread] any, also inside `submit`. \[owner] the caller keeps both.
+    pub complete: unsafe extern "C" fn(
+        host: *const HostTable,
+        call: CallToken,
+        status: Status,
+        outcome: *const Outcome,
+        error: *const u8,
+        error_len: usize,
+    ) -> Status,
+    /// A table of functions by its id, whose first argument is this table too; null if the host does not have it.
+    ///
+    /// \[state] any. \[thread] any. \[owner] the host, until the library is unloaded.
     #[sabi(last_prefix_field)]
-    pub extension: unsafe extern "C" fn(instance: InstanceToken, id: Bytes) -> *const c_void,
+    pub extension:
+        unsafe extern "C" fn(host: *const HostTable, id: *const u8, id_len: usize) -> *const c_void,
 }
 
 /// Making, running and ending an instance. A null entry means "nothing to do", except `create` and `destroy`, which are
-/// required, and `configure`, `snapshot` and `restore`, where it means "not supported".
+/// required, and `configure`, `snapshot` and `restore`, where it means "not supported". In each, the request's `call` has a deadline,
+/// can be cancelled, and takes `progress`.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix))]
 pub struct LifecycleVtable {
     /// Size of this struct as the plugin knew it, in bytes.
     pub struct_size: usize,
-    /// Makes an instance and writes its handle to `instance`. On any other status than `STATUS_OK` nothing was made.
+    /// Makes an instance and writes its handle. On any other status than `STATUS_OK` nothing was made.
     ///
     /// \[state] none → created. \[thread] a lane. \[owner] the host keeps the request; the plugin owns the handle until
     /// `destroy`; the host table stays valid until the library is unloaded.
@@ -82,45 +142,84 @@ pub struct LifecycleVtable {
         unsafe extern "C" fn(
             host: *const HostTable,
             request: *const CreateRequest,
-            instance: *mut InstanceHandle,
+            handle: *mut InstanceHandle,
             error: *mut TextBuffer,
         ) -> Status,
     >,
     /// Gets ready to serve: connect, load the model, warm up.
     ///
-    /// \[state] created or stopped → started. \[thread] a lane.
-    pub start: Option<unsafe extern "C" fn(instance: InstanceHandle, error: *mut TextBuffer) -> Status>,
+    /// \[state] created or stopped → started. \[thread] a lane. \[owner] the host keeps the request.
+    pub start: Option<
+        unsafe extern "C" fn(
+            handle: InstanceHandle,
+            request: *const StepRequest,
+            error: *mut TextBuffer,
+        ) -> Status,
+    >,
     /// Takes a new configuration, whole, or refuses it and goes on with the old one.
     ///
-    /// \[state] created or started. \[thread] a lane; may overlap `invoke` and `check`. \[owner] the host keeps the slice.
+    /// \[state] created or started. \[thread] a lane; may overlap `invoke` and `check`. \[owner] the host keeps the request.
     pub configure: Option<
-        unsafe extern "C" fn(instance: InstanceHandle, config: Bytes, error: *mut TextBuffer) -> Status,
+        unsafe extern "C" fn(
+            handle: InstanceHandle,
+            request: *const ConfigureRequest,
+            error: *mut TextBuffer,
+        ) -> Status,
     >,
     /// No new calls will come: finish or flush what is under way.
     ///
-    /// \[state] started → draining. \[thread] a lane; may overlap `invoke` and `check`.
-    pub drain: Option<unsafe extern "C" fn(instance: InstanceHandle, error: *mut TextBuffer) -> Status>,
+    /// \[state] started → draining. \[thread] a lane; may overlap `invoke` and `check`. \[owner] the host keeps the request.
+    pub drain: Option<
+        unsafe extern "C" fn(
+            handle: InstanceHandle,
+            request: *const StepRequest,
+            error: *mut TextBuffer,
+        ) -> Status,
+    >,
     /// Ends serving: disconnect, join threads.
     ///
-    /// \[state] started or draining → stopped. \[thread] a lane.
-    pub stop: Option<unsafe extern "C" fn(instance: InstanceHandle, error: *mut TextBuffer) -> Status>,
-    /// Writes the state that a successor should start from to the call's sink.
+    /// \[state] started or draining → stopped. \[thread] a lane. \[owner] the host keeps the request.
+    pub stop: Option<
+        unsafe extern "C" fn(
+            handle: InstanceHandle,
+            request: *const StepRequest,
+            error: *mut TextBuffer,
+        ) -> Status,
+    >,
+    /// Writes the state that a successor should start from to the call's sink, and its format to `snapshot`.
     ///
-    /// \[state] draining or stopped. \[thread] a lane.
+    /// \[state] started, draining or stopped. \[thread] a lane; may overlap `invoke` and `check`. \[owner] the host keeps
+    /// request and snapshot.
     pub snapshot: Option<
-        unsafe extern "C" fn(instance: InstanceHandle, call: CallToken, error: *mut TextBuffer) -> Status,
+        unsafe extern "C" fn(
+            handle: InstanceHandle,
+            request: *const StepRequest,
+            snapshot: *mut Snapshot,
+            error: *mut TextBuffer,
+        ) -> Status,
     >,
-    /// Takes the state that a predecessor wrote.
+    /// Takes the state that a predecessor wrote, or refuses it and stays as it was made.
     ///
-    /// \[state] created. \[thread] a lane. \[owner] the host keeps the slice.
+    /// \[state] created. \[thread] a lane. \[owner] the host keeps the request.
     pub restore: Option<
-        unsafe extern "C" fn(instance: InstanceHandle, state: Bytes, error: *mut TextBuffer) -> Status,
+        unsafe extern "C" fn(
+            handle: InstanceHandle,
+            request: *const RestoreRequest,
+            error: *mut TextBuffer,
+        ) -> Status,
     >,
-    /// Frees the instance. All threads that it started are joined and all thread-locals dropped when this returns.
+    /// Frees the instance. All threads that it started are joined and all thread-locals dropped when this returns. Whatever it
+    /// returns, the handle is gone; another status than `STATUS_OK` says that something of it may be left.
     ///
-    /// \[state] created, stopped or failed → none. \[thread] a lane.
+    /// \[state] created, stopped or failed → none. \[thread] a lane. \[owner] the host keeps the request.
     #[sabi(last_prefix_field)]
-    pub destroy: Option<unsafe extern "C" fn(instance: InstanceHandle)>,
+    pub destroy: Option<
+        unsafe extern "C" fn(
+            handle: InstanceHandle,
+            request: *const StepRequest,
+            error: *mut TextBuffer,
+        ) -> Status,
+    >,
 }
 
 /// Serving.
@@ -133,16 +232,22 @@ pub struct CapabilityVtable {
     /// Serves one call. Required.
     ///
     /// \[state] started. \[thread] a lane; overlaps other calls as the manifest's `threads.model` allows. \[owner] the
-    /// host keeps all four; they stay valid until this returns, however long it takes.
-    #[sabi(last_prefix_field)]
+    /// host keeps all three; they stay valid until this returns, however long it takes.
     pub invoke: Option<
         unsafe extern "C" fn(
-            instance: InstanceHandle,
+            handle: InstanceHandle,
             request: *const Request,
             outcome: *mut Outcome,
             error: *mut TextBuffer,
         ) -> Status,
     >,
+    /// Tells that a call is cancelled, for plugins that can do better than look at `cancelled`: wake a thread, close a
+    /// connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means that
+    /// the plugin looks at `cancelled`.
+    ///
+    /// \[state] created to stopped. \[thread] any but the call's; overlaps everything, whatever `threads.model` says.
+    #[sabi(last_prefix_field)]
+    pub cancel: Option<unsafe extern "C" fn(handle: InstanceHandle, call: CallToken)>,
 }
 
 /// Being asked how one is.
@@ -160,10 +265,35 @@ pub struct HealthVtable {
     #[sabi(last_prefix_field)]
     pub check: Option<
         unsafe extern "C" fn(
-            instance: InstanceHandle,
+            handle: InstanceHandle,
             request: *const CheckRequest,
             report: *mut Report,
             text: *mut TextBuffer,
+        ) -> Status,
+    >,
+}
+
+/// Serving without a thread for each call: the plugin's `EXTENSION_ASYNC`. It serves those capabilities that the manifest
+/// marks `async = true`; the others go to `invoke`.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix))]
+pub struct AsyncVtable {
+    /// Size of this struct as the plugin knew it, in bytes.
+    pub struct_size: usize,
+    /// Takes one call, and copies of the request what it keeps. `STATUS_OK` means that the host's `complete` is or will be
+    /// called with this call's token, from any thread; sink, metadata, progress, `cancelled` and `deadline_ns` work until then. On
+    /// any other status the call has ended here, with `outcome` and `error` as from `invoke`. Required.
+    ///
+    /// \[state] started. \[thread] a lane; overlaps other calls as the manifest's `threads.model` allows. \[owner] the
+    /// host keeps all three until this returns.
+    #[sabi(last_prefix_field)]
+    pub submit: Option<
+        unsafe extern "C" fn(
+            handle: InstanceHandle,
+            request: *const Request,
+            outcome: *mut Outcome,
+            error: *mut TextBuffer,
         ) -> Status,
     >,
 }

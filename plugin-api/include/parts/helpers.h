@@ -9,13 +9,17 @@ extern "C" {
  *
  * [state] loaded. [thread] a lane. [owner] the plugin, until it is unloaded.
  */
-EXTMAN_EXPORT const ExtmanPluginModule *extman_plugin_entry(void);
+EXTMAN_EXPORT const ExtmanPluginModule *EXTMAN_CALL extman_plugin_entry(void);
 
 /** Initialiser of the root module; `health_table` may be null. */
 #define EXTMAN_PLUGIN_MODULE(lifecycle_table, capability_table, health_table)                                        \
+    EXTMAN_PLUGIN_MODULE_WITH(lifecycle_table, capability_table, health_table, NULL, NULL, NULL)
+
+/** The same with the optional entries: `extension`, `thread_attach`, `thread_detach`. */
+#define EXTMAN_PLUGIN_MODULE_WITH(lifecycle_table, capability_table, health_table, extension_, attach_, detach_)     \
     {                                                                                                              \
         sizeof(ExtmanPluginModule), EXTMAN_MODULE_MAGIC, EXTMAN_ABI_MAJOR, EXTMAN_ABI_MINOR, (lifecycle_table),      \
-            (capability_table), (health_table)                                                                     \
+            (capability_table), (health_table), (extension_), (attach_), (detach_)                                 \
     }
 
 /** Whether the struct at `pointer`, of `type`, is long enough to have `field`. */
@@ -76,14 +80,66 @@ static inline ExtmanStatus extman_of_host(ExtmanStatus status) {
     case EXTMAN_STATUS_OK:
     case EXTMAN_STATUS_CANCELLED:
     case EXTMAN_STATUS_DEADLINE_EXCEEDED:
-    case EXTMAN_STATUS_EXHAUSTED:
-    case EXTMAN_STATUS_UNSUPPORTED:
+    case EXTMAN_STATUS_RESOURCE_EXHAUSTED:
+    case EXTMAN_STATUS_RATE_LIMITED:
+    case EXTMAN_STATUS_UNIMPLEMENTED:
         return status;
     case EXTMAN_STATUS_CLOSED:
         return EXTMAN_STATUS_CANCELLED;
     default:
         return EXTMAN_STATUS_INTERNAL;
     }
+}
+
+/** The host's `sink_begin`. */
+static inline ExtmanStatus extman_begin(const ExtmanHostTable *host, ExtmanCallToken call, ExtmanBytes content_type) {
+    return host->sink_begin(host, call, content_type.data, content_type.len);
+}
+
+/** The host's `sink_write`. */
+static inline ExtmanStatus extman_write(const ExtmanHostTable *host, ExtmanCallToken call, ExtmanBytes data) {
+    return host->sink_write(host, call, data.data, data.len);
+}
+
+/** The host's `emit_metadata`. */
+static inline ExtmanStatus extman_emit_metadata(const ExtmanHostTable *host, ExtmanCallToken call, ExtmanBytes key,
+                                                ExtmanBytes value) {
+    return host->emit_metadata(host, call, key.data, key.len, value.data, value.len);
+}
+
+/** The host's `progress`. */
+static inline ExtmanStatus extman_progress(const ExtmanHostTable *host, ExtmanCallToken call, uint64_t done,
+                                           uint64_t total, ExtmanBytes text) {
+    return host->progress(host, call, done, total, text.data, text.len);
+}
+
+/** The host's `log`, without fields. */
+static inline ExtmanStatus extman_log(const ExtmanHostTable *host, ExtmanInstanceToken instance, ExtmanLogLevel level,
+                                      ExtmanBytes target, ExtmanBytes text) {
+    ExtmanLogRecord record;
+    memset(&record, 0, sizeof record);
+    record.struct_size = sizeof record;
+    record.level = level;
+    record.target = target;
+    record.text = text;
+    return host->log(host, instance, &record);
+}
+
+/** The host's `complete`. */
+static inline ExtmanStatus extman_complete(const ExtmanHostTable *host, ExtmanCallToken call, ExtmanStatus status,
+                                           const ExtmanOutcome *outcome, ExtmanBytes error) {
+    return host->complete(host, call, status, outcome, error.data, error.len);
+}
+
+/** The value of a key of the request's metadata; `data` is null if it is not there. */
+static inline ExtmanBytes extman_metadata(const ExtmanRequest *request, ExtmanBytes key) {
+    size_t i;
+    for (i = 0; i < request->metadata_len; i++) {
+        if (extman_equal(request->metadata[i].key, key)) {
+            return request->metadata[i].value;
+        }
+    }
+    return extman_bytes_of(NULL, 0);
 }
 
 /**

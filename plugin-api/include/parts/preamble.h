@@ -51,6 +51,16 @@
 /** Name of the exported entry function. */
 #define EXTMAN_ENTRY_SYMBOL "extman_plugin_entry"
 
+/** Id under which a plugin's `extension` gives its ExtmanAsyncVtable. */
+#define EXTMAN_EXTENSION_ASYNC "extman.async/1"
+
+/** How the functions of the tables are called: write it before their names, as in `static ExtmanStatus EXTMAN_CALL create(...)`. */
+#if defined(_WIN32) && !defined(_WIN64)
+#define EXTMAN_CALL __cdecl
+#else
+#define EXTMAN_CALL
+#endif
+
 /** Marks what the library exports; all else is best hidden with -fvisibility=hidden. */
 #if defined(_WIN32)
 #define EXTMAN_EXPORT __declspec(dllexport)

@@ -96,6 +96,62 @@ pub const fn check_capabilities(toml: &str, exported: &[&str]) {
     }
 }
 
+/// Stops the build unless the capabilities that the manifest marks `async = true` are the asynchronous ones of `export_plugin!`.
+pub const fn check_async(toml: &str, exported: &[&str]) {
+    let mut i = 0;
+    while i < exported.len() {
+        if !is_async(toml, exported[i]) {
+            stop(&[
+                "export_plugin! lists the capability \"",
+                exported[i],
+                "\" under `asynchronous` but plugin.toml does not mark it; add async = true to its [[capability]]",
+            ]);
+        }
+        i += 1;
+    }
+    let mut nth = 0;
+    while let Some(declared) = value(toml, "[[capability]]", "name", nth) {
+        if is_async(toml, declared) && first(exported, declared) == exported.len() {
+            stop(&[
+                "plugin.toml marks the capability \"",
+                declared,
+                "\" with async = true but export_plugin! does not list it under `asynchronous`",
+            ]);
+        }
+        nth += 1;
+    }
+}
+
+/// Whether the capability of this name has `async = true`.
+const fn is_async(toml: &str, name: &str) -> bool {
+    let mut rest = toml.as_bytes();
+    let (mut inside, mut named, mut marked) = (false, false, false);
+    while !rest.is_empty() {
+        let (line, tail) = split_at(rest, position(rest, b'\n'));
+        rest = tail;
+        let line = line.trim_ascii();
+        if let [b'[', ..] = line {
+            inside = starts_with(line, b"[[capability]]");
+            (named, marked) = (false, false);
+        } else if inside && starts_with(line, b"name") {
+            let (_, after) = line.split_at("name".len());
+            named = match plain_string(after) {
+                Some(text) => equal(text, name),
+                None => named,
+            };
+        } else if inside && starts_with(line, b"async") {
+            let (_, after) = line.split_at("async".len());
+            if let [b'=', after @ ..] = after.trim_ascii_start() {
+                marked = starts_with(after.trim_ascii_start(), b"true");
+            }
+        }
+        if named && marked {
+            return true;
+        }
+    }
+    false
+}
+
 /// Where `wanted` is in `names`; their number if it is not.
 const fn first(names: &[&str], wanted: &str) -> usize {
     let mut i = 0;
@@ -295,6 +351,31 @@ mod tests {
     #[should_panic(expected = "kind is \"ai\" but there is no task")]
     fn refuses_an_ai_plugin_without_a_task() {
         check_task("[plugin]\nkind = \"ai\"\n[[capability]]\ntask = \"x\"\n");
+    }
+
+    #[test]
+    fn asynchronous_capabilities_are_the_marked_ones() {
+        let marked = TOML.replace("name = \"x.y\"", "async = true\nname = \"x.y\"");
+        check_async(TOML, &[]);
+        check_async(&marked, &["x.y"]);
+        check_async(&TOML.replace("\"x.y\"", "\"x.y\"\nasync=true # c"), &["x.y"]);
+        assert!(!is_async(&marked, "x.z"));
+        assert!(!is_async(
+            &TOML.replace("\"x.y\"", "\"x.y\"\nasync = false"),
+            "x.y"
+        ));
+    }
+
+    #[test]
+    #[should_panic(expected = "\"x.z\" under `asynchronous` but plugin.toml does not mark it")]
+    fn an_unmarked_asynchronous_capability_is_refused() {
+        check_async(TOML, &["x.z"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "\"x.y\" with async = true but export_plugin! does not list it")]
+    fn a_marked_capability_that_is_not_asynchronous_is_refused() {
+        check_async(&TOML.replace("\"x.y\"", "\"x.y\"\nasync = true"), &[]);
     }
 
     #[test]

@@ -14,8 +14,10 @@ pub const SYMBOL: &str = "extman_manifest";
 pub const MAGIC: [u8; 8] = *b"EXTMANMF";
 /// Version of this encoding.
 pub const FRAME_VERSION: u32 = 1;
-/// Bytes before the TOML in version 1.
-pub const HEADER_SIZE: usize = 176;
+/// Bytes before the TOML, as this version writes them.
+pub const HEADER_SIZE: usize = 184;
+/// Bytes that every header of version 1 has: those up to the TOML's length.
+pub const HEADER_SIZE_MIN: usize = 176;
 /// The longest TOML that a frame may carry, in bytes.
 pub const TOML_BYTES_MAX: usize = 256 * 1024;
 
@@ -66,7 +68,24 @@ pub struct FrameHeader {
     pub compiler: [u8; 80],
     /// Length of the TOML in bytes.
     pub toml_len: u64,
+    /// [`fingerprint`] of the ABI that the plugin was built with; 0 if not given.
+    pub abi_fingerprint: u64,
 }
+
+/// Tells the ABI's structs and constants from any others: FNV-1a over the text in which they are written down.
+pub const fn fingerprint(golden: &str) -> u64 {
+    let bytes = golden.as_bytes();
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut i = 0;
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
+
+/// The fingerprint of this build's ABI.
+pub const ABI_FINGERPRINT: u64 = fingerprint(extman_abi::golden());
 
 /// A whole frame; `N` is the TOML's length rounded up to eight.
 #[repr(C)]
@@ -117,6 +136,7 @@ impl<const N: usize> Frame<N> {
                 target: zero_padded(env!("EXTMAN_TARGET")),
                 compiler: zero_padded(env!("EXTMAN_COMPILER")),
                 toml_len: toml.len() as u64,
+                abi_fingerprint: ABI_FINGERPRINT,
             },
             toml: zero_padded(toml),
         }
@@ -147,6 +167,8 @@ mod read {
         pub target: String,
         /// Compiler; empty if not given.
         pub compiler: String,
+        /// [`fingerprint`] of the ABI that the plugin was built with, if it is given.
+        pub abi_fingerprint: Option<u64>,
         /// The author's TOML.
         pub toml: String,
     }
@@ -209,6 +231,12 @@ mod read {
         u32::from_le_bytes(raw)
     }
 
+    fn u64_at(bytes: &[u8], at: usize) -> u64 {
+        let mut raw = [0; 8];
+        raw.copy_from_slice(&bytes[at..at + 8]);
+        u64::from_le_bytes(raw)
+    }
+
     fn text(bytes: &[u8]) -> String {
         let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
         String::from_utf8_lossy(&bytes[..end]).into_owned()
@@ -220,9 +248,9 @@ mod read {
     /// Anything but exactly one whole frame of a known version with UTF-8 inside, followed by zeros at most.
     pub fn read(section: &[u8]) -> Result<FrameFacts, FrameError> {
         let found = section.len() as u64;
-        if section.len() < HEADER_SIZE {
+        if section.len() < HEADER_SIZE_MIN {
             return Err(FrameError::Truncated {
-                needed: HEADER_SIZE as u64,
+                needed: HEADER_SIZE_MIN as u64,
                 found,
             });
         }
@@ -234,14 +262,12 @@ mod read {
             return Err(FrameError::Version(version));
         }
         let header_size = u32_at(section, 12) as usize;
-        let mut len = [0; 8];
-        len.copy_from_slice(&section[HEADER_SIZE - 8..HEADER_SIZE]);
-        let len = u64::from_le_bytes(len);
+        let len = u64_at(section, HEADER_SIZE_MIN - 8);
         if len > TOML_BYTES_MAX as u64 {
             return Err(FrameError::TooLarge(len));
         }
         let needed = header_size as u64 + len;
-        if header_size < HEADER_SIZE || needed > found {
+        if header_size < HEADER_SIZE_MIN || needed > found {
             return Err(FrameError::Truncated { needed, found });
         }
         let toml = &section[header_size..needed as usize];
@@ -259,6 +285,9 @@ mod read {
             flags: u32_at(section, 32),
             target: text(&section[40..88]),
             compiler: text(&section[88..168]),
+            abi_fingerprint: (header_size >= HEADER_SIZE)
+                .then(|| u64_at(section, HEADER_SIZE - 8))
+                .filter(|given| *given != 0),
             toml,
         })
     }

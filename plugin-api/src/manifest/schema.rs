@@ -59,6 +59,12 @@ pub struct Plugin {
     /// SPDX expression.
     #[serde(default)]
     pub license: Option<String>,
+    /// How a new version takes over from the old one.
+    #[serde(default)]
+    pub update: Update,
+    /// Whether the library may be unmapped.
+    #[serde(default)]
+    pub unload: Unload,
     /// Who else may bind to the library's symbols.
     #[serde(default)]
     pub symbols: Symbols,
@@ -66,6 +72,31 @@ pub struct Plugin {
     /// `libpython3.11.so.1.0`.
     #[serde(default)]
     pub libraries: Vec<String>,
+    /// Most instances of it in one host.
+    #[serde(default)]
+    pub instances_max: Option<u32>,
+}
+
+/// `update`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Update {
+    /// The new version is started before the old one is stopped: no call finds nobody.
+    #[default]
+    StartFirst,
+    /// The old version is stopped before the new one is started: for what may exist once only, such as a device or a lock.
+    StopFirst,
+}
+
+/// `unload`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unload {
+    /// Once its last instance is gone and nothing of it is left.
+    #[default]
+    WhenUnused,
+    /// Never: it stays mapped until the host ends, and that is no fault. For interpreters and runtimes that can't be unmapped.
+    Never,
 }
 
 /// `symbols`.
@@ -106,6 +137,9 @@ pub struct Capability {
     /// JSON Schema of the output, for JSON outputs.
     #[serde(default)]
     pub output: Option<serde_json::Value>,
+    /// Whether its calls hold no thread: the plugin's `extman.async/1` serves them.
+    #[serde(rename = "async", default)]
+    pub is_async: bool,
     /// Whether it can answer in frames.
     #[serde(default)]
     pub streaming: bool,
@@ -188,7 +222,7 @@ pub struct Permissions {
 }
 
 /// `[threads]`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Threads {
     /// Which calls may overlap, and on which thread they come.
     #[serde(default)]
@@ -196,6 +230,28 @@ pub struct Threads {
     /// Threads of its own that it keeps, if it knows.
     #[serde(default)]
     pub own_max: Option<u32>,
+    /// Stack of each thread that the host calls it on, in bytes: 64 KiB to 1 GiB.
+    #[serde(default = "stack_bytes_default")]
+    pub stack_bytes: u64,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Threads {
+            model: ThreadModel::default(),
+            own_max: None,
+            stack_bytes: STACK_BYTES_DEFAULT,
+        }
+    }
+}
+
+/// `threads.stack_bytes` where it is not given: 8 MiB, as a process's first thread has it.
+pub const STACK_BYTES_DEFAULT: u64 = 8 << 20;
+/// The least and the most that `threads.stack_bytes` may be.
+pub const STACK_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
+
+fn stack_bytes_default() -> u64 {
+    STACK_BYTES_DEFAULT
 }
 
 /// `threads.model`.
@@ -300,6 +356,7 @@ impl Manifest {
         if self.capabilities.is_empty() {
             return refuse("there is no [[capability]]; a plugin must offer at least one".to_owned());
         }
+        self.validate_plugin()?;
         super::placeholders::check(&self.permissions, &self.config)?;
         for (i, capability) in self.capabilities.iter().enumerate() {
             if !is_capability_name(&capability.name) {
@@ -313,6 +370,102 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+}
+
+impl Manifest {
+    fn validate_plugin(&self) -> Result<(), ManifestError> {
+        let stack = self.threads.stack_bytes;
+        if !STACK_BYTES.contains(&stack) {
+            return Err(ManifestError(format!(
+                "[threads] stack_bytes is {stack}; it must be from {} (64 KiB) to {} (1 GiB)",
+                STACK_BYTES.start(),
+                STACK_BYTES.end()
+            )));
+        }
+        if self.plugin.instances_max == Some(0) {
+            return Err(ManifestError(
+                "[plugin] instances_max is 0, so nothing could ever be made of it; leave it away for any number"
+                    .to_owned(),
+            ));
+        }
+        let path = |name: &&String| name.is_empty() || name.contains('/');
+        if let Some(name) = self.plugin.libraries.iter().find(path) {
+            return Err(ManifestError(format!(
+                "[plugin] libraries has {name:?}; name files as the library's own list of needs does, such as \
+                 \"libpython3.11.so.1.0\", without a folder"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Manifest {
+    /// What it declares beyond who it is and what it offers, as label and text for people: only what is not the usual.
+    pub fn declared(&self) -> Vec<(&'static str, String)> {
+        let (plugin, requirements, threads) = (&self.plugin, &self.requirements, &self.threads);
+        let list = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
+        let versions = |map: &BTreeMap<String, VersionReq>| {
+            let texts: Vec<String> = map
+                .iter()
+                .map(|(name, version)| format!("{name} {version}"))
+                .collect();
+            list(&texts)
+        };
+        let number = |value: Option<u64>| value.map(|n| n.to_string());
+        let permissions = &self.permissions;
+        let rows = [
+            ("name", plugin.name.clone()),
+            ("authors", list(&plugin.authors)),
+            ("license", plugin.license.clone()),
+            (
+                "update",
+                (plugin.update == Update::StopFirst).then(|| "stop-first".to_owned()),
+            ),
+            (
+                "unload",
+                (plugin.unload == Unload::Never).then(|| "never".to_owned()),
+            ),
+            (
+                "symbols",
+                (plugin.symbols == Symbols::Global).then(|| "global".to_owned()),
+            ),
+            ("libraries", list(&plugin.libraries)),
+            ("instances at most", number(plugin.instances_max.map(u64::from))),
+            (
+                "made for hosts",
+                requirements.host.as_ref().map(ToString::to_string),
+            ),
+            ("requires plugins", versions(&requirements.plugins)),
+            ("requires capabilities", versions(&requirements.capabilities)),
+            (
+                "requires memory",
+                number(requirements.memory_bytes).map(|n| format!("{n} bytes")),
+            ),
+            ("requires accelerator", requirements.accelerator.clone()),
+            ("connects to", list(&permissions.network)),
+            ("reads", list(&permissions.read)),
+            ("writes", list(&permissions.write)),
+            ("reads variables", list(&permissions.environment)),
+            ("starts programs", list(&permissions.execute)),
+            (
+                "threads",
+                (threads.model != ThreadModel::Many).then(|| format!("{:?}", threads.model).to_lowercase()),
+            ),
+            (
+                "threads of its own",
+                number(threads.own_max.map(u64::from)).map(|n| format!("{n} at most")),
+            ),
+            (
+                "stack",
+                (threads.stack_bytes != STACK_BYTES_DEFAULT)
+                    .then(|| format!("{} bytes", threads.stack_bytes)),
+            ),
+            ("deep checks", self.probe.deep.then(|| "answered".to_owned())),
+        ];
+        rows.into_iter()
+            .filter_map(|(label, text)| Some((label, text?)))
+            .collect()
     }
 }
 
@@ -343,6 +496,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_said_of_the_library_is_the_usual() {
+        let manifest: Manifest = MINIMAL.parse().unwrap();
+        let plugin = &manifest.plugin;
+        assert_eq!(
+            (plugin.update, plugin.unload),
+            (Update::StartFirst, Unload::WhenUnused)
+        );
+        assert_eq!((plugin.symbols, plugin.instances_max), (Symbols::Local, None));
+        assert_eq!(manifest.threads.stack_bytes, STACK_BYTES_DEFAULT);
+        let said = MINIMAL.replace(
+            "\"general\"",
+            "\"general\"\nupdate = \"stop-first\"\nunload = \"never\"\nsymbols = \"global\"\nlibraries = [\"libx.so.1\"]",
+        );
+        let plugin = said.parse::<Manifest>().unwrap().plugin;
+        assert_eq!((plugin.update, plugin.unload), (Update::StopFirst, Unload::Never));
+        assert_eq!(
+            (plugin.symbols, &*plugin.libraries),
+            (Symbols::Global, &["libx.so.1".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn what_is_declared_is_told_and_the_usual_is_not() {
+        assert_eq!(MINIMAL.parse::<Manifest>().unwrap().declared(), []);
+        let text = MINIMAL.replace(
+            "\"general\"",
+            "\"general\"\nunload = \"never\"\ninstances_max = 2",
+        ) + "[requirements]\naccelerator = \"cuda\"\n[threads]\nmodel = \"affine\"\nstack_bytes = 65536\n";
+        let declared = text.parse::<Manifest>().unwrap().declared();
+        let row = |label, text: &str| (label, text.to_owned());
+        assert_eq!(
+            declared,
+            [
+                row("unload", "never"),
+                row("instances at most", "2"),
+                row("requires accelerator", "cuda"),
+                row("threads", "affine"),
+                row("stack", "65536 bytes"),
+            ]
+        );
+    }
+
+    #[test]
     fn unknown_fields_are_kept() {
         let text = format!("{MINIMAL}colour = \"red\"\n[later]\nx = [1, 2]\n");
         let manifest: Manifest = text.parse().unwrap();
@@ -368,6 +564,22 @@ mod tests {
             ("\"general\"", "\"ai\"", "no task"),
             ("\"a.b\"", "\"a..b\"", "\"a..b\""),
             ("[[capability]]\nname = \"a.b\"", "", "at least one"),
+            (
+                "\"general\"",
+                "\"general\"\ninstances_max = 0",
+                "instances_max is 0",
+            ),
+            (
+                "\"general\"",
+                "\"general\"\nlibraries = [\"/lib/libx.so\"]",
+                "\"/lib/libx.so\"",
+            ),
+            ("\"general\"", "\"general\"\nupdate = \"first\"", "start-first"),
+            (
+                "\"a.b\"",
+                "\"a.b\"\n[threads]\nstack_bytes = 4096",
+                "stack_bytes is 4096",
+            ),
         ] {
             let error = MINIMAL
                 .replace(from, to)

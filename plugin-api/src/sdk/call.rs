@@ -1,46 +1,100 @@
 //! A call as the plugin sees it.
 
 use super::gateway::host::Host;
+use super::gateway::incoming::Incoming;
 use super::{Error, Result};
 use crate::abi;
 use std::time::Duration;
 
+/// Names one call into the plugin, for [`Plugin::cancel`](super::Plugin::cancel).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallId(pub(crate) abi::CallToken);
+
+/// Tokens that a model read and wrote, as far as they are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Read.
+    pub tokens_in: Option<u64>,
+    /// Written.
+    pub tokens_out: Option<u64>,
+    /// Of those that were read, from a cache.
+    pub tokens_cached: Option<u64>,
+    /// Of those that were written, for reasoning.
+    pub tokens_reasoning: Option<u64>,
+}
+
+/// A further part of a call's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputPart<'a> {
+    /// Its name; may be empty.
+    pub name: &'a str,
+    /// Its media type.
+    pub content_type: &'a str,
+    /// Its bytes.
+    pub data: &'a [u8],
+}
+
 /// One call under way: its input, its deadline, and where its output goes.
 pub struct Call<'a> {
-    pub(crate) token: abi::CallToken,
+    pub(crate) request: Incoming<'a>,
     pub(crate) host: &'a Host,
-    pub(crate) capability: &'a str,
-    pub(crate) content_type: &'a str,
-    pub(crate) input: &'a [u8],
-    pub(crate) flags: u32,
-    pub(crate) tokens_in: Option<u64>,
-    pub(crate) tokens_out: Option<u64>,
+    pub(crate) usage: Usage,
 }
 
 impl<'a> Call<'a> {
+    /// Names this call.
+    pub fn id(&self) -> CallId {
+        CallId(self.request.call())
+    }
+
     /// The capability's name.
     pub fn capability(&self) -> &'a str {
-        self.capability
+        self.request.capability()
+    }
+
+    /// The version of the capability's contract that the caller was made for; empty if it does not say.
+    pub fn capability_version(&self) -> &'a str {
+        self.request.capability_version()
     }
 
     /// Media type of the input.
     pub fn content_type(&self) -> &'a str {
-        self.content_type
+        self.request.content_type()
+    }
+
+    /// Media types that the caller takes, as HTTP's `Accept`; empty for any.
+    pub fn accept(&self) -> &'a str {
+        self.request.accept()
     }
 
     /// The input.
     pub fn input(&self) -> &'a [u8] {
-        self.input
+        self.request.input()
+    }
+
+    /// Further parts of the input.
+    pub fn parts(&self) -> impl Iterator<Item = InputPart<'a>> {
+        self.request.parts()
+    }
+
+    /// What the caller says beside the input: `traceparent`, `idempotency-key`, `tenant`, `priority`.
+    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.request.metadata()
+    }
+
+    /// The value of one key of the [`metadata`](Self::metadata).
+    pub fn metadata_value(&self, key: &str) -> Option<&'a str> {
+        self.metadata().find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 
     /// Whether the caller wants frames as they come: then each [`write`](Self::write) is one frame.
     pub fn streams(&self) -> bool {
-        self.flags & abi::REQUEST_STREAM != 0
+        self.request.flags() & abi::REQUEST_STREAM != 0
     }
 
     /// Whether to stop as soon as possible: the caller is gone or the deadline has passed. Look at it in every long loop.
     pub fn cancelled(&self) -> bool {
-        self.host.cancelled(self.token)
+        self.host.cancelled(self.request.call())
     }
 
     /// Fails with [`ErrorKind::Cancelled`](super::ErrorKind::Cancelled) when [`cancelled`](Self::cancelled), for use with `?`.
@@ -57,7 +111,7 @@ impl<'a> Call<'a> {
 
     /// Time until the deadline; `None` without one.
     pub fn remaining(&self) -> Option<Duration> {
-        self.host.remaining(self.token)
+        self.host.remaining(self.request.call())
     }
 
     /// Names the media type of the output. Before the first write; the default is `application/octet-stream`.
@@ -65,7 +119,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// Output has begun, or the call has ended.
     pub fn begin(&mut self, content_type: &str) -> Result<()> {
-        self.sink().begin(content_type)
+        self.host.sink_begin(self.request.call(), content_type)
     }
 
     /// Writes output; in a streamed call, one frame.
@@ -73,21 +127,25 @@ impl<'a> Call<'a> {
     /// # Errors
     /// The call is cancelled, or the host's limit on output is reached.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.sink().write(bytes)
+        self.host.sink_write(self.request.call(), bytes)
+    }
+
+    /// Adds to what the caller gets beside the output: `finish-reason`, `model`. Keys are lowercase.
+    ///
+    /// # Errors
+    /// The call has ended, or the host's limit on metadata is reached.
+    pub fn emit_metadata(&mut self, key: &str, value: &str) -> Result<()> {
+        self.host.emit_metadata(self.request.call(), key, value)
     }
 
     /// Tokens that a model read and wrote for this call.
-    pub fn usage(&mut self, tokens_in: Option<u64>, tokens_out: Option<u64>) {
-        self.tokens_in = tokens_in;
-        self.tokens_out = tokens_out;
+    pub fn usage(&mut self, usage: Usage) {
+        self.usage = usage;
     }
 
     /// The output's other end, for use from other threads. It outlives the call; then it only answers "cancelled".
     pub fn sink(&self) -> Sink {
-        Sink {
-            host: self.host.clone(),
-            token: self.token,
-        }
+        Sink::new(self.host.clone(), self.request.call())
     }
 
     /// The input as JSON.
@@ -96,7 +154,7 @@ impl<'a> Call<'a> {
     /// It is not JSON of this shape: invalid input, with what is wrong, where, and how the input starts.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Deserialize<'a>>(&self) -> Result<T> {
-        serde_json::from_slice(self.input).map_err(|error| unlike(&error, self.input))
+        read_json(self.input())
     }
 
     /// Writes a whole answer as JSON.
@@ -109,6 +167,12 @@ impl<'a> Call<'a> {
         self.begin("application/json")?;
         self.write(&bytes)
     }
+}
+
+/// An input, read as JSON.
+#[cfg(feature = "json")]
+pub(super) fn read_json<'a, T: serde::Deserialize<'a>>(input: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(input).map_err(|error| unlike(&error, input))
 }
 
 /// Most characters of an input that an error quotes.
@@ -149,16 +213,20 @@ fn unlike(error: &serde_json::Error, input: &[u8]) -> Error {
 #[derive(Clone)]
 pub struct Sink {
     host: Host,
-    token: abi::CallToken,
+    call: abi::CallToken,
 }
 
 impl Sink {
+    pub(super) fn new(host: Host, call: abi::CallToken) -> Self {
+        Sink { host, call }
+    }
+
     /// See [`Call::begin`].
     ///
     /// # Errors
     /// As there.
     pub fn begin(&self, content_type: &str) -> Result<()> {
-        self.host.sink_begin(self.token, content_type)
+        self.host.sink_begin(self.call, content_type)
     }
 
     /// See [`Call::write`].
@@ -166,12 +234,25 @@ impl Sink {
     /// # Errors
     /// As there.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
-        self.host.sink_write(self.token, bytes)
+        self.host.sink_write(self.call, bytes)
+    }
+
+    /// See [`Call::emit_metadata`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn emit_metadata(&self, key: &str, value: &str) -> Result<()> {
+        self.host.emit_metadata(self.call, key, value)
     }
 
     /// See [`Call::cancelled`].
     pub fn cancelled(&self) -> bool {
-        self.host.cancelled(self.token)
+        self.host.cancelled(self.call)
+    }
+
+    /// See [`Call::remaining`].
+    pub fn remaining(&self) -> Option<Duration> {
+        self.host.remaining(self.call)
     }
 }
 

@@ -1,14 +1,20 @@
 //! What an instance is made from.
 
+use super::Step;
 use super::gateway::host::Host;
 #[cfg(feature = "json")]
 use super::{Error, Result};
+use std::path::Path;
 
 /// What an instance is made from.
 pub struct Create<'a> {
     pub(crate) name: &'a str,
     pub(crate) config: &'a str,
+    pub(crate) data_dir: Option<&'a Path>,
+    pub(crate) cache_dir: Option<&'a Path>,
+    pub(crate) resource_dir: Option<&'a Path>,
     pub(crate) host: &'a Host,
+    pub(crate) step: &'a Step,
 }
 
 impl<'a> Create<'a> {
@@ -25,6 +31,26 @@ impl<'a> Create<'a> {
     /// The host. Keep a clone to log or to report health from anywhere.
     pub fn host(&self) -> &'a Host {
         self.host
+    }
+
+    /// Deadline, cancellation and progress of being made.
+    pub fn step(&self) -> &'a Step {
+        self.step
+    }
+
+    /// Folder that is the instance's own and stays; `None` if the host gives none.
+    pub fn data_dir(&self) -> Option<&'a Path> {
+        self.data_dir
+    }
+
+    /// Folder that is the instance's own and may be emptied while it does not run.
+    pub fn cache_dir(&self) -> Option<&'a Path> {
+        self.cache_dir
+    }
+
+    /// Folder of the files that were installed with the plugin, to be read only.
+    pub fn resource_dir(&self) -> Option<&'a Path> {
+        self.resource_dir
     }
 
     /// The configuration, read.

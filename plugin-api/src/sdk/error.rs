@@ -7,27 +7,42 @@ use std::time::Duration;
 /// The result of every entry point.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure it is. The host acts on it: callers' errors are not counted against the plugin.
+/// What sort of failure it is. The host acts on it: the kinds up to [`Cancelled`](Self::Cancelled) are the caller's and not counted
+/// against the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The caller's input is wrong; the same input will fail again.
     InvalidInput,
+    /// What the call names does not exist.
+    NotFound,
+    /// What the call would make exists already.
+    AlreadyExists,
+    /// What the call works on is not in a state that allows it.
+    FailedPrecondition,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// The caller has not said who it is, or is not believed.
+    Unauthenticated,
+    /// The call was cancelled.
+    Cancelled,
     /// Something that the plugin needs can't be reached now.
     Unavailable,
     /// The provider refuses for a while.
     RateLimited,
-    /// The configuration is wrong or incomplete.
-    Configuration,
-    /// The plugin failed in a way that it did not foresee.
-    Internal,
-    /// The call was cancelled.
-    Cancelled,
     /// The call's deadline passed.
     DeadlineExceeded,
-    /// The plugin does not do this.
-    Unsupported,
     /// A limit was reached.
-    Exhausted,
+    ResourceExhausted,
+    /// Another operation got in between.
+    Aborted,
+    /// The plugin failed in a way that it did not foresee.
+    Internal,
+    /// The configuration is wrong or incomplete, or credentials in it are refused.
+    Configuration,
+    /// The plugin does not do this.
+    Unimplemented,
+    /// Data is lost or damaged.
+    DataLoss,
 }
 
 /// A failure: its kind, a text for people, and when trying again makes sense.
@@ -83,13 +98,13 @@ impl Error {
     }
 
     /// The plugin does not do this.
-    pub fn unsupported(text: impl Display) -> Self {
-        Self::new(ErrorKind::Unsupported, text)
+    pub fn unimplemented(text: impl Display) -> Self {
+        Self::new(ErrorKind::Unimplemented, text)
     }
 
     /// A limit was reached.
     pub fn exhausted(text: impl Display) -> Self {
-        Self::new(ErrorKind::Exhausted, text)
+        Self::new(ErrorKind::ResourceExhausted, text)
     }
 
     /// Says whether the same call may succeed later.
@@ -118,27 +133,43 @@ impl Error {
     pub(crate) fn status(&self) -> abi::Status {
         match self.kind {
             ErrorKind::InvalidInput => abi::STATUS_INVALID_INPUT,
+            ErrorKind::NotFound => abi::STATUS_NOT_FOUND,
+            ErrorKind::AlreadyExists => abi::STATUS_ALREADY_EXISTS,
+            ErrorKind::FailedPrecondition => abi::STATUS_FAILED_PRECONDITION,
+            ErrorKind::PermissionDenied => abi::STATUS_PERMISSION_DENIED,
+            ErrorKind::Unauthenticated => abi::STATUS_UNAUTHENTICATED,
+            ErrorKind::Cancelled => abi::STATUS_CANCELLED,
             ErrorKind::Unavailable => abi::STATUS_UNAVAILABLE,
             ErrorKind::RateLimited => abi::STATUS_RATE_LIMITED,
-            ErrorKind::Configuration => abi::STATUS_CONFIGURATION,
-            ErrorKind::Internal => abi::STATUS_INTERNAL,
-            ErrorKind::Cancelled => abi::STATUS_CANCELLED,
             ErrorKind::DeadlineExceeded => abi::STATUS_DEADLINE_EXCEEDED,
-            ErrorKind::Unsupported => abi::STATUS_UNSUPPORTED,
-            ErrorKind::Exhausted => abi::STATUS_EXHAUSTED,
+            ErrorKind::ResourceExhausted => abi::STATUS_RESOURCE_EXHAUSTED,
+            ErrorKind::Aborted => abi::STATUS_ABORTED,
+            ErrorKind::Internal => abi::STATUS_INTERNAL,
+            ErrorKind::Configuration => abi::STATUS_CONFIGURATION,
+            ErrorKind::Unimplemented => abi::STATUS_UNIMPLEMENTED,
+            ErrorKind::DataLoss => abi::STATUS_DATA_LOSS,
         }
     }
 
+    /// What the plugin makes of a host function's refusal: a closed token is a cancelled call, and an argument that the host does
+    /// not take is the plugin's fault, not its caller's.
     pub(crate) fn of_host(status: abi::Status, doing: &str) -> Self {
         match status {
-            abi::STATUS_CANCELLED => Self::cancelled(),
+            abi::STATUS_CANCELLED | abi::STATUS_CLOSED => Self::cancelled(),
             abi::STATUS_DEADLINE_EXCEEDED => Self::new(ErrorKind::DeadlineExceeded, "the deadline passed"),
-            abi::STATUS_EXHAUSTED => Self::exhausted(format_args!("{doing}: the host's limit is reached")),
-            abi::STATUS_UNSUPPORTED => Self::unsupported(format_args!("{doing}: the host does not do this")),
+            abi::STATUS_RESOURCE_EXHAUSTED => {
+                Self::exhausted(format_args!("{doing}: the host's limit is reached"))
+            }
+            abi::STATUS_RATE_LIMITED => Self::new(
+                ErrorKind::RateLimited,
+                format_args!("{doing}: the host was asked too often"),
+            ),
+            abi::STATUS_UNIMPLEMENTED => {
+                Self::unimplemented(format_args!("{doing}: the host does not do this"))
+            }
             abi::STATUS_INVALID_INPUT => {
                 Self::internal(format_args!("{doing}: the host refused the argument"))
             }
-            abi::STATUS_CLOSED => Self::cancelled(),
             other => Self::internal(format_args!("{doing}: the host answered with status {other}")),
         }
     }

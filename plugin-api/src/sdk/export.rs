@@ -6,11 +6,14 @@ pub mod private {
     pub use crate::manifest::frame::{FLAG_COUNTING_ALLOCATOR, Frame, padded};
     pub use crate::sdk::alloc::CountingAllocator;
     pub use crate::sdk::gateway::{
-        Export, capability_table, constructed, health_table, lifecycle_table, module, prefix, root,
+        Export, async_table, capability_table, constructed, extension, health_table, lifecycle_table, module,
+        prefix, root,
     };
-    pub use crate::sdk::{Call, Capability, Result};
+    pub use crate::sdk::{AsyncCapability, Call, Capability, Result, Submitted};
     pub use extman_abi::checked::{LibHeader, RootModuleResult, WithMetadata};
-    pub use extman_abi::{CapabilityVtable, HealthVtable, LifecycleVtable, PluginModule, PluginModule_Ref};
+    pub use extman_abi::{
+        AsyncVtable, CapabilityVtable, HealthVtable, LifecycleVtable, PluginModule, PluginModule_Ref,
+    };
 
     /// One capability of this very plugin.
     pub fn invoke<P: crate::sdk::Plugin, C: Capability<Plugin = P>>(
@@ -18,6 +21,11 @@ pub mod private {
         call: &mut Call<'_>,
     ) -> Result<()> {
         C::invoke(plugin, call)
+    }
+
+    /// One asynchronous capability of this very plugin.
+    pub fn submit<P: crate::sdk::Plugin, C: AsyncCapability<Plugin = P>>(plugin: &P, call: Submitted) {
+        C::submit(plugin, call);
     }
 }
 
@@ -28,30 +36,50 @@ pub mod private {
 /// export_plugin!(LangDetect, capabilities: [DetectLanguage]);
 /// ```
 ///
+/// Capabilities whose calls hold no thread are listed by themselves:
+///
+/// ```
+/// # #[cfg(any())]
+/// export_plugin!(Connector, capabilities: [ListModels], asynchronous: [Chat]);
+/// ```
+///
 /// Checked while compiling: the manifest is there, its id is well-formed, its version is semantic and equals the package's, an AI
 /// plugin names its task, and the capabilities are the ones listed. A counting allocator becomes the crate's global allocator, so that the host can show the
 /// plugin's heap; `allocator: none` leaves that to the author.
 #[macro_export]
 macro_rules! export_plugin {
-    ($plugin:ty, capabilities: [$($capability:ty),+ $(,)?] $(,)?) => {
-        $crate::export_plugin!($plugin, capabilities: [$($capability),+], allocator: counting);
+    ($plugin:ty, capabilities: [] $(,)?) => {
+        ::core::compile_error!("export_plugin!: list at least one capability, as in `capabilities: [DetectLanguage]`");
     };
-    ($plugin:ty, capabilities: [$($capability:ty),+ $(,)?], allocator: counting $(,)?) => {
+    ($plugin:ty, capabilities: [$($capability:ty),* $(,)?] $(, asynchronous: [$($async:ty),+ $(,)?])? $(,)?) => {
+        $crate::export_plugin!(
+            $plugin, capabilities: [$($capability),*] $(, asynchronous: [$($async),+])?, allocator: counting
+        );
+    };
+    (
+        $plugin:ty,
+        capabilities: [$($capability:ty),* $(,)?]
+        $(, asynchronous: [$($async:ty),+ $(,)?])?,
+        allocator: counting $(,)?
+    ) => {
         #[global_allocator]
         static EXTMAN_ALLOCATOR: $crate::sdk::export::private::CountingAllocator =
             $crate::sdk::export::private::CountingAllocator;
-        $crate::__export_plugin!($plugin, [$($capability),+], true);
+        $crate::__export_plugin!($plugin, [$($capability),*], [$($($async),+)?], true);
     };
-    ($plugin:ty, capabilities: [$($capability:ty),+ $(,)?], allocator: none $(,)?) => {
-        $crate::__export_plugin!($plugin, [$($capability),+], false);
-    };
-    ($plugin:ty, capabilities: [] $($rest:tt)*) => {
-        ::core::compile_error!("export_plugin!: list at least one capability, as in `capabilities: [DetectLanguage]`");
+    (
+        $plugin:ty,
+        capabilities: [$($capability:ty),* $(,)?]
+        $(, asynchronous: [$($async:ty),+ $(,)?])?,
+        allocator: none $(,)?
+    ) => {
+        $crate::__export_plugin!($plugin, [$($capability),*], [$($($async),+)?], false);
     };
     ($($other:tt)*) => {
         ::core::compile_error!(
             "export_plugin! takes a plugin type and its capabilities: \
-             `export_plugin!(LangDetect, capabilities: [DetectLanguage]);`, and optionally `allocator: none`"
+             `export_plugin!(LangDetect, capabilities: [DetectLanguage]);`, and optionally `asynchronous: [Chat]` and \
+             `allocator: none`"
         );
     };
 }
@@ -59,7 +87,7 @@ macro_rules! export_plugin {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_plugin {
-    ($plugin:ty, [$($capability:ty),+], $counts:literal) => {
+    ($plugin:ty, [$($capability:ty),*], [$($async:ty),*], $counts:literal) => {
         const _: () = {
             use $crate::sdk::export::private as p;
 
@@ -68,10 +96,15 @@ macro_rules! __export_plugin {
             const _: &str = p::at_compile_time::id(TOML);
             const _: () = p::at_compile_time::check_version(TOML, ::core::env!("CARGO_PKG_VERSION"));
             const _: () = p::at_compile_time::check_task(TOML);
+            const ASYNC: &[&str] = &[$(<$async as p::AsyncCapability>::NAME),*];
             const _: () = p::at_compile_time::check_capabilities(
                 TOML,
-                &[$(<$capability as p::Capability>::NAME),+],
+                &[
+                    $(<$capability as p::Capability>::NAME,)*
+                    $(<$async as p::AsyncCapability>::NAME,)*
+                ],
             );
+            const _: () = p::at_compile_time::check_async(TOML, ASYNC);
 
             impl p::Export for $plugin {
                 const COUNTS_HEAP: bool = $counts;
@@ -81,8 +114,17 @@ macro_rules! __export_plugin {
                         return ::core::option::Option::Some(
                             p::invoke::<$plugin, $capability>(self, call),
                         );
-                    })+
+                    })*
+                    let _ = call;
                     ::core::option::Option::None
+                }
+
+                fn dispatch_submitted(&self, call: p::Submitted) -> p::Result<(), p::Submitted> {
+                    $(if call.request.capability == <$async as p::AsyncCapability>::NAME {
+                        p::submit::<$plugin, $async>(self, call);
+                        return ::core::result::Result::Ok(());
+                    })*
+                    ::core::result::Result::Err(call)
                 }
             }
 
@@ -97,8 +139,19 @@ macro_rules! __export_plugin {
             static LIFECYCLE: p::LifecycleVtable = p::lifecycle_table::<$plugin>();
             static CAPABILITY: p::CapabilityVtable = p::capability_table::<$plugin>();
             static HEALTH: p::HealthVtable = p::health_table::<$plugin>();
-            static MODULE: p::WithMetadata<p::PluginModule> =
-                p::WithMetadata::new(p::module(&LIFECYCLE, &CAPABILITY, &HEALTH));
+            static ASYNC_TABLE: p::AsyncVtable = p::async_table::<$plugin>();
+            static MODULE: p::WithMetadata<p::PluginModule> = p::WithMetadata::new(p::module::<$plugin>(
+                &LIFECYCLE,
+                &CAPABILITY,
+                &HEALTH,
+                if ASYNC.is_empty() { ::core::option::Option::None } else { ::core::option::Option::Some(extension) },
+            ));
+
+            #[allow(unsafe_code)]
+            unsafe extern "C" fn extension(id: *const u8, id_len: usize) -> *const ::core::ffi::c_void {
+                // SAFETY: the host lends the id for the call.
+                unsafe { p::extension(id, id_len, &ASYNC_TABLE) }
+            }
 
             fn module() -> p::PluginModule_Ref {
                 p::PluginModule_Ref(MODULE.static_as_prefix())

@@ -55,7 +55,7 @@ pub enum Connection {
 /// A check under way: what is asked, and where the measured goes. What is not set stays "not measured".
 pub struct Probe<'a> {
     pub(crate) kind: CheckKind,
-    pub(crate) token: abi::ProbeToken,
+    pub(crate) call: abi::CallToken,
     pub(crate) host: &'a Host,
     pub(crate) report: abi::Report,
     pub(crate) text: String,
@@ -69,12 +69,12 @@ impl Probe<'_> {
 
     /// Time until the check counts as failed; `None` without a limit.
     pub fn remaining(&self) -> Option<Duration> {
-        self.host.remaining(self.token)
+        self.host.remaining(self.call)
     }
 
     /// Whether to stop as soon as possible: the time is over, or the instance is being stopped. Look at it in a check that takes long.
     pub fn cancelled(&self) -> bool {
-        self.host.cancelled(self.token)
+        self.host.cancelled(self.call)
     }
 
     /// Why the health is what it is, for people.
@@ -132,8 +132,37 @@ impl Probe<'_> {
     /// # Errors
     /// The host takes no more parts, or the check has ended.
     pub fn part(&mut self, name: &str, health: Health, message: &str) -> Result<()> {
-        self.host.emit_check(self.token, name, health, message)
+        self.measured_part(&Part {
+            name,
+            health,
+            message,
+            took: None,
+            value: None,
+        })
     }
+
+    /// Adds a named part with what was measured of it.
+    ///
+    /// # Errors
+    /// The host takes no more parts, or the check has ended.
+    pub fn measured_part(&mut self, part: &Part<'_>) -> Result<()> {
+        self.host.emit_check(self.call, part)
+    }
+}
+
+/// A named part of a check.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part<'a> {
+    /// Which.
+    pub name: &'a str,
+    /// How it is.
+    pub health: Health,
+    /// What was seen, for people.
+    pub message: &'a str,
+    /// How long it took.
+    pub took: Option<Duration>,
+    /// A figure that belongs to it; the name says which, and its unit.
+    pub value: Option<f64>,
 }
 
 pub(crate) const EMPTY_REPORT: abi::Report = abi::Report {

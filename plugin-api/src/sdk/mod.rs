@@ -9,10 +9,14 @@ pub mod export;
 pub mod gateway;
 mod health;
 mod plugin;
+mod step;
+mod submitted;
 
-pub use call::{Call, Sink};
+pub use call::{Call, CallId, InputPart, Sink, Usage};
 pub use create::Create;
 pub use error::{Error, ErrorKind, Result};
 pub use gateway::host::{Host, Level};
-pub use health::{CheckKind, Connection, Health, Probe};
-pub use plugin::{Capability, Plugin};
+pub use health::{CheckKind, Connection, Health, Part, Probe};
+pub use plugin::{AsyncCapability, Capability, Plugin};
+pub use step::{Restore, Snapshot, Step};
+pub use submitted::{OwnedRequest, Submitted};

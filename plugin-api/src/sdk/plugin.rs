@@ -1,12 +1,17 @@
-//! The two traits that an author implements.
+//! The traits that an author implements.
 
-use super::{Call, Create, Error, Health, Probe, Result};
+use super::{Call, CallId, Create, Error, Health, Probe, Restore, Result, Snapshot, Step, Submitted};
 
 /// One configured instance of a plugin.
 ///
 /// Everything takes `&self`: calls may overlap as the manifest's `threads.model` says, and `configure` and `drain` may
-/// overlap calls. Threads that the plugin starts must be joined when it is dropped, or its library can't be unloaded.
+/// overlap calls. Threads that the plugin starts must be joined when it is destroyed, or its library can't be unloaded.
 pub trait Plugin: Sized + Send + Sync + 'static {
+    /// Whether [`thread_attach`](Self::thread_attach) and [`thread_detach`](Self::thread_detach) do anything.
+    const ATTACHES_THREADS: bool = false;
+    /// Whether [`cancel`](Self::cancel) does anything.
+    const HANDLES_CANCEL: bool = false;
+
     /// Makes an instance from its configuration. Does not connect or load yet.
     ///
     /// # Errors
@@ -17,7 +22,7 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// It can't serve.
-    fn start(&self) -> Result<()> {
+    fn start(&self, _step: &Step) -> Result<()> {
         Ok(())
     }
 
@@ -25,8 +30,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// By default: not supported, and the host makes a new instance instead.
-    fn configure(&self, _config: &str) -> Result<()> {
-        Err(Error::unsupported(
+    fn configure(&self, _config: &str, _step: &Step) -> Result<()> {
+        Err(Error::unimplemented(
             "this plugin takes a new configuration only when it is made anew",
         ))
     }
@@ -39,19 +44,23 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         Ok(Health::Unknown)
     }
 
+    /// A call is cancelled: wake who works on it. Comes from any thread and must return at once; the call may have ended
+    /// meanwhile. Only if [`HANDLES_CANCEL`](Self::HANDLES_CANCEL); looking at [`Call::cancelled`] needs none of this.
+    fn cancel(&self, _call: CallId) {}
+
     /// No new calls will come: finish or flush what is under way.
     ///
     /// # Errors
     /// Are reported and change nothing.
-    fn drain(&self) -> Result<()> {
+    fn drain(&self, _step: &Step) -> Result<()> {
         Ok(())
     }
 
     /// Ends serving. It may be started again.
     ///
     /// # Errors
-    /// Are reported; the instance is dropped all the same.
-    fn stop(&self) -> Result<()> {
+    /// Are reported; the instance is destroyed all the same.
+    fn stop(&self, _step: &Step) -> Result<()> {
         Ok(())
     }
 
@@ -59,17 +68,37 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// By default: not supported.
-    fn snapshot(&self) -> Result<Vec<u8>> {
-        Err(Error::unsupported("this plugin keeps no state"))
+    fn snapshot(&self, _step: &Step) -> Result<Snapshot> {
+        Err(Error::unimplemented("this plugin keeps no state"))
     }
 
-    /// Takes the state that a predecessor wrote.
+    /// Takes the state that a predecessor wrote, or refuses it and stays as it was made.
     ///
     /// # Errors
     /// By default: not supported.
-    fn restore(&self, _state: &[u8]) -> Result<()> {
-        Err(Error::unsupported("this plugin keeps no state"))
+    fn restore(&self, _from: &Restore<'_>, _step: &Step) -> Result<()> {
+        Err(Error::unimplemented("this plugin keeps no state"))
     }
+
+    /// The end. By default the instance is dropped.
+    ///
+    /// # Errors
+    /// Something of it may be left; the instance is gone all the same.
+    fn destroy(self, _step: &Step) -> Result<()> {
+        Ok(())
+    }
+
+    /// Prepares a thread of the host for calls into this library: attach it to an interpreter, choose a device. Only if
+    /// [`ATTACHES_THREADS`](Self::ATTACHES_THREADS).
+    ///
+    /// # Errors
+    /// Nothing is called on this thread.
+    fn thread_attach() -> Result<()> {
+        Ok(())
+    }
+
+    /// Undoes [`thread_attach`](Self::thread_attach).
+    fn thread_detach() {}
 }
 
 /// One thing that a plugin can do: a type without fields, listed in [`export_plugin!`](crate::export_plugin).
@@ -85,4 +114,17 @@ pub trait Capability {
     /// # Errors
     /// What the caller gets instead of an answer.
     fn invoke(plugin: &Self::Plugin, call: &mut Call<'_>) -> Result<()>;
+}
+
+/// One thing that a plugin can do without a thread for each call: thousands may be under way. A type without fields, listed in
+/// [`export_plugin!`](crate::export_plugin) under `asynchronous`; its `[[capability]]` has `async = true`.
+pub trait AsyncCapability {
+    /// The plugin that does it.
+    type Plugin: Plugin;
+
+    /// Its name in the manifest.
+    const NAME: &'static str;
+
+    /// Takes one call and returns at once. Whoever has it ends it, from any thread, with [`Submitted::complete`].
+    fn submit(plugin: &Self::Plugin, call: Submitted);
 }

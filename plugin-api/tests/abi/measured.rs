@@ -49,17 +49,25 @@ macro_rules! values {
 measured! {
     Bytes { data, len }
     TextBuffer { data, capacity, len }
-    CreateRequest { struct_size, instance, name, config }
-    Request { struct_size, call, capability, content_type, input, flags, reserved }
-    Outcome { struct_size, valid, retryable, reserved, retry_after_ms, tokens_in, tokens_out }
-    CheckRequest { struct_size, probe, kind, reserved }
+    Metadata { key, value }
+    InputPart { name, content_type, data }
+    CreateRequest { struct_size, instance, call, name, config, data_dir, cache_dir, resource_dir }
+    StepRequest { struct_size, call }
+    ConfigureRequest { struct_size, call, config }
+    Snapshot { struct_size, format, reserved }
+    RestoreRequest { struct_size, call, plugin_version, state, format, reserved }
+    Request { struct_size, call, capability, capability_version, content_type, accept, input, metadata, metadata_len, parts, parts_len, flags, reserved }
+    Outcome { struct_size, valid, retryable, reserved, retry_after_ms, tokens_in, tokens_out, tokens_cached, tokens_reasoning }
+    CheckRequest { struct_size, call, kind, reserved }
     Report { struct_size, valid, health, connection, connection_rtt_ns, connection_age_ms, queue_depth, queue_capacity, in_flight, heap_bytes, heap_peak_bytes, heap_limit_bytes }
     Check { struct_size, valid, name, message, health, reserved, duration_ns, value }
-    HostTable { struct_size, abi_major, abi_minor, log, cancelled, deadline_ns, sink_begin, sink_write, emit_check, push_health, extension }
+    LogRecord { struct_size, level, reserved, target, text, fields }
+    HostTable { struct_size, abi_major, abi_minor, log, log_enabled, cancelled, deadline_ns, progress, sink_begin, sink_write, emit_metadata, emit_check, push_health, complete, extension }
     LifecycleVtable { struct_size, create, start, configure, drain, stop, snapshot, restore, destroy }
-    CapabilityVtable { struct_size, invoke }
+    CapabilityVtable { struct_size, invoke, cancel }
     HealthVtable { struct_size, check }
-    PluginModule { struct_size, magic, abi_major, abi_minor, lifecycle, capability, health }
+    AsyncVtable { struct_size, submit }
+    PluginModule { struct_size, magic, abi_major, abi_minor, lifecycle, capability, health, extension, thread_attach, thread_detach }
 }
 
 values!(
@@ -67,17 +75,29 @@ values!(
     ABI_MAJOR,
     ABI_MINOR,
     STATUS_OK,
+    STATUS_CLASS_CALLER,
     STATUS_INVALID_INPUT,
+    STATUS_NOT_FOUND,
+    STATUS_ALREADY_EXISTS,
+    STATUS_FAILED_PRECONDITION,
+    STATUS_PERMISSION_DENIED,
+    STATUS_UNAUTHENTICATED,
+    STATUS_CANCELLED,
+    STATUS_CLASS_ENVIRONMENT,
     STATUS_UNAVAILABLE,
     STATUS_RATE_LIMITED,
-    STATUS_CONFIGURATION,
-    STATUS_INTERNAL,
-    STATUS_CANCELLED,
     STATUS_DEADLINE_EXCEEDED,
-    STATUS_UNSUPPORTED,
-    STATUS_EXHAUSTED,
-    STATUS_CLOSED,
+    STATUS_RESOURCE_EXHAUSTED,
+    STATUS_ABORTED,
+    STATUS_CLASS_PLUGIN,
+    STATUS_INTERNAL,
+    STATUS_CONFIGURATION,
+    STATUS_UNIMPLEMENTED,
+    STATUS_DATA_LOSS,
     STATUS_PANICKED,
+    STATUS_CLASS_HOST,
+    STATUS_CLOSED,
+    STATUS_HOST_INTERNAL,
     LOG_ERROR,
     LOG_WARN,
     LOG_INFO,
@@ -99,6 +119,8 @@ values!(
     OUTCOME_RETRY_AFTER,
     OUTCOME_TOKENS_IN,
     OUTCOME_TOKENS_OUT,
+    OUTCOME_TOKENS_CACHED,
+    OUTCOME_TOKENS_REASONING,
     REPORT_HEALTH,
     REPORT_CONNECTION,
     REPORT_CONNECTION_RTT,
@@ -109,8 +131,9 @@ values!(
     REPORT_HEAP,
     REPORT_HEAP_PEAK,
     REPORT_HEAP_LIMIT,
-    MEASURED_DURATION,
-    MEASURED_VALUE,
+    CHECK_VALID_DURATION,
+    CHECK_VALID_VALUE,
     NO_DEADLINE,
+    EXTENSION_ASYNC,
     ENTRY_SYMBOL,
 );

@@ -37,7 +37,7 @@ int main(void) {
     extman_write_text(NULL, extman_bytes("abc"));
 
     CHECK(extman_of_host(EXTMAN_STATUS_OK) == EXTMAN_STATUS_OK);
-    CHECK(extman_of_host(EXTMAN_STATUS_EXHAUSTED) == EXTMAN_STATUS_EXHAUSTED);
+    CHECK(extman_of_host(EXTMAN_STATUS_RESOURCE_EXHAUSTED) == EXTMAN_STATUS_RESOURCE_EXHAUSTED);
     CHECK(extman_of_host(EXTMAN_STATUS_CLOSED) == EXTMAN_STATUS_CANCELLED);
     CHECK(extman_of_host(EXTMAN_STATUS_INVALID_INPUT) == EXTMAN_STATUS_INTERNAL);
     CHECK(extman_of_host(4711) == EXTMAN_STATUS_INTERNAL);

@@ -52,6 +52,16 @@ impl ContentType {
             .ok_or_else(|| Error::unavailable("the model is not loaded; start the instance first"))
     }
 
+    /// Loads the model.
+    fn load(&self) -> Result<()> {
+        let detector = Detector::load(&self.config.model_dir, self.config.mode).map_err(|e| match e {
+            LoadError::Unreadable { .. } => Error::unavailable(e),
+            other => Error::configuration(other),
+        })?;
+        self.set(Some(Arc::new(detector)));
+        Ok(())
+    }
+
     fn loaded(&self) -> Option<Arc<Detector>> {
         self.detector
             .read()
@@ -72,13 +82,8 @@ impl Plugin for ContentType {
         Self::new(create.config()?)
     }
 
-    fn start(&self) -> Result<()> {
-        let detector = Detector::load(&self.config.model_dir, self.config.mode).map_err(|e| match e {
-            LoadError::Unreadable { .. } => Error::unavailable(e),
-            other => Error::configuration(other),
-        })?;
-        self.set(Some(Arc::new(detector)));
-        Ok(())
+    fn start(&self, _: &Step) -> Result<()> {
+        self.load()
     }
 
     fn check(&self, probe: &mut Probe<'_>) -> Result<Health> {
@@ -107,7 +112,7 @@ impl Plugin for ContentType {
         Ok(health)
     }
 
-    fn stop(&self) -> Result<()> {
+    fn stop(&self, _: &Step) -> Result<()> {
         self.set(None);
         Ok(())
     }
@@ -190,11 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn create_loads_nothing_and_start_says_what_is_missing() {
+    fn create_loads_nothing_and_load_says_what_is_missing() {
         let config = |dir: &str| serde_json::from_value(serde_json::json!({ "model_dir": dir })).unwrap();
         let plugin = ContentType::new(config("/nonexistent")).unwrap();
         assert_eq!(plugin.detector().err().unwrap().kind(), ErrorKind::Unavailable);
-        let error = plugin.start().unwrap_err();
+        let error = plugin.load().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.text().contains("/nonexistent/model.onnx"), "{error}");
         assert_eq!(

@@ -64,6 +64,26 @@ impl SentenceEmbedder {
         })
     }
 
+    /// Loads the model and starts its threads.
+    ///
+    /// # Errors
+    /// The model can't be read, is not one, or its threads can't be started.
+    pub fn load(&self) -> Result<()> {
+        let embedder = Embedder::load(&self.config.model_dir, self.threads(), self.config.batch_size)
+            .map_err(|e| match e {
+                LoadError::Unreadable { .. } => Error::unavailable(e),
+                LoadError::Threads { .. } => Error::exhausted(e),
+                LoadError::Weights { .. } | LoadError::Vocabulary { .. } => Error::configuration(e),
+            })?;
+        self.set(Some(Arc::new(embedder)));
+        Ok(())
+    }
+
+    /// Lets the model go; its threads have ended when this returns.
+    pub fn unload(&self) {
+        self.set(None);
+    }
+
     /// The loaded embedder.
     ///
     /// # Errors
@@ -104,15 +124,8 @@ impl Plugin for SentenceEmbedder {
         Self::new(create.config()?)
     }
 
-    fn start(&self) -> Result<()> {
-        let embedder = Embedder::load(&self.config.model_dir, self.threads(), self.config.batch_size)
-            .map_err(|e| match e {
-                LoadError::Unreadable { .. } => Error::unavailable(e),
-                LoadError::Threads { .. } => Error::exhausted(e),
-                LoadError::Weights { .. } | LoadError::Vocabulary { .. } => Error::configuration(e),
-            })?;
-        self.set(Some(Arc::new(embedder)));
-        Ok(())
+    fn start(&self, _: &Step) -> Result<()> {
+        self.load()
     }
 
     fn check(&self, probe: &mut Probe<'_>) -> Result<Health> {
@@ -137,8 +150,8 @@ impl Plugin for SentenceEmbedder {
         Ok(health)
     }
 
-    fn stop(&self) -> Result<()> {
-        self.set(None);
+    fn stop(&self, _: &Step) -> Result<()> {
+        self.unload();
         Ok(())
     }
 }
@@ -180,7 +193,10 @@ impl Capability for TextEmbed {
             .embedder()?
             .embed(&texts, &|| call.cancelled())
             .map_err(refused)?;
-        call.usage(Some(found.tokens as u64), None);
+        call.usage(Usage {
+            tokens_in: Some(found.tokens as u64),
+            ..Usage::default()
+        });
         call.reply_json(&Answer {
             model: MODEL,
             dimensions: DIMENSIONS,
@@ -265,7 +281,7 @@ mod tests {
         }
         let fine = plugin(serde_json::json!({ "model_dir": "/nonexistent" })).unwrap();
         assert_eq!(fine.embedder().err().unwrap().kind(), ErrorKind::Unavailable);
-        let error = fine.start().unwrap_err();
+        let error = fine.load().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.text().contains("/nonexistent/vocab.txt"), "{error}");
     }

@@ -2,7 +2,6 @@
 
 mod common;
 
-use extman_plugin_api::prelude::Plugin;
 use serde::Deserialize;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -22,7 +21,7 @@ fn agrees_with_the_reference() {
     let expected = reference(&texts);
     assert_eq!(expected.len(), texts.len());
     let plugin = common::instance(2, 4);
-    plugin.start().unwrap();
+    plugin.load().unwrap();
     let embedder = plugin.embedder().unwrap();
     for (text, expected) in texts.iter().zip(&expected) {
         assert_eq!(embedder.tokens(text), expected.tokens, "{text:?}");
@@ -56,7 +55,7 @@ fn agrees_with_the_reference() {
 #[test]
 fn like_texts_are_near_and_others_far() {
     let plugin = common::instance(2, 8);
-    plugin.start().unwrap();
+    plugin.load().unwrap();
     let texts = [
         "A man is playing the guitar on stage.",
         "Somebody performs music with a guitar.",
@@ -85,7 +84,7 @@ fn like_texts_are_near_and_others_far() {
 #[test]
 fn calls_at_once_do_not_disturb_each_other() {
     let plugin = common::instance(3, 2);
-    plugin.start().unwrap();
+    plugin.load().unwrap();
     let embedder = plugin.embedder().unwrap();
     let texts: Vec<String> = (1..6)
         .map(|n| format!("text number {n} ").repeat(n * 12))

@@ -6,7 +6,6 @@
 mod common;
 
 use embedder::embedder::EmbedError;
-use extman_plugin_api::prelude::Plugin;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ fn no_thread_outlives_the_instance() {
     let plugin = common::instance(3, 1);
     assert_eq!(threads(), before, "create starts nothing");
     for _ in 0..2 {
-        plugin.start().unwrap();
+        plugin.load().unwrap();
         let embedder = plugin.embedder().unwrap();
         let long = "a text that has many more tokens than count ".repeat(40);
         assert_eq!(embedder.embed(&[&long], &|| false).unwrap().tokens, 256);
@@ -54,10 +53,10 @@ fn no_thread_outlives_the_instance() {
             Err(EmbedError::Blank(1))
         ));
         drop(embedder);
-        plugin.stop().unwrap();
+        plugin.unload();
         wait_until(|| threads() == before);
     }
-    plugin.start().unwrap();
+    plugin.load().unwrap();
     plugin.embedder().unwrap().embed(&["short"], &|| false).unwrap();
     drop(plugin);
     wait_until(|| threads() == before);

@@ -28,21 +28,21 @@
   "[plugin]\nid = \"" id "\"\nversion = \"1.0.0\"\nkind = \"general\"\ntask = \"testing\"\n\n"                         \
   "[[capability]]\nname = \"c.echo\"\n" FAULT_TOML_MORE
 
-// The frame: a header of 176 bytes, the TOML, zeros up to a multiple of eight.
+// The frame: a header of 184 bytes, the TOML, zeros up to a multiple of eight.
 #define FAULT_MANIFEST_AS(symbol, id)                                                                                  \
   FAULT_C_BEGIN                                                                                                        \
   struct symbol##_frame {                                                                                              \
     char magic[8];                                                                                                     \
     uint32_t frame_version, header_size, abi_major, abi_minor, panic, sdk, flags, reserved;                            \
     char target[48], compiler[80];                                                                                     \
-    uint64_t toml_len;                                                                                                 \
+    uint64_t toml_len, abi_fingerprint;                                                                                \
     char toml[(sizeof FAULT_TOML(id) + 7) / 8 * 8];                                                                    \
   };                                                                                                                   \
   FAULT_EXPORTED extern const struct symbol##_frame symbol;                                                            \
   __attribute__((used, retain, section(".extman"), aligned(8)))                                                        \
   const struct symbol##_frame symbol = {{'E', 'X', 'T', 'M', 'A', 'N', 'M', 'F'},                                      \
                                         1,                                                                             \
-                                        176,                                                                           \
+                                        184,                                                                           \
                                         EXTMAN_ABI_MAJOR,                                                              \
                                         EXTMAN_ABI_MINOR,                                                              \
                                         3,                                                                             \
@@ -52,6 +52,7 @@
                                         "",                                                                            \
                                         "",                                                                            \
                                         sizeof FAULT_TOML(id) - 1,                                                     \
+                                        EXTMAN_ABI_FINGERPRINT,                                                        \
                                         FAULT_TOML(id)};                                                               \
   FAULT_C_END
 #define FAULT_MANIFEST(id) FAULT_MANIFEST_AS(extman_manifest, id)
@@ -60,7 +61,7 @@
 #define FAULT_MODULE(create_, destroy_, invoke_)                                                                       \
   static const ExtmanLifecycleVtable fault_lifecycle = {                                                               \
       sizeof(ExtmanLifecycleVtable), create_, NULL, NULL, NULL, NULL, NULL, NULL, destroy_};                           \
-  static const ExtmanCapabilityVtable fault_capability = {sizeof(ExtmanCapabilityVtable), invoke_};                    \
+  static const ExtmanCapabilityVtable fault_capability = {sizeof(ExtmanCapabilityVtable), invoke_, NULL};              \
   FAULT_MODULE_OF(EXTMAN_MODULE_MAGIC, EXTMAN_ABI_MAJOR, &fault_lifecycle, &fault_capability)
 
 // What answers checks, for a file that defines it first.
@@ -72,7 +73,8 @@
 #define FAULT_MODULE_OF(magic_, abi_major_, lifecycle_, capability_)                                                   \
   static const ExtmanHealthVtable fault_health = {sizeof(ExtmanHealthVtable), FAULT_CHECK};                            \
   static const ExtmanPluginModule fault_module = {                                                                     \
-      sizeof(ExtmanPluginModule), magic_, abi_major_, EXTMAN_ABI_MINOR, lifecycle_, capability_, &fault_health};       \
+      sizeof(ExtmanPluginModule), magic_, abi_major_, EXTMAN_ABI_MINOR, lifecycle_, capability_, &fault_health,        \
+      NULL, NULL, NULL};                                                                                               \
   FAULT_C_BEGIN                                                                                                        \
   FAULT_EXPORTED const ExtmanPluginModule *extman_plugin_entry(void);                                                  \
   FAULT_EXPORTED const ExtmanPluginModule *extman_plugin_entry(void) { return &fault_module; }                         \
@@ -95,15 +97,20 @@ static inline uint32_t fault_create(const ExtmanHostTable *host, const ExtmanCre
   return EXTMAN_STATUS_OK;
 }
 
-static inline void fault_destroy(void *instance) { free(instance); }
+static inline uint32_t fault_destroy(void *instance, const ExtmanStepRequest *request, ExtmanTextBuffer *error) {
+  (void)request;
+  (void)error;
+  free(instance);
+  return EXTMAN_STATUS_OK;
+}
 
 static inline uint32_t fault_invoke(void *instance, const ExtmanRequest *request, ExtmanOutcome *outcome,
                                     ExtmanTextBuffer *error) {
   (void)outcome;
   (void)error;
   const ExtmanHostTable *host = ((const FaultInstance *)instance)->host;
-  uint32_t status = host->sink_begin(request->call, request->content_type);
-  return status == EXTMAN_STATUS_OK ? host->sink_write(request->call, request->input) : status;
+  uint32_t status = extman_begin(host, request->call, request->content_type);
+  return status == EXTMAN_STATUS_OK ? extman_write(host, request->call, request->input) : status;
 }
 
 static inline uint32_t fault_check(void *instance, const ExtmanCheckRequest *request, ExtmanReport *report,

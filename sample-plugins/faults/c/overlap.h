@@ -46,7 +46,7 @@ static uint32_t invoke(void *instance, const ExtmanRequest *request, ExtmanOutco
   leave();
   int len = snprintf(text, sizeof text, "{\"most\":%d,\"thread\":%ld}", atomic_load(&most), (long)syscall(SYS_gettid));
   ExtmanBytes answer = {(const uint8_t *)text, (uintptr_t)len};
-  return host->sink_write(request->call, answer);
+  return extman_write(host, request->call, answer);
 }
 
 static uint32_t check(void *instance, const ExtmanCheckRequest *request, ExtmanReport *report, ExtmanTextBuffer *text) {

@@ -105,7 +105,7 @@ ExtmanStatus embed(ExtmanBytes text, float vector[DIMENSIONS]) {
     int64_t sums[DIMENSIONS] = {0};
     uint8_t *room = malloc(text.len + 2);
     if (room == NULL) {
-        return EXTMAN_STATUS_EXHAUSTED;
+        return EXTMAN_STATUS_RESOURCE_EXHAUSTED;
     }
     const ExtmanBytes clean = normalised(text, room);
     add_words(sums, clean);

@@ -19,7 +19,7 @@
 
 #define DIMENSIONS 384
 
-/* Writes the vector of a text that is not blank; its length is 1. EXTMAN_STATUS_EXHAUSTED if there is no memory. */
+/* Writes the vector of a text that is not blank; its length is 1. EXTMAN_STATUS_RESOURCE_EXHAUSTED if there is no memory. */
 ExtmanStatus embed(ExtmanBytes text, float vector[DIMENSIONS]);
 
 #endif

@@ -44,19 +44,19 @@ static ExtmanStatus write_vector(const ExtmanHostTable *host, ExtmanCallToken ca
         len += write_float(text + len, vector[i]);
     }
     text[len++] = ']';
-    return host->sink_write(call, extman_bytes_of(text, len));
+    return extman_write(host, call, extman_bytes_of(text, len));
 }
 
 static ExtmanStatus answer(const ExtmanHostTable *host, ExtmanCallToken call, const TextsRequest *request,
                            ExtmanTextBuffer *error) {
     float vector[DIMENSIONS];
-    ExtmanStatus status = host->sink_begin(call, extman_bytes("application/json"));
+    ExtmanStatus status = extman_begin(host, call, extman_bytes("application/json"));
     if (status == EXTMAN_STATUS_OK) {
-        status = host->sink_write(call, extman_bytes("{\"model\":\"" MODEL "\",\"dimensions\":" TEXT_OF(DIMENSIONS)
+        status = extman_write(host, call, extman_bytes("{\"model\":\"" MODEL "\",\"dimensions\":" TEXT_OF(DIMENSIONS)
                                                      ",\"embeddings\":["));
     }
     for (size_t i = 0; i < request->count && status == EXTMAN_STATUS_OK; i++) {
-        if (host->cancelled(call) != 0) {
+        if (host->cancelled(host, call) != 0) {
             return extman_fail(error, EXTMAN_STATUS_CANCELLED, "cancelled");
         }
         status = embed(request->texts[i], vector);
@@ -66,7 +66,7 @@ static ExtmanStatus answer(const ExtmanHostTable *host, ExtmanCallToken call, co
         status = write_vector(host, call, i == 0, vector);
     }
     if (status == EXTMAN_STATUS_OK) {
-        status = host->sink_write(call, extman_bytes("]}"));
+        status = extman_write(host, call, extman_bytes("]}"));
     }
     if (status != EXTMAN_STATUS_OK) {
         return extman_fail(error, extman_of_host(status), "the host takes no more output");
@@ -76,30 +76,36 @@ static ExtmanStatus answer(const ExtmanHostTable *host, ExtmanCallToken call, co
 
 /* ---- The boundary ---- */
 
-static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateRequest *request,
-                           ExtmanInstanceHandle *instance, ExtmanTextBuffer *error) {
+static ExtmanStatus EXTMAN_CALL create(const ExtmanHostTable *host, const ExtmanCreateRequest *request,
+                           ExtmanInstanceHandle *handle, ExtmanTextBuffer *error) {
     (void)request;
     if (host->abi_major != EXTMAN_ABI_MAJOR) {
-        return extman_fail(error, EXTMAN_STATUS_UNSUPPORTED, "the host has another major version of the ABI");
+        return extman_fail(error, EXTMAN_STATUS_UNIMPLEMENTED, "the host has another major version of the ABI");
     }
     Embedder *embedder = malloc(sizeof *embedder);
     if (embedder == NULL) {
-        return extman_fail(error, EXTMAN_STATUS_EXHAUSTED, "out of memory");
+        return extman_fail(error, EXTMAN_STATUS_RESOURCE_EXHAUSTED, "out of memory");
     }
     embedder->host = host;
-    *instance = embedder;
+    *handle = embedder;
     return EXTMAN_STATUS_OK;
 }
 
-static void destroy(ExtmanInstanceHandle instance) { free(instance); }
+static ExtmanStatus EXTMAN_CALL destroy(ExtmanInstanceHandle handle, const ExtmanStepRequest *request,
+                                        ExtmanTextBuffer *error) {
+    (void)request;
+    (void)error;
+    free(handle);
+    return EXTMAN_STATUS_OK;
+}
 
-static ExtmanStatus invoke(ExtmanInstanceHandle instance, const ExtmanRequest *request, ExtmanOutcome *outcome,
+static ExtmanStatus EXTMAN_CALL invoke(ExtmanInstanceHandle handle, const ExtmanRequest *request, ExtmanOutcome *outcome,
                            ExtmanTextBuffer *error) {
-    const Embedder *embedder = instance;
+    const Embedder *embedder = handle;
     ExtmanStatus status;
     (void)outcome;
     if (!extman_equal(request->capability, extman_bytes("text.embed"))) {
-        return extman_fail(error, EXTMAN_STATUS_UNSUPPORTED, "this plugin has only text.embed");
+        return extman_fail(error, EXTMAN_STATUS_UNIMPLEMENTED, "this plugin has only text.embed");
     }
     TextsRequest *texts = request_read(request->input, &status, error);
     if (texts == NULL) {
@@ -136,11 +142,11 @@ static const char *embeds_wrongly(void) {
     return NULL;
 }
 
-static ExtmanStatus check(ExtmanInstanceHandle instance, const ExtmanCheckRequest *request, ExtmanReport *report,
+static ExtmanStatus EXTMAN_CALL check(ExtmanInstanceHandle handle, const ExtmanCheckRequest *request, ExtmanReport *report,
                           ExtmanTextBuffer *text) {
     ExtmanReport said = extman_report();
     const char *wrong;
-    (void)instance;
+    (void)handle;
     switch (request->kind) {
     case EXTMAN_CHECK_LIVENESS:
     case EXTMAN_CHECK_READINESS:
@@ -154,7 +160,7 @@ static ExtmanStatus check(ExtmanInstanceHandle instance, const ExtmanCheckReques
         }
         break;
     default:
-        return EXTMAN_STATUS_UNSUPPORTED;
+        return EXTMAN_STATUS_UNIMPLEMENTED;
     }
     said.valid = EXTMAN_REPORT_HEALTH;
     extman_report_out(report, &said);
@@ -179,4 +185,4 @@ static const ExtmanHealthVtable health = {
 
 static const ExtmanPluginModule module = EXTMAN_PLUGIN_MODULE(&lifecycle, &capability, &health);
 
-const ExtmanPluginModule *extman_plugin_entry(void) { return &module; }
+const ExtmanPluginModule *EXTMAN_CALL extman_plugin_entry(void) { return &module; }

@@ -126,7 +126,7 @@ static void explain(const Reading *reading, ExtmanTextBuffer *error) {
 TextsRequest *request_read(ExtmanBytes input, ExtmanStatus *status, ExtmanTextBuffer *error) {
     TextsRequest *request = malloc(sizeof *request + input.len);
     if (request == NULL) {
-        *status = extman_fail(error, EXTMAN_STATUS_EXHAUSTED, "out of memory");
+        *status = extman_fail(error, EXTMAN_STATUS_RESOURCE_EXHAUSTED, "out of memory");
         return NULL;
     }
     request->count = 0;

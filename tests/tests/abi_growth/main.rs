@@ -119,6 +119,11 @@ async fn a_field_that_is_gone_or_moved_or_of_another_type_is_refused() {
         "            duration_ns: 0,\n",
         "",
     );
+    removed.replace(
+        "plugin-api/src/sdk/gateway/host.rs",
+        "            check.duration_ns = took.as_nanos().try_into().unwrap_or(u64::MAX);\n",
+        "let _ = took;\n",
+    );
 
     let mut reordered = Variant::new("reordered", "1.0.2");
     let (first, second) = ("    pub queue_depth: u64,\n", "    pub in_flight: u64,\n");

@@ -24,13 +24,18 @@ const COPIED: [&str; 8] = [
 const COPIED_HOST: [&str; 4] = ["host/build.rs", "host/model", "host/intake", "host/runtime"];
 
 /// Structs of the ABI that may grow, with the type of the field that is appended and its value in the host and in the SDK.
-const GROWING: [(&str, &str, &str, &str); 11] = [
+const GROWING: [(&str, &str, &str, &str); 17] = [
     ("CreateRequest", "u64", "77", "5"),
+    ("StepRequest", "u64", "77", "5"),
+    ("ConfigureRequest", "u64", "77", "5"),
+    ("Snapshot", "u64", "77", "5"),
+    ("RestoreRequest", "u64", "77", "5"),
     ("Request", "u64", "77", "5"),
     ("Outcome", "u64", "77", "5"),
     ("CheckRequest", "u64", "77", "5"),
     ("Report", "u64", "77", "5"),
     ("Check", "u64", "77", "5"),
+    ("LogRecord", "u64", "77", "5"),
     ("PluginModule", "u64", "77", "5"),
     (
         "HostTable",
@@ -41,6 +46,7 @@ const GROWING: [(&str, &str, &str, &str); 11] = [
     ("LifecycleVtable", OPTIONAL, APPENDED, APPENDED),
     ("CapabilityVtable", OPTIONAL, APPENDED, APPENDED),
     ("HealthVtable", OPTIONAL, APPENDED, APPENDED),
+    ("AsyncVtable", OPTIONAL, APPENDED, APPENDED),
 ];
 const FUNCTION: &str = "unsafe extern \"C\" fn() -> u32";
 const OPTIONAL: &str = "Option<unsafe extern \"C\" fn() -> u32>";
@@ -105,11 +111,8 @@ impl Variant {
                 }
             }
         }
-        self.replace(
-            "host/runtime/src/loader/read.rs",
-            "        struct_size: 0,\n",
-            "struct_size: 0,\nappended: 77,\n",
-        );
+        let read = self.text("host/runtime/src/loader/read.rs");
+        *read = read.replace("        struct_size: 0,\n", "struct_size: 0,\nappended: 77,\n");
         self.text("plugin-api/abi/src/vtables.rs")
             .push_str("/// For tests.\npub unsafe extern \"C\" fn appended() -> u32 { 11 }\n");
         self.speak();

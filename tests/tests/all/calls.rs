@@ -171,12 +171,14 @@ async fn a_panic_in_destroy_is_caught_and_told() {
     let module = bench.module(&build::plugin("faults")).await;
     let config = r#"{"hazard": "panic", "phase": "destroy"}"#;
     let instance = bench.started(&module, config, InstanceSettings::default()).await;
-    assert_eq!(bench.finished(instance, module).await, Verdict::Unmapped);
-    let logs = bench.heard.logs();
-    assert!(
-        logs.iter().any(|text| text.contains("panicked: as told")),
-        "{logs:?}"
+    let told = instance.destroy().await.unwrap().expect("what went wrong");
+    assert_eq!(
+        (told.kind, &*told.text),
+        (ErrorKind::Panicked, "panicked: as told")
     );
+    assert_eq!(instance.destroy().await, Ok(None), "once");
+    drop(instance);
+    assert_eq!(module.unload(ModuleBudgets::default()).await, Verdict::Unmapped);
 }
 
 #[tokio::test]

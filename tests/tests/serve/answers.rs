@@ -194,23 +194,28 @@ typedef struct {
 
 @CODE@
 
-static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateRequest *request, ExtmanInstanceHandle *instance,
+static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateRequest *request, ExtmanInstanceHandle *handle,
                            ExtmanTextBuffer *error) {
     @CRASH@
     @IN_CREATE@
     Instance *made = calloc(1, sizeof *made);
     if (made == NULL || request->config.len > sizeof made->config) {
         free(made);
-        return extman_fail(error, EXTMAN_STATUS_EXHAUSTED, "no room");
+        return extman_fail(error, EXTMAN_STATUS_RESOURCE_EXHAUSTED, "no room");
     }
     made->host = host;
     made->len = request->config.len;
     memcpy(made->config, request->config.data, request->config.len);
-    *instance = made;
+    *handle = made;
     return EXTMAN_STATUS_OK;
 }
 
-static void destroy(ExtmanInstanceHandle instance) { free(instance); }
+static ExtmanStatus destroy(ExtmanInstanceHandle handle, const ExtmanStepRequest *request, ExtmanTextBuffer *error) {
+    (void)request;
+    (void)error;
+    free(handle);
+    return EXTMAN_STATUS_OK;
+}
 
 static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *request, ExtmanOutcome *outcome,
                            ExtmanTextBuffer *error) {
@@ -231,15 +236,15 @@ static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *req
         }
     }
     ExtmanBytes config = {.data = (const uint8_t *)instance->config, .len = instance->len};
-    ExtmanStatus status = host->sink_begin(request->call, extman_bytes("application/json"));
+    ExtmanStatus status = extman_begin(host, request->call, extman_bytes("application/json"));
     if (status == EXTMAN_STATUS_OK) {
-        status = host->sink_write(request->call, extman_bytes("{\"answer\": \"@ANSWER@\", \"config\": "));
+        status = extman_write(host, request->call, extman_bytes("{\"answer\": \"@ANSWER@\", \"config\": "));
     }
     if (status == EXTMAN_STATUS_OK) {
-        status = host->sink_write(request->call, config);
+        status = extman_write(host, request->call, config);
     }
     if (status == EXTMAN_STATUS_OK) {
-        status = host->sink_write(request->call, extman_bytes("}"));
+        status = extman_write(host, request->call, extman_bytes("}"));
     }
     return extman_of_host(status);
 }

@@ -422,7 +422,7 @@ const FORGED: &str = "2000-01-01T00:00:00Z ERROR forged";
 fn a_line_end_in_a_text_or_a_file_name_begins_no_line() {
     let place = Place::default();
     let log = format!(
-        "host->log(request->instance, 3, extman_bytes(\"target\"), extman_bytes(\"first\\n{FORGED}\\033[31m\"), extman_bytes(\"{{}}\"));"
+        "extman_log(host, request->instance, EXTMAN_LOG_INFO, extman_bytes(\"target\"), extman_bytes(\"first\\n{FORGED}\\033[31m\"));"
     );
     let fail = format!("return extman_fail(error, EXTMAN_STATUS_CONFIGURATION, \"no model\\n{FORGED}\");");
     let library = plugin("liar", "1.0.0", "lies")

@@ -111,6 +111,7 @@ async fn wait(host: &Host, input: &[u8]) {
         content_type: "application/json".to_owned(),
         body: input.to_vec(),
         timeout: None,
+        extras: extman_model::RequestExtras::NONE,
     };
     host.invoke_raw(invocation).await.expect_err("it fails, as told");
 }

@@ -4,17 +4,78 @@
 /// The whole conversion; `constants_source` gives the constants' order.
 pub(super) fn for_readers(generated: &str, constants_source: &str) -> String {
     let named = in_c_notation(generated.trim()).replace('→', "->");
-    one_line_comments(&in_source_order(
-        &without_needless_struct(&named),
-        constants_source,
-    ))
+    let called = with_calling_convention(&without_needless_struct(&named));
+    let sized = with_wide_masks(&called, constants_source);
+    one_line_comments(&in_source_order(&sized, constants_source))
 }
 
-/// `struct ExtmanBytes name;` reads as well without the first word, as each struct has a typedef of its name.
+/// Function pointers say how they are called; their further arguments stay below the first one.
+fn with_calling_convention(text: &str) -> String {
+    const CALL: &str = "EXTMAN_CALL ";
+    let mut out = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        let begins = line.contains("(*") && !line.trim_start().starts_with('*');
+        if begins {
+            out.push(line.replace("(*", &format!("({CALL}*")));
+        } else if inside {
+            out.push(format!("{}{line}", " ".repeat(CALL.len())));
+        } else {
+            out.push(line.to_owned());
+        }
+        inside = (begins || inside) && !line.ends_with(';');
+    }
+    out.join("\n")
+}
+
+/// A constant of 64 bits says so: `1 << 40` would not be one, and `-Wconversion` and bindings read it as 32 bits.
+fn with_wide_masks(text: &str, constants_source: &str) -> String {
+    let wide = |name: &str| {
+        let name = name.strip_prefix("EXTMAN_")?;
+        constants_source
+            .contains(&format!("pub const {name}: u64 ="))
+            .then_some(())
+    };
+    let mut out = Vec::new();
+    for line in text.lines() {
+        let definition = line
+            .strip_prefix("#define ")
+            .and_then(|rest| rest.split_once(' '));
+        out.push(match definition {
+            Some((name, value)) if wide(name).is_some() && value != "UINT64_MAX" => {
+                format!("#define {name} {}", wide_value(value))
+            }
+            _ => line.to_owned(),
+        });
+    }
+    out.join("\n")
+}
+
+/// `(1 << 3)` as `(UINT64_C(1) << 3)`, `7` as `UINT64_C(7)`.
+fn wide_value(value: &str) -> String {
+    match value.trim_matches(['(', ')']).split_once(" << ") {
+        Some((bit, by)) => format!("(UINT64_C({bit}) << {by})"),
+        None => format!("UINT64_C({value})"),
+    }
+}
+
+/// `struct ExtmanBytes name;` reads as well without the first word, as each struct has a typedef of its name; but inside itself a
+/// struct has none yet.
 fn without_needless_struct(text: &str) -> String {
     const DEFINITION: &str = "typedef struct Extman";
+    let shortened = |part: &str| {
+        let plain = part.replace("struct Extman", "Extman");
+        let name = part.split(' ').next().unwrap_or_default();
+        match plain.split_once("\n} ") {
+            Some((body, rest)) if !name.is_empty() => {
+                let own = format!("Extman{name} *");
+                format!("{}\n}} {rest}", body.replace(&own, &format!("struct {own}")))
+            }
+            _ => plain,
+        }
+    };
     text.split(DEFINITION)
-        .map(|part| part.replace("struct Extman", "Extman"))
+        .map(shortened)
         .collect::<Vec<_>>()
         .join(DEFINITION)
 }
@@ -162,6 +223,26 @@ mod tests {
         ] {
             assert_eq!(in_c_notation(rust), c);
         }
+    }
+
+    #[test]
+    fn masks_are_of_64_bits_and_functions_say_how_they_are_called() {
+        let source = "pub const A_B: u64 = 1;\npub const C_D: u64 = 1 << 3;\npub const E_F: u32 = 1 << 3;";
+        let generated = "#define EXTMAN_A_B 1\n#define EXTMAN_C_D (1 << 3)\n#define EXTMAN_E_F (1 << 3)";
+        assert_eq!(
+            with_wide_masks(generated, source),
+            "#define EXTMAN_A_B UINT64_C(1)\n#define EXTMAN_C_D (UINT64_C(1) << 3)\n#define EXTMAN_E_F (1 << 3)"
+        );
+        assert_eq!(
+            with_calling_convention("    void (*f)(int a,\n              int b);\n * (*x)"),
+            "    void (EXTMAN_CALL *f)(int a,\n                          int b);\n * (*x)"
+        );
+        assert_eq!(
+            without_needless_struct(
+                "typedef struct ExtmanS {\n    struct ExtmanS *s;\n    struct ExtmanT *t;\n} ExtmanS;"
+            ),
+            "typedef struct ExtmanS {\n    struct ExtmanS *s;\n    ExtmanT *t;\n} ExtmanS;"
+        );
     }
 
     #[test]

@@ -51,14 +51,21 @@ static void append(Buffer *to, ExtmanBytes more) {
 
 static Call *call_of(ExtmanCallToken token) { return (Call *)(uintptr_t)token; }
 
-static ExtmanStatus host_log(ExtmanInstanceToken instance, ExtmanLogLevel level, ExtmanBytes target, ExtmanBytes text,
-                             ExtmanBytes fields) {
-    (void)instance, (void)level, (void)target, (void)text, (void)fields;
+typedef const ExtmanHostTable Host;
+
+static ExtmanStatus host_log(Host *host, ExtmanInstanceToken instance, const ExtmanLogRecord *record) {
+    (void)host, (void)instance, (void)record;
     return EXTMAN_STATUS_OK;
 }
 
-static uint32_t host_cancelled(ExtmanCallToken token) {
+static uint32_t host_log_enabled(Host *host, ExtmanInstanceToken instance, ExtmanLogLevel level) {
+    (void)host, (void)instance, (void)level;
+    return 1;
+}
+
+static uint32_t host_cancelled(Host *host, ExtmanCallToken token) {
     Call *call = call_of(token);
+    (void)host;
     if (call->questions_left == 0) {
         return 1;
     }
@@ -66,47 +73,69 @@ static uint32_t host_cancelled(ExtmanCallToken token) {
     return 0;
 }
 
-static uint64_t host_deadline(ExtmanCallToken token) {
-    (void)token;
+static uint64_t host_deadline(Host *host, ExtmanCallToken token) {
+    (void)host, (void)token;
     return EXTMAN_NO_DEADLINE;
 }
 
-static ExtmanStatus host_begin(ExtmanCallToken token, ExtmanBytes content_type) {
-    Call *call = call_of(token);
-    need(call->content_type[0] == 0 && call->output.len == 0, "sink_begin came twice or too late");
-    need(content_type.len < sizeof call->content_type, "a media type that is too long");
-    memcpy(call->content_type, content_type.data, content_type.len);
+static ExtmanStatus host_progress(Host *host, ExtmanCallToken token, uint64_t done, uint64_t total, const uint8_t *text,
+                                  size_t text_len) {
+    (void)host, (void)token, (void)done, (void)total, (void)text, (void)text_len;
     return EXTMAN_STATUS_OK;
 }
 
-static ExtmanStatus host_write(ExtmanCallToken token, ExtmanBytes data) {
+static ExtmanStatus host_begin(Host *host, ExtmanCallToken token, const uint8_t *content_type, size_t len) {
     Call *call = call_of(token);
+    (void)host;
+    need(call->content_type[0] == 0 && call->output.len == 0, "sink_begin came twice or too late");
+    need(len < sizeof call->content_type, "a media type that is too long");
+    memcpy(call->content_type, content_type, len);
+    return EXTMAN_STATUS_OK;
+}
+
+static ExtmanStatus host_write(Host *host, ExtmanCallToken token, const uint8_t *data, size_t len) {
+    Call *call = call_of(token);
+    (void)host;
     if (call->writes_left == 0) {
-        return EXTMAN_STATUS_EXHAUSTED;
+        return EXTMAN_STATUS_RESOURCE_EXHAUSTED;
     }
     call->writes_left--;
-    append(&call->output, data);
+    append(&call->output, extman_bytes_of(data, len));
     return EXTMAN_STATUS_OK;
 }
 
-static ExtmanStatus host_check(ExtmanProbeToken probe, const ExtmanCheck *check) {
-    (void)probe, (void)check;
+static ExtmanStatus host_metadata(Host *host, ExtmanCallToken token, const uint8_t *key, size_t key_len,
+                                  const uint8_t *value, size_t value_len) {
+    (void)host, (void)token, (void)key, (void)key_len, (void)value, (void)value_len;
     return EXTMAN_STATUS_OK;
 }
 
-static ExtmanStatus host_health(ExtmanInstanceToken instance, const ExtmanReport *report, ExtmanBytes text) {
-    (void)instance, (void)report, (void)text;
+static ExtmanStatus host_check(Host *host, ExtmanCallToken token, const ExtmanCheck *check) {
+    (void)host, (void)token, (void)check;
     return EXTMAN_STATUS_OK;
 }
 
-static const void *host_extension(ExtmanInstanceToken instance, ExtmanBytes id) {
-    (void)instance, (void)id;
+static ExtmanStatus host_health(Host *host, ExtmanInstanceToken instance, const ExtmanReport *report,
+                                const uint8_t *text, size_t text_len) {
+    (void)host, (void)instance, (void)report, (void)text, (void)text_len;
+    return EXTMAN_STATUS_OK;
+}
+
+static ExtmanStatus host_complete(Host *host, ExtmanCallToken token, ExtmanStatus status, const ExtmanOutcome *outcome,
+                                  const uint8_t *error, size_t error_len) {
+    (void)host, (void)token, (void)status, (void)outcome, (void)error, (void)error_len;
+    return EXTMAN_STATUS_CLOSED;
+}
+
+static const void *host_extension(Host *host, const uint8_t *id, size_t id_len) {
+    (void)host, (void)id, (void)id_len;
     return NULL;
 }
 
 static const ExtmanHostTable host = {
-    sizeof host, EXTMAN_ABI_MAJOR, EXTMAN_ABI_MINOR, host_log,    host_cancelled, host_deadline,
-    host_begin,  host_write,       host_check,       host_health, host_extension,
+    sizeof host, EXTMAN_ABI_MAJOR, EXTMAN_ABI_MINOR, host_log,      host_log_enabled, host_cancelled, host_deadline,
+    host_progress, host_begin,     host_write,       host_metadata, host_check,       host_health,    host_complete,
+    host_extension,
 };
 
 static const ExtmanPluginModule *plugin;
@@ -227,8 +256,13 @@ int main(int count, char **words) {
     plugin = extman_plugin_entry();
     need(plugin->magic == EXTMAN_MODULE_MAGIC && plugin->abi_major == EXTMAN_ABI_MAJOR, "another root module");
     const ExtmanCreateRequest request = {
-        sizeof request, 1, extman_bytes_of_text("driver"), extman_bytes_of_text("{}"),
+        .struct_size = sizeof request,
+        .instance = 1,
+        .call = 2,
+        .name = extman_bytes_of_text("driver"),
+        .config = extman_bytes_of_text("{}"),
     };
+    const ExtmanStepRequest step = {sizeof step, 3};
     ExtmanTextBuffer error = {NULL, 0, 0};
     need(plugin->lifecycle->create(&host, &request, &instance, &error) == EXTMAN_STATUS_OK, "create failed");
 
@@ -242,7 +276,7 @@ int main(int count, char **words) {
         }
         code = run(words[1], input, count > 3 ? atol(words[3]) : -1);
     }
-    plugin->lifecycle->destroy(instance);
+    need(plugin->lifecycle->destroy(instance, &step, &error) == EXTMAN_STATUS_OK, "destroy failed");
     free(input.data);
     return code;
 }

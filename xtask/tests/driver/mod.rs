@@ -1,7 +1,7 @@
 //! Runs a C plugin's sources under a host in miniature (`c/driver.c`), with the address and undefined-behaviour sanitisers.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A compiled driver with a plugin inside.
@@ -21,11 +21,25 @@ pub struct Answer {
 impl Driver {
     /// Compiles the C files in `sources`, a folder below the workspace's.
     pub fn new(sources: &str) -> Self {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let root = xtask::root();
-        let files = std::fs::read_dir(root.join(sources))
+        let files = std::fs::read_dir(xtask::root().join(sources))
             .unwrap()
             .map(|entry| entry.unwrap().path());
+        let files: Vec<PathBuf> = files
+            .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+            .collect();
+        let sanitisers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+        Self::link(&sources.replace('/', "-"), &files, &sanitisers)
+    }
+
+    /// With a plugin that another compiler has made an object file of.
+    #[allow(dead_code)]
+    pub fn of_object(name: &str, object: &Path) -> Self {
+        Self::link(name, &[object.to_owned()], &["-lstdc++"])
+    }
+
+    fn link(name: &str, files: &[PathBuf], more: &[&str]) -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let root = xtask::root();
         let output = Command::new("cc")
             .args([
                 "-std=c11",
@@ -37,14 +51,14 @@ impl Driver {
                 "-g",
                 "-pthread",
             ])
-            .args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all"])
             .arg("-I")
             .arg(root.join("plugin-api/include"))
             .arg("-o")
             .arg(folder.path().join("driver"))
             .arg(root.join("xtask/tests/c/driver.c"))
-            .args(files.filter(|path| path.extension().is_some_and(|extension| extension == "c")))
-            .arg("-lm")
+            .args(files)
+            .args(["-lm"])
+            .args(more)
             .output()
             .expect("this test needs a C compiler, cc");
         assert!(
@@ -52,7 +66,7 @@ impl Driver {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(sources.replace('/', "-"));
+        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::rename(folder.path().join("driver"), &program).unwrap();
         Driver { program }
     }

@@ -172,8 +172,9 @@ fn reply(content_type: &str, body: Vec<u8>) -> Reply {
         body,
         usage: Usage {
             tokens_in: Some(3),
-            tokens_out: None,
+            ..Usage::default()
         },
+        metadata: vec![("model".to_owned(), "fake-1".to_owned())],
         ran: Duration::from_nanos(1234),
     }
 }

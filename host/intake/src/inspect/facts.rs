@@ -114,6 +114,8 @@ pub struct Build {
     pub target: String,
     /// Compiler; empty if not given.
     pub compiler: String,
+    /// Whether its ABI's structs are those of this host, by their fingerprint; not known if the frame has none.
+    pub same_structs: Option<bool>,
 }
 
 /// What a panic does in a plugin.
@@ -161,6 +163,7 @@ impl From<&FrameFacts> for Build {
             counting_allocator: facts.flags & frame::FLAG_COUNTING_ALLOCATOR != 0,
             target: facts.target.clone(),
             compiler: facts.compiler.clone(),
+            same_structs: facts.abi_fingerprint.map(|given| given == frame::ABI_FINGERPRINT),
         }
     }
 }

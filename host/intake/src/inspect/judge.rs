@@ -138,6 +138,16 @@ fn judge_build(build: &Build, problems: &mut Vec<InspectError>, notes: &mut Vec<
             ),
         ));
     }
+    // Another minor has other structs, and may.
+    if build.same_structs == Some(false) && (build.abi_major, build.abi_minor) == (ABI_MAJOR, ABI_MINOR) {
+        notes.push(Note::new(
+            "other-structs",
+            format!(
+                "it was built from other structs of ABI {ABI_MAJOR}.{ABI_MINOR} than this host, which a release never changes; \
+                 build it with the SDK or the header of this host's release"
+            ),
+        ));
+    }
 }
 
 fn judge_manifest(manifest: &Manifest, problems: &mut Vec<InspectError>, notes: &mut Vec<Note>) {

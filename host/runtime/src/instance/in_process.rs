@@ -8,16 +8,20 @@ mod used;
 
 use super::{Accounts, InstanceSettings};
 use crate::lanes::{Gate, Phase, Pool, Refused, Work};
-use crate::loader::{Bound, Frames, Input, Listener, OutputLimits, Returned, Slot, Step};
+use crate::loader::{
+    Bound, Frames, Input, Listener, Making, NotDestroyed, OutputLimits, Returned, Slot, Step,
+};
 use crate::module::Module;
 use crate::ticket::{How, NoReturn, Ticket, on_lane};
 use abandoned::Abandoned;
 pub use check::Answer;
 pub(super) use check::ChecksUnderWay;
+use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
-use extman_model::{CallError, ErrorKind, Reply};
+use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -49,6 +53,8 @@ pub struct Call {
     pub body: Vec<u8>,
     /// How long the caller waits; the instance's default otherwise.
     pub timeout: Option<Duration>,
+    /// What else the caller says.
+    pub extras: RequestExtras,
 }
 
 impl InProcess {
@@ -77,7 +83,18 @@ impl InProcess {
         );
         let make = {
             let (name, config) = (name.clone(), config.to_owned());
-            move |_: &Slot, _: &Ticket| Bound::create(library, &name, &config, listener).map(Unclaimed::new)
+            let (deadline, resources) = (work.deadline, module.resource_dir().map(Path::to_owned));
+            move |slot: &Slot, ticket: &Ticket| {
+                let making = Making {
+                    name: &name,
+                    config: &config,
+                    resource_dir: resources.as_deref(),
+                    ..Making::default()
+                };
+                in_step(slot, ticket, deadline, |call| {
+                    Bound::create(library, making, call, listener).map(Unclaimed::new)
+                })
+            }
         };
         let made = settle(on_lane(&pool, work, urgency(threads), make).await, Phase::Create).flatten();
         let bound = match made {
@@ -111,8 +128,12 @@ impl InProcess {
             Step::Stop => (Phase::Stop, self.settings.stop_budget),
         };
         let bound = self.bound.clone();
-        let run = move |_: &Slot, _: &Ticket| bound.step(step);
-        let returned = on_lane(&self.pool, self.work(phase, budget), urgency(self.threads), run).await;
+        let work = self.work(phase, budget);
+        let deadline = work.deadline;
+        let run = move |slot: &Slot, ticket: &Ticket| {
+            in_step(slot, ticket, deadline, |call| bound.step(step, call))
+        };
+        let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
         settle(returned, phase)?
     }
 
@@ -147,6 +168,7 @@ impl InProcess {
                 content_type: &call.content_type,
                 body: &call.body,
                 stream: streams,
+                extras: &call.extras,
             };
             serve(
                 &bound,
@@ -186,23 +208,30 @@ impl InProcess {
         Ok(())
     }
 
-    pub(super) async fn destroy(&self) -> Result<(), CallError> {
+    pub(super) async fn destroy(&self) -> Result<Option<CallError>, CallError> {
         if self.destroyed.load(Ordering::Acquire) {
-            return Ok(());
+            return Ok(None);
         }
         let bound = self.bound.clone();
-        let run = move |_: &Slot, _: &Ticket| bound.destroy();
         let work = self.work(Phase::Destroy, self.settings.stop_budget);
+        let deadline = work.deadline;
+        let run =
+            move |slot: &Slot, ticket: &Ticket| in_step(slot, ticket, deadline, |call| bound.destroy(call));
         let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
-        settle(returned, Phase::Destroy)?.map_err(|inside| {
-            CallError::new(ErrorKind::NotServing, format!("{inside} calls are still inside"))
-        })?;
+        let said = match settle(returned, Phase::Destroy)? {
+            Ok(()) => None,
+            Err(NotDestroyed::Inside(inside)) => {
+                let text = format!("{inside} calls are still inside");
+                return Err(CallError::new(ErrorKind::NotServing, text));
+            }
+            Err(NotDestroyed::Gone(error)) => Some(error),
+        };
         self.destroyed.store(true, Ordering::Release);
         if self.threads == ThreadModel::Affine {
             // Its end is waited for by the module.
             let _ = self.pool.shutdown(Duration::ZERO);
         }
-        Ok(())
+        Ok(said)
     }
 
     fn work(&self, phase: Phase, budget: Duration) -> Work {
@@ -215,6 +244,15 @@ impl InProcess {
             ..OutputLimits::default()
         }
     }
+}
+
+/// Runs a step of the lifecycle in an open slot, which its plugin may ask for deadline and cancellation.
+fn in_step<T>(slot: &Slot, ticket: &Ticket, deadline: Monotonic, run: impl FnOnce(CallToken) -> T) -> T {
+    let call = slot.open(Some(deadline), None, OutputLimits::default());
+    ticket.opened(call);
+    let done = run(call);
+    slot.close();
+    done
 }
 
 /// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
@@ -254,6 +292,7 @@ fn serve(
             .unwrap_or(Cow::Borrowed("application/octet-stream")),
         body: output.body,
         usage,
+        metadata: output.metadata,
         ran,
     };
     result.map(reply)

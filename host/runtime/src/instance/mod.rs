@@ -242,11 +242,11 @@ impl Instance {
         }
     }
 
-    /// Frees it. Nothing may be called on it afterwards.
+    /// Frees it, and tells what the plugin says went wrong with that. Nothing may be called on it afterwards.
     ///
     /// # Errors
-    /// A call is still inside, or it took too long.
-    pub async fn destroy(&self) -> Result<(), CallError> {
+    /// It is still there: a call is inside, or it took too long.
+    pub async fn destroy(&self) -> Result<Option<CallError>, CallError> {
         match &self.backing {
             Backing::InProcess(inner) => inner.destroy().await,
         }

@@ -3,18 +3,21 @@
 //! The library can't be closed while a `Bound` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
 //! inside. What is *not* promised is anything about the plugin: once its code runs, its bugs are the process's.
 
+use super::attach::{self, Attached};
 use super::host_table::HOST_TABLE;
 use super::library::Library;
 use super::listeners::{self, Listener};
 use super::origin::{self, Origin};
-use super::read;
-use super::root::{Step as StepFn, StepWithBytes, Tables};
-use super::sink::Output;
+use super::root::{Step as StepFn, Tables};
+use super::sink::{self, Output};
 use super::slot::Slot;
 use super::text::ErrorText;
+use super::{read, status};
 use crate::process_guard;
-use extman_abi::{self as abi, Bytes, Status};
-use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, Usage};
+use extman_abi::{self as abi, Bytes, CallToken, InstanceToken};
+use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, RequestExtras, Usage};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +27,7 @@ pub struct Bound {
     // Given up by `destroy`: whoever still holds the `Bound` then no longer holds the library.
     library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
-    token: u64,
+    token: InstanceToken,
     name: Box<str>,
     origin: Origin,
     // Calls inside. With SEALED no more calls and checks may enter, with CLOSED nothing.
@@ -38,6 +41,21 @@ unsafe impl Sync for Bound {}
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 const SEALED: usize = 1 << (usize::BITS - 2);
+
+/// What an instance is made from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Making<'a> {
+    /// The instance's name.
+    pub name: &'a str,
+    /// Its configuration: a JSON object.
+    pub config: &'a str,
+    /// Where its data stays, if there is such a folder.
+    pub data_dir: Option<&'a Path>,
+    /// Where it may keep what can be made anew.
+    pub cache_dir: Option<&'a Path>,
+    /// Where the plugin's files are.
+    pub resource_dir: Option<&'a Path>,
+}
 
 /// A lifecycle step without arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +79,17 @@ pub struct Input<'a> {
     pub body: &'a [u8],
     /// Whether frames are wanted as they come.
     pub stream: bool,
+    /// What else the caller says.
+    pub extras: &'a RequestExtras,
+}
+
+/// A state that an instance wrote for its successor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Version of the state's format, as the plugin counts; 0 if it gave none.
+    pub format: u32,
+    /// The state.
+    pub state: Vec<u8>,
 }
 
 /// One call as it came back.
@@ -95,55 +124,66 @@ impl Said {
 }
 
 impl Bound {
-    /// Has the library make an instance.
+    /// Has the library make an instance, in the open slot of `call`.
     ///
     /// # Errors
     /// What the plugin says.
     pub fn create(
         library: Arc<Library>,
-        name: &str,
-        config: &str,
+        making: Making<'_>,
+        call: CallToken,
         listener: Arc<dyn Listener>,
     ) -> Result<Bound, CallError> {
+        let path = |path: Option<&Path>| lent(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
+        sink::of_instance(call, token);
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: token,
-            name: lent(name.as_bytes()),
-            config: lent(config.as_bytes()),
+            call,
+            name: lent(making.name.as_bytes()),
+            config: lent(making.config.as_bytes()),
+            data_dir: path(making.data_dir),
+            cache_dir: path(making.cache_dir),
+            resource_dir: path(making.resource_dir),
         };
-        let mut handle: abi::InstanceHandle = std::ptr::null_mut();
-        let mut error = ErrorText::new();
-        let window = process_guard::window(name, "create", library.origin());
-        let code = origin::inside(library.origin());
-        // SAFETY: a checked entry; the library is open until `destroy`; all pointers are to locals that outlive the call.
-        let status =
-            unsafe { (library.tables().lifecycle.create)(&HOST_TABLE, &request, &mut handle, error.lend()) };
-        drop(code);
-        drop(window);
-        match result(status, &error, "create") {
-            Ok(()) => Ok(Bound {
-                tables: *library.tables(),
-                origin: library.origin(),
-                library: Mutex::new(Some(library)),
-                handle,
-                token,
-                name: name.into(),
-                inside: AtomicUsize::new(0),
-            }),
-            Err(failure) => {
-                listeners::unregister(token);
-                process_guard::no_longer_lives(name);
-                Err(failure)
-            }
-        }
+        let made = Self::make(&library, &request, making.name);
+        let bound = |handle| Bound {
+            tables: *library.tables(),
+            origin: library.origin(),
+            handle,
+            token,
+            name: making.name.into(),
+            inside: AtomicUsize::new(0),
+            library: Mutex::new(Some(library.clone())),
+        };
+        made.map(bound).inspect_err(|_| {
+            listeners::unregister(token);
+            process_guard::no_longer_lives(making.name);
+        })
     }
 
-    /// Runs a lifecycle step.
+    fn make(
+        library: &Library,
+        request: &abi::CreateRequest,
+        name: &str,
+    ) -> Result<abi::InstanceHandle, CallError> {
+        let tables = library.tables();
+        let mut handle: abi::InstanceHandle = std::ptr::null_mut();
+        let mut error = ErrorText::new();
+        let _window = process_guard::window(name, "create", library.origin());
+        let _code = origin::inside(library.origin());
+        let _thread = attach::thread(tables, library.origin())?;
+        // SAFETY: a checked entry of an open library; all pointers are to locals that outlive the call.
+        let status = unsafe { (tables.lifecycle.create)(&HOST_TABLE, request, &mut handle, error.lend()) };
+        status::result(status, &error, "create").map(|()| handle)
+    }
+
+    /// Runs a lifecycle step in the open slot of `call`.
     ///
     /// # Errors
     /// What the plugin says, or that the instance is being destroyed.
-    pub fn step(&self, step: Step) -> Result<(), CallError> {
+    pub fn step(&self, step: Step, call: CallToken) -> Result<(), CallError> {
         let lifecycle = &self.tables.lifecycle;
         let (entry, name): (Option<StepFn>, _) = match step {
             Step::Start => (lifecycle.start, "start"),
@@ -153,46 +193,84 @@ impl Bound {
         let Some(entry) = entry else { return Ok(()) };
         let _window = process_guard::window(&self.name, name, self.origin);
         let _inside = self.enter_step()?;
+        sink::of_instance(call, self.token);
+        let request = step_request(call);
         let mut error = ErrorText::new();
-        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and a lent local.
-        let status = unsafe { entry(self.handle, error.lend()) };
-        result(status, &error, name)
+        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and lent locals.
+        let status = unsafe { entry(self.handle, &request, error.lend()) };
+        status::result(status, &error, name)
     }
 
-    /// Hands over a new configuration.
+    /// Hands over a new configuration, in the open slot of `call`.
     ///
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
-    pub fn configure(&self, config: &str) -> Result<(), CallError> {
-        self.pass(self.tables.lifecycle.configure, config.as_bytes(), "configure")
+    pub fn configure(&self, config: &str, call: CallToken) -> Result<(), CallError> {
+        let Some(entry) = self.tables.lifecycle.configure else {
+            return Err(unsupported("configure"));
+        };
+        let _inside = self.enter_step()?;
+        sink::of_instance(call, self.token);
+        let request = abi::ConfigureRequest {
+            struct_size: size_of::<abi::ConfigureRequest>(),
+            call,
+            config: lent(config.as_bytes()),
+        };
+        let mut error = ErrorText::new();
+        // SAFETY: as in `step`.
+        let status = unsafe { entry(self.handle, &request, error.lend()) };
+        status::result(status, &error, "configure")
     }
 
-    /// Hands over a predecessor's state.
+    /// Hands over the state that a predecessor of version `plugin_version` wrote, in the open slot of `call`.
     ///
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
-    pub fn restore(&self, state: &[u8]) -> Result<(), CallError> {
-        self.pass(self.tables.lifecycle.restore, state, "restore")
+    pub fn restore(&self, from: &Snapshot, plugin_version: &str, call: CallToken) -> Result<(), CallError> {
+        let Some(entry) = self.tables.lifecycle.restore else {
+            return Err(unsupported("restore"));
+        };
+        let _inside = self.enter_step()?;
+        sink::of_instance(call, self.token);
+        let request = abi::RestoreRequest {
+            struct_size: size_of::<abi::RestoreRequest>(),
+            call,
+            plugin_version: lent(plugin_version.as_bytes()),
+            state: lent(&from.state),
+            format: from.format,
+            reserved: 0,
+        };
+        let mut error = ErrorText::new();
+        // SAFETY: as in `step`.
+        let status = unsafe { entry(self.handle, &request, error.lend()) };
+        status::result(status, &error, "restore")
     }
 
-    /// Has the instance write its state to the open slot of `token`.
+    /// Has the instance write its state to the open slot of `call`; the state's format.
     ///
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
-    pub fn snapshot(&self, token: u64) -> Result<(), CallError> {
+    pub fn snapshot(&self, call: CallToken) -> Result<u32, CallError> {
         let Some(entry) = self.tables.lifecycle.snapshot else {
             return Err(unsupported("snapshot"));
         };
         let _inside = self.enter_step()?;
+        sink::of_instance(call, self.token);
+        let request = step_request(call);
+        let mut snapshot = abi::Snapshot {
+            struct_size: size_of::<abi::Snapshot>(),
+            format: 0,
+            reserved: 0,
+        };
         let mut error = ErrorText::new();
-        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and a lent local.
-        let status = unsafe { entry(self.handle, token, error.lend()) };
-        result(status, &error, "snapshot")
+        // SAFETY: as in `step`.
+        let status = unsafe { entry(self.handle, &request, &mut snapshot, error.lend()) };
+        status::result(status, &error, "snapshot").map(|()| snapshot.format)
     }
 
-    /// Serves one call; its output goes to the open slot of `token`.
+    /// Serves one call; its output goes to the open slot of `call`.
     #[inline]
-    pub fn invoke(&self, token: u64, input: Input<'_>) -> Returned {
+    pub fn invoke(&self, call: CallToken, input: Input<'_>) -> Returned {
         let _inside = match self.enter() {
             Ok(inside) => inside,
             Err(failure) => {
@@ -202,39 +280,31 @@ impl Bound {
                 };
             }
         };
+        sink::of_instance(call, self.token);
+        let (metadata, parts) = lent_extras(input.extras);
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
-            call: token,
+            call,
             capability: lent(input.capability.as_bytes()),
+            capability_version: lent(input.extras.capability_version.as_bytes()),
             content_type: lent(input.content_type.as_bytes()),
+            accept: lent(input.extras.accept.as_bytes()),
             input: lent(input.body),
+            metadata: metadata.as_ptr(),
+            metadata_len: metadata.len(),
+            parts: parts.as_ptr(),
+            parts_len: parts.len(),
             flags: if input.stream { abi::REQUEST_STREAM } else { 0 },
             reserved: 0,
         };
-        let mut outcome = abi::Outcome {
-            struct_size: size_of::<abi::Outcome>(),
-            valid: 0,
-            retryable: 0,
-            reserved: 0,
-            retry_after_ms: 0,
-            tokens_in: 0,
-            tokens_out: 0,
-        };
+        let mut outcome = read::blank_outcome();
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { (self.tables.invoke)(self.handle, &request, &mut outcome, error.lend()) };
-        let given = |bit: u64| outcome.valid & bit != 0;
-        let failed = |mut failure: CallError| {
-            failure.retryable = given(abi::OUTCOME_RETRYABLE).then_some(outcome.retryable != 0);
-            failure.retry_after_ms = given(abi::OUTCOME_RETRY_AFTER).then_some(outcome.retry_after_ms);
-            failure
-        };
         Returned {
-            result: result(status, &error, "invoke").map_err(failed),
-            usage: Usage {
-                tokens_in: given(abi::OUTCOME_TOKENS_IN).then_some(outcome.tokens_in),
-                tokens_out: given(abi::OUTCOME_TOKENS_OUT).then_some(outcome.tokens_out),
-            },
+            result: status::result(status, &error, "invoke")
+                .map_err(|failure| read::failed(&outcome, failure)),
+            usage: read::usage(&outcome),
         }
     }
 
@@ -256,7 +326,7 @@ impl Bound {
         let _inside = self.enter()?;
         let request = abi::CheckRequest {
             struct_size: size_of::<abi::CheckRequest>(),
-            probe: token,
+            call: token,
             kind: match kind {
                 CheckKind::Liveness => abi::CHECK_LIVENESS,
                 CheckKind::Readiness => abi::CHECK_READINESS,
@@ -270,7 +340,7 @@ impl Bound {
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
         let Output { parts, .. } = slot.close();
         if status != abi::STATUS_OK {
-            return result(status, &text, "check").map(|()| Said::Nothing);
+            return status::result(status, &text, "check").map(|()| Said::Nothing);
         }
         let figures = read::figures(&raw);
         if parts.is_empty() && text.is_empty() {
@@ -284,34 +354,42 @@ impl Bound {
         })))
     }
 
-    /// Has the plugin free the instance. Afterwards nothing is called on it any more.
+    /// Has the plugin free the instance, in the open slot of `call`. Afterwards nothing is called on it any more, whatever the plugin
+    /// says.
     ///
     /// # Errors
-    /// The number of calls that are still inside.
-    pub fn destroy(&self) -> Result<(), usize> {
+    /// Calls are still inside; or what the plugin says of what may be left.
+    pub fn destroy(&self, call: CallToken) -> Result<(), NotDestroyed> {
         let mut now = self.inside.load(Acquire);
         loop {
             if now & CLOSED != 0 {
                 return Ok(());
             }
             if now & !SEALED != 0 {
-                return Err(now & !SEALED);
+                return Err(NotDestroyed::Inside(now & !SEALED));
             }
             match self.inside.compare_exchange(now, CLOSED, AcqRel, Acquire) {
                 Ok(_) => break,
                 Err(changed) => now = changed,
             }
         }
-        let window = process_guard::window(&self.name, "destroy", self.origin);
-        let code = origin::inside(self.origin);
-        // SAFETY: a checked entry; the library is open until `destroy`; the handle is live, nothing is inside, and nothing enters any more.
-        unsafe { (self.tables.lifecycle.destroy)(self.handle) };
-        drop(code);
-        drop(window);
+        let said = self.end(call);
         process_guard::no_longer_lives(&self.name);
         listeners::unregister(self.token);
         drop(self.library.lock().unwrap_or_else(PoisonError::into_inner).take());
-        Ok(())
+        said.map_err(NotDestroyed::Gone)
+    }
+
+    fn end(&self, call: CallToken) -> Result<(), CallError> {
+        let _window = process_guard::window(&self.name, "destroy", self.origin);
+        let _code = origin::inside(self.origin);
+        let _thread = attach::thread(&self.tables, self.origin)?;
+        sink::of_instance(call, self.token);
+        let request = step_request(call);
+        let mut error = ErrorText::new();
+        // SAFETY: a checked entry; the library is open until `destroy`; the handle is live, nothing is inside, and nothing enters any more.
+        let status = unsafe { (self.tables.lifecycle.destroy)(self.handle, &request, error.lend()) };
+        status::result(status, &error, "destroy")
     }
 
     /// Calls that are inside now.
@@ -322,17 +400,6 @@ impl Bound {
     /// Lets no more calls and checks in; steps of the lifecycle still are.
     pub fn seal(&self) {
         self.inside.fetch_or(SEALED, AcqRel);
-    }
-
-    fn pass(&self, entry: Option<StepWithBytes>, bytes: &[u8], name: &str) -> Result<(), CallError> {
-        let Some(entry) = entry else {
-            return Err(unsupported(name));
-        };
-        let _inside = self.enter_step()?;
-        let mut error = ErrorText::new();
-        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and bytes lent for the call.
-        let status = unsafe { entry(self.handle, lent(bytes), error.lend()) };
-        result(status, &error, name)
     }
 
     /// For calls and checks.
@@ -355,21 +422,37 @@ impl Bound {
                 "the instance is being stopped",
             ));
         }
-        Ok(Inside {
+        let inside = Inside {
             bound: self,
             _code: origin::inside(self.origin),
-        })
+            thread: None,
+        };
+        match self.tables.attach {
+            None => Ok(inside),
+            Some(_) => inside.attached(),
+        }
     }
 }
 
 struct Inside<'a> {
     bound: &'a Bound,
     _code: origin::Inside,
+    thread: Option<Attached>,
+}
+
+impl Inside<'_> {
+    #[cold]
+    fn attached(mut self) -> Result<Self, CallError> {
+        self.thread = attach::thread(&self.bound.tables, self.bound.origin)?;
+        Ok(self)
+    }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         process_guard::end_if_forked();
+        // While it still counts: detaching is the library's code too.
+        self.thread = None;
         self.bound.inside.fetch_sub(1, AcqRel);
     }
 }
@@ -381,29 +464,35 @@ fn lent(bytes: &[u8]) -> Bytes {
     }
 }
 
+fn step_request(call: CallToken) -> abi::StepRequest {
+    abi::StepRequest {
+        struct_size: size_of::<abi::StepRequest>(),
+        call,
+    }
+}
+
+fn lent_extras(extras: &RequestExtras) -> (Vec<abi::Metadata>, Vec<abi::InputPart>) {
+    let metadata = extras.metadata.iter().map(|(key, value)| abi::Metadata {
+        key: lent(key.as_bytes()),
+        value: lent(value.as_bytes()),
+    });
+    let parts = extras.parts.iter().map(|part| abi::InputPart {
+        name: lent(part.name.as_bytes()),
+        content_type: lent(part.content_type.as_bytes()),
+        data: lent(&part.data),
+    });
+    (metadata.collect(), parts.collect())
+}
+
 fn unsupported(name: &str) -> CallError {
     CallError::new(ErrorKind::Unsupported, format!("the plugin has no {name}"))
 }
 
-fn result(status: Status, text: &ErrorText, entry: &str) -> Result<(), CallError> {
-    let kind = match status {
-        abi::STATUS_OK => return Ok(()),
-        abi::STATUS_INVALID_INPUT => ErrorKind::InvalidInput,
-        abi::STATUS_UNAVAILABLE => ErrorKind::Unavailable,
-        abi::STATUS_RATE_LIMITED => ErrorKind::RateLimited,
-        abi::STATUS_CONFIGURATION => ErrorKind::Configuration,
-        abi::STATUS_CANCELLED => ErrorKind::Cancelled,
-        abi::STATUS_DEADLINE_EXCEEDED => ErrorKind::DeadlineExceeded,
-        abi::STATUS_UNSUPPORTED => ErrorKind::Unsupported,
-        abi::STATUS_EXHAUSTED => ErrorKind::Exhausted,
-        abi::STATUS_PANICKED => ErrorKind::Panicked,
-        _ => ErrorKind::Internal,
-    };
-    let text = text.read();
-    let text = if text.is_empty() {
-        format!("{entry} failed with status {status}, without a text")
-    } else {
-        text
-    };
-    Err(CallError::new(kind, text))
+/// Why an instance is not destroyed, or not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotDestroyed {
+    /// It is there: this many calls are inside.
+    Inside(usize),
+    /// It is gone, and the plugin says that something went wrong.
+    Gone(CallError),
 }

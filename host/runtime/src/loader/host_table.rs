@@ -3,8 +3,10 @@
 use super::origin::outside;
 use super::{listeners, read, sink};
 use crate::process_guard::end_if_forked;
-use extman_abi::{self as abi, Bytes, Check, HostTable, Report, Status};
-use extman_model::LogLevel;
+use extman_abi::{
+    self as abi, CallToken, Check, HostTable, InstanceToken, LogRecord, Outcome, Report, Status,
+};
+use extman_model::{LogLevel, Progress};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,83 +16,169 @@ pub(super) static HOST_TABLE: HostTable = HostTable {
     abi_major: abi::ABI_MAJOR,
     abi_minor: abi::ABI_MINOR,
     log,
+    log_enabled,
     cancelled,
     deadline_ns,
+    progress,
     sink_begin,
     sink_write,
+    emit_metadata,
     emit_check,
     push_health,
+    complete,
     extension,
 };
 
 /// Longest log text, check message or health text that is taken, in bytes; the rest is cut.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Longest text of a progress that is taken, in bytes; the rest is cut.
+const PROGRESS_BYTES_MAX: usize = 256;
 
 fn guarded(run: impl FnOnce() -> Status) -> Status {
     end_if_forked();
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or(abi::STATUS_INTERNAL)
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(abi::STATUS_HOST_INTERNAL)
 }
 
-unsafe extern "C" fn log(instance: u64, level: u32, target: Bytes, text: Bytes, fields: Bytes) -> Status {
+fn level(code: abi::LogLevel) -> LogLevel {
+    match code {
+        abi::LOG_ERROR => LogLevel::Error,
+        abi::LOG_WARN => LogLevel::Warn,
+        abi::LOG_DEBUG => LogLevel::Debug,
+        abi::LOG_TRACE => LogLevel::Trace,
+        _ => LogLevel::Info,
+    }
+}
+
+unsafe extern "C" fn log(_: *const HostTable, instance: InstanceToken, record: *const LogRecord) -> Status {
     guarded(|| {
         let Some(listener) = listeners::find(instance) else {
             return abi::STATUS_CLOSED;
         };
-        let level = match level {
-            abi::LOG_ERROR => LogLevel::Error,
-            abi::LOG_WARN => LogLevel::Warn,
-            abi::LOG_DEBUG => LogLevel::Debug,
-            abi::LOG_TRACE => LogLevel::Trace,
-            _ => LogLevel::Info,
+        // SAFETY: the plugin lends the record and its slices for the call.
+        let Some(record) = (unsafe { read::log_record(record, TEXT_BYTES_MAX) }) else {
+            return abi::STATUS_INVALID_INPUT;
         };
-        // SAFETY: the plugin lends the slices for the call.
-        let (target, text, fields) = unsafe {
-            (
-                read::text(target, 256),
-                read::text(text, TEXT_BYTES_MAX),
-                read::text(fields, TEXT_BYTES_MAX),
-            )
-        };
-        outside(|| listener.log(level, &target, &text, &fields));
+        let level = level(record.level);
+        outside(|| listener.log(level, &record.target, &record.text, &record.fields));
         abi::STATUS_OK
     })
 }
 
-unsafe extern "C" fn cancelled(token: u64) -> u32 {
-    u32::from(sink::cancelled(token))
+unsafe extern "C" fn log_enabled(_: *const HostTable, instance: InstanceToken, code: abi::LogLevel) -> u32 {
+    let enabled = || {
+        let listener = listeners::find(instance)?;
+        Some(outside(|| listener.keeps(level(code))))
+    };
+    u32::from(
+        catch_unwind(AssertUnwindSafe(enabled))
+            .ok()
+            .flatten()
+            .unwrap_or(false),
+    )
 }
 
-unsafe extern "C" fn deadline_ns(token: u64) -> u64 {
-    sink::deadline_ns(token)
+unsafe extern "C" fn cancelled(_: *const HostTable, call: CallToken) -> u32 {
+    u32::from(sink::cancelled(call))
 }
 
-unsafe extern "C" fn sink_begin(token: u64, content_type: Bytes) -> Status {
+unsafe extern "C" fn deadline_ns(_: *const HostTable, call: CallToken) -> u64 {
+    sink::deadline_ns(call)
+}
+
+unsafe extern "C" fn progress(
+    _: *const HostTable,
+    call: CallToken,
+    done: u64,
+    total: u64,
+    text: *const u8,
+    text_len: usize,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the plugin lends the text for the call.
+        let text = unsafe { read::text(read::bytes(text, text_len), PROGRESS_BYTES_MAX) }.into_owned();
+        let total = (total > 0).then_some(total);
+        let Some(instance) = sink::instance(call) else {
+            return abi::STATUS_CLOSED;
+        };
+        if let Some(listener) = listeners::find(instance) {
+            outside(|| listener.progress(Progress { done, total, text }));
+        }
+        abi::STATUS_OK
+    })
+}
+
+unsafe extern "C" fn sink_begin(
+    _: *const HostTable,
+    call: CallToken,
+    content_type: *const u8,
+    content_type_len: usize,
+) -> Status {
     // SAFETY: the plugin lends the slice for the call.
-    guarded(|| sink::begin(token, unsafe { read::slice(content_type) }))
+    guarded(|| {
+        sink::begin(call, unsafe {
+            read::slice(read::bytes(content_type, content_type_len))
+        })
+    })
 }
 
-unsafe extern "C" fn sink_write(token: u64, data: Bytes) -> Status {
+unsafe extern "C" fn sink_write(
+    _: *const HostTable,
+    call: CallToken,
+    data: *const u8,
+    data_len: usize,
+) -> Status {
     // SAFETY: the plugin lends the slice for the call.
-    guarded(|| sink::write(token, unsafe { read::slice(data) }))
+    guarded(|| sink::write(call, unsafe { read::slice(read::bytes(data, data_len)) }))
 }
 
-unsafe extern "C" fn emit_check(token: u64, check: *const Check) -> Status {
+unsafe extern "C" fn emit_metadata(
+    _: *const HostTable,
+    call: CallToken,
+    key: *const u8,
+    key_len: usize,
+    value: *const u8,
+    value_len: usize,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the plugin lends both slices for the call.
+        let (key, value) = unsafe {
+            (
+                read::slice(read::bytes(key, key_len)),
+                read::slice(read::bytes(value, value_len)),
+            )
+        };
+        sink::emit_metadata(call, key, value)
+    })
+}
+
+unsafe extern "C" fn emit_check(_: *const HostTable, call: CallToken, check: *const Check) -> Status {
     guarded(|| {
         // SAFETY: the plugin lends the struct and its slices for the call.
         match unsafe { read::check(check, TEXT_BYTES_MAX) } {
-            Some(part) => sink::emit(token, part),
+            Some(part) => sink::emit(call, part),
             None => abi::STATUS_INVALID_INPUT,
         }
     })
 }
 
-unsafe extern "C" fn push_health(instance: u64, report: *const Report, text: Bytes) -> Status {
+unsafe extern "C" fn push_health(
+    _: *const HostTable,
+    instance: InstanceToken,
+    report: *const Report,
+    text: *const u8,
+    text_len: usize,
+) -> Status {
     guarded(|| {
         let Some(listener) = listeners::find(instance) else {
             return abi::STATUS_CLOSED;
         };
         // SAFETY: the plugin lends the struct and the slice for the call.
-        let (report, text) = unsafe { (read::report(report), read::text(text, TEXT_BYTES_MAX)) };
+        let (report, text) = unsafe {
+            (
+                read::report(report),
+                read::text(read::bytes(text, text_len), TEXT_BYTES_MAX),
+            )
+        };
         let Some(mut report) = report else {
             return abi::STATUS_INVALID_INPUT;
         };
@@ -100,6 +188,18 @@ unsafe extern "C" fn push_health(instance: u64, report: *const Report, text: Byt
     })
 }
 
-unsafe extern "C" fn extension(_instance: u64, _id: Bytes) -> *const c_void {
+// No call is ever handed over by this host without a thread of its own, so there is none to complete.
+unsafe extern "C" fn complete(
+    _: *const HostTable,
+    _: CallToken,
+    _: Status,
+    _: *const Outcome,
+    _: *const u8,
+    _: usize,
+) -> Status {
+    abi::STATUS_CLOSED
+}
+
+unsafe extern "C" fn extension(_: *const HostTable, _: *const u8, _: usize) -> *const c_void {
     std::ptr::null()
 }

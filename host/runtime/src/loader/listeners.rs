@@ -1,12 +1,18 @@
 //! Who hears what an instance says unasked: instance tokens.
 
-use extman_model::{LogLevel, Report};
+use extman_model::{LogLevel, Progress, Report};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Hears log records and pushed health of one instance. Called on whatever thread the plugin calls from: be quick.
 pub trait Listener: Send + Sync {
     /// A log record; `fields` is empty or JSON text, not checked.
     fn log(&self, level: LogLevel, target: &str, text: &str, fields: &str);
+
+    /// Whether log records of this level are kept by anybody.
+    fn keeps(&self, level: LogLevel) -> bool;
+
+    /// A call or a step of the lifecycle tells how far it is.
+    fn progress(&self, progress: Progress);
 
     /// The instance tells of a change of health.
     fn health(&self, report: Report);

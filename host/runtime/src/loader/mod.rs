@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+mod attach;
 mod bound;
 mod census;
 mod child_signal;
@@ -28,13 +29,14 @@ mod read;
 mod root;
 mod sink;
 mod slot;
+mod status;
 mod strangers;
 mod text;
 mod threads;
 
 pub(crate) use child_signal::default_child_signal;
 
-pub use bound::{Bound, Input, Returned, Said, Step};
+pub use bound::{Bound, Input, Making, NotDestroyed, Returned, Said, Snapshot, Step};
 pub use cpu::{OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};
 pub use exit::exit_now;
 pub use extman_model::frames::Frames;

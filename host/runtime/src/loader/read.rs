@@ -1,7 +1,7 @@
 //! Reading what a plugin passes: nothing beyond the size that it declares, nothing that is not marked as measured.
 
 use extman_abi::{self as abi, Bytes};
-use extman_model::{Connection, Figures, Health, Part, Report};
+use extman_model::{CallError, Connection, Figures, Health, Part, Report, Usage};
 use std::borrow::Cow;
 
 /// Lent bytes.
@@ -14,6 +14,11 @@ pub(super) unsafe fn slice<'a>(bytes: Bytes) -> &'a [u8] {
     }
     // SAFETY: not null, of a possible length, and the caller's contract.
     unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) }
+}
+
+/// What a pointer and a length lend.
+pub(super) fn bytes(data: *const u8, len: usize) -> Bytes {
+    Bytes { data, len }
 }
 
 /// Lent text, cut to `max` bytes; what is not UTF-8 is replaced.
@@ -65,10 +70,7 @@ pub(super) fn health(code: abi::Health) -> Health {
 /// # Safety
 /// `check` is null or lent for the call with its slices.
 pub(super) unsafe fn check(check: *const abi::Check, text_max: usize) -> Option<Part> {
-    let empty = Bytes {
-        data: std::ptr::null(),
-        len: 0,
-    };
+    let empty = bytes(std::ptr::null(), 0);
     let blank = abi::Check {
         struct_size: 0,
         valid: 0,
@@ -87,8 +89,45 @@ pub(super) unsafe fn check(check: *const abi::Check, text_max: usize) -> Option<
         name: name.into_owned(),
         health: health(check.health),
         message: message.into_owned(),
-        duration_ns: (check.valid & abi::MEASURED_DURATION != 0).then_some(check.duration_ns),
+        duration_ns: (check.valid & abi::CHECK_VALID_DURATION != 0).then_some(check.duration_ns),
+        // JSON has neither infinities nor NaN.
+        value: (check.valid & abi::CHECK_VALID_VALUE != 0 && check.value.is_finite()).then_some(check.value),
     })
+}
+
+/// A log record, cut to size.
+pub(super) struct Record<'a> {
+    pub level: abi::LogLevel,
+    pub target: Cow<'a, str>,
+    pub text: Cow<'a, str>,
+    pub fields: Cow<'a, str>,
+}
+
+/// A log record. `None` if it is unreadable.
+///
+/// # Safety
+/// `record` is null or lent for `'a` with its slices.
+pub(super) unsafe fn log_record<'a>(record: *const abi::LogRecord, text_max: usize) -> Option<Record<'a>> {
+    let empty = bytes(std::ptr::null(), 0);
+    let blank = abi::LogRecord {
+        struct_size: 0,
+        level: abi::LOG_INFO,
+        reserved: 0,
+        target: empty,
+        text: empty,
+        fields: empty,
+    };
+    // SAFETY: the caller's contract; all fields are numbers and pointers.
+    let record = unsafe { prefix(record, blank) }?;
+    // SAFETY: the caller's contract.
+    unsafe {
+        Some(Record {
+            level: record.level,
+            target: text(record.target, 256),
+            text: text(record.text, text_max),
+            fields: text(record.fields, text_max),
+        })
+    }
 }
 
 /// A report, with only what is marked as measured.
@@ -142,6 +181,41 @@ pub(super) fn figures(raw: &abi::Report) -> Figures {
     });
     let health = is_given(abi::REPORT_HEALTH).then(|| health(raw.health));
     Figures::new(health, connection, values, measured)
+}
+
+/// What an outcome says of a failure.
+#[cold]
+pub(super) fn failed(outcome: &abi::Outcome, mut failure: CallError) -> CallError {
+    let given = |bit: u64| outcome.valid & bit != 0;
+    failure.retryable = given(abi::OUTCOME_RETRYABLE).then_some(outcome.retryable != 0);
+    failure.retry_after_ms = given(abi::OUTCOME_RETRY_AFTER).then_some(outcome.retry_after_ms);
+    failure
+}
+
+/// What an outcome says of the use of a model.
+pub(super) fn usage(outcome: &abi::Outcome) -> Usage {
+    let given = |bit: u64, value: u64| (outcome.valid & bit != 0).then_some(value);
+    Usage {
+        tokens_in: given(abi::OUTCOME_TOKENS_IN, outcome.tokens_in),
+        tokens_out: given(abi::OUTCOME_TOKENS_OUT, outcome.tokens_out),
+        tokens_cached: given(abi::OUTCOME_TOKENS_CACHED, outcome.tokens_cached),
+        tokens_reasoning: given(abi::OUTCOME_TOKENS_REASONING, outcome.tokens_reasoning),
+    }
+}
+
+/// An outcome that says nothing, of this host's size.
+pub(super) fn blank_outcome() -> abi::Outcome {
+    abi::Outcome {
+        struct_size: size_of::<abi::Outcome>(),
+        valid: 0,
+        retryable: 0,
+        reserved: 0,
+        retry_after_ms: 0,
+        tokens_in: 0,
+        tokens_out: 0,
+        tokens_cached: 0,
+        tokens_reasoning: 0,
+    }
 }
 
 /// A report in which nothing is measured, of this host's size.

@@ -22,7 +22,12 @@ pub(super) struct Tables {
     pub lifecycle: Lifecycle,
     pub invoke: Invoke,
     pub check: Option<Check>,
+    pub attach: Option<Attach>,
+    pub detach: Option<Detach>,
 }
+
+pub(super) type Attach = unsafe extern "C" fn(*const abi::HostTable) -> abi::Status;
+pub(super) type Detach = unsafe extern "C" fn(*const abi::HostTable);
 
 pub(super) type Create = unsafe extern "C" fn(
     *const abi::HostTable,
@@ -30,11 +35,25 @@ pub(super) type Create = unsafe extern "C" fn(
     *mut abi::InstanceHandle,
     *mut abi::TextBuffer,
 ) -> abi::Status;
-pub(super) type Step = unsafe extern "C" fn(abi::InstanceHandle, *mut abi::TextBuffer) -> abi::Status;
-pub(super) type StepWithBytes =
-    unsafe extern "C" fn(abi::InstanceHandle, abi::Bytes, *mut abi::TextBuffer) -> abi::Status;
-pub(super) type Snapshot =
-    unsafe extern "C" fn(abi::InstanceHandle, abi::CallToken, *mut abi::TextBuffer) -> abi::Status;
+pub(super) type Step =
+    unsafe extern "C" fn(abi::InstanceHandle, *const abi::StepRequest, *mut abi::TextBuffer) -> abi::Status;
+pub(super) type Configure = unsafe extern "C" fn(
+    abi::InstanceHandle,
+    *const abi::ConfigureRequest,
+    *mut abi::TextBuffer,
+) -> abi::Status;
+pub(super) type Restore = unsafe extern "C" fn(
+    abi::InstanceHandle,
+    *const abi::RestoreRequest,
+    *mut abi::TextBuffer,
+) -> abi::Status;
+pub(super) type Snapshot = unsafe extern "C" fn(
+    abi::InstanceHandle,
+    *const abi::StepRequest,
+    *mut abi::Snapshot,
+    *mut abi::TextBuffer,
+) -> abi::Status;
+pub(super) type Cancel = unsafe extern "C" fn(abi::InstanceHandle, abi::CallToken);
 pub(super) type Invoke = unsafe extern "C" fn(
     abi::InstanceHandle,
     *const abi::Request,
@@ -51,12 +70,12 @@ pub(super) type Check = unsafe extern "C" fn(
 #[derive(Clone, Copy)]
 pub(super) struct Lifecycle {
     pub create: Create,
-    pub destroy: unsafe extern "C" fn(abi::InstanceHandle),
+    pub destroy: Step,
     pub start: Option<Step>,
     pub drain: Option<Step>,
     pub stop: Option<Step>,
-    pub configure: Option<StepWithBytes>,
-    pub restore: Option<StepWithBytes>,
+    pub configure: Option<Configure>,
+    pub restore: Option<Restore>,
     pub snapshot: Option<Snapshot>,
 }
 
@@ -183,6 +202,8 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
         },
         invoke: capability.invoke.ok_or_else(|| missing("invoke"))?,
         check: health.and_then(|table| table.check),
+        attach: module.thread_attach,
+        detach: module.thread_detach,
     })
 }
 
@@ -238,9 +259,9 @@ macro_rules! grows {
 }
 
 grows! {
-    PluginModule had health: *const HealthVtable,
-    LifecycleVtable had destroy: Option<unsafe extern "C" fn(abi::InstanceHandle)>,
-    CapabilityVtable had invoke: Option<Invoke>,
+    PluginModule had thread_detach: Option<Detach>,
+    LifecycleVtable had destroy: Option<Step>,
+    CapabilityVtable had cancel: Option<Cancel>,
     HealthVtable had check: Option<Check>,
 }
 
@@ -261,8 +282,8 @@ mod tests {
     #[test]
     fn what_1_0_had_is_asked_for_and_no_more() {
         // From the golden file of ABI 1.0.
-        assert_eq!(PluginModule::SIZE_1_0, 48);
+        assert_eq!(PluginModule::SIZE_1_0, 72);
         assert_eq!(LifecycleVtable::SIZE_1_0, 72);
-        assert_eq!((CapabilityVtable::SIZE_1_0, HealthVtable::SIZE_1_0), (16, 16));
+        assert_eq!((CapabilityVtable::SIZE_1_0, HealthVtable::SIZE_1_0), (24, 16));
     }
 }

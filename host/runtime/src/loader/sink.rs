@@ -7,6 +7,7 @@ use extman_model::clock;
 use extman_model::frames::Frames;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What a call may write.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,8 @@ pub struct Output {
     pub body: Vec<u8>,
     /// Parts of a check.
     pub parts: Vec<Part>,
+    /// What is said beside the body.
+    pub metadata: Vec<(String, String)>,
 }
 
 /// What is being written.
@@ -49,6 +52,9 @@ pub(super) struct Writing {
 
 const CHECK_PARTS_MAX: usize = 64;
 const MEDIA_TYPE_BYTES_MAX: usize = 256;
+const METADATA_MAX: usize = 64;
+const METADATA_KEY_BYTES_MAX: usize = 128;
+const METADATA_VALUE_BYTES_MAX: usize = 4 * 1024;
 /// Media types that are not copied for each call.
 const USUAL: [&str; 3] = ["application/json", "application/octet-stream", "text/plain"];
 
@@ -127,7 +133,7 @@ pub(super) fn write(token: u64, data: &[u8]) -> abi::Status {
             return abi::STATUS_CANCELLED;
         }
         if data.len() > writing.bytes_left || writing.frames_left == 0 {
-            return abi::STATUS_EXHAUSTED;
+            return abi::STATUS_RESOURCE_EXHAUSTED;
         }
         writing.bytes_left -= data.len();
         writing.frames_left -= 1;
@@ -149,13 +155,53 @@ pub(super) fn write(token: u64, data: &[u8]) -> abi::Status {
     }
 }
 
+/// Says something beside a token's output: a key that was there gets the new value.
+pub(super) fn emit_metadata(token: u64, key: &[u8], value: &[u8]) -> abi::Status {
+    let is_key = !key.is_empty()
+        && key
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(b));
+    let Some(value) = std::str::from_utf8(value).ok().filter(|_| is_key) else {
+        return abi::STATUS_INVALID_INPUT;
+    };
+    if key.len() > METADATA_KEY_BYTES_MAX || value.len() > METADATA_VALUE_BYTES_MAX {
+        return abi::STATUS_RESOURCE_EXHAUSTED;
+    }
+    let (key, value) = (String::from_utf8_lossy(key).into_owned(), value.to_owned());
+    let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
+        return abi::STATUS_CLOSED;
+    };
+    let metadata = &mut writing.output.metadata;
+    let is_full = metadata.len() >= METADATA_MAX;
+    match metadata.iter_mut().find(|(k, _)| *k == key) {
+        Some(pair) => pair.1 = value,
+        None if is_full => return abi::STATUS_RESOURCE_EXHAUSTED,
+        None => metadata.push((key, value)),
+    }
+    abi::STATUS_OK
+}
+
+/// The call of a token is inside this instance.
+pub(super) fn of_instance(token: u64, instance: u64) {
+    if let Some(place) = find(token).filter(|place| place.is(token)) {
+        place.instance().store(instance, Relaxed);
+    }
+}
+
+/// The instance that a token's call is inside; `None` if the token is stale.
+pub(super) fn instance(token: u64) -> Option<u64> {
+    let place = find(token)?;
+    let instance = place.instance().load(Relaxed);
+    place.is(token).then_some(instance)
+}
+
 /// Adds a part to a token's check.
 pub(super) fn emit(token: u64, part: Part) -> abi::Status {
     let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
         return abi::STATUS_CLOSED;
     };
     if writing.output.parts.len() >= CHECK_PARTS_MAX {
-        return abi::STATUS_EXHAUSTED;
+        return abi::STATUS_RESOURCE_EXHAUSTED;
     }
     writing.output.parts.push(part);
     abi::STATUS_OK
@@ -178,10 +224,10 @@ mod tests {
         let open = slot.open(None, None, limits);
         assert_eq!(deadline_ns(open), abi::NO_DEADLINE);
         assert_eq!(write(open, b"abc"), abi::STATUS_OK);
-        assert_eq!(write(open, b"de"), abi::STATUS_EXHAUSTED);
+        assert_eq!(write(open, b"de"), abi::STATUS_RESOURCE_EXHAUSTED);
         assert_eq!(write(open, b"d"), abi::STATUS_OK);
         assert_eq!(write(open, b""), abi::STATUS_OK);
-        assert_eq!(write(open, b""), abi::STATUS_EXHAUSTED);
+        assert_eq!(write(open, b""), abi::STATUS_RESOURCE_EXHAUSTED);
         slot.close();
         let past = slot.open(Some(Monotonic::from_nanos(1)), None, limits);
         assert!(cancelled(past));
@@ -194,6 +240,34 @@ mod tests {
         );
         assert!(!cancelled(ahead));
         assert!(deadline_ns(ahead) > 1_000_000_000);
+    }
+
+    #[test]
+    fn metadata_is_kept_by_key_within_limits() {
+        let slot = Slot::acquire().unwrap();
+        let token = slot.open(None, None, OutputLimits::default());
+        assert_eq!(emit_metadata(token, b"model", b"a"), abi::STATUS_OK);
+        assert_eq!(emit_metadata(token, b"model", b"b"), abi::STATUS_OK);
+        for bad in [&b""[..], b"Model", b"a b", b"a\nb", "\u{e4}".as_bytes()] {
+            assert_eq!(
+                emit_metadata(token, bad, b"x"),
+                abi::STATUS_INVALID_INPUT,
+                "{bad:?}"
+            );
+        }
+        assert_eq!(emit_metadata(token, b"k", &[0xff]), abi::STATUS_INVALID_INPUT);
+        assert_eq!(
+            emit_metadata(token, b"k", &[b'x'; 5000]),
+            abi::STATUS_RESOURCE_EXHAUSTED
+        );
+        let more = (0..100).map(|n| emit_metadata(token, format!("k{n}").as_bytes(), b""));
+        assert_eq!(
+            more.filter(|status| *status == abi::STATUS_OK).count(),
+            METADATA_MAX - 1
+        );
+        let metadata = slot.close().metadata;
+        assert_eq!(metadata[0], ("model".to_owned(), "b".to_owned()));
+        assert_eq!(emit_metadata(token, b"model", b"c"), abi::STATUS_CLOSED);
     }
 
     #[test]

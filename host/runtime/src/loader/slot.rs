@@ -33,6 +33,7 @@ pub(super) struct Place {
     state: AtomicU64,
     cancelled: AtomicBool,
     deadline: AtomicU64,
+    instance: AtomicU64,
     output: UnsafeCell<Writing>,
 }
 
@@ -93,6 +94,7 @@ impl Slot {
         // SAFETY: the slot is closed, so no token fits; and only this thread could open it.
         unsafe { (*place.output.get()).restart(stream, limits) };
         place.cancelled.store(false, Relaxed);
+        place.instance.store(0, Relaxed);
         place
             .deadline
             .store(deadline.map_or(u64::MAX, Monotonic::as_nanos), Relaxed);
@@ -140,6 +142,7 @@ impl Place {
             state: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             deadline: AtomicU64::new(u64::MAX),
+            instance: AtomicU64::new(0),
             output: UnsafeCell::default(),
         }
     }
@@ -177,6 +180,11 @@ impl Place {
     #[inline]
     pub(super) fn stopping(&self) -> bool {
         self.cancelled.load(Acquire) || clock::has_come(self.deadline())
+    }
+
+    /// The instance that the call is inside, once it is.
+    pub(super) fn instance(&self) -> &AtomicU64 {
+        &self.instance
     }
 
     /// The deadline; far in the future if there is none.

@@ -3,9 +3,9 @@
 use super::events::Events;
 use crate::loader::Listener;
 use extman_model::clock;
-use extman_model::{Health, LogLevel, Report, What};
+use extman_model::{Health, LogLevel, Progress, Report, What};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Log records of one instance that are passed on a second; the rest is counted.
 const RECORDS_PER_SECOND: u64 = 100;
@@ -19,12 +19,7 @@ pub(super) struct InstanceListener {
     second: AtomicU64,
     records: AtomicU64,
     dropped: AtomicU64,
-    /// Errors that are logged, while somebody asks for them.
-    noted: Mutex<Option<Vec<String>>>,
 }
-
-/// Errors that are noted at a time.
-const NOTED_MAX: usize = 4;
 
 impl InstanceListener {
     pub(super) fn new(name: Arc<str>, generation: u64, events: Events) -> Self {
@@ -35,22 +30,7 @@ impl InstanceListener {
             second: AtomicU64::new(0),
             records: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            noted: Mutex::default(),
         }
-    }
-
-    /// From here on, errors that it logs are noted.
-    pub(super) fn begin_to_note_errors(&self) {
-        *self.noted() = Some(Vec::new());
-    }
-
-    /// The first errors that it has logged since then. No more are noted.
-    pub(super) fn noted_errors(&self) -> Vec<String> {
-        self.noted().take().unwrap_or_default()
-    }
-
-    fn noted(&self) -> MutexGuard<'_, Option<Vec<String>>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is room for one more record in this second.
@@ -73,16 +53,6 @@ impl InstanceListener {
 
 impl Listener for InstanceListener {
     fn log(&self, level: LogLevel, target: &str, text: &str, fields: &str) {
-        if level == LogLevel::Error
-            && let Some(noted) = &mut *self.noted()
-            && noted.len() < NOTED_MAX
-        {
-            noted.push(match target {
-                // The SDK's, for a panic.
-                "extman.gateway" => text.strip_prefix("destroy ").unwrap_or(text).to_owned(),
-                _ => format!("it logged an error: {text}"),
-            });
-        }
         if !self.admit() {
             return;
         }
@@ -100,6 +70,27 @@ impl Listener for InstanceListener {
             target: target.to_owned(),
             text: text.to_owned(),
         });
+    }
+
+    fn keeps(&self, level: LogLevel) -> bool {
+        match level {
+            LogLevel::Error => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
+            LogLevel::Warn => tracing::enabled!(target: "plugin", tracing::Level::WARN),
+            LogLevel::Info => tracing::enabled!(target: "plugin", tracing::Level::INFO),
+            LogLevel::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
+            LogLevel::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
+        }
+    }
+
+    fn progress(&self, progress: Progress) {
+        let Progress { done, total, text } = progress;
+        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        self.log(
+            LogLevel::Info,
+            "progress",
+            format!("{text} ({done}{of})").trim_start(),
+            "",
+        );
     }
 
     fn health(&self, report: Report) {

@@ -169,6 +169,9 @@ pub(super) fn wanted<'a>(
     let all = configured.iter().cloned().chain(defaults);
     all.filter_map(|config| {
         let highest = highest(&config, &by_id)?.clone();
+        if surplus(configured, &config, &highest).is_some() {
+            return None;
+        }
         Some((config.instance_name().to_owned(), (config, highest)))
     })
     .collect()
@@ -184,13 +187,25 @@ pub(super) fn missing<'a>(
     let view = |config: &Arc<InstanceConfig>| MissingView {
         name: config.instance_name().to_owned(),
         plugin: config.plugin.clone(),
-        reason: why_missing(config, &by_id, directories),
+        reason: why_missing(configured, config, &by_id, directories),
     };
-    configured
-        .iter()
-        .filter(|config| highest(config, &by_id).is_none())
-        .map(view)
-        .collect()
+    let is_missing = |config: &&Arc<InstanceConfig>| match highest(config, &by_id) {
+        None => true,
+        Some(plugin) => surplus(configured, config, plugin).is_some(),
+    };
+    configured.iter().filter(is_missing).map(view).collect()
+}
+
+/// How many instances the plugin allows, if those that stand before this one in the configuration are as many.
+fn surplus(
+    configured: &[Arc<InstanceConfig>],
+    config: &InstanceConfig,
+    plugin: &VerifiedPlugin,
+) -> Option<u32> {
+    let most = plugin.manifest().plugin.instances_max?;
+    let of_this_plugin = configured.iter().filter(|other| other.plugin == config.plugin);
+    let before = of_this_plugin.take_while(|other| other.instance_name() != config.instance_name());
+    (before.count() >= most as usize).then_some(most)
 }
 
 /// Plugins, by their id.
@@ -207,8 +222,20 @@ fn by_id<'a>(plugins: impl IntoIterator<Item = &'a VerifiedPlugin>) -> ById<'a> 
     by_id
 }
 
-fn why_missing(config: &InstanceConfig, by_id: &ById<'_>, directories: &[PathBuf]) -> String {
+fn why_missing(
+    configured: &[Arc<InstanceConfig>],
+    config: &InstanceConfig,
+    by_id: &ById<'_>,
+    directories: &[PathBuf],
+) -> String {
     let id = &config.plugin;
+    let most = highest(config, by_id).and_then(|plugin| surplus(configured, config, plugin));
+    if let Some(most) = most {
+        return format!(
+            "configured, but the plugin {id:?} allows {most} of its instances in a host (instances_max in its manifest), and as \
+             many stand before this one; remove some [[instance]]"
+        );
+    }
     let of_this_id = by_id.get(id.as_str()).into_iter().flatten();
     let versions: Vec<_> = of_this_id
         .map(|plugin| plugin.manifest().plugin.version.to_string())

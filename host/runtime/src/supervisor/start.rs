@@ -41,8 +41,6 @@ pub struct Running {
     pub module: Arc<Module>,
     /// Time for stopping it.
     pub stop_budget: Duration,
-    /// Hears what it says unasked.
-    pub(super) listener: Arc<InstanceListener>,
 }
 
 /// Why an instance was not started.
@@ -103,7 +101,7 @@ pub(super) async fn start(
     let module = services.modules.join(services, &vetted, &name).await?;
     let stop_budget = settings.stop_budget;
     let listener = Arc::new(InstanceListener::new(name.clone(), module.generation(), events));
-    let made = Instance::create(module.clone(), &name, &merged, listener.clone(), settings).await;
+    let made = Instance::create(module.clone(), &name, &merged, listener, settings).await;
     let instance = match made {
         Ok(instance) => Arc::new(instance),
         Err(error) => {
@@ -119,7 +117,6 @@ pub(super) async fn start(
         instance,
         module,
         stop_budget,
-        listener,
     };
     match running.instance.step(Step::Start).await {
         Ok(()) => Ok(running),

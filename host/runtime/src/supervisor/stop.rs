@@ -1,7 +1,6 @@
 //! The long step from a running instance to a library that is gone, and what is left to be tried again when something holds it. The
 //! way there is in `start`.
 
-use super::listener::InstanceListener;
 use super::start::{Running, Services};
 use crate::instance::{Accounts, Instance};
 use crate::loader::Step;
@@ -64,7 +63,6 @@ pub struct PendingUnload {
 /// An instance that is to be destroyed.
 struct Undestroyed {
     instance: Arc<Instance>,
-    listener: Arc<InstanceListener>,
     patience: Duration,
     stop_due: bool,
     /// It serves no more, and what it says against its steps is known already.
@@ -99,7 +97,6 @@ impl PendingUnload {
         PendingUnload {
             undestroyed: Some(Undestroyed {
                 instance: running.instance,
-                listener: running.listener,
                 patience: running.stop_budget,
                 stop_due,
                 failed,
@@ -189,15 +186,14 @@ impl Undestroyed {
             self.note("stop", stopped, complaints);
             self.quiet(self.patience).await?;
         }
-        self.listener.begin_to_note_errors();
         let destroyed = self.instance.destroy().await;
-        // `destroy` has no way to say that it failed, other than to log it.
-        let noted = self.listener.noted_errors().into_iter();
-        complaints.extend(noted.map(|text| Complaint {
-            step: "destroy",
-            text,
-        }));
-        destroyed.map_err(|error| {
+        if let Ok(Some(complaint)) = &destroyed {
+            complaints.push(Complaint {
+                step: "destroy",
+                text: complaint.to_string(),
+            });
+        }
+        destroyed.map(drop).map_err(|error| {
             let reason = match error.kind {
                 ErrorKind::DeadlineExceeded | ErrorKind::NotServing => ResidentReason::WedgedCall,
                 _ => ResidentReason::InstanceAlive,

@@ -3,11 +3,14 @@
 use super::guard;
 use super::protocol::{Line, Order, say, take_over};
 use crate::loader::{
-    Bound, Library, Listener, Mapped, OpenError, Origin, OutputLimits, Said, SealedImage, Slot, Step,
+    Bound, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits, Said,
+    SealedImage, Slot, Step,
 };
 use crate::process_guard;
 use extman_model::clock;
-use extman_model::{CallError, CheckKind, ErrorKind, LogLevel, Report, Verdict, VettingDepth, VettingPhase};
+use extman_model::{
+    CallError, CheckKind, ErrorKind, LogLevel, Progress, Report, Verdict, VettingDepth, VettingPhase,
+};
 use std::fs::File;
 use std::io;
 use std::io::Write;
@@ -163,18 +166,33 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     }
     let library = Arc::new(library);
     host.begin(VettingPhase::Create);
+    let Some(slot) = Slot::acquire() else {
+        return Some(Left::Passed(Box::new(Arc::into_inner(library)?.into_mapped())));
+    };
+    // The host ends this process at its limit of time.
+    let open = || slot.open(None, None, OutputLimits::default());
+    let making = Making {
+        name: &order.name,
+        config: &order.config,
+        ..Making::default()
+    };
     let made = host.step(VettingPhase::Create, || {
-        Bound::create(library.clone(), &order.name, &order.config, Arc::new(Chatter))
+        Bound::create(library.clone(), making, open(), Arc::new(Chatter))
     });
     if let Some(bound) = made {
         if order.depth == VettingDepth::Probe {
-            probe(host, &bound);
+            probe(host, &bound, &slot);
         }
         host.begin(VettingPhase::Destroy);
         host.step(VettingPhase::Destroy, || {
             bound
-                .destroy()
-                .map_err(|n| CallError::new(ErrorKind::Internal, format!("{n} calls are inside")))
+                .destroy(open())
+                .map_err(|not_destroyed| match not_destroyed {
+                    NotDestroyed::Inside(n) => {
+                        CallError::new(ErrorKind::Internal, format!("{n} calls are inside"))
+                    }
+                    NotDestroyed::Gone(error) => error,
+                })
         });
     }
     Some(Left::Passed(Box::new(Arc::into_inner(library)?.into_mapped())))
@@ -184,33 +202,30 @@ fn unavailable(error: &dyn std::fmt::Display) -> CallError {
     CallError::new(ErrorKind::Unavailable, error.to_string())
 }
 
-fn probe(host: &Host, bound: &Bound) {
+fn probe(host: &Host, bound: &Bound, slot: &Slot) {
+    let open = || slot.open(None, None, OutputLimits::default());
     host.begin(VettingPhase::Start);
     if host
-        .step(VettingPhase::Start, || bound.step(Step::Start))
+        .step(VettingPhase::Start, || bound.step(Step::Start, open()))
         .is_none()
     {
         return;
     }
-    if let Some(slot) = Slot::acquire() {
-        host.begin(VettingPhase::Check);
-        let report = host.step(VettingPhase::Check, || {
-            let deadline = clock::monotonic().after(Duration::from_secs(10));
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
-            bound.check(&slot, token, CheckKind::Readiness)
-        });
-        let report = report.and_then(Said::report);
-        drop(slot);
-        if let Some(report) = report {
-            host.say(&Line::Said { report });
-        }
+    host.begin(VettingPhase::Check);
+    let report = host.step(VettingPhase::Check, || {
+        let deadline = clock::monotonic().after(Duration::from_secs(10));
+        let token = slot.open(Some(deadline), None, OutputLimits::default());
+        bound.check(slot, token, CheckKind::Readiness)
+    });
+    if let Some(report) = report.and_then(Said::report) {
+        host.say(&Line::Said { report });
     }
     for (phase, end) in [
         (VettingPhase::Drain, Step::Drain),
         (VettingPhase::Stop, Step::Stop),
     ] {
         host.begin(phase);
-        host.step(phase, || bound.step(end));
+        host.step(phase, || bound.step(end, open()));
     }
 }
 
@@ -248,6 +263,18 @@ struct Chatter;
 impl Listener for Chatter {
     fn log(&self, _: LogLevel, target: &str, text: &str, _: &str) {
         complain!("{target}: {text}");
+    }
+
+    fn keeps(&self, _: LogLevel) -> bool {
+        true
+    }
+
+    fn progress(&self, progress: Progress) {
+        let of = progress
+            .total
+            .map(|total| format!(" of {total}"))
+            .unwrap_or_default();
+        complain!("progress: {} ({}{of})", progress.text, progress.done);
     }
 
     fn health(&self, _: Report) {}

@@ -4,21 +4,32 @@
 //! the whole struct. The fields read here are of ABI 1.0, which every host has.
 
 use super::Export;
-use super::guard::{caught, copy_out, slice, text, write_text};
+use super::guard::{caught, copy_out, path, slice, text, write_text};
 use super::host::Host;
+use super::incoming::Incoming;
 use crate::abi::{
-    self, Bytes, CallToken, CheckRequest, CreateRequest, HostTable, InstanceHandle, Outcome, Report, Request,
-    Status, TextBuffer,
+    self, CallToken, CheckRequest, ConfigureRequest, CreateRequest, HostTable, InstanceHandle, Outcome,
+    Report, Request, RestoreRequest, Status, StepRequest, TextBuffer,
 };
 use crate::sdk::health::EMPTY_REPORT;
-use crate::sdk::{Call, CheckKind, Create, Error, Probe, Result, alloc};
+use crate::sdk::{Call, CallId, CheckKind, Create, Error, Probe, Restore, Result, Step, Usage, alloc};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a handle points to.
-struct Instance<P> {
+pub(super) struct Instance<P> {
     plugin: P,
-    host: Host,
+    pub(super) host: Host,
     panicked: AtomicBool,
+}
+
+impl<P> Instance<P> {
+    pub(super) fn plugin(&self) -> &P {
+        &self.plugin
+    }
+
+    fn step(&self, call: CallToken) -> Step {
+        Step::new(self.host.clone(), call)
+    }
 }
 
 pub(super) unsafe extern "C" fn create<P: Export>(
@@ -33,19 +44,25 @@ pub(super) unsafe extern "C" fn create<P: Export>(
     // SAFETY: not null, so valid for the call; a field of ABI 1.0.
     let host_major = unsafe { (*host).abi_major };
     if host_major != abi::ABI_MAJOR || out.is_null() {
-        return abi::STATUS_UNSUPPORTED;
+        return abi::STATUS_UNIMPLEMENTED;
     }
     // SAFETY: not null, and the table stays valid until the library is unloaded (contract of `create`).
     let host = unsafe { Host::new(host, (*request).instance) };
+    // SAFETY: not null; a field of ABI 1.0.
+    let step = Step::new(host.clone(), unsafe { (*request).call });
     // SAFETY: not null; fields of ABI 1.0, whose slices are borrowed for the call.
-    let (name, config) = unsafe { (text((*request).name), text((*request).config)) };
-    match caught(|| {
-        P::create(&Create {
-            name,
-            config,
+    let create = unsafe {
+        Create {
+            name: text((*request).name),
+            config: text((*request).config),
+            data_dir: path((*request).data_dir),
+            cache_dir: path((*request).cache_dir),
+            resource_dir: path((*request).resource_dir),
             host: &host,
-        })
-    }) {
+            step: &step,
+        }
+    };
+    match caught(|| P::create(&create)) {
         Ok(Ok(plugin)) => {
             let instance = Box::new(Instance {
                 plugin,
@@ -66,70 +83,139 @@ pub(super) unsafe extern "C" fn create<P: Export>(
     }
 }
 
-pub(super) unsafe extern "C" fn destroy<P: Export>(handle: InstanceHandle) {
-    if handle.is_null() {
-        return;
+pub(super) unsafe extern "C" fn destroy<P: Export>(
+    handle: InstanceHandle,
+    request: *const StepRequest,
+    error: *mut TextBuffer,
+) -> Status {
+    if handle.is_null() || request.is_null() {
+        return abi::STATUS_INTERNAL;
     }
     // SAFETY: made by `create` from a Box of this type; the host calls this once and never overlapping anything.
     let instance = unsafe { Box::from_raw(handle.cast::<Instance<P>>()) };
-    let host = instance.host.clone();
-    if let Err(panic) = caught(|| drop(instance)) {
-        host.log(
-            super::host::Level::Error,
-            "extman.gateway",
-            &format!("destroy {panic}"),
-        );
+    // SAFETY: not null; a field of ABI 1.0.
+    let step = instance.step(unsafe { (*request).call });
+    let Instance { plugin, .. } = *instance;
+    match caught(|| plugin.destroy(&step)) {
+        Ok(Ok(())) => abi::STATUS_OK,
+        // SAFETY: `error` is the host's lent buffer.
+        Ok(Err(failure)) => unsafe { failed(&failure, error) },
+        Err(panic) => {
+            // SAFETY: as above.
+            unsafe { write_text(error, &panic) };
+            abi::STATUS_PANICKED
+        }
     }
 }
 
-pub(super) unsafe extern "C" fn start<P: Export>(handle: InstanceHandle, error: *mut TextBuffer) -> Status {
-    // SAFETY: the host passes a live handle and its lent buffer.
-    unsafe { enter::<P>(handle, error, |instance| instance.plugin.start()) }
+macro_rules! steps {
+    ($($name:ident),*) => {$(
+        pub(super) unsafe extern "C" fn $name<P: Export>(
+            handle: InstanceHandle,
+            request: *const StepRequest,
+            error: *mut TextBuffer,
+        ) -> Status {
+            if request.is_null() {
+                return abi::STATUS_INTERNAL;
+            }
+            // SAFETY: not null; a field of ABI 1.0.
+            let call = unsafe { (*request).call };
+            let run = |instance: &Instance<P>| instance.plugin.$name(&instance.step(call));
+            // SAFETY: the host passes a live handle and its lent buffer.
+            unsafe { enter::<P>(handle, error, run) }
+        }
+    )*};
 }
+
+steps!(start, drain, stop);
 
 pub(super) unsafe extern "C" fn configure<P: Export>(
     handle: InstanceHandle,
-    config: Bytes,
+    request: *const ConfigureRequest,
     error: *mut TextBuffer,
 ) -> Status {
-    // SAFETY: the slice is borrowed for the call.
-    let config = unsafe { text(config) };
-    // SAFETY: as in `start`.
-    unsafe { enter::<P>(handle, error, |instance| instance.plugin.configure(config)) }
-}
-
-pub(super) unsafe extern "C" fn drain<P: Export>(handle: InstanceHandle, error: *mut TextBuffer) -> Status {
-    // SAFETY: as in `start`.
-    unsafe { enter::<P>(handle, error, |instance| instance.plugin.drain()) }
-}
-
-pub(super) unsafe extern "C" fn stop<P: Export>(handle: InstanceHandle, error: *mut TextBuffer) -> Status {
-    // SAFETY: as in `start`.
-    unsafe { enter::<P>(handle, error, |instance| instance.plugin.stop()) }
-}
-
-pub(super) unsafe extern "C" fn snapshot<P: Export>(
-    handle: InstanceHandle,
-    call: CallToken,
-    error: *mut TextBuffer,
-) -> Status {
-    let run = |instance: &Instance<P>| {
-        let state = instance.plugin.snapshot()?;
-        instance.host.sink_write(call, &state)
-    };
+    if request.is_null() {
+        return abi::STATUS_INTERNAL;
+    }
+    // SAFETY: not null; fields of ABI 1.0, whose slice is borrowed for the call.
+    let (call, config) = unsafe { ((*request).call, text((*request).config)) };
+    let run = |instance: &Instance<P>| instance.plugin.configure(config, &instance.step(call));
     // SAFETY: as in `start`.
     unsafe { enter::<P>(handle, error, run) }
 }
 
-pub(super) unsafe extern "C" fn restore<P: Export>(
+pub(super) unsafe extern "C" fn snapshot<P: Export>(
     handle: InstanceHandle,
-    state: Bytes,
+    request: *const StepRequest,
+    snapshot: *mut abi::Snapshot,
     error: *mut TextBuffer,
 ) -> Status {
-    // SAFETY: the slice is borrowed for the call.
-    let state = unsafe { slice(state) };
+    if request.is_null() {
+        return abi::STATUS_INTERNAL;
+    }
+    // SAFETY: not null; a field of ABI 1.0.
+    let call = unsafe { (*request).call };
+    let mut said = abi::Snapshot {
+        struct_size: size_of::<abi::Snapshot>(),
+        format: 0,
+        reserved: 0,
+    };
+    let run = |instance: &Instance<P>| {
+        let taken = instance.plugin.snapshot(&instance.step(call))?;
+        said.format = taken.format;
+        instance.host.sink_write(call, &taken.state)
+    };
     // SAFETY: as in `start`.
-    unsafe { enter::<P>(handle, error, |instance| instance.plugin.restore(state)) }
+    let status = unsafe { enter::<P>(handle, error, run) };
+    // SAFETY: `snapshot` is null or the host's, with its size first.
+    unsafe { copy_out(&said, snapshot) };
+    status
+}
+
+pub(super) unsafe extern "C" fn restore<P: Export>(
+    handle: InstanceHandle,
+    request: *const RestoreRequest,
+    error: *mut TextBuffer,
+) -> Status {
+    if request.is_null() {
+        return abi::STATUS_INTERNAL;
+    }
+    // SAFETY: not null; fields of ABI 1.0, whose slices are borrowed for the call.
+    let (call, from) = unsafe {
+        (
+            (*request).call,
+            Restore {
+                format: (*request).format,
+                plugin_version: text((*request).plugin_version),
+                state: slice((*request).state),
+            },
+        )
+    };
+    let run = |instance: &Instance<P>| instance.plugin.restore(&from, &instance.step(call));
+    // SAFETY: as in `start`.
+    unsafe { enter::<P>(handle, error, run) }
+}
+
+pub(super) unsafe extern "C" fn cancel<P: Export>(handle: InstanceHandle, call: CallToken) {
+    let run = |instance: &Instance<P>| {
+        instance.plugin.cancel(CallId(call));
+        Ok(())
+    };
+    // SAFETY: as in `start`; there is no buffer.
+    unsafe { enter::<P>(handle, std::ptr::null_mut(), run) };
+}
+
+pub(super) unsafe extern "C" fn thread_attach<P: Export>(_host: *const HostTable) -> Status {
+    match caught(P::thread_attach) {
+        Ok(Ok(())) => abi::STATUS_OK,
+        Ok(Err(failure)) => failure.status(),
+        Err(_) => abi::STATUS_PANICKED,
+    }
+}
+
+pub(super) unsafe extern "C" fn thread_detach<P: Export>(_host: *const HostTable) {
+    // A panic has nobody to be told to.
+    let _ = caught(P::thread_detach);
 }
 
 pub(super) unsafe extern "C" fn invoke<P: Export>(
@@ -141,42 +227,21 @@ pub(super) unsafe extern "C" fn invoke<P: Export>(
     if request.is_null() {
         return abi::STATUS_INTERNAL;
     }
-    let mut said = Outcome {
-        struct_size: size_of::<Outcome>(),
-        valid: 0,
-        retryable: 0,
-        reserved: 0,
-        retry_after_ms: 0,
-        tokens_in: 0,
-        tokens_out: 0,
-    };
+    let mut said = blank_outcome();
     let run = |instance: &Instance<P>| {
-        // SAFETY: not null; fields of ABI 1.0, whose slices are borrowed for the call.
-        let (token, flags, capability, content_type, input) = unsafe {
-            (
-                (*request).call,
-                (*request).flags,
-                text((*request).capability),
-                text((*request).content_type),
-                slice((*request).input),
-            )
-        };
         let mut call = Call {
-            token,
+            // SAFETY: not null; the host's request is valid until this returns.
+            request: unsafe { Incoming::new(request) },
             host: &instance.host,
-            capability,
-            content_type,
-            input,
-            flags,
-            tokens_in: None,
-            tokens_out: None,
+            usage: Usage::default(),
         };
         let result = instance.plugin.dispatch(&mut call).unwrap_or_else(|| {
-            Err(Error::unsupported(format_args!(
-                "this plugin has no capability {capability:?}"
+            Err(Error::unimplemented(format_args!(
+                "this plugin has no capability {:?}",
+                call.capability()
             )))
         });
-        describe(&mut said, &call, result.as_ref().err());
+        describe(&mut said, call.usage, result.as_ref().err());
         result
     };
     // SAFETY: as in `start`.
@@ -196,18 +261,18 @@ pub(super) unsafe extern "C" fn check<P: Export>(
         return abi::STATUS_INTERNAL;
     }
     // SAFETY: not null, so valid for the call; fields of ABI 1.0.
-    let (kind, token) = unsafe { ((*request).kind, (*request).probe) };
+    let (kind, call) = unsafe { ((*request).kind, (*request).call) };
     let kind = match kind {
         abi::CHECK_LIVENESS => CheckKind::Liveness,
         abi::CHECK_READINESS => CheckKind::Readiness,
         abi::CHECK_DEEP => CheckKind::Deep,
-        _ => return abi::STATUS_UNSUPPORTED,
+        _ => return abi::STATUS_UNIMPLEMENTED,
     };
     let mut said = EMPTY_REPORT;
     let run = |instance: &Instance<P>| {
         let mut probe = Probe {
             kind,
-            token,
+            call,
             host: &instance.host,
             report: EMPTY_REPORT,
             text: String::new(),
@@ -239,7 +304,7 @@ pub(super) unsafe extern "C" fn check<P: Export>(
 ///
 /// # Safety
 /// `handle` is null or was made by `create::<P>` and is not destroyed; `error` is null or a lent buffer.
-unsafe fn enter<P: Export>(
+pub(super) unsafe fn enter<P: Export>(
     handle: InstanceHandle,
     error: *mut TextBuffer,
     run: impl FnOnce(&Instance<P>) -> Result<()>,
@@ -274,15 +339,41 @@ unsafe fn failed(failure: &Error, error: *mut TextBuffer) -> Status {
     failure.status()
 }
 
-fn describe(said: &mut Outcome, call: &Call<'_>, failure: Option<&Error>) {
-    if let Some(tokens) = call.tokens_in {
-        said.tokens_in = tokens;
-        said.valid |= abi::OUTCOME_TOKENS_IN;
+/// An outcome that says nothing.
+pub(super) fn blank_outcome() -> Outcome {
+    Outcome {
+        struct_size: size_of::<Outcome>(),
+        valid: 0,
+        retryable: 0,
+        reserved: 0,
+        retry_after_ms: 0,
+        tokens_in: 0,
+        tokens_out: 0,
+        tokens_cached: 0,
+        tokens_reasoning: 0,
     }
-    if let Some(tokens) = call.tokens_out {
-        said.tokens_out = tokens;
-        said.valid |= abi::OUTCOME_TOKENS_OUT;
-    }
+}
+
+/// Says what a call used, and of a failure whether trying again makes sense.
+pub(super) fn describe(said: &mut Outcome, usage: Usage, failure: Option<&Error>) {
+    let mut set = |field: fn(&mut Outcome) -> &mut u64, bit: u64, value: Option<u64>| {
+        if let Some(value) = value {
+            *field(said) = value;
+            said.valid |= bit;
+        }
+    };
+    set(|o| &mut o.tokens_in, abi::OUTCOME_TOKENS_IN, usage.tokens_in);
+    set(|o| &mut o.tokens_out, abi::OUTCOME_TOKENS_OUT, usage.tokens_out);
+    set(
+        |o| &mut o.tokens_cached,
+        abi::OUTCOME_TOKENS_CACHED,
+        usage.tokens_cached,
+    );
+    set(
+        |o| &mut o.tokens_reasoning,
+        abi::OUTCOME_TOKENS_REASONING,
+        usage.tokens_reasoning,
+    );
     let Some(failure) = failure else { return };
     if let Some(retryable) = failure.retryable {
         said.retryable = retryable.into();

@@ -3,7 +3,9 @@
 use crate::abi::{self, TextBuffer};
 use crate::sdk::Result;
 use std::any::Any;
+use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 /// Runs the author's code. `Err` means that it panicked, with the panic's text.
 pub(super) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
@@ -34,6 +36,20 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
 pub(super) unsafe fn text<'a>(bytes: abi::Bytes) -> &'a str {
     // SAFETY: the caller's contract.
     std::str::from_utf8(unsafe { slice(bytes) }).unwrap_or("")
+}
+
+/// A borrowed path; `None` if it is empty.
+///
+/// # Safety
+/// `bytes` is valid for `'a`.
+pub(super) unsafe fn path<'a>(bytes: abi::Bytes) -> Option<&'a Path> {
+    // SAFETY: the caller's contract.
+    let bytes = unsafe { slice(bytes) };
+    #[cfg(unix)]
+    let path: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(bytes);
+    #[cfg(not(unix))]
+    let path: &OsStr = std::str::from_utf8(bytes).unwrap_or("").as_ref();
+    (!path.is_empty()).then(|| Path::new(path))
 }
 
 /// # Safety

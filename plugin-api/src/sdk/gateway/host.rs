@@ -1,8 +1,9 @@
 //! The host as the plugin sees it: safe calls over the lent table.
 
+use super::entry::{blank_outcome, describe};
 use crate::abi::{self, HostTable};
 use crate::sdk::health::EMPTY_REPORT;
-use crate::sdk::{Error, Health, Result};
+use crate::sdk::{Error, Health, Part, Result, Usage};
 use std::time::Duration;
 
 /// How important a log record is.
@@ -50,90 +51,133 @@ impl Host {
 
     /// Writes a log record with fields: a JSON object as text, or nothing.
     pub fn log_with(&self, level: Level, target: &str, text: &str, fields_json: &str) {
-        let level = match level {
-            Level::Error => abi::LOG_ERROR,
-            Level::Warn => abi::LOG_WARN,
-            Level::Info => abi::LOG_INFO,
-            Level::Debug => abi::LOG_DEBUG,
-            Level::Trace => abi::LOG_TRACE,
+        let record = abi::LogRecord {
+            struct_size: size_of::<abi::LogRecord>(),
+            level: level.code(),
+            reserved: 0,
+            target: bytes(target),
+            text: bytes(text),
+            fields: bytes(fields_json),
         };
-        // SAFETY: the slices are borrowed for the call, as the table's contract asks.
-        unsafe {
-            ((*self.table).log)(
-                self.instance,
-                level,
-                bytes(target),
-                bytes(text),
-                bytes(fields_json),
-            );
-        }
+        // SAFETY: the record and its slices are borrowed for the call, as the table's contract asks.
+        unsafe { ((*self.table).log)(self.table, self.instance, &record) };
+    }
+
+    /// Whether records of this level are kept: ask before a text that takes time to make.
+    pub fn log_enabled(&self, level: Level) -> bool {
+        // SAFETY: takes numbers by value.
+        unsafe { ((*self.table).log_enabled)(self.table, self.instance, level.code()) != 0 }
     }
 
     /// Tells of a change of health without being asked.
     ///
     /// # Errors
-    /// The host takes no reports from this instance now.
+    /// The host takes no reports from this instance now, or they come too often.
     pub fn push_health(&self, health: Health, text: &str) -> Result<()> {
         let mut report = EMPTY_REPORT;
         report.health = health.code();
         report.valid = abi::REPORT_HEALTH;
         // SAFETY: report and text are borrowed for the call.
-        let status = unsafe { ((*self.table).push_health)(self.instance, &report, bytes(text)) };
+        let status = unsafe {
+            ((*self.table).push_health)(self.table, self.instance, &report, text.as_ptr(), text.len())
+        };
         done(status, "push health")
     }
 
-    pub(crate) fn cancelled(&self, token: abi::CallToken) -> bool {
+    pub(crate) fn cancelled(&self, call: abi::CallToken) -> bool {
         // SAFETY: takes a token by value; the host checks it.
-        unsafe { ((*self.table).cancelled)(token) != 0 }
+        unsafe { ((*self.table).cancelled)(self.table, call) != 0 }
     }
 
-    pub(crate) fn remaining(&self, token: abi::CallToken) -> Option<Duration> {
+    pub(crate) fn remaining(&self, call: abi::CallToken) -> Option<Duration> {
         // SAFETY: as above.
-        match unsafe { ((*self.table).deadline_ns)(token) } {
+        match unsafe { ((*self.table).deadline_ns)(self.table, call) } {
             abi::NO_DEADLINE => None,
             ns => Some(Duration::from_nanos(ns)),
         }
     }
 
-    pub(crate) fn sink_begin(&self, token: abi::CallToken, content_type: &str) -> Result<()> {
-        // SAFETY: the slice is borrowed for the call.
-        done(
-            unsafe { ((*self.table).sink_begin)(token, bytes(content_type)) },
-            "begin output",
-        )
+    pub(crate) fn progress(&self, call: abi::CallToken, units: u64, total: u64, text: &str) {
+        // SAFETY: the text is borrowed for the call.
+        unsafe { ((*self.table).progress)(self.table, call, units, total, text.as_ptr(), text.len()) };
     }
 
-    pub(crate) fn sink_write(&self, token: abi::CallToken, data: &[u8]) -> Result<()> {
-        let data = abi::Bytes {
-            data: data.as_ptr(),
-            len: data.len(),
+    pub(crate) fn sink_begin(&self, call: abi::CallToken, content_type: &str) -> Result<()> {
+        // SAFETY: the text is borrowed for the call.
+        let status = unsafe {
+            ((*self.table).sink_begin)(self.table, call, content_type.as_ptr(), content_type.len())
         };
-        // SAFETY: the slice is borrowed for the call.
-        done(unsafe { ((*self.table).sink_write)(token, data) }, "write output")
+        done(status, "begin output")
     }
 
-    pub(crate) fn emit_check(
-        &self,
-        token: abi::ProbeToken,
-        name: &str,
-        health: Health,
-        message: &str,
-    ) -> Result<()> {
-        let check = abi::Check {
+    pub(crate) fn sink_write(&self, call: abi::CallToken, data: &[u8]) -> Result<()> {
+        // SAFETY: the slice is borrowed for the call.
+        let status = unsafe { ((*self.table).sink_write)(self.table, call, data.as_ptr(), data.len()) };
+        done(status, "write output")
+    }
+
+    pub(crate) fn emit_metadata(&self, call: abi::CallToken, key: &str, value: &str) -> Result<()> {
+        let (k, v) = (key.as_ptr(), value.as_ptr());
+        // SAFETY: both texts are borrowed for the call.
+        let status = unsafe { ((*self.table).emit_metadata)(self.table, call, k, key.len(), v, value.len()) };
+        done(status, "add metadata")
+    }
+
+    pub(crate) fn emit_check(&self, call: abi::CallToken, part: &Part<'_>) -> Result<()> {
+        let mut check = abi::Check {
             struct_size: size_of::<abi::Check>(),
             valid: 0,
-            name: bytes(name),
-            message: bytes(message),
-            health: health.code(),
+            name: bytes(part.name),
+            message: bytes(part.message),
+            health: part.health.code(),
             reserved: 0,
             duration_ns: 0,
             value: 0.0,
         };
+        if let Some(took) = part.took {
+            check.duration_ns = took.as_nanos().try_into().unwrap_or(u64::MAX);
+            check.valid |= abi::CHECK_VALID_DURATION;
+        }
+        if let Some(value) = part.value {
+            check.value = value;
+            check.valid |= abi::CHECK_VALID_VALUE;
+        }
         // SAFETY: the struct and its slices are borrowed for the call.
-        done(
-            unsafe { ((*self.table).emit_check)(token, &check) },
-            "add a check",
-        )
+        let status = unsafe { ((*self.table).emit_check)(self.table, call, &check) };
+        done(status, "add a check")
+    }
+
+    /// Ends a submitted call. A host that has given it up takes no notice.
+    pub(crate) fn complete(&self, call: abi::CallToken, failure: Option<&Error>, usage: Usage) {
+        let mut outcome = blank_outcome();
+        describe(&mut outcome, usage, failure);
+        let (status, text) = match failure {
+            None => (abi::STATUS_OK, ""),
+            Some(failure) => (failure.status(), failure.text()),
+        };
+        // SAFETY: the outcome and the text are borrowed for the call.
+        unsafe {
+            ((*self.table).complete)(self.table, call, status, &outcome, text.as_ptr(), text.len());
+        }
+    }
+
+    /// Ends a submitted call by a panic.
+    pub(crate) fn complete_panicked(&self, call: abi::CallToken, text: &str) {
+        let (status, outcome) = (abi::STATUS_PANICKED, std::ptr::null());
+        // SAFETY: the text is borrowed for the call.
+        unsafe { ((*self.table).complete)(self.table, call, status, outcome, text.as_ptr(), text.len()) };
+    }
+}
+
+impl Level {
+    fn code(self) -> abi::LogLevel {
+        match self {
+            Level::Error => abi::LOG_ERROR,
+            Level::Warn => abi::LOG_WARN,
+            Level::Info => abi::LOG_INFO,
+            Level::Debug => abi::LOG_DEBUG,
+            Level::Trace => abi::LOG_TRACE,
+        }
     }
 }
 

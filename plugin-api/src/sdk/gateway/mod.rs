@@ -8,8 +8,10 @@
 mod entry;
 mod guard;
 pub mod host;
+pub mod incoming;
 mod root;
+mod submit;
 mod tables;
 
 pub use root::{ROOT_SYMBOL, constructed, prefix, root};
-pub use tables::{Export, capability_table, health_table, lifecycle_table, module};
+pub use tables::{Export, async_table, capability_table, extension, health_table, lifecycle_table, module};

@@ -1,8 +1,9 @@
 //! The tables, filled for one plugin type.
 
-use super::entry;
-use crate::abi::{self, CapabilityVtable, HealthVtable, LifecycleVtable, PluginModule};
-use crate::sdk::{Call, Plugin, Result};
+use super::{entry, submit};
+use crate::abi::{self, AsyncVtable, CapabilityVtable, HealthVtable, LifecycleVtable, PluginModule};
+use crate::sdk::{Call, Plugin, Result, Submitted};
+use std::ffi::c_void;
 
 /// A plugin with its capabilities. Only [`export_plugin!`](crate::export_plugin) implements it.
 pub trait Export: Plugin {
@@ -11,6 +12,12 @@ pub trait Export: Plugin {
 
     /// Serves a call; `None` if there is no such capability.
     fn dispatch(&self, call: &mut Call<'_>) -> Option<Result<()>>;
+
+    /// Takes a call; gives it back if there is no such capability.
+    ///
+    /// # Errors
+    /// The call.
+    fn dispatch_submitted(&self, call: Submitted) -> Result<(), Submitted>;
 }
 
 /// The lifecycle table.
@@ -33,6 +40,11 @@ pub const fn capability_table<P: Export>() -> CapabilityVtable {
     CapabilityVtable {
         struct_size: size_of::<CapabilityVtable>(),
         invoke: Some(entry::invoke::<P>),
+        cancel: if P::HANDLES_CANCEL {
+            Some(entry::cancel::<P>)
+        } else {
+            None
+        },
     }
 }
 
@@ -44,11 +56,42 @@ pub const fn health_table<P: Export>() -> HealthVtable {
     }
 }
 
+/// The table of asynchronous calls.
+pub const fn async_table<P: Export>() -> AsyncVtable {
+    AsyncVtable {
+        struct_size: size_of::<AsyncVtable>(),
+        submit: Some(submit::submit::<P>),
+    }
+}
+
+/// What `PluginModule::extension` answers: `table` for the id of asynchronous calls.
+///
+/// # Safety
+/// `id` is null or points to `id_len` bytes that are valid for the call.
+pub unsafe fn extension(id: *const u8, id_len: usize, table: &'static AsyncVtable) -> *const c_void {
+    // SAFETY: the caller's contract.
+    let id = unsafe {
+        super::guard::slice(abi::Bytes {
+            data: id,
+            len: id_len,
+        })
+    };
+    if id == abi::EXTENSION_ASYNC.as_bytes() {
+        std::ptr::from_ref(table).cast()
+    } else {
+        std::ptr::null()
+    }
+}
+
+/// `PluginModule::extension`, as its field has it.
+pub type ExtensionFn = unsafe extern "C" fn(id: *const u8, id_len: usize) -> *const c_void;
+
 /// The root.
-pub const fn module(
+pub const fn module<P: Export>(
     lifecycle: &'static LifecycleVtable,
     capability: &'static CapabilityVtable,
     health: &'static HealthVtable,
+    extension: Option<ExtensionFn>,
 ) -> PluginModule {
     PluginModule {
         struct_size: size_of::<PluginModule>(),
@@ -58,5 +101,16 @@ pub const fn module(
         lifecycle,
         capability,
         health,
+        extension,
+        thread_attach: if P::ATTACHES_THREADS {
+            Some(entry::thread_attach::<P>)
+        } else {
+            None
+        },
+        thread_detach: if P::ATTACHES_THREADS {
+            Some(entry::thread_detach::<P>)
+        } else {
+            None
+        },
     }
 }

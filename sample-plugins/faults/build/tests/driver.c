@@ -11,15 +11,18 @@
 static const char *path, *input, *mode;
 static void *library;
 
-static uint32_t begin(uint64_t call, ExtmanBytes content_type) {
+static uint32_t begin(const ExtmanHostTable *table, uint64_t call, const uint8_t *content_type, size_t len) {
+  (void)table;
   (void)call;
   (void)content_type;
+  (void)len;
   return EXTMAN_STATUS_OK;
 }
 
-static uint32_t write_out(uint64_t call, ExtmanBytes data) {
+static uint32_t write_out(const ExtmanHostTable *table, uint64_t call, const uint8_t *data, size_t len) {
+  (void)table;
   (void)call;
-  printf("output %.*s\n", (int)data.len, (const char *)data.data);
+  printf("output %.*s\n", (int)len, (const char *)data);
   return EXTMAN_STATUS_OK;
 }
 
@@ -45,7 +48,11 @@ static void use(const ExtmanPluginModule *module) {
   printf("check %u health %u\n", status, report.health);
   printf("invoke %u", module->capability->invoke(instance, &request, &outcome, &error));
   printf(" error %zu of %zu\n", (size_t)error.len, (size_t)error.capacity);
-  module->lifecycle->destroy(instance);
+  const ExtmanStepRequest end = {sizeof end, 2};
+  uint32_t destroyed = module->lifecycle->destroy(instance, &end, &error);
+  if (destroyed != EXTMAN_STATUS_OK) {
+    printf("destroy %u\n", destroyed);
+  }
 }
 
 static void close_library(void) {

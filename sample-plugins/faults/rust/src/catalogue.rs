@@ -72,12 +72,11 @@ const ANY: &[Phase] = &[
 const INVOKE: &[Phase] = &[Phase::Invoke];
 const CHECK: &[Phase] = &[Phase::Check, Phase::Deep];
 const DESTROY: &[Phase] = &[Phase::Destroy];
-const DEADLINED: &[Phase] = &[Phase::Invoke, Phase::Check, Phase::Deep];
 
 hazards! {
     Panic "panic" ANY "panics";
     PanicInPayload "panic-in-payload" ANY "panics with a value whose drop panics too";
-    HangUntilCancelled "hang-until-cancelled" DEADLINED "waits until cancelled, then says so";
+    HangUntilCancelled "hang-until-cancelled" ANY "waits until cancelled, then says so";
     Hang "hang" ANY "waits for `release`, whether cancelled or not";
     Slow "slow" ANY "takes `ms`, whether cancelled or not, then goes on well";
     InvalidInput "invalid-input" ANY "fails with this kind of error";

@@ -35,9 +35,9 @@ impl Faults {
         before / count.unwrap_or(3).max(1) % 2 == 1
     }
 
-    fn run(&self, phase: Phase) -> Result<()> {
+    fn run(&self, phase: Phase, step: &Step) -> Result<()> {
         match self.take(phase) {
-            Some(order) => hazards::perform(&order, &mut Scene::outside_calls(&self.host, &self.held)),
+            Some(order) => hazards::perform(&order, &mut Scene::in_step(&self.host, &self.held, step)),
             None => Ok(()),
         }
     }
@@ -49,7 +49,7 @@ impl Plugin for Faults {
         let host = create.host().clone();
         let held = hazards::Held::default();
         if let Some(order) = plan.take(Phase::Create) {
-            hazards::perform(&order, &mut Scene::outside_calls(&host, &held))?;
+            hazards::perform(&order, &mut Scene::in_step(&host, &held, create.step()))?;
         }
         Ok(Faults {
             host,
@@ -59,12 +59,12 @@ impl Plugin for Faults {
         })
     }
 
-    fn start(&self) -> Result<()> {
-        self.run(Phase::Start)
+    fn start(&self, step: &Step) -> Result<()> {
+        self.run(Phase::Start, step)
     }
 
-    fn configure(&self, config: &str) -> Result<()> {
-        self.run(Phase::Configure)?;
+    fn configure(&self, config: &str, step: &Step) -> Result<()> {
+        self.run(Phase::Configure, step)?;
         let plan = Configuration::read(config)?;
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan;
         Ok(())
@@ -89,20 +89,16 @@ impl Plugin for Faults {
         Ok(health)
     }
 
-    fn drain(&self) -> Result<()> {
-        self.run(Phase::Drain)
+    fn drain(&self, step: &Step) -> Result<()> {
+        self.run(Phase::Drain, step)
     }
 
-    fn stop(&self) -> Result<()> {
-        self.run(Phase::Stop)
+    fn stop(&self, step: &Step) -> Result<()> {
+        self.run(Phase::Stop, step)
     }
-}
 
-impl Drop for Faults {
-    fn drop(&mut self) {
-        if let Err(error) = self.run(Phase::Destroy) {
-            self.host.log(Level::Error, "faults", error.text());
-        }
+    fn destroy(self, step: &Step) -> Result<()> {
+        self.run(Phase::Destroy, step)
     }
 }
 

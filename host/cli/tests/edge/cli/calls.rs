@@ -82,7 +82,7 @@ fn json_holds_the_output_and_who_served() {
     };
     let expected = json!({
         "served_by": "lang", "content_type": "application/json", "ran_ns": 1234,
-        "usage": {"tokens_in": 3}, "json": {"a": [1]},
+        "usage": {"tokens_in": 3}, "metadata": {"model": "fake-1"}, "json": {"a": [1]},
     });
     assert_eq!(call(r#"{"a": [1]}"#), expected);
     assert_eq!(call("plain")["text"], "plain");

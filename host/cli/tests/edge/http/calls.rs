@@ -116,7 +116,8 @@ fn a_stream_has_an_event_for_each_frame_and_one_for_its_end() {
         ("frame", serde_json::json!({"base64": "/wA="})),
         (
             "done",
-            serde_json::json!({"content_type": "text/plain", "served_by": "lang", "ran_ns": 1234, "tokens_in": 3}),
+            serde_json::json!({"content_type": "text/plain", "served_by": "lang", "ran_ns": 1234, "tokens_in": 3,
+                "metadata": {"model": "fake-1"}}),
         ),
     ];
     let expected = expected.map(|(name, data)| (name.to_owned(), data));

@@ -4,7 +4,7 @@ use super::{InProcess, serve};
 use crate::lanes::{Attached, Gate, Pass, Pool};
 use crate::loader::Input;
 use extman_model::clock;
-use extman_model::{CallError, ErrorKind, Reply};
+use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
 use extman_plugin_api::manifest::schema::ThreadModel;
 
 impl InProcess {
@@ -53,6 +53,7 @@ impl InProcess {
             content_type: "application/json",
             body,
             stream: false,
+            extras: &RequestExtras::NONE,
         };
         serve(
             &self.bound,

@@ -1,6 +1,6 @@
 //! What `create` has made and nobody has taken yet.
 
-use crate::loader::Bound;
+use crate::loader::{Bound, OutputLimits, Slot};
 use std::sync::Arc;
 
 /// An instance that nobody has taken yet. One that was made too late is freed where it was made: on its lane.
@@ -20,7 +20,11 @@ impl Unclaimed {
 impl Drop for Unclaimed {
     fn drop(&mut self) {
         if let Some(bound) = self.0.take() {
-            let _ = bound.destroy();
+            let slot = Slot::acquire();
+            let call = slot
+                .as_ref()
+                .map(|slot| slot.open(None, None, OutputLimits::default()));
+            let _ = bound.destroy(call.unwrap_or(0));
         }
     }
 }

@@ -21,14 +21,14 @@ pub struct Scene<'a, 'b> {
 }
 
 enum Inside<'a, 'b> {
-    Nothing,
+    Step(&'a Step),
     Call(&'a mut Call<'b>),
     Check(&'a mut Probe<'b>),
 }
 
 impl<'a, 'b> Scene<'a, 'b> {
-    pub fn outside_calls(host: &'a Host, held: &'a Held) -> Self {
-        let inside = Inside::Nothing;
+    pub fn in_step(host: &'a Host, held: &'a Held, step: &'a Step) -> Self {
+        let inside = Inside::Step(step);
         Scene { host, held, inside }
     }
 
@@ -44,7 +44,7 @@ impl<'a, 'b> Scene<'a, 'b> {
 
     fn cancelled(&self) -> bool {
         match &self.inside {
-            Inside::Nothing => false,
+            Inside::Step(step) => step.cancelled(),
             Inside::Call(call) => call.cancelled(),
             Inside::Check(probe) => probe.cancelled(),
         }
@@ -93,8 +93,8 @@ pub fn perform(order: &Order, scene: &mut Scene<'_, '_>) -> Result<()> {
         Hazard::Internal | Hazard::UpButFailing => return fail(order, ErrorKind::Internal),
         Hazard::Cancelled => return fail(order, ErrorKind::Cancelled),
         Hazard::DeadlineExceeded => return fail(order, ErrorKind::DeadlineExceeded),
-        Hazard::Unsupported => return fail(order, ErrorKind::Unsupported),
-        Hazard::Exhausted => return fail(order, ErrorKind::Exhausted),
+        Hazard::Unsupported => return fail(order, ErrorKind::Unimplemented),
+        Hazard::Exhausted => return fail(order, ErrorKind::ResourceExhausted),
         Hazard::DownButServing | Hazard::DegradedButServing | Hazard::Flap => {}
         Hazard::FloodParts => flood::parts(scene.probe()?, count),
         Hazard::FloodLog => flood::log(scene.host, count),
@@ -114,7 +114,11 @@ pub fn perform(order: &Order, scene: &mut Scene<'_, '_>) -> Result<()> {
         Hazard::StaticTokio => return threads::static_tokio(),
         Hazard::RayonGlobal => threads::rayon_global(),
         Hazard::SignalHandler => return signal::leave_handler(),
-        Hazard::Usage => scene.call()?.usage(order.tokens_in, order.tokens_out),
+        Hazard::Usage => scene.call()?.usage(Usage {
+            tokens_in: order.tokens_in,
+            tokens_out: order.tokens_out,
+            ..Usage::default()
+        }),
         Hazard::WriteAfterReturn => return threads::write_after_return(order, scene.call()?.sink()),
         Hazard::PushAfterDestroy => return threads::push_after_destroy(order, scene.host.clone()),
     }

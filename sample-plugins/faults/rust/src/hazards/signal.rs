@@ -32,5 +32,5 @@ pub fn leave_handler() -> Result<()> {
 /// There are none here.
 #[cfg(not(unix))]
 pub fn leave_handler() -> Result<()> {
-    Err(Error::unsupported("this system has no signals"))
+    Err(Error::unimplemented("this system has no signals"))
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use extman_plugin_api::abi::{self, Bytes, HostTable, Outcome, PluginModule, Report, Status, TextBuffer};
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,31 +38,45 @@ fn ok_unless_closed(token: u64) -> Status {
     }
 }
 
-extern "C" fn log(_: u64, _: u32, _: Bytes, _: Bytes, _: Bytes) -> Status {
+type Host = *const HostTable;
+
+extern "C" fn log(_: Host, _: u64, _: *const abi::LogRecord) -> Status {
     abi::STATUS_OK
 }
-extern "C" fn cancelled(token: u64) -> u32 {
-    is_closed(token).into()
+extern "C" fn log_enabled(_: Host, _: u64, _: u32) -> u32 {
+    1
 }
-extern "C" fn deadline_ns(token: u64) -> u64 {
-    if is_closed(token) { 0 } else { abi::NO_DEADLINE }
+extern "C" fn cancelled(_: Host, call: u64) -> u32 {
+    is_closed(call).into()
 }
-extern "C" fn sink_begin(token: u64, _: Bytes) -> Status {
-    ok_unless_closed(token)
+extern "C" fn deadline_ns(_: Host, call: u64) -> u64 {
+    if is_closed(call) { 0 } else { abi::NO_DEADLINE }
 }
-unsafe extern "C" fn sink_write(token: u64, data: Bytes) -> Status {
+extern "C" fn progress(_: Host, call: u64, _: u64, _: u64, _: *const u8, _: usize) -> Status {
+    ok_unless_closed(call)
+}
+extern "C" fn sink_begin(_: Host, call: u64, _: *const u8, _: usize) -> Status {
+    ok_unless_closed(call)
+}
+unsafe extern "C" fn sink_write(_: Host, call: u64, data: *const u8, len: usize) -> Status {
     // SAFETY: the plugin's slice is valid for the call.
-    let data = unsafe { std::slice::from_raw_parts(data.data, data.len) };
-    OUTPUT.lock().unwrap().entry(token).or_default().extend(data);
-    ok_unless_closed(token)
+    let data = unsafe { std::slice::from_raw_parts(data, len) };
+    OUTPUT.lock().unwrap().entry(call).or_default().extend(data);
+    ok_unless_closed(call)
 }
-extern "C" fn emit_check(token: u64, _: *const abi::Check) -> Status {
-    ok_unless_closed(token)
+extern "C" fn emit_metadata(_: Host, call: u64, _: *const u8, _: usize, _: *const u8, _: usize) -> Status {
+    ok_unless_closed(call)
 }
-extern "C" fn push_health(instance: u64, _: *const Report, _: Bytes) -> Status {
+extern "C" fn emit_check(_: Host, call: u64, _: *const abi::Check) -> Status {
+    ok_unless_closed(call)
+}
+extern "C" fn push_health(_: Host, instance: u64, _: *const Report, _: *const u8, _: usize) -> Status {
     ok_unless_closed(instance)
 }
-extern "C" fn extension(_: u64, _: Bytes) -> *const c_void {
+extern "C" fn complete(_: Host, call: u64, _: Status, _: *const Outcome, _: *const u8, _: usize) -> Status {
+    ok_unless_closed(call)
+}
+extern "C" fn extension(_: Host, _: *const u8, _: usize) -> *const c_void {
     std::ptr::null()
 }
 
@@ -70,12 +85,16 @@ static HOST: HostTable = HostTable {
     abi_major: abi::ABI_MAJOR,
     abi_minor: abi::ABI_MINOR,
     log,
+    log_enabled,
     cancelled,
     deadline_ns,
+    progress,
     sink_begin,
     sink_write,
+    emit_metadata,
     emit_check,
     push_health,
+    complete,
     extension,
 };
 
@@ -91,6 +110,7 @@ pub struct Instance {
     module: &'static PluginModule,
     handle: *mut c_void,
     token: u64,
+    cancels: Cell<bool>,
 }
 
 /// What came of a call.
@@ -100,22 +120,31 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
-type Simple = unsafe extern "C" fn(*mut c_void, *mut TextBuffer) -> Status;
+type Simple = unsafe extern "C" fn(*mut c_void, *const abi::StepRequest, *mut TextBuffer) -> Status;
 
 impl Instance {
     pub fn create(config: &str) -> Result<Self, (Status, String)> {
+        Self::create_as(config, new_token())
+    }
+
+    pub fn create_as(config: &str, call: u64) -> Result<Self, (Status, String)> {
         // SAFETY: the root is a static of this very binary, and so are its tables.
         let module = unsafe { &*extman_plugin_entry() };
         let mut made = Instance {
             module,
             handle: std::ptr::null_mut(),
             token: new_token(),
+            cancels: Cell::new(false),
         };
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: made.token,
+            call,
             name: bytes(b"test"),
             config: bytes(config.as_bytes()),
+            data_dir: bytes(b""),
+            cache_dir: bytes(b""),
+            resource_dir: bytes(b""),
         };
         let mut text = [0; 500];
         let mut error = buffer(&mut text);
@@ -141,11 +170,14 @@ impl Instance {
     }
 
     pub fn configure(&self, config: &str) -> Status {
+        let request = abi::ConfigureRequest {
+            struct_size: size_of::<abi::ConfigureRequest>(),
+            call: self.step().call,
+            config: bytes(config.as_bytes()),
+        };
         let mut text = [0; 500];
         // SAFETY: the handle is live and the arguments outlive the call.
-        unsafe {
-            self.lifecycle().configure.unwrap()(self.handle, bytes(config.as_bytes()), &mut buffer(&mut text))
-        }
+        unsafe { self.lifecycle().configure.unwrap()(self.handle, &request, &mut buffer(&mut text)) }
     }
 
     pub fn check(&self, token: u64) -> (Status, abi::Health) {
@@ -155,7 +187,7 @@ impl Instance {
     pub fn check_as(&self, token: u64, kind: abi::CheckKind) -> (Status, abi::Health) {
         let request = abi::CheckRequest {
             struct_size: size_of::<abi::CheckRequest>(),
-            probe: token,
+            call: token,
             kind,
             reserved: 0,
         };
@@ -180,8 +212,14 @@ impl Instance {
             struct_size: size_of::<abi::Request>(),
             call: token,
             capability: bytes(capability.as_bytes()),
+            capability_version: bytes(b""),
             content_type: bytes(b"application/json"),
+            accept: bytes(b""),
             input: bytes(input),
+            metadata: std::ptr::null(),
+            metadata_len: 0,
+            parts: std::ptr::null(),
+            parts_len: 0,
             flags: 0,
             reserved: 0,
         };
@@ -201,10 +239,34 @@ impl Instance {
         }
     }
 
+    /// The last thing that is done.
+    pub fn destroy(&mut self) -> Status {
+        close(self.token);
+        let status = self.simple(self.lifecycle().destroy);
+        self.handle = std::ptr::null_mut();
+        status
+    }
+
     fn simple(&self, call: Option<Simple>) -> Status {
         let mut text = [0; 500];
-        // SAFETY: the handle is live and the buffer outlives the call.
-        unsafe { call.unwrap()(self.handle, &mut buffer(&mut text)) }
+        // SAFETY: the handle is live and the arguments outlive the call.
+        unsafe { call.unwrap()(self.handle, &self.step(), &mut buffer(&mut text)) }
+    }
+
+    /// From now on, each step finds itself cancelled.
+    pub fn cancel_steps(&self) {
+        self.cancels.set(true);
+    }
+
+    fn step(&self) -> abi::StepRequest {
+        let call = new_token();
+        if self.cancels.get() {
+            close(call);
+        }
+        abi::StepRequest {
+            struct_size: size_of::<abi::StepRequest>(),
+            call,
+        }
     }
 
     fn lifecycle(&self) -> &'static abi::LifecycleVtable {
@@ -218,9 +280,7 @@ impl Drop for Instance {
         if self.handle.is_null() {
             return;
         }
-        close(self.token);
-        // SAFETY: made by create and destroyed once.
-        unsafe { self.lifecycle().destroy.unwrap()(self.handle) };
+        self.destroy();
     }
 }
 
