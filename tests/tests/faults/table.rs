@@ -275,7 +275,7 @@ rows! {
     C "signal-handler" "create" lives
         "passed" "right" "running" "" "resident: a signal handler points into it";
     C "static-tls" "load" lives
-        "refused: “the dynamic loader has no room left for the library's static thread-locals (cannot allocate memory in static TLS block)” in open (constructors)" "not_serving" "failed" "the dynamic loader has no room left for the library's static thread-locals" "–";
+        "refused: “the dynamic loader has no room left for the library's static thread-locals” in open (constructors)" "not_serving" "failed" "the dynamic loader has no room left for the library's static thread-locals" "–";
     C "process" "create" lives "passed" "right" "running" "" "unmapped";
     C "std-thread-alive" "invoke" lives
         "passed" "right" "running" "" "resident: a thread of its own is alive";

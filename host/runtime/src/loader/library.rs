@@ -23,10 +23,10 @@ pub enum OpenError {
     Seal(#[from] SealError),
     /// There is no room left for its thread-locals.
     #[error(
-        "the dynamic loader has no room left for the library's static thread-locals ({0}); build it with \
+        "the dynamic loader has no room left for the library's static thread-locals; build it with \
          -ftls-model=global-dynamic, or start the host with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536"
     )]
-    StaticTls(String),
+    StaticTls,
     /// The dynamic loader refused it.
     #[error("the dynamic loader refuses the library: {0}")]
     Loader(String),
@@ -349,7 +349,7 @@ struct LinkMap {
 fn refusal(cause: String) -> OpenError {
     // glibc's own words (dl-reloc.c).
     if cause.contains("static TLS block") {
-        OpenError::StaticTls(cause)
+        OpenError::StaticTls
     } else {
         OpenError::Loader(cause)
     }
