@@ -1,11 +1,12 @@
 //! What answers, and their absence, do to an instance.
 
+use super::super::deep::text;
 use super::super::out::{Announced, Out};
 use super::super::place::Place;
 use super::{Done, Shard};
 use extman_health::course::Answer;
 use extman_health::{Moment, nanos};
-use extman_model::record::{Record, ResultRow, ResultWord};
+use extman_model::record::{CheckRow, Record, ResultWord};
 use extman_model::{CheckKind, CheckOutcome, CheckView, ErrorKind, Judgement};
 use extman_runtime::instance::Asked;
 use extman_runtime::lanes::stood_still;
@@ -125,7 +126,7 @@ pub(in crate::probing) fn announce(place: &mut Place, was: Judgement, unix_ms: u
         });
     }
     if let Some(turn) = place.turn(unix_ms) {
-        out.records.push(Record::Turn(turn));
+        out.records.push(Record::Transition(turn));
     }
 }
 
@@ -142,15 +143,18 @@ fn note(place: &mut Place, counted: ResultWord, asked: &Asked, unix_ms: u64, out
     if let Some(bytes) = heap_bytes {
         place.minute.heap(bytes);
     }
-    if out.keeps_results {
-        out.records.push(Record::Result(ResultRow {
+    if out.keeps_results && !counted.is_good() {
+        out.records.push(Record::Check(Box::new(CheckRow {
             instance: place.name.clone(),
             at_unix_ms: unix_ms,
+            last_unix_ms: unix_ms,
+            times: 1,
+            kind: CheckKind::Readiness,
             result: counted,
+            counted: !matches!(counted, ResultWord::Busy | ResultWord::HostLate),
             took_ns: asked.took.map(nanos),
-            connection_rtt_ns: report.and_then(|report| report.connection_rtt_ns),
-            heap_bytes,
-        }));
+            text: text(&asked.outcome),
+        })));
     }
 }
 
