@@ -1,8 +1,10 @@
 //! What instances have written down, made up for measurements.
 
-use extman_model::record::{MinuteRow, Record, ResultRow, ResultWord, Rollup, SpanState, StateMs, Turn};
+use extman_model::record::{
+    CheckRow, MinuteRow, Record, ResultWord, Rollup, SpanState, StateMs, StateTransition,
+};
 use extman_model::sketch::Sketch;
-use extman_model::{Cause, Health, Lifecycle};
+use extman_model::{Cause, CheckKind, Health, Lifecycle};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,22 +17,30 @@ pub const DAY_MS: u64 = 24 * HOUR_MS;
 /// When a day began.
 pub const BEGIN_MS: u64 = 20_000 * DAY_MS;
 
-/// A minute of an instance, up all the time; `busy` with 60 calls.
+/// A minute of an instance, up all the time; `busy` with 60 calls. Checks come by a jittered interval, so that now and then there is one
+/// less or more, and no two busy minutes use the same time.
 pub fn minute(name: &Arc<str>, from_unix_ms: u64, busy: bool) -> Record {
+    let number = from_unix_ms / MINUTE_MS;
+    let varied = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let mut sums = Rollup {
         from_unix_ms,
         states: StateMs {
             up: MINUTE_MS,
             ..StateMs::default()
         },
-        checks: 6,
+        checks: match varied % 8 {
+            0 => 5,
+            1 => 7,
+            _ => 6,
+        },
         heap_bytes: Some((40 << 20, 41 << 20)),
         ..Rollup::default()
     };
     if busy {
         sums.calls = 60;
-        sums.cpu_ns = Some(120_000_000);
-        sums.latency = Sketch::of((1..=60).map(|n| Duration::from_micros(1500 + 40 * n)));
+        sums.cpu_ns = Some(120_000_000 + varied % 10_000_000);
+        let took = |n: u64| Duration::from_micros(1500 + 40 * n + varied % 500);
+        sums.latency = Sketch::of((1..=60).map(took));
     }
     Record::Minute(Box::new(MinuteRow {
         instance: name.clone(),
@@ -38,26 +48,29 @@ pub fn minute(name: &Arc<str>, from_unix_ms: u64, busy: bool) -> Record {
     }))
 }
 
-/// What one check came to.
-pub fn result(name: &Arc<str>, at_unix_ms: u64) -> Record {
-    Record::Result(ResultRow {
+/// A check that failed.
+pub fn failed(name: &Arc<str>, at_unix_ms: u64) -> Record {
+    Record::Check(Box::new(CheckRow {
         instance: name.clone(),
         at_unix_ms,
-        result: ResultWord::Said(Some(Health::Up)),
+        last_unix_ms: at_unix_ms,
+        times: 1,
+        kind: CheckKind::Readiness,
+        result: ResultWord::Said(Some(Health::Down)),
+        counted: true,
         took_ns: Some(12_345),
-        connection_rtt_ns: None,
-        heap_bytes: Some(40 << 20),
-    })
+        text: Some("no route to the model".to_owned()),
+    }))
 }
 
 /// From here on it is up, or says that it is down.
-pub fn turn(name: &Arc<str>, at_unix_ms: u64, is_up: bool) -> Record {
+pub fn transition(name: &Arc<str>, at_unix_ms: u64, is_up: bool) -> Record {
     let (health, cause) = if is_up {
         (Health::Up, Cause::Answers)
     } else {
         (Health::Down, Cause::SaysDown)
     };
-    Record::Turn(Turn {
+    Record::Transition(StateTransition {
         instance: name.clone(),
         at_unix_ms,
         state: Some(SpanState {

@@ -79,6 +79,8 @@ mod tests {
             failed: 2,
             obstacle: None,
             last: Some(DeepResult {
+                times: 1,
+                last_unix_ms: None,
                 check: CheckView {
                     kind: CheckKind::Deep,
                     at_unix_ms: 0,

@@ -324,10 +324,10 @@ fn history(status: &HistoryStatus) -> Option<String> {
     }
 }
 
-/// How many records were lost, if any.
+/// How many records were lost, if any; or that the oldest will go before its time.
 fn lost(status: &HistoryStatus) -> Option<String> {
     match status.dropped.total() {
-        0 => None,
+        0 => status.shortage.clone(),
         1 => Some("1 record was lost since the host began".to_owned()),
         many => Some(format!("{many} records were lost since the host began")),
     }

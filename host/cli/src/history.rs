@@ -12,7 +12,7 @@ use super::session::{self, mismatch};
 use super::text::{plain, wrap};
 use extman_model::control::report::{ClockTold, HistoryAnswer, ReleaseTold, SpanTold};
 use extman_model::control::{Answer, Command, since_ms};
-use extman_model::{CheckOutcome, DeepResult, Health, Unit};
+use extman_model::{CheckKind, CheckOutcome, DeepResult, Health, Unit};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct History {
@@ -41,7 +41,7 @@ pub(super) fn run(args: History, backend: &dyn Backend, screen: &Screen) -> Resu
 
 /// Spans that are shown one by one.
 const SPANS_SHOWN: usize = 20;
-/// Deep checks that are shown one by one.
+/// Checks that are shown one by one.
 const CHECKS_SHOWN: usize = 10;
 const BAR_MAX: usize = 96;
 
@@ -138,7 +138,7 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
     if history.spans.is_empty() {
         lines.push("No state of it is written down in this time.".to_owned());
     }
-    lines.extend(deep_checks(history, look));
+    lines.extend(single_checks(history, look));
     lines.join("\n")
 }
 
@@ -151,13 +151,8 @@ fn set(step: &ClockTold) -> String {
             "when the host began at {at}, its clock was at least {by} behind what was written down; times before that may be wrong, and \
              what was told of times to come gives way"
         ),
-        (false, true) if step.moved => {
-            format!(
-                "set back by {by} to {at}; what it had told since the host began, or it last leapt ahead, was moved"
-            )
-        }
         (false, true) => format!(
-            "set back by {by} to {at}; the states before were moved, calls, checks and other sums stand where it had put them"
+            "set back by {by} to {at}; what it had told of later times counts no longer, and what was seen since stands there"
         ),
         (false, false) => {
             format!("set ahead by {by} to {at}, or the machine slept; nothing was observed in between")
@@ -167,12 +162,14 @@ fn set(step: &ClockTold) -> String {
 
 /// Deep checks in one line: those that say something, and of them those that failed.
 fn deep(history: &HistoryAnswer) -> Option<String> {
-    let all = history.checks.len();
-    let failed = history
-        .checks
-        .iter()
-        .filter(|one| one.counted && is_bad(one))
-        .count();
+    let deep = || {
+        history
+            .checks
+            .iter()
+            .filter(|one| one.check.kind == CheckKind::Deep)
+    };
+    let all = deep().count();
+    let failed = deep().filter(|one| one.counted && is_bad(one)).count();
     (all > 0).then(|| format!("  deep      {all}, {failed} failed"))
 }
 
@@ -187,19 +184,22 @@ fn is_bad(result: &DeepResult) -> bool {
     }
 }
 
-fn deep_checks(history: &HistoryAnswer, look: &Look) -> Vec<String> {
+fn single_checks(history: &HistoryAnswer, look: &Look) -> Vec<String> {
     let earlier = history.checks.len().saturating_sub(CHECKS_SHOWN);
     let mut lines = Vec::new();
     if !history.checks.is_empty() {
         let which = if earlier > 0 {
-            format!("The last {CHECKS_SHOWN} deep checks; --json has all that are told:")
+            format!("The last {CHECKS_SHOWN} checks that failed or were deep; --json has all that are told:")
         } else {
-            "Deep checks:".to_owned()
+            "Checks that failed or were deep:".to_owned()
         };
         lines.extend([String::new(), which]);
     }
     let told = |one: &DeepResult| {
-        let line = format!("{} {}", utc(one.check.at_unix_ms), said(one));
+        let mut line = format!("{} {}", utc(one.check.at_unix_ms), said(one));
+        if let Some(last) = one.last_unix_ms {
+            line.push_str(&format!("; {} times, last at {}", one.times, utc(last)));
+        }
         wrap(&line, look.width, 4).trim_start().to_owned()
     };
     lines.extend(history.checks[earlier..].iter().map(told));
@@ -317,8 +317,8 @@ mod tests {
             "buckets": [{"from_unix_ms": 0, "up_ms": 1, "degraded_ms": 0, "down_ms": 0, "unknown_ms": 0,
                 "left_out_ms": 0, "checks": 6, "checks_failed": 1, "calls": 7, "errors": {"internal": 2},
                 "p95_ns": 1_500, "cpu_ns": 2_500_000}],
-            "clock": [{"at_unix_ms": 90_000, "by_ms": -3_600_000, "found": false, "moved": false},
-                {"at_unix_ms": 95_000, "by_ms": 7_000, "found": false, "moved": true}],
+            "clock": [{"at_unix_ms": 90_000, "by_ms": -3_600_000, "found": false},
+                {"at_unix_ms": 95_000, "by_ms": 7_000, "found": false}],
             "spans": [span(60_000, Some(300_000), "up"), span(300_000, Some(301_000), "down"), span(301_000, None, "up")],
             "checks": [
                 {"check": {"kind": "deep", "at_unix_ms": 30_000, "outcome": {"result": "failed", "kind": "unavailable",

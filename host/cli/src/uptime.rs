@@ -35,6 +35,9 @@ pub(super) fn run(args: &UptimeArgs, backend: &dyn Backend, screen: &Screen) -> 
     Ok(Outcome::Told(told))
 }
 
+/// What was seen for nearly all of the time that was asked about says no length.
+const FRESH_MS: u64 = 60_000;
+
 const HEADER: [&str; 7] = [
     "NAME",
     "UPTIME",
@@ -49,8 +52,11 @@ fn render(rows: &[UptimeRow], since_ms: u64, look: &Look) -> String {
     if rows.is_empty() {
         return "No plugins.".to_owned();
     }
-    let cells: Vec<[String; 7]> = rows.iter().map(row).collect();
-    let heading = format!("The last {}. What nobody knew is in no share.", long(since_ms));
+    let cells: Vec<[String; 7]> = rows.iter().map(|one| row(one, since_ms)).collect();
+    let heading = format!(
+        "The last {}, or since a plugin was first seen. What nobody knew is in no share.",
+        long(since_ms)
+    );
     let heading = wrap(&heading, look.width, 0);
     if !look.fits(&HEADER, &cells) {
         let told: Vec<String> = cells.iter().map(|cells| paragraph(cells, look)).collect();
@@ -63,8 +69,9 @@ fn render(rows: &[UptimeRow], since_ms: u64, look: &Look) -> String {
     format!("{heading}\n\n{}", lines(&table))
 }
 
-fn row(row: &UptimeRow) -> [String; 7] {
+fn row(row: &UptimeRow, since_ms: u64) -> [String; 7] {
     let Uptime {
+        range,
         uptime,
         known,
         outages,
@@ -74,10 +81,14 @@ fn row(row: &UptimeRow) -> [String; 7] {
         ..
     } = &row.uptime;
     let length = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), lasted);
+    let mut known = share(*known);
+    if range.length_ms() + FRESH_MS < since_ms {
+        known.push_str(&format!(" of {}", long(range.length_ms())));
+    }
     [
         row.name.clone(),
         share(*uptime),
-        share(*known),
+        known,
         outages.to_string(),
         length(longest.map(|outage| outage.length_ms())),
         length(*mttr_ms),
@@ -118,6 +129,17 @@ mod tests {
         assert_eq!(share(Some(0.999_999_9)), "99.999 %");
         assert_eq!(share(Some(1.0)), "100.000 %");
         assert_eq!(share(None), "-");
+    }
+
+    #[test]
+    fn plugin_that_was_seen_for_less_than_was_asked_says_for_how_long() {
+        let row: UptimeRow = serde_json::from_value(json!({"name": "lang", "uptime": {
+            "range": {"from_unix_ms": 0, "to_unix_ms": 7_200_000}, "up_ms": 7_200_000, "degraded_ms": 0, "down_ms": 0,
+            "unknown_ms": 0, "left_out_ms": 0, "coverage": 1.0, "known": 1.0, "uptime": 1.0, "outages": 0}}))
+        .unwrap();
+        let of = |since_ms| self::row(&row, since_ms)[2].clone();
+        assert_eq!(of(7_200_000), "100.000 %");
+        assert_eq!(of(90 * 86_400_000), format!("100.000 % of {}", long(7_200_000)));
     }
 
     #[test]

@@ -6,6 +6,13 @@ use std::time::Duration;
 
 const DAY_MS: u64 = 86_400_000;
 
+/// Bytes a day of an instance that is called every minute (the bench `history_size`): its minutes, hours and days, and the spans of ten
+/// changes of state.
+const MINUTES_BYTES: u64 = 20_000;
+const HOURS_BYTES: u64 = 2_500;
+const DAYS_BYTES: u64 = 120;
+const SPANS_BYTES: u64 = 600;
+
 /// `[history]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,13 +22,13 @@ pub struct HistoryConfig {
     /// The file; its directory is made if it is not there. Default: `extman/history.db` in the user's state directory
     /// (`$XDG_STATE_HOME`, else `~/.local/state`), or `history.db` here if there is none.
     pub file: PathBuf,
-    /// Most mebibytes of the file. Before it grows over that, the oldest goes: first single results, then minutes, hours, days and
-    /// spans. A day of 10,000 instances takes about 720 MiB, and with a check of each every 10 s 900 MiB more for the single results
-    /// (measured by the bench `history_size`). Default: 2048.
+    /// Most mebibytes of the file. Before it grows over that, the oldest goes: first results of checks, then minutes, hours, days and
+    /// spans. A day of 10,000 instances takes some 100 to 250 MiB (measured by the bench `history_size`); a host whose instances may need more than this
+    /// says so. Default: 2048.
     pub size_max_mib: u64,
-    /// Records that may wait to be written. Results may fill half of it, minutes three quarters. Default: 65536.
+    /// Records that may wait to be written. Results of checks may fill half of it, minutes three quarters. Default: 65536.
     pub queue_max: usize,
-    /// Most milliseconds that a record waits before it is written. Default: 1000.
+    /// Most milliseconds that a record waits before it is written; whoever reads has what waits written first. Default: 5000.
     pub batch_ms: u64,
     /// For how long what is kept.
     pub retention: Retention,
@@ -31,13 +38,13 @@ pub struct HistoryConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
-    /// Hours of single results. Default: 48.
+    /// Hours of results of checks that were not good. Default: 48.
     pub result_hours: u64,
-    /// Days of sums of a minute. Default: 8.
+    /// Days of rollups of a minute. Default: 8.
     pub minute_days: u64,
-    /// Days of sums of an hour, and of deep checks, one by one. Default: 90.
+    /// Days of rollups of an hour, and of deep checks, one by one. Default: 90.
     pub hour_days: u64,
-    /// Days of sums of a day. Default: 1095.
+    /// Days of rollups of a day. Default: 1095.
     pub day_days: u64,
     /// Days of spans and releases. Default: 365.
     pub span_days: u64,
@@ -50,7 +57,7 @@ impl Default for HistoryConfig {
             file: default_file(),
             size_max_mib: 2048,
             queue_max: 65_536,
-            batch_ms: 1000,
+            batch_ms: 5000,
             retention: Retention::default(),
         }
     }
@@ -121,6 +128,27 @@ impl HistoryConfig {
         Ok(())
     }
 
+    /// What to tell if so many instances, each called every minute, may need more room than there is for as long as all is to be kept.
+    pub(super) fn shortage(&self, instances: usize) -> Option<String> {
+        let keep = &self.retention;
+        let days = [
+            (MINUTES_BYTES, keep.minute_days),
+            (HOURS_BYTES, keep.hour_days),
+            (DAYS_BYTES, keep.day_days),
+            (SPANS_BYTES, keep.span_days),
+        ];
+        let each: u64 = days.iter().map(|(bytes, days)| bytes * days).sum();
+        let mib = (each.saturating_mul(instances as u64) >> 20) + 1;
+        (mib > self.size_max_mib).then(|| {
+            format!(
+                "{instances} instances that are called every minute fill {mib} MiB if all is kept for as long as history.retention says, and \
+                 history.size_max_mib is {}: the oldest goes before its time; raise that, or lower history.retention.minute_days and \
+                 hour_days",
+                self.size_max_mib
+            )
+        })
+    }
+
     /// [`batch_ms`](Self::batch_ms).
     pub(super) fn batch(&self) -> Duration {
         Duration::from_millis(self.batch_ms)
@@ -179,6 +207,17 @@ mod tests {
         assert_eq!(config.validate(), Ok(()));
         assert!(toml::from_str::<HistoryConfig>("size_mib = 1").is_err());
         assert!(toml::from_str::<HistoryConfig>("[retention]\nminutes = 1").is_err());
+    }
+
+    #[test]
+    fn instances_that_need_more_room_than_there_is_are_told_of() {
+        let config = HistoryConfig::default();
+        assert_eq!(config.shortage(100), None);
+        let text = config.shortage(100_000).unwrap();
+        assert!(
+            text.contains("100000 instances") && text.contains("is 2048"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub enum HistoryError {
     },
     /// Another host writes to it.
     #[error(
-        "{path}: another host writes this history, so this one has none; give it a file of its own with history.file",
+        "{path}: another host writes this history; this one waits until that one ends. If both are to run, give each a file of its own \
+         with history.file",
         path = .path.display()
     )]
     InUse {
@@ -87,9 +88,9 @@ pub enum HistoryError {
         /// What SQLite says.
         error: rusqlite::Error,
     },
-    /// There is none.
+    /// There is none, or none yet.
     #[error("there is no history: {0}")]
-    Off(String),
+    Missing(String),
     /// A question that makes no sense.
     #[error("{0}")]
     Question(String),
@@ -106,11 +107,6 @@ impl HistoryError {
     pub(super) fn is_for_lack_of_room(&self) -> bool {
         matches!(self, HistoryError::Database { error, .. }
             if matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)))
-    }
-
-    /// Whether it may pass: a full disk, a directory that can't be written to for now.
-    pub(super) fn may_pass(&self) -> bool {
-        matches!(self, HistoryError::Database { .. } | HistoryError::File { .. })
     }
 }
 

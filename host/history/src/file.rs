@@ -25,7 +25,7 @@ impl HistoryFile {
     pub fn open(path: &Path, now_unix_ms: u64) -> Result<Self, HistoryError> {
         let lock = open::lock(path)?;
         Ok(HistoryFile {
-            store: open::open(path, now_unix_ms, false)?.store,
+            store: open::open(path, now_unix_ms, None)?.store,
             path: path.to_owned(),
             _lock: lock,
         })
@@ -59,6 +59,11 @@ impl HistoryFile {
         let expiring = error::database(&self.path, "shortened");
         let more = self.store.expire(keep, now_unix_ms).map_err(&expiring)?;
         Ok(self.store.shrink().map_err(&expiring)? || more)
+    }
+
+    /// Where it stands.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads it.

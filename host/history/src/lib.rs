@@ -1,29 +1,29 @@
-//! Where it is written down how instances were, and read again: one SQLite file, one thread that writes in batches, readers beside it.
+//! Keeps how instances were, in one SQLite file, and reads it again: one thread writes in batches, readers read beside it.
 //!
-//! * [`History`]: takes records and never waits for the disk; tells of itself. What befalls the disk or the file befalls the history
+//! * [`History`]: takes records and never waits for the disk; tells its own status. What befalls the disk or the file befalls the history
 //!   alone: it degrades, keeps what it holds, tries again, and counts what is lost;
-//! * [`Reader`]: spans, sums, results and releases of one instance, all bounded. It waits for the disk: call it where that may be;
-//! * `HistoryFile`, with the feature `file`: the file without the thread, for measurements.
+//! * [`Reader`]: uptimes, spans, rollups, checks and releases. It waits for the disk: call it where that may be;
+//! * `HistoryFile`, with the feature `file`: the file without the thread, for measurements and tests.
 //!
 //! What is not here: what the figures mean (the analysis), and when a state changes (the engine).
 #![forbid(unsafe_code)]
 
-mod bytes;
+mod clock_watch;
 mod config;
 mod error;
 #[cfg(any(test, feature = "file"))]
 mod file;
+mod migrate;
 mod open;
 mod queue;
 mod reader;
-mod results;
+mod rollup;
 mod schema;
-mod steps;
 mod store;
-mod sums;
 #[cfg(test)]
 mod tests;
 mod time;
+mod uptime;
 mod words;
 mod writer;
 
@@ -31,38 +31,43 @@ pub use config::{HistoryConfig, HistoryConfigError, Retention};
 pub use error::HistoryError;
 #[cfg(any(test, feature = "file"))]
 pub use file::HistoryFile;
-pub use reader::{Bounded, Reader, Sums};
+pub use reader::{Bounded, Reader, Rollups};
 
-use extman_model::history::{HistoryState, HistoryStatus};
+use clock_watch::ClockWatch;
+use extman_model::clock;
+use extman_model::history::{Dropped, HistoryState, HistoryStatus};
 pub use extman_model::record::Range;
 use extman_model::record::Record;
 use extman_model::vital::Vital;
 use queue::Queue;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-use steps::ClockWatch;
-use writer::{Told, Writer};
+use writer::Writer;
+
+/// Opening is waited for so long; then the host goes on, and the history is degraded until it is open.
+const OPENING_MAX: Duration = Duration::from_secs(5);
 
 /// Takes records from any thread and has them written down.
 #[derive(Debug)]
 pub struct History {
     queue: Arc<Queue>,
-    told: Arc<Mutex<Told>>,
-    file: Option<PathBuf>,
+    status: Arc<Mutex<HistoryStatus>>,
     clock: Arc<ClockWatch>,
+    /// The file was open once: what stands there is this host's to read.
+    opened: Arc<AtomicBool>,
     /// A reader has met what is broken.
     suspect: Arc<AtomicBool>,
 }
 
 impl History {
-    /// Opens the file and starts the thread. A full disk or a broken file is no error here: see [`status`](Self::status).
+    /// Starts the thread, which opens the file. What is wrong with the file or its disk is no error here, nor that another host
+    /// writes it: that is tried again and again, see [`status`](Self::status).
     ///
     /// # Errors
-    /// The configuration is wrong, the directory can't be made or written to, another host writes the file, or it is a newer host's
-    /// or another program's. The host can go on with [`off`](Self::off).
+    /// The configuration is wrong, or there is no thread. The host can go on with [`off`](Self::off).
     pub fn start(config: &HistoryConfig) -> Result<History, HistoryError> {
         config
             .validate()
@@ -70,8 +75,12 @@ impl History {
         if !config.enabled {
             return Ok(History::off("history.enabled is false"));
         }
-        let history = History::new(HistoryState::Working, config.queue_max, Some(config.file.clone()));
-        let writer = Writer::open(config, &history)?;
+        let opening = HistoryState::Degraded {
+            why: "it is being opened".to_owned(),
+            since_unix_ms: clock::unix_ms(clock::wall()),
+        };
+        let history = History::new(opening, config.queue_max, Some(config.file.clone()));
+        let writer = Writer::new(config, &history);
         thread::Builder::new()
             .name("extman-history".to_owned())
             .spawn(move || {
@@ -79,6 +88,7 @@ impl History {
                 writer.run();
             })
             .map_err(error::file(&config.file, "given a thread"))?;
+        history.flush(OPENING_MAX);
         Ok(history)
     }
 
@@ -89,11 +99,11 @@ impl History {
         history
     }
 
-    /// Has a record written down. Never waits; `false` if there was no room and the record is lost, which is counted. A turn that is
+    /// Has a record written down. Never waits; `false` if there was no room and the record is lost, which is counted. A transition that is
     /// lost leaves the old state standing: send the next one all the same.
     pub fn record(&self, record: Record) -> bool {
-        // Before it, since it is told by the clock as it is now. Results are many, and no span hangs on them.
-        if self.file.is_some() && !matches!(record, Record::Result(_)) {
+        // Before it, since it is told by the clock as it is now. No span hangs on results.
+        if !matches!(record, Record::Check(_)) {
             look_at_the_clock(&self.clock, &self.queue);
         }
         self.queue.try_send(record)
@@ -105,7 +115,7 @@ impl History {
     }
 
     /// Writes what waits and ends the thread; `false` if it takes longer. Spans that go on stay so: if nobody has ended them
-    /// by a turn, the next start ends them where this host was last known to live.
+    /// by a transition, the next start ends them where this host was last known to live.
     pub fn close(&self, budget: Duration) -> bool {
         self.queue.close();
         self.queue.wait_ended(budget)
@@ -113,74 +123,76 @@ impl History {
 
     /// Whether anything is written down at all.
     pub fn is_on(&self) -> bool {
-        !matches!(self.told().state, HistoryState::Off { .. })
+        !matches!(self.lock().state, HistoryState::Off { .. })
     }
 
     /// What is written down.
     ///
     /// # Errors
-    /// There is no history.
+    /// There is no history, or its file was not open yet.
     pub fn reader(&self) -> Result<Reader, HistoryError> {
-        match (&self.file, &self.told().state) {
-            (Some(file), _) => Ok(Reader::new(file.clone(), self.suspect.clone())),
-            (None, HistoryState::Off { why }) => Err(HistoryError::Off(why.clone())),
-            (None, _) => Err(HistoryError::Off("it has no file".to_owned())),
+        let status = self.lock();
+        match (&status.file, &status.state) {
+            (Some(file), _) if self.opened.load(Ordering::Acquire) => {
+                Ok(Reader::new(file.clone(), self.suspect.clone()))
+            }
+            (_, HistoryState::Off { why } | HistoryState::Degraded { why, .. }) => {
+                Err(HistoryError::Missing(why.clone()))
+            }
+            _ => Err(HistoryError::Missing("it has no file".to_owned())),
         }
     }
 
     /// Whether it works, without a look at the disk.
     pub fn state(&self) -> HistoryState {
-        self.told().state.clone()
+        self.lock().state.clone()
     }
 
     /// How often the file turned out to be broken, gone or another, so that a new one was begun, since the host began.
     pub fn times_lost(&self) -> u64 {
-        let told = self.told();
-        told.replaced + told.set_aside.len() as u64
+        let status = self.lock();
+        status.replaced + status.set_aside.len() as u64
     }
 
     /// How the history itself is.
     pub fn status(&self) -> HistoryStatus {
-        let size_bytes = self.file.as_deref().map_or(0, open::size);
-        let (queue_len, dropped) = (self.queue.len(), self.queue.dropped());
-        let told = self.told();
-        HistoryStatus {
-            state: told.state.clone(),
-            file: self.file.clone(),
-            size_bytes,
-            written: told.written,
-            dropped,
-            oldest_unix_ms: told.oldest_unix_ms,
-            last_write_unix_ms: told.last_write_unix_ms,
-            queue_len,
-            set_aside: told.set_aside.clone(),
-            replaced: told.replaced,
-            trimmed: told.trimmed.clone(),
-        }
+        let mut status = self.lock().clone();
+        status.size_bytes = status.file.as_deref().map_or(0, open::size);
+        (status.queue_len, status.dropped) = (self.queue.len(), self.queue.dropped());
+        status
     }
 
     fn new(state: HistoryState, queue_max: usize, file: Option<PathBuf>) -> History {
-        let told = Told {
+        let status = HistoryStatus {
             state,
+            file,
+            size_bytes: 0,
             written: 0,
+            dropped: Dropped::default(),
             oldest_unix_ms: None,
             last_write_unix_ms: None,
+            queue_len: 0,
             set_aside: Vec::new(),
             replaced: 0,
             trimmed: Vec::new(),
+            shortage: None,
         };
         History {
             queue: Arc::new(Queue::new(queue_max)),
-            told: Arc::new(Mutex::new(told)),
-            file,
+            status: Arc::new(Mutex::new(status)),
             clock: Arc::new(ClockWatch::new()),
+            opened: Arc::default(),
             suspect: Arc::default(),
         }
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HistoryStatus> {
+        lock(&self.status)
     }
+}
+
+fn lock(status: &Mutex<HistoryStatus>) -> MutexGuard<'_, HistoryStatus> {
+    status.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn look_at_the_clock(clock: &ClockWatch, queue: &Queue) {
@@ -189,7 +201,7 @@ fn look_at_the_clock(clock: &ClockWatch, queue: &Queue) {
         if taken {
             tracing::warn!(
                 by_ms = step.by_ms,
-                "the wall clock was set, or the machine slept: the history's spans are moved, or cut there"
+                "the wall clock was set, or the machine slept: the history's spans end there and begin anew"
             );
         }
         taken

@@ -3,7 +3,7 @@
 
 use super::error::{self, HistoryError};
 use super::schema::{self, Owner};
-use super::store::{self, Store};
+use super::store::{self, Run, Store};
 use extman_model::clock;
 use rusqlite::{Connection, ErrorCode};
 use std::ffi::OsString;
@@ -61,7 +61,7 @@ pub(super) struct Opened {
 }
 
 /// Opens the file, or begins it. `resumed`: see [`Store::new`].
-pub(super) fn open(path: &Path, now_ms: u64, resumed: bool) -> Result<Opened, HistoryError> {
+pub(super) fn open(path: &Path, now_ms: u64, resumed: Option<Run>) -> Result<Opened, HistoryError> {
     let opened = |store, set_aside| {
         Ok(Opened {
             store,
@@ -79,7 +79,7 @@ pub(super) fn open(path: &Path, now_ms: u64, resumed: bool) -> Result<Opened, Hi
     }
 }
 
-fn open_whole(path: &Path, now_ms: u64, resumed: bool) -> Result<Store, HistoryError> {
+fn open_whole(path: &Path, now_ms: u64, resumed: Option<Run>) -> Result<Store, HistoryError> {
     refuse_newer(path, header_version(path)?)?;
     let opening = error::database(path, "opened");
     let mut connection = store::connect(path).map_err(&opening)?;
@@ -92,7 +92,7 @@ fn open_whole(path: &Path, now_ms: u64, resumed: bool) -> Result<Store, HistoryE
         Owner::Us(version) => refuse_newer(path, version)?,
         Owner::Nobody => {}
     }
-    if !resumed {
+    if resumed.is_none() {
         check(&mut connection).map_err(error::database(path, "checked"))?;
     }
     store::tune(&connection).map_err(&opening)?;

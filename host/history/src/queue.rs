@@ -17,7 +17,7 @@ pub(super) struct Queue {
     /// For those who wait until all is written.
     settled: Condvar,
     max: usize,
-    /// By kind: turns and steps of the clock, results, minutes, releases, ledger.
+    /// By kind: transitions and steps of the clock, results of checks, minutes, releases, values.
     dropped: [AtomicU64; 5],
 }
 
@@ -58,7 +58,7 @@ impl Queue {
     pub(super) fn try_send(&self, record: Record) -> bool {
         let kind = kind(&record);
         let room = match record {
-            Record::Result(_) => self.max / 2,
+            Record::Check(_) => self.max / 2,
             Record::Minute(_) => self.max / 4 * 3,
             _ => self.max,
         };
@@ -185,39 +185,39 @@ impl Queue {
 
 fn kind(record: &Record) -> usize {
     match record {
-        Record::Turn(_) | Record::ClockStep(_) => 0,
-        Record::Result(_) | Record::Deep(_) => 1,
+        Record::Transition(_) | Record::ClockStep(_) => 0,
+        Record::Check(_) => 1,
         Record::Minute(_) => 2,
         Record::Release(_) => 3,
-        Record::Ledger(_) => 4,
+        Record::KeyValue(_) => 4,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::{minute, result, turn};
+    use crate::tests::{failed, minute, transition};
 
     #[test]
     fn what_matters_most_has_room_when_the_rest_has_none() {
         let queue = Queue::new(16);
         let sent = |record: fn(u64) -> Record| (0..40).filter(|at| queue.try_send(record(*at))).count();
-        assert_eq!(sent(|at| Record::Result(result("a", at))), 8);
+        assert_eq!(sent(|at| Record::Check(Box::new(failed("a", at)))), 8);
         assert_eq!(sent(|at| Record::Minute(Box::new(minute("a", at, 1)))), 4);
-        assert_eq!(sent(|at| Record::Turn(turn("a", at, None))), 4);
+        assert_eq!(sent(|at| Record::Transition(transition("a", at, None))), 4);
         let dropped = queue.dropped();
         assert_eq!((dropped.results, dropped.minutes, dropped.turns), (32, 36, 36));
         assert_eq!((dropped.total(), queue.len()), (104, 16));
         assert_eq!(queue.take(Duration::ZERO, false).records.len(), 16);
-        assert!(queue.try_send(Record::Result(result("a", 1))));
+        assert!(queue.try_send(Record::Check(Box::new(failed("a", 1)))));
     }
 
     #[test]
     fn after_the_end_nobody_waits_and_everything_is_counted() {
         let queue = Queue::new(16);
-        assert!(queue.try_send(Record::Turn(turn("a", 1, None))));
-        queue.end(&[Record::Turn(turn("b", 1, None))]);
-        assert!(!queue.try_send(Record::Turn(turn("a", 1, None))));
+        assert!(queue.try_send(Record::Transition(transition("a", 1, None))));
+        queue.end(&[Record::Transition(transition("b", 1, None))]);
+        assert!(!queue.try_send(Record::Transition(transition("a", 1, None))));
         assert!(!queue.flush(Duration::from_secs(60)) && queue.wait_ended(Duration::from_secs(60)));
         assert_eq!(queue.dropped().turns, 3);
     }

@@ -1,32 +1,26 @@
-//! What is written down, read beside the writer: it never waits for that, nor that for it. Every answer is bounded and of one moment.
+//! What is written down, read beside the writer: it never waits for that, nor that for it. Every answer is of one moment.
 //!
-//! A reader waits for the disk: from async code, call it where blocking is allowed. The last second may not be written yet.
+//! A reader waits for the disk: from async code, call it where blocking is allowed. The last batch may not be written yet.
 
-mod deep;
-#[cfg(test)]
-mod points;
-mod sums;
+mod rollups;
 
-pub use sums::Sums;
+pub use rollups::Rollups;
 
 use super::error::{self, HistoryError};
 use super::open::{self, Identity};
-use super::store::{self, STATE_COLUMNS, state_words};
-use super::time;
-use super::words;
-use extman_model::Digest;
-#[cfg(test)]
-use extman_model::Health;
-#[cfg(test)]
-use extman_model::record::StateMs;
-use extman_model::record::{ClockRow, LedgerRow, Range, ReleaseRow, SpanRow};
-use rusqlite::{Connection, OpenFlags, Transaction, params};
+use super::store::{self, STATE_COLUMNS, read_state};
+use super::{time, uptime, words};
+use extman_model::findings::Uptime;
+use extman_model::record::{CheckRow, ClockRow, KeyValueRow, Range, ReleaseRow, SpanRow};
+use extman_model::{CheckKind, Digest};
+use rusqlite::{Connection, OpenFlags, Row, ToSql, Transaction, params};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Most rows of one answer, other than sums.
+/// Most rows of an answer whose length nobody has asked for.
 const ROWS_MAX: usize = 10_000;
 const NAMES_MAX: usize = 100_000;
 /// Connections that are kept open.
@@ -59,28 +53,54 @@ impl Reader {
         }
     }
 
-    /// The names of all instances that anything is known of, at most 100,000.
+    /// How much of a range an instance could serve, or each that anything is known of: by all of their spans. One that goes on counts
+    /// until the range's end. Where nothing is known before, the range of the answer begins later.
     ///
     /// # Errors
     /// The file can't be read.
-    #[cfg(test)]
-    pub(crate) fn instances(&self) -> Result<Vec<String>, HistoryError> {
+    pub fn uptimes(
+        &self,
+        instance: Option<&str>,
+        range: Range,
+    ) -> Result<BTreeMap<String, Uptime>, HistoryError> {
         self.ask(|file| {
-            file.prepare_cached("SELECT name FROM instance ORDER BY name LIMIT ?1")?
-                .query_map([NAMES_MAX as i64], |row| row.get(0))?
+            let number = match instance {
+                Some(name) => match store::instance(file, name)? {
+                    Some(number) => Some(number),
+                    None => return Ok(BTreeMap::new()),
+                },
+                None => None,
+            };
+            let mut name = file.prepare_cached("SELECT name FROM instance WHERE id = ?1")?;
+            let uptimes = uptime::uptimes(file, number, range)?.into_iter();
+            uptimes
+                .map(|(number, uptime)| Ok((name.query_row([number], |row| row.get(0))?, uptime)))
                 .collect()
         })
     }
 
-    /// The spans that lie in a range at least in part, whole, at most 10,000.
+    /// The uptime of one that nothing is known of.
+    pub fn unknown(range: Range) -> Uptime {
+        uptime::unknown(range)
+    }
+
+    /// The spans that lie in a range at least in part, whole, at most `limit`.
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn spans(&self, instance: &str, range: Range) -> Result<Bounded<SpanRow>, HistoryError> {
+    pub fn spans(
+        &self,
+        instance: &str,
+        range: Range,
+        limit: usize,
+    ) -> Result<Bounded<SpanRow>, HistoryError> {
         self.ask_of(instance, |file, number| {
+            // What a run tells of times that a later one saw is cut off.
             let mut statement = file.prepare_cached(&format!(
-                "SELECT from_ms, to_ms, text, cut, {STATE_COLUMNS} FROM state_span
-                 WHERE instance = ?1 AND from_ms < ?2 ORDER BY from_ms DESC, id DESC"
+                "SELECT state_span.from_ms, CASE WHEN cut_ms < coalesce(to_ms, cut_ms + 1) THEN cut_ms ELSE to_ms END, text, cut,
+                 {STATE_COLUMNS} FROM state_span LEFT JOIN host_run ON host_run.id = run JOIN state ON state.id = state
+                 WHERE instance = ?1 AND state_span.from_ms < ?2 AND coalesce(state_span.from_ms < cut_ms, 1)
+                 ORDER BY state_span.from_ms DESC, state_span.id DESC"
             ))?;
             let mut found = statement.query(params![number, time::stored(range.to_unix_ms)])?;
             let (mut rows, mut more) = (Vec::new(), false);
@@ -90,12 +110,12 @@ impl Reader {
                 if to.is_some_and(|to| to <= range.from_unix_ms) {
                     break;
                 }
-                more = rows.len() >= ROWS_MAX;
+                more = rows.len() >= limit;
                 if more {
                     break;
                 }
                 // Words of another version are passed over: that time counts as not observed.
-                if let Some(state) = words::state(&state_words(row, 4)?) {
+                if let Some(state) = read_state(row, 4)? {
                     rows.push(SpanRow {
                         from_unix_ms: time::moment(row.get(0)?),
                         to_unix_ms: to,
@@ -108,46 +128,6 @@ impl Reader {
             rows.reverse();
             Ok(Bounded { rows, more })
         })
-        .map(|answer| answer.unwrap_or_else(Bounded::none))
-    }
-
-    /// How long it was in each state within a range, by its spans; one that goes on counts until `now_unix_ms`. What is missing to
-    /// the range's length was not observed.
-    ///
-    /// # Errors
-    /// The file can't be read.
-    #[cfg(test)]
-    pub(crate) fn states(
-        &self,
-        instance: &str,
-        range: Range,
-        now_unix_ms: u64,
-    ) -> Result<StateMs, HistoryError> {
-        let answer = self.ask_of(instance, |file, number| {
-            let mut statement = file.prepare_cached(
-                "SELECT left_out, health, sum(max(0, min(coalesce(to_ms, ?4), ?3) - max(from_ms, ?2)))
-                 FROM state_span WHERE instance = ?1 AND from_ms < ?3 GROUP BY left_out, health",
-            )?;
-            let (from, to) = (time::stored(range.from_unix_ms), time::stored(range.to_unix_ms));
-            let mut found = statement.query(params![number, from, to, time::stored(now_unix_ms)])?;
-            let mut states = StateMs::default();
-            while let Some(row) = found.next()? {
-                let is = |health: Health| {
-                    row.get_ref(1)
-                        .is_ok_and(|word| word.as_str() == Ok(health.as_str()))
-                };
-                let sum = match row.get(0)? {
-                    true => &mut states.left_out,
-                    false if is(Health::Up) => &mut states.up,
-                    false if is(Health::Degraded) => &mut states.degraded,
-                    false if is(Health::Down) => &mut states.down,
-                    false => &mut states.unknown,
-                };
-                *sum += time::moment(row.get(2)?);
-            }
-            Ok(states)
-        })?;
-        Ok(answer.unwrap_or_default())
     }
 
     /// The versions that served, at most 10,000.
@@ -155,46 +135,54 @@ impl Reader {
     /// # Errors
     /// The file can't be read.
     pub fn releases(&self, instance: &str) -> Result<Bounded<ReleaseRow>, HistoryError> {
-        self.ask_of(instance, |file, number| {
-            let mut statement = file.prepare_cached(
-                "SELECT at_ms, version, digest FROM release WHERE instance = ?1 ORDER BY at_ms DESC, id DESC LIMIT ?2",
-            )?;
-            let found = statement.query_map(params![number, ROWS_MAX as i64 + 1], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
-            })?;
-            let mut rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
-            let more = rows.len() > ROWS_MAX;
-            rows.truncate(ROWS_MAX);
-            let release = |(at, version, digest): (i64, String, String)| {
-                Some(ReleaseRow {
-                    instance: instance.into(),
-                    at_unix_ms: time::moment(at),
-                    version: version.parse().ok()?,
-                    digest: digest.parse::<Digest>().ok()?,
-                })
+        let sql = "SELECT at_ms, version, digest FROM release WHERE instance = ?1 ORDER BY at_ms DESC, id DESC LIMIT ?2";
+        self.newest(instance, ROWS_MAX, sql, &[], |row| {
+            let (version, digest): (String, String) = (row.get(1)?, row.get(2)?);
+            let (Ok(version), Ok(digest)) = (version.parse(), digest.parse::<Digest>()) else {
+                return Ok(None);
             };
-            let rows = rows.into_iter().rev().filter_map(release).collect();
-            Ok(Bounded { rows, more })
+            Ok(Some(ReleaseRow {
+                instance: instance.into(),
+                at_unix_ms: time::moment(row.get(0)?),
+                version,
+                digest,
+            }))
         })
-        .map(|answer| answer.unwrap_or_else(Bounded::none))
     }
 
-    /// When hosts ran within a range, at most 10,000 times; what lies between was not observed. The last one may be running still: its
-    /// end is when it was last written that it lives.
+    /// The newest checks within a range that were not good, and deep ones, at most `limit`.
     ///
     /// # Errors
     /// The file can't be read.
-    #[cfg(test)]
-    pub(crate) fn host_runs(&self, range: Range) -> Result<Vec<Range>, HistoryError> {
-        self.ask(|file| {
-            let mut statement = file.prepare_cached(
-                "SELECT from_ms, max(from_ms, alive_ms) FROM host_run WHERE from_ms < ?2 AND alive_ms >= ?1 ORDER BY id LIMIT ?3",
-            )?;
-            let (from, to) = (time::stored(range.from_unix_ms), time::stored(range.to_unix_ms));
-            let found = statement.query_map(params![from, to, ROWS_MAX as i64], |row| {
-                Ok(Range::new(time::moment(row.get(0)?), time::moment(row.get(1)?)))
-            })?;
-            found.collect()
+    pub fn checks(
+        &self,
+        instance: &str,
+        range: Range,
+        limit: usize,
+    ) -> Result<Bounded<CheckRow>, HistoryError> {
+        let (from, to) = (time::stored(range.from_unix_ms), time::stored(range.to_unix_ms));
+        let sql = "SELECT at_ms, last_ms, times, deep, result, counted, took_ns, text FROM check_result
+            WHERE instance = ?1 AND last_ms >= ?3 AND at_ms < ?4 ORDER BY at_ms DESC, id DESC LIMIT ?2";
+        self.newest(instance, limit, sql, &[&from, &to], |row| {
+            // Words of another version are passed over.
+            let Some(result) = words::result_word(row.get(4)?) else {
+                return Ok(None);
+            };
+            Ok(Some(CheckRow {
+                instance: instance.into(),
+                at_unix_ms: time::moment(row.get(0)?),
+                last_unix_ms: time::moment(row.get(1)?),
+                times: time::moment(row.get(2)?),
+                kind: if row.get(3)? {
+                    CheckKind::Deep
+                } else {
+                    CheckKind::Readiness
+                },
+                result,
+                counted: row.get(5)?,
+                took_ns: row.get::<_, Option<i64>>(6)?.map(time::moment),
+                text: row.get(7)?,
+            }))
         })
     }
 
@@ -205,7 +193,7 @@ impl Reader {
     pub fn clock_steps(&self, range: Range) -> Result<Vec<ClockRow>, HistoryError> {
         self.ask(|file| {
             let mut statement = file.prepare_cached(
-                "SELECT at_ms, by_ms, found, moved FROM clock_step WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY id DESC LIMIT 100",
+                "SELECT at_ms, by_ms, found FROM clock_step WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY id DESC LIMIT 100",
             )?;
             let (from, to) = (time::stored(range.from_unix_ms), time::stored(range.to_unix_ms));
             let found = statement.query_map([from, to], |row| {
@@ -213,7 +201,6 @@ impl Reader {
                     at_unix_ms: time::moment(row.get(0)?),
                     by_ms: row.get(1)?,
                     found: row.get(2)?,
-                    moved: row.get(3)?,
                 })
             })?;
             let mut rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -222,17 +209,17 @@ impl Reader {
         })
     }
 
-    /// The words of the ledger whose names begin so, at most 100,000.
+    /// The values whose keys begin so, at most 100,000.
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn ledger(&self, prefix: &str) -> Result<Vec<LedgerRow>, HistoryError> {
+    pub fn key_values(&self, prefix: &str) -> Result<Vec<KeyValueRow>, HistoryError> {
         self.ask(|file| {
             let mut statement = file.prepare_cached(
-                "SELECT key, at_ms, value FROM ledger WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key LIMIT ?2",
+                "SELECT key, at_ms, value FROM key_value WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key LIMIT ?2",
             )?;
             let found = statement.query_map(params![prefix, NAMES_MAX as i64], |row| {
-                Ok(LedgerRow {
+                Ok(KeyValueRow {
                     key: row.get::<_, String>(0)?.into(),
                     at_unix_ms: time::moment(row.get(1)?),
                     value: row.get(2)?,
@@ -242,16 +229,46 @@ impl Reader {
         })
     }
 
-    /// Asks about one instance; `None` if nothing is known of it.
+    /// The newest rows, of which `sql` gives at most ?2, the newest first.
+    fn newest<T>(
+        &self,
+        instance: &str,
+        limit: usize,
+        sql: &str,
+        more: &[&dyn ToSql],
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<T>>,
+    ) -> Result<Bounded<T>, HistoryError> {
+        self.ask_of(instance, |file, number| {
+            let most = limit as i64 + 1;
+            let asked: Vec<&dyn ToSql> = [&number as &dyn ToSql, &most]
+                .into_iter()
+                .chain(more.iter().copied())
+                .collect();
+            let mut statement = file.prepare_cached(sql)?;
+            let found = statement.query_map(asked.as_slice(), &read)?;
+            let mut rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            let more = rows.len() > limit;
+            rows.truncate(limit);
+            Ok(Bounded {
+                rows: rows.into_iter().rev().flatten().collect(),
+                more,
+            })
+        })
+    }
+
+    /// Asks about one instance.
     fn ask_of<T>(
         &self,
         instance: &str,
-        question: impl FnOnce(&Transaction<'_>, u32) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>, HistoryError> {
-        self.ask(|file| {
-            store::instance(file, instance)?
-                .map(|number| question(file, number))
-                .transpose()
+        question: impl FnOnce(&Transaction<'_>, u32) -> rusqlite::Result<Bounded<T>>,
+    ) -> Result<Bounded<T>, HistoryError> {
+        let nothing = Bounded {
+            rows: Vec::new(),
+            more: false,
+        };
+        self.ask(|file| match store::instance(file, instance)? {
+            Some(number) => question(file, number),
+            None => Ok(nothing),
         })
     }
 
@@ -262,19 +279,18 @@ impl Reader {
     ) -> Result<T, HistoryError> {
         let reading = error::database(&self.path, "read");
         let identity = open::identity(&self.path)?;
-        let (identity, connection) = match self.idle_connection(identity) {
-            Some(connection) => (identity, connection),
-            None => {
-                let connection = self.connect().map_err(&reading);
-                let connection = connection.inspect_err(|error| self.tell(error))?;
-                (identity, connection)
-            }
+        let connection = match self.idle_connection(identity) {
+            Some(connection) => connection,
+            None => self
+                .connect()
+                .map_err(&reading)
+                .inspect_err(|error| self.suspect(error))?,
         };
         let answer = connection
             .unchecked_transaction()
             .and_then(|transaction| question(&transaction))
             .map_err(reading)
-            .inspect_err(|error| self.tell(error))?;
+            .inspect_err(|error| self.suspect(error))?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {
             idle.push((identity, connection));
@@ -283,7 +299,7 @@ impl Reader {
     }
 
     /// The writer looks through a file that turns out to be broken, and sets it aside.
-    fn tell(&self, error: &HistoryError) {
+    fn suspect(&self, error: &HistoryError) {
         if error.is_corrupt() {
             self.suspect.store(true, Ordering::Relaxed);
         }
@@ -303,14 +319,5 @@ impl Reader {
         connection.pragma_update(None, "cell_size_check", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         Ok(connection)
-    }
-}
-
-impl<T> Bounded<T> {
-    fn none() -> Self {
-        Bounded {
-            rows: Vec::new(),
-            more: false,
-        }
     }
 }

@@ -1,24 +1,20 @@
-//! The open file: records go in, one transaction a batch. It reads no clock; what becomes of old rows is in `fold` and `retention`.
+//! The open file: records go in, one transaction a batch. It reads no clock; old rows are dealt with in `fold` and `retention`.
 
-mod claims;
 mod fold;
-mod minutes;
 mod retention;
-mod set_clock;
-mod spans;
+mod run;
 
 pub(super) use retention::Limits;
-pub(super) use set_clock::Clock;
-pub(super) use spans::{STATE_COLUMNS, state_words};
+pub(super) use run::Run;
 
-use super::bytes::Malformed;
-use super::results::{self, ResultPoint};
-use super::time::{self, MINUTE_MS};
-use super::{schema, sums, words};
-use claims::Claims;
-use extman_model::record::{DeepRow, LedgerRow, Record, ReleaseRow, Turn};
+use super::rollup::{self, Precision, Row};
+use super::time::{self, HOUR_MS, MINUTE_MS};
+use super::{schema, words};
+use extman_model::CheckKind;
+use extman_model::record::{
+    CheckRow, ClockStep, KeyValueRow, MinuteRow, Record, ReleaseRow, ResultWord, SpanState, StateTransition,
+};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use spans::OpenSpans;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,102 +26,107 @@ const TEXT_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) connection: Connection,
-    names: Names,
-    spans: OpenSpans,
-    /// Since a transaction failed, what is held here may be ahead of the file.
+    cache: Cache,
+    /// Since a transaction failed, the cache may be ahead of the file.
     stale: bool,
-    run: i64,
-    clock: Clock,
+    run: Run,
 }
 
-type Names = HashMap<Arc<str>, u32>;
+/// What would otherwise be looked up in the file for each record.
+#[derive(Debug, Default)]
+struct Cache {
+    instances: HashMap<Arc<str>, u32>,
+    states: HashMap<SpanState, i64>,
+    open: HashMap<u32, OpenSpan>,
+    bad: HashMap<u32, BadCheck>,
+}
+
+/// A span that goes on.
+#[derive(Debug)]
+struct OpenSpan {
+    row: i64,
+    name: Arc<str>,
+    from_ms: u64,
+    /// `None` for words that this host does not know.
+    state: Option<SpanState>,
+    text: Option<String>,
+}
+
+/// The last check of an instance that was not good.
+#[derive(Debug)]
+struct BadCheck {
+    row: i64,
+    first_ms: u64,
+    result: ResultWord,
+    text: Option<String>,
+}
 
 impl Store {
-    /// Of a connection to a file that is ours and of the newest version. `resumed`: the same host goes on, so that spans without an
-    /// end are its own; otherwise they were cut, and end when a host was last known to live.
-    pub(super) fn new(connection: Connection, now_ms: u64, resumed: bool) -> rusqlite::Result<Self> {
+    /// Of a connection to a file of the newest version. `resumed`: the same host goes on, so that spans without an end are its
+    /// own; otherwise they were cut, and end when their host was last known to live.
+    pub(super) fn new(
+        mut connection: Connection,
+        now_ms: u64,
+        resumed: Option<Run>,
+    ) -> rusqlite::Result<Self> {
         connection.set_prepared_statement_cache_capacity(64);
-        let clock = Clock::begin(&connection, now_ms)?;
-        let mut store = Store {
-            connection,
-            names: Names::new(),
-            spans: OpenSpans::default(),
-            stale: true,
-            run: 0,
-            clock,
+        let run = match resumed {
+            Some(run) => run,
+            None => {
+                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                transaction.execute(
+                    "UPDATE state_span SET cut = 1, to_ms =
+                     max(from_ms, coalesce((SELECT alive_ms FROM host_run WHERE id = run), 0)) WHERE to_ms IS NULL",
+                    [],
+                )?;
+                let run = Run::first(&transaction, now_ms)?;
+                transaction.commit()?;
+                run
+            }
         };
-        let transaction = store
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if !resumed {
-            spans::cut(&transaction)?;
-            let claims = Claims::find(&transaction, now_ms)?;
-            store.clock = Clock::begin(&transaction, now_ms)?;
-            store.clock.claims = claims;
-        }
-        transaction.execute(
-            "INSERT INTO host_run (from_ms, alive_ms) VALUES (?1, ?1)",
-            [time::stored(now_ms)],
-        )?;
-        store.run = transaction.last_insert_rowid();
-        transaction.commit()?;
-        Ok(store)
+        Ok(Store {
+            connection,
+            cache: Cache::default(),
+            stale: true,
+            run,
+        })
     }
 
     /// Writes a batch, all of it or nothing, and that the host lives.
     pub(super) fn write(&mut self, records: &[Record], now_ms: u64) -> rusqlite::Result<()> {
         if self.stale {
-            self.names.clear();
-            self.spans = OpenSpans::read(&self.connection)?;
+            self.cache = Cache::read(&self.connection)?;
         }
         // Until the commit.
         self.stale = true;
         // What is spent of a budget must outlive the machine's fall as well.
-        let is_durable = records.iter().any(|record| matches!(record, Record::Ledger(_)));
+        let is_durable = records.iter().any(|record| matches!(record, Record::KeyValue(_)));
         if is_durable {
             synchronous(&self.connection, true)?;
         }
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut clock = self.clock;
-        if let Some(claims) = clock.claims.take() {
-            // A clock that is about to be told to have leapt has not come there by itself.
-            let leaps = records
-                .iter()
-                .any(|record| matches!(record, Record::ClockStep(_)));
-            clock.claims = match leaps {
-                true => Some(claims),
-                false => claims.give_way(&transaction, now_ms)?,
-            };
-        }
         let mut batch = Batch {
             transaction: &transaction,
-            names: &mut self.names,
-            latest_ms: if clock.was_set { now_ms } else { u64::MAX },
+            cache: &mut self.cache,
+            run: self.run,
+            latest_ms: latest(records, now_ms),
             minutes: Vec::new(),
-            results: Vec::new(),
         };
-        for record in records {
-            match record {
-                Record::Turn(turn) => {
-                    batch.turn(turn, now_ms, &clock, &mut self.spans)?;
-                }
-                Record::ClockStep(step) => {
-                    // The minutes before it were told by the clock as it was.
-                    batch.write_minutes()?;
-                    clock.set(&transaction, *step, &mut self.spans)?;
-                    batch.latest_ms = now_ms;
-                }
-                other => batch.take(other)?,
+        batch.run.advance(&transaction, batch.latest_ms)?;
+        for (number, record) in records.iter().enumerate() {
+            batch.take(record)?;
+            if let Record::ClockStep(step) = record {
+                batch.step(*step)?;
+                batch.latest_ms = latest(&records[number + 1..], now_ms);
             }
         }
-        batch.finish()?;
-        transaction
-            .prepare_cached("UPDATE host_run SET alive_ms = ?1 WHERE id = ?2")?
-            .execute([time::stored(now_ms), self.run])?;
+        batch.write_minutes()?;
+        batch.run.advance(&transaction, now_ms)?;
+        let run = batch.run;
         transaction.commit()?;
-        self.clock = clock;
+        self.run = run;
         self.stale = false;
         if is_durable {
             synchronous(&self.connection, false)?;
@@ -133,86 +134,243 @@ impl Store {
         Ok(())
     }
 
-    /// What it knows of the clock, for the next one of the same file and host.
-    pub(super) fn clock(&self) -> Clock {
-        self.clock
+    /// Instances whose spans go on.
+    pub(super) fn instances(&self) -> usize {
+        self.cache.open.len()
     }
 
-    /// Goes on with what the one before knew of the clock.
-    pub(super) fn resume_clock(&mut self, clock: Clock) {
-        self.clock = clock;
+    /// For the next one of the same file and host.
+    pub(super) fn run(&self) -> Run {
+        self.run
     }
 
     /// The spans that go on, so that they can be begun in another file.
-    pub(super) fn turns(&self) -> Vec<Turn> {
-        self.spans.turns()
+    pub(super) fn open_spans(&self) -> Vec<StateTransition> {
+        let transition = |open: &OpenSpan| StateTransition {
+            instance: open.name.clone(),
+            at_unix_ms: open.from_ms,
+            state: open.state,
+            text: open.text.clone(),
+        };
+        self.cache.open.values().map(transition).collect()
     }
 
     /// The earliest moment that it knows of.
     pub(super) fn oldest_ms(&self) -> rusqlite::Result<Option<u64>> {
-        let first = |sql: &str| {
-            self.connection
-                .prepare_cached(sql)?
-                .query_row([], |row| row.get::<_, i64>(0))
-                .optional()
+        let first = |sql: &str, unit_ms: u64| {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let found: Option<i64> = statement.query_row([], |row| row.get(0)).optional()?;
+            Ok(found.map(|found| time::moment(found).saturating_mul(unit_ms)))
         };
-        let span = first("SELECT from_ms FROM state_span ORDER BY id LIMIT 1")?.map(time::moment);
-        let minute = first("SELECT minute FROM minute_open ORDER BY minute LIMIT 1")?
-            .map(|minute| time::moment(minute).saturating_mul(MINUTE_MS));
-        let day = first("SELECT slot FROM rollup_hour ORDER BY slot LIMIT 1")?
-            .map(|slot| time::row_of(slot) * time::DAY_MS);
-        Ok([span, minute, day].into_iter().flatten().min())
+        let found: [rusqlite::Result<Option<u64>>; 3] = [
+            first("SELECT from_ms FROM state_span ORDER BY id LIMIT 1", 1),
+            first(
+                "SELECT minute FROM minute_open ORDER BY minute LIMIT 1",
+                MINUTE_MS,
+            ),
+            first(
+                "SELECT slot >> 32 FROM rollup_hour ORDER BY slot LIMIT 1",
+                time::DAY_MS,
+            ),
+        ];
+        let found = found.into_iter().collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok(found.into_iter().flatten().min())
+    }
+}
+
+/// What claims to be later than this, before the clock was next set, happened then.
+fn latest(records: &[Record], now_ms: u64) -> u64 {
+    let step = records.iter().find_map(|record| match record {
+        Record::ClockStep(step) => Some(step.left_unix_ms()),
+        _ => None,
+    });
+    step.unwrap_or(now_ms)
+}
+
+impl Cache {
+    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut statement = connection.prepare(&format!(
+            "SELECT instance, state_span.id, name, from_ms, text, {STATE_COLUMNS} FROM state_span
+             JOIN instance ON instance.id = instance JOIN state ON state.id = state WHERE to_ms IS NULL"
+        ))?;
+        let rows = statement.query_map([], |row| {
+            let open = OpenSpan {
+                row: row.get(1)?,
+                name: row.get::<_, String>(2)?.into(),
+                from_ms: time::moment(row.get(3)?),
+                text: row.get(4)?,
+                state: read_state(row, 5)?,
+            };
+            Ok((row.get(0)?, open))
+        })?;
+        Ok(Cache {
+            open: rows.collect::<rusqlite::Result<_>>()?,
+            ..Cache::default()
+        })
     }
 }
 
 /// A batch on its way into the file.
 struct Batch<'a> {
     transaction: &'a Transaction<'a>,
-    names: &'a mut Names,
-    /// What claims to be later happened then.
+    cache: &'a mut Cache,
+    run: Run,
+    /// Nothing happened later.
     latest_ms: u64,
-    minutes: Vec<(u64, u32, Vec<u8>)>,
-    results: Vec<(u32, ResultPoint)>,
+    minutes: Vec<(u64, u32, Row)>,
 }
 
 impl Batch<'_> {
-    fn turn(
-        &mut self,
-        turn: &Turn,
-        now_ms: u64,
-        clock: &Clock,
-        spans: &mut OpenSpans,
-    ) -> rusqlite::Result<()> {
-        let instance = self.number(&turn.instance)?;
-        let latest_ms = if clock.was_set { now_ms } else { u64::MAX };
-        let claims = Claims::limits(clock.claims.as_ref());
-        spans.turn(self.transaction, instance, turn, latest_ms, claims)
-    }
-
     fn take(&mut self, record: &Record) -> rusqlite::Result<()> {
         match record {
-            Record::Turn(_) | Record::ClockStep(_) => {}
-            Record::Result(row) => {
-                let point = ResultPoint {
-                    at_unix_ms: time::bounded(row.at_unix_ms),
-                    result: row.result,
-                    took_ns: row.took_ns,
-                    connection_rtt_ns: row.connection_rtt_ns,
-                    heap_bytes: row.heap_bytes,
-                };
-                let instance = self.number(&row.instance)?;
-                self.results.push((instance, point));
-            }
-            Record::Minute(row) => {
-                // The minute that was under way when the clock was set back ends after that.
-                let minute = time::bounded(row.sums.from_unix_ms.min(self.latest_ms)) / MINUTE_MS;
-                let instance = self.number(&row.instance)?;
-                self.minutes.push((minute, instance, sums::encode(&row.sums)));
-            }
-            Record::Deep(row) => self.deep(row)?,
-            Record::Release(row) => self.release(row)?,
-            Record::Ledger(row) => self.ledger(row)?,
+            Record::Transition(row) => self.transition(row),
+            Record::Minute(row) => self.minute(row),
+            Record::Check(row) => self.check(row),
+            Record::Release(row) => self.release(row),
+            Record::KeyValue(row) => self.key_value(row),
+            // The minutes before it were told by the clock as it was.
+            Record::ClockStep(_) => self.write_minutes(),
         }
+    }
+
+    fn clamped(&self, at_unix_ms: u64) -> u64 {
+        time::bounded(at_unix_ms.min(self.latest_ms))
+    }
+
+    /// The spans of an instance follow one another: none overlaps another of the same run or ends before it begins.
+    fn transition(&mut self, new: &StateTransition) -> rusqlite::Result<()> {
+        let instance = self.instance(&new.instance)?;
+        let text = new.text.as_deref().map(cut_text);
+        let open = self.cache.open.get_mut(&instance);
+        if let (Some(open), Some(_)) = (&open, new.state)
+            && open.state == new.state
+        {
+            return self.go_on(instance, text);
+        }
+        let at = self.clamped(new.at_unix_ms);
+        let at = match self.cache.open.remove(&instance) {
+            Some(open) => {
+                let at = at.max(open.from_ms);
+                self.transaction
+                    .prepare_cached("UPDATE state_span SET to_ms = ?1 WHERE id = ?2")?
+                    .execute([time::stored(at), open.row])?;
+                at
+            }
+            None => at.max(self.last_end(instance, at)?),
+        };
+        let Some(state) = new.state else { return Ok(()) };
+        let number = self.state(&state)?;
+        let row = self.begin(instance, at, number, text)?;
+        let open = OpenSpan {
+            row,
+            name: new.instance.clone(),
+            from_ms: at,
+            state: Some(state),
+            text: text.map(str::to_owned),
+        };
+        self.cache.open.insert(instance, open);
+        Ok(())
+    }
+
+    /// The same state again: the span goes on, and the newest words stand in it.
+    fn go_on(&mut self, instance: u32, text: Option<&str>) -> rusqlite::Result<()> {
+        let open = self.cache.open.get_mut(&instance);
+        let (Some(open), Some(text)) = (open, text) else {
+            return Ok(());
+        };
+        if open.text.as_deref() != Some(text) {
+            self.transaction
+                .prepare_cached("UPDATE state_span SET text = ?1 WHERE id = ?2")?
+                .execute(params![text, open.row])?;
+            open.text = Some(text.to_owned());
+        }
+        Ok(())
+    }
+
+    fn begin(&self, instance: u32, at_ms: u64, state: i64, text: Option<&str>) -> rusqlite::Result<i64> {
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO state_span (instance, run, from_ms, state, text) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![instance, self.run.id(), time::stored(at_ms), state, text])?;
+        Ok(self.transaction.last_insert_rowid())
+    }
+
+    /// When the span before that moment ends, as far as it counts.
+    fn last_end(&self, instance: u32, at_ms: u64) -> rusqlite::Result<u64> {
+        let end: Option<i64> = self
+            .transaction
+            .prepare_cached(
+                "SELECT min(to_ms, coalesce(cut_ms, to_ms)) FROM state_span LEFT JOIN host_run ON host_run.id = run
+                 WHERE instance = ?1 AND state_span.from_ms <= ?2 AND to_ms IS NOT NULL ORDER BY state_span.from_ms DESC, state_span.id DESC LIMIT 1",
+            )?
+            .query_row((instance, time::stored(at_ms)), |row| row.get(0))
+            .optional()?;
+        Ok(end.map_or(0, time::moment))
+    }
+
+    /// The wall clock was set: spans that go on end where it was and begin anew where it is, as another run. Nothing that is
+    /// written is moved; what the run before tells of times that the new one sees no longer counts.
+    fn step(&mut self, step: ClockStep) -> rusqlite::Result<()> {
+        let (left_ms, to_ms) = (step.left_unix_ms(), time::bounded(step.to_unix_ms));
+        self.run.advance(self.transaction, left_ms)?;
+        self.run = Run::begin(self.transaction, to_ms)?;
+        let mut open = std::mem::take(&mut self.cache.open);
+        for (instance, span) in &mut open {
+            self.transaction
+                .prepare_cached("UPDATE state_span SET to_ms = max(from_ms, ?1) WHERE id = ?2")?
+                .execute((time::stored(left_ms), span.row))?;
+            self.transaction
+                .prepare_cached(
+                    "INSERT INTO state_span (instance, run, from_ms, state, text)
+                     SELECT ?1, ?2, ?3, state, text FROM state_span WHERE id = ?4",
+                )?
+                .execute((instance, self.run.id(), time::stored(to_ms), span.row))?;
+            (span.row, span.from_ms) = (self.transaction.last_insert_rowid(), to_ms);
+        }
+        self.cache.open = open;
+        run::note_step(self.transaction, to_ms, step.by_ms, false)
+    }
+
+    fn state(&mut self, state: &SpanState) -> rusqlite::Result<i64> {
+        if let Some(number) = self.cache.states.get(state) {
+            return Ok(*number);
+        }
+        let words = words::words(state);
+        let words = (&words.0, &words.1, &words.2, &words.3, words.4);
+        self.transaction
+            .prepare_cached(&format!(
+                "INSERT INTO state ({STATE_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING"
+            ))?
+            .execute(words)?;
+        let number = self
+            .transaction
+            .prepare_cached(
+                "SELECT id FROM state WHERE lifecycle = ?1 AND health = ?2 AND cause = ?3 AND cause_of = ?4 AND left_out = ?5",
+            )?
+            .query_row(words, |row| row.get(0))?;
+        self.cache.states.insert(*state, number);
+        Ok(number)
+    }
+
+    fn instance(&mut self, name: &Arc<str>) -> rusqlite::Result<u32> {
+        if let Some(number) = self.cache.instances.get(name) {
+            return Ok(*number);
+        }
+        let short = cut(name, NAME_MAX);
+        self.transaction
+            .prepare_cached("INSERT INTO instance (name) VALUES (?1) ON CONFLICT DO NOTHING")?
+            .execute([short])?;
+        let number = instance(self.transaction, short)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        self.cache.instances.insert(name.clone(), number);
+        Ok(number)
+    }
+
+    fn minute(&mut self, row: &MinuteRow) -> rusqlite::Result<()> {
+        let minute = self.clamped(row.sums.from_unix_ms) / MINUTE_MS;
+        let instance = self.instance(&row.instance)?;
+        self.minutes
+            .push((minute, instance, Row::from([(0, row.sums.clone())])));
         Ok(())
     }
 
@@ -220,85 +378,112 @@ impl Batch<'_> {
         let mut minutes = std::mem::take(&mut self.minutes);
         // In the order of the table, so that they are written at its end.
         minutes.sort_by_key(|(minute, instance, _)| (*minute, *instance));
-        for (minute, instance, sums) in &minutes {
-            add_minute(self.transaction, *minute, *instance, sums)?;
+        for (minute, instance, mut new) in minutes {
+            let key = (minute as i64, instance);
+            let there: Option<(i64, Vec<u8>)> = self
+                .transaction
+                .prepare_cached("SELECT run, sums FROM minute_open WHERE minute = ?1 AND instance = ?2")?
+                .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            // The rest of a minute in which the instance, the host or the clock began anew.
+            if let Some((run, sums)) = there
+                && run::counts(self.transaction, run, minute * MINUTE_MS)?
+                && let Some(before) = rollup::decode(&sums, 0, MINUTE_MS).get(&0)
+            {
+                rollup::add(&mut new, 0, before);
+            }
+            let sums = rollup::encode(&new, Precision::Full);
+            self.transaction
+                .prepare_cached("INSERT OR REPLACE INTO minute_open (minute, instance, run, sums) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![key.0, key.1, self.run.id(), sums])?;
         }
         Ok(())
     }
 
-    fn finish(mut self) -> rusqlite::Result<()> {
-        self.write_minutes()?;
-        let times = || self.results.iter().map(|(_, point)| point.at_unix_ms);
-        let (Some(from), Some(to)) = (times().min(), times().max()) else {
+    /// The same as the last time, within the same hour, is counted and not written again; deep checks are few and stand one by one.
+    fn check(&mut self, row: &CheckRow) -> rusqlite::Result<()> {
+        let instance = self.instance(&row.instance)?;
+        let (at_ms, deep) = (self.clamped(row.at_unix_ms), row.kind == CheckKind::Deep);
+        let text = row.text.as_deref().map(cut_text);
+        let last = self.cache.bad.get(&instance).filter(|last| {
+            !deep
+                && last.result == row.result
+                && last.text.as_deref() == text
+                && (last.first_ms..last.first_ms + HOUR_MS).contains(&at_ms)
+        });
+        if let Some(last) = last {
+            self.transaction
+                .prepare_cached("UPDATE check_result SET times = times + 1, last_ms = ?1 WHERE id = ?2")?
+                .execute([time::stored(at_ms), last.row])?;
             return Ok(());
-        };
-        self.transaction
-            .prepare_cached("INSERT INTO result_batch (from_ms, to_ms, results) VALUES (?1, ?2, ?3)")?
-            .execute(params![
-                time::stored(from),
-                time::stored(to),
-                results::encode_batch(from, &self.results)
-            ])?;
-        Ok(())
-    }
-
-    fn number(&mut self, name: &Arc<str>) -> rusqlite::Result<u32> {
-        if let Some(number) = self.names.get(name) {
-            return Ok(*number);
         }
-        let short = &name[..name.floor_char_boundary(NAME_MAX)];
-        self.transaction
-            .prepare_cached("INSERT INTO instance (name) VALUES (?1) ON CONFLICT DO NOTHING")?
-            .execute([short])?;
-        let number = instance(self.transaction, short)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        self.names.insert(name.clone(), number);
-        Ok(number)
-    }
-
-    fn deep(&mut self, row: &DeepRow) -> rusqlite::Result<()> {
-        let instance = self.number(&row.instance)?;
         self.transaction
             .prepare_cached(
-                "INSERT INTO deep_check (instance, at_ms, result, counted, took_ns, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO check_result (instance, at_ms, last_ms, times, deep, result, counted, took_ns, text)
+                 VALUES (?1, ?2, ?2, 1, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 instance,
-                time::stored(row.at_unix_ms.min(self.latest_ms)),
+                time::stored(at_ms),
+                deep,
                 words::result_code(row.result),
                 row.counted,
                 row.took_ns.map(|ns| i64::try_from(ns).unwrap_or(i64::MAX)),
-                row.text.as_deref().map(cut_text)
+                text
             ])?;
+        if !deep {
+            let bad = BadCheck {
+                row: self.transaction.last_insert_rowid(),
+                first_ms: at_ms,
+                result: row.result,
+                text: text.map(str::to_owned),
+            };
+            self.cache.bad.insert(instance, bad);
+        }
         Ok(())
     }
 
     fn release(&mut self, row: &ReleaseRow) -> rusqlite::Result<()> {
-        let instance = self.number(&row.instance)?;
-        let digest = row.digest.to_string();
+        let instance = self.instance(&row.instance)?;
+        let (version, digest) = (row.version.to_string(), row.digest.to_string());
         self.transaction
             .prepare_cached("INSERT INTO release (instance, at_ms, version, digest) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![
                 instance,
-                time::stored(row.at_unix_ms),
-                row.version.to_string(),
+                time::stored(self.clamped(row.at_unix_ms)),
+                version,
                 digest
             ])?;
         Ok(())
     }
 
-    fn ledger(&self, row: &LedgerRow) -> rusqlite::Result<()> {
-        let key = &row.key[..row.key.floor_char_boundary(NAME_MAX)];
+    fn key_value(&self, row: &KeyValueRow) -> rusqlite::Result<()> {
+        let key = cut(&row.key, NAME_MAX);
         let Some(value) = row.value.as_deref().map(cut_text) else {
             self.transaction
-                .prepare_cached("DELETE FROM ledger WHERE key = ?1")?
+                .prepare_cached("DELETE FROM key_value WHERE key = ?1")?
                 .execute([key])?;
             return Ok(());
         };
         self.transaction
-            .prepare_cached("INSERT OR REPLACE INTO ledger (key, at_ms, value) VALUES (?1, ?2, ?3)")?
+            .prepare_cached("INSERT OR REPLACE INTO key_value (key, at_ms, value) VALUES (?1, ?2, ?3)")?
             .execute(params![key, time::stored(row.at_unix_ms), value])?;
         Ok(())
     }
+}
+
+/// The columns of `state` that [`read_state`] reads, in their order.
+pub(super) const STATE_COLUMNS: &str = "lifecycle, health, cause, cause_of, left_out";
+
+/// A state whose words begin at this column; `None` for words that this host does not know.
+pub(super) fn read_state(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Option<SpanState>> {
+    Ok(words::state((
+        row.get(first)?,
+        row.get(first + 1)?,
+        row.get(first + 2)?,
+        row.get(first + 3)?,
+        row.get(first + 4)?,
+    )))
 }
 
 /// The number of a name, if the file has it.
@@ -309,38 +494,29 @@ pub(super) fn instance(connection: &Connection, name: &str) -> rusqlite::Result<
         .optional()
 }
 
-/// A minute that is there already is added to: a clock that was set back comes by twice.
-fn add_minute(transaction: &Transaction<'_>, minute: u64, instance: u32, new: &[u8]) -> rusqlite::Result<()> {
-    let key = (minute as i64, instance);
-    let inserted = transaction
-        .prepare_cached(
-            "INSERT INTO minute_open (minute, instance, sums) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![key.0, key.1, new])?;
-    if inserted == 1 {
-        return Ok(());
+/// The rollups of a row that count, and their resolution's begin and length. What a run tells of times that a later one saw does not.
+pub(super) fn read_row(
+    connection: &Connection,
+    (run, bytes): (i64, &[u8]),
+    begin_ms: u64,
+    length_ms: u64,
+) -> rusqlite::Result<Row> {
+    let mut row = rollup::decode(bytes, begin_ms, length_ms);
+    if let Some(cut_ms) = run::cut_ms(connection, run)? {
+        row.retain(|_, rollup| rollup.from_unix_ms < cut_ms);
     }
-    let there: Vec<u8> = transaction
-        .prepare_cached("SELECT sums FROM minute_open WHERE minute = ?1 AND instance = ?2")?
-        .query_row(key, |row| row.get(0))?;
-    let sum = added(&there, new).unwrap_or_else(|Malformed| new.to_vec());
-    transaction
-        .prepare_cached("UPDATE minute_open SET sums = ?3 WHERE minute = ?1 AND instance = ?2")?
-        .execute(params![key.0, key.1, sum])?;
-    Ok(())
-}
-
-fn added(there: &[u8], new: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut sum = sums::decode(0, there)?;
-    sum.add(&sums::decode(0, new)?);
-    Ok(sums::encode(&sum))
+    Ok(row)
 }
 
 fn cut_text(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_MAX)]
+    cut(text, TEXT_MAX)
 }
 
-/// A file's database, brought to the newest version, with what a history needs of it.
+fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+/// A file's database.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(2))?;

@@ -7,8 +7,6 @@ const LATEST_MS: u64 = 253_402_300_799_999;
 pub(super) const MINUTE_MS: u64 = 60_000;
 pub(super) const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
-/// Single results of an instance stand together for so long.
-pub(super) const RESULTS_MS: u64 = 10 * MINUTE_MS;
 
 /// How a resolution is stored.
 pub(super) trait Stored {

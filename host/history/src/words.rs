@@ -1,7 +1,7 @@
 //! States and results as what stands in the file. A code once used is never given another meaning.
 
 use extman_model::record::{ResultWord, SpanState};
-use extman_model::{ErrorKind, Health};
+use extman_model::{Cause, ErrorKind, Health};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -66,47 +66,46 @@ pub(super) fn result_word(code: u8) -> Option<ResultWord> {
 }
 
 /// A state in the words of the API: whoever opens the file with another program can read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StateWords {
-    pub(super) lifecycle: String,
-    pub(super) health: String,
-    pub(super) cause: String,
-    pub(super) cause_of: Option<String>,
-    pub(super) left_out: bool,
-}
+pub(super) type StateWords = (String, String, String, String, bool);
 
 pub(super) fn words(state: &SpanState) -> StateWords {
     let cause = serde_json::to_value(state.cause).unwrap_or_default();
-    StateWords {
-        lifecycle: state.lifecycle.as_str().to_owned(),
-        health: state.health.as_str().to_owned(),
-        cause: state.cause.code().to_owned(),
-        cause_of: cause.get("of").and_then(Value::as_str).map(str::to_owned),
-        left_out: state.left_out,
-    }
+    let of = cause.get("of").and_then(Value::as_str).unwrap_or_default();
+    (
+        state.lifecycle.as_str().to_owned(),
+        state.health.as_str().to_owned(),
+        state.cause.code().to_owned(),
+        of.to_owned(),
+        state.left_out,
+    )
 }
 
 /// `None` for words that this host does not know.
-pub(super) fn state(words: &StateWords) -> Option<SpanState> {
-    fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
-        serde_json::from_value(value).ok()
-    }
-    let cause = match &words.cause_of {
-        Some(of) => json!({"code": words.cause, "of": of}),
-        None => json!({"code": words.cause}),
-    };
+pub(super) fn state((lifecycle, health, cause, of, left_out): StateWords) -> Option<SpanState> {
     Some(SpanState {
-        lifecycle: read(Value::from(words.lifecycle.as_str()))?,
-        health: read(Value::from(words.health.as_str()))?,
-        cause: read(cause)?,
-        left_out: words.left_out,
+        lifecycle: read(lifecycle)?,
+        health: read(health)?,
+        cause: cause_of(&cause, &of)?,
+        left_out,
     })
+}
+
+/// `None` for words that this host does not know.
+pub(super) fn cause_of(code: &str, of: &str) -> Option<Cause> {
+    match of {
+        "" => read(json!({"code": code})),
+        of => read(json!({"code": code, "of": of})),
+    }
+}
+
+fn read<T: DeserializeOwned>(value: impl Into<Value>) -> Option<T> {
+    serde_json::from_value(value.into()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use extman_model::{Cause, Lifecycle};
+    use extman_model::Lifecycle;
 
     #[test]
     fn codes_are_read_back() {
@@ -140,7 +139,7 @@ mod tests {
                 cause,
                 left_out: true,
             };
-            assert_eq!(state(&words(&before)), Some(before));
+            assert_eq!(state(words(&before)), Some(before));
         }
     }
 }

@@ -1,19 +1,19 @@
 //! The thread that writes, and what it does when the disk or the file fails: it degrades alone, keeps what it holds, and tries again.
 
-use super::History;
+use super::clock_watch::ClockWatch;
 use super::config::HistoryConfig;
-use super::error::HistoryError;
+use super::error::{self, HistoryError};
 use super::open::{self, Identity, Lock};
 use super::queue::Queue;
-use super::steps::ClockWatch;
-use super::store::{Clock, Limits, Store};
+use super::store::{Limits, Run, Store};
+use super::{History, lock};
 use extman_model::clock::{self, Monotonic};
-use extman_model::history::{HistoryState, Kept, Trimmed};
-use extman_model::record::{LedgerRow, Record, Turn};
+use extman_model::history::{HistoryState, HistoryStatus, Kept, Trimmed};
+use extman_model::record::{KeyValueRow, Record, StateTransition};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Without records, that the host lives is written down so often.
@@ -22,32 +22,21 @@ const FOLD: Duration = Duration::from_secs(10);
 const EXPIRE: Duration = Duration::from_secs(60);
 const CHECK: Duration = Duration::from_secs(60);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Steps of trimming between two batches.
 const TRIMS_AT_ONCE: usize = 8;
 /// Records in one transaction.
 const CHUNK_MAX: usize = 8192;
 
-/// What the writer tells of itself.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub(super) state: HistoryState,
-    pub(super) written: u64,
-    pub(super) oldest_unix_ms: Option<u64>,
-    pub(super) last_write_unix_ms: Option<u64>,
-    pub(super) set_aside: Vec<PathBuf>,
-    pub(super) replaced: u64,
-    pub(super) trimmed: Vec<Trimmed>,
-}
-
 /// The thread's own.
 pub(super) struct Writer {
     path: PathBuf,
+    config: HistoryConfig,
     limits: Limits,
-    batch: Duration,
     queue: Arc<Queue>,
-    told: Arc<Mutex<Told>>,
+    status: Arc<Mutex<HistoryStatus>>,
     clock: Arc<ClockWatch>,
+    opened: Arc<AtomicBool>,
     suspect: Arc<AtomicBool>,
     file: Option<Store>,
     /// Of the file that was last open.
@@ -56,18 +45,20 @@ pub(super) struct Writer {
     pending: Vec<Record>,
     /// Records that are tried in one transaction: fewer where there is little room.
     chunk: usize,
-    /// Spans that went on when the file was last closed, and what was known of the clock.
-    carried: Vec<Turn>,
-    clock_known: Option<Clock>,
-    /// All that this host wrote into the ledger: a new file begins with it.
-    ledger: BTreeMap<Arc<str>, LedgerRow>,
+    /// Spans that went on when the file was last closed, and the run.
+    carried: Vec<StateTransition>,
+    run: Option<Run>,
+    /// All key-value rows that this host wrote: a new file begins with them.
+    key_values: BTreeMap<Arc<str>, KeyValueRow>,
     /// The host itself has set the file aside that was last open.
     was_set_aside: bool,
     /// When it began, by both clocks: retention must not believe a wall clock that leaps ahead.
     began: (u64, Monotonic),
     due: Due,
+    /// Instances that were told of at once, at most.
+    instances: usize,
     /// The last field: the file is closed before the lock is free.
-    _lock: Lock,
+    lock: Option<Lock>,
 }
 
 /// When what is next to be done.
@@ -81,44 +72,36 @@ struct Due {
 }
 
 impl Writer {
-    /// Opens the file. What may pass, such as a full disk, is tried again later.
-    pub(super) fn open(config: &HistoryConfig, of: &History) -> Result<Self, HistoryError> {
-        let now_ms = clock::unix_ms(clock::wall());
-        let mut writer = Writer {
+    pub(super) fn new(config: &HistoryConfig, of: &History) -> Self {
+        Writer {
             path: config.file.clone(),
+            config: config.clone(),
             limits: Limits::of(config),
-            batch: config.batch(),
             queue: of.queue.clone(),
-            told: of.told.clone(),
+            status: of.status.clone(),
             clock: of.clock.clone(),
+            opened: of.opened.clone(),
             suspect: of.suspect.clone(),
-            _lock: open::lock(&config.file)?,
             file: None,
             identity: None,
             pending: Vec::new(),
             chunk: CHUNK_MAX,
             carried: Vec::new(),
-            clock_known: None,
-            ledger: BTreeMap::new(),
+            run: None,
+            key_values: BTreeMap::new(),
             was_set_aside: false,
-            began: (now_ms, clock::monotonic()),
+            began: (clock::unix_ms(clock::wall()), clock::monotonic()),
             due: Due::default(),
-        };
-        match writer.reopen(now_ms) {
-            Err(error) if !error.may_pass() => Err(error),
-            Err(error) => {
-                writer.tell_degraded(&error, now_ms);
-                Ok(writer)
-            }
-            Ok(()) => Ok(writer),
+            instances: 0,
+            lock: None,
         }
     }
 
     /// Until the history is closed.
     pub(super) fn run(mut self) {
         let mut retry = RETRY_FIRST;
-        let mut hold = self.file.is_none();
-        let mut wait = if hold { retry } else { self.batch };
+        // What was taken and can't be written would find no room: until the file is open, all stays in the queue.
+        let (mut hold, mut wait) = (true, Duration::ZERO);
         loop {
             let work = self.queue.take(wait, hold);
             super::look_at_the_clock(&self.clock, &self.queue);
@@ -128,12 +111,16 @@ impl Writer {
             let caught_up = result.is_ok() && hold;
             match result {
                 Ok(()) => {
-                    self.tell_working();
+                    self.report_working();
                     (hold, retry) = (false, RETRY_FIRST);
-                    wait = if caught_up { Duration::ZERO } else { self.batch };
+                    wait = if caught_up {
+                        Duration::ZERO
+                    } else {
+                        self.config.batch()
+                    };
                 }
                 Err(error) => {
-                    self.tell_degraded(&error, now_ms);
+                    self.report_degraded(&error, now_ms);
                     (hold, wait) = (true, retry);
                     retry = (retry * 2).min(RETRY_MAX);
                 }
@@ -152,14 +139,14 @@ impl Writer {
         queue.end(&pending);
     }
 
-    /// One turn: writes what is pending, and does a bounded part of the housekeeping.
+    /// Writes what is pending, and does a bounded part of the housekeeping.
     fn attempt(&mut self, now_ms: u64, urgent: bool) -> Result<(), HistoryError> {
         match self.write_and_keep_house(now_ms, urgent) {
             Err(error) if error.is_corrupt() => {
                 self.close();
                 let aside = open::set_aside(&self.path, now_ms)?;
                 tracing::error!(%error, aside = %aside.display(), "the history is broken: it was set aside, and a new one is begun");
-                self.told().set_aside.push(aside);
+                lock(&self.status).set_aside.push(aside);
                 self.was_set_aside = true;
                 self.write_and_keep_house(now_ms, urgent)
             }
@@ -183,54 +170,69 @@ impl Writer {
         if self.file.is_none() {
             self.reopen(now_ms)?;
         }
+        let mono = clock::monotonic();
+        if let Some(store) = self.file.as_mut()
+            && is_due(self.due.check, mono)
+            && self.suspect.swap(false, Ordering::Relaxed)
+        {
+            self.due.check = Some(mono.after(CHECK));
+            open::check(&mut store.connection).map_err(error::database(&self.path, "read"))?;
+        }
+        let path = self.path.clone();
+        let writing = error::database(&path, "written");
+        if urgent || !self.pending.is_empty() || is_due(self.due.heartbeat, mono) {
+            self.write(now_ms).map_err(&writing)?;
+            self.due.heartbeat = Some(mono.after(HEARTBEAT));
+        }
+        self.keep_house(now_ms, mono).map_err(writing)
+    }
+
+    fn write(&mut self, now_ms: u64) -> rusqlite::Result<()> {
         let Some(store) = self.file.as_mut() else {
             return Ok(());
         };
-        let writing = super::error::database(&self.path, "written");
-        let mono = clock::monotonic();
-        if is_due(self.due.check, mono) && self.suspect.swap(false, Ordering::Relaxed) {
-            self.due.check = Some(mono.after(CHECK));
-            open::check(&mut store.connection).map_err(super::error::database(&self.path, "read"))?;
-        }
-        trim(store, self.limits.size_max, &self.told).map_err(&writing)?;
-        if urgent || !self.pending.is_empty() || is_due(self.due.heartbeat, mono) {
-            loop {
-                let part = self.chunk.min(self.pending.len());
-                store.write(&self.pending[..part], now_ms).map_err(&writing)?;
-                for written in self.pending.drain(..part) {
-                    if let Record::Ledger(row) = written {
-                        self.ledger.insert(row.key.clone(), row);
-                    }
+        loop {
+            trim(store, self.limits.size_max, &self.status)?;
+            let part = self.chunk.min(self.pending.len());
+            store.write(&self.pending[..part], now_ms)?;
+            for written in self.pending.drain(..part) {
+                if let Record::KeyValue(row) = written {
+                    self.key_values.insert(row.key.clone(), row);
                 }
-                self.chunk = (self.chunk * 2).min(CHUNK_MAX);
-                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-                told.written += part as u64;
-                told.last_write_unix_ms = Some(now_ms);
-                drop(told);
-                if self.pending.is_empty() {
-                    break;
-                }
-                trim(store, self.limits.size_max, &self.told).map_err(&writing)?;
             }
-            self.due.heartbeat = Some(mono.after(HEARTBEAT));
+            self.chunk = (self.chunk * 2).min(CHUNK_MAX);
+            let mut status = lock(&self.status);
+            status.written += part as u64;
+            status.last_write_unix_ms = Some(now_ms);
+            if store.instances() > self.instances {
+                self.instances = store.instances();
+                let shortage = self.config.shortage(self.instances);
+                if let (Some(text), None) = (&shortage, &status.shortage) {
+                    tracing::warn!("the history may have too little room: {text}");
+                }
+                status.shortage = shortage;
+            }
+            if self.pending.is_empty() {
+                return Ok(());
+            }
         }
-        if is_due(self.due.fold, mono) && !store.fold(now_ms).map_err(&writing)? {
+    }
+
+    fn keep_house(&mut self, now_ms: u64, mono: Monotonic) -> rusqlite::Result<()> {
+        let Some(store) = self.file.as_mut() else {
+            return Ok(());
+        };
+        if is_due(self.due.fold, mono) && !store.fold(now_ms)? {
             self.due.fold = Some(mono.after(FOLD));
         }
         if is_due(self.due.expire, mono) {
             let (wall, begin) = self.began;
             let steady_ms = wall.saturating_add(mono.since(begin).as_millis() as u64);
-            let more = store
-                .expire(&self.limits.retention, now_ms.min(steady_ms))
-                .map_err(&writing)?;
-            if !store.shrink().map_err(&writing)? && !more {
+            let more = store.expire(&self.limits.retention, now_ms.min(steady_ms))?;
+            if !store.shrink()? && !more {
                 self.due.expire = Some(mono.after(EXPIRE));
             }
-            let oldest = store.oldest_ms().map_err(&writing)?;
-            self.told
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .oldest_unix_ms = oldest;
+            lock(&self.status).oldest_unix_ms = store.oldest_ms()?;
         }
         Ok(())
     }
@@ -244,63 +246,64 @@ impl Writer {
 
     fn close(&mut self) {
         if let Some(store) = self.file.take() {
-            self.carried = store.turns();
-            self.clock_known = Some(store.clock());
+            self.carried = store.open_spans();
+            self.run = Some(store.run());
         }
     }
 
     fn reopen(&mut self, now_ms: u64) -> Result<(), HistoryError> {
+        if self.lock.is_none() {
+            self.lock = Some(open::lock(&self.path)?);
+        }
         let before = self.identity;
         let is_same = before.is_some() && open::identity(&self.path).ok() == before;
-        let mut opened = open::open(&self.path, now_ms, is_same)?;
-        let reopening = super::error::database(&self.path, "opened");
+        let opened = open::open(&self.path, now_ms, self.run.filter(|_| is_same))?;
+        let reopening = error::database(&self.path, "opened");
         opened.store.wall(self.limits.size_max).map_err(reopening)?;
-        self.told().set_aside.extend(opened.set_aside);
+        lock(&self.status).set_aside.extend(opened.set_aside);
         // A new file may get the number of the one that was deleted.
         if before.is_some() && (!is_same || before != Some(opened.identity)) {
             if !std::mem::take(&mut self.was_set_aside) {
                 tracing::error!(file = %self.path.display(), "the history's file was removed or replaced while the host ran: a new one is begun");
-                self.told().replaced += 1;
+                lock(&self.status).replaced += 1;
             }
-            self.clock_known = None;
-            let carried = std::mem::take(&mut self.carried).into_iter().map(Record::Turn);
+            let carried = std::mem::take(&mut self.carried)
+                .into_iter()
+                .map(Record::Transition);
             // What was spent of a budget stays spent.
-            let ledger = self.ledger.values().cloned().map(Record::Ledger);
-            self.pending.splice(0..0, carried.chain(ledger));
-        } else if let Some(clock) = self.clock_known.take() {
-            opened.store.resume_clock(clock);
+            let key_values = self.key_values.values().cloned().map(Record::KeyValue);
+            self.pending.splice(0..0, carried.chain(key_values));
         }
         self.identity = Some(opened.identity);
         self.file = Some(opened.store);
         self.due = Due::default();
+        self.opened.store(true, Ordering::Release);
         Ok(())
     }
 
-    fn tell_working(&self) {
-        let mut told = self.told();
-        if told.state != HistoryState::Working {
-            tracing::info!(file = %self.path.display(), "the history is written again");
-            told.state = HistoryState::Working;
+    fn report_working(&self) {
+        let mut status = lock(&self.status);
+        if status.state != HistoryState::Working {
+            tracing::info!(file = %self.path.display(), "the history is written");
+            status.state = HistoryState::Working;
         }
     }
 
-    fn tell_degraded(&self, error: &HistoryError, now_ms: u64) {
-        let mut told = self.told();
+    fn report_degraded(&self, error: &HistoryError, now_ms: u64) {
+        let mut status = lock(&self.status);
         let text = error.to_string();
-        match &mut told.state {
-            HistoryState::Degraded { why, .. } => *why = text,
-            state => {
-                tracing::error!(%error, "the history can't be written for now; the host goes on without it");
-                *state = HistoryState::Degraded {
-                    why: text,
-                    since_unix_ms: now_ms,
-                };
-            }
+        let is_known = matches!(&status.state, HistoryState::Degraded { why, .. } if *why == text);
+        if !is_known {
+            tracing::error!(%error, "the history can't be written for now; the host goes on without it");
         }
-    }
-
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        let since_unix_ms = match status.state {
+            HistoryState::Degraded { since_unix_ms, .. } => since_unix_ms,
+            _ => now_ms,
+        };
+        status.state = HistoryState::Degraded {
+            why: text,
+            since_unix_ms,
+        };
     }
 }
 
@@ -309,19 +312,19 @@ fn is_due(at: Option<Monotonic>, now: Monotonic) -> bool {
 }
 
 /// If the file holds more than it may, a bounded part of the oldest goes.
-fn trim(store: &mut Store, size_max: u64, told: &Mutex<Told>) -> rusqlite::Result<()> {
+fn trim(store: &mut Store, size_max: u64, status: &Mutex<HistoryStatus>) -> rusqlite::Result<()> {
     for _ in 0..TRIMS_AT_ONCE {
         match store.trim(size_max)? {
-            Some(trimmed) => tell_trimmed(told, trimmed),
+            Some(trimmed) => report_trimmed(status, trimmed),
             None => break,
         }
     }
     Ok(())
 }
 
-fn tell_trimmed(told: &Mutex<Told>, new: Trimmed) {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(trimmed) = told.trimmed.iter_mut().find(|trimmed| trimmed.what == new.what) {
+fn report_trimmed(status: &Mutex<HistoryStatus>, new: Trimmed) {
+    let mut status = lock(status);
+    if let Some(trimmed) = status.trimmed.iter_mut().find(|trimmed| trimmed.what == new.what) {
         trimmed.rows += new.rows;
         return;
     }
@@ -330,5 +333,5 @@ fn tell_trimmed(told: &Mutex<Told>, new: Trimmed) {
         ?what,
         "the history has reached history.size_max_mib: the oldest goes before its time"
     );
-    told.trimmed.push(new);
+    status.trimmed.push(new);
 }

@@ -29,11 +29,26 @@ pub struct DeepView {
     pub last: Option<DeepResult>,
 }
 
-/// What one deep check came to.
+/// What one check came to, or several one after the other that came to the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeepResult {
     /// When, what, and how long the plugin's code ran.
     pub check: CheckView,
     /// Whether it is evidence: not if the instance was not asked, the host itself did not run in time, or the plugin does not know.
     pub counted: bool,
+    /// How often.
+    #[serde(skip_serializing_if = "is_one", default = "one")]
+    pub times: u64,
+    /// When the last of them was asked, in milliseconds since the Unix epoch; absent for one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_unix_ms: Option<u64>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_one(times: &u64) -> bool {
+    *times == 1
 }

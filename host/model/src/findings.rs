@@ -174,10 +174,10 @@ pub struct Periodic {
     pub next_unix_ms: u64,
 }
 
-/// What [`uptime`] found. Times are in milliseconds; shares are within 0 to 1; what can't be said is absent.
+/// Times in each state, and outages. Times are in milliseconds; shares are within 0 to 1; what can't be said is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Uptime {
-    /// What was asked.
+    /// What was asked; if nothing is known before, from when on anything is.
     pub range: Range,
     /// Time up.
     pub up_ms: u64,

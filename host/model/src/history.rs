@@ -31,6 +31,9 @@ pub struct HistoryStatus {
     pub replaced: u64,
     /// What had to go before its time, since the file would have grown over its limit.
     pub trimmed: Vec<Trimmed>,
+    /// The instances may need more room than there is for as long as all is to be kept: how much, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shortage: Option<String>,
 }
 
 /// Whether it works.
@@ -58,13 +61,13 @@ pub enum HistoryState {
 pub struct Dropped {
     /// Changes of state, and of the wall clock.
     pub turns: u64,
-    /// Single results.
+    /// Results of checks.
     pub results: u64,
     /// Sums of minutes.
     pub minutes: u64,
     /// New versions.
     pub releases: u64,
-    /// Words of the ledger.
+    /// Values that are to be found again.
     pub ledger: u64,
 }
 
@@ -88,7 +91,7 @@ pub struct Trimmed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kept {
-    /// Single results.
+    /// Results of checks.
     Results,
     /// Sums of minutes.
     Minutes,

@@ -1,8 +1,8 @@
-//! What is written down: spans of one state, single results, sums of a minute. Plain data that the engine makes, the history keeps
+//! What is written down: spans of one state, checks that were not good, rollups of a minute. Plain data that the engine makes, the history keeps
 //! and the analysis reads.
 
 use crate::sketch::Sketch;
-use crate::{Cause, ErrorKind, Health, Lifecycle};
+use crate::{Cause, CheckKind, ErrorKind, Health, Lifecycle};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ impl Range {
 }
 
 /// What a span is a span of; when one of these changes, the next span begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpanState {
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
@@ -57,7 +57,7 @@ pub struct SpanState {
 
 /// An instance is in another state from here on.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Turn {
+pub struct StateTransition {
     /// The instance.
     pub instance: Arc<str>,
     /// From when on, in milliseconds since the Unix epoch.
@@ -68,30 +68,19 @@ pub struct Turn {
     pub text: Option<String>,
 }
 
-/// What one check came to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ResultRow {
-    /// The instance.
-    pub instance: Arc<str>,
-    /// When it was asked, in milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
-    /// What came of it.
-    pub result: ResultWord,
-    /// How long the plugin's code ran, in nanoseconds; absent if it did not return.
-    pub took_ns: Option<u64>,
-    /// Round trip over the plugin's connection, in nanoseconds, by its own word.
-    pub connection_rtt_ns: Option<u64>,
-    /// Heap in use, in bytes, as our code inside the plugin counted it.
-    pub heap_bytes: Option<u64>,
-}
-
-/// What one deep check came to. It is no single result among the others: it is rare, costs something, and takes as long as a call.
+/// What one check came to: a deep one, or another that was not good. Good ones are counted in the minutes alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeepRow {
+pub struct CheckRow {
     /// The instance.
     pub instance: Arc<str>,
     /// When it was asked, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
+    /// When the same last came of it; [`at_unix_ms`](Self::at_unix_ms) for one check.
+    pub last_unix_ms: u64,
+    /// How often, one after the other; 1 for one check.
+    pub times: u64,
+    /// What was asked.
+    pub kind: CheckKind,
     /// What came of it.
     pub result: ResultWord,
     /// Whether it was evidence.
@@ -177,11 +166,11 @@ pub struct ReleaseRow {
     pub digest: crate::Digest,
 }
 
-/// A word that the host must find again after a restart, such as what is spent of a budget. It goes only when whoever wrote it has it
+/// A value that the host must find again after a restart, such as what is spent of a budget. It goes only when whoever wrote it has it
 /// forgotten: a wall clock that leaps must not give a budget anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerRow {
-    /// Its name, at most 256 bytes; what stood there before is replaced.
+pub struct KeyValueRow {
+    /// Its key, at most 256 bytes; what stood there before is replaced.
     pub key: Arc<str>,
     /// When it was decided, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
@@ -207,8 +196,6 @@ pub struct ClockRow {
     pub by_ms: i64,
     /// A host that began found it so much behind what was written down before; when it was set, and by how much, nobody saw.
     pub found: bool,
-    /// The sums of what was told before went with it.
-    pub moved: bool,
 }
 
 /// A span as it was written down.
@@ -230,22 +217,41 @@ pub struct SpanRow {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// A new state.
-    Turn(Turn),
-    /// A check's result.
-    Result(ResultRow),
-    /// A deep check's result.
-    Deep(Box<DeepRow>),
+    Transition(StateTransition),
+    /// A check that was not good, or a deep one.
+    Check(Box<CheckRow>),
     /// A minute's sums.
     Minute(Box<MinuteRow>),
     /// A new version.
     Release(ReleaseRow),
-    /// A word to be found again.
-    Ledger(LedgerRow),
+    /// A value to be found again.
+    KeyValue(KeyValueRow),
     /// What was told before this was told by another clock.
     ClockStep(ClockStep),
 }
 
+impl ClockStep {
+    /// What it would show without the step, in milliseconds since the Unix epoch.
+    pub fn left_unix_ms(&self) -> u64 {
+        self.to_unix_ms.saturating_add_signed(self.by_ms.saturating_neg())
+    }
+}
+
+impl ResultWord {
+    /// Whether it says that the instance is well, or nothing against it.
+    pub fn is_good(self) -> bool {
+        matches!(self, ResultWord::Said(None | Some(Health::Up)))
+    }
+}
+
 impl StateMs {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        [self.up, self.degraded, self.down, self.unknown, self.left_out]
+            .iter()
+            .fold(0, |sum, part| sum.saturating_add(*part))
+    }
+
     /// Adds another stretch's time; sums that no longer fit stay at their greatest.
     pub fn add(&mut self, other: &StateMs) {
         for (sum, more) in [

@@ -10,8 +10,12 @@ use std::time::Duration;
 const GROUPING_POWER: u8 = 5;
 const MAX_VALUE_POWER: u8 = 42;
 const VALUE_MAX: u64 = (1 << MAX_VALUE_POWER) - 1;
-/// First byte of an encoded sketch; another one for other parameters.
-const FORMAT: u8 = 1;
+/// First byte of a sketch as older hosts wrote it: a number for each distance and each count.
+const UNPACKED: u8 = 1;
+/// First byte of an encoded sketch, less the bits of an index that were dropped.
+const PACKED: u8 = 0x10;
+/// So many fine buckets are one power of two.
+const DROPPED_BITS_MAX: u32 = GROUPING_POWER as u32;
 const BUCKETS_MAX: usize = (MAX_VALUE_POWER - GROUPING_POWER + 1) as usize * (1 << GROUPING_POWER);
 
 fn config() -> Config {
@@ -134,40 +138,73 @@ impl Sketch {
         parts.build()
     }
 
-    /// As bytes, to be read back by [`decode`](Self::decode): a format byte, then for each bucket in use the distance from
-    /// the one before and its count, as LEB128.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![FORMAT];
-        let mut before = 0;
+    /// As bytes, to be read back by [`decode`](Self::decode). `dropped_bits`, at most 5: 2 to the power of that of neighbouring buckets become
+    /// one, and quantiles are its upper end. A format byte; then for each bucket in use one byte with the distance from the one before
+    /// in 2 bits and the count in 6, or 0 for what has no room there and follows as LEB128.
+    pub fn encode(&self, dropped_bits: u32) -> Vec<u8> {
+        let dropped_bits = dropped_bits.min(DROPPED_BITS_MAX);
+        let mut buckets: Vec<(u32, u64)> = Vec::with_capacity(self.0.len());
         for (index, count) in self.0.index().iter().zip(self.0.count()) {
-            put(&mut bytes, u64::from(index - before));
-            put(&mut bytes, *count);
-            before = *index;
+            match buckets.last_mut().filter(|last| last.0 == index >> dropped_bits) {
+                Some(last) => last.1 = last.1.saturating_add(*count),
+                None => buckets.push((index >> dropped_bits, *count)),
+            }
+        }
+        let mut bytes = vec![PACKED + dropped_bits as u8];
+        let mut before = 0;
+        for (index, count) in buckets {
+            let gap = index - before;
+            let short_gap = if gap <= 3 { gap as u8 } else { 0 };
+            let short_count = if count <= 63 { count as u8 } else { 0 };
+            bytes.push(short_gap << 6 | short_count);
+            if short_gap == 0 {
+                put(&mut bytes, u64::from(gap));
+            }
+            if short_count == 0 {
+                put(&mut bytes, count);
+            }
+            before = index;
         }
         bytes
     }
 
-    /// From bytes.
+    /// From bytes, also those that older hosts wrote.
     ///
     /// # Errors
     /// They are of another format, cut, or not well formed.
     pub fn decode(bytes: &[u8]) -> Result<Sketch, SketchError> {
-        let Some((&FORMAT, mut rest)) = bytes.split_first() else {
-            return Err(SketchError("it does not begin with the format 1"));
+        const PACKED_MAX: u8 = PACKED + DROPPED_BITS_MAX as u8;
+        let (dropped_bits, mut rest) = match bytes.split_first() {
+            Some((&UNPACKED, rest)) => (None, rest),
+            Some((format @ PACKED..=PACKED_MAX, rest)) => (Some(format - PACKED), rest),
+            _ => return Err(SketchError("it begins with no known format")),
         };
         let mut parts = SparseParts::default();
-        let mut at = 0_u64;
+        let (mut at, shift) = (0_u64, dropped_bits.unwrap_or(0));
         while !rest.is_empty() {
-            at = at.saturating_add(take(&mut rest)?);
-            let count = take(&mut rest)?;
-            let known = parts.index.last().is_none_or(|last| u64::from(*last) < at);
-            if at >= BUCKETS_MAX as u64 || !known || count == 0 {
+            let (gap, count) = match dropped_bits {
+                None => (take(&mut rest)?, take(&mut rest)?),
+                Some(_) => take_packed(&mut rest)?,
+            };
+            at = at.saturating_add(gap);
+            if at >= (BUCKETS_MAX as u64) >> shift || (gap == 0 && !parts.index.is_empty()) || count == 0 {
                 return Err(SketchError("a bucket is out of range, empty, or not in order"));
             }
-            parts.push(at as u32, count);
+            // The last of those that became one: no quantile is below the true one.
+            parts.push(((at as u32 + 1) << shift) - 1, count);
         }
         Ok(parts.build())
     }
+}
+
+fn take_packed(bytes: &mut &[u8]) -> Result<(u64, u64), SketchError> {
+    let (byte, rest) = bytes.split_first().ok_or(SketchError("it is cut"))?;
+    *bytes = rest;
+    let mut number = |short: u8| match short {
+        0 => take(bytes),
+        short => Ok(u64::from(short)),
+    };
+    Ok((number(byte >> 6)?, number(byte & 0x3f)?))
 }
 
 #[derive(Default)]
@@ -232,6 +269,19 @@ mod tests {
     }
 
     #[test]
+    fn sketch_of_an_older_host_is_read() {
+        let sketch = Sketch::of([1, 2, 2, 900].map(Duration::from_micros));
+        let mut bytes = vec![UNPACKED];
+        let mut before = 0;
+        for (index, count) in sketch.0.index().iter().zip(sketch.0.count()) {
+            put(&mut bytes, u64::from(index - before));
+            put(&mut bytes, *count);
+            before = *index;
+        }
+        assert_eq!(Sketch::decode(&bytes), Ok(sketch));
+    }
+
+    #[test]
     fn what_was_drained_is_not_counted_again() {
         let recorder = Recorder::default();
         assert!(recorder.drain().is_empty());
@@ -253,13 +303,24 @@ mod tests {
         #[test]
         fn what_is_encoded_is_read_back(nanos: Vec<u64>) {
             let sketch = Sketch::of(nanos.into_iter().map(Duration::from_nanos));
-            prop_assert_eq!(Sketch::decode(&sketch.encode()), Ok(sketch));
+            prop_assert_eq!(Sketch::decode(&sketch.encode(0)), Ok(sketch));
+        }
+
+        #[test]
+        fn coarse_sketch_counts_the_same_and_is_near_and_never_below(nanos in prop::collection::vec(64..1_u64 << 41, 1..50), bits in 0..4_u32) {
+            let sketch = Sketch::of(nanos.into_iter().map(Duration::from_nanos));
+            let coarse = Sketch::decode(&sketch.encode(bits)).unwrap();
+            prop_assert_eq!(coarse.count(), sketch.count());
+            for q in [0.0, 0.5, 1.0] {
+                let (fine, coarse) = (sketch.quantile(q).unwrap().as_nanos(), coarse.quantile(q).unwrap().as_nanos());
+                prop_assert!(coarse >= fine && (coarse - fine) * 32 <= fine << bits, "{fine} {coarse}");
+            }
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
             if let Ok(sketch) = Sketch::decode(&bytes) {
-                prop_assert_eq!(Sketch::decode(&sketch.encode()), Ok(sketch));
+                prop_assert_eq!(Sketch::decode(&sketch.encode(0)), Ok(sketch));
             }
         }
     }

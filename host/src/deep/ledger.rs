@@ -1,9 +1,9 @@
-//! Where it is kept what was spent: words of the history's ledger.
+//! Where it is kept what was spent: values in the history's key-value table.
 
 use extman_history::History;
 use extman_model::clock;
 use extman_model::history::HistoryState;
-use extman_model::record::{LedgerRow, Record};
+use extman_model::record::{KeyValueRow, Record};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,15 +47,15 @@ impl Ledger for History {
     }
 
     fn read(&self, prefix: &str) -> Result<Vec<(String, String)>, String> {
-        let rows = self.reader().and_then(|reader| reader.ledger(prefix));
+        let rows = self.reader().and_then(|reader| reader.key_values(prefix));
         let rows = rows.map_err(|error| format!("the history can't be read: {error}"))?;
-        let word = |row: LedgerRow| Some((row.key.to_string(), row.value?));
+        let word = |row: KeyValueRow| Some((row.key.to_string(), row.value?));
         Ok(rows.into_iter().filter_map(word).collect())
     }
 
     fn keep(&self, words: Vec<(String, Option<String>)>) -> Result<(), String> {
         self.ready()?;
-        if !rows(words).all(|row| self.record(Record::Ledger(row))) {
+        if !rows(words).all(|row| self.record(Record::KeyValue(row))) {
             return Err("the history has no room for more before it is written".to_owned());
         }
         match self.flush(PATIENCE) {
@@ -69,7 +69,7 @@ impl Ledger for History {
 
     fn note(&self, words: Vec<(String, Option<String>)>) {
         rows(words).for_each(|row| {
-            self.record(Record::Ledger(row));
+            self.record(Record::KeyValue(row));
         });
     }
 
@@ -78,9 +78,9 @@ impl Ledger for History {
     }
 }
 
-fn rows(words: Vec<(String, Option<String>)>) -> impl Iterator<Item = LedgerRow> {
+fn rows(words: Vec<(String, Option<String>)>) -> impl Iterator<Item = KeyValueRow> {
     let at_unix_ms = clock::unix_ms(clock::wall());
-    words.into_iter().map(move |(key, value)| LedgerRow {
+    words.into_iter().map(move |(key, value)| KeyValueRow {
         key: Arc::from(key),
         at_unix_ms,
         value,

@@ -228,6 +228,8 @@ impl Landing<'_> {
         );
         let is_unanswered = is_unsupported(&ended.outcome);
         let result = DeepResult {
+            times: 1,
+            last_unix_ms: None,
             check: CheckView {
                 kind: CheckKind::Deep,
                 at_unix_ms,

@@ -3,20 +3,22 @@
 mod findings;
 
 use super::Host;
-use extman_health::analysis::uptime;
 use extman_history::{HistoryError, Reader};
 use extman_model::clock;
-use extman_model::control::report::deep_result;
+use extman_model::control::report::check_result;
 use extman_model::control::report::{AnalysisAnswer, Flapping, HistoryAnswer, Range, UptimeRow};
 use extman_model::control::{ControlError, SINCE_MS_MAX};
-use extman_model::record::SpanRow;
 use extman_model::{HealthView, Unit};
 use findings::Asked;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-/// Deep checks that one answer tells of.
-const DEEP_MAX: usize = 1_000;
-/// Instances that one answer tells of.
-const INSTANCES_MAX: usize = 1_000;
+/// Checks that one answer tells of.
+const CHECKS_MAX: usize = 1_000;
+/// Spans that one answer tells of.
+const SPANS_MAX: usize = 10_000;
+/// A disk that is slower is not waited for: what it has is told.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 impl Host {
     /// How an instance was. One that is gone is told of as long as anything is kept of it.
@@ -25,77 +27,93 @@ impl Host {
     /// Nothing is known of this name, or there is no history, or it can't be read.
     pub async fn history(&self, name: &str, since_ms: u64) -> Result<HistoryAnswer, ControlError> {
         let (range, known, asked) = (last(since_ms), self.plugin(name), name.to_owned());
-        let answer = self.read(move |reader| told(reader, asked, range)).await?;
-        let nothing = answer.spans.is_empty() && answer.buckets.is_empty() && answer.releases.is_empty();
-        if nothing {
+        let answer = self.read(move |reader| answer(reader, asked, range)).await?;
+        let is_unknown = answer.spans.is_empty() && answer.buckets.is_empty() && answer.releases.is_empty();
+        if is_unknown {
             known?;
         }
         Ok(answer)
     }
 
-    /// How much of the time an instance could serve, or each that there is.
+    /// How much of the time an instance could serve, or each that there is or that is configured and missing. One that is gone is told of
+    /// as long as anything is kept of it.
     ///
     /// # Errors
-    /// There is none of this name, or there is no history, or it can't be read.
+    /// Nothing is known of this name, or there is no history, or it can't be read.
     pub async fn uptime(&self, name: Option<&str>, since_ms: u64) -> Result<Vec<UptimeRow>, ControlError> {
-        let range = last(since_ms);
-        let names: Vec<String> = match name {
-            Some(name) => vec![self.plugin(name)?.name],
+        let (range, asked) = (last(since_ms), name.map(str::to_owned));
+        let mut found = self
+            .read(move |reader| reader.uptimes(asked.as_deref(), range))
+            .await?;
+        let names = match name {
+            Some(name) => {
+                if found.is_empty() {
+                    self.plugin(name)?;
+                }
+                vec![name.to_owned()]
+            }
             None => self.names(),
         };
-        self.read(move |reader| {
-            let row = |name: String| {
-                let uptime = uptime::uptime(&spans(reader, &name, range)?, range);
-                Ok(UptimeRow { name, uptime })
-            };
-            names.into_iter().map(row).collect()
-        })
-        .await
+        let row = |name: String| {
+            let uptime = found.remove(&name).unwrap_or_else(|| Reader::unknown(range));
+            UptimeRow { name, uptime }
+        };
+        Ok(names.into_iter().map(row).collect())
     }
 
     /// What can be said of an instance from its history. `deep` looks for what takes long, too.
     ///
     /// # Errors
-    /// There is none of this name, or there is no history, or it can't be read.
+    /// Nothing is known of this name, or there is no history, or it can't be read.
     pub async fn analyse(
         &self,
         name: &str,
         since_ms: u64,
         deep: bool,
     ) -> Result<AnalysisAnswer, ControlError> {
-        let health = self.plugin(name)?.health;
+        let known = self.plugin(name);
+        let health = known.as_ref().ok().and_then(|view| view.health.as_ref());
         let asked = Asked {
             name: name.to_owned(),
             range: last(since_ms),
-            flapping: health.as_ref().map(|health| Flapping {
+            flapping: health.map(|health| Flapping {
                 flapping: health.judged.flags.flapping,
                 permille: health.flapping_permille,
             }),
-            heap_limit: health.as_ref().and_then(heap_limit),
+            heap_limit: health.and_then(heap_limit),
             others: deep.then(|| self.names()),
         };
-        self.read(move |reader| asked.answer(reader)).await
+        let answer = self.read(move |reader| asked.answer(reader)).await?;
+        match answer {
+            Some(answer) => Ok(answer),
+            None => Err(known.err().unwrap_or_else(|| ControlError::NotFound {
+                name: name.to_owned(),
+                similar: Vec::new(),
+            })),
+        }
     }
 
+    /// All that there are, and those that are configured and missing.
     fn names(&self) -> Vec<String> {
         let snapshot = self.snapshot();
-        snapshot
-            .all()
-            .take(INSTANCES_MAX)
-            .map(|entry| entry.name.to_string())
-            .collect()
+        let missing = self.inner.registry.missing();
+        let mut names: BTreeSet<String> = snapshot.all().map(|entry| entry.name.to_string()).collect();
+        names.extend(missing.iter().map(|missing| missing.name.clone()));
+        names.into_iter().collect()
     }
 
-    /// Has a question answered on a thread that may wait.
+    /// Has a question answered on a thread that may wait, once what happened before is written.
     async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T, HistoryError> + Send + 'static,
     ) -> Result<T, ControlError> {
         let unavailable = |error: HistoryError| ControlError::Unavailable(error.to_string());
         let reader = self.inner.history.reader().map_err(unavailable)?;
+        let history = self.inner.history.clone();
         let room = self.inner.reading.clone().acquire_owned().await;
         let done = tokio::task::spawn_blocking(move || {
             let _room = room;
+            history.flush(FLUSH_MAX);
             question(&reader)
         });
         let answer = done.await.map_err(|_| ControlError::ShuttingDown)?;
@@ -108,26 +126,22 @@ fn last(since_ms: u64) -> Range {
     Range::last(since_ms.clamp(1, SINCE_MS_MAX), now)
 }
 
-fn told(reader: &Reader, name: String, range: Range) -> Result<HistoryAnswer, HistoryError> {
-    let sums = reader.rollups(&name, range, None)?;
-    let spans = reader.spans(&name, range)?;
+fn answer(reader: &Reader, name: String, range: Range) -> Result<HistoryAnswer, HistoryError> {
+    let rollups = reader.rollups(&name, range, None)?;
+    let spans = reader.spans(&name, range, SPANS_MAX)?;
     let releases = reader.releases(&name)?;
-    let checks = reader.deep_checks(&name, range, DEEP_MAX)?;
+    let checks = reader.checks(&name, range, CHECKS_MAX)?;
     Ok(HistoryAnswer {
         range,
-        resolution: sums.resolution,
-        buckets: sums.rows.iter().map(Into::into).collect(),
-        more: sums.more || spans.more || releases.more || checks.more,
+        resolution: rollups.resolution,
+        buckets: rollups.rows.iter().map(Into::into).collect(),
+        more: rollups.more || spans.more || releases.more || checks.more,
         clock: reader.clock_steps(range)?.into_iter().map(Into::into).collect(),
-        checks: checks.rows.into_iter().map(deep_result).collect(),
+        checks: checks.rows.into_iter().map(check_result).collect(),
         spans: spans.rows.into_iter().map(Into::into).collect(),
         releases: releases.rows.into_iter().map(Into::into).collect(),
         name,
     })
-}
-
-fn spans(reader: &Reader, name: &str, range: Range) -> Result<Vec<SpanRow>, HistoryError> {
-    Ok(reader.spans(name, range)?.rows)
 }
 
 fn heap_limit(health: &HealthView) -> Option<u64> {

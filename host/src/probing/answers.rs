@@ -1,5 +1,6 @@
 //! What being due, an answer and its absence do to one instance, gone through as a whole.
 
+use super::deep::text;
 use super::hot::{Hot, LastFigures, NO_HEAP};
 use super::minute::Minute;
 use super::out::{Announced, Out};
@@ -9,7 +10,7 @@ use super::visit::Done;
 use extman_health::Moment;
 use extman_health::course::{Answer as Counted, Begin, Calls};
 use extman_model::clock::nanos;
-use extman_model::record::{Record, ResultRow, ResultWord};
+use extman_model::record::{CheckRow, Record, ResultWord};
 use extman_model::{CheckKind, CheckOutcome, CheckView, ErrorKind, Judgement};
 use extman_runtime::instance::Answer;
 use extman_runtime::lanes::stood_still;
@@ -119,8 +120,12 @@ pub(super) fn answered(
         out.panicked.push((place.name.clone(), generation, text.clone()));
     }
     if let Some(counted) = ended.counted {
-        let (rtt, heap) = report.map_or((None, None), |r| (r.connection_rtt_ns, r.heap_bytes));
-        note(place, counted, took, (rtt, heap), unix_ms, out);
+        let heap_bytes = report.and_then(|report| report.heap_bytes);
+        let words = match &done.asked.answer {
+            Answer::Other(outcome) => text(outcome),
+            Answer::Figures(_) => None,
+        };
+        note(place, (counted, took, words), heap_bytes, unix_ms, out);
     }
     keep(place, hot, done, took, unix_ms);
     conclude(place, hot, changed.is_some().then_some(was), unix_ms, out);
@@ -140,7 +145,7 @@ pub(super) fn late(place: &mut Place, hot: &mut Hot, now: Moment, unix_ms: u64, 
         return false;
     }
     place.pass(now, unix_ms, was, left_out, &mut out.records);
-    note(place, ResultWord::TimedOut, None, (None, None), unix_ms, out);
+    note(place, (ResultWord::TimedOut, None, None), None, unix_ms, out);
     hot.last = None;
     place.last = Some(Box::new(CheckView {
         kind: CheckKind::Readiness,
@@ -189,15 +194,14 @@ pub(super) fn announce(place: &mut Place, was: Judgement, unix_ms: u64, out: &mu
         });
     }
     if let Some(turn) = place.turn(unix_ms) {
-        out.records.push(Record::Turn(turn));
+        out.records.push(Record::Transition(turn));
     }
 }
 
 fn note(
     place: &mut Place,
-    counted: ResultWord,
-    took: Option<Duration>,
-    (connection_rtt_ns, heap_bytes): (Option<u64>, Option<u64>),
+    (counted, took, words): (ResultWord, Option<Duration>, Option<String>),
+    heap_bytes: Option<u64>,
     unix_ms: u64,
     out: &mut Out,
 ) {
@@ -208,15 +212,18 @@ fn note(
     if let Some(bytes) = heap_bytes {
         place.minute.heap(bytes);
     }
-    if out.keeps_results {
-        out.records.push(Record::Result(ResultRow {
+    if out.keeps_results && !counted.is_good() {
+        out.records.push(Record::Check(Box::new(CheckRow {
             instance: place.name.clone(),
             at_unix_ms: unix_ms,
+            last_unix_ms: unix_ms,
+            times: 1,
+            kind: CheckKind::Readiness,
             result: counted,
+            counted: !matches!(counted, ResultWord::Busy | ResultWord::HostLate),
             took_ns: took.map(nanos),
-            connection_rtt_ns,
-            heap_bytes,
-        }));
+            text: words,
+        })));
     }
 }
 

@@ -8,8 +8,8 @@ use super::{Engine, Target, wall_ms};
 use extman_health::Moment;
 use extman_health::evaluate::deep_counts;
 use extman_model::clock;
-use extman_model::record::{DeepRow, Record, ResultWord};
-use extman_model::{CheckOutcome, ErrorKind, Health, Lifecycle};
+use extman_model::record::{CheckRow, Record, ResultWord};
+use extman_model::{CheckKind, CheckOutcome, ErrorKind, Health, Lifecycle};
 use std::sync::Arc;
 
 /// One that may be asked.
@@ -103,9 +103,12 @@ fn take_in(
     let (result, policy) = (result(outcome, host_late), place.policy.clone());
     let counted = deep_counts(result);
     if out.keeps_results {
-        out.records.push(Record::Deep(Box::new(DeepRow {
+        out.records.push(Record::Check(Box::new(CheckRow {
             instance: place.name.clone(),
             at_unix_ms: asked.at_unix_ms,
+            last_unix_ms: asked.at_unix_ms,
+            times: 1,
+            kind: CheckKind::Deep,
             result: word(outcome),
             counted,
             took_ns: asked.took_ns,
@@ -143,7 +146,7 @@ fn result(outcome: &CheckOutcome, host_late: bool) -> ResultWord {
     }
 }
 
-fn text(outcome: &CheckOutcome) -> Option<String> {
+pub(super) fn text(outcome: &CheckOutcome) -> Option<String> {
     match outcome {
         CheckOutcome::Answered { report } => report.as_ref()?.text.clone(),
         CheckOutcome::Failed { text, .. } => Some(text.clone()),

@@ -8,7 +8,7 @@ use extman_health::Moment;
 use extman_health::course::{Calls, Course};
 use extman_health::policy::Policy;
 use extman_model::clock;
-use extman_model::record::{MinuteRow, Record, Rollup, SpanState, Turn};
+use extman_model::record::{MinuteRow, Record, Rollup, SpanState, StateTransition};
 use extman_model::{CheckOutcome, CheckView, ErrorKind, Judgement};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -142,7 +142,7 @@ impl Place {
             sums: rest,
         };
         out.records.push_unmeasured(row, self.target.clone());
-        out.records.push(Record::Turn(Turn {
+        out.records.push(Record::Transition(StateTransition {
             instance,
             at_unix_ms: unix_ms,
             state: None,
@@ -151,7 +151,7 @@ impl Place {
     }
 
     /// The state that it is in now, if that was not told yet.
-    pub(super) fn turn(&mut self, unix_ms: u64) -> Option<Turn> {
+    pub(super) fn turn(&mut self, unix_ms: u64) -> Option<StateTransition> {
         let judged = self.course.evaluation().judged();
         let state = SpanState {
             lifecycle: self.course.evaluation().life(),
@@ -163,7 +163,7 @@ impl Place {
             return None;
         }
         self.told = Some(state);
-        Some(Turn {
+        Some(StateTransition {
             instance: self.name.clone(),
             at_unix_ms: unix_ms,
             state: Some(state),

@@ -2,7 +2,6 @@
 //! moment or the range that is asked about, and gives back a result that can be serialised.
 //!
 //! * [`timeline`]: spans as they were, clipped and without overlaps; outages;
-//! * [`uptime`]: time in each state, coverage, time to restoration and between failures;
 //! * [`flapping`]: whether the state changes too often to be believed;
 //! * [`statistics`]: medians and tails of distributions;
 //! * [`trend`]: slopes and whether they are more than chance; [`leak`]: a heap that only grows;
@@ -22,7 +21,6 @@ pub mod patterns;
 pub mod statistics;
 pub mod timeline;
 pub mod trend;
-pub mod uptime;
 
 /// A figure at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

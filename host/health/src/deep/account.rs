@@ -73,6 +73,8 @@ mod tests {
 
     fn result(text: String) -> DeepResult {
         DeepResult {
+            times: 1,
+            last_unix_ms: None,
             check: CheckView {
                 kind: CheckKind::Deep,
                 at_unix_ms: 1,

@@ -3,7 +3,7 @@
 
 use super::Store;
 use crate::config::{HistoryConfig, Retention};
-use crate::time::{self, RESULTS_MS, Stored};
+use crate::time::{self, Stored};
 use extman_model::history::Resolution;
 use extman_model::history::{Kept, Trimmed};
 
@@ -32,19 +32,21 @@ impl Store {
     /// Removes a bounded part of what is older than it is to be kept; whether there may be more.
     pub(crate) fn expire(&mut self, keep: &Retention, now_ms: u64) -> rusqlite::Result<bool> {
         let before = |kept_ms: u64| time::bounded(now_ms).saturating_sub(kept_ms);
-        let slot_before = |kept_ms, row_ms| time::slot(before(kept_ms) / row_ms, 0);
-        let rows =
-            |resolution: Resolution, kept_ms| (resolution.table(), slot_before(kept_ms, resolution.row_ms()));
+        let rows = |resolution: Resolution, kept_ms| {
+            let slot = time::slot(before(kept_ms) / resolution.row_ms(), 0);
+            (resolution.table(), slot)
+        };
         let mut more = false;
         for (table, slot) in [
-            ("result", slot_before(keep.result_ms(), RESULTS_MS)),
             rows(Resolution::Minute, keep.minute_ms()),
             rows(Resolution::Hour, keep.hour_ms()),
             rows(Resolution::Day, keep.day_ms()),
         ] {
             more |= self.remove(&first_slots(table, "slot < ?2"), slot)? >= ROWS_AT_ONCE as u64;
         }
-        more |= self.remove(DEEP, time::stored(before(keep.hour_ms())))? >= ROWS_AT_ONCE as u64;
+        for (deep, kept_ms) in [(false, keep.result_ms()), (true, keep.hour_ms())] {
+            more |= self.remove(&checks(deep), time::stored(before(kept_ms)))? >= ROWS_AT_ONCE as u64;
+        }
         let before = time::stored(before(keep.span_ms()));
         for sql in [
             SPANS,
@@ -68,12 +70,9 @@ impl Store {
         }
         let open_minutes = "DELETE FROM minute_open WHERE (minute, instance) IN
             (SELECT minute, instance FROM minute_open WHERE minute < ?2 ORDER BY minute, instance LIMIT ?1)";
-        let batches = "DELETE FROM result_batch WHERE id IN
-            (SELECT id FROM result_batch WHERE id < ?2 ORDER BY id LIMIT ?1)";
         for (what, sql) in [
-            (Kept::Results, first_slots("result", "slot < ?2")),
-            (Kept::Results, batches.to_owned()),
-            (Kept::Results, DEEP.to_owned()),
+            (Kept::Results, checks(false)),
+            (Kept::Results, checks(true)),
             (Kept::Minutes, first_slots("rollup_minute", "slot < ?2")),
             (Kept::Minutes, open_minutes.to_owned()),
             (Kept::Hours, first_slots("rollup_hour", "slot < ?2")),
@@ -139,11 +138,16 @@ impl Store {
     }
 }
 
-const DEEP: &str = "DELETE FROM deep_check WHERE id IN
-    (SELECT id FROM deep_check WHERE at_ms < ?2 ORDER BY at_ms LIMIT ?1)";
+/// Of the first rows those that are old: rows stand in the order in which they came.
+const SPANS: &str = "DELETE FROM state_span WHERE id IN (SELECT id FROM
+    (SELECT id, to_ms FROM state_span WHERE to_ms IS NOT NULL ORDER BY id LIMIT ?1) WHERE to_ms < ?2)";
 
-const SPANS: &str = "DELETE FROM state_span WHERE id IN
-    (SELECT id FROM state_span WHERE to_ms < ?2 ORDER BY to_ms LIMIT ?1)";
+fn checks(deep: bool) -> String {
+    format!(
+        "DELETE FROM check_result WHERE id IN (SELECT id FROM
+         (SELECT id, at_ms FROM check_result WHERE deep = {deep} ORDER BY id LIMIT ?1) WHERE at_ms < ?2)"
+    )
+}
 
 fn first_slots(table: &str, which: &str) -> String {
     format!(

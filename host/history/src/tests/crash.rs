@@ -1,6 +1,6 @@
 //! A host that is killed, and a disk that takes no more: each in a process of its own, which is this test once more.
 
-use super::{DAY, SOON, minute, now, result, turn, up};
+use super::{DAY, SOON, check, failed, minute, now, transition, up};
 use crate::{History, HistoryConfig, HistoryState, Range};
 use extman_model::history::Resolution;
 use extman_model::record::Record;
@@ -68,8 +68,8 @@ fn a_killed_host_leaves_a_whole_file_and_its_last_breath() {
             "{status:?}"
         );
         let reader = history.reader().unwrap();
-        let runs = reader.host_runs(ALL).unwrap();
-        let spans = reader.spans("a", ALL).unwrap().rows;
+        let runs = host_runs(&config(dir.path()).file);
+        let spans = reader.spans("a", ALL, 10_000).unwrap().rows;
         let [span] = spans.as_slice() else {
             panic!("{spans:?}")
         };
@@ -92,14 +92,30 @@ fn a_killed_host_leaves_a_whole_file_and_its_last_breath() {
     }
 }
 
+fn host_runs(file: &Path) -> Vec<Range> {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let mut select = connection
+        .prepare("SELECT from_ms, alive_ms FROM host_run ORDER BY id")
+        .unwrap();
+    let runs = select
+        .query_map([], |row| {
+            Ok(Range::new(
+                row.get::<_, i64>(0)? as u64,
+                row.get::<_, i64>(1)? as u64,
+            ))
+        })
+        .unwrap();
+    runs.map(Result::unwrap).collect()
+}
+
 fn write_until_killed(dir: &Path) {
     let history = History::start(&config(dir)).unwrap();
     let begin = now();
-    history.record(Record::Turn(turn("a", now(), up())));
+    history.record(Record::Transition(transition("a", now(), up())));
     loop {
         for n in 0..50 {
             history.record(Record::Minute(Box::new(minute("a", begin + n * 60_000, 1))));
-            history.record(Record::Result(result("a", now())));
+            history.record(check(failed("a", now())));
         }
         assert!(history.flush(SOON));
         println!("written");
@@ -132,7 +148,7 @@ fn meet_the_limit(dir: &Path) {
         ..config(dir)
     };
     let history = History::start(&config).unwrap();
-    assert!(history.record(Record::Turn(turn("a", DAY, up()))) && history.flush(SOON));
+    assert!(history.record(Record::Transition(transition("a", DAY, up()))) && history.flush(SOON));
 
     let begin = now();
     limit(Some(0));
@@ -151,7 +167,7 @@ fn meet_the_limit(dir: &Path) {
             .any(|degraded| degraded)
     );
     // Nobody waits for it; what finds no room is counted.
-    while history.record(Record::Turn(turn("b", DAY, up()))) {}
+    while history.record(Record::Transition(transition("b", DAY, up()))) {}
     let status = history.status();
     assert!(
         status.dropped.turns == 1 && status.queue_len == 1000,
@@ -159,7 +175,16 @@ fn meet_the_limit(dir: &Path) {
     );
     assert!(!history.flush(SOON));
     // What is written already can be read.
-    assert_eq!(history.reader().unwrap().spans("a", ALL).unwrap().rows.len(), 1);
+    assert_eq!(
+        history
+            .reader()
+            .unwrap()
+            .spans("a", ALL, 10_000)
+            .unwrap()
+            .rows
+            .len(),
+        1
+    );
 
     limit(None);
     assert!(history.flush(SOON), "{:?}", history.status());
@@ -169,7 +194,16 @@ fn meet_the_limit(dir: &Path) {
         .unwrap()
         .rollups("a", ALL, Some(Resolution::Day))
         .unwrap();
-    assert_eq!(days.rows.iter().map(|row| row.states.up).sum::<u64>(), sent);
-    assert_eq!(history.reader().unwrap().spans("b", ALL).unwrap().rows.len(), 1);
+    assert_eq!(days.rows.iter().map(|row| row.checks).sum::<u64>(), 6 * sent);
+    assert_eq!(
+        history
+            .reader()
+            .unwrap()
+            .spans("b", ALL, 10_000)
+            .unwrap()
+            .rows
+            .len(),
+        1
+    );
     println!("came through");
 }

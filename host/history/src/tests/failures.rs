@@ -1,9 +1,9 @@
 //! What befalls the file or the disk befalls the history alone, is told, and passes when its cause does.
 
-use super::{DAY, SOON, minute, now, turn, up};
+use super::{DAY, SOON, minute, now, transition, up};
 use crate::open::beside;
-use crate::{History, HistoryConfig, HistoryError, HistoryState, Range};
-use extman_model::record::{LedgerRow, Record, Turn};
+use crate::{History, HistoryConfig, HistoryState, Range};
+use extman_model::record::{KeyValueRow, Record, StateTransition};
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ fn config(dir: &Path) -> HistoryConfig {
 /// A history with one span and many minutes, closed.
 fn written(config: &HistoryConfig) {
     let history = History::start(config).unwrap();
-    assert!(history.record(Record::Turn(turn("before", DAY, up()))));
+    assert!(history.record(Record::Transition(transition("before", DAY, up()))));
     for n in 0..5000 {
         history.record(Record::Minute(Box::new(minute("before", DAY + n * 60_000, 1000))));
     }
@@ -31,11 +31,24 @@ fn written(config: &HistoryConfig) {
 }
 
 fn works(history: &History) {
-    assert!(history.record(Record::Turn(turn("after", DAY, up()))));
+    assert!(history.record(Record::Transition(transition("after", DAY, up()))));
     assert!(history.flush(SOON), "{:?}", history.status());
     assert_eq!(history.status().state, HistoryState::Working);
-    let spans = history.reader().unwrap().spans("after", ALL).unwrap().rows;
+    let spans = history
+        .reader()
+        .unwrap()
+        .spans("after", ALL, 10_000)
+        .unwrap()
+        .rows;
     assert_eq!(spans.last().unwrap().to_unix_ms, None);
+}
+
+/// Why it is degraded.
+fn degraded(history: &History) -> String {
+    match history.state() {
+        HistoryState::Degraded { why, .. } => why,
+        state => panic!("{state:?}"),
+    }
 }
 
 fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
@@ -82,7 +95,7 @@ fn a_broken_file_is_set_aside_whole_and_a_new_one_begun() {
             history
                 .reader()
                 .unwrap()
-                .spans("before", ALL)
+                .spans("before", ALL, 10_000)
                 .unwrap()
                 .rows
                 .is_empty()
@@ -113,11 +126,11 @@ fn a_file_that_breaks_while_the_host_runs_is_set_aside_and_what_goes_on_is_kept(
     let config = config(dir.path());
     written(&config);
     let history = History::start(&config).unwrap();
-    assert!(history.record(Record::Turn(turn("goes on", DAY + 5, up()))) && history.flush(SOON));
+    assert!(history.record(Record::Transition(transition("goes on", DAY + 5, up()))) && history.flush(SOON));
     // Another program writes, so that nothing of before is taken from memory, and then breaks the file in place.
     let other = rusqlite::Connection::open(&config.file).unwrap();
     other
-        .execute("INSERT INTO ledger VALUES ('theirs', 1, '')", [])
+        .execute("INSERT INTO key_value VALUES ('theirs', 1, '')", [])
         .unwrap();
     other
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -127,7 +140,7 @@ fn a_file_that_breaks_while_the_host_runs_is_set_aside_and_what_goes_on_is_kept(
     overwrite(&config.file, 4096, &vec![0x5a; length as usize - 4096]);
     let is_set_aside = || {
         history.record(Record::Minute(Box::new(minute("before", DAY, 1))));
-        history.record(Record::Turn(turn("another", DAY, up())));
+        history.record(Record::Transition(transition("another", DAY, up())));
         history.flush(SOON);
         !history.status().set_aside.is_empty()
     };
@@ -137,7 +150,12 @@ fn a_file_that_breaks_while_the_host_runs_is_set_aside_and_what_goes_on_is_kept(
         history.status()
     );
     works(&history);
-    let spans = history.reader().unwrap().spans("goes on", ALL).unwrap().rows;
+    let spans = history
+        .reader()
+        .unwrap()
+        .spans("goes on", ALL, 10_000)
+        .unwrap()
+        .rows;
     assert_eq!(
         spans.iter().map(|span| span.from_unix_ms).collect::<Vec<_>>(),
         [DAY + 5]
@@ -150,9 +168,11 @@ fn a_file_that_is_removed_or_replaced_is_noticed_and_what_goes_on_is_written_ane
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
         let history = History::start(&config).unwrap();
-        assert!(history.record(Record::Turn(turn("goes on", DAY + 5, up()))) && history.flush(SOON));
+        assert!(
+            history.record(Record::Transition(transition("goes on", DAY + 5, up()))) && history.flush(SOON)
+        );
         let reader = history.reader().unwrap();
-        assert_eq!(reader.spans("goes on", ALL).unwrap().rows.len(), 1);
+        assert_eq!(reader.spans("goes on", ALL, 10_000).unwrap().rows.len(), 1);
         if replace {
             fs::write(dir.path().join("other"), "").unwrap();
             fs::rename(dir.path().join("other"), &config.file).unwrap();
@@ -162,12 +182,12 @@ fn a_file_that_is_removed_or_replaced_is_noticed_and_what_goes_on_is_written_ane
         works(&history);
         assert_eq!(history.status().replaced, 1);
         // The reader too looks into the new file.
-        let spans = reader.spans("goes on", ALL).unwrap().rows;
+        let spans = reader.spans("goes on", ALL, 10_000).unwrap().rows;
         assert_eq!(
             spans.iter().map(|span| span.from_unix_ms).collect::<Vec<_>>(),
             [DAY + 5]
         );
-        assert_eq!(reader.spans("after", ALL).unwrap().rows.len(), 1);
+        assert_eq!(reader.spans("after", ALL, 10_000).unwrap().rows.len(), 1);
     }
 }
 
@@ -176,13 +196,13 @@ fn a_file_that_is_deleted_is_noticed_though_the_new_one_gets_its_number() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let history = History::start(&config).unwrap();
-    let spent = LedgerRow {
+    let spent = KeyValueRow {
         key: "deep/a".into(),
         at_unix_ms: DAY,
         value: Some("3".into()),
     };
-    assert!(history.record(Record::Ledger(spent.clone())));
-    assert!(history.record(Record::Turn(turn("goes on", DAY + 5, up()))) && history.flush(SOON));
+    assert!(history.record(Record::KeyValue(spent.clone())));
+    assert!(history.record(Record::Transition(transition("goes on", DAY + 5, up()))) && history.flush(SOON));
     // No reader holds the old one, so its number is free as soon as the writer lets go of it.
     for part in ["", "-wal", "-shm"] {
         fs::remove_file(beside(&config.file, part)).unwrap();
@@ -190,8 +210,8 @@ fn a_file_that_is_deleted_is_noticed_though_the_new_one_gets_its_number() {
     works(&history);
     assert_eq!(history.status().replaced, 1);
     let reader = history.reader().unwrap();
-    assert_eq!(reader.spans("goes on", ALL).unwrap().rows.len(), 1);
-    assert_eq!(reader.ledger("deep/").unwrap(), [spent]);
+    assert_eq!(reader.spans("goes on", ALL, 10_000).unwrap().rows.len(), 1);
+    assert_eq!(reader.key_values("deep/").unwrap(), [spent]);
 }
 
 #[test]
@@ -199,7 +219,7 @@ fn what_only_a_reader_meets_is_set_aside_too() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let history = History::start(&config).unwrap();
-    assert!(history.record(Record::Turn(turn("goes on", DAY + 5, up()))) && history.flush(SOON));
+    assert!(history.record(Record::Transition(transition("goes on", DAY + 5, up()))) && history.flush(SOON));
     // Where versions stand: what is written from here on does not come by it.
     let other = rusqlite::Connection::open(&config.file).unwrap();
     let root: u32 = other
@@ -220,7 +240,7 @@ fn what_only_a_reader_meets_is_set_aside_too() {
         &vec![0x5a; page as usize],
     );
     for n in 0..5 {
-        assert!(history.record(Record::Turn(turn("more", DAY + n, up()))) && history.flush(SOON));
+        assert!(history.record(Record::Transition(transition("more", DAY + n, up()))) && history.flush(SOON));
     }
     assert!(history.status().set_aside.is_empty(), "the writer has met it");
     assert!(history.reader().unwrap().releases("goes on").is_err());
@@ -232,7 +252,7 @@ fn what_only_a_reader_meets_is_set_aside_too() {
         history
             .reader()
             .unwrap()
-            .spans("goes on", ALL)
+            .spans("goes on", ALL, 10_000)
             .unwrap()
             .rows
             .len(),
@@ -245,7 +265,7 @@ fn a_log_that_is_removed_takes_nothing_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let history = History::start(&config).unwrap();
-    assert!(history.record(Record::Turn(turn("in the log", DAY, up()))) && history.flush(SOON));
+    assert!(history.record(Record::Transition(transition("in the log", DAY, up()))) && history.flush(SOON));
     fs::remove_file(beside(&config.file, "-wal")).unwrap();
     works(&history);
     assert!(history.close(SOON));
@@ -254,14 +274,20 @@ fn a_log_that_is_removed_takes_nothing_with_it() {
         history
             .reader()
             .unwrap()
-            .spans("in the log", ALL)
+            .spans("in the log", ALL, 10_000)
             .unwrap()
             .rows
             .len(),
         1
     );
     assert_eq!(
-        history.reader().unwrap().spans("after", ALL).unwrap().rows.len(),
+        history
+            .reader()
+            .unwrap()
+            .spans("after", ALL, 10_000)
+            .unwrap()
+            .rows
+            .len(),
         1
     );
 }
@@ -279,33 +305,55 @@ fn what_is_a_newer_hosts_or_another_programs_is_refused_and_left_as_it_is() {
     };
     sqlite("PRAGMA user_version = 99; PRAGMA journal_mode = DELETE;");
     let bytes = fs::read(&config.file).unwrap();
-    let error = History::start(&config).unwrap_err();
-    assert!(matches!(error, HistoryError::Newer { found: 99, .. }), "{error}");
-    assert!(error.to_string().contains("version 99"), "{error}");
+    let history = History::start(&config).unwrap();
+    let why = degraded(&history);
+    assert!(history.reader().is_err() && history.close(SOON));
+    assert!(why.contains("version 99"), "{why}");
     assert_eq!(fs::read(&config.file).unwrap(), bytes);
 
     fs::remove_file(&config.file).unwrap();
     sqlite("CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)");
     let bytes = fs::read(&config.file).unwrap();
-    let error = History::start(&config).unwrap_err();
-    assert!(matches!(error, HistoryError::Foreign { .. }), "{error}");
+    let why = degraded(&History::start(&config).unwrap());
+    assert!(why.contains("another program"), "{why}");
     assert_eq!(fs::read(&config.file).unwrap(), bytes);
 }
 
 #[test]
-fn two_hosts_on_one_file_the_second_has_none() {
+fn second_host_on_one_file_is_degraded_reads_nothing_and_writes_once_the_first_has_ended() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let first = History::start(&config).unwrap();
-    let error = History::start(&config).unwrap_err();
-    assert!(matches!(error, HistoryError::InUse { .. }), "{error}");
     works(&first);
+    let second = History::start(&config).unwrap();
+    assert!(second.is_on());
+    let why = degraded(&second);
+    assert!(why.contains("another host writes this history"), "{why}");
+    assert!(second.reader().is_err(), "what stands there is the first host's");
+    assert!(second.record(Record::Transition(transition("kept", now(), up()))));
+    assert!(!second.flush(SOON));
     assert!(first.close(SOON));
-    works(&History::start(&config).unwrap());
+    works(&second);
+    let kept = second.reader().unwrap().spans("kept", ALL, 9).unwrap().rows;
+    assert_eq!((kept.len(), second.status().dropped.total()), (1, 0));
 }
 
 #[test]
-fn a_place_that_can_not_be_written_to_is_named() {
+fn lock_that_becomes_free_is_taken_without_anybody_asking() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let first = History::start(&config).unwrap();
+    let second = History::start(&config).unwrap();
+    assert!(first.close(SOON));
+    let since = std::time::Instant::now();
+    while second.state() != HistoryState::Working {
+        assert!(since.elapsed() < SOON * 2, "{:?}", second.status());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn place_that_can_not_be_written_to_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
     let start = |file: PathBuf| {
@@ -313,15 +361,18 @@ fn a_place_that_can_not_be_written_to_is_named() {
             file,
             ..HistoryConfig::default()
         };
-        History::start(&config).unwrap_err()
+        degraded(&History::start(&config).unwrap())
     };
-    let error = start(dir.path().join("file/deeper/history.db"));
+    let why = start(dir.path().join("file/deeper/history.db"));
     assert!(
-        matches!(&error, HistoryError::Directory { path, .. } if path.ends_with("file/deeper")),
-        "{error}"
+        why.contains("file/deeper: the history's directory can't be made"),
+        "{why}"
     );
-    let error = start(PathBuf::from("/proc/history.db"));
-    assert!(matches!(error, HistoryError::Lock { .. }), "{error}");
+    let why = start(PathBuf::from("/proc/history.db"));
+    assert!(
+        why.contains("/proc/history.db.lock: the lock of the history can't be taken"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -331,7 +382,7 @@ fn what_stands_in_the_way_is_waited_for() {
     // A directory where the log should be: nothing can be written until it is gone.
     fs::create_dir(beside(&config.file, "-wal")).unwrap();
     let history = History::start(&config).unwrap();
-    assert!(history.record(Record::Turn(turn("kept", DAY, up()))));
+    assert!(history.record(Record::Transition(transition("kept", DAY, up()))));
     assert!(!history.flush(SOON));
     let state = history.status().state;
     assert!(
@@ -341,7 +392,13 @@ fn what_stands_in_the_way_is_waited_for() {
     fs::remove_dir(beside(&config.file, "-wal")).unwrap();
     works(&history);
     assert_eq!(
-        history.reader().unwrap().spans("kept", ALL).unwrap().rows.len(),
+        history
+            .reader()
+            .unwrap()
+            .spans("kept", ALL, 10_000)
+            .unwrap()
+            .rows
+            .len(),
         1
     );
     assert_eq!(history.status().dropped.total(), 0);
@@ -358,11 +415,11 @@ fn a_burst_that_the_file_has_no_room_for_is_written_once_the_oldest_is_gone() {
     let words = "x".repeat(1024);
     for n in 0..10_000 {
         let state = if n % 2 == 0 { up() } else { super::down() };
-        let turn = Turn {
+        let turn = StateTransition {
             text: Some(words.clone()),
-            ..turn("talks", begin + n, state)
+            ..transition("talks", begin + n, state)
         };
-        assert!(history.record(Record::Turn(turn)));
+        assert!(history.record(Record::Transition(turn)));
     }
     // Far more than fits at once, and than may stay.
     let mut was_full = false;

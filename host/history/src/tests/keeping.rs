@@ -1,10 +1,10 @@
 //! What is old goes; what is oldest goes first when the file would grow too large; the file gets smaller.
 
-use super::{DAY, SOON, minute, now, result, turn, up};
+use super::{DAY, SOON, check, failed, minute, now, transition, up};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::{History, HistoryConfig, HistoryFile, HistoryState, Range, Retention};
 use extman_model::history::{Kept, Resolution};
-use extman_model::record::{Record, ResultRow};
+use extman_model::record::{CheckRow, Record};
 
 const ALL: Range = Range {
     from_unix_ms: 0,
@@ -19,13 +19,13 @@ fn each_kind_is_kept_for_its_own_time() {
     for day in 0..120 {
         let at = DAY + day * DAY_MS;
         records.push(Record::Minute(Box::new(minute("a", at, 60_000))));
-        records.push(Record::Result(result("a", at)));
+        records.push(check(failed("a", at)));
         let state = if day % 2 == 0 { up() } else { super::down() };
-        records.push(Record::Turn(turn("a", at, state)));
+        records.push(Record::Transition(transition("a", at, state)));
     }
     // In batches, as they would have come: a batch is folded as one.
     for batch in records.chunks(3) {
-        file.write(batch, DAY).unwrap();
+        file.write(batch, DAY + 120 * DAY_MS).unwrap();
     }
     let now = DAY + 120 * DAY_MS;
     while file.fold(now).unwrap() {}
@@ -38,35 +38,25 @@ fn each_kind_is_kept_for_its_own_time() {
     };
     while file.expire(&keep, now).unwrap() {}
     let reader = file.reader();
-    assert_eq!(reader.results("a", ALL, 1000).unwrap().rows.len(), 2);
-    let first = |resolution| {
-        let sums = reader.rollups("a", ALL, Some(resolution)).unwrap();
-        (sums.rows.first().unwrap().from_unix_ms - DAY) / DAY_MS
+    assert_eq!(reader.checks("a", ALL, 1000).unwrap().rows.len(), 2);
+    let rows = |range, resolution| {
+        let mut rows = reader.rollups("a", range, resolution).unwrap().rows;
+        // The others are of spans alone.
+        rows.retain(|row| row.checks > 0);
+        rows
     };
-    assert_eq!(
-        (
-            first(Resolution::Hour),
-            reader
-                .rollups("a", Range::last(15 * DAY_MS, now), None)
-                .unwrap()
-                .rows
-                .len()
-        ),
-        (100, 15)
-    );
+    let first = |resolution| (rows(ALL, Some(resolution))[0].from_unix_ms - DAY) / DAY_MS;
+    let fifteen = rows(Range::last(15 * DAY_MS, now), None);
+    assert_eq!((first(Resolution::Hour), fifteen.len()), (100, 15));
     // Days stand 32 in a row, and go with their row.
     assert!(
         (24..=56).contains(&first(Resolution::Day)),
         "{}",
         first(Resolution::Day)
     );
-    let minutes = reader.rollups(
-        "a",
-        Range::new(now - 12 * DAY_MS, now - 11 * DAY_MS),
-        Some(Resolution::Minute),
-    );
-    assert!(minutes.unwrap().rows.is_empty());
-    let spans = reader.spans("a", ALL).unwrap().rows;
+    let range = Range::new(now - 12 * DAY_MS, now - 11 * DAY_MS);
+    assert!(rows(range, Some(Resolution::Minute)).is_empty());
+    let spans = reader.spans("a", ALL, 10_000).unwrap().rows;
     assert_eq!((spans.len(), spans.last().unwrap().to_unix_ms), (31, None));
 }
 
@@ -82,20 +72,19 @@ fn at_its_limit_results_go_first_and_room_is_given_back() {
     // More than there is room for, written without a limit.
     let begin = now() / HOUR_MS * HOUR_MS - 5 * HOUR_MS;
     let mut file = HistoryFile::open(&config.file, begin).unwrap();
-    let large = |name: &str, at| ResultRow {
-        connection_rtt_ns: Some(u64::MAX / 3),
-        heap_bytes: Some(u64::MAX / 5),
-        ..result(name, at)
+    let large = |name: &str, at| CheckRow {
+        text: Some(format!("{at} {}", "é".repeat(400))),
+        ..failed(name, at)
     };
-    for n in 0..2500 {
+    for n in 0..60 {
         let at = begin + n * 1000;
-        let batch: Vec<_> = names.iter().map(|name| Record::Result(large(name, at))).collect();
+        let batch: Vec<_> = names.iter().map(|name| check(large(name, at))).collect();
         file.write(&batch, at).unwrap();
     }
     for name in &names {
         let minutes = (0..60).map(|n| minute(name, begin + n * MINUTE_MS, 60_000));
         let minutes: Vec<_> = minutes.map(|row| Record::Minute(Box::new(row))).collect();
-        file.write(&minutes, begin).unwrap();
+        file.write(&minutes, begin + HOUR_MS).unwrap();
     }
     while file.fold(begin + 2 * HOUR_MS).unwrap() {}
     let before = file.size_bytes();
@@ -105,7 +94,7 @@ fn at_its_limit_results_go_first_and_room_is_given_back() {
     let mut at = begin + 3 * HOUR_MS;
     let is_small = || {
         at += 1000;
-        history.record(Record::Result(result("plugin-1", at)));
+        history.record(check(failed("plugin-1", at)));
         assert!(history.flush(SOON));
         let status = history.status();
         !status.trimmed.is_empty() && std::fs::metadata(&config.file).unwrap().len() < 5 << 20

@@ -1,6 +1,6 @@
-//! A file of the first version, as text: today's host reads it, and goes on writing it.
+//! Files of earlier versions, as text: today's host brings them to its own, and goes on writing them.
 
-use super::{DAY, turn};
+use super::{DAY, transition};
 use crate::time::{HOUR_MS, MINUTE_MS};
 use crate::{HistoryFile, Range};
 use extman_model::history::Resolution;
@@ -22,8 +22,8 @@ fn a_file_of_version_1_is_read_and_written() {
     let mut file = HistoryFile::open(&path, DAY + 3 * HOUR_MS).unwrap();
     file.write(
         &[
-            Record::Turn(turn("chat", DAY + 3 * HOUR_MS, super::up())),
-            Record::Deep(Box::new(super::deep("chat", DAY + 3 * HOUR_MS))),
+            Record::Transition(transition("chat", DAY + 3 * HOUR_MS, super::up())),
+            super::check(super::deep("chat", DAY + 3 * HOUR_MS)),
         ],
         DAY + 3 * HOUR_MS,
     )
@@ -31,7 +31,7 @@ fn a_file_of_version_1_is_read_and_written() {
     while file.fold(DAY + 3 * HOUR_MS).unwrap() {}
     let reader = file.reader();
     let all = Range::new(0, u64::MAX);
-    let spans = reader.spans("chat", all).unwrap().rows;
+    let spans = reader.spans("chat", all, 10_000).unwrap().rows;
     let seen: Vec<_> = spans
         .iter()
         .map(|s| {
@@ -71,16 +71,70 @@ fn a_file_of_version_1_is_read_and_written() {
             .up,
         119_000
     );
-    let results = reader.results("chat", all, 10).unwrap().rows;
-    assert_eq!(
-        (results.len(), results[0].at_unix_ms, results[0].took_ns),
-        (2, DAY + 1000, Some(300))
-    );
     assert_eq!(
         reader.releases("chat").unwrap().rows[0].version.to_string(),
         "1.2.3"
     );
-    let deep = reader.deep_checks("chat", all, 10).unwrap().rows;
+    let deep = reader.checks("chat", all, 10).unwrap().rows;
     assert_eq!(deep, [super::deep("chat", DAY + 3 * HOUR_MS)]);
-    assert_eq!(reader.ledger("").unwrap()[0].value.as_deref(), Some("5"));
+    assert_eq!(reader.key_values("").unwrap()[0].value.as_deref(), Some("5"));
+}
+
+/// What version 2 has that version 1 has not, with a row each.
+const V2: &str = "
+    PRAGMA user_version = 2;
+    CREATE TABLE deep_check (id INTEGER PRIMARY KEY, instance INTEGER NOT NULL, at_ms INTEGER NOT NULL, result INTEGER NOT NULL,
+        counted INTEGER NOT NULL, took_ns INTEGER, text TEXT) STRICT;
+    CREATE INDEX deep_check_by_instance ON deep_check (instance, at_ms);
+    CREATE INDEX deep_check_by_time ON deep_check (at_ms);
+    CREATE TABLE clock_step (id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, by_ms INTEGER NOT NULL, found INTEGER NOT NULL,
+        moved INTEGER NOT NULL) STRICT;
+    INSERT INTO deep_check VALUES (1, 1, 1790035201000, 9, 1, 12345, 'no credit');
+    INSERT INTO clock_step VALUES (1, 1790035202000, -3600000, 0, 1);
+    INSERT INTO state_span VALUES (3, 1, 1790035200000 + 7200000, 1790035200000 + 10800000, 'running', 'up', 'answers', NULL, 0, 0, NULL);";
+
+#[test]
+fn file_of_version_2_is_brought_to_this_version_once_and_its_future_rows_hold_up_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(V1).unwrap();
+    old.execute_batch(V2).unwrap();
+    old.execute("UPDATE host_run SET alive_ms = 1790035200000 + 10800000", [])
+        .unwrap();
+    drop(old);
+    // The host that wrote it had a clock that was ahead by an hour.
+    let now = DAY + 2 * HOUR_MS + HOUR_MS / 2;
+    let mut file = HistoryFile::open(&path, DAY + 2 * HOUR_MS).unwrap();
+    let transition = transition("chat", DAY + 2 * HOUR_MS, super::down());
+    file.write(&[Record::Transition(transition)], now).unwrap();
+    let all = Range::new(0, u64::MAX);
+    let reader = file.reader();
+    let deep = reader.checks("chat", all, 10).unwrap().rows;
+    assert_eq!(deep, [super::deep("chat", DAY + 1000)]);
+    let steps = reader.clock_steps(all).unwrap();
+    let steps: Vec<_> = steps.iter().map(|step| (step.by_ms, step.found)).collect();
+    assert_eq!(steps, [(-(HOUR_MS as i64), false), (-(HOUR_MS as i64), true)]);
+    let last = reader.spans("chat", all, 10).unwrap().rows.pop().unwrap();
+    assert_eq!(
+        (last.from_unix_ms - DAY, last.to_unix_ms, last.state.health),
+        (2 * HOUR_MS, None, Health::Down)
+    );
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'old_%' OR name LIKE 'result%' OR name IN ('deep_check', 'ledger')";
+    let left: i64 = Connection::open(&path)
+        .unwrap()
+        .query_row(tables, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 0);
+    drop(file);
+    assert_eq!(
+        HistoryFile::open(&path, now)
+            .unwrap()
+            .reader()
+            .checks("chat", all, 10)
+            .unwrap()
+            .rows
+            .len(),
+        1
+    );
 }

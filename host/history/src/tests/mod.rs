@@ -1,20 +1,23 @@
 //! What the tests share: records, and a place for a file.
 
+mod checks;
 mod clock;
 mod clock_minutes;
 mod crash;
-mod deep;
 mod failures;
 mod keeping;
 mod migration;
 mod model;
+mod uptime;
 mod writing;
 
-use super::results::ResultPoint;
-use super::words::{error_kind, result_word};
-use extman_model::record::{DeepRow, MinuteRow, ResultRow, ResultWord, Rollup, SpanState, StateMs, Turn};
+use super::words::error_kind;
+use crate::{Range, Reader};
+use extman_model::record::{
+    CheckRow, ClockStep, MinuteRow, Record, ResultWord, Rollup, SpanState, StateMs, StateTransition,
+};
 use extman_model::sketch::Sketch;
-use extman_model::{Cause, ErrorKind, Health, Lifecycle};
+use extman_model::{Cause, CheckKind, ErrorKind, Health, Lifecycle};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -45,8 +48,8 @@ pub(super) fn state(health: Health) -> Option<SpanState> {
     })
 }
 
-pub(super) fn turn(instance: &str, at_unix_ms: u64, state: Option<SpanState>) -> Turn {
-    Turn {
+pub(super) fn transition(instance: &str, at_unix_ms: u64, state: Option<SpanState>) -> StateTransition {
+    StateTransition {
         instance: instance.into(),
         at_unix_ms,
         state,
@@ -54,26 +57,47 @@ pub(super) fn turn(instance: &str, at_unix_ms: u64, state: Option<SpanState>) ->
     }
 }
 
-pub(super) fn result(instance: &str, at_unix_ms: u64) -> ResultRow {
-    ResultRow {
+/// A check that failed.
+pub(super) fn failed(instance: &str, at_unix_ms: u64) -> CheckRow {
+    CheckRow {
         instance: instance.into(),
         at_unix_ms,
-        result: ResultWord::Said(Some(Health::Up)),
-        took_ns: Some(12_345),
-        connection_rtt_ns: None,
-        heap_bytes: None,
-    }
-}
-
-pub(super) fn deep(instance: &str, at_unix_ms: u64) -> DeepRow {
-    DeepRow {
-        instance: instance.into(),
-        at_unix_ms,
+        last_unix_ms: at_unix_ms,
+        times: 1,
+        kind: CheckKind::Readiness,
         result: ResultWord::Failed(ErrorKind::Unavailable),
         counted: true,
         took_ns: Some(12_345),
         text: Some("no credit".to_owned()),
     }
+}
+
+pub(super) fn deep(instance: &str, at_unix_ms: u64) -> CheckRow {
+    CheckRow {
+        kind: CheckKind::Deep,
+        ..failed(instance, at_unix_ms)
+    }
+}
+
+pub(super) fn check(row: CheckRow) -> Record {
+    Record::Check(Box::new(row))
+}
+
+pub(super) fn step(by_ms: i64, to_unix_ms: u64) -> Record {
+    Record::ClockStep(ClockStep { by_ms, to_unix_ms })
+}
+
+/// How long it was in each state within a range; what goes on counts until `now`.
+pub(super) fn states(reader: &Reader, instance: &str, range: Range, now: u64) -> StateMs {
+    let range = Range::new(range.from_unix_ms, range.to_unix_ms.min(now));
+    let uptime = reader.uptimes(Some(instance), range).unwrap().remove(instance);
+    uptime.map_or_else(StateMs::default, |uptime| StateMs {
+        up: uptime.up_ms,
+        degraded: uptime.degraded_ms,
+        down: uptime.down_ms,
+        unknown: uptime.unknown_ms,
+        left_out: uptime.left_out_ms,
+    })
 }
 
 /// A minute that was up for so many milliseconds.
@@ -127,19 +151,6 @@ pub(super) fn any_rollup() -> impl Strategy<Value = Rollup> {
             latency: Sketch::of(nanos.into_iter().map(Duration::from_nanos)),
             heap_bytes: heap.map(|(least, more)| (least, least + more)),
             cpu_ns: cpu.map(u64::from),
-        }
-    })
-}
-
-pub(super) fn any_point() -> impl Strategy<Value = ResultPoint> {
-    let figure = || prop::option::of(any::<u64>());
-    (any::<u64>(), 0..20_u8, figure(), figure(), figure()).prop_map(|(at_unix_ms, code, took, rtt, heap)| {
-        ResultPoint {
-            at_unix_ms,
-            result: result_word(code).unwrap(),
-            took_ns: took,
-            connection_rtt_ns: rtt,
-            heap_bytes: heap,
         }
     })
 }

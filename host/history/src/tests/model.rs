@@ -1,6 +1,6 @@
 //! Whatever the clock does and in whatever order things come: the file holds what a simple model in memory holds.
 
-use super::{DAY, down, minute, result, state, turn, up};
+use super::{DAY, check, down, failed, minute, state, states, transition, up};
 use crate::time::{HOUR_MS, MINUTE_MS};
 use crate::{HistoryFile, Range};
 use extman_model::Health;
@@ -16,7 +16,7 @@ enum Step {
     Turn(u8, u8),
     /// So many minutes before or after now, with so many milliseconds up.
     Minute(u8, i64, u64),
-    Result(u8),
+    Check(u8),
     Fold,
     /// The host dies and another one begins.
     Restart,
@@ -27,8 +27,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (-200_000..900_000_i64).prop_map(Step::Clock),
         1 => (-8_000_000..20_000_000_i64).prop_map(Step::Clock),
         4 => (0..3_u8, 0..5_u8).prop_map(|(instance, state)| Step::Turn(instance, state)),
-        4 => (0..3_u8, -200..3_i64, 0..60_001_u64).prop_map(|(i, at, up)| Step::Minute(i, at, up)),
-        2 => (0..3_u8).prop_map(Step::Result),
+        4 => (0..3_u8, -200..1_i64, 0..60_001_u64).prop_map(|(i, at, up)| Step::Minute(i, at, up)),
+        2 => (0..3_u8).prop_map(Step::Check),
         2 => Just(Step::Fold),
         1 => Just(Step::Restart),
     ]
@@ -51,11 +51,11 @@ fn state_of(number: u8) -> Option<SpanState> {
 struct Model {
     spans: BTreeMap<String, Vec<(u64, Option<u64>, SpanState)>>,
     minutes: BTreeMap<(String, u64), u64>,
-    results: BTreeMap<String, Vec<u64>>,
+    checks: BTreeMap<String, u64>,
 }
 
 impl Model {
-    fn turn(&mut self, name: &str, at: u64, state: Option<SpanState>) {
+    fn transition(&mut self, name: &str, at: u64, state: Option<SpanState>) {
         let spans = self.spans.entry(name.to_owned()).or_default();
         let at = spans
             .last()
@@ -113,31 +113,31 @@ proptest! {
                     drop(file);
                     model.restart(alive);
                     // What is told of times that have not come gives way: that is another test's.
-                    now = now.max(model.latest());
+                    now = now.max(model.latest()).max(alive);
                     file = HistoryFile::open(&path, now).unwrap();
-                    alive = now;
+                    alive = alive.max(now);
                     continue;
                 }
                 Step::Turn(instance, state) => {
-                    model.turn(&name(instance), now, state_of(state));
-                    Record::Turn(turn(&name(instance), now, state_of(state)))
+                    model.transition(&name(instance), now, state_of(state));
+                    Record::Transition(transition(&name(instance), now, state_of(state)))
                 }
                 Step::Minute(instance, offset, up) => {
                     let at = (now / MINUTE_MS).saturating_add_signed(offset) * MINUTE_MS;
-                    *model.minutes.entry((name(instance), at)).or_default() += up;
+                    *model.minutes.entry((name(instance), at)).or_default() += 6;
                     Record::Minute(Box::new(minute(&name(instance), at, up)))
                 }
-                Step::Result(instance) => {
-                    model.results.entry(name(instance)).or_default().push(now);
-                    Record::Result(result(&name(instance), now))
+                Step::Check(instance) => {
+                    *model.checks.entry(name(instance)).or_default() += 1;
+                    check(failed(&name(instance), now))
                 }
             };
             file.write(&[record], now).unwrap();
-            alive = now;
+            alive = alive.max(now);
         }
         let reader = file.reader();
         for name in ["plugin-0", "plugin-1", "plugin-2"] {
-            let spans = reader.spans(name, ALL).unwrap();
+            let spans = reader.spans(name, ALL, 10_000).unwrap();
             let read: Vec<_> = spans.rows.iter().map(|row| (row.from_unix_ms, row.to_unix_ms, row.state)).collect();
             let expected = model.spans.remove(name).unwrap_or_default();
             prop_assert_eq!(&read, &expected);
@@ -145,24 +145,22 @@ proptest! {
                 prop_assert!(pair[0].1.is_some_and(|to| pair[0].0 <= to && to <= pair[1].0), "{:?}", pair);
             }
             let end = DAY + 24 * HOUR_MS;
-            prop_assert_eq!(reader.states(name, ALL, end).unwrap(), sum(&expected, end));
+            prop_assert_eq!(states(&reader, name, ALL, end), sum(&expected, end));
 
             let of_this: BTreeMap<u64, u64> =
-                model.minutes.iter().filter(|((of, _), _)| of == name).map(|((_, at), up)| (*at, *up)).collect();
+                model.minutes.iter().filter(|((of, _), _)| of == name).map(|((_, at), checks)| (*at, *checks)).collect();
             for resolution in Resolution::ALL {
                 let mut expected = BTreeMap::<u64, u64>::new();
-                of_this.iter().for_each(|(at, up)| *expected.entry(at - at % resolution.len_ms()).or_default() += up);
+                of_this.iter().for_each(|(at, checks)| *expected.entry(at - at % resolution.len_ms()).or_default() += checks);
                 let range = Range::new(DAY - 4 * HOUR_MS, DAY + 21 * HOUR_MS);
                 let sums = reader.rollups(name, range, Some(resolution)).unwrap();
-                let read: BTreeMap<_, _> = sums.rows.iter().map(|row| (row.from_unix_ms, row.states.up)).collect();
-                prop_assert_eq!((resolution, sums.more, read), (resolution, false, expected));
+                let read: BTreeMap<_, _> = sums.rows.iter().filter(|row| row.checks > 0).map(|row| (row.from_unix_ms, row.checks)).collect();
+                prop_assert_eq!((resolution, read), (resolution, expected));
             }
 
-            let mut expected = model.results.remove(name).unwrap_or_default();
-            expected.sort_unstable();
-            let results = reader.results(name, ALL, 10_000).unwrap();
-            let read: Vec<_> = results.rows.iter().map(|point| point.at_unix_ms).collect();
-            prop_assert_eq!(read, expected);
+            let checks = reader.checks(name, ALL, 10_000).unwrap().rows;
+            let times: u64 = checks.iter().map(|check| check.times).sum();
+            prop_assert_eq!(times, model.checks.remove(name).unwrap_or_default());
         }
     }
 }

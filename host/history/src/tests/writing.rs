@@ -1,10 +1,10 @@
 //! What is written is read back, by whoever asks for any part of it.
 
-use super::{DAY, SOON, down, minute, now, result, turn, up};
+use super::{DAY, SOON, check, down, failed, minute, now, states, transition, up};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::{History, HistoryConfig, HistoryFile, HistoryState, Range, Retention};
 use extman_model::history::Resolution;
-use extman_model::record::{LedgerRow, Record, ReleaseRow, SpanState, Turn};
+use extman_model::record::{KeyValueRow, Record, ReleaseRow, SpanState, StateTransition};
 use extman_model::{Cause, Digest, ErrorKind};
 use std::path::Path;
 
@@ -22,21 +22,21 @@ fn a_turn_ends_one_span_and_begins_the_next() {
     };
     let words = "é".repeat(1000);
     let turns = [
-        turn("a", DAY, up()),
-        Turn {
+        transition("a", DAY, up()),
+        StateTransition {
             text: Some(words.clone()),
-            ..turn("a", DAY + 1000, Some(failing))
+            ..transition("a", DAY + 1000, Some(failing))
         },
         // The same again: the span goes on.
-        turn("a", DAY + 2000, Some(failing)),
+        transition("a", DAY + 2000, Some(failing)),
         // The clock was set back.
-        turn("a", DAY + 500, up()),
-        turn("a", DAY + 5000, None),
-        turn("b", DAY, up()),
+        transition("a", DAY + 500, up()),
+        transition("a", DAY + 5000, None),
+        transition("b", DAY, up()),
     ];
-    file.write(&turns.map(Record::Turn), DAY + 6000).unwrap();
+    file.write(&turns.map(Record::Transition), DAY + 6000).unwrap();
     let reader = file.reader();
-    let spans = reader.spans("a", Range::new(0, u64::MAX)).unwrap().rows;
+    let spans = reader.spans("a", Range::new(0, u64::MAX), 10_000).unwrap().rows;
     let times: Vec<_> = spans
         .iter()
         .map(|span| (span.from_unix_ms, span.to_unix_ms))
@@ -48,14 +48,19 @@ fn a_turn_ends_one_span_and_begins_the_next() {
     );
     assert_eq!(spans[1].state, failing);
     assert_eq!(spans[1].text.as_deref(), Some(&words[..1024]));
-    let within = |from, to| reader.spans("a", Range::new(s(from), s(to))).unwrap().rows.len();
+    let within = |from, to| {
+        reader
+            .spans("a", Range::new(s(from), s(to)), 10_000)
+            .unwrap()
+            .rows
+            .len()
+    };
     assert_eq!((within(2, 3), within(0, 1), within(5, 9)), (1, 1, 0));
-    let states = reader.states("b", Range::new(s(1), s(100)), s(6)).unwrap();
+    let states = states(&reader, "b", Range::new(s(1), s(100)), s(6));
     assert_eq!(states.up, 5000);
-    assert_eq!(reader.instances().unwrap(), ["a", "b"]);
     assert!(
         reader
-            .spans("nobody", Range::new(0, u64::MAX))
+            .spans("nobody", Range::new(0, u64::MAX), 10_000)
             .unwrap()
             .rows
             .is_empty()
@@ -71,7 +76,8 @@ fn a_question_gets_sums_as_fine_as_there_is_room_for() {
     file.write(&hourly.collect::<Vec<_>>(), end).unwrap();
     while file.fold(end).unwrap() {}
     let last_minutes = (0..40).map(|n| Record::Minute(Box::new(minute("a", end + n * MINUTE_MS, 1000))));
-    file.write(&last_minutes.collect::<Vec<_>>(), end).unwrap();
+    file.write(&last_minutes.collect::<Vec<_>>(), end + 40 * MINUTE_MS)
+        .unwrap();
 
     let reader = file.reader();
     let end = end + 40 * MINUTE_MS;
@@ -110,45 +116,7 @@ fn a_question_gets_sums_as_fine_as_there_is_room_for() {
 }
 
 #[test]
-fn results_are_the_newest_of_the_range_wherever_they_stand() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut file = open(dir.path());
-    for n in 0..400 {
-        let at = DAY + n * 10_000;
-        let batch = ["a", "b", "c"].map(|name| Record::Result(result(name, at)));
-        file.write(&batch, at).unwrap();
-    }
-    let ask = |file: &HistoryFile, from: u64, to: u64, limit| {
-        let range = Range::new(DAY + from * 10_000, DAY + to * 10_000);
-        let answer = file.reader().results("b", range, limit).unwrap();
-        let places: Vec<_> = answer
-            .rows
-            .iter()
-            .map(|point| (point.at_unix_ms - DAY) / 10_000)
-            .collect();
-        (places, answer.more)
-    };
-    let before = [
-        ask(&file, 0, 400, 10_000),
-        ask(&file, 100, 110, 4),
-        ask(&file, 395, 500, 9),
-    ];
-    assert_eq!(before[0].0, (0..400).collect::<Vec<_>>());
-    assert_eq!(before[1], (vec![106, 107, 108, 109], true));
-    assert_eq!(before[2], (vec![395, 396, 397, 398, 399], false));
-    while file.fold(DAY + 4_000_000).unwrap() {}
-    assert_eq!(
-        before,
-        [
-            ask(&file, 0, 400, 10_000),
-            ask(&file, 100, 110, 4),
-            ask(&file, 395, 500, 9)
-        ]
-    );
-}
-
-#[test]
-fn releases_and_the_ledger_outlive_the_host() {
+fn releases_and_key_values_outlive_the_host() {
     let dir = tempfile::tempdir().unwrap();
     let release = |at_unix_ms, version: &str| ReleaseRow {
         instance: "a".into(),
@@ -156,7 +124,7 @@ fn releases_and_the_ledger_outlive_the_host() {
         version: version.parse().unwrap(),
         digest: Digest::new([7; 32]),
     };
-    let word = |key: &str, value: Option<&str>| LedgerRow {
+    let word = |key: &str, value: Option<&str>| KeyValueRow {
         key: key.into(),
         at_unix_ms: DAY,
         value: value.map(str::to_owned),
@@ -164,20 +132,20 @@ fn releases_and_the_ledger_outlive_the_host() {
     let records = [
         Record::Release(release(DAY, "1.0.0")),
         Record::Release(release(DAY + 1, "1.1.0-rc.1")),
-        Record::Ledger(word("deep/a", Some("3"))),
-        Record::Ledger(word("deep/b", Some("1"))),
-        Record::Ledger(word("deep/a", Some("4"))),
-        Record::Ledger(word("deep/b", None)),
-        Record::Ledger(word("other", Some("x"))),
+        Record::KeyValue(word("deep/a", Some("3"))),
+        Record::KeyValue(word("deep/b", Some("1"))),
+        Record::KeyValue(word("deep/a", Some("4"))),
+        Record::KeyValue(word("deep/b", None)),
+        Record::KeyValue(word("other", Some("x"))),
     ];
-    open(dir.path()).write(&records, DAY).unwrap();
+    open(dir.path()).write(&records, DAY + 1).unwrap();
     let mut file = open(dir.path());
     let reader = file.reader();
     let releases = reader.releases("a").unwrap().rows;
     assert_eq!(releases, [release(DAY, "1.0.0"), release(DAY + 1, "1.1.0-rc.1")]);
     // Also where a clock has leapt: what is spent is spent.
     while file.expire(&Retention::default(), DAY + 10_000 * DAY_MS).unwrap() {}
-    assert_eq!(reader.ledger("deep/").unwrap(), [word("deep/a", Some("4"))]);
+    assert_eq!(reader.key_values("deep/").unwrap(), [word("deep/a", Some("4"))]);
 }
 
 #[test]
@@ -189,7 +157,7 @@ fn the_thread_writes_what_it_is_given_and_says_so() {
     };
     let (history, begin) = (History::start(&config).unwrap(), now());
     for n in 0..500 {
-        assert!(history.record(Record::Result(result("a", begin + n))));
+        assert!(history.record(check(failed("a", begin + n))));
     }
     assert!(history.flush(SOON));
     let status = history.status();
@@ -200,23 +168,26 @@ fn the_thread_writes_what_it_is_given_and_says_so() {
     assert!(status.size_bytes > 0 && status.last_write_unix_ms.is_some() && status.dropped.total() == 0);
     let all = Range::new(0, u64::MAX);
     assert_eq!(
-        history
-            .reader()
-            .unwrap()
-            .results("a", all, 1000)
-            .unwrap()
-            .rows
-            .len(),
+        history.reader().unwrap().checks("a", all, 1000).unwrap().rows[0].times,
         500
     );
     // Whatever waits at the end is written.
-    assert!(history.record(Record::Turn(turn("a", DAY, up()))));
+    assert!(history.record(Record::Transition(transition("a", DAY, up()))));
     assert!(history.close(SOON));
-    assert_eq!(history.reader().unwrap().spans("a", all).unwrap().rows.len(), 1);
-    assert!(!history.record(Record::Turn(turn("a", DAY, None))));
+    assert_eq!(
+        history
+            .reader()
+            .unwrap()
+            .spans("a", all, 10_000)
+            .unwrap()
+            .rows
+            .len(),
+        1
+    );
+    assert!(!history.record(Record::Transition(transition("a", DAY, None))));
 
     let off = History::off("a reason");
-    assert!(!off.record(Record::Turn(turn("a", DAY, up()))));
+    assert!(!off.record(Record::Transition(transition("a", DAY, up()))));
     assert!(off.reader().unwrap_err().to_string().contains("a reason"));
     assert!(off.status().dropped.turns == 1 && off.close(SOON));
     let disabled = HistoryConfig {

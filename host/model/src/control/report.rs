@@ -4,10 +4,10 @@ use crate::clock::nanos;
 pub use crate::findings::{AfterLoad, CoFailing, Drift, Leak, Pareto, Periodic, Uptime};
 pub use crate::history::{HistoryState, HistoryStatus, Resolution};
 pub use crate::record::Range;
-use crate::record::{ClockRow, DeepRow, ReleaseRow, ResultWord, Rollup, SpanRow};
+use crate::record::{CheckRow, ClockRow, ReleaseRow, ResultWord, Rollup, SpanRow};
 use crate::{
-    Cause, CheckKind, CheckOutcome, CheckView, Component, DeepResult, Digest, ErrorKind, Health, HealthView,
-    Lifecycle, Report,
+    Cause, CheckOutcome, CheckView, Component, DeepResult, Digest, ErrorKind, Health, HealthView, Lifecycle,
+    Report,
 };
 pub use crate::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
@@ -143,7 +143,7 @@ pub struct HistoryAnswer {
     pub buckets: Vec<Bucket>,
     /// Its states, in the order of time.
     pub spans: Vec<SpanTold>,
-    /// Its deep checks, in the order of time; the others are in the sums. At most 1000.
+    /// Its deep checks and those of the others that were not good, in the order of time; the good ones are in the buckets. At most 1000.
     #[serde(default)]
     pub checks: Vec<DeepResult>,
     /// The versions that served, in the order of time.
@@ -164,8 +164,6 @@ pub struct ClockTold {
     pub by_ms: i64,
     /// A host that began found it so much behind what was written down before; when it was set, and by how much, nobody saw.
     pub found: bool,
-    /// The sums of what was told before were moved with the states; else they stand where the clock had put them.
-    pub moved: bool,
 }
 
 impl From<ClockRow> for ClockTold {
@@ -174,7 +172,6 @@ impl From<ClockRow> for ClockTold {
             at_unix_ms: row.at_unix_ms,
             by_ms: row.by_ms,
             found: row.found,
-            moved: row.moved,
         }
     }
 }
@@ -286,7 +283,7 @@ impl From<SpanRow> for SpanTold {
 }
 
 /// As it was told when it was made.
-pub fn deep_result(row: DeepRow) -> DeepResult {
+pub fn check_result(row: CheckRow) -> DeepResult {
     let (text, kept) = (row.text.clone(), row.text);
     let outcome = match row.result {
         ResultWord::Said(health) => CheckOutcome::Answered {
@@ -306,12 +303,14 @@ pub fn deep_result(row: DeepRow) -> DeepResult {
     };
     DeepResult {
         check: CheckView {
-            kind: CheckKind::Deep,
+            kind: row.kind,
             at_unix_ms: row.at_unix_ms,
             outcome,
             took_ns: row.took_ns,
         },
         counted: row.counted,
+        times: row.times,
+        last_unix_ms: (row.times > 1).then_some(row.last_unix_ms),
     }
 }
 

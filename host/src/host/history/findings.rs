@@ -1,6 +1,5 @@
 //! What is looked for in one instance's history, and which of it each analysis gets to see.
 
-use super::spans;
 use extman_health::analysis::Sample;
 use extman_health::analysis::drift::drift;
 use extman_health::analysis::errors::pareto;
@@ -8,8 +7,7 @@ use extman_health::analysis::leak::leak;
 use extman_health::analysis::patterns::after_load::{MinuteLoad, after_load};
 use extman_health::analysis::patterns::co_failing::{Onsets, co_failing};
 use extman_health::analysis::patterns::periodic::periodic;
-use extman_health::analysis::timeline::{onsets, outages, timeline};
-use extman_health::analysis::uptime::uptime;
+use extman_health::analysis::timeline::{Piece, SPANS_MAX, onsets, outages, timeline};
 use extman_history::{HistoryError, Reader};
 use extman_model::Lifecycle;
 use extman_model::control::report::{AnalysisAnswer, Finding, Flapping, Range, Resolution};
@@ -22,6 +20,8 @@ use extman_model::record::{ReleaseRow, Rollup, SpanRow};
 
 /// Failures of two instances this near to each other came together, in milliseconds.
 const TOGETHER_MS: u64 = 30_000;
+/// Instances that are compared in pairs.
+const FAILING_MAX: usize = 1_000;
 
 /// One question.
 pub(super) struct Asked {
@@ -34,8 +34,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn answer(self, reader: &Reader) -> Result<AnalysisAnswer, HistoryError> {
-        let spans = spans(reader, &self.name, self.range)?;
+    /// `None` if nothing is known of the instance.
+    pub(super) fn answer(self, reader: &Reader) -> Result<Option<AnalysisAnswer>, HistoryError> {
+        let Some(uptime) = reader.uptimes(Some(&self.name), self.range)?.remove(&self.name) else {
+            return Ok(None);
+        };
+        let spans = reader.spans(&self.name, self.range, SPANS_MAX)?.rows;
         let pieces = timeline(&spans, self.range);
         let (outages, starts) = (outages(&pieces), onsets(&pieces));
         let sums = reader.rollups(&self.name, self.range, None)?;
@@ -43,8 +47,8 @@ impl Asked {
         sums.rows.iter().for_each(|row| all.add(row));
         let (latency, heap) = self.drifts(reader, &sums.rows, sums.resolution)?;
         let co_failing = self.co_failing(reader)?;
-        Ok(AnalysisAnswer {
-            uptime: uptime(&spans, self.range),
+        Ok(Some(AnalysisAnswer {
+            uptime,
             flapping: match self.flapping {
                 Some(found) => Finding::Found { found },
                 None => Finding::missing("it is not known to the host now"),
@@ -58,7 +62,7 @@ impl Asked {
             co_failing,
             range: self.range,
             name: self.name,
-        })
+        }))
     }
 
     fn drifts(
@@ -117,18 +121,30 @@ impl Asked {
         })
     }
 
+    fn pieces(&self, reader: &Reader, name: &str) -> Result<Vec<Piece>, HistoryError> {
+        Ok(timeline(
+            &reader.spans(name, self.range, SPANS_MAX)?.rows,
+            self.range,
+        ))
+    }
+
     fn co_failing(&self, reader: &Reader) -> Result<Finding<Vec<CoFailing>>, HistoryError> {
         let Some(others) = &self.others else {
             return Ok(Finding::missing(NOT_ASKED));
         };
-        let of = |name: &String| {
-            let pieces = timeline(&spans(reader, name, self.range)?, self.range);
-            Ok(Onsets {
-                instance: name.as_str().into(),
-                at_unix_ms: onsets(&pieces),
-            })
-        };
-        let all = others.iter().map(of).collect::<Result<Vec<_>, HistoryError>>()?;
+        let mut all = Vec::new();
+        for name in others {
+            let pieces = self.pieces(reader, name)?;
+            let (instance, at_unix_ms) = (name.as_str().into(), onsets(&pieces));
+            if !at_unix_ms.is_empty() {
+                all.push(Onsets { instance, at_unix_ms });
+            }
+        }
+        if all.len() > FAILING_MAX {
+            return Ok(Finding::missing(
+                "more than 1000 instances failed; ask for a shorter time",
+            ));
+        }
         let mut found = co_failing(&all, self.range, TOGETHER_MS);
         found.retain(|pair| pair.first == self.name || pair.second == self.name);
         Ok(Finding::Found { found })

@@ -1,5 +1,5 @@
-//! Seeing that the wall clock was set, or that the machine slept: it has gone another way than the monotonic clock. What that does to
-//! spans is in `store/set_clock.rs`.
+//! Sees that the wall clock was set, or that the machine slept: it has gone another way than the monotonic clock. What that does to
+//! spans is in `store/run.rs`.
 
 use extman_model::clock::{self, Monotonic};
 use extman_model::record::ClockStep;

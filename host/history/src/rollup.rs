@@ -1,0 +1,318 @@
+//! Rollups of one instance as the bytes of a row, for the writer and the reader: each is the difference from the one before, and equal
+//! ones in a row are one with a count. Numbers are LEB128, differences zigzag.
+
+use super::words;
+use extman_model::record::{Rollup, StateMs};
+use extman_model::sketch::Sketch;
+use std::collections::BTreeMap;
+
+/// Bytes that are not what this host writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("bytes in the history are not what this host writes")]
+pub(super) struct Malformed;
+
+/// Several stretches of one instance, by their place in the longer stretch that the row stands for.
+pub(super) type Row = BTreeMap<u64, Rollup>;
+
+/// No row has as many places: 60 minutes, 24 hours, 32 days.
+const PLACES_MAX: u64 = 64;
+const FIELDS: usize = 11;
+// What follows a head, one bit each. What changes often comes first, so that most heads are one byte.
+const GAP: u64 = 1;
+const RUN: u64 = 1 << 1;
+const LATENCY: u64 = 1 << 2;
+const FIRST_FIELD: u32 = 3;
+const ERRORS: u64 = 1 << (FIRST_FIELD + FIELDS as u32);
+const KNOWN: u64 = (ERRORS << 1) - 1;
+
+/// Whether latencies are kept as they came. Otherwise few of them are kept more coarsely: with fewer than a hundred, chance moves a
+/// quantile further than the width of a bucket does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Precision {
+    Full,
+    ByCount,
+}
+
+impl Precision {
+    fn dropped_bits(self, latency: &Sketch) -> u32 {
+        match (self, latency.count()) {
+            (Precision::ByCount, ..100) => 3,
+            (Precision::ByCount, ..1000) => 2,
+            _ => 0,
+        }
+    }
+}
+
+pub(super) fn encode(row: &Row, precision: Precision) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(row.len() * 4);
+    let (mut before, mut next) = ([0; FIELDS], 0);
+    let mut rest = row.iter().peekable();
+    while let Some((place, rollup)) = rest.next() {
+        let mut more = 0;
+        while rest
+            .next_if(|(at, other)| **at == place + more + 1 && is_same(rollup, other))
+            .is_some()
+        {
+            more += 1;
+        }
+        let now = fields(rollup);
+        let mut head = 0;
+        for (bit, is_there) in [
+            (GAP, *place > next),
+            (RUN, more > 0),
+            (LATENCY, !rollup.latency.is_empty()),
+            (ERRORS, !rollup.errors.is_empty()),
+        ] {
+            head |= if is_there { bit } else { 0 };
+        }
+        for (number, (now, before)) in now.iter().zip(&before).enumerate() {
+            head |= u64::from(now != before) << (FIRST_FIELD + number as u32);
+        }
+        put(&mut bytes, head);
+        if *place > next {
+            put(&mut bytes, place - next);
+        }
+        if more > 0 {
+            put(&mut bytes, more);
+        }
+        let changed = now.iter().zip(&before).filter(|(now, before)| now != before);
+        changed.for_each(|(now, before)| put_signed(&mut bytes, now.wrapping_sub(*before) as i64));
+        put_lists(&mut bytes, rollup, precision);
+        (before, next) = (now, place + more + 1);
+    }
+    bytes
+}
+
+fn put_lists(bytes: &mut Vec<u8>, rollup: &Rollup, precision: Precision) {
+    if !rollup.latency.is_empty() {
+        let latency = rollup.latency.encode(precision.dropped_bits(&rollup.latency));
+        put(bytes, latency.len() as u64);
+        bytes.extend_from_slice(&latency);
+    }
+    if !rollup.errors.is_empty() {
+        put(bytes, rollup.errors.len() as u64);
+        for (kind, count) in &rollup.errors {
+            put(bytes, u64::from(words::error_code(*kind)));
+            put(bytes, *count);
+        }
+    }
+}
+
+/// The rollups of a row that begins at that moment, `length_ms` each. Of what is malformed, the part before.
+pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64) -> Row {
+    let mut row = Row::new();
+    let (mut fields, mut next) = ([0; FIELDS], 0);
+    while !bytes.is_empty() {
+        if take_run(&mut bytes, &mut fields, &mut next, &mut row).is_err() {
+            tracing::warn!(
+                begin_ms,
+                "a part of the history's rollups can't be read and is passed over"
+            );
+            break;
+        }
+    }
+    for (place, rollup) in &mut row {
+        rollup.from_unix_ms = begin_ms + place * length_ms;
+    }
+    row
+}
+
+fn take_run(
+    bytes: &mut &[u8],
+    fields: &mut [u64; FIELDS],
+    next: &mut u64,
+    row: &mut Row,
+) -> Result<(), Malformed> {
+    let head = take(bytes)?;
+    if head & !KNOWN != 0 {
+        return Err(Malformed);
+    }
+    let mut number = |bit| if head & bit != 0 { take(bytes) } else { Ok(0) };
+    let (gap, more) = (number(GAP)?, number(RUN)?);
+    for (number, field) in fields.iter_mut().enumerate() {
+        if head >> (FIRST_FIELD + number as u32) & 1 == 1 {
+            *field = field.wrapping_add(take_signed(bytes)? as u64);
+        }
+    }
+    let mut rollup = of_fields(fields);
+    if head & LATENCY != 0 {
+        let length = usize::try_from(take(bytes)?).map_err(|_| Malformed)?;
+        let (latency, rest) = bytes.split_at_checked(length).ok_or(Malformed)?;
+        rollup.latency = Sketch::decode(latency).map_err(|_| Malformed)?;
+        *bytes = rest;
+    }
+    if head & ERRORS != 0 {
+        for _ in 0..take(bytes)? {
+            let kind = words::error_kind(take(bytes)?).ok_or(Malformed)?;
+            rollup.errors.insert(kind, take(bytes)?);
+        }
+    }
+    let first = next.saturating_add(gap);
+    let end = first.saturating_add(more).saturating_add(1);
+    if end > PLACES_MAX {
+        return Err(Malformed);
+    }
+    row.extend((first..end).map(|place| (place, rollup.clone())));
+    *next = end;
+    Ok(())
+}
+
+fn is_same(one: &Rollup, other: &Rollup) -> bool {
+    fields(one) == fields(other) && one.errors == other.errors && one.latency == other.latency
+}
+
+/// The numbers, those that change often first. What may be absent is one more than it is, or 0.
+fn fields(rollup: &Rollup) -> [u64; FIELDS] {
+    let states = &rollup.states;
+    let (least, more) = rollup.heap_bytes.map_or((0, 0), |(least, most)| {
+        (least.saturating_add(1), most.saturating_sub(least))
+    });
+    [
+        rollup.checks,
+        states.up,
+        rollup.calls,
+        rollup.cpu_ns.map_or(0, |ns| ns.saturating_add(1)),
+        least,
+        more,
+        rollup.checks_failed,
+        states.degraded,
+        states.down,
+        states.unknown,
+        states.left_out,
+    ]
+}
+
+fn of_fields(fields: &[u64; FIELDS]) -> Rollup {
+    let [
+        checks,
+        up,
+        calls,
+        cpu,
+        least,
+        more,
+        checks_failed,
+        degraded,
+        down,
+        unknown,
+        left_out,
+    ] = *fields;
+    Rollup {
+        states: StateMs {
+            up,
+            degraded,
+            down,
+            unknown,
+            left_out,
+        },
+        checks,
+        checks_failed,
+        calls,
+        heap_bytes: least
+            .checked_sub(1)
+            .map(|least| (least, least.saturating_add(more))),
+        cpu_ns: cpu.checked_sub(1),
+        ..Rollup::default()
+    }
+}
+
+/// Adds to what stands at a place.
+pub(super) fn add(row: &mut Row, place: u64, rollup: &Rollup) {
+    match row.get_mut(&place) {
+        Some(sum) => sum.add(rollup),
+        None => drop(row.insert(place, rollup.clone())),
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+/// 0, -1, 1, -2, 2 … become 0, 1, 2, 3, 4 …
+fn put_signed(bytes: &mut Vec<u8>, value: i64) {
+    put(bytes, ((value << 1) ^ (value >> 63)) as u64);
+}
+
+pub(super) fn take(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first().ok_or(Malformed)?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Malformed)
+}
+
+fn take_signed(bytes: &mut &[u8]) -> Result<i64, Malformed> {
+    let value = take(bytes)?;
+    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{DAY, any_rollup};
+    use crate::time::MINUTE_MS;
+    use proptest::prelude::*;
+
+    fn begun(mut row: Row) -> Row {
+        for (place, rollup) in &mut row {
+            rollup.from_unix_ms = DAY + place * MINUTE_MS;
+        }
+        row
+    }
+
+    proptest! {
+        #[test]
+        fn row_is_read_back(row in prop::collection::btree_map(0..60_u64, any_rollup(), 0..8), repeated in 0..20_u64) {
+            let mut row = row;
+            if let Some(rollup) = row.values().next().cloned() {
+                row.extend((40..40 + repeated).map(|place| (place, rollup.clone())));
+            }
+            let row = begun(row);
+            prop_assert_eq!(decode(&encode(&row, Precision::Full), DAY, MINUTE_MS), row);
+        }
+
+        #[test]
+        fn any_bytes_are_read_as_far_as_they_go(bytes: Vec<u8>) {
+            let row = decode(&bytes, DAY, MINUTE_MS);
+            prop_assert_eq!(decode(&encode(&row, Precision::Full), DAY, MINUTE_MS), row);
+        }
+
+        #[test]
+        fn coarse_latencies_lose_no_call_and_no_quantile_is_below_the_true_one_or_a_quarter_above(
+            nanos in prop::collection::vec(1_000..1_000_000_000_u64, 1..90)
+        ) {
+            let latency = Sketch::of(nanos.into_iter().map(std::time::Duration::from_nanos));
+            let row = Row::from([(7, Rollup { latency: latency.clone(), ..Rollup::default() })]);
+            let read = decode(&encode(&row, Precision::ByCount), 0, MINUTE_MS).remove(&7).unwrap().latency;
+            prop_assert_eq!(read.count(), latency.count());
+            for q in [0.0, 0.5, 0.95, 1.0] {
+                let (kept, fine) = (read.quantile(q).unwrap(), latency.quantile(q).unwrap());
+                prop_assert!(kept >= fine && kept.as_nanos() as f64 <= fine.as_nanos() as f64 * 1.25, "{kept:?} {fine:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_minutes_of_an_hour_take_a_few_bytes() {
+        let minute = Rollup {
+            states: StateMs {
+                up: 60_000,
+                ..StateMs::default()
+            },
+            checks: 6,
+            heap_bytes: Some((40 << 20, 41 << 20)),
+            ..Rollup::default()
+        };
+        let hour: Row = (0..60).map(|place| (place, minute.clone())).collect();
+        let bytes = encode(&hour, Precision::ByCount);
+        assert!(bytes.len() <= 16, "{}", bytes.len());
+    }
+}
