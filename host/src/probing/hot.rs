@@ -37,11 +37,12 @@ pub(super) type LibraryNumber = std::num::NonZeroU32;
 pub(super) const NO_HEAP: (u64, u64) = (u64::MAX, 0);
 
 /// How far one check of an instance has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Hand {
-    /// It is not due.
+    /// It is not asked. By its spot it is not due either.
+    #[default]
     Free,
-    /// It is due, and waits for a lane.
+    /// It is due, and waits for a lane. Only its spot says that.
     Waits,
     /// A lane asks it, or is about to; its course does not know.
     Asked,

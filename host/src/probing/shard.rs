@@ -45,9 +45,10 @@ pub(super) struct Shard {
     zero: Moment,
     ring: Weak<Ring>,
     wheel: Wheel,
-    /// What checks touch, and all the rest, at the same numbers.
+    /// What checks touch, all the rest, and what those who keep the time need, at the same numbers.
     hot: Vec<Hot>,
     places: Vec<Option<Place>>,
+    spots: Vec<Spot>,
     free: Vec<u32>,
     by_name: HashMap<Arc<str>, u32>,
     libraries: Libraries,
@@ -59,6 +60,26 @@ pub(super) struct Shard {
     pub stats: EngineStats,
     /// How much later than due instances were asked.
     pub lag: Recorder,
+}
+
+/// What those who keep the time need of an instance. All of them are at hand together.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spot {
+    library: Option<LibraryNumber>,
+    hand: Hand,
+    is_suspect: bool,
+    /// Calls may keep its checks out.
+    may_be_full: bool,
+}
+
+impl Spot {
+    /// It is as `hot` says; one that waits goes on waiting.
+    fn follow(&mut self, hot: &Hot) {
+        self.is_suspect = hot.is_suspect;
+        if self.hand != Hand::Waits || hot.hand != Hand::Free {
+            self.hand = hot.hand;
+        }
+    }
 }
 
 /// A lane under way.
@@ -103,6 +124,7 @@ impl Shard {
             wheel: Wheel::default(),
             hot: Vec::new(),
             places: Vec::new(),
+            spots: Vec::new(),
             free: Vec::new(),
             by_name: HashMap::new(),
             libraries: Libraries::default(),
@@ -149,6 +171,7 @@ impl Shard {
             ..Hot::new(place.policy.clone())
         };
         hot.drop_asking();
+        self.spots[number as usize] = Spot::default();
         self.places[number as usize] = Some(place);
         self.by_name.insert(name, number);
         number
@@ -160,9 +183,11 @@ impl Shard {
             let more = self.places.len() / 8 + 64;
             self.places.reserve_exact(more);
             self.hot.reserve_exact(more);
+            self.spots.reserve_exact(more);
         }
         self.places.push(None);
         self.hot.push(Hot::new(place.policy.clone()));
+        self.spots.push(Spot::default());
         if self.hot.len().is_power_of_two() {
             prefer_huge_pages(&self.hot);
         }
@@ -182,6 +207,7 @@ impl Shard {
         self.free.push(number);
         let hot = &mut self.hot[number as usize];
         hot.drop_asking();
+        self.spots[number as usize] = Spot::default();
         let target = hot.target.take();
         Some((self.places[number as usize].take()?, target))
     }
@@ -199,6 +225,7 @@ impl Shard {
         let hot = &mut self.hot[number as usize];
         let changed = change(place, hot);
         rest(place, hot, now, unix_ms);
+        self.spots[number as usize].follow(hot);
         Some(changed)
     }
 
@@ -223,6 +250,11 @@ impl Shard {
         let hot = &mut self.hot[number as usize];
         hot.drop_asking();
         (hot.trips, hot.is_suspect) = (super::trips::Trips::default(), false);
+        self.spots[number as usize] = Spot {
+            library: hot.library,
+            may_be_full: target.as_ref().is_some_and(|target| target.may_be_full()),
+            ..Spot::default()
+        };
         if target.is_some() {
             hot.last = None;
         }
@@ -269,7 +301,7 @@ impl Shard {
             return;
         };
         match place.course.due() {
-            Some(_) if matches!(self.hot[at].hand, Hand::Waits | Hand::Asked) => {}
+            Some(_) if matches!(self.spots[at].hand, Hand::Waits | Hand::Asked) => {}
             Some(due) => self.wheel.put(number, self.tick(due)),
             None => {
                 self.wheel.remove(number);
@@ -318,7 +350,7 @@ impl Shard {
             libraries.flat_map(|library| library.due.front().into_iter().chain(library.apart.front()));
         let waits = first.filter_map(|number| {
             let (place, hot) = self.place(*number)?;
-            let due = due(place, hot).filter(|_| hot.hand == Hand::Waits)?;
+            let due = due(place, hot).filter(|_| self.spots[*number as usize].hand == Hand::Waits)?;
             Some(now.since(due))
         });
         waits.max()
@@ -345,11 +377,9 @@ impl Shard {
     }
 
     fn is_due(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Out) {
-        let hot = &mut self.hot[number as usize];
-        let Some(library) = hot.library.and_then(|at| self.libraries.get_mut(at)) else {
-            return;
-        };
-        match hot.hand {
+        // Not what checks touch: that is another core's for now, and not at hand.
+        let spot = self.spots[number as usize];
+        match spot.hand {
             Hand::Waits | Hand::Asked => return,
             // It has not come back: that needs no lane.
             Hand::Begun => {
@@ -358,12 +388,18 @@ impl Shard {
             }
             Hand::Free => {}
         }
-        if hot.target.as_ref().is_some_and(|target| target.is_full()) {
-            self.is_full(number, now, unix_ms, out);
-            return;
+        if spot.may_be_full {
+            let target = self.hot[number as usize].target.as_ref();
+            if target.is_some_and(|target| target.is_full()) {
+                self.is_full(number, now, unix_ms, out);
+                return;
+            }
         }
-        hot.hand = Hand::Waits;
-        let queue = if hot.is_suspect {
+        let Some(library) = spot.library.and_then(|at| self.libraries.get_mut(at)) else {
+            return;
+        };
+        self.spots[number as usize].hand = Hand::Waits;
+        let queue = if spot.is_suspect {
             &mut library.apart
         } else {
             &mut library.due
@@ -484,11 +520,11 @@ impl Shard {
         let mut waiting = std::mem::take(&mut library.due);
         waiting.append(&mut library.apart);
         for number in waiting {
-            let hot = &mut self.hot[number as usize];
-            if hot.hand != Hand::Waits || hot.library != Some(visit.library) {
+            let spot = &mut self.spots[number as usize];
+            if spot.hand != Hand::Waits || spot.library != Some(visit.library) {
                 continue;
             }
-            hot.hand = Hand::Free;
+            spot.hand = Hand::Free;
             self.stats.not_begun += 1;
             self.with(number, now, unix_ms, |place, _| {
                 let policy = place.policy.clone();
@@ -541,10 +577,11 @@ impl Shard {
                 &mut library.due
             };
             let Some(number) = queue.pop_front() else { break };
-            let hot = &mut self.hot[number as usize];
-            if hot.hand != Hand::Waits || hot.library != Some(visit.library) {
+            let (hot, spot) = (&mut self.hot[number as usize], &mut self.spots[number as usize]);
+            if spot.hand != Hand::Waits || spot.library != Some(visit.library) {
                 continue;
             }
+            spot.hand = Hand::Free;
             let Some(target) = &hot.target else { continue };
             if let Some(timeout) = hot.quiet.begin(now, target.calls(), &hot.policy)
                 && !hot.is_awaited
@@ -553,6 +590,7 @@ impl Shard {
                 self.stats.checks += 1;
                 self.lag.record(now.since(hot.quiet.due()));
                 let asking = hot.ask(Hand::Asked);
+                spot.hand = Hand::Asked;
                 group.push(Asking {
                     place: number,
                     asking,
@@ -562,10 +600,10 @@ impl Shard {
                 continue;
             }
             if !group.is_empty() {
+                spot.hand = Hand::Waits;
                 queue.push_front(number);
                 break;
             }
-            hot.hand = Hand::Free;
             if let Some(((asking, timeout), target)) = self.begin_whole(number, now, unix_ms, out) {
                 group.push(Asking {
                     place: number,
@@ -687,6 +725,7 @@ impl Shard {
             took_ns: nanos(took),
         });
         hot.hand = Hand::Free;
+        self.spots[done.place as usize].hand = Hand::Free;
         let due = hot.quiet.due();
         let tick = self.tick(due);
         self.wheel.put(done.place, tick);
@@ -747,10 +786,11 @@ impl Shard {
                 continue;
             }
             hot.drop_asking();
+            self.spots[given.place as usize].hand = Hand::Free;
             if hot.library == Some(library)
                 && let Some(known) = self.libraries.get_mut(library)
             {
-                hot.hand = Hand::Waits;
+                self.spots[given.place as usize].hand = Hand::Waits;
                 known.due.push_front(given.place);
             }
         }

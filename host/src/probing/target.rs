@@ -24,6 +24,11 @@ pub trait Target: Send + Sync + 'static {
     /// Whether it has anything to say of itself.
     fn has_check(&self) -> bool;
 
+    /// Whether calls may keep checks out at all.
+    fn may_be_full(&self) -> bool {
+        false
+    }
+
     /// Whether a call keeps checks out now.
     fn is_full(&self) -> bool {
         false
@@ -64,6 +69,10 @@ impl Target for Instance {
 
     fn has_check(&self) -> bool {
         Instance::has_check(self)
+    }
+
+    fn may_be_full(&self) -> bool {
+        Instance::may_be_full(self)
     }
 
     fn is_full(&self) -> bool {

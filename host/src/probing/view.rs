@@ -60,7 +60,7 @@ fn seen(place: &Place, hot: &Hot, now: Moment) -> Seen {
     let mut course = place.course.clone();
     course.take_quiet(&mut hot.quiet.clone(), &hot.policy);
     let evaluation = course.evaluation();
-    let due = due(place, hot).filter(|_| matches!(hot.hand, Hand::Free | Hand::Waits));
+    let due = due(place, hot).filter(|_| hot.hand == Hand::Free);
     Seen {
         name: place.name.clone(),
         lifecycle: evaluation.life(),

@@ -196,6 +196,13 @@ impl Instance {
         }
     }
 
+    /// Whether calls may keep checks out at all: those of one that is entered once at a time.
+    pub fn may_be_full(&self) -> bool {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.may_be_full(),
+        }
+    }
+
     /// Whether a call keeps checks out now.
     pub fn is_full(&self) -> bool {
         match &self.backing {

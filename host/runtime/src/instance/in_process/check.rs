@@ -87,6 +87,11 @@ impl InProcess {
         self.bound.has_check()
     }
 
+    /// Whether calls may keep checks out at all.
+    pub(in crate::instance) fn may_be_full(&self) -> bool {
+        self.threads != ThreadModel::Many
+    }
+
     /// Whether a call keeps checks out now: of one that is entered once at a time, a check counts as a call.
     pub(in crate::instance) fn is_full(&self) -> bool {
         match self.threads {
