@@ -70,6 +70,8 @@ pub enum ResidentReason {
     NotInterposed,
     /// Closing it did not return.
     CloseHangs,
+    /// Its manifest says that it is never unloaded.
+    AskedToStay,
 }
 
 impl fmt::Display for ResidentReason {
@@ -87,6 +89,7 @@ impl fmt::Display for ResidentReason {
             ResidentReason::BoundByOthers => "another library is bound to it",
             ResidentReason::NotInterposed => "the host can't see its threads, so it is not closed",
             ResidentReason::CloseHangs => "closing it does not return",
+            ResidentReason::AskedToStay => "its manifest asks for it",
         })
     }
 }

@@ -8,7 +8,11 @@ pub struct Answers {
     version: &'static str,
     answer: &'static str,
     required: Option<&'static str>,
+    /// Fields of the manifest's `[plugin]`, and what stands at its end.
+    fields: &'static str,
     declared: &'static str,
+    /// C code at the beginning of `invoke`.
+    in_invoke: String,
     /// `create` crashes as long as this file is not there.
     crashes_without: Option<PathBuf>,
     /// Its root is malformed, and its constructor leaves a thread behind that waits for this file.
@@ -31,7 +35,9 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         version,
         answer,
         required: None,
+        fields: "",
         declared: "",
+        in_invoke: String::new(),
         crashes_without: None,
         refused_with_thread: None,
         code: String::new(),
@@ -51,6 +57,18 @@ impl Answers {
     /// Its manifest has this at its end, just after the capability `ID.wait`.
     pub fn declares(mut self, toml: &'static str) -> Self {
         self.declared = toml;
+        self
+    }
+
+    /// Its manifest's `[plugin]` has these fields.
+    pub fn says_of_itself(mut self, toml: &'static str) -> Self {
+        self.fields = toml;
+        self
+    }
+
+    /// Its `invoke` begins with this C code.
+    pub fn in_invoke(mut self, code: impl Into<String>) -> Self {
+        self.in_invoke = code.into();
         self
     }
 
@@ -104,6 +122,7 @@ impl Answers {
         let Answers {
             id,
             version,
+            fields,
             declared,
             ..
         } = self;
@@ -112,7 +131,7 @@ impl Answers {
             .map(|key| format!("[config]\nrequired = [{key:?}]\n"))
             .unwrap_or_default();
         format!(
-            "[plugin]\nid = {id:?}\nversion = {version:?}\nkind = \"general\"\n\
+            "[plugin]\nid = {id:?}\nversion = {version:?}\nkind = \"general\"\n{fields}\n\
              [[capability]]\nname = \"{id}.ask\"\n[[capability]]\nname = \"{id}.wait\"\n{required}{declared}"
         )
     }
@@ -138,6 +157,7 @@ impl Answers {
             .replace("@ANSWER@", self.answer)
             .replace("@CRASH@", &crash)
             .replace("@CODE@", &self.code)
+            .replace("@IN_INVOKE@", &self.in_invoke)
             .replace("@IN_CREATE@", &self.in_create)
     }
 }
@@ -222,6 +242,7 @@ static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *req
     const Instance *instance = handle;
     const ExtmanHostTable *host = instance->host;
     (void)outcome;
+    @IN_INVOKE@
     if (extman_equal(request->input, extman_bytes("panic"))) {
         return extman_fail(error, EXTMAN_STATUS_PANICKED, "a panic, as told");
     }

@@ -6,6 +6,7 @@ use crate::lanes::Pool;
 use crate::loader::{Mapped, NotClosed};
 use extman_model::clock;
 use extman_model::{ResidentReason, Verdict};
+use extman_plugin_api::manifest::schema::Unload;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +67,11 @@ impl Module {
             };
         }
         let ended = match self.take() {
+            Ok(Taken::Mapped(mapped)) if self.manifest.plugin.unload == Unload::Never => {
+                // It stays for the life of the process, and so must the name of its sealed memory stay taken.
+                std::mem::forget(mapped);
+                Ended::Closed(Verdict::resident(ResidentReason::AskedToStay, "unload = \"never\""))
+            }
             Ok(Taken::Mapped(mapped)) => closing::close(mapped, &self.name, budgets),
             Ok(Taken::Closing(closing)) => closing.look(&self.name, budgets),
             Ok(Taken::Nothing) => return Verdict::Unmapped,
