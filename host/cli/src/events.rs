@@ -128,7 +128,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             line(&event),
-            "2023-11-14 22:13:20Z  lang: up → down: says that it is down: no room\u{fffd}[2J"
+            "2023-11-14 22:13:20Z  lang: up → down: says that it is down: no\\nroom\u{fffd}[2J"
         );
     }
 }

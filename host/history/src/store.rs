@@ -296,15 +296,17 @@ impl Batch<'_> {
         Ok(self.transaction.last_insert_rowid())
     }
 
-    /// When the span before that moment ends, as far as it counts.
+    /// When the span before that moment ends, as far as it counts. A span of the same run that is a little ahead is before it too: the
+    /// clock was set back by less than is noted.
     fn last_end(&self, instance: u32, at_ms: u64) -> rusqlite::Result<u64> {
         let end: Option<i64> = self
             .transaction
             .prepare_cached(
                 "SELECT min(to_ms, coalesce(cut_ms, to_ms)) FROM state_span LEFT JOIN host_run ON host_run.id = run
-                 WHERE instance = ?1 AND state_span.from_ms <= ?2 AND to_ms IS NOT NULL ORDER BY state_span.from_ms DESC, state_span.id DESC LIMIT 1",
+                 WHERE instance = ?1 AND (state_span.from_ms <= ?2 OR run = ?3) AND to_ms IS NOT NULL
+                 ORDER BY state_span.from_ms DESC, state_span.id DESC LIMIT 1",
             )?
-            .query_row((instance, time::stored(at_ms)), |row| row.get(0))
+            .query_row((instance, time::stored(at_ms), self.run.id()), |row| row.get(0))
             .optional()?;
         Ok(end.map_or(0, time::moment))
     }

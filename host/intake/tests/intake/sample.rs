@@ -1,6 +1,6 @@
 //! Small plugins in C, with a constructor that leaves a mark if anybody ever runs it.
 
-use extman_plugin_api::manifest::frame::{self, HEADER_SIZE, MAGIC};
+use extman_plugin_api::manifest::frame::{self, HEADER_SIZE, HEADER_SIZE_MIN, MAGIC};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,8 +49,9 @@ impl Frame {
             0,
         ];
         out.extend(numbers.iter().flat_map(|n: &u32| n.to_le_bytes()));
-        out.resize(HEADER_SIZE - 8, 0);
+        out.resize(HEADER_SIZE_MIN - 8, 0);
         out.extend(self.declared_len.unwrap_or(self.toml.len() as u64).to_le_bytes());
+        out.resize(HEADER_SIZE, 0);
         out.extend(&self.toml);
         out.resize(frame::padded(out.len()), 0);
         out
