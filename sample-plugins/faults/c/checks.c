@@ -112,7 +112,7 @@ static uint32_t invoke(void *instance, const ExtmanRequest *request, ExtmanOutco
   char found[160];
   int len = thread_state(found, sizeof found);
   ExtmanBytes answer = {(const uint8_t *)found, (uintptr_t)len};
-  return host->sink_write(request->call, answer);
+  return extman_write(host, request->call, answer);
 }
 
 FAULT_MANIFEST("fault-checks")

@@ -155,8 +155,8 @@ impl Variant {
         );
         self.replace(
             "host/runtime/src/loader/bound.rs",
-            "        Ok(Some(Report {\n",
-            "        eprintln!(\"the report's appended: {}\", raw.appended);\n        Ok(Some(Report {\n",
+            "        let figures = read::figures(&raw);\n",
+            "        eprintln!(\"the report's appended: {}\", raw.appended);\n        let figures = read::figures(&raw);\n",
         );
     }
 
