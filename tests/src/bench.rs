@@ -174,6 +174,7 @@ pub struct Heard {
     late: Mutex<Vec<(Phase, String)>>,
     logs: Mutex<Vec<String>>,
     reports: Mutex<Vec<Report>>,
+    progress: Mutex<Vec<Progress>>,
 }
 
 impl Heard {
@@ -202,6 +203,11 @@ impl Heard {
         lock(&self.logs).clone()
     }
 
+    /// How far calls and steps said that they were.
+    pub fn progress(&self) -> Vec<Progress> {
+        lock(&self.progress).clone()
+    }
+
     /// Pushed reports.
     pub fn reports(&self) -> Vec<Report> {
         lock(&self.reports).clone()
@@ -227,7 +233,9 @@ impl Listener for Heard {
         true
     }
 
-    fn progress(&self, _: Progress) {}
+    fn progress(&self, progress: Progress) {
+        lock(&self.progress).push(progress);
+    }
 
     fn health(&self, report: Report) {
         lock(&self.reports).push(report);

@@ -224,7 +224,7 @@ impl FrameWriter {
 
     /// Blocks until there is room. `false` if the reader is gone.
     pub fn push(&self, frame: &[u8]) -> bool {
-        self.0.push(frame, || false)
+        self.0.push(frame.to_vec(), || false)
     }
 }
 

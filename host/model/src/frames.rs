@@ -77,7 +77,7 @@ impl Frames {
     }
 
     /// Waits for room until `stop` says otherwise. `false` if the frame was not taken.
-    pub fn push(&self, data: &[u8], stop: impl Fn() -> bool) -> bool {
+    pub fn push(&self, data: Vec<u8>, stop: impl Fn() -> bool) -> bool {
         let mut state = self.lock();
         while state.queue.len() >= self.capacity {
             if state.abandoned || stop() {
@@ -92,7 +92,7 @@ impl Frames {
         if state.abandoned || state.finished || stop() {
             return false;
         }
-        state.queue.push_back(data.to_vec());
+        state.queue.push_back(data);
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
@@ -126,17 +126,17 @@ mod tests {
     #[test]
     fn a_full_queue_blocks_until_it_is_read_or_abandoned() {
         let frames = Arc::new(Frames::new(1));
-        assert!(frames.push(b"1", || false));
-        assert!(!frames.push(b"2", || true), "full, and told to stop");
+        assert!(frames.push(b"1".to_vec(), || false));
+        assert!(!frames.push(b"2".to_vec(), || true), "full, and told to stop");
         let writer = std::thread::spawn({
             let frames = frames.clone();
-            move || frames.push(b"2", || false)
+            move || frames.push(b"2".to_vec(), || false)
         });
         let mut context = Context::from_waker(Waker::noop());
         assert_eq!(frames.poll_next(&mut context), Poll::Ready(Some(b"1".to_vec())));
         assert!(writer.join().unwrap());
         frames.abandon();
-        assert!(!frames.push(b"3", || false));
+        assert!(!frames.push(b"3".to_vec(), || false));
         assert_eq!(frames.poll_next(&mut context), Poll::Ready(None));
     }
 }

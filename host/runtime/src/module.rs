@@ -155,6 +155,10 @@ impl Module {
         budgets: ModuleBudgets,
     ) -> Result<Arc<Module>, NotLoaded> {
         let manifest = Arc::new(plugin.verified().manifest().clone());
+        let limits = PoolLimits {
+            stack_bytes: usize::try_from(manifest.threads.stack_bytes).unwrap_or(limits.stack_bytes),
+            ..limits
+        };
         let name: Arc<str> = manifest.plugin.id.as_str().into();
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         let file = plugin.verified().open().map_err(LoadError::from)?;

@@ -6,26 +6,33 @@ use super::loader::{self, Slot};
 use extman_model::clock::{self, Monotonic};
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::oneshot::{self, Receiver, error::RecvError};
 
 /// Shared by the caller and the lane.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Ticket {
     token: AtomicU64,
     gave_up: AtomicBool,
     begun: AtomicBool,
+    /// Hears of the token once its call is cancelled.
+    on_cancel: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
 }
 
 impl Ticket {
+    /// `tell` hears once the call that is opened next is cancelled, on whatever thread that happens: it must be quick.
+    pub(super) fn on_cancel(&self, tell: impl Fn(u64) + Send + Sync + 'static) {
+        let _ = self.on_cancel.set(Box::new(tell));
+    }
+
     /// The lane has opened a slot for this.
     pub(super) fn opened(&self, token: u64) {
         self.token.store(token, SeqCst);
         if self.gave_up.load(SeqCst) {
-            loader::cancel(token);
+            self.cancel(token);
         }
     }
 
@@ -33,7 +40,14 @@ impl Ticket {
         self.gave_up.store(true, SeqCst);
         match self.token.load(SeqCst) {
             0 => {}
-            token => loader::cancel(token),
+            token => self.cancel(token),
+        }
+    }
+
+    fn cancel(&self, token: u64) {
+        loader::cancel(token);
+        if let Some(tell) = self.on_cancel.get() {
+            tell(token);
         }
     }
 }
@@ -102,7 +116,7 @@ pub(super) async fn on_lane<T: Send + 'static>(
 }
 
 /// The answer, or `None` once the deadline has come.
-async fn answer_by<T>(at: Monotonic, replied: Receiver<T>) -> Option<Result<T, RecvError>> {
+pub(super) async fn answer_by<T>(at: Monotonic, replied: Receiver<T>) -> Option<Result<T, RecvError>> {
     let (mut deadline, mut replied) = (Deadline::new(at), pin!(replied));
     let first = poll_fn(|context| {
         if let Poll::Ready(answer) = replied.as_mut().poll(context) {

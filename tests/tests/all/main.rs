@@ -1,6 +1,7 @@
 //! Tests of the whole host with real plugins.
 
 mod calls;
+mod entries;
 mod faulty;
 mod lanes;
 mod output;

@@ -1,8 +1,10 @@
 //! An instance whose module is loaded into this process.
 
 mod abandoned;
+mod asynchronous;
 mod attached;
 mod check;
+mod state;
 mod unclaimed;
 mod used;
 
@@ -84,6 +86,16 @@ impl InProcess {
         let make = {
             let (name, config) = (name.clone(), config.to_owned());
             let (deadline, resources) = (work.deadline, module.resource_dir().map(Path::to_owned));
+            let (home, freeing) = (
+                pool.clone(),
+                self::work(
+                    &name,
+                    &module,
+                    Phase::Destroy,
+                    settings.start_budget + settings.stop_budget,
+                    settings.wedge_after,
+                ),
+            );
             move |slot: &Slot, ticket: &Ticket| {
                 let making = Making {
                     name: &name,
@@ -92,7 +104,8 @@ impl InProcess {
                     ..Making::default()
                 };
                 in_step(slot, ticket, deadline, |call| {
-                    Bound::create(library, making, call, listener).map(Unclaimed::new)
+                    Bound::create(library, making, call, listener)
+                        .map(|bound| Unclaimed::new(bound, home.clone(), freeing))
                 })
             }
         };
@@ -149,7 +162,10 @@ impl InProcess {
         }
         let _ends = stream.clone().map(Ends);
         let abandoned = Abandoned::unless_answered(counted);
-        let result = self.invoke_on_lane(call, stream).await;
+        let result = match self.is_async(&call.capability) {
+            true => self.invoke_handed_over(call, stream).await,
+            false => self.invoke_on_lane(call, stream).await,
+        };
         abandoned.answered(result.as_ref().err());
         Ok(result)
     }
@@ -159,8 +175,12 @@ impl InProcess {
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
         let (bound, accounts, limits) = (self.bound.clone(), self.accounts.clone(), self.output_limits());
+        let tell = self.tells_of_cancel();
         let run = move |slot: &Slot, ticket: &Ticket| {
             let streams = stream.is_some();
+            if let Some(tell) = tell {
+                ticket.on_cancel(tell);
+            }
             let token = slot.open(Some(deadline), stream, limits);
             ticket.opened(token);
             let input = Input {
@@ -183,6 +203,24 @@ impl InProcess {
         };
         let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
         settle(returned, Phase::Invoke)?
+    }
+
+    /// What tells the plugin, on a lane, that a call of it is cancelled; `None` if the plugin does not want to hear.
+    fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + Sync + 'static> {
+        let (bound, pool, settings) = (self.bound.clone(), self.pool.clone(), self.settings.clone());
+        let (name, module) = (self.name.clone(), self.module.clone());
+        bound.hears_cancel().then_some(move |call| {
+            let bound = bound.clone();
+            let work = work(
+                &name,
+                &module,
+                Phase::Invoke,
+                settings.stop_budget,
+                settings.wedge_after,
+            );
+            // Not taken if the pool is ending: then nobody is left to be told.
+            let _ = pool.submit_urgent(work, move |_: &Slot| bound.cancel(call), drop);
+        })
     }
 
     /// Takes no more calls. Those that are counted as in flight were let in before.

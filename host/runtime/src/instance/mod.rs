@@ -13,7 +13,7 @@ pub use tally::Tally;
 pub use used::InstanceUsed;
 
 use super::lanes::{Attached, LaneContext, Pool};
-use super::loader::{Frames, Listener, Step};
+use super::loader::{Frames, Listener, Snapshot, Step};
 use super::module::Module;
 use extman_model::clock::Monotonic;
 use extman_model::{CallError, CheckKind, CheckOutcome, Reply};
@@ -120,6 +120,36 @@ impl Instance {
     pub async fn step(&self, step: Step) -> Result<(), CallError> {
         match &self.backing {
             Backing::InProcess(inner) => inner.step(step).await,
+        }
+    }
+
+    /// Hands over a new configuration, a JSON object: the plugin takes it whole, or goes on with the old one.
+    ///
+    /// # Errors
+    /// What the plugin says, or that it took too long; unsupported if the plugin takes none.
+    pub async fn configure(&self, config: &str) -> Result<(), CallError> {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.configure(config).await,
+        }
+    }
+
+    /// The state that a successor should start from.
+    ///
+    /// # Errors
+    /// What the plugin says, or that it took too long; unsupported if the plugin keeps none.
+    pub async fn snapshot(&self) -> Result<Snapshot, CallError> {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.snapshot().await,
+        }
+    }
+
+    /// Hands over the state that a predecessor left, which was of this version of the plugin. Before it is started.
+    ///
+    /// # Errors
+    /// What the plugin says, or that it took too long; unsupported if the plugin keeps none.
+    pub async fn restore(&self, from: Snapshot, plugin_version: &str) -> Result<(), CallError> {
+        match &self.backing {
+            Backing::InProcess(inner) => inner.restore(from, plugin_version).await,
         }
     }
 

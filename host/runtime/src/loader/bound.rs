@@ -8,9 +8,9 @@ use super::host_table::HOST_TABLE;
 use super::library::Library;
 use super::listeners::{self, Listener};
 use super::origin::{self, Origin};
-use super::root::{Step as StepFn, Tables};
-use super::sink::{self, Output};
-use super::slot::Slot;
+use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
+use super::sink::{self, Completed, Completion, Output};
+use super::slot::{self, Slot};
 use super::text::ErrorText;
 use super::{read, status};
 use crate::process_guard;
@@ -280,6 +280,65 @@ impl Bound {
                 };
             }
         };
+        self.call(self.tables.invoke, call, input)
+    }
+
+    /// Hands one call over to the plugin, in the open slot: `completion` hears what it comes to, perhaps before this returns. The slot goes
+    /// on with another place.
+    ///
+    /// # Errors
+    /// It was not handed over, and `completion` hears nothing.
+    pub fn submit(
+        &self,
+        slot: &Slot,
+        call: CallToken,
+        input: Input<'_>,
+        completion: Completion,
+    ) -> Result<(), CallError> {
+        let Some(submit) = self.tables.submit else {
+            let text = "its manifest marks it async = true, but the library has no extman.async/1";
+            return Err(CallError::new(ErrorKind::Unsupported, text));
+        };
+        let _inside = self.enter()?;
+        if !slot.hand_over(completion) {
+            let text = "there are too many calls in flight in this host";
+            return Err(CallError::new(ErrorKind::Exhausted, text));
+        }
+        let Returned { result, usage } = self.call(submit, call, input);
+        if let Err(failure) = result {
+            // Unless it was completed before: then that is what it came to.
+            slot::complete(call, |output| Completed {
+                status: abi::STATUS_INTERNAL,
+                failure: Some(failure),
+                usage,
+                output,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether calls can be handed over to the plugin.
+    pub fn can_submit(&self) -> bool {
+        self.tables.submit.is_some()
+    }
+
+    /// Whether the plugin wants to be told of cancelled calls.
+    pub fn hears_cancel(&self) -> bool {
+        self.tables.cancel.is_some()
+    }
+
+    /// Tells the plugin that a call is cancelled.
+    pub fn cancel(&self, call: CallToken) {
+        if let Some(cancel) = self.tables.cancel
+            && let Ok(_inside) = self.enter()
+        {
+            // SAFETY: a checked entry; the library is open until `destroy`, and a live handle.
+            unsafe { cancel(self.handle, call) };
+        }
+    }
+
+    #[inline]
+    fn call(&self, entry: InvokeFn, call: CallToken, input: Input<'_>) -> Returned {
         sink::of_instance(call, self.token);
         let (metadata, parts) = lent_extras(input.extras);
         let request = abi::Request {
@@ -300,7 +359,7 @@ impl Bound {
         let mut outcome = read::blank_outcome();
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
-        let status = unsafe { (self.tables.invoke)(self.handle, &request, &mut outcome, error.lend()) };
+        let status = unsafe { entry(self.handle, &request, &mut outcome, error.lend()) };
         Returned {
             result: status::result(status, &error, "invoke")
                 .map_err(|failure| read::failed(&outcome, failure)),

@@ -1,7 +1,8 @@
 //! The table that the host lends to plugins. Each function checks its token and its pointers, and never unwinds.
 
 use super::origin::outside;
-use super::{listeners, read, sink};
+use super::sink::Completed;
+use super::{listeners, read, sink, slot, status};
 use crate::process_guard::end_if_forked;
 use extman_abi::{
     self as abi, CallToken, Check, HostTable, InstanceToken, LogRecord, Outcome, Report, Status,
@@ -59,7 +60,13 @@ unsafe extern "C" fn log(_: *const HostTable, instance: InstanceToken, record: *
             return abi::STATUS_INVALID_INPUT;
         };
         let level = level(record.level);
-        outside(|| listener.log(level, &record.target, &record.text, &record.fields));
+        // Copied: whoever writes it down holds locks meanwhile, and memory of the plugin may never come.
+        let (target, text, fields) = (
+            record.target.into_owned(),
+            record.text.into_owned(),
+            record.fields.into_owned(),
+        );
+        outside(|| listener.log(level, &target, &text, &fields));
         abi::STATUS_OK
     })
 }
@@ -188,16 +195,35 @@ unsafe extern "C" fn push_health(
     })
 }
 
-// No call is ever handed over by this host without a thread of its own, so there is none to complete.
 unsafe extern "C" fn complete(
     _: *const HostTable,
-    _: CallToken,
-    _: Status,
-    _: *const Outcome,
-    _: *const u8,
-    _: usize,
+    call: CallToken,
+    status: Status,
+    outcome: *const Outcome,
+    error: *const u8,
+    error_len: usize,
 ) -> Status {
-    abi::STATUS_CLOSED
+    guarded(|| {
+        // SAFETY: the plugin lends the struct and the text for the call.
+        let (outcome, text) = unsafe {
+            (
+                read::outcome(outcome),
+                read::text(read::bytes(error, error_len), TEXT_BYTES_MAX).into_owned(),
+            )
+        };
+        let failure = (status != abi::STATUS_OK)
+            .then(|| read::failed(&outcome, status::failure(status, text, "the call")));
+        let completed = |output| Completed {
+            status,
+            failure,
+            usage: read::usage(&outcome),
+            output,
+        };
+        match outside(|| slot::complete(call, completed)) {
+            true => abi::STATUS_OK,
+            false => abi::STATUS_CLOSED,
+        }
+    })
 }
 
 unsafe extern "C" fn extension(_: *const HostTable, _: *const u8, _: usize) -> *const c_void {

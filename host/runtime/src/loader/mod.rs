@@ -46,7 +46,8 @@ pub use join::join_within;
 pub use library::{Closed, Library, Mapped, NotClosed, NotOpened, OpenError};
 pub use listeners::Listener;
 pub use memfd::{SealError, SealedImage};
-pub use sink::{Output, OutputLimits};
+pub use sink::{Completed, Output, OutputLimits};
+pub(crate) use slot::give_up;
 pub use slot::{Slot, cancel};
 
 pub(crate) use image::start_of_object_at;

@@ -183,6 +183,15 @@ pub(super) fn figures(raw: &abi::Report) -> Figures {
     Figures::new(health, connection, values, measured)
 }
 
+/// An outcome; one that says nothing if it is null.
+///
+/// # Safety
+/// `outcome` is null or lent for the call.
+pub(super) unsafe fn outcome(outcome: *const abi::Outcome) -> abi::Outcome {
+    // SAFETY: the caller's contract; all fields are numbers.
+    unsafe { prefix(outcome, blank_outcome()) }.unwrap_or_else(blank_outcome)
+}
+
 /// What an outcome says of a failure.
 #[cold]
 pub(super) fn failed(outcome: &abi::Outcome, mut failure: CallError) -> CallError {

@@ -10,8 +10,8 @@ use extman_abi::checked::{
     check_layout_compatibility_with_globals,
 };
 use extman_abi::{
-    self as abi, CapabilityVtable, ENTRY_SYMBOL, EntryFn, HealthVtable, LifecycleVtable, PluginModule,
-    PluginModule_Ref,
+    self as abi, AsyncVtable, CapabilityVtable, ENTRY_SYMBOL, EntryFn, HealthVtable, LifecycleVtable,
+    PluginModule, PluginModule_Ref,
 };
 use libloading::os::unix::Library;
 use std::mem::MaybeUninit;
@@ -21,6 +21,9 @@ use std::mem::MaybeUninit;
 pub(super) struct Tables {
     pub lifecycle: Lifecycle,
     pub invoke: Invoke,
+    pub cancel: Option<Cancel>,
+    /// Of `extman.async/1`; a call is handed over by the types of `invoke`.
+    pub submit: Option<Invoke>,
     pub check: Option<Check>,
     pub attach: Option<Attach>,
     pub detach: Option<Detach>,
@@ -189,6 +192,14 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
             table::<HealthVtable>(module.health, "health")?,
         )
     };
+    let id = abi::EXTENSION_ASYNC.as_bytes();
+    // SAFETY: a checked entry of an open library, which takes a lent text and returns null or such a table.
+    let asynchronous = match module.extension {
+        None => None,
+        Some(extension) => unsafe {
+            table::<AsyncVtable>(extension(id.as_ptr(), id.len()).cast(), "extman.async/1")?
+        },
+    };
     Ok(Tables {
         lifecycle: Lifecycle {
             create: lifecycle.create.ok_or_else(|| missing("create"))?,
@@ -201,6 +212,11 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
             snapshot: lifecycle.snapshot,
         },
         invoke: capability.invoke.ok_or_else(|| missing("invoke"))?,
+        cancel: capability.cancel,
+        submit: match asynchronous {
+            None => None,
+            Some(table) => Some(table.submit.ok_or_else(|| missing("submit"))?),
+        },
         check: health.and_then(|table| table.check),
         attach: module.thread_attach,
         detach: module.thread_detach,
@@ -263,6 +279,7 @@ grows! {
     LifecycleVtable had destroy: Option<Step>,
     CapabilityVtable had cancel: Option<Cancel>,
     HealthVtable had check: Option<Check>,
+    AsyncVtable had submit: Option<Invoke>,
 }
 
 fn too_small(name: &str, size: usize, needed: usize) -> OpenError {

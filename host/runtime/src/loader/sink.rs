@@ -2,9 +2,9 @@
 
 use super::slot::find;
 use extman_abi as abi;
-use extman_model::Part;
 use extman_model::clock;
 use extman_model::frames::Frames;
+use extman_model::{CallError, Part, Usage};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -41,13 +41,30 @@ pub struct Output {
 }
 
 /// What is being written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Writing {
     output: Output,
     bytes_left: usize,
     frames_left: usize,
     written: bool,
     stream: Option<Arc<Frames>>,
+    /// Of a call that was handed over.
+    completion: Option<Completion>,
+}
+
+/// Hears once what a call that was handed over came to.
+pub type Completion = Box<dyn FnOnce(Completed) + Send>;
+
+/// What a call that was handed over came to.
+pub struct Completed {
+    /// What its plugin says of it, or that the host gave it up.
+    pub status: abi::Status,
+    /// Why there is no answer.
+    pub failure: Option<CallError>,
+    /// What the plugin said of its use of a model.
+    pub usage: Usage,
+    /// What was written.
+    pub output: Output,
 }
 
 const CHECK_PARTS_MAX: usize = 64;
@@ -69,6 +86,14 @@ impl Writing {
 
     pub(super) fn take(&mut self) -> (Output, Option<Arc<Frames>>) {
         (std::mem::take(&mut self.output), self.stream.take())
+    }
+
+    pub(super) fn hand_over(&mut self, completion: Completion) {
+        self.completion = Some(completion);
+    }
+
+    pub(super) fn completion(&mut self) -> Option<Completion> {
+        self.completion.take()
     }
 
     pub(super) fn stream(&self) -> Option<&Arc<Frames>> {
@@ -102,17 +127,21 @@ pub(super) fn deadline_ns(token: u64) -> u64 {
 
 /// Names the media type of a token's output.
 pub(super) fn begin(token: u64, content_type: &[u8]) -> abi::Status {
-    let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
-        return abi::STATUS_CLOSED;
-    };
-    if writing.written || writing.output.content_type.is_some() || content_type.len() > MEDIA_TYPE_BYTES_MAX {
+    if content_type.len() > MEDIA_TYPE_BYTES_MAX {
         return abi::STATUS_INVALID_INPUT;
     }
+    // Read before anything is held: the bytes are the plugin's, and may never come.
     let usual = USUAL.iter().find(|usual| usual.as_bytes() == content_type);
     let content_type = match usual {
         Some(usual) => Cow::Borrowed(*usual),
         None => Cow::Owned(String::from_utf8_lossy(content_type).into_owned()),
     };
+    let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
+        return abi::STATUS_CLOSED;
+    };
+    if writing.written || writing.output.content_type.is_some() {
+        return abi::STATUS_INVALID_INPUT;
+    }
     if let Some(stream) = &writing.stream {
         stream.begin(&content_type);
     }
@@ -125,6 +154,22 @@ pub(super) fn write(token: u64, data: &[u8]) -> abi::Status {
     let Some(place) = find(token) else {
         return abi::STATUS_CLOSED;
     };
+    let room = {
+        let Some(writing) = place.enter_by(token) else {
+            return abi::STATUS_CLOSED;
+        };
+        writing.bytes_left
+    };
+    // Before it is copied: a length that is nonsense must not be allocated.
+    if data.len() > room {
+        return if place.stopping() {
+            abi::STATUS_CANCELLED
+        } else {
+            abi::STATUS_RESOURCE_EXHAUSTED
+        };
+    }
+    // Read before anything is held: the bytes are the plugin's, and may never come.
+    let data = data.to_vec();
     let stream = {
         let Some(mut writing) = place.enter_by(token) else {
             return abi::STATUS_CLOSED;
@@ -140,8 +185,12 @@ pub(super) fn write(token: u64, data: &[u8]) -> abi::Status {
         writing.written = true;
         match &writing.stream {
             Some(stream) => stream.clone(),
+            None if writing.output.body.is_empty() => {
+                writing.output.body = data;
+                return abi::STATUS_OK;
+            }
             None => {
-                writing.output.body.extend_from_slice(data);
+                writing.output.body.extend_from_slice(&data);
                 return abi::STATUS_OK;
             }
         }

@@ -1,4 +1,4 @@
-//! Slots: what a plugin's tokens stand for while a call or a check is under way.
+//! Slots: what a plugin's tokens stand for while a call, a check or a step is under way.
 //!
 //! A token is a slot's number and its generation. The generation is odd while the slot is open and moves on when it is closed, so
 //! a token that was kept too long no longer fits and harms nobody. Slots are never freed, only used again: a plugin
@@ -6,13 +6,18 @@
 //!
 //! A slot belongs to one thread, which alone opens and closes it; that costs one locked instruction a call. Whoever has a token comes
 //! to the output by the same word that holds the generation, so a stale token never gets hold of it, and an open one costs
-//! one locked instruction a write.
+//! one locked instruction a write. The output is held for a copy between the host's own buffers at most: what a plugin lends is
+//! copied before, so that memory of it which never comes stalls the call that lent it and nobody else.
+//!
+//! A call that is handed over to its plugin (`submit`) keeps its place when the thread goes on: the slot takes another one, and whoever
+//! ends the call, by `complete` or by giving it up, closes the place and frees it.
 
-use super::sink::{Output, OutputLimits, Writing};
+use super::sink::{Completed, Completion, Output, OutputLimits, Writing};
+use extman_abi as abi;
+use extman_model::Usage;
 use extman_model::clock::{self, Monotonic};
 use extman_model::frames::Frames;
 use std::cell::{Cell, UnsafeCell};
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,9 +25,8 @@ use std::time::Duration;
 
 /// A place for one call or check at a time, and the right to open and close it. Dropping it gives it back.
 pub struct Slot {
-    place: &'static Place,
-    // May be moved to another thread, but not shared with one.
-    _of_one_thread: PhantomData<Cell<()>>,
+    // A cell: the slot may be moved to another thread, but not shared with one.
+    place: Cell<&'static Place>,
 }
 
 /// What tokens lead to. Aligned, so that the calls of two threads never write to one cache line.
@@ -41,9 +45,9 @@ pub(super) struct Place {
 unsafe impl Sync for Place {}
 
 const BUSY: u64 = 1;
-const NUMBER_BITS: u32 = 12;
-const SEGMENT: usize = 64;
-const SEGMENTS: usize = 64;
+const NUMBER_BITS: u32 = 20;
+const SEGMENT: usize = 1024;
+const SEGMENTS: usize = 1024;
 const _: () = assert!(SEGMENT * SEGMENTS == 1 << NUMBER_BITS);
 
 static PLACES: [OnceLock<Box<[Place]>>; SEGMENTS] = [const { OnceLock::new() }; SEGMENTS];
@@ -58,24 +62,10 @@ struct Free {
 }
 
 impl Slot {
-    /// A slot that nobody else has; `None` if all 4096 are taken.
+    /// A slot that nobody else has; `None` if all 2^20 are taken.
     pub fn acquire() -> Option<Slot> {
-        let mut free = lock(&FREE);
-        let number = match free.returned.pop() {
-            Some(number) => number,
-            None if (free.made as usize) < SEGMENT * SEGMENTS => {
-                free.made += 1;
-                free.made - 1
-            }
-            None => return None,
-        };
-        let segment = PLACES[number as usize / SEGMENT].get_or_init(|| {
-            let first = number / SEGMENT as u32 * SEGMENT as u32;
-            (first..first + SEGMENT as u32).map(Place::new).collect()
-        });
-        Some(Slot {
-            place: &segment[number as usize % SEGMENT],
-            _of_one_thread: PhantomData,
+        Place::take().map(|place| Slot {
+            place: Cell::new(place),
         })
     }
 
@@ -90,7 +80,7 @@ impl Slot {
         if self.open_generation().is_some() {
             self.close();
         }
-        let place = self.place;
+        let place = self.place.get();
         // SAFETY: the slot is closed, so no token fits; and only this thread could open it.
         unsafe { (*place.output.get()).restart(stream, limits) };
         place.cancelled.store(false, Relaxed);
@@ -108,7 +98,7 @@ impl Slot {
     pub fn close(&self) -> Output {
         let entered = self
             .open_generation()
-            .and_then(|generation| self.place.enter(generation));
+            .and_then(|generation| self.place.get().enter(generation));
         let Some(mut writing) = entered else {
             return Output::default();
         };
@@ -123,19 +113,56 @@ impl Slot {
 
     fn open_generation(&self) -> Option<u64> {
         // Only this thread changes it.
-        let generation = self.place.state.load(Relaxed) >> 1;
+        let generation = self.place.get().state.load(Relaxed) >> 1;
         (generation & 1 == 1).then_some(generation)
+    }
+
+    /// Hands the open call over: from here on it is ended by whoever completes it or gives it up, and `completion` hears of that. The
+    /// slot takes another place. `false`, and nothing is handed over, if there is none.
+    pub(super) fn hand_over(&self, completion: Completion) -> bool {
+        let entered = self
+            .open_generation()
+            .and_then(|generation| self.place.get().enter(generation));
+        let Some(mut writing) = entered else { return false };
+        let Some(place) = Place::take() else { return false };
+        writing.hand_over(completion);
+        drop(writing);
+        self.place.set(place);
+        true
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.close();
-        lock(&FREE).returned.push(self.place.number);
+        self.place.get().give_back();
     }
 }
 
 impl Place {
+    /// One that nobody else has.
+    fn take() -> Option<&'static Place> {
+        let mut free = lock(&FREE);
+        let number = match free.returned.pop() {
+            Some(number) => number,
+            None if (free.made as usize) < SEGMENT * SEGMENTS => {
+                free.made += 1;
+                free.made - 1
+            }
+            None => return None,
+        };
+        let segment = PLACES[number as usize / SEGMENT].get_or_init(|| {
+            let first = number / SEGMENT as u32 * SEGMENT as u32;
+            (first..first + SEGMENT as u32).map(Place::new).collect()
+        });
+        Some(&segment[number as usize % SEGMENT])
+    }
+
+    /// Nobody has it any more, and it is closed.
+    fn give_back(&self) {
+        lock(&FREE).returned.push(self.number);
+    }
+
     fn new(number: u32) -> Place {
         Place {
             number,
@@ -238,6 +265,36 @@ pub(super) fn find(token: u64) -> Option<&'static Place> {
     ((token >> NUMBER_BITS) & 1 == 1).then_some(place)
 }
 
+/// Ends a call that was handed over, once: its completion hears what `ended` says of it. `false` if it has ended, or is none.
+pub(super) fn complete(token: u64, ended: impl FnOnce(Output) -> Completed) -> bool {
+    let Some(place) = find(token) else { return false };
+    let Some(mut writing) = place.enter_by(token) else {
+        return false;
+    };
+    let Some(completion) = writing.completion() else {
+        return false;
+    };
+    writing.leave_as += 2;
+    let (output, stream) = writing.take();
+    drop(writing);
+    place.give_back();
+    if let Some(stream) = stream {
+        stream.finish();
+    }
+    completion(ended(output));
+    true
+}
+
+/// The host ends a call that was handed over: nobody waits for it any more. Whatever its plugin still does under its token is refused.
+pub fn give_up(token: u64) -> bool {
+    complete(token, |output| Completed {
+        status: abi::STATUS_CANCELLED,
+        failure: None,
+        usage: Usage::default(),
+        output,
+    })
+}
+
 /// Asks the call of a token to stop; nothing if it has ended.
 pub fn cancel(token: u64) {
     let Some(place) = find(token) else { return };
@@ -261,7 +318,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::super::sink::{begin, cancelled, write};
     use super::*;
-    use extman_abi as abi;
     use std::sync::atomic::AtomicUsize;
 
     #[test]
@@ -317,6 +373,35 @@ mod tests {
             assert_eq!(output.body.len(), 5 * taken.load(Relaxed));
             assert!(output.body.chunks(5).all(|chunk| chunk == b"12345"));
         }
+    }
+
+    #[test]
+    fn a_call_that_was_handed_over_ends_once_and_by_anybody() {
+        let slot = Slot::acquire().unwrap();
+        let token = slot.open(None, None, OutputLimits::default());
+        let (told, hears) = std::sync::mpsc::channel();
+        assert!(slot.hand_over(Box::new(move |completed: Completed| {
+            let _ = told.send(completed.output.body);
+        })));
+        let other = slot.open(None, None, OutputLimits::default());
+        assert_ne!(token, other, "the slot goes on with another place");
+        let end = |token| {
+            complete(token, |output| Completed {
+                status: abi::STATUS_OK,
+                usage: Default::default(),
+                failure: None,
+                output,
+            })
+        };
+        assert!(!end(other), "it was not handed over");
+        let ended = std::thread::spawn(move || {
+            assert_eq!(write(token, b"a"), abi::STATUS_OK);
+            (end(token), end(token))
+        });
+        assert_eq!(ended.join().unwrap(), (true, false));
+        assert_eq!(hears.recv().unwrap(), b"a");
+        assert_eq!(write(token, b"b"), abi::STATUS_CLOSED);
+        assert!(cancelled(token) && !cancelled(other));
     }
 
     #[test]

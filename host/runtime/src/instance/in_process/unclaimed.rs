@@ -1,30 +1,42 @@
 //! What `create` has made and nobody has taken yet.
 
+use crate::lanes::{Pool, Work};
 use crate::loader::{Bound, OutputLimits, Slot};
 use std::sync::Arc;
 
-/// An instance that nobody has taken yet. One that was made too late is freed where it was made: on its lane.
-pub(super) struct Unclaimed(Option<Bound>);
+/// An instance that nobody has taken yet. One that was made too late is freed on a lane of its library, whoever drops it.
+pub(super) struct Unclaimed(Option<(Bound, Pool, Work)>);
 
 impl Unclaimed {
-    pub(super) fn new(bound: Bound) -> Self {
-        Unclaimed(Some(bound))
+    /// It is freed on a lane of `home`, as this work.
+    pub(super) fn new(bound: Bound, home: Pool, freeing: Work) -> Self {
+        Unclaimed(Some((bound, home, freeing)))
     }
 
     pub(super) fn claim(mut self) -> Arc<Bound> {
         // Held from `new` until here.
-        Arc::new(self.0.take().expect("claimed once"))
+        Arc::new(self.0.take().expect("claimed once").0)
     }
 }
 
 impl Drop for Unclaimed {
     fn drop(&mut self) {
-        if let Some(bound) = self.0.take() {
-            let slot = Slot::acquire();
-            let call = slot
-                .as_ref()
-                .map(|slot| slot.open(None, None, OutputLimits::default()));
-            let _ = bound.destroy(call.unwrap_or(0));
+        let Some((bound, home, freeing)) = self.0.take() else {
+            return;
+        };
+        let deadline = freeing.deadline;
+        let free = move |slot: &Slot| {
+            let call = slot.open(Some(deadline), None, OutputLimits::default());
+            if let Err(not_destroyed) = bound.destroy(call) {
+                tracing::warn!(
+                    ?not_destroyed,
+                    "an instance that came too late is not freed as it should be"
+                );
+            }
+            slot.close();
+        };
+        if let Err(refused) = home.submit_urgent(freeing, free, drop) {
+            tracing::warn!(%refused, "an instance that came too late is not freed: its library stays");
         }
     }
 }

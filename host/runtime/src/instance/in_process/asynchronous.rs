@@ -1,0 +1,101 @@
+//! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
+
+use super::{Call, Ends, InProcess, settle};
+use crate::lanes::Phase;
+use crate::loader::{self, Completed, Frames, Input, Slot};
+use crate::ticket::{How, NoReturn, Ticket, answer_by, on_lane};
+use extman_abi::CallToken;
+use extman_model::clock;
+use extman_model::{CallError, Reply};
+use std::borrow::Cow;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+impl InProcess {
+    /// Whether the manifest says that calls of this capability hold no thread.
+    pub(super) fn is_async(&self, capability: &str) -> bool {
+        let mut declared = self.module.manifest().capabilities.iter();
+        declared.any(|declared| declared.is_async && declared.name == capability)
+    }
+
+    /// The gate holds a call only while a lane submits it: as many may be in flight as the host has tokens.
+    pub(super) async fn invoke_handed_over(
+        &self,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+    ) -> Result<Reply, CallError> {
+        let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
+        let work = self.work(Phase::Invoke, timeout);
+        let deadline = work.deadline;
+        let (bound, limits) = (self.bound.clone(), self.output_limits());
+        let tell = self.tells_of_cancel();
+        let (completed, completes) = oneshot::channel::<Completed>();
+        let ends = stream.clone().map(Ends);
+        let run = move |slot: &Slot, ticket: &Ticket| {
+            let streams = stream.is_some();
+            let token = slot.open(Some(deadline), stream, limits);
+            ticket.opened(token);
+            let input = Input {
+                capability: &call.capability,
+                content_type: &call.content_type,
+                body: &call.body,
+                stream: streams,
+                extras: &call.extras,
+            };
+            let completion = move |outcome| {
+                let _ = completed.send(outcome);
+            };
+            let handed_over = bound.submit(slot, token, input, Box::new(completion));
+            handed_over.map(|()| InFlight {
+                token,
+                is_over: false,
+                tell: tell.map(|tell| Box::new(tell) as Box<_>),
+            })
+        };
+        let began = clock::monotonic();
+        let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
+        let mut in_flight = settle(returned, Phase::Invoke)??;
+        let answer = answer_by(deadline, completes).await;
+        drop(ends);
+        let Some(Ok(completed)) = answer else {
+            return settle(Err(NoReturn::Deadline), Phase::Invoke);
+        };
+        in_flight.is_over = true;
+        let ran = clock::monotonic().since(began);
+        self.accounts.returned(ran);
+        match completed.failure {
+            Some(error) => Err(error),
+            None => Ok(Reply {
+                content_type: completed
+                    .output
+                    .content_type
+                    .unwrap_or(Cow::Borrowed("application/octet-stream")),
+                body: completed.output.body,
+                usage: completed.usage,
+                metadata: completed.output.metadata,
+                ran,
+            }),
+        }
+    }
+}
+
+/// A call that the plugin has. Dropped before its end, it is given up: what the plugin still does under its token is refused.
+struct InFlight {
+    token: CallToken,
+    is_over: bool,
+    /// Tells the plugin that the call is cancelled.
+    tell: Option<Box<dyn Fn(CallToken) + Send>>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.is_over {
+            loader::cancel(self.token);
+            // In this order: what its plugin still completes is refused, whenever it hears.
+            loader::give_up(self.token);
+            if let Some(tell) = &self.tell {
+                tell(self.token);
+            }
+        }
+    }
+}
