@@ -82,6 +82,7 @@ fn the_minimal_plugin_in_cpp_gives_back_its_input() {
 }
 
 /// Zig reads the header by itself. It comes from PyPI (`pip install ziglang`), or is named by EXTMAN_ZIG.
+#[cfg(feature = "zig")]
 #[test]
 fn the_minimal_plugin_in_zig_gives_back_its_input() {
     let folder = tempfile::tempdir().unwrap();
@@ -112,6 +113,7 @@ fn the_minimal_plugin_in_zig_gives_back_its_input() {
     gives_back_its_input(&Driver::of_object("minimal-zig", &object));
 }
 
+#[cfg(feature = "zig")]
 fn zig() -> Command {
     let words = std::env::var("EXTMAN_ZIG").unwrap_or_else(|_| "python3 -m ziglang".to_owned());
     let mut words = words.split_whitespace();

@@ -133,11 +133,19 @@ fn who_sends_a_wrong_input_is_told_what_is_taken() {
     place.put(&picky.build(place.path()), "picky.so");
     let host = place.serve("");
     host.until_ready();
-    let (status, body) = host.call("picky.wait", "", &[b'x'; 2000]);
-    assert_eq!(status, 400);
-    assert_eq!(
-        body["error"]["text"],
-        "the path is too long; picky.wait takes JSON: string"
-    );
+    let path = format!("\"{}\"", "x".repeat(2000));
+    for (input, said) in [
+        (
+            path.as_str(),
+            "the path is too long; picky.wait takes JSON: string",
+        ),
+        ("x", "the input does not fit what picky takes: it is no JSON"),
+        ("7", "the input does not fit what picky takes"),
+    ] {
+        let (status, body) = host.call("picky.wait", "", input.as_bytes());
+        assert_eq!(status, 400);
+        let text = body["error"]["text"].as_str().unwrap();
+        assert!(text.contains(said), "{text}");
+    }
     host.stop();
 }

@@ -22,7 +22,11 @@ fn library_that_asks_to_stay_is_resident_after_its_unload_and_loads_again() {
     assert_eq!(body["data"]["unload"]["reason"], "asked-to-stay", "{body}");
     assert_eq!(host.mapped_plugins(), 1, "the verdict is a lie");
     let (status, body) = host.change("stays", "load");
-    assert_eq!((status, &body["data"]["lifecycle"]), (200, &json!("running")), "{body}");
+    assert_eq!(
+        (status, &body["data"]["lifecycle"]),
+        (200, &json!("running")),
+        "{body}"
+    );
     assert_eq!(host.call("stays.ask", "", b"x").0, 200);
     host.stop();
 }

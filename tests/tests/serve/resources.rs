@@ -213,7 +213,7 @@ fn a_heap_is_told_with_its_limit_by_who_counts_it_and_where_nobody_does_it_is_no
         assert_eq!(figure(&none, name), Value::Null, "{name}: {none}");
     }
     assert!(!why_not(&none, "heap").is_empty(), "{none}");
-    let text = String::from_utf8(host.extman(&["health", "counted-by-none"]).stdout).unwrap();
+    let text = String::from_utf8(host.extman(&["health", "counted-by-none", "-v"]).stdout).unwrap();
     assert!(text.contains("heap                    not measured: "), "{text}");
     assert!(text.contains("(by the host"), "{text}");
     host.stop();

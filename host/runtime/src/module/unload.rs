@@ -70,7 +70,10 @@ impl Module {
             Ok(Taken::Mapped(mapped)) if self.manifest.plugin.unload == Unload::Never => {
                 // It stays for the life of the process, and so must the name of its sealed memory stay taken.
                 std::mem::forget(mapped);
-                Ended::Closed(Verdict::resident(ResidentReason::AskedToStay, "unload = \"never\""))
+                Ended::Closed(Verdict::resident(
+                    ResidentReason::AskedToStay,
+                    "unload = \"never\"",
+                ))
             }
             Ok(Taken::Mapped(mapped)) => closing::close(mapped, &self.name, budgets),
             Ok(Taken::Closing(closing)) => closing.look(&self.name, budgets),
