@@ -324,6 +324,7 @@ impl Vetting {
             global: plugin.manifest().plugin.symbols == Symbols::Global,
             name: plugin.manifest().plugin.id.clone(),
             config: trial.config.to_owned(),
+            stack_bytes: plugin.manifest().threads.stack_bytes,
             depth: trial.depth,
         };
         let limits = Limits {

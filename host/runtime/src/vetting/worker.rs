@@ -65,7 +65,8 @@ fn inside() -> io::Result<u8> {
     host.begin(VettingPhase::Open);
     // Every step on one thread that ends before the library is closed, as on a lane.
     let telling = host.clone();
-    let library = match on_a_thread(move || steps(&telling, &order, library)) {
+    let stack_bytes = usize::try_from(order.stack_bytes).unwrap_or(usize::MAX);
+    let library = match on_a_thread(stack_bytes, move || steps(&telling, &order, library)) {
         Some(Some(Left::Passed(library))) => library,
         Some(left) => {
             if let Some(Left::Refused(library)) = left {
@@ -130,8 +131,8 @@ const PANICKED: u8 = 101;
 
 /// `None` if the host's own code panicked.
 fn close(library: Box<Mapped>) -> Option<Verdict> {
-    match on_a_thread(move || library.close(Duration::from_secs(2)))? {
-        Ok(closed) => on_a_thread(move || closed.verdict()),
+    match on_a_thread(CLOSING_STACK_BYTES, move || library.close(Duration::from_secs(2)))? {
+        Ok(closed) => on_a_thread(CLOSING_STACK_BYTES, move || closed.verdict()),
         Err(not_closed) => Some(not_closed.verdict),
     }
 }
@@ -233,9 +234,13 @@ fn nanos_since(began: clock::Monotonic) -> u64 {
     clock::monotonic().since(began).as_nanos() as u64
 }
 
-fn on_a_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+/// Finalisers run where a host closes a library: on a thread of the default stack.
+const CLOSING_STACK_BYTES: usize = 8 << 20;
+
+fn on_a_thread<T: Send + 'static>(stack_bytes: usize, run: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     std::thread::Builder::new()
         .name("extman-vetting".to_owned())
+        .stack_size(stack_bytes)
         .spawn(run)
         .ok()?
         .join()
