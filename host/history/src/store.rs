@@ -256,7 +256,7 @@ impl Batch<'_> {
                     .execute([time::stored(at), open.row])?;
                 at
             }
-            None => at.max(self.last_end(instance, at)?),
+            None => at.max(self.last_end(instance)?),
         };
         let Some(state) = new.state else { return Ok(()) };
         let number = self.state(&state)?;
@@ -296,17 +296,16 @@ impl Batch<'_> {
         Ok(self.transaction.last_insert_rowid())
     }
 
-    /// When the span before that moment ends, as far as it counts. A span of the same run that is a little ahead is before it too: the
-    /// clock was set back by less than is noted.
-    fn last_end(&self, instance: u32, at_ms: u64) -> rusqlite::Result<u64> {
+    /// When the last span ends that counts. It may be a little ahead: the clock was set back by less than is noted.
+    fn last_end(&self, instance: u32) -> rusqlite::Result<u64> {
         let end: Option<i64> = self
             .transaction
             .prepare_cached(
                 "SELECT min(to_ms, coalesce(cut_ms, to_ms)) FROM state_span LEFT JOIN host_run ON host_run.id = run
-                 WHERE instance = ?1 AND (state_span.from_ms <= ?2 OR run = ?3) AND to_ms IS NOT NULL
+                 WHERE instance = ?1 AND to_ms IS NOT NULL AND (cut_ms IS NULL OR state_span.from_ms < cut_ms)
                  ORDER BY state_span.from_ms DESC, state_span.id DESC LIMIT 1",
             )?
-            .query_row((instance, time::stored(at_ms), self.run.id()), |row| row.get(0))
+            .query_row([instance], |row| row.get(0))
             .optional()?;
         Ok(end.map_or(0, time::moment))
     }
