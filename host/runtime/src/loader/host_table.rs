@@ -7,7 +7,7 @@ use crate::process_guard::end_if_forked;
 use extman_abi::{
     self as abi, CallToken, Check, HostTable, InstanceToken, LogRecord, Outcome, Report, Status,
 };
-use extman_model::{LogLevel, Progress};
+use extman_model::{LogLevel, Progress, clock};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -176,6 +176,11 @@ unsafe extern "C" fn push_health(
     text_len: usize,
 ) -> Status {
     guarded(|| {
+        match listeners::admits_push(instance, clock::monotonic()) {
+            None => return abi::STATUS_CLOSED,
+            Some(false) => return abi::STATUS_RATE_LIMITED,
+            Some(true) => {}
+        }
         let Some(listener) = listeners::find(instance) else {
             return abi::STATUS_CLOSED;
         };
