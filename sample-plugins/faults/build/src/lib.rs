@@ -65,6 +65,7 @@ const NAMES: &[&str] = &[
     "hang-constructor",
     "hang-finaliser",
     "ignores-lengths",
+    "never-unloads",
     "no-manifest",
     "nodelete",
     "null-create",
