@@ -24,13 +24,8 @@
 #define FAULT_TOML_MORE ""
 #endif
 
-// More of the manifest's [plugin], likewise.
-#ifndef FAULT_TOML_PLUGIN
-#define FAULT_TOML_PLUGIN ""
-#endif
-
 #define FAULT_TOML(id)                                                                                                 \
-  "[plugin]\nid = \"" id "\"\nversion = \"1.0.0\"\nkind = \"general\"\ntask = \"testing\"\n" FAULT_TOML_PLUGIN "\n"    \
+  "[plugin]\nid = \"" id "\"\nversion = \"1.0.0\"\nkind = \"general\"\ntask = \"testing\"\n\n"                         \
   "[[capability]]\nname = \"c.echo\"\n" FAULT_TOML_MORE
 
 // The frame: a header of 184 bytes, the TOML, zeros up to a multiple of eight.

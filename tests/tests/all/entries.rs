@@ -1,8 +1,6 @@
 //! Every entry of the ABI is called by the host: steps with content, calls that hold no thread, cancellation, threads.
 
-use extman_model::{
-    ErrorKind, InputPart, LogLevel, Progress, Reply, Report, RequestExtras, ResidentReason, Verdict,
-};
+use extman_model::{ErrorKind, InputPart, LogLevel, Progress, Reply, Report, RequestExtras, Verdict};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{Attached, PoolLimits};
 use extman_runtime::loader::{Listener, Snapshot, Step};
@@ -257,14 +255,4 @@ async fn an_attached_call_inside_another_leaves_that_one_its_output() {
         (reply.unwrap().body, inner.unwrap())
     });
     assert_eq!(said.join().unwrap(), (b"outer".to_vec(), b"inner".to_vec()));
-}
-
-#[tokio::test]
-async fn a_library_whose_manifest_says_never_stays_and_that_is_no_fault() {
-    let bench = Bench::new();
-    let module = bench.module(&build::c_fault("never-unloads")).await;
-    let instance = bench.started(&module, "{}", InstanceSettings::default()).await;
-    let verdict = bench.finished(instance, module).await;
-    let declared = Verdict::resident(ResidentReason::AskedToStay, "unload = \"never\"");
-    assert_eq!(verdict, declared);
 }

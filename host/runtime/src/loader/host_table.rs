@@ -120,11 +120,10 @@ unsafe extern "C" fn sink_begin(
     content_type: *const u8,
     content_type_len: usize,
 ) -> Status {
-    // SAFETY: the plugin lends the slice for the call.
     guarded(|| {
-        sink::begin(call, unsafe {
-            read::slice(read::bytes(content_type, content_type_len))
-        })
+        // SAFETY: the plugin lends the slice for the call.
+        let content_type = unsafe { read::slice(read::bytes(content_type, content_type_len)) };
+        sink::begin(call, content_type)
     })
 }
 

@@ -65,7 +65,6 @@ const NAMES: &[&str] = &[
     "hang-constructor",
     "hang-finaliser",
     "ignores-lengths",
-    "never-unloads",
     "no-manifest",
     "nodelete",
     "null-create",
