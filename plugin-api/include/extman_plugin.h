@@ -484,8 +484,8 @@ typedef struct ExtmanHostTable {
                                            ExtmanCallToken call,
                                            const ExtmanCheck *check);
     /**
-     * Tells of a change of health without being asked. `text` may be empty. `EXTMAN_STATUS_RATE_LIMITED` if it comes too often: the
-     * last one of each span is kept.
+     * Tells of a change of health without being asked. `text` may be empty. `EXTMAN_STATUS_RATE_LIMITED` if it comes too often: then
+     * it is not heard, and may be told again later.
      *
      * [state] from the end of `create` to the start of `destroy`. [thread] any. [owner] the caller keeps both.
      */

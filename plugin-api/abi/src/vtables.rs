@@ -94,8 +94,8 @@ pub struct HostTable {
     /// \[state] inside `check`. \[thread] any. \[owner] the caller keeps the struct and its slices.
     pub emit_check:
         unsafe extern "C" fn(host: *const HostTable, call: CallToken, check: *const Check) -> Status,
-    /// Tells of a change of health without being asked. `text` may be empty. `STATUS_RATE_LIMITED` if it comes too often: the
-    /// last one of each span is kept.
+    /// Tells of a change of health without being asked. `text` may be empty. `STATUS_RATE_LIMITED` if it comes too often: then
+    /// it is not heard, and may be told again later.
     ///
     /// \[state] from the end of `create` to the start of `destroy`. \[thread] any. \[owner] the caller keeps both.
     pub push_health: unsafe extern "C" fn(

@@ -119,12 +119,12 @@ macro_rules! __export_plugin {
                     ::core::option::Option::None
                 }
 
-                fn dispatch_submitted(&self, call: p::Submitted) -> p::Result<(), p::Submitted> {
+                fn dispatch_submitted(&self, call: p::Submitted) -> ::core::option::Option<p::Submitted> {
                     $(if call.request.capability == <$async as p::AsyncCapability>::NAME {
                         p::submit::<$plugin, $async>(self, call);
-                        return ::core::result::Result::Ok(());
+                        return ::core::option::Option::None;
                     })*
-                    ::core::result::Result::Err(call)
+                    ::core::option::Option::Some(call)
                 }
             }
 

@@ -1,11 +1,13 @@
 //! Every entry of the ABI is called by the host: steps with content, calls that hold no thread, cancellation, threads.
 
-use extman_model::{ErrorKind, InputPart, Progress, Reply, RequestExtras, Verdict};
+use extman_model::{ErrorKind, InputPart, LogLevel, Progress, Reply, Report, RequestExtras, Verdict};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
-use extman_runtime::lanes::PoolLimits;
-use extman_runtime::loader::{Snapshot, Step};
+use extman_runtime::lanes::{Attached, PoolLimits};
+use extman_runtime::loader::{Listener, Snapshot, Step};
 use extman_runtime::module::{Module, ModuleBudgets};
 use extman_tests::{Bench, build, call, until_async};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,7 +125,7 @@ async fn ten_thousand_calls_are_in_flight_on_two_lanes() {
         tokio::task::yield_now().await;
     }
     assert_eq!(instance.accounts().in_flight(), IN_FLIGHT as u64);
-    assert_eq!(instance.inside(), 0, "no thread is inside");
+    until_async("no thread is inside", || instance.inside() == 0).await;
     caller("release").await.unwrap().unwrap();
     for call in calls {
         let Reply { body, usage, .. } = call.await.unwrap().unwrap();
@@ -194,4 +196,63 @@ async fn a_page_that_never_comes_stalls_the_call_that_lent_it_and_nobody_else() 
     std::fs::write(&release, "").unwrap();
     until_async("the calls have come back", || instance.inside() == 0).await;
     assert_eq!(bench.finished(instance, module).await, Verdict::Unmapped);
+}
+
+/// The thread's guard, whom to call, and what it answered.
+type Inner = (Rc<Attached>, Arc<Instance>, Option<Vec<u8>>);
+
+thread_local! {
+    /// What a call on this thread calls in turn, when its plugin logs.
+    static INNER: RefCell<Option<Inner>> = const { RefCell::new(None) };
+}
+
+/// An embedder that calls a plugin again from inside a call on the same thread.
+struct CallsAgain;
+
+impl Listener for CallsAgain {
+    fn log(&self, _: LogLevel, _: &str, _: &str, _: &str) {
+        INNER.with_borrow_mut(|inner| {
+            if let Some((attached, instance, answer)) = inner
+                && answer.is_none()
+            {
+                *answer = Some(
+                    instance
+                        .invoke_attached(attached, "fault.echo", b"inner")
+                        .unwrap()
+                        .body,
+                );
+            }
+        });
+    }
+
+    fn keeps(&self, _: LogLevel) -> bool {
+        true
+    }
+
+    fn progress(&self, _: Progress) {}
+
+    fn health(&self, _: Report) {}
+}
+
+#[tokio::test]
+async fn an_attached_call_inside_another_leaves_that_one_its_output() {
+    let bench = Bench::new();
+    let module = bench.module(&build::plugin("faults")).await;
+    let settings = InstanceSettings::default;
+    let inner = Arc::new(bench.started(&module, "{}", settings()).await);
+    // It logs, then echoes.
+    let config = r#"{"hazard": "flood-log", "phase": "invoke", "count": 1}"#;
+    let listener = Arc::new(CallsAgain);
+    let outer = Instance::create(module, "outer", config, listener, settings())
+        .await
+        .unwrap();
+    outer.step(Step::Start).await.unwrap();
+    let said = std::thread::spawn(move || {
+        let attached = Rc::new(Attached::new().unwrap());
+        INNER.set(Some((attached.clone(), inner, None)));
+        let reply = outer.invoke_attached(&attached, "fault.echo", b"outer");
+        let (_, _, inner) = INNER.take().unwrap();
+        (reply.unwrap().body, inner.unwrap())
+    });
+    assert_eq!(said.join().unwrap(), (b"outer".to_vec(), b"inner".to_vec()));
 }

@@ -27,7 +27,7 @@ impl Attached {
     /// All slots are taken.
     pub fn new() -> Result<Self, std::io::Error> {
         let slot = Slot::acquire().ok_or_else(|| {
-            std::io::Error::other("no more threads can be attached: 4096 calls are under way")
+            std::io::Error::other("no more threads can be attached: too many calls are in flight")
         })?;
         Ok(Attached {
             slot,

@@ -7,7 +7,7 @@ use crate::process_guard::end_if_forked;
 use extman_abi::{
     self as abi, CallToken, Check, HostTable, InstanceToken, LogRecord, Outcome, Report, Status,
 };
-use extman_model::{LogLevel, Progress};
+use extman_model::{LogLevel, Progress, clock};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -120,11 +120,10 @@ unsafe extern "C" fn sink_begin(
     content_type: *const u8,
     content_type_len: usize,
 ) -> Status {
-    // SAFETY: the plugin lends the slice for the call.
     guarded(|| {
-        sink::begin(call, unsafe {
-            read::slice(read::bytes(content_type, content_type_len))
-        })
+        // SAFETY: the plugin lends the slice for the call.
+        let content_type = unsafe { read::slice(read::bytes(content_type, content_type_len)) };
+        sink::begin(call, content_type)
     })
 }
 
@@ -176,6 +175,11 @@ unsafe extern "C" fn push_health(
     text_len: usize,
 ) -> Status {
     guarded(|| {
+        match listeners::admits_push(instance, clock::monotonic()) {
+            None => return abi::STATUS_CLOSED,
+            Some(false) => return abi::STATUS_RATE_LIMITED,
+            Some(true) => {}
+        }
         let Some(listener) = listeners::find(instance) else {
             return abi::STATUS_CLOSED;
         };

@@ -1,6 +1,8 @@
 //! Who hears what an instance says unasked: instance tokens.
 
+use extman_model::clock::Monotonic;
 use extman_model::{LogLevel, Progress, Report};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Hears log records and pushed health of one instance. Called on whatever thread the plugin calls from: be quick.
@@ -32,7 +34,13 @@ struct Listeners {
 struct Entry {
     generation: u32,
     listener: Option<Arc<dyn Listener>>,
+    /// The second of the last pushed health, and how many there were in it.
+    pushes: AtomicU64,
 }
+
+/// Reports that one instance may push in a second.
+const PUSHES_PER_SECOND: u64 = 20;
+const COUNT_BITS: u32 = 16;
 
 /// Registers a listener and returns its token.
 pub(super) fn register(listener: Arc<dyn Listener>) -> u64 {
@@ -45,6 +53,7 @@ pub(super) fn register(listener: Arc<dyn Listener>) -> u64 {
     let entry = &mut entries[number as usize];
     entry.generation = entry.generation.wrapping_add(1).max(1);
     entry.listener = Some(listener);
+    entry.pushes = AtomicU64::new(0);
     u64::from(entry.generation) << 32 | u64::from(number)
 }
 
@@ -60,9 +69,65 @@ pub(super) fn unregister(token: u64) {
     }
 }
 
+/// Whether the instance of a token may push health now; `None` if the token is stale.
+pub(super) fn admits_push(token: u64, now: Monotonic) -> Option<bool> {
+    let listeners = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
+    let entry = listeners.entries.get(token as u32 as usize)?;
+    if entry.generation != (token >> 32) as u32 {
+        return None;
+    }
+    let second = now.as_nanos() / 1_000_000_000;
+    let next = |before: u64| match before >> COUNT_BITS == second {
+        true if before & ((1 << COUNT_BITS) - 1) >= PUSHES_PER_SECOND => None,
+        true => Some(before + 1),
+        false => Some(second << COUNT_BITS | 1),
+    };
+    Some(entry.pushes.fetch_update(Relaxed, Relaxed, next).is_ok())
+}
+
 /// The listener of a token, if it is not stale.
 pub(super) fn find(token: u64) -> Option<Arc<dyn Listener>> {
     let listeners = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
     let entry = listeners.entries.get(token as u32 as usize)?;
     (entry.generation == (token >> 32) as u32).then(|| entry.listener.clone())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Deaf;
+
+    impl Listener for Deaf {
+        fn log(&self, _: LogLevel, _: &str, _: &str, _: &str) {}
+        fn keeps(&self, _: LogLevel) -> bool {
+            false
+        }
+        fn progress(&self, _: Progress) {}
+        fn health(&self, _: Report) {}
+    }
+
+    #[test]
+    fn pushes_of_one_instance_are_limited_by_the_second() {
+        let (one, other) = (register(Arc::new(Deaf)), register(Arc::new(Deaf)));
+        let at = |second: u64| Monotonic::from_nanos(second * 1_000_000_000 + 5);
+        let admitted = |token, second| {
+            (0..100)
+                .filter(|_| admits_push(token, at(second)) == Some(true))
+                .count()
+        };
+        assert_eq!(admitted(one, 1), PUSHES_PER_SECOND as usize);
+        assert_eq!(admitted(other, 1), PUSHES_PER_SECOND as usize);
+        assert_eq!(admitted(one, 2), PUSHES_PER_SECOND as usize);
+        unregister(one);
+        let next = register(Arc::new(Deaf));
+        assert_eq!(admits_push(one, at(3)), None, "stale");
+        assert_eq!(
+            admitted(next, 2),
+            PUSHES_PER_SECOND as usize,
+            "nothing is left of who had the number before"
+        );
+        unregister(next);
+        unregister(other);
+    }
 }

@@ -193,9 +193,9 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
         )
     };
     let id = abi::EXTENSION_ASYNC.as_bytes();
-    // SAFETY: a checked entry of an open library, which takes a lent text and returns null or such a table.
     let asynchronous = match module.extension {
         None => None,
+        // SAFETY: an entry of an open library, which takes a lent text and returns null or a table that starts with its size.
         Some(extension) => unsafe {
             table::<AsyncVtable>(extension(id.as_ptr(), id.len()).cast(), "extman.async/1")?
         },

@@ -111,6 +111,12 @@ impl Slot {
         output
     }
 
+    /// Whether a call is open in it.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.open_generation().is_some()
+    }
+
     fn open_generation(&self) -> Option<u64> {
         // Only this thread changes it.
         let generation = self.place.get().state.load(Relaxed) >> 1;

@@ -42,7 +42,13 @@ fn kind(status: Status) -> ErrorKind {
         abi::STATUS_UNIMPLEMENTED => ErrorKind::Unsupported,
         abi::STATUS_DATA_LOSS => ErrorKind::DataLoss,
         abi::STATUS_PANICKED => ErrorKind::Panicked,
-        // Newer than this host: it counts as its class. A status of the host's own class is not the plugin's to return.
+        newer => kind_of_class(newer),
+    }
+}
+
+/// A status that is newer than this host counts as its class. One of the host's own class is not the plugin's to return.
+fn kind_of_class(status: Status) -> ErrorKind {
+    match status {
         abi::STATUS_CLASS_CALLER..abi::STATUS_CLASS_ENVIRONMENT => ErrorKind::InvalidInput,
         abi::STATUS_CLASS_ENVIRONMENT..abi::STATUS_CLASS_PLUGIN => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,

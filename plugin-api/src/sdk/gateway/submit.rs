@@ -19,7 +19,7 @@ pub(super) unsafe extern "C" fn submit<P: Export>(
         // SAFETY: not null; the host's request is valid until this returns, and nothing of it is kept.
         let request = unsafe { Incoming::new(request) };
         let call = Submitted::new(&instance.host, &request);
-        if let Err(call) = instance.plugin().dispatch_submitted(call) {
+        if let Some(call) = instance.plugin().dispatch_submitted(call) {
             let failure = Error::unimplemented(format_args!(
                 "this plugin has no asynchronous capability {:?}",
                 request.capability()

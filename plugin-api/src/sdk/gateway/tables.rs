@@ -14,10 +14,7 @@ pub trait Export: Plugin {
     fn dispatch(&self, call: &mut Call<'_>) -> Option<Result<()>>;
 
     /// Takes a call; gives it back if there is no such capability.
-    ///
-    /// # Errors
-    /// The call.
-    fn dispatch_submitted(&self, call: Submitted) -> Result<(), Submitted>;
+    fn dispatch_submitted(&self, call: Submitted) -> Option<Submitted>;
 }
 
 /// The lifecycle table.

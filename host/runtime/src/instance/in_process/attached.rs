@@ -2,7 +2,7 @@
 
 use super::{InProcess, serve};
 use crate::lanes::{Attached, Gate, Pass, Pool};
-use crate::loader::Input;
+use crate::loader::{Input, Slot};
 use extman_model::clock;
 use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
 use extman_plugin_api::manifest::schema::ThreadModel;
@@ -44,7 +44,24 @@ impl InProcess {
 
     fn serve_attached(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
         attached.note(self.module.generation(), self.module.attached());
-        let slot = attached.slot();
+        let own = attached.slot();
+        if own.is_open() {
+            // This thread is inside a call already, and came back by way of its embedder.
+            let text = "there are too many calls in flight in this host";
+            let slot = Slot::acquire().ok_or_else(|| CallError::new(ErrorKind::Exhausted, text))?;
+            return self.serve_in(&slot, attached, capability, body);
+        }
+        self.serve_in(own, attached, capability, body)
+    }
+
+    #[inline]
+    fn serve_in(
+        &self,
+        slot: &Slot,
+        attached: &Attached,
+        capability: &str,
+        body: &[u8],
+    ) -> Result<Reply, CallError> {
         let began = clock::monotonic();
         let deadline = began.after(self.settings.call_timeout);
         let token = slot.open(Some(deadline), None, self.output_limits());
