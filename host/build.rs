@@ -1,7 +1,7 @@
 //! Exports the functions that the host puts in the C library's place from its executables, so that plugins bind to them. Without this
 //! the loader keeps libraries in memory instead of closing them. An embedder puts the same line into its own build script.
 
-const INTERPOSED: [&str; 20] = [
+const INTERPOSED: [&str; 24] = [
     "pthread_create",
     "pthread_key_create",
     "pthread_key_delete",
@@ -20,6 +20,10 @@ const INTERPOSED: [&str; 20] = [
     "on_exit",
     "sigaction",
     "signal",
+    "setenv",
+    "putenv",
+    "unsetenv",
+    "clearenv",
     "__cxa_atexit",
     "__cxa_thread_atexit_impl",
 ];

@@ -165,10 +165,6 @@ impl Module {
         let digest = plugin.verified().digest();
         let rust = crate::vetting::is_rust(plugin.verified());
         let global = manifest.plugin.symbols == Symbols::Global;
-        let limits = PoolLimits {
-            stack_bytes: usize::try_from(manifest.threads.stack_bytes).unwrap_or(usize::MAX),
-            ..limits
-        };
         let module = Arc::new(Module {
             generation,
             digest,

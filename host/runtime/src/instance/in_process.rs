@@ -111,10 +111,16 @@ impl InProcess {
         };
         let made = settle(on_lane(&pool, work, urgency(threads), make).await, Phase::Create).flatten();
         let bound = match made {
+            Ok(made) if declares_async(&module) && made.bound().is_some_and(|bound| !bound.can_submit()) => {
+                return Err(CallError::new(
+                    ErrorKind::Unsupported,
+                    "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
+                ));
+            }
             Ok(made) => made.claim(),
             Err(error) => {
-                if threads == ThreadModel::Affine {
-                    // Nobody needs it any more. Its end is waited for by the module.
+                // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
+                if threads == ThreadModel::Affine && error.kind != ErrorKind::DeadlineExceeded {
                     let _ = pool.shutdown(Duration::ZERO);
                 }
                 return Err(error);
@@ -207,7 +213,9 @@ impl InProcess {
 
     /// What tells the plugin, on a lane, that a call of it is cancelled; `None` if the plugin does not want to hear.
     fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + Sync + 'static> {
-        let (bound, pool, settings) = (self.bound.clone(), self.pool.clone(), self.settings.clone());
+        // On a lane of the library's, since the one of an instance for one thread is inside the call.
+        let pool = self.module.pool().clone();
+        let (bound, settings) = (self.bound.clone(), self.settings.clone());
         let (name, module) = (self.name.clone(), self.module.clone());
         bound.hears_cancel().then_some(move |call| {
             let bound = bound.clone();
@@ -383,4 +391,13 @@ fn settle<T>(returned: Result<T, NoReturn>, phase: Phase) -> Result<T, CallError
         NoReturn::Refused(refused) => CallError::new(ErrorKind::NotServing, refused.to_string()),
         NoReturn::Dropped => CallError::new(ErrorKind::NotServing, "the instance is being unloaded"),
     })
+}
+
+/// Whether calls of some capability are to be submitted and not to hold a lane.
+fn declares_async(module: &Module) -> bool {
+    module
+        .manifest()
+        .capabilities
+        .iter()
+        .any(|capability| capability.is_async)
 }

@@ -5,6 +5,7 @@
 
 use super::tally::Tally;
 use crate::loader::Slot;
+use crate::loader::{is_gone, start_ticks};
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
@@ -79,34 +80,27 @@ impl Attached {
 /// The attached threads that ran one module's code.
 #[derive(Debug, Default)]
 pub struct AttachedThreads {
-    started: Mutex<HashMap<i32, u64>>,
+    started: Mutex<HashMap<i32, Option<u64>>>,
 }
 
 impl AttachedThreads {
     fn add(&self) {
         let tid = rustix::thread::gettid().as_raw_nonzero().get();
         let mut threads = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.insert(tid, started(tid).unwrap_or(0));
+        threads.insert(tid, start_ticks(tid));
     }
 
     /// Names one that is still alive.
     pub fn living(&self) -> Option<String> {
         let mut threads = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain(|tid, since| started(*tid) == Some(*since));
+        // What could not be looked at, then or now, lives as long as there is a thread of that number.
+        threads.retain(|tid, since| match (start_ticks(*tid), *since) {
+            (Some(now), Some(since)) => now == since,
+            _ => !is_gone(*tid),
+        });
         threads.keys().next().map(|tid| {
             let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
             format!("thread {tid} {:?}", name.trim_end())
         })
     }
-}
-
-/// When a thread was started, in clock ticks since boot: with its number this tells threads apart. `None` if it is gone.
-fn started(tid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_ascii_whitespace()
-        .nth(19)?
-        .parse()
-        .ok()
 }

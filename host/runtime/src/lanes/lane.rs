@@ -141,7 +141,7 @@ impl Lane {
             cpu: LaneCpu::default(),
         });
         let slot = Slot::acquire().ok_or_else(|| {
-            std::io::Error::other("no more lanes: 4096 calls are already under way or lost")
+            std::io::Error::other("no more lanes: as many calls as the host can follow are under way or lost")
         })?;
         let thread = std::thread::Builder::new()
             .name(name.to_owned())

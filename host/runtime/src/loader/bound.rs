@@ -159,7 +159,7 @@ impl Bound {
         };
         made.map(bound).inspect_err(|_| {
             listeners::unregister(token);
-            process_guard::no_longer_lives(making.name);
+            process_guard::no_longer_lives(making.name, library.origin());
         })
     }
 
@@ -433,7 +433,7 @@ impl Bound {
             }
         }
         let said = self.end(call);
-        process_guard::no_longer_lives(&self.name);
+        process_guard::no_longer_lives(&self.name, self.origin);
         listeners::unregister(self.token);
         drop(self.library.lock().unwrap_or_else(PoisonError::into_inner).take());
         said.map_err(NotDestroyed::Gone)

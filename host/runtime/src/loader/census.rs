@@ -85,7 +85,8 @@ fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentR
             // Made behind the host's back (C11 threads, a raw clone): only its age can clear it.
             None => {
                 is_timer_thread(tid)
-                    || strangers::start_ticks(tid).is_none_or(|start| start < opened.boot_ticks)
+                    || strangers::start_ticks(tid)
+                        .map_or_else(|| strangers::is_gone(tid), |start| start < opened.boot_ticks)
             }
         };
         if !innocent {

@@ -307,12 +307,19 @@ struct Loader(());
 
 /// The right to load and unload, within a bound: a constructor that hangs keeps it for good.
 fn loader() -> Option<Loader> {
+    loader_within(LOADER_PATIENCE)
+}
+
+fn loader_within(patience: Duration) -> Option<Loader> {
     let loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-    let waited = LOADED.wait_timeout_while(loading, LOADER_PATIENCE, |loading| *loading);
+    let waited = LOADED.wait_timeout_while(loading, patience, |loading| *loading);
     let (mut loading, _) = waited.unwrap_or_else(PoisonError::into_inner);
-    let granted = !*loading;
+    if *loading {
+        return None;
+    }
     *loading = true;
-    granted.then_some(Loader(()))
+    // Made only now: one that is dropped gives the right back.
+    Some(Loader(()))
 }
 
 impl Drop for Loader {
@@ -360,4 +367,18 @@ fn cause(error: &libloading::Error) -> String {
     error
         .source()
         .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_in_vain_for_the_loader_takes_nothing_from_who_has_it() {
+        let holder = loader().expect("nobody else loads for that long");
+        let waiter = std::thread::spawn(|| loader_within(Duration::from_millis(1)).is_none());
+        assert!(waiter.join().unwrap());
+        drop(holder);
+        assert!(loader().is_some());
+    }
 }

@@ -35,6 +35,7 @@ mod text;
 mod threads;
 
 pub(crate) use child_signal::default_child_signal;
+pub(crate) use strangers::{is_gone, start_ticks};
 
 pub use bound::{Bound, Input, Making, NotDestroyed, Returned, Said, Snapshot, Step};
 pub use cpu::{OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};

@@ -15,10 +15,16 @@ pub(super) fn boot_ticks() -> u64 {
 }
 
 /// When a thread was started, in clock ticks since boot; `None` if it is gone (field 22 of proc_pid_stat(5)).
-pub(super) fn start_ticks(tid: i32) -> Option<u64> {
+pub(crate) fn start_ticks(tid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
     let after_name = stat.rsplit_once(')')?.1;
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether a thread has ended. What can't be looked at, as where no descriptor is free, has not.
+pub(crate) fn is_gone(tid: i32) -> bool {
+    let seen = std::fs::symlink_metadata(format!("/proc/self/task/{tid}"));
+    seen.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// The threads of this process but for the main one.

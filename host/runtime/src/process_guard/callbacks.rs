@@ -68,6 +68,15 @@ fn keep(keeper: Keeper, function: usize, id: usize) {
     if function == 0 || is_in_executable(function) {
         return;
     }
+    // A function that is kept already takes no second place: what is followed is bounded by functions and not by calls.
+    let is_this = |place: &&Kept| {
+        place.function.load(Acquire) == function
+            && place.keeper.load(Acquire) == keeper as usize
+            && place.id.load(Acquire) == id
+    };
+    if KEPT.iter().any(|place| is_this(&place)) {
+        return;
+    }
     for place in &KEPT {
         let taken = place.function.compare_exchange(0, BEING_WRITTEN, AcqRel, Acquire);
         if taken.is_ok() {

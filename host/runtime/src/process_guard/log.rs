@@ -80,7 +80,12 @@ fn write_chunk(file: &mut File, chunk: &[u8]) -> io::Result<()> {
     } else {
         PATIENCE
     };
-    let ready = poll(&mut asked, Some(&patience))?;
+    let ready = loop {
+        match poll(&mut asked, Some(&patience)) {
+            Err(rustix::io::Errno::INTR) => {}
+            polled => break polled?,
+        }
+    };
     STUCK.store(ready == 0, Release);
     if ready == 0 {
         return Err(io::Error::new(

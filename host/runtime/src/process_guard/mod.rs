@@ -20,6 +20,7 @@
 #![allow(unsafe_code)]
 
 mod callbacks;
+mod environment;
 mod fork;
 mod limits;
 mod log;
@@ -55,5 +56,6 @@ pub(crate) fn interposed() -> impl Iterator<Item = (&'static str, *const libc::c
     callbacks::names()
         .into_iter()
         .chain(signals::names())
+        .chain(environment::interposed())
         .chain([thread_exit])
 }

@@ -1,5 +1,6 @@
 //! What of the process is compared before and after plugin code, and what of it is put back.
 
+use super::environment;
 use super::signals;
 use super::streams::{self, StreamFile};
 use crate::loader::is_in_executable;
@@ -21,7 +22,7 @@ pub(super) struct Snapshot {
     umask: Option<u32>,
     locale: Option<CString>,
     limits: Vec<(Resource, Rlimit)>,
-    environment: BTreeMap<OsString, OsString>,
+    environment: Option<BTreeMap<OsString, OsString>>,
     streams: [Option<StreamFile>; 3],
 }
 
@@ -67,7 +68,7 @@ impl Snapshot {
             limits: LIMITS
                 .map(|(resource, _)| (resource, getrlimit(resource)))
                 .to_vec(),
-            environment: std::env::vars_os().collect(),
+            environment: environment::all(),
             streams: streams::files(),
         }
     }
@@ -86,11 +87,13 @@ impl Snapshot {
             found.push(stays(ProcessPart::Locale, text));
             self.locale = now.locale;
         }
-        if self.environment != now.environment {
-            let text = environment_text(&self.environment, &now.environment);
+        if let (Some(before), Some(after)) = (&self.environment, &now.environment)
+            && before != after
+        {
+            let text = environment_text(before, after);
             found.push(stays(ProcessPart::Environment, text));
-            self.environment = now.environment;
         }
+        self.environment = now.environment.or_else(|| self.environment.take());
         found
     }
 

@@ -128,8 +128,12 @@ impl Drop for Window {
 }
 
 /// The instance was destroyed, or never came to be: nothing that is found later is its doing.
-pub(crate) fn no_longer_lives(name: &str) {
-    lock().living.remove(name);
+/// `origin` is its library's: another generation of the same instance may serve.
+pub(crate) fn no_longer_lives(name: &str, origin: Origin) {
+    let mut guard = lock();
+    if guard.living.get(name) == Some(&origin) {
+        guard.living.remove(name);
+    }
 }
 
 /// Compares the process now, outside of any window: for what calls and threads of plugins have changed.

@@ -63,10 +63,18 @@ pub(super) async fn run(
     let stderr = guard.stderr.take().map(|err| tokio::spawn(tail(err)));
     let mut heard = Heard::new(order.depth, limits.memory_bytes, phase);
     let sending = ours.try_clone()?;
+    sending.set_write_timeout(Some(limits.time))?;
+    // Whole before the socket becomes one that does not block: both descriptors are of one socket. That a worker takes no order shows
+    // in what the guard says of its end.
     let sent = tokio::task::spawn_blocking(move || hand_over(&sending, &order, &library));
+    let is_sent = tokio::select! {
+        _ = sent => true,
+        _ = host_ends.wait_for(|ends| *ends) => false,
+    };
     ours.set_nonblocking(true)?;
     let socket = UnixStream::from_std(ours)?;
     let timed = tokio::select! {
+        _ = std::future::ready(()), if !is_sent => None,
         listened = tokio::time::timeout(limits.time, listen(socket, &mut heard)) => Some(listened),
         _ = host_ends.wait_for(|ends| *ends) => None,
     };
@@ -88,7 +96,6 @@ pub(super) async fn run(
         }
         Some(Err(_)) => heard.judge(Some(limits.time)).map_err(NoReport::Worker),
     }
-    .inspect_err(|_| sent.abort())
 }
 
 /// Waits for the guard, which ends all others first; if it does not, ends what is in its process group.

@@ -2,6 +2,7 @@
 
 use crate::lanes::{Pool, Work};
 use crate::loader::{Bound, OutputLimits, Slot};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 /// An instance that nobody has taken yet. One that was made too late is freed on a lane of its library, whoever drops it.
@@ -11,6 +12,11 @@ impl Unclaimed {
     /// It is freed on a lane of `home`, as this work.
     pub(super) fn new(bound: Bound, home: Pool, freeing: Work) -> Self {
         Unclaimed(Some((bound, home, freeing)))
+    }
+
+    /// What was made, still unclaimed.
+    pub(super) fn bound(&self) -> Option<&Bound> {
+        self.0.as_ref().map(|(bound, ..)| bound)
     }
 
     pub(super) fn claim(mut self) -> Arc<Bound> {
@@ -25,7 +31,10 @@ impl Drop for Unclaimed {
             return;
         };
         let deadline = freeing.deadline;
+        // Where no lane takes it, it is kept, and with it its library.
+        let bound = ManuallyDrop::new(bound);
         let free = move |slot: &Slot| {
+            let bound = ManuallyDrop::into_inner(bound);
             let call = slot.open(Some(deadline), None, OutputLimits::default());
             if let Err(not_destroyed) = bound.destroy(call) {
                 tracing::warn!(
