@@ -605,3 +605,22 @@ fn a_library_that_another_one_is_bound_to_is_told_apart_from_one_that_keeps_itse
         "{checked}"
     );
 }
+
+#[test]
+fn a_configuration_of_a_mebibyte_reaches_the_plugin_in_vetting() {
+    let place = Place::default();
+    let big = plugin("big", "1.0.0", "big").in_create(
+        "if (request->config.len > 1000000) { return extman_fail(error, EXTMAN_STATUS_CONFIGURATION, \"all of it has come\"); }",
+    );
+    place.put(&big.build(place.path()), "big.so");
+    let text = "x".repeat(1 << 20);
+    let host = place.serve(&format!(
+        "[[instance]]\nplugin = \"big\"\nconfig = {{ text = \"{text}\" }}\n"
+    ));
+    host.until("it is refused", || {
+        host.plugin("big")["cause"]
+            .as_str()
+            .is_some_and(|cause| cause.contains("all of it has come"))
+    });
+    host.stop();
+}
