@@ -174,7 +174,8 @@ fn add_open(
     Ok(())
 }
 
-/// Spans tell of all time that was observed, also where minutes are rare. Where they are no longer kept, what was summed stays.
+/// Spans tell of all time that was observed, also where minutes are rare. Where they are no longer kept, what was summed stays; but where the
+/// clock was set, minutes may have put into one bucket what spans have in another, so that spans alone count there.
 fn set_states(
     file: &Connection,
     number: u32,
@@ -193,14 +194,30 @@ fn set_states(
             at = end;
         }
     })?;
+    let set = where_the_clock_was_set(file, range)?;
     for (from_unix_ms, states) in states {
+        let bucket = Range::new(from_unix_ms, from_unix_ms + length);
+        let was_set = set.iter().any(|at_unix_ms| bucket.holds(*at_unix_ms));
         let row = rows.entry(from_unix_ms).or_insert_with(|| Rollup {
             from_unix_ms,
             ..Rollup::default()
         });
-        if states.total() >= row.states.total() {
+        if was_set || states.total() >= row.states.total() {
             row.states = states;
         }
     }
     Ok(())
+}
+
+/// What the clock showed before and after it was set, where that touches a range.
+fn where_the_clock_was_set(file: &Connection, range: Range) -> rusqlite::Result<Vec<u64>> {
+    let mut steps = file.prepare_cached(
+        "SELECT at_ms, at_ms - by_ms FROM clock_step WHERE max(at_ms, at_ms - by_ms) >= ?1 AND min(at_ms, at_ms - by_ms) < ?2",
+    )?;
+    let found = steps.query_map(
+        [time::stored(range.from_unix_ms), time::stored(range.to_unix_ms)],
+        |row| Ok([row.get(0)?, row.get(1)?]),
+    )?;
+    let moments: Vec<[i64; 2]> = found.collect::<rusqlite::Result<_>>()?;
+    Ok(moments.into_iter().flatten().map(time::moment).collect())
 }
