@@ -2,12 +2,19 @@
 
 use super::{program, run, run_in};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
+
+/// These hosts load nothing, and the worker that vets is not built for these tests.
+fn without_vetting(dir: &Path) {
+    std::fs::write(dir.join("extman.toml"), "[vetting]\nenabled = false\n").unwrap();
+}
 
 #[test]
 fn one_command_can_have_a_host_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("p")).unwrap();
+    without_vetting(dir.path());
     let ran = run_in(dir.path(), &["list", "--dir", "p"]);
     assert_eq!((ran.code, &*ran.err), (0, ""), "{}", ran.text());
     assert!(ran.text().starts_with("No plugins."), "{}", ran.text());
@@ -45,7 +52,7 @@ fn one_command_needs_its_directory() {
 fn an_instance_of_a_plugin_that_is_not_there_is_listed() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("p")).unwrap();
-    let config = "[[instance]]\nname = \"en\"\nplugin = \"embeder\"\n";
+    let config = "[vetting]\nenabled = false\n[[instance]]\nname = \"en\"\nplugin = \"embeder\"\n";
     std::fs::write(dir.path().join("extman.toml"), config).unwrap();
     let folder = dir.path().join("p");
     let told = format!(
