@@ -4,7 +4,7 @@ use crate::record::Range;
 use crate::{Cause, ErrorKind};
 use serde::{Deserialize, Serialize};
 
-/// What [`drift`] found.
+/// What `drift` found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub enum Drift {
@@ -72,7 +72,7 @@ pub struct KindShare {
     pub callers: bool,
 }
 
-/// What [`leak`] found.
+/// What `leak` found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub enum Leak {
@@ -91,7 +91,7 @@ pub enum Leak {
         #[serde(flatten)]
         growth: Growth,
         /// When it reaches its limit if it goes on like this, in milliseconds since the Unix epoch; absent without a limit, or if
-        /// that is more than [`HORIZON_MS`] away.
+        /// that is more than `HORIZON_MS` away.
         exhausted_unix_ms: Option<u64>,
     },
 }

@@ -169,7 +169,7 @@ rows! {
     Rust "internal" "drain stop" lives
         "refused: “as told: internal”" "–" "stopped" "failed: internal: as told: internal" "unmapped";
     Rust "internal" "destroy" lives
-        "passed" "–" "stopped" "destroy failed: it logged an error: as told: internal" "unmapped";
+        "passed" "–" "stopped" "destroy failed: internal: as told: internal" "unmapped";
     Rust "cancelled" "create" lives
         "refused: “as told: cancelled”" "–" "failed" "cancelled: as told: cancelled" "unmapped";
     Rust "cancelled" "invoke" lives "passed" "cancelled" "running" "" "unmapped";
@@ -253,7 +253,9 @@ rows! {
     C "affine" "invoke" lives "passed" "right" "running" "" "unmapped";
     C "bad-magic" "load" lives
         "refused: “the plugin's tables are malformed: the module's magic is 0x0123456789abcdef” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the module's magic is 0x0123456789abcdef" "–";
+    C "checks" "–" lives "passed" "–" "running" "" "unmapped";
     C "echo" "–" lives "passed" "right" "running" "" "unmapped";
+    C "every-entry" "–" lives "passed" "–" "running" "" "unmapped";
     C "exit-constructor" "load" dies "exit 3" "refused: exit 3 in open (constructors)" "–";
     C "hang-constructor" "load" lives
         "refused: timed out in open (constructors)" "not_serving" "failed" "constructors did not return" "resident: a call into it has not returned";
@@ -267,6 +269,7 @@ rows! {
     C "null-vtable" "load" lives
         "refused: “the plugin's tables are malformed: the plugin has no lifecycle table” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the plugin has no lifecycle table" "–";
     C "openmp" "invoke" lives "passed" "right" "running" "" "unmapped";
+    C "page-that-never-comes" "–" lives "passed" "–" "running" "" "unmapped";
     C "pthread-alive" "create" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
     C "pthread-exit" "invoke" lives "passed" "right" "running" "" "unmapped";
     C "pthread-key" "create" lives "passed" "right" "running" "" "unmapped";

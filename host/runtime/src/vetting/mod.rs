@@ -7,7 +7,7 @@
 //!        └──────────────────── worker: loads the sealed bytes and says what gets done, step by step
 //! ```
 //!
-//! Results are kept by [`VettingKey`]: what passed is not vetted again, what was refused for what its bytes do is not tried again until
+//! Results are kept by `VettingKey`: what passed is not vetted again, what was refused for what its bytes do is not tried again until
 //! the refusal expires or is released by hand. Of one key one vetting is under way at a time; whoever comes meanwhile has its result.
 //! Only this module makes a [`VettedPlugin`], which is what the in-process loader takes.
 
