@@ -101,7 +101,11 @@ fn try_out(order: &Order, library: &[u8], worker: &Path, number: u64, right: &st
         .take(&find(&copy, &DiscoveryConfig::default()).unwrap())
         .unwrap();
     let verified = match inspect(stored) {
-        Ok(inspected) => verify(inspected, &trust).unwrap_or_else(|refused| panic!("{refused}")),
+        Ok(inspected) => match verify(inspected, &trust) {
+            Ok(verified) => verified,
+            // Its headers ask for what is not trusted, as for an executable stack.
+            Err(refused) => return (REFUSED_BY_INTAKE, refused.error.code().to_owned()),
+        },
         Err(refused) => return (REFUSED_BY_INTAKE, refused.error.code().to_owned()),
     };
     let config = VettingConfig {

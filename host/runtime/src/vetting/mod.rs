@@ -324,6 +324,7 @@ impl Vetting {
             global: plugin.manifest().plugin.symbols == Symbols::Global,
             name: plugin.manifest().plugin.id.clone(),
             config: trial.config.to_owned(),
+            resource_dir: plugin.origin().parent().and_then(Path::to_str).map(str::to_owned),
             stack_bytes: plugin.manifest().threads.stack_bytes,
             depth: trial.depth,
         };

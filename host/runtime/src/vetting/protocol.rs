@@ -32,6 +32,8 @@ pub(super) struct Order {
     pub name: String,
     /// Its configuration, as JSON.
     pub config: String,
+    /// The folder of the plugin's file, for what lies beside it.
+    pub resource_dir: Option<String>,
     /// Stack of the thread that the library runs on, in bytes: as its lanes have it.
     pub stack_bytes: u64,
     /// How far to go.
@@ -122,6 +124,7 @@ mod tests {
         let (host, worker) = UnixStream::pair().unwrap();
         let order = Order {
             digest: Digest::new([7; 32]),
+            resource_dir: None,
             stack_bytes: 8 << 20,
             rust: true,
             global: false,

@@ -16,6 +16,7 @@ use std::io;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -175,6 +176,7 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     let making = Making {
         name: &order.name,
         config: &order.config,
+        resource_dir: order.resource_dir.as_deref().map(Path::new),
         ..Making::default()
     };
     let made = host.step(VettingPhase::Create, || {
