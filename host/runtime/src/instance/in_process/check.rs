@@ -148,10 +148,15 @@ impl InProcess {
             let token = slot.open(Some(deadline), None, OutputLimits::default());
             let said = self.bound.check(slot, token, kind);
             slot.close();
-            Asked {
-                answer: Answer::of(said),
-                ended: clock::monotonic(),
-            }
+            let ended = clock::monotonic();
+            // A plugin that ends because its time is over says so by its status; it has not answered in time all the same.
+            let gave_up = matches!(&said, Err(error) if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::DeadlineExceeded));
+            let answer = if gave_up && ended >= deadline {
+                Answer::Other(Box::new(CheckOutcome::TimedOut))
+            } else {
+                Answer::of(said)
+            };
+            Asked { answer, ended }
         })?;
         drop((pass, alone));
         Some(asked)
