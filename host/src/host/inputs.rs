@@ -80,8 +80,8 @@ fn misfit(schema: &InputSchema, body: &[u8]) -> Option<String> {
     }
 }
 
-/// A schema says what JSON has to be. What is sent as something else of its own, such as an image, is the plugin's to judge; types that
-/// clients send by themselves say nothing.
+/// A schema says what JSON has to be. What is sent as something else, such as an image, a text or bytes, is the plugin's to judge; the type
+/// that curl sends by itself says nothing.
 fn is_meant_as_json(content_type: &str) -> bool {
     let essence = content_type
         .split(';')
@@ -90,10 +90,9 @@ fn is_meant_as_json(content_type: &str) -> bool {
         .trim()
         .to_ascii_lowercase();
     essence.ends_with("+json")
-        || essence.starts_with("text/")
         || matches!(
             &*essence,
-            "" | "application/json" | "application/octet-stream" | "application/x-www-form-urlencoded"
+            "" | "application/json" | "application/x-www-form-urlencoded"
         )
 }
 
@@ -120,14 +119,15 @@ mod tests {
         for json in [
             "application/json",
             "Application/LD+JSON; charset=utf-8",
-            "text/plain",
             "",
-            "application/octet-stream",
+            "application/x-www-form-urlencoded",
         ] {
             assert!(is_meant_as_json(json), "{json}");
         }
         for other in [
             "image/png",
+            "text/plain",
+            "application/octet-stream",
             "multipart/form-data; boundary=x",
             "application/x-tensor",
         ] {
