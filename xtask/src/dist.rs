@@ -5,7 +5,7 @@ use crate::root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is shipped, and the most bytes that it may have.
+/// What is shipped, and how many bytes it is to have at most. More is told, and ships all the same.
 const PROGRAMS: [(&str, u64); 2] = [("extman", 20_000_000), ("extman-worker", 8_000_000)];
 
 /// `cargo xtask dist`.
@@ -40,24 +40,12 @@ pub enum DistError {
         /// Why not.
         error: std::io::Error,
     },
-    /// A program has grown over what it may be.
-    #[error(
-        "{program} has {bytes} bytes, and may have {most}; see what it links with `cargo tree -p extman-cli`"
-    )]
-    TooLarge {
-        /// Which.
-        program: &'static str,
-        /// Its size.
-        bytes: u64,
-        /// What it may have.
-        most: u64,
-    },
 }
 
 /// Builds the programs, strips them, and says how large they are.
 ///
 /// # Errors
-/// They can't be built or stripped, or one is larger than it may be.
+/// They can't be built or stripped.
 pub fn run(arguments: &Arguments) -> Result<String, DistError> {
     let dir = arguments
         .dir
@@ -85,12 +73,14 @@ pub fn run(arguments: &Arguments) -> Result<String, DistError> {
     let mut text = String::new();
     for (program, most) in PROGRAMS {
         let bytes = ship(&built.join(program), &dir.join(program))?;
-        if bytes > most {
-            return Err(DistError::TooLarge { program, bytes, most });
-        }
+        let over = if bytes > most {
+            ", more than it is to have"
+        } else {
+            ""
+        };
         let mib = bytes as f64 / f64::from(1 << 20);
         text += &format!(
-            "{}: {mib:.1} MiB; symbols in {program}.debug beside it\n",
+            "{}: {mib:.1} MiB{over}; symbols in {program}.debug beside it\n",
             dir.join(program).display()
         );
     }
