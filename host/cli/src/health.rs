@@ -367,7 +367,8 @@ fn flags(plugin: &PluginHealth) -> String {
     let flags = &plugin.health.judged.flags;
     let mut text = String::new();
     for (set, flag) in [
-        (plugin.health.left_out, "left out"),
+        (flags.maintenance, "maintenance"),
+        (plugin.health.left_out && !flags.maintenance, "left out"),
         (flags.flapping, "flapping"),
         (flags.stale, "stale"),
         (flags.busy, "busy"),
@@ -384,6 +385,10 @@ fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
     let trips: Vec<Option<u64>> = plugin.checks_ns.iter().copied().map(Some).collect();
     let headline = format!("{} is {}", plain(&plugin.name), for_how_long(plugin, look));
     let mut lines = vec![headline, wrap(&plugin.health.reason, look.width, 2)];
+    if let Some(maintenance) = &plugin.health.maintenance {
+        let text = format!("It is {}.", super::maintenance::words(maintenance, look));
+        lines.push(wrap(&text, look.width, 2));
+    }
     lines.extend(asked_now(plugin).map(|text| wrap(&text, look.width, 2)));
     if let Some(flapping) = flapping(plugin) {
         lines.push(wrap(&flapping, look.width, 2));

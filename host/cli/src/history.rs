@@ -6,13 +6,13 @@ use super::bars::{LEGEND, sparkline, timeline, word};
 use super::deep::said;
 use super::duration::{lasted, long, short};
 use super::fault::Fault;
-use super::moment::utc;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::text::{plain, wrap};
 use extman_model::control::report::{ClockTold, HistoryAnswer, ReleaseTold, SpanTold};
 use extman_model::control::{Answer, Command, since_ms};
-use extman_model::{CheckKind, CheckOutcome, DeepResult, Health, Unit};
+use extman_model::moment::utc;
+use extman_model::{CheckKind, CheckOutcome, DeepResult, Health, Lifecycle, Unit};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct History {
@@ -211,7 +211,12 @@ fn one(span: &SpanTold, history: &HistoryAnswer, look: &Look) -> String {
     let lasted = lasted(to.saturating_sub(span.from_unix_ms));
     let mut rest = format!("for {lasted}: {}", span.cause);
     if span.left_out {
-        rest.push_str(" (left out)");
+        rest.push_str(match span.lifecycle {
+            Lifecycle::Stopped | Lifecycle::Draining | Lifecycle::Discovered | Lifecycle::Verified => {
+                " (left out)"
+            }
+            _ => " (maintenance)",
+        });
     }
     if let Some(text) = &span.text {
         rest.push_str(&format!(": {text}"));

@@ -3,6 +3,7 @@
 use super::components::{Components, keep_looking};
 use super::event_log::EventLog;
 use super::health::{Ears, Subjects};
+use super::maintenance::{self, Maintenances, Publisher};
 use super::process::ProcessChanges;
 use super::recent::RecentLatency;
 use super::{Host, Inner, tasks};
@@ -23,7 +24,7 @@ use extman_runtime::supervisor::{Events, InstanceConfig, Requests, Services, Sup
 use extman_runtime::vetting::Vetting;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -153,7 +154,9 @@ impl HostBuilder {
             history: history.clone(),
             recent: recent.clone(),
         };
-        let (engine, deep) = start_engine(ears, config.probe, &registry)?;
+        let maintenances = Arc::new(Maintenances::default());
+        let is_taken_in = maintenance::take_in(&maintenances, &history).is_some();
+        let (engine, deep, publisher) = start_engine(ears, config.probe, &registry, &maintenances)?;
         let services = Services {
             vetting,
             observer,
@@ -199,6 +202,8 @@ impl HostBuilder {
             event_log,
             inputs: Default::default(),
             recent,
+            maintenances,
+            publisher,
             reading: Arc::new(Semaphore::new(READS_MAX)),
         };
         let every = Duration::from_millis(inner.config.health.components_every_ms);
@@ -207,6 +212,8 @@ impl HostBuilder {
         };
         let looking = keep_looking(Arc::downgrade(&host.inner), every);
         tokio::spawn(Vital::part("the look at the host's own parts").watch(looking));
+        let watching = maintenance::watch(Arc::downgrade(&host.inner), is_taken_in);
+        tokio::spawn(Vital::part("the watch over maintenance").watch(watching));
         tokio::spawn(prune_when_ready(Arc::downgrade(&host.inner)));
         Ok((host, listening))
     }
@@ -238,20 +245,20 @@ fn start_engine(
     ears: Ears,
     settings: ProbeSettings,
     registry: &Registry,
-) -> Result<(Engine, DeepChecks), BuildError> {
+    maintenances: &Arc<Maintenances>,
+) -> Result<(Engine, DeepChecks, Arc<Publisher>), BuildError> {
     let (events, history) = (ears.events.clone(), ears.history.clone());
     let engine = Engine::start(Arc::new(ears)).map_err(BuildError::NoThread)?;
     let deep = DeepChecks::start(engine.clone(), history.clone(), Machine::this());
-    let (told, told_deep, known) = (engine.clone(), deep.clone(), Mutex::new(Subjects::new(settings)));
-    registry.on_publish(move |change| {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.note_releases(change, &history);
-        let changed = known.of(change);
-        drop(known);
-        told_deep.change(&changed, change.removed);
-        told.change(changed, change.removed);
-    });
+    let publisher = Arc::new(Publisher::new(
+        Subjects::new(settings),
+        engine.clone(),
+        deep.clone(),
+        maintenances.clone(),
+    ));
+    let published = publisher.clone();
+    registry.on_publish(move |change| published.publish(change, &history));
     let told = engine.clone();
     events.on_told(move |name, generation, health| told.told(name, generation, health));
-    Ok((engine, deep))
+    Ok((engine, deep, publisher))
 }

@@ -52,7 +52,7 @@ impl Host {
             required: entry.config.criticality == Criticality::Required,
             covered: known.covered(entry).is_some() || self.redundancy_holds(known, entry),
             lifecycle: entry.lifecycle,
-            health: seen.map_or_else(|| not_checked(entry), |seen| self.health_view(entry, seen)),
+            health: seen.map_or_else(|| self.not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(trips).unwrap_or_default(),
             policy: None,
@@ -74,23 +74,26 @@ fn trips(seen: &Seen) -> Vec<u64> {
     seen.trips_ns.clone()
 }
 
-/// It is known, and nobody has told the engine of it yet.
-fn not_checked(entry: &Entry) -> HealthView {
-    let cause = Cause::NotChecked;
-    HealthView {
-        judged: Judgement {
-            health: extman_model::Health::Unknown,
-            cause,
-            flags: HealthFlags::default(),
-        },
-        reason: cause.to_string(),
-        since_unix_ms: entry.view().since_unix_ms,
-        left_out: false,
-        failed_checks: 0,
-        flapping_permille: 0,
-        next_check_ms: None,
-        figures: Vec::new(),
-        not_measured: Vec::new(),
-        deep: None,
+impl Host {
+    /// It is known, and nobody has told the engine of it yet.
+    fn not_checked(&self, entry: &Entry) -> HealthView {
+        let cause = Cause::NotChecked;
+        HealthView {
+            judged: Judgement {
+                health: extman_model::Health::Unknown,
+                cause,
+                flags: HealthFlags::default(),
+            },
+            reason: cause.to_string(),
+            since_unix_ms: entry.view().since_unix_ms,
+            left_out: false,
+            maintenance: self.inner.maintenances.of(entry).map(Box::new),
+            failed_checks: 0,
+            flapping_permille: 0,
+            next_check_ms: None,
+            figures: Vec::new(),
+            not_measured: Vec::new(),
+            deep: None,
+        }
     }
 }

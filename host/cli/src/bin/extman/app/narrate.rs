@@ -179,6 +179,7 @@ fn log(what: &What) {
             let text = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
             tracing::info!(plugin = name, "says of itself: {}{text}", health.as_str());
         }
+        What::Maintenance { name, .. } => tracing::info!(plugin = name, "{what}"),
         What::ProcessChanged(change) => {
             tracing::warn!(plugin = change.by.join(", "), "it {change}");
         }
