@@ -23,6 +23,7 @@ mod duration;
 mod events;
 mod fault;
 mod health;
+mod health_one;
 mod health_table;
 mod history;
 mod inspect;

@@ -253,7 +253,7 @@ struct Check<'a> {
 /// Why it is not up, and whether an operator works on it.
 fn output(health: &HealthView) -> Option<Cow<'_, str>> {
     let reason = (health.judged.health != Health::Up).then_some(&*health.reason);
-    let Some(maintenance) = &health.maintenance else {
+    let Some(maintenance) = &health.in_maintenance else {
         return reason.map(Cow::Borrowed);
     };
     let mut text = match maintenance.until_unix_ms {

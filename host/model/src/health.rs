@@ -164,7 +164,7 @@ pub struct HealthView {
     pub left_out: bool,
     /// Its maintenance, if an operator works on it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub maintenance: Option<Box<Maintenance>>,
+    pub in_maintenance: Option<Box<Maintenance>>,
     /// Failed checks in a row.
     pub failed_checks: u8,
     /// Weighted share of changes among its last states, in thousandths.

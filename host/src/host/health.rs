@@ -207,7 +207,7 @@ impl Host {
     /// How an instance is, as shown.
     pub(super) fn health_view(&self, entry: &Entry, seen: &Seen) -> HealthView {
         let mut view = health_view(entry, seen, self.inner.deep.view(&entry.name));
-        view.maintenance = self.inner.maintenances.of(entry).map(Box::new);
+        view.in_maintenance = self.inner.maintenances.of(entry).map(Box::new);
         if let Some((instance, _)) = &entry.serving {
             let (since, now) = (instance.accounts().latency(), clock::unix_ms(clock::wall()));
             view.figures
@@ -300,7 +300,7 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
         ),
         since_unix_ms: now.saturating_sub(seen.lasted.as_millis() as u64),
         left_out: seen.left_out,
-        maintenance: None,
+        in_maintenance: None,
         failed_checks: seen.failed_checks,
         flapping_permille: seen.flapping_permille,
         next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),

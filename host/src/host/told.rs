@@ -37,9 +37,11 @@ impl Host {
     /// There is none of this name, or one is configured and its plugin is not there.
     pub fn plugin_health(&self, name: &str) -> Result<PluginHealth, ControlError> {
         let entry = self.entry(name)?;
+        let known = Known::of(self);
         Ok(PluginHealth {
+            check: known.seen.get(&entry.name).and_then(|seen| seen.check.clone()),
             policy: Some(Box::new(self.policy_told(&entry))),
-            ..self.one(&Known::of(self), &entry)
+            ..self.one(&known, &entry)
         })
     }
 
@@ -55,6 +57,7 @@ impl Host {
             health: seen.map_or_else(|| self.not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(trips).unwrap_or_default(),
+            check: None,
             policy: None,
             probe: None,
         }
@@ -87,7 +90,7 @@ impl Host {
             reason: cause.to_string(),
             since_unix_ms: entry.view().since_unix_ms,
             left_out: false,
-            maintenance: self.inner.maintenances.of(entry).map(Box::new),
+            in_maintenance: self.inner.maintenances.of(entry).map(Box::new),
             failed_checks: 0,
             flapping_permille: 0,
             next_check_ms: None,
