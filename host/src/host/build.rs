@@ -133,7 +133,7 @@ impl HostBuilder {
         let arrivals = Arrivals::new(config.intake.clone())?;
         let components = Components::new(&config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(config.routing.all_down));
         let events = Events::new(EVENTS_KEPT);
         let listening = events.listen();
         let process = ProcessChanges::listen(events.clone());
@@ -152,6 +152,7 @@ impl HostBuilder {
             requests: requests.clone(),
             history: history.clone(),
             recent: recent.clone(),
+            registry: registry.clone(),
         };
         let (engine, deep) = start_engine(ears, config.probe, &registry)?;
         let services = Services {
