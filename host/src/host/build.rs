@@ -134,7 +134,7 @@ impl HostBuilder {
         let arrivals = Arrivals::new(config.intake.clone())?;
         let components = Components::new(&config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(config.routing.all_down));
         let events = Events::new(EVENTS_KEPT);
         let listening = events.listen();
         let process = ProcessChanges::listen(events.clone());
@@ -153,6 +153,7 @@ impl HostBuilder {
             requests: requests.clone(),
             history: history.clone(),
             recent: recent.clone(),
+            registry: registry.clone(),
         };
         let maintenances = Arc::new(Maintenances::default());
         let is_taken_in = maintenance::take_in(&maintenances, &history).is_some();
