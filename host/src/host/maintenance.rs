@@ -141,9 +141,10 @@ fn now() -> (u64, Monotonic) {
     (clock::unix_ms(clock::wall()), clock::monotonic())
 }
 
-/// Hands instances on to the engine and to deep checks, with their maintenance.
+/// Hands instances on to the engine and to deep checks, with their maintenance; who serves heeds it as well.
 pub(super) struct Publisher {
     subjects: Mutex<Subjects>,
+    registry: Weak<Registry>,
     engine: Engine,
     deep: DeepChecks,
     maintenances: Arc<Maintenances>,
@@ -152,12 +153,14 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn new(
         subjects: Subjects,
+        registry: &Arc<Registry>,
         engine: Engine,
         deep: DeepChecks,
         maintenances: Arc<Maintenances>,
     ) -> Self {
         Publisher {
             subjects: Mutex::new(subjects),
+            registry: Arc::downgrade(registry),
             engine,
             deep,
             maintenances,
@@ -172,8 +175,11 @@ impl Publisher {
     }
 
     /// The maintenance of these has changed. The registry is read under the lock, so that what it publishes meanwhile is handed on later.
-    fn republish(&self, names: &[Arc<str>], registry: &Registry) {
+    fn republish(&self, names: &[Arc<str>]) {
         let mut subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(registry) = self.registry.upgrade() else {
+            return;
+        };
         let snapshot = registry.snapshot();
         let entries: Vec<Arc<Entry>> = names.iter().filter_map(|name| snapshot.get(name)).collect();
         let change = Change {
@@ -186,6 +192,11 @@ impl Publisher {
     /// Under the lock to the end: of two changes of one instance the later one arrives later.
     fn hand_on(&self, subjects: &mut Subjects, change: &Change<'_>) {
         let changed = subjects.of(change, |entry| self.maintenances.of(entry).is_some());
+        if let Some(registry) = self.registry.upgrade() {
+            for subject in &changed {
+                registry.set_maintenance(&subject.name, subject.maintenance);
+            }
+        }
         self.deep.change(&changed, change.removed);
         self.engine.change(changed, change.removed);
     }
@@ -329,7 +340,7 @@ fn row(name: &str, kept: Option<&Kept>) -> KeyValueRow {
 
 impl super::Inner {
     fn maintenance_changed(&self, names: &[Arc<str>]) {
-        self.publisher.republish(names, &self.registry);
+        self.publisher.republish(names);
         for name in names {
             self.events.tell(What::Maintenance {
                 name: name.to_string(),

@@ -133,3 +133,35 @@ fn maintenance_that_can_not_be_kept_is_refused_and_what_the_configuration_says_h
     assert_eq!(host.get("/api/v1/maintenance")[0]["by"], "configuration");
     host.stop();
 }
+
+#[test]
+fn plugin_in_maintenance_is_called_only_where_nobody_else_serves() {
+    let place = Place::default();
+    let pair = plugin("pair", "1.0.0", "one");
+    place.put(&pair.build(place.path()), "pair.so");
+    let host = place.serve(
+        "[probe]\ninterval_ms = 100\n[[instance]]\nplugin = 'pair'\nname = 'first'\npriority = 10\nconfig.who = 'first'\n\
+         [[instance]]\nplugin = 'pair'\nname = 'second'\nconfig.who = 'second'\n",
+    );
+    host.until_ready();
+    let up = |name: &str| host.get(&format!("/api/v1/plugins/{name}/health"))["health"]["health"] == "up";
+    host.until("both are up", || up("first") && up("second"));
+    let served_by = || {
+        let (status, body) = host.call("pair.ask", "", b"{}");
+        assert_eq!(status, 200, "{body}");
+        body["config"]["who"].clone()
+    };
+    assert_eq!(served_by(), "first");
+    let said = text(&host, &["maintenance", "first", "--for", "1h"]);
+    assert!(said.contains("in maintenance until"), "{said}");
+    assert_eq!(served_by(), "second", "from the moment that it is answered");
+    let (status, body) = host.change("second", "unload");
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(served_by(), "first", "it alone serves");
+    let (status, body) = host.change("second", "load");
+    assert_eq!(status, 200, "{body}");
+    host.until("the other serves again", || served_by() == "second");
+    text(&host, &["maintenance", "first", "--end"]);
+    assert_eq!(served_by(), "first");
+    host.stop();
+}
