@@ -134,7 +134,7 @@ fn take_run(
             *field = field.wrapping_add(take_signed(bytes)? as u64);
         }
     }
-    let mut rollup = of_fields(fields);
+    let mut rollup = of_fields(fields)?;
     if head & LATENCY != 0 {
         let length = usize::try_from(take(bytes)?).map_err(|_| Malformed)?;
         let (latency, rest) = bytes.split_at_checked(length).ok_or(Malformed)?;
@@ -171,7 +171,7 @@ fn fields(rollup: &Rollup) -> [u64; FIELDS] {
         rollup.checks,
         states.up,
         rollup.calls,
-        rollup.cpu_ns.map_or(0, |ns| ns.saturating_add(1)),
+        rollup.cpu_ns.map_or(0, |ns| rounded(ns) + 1),
         least,
         more,
         rollup.checks_failed,
@@ -182,7 +182,7 @@ fn fields(rollup: &Rollup) -> [u64; FIELDS] {
     ]
 }
 
-fn of_fields(fields: &[u64; FIELDS]) -> Rollup {
+fn of_fields(fields: &[u64; FIELDS]) -> Result<Rollup, Malformed> {
     let [
         checks,
         up,
@@ -196,7 +196,7 @@ fn of_fields(fields: &[u64; FIELDS]) -> Rollup {
         unknown,
         left_out,
     ] = *fields;
-    Rollup {
+    Ok(Rollup {
         states: StateMs {
             up,
             degraded,
@@ -210,8 +210,28 @@ fn of_fields(fields: &[u64; FIELDS]) -> Rollup {
         heap_bytes: least
             .checked_sub(1)
             .map(|least| (least, least.saturating_add(more))),
-        cpu_ns: cpu.checked_sub(1),
+        cpu_ns: cpu.checked_sub(1).map(of_rounded).transpose()?,
         ..Rollup::default()
+    })
+}
+
+/// Significant bits of a processor time: within a thousandth of it. The rest is chance, and most of what a busy minute would take.
+const SIGNIFICANT: u32 = 10;
+
+/// A number that is near for times that are near: above it, the exponent; in the last nine bits, what follows the first.
+fn rounded(ns: u64) -> u64 {
+    match (u64::BITS - ns.leading_zeros()).saturating_sub(SIGNIFICANT) {
+        0 => ns,
+        shift => (u64::from(shift) << (SIGNIFICANT - 1)) + (ns.saturating_add(1 << (shift - 1)) >> shift),
+    }
+}
+
+fn of_rounded(number: u64) -> Result<u64, Malformed> {
+    let first = 1 << (SIGNIFICANT - 1);
+    match (number / first).saturating_sub(1) {
+        0 => Ok(number),
+        shift if shift <= u64::from(u64::BITS - SIGNIFICANT) => Ok((number % first + first) << shift),
+        _ => Err(Malformed),
     }
 }
 
@@ -261,8 +281,10 @@ mod tests {
     use crate::time::MINUTE_MS;
     use proptest::prelude::*;
 
+    /// As it is read back.
     fn begun(mut row: Row) -> Row {
         for (place, rollup) in &mut row {
+            rollup.cpu_ns = rollup.cpu_ns.map(|ns| of_rounded(rounded(ns)).unwrap());
             rollup.from_unix_ms = DAY + place * MINUTE_MS;
         }
         row
@@ -277,6 +299,13 @@ mod tests {
             }
             let row = begun(row);
             prop_assert_eq!(decode(&encode(&row, Precision::Full), DAY, MINUTE_MS), row);
+        }
+
+        #[test]
+        fn processor_time_is_within_a_thousandth_and_rounded_once(ns: u64) {
+            let read = of_rounded(rounded(ns)).unwrap();
+            prop_assert!(read.abs_diff(ns) <= ns / 1000, "{ns} {read}");
+            prop_assert_eq!(rounded(read), rounded(ns));
         }
 
         #[test]
