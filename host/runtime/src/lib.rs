@@ -9,5 +9,6 @@ pub mod module;
 pub mod process_guard;
 pub mod registry;
 pub mod supervisor;
+mod sync;
 mod ticket;
 pub mod vetting;

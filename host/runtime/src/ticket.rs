@@ -1,23 +1,23 @@
 //! A caller and a lane, apart: the caller may go away, by deadline or by being dropped, and the lane is told.
 
+mod word;
+
 use super::deadlines::{self, Deadline};
 use super::lanes::{Gate, Pool, Refused, Work};
 use super::loader::{self, Slot};
 use extman_model::clock::{self, Monotonic};
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::oneshot::{self, Receiver, error::RecvError};
+use word::{CallWord, GivenUp};
 
 /// Shared by the caller and the lane.
 #[derive(Default)]
 pub(super) struct Ticket {
-    token: AtomicU64,
-    gave_up: AtomicBool,
-    begun: AtomicBool,
+    word: CallWord,
     /// Hears of the token once its call is cancelled.
     on_cancel: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
 }
@@ -30,17 +30,20 @@ impl Ticket {
 
     /// The lane has opened a slot for this.
     pub(super) fn opened(&self, token: u64) {
-        self.token.store(token, SeqCst);
-        if self.gave_up.load(SeqCst) {
+        if self.word.open(token) {
             self.cancel(token);
         }
     }
 
-    fn give_up(&self) {
-        self.gave_up.store(true, SeqCst);
-        match self.token.load(SeqCst) {
-            0 => {}
-            token => self.cancel(token),
+    /// Nobody waits for it any more. `false` if it has not begun, and so never will.
+    fn give_up(&self) -> bool {
+        match self.word.give_up() {
+            GivenUp::NotBegun => false,
+            GivenUp::Begun => true,
+            GivenUp::Open(token) => {
+                self.cancel(token);
+                true
+            }
         }
     }
 
@@ -79,8 +82,9 @@ pub(super) async fn on_lane<T: Send + 'static>(
     let (reply, replied) = oneshot::channel();
     let deadline = work.deadline;
     let run = move |slot: &Slot| {
-        ticket.begun.store(true, SeqCst);
-        (!ticket.gave_up.load(SeqCst)).then(|| run(slot, &ticket))
+        let value = ticket.word.begin().then(|| run(slot, &ticket));
+        ticket.word.end();
+        value
     };
     let answer = move |value: Option<T>| {
         if let Some(value) = value {
@@ -100,12 +104,7 @@ pub(super) async fn on_lane<T: Send + 'static>(
         }
         Some(Err(_)) => Err(NoReturn::Dropped),
         None => {
-            let Some(ticket) = leaver.0.take() else {
-                return Err(NoReturn::Deadline);
-            };
-            // In this order: whoever begins after it sees that it was given up.
-            ticket.give_up();
-            let begun = ticket.begun.load(SeqCst);
+            let begun = leaver.0.take().is_some_and(|ticket| ticket.give_up());
             Err(if begun {
                 NoReturn::Deadline
             } else {
@@ -152,5 +151,50 @@ impl Drop for Leaver {
         if let Some(ticket) = self.0.take() {
             ticket.give_up();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    #[test]
+    fn call_that_is_given_up_as_it_opens_is_cancelled_once() {
+        const CALLS: usize = 20_000;
+        let told = Arc::new(AtomicUsize::new(0));
+        let tickets: Vec<Ticket> = (0..CALLS).map(|_| Ticket::default()).collect();
+        for ticket in &tickets {
+            let told = told.clone();
+            assert!(ticket.word.begin());
+            ticket.on_cancel(move |_| {
+                told.fetch_add(1, SeqCst);
+            });
+        }
+        let (one, other) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let together = |mine: &AtomicUsize, others: &AtomicUsize, at: usize| {
+            mine.store(at, SeqCst);
+            let mut looks = 0;
+            while others.load(SeqCst) < at {
+                looks += 1;
+                match looks {
+                    0..1000 => std::hint::spin_loop(),
+                    _ => std::thread::yield_now(),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (at, ticket) in tickets.iter().enumerate() {
+                    together(&one, &other, at);
+                    ticket.give_up();
+                }
+            });
+            for (at, ticket) in tickets.iter().enumerate() {
+                together(&other, &one, at);
+                ticket.opened(1 << 20);
+            }
+        });
+        assert_eq!(told.load(SeqCst), CALLS);
     }
 }

@@ -4,11 +4,9 @@
 //! thread ends, since its thread-locals may be the library's.
 
 use super::tally::Tally;
-use crate::loader::Slot;
-use crate::loader::{is_gone, start_ticks};
+use crate::loader::{KeepsAttached, Slot, is_gone, start_ticks};
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A guard: while it lives, this thread may call plugins inline.
@@ -17,8 +15,8 @@ pub struct Attached {
     ran: RefCell<HashSet<u64>>,
     ran_last: Cell<u64>,
     tallies: RefCell<Vec<(u64, Arc<Tally>)>>,
-    // Belongs to this thread.
-    _not_send: PhantomData<*const ()>,
+    // It belongs to this thread, and makes this so.
+    _keeps: KeepsAttached,
 }
 
 impl Attached {
@@ -35,7 +33,7 @@ impl Attached {
             ran: RefCell::default(),
             ran_last: Cell::new(0),
             tallies: RefCell::default(),
-            _not_send: PhantomData,
+            _keeps: KeepsAttached::begin(),
         })
     }
 

@@ -37,6 +37,7 @@ mod threads;
 pub(crate) use child_signal::default_child_signal;
 pub(crate) use strangers::{is_gone, start_ticks};
 
+pub use attach::KeepsAttached;
 pub use bound::{Bound, Input, Making, NotDestroyed, Returned, Said, Snapshot, Step};
 pub use cpu::{OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};
 pub use exit::exit_now;

@@ -133,7 +133,8 @@ const PANICKED: u8 = 101;
 /// `None` if the host's own code panicked.
 fn close(library: Box<Mapped>) -> Option<Verdict> {
     match on_a_thread(CLOSING_STACK_BYTES, move || library.close(Duration::from_secs(2)))? {
-        Ok(closed) => on_a_thread(CLOSING_STACK_BYTES, move || closed.verdict()),
+        // Nothing else is loaded here that could keep it from being looked at.
+        Ok(closed) => on_a_thread(CLOSING_STACK_BYTES, move || closed.verdict().ok())?,
         Err(not_closed) => Some(not_closed.verdict),
     }
 }
