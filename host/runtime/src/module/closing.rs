@@ -113,7 +113,7 @@ impl<T: Send + 'static> Running<T> {
         };
         let replying = reply.clone();
         // Given by the work itself: the answer of a lane that was lost meanwhile goes nowhere.
-        pool.submit_urgent(work, move |_| replying.give(run()), |()| ())
+        pool.submit_urgent(work, move || replying.give(run()), |()| ())
             .ok()?;
         Some(Running { pool, reply })
     }
