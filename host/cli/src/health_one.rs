@@ -6,7 +6,7 @@ use super::health::{RECENT, flapping, for_how_long};
 use super::history::amount;
 use super::screen::Look;
 use super::text::{cut, plain, width, wrap};
-use extman_model::control::report::{PluginHealth, PolicyTold, ProbeEnd};
+use extman_model::control::report::{PluginHealth, PolicyView, ProbeEnd};
 use extman_model::{CheckOutcome, Connection, ErrorKind, Figure, Part, Report, Source, failed_of};
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub(super) fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
     lines.join("\n")
 }
 
-/// What came of a probe, if that is not what the rest tells.
+/// The outcome of a probe, if it has no result that the rest shows.
 fn probed(plugin: &PluginHealth) -> Option<String> {
     match plugin.probe? {
         ProbeEnd::Ended => None,
@@ -196,7 +196,7 @@ fn parts(parts: &[Part], look: &Look) -> Vec<String> {
 }
 
 /// When and how it is checked.
-fn checked(policy: &PolicyTold, plugin: &PluginHealth) -> String {
+fn checked(policy: &PolicyView, plugin: &PluginHealth) -> String {
     let next = plugin
         .health
         .next_check_ms
@@ -213,7 +213,7 @@ fn checked(policy: &PolicyTold, plugin: &PluginHealth) -> String {
 }
 
 /// How its calls are judged.
-fn judged(policy: &PolicyTold) -> String {
+fn judged(policy: &PolicyView) -> String {
     let percent = |permille: u16| format!("{} %", f64::from(permille) / 10.0);
     format!(
         "by calls of {}, from {} on: degraded at {} failures, bad at {}",

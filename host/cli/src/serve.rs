@@ -1,6 +1,6 @@
 //! `extman serve`.
 
-use super::backend::{Backend, Logs, Place, ServeArgs};
+use super::backend::{Backend, Logs, OneShotConfig, ServeArgs};
 use super::fault::Fault;
 use super::screen::Outcome;
 use super::session::runtime;
@@ -30,7 +30,7 @@ pub(crate) struct Serve {
 
 pub(super) fn run(args: Serve, backend: &dyn Backend) -> Result<Outcome, Fault> {
     let args = ServeArgs {
-        place: Place {
+        place: OneShotConfig {
             config: args.config,
             dirs: args.dirs,
         },

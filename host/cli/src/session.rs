@@ -1,7 +1,7 @@
 //! One command's host: it runs elsewhere, or is started for the command and ended after it.
 
 use super::args::Target;
-use super::backend::{Backend, OneShot, Place};
+use super::backend::{Backend, OneShot, OneShotConfig};
 use super::fault::Fault;
 use super::remote::Remote;
 use extman_model::control::{Answer, Command, Invocation, Invoked};
@@ -53,7 +53,7 @@ impl Session {
         for dir in &target.dirs {
             std::fs::read_dir(dir).map_err(|error| no_directory(dir, &error))?;
         }
-        let place = Place {
+        let place = OneShotConfig {
             config: target.config.clone(),
             dirs: target.dirs.clone(),
         };
@@ -104,7 +104,7 @@ impl Session {
         match self {
             Session::Remote(_) => Vec::new(),
             Session::Here { runtime, host } => {
-                let mut warnings = host.concerns;
+                let mut warnings = host.warnings;
                 warnings.extend(close(&runtime, host.close));
                 warnings
             }

@@ -1,4 +1,4 @@
-//! What happens, as it is told.
+//! Events of the host and its plugins.
 
 use super::moment::utc;
 use super::{
@@ -62,7 +62,7 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         cause: Option<String>,
     },
-    /// Many instances changed their state in the same way at the same time. None of them is told of by itself.
+    /// Many instances changed their state in the same way at the same time. None of them has an event of its own.
     MovedMany {
         /// Where they were.
         from: Lifecycle,
@@ -73,7 +73,7 @@ pub enum What {
         /// The first few of them.
         names: Vec<String>,
     },
-    /// Many instances are held to be something else at the same time. None of them is told of by itself.
+    /// Many instances are held to be something else at the same time. None of them has an event of its own.
     HealthMany {
         /// What they were held to be.
         from: Health,
@@ -173,8 +173,8 @@ pub enum What {
         /// How long, in milliseconds.
         for_ms: u64,
     },
-    /// An instance tells of its health without being asked.
-    Told {
+    /// An instance pushes its health without being asked.
+    HealthPushed {
         /// The instance.
         name: String,
         /// What it says.
@@ -203,7 +203,7 @@ impl What {
             | What::Logged { name, .. }
             | What::Health { name, .. }
             | What::Maintenance { name, .. }
-            | What::Told { name, .. } => Some(name),
+            | What::HealthPushed { name, .. } => Some(name),
             What::Found { .. }
             | What::Refused(_)
             | What::Vanished { .. }
@@ -283,7 +283,9 @@ impl fmt::Display for What {
                 write!(f, "{from} → {to}{flapping}: {cause}{}", more(text))
             }
             What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),
-            What::Told { health, text, .. } => write!(f, "says of itself: {}{}", health.as_str(), more(text)),
+            What::HealthPushed { health, text, .. } => {
+                write!(f, "says of itself: {}{}", health.as_str(), more(text))
+            }
         }
     }
 }

@@ -264,7 +264,7 @@ pub struct StatusView {
     pub process_changes: Vec<ProcessChange>,
     /// What an operator should know of the host itself.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub concerns: Vec<String>,
+    pub warnings: Vec<String>,
     /// Instances in maintenance, by name.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub maintenance: Vec<MaintenanceRow>,

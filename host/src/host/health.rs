@@ -21,8 +21,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Passes on what the engine has to tell.
-pub(super) struct Ears {
+/// Publishes what the engine reports: to events, to the registry and to the history.
+pub(super) struct EventSink {
     pub events: Events,
     pub requests: Requests,
     pub history: Arc<History>,
@@ -30,7 +30,7 @@ pub(super) struct Ears {
     pub registry: Arc<Registry>,
 }
 
-impl Audience for Ears {
+impl Audience for EventSink {
     fn announced(&self, announced: Announced) {
         let Announced {
             name,

@@ -5,7 +5,7 @@ use extman::config::{Config, ConfigError};
 use extman::intake::{Pruned, StoredCopy};
 use extman::{CheckError, check, process_guard, store};
 use extman_cli::{
-    Backend, CheckArgs, ConfigChecked, Logs, NotChecked, NotStarted, OneShot, Place, ServeArgs,
+    Backend, CheckArgs, ConfigChecked, Logs, NotChecked, NotStarted, OneShot, OneShotConfig, ServeArgs,
     configuration_places, found_configuration,
 };
 use extman_http::HttpConfig;
@@ -61,13 +61,13 @@ impl Backend for Hosts {
         })
     }
 
-    fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, NotStarted>> {
+    fn one_shot(&self, place: OneShotConfig) -> Pending<'_, Result<OneShot, NotStarted>> {
         Box::pin(async move {
             let host = app::start(config(&place)?.0)
                 .await
                 .map_err(|error| not_started(&error))?;
             Ok(OneShot {
-                concerns: host.status().concerns,
+                warnings: host.status().warnings,
                 control: Arc::new(host.clone()),
                 close: Box::pin(async move { host.shutdown().await }),
             })
@@ -137,7 +137,7 @@ fn not_started(error: &AppError) -> NotStarted {
     }
 }
 
-fn config(place: &Place) -> Result<(Config, HttpConfig), NotStarted> {
+fn config(place: &OneShotConfig) -> Result<(Config, HttpConfig), NotStarted> {
     let (mut config, http) =
         read(place.config.as_deref()).map_err(|error| NotStarted::Configuration(error.to_string()))?;
     if !place.dirs.is_empty() {

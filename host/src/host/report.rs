@@ -1,4 +1,4 @@
-//! How everything is, as it is told in one answer.
+//! The health report: how everything is, in one answer.
 
 use super::Host;
 use super::health::Known;
@@ -10,7 +10,7 @@ use extman_runtime::registry::Entry;
 
 impl Host {
     /// How everything is, with each instance, the host's own parts and its asking. Asks nobody.
-    pub fn health_told(&self) -> HealthAnswer {
+    pub fn health_report(&self) -> HealthAnswer {
         let known = Known::of(self);
         let stats = self.engine().stats();
         let lag = self.inner.components.lag(self.engine());
@@ -40,7 +40,7 @@ impl Host {
         let known = Known::of(self);
         Ok(PluginHealth {
             check: known.seen.get(&entry.name).and_then(|seen| seen.check.clone()),
-            policy: Some(Box::new(self.policy_told(&entry))),
+            policy: Some(Box::new(self.policy_view(&entry))),
             ..self.one(&known, &entry)
         })
     }
@@ -78,7 +78,7 @@ fn trips(seen: &Seen) -> Vec<u64> {
 }
 
 impl Host {
-    /// It is known, and nobody has told the engine of it yet.
+    /// Of an instance that the engine does not know yet.
     fn not_checked(&self, entry: &Entry) -> HealthView {
         let cause = Cause::NotChecked;
         HealthView {
