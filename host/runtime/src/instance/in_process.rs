@@ -11,10 +11,14 @@ mod used;
 use super::{Accounts, InstanceFolders, InstanceSettings};
 use crate::lanes::{Gate, Phase, Pool, Refused, Work};
 use crate::loader::{
+<<<<<<< HEAD
     Bound, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, Returned, Slot, Step,
+=======
+    Bound, CallContext, Frames, Input, Listener, Making, NotDestroyed, OutputLimits, Returned, Step,
+>>>>>>> main
 };
 use crate::module::Module;
-use crate::ticket::{How, NoReturn, Ticket, on_lane};
+use crate::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
 use abandoned::Abandoned;
 pub use check::Answer;
 pub(super) use check::ChecksUnderWay;
@@ -98,6 +102,7 @@ impl InProcess {
             settings.start_budget,
             settings.wedge_after,
         );
+<<<<<<< HEAD
         let deadline = work.deadline;
         let make = move |slot: &Slot, ticket: &Ticket| {
             in_step(slot, ticket, deadline, |call| creation.carry_out(call))
@@ -115,6 +120,51 @@ impl InProcess {
                 "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
             ));
         }
+=======
+        let make = {
+            let (name, config) = (name.clone(), config.to_owned());
+            let resources = module.resource_dir().map(Path::to_owned);
+            let (home, freeing) = (
+                pool.clone(),
+                self::work(
+                    &name,
+                    &module,
+                    Phase::Destroy,
+                    settings.start_budget + settings.stop_budget,
+                    settings.wedge_after,
+                ),
+            );
+            move |context: CallContext| {
+                let making = Making {
+                    name: &name,
+                    config: &config,
+                    resource_dir: resources.as_deref(),
+                    ..Making::default()
+                };
+                Bound::create(library, making, context.token(), listener)
+                    .map(|bound| Unclaimed::new(bound, home.clone(), freeing))
+            }
+        };
+        let call = PendingCall::step(work.deadline);
+        let made = call.dispatch(&pool, work, urgency(threads), make).await;
+        let made = settle(made, Phase::Create).flatten();
+        let bound = match made {
+            Ok(made) if declares_async(&module) && made.bound().is_some_and(|bound| !bound.can_submit()) => {
+                return Err(CallError::new(
+                    ErrorKind::Unsupported,
+                    "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
+                ));
+            }
+            Ok(made) => made.claim(),
+            Err(error) => {
+                // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
+                if threads == ThreadModel::Affine && error.kind != ErrorKind::DeadlineExceeded {
+                    let _ = pool.shutdown(Duration::ZERO);
+                }
+                return Err(error);
+            }
+        };
+>>>>>>> main
         Ok(InProcess {
             bound: made.claim(),
             name,
@@ -136,13 +186,23 @@ impl InProcess {
             Step::Stop => (Phase::Stop, self.settings.stop_budget),
         };
         let bound = self.bound.clone();
+        self.in_step(phase, budget, move |context| bound.step(step, context.token()))
+            .await?
+    }
+
+    /// Runs one of the lifecycle's entries on a lane, in an open call that its plugin may ask for deadline and cancellation.
+    async fn in_step<T: Send + 'static>(
+        &self,
+        phase: Phase,
+        budget: Duration,
+        run: impl FnOnce(CallContext) -> T + Send + 'static,
+    ) -> Result<T, CallError> {
         let work = self.work(phase, budget);
-        let deadline = work.deadline;
-        let run = move |slot: &Slot, ticket: &Ticket| {
-            in_step(slot, ticket, deadline, |call| bound.step(step, call))
-        };
-        let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
-        settle(returned, phase)?
+        let call = PendingCall::step(work.deadline);
+        settle(
+            call.dispatch(&self.pool, work, urgency(self.threads), run).await,
+            phase,
+        )
     }
 
     /// Gives the call back if no more are taken.
@@ -170,14 +230,9 @@ impl InProcess {
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
         let (bound, accounts, limits) = (self.bound.clone(), self.accounts.clone(), self.output_limits());
-        let tell = self.tells_of_cancel();
-        let run = move |slot: &Slot, ticket: &Ticket| {
-            let streams = stream.is_some();
-            if let Some(tell) = tell {
-                ticket.on_cancel(tell);
-            }
-            let token = slot.open(Some(deadline), stream, limits);
-            ticket.opened(token);
+        let streams = stream.is_some();
+        let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
+        let run = move |context: CallContext| {
             let input = Input {
                 capability: &call.capability,
                 content_type: &call.content_type,
@@ -185,23 +240,16 @@ impl InProcess {
                 stream: streams,
                 extras: &call.extras,
             };
-            serve(
-                &bound,
-                slot,
-                token,
-                input,
-                (clock::monotonic(), deadline),
-                |ran, _| {
-                    accounts.returned(ran);
-                },
-            )
+            let times = (clock::monotonic(), deadline);
+            serve(&bound, &context, input, times, |ran, _| accounts.returned(ran))
         };
-        let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
+        let how = How::Queued(Some(self.gate.clone()));
+        let returned = pending.dispatch(&self.pool, work, how, run).await;
         settle(returned, Phase::Invoke)?
     }
 
     /// What tells the plugin, on a lane, that a call of it is cancelled; `None` if the plugin does not want to hear.
-    fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + Sync + 'static> {
+    fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + 'static> {
         // On a lane of the library's, since the one of an instance for one thread is inside the call.
         let pool = self.module.pool().clone();
         let (bound, settings) = (self.bound.clone(), self.settings.clone());
@@ -216,7 +264,7 @@ impl InProcess {
                 settings.wedge_after,
             );
             // Not taken if the pool is ending: then nobody is left to be told.
-            let _ = pool.submit_urgent(work, move |_: &Slot| bound.cancel(call), drop);
+            let _ = pool.submit_urgent(work, move || bound.cancel(call), drop);
         })
     }
 
@@ -248,12 +296,11 @@ impl InProcess {
             return Ok(None);
         }
         let bound = self.bound.clone();
-        let work = self.work(Phase::Destroy, self.settings.stop_budget);
-        let deadline = work.deadline;
-        let run =
-            move |slot: &Slot, ticket: &Ticket| in_step(slot, ticket, deadline, |call| bound.destroy(call));
-        let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
-        let said = match settle(returned, Phase::Destroy)? {
+        let destroy = move |context: CallContext| bound.destroy(context.token());
+        let said = match self
+            .in_step(Phase::Destroy, self.settings.stop_budget, destroy)
+            .await?
+        {
             Ok(()) => None,
             Err(NotDestroyed::Inside(inside)) => {
                 let text = format!("{inside} calls are still inside");
@@ -281,6 +328,7 @@ impl InProcess {
     }
 }
 
+<<<<<<< HEAD
 /// An instance that is to be made, on a lane.
 struct Creation {
     library: Arc<Library>,
@@ -328,6 +376,8 @@ fn in_step<T>(slot: &Slot, ticket: &Ticket, deadline: Monotonic, run: impl FnOnc
     done
 }
 
+=======
+>>>>>>> main
 /// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
 struct Ends(Arc<Frames>);
 
@@ -337,17 +387,16 @@ impl Drop for Ends {
     }
 }
 
-/// One call in an open slot, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
+/// One call in its open context, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
 #[inline]
 fn serve(
     bound: &Bound,
-    slot: &Slot,
-    token: u64,
+    context: &CallContext,
     input: Input<'_>,
     (began, deadline): (Monotonic, Monotonic),
     count: impl FnOnce(Duration, Option<&CallError>),
 ) -> Result<Reply, CallError> {
-    let Returned { mut result, usage } = bound.invoke(token, input);
+    let Returned { mut result, usage } = bound.invoke(context.token(), input);
     let ended = clock::monotonic();
     let ran = ended.since(began);
     // A plugin that stops when it is told to must not look as if its caller had gone away.
@@ -357,7 +406,7 @@ fn serve(
     {
         error.kind = ErrorKind::DeadlineExceeded;
     }
-    let output = slot.close();
+    let output = context.close();
     count(ran, result.as_ref().err());
     let reply = |()| Reply {
         content_type: output
@@ -402,21 +451,22 @@ pub(super) fn being_stopped() -> CallError {
     CallError::new(ErrorKind::NotServing, "the instance is being stopped")
 }
 
-fn settle<T>(returned: Result<T, NoReturn>, phase: Phase) -> Result<T, CallError> {
-    returned.map_err(|no_return| match no_return {
-        NoReturn::NotBegun => CallError::new(
+fn settle<T>(returned: Result<T, DispatchError>, phase: Phase) -> Result<T, CallError> {
+    returned.map_err(|error| match error {
+        DispatchError::TooManyCalls => CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS),
+        DispatchError::NotBegun => CallError::new(
             ErrorKind::DeadlineExceeded,
             format!("no lane was free for {phase} before its deadline"),
         ),
-        NoReturn::Deadline => CallError::new(
+        DispatchError::Deadline => CallError::new(
             ErrorKind::DeadlineExceeded,
             format!("{phase} did not return before its deadline"),
         ),
-        NoReturn::Refused(refused @ (Refused::QueueFull(_) | Refused::NoThread(_))) => {
+        DispatchError::Refused(refused @ (Refused::QueueFull(_) | Refused::NoThread(_))) => {
             CallError::new(ErrorKind::Exhausted, refused.to_string())
         }
-        NoReturn::Refused(refused) => CallError::new(ErrorKind::NotServing, refused.to_string()),
-        NoReturn::Dropped => CallError::new(ErrorKind::NotServing, "the instance is being unloaded"),
+        DispatchError::Refused(refused) => CallError::new(ErrorKind::NotServing, refused.to_string()),
+        DispatchError::Dropped => CallError::new(ErrorKind::NotServing, "the instance is being unloaded"),
     })
 }
 

@@ -1,11 +1,11 @@
-//! One lane: a thread of one library's, its slot, and what it is in.
+//! One lane: a thread of one library's, its context, and what it is in.
 
 use super::cpu::LaneCpu;
 use super::job::{Ending, Job, Task};
 use super::joining::Joining;
 use super::occupancy::Occupancy;
 use super::pool::Shared;
-use crate::loader::{KeepsAttached, Slot};
+use crate::loader::{CallContext, KeepsAttached};
 use extman_model::clock::{self, Monotonic};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -130,7 +130,7 @@ impl Lane {
             thread: Joining::default(),
             cpu: LaneCpu::default(),
         });
-        let slot = Slot::acquire().ok_or_else(|| {
+        let context = CallContext::acquire().ok_or_else(|| {
             std::io::Error::other("no more lanes: as many calls as the host can follow are under way or lost")
         })?;
         let thread = std::thread::Builder::new()
@@ -143,7 +143,7 @@ impl Lane {
                     lane.cpu.begin();
                     let keeps = KeepsAttached::begin();
                     while let Some(job) = home.take(&lane) {
-                        lane.run(job, &slot, home.observer.as_ref());
+                        lane.run(job, &context, home.observer.as_ref());
                     }
                     drop(keeps);
                     lane.cpu.end(&home.ended_ns);
@@ -154,7 +154,7 @@ impl Lane {
         Ok(lane)
     }
 
-    fn run(&self, job: Job, slot: &Slot, observer: &dyn LaneObserver) {
+    fn run(&self, job: Job, context: &CallContext, observer: &dyn LaneObserver) {
         let pass = job.pass;
         match job.task {
             Task::Code { mut work, clock, run } => {
@@ -165,13 +165,13 @@ impl Lane {
                 let lost_at = work.deadline.after(work.wedge_after);
                 *lock(&self.occupied) = Some(Occupied::Job(work));
                 self.enter(began, lost_at);
-                run(slot, Ending { lane: self, pass });
+                run(Ending { lane: self, pass });
                 self.leave(observer);
             }
             Task::Checks(run) => {
                 run(&LaneContext {
                     lane: self,
-                    slot,
+                    context,
                     observer,
                 });
                 // Nobody is to be told of instances that may be gone.
@@ -319,7 +319,7 @@ impl Lane {
 /// A lane as its checks see it. That there is one proves that this is a lane's thread.
 pub struct LaneContext<'a> {
     lane: &'a Lane,
-    slot: &'a Slot,
+    context: &'a CallContext,
     observer: &'a dyn LaneObserver,
 }
 
@@ -337,9 +337,14 @@ impl LaneContext<'_> {
     /// Runs plugin code, which began at `began`; the lane is lost if it has not come back at `lost_at`. `None` if it was lost in it:
     /// then what came of it is nobody's any more, and the lane is to end.
     #[inline]
-    pub fn run<T>(&self, began: Monotonic, lost_at: Monotonic, run: impl FnOnce(&Slot) -> T) -> Option<T> {
+    pub fn run<T>(
+        &self,
+        began: Monotonic,
+        lost_at: Monotonic,
+        run: impl FnOnce(&CallContext) -> T,
+    ) -> Option<T> {
         self.lane.enter(began, lost_at);
-        let value = run(self.slot);
+        let value = run(self.context);
         self.lane.leave(self.observer).then_some(value)
     }
 }

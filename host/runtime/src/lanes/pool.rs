@@ -9,7 +9,6 @@ use super::gate::Gate;
 use super::job::{Class, Job};
 use super::lane::{Lane, LaneContext, LaneObserver, Work};
 use super::watchdog;
-use crate::loader::Slot;
 use extman_model::clock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -134,7 +133,7 @@ impl Pool {
         &self,
         work: Work,
         gate: Option<Arc<Gate>>,
-        run: impl FnOnce(&Slot) -> T + Send + 'static,
+        run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
         self.enqueue(Job::new(work, None, gate, run, answer), Class::Call)
@@ -148,7 +147,7 @@ impl Pool {
     pub fn submit_urgent<T>(
         &self,
         work: Work,
-        run: impl FnOnce(&Slot) -> T + Send + 'static,
+        run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
         self.enqueue(Job::new(work, None, None, run, answer), Class::Step)
@@ -162,7 +161,7 @@ impl Pool {
         &self,
         work: Work,
         clock: Duration,
-        run: impl FnOnce(&Slot) -> T + Send + 'static,
+        run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
         self.enqueue(Job::new(work, Some(clock), None, run, answer), Class::Check)

@@ -3,8 +3,8 @@
 use super::guard;
 use super::protocol::{Line, Order, say, take_over};
 use crate::loader::{
-    Bound, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits, Said,
-    SealedImage, Slot, Step,
+    Bound, CallContext, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits,
+    Said, SealedImage, Step,
 };
 use crate::process_guard;
 use extman_model::clock;
@@ -169,11 +169,11 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     }
     let library = Arc::new(library);
     host.begin(VettingPhase::Create);
-    let Some(slot) = Slot::acquire() else {
+    let Some(context) = CallContext::acquire() else {
         return Some(Left::Passed(Box::new(Arc::into_inner(library)?.into_mapped())));
     };
     // The host ends this process at its limit of time.
-    let open = || slot.open(None, None, OutputLimits::default());
+    let open = || context.open(None, None, OutputLimits::default());
     let making = Making {
         name: &order.name,
         config: &order.config,
@@ -186,7 +186,7 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     });
     if let Some(bound) = made {
         if order.depth == VettingDepth::Probe {
-            probe(host, &bound, &slot);
+            probe(host, &bound, &context);
         }
         host.begin(VettingPhase::Destroy);
         host.step(VettingPhase::Destroy, || {
@@ -212,8 +212,8 @@ fn unavailable(error: &dyn std::fmt::Display) -> CallError {
     CallError::new(ErrorKind::Unavailable, error.to_string())
 }
 
-fn probe(host: &Host, bound: &Bound, slot: &Slot) {
-    let open = || slot.open(None, None, OutputLimits::default());
+fn probe(host: &Host, bound: &Bound, context: &CallContext) {
+    let open = || context.open(None, None, OutputLimits::default());
     host.begin(VettingPhase::Start);
     if host
         .step(VettingPhase::Start, || bound.step(Step::Start, open()))
@@ -224,8 +224,8 @@ fn probe(host: &Host, bound: &Bound, slot: &Slot) {
     host.begin(VettingPhase::Check);
     let report = host.step(VettingPhase::Check, || {
         let deadline = clock::monotonic().after(Duration::from_secs(10));
-        let token = slot.open(Some(deadline), None, OutputLimits::default());
-        bound.check(slot, token, CheckKind::Readiness)
+        context.open(Some(deadline), None, OutputLimits::default());
+        bound.check(context, CheckKind::Readiness)
     });
     if let Some(report) = report.and_then(Said::report) {
         host.say(&Line::Said { report });

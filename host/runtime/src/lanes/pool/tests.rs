@@ -38,7 +38,7 @@ fn submit<T: Send + 'static>(
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit(work(), gate, move |_| run(), answer).unwrap();
+    pool.submit(work(), gate, run, answer).unwrap();
     answered
 }
 
@@ -88,7 +88,7 @@ fn submit_step<T: Send + 'static>(pool: &Pool, run: impl FnOnce() -> T + Send + 
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit_urgent(work(), move |_| run(), answer).unwrap();
+    pool.submit_urgent(work(), run, answer).unwrap();
     answered
 }
 
@@ -397,7 +397,7 @@ fn lane_that_returns_while_its_loss_is_reported_is_late_after_it_is_lost() {
         wedge_after: Duration::ZERO,
         ..work()
     };
-    let run = move |_: &Slot| {
+    let run = move || {
         let _ = held.recv();
     };
     pool.submit(hangs, None, run, drop).unwrap();
