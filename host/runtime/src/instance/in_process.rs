@@ -11,11 +11,7 @@ mod used;
 use super::{Accounts, InstanceFolders, InstanceSettings};
 use crate::lanes::{Gate, Phase, Pool, Refused, Work};
 use crate::loader::{
-<<<<<<< HEAD
-    Bound, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, Returned, Slot, Step,
-=======
-    Bound, CallContext, Frames, Input, Listener, Making, NotDestroyed, OutputLimits, Returned, Step,
->>>>>>> main
+    Bound, CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, Returned, Step,
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
@@ -102,12 +98,10 @@ impl InProcess {
             settings.start_budget,
             settings.wedge_after,
         );
-<<<<<<< HEAD
-        let deadline = work.deadline;
-        let make = move |slot: &Slot, ticket: &Ticket| {
-            in_step(slot, ticket, deadline, |call| creation.carry_out(call))
-        };
-        let made = settle(on_lane(&pool, work, urgency(threads), make).await, Phase::Create).flatten();
+        let call = PendingCall::step(work.deadline);
+        let make = move |context: CallContext| creation.carry_out(context.token());
+        let made = call.dispatch(&pool, work, urgency(threads), make).await;
+        let made = settle(made, Phase::Create).flatten();
         // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
         let is_late = matches!(&made, Err(error) if error.kind == ErrorKind::DeadlineExceeded);
         if threads == ThreadModel::Affine && made.is_err() && !is_late {
@@ -120,51 +114,6 @@ impl InProcess {
                 "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
             ));
         }
-=======
-        let make = {
-            let (name, config) = (name.clone(), config.to_owned());
-            let resources = module.resource_dir().map(Path::to_owned);
-            let (home, freeing) = (
-                pool.clone(),
-                self::work(
-                    &name,
-                    &module,
-                    Phase::Destroy,
-                    settings.start_budget + settings.stop_budget,
-                    settings.wedge_after,
-                ),
-            );
-            move |context: CallContext| {
-                let making = Making {
-                    name: &name,
-                    config: &config,
-                    resource_dir: resources.as_deref(),
-                    ..Making::default()
-                };
-                Bound::create(library, making, context.token(), listener)
-                    .map(|bound| Unclaimed::new(bound, home.clone(), freeing))
-            }
-        };
-        let call = PendingCall::step(work.deadline);
-        let made = call.dispatch(&pool, work, urgency(threads), make).await;
-        let made = settle(made, Phase::Create).flatten();
-        let bound = match made {
-            Ok(made) if declares_async(&module) && made.bound().is_some_and(|bound| !bound.can_submit()) => {
-                return Err(CallError::new(
-                    ErrorKind::Unsupported,
-                    "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
-                ));
-            }
-            Ok(made) => made.claim(),
-            Err(error) => {
-                // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
-                if threads == ThreadModel::Affine && error.kind != ErrorKind::DeadlineExceeded {
-                    let _ = pool.shutdown(Duration::ZERO);
-                }
-                return Err(error);
-            }
-        };
->>>>>>> main
         Ok(InProcess {
             bound: made.claim(),
             name,
@@ -328,7 +277,6 @@ impl InProcess {
     }
 }
 
-<<<<<<< HEAD
 /// An instance that is to be made, on a lane.
 struct Creation {
     library: Arc<Library>,
@@ -367,17 +315,6 @@ impl Creation {
     }
 }
 
-/// Runs a step of the lifecycle in an open slot, which its plugin may ask for deadline and cancellation.
-fn in_step<T>(slot: &Slot, ticket: &Ticket, deadline: Monotonic, run: impl FnOnce(CallToken) -> T) -> T {
-    let call = slot.open(Some(deadline), None, OutputLimits::default());
-    ticket.opened(call);
-    let done = run(call);
-    slot.close();
-    done
-}
-
-=======
->>>>>>> main
 /// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
 struct Ends(Arc<Frames>);
 
