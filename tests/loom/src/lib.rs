@@ -13,8 +13,6 @@ mod call_words;
 mod gate;
 #[path = "../../../host/runtime/src/lanes/occupancy.rs"]
 mod occupancy;
-#[path = "../../../host/runtime/src/sync.rs"]
-mod sync;
 
 #[cfg(test)]
 mod calls;
@@ -22,3 +20,4 @@ mod calls;
 mod lanes;
 #[cfg(test)]
 mod limits;
+mod sync;

@@ -1,7 +1,7 @@
 //! Who may be inside an instance: places that are taken and given back, those who wait for one, and an instance that closes.
 
 use crate::gate::{Gate, Pass};
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use loom::thread;
 use std::sync::Arc;
 use std::time::Duration;

@@ -142,7 +142,7 @@ impl<G: Deref<Target = Gate>> Drop for Pass<G> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
