@@ -9,8 +9,8 @@
 
 #[path = "../../../host/runtime/src/loader/call_words.rs"]
 mod call_words;
-#[path = "../../../host/runtime/src/lanes/gate.rs"]
-mod gate;
+#[path = "../../../host/runtime/src/lanes/concurrency.rs"]
+mod concurrency;
 #[path = "../../../host/runtime/src/lanes/occupancy.rs"]
 mod occupancy;
 

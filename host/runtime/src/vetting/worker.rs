@@ -3,8 +3,8 @@
 use super::guard;
 use super::protocol::{Line, Order, say, take_over};
 use crate::loader::{
-    Bound, CallContext, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits,
-    Said, SealedImage, Step,
+    CallContext, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits,
+    PluginInstance, Said, SealedImage, Step,
 };
 use crate::process_guard;
 use extman_model::clock;
@@ -133,7 +133,8 @@ const PANICKED: u8 = 101;
 /// `None` if the host's own code panicked.
 fn close(library: Box<Mapped>) -> Option<Verdict> {
     match on_a_thread(CLOSING_STACK_BYTES, move || library.close(Duration::from_secs(2)))? {
-        Ok(closed) => on_a_thread(CLOSING_STACK_BYTES, move || closed.verdict()),
+        // Nothing else is loaded here that could keep it from being looked at.
+        Ok(closed) => on_a_thread(CLOSING_STACK_BYTES, move || closed.verdict().ok())?,
         Err(not_closed) => Some(not_closed.verdict),
     }
 }
@@ -180,7 +181,7 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
         ..Making::default()
     };
     let made = host.step(VettingPhase::Create, || {
-        Bound::create(library.clone(), making, open(), Arc::new(Chatter))
+        PluginInstance::create(library.clone(), making, open(), Arc::new(Chatter))
     });
     if let Some(bound) = made {
         if order.depth == VettingDepth::Probe {
@@ -210,7 +211,7 @@ fn unavailable(error: &dyn std::fmt::Display) -> CallError {
     CallError::new(ErrorKind::Unavailable, error.to_string())
 }
 
-fn probe(host: &Host, bound: &Bound, context: &CallContext) {
+fn probe(host: &Host, bound: &PluginInstance, context: &CallContext) {
     let open = || context.open(None, None, OutputLimits::default());
     host.begin(VettingPhase::Start);
     if host
