@@ -90,15 +90,15 @@ impl Instance {
         settings: InstanceSettings,
     ) -> Result<Instance, CallError> {
         let name: Arc<str> = name.into();
-        let gate = in_process::gate(&module, &settings);
-        let accounts = Arc::new(Accounts::new(gate.clone()));
+        let concurrency = in_process::concurrency(&module, &settings);
+        let accounts = Arc::new(Accounts::new(concurrency.clone()));
         let made = InProcess::create(
             module,
             name.clone(),
             config,
             listener,
             settings,
-            (gate, accounts.clone()),
+            (concurrency, accounts.clone()),
         )
         .await?;
         Ok(Instance {
