@@ -164,18 +164,3 @@ pub struct Part<'a> {
     /// A figure that belongs to it; the name says which, and its unit.
     pub value: Option<f64>,
 }
-
-pub(crate) const EMPTY_REPORT: abi::Report = abi::Report {
-    struct_size: size_of::<abi::Report>(),
-    valid: 0,
-    health: abi::HEALTH_UNKNOWN,
-    connection: abi::CONNECTION_NONE,
-    connection_rtt_ns: 0,
-    connection_age_ms: 0,
-    queue_depth: 0,
-    queue_capacity: 0,
-    in_flight: 0,
-    heap_bytes: 0,
-    heap_peak_bytes: 0,
-    heap_limit_bytes: 0,
-};
