@@ -213,7 +213,7 @@ pub(super) unsafe extern "C" fn thread_attach<P: Export>(_host: *const HostTable
 }
 
 pub(super) unsafe extern "C" fn thread_detach<P: Export>(_host: *const HostTable) {
-    // A panic has nobody to be told to.
+    // The entry has no status in which a panic could be reported.
     let _ = caught(P::thread_detach);
 }
 

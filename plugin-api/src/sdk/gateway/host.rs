@@ -68,7 +68,7 @@ impl Host {
         unsafe { ((*self.table).log_enabled)(self.table, self.instance, level.code()) != 0 }
     }
 
-    /// Tells of a change of health without being asked.
+    /// Reports a change of health that no check asked for.
     ///
     /// # Errors
     /// The host takes no reports from this instance now, or they come too often.
