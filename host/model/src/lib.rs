@@ -34,7 +34,9 @@ pub use deep::{DeepResult, DeepView};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
 pub use figures::Figures;
-pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit};
+pub use health::{
+    Cause, ConnectionView, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit,
+};
 pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Progress, Report};

@@ -65,6 +65,22 @@ pub(super) enum NoReturn {
     Dropped,
 }
 
+impl NoReturn {
+    /// Whether the host kept it from the plugin: the plugin's code was never entered, and not for what it did before.
+    pub(super) fn is_hosts(&self) -> bool {
+        match self {
+            NoReturn::NotBegun | NoReturn::Dropped => true,
+            NoReturn::Refused(refused) => {
+                matches!(
+                    refused,
+                    Refused::QueueFull(_) | Refused::NoThread(_) | Refused::Closing
+                )
+            }
+            NoReturn::Deadline => false,
+        }
+    }
+}
+
 /// Runs `run` on a lane of `pool` and waits until `work.deadline`. Past it, or if this future is dropped, the ticket's call is
 /// cancelled; if it has not begun it is not begun.
 pub(super) async fn on_lane<T: Send + 'static>(

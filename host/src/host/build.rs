@@ -252,6 +252,6 @@ fn start_engine(
         told.change(changed, change.removed);
     });
     let told = engine.clone();
-    events.on_told(move |name, generation, health| told.told(name, generation, health));
+    events.on_told(move |name, generation, health| told.pushed(name, generation, health));
     Ok((engine, deep))
 }

@@ -3,7 +3,7 @@
 use super::Host;
 use super::figures::{Measured, measured};
 use super::recent::RecentLatency;
-use crate::probing::{Announced, Audience, Engine, Seen, Subject};
+use crate::probing::{Engine, EventSink, FlappingChange, HealthChange, ReportChange, Seen, Subject};
 use extman_health::aggregate::{Member, aggregate};
 use extman_health::policy::Policy;
 use extman_history::History;
@@ -29,20 +29,60 @@ pub(super) struct Ears {
     pub recent: Arc<RecentLatency>,
 }
 
-impl Audience for Ears {
-    fn announced(&self, announced: Announced) {
-        let Announced { name, from, to, text } = announced;
-        let same = |j: &Judgement| (j.health, j.flags.flapping, j.flags.stale);
-        if same(&from) == same(&to) {
-            return;
-        }
-        self.events.tell(What::Health {
-            name: name.to_string(),
-            from: from.health,
-            to: to.health,
-            cause: to.cause,
-            flapping: to.flags.flapping,
+impl EventSink for Ears {
+    fn changed(&self, change: HealthChange) {
+        let HealthChange {
+            name,
+            from,
+            to,
             text,
+            flapping,
+        } = change;
+        let name = name.to_string();
+        if let Some(flapping) = flapping {
+            let (begins, permille, changes, lasted) = match flapping {
+                FlappingChange::Begins { permille } => (true, permille, 0, Duration::ZERO),
+                FlappingChange::Ends { changes, lasted } => (false, 0, changes, lasted),
+            };
+            return self.events.tell(What::Flapping {
+                name,
+                begins,
+                to: to.health,
+                cause: to.cause,
+                permille,
+                changes,
+                for_ms: lasted.as_millis() as u64,
+            });
+        }
+        let same = |judged: &Judgement| (judged.health, judged.flags.stale);
+        if same(&from) != same(&to) {
+            self.events.tell(What::Health {
+                name,
+                from: from.health,
+                to: to.health,
+                cause: to.cause,
+                flapping: to.flags.flapping,
+                text,
+            });
+        }
+    }
+
+    fn reported(&self, name: &str, change: ReportChange) {
+        let name = name.to_owned();
+        self.events.tell(match change {
+            ReportChange::Part {
+                name: part,
+                from,
+                to,
+                text,
+            } => What::PartChanged {
+                name,
+                part,
+                from,
+                to,
+                text,
+            },
+            ReportChange::Connection { from, to } => What::ConnectionChanged { name, from, to },
         });
     }
 
@@ -295,6 +335,9 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
         since_unix_ms: now.saturating_sub(seen.lasted.as_millis() as u64),
         left_out: seen.left_out,
         failed_checks: seen.failed_checks,
+        checks: seen.counts,
+        parts: seen.parts.clone(),
+        connection: seen.connection,
         flapping_permille: seen.flapping_permille,
         next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),
         figures,

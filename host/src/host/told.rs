@@ -5,6 +5,7 @@ use super::health::Known;
 use crate::probing::Seen;
 use extman_model::control::ControlError;
 use extman_model::control::report::{HealthAnswer, HostHealth, PluginHealth};
+use extman_model::record::CheckCounts;
 use extman_model::{Cause, Criticality, HealthFlags, HealthView, Judgement};
 use extman_runtime::registry::Entry;
 
@@ -71,7 +72,7 @@ impl Host {
 }
 
 fn trips(seen: &Seen) -> Vec<u64> {
-    seen.trips_ns.clone()
+    seen.latencies_ns.clone()
 }
 
 /// It is known, and nobody has told the engine of it yet.
@@ -87,6 +88,9 @@ fn not_checked(entry: &Entry) -> HealthView {
         since_unix_ms: entry.view().since_unix_ms,
         left_out: false,
         failed_checks: 0,
+        checks: CheckCounts::default(),
+        parts: Vec::new(),
+        connection: None,
         flapping_permille: 0,
         next_check_ms: None,
         figures: Vec::new(),

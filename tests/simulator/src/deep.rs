@@ -10,7 +10,7 @@ use super::{DAY, MINUTE, SECOND, Time};
 use extman_health::deep::account;
 use extman_health::deep::book::{APART_MS, Book, Refusal};
 use extman_health::deep::lived::{Lived, Mark};
-use extman_health::evaluate::deep_counts;
+use extman_health::monitor::deep_counts;
 use extman_health::policy::DeepPolicy;
 use extman_model::Health;
 use extman_model::record::ResultWord;

@@ -12,7 +12,7 @@ use super::seat::Seat;
 use super::systems::Systems;
 use super::world::World;
 use super::{SECOND, SHARD, Scenario, Time};
-use extman_health::schedule::{Tick, Wheel};
+use extman_health::wheel::{Tick, Wheel};
 
 /// The engine's step.
 pub(super) const TICK: Time = SECOND / 100;

@@ -8,7 +8,7 @@ use super::report::Report;
 use super::world::World;
 use super::{SECOND, Time};
 use extman_health::Moment;
-use extman_health::course::{Answer, Begin, Calls, Course};
+use extman_health::monitor::{Answer, Calls, Monitor, Poll};
 use extman_health::policy::{DeepPolicy, Policy};
 use extman_model::record::ResultWord;
 use extman_model::{Health, Judgement, Lifecycle};
@@ -48,7 +48,7 @@ enum Event {
 
 /// One plugin at its place.
 pub(super) struct Seat<'a> {
-    pub course: Course,
+    pub monitor: Monitor,
     pub judge: Judge<'a>,
     name: String,
     plugin: Plugin,
@@ -57,8 +57,6 @@ pub(super) struct Seat<'a> {
     now: Time,
     generation: u64,
     coming: Option<Coming>,
-    /// A check that was given up and has not come back until then.
-    stuck_until: Time,
     look_at: Time,
     pause: usize,
     state: Lifecycle,
@@ -77,7 +75,7 @@ impl<'a> Seat<'a> {
     ) -> Self {
         let name = format!("plugin-{number}");
         Seat {
-            course: Course::new(&name, moment(0)),
+            monitor: Monitor::new(&name, moment(0)),
             judge,
             name,
             plugin,
@@ -86,7 +84,6 @@ impl<'a> Seat<'a> {
             now: 0,
             generation: 0,
             coming: None,
-            stuck_until: 0,
             look_at: 0,
             pause: 0,
             state: Lifecycle::Verified,
@@ -144,12 +141,13 @@ impl<'a> Seat<'a> {
                 Event::Late => {
                     let host_late = self.is_host_late();
                     self.look_at = at + LOOK_AGAIN;
-                    let ended = self.course.look(moment(at), host_late, self.policy);
-                    self.trace(report, || format!("too late: {:?}", ended.counted));
+                    let ended = self.monitor.check_deadline(moment(at), host_late, self.policy);
+                    self.trace(report, || format!("too late: {:?}", ended.result));
                 }
                 Event::Tell => {
                     if let Some(health) = self.plugin.tells(at) {
-                        self.course.told(moment(at), self.generation, health, self.policy);
+                        self.monitor
+                            .pushed(moment(at), self.generation, health, self.policy);
                         self.trace(report, || format!("tells: {health:?}"));
                     }
                 }
@@ -166,7 +164,8 @@ impl<'a> Seat<'a> {
 
     /// What it is shown as.
     pub fn seen(&self, now: Time) -> Judgement {
-        self.course.as_seen_at(moment(now), self.policy)
+        self.monitor
+            .judged_at(moment(now), self.coming.is_some(), self.policy)
     }
 
     /// What happens next, and when. Never before what happened last.
@@ -186,13 +185,13 @@ impl<'a> Seat<'a> {
         if let Some(at) = self.plugin.tells_at() {
             candidate(at, Event::Tell);
         }
-        let too_late = self.course.too_late_at();
+        let too_late = self.monitor.deadline();
         if let Some(late) = too_late {
             candidate(time(late).max(self.look_at), Event::Late);
         }
         // As in the engine: who is asked comes up again once it has answered or is late.
         if too_late.is_none()
-            && let Some(due) = self.course.due()
+            && let Some(due) = self.monitor.due()
         {
             candidate(time(due).div_ceil(TICK) * TICK, Event::Due);
         }
@@ -204,25 +203,15 @@ impl<'a> Seat<'a> {
         let calls = self.plugin.calls(now, self.world);
         let has_check = self.plugin.nature.has_check;
         let host_late = self.is_host_late();
-        let (begin, _) = self
-            .course
-            .begin(moment(now), calls, has_check, host_late, self.policy);
-        let Begin::Ask { timeout, apart } = begin else {
+        let (poll, _) = self
+            .monitor
+            .poll(moment(now), calls, has_check, host_late, self.policy);
+        let Poll::Ask { timeout } = poll else {
             report.not_asked += 1;
             return;
         };
         report.checks += 1;
         let too_late = now + timeout.as_nanos() as Time;
-        if apart && now < self.stuck_until {
-            // The one before is still in there.
-            self.coming = Some(Coming {
-                at: now,
-                began: now,
-                result: ResultWord::TimedOut,
-                comes_back: false,
-            });
-            return;
-        }
         let reply = self.plugin.ask(now);
         let back = match reply.after {
             Some(after) if now + after < self.calm_until() => now + after,
@@ -235,28 +224,16 @@ impl<'a> Seat<'a> {
                 self.plugin.given_up_at(now, wedged);
             }
         }
-        let late = apart && back > too_late;
-        if late {
-            self.stuck_until = back;
-        }
-        let (at, result) = if late {
-            (too_late, ResultWord::TimedOut)
-        } else {
-            (back, reply.result)
-        };
-        self.coming = (at < Time::MAX).then_some(Coming {
-            at,
+        self.coming = (back < Time::MAX).then_some(Coming {
+            at: back,
             began: now,
-            result,
-            comes_back: !late && result != ResultWord::Busy,
+            result: reply.result,
+            comes_back: reply.result != ResultWord::Busy,
         });
         if !matches!(reply.result, ResultWord::Said(_)) || back > too_late {
             self.trace(report, || {
                 let after = reply.after.map(Duration::from_nanos);
-                format!(
-                    "asked, timeout {timeout:?}, apart {apart}: {:?} after {after:?}",
-                    reply.result
-                )
+                format!("asked, timeout {timeout:?}: {:?} after {after:?}", reply.result)
             });
         }
     }
@@ -275,7 +252,7 @@ impl<'a> Seat<'a> {
             host_late,
         };
         let calls: Calls = self.plugin.calls(now, self.world);
-        let ended = self.course.ended(moment(now), answer, calls, self.policy);
+        let ended = self.monitor.answered(moment(now), answer, calls, self.policy);
         if let ResultWord::Said(_) = coming.result
             && let Some((bytes, limit)) = self.plugin.heap(now)
         {
@@ -284,18 +261,18 @@ impl<'a> Seat<'a> {
                 heap_limit_bytes: Some(limit),
                 ..extman_model::Report::default()
             };
-            self.course
+            self.monitor
                 .reported(moment(now), self.generation, &told, self.policy);
         }
-        if !matches!(ended.counted, Some(ResultWord::Said(_))) {
-            self.trace(report, || format!("answered: counts as {:?}", ended.counted));
+        if !matches!(ended.result, Some(ResultWord::Said(_))) {
+            self.trace(report, || format!("answered: counts as {:?}", ended.result));
         }
     }
 
     /// The host begins anew: nothing is known but where its life is.
     pub fn restart(&mut self, now: Time, report: &mut Report) {
         self.now = self.now.max(now);
-        self.course = Course::new(&self.name, moment(self.now));
+        self.monitor = Monitor::new(&self.name, moment(self.now));
         self.trace(report, || "the host is started anew".to_owned());
         self.live(self.state);
         self.told(report);
@@ -303,10 +280,7 @@ impl<'a> Seat<'a> {
 
     /// Which generation may be asked deep now, if any.
     pub fn deep_candidate(&self, now: Time, by_operator: bool) -> Option<u64> {
-        let serves = matches!(
-            self.course.evaluation().judged().health,
-            Health::Up | Health::Degraded
-        );
+        let serves = matches!(self.monitor.judged().health, Health::Up | Health::Degraded);
         let is_fit = by_operator || serves && now >= self.running_since + SETTLED;
         (self.state == Lifecycle::Running && is_fit).then_some(self.generation)
     }
@@ -322,17 +296,17 @@ impl<'a> Seat<'a> {
         if (self.state, self.generation) != (Lifecycle::Running, generation) {
             return 0;
         }
-        self.course
+        self.monitor
             .deep_ended(moment(self.now), generation, result, self.policy);
         self.trace(report, || format!("deep check: {result:?}"));
         self.told(report);
-        self.course.evaluation().failed_deep()
+        self.monitor.failed_deep()
     }
 
     fn woke(&mut self, stall: Duration, noticed: bool, report: &mut Report) {
         self.trace(report, || format!("the host stood still for {stall:?}"));
         if noticed {
-            self.course.stood_still(moment(self.now), stall, self.policy);
+            self.monitor.host_stalled(moment(self.now), stall, self.policy);
             self.told(report);
         }
     }
@@ -344,16 +318,16 @@ impl<'a> Seat<'a> {
             self.plugin.begins();
         }
         self.state = state;
-        (self.coming, self.stuck_until) = (None, 0);
+        self.coming = None;
         let calls = self.plugin.calls(self.now, self.world);
-        self.course
-            .live(moment(self.now), state, self.generation, calls, self.policy);
+        self.monitor
+            .enter(moment(self.now), state, self.generation, calls, self.policy);
     }
 
     /// Has the judge hear of a change.
     #[inline]
     fn told(&mut self, report: &mut Report) {
-        let (is, was) = (self.course.evaluation().judged(), self.judge.judged());
+        let (is, was) = (self.monitor.judged(), self.judge.judged());
         if (is.health, is.cause, is.flags.flapping) == (was.health, was.cause, was.flags.flapping) {
             return;
         }
@@ -363,7 +337,7 @@ impl<'a> Seat<'a> {
     }
 
     fn is_host_late(&self) -> bool {
-        let asked = self.course.asked_at().map(time);
+        let asked = self.monitor.asked_at().map(time);
         asked.is_some_and(|asked| self.world.stood_still(asked, self.now) > Duration::ZERO)
     }
 

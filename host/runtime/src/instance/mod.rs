@@ -7,7 +7,7 @@ mod in_process;
 mod tally;
 mod used;
 
-pub use accounts::{Accounts, CallCounts};
+pub use accounts::{Accounts, CallCounts, FailedCalls};
 pub use in_process::{Answer, Call, InProcess};
 pub use tally::Tally;
 pub use used::InstanceUsed;

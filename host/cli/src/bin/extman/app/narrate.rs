@@ -1,6 +1,6 @@
 //! What happens, as lines of the log: of a plugin that starts and is well, one.
 
-use extman_model::{Cause, Event, Health, Lifecycle, What};
+use extman_model::{Cause, Connection, Event, Health, Lifecycle, What};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
@@ -174,6 +174,23 @@ fn log(what: &What) {
             } else {
                 tracing::warn!(plugin = name, "{from} → {to}{flapping}: {cause}{text}");
             }
+        }
+        What::Flapping {
+            name, begins: true, ..
+        } => tracing::warn!(plugin = name, "{what}"),
+        What::Flapping { name, to, .. } => {
+            if *to == Health::Up {
+                tracing::info!(plugin = name, "{what}");
+            } else {
+                tracing::warn!(plugin = name, "{what}");
+            }
+        }
+        What::PartChanged { name, to, .. } if *to != Health::Up => tracing::warn!(plugin = name, "{what}"),
+        What::ConnectionChanged { name, to, .. } if *to == Connection::Broken => {
+            tracing::warn!(plugin = name, "{what}");
+        }
+        What::PartChanged { name, .. } | What::ConnectionChanged { name, .. } => {
+            tracing::info!(plugin = name, "{what}");
         }
         What::Told { name, health, text } => {
             let text = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use super::hot::LibraryNumber;
 use super::lock;
-use super::ring::Ring;
+use super::probe_loop::ProbeLoop;
 use super::target::Target;
 use extman_health::Moment;
 use extman_model::clock;
@@ -18,8 +18,8 @@ pub(super) const GROUP: usize = 16;
 /// A lane that stays in one of them for longer leaves the rest to another.
 pub(super) const STAYS: Duration = Duration::from_millis(25);
 
-/// One lane's visit.
-pub(super) struct Visit {
+/// One lane's batch.
+pub(super) struct Batch {
     pub number: u64,
     pub library: LibraryNumber,
     /// For those that were slow or failed last time, one after the other.
@@ -28,7 +28,7 @@ pub(super) struct Visit {
     name: String,
     /// What the lane is in: when that began, which of the group it is, and whether the rest was taken over; 0 between groups.
     inside: AtomicU64,
-    ring: Weak<Ring>,
+    probes: Weak<ProbeLoop>,
 }
 
 const TAKEN_OVER: u64 = 1;
@@ -45,7 +45,7 @@ pub(super) struct Inside {
 
 /// One that is to be asked.
 pub(super) struct Asking {
-    pub place: u32,
+    pub index: u32,
     pub asking: u32,
     pub target: Arc<dyn Target>,
     pub timeout: Duration,
@@ -53,7 +53,7 @@ pub(super) struct Asking {
 
 /// One that was asked.
 pub(super) struct Done {
-    pub place: u32,
+    pub index: u32,
     pub asking: u32,
     pub began: Moment,
     pub timeout: Duration,
@@ -62,21 +62,21 @@ pub(super) struct Done {
     pub target: Arc<dyn Target>,
 }
 
-impl Visit {
+impl Batch {
     pub(super) fn new(
         number: u64,
         library: LibraryNumber,
         is_apart: bool,
         name: &str,
-        ring: Weak<Ring>,
+        probes: Weak<ProbeLoop>,
     ) -> Arc<Self> {
-        Arc::new(Visit {
+        Arc::new(Batch {
             number,
             library,
             is_apart,
             name: name.to_owned(),
             inside: AtomicU64::new(0),
-            ring,
+            probes,
         })
     }
 
@@ -116,12 +116,12 @@ impl Visit {
     }
 }
 
-impl CheckBatch for Visit {
+impl CheckBatch for Batch {
     fn work(&self) -> Work {
-        let (ring, inside) = (self.ring.upgrade(), self.inside());
-        let known = ring
+        let (probes, inside) = (self.probes.upgrade(), self.inside());
+        let known = probes
             .zip(inside)
-            .and_then(|(ring, inside)| lock(&ring.shard).given(self, inside));
+            .and_then(|(probes, inside)| lock(&probes.scheduler).given(self, inside));
         known.unwrap_or_else(|| Work {
             subject: self.name.as_str().into(),
             generation: 0,
@@ -138,21 +138,21 @@ mod tests {
 
     #[test]
     fn a_lane_goes_on_to_the_next_unless_the_rest_was_taken_over_in_the_same_moment() {
-        let visit = Visit::new(1, LibraryNumber::MIN, false, "library", Weak::new());
+        let batch = Batch::new(1, LibraryNumber::MIN, false, "library", Weak::new());
         let (mut before, at) = (0, |n: u64| Moment::from_nanos(1_000_000 + n));
-        assert_eq!(visit.inside(), None);
-        assert!(visit.enter(0, at(0), &mut before));
-        let first = visit.inside().unwrap();
+        assert_eq!(batch.inside(), None);
+        assert!(batch.enter(0, at(0), &mut before));
+        let first = batch.inside().unwrap();
         assert_eq!((first.at, first.began), (0, at(0)));
-        assert!(visit.enter(15, at(1), &mut before));
-        assert!(!visit.take_over(first), "it has gone on");
-        let second = visit.inside().unwrap();
+        assert!(batch.enter(15, at(1), &mut before));
+        assert!(!batch.take_over(first), "it has gone on");
+        let second = batch.inside().unwrap();
         assert_eq!((second.at, second.began), (15, at(1)));
-        assert!(visit.take_over(second));
-        assert_eq!(visit.inside().map(|inside| inside.at), Some(15));
-        assert!(!visit.enter(1, at(2), &mut before), "another lane has it");
-        visit.leave();
-        assert_eq!(visit.inside(), None);
-        assert_eq!(&*visit.work().subject, "library");
+        assert!(batch.take_over(second));
+        assert_eq!(batch.inside().map(|inside| inside.at), Some(15));
+        assert!(!batch.enter(1, at(2), &mut before), "another lane has it");
+        batch.leave();
+        assert_eq!(batch.inside(), None);
+        assert_eq!(&*batch.work().subject, "library");
     }
 }

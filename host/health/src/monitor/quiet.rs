@@ -1,71 +1,88 @@
 //! The quiet path: an instance that is up, answers in time and says nothing new. Nearly every check is that, and a few comparisons
-//! tell; whatever else comes goes through the whole [`Course`], the only place that decides. Pure.
+//! tell; whatever else comes goes through the whole [`Monitor`], the only place that decides. Pure.
 //!
-//! What quiet answers change is kept here, and given back before anything else is asked of the course or done to it.
+//! What quiet answers change is kept here, and given back before anything else is asked of the monitor or done to it.
 
-use super::{Calls, Course, SLOW, greatest, next_due};
+use super::checks::{SLOW, greatest};
+use super::heap::HeapEvidence;
+use super::interval::{INTERVAL_MIN, next_due};
+use super::{Calls, CheckState, CheckTimeout, Monitor, State};
 use crate::Moment;
-use crate::evaluate::HeapTrack;
 use crate::policy::Policy;
-use crate::schedule::{INTERVAL_MIN, RoundTrip};
 use extman_model::{Figures, Health};
 use std::time::Duration;
 
-/// What of a course changes while it is quiet. Small, and all that most checks touch of it.
+/// What of a monitor changes while it is quiet. Small, and all that most checks touch of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Quiet {
-    /// From here on the whole course is gone through; at once if it is not quiet.
+    /// From here on the whole monitor is gone through; at once if it is not quiet.
     until: Moment,
     due: Moment,
     answered_at: Moment,
     calls_ended: u64,
     calls_returned: u64,
     seed: u64,
-    trip: RoundTrip,
+    timeout: CheckTimeout,
     cycle: u32,
-    /// Quiet answers that the course does not know of yet.
+    /// Quiet answers that the monitor does not know of yet.
     answers: u32,
     tells_heap: bool,
 }
 
-impl Course {
+impl Monitor {
     /// What of it changes while it is quiet. At `until`, somebody else wants to be told at the latest.
     pub fn quiet(&self, until: Moment, policy: &Policy) -> Quiet {
-        let is_quiet = self.evaluation.is_quiet()
-            && !self.patience.is_waiting()
-            && !self.suspect
-            && (self.hasty_run, self.down_for) == (0, 0)
+        let State::Running(running) = &self.state else {
+            return Quiet::not();
+        };
+        let is_quiet = running.is_quiet(self.judged)
+            && self.flap.is_up_now()
+            && running.check.is_idle()
+            && !running.is_suspect
+            && running.down_for == 0
             && policy.fall > 1
-            && self.interval == policy.interval.max(INTERVAL_MIN);
-        let idle_at = self.called_at.unwrap_or(self.began).after(policy.idle_after);
+            && running.interval == policy.interval.max(INTERVAL_MIN);
+        let idle_at = running
+            .called_at
+            .unwrap_or(running.began)
+            .after(policy.idle_after);
         Quiet {
             until: if is_quiet {
-                until.min(self.window_ends).min(idle_at)
+                until.min(idle_at)
             } else {
                 Moment::from_nanos(0)
             },
-            due: self.due,
-            answered_at: self.evaluation.fresh_at(),
-            calls_ended: self.calls.ended,
-            calls_returned: self.calls.returned,
+            due: running.due,
+            answered_at: running.fresh_at,
+            calls_ended: running.calls_seen.ended,
+            calls_returned: running.calls_seen.returned,
             seed: self.seed,
-            trip: self.trip,
-            cycle: self.cycle,
+            timeout: running.timeout,
+            cycle: running.cycle,
             answers: 0,
-            tells_heap: self.evaluation.knows_heap(),
+            tells_heap: running.heap.is_known(),
         }
     }
 
     /// Takes over what quiet answers have changed.
     pub fn take_quiet(&mut self, quiet: &mut Quiet, policy: &Policy) {
         let answers = std::mem::take(&mut quiet.answers);
+        let State::Running(running) = &mut self.state else {
+            return;
+        };
         if answers == 0 {
             return;
         }
-        self.evaluation.take_good(quiet.answered_at, answers, policy);
-        self.patience.was_quiet();
-        self.hasty = false;
-        (self.trip, self.cycle, self.due) = (quiet.trip, quiet.cycle, quiet.due);
+        running.fresh_at = quiet.answered_at;
+        running.checks.results.observe_good(answers);
+        running.checks.fast_timeouts = 0;
+        if running.heap.is_known() {
+            running.heap.observe_good(answers);
+        }
+        running.check = CheckState::Idle;
+        (running.timeout, running.cycle, running.due) = (quiet.timeout, quiet.cycle, quiet.due);
+        self.flap.push_up(answers);
+        debug_assert_eq!(self.judgement(self.decide(policy)), self.judged);
     }
 }
 
@@ -80,19 +97,19 @@ impl Quiet {
             calls_ended: 0,
             calls_returned: 0,
             seed: 0,
-            trip: RoundTrip::default(),
+            timeout: CheckTimeout::default(),
             cycle: 0,
             answers: 0,
             tells_heap: false,
         }
     }
 
-    /// Whoever comes next has to go through the whole course.
+    /// Whoever comes next has to go through the whole monitor.
     pub fn end(&mut self) {
         self.until = Moment::from_nanos(0);
     }
 
-    /// Quiet answers that the course does not know of yet.
+    /// Quiet answers that the monitor does not know of yet.
     pub fn answers(&self) -> u32 {
         self.answers
     }
@@ -108,10 +125,10 @@ impl Quiet {
     pub fn begin(&self, now: Moment, calls: Calls, policy: &Policy) -> Option<Duration> {
         let stale = policy.interval.max(INTERVAL_MIN) * u32::from(policy.stale_intervals.max(1));
         let is_quiet = self.is_quiet(now, calls) && now.since(self.answered_at) <= stale;
-        is_quiet.then(|| self.trip.timeout(policy.timeout))
+        is_quiet.then(|| self.timeout.timeout(policy.timeout))
     }
 
-    /// It has answered in figures, or says nothing of itself. `false`, and nothing is taken in, if that is not all: then the whole course
+    /// It has answered in figures, or says nothing of itself. `false`, and nothing is taken in, if that is not all: then the whole monitor
     /// is to be gone through.
     #[inline]
     pub fn answered(
@@ -130,12 +147,12 @@ impl Quiet {
         let limit = figures.and_then(|figures| figures.heap_bytes().zip(figures.heap_limit_bytes()));
         let heap_well = match limit {
             None => !self.tells_heap,
-            Some((bytes, limit)) => self.tells_heap && HeapTrack::is_well(bytes, limit),
+            Some((bytes, limit)) => self.tells_heap && HeapEvidence::is_well(bytes, limit),
         };
         if !(well && heap_well && took <= SLOW && took < timeout && self.is_quiet(now, calls)) {
             return false;
         }
-        self.trip.observe(took.min(greatest(policy)));
+        self.timeout.observe(took.min(greatest(policy)));
         self.answered_at = now;
         self.answers += 1;
         self.cycle = self.cycle.wrapping_add(1);
@@ -155,7 +172,7 @@ impl Quiet {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Answer, Begin};
+    use super::super::{Answer, Poll};
     use super::*;
     use extman_model::record::ResultWord;
     use extman_model::{ErrorKind, Lifecycle, Report};
@@ -170,7 +187,7 @@ mod tests {
         calls: u64,
         blamed: bool,
         heap: Option<(u64, u64)>,
-        told: Option<Health>,
+        pushed: Option<Health>,
         stall_ms: u64,
     }
 
@@ -180,25 +197,36 @@ mod tests {
         let late_ms = prop_oneof![20 => 0..60_u64, 1 => 0..90_000_u64];
         let calls = prop_oneof![10 => Just(0_u64), 1 => 1..20_u64];
         let heap = prop_oneof![4 => Just(None), 1 => (0..1100_u64, Just(1000_u64)).prop_map(Some)];
-        let told = prop_oneof![40 => Just(None), 1 => Just(Some(Health::Down)), 1 => Just(Some(Health::Up))];
+        let pushed =
+            prop_oneof![40 => Just(None), 1 => Just(Some(Health::Down)), 1 => Just(Some(Health::Up))];
         let stall_ms = prop_oneof![40 => Just(0_u64), 1 => 600..30_000_u64];
-        (says, took_us, late_ms, calls, any::<bool>(), heap, told, stall_ms).prop_map(
-            |(says, took_us, late_ms, calls, blamed, heap, told, stall_ms)| Step {
-                says,
-                took_us,
-                late_ms,
-                calls,
-                blamed,
-                heap,
-                told,
-                stall_ms,
-            },
+        (
+            says,
+            took_us,
+            late_ms,
+            calls,
+            any::<bool>(),
+            heap,
+            pushed,
+            stall_ms,
         )
+            .prop_map(
+                |(says, took_us, late_ms, calls, blamed, heap, pushed, stall_ms)| Step {
+                    says,
+                    took_us,
+                    late_ms,
+                    calls,
+                    blamed,
+                    heap,
+                    pushed,
+                    stall_ms,
+                },
+            )
     }
 
     /// One instance, gone through as a whole each time, or quietly where it can be.
     struct Instance {
-        course: Course,
+        monitor: Monitor,
         quiet: Quiet,
         may_be_quiet: bool,
         was_quiet: u32,
@@ -209,11 +237,11 @@ mod tests {
     impl Instance {
         fn new(may_be_quiet: bool, policy: &Policy) -> Self {
             let start = Moment::from_nanos(1_000_000_000);
-            let mut course = Course::new("one", start);
-            course.live(start, Lifecycle::Running, GENERATION, Calls::default(), policy);
+            let mut monitor = Monitor::new("one", start);
+            monitor.enter(start, Lifecycle::Running, GENERATION, Calls::default(), policy);
             let mut instance = Instance {
                 quiet: Quiet::not(),
-                course,
+                monitor,
                 may_be_quiet,
                 was_quiet: 0,
             };
@@ -223,13 +251,13 @@ mod tests {
 
         fn rest(&mut self, policy: &Policy) {
             if self.may_be_quiet {
-                self.quiet = self.course.quiet(Moment::from_nanos(u64::MAX), policy);
+                self.quiet = self.monitor.quiet(Moment::from_nanos(u64::MAX), policy);
             }
         }
 
         fn due(&mut self, policy: &Policy) -> Moment {
-            self.course.take_quiet(&mut self.quiet, policy);
-            self.course.due().unwrap()
+            self.monitor.take_quiet(&mut self.quiet, policy);
+            self.monitor.due().unwrap()
         }
 
         fn check(&mut self, now: Moment, step: &Step, calls: Calls, policy: &Policy) {
@@ -249,8 +277,8 @@ mod tests {
                 self.was_quiet += 1;
                 return;
             }
-            self.course.take_quiet(&mut self.quiet, policy);
-            if let (Begin::Ask { .. }, _) = self.course.begin(now, calls, true, false, policy) {
+            self.monitor.take_quiet(&mut self.quiet, policy);
+            if let (Poll::Ask { .. }, _) = self.monitor.poll(now, calls, true, false, policy) {
                 let result = match step.says {
                     0 => ResultWord::Said(Some(Health::Up)),
                     1 => ResultWord::Said(Some(Health::Degraded)),
@@ -265,25 +293,26 @@ mod tests {
                     took: (result != ResultWord::Busy).then(|| ended.since(now)),
                     host_late: false,
                 };
-                self.course.ended(ended, answer, calls, policy);
+                self.monitor.answered(ended, answer, calls, policy);
                 if let Some(figures) = figures.filter(|_| step.says == 0) {
-                    self.course.reported(ended, GENERATION, &figures.report(), policy);
+                    self.monitor
+                        .reported(ended, GENERATION, &figures.report(), policy);
                 }
             }
             self.rest(policy);
         }
 
         fn between(&mut self, now: Moment, step: &Step, policy: &Policy) {
-            if step.told.is_none() && step.stall_ms == 0 {
+            if step.pushed.is_none() && step.stall_ms == 0 {
                 return;
             }
-            self.course.take_quiet(&mut self.quiet, policy);
-            if let Some(health) = step.told {
-                self.course.told(now, GENERATION, health, policy);
+            self.monitor.take_quiet(&mut self.quiet, policy);
+            if let Some(health) = step.pushed {
+                self.monitor.pushed(now, GENERATION, health, policy);
             }
             if step.stall_ms > 0 {
-                self.course
-                    .stood_still(now, Duration::from_millis(step.stall_ms), policy);
+                self.monitor
+                    .host_stalled(now, Duration::from_millis(step.stall_ms), policy);
             }
             self.rest(policy);
         }
@@ -300,15 +329,20 @@ mod tests {
             calls.ended += step.calls;
             calls.returned += step.calls;
             calls.blamed += if step.blamed { step.calls } else { 0 };
+            calls.failed_run = match (step.calls, step.blamed) {
+                (0, _) => calls.failed_run,
+                (more, true) => calls.failed_run + more as u32,
+                (_, false) => 0,
+            };
             whole.check(now, step, calls, policy);
             quiet.check(now, step, calls, policy);
             now = now.after(Duration::from_micros(step.took_us));
             whole.between(now, step, policy);
             quiet.between(now, step, policy);
-            let mut seen = quiet.course.clone();
+            let mut seen = quiet.monitor.clone();
             seen.take_quiet(&mut quiet.quiet.clone(), policy);
             assert_eq!(
-                format!("{:?}", whole.course),
+                format!("{:?}", whole.monitor),
                 format!("{seen:?}"),
                 "after step {at}: {step:?}"
             );
@@ -319,7 +353,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
-        fn quiet_answers_come_to_the_same_as_the_whole_course(
+        fn quiet_answers_come_to_the_same_as_the_whole_monitor(
             steps in prop::collection::vec(any_step(), 1..120),
             fall in 1..5_u8,
             interval_ms in prop_oneof![Just(1_000_u64), Just(10_000), Just(20)],
@@ -344,7 +378,7 @@ mod tests {
             calls: 0,
             blamed: false,
             heap: Some((100, 1000)),
-            told: None,
+            pushed: None,
             stall_ms: 0,
         };
         let second = Policy {

@@ -1,12 +1,12 @@
-//! How long to wait for an answer, from how long answers took: the retransmission timer of TCP (RFC 6298), fed with answers that
+//! How long to wait for the answer to a check, from how long answers took: the retransmission timer of TCP (RFC 6298), fed with answers that
 //! came, late ones too, and doubled each time that none came in time. Pure.
 
 use crate::nanos;
 use std::time::Duration;
 
-/// An estimate of the round trip. Small, since there are many.
+/// An estimate of the round trip, and the time-out that follows from it. Small, since there are many.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct RoundTrip {
+pub struct CheckTimeout {
     /// Smoothed round trip, in microseconds; 0 before the first.
     smoothed_us: f32,
     /// Its mean deviation, in microseconds.
@@ -19,7 +19,7 @@ pub struct RoundTrip {
 const ALPHA: f32 = 1.0 / 8.0;
 const BETA: f32 = 1.0 / 4.0;
 
-impl RoundTrip {
+impl CheckTimeout {
     /// One more answer took this long.
     #[inline]
     pub fn observe(&mut self, took: Duration) {
@@ -44,8 +44,8 @@ impl RoundTrip {
         (self.smoothed_us > 0.0).then(|| Duration::from_secs_f32(self.smoothed_us / 1e6))
     }
 
-    /// How long to wait for the next answer: SRTT + 4·RTTVAR, doubled for each time that none came, within bounds; the
-    /// greater bound before the first answer.
+    /// How long to wait for the next answer: SRTT + 4·RTTVAR, and at least half as long again as SRTT, doubled for each time that none came,
+    /// within bounds; the greater bound before the first answer.
     #[inline]
     pub fn timeout(&self, bounds: (Duration, Duration)) -> Duration {
         let (least, most) = bounds;
@@ -53,7 +53,8 @@ impl RoundTrip {
             return most.max(least);
         }
         // A conversion to whole microseconds is a single instruction, one to a `Duration` is fifty.
-        let wait = Duration::from_micros((self.smoothed_us + 4.0 * self.deviation_us) as u64).max(least);
+        let margin = (4.0 * self.deviation_us).max(self.smoothed_us / 2.0);
+        let wait = Duration::from_micros((self.smoothed_us + margin) as u64).max(least);
         if self.unanswered == 0 {
             return wait.min(most).max(least);
         }
@@ -70,15 +71,22 @@ mod tests {
 
     #[test]
     fn the_first_answers_as_the_rfc_says() {
-        let mut trip = RoundTrip::default();
-        assert_eq!(trip.timeout(BOUNDS), BOUNDS.1);
-        trip.observe(Duration::from_millis(400));
+        let mut timeout = CheckTimeout::default();
+        assert_eq!(timeout.timeout(BOUNDS), BOUNDS.1);
+        timeout.observe(Duration::from_millis(400));
         // SRTT = R, RTTVAR = R/2: 400 + 4 · 200.
-        assert!(near(trip.timeout(BOUNDS), 1200.0), "{trip:?}");
-        trip.observe(Duration::from_millis(800));
+        assert!(near(timeout.timeout(BOUNDS), 1200.0), "{timeout:?}");
+        timeout.observe(Duration::from_millis(800));
         // RTTVAR = 3/4 · 200 + 1/4 · 400 = 250; SRTT = 7/8 · 400 + 1/8 · 800 = 450: 450 + 4 · 250.
-        assert!(near(trip.timeout(BOUNDS), 1450.0), "{trip:?}");
-        assert!(near(trip.smoothed().unwrap(), 450.0));
+        assert!(near(timeout.timeout(BOUNDS), 1450.0), "{timeout:?}");
+        assert!(near(timeout.smoothed().unwrap(), 450.0));
+    }
+
+    #[test]
+    fn answers_that_always_take_as_long_leave_room_for_one_that_takes_longer() {
+        let mut timeout = CheckTimeout::default();
+        (0..100).for_each(|_| timeout.observe(Duration::from_millis(500)));
+        assert!(near(timeout.timeout(BOUNDS), 750.0), "{timeout:?}");
     }
 
     fn near(duration: Duration, ms: f32) -> bool {
@@ -87,8 +95,8 @@ mod tests {
 
     #[test]
     fn bounds_hold() {
-        let mut quick = RoundTrip::default();
-        let mut slow = RoundTrip::default();
+        let mut quick = CheckTimeout::default();
+        let mut slow = CheckTimeout::default();
         for _ in 0..100 {
             quick.observe(Duration::ZERO);
             slow.observe(Duration::from_secs(3600));
@@ -101,22 +109,22 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_until_an_answer_comes() {
-        let mut trip = RoundTrip::default();
-        trip.observe(Duration::from_millis(1));
+        let mut timeout = CheckTimeout::default();
+        timeout.observe(Duration::from_millis(1));
         let mut waits = Vec::new();
         for _ in 0..6 {
-            waits.push(trip.timeout(BOUNDS).as_millis());
-            trip.timed_out();
+            waits.push(timeout.timeout(BOUNDS).as_millis());
+            timeout.timed_out();
         }
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 5000]);
-        (0..300).for_each(|_| trip.timed_out());
-        assert_eq!(trip.timeout(BOUNDS), BOUNDS.1);
-        trip.observe(Duration::from_millis(1));
-        assert_eq!(trip.timeout(BOUNDS), BOUNDS.0);
+        (0..300).for_each(|_| timeout.timed_out());
+        assert_eq!(timeout.timeout(BOUNDS), BOUNDS.1);
+        timeout.observe(Duration::from_millis(1));
+        assert_eq!(timeout.timeout(BOUNDS), BOUNDS.0);
     }
 
     #[test]
     fn twelve_bytes() {
-        assert_eq!(size_of::<RoundTrip>(), 12);
+        assert_eq!(size_of::<CheckTimeout>(), 12);
     }
 }

@@ -1,35 +1,43 @@
-//! One instance as the engine keeps it.
+//! One instance as the engine keeps it: its monitor, what its checks told last, and what is written down of it.
 
 use super::meter::Records;
 use super::minute::Minute;
-use super::out::Out;
+use super::outbox::{FlappingChange, HealthChange, Outbox};
+use super::reported::Reported;
 use super::target::Target;
 use extman_health::Moment;
-use extman_health::course::{Calls, Course};
+use extman_health::monitor::{Calls, Monitor};
 use extman_health::policy::Policy;
 use extman_model::clock;
-use extman_model::record::{MinuteRow, Record, Rollup, SpanState, StateTransition};
-use extman_model::{CheckOutcome, CheckView, ErrorKind, Judgement};
+use extman_model::record::{CheckCounts, MinuteRow, Record, Rollup, SpanState, StateTransition};
+use extman_model::{CheckOutcome, CheckView, ErrorKind, Judgement, Lifecycle};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Texts that are kept of an instance, in bytes.
 const TEXT_MAX: usize = 1024;
+/// After so many equal states, an instance that flapped is steady. Longer turns than this do not flap.
+const STEADY_STATES: u32 = 6;
 
 /// One instance.
-pub(super) struct Place {
+pub(super) struct MonitoredInstance {
     pub name: Arc<str>,
     pub target: Option<Arc<dyn Target>>,
     pub policy: Arc<Policy>,
-    pub course: Course,
+    pub monitor: Monitor,
     pub minute: Minute,
+    /// Its checks since it is known.
+    pub counts: CheckCounts,
     pub last: Option<Box<CheckView>>,
     pub waiters: Vec<oneshot::Sender<CheckView>>,
-    /// What was told last, so that a state is told once.
-    pub told: Option<SpanState>,
+    /// The state that was written down last, so that each is written once.
+    pub recorded: Option<SpanState>,
+    /// Parts and a connection, of which only some tell.
+    pub reported: Option<Box<Reported>>,
     /// Only those have it that were asked deep.
     pub deep: Option<Box<DeepSaid>>,
-    rest: Option<Box<Rest>>,
+    flapping: Option<Box<FlappingEpisode>>,
+    counted_calls: Option<Box<CountedCalls>>,
 }
 
 /// What the last deep check of this generation said that is evidence.
@@ -37,27 +45,100 @@ pub(super) struct DeepSaid {
     pub text: Option<String>,
 }
 
-/// What only those have that were called.
+/// While an instance flaps, its changes are counted and not published one by one.
+struct FlappingEpisode {
+    since: Moment,
+    changes: u32,
+}
+
+/// Calls that are in the minutes up to now. Only those have it that were called.
 #[derive(Default)]
-struct Rest {
+struct CountedCalls {
     ended: u64,
     errors: Vec<(ErrorKind, u64)>,
 }
 
-impl Place {
+impl MonitoredInstance {
     pub(super) fn new(name: Arc<str>, policy: Arc<Policy>, now: Moment, unix_ms: u64) -> Self {
-        Place {
-            course: Course::new(&name, now),
+        MonitoredInstance {
+            monitor: Monitor::new(&name, now),
             name,
             target: None,
             policy,
             minute: Minute::new(now, unix_ms),
+            counts: CheckCounts::default(),
             last: None,
             waiters: Vec::new(),
-            told: None,
+            recorded: None,
+            reported: None,
             deep: None,
-            rest: None,
+            flapping: None,
+            counted_calls: None,
         }
+    }
+
+    /// Gives the monitor something to judge by. The time up to `now` belongs to the state from before, and a change is published.
+    pub(super) fn judge<R>(
+        &mut self,
+        (now, unix_ms): (Moment, u64),
+        out: &mut Outbox,
+        evidence: impl FnOnce(&mut Monitor, &Policy) -> R,
+    ) -> R {
+        let was = self.monitor.judged();
+        self.pass(now, unix_ms, &mut out.records);
+        let given = evidence(&mut self.monitor, &self.policy);
+        self.publish_change(was, (now, unix_ms), out);
+        given
+    }
+
+    /// Publishes and writes down what has changed from `was`.
+    pub(super) fn publish_change(&mut self, was: Judgement, (now, unix_ms): (Moment, u64), out: &mut Outbox) {
+        let is = self.monitor.judged();
+        let flapping = self.follow_flapping(was, now);
+        if (was != is && self.flapping.is_none()) || flapping.is_some() {
+            out.changes.push(HealthChange {
+                name: self.name.clone(),
+                from: was,
+                to: is,
+                text: self.words(),
+                flapping,
+            });
+        }
+        if let Some(transition) = self.transition(unix_ms) {
+            out.records.push(Record::Transition(transition));
+        }
+    }
+
+    /// Begins and ends the episode of an instance that flaps. Gives what is to be published of it.
+    fn follow_flapping(&mut self, was: Judgement, now: Moment) -> Option<FlappingChange> {
+        let (is, flap) = (self.monitor.judged(), self.monitor.flap());
+        let runs = self.monitor.lifecycle() == Lifecycle::Running;
+        match &mut self.flapping {
+            None if runs && is.flags.flapping => {
+                let changes = 0;
+                self.flapping = Some(Box::new(FlappingEpisode { since: now, changes }));
+                let permille = (flap.ratio() * 1000.0).round() as u16;
+                Some(FlappingChange::Begins { permille })
+            }
+            None => None,
+            Some(episode) => {
+                episode.changes += u32::from(was.health != is.health);
+                let is_over = !runs || !is.flags.flapping && flap.is_steady(STEADY_STATES);
+                let ends = FlappingChange::Ends {
+                    changes: episode.changes,
+                    lasted: now.since(episode.since),
+                };
+                is_over.then(|| {
+                    self.flapping = None;
+                    ends
+                })
+            }
+        }
+    }
+
+    /// Whether each of its results is looked at, since somebody waits for it or it may cease to flap.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.waiters.is_empty() || self.recorded.is_none() || self.flapping.is_some()
     }
 
     pub(super) fn calls(&self) -> Calls {
@@ -69,35 +150,32 @@ impl Place {
     /// Another generation, or none: what was counted of the one before stays with it.
     pub(super) fn retarget(&mut self, target: Option<Arc<dyn Target>>, records: &mut Records) {
         self.deep = None;
-        self.rest = None;
+        self.counted_calls = None;
+        // Whoever waits for an answer of the one before waits in vain.
+        self.waiters.clear();
         if let Some(before) = self.target.take() {
             records.push_change(self.name.clone(), before);
         }
         // The last check of one that has stopped tells why.
         if target.is_some() {
             self.last = None;
+            self.reported = None;
         }
         self.target = target;
     }
 
-    /// The time up to `now` belongs to the state that was. Gives the minutes that are over.
-    pub(super) fn pass(
-        &mut self,
-        now: Moment,
-        unix_ms: u64,
-        was: Judgement,
-        left_out: bool,
-        out: &mut Records,
-    ) {
-        let ended = self.minute.pass(now, unix_ms, was.health, left_out);
+    /// The time up to `now` belongs to the state that is. Minutes that are over are written down.
+    pub(super) fn pass(&mut self, now: Moment, unix_ms: u64, records: &mut Records) {
+        let (health, is_excluded) = (self.monitor.judged().health, self.monitor.is_excluded());
+        let ended = self.minute.pass(now, unix_ms, health, is_excluded);
         let last = ended.len().saturating_sub(1);
         for (at, mut sums) in ended.into_iter().enumerate() {
             let instance = self.name.clone();
             if at == last {
                 self.add_calls(&mut sums);
-                out.push_unmeasured(MinuteRow { instance, sums }, self.target.clone());
+                records.push_unmeasured(MinuteRow { instance, sums }, self.target.clone());
             } else {
-                out.push(Record::Minute(Box::new(MinuteRow { instance, sums })));
+                records.push(Record::Minute(Box::new(MinuteRow { instance, sums })));
             }
         }
     }
@@ -109,31 +187,27 @@ impl Place {
         if calls.returned == 0 && calls.ended == 0 {
             return;
         }
-        let rest = self.rest.get_or_insert_default();
-        sums.calls = calls.ended.saturating_sub(rest.ended);
-        rest.ended = calls.ended;
+        let counted = self.counted_calls.get_or_insert_default();
+        sums.calls = calls.ended.saturating_sub(counted.ended);
+        counted.ended = calls.ended;
         sums.latency = target.take_latency();
         if calls.blamed > 0 || calls.ended > 0 {
             let errors = target.errors();
             for (kind, count) in &errors {
-                let before = rest.errors.iter().find(|(known, _)| known == kind);
+                let before = counted.errors.iter().find(|(known, _)| known == kind);
                 let more = count.saturating_sub(before.map_or(0, |(_, count)| *count));
                 if more > 0 {
                     sums.errors.insert(*kind, more);
                 }
             }
-            rest.errors = errors;
+            counted.errors = errors;
         }
     }
 
     /// Nobody looks any more.
-    pub(super) fn forget(&mut self, out: &mut Out) {
+    pub(super) fn forget(&mut self, out: &mut Outbox) {
         let (now, unix_ms) = (clock::monotonic(), clock::unix_ms(clock::wall()));
-        let (was, left_out) = (
-            self.course.evaluation().judged(),
-            self.course.evaluation().is_left_out(),
-        );
-        self.pass(now, unix_ms, was, left_out, &mut out.records);
+        self.pass(now, unix_ms, &mut out.records);
         let mut rest = self.minute.rest();
         self.add_calls(&mut rest);
         let instance = self.name.clone();
@@ -150,19 +224,19 @@ impl Place {
         }));
     }
 
-    /// The state that it is in now, if that was not told yet.
-    pub(super) fn turn(&mut self, unix_ms: u64) -> Option<StateTransition> {
-        let judged = self.course.evaluation().judged();
+    /// The state that it is in now, if that is not written down yet.
+    fn transition(&mut self, unix_ms: u64) -> Option<StateTransition> {
+        let judged = self.monitor.judged();
         let state = SpanState {
-            lifecycle: self.course.evaluation().life(),
+            lifecycle: self.monitor.lifecycle(),
             health: judged.health,
             cause: judged.cause,
-            left_out: self.course.evaluation().is_left_out(),
+            left_out: self.monitor.is_excluded(),
         };
-        if self.told == Some(state) {
+        if self.recorded == Some(state) {
             return None;
         }
-        self.told = Some(state);
+        self.recorded = Some(state);
         Some(StateTransition {
             instance: self.name.clone(),
             at_unix_ms: unix_ms,
@@ -172,8 +246,8 @@ impl Place {
     }
 
     /// The plugin's own words, or its error's.
-    pub(super) fn words(&self) -> Option<String> {
-        if self.course.evaluation().judged().cause.is_deep() {
+    fn words(&self) -> Option<String> {
+        if self.monitor.judged().cause.is_deep() {
             return self.deep_words();
         }
         let text = match &self.last.as_ref()?.outcome {
@@ -195,9 +269,9 @@ impl Place {
 mod tests {
     use super::*;
     use crate::probing::meter::Meter;
-    use crate::probing::{Announced, Apart, Audience};
+    use crate::probing::{Apart, EventSink, HealthChange, ReportChange};
+    use extman_model::CheckKind;
     use extman_model::sketch::Sketch;
-    use extman_model::{CheckKind, Lifecycle};
     use extman_runtime::instance::Asked;
     use extman_runtime::lanes::{LaneContext, Pool};
     use std::sync::Mutex;
@@ -246,8 +320,9 @@ mod tests {
 
     struct Written(Mutex<Vec<Record>>);
 
-    impl Audience for Written {
-        fn announced(&self, _: Announced) {}
+    impl EventSink for Written {
+        fn changed(&self, _: HealthChange) {}
+        fn reported(&self, _: &str, _: ReportChange) {}
         fn panicked(&self, _: &str, _: u64, _: String) {}
         fn stalled(&self, _: Duration) {}
         fn record(&self, records: &mut Vec<Record>) {
@@ -258,9 +333,9 @@ mod tests {
         }
     }
 
-    /// A place whose minutes are measured as the engine has it done.
+    /// A instance whose minutes are measured as the engine has it done.
     struct Measured {
-        place: Place,
+        instance: MonitoredInstance,
         meter: Meter,
         records: Records,
     }
@@ -268,24 +343,18 @@ mod tests {
     impl Measured {
         fn new() -> Self {
             Measured {
-                place: Place::new("one".into(), Arc::default(), at(0), 0),
+                instance: MonitoredInstance::new("one".into(), Arc::default(), at(0), 0),
                 meter: Meter::default(),
                 records: Records::default(),
             }
         }
 
         fn retarget(&mut self, target: Option<Arc<dyn Target>>) {
-            self.place.retarget(target, &mut self.records);
+            self.instance.retarget(target, &mut self.records);
         }
 
         fn pass(&mut self, upto: u64) {
-            let was = Judgement {
-                health: extman_model::Health::Up,
-                cause: extman_model::Cause::Lifecycle(Lifecycle::Running),
-                flags: Default::default(),
-            };
-            self.place
-                .pass(at(upto), upto * 60_000, was, false, &mut self.records);
+            self.instance.pass(at(upto), upto * 60_000, &mut self.records);
         }
 
         /// What the minutes up to there have.
@@ -340,8 +409,8 @@ mod tests {
         assert_eq!(one.minutes(2), [Some(5), Some(6)]);
         assert_eq!(unmeasured(), 1);
         one.retarget(None);
-        let mut out = Out::default();
-        one.place.forget(&mut out);
+        let mut out = Outbox::default();
+        one.instance.forget(&mut out);
         assert_eq!(unmeasured(), 1);
     }
 }

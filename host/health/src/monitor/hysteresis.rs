@@ -1,4 +1,4 @@
-//! One line of evidence with its thresholds: how it stands, and what the last results say. Pure.
+//! Hysteresis: how many results in a row change a level. Pure.
 //!
 //! ```text
 //!               fall bad ones in a row
@@ -9,35 +9,35 @@
 //!    └──────────────▶ degraded ──────────────┘ ◀┘
 //! ```
 
+use crate::policy::Policy;
 use extman_model::Health;
+use extman_model::record::Outcome;
 
-/// What one result says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// All is well.
-    Good,
-    /// It serves, worse than usual.
-    Fair,
-    /// It does not serve.
-    Bad,
-    /// It answers, and says nothing of the kind.
-    Unsure,
-}
-
-/// How many results in a row change a track.
+/// How many results in a row change a level. Zero counts as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Bad ones that make it down.
+    /// Bad results that lead to down.
     pub fall: u8,
-    /// Ones that are not good, until it is degraded.
+    /// Results that are not good that lead to degraded.
     pub fall_fair: u8,
-    /// Good ones that make it up; ones that are not bad that make it degraded instead of down.
+    /// Good results that lead to up; results that are not bad that lead from down to degraded.
     pub rise: u8,
 }
 
-/// A line of evidence. Unknown until its first result.
+impl Thresholds {
+    /// Those of checks.
+    pub fn of_checks(policy: &Policy) -> Self {
+        Thresholds {
+            fall: policy.fall,
+            fall_fair: policy.fall,
+            rise: policy.rise,
+        }
+    }
+}
+
+/// A level that changes by runs of results. It is unknown until the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Track {
+pub struct Hysteresis {
     level: Health,
     bad: u8,
     not_good: u8,
@@ -45,9 +45,9 @@ pub struct Track {
     not_bad: u8,
 }
 
-impl Default for Track {
+impl Default for Hysteresis {
     fn default() -> Self {
-        Track {
+        Hysteresis {
             level: Health::Unknown,
             bad: 0,
             not_good: 0,
@@ -57,13 +57,13 @@ impl Default for Track {
     }
 }
 
-impl Track {
-    /// How it stands.
+impl Hysteresis {
+    /// The level.
     pub fn level(&self) -> Health {
         self.level
     }
 
-    /// Whether the last results say otherwise than how it stands, too few of them yet.
+    /// Whether the last results contradict the level and are too few to change it.
     pub fn is_soft(&self) -> bool {
         match self.level {
             Health::Up => self.not_good > 0,
@@ -78,17 +78,19 @@ impl Track {
         self.bad
     }
 
-    /// One more result.
-    pub fn observe(&mut self, word: Word, thresholds: Thresholds) {
-        let more = |run: u8, goes_on: bool| if goes_on { run.saturating_add(1) } else { 0 };
-        self.bad = more(self.bad, word == Word::Bad);
-        self.not_good = more(self.not_good, matches!(word, Word::Bad | Word::Fair));
-        self.good = more(self.good, word == Word::Good);
-        self.not_bad = more(self.not_bad, matches!(word, Word::Good | Word::Fair));
-        let rise = if self.level == Health::Unknown {
-            1
-        } else {
-            thresholds.rise.max(1)
+    /// Takes one more result. What is no evidence changes nothing.
+    pub fn observe(&mut self, outcome: Outcome, thresholds: Thresholds) {
+        if outcome == Outcome::Skipped {
+            return;
+        }
+        let extend = |run: u8, goes_on: bool| if goes_on { run.saturating_add(1) } else { 0 };
+        self.bad = extend(self.bad, outcome == Outcome::Bad);
+        self.not_good = extend(self.not_good, matches!(outcome, Outcome::Bad | Outcome::Fair));
+        self.good = extend(self.good, outcome == Outcome::Good);
+        self.not_bad = extend(self.not_bad, matches!(outcome, Outcome::Good | Outcome::Fair));
+        let rise = match self.level {
+            Health::Unknown => 1,
+            _ => thresholds.rise.max(1),
         };
         if self.bad >= thresholds.fall.max(1) {
             self.level = Health::Down;
@@ -102,16 +104,11 @@ impl Track {
         }
     }
 
-    /// So many good results, where one changes no level.
-    pub(super) fn take_good(&mut self, count: u32) {
-        let more = |run: u8| u8::try_from(u32::from(run).saturating_add(count)).unwrap_or(u8::MAX);
+    /// Takes so many good results where one changes no level.
+    pub(super) fn observe_good(&mut self, count: u32) {
+        let extend = |run: u8| u8::try_from(u32::from(run).saturating_add(count)).unwrap_or(u8::MAX);
         (self.bad, self.not_good) = (0, 0);
-        (self.good, self.not_bad) = (more(self.good), more(self.not_bad));
-    }
-
-    /// What was seen is too old to count.
-    pub fn forget(&mut self) {
-        *self = Track::default();
+        (self.good, self.not_bad) = (extend(self.good), extend(self.not_bad));
     }
 }
 
@@ -125,23 +122,24 @@ mod tests {
         rise: 2,
     };
 
-    fn after(words: &str) -> Health {
-        let mut track = Track::default();
-        for word in words.chars() {
-            let word = match word {
-                'g' => Word::Good,
-                'f' => Word::Fair,
-                'b' => Word::Bad,
-                _ => Word::Unsure,
+    fn after(outcomes: &str) -> Health {
+        let mut hysteresis = Hysteresis::default();
+        for outcome in outcomes.chars() {
+            let outcome = match outcome {
+                'g' => Outcome::Good,
+                'f' => Outcome::Fair,
+                'b' => Outcome::Bad,
+                's' => Outcome::Skipped,
+                _ => Outcome::Unsure,
             };
-            track.observe(word, CHECKS);
+            hysteresis.observe(outcome, CHECKS);
         }
-        track.level()
+        hysteresis.level()
     }
 
     #[test]
-    fn levels_follow_runs() {
-        for (words, level) in [
+    fn runs_of_outcomes_lead_to_levels() {
+        for (outcomes, level) in [
             ("", Health::Unknown),
             ("g", Health::Up),
             ("f", Health::Degraded),
@@ -164,35 +162,34 @@ mod tests {
             ("gfffgg", Health::Up),
             ("gfffbbu", Health::Degraded),
             ("gbbub", Health::Up),
+            ("gbbsb", Health::Down),
             ("gbbbu", Health::Down),
             ("u", Health::Unknown),
             ("bbug", Health::Up),
             ("bf", Health::Degraded),
         ] {
-            assert_eq!(after(words), level, "{words}");
+            assert_eq!(after(outcomes), level, "{outcomes}");
         }
     }
 
     #[test]
-    fn zero_thresholds_are_one() {
+    fn thresholds_of_zero_count_as_one() {
         let none = Thresholds {
             fall: 0,
             fall_fair: 0,
             rise: 0,
         };
-        let mut track = Track::default();
-        track.observe(Word::Bad, none);
-        assert_eq!(track.level(), Health::Down);
-        track.observe(Word::Good, none);
-        assert_eq!(track.level(), Health::Up);
+        let mut hysteresis = Hysteresis::default();
+        hysteresis.observe(Outcome::Bad, none);
+        assert_eq!(hysteresis.level(), Health::Down);
+        hysteresis.observe(Outcome::Good, none);
+        assert_eq!(hysteresis.level(), Health::Up);
     }
 
     #[test]
-    fn runs_do_not_overflow() {
-        let mut track = Track::default();
-        for _ in 0..1000 {
-            track.observe(Word::Bad, CHECKS);
-        }
-        assert_eq!((track.level(), track.bad_run()), (Health::Down, 255));
+    fn runs_longer_than_a_byte_stay_at_its_greatest() {
+        let mut hysteresis = Hysteresis::default();
+        (0..1000).for_each(|_| hysteresis.observe(Outcome::Bad, CHECKS));
+        assert_eq!((hysteresis.level(), hysteresis.bad_run()), (Health::Down, 255));
     }
 }

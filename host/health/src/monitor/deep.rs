@@ -11,16 +11,16 @@ const FALL: u8 = 2;
 
 /// The line of evidence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Deep {
+pub(super) struct DeepEvidence {
     failed: u8,
     cause: Option<Cause>,
 }
 
-impl Deep {
+impl DeepEvidence {
     /// One more result.
-    pub(super) fn observe(&mut self, result: ResultWord) {
+    pub fn observe(&mut self, result: ResultWord) {
         match verdict(result) {
-            Verdict::Good => *self = Deep::default(),
+            Verdict::Good => *self = DeepEvidence::default(),
             Verdict::Nothing => {}
             Verdict::Failed(cause) => {
                 self.failed = self.failed.saturating_add(1);
@@ -30,12 +30,12 @@ impl Deep {
     }
 
     /// Failures in a row.
-    pub(super) fn failed(&self) -> u8 {
+    pub fn failed(&self) -> u8 {
         self.failed
     }
 
     /// What is decided, where everything else decides `besides`.
-    pub(super) fn upon(&self, besides: (Health, Cause)) -> (Health, Cause) {
+    pub fn upon(&self, besides: (Health, Cause)) -> (Health, Cause) {
         match (besides.0, self.cause) {
             (Health::Up, Some(cause)) if self.failed >= FALL => (Health::Degraded, cause),
             _ => besides,
@@ -64,7 +64,7 @@ fn verdict(result: ResultWord) -> Verdict {
 }
 
 /// Whether a result is evidence at all.
-pub fn counts(result: ResultWord) -> bool {
+pub fn deep_counts(result: ResultWord) -> bool {
     !matches!(verdict(result), Verdict::Nothing)
 }
 
@@ -74,8 +74,8 @@ mod tests {
 
     const UP: (Health, Cause) = (Health::Up, Cause::Answers);
 
-    fn after(results: &[ResultWord]) -> Deep {
-        let mut deep = Deep::default();
+    fn after(results: &[ResultWord]) -> DeepEvidence {
+        let mut deep = DeepEvidence::default();
         results.iter().for_each(|result| deep.observe(*result));
         deep
     }
@@ -121,8 +121,8 @@ mod tests {
             ResultWord::Failed(ErrorKind::NotServing),
             ResultWord::Failed(ErrorKind::Unsupported),
         ] {
-            assert!(!counts(result));
-            assert_eq!(after(&[result; 9]), Deep::default(), "{result:?}");
+            assert!(!deep_counts(result));
+            assert_eq!(after(&[result; 9]), DeepEvidence::default(), "{result:?}");
             assert_eq!(after(&[ResultWord::TimedOut, result]).failed(), 1);
         }
     }

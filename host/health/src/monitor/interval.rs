@@ -1,4 +1,4 @@
-//! When an instance is asked next. Pure.
+//! When the next check of an instance is due. Pure.
 
 use crate::policy::Policy;
 use crate::{Moment, nanos};
@@ -23,10 +23,10 @@ pub struct Situation {
 }
 
 /// Time from one check to the next, without jitter: the interval at which results are due.
-pub fn interval(policy: &Policy, situation: Situation) -> Duration {
-    let usual = policy.interval.max(INTERVAL_MIN);
+pub fn usual(policy: &Policy, situation: Situation) -> Duration {
+    let interval = policy.interval.max(INTERVAL_MIN);
     if situation.soft {
-        return policy.recheck.max(INTERVAL_MIN).min(usual);
+        return policy.recheck.max(INTERVAL_MIN).min(interval);
     }
     match situation.health {
         // Who answers its checks is not spared by fewer of them, and its calls are looked at when it is asked.
@@ -40,10 +40,40 @@ pub fn interval(policy: &Policy, situation: Situation) -> Duration {
             doubled.min(most).max(INTERVAL_MIN)
         }
         Health::Up if situation.quiet_for >= policy.idle_after && !situation.flapping => {
-            policy.idle_interval.max(usual)
+            policy.idle_interval.max(interval)
         }
-        Health::Up | Health::Degraded | Health::Down | Health::Unknown => usual,
+        Health::Up | Health::Degraded | Health::Down | Health::Unknown => interval,
     }
+}
+
+/// A first check comes within this time, spread by phase.
+const FIRST_WITHIN: Duration = Duration::from_millis(500);
+
+/// When the first check of an instance is due that begins to run now.
+pub fn first(now: Moment, seed: u64, policy: &Policy) -> Moment {
+    let first = now.after(phase(seed, policy.interval.min(FIRST_WITHIN)));
+    coalesced(first, policy.interval).max(now)
+}
+
+/// When the next check is due of an instance whose last one was due at `from`, and that is checked each `interval`.
+#[inline]
+pub fn next_due(
+    policy: &Policy,
+    interval: Duration,
+    (seed, cycle): (u64, u32),
+    from: Moment,
+    now: Moment,
+) -> Moment {
+    let step = jittered(policy, interval, seed, cycle);
+    let mut due = from.after(step);
+    if due <= now {
+        // Some were missed: the next one that is not.
+        let step = nanos(step).max(1);
+        let steps = (now.nanos_since(from) / step).saturating_add(1);
+        due = from.after(Duration::from_nanos(step.saturating_mul(steps)));
+    }
+    let coalesced = coalesced(due, interval);
+    if coalesced > now { coalesced } else { due }
 }
 
 /// However it is configured, nothing is asked more often.
@@ -58,13 +88,13 @@ pub fn seed(name: &str) -> u64 {
 }
 
 /// Where in its interval an instance is asked first, so that many of them don't come at once.
-pub fn phase(seed: u64, interval: Duration) -> Duration {
+fn phase(seed: u64, interval: Duration) -> Duration {
     Duration::from_nanos(share(seed, nanos(interval)))
 }
 
 /// The interval of this cycle: moved by at most the jitter, to either side, by chance that the seed decides.
 #[inline]
-pub fn jittered(policy: &Policy, interval: Duration, seed: u64, cycle: u32) -> Duration {
+fn jittered(policy: &Policy, interval: Duration, seed: u64, cycle: u32) -> Duration {
     let whole = nanos(interval);
     let reach = whole / 1000 * u64::from(policy.jitter_permille.min(500));
     let chance = mix(seed ^ u64::from(cycle).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -75,21 +105,21 @@ pub fn jittered(policy: &Policy, interval: Duration, seed: u64, cycle: u32) -> D
 /// are due at about the same time are asked together: there are such moments each 100 ms for intervals of ten seconds or more, each 50 ms
 /// for those of a second or more, which is half of what the usual jitter moves the shortest of them, and for others each 10 ms.
 #[inline]
-pub fn gathered(moment: Moment, interval: Duration) -> Moment {
+fn coalesced(moment: Moment, interval: Duration) -> Moment {
     const FINE: u64 = nanos(INTERVAL_MIN);
     let nanos = moment.as_nanos();
     // Each divides by a constant, which is not a division.
     Moment::from_nanos(if interval >= Duration::from_secs(10) {
-        nearest::<GATHERED>(nanos)
+        nearest::<COALESCED>(nanos)
     } else if interval >= Duration::from_secs(1) {
-        nearest::<{ GATHERED / 2 }>(nanos)
+        nearest::<{ COALESCED / 2 }>(nanos)
     } else {
         nearest::<FINE>(nanos)
     })
 }
 
 /// Moments at which instances of any interval are asked are this far apart, in nanoseconds.
-pub const GATHERED: u64 = 100_000_000;
+pub const COALESCED: u64 = 100_000_000;
 
 #[inline]
 fn nearest<const GRAIN: u64>(nanos: u64) -> u64 {
@@ -128,7 +158,7 @@ mod tests {
     #[test]
     fn intervals_follow_the_situation() {
         let policy = Policy::default();
-        let at = |situation| interval(&policy, situation).as_secs();
+        let at = |situation| usual(&policy, situation).as_secs();
         assert_eq!(at(WELL), 10);
         assert_eq!(at(Situation { soft: true, ..WELL }), 2);
         assert_eq!(
@@ -190,7 +220,7 @@ mod tests {
             ..Policy::default()
         };
         assert_eq!(
-            interval(&quick, Situation { soft: true, ..WELL }),
+            usual(&quick, Situation { soft: true, ..WELL }),
             Duration::from_millis(500)
         );
         let mad = Policy {
@@ -208,7 +238,7 @@ mod tests {
                 ..WELL
             },
         ] {
-            assert_eq!(interval(&mad, situation), INTERVAL_MIN);
+            assert_eq!(usual(&mad, situation), INTERVAL_MIN);
         }
     }
 
@@ -237,20 +267,20 @@ mod tests {
     fn those_who_are_due_at_about_the_same_time_are_asked_together() {
         let ms = |ms: u64| Moment::from_nanos(ms * 1_000_000);
         let second = Duration::from_secs(1);
-        let at = |moment| gathered(ms(moment), second).as_nanos() / 1_000_000;
+        let at = |moment| coalesced(ms(moment), second).as_nanos() / 1_000_000;
         assert_eq!(
             [0, 24, 25, 50, 74, 75, 10_024].map(at),
             [0, 0, 50, 50, 50, 100, 10_000]
         );
-        let seldom = |moment| gathered(ms(moment), 10 * second).as_nanos() / 1_000_000;
+        let seldom = |moment| coalesced(ms(moment), 10 * second).as_nanos() / 1_000_000;
         assert_eq!(
             [0, 49, 50, 149, 150, 10_024].map(seldom),
             [0, 0, 100, 100, 200, 10_000]
         );
-        let often = |moment| gathered(ms(moment), second / 2).as_nanos() / 1_000_000;
+        let often = |moment| coalesced(ms(moment), second / 2).as_nanos() / 1_000_000;
         assert_eq!([0, 4, 5, 14, 15].map(often), [0, 0, 10, 10, 20]);
-        assert!(gathered(Moment::from_nanos(u64::MAX), second) > ms(1));
-        assert_eq!(GATHERED % nanos(INTERVAL_MIN), 0);
+        assert!(coalesced(Moment::from_nanos(u64::MAX), second) > ms(1));
+        assert_eq!(COALESCED % nanos(INTERVAL_MIN), 0);
     }
 
     #[test]

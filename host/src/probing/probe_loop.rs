@@ -1,62 +1,70 @@
 //! What keeps the time, and what a lane does that goes through its library's due instances.
 //!
 //! ```text
-//!   extman-probe, a thread of the host's own: sleeps until somebody is due ──▶ a visit for each library of theirs
+//!   extman-probe, a thread of the host's own: sleeps until somebody is due ──▶ a batch for each library of theirs
 //!   a lane: lock: the last answers in, the next sixteen out ──▶ unlock, ask each inline ──┐
 //!              ▲                                                                          │
 //!              └──────────────────────────────────────────────────────────────────────────┘ until nobody of its library is due
 //! ```
 
+use super::batch::{Asking, Batch, Done, GROUP};
 use super::meter::Meter;
-use super::out::{Audience, Out, Plan};
-use super::shard::{Shard, TICK};
-use super::visit::{Asking, Done, GROUP, Visit};
+use super::outbox::{EventSink, Outbox, Plan};
+use super::scheduler::{Scheduler, TICK};
 use super::{lock, wall_ms};
 use extman_model::clock::{self, Monotonic};
+use extman_runtime::instance::FailedCalls;
 use extman_runtime::lanes::{LaneContext, start_watchdog, stood_still};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// What all who ask share.
-pub(super) struct Ring {
-    pub own: Weak<Ring>,
-    pub shard: Mutex<Shard>,
-    pub audience: Arc<dyn Audience>,
+pub(super) struct ProbeLoop {
+    pub own: Weak<ProbeLoop>,
+    pub scheduler: Mutex<Scheduler>,
+    pub sink: Arc<dyn EventSink>,
     pub meter: Meter,
     pub tasks: Handle,
+    /// Instances of which a call has failed since they were looked at.
+    failing: Mutex<Vec<u32>>,
+    /// What keeps the time has ended.
+    ended: AtomicBool,
     timer: OnceLock<Thread>,
     joined: Mutex<Option<JoinHandle<()>>>,
     ending: AtomicBool,
 }
 
-impl Ring {
-    /// Starts what keeps the time. It ends when nobody else holds the ring, or with [`end`](Ring::end).
-    pub(super) fn start(audience: Arc<dyn Audience>, tasks: Handle) -> std::io::Result<Arc<Self>> {
+impl ProbeLoop {
+    /// Starts what keeps the time. It ends when nobody else holds the probes, or with [`end`](ProbeLoop::end).
+    pub(super) fn start(sink: Arc<dyn EventSink>, tasks: Handle) -> std::io::Result<Arc<Self>> {
         // Before there is a lane: whether the host itself stands still is known from the start.
         start_watchdog();
-        let ring = Arc::new_cyclic(|own: &Weak<Ring>| Ring {
+        let probes = Arc::new_cyclic(|own: &Weak<ProbeLoop>| ProbeLoop {
             own: own.clone(),
-            shard: Mutex::new(Shard::new(clock::monotonic(), own.clone())),
-            audience,
+            scheduler: Mutex::new(Scheduler::new(clock::monotonic(), own.clone())),
+            sink,
             meter: Meter::default(),
             tasks,
+            failing: Mutex::default(),
+            ended: AtomicBool::new(false),
             timer: OnceLock::new(),
             joined: Mutex::default(),
             ending: AtomicBool::new(false),
         });
-        let weak = ring.own.clone();
+        let weak = probes.own.clone();
         let timer = std::thread::Builder::new().name("extman-probe".to_owned());
         let timer = timer.spawn(move || {
-            while let Some(until) = weak.upgrade().and_then(|ring| ring.pass()) {
+            let _ends = Ends(weak.clone());
+            while let Some(until) = weak.upgrade().and_then(|probes| probes.pass()) {
                 std::thread::park_timeout(until.since(clock::monotonic()));
             }
         })?;
-        let _ = ring.timer.set(timer.thread().clone());
-        *ring.joined.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
-        Ok(ring)
+        let _ = probes.timer.set(timer.thread().clone());
+        *probes.joined.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
+        Ok(probes)
     }
 
     /// Has somebody look who is due.
@@ -77,6 +85,15 @@ impl Ring {
         }
     }
 
+    /// Whether what keeps the time has ended by itself.
+    pub(super) fn has_died(&self) -> bool {
+        self.ended.load(Ordering::Acquire) && !self.ending.load(Ordering::Acquire)
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Who is due goes to the lanes. Gives when to look again; `None` at the end.
     fn pass(&self) -> Option<Monotonic> {
         if self.ending.load(Ordering::Acquire) {
@@ -85,12 +102,14 @@ impl Ring {
         let (now, unix_ms, mut out) = (
             clock::monotonic(),
             wall_ms(),
-            Out::for_audience(self.audience.as_ref()),
+            Outbox::for_sink(self.sink.as_ref()),
         );
         let until = {
-            let mut shard = lock(&self.shard);
-            let stall = stall(&shard, now);
-            shard.pass(now, unix_ms, stall, &mut out)
+            let failing = std::mem::take(&mut *self.failing());
+            let mut scheduler = lock(&self.scheduler);
+            let stall = stall(&scheduler, now);
+            scheduler.calls_failed(&failing, now, unix_ms, &mut out);
+            scheduler.pass(now, unix_ms, stall, &mut out)
         };
         for plan in out.plans.drain(..) {
             self.begin(plan);
@@ -99,18 +118,18 @@ impl Ring {
         Some(until)
     }
 
-    /// Has a lane begin a visit. If none does, those that wait for it are asked another time.
+    /// Has a lane begin a batch. If none does, those that wait for it are asked another time.
     fn begin(&self, plan: Plan) {
-        let Some(ring) = self.own.upgrade() else { return };
-        let planned = Planned(Some((ring, plan.visit)));
+        let Some(probes) = self.own.upgrade() else { return };
+        let planned = Planned(Some((probes, plan.batch)));
         // Where it is refused the job is dropped, and with it what it holds.
         let _ = plan.pool.submit_checks(move |lane| planned.begin(lane));
     }
 
     /// On a lane.
-    fn visit(&self, lane: &LaneContext<'_>, visit: &Arc<Visit>) {
-        lane.go_through(visit.clone());
-        let mut out = Out::for_audience(self.audience.as_ref());
+    fn batch(&self, lane: &LaneContext<'_>, batch: &Arc<Batch>) {
+        lane.go_through(batch.clone());
+        let mut out = Outbox::for_sink(self.sink.as_ref());
         let (mut group, mut done) = (Vec::with_capacity(GROUP), Vec::with_capacity(GROUP));
         let (mut now, mut unix_ms) = (clock::monotonic(), wall_ms());
         // A lane that never rests must not write yesterday's time.
@@ -119,77 +138,95 @@ impl Ring {
             if now.since(looked_at) >= TICK {
                 (looked_at, unix_ms) = (now, wall_ms());
             }
-            self.hand_over(lane, visit, (now, unix_ms), (&mut done, &mut group), &mut out);
+            self.hand_over(lane, batch, (now, unix_ms), (&mut done, &mut group), &mut out);
             // With what was known before.
             done.clear();
             self.send(&mut out);
             if group.is_empty() {
                 return;
             }
-            match ask(lane, visit, &mut group, &mut done) {
+            match ask(lane, batch, &mut group, &mut done) {
                 Some(ended) => now = ended,
                 None => {
-                    lock(&self.shard).leave(visit);
+                    lock(&self.scheduler).leave(batch);
                     return;
                 }
             }
         }
     }
 
-    /// The last answers in, the next ones to ask out; none when the visit is over.
+    /// The last answers in, the next ones to ask out; none when the batch is over.
     fn hand_over(
         &self,
         lane: &LaneContext<'_>,
-        visit: &Visit,
+        batch: &Batch,
         (now, unix_ms): (Monotonic, u64),
         (done, group): (&mut [Done], &mut Vec<Asking>),
-        out: &mut Out,
+        out: &mut Outbox,
     ) {
-        let mut shard = lock(&self.shard);
-        visit.leave();
+        let mut scheduler = lock(&self.scheduler);
+        batch.leave();
         for done in done {
             let host_late = is_host_late(done);
-            shard.ended(done, unix_ms, host_late, out);
+            scheduler.ended(done, unix_ms, host_late, out);
         }
         if !lane.is_to_end() && !self.ending.load(Ordering::Acquire) {
-            shard.fill(visit, now, unix_ms, group, out);
+            scheduler.fill(batch, now, unix_ms, group, out);
         }
         if group.is_empty() {
-            shard.leave(visit);
+            scheduler.leave(batch);
         }
     }
 
-    fn never_began(&self, visit: &Visit) {
-        lock(&self.shard).never_began(visit, clock::monotonic(), wall_ms());
+    fn never_began(&self, batch: &Batch) {
+        lock(&self.scheduler).never_began(batch, clock::monotonic(), wall_ms());
     }
 
     /// Tells what there is to tell. Those whose minute is over are measured by somebody who may wait.
-    fn send(&self, out: &mut Out) {
+    fn send(&self, out: &mut Outbox) {
         if self.meter.take(&mut out.records)
-            && let Some(ring) = self.own.upgrade()
+            && let Some(probes) = self.own.upgrade()
         {
             self.tasks
-                .spawn_blocking(move || ring.meter.settle(ring.audience.as_ref()));
+                .spawn_blocking(move || probes.meter.settle(probes.sink.as_ref()));
         }
-        out.tell(self.audience.as_ref());
+        out.publish(self.sink.as_ref());
     }
 }
 
-/// A visit that a lane is to begin.
-struct Planned(Option<(Arc<Ring>, Arc<Visit>)>);
+impl FailedCalls for ProbeLoop {
+    fn failed(&self, number: u32) {
+        self.failing().push(number);
+        self.wake();
+    }
+}
+
+/// Says that what keeps the time has ended, also where it panicked.
+struct Ends(Weak<ProbeLoop>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if let Some(probes) = self.0.upgrade() {
+            probes.ended.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// A batch that a lane is to begin.
+struct Planned(Option<(Arc<ProbeLoop>, Arc<Batch>)>);
 
 impl Planned {
     fn begin(mut self, lane: &LaneContext<'_>) {
-        if let Some((ring, visit)) = self.0.take() {
-            ring.visit(lane, &visit);
+        if let Some((probes, batch)) = self.0.take() {
+            probes.batch(lane, &batch);
         }
     }
 }
 
 impl Drop for Planned {
     fn drop(&mut self) {
-        if let Some((ring, visit)) = self.0.take() {
-            ring.never_began(&visit);
+        if let Some((probes, batch)) = self.0.take() {
+            probes.never_began(&batch);
         }
     }
 }
@@ -198,17 +235,17 @@ impl Drop for Planned {
 /// Gives when the last one ended; `None` if the lane was lost.
 fn ask(
     lane: &LaneContext<'_>,
-    visit: &Visit,
+    batch: &Batch,
     group: &mut Vec<Asking>,
     done: &mut Vec<Done>,
 ) -> Option<Monotonic> {
     let (mut began, mut before) = (clock::monotonic(), 0);
     for (at, asking) in group.drain(..).enumerate() {
-        if !visit.enter(at, began, &mut before) {
+        if !batch.enter(at, began, &mut before) {
             break;
         }
         let Asking {
-            place,
+            index,
             asking,
             target,
             timeout,
@@ -216,7 +253,7 @@ fn ask(
         let asked = target.check_on(lane, timeout, began)?;
         let ended = asked.ended;
         done.push(Done {
-            place,
+            index,
             asking,
             began,
             timeout,
@@ -231,12 +268,12 @@ fn ask(
 /// A gap this long since the last look is worth asking the watchdog about.
 const GAP: Duration = Duration::from_millis(500);
 
-fn stall(shard: &Shard, now: Monotonic) -> Duration {
+fn stall(scheduler: &Scheduler, now: Monotonic) -> Duration {
     // It may sleep for a second by itself.
-    if now.since(shard.seen()) < GAP {
+    if now.since(scheduler.seen()) < GAP {
         return Duration::ZERO;
     }
-    stood_still(shard.seen(), now)
+    stood_still(scheduler.seen(), now)
 }
 
 fn is_host_late(done: &Done) -> bool {
