@@ -16,6 +16,8 @@ pub mod findings;
 pub mod frames;
 mod health;
 pub mod history;
+mod maintenance;
+pub mod moment;
 mod overall;
 mod process;
 pub mod record;
@@ -37,6 +39,7 @@ pub use figures::Figures;
 pub use health::{
     Cause, ConnectionView, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit,
 };
+pub use maintenance::{Maintenance, MaintenanceAsked, MaintenanceRow, MaintenanceSource};
 pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Progress, Report};

@@ -10,12 +10,12 @@ use extman_history::History;
 use extman_model::clock;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    CheckOutcome, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle, PluginView,
+    Cause, CheckOutcome, Criticality, DeepView, Digest, Health, HealthView, Lifecycle, PluginView,
     ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
-use extman_runtime::registry::{Change, Entry};
+use extman_runtime::registry::{Change, Entry, Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,44 +27,43 @@ pub(super) struct Ears {
     pub requests: Requests,
     pub history: Arc<History>,
     pub recent: Arc<RecentLatency>,
+    pub registry: Arc<Registry>,
 }
 
 impl EventSink for Ears {
     fn changed(&self, change: HealthChange) {
-        let HealthChange {
+        let (from, to) = (change.from, change.to);
+        // Before anybody hears of it: who is told that another one stands in is served by that one.
+        let by_calls =
+            matches!(to.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail) && to.health == Health::Down;
+        self.registry
+            .learn_health(&change.name, to.health, by_calls, change.since);
+        let name = change.name.to_string();
+        let (begins, permille, changes, lasted) = match change.flapping {
+            Some(FlappingChange::GoesOn) => return,
+            Some(FlappingChange::Begins { permille }) => (true, permille, 0, Duration::ZERO),
+            Some(FlappingChange::Ends { changes, lasted }) => (false, 0, changes, lasted),
+            None if (from.health, from.flags.stale) == (to.health, to.flags.stale) => return,
+            None => {
+                return self.events.tell(What::Health {
+                    name,
+                    from: from.health,
+                    to: to.health,
+                    cause: to.cause,
+                    flapping: to.flags.flapping,
+                    text: change.text,
+                });
+            }
+        };
+        self.events.tell(What::Flapping {
             name,
-            from,
-            to,
-            text,
-            flapping,
-        } = change;
-        let name = name.to_string();
-        if let Some(flapping) = flapping {
-            let (begins, permille, changes, lasted) = match flapping {
-                FlappingChange::Begins { permille } => (true, permille, 0, Duration::ZERO),
-                FlappingChange::Ends { changes, lasted } => (false, 0, changes, lasted),
-            };
-            return self.events.tell(What::Flapping {
-                name,
-                begins,
-                to: to.health,
-                cause: to.cause,
-                permille,
-                changes,
-                for_ms: lasted.as_millis() as u64,
-            });
-        }
-        let same = |judged: &Judgement| (judged.health, judged.flags.stale);
-        if same(&from) != same(&to) {
-            self.events.tell(What::Health {
-                name,
-                from: from.health,
-                to: to.health,
-                cause: to.cause,
-                flapping: to.flags.flapping,
-                text,
-            });
-        }
+            begins,
+            to: to.health,
+            cause: to.cause,
+            permille,
+            changes,
+            for_ms: lasted.as_millis() as u64,
+        });
     }
 
     fn reported(&self, name: &str, change: ReportChange) {
@@ -138,11 +137,16 @@ impl Subjects {
     }
 
     /// Those that have changed.
-    pub(super) fn of(&mut self, change: &Change<'_>) -> Vec<Subject> {
-        change.entries.iter().map(|entry| self.subject(entry)).collect()
+    pub(super) fn of(
+        &mut self,
+        change: &Change<'_>,
+        is_in_maintenance: impl Fn(&Entry) -> bool,
+    ) -> Vec<Subject> {
+        let subject = |entry: &Arc<Entry>| self.subject(entry, is_in_maintenance(entry));
+        change.entries.iter().map(subject).collect()
     }
 
-    fn subject(&mut self, entry: &Entry) -> Subject {
+    fn subject(&mut self, entry: &Entry, maintenance: bool) -> Subject {
         let policy = Policy::resolve(entry.config.probe, &entry.plugin.manifest().probe, self.settings);
         Subject {
             name: entry.name.clone(),
@@ -152,7 +156,7 @@ impl Subjects {
                 .serving
                 .as_ref()
                 .map(|(instance, generation)| (instance.clone() as _, *generation)),
-            maintenance: entry.config.maintenance,
+            maintenance,
         }
     }
 
@@ -242,6 +246,7 @@ impl Host {
     /// How an instance is, as shown.
     pub(super) fn health_view(&self, entry: &Entry, seen: &Seen) -> HealthView {
         let mut view = health_view(entry, seen, self.inner.deep.view(&entry.name));
+        view.in_maintenance = self.inner.maintenances.of(entry).map(Box::new);
         if let Some((instance, _)) = &entry.serving {
             let (since, now) = (instance.accounts().latency(), clock::unix_ms(clock::wall()));
             view.figures
@@ -255,8 +260,7 @@ impl Host {
 pub(super) struct Known {
     pub entries: Vec<Arc<Entry>>,
     pub seen: HashMap<Arc<str>, Seen>,
-    /// Who serves a capability: how many, and one of them.
-    serving: HashMap<String, (usize, Arc<str>)>,
+    snapshot: Arc<Snapshot>,
     /// How many of a redundant set serve and count.
     redundant: HashMap<String, usize>,
 }
@@ -264,20 +268,15 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn of(host: &Host) -> Known {
         let seen = host.engine().views().into_iter();
+        let snapshot = host.snapshot();
         let mut known = Known {
-            entries: host.snapshot().all().collect(),
+            entries: snapshot.all().collect(),
             seen: seen.map(|seen| (seen.name.clone(), seen)).collect(),
-            serving: HashMap::new(),
+            snapshot,
             redundant: HashMap::new(),
         };
-        let (mut serving, mut redundant) = (HashMap::new(), HashMap::new());
+        let mut redundant = HashMap::new();
         for entry in known.entries.iter().filter(|entry| known.serves(entry)) {
-            for capability in &entry.plugin.manifest().capabilities {
-                let by = serving
-                    .entry(capability.name.clone())
-                    .or_insert_with(|| (0, entry.name.clone()));
-                by.0 += 1;
-            }
             if let Some(set) = entry
                 .config
                 .redundant
@@ -287,7 +286,7 @@ impl Known {
                 *redundant.entry(set.clone()).or_default() += 1;
             }
         }
-        (known.serving, known.redundant) = (serving, redundant);
+        known.redundant = redundant;
         known
     }
 
@@ -310,14 +309,18 @@ impl Known {
         self.redundant.get(set).copied().unwrap_or(0)
     }
 
-    /// Its capabilities, if somebody else serves each of them.
+    /// Its capabilities, if calls of each of them go to somebody else who is known to serve.
     pub(super) fn covered(&self, entry: &Entry) -> Option<Vec<String>> {
         let capabilities = &entry.plugin.manifest().capabilities;
-        let by_others = |capability: &String| {
-            let by = self.serving.get(capability);
-            by.is_some_and(|(count, one)| *count > 1 || *one != entry.name)
+        let by_another = |capability: &str| {
+            let choice = self.snapshot.route(capability)?.choice();
+            let choice = choice.as_ref()?;
+            let serves = matches!(choice.health, Health::Up | Health::Degraded);
+            Some(serves && choice.serving.entry.name != entry.name)
         };
-        let all = capabilities.iter().all(|capability| by_others(&capability.name));
+        let all = capabilities
+            .iter()
+            .all(|capability| by_another(&capability.name) == Some(true));
         all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
     }
 }
@@ -334,6 +337,7 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
         ),
         since_unix_ms: now.saturating_sub(seen.lasted.as_millis() as u64),
         left_out: seen.left_out,
+        in_maintenance: None,
         failed_checks: seen.failed_checks,
         checks: seen.counts,
         parts: seen.parts.clone(),
@@ -348,7 +352,6 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
 
 /// Why, in the plugin's own words or in those of whoever moved it.
 fn words(entry: &Entry, seen: &Seen) -> Option<String> {
-    use extman_model::Cause;
     match seen.judged.cause {
         cause if cause.is_deep() => seen.deep_words.clone(),
         Cause::Lifecycle(Lifecycle::Running) => None,

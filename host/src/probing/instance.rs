@@ -95,11 +95,12 @@ impl MonitoredInstance {
     pub(super) fn publish_change(&mut self, was: Judgement, (now, unix_ms): (Moment, u64), out: &mut Outbox) {
         let is = self.monitor.judged();
         let flapping = self.follow_flapping(was, now);
-        if (was != is && self.flapping.is_none()) || flapping.is_some() {
+        if was != is || flapping.is_some() {
             out.changes.push(HealthChange {
                 name: self.name.clone(),
                 from: was,
                 to: is,
+                since: self.monitor.since(),
                 text: self.words(),
                 flapping,
             });
@@ -109,31 +110,31 @@ impl MonitoredInstance {
         }
     }
 
-    /// Begins and ends the episode of an instance that flaps. Gives what is to be published of it.
+    /// Begins and ends the episode of an instance that flaps. Gives where it is in it, if that is to be published.
     fn follow_flapping(&mut self, was: Judgement, now: Moment) -> Option<FlappingChange> {
         let (is, flap) = (self.monitor.judged(), self.monitor.flap());
         let runs = self.monitor.lifecycle() == Lifecycle::Running;
-        match &mut self.flapping {
-            None if runs && is.flags.flapping => {
-                let changes = 0;
-                self.flapping = Some(Box::new(FlappingEpisode { since: now, changes }));
-                let permille = (flap.ratio() * 1000.0).round() as u16;
-                Some(FlappingChange::Begins { permille })
-            }
-            None => None,
-            Some(episode) => {
-                episode.changes += u32::from(was.health != is.health);
-                let is_over = !runs || !is.flags.flapping && flap.is_steady(STEADY_STATES);
-                let ends = FlappingChange::Ends {
-                    changes: episode.changes,
-                    lasted: now.since(episode.since),
-                };
-                is_over.then(|| {
-                    self.flapping = None;
-                    ends
+        let Some(episode) = &mut self.flapping else {
+            let begins = runs && is.flags.flapping;
+            self.flapping = begins.then(|| {
+                Box::new(FlappingEpisode {
+                    since: now,
+                    changes: 0,
                 })
-            }
+            });
+            let permille = (flap.ratio() * 1000.0).round() as u16;
+            return begins.then_some(FlappingChange::Begins { permille });
+        };
+        episode.changes += u32::from(was.health != is.health);
+        if runs && (is.flags.flapping || !flap.is_steady(STEADY_STATES)) {
+            return (was != is).then_some(FlappingChange::GoesOn);
         }
+        let ends = FlappingChange::Ends {
+            changes: episode.changes,
+            lasted: now.since(episode.since),
+        };
+        self.flapping = None;
+        Some(ends)
     }
 
     /// Whether each of its results is looked at, since somebody waits for it or it may cease to flap.

@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::meter::Records;
 use super::reported::ReportChange;
 use super::target::Target;
+use extman_health::Moment;
 use extman_model::record::{CheckCounts, Record};
 use extman_model::{CheckView, Judgement};
 use extman_runtime::lanes::Pool;
@@ -20,13 +21,15 @@ pub struct HealthChange {
     pub from: Judgement,
     /// What it is held to be.
     pub to: Judgement,
+    /// Since when it has had that word.
+    pub since: Moment,
     /// The plugin's own words, or its error's.
     pub text: Option<String>,
-    /// It begins to flap, or ceases to. Between, its changes are not published.
+    /// Where it changes too often to be believed.
     pub flapping: Option<FlappingChange>,
 }
 
-/// An instance begins to change too often to be believed, or ceases to.
+/// An instance changes too often to be believed: people are told when that begins and when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlappingChange {
     /// It begins.
@@ -34,9 +37,11 @@ pub enum FlappingChange {
         /// Weighted share of changes among its last states, in thousandths.
         permille: u16,
     },
+    /// It changes on.
+    GoesOn,
     /// It has been steady for a while.
     Ends {
-        /// Changes that were not published.
+        /// Changes while it flapped.
         changes: u32,
         /// For how long it flapped.
         lasted: Duration,

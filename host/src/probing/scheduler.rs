@@ -786,6 +786,10 @@ impl Scheduler {
                     monitor.called(now, monitor.generation(), calls, policy)
                 });
             });
+            // The next check is no quiet one: only then the next failure is heard of.
+            if let Some(hot) = self.hot.get_mut(*number as usize) {
+                hot.quiet.end();
+            }
             self.schedule(*number);
         }
     }

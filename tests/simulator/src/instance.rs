@@ -1,4 +1,4 @@
-//! One plugin and its course: the next thing that happens to them, again and again. Pure.
+//! One plugin and its monitor: the next thing that happens to them, again and again. Pure.
 
 use super::bounds::{SETTLED, WEDGE_AFTER};
 use super::drive::TICK;
@@ -46,8 +46,8 @@ enum Event {
     Due,
 }
 
-/// One plugin at its place.
-pub(super) struct Seat<'a> {
+/// One plugin and its monitor.
+pub(super) struct SimulatedInstance<'a> {
     pub monitor: Monitor,
     pub judge: Judge<'a>,
     name: String,
@@ -64,7 +64,7 @@ pub(super) struct Seat<'a> {
     traced: bool,
 }
 
-impl<'a> Seat<'a> {
+impl<'a> SimulatedInstance<'a> {
     pub fn new(
         number: u32,
         plugin: Plugin,
@@ -74,7 +74,7 @@ impl<'a> Seat<'a> {
         traced: bool,
     ) -> Self {
         let name = format!("plugin-{number}");
-        Seat {
+        SimulatedInstance {
             monitor: Monitor::new(&name, moment(0)),
             judge,
             name,
