@@ -137,7 +137,7 @@ impl Remote {
         let body = self.read(&mut response)?;
         let headers = response.headers();
         Ok(Invoked {
-            served_by: text(headers, "extman-served-by").to_owned(),
+            served_by: text(headers, "extman-served-by").into(),
             reply: Reply {
                 content_type: text(headers, "content-type").to_owned().into(),
                 body,
@@ -353,7 +353,7 @@ struct Done {
 impl Done {
     fn invoked(self) -> Invoked {
         Invoked {
-            served_by: self.served_by,
+            served_by: self.served_by.into(),
             reply: Reply {
                 content_type: self.content_type.into(),
                 body: Vec::new(),

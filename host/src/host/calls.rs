@@ -55,7 +55,7 @@ impl Host {
         };
         let invoked = self.invoke_raw(invocation).await?;
         serde_json::from_slice(&invoked.reply.body).map_err(|error| TypedError::Answer {
-            served_by: invoked.served_by,
+            served_by: invoked.served_by.to_string(),
             error,
         })
     }
@@ -132,7 +132,7 @@ impl Host {
         let failure = reply.as_ref().err();
         note_panic(&self.inner.requests, &entry.name, *generation, failure);
         reply.map(|reply| Invoked {
-            served_by: entry.name.to_string(),
+            served_by: entry.name.clone(),
             reply,
         })
     }
@@ -154,7 +154,7 @@ impl Host {
                     note_panic(&self.inner.requests, name, chosen.generation, failure);
                     return match reply {
                         Ok(reply) => Ok(Invoked {
-                            served_by: name.to_string(),
+                            served_by: name.clone(),
                             reply,
                         }),
                         Err(error) => Err(error_hint::add(
