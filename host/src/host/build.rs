@@ -145,6 +145,7 @@ impl HostBuilder {
         for concern in &concerns {
             tracing::warn!("{concern}");
         }
+        let vetting_memory = vetting.memory_bound();
         let history = Arc::new(start_history(&config.history, &mut concerns));
         let recent = Arc::new(RecentLatency::default());
         let ears = Ears {
@@ -190,6 +191,7 @@ impl HostBuilder {
             ending,
             started_unix_ms,
             directories,
+            vetting_memory,
             concerns,
             engine,
             deep,
