@@ -37,6 +37,7 @@ impl Host {
             process_changes: self.inner.process.all(),
             vetting_memory: self.inner.vetting_memory,
             concerns: self.inner.concerns.clone(),
+            maintenance: self.maintenance_rows(),
         }
     }
 
@@ -146,6 +147,11 @@ impl Control for Host {
                 Command::Load { name } => plugin(self.load(&name).await?),
                 Command::Unload { name } => plugin(self.unload(&name).await?),
                 Command::Restart { name } => plugin(self.restart(&name).await?),
+                Command::Maintenance { name } => Answer::Maintenance(self.maintenance(name.as_deref())?),
+                Command::StartMaintenance { name, asked } => {
+                    Answer::Maintenance(self.start_maintenance(&name, asked).await?)
+                }
+                Command::EndMaintenance { name } => Answer::Maintenance(self.end_maintenance(&name).await?),
             })
         })
     }

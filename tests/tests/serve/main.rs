@@ -11,6 +11,7 @@ mod instances;
 mod intake;
 mod library;
 mod limits;
+mod maintenance;
 mod manifest;
 mod process;
 mod residents;
