@@ -262,7 +262,7 @@ fn one_leads_with_what_one_looks_for_and_the_numbers_by_which_it_is_judged() {
 }
 
 #[test]
-fn one_shows_the_parts_of_its_last_check_and_its_connection() {
+fn one_shows_its_parts_and_its_connection() {
     let mut plugin = answer().plugins.remove(0);
     let part = |name: &str, message: &str| json!({"name": name, "health": "down", "message": message, "duration_ns": 12_000_000, "value": 12.5});
     let more: Vec<_> = (0..20).map(|n| part(&format!("part {n}"), "")).collect();
@@ -271,14 +271,15 @@ fn one_shows_the_parts_of_its_last_check_and_its_connection() {
         &"refused by its firewall ".repeat(5),
     );
     let parts: Vec<_> = std::iter::once(first).chain(more).collect();
-    plugin.check = serde_json::from_value(json!({"kind": "readiness", "at_unix_ms": 1, "outcome": {
-        "result": "answered", "report": {"connection": "broken", "connection_rtt_ns": 12_000_000,
-        "connection_age_ms": 90_000, "parts": parts}}}))
+    plugin.health.parts = serde_json::from_value(json!(parts)).unwrap();
+    plugin.health.connection =
+        serde_json::from_value(json!({"state": "broken", "since_unix_ms": 91_000})).unwrap();
+    plugin.health.figures = serde_json::from_value(json!([
+        {"name": "connection_round_trip", "value": 12_000_000, "unit": "ns", "source": "plugin"}]))
     .unwrap();
     let text = one(&plugin, &LOOK, false);
     for line in [
-        "  connection    broken for 1 min, round trip 12 ms\n",
-        "  parts of its last check\n",
+        "  connection    broken for 90 s, round trip 12 ms\n  parts\n",
         " down, 12 ms, 12.5: refused by its firewall",
         "    part 14                       down, 12 ms, 12.5\n",
         "    … and 5 more; --json has all",

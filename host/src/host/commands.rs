@@ -35,6 +35,7 @@ impl Host {
             directories: self.inner.directories.clone(),
             missing: registry.missing().to_vec(),
             process_changes: self.inner.process.all(),
+            vetting_memory: self.inner.vetting_memory,
             warnings: self.inner.warnings.clone(),
             maintenance: self.maintenance_rows(),
         }

@@ -38,11 +38,9 @@ impl Host {
     /// There is none of this name, or one is configured and its plugin is not there.
     pub fn plugin_health(&self, name: &str) -> Result<PluginHealth, ControlError> {
         let entry = self.entry(name)?;
-        let known = Known::of(self);
         Ok(PluginHealth {
-            check: known.seen.get(&entry.name).and_then(|seen| seen.check.clone()),
             policy: Some(Box::new(self.policy_view(&entry))),
-            ..self.one(&known, &entry)
+            ..self.one(&Known::of(self), &entry)
         })
     }
 
@@ -58,7 +56,6 @@ impl Host {
             health: seen.map_or_else(|| self.not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(trips).unwrap_or_default(),
-            check: None,
             policy: None,
             probe: None,
         }
