@@ -146,10 +146,13 @@ fn connection(plugin: &PluginHealth, look: &Look) -> Option<String> {
 /// How many checks it had, and what came of them.
 fn checks(plugin: &PluginHealth) -> String {
     let counts = &plugin.health.checks;
-    format!(
-        "{}, {} failed, {} of them timed out; {} skipped",
-        counts.checks, counts.failed, counts.timed_out, counts.skipped
-    )
+    let mut text = format!("{}, {} failed", counts.checks, counts.failed);
+    for (count, what) in [(counts.timed_out, "timed out"), (counts.skipped, "skipped")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
 }
 
 /// Parts that are shown one by one.

@@ -279,7 +279,7 @@ fn one_shows_its_parts_and_its_connection() {
     .unwrap();
     let text = one(&plugin, &LOOK, false);
     for line in [
-        "  connection    broken for 90 s, round trip 12 ms\n  parts\n",
+        "  connection    broken for 1 min, round trip 12 ms\n  parts\n",
         " down, 12 ms, 12.5: refused by its firewall",
         "    part 14                       down, 12 ms, 12.5\n",
         "    … and 5 more; --json has all",

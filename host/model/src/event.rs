@@ -159,7 +159,7 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         text: Option<String>,
     },
-    /// An instance's health begins to change too often to be believed, or ceases to. Between, its changes are not told one by one.
+    /// An instance's health begins to change too often to be believed, or ceases to. Between, its changes have no events of their own.
     Flapping {
         /// The instance.
         name: String,
@@ -171,7 +171,7 @@ pub enum What {
         cause: Cause,
         /// Weighted share of changes among its last states, in thousandths.
         permille: u16,
-        /// Changes that were not told; 0 where it begins.
+        /// Changes without an event; 0 where it begins.
         changes: u32,
         /// For how long it flapped, in milliseconds; 0 where it begins.
         for_ms: u64,
@@ -182,7 +182,7 @@ pub enum What {
         name: String,
         /// Which part.
         part: String,
-        /// How it was; absent if it was not told of before.
+        /// How it was; absent in the first report.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         from: Option<Health>,
         /// How it is.
@@ -353,7 +353,7 @@ impl fmt::Display for What {
             What::PartChanged {
                 part, from, to, text, ..
             } => {
-                let from = from.map_or("not told", Health::as_str);
+                let from = from.map_or("not reported", Health::as_str);
                 let text = if text.is_empty() {
                     String::new()
                 } else {
