@@ -2,6 +2,7 @@
 //!
 //! Fields that this version does not know are kept and shown, never dropped: see [`Manifest::unknown`].
 
+pub use super::relations::{Conflict, RELATIONS_MAX, Requirement, Target};
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +18,12 @@ pub struct Manifest {
     /// What it needs around it.
     #[serde(default)]
     pub requirements: Requirements,
+    /// Which other plugins it needs: one `[[requires]]` each.
+    #[serde(default)]
+    pub requires: Vec<Requirement>,
+    /// Which other plugins can't be in the same host: one `[[conflicts]]` each.
+    #[serde(default)]
+    pub conflicts: Vec<Conflict>,
     /// What it may be configured with.
     #[serde(default)]
     pub config: Config,
@@ -165,18 +172,12 @@ pub struct Limits {
     pub concurrency_max: Option<u32>,
 }
 
-/// `[requirements]`.
+/// `[requirements]`: what it needs of the host. Which plugins it needs is told by `[[requires]]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Requirements {
     /// Versions of the host that the plugin was made for.
     #[serde(default)]
     pub host: Option<VersionReq>,
-    /// Plugins that must be there, by id.
-    #[serde(default)]
-    pub plugins: BTreeMap<String, VersionReq>,
-    /// Capabilities that must be there, by name.
-    #[serde(default)]
-    pub capabilities: BTreeMap<String, VersionReq>,
     /// Memory that it needs, in bytes.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
@@ -358,6 +359,7 @@ impl Manifest {
         }
         self.validate_plugin()?;
         super::placeholders::check(&self.permissions, &self.config)?;
+        super::relations::check(self)?;
         for (i, capability) in self.capabilities.iter().enumerate() {
             if !is_capability_name(&capability.name) {
                 return refuse(format!(
@@ -405,13 +407,10 @@ impl Manifest {
     pub fn declared(&self) -> Vec<(&'static str, String)> {
         let (plugin, requirements, threads) = (&self.plugin, &self.requirements, &self.threads);
         let list = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
-        let versions = |map: &BTreeMap<String, VersionReq>| {
-            let texts: Vec<String> = map
-                .iter()
-                .map(|(name, version)| format!("{name} {version}"))
-                .collect();
-            list(&texts)
-        };
+        let requires: Vec<String> = self.requires.iter().map(ToString::to_string).collect();
+        let conflicts: Vec<String> = self.conflicts.iter().map(ToString::to_string).collect();
+        // A requirement's version may have commas.
+        let listed = |texts: &[String]| (!texts.is_empty()).then(|| texts.join("; "));
         let number = |value: Option<u64>| value.map(|n| n.to_string());
         let permissions = &self.permissions;
         let rows = [
@@ -436,8 +435,8 @@ impl Manifest {
                 "made for hosts",
                 requirements.host.as_ref().map(ToString::to_string),
             ),
-            ("requires plugins", versions(&requirements.plugins)),
-            ("requires capabilities", versions(&requirements.capabilities)),
+            ("requires", listed(&requires)),
+            ("conflicts with", listed(&conflicts)),
             (
                 "requires memory",
                 number(requirements.memory_bytes).map(|n| format!("{n} bytes")),
