@@ -46,7 +46,7 @@ pub(super) fn explain(universe: &Universe<'_>, failed: &Failed<'_>) -> (usize, L
         .any(|asking| matches!(asking.want, Want::Conflicts(_)));
     let is_conflict = conflicts || of.len() > 1 || !facts.instances.is_empty();
     let message = Message {
-        headline: headline(universe, id, &of, is_conflict),
+        headline: headline(universe, id, &of, is_conflict, facts.asking.len()),
         body: body(universe, &facts),
         advice: advice(universe, id, &facts),
     };
@@ -227,10 +227,17 @@ fn unfulfillable(universe: &Universe<'_>, id: usize, asking: &Asking<'_>) -> boo
         .any(|(other, versions)| universe.preferred(*other, versions).is_some())
 }
 
-fn headline(universe: &Universe<'_>, id: usize, of: &BTreeSet<usize>, is_conflict: bool) -> String {
+fn headline(
+    universe: &Universe<'_>,
+    id: usize,
+    of: &BTreeSet<usize>,
+    is_conflict: bool,
+    wants: usize,
+) -> String {
     let name = universe.name(id);
     let names: Vec<String> = of.iter().map(|id| universe.name(*id).to_owned()).collect();
     match (is_conflict, names.len()) {
+        (false, _) if wants > 1 => format!("{name} can't be used: no version is all that it requires."),
         (true, 2..) => format!(
             "{} want what can't be together, so {name} is left out.",
             words::listed(&names)
@@ -289,20 +296,18 @@ fn advice(universe: &Universe<'_>, id: usize, facts: &Facts<'_>) -> String {
         highest.map_or_else(String::new, |number| words::file(universe.candidate(id, number)))
     };
     if !facts.instances.is_empty() {
-        return "Change the version of an [[instance]], or put a version there that all of them allow."
-            .to_owned();
+        return "Change the version of an [[instance]], or add a version that all allow.".to_owned();
     }
     let conflict = facts
         .asking
         .iter()
         .find(|(_, asking)| matches!(asking.want, Want::Conflicts(_)));
-    if let Some(((of, _), asking)) = conflict
-        && let Some(other) = asking.on.first()
-    {
+    if let Some(((of, _), asking)) = conflict {
+        let others = conflicting_files(universe, *of, asking.want);
         return format!(
             "Remove {} or {}: only one of the two can be used.",
             file(*of),
-            file(*other)
+            words::listed(&others)
         );
     }
     let of: BTreeSet<usize> = facts.asking.keys().map(|(id, _)| *id).collect();
@@ -311,16 +316,21 @@ fn advice(universe: &Universe<'_>, id: usize, facts: &Facts<'_>) -> String {
         (1, Some(asking)) if facts.asking.len() == 1 => one_requirement(universe, id, asking.want, &file(id)),
         (1, _) => {
             let name = universe.name(id);
-            format!(
-                "Put what fits all of these there, correct the [[requires]] of {name}, or remove {}.",
-                file(id)
-            )
+            format!("Correct the [[requires]] of {name}, or remove {}.", file(id))
         }
-        _ => format!(
-            "Remove {}, or put versions there that want the same.",
-            files.join(" or ")
-        ),
+        _ => format!("Remove {}, or add versions that agree.", files.join(" or ")),
     }
+}
+
+/// The files of what a plugin conflicts with.
+fn conflicting_files(universe: &Universe<'_>, of: usize, want: Want<'_>) -> Vec<String> {
+    let Want::Conflicts(conflict) = want else {
+        return Vec::new();
+    };
+    let others = universe.conflicting(of, conflict).into_iter();
+    let used = others.filter_map(|(id, versions)| Some((id, universe.preferred(id, &versions)?)));
+    used.map(|(id, number)| words::file(universe.candidate(id, number)))
+        .collect()
 }
 
 fn one_requirement(universe: &Universe<'_>, id: usize, want: Want<'_>, file: &str) -> String {
@@ -336,17 +346,17 @@ fn one_requirement(universe: &Universe<'_>, id: usize, want: Want<'_>, file: &st
                 .filter(|number| versions.contains(number));
             fitting.map(|number| (*other, number))
         });
-        numbers.map(|(other, number)| (other, universe.barred(other, number)))
+        numbers.map(|(other, number)| (other, number, universe.barred(other, number)))
     };
-    if let Some((other, _)) = bars().find(|(other, _)| universe.is_left_out(*other)) {
+    if let Some((other, ..)) = bars().find(|(other, ..)| universe.is_left_out(*other)) {
         let other = universe.name(other);
         return format!("See to {other} first: `extman deps {other}` says why it is left out.");
     }
     let is_lower = |bar: Option<Bar>| matches!(bar, Some(Bar::LowerThanRunning | Bar::LowerThanLocked));
-    if let Some((other, _)) = bars().find(|(_, bar)| is_lower(*bar)) {
-        return words::go_back(universe, other);
+    if let Some((other, number, _)) = bars().find(|(_, _, bar)| is_lower(*bar)) {
+        return words::go_back(universe, other, number);
     }
-    if bars().any(|(_, bar)| bar == Some(Bar::NotLocked)) {
+    if bars().any(|(_, _, bar)| bar == Some(Bar::NotLocked)) {
         return "Run `extman lock` to lock what is there.".to_owned();
     }
     if let Some(pre_release) = only_pre_release(universe, &requirement.target) {
@@ -361,7 +371,7 @@ fn one_requirement(universe: &Universe<'_>, id: usize, want: Want<'_>, file: &st
             false => format!("a plugin that offers {name} {}", requirement.version),
         },
     };
-    format!("Put {what} into a plugin directory, or remove {file}.")
+    format!("Add {what}, or remove {file}.")
 }
 
 /// The highest pre-release of a plugin, if there is no release of it.

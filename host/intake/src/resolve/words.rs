@@ -118,10 +118,10 @@ fn there_is(universe: &Universe<'_>, id: usize) -> String {
     let versions = universe.numbers(id).rev().map(|number| {
         let candidate = universe.candidate(id, number);
         let version = &candidate.manifest.plugin.version;
-        format!("{version} ({}){}", file(candidate), why_not(universe, id, number))
+        format!("{version} ({}{})", file(candidate), why_not(universe, id, number))
     });
     let left_out = match universe.is_left_out(id) {
-        true => ", but is left out itself",
+        true => ", which is left out itself",
         false => "",
     };
     format!(
@@ -144,7 +144,7 @@ fn offered(universe: &Universe<'_>, id: usize, capability: &str, version: &Versi
         .or_else(|| universe.numbers(id).rfind(|n| offered(*n).is_some()))?;
     let candidate = universe.candidate(id, number);
     let left_out = match universe.is_left_out(id) {
-        true => ", but is left out itself",
+        true => ", which is left out itself",
         false => "",
     };
     let why_not = why_not(universe, id, number);
@@ -155,7 +155,7 @@ fn offered(universe: &Universe<'_>, id: usize, capability: &str, version: &Versi
     ))
 }
 
-/// Why this version is not used, after a comma.
+/// Why this version is not used, after a semicolon.
 fn why_not(universe: &Universe<'_>, id: usize, number: u32) -> String {
     match universe.barred(id, number) {
         None if universe
@@ -168,15 +168,15 @@ fn why_not(universe: &Universe<'_>, id: usize, number: u32) -> String {
         {
             String::new()
         }
-        None | Some(Bar::PreRelease) => ", a pre-release".to_owned(),
-        Some(Bar::NotLocked) => ", not what is locked".to_owned(),
+        None | Some(Bar::PreRelease) => "; a pre-release".to_owned(),
+        Some(Bar::NotLocked) => "; not what is locked".to_owned(),
         Some(Bar::LowerThanRunning) => lower(universe.running(id), "runs"),
         Some(Bar::LowerThanLocked) => lower(universe.locked(id).map(|locked| &locked.version), "is locked"),
     }
 }
 
 fn lower(than: Option<&Version>, which: &str) -> String {
-    than.map_or_else(String::new, |than| format!(", lower than {than}, which {which}"))
+    than.map_or_else(String::new, |than| format!("; lower than {than}, which {which}"))
 }
 
 /// `a, b and c`, `a, b, c, d and 3 more`.
@@ -225,20 +225,21 @@ pub(super) fn unusable(universe: &Universe<'_>, id: usize, code: LeftOutCode) ->
         _ => Message {
             headline: format!("{name} can't be used: only lower versions of it are there."),
             body: vec![there_is(universe, id)],
-            advice: go_back(universe, id),
+            advice: universe
+                .numbers(id)
+                .next_back()
+                .map_or_else(String::new, |number| go_back(universe, id, number)),
         },
     };
     message.lines()
 }
 
 /// What to do where only a lower version would do.
-pub(super) fn go_back(universe: &Universe<'_>, id: usize) -> String {
-    let highest = universe.numbers(id).next_back();
-    let version = highest.map(|number| universe.candidate(id, number).manifest.plugin.version.to_string());
+pub(super) fn go_back(universe: &Universe<'_>, id: usize, number: u32) -> String {
+    let about = &universe.candidate(id, number).manifest.plugin;
     format!(
         "To go back on purpose, give the [[instance]] of {} version = \"={}\".",
-        universe.name(id),
-        version.unwrap_or_default()
+        about.id, about.version
     )
 }
 
@@ -250,7 +251,7 @@ pub(super) fn locked_and_gone(id: &str, locked: &Locked) -> String {
             "extman.lock has {id} {} sha256:{}",
             locked.version, locked.digest
         )],
-        advice: "Put that file into a plugin directory, or run `extman lock` without it.".to_owned(),
+        advice: "Put that file back, or run `extman lock` without it.".to_owned(),
     }
     .lines()
 }
@@ -280,5 +281,43 @@ pub(super) fn unlike_locked(universe: &Universe<'_>, name: &str, locked: &Locked
             locked.digest.short()
         )),
         Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_is_counted_and_the_last_line_stays() {
+        let message = Message {
+            headline: "x can't be used.".to_owned(),
+            body: (0..20)
+                .map(|n| format!("plugin-{n} wants this and that"))
+                .collect(),
+            advice: "Do this.".to_owned(),
+        };
+        let lines = message.lines();
+        assert_eq!(lines.lines().count(), 12, "{lines}");
+        assert!(
+            lines.ends_with("  plugin-8 wants this and that\n  and 11 more\nDo this."),
+            "{lines}"
+        );
+        let exact = Message {
+            body: message.body[..10].to_vec(),
+            ..message
+        };
+        assert!(exact.lines().ends_with("plugin-9 wants this and that\nDo this."));
+    }
+
+    #[test]
+    fn lines_are_wrapped_and_a_word_that_is_too_long_is_cut() {
+        let lines = wrap(&format!("one {} two", "x".repeat(200)), 2);
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
+        assert_eq!(
+            (lines.len(), lines[0].as_str(), lines[2].as_str()),
+            (3, "  one", "    two")
+        );
+        assert!(lines[1].ends_with('…'));
     }
 }
