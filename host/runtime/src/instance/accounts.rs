@@ -1,6 +1,6 @@
 //! What the host counts of an instance's calls.
 
-use super::in_process::ChecksUnderWay;
+use super::in_process::RunningChecks;
 use super::tally::Sums;
 use crate::lanes::{Attached, Gate, Tally};
 use extman_model::sketch::{Recorder, Sketch};
@@ -23,7 +23,7 @@ pub struct Accounts {
     /// Failures that count against the plugin.
     blamed: AtomicU64,
     /// The check under way, and the deep one. Beside what each check reads: they are at hand together.
-    pub(super) checks: ChecksUnderWay,
+    pub(super) checks: RunningChecks,
     errors: [AtomicU64; ErrorKind::ALL.len()],
     latency: Recorder,
     gate: Arc<Gate>,
@@ -64,7 +64,7 @@ impl Accounts {
             ended: AtomicU64::new(0),
             on_lanes: Tally::default(),
             blamed: AtomicU64::new(0),
-            checks: ChecksUnderWay::default(),
+            checks: RunningChecks::default(),
             errors: Default::default(),
             latency: Recorder::default(),
             gate,

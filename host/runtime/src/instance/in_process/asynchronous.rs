@@ -1,9 +1,9 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
-use super::{Call, Ends, InProcess, settle};
-use crate::lanes::Phase;
+use super::{Call, Ends, Instance, settle};
+use crate::lanes::{Phase, Priority};
 use crate::loader::{self, CallContext, Completed, Frames, Input};
-use crate::pending_call::{DispatchError, How, PendingCall, answer_by};
+use crate::pending_call::{DispatchError, PendingCall, answer_by};
 use extman_abi::CallToken;
 use extman_model::clock;
 use extman_model::{CallError, Reply};
@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-impl InProcess {
+impl Instance {
     /// Whether the manifest says that calls of this capability hold no thread.
     pub(super) fn is_async(&self, capability: &str) -> bool {
         let mut declared = self.module.manifest().capabilities.iter();
@@ -53,8 +53,8 @@ impl InProcess {
             })
         };
         let began = clock::monotonic();
-        let how = How::Queued(Some(self.gate.clone()));
-        let returned = pending.dispatch(&self.pool, work, how, run).await;
+        let priority = Priority::Call(Some(self.gate.clone()));
+        let returned = pending.dispatch(&self.pool, work, priority, run).await;
         let mut in_flight = settle(returned, Phase::Invoke)??;
         let answer = answer_by(deadline, completes).await;
         drop(ends);

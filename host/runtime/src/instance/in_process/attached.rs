@@ -1,15 +1,19 @@
 //! Calls on the caller's own thread, which an embedder has attached.
 
-use super::{InProcess, serve};
-use crate::lanes::{Attached, Gate, Pass, Pool};
+use super::{Admitted, Instance, serve};
+use crate::lanes::{Attached, Gate};
 use crate::loader::{CallContext, Input};
 use crate::pending_call::TOO_MANY_CALLS;
 use extman_model::clock;
 use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
 use extman_plugin_api::manifest::schema::ThreadModel;
 
-impl InProcess {
-    pub(in crate::instance) fn invoke_attached(
+impl Instance {
+    /// Serves one call inline, on a thread that the embedder has attached.
+    ///
+    /// # Errors
+    /// As [`invoke`](Self::invoke); and that the instance does not run in this process or needs a thread of its own.
+    pub fn invoke_attached(
         &self,
         attached: &Attached,
         capability: &str,
@@ -22,7 +26,7 @@ impl InProcess {
         let Some(pass) = self.gate.try_enter_uncounted() else {
             return self.wait_and_serve(attached, capability, body);
         };
-        let _place = self.place(pass);
+        let _admitted = Admitted::new(pass, &self.pool);
         // The pass tells of the call, so whoever closes either waits for it or is seen here.
         self.admit()?;
         self.serve_attached(attached, capability, body)
@@ -38,7 +42,7 @@ impl InProcess {
             counted.end(Some(&error));
             return Err(error);
         };
-        let _place = self.place(pass);
+        let _admitted = Admitted::new(pass, &self.pool);
         // The thread's own account has it; until then `counted` tells of it.
         self.serve_attached(attached, capability, body)
     }
@@ -76,27 +80,6 @@ impl InProcess {
         serve(&self.bound, context, input, (began, deadline), |ran, failure| {
             self.accounts.ended_attached(attached, failure, ran)
         })
-    }
-
-    fn place<'a>(&'a self, pass: Pass<&'a Gate>) -> Place<'a> {
-        Place {
-            pass: Some(pass),
-            pool: &self.pool,
-        }
-    }
-}
-
-/// A place at the gate: when it is free again, the lanes are told, who may have passed over a job for want of it.
-struct Place<'a> {
-    pass: Option<Pass<&'a Gate>>,
-    pool: &'a Pool,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if self.pass.take().is_some_and(Pass::leave) {
-            self.pool.nudge();
-        }
     }
 }
 
