@@ -54,6 +54,17 @@ pub(super) enum Desired {
     Stopped,
 }
 
+/// What is known of a generation that is to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Nothing is wrong with it.
+    Well,
+    /// It serves no more, and why is known.
+    Failed,
+    /// It has panicked: nothing of it is called any more but `destroy`.
+    Panicked,
+}
+
 /// Why an instance is to be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gone {
@@ -182,8 +193,8 @@ pub(super) enum Input<R: Loaded, W> {
 pub(super) enum Effect<R: Loaded, W> {
     /// Start these bytes, and say what came of it.
     Start { build: R::Build, by_operator: bool },
-    /// Stop this generation, and say what came of it. `failed`: it serves no more, and why is known.
-    Stop { running: R, failed: bool },
+    /// Stop this generation, and say what came of it.
+    Stop { running: R, condition: Condition },
     /// Answer an operator.
     Answer(W, Outcome),
     /// Report that another generation serves now.
@@ -243,7 +254,7 @@ impl<R: Loaded, W> Actor<R, W> {
             Input::Gone(gone) => self.go(gone, out),
             Input::Panicked { generation, text } => {
                 if matches!(self.stage, Stage::Serving { .. }) && self.is_mine(generation) {
-                    self.fail(text, out);
+                    self.fail(text, Condition::Panicked, out);
                 }
             }
             Input::LaneLost { generation, text } if self.is_mine(generation) => self.lane_lost(text),
@@ -395,7 +406,7 @@ impl<R: Loaded, W> Actor<R, W> {
     fn late_return(&mut self, text: String, out: &mut Effects<R, W>) {
         match &mut self.stage {
             Stage::Wedged { inside, .. } if *inside > 1 => *inside -= 1,
-            Stage::Wedged { .. } => self.fail(text, out),
+            Stage::Wedged { .. } => self.fail(text, Condition::Failed, out),
             Stage::Starting { calls, .. } | Stage::Stopping { calls, .. } => {
                 calls.inside = calls.inside.saturating_sub(1);
                 calls.returned = Some(text);
@@ -433,14 +444,17 @@ impl<R: Loaded, W> Actor<R, W> {
     }
 
     fn started(&mut self, running: R, out: &mut Effects<R, W>) {
-        let wedged = matches!(self.stage, Stage::Wedged { .. });
+        let condition = match self.stage {
+            Stage::Wedged { .. } => Condition::Failed,
+            _ => Condition::Well,
+        };
         match self.stage.take_live() {
             Ok(Live { running: old, .. }) => {
                 out.push(Effect::Replaced {
                     from: old.build().clone(),
                     to: running.build().clone(),
                 });
-                self.retire(old, wedged, out);
+                self.retire(old, condition, out);
             }
             Err(Stage::Starting { .. }) => {
                 let to = running.build();
@@ -452,7 +466,7 @@ impl<R: Loaded, W> Actor<R, W> {
             // No start is under way in the other stages. What is loaded is not lost all the same.
             Err(stage) => {
                 self.stage = stage;
-                return self.retire(running, false, out);
+                return self.retire(running, Condition::Well, out);
             }
         }
         self.stage = Stage::Serving {
@@ -618,24 +632,24 @@ impl<R: Loaded, W> Actor<R, W> {
         if let Stage::Stopping { then, .. } = &mut self.stage {
             *then = after;
         }
-        self.unseat(cause, None, after, out);
+        self.unseat(cause, Condition::Well, after, out);
     }
 
     /// What is loaded has failed, and is stopped for it.
-    fn fail(&mut self, text: String, out: &mut Effects<R, W>) {
-        self.unseat(&text.clone(), Some(text), Then::Rest, out);
+    fn fail(&mut self, text: String, condition: Condition, out: &mut Effects<R, W>) {
+        self.unseat(&text, condition, Then::Rest, out);
     }
 
     /// What is loaded serves no more: an update that is under way goes on as the instance's start.
-    fn unseat(&mut self, cause: &str, failure: Option<String>, then: Then, out: &mut Effects<R, W>) {
-        let (failed, calls) = (failure.is_some(), Hung::default());
+    fn unseat(&mut self, cause: &str, condition: Condition, then: Then, out: &mut Effects<R, W>) {
+        let (failed, calls) = (condition != Condition::Well, Hung::default());
         match self.stage.take_live() {
             Ok(Live { running, update }) => {
-                self.retire(running, failed, out);
+                self.retire(running, condition, out);
                 self.stage = match update {
                     Some(Update { build, .. }) => Stage::Starting {
                         build,
-                        before: failure,
+                        before: failed.then(|| cause.to_owned()),
                         slow: None,
                         calls,
                     },
@@ -651,9 +665,9 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
-    fn retire(&mut self, running: R, failed: bool, out: &mut Effects<R, W>) {
+    fn retire(&mut self, running: R, condition: Condition, out: &mut Effects<R, W>) {
         self.retiring.push(running.generation());
-        out.push(Effect::Stop { running, failed });
+        out.push(Effect::Stop { running, condition });
     }
 
     fn answer(&mut self, outcome: Outcome, out: &mut Effects<R, W>) {

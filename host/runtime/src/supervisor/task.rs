@@ -20,7 +20,7 @@ use super::events::Events;
 use super::requests::{Outcome, Request, Requests};
 use super::residents::Residents;
 use super::spec::InstanceConfig;
-use super::stage::{Actor, Build, Desired, Effect, Gone, Input, Loaded};
+use super::stage::{Actor, Build, Condition, Desired, Effect, Gone, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
 use crate::instance::Tally;
@@ -80,7 +80,7 @@ struct Record {
 struct Batch {
     changed: BTreeSet<Arc<str>>,
     forgotten: BTreeSet<Arc<str>>,
-    stops: Vec<(Arc<str>, Running, bool)>,
+    stops: Vec<(Arc<str>, Running, Condition)>,
     events: Vec<What>,
     answers: Vec<(Waiter, Outcome)>,
 }
@@ -231,7 +231,7 @@ impl Supervisor {
     fn carry_out(&mut self, name: &Arc<str>, effect: Effect<Running, Waiter>) {
         match effect {
             Effect::Start { build, by_operator } => self.spawn_start(name, build, by_operator),
-            Effect::Stop { running, failed } => self.batch.stops.push((name.clone(), running, failed)),
+            Effect::Stop { running, condition } => self.batch.stops.push((name.clone(), running, condition)),
             Effect::Answer(waiter, outcome) => self.batch.answers.push((waiter, outcome)),
             Effect::Replaced { from, to } => {
                 let version = |build: &VerifiedPlugin| build.manifest().plugin.version.clone();
@@ -271,8 +271,8 @@ impl Supervisor {
         if self.directories.are_known() && self.awaited == 0 {
             self.registry.set_ready();
         }
-        for (name, running, failed) in batch.stops {
-            self.spawn_stop(name, running, failed);
+        for (name, running, condition) in batch.stops {
+            self.spawn_stop(name, running, condition);
         }
         for what in batch.events {
             self.events.tell(what);
@@ -339,11 +339,11 @@ impl Supervisor {
         }
     }
 
-    fn spawn_stop(&self, name: Arc<str>, running: Running, failed: bool) {
+    fn spawn_stop(&self, name: Arc<str>, running: Running, condition: Condition) {
         let (services, requests) = (self.services.clone(), self.requests.clone());
         tokio::spawn(async move {
             let plugin = Box::new(running.plugin.clone());
-            let stopped = stop::stop(&services, running, failed).await;
+            let stopped = stop::stop(&services, running, condition).await;
             requests.make(Request::Stopped(name, plugin, Box::new(stopped)));
         });
     }

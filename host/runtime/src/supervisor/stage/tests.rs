@@ -570,3 +570,30 @@ fn unload_while_a_version_that_stops_first_waits_leaves_it_unstarted() {
     assert_eq!(world.last, Some((Act::Unload, Ok(()))));
     assert!(world.is_empty());
 }
+
+#[test]
+fn generation_is_stopped_by_what_is_known_of_it() {
+    let condition = |act| {
+        let world = after(&[Act::StartEnds, act]);
+        let mut actor = world.actor.unwrap();
+        let input = match act {
+            Act::LaneLost => Input::LateReturn {
+                generation: 1,
+                text: String::new(),
+            },
+            Act::Load => Input::Panicked {
+                generation: 1,
+                text: String::new(),
+            },
+            _ => Input::Gone(Gone::File),
+        };
+        let stop = actor.next(input).into_iter().find_map(|effect| match effect {
+            Effect::Stop { condition, .. } => Some(condition),
+            _ => None,
+        });
+        stop.unwrap()
+    };
+    assert_eq!(condition(Act::LaneLost), Condition::Failed);
+    assert_eq!(condition(Act::Load), Condition::Panicked);
+    assert_eq!(condition(Act::OldBytes), Condition::Well);
+}
