@@ -7,7 +7,7 @@ use super::report::{Report, Violation, Wrong};
 use super::seat::Seat;
 use super::world::{Restart, World};
 use super::{DAY, MINUTE, SECOND, Time};
-use extman_health::deep::{APART_MS, Checkpoint, MonotonicAge, OverQuota, UsageLog};
+use extman_health::deep::{APART_MS, MonotonicAge, OverQuota, UsageLog};
 use extman_health::evaluate::deep_counts;
 use extman_health::policy::DeepPolicy;
 use extman_model::Health;
@@ -279,7 +279,7 @@ impl<'a> DeepChecks<'a> {
     /// A host begins, and reads what the one before it wrote.
     fn begin_anew(&mut self, now: Time) {
         let last = self.disk.get(AGE);
-        let last: Option<Checkpoint> = last.and_then(|text| serde_json::from_str(text).ok());
+        let last: Option<MonotonicAge> = last.and_then(|text| serde_json::from_str(text).ok());
         let boot = format!("machine {}", self.machine);
         self.resumed_ms = self.booted_ms(now);
         self.age = MonotonicAge::resume(last.as_ref(), &boot, self.resumed_ms);

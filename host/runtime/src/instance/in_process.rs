@@ -9,9 +9,9 @@ mod unclaimed;
 mod used;
 
 use super::{Accounts, InstanceFolders, InstanceSettings};
-use crate::lanes::{Gate, Pass, Phase, Pool, Priority, Refused, Work};
+use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
-    Bound, CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, Returned, Step,
+    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance, Returned, Step,
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
@@ -39,11 +39,11 @@ pub struct Instance {
     module: Arc<Module>,
     /// The module's lanes; one of its own if everything must run on one thread.
     pool: Pool,
-    gate: Arc<Gate>,
+    concurrency: Arc<ConcurrencyLimit>,
     accounts: Arc<Accounts>,
     closing: AtomicBool,
     destroyed: AtomicBool,
-    bound: Arc<Bound>,
+    plugin: Arc<PluginInstance>,
 }
 
 /// One call.
@@ -74,7 +74,7 @@ impl Instance {
         mut settings: InstanceSettings,
     ) -> Result<Self, CallError> {
         let name: Arc<str> = name.into();
-        let gate = gate(&module, &settings);
+        let concurrency = concurrency(&module, &settings);
         let threads = module.manifest().threads.model;
         let pool = match threads {
             ThreadModel::Many | ThreadModel::Serial => module.pool().clone(),
@@ -105,19 +105,19 @@ impl Instance {
             let _ = pool.shutdown(Duration::ZERO);
         }
         let made = made?;
-        if declares_async(&module) && made.bound().is_some_and(|bound| !bound.can_submit()) {
+        if declares_async(&module) && made.plugin().is_some_and(|plugin| !plugin.can_submit()) {
             return Err(CallError::new(
                 ErrorKind::Unsupported,
                 "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
             ));
         }
         Ok(Instance {
-            bound: made.claim(),
+            plugin: made.claim(),
             name,
             threads,
             pool,
-            accounts: Arc::new(Accounts::new(gate.clone())),
-            gate,
+            accounts: Arc::new(Accounts::new(concurrency.clone())),
+            concurrency,
             closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
             settings,
@@ -145,8 +145,8 @@ impl Instance {
             Step::Drain => (Phase::Drain, self.settings.stop_budget),
             Step::Stop => (Phase::Stop, self.settings.stop_budget),
         };
-        let bound = self.bound.clone();
-        self.in_step(phase, budget, move |context| bound.step(step, context.token()))
+        let plugin = self.plugin.clone();
+        self.in_step(phase, budget, move |context| plugin.step(step, context.token()))
             .await?
     }
 
@@ -201,7 +201,7 @@ impl Instance {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
-        let (bound, accounts, limits) = (self.bound.clone(), self.accounts.clone(), self.output_limits());
+        let (plugin, accounts, limits) = (self.plugin.clone(), self.accounts.clone(), self.output_limits());
         let streams = stream.is_some();
         let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
         let run = move |context: CallContext| {
@@ -213,9 +213,9 @@ impl Instance {
                 extras: &call.extras,
             };
             let times = (clock::monotonic(), deadline);
-            serve(&bound, &context, input, times, |ran, _| accounts.returned(ran))
+            serve(&plugin, &context, input, times, |ran, _| accounts.returned(ran))
         };
-        let priority = Priority::Call(Some(self.gate.clone()));
+        let priority = Priority::Call(Some(self.concurrency.clone()));
         let returned = pending.dispatch(&self.pool, work, priority, run).await;
         settle(returned, Phase::Invoke)?
     }
@@ -224,10 +224,10 @@ impl Instance {
     fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + 'static> {
         // On a lane of the library's, since the one of an instance for one thread is inside the call.
         let pool = self.module.pool().clone();
-        let (bound, settings) = (self.bound.clone(), self.settings.clone());
+        let (plugin, settings) = (self.plugin.clone(), self.settings.clone());
         let (name, module) = (self.name.clone(), self.module.clone());
-        bound.hears_cancel().then_some(move |call| {
-            let bound = bound.clone();
+        plugin.hears_cancel().then_some(move |call| {
+            let plugin = plugin.clone();
             let work = work(
                 &name,
                 &module,
@@ -236,7 +236,7 @@ impl Instance {
                 settings.wedge_after,
             );
             // Not taken if the pool is ending: then nobody is left to be told.
-            let _ = pool.submit(work, Priority::Step, move || bound.cancel(call), drop);
+            let _ = pool.submit(work, Priority::Step, move || plugin.cancel(call), drop);
         })
     }
 
@@ -247,12 +247,12 @@ impl Instance {
 
     /// Lets no more calls and checks in, also none that were taken before: what comes next is `stop` or `destroy`.
     pub fn seal(&self) {
-        self.bound.seal();
+        self.plugin.seal();
     }
 
     /// Calls and checks whose code is running, whether or not somebody still waits for them.
     pub fn inside(&self) -> usize {
-        self.bound.inside()
+        self.plugin.inside()
     }
 
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
@@ -271,8 +271,8 @@ impl Instance {
         if self.destroyed.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let bound = self.bound.clone();
-        let destroy = move |context: CallContext| bound.destroy(context.token());
+        let plugin = self.plugin.clone();
+        let destroy = move |context: CallContext| plugin.destroy(context.token());
         let said = match self
             .in_step(Phase::Destroy, self.settings.stop_budget, destroy)
             .await?
@@ -337,27 +337,27 @@ impl Creation {
             cache_dir: folders.as_ref().map(|folders| &*folders.cache),
             resource_dir: self.resource_dir.as_deref(),
         };
-        let bound = Bound::create(self.library, making, call, self.listener)?;
-        Ok(Unclaimed::new(bound, self.home, self.freeing))
+        let plugin = PluginInstance::create(self.library, making, call, self.listener)?;
+        Ok(Unclaimed::new(plugin, self.home, self.freeing))
     }
 }
 
 /// A permit to be inside: when it is given back the lanes are told, who may have passed over a job for want of it.
-struct Admitted<G: Deref<Target = Gate>, P: Borrow<Pool>> {
-    permit: Option<Pass<G>>,
+struct Admitted<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> {
+    permit: Option<Permit<G>>,
     pool: P,
 }
 
-impl<G: Deref<Target = Gate>, P: Borrow<Pool>> Admitted<G, P> {
-    fn new(permit: Pass<G>, pool: P) -> Self {
+impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Admitted<G, P> {
+    fn new(permit: Permit<G>, pool: P) -> Self {
         let permit = Some(permit);
         Admitted { permit, pool }
     }
 }
 
-impl<G: Deref<Target = Gate>, P: Borrow<Pool>> Drop for Admitted<G, P> {
+impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Drop for Admitted<G, P> {
     fn drop(&mut self) {
-        if self.permit.take().is_some_and(Pass::leave) {
+        if self.permit.take().is_some_and(Permit::leave) {
             self.pool.borrow().nudge();
         }
     }
@@ -375,13 +375,13 @@ impl Drop for Ends {
 /// One call in its open context, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
 #[inline]
 fn serve(
-    bound: &Bound,
+    plugin: &PluginInstance,
     context: &CallContext,
     input: Input<'_>,
     (began, deadline): (Monotonic, Monotonic),
     count: impl FnOnce(Duration, Option<&CallError>),
 ) -> Result<Reply, CallError> {
-    let Returned { mut result, usage } = bound.invoke(context.token(), input);
+    let Returned { mut result, usage } = plugin.invoke(context.token(), input);
     let ended = clock::monotonic();
     let ran = ended.since(began);
     // A plugin that stops when it is told to must not look as if its caller had gone away.
@@ -406,8 +406,8 @@ fn serve(
 }
 
 /// How many calls at a time may be inside an instance.
-fn gate(module: &Module, settings: &InstanceSettings) -> Arc<Gate> {
-    Gate::new(match module.manifest().threads.model {
+fn concurrency(module: &Module, settings: &InstanceSettings) -> Arc<ConcurrencyLimit> {
+    ConcurrencyLimit::new(match module.manifest().threads.model {
         ThreadModel::Many => settings.concurrency_max,
         ThreadModel::Serial | ThreadModel::Affine => 1,
     })

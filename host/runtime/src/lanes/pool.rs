@@ -5,7 +5,7 @@
 //! out of a step or of checks and finds enough lanes ends. One that finds nothing to do sleeps for a while, and ends then unless it is
 //! the last; where very many lanes of the process sleep, it ends at once: a lane is made again faster than ten thousand are kept.
 
-use super::gate::Gate;
+use super::concurrency::ConcurrencyLimit;
 use super::job::{Job, Priority};
 use super::lane::{Lane, LaneContext, LaneObserver, Work};
 use super::watchdog;
@@ -136,12 +136,12 @@ impl Pool {
         run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        let (queue, clock, gate) = match priority {
+        let (queue, clock, concurrency) = match priority {
             Priority::Step => (Queue::Steps, None, None),
             Priority::Check(timeout) => (Queue::Checks, Some(timeout), None),
-            Priority::Call(gate) => (Queue::Calls, None, gate),
+            Priority::Call(concurrency) => (Queue::Calls, None, concurrency),
         };
-        self.enqueue(Job::new(work, clock, gate, run, answer), queue)
+        self.enqueue(Job::new(work, clock, concurrency, run, answer), queue)
     }
 
     /// Has a lane go through many checks.
@@ -219,7 +219,7 @@ impl Pool {
         state.closing && state.are_all_gone()
     }
 
-    /// Tells the lanes that a gate has room again.
+    /// Tells the lanes that a limit has room again.
     pub fn nudge(&self) {
         let woken = {
             let mut state = self.shared.lock();
@@ -594,15 +594,15 @@ fn among(lanes: &[Arc<Lane>], lane: &Lane) -> bool {
 
 fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {
     for at in 0..queue.len() {
-        let pass = match &queue[at].gate {
+        let permit = match &queue[at].concurrency {
             None => None,
-            Some(gate) => match Gate::try_enter_or_wait_outside(gate) {
-                Some(pass) => Some(pass),
+            Some(concurrency) => match ConcurrencyLimit::try_enter_or_wait_outside(concurrency) {
+                Some(permit) => Some(permit),
                 None => continue,
             },
         };
         let mut job = queue.remove(at)?;
-        job.pass = pass;
+        job.permit = permit;
         return Some(job);
     }
     None

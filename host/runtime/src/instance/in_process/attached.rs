@@ -1,7 +1,7 @@
 //! Calls on the caller's own thread, which an embedder has attached.
 
 use super::{Admitted, Instance, serve};
-use crate::lanes::{Attached, Gate};
+use crate::lanes::{Attached, ConcurrencyLimit};
 use crate::loader::{CallContext, Input};
 use crate::pending_call::TOO_MANY_CALLS;
 use extman_model::clock;
@@ -23,11 +23,11 @@ impl Instance {
             let text = "this plugin runs on one thread of the host's own; call it through a lane";
             return Err(CallError::new(ErrorKind::Unsupported, text));
         }
-        let Some(pass) = self.gate.try_enter_uncounted() else {
+        let Some(permit) = self.concurrency.try_enter_uncounted() else {
             return self.wait_and_serve(attached, capability, body);
         };
-        let _admitted = Admitted::new(pass, &self.pool);
-        // The pass tells of the call, so whoever closes either waits for it or is seen here.
+        let _admitted = Admitted::new(permit, &self.pool);
+        // The permit tells of the call, so whoever closes either waits for it or is seen here.
         self.admit()?;
         self.serve_attached(attached, capability, body)
     }
@@ -37,12 +37,12 @@ impl Instance {
     fn wait_and_serve(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
         let counted = self.accounts.begin();
         self.admit()?;
-        let Some(pass) = self.gate.enter_within(self.settings.call_timeout) else {
-            let error = no_room(&self.gate);
+        let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
+            let error = no_room(&self.concurrency);
             counted.end(Some(&error));
             return Err(error);
         };
-        let _admitted = Admitted::new(pass, &self.pool);
+        let _admitted = Admitted::new(permit, &self.pool);
         // The thread's own account has it; until then `counted` tells of it.
         self.serve_attached(attached, capability, body)
     }
@@ -77,15 +77,15 @@ impl Instance {
             stream: false,
             extras: &RequestExtras::NONE,
         };
-        serve(&self.bound, context, input, (began, deadline), |ran, failure| {
+        serve(&self.plugin, context, input, (began, deadline), |ran, failure| {
             self.accounts.ended_attached(attached, failure, ran)
         })
     }
 }
 
-fn no_room(gate: &Gate) -> CallError {
+fn no_room(concurrency: &ConcurrencyLimit) -> CallError {
     CallError::new(
         ErrorKind::Exhausted,
-        format!("all {} places of this instance are taken", gate.limit()),
+        format!("all {} places of this instance are taken", concurrency.limit()),
     )
 }

@@ -83,7 +83,7 @@ impl Instance {
     /// Whether the plugin has a check of its own. Without one, all that a check can show is that the plugin is there.
     #[inline]
     pub fn has_check(&self) -> bool {
-        self.bound.has_check()
+        self.plugin.has_check()
     }
 
     /// Whether calls may keep checks out at all: those of one that is entered once at a time.
@@ -95,8 +95,10 @@ impl Instance {
     pub fn is_full(&self) -> bool {
         match self.threads {
             ThreadModel::Many => false,
-            ThreadModel::Serial => self.gate.inside() >= self.gate.limit(),
-            ThreadModel::Affine => self.gate.inside() >= self.gate.limit() || !self.pool.has_room(),
+            ThreadModel::Serial => self.concurrency.inside() >= self.concurrency.limit(),
+            ThreadModel::Affine => {
+                self.concurrency.inside() >= self.concurrency.limit() || !self.pool.has_room()
+            }
         }
     }
 
@@ -109,8 +111,8 @@ impl Instance {
             self.admit().is_ok(),
             self.settings.wedge_after,
             self.accounts.checks.cheap.load(Relaxed),
-            self.bound.has_check(),
-            self.bound.inside(),
+            self.plugin.has_check(),
+            self.plugin.inside(),
         ));
     }
 
@@ -135,7 +137,7 @@ impl Instance {
         let permit = match self.threads {
             ThreadModel::Many => None,
             // There a check counts as a call; without room it is not asked rather than queued behind them.
-            ThreadModel::Serial | ThreadModel::Affine => match self.gate.try_enter() {
+            ThreadModel::Serial | ThreadModel::Affine => match self.concurrency.try_enter() {
                 Some(permit) => Some(Admitted::new(permit, &self.pool)),
                 None => return busy(),
             },
@@ -147,7 +149,7 @@ impl Instance {
         let lost_at = deadline.after(self.settings.wedge_after);
         let asked = lane.run(began, lost_at, |context| {
             context.open(Some(deadline), None, OutputLimits::default());
-            let said = self.bound.check(context, kind);
+            let said = self.plugin.check(context, kind);
             context.close();
             let ended = clock::monotonic();
             // A plugin that ends because its time is over says so by its status; it has not answered in time all the same.
@@ -170,7 +172,7 @@ impl Instance {
         }
         let place = match self.threads {
             ThreadModel::Many => None,
-            ThreadModel::Serial | ThreadModel::Affine => Some((self.gate.clone(), self.pool.clone())),
+            ThreadModel::Serial | ThreadModel::Affine => Some((self.concurrency.clone(), self.pool.clone())),
         };
         let work = self.work(Phase::Check, timeout.saturating_mul(2));
         let is_deep = kind == CheckKind::Deep;
@@ -179,7 +181,7 @@ impl Instance {
             Err(AlreadyRunning { is_late: true }) => return (CheckOutcome::TimedOut, None),
             Err(AlreadyRunning { is_late: false }) => return (CheckOutcome::Busy, None),
         };
-        let bound = self.bound.clone();
+        let plugin = self.plugin.clone();
         let pending = PendingCall::step(work.deadline);
         let run = move |context: CallContext| {
             let began = clock::monotonic();
@@ -189,10 +191,10 @@ impl Instance {
             // Taken only here: a check that waits for a lane must not keep calls out meanwhile.
             let permit = match place {
                 None => None,
-                Some((gate, pool)) => Some(Admitted::new(gate.try_enter()?, pool)),
+                Some((concurrency, pool)) => Some(Admitted::new(concurrency.try_enter()?, pool)),
             };
             context.set_deadline(deadline);
-            let said = bound.check(&context, kind);
+            let said = plugin.check(&context, kind);
             let took = clock::monotonic().since(began);
             drop((context, permit, guard));
             Some((Answer::of(said), took))

@@ -11,8 +11,8 @@ impl Instance {
     /// # Errors
     /// What the plugin says, or that it took too long; unsupported if the plugin takes none.
     pub async fn configure(&self, config: &str) -> Result<(), CallError> {
-        let (bound, config) = (self.bound.clone(), config.to_owned());
-        let run = move |context: CallContext| bound.configure(&config, context.token());
+        let (plugin, config) = (self.plugin.clone(), config.to_owned());
+        let run = move |context: CallContext| plugin.configure(&config, context.token());
         self.in_step(Phase::Configure, self.settings.start_budget, run)
             .await?
     }
@@ -22,9 +22,9 @@ impl Instance {
     /// # Errors
     /// What the plugin says, or that it took too long; unsupported if the plugin keeps none.
     pub async fn snapshot(&self) -> Result<Snapshot, CallError> {
-        let bound = self.bound.clone();
+        let plugin = self.plugin.clone();
         let run = move |context: CallContext| {
-            let format = bound.snapshot(context.token())?;
+            let format = plugin.snapshot(context.token())?;
             let state = context.close().body;
             Ok(Snapshot { format, state })
         };
@@ -36,8 +36,8 @@ impl Instance {
     /// # Errors
     /// What the plugin says, or that it took too long; unsupported if the plugin keeps none.
     pub async fn restore(&self, from: Snapshot, plugin_version: &str) -> Result<(), CallError> {
-        let (bound, version) = (self.bound.clone(), plugin_version.to_owned());
-        let run = move |context: CallContext| bound.restore(&from, &version, context.token());
+        let (plugin, version) = (self.plugin.clone(), plugin_version.to_owned());
+        let run = move |context: CallContext| plugin.restore(&from, &version, context.token());
         self.in_step(Phase::State, self.settings.start_budget, run)
             .await?
     }
