@@ -11,7 +11,8 @@ mod used;
 use super::{Accounts, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
-    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance, Returned, Step,
+    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance,
+    Returned, Step,
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
@@ -20,7 +21,7 @@ pub use check::Answer;
 pub(super) use check::RunningChecks;
 use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
-use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
+use extman_model::{CallError, ErrorKind, Reply, RequestExtras, UnreturnedView};
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::borrow::{Borrow, Cow};
 use std::ops::Deref;
@@ -253,6 +254,13 @@ impl Instance {
     /// Calls and checks whose code is running, whether or not somebody still waits for them.
     pub fn inside(&self) -> usize {
         self.plugin.inside()
+    }
+
+    /// What is inside though its caller was answered without it.
+    pub fn unreturned(&self) -> Option<UnreturnedView> {
+        let (calls, since) = self.pool.unreturned(&self.name)?;
+        let longest_ms = clock::monotonic().since(since).as_millis() as u64;
+        Some(UnreturnedView { calls, longest_ms })
     }
 
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.

@@ -9,7 +9,7 @@ use super::concurrency::ConcurrencyLimit;
 use super::job::{Job, Priority};
 use super::lane::{Lane, LaneContext, LaneObserver, Work};
 use super::watchdog;
-use extman_model::clock;
+use extman_model::clock::{self, Monotonic};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -211,6 +211,19 @@ impl Pool {
         let lanes: Vec<_> = self.shared.lock().all().cloned().collect();
         let lane = lanes.iter().find(|lane| lane.is_busy())?;
         Some(lane.describe(&self.shared.name))
+    }
+
+    /// How many lanes are inside this subject's code though its caller was answered without it, and since when the first of them is.
+    pub fn unreturned(&self, subject: &str) -> Option<(usize, Monotonic)> {
+        let busy: Vec<_> = {
+            let state = self.shared.lock();
+            state.all().filter(|lane| lane.is_busy()).cloned().collect()
+        };
+        let now = clock::monotonic();
+        let is_late = |(work, _): &(Work, Monotonic)| *work.subject == *subject && work.deadline < now;
+        let late = busy.iter().filter_map(|lane| lane.current()).filter(is_late);
+        late.map(|(_, began)| (1, began))
+            .reduce(|(calls, since), (one, began)| (calls + one, since.min(began)))
     }
 
     /// Whether it was shut down and every lane is gone, its thread too: what they used is all in [`cpu_ns`](Self::cpu_ns) then.

@@ -49,7 +49,7 @@ pub(super) trait Loaded {
 
 /// What an instance should come to, as long as its file is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Desired {
+pub(super) enum DesiredState {
     Running,
     Stopped,
 }
@@ -206,7 +206,7 @@ pub(super) enum Effect<R: Loaded, W> {
 /// One instance.
 #[derive(Debug, Clone)]
 pub(super) struct Actor<R: Loaded, W> {
-    desired: Desired,
+    desired: DesiredState,
     gone: Option<Gone>,
     stage: Stage<R>,
     /// What a start starts.
@@ -228,7 +228,7 @@ type Effects<R, W> = Vec<Effect<R, W>>;
 
 impl<R: Loaded, W> Actor<R, W> {
     /// One of which nothing is loaded. It begins with the first [`Input::Bytes`].
-    pub(super) fn new(build: R::Build, desired: Desired) -> Self {
+    pub(super) fn new(build: R::Build, desired: DesiredState) -> Self {
         Actor {
             desired,
             gone: None,
@@ -247,9 +247,9 @@ impl<R: Loaded, W> Actor<R, W> {
         let mut effects = Vec::new();
         let out = &mut effects;
         match input {
-            Input::Load(waiter) => self.command(waiter, Desired::Running, Self::load, out),
-            Input::Unload(waiter) => self.command(waiter, Desired::Stopped, Self::unload, out),
-            Input::Restart(waiter) => self.command(waiter, Desired::Running, Self::restart, out),
+            Input::Load(waiter) => self.command(waiter, DesiredState::Running, Self::load, out),
+            Input::Unload(waiter) => self.command(waiter, DesiredState::Stopped, Self::unload, out),
+            Input::Restart(waiter) => self.command(waiter, DesiredState::Running, Self::restart, out),
             Input::Bytes(build) => self.bytes(build, out),
             Input::Gone(gone) => self.go(gone, out),
             Input::Panicked { generation, text } => {
@@ -290,7 +290,7 @@ impl<R: Loaded, W> Actor<R, W> {
     fn command(
         &mut self,
         waiter: W,
-        desired: Desired,
+        desired: DesiredState,
         carry_out: fn(&mut Self, &mut Effects<R, W>) -> Option<Outcome>,
         out: &mut Effects<R, W>,
     ) {
@@ -360,10 +360,12 @@ impl<R: Loaded, W> Actor<R, W> {
             self.build = build;
         }
         match (&mut self.stage, self.desired) {
-            (Stage::Absent { .. }, Desired::Running) => self.start(false, out),
-            (Stage::Failed { .. }, Desired::Running) if new => self.start(false, out),
-            (Stage::Failed { .. }, Desired::Stopped) if new => self.stage = Stage::Absent { stopped: None },
-            (Stage::Stopping { then, failed, .. }, Desired::Running)
+            (Stage::Absent { .. }, DesiredState::Running) => self.start(false, out),
+            (Stage::Failed { .. }, DesiredState::Running) if new => self.start(false, out),
+            (Stage::Failed { .. }, DesiredState::Stopped) if new => {
+                self.stage = Stage::Absent { stopped: None }
+            }
+            (Stage::Stopping { then, failed, .. }, DesiredState::Running)
                 if *then == Then::Rest && (new || !*failed || !self.waiting.is_empty()) =>
             {
                 *then = Then::Start { by_operator: false };
@@ -478,7 +480,7 @@ impl<R: Loaded, W> Actor<R, W> {
         };
         if let Some(gone) = self.gone {
             self.stop(gone.cause(), Then::Rest, out);
-        } else if self.desired == Desired::Stopped {
+        } else if self.desired == DesiredState::Stopped {
             self.stop(BY_OPERATOR, Then::Rest, out);
         } else {
             self.keep_up(out);
@@ -503,7 +505,7 @@ impl<R: Loaded, W> Actor<R, W> {
                     cause: cause.clone(),
                     refused,
                 };
-                if self.gone.is_some() || self.desired == Desired::Stopped {
+                if self.gone.is_some() || self.desired == DesiredState::Stopped {
                     return;
                 }
                 match newer {
@@ -685,7 +687,7 @@ impl<R: Loaded, W> Actor<R, W> {
         if let Some(gone) = self.gone {
             self.answer(Err(gone.cause().to_owned()), out);
             out.push(Effect::Forget);
-        } else if self.desired == Desired::Stopped {
+        } else if self.desired == DesiredState::Stopped {
             self.answer(Ok(()), out);
         }
     }

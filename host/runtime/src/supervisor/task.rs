@@ -18,9 +18,9 @@ mod unloads;
 
 use super::events::Events;
 use super::requests::{Outcome, Request, Requests};
-use super::residents::Residents;
+use super::residents::ResidentLibraries;
 use super::spec::InstanceConfig;
-use super::stage::{Actor, Build, Condition, Desired, Effect, Gone, Input, Loaded};
+use super::stage::{Actor, Build, Condition, DesiredState, Effect, Gone, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
 use crate::instance::Tally;
@@ -54,7 +54,7 @@ pub struct Supervisor {
     /// Instances that the host's readiness waits for.
     awaited: usize,
     directories: Directories,
-    residents: Residents,
+    residents: ResidentLibraries,
     /// Whether a look at them is due by itself.
     looking: bool,
     /// Calls of instances that are gone.
@@ -143,7 +143,7 @@ impl Supervisor {
             instances: BTreeMap::new(),
             awaited: 0,
             directories: Directories::default(),
-            residents: Residents::default(),
+            residents: ResidentLibraries::default(),
             looking: false,
             tallies: BTreeMap::new(),
             batch: Batch::default(),
@@ -428,9 +428,9 @@ impl Supervisor {
 impl Record {
     fn new(name: Arc<str>, config: Arc<InstanceConfig>, plugin: VerifiedPlugin, tally: Tally) -> Self {
         let desired = if config.autostart {
-            Desired::Running
+            DesiredState::Running
         } else {
-            Desired::Stopped
+            DesiredState::Stopped
         };
         Record {
             name,

@@ -1,7 +1,7 @@
 //! What `create` has made and nobody has taken yet.
 
 use crate::lanes::{Pool, Priority, Work};
-use crate::loader::{PluginInstance, CallContext, OutputLimits};
+use crate::loader::{CallContext, OutputLimits, PluginInstance};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 

@@ -38,7 +38,8 @@ fn submit<T: Send + 'static>(
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit(work(), Priority::Call(concurrency), run, answer).unwrap();
+    pool.submit(work(), Priority::Call(concurrency), run, answer)
+        .unwrap();
     answered
 }
 

@@ -109,7 +109,7 @@ struct World {
 }
 
 impl World {
-    fn new(desired: Desired, update: Update) -> Self {
+    fn new(desired: DesiredState, update: Update) -> Self {
         let mut world = World {
             actor: Some(Actor::new(Bytes(1, update), desired)),
             update,
@@ -453,7 +453,7 @@ fn explore(world: World, left: usize, seen: &mut HashSet<(usize, String)>, count
 fn every_interleaving_has_a_way_out_forgets_nothing_and_answers_truly() {
     let (mut seen, mut count) = (HashSet::new(), 0);
     for update in [Update::StartFirst, Update::StopFirst] {
-        for desired in [Desired::Running, Desired::Stopped] {
+        for desired in [DesiredState::Running, DesiredState::Stopped] {
             explore(World::new(desired, update), LENGTH, &mut seen, &mut count);
         }
     }
@@ -466,7 +466,7 @@ fn after(acts: &[Act]) -> World {
 }
 
 fn world_after(update: Update, acts: &[Act]) -> World {
-    let mut world = World::new(Desired::Running, update);
+    let mut world = World::new(DesiredState::Running, update);
     for act in acts {
         assert!(world.act(*act), "{act:?} is impossible after {:?}", world.history);
     }
