@@ -5,7 +5,7 @@ mod folders;
 mod in_process;
 mod tally;
 
-pub use accounts::{Accounts, CallCounts};
+pub use accounts::{Accounts, CallCounts, FailedCalls};
 pub use folders::InstanceFolders;
 pub use in_process::{Answer, Call, Instance, InstanceUsed};
 pub use tally::Tally;

@@ -3,10 +3,10 @@
 //! A library may be unmapped only if no thread runs in it and nobody will call into it later. The census looks at every thread
 //! of the process, at the signal handlers, and at the functions that the C library keeps for later.
 
+use super::foreign_threads;
 use super::image::{self, Image};
 use super::loaded;
 use super::origin::Origin;
-use super::strangers;
 use super::threads::{self, KnownThread};
 use crate::process_guard::{CalledLater, called_later, is_timer_thread};
 use extman_model::{Culprit, ResidentReason};
@@ -24,7 +24,7 @@ impl Opened {
     pub(super) fn now() -> Self {
         Opened {
             sequence: threads::thread_sequence(),
-            boot_ticks: strangers::boot_ticks(),
+            boot_ticks: foreign_threads::boot_ticks(),
         }
     }
 }
@@ -53,7 +53,7 @@ fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentR
             Culprit::new("more threads live than the host can follow"),
         ));
     };
-    let Ok(tasks) = strangers::tasks() else {
+    let Ok(tasks) = foreign_threads::tasks() else {
         return Some((
             ResidentReason::UnknownThread,
             Culprit::new("/proc/self/task can't be read"),
@@ -85,8 +85,10 @@ fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentR
             // Made behind the host's back (C11 threads, a raw clone): only its age can clear it.
             None => {
                 is_timer_thread(tid)
-                    || strangers::start_ticks(tid)
-                        .map_or_else(|| strangers::is_gone(tid), |start| start < opened.boot_ticks)
+                    || foreign_threads::start_ticks(tid).map_or_else(
+                        || foreign_threads::is_gone(tid),
+                        |start| start < opened.boot_ticks,
+                    )
             }
         };
         if !innocent {

@@ -13,6 +13,7 @@ mod census;
 mod child_signal;
 mod cpu;
 mod exit;
+mod foreign_threads;
 mod host_table;
 mod huge;
 mod image;
@@ -31,12 +32,11 @@ mod plugin_instance;
 mod read;
 mod root;
 mod status;
-mod strangers;
 mod text;
 mod threads;
 
 pub(crate) use child_signal::default_child_signal;
-pub(crate) use strangers::{is_gone, start_ticks};
+pub(crate) use foreign_threads::{is_gone, start_ticks};
 
 pub use attach::KeepsAttached;
 pub use call_context::CallContext;

@@ -104,19 +104,26 @@ impl ResidentLibraries {
         resident.pause = (resident.pause * 2).min(PAUSE_MAX);
         resident.pending = unload.left;
         let before = std::mem::replace(&mut resident.verdict, unload.verdict);
-        let again = std::mem::take(&mut resident.again).then(|| resident.take()).flatten();
+        let again = std::mem::take(&mut resident.again)
+            .then(|| resident.take())
+            .flatten();
         Some((before, again.map(|(_, pending)| pending)))
     }
 
     /// Whether any of them is worth another look.
     pub(super) fn any_to_try(&self) -> bool {
-        self.0.iter().any(|resident| resident.pending.is_some() || resident.trying)
+        self.0
+            .iter()
+            .any(|resident| resident.pending.is_some() || resident.trying)
     }
 
     /// As they are shown: each library once.
     pub(super) fn views(&self) -> Vec<ResidentView> {
         let mut seen = BTreeSet::new();
-        let once = self.0.iter().filter(|resident| seen.insert(resident.owner.generation));
+        let once = self
+            .0
+            .iter()
+            .filter(|resident| seen.insert(resident.owner.generation));
         let view = |resident: &ResidentLibrary| ResidentView {
             id: resident.id.clone(),
             version: resident.version.clone(),

@@ -125,26 +125,29 @@ impl Instance {
         timeout: Duration,
         began: Monotonic,
     ) -> Option<Asked> {
-        let busy = || {
+        let not_entered = |outcome| {
             Some(Asked {
-                answer: Answer::Other(Box::new(CheckOutcome::Busy)),
+                answer: Answer::Other(Box::new(outcome)),
                 ended: clock::monotonic(),
             })
         };
         if self.admit().is_err() {
-            return busy();
+            return not_entered(CheckOutcome::NotBegun);
         }
         let permit = match self.threads {
             ThreadModel::Many => None,
             // There a check counts as a call; without room it is not asked rather than queued behind them.
             ThreadModel::Serial | ThreadModel::Affine => match self.concurrency.try_enter() {
                 Some(permit) => Some(Admitted::new(permit, &self.pool)),
-                None => return busy(),
+                None => return not_entered(CheckOutcome::Busy),
             },
         };
         let deadline = began.after(timeout);
-        let Ok(guard) = CheckGuard::claim(&*self.accounts, false, deadline.as_nanos()) else {
-            return busy();
+        let guard = match CheckGuard::claim(&*self.accounts, false, deadline.as_nanos()) {
+            Ok(guard) => guard,
+            // One before it is still inside, and its time is over: it has not answered.
+            Err(AlreadyRunning { is_late: true }) => return not_entered(CheckOutcome::TimedOut),
+            Err(AlreadyRunning { is_late: false }) => return not_entered(CheckOutcome::NotBegun),
         };
         let lost_at = deadline.after(self.settings.wedge_after);
         let asked = lane.run(began, lost_at, |context| {
