@@ -53,5 +53,5 @@ pub use vetting::{
 };
 pub use view::{
     CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
-    RefusedView, ResidentView, StatusView, failed_of,
+    RefusedView, ResidentView, StatusView, UnreturnedView, failed_of,
 };
