@@ -23,8 +23,9 @@ const STRUCTS: [(&str, &str); 16] = [
     ("ProbeSettings", "model/src/settings.rs"),
     ("HistoryConfig", "history/src/config.rs"),
     ("Retention", "history/src/config.rs"),
-    ("HttpConfig", "http/src/config.rs"),
     ("StateConfig", "src/config.rs"),
+    // The last one: the program's own section.
+    ("HttpConfig", "http/src/config.rs"),
 ];
 const INSTANCE: (&str, &str) = ("InstanceConfig", "runtime/src/supervisor/spec.rs");
 /// Their defaults follow from the user's environment.
