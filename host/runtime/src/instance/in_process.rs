@@ -39,7 +39,6 @@ pub struct InProcess {
     pool: Pool,
     concurrency: Arc<ConcurrencyLimit>,
     accounts: Arc<Accounts>,
-    closing: AtomicBool,
     destroyed: AtomicBool,
     plugin: Arc<PluginInstance>,
 }
@@ -134,7 +133,6 @@ impl InProcess {
             pool,
             concurrency,
             accounts,
-            closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
             plugin,
             settings,
@@ -233,7 +231,7 @@ impl InProcess {
 
     /// Takes no more calls. Those that are counted as in flight were let in before.
     pub(super) fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+        self.concurrency.close();
     }
 
     /// Lets no more calls and checks in, also none that wait for a lane.
@@ -248,7 +246,7 @@ impl InProcess {
 
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
     fn admit(&self) -> Result<(), CallError> {
-        if self.closing.load(Ordering::SeqCst) {
+        if self.concurrency.is_closed() {
             return Err(being_stopped());
         }
         Ok(())

@@ -23,8 +23,6 @@ impl InProcess {
             return self.wait_and_serve(attached, capability, body);
         };
         let _place = self.place(permit);
-        // The pass tells of the call, so whoever closes either waits for it or is seen here.
-        self.admit()?;
         self.serve_attached(attached, capability, body)
     }
 
