@@ -297,7 +297,7 @@ impl Remote {
         match error {
             ureq::Error::BadUri(why) => Fault::usage(format!("the host's URL is {url:?}: {why}")),
             ureq::Error::Http(why) => Fault::usage(format!(
-                "the request can't be sent: {why}; check the URL, the token and the content type"
+                "the request to {url:?} can't be sent: {why}; check that URL, the token and the content type"
             )),
             ureq::Error::Timeout(which) if which != ureq::Timeout::Connect => {
                 Fault::no_host(format!("the host at {url} did not answer in time"))

@@ -2,7 +2,7 @@
 
 use super::{Host, hint};
 use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
-use extman_model::{CallError, ErrorKind, RequestExtras};
+use extman_model::{CallError, ErrorKind, Lifecycle, RequestExtras};
 use extman_runtime::instance::Call;
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::Frames;
@@ -298,7 +298,17 @@ fn not_serving(entry: &Entry) -> CallError {
         .as_ref()
         .map(|cause| format!(": {cause}"))
         .unwrap_or_default();
-    let text = format!("{} is {}{cause}", entry.name, entry.lifecycle.as_str());
+    let name = &entry.name;
+    let next = match entry.lifecycle {
+        Lifecycle::Stopped | Lifecycle::Failed | Lifecycle::Quarantined => {
+            format!("; `extman load {name}` starts it")
+        }
+        Lifecycle::Starting | Lifecycle::Backoff => {
+            format!("; `extman wait {name} --for running` waits for it")
+        }
+        _ => String::new(),
+    };
+    let text = format!("{name} is {}{cause}{next}", entry.lifecycle.as_str());
     CallError::new(ErrorKind::NotServing, text)
 }
 

@@ -8,10 +8,10 @@ mod state;
 mod unclaimed;
 mod used;
 
-use super::{Accounts, InstanceSettings};
+use super::{Accounts, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Phase, Pool, Refused, Work};
 use crate::loader::{
-    CallContext, Frames, Input, Listener, Making, NotDestroyed, OutputLimits, PluginInstance, Returned, Step,
+    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance, Returned, Step,
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
@@ -23,7 +23,7 @@ use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -64,16 +64,31 @@ impl InProcess {
         name: Arc<str>,
         config: &str,
         listener: Arc<dyn Listener>,
-        settings: InstanceSettings,
+        mut settings: InstanceSettings,
         (concurrency, accounts): (Arc<ConcurrencyLimit>, Arc<Accounts>),
     ) -> Result<Self, CallError> {
-        let library = module
-            .library()
-            .ok_or_else(|| CallError::new(ErrorKind::NotServing, "the module has been unloaded"))?;
         let threads = module.manifest().threads.model;
         let pool = match threads {
             ThreadModel::Many | ThreadModel::Serial => module.pool().clone(),
             ThreadModel::Affine => module.own_lane(&name),
+        };
+        let creation = Creation {
+            library: module
+                .library()
+                .ok_or_else(|| CallError::new(ErrorKind::NotServing, "the module has been unloaded"))?,
+            name: name.clone(),
+            config: config.to_owned(),
+            folders: settings.folders.take(),
+            resource_dir: module.resource_dir().map(Path::to_owned),
+            listener,
+            home: pool.clone(),
+            freeing: work(
+                &name,
+                &module,
+                Phase::Destroy,
+                settings.start_budget + settings.stop_budget,
+                settings.wedge_after,
+            ),
         };
         let work = work(
             &name,
@@ -82,59 +97,30 @@ impl InProcess {
             settings.start_budget,
             settings.wedge_after,
         );
-        let make = {
-            let (name, config) = (name.clone(), config.to_owned());
-            let resources = module.resource_dir().map(Path::to_owned);
-            let (home, freeing) = (
-                pool.clone(),
-                self::work(
-                    &name,
-                    &module,
-                    Phase::Destroy,
-                    settings.start_budget + settings.stop_budget,
-                    settings.wedge_after,
-                ),
-            );
-            move |context: CallContext| {
-                let making = Making {
-                    name: &name,
-                    config: &config,
-                    resource_dir: resources.as_deref(),
-                    ..Making::default()
-                };
-                PluginInstance::create(library, making, context.token(), listener)
-                    .map(|plugin| Unclaimed::new(plugin, home.clone(), freeing))
-            }
-        };
         let call = PendingCall::step(work.deadline);
+        let make = move |context: CallContext| creation.carry_out(context.token());
         let made = call.dispatch(&pool, work, urgency(threads), make).await;
         let made = settle(made, Phase::Create).flatten();
-        let plugin = match made {
-            Ok(made)
-                if declares_async(&module) && made.plugin().is_some_and(|plugin| !plugin.can_submit()) =>
-            {
-                return Err(CallError::new(
-                    ErrorKind::Unsupported,
-                    "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
-                ));
-            }
-            Ok(made) => made.claim(),
-            Err(error) => {
-                // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
-                if threads == ThreadModel::Affine && error.kind != ErrorKind::DeadlineExceeded {
-                    let _ = pool.shutdown(Duration::ZERO);
-                }
-                return Err(error);
-            }
-        };
+        // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
+        let is_late = matches!(&made, Err(error) if error.kind == ErrorKind::DeadlineExceeded);
+        if threads == ThreadModel::Affine && made.is_err() && !is_late {
+            let _ = pool.shutdown(Duration::ZERO);
+        }
+        let made = made?;
+        if declares_async(&module) && made.plugin().is_some_and(|plugin| !plugin.can_submit()) {
+            return Err(CallError::new(
+                ErrorKind::Unsupported,
+                "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
+            ));
+        }
         Ok(InProcess {
+            plugin: made.claim(),
             name,
             threads,
             pool,
             concurrency,
             accounts,
             destroyed: AtomicBool::new(false),
-            plugin,
             settings,
             module,
         })
@@ -286,6 +272,44 @@ impl InProcess {
             bytes_max: self.settings.output_bytes_max,
             ..OutputLimits::default()
         }
+    }
+}
+
+/// An instance that is to be made, on a lane.
+struct Creation {
+    library: Arc<Library>,
+    name: Arc<str>,
+    config: String,
+    folders: Option<Box<InstanceFolders>>,
+    resource_dir: Option<PathBuf>,
+    listener: Arc<dyn Listener>,
+    /// Where, and as what, it is freed if it comes too late.
+    home: Pool,
+    freeing: Work,
+}
+
+impl Creation {
+    fn carry_out(self, call: CallToken) -> Result<Unclaimed, CallError> {
+        // Whoever has no use for them is made all the same.
+        let folders = self.folders.filter(|folders| match folders.make() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    plugin = &*self.name,
+                    "it has no folders of its own, as they can't be made: {error}; make state.dir writable, or name another one"
+                );
+                false
+            }
+        });
+        let making = Making {
+            name: &self.name,
+            config: &self.config,
+            data_dir: folders.as_ref().map(|folders| &*folders.data),
+            cache_dir: folders.as_ref().map(|folders| &*folders.cache),
+            resource_dir: self.resource_dir.as_deref(),
+        };
+        let plugin = PluginInstance::create(self.library, making, call, self.listener)?;
+        Ok(Unclaimed::new(plugin, self.home, self.freeing))
     }
 }
 

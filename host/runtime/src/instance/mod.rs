@@ -3,11 +3,13 @@
 //! What stands behind it is its backing: today a module in this process; a worker process has the same face.
 
 mod accounts;
+mod folders;
 mod in_process;
 mod tally;
 mod used;
 
 pub use accounts::{Accounts, CallCounts};
+pub use folders::InstanceFolders;
 pub use in_process::{Answer, Call, InProcess};
 pub use tally::Tally;
 pub use used::InstanceUsed;
@@ -35,6 +37,8 @@ pub struct InstanceSettings {
     pub stop_budget: Duration,
     /// Output of one call.
     pub output_bytes_max: usize,
+    /// Folders of its own; made before the instance is, if they are not there.
+    pub folders: Option<Box<InstanceFolders>>,
 }
 
 impl Default for InstanceSettings {
@@ -46,6 +50,7 @@ impl Default for InstanceSettings {
             start_budget: Duration::from_secs(60),
             stop_budget: Duration::from_secs(10),
             output_bytes_max: 64 << 20,
+            folders: None,
         }
     }
 }

@@ -134,15 +134,15 @@ impl PluginInstance {
         call: CallToken,
         listener: Arc<dyn Listener>,
     ) -> Result<PluginInstance, CallError> {
-        let path = |path: Option<&Path>| lent(path.map_or(&[], |path| path.as_os_str().as_bytes()));
+        let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
         output::of_instance(call, token);
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: token,
             call,
-            name: lent(making.name.as_bytes()),
-            config: lent(making.config.as_bytes()),
+            name: Bytes::of(making.name.as_bytes()),
+            config: Bytes::of(making.config.as_bytes()),
             data_dir: path(making.data_dir),
             cache_dir: path(making.cache_dir),
             resource_dir: path(making.resource_dir),
@@ -214,7 +214,7 @@ impl PluginInstance {
         let request = abi::ConfigureRequest {
             struct_size: size_of::<abi::ConfigureRequest>(),
             call,
-            config: lent(config.as_bytes()),
+            config: Bytes::of(config.as_bytes()),
         };
         let mut error = ErrorText::new();
         // SAFETY: as in `step`.
@@ -235,8 +235,8 @@ impl PluginInstance {
         let request = abi::RestoreRequest {
             struct_size: size_of::<abi::RestoreRequest>(),
             call,
-            plugin_version: lent(plugin_version.as_bytes()),
-            state: lent(&from.state),
+            plugin_version: Bytes::of(plugin_version.as_bytes()),
+            state: Bytes::of(&from.state),
             format: from.format,
             reserved: 0,
         };
@@ -340,11 +340,11 @@ impl PluginInstance {
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
             call,
-            capability: lent(input.capability.as_bytes()),
-            capability_version: lent(input.extras.capability_version.as_bytes()),
-            content_type: lent(input.content_type.as_bytes()),
-            accept: lent(input.extras.accept.as_bytes()),
-            input: lent(input.body),
+            capability: Bytes::of(input.capability.as_bytes()),
+            capability_version: Bytes::of(input.extras.capability_version.as_bytes()),
+            content_type: Bytes::of(input.content_type.as_bytes()),
+            accept: Bytes::of(input.extras.accept.as_bytes()),
+            input: Bytes::of(input.body),
             metadata: metadata.as_ptr(),
             metadata_len: metadata.len(),
             parts: parts.as_ptr(),
@@ -352,7 +352,7 @@ impl PluginInstance {
             flags: if input.stream { abi::REQUEST_STREAM } else { 0 },
             reserved: 0,
         };
-        let mut outcome = read::blank_outcome();
+        let mut outcome = abi::Outcome::BLANK;
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut outcome, error.lend()) };
@@ -389,7 +389,7 @@ impl PluginInstance {
             },
             reserved: 0,
         };
-        let mut raw = read::blank_report();
+        let mut raw = abi::Report::BLANK;
         let mut text = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
@@ -512,13 +512,6 @@ impl Drop for Inside<'_> {
     }
 }
 
-fn lent(bytes: &[u8]) -> Bytes {
-    Bytes {
-        data: bytes.as_ptr(),
-        len: bytes.len(),
-    }
-}
-
 fn step_request(call: CallToken) -> abi::StepRequest {
     abi::StepRequest {
         struct_size: size_of::<abi::StepRequest>(),
@@ -528,13 +521,13 @@ fn step_request(call: CallToken) -> abi::StepRequest {
 
 fn lent_extras(extras: &RequestExtras) -> (Vec<abi::Metadata>, Vec<abi::InputPart>) {
     let metadata = extras.metadata.iter().map(|(key, value)| abi::Metadata {
-        key: lent(key.as_bytes()),
-        value: lent(value.as_bytes()),
+        key: Bytes::of(key.as_bytes()),
+        value: Bytes::of(value.as_bytes()),
     });
     let parts = extras.parts.iter().map(|part| abi::InputPart {
-        name: lent(part.name.as_bytes()),
-        content_type: lent(part.content_type.as_bytes()),
-        data: lent(&part.data),
+        name: Bytes::of(part.name.as_bytes()),
+        content_type: Bytes::of(part.content_type.as_bytes()),
+        data: Bytes::of(&part.data),
     });
     (metadata.collect(), parts.collect())
 }

@@ -178,7 +178,8 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
         name: &order.name,
         config: &order.config,
         resource_dir: order.resource_dir.as_deref().map(Path::new),
-        ..Making::default()
+        data_dir: order.own_dirs.as_ref().map(|[data, _]| data.as_path()),
+        cache_dir: order.own_dirs.as_ref().map(|[_, cache]| cache.as_path()),
     };
     let made = host.step(VettingPhase::Create, || {
         PluginInstance::create(library.clone(), making, open(), Arc::new(Chatter))
