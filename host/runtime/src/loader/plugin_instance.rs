@@ -13,12 +13,12 @@ use super::output::{self, Completed, Completion, Output};
 use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
 use super::text::ErrorText;
 use super::{read, status};
+use crate::concurrency::{ConcurrencyLimit, Inside, Permit};
 use crate::process_guard;
 use extman_abi::{self as abi, Bytes, CallToken, InstanceToken};
 use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, RequestExtras, Usage};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An instance as the loader knows it.
@@ -30,17 +30,14 @@ pub struct PluginInstance {
     token: InstanceToken,
     name: Box<str>,
     origin: Origin,
-    // Calls inside. With SEALED no more calls and checks may enter, with CLOSED nothing.
-    inside: AtomicUsize,
+    // Whoever calls the plugin is inside here.
+    concurrency: Arc<ConcurrencyLimit>,
 }
 
 // SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
 unsafe impl Send for PluginInstance {}
 // SAFETY: as above; overlap is limited by the callers as the manifest's thread model says.
 unsafe impl Sync for PluginInstance {}
-
-const CLOSED: usize = 1 << (usize::BITS - 1);
-const SEALED: usize = 1 << (usize::BITS - 2);
 
 /// What an instance is made from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -133,6 +130,7 @@ impl PluginInstance {
         making: Making<'_>,
         call: CallToken,
         listener: Arc<dyn Listener>,
+        concurrency: Arc<ConcurrencyLimit>,
     ) -> Result<PluginInstance, CallError> {
         let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
@@ -154,7 +152,7 @@ impl PluginInstance {
             handle,
             token,
             name: making.name.into(),
-            inside: AtomicUsize::new(0),
+            concurrency,
             library: Mutex::new(Some(library.clone())),
         };
         made.map(instance).inspect_err(|_| {
@@ -271,8 +269,32 @@ impl PluginInstance {
     /// Serves one call; its output goes to the open call `call`.
     #[inline]
     pub fn invoke(&self, call: CallToken, input: Input<'_>) -> Returned {
-        let _inside = match self.enter() {
-            Ok(inside) => inside,
+        self.invoke_in(self.enter(), call, input)
+    }
+
+    /// The same for a call that its permit holds inside this instance.
+    #[inline]
+    pub fn invoke_permitted(
+        &self,
+        permit: &Permit<&ConcurrencyLimit>,
+        call: CallToken,
+        input: Input<'_>,
+    ) -> Returned {
+        if !permit.is_inside(&self.concurrency) {
+            return self.invoke(call, input);
+        }
+        self.invoke_in(self.in_code(None), call, input)
+    }
+
+    #[inline]
+    fn invoke_in(
+        &self,
+        entered: Result<InCode<'_>, CallError>,
+        call: CallToken,
+        input: Input<'_>,
+    ) -> Returned {
+        let _in_code = match entered {
+            Ok(in_code) => in_code,
             Err(failure) => {
                 return Returned {
                     result: Err(failure),
@@ -336,7 +358,13 @@ impl PluginInstance {
     #[inline]
     fn call(&self, entry: InvokeFn, call: CallToken, input: Input<'_>) -> Returned {
         output::of_instance(call, self.token);
-        let (metadata, parts) = lent_extras(input.extras);
+        // Most calls have none, and are a tenth cheaper without the two lists.
+        let extras = input.extras;
+        let lists = (!extras.metadata.is_empty() || !extras.parts.is_empty()).then(|| lent_extras(extras));
+        let (metadata, parts): (&[_], &[_]) = match &lists {
+            Some((metadata, parts)) => (metadata, parts),
+            None => (&[], &[]),
+        };
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
             call,
@@ -415,18 +443,10 @@ impl PluginInstance {
     /// # Errors
     /// Calls are still inside; or what the plugin says of what may be left.
     pub fn destroy(&self, call: CallToken) -> Result<(), NotDestroyed> {
-        let mut now = self.inside.load(Acquire);
-        loop {
-            if now & CLOSED != 0 {
-                return Ok(());
-            }
-            if now & !SEALED != 0 {
-                return Err(NotDestroyed::Inside(now & !SEALED));
-            }
-            match self.inside.compare_exchange(now, CLOSED, AcqRel, Acquire) {
-                Ok(_) => break,
-                Err(changed) => now = changed,
-            }
+        match self.concurrency.free() {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(inside) => return Err(NotDestroyed::Inside(inside)),
         }
         let said = self.end(call);
         process_guard::no_longer_lives(&self.name, self.origin);
@@ -449,53 +469,50 @@ impl PluginInstance {
 
     /// Calls that are inside now.
     pub fn inside(&self) -> usize {
-        self.inside.load(Acquire) & !(CLOSED | SEALED)
+        self.concurrency.inside()
     }
 
     /// Lets no more calls and checks in; steps of the lifecycle still are.
     pub fn seal(&self) {
-        self.inside.fetch_or(SEALED, AcqRel);
+        self.concurrency.seal();
     }
 
     /// For calls and checks.
     #[inline]
-    fn enter(&self) -> Result<Inside<'_>, CallError> {
-        self.enter_unless(CLOSED | SEALED)
+    fn enter(&self) -> Result<InCode<'_>, CallError> {
+        self.in_code(Some(self.concurrency.enter().ok_or_else(being_stopped)?))
     }
 
     /// For steps of the lifecycle.
-    fn enter_step(&self) -> Result<Inside<'_>, CallError> {
-        self.enter_unless(CLOSED)
+    fn enter_step(&self) -> Result<InCode<'_>, CallError> {
+        self.in_code(Some(self.concurrency.enter_step().ok_or_else(being_stopped)?))
     }
 
     #[inline]
-    fn enter_unless(&self, barred: usize) -> Result<Inside<'_>, CallError> {
-        if self.inside.fetch_add(1, AcqRel) & barred != 0 {
-            self.inside.fetch_sub(1, AcqRel);
-            return Err(CallError::new(
-                ErrorKind::NotServing,
-                "the instance is being stopped",
-            ));
-        }
-        let inside = Inside {
+    fn in_code<'a>(&'a self, inside: Option<Inside<'a>>) -> Result<InCode<'a>, CallError> {
+        let code = InCode {
             instance: self,
             _code: origin::inside(self.origin),
             thread: None,
+            _inside: inside,
         };
         match self.tables.attach {
-            None => Ok(inside),
-            Some(_) => inside.attached(),
+            None => Ok(code),
+            Some(_) => code.attached(),
         }
     }
 }
 
-struct Inside<'a> {
+/// This thread is in the plugin's code.
+struct InCode<'a> {
     instance: &'a PluginInstance,
     _code: origin::Inside,
     thread: Option<Attached>,
+    // Last: detaching is the library's code too. `None` where a permit stands for it.
+    _inside: Option<Inside<'a>>,
 }
 
-impl Inside<'_> {
+impl InCode<'_> {
     #[cold]
     fn attached(mut self) -> Result<Self, CallError> {
         self.thread = attach::thread(&self.instance.tables, self.instance.origin)?;
@@ -503,13 +520,16 @@ impl Inside<'_> {
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for InCode<'_> {
     fn drop(&mut self) {
         process_guard::end_if_forked();
-        // While it still counts: detaching is the library's code too.
         self.thread = None;
-        self.instance.inside.fetch_sub(1, AcqRel);
     }
+}
+
+#[cold]
+fn being_stopped() -> CallError {
+    CallError::new(ErrorKind::NotServing, "the instance is being stopped")
 }
 
 fn step_request(call: CallToken) -> abi::StepRequest {
