@@ -3,7 +3,7 @@
 use crate::plugins::Taken;
 use extman_model::{LogLevel, Progress, Report, RequestExtras};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
-use extman_runtime::lanes::{ConcurrencyLimit, LaneObserver, PoolLimits, Work};
+use extman_runtime::lanes::{LaneObserver, PoolLimits, Work};
 use extman_runtime::loader::{
     CallContext, Interposition, Library, Listener, Making, OutputLimits, PluginInstance, SealedImage, Step,
     interposition,
@@ -90,14 +90,8 @@ pub fn bound(taken: &Taken) -> PluginInstance {
     };
     let context = CallContext::acquire().expect("a context");
     let open = || context.open(None, None, OutputLimits::default());
-    let bound = PluginInstance::create(
-        Arc::new(library),
-        making,
-        open(),
-        Arc::new(Silent),
-        ConcurrencyLimit::new(1),
-    )
-    .expect("an instance");
+    let bound =
+        PluginInstance::create(Arc::new(library), making, open(), Arc::new(Silent)).expect("an instance");
     bound.step(Step::Start, open()).expect("the instance starts");
     bound
 }

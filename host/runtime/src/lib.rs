@@ -1,7 +1,6 @@
 //! The only part of the host that runs plugin code.
 
 pub mod arrivals;
-mod concurrency;
 mod deadlines;
 pub mod instance;
 pub mod lanes;

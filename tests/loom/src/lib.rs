@@ -9,7 +9,7 @@
 
 #[path = "../../../host/runtime/src/loader/call_words.rs"]
 mod call_words;
-#[path = "../../../host/runtime/src/concurrency.rs"]
+#[path = "../../../host/runtime/src/lanes/concurrency.rs"]
 mod concurrency;
 #[path = "../../../host/runtime/src/lanes/occupancy.rs"]
 mod occupancy;

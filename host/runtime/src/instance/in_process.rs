@@ -11,8 +11,7 @@ mod used;
 use super::{Accounts, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Phase, Pool, Refused, Work};
 use crate::loader::{
-    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance,
-    Returned, Step,
+    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance, Returned, Step,
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
@@ -82,7 +81,6 @@ impl InProcess {
             folders: settings.folders.take(),
             resource_dir: module.resource_dir().map(Path::to_owned),
             listener,
-            concurrency: concurrency.clone(),
             home: pool.clone(),
             freeing: work(
                 &name,
@@ -190,12 +188,7 @@ impl InProcess {
                 extras: &call.extras,
             };
             let times = (clock::monotonic(), deadline);
-            serve(
-                &context,
-                |token| plugin.invoke(token, input),
-                times,
-                |ran, _| accounts.returned(ran),
-            )
+            serve(&plugin, &context, input, times, |ran, _| accounts.returned(ran))
         };
         let how = How::Queued(Some(self.concurrency.clone()));
         let returned = pending.dispatch(&self.pool, work, how, run).await;
@@ -290,7 +283,6 @@ struct Creation {
     folders: Option<Box<InstanceFolders>>,
     resource_dir: Option<PathBuf>,
     listener: Arc<dyn Listener>,
-    concurrency: Arc<ConcurrencyLimit>,
     /// Where, and as what, it is freed if it comes too late.
     home: Pool,
     freeing: Work,
@@ -316,7 +308,7 @@ impl Creation {
             cache_dir: folders.as_ref().map(|folders| &*folders.cache),
             resource_dir: self.resource_dir.as_deref(),
         };
-        let plugin = PluginInstance::create(self.library, making, call, self.listener, self.concurrency)?;
+        let plugin = PluginInstance::create(self.library, making, call, self.listener)?;
         Ok(Unclaimed::new(plugin, self.home, self.freeing))
     }
 }
@@ -333,12 +325,13 @@ impl Drop for Ends {
 /// One call in its open context, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
 #[inline]
 fn serve(
+    plugin: &PluginInstance,
     context: &CallContext,
-    invoke: impl FnOnce(CallToken) -> Returned,
+    input: Input<'_>,
     (began, deadline): (Monotonic, Monotonic),
     count: impl FnOnce(Duration, Option<&CallError>),
 ) -> Result<Reply, CallError> {
-    let Returned { mut result, usage } = invoke(context.token());
+    let Returned { mut result, usage } = plugin.invoke(context.token(), input);
     let ended = clock::monotonic();
     let ran = ended.since(began);
     // A plugin that stops when it is told to must not look as if its caller had gone away.

@@ -1,7 +1,7 @@
 //! One piece of work for a lane: what to run, and what to do with what came of it.
 
+use super::concurrency::{ConcurrencyLimit, Permit};
 use super::lane::{Lane, LaneContext, Work};
-use crate::concurrency::{ConcurrencyLimit, Permit};
 use std::sync::Arc;
 use std::time::Duration;
 

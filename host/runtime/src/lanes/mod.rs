@@ -14,6 +14,7 @@
 //! watchdog declare the lane lost. Nothing here knows what a call means.
 
 mod attached;
+mod concurrency;
 mod cpu;
 mod job;
 mod joining;
@@ -23,8 +24,8 @@ mod pool;
 mod tally;
 mod watchdog;
 
-pub use crate::concurrency::{ConcurrencyLimit, Permit};
 pub use attached::{Attached, AttachedThreads};
+pub use concurrency::{ConcurrencyLimit, Permit};
 pub use lane::{CheckBatch, LaneContext, LaneObserver, Phase, Work, lost_lanes};
 pub use pool::{Pool, PoolLimits, Refused};
 pub use tally::Tally;

@@ -5,10 +5,10 @@
 //! out of a step or of checks and finds enough lanes ends. One that finds nothing to do sleeps for a while, and ends then unless it is
 //! the last; where very many lanes of the process sleep, it ends at once: a lane is made again faster than ten thousand are kept.
 
+use super::concurrency::ConcurrencyLimit;
 use super::job::{Class, Job};
 use super::lane::{Lane, LaneContext, LaneObserver, Work};
 use super::watchdog;
-use crate::concurrency::ConcurrencyLimit;
 use extman_model::clock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -13,12 +13,12 @@ use super::output::{self, Completed, Completion, Output};
 use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
 use super::text::ErrorText;
 use super::{read, status};
-use crate::concurrency::{ConcurrencyLimit, Inside, Permit};
 use crate::process_guard;
 use extman_abi::{self as abi, Bytes, CallToken, InstanceToken};
 use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, RequestExtras, Usage};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An instance as the loader knows it.
@@ -30,14 +30,17 @@ pub struct PluginInstance {
     token: InstanceToken,
     name: Box<str>,
     origin: Origin,
-    // Whoever calls the plugin is inside here.
-    concurrency: Arc<ConcurrencyLimit>,
+    // Calls inside. With SEALED no more calls and checks may enter, with CLOSED nothing.
+    inside: AtomicUsize,
 }
 
 // SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
 unsafe impl Send for PluginInstance {}
 // SAFETY: as above; overlap is limited by the callers as the manifest's thread model says.
 unsafe impl Sync for PluginInstance {}
+
+const CLOSED: usize = 1 << (usize::BITS - 1);
+const SEALED: usize = 1 << (usize::BITS - 2);
 
 /// What an instance is made from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -130,7 +133,6 @@ impl PluginInstance {
         making: Making<'_>,
         call: CallToken,
         listener: Arc<dyn Listener>,
-        concurrency: Arc<ConcurrencyLimit>,
     ) -> Result<PluginInstance, CallError> {
         let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
@@ -152,7 +154,7 @@ impl PluginInstance {
             handle,
             token,
             name: making.name.into(),
-            concurrency,
+            inside: AtomicUsize::new(0),
             library: Mutex::new(Some(library.clone())),
         };
         made.map(instance).inspect_err(|_| {
@@ -269,32 +271,8 @@ impl PluginInstance {
     /// Serves one call; its output goes to the open call `call`.
     #[inline]
     pub fn invoke(&self, call: CallToken, input: Input<'_>) -> Returned {
-        self.invoke_in(self.enter(), call, input)
-    }
-
-    /// The same for a call that its permit holds inside this instance.
-    #[inline]
-    pub fn invoke_permitted(
-        &self,
-        permit: &Permit<&ConcurrencyLimit>,
-        call: CallToken,
-        input: Input<'_>,
-    ) -> Returned {
-        if !permit.is_inside(&self.concurrency) {
-            return self.invoke(call, input);
-        }
-        self.invoke_in(self.in_code(None), call, input)
-    }
-
-    #[inline]
-    fn invoke_in(
-        &self,
-        entered: Result<InCode<'_>, CallError>,
-        call: CallToken,
-        input: Input<'_>,
-    ) -> Returned {
-        let _in_code = match entered {
-            Ok(in_code) => in_code,
+        let _inside = match self.enter() {
+            Ok(inside) => inside,
             Err(failure) => {
                 return Returned {
                     result: Err(failure),
@@ -358,13 +336,7 @@ impl PluginInstance {
     #[inline]
     fn call(&self, entry: InvokeFn, call: CallToken, input: Input<'_>) -> Returned {
         output::of_instance(call, self.token);
-        // Most calls have none, and are a tenth cheaper without the two lists.
-        let extras = input.extras;
-        let lists = (!extras.metadata.is_empty() || !extras.parts.is_empty()).then(|| lent_extras(extras));
-        let (metadata, parts): (&[_], &[_]) = match &lists {
-            Some((metadata, parts)) => (metadata, parts),
-            None => (&[], &[]),
-        };
+        let (metadata, parts) = lent_extras(input.extras);
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
             call,
@@ -443,10 +415,18 @@ impl PluginInstance {
     /// # Errors
     /// Calls are still inside; or what the plugin says of what may be left.
     pub fn destroy(&self, call: CallToken) -> Result<(), NotDestroyed> {
-        match self.concurrency.free() {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(inside) => return Err(NotDestroyed::Inside(inside)),
+        let mut now = self.inside.load(Acquire);
+        loop {
+            if now & CLOSED != 0 {
+                return Ok(());
+            }
+            if now & !SEALED != 0 {
+                return Err(NotDestroyed::Inside(now & !SEALED));
+            }
+            match self.inside.compare_exchange(now, CLOSED, AcqRel, Acquire) {
+                Ok(_) => break,
+                Err(changed) => now = changed,
+            }
         }
         let said = self.end(call);
         process_guard::no_longer_lives(&self.name, self.origin);
@@ -469,50 +449,53 @@ impl PluginInstance {
 
     /// Calls that are inside now.
     pub fn inside(&self) -> usize {
-        self.concurrency.inside()
+        self.inside.load(Acquire) & !(CLOSED | SEALED)
     }
 
     /// Lets no more calls and checks in; steps of the lifecycle still are.
     pub fn seal(&self) {
-        self.concurrency.seal();
+        self.inside.fetch_or(SEALED, AcqRel);
     }
 
     /// For calls and checks.
     #[inline]
-    fn enter(&self) -> Result<InCode<'_>, CallError> {
-        self.in_code(Some(self.concurrency.enter().ok_or_else(being_stopped)?))
+    fn enter(&self) -> Result<Inside<'_>, CallError> {
+        self.enter_unless(CLOSED | SEALED)
     }
 
     /// For steps of the lifecycle.
-    fn enter_step(&self) -> Result<InCode<'_>, CallError> {
-        self.in_code(Some(self.concurrency.enter_step().ok_or_else(being_stopped)?))
+    fn enter_step(&self) -> Result<Inside<'_>, CallError> {
+        self.enter_unless(CLOSED)
     }
 
     #[inline]
-    fn in_code<'a>(&'a self, inside: Option<Inside<'a>>) -> Result<InCode<'a>, CallError> {
-        let code = InCode {
+    fn enter_unless(&self, barred: usize) -> Result<Inside<'_>, CallError> {
+        if self.inside.fetch_add(1, AcqRel) & barred != 0 {
+            self.inside.fetch_sub(1, AcqRel);
+            return Err(CallError::new(
+                ErrorKind::NotServing,
+                "the instance is being stopped",
+            ));
+        }
+        let inside = Inside {
             instance: self,
             _code: origin::inside(self.origin),
             thread: None,
-            _inside: inside,
         };
         match self.tables.attach {
-            None => Ok(code),
-            Some(_) => code.attached(),
+            None => Ok(inside),
+            Some(_) => inside.attached(),
         }
     }
 }
 
-/// This thread is in the plugin's code.
-struct InCode<'a> {
+struct Inside<'a> {
     instance: &'a PluginInstance,
     _code: origin::Inside,
     thread: Option<Attached>,
-    // Last: detaching is the library's code too. `None` where a permit stands for it.
-    _inside: Option<Inside<'a>>,
 }
 
-impl InCode<'_> {
+impl Inside<'_> {
     #[cold]
     fn attached(mut self) -> Result<Self, CallError> {
         self.thread = attach::thread(&self.instance.tables, self.instance.origin)?;
@@ -520,16 +503,13 @@ impl InCode<'_> {
     }
 }
 
-impl Drop for InCode<'_> {
+impl Drop for Inside<'_> {
     fn drop(&mut self) {
         process_guard::end_if_forked();
+        // While it still counts: detaching is the library's code too.
         self.thread = None;
+        self.instance.inside.fetch_sub(1, AcqRel);
     }
-}
-
-#[cold]
-fn being_stopped() -> CallError {
-    CallError::new(ErrorKind::NotServing, "the instance is being stopped")
 }
 
 fn step_request(call: CallToken) -> abi::StepRequest {

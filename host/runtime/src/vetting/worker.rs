@@ -2,7 +2,6 @@
 
 use super::guard;
 use super::protocol::{Line, Order, say, take_over};
-use crate::concurrency::ConcurrencyLimit;
 use crate::loader::{
     CallContext, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits,
     PluginInstance, Said, SealedImage, Step,
@@ -183,13 +182,7 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
         cache_dir: order.own_dirs.as_ref().map(|[_, cache]| cache.as_path()),
     };
     let made = host.step(VettingPhase::Create, || {
-        PluginInstance::create(
-            library.clone(),
-            making,
-            open(),
-            Arc::new(Chatter),
-            ConcurrencyLimit::new(1),
-        )
+        PluginInstance::create(library.clone(), making, open(), Arc::new(Chatter))
     });
     if let Some(bound) = made {
         if order.depth == VettingDepth::Probe {

@@ -19,11 +19,11 @@ impl InProcess {
             let text = "this plugin runs on one thread of the host's own; call it through a lane";
             return Err(CallError::new(ErrorKind::Unsupported, text));
         }
-        let Some(permit) = self.concurrency.try_enter_attached() else {
+        let Some(permit) = self.concurrency.try_enter_uncounted() else {
             return self.wait_and_serve(attached, capability, body);
         };
-        let place = self.place(permit);
-        self.serve_attached(&place, attached, capability, body)
+        let _place = self.place(permit);
+        self.serve_attached(attached, capability, body)
     }
 
     /// For a call that finds no room: one that is let in is served, though the instance be closed while it waits.
@@ -36,34 +36,27 @@ impl InProcess {
             counted.end(Some(&error));
             return Err(error);
         };
-        let place = self.place(permit);
+        let _place = self.place(permit);
         // The thread's own account has it; until then `counted` tells of it.
-        self.serve_attached(&place, attached, capability, body)
+        self.serve_attached(attached, capability, body)
     }
 
-    fn serve_attached(
-        &self,
-        place: &Place<'_>,
-        attached: &Attached,
-        capability: &str,
-        body: &[u8],
-    ) -> Result<Reply, CallError> {
+    fn serve_attached(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
         attached.note(self.module.generation(), self.module.attached());
         let own = attached.context();
         if own.is_open() {
             // This thread is inside a call already, and came back by way of its embedder.
             let nested =
                 CallContext::acquire().ok_or_else(|| CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS))?;
-            return self.serve_in(&nested, place, attached, capability, body);
+            return self.serve_in(&nested, attached, capability, body);
         }
-        self.serve_in(own, place, attached, capability, body)
+        self.serve_in(own, attached, capability, body)
     }
 
     #[inline]
     fn serve_in(
         &self,
         context: &CallContext,
-        place: &Place<'_>,
         attached: &Attached,
         capability: &str,
         body: &[u8],
@@ -78,15 +71,9 @@ impl InProcess {
             stream: false,
             extras: &RequestExtras::NONE,
         };
-        serve(
-            context,
-            |token| match &place.permit {
-                Some(permit) => self.plugin.invoke_permitted(permit, token, input),
-                None => self.plugin.invoke(token, input),
-            },
-            (began, deadline),
-            |ran, failure| self.accounts.ended_attached(attached, failure, ran),
-        )
+        serve(&self.plugin, context, input, (began, deadline), |ran, failure| {
+            self.accounts.ended_attached(attached, failure, ran)
+        })
     }
 
     fn place<'a>(&'a self, permit: Permit<&'a ConcurrencyLimit>) -> Place<'a> {

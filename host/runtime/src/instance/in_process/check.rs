@@ -96,9 +96,9 @@ impl InProcess {
     pub(in crate::instance) fn is_full(&self) -> bool {
         match self.threads {
             ThreadModel::Many => false,
-            ThreadModel::Serial => self.concurrency.taken() >= self.concurrency.limit(),
+            ThreadModel::Serial => self.concurrency.inside() >= self.concurrency.limit(),
             ThreadModel::Affine => {
-                self.concurrency.taken() >= self.concurrency.limit() || !self.pool.has_room()
+                self.concurrency.inside() >= self.concurrency.limit() || !self.pool.has_room()
             }
         }
     }
