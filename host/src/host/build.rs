@@ -151,6 +151,7 @@ impl HostBuilder {
         for concern in &concerns {
             tracing::warn!("{concern}");
         }
+        let vetting_memory = vetting.memory_bound();
         let history = Arc::new(start_history(&config.history, &mut concerns));
         let ears = Ears {
             events: events.clone(),
@@ -172,6 +173,7 @@ impl HostBuilder {
             look: Arc::new(Notify::new()),
             ending: Arc::new(AtomicBool::new(false)),
             started_unix_ms: clock::unix_ms(clock::wall()),
+            vetting_memory,
             concerns,
             engine: probing.engine,
             deep: probing.deep,
@@ -283,7 +285,7 @@ fn start_probing(ears: Ears, settings: ProbeSettings) -> Result<Probing, BuildEr
     let published = publisher.clone();
     registry.on_publish(move |change| published.publish(change, &history));
     let told = engine.clone();
-    events.on_told(move |name, generation, health| told.told(name, generation, health));
+    events.on_told(move |name, generation, health| told.pushed(name, generation, health));
     Ok(Probing {
         engine,
         deep,
