@@ -42,7 +42,6 @@ pub struct Instance {
     pool: Pool,
     concurrency: Arc<ConcurrencyLimit>,
     accounts: Arc<Accounts>,
-    closing: AtomicBool,
     destroyed: AtomicBool,
     plugin: Arc<PluginInstance>,
 }
@@ -119,7 +118,6 @@ impl Instance {
             pool,
             accounts: Arc::new(Accounts::new(concurrency.clone())),
             concurrency,
-            closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
             settings,
             module,
@@ -254,9 +252,9 @@ impl Instance {
         })
     }
 
-    /// Takes no more calls.
+    /// Takes no more calls. Those that are counted as in flight were let in before.
     pub fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+        self.concurrency.close();
     }
 
     /// Lets no more calls and checks in, also none that were taken before: what comes next is `stop` or `destroy`.
@@ -278,7 +276,7 @@ impl Instance {
 
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
     fn admit(&self) -> Result<(), CallError> {
-        if self.closing.load(Ordering::SeqCst) {
+        if self.concurrency.is_closed() {
             return Err(being_stopped());
         }
         Ok(())
