@@ -11,8 +11,8 @@ mod used;
 use super::{Accounts, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
-    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance,
-    Returned, Step,
+    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
+    PluginInstance, Returned, Step,
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
@@ -21,7 +21,7 @@ pub use check::Answer;
 pub(super) use check::RunningChecks;
 use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
-use extman_model::{CallError, ErrorKind, Reply, RequestExtras, UnreturnedView};
+use extman_model::{CallError, ErrorKind, Reply, RequestExtras, UnreturnedView, Usage};
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::borrow::{Borrow, Cow};
 use std::ops::Deref;
@@ -59,6 +59,19 @@ pub struct Call {
     pub timeout: Option<Duration>,
     /// What else the caller says.
     pub extras: RequestExtras,
+}
+
+impl Call {
+    /// As the plugin gets it.
+    fn input(&self, stream: bool) -> Input<'_> {
+        Input {
+            capability: &self.capability,
+            content_type: &self.content_type,
+            body: &self.body,
+            stream,
+            extras: &self.extras,
+        }
+    }
 }
 
 impl Instance {
@@ -212,13 +225,7 @@ impl Instance {
         let (streams, reader) = (stream.is_some(), stream.clone());
         let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
         let run = move |context: CallContext| {
-            let input = Input {
-                capability: &call.capability,
-                content_type: &call.content_type,
-                body: &call.body,
-                stream: streams,
-                extras: &call.extras,
-            };
+            let input = call.input(streams);
             let times = (clock::monotonic(), deadline);
             serve(&plugin, &context, input, times, |ran, _| {
                 // Time in which it waited for its caller to read is not its own.
@@ -440,7 +447,11 @@ fn serve(
     }
     let output = context.close();
     count(ran, result.as_ref().err());
-    let reply = |()| Reply {
+    result.map(|()| reply(output, usage, ran))
+}
+
+fn reply(output: Output, usage: Usage, ran: Duration) -> Reply {
+    Reply {
         content_type: output
             .content_type
             .unwrap_or(Cow::Borrowed("application/octet-stream")),
@@ -448,8 +459,7 @@ fn serve(
         usage,
         metadata: output.metadata,
         ran,
-    };
-    result.map(reply)
+    }
 }
 
 /// How many calls at a time may be inside an instance.
