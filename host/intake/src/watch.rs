@@ -9,7 +9,8 @@ use super::config::WatchConfig;
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use snapshot::Watched;
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -156,13 +157,32 @@ fn is_only_reading(kind: &EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
 }
 
+/// The watcher of the system, or why there is none.
+type SystemWatcher = Result<RecommendedWatcher, String>;
+
+/// Has the system watch a directory.
+fn hand_over(watcher: &mut SystemWatcher, dir: &Path) -> Result<(), String> {
+    let system = watcher.as_mut().map_err(|reason| reason.clone())?;
+    let started = catch_unwind(AssertUnwindSafe(|| {
+        let _ = system.unwatch(dir);
+        system.watch(dir, RecursiveMode::NonRecursive)
+    }));
+    if let Ok(started) = started {
+        return started.map_err(|e| format!("the system can't watch it: {e}"));
+    }
+    // notify panics where its thread could not be made, and once more when it is dropped.
+    let reason = "no thread can be made to hear of changes".to_owned();
+    std::mem::forget(std::mem::replace(watcher, Err(reason.clone())));
+    Err(reason)
+}
+
 struct Directories {
-    watcher: Result<RecommendedWatcher, String>,
+    watcher: SystemWatcher,
     all: Vec<Watched>,
 }
 
 impl Directories {
-    fn new(dirs: &[PathBuf], watcher: Result<RecommendedWatcher, String>) -> Self {
+    fn new(dirs: &[PathBuf], watcher: SystemWatcher) -> Self {
         if let Err(reason) = &watcher {
             tracing::warn!(%reason, "plugin directories are polled");
         }
@@ -179,14 +199,7 @@ impl Directories {
     fn look(&mut self, lost: bool) -> bool {
         let mut changed = false;
         for watched in &mut self.all {
-            changed |= watched.look(lost, |dir| match &mut self.watcher {
-                Ok(watcher) => {
-                    let _ = watcher.unwatch(dir);
-                    let started = watcher.watch(dir, RecursiveMode::NonRecursive);
-                    started.map_err(|e| format!("the system can't watch it: {e}"))
-                }
-                Err(reason) => Err(reason.clone()),
-            });
+            changed |= watched.look(lost, |dir| hand_over(&mut self.watcher, dir));
         }
         changed
     }

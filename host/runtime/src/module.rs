@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use used::Ledger;
 
 /// One loaded generation of one library.
@@ -141,6 +142,11 @@ impl From<SealError> for LoadError {
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
+/// Most libraries that are opened at a time. Each holds more descriptors meanwhile than afterwards: hundreds that start together must
+/// not need twice the descriptors that they keep.
+const OPENED_AT_ONCE_MAX: usize = 8;
+static OPENING: Semaphore = Semaphore::const_new(OPENED_AT_ONCE_MAX);
+
 impl Module {
     /// Loads a vetted plugin's library: maps it, runs its constructors, checks its tables. Calls nothing else of it.
     /// `asked_by` is the instance that it is loaded for.
@@ -161,6 +167,8 @@ impl Module {
         };
         let name: Arc<str> = manifest.plugin.id.as_str().into();
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        // Never closed, so it is given in the end.
+        let _place = OPENING.acquire().await;
         let file = plugin.verified().open().map_err(LoadError::from)?;
         let digest = plugin.verified().digest();
         let rust = crate::vetting::is_rust(plugin.verified());
