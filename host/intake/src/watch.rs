@@ -118,7 +118,7 @@ fn run(signal: &Signal, directories: &mut Directories, config: &WatchConfig, on_
         }
         let lost = std::mem::take(&mut state.lost);
         drop(state);
-        let polled = directories.look(lost);
+        let polled = directories.scan(lost);
         let mut state = signal.lock();
         state.modes = directories.modes();
         if !state.changed && !polled {
@@ -138,7 +138,7 @@ fn run(signal: &Signal, directories: &mut Directories, config: &WatchConfig, on_
 fn native(dirs: &[PathBuf], signal: &Arc<Signal>) -> notify::Result<RecommendedWatcher> {
     let (dirs, signal) = (dirs.to_vec(), Arc::clone(signal));
     notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // An error may be a queue that ran over: something was missed, so look.
+        // An error may be a queue that ran over: something was missed, so scan.
         let lost = match &event {
             Ok(event) if is_only_reading(&event.kind) => return,
             Ok(event) => event.paths.iter().any(|path| dirs.contains(path)),
@@ -190,16 +190,16 @@ impl Directories {
             watcher,
             all: dirs.iter().map(|dir| Watched::new(dir.clone())).collect(),
         };
-        directories.look(false);
+        directories.scan(false);
         directories
     }
 
-    /// Looks at what the system does not watch, hands it over to the system where that is possible now, and says whether
+    /// Scans what the system does not watch, hands it over to the system where that is possible now, and says whether
     /// anything changed.
-    fn look(&mut self, lost: bool) -> bool {
+    fn scan(&mut self, lost: bool) -> bool {
         let mut changed = false;
         for watched in &mut self.all {
-            changed |= watched.look(lost, |dir| hand_over(&mut self.watcher, dir));
+            changed |= watched.scan(lost, |dir| hand_over(&mut self.watcher, dir));
         }
         changed
     }

@@ -12,7 +12,7 @@ mod used;
 pub use used::Used;
 
 use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Work};
-use super::loader::{Library, Mapped, NotOpened, OpenError, Origin, SealError, SealedImage};
+use super::loader::{CodeOwner, Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
 use super::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
 use super::process_guard;
 use super::vetting::VettedPlugin;
@@ -227,7 +227,7 @@ impl Module {
         let memory_name = format!("extman-{}-{}", self.name, self.generation);
         let sealed = SealedImage::of_stored(stored, &memory_name, self.digest)?;
         let opened = {
-            let _window = process_guard::window(&self.name, "load", Origin::UNKNOWN);
+            let _window = process_guard::window(&self.name, "load", CodeOwner::UNKNOWN);
             Library::open(sealed, rust, global)
         };
         match opened {

@@ -43,7 +43,10 @@ impl DispatchError {
         match self {
             DispatchError::TooManyCalls | DispatchError::NotBegun | DispatchError::Dropped => true,
             DispatchError::Refused(refused) => {
-                matches!(refused, Refused::QueueFull(_) | Refused::NoThread(_) | Refused::Closing)
+                matches!(
+                    refused,
+                    Refused::QueueFull(_) | Refused::NoThread(_) | Refused::Closing
+                )
             }
             DispatchError::Deadline => false,
         }

@@ -8,7 +8,7 @@
 //! Either thread may hang in a finaliser, then it may come back later; and where no thread can be made, that can be tried again.
 
 use super::ModuleBudgets;
-use crate::loader::{Closed, Mapped, NotClosed, Origin, join_within};
+use crate::loader::{Closed, CodeOwner, Mapped, NotClosed, join_within};
 use crate::process_guard;
 use extman_model::{ResidentReason, Verdict};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +50,7 @@ impl Closer<'_> {
         let settle = self.budgets.settle;
         let owner = self.name.to_owned();
         let close = move |mapped: Box<Mapped>| {
-            let _window = process_guard::window(&owner, "unload", Origin::UNKNOWN);
+            let _window = process_guard::window(&owner, "unload", CodeOwner::UNKNOWN);
             mapped.close(settle)
         };
         match self.start("close", mapped, close) {
