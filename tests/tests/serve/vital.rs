@@ -59,7 +59,7 @@ fn thread_of_the_host_that_dies_is_a_component_that_is_down_and_the_host_ends_we
     let place = Place::default();
     place.put(&plugin("one", "1.0.0", "here").build(place.path()), "one.so");
     let settings = "vetting.enabled = false\n[health]\ncomponents_every_ms = 100\n";
-    let command = failing(&place, settings, "extman-deadlines");
+    let command = failing(&place, settings, "extman-deadline");
     let host = place.serve_by(command);
     host.until("it runs", || host.ask("one") == "here");
     let threads = || {
