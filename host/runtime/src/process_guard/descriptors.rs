@@ -170,7 +170,7 @@ interpose! {
     }
 
     /// Refused to a library where a descriptor of the host is among them.
-    fn closefrom(first: c_int) -> (), or (), by real {
+    fn closefrom(first: c_int) -> (), or Default::default(), by real {
         if !range_is_refused(c_uint::try_from(first).unwrap_or(0), c_uint::MAX) {
             real(first);
         }
