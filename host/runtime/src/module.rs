@@ -11,9 +11,9 @@ mod used;
 
 pub use used::Used;
 
-use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Work};
+use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Priority, Work};
 use super::loader::{CodeOwner, Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
-use super::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
+use super::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
 use super::process_guard;
 use super::vetting::VettedPlugin;
 use closing::Closing;
@@ -200,7 +200,7 @@ impl Module {
         let opening = module.clone();
         let open = move |_| opening.map(&stored, rust, global);
         let call = PendingCall::step(work.deadline);
-        match call.dispatch(&module.pool, work, How::Urgent, open).await {
+        match call.dispatch(&module.pool, work, Priority::Step, open).await {
             Ok(Ok(())) => Ok(module),
             Ok(Err(error)) => {
                 let verdict = module.clone().unload(budgets).await;

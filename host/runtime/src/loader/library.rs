@@ -261,16 +261,16 @@ impl Closed {
     ///
     /// # Errors
     /// Another library is being opened or closed: to be looked at again.
-    pub fn verdict(self) -> Result<Verdict, Closed> {
+    pub fn verdict(self) -> Result<Verdict, Box<Closed>> {
         self.verdict_within(LOADER_PATIENCE)
     }
 
-    fn verdict_within(mut self, patience: Duration) -> Result<Verdict, Closed> {
+    fn verdict_within(mut self, patience: Duration) -> Result<Verdict, Box<Closed>> {
         if self.is_gone {
             return Ok(Verdict::Unmapped);
         }
         let Some(_one_at_a_time) = loader_within(patience) else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         let path = self.mapped.sealed.path();
         let _inside = code_owner::inside(self.mapped.owner);
