@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use used::Ledger;
 
 /// One loaded generation of one library.
@@ -141,6 +142,11 @@ impl From<SealError> for LoadError {
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
+/// Most libraries that are opened at a time. Each holds more descriptors meanwhile than afterwards: hundreds that start together must
+/// not need twice the descriptors that they keep.
+const OPENED_AT_ONCE_MAX: usize = 8;
+static OPENING: Semaphore = Semaphore::const_new(OPENED_AT_ONCE_MAX);
+
 impl Module {
     /// Loads a vetted plugin's library: maps it, runs its constructors, checks its tables. Calls nothing else of it.
     /// `asked_by` is the instance that it is loaded for.
@@ -154,6 +160,8 @@ impl Module {
         limits: PoolLimits,
         budgets: ModuleBudgets,
     ) -> Result<Arc<Module>, NotLoaded> {
+        // Never closed, so it is given in the end.
+        let _place = OPENING.acquire().await;
         let stored = plugin.verified().open().map_err(LoadError::from)?;
         let rust = crate::vetting::is_rust(plugin.verified());
         let module = Arc::new(Module::new(plugin.verified(), observer, limits));

@@ -147,7 +147,7 @@ impl HostBuilder {
         let process = ProcessChanges::listen(events.clone());
         let event_log = EventLog::start(events.listen());
         let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"));
-        let mut concerns: Vec<String> = vetting.concern().into_iter().collect();
+        let mut concerns: Vec<String> = vetting.warning().into_iter().collect();
         for concern in &concerns {
             tracing::warn!("{concern}");
         }

@@ -22,3 +22,4 @@ mod symbols;
 mod thousands;
 mod updates;
 mod vetting;
+mod vital;
