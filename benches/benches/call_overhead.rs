@@ -7,7 +7,7 @@ use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
 use extman_benches::{fixture, plugins};
 use extman_model::{RequestExtras, clock};
 use extman_runtime::lanes::Attached;
-use extman_runtime::loader::{Input, OutputLimits, Slot};
+use extman_runtime::loader::{CallContext, Input, OutputLimits};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -40,11 +40,11 @@ fn accounts(criterion: &mut Criterion) {
             counted.end(None);
         });
     });
-    let slot = Slot::acquire().expect("a slot");
+    let context = CallContext::acquire().expect("a context");
     group.bench_function("checked vtable call, not counted", |b| {
         b.iter(|| {
             let deadline = clock::monotonic().after(Duration::from_secs(30));
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
+            let token = context.open(Some(deadline), None, OutputLimits::default());
             let input = Input {
                 capability: black_box(CAPABILITY),
                 content_type: "application/json",
@@ -54,11 +54,11 @@ fn accounts(criterion: &mut Criterion) {
             };
             let returned = bound.invoke(token, input);
             assert!(returned.result.is_ok());
-            slot.close().body
+            context.close().body
         });
     });
-    drop(slot);
-    let attached = Attached::new().expect("a slot");
+    drop(context);
+    let attached = Attached::new().expect("a context");
     group.bench_function("instance, attached thread, counted", |b| {
         b.iter(|| {
             instance

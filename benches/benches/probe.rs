@@ -10,7 +10,7 @@ use extman_benches::{fixture, plugins};
 use extman_model::clock;
 use extman_model::{CheckKind, CheckOutcome};
 use extman_runtime::instance::Instance;
-use extman_runtime::loader::{OutputLimits, Slot};
+use extman_runtime::loader::{CallContext, OutputLimits};
 use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
@@ -45,17 +45,15 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, taken: &Taken, raw: &Raw) {
             (report, began.elapsed())
         });
     });
-    let (bound, slot) = (fixture::bound(taken), Slot::acquire().expect("a slot"));
+    let (bound, context) = (fixture::bound(taken), CallContext::acquire().expect("a context"));
     group.bench_function("checked vtable call", |b| {
         b.iter(|| {
             let deadline = clock::monotonic().after(Duration::from_secs(1));
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
-            bound
-                .check(&slot, token, CheckKind::Readiness)
-                .expect("an answer")
+            context.open(Some(deadline), None, OutputLimits::default());
+            bound.check(&context, CheckKind::Readiness).expect("an answer")
         });
     });
-    drop(slot);
+    drop(context);
 }
 
 #[inline(never)]

@@ -5,7 +5,8 @@ use extman_model::{LogLevel, Progress, Report, RequestExtras};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{LaneObserver, PoolLimits, Work};
 use extman_runtime::loader::{
-    Bound, Interposition, Library, Listener, Making, OutputLimits, SealedImage, Slot, Step, interposition,
+    Bound, CallContext, Interposition, Library, Listener, Making, OutputLimits, SealedImage, Step,
+    interposition,
 };
 use extman_runtime::module::{Module, ModuleBudgets};
 use std::sync::Arc;
@@ -87,8 +88,8 @@ pub fn bound(taken: &Taken) -> Bound {
         config: "{}",
         ..Making::default()
     };
-    let slot = Slot::acquire().expect("a slot");
-    let open = || slot.open(None, None, OutputLimits::default());
+    let context = CallContext::acquire().expect("a context");
+    let open = || context.open(None, None, OutputLimits::default());
     let bound = Bound::create(Arc::new(library), making, open(), Arc::new(Silent)).expect("an instance");
     bound.step(Step::Start, open()).expect("the instance starts");
     bound

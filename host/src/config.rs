@@ -5,6 +5,7 @@ use extman_history::HistoryConfig;
 use extman_intake::IntakeConfig;
 use extman_model::ProbeSettings;
 use extman_runtime::lanes::PoolLimits;
+use extman_runtime::registry::AllDown;
 use extman_runtime::supervisor::InstanceConfig;
 use extman_runtime::vetting::VettingConfig;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ pub struct Config {
     pub lanes: LanesConfig,
     /// How instances are asked how they are.
     pub probe: ProbeSettings,
+    /// Which of those that have a capability serves a call.
+    pub routing: RoutingConfig,
     /// What instances together are.
     pub health: HealthConfig,
     /// Where it is written down how they were.
@@ -68,6 +71,16 @@ impl LanesConfig {
             ..PoolLimits::default()
         }
     }
+}
+
+/// `[routing]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoutingConfig {
+    /// What becomes of a call where all who could serve it are down: `least_bad` (the first that runs is called all the same), or
+    /// `fail` (it fails at once). Default: `least_bad`, since a verdict may be wrong, and who is down by its calls alone gets well by
+    /// nothing else.
+    pub all_down: AllDown,
 }
 
 /// `[health]`.

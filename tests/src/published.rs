@@ -1,4 +1,4 @@
-//! Tables of what was observed, in `tests/FAULTS.md`, between two marks each. A test run writes them when `EXTMAN_WRITE_TABLES` is 1
+//! Tables of what was observed, in `tests/FAULTS.md` and `tests/TRUTH.md`, between two marks each. A test run writes them when `EXTMAN_WRITE_TABLES` is 1
 //! and compares them otherwise.
 
 use std::path::PathBuf;
@@ -9,14 +9,22 @@ use std::sync::{Mutex, PoisonError};
 /// # Panics
 /// The file says something else, or lacks the marks.
 pub fn publish(name: &str, table: &str) {
+    publish_in("tests/FAULTS.md", name, table);
+}
+
+/// The same, in another file of the project.
+///
+/// # Panics
+/// As there.
+pub fn publish_in(file: &str, name: &str, table: &str) {
     static WRITING: Mutex<()> = Mutex::new(());
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let (path, before, published, after) = parts(name);
+    let (path, before, published, after) = parts(file, name);
     if is_writing() {
         std::fs::write(path, format!("{before}\n{}\n{after}", table.trim()))
-            .expect("tests/FAULTS.md is written");
+            .unwrap_or_else(|error| panic!("{file} is not written: {error}"));
     } else {
-        let advice = "tests/FAULTS.md is out of date: run this test again with EXTMAN_WRITE_TABLES=1";
+        let advice = format!("{file} is out of date: run this test again with EXTMAN_WRITE_TABLES=1");
         assert!(
             published.trim() == table.trim(),
             "{advice}; it should say\n{table}"
@@ -38,12 +46,12 @@ fn is_writing() -> bool {
     std::env::var("EXTMAN_WRITE_TABLES").is_ok_and(|value| value == "1")
 }
 
-fn parts(name: &str) -> (PathBuf, String, String, String) {
-    let path = xtask::root().join("tests/FAULTS.md");
-    let text = std::fs::read_to_string(&path).expect("tests/FAULTS.md can be read");
+fn parts(file: &str, name: &str) -> (PathBuf, String, String, String) {
+    let path = xtask::root().join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file} can't be read: {error}"));
     let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
     let (Some(from), Some(to)) = (text.find(&begin), text.find(&end)) else {
-        panic!("tests/FAULTS.md lacks the marks {begin} and {end}");
+        panic!("{file} lacks the marks {begin} and {end}");
     };
     let from = from + begin.len();
     let part = |range: std::ops::Range<usize>| text[range].to_owned();

@@ -203,6 +203,36 @@ impl Client {
         }
     }
 
+    /// The status and the text of a GET; `None` without a connection.
+    pub fn text(&self, path: &str) -> Option<(u16, String)> {
+        let mut response = self.agent.get(format!("{}{path}", self.url)).call().ok()?;
+        let text = response.body_mut().read_to_string().ok()?;
+        Some((response.status().as_u16(), text))
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Calls a capability, for who wants to know who served.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub fn served_by(&self, capability: &str, body: &str) -> Result<String, String> {
+        let gone = |_| NO_CONNECTION.to_owned();
+        let url = format!("{}/api/v1/capabilities/{capability}/invoke", self.url);
+        let request = self.agent.post(url).content_type("application/json");
+        let mut response = request.send(body).map_err(gone)?;
+        if response.status().is_success() {
+            let name = response.headers().get("extman-served-by");
+            let name = name.and_then(|name| name.to_str().ok());
+            return Ok(name.unwrap_or_default().to_owned());
+        }
+        let answer: Value = response.body_mut().read_json().map_err(gone)?;
+        Err(answer["error"]["kind"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// Calls a capability.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 
 use super::fault::Fault;
 use super::{
-    analyse, call, change, check, completions, config, events, health, history, inspect, list, manifest,
-    serve, show, store, uptime, wait,
+    analyse, call, change, check, completions, config, events, health, history, inspect, list, maintenance,
+    manifest, serve, show, store, uptime, wait,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -93,6 +93,8 @@ pub(super) enum Sub {
     Unload(change::Named),
     /// Unload a plugin and load it again
     Restart(change::Named),
+    /// Put plugins into maintenance for a while, or end that; without --for and --end, list what is in maintenance
+    Maintenance(maintenance::MaintenanceArgs),
     /// Say what a library file is, without running anything of it
     Inspect(inspect::Inspect),
     /// Vet a library file: open, create and probe it in a throwaway process, as a host does before it loads it
@@ -126,6 +128,7 @@ impl Sub {
             Sub::Load(_) => "load",
             Sub::Unload(_) => "unload",
             Sub::Restart(_) => "restart",
+            Sub::Maintenance(_) => "maintenance",
             Sub::Inspect(_) => "inspect",
             Sub::Vet(_) => "vet",
             Sub::Manifest(_) => "manifest",
@@ -152,6 +155,7 @@ impl Sub {
             Sub::Analyse(args) => &mut args.target,
             Sub::Capabilities(args) => &mut args.target,
             Sub::Call(args) => &mut args.target,
+            Sub::Maintenance(args) => &mut args.target,
             Sub::Load(args) | Sub::Unload(args) | Sub::Restart(args) => &mut args.target,
             Sub::Serve(_)
             | Sub::Inspect(_)

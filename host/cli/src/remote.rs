@@ -108,6 +108,21 @@ impl Remote {
                 let query = if *deep { "?deep=true" } else { "" };
                 Answer::PluginHealth(self.change(&format!("{}/check{query}", plugin(name)))?)
             }
+            Command::Maintenance { name } => {
+                let at = name.as_deref().map_or_else(|| "/api/v1".to_owned(), plugin);
+                Answer::Maintenance(self.get(&format!("{at}/maintenance"))?)
+            }
+            Command::StartMaintenance { name, asked } => {
+                let mut body = serde_json::json!({"for": format!("{}ms", asked.for_ms)});
+                if let Some(reason) = &asked.reason {
+                    body["reason"] = reason.as_str().into();
+                }
+                Answer::Maintenance(self.post(&format!("{}/maintenance", plugin(name)), &body.to_string())?)
+            }
+            Command::EndMaintenance { name } => {
+                let path = format!("{}/maintenance", plugin(name));
+                Answer::Maintenance(self.post(&path, r#"{"end":true}"#)?)
+            }
             Command::Load { name } | Command::Unload { name } | Command::Restart { name } => {
                 Answer::Plugin(self.change(&format!("{}/{}", plugin(name), command.word()))?)
             }
@@ -176,6 +191,10 @@ impl Remote {
     }
 
     fn change<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        self.post(path, "{}")
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T, Fault> {
         let mut request = self
             .agent
             .post(format!("{}{path}", self.url))
@@ -184,7 +203,7 @@ impl Remote {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.config().timeout_global(Some(CHANGE)).build();
-        self.answer(request.send("{}").map_err(|error| self.unreachable(error))?)
+        self.answer(request.send(body).map_err(|error| self.unreachable(error))?)
     }
 
     fn post_call(&self, invocation: &Invocation, accept: &str) -> Result<Response<Body>, Fault> {

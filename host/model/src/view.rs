@@ -1,6 +1,6 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
-use super::{CheckKind, Digest, Health, HealthView, ProcessChange, Report, Verdict};
+use super::{CheckKind, Digest, Health, HealthView, MaintenanceRow, ProcessChange, Report, Verdict};
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
@@ -252,6 +252,9 @@ pub struct StatusView {
     /// What an operator should know of the host itself.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub concerns: Vec<String>,
+    /// Instances in maintenance, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub maintenance: Vec<MaintenanceRow>,
 }
 
 /// An instance that is configured, and whose plugin is not there.

@@ -13,8 +13,8 @@ pub use used::Used;
 
 use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Work};
 use super::loader::{Library, Mapped, NotOpened, OpenError, Origin, SealError, SealedImage};
+use super::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
 use super::process_guard;
-use super::ticket::{How, NoReturn, on_lane};
 use super::vetting::VettedPlugin;
 use closing::Closing;
 use extman_model::clock;
@@ -190,23 +190,25 @@ impl Module {
         };
         // The module has what was mapped even if nobody waits for it any more.
         let opening = module.clone();
-        let open = move |_slot: &_, _ticket: &_| opening.map(file, rust, global);
-        match on_lane(&module.pool, work, How::Urgent, open).await {
+        let open = move |_| opening.map(file, rust, global);
+        let call = PendingCall::step(work.deadline);
+        match call.dispatch(&module.pool, work, How::Urgent, open).await {
             Ok(Ok(())) => Ok(module),
             Ok(Err(error)) => {
                 let verdict = module.clone().unload(budgets).await;
                 let left = (!verdict.is_unmapped()).then_some((module, verdict));
                 Err(NotLoaded { error, left })
             }
-            Err(NoReturn::Deadline) => {
+            Err(DispatchError::Deadline) => {
                 let text = format!("its constructors have not returned for {:?}", budgets.open);
                 Err(NotLoaded {
                     error: LoadError::Hangs(budgets.open),
                     left: Some((module, Verdict::resident(ResidentReason::WedgedCall, text))),
                 })
             }
-            Err(NoReturn::Refused(refused)) => Err(LoadError::NoLane(refused.to_string()).into()),
-            Err(NoReturn::Dropped | NoReturn::NotBegun) => {
+            Err(DispatchError::Refused(refused)) => Err(LoadError::NoLane(refused.to_string()).into()),
+            Err(DispatchError::TooManyCalls) => Err(LoadError::NoLane(TOO_MANY_CALLS.to_owned()).into()),
+            Err(DispatchError::Dropped | DispatchError::NotBegun) => {
                 Err(LoadError::NoLane("the lane ended".to_owned()).into())
             }
         }

@@ -1,19 +1,26 @@
 //! Who is there, published by difference: a slot for each instance, in a set that is swapped only when it changes. The data path only
 //! reads.
 
+mod route;
+
+pub use route::{AllDown, Candidate, Choice, Route};
+
 use super::instance::{Instance, Tally};
 use super::supervisor::InstanceConfig;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use extman_intake::VerifiedPlugin;
+use extman_model::Health;
+use extman_model::clock::Monotonic;
 use extman_model::{
     CapabilityOffer, CapabilityView, Lifecycle, MissingView, PluginView, RefusedView, ResidentView, Verdict,
 };
 use extman_plugin_api::manifest::schema::{Capability, Kind, Manifest};
+use foldhash::fast::RandomState;
+use route::Slot;
 use semver::VersionReq;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// One instance as it is published.
 #[derive(Clone)]
@@ -38,15 +45,12 @@ pub struct Entry {
     pub unload: Option<(u64, Verdict)>,
 }
 
-/// An instance's place in the registry. What is published of it is swapped here; nobody else is touched by that.
-type Slot = ArcSwap<Entry>;
-
 /// Which instances there are. It is swapped when one comes, goes or offers something else, and not when one changes its state: an entry is
 /// as it is when it is asked for.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     by_name: BTreeMap<Arc<str>, Arc<Slot>>,
-    by_capability: HashMap<String, Vec<Arc<Slot>>>,
+    routes: HashMap<String, Arc<Route>, RandomState>,
 }
 
 /// What to look for; what is not given does not matter.
@@ -78,6 +82,9 @@ pub struct Change<'a> {
 #[derive(Default)]
 pub struct Registry {
     current: ArcSwap<Snapshot>,
+    all_down: AllDown,
+    /// Held by whoever changes a slot or a health, so that what is chosen follows from what was changed last.
+    changing: Mutex<()>,
     refused: ArcSwap<Vec<RefusedView>>,
     residents: ArcSwap<Vec<ResidentView>>,
     missing: ArcSwap<Vec<MissingView>>,
@@ -88,9 +95,46 @@ pub struct Registry {
 type Listener = Box<dyn Fn(&Change<'_>) + Send + Sync>;
 
 impl Registry {
+    /// An empty one, whose calls go so where all who could serve them are down.
+    pub fn new(all_down: AllDown) -> Self {
+        Registry {
+            all_down,
+            ..Registry::default()
+        }
+    }
+
     /// What is known now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// The same, for a moment: a call reads its route here.
+    #[inline]
+    pub fn current(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// An instance is held to be this since then: who serves its capabilities is chosen anew. `by_calls`: nothing but its calls say that it
+    /// is down, so some go to it all the same.
+    pub fn learn_health(&self, name: &str, health: Health, by_calls: bool, since: Monotonic) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.load();
+        if let Some(slot) = current.by_name.get(name)
+            && slot.learn(health, by_calls, since)
+        {
+            current.reconsider(slot);
+        }
+    }
+
+    /// An instance is in maintenance from here on, or no longer: who serves its capabilities is chosen anew.
+    pub fn set_maintenance(&self, name: &str, maintenance: bool) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.load();
+        if let Some(slot) = current.by_name.get(name)
+            && slot.maintain(maintenance)
+        {
+            current.reconsider(slot);
+        }
     }
 
     /// From here on, these entries are what is known of their instances, and those instances are gone. One caller at a time.
@@ -99,21 +143,27 @@ impl Registry {
             return;
         }
         let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
-        let current = self.current.load();
-        let mut others = Vec::new();
-        for entry in &entries {
-            if !current.replace(entry) {
-                others.push(entry.clone());
-            }
-        }
-        if !others.is_empty() || removed.iter().any(|name| current.by_name.contains_key(name)) {
-            self.current.store(Arc::new(current.with(others, removed)));
-        }
+        self.swap(&entries, removed);
         if let Some(listener) = self.listener.get() {
             listener(&Change {
                 entries: &entries,
                 removed,
             });
+        }
+    }
+
+    fn swap(&self, entries: &[Arc<Entry>], removed: &BTreeSet<Arc<str>>) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.load();
+        let mut others = Vec::new();
+        for entry in entries {
+            if !current.replace(entry) {
+                others.push(entry.clone());
+            }
+        }
+        if !others.is_empty() || removed.iter().any(|name| current.by_name.contains_key(name)) {
+            let next = current.with(others, removed, self.all_down);
+            self.current.store(Arc::new(next));
         }
     }
 
@@ -176,17 +226,27 @@ impl Snapshot {
         let Some(slot) = self.by_name.get(&entry.name) else {
             return false;
         };
-        let before = slot.load();
+        let before = slot.entry.load();
         let same = before.plugin.digest() == entry.plugin.digest()
             && before.config.priority == entry.config.priority;
         if same {
-            slot.store(entry.clone());
+            slot.entry.store(entry.clone());
+            self.reconsider(slot);
         }
         same
     }
 
+    /// Something of it has changed that decides who serves.
+    fn reconsider(&self, slot: &Slot) {
+        for capability in &slot.entry.load().plugin.manifest().capabilities {
+            if let Some(route) = self.routes.get(&capability.name) {
+                route.reconsider(slot);
+            }
+        }
+    }
+
     /// The same with these entries, which are new or offer something else than before, and without those that are gone.
-    fn with(&self, entries: Vec<Arc<Entry>>, removed: &BTreeSet<Arc<str>>) -> Snapshot {
+    fn with(&self, entries: Vec<Arc<Entry>>, removed: &BTreeSet<Arc<str>>, all_down: AllDown) -> Snapshot {
         let mut next = self.clone();
         let mut moved: BTreeSet<&str> = removed.iter().map(|name| &**name).collect();
         moved.extend(entries.iter().map(|entry| &*entry.name));
@@ -197,38 +257,43 @@ impl Snapshot {
                 .map(|capability| capability.name.clone())
                 .collect()
         };
-        let mut touched: BTreeSet<String> = BTreeSet::new();
+        let mut offers: HashMap<String, Vec<Arc<Slot>>> = HashMap::new();
         for name in &moved {
             if let Some(slot) = next.by_name.remove(*name) {
-                touched.extend(capabilities(&slot.load()));
-            }
-        }
-        for capability in &touched {
-            if let Some(offers) = next.by_capability.get_mut(capability) {
-                offers.retain(|slot| !moved.contains(&*slot.load().name));
+                offers.extend(
+                    capabilities(&slot.entry.load())
+                        .into_iter()
+                        .map(|capability| (capability, Vec::new())),
+                );
             }
         }
         for entry in &entries {
             // A slot of its own: whoever still has the set before this one sees the entry before this one.
-            let slot = Arc::new(Slot::new(entry.clone()));
+            let before = self.by_name.get(&entry.name);
+            let slot = Arc::new(match before {
+                Some(before) => before.followed_by(entry.clone()),
+                None => Slot::new(entry.clone()),
+            });
             for capability in capabilities(entry) {
-                let offers = next.by_capability.entry(capability.clone()).or_default();
-                offers.push(slot.clone());
-                touched.insert(capability);
+                offers.entry(capability).or_default().push(slot.clone());
             }
             next.by_name.insert(entry.name.clone(), slot);
         }
-        for capability in touched {
-            let Some(offers) = next.by_capability.get_mut(&capability) else {
-                continue;
-            };
-            // The one that is asked first at the front.
-            offers.sort_by_cached_key(|slot| {
-                let entry = slot.load();
-                (Reverse(entry.config.priority), entry.name.clone())
-            });
-            if offers.is_empty() {
-                next.by_capability.remove(&capability);
+        for (capability, mut candidates) in offers {
+            let stay = self
+                .routes
+                .get(&capability)
+                .into_iter()
+                .flat_map(|route| route.candidates());
+            candidates.extend(
+                stay.filter(|slot| !moved.contains(&*slot.entry.load().name))
+                    .cloned(),
+            );
+            if candidates.is_empty() {
+                next.routes.remove(&capability);
+            } else {
+                next.routes
+                    .insert(capability, Arc::new(Route::new(candidates, all_down)));
             }
         }
         next
@@ -246,12 +311,12 @@ impl Snapshot {
 
     /// The instance of this name.
     pub fn get(&self, name: &str) -> Option<Arc<Entry>> {
-        self.by_name.get(name).map(|slot| slot.load_full())
+        self.by_name.get(name).map(|slot| slot.entry.load_full())
     }
 
     /// All instances, by name.
     pub fn all(&self) -> impl Iterator<Item = Arc<Entry>> {
-        self.by_name.values().map(|slot| slot.load_full())
+        self.by_name.values().map(|slot| slot.entry.load_full())
     }
 
     /// Those that fit, by name.
@@ -259,22 +324,29 @@ impl Snapshot {
         self.all().filter(|entry| query.fits(entry)).collect()
     }
 
-    /// Those that offer a capability, the one that is asked first at the front.
+    /// Those that offer a capability, by priority.
     pub fn offering(&self, capability: &str) -> impl Iterator<Item = Arc<Entry>> {
-        let offers = self.by_capability.get(capability).into_iter().flatten();
-        offers.map(|slot| slot.load_full())
+        let offers = self.routes.get(capability).into_iter();
+        offers.flat_map(|route| route.candidates().iter().map(|slot| slot.entry.load_full()))
+    }
+
+    /// Who serves a capability; `None` if nobody has it.
+    #[inline]
+    pub fn route(&self, capability: &str) -> Option<&Route> {
+        self.routes.get(capability).map(|route| &**route)
     }
 
     /// Every capability, with who offers it.
     pub fn capabilities(&self) -> Vec<CapabilityOffer> {
-        let sorted: BTreeMap<_, _> = self.by_capability.iter().collect();
-        let offer = |(name, slots): (&String, &Vec<Arc<Slot>>)| {
-            let entries = slots.iter().map(|slot| slot.load_full());
+        let sorted: BTreeMap<_, _> = self.routes.iter().collect();
+        let offer = |(name, route): (&String, &Arc<Route>)| {
+            let slots = route.candidates();
+            let entries = slots.iter().map(|slot| slot.entry.load_full());
             let (serving, not): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.serving.is_some());
             let names = |entries: &[Arc<Entry>]| entries.iter().map(|entry| entry.name.to_string()).collect();
             let declared = slots
                 .first()
-                .and_then(|slot| capability(slot.load().plugin.manifest(), name).cloned());
+                .and_then(|slot| capability(slot.entry.load().plugin.manifest(), name).cloned());
             let (input, output) = declared.map_or((None, None), |declared| (declared.input, declared.output));
             CapabilityOffer {
                 name: name.clone(),

@@ -3,10 +3,10 @@
 use super::{Host, hint};
 use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
 use extman_model::{CallError, ErrorKind, RequestExtras};
-use extman_runtime::instance::{Call, Instance};
+use extman_runtime::instance::Call;
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::Frames;
-use extman_runtime::registry::{Entry, Snapshot};
+use extman_runtime::registry::{Candidate, Entry, Route, Snapshot};
 use extman_runtime::supervisor::{Request, Requests};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,6 +66,13 @@ impl Host {
     /// Nobody serves it, or the call failed.
     pub async fn invoke_raw(&self, invocation: Invocation) -> Result<Invoked, CallError> {
         let (target, call) = split(invocation);
+        if let Some(trial) = self.trial(&target) {
+            match self.serve(target.clone(), trial, call.clone(), None).await {
+                // It says that it did nothing, so whoever stands in serves the call.
+                Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::NotServing) => {}
+                done => return done,
+            }
+        }
         let chosen = self.choose(&target)?;
         self.serve(target, chosen, call, None).await
     }
@@ -111,17 +118,19 @@ impl Host {
         capability: &str,
         body: &[u8],
     ) -> Result<Invoked, CallError> {
-        let snapshot = self.snapshot();
-        let entry = serving(&snapshot, capability)?;
-        let (instance, generation) = entry.serving.as_ref().ok_or_else(|| not_serving(&entry))?;
-        check_size(&entry, capability, body.len())?;
+        let current = self.inner.registry.current();
+        let route = route(&current, capability)?;
+        let choice = route.choice();
+        let choice = choice.as_ref().ok_or_else(|| nobody_serves(route, capability))?;
+        let Candidate {
+            entry,
+            instance,
+            generation,
+        } = &choice.serving;
+        check_size(entry, capability, body.len())?;
         let reply = instance.invoke_attached(attached, capability, body);
-        note_panic(
-            &self.inner.requests,
-            &entry.name,
-            *generation,
-            reply.as_ref().err(),
-        );
+        let failure = reply.as_ref().err();
+        note_panic(&self.inner.requests, &entry.name, *generation, failure);
         reply.map(|reply| Invoked {
             served_by: entry.name.to_string(),
             reply,
@@ -133,7 +142,7 @@ impl Host {
     async fn serve(
         &self,
         target: Target,
-        mut chosen: Chosen,
+        mut chosen: Candidate,
         mut call: Call,
         stream: Option<Arc<Frames>>,
     ) -> Result<Invoked, CallError> {
@@ -166,6 +175,15 @@ impl Host {
         }
     }
 
+    /// Who gets this call to show whether it is well again, if this is the one.
+    fn trial(&self, target: &Target) -> Option<Candidate> {
+        let current = self.inner.registry.current();
+        let route = current
+            .route(&target.capability)
+            .filter(|_| target.instance.is_none())?;
+        route.choice().as_ref()?.trial()
+    }
+
     /// Who would get this call now.
     pub(super) fn would_serve(&self, invocation: &Invocation) -> Result<Arc<Entry>, CallError> {
         let target = Target {
@@ -175,11 +193,17 @@ impl Host {
         self.choose(&target).map(|chosen| chosen.entry)
     }
 
-    fn choose(&self, target: &Target) -> Result<Chosen, CallError> {
-        let snapshot = self.snapshot();
+    fn choose(&self, target: &Target) -> Result<Candidate, CallError> {
         let Some(name) = &target.instance else {
-            return Chosen::of(serving(&snapshot, &target.capability)?);
+            let current = self.inner.registry.current();
+            let route = route(&current, &target.capability)?;
+            let choice = route.choice();
+            let choice = choice
+                .as_ref()
+                .ok_or_else(|| nobody_serves(route, &target.capability))?;
+            return Ok(choice.serving.clone());
         };
+        let snapshot = self.snapshot();
         let not_found = |text: String| CallError::new(ErrorKind::NotFound, text);
         let entry = snapshot.get(name).ok_or_else(|| {
             if let Some(text) = self.absence(name) {
@@ -205,46 +229,47 @@ impl Host {
                 "{name} has no capability {capability:?}; `extman list` shows what it has"
             )));
         }
-        Chosen::of(entry)
+        running(entry)
     }
 }
 
 /// Who is asked for.
+#[derive(Clone)]
 struct Target {
     capability: String,
     instance: Option<String>,
 }
 
-/// Who is to serve.
-struct Chosen {
-    entry: Arc<Entry>,
-    instance: Arc<Instance>,
-    generation: u64,
-}
-
-impl Chosen {
-    fn of(entry: Arc<Entry>) -> Result<Self, CallError> {
-        let (instance, generation) = entry.serving.clone().ok_or_else(|| not_serving(&entry))?;
-        Ok(Chosen {
-            entry,
-            instance,
-            generation,
-        })
-    }
-}
-
-/// The first that serves a capability.
-fn serving(snapshot: &Snapshot, capability: &str) -> Result<Arc<Entry>, CallError> {
-    let mut offering = snapshot.offering(capability).peekable();
-    let first = offering.peek().cloned();
-    let found = offering.find(|entry| entry.serving.is_some());
-    found.ok_or_else(|| match first {
-        Some(entry) => not_serving(&entry),
-        None => CallError::new(
-            ErrorKind::NotFound,
-            format!("no plugin offers the capability {capability:?}"),
-        ),
+/// It serves, if it runs.
+fn running(entry: Arc<Entry>) -> Result<Candidate, CallError> {
+    let (instance, generation) = entry.serving.clone().ok_or_else(|| not_serving(&entry))?;
+    Ok(Candidate {
+        entry,
+        instance,
+        generation,
     })
+}
+
+fn route<'a>(snapshot: &'a Snapshot, capability: &str) -> Result<&'a Route, CallError> {
+    snapshot.route(capability).ok_or_else(|| {
+        let text = format!("no plugin offers the capability {capability:?}");
+        CallError::new(ErrorKind::NotFound, text)
+    })
+}
+
+/// Why none of those that have a capability is called.
+fn nobody_serves(route: &Route, capability: &str) -> CallError {
+    let running = route.running();
+    match route.first() {
+        Some(first) if running == 0 => not_serving(&first),
+        _ => {
+            let text = format!(
+                "all that offer {capability} are down ({running} running); `extman health` says why. With [routing] all_down = \
+                 \"least_bad\" they would be called all the same"
+            );
+            CallError::new(ErrorKind::NotServing, text)
+        }
+    }
 }
 
 /// Holds the limit that the plugin has declared for its input.

@@ -10,12 +10,12 @@ use extman_history::History;
 use extman_model::clock;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    CheckOutcome, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle, PluginView,
+    Cause, CheckOutcome, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle, PluginView,
     ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
-use extman_runtime::registry::{Change, Entry};
+use extman_runtime::registry::{Change, Entry, Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,11 +27,22 @@ pub(super) struct Ears {
     pub requests: Requests,
     pub history: Arc<History>,
     pub recent: Arc<RecentLatency>,
+    pub registry: Arc<Registry>,
 }
 
 impl Audience for Ears {
     fn announced(&self, announced: Announced) {
-        let Announced { name, from, to, text } = announced;
+        let Announced {
+            name,
+            from,
+            to,
+            since,
+            text,
+        } = announced;
+        // Before anybody hears of it: who is told that another one stands in is served by that one.
+        let by_calls =
+            matches!(to.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail) && to.health == Health::Down;
+        self.registry.learn_health(&name, to.health, by_calls, since);
         let same = |j: &Judgement| (j.health, j.flags.flapping, j.flags.stale);
         if same(&from) == same(&to) {
             return;
@@ -98,11 +109,16 @@ impl Subjects {
     }
 
     /// Those that have changed.
-    pub(super) fn of(&mut self, change: &Change<'_>) -> Vec<Subject> {
-        change.entries.iter().map(|entry| self.subject(entry)).collect()
+    pub(super) fn of(
+        &mut self,
+        change: &Change<'_>,
+        is_in_maintenance: impl Fn(&Entry) -> bool,
+    ) -> Vec<Subject> {
+        let subject = |entry: &Arc<Entry>| self.subject(entry, is_in_maintenance(entry));
+        change.entries.iter().map(subject).collect()
     }
 
-    fn subject(&mut self, entry: &Entry) -> Subject {
+    fn subject(&mut self, entry: &Entry, maintenance: bool) -> Subject {
         let policy = Policy::resolve(entry.config.probe, &entry.plugin.manifest().probe, self.settings);
         Subject {
             name: entry.name.clone(),
@@ -112,7 +128,7 @@ impl Subjects {
                 .serving
                 .as_ref()
                 .map(|(instance, generation)| (instance.clone() as _, *generation)),
-            maintenance: entry.config.maintenance,
+            maintenance,
         }
     }
 
@@ -202,6 +218,7 @@ impl Host {
     /// How an instance is, as shown.
     pub(super) fn health_view(&self, entry: &Entry, seen: &Seen) -> HealthView {
         let mut view = health_view(entry, seen, self.inner.deep.view(&entry.name));
+        view.in_maintenance = self.inner.maintenances.of(entry).map(Box::new);
         if let Some((instance, _)) = &entry.serving {
             let (since, now) = (instance.accounts().latency(), clock::unix_ms(clock::wall()));
             view.figures
@@ -215,8 +232,7 @@ impl Host {
 pub(super) struct Known {
     pub entries: Vec<Arc<Entry>>,
     pub seen: HashMap<Arc<str>, Seen>,
-    /// Who serves a capability: how many, and one of them.
-    serving: HashMap<String, (usize, Arc<str>)>,
+    snapshot: Arc<Snapshot>,
     /// How many of a redundant set serve and count.
     redundant: HashMap<String, usize>,
 }
@@ -224,20 +240,15 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn of(host: &Host) -> Known {
         let seen = host.engine().views().into_iter();
+        let snapshot = host.snapshot();
         let mut known = Known {
-            entries: host.snapshot().all().collect(),
+            entries: snapshot.all().collect(),
             seen: seen.map(|seen| (seen.name.clone(), seen)).collect(),
-            serving: HashMap::new(),
+            snapshot,
             redundant: HashMap::new(),
         };
-        let (mut serving, mut redundant) = (HashMap::new(), HashMap::new());
+        let mut redundant = HashMap::new();
         for entry in known.entries.iter().filter(|entry| known.serves(entry)) {
-            for capability in &entry.plugin.manifest().capabilities {
-                let by = serving
-                    .entry(capability.name.clone())
-                    .or_insert_with(|| (0, entry.name.clone()));
-                by.0 += 1;
-            }
             if let Some(set) = entry
                 .config
                 .redundant
@@ -247,7 +258,7 @@ impl Known {
                 *redundant.entry(set.clone()).or_default() += 1;
             }
         }
-        (known.serving, known.redundant) = (serving, redundant);
+        known.redundant = redundant;
         known
     }
 
@@ -270,14 +281,18 @@ impl Known {
         self.redundant.get(set).copied().unwrap_or(0)
     }
 
-    /// Its capabilities, if somebody else serves each of them.
+    /// Its capabilities, if calls of each of them go to somebody else who is known to serve.
     pub(super) fn covered(&self, entry: &Entry) -> Option<Vec<String>> {
         let capabilities = &entry.plugin.manifest().capabilities;
-        let by_others = |capability: &String| {
-            let by = self.serving.get(capability);
-            by.is_some_and(|(count, one)| *count > 1 || *one != entry.name)
+        let by_another = |capability: &str| {
+            let choice = self.snapshot.route(capability)?.choice();
+            let choice = choice.as_ref()?;
+            let serves = matches!(choice.health, Health::Up | Health::Degraded);
+            Some(serves && choice.serving.entry.name != entry.name)
         };
-        let all = capabilities.iter().all(|capability| by_others(&capability.name));
+        let all = capabilities
+            .iter()
+            .all(|capability| by_another(&capability.name) == Some(true));
         all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
     }
 }
@@ -294,6 +309,7 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
         ),
         since_unix_ms: now.saturating_sub(seen.lasted.as_millis() as u64),
         left_out: seen.left_out,
+        in_maintenance: None,
         failed_checks: seen.failed_checks,
         flapping_permille: seen.flapping_permille,
         next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),
@@ -305,7 +321,6 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
 
 /// Why, in the plugin's own words or in those of whoever moved it.
 fn words(entry: &Entry, seen: &Seen) -> Option<String> {
-    use extman_model::Cause;
     match seen.judged.cause {
         cause if cause.is_deep() => seen.deep_words.clone(),
         Cause::Lifecycle(Lifecycle::Running) => None,

@@ -37,9 +37,11 @@ impl Host {
     /// There is none of this name, or one is configured and its plugin is not there.
     pub fn plugin_health(&self, name: &str) -> Result<PluginHealth, ControlError> {
         let entry = self.entry(name)?;
+        let known = Known::of(self);
         Ok(PluginHealth {
+            check: known.seen.get(&entry.name).and_then(|seen| seen.check.clone()),
             policy: Some(Box::new(self.policy_told(&entry))),
-            ..self.one(&Known::of(self), &entry)
+            ..self.one(&known, &entry)
         })
     }
 
@@ -52,9 +54,10 @@ impl Host {
             required: entry.config.criticality == Criticality::Required,
             covered: known.covered(entry).is_some() || self.redundancy_holds(known, entry),
             lifecycle: entry.lifecycle,
-            health: seen.map_or_else(|| not_checked(entry), |seen| self.health_view(entry, seen)),
+            health: seen.map_or_else(|| self.not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(trips).unwrap_or_default(),
+            check: None,
             policy: None,
             probe: None,
         }
@@ -74,23 +77,26 @@ fn trips(seen: &Seen) -> Vec<u64> {
     seen.trips_ns.clone()
 }
 
-/// It is known, and nobody has told the engine of it yet.
-fn not_checked(entry: &Entry) -> HealthView {
-    let cause = Cause::NotChecked;
-    HealthView {
-        judged: Judgement {
-            health: extman_model::Health::Unknown,
-            cause,
-            flags: HealthFlags::default(),
-        },
-        reason: cause.to_string(),
-        since_unix_ms: entry.view().since_unix_ms,
-        left_out: false,
-        failed_checks: 0,
-        flapping_permille: 0,
-        next_check_ms: None,
-        figures: Vec::new(),
-        not_measured: Vec::new(),
-        deep: None,
+impl Host {
+    /// It is known, and nobody has told the engine of it yet.
+    fn not_checked(&self, entry: &Entry) -> HealthView {
+        let cause = Cause::NotChecked;
+        HealthView {
+            judged: Judgement {
+                health: extman_model::Health::Unknown,
+                cause,
+                flags: HealthFlags::default(),
+            },
+            reason: cause.to_string(),
+            since_unix_ms: entry.view().since_unix_ms,
+            left_out: false,
+            in_maintenance: self.inner.maintenances.of(entry).map(Box::new),
+            failed_checks: 0,
+            flapping_permille: 0,
+            next_check_ms: None,
+            figures: Vec::new(),
+            not_measured: Vec::new(),
+            deep: None,
+        }
     }
 }

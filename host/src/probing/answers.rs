@@ -190,6 +190,7 @@ pub(super) fn announce(place: &mut Place, was: Judgement, unix_ms: u64, out: &mu
             name: place.name.clone(),
             from: was,
             to: is,
+            since: place.course.evaluation().since(),
             text: place.words(),
         });
     }

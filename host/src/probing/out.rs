@@ -3,6 +3,7 @@
 use super::meter::Records;
 use super::target::Target;
 use super::visit::Visit;
+use extman_model::clock::Monotonic;
 use extman_model::record::Record;
 use extman_model::{CheckView, Judgement};
 use extman_runtime::lanes::Pool;
@@ -19,6 +20,8 @@ pub struct Announced {
     pub from: Judgement,
     /// What it is held to be.
     pub to: Judgement,
+    /// Since when it has had that word.
+    pub since: Monotonic,
     /// The plugin's own words, or its error's.
     pub text: Option<String>,
 }

@@ -305,11 +305,31 @@ impl std::fmt::Display for ManifestError {
 
 impl std::error::Error for ManifestError {}
 
+/// Most characters of a line that an error quotes.
+const QUOTED_CHARS_MAX: usize = 80;
+
+impl ManifestError {
+    /// In one line, whatever it is shown in: where, which line that is, and what is wrong with it.
+    fn at(text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let start = text.floor_char_boundary(start);
+        let line_start = text[..start].rfind('\n').map_or(0, |end| end + 1);
+        let (number, column) = (
+            text[..start].matches('\n').count() + 1,
+            text[line_start..start].chars().count() + 1,
+        );
+        let line = text[line_start..].lines().next().unwrap_or_default().trim();
+        let quoted: String = line.chars().take(QUOTED_CHARS_MAX).collect();
+        let message = error.message().trim_end().replace('\n', "; ");
+        ManifestError(format!("line {number}, column {column}, `{quoted}`: {message}"))
+    }
+}
+
 impl std::str::FromStr for Manifest {
     type Err = ManifestError;
 
     fn from_str(text: &str) -> Result<Self, ManifestError> {
-        let syntax = |e: toml::de::Error| ManifestError(e.to_string().trim_end().to_owned());
+        let syntax = |error| ManifestError::at(text, &error);
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;
         let mut ignored = Vec::new();
         let de = toml::Deserializer::parse(text).map_err(syntax)?;
@@ -492,6 +512,25 @@ mod tests {
         assert_eq!(manifest.capabilities[0].version, Version::new(1, 0, 0));
         assert_eq!(manifest.threads.model, ThreadModel::Many);
         assert!(manifest.unknown.is_empty());
+    }
+
+    #[test]
+    fn a_text_that_is_no_manifest_is_refused_in_one_line_with_its_place() {
+        let refused = |text: &str| text.parse::<Manifest>().unwrap_err().to_string();
+        assert_eq!(
+            refused(&MINIMAL.replace("1.0.0", "1.0")),
+            "line 3, column 11, `version = \"1.0\"`: unexpected end of input while parsing minor version number"
+        );
+        assert_eq!(
+            refused(&MINIMAL.replace("kind", "kinds")),
+            "line 1, column 1, `[plugin]`: missing field `kind`"
+        );
+        let long = refused(&format!("[plugin]\nid = {}", "ä".repeat(500)));
+        assert!(
+            long.starts_with("line 2, column 6, `id = ää") && !long.contains('\n'),
+            "{long}"
+        );
+        assert!(long.chars().count() < 300, "{long}");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use extman_model::control::{
     Answer, Command, Control, ControlError, FrameReader, Invocation, Invoked, InvokedStream, Pending,
 };
 use extman_model::{
-    CallError, CapabilityOffer, ErrorKind, Event, Lifecycle, MissingView, PluginView, RefusedView, Reply,
-    StatusView, Usage, What,
+    CallError, CapabilityOffer, ErrorKind, Event, Lifecycle, Maintenance, MaintenanceAsked, MaintenanceRow,
+    MaintenanceSource, MissingView, PluginView, RefusedView, Reply, StatusView, Usage, What,
 };
 use serde_json::json;
 use std::net::SocketAddr;
@@ -72,6 +72,13 @@ impl Fake {
             Command::Analyse { name, .. } => {
                 one(name)?;
                 Ok(Answer::Analysis(Box::new(well::analysis(name))))
+            }
+            Command::Maintenance { name: None } => Ok(Answer::Maintenance(maintenance("embed", None))),
+            Command::Maintenance { name: Some(name) } | Command::EndMaintenance { name } => {
+                one(name).map(|_| Answer::Maintenance(Vec::new()))
+            }
+            Command::StartMaintenance { name, asked } => {
+                one(name).map(|_| Answer::Maintenance(maintenance(name, Some(asked))))
             }
             Command::Events(asked) => Ok(Answer::Events(Box::new(events(asked)))),
             Command::Plugin { name }
@@ -281,6 +288,7 @@ fn status(ready: bool) -> StatusView {
             reason: "configured, but no plugin with the id \"embeder\" was found in /opt/plugins; put it there".to_owned(),
         }],
         process_changes: Vec::new(),
+        maintenance: Vec::new(),
         concerns: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
     }
 }
@@ -349,4 +357,17 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+fn maintenance(name: &str, asked: Option<&MaintenanceAsked>) -> Vec<MaintenanceRow> {
+    let maintenance = asked.map_or(Maintenance::CONFIGURED, |asked| Maintenance {
+        by: MaintenanceSource::Operator,
+        since_unix_ms: Some(0),
+        until_unix_ms: Some(asked.for_ms),
+        reason: asked.reason.clone(),
+    });
+    vec![MaintenanceRow {
+        name: name.to_owned(),
+        maintenance,
+    }]
 }

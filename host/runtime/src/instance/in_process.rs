@@ -11,10 +11,10 @@ mod used;
 use super::{Accounts, InstanceSettings};
 use crate::lanes::{Gate, Phase, Pool, Refused, Work};
 use crate::loader::{
-    Bound, Frames, Input, Listener, Making, NotDestroyed, OutputLimits, Returned, Slot, Step,
+    Bound, CallContext, Frames, Input, Listener, Making, NotDestroyed, OutputLimits, Returned, Step,
 };
 use crate::module::Module;
-use crate::ticket::{How, NoReturn, Ticket, on_lane};
+use crate::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
 use abandoned::Abandoned;
 pub use check::Answer;
 pub(super) use check::ChecksUnderWay;
@@ -85,7 +85,7 @@ impl InProcess {
         );
         let make = {
             let (name, config) = (name.clone(), config.to_owned());
-            let (deadline, resources) = (work.deadline, module.resource_dir().map(Path::to_owned));
+            let resources = module.resource_dir().map(Path::to_owned);
             let (home, freeing) = (
                 pool.clone(),
                 self::work(
@@ -96,20 +96,20 @@ impl InProcess {
                     settings.wedge_after,
                 ),
             );
-            move |slot: &Slot, ticket: &Ticket| {
+            move |context: CallContext| {
                 let making = Making {
                     name: &name,
                     config: &config,
                     resource_dir: resources.as_deref(),
                     ..Making::default()
                 };
-                in_step(slot, ticket, deadline, |call| {
-                    Bound::create(library, making, call, listener)
-                        .map(|bound| Unclaimed::new(bound, home.clone(), freeing))
-                })
+                Bound::create(library, making, context.token(), listener)
+                    .map(|bound| Unclaimed::new(bound, home.clone(), freeing))
             }
         };
-        let made = settle(on_lane(&pool, work, urgency(threads), make).await, Phase::Create).flatten();
+        let call = PendingCall::step(work.deadline);
+        let made = call.dispatch(&pool, work, urgency(threads), make).await;
+        let made = settle(made, Phase::Create).flatten();
         let bound = match made {
             Ok(made) if declares_async(&module) && made.bound().is_some_and(|bound| !bound.can_submit()) => {
                 return Err(CallError::new(
@@ -147,13 +147,23 @@ impl InProcess {
             Step::Stop => (Phase::Stop, self.settings.stop_budget),
         };
         let bound = self.bound.clone();
+        self.in_step(phase, budget, move |context| bound.step(step, context.token()))
+            .await?
+    }
+
+    /// Runs one of the lifecycle's entries on a lane, in an open call that its plugin may ask for deadline and cancellation.
+    async fn in_step<T: Send + 'static>(
+        &self,
+        phase: Phase,
+        budget: Duration,
+        run: impl FnOnce(CallContext) -> T + Send + 'static,
+    ) -> Result<T, CallError> {
         let work = self.work(phase, budget);
-        let deadline = work.deadline;
-        let run = move |slot: &Slot, ticket: &Ticket| {
-            in_step(slot, ticket, deadline, |call| bound.step(step, call))
-        };
-        let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
-        settle(returned, phase)?
+        let call = PendingCall::step(work.deadline);
+        settle(
+            call.dispatch(&self.pool, work, urgency(self.threads), run).await,
+            phase,
+        )
     }
 
     /// Gives the call back if no more are taken.
@@ -181,14 +191,9 @@ impl InProcess {
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
         let (bound, accounts, limits) = (self.bound.clone(), self.accounts.clone(), self.output_limits());
-        let tell = self.tells_of_cancel();
-        let run = move |slot: &Slot, ticket: &Ticket| {
-            let streams = stream.is_some();
-            if let Some(tell) = tell {
-                ticket.on_cancel(tell);
-            }
-            let token = slot.open(Some(deadline), stream, limits);
-            ticket.opened(token);
+        let streams = stream.is_some();
+        let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
+        let run = move |context: CallContext| {
             let input = Input {
                 capability: &call.capability,
                 content_type: &call.content_type,
@@ -196,23 +201,16 @@ impl InProcess {
                 stream: streams,
                 extras: &call.extras,
             };
-            serve(
-                &bound,
-                slot,
-                token,
-                input,
-                (clock::monotonic(), deadline),
-                |ran, _| {
-                    accounts.returned(ran);
-                },
-            )
+            let times = (clock::monotonic(), deadline);
+            serve(&bound, &context, input, times, |ran, _| accounts.returned(ran))
         };
-        let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
+        let how = How::Queued(Some(self.gate.clone()));
+        let returned = pending.dispatch(&self.pool, work, how, run).await;
         settle(returned, Phase::Invoke)?
     }
 
     /// What tells the plugin, on a lane, that a call of it is cancelled; `None` if the plugin does not want to hear.
-    fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + Sync + 'static> {
+    fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + 'static> {
         // On a lane of the library's, since the one of an instance for one thread is inside the call.
         let pool = self.module.pool().clone();
         let (bound, settings) = (self.bound.clone(), self.settings.clone());
@@ -227,7 +225,7 @@ impl InProcess {
                 settings.wedge_after,
             );
             // Not taken if the pool is ending: then nobody is left to be told.
-            let _ = pool.submit_urgent(work, move |_: &Slot| bound.cancel(call), drop);
+            let _ = pool.submit_urgent(work, move || bound.cancel(call), drop);
         })
     }
 
@@ -259,12 +257,11 @@ impl InProcess {
             return Ok(None);
         }
         let bound = self.bound.clone();
-        let work = self.work(Phase::Destroy, self.settings.stop_budget);
-        let deadline = work.deadline;
-        let run =
-            move |slot: &Slot, ticket: &Ticket| in_step(slot, ticket, deadline, |call| bound.destroy(call));
-        let returned = on_lane(&self.pool, work, urgency(self.threads), run).await;
-        let said = match settle(returned, Phase::Destroy)? {
+        let destroy = move |context: CallContext| bound.destroy(context.token());
+        let said = match self
+            .in_step(Phase::Destroy, self.settings.stop_budget, destroy)
+            .await?
+        {
             Ok(()) => None,
             Err(NotDestroyed::Inside(inside)) => {
                 let text = format!("{inside} calls are still inside");
@@ -292,15 +289,6 @@ impl InProcess {
     }
 }
 
-/// Runs a step of the lifecycle in an open slot, which its plugin may ask for deadline and cancellation.
-fn in_step<T>(slot: &Slot, ticket: &Ticket, deadline: Monotonic, run: impl FnOnce(CallToken) -> T) -> T {
-    let call = slot.open(Some(deadline), None, OutputLimits::default());
-    ticket.opened(call);
-    let done = run(call);
-    slot.close();
-    done
-}
-
 /// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
 struct Ends(Arc<Frames>);
 
@@ -310,17 +298,16 @@ impl Drop for Ends {
     }
 }
 
-/// One call in an open slot, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
+/// One call in its open context, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
 #[inline]
 fn serve(
     bound: &Bound,
-    slot: &Slot,
-    token: u64,
+    context: &CallContext,
     input: Input<'_>,
     (began, deadline): (Monotonic, Monotonic),
     count: impl FnOnce(Duration, Option<&CallError>),
 ) -> Result<Reply, CallError> {
-    let Returned { mut result, usage } = bound.invoke(token, input);
+    let Returned { mut result, usage } = bound.invoke(context.token(), input);
     let ended = clock::monotonic();
     let ran = ended.since(began);
     // A plugin that stops when it is told to must not look as if its caller had gone away.
@@ -330,7 +317,7 @@ fn serve(
     {
         error.kind = ErrorKind::DeadlineExceeded;
     }
-    let output = slot.close();
+    let output = context.close();
     count(ran, result.as_ref().err());
     let reply = |()| Reply {
         content_type: output
@@ -375,21 +362,22 @@ pub(super) fn being_stopped() -> CallError {
     CallError::new(ErrorKind::NotServing, "the instance is being stopped")
 }
 
-fn settle<T>(returned: Result<T, NoReturn>, phase: Phase) -> Result<T, CallError> {
-    returned.map_err(|no_return| match no_return {
-        NoReturn::NotBegun => CallError::new(
+fn settle<T>(returned: Result<T, DispatchError>, phase: Phase) -> Result<T, CallError> {
+    returned.map_err(|error| match error {
+        DispatchError::TooManyCalls => CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS),
+        DispatchError::NotBegun => CallError::new(
             ErrorKind::DeadlineExceeded,
             format!("no lane was free for {phase} before its deadline"),
         ),
-        NoReturn::Deadline => CallError::new(
+        DispatchError::Deadline => CallError::new(
             ErrorKind::DeadlineExceeded,
             format!("{phase} did not return before its deadline"),
         ),
-        NoReturn::Refused(refused @ (Refused::QueueFull(_) | Refused::NoThread(_))) => {
+        DispatchError::Refused(refused @ (Refused::QueueFull(_) | Refused::NoThread(_))) => {
             CallError::new(ErrorKind::Exhausted, refused.to_string())
         }
-        NoReturn::Refused(refused) => CallError::new(ErrorKind::NotServing, refused.to_string()),
-        NoReturn::Dropped => CallError::new(ErrorKind::NotServing, "the instance is being unloaded"),
+        DispatchError::Refused(refused) => CallError::new(ErrorKind::NotServing, refused.to_string()),
+        DispatchError::Dropped => CallError::new(ErrorKind::NotServing, "the instance is being unloaded"),
     })
 }
 

@@ -1,8 +1,9 @@
 //! How many calls may be inside one instance at a time.
 
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use crate::sync::{Condvar, Mutex, wait_while};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// A counting gate.
@@ -86,8 +87,7 @@ impl Gate {
             taken = self.take(ONE);
             !taken
         };
-        let waited = self.left.wait_timeout_while(guard, patience, no_room);
-        drop(waited);
+        drop(wait_while(&self.left, guard, patience, no_room));
         self.waiting.fetch_sub(1, SeqCst);
         taken.then(pass)
     }

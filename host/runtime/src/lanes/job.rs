@@ -2,11 +2,10 @@
 
 use super::gate::{Gate, Pass};
 use super::lane::{Lane, LaneContext, Work};
-use crate::loader::Slot;
 use std::sync::Arc;
 use std::time::Duration;
 
-type Run = Box<dyn FnOnce(&Slot, Ending<'_>) + Send>;
+type Run = Box<dyn FnOnce(Ending<'_>) + Send>;
 
 /// Something to run on a lane.
 pub(super) struct Job {
@@ -56,11 +55,11 @@ impl Job {
         work: Work,
         clock: Option<Duration>,
         gate: Option<Arc<Gate>>,
-        run: impl FnOnce(&Slot) -> T + Send + 'static,
+        run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Self {
-        let run = move |slot: &Slot, ending: Ending<'_>| {
-            let value = run(slot);
+        let run = move |ending: Ending<'_>| {
+            let value = run();
             drop(ending);
             answer(value);
         };

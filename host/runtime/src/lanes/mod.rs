@@ -19,6 +19,7 @@ mod gate;
 mod job;
 mod joining;
 mod lane;
+mod occupancy;
 mod pool;
 mod tally;
 mod watchdog;

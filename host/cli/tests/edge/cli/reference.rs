@@ -8,9 +8,10 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Where each struct of the configuration is, from `host/` on.
-const STRUCTS: [(&str, &str); 14] = [
+const STRUCTS: [(&str, &str); 15] = [
     ("Config", "src/config.rs"),
     ("LanesConfig", "src/config.rs"),
+    ("RoutingConfig", "src/config.rs"),
     ("HealthConfig", "src/config.rs"),
     ("ShutdownConfig", "src/config.rs"),
     ("IntakeConfig", "intake/src/config.rs"),
@@ -141,7 +142,7 @@ fn generated() -> String {
     comment("The HTTP API.", &mut out);
     section(
         "http",
-        STRUCTS[13],
+        STRUCTS[STRUCTS.len() - 1],
         &toml::Value::try_from(HttpConfig::default()).unwrap(),
         &mut out,
     );

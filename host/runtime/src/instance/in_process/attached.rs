@@ -2,7 +2,8 @@
 
 use super::{InProcess, serve};
 use crate::lanes::{Attached, Gate, Pass, Pool};
-use crate::loader::{Input, Slot};
+use crate::loader::{CallContext, Input};
+use crate::pending_call::TOO_MANY_CALLS;
 use extman_model::clock;
 use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
 use extman_plugin_api::manifest::schema::ThreadModel;
@@ -44,12 +45,12 @@ impl InProcess {
 
     fn serve_attached(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
         attached.note(self.module.generation(), self.module.attached());
-        let own = attached.slot();
+        let own = attached.context();
         if own.is_open() {
             // This thread is inside a call already, and came back by way of its embedder.
-            let text = "there are too many calls in flight in this host";
-            let slot = Slot::acquire().ok_or_else(|| CallError::new(ErrorKind::Exhausted, text))?;
-            return self.serve_in(&slot, attached, capability, body);
+            let nested =
+                CallContext::acquire().ok_or_else(|| CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS))?;
+            return self.serve_in(&nested, attached, capability, body);
         }
         self.serve_in(own, attached, capability, body)
     }
@@ -57,14 +58,14 @@ impl InProcess {
     #[inline]
     fn serve_in(
         &self,
-        slot: &Slot,
+        context: &CallContext,
         attached: &Attached,
         capability: &str,
         body: &[u8],
     ) -> Result<Reply, CallError> {
         let began = clock::monotonic();
         let deadline = began.after(self.settings.call_timeout);
-        let token = slot.open(Some(deadline), None, self.output_limits());
+        context.open(Some(deadline), None, self.output_limits());
         let input = Input {
             capability,
             content_type: "application/json",
@@ -72,14 +73,9 @@ impl InProcess {
             stream: false,
             extras: &RequestExtras::NONE,
         };
-        serve(
-            &self.bound,
-            slot,
-            token,
-            input,
-            (began, deadline),
-            |ran, failure| self.accounts.ended_attached(attached, failure, ran),
-        )
+        serve(&self.bound, context, input, (began, deadline), |ran, failure| {
+            self.accounts.ended_attached(attached, failure, ran)
+        })
     }
 
     fn place<'a>(&'a self, pass: Pass<&'a Gate>) -> Place<'a> {

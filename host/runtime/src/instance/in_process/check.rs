@@ -6,8 +6,8 @@
 use super::InProcess;
 use crate::instance::{Accounts, Asked};
 use crate::lanes::{LaneContext, Pass, Phase, Pool};
-use crate::loader::{OutputLimits, Said, Slot};
-use crate::ticket::{How, NoReturn, Ticket, on_lane};
+use crate::loader::{CallContext, OutputLimits, Said};
+use crate::pending_call::{DispatchError, How, PendingCall};
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, CheckKind, CheckOutcome, ErrorKind, Figures};
 use extman_plugin_api::manifest::schema::ThreadModel;
@@ -144,10 +144,10 @@ impl InProcess {
             return busy();
         };
         let lost_at = deadline.after(self.settings.wedge_after);
-        let asked = lane.run(began, lost_at, |slot| {
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
-            let said = self.bound.check(slot, token, kind);
-            slot.close();
+        let asked = lane.run(began, lost_at, |context| {
+            context.open(Some(deadline), None, OutputLimits::default());
+            let said = self.bound.check(context, kind);
+            context.close();
             let ended = clock::monotonic();
             // A plugin that ends because its time is over says so by its status; it has not answered in time all the same.
             let gave_up = matches!(&said, Err(error) if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::DeadlineExceeded));
@@ -186,7 +186,8 @@ impl InProcess {
             Err(Late(false)) => return (CheckOutcome::Busy, None),
         };
         let bound = self.bound.clone();
-        let run = move |slot: &Slot, ticket: &Ticket| {
+        let pending = PendingCall::step(work.deadline);
+        let run = move |context: CallContext| {
             let began = clock::monotonic();
             let deadline = began.after(timeout);
             // Held until the code has returned, however long ago its caller was answered.
@@ -196,25 +197,21 @@ impl InProcess {
                 None => None,
                 Some((gate, pool)) => Some(PlaceInside::new(gate.try_enter()?, pool)),
             };
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
-            ticket.opened(token);
-            let said = bound.check(slot, token, kind);
+            context.set_deadline(deadline);
+            let said = bound.check(&context, kind);
             let took = clock::monotonic().since(began);
-            slot.close();
-            drop((pass, alone));
+            drop((context, pass, alone));
             Some((Answer::of(said), took))
         };
-        match on_lane(&self.pool, work, How::Check(timeout), run).await {
+        match pending.dispatch(&self.pool, work, How::Check(timeout), run).await {
             Ok(Some((_, took))) if took > timeout => (CheckOutcome::TimedOut, None),
             Ok(Some((answer, took))) => {
                 let took = answer.came_back().then_some(took);
                 (answer.outcome(), took)
             }
             Ok(None) => (CheckOutcome::Busy, None),
-            Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
-            Err(NoReturn::NotBegun | NoReturn::Refused(_) | NoReturn::Dropped) => {
-                (CheckOutcome::NotBegun, None)
-            }
+            Err(DispatchError::Deadline) => (CheckOutcome::TimedOut, None),
+            Err(_) => (CheckOutcome::NotBegun, None),
         }
     }
 }

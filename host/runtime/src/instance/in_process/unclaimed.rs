@@ -1,7 +1,7 @@
 //! What `create` has made and nobody has taken yet.
 
 use crate::lanes::{Pool, Work};
-use crate::loader::{Bound, OutputLimits, Slot};
+use crate::loader::{Bound, CallContext, OutputLimits};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
@@ -33,16 +33,21 @@ impl Drop for Unclaimed {
         let deadline = freeing.deadline;
         // Where no lane takes it, it is kept, and with it its library.
         let bound = ManuallyDrop::new(bound);
-        let free = move |slot: &Slot| {
+        let Some(context) = CallContext::acquire() else {
+            tracing::warn!(
+                "an instance that came too late is not freed, since too many calls are in flight: its library stays"
+            );
+            return;
+        };
+        let free = move || {
             let bound = ManuallyDrop::into_inner(bound);
-            let call = slot.open(Some(deadline), None, OutputLimits::default());
+            let call = context.open(Some(deadline), None, OutputLimits::default());
             if let Err(not_destroyed) = bound.destroy(call) {
                 tracing::warn!(
                     ?not_destroyed,
                     "an instance that came too late is not freed as it should be"
                 );
             }
-            slot.close();
         };
         if let Err(refused) = home.submit_urgent(freeing, free, drop) {
             tracing::warn!(%refused, "an instance that came too late is not freed: its library stays");

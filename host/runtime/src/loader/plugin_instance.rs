@@ -4,13 +4,13 @@
 //! inside. What is *not* promised is anything about the plugin: once its code runs, its bugs are the process's.
 
 use super::attach::{self, Attached};
+use super::call_context::{self, CallContext};
 use super::host_table::HOST_TABLE;
 use super::library::Library;
 use super::listeners::{self, Listener};
 use super::origin::{self, Origin};
+use super::output::{self, Completed, Completion, Output};
 use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
-use super::sink::{self, Completed, Completion, Output};
-use super::slot::{self, Slot};
 use super::text::ErrorText;
 use super::{read, status};
 use crate::process_guard;
@@ -124,7 +124,7 @@ impl Said {
 }
 
 impl Bound {
-    /// Has the library make an instance, in the open slot of `call`.
+    /// Has the library make an instance, in the open call `call`.
     ///
     /// # Errors
     /// What the plugin says.
@@ -136,7 +136,7 @@ impl Bound {
     ) -> Result<Bound, CallError> {
         let path = |path: Option<&Path>| lent(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
-        sink::of_instance(call, token);
+        output::of_instance(call, token);
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: token,
@@ -179,7 +179,7 @@ impl Bound {
         status::result(status, &error, "create").map(|()| handle)
     }
 
-    /// Runs a lifecycle step in the open slot of `call`.
+    /// Runs a lifecycle step in the open call `call`.
     ///
     /// # Errors
     /// What the plugin says, or that the instance is being destroyed.
@@ -193,7 +193,7 @@ impl Bound {
         let Some(entry) = entry else { return Ok(()) };
         let _window = process_guard::window(&self.name, name, self.origin);
         let _inside = self.enter_step()?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = step_request(call);
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and lent locals.
@@ -201,7 +201,7 @@ impl Bound {
         status::result(status, &error, name)
     }
 
-    /// Hands over a new configuration, in the open slot of `call`.
+    /// Hands over a new configuration, in the open call `call`.
     ///
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
@@ -210,7 +210,7 @@ impl Bound {
             return Err(unsupported("configure"));
         };
         let _inside = self.enter_step()?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = abi::ConfigureRequest {
             struct_size: size_of::<abi::ConfigureRequest>(),
             call,
@@ -222,7 +222,7 @@ impl Bound {
         status::result(status, &error, "configure")
     }
 
-    /// Hands over the state that a predecessor of version `plugin_version` wrote, in the open slot of `call`.
+    /// Hands over the state that a predecessor of version `plugin_version` wrote, in the open call `call`.
     ///
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
@@ -231,7 +231,7 @@ impl Bound {
             return Err(unsupported("restore"));
         };
         let _inside = self.enter_step()?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = abi::RestoreRequest {
             struct_size: size_of::<abi::RestoreRequest>(),
             call,
@@ -246,7 +246,7 @@ impl Bound {
         status::result(status, &error, "restore")
     }
 
-    /// Has the instance write its state to the open slot of `call`; the state's format.
+    /// Has the instance write its state to the open call `call`; the state's format.
     ///
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
@@ -255,7 +255,7 @@ impl Bound {
             return Err(unsupported("snapshot"));
         };
         let _inside = self.enter_step()?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = step_request(call);
         let mut snapshot = abi::Snapshot {
             struct_size: size_of::<abi::Snapshot>(),
@@ -268,7 +268,7 @@ impl Bound {
         status::result(status, &error, "snapshot").map(|()| snapshot.format)
     }
 
-    /// Serves one call; its output goes to the open slot of `call`.
+    /// Serves one call; its output goes to the open call `call`.
     #[inline]
     pub fn invoke(&self, call: CallToken, input: Input<'_>) -> Returned {
         let _inside = match self.enter() {
@@ -283,15 +283,13 @@ impl Bound {
         self.call(self.tables.invoke, call, input)
     }
 
-    /// Hands one call over to the plugin, in the open slot: `completion` hears what it comes to, perhaps before this returns. The slot goes
-    /// on with another place.
+    /// Hands one call over to the plugin, in its open context: `completion` hears what it comes to, perhaps before this returns.
     ///
     /// # Errors
     /// It was not handed over, and `completion` hears nothing.
     pub fn submit(
         &self,
-        slot: &Slot,
-        call: CallToken,
+        context: CallContext,
         input: Input<'_>,
         completion: Completion,
     ) -> Result<(), CallError> {
@@ -300,14 +298,12 @@ impl Bound {
             return Err(CallError::new(ErrorKind::Unsupported, text));
         };
         let _inside = self.enter()?;
-        if !slot.hand_over(completion) {
-            let text = "there are too many calls in flight in this host";
-            return Err(CallError::new(ErrorKind::Exhausted, text));
-        }
+        let call = context.token();
+        context.hand_over(completion);
         let Returned { result, usage } = self.call(submit, call, input);
         if let Err(failure) = result {
             // Unless it was completed before: then that is what it came to.
-            slot::complete(call, |output| Completed {
+            call_context::complete(call, |output| Completed {
                 status: abi::STATUS_INTERNAL,
                 failure: Some(failure),
                 usage,
@@ -339,7 +335,7 @@ impl Bound {
 
     #[inline]
     fn call(&self, entry: InvokeFn, call: CallToken, input: Input<'_>) -> Returned {
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let (metadata, parts) = lent_extras(input.extras);
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
@@ -373,19 +369,19 @@ impl Bound {
         self.tables.check.is_some()
     }
 
-    /// Asks the instance how it is, in the open slot of `token`.
+    /// Asks the instance how it is, in an open context, and closes that.
     ///
     /// # Errors
     /// The plugin could not answer.
     #[inline]
-    pub fn check(&self, slot: &Slot, token: u64, kind: CheckKind) -> Result<Said, CallError> {
+    pub fn check(&self, context: &CallContext, kind: CheckKind) -> Result<Said, CallError> {
         let Some(entry) = self.tables.check else {
             return Ok(Said::Nothing);
         };
         let _inside = self.enter()?;
         let request = abi::CheckRequest {
             struct_size: size_of::<abi::CheckRequest>(),
-            call: token,
+            call: context.token(),
             kind: match kind {
                 CheckKind::Liveness => abi::CHECK_LIVENESS,
                 CheckKind::Readiness => abi::CHECK_READINESS,
@@ -397,7 +393,7 @@ impl Bound {
         let mut text = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
-        let Output { parts, .. } = slot.close();
+        let Output { parts, .. } = context.close();
         if status != abi::STATUS_OK {
             return status::result(status, &text, "check").map(|()| Said::Nothing);
         }
@@ -413,7 +409,7 @@ impl Bound {
         })))
     }
 
-    /// Has the plugin free the instance, in the open slot of `call`. Afterwards nothing is called on it any more, whatever the plugin
+    /// Has the plugin free the instance, in the open call `call`. Afterwards nothing is called on it any more, whatever the plugin
     /// says.
     ///
     /// # Errors
@@ -443,7 +439,7 @@ impl Bound {
         let _window = process_guard::window(&self.name, "destroy", self.origin);
         let _code = origin::inside(self.origin);
         let _thread = attach::thread(&self.tables, self.origin)?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = step_request(call);
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`; the handle is live, nothing is inside, and nothing enters any more.

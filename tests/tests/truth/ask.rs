@@ -1,0 +1,226 @@
+//! Asking a host by every way that a user has, and holding the answers against what a step expects.
+
+use super::stage::{Stage, call};
+use super::stories::Step;
+use extman_model::control::report::{HealthAnswer, HistoryAnswer, PluginHealth};
+use extman_tests::served::{pause, program};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// How long the host may take to see what is so.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Looks at which what it says has to be the same before it counts.
+const LOOKS: usize = 30;
+/// Calls by which a caller makes up its mind.
+const CALLS: usize = 6;
+
+/// The exit code and the status that say the same as a word.
+pub fn mapped(word: &str) -> (i32, u16) {
+    match word {
+        "Up" => (0, 200),
+        "Degraded" => (10, 200),
+        "Unknown" => (11, 200),
+        "Down" => (12, 503),
+        other => panic!("{other:?} is no word of a health"),
+    }
+}
+
+/// Waits until the host says what the step expects, and goes on saying it while it is called; then all edges have to say the same.
+pub fn holds(stage: &mut Stage, step: &Step) -> Result<(), String> {
+    let give_up = Instant::now() + LIMIT;
+    let mut stayed = 0;
+    while stayed < LOOKS {
+        pause();
+        match matches(&health(stage), step) {
+            Ok(()) => stayed += 1,
+            Err(_) if Instant::now() < give_up => stayed = 0,
+            Err(differs) => return Err(format!("  after {LIMIT:?}: {differs}\n  {}", way(stage))),
+        }
+    }
+    let caller = caller(stage);
+    if caller != step.caller {
+        return Err(format!("  a caller sees {caller:?}, not {:?}", step.caller));
+    }
+    let differs = edges(stage, step);
+    // What was true before the calls has to be true after them: those who ask change nothing.
+    let after = matches(&health(stage), step);
+    differs
+        .and(after)
+        .map_err(|differs| format!("  {differs}\n  {}", way(stage)))
+}
+
+fn health(stage: &Stage) -> Option<HealthAnswer> {
+    let told = stage.client().get("/api/v1/health")?;
+    Some(serde_json::from_value(told).expect("a health"))
+}
+
+fn matches(health: &Option<HealthAnswer>, step: &Step) -> Result<(), String> {
+    let Some(health) = health else {
+        return Err("the host does not answer".to_owned());
+    };
+    for (name, expected) in step.told {
+        let plugin = health.plugins.iter().find(|plugin| plugin.name == *name);
+        let told = plugin.map_or("there is no such plugin".to_owned(), told);
+        if told != *expected {
+            return Err(format!("{name}: {told:?}, not {expected:?}"));
+        }
+    }
+    if health.overall.sentence != step.overall {
+        return Err(format!("{:?}, not {:?}", health.overall.sentence, step.overall));
+    }
+    Ok(())
+}
+
+fn told(plugin: &PluginHealth) -> String {
+    let word = if plugin.health.left_out {
+        "left out"
+    } else {
+        plugin.health.judged.health.as_str()
+    };
+    format!("{word}: {}", plugin.health.reason)
+}
+
+/// What a caller says of the capability.
+fn caller(stage: &Stage) -> String {
+    let outcomes: Vec<_> = (0..CALLS).map(|_| call(stage.client())).collect();
+    let list = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join(", ");
+    let served: BTreeSet<String> = outcomes.iter().flatten().cloned().collect();
+    let failed: BTreeSet<String> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.clone().err())
+        .collect();
+    match (served.is_empty(), failed.is_empty()) {
+        (false, true) => format!("answered by {}", list(served)),
+        (true, false) => format!("every call fails: {}", list(failed)),
+        _ => format!("answered by {}; some calls fail: {}", list(served), list(failed)),
+    }
+}
+
+/// All other ways to ask, each of which has to say the same.
+fn edges(stage: &Stage, step: &Step) -> Result<(), String> {
+    let (exit, status) = mapped(step.word());
+    let text = extman(stage, &["health"]);
+    same("exit code of `extman health`", code(&text), exit)?;
+    let shown = flat(&text);
+    if !shown.contains(step.overall) {
+        return Err(format!("`extman health` shows {shown:?}, not {:?}", step.overall));
+    }
+    let json = extman(stage, &["health", "--json"]);
+    same("exit code of `extman health --json`", code(&json), exit)?;
+    let envelope: Value = serde_json::from_slice(&json.stdout).map_err(|error| format!("--json: {error}"))?;
+    same(
+        "`extman health --json`",
+        &envelope["data"]["overall"]["sentence"],
+        &step.overall.into(),
+    )?;
+    let document = stage.client().text("/health").ok_or("/health does not answer")?;
+    same("status of /health", document.0, status)?;
+    let document: Value = serde_json::from_str(&document.1).map_err(|error| format!("/health: {error}"))?;
+    same(
+        "description of /health",
+        &document["description"],
+        &step.overall.into(),
+    )?;
+    let (ready, why) = stage.client().text("/readyz").ok_or("/readyz does not answer")?;
+    same(
+        &format!("/readyz ({why})"),
+        ready,
+        if step.ready { 200 } else { 503 },
+    )?;
+    let live = stage.client().text("/livez").ok_or("/livez does not answer")?;
+    same("/livez", live.0, 200)?;
+    step.told
+        .iter()
+        .try_for_each(|(name, expected)| one(stage, step, name, expected))
+}
+
+/// How one plugin is told of, now and in its history.
+fn one(stage: &Stage, step: &Step, name: &str, expected: &str) -> Result<(), String> {
+    let (word, reason) = expected.split_once(": ").unwrap_or((expected, ""));
+    let text = extman(stage, &["health", name]);
+    let shown = flat(&text);
+    if !shown.contains(&flatten(reason)) {
+        return Err(format!("`extman health {name}` shows {shown:?}, not {reason:?}"));
+    }
+    let exit = match word {
+        "up" => Some(0),
+        "degraded" => Some(10),
+        "unknown" => Some(11),
+        "down" => Some(12),
+        _ => None,
+    };
+    if let Some(exit) = exit {
+        same(&format!("exit code of `extman health {name}`"), code(&text), exit)?;
+        let give_up = Instant::now() + LIMIT;
+        // It is written down in batches.
+        while spans(stage, name).last().is_none_or(|last| last != word) {
+            if Instant::now() > give_up {
+                return Err(format!(
+                    "the history of {name} is {:?}, not {word} at last",
+                    spans(stage, name)
+                ));
+            }
+            pause();
+        }
+    }
+    let spans = spans(stage, name);
+    match spans
+        .iter()
+        .find(|word| !step.never.is_empty() && step.never.contains(word.as_str()))
+    {
+        Some(word) => Err(format!(
+            "the history of {name} says {word}: {spans:?}; {}",
+            way(stage)
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The words that an instance has had, in the order of time.
+fn spans(stage: &Stage, name: &str) -> Vec<String> {
+    let told = stage
+        .client()
+        .get(&format!("/api/v1/plugins/{name}/history?since=1h"));
+    let told = told.and_then(|told| serde_json::from_value::<HistoryAnswer>(told).ok());
+    let spans = told.map(|told| told.spans).unwrap_or_default();
+    spans.iter().map(|span| span.health.as_str().to_owned()).collect()
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, seen: T, expected: T) -> Result<(), String> {
+    if seen == expected {
+        return Ok(());
+    }
+    Err(format!("{what} is {seen:?}, not {expected:?}"))
+}
+
+/// The program as a person has it.
+pub fn extman(stage: &Stage, words: &[&str]) -> Output {
+    let asked = Command::new(program())
+        .args(words)
+        .args(["--url", stage.client().url()])
+        .output();
+    asked.expect("the program can be started")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+/// What it wrote, in one line.
+fn flat(output: &Output) -> String {
+    flatten(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn flatten(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// All changes of health, as they were logged.
+fn way(stage: &Stage) -> String {
+    let log = stage.served.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(" → ")).collect();
+    let last = lines.len().saturating_sub(12);
+    lines[last..].join("\n  ")
+}

@@ -1,0 +1,109 @@
+//! A primary and its standby: who is called, and who is said to stand in.
+
+use super::{ONE, Step, Story, UP};
+
+const DOWN: &str = "{\"says\": \"down\", \"text\": \"no provider\", \"call\": \"fails\"}";
+const PAIR: &[(&str, &str)] = &[
+    ("primary", "priority = 10\ncriticality = \"required\""),
+    ("standby", ""),
+];
+const SAYS_DOWN: &str = "down: says that it is down: no provider";
+
+pub const STORIES: &[Story] = &[
+    Story {
+        instances: PAIR,
+        steps: &[
+            Step {
+                situation: "primary and standby are well",
+                act: |_| {},
+                caller: "answered by primary",
+                told: &[("primary", UP), ("standby", UP)],
+                overall: "Up: all 2 plugins are up",
+                ready: true,
+                never: "down, degraded",
+            },
+            Step {
+                situation: "the primary is down and fails each call; the standby is well",
+                act: |stage| stage.script("primary", DOWN),
+                caller: "answered by standby",
+                told: &[("primary", SAYS_DOWN), ("standby", UP)],
+                overall: "Degraded: 1 of 2 plugins down (primary), truth.answer and truth.push served by their fallbacks",
+                ready: true,
+                never: "",
+            },
+            Step {
+                situation: "the standby is down and fails each call as well",
+                act: |stage| stage.script("standby", DOWN),
+                caller: "every call fails: unavailable",
+                told: &[("primary", SAYS_DOWN), ("standby", SAYS_DOWN)],
+                overall: "Down: 2 of 2 plugins down (primary, standby)",
+                ready: false,
+                never: "",
+            },
+            Step {
+                situation: "the standby is well again, the primary is still down",
+                act: |stage| stage.script("standby", "{}"),
+                caller: "answered by standby",
+                told: &[("primary", SAYS_DOWN), ("standby", UP)],
+                overall: "Degraded: 1 of 2 plugins down (primary), truth.answer and truth.push served by their fallbacks",
+                ready: true,
+                never: "",
+            },
+            Step {
+                situation: "the primary is well again",
+                act: |stage| stage.script("primary", "{}"),
+                caller: "answered by primary",
+                told: &[("primary", UP), ("standby", UP)],
+                overall: "Up: all 2 plugins are up",
+                ready: true,
+                never: "",
+            },
+        ],
+        ..ONE
+    },
+    Story {
+        settings: "[routing]\nall_down = \"fail\"\n",
+        instances: PAIR,
+        scripts: &[("primary", DOWN), ("standby", DOWN)],
+        steps: &[Step {
+            situation: "primary and standby are down, and `routing.all_down` is `fail`",
+            act: |_| {},
+            caller: "every call fails: not_serving",
+            told: &[("primary", SAYS_DOWN), ("standby", SAYS_DOWN)],
+            overall: "Down: 2 of 2 plugins down (primary, standby)",
+            ready: false,
+            never: "",
+        }],
+        ..ONE
+    },
+    Story {
+        instances: PAIR,
+        steps: &[
+            Step {
+                situation: "each call of the primary fails, though its checks are well",
+                act: |stage| {
+                    stage.script("primary", "{\"call\": \"fails\"}");
+                    stage.called();
+                },
+                caller: "answered by standby",
+                told: &[
+                    ("primary", "down: its checks succeed while its calls fail"),
+                    ("standby", UP),
+                ],
+                overall: "Degraded: 1 of 2 plugins down (primary), truth.answer and truth.push served by their fallbacks",
+                ready: true,
+                never: "",
+            },
+            Step {
+                situation: "the primary's calls would succeed again",
+                act: |stage| stage.script("primary", "{}"),
+                caller: "answered by primary",
+                told: &[("primary", UP), ("standby", UP)],
+                overall: "Up: all 2 plugins are up",
+                ready: true,
+                never: "",
+            },
+        ],
+        ..ONE
+    },
+];
