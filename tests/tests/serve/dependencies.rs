@@ -71,16 +71,20 @@ fn version_that_another_plugin_requires_is_taken_before_a_higher_one() {
 }
 
 #[test]
-fn lower_version_does_not_take_the_place_of_the_one_that_runs() {
+fn requirement_does_not_take_a_running_plugin_back_to_a_lower_version() {
     let place = Place::default();
-    let low = plugin("base", "1.0.0", "low").build(place.path());
-    place.put(&plugin("base", "2.0.0", "high").build(place.path()), "base.so");
+    let rank = plugin("rank", "1.0.0", "rank").declares(RANK).build(place.path());
+    place.put(&plugin("base", "1.0.0", "low").build(place.path()), "base-1.so");
+    place.put(&plugin("base", "2.0.0", "high").build(place.path()), "base-2.so");
     let host = place.serve("");
     host.until_ready();
-    host.place.put(&low, "base.so");
-    host.until("the lower one is refused", || {
-        host.refused("base.so")["code"] == "lower"
+    assert_eq!(host.ask("base"), "high");
+    host.place.put(&rank, "rank.so");
+    host.until("rank is refused", || {
+        host.refused("rank.so")["code"] == "unfulfilled"
     });
+    let reason = host.refused("rank.so")["reason"].to_string();
+    assert!(reason.contains("lower than 2.0.0, which runs"), "{reason}");
     assert_eq!(host.ask("base"), "high");
     host.stop();
 }

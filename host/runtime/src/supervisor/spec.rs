@@ -152,7 +152,7 @@ impl InstanceConfig {
     }
 }
 
-/// Which version of each plugin is used, for these instances. `running` has the highest version of each that ran in this host.
+/// Which version of each plugin is used, for these instances. `running` has the highest version of each that runs and is there.
 pub fn resolved<'a>(
     configured: &[Arc<InstanceConfig>],
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,

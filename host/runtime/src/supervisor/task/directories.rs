@@ -3,11 +3,11 @@
 use super::super::spec::{displaced, missing, resolved, wanted};
 use super::{Record, Supervisor};
 use crate::arrivals::Arrived;
-use crate::supervisor::stage::{Build, Gone, Input};
+use crate::supervisor::stage::{Build, Gone, Input, Loaded};
 use extman_intake::VerifiedPlugin;
-use extman_model::{DependenciesView, LeftOut, LeftOutCode, RefusedView, What};
+use extman_model::{DependenciesView, LeftOut, RefusedView, What};
 use semver::Version;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,8 +24,6 @@ pub(super) struct Directories {
     displaced: Vec<RefusedView>,
     /// Which version of each plugin is used.
     resolved: Arc<DependenciesView>,
-    /// The highest version of each plugin that has run.
-    ran: BTreeMap<String, Version>,
     /// Files of plugins that are left out.
     left_out: Vec<RefusedView>,
 }
@@ -88,22 +86,24 @@ impl Supervisor {
             .publish_refused(refused.into_iter().chain(beside).collect());
     }
 
-    /// Decides which version of each plugin is used.
+    /// Decides which version of each plugin is used. What runs and is there gives way to nothing lower; whoever takes its file away wants
+    /// it gone.
     fn resolve(&mut self) {
-        for running in self
-            .instances
-            .values()
-            .filter_map(|record| record.actor.serving())
-        {
-            let about = &running.plugin.manifest().plugin;
-            let ran = self.directories.ran.entry(about.id.clone());
-            let ran = ran.or_insert_with(|| about.version.clone());
-            if *ran < about.version {
-                ran.clone_from(&about.version);
+        let plugins = &self.directories.plugins;
+        let about = |plugin: &VerifiedPlugin| {
+            let about = &plugin.manifest().plugin;
+            (about.id.clone(), about.version.clone())
+        };
+        let there: BTreeSet<(String, Version)> = plugins.values().map(about).collect();
+        let serving = self.instances.values().filter_map(|record| record.actor.serving());
+        let mut running: BTreeMap<String, Version> = BTreeMap::new();
+        for (id, version) in serving.map(|running| about(running.build())) {
+            let known = running.get(&id).is_some_and(|known| *known >= version);
+            if !known && there.contains(&(id.clone(), version.clone())) {
+                running.insert(id, version);
             }
         }
-        let Directories { plugins, ran, .. } = &self.directories;
-        let resolved = resolved(&self.configured, plugins.values(), ran, self.lock.as_ref());
+        let resolved = resolved(&self.configured, plugins.values(), &running, self.lock.as_ref());
         self.directories.resolved = Arc::new(resolved);
         self.registry
             .publish_dependencies(self.directories.resolved.clone());
@@ -134,14 +134,6 @@ impl Supervisor {
             .iter()
             .filter(|view| !before.contains(view));
         self.batch.events.extend(new.cloned().map(What::Refused));
-    }
-
-    /// What runs is not ended, and replaced by nothing, because only something lower is there.
-    fn is_kept(&self, name: &str) -> bool {
-        let record = self.instances.get(name);
-        let id = record.map(|record| record.config.plugin.as_str());
-        let mut left_out = self.directories.resolved.left_out.iter();
-        left_out.any(|left_out| left_out.code == LeftOutCode::Lower && Some(&*left_out.id) == id)
     }
 
     fn tell_found(&mut self, arrived: &Arrived) {
@@ -206,7 +198,7 @@ impl Supervisor {
         let gone = self
             .instances
             .keys()
-            .filter(|name| !wanted.contains_key(&***name) && !self.is_kept(name));
+            .filter(|name| !wanted.contains_key(&***name));
         let gone: Vec<_> = gone.cloned().collect();
         for name in gone {
             self.feed(&name, Input::Gone(Gone::File));
