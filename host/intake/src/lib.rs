@@ -33,6 +33,6 @@ pub use lock::{LOCK_FILE, Lock, LockError, LockUse, Locked};
 pub use rejected::{Located, Rejected};
 pub use resolve::{Candidate, Request, Wish, resolve};
 pub use schema::{ConfigMisfit, InputSchema, SchemaError, check_config, check_schema};
-pub use store::{PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin};
+pub use store::{OpenedCopy, PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin};
 pub use trust::{TrustError, VerifiedPlugin, verify};
 pub use watch::{Watch, WatchMode};

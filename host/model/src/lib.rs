@@ -38,7 +38,9 @@ pub use dependencies::{DependenciesView, LeftOut, LeftOutCode, ResolvedPlugin, R
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
 pub use figures::Figures;
-pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit};
+pub use health::{
+    Cause, ConnectionView, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit,
+};
 pub use maintenance::{Maintenance, MaintenanceAsked, MaintenanceRow, MaintenanceSource};
 pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
@@ -46,9 +48,10 @@ pub use report::{CheckKind, Connection, Health, LogLevel, Part, Progress, Report
 pub use settings::{Criticality, ProbeSettings};
 pub use verdict::{Culprit, ResidentReason, Verdict};
 pub use vetting::{
-    CheckedFile, VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep,
+    CheckedFile, MemoryBound, VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport,
+    VettingStep,
 };
 pub use view::{
     CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
-    RefusedView, ResidentView, StatusView,
+    RefusedView, ResidentView, StatusView, UnreturnedView, failed_of,
 };

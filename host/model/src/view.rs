@@ -1,6 +1,8 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
-use super::{CheckKind, Digest, Health, HealthView, MaintenanceRow, ProcessChange, Report, Verdict};
+use super::{
+    CheckKind, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange, Report, Verdict,
+};
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
@@ -84,6 +86,9 @@ pub struct PluginView {
     pub check: Option<CheckView>,
     /// Calls so far, of all generations since the host started.
     pub calls: CallStats,
+    /// Calls and checks whose caller was answered by its deadline, and whose code has not come back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unreturned: Option<UnreturnedView>,
     /// Its capabilities.
     pub capabilities: Vec<CapabilityView>,
     /// SHA-256 of the library.
@@ -109,6 +114,15 @@ pub struct PluginView {
     /// What its manifest declares beyond the usual, by label: `update`, `unload`, `instances at most`, what it requires and touches.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub declared: BTreeMap<String, String>,
+}
+
+/// Calls and checks that are inside a plugin though nobody waits for them any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreturnedView {
+    /// How many.
+    pub calls: usize,
+    /// How long the first of them has been inside, in milliseconds.
+    pub longest_ms: u64,
 }
 
 /// A capability as one instance offers it.
@@ -207,6 +221,19 @@ pub struct CallStats {
     pub mean_ns: Option<u64>,
 }
 
+impl CallStats {
+    /// Calls that failed by the plugin's fault: what counts everywhere. What callers have done wrong or given up is not among them.
+    pub fn failed(&self) -> u64 {
+        failed_of(&self.errors)
+    }
+}
+
+/// Those failures that are not the callers' own.
+pub fn failed_of(errors: &BTreeMap<ErrorKind, u64>) -> u64 {
+    let of_plugin = errors.iter().filter(|(kind, _)| !kind.is_callers());
+    of_plugin.map(|(_, count)| count).sum()
+}
+
 /// A file that is not a plugin for this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedView {
@@ -249,6 +276,9 @@ pub struct StatusView {
     /// What plugins changed of the process that all share.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub process_changes: Vec<ProcessChange>,
+    /// By what the memory of plugins is bounded while they are vetted; absent if none is vetted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vetting_memory: Option<MemoryBound>,
     /// What an operator should know of the host itself.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub concerns: Vec<String>,

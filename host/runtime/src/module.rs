@@ -11,16 +11,16 @@ mod used;
 
 pub use used::Used;
 
-use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Work};
-use super::loader::{Library, Mapped, NotOpened, OpenError, Origin, SealError, SealedImage};
-use super::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
+use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Priority, Work};
+use super::loader::{CodeOwner, Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
+use super::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
 use super::process_guard;
 use super::vetting::VettedPlugin;
 use closing::Closing;
+use extman_intake::OpenedCopy;
 use extman_model::clock;
 use extman_model::{Digest, ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::{Manifest, Symbols};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,7 +117,7 @@ impl<E: Into<LoadError>> From<E> for NotLoaded {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The stored copy can't be read.
-    #[error("the stored library can't be read: {0}")]
+    #[error("the stored library can't be read: {0}{more}", more = crate::process_guard::remedy(.0))]
     Store(#[from] std::io::Error),
     /// The library was refused.
     #[error(transparent)]
@@ -161,7 +161,7 @@ impl Module {
         };
         let name: Arc<str> = manifest.plugin.id.as_str().into();
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        let file = plugin.verified().open().map_err(LoadError::from)?;
+        let stored = plugin.verified().open().map_err(LoadError::from)?;
         let digest = plugin.verified().digest();
         let rust = crate::vetting::is_rust(plugin.verified());
         let global = manifest.plugin.symbols == Symbols::Global;
@@ -190,9 +190,9 @@ impl Module {
         };
         // The module has what was mapped even if nobody waits for it any more.
         let opening = module.clone();
-        let open = move |_| opening.map(file, rust, global);
+        let open = move |_| opening.map(&stored, rust, global);
         let call = PendingCall::step(work.deadline);
-        match call.dispatch(&module.pool, work, How::Urgent, open).await {
+        match call.dispatch(&module.pool, work, Priority::Step, open).await {
             Ok(Ok(())) => Ok(module),
             Ok(Err(error)) => {
                 let verdict = module.clone().unload(budgets).await;
@@ -215,11 +215,11 @@ impl Module {
     }
 
     /// On a lane: seals the bytes and maps them.
-    fn map(&self, file: File, rust: bool, global: bool) -> Result<(), LoadError> {
+    fn map(&self, stored: &OpenedCopy, rust: bool, global: bool) -> Result<(), LoadError> {
         let memory_name = format!("extman-{}-{}", self.name, self.generation);
-        let sealed = SealedImage::copy(file, &memory_name, self.digest)?;
+        let sealed = SealedImage::of_stored(stored, &memory_name, self.digest)?;
         let opened = {
-            let _window = process_guard::window(&self.name, "load", Origin::UNKNOWN);
+            let _window = process_guard::window(&self.name, "load", CodeOwner::UNKNOWN);
             Library::open(sealed, rust, global)
         };
         match opened {

@@ -124,14 +124,14 @@ impl Control for Fake {
         Box::pin(async move {
             match invocation.capability.as_str() {
                 "text.echo" => Ok(Invoked {
-                    served_by: "lang".to_owned(),
+                    served_by: "lang".into(),
                     reply: reply(&invocation.content_type, invocation.body),
                 }),
                 "wait.for" => {
                     self.began.notify_one();
                     self.release.notified().await;
                     Ok(Invoked {
-                        served_by: "lang".to_owned(),
+                        served_by: "lang".into(),
                         reply: reply("text/plain", b"released".to_vec()),
                     })
                 }
@@ -181,7 +181,7 @@ impl Control for Fake {
         });
         Box::pin(async move {
             Ok(InvokedStream {
-                served_by: "lang".to_owned(),
+                served_by: "lang".into(),
                 frames,
                 done: Box::pin(async move { ended.await.unwrap() }),
             })
@@ -304,6 +304,7 @@ fn status(ready: bool) -> StatusView {
             reason: "configured, but no plugin with the id \"embeder\" was found in /opt/plugins; put it there".to_owned(),
         }],
         process_changes: Vec::new(),
+        vetting_memory: None,
         maintenance: Vec::new(),
         concerns: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
     }

@@ -1,6 +1,6 @@
 //! One piece of work for a lane: what to run, and what to do with what came of it.
 
-use super::gate::{Gate, Pass};
+use super::concurrency::{ConcurrencyLimit, Permit};
 use super::lane::{Lane, LaneContext, Work};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ type Run = Box<dyn FnOnce(Ending<'_>) + Send>;
 /// Something to run on a lane.
 pub(super) struct Job {
     pub task: Task,
-    pub pass: Option<Pass>,
-    pub gate: Option<Arc<Gate>>,
+    pub permit: Option<Permit>,
+    pub concurrency: Option<Arc<ConcurrencyLimit>>,
 }
 
 /// What a job is made of.
@@ -26,26 +26,25 @@ pub(super) enum Task {
     Checks(Box<dyn FnOnce(&LaneContext<'_>) + Send>),
 }
 
-/// Which jobs a lane takes first, and how many lanes there may be for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// A step of the lifecycle.
+/// Which jobs a lane takes first.
+pub enum Priority {
+    /// A step of the lifecycle: before all that waits, on a lane more than the limit if all are busy.
     Step,
-    /// Checks, which must not wait behind calls.
-    Check,
-    /// A call.
-    Call,
+    /// A check: before calls. The lane is lost by this time, which runs from when the code begins.
+    Check(Duration),
+    /// A call: in the order of submission, and only while its limit has room.
+    Call(Option<Arc<ConcurrencyLimit>>),
 }
 
-/// Dropped between running a job and answering its caller: what the caller does next finds the lane and the gate free.
+/// Dropped between running a job and answering its caller: what the caller does next finds the lane free and the permit given back.
 pub(super) struct Ending<'a> {
     pub lane: &'a Lane,
-    pub pass: Option<Pass>,
+    pub permit: Option<Permit>,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        drop(self.pass.take());
+        drop(self.permit.take());
         self.lane.set_available(true);
     }
 }
@@ -54,7 +53,7 @@ impl Job {
     pub fn new<T>(
         work: Work,
         clock: Option<Duration>,
-        gate: Option<Arc<Gate>>,
+        concurrency: Option<Arc<ConcurrencyLimit>>,
         run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Self {
@@ -66,16 +65,16 @@ impl Job {
         let run = Box::new(run);
         Job {
             task: Task::Code { work, clock, run },
-            pass: None,
-            gate,
+            permit: None,
+            concurrency,
         }
     }
 
     pub fn checks(run: impl FnOnce(&LaneContext<'_>) + Send + 'static) -> Self {
         Job {
             task: Task::Checks(Box::new(run)),
-            pass: None,
-            gate: None,
+            permit: None,
+            concurrency: None,
         }
     }
 }

@@ -1,46 +1,41 @@
 //! An instance's handle, bound to the library that made it: safe calls over the plugin's entries.
 //!
-//! The library can't be closed while a `Bound` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
+//! The library can't be closed while a `PluginInstance` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
 //! inside. What is *not* promised is anything about the plugin: once its code runs, its bugs are the process's.
 
 use super::attach::{self, Attached};
 use super::call_context::{self, CallContext};
+use super::code_owner::{self, CodeOwner};
 use super::host_table::HOST_TABLE;
 use super::library::Library;
 use super::listeners::{self, Listener};
-use super::origin::{self, Origin};
 use super::output::{self, Completed, Completion, Output};
 use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
 use super::text::ErrorText;
 use super::{read, status};
-use crate::process_guard;
+use crate::process_guard::{self, Activity, Entering};
 use extman_abi::{self as abi, Bytes, CallToken, InstanceToken};
 use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, RequestExtras, Usage};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An instance as the loader knows it.
-pub struct Bound {
+pub struct PluginInstance {
     tables: Tables,
-    // Given up by `destroy`: whoever still holds the `Bound` then no longer holds the library.
+    // Given up by `destroy`: whoever still holds the `PluginInstance` then no longer holds the library.
     library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
     token: InstanceToken,
     name: Box<str>,
-    origin: Origin,
-    // Calls inside. With SEALED no more calls and checks may enter, with CLOSED nothing.
-    inside: AtomicUsize,
+    owner: CodeOwner,
+    activity: Arc<Activity>,
 }
 
 // SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
-unsafe impl Send for Bound {}
+unsafe impl Send for PluginInstance {}
 // SAFETY: as above; overlap is limited by the callers as the manifest's thread model says.
-unsafe impl Sync for Bound {}
-
-const CLOSED: usize = 1 << (usize::BITS - 1);
-const SEALED: usize = 1 << (usize::BITS - 2);
+unsafe impl Sync for PluginInstance {}
 
 /// What an instance is made from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -123,7 +118,7 @@ impl Said {
     }
 }
 
-impl Bound {
+impl PluginInstance {
     /// Has the library make an instance, in the open call `call`.
     ///
     /// # Errors
@@ -133,34 +128,33 @@ impl Bound {
         making: Making<'_>,
         call: CallToken,
         listener: Arc<dyn Listener>,
-    ) -> Result<Bound, CallError> {
-        let path = |path: Option<&Path>| lent(path.map_or(&[], |path| path.as_os_str().as_bytes()));
+    ) -> Result<PluginInstance, CallError> {
+        let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
         output::of_instance(call, token);
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: token,
             call,
-            name: lent(making.name.as_bytes()),
-            config: lent(making.config.as_bytes()),
+            name: Bytes::of(making.name.as_bytes()),
+            config: Bytes::of(making.config.as_bytes()),
             data_dir: path(making.data_dir),
             cache_dir: path(making.cache_dir),
             resource_dir: path(making.resource_dir),
         };
         let made = Self::make(&library, &request, making.name);
-        let bound = |handle| Bound {
+        let instance = |handle| PluginInstance {
             tables: *library.tables(),
-            origin: library.origin(),
+            owner: library.owner(),
             handle,
             token,
             name: making.name.into(),
-            inside: AtomicUsize::new(0),
+            activity: Arc::default(),
             library: Mutex::new(Some(library.clone())),
         };
-        made.map(bound).inspect_err(|_| {
-            listeners::unregister(token);
-            process_guard::no_longer_lives(making.name, library.origin());
-        })
+        let made = made.map(instance).inspect_err(|_| listeners::unregister(token))?;
+        process_guard::lives(&made.name, made.owner, &made.activity);
+        Ok(made)
     }
 
     fn make(
@@ -171,9 +165,9 @@ impl Bound {
         let tables = library.tables();
         let mut handle: abi::InstanceHandle = std::ptr::null_mut();
         let mut error = ErrorText::new();
-        let _window = process_guard::window(name, "create", library.origin());
-        let _code = origin::inside(library.origin());
-        let _thread = attach::thread(tables, library.origin())?;
+        let _window = process_guard::window(name, "create", library.owner());
+        let _code = code_owner::inside(library.owner());
+        let _thread = attach::thread(tables, library.owner())?;
         // SAFETY: a checked entry of an open library; all pointers are to locals that outlive the call.
         let status = unsafe { (tables.lifecycle.create)(&HOST_TABLE, request, &mut handle, error.lend()) };
         status::result(status, &error, "create").map(|()| handle)
@@ -191,7 +185,7 @@ impl Bound {
             Step::Stop => (lifecycle.stop, "stop"),
         };
         let Some(entry) = entry else { return Ok(()) };
-        let _window = process_guard::window(&self.name, name, self.origin);
+        let _window = process_guard::window(&self.name, name, self.owner);
         let _inside = self.enter_step()?;
         output::of_instance(call, self.token);
         let request = step_request(call);
@@ -214,7 +208,7 @@ impl Bound {
         let request = abi::ConfigureRequest {
             struct_size: size_of::<abi::ConfigureRequest>(),
             call,
-            config: lent(config.as_bytes()),
+            config: Bytes::of(config.as_bytes()),
         };
         let mut error = ErrorText::new();
         // SAFETY: as in `step`.
@@ -235,8 +229,8 @@ impl Bound {
         let request = abi::RestoreRequest {
             struct_size: size_of::<abi::RestoreRequest>(),
             call,
-            plugin_version: lent(plugin_version.as_bytes()),
-            state: lent(&from.state),
+            plugin_version: Bytes::of(plugin_version.as_bytes()),
+            state: Bytes::of(&from.state),
             format: from.format,
             reserved: 0,
         };
@@ -340,11 +334,11 @@ impl Bound {
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
             call,
-            capability: lent(input.capability.as_bytes()),
-            capability_version: lent(input.extras.capability_version.as_bytes()),
-            content_type: lent(input.content_type.as_bytes()),
-            accept: lent(input.extras.accept.as_bytes()),
-            input: lent(input.body),
+            capability: Bytes::of(input.capability.as_bytes()),
+            capability_version: Bytes::of(input.extras.capability_version.as_bytes()),
+            content_type: Bytes::of(input.content_type.as_bytes()),
+            accept: Bytes::of(input.extras.accept.as_bytes()),
+            input: Bytes::of(input.body),
             metadata: metadata.as_ptr(),
             metadata_len: metadata.len(),
             parts: parts.as_ptr(),
@@ -352,7 +346,7 @@ impl Bound {
             flags: if input.stream { abi::REQUEST_STREAM } else { 0 },
             reserved: 0,
         };
-        let mut outcome = read::blank_outcome();
+        let mut outcome = abi::Outcome::BLANK;
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut outcome, error.lend()) };
@@ -389,7 +383,7 @@ impl Bound {
             },
             reserved: 0,
         };
-        let mut raw = read::blank_report();
+        let mut raw = abi::Report::BLANK;
         let mut text = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
@@ -415,30 +409,22 @@ impl Bound {
     /// # Errors
     /// Calls are still inside; or what the plugin says of what may be left.
     pub fn destroy(&self, call: CallToken) -> Result<(), NotDestroyed> {
-        let mut now = self.inside.load(Acquire);
-        loop {
-            if now & CLOSED != 0 {
-                return Ok(());
-            }
-            if now & !SEALED != 0 {
-                return Err(NotDestroyed::Inside(now & !SEALED));
-            }
-            match self.inside.compare_exchange(now, CLOSED, AcqRel, Acquire) {
-                Ok(_) => break,
-                Err(changed) => now = changed,
-            }
+        match self.activity.close() {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(inside) => return Err(NotDestroyed::Inside(inside)),
         }
         let said = self.end(call);
-        process_guard::no_longer_lives(&self.name, self.origin);
+        process_guard::no_longer_lives(&self.name, self.owner);
         listeners::unregister(self.token);
         drop(self.library.lock().unwrap_or_else(PoisonError::into_inner).take());
         said.map_err(NotDestroyed::Gone)
     }
 
     fn end(&self, call: CallToken) -> Result<(), CallError> {
-        let _window = process_guard::window(&self.name, "destroy", self.origin);
-        let _code = origin::inside(self.origin);
-        let _thread = attach::thread(&self.tables, self.origin)?;
+        let _window = process_guard::window(&self.name, "destroy", self.owner);
+        let _code = code_owner::inside(self.owner);
+        let _thread = attach::thread(&self.tables, self.owner)?;
         output::of_instance(call, self.token);
         let request = step_request(call);
         let mut error = ErrorText::new();
@@ -449,37 +435,36 @@ impl Bound {
 
     /// Calls that are inside now.
     pub fn inside(&self) -> usize {
-        self.inside.load(Acquire) & !(CLOSED | SEALED)
+        self.activity.inside()
     }
 
     /// Lets no more calls and checks in; steps of the lifecycle still are.
     pub fn seal(&self) {
-        self.inside.fetch_or(SEALED, AcqRel);
+        self.activity.seal();
     }
 
     /// For calls and checks.
     #[inline]
     fn enter(&self) -> Result<Inside<'_>, CallError> {
-        self.enter_unless(CLOSED | SEALED)
+        self.enter_as(Entering::Call)
     }
 
     /// For steps of the lifecycle.
     fn enter_step(&self) -> Result<Inside<'_>, CallError> {
-        self.enter_unless(CLOSED)
+        self.enter_as(Entering::Step)
     }
 
     #[inline]
-    fn enter_unless(&self, barred: usize) -> Result<Inside<'_>, CallError> {
-        if self.inside.fetch_add(1, AcqRel) & barred != 0 {
-            self.inside.fetch_sub(1, AcqRel);
+    fn enter_as(&self, entering: Entering) -> Result<Inside<'_>, CallError> {
+        if !self.activity.enter(entering) {
             return Err(CallError::new(
                 ErrorKind::NotServing,
                 "the instance is being stopped",
             ));
         }
         let inside = Inside {
-            bound: self,
-            _code: origin::inside(self.origin),
+            instance: self,
+            _code: code_owner::inside(self.owner),
             thread: None,
         };
         match self.tables.attach {
@@ -490,15 +475,15 @@ impl Bound {
 }
 
 struct Inside<'a> {
-    bound: &'a Bound,
-    _code: origin::Inside,
+    instance: &'a PluginInstance,
+    _code: code_owner::Inside,
     thread: Option<Attached>,
 }
 
 impl Inside<'_> {
     #[cold]
     fn attached(mut self) -> Result<Self, CallError> {
-        self.thread = attach::thread(&self.bound.tables, self.bound.origin)?;
+        self.thread = attach::thread(&self.instance.tables, self.instance.owner)?;
         Ok(self)
     }
 }
@@ -508,14 +493,7 @@ impl Drop for Inside<'_> {
         process_guard::end_if_forked();
         // While it still counts: detaching is the library's code too.
         self.thread = None;
-        self.bound.inside.fetch_sub(1, AcqRel);
-    }
-}
-
-fn lent(bytes: &[u8]) -> Bytes {
-    Bytes {
-        data: bytes.as_ptr(),
-        len: bytes.len(),
+        self.instance.activity.leave();
     }
 }
 
@@ -528,13 +506,13 @@ fn step_request(call: CallToken) -> abi::StepRequest {
 
 fn lent_extras(extras: &RequestExtras) -> (Vec<abi::Metadata>, Vec<abi::InputPart>) {
     let metadata = extras.metadata.iter().map(|(key, value)| abi::Metadata {
-        key: lent(key.as_bytes()),
-        value: lent(value.as_bytes()),
+        key: Bytes::of(key.as_bytes()),
+        value: Bytes::of(value.as_bytes()),
     });
     let parts = extras.parts.iter().map(|part| abi::InputPart {
-        name: lent(part.name.as_bytes()),
-        content_type: lent(part.content_type.as_bytes()),
-        data: lent(&part.data),
+        name: Bytes::of(part.name.as_bytes()),
+        content_type: Bytes::of(part.content_type.as_bytes()),
+        data: Bytes::of(&part.data),
     });
     (metadata.collect(), parts.collect())
 }

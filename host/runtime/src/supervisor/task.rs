@@ -18,9 +18,9 @@ mod unloads;
 
 use super::events::Events;
 use super::requests::{Outcome, Request, Requests};
-use super::residents::Residents;
+use super::residents::ResidentLibraries;
 use super::spec::InstanceConfig;
-use super::stage::{Actor, Build, Desired, Effect, Gone, Input, Loaded};
+use super::stage::{Actor, Build, Condition, DesiredState, Effect, Gone, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
 use crate::instance::Tally;
@@ -30,6 +30,7 @@ use directories::Directories;
 use extman_intake::{LockUse, VerifiedPlugin};
 use extman_model::clock;
 use extman_model::{Digest, Verdict, What};
+use extman_plugin_api::manifest::schema::Update;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ pub struct Supervisor {
     /// Instances that the host's readiness waits for.
     awaited: usize,
     directories: Directories,
-    residents: Residents,
+    residents: ResidentLibraries,
     /// Whether a look at them is due by itself.
     looking: bool,
     /// Calls of instances that are gone.
@@ -80,7 +81,7 @@ struct Record {
 struct Batch {
     changed: BTreeSet<Arc<str>>,
     forgotten: BTreeSet<Arc<str>>,
-    stops: Vec<(Arc<str>, Running, bool)>,
+    stops: Vec<(Arc<str>, Running, Condition)>,
     events: Vec<What>,
     answers: Vec<(Waiter, Outcome)>,
 }
@@ -102,6 +103,10 @@ impl Build for VerifiedPlugin {
 
     fn version(&self) -> String {
         self.manifest().plugin.version.to_string()
+    }
+
+    fn stops_first(&self) -> bool {
+        self.manifest().plugin.update == Update::StopFirst
     }
 }
 
@@ -140,7 +145,7 @@ impl Supervisor {
             instances: BTreeMap::new(),
             awaited: 0,
             directories: Directories::default(),
-            residents: Residents::default(),
+            residents: ResidentLibraries::default(),
             looking: false,
             tallies: BTreeMap::new(),
             batch: Batch::default(),
@@ -234,7 +239,7 @@ impl Supervisor {
     fn carry_out(&mut self, name: &Arc<str>, effect: Effect<Running, Waiter>) {
         match effect {
             Effect::Start { build, by_operator } => self.spawn_start(name, build, by_operator),
-            Effect::Stop { running, failed } => self.batch.stops.push((name.clone(), running, failed)),
+            Effect::Stop { running, condition } => self.batch.stops.push((name.clone(), running, condition)),
             Effect::Answer(waiter, outcome) => self.batch.answers.push((waiter, outcome)),
             Effect::Replaced { from, to } => {
                 let version = |build: &VerifiedPlugin| build.manifest().plugin.version.clone();
@@ -274,8 +279,8 @@ impl Supervisor {
         if self.directories.are_known() && self.awaited == 0 {
             self.registry.set_ready();
         }
-        for (name, running, failed) in batch.stops {
-            self.spawn_stop(name, running, failed);
+        for (name, running, condition) in batch.stops {
+            self.spawn_stop(name, running, condition);
         }
         for what in batch.events {
             self.events.tell(what);
@@ -342,11 +347,11 @@ impl Supervisor {
         }
     }
 
-    fn spawn_stop(&self, name: Arc<str>, running: Running, failed: bool) {
+    fn spawn_stop(&self, name: Arc<str>, running: Running, condition: Condition) {
         let (services, requests) = (self.services.clone(), self.requests.clone());
         tokio::spawn(async move {
             let plugin = Box::new(running.plugin.clone());
-            let stopped = stop::stop(&services, running, failed).await;
+            let stopped = stop::stop(&services, running, condition).await;
             requests.make(Request::Stopped(name, plugin, Box::new(stopped)));
         });
     }
@@ -431,9 +436,9 @@ impl Supervisor {
 impl Record {
     fn new(name: Arc<str>, config: Arc<InstanceConfig>, plugin: VerifiedPlugin, tally: Tally) -> Self {
         let desired = if config.autostart {
-            Desired::Running
+            DesiredState::Running
         } else {
-            Desired::Stopped
+            DesiredState::Stopped
         };
         Record {
             name,

@@ -15,6 +15,7 @@ mod cache;
 mod child;
 mod guard;
 mod key;
+mod memory;
 mod protocol;
 pub mod worker;
 
@@ -22,13 +23,16 @@ use super::loader::{SealError, SealedImage};
 use cache::VettingCache;
 use child::{Limits, NoReport};
 use extman_intake::{Sdk, VerifiedPlugin};
-use extman_model::{Digest, VettingDepth, VettingPhase, VettingReport};
+use extman_model::{Digest, MemoryBound, VettingDepth, VettingPhase, VettingReport};
 use extman_plugin_api::manifest::schema::Symbols;
 use key::{Trial, VettingKey};
 use protocol::Order;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{OnceCell, Semaphore, watch};
@@ -55,7 +59,7 @@ pub struct VettingConfig {
     /// Milliseconds for all of it. A plugin whose manifest or instance asks for a longer start-up has that. Default: 60000.
     pub timeout_ms: u64,
     /// Bytes of memory that the plugin's processes may have in use; address space that is only reserved, and files that are only
-    /// mapped, don't count. Default: 8 GiB.
+    /// mapped, don't count. Bounded by a control group where the host was given one to divide. Default: 8 GiB.
     pub memory_bytes_max: u64,
     /// Seconds after which a refusal is forgotten. Default: one day.
     pub refusal_expires_s: u64,
@@ -98,7 +102,7 @@ pub enum VettingError {
     #[error(transparent)]
     Seal(Arc<SealError>),
     /// Starting or talking to the worker failed. Says nothing of the plugin.
-    #[error("the vetting worker failed: {0}")]
+    #[error("the vetting worker failed: {0}{more}", more = crate::process_guard::remedy(.0))]
     Worker(Arc<std::io::Error>),
     /// The host ends.
     #[error("the host is ending, so the plugin's vetting was broken off")]
@@ -119,7 +123,7 @@ impl From<std::io::Error> for VettingError {
 
 fn when(remembered: bool) -> &'static str {
     if remembered {
-        " (seen in an earlier try; `extman load` or `extman check --forget FILE` has it tried again)"
+        " (seen in an earlier try; `extman load` or `extman vet --forget FILE` has it tried again)"
     } else {
         ""
     }
@@ -235,6 +239,11 @@ impl Vetting {
         ))
     }
 
+    /// By what the memory of plugins is bounded while they are vetted; `None` if none is vetted.
+    pub fn memory_bound(&self) -> Option<MemoryBound> {
+        self.config.enabled.then(memory::memory_bound)
+    }
+
     /// Forgets what was seen of a plugin. `false` if there was nothing.
     pub fn release(&self, digest: Digest) -> bool {
         self.cache.release(digest)
@@ -314,10 +323,12 @@ impl Vetting {
         // The semaphore is never closed.
         let _permit = permit.map_err(std::io::Error::other)?;
         let (plugin, digest) = (trial.plugin, trial.plugin.digest());
-        let bytes = plugin.open()?;
+        let stored = plugin.open()?;
         // It copies and hashes a whole file, so not on one of the async runtime's own threads.
-        let sealed = tokio::task::spawn_blocking(move || SealedImage::copy(bytes, "extman-vetting", digest));
+        let sealed =
+            tokio::task::spawn_blocking(move || SealedImage::of_stored(&stored, "extman-vetting", digest));
         let sealed = sealed.await.map_err(std::io::Error::other)??;
+        let own = TrialFolders::make();
         let order = Order {
             digest,
             rust: is_rust(plugin),
@@ -325,6 +336,7 @@ impl Vetting {
             name: plugin.manifest().plugin.id.clone(),
             config: trial.config.to_owned(),
             resource_dir: plugin.origin().parent().and_then(Path::to_str).map(str::to_owned),
+            own_dirs: own.as_ref().map(|own| own.0.clone()),
             stack_bytes: plugin.manifest().threads.stack_bytes,
             depth: trial.depth,
         };
@@ -370,6 +382,34 @@ impl Vetting {
             Ok(worker)
         } else {
             Err(VettingError::NoWorker(worker))
+        }
+    }
+}
+
+/// Folders for the time of one trial, as an instance has them of its own. They go with everything that was put there.
+struct TrialFolders([PathBuf; 2]);
+
+impl TrialFolders {
+    /// `None` where the system gives none: then the plugin has none either.
+    fn make() -> Option<Self> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let trial = std::env::temp_dir().join(format!("extman-vetting-{}-{number}", std::process::id()));
+        let folders = TrialFolders([trial.join("data"), trial.join("cache")]);
+        // Made anew, so that nobody else has put anything there.
+        let mut private = DirBuilder::new();
+        private.mode(0o700);
+        let made = private
+            .create(&trial)
+            .and_then(|()| folders.0.iter().try_for_each(|folder| private.create(folder)));
+        made.ok().map(|()| folders)
+    }
+}
+
+impl Drop for TrialFolders {
+    fn drop(&mut self) {
+        if let Some(trial) = self.0[0].parent() {
+            let _ = std::fs::remove_dir_all(trial);
         }
     }
 }

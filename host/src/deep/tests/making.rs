@@ -112,7 +112,7 @@ async fn two_failures_in_a_row_degrade_and_one_success_recovers() {
         (2, Some(HOUR_MS)),
         "only a first one is confirmed soon"
     );
-    let last = bench.ears.announced.lock().unwrap().last().cloned().unwrap();
+    let last = bench.ears.changes.lock().unwrap().last().cloned().unwrap();
     assert_eq!(
         (last.to.health, last.text.as_deref()),
         (Health::Degraded, Some("no credit"))
@@ -259,7 +259,7 @@ async fn a_store_lost_at_run_time_is_written_anew_and_one_lost_before_counts_as_
     bench.deep.make_now("a").await.unwrap();
     bench.store.values.lock().unwrap().clear();
     bench.store.lost.store(1, SeqCst);
-    bench.pass(1);
+    bench.pass(APART_MS);
     until("it is written anew", || bench.store.value("deep/of/a").is_some()).await;
     drop(bench);
     for word in ["nonsense", ""] {
