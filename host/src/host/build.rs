@@ -216,6 +216,7 @@ fn supervisor(
         events.clone(),
         requests.clone(),
     )
+    .with_lock(config.lock.clone())
 }
 
 /// What goes on beside the supervisor for as long as the host is there.

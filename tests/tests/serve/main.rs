@@ -4,6 +4,7 @@ mod answers;
 mod arrivals;
 mod components;
 mod configured;
+mod dependencies;
 mod ending;
 mod failures;
 mod health;
