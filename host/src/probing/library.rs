@@ -15,6 +15,13 @@ pub(super) struct Library {
     pub batches: usize,
 }
 
+impl Library {
+    /// Who waits: for a lane by itself, or for one that goes through many.
+    pub(super) fn queue(&mut self, is_apart: bool) -> &mut VecDeque<u32> {
+        if is_apart { &mut self.apart } else { &mut self.due }
+    }
+}
+
 /// All libraries that somebody is of, or that a lane goes through.
 #[derive(Default)]
 pub(super) struct Libraries(pub(super) Vec<Option<Library>>);

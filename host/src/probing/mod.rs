@@ -163,11 +163,6 @@ impl Engine {
         answer.await.ok()
     }
 
-    /// Whether what keeps the time has ended although nobody told it to: then no instance is checked any more.
-    pub fn has_died(&self) -> bool {
-        self.probes.has_died()
-    }
-
     /// What the engine counts of itself.
     pub fn stats(&self) -> EngineStats {
         self.scheduler().stats

@@ -13,6 +13,7 @@ use super::outbox::{EventSink, Outbox, Plan};
 use super::scheduler::{Scheduler, TICK};
 use super::{lock, wall_ms};
 use extman_model::clock::{self, Monotonic};
+use extman_model::vital::Vital;
 use extman_runtime::instance::FailedCalls;
 use extman_runtime::lanes::{LaneContext, start_watchdog, stood_still};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +31,6 @@ pub(super) struct ProbeLoop {
     pub tasks: Handle,
     /// Instances of which a call has failed since they were looked at.
     failing: Mutex<Vec<u32>>,
-    /// What keeps the time has ended.
-    ended: AtomicBool,
     timer: OnceLock<Thread>,
     joined: Mutex<Option<JoinHandle<()>>>,
     ending: AtomicBool,
@@ -49,7 +48,6 @@ impl ProbeLoop {
             meter: Meter::default(),
             tasks,
             failing: Mutex::default(),
-            ended: AtomicBool::new(false),
             timer: OnceLock::new(),
             joined: Mutex::default(),
             ending: AtomicBool::new(false),
@@ -57,7 +55,7 @@ impl ProbeLoop {
         let weak = probes.own.clone();
         let timer = std::thread::Builder::new().name("extman-probe".to_owned());
         let timer = timer.spawn(move || {
-            let _ends = Ends(weak.clone());
+            let _vital = Vital::part("the thread that has plugins checked");
             while let Some(until) = weak.upgrade().and_then(|probes| probes.pass()) {
                 std::thread::park_timeout(until.since(clock::monotonic()));
             }
@@ -83,11 +81,6 @@ impl ProbeLoop {
             // It runs no plugin's code, so it does not stay away.
             let _ = timer.join();
         }
-    }
-
-    /// Whether what keeps the time has ended by itself.
-    pub(super) fn has_died(&self) -> bool {
-        self.ended.load(Ordering::Acquire) && !self.ending.load(Ordering::Acquire)
     }
 
     fn failing(&self) -> MutexGuard<'_, Vec<u32>> {
@@ -198,17 +191,6 @@ impl FailedCalls for ProbeLoop {
     fn failed(&self, number: u32) {
         self.failing().push(number);
         self.wake();
-    }
-}
-
-/// Says that what keeps the time has ended, also where it panicked.
-struct Ends(Weak<ProbeLoop>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        if let Some(probes) = self.0.upgrade() {
-            probes.ended.store(true, Ordering::Release);
-        }
     }
 }
 

@@ -171,3 +171,20 @@ fn calls_that_failed_with_the_checks_are_forgotten_once_these_succeed_and_the_ne
     monitor.called(last.after(Duration::from_secs(1)), 1, calls(7, 7), &policy());
     assert_eq!(health(&monitor), (Health::Down, Cause::ChecksSucceedCallsFail));
 }
+
+#[test]
+fn one_that_is_called_often_is_well_again_though_now_and_then_a_call_fails() {
+    let mut monitor = running();
+    good_check(&mut monitor, calls(9, 9));
+    assert_eq!(health(&monitor).0, Health::Down);
+    let mut more = calls(9, 9);
+    let since = monitor.due().unwrap();
+    while health(&monitor).0 != Health::Up {
+        // One in a hundred fails, and never the last one.
+        more.ended += 100;
+        more.blamed += 1;
+        more.failed_run = 0;
+        let due = good_check(&mut monitor, more);
+        assert!(due.since(since) < Duration::from_secs(200), "{:?}", health(&monitor));
+    }
+}
