@@ -4,7 +4,7 @@ use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, meas
 use extman_abi::Report;
 use extman_benches::hop::{AsyncHop, ChannelHop, FutexHop};
 use extman_benches::plugins::Taken;
-use extman_benches::raw::{self, Raw};
+use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
 use extman_model::clock;
@@ -58,7 +58,7 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, taken: &Taken, raw: &Raw) {
 
 #[inline(never)]
 fn direct() -> Report {
-    black_box(raw::blank())
+    black_box(extman_abi::Report::BLANK)
 }
 
 fn through_threads(group: &mut BenchmarkGroup<'_, WallTime>, taken: &Taken, raw: &Arc<Raw>) {

@@ -17,55 +17,47 @@ use serde::{Deserialize, Serialize};
 pub const DAY_MS: u64 = 86_400_000;
 /// No deep check of an instance follows another sooner.
 pub const APART_MS: u64 = DeepPolicy::EVERY_MIN.as_millis() as u64;
+/// Most bytes of a usage log that is written down.
+const WRITTEN_BYTES_MAX: usize = 8 * 1024;
 /// Most deep checks that a day has room for.
 pub const PER_DAY_MAX: usize = (DAY_MS / APART_MS) as usize;
 
-/// How far [`MonotonicAge`] was when it was written down.
+/// Milliseconds that have certainly passed since the first host began to count, as of a moment. Within one boot the machine's own clock
+/// tells, also over restarts of the host. What passed over a reboot only the wall clock could tell, and anybody can set that: it is not
+/// counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Checkpoint {
-    /// Which boot of the machine; empty if that can't be told.
-    pub boot: String,
-    /// Milliseconds since that boot.
-    pub booted_ms: u64,
-    /// The age.
-    pub age_ms: u64,
-}
-
-/// Milliseconds that have certainly passed since the first host began to count. Within one boot the machine's own clock tells, also over
-/// restarts of the host. What passed over a reboot only the wall clock could tell, and anybody can set that: it is not counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MonotonicAge {
-    from: Checkpoint,
+    /// Which boot of the machine; empty if that can't be told.
+    boot: String,
+    /// Milliseconds from that boot to the moment.
+    booted_ms: u64,
+    age_ms: u64,
 }
 
 impl MonotonicAge {
     /// Goes on from what was written down last, if anything was.
-    pub fn resume(last: Option<&Checkpoint>, boot: &str, booted_ms: u64) -> Self {
-        let age_ms = last.map_or(0, |last| {
-            let is_same_boot = !boot.is_empty() && last.boot == boot;
-            let passed = booted_ms.saturating_sub(last.booted_ms);
-            last.age_ms.saturating_add(if is_same_boot { passed } else { 0 })
-        });
+    pub fn resume(last: Option<&MonotonicAge>, boot: &str, booted_ms: u64) -> Self {
+        let is_same_boot = |last: &&MonotonicAge| !boot.is_empty() && last.boot == boot;
+        let passed_to = last.filter(is_same_boot).map(|last| last.at(booted_ms));
+        let age_ms = passed_to.or(last.map(|last| last.age_ms)).unwrap_or(0);
         MonotonicAge {
-            from: Checkpoint {
-                boot: boot.to_owned(),
-                booted_ms,
-                age_ms,
-            },
+            boot: boot.to_owned(),
+            booted_ms,
+            age_ms,
         }
     }
 
     /// The age at this time since boot.
     pub fn at(&self, booted_ms: u64) -> u64 {
-        let passed = booted_ms.saturating_sub(self.from.booted_ms);
-        self.from.age_ms.saturating_add(passed)
+        let passed_ms = booted_ms.saturating_sub(self.booted_ms);
+        self.age_ms.saturating_add(passed_ms)
     }
 
-    /// What to write down at this time since boot.
-    pub fn checkpoint(&self, booted_ms: u64) -> Checkpoint {
-        Checkpoint {
-            boot: self.from.boot.clone(),
+    /// The age as of this time since boot, to be written down.
+    pub fn checkpoint(&self, booted_ms: u64) -> Self {
+        MonotonicAge {
+            boot: self.boot.clone(),
             booted_ms,
             age_ms: self.at(booted_ms),
         }
@@ -135,9 +127,17 @@ impl UsageLog {
         Some(log)
     }
 
-    /// To be written down.
+    /// To be written down: with what the last one came to, where that finds room.
     pub fn written(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        let text = serde_json::to_string(self).unwrap_or_default();
+        if text.len() <= WRITTEN_BYTES_MAX {
+            return text;
+        }
+        let without = UsageLog {
+            last: None,
+            ..self.clone()
+        };
+        serde_json::to_string(&without).unwrap_or_default()
     }
 
     /// When the next is due. `confirm`: the last one failed for the first time, and the next comes as soon as may be.
@@ -190,8 +190,9 @@ impl UsageLog {
 
     /// From when on the last one is long enough ago.
     fn apart_from_ms(&self) -> u64 {
-        let last = self.begun_ms.last();
-        last.map_or(0, |last| last.saturating_add(APART_MS))
+        self.begun_ms
+            .last()
+            .map_or(0, |last| last.saturating_add(APART_MS))
     }
 
     /// From when on a day has room for one more.

@@ -50,5 +50,5 @@ pub use vetting::{
 };
 pub use view::{
     CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
-    RefusedView, ResidentView, StatusView,
+    RefusedView, ResidentView, StatusView, failed_of,
 };

@@ -148,15 +148,11 @@ impl DeepChecks {
 
     /// What is known of an instance's; `None` if none are configured.
     pub fn view(&self, name: &str) -> Option<DeepView> {
-        let state = self.inner.state();
-        // Only who is configured has the store asked.
-        let target = state.targets.get(name)?;
-        Some(state.view(
-            name,
-            target,
-            self.inner.booted_ms(),
-            self.inner.store.ready().err(),
-        ))
+        let inner = &self.inner;
+        let state = inner.state();
+        // Only of who is wanted is the store asked.
+        state.targets.get(name)?.policy?;
+        state.view(name, inner.booted_ms(), inner.store.ready().err())
     }
 }
 

@@ -4,9 +4,9 @@
 use super::Refused;
 use super::store::Values;
 use crate::probing::{Candidate, Subject};
-use extman_health::deep::{Checkpoint, DAY_MS, MonotonicAge, UsageLog};
+use extman_health::deep::{DAY_MS, MonotonicAge, UsageLog};
 use extman_health::policy::DeepPolicy;
-use extman_model::{DeepResult, DeepView, Lifecycle};
+use extman_model::{DeepView, Lifecycle};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -22,68 +22,58 @@ const SETTLED_MS: u64 = 60_000;
 
 #[derive(Default)]
 pub(super) struct DeepCheckState {
-    /// Instances for which deep checks are configured.
     pub targets: BTreeMap<Arc<str>, DeepTarget>,
-    /// What is known to have been used, also by instances that are not here now. Empty until it was read.
-    usage: BTreeMap<Arc<str>, UsageLog>,
     /// Absent until the usage logs were read.
     age: Option<MonotonicAge>,
     pub in_flight: Option<InFlight>,
-    /// How often the store had been lost when everything was written to it last.
-    pub losses: u64,
-    /// The age that was written down last; 0 asks for it to be written soon.
-    pub checkpoint_ms: u64,
     /// Why the store could not be used when that was tried last.
     pub trouble: Option<String>,
-    /// When it turned out that everything used before is not known.
+    /// When it turned out that nobody knows what was used before.
     lost_at_ms: Option<u64>,
 }
 
-/// An instance for which deep checks are configured.
+/// An instance for which deep checks are wanted, or were.
+#[derive(Default)]
 pub(super) struct DeepTarget {
-    pub policy: DeepPolicy,
+    /// How they are wanted; `None` where they are not now.
+    pub policy: Option<DeepPolicy>,
+    /// Absent until the usage logs were read.
+    pub log: Option<UsageLog>,
     /// Which generation runs, and since when, by the machine's clock.
     running: Option<(u64, u64)>,
-    /// Failures in a row of this generation.
+    /// Failures in a row of this generation. After the first the next check comes soon, to confirm it.
     pub failed: u8,
     /// The plugin has said that it answers none.
     pub is_unsupported: bool,
-    /// The last one was a first failure: the next one comes soon.
-    confirm: bool,
     /// It could not be asked when it was due, and is looked at again then.
-    hold_until_ms: u64,
+    pub hold_until_ms: u64,
 }
 
 /// The one check that is being made.
 pub(super) struct InFlight {
     pub name: Arc<str>,
-    pub generation: u64,
-    /// Dropping it ends the check; it is in flight until whoever makes it has seen that.
+    generation: u64,
+    /// Dropping it ends the check, which is in flight until whoever makes it has seen that.
     end: Option<oneshot::Sender<()>>,
 }
 
 impl DeepCheckState {
-    /// These instances are new or otherwise than before, and those are gone. `true` if there is anything to look at.
+    /// These instances are new or otherwise than before, and those are gone. `true` if deep checks are wanted of any.
     pub(super) fn change<'a>(
         &mut self,
         booted_ms: u64,
         changed: &[Subject],
         removed: impl IntoIterator<Item = &'a Arc<str>>,
     ) -> bool {
-        let mut is_changed = false;
         for name in removed {
-            is_changed |= self.targets.remove(name).is_some();
+            if let Some(target) = self.targets.get_mut(name) {
+                (target.policy, target.running) = (None, None);
+            }
         }
         for subject in changed {
-            match subject.policy.deep {
-                Some(policy) => {
-                    let target = self.targets.entry(subject.name.clone());
-                    target
-                        .or_insert_with(|| DeepTarget::new(&subject.name, policy))
-                        .change(booted_ms, subject, policy);
-                    is_changed = true;
-                }
-                None => is_changed |= self.targets.remove(&subject.name).is_some(),
+            if subject.policy.deep.is_some() || self.targets.contains_key(&subject.name) {
+                let target = self.targets.entry(subject.name.clone()).or_default();
+                target.change(booted_ms, subject);
             }
         }
         if let Some(flight) = &mut self.in_flight {
@@ -93,55 +83,61 @@ impl DeepCheckState {
             }
         }
         self.begin_logs(booted_ms);
-        is_changed
+        self.is_any_wanted()
     }
 
-    /// Takes in what was kept. `losses`: how often the store was lost since the host began. Gives what is to be kept from now on.
-    pub(super) fn load(
-        &mut self,
-        kept: Vec<(String, String)>,
-        boot: &str,
-        booted_ms: u64,
-        losses: u64,
-    ) -> Values {
-        let age = kept.iter().find(|(key, _)| key == AGE);
-        let age: Option<Checkpoint> = age.and_then(|(_, text)| serde_json::from_str(text).ok());
-        let age = MonotonicAge::resume(age.as_ref(), boot, booted_ms);
-        let now_ms = age.at(booted_ms);
-        let mut forgotten = Values::new();
-        for (key, text) in kept {
-            let Some(name) = key.strip_prefix(USAGE) else {
-                continue;
-            };
-            let name: Arc<str> = name.into();
-            let log = UsageLog::read(&text, now_ms).unwrap_or_else(|| {
-                tracing::warn!(
-                    plugin = &*name,
-                    "what was spent on deep checks can't be read: none is made for a day"
-                );
-                UsageLog::lost(now_ms)
-            });
-            if now_ms.saturating_sub(log.newest_ms()) > FORGET_MS && !self.targets.contains_key(&name) {
-                forgotten.push((key, None));
-            } else {
-                self.usage.insert(name, log);
-            }
-        }
-        if losses > 0 {
-            tracing::warn!(
-                "the history was lost, and with it what was spent on deep checks: none is made for a day"
-            );
-            self.lost_at_ms = Some(now_ms);
-        }
-        (self.age, self.losses) = (Some(age), losses);
-        self.begin_logs(booted_ms);
-        forgotten.extend(self.all_values(booted_ms));
-        forgotten
+    /// Whether deep checks are wanted of any instance that answers them.
+    pub(super) fn is_any_wanted(&self) -> bool {
+        let mut policies = self.targets.values().filter_map(|target| target.policy);
+        policies.any(|policy| policy.answered)
     }
 
     /// Whether what was kept is taken in.
     pub(super) fn is_loaded(&self) -> bool {
         self.age.is_some()
+    }
+
+    /// Takes in what was kept. `is_lost`: the store was broken or gone, and begun anew. Gives what is to be kept from now on.
+    pub(super) fn load(
+        &mut self,
+        kept: Vec<(String, String)>,
+        boot: &str,
+        booted_ms: u64,
+        is_lost: bool,
+    ) -> Values {
+        let age = kept.iter().find(|(key, _)| key == AGE);
+        let age = age.and_then(|(_, text)| serde_json::from_str(text).ok());
+        let age = MonotonicAge::resume(age.as_ref(), boot, booted_ms);
+        let now_ms = age.at(booted_ms);
+        let mut values = Values::new();
+        for (key, text) in kept {
+            let Some(name) = key.strip_prefix(USAGE) else {
+                continue;
+            };
+            let log = UsageLog::read(&text, now_ms).unwrap_or_else(|| {
+                let plugin = name;
+                tracing::warn!(
+                    plugin,
+                    "what was spent on deep checks can't be read: none is made for a day"
+                );
+                UsageLog::lost(now_ms)
+            });
+            if now_ms.saturating_sub(log.newest_ms()) > FORGET_MS && !self.targets.contains_key(name) {
+                values.push((key, None));
+            } else {
+                self.targets.entry(name.into()).or_default().log = Some(log);
+            }
+        }
+        if is_lost {
+            tracing::warn!(
+                "the history was lost, and with it what was spent on deep checks: none is made for a day"
+            );
+            self.lost_at_ms = Some(now_ms);
+        }
+        self.age = Some(age);
+        self.begin_logs(booted_ms);
+        values.extend(self.values(booted_ms, |_| true));
+        values
     }
 
     /// Milliseconds that have certainly passed; absent until the usage logs were read.
@@ -151,39 +147,40 @@ impl DeepCheckState {
 
     /// Who is due first, and when. Nobody while one is in flight.
     pub(super) fn next_due(&self) -> Option<(u64, Arc<str>)> {
-        if self.in_flight.is_some() {
-            return None;
-        }
-        let due = |(name, target): (&Arc<str>, &DeepTarget)| Some((self.due_ms(name, target)?, name.clone()));
-        self.targets.iter().filter_map(due).min()
+        let due = |(name, target): (&Arc<str>, &DeepTarget)| Some((target.due_ms()?, name.clone()));
+        let idle = self.in_flight.is_none();
+        self.targets.iter().filter_map(due).filter(|_| idle).min()
     }
 
-    /// An instance for which they are wanted, and that answers them.
-    pub(super) fn target(&self, name: &Arc<str>) -> Result<&DeepTarget, Refused> {
+    /// How deep checks of an instance are wanted, if it answers them.
+    pub(super) fn policy(&self, name: &Arc<str>) -> Result<DeepPolicy, Refused> {
         let target = self.targets.get(name);
-        let target = target.ok_or_else(|| Refused::NotWanted(name.clone()))?;
+        let wanted = target.and_then(|target| Some((target, target.policy?)));
+        let (target, policy) = wanted.ok_or_else(|| Refused::NotWanted(name.clone()))?;
         match target.obstacle() {
             Some(why) => Err(Refused::Obstacle(name.clone(), why.to_owned())),
-            None => Ok(target),
+            None => Ok(policy),
         }
     }
 
-    /// One is begun: it counts from here on. On its own the host asks only who has settled and serves. `losses`: of the store.
-    /// Gives what must be kept before it is asked, and what ends when the instance stops.
+    /// One is begun: it counts from here on. On its own the host asks only who has settled and serves. Gives what must be kept before
+    /// the instance is asked, and what ends when the instance stops.
     pub(super) fn begin(
         &mut self,
         name: &Arc<str>,
-        candidate: Option<&Candidate>,
+        candidate: &Candidate,
         by_operator: bool,
-        (booted_ms, losses): (u64, u64),
+        booted_ms: u64,
     ) -> Result<(Values, oneshot::Receiver<()>), Refused> {
-        let target = self.target(name)?;
-        let fits = |candidate: &&Candidate| target.generation() == Some(candidate.generation);
-        let candidate = candidate.filter(fits);
-        let candidate = candidate.ok_or_else(|| Refused::NotRunning(name.clone()))?;
-        let has_settled = target
+        let policy = self.policy(name)?;
+        let now_ms = self.now_ms(booted_ms).unwrap_or(0);
+        let not_running = || Refused::NotRunning(name.clone());
+        let target = self.targets.get_mut(name).ok_or_else(not_running)?;
+        let running = target
             .running
-            .is_some_and(|(_, since_ms)| booted_ms.saturating_sub(since_ms) >= SETTLED_MS);
+            .filter(|(generation, _)| *generation == candidate.generation);
+        let (generation, since_ms) = running.ok_or_else(not_running)?;
+        let has_settled = booted_ms.saturating_sub(since_ms) >= SETTLED_MS;
         if !(by_operator || has_settled && candidate.is_worth_it) {
             let why = "it has not run for long, does not serve, or is being worked on";
             return Err(Refused::Obstacle(name.clone(), why.to_owned()));
@@ -191,68 +188,36 @@ impl DeepCheckState {
         if let Some(other) = &self.in_flight {
             return Err(Refused::InFlight(other.name.clone()));
         }
-        let now_ms = self.now_ms(booted_ms).unwrap_or(0);
-        let policy = target.policy;
-        let log = self.usage.entry(name.clone()).or_default();
+        let log = target.log.get_or_insert_with(|| UsageLog::lost(now_ms));
         log.allows(&policy, now_ms)
             .map_err(|over| Refused::OverQuota(name.clone(), over))?;
         log.begin(now_ms);
         let (end, ended) = oneshot::channel();
         self.in_flight = Some(InFlight {
             name: name.clone(),
-            generation: candidate.generation,
+            generation,
             end: Some(end),
         });
-        if let Some(target) = self.targets.get_mut(name) {
-            target.confirm = false;
-        }
-        if losses != self.losses {
-            self.losses = losses;
-            return Ok((self.all_values(booted_ms), ended));
-        }
-        let values = self
-            .age_value(booted_ms)
+        Ok((self.values(booted_ms, |other| other == name), ended))
+    }
+
+    /// What is to be kept now: the age, and the usage logs of these instances.
+    pub(super) fn values(&self, booted_ms: u64, of: impl Fn(&Arc<str>) -> bool) -> Values {
+        let age = self.age.as_ref().map(|age| age.checkpoint(booted_ms));
+        let age = age.and_then(|age| serde_json::to_string(&age).ok());
+        let logs = self.targets.iter().filter(|(name, _)| of(name));
+        let logs = logs.filter_map(|(name, target)| Some((name, target.log.as_ref()?)));
+        let logs = logs.map(|(name, log)| (format!("{USAGE}{name}"), Some(log.written())));
+        age.map(|text| (AGE.to_owned(), Some(text)))
             .into_iter()
-            .chain(self.usage_value(name));
-        Ok((values.collect(), ended))
-    }
-
-    /// The check of an instance has ended with a result: its usage log, to be kept.
-    pub(super) fn end(&mut self, name: &Arc<str>, result: DeepResult, failed: u8) -> Values {
-        let is_unsupported = super::run::is_unsupported(&result.check.outcome);
-        if let Some(target) = self.targets.get_mut(name) {
-            (target.failed, target.confirm) = (failed, failed == 1);
-            target.is_unsupported = is_unsupported;
-        }
-        if let Some(log) = self.usage.get_mut(name) {
-            log.last = Some(result);
-        }
-        self.usage_value(name).into_iter().collect()
-    }
-
-    /// It is due and can't be asked: look again then.
-    pub(super) fn hold(&mut self, name: &str, until_ms: u64) {
-        if let Some(target) = self.targets.get_mut(name) {
-            target.hold_until_ms = until_ms;
-        }
-    }
-
-    /// Everything, for a store that has nothing.
-    pub(super) fn all_values(&mut self, booted_ms: u64) -> Values {
-        let age = self.age_value(booted_ms);
-        let logs = self.usage.keys().filter_map(|name| self.usage_value(name));
-        age.into_iter().chain(logs).collect()
+            .chain(logs)
+            .collect()
     }
 
     /// An instance's deep checks, as shown. `obstacle`: why nothing can be kept now.
-    pub(super) fn view(
-        &self,
-        name: &str,
-        target: &DeepTarget,
-        booted_ms: u64,
-        obstacle: Option<String>,
-    ) -> DeepView {
-        let now_ms = self.now_ms(booted_ms);
+    pub(super) fn view(&self, name: &str, booted_ms: u64, obstacle: Option<String>) -> Option<DeepView> {
+        let target = self.targets.get(name)?;
+        let (policy, now_ms) = (target.policy?, self.now_ms(booted_ms));
         let unread = || {
             let why = self
                 .trouble
@@ -262,14 +227,13 @@ impl DeepCheckState {
         };
         let obstacle = target.obstacle().map(str::to_owned).or(obstacle).or_else(unread);
         let runs = target.running.is_some() && obstacle.is_none();
-        let due_ms = self.due_ms(name, target).filter(|_| runs);
-        let log = self.usage.get(name);
-        let left = |(log, now_ms): (&UsageLog, u64)| log.left(target.policy.per_day, now_ms);
-        DeepView {
-            every_ms: millis(target.policy.every),
-            timeout_ms: millis(target.policy.timeout),
-            per_day: target.policy.per_day,
-            left: log.zip(now_ms).map_or(0, left),
+        let due_ms = target.due_ms().filter(|_| runs);
+        let used = target.log.as_ref().zip(now_ms);
+        Some(DeepView {
+            every_ms: millis(policy.every),
+            timeout_ms: millis(policy.timeout),
+            per_day: policy.per_day,
+            left: used.map_or(0, |(log, now_ms)| log.left(policy.per_day, now_ms)),
             next_ms: due_ms
                 .zip(now_ms)
                 .map(|(due_ms, now_ms)| due_ms.saturating_sub(now_ms)),
@@ -279,18 +243,8 @@ impl DeepCheckState {
                 .is_some_and(|flight| &*flight.name == name),
             failed: target.failed,
             obstacle,
-            last: log.and_then(|log| log.last.clone()),
-        }
-    }
-
-    /// When an instance is due; `None` if it is not to be asked at all.
-    fn due_ms(&self, name: &str, target: &DeepTarget) -> Option<u64> {
-        let log = self.usage.get(name)?;
-        let due_ms = log.due_ms(&target.policy, target.confirm);
-        target
-            .obstacle()
-            .is_none()
-            .then(|| due_ms.max(target.hold_until_ms))
+            last: target.log.as_ref().and_then(|log| log.last.clone()),
+        })
     }
 
     /// Whoever can be asked has a usage log, once it is known what was kept.
@@ -298,61 +252,39 @@ impl DeepCheckState {
         let Some(now_ms) = self.now_ms(booted_ms) else {
             return;
         };
-        for (name, target) in &self.targets {
-            if target.policy.answered && !self.usage.contains_key(name) {
-                let log = match self.lost_at_ms {
-                    Some(lost_at_ms) => UsageLog::lost(lost_at_ms),
-                    None => UsageLog::since(now_ms),
-                };
-                self.usage.insert(name.clone(), log);
-                self.checkpoint_ms = 0;
-            }
+        let new = self
+            .lost_at_ms
+            .map_or_else(|| UsageLog::since(now_ms), UsageLog::lost);
+        for target in self.targets.values_mut().filter(|target| target.policy.is_some()) {
+            target.log.get_or_insert_with(|| new.clone());
         }
-    }
-
-    fn age_value(&mut self, booted_ms: u64) -> Option<(String, Option<String>)> {
-        let checkpoint = self.age.as_ref()?.checkpoint(booted_ms);
-        self.checkpoint_ms = checkpoint.age_ms;
-        let text = serde_json::to_string(&checkpoint).unwrap_or_default();
-        Some((AGE.to_owned(), Some(text)))
-    }
-
-    fn usage_value(&self, name: &Arc<str>) -> Option<(String, Option<String>)> {
-        let text = self.usage.get(name)?.written();
-        Some((format!("{USAGE}{name}"), Some(text)))
     }
 }
 
 impl DeepTarget {
-    fn new(name: &str, policy: DeepPolicy) -> Self {
-        let new = DeepTarget {
-            policy,
-            running: None,
-            failed: 0,
-            is_unsupported: false,
-            confirm: false,
-            hold_until_ms: 0,
-        };
-        if let Some(why) = new.obstacle() {
+    /// A new generation is not judged by what the one before it was.
+    fn change(&mut self, booted_ms: u64, subject: &Subject) {
+        let is_new = self.policy.is_none();
+        self.policy = subject.policy.deep;
+        if let Some(why) = self.obstacle().filter(|_| is_new) {
             tracing::warn!(
-                plugin = name,
+                plugin = &*subject.name,
                 "deep checks are configured, and none is made: {why}"
             );
         }
-        new
-    }
-
-    /// A new generation is not judged by what the one before it was.
-    fn change(&mut self, booted_ms: u64, subject: &Subject, policy: DeepPolicy) {
-        self.policy = policy;
         let runs = subject.lifecycle == Lifecycle::Running;
         let target = subject.target.as_ref().filter(|_| runs);
         let generation = target.map(|(_, generation)| *generation);
         if generation != self.generation() {
             self.running = generation.map(|generation| (generation, booted_ms));
-            (self.failed, self.is_unsupported) = (0, false);
-            (self.confirm, self.hold_until_ms) = (false, 0);
+            (self.failed, self.is_unsupported, self.hold_until_ms) = (0, false, 0);
         }
+    }
+
+    /// When it is due; `None` if it is not to be asked at all.
+    fn due_ms(&self) -> Option<u64> {
+        let due_ms = self.log.as_ref()?.due_ms(&self.policy?, self.failed == 1);
+        self.obstacle().is_none().then(|| due_ms.max(self.hold_until_ms))
     }
 
     fn generation(&self) -> Option<u64> {
@@ -361,16 +293,17 @@ impl DeepTarget {
 
     /// Why none is made of this one.
     fn obstacle(&self) -> Option<&'static str> {
-        if !self.policy.answered {
-            return Some(
+        match self.policy {
+            Some(policy) if !policy.answered => Some(
                 "the plugin answers none: its manifest has no `[probe] deep = true`; remove deep_every_ms from the instance's probe \
                  settings, or use a plugin that does",
-            );
+            ),
+            Some(_) if self.is_unsupported => Some(
+                "the plugin says that it answers none, though its manifest says that it does; remove deep_every_ms, or tell the \
+                 plugin's author",
+            ),
+            _ => None,
         }
-        self.is_unsupported.then_some(
-            "the plugin says that it answers none, though its manifest says that it does; remove deep_every_ms, or tell the plugin's \
-             author",
-        )
     }
 }
 

@@ -423,8 +423,21 @@ impl Manifest {
 impl Manifest {
     /// What it declares beyond who it is and what it offers, as label and text for people: only what is not the usual.
     pub fn declared(&self) -> Vec<(&'static str, String)> {
-        let (plugin, requirements, threads) = (&self.plugin, &self.requirements, &self.threads);
-        let list = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
+        let rows = self
+            .plugin
+            .declared()
+            .into_iter()
+            .chain(self.needs())
+            .chain(self.threads.declared());
+        let deep = self.probe.deep.then(|| "answered".to_owned());
+        rows.chain([("deep checks", deep)])
+            .filter_map(|(label, text)| Some((label, text?)))
+            .collect()
+    }
+
+    /// What it needs around it and what it touches.
+    fn needs(&self) -> [Declared; 10] {
+        let (requirements, permissions) = (&self.requirements, &self.permissions);
         let versions = |map: &BTreeMap<String, VersionReq>| {
             let texts: Vec<String> = map
                 .iter()
@@ -432,60 +445,69 @@ impl Manifest {
                 .collect();
             list(&texts)
         };
-        let number = |value: Option<u64>| value.map(|n| n.to_string());
-        let permissions = &self.permissions;
-        let rows = [
-            ("name", plugin.name.clone()),
-            ("authors", list(&plugin.authors)),
-            ("license", plugin.license.clone()),
-            (
-                "update",
-                (plugin.update == Update::StopFirst).then(|| "stop-first".to_owned()),
-            ),
-            (
-                "unload",
-                (plugin.unload == Unload::Never).then(|| "never".to_owned()),
-            ),
-            (
-                "symbols",
-                (plugin.symbols == Symbols::Global).then(|| "global".to_owned()),
-            ),
-            ("libraries", list(&plugin.libraries)),
-            ("instances at most", number(plugin.instances_max.map(u64::from))),
+        let memory = requirements.memory_bytes;
+        [
             (
                 "made for hosts",
                 requirements.host.as_ref().map(ToString::to_string),
             ),
             ("requires plugins", versions(&requirements.plugins)),
             ("requires capabilities", versions(&requirements.capabilities)),
-            (
-                "requires memory",
-                number(requirements.memory_bytes).map(|n| format!("{n} bytes")),
-            ),
+            ("requires memory", memory.map(|n| format!("{n} bytes"))),
             ("requires accelerator", requirements.accelerator.clone()),
             ("connects to", list(&permissions.network)),
             ("reads", list(&permissions.read)),
             ("writes", list(&permissions.write)),
             ("reads variables", list(&permissions.environment)),
             ("starts programs", list(&permissions.execute)),
+        ]
+    }
+}
+
+/// A label and, where there is something to say, its text.
+type Declared = (&'static str, Option<String>);
+
+fn list(texts: &[String]) -> Option<String> {
+    (!texts.is_empty()).then(|| texts.join(", "))
+}
+
+impl Plugin {
+    fn declared(&self) -> [Declared; 8] {
+        [
+            ("name", self.name.clone()),
+            ("authors", list(&self.authors)),
+            ("license", self.license.clone()),
+            (
+                "update",
+                (self.update == Update::StopFirst).then(|| "stop-first".to_owned()),
+            ),
+            (
+                "unload",
+                (self.unload == Unload::Never).then(|| "never".to_owned()),
+            ),
+            (
+                "symbols",
+                (self.symbols == Symbols::Global).then(|| "global".to_owned()),
+            ),
+            ("libraries", list(&self.libraries)),
+            ("instances at most", self.instances_max.map(|n| n.to_string())),
+        ]
+    }
+}
+
+impl Threads {
+    fn declared(&self) -> [Declared; 3] {
+        [
             (
                 "threads",
-                (threads.model != ThreadModel::Many).then(|| format!("{:?}", threads.model).to_lowercase()),
+                (self.model != ThreadModel::Many).then(|| format!("{:?}", self.model).to_lowercase()),
             ),
-            (
-                "threads of its own",
-                number(threads.own_max.map(u64::from)).map(|n| format!("{n} at most")),
-            ),
+            ("threads of its own", self.own_max.map(|n| format!("{n} at most"))),
             (
                 "stack",
-                (threads.stack_bytes != STACK_BYTES_DEFAULT)
-                    .then(|| format!("{} bytes", threads.stack_bytes)),
+                (self.stack_bytes != STACK_BYTES_DEFAULT).then(|| format!("{} bytes", self.stack_bytes)),
             ),
-            ("deep checks", self.probe.deep.then(|| "answered".to_owned())),
-        ];
-        rows.into_iter()
-            .filter_map(|(label, text)| Some((label, text?)))
-            .collect()
+        ]
     }
 }
 

@@ -2,12 +2,12 @@
 //! counts by the true time what was made. Pure.
 
 use super::bounds::HELD;
+use super::instance::SimulatedInstance;
 use super::random::Chance;
 use super::report::{Report, Violation, Wrong};
-use super::instance::SimulatedInstance;
 use super::world::{Restart, World};
 use super::{DAY, MINUTE, SECOND, Time};
-use extman_health::deep::{APART_MS, Checkpoint, MonotonicAge, OverQuota, UsageLog};
+use extman_health::deep::{APART_MS, MonotonicAge, OverQuota, UsageLog};
 use extman_health::monitor::deep_counts;
 use extman_health::policy::DeepPolicy;
 use extman_model::Health;
@@ -129,7 +129,12 @@ impl<'a> DeepChecks<'a> {
     }
 
     /// Does what is due, while the host runs. Gives whom it has touched.
-    pub fn turn(&mut self, now: Time, instances: &mut [SimulatedInstance<'_>], reports: &mut Reports) -> Vec<usize> {
+    pub fn turn(
+        &mut self,
+        now: Time,
+        instances: &mut [SimulatedInstance<'_>],
+        reports: &mut Reports,
+    ) -> Vec<usize> {
         let restart = self.world.restarts.get(self.restarted).copied();
         if let Some(restart) = restart.filter(|restart| restart.at <= now) {
             self.restarted += 1;
@@ -279,7 +284,7 @@ impl<'a> DeepChecks<'a> {
     /// A host begins, and reads what the one before it wrote.
     fn begin_anew(&mut self, now: Time) {
         let last = self.disk.get(AGE);
-        let last: Option<Checkpoint> = last.and_then(|text| serde_json::from_str(text).ok());
+        let last: Option<MonotonicAge> = last.and_then(|text| serde_json::from_str(text).ok());
         let boot = format!("machine {}", self.machine);
         self.resumed_ms = self.booted_ms(now);
         self.age = MonotonicAge::resume(last.as_ref(), &boot, self.resumed_ms);

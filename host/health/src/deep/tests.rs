@@ -1,7 +1,8 @@
 //! The quota, against a machine and a disk that do what they like.
 
-use super::{APART_MS, Checkpoint, DAY_MS, MonotonicAge, OverQuota, PER_DAY_MAX, UsageLog};
+use super::{APART_MS, DAY_MS, MonotonicAge, OverQuota, PER_DAY_MAX, UsageLog};
 use crate::policy::DeepPolicy;
+use extman_model::{CheckKind, CheckOutcome, CheckView, DeepResult, ErrorKind};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +15,23 @@ fn policy(every_ms: u64, per_day: u32) -> DeepPolicy {
         every: Duration::from_millis(every_ms),
         per_day,
         ..DeepPolicy::default()
+    }
+}
+
+fn failed(text: &str) -> DeepResult {
+    DeepResult {
+        times: 1,
+        last_unix_ms: None,
+        check: CheckView {
+            kind: CheckKind::Deep,
+            at_unix_ms: 1,
+            outcome: CheckOutcome::Failed {
+                kind: ErrorKind::Unavailable,
+                text: text.to_owned(),
+            },
+            took_ns: Some(5),
+        },
+        counted: true,
     }
 }
 
@@ -92,6 +110,17 @@ fn a_log_is_read_as_it_was_written_and_never_more_generously() {
         (5, 5, 0),
         "what is still to come counts from now"
     );
+    let long = "\u{1}".repeat(4_000);
+    for (text, is_kept) in [("no credit", true), (&*long, false)] {
+        let log = UsageLog {
+            last: Some(failed(text)),
+            ..log.clone()
+        };
+        let written = log.written();
+        assert!(written.len() <= 8 * 1024, "{}", written.len());
+        let read = UsageLog::read(&written, newest_ms).unwrap();
+        assert_eq!((read.last.is_some(), &read.begun_ms), (is_kept, &log.begun_ms));
+    }
     log.begun_ms.push(newest_ms + APART_MS);
     for text in [
         "",
@@ -109,7 +138,7 @@ fn a_log_is_read_as_it_was_written_and_never_more_generously() {
 #[test]
 fn age_goes_on_within_a_boot_and_stands_still_over_a_reboot() {
     let after = |boot: &str, booted_ms: u64| {
-        let last = Checkpoint {
+        let last = MonotonicAge {
             boot: "a".to_owned(),
             booted_ms: 1_000,
             age_ms: 50,
@@ -221,7 +250,7 @@ impl World {
 
     fn start(&mut self) {
         let last = self.disk.get("age");
-        let last: Option<Checkpoint> = last.and_then(|text| serde_json::from_str(text).ok());
+        let last: Option<MonotonicAge> = last.and_then(|text| serde_json::from_str(text).ok());
         self.age = MonotonicAge::resume(last.as_ref(), &self.boot.to_string(), self.booted_ms());
         (self.in_flight, self.confirm, self.policy) = (None, None, self.wanted);
         let now_ms = self.now_ms();

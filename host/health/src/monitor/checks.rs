@@ -6,7 +6,7 @@ use super::{Calls, Doubt, Monitor, Running, State};
 use crate::Moment;
 use crate::policy::Policy;
 use extman_model::record::{Outcome, ResultWord};
-use extman_model::{Cause, Health, Judgement};
+use extman_model::{Cause, ErrorKind, Health, Judgement};
 use std::time::Duration;
 
 /// An answer that takes longer makes its instance a suspect: next time it is checked on a lane by itself.
@@ -306,7 +306,10 @@ impl Running {
     /// Takes the result of a check. `false` if it is no evidence.
     pub(super) fn observe_result(&mut self, now: Moment, result: ResultWord, policy: &Policy) -> bool {
         let result = match result {
-            ResultWord::Said(None) => ResultWord::Said(self.checks.pushed),
+            // Its check says nothing, or it has none.
+            ResultWord::Said(None) | ResultWord::Failed(ErrorKind::Unsupported) => {
+                ResultWord::Said(self.checks.pushed)
+            }
             ResultWord::Said(Some(_)) => {
                 self.checks.pushed = None;
                 result

@@ -1,6 +1,6 @@
 //! An instance's handle, bound to the library that made it: safe calls over the plugin's entries.
 //!
-//! The library can't be closed while a `Bound` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
+//! The library can't be closed while a `PluginInstance` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
 //! inside. What is *not* promised is anything about the plugin: once its code runs, its bugs are the process's.
 
 use super::attach::{self, Attached};
@@ -22,9 +22,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An instance as the loader knows it.
-pub struct Bound {
+pub struct PluginInstance {
     tables: Tables,
-    // Given up by `destroy`: whoever still holds the `Bound` then no longer holds the library.
+    // Given up by `destroy`: whoever still holds the `PluginInstance` then no longer holds the library.
     library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
     token: InstanceToken,
@@ -35,9 +35,9 @@ pub struct Bound {
 }
 
 // SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
-unsafe impl Send for Bound {}
+unsafe impl Send for PluginInstance {}
 // SAFETY: as above; overlap is limited by the callers as the manifest's thread model says.
-unsafe impl Sync for Bound {}
+unsafe impl Sync for PluginInstance {}
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 const SEALED: usize = 1 << (usize::BITS - 2);
@@ -123,7 +123,7 @@ impl Said {
     }
 }
 
-impl Bound {
+impl PluginInstance {
     /// Has the library make an instance, in the open call `call`.
     ///
     /// # Errors
@@ -133,22 +133,22 @@ impl Bound {
         making: Making<'_>,
         call: CallToken,
         listener: Arc<dyn Listener>,
-    ) -> Result<Bound, CallError> {
-        let path = |path: Option<&Path>| lent(path.map_or(&[], |path| path.as_os_str().as_bytes()));
+    ) -> Result<PluginInstance, CallError> {
+        let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
         output::of_instance(call, token);
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: token,
             call,
-            name: lent(making.name.as_bytes()),
-            config: lent(making.config.as_bytes()),
+            name: Bytes::of(making.name.as_bytes()),
+            config: Bytes::of(making.config.as_bytes()),
             data_dir: path(making.data_dir),
             cache_dir: path(making.cache_dir),
             resource_dir: path(making.resource_dir),
         };
         let made = Self::make(&library, &request, making.name);
-        let bound = |handle| Bound {
+        let instance = |handle| PluginInstance {
             tables: *library.tables(),
             origin: library.origin(),
             handle,
@@ -157,7 +157,7 @@ impl Bound {
             inside: AtomicUsize::new(0),
             library: Mutex::new(Some(library.clone())),
         };
-        made.map(bound).inspect_err(|_| {
+        made.map(instance).inspect_err(|_| {
             listeners::unregister(token);
             process_guard::no_longer_lives(making.name, library.origin());
         })
@@ -214,7 +214,7 @@ impl Bound {
         let request = abi::ConfigureRequest {
             struct_size: size_of::<abi::ConfigureRequest>(),
             call,
-            config: lent(config.as_bytes()),
+            config: Bytes::of(config.as_bytes()),
         };
         let mut error = ErrorText::new();
         // SAFETY: as in `step`.
@@ -235,8 +235,8 @@ impl Bound {
         let request = abi::RestoreRequest {
             struct_size: size_of::<abi::RestoreRequest>(),
             call,
-            plugin_version: lent(plugin_version.as_bytes()),
-            state: lent(&from.state),
+            plugin_version: Bytes::of(plugin_version.as_bytes()),
+            state: Bytes::of(&from.state),
             format: from.format,
             reserved: 0,
         };
@@ -340,11 +340,11 @@ impl Bound {
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
             call,
-            capability: lent(input.capability.as_bytes()),
-            capability_version: lent(input.extras.capability_version.as_bytes()),
-            content_type: lent(input.content_type.as_bytes()),
-            accept: lent(input.extras.accept.as_bytes()),
-            input: lent(input.body),
+            capability: Bytes::of(input.capability.as_bytes()),
+            capability_version: Bytes::of(input.extras.capability_version.as_bytes()),
+            content_type: Bytes::of(input.content_type.as_bytes()),
+            accept: Bytes::of(input.extras.accept.as_bytes()),
+            input: Bytes::of(input.body),
             metadata: metadata.as_ptr(),
             metadata_len: metadata.len(),
             parts: parts.as_ptr(),
@@ -352,7 +352,7 @@ impl Bound {
             flags: if input.stream { abi::REQUEST_STREAM } else { 0 },
             reserved: 0,
         };
-        let mut outcome = read::blank_outcome();
+        let mut outcome = abi::Outcome::BLANK;
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut outcome, error.lend()) };
@@ -389,7 +389,7 @@ impl Bound {
             },
             reserved: 0,
         };
-        let mut raw = read::blank_report();
+        let mut raw = abi::Report::BLANK;
         let mut text = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
@@ -478,7 +478,7 @@ impl Bound {
             ));
         }
         let inside = Inside {
-            bound: self,
+            instance: self,
             _code: origin::inside(self.origin),
             thread: None,
         };
@@ -490,7 +490,7 @@ impl Bound {
 }
 
 struct Inside<'a> {
-    bound: &'a Bound,
+    instance: &'a PluginInstance,
     _code: origin::Inside,
     thread: Option<Attached>,
 }
@@ -498,7 +498,7 @@ struct Inside<'a> {
 impl Inside<'_> {
     #[cold]
     fn attached(mut self) -> Result<Self, CallError> {
-        self.thread = attach::thread(&self.bound.tables, self.bound.origin)?;
+        self.thread = attach::thread(&self.instance.tables, self.instance.origin)?;
         Ok(self)
     }
 }
@@ -508,14 +508,7 @@ impl Drop for Inside<'_> {
         process_guard::end_if_forked();
         // While it still counts: detaching is the library's code too.
         self.thread = None;
-        self.bound.inside.fetch_sub(1, AcqRel);
-    }
-}
-
-fn lent(bytes: &[u8]) -> Bytes {
-    Bytes {
-        data: bytes.as_ptr(),
-        len: bytes.len(),
+        self.instance.inside.fetch_sub(1, AcqRel);
     }
 }
 
@@ -528,13 +521,13 @@ fn step_request(call: CallToken) -> abi::StepRequest {
 
 fn lent_extras(extras: &RequestExtras) -> (Vec<abi::Metadata>, Vec<abi::InputPart>) {
     let metadata = extras.metadata.iter().map(|(key, value)| abi::Metadata {
-        key: lent(key.as_bytes()),
-        value: lent(value.as_bytes()),
+        key: Bytes::of(key.as_bytes()),
+        value: Bytes::of(value.as_bytes()),
     });
     let parts = extras.parts.iter().map(|part| abi::InputPart {
-        name: lent(part.name.as_bytes()),
-        content_type: lent(part.content_type.as_bytes()),
-        data: lent(&part.data),
+        name: Bytes::of(part.name.as_bytes()),
+        content_type: Bytes::of(part.content_type.as_bytes()),
+        data: Bytes::of(&part.data),
     });
     (metadata.collect(), parts.collect())
 }

@@ -259,7 +259,7 @@ async fn a_store_lost_at_run_time_is_written_anew_and_one_lost_before_counts_as_
     bench.deep.make_now("a").await.unwrap();
     bench.store.values.lock().unwrap().clear();
     bench.store.lost.store(1, SeqCst);
-    bench.pass(1);
+    bench.pass(APART_MS);
     until("it is written anew", || bench.store.value("deep/of/a").is_some()).await;
     drop(bench);
     for word in ["nonsense", ""] {

@@ -115,8 +115,13 @@ fn one_that_has_never_answered_is_unknown_for_that() {
 
 #[test]
 fn pushed_word_holds_where_the_check_says_nothing() {
+    for silent in [ResultWord::Said(None), ResultWord::Failed(ErrorKind::Unsupported)] {
+        pushed_word_holds(silent);
+    }
+}
+
+fn pushed_word_holds(silent: ResultWord) {
     let mut monitor = running();
-    let silent = ResultWord::Said(None);
     ask(&mut monitor, silent, 1);
     let now = monitor.due().unwrap();
     monitor.pushed(now, 1, Health::Down, &policy());
@@ -185,6 +190,10 @@ fn one_that_is_called_often_is_well_again_though_now_and_then_a_call_fails() {
         more.blamed += 1;
         more.failed_run = 0;
         let due = good_check(&mut monitor, more);
-        assert!(due.since(since) < Duration::from_secs(200), "{:?}", health(&monitor));
+        assert!(
+            due.since(since) < Duration::from_secs(200),
+            "{:?}",
+            health(&monitor)
+        );
     }
 }

@@ -19,7 +19,7 @@ impl InProcess {
         declared.any(|declared| declared.is_async && declared.name == capability)
     }
 
-    /// The gate holds a call only while a lane submits it: as many may be in flight as the host has tokens.
+    /// The limit holds a call only while a lane submits it: as many may be in flight as the host has tokens.
     pub(super) async fn invoke_handed_over(
         &self,
         call: Call,
@@ -43,7 +43,7 @@ impl InProcess {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
-        let (bound, limits) = (self.bound.clone(), self.output_limits());
+        let (plugin, limits) = (self.plugin.clone(), self.output_limits());
         let tell = self.tells_of_cancel();
         let (completed, completes) = oneshot::channel::<Completed>();
         let ends = stream.clone().map(Ends);
@@ -61,7 +61,7 @@ impl InProcess {
             let completion = move |outcome| {
                 let _ = completed.send(outcome);
             };
-            let handed_over = bound.submit(context, input, Box::new(completion));
+            let handed_over = plugin.submit(context, input, Box::new(completion));
             handed_over.map(|()| InFlight {
                 token,
                 is_over: false,
@@ -69,7 +69,7 @@ impl InProcess {
             })
         };
         let began = clock::monotonic();
-        let how = How::Queued(Some(self.gate.clone()));
+        let how = How::Queued(Some(self.concurrency.clone()));
         let returned = pending.dispatch(&self.pool, work, how, run).await;
         let mut in_flight = match returned? {
             Ok(in_flight) => in_flight,
