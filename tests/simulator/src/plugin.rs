@@ -281,6 +281,11 @@ impl Plugin {
         self.calls.returned += if returns { ended } else { 0 };
     }
 
+    /// Whether the last call that ended has failed.
+    pub fn has_failed_last(&self) -> bool {
+        self.calls.failed_run > 0
+    }
+
     /// Takes the step of its life that has come.
     pub fn live(&mut self, now: Time) -> Option<Lifecycle> {
         let step = self.life.filter(|step| step.at <= now)?;

@@ -67,6 +67,10 @@ pub struct Monitor {
 }
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all instances run, and a pointer more would be memory to wait for"
+)]
 enum State {
     NotRunning(Lifecycle),
     Running(Running),
