@@ -1,4 +1,4 @@
-//! The libraries whose instances are asked: their lanes, and who waits for one of them.
+//! The libraries whose instances are checked: their lanes, and which instances wait for one.
 
 use super::hot::LibraryNumber;
 use extman_runtime::lanes::Pool;

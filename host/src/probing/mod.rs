@@ -1,11 +1,14 @@
-//! The engine: who is asked, by whom, and who hears of it.
+//! The probe engine: it has each instance checked when its check is due, and publishes what that says of its health.
 //!
 //! ```text
-//!   who is due ──▶ a lane of its own library goes through them, sixteen at a time ──▶ what each answers, and when it is due again
+//!   probe_loop   a thread sleeps until a check is due        scheduler   who is due, and which lane goes through them
+//!   batch        what a lane has in hand                     instance    one instance: its monitor, and what is kept of it
+//!   results      what an answer, or its absence, changes     hot         the part of that which quiet checks change
+//!   outbox       what is published, outside of the lock      reported    named parts and the connection
 //! ```
 //!
-//! Nobody is asked on another library's lanes. A lane that stays in one costs its instance and nobody else: another lane of the same
-//! library goes on with the rest. Most answers say nothing new, and go the quiet path: see [`extman_health::monitor::Quiet`].
+//! An instance is checked on a lane of its own library and on no other. A lane that stays in one instance costs that one alone: another lane of
+//! the same library goes on with the rest. Most answers say nothing new, and go the quiet path: see [`extman_health::monitor::Quiet`].
 
 mod batch;
 mod deep;
@@ -80,7 +83,7 @@ impl Engine {
         Ok(Engine { probes })
     }
 
-    /// These instances are new or otherwise than before, and those are gone. Nobody else is touched.
+    /// These instances are new or have changed, and those are gone. All others stay as they are.
     pub fn change<'a>(&self, changed: Vec<Subject>, removed: impl IntoIterator<Item = &'a Arc<str>>) {
         let mut out = self.out();
         let mut changed = changed.into_iter().peekable();

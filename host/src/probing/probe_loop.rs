@@ -1,4 +1,4 @@
-//! What keeps the time, and what a lane does that goes through its library's due instances.
+//! The probe loop: a thread that gives due instances to the lanes of their libraries, and what such a lane does.
 //!
 //! ```text
 //!   extman-probe, a thread of the host's own: sleeps until somebody is due ──▶ a batch for each library of theirs
@@ -22,7 +22,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// What all who ask share.
+/// What the thread and the lanes share.
 pub(super) struct ProbeLoop {
     pub own: Weak<ProbeLoop>,
     pub scheduler: Mutex<Scheduler>,

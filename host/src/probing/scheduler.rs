@@ -1,4 +1,5 @@
-//! All instances, who of them is due, and which lanes go through them. Whoever holds the lock decides; plugin code never runs under it.
+//! The scheduler: all instances, which of them are due, and which lanes check them. Whoever holds its lock decides; plugin code never runs
+//! under it.
 //!
 //! ```text
 //!           time                 a lane of its library            it has answered
