@@ -85,24 +85,25 @@ impl Engine {
 
     /// These instances are new or have changed, and those are gone. All others stay as they are.
     pub fn change<'a>(&self, changed: Vec<Subject>, removed: impl IntoIterator<Item = &'a Arc<str>>) {
-        let mut out = self.out();
         let mut changed = changed.into_iter().peekable();
         while changed.peek().is_some() {
             // Not all under one lock: a lane must not wait for thousands.
-            let mut scheduler = self.scheduler();
-            for subject in changed.by_ref().take(CHANGED_AT_A_TIME) {
-                update(&mut scheduler, subject, &mut out);
-            }
+            self.decide(|scheduler, out| {
+                for subject in changed.by_ref().take(CHANGED_AT_A_TIME) {
+                    update(scheduler, subject, out);
+                }
+            });
         }
         for name in removed {
-            let mut scheduler = self.scheduler();
-            if let Some((mut instance, target)) = scheduler.remove(name) {
-                instance.forget(&mut out);
-                out.let_go_of(instance.target.take());
-                out.let_go_of(target);
-            }
+            self.decide(|scheduler, out| {
+                if let Some((mut instance, target)) = scheduler.remove(name) {
+                    instance.forget(out);
+                    out.let_go_of(instance.target.take());
+                    out.let_go_of(target);
+                }
+            });
         }
-        self.publish(out);
+        self.probes.wake();
     }
 
     /// These are all instances now: those that are not among them are forgotten.
@@ -127,20 +128,19 @@ impl Engine {
 
     /// An instance says how it is without being asked.
     pub fn pushed(&self, name: &str, generation: u64, health: Health) {
-        let (now, unix_ms, mut out) = (clock::monotonic(), wall_ms(), self.out());
-        {
-            let mut scheduler = self.scheduler();
+        let (now, unix_ms) = (clock::monotonic(), wall_ms());
+        self.decide(|scheduler, out| {
             let Some(number) = scheduler.find(name) else {
                 return;
             };
             scheduler.with(number, now, unix_ms, |instance, _| {
-                instance.judge((now, unix_ms), &mut out, |monitor, policy| {
+                instance.judge((now, unix_ms), out, |monitor, policy| {
                     monitor.pushed(now, generation, health, policy)
                 });
             });
             scheduler.schedule(number);
-        }
-        self.publish(out);
+        });
+        self.probes.wake();
     }
 
     /// Has an instance asked now. Two who want that get the answer of one check. `None` if there is none of this name or it does not
@@ -205,17 +205,17 @@ impl Engine {
         self.probes.meter.settle(self.probes.sink.as_ref());
     }
 
-    fn out(&self) -> Outbox {
-        Outbox::for_sink(self.probes.sink.as_ref())
-    }
-
-    fn publish(&self, mut out: Outbox) {
+    /// Decides something under the lock, and publishes what that comes to.
+    fn decide<R>(&self, decision: impl FnOnce(&mut Scheduler, &mut Outbox) -> R) -> R {
+        let sink = self.probes.sink.as_ref();
+        let mut out = Outbox::for_sink(sink);
+        let mut scheduler = self.scheduler();
+        let decided = decision(&mut scheduler, &mut out);
+        let turn = self.probes.take_turn(scheduler, &out);
+        out.publish(sink, turn);
         // Now: a library that is about to be unloaded can't be measured later.
-        self.probes
-            .meter
-            .settle_all(&mut out.records, self.probes.sink.as_ref());
-        out.publish(self.probes.sink.as_ref());
-        self.probes.wake();
+        self.probes.meter.settle_all(&mut out.records, sink);
+        decided
     }
 
     fn scheduler(&self) -> MutexGuard<'_, Scheduler> {

@@ -29,6 +29,8 @@ pub(super) struct ProbeLoop {
     pub sink: Arc<dyn EventSink>,
     pub meter: Meter,
     pub tasks: Handle,
+    /// Held by whoever publishes.
+    publishing: Mutex<()>,
     /// Instances of which a call has failed since they were looked at.
     failing: Mutex<Vec<u32>>,
     timer: OnceLock<Thread>,
@@ -47,6 +49,7 @@ impl ProbeLoop {
             sink,
             meter: Meter::default(),
             tasks,
+            publishing: Mutex::default(),
             failing: Mutex::default(),
             timer: OnceLock::new(),
             joined: Mutex::default(),
@@ -83,6 +86,19 @@ impl ProbeLoop {
         }
     }
 
+    /// Lets go of the scheduler, and takes the turn to publish if there is anything: what was decided first is published first. An event that
+    /// overtook the one before it would stand in the history for good.
+    pub(super) fn take_turn(
+        &self,
+        scheduler: MutexGuard<'_, Scheduler>,
+        out: &Outbox,
+    ) -> Option<MutexGuard<'_, ()>> {
+        let publishing = || self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = out.has_news().then(publishing);
+        drop(scheduler);
+        turn
+    }
+
     fn failing(&self) -> MutexGuard<'_, Vec<u32>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,17 +113,16 @@ impl ProbeLoop {
             wall_ms(),
             Outbox::for_sink(self.sink.as_ref()),
         );
-        let until = {
-            let failing = std::mem::take(&mut *self.failing());
-            let mut scheduler = lock(&self.scheduler);
-            let stall = stall(&scheduler, now);
-            scheduler.calls_failed(&failing, now, unix_ms, &mut out);
-            scheduler.pass(now, unix_ms, stall, &mut out)
-        };
+        let failing = std::mem::take(&mut *self.failing());
+        let mut scheduler = lock(&self.scheduler);
+        let stall = stall(&scheduler, now);
+        scheduler.calls_failed(&failing, now, unix_ms, &mut out);
+        let until = scheduler.pass(now, unix_ms, stall, &mut out);
+        let turn = self.take_turn(scheduler, &out);
+        self.send(&mut out, turn);
         for plan in out.plans.drain(..) {
             self.begin(plan);
         }
-        self.send(&mut out);
         Some(until)
     }
 
@@ -131,10 +146,10 @@ impl ProbeLoop {
             if now.since(looked_at) >= TICK {
                 (looked_at, unix_ms) = (now, wall_ms());
             }
-            self.hand_over(lane, batch, (now, unix_ms), (&mut done, &mut group), &mut out);
+            let turn = self.hand_over(lane, batch, (now, unix_ms), (&mut done, &mut group), &mut out);
+            self.send(&mut out, turn);
             // With what was known before.
             done.clear();
-            self.send(&mut out);
             if group.is_empty() {
                 return;
             }
@@ -156,7 +171,7 @@ impl ProbeLoop {
         (now, unix_ms): (Monotonic, u64),
         (done, group): (&mut [Done], &mut Vec<Asking>),
         out: &mut Outbox,
-    ) {
+    ) -> Option<MutexGuard<'_, ()>> {
         let mut scheduler = lock(&self.scheduler);
         batch.leave();
         for done in done {
@@ -169,21 +184,22 @@ impl ProbeLoop {
         if group.is_empty() {
             scheduler.leave(batch);
         }
+        self.take_turn(scheduler, out)
     }
 
     fn never_began(&self, batch: &Batch) {
         lock(&self.scheduler).never_began(batch, clock::monotonic(), wall_ms());
     }
 
-    /// Tells what there is to tell. Those whose minute is over are measured by somebody who may wait.
-    fn send(&self, out: &mut Outbox) {
+    /// Publishes what there is. Instances whose minute is over are measured by somebody who may wait.
+    fn send(&self, out: &mut Outbox, turn: Option<MutexGuard<'_, ()>>) {
         if self.meter.take(&mut out.records)
             && let Some(probes) = self.own.upgrade()
         {
             self.tasks
                 .spawn_blocking(move || probes.meter.settle(probes.sink.as_ref()));
         }
-        out.publish(self.sink.as_ref());
+        out.publish(self.sink.as_ref(), turn);
     }
 }
 

@@ -234,8 +234,13 @@ impl Monitor {
         if succeeded > 0 {
             running.checks.bad_since_success = 0;
         }
+        if succeeded > 0 || calls.failed_run < running.forgotten_run {
+            // A success has come between.
+            running.forgotten_run = 0;
+        }
+        let failed_run = calls.failed_run - running.forgotten_run;
         let evidence = running.calls.get_or_insert_default();
-        evidence.observe(now, succeeded, failed, calls.failed_run, policy);
+        evidence.observe(now, succeeded, failed, failed_run, policy);
         self.judge(now, policy, false)
     }
 
@@ -339,8 +344,9 @@ impl Running {
             .results
             .observe(outcome, super::hysteresis::Thresholds::of_checks(policy));
         if level == Health::Down && checks.results.level() != Health::Down {
-            // Checks have seen the fault begin and end. Calls from before say nothing any more; the next that fails does.
+            // Checks have seen the fault begin and end: calls from before say nothing any more.
             self.calls = None;
+            self.forgotten_run = self.calls_seen.failed_run;
         }
         let checks = &self.checks;
         self.is_busy = false;

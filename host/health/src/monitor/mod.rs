@@ -101,6 +101,8 @@ struct Running {
 
     calls_seen: Calls,
     succeeded_seen: u64,
+    /// Of the calls that failed last in a row, those that count no longer.
+    forgotten_run: u32,
     called_at: Option<Moment>,
     began: Moment,
 }
@@ -416,6 +418,7 @@ impl Running {
             down_for: 0,
             calls_seen: calls,
             succeeded_seen: calls.succeeded(),
+            forgotten_run: calls.failed_run,
             called_at: None,
             began: now,
         }
