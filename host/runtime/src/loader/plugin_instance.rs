@@ -152,9 +152,7 @@ impl PluginInstance {
             activity: Arc::default(),
             library: Mutex::new(Some(library.clone())),
         };
-        let made = made
-            .map(instance)
-            .inspect_err(|_| listeners::unregister(token))?;
+        let made = made.map(instance).inspect_err(|_| listeners::unregister(token))?;
         process_guard::lives(&made.name, made.origin, &made.activity);
         Ok(made)
     }
