@@ -175,7 +175,7 @@ impl<'a> SimulatedInstance<'a> {
             self.monitor.judged().cause,
             Cause::CallsFail | Cause::ChecksSucceedCallsFail
         );
-        by_calls && self.plugin.has_failed_last()
+        by_calls && self.plugin.failing_since().is_some()
     }
 
     /// What happens next, and when. Never before what happened last.
@@ -342,7 +342,8 @@ impl<'a> SimulatedInstance<'a> {
             return;
         }
         report.changes += 1;
-        self.judge.changed(self.now, is, report);
+        self.judge
+            .changed(self.now, is, self.plugin.failing_since(), report);
         self.trace(report, || format!("judged {:?}: {}", is.health, is.cause));
     }
 
