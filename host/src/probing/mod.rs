@@ -24,6 +24,7 @@ mod reported;
 mod results;
 mod scheduler;
 mod target;
+mod turns;
 mod view;
 
 pub use deep::{Asked, Candidate, DeepEnded};

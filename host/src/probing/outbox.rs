@@ -4,11 +4,12 @@ use super::batch::Batch;
 use super::meter::Records;
 use super::reported::ReportChange;
 use super::target::Target;
+use super::turns::Turn;
 use extman_health::Moment;
 use extman_model::record::{CheckCounts, Record};
 use extman_model::{CheckView, Judgement};
 use extman_runtime::lanes::Pool;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -122,7 +123,7 @@ impl Outbox {
     }
 
     /// Publishes it all but for `plans` and for what is to be measured. `turn`: nobody else publishes what was decided later.
-    pub(super) fn publish(&mut self, sink: &dyn EventSink, turn: Option<MutexGuard<'_, ()>>) {
+    pub(super) fn publish(&mut self, sink: &dyn EventSink, turn: Option<Turn<'_>>) {
         if let Some(stall) = self.stalled.take() {
             sink.stalled(stall);
         }

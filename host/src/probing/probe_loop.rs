@@ -11,6 +11,7 @@ use super::batch::{Asking, Batch, Done, GROUP};
 use super::meter::Meter;
 use super::outbox::{EventSink, Outbox, Plan};
 use super::scheduler::{Scheduler, TICK};
+use super::turns::{Turn, Turns};
 use super::{lock, wall_ms};
 use extman_model::clock::{self, Monotonic};
 use extman_model::vital::Vital;
@@ -29,8 +30,7 @@ pub(super) struct ProbeLoop {
     pub sink: Arc<dyn EventSink>,
     pub meter: Meter,
     pub tasks: Handle,
-    /// Held by whoever publishes.
-    publishing: Mutex<()>,
+    turns: Turns,
     /// Instances of which a call has failed since they were looked at.
     failing: Mutex<Vec<u32>>,
     timer: OnceLock<Thread>,
@@ -49,7 +49,7 @@ impl ProbeLoop {
             sink,
             meter: Meter::default(),
             tasks,
-            publishing: Mutex::default(),
+            turns: Turns::default(),
             failing: Mutex::default(),
             timer: OnceLock::new(),
             joined: Mutex::default(),
@@ -86,17 +86,15 @@ impl ProbeLoop {
         }
     }
 
-    /// Lets go of the scheduler, and takes the turn to publish if there is anything: what was decided first is published first. An event that
-    /// overtook the one before it would stand in the history for good.
+    /// Lets go of the scheduler, and waits for the turn to publish if there is anything.
     pub(super) fn take_turn(
         &self,
-        scheduler: MutexGuard<'_, Scheduler>,
+        mut scheduler: MutexGuard<'_, Scheduler>,
         out: &Outbox,
-    ) -> Option<MutexGuard<'_, ()>> {
-        let publishing = || self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = out.has_news().then(publishing);
+    ) -> Option<Turn<'_>> {
+        let number = out.has_news().then(|| scheduler.next_turn());
         drop(scheduler);
-        turn
+        number.map(|number| self.turns.wait_for(number))
     }
 
     fn failing(&self) -> MutexGuard<'_, Vec<u32>> {
@@ -171,7 +169,7 @@ impl ProbeLoop {
         (now, unix_ms): (Monotonic, u64),
         (done, group): (&mut [Done], &mut Vec<Asking>),
         out: &mut Outbox,
-    ) -> Option<MutexGuard<'_, ()>> {
+    ) -> Option<Turn<'_>> {
         let mut scheduler = lock(&self.scheduler);
         batch.leave();
         for done in done {
@@ -192,7 +190,7 @@ impl ProbeLoop {
     }
 
     /// Publishes what there is. Instances whose minute is over are measured by somebody who may wait.
-    fn send(&self, out: &mut Outbox, turn: Option<MutexGuard<'_, ()>>) {
+    fn send(&self, out: &mut Outbox, turn: Option<Turn<'_>>) {
         if self.meter.take(&mut out.records)
             && let Some(probes) = self.own.upgrade()
         {

@@ -60,6 +60,8 @@ pub(super) struct Scheduler {
     batches: HashMap<u64, RunningBatch>,
     batches_made: u64,
     due: Vec<u32>,
+    /// Turns to publish that were given.
+    turns: u64,
     seen: Moment,
     pub stats: EngineStats,
     /// How much later than due instances were asked.
@@ -132,6 +134,7 @@ impl Scheduler {
             batches: HashMap::new(),
             batches_made: 0,
             due: Vec::new(),
+            turns: 0,
             seen: now,
             stats: EngineStats::default(),
             lag: Recorder::default(),
@@ -320,6 +323,13 @@ impl Scheduler {
 
     fn tick(&self, at: Moment) -> u64 {
         at.nanos_since(self.zero).div_ceil(TICK_NS)
+    }
+
+    /// The number of the next turn to publish.
+    pub(super) fn next_turn(&mut self) -> u64 {
+        let number = self.turns;
+        self.turns += 1;
+        number
     }
 
     /// When somebody looked last.
