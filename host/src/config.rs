@@ -2,7 +2,7 @@
 
 use extman_health::components::Limits;
 use extman_history::HistoryConfig;
-use extman_intake::IntakeConfig;
+use extman_intake::{IntakeConfig, LockUse};
 use extman_model::ProbeSettings;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::registry::AllDown;
@@ -39,6 +39,9 @@ pub struct Config {
     /// Uses of plugins. A plugin without one has one instance, named after its id.
     #[serde(rename = "instance")]
     pub instances: Vec<InstanceConfig>,
+    /// What `extman.lock` says. No field of `extman.toml`: whoever starts the host reads that file.
+    #[serde(skip)]
+    pub lock: Option<LockUse>,
 }
 
 /// `[state]`.

@@ -6,7 +6,8 @@
 //! * [`config`]: what it can be configured with;
 //! * [`model`]: the plain data that it speaks, and [`control`], its commands as one enum, for adapters such as HTTP;
 //! * [`intake`]: finding and inspecting plugins without running them;
-//! * [`check`]: one library tried in a throwaway process; [`store`]: the host's copies, listed and pruned;
+//! * [`check`]: one library tried in a throwaway process; [`store`]: the host's copies, listed and pruned; [`dependencies`]: which
+//!   version of each plugin a host would use;
 //! * [`probing`] and [`deep`]: who asks plugins how they are, and when.
 //!
 //! Plugin code runs in `extman-runtime` alone; what health is decided by is in `extman-health`, and what is written down of it in
@@ -16,6 +17,7 @@
 mod check;
 pub mod config;
 pub mod deep;
+pub mod dependencies;
 mod host;
 pub mod probing;
 pub mod store;

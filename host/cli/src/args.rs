@@ -2,8 +2,8 @@
 
 use super::fault::Fault;
 use super::{
-    analyse, call, change, completions, config, events, health, history, inspect, list, maintenance,
-    manifest, serve, show, store, uptime, vet, wait,
+    analyse, call, change, completions, config, deps, events, health, history, inspect, list, lock,
+    maintenance, manifest, serve, show, store, uptime, vet, wait,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -108,6 +108,10 @@ pub(super) enum Sub {
     Vet(vet::Vet),
     /// Print the C source of a plugin.toml's frame
     Manifest(manifest::ManifestArgs),
+    /// Show which plugin requires which, as a tree, and why one can't be used
+    Deps(deps::Deps),
+    /// Write down which version of each plugin is used, and its bytes: extman.lock
+    Lock(lock::LockArgs),
     /// List or prune the host's copies of plugins
     Store(store::StoreArgs),
     /// Check a host's configuration, or print all of it with its defaults
@@ -138,6 +142,8 @@ impl Sub {
             Sub::Inspect(_) => "inspect",
             Sub::Vet(_) => "vet",
             Sub::Manifest(_) => "manifest",
+            Sub::Deps(_) => "dependencies",
+            Sub::Lock(_) => "lock",
             Sub::Store(args) => args.word(),
             Sub::Wait(_) => "wait",
             Sub::Events(_) => "events",
@@ -162,11 +168,13 @@ impl Sub {
             Sub::Capabilities(args) => &mut args.target,
             Sub::Call(args) => &mut args.target,
             Sub::Maintenance(args) => &mut args.target,
+            Sub::Deps(args) => &mut args.target,
             Sub::Load(args) | Sub::Unload(args) | Sub::Restart(args) => &mut args.target,
             Sub::Serve(_)
             | Sub::Inspect(_)
             | Sub::Vet(_)
             | Sub::Manifest(_)
+            | Sub::Lock(_)
             | Sub::Store(_)
             | Sub::Config(_)
             | Sub::Completions(_) => return None,
@@ -204,6 +212,9 @@ pub(super) struct Target {
     /// Configuration of the host that --dir starts [default: as for serve]
     #[arg(long, value_name = "FILE", requires = "dirs")]
     pub(super) config: Option<PathBuf>,
+    /// With --dir: use nothing but what extman.lock has
+    #[arg(long, requires = "dirs")]
+    pub(super) locked: bool,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use extman_intake::{Pruned, StoredCopy};
 use extman_model::control::{Control, Pending};
-use extman_model::{CheckedFile, Verdict};
+use extman_model::{CheckedFile, DependenciesView, RefusedView, Verdict};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +27,9 @@ pub trait Backend {
         config: Option<PathBuf>,
         unused_days_max: Option<u64>,
     ) -> Result<Pruned, NotStarted>;
+
+    /// Looks at the directories as a host does and says which version of each plugin it would use; runs nothing.
+    fn dependencies(&self, place: OneShotConfig) -> Result<Resolved, NotStarted>;
 
     /// Reads the configuration in this file, or the one that a host would use, and starts nothing.
     ///
@@ -60,6 +63,8 @@ pub enum NotChecked {
 pub enum NotStarted {
     /// The configuration can't be used.
     Configuration(String),
+    /// Plugins are not those that it may use.
+    Refused(String),
     /// It could not be started, or failed.
     Host(String),
 }
@@ -94,6 +99,38 @@ pub struct OneShotConfig {
     pub config: Option<PathBuf>,
     /// Directories that go before the configured ones; those are used if this is empty.
     pub dirs: Vec<PathBuf>,
+    /// What `extman.lock` means.
+    pub locking: Locking,
+}
+
+/// What `extman.lock` means for a command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Locking {
+    /// If it is there, what is locked goes before other versions.
+    #[default]
+    Honoured,
+    /// It has to be there, and nothing else is used.
+    Only,
+    /// Nothing.
+    Ignored,
+}
+
+impl Locking {
+    /// As `--locked` says.
+    pub fn only_if(locked: bool) -> Self {
+        if locked { Locking::Only } else { Locking::Honoured }
+    }
+}
+
+/// Which version of each plugin a host would use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// What came of resolving the plugins that are there.
+    pub dependencies: DependenciesView,
+    /// Files and directories that are refused.
+    pub refused: Vec<RefusedView>,
+    /// Where `extman.lock` is, or would be.
+    pub lock_file: PathBuf,
 }
 
 /// `extman vet`.

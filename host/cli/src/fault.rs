@@ -74,6 +74,7 @@ impl From<NotStarted> for Fault {
                 failure: Box::new(Failure::new("configuration", text)),
                 ..Fault::usage("")
             },
+            NotStarted::Refused(text) => Fault::failed("refused", text),
             NotStarted::Host(text) => Fault::no_host(text),
         }
     }

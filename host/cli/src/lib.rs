@@ -18,6 +18,7 @@ mod change;
 mod completions;
 mod config;
 mod deep;
+mod deps;
 mod duration;
 mod events;
 mod fault;
@@ -28,6 +29,7 @@ mod history;
 mod inspect;
 mod json_problem;
 mod list;
+mod lock;
 mod maintenance;
 mod manifest;
 mod output;
@@ -47,7 +49,8 @@ mod wait;
 mod watch;
 
 pub use backend::{
-    Backend, CheckArgs, ConfigChecked, Logs, NotChecked, NotStarted, OneShot, OneShotConfig, ServeArgs,
+    Backend, CheckArgs, ConfigChecked, Locking, Logs, NotChecked, NotStarted, OneShot, OneShotConfig,
+    Resolved, ServeArgs,
 };
 pub use config::{configuration_places, found_configuration};
 
@@ -138,6 +141,8 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Config(args) => config::run(args, backend, screen),
         Sub::Completions(args) => completions::run(&args, screen),
         Sub::Manifest(args) => manifest::run(&args),
+        Sub::Deps(args) => deps::run(&args, backend, screen),
+        Sub::Lock(args) => lock::run(args, backend, screen),
         Sub::Store(args) => store::run(args, backend, screen),
     }
 }

@@ -74,6 +74,7 @@ impl Remote {
             Command::Status => Answer::Status(self.get("/api/v1/status")?),
             Command::Plugins => Answer::Plugins(self.get("/api/v1/plugins")?),
             Command::Capabilities => Answer::Capabilities(self.get("/api/v1/capabilities")?),
+            Command::Dependencies => Answer::Dependencies(self.get("/api/v1/dependencies")?),
             Command::Plugin { name } => Answer::Plugin(self.get(&plugin(name))?),
             Command::Health => Answer::Health(self.get("/api/v1/health")?),
             Command::PluginHealth { name } => {

@@ -1,6 +1,6 @@
 //! `extman serve`.
 
-use super::backend::{Backend, Logs, OneShotConfig, ServeArgs};
+use super::backend::{Backend, Locking, Logs, OneShotConfig, ServeArgs};
 use super::fault::Fault;
 use super::screen::Outcome;
 use super::session::runtime;
@@ -23,6 +23,9 @@ pub(crate) struct Serve {
     /// How the log is written to standard error
     #[arg(long, value_enum, default_value_t)]
     log_format: Logs,
+    /// Use nothing but what extman.lock has: see `extman lock`
+    #[arg(long)]
+    locked: bool,
     /// Load plugins without trying them in a throwaway process first: one that crashes takes the host with it
     #[arg(long)]
     no_vetting: bool,
@@ -33,6 +36,7 @@ pub(super) fn run(args: Serve, backend: &dyn Backend) -> Result<Outcome, Fault> 
         place: OneShotConfig {
             config: args.config,
             dirs: args.dirs,
+            locking: Locking::only_if(args.locked),
         },
         listen: args.listen,
         logs: args.log_format,

@@ -1,13 +1,13 @@
 //! One command's host: it runs elsewhere, or is started for the command and ended after it.
 
 use super::args::Target;
-use super::backend::{Backend, OneShot, OneShotConfig};
+use super::backend::{Backend, Locking, OneShot, OneShotConfig};
 use super::fault::Fault;
 use super::remote::Remote;
 use extman_model::control::{Answer, Command, Invocation, Invoked};
 use std::future::Future;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) enum Session {
@@ -66,12 +66,11 @@ impl Session {
         if target.dirs.is_empty() {
             return Remote::of(target, |name| std::env::var(name).ok()).map(Session::Remote);
         }
-        for dir in &target.dirs {
-            std::fs::read_dir(dir).map_err(|error| no_directory(dir, &error))?;
-        }
+        directories_are_there(&target.dirs)?;
         let place = OneShotConfig {
             config: target.config.clone(),
             dirs: target.dirs.clone(),
+            locking: Locking::only_if(target.locked),
         };
         let runtime = runtime()?;
         let host = runtime.block_on(backend.one_shot(place)).map_err(Fault::from)?;
@@ -126,6 +125,14 @@ impl Session {
             }
         }
     }
+}
+
+/// Of the directories that are named for one command each can be read.
+pub(super) fn directories_are_there(dirs: &[PathBuf]) -> Result<(), Fault> {
+    for dir in dirs {
+        std::fs::read_dir(dir).map_err(|error| no_directory(dir, &error))?;
+    }
+    Ok(())
 }
 
 /// A host that serves waits for a directory that is not there; one command has nothing to wait for.

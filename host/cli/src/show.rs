@@ -9,8 +9,8 @@ use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
 use super::several::together;
 use super::text::wrap;
-use extman_model::{PluginView, UnreturnedView};
 use extman_model::control::{Answer, Command};
+use extman_model::{PluginView, UnreturnedView};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {

@@ -53,6 +53,7 @@ pub(super) fn router(app: AppState) -> Router {
         .route("/api/v1/plugins", reading(get(plugins)))
         .route("/api/v1/plugins/{name}", reading(get(plugin)))
         .route("/api/v1/capabilities", reading(get(capabilities)))
+        .route("/api/v1/dependencies", reading(get(dependencies)))
         .route("/api/v1/plugins/{name}/health", reading(get(health::plugin)))
         .route("/api/v1/plugins/{name}/history", reading(get(health::history)))
         .route("/api/v1/plugins/{name}/uptime", reading(get(health::uptime)))
@@ -99,6 +100,7 @@ pub(super) fn word_of(path: &str) -> &'static str {
         (Some("plugins"), Some(_), Some("unload"), None) => "unload",
         (Some("plugins"), Some(_), Some("restart"), None) => "restart",
         (Some("capabilities"), None, ..) => "capabilities",
+        (Some("dependencies"), None, ..) => "dependencies",
         (Some("capabilities"), Some(_), Some("invoke"), None) => "invoke",
         _ => "request",
     }
@@ -134,6 +136,10 @@ async fn capabilities(State(app): State<AppState>) -> Response {
     run(&app, Command::Capabilities).await
 }
 
+async fn dependencies(State(app): State<AppState>) -> Response {
+    run(&app, Command::Dependencies).await
+}
+
 async fn load(State(app): State<AppState>, name: Named, request: Request) -> Response {
     change(app, "load", name, request, |name| Command::Load { name }).await
 }
@@ -149,7 +155,7 @@ async fn restart(State(app): State<AppState>, name: Named, request: Request) -> 
 async fn no_route(uri: Uri) -> Response {
     let text = format!(
         "there is no route {}; there are /livez, /readyz, /health, /api/v1/status, /api/v1/health, /api/v1/uptime, \
-         /api/v1/events, /api/v1/maintenance, /api/v1/plugins and /api/v1/capabilities, and what lies below the last two",
+         /api/v1/events, /api/v1/maintenance, /api/v1/dependencies, /api/v1/plugins and /api/v1/capabilities, and what lies below the last two",
         uri.path()
     );
     answer::refused("request", StatusCode::NOT_FOUND, Failure::new("not_found", text))
@@ -235,6 +241,7 @@ mod tests {
     fn paths_have_words() {
         for (path, word) in [
             ("/api/v1/status", "status"),
+            ("/api/v1/dependencies", "dependencies"),
             ("/api/v1/plugins", "plugins"),
             ("/api/v1/plugins/a", "plugin"),
             ("/api/v1/plugins/a/restart", "restart"),

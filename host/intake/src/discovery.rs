@@ -41,7 +41,7 @@ impl Located for FoundFile {
     }
 }
 
-/// What one look at the directories gave. Every list is in the order of the directories, then by name.
+/// What one scan of the directories gave. Every list is in the order of the directories, then by name.
 #[derive(Debug, Default)]
 pub struct Scan {
     /// Files that can be taken.
@@ -118,15 +118,15 @@ impl DirProblem {
     }
 }
 
-/// Looks at plugin directories and remembers what it saw, to know which files have stopped changing.
+/// Scans plugin directories and remembers what it observed, to know which files have stopped changing.
 #[derive(Debug)]
 pub struct Discovery {
     config: DiscoveryConfig,
-    unsettled: HashMap<PathBuf, Sighting>,
+    unsettled: HashMap<PathBuf, Observation>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Sighting {
+struct Observation {
     identity: Identity,
     since: SystemTime,
 }
@@ -140,7 +140,7 @@ impl Discovery {
         }
     }
 
-    /// Looks at all directories. `now` is the time of the file systems' clock.
+    /// Scans all directories. `now` is the time of the file systems' clock.
     ///
     /// A file is settled once its last change is older than `settle`, or once it was seen with the same inode, size and
     /// change time for that long: the latter alone counts for a change time in the future.
@@ -166,16 +166,16 @@ impl Discovery {
                 }
                 seen.insert(FileKey::of(&file), path.clone());
                 let before = self.unsettled.get(&path).filter(|s| s.identity == file.identity);
-                let sighting = before.copied().unwrap_or(Sighting {
+                let observation = before.copied().unwrap_or(Observation {
                     identity: file.identity,
                     since: now,
                 });
-                if is_settled(&sighting, before.is_some(), now, self.config.settle()) {
+                if is_settled(&observation, before.is_some(), now, self.config.settle()) {
                     scan.found.push(file);
                 } else {
                     scan.pending.push(path.clone());
                 }
-                unsettled.insert(path, sighting);
+                unsettled.insert(path, observation);
             }
         }
         self.unsettled = unsettled;
@@ -229,11 +229,13 @@ pub(super) fn examine(path: &Path, bytes_max: u64) -> Result<FoundFile, Unfit> {
     }
 }
 
-fn is_settled(sighting: &Sighting, seen_before: bool, now: SystemTime, settle: Duration) -> bool {
+fn is_settled(observation: &Observation, seen_before: bool, now: SystemTime, settle: Duration) -> bool {
     let old_enough = |since: SystemTime| now.duration_since(since).is_ok_and(|age| age >= settle);
-    // A clock that was set back says nothing about age: then two equal looks have to do.
-    let clock_went_back = seen_before && now < sighting.since;
-    old_enough(sighting.identity.modified) || (seen_before && old_enough(sighting.since)) || clock_went_back
+    // A clock that was set back says nothing about age: then two equal observations have to do.
+    let clock_went_back = seen_before && now < observation.since;
+    old_enough(observation.identity.modified)
+        || (seen_before && old_enough(observation.since))
+        || clock_went_back
 }
 
 /// The first `max` names of libraries, sorted. Never holds more than that in memory.

@@ -29,7 +29,7 @@ pub use inspect::{
     Build, Exports, Facts, FileFormat, InspectError, InspectedPlugin, Inspection, Note, Panics, Problem, Sdk,
     inspect, inspect_bytes, inspect_file,
 };
-pub use lock::{LOCK_FILE, Lock, LockError, Locked};
+pub use lock::{LOCK_FILE, Lock, LockError, LockUse, Locked};
 pub use rejected::{Located, Rejected};
 pub use resolve::{Candidate, Request, Wish, resolve};
 pub use schema::{ConfigMisfit, InputSchema, SchemaError, check_config, check_schema};

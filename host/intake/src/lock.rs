@@ -22,6 +22,15 @@ pub struct Lock {
     pub plugins: BTreeMap<String, Locked>,
 }
 
+/// How a host uses a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockUse {
+    /// What is locked.
+    pub lock: Lock,
+    /// Whether nothing else may be used. Otherwise what is locked goes before other versions, and no lower one is used.
+    pub only: bool,
+}
+
 /// One plugin that was written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Locked {

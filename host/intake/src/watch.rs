@@ -9,7 +9,8 @@ use super::config::WatchConfig;
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use snapshot::Watched;
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -117,7 +118,7 @@ fn run(signal: &Signal, directories: &mut Directories, config: &WatchConfig, on_
         }
         let lost = std::mem::take(&mut state.lost);
         drop(state);
-        let polled = directories.look(lost);
+        let polled = directories.scan(lost);
         let mut state = signal.lock();
         state.modes = directories.modes();
         if !state.changed && !polled {
@@ -137,7 +138,7 @@ fn run(signal: &Signal, directories: &mut Directories, config: &WatchConfig, on_
 fn native(dirs: &[PathBuf], signal: &Arc<Signal>) -> notify::Result<RecommendedWatcher> {
     let (dirs, signal) = (dirs.to_vec(), Arc::clone(signal));
     notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // An error may be a queue that ran over: something was missed, so look.
+        // An error may be a queue that ran over: something was missed, so scan.
         let lost = match &event {
             Ok(event) if is_only_reading(&event.kind) => return,
             Ok(event) => event.paths.iter().any(|path| dirs.contains(path)),
@@ -156,13 +157,32 @@ fn is_only_reading(kind: &EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
 }
 
+/// The watcher of the system, or why there is none.
+type SystemWatcher = Result<RecommendedWatcher, String>;
+
+/// Has the system watch a directory.
+fn hand_over(watcher: &mut SystemWatcher, dir: &Path) -> Result<(), String> {
+    let system = watcher.as_mut().map_err(|reason| reason.clone())?;
+    let started = catch_unwind(AssertUnwindSafe(|| {
+        let _ = system.unwatch(dir);
+        system.watch(dir, RecursiveMode::NonRecursive)
+    }));
+    if let Ok(started) = started {
+        return started.map_err(|e| format!("the system can't watch it: {e}"));
+    }
+    // notify panics where its thread could not be made, and once more when it is dropped.
+    let reason = "no thread can be made to hear of changes".to_owned();
+    std::mem::forget(std::mem::replace(watcher, Err(reason.clone())));
+    Err(reason)
+}
+
 struct Directories {
-    watcher: Result<RecommendedWatcher, String>,
+    watcher: SystemWatcher,
     all: Vec<Watched>,
 }
 
 impl Directories {
-    fn new(dirs: &[PathBuf], watcher: Result<RecommendedWatcher, String>) -> Self {
+    fn new(dirs: &[PathBuf], watcher: SystemWatcher) -> Self {
         if let Err(reason) = &watcher {
             tracing::warn!(%reason, "plugin directories are polled");
         }
@@ -170,23 +190,16 @@ impl Directories {
             watcher,
             all: dirs.iter().map(|dir| Watched::new(dir.clone())).collect(),
         };
-        directories.look(false);
+        directories.scan(false);
         directories
     }
 
-    /// Looks at what the system does not watch, hands it over to the system where that is possible now, and says whether
+    /// Scans what the system does not watch, hands it over to the system where that is possible now, and says whether
     /// anything changed.
-    fn look(&mut self, lost: bool) -> bool {
+    fn scan(&mut self, lost: bool) -> bool {
         let mut changed = false;
         for watched in &mut self.all {
-            changed |= watched.look(lost, |dir| match &mut self.watcher {
-                Ok(watcher) => {
-                    let _ = watcher.unwatch(dir);
-                    let started = watcher.watch(dir, RecursiveMode::NonRecursive);
-                    started.map_err(|e| format!("the system can't watch it: {e}"))
-                }
-                Err(reason) => Err(reason.clone()),
-            });
+            changed |= watched.scan(lost, |dir| hand_over(&mut self.watcher, dir));
         }
         changed
     }

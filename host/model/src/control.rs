@@ -10,8 +10,8 @@ use crate::control::events::{EventsAnswer, EventsAsked};
 use crate::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
 use crate::frames::Frames;
 use crate::{
-    CallError, CapabilityOffer, MaintenanceAsked, MaintenanceRow, PluginView, Reply, RequestExtras,
-    StatusView,
+    CallError, CapabilityOffer, DependenciesView, MaintenanceAsked, MaintenanceRow, PluginView, Reply,
+    RequestExtras, StatusView,
 };
 pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
 pub use listen::listen_address;
@@ -37,6 +37,8 @@ pub enum Command {
     },
     /// What can be called?
     Capabilities,
+    /// Which version of each plugin is used, and who requires whom?
+    Dependencies,
     /// How is everything? Answered from what is known: nothing is asked for it.
     Health,
     /// How is one instance?
@@ -138,6 +140,8 @@ pub enum Answer {
     Plugins(Vec<PluginView>),
     /// To [`Command::Capabilities`].
     Capabilities(Vec<CapabilityOffer>),
+    /// To [`Command::Dependencies`].
+    Dependencies(Box<DependenciesView>),
     /// To [`Command::Health`].
     Health(Box<HealthAnswer>),
     /// To [`Command::PluginHealth`] and [`Command::CheckNow`].

@@ -90,6 +90,26 @@ pub enum LeftOutCode {
     NotLocked,
 }
 
+impl LeftOut {
+    /// The reason in one line, for a list of many.
+    pub fn in_one_line(&self) -> String {
+        let mut text = String::new();
+        let mut before = "";
+        for line in self.reason.lines() {
+            let separator = match (line.starts_with("    "), line.starts_with("  ")) {
+                _ if text.is_empty() => "",
+                (false, true) if before.starts_with("  ") => "; ",
+                (false, false) if before.starts_with("  ") => ". ",
+                _ => " ",
+            };
+            text.push_str(separator);
+            text.push_str(line.trim_start());
+            before = line;
+        }
+        text
+    }
+}
+
 impl LeftOutCode {
     /// The word used in JSON and texts.
     pub fn as_str(self) -> &'static str {
@@ -100,5 +120,23 @@ impl LeftOutCode {
             LeftOutCode::Lower => "lower",
             LeftOutCode::NotLocked => "not-locked",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_in_one_line_keeps_its_sentences_apart() {
+        let left_out = LeftOut {
+            id: "rank".to_owned(),
+            code: LeftOutCode::Unfulfilled,
+            reason: "rank can't be\n    used.\n  rank wants a\n    and b\n  there is no a\nAdd a.".to_owned(),
+        };
+        assert_eq!(
+            left_out.in_one_line(),
+            "rank can't be used. rank wants a and b; there is no a. Add a."
+        );
     }
 }

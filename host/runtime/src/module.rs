@@ -17,7 +17,7 @@ use super::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
 use super::process_guard;
 use super::vetting::VettedPlugin;
 use closing::Closing;
-use extman_intake::OpenedCopy;
+use extman_intake::{OpenedCopy, VerifiedPlugin};
 use extman_model::clock;
 use extman_model::{Digest, ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::{Manifest, Symbols};
@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use used::Ledger;
 
 /// One loaded generation of one library.
@@ -141,6 +142,11 @@ impl From<SealError> for LoadError {
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
+/// Most libraries that are opened at a time. Each holds more descriptors meanwhile than afterwards: hundreds that start together must
+/// not need twice the descriptors that they keep.
+const OPENED_AT_ONCE_MAX: usize = 8;
+static OPENING: Semaphore = Semaphore::const_new(OPENED_AT_ONCE_MAX);
+
 impl Module {
     /// Loads a vetted plugin's library: maps it, runs its constructors, checks its tables. Calls nothing else of it.
     /// `asked_by` is the instance that it is loaded for.
@@ -154,36 +160,15 @@ impl Module {
         limits: PoolLimits,
         budgets: ModuleBudgets,
     ) -> Result<Arc<Module>, NotLoaded> {
-        let manifest = Arc::new(plugin.verified().manifest().clone());
-        let limits = PoolLimits {
-            stack_bytes: usize::try_from(manifest.threads.stack_bytes).unwrap_or(limits.stack_bytes),
-            ..limits
-        };
-        let name: Arc<str> = manifest.plugin.id.as_str().into();
-        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        // Never closed, so it is given in the end.
+        let _place = OPENING.acquire().await;
         let stored = plugin.verified().open().map_err(LoadError::from)?;
-        let digest = plugin.verified().digest();
         let rust = crate::vetting::is_rust(plugin.verified());
-        let global = manifest.plugin.symbols == Symbols::Global;
-        let module = Arc::new(Module {
-            generation,
-            digest,
-            pool: Pool::new(format!("x-{name}-{generation}"), limits, observer.clone()),
-            own: Mutex::default(),
-            resource_dir: plugin.verified().origin().parent().map(Path::to_owned),
-            name,
-            manifest,
-            stack_bytes: limits.stack_bytes,
-            observer,
-            attached: AttachedThreads::default(),
-            used: Ledger::default(),
-            users: AtomicUsize::new(0),
-            held: Mutex::new(Held::Opening),
-            unloading: Mutex::default(),
-        });
+        let module = Arc::new(Module::new(plugin.verified(), observer, limits));
+        let global = module.manifest.plugin.symbols == Symbols::Global;
         let work = Work {
             subject: asked_by.into(),
-            generation,
+            generation: module.generation,
             phase: Phase::Open,
             deadline: clock::monotonic().after(budgets.open),
             wedge_after: Duration::ZERO,
@@ -211,6 +196,34 @@ impl Module {
             Err(DispatchError::Dropped | DispatchError::NotBegun) => {
                 Err(LoadError::NoLane("the lane ended".to_owned()).into())
             }
+        }
+    }
+
+    /// One of which nothing is mapped yet.
+    fn new(plugin: &VerifiedPlugin, observer: Arc<dyn LaneObserver>, limits: PoolLimits) -> Self {
+        let manifest = Arc::new(plugin.manifest().clone());
+        let stack_bytes = usize::try_from(manifest.threads.stack_bytes).unwrap_or(limits.stack_bytes);
+        let limits = PoolLimits {
+            stack_bytes,
+            ..limits
+        };
+        let name: Arc<str> = manifest.plugin.id.as_str().into();
+        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        Module {
+            generation,
+            digest: plugin.digest(),
+            pool: Pool::new(format!("x-{name}-{generation}"), limits, observer.clone()),
+            own: Mutex::default(),
+            resource_dir: plugin.origin().parent().map(Path::to_owned),
+            name,
+            manifest,
+            stack_bytes,
+            observer,
+            attached: AttachedThreads::default(),
+            used: Ledger::default(),
+            users: AtomicUsize::new(0),
+            held: Mutex::new(Held::Opening),
+            unloading: Mutex::default(),
         }
     }
 

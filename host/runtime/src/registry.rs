@@ -12,7 +12,8 @@ use extman_intake::VerifiedPlugin;
 use extman_model::Health;
 use extman_model::clock::Monotonic;
 use extman_model::{
-    CapabilityOffer, CapabilityView, Lifecycle, MissingView, PluginView, RefusedView, ResidentView, Verdict,
+    CapabilityOffer, CapabilityView, DependenciesView, Lifecycle, MissingView, PluginView, RefusedView,
+    ResidentView, Verdict,
 };
 use extman_plugin_api::manifest::schema::{Capability, Kind, Manifest};
 use foldhash::fast::RandomState;
@@ -88,6 +89,7 @@ pub struct Registry {
     refused: ArcSwap<Vec<RefusedView>>,
     residents: ArcSwap<Vec<ResidentView>>,
     missing: ArcSwap<Vec<MissingView>>,
+    dependencies: ArcSwap<DependenciesView>,
     ready: AtomicBool,
     listener: OnceLock<Listener>,
 }
@@ -188,6 +190,16 @@ impl Registry {
     /// Instances that are configured, and whose plugin is not there.
     pub fn missing(&self) -> Arc<Vec<MissingView>> {
         self.missing.load_full()
+    }
+
+    /// Which version of each plugin is used, and who requires whom.
+    pub fn dependencies(&self) -> Arc<DependenciesView> {
+        self.dependencies.load_full()
+    }
+
+    /// From here on, these versions are used.
+    pub(crate) fn publish_dependencies(&self, dependencies: Arc<DependenciesView>) {
+        self.dependencies.store(dependencies);
     }
 
     /// From here on, these are missing. What was not missing before is given back.

@@ -147,7 +147,7 @@ impl HostBuilder {
         let process = ProcessChanges::listen(events.clone());
         let event_log = EventLog::start(events.listen());
         let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"));
-        let mut warnings: Vec<String> = vetting.concern().into_iter().collect();
+        let mut warnings: Vec<String> = vetting.warning().into_iter().collect();
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
@@ -216,6 +216,7 @@ fn supervisor(
         events.clone(),
         requests.clone(),
     )
+    .with_lock(config.lock.clone())
 }
 
 /// What goes on beside the supervisor for as long as the host is there.

@@ -123,6 +123,9 @@ impl Control for Host {
                 Command::Plugins => Answer::Plugins(self.plugins()),
                 Command::Plugin { name } => plugin(self.plugin(&name)?),
                 Command::Capabilities => Answer::Capabilities(self.snapshot().capabilities()),
+                Command::Dependencies => {
+                    Answer::Dependencies(Box::new((*self.inner.registry.dependencies()).clone()))
+                }
                 Command::Health => Answer::Health(Box::new(self.health_report())),
                 Command::PluginHealth { name } => Answer::PluginHealth(Box::new(self.plugin_health(&name)?)),
                 Command::History { name, since_ms } => {

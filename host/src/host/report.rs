@@ -26,6 +26,9 @@ impl Host {
             components: self.components(),
             host: HostHealth {
                 checks: stats.checks,
+                checks_failed: stats.failed,
+                checks_timed_out: stats.timed_out,
+                checks_skipped: stats.skipped,
                 stalls: stats.stalls,
                 lag_p99_ns: lag.map(|lag| u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX)),
             },

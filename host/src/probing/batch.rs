@@ -1,5 +1,5 @@
-//! A lane's way through its library's due instances, as others see it: which of them it is in, since when, and whether the rest of them
-//! was given to another lane.
+//! A batch of due instances in the hands of a lane, as other threads see it: which of them the lane is in, since when, and whether the rest was
+//! given to another lane.
 
 use super::hot::LibraryNumber;
 use super::lock;
@@ -18,7 +18,7 @@ pub(super) const GROUP: usize = 16;
 /// A lane that stays in one of them for longer leaves the rest to another.
 pub(super) const STAYS: Duration = Duration::from_millis(25);
 
-/// One lane's batch.
+/// The batches that one lane takes, one after the other.
 pub(super) struct Batch {
     pub number: u64,
     pub library: LibraryNumber,

@@ -67,9 +67,8 @@ impl Engine {
         asked: Asked,
         host_late: bool,
     ) -> Option<DeepEnded> {
-        let (now, unix_ms, mut out) = (clock::monotonic(), wall_ms(), self.out());
-        let ended = {
-            let mut scheduler = self.scheduler();
+        let (now, unix_ms) = (clock::monotonic(), wall_ms());
+        self.decide(|scheduler, out| {
             let number = scheduler.find(name)?;
             let (instance, _) = scheduler.instance(number)?;
             let monitor = &instance.monitor;
@@ -77,17 +76,10 @@ impl Engine {
                 return None;
             }
             scheduler.with(number, now, unix_ms, |instance, _| {
-                take_in(
-                    instance,
-                    generation,
-                    (outcome, asked, host_late),
-                    (now, unix_ms),
-                    &mut out,
-                )
-            })?
-        };
-        self.publish(out);
-        Some(ended)
+                let said = (outcome, asked, host_late);
+                take_in(instance, generation, said, (now, unix_ms), out)
+            })
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What nearly every check touches of an instance, side by side in one array: who is asked, whether it is quiet, and what it said last.
+//! The part of an instance that nearly every check touches, side by side in one array: its target, whether it is quiet, and its last answer.
 
 use super::latencies::RecentLatencies;
 use super::target::Target;

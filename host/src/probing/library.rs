@@ -1,4 +1,4 @@
-//! The libraries whose instances are asked: their lanes, and who waits for one of them.
+//! The libraries whose instances are checked: their lanes, and which instances wait for one.
 
 use super::hot::LibraryNumber;
 use extman_runtime::lanes::Pool;
@@ -13,6 +13,13 @@ pub(super) struct Library {
     /// Those that were slow or failed last time.
     pub apart: VecDeque<u32>,
     pub batches: usize,
+}
+
+impl Library {
+    /// Who waits: for a lane by itself, or for one that goes through many.
+    pub(super) fn queue(&mut self, is_apart: bool) -> &mut VecDeque<u32> {
+        if is_apart { &mut self.apart } else { &mut self.due }
+    }
 }
 
 /// All libraries that somebody is of, or that a lane goes through.

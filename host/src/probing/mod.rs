@@ -1,11 +1,14 @@
-//! The engine: who is asked, by whom, and who hears of it.
+//! The probe engine: it has each instance checked when its check is due, and publishes what that says of its health.
 //!
 //! ```text
-//!   who is due ──▶ a lane of its own library goes through them, sixteen at a time ──▶ what each answers, and when it is due again
+//!   probe_loop   a thread sleeps until a check is due        scheduler   who is due, and which lane goes through them
+//!   batch        what a lane has in hand                     instance    one instance: its monitor, and what is kept of it
+//!   results      what an answer, or its absence, changes     hot         the part of that which quiet checks change
+//!   outbox       what is published, outside of the lock      reported    named parts and the connection
 //! ```
 //!
-//! Nobody is asked on another library's lanes. A lane that stays in one costs its instance and nobody else: another lane of the same
-//! library goes on with the rest. Most answers say nothing new, and go the quiet path: see [`extman_health::monitor::Quiet`].
+//! An instance is checked on a lane of its own library and on no other. A lane that stays in one instance costs that one alone: another lane of
+//! the same library goes on with the rest. Most answers say nothing new, and go the quiet path: see [`extman_health::monitor::Quiet`].
 
 mod batch;
 mod deep;
@@ -21,6 +24,7 @@ mod reported;
 mod results;
 mod scheduler;
 mod target;
+mod turns;
 mod view;
 
 pub use deep::{Asked, Candidate, DeepEnded};
@@ -80,26 +84,27 @@ impl Engine {
         Ok(Engine { probes })
     }
 
-    /// These instances are new or otherwise than before, and those are gone. Nobody else is touched.
+    /// These instances are new or have changed, and those are gone. All others stay as they are.
     pub fn change<'a>(&self, changed: Vec<Subject>, removed: impl IntoIterator<Item = &'a Arc<str>>) {
-        let mut out = self.out();
         let mut changed = changed.into_iter().peekable();
         while changed.peek().is_some() {
             // Not all under one lock: a lane must not wait for thousands.
-            let mut scheduler = self.scheduler();
-            for subject in changed.by_ref().take(CHANGED_AT_A_TIME) {
-                update(&mut scheduler, subject, &mut out);
-            }
+            self.decide(|scheduler, out| {
+                for subject in changed.by_ref().take(CHANGED_AT_A_TIME) {
+                    update(scheduler, subject, out);
+                }
+            });
         }
         for name in removed {
-            let mut scheduler = self.scheduler();
-            if let Some((mut instance, target)) = scheduler.remove(name) {
-                instance.forget(&mut out);
-                out.let_go_of(instance.target.take());
-                out.let_go_of(target);
-            }
+            self.decide(|scheduler, out| {
+                if let Some((mut instance, target)) = scheduler.remove(name) {
+                    instance.forget(out);
+                    out.let_go_of(instance.target.take());
+                    out.let_go_of(target);
+                }
+            });
         }
-        self.publish(out);
+        self.probes.wake();
     }
 
     /// These are all instances now: those that are not among them are forgotten.
@@ -124,20 +129,19 @@ impl Engine {
 
     /// An instance says how it is without being asked.
     pub fn pushed(&self, name: &str, generation: u64, health: Health) {
-        let (now, unix_ms, mut out) = (clock::monotonic(), wall_ms(), self.out());
-        {
-            let mut scheduler = self.scheduler();
+        let (now, unix_ms) = (clock::monotonic(), wall_ms());
+        self.decide(|scheduler, out| {
             let Some(number) = scheduler.find(name) else {
                 return;
             };
             scheduler.with(number, now, unix_ms, |instance, _| {
-                instance.judge((now, unix_ms), &mut out, |monitor, policy| {
+                instance.judge((now, unix_ms), out, |monitor, policy| {
                     monitor.pushed(now, generation, health, policy)
                 });
             });
             scheduler.schedule(number);
-        }
-        self.publish(out);
+        });
+        self.probes.wake();
     }
 
     /// Has an instance asked now. Two who want that get the answer of one check. `None` if there is none of this name or it does not
@@ -161,11 +165,6 @@ impl Engine {
         };
         self.probes.wake();
         answer.await.ok()
-    }
-
-    /// Whether what keeps the time has ended although nobody told it to: then no instance is checked any more.
-    pub fn has_died(&self) -> bool {
-        self.probes.has_died()
     }
 
     /// What the engine counts of itself.
@@ -207,17 +206,17 @@ impl Engine {
         self.probes.meter.settle(self.probes.sink.as_ref());
     }
 
-    fn out(&self) -> Outbox {
-        Outbox::for_sink(self.probes.sink.as_ref())
-    }
-
-    fn publish(&self, mut out: Outbox) {
+    /// Decides something under the lock, and publishes what that comes to.
+    fn decide<R>(&self, decision: impl FnOnce(&mut Scheduler, &mut Outbox) -> R) -> R {
+        let sink = self.probes.sink.as_ref();
+        let mut out = Outbox::for_sink(sink);
+        let mut scheduler = self.scheduler();
+        let decided = decision(&mut scheduler, &mut out);
+        let turn = self.probes.take_turn(scheduler, &out);
+        out.publish(sink, turn);
         // Now: a library that is about to be unloaded can't be measured later.
-        self.probes
-            .meter
-            .settle_all(&mut out.records, self.probes.sink.as_ref());
-        out.publish(self.probes.sink.as_ref());
-        self.probes.wake();
+        self.probes.meter.settle_all(&mut out.records, sink);
+        decided
     }
 
     fn scheduler(&self) -> MutexGuard<'_, Scheduler> {

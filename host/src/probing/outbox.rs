@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::meter::Records;
 use super::reported::ReportChange;
 use super::target::Target;
+use super::turns::Turn;
 use extman_health::Moment;
 use extman_model::record::{CheckCounts, Record};
 use extman_model::{CheckView, Judgement};
@@ -107,8 +108,22 @@ impl Outbox {
         self.gone.extend(target);
     }
 
-    /// Publishes it all but for `plans` and for what is to be measured.
-    pub(super) fn publish(&mut self, sink: &dyn EventSink) {
+    /// Whether there is anything of which the order counts.
+    pub(super) fn has_news(&self) -> bool {
+        let Outbox {
+            changes,
+            reports,
+            panicked,
+            records,
+            stalled,
+            ..
+        } = self;
+        let is_empty = changes.is_empty() && reports.is_empty() && panicked.is_empty();
+        stalled.is_some() || !is_empty || !records.ready.is_empty()
+    }
+
+    /// Publishes it all but for `plans` and for what is to be measured. `turn`: nobody else publishes what was decided later.
+    pub(super) fn publish(&mut self, sink: &dyn EventSink, turn: Option<Turn<'_>>) {
         if let Some(stall) = self.stalled.take() {
             sink.stalled(stall);
         }
@@ -123,6 +138,7 @@ impl Outbox {
             sink.record(&mut self.records.ready);
             self.records.ready.clear();
         }
+        drop(turn);
         self.gone.clear();
         for (waiter, view) in self.answers.drain(..) {
             let _ = waiter.send(view);

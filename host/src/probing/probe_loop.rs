@@ -1,4 +1,4 @@
-//! What keeps the time, and what a lane does that goes through its library's due instances.
+//! The probe loop: a thread that gives due instances to the lanes of their libraries, and what such a lane does.
 //!
 //! ```text
 //!   extman-probe, a thread of the host's own: sleeps until somebody is due ──▶ a batch for each library of theirs
@@ -11,8 +11,10 @@ use super::batch::{Asking, Batch, Done, GROUP};
 use super::meter::Meter;
 use super::outbox::{EventSink, Outbox, Plan};
 use super::scheduler::{Scheduler, TICK};
+use super::turns::{Turn, Turns};
 use super::{lock, wall_ms};
 use extman_model::clock::{self, Monotonic};
+use extman_model::vital::Vital;
 use extman_runtime::instance::FailedCalls;
 use extman_runtime::lanes::{LaneContext, start_watchdog, stood_still};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,17 +23,16 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// What all who ask share.
+/// What the thread and the lanes share.
 pub(super) struct ProbeLoop {
     pub own: Weak<ProbeLoop>,
     pub scheduler: Mutex<Scheduler>,
     pub sink: Arc<dyn EventSink>,
     pub meter: Meter,
     pub tasks: Handle,
+    turns: Turns,
     /// Instances of which a call has failed since they were looked at.
     failing: Mutex<Vec<u32>>,
-    /// What keeps the time has ended.
-    ended: AtomicBool,
     timer: OnceLock<Thread>,
     joined: Mutex<Option<JoinHandle<()>>>,
     ending: AtomicBool,
@@ -48,8 +49,8 @@ impl ProbeLoop {
             sink,
             meter: Meter::default(),
             tasks,
+            turns: Turns::default(),
             failing: Mutex::default(),
-            ended: AtomicBool::new(false),
             timer: OnceLock::new(),
             joined: Mutex::default(),
             ending: AtomicBool::new(false),
@@ -57,7 +58,7 @@ impl ProbeLoop {
         let weak = probes.own.clone();
         let timer = std::thread::Builder::new().name("extman-probe".to_owned());
         let timer = timer.spawn(move || {
-            let _ends = Ends(weak.clone());
+            let _vital = Vital::part("the thread that has plugins checked");
             while let Some(until) = weak.upgrade().and_then(|probes| probes.pass()) {
                 std::thread::park_timeout(until.since(clock::monotonic()));
             }
@@ -85,9 +86,15 @@ impl ProbeLoop {
         }
     }
 
-    /// Whether what keeps the time has ended by itself.
-    pub(super) fn has_died(&self) -> bool {
-        self.ended.load(Ordering::Acquire) && !self.ending.load(Ordering::Acquire)
+    /// Lets go of the scheduler, and waits for the turn to publish if there is anything.
+    pub(super) fn take_turn(
+        &self,
+        mut scheduler: MutexGuard<'_, Scheduler>,
+        out: &Outbox,
+    ) -> Option<Turn<'_>> {
+        let number = out.has_news().then(|| scheduler.next_turn());
+        drop(scheduler);
+        number.map(|number| self.turns.wait_for(number))
     }
 
     fn failing(&self) -> MutexGuard<'_, Vec<u32>> {
@@ -104,17 +111,16 @@ impl ProbeLoop {
             wall_ms(),
             Outbox::for_sink(self.sink.as_ref()),
         );
-        let until = {
-            let failing = std::mem::take(&mut *self.failing());
-            let mut scheduler = lock(&self.scheduler);
-            let stall = stall(&scheduler, now);
-            scheduler.calls_failed(&failing, now, unix_ms, &mut out);
-            scheduler.pass(now, unix_ms, stall, &mut out)
-        };
+        let failing = std::mem::take(&mut *self.failing());
+        let mut scheduler = lock(&self.scheduler);
+        let stall = stall(&scheduler, now);
+        scheduler.calls_failed(&failing, now, unix_ms, &mut out);
+        let until = scheduler.pass(now, unix_ms, stall, &mut out);
+        let turn = self.take_turn(scheduler, &out);
+        self.send(&mut out, turn);
         for plan in out.plans.drain(..) {
             self.begin(plan);
         }
-        self.send(&mut out);
         Some(until)
     }
 
@@ -138,10 +144,10 @@ impl ProbeLoop {
             if now.since(looked_at) >= TICK {
                 (looked_at, unix_ms) = (now, wall_ms());
             }
-            self.hand_over(lane, batch, (now, unix_ms), (&mut done, &mut group), &mut out);
+            let turn = self.hand_over(lane, batch, (now, unix_ms), (&mut done, &mut group), &mut out);
+            self.send(&mut out, turn);
             // With what was known before.
             done.clear();
-            self.send(&mut out);
             if group.is_empty() {
                 return;
             }
@@ -163,7 +169,7 @@ impl ProbeLoop {
         (now, unix_ms): (Monotonic, u64),
         (done, group): (&mut [Done], &mut Vec<Asking>),
         out: &mut Outbox,
-    ) {
+    ) -> Option<Turn<'_>> {
         let mut scheduler = lock(&self.scheduler);
         batch.leave();
         for done in done {
@@ -176,21 +182,22 @@ impl ProbeLoop {
         if group.is_empty() {
             scheduler.leave(batch);
         }
+        self.take_turn(scheduler, out)
     }
 
     fn never_began(&self, batch: &Batch) {
         lock(&self.scheduler).never_began(batch, clock::monotonic(), wall_ms());
     }
 
-    /// Tells what there is to tell. Those whose minute is over are measured by somebody who may wait.
-    fn send(&self, out: &mut Outbox) {
+    /// Publishes what there is. Instances whose minute is over are measured by somebody who may wait.
+    fn send(&self, out: &mut Outbox, turn: Option<Turn<'_>>) {
         if self.meter.take(&mut out.records)
             && let Some(probes) = self.own.upgrade()
         {
             self.tasks
                 .spawn_blocking(move || probes.meter.settle(probes.sink.as_ref()));
         }
-        out.publish(self.sink.as_ref());
+        out.publish(self.sink.as_ref(), turn);
     }
 }
 
@@ -198,17 +205,6 @@ impl FailedCalls for ProbeLoop {
     fn failed(&self, number: u32) {
         self.failing().push(number);
         self.wake();
-    }
-}
-
-/// Says that what keeps the time has ended, also where it panicked.
-struct Ends(Weak<ProbeLoop>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        if let Some(probes) = self.0.upgrade() {
-            probes.ended.store(true, Ordering::Release);
-        }
     }
 }
 

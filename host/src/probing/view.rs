@@ -1,4 +1,4 @@
-//! How instances are, for whoever looks. Looking asks nobody, and what is old is told as old.
+//! What is known of instances at one moment, for whoever looks. Looking makes no check, and what is old is shown as old.
 
 use super::Engine;
 use super::hot::{Hot, Progress};

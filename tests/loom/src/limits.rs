@@ -29,30 +29,43 @@ fn one_place_is_taken_by_one_at_a_time() {
     });
 }
 
-#[test]
-fn call_of_an_instance_that_closes_is_refused_or_waited_for() {
-    loom::model(|| {
+/// An instance closes and looks whether anybody is in an account, while a call begins.
+fn closes_while_a_call_begins(enters: fn(&ConcurrencyLimit, &AtomicUsize, &AtomicBool)) {
+    loom::model(move || {
         let concurrency = ConcurrencyLimit::new(2);
-        let (closing, inside) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (begun, inside) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let call = thread::spawn({
-            let (concurrency, closing, inside) = (concurrency.clone(), closing.clone(), inside.clone());
-            move || {
-                let permit = concurrency.try_enter_uncounted().expect("there is room");
-                if !closing.load(SeqCst) {
-                    inside.store(true, Relaxed);
-                    inside.store(false, Relaxed);
-                }
-                drop(permit);
-            }
+            let (concurrency, begun, inside) = (concurrency.clone(), begun.clone(), inside.clone());
+            move || enters(&concurrency, &begun, &inside)
         });
-        closing.store(true, SeqCst);
-        if concurrency.uncounted() == 0 {
-            assert!(!inside.load(Relaxed));
-            call.join().unwrap();
-            assert!(!inside.load(Relaxed));
-        } else {
-            call.join().unwrap();
+        concurrency.close();
+        if begun.load(SeqCst) + concurrency.uncounted() == 0 {
+            assert!(!inside.load(Relaxed), "it has ended, or is refused");
         }
+        call.join().unwrap();
+        assert!(concurrency.try_enter_uncounted().is_none());
+    });
+}
+
+#[test]
+fn call_that_no_other_account_tells_of_is_refused_or_seen_by_who_closes() {
+    closes_while_a_call_begins(|concurrency, _, inside| {
+        if let Some(_permit) = concurrency.try_enter_uncounted() {
+            inside.store(true, Relaxed);
+            inside.store(false, Relaxed);
+        }
+    });
+}
+
+#[test]
+fn counted_call_is_refused_or_seen_by_who_closes() {
+    closes_while_a_call_begins(|concurrency, begun, inside| {
+        begun.fetch_add(1, SeqCst);
+        if !concurrency.is_closed() {
+            inside.store(true, Relaxed);
+            inside.store(false, Relaxed);
+        }
+        begun.fetch_sub(1, SeqCst);
     });
 }
 

@@ -95,6 +95,10 @@ pub(crate) mod atomic {
                     fenced(order, || self.0.fetch_sub(value, order))
                 }
 
+                pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                    fenced(order, || self.0.fetch_or(value, order))
+                }
+
                 pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {
                     fenced(order, || self.0.fetch_and(value, order))
                 }

@@ -11,7 +11,7 @@ use extman_health::Moment;
 use extman_health::monitor::{Answer, Calls, Monitor, Poll};
 use extman_health::policy::{DeepPolicy, Policy};
 use extman_model::record::ResultWord;
-use extman_model::{Health, Judgement, Lifecycle};
+use extman_model::{Cause, Health, Judgement, Lifecycle};
 use std::time::Duration;
 
 /// Lines of one plugin's trace.
@@ -166,6 +166,16 @@ impl<'a> SimulatedInstance<'a> {
     pub fn seen(&self, now: Time) -> Judgement {
         self.monitor
             .judged_at(moment(now), self.coming.is_some(), self.policy)
+    }
+
+    /// Whether its calls failed last and none has succeeded since: it does not get well by being called less, and who is not called is not seen to be
+    /// well.
+    pub fn waits_for_a_call(&self) -> bool {
+        let by_calls = matches!(
+            self.monitor.judged().cause,
+            Cause::CallsFail | Cause::ChecksSucceedCallsFail
+        );
+        by_calls && self.plugin.failing_since().is_some()
     }
 
     /// What happens next, and when. Never before what happened last.
@@ -332,7 +342,8 @@ impl<'a> SimulatedInstance<'a> {
             return;
         }
         report.changes += 1;
-        self.judge.changed(self.now, is, report);
+        self.judge
+            .changed(self.now, is, self.plugin.failing_since(), report);
         self.trace(report, || format!("judged {:?}: {}", is.health, is.cause));
     }
 

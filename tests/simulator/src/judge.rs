@@ -83,8 +83,8 @@ impl<'a> Judge<'a> {
         self.judged
     }
 
-    /// It is judged otherwise from now on.
-    pub fn changed(&mut self, now: Time, to: Judgement, report: &mut Report) {
+    /// It is judged otherwise from now on. `failing_since`: when the calls began to fail that failed last.
+    pub fn changed(&mut self, now: Time, to: Judgement, failing_since: Option<Time>, report: &mut Report) {
         self.come_to(now, report);
         self.pass(now, report);
         self.settle(now);
@@ -96,7 +96,7 @@ impl<'a> Judge<'a> {
             return;
         }
         match to.health {
-            Health::Down => self.down(now, from, report),
+            Health::Down => self.down(now, from, failing_since, report),
             Health::Degraded => self.degraded(now, report),
             Health::Up => self.up(now, report),
             Health::Unknown => {}
@@ -129,6 +129,7 @@ impl<'a> Judge<'a> {
     /// Opens the faults that have begun by now.
     fn come_to(&mut self, now: Time, report: &mut Report) {
         while let Some(fault) = self.faults.get(self.next).filter(|fault| fault.from <= now) {
+            self.pass(fault.from.max(self.since), report);
             self.close(fault.from, report);
             self.next += 1;
             let bound = self.bounds.detection(fault.kind, self.nature);
@@ -226,7 +227,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn down(&mut self, now: Time, from: Judgement, report: &mut Report) {
+    fn down(&mut self, now: Time, from: Judgement, failing_since: Option<Time>, report: &mut Report) {
         let judged = self.judged;
         let afterwards = |open: &Open| {
             // It was down for it already, and only the reason is another or the host had lost sight of it.
@@ -238,8 +239,12 @@ impl<'a> Judge<'a> {
             };
             late + self.bounds.pauses(self.world, open.fault.to, late)
         };
+        // However long ago: of those that failed in a row, without a success since, the first did so in the fault.
+        let by_calls = matches!(judged.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail);
+        let of_run = |open: &Open| by_calls && failing_since.is_some_and(|since| since < open.fault.to);
         let open = self.open.filter(|open| {
-            open.fault.kind.may_be_down() && now <= open.fault.to.saturating_add(afterwards(open))
+            let is_near = now <= open.fault.to.saturating_add(afterwards(open));
+            open.fault.kind.may_be_down() && (is_near || of_run(open))
         });
         let Some(open) = open else {
             if from.health != Health::Down {

@@ -50,6 +50,8 @@ pub struct Plugin {
     /// The last synthetic request failed for no reason.
     deep_failed: bool,
     calls: Calls,
+    /// When the calls began to fail that failed last, without a success since.
+    failing_since: Option<Time>,
     counted: Time,
     /// What it does next by itself.
     pub life: Option<LifeStep>,
@@ -67,6 +69,7 @@ impl Plugin {
             aside: Chance::new(aside.bits(), ASIDE),
             deep_failed: false,
             calls: Calls::default(),
+            failing_since: None,
             counted: 0,
             life: None,
             told: 0,
@@ -271,6 +274,7 @@ impl Plugin {
         self.calls.blamed += failed;
         if failed < ended {
             self.calls.failed_run = 0;
+            self.failing_since = None;
         }
         // As many of those that failed came last as chance has it.
         let mut last = 0;
@@ -278,7 +282,15 @@ impl Plugin {
             last += 1;
         }
         self.calls.failed_run = self.calls.failed_run.saturating_add(last as u32);
+        if last > 0 {
+            self.failing_since.get_or_insert(at);
+        }
         self.calls.returned += if returns { ended } else { 0 };
+    }
+
+    /// When the calls began to fail that failed last, without a success since.
+    pub fn failing_since(&self) -> Option<Time> {
+        self.failing_since
     }
 
     /// Takes the step of its life that has come.

@@ -53,7 +53,12 @@ impl Systems {
             for (system, names) in instances.chunks_mut(MEMBERS).zip(self.names.chunks(MEMBERS)) {
                 let truth: Option<Vec<Health>> = system
                     .iter_mut()
-                    .map(|instance| instance.judge.truth(at, report))
+                    .map(|instance| {
+                        instance
+                            .judge
+                            .truth(at, report)
+                            .filter(|_| !instance.waits_for_a_call())
+                    })
                     .collect();
                 let Some(truth) = truth else { continue };
                 let seen: Vec<Health> = system.iter().map(|instance| instance.seen(at).health).collect();

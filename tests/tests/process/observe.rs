@@ -30,7 +30,7 @@ impl Act {
 /// What was seen, in the table's words.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// What `extman check` says of it.
+    /// What `extman vet` says of it.
     pub check: String,
     /// Lives, or how it died.
     pub host: String,

@@ -13,7 +13,7 @@ fn run(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
     command.output().expect("it runs")
 }
 
-/// `extman check --json`, with a store in `place` and `more` configuration.
+/// `extman vet --json`, with a store in `place` and `more` configuration.
 fn check(place: &Place, library: &Path, more: &str) -> Value {
     let config = place.config(more);
     let output = run(&[&"check", &"--json", &"--host-config", &config, &library]);

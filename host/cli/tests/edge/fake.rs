@@ -7,8 +7,8 @@ use extman_model::control::{
     Answer, Command, Control, ControlError, FrameReader, Invocation, Invoked, InvokedStream, Pending,
 };
 use extman_model::{
-    CallError, CapabilityOffer, ErrorKind, Event, Lifecycle, Maintenance, MaintenanceAsked, MaintenanceRow,
-    MaintenanceSource, MissingView, PluginView, RefusedView, Reply, StatusView, Usage, What,
+    CallError, CapabilityOffer, DependenciesView, ErrorKind, Event, Lifecycle, Maintenance, MaintenanceAsked,
+    MaintenanceRow, MaintenanceSource, MissingView, PluginView, RefusedView, Reply, StatusView, Usage, What,
 };
 use serde_json::json;
 use std::net::SocketAddr;
@@ -48,6 +48,7 @@ impl Fake {
             Command::Status => Ok(Answer::Status(Box::new(status(!self.starting)))),
             Command::Plugins => Ok(Answer::Plugins(plugins())),
             Command::Capabilities => Ok(Answer::Capabilities(capabilities())),
+            Command::Dependencies => Ok(Answer::Dependencies(Box::new(dependencies()))),
             Command::Load { name } if name == "lang" => {
                 Err(ControlError::Conflict("lang is running already".to_owned()))
             }
@@ -87,6 +88,21 @@ impl Fake {
             | Command::Restart { name } => one(name),
         }
     }
+}
+
+/// One that requires another, and one that is left out.
+fn dependencies() -> DependenciesView {
+    let json = serde_json::json!({
+        "plugins": [
+            { "id": "embed", "version": "1.2.0", "digest": "01".repeat(32), "origin": "/p/embed.so", "required_by": ["lang"] },
+            { "id": "lang", "version": "2.0.0", "digest": "02".repeat(32), "origin": "/p/lang.so", "requires": [
+                { "plugin": "embed", "version": "^1", "fulfilled_by": ["embed"] },
+            ]},
+        ],
+        "start_order": [["embed"], ["lang"]],
+        "left_out": [{ "id": "rank", "code": "unfulfilled", "reason": "rank can't be used.\n  there is no plugin x\nAdd x." }],
+    });
+    serde_json::from_value(json).unwrap()
 }
 
 impl Control for Fake {

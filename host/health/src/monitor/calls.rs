@@ -91,8 +91,8 @@ impl CallEvidence {
         self.failed_run = failed_run;
         self.succeeded_run = match (failed, failed_run) {
             (0, _) => self.succeeded_run.saturating_add(number(succeeded)),
-            // How many of them came after the last failure is not known.
-            (_, 0) => 1,
+            // How many of them came after the last failure is not known: as many as if the failures lay evenly among them.
+            (_, 0) => number(succeeded / (failed + 1)).max(1),
             _ => 0,
         };
         self.observe_run(policy);

@@ -6,7 +6,7 @@ use super::{Calls, Doubt, Monitor, Running, State};
 use crate::Moment;
 use crate::policy::Policy;
 use extman_model::record::{Outcome, ResultWord};
-use extman_model::{Cause, Health, Judgement};
+use extman_model::{Cause, ErrorKind, Health, Judgement};
 use std::time::Duration;
 
 /// An answer that takes longer makes its instance a suspect: next time it is checked on a lane by itself.
@@ -234,8 +234,13 @@ impl Monitor {
         if succeeded > 0 {
             running.checks.bad_since_success = 0;
         }
+        if succeeded > 0 || calls.failed_run < running.forgotten_run {
+            // A success has come between.
+            running.forgotten_run = 0;
+        }
+        let failed_run = calls.failed_run - running.forgotten_run;
         let evidence = running.calls.get_or_insert_default();
-        evidence.observe(now, succeeded, failed, calls.failed_run, policy);
+        evidence.observe(now, succeeded, failed, failed_run, policy);
         self.judge(now, policy, false)
     }
 
@@ -306,7 +311,10 @@ impl Running {
     /// Takes the result of a check. `false` if it is no evidence.
     pub(super) fn observe_result(&mut self, now: Moment, result: ResultWord, policy: &Policy) -> bool {
         let result = match result {
-            ResultWord::Said(None) => ResultWord::Said(self.checks.pushed),
+            // Its check says nothing, or it has none.
+            ResultWord::Said(None) | ResultWord::Failed(ErrorKind::Unsupported) => {
+                ResultWord::Said(self.checks.pushed)
+            }
             ResultWord::Said(Some(_)) => {
                 self.checks.pushed = None;
                 result
@@ -336,8 +344,9 @@ impl Running {
             .results
             .observe(outcome, super::hysteresis::Thresholds::of_checks(policy));
         if level == Health::Down && checks.results.level() != Health::Down {
-            // Checks have seen the fault begin and end. Calls from before say nothing any more; the next that fails does.
+            // Checks have seen the fault begin and end: calls from before say nothing any more.
             self.calls = None;
+            self.forgotten_run = self.calls_seen.failed_run;
         }
         let checks = &self.checks;
         self.is_busy = false;

@@ -67,6 +67,10 @@ pub struct Monitor {
 }
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all instances run, and a pointer more would be memory to wait for"
+)]
 enum State {
     NotRunning(Lifecycle),
     Running(Running),
@@ -97,6 +101,8 @@ struct Running {
 
     calls_seen: Calls,
     succeeded_seen: u64,
+    /// Of the calls that failed last in a row, those that count no longer.
+    forgotten_run: u32,
     called_at: Option<Moment>,
     began: Moment,
 }
@@ -412,6 +418,7 @@ impl Running {
             down_for: 0,
             calls_seen: calls,
             succeeded_seen: calls.succeeded(),
+            forgotten_run: calls.failed_run,
             called_at: None,
             began: now,
         }

@@ -93,7 +93,7 @@ fn a_change_time_in_the_future_needs_two_equal_looks() {
     assert_eq!(
         discovery.scan(now + SETTLE / 3).pending.len(),
         1,
-        "too soon after the first look"
+        "too soon after the first scan"
     );
     set_modified(&path, now + Duration::from_secs(3601));
     assert_eq!(

@@ -43,19 +43,22 @@ impl Message {
     }
 }
 
-/// Lines of at most [`COLUMNS_MAX`] columns; those after the first stand two further in. A longer word is cut.
+/// Where a line goes on that began further left.
+const CONTINUED: usize = 4;
+
+/// Lines of at most [`COLUMNS_MAX`] columns; those after the first stand at [`CONTINUED`]. A longer word is cut.
 fn wrap(text: &str, indent: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = " ".repeat(indent);
     let mut is_begun = false;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let room = COLUMNS_MAX - indent - 2;
+        let room = COLUMNS_MAX - CONTINUED;
         let word = match word.chars().count() > room {
             true => word.chars().take(room - 1).chain(['…']).collect(),
             false => word.to_owned(),
         };
         if is_begun && line.chars().count() + 1 + word.chars().count() > COLUMNS_MAX {
-            lines.push(std::mem::replace(&mut line, " ".repeat(indent + 2)));
+            lines.push(std::mem::replace(&mut line, " ".repeat(CONTINUED)));
             is_begun = false;
         }
         if is_begun {

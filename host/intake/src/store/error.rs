@@ -51,7 +51,7 @@ pub enum StoreError {
         mode: u32,
     },
     /// Anything else that the system refused.
-    #[error("{}: {source}; check that the path is there and that the host's user may use it", path.display())]
+    #[error("{}: {source}; {}", path.display(), advice(source))]
     Io {
         /// The path in question.
         path: PathBuf,
@@ -102,5 +102,15 @@ impl StoreError {
             }
             _ => Self::at(path, source),
         }
+    }
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => {
+            "the host has no descriptor left: raise the hard limit (ulimit -Hn, LimitNOFILE=) and start it again"
+        }
+        _ => "check that the path is there and that the host's user may use it",
     }
 }

@@ -37,7 +37,7 @@ impl Watched {
 
     /// Says whether the directory changed. `watch` asks the system to watch it from now on; `lost` says that it may have
     /// stopped to.
-    pub fn look(&mut self, lost: bool, watch: impl FnOnce(&Path) -> Result<(), String>) -> bool {
+    pub fn scan(&mut self, lost: bool, watch: impl FnOnce(&Path) -> Result<(), String>) -> bool {
         let which = std::fs::metadata(&self.dir)
             .ok()
             .filter(|metadata| metadata.is_dir())

@@ -133,6 +133,7 @@ impl Command {
             Command::Plugins => "plugins",
             Command::Plugin { .. } => "plugin",
             Command::Capabilities => "capabilities",
+            Command::Dependencies => "dependencies",
             Command::Health => "health",
             Command::PluginHealth { .. } => "plugin_health",
             Command::History { .. } => "history",

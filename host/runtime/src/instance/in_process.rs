@@ -11,8 +11,8 @@ mod used;
 use super::{Accounts, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
-    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance,
-    Returned, Step,
+    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
+    PluginInstance, Returned, Step,
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
@@ -21,7 +21,7 @@ pub use check::Answer;
 pub(super) use check::RunningChecks;
 use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
-use extman_model::{CallError, ErrorKind, Reply, RequestExtras, UnreturnedView};
+use extman_model::{CallError, ErrorKind, Reply, RequestExtras, UnreturnedView, Usage};
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::borrow::{Borrow, Cow};
 use std::ops::Deref;
@@ -42,7 +42,6 @@ pub struct Instance {
     pool: Pool,
     concurrency: Arc<ConcurrencyLimit>,
     accounts: Arc<Accounts>,
-    closing: AtomicBool,
     destroyed: AtomicBool,
     plugin: Arc<PluginInstance>,
 }
@@ -60,6 +59,19 @@ pub struct Call {
     pub timeout: Option<Duration>,
     /// What else the caller says.
     pub extras: RequestExtras,
+}
+
+impl Call {
+    /// As the plugin gets it.
+    fn input(&self, stream: bool) -> Input<'_> {
+        Input {
+            capability: &self.capability,
+            content_type: &self.content_type,
+            body: &self.body,
+            stream,
+            extras: &self.extras,
+        }
+    }
 }
 
 impl Instance {
@@ -119,7 +131,6 @@ impl Instance {
             pool,
             accounts: Arc::new(Accounts::new(concurrency.clone())),
             concurrency,
-            closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
             settings,
             module,
@@ -214,13 +225,7 @@ impl Instance {
         let (streams, reader) = (stream.is_some(), stream.clone());
         let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
         let run = move |context: CallContext| {
-            let input = Input {
-                capability: &call.capability,
-                content_type: &call.content_type,
-                body: &call.body,
-                stream: streams,
-                extras: &call.extras,
-            };
+            let input = call.input(streams);
             let times = (clock::monotonic(), deadline);
             serve(&plugin, &context, input, times, |ran, _| {
                 // Time in which it waited for its caller to read is not its own.
@@ -254,9 +259,9 @@ impl Instance {
         })
     }
 
-    /// Takes no more calls.
+    /// Takes no more calls. Those that are counted as in flight were let in before.
     pub fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+        self.concurrency.close();
     }
 
     /// Lets no more calls and checks in, also none that were taken before: what comes next is `stop` or `destroy`.
@@ -278,7 +283,7 @@ impl Instance {
 
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
     fn admit(&self) -> Result<(), CallError> {
-        if self.closing.load(Ordering::SeqCst) {
+        if self.concurrency.is_closed() {
             return Err(being_stopped());
         }
         Ok(())
@@ -442,7 +447,11 @@ fn serve(
     }
     let output = context.close();
     count(ran, result.as_ref().err());
-    let reply = |()| Reply {
+    result.map(|()| reply(output, usage, ran))
+}
+
+fn reply(output: Output, usage: Usage, ran: Duration) -> Reply {
+    Reply {
         content_type: output
             .content_type
             .unwrap_or(Cow::Borrowed("application/octet-stream")),
@@ -450,8 +459,7 @@ fn serve(
         usage,
         metadata: output.metadata,
         ran,
-    };
-    result.map(reply)
+    }
 }
 
 /// How many calls at a time may be inside an instance.

@@ -10,7 +10,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
     limit: u64,
-    /// How many are inside; in the upper half how many of them nobody else counts.
+    /// How many are inside; in the upper half how many of them nobody else counts; and `CLOSED`. One word: a call that nobody else counts
+    /// is refused by whoever closes, or seen.
     inside: AtomicU64,
     waiting: AtomicUsize,
     /// Whether a job was passed over since the last look.
@@ -30,6 +31,7 @@ pub struct Permit<G: Deref<Target = ConcurrencyLimit> = Arc<ConcurrencyLimit>> {
 const ONE: u64 = 1;
 const ONE_UNCOUNTED: u64 = 1 << 32 | ONE;
 const COUNT: u64 = u32::MAX as u64;
+const CLOSED: u64 = 1 << 63;
 
 impl ConcurrencyLimit {
     /// A limit of this many at a time, at least one.
@@ -46,16 +48,16 @@ impl ConcurrencyLimit {
 
     /// Enters if there is room.
     pub fn try_enter(self: &Arc<Self>) -> Option<Permit> {
-        self.take(ONE).then(|| Permit {
+        self.take(ONE, 0).then(|| Permit {
             concurrency: self.clone(),
             place: ONE,
         })
     }
 
-    /// Enters if there is room, a call that is not in any other account: [`uncounted`](Self::uncounted) tells of it.
+    /// Enters if there is room and nobody has closed, a call that is not in any other account: [`uncounted`](Self::uncounted) tells of it.
     #[inline]
     pub fn try_enter_uncounted(&self) -> Option<Permit<&ConcurrencyLimit>> {
-        self.take(ONE_UNCOUNTED).then(|| Permit {
+        self.take(ONE_UNCOUNTED, CLOSED).then(|| Permit {
             concurrency: self,
             place: ONE_UNCOUNTED,
         })
@@ -76,7 +78,7 @@ impl ConcurrencyLimit {
             concurrency: self,
             place: ONE,
         };
-        if self.take(ONE) {
+        if self.take(ONE, 0) {
             return Some(permit());
         }
         // Before the next look at the place: who leaves either sees this or has left before that look.
@@ -84,7 +86,7 @@ impl ConcurrencyLimit {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = false;
         let no_room = |(): &mut ()| {
-            taken = self.take(ONE);
+            taken = self.take(ONE, 0);
             !taken
         };
         drop(wait_while(&self.left, guard, patience, no_room));
@@ -93,8 +95,11 @@ impl ConcurrencyLimit {
     }
 
     #[inline]
-    fn take(&self, place: u64) -> bool {
-        let room = |inside: u64| (inside & COUNT < self.limit).then_some(inside + place);
+    fn take(&self, place: u64, barred: u64) -> bool {
+        let room = |inside: u64| {
+            let enters = inside & COUNT < self.limit && inside & barred == 0;
+            enters.then_some(inside + place)
+        };
         self.inside.fetch_update(SeqCst, SeqCst, room).is_ok()
     }
 
@@ -115,7 +120,19 @@ impl ConcurrencyLimit {
 
     /// How many of them are in no other account.
     pub fn uncounted(&self) -> usize {
-        (self.inside.load(SeqCst) >> 32) as usize
+        ((self.inside.load(SeqCst) & !CLOSED) >> 32) as usize
+    }
+
+    /// Lets no call in any more that no other account tells of; whoever has another account asks [`is_closed`](Self::is_closed) once it is
+    /// in that.
+    pub fn close(&self) {
+        self.inside.fetch_or(CLOSED, SeqCst);
+    }
+
+    /// Whether somebody has closed.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.inside.load(SeqCst) & CLOSED != 0
     }
 
     /// How many may be.

@@ -192,14 +192,6 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
             table::<HealthVtable>(module.health, "health")?,
         )
     };
-    let id = abi::EXTENSION_ASYNC.as_bytes();
-    let asynchronous = match module.extension {
-        None => None,
-        // SAFETY: an entry of an open library, which takes a lent text and returns null or a table that starts with its size.
-        Some(extension) => unsafe {
-            table::<AsyncVtable>(extension(id.as_ptr(), id.len()).cast(), "extman.async/1")?
-        },
-    };
     Ok(Tables {
         lifecycle: Lifecycle {
             create: lifecycle.create.ok_or_else(|| missing("create"))?,
@@ -213,14 +205,28 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
         },
         invoke: capability.invoke.ok_or_else(|| missing("invoke"))?,
         cancel: capability.cancel,
-        submit: match asynchronous {
-            None => None,
-            Some(table) => Some(table.submit.ok_or_else(|| missing("submit"))?),
-        },
+        // SAFETY: the caller's contract.
+        submit: unsafe { submit(&module)? },
         check: health.and_then(|table| table.check),
         attach: module.thread_attach,
         detach: module.thread_detach,
     })
+}
+
+/// The entry of `extman.async/1`.
+///
+/// # Safety
+/// A module of an open library.
+unsafe fn submit(module: &PluginModule) -> Result<Option<Invoke>, OpenError> {
+    let Some(extension) = module.extension else {
+        return Ok(None);
+    };
+    let id = abi::EXTENSION_ASYNC.as_bytes();
+    // SAFETY: an entry of an open library, which takes a lent text and returns null or a table that starts with its size.
+    let table = unsafe { table::<AsyncVtable>(extension(id.as_ptr(), id.len()).cast(), "extman.async/1")? };
+    table
+        .map(|table| table.submit.ok_or_else(|| missing("submit")))
+        .transpose()
 }
 
 /// # Safety

@@ -3,10 +3,10 @@
 //! A comparison finds *that* something was changed; these notes say by whom, also for what happens in calls and on threads. A library
 //! that asks the kernel past the C library leaves no note: then those are named whose code ran.
 
-use super::real::Real;
+use super::real::{Real, interpose};
 use crate::loader::CodeOwner;
 use extman_model::ProcessPart;
-use libc::{c_char, c_int, c_void, mode_t, rlimit, rlimit64};
+use libc::{c_char, c_int, mode_t, rlimit, rlimit64};
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
 /// The parts of the process whose changes are noted, each with its note: whose code changed it since it was asked last, 0 for nobody's
@@ -54,41 +54,44 @@ pub(super) fn take_all() -> Vec<(ProcessPart, CodeOwner)> {
     parts.filter_map(|part| Some((part, take(part)?))).collect()
 }
 
-/// The C library's function, with a note before it is called.
-macro_rules! noted {
-    ($($part:ident: fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty, or $failed:expr;)*) => {
-        $(
-            /// # Safety
-            /// As the C library's function of this name.
-            #[unsafe(no_mangle)]
-            unsafe extern "C" fn $name($($argument: $type),*) -> $result {
-                static REAL: Real<unsafe extern "C" fn($($type),*) -> $result> =
-                    Real::new(match std::ffi::CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
-                        Ok(name) => name,
-                        Err(_) => panic!("a name without NUL"),
-                    });
-                let Some(real) = REAL.get() else { return $failed };
-                note(ProcessPart::$part);
-                // SAFETY: the caller's contract.
-                unsafe { real($($argument),*) }
-            }
-        )*
-        const NAMES: &[(&str, *const c_void)] = &[$((stringify!($name), $name as *const c_void)),*];
-    };
-}
+interpose! {
+    /// Noted.
+    fn chdir(path: *const c_char) -> c_int, or -1, by real {
+        note(ProcessPart::WorkingDirectory);
+        real(path)
+    }
 
-noted! {
-    WorkingDirectory: fn chdir(path: *const c_char) -> c_int, or -1;
-    WorkingDirectory: fn fchdir(directory: c_int) -> c_int, or -1;
-    Umask: fn umask(mask: mode_t) -> mode_t, or 0;
-    Locale: fn setlocale(category: c_int, locale: *const c_char) -> *mut c_char, or std::ptr::null_mut();
-    Limits: fn setrlimit(resource: c_int, limit: *const rlimit) -> c_int, or -1;
-    Limits: fn setrlimit64(resource: c_int, limit: *const rlimit64) -> c_int, or -1;
-}
+    /// Noted.
+    fn fchdir(directory: c_int) -> c_int, or -1, by real {
+        note(ProcessPart::WorkingDirectory);
+        real(directory)
+    }
 
-/// Names of the C library that the executable defines here, with the addresses that libraries bind to.
-pub(super) fn names() -> impl Iterator<Item = (&'static str, *const c_void)> {
-    NAMES.iter().copied()
+    /// Noted.
+    fn umask(mask: mode_t) -> mode_t, or 0, by real {
+        note(ProcessPart::Umask);
+        real(mask)
+    }
+
+    /// Noted, unless it only asks.
+    fn setlocale(category: c_int, locale: *const c_char) -> *mut c_char, or std::ptr::null_mut(), by real {
+        if !locale.is_null() {
+            note(ProcessPart::Locale);
+        }
+        real(category, locale)
+    }
+
+    /// Noted.
+    fn setrlimit(resource: c_int, limit: *const rlimit) -> c_int, or -1, by real {
+        note(ProcessPart::Limits);
+        real(resource, limit)
+    }
+
+    /// Noted.
+    fn setrlimit64(resource: c_int, limit: *const rlimit64) -> c_int, or -1, by real {
+        note(ProcessPart::Limits);
+        real(resource, limit)
+    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //! A timer is forgotten when it is deleted, and a message queue's notice when it is withdrawn. Of the others nobody tells when the call is over:
 //! what they point into stays in memory.
 
-use super::real::Real;
+use super::real::{Real, interpose};
 use crate::loader::{is_in_executable, start_of_object_at};
-use libc::{c_int, c_void};
+use libc::{aiocb, c_int, c_void, clockid_t, mqd_t, timer_t};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::*};
 
 /// What keeps a function.
@@ -147,210 +147,132 @@ unsafe fn keep_of(event: *const SigEvent, keeper: Keeper, id: usize) -> bool {
     in_a_thread
 }
 
+/// Notes the function of an operation that is about to begin: once it has, it may be over, and its struct be gone.
+///
 /// # Safety
-/// As `timer_create(2)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn timer_create(
-    clock: libc::clockid_t,
-    event: *mut SigEvent,
-    timer: *mut libc::timer_t,
-) -> c_int {
-    type Make = unsafe extern "C" fn(libc::clockid_t, *mut SigEvent, *mut libc::timer_t) -> c_int;
-    static REAL: Real<Make> = Real::new(c"timer_create");
-    let Some(real) = REAL.get() else { return -1 };
-    // SAFETY: the caller's contract.
-    let made = unsafe { real(clock, event, timer) };
-    // SAFETY: the caller's contract; glibc has written the timer.
-    if made == 0 && unsafe { keep_of(event, Keeper::Timer, (*timer).addr()) } {
-        timer_thread::find();
-    }
-    made
+/// A valid control block.
+unsafe fn keep_of_operation(control: *const aiocb) {
+    // SAFETY: the caller's contract; the system's struct begins as ours.
+    unsafe { keep_of((&raw const (*control).aio_sigevent).cast(), Keeper::AsyncIo, 0) };
 }
 
+/// As [`keep_of_operation`], of each in a list, and of the event that tells of the end of all.
+///
 /// # Safety
-/// As `timer_delete(2)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn timer_delete(timer: libc::timer_t) -> c_int {
-    type Delete = unsafe extern "C" fn(libc::timer_t) -> c_int;
-    static REAL: Real<Delete> = Real::new(c"timer_delete");
-    let Some(real) = REAL.get() else { return -1 };
-    // Before, not after: once deleted, the number may be another's.
-    forget(Keeper::Timer, timer.addr());
-    // SAFETY: the caller's contract.
-    unsafe { real(timer) }
-}
-
-/// # Safety
-/// As `mq_notify(3)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mq_notify(queue: libc::mqd_t, event: *const SigEvent) -> c_int {
-    type Notify = unsafe extern "C" fn(libc::mqd_t, *const SigEvent) -> c_int;
-    static REAL: Real<Notify> = Real::new(c"mq_notify");
-    let Some(real) = REAL.get() else { return -1 };
-    // SAFETY: the caller's contract.
-    let done = unsafe { real(queue, event) };
-    if done == 0 {
-        forget(Keeper::MessageQueue, queue as usize);
+/// `count` pointers, each null or to a control block; null, or an event.
+unsafe fn keep_of_list(list: *const *mut aiocb, count: c_int, event: *const SigEvent) {
+    for at in 0..usize::try_from(count).unwrap_or(0) {
         // SAFETY: the caller's contract.
-        unsafe { keep_of(event, Keeper::MessageQueue, queue as usize) };
+        let control = unsafe { *list.add(at) };
+        if !control.is_null() {
+            // SAFETY: the caller's contract.
+            unsafe { keep_of_operation(control) };
+        }
     }
-    done
+    // SAFETY: the caller's contract.
+    unsafe { keep_of(event, Keeper::AsyncIo, 0) };
 }
 
-type Control = *mut libc::aiocb;
-type Submit = unsafe extern "C" fn(Control) -> c_int;
+interpose! {
+    /// Keeps the function until the timer is deleted.
+    fn timer_create(clock: clockid_t, event: *mut SigEvent, timer: *mut timer_t) -> c_int, or -1, by real {
+        let made = real(clock, event, timer);
+        if made == 0 && keep_of(event, Keeper::Timer, (*timer).addr()) {
+            timer_thread::find();
+        }
+        made
+    }
 
-/// # Safety
-/// As `aio_read(3)`.
-unsafe fn submit(real: &Real<Submit>, control: Control) -> c_int {
-    let Some(real) = real.get() else { return -1 };
-    // SAFETY: the caller's contract. Before, not after: it may be over by then, and the struct be gone.
-    unsafe {
-        keep_of((&raw const (*control).aio_sigevent).cast(), Keeper::AsyncIo, 0);
+    /// Forgets the timer's function. Before, not after: once deleted, the number may be another's.
+    fn timer_delete(timer: timer_t) -> c_int, or -1, by real {
+        forget(Keeper::Timer, timer.addr());
+        real(timer)
+    }
+
+    /// Keeps the function until the notice is withdrawn or replaced.
+    fn mq_notify(queue: mqd_t, event: *const SigEvent) -> c_int, or -1, by real {
+        let done = real(queue, event);
+        if done == 0 {
+            forget(Keeper::MessageQueue, queue as usize);
+            keep_of(event, Keeper::MessageQueue, queue as usize);
+        }
+        done
+    }
+
+    /// Keeps the function.
+    fn aio_read(control: *mut aiocb) -> c_int, or -1, by real {
+        keep_of_operation(control);
         real(control)
     }
-}
 
-/// Both names are one function where `off_t` has 64 bits.
-macro_rules! submit {
-    ($($name:ident $text:literal),*) => {$(
-        /// # Safety
-        /// As `aio_read(3)`.
-        #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name(control: Control) -> c_int {
-            static REAL: Real<Submit> = Real::new($text);
-            // SAFETY: the caller's contract.
-            unsafe { submit(&REAL, control) }
-        }
-    )*};
-}
+    /// Keeps the function.
+    fn aio_read64(control: *mut aiocb) -> c_int, or -1, by real {
+        keep_of_operation(control);
+        real(control)
+    }
 
-submit!(aio_read c"aio_read", aio_read64 c"aio_read64", aio_write c"aio_write", aio_write64 c"aio_write64");
+    /// Keeps the function.
+    fn aio_write(control: *mut aiocb) -> c_int, or -1, by real {
+        keep_of_operation(control);
+        real(control)
+    }
 
-type Sync = unsafe extern "C" fn(c_int, Control) -> c_int;
-type List = unsafe extern "C" fn(c_int, *const Control, c_int, *mut SigEvent) -> c_int;
+    /// Keeps the function.
+    fn aio_write64(control: *mut aiocb) -> c_int, or -1, by real {
+        keep_of_operation(control);
+        real(control)
+    }
 
-macro_rules! sync {
-    ($($name:ident $text:literal),*) => {$(
-        /// # Safety
-        /// As `aio_fsync(3)`.
-        #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name(operation: c_int, control: Control) -> c_int {
-            static REAL: Real<Sync> = Real::new($text);
-            let Some(real) = REAL.get() else { return -1 };
-            // SAFETY: the caller's contract.
-            unsafe {
-                keep_of((&raw const (*control).aio_sigevent).cast(), Keeper::AsyncIo, 0);
-                real(operation, control)
-            }
-        }
-    )*};
-}
+    /// Keeps the function.
+    fn aio_fsync(operation: c_int, control: *mut aiocb) -> c_int, or -1, by real {
+        keep_of_operation(control);
+        real(operation, control)
+    }
 
-sync!(aio_fsync c"aio_fsync", aio_fsync64 c"aio_fsync64");
+    /// Keeps the function.
+    fn aio_fsync64(operation: c_int, control: *mut aiocb) -> c_int, or -1, by real {
+        keep_of_operation(control);
+        real(operation, control)
+    }
 
-macro_rules! list {
-    ($($name:ident $text:literal),*) => {$(
-        /// # Safety
-        /// As `lio_listio(3)`.
-        #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name(
-            mode: c_int,
-            list: *const Control,
-            count: c_int,
-            event: *mut SigEvent,
-        ) -> c_int {
-            static REAL: Real<List> = Real::new($text);
-            let Some(real) = REAL.get() else { return -1 };
-            // SAFETY: the caller's contract: `count` pointers, each null or to a control block.
-            unsafe {
-                for at in 0..usize::try_from(count).unwrap_or(0) {
-                    if let Some(control) = (*list.add(at)).as_ref() {
-                        keep_of((&raw const control.aio_sigevent).cast(), Keeper::AsyncIo, 0);
-                    }
-                }
-                keep_of(event, Keeper::AsyncIo, 0);
-                real(mode, list, count, event)
-            }
-        }
-    )*};
-}
+    /// Keeps the functions.
+    fn lio_listio(mode: c_int, list: *const *mut aiocb, count: c_int, event: *mut SigEvent) -> c_int, or -1, by real {
+        keep_of_list(list, count, event);
+        real(mode, list, count, event)
+    }
 
-list!(lio_listio c"lio_listio", lio_listio64 c"lio_listio64");
+    /// Keeps the functions.
+    fn lio_listio64(mode: c_int, list: *const *mut aiocb, count: c_int, event: *mut SigEvent) -> c_int, or -1, by real {
+        keep_of_list(list, count, event);
+        real(mode, list, count, event)
+    }
 
-/// # Safety
-/// As `getaddrinfo_a(3)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn getaddrinfo_a(
-    mode: c_int,
-    list: *mut *mut c_void,
-    count: c_int,
-    event: *mut SigEvent,
-) -> c_int {
-    type Resolve = unsafe extern "C" fn(c_int, *mut *mut c_void, c_int, *mut SigEvent) -> c_int;
-    static REAL: Real<Resolve> = Real::new(c"getaddrinfo_a");
-    let Some(real) = REAL.get() else {
-        return libc::EAI_SYSTEM;
-    };
-    // SAFETY: the caller's contract.
-    unsafe {
+    /// Keeps the function.
+    fn getaddrinfo_a(mode: c_int, list: *mut *mut c_void, count: c_int, event: *mut SigEvent) -> c_int, or libc::EAI_SYSTEM, by real {
         keep_of(event, Keeper::Resolver, 0);
         real(mode, list, count, event)
     }
-}
 
-/// # Safety
-/// As `on_exit(3)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn on_exit(function: usize, argument: *mut c_void) -> c_int {
-    type OnExit = unsafe extern "C" fn(usize, *mut c_void) -> c_int;
-    static REAL: Real<OnExit> = Real::new(c"on_exit");
-    let Some(real) = REAL.get() else { return -1 };
-    // SAFETY: the caller's contract.
-    let done = unsafe { real(function, argument) };
-    if done == 0 {
-        keep(Keeper::Exit, function, 0);
+    /// Keeps the function.
+    fn on_exit(function: usize, argument: *mut c_void) -> c_int, or -1, by real {
+        let done = real(function, argument);
+        if done == 0 {
+            keep(Keeper::Exit, function, 0);
+        }
+        done
     }
-    done
-}
 
-/// What `atexit` and the destructors of C++ statics become. Those of a library's own handle run when it is closed.
-///
-/// # Safety
-/// As the C++ ABI's `__cxa_atexit`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __cxa_atexit(function: usize, argument: *mut c_void, object: *mut c_void) -> c_int {
-    type AtExit = unsafe extern "C" fn(usize, *mut c_void, *mut c_void) -> c_int;
-    static REAL: Real<AtExit> = Real::new(c"__cxa_atexit");
-    let Some(real) = REAL.get() else { return -1 };
-    // SAFETY: the caller's contract.
-    let done = unsafe { real(function, argument, object) };
-    let is_own =
-        || start_of_object_at(function).is_some_and(|own| start_of_object_at(object.addr()) == Some(own));
-    if done == 0 && !is_in_executable(function) && !is_own() {
-        keep(Keeper::Exit, function, 0);
+    /// What `atexit` and the destructors of C++ statics become: kept, unless it is of the library's own object, with which it is run
+    /// when that is closed.
+    fn __cxa_atexit(function: usize, argument: *mut c_void, object: *mut c_void) -> c_int, or -1, by real {
+        let done = real(function, argument, object);
+        let is_own =
+            || start_of_object_at(function).is_some_and(|own| start_of_object_at(object.addr()) == Some(own));
+        if done == 0 && !is_in_executable(function) && !is_own() {
+            keep(Keeper::Exit, function, 0);
+        }
+        done
     }
-    done
-}
-
-/// Every name that libraries have to bind to, with the address that they bind to then.
-pub(super) fn names() -> [(&'static str, *const c_void); 14] {
-    [
-        ("timer_create", timer_create as *const c_void),
-        ("timer_delete", timer_delete as *const c_void),
-        ("mq_notify", mq_notify as *const c_void),
-        ("aio_read", aio_read as *const c_void),
-        ("aio_read64", aio_read64 as *const c_void),
-        ("aio_write", aio_write as *const c_void),
-        ("aio_write64", aio_write64 as *const c_void),
-        ("aio_fsync", aio_fsync as *const c_void),
-        ("aio_fsync64", aio_fsync64 as *const c_void),
-        ("lio_listio", lio_listio as *const c_void),
-        ("lio_listio64", lio_listio64 as *const c_void),
-        ("getaddrinfo_a", getaddrinfo_a as *const c_void),
-        ("on_exit", on_exit as *const c_void),
-        ("__cxa_atexit", __cxa_atexit as *const c_void),
-    ]
 }
 
 pub(crate) use timer_thread::is_timer_thread;

@@ -9,10 +9,10 @@
 
 use super::acts::note;
 use super::fork::is_forked_child;
-use super::real::Real;
+use super::real::{Real, interpose};
 use crate::loader::CodeOwner;
 use extman_model::ProcessPart;
-use libc::{c_int, c_uint, c_void};
+use libc::{c_int, c_uint};
 use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::*};
@@ -132,72 +132,48 @@ fn note_stream(descriptor: c_int) {
     }
 }
 
-/// # Safety
-/// As `close(2)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn close(descriptor: c_int) -> c_int {
-    static REAL: Real<unsafe extern "C" fn(c_int) -> c_int> = Real::new(c"close");
-    let Some(real) = REAL.get() else { return -1 };
-    if is_refused(descriptor) {
-        return refused();
+interpose! {
+    /// Refused to a library for a descriptor of the host.
+    fn close(descriptor: c_int) -> c_int, or -1, by real {
+        if is_refused(descriptor) {
+            return refused();
+        }
+        note_stream(descriptor);
+        real(descriptor)
     }
-    note_stream(descriptor);
-    // SAFETY: the caller's contract.
-    unsafe { real(descriptor) }
-}
 
-/// # Safety
-/// As `dup2(2)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
-    static REAL: Real<unsafe extern "C" fn(c_int, c_int) -> c_int> = Real::new(c"dup2");
-    let Some(real) = REAL.get() else { return -1 };
-    if from != to && is_refused(to) {
-        return refused();
+    /// Refused to a library in the place of a descriptor of the host.
+    fn dup2(from: c_int, to: c_int) -> c_int, or -1, by real {
+        if from != to && is_refused(to) {
+            return refused();
+        }
+        note_stream(to);
+        real(from, to)
     }
-    note_stream(to);
-    // SAFETY: the caller's contract.
-    unsafe { real(from, to) }
-}
 
-/// # Safety
-/// As `dup3(2)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
-    static REAL: Real<unsafe extern "C" fn(c_int, c_int, c_int) -> c_int> = Real::new(c"dup3");
-    let Some(real) = REAL.get() else { return -1 };
-    if from != to && is_refused(to) {
-        return refused();
+    /// Refused to a library in the place of a descriptor of the host.
+    fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int, or -1, by real {
+        if from != to && is_refused(to) {
+            return refused();
+        }
+        note_stream(to);
+        real(from, to, flags)
     }
-    note_stream(to);
-    // SAFETY: the caller's contract.
-    unsafe { real(from, to, flags) }
-}
 
-/// # Safety
-/// As `close_range(2)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
-    type CloseRange = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
-    static REAL: Real<CloseRange> = Real::new(c"close_range");
-    let Some(real) = REAL.get() else { return -1 };
-    // With a flag it closes nothing here: not before another program is executed, or in a table of its own.
-    if flags == 0 && range_is_refused(first, last) {
-        return refused();
+    /// Refused to a library where a descriptor of the host is among them. With a flag it closes nothing here: not before another
+    /// program is executed, or in a table of its own.
+    fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int, or -1, by real {
+        if flags == 0 && range_is_refused(first, last) {
+            return refused();
+        }
+        real(first, last, flags)
     }
-    // SAFETY: the caller's contract.
-    unsafe { real(first, last, flags) }
-}
 
-/// # Safety
-/// As `closefrom(3)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn closefrom(first: c_int) {
-    static REAL: Real<unsafe extern "C" fn(c_int)> = Real::new(c"closefrom");
-    let Some(real) = REAL.get() else { return };
-    if !range_is_refused(c_uint::try_from(first).unwrap_or(0), c_uint::MAX) {
-        // SAFETY: the caller's contract.
-        unsafe { real(first) }
+    /// Refused to a library where a descriptor of the host is among them.
+    fn closefrom(first: c_int) -> (), or Default::default(), by real {
+        if !range_is_refused(c_uint::try_from(first).unwrap_or(0), c_uint::MAX) {
+            real(first);
+        }
     }
 }
 
@@ -210,17 +186,6 @@ fn range_is_refused(first: c_uint, last: c_uint) -> bool {
     let refused = (first as usize..=last).any(|descriptor| is_refused(descriptor as c_int));
     REFUSED_LAST.set(-2);
     refused
-}
-
-/// Names of the C library that the executable defines here, with the addresses that libraries bind to.
-pub(super) fn names() -> [(&'static str, *const c_void); 5] {
-    [
-        ("close", close as *const c_void),
-        ("dup2", dup2 as *const c_void),
-        ("dup3", dup3 as *const c_void),
-        ("close_range", close_range as *const c_void),
-        ("closefrom", closefrom as *const c_void),
-    ]
 }
 
 #[cfg(test)]

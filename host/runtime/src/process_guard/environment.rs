@@ -3,10 +3,10 @@
 //! The host's `setenv`, `putenv`, `unsetenv` and `clearenv` stand in the place of glibc's for this. A library that writes to `environ` by
 //! itself is not seen.
 
-use super::Real;
 use super::acts::note;
+use super::real::{Real, interpose};
 use extman_model::ProcessPart;
-use libc::{c_char, c_int, c_void};
+use libc::{c_char, c_int};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering::*};
@@ -50,62 +50,30 @@ fn change() -> Option<Lock> {
     Lock::within_bounds()
 }
 
-/// Names of the C library that the executable defines here, with the addresses that libraries bind to.
-pub(super) fn names() -> [(&'static str, *const c_void); 4] {
-    [
-        ("setenv", setenv as *const c_void),
-        ("putenv", putenv as *const c_void),
-        ("unsetenv", unsetenv as *const c_void),
-        ("clearenv", clearenv as *const c_void),
-    ]
-}
+interpose! {
+    /// Under the lock.
+    fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int, or -1, by real {
+        let _lock = change();
+        real(name, value, overwrite)
+    }
 
-/// # Safety
-/// As `setenv(3)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int {
-    type Set = unsafe extern "C" fn(*const c_char, *const c_char, c_int) -> c_int;
-    static REAL: Real<Set> = Real::new(c"setenv");
-    let Some(real) = REAL.get() else { return -1 };
-    let _lock = change();
-    // SAFETY: the caller's contract.
-    unsafe { real(name, value, overwrite) }
-}
+    /// Under the lock.
+    fn putenv(assignment: *mut c_char) -> c_int, or -1, by real {
+        let _lock = change();
+        real(assignment)
+    }
 
-/// # Safety
-/// As `putenv(3)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn putenv(assignment: *mut c_char) -> c_int {
-    type Put = unsafe extern "C" fn(*mut c_char) -> c_int;
-    static REAL: Real<Put> = Real::new(c"putenv");
-    let Some(real) = REAL.get() else { return -1 };
-    let _lock = change();
-    // SAFETY: the caller's contract.
-    unsafe { real(assignment) }
-}
+    /// Under the lock.
+    fn unsetenv(name: *const c_char) -> c_int, or -1, by real {
+        let _lock = change();
+        real(name)
+    }
 
-/// # Safety
-/// As `unsetenv(3)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn unsetenv(name: *const c_char) -> c_int {
-    type Unset = unsafe extern "C" fn(*const c_char) -> c_int;
-    static REAL: Real<Unset> = Real::new(c"unsetenv");
-    let Some(real) = REAL.get() else { return -1 };
-    let _lock = change();
-    // SAFETY: the caller's contract.
-    unsafe { real(name) }
-}
-
-/// # Safety
-/// As `clearenv(3)`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn clearenv() -> c_int {
-    type Clear = unsafe extern "C" fn() -> c_int;
-    static REAL: Real<Clear> = Real::new(c"clearenv");
-    let Some(real) = REAL.get() else { return -1 };
-    let _lock = change();
-    // SAFETY: the caller's contract.
-    unsafe { real() }
+    /// Under the lock.
+    fn clearenv() -> c_int, or -1, by real {
+        let _lock = change();
+        real()
+    }
 }
 
 #[cfg(test)]

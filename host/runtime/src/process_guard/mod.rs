@@ -56,17 +56,25 @@ pub(crate) use windows::{lives, no_longer_lives, window};
 /// What has to be looked up before plugin code runs: later a constructor that hangs may hold the dynamic loader's lock.
 pub(crate) fn prepare() {
     fork::watch();
+    callbacks::prepare();
     signals::prepare();
+    environment::prepare();
+    descriptors::prepare();
+    acts::prepare();
     thread_destructors::prepare();
 }
 
 /// Names of the C library that the executable defines, with the addresses that libraries bind to if it exports them.
 pub(crate) fn interposed() -> impl Iterator<Item = (&'static str, *const libc::c_void)> {
-    callbacks::names()
-        .into_iter()
-        .chain(signals::names())
-        .chain(environment::names())
-        .chain(descriptors::names())
-        .chain(acts::names())
-        .chain([thread_destructors::name(), thread_end::name()])
+    [
+        callbacks::NAMES,
+        signals::NAMES,
+        environment::NAMES,
+        descriptors::NAMES,
+        acts::NAMES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .chain([thread_destructors::name(), thread_end::name()])
 }

@@ -1,4 +1,4 @@
-//! The C library's function behind one that the host has put in its place.
+//! Functions that the host's executable defines in front of the C library's own, which they call.
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -35,3 +35,51 @@ impl<F: Copy> Real<F> {
         (address != 0).then(|| unsafe { std::mem::transmute_copy::<usize, F>(&address) })
     }
 }
+
+/// The C library's function of the name in this text, which ends with NUL.
+pub(super) const fn real<F: Copy>(name: &'static str) -> Real<F> {
+    match CStr::from_bytes_with_nul(name.as_bytes()) {
+        Ok(name) => Real::new(name),
+        Err(_) => panic!("a name that ends with NUL"),
+    }
+}
+
+/// Defines functions in front of the C library's: `fn NAME(…) -> …, or WHAT_IF_THERE_IS_NONE, by C_LIBRARYS { … }`. With them come
+/// `NAMES`, what libraries have to bind to, and `prepare`, which looks the C library's up while the dynamic loader is free.
+macro_rules! interpose {
+    ($(
+        $(#[$doc:meta])*
+        fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty, or $failed:expr, by $real:ident { $($body:tt)* }
+    )*) => {
+        #[allow(non_upper_case_globals)]
+        mod real {
+            use super::*;
+            $(
+                pub(super) static $name: Real<unsafe extern "C" fn($($type),*) -> $result> =
+                    $crate::process_guard::real::real(concat!(stringify!($name), "\0"));
+            )*
+        }
+
+        $(
+            $(#[$doc])*
+            ///
+            /// # Safety
+            /// As the C library's function of this name.
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+                let Some($real) = real::$name.get() else { return $failed };
+                // SAFETY: the caller keeps the contract of the C library's function, whose arguments these are.
+                unsafe { $($body)* }
+            }
+        )*
+
+        pub(super) const NAMES: &[(&str, *const libc::c_void)] =
+            &[$((stringify!($name), $name as *const libc::c_void)),*];
+
+        pub(super) fn prepare() {
+            $(let _ = real::$name.get();)*
+        }
+    };
+}
+
+pub(super) use interpose;

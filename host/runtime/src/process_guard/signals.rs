@@ -4,7 +4,7 @@
 //! these, `sigaction` and `signal` of a library have no effect: they answer as if they had, and the attempt is reported.
 
 use super::fork::is_forked_child;
-use super::real::Real;
+use super::real::{Real, interpose};
 use crate::loader::{CodeOwner, is_in_executable};
 use libc::{c_int, sighandler_t};
 use std::io;
@@ -75,7 +75,7 @@ fn set(signal: c_int, handler: sighandler_t) -> io::Result<()> {
 
 /// Sets a disposition for the host.
 pub(super) fn put(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
-    let Some(real) = SIGACTION.get() else {
+    let Some(real) = real::sigaction.get() else {
         return Err(io::Error::from_raw_os_error(libc::ENOSYS));
     };
     // SAFETY: a handler of the host's, or one that was there before.
@@ -89,7 +89,7 @@ pub(super) fn put(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
 pub(super) fn get(signal: c_int) -> Option<libc::sigaction> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: with a null new action this only writes the old one.
-    let asked = unsafe { SIGACTION.get()?(signal, std::ptr::null(), action.as_mut_ptr()) };
+    let asked = unsafe { real::sigaction.get()?(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: written by the successful call; zeroed before.
     (asked == 0).then(|| unsafe { action.assume_init() })
 }
@@ -104,17 +104,6 @@ pub(super) fn is_kept(signal: c_int) -> bool {
     are_kept() && KEPT.iter().any(|(kept, _)| *kept == signal)
 }
 
-type SigactionFn = unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;
-type SignalFn = unsafe extern "C" fn(c_int, sighandler_t) -> sighandler_t;
-
-/// Looks glibc's functions up while the dynamic loader is free.
-pub(super) fn prepare() {
-    let _ = (SIGACTION.get(), SIGNAL.get());
-}
-
-static SIGACTION: Real<SigactionFn> = Real::new(c"sigaction");
-static SIGNAL: Real<SignalFn> = Real::new(c"signal");
-
 /// Whether a library's new disposition is left without effect. Called in signal handlers and forked children too: no lock, no memory.
 fn is_refused(signal: c_int, handler: sighandler_t) -> bool {
     let refused = is_kept(signal) && !is_forked_child() && !is_in_executable(handler);
@@ -124,36 +113,19 @@ fn is_refused(signal: c_int, handler: sighandler_t) -> bool {
     refused
 }
 
-/// Sets a disposition, but not one of a library for a signal that the program keeps.
-///
-/// # Safety
-/// As `sigaction(2)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigaction(
-    signal: c_int,
-    new: *const libc::sigaction,
-    old: *mut libc::sigaction,
-) -> c_int {
-    let Some(real) = SIGACTION.get() else { return -1 };
-    // SAFETY: the caller's contract: null, or a disposition.
-    let refused = unsafe { new.as_ref() }.is_some_and(|new| is_refused(signal, new.sa_sigaction));
-    // SAFETY: the caller's contract.
-    unsafe { real(signal, if refused { std::ptr::null() } else { new }, old) }
-}
-
-/// Sets a handler, but not one of a library for a signal that the program keeps.
-///
-/// # Safety
-/// As `signal(2)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn signal(signal: c_int, handler: sighandler_t) -> sighandler_t {
-    if is_refused(signal, handler) {
-        return get(signal).map_or(libc::SIG_ERR, |action| action.sa_sigaction);
+interpose! {
+    /// Without effect for a library and a signal that the program keeps.
+    fn sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int, or -1, by real {
+        let refused = new.as_ref().is_some_and(|new| is_refused(signal, new.sa_sigaction));
+        real(signal, if refused { std::ptr::null() } else { new }, old)
     }
-    match SIGNAL.get() {
-        // SAFETY: the caller's contract.
-        Some(real) => unsafe { real(signal, handler) },
-        None => libc::SIG_ERR,
+
+    /// Without effect for a library and a signal that the program keeps.
+    fn signal(signal: c_int, handler: sighandler_t) -> sighandler_t, or libc::SIG_ERR, by real {
+        if is_refused(signal, handler) {
+            return get(signal).map_or(libc::SIG_ERR, |action| action.sa_sigaction);
+        }
+        real(signal, handler)
     }
 }
 
@@ -215,12 +187,4 @@ pub(super) fn take_refused() -> Vec<Refused> {
         })
     };
     taken.filter(|attempt| *attempt != 0).filter_map(read).collect()
-}
-
-/// The names that libraries should bind to, with the addresses. One that binds to glibc's is found by comparison.
-pub(super) fn names() -> [(&'static str, *const libc::c_void); 2] {
-    [
-        ("sigaction", sigaction as *const libc::c_void),
-        ("signal", signal as *const libc::c_void),
-    ]
 }

@@ -13,7 +13,7 @@ mod task;
 
 pub use events::Events;
 pub use requests::{Outcome, Request, Requests};
-pub use spec::InstanceConfig;
+pub use spec::{InstanceConfig, resolved};
 pub use start::{NotStarted, Running, Services, SharedModules, unfit};
 pub use stop::{Complaint, PendingUnload, Stopped, Unload};
 pub use task::Supervisor;

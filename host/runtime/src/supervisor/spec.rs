@@ -1,8 +1,8 @@
 //! Which instances there should be: what is configured, and what is there. Pure.
 
 use crate::instance::InstanceSettings;
-use extman_intake::{ConfigMisfit, VerifiedPlugin, check_config};
-use extman_model::{Criticality, MissingView, ProbeSettings};
+use extman_intake::{Candidate, ConfigMisfit, LockUse, Request, VerifiedPlugin, Wish, check_config, resolve};
+use extman_model::{Criticality, DependenciesView, MissingView, ProbeSettings};
 use extman_plugin_api::manifest::schema::Manifest;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
@@ -153,10 +153,58 @@ impl InstanceConfig {
     }
 }
 
-/// The instances that there should be: for each its configuration and the highest allowed version that is there.
+/// Which version of each plugin is used, for these instances. `running` has the highest version of each that runs and is there.
+pub fn resolved<'a>(
+    configured: &[Arc<InstanceConfig>],
+    plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
+    running: &BTreeMap<String, Version>,
+    lock: Option<&LockUse>,
+) -> DependenciesView {
+    let by_id = by_id(plugins);
+    let candidates = by_id.values().flatten().map(|plugin| Candidate {
+        manifest: plugin.manifest(),
+        digest: plugin.digest(),
+        origin: plugin.origin(),
+    });
+    resolve(&Request {
+        candidates: candidates.collect(),
+        wishes: wishes(configured, &by_id),
+        running: running
+            .iter()
+            .map(|(id, version)| (id.as_str(), version))
+            .collect(),
+        lock: lock.map(|used| &used.lock),
+        only_locked: lock.is_some_and(|used| used.only),
+    })
+}
+
+/// What the instances want. Instances that name different versions of one plugin each have their own: then none of them decides which one the
+/// other plugins see.
+fn wishes<'c>(configured: &'c [Arc<InstanceConfig>], by_id: &ById<'_>) -> Vec<Wish<'c>> {
+    let mut wishes = Vec::new();
+    for (id, plugins) in by_id {
+        let there = |wanted: &VersionReq| plugins.iter().any(|plugin| wanted.matches(version(plugin)));
+        let of_this_id = || configured.iter().filter(|config| config.plugin == **id);
+        // What is not there is told as missing.
+        let versions = of_this_id().filter_map(|config| config.version.as_ref());
+        let versions: Vec<_> = versions.filter(|wanted| there(wanted)).collect();
+        let agree = plugins
+            .iter()
+            .any(|plugin| versions.iter().all(|wanted| wanted.matches(version(plugin))));
+        wishes.extend(of_this_id().map(|config| Wish {
+            instance: config.instance_name(),
+            plugin: &config.plugin,
+            version: config.version.as_ref().filter(|wanted| agree && there(wanted)),
+        }));
+    }
+    wishes
+}
+
+/// The instances that there should be: for each its configuration, and the version that is used.
 pub(super) fn wanted<'a>(
     configured: &[Arc<InstanceConfig>],
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
+    resolved: &DependenciesView,
 ) -> BTreeMap<String, (Arc<InstanceConfig>, VerifiedPlugin)> {
     let by_id = by_id(plugins);
     // Nor one whose name is taken: a file must not come into another plugin's configuration by its id.
@@ -170,11 +218,11 @@ pub(super) fn wanted<'a>(
         .map(|id| Arc::new(InstanceConfig::default_for(id)));
     let all = configured.iter().cloned().chain(defaults);
     all.filter_map(|config| {
-        let highest = highest(&config, &by_id)?.clone();
-        if surplus(configured, &config, &highest).is_some() {
+        let used = used(&config, &by_id, resolved)?.clone();
+        if surplus(configured, &config, &used).is_some() {
             return None;
         }
-        Some((config.instance_name().to_owned(), (config, highest)))
+        Some((config.instance_name().to_owned(), (config, used)))
     })
     .collect()
 }
@@ -183,19 +231,59 @@ pub(super) fn wanted<'a>(
 pub(super) fn missing<'a>(
     configured: &[Arc<InstanceConfig>],
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
+    resolved: &DependenciesView,
     directories: &[PathBuf],
 ) -> Vec<MissingView> {
     let by_id = by_id(plugins);
+    let reason = |config: &InstanceConfig| {
+        let left_out = resolved
+            .left_out
+            .iter()
+            .find(|left_out| left_out.id == config.plugin);
+        match left_out {
+            Some(left_out) if highest(config, &by_id).is_some() => {
+                format!(
+                    "configured, but its plugin is left out: {}",
+                    left_out.in_one_line()
+                )
+            }
+            _ => why_missing(configured, config, &by_id, directories),
+        }
+    };
     let view = |config: &Arc<InstanceConfig>| MissingView {
         name: config.instance_name().to_owned(),
         plugin: config.plugin.clone(),
-        reason: why_missing(configured, config, &by_id, directories),
+        reason: reason(config),
     };
-    let is_missing = |config: &&Arc<InstanceConfig>| match highest(config, &by_id) {
+    let is_missing = |config: &&Arc<InstanceConfig>| match used(config, &by_id, resolved) {
         None => true,
         Some(plugin) => surplus(configured, config, plugin).is_some(),
     };
     configured.iter().filter(is_missing).map(view).collect()
+}
+
+/// The build that an instance uses: what was resolved, or, where that is not a version that it allows, the highest that is.
+fn used<'a>(
+    config: &InstanceConfig,
+    by_id: &ById<'a>,
+    resolved: &DependenciesView,
+) -> Option<&'a VerifiedPlugin> {
+    let plugins = &resolved.plugins;
+    let at = plugins
+        .binary_search_by(|plugin| plugin.id.as_str().cmp(&config.plugin))
+        .ok()?;
+    let resolved = &plugins[at];
+    if config
+        .version
+        .as_ref()
+        .is_some_and(|wanted| !wanted.matches(&resolved.version))
+    {
+        return highest(config, by_id);
+    }
+    let mut known = by_id.get(config.plugin.as_str())?.iter();
+    known
+        .find(|plugin| plugin.digest() == resolved.digest && *version(plugin) == resolved.version)
+        .copied()
 }
 
 /// How many instances the plugin allows, if those that stand before this one in the configuration are as many.

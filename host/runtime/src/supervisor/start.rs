@@ -89,10 +89,8 @@ pub(super) async fn start(
     is_startable(config, &plugin)?;
     let manifest = plugin.manifest();
     let (merged, mut settings) = (config.merged(manifest), config.settings(manifest));
-    settings.folders = services
-        .state_dir
-        .as_deref()
-        .map(|state| InstanceFolders::under(state, &name).into());
+    let state = services.state_dir.as_deref();
+    settings.folders = state.map(|state| InstanceFolders::under(state, &name).into());
     let trial = TrialConfig {
         config: &merged,
         startup: config.start_budget_ms.map(Duration::from_millis),
@@ -130,10 +128,9 @@ pub(super) async fn start(
         Err(error) => {
             running.instance.close();
             let freed = stop::free(services, PendingUnload::never_started(running)).await;
-            let mut cause = format!("start failed: {error}");
-            for complaint in &freed.complaints {
-                cause.push_str(&format!("; {complaint}"));
-            }
+            let cause = format!("start failed: {error}");
+            let complaints = freed.complaints.iter();
+            let cause = complaints.fold(cause, |cause, complaint| format!("{cause}; {complaint}"));
             Err(NotStarted {
                 unload: freed.unload,
                 ..NotStarted::failed(cause)

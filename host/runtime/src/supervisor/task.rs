@@ -27,7 +27,7 @@ use crate::instance::Tally;
 use crate::lanes::Work;
 use crate::registry::{Entry, Registry};
 use directories::Directories;
-use extman_intake::VerifiedPlugin;
+use extman_intake::{LockUse, VerifiedPlugin};
 use extman_model::clock;
 use extman_model::{Digest, Verdict, What};
 use extman_plugin_api::manifest::schema::Update;
@@ -46,6 +46,7 @@ type Waiter = oneshot::Sender<Outcome>;
 /// Owns the actors of all instances.
 pub struct Supervisor {
     configured: Vec<Arc<InstanceConfig>>,
+    lock: Option<LockUse>,
     services: Arc<Services>,
     registry: Arc<Registry>,
     events: Events,
@@ -136,6 +137,7 @@ impl Supervisor {
     ) -> Self {
         Supervisor {
             configured: configured.into_iter().map(Arc::new).collect(),
+            lock: None,
             services,
             registry,
             events,
@@ -149,6 +151,12 @@ impl Supervisor {
             batch: Batch::default(),
             shutdown: None,
         }
+    }
+
+    /// Uses what is locked.
+    pub fn with_lock(mut self, lock: Option<LockUse>) -> Self {
+        self.lock = lock;
+        self
     }
 
     /// Runs until it is shut down.

@@ -232,7 +232,7 @@ impl Vetting {
     }
 
     /// What an operator should know: that nothing new can be vetted, though what was seen before still counts.
-    pub fn concern(&self) -> Option<String> {
+    pub fn warning(&self) -> Option<String> {
         let error = self.worker().err().filter(|_| self.config.enabled)?;
         Some(format!(
             "{error}. Until then no plugin is started: what was vetted was so by that program"
@@ -295,7 +295,7 @@ impl Vetting {
         now: SystemTime,
         phase: &watch::Sender<VettingPhase>,
     ) -> Result<VettingReport, VettingError> {
-        // Another one may have ended between the look before and this one's beginning.
+        // Another one may have ended between the look-up before and this one's beginning.
         if let Some(report) = self.remembered(key, now) {
             return Ok(report);
         }

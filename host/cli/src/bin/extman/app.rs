@@ -296,3 +296,24 @@ pub async fn start(mut config: Config) -> Result<Host, AppError> {
     host.wait_ready().await;
     Ok(host)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use extman_model::vital::Vital;
+
+    #[test]
+    fn death_of_what_nothing_goes_on_without_is_heard_by_its_name() {
+        let dies = std::thread::spawn(|| {
+            let _part = Vital::part("a part");
+            let _vital = Vital::essential("the supervisor of a test");
+            panic!("as told");
+        });
+        assert!(dies.join().is_err());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let name = runtime.expect("a runtime").block_on(essential_death());
+        assert_eq!(name, "the supervisor of a test");
+    }
+}

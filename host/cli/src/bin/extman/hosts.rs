@@ -2,11 +2,12 @@
 
 use crate::app::{self, AppError, LogFormat};
 use extman::config::{Config, ConfigError};
-use extman::intake::{Pruned, StoredCopy};
+use extman::dependencies::{self, LookError};
+use extman::intake::{LOCK_FILE, Lock, LockError, LockUse, Pruned, StoredCopy};
 use extman::{CheckError, check, process_guard, store};
 use extman_cli::{
-    Backend, CheckArgs, ConfigChecked, Logs, NotChecked, NotStarted, OneShot, OneShotConfig, ServeArgs,
-    configuration_places, found_configuration,
+    Backend, CheckArgs, ConfigChecked, Locking, Logs, NotChecked, NotStarted, OneShot, OneShotConfig,
+    Resolved, ServeArgs, configuration_places, found_configuration,
 };
 use extman_http::HttpConfig;
 use extman_model::CheckedFile;
@@ -38,6 +39,7 @@ impl Backend for Hosts {
                 tracing::info!(path = %path.display(), "configuration");
             }
             let (mut config, mut http) = config(&args.place)?;
+            only_locked(&config)?;
             if let Some(listen) = args.listen {
                 http.listen = listen;
             }
@@ -63,14 +65,27 @@ impl Backend for Hosts {
 
     fn one_shot(&self, place: OneShotConfig) -> Pending<'_, Result<OneShot, NotStarted>> {
         Box::pin(async move {
-            let host = app::start(config(&place)?.0)
-                .await
-                .map_err(|error| not_started(&error))?;
+            let (config, _) = config(&place)?;
+            only_locked(&config)?;
+            let host = app::start(config).await.map_err(|error| not_started(&error))?;
             Ok(OneShot {
                 warnings: host.status().warnings,
                 control: Arc::new(host.clone()),
                 close: Box::pin(async move { host.shutdown().await }),
             })
+        })
+    }
+
+    fn dependencies(&self, place: OneShotConfig) -> Result<Resolved, NotStarted> {
+        let (config, _) = config(&place)?;
+        let looked = dependencies::look(config).map_err(|error| match error {
+            LookError::Config(_) => NotStarted::Configuration(error.to_string()),
+            LookError::Store(_) => NotStarted::Host(error.to_string()),
+        })?;
+        Ok(Resolved {
+            dependencies: looked.dependencies,
+            refused: looked.refused,
+            lock_file: lock_file(place.config.as_deref()),
         })
     }
 
@@ -143,7 +158,45 @@ fn config(place: &OneShotConfig) -> Result<(Config, HttpConfig), NotStarted> {
     if !place.dirs.is_empty() {
         config.intake.discovery.dirs.clone_from(&place.dirs);
     }
+    config.lock = lock(place)?;
     Ok((config, http))
+}
+
+/// `extman.lock` beside the configuration that is used, or here.
+fn lock_file(config: Option<&Path>) -> PathBuf {
+    let used = used(config);
+    let beside = used.as_deref().and_then(Path::parent);
+    beside.map_or_else(|| PathBuf::from(LOCK_FILE), |dir| dir.join(LOCK_FILE))
+}
+
+fn lock(place: &OneShotConfig) -> Result<Option<LockUse>, NotStarted> {
+    let only = match place.locking {
+        Locking::Ignored => return Ok(None),
+        Locking::Honoured => false,
+        Locking::Only => true,
+    };
+    match Lock::read(&lock_file(place.config.as_deref())) {
+        Ok(lock) => Ok(Some(LockUse { lock, only })),
+        Err(LockError::Missing(_)) if !only => Ok(None),
+        Err(error) => Err(NotStarted::Configuration(error.to_string())),
+    }
+}
+
+/// Where nothing but what is locked may be used, all of that is there, and nothing else.
+fn only_locked(config: &Config) -> Result<(), NotStarted> {
+    if !config.lock.as_ref().is_some_and(|lock| lock.only) {
+        return Ok(());
+    }
+    let looked = dependencies::look(config.clone()).map_err(|error| NotStarted::Host(error.to_string()))?;
+    let left_out = looked.dependencies.left_out.iter();
+    let reasons: Vec<_> = left_out.map(|left_out| left_out.in_one_line()).collect();
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => Err(NotStarted::Refused(format!(
+            "with --locked, what is there has to be what is locked. {}",
+            reasons.join(" ")
+        ))),
+    }
 }
 
 /// The host's configuration, and that of its HTTP API.

@@ -8,6 +8,34 @@ use extman_model::control::Command;
 use std::io::{Read, Write};
 
 #[test]
+fn dependencies_are_a_tree_and_what_is_left_out_fails() {
+    let server = Server::start();
+    let url = server.url();
+    let ran = run(&["deps", "--url", &url]);
+    let expected =
+        "lang 2.0.0\n└── embed 1.2.0 (^1)\n\nrank can't be used.\n  there is no plugin x\nAdd x.\n";
+    assert_eq!((ran.code, ran.text(), &*ran.err), (1, expected, ""));
+    let ran = run(&["deps", "embed", "--reverse", "--charset", "ascii", "--url", &url]);
+    assert_eq!((ran.code, ran.text()), (0, "embed 1.2.0\n`-- lang 2.0.0 (^1)\n"));
+    let ran = run(&["deps", "nobody", "--url", &url]);
+    assert_eq!((ran.code, ran.text()), (1, ""));
+    assert!(ran.err.contains("no plugin \"nobody\""), "{}", ran.err);
+    let envelope = run(&["deps", "--json", "--url", &url]).json();
+    assert_eq!(
+        (&envelope["ok"], &envelope["command"]),
+        (&false.into(), &"dependencies".into())
+    );
+    assert_eq!(
+        envelope["data"]["left_out"][0]["code"], "unfulfilled",
+        "{envelope}"
+    );
+    assert_eq!(
+        envelope["data"]["start_order"],
+        serde_json::json!([["embed"], ["lang"]])
+    );
+}
+
+#[test]
 fn reads_are_tables_for_people() {
     let server = Server::start();
     for (word, expected) in [

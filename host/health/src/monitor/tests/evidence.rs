@@ -115,8 +115,13 @@ fn one_that_has_never_answered_is_unknown_for_that() {
 
 #[test]
 fn pushed_word_holds_where_the_check_says_nothing() {
+    for silent in [ResultWord::Said(None), ResultWord::Failed(ErrorKind::Unsupported)] {
+        pushed_word_holds(silent);
+    }
+}
+
+fn pushed_word_holds(silent: ResultWord) {
     let mut monitor = running();
-    let silent = ResultWord::Said(None);
     ask(&mut monitor, silent, 1);
     let now = monitor.due().unwrap();
     monitor.pushed(now, 1, Health::Down, &policy());
@@ -155,7 +160,7 @@ fn cancelled_calls_and_callers_mistakes_speak_for_nobody() {
 }
 
 #[test]
-fn calls_that_failed_with_the_checks_are_forgotten_once_these_succeed_and_the_next_failure_counts_at_once() {
+fn calls_that_failed_with_the_checks_are_forgotten_once_these_succeed() {
     let mut monitor = running();
     let bad = ResultWord::Failed(ErrorKind::Internal);
     good_check(&mut monitor, calls(0, 0));
@@ -168,6 +173,36 @@ fn calls_that_failed_with_the_checks_are_forgotten_once_these_succeed_and_the_ne
     good_check(&mut monitor, calls(6, 6));
     let last = good_check(&mut monitor, calls(6, 6));
     assert_eq!(health(&monitor), (Health::Up, Cause::Answers));
-    monitor.called(last.after(Duration::from_secs(1)), 1, calls(7, 7), &policy());
-    assert_eq!(health(&monitor), (Health::Down, Cause::ChecksSucceedCallsFail));
+    let mut then = last;
+    for (failed, expected) in [
+        (7, Health::Up),
+        (9, Health::Degraded),
+        (10, Health::Degraded),
+        (11, Health::Down),
+    ] {
+        then = then.after(Duration::from_secs(70));
+        monitor.called(then, 1, calls(failed, failed), &policy());
+        assert_eq!(health(&monitor).0, expected, "{failed}");
+    }
+}
+
+#[test]
+fn one_that_is_called_often_is_well_again_though_now_and_then_a_call_fails() {
+    let mut monitor = running();
+    good_check(&mut monitor, calls(9, 9));
+    assert_eq!(health(&monitor).0, Health::Down);
+    let mut more = calls(9, 9);
+    let since = monitor.due().unwrap();
+    while health(&monitor).0 != Health::Up {
+        // One in a hundred fails, and never the last one.
+        more.ended += 100;
+        more.blamed += 1;
+        more.failed_run = 0;
+        let due = good_check(&mut monitor, more);
+        assert!(
+            due.since(since) < Duration::from_secs(200),
+            "{:?}",
+            health(&monitor)
+        );
+    }
 }

@@ -72,7 +72,9 @@ impl Witness {
         match evidence {
             Evidence::Checked(_, result) => {
                 let result = match result {
-                    ResultWord::Said(None) => ResultWord::Said(self.pushed),
+                    ResultWord::Said(None) | ResultWord::Failed(ErrorKind::Unsupported) => {
+                        ResultWord::Said(self.pushed)
+                    }
                     result => result,
                 };
                 if let ResultWord::Said(Some(_)) = result

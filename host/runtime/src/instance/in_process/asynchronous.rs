@@ -1,13 +1,12 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
-use super::{Call, Ends, Instance, settle};
+use super::{Call, Ends, Instance, reply, settle};
 use crate::lanes::{Phase, Priority};
-use crate::loader::{self, CallContext, Completed, Frames, Input};
+use crate::loader::{self, CallContext, Completed, Frames};
 use crate::pending_call::{DispatchError, PendingCall, answer_by};
 use extman_abi::CallToken;
 use extman_model::clock;
 use extman_model::{CallError, Reply};
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -51,13 +50,7 @@ impl Instance {
         let pending = PendingCall::open(deadline, stream, limits);
         let run = move |context: CallContext| {
             let token = context.token();
-            let input = Input {
-                capability: &call.capability,
-                content_type: &call.content_type,
-                body: &call.body,
-                stream: streams,
-                extras: &call.extras,
-            };
+            let input = call.input(streams);
             let completion = move |outcome| {
                 let _ = completed.send(outcome);
             };
@@ -86,16 +79,7 @@ impl Instance {
         self.accounts.returned(ran.saturating_sub(held_up));
         Ok(match completed.failure {
             Some(error) => Err(error),
-            None => Ok(Reply {
-                content_type: completed
-                    .output
-                    .content_type
-                    .unwrap_or(Cow::Borrowed("application/octet-stream")),
-                body: completed.output.body,
-                usage: completed.usage,
-                metadata: completed.output.metadata,
-                ran,
-            }),
+            None => Ok(reply(completed.output, completed.usage, ran)),
         })
     }
 }

@@ -27,8 +27,6 @@ impl Instance {
             return self.wait_and_serve(attached, capability, body);
         };
         let _admitted = Admitted::new(permit, &self.pool);
-        // The permit tells of the call, so whoever closes either waits for it or is seen here.
-        self.admit()?;
         self.serve_attached(attached, capability, body)
     }
 

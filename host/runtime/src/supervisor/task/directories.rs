@@ -1,12 +1,13 @@
 //! What follows from a scan of the directories.
 
-use super::super::spec::{displaced, missing, wanted};
+use super::super::spec::{displaced, missing, resolved, wanted};
 use super::{Record, Supervisor};
 use crate::arrivals::Arrived;
-use crate::supervisor::stage::{Build, Gone, Input};
+use crate::supervisor::stage::{Build, Gone, Input, Loaded};
 use extman_intake::VerifiedPlugin;
-use extman_model::{RefusedView, What};
-use std::collections::BTreeMap;
+use extman_model::{DependenciesView, LeftOut, RefusedView, What};
+use semver::Version;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +22,10 @@ pub(super) struct Directories {
     known: bool,
     /// Plugins without an instance, as another plugin's has their name.
     displaced: Vec<RefusedView>,
+    /// Which version of each plugin is used.
+    resolved: Arc<DependenciesView>,
+    /// Files of plugins that are left out.
+    left_out: Vec<RefusedView>,
 }
 
 impl Directories {
@@ -59,18 +64,76 @@ impl Supervisor {
         // An idle host reconciles and publishes nothing.
         if first || self.directories.known != was_known || !self.directories.hold(&plugins) {
             self.directories.plugins = plugins;
+            self.resolve();
             // A file that is still being written is no plugin yet.
             if self.directories.known {
-                let missing = missing(&self.configured, self.directories.plugins.values(), &directories);
+                let (plugins, resolved) = (self.directories.plugins.values(), &self.directories.resolved);
+                let missing = missing(&self.configured, plugins, resolved, &directories);
                 let newly = self.registry.publish_missing(missing);
                 self.batch.events.extend(newly.into_iter().map(What::Missing));
             }
             self.reconcile();
             self.find_displaced();
+            if self.directories.known {
+                self.find_left_out();
+            }
         }
-        let displaced = self.directories.displaced.iter().cloned();
+        let Directories {
+            displaced, left_out, ..
+        } = &self.directories;
+        let beside = displaced.iter().chain(left_out).cloned();
         self.registry
-            .publish_refused(refused.into_iter().chain(displaced).collect());
+            .publish_refused(refused.into_iter().chain(beside).collect());
+    }
+
+    /// Decides which version of each plugin is used. What runs and is there gives way to nothing lower; whoever takes its file away wants
+    /// it gone.
+    fn resolve(&mut self) {
+        let plugins = &self.directories.plugins;
+        let about = |plugin: &VerifiedPlugin| {
+            let about = &plugin.manifest().plugin;
+            (about.id.clone(), about.version.clone())
+        };
+        let there: BTreeSet<(String, Version)> = plugins.values().map(about).collect();
+        let serving = self.instances.values().filter_map(|record| record.actor.serving());
+        let mut running: BTreeMap<String, Version> = BTreeMap::new();
+        for (id, version) in serving.map(|running| about(running.build())) {
+            let known = running.get(&id).is_some_and(|known| *known >= version);
+            if !known && there.contains(&(id.clone(), version.clone())) {
+                running.insert(id, version);
+            }
+        }
+        let resolved = resolved(&self.configured, plugins.values(), &running, self.lock.as_ref());
+        self.directories.resolved = Arc::new(resolved);
+        self.registry
+            .publish_dependencies(self.directories.resolved.clone());
+    }
+
+    /// The files of plugins that are left out are refused, with the reason.
+    fn find_left_out(&mut self) {
+        let Directories {
+            plugins, resolved, ..
+        } = &self.directories;
+        let files = |left_out: &LeftOut| {
+            let reason = left_out.in_one_line();
+            let of_id = plugins
+                .iter()
+                .filter(|(_, plugin)| plugin.manifest().plugin.id == left_out.id);
+            let view = |(path, _): (&PathBuf, _)| RefusedView {
+                path: path.clone(),
+                code: left_out.code.as_str().to_owned(),
+                reason: reason.clone(),
+            };
+            of_id.map(view).collect::<Vec<_>>()
+        };
+        let now: Vec<_> = resolved.left_out.iter().flat_map(files).collect();
+        let before = std::mem::replace(&mut self.directories.left_out, now);
+        let new = self
+            .directories
+            .left_out
+            .iter()
+            .filter(|view| !before.contains(view));
+        self.batch.events.extend(new.cloned().map(What::Refused));
     }
 
     fn tell_found(&mut self, arrived: &Arrived) {
@@ -130,7 +193,8 @@ impl Supervisor {
 
     /// Tells each actor which bytes there are for it.
     fn reconcile(&mut self) {
-        let wanted = wanted(&self.configured, self.directories.plugins.values());
+        let (plugins, resolved) = (self.directories.plugins.values(), &self.directories.resolved);
+        let wanted = wanted(&self.configured, plugins, resolved);
         let gone = self
             .instances
             .keys()
