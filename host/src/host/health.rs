@@ -180,6 +180,24 @@ impl Host {
                     .map(|names| names.iter().map(String::as_str).collect()),
             })
             .collect();
+        let missing = self.missing();
+        members.extend(missing.iter().map(|plugin| {
+            Member {
+                name: &plugin.name,
+                group: Group::General,
+                health: plugin.health.judged.health,
+                left_out: plugin.health.left_out,
+                criticality: if plugin.required {
+                    Criticality::Required
+                } else {
+                    Criticality::Optional
+                },
+                redundant: self
+                    .configured(&plugin.name)
+                    .and_then(|config| config.redundant.as_deref()),
+                covered: None,
+            }
+        }));
         let parts = self.components();
         members.extend(parts.iter().map(|part| Member {
             name: &part.name,

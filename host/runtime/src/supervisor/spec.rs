@@ -188,6 +188,7 @@ pub(super) fn missing<'a>(
         name: config.instance_name().to_owned(),
         plugin: config.plugin.clone(),
         reason: why_missing(configured, config, &by_id, directories),
+        since_unix_ms: 0,
     };
     let is_missing = |config: &&Arc<InstanceConfig>| match highest(config, &by_id) {
         None => true,
