@@ -1,4 +1,4 @@
-//! Passes on two facts that only a build script is told: the target, and the compiler's version. The manifest frame
+//! Passes on two facts that only a build script gets: the target, and the compiler's version. The manifest frame
 //! carries both.
 
 use std::process::Command;

@@ -9,7 +9,7 @@ use extman_benches::{fixture, plugins};
 use extman_model::{RequestExtras, clock};
 use extman_runtime::instance::Instance;
 use extman_runtime::lanes::Attached;
-use extman_runtime::loader::{Bound, Input, OutputLimits, Slot};
+use extman_runtime::loader::{CallContext, Input, OutputLimits, PluginInstance};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ criterion_main!(benches);
 
 struct Subjects {
     raw: Arc<Raw>,
-    bound: Bound,
+    bound: PluginInstance,
     instance: Arc<Instance>,
     one: Runtime,
     two: Runtime,
@@ -73,11 +73,11 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capabil
     group.bench_function("bare vtable call", |b| {
         b.iter(|| bare(&subjects.raw, black_box(capability)));
     });
-    let slot = Slot::acquire().expect("a slot");
+    let context = CallContext::acquire().expect("a context");
     group.bench_function("checked vtable call", |b| {
         b.iter(|| {
             let deadline = clock::monotonic().after(Duration::from_secs(30));
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
+            let token = context.open(Some(deadline), None, OutputLimits::default());
             let input = Input {
                 capability: black_box(capability),
                 content_type: "application/json",
@@ -87,11 +87,11 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capabil
             };
             let returned = subjects.bound.invoke(token, input);
             assert!(returned.result.is_ok());
-            slot.close().body
+            context.close().body
         });
     });
-    drop(slot);
-    let attached = Attached::new().expect("a slot");
+    drop(context);
+    let attached = Attached::new().expect("a context");
     group.bench_function("instance, attached thread", |b| {
         b.iter(|| {
             subjects

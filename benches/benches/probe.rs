@@ -4,13 +4,13 @@ use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, meas
 use extman_abi::Report;
 use extman_benches::hop::{AsyncHop, ChannelHop, FutexHop};
 use extman_benches::plugins::Taken;
-use extman_benches::raw::{self, Raw};
+use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
 use extman_model::clock;
 use extman_model::{CheckKind, CheckOutcome};
 use extman_runtime::instance::Instance;
-use extman_runtime::loader::{OutputLimits, Slot};
+use extman_runtime::loader::{CallContext, OutputLimits};
 use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
@@ -45,22 +45,20 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, taken: &Taken, raw: &Raw) {
             (report, began.elapsed())
         });
     });
-    let (bound, slot) = (fixture::bound(taken), Slot::acquire().expect("a slot"));
+    let (bound, context) = (fixture::bound(taken), CallContext::acquire().expect("a context"));
     group.bench_function("checked vtable call", |b| {
         b.iter(|| {
             let deadline = clock::monotonic().after(Duration::from_secs(1));
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
-            bound
-                .check(&slot, token, CheckKind::Readiness)
-                .expect("an answer")
+            context.open(Some(deadline), None, OutputLimits::default());
+            bound.check(&context, CheckKind::Readiness).expect("an answer")
         });
     });
-    drop(slot);
+    drop(context);
 }
 
 #[inline(never)]
 fn direct() -> Report {
-    black_box(raw::blank())
+    black_box(extman_abi::Report::BLANK)
 }
 
 fn through_threads(group: &mut BenchmarkGroup<'_, WallTime>, taken: &Taken, raw: &Arc<Raw>) {

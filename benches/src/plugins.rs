@@ -34,6 +34,29 @@ pub fn build(package: &str) -> PathBuf {
     library.canonicalize().expect("cargo has built the library")
 }
 
+/// Builds the host program, with its worker beside it, with optimisation; its path.
+///
+/// # Panics
+/// It can't be built: then there is nothing to measure.
+pub fn program() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--release", "--bins"])
+        .args(["-p", "extman-cli", "-p", "extman-runtime"])
+        .current_dir(&root)
+        .status()
+        .expect("cargo can be run");
+    assert!(status.success(), "extman can't be built; the reason is above");
+    let name = format!("extman{}", std::env::consts::EXE_SUFFIX);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    target
+        .join("release")
+        .join(name)
+        .canonicalize()
+        .expect("cargo has built it")
+}
+
 /// A library that may be loaded, in a store that goes away with this.
 pub struct Taken {
     /// The plugin.

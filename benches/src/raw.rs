@@ -72,11 +72,11 @@ impl Raw {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: 1,
             call: 1,
-            name: lent(b"raw"),
-            config: lent(b"{}"),
-            data_dir: lent(b""),
-            cache_dir: lent(b""),
-            resource_dir: lent(b""),
+            name: Bytes::of(b"raw"),
+            config: Bytes::of(b"{}"),
+            data_dir: Bytes::EMPTY,
+            cache_dir: Bytes::EMPTY,
+            resource_dir: Bytes::EMPTY,
         };
         let mut handle = std::ptr::null_mut();
         // SAFETY: pointers to a static and to locals.
@@ -101,11 +101,11 @@ impl Raw {
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
             call: std::ptr::from_mut(output).expose_provenance() as u64,
-            capability: lent(capability.as_bytes()),
-            capability_version: lent(b""),
-            content_type: lent(b"application/json"),
-            accept: lent(b""),
-            input: lent(body),
+            capability: Bytes::of(capability.as_bytes()),
+            capability_version: Bytes::EMPTY,
+            content_type: Bytes::of(b"application/json"),
+            accept: Bytes::EMPTY,
+            input: Bytes::of(body),
             metadata: std::ptr::null(),
             metadata_len: 0,
             parts: std::ptr::null(),
@@ -113,17 +113,7 @@ impl Raw {
             flags: 0,
             reserved: 0,
         };
-        let mut outcome = abi::Outcome {
-            struct_size: size_of::<abi::Outcome>(),
-            valid: 0,
-            retryable: 0,
-            reserved: 0,
-            retry_after_ms: 0,
-            tokens_in: 0,
-            tokens_out: 0,
-            tokens_cached: 0,
-            tokens_reasoning: 0,
-        };
+        let mut outcome = abi::Outcome::BLANK;
         // SAFETY: a live handle and pointers to locals; the token is what `write` takes it for.
         unsafe { (self.invoke)(self.handle, &request, &mut outcome, std::ptr::null_mut()) }
     }
@@ -136,35 +126,10 @@ impl Raw {
             kind: abi::CHECK_READINESS,
             reserved: 0,
         };
-        let mut report = blank();
+        let mut report = abi::Report::BLANK;
         // SAFETY: a live handle and pointers to locals.
         unsafe { (self.check)(self.handle, &request, &mut report, std::ptr::null_mut()) };
         report
-    }
-}
-
-/// A report in which nothing is measured.
-pub fn blank() -> abi::Report {
-    abi::Report {
-        struct_size: size_of::<abi::Report>(),
-        valid: 0,
-        health: abi::HEALTH_UNKNOWN,
-        connection: abi::CONNECTION_NONE,
-        connection_rtt_ns: 0,
-        connection_age_ms: 0,
-        queue_depth: 0,
-        queue_capacity: 0,
-        in_flight: 0,
-        heap_bytes: 0,
-        heap_peak_bytes: 0,
-        heap_limit_bytes: 0,
-    }
-}
-
-fn lent(bytes: &[u8]) -> Bytes {
-    Bytes {
-        data: bytes.as_ptr(),
-        len: bytes.len(),
     }
 }
 

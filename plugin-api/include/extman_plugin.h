@@ -68,7 +68,7 @@
 #define EXTMAN_EXPORT __attribute__((visibility("default")))
 #endif
 
-/** Tells this header's structs and constants from any others; it goes into the manifest's frame. */
+/** Distinguishes this header's structs and constants from any others; it goes into the manifest's frame. */
 #define EXTMAN_ABI_FINGERPRINT UINT64_C(0xba6bc904cec95968)
 
 #ifdef __cplusplus
@@ -432,7 +432,7 @@ typedef struct ExtmanHostTable {
      */
     uint64_t (EXTMAN_CALL *deadline_ns)(const struct ExtmanHostTable *host, ExtmanCallToken call);
     /**
-     * Tells how far a call is: `done` of `total` of whatever the plugin counts, `total` 0 if that is not known. `text` may be
+     * Reports how far a call is: `done` of `total` of whatever the plugin counts, `total` 0 if that is not known. `text` may be
      * empty. Only the last one is kept.
      *
      * [state] inside a step of the lifecycle, an `invoke` or a `submit`ted call. [thread] any. [owner] the caller keeps `text`.
@@ -484,8 +484,8 @@ typedef struct ExtmanHostTable {
                                            ExtmanCallToken call,
                                            const ExtmanCheck *check);
     /**
-     * Tells of a change of health without being asked. `text` may be empty. `EXTMAN_STATUS_RATE_LIMITED` if it comes too often: then
-     * it is not heard, and may be told again later.
+     * Reports a change of health that no check asked for. `text` may be empty. `EXTMAN_STATUS_RATE_LIMITED` if reports come too often: this
+     * one is dropped, and may be sent again later.
      *
      * [state] from the end of `create` to the start of `destroy`. [thread] any. [owner] the caller keeps both.
      */
@@ -742,8 +742,7 @@ typedef struct ExtmanCapabilityVtable {
                                        ExtmanOutcome *outcome,
                                        ExtmanTextBuffer *error);
     /**
-     * Tells that a call is cancelled, for plugins that can do better than look at `cancelled`: wake a thread, close a
-     * connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means that
+     * A call is cancelled. For plugins that can do better than look at the host's `cancelled`: wake a thread, close a connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means that
      * the plugin looks at `cancelled`.
      *
      * [state] created to stopped. [thread] any but the call's; overlaps everything, whatever `threads.model` says.

@@ -5,7 +5,6 @@ use super::backend::Backend;
 use super::duration::{lasted, long, short};
 use super::fault::Fault;
 use super::history::amount;
-use super::moment::utc;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::show::fields;
@@ -13,6 +12,7 @@ use super::uptime::share;
 use extman_model::Unit;
 use extman_model::control::report::{AnalysisAnswer, Drift, Finding, Leak};
 use extman_model::control::{Answer, Command, since_ms};
+use extman_model::moment::utc;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Analyse {

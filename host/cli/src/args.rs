@@ -2,8 +2,8 @@
 
 use super::fault::Fault;
 use super::{
-    analyse, call, change, check, completions, config, events, health, history, inspect, list, manifest,
-    serve, show, store, uptime, wait,
+    analyse, call, change, check, completions, config, events, health, history, inspect, list, maintenance,
+    manifest, serve, show, store, uptime, wait,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -39,6 +39,12 @@ impl Args {
                 return Err(Fault::usage(text));
             }
             (target.url, target.token_file) = (self.url, self.token_file);
+        } else if self.url.is_some() || self.token_file.is_some() {
+            let text = format!(
+                "`extman {}` asks no running host; leave --url and --token-file out",
+                self.command.word()
+            );
+            return Err(Fault::usage(text));
         }
         Ok(self.command)
     }
@@ -93,6 +99,8 @@ pub(super) enum Sub {
     Unload(change::Named),
     /// Unload a plugin and load it again
     Restart(change::Named),
+    /// Put plugins into maintenance for a while, or end that; without --for and --end, list what is in maintenance
+    Maintenance(maintenance::MaintenanceArgs),
     /// Say what a library file is, without running anything of it
     Inspect(inspect::Inspect),
     /// Vet a library file: open, create and probe it in a throwaway process, as a host does before it loads it
@@ -126,6 +134,7 @@ impl Sub {
             Sub::Load(_) => "load",
             Sub::Unload(_) => "unload",
             Sub::Restart(_) => "restart",
+            Sub::Maintenance(_) => "maintenance",
             Sub::Inspect(_) => "inspect",
             Sub::Vet(_) => "vet",
             Sub::Manifest(_) => "manifest",
@@ -152,6 +161,7 @@ impl Sub {
             Sub::Analyse(args) => &mut args.target,
             Sub::Capabilities(args) => &mut args.target,
             Sub::Call(args) => &mut args.target,
+            Sub::Maintenance(args) => &mut args.target,
             Sub::Load(args) | Sub::Unload(args) | Sub::Restart(args) => &mut args.target,
             Sub::Serve(_)
             | Sub::Inspect(_)
@@ -224,6 +234,18 @@ mod tests {
             assert!(parsed.is_err() || parsed.unwrap().for_host().is_err(), "{line}");
         }
         assert!(Args::try_parse_from("extman list --dir b --config a --dir c".split(' ')).is_ok());
+    }
+
+    #[test]
+    fn command_that_asks_no_host_refuses_to_be_given_one() {
+        for line in [
+            "extman serve --url http://a",
+            "extman inspect a.so --token-file t",
+        ] {
+            let parsed = Args::try_parse_from(line.split(' ')).unwrap();
+            let text = parsed.for_host().unwrap_err().failure.text;
+            assert!(text.contains("asks no running host"), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use super::args::Target;
 use super::backend::Backend;
 use super::fault::Fault;
-use super::moment::utc;
 use super::screen::{Outcome, Screen, Told};
 use super::session::{self, Session, mismatch};
 use super::text::plain;
 use extman_model::clock;
 use extman_model::control::events::{EventsAnswer, EventsAsked, NumberedEvent};
 use extman_model::control::{Answer, Command, since_ms};
+use extman_model::moment::utc;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Events {

@@ -2,20 +2,18 @@
 
 use super::args::Target;
 use super::backend::Backend;
-use super::bars::{heartbeat, sparkline, word};
-use super::duration::{lasted, short};
+use super::bars::word;
 use super::fault::{Exit, Fault};
+use super::health_one::one;
 use super::output::Output;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::several::together;
 use super::text::{plain, wrap};
 use super::{duration, health_table, watch};
-use extman_model::control::report::{
-    HealthAnswer, HistoryState, HistoryStatus, PluginHealth, PolicyTold, ProbeEnd,
-};
+use extman_model::control::report::{HealthAnswer, HistoryState, HistoryStatus, PluginHealth, ProbeEnd};
 use extman_model::control::{Answer, Command};
-use extman_model::{Component, Figure, Health as Word, Source};
+use extman_model::{Component, Health as Word};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -261,11 +259,12 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
         let judged = &plugin.health.judged;
         let is_well = judged.health == Word::Up && !judged.flags.flapping;
         let now = judged.health.as_str();
+        let since = look.since(plugin.health.since_unix_ms);
         if let Some(flapping) = flapping(plugin) {
             let text = format!("{}: {flapping}; now {now}: {}", plugin.name, plugin.health.reason);
             lines.push(wrap(&text, look.width, 0));
         } else if !is_well && (*cut || away) {
-            let text = format!("{}: {now}: {}", plugin.name, plugin.health.reason);
+            let text = format!("{}: {now} for {since}: {}", plugin.name, plugin.health.reason);
             lines.push(wrap(&text, look.width, 0));
         }
         if let Some(why) = plugin
@@ -334,7 +333,7 @@ fn lost(status: &HistoryStatus) -> Option<String> {
 }
 
 /// Why it is held to be flapping, if it is.
-fn flapping(plugin: &PluginHealth) -> Option<String> {
+pub(super) fn flapping(plugin: &PluginHealth) -> Option<String> {
     let permille = plugin.health.flapping_permille;
     let share = format!(
         "flapping, {}.{} % of its last states changed",
@@ -348,7 +347,7 @@ fn flapping(plugin: &PluginHealth) -> Option<String> {
 pub(super) const RECENT: usize = 21;
 
 /// The word, since when, and what else is to be known: that has a time of its own.
-fn for_how_long(plugin: &PluginHealth, look: &Look) -> String {
+pub(super) fn for_how_long(plugin: &PluginHealth, look: &Look) -> String {
     let health = plugin.health.judged.health;
     format!(
         "{} for {}{}",
@@ -367,7 +366,8 @@ fn flags(plugin: &PluginHealth) -> String {
     let flags = &plugin.health.judged.flags;
     let mut text = String::new();
     for (set, flag) in [
-        (plugin.health.left_out, "left out"),
+        (flags.maintenance, "maintenance"),
+        (plugin.health.left_out && !flags.maintenance, "left out"),
         (flags.flapping, "flapping"),
         (flags.stale, "stale"),
         (flags.busy, "busy"),
@@ -378,163 +378,6 @@ fn flags(plugin: &PluginHealth) -> String {
         }
     }
     text
-}
-
-fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
-    let trips: Vec<Option<u64>> = plugin.checks_ns.iter().copied().map(Some).collect();
-    let headline = format!("{} is {}", plain(&plugin.name), for_how_long(plugin, look));
-    let mut lines = vec![headline, wrap(&plugin.health.reason, look.width, 2)];
-    lines.extend(asked_now(plugin).map(|text| wrap(&text, look.width, 2)));
-    if let Some(flapping) = flapping(plugin) {
-        lines.push(wrap(&flapping, look.width, 2));
-    }
-    lines.extend(
-        leading(&plugin.health.figures)
-            .into_iter()
-            .map(|(name, text)| entry(name, &text, look)),
-    );
-    lines.extend(
-        plugin
-            .policy
-            .as_deref()
-            .map(|policy| entry("asked", &asked(policy, plugin), look)),
-    );
-    if !plugin.recent.is_empty() {
-        let bar = heartbeat(&plugin.recent, RECENT, look.colour);
-        lines.push(format!("  last states   {bar}"));
-    }
-    if let Some(last) = plugin.checks_ns.last() {
-        lines.push(format!(
-            "  checks took   {}  {}",
-            sparkline(&trips, 16),
-            short(*last)
-        ));
-    }
-    if let Some(deep) = &plugin.health.deep {
-        lines.extend(super::deep::lines(deep, look));
-    }
-    if !verbose {
-        return lines.join("\n");
-    }
-    lines.push("  figures".to_owned());
-    lines.extend(plugin.health.figures.iter().map(|figure| shown(figure, look)));
-    for missing in &plugin.health.not_measured {
-        let name = plain(&missing.name).replace('_', " ");
-        let text = format!("not measured: {}", plain(&missing.why));
-        lines.push(figure_entry(&name, &text, look));
-    }
-    lines.join("\n")
-}
-
-/// What came of asking it now, if that is not what the rest tells.
-fn asked_now(plugin: &PluginHealth) -> Option<String> {
-    match plugin.probe? {
-        ProbeEnd::Ended => None,
-        ProbeEnd::NoResult { waited_ms } => Some(format!(
-            "It was asked, and its check has no result after {}: this is what was known before.",
-            lasted(waited_ms)
-        )),
-        ProbeEnd::Left { lifecycle } => Some(format!(
-            "It was asked, and left before it answered: it is {}.",
-            lifecycle.as_str()
-        )),
-    }
-}
-
-/// The figures that one looks for first: calls and the share of them that failed, how long they take, and the heap.
-fn leading(figures: &[Figure]) -> Vec<(&'static str, String)> {
-    let find = |name: &str| figures.iter().find(|figure| figure.name == name);
-    let value = |name: &str| find(name).map(|figure| figure.value);
-    let mut rows = Vec::new();
-    if let Some(calls) = value("calls") {
-        let failures = figures.iter().filter(|figure| figure.name.starts_with("errors_"));
-        let failed: u64 = failures.map(|figure| figure.value).sum();
-        rows.push((
-            "calls",
-            match calls {
-                0 => "none so far".to_owned(),
-                _ => format!(
-                    "{calls}, {:.1} % of them failed",
-                    failed as f64 * 100.0 / calls as f64
-                ),
-            },
-        ));
-    }
-    let p95 = value("call_p95_5min").map(|ns| (ns, "of the last five minutes"));
-    if let Some((ns, of)) = p95.or_else(|| value("call_p95").map(|ns| (ns, "of this minute"))) {
-        rows.push(("p95", format!("{} {of}", short(ns))));
-    }
-    if let Some(heap) = find("heap") {
-        let bytes = |value| super::history::amount(value, heap.unit);
-        let limit = value("heap_limit").map(|limit| format!(" of {}", bytes(limit)));
-        let shared = heap
-            .shared_by
-            .map(|instances| format!("; {instances} instances share it"));
-        rows.push((
-            "heap",
-            format!(
-                "{}{}{}",
-                bytes(heap.value),
-                limit.unwrap_or_default(),
-                shared.unwrap_or_default()
-            ),
-        ));
-    }
-    rows
-}
-
-/// By which numbers it is asked and judged.
-fn asked(policy: &PolicyTold, plugin: &PluginHealth) -> String {
-    let next = plugin
-        .health
-        .next_check_ms
-        .map(|ms| format!(", next in {}", lasted(ms)));
-    let percent = |permille: u16| format!("{} %", f64::from(permille) / 10.0);
-    format!(
-        "every {}{}; answers within {} to {}; down after {} failed checks in a row, up after {} good ones; calls of {}: degraded \
-         from {} failures on, bad from {} on, where there are {} calls",
-        lasted(policy.interval_ms),
-        next.unwrap_or_default(),
-        short(policy.timeout_min_ms.saturating_mul(1_000_000)),
-        short(policy.timeout_max_ms.saturating_mul(1_000_000)),
-        policy.fall,
-        policy.rise,
-        lasted(policy.window_ms),
-        percent(policy.degraded_permille),
-        percent(policy.down_permille),
-        policy.window_calls_min,
-    )
-}
-
-fn shown(figure: &Figure, look: &Look) -> String {
-    let value = super::history::amount(figure.value, figure.unit);
-    let source = match figure.source {
-        Source::Host => "host",
-        Source::Sdk => "sdk",
-        Source::Plugin => "plugin",
-    };
-    let mut text = format!("{value} (by the {source}");
-    if let Some(instances) = figure.shared_by {
-        text.push_str(&format!("; {instances} instances share it"));
-    }
-    if let Some(note) = &figure.note {
-        text.push_str(&format!("; {}", plain(note).replace('_', " ")));
-    }
-    text.push(')');
-    figure_entry(&plain(&figure.name).replace('_', " "), &text, look)
-}
-
-/// A name and what belongs to it, in two columns.
-fn entry(name: &str, text: &str, look: &Look) -> String {
-    format!("  {name:<14}{}", wrap(text, look.width, 16).trim_start())
-}
-
-/// The same for figures, whose names are longer.
-fn figure_entry(name: &str, text: &str, look: &Look) -> String {
-    let head = format!("    {name:<24}");
-    let indent = head.chars().count();
-    let wrapped = wrap(text, look.width.max(indent + 24), indent);
-    format!("{head}{}", wrapped.trim_start())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! How health looks.
 
+use super::super::text::width;
 use super::*;
 use serde_json::json;
 
@@ -213,7 +214,10 @@ fn on_a_terminal_that_scrolls_the_headline_is_last_and_the_sick_stay_in_sight() 
     let lines: Vec<&str> = told.text.lines().collect();
     assert_eq!(lines.last(), Some(&"Degraded: 1 of 2 plugins down (embed)"));
     let in_sight = lines[lines.len() - 23..].join("\n");
-    assert!(in_sight.contains("embed: down: answers its checks"), "{in_sight}");
+    assert!(
+        in_sight.contains("embed: down for 3 min: answers its checks"),
+        "{in_sight}"
+    );
     assert_eq!(
         lines.iter().filter(|line| line.starts_with(" plugin-")).count(),
         100
@@ -227,6 +231,7 @@ fn one_leads_with_what_one_looks_for_and_the_numbers_by_which_it_is_judged() {
         {"name": "calls", "value": 400, "unit": "count", "source": "host"},
         {"name": "errors_internal", "value": 5, "unit": "count", "source": "host"},
         {"name": "errors_panicked", "value": 1, "unit": "count", "source": "host"},
+        {"name": "errors_invalid_input", "value": 7, "unit": "count", "source": "host"},
         {"name": "call_p95", "value": 9_000, "unit": "ns", "source": "host"},
         {"name": "call_p95_5min", "value": 3_400_000, "unit": "ns", "source": "host"},
         {"name": "heap", "value": 2_097_152, "unit": "bytes", "source": "sdk"},
@@ -242,10 +247,10 @@ fn one_leads_with_what_one_looks_for_and_the_numbers_by_which_it_is_judged() {
     .unwrap();
     let text = one(&plugin, &LOOK, false);
     for part in [
-        "  calls         400, 1.5 % of them failed\n",
-        "  p95           3.4 ms of the last five minutes\n",
+        "  calls         400\n  failed        1.5 %, beside 7 by the callers' fault\n  p95           3.4 ms in the last five minutes\n",
         "  heap          2.0 MiB of 64.0 MiB\n",
-        "  asked         every 10 s, next in 4.2 s; answers within 250 ms to 5.0 s;",
+        "  checked       every 10 s, next in 4.2 s, answers within 250 ms to 5.0 s;",
+        "  judged        by calls of 1 min, from 5 on: degraded at 10 % failures, bad at",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
     }
@@ -254,6 +259,36 @@ fn one_leads_with_what_one_looks_for_and_the_numbers_by_which_it_is_judged() {
         "{text}"
     );
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn one_shows_the_parts_of_its_last_check_and_its_connection() {
+    let mut plugin = answer().plugins.remove(0);
+    let part = |name: &str, message: &str| json!({"name": name, "health": "down", "message": message, "duration_ns": 12_000_000, "value": 12.5});
+    let more: Vec<_> = (0..20).map(|n| part(&format!("part {n}"), "")).collect();
+    let first = part(
+        "connection\u{1b} to the provider of models",
+        &"refused by its firewall ".repeat(5),
+    );
+    let parts: Vec<_> = std::iter::once(first).chain(more).collect();
+    plugin.check = serde_json::from_value(json!({"kind": "readiness", "at_unix_ms": 1, "outcome": {
+        "result": "answered", "report": {"connection": "broken", "connection_rtt_ns": 12_000_000,
+        "connection_age_ms": 90_000, "parts": parts}}}))
+    .unwrap();
+    let text = one(&plugin, &LOOK, false);
+    for line in [
+        "  connection    broken for 1 min, round trip 12 ms\n",
+        "  parts of its last check\n",
+        " down, 12 ms, 12.5: refused by its firewall",
+        "    part 14                       down, 12 ms, 12.5\n",
+        "    … and 5 more; --json has all",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in\n{text}");
+    }
+    assert!(
+        !text.contains('\u{1b}') && text.lines().all(|line| width(line) <= 80),
+        "{text}"
+    );
 }
 
 #[test]

@@ -6,13 +6,13 @@ use super::bars::{LEGEND, sparkline, timeline, word};
 use super::deep::said;
 use super::duration::{lasted, long, short};
 use super::fault::Fault;
-use super::moment::utc;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::text::{plain, wrap};
-use extman_model::control::report::{ClockTold, HistoryAnswer, ReleaseTold, SpanTold};
+use extman_model::control::report::{Bucket, ClockTold, HistoryAnswer, ReleaseTold, SpanTold};
 use extman_model::control::{Answer, Command, since_ms};
-use extman_model::{CheckKind, CheckOutcome, DeepResult, Health, Unit};
+use extman_model::moment::utc;
+use extman_model::{CheckKind, CheckOutcome, DeepResult, Health, Lifecycle, Unit, failed_of};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct History {
@@ -46,100 +46,100 @@ const CHECKS_SHOWN: usize = 10;
 const BAR_MAX: usize = 96;
 
 fn render(history: &HistoryAnswer, look: &Look) -> String {
-    let range = history.range;
-    let width = (look.width.saturating_sub(12)).clamp(10, BAR_MAX);
-    let mut lines = vec![format!(
-        "{}, the last {}, to {}",
-        plain(&history.name),
-        long(range.length_ms()),
-        utc(range.to_unix_ms)
-    )];
-    lines.push(format!(
-        "  states    {}",
-        timeline(&slices(history, width), look.colour)
-    ));
-    lines.push(wrap(
-        &format!("{LEGEND}; the worst in each stretch"),
-        look.width,
-        12,
-    ));
-    if let Some(shares) = shares(history) {
-        lines.push(format!(
-            "  time      {}",
-            wrap(&shares, look.width, 12).trim_start()
-        ));
-    }
-    let calls: u64 = history.buckets.iter().map(|bucket| bucket.calls).sum();
-    let failed: u64 = history
-        .buckets
-        .iter()
-        .flat_map(|bucket| bucket.errors.values())
-        .sum();
-    let p95: Vec<Option<u64>> = history.buckets.iter().map(|bucket| bucket.p95_ns).collect();
-    if let Some(most) = p95.iter().flatten().max() {
-        lines.push(format!(
-            "  p95       {}  at most {}",
-            sparkline(&p95, width.min(60)),
-            short(*most)
-        ));
-    }
-    lines.push(format!("  calls     {calls}, {failed} failed"));
-    let checks: u64 = history.buckets.iter().map(|bucket| bucket.checks).sum();
-    let checks_failed: u64 = history.buckets.iter().map(|bucket| bucket.checks_failed).sum();
-    lines.push(format!("  checks    {checks}, {checks_failed} failed"));
-    if let Some(deep) = deep(history) {
-        lines.push(deep);
-    }
-    let heap: Vec<Option<u64>> = history
-        .buckets
-        .iter()
-        .map(|bucket| bucket.heap_max_bytes)
-        .collect();
-    if let Some(most) = heap.iter().flatten().max() {
-        let most = amount(*most, Unit::Bytes);
-        lines.push(format!(
-            "  heap      {}  at most {most}",
-            sparkline(&heap, width.min(60))
-        ));
-    }
-    let cpu: Vec<Option<u64>> = history.buckets.iter().map(|bucket| bucket.cpu_ns).collect();
-    if cpu.iter().any(Option::is_some) {
-        let sum = cpu.iter().flatten().sum();
-        lines.push(format!(
-            "  cpu       {}  {} in all",
-            sparkline(&cpu, width.min(60)),
-            amount(sum, Unit::Ns)
-        ));
-    }
-    for release in changed(&history.releases) {
-        lines.push(format!(
-            "  version   {} from {}",
-            release.version,
-            utc(release.at_unix_ms)
-        ));
-    }
+    let mut lines = states(history, look);
+    lines.extend(rollups(history, look));
+    lines.extend(changed(&history.releases).map(|release| {
+        let at = utc(release.at_unix_ms);
+        format!("  version   {} from {at}", release.version)
+    }));
     let clock = history
         .clock
         .iter()
         .map(|step| wrap(&format!("clock: {}", set(step)), look.width, 2));
     lines.extend(clock);
-    let earlier = history.spans.len().saturating_sub(SPANS_SHOWN);
     lines.push(String::new());
+    lines.extend(spans(history, look));
+    lines.extend(single_checks(history, look));
+    lines.join("\n")
+}
+
+/// Stretches of a bar or a curve.
+fn bar_width(look: &Look) -> usize {
+    look.width.saturating_sub(12).clamp(10, BAR_MAX)
+}
+
+/// The headline, the bar of states, and how much of the time it was what.
+fn states(history: &HistoryAnswer, look: &Look) -> Vec<String> {
+    let range = history.range;
+    let bar = timeline(&slices(history, bar_width(look)), look.colour);
+    let mut lines = vec![
+        format!(
+            "{}, the last {}, to {}",
+            plain(&history.name),
+            long(range.length_ms()),
+            utc(range.to_unix_ms)
+        ),
+        format!("  states    {bar}"),
+        wrap(&format!("{LEGEND}; the worst in each stretch"), look.width, 12),
+    ];
+    lines.extend(shares(history).map(|shares| row("time", &shares, look)));
+    lines
+}
+
+/// What was counted and measured: calls, checks, latency, heap and processor time.
+fn rollups(history: &HistoryAnswer, look: &Look) -> Vec<String> {
+    let buckets = &history.buckets;
+    let curve = |values: &[Option<u64>]| sparkline(values, bar_width(look).min(60));
+    let values = |of: fn(&Bucket) -> Option<u64>| -> Vec<Option<u64>> { buckets.iter().map(of).collect() };
+    let sum = |of: fn(&Bucket) -> u64| -> u64 { buckets.iter().map(of).sum() };
+    let mut lines = Vec::new();
+    let p95 = values(|bucket| bucket.p95_ns);
+    if let Some(most) = p95.iter().flatten().max() {
+        lines.push(format!("  p95       {}  at most {}", curve(&p95), short(*most)));
+    }
+    let failed = sum(|bucket| failed_of(&bucket.errors));
+    lines.push(format!(
+        "  calls     {}, {failed} failed",
+        sum(|bucket| bucket.calls)
+    ));
+    let failed = sum(|bucket| bucket.checks_failed);
+    lines.push(format!(
+        "  checks    {}, {failed} failed",
+        sum(|bucket| bucket.checks)
+    ));
+    lines.extend(deep(history));
+    let heap = values(|bucket| bucket.heap_max_bytes);
+    if let Some(most) = heap.iter().flatten().max() {
+        let most = amount(*most, Unit::Bytes);
+        lines.push(format!("  heap      {}  at most {most}", curve(&heap)));
+    }
+    let cpu = values(|bucket| bucket.cpu_ns);
+    if cpu.iter().any(Option::is_some) {
+        let all = amount(cpu.iter().flatten().sum(), Unit::Ns);
+        lines.push(format!("  cpu       {}  {all} in all", curve(&cpu)));
+    }
+    lines
+}
+
+fn row(name: &str, text: &str, look: &Look) -> String {
+    format!("  {name:<10}{}", wrap(text, look.width, 12).trim_start())
+}
+
+/// The last states, one by one.
+fn spans(history: &HistoryAnswer, look: &Look) -> Vec<String> {
+    let earlier = history.spans.len().saturating_sub(SPANS_SHOWN);
+    let mut lines = Vec::new();
     if earlier > 0 || history.more {
         lines.push(format!(
-            "The last {SPANS_SHOWN} states; --json has all that are told:"
+            "The last {SPANS_SHOWN} states; --json has all that there is:"
         ));
     }
-    lines.extend(
-        history.spans[earlier..]
-            .iter()
-            .map(|span| one(span, history, look)),
-    );
+    let shown = history.spans[earlier..].iter();
+    lines.extend(shown.map(|span| one(span, history, look)));
     if history.spans.is_empty() {
         lines.push("No state of it is written down in this time.".to_owned());
     }
-    lines.extend(single_checks(history, look));
-    lines.join("\n")
+    lines
 }
 
 /// What became of what was told before the clock was set.
@@ -211,7 +211,12 @@ fn one(span: &SpanTold, history: &HistoryAnswer, look: &Look) -> String {
     let lasted = lasted(to.saturating_sub(span.from_unix_ms));
     let mut rest = format!("for {lasted}: {}", span.cause);
     if span.left_out {
-        rest.push_str(" (left out)");
+        rest.push_str(match span.lifecycle {
+            Lifecycle::Stopped | Lifecycle::Draining | Lifecycle::Discovered | Lifecycle::Verified => {
+                " (left out)"
+            }
+            _ => " (maintenance)",
+        });
     }
     if let Some(text) = &span.text {
         rest.push_str(&format!(": {text}"));

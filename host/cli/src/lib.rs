@@ -23,13 +23,14 @@ mod duration;
 mod events;
 mod fault;
 mod health;
+mod health_one;
 mod health_table;
 mod history;
 mod inspect;
 mod json_problem;
 mod list;
+mod maintenance;
 mod manifest;
-mod moment;
 mod output;
 mod remote;
 mod screen;
@@ -129,6 +130,7 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Load(args) => change::run(change::Change::Load, args, backend, screen),
         Sub::Unload(args) => change::run(change::Change::Unload, args, backend, screen),
         Sub::Restart(args) => change::run(change::Change::Restart, args, backend, screen),
+        Sub::Maintenance(args) => maintenance::run(args, backend, screen),
         Sub::Inspect(args) => inspect::run(&args, screen),
         Sub::Vet(args) => check::run(args, backend, screen),
         Sub::Wait(args) => wait::run(&args, backend),

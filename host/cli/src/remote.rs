@@ -108,6 +108,21 @@ impl Remote {
                 let query = if *deep { "?deep=true" } else { "" };
                 Answer::PluginHealth(self.change(&format!("{}/check{query}", plugin(name)))?)
             }
+            Command::Maintenance { name } => {
+                let at = name.as_deref().map_or_else(|| "/api/v1".to_owned(), plugin);
+                Answer::Maintenance(self.get(&format!("{at}/maintenance"))?)
+            }
+            Command::StartMaintenance { name, asked } => {
+                let mut body = serde_json::json!({"for": format!("{}ms", asked.for_ms)});
+                if let Some(reason) = &asked.reason {
+                    body["reason"] = reason.as_str().into();
+                }
+                Answer::Maintenance(self.post(&format!("{}/maintenance", plugin(name)), &body.to_string())?)
+            }
+            Command::EndMaintenance { name } => {
+                let path = format!("{}/maintenance", plugin(name));
+                Answer::Maintenance(self.post(&path, r#"{"end":true}"#)?)
+            }
             Command::Load { name } | Command::Unload { name } | Command::Restart { name } => {
                 Answer::Plugin(self.change(&format!("{}/{}", plugin(name), command.word()))?)
             }
@@ -122,7 +137,7 @@ impl Remote {
         let body = self.read(&mut response)?;
         let headers = response.headers();
         Ok(Invoked {
-            served_by: text(headers, "extman-served-by").to_owned(),
+            served_by: text(headers, "extman-served-by").into(),
             reply: Reply {
                 content_type: text(headers, "content-type").to_owned().into(),
                 body,
@@ -176,6 +191,10 @@ impl Remote {
     }
 
     fn change<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        self.post(path, "{}")
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T, Fault> {
         let mut request = self
             .agent
             .post(format!("{}{path}", self.url))
@@ -184,7 +203,7 @@ impl Remote {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.config().timeout_global(Some(CHANGE)).build();
-        self.answer(request.send("{}").map_err(|error| self.unreachable(error))?)
+        self.answer(request.send(body).map_err(|error| self.unreachable(error))?)
     }
 
     fn post_call(&self, invocation: &Invocation, accept: &str) -> Result<Response<Body>, Fault> {
@@ -278,7 +297,7 @@ impl Remote {
         match error {
             ureq::Error::BadUri(why) => Fault::usage(format!("the host's URL is {url:?}: {why}")),
             ureq::Error::Http(why) => Fault::usage(format!(
-                "the request can't be sent: {why}; check the URL, the token and the content type"
+                "the request to {url:?} can't be sent: {why}; check that URL, the token and the content type"
             )),
             ureq::Error::Timeout(which) if which != ureq::Timeout::Connect => {
                 Fault::no_host(format!("the host at {url} did not answer in time"))
@@ -334,7 +353,7 @@ struct Done {
 impl Done {
     fn invoked(self) -> Invoked {
         Invoked {
-            served_by: self.served_by,
+            served_by: self.served_by.into(),
             reply: Reply {
                 content_type: self.content_type.into(),
                 body: Vec::new(),

@@ -187,11 +187,8 @@ impl Screen {
             self.write_json(&Envelope::<()>::failed(word, *failure));
             return exit;
         }
-        let kind = match failure.kind.as_str() {
-            "usage" | "no_host" | "failed" | "conflict" | "not_found" | "refused" => String::new(),
-            kind => format!("{}: ", kind.replace('_', " ")),
-        };
-        say(&format!("error: {kind}{}", failure.text), self.look.width);
+        let told = with_kind(&failure.kind, &failure.text);
+        say(&format!("error: {told}"), self.look.width);
         if let Some(ms) = failure.retry_after_ms {
             say(
                 &format!("  next: try again in {}", super::duration::wait(ms)),
@@ -202,6 +199,18 @@ impl Screen {
             say(&format!("  next: {next}"), self.look.width);
         }
         exit
+    }
+}
+
+/// A failure's text after its kind, where that says something more than the text.
+fn with_kind(kind: &str, text: &str) -> String {
+    let kind = match kind {
+        "usage" | "no_host" | "failed" | "conflict" | "not_found" | "refused" => return text.to_owned(),
+        kind => kind.replace('_', " "),
+    };
+    match text.starts_with(&kind) {
+        true => text.to_owned(),
+        false => format!("{kind}: {text}"),
     }
 }
 
@@ -349,6 +358,16 @@ fn colour(terminal: bool, env: impl Fn(&str) -> Option<String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_says_its_kind_once() {
+        assert_eq!(with_kind("panicked", "panicked: as told"), "panicked: as told");
+        assert_eq!(
+            with_kind("not_serving", "it is failed"),
+            "not serving: it is failed"
+        );
+        assert_eq!(with_kind("usage", "no name"), "no name");
+    }
 
     #[test]
     fn colours_only_where_they_are_wanted() {

@@ -8,7 +8,7 @@ use super::session::{self, mismatch};
 use super::show::fields;
 use super::text::{count, plain, wrap};
 use extman_model::control::{Answer, Command};
-use extman_model::{RefusedView, StatusView};
+use extman_model::{MaintenanceRow, RefusedView, StatusView};
 
 pub(super) fn run(args: &StatusArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Status))?;
@@ -51,6 +51,18 @@ fn render(status: &StatusView, look: &Look) -> String {
             .map(|missing| wrap(&format!("{}: {}", missing.name, missing.reason), look.width, 2))
             .collect();
         parts.push(format!("{heading}\n{}", shown.join("\n")));
+    }
+    if !status.maintenance.is_empty() {
+        let shown = |row: &MaintenanceRow| {
+            let text = format!(
+                "{}: {}",
+                row.name,
+                super::maintenance::words(&row.maintenance, look)
+            );
+            wrap(&text, look.width, 2)
+        };
+        let shown: Vec<_> = status.maintenance.iter().map(shown).collect();
+        parts.push(format!("In maintenance\n{}", shown.join("\n")));
     }
     if !status.resident.is_empty() {
         let libraries: Vec<_> = status

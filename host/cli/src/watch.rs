@@ -5,12 +5,12 @@ use super::bars::alarm;
 use super::duration::lasted;
 use super::fault::{Exit, Fault};
 use super::health::{Health, Layout, told};
-use super::moment::utc;
 use super::screen::{Look, Outcome, Screen, out, out_fd};
 use super::session;
 use super::text::{plain, wrap};
 use extman_model::clock;
 use extman_model::control::{Answer, Envelope};
+use extman_model::moment::utc;
 use std::io::Write;
 use std::time::Duration;
 

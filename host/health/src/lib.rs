@@ -6,7 +6,7 @@
 //! * [`course`]: both together, for one instance;
 //! * [`aggregate`]: from each to the whole, and its sentence;
 //! * [`components`]: how the host's own parts are;
-//! * [`deep`]: the budget of synthetic requests;
+//! * [`deep`]: the quota of synthetic requests;
 //! * [`analysis`]: what can be said from the history.
 //!
 //! Who asks plugins, and when, is in the `extman` crate; what is written down, in `extman-history`.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 const NAME_MAX: usize = 256;
 const TEXT_MAX: usize = 1024;
+const VALUE_MAX: usize = 8 * 1024;
 
 /// The open file.
 #[derive(Debug)]
@@ -460,7 +461,7 @@ impl Batch<'_> {
 
     fn key_value(&self, row: &KeyValueRow) -> rusqlite::Result<()> {
         let key = cut(&row.key, NAME_MAX);
-        let Some(value) = row.value.as_deref().map(cut_text) else {
+        let Some(value) = row.value.as_deref().map(|value| cut(value, VALUE_MAX)) else {
             self.transaction
                 .prepare_cached("DELETE FROM key_value WHERE key = ?1")?
                 .execute([key])?;

@@ -10,9 +10,11 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use extman_model::control::report::{Group, HealthAnswer, HistoryState, PluginHealth};
 use extman_model::control::{Answer, Command, Failure, SINCE_MS_DEFAULT, since_ms};
-use extman_model::{Cause, Health, Lifecycle};
+use extman_model::moment::utc;
+use extman_model::{Cause, Health, HealthView, Lifecycle};
 use extman_plugin_api::manifest::schema::Kind;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Ready: the first look is done, and every plugin that the whole needs serves, or others do its work. If not, a line for each reason. One
@@ -248,7 +250,24 @@ struct Check<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<&'a str>,
+    output: Option<Cow<'a, str>>,
+}
+
+/// Why it is not up, and whether an operator works on it.
+fn output(health: &HealthView) -> Option<Cow<'_, str>> {
+    let reason = (health.judged.health != Health::Up).then_some(&*health.reason);
+    let Some(maintenance) = &health.in_maintenance else {
+        return reason.map(Cow::Borrowed);
+    };
+    let mut text = match maintenance.until_unix_ms {
+        Some(until) => format!("in maintenance until {}", utc(until)),
+        None => "in maintenance by its configuration".to_owned(),
+    };
+    for more in maintenance.reason.as_deref().into_iter().chain(reason) {
+        text.push_str(": ");
+        text.push_str(more);
+    }
+    Some(text.into())
 }
 
 fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
@@ -266,7 +285,7 @@ fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
                 component_type: "component",
                 observed_value: word.as_str(),
                 status: (!plugin.health.left_out).then(|| mapped(word).1),
-                output: (word != Health::Up).then_some(&*plugin.health.reason),
+                output: output(&plugin.health),
             };
             checks.insert(format!("{}:health", plugin.name), [check]);
         }
@@ -278,14 +297,14 @@ fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
                 component_type: "system",
                 observed_value: part.health.as_str(),
                 status: (!part.left_out).then(|| mapped(part.health).1),
-                output: (part.health != Health::Up).then_some(&*part.reason),
+                output: (part.health != Health::Up).then_some(part.reason.as_str().into()),
             };
             checks.insert(format!("host.{}:state", part.name), [check]);
         }
         let (observed_value, status, output) = match &health.history.state {
             HistoryState::Working => ("working", Some("pass"), None),
-            HistoryState::Degraded { why, .. } => ("degraded", Some("warn"), Some(&**why)),
-            HistoryState::Off { why } => ("off", None, Some(&**why)),
+            HistoryState::Degraded { why, .. } => ("degraded", Some("warn"), Some(why.as_str().into())),
+            HistoryState::Off { why } => ("off", None, Some(why.as_str().into())),
         };
         let check = Check {
             component_id: "history",

@@ -22,6 +22,7 @@ mod gate;
 mod health;
 mod invoke;
 mod listened;
+mod maintenance;
 mod routes;
 mod secret;
 mod serve;

@@ -2,7 +2,7 @@
 
 use super::config::HttpConfig;
 use super::secret::Secret;
-use super::{answer, body, events, gate, health, invoke};
+use super::{answer, body, events, gate, health, invoke, maintenance};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -37,6 +37,10 @@ pub(super) fn router(edge: Edge) -> Router {
         let gated = route.route_layer(gate.clone());
         gated.fallback(async || answer::other_method("POST"))
     };
+    let maintained = |route: MethodRouter<Edge>| {
+        let gated = route.route_layer(gate.clone());
+        gated.fallback(async || answer::other_method("GET, HEAD, POST"))
+    };
     Router::new()
         .route("/livez", reading(get(async || "ok\n")))
         .route("/readyz", reading(get(health::readyz)))
@@ -54,6 +58,11 @@ pub(super) fn router(edge: Edge) -> Router {
         .route("/api/v1/plugins/{name}/uptime", reading(get(health::uptime)))
         .route("/api/v1/plugins/{name}/analysis", reading(get(health::analysis)))
         .route("/api/v1/plugins/{name}/check", changing(post(health::check)))
+        .route("/api/v1/maintenance", reading(get(maintenance::all)))
+        .route(
+            "/api/v1/plugins/{name}/maintenance",
+            maintained(get(maintenance::one).post(maintenance::change)),
+        )
         .route("/api/v1/plugins/{name}/load", changing(post(load)))
         .route("/api/v1/plugins/{name}/unload", changing(post(unload)))
         .route("/api/v1/plugins/{name}/restart", changing(post(restart)))
@@ -77,6 +86,9 @@ pub(super) fn word_of(path: &str) -> &'static str {
         (Some("plugins"), Some(_), None, _) => "plugin",
         (Some("health"), None, ..) => "health",
         (Some("events"), None, ..) => "events",
+        (Some("maintenance"), None, ..) | (Some("plugins"), Some(_), Some("maintenance"), None) => {
+            "maintenance"
+        }
         (Some("uptime"), None, ..) => "uptime",
         (Some("plugins"), Some(_), Some("health"), None) => "plugin_health",
         (Some("plugins"), Some(_), Some("history"), None) => "history",
@@ -137,7 +149,7 @@ async fn restart(State(edge): State<Edge>, name: Named, request: Request) -> Res
 async fn no_route(uri: Uri) -> Response {
     let text = format!(
         "there is no route {}; there are /livez, /readyz, /health, /api/v1/status, /api/v1/health, /api/v1/uptime, \
-         /api/v1/events, /api/v1/plugins and /api/v1/capabilities, and what lies below the last two",
+         /api/v1/events, /api/v1/maintenance, /api/v1/plugins and /api/v1/capabilities, and what lies below the last two",
         uri.path()
     );
     answer::refused("request", StatusCode::NOT_FOUND, Failure::new("not_found", text))
@@ -168,7 +180,12 @@ pub(super) async fn change(
         }
         Ok(_) => {}
     }
-    let command = command(name);
+    run_to_its_end(edge, command(name)).await
+}
+
+/// Whether or not the one who asked for it waits.
+pub(super) async fn run_to_its_end(edge: Edge, command: Command) -> Response {
+    let word = command.word();
     let done = tokio::spawn(async move { edge.control.run(command).await });
     match done.await {
         Ok(answer) => told(word, answer),
@@ -179,7 +196,7 @@ pub(super) async fn change(
     }
 }
 
-const CHANGE_BYTES_MAX: usize = 4096;
+pub(super) const CHANGE_BYTES_MAX: usize = 4096;
 
 fn is_empty_object(bytes: &[u8]) -> bool {
     bytes.trim_ascii().is_empty()

@@ -9,7 +9,10 @@ mod since;
 use crate::control::events::{EventsAnswer, EventsAsked};
 use crate::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
 use crate::frames::Frames;
-use crate::{CallError, CapabilityOffer, PluginView, Reply, RequestExtras, StatusView};
+use crate::{
+    CallError, CapabilityOffer, MaintenanceAsked, MaintenanceRow, PluginView, Reply, RequestExtras,
+    StatusView,
+};
 pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
 pub use listen::listen_address;
 use serde::{Deserialize, Serialize};
@@ -89,6 +92,23 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// Which instances are in maintenance?
+    Maintenance {
+        /// Only this one.
+        name: Option<String>,
+    },
+    /// Put an instance into maintenance for a while; what was said before of how long and why is replaced. Answered once it is on the disk.
+    StartMaintenance {
+        /// Its name.
+        name: String,
+        /// For how long, and why.
+        asked: MaintenanceAsked,
+    },
+    /// End an instance's maintenance before its time.
+    EndMaintenance {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Command {
@@ -100,6 +120,8 @@ impl Command {
                 | Command::Unload { .. }
                 | Command::Restart { .. }
                 | Command::CheckNow { .. }
+                | Command::StartMaintenance { .. }
+                | Command::EndMaintenance { .. }
         )
     }
 }
@@ -128,6 +150,8 @@ pub enum Answer {
     Analysis(Box<AnalysisAnswer>),
     /// To [`Command::Events`].
     Events(Box<EventsAnswer>),
+    /// To [`Command::Maintenance`], by name; to the commands that begin and end it, what is so afterwards of the instance.
+    Maintenance(Vec<MaintenanceRow>),
 }
 
 /// Why a command was not done.
@@ -141,6 +165,9 @@ pub enum ControlError {
         /// Names that look like it.
         similar: Vec<String>,
     },
+    /// It can't be done with these values.
+    #[error("{0}")]
+    Invalid(String),
     /// The instance's state does not allow it.
     #[error("{0}")]
     Conflict(String),
@@ -195,7 +222,7 @@ pub struct Invocation {
 #[derive(Debug, Clone)]
 pub struct Invoked {
     /// The instance that served.
-    pub served_by: String,
+    pub served_by: Arc<str>,
     /// The answer.
     pub reply: Reply,
 }

@@ -1,6 +1,9 @@
 //! What happens, as it is told.
 
-use super::{Cause, Digest, Health, Lifecycle, LogLevel, MissingView, ProcessChange, RefusedView, Verdict};
+use super::moment::utc;
+use super::{
+    Cause, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange, RefusedView, Verdict,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -155,6 +158,14 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         text: Option<String>,
     },
+    /// An instance's maintenance began, was changed, or ended.
+    Maintenance {
+        /// The instance.
+        name: String,
+        /// How it is from here on; absent if it ended.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        maintenance: Option<Maintenance>,
+    },
     /// Plugin code changed something of the process that all share.
     ProcessChanged(ProcessChange),
     /// The host itself did not run for a while; nothing that happened meanwhile is held against a plugin.
@@ -191,6 +202,7 @@ impl What {
             | What::LateReturn { name, .. }
             | What::Logged { name, .. }
             | What::Health { name, .. }
+            | What::Maintenance { name, .. }
             | What::Told { name, .. } => Some(name),
             What::Found { .. }
             | What::Refused(_)
@@ -231,27 +243,17 @@ impl fmt::Display for What {
                 to,
                 count,
                 names,
-            } => {
-                let (from, to) = (from.as_str(), to.as_str());
-                write!(
-                    f,
-                    "{count} plugins {from} → {to}, {} among them",
-                    names.join(", ")
-                )
-            }
+            } => many(f, from.as_str(), to.as_str(), *count, names),
             What::HealthMany {
                 from,
                 to,
                 count,
                 names,
-            } => {
-                let (from, to) = (from.as_str(), to.as_str());
-                write!(
-                    f,
-                    "{count} plugins {from} → {to}, {} among them",
-                    names.join(", ")
-                )
-            }
+            } => many(f, from.as_str(), to.as_str(), *count, names),
+            What::Maintenance { maintenance, .. } => match maintenance {
+                Some(maintenance) => write_maintenance(f, maintenance),
+                None => f.write_str("maintenance has ended"),
+            },
             What::ProcessChanged(change) => write!(f, "{change}"),
             What::Replaced { from, to, .. } => write!(f, "version {from} replaced by {to}"),
             What::StepFailed { step, text, .. } => write!(f, "{step} failed, stopping goes on: {text}"),
@@ -283,5 +285,21 @@ impl fmt::Display for What {
             What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),
             What::Told { health, text, .. } => write!(f, "says of itself: {}{}", health.as_str(), more(text)),
         }
+    }
+}
+
+fn many(f: &mut fmt::Formatter<'_>, from: &str, to: &str, count: usize, names: &[String]) -> fmt::Result {
+    let names = names.join(", ");
+    write!(f, "{count} plugins {from} → {to}, {names} among them")
+}
+
+fn write_maintenance(f: &mut fmt::Formatter<'_>, maintenance: &Maintenance) -> fmt::Result {
+    f.write_str("in maintenance")?;
+    if let Some(until) = maintenance.until_unix_ms {
+        write!(f, " until {}", utc(until))?;
+    }
+    match &maintenance.reason {
+        Some(reason) => write!(f, ": {reason}"),
+        None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! How an instance is: the word, why, and on what evidence.
 
-use super::{DeepView, ErrorKind, Health, Lifecycle};
+use super::{DeepView, ErrorKind, Health, Lifecycle, Maintenance};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -166,6 +166,9 @@ pub struct HealthView {
     pub since_unix_ms: u64,
     /// It counts in no sum: it is stopped or in maintenance.
     pub left_out: bool,
+    /// Its maintenance, if an operator works on it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub in_maintenance: Option<Box<Maintenance>>,
     /// Failed checks in a row.
     pub failed_checks: u8,
     /// Weighted share of changes among its last states, in thousandths.

@@ -16,6 +16,8 @@ pub mod findings;
 pub mod frames;
 mod health;
 pub mod history;
+mod maintenance;
+pub mod moment;
 mod overall;
 mod process;
 pub mod record;
@@ -35,6 +37,7 @@ pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
 pub use figures::Figures;
 pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit};
+pub use maintenance::{Maintenance, MaintenanceAsked, MaintenanceRow, MaintenanceSource};
 pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Progress, Report};
@@ -45,5 +48,5 @@ pub use vetting::{
 };
 pub use view::{
     CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
-    RefusedView, ResidentView, StatusView,
+    RefusedView, ResidentView, StatusView, failed_of,
 };

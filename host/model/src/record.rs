@@ -174,7 +174,7 @@ pub struct KeyValueRow {
     pub key: Arc<str>,
     /// When it was decided, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
-    /// At most 1 KiB; `None` to forget it.
+    /// At most 8 KiB; `None` to forget it.
     pub value: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
-use super::{CheckKind, Digest, Health, HealthView, ProcessChange, Report, Verdict};
+use super::{CheckKind, Digest, Health, HealthView, MaintenanceRow, ProcessChange, Report, Verdict};
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
@@ -207,6 +207,19 @@ pub struct CallStats {
     pub mean_ns: Option<u64>,
 }
 
+impl CallStats {
+    /// Calls that failed by the plugin's fault: what counts everywhere. What callers have done wrong or given up is not among them.
+    pub fn failed(&self) -> u64 {
+        failed_of(&self.errors)
+    }
+}
+
+/// Those failures that are not the callers' own.
+pub fn failed_of(errors: &BTreeMap<ErrorKind, u64>) -> u64 {
+    let of_plugin = errors.iter().filter(|(kind, _)| !kind.is_callers());
+    of_plugin.map(|(_, count)| count).sum()
+}
+
 /// A file that is not a plugin for this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedView {
@@ -252,6 +265,9 @@ pub struct StatusView {
     /// What an operator should know of the host itself.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub concerns: Vec<String>,
+    /// Instances in maintenance, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub maintenance: Vec<MaintenanceRow>,
 }
 
 /// An instance that is configured, and whose plugin is not there.

@@ -127,6 +127,17 @@ impl Registry {
         }
     }
 
+    /// An instance is in maintenance from here on, or no longer: who serves its capabilities is chosen anew.
+    pub fn set_maintenance(&self, name: &str, maintenance: bool) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.load();
+        if let Some(slot) = current.by_name.get(name)
+            && slot.maintain(maintenance)
+        {
+            current.reconsider(slot);
+        }
+    }
+
     /// From here on, these entries are what is known of their instances, and those instances are gone. One caller at a time.
     pub(crate) fn publish(&self, entries: Vec<Entry>, removed: &BTreeSet<Arc<str>>) {
         if entries.is_empty() && removed.is_empty() {

@@ -3,6 +3,7 @@
 use super::components::{Components, keep_looking};
 use super::event_log::EventLog;
 use super::health::{Ears, Subjects};
+use super::maintenance::{self, Maintenances, Publisher};
 use super::process::ProcessChanges;
 use super::recent::RecentLatency;
 use super::{Host, Inner, tasks};
@@ -23,7 +24,7 @@ use extman_runtime::supervisor::{Events, InstanceConfig, Requests, Services, Sup
 use extman_runtime::vetting::Vetting;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -53,11 +54,12 @@ pub struct HostBuilder {
 }
 
 impl Default for HostBuilder {
-    /// Every default but one: nothing is written down of how plugins are, unless a configuration or
-    /// [`history_file`](HostBuilder::history_file) says where.
+    /// Every default but two: nothing is written down of how plugins are, and instances have no folders of their own, unless a
+    /// configuration, or [`history_file`](HostBuilder::history_file) and [`state_dir`](HostBuilder::state_dir), say where.
     fn default() -> Self {
         let mut config = Config::default();
         config.history.enabled = false;
+        config.state.dir = None;
         HostBuilder {
             config,
             dirs: Vec::new(),
@@ -81,6 +83,12 @@ impl HostBuilder {
     /// Keeps the host's own copies here.
     pub fn store_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.config.intake.store.dir = dir.into();
+        self
+    }
+
+    /// Has each instance keep what is its own in folders under this directory.
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config.state.dir = Some(dir.into());
         self
     }
 
@@ -138,79 +146,93 @@ impl HostBuilder {
         let listening = events.listen();
         let process = ProcessChanges::listen(events.clone());
         let event_log = EventLog::start(events.listen());
-        let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
-        let cache = config.intake.store.dir.join("vetting");
-        let vetting = Vetting::new(config.vetting.clone(), cache);
+        let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"));
         let mut concerns: Vec<String> = vetting.concern().into_iter().collect();
         for concern in &concerns {
             tracing::warn!("{concern}");
         }
         let history = Arc::new(start_history(&config.history, &mut concerns));
-        let recent = Arc::new(RecentLatency::default());
         let ears = Ears {
             events: events.clone(),
             requests: requests.clone(),
             history: history.clone(),
-            recent: recent.clone(),
+            recent: Arc::new(RecentLatency::default()),
             registry: registry.clone(),
         };
-        let (engine, deep) = start_engine(ears, config.probe, &registry)?;
-        let services = Services {
-            vetting,
-            observer,
-            pool: config.lanes.limits(),
-            budgets: ModuleBudgets::default(),
-            modules: Default::default(),
-        };
-        let supervisor = Supervisor::new(
-            config.instances.clone(),
-            Arc::new(services),
-            registry.clone(),
-            events.clone(),
-            requests.clone(),
-        );
-        let (look, ending) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let recent = ears.recent.clone();
+        let probing = start_probing(ears, config.probe)?;
+        let supervisor = supervisor(&config, vetting, &registry, &events, &requests);
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
-        let looking = tasks::look(
-            arrivals,
-            config.intake.clone(),
-            requests.clone(),
-            look.clone(),
-            ending.clone(),
-        );
-        tokio::spawn(Vital::part("the look at plugin directories").watch(looking));
-        components.look(&engine);
-        let directories = config.intake.discovery.dirs.clone();
-        let started_unix_ms = clock::unix_ms(clock::wall());
         let inner = Inner {
+            directories: config.intake.discovery.dirs.clone(),
             config,
             registry,
             requests,
             events,
-            look,
-            ending,
-            started_unix_ms,
-            directories,
+            look: Arc::new(Notify::new()),
+            ending: Arc::new(AtomicBool::new(false)),
+            started_unix_ms: clock::unix_ms(clock::wall()),
             concerns,
-            engine,
-            deep,
+            engine: probing.engine,
+            deep: probing.deep,
             history,
             components,
             process,
             event_log,
             inputs: Default::default(),
             recent,
+            maintenances: probing.maintenances,
+            publisher: probing.publisher,
             reading: Arc::new(Semaphore::new(READS_MAX)),
         };
-        let every = Duration::from_millis(inner.config.health.components_every_ms);
-        let host = Host {
-            inner: Arc::new(inner),
-        };
-        let looking = keep_looking(Arc::downgrade(&host.inner), every);
-        tokio::spawn(Vital::part("the look at the host's own parts").watch(looking));
-        tokio::spawn(prune_when_ready(Arc::downgrade(&host.inner)));
-        Ok((host, listening))
+        let inner = Arc::new(inner);
+        start_tasks(&inner, arrivals, probing.is_taken_in);
+        Ok((Host { inner }, listening))
     }
+}
+
+fn supervisor(
+    config: &Config,
+    vetting: Vetting,
+    registry: &Arc<Registry>,
+    events: &Events,
+    requests: &Requests,
+) -> Supervisor {
+    let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
+    let services = Services {
+        vetting,
+        observer,
+        pool: config.lanes.limits(),
+        budgets: ModuleBudgets::default(),
+        state_dir: config.state.dir.clone(),
+        modules: Default::default(),
+    };
+    Supervisor::new(
+        config.instances.clone(),
+        Arc::new(services),
+        registry.clone(),
+        events.clone(),
+        requests.clone(),
+    )
+}
+
+/// What goes on beside the supervisor for as long as the host is there.
+fn start_tasks(inner: &Arc<Inner>, arrivals: Arrivals, is_taken_in: bool) {
+    let looking = tasks::look(
+        arrivals,
+        inner.config.intake.clone(),
+        inner.requests.clone(),
+        inner.look.clone(),
+        inner.ending.clone(),
+    );
+    tokio::spawn(Vital::part("the look at plugin directories").watch(looking));
+    inner.components.look(&inner.engine);
+    let every = Duration::from_millis(inner.config.health.components_every_ms);
+    let looking = keep_looking(Arc::downgrade(inner), every);
+    tokio::spawn(Vital::part("the look at the host's own parts").watch(looking));
+    let watching = maintenance::watch(Arc::downgrade(inner), is_taken_in);
+    tokio::spawn(Vital::part("the watch over maintenance").watch(watching));
+    tokio::spawn(prune_when_ready(Arc::downgrade(inner)));
 }
 
 /// Only then: what a host uses it holds a lock on, and it does not know what it uses before the first look.
@@ -234,25 +256,39 @@ fn start_history(config: &HistoryConfig, concerns: &mut Vec<String>) -> History 
     })
 }
 
+/// What knows how instances are.
+struct Probing {
+    engine: Engine,
+    deep: DeepChecks,
+    publisher: Arc<Publisher>,
+    maintenances: Arc<Maintenances>,
+    /// Whether the maintenance that an earlier host kept could be read.
+    is_taken_in: bool,
+}
+
 /// The engine hears of every instance as soon as it is known, and of what a plugin tells unasked.
-fn start_engine(
-    ears: Ears,
-    settings: ProbeSettings,
-    registry: &Registry,
-) -> Result<(Engine, DeepChecks), BuildError> {
-    let (events, history) = (ears.events.clone(), ears.history.clone());
+fn start_probing(ears: Ears, settings: ProbeSettings) -> Result<Probing, BuildError> {
+    let (events, history, registry) = (ears.events.clone(), ears.history.clone(), ears.registry.clone());
+    let maintenances = Arc::new(Maintenances::default());
+    let is_taken_in = maintenance::take_in(&maintenances, &history).is_some();
     let engine = Engine::start(Arc::new(ears)).map_err(BuildError::NoThread)?;
     let deep = DeepChecks::start(engine.clone(), history.clone(), Machine::this());
-    let (told, told_deep, known) = (engine.clone(), deep.clone(), Mutex::new(Subjects::new(settings)));
-    registry.on_publish(move |change| {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.note_releases(change, &history);
-        let changed = known.of(change);
-        drop(known);
-        told_deep.change(&changed, change.removed);
-        told.change(changed, change.removed);
-    });
+    let publisher = Arc::new(Publisher::new(
+        Subjects::new(settings),
+        &registry,
+        engine.clone(),
+        deep.clone(),
+        maintenances.clone(),
+    ));
+    let published = publisher.clone();
+    registry.on_publish(move |change| published.publish(change, &history));
     let told = engine.clone();
     events.on_told(move |name, generation, health| told.told(name, generation, health));
-    Ok((engine, deep))
+    Ok(Probing {
+        engine,
+        deep,
+        publisher,
+        maintenances,
+        is_taken_in,
+    })
 }

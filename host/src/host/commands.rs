@@ -36,6 +36,7 @@ impl Host {
             missing: registry.missing().to_vec(),
             process_changes: self.inner.process.all(),
             concerns: self.inner.concerns.clone(),
+            maintenance: self.maintenance_rows(),
         }
     }
 
@@ -145,6 +146,11 @@ impl Control for Host {
                 Command::Load { name } => plugin(self.load(&name).await?),
                 Command::Unload { name } => plugin(self.unload(&name).await?),
                 Command::Restart { name } => plugin(self.restart(&name).await?),
+                Command::Maintenance { name } => Answer::Maintenance(self.maintenance(name.as_deref())?),
+                Command::StartMaintenance { name, asked } => {
+                    Answer::Maintenance(self.start_maintenance(&name, asked).await?)
+                }
+                Command::EndMaintenance { name } => Answer::Maintenance(self.end_maintenance(&name).await?),
             })
         })
     }

@@ -109,11 +109,16 @@ impl Subjects {
     }
 
     /// Those that have changed.
-    pub(super) fn of(&mut self, change: &Change<'_>) -> Vec<Subject> {
-        change.entries.iter().map(|entry| self.subject(entry)).collect()
+    pub(super) fn of(
+        &mut self,
+        change: &Change<'_>,
+        is_in_maintenance: impl Fn(&Entry) -> bool,
+    ) -> Vec<Subject> {
+        let subject = |entry: &Arc<Entry>| self.subject(entry, is_in_maintenance(entry));
+        change.entries.iter().map(subject).collect()
     }
 
-    fn subject(&mut self, entry: &Entry) -> Subject {
+    fn subject(&mut self, entry: &Entry, maintenance: bool) -> Subject {
         let policy = Policy::resolve(entry.config.probe, &entry.plugin.manifest().probe, self.settings);
         Subject {
             name: entry.name.clone(),
@@ -123,7 +128,7 @@ impl Subjects {
                 .serving
                 .as_ref()
                 .map(|(instance, generation)| (instance.clone() as _, *generation)),
-            maintenance: entry.config.maintenance,
+            maintenance,
         }
     }
 
@@ -231,6 +236,7 @@ impl Host {
     /// How an instance is, as shown.
     pub(super) fn health_view(&self, entry: &Entry, seen: &Seen) -> HealthView {
         let mut view = health_view(entry, seen, self.inner.deep.view(&entry.name));
+        view.in_maintenance = self.inner.maintenances.of(entry).map(Box::new);
         if let Some((instance, _)) = &entry.serving {
             let (since, now) = (instance.accounts().latency(), clock::unix_ms(clock::wall()));
             view.figures
@@ -321,6 +327,7 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
         ),
         since_unix_ms: now.saturating_sub(seen.lasted.as_millis() as u64),
         left_out: seen.left_out,
+        in_maintenance: None,
         failed_checks: seen.failed_checks,
         flapping_permille: seen.flapping_permille,
         next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),

@@ -10,6 +10,7 @@ mod health;
 mod hint;
 mod history;
 mod inputs;
+mod maintenance;
 mod probe;
 mod process;
 mod recent;
@@ -69,6 +70,8 @@ struct Inner {
     event_log: Arc<event_log::EventLog>,
     inputs: inputs::InputSchemas,
     recent: Arc<recent::RecentLatency>,
+    maintenances: Arc<maintenance::Maintenances>,
+    publisher: Arc<maintenance::Publisher>,
     reading: Arc<Semaphore>,
 }
 

@@ -1,7 +1,7 @@
 //! Asking an instance now, for who waits for the answer: within a limit, whatever the plugin does.
 
 use super::Host;
-use extman_health::deep::Refused;
+use crate::deep::Refused;
 use extman_health::policy::Policy;
 use extman_model::control::ControlError;
 use extman_model::control::report::{PolicyTold, ProbeEnd};
@@ -170,7 +170,7 @@ fn refused(refused: Refused) -> ControlError {
     let text = refused.to_string();
     match (refused.retry_after_ms(), &refused) {
         (Some(retry_after_ms), _) => ControlError::NotYet { text, retry_after_ms },
-        (None, Refused::NotKept { .. }) => ControlError::Unavailable(text),
+        (None, Refused::NotKept(..)) => ControlError::Unavailable(text),
         (None, _) => ControlError::Conflict(text),
     }
 }

@@ -41,9 +41,11 @@ impl Host {
             return Ok(missing);
         }
         let entry = self.entry(name)?;
+        let known = Known::of(self);
         Ok(PluginHealth {
+            check: known.seen.get(&entry.name).and_then(|seen| seen.check.clone()),
             policy: Some(Box::new(self.policy_told(&entry))),
-            ..self.one(&Known::of(self), &entry)
+            ..self.one(&known, &entry)
         })
     }
 
@@ -56,9 +58,10 @@ impl Host {
             required: entry.config.criticality == Criticality::Required,
             covered: known.covered(entry).is_some() || self.redundancy_holds(known, entry),
             lifecycle: entry.lifecycle,
-            health: seen.map_or_else(|| not_checked(entry), |seen| self.health_view(entry, seen)),
+            health: seen.map_or_else(|| self.not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(trips).unwrap_or_default(),
+            check: None,
             policy: None,
             probe: None,
         }
@@ -94,6 +97,7 @@ impl Host {
                 },
                 recent: Vec::new(),
                 checks_ns: Vec::new(),
+                check: None,
                 policy: None,
                 probe: None,
             }
@@ -121,16 +125,6 @@ fn trips(seen: &Seen) -> Vec<u64> {
     seen.trips_ns.clone()
 }
 
-/// It is known, and nobody has told the engine of it yet.
-fn not_checked(entry: &Entry) -> HealthView {
-    let judged = Judgement {
-        health: Health::Unknown,
-        cause: Cause::NotChecked,
-        flags: HealthFlags::default(),
-    };
-    bare(judged, entry.since_unix_ms)
-}
-
 /// Of one of which nothing is measured.
 fn bare(judged: Judgement, since_unix_ms: u64) -> HealthView {
     HealthView {
@@ -138,11 +132,27 @@ fn bare(judged: Judgement, since_unix_ms: u64) -> HealthView {
         reason: judged.cause.to_string(),
         since_unix_ms,
         left_out: false,
+        in_maintenance: None,
         failed_checks: 0,
         flapping_permille: 0,
         next_check_ms: None,
         figures: Vec::new(),
         not_measured: Vec::new(),
         deep: None,
+    }
+}
+
+impl Host {
+    /// It is known, and nobody has told the engine of it yet.
+    fn not_checked(&self, entry: &Entry) -> HealthView {
+        let judged = Judgement {
+            health: Health::Unknown,
+            cause: Cause::NotChecked,
+            flags: HealthFlags::default(),
+        };
+        HealthView {
+            in_maintenance: self.inner.maintenances.of(entry).map(Box::new),
+            ..bare(judged, entry.since_unix_ms)
+        }
     }
 }

@@ -24,6 +24,7 @@
 //! Each function says `[state]` when it may be called, `[thread]` by whom, and `[owner]` who owns what it is given.
 #![allow(unsafe_code)]
 
+mod blank;
 mod constants;
 mod layout;
 mod module;

@@ -45,7 +45,7 @@ pub struct HostTable {
     ///
     /// \[state] any. \[thread] any.
     pub deadline_ns: unsafe extern "C" fn(host: *const HostTable, call: CallToken) -> u64,
-    /// Tells how far a call is: `done` of `total` of whatever the plugin counts, `total` 0 if that is not known. `text` may be
+    /// Reports how far a call is: `done` of `total` of whatever the plugin counts, `total` 0 if that is not known. `text` may be
     /// empty. Only the last one is kept.
     ///
     /// \[state] inside a step of the lifecycle, an `invoke` or a `submit`ted call. \[thread] any. \[owner] the caller keeps `text`.
@@ -94,8 +94,8 @@ pub struct HostTable {
     /// \[state] inside `check`. \[thread] any. \[owner] the caller keeps the struct and its slices.
     pub emit_check:
         unsafe extern "C" fn(host: *const HostTable, call: CallToken, check: *const Check) -> Status,
-    /// Tells of a change of health without being asked. `text` may be empty. `STATUS_RATE_LIMITED` if it comes too often: then
-    /// it is not heard, and may be told again later.
+    /// Reports a change of health that no check asked for. `text` may be empty. `STATUS_RATE_LIMITED` if reports come too often: this
+    /// one is dropped, and may be sent again later.
     ///
     /// \[state] from the end of `create` to the start of `destroy`. \[thread] any. \[owner] the caller keeps both.
     pub push_health: unsafe extern "C" fn(
@@ -241,8 +241,7 @@ pub struct CapabilityVtable {
             error: *mut TextBuffer,
         ) -> Status,
     >,
-    /// Tells that a call is cancelled, for plugins that can do better than look at `cancelled`: wake a thread, close a
-    /// connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means that
+    /// A call is cancelled. For plugins that can do better than look at the host's `cancelled`: wake a thread, close a connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means that
     /// the plugin looks at `cancelled`.
     ///
     /// \[state] created to stopped. \[thread] any but the call's; overlaps everything, whatever `threads.model` says.

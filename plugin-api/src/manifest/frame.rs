@@ -72,7 +72,7 @@ pub struct FrameHeader {
     pub abi_fingerprint: u64,
 }
 
-/// Tells the ABI's structs and constants from any others: FNV-1a over the text in which they are written down.
+/// Distinguishes the ABI's structs and constants from any others: FNV-1a over the text in which they are written down.
 pub const fn fingerprint(golden: &str) -> u64 {
     let bytes = golden.as_bytes();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;

@@ -304,11 +304,31 @@ impl std::fmt::Display for ManifestError {
 
 impl std::error::Error for ManifestError {}
 
+/// Most characters of a line that an error quotes.
+const QUOTED_CHARS_MAX: usize = 80;
+
+impl ManifestError {
+    /// In one line, whatever it is shown in: where, which line that is, and what is wrong with it.
+    fn at(text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let start = text.floor_char_boundary(start);
+        let line_start = text[..start].rfind('\n').map_or(0, |end| end + 1);
+        let (number, column) = (
+            text[..start].matches('\n').count() + 1,
+            text[line_start..start].chars().count() + 1,
+        );
+        let line = text[line_start..].lines().next().unwrap_or_default().trim();
+        let quoted: String = line.chars().take(QUOTED_CHARS_MAX).collect();
+        let message = error.message().trim_end().replace('\n', "; ");
+        ManifestError(format!("line {number}, column {column}, `{quoted}`: {message}"))
+    }
+}
+
 impl std::str::FromStr for Manifest {
     type Err = ManifestError;
 
     fn from_str(text: &str) -> Result<Self, ManifestError> {
-        let syntax = |e: toml::de::Error| ManifestError(e.to_string().trim_end().to_owned());
+        let syntax = |error| ManifestError::at(text, &error);
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;
         let mut ignored = Vec::new();
         let de = toml::Deserializer::parse(text).map_err(syntax)?;
@@ -403,8 +423,21 @@ impl Manifest {
 impl Manifest {
     /// What it declares beyond who it is and what it offers, as label and text for people: only what is not the usual.
     pub fn declared(&self) -> Vec<(&'static str, String)> {
-        let (plugin, requirements, threads) = (&self.plugin, &self.requirements, &self.threads);
-        let list = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
+        let rows = self
+            .plugin
+            .declared()
+            .into_iter()
+            .chain(self.needs())
+            .chain(self.threads.declared());
+        let deep = self.probe.deep.then(|| "answered".to_owned());
+        rows.chain([("deep checks", deep)])
+            .filter_map(|(label, text)| Some((label, text?)))
+            .collect()
+    }
+
+    /// What it needs around it and what it touches.
+    fn needs(&self) -> [Declared; 10] {
+        let (requirements, permissions) = (&self.requirements, &self.permissions);
         let versions = |map: &BTreeMap<String, VersionReq>| {
             let texts: Vec<String> = map
                 .iter()
@@ -412,60 +445,69 @@ impl Manifest {
                 .collect();
             list(&texts)
         };
-        let number = |value: Option<u64>| value.map(|n| n.to_string());
-        let permissions = &self.permissions;
-        let rows = [
-            ("name", plugin.name.clone()),
-            ("authors", list(&plugin.authors)),
-            ("license", plugin.license.clone()),
-            (
-                "update",
-                (plugin.update == Update::StopFirst).then(|| "stop-first".to_owned()),
-            ),
-            (
-                "unload",
-                (plugin.unload == Unload::Never).then(|| "never".to_owned()),
-            ),
-            (
-                "symbols",
-                (plugin.symbols == Symbols::Global).then(|| "global".to_owned()),
-            ),
-            ("libraries", list(&plugin.libraries)),
-            ("instances at most", number(plugin.instances_max.map(u64::from))),
+        let memory = requirements.memory_bytes;
+        [
             (
                 "made for hosts",
                 requirements.host.as_ref().map(ToString::to_string),
             ),
             ("requires plugins", versions(&requirements.plugins)),
             ("requires capabilities", versions(&requirements.capabilities)),
-            (
-                "requires memory",
-                number(requirements.memory_bytes).map(|n| format!("{n} bytes")),
-            ),
+            ("requires memory", memory.map(|n| format!("{n} bytes"))),
             ("requires accelerator", requirements.accelerator.clone()),
             ("connects to", list(&permissions.network)),
             ("reads", list(&permissions.read)),
             ("writes", list(&permissions.write)),
             ("reads variables", list(&permissions.environment)),
             ("starts programs", list(&permissions.execute)),
+        ]
+    }
+}
+
+/// A label and, where there is something to say, its text.
+type Declared = (&'static str, Option<String>);
+
+fn list(texts: &[String]) -> Option<String> {
+    (!texts.is_empty()).then(|| texts.join(", "))
+}
+
+impl Plugin {
+    fn declared(&self) -> [Declared; 8] {
+        [
+            ("name", self.name.clone()),
+            ("authors", list(&self.authors)),
+            ("license", self.license.clone()),
+            (
+                "update",
+                (self.update == Update::StopFirst).then(|| "stop-first".to_owned()),
+            ),
+            (
+                "unload",
+                (self.unload == Unload::Never).then(|| "never".to_owned()),
+            ),
+            (
+                "symbols",
+                (self.symbols == Symbols::Global).then(|| "global".to_owned()),
+            ),
+            ("libraries", list(&self.libraries)),
+            ("instances at most", self.instances_max.map(|n| n.to_string())),
+        ]
+    }
+}
+
+impl Threads {
+    fn declared(&self) -> [Declared; 3] {
+        [
             (
                 "threads",
-                (threads.model != ThreadModel::Many).then(|| format!("{:?}", threads.model).to_lowercase()),
+                (self.model != ThreadModel::Many).then(|| format!("{:?}", self.model).to_lowercase()),
             ),
-            (
-                "threads of its own",
-                number(threads.own_max.map(u64::from)).map(|n| format!("{n} at most")),
-            ),
+            ("threads of its own", self.own_max.map(|n| format!("{n} at most"))),
             (
                 "stack",
-                (threads.stack_bytes != STACK_BYTES_DEFAULT)
-                    .then(|| format!("{} bytes", threads.stack_bytes)),
+                (self.stack_bytes != STACK_BYTES_DEFAULT).then(|| format!("{} bytes", self.stack_bytes)),
             ),
-            ("deep checks", self.probe.deep.then(|| "answered".to_owned())),
-        ];
-        rows.into_iter()
-            .filter_map(|(label, text)| Some((label, text?)))
-            .collect()
+        ]
     }
 }
 
@@ -493,6 +535,25 @@ mod tests {
         assert_eq!(manifest.capabilities[0].version, Version::new(1, 0, 0));
         assert_eq!(manifest.threads.model, ThreadModel::Many);
         assert!(manifest.unknown.is_empty());
+    }
+
+    #[test]
+    fn a_text_that_is_no_manifest_is_refused_in_one_line_with_its_place() {
+        let refused = |text: &str| text.parse::<Manifest>().unwrap_err().to_string();
+        assert_eq!(
+            refused(&MINIMAL.replace("1.0.0", "1.0")),
+            "line 3, column 11, `version = \"1.0\"`: unexpected end of input while parsing minor version number"
+        );
+        assert_eq!(
+            refused(&MINIMAL.replace("kind", "kinds")),
+            "line 1, column 1, `[plugin]`: missing field `kind`"
+        );
+        let long = refused(&format!("[plugin]\nid = {}", "ä".repeat(500)));
+        assert!(
+            long.starts_with("line 2, column 6, `id = ää") && !long.contains('\n'),
+            "{long}"
+        );
+        assert!(long.chars().count() < 300, "{long}");
     }
 
     #[test]

@@ -13,13 +13,13 @@ pub struct CallId(pub(crate) abi::CallToken);
 /// Tokens that a model read and wrote, as far as they are known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Read.
+    /// Tokens that the model read.
     pub tokens_in: Option<u64>,
-    /// Written.
+    /// Tokens that it wrote.
     pub tokens_out: Option<u64>,
-    /// Of those that were read, from a cache.
+    /// Of those that it read, those that came from a cache.
     pub tokens_cached: Option<u64>,
-    /// Of those that were written, for reasoning.
+    /// Of those that it wrote, those that it spent on reasoning.
     pub tokens_reasoning: Option<u64>,
 }
 
@@ -42,7 +42,7 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Names this call.
+    /// The name of this call, as [`Plugin::cancel`](super::Plugin::cancel) gets it.
     pub fn id(&self) -> CallId {
         CallId(self.request.call())
     }

@@ -57,7 +57,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// Of this kind.
+    /// An error of this kind.
     pub fn new(kind: ErrorKind, text: impl Display) -> Self {
         Error {
             kind,
@@ -67,42 +67,42 @@ impl Error {
         }
     }
 
-    /// The caller's input is wrong.
+    /// An error of kind [`InvalidInput`](ErrorKind::InvalidInput).
     pub fn invalid_input(text: impl Display) -> Self {
         Self::new(ErrorKind::InvalidInput, text)
     }
 
-    /// Something needed can't be reached now.
+    /// An error of kind [`Unavailable`](ErrorKind::Unavailable).
     pub fn unavailable(text: impl Display) -> Self {
         Self::new(ErrorKind::Unavailable, text)
     }
 
-    /// Refused for a while.
+    /// An error of kind [`RateLimited`](ErrorKind::RateLimited): the same call may succeed after this long.
     pub fn rate_limited(text: impl Display, retry_after: Duration) -> Self {
         Self::new(ErrorKind::RateLimited, text).retry_after(retry_after)
     }
 
-    /// The configuration is wrong or incomplete.
+    /// An error of kind [`Configuration`](ErrorKind::Configuration).
     pub fn configuration(text: impl Display) -> Self {
         Self::new(ErrorKind::Configuration, text)
     }
 
-    /// Failed in a way that was not foreseen.
+    /// An error of kind [`Internal`](ErrorKind::Internal).
     pub fn internal(text: impl Display) -> Self {
         Self::new(ErrorKind::Internal, text)
     }
 
-    /// The call was cancelled.
+    /// An error of kind [`Cancelled`](ErrorKind::Cancelled).
     pub fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled, "cancelled")
     }
 
-    /// The plugin does not do this.
+    /// An error of kind [`Unimplemented`](ErrorKind::Unimplemented).
     pub fn unimplemented(text: impl Display) -> Self {
         Self::new(ErrorKind::Unimplemented, text)
     }
 
-    /// A limit was reached.
+    /// An error of kind [`ResourceExhausted`](ErrorKind::ResourceExhausted).
     pub fn exhausted(text: impl Display) -> Self {
         Self::new(ErrorKind::ResourceExhausted, text)
     }

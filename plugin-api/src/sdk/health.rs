@@ -52,7 +52,7 @@ pub enum Connection {
     Broken,
 }
 
-/// A check under way: what is asked, and where the measured goes. What is not set stays "not measured".
+/// A check under way: what the host asks, and where the plugin's measurements go. What is not set stays "not measured".
 pub struct Probe<'a> {
     pub(crate) kind: CheckKind,
     pub(crate) call: abi::CallToken,
@@ -153,29 +153,14 @@ impl Probe<'_> {
 /// A named part of a check.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Part<'a> {
-    /// Which.
+    /// Which part of the plugin: "connection to the provider", "model loaded".
     pub name: &'a str,
-    /// How it is.
+    /// Its health.
     pub health: Health,
     /// What was seen, for people.
     pub message: &'a str,
-    /// How long it took.
+    /// How long it took to look at it.
     pub took: Option<Duration>,
     /// A figure that belongs to it; the name says which, and its unit.
     pub value: Option<f64>,
 }
-
-pub(crate) const EMPTY_REPORT: abi::Report = abi::Report {
-    struct_size: size_of::<abi::Report>(),
-    valid: 0,
-    health: abi::HEALTH_UNKNOWN,
-    connection: abi::CONNECTION_NONE,
-    connection_rtt_ns: 0,
-    connection_age_ms: 0,
-    queue_depth: 0,
-    queue_capacity: 0,
-    in_flight: 0,
-    heap_bytes: 0,
-    heap_peak_bytes: 0,
-    heap_limit_bytes: 0,
-};

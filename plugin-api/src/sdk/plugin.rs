@@ -36,7 +36,7 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         ))
     }
 
-    /// Says how it is. By default nothing is said, and the host goes by what it measures itself.
+    /// Reports the instance's health. By default it reports nothing, and the host goes by what it measures itself.
     ///
     /// # Errors
     /// The question could not be answered. "I can't serve" is an answer: [`Health::Down`].
@@ -80,7 +80,7 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         Err(Error::unimplemented("this plugin keeps no state"))
     }
 
-    /// The end. By default the instance is dropped.
+    /// Ends the instance. By default it is dropped.
     ///
     /// # Errors
     /// Something of it may be left; the instance is gone all the same.

@@ -5,8 +5,8 @@ use super::{Error, Result};
 use crate::abi;
 use std::time::Duration;
 
-/// A step of the lifecycle under way: its deadline, whether it is cancelled, and where it tells how far it is. Usable from
-/// other threads too; after the step it only answers "cancelled".
+/// A step of the lifecycle under way: its deadline, whether it is cancelled, and where its progress goes. Usable from other threads
+/// too; after the step it only answers "cancelled".
 #[derive(Clone)]
 pub struct Step {
     host: Host,
@@ -40,7 +40,7 @@ impl Step {
         self.host.remaining(self.call)
     }
 
-    /// Tells how far it is: `done` of `total` of whatever the plugin counts, `total` 0 if that is not known.
+    /// Reports progress: `done` of `total` of whatever the plugin counts, `total` 0 if that is not known.
     pub fn progress(&self, done: u64, total: u64, text: &str) {
         self.host.progress(self.call, done, total, text);
     }

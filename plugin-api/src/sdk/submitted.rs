@@ -7,7 +7,7 @@ use super::{CallId, Error, Result, Usage};
 use crate::abi;
 use std::time::Duration;
 
-/// One call that was handed over, with copies of all that it came with. It may wander from thread to thread; dropped without
+/// One call that the plugin took over, with copies of all that it came with. It may be sent from thread to thread; dropped without
 /// [`complete`](Self::complete), it ends as an internal error.
 pub struct Submitted {
     sink: Sink,
@@ -74,7 +74,7 @@ impl Submitted {
         }
     }
 
-    /// Names this call.
+    /// The name of this call, as [`Plugin::cancel`](super::Plugin::cancel) gets it.
     pub fn id(&self) -> CallId {
         CallId(self.call)
     }

@@ -102,8 +102,10 @@ static uint32_t invoke(void *handle, const ExtmanRequest *request, ExtmanOutcome
     return extman_fail(error, EXTMAN_STATUS_INTERNAL, "not attached");
   }
   pthread_mutex_lock(&lock);
-  snprintf(text, sizeof text, "{\"waiting\": %zu, \"cancels\": %d, \"late\": %d, \"attached\": %d, \"config\": %s, \"parts\": %zu}",
-           waiting_len, cancels, late, attaches - detaches, instance->config, request->parts_len);
+  snprintf(text, sizeof text,
+           "{\"waiting\": %zu, \"cancels\": %d, \"late\": %d, \"attaches\": %d, \"attached\": %d, \"config\": %s, "
+           "\"parts\": %zu}",
+           waiting_len, cancels, late, attaches, attaches - detaches, instance->config, request->parts_len);
   pthread_mutex_unlock(&lock);
   extman_emit_metadata(instance->host, request->call, extman_bytes("tenant"),
                        extman_metadata(request, extman_bytes("tenant")));

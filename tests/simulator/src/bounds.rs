@@ -10,7 +10,7 @@ use super::fault::{Fault, Kind};
 use super::nature::{Nature, has_room};
 use super::world::World;
 use super::{DAY, MINUTE, SECOND, SHARD, Time};
-use extman_health::deep::book::APART_MS;
+use extman_health::deep::APART_MS;
 use extman_health::policy::Policy;
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Deep checks of one host: the book, its words on a disk, and the one that is under way; as the host's own task goes about it. It asks,
-//! and counts by the true time what was made. Pure.
+//! Deep checks of one host, made as the host's own task makes them: the usage logs, what of them is on a disk, and the check in flight. It
+//! counts by the true time what was made. Pure.
 
 use super::bounds::HELD;
 use super::random::Chance;
@@ -7,26 +7,24 @@ use super::report::{Report, Violation, Wrong};
 use super::seat::Seat;
 use super::world::{Restart, World};
 use super::{DAY, MINUTE, SECOND, Time};
-use extman_health::deep::account;
-use extman_health::deep::book::{APART_MS, Book, Refusal};
-use extman_health::deep::lived::{Lived, Mark};
+use extman_health::deep::{APART_MS, MonotonicAge, OverQuota, UsageLog};
 use extman_health::evaluate::deep_counts;
 use extman_health::policy::DeepPolicy;
 use extman_model::Health;
 use extman_model::record::ResultWord;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 const MS: Time = SECOND / 1000;
-/// How far time has come is written down so often.
-const MARK_EVERY: Time = 5 * MINUTE;
+/// The age is written down so often.
+const CHECKPOINT_EVERY: Time = 5 * MINUTE;
 /// An operator wants one of somebody now and then, in seconds.
 const ASKED_MEAN: f64 = 3600.0;
 /// The stream of chance that belongs to the operator; each shard has its own.
 const OPERATOR: u64 = 1 << 41;
-/// Where the ledger keeps how far time has come.
-const MARK: &str = "lived";
+/// Where the disk keeps the age.
+const AGE: &str = "age";
 
 /// Reports of all, of which one may be the only one that counts.
 pub(super) struct Reports {
@@ -36,20 +34,24 @@ pub(super) struct Reports {
 }
 
 /// Makes the deep checks of a shard.
-pub(super) struct DeepDesk<'a> {
+pub(super) struct DeepChecks<'a> {
     world: &'a World,
     /// Whose checks are wanted, by place.
     wanted: BTreeMap<usize, (Arc<str>, DeepPolicy)>,
-    book: Book,
-    lived: Lived,
+    logs: BTreeMap<usize, UsageLog>,
+    /// Whose first failure is to be confirmed soon.
+    confirm: BTreeSet<usize>,
+    /// Who could not be asked, and is looked at again then.
+    hold_until_ms: BTreeMap<usize, u64>,
+    age: MonotonicAge,
     /// What outlives the host.
     disk: BTreeMap<String, String>,
     machine: u32,
     booted_at: Time,
     /// When this host began, by the machine's clock.
     resumed_ms: u64,
-    marked: Time,
-    flight: Option<Flight>,
+    checkpoint_at: Time,
+    in_flight: Option<InFlight>,
     restarted: usize,
     operator: Chance,
     asked_at: Time,
@@ -57,7 +59,7 @@ pub(super) struct DeepDesk<'a> {
     made: BTreeMap<usize, Vec<Time>>,
 }
 
-struct Flight {
+struct InFlight {
     place: usize,
     generation: u64,
     began: Time,
@@ -83,32 +85,34 @@ impl Reports {
     }
 }
 
-impl<'a> DeepDesk<'a> {
+impl<'a> DeepChecks<'a> {
     pub fn new(seats: &[Seat<'_>], world: &'a World, seed: u64) -> Self {
         let wanted = seats.iter().enumerate().filter_map(|(place, seat)| {
             let policy = seat.deep_policy()?;
             Some((place, (Arc::from(seat.name()), policy)))
         });
         let first = seats.first().map_or(0, |seat| seat.judge.plugin());
-        let mut desk = DeepDesk {
+        let mut deep = DeepChecks {
             world,
             wanted: wanted.collect(),
-            book: Book::default(),
-            lived: Lived::resume(None, "", 0),
+            logs: BTreeMap::new(),
+            confirm: BTreeSet::new(),
+            hold_until_ms: BTreeMap::new(),
+            age: MonotonicAge::resume(None, "", 0),
             disk: BTreeMap::new(),
             machine: 0,
             booted_at: 0,
             resumed_ms: 0,
-            marked: 0,
-            flight: None,
+            checkpoint_at: 0,
+            in_flight: None,
             restarted: 0,
             operator: Chance::new(seed, OPERATOR + u64::from(first)),
             asked_at: 0,
             made: BTreeMap::new(),
         };
-        desk.begin_anew(0);
-        desk.asked_at = desk.next_question(0);
-        desk
+        deep.begin_anew(0);
+        deep.asked_at = deep.next_question(0);
+        deep
     }
 
     /// When there is something to do next.
@@ -117,10 +121,10 @@ impl<'a> DeepDesk<'a> {
         if self.wanted.is_empty() {
             return restart;
         }
-        let flight = self.flight.as_ref().map(|flight| flight.ends_at);
-        let due = self.book.next().map(|(due_ms, _)| self.true_time(due_ms));
-        let others = [self.marked + MARK_EVERY, self.asked_at];
-        let all = others.into_iter().chain(flight).chain(due).chain(restart);
+        let ends = self.in_flight.as_ref().map(|flight| flight.ends_at);
+        let due = self.next_due().map(|(due_ms, _)| self.true_time(due_ms));
+        let others = [self.checkpoint_at + CHECKPOINT_EVERY, self.asked_at];
+        let all = others.into_iter().chain(ends).chain(due).chain(restart);
         all.min().map(|at| self.world.awake(at))
     }
 
@@ -137,11 +141,11 @@ impl<'a> DeepDesk<'a> {
             }
             return (0..seats.len()).collect();
         }
-        if now >= self.marked + MARK_EVERY {
-            self.mark(now);
+        if now >= self.checkpoint_at + CHECKPOINT_EVERY {
+            self.checkpoint(now);
         }
-        if let Some(flight) = self.flight.take_if(|flight| flight.ends_at <= now) {
-            return self.land(&flight, now, seats, reports);
+        if let Some(flight) = self.in_flight.take_if(|flight| flight.ends_at <= now) {
+            return self.complete(&flight, now, seats, reports);
         }
         if now >= self.asked_at && !self.wanted.is_empty() {
             self.asked_at = self.next_question(now);
@@ -149,9 +153,8 @@ impl<'a> DeepDesk<'a> {
             let place = self.wanted.keys().nth(of).copied();
             return self.make(place, true, now, seats, reports);
         }
-        let due = self.book.next().filter(|(due_ms, _)| *due_ms <= self.now_ms(now));
-        let place = due.and_then(|(_, name)| self.place_of(&name));
-        self.make(place, false, now, seats, reports)
+        let due = self.next_due().filter(|(due_ms, _)| *due_ms <= self.now_ms(now));
+        self.make(due.map(|(_, place)| place), false, now, seats, reports)
     }
 
     fn make(
@@ -162,7 +165,7 @@ impl<'a> DeepDesk<'a> {
         seats: &mut [Seat<'_>],
         reports: &mut Reports,
     ) -> Vec<usize> {
-        let Some(((name, policy), place)) = place.and_then(|at| Some((self.wanted.get(&at)?.clone(), at)))
+        let Some(((_, policy), place)) = place.and_then(|at| Some((self.wanted.get(&at)?.clone(), at)))
         else {
             return Vec::new();
         };
@@ -171,20 +174,23 @@ impl<'a> DeepDesk<'a> {
         seat.run_until(now, report);
         let Some(generation) = seat.deep_candidate(now, by_operator) else {
             if !by_operator {
-                self.book.hold(&name, now_ms + HELD / MS);
+                self.hold_until_ms.insert(place, now_ms + HELD / MS);
             }
             return vec![place];
         };
-        match self.book.begin(&name, now_ms) {
-            Ok(()) => {}
-            Err(refusal) => {
-                report.deep_spent += u64::from(matches!(refusal, Refusal::Spent { .. }));
-                return vec![place];
-            }
+        let log = self.logs.entry(place).or_default();
+        if self.in_flight.is_some() {
+            return vec![place];
         }
-        self.keep(&name, now);
+        if let Err(over) = log.allows(&policy, now_ms) {
+            report.deep_spent += u64::from(matches!(over, OverQuota::Spent { .. }));
+            return vec![place];
+        }
+        log.begin(now_ms);
+        self.confirm.remove(&place);
+        self.keep(place, now);
         report.deep_checks += 1;
-        self.look_at_budget(place, &policy, now, &seat.judge, report);
+        self.check_quota(place, &policy, now, &seat.judge, report);
         let reply = seat.ask_deep(now);
         let too_late = self.world.awake(now + policy.timeout.as_nanos() as Time);
         let back = reply.after.map(|after| self.world.end_of(now, after));
@@ -192,7 +198,7 @@ impl<'a> DeepDesk<'a> {
             Some(back) if back <= too_late => (back, reply.result),
             _ => (too_late, ResultWord::TimedOut),
         };
-        self.flight = Some(Flight {
+        self.in_flight = Some(InFlight {
             place,
             generation,
             began: now,
@@ -202,9 +208,9 @@ impl<'a> DeepDesk<'a> {
         vec![place]
     }
 
-    fn land(
+    fn complete(
         &mut self,
-        flight: &Flight,
+        flight: &InFlight,
         now: Time,
         seats: &mut [Seat<'_>],
         reports: &mut Reports,
@@ -222,15 +228,15 @@ impl<'a> DeepDesk<'a> {
         };
         report.deep_failed += u64::from(!is_good && deep_counts(result));
         let failed = seat.deep_ended(now, flight.generation, result, report);
-        if let Some((name, _)) = self.wanted.get(&place).cloned() {
-            self.book.end(&name, failed == 1);
-            self.keep(&name, now);
+        if failed == 1 {
+            self.confirm.insert(place);
         }
+        self.keep(place, now);
         vec![place]
     }
 
     /// No two of one plugin closer than they may be, and no 24 hours with more than they may have, wherever they begin.
-    fn look_at_budget(
+    fn check_quota(
         &mut self,
         place: usize,
         policy: &DeepPolicy,
@@ -266,48 +272,55 @@ impl<'a> DeepDesk<'a> {
         if restart.of_disk {
             self.disk.clear();
         }
-        self.flight = None;
+        self.in_flight = None;
         self.begin_anew(now);
     }
 
     /// A host begins, and reads what the one before it wrote.
     fn begin_anew(&mut self, now: Time) {
-        let mark: Option<Mark> = self
-            .disk
-            .get(MARK)
-            .and_then(|word| serde_json::from_str(word).ok());
+        let last = self.disk.get(AGE);
+        let last: Option<MonotonicAge> = last.and_then(|text| serde_json::from_str(text).ok());
         let boot = format!("machine {}", self.machine);
         self.resumed_ms = self.booted_ms(now);
-        self.lived = Lived::resume(mark.as_ref(), &boot, self.resumed_ms);
-        self.book = Book::default();
+        self.age = MonotonicAge::resume(last.as_ref(), &boot, self.resumed_ms);
+        self.confirm.clear();
+        self.hold_until_ms.clear();
         let now_ms = self.now_ms(now);
-        for (name, policy) in self.wanted.clone().into_values() {
-            if let Some((account, _)) = self.disk.get(&*name).and_then(|word| account::read(word)) {
-                self.book.restore(&name, account);
-            }
-            self.book.want(&name, policy, now_ms);
-            self.keep(&name, now);
+        for (place, (name, _)) in self.wanted.clone() {
+            let kept = self.disk.get(&*name);
+            let kept = kept.and_then(|text| UsageLog::read(text, now_ms));
+            self.logs
+                .insert(place, kept.unwrap_or_else(|| UsageLog::since(now_ms)));
+            self.keep(place, now);
         }
     }
 
-    fn keep(&mut self, name: &Arc<str>, now: Time) {
-        if let Some(account) = self.book.account(name) {
-            self.disk.insert(name.to_string(), account::write(account, None));
+    /// Who is due first, and when. Nobody while one is in flight.
+    fn next_due(&self) -> Option<(u64, usize)> {
+        if self.in_flight.is_some() {
+            return None;
         }
-        self.mark(now);
+        let due = |(place, (_, policy)): (&usize, &(Arc<str>, DeepPolicy))| {
+            let due_ms = self.logs.get(place)?.due_ms(policy, self.confirm.contains(place));
+            let hold_ms = self.hold_until_ms.get(place).copied().unwrap_or(0);
+            Some((due_ms.max(hold_ms), *place))
+        };
+        self.wanted.iter().filter_map(due).min()
     }
 
-    fn mark(&mut self, now: Time) {
-        self.marked = now;
-        let mark = self.lived.mark(self.booted_ms(now));
-        self.disk
-            .insert(MARK.to_owned(), serde_json::to_string(&mark).unwrap_or_default());
+    fn keep(&mut self, place: usize, now: Time) {
+        if let Some((name, _)) = self.wanted.get(&place) {
+            let log = self.logs.entry(place).or_default();
+            self.disk.insert(name.to_string(), log.written());
+        }
+        self.checkpoint(now);
     }
 
-    fn place_of(&self, name: &str) -> Option<usize> {
-        let mut all = self.wanted.iter();
-        all.find(|(_, (known, _))| &**known == name)
-            .map(|(place, _)| *place)
+    fn checkpoint(&mut self, now: Time) {
+        self.checkpoint_at = now;
+        let age = self.age.checkpoint(self.booted_ms(now));
+        let text = serde_json::to_string(&age).unwrap_or_default();
+        self.disk.insert(AGE.to_owned(), text);
     }
 
     fn next_question(&mut self, now: Time) -> Time {
@@ -319,12 +332,12 @@ impl<'a> DeepDesk<'a> {
     }
 
     fn now_ms(&self, now: Time) -> u64 {
-        self.lived.at(self.booted_ms(now))
+        self.age.at(self.booted_ms(now))
     }
 
     /// When so many milliseconds will certainly have passed.
-    fn true_time(&self, lived_ms: u64) -> Time {
-        let ahead = lived_ms.saturating_sub(self.lived.at(0));
+    fn true_time(&self, age_ms: u64) -> Time {
+        let ahead = age_ms.saturating_sub(self.age.at(0));
         let booted_ms = self.resumed_ms.saturating_add(ahead);
         self.booted_at.saturating_add(booted_ms.saturating_mul(MS))
     }

@@ -1,7 +1,7 @@
 //! Plugins on one wheel, event by event, as the engine drives their courses. Pure.
 
 use super::bounds::Bounds;
-use super::deep::{DeepDesk, Reports};
+use super::deep::{DeepChecks, Reports};
 use super::fault::{self, Fault};
 use super::judge::Judge;
 use super::nature::Nature;
@@ -61,7 +61,7 @@ pub(super) fn run(scenario: &Scenario, world: &World, made: Vec<(u32, Made)>) ->
         let report = reports.of(seat.judge.plugin());
         wheel.put(place as u32, tick(seat.begin(report)));
     }
-    let mut desk = DeepDesk::new(&seats, world, scenario.seed);
+    let mut desk = DeepChecks::new(&seats, world, scenario.seed);
     let desk_place = seats.len() as u32;
     if let Some(at) = desk.next() {
         wheel.put(desk_place, tick(at));

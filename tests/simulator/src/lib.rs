@@ -3,7 +3,7 @@
 //! ```text
 //!   world      the host's pauses        nature     how a plugin is while it is well, and its heap
 //!   fault      what befalls it          plugin     all of that, asked and called by the engine's rules
-//!   drive      wheel and courses, event by event, as the engine drives them; deep: the book of deep checks, kept over restarts
+//!   drive      wheel and courses, event by event, as the engine drives them; deep: deep checks and their quota, kept over restarts
 //!   judge      what is said against what is true, within `bounds` ──▶ report
 //! ```
 //!

@@ -198,6 +198,65 @@ async fn a_page_that_never_comes_stalls_the_call_that_lent_it_and_nobody_else() 
     assert_eq!(bench.finished(instance, module).await, Verdict::Unmapped);
 }
 
+async fn on_lanes(bench: &Bench, limits: PoolLimits) -> (Arc<Module>, Arc<Instance>) {
+    let plugin = bench.verified(&build::c_fault("every-entry"));
+    let module = bench.load(plugin, limits, ModuleBudgets::default()).await;
+    let instance = Arc::new(bench.started(&module, "{}", InstanceSettings::default()).await);
+    (module, instance)
+}
+
+#[tokio::test]
+async fn lane_is_attached_once_and_an_embedders_thread_until_its_guard_ends() {
+    let bench = Bench::new();
+    let limits = PoolLimits {
+        lanes_max: 1,
+        ..PoolLimits::default()
+    };
+    let (module, instance) = on_lanes(&bench, limits).await;
+    let first = counts(&instance).await;
+    for _ in 0..20 {
+        assert_eq!(counts(&instance).await["attaches"], first["attaches"]);
+    }
+    let calls = instance.clone();
+    let called = std::thread::spawn(move || {
+        let attached = Attached::new().unwrap();
+        let call = |_| calls.invoke_attached(&attached, "c.echo", b"").unwrap().body;
+        let said: [Vec<u8>; 3] = std::array::from_fn(call);
+        said.map(|said| serde_json::from_slice::<serde_json::Value>(&said).unwrap())
+    });
+    let once_more = first["attaches"].as_u64().unwrap() + 1;
+    for said in called.join().unwrap() {
+        assert_eq!(said["attaches"], once_more);
+    }
+    let now = counts(&instance).await;
+    assert_eq!(now["attached"], first["attached"], "its guard has ended");
+    instance.step(Step::Stop).await.unwrap();
+    instance.destroy().await.unwrap();
+    drop(instance);
+    assert_eq!(module.unload(ModuleBudgets::default()).await, Verdict::Unmapped);
+}
+
+#[tokio::test]
+async fn lane_that_ends_is_detached() {
+    let bench = Bench::new();
+    let limits = PoolLimits {
+        lanes_max: 1,
+        idle_max: Duration::ZERO,
+        idle_kept: 0,
+        ..PoolLimits::default()
+    };
+    let (_module, instance) = on_lanes(&bench, limits).await;
+    let mut calls = 0;
+    loop {
+        calls += 1;
+        let now = counts(&instance).await;
+        let (attaches, attached) = (&now["attaches"], &now["attached"]);
+        if calls > 5 && attaches.as_u64().unwrap() > 5 && *attached == 1 {
+            break;
+        }
+    }
+}
+
 /// The thread's guard, whom to call, and what it answered.
 type Inner = (Rc<Attached>, Arc<Instance>, Option<Vec<u8>>);
 

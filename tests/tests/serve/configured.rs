@@ -149,3 +149,32 @@ fn who_sends_a_wrong_input_is_told_what_is_taken() {
     }
     host.stop();
 }
+
+#[test]
+fn configured_instance_whose_file_is_gone_keeps_its_history_and_its_row_in_uptime() {
+    let place = Place::default();
+    let file = place.put(&plugin("gone", "1.0.0", "one").build(place.path()), "gone.so");
+    let host = place.serve("[[instance]]\nplugin = \"gone\"\nname = \"en\"\n[probe]\ninterval_ms = 100\n");
+    host.until_ready();
+    let row = || {
+        let rows = host.get("/api/v1/uptime?since=1h");
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        rows.into_iter()
+            .find(|row| row["name"] == "en")
+            .unwrap_or_default()
+    };
+    host.until("it is up for a while", || {
+        row()["uptime"]["up_ms"].as_u64().unwrap_or(0) > 0
+    });
+    std::fs::remove_file(file).unwrap();
+    host.until("it is missing", || {
+        host.get("/api/v1/status")["missing"][0]["name"] == "en"
+    });
+    assert!(row()["uptime"]["up_ms"].as_u64().unwrap() > 0, "{}", row());
+    let history = host.extman(&["history", "en"]);
+    assert_eq!(history.status.code(), Some(0));
+    let health = host.extman(&["health", "en"]);
+    let said = String::from_utf8_lossy(&health.stderr).into_owned();
+    assert!(said.contains("configured, but no plugin"), "{said}");
+    host.stop();
+}

@@ -10,6 +10,7 @@ mod health;
 mod instances;
 mod intake;
 mod library;
+mod maintenance;
 mod manifest;
 mod process;
 mod residents;

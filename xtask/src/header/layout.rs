@@ -7,7 +7,7 @@ use std::fmt::Write;
 /// The macro with the ABI's fingerprint.
 pub(super) fn fingerprint(golden: &str) -> String {
     format!(
-        "/** Tells this header's structs and constants from any others; it goes into the manifest's frame. */\n\
+        "/** Distinguishes this header's structs and constants from any others; it goes into the manifest's frame. */\n\
          #define EXTMAN_ABI_FINGERPRINT UINT64_C({:#018x})\n",
         frame::fingerprint(golden)
     )

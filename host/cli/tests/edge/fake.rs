@@ -7,8 +7,8 @@ use extman_model::control::{
     Answer, Command, Control, ControlError, FrameReader, Invocation, Invoked, InvokedStream, Pending,
 };
 use extman_model::{
-    CallError, CapabilityOffer, ErrorKind, Event, Lifecycle, MissingView, PluginView, RefusedView, Reply,
-    StatusView, Usage, What,
+    CallError, CapabilityOffer, ErrorKind, Event, Lifecycle, Maintenance, MaintenanceAsked, MaintenanceRow,
+    MaintenanceSource, MissingView, PluginView, RefusedView, Reply, StatusView, Usage, What,
 };
 use serde_json::json;
 use std::net::SocketAddr;
@@ -73,6 +73,13 @@ impl Fake {
                 one(name)?;
                 Ok(Answer::Analysis(Box::new(well::analysis(name))))
             }
+            Command::Maintenance { name: None } => Ok(Answer::Maintenance(maintenance("embed", None))),
+            Command::Maintenance { name: Some(name) } | Command::EndMaintenance { name } => {
+                one(name).map(|_| Answer::Maintenance(Vec::new()))
+            }
+            Command::StartMaintenance { name, asked } => {
+                one(name).map(|_| Answer::Maintenance(maintenance(name, Some(asked))))
+            }
             Command::Events(asked) => Ok(Answer::Events(Box::new(events(asked)))),
             Command::Plugin { name }
             | Command::Load { name }
@@ -101,14 +108,14 @@ impl Control for Fake {
         Box::pin(async move {
             match invocation.capability.as_str() {
                 "text.echo" => Ok(Invoked {
-                    served_by: "lang".to_owned(),
+                    served_by: "lang".into(),
                     reply: reply(&invocation.content_type, invocation.body),
                 }),
                 "wait.for" => {
                     self.began.notify_one();
                     self.release.notified().await;
                     Ok(Invoked {
-                        served_by: "lang".to_owned(),
+                        served_by: "lang".into(),
                         reply: reply("text/plain", b"released".to_vec()),
                     })
                 }
@@ -158,7 +165,7 @@ impl Control for Fake {
         });
         Box::pin(async move {
             Ok(InvokedStream {
-                served_by: "lang".to_owned(),
+                served_by: "lang".into(),
                 frames,
                 done: Box::pin(async move { ended.await.unwrap() }),
             })
@@ -282,6 +289,7 @@ fn status(ready: bool) -> StatusView {
             since_unix_ms: 1_700_000_000_000,
         }],
         process_changes: Vec::new(),
+        maintenance: Vec::new(),
         concerns: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
     }
 }
@@ -350,4 +358,17 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+fn maintenance(name: &str, asked: Option<&MaintenanceAsked>) -> Vec<MaintenanceRow> {
+    let maintenance = asked.map_or(Maintenance::CONFIGURED, |asked| Maintenance {
+        by: MaintenanceSource::Operator,
+        since_unix_ms: Some(0),
+        until_unix_ms: Some(asked.for_ms),
+        reason: asked.reason.clone(),
+    });
+    vec![MaintenanceRow {
+        name: name.to_owned(),
+        maintenance,
+    }]
 }

@@ -1,16 +1,165 @@
-//! The budget, against a machine and a disk that do what they like.
+//! The quota, against a machine and a disk that do what they like.
 
-use crate::deep::account;
-use crate::deep::book::{Book, DAY_MS, PER_DAY_MAX};
-use crate::deep::lived::{Lived, Mark};
+use super::{APART_MS, DAY_MS, MonotonicAge, OverQuota, PER_DAY_MAX, UsageLog};
 use crate::policy::DeepPolicy;
+use extman_model::{CheckKind, CheckOutcome, CheckView, DeepResult, ErrorKind};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 const NAMES: [&str; 2] = ["a", "b"];
-const APART_MS: u64 = 300_000;
+const HOUR_MS: u64 = 3_600_000;
+
+fn policy(every_ms: u64, per_day: u32) -> DeepPolicy {
+    DeepPolicy {
+        every: Duration::from_millis(every_ms),
+        per_day,
+        ..DeepPolicy::default()
+    }
+}
+
+fn failed(text: &str) -> DeepResult {
+    DeepResult {
+        times: 1,
+        last_unix_ms: None,
+        check: CheckView {
+            kind: CheckKind::Deep,
+            at_unix_ms: 1,
+            outcome: CheckOutcome::Failed {
+                kind: ErrorKind::Unavailable,
+                text: text.to_owned(),
+            },
+            took_ns: Some(5),
+        },
+        counted: true,
+    }
+}
+
+#[test]
+fn the_first_check_is_due_an_interval_after_it_was_wanted() {
+    let mut log = UsageLog::since(1_000);
+    assert_eq!(log.due_ms(&policy(HOUR_MS, 24), false), 1_000 + HOUR_MS);
+    assert_eq!(log.due_ms(&policy(2 * HOUR_MS, 24), false), 1_000 + 2 * HOUR_MS);
+    log.begin(5_000);
+    assert_eq!(log.due_ms(&policy(HOUR_MS, 24), false), 5_000 + HOUR_MS);
+    assert_eq!(
+        log.due_ms(&policy(HOUR_MS, 24), true),
+        5_000 + APART_MS,
+        "a first failure is confirmed soon"
+    );
+}
+
+#[test]
+fn a_check_is_refused_too_soon_after_the_last_and_beyond_the_quota() {
+    let (mut log, policy) = (UsageLog::since(0), policy(HOUR_MS, 2));
+    log.begin(5_000);
+    assert_eq!(log.left(2, 5_000), 1);
+    assert_eq!(
+        log.allows(&policy, 5_000 + APART_MS - 1),
+        Err(OverQuota::TooSoon { wait_ms: 1 })
+    );
+    assert_eq!(log.allows(&policy, 5_000 + APART_MS), Ok(()));
+    log.begin(5_000 + APART_MS);
+    let spent = OverQuota::Spent {
+        per_day: 2,
+        wait_ms: 1,
+    };
+    assert_eq!(log.allows(&policy, 5_000 + DAY_MS - 1), Err(spent));
+    assert_eq!(
+        (log.left(2, 5_000 + DAY_MS - 1), log.left(2, 5_000 + DAY_MS)),
+        (0, 1)
+    );
+    assert_eq!(log.due_ms(&policy, false), 5_000 + DAY_MS);
+    assert_eq!(log.allows(&policy, 5_000 + DAY_MS), Ok(()));
+}
+
+#[test]
+fn a_lost_log_counts_as_spent() {
+    let (log, policy) = (UsageLog::lost(7_000), policy(APART_MS, 288));
+    assert_eq!(log.left(288, 7_000), 0);
+    assert_eq!(log.due_ms(&policy, false), 7_000 + DAY_MS);
+}
+
+#[test]
+fn a_refusal_says_when_the_next_is_possible() {
+    let soon = OverQuota::TooSoon { wait_ms: 252_001 }.to_string();
+    assert!(soon.ends_with("in 4 min 13 s"), "{soon}");
+    let spent = OverQuota::Spent {
+        per_day: 3,
+        wait_ms: 7_260_000,
+    };
+    let spent = spent.to_string();
+    assert!(
+        spent.contains("all 3 deep checks") && spent.contains("in 2 h 1 min"),
+        "{spent}"
+    );
+    assert_eq!(super::in_words(999), "1 s");
+}
+
+#[test]
+fn a_log_is_read_as_it_was_written_and_never_more_generously() {
+    let mut log = UsageLog::since(7);
+    (0..PER_DAY_MAX as u64).for_each(|n| log.begun_ms.push((1 << 40) + n * APART_MS));
+    let newest_ms = log.newest_ms();
+    let text = log.written();
+    assert!(text.len() <= 8 * 1024, "{}", text.len());
+    assert_eq!(UsageLog::read(&text, newest_ms), Some(log.clone()));
+    let read = UsageLog::read(&text, 5).unwrap();
+    assert_eq!(
+        (read.newest_ms(), read.since_ms, read.left(288, 5)),
+        (5, 5, 0),
+        "what is still to come counts from now"
+    );
+    let long = "\u{1}".repeat(4_000);
+    for (text, is_kept) in [("no credit", true), (&*long, false)] {
+        let log = UsageLog {
+            last: Some(failed(text)),
+            ..log.clone()
+        };
+        let written = log.written();
+        assert!(written.len() <= 8 * 1024, "{}", written.len());
+        let read = UsageLog::read(&written, newest_ms).unwrap();
+        assert_eq!((read.last.is_some(), &read.begun_ms), (is_kept, &log.begun_ms));
+    }
+    log.begun_ms.push(newest_ms + APART_MS);
+    for text in [
+        "",
+        "5",
+        "{}",
+        r#"{"since_ms": 1, "begun_ms": [2, 1]}"#,
+        r#"{"since_ms": 1, "newest_ms": 5}"#,
+        &log.written(),
+    ] {
+        assert_eq!(UsageLog::read(text, newest_ms), None, "{text}");
+    }
+    assert!(UsageLog::read(r#"{"since_ms": 1}"#, 5).is_some());
+}
+
+#[test]
+fn age_goes_on_within_a_boot_and_stands_still_over_a_reboot() {
+    let after = |boot: &str, booted_ms: u64| {
+        let last = MonotonicAge {
+            boot: "a".to_owned(),
+            booted_ms: 1_000,
+            age_ms: 50,
+        };
+        MonotonicAge::resume(Some(&last), boot, booted_ms).at(booted_ms + 7)
+    };
+    assert_eq!(after("a", 1_600), 50 + 600 + 7);
+    assert_eq!(after("b", 1_600), 50 + 7, "the machine was booted anew");
+    assert_eq!(after("a", 900), 50 + 7, "its clock can't be what it was");
+    assert_eq!(
+        after("", 1_600),
+        50 + 7,
+        "a boot without a name is never the same"
+    );
+    let age = MonotonicAge::resume(None, "", 1_000);
+    assert_eq!((age.at(5_000), age.at(0)), (4_000, 0));
+    assert_eq!(
+        MonotonicAge::resume(Some(&age.checkpoint(1_030)), "", 90).at(90),
+        30
+    );
+}
 
 /// What may come.
 #[derive(Debug, Clone)]
@@ -21,9 +170,9 @@ enum Step {
     Due,
     /// An operator wants one.
     Ask(usize),
-    /// It ends; the next one may be wanted soon.
+    /// It ends; the next one may have to confirm it.
     End(bool),
-    /// What is spent can't be kept from here on, or can again.
+    /// Nothing can be kept from here on, or can again.
     Disk(bool),
     /// The host ends without a word, and begins again.
     Restart,
@@ -51,7 +200,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..400)
 }
 
-/// A host, as far as the budget goes, on a machine that tells it the time since its start and nothing else.
+/// A host, as far as the quota goes, on a machine that tells it the time since its boot and nothing else.
 struct World {
     true_ms: u64,
     booted_at_ms: u64,
@@ -61,20 +210,18 @@ struct World {
     policy: DeepPolicy,
     /// From the next start on.
     wanted: DeepPolicy,
-    book: Book,
-    lived: Lived,
-    under_way: bool,
+    logs: BTreeMap<&'static str, UsageLog>,
+    age: MonotonicAge,
+    in_flight: Option<&'static str>,
+    /// Whose first failure is to be confirmed.
+    confirm: Option<&'static str>,
     /// Truly made, in true time, with the most that a day had when it was.
     made: BTreeMap<&'static str, Vec<(u64, u32)>>,
 }
 
 impl World {
     fn new() -> World {
-        let policy = DeepPolicy {
-            every: Duration::from_millis(APART_MS),
-            per_day: 5,
-            ..DeepPolicy::default()
-        };
+        let policy = policy(APART_MS, 5);
         let mut world = World {
             true_ms: 1 << 40,
             booted_at_ms: 1 << 39,
@@ -83,9 +230,10 @@ impl World {
             disk_works: true,
             policy,
             wanted: policy,
-            book: Book::default(),
-            lived: Lived::resume(None, "", 0),
-            under_way: false,
+            logs: BTreeMap::new(),
+            age: MonotonicAge::resume(None, "", 0),
+            in_flight: None,
+            confirm: None,
             made: BTreeMap::new(),
         };
         world.start();
@@ -97,23 +245,22 @@ impl World {
     }
 
     fn now_ms(&self) -> u64 {
-        self.lived.at(self.booted_ms())
+        self.age.at(self.booted_ms())
     }
 
     fn start(&mut self) {
-        let mark: Option<Mark> = self
-            .disk
-            .get("mark")
-            .and_then(|word| serde_json::from_str(word).ok());
-        self.lived = Lived::resume(mark.as_ref(), &self.boot.to_string(), self.booted_ms());
-        (self.book, self.under_way, self.policy) = (Book::default(), false, self.wanted);
+        let last = self.disk.get("age");
+        let last: Option<MonotonicAge> = last.and_then(|text| serde_json::from_str(text).ok());
+        self.age = MonotonicAge::resume(last.as_ref(), &self.boot.to_string(), self.booted_ms());
+        (self.in_flight, self.confirm, self.policy) = (None, None, self.wanted);
         let now_ms = self.now_ms();
-        for name in NAMES.map(Arc::<str>::from) {
-            if let Some(word) = self.disk.get(&*name) {
-                self.book.restore(&name, account::read(word).unwrap().0);
-            }
-            self.book.want(&name, self.policy, now_ms);
-            self.keep(Some(&*name));
+        for name in NAMES {
+            let log = match self.disk.get(name) {
+                Some(text) => UsageLog::read(text, now_ms).unwrap(),
+                None => UsageLog::since(now_ms),
+            };
+            self.logs.insert(name, log);
+            self.keep(Some(name));
         }
     }
 
@@ -121,47 +268,51 @@ impl World {
         if !self.disk_works {
             return false;
         }
-        let mark = serde_json::to_string(&self.lived.mark(self.booted_ms())).unwrap();
-        self.disk.insert("mark".to_owned(), mark);
+        let age = serde_json::to_string(&self.age.checkpoint(self.booted_ms())).unwrap();
+        self.disk.insert("age".to_owned(), age);
         if let Some(name) = name {
-            let word = account::write(self.book.account(name).unwrap(), None);
-            assert!(word.len() <= 1024);
-            self.disk.insert(name.to_owned(), word);
+            self.disk.insert(name.to_owned(), self.logs[name].written());
         }
         true
     }
 
+    fn next_due(&self) -> Option<(u64, &'static str)> {
+        let due = |name: &'static str| {
+            let due_ms = self.logs[name].due_ms(&self.policy, self.confirm == Some(name));
+            (due_ms, name)
+        };
+        let none = self.in_flight.is_none();
+        NAMES.into_iter().map(due).filter(|_| none).min()
+    }
+
     /// Asked only once it is kept.
-    fn make(&mut self, name: &str) {
-        let now_ms = self.now_ms();
-        if self.book.begin(&name.into(), now_ms).is_err() {
+    fn make(&mut self, name: &'static str) {
+        let (now_ms, policy) = (self.now_ms(), self.policy);
+        let log = self.logs.get_mut(name).unwrap();
+        if self.in_flight.is_some() || log.allows(&policy, now_ms).is_err() {
             return;
         }
-        assert!(!self.under_way, "two are under way");
-        self.under_way = true;
+        log.begin(now_ms);
+        self.confirm = self.confirm.filter(|other| *other != name);
         if !self.keep(Some(name)) {
-            self.book.end(name, false);
-            self.under_way = false;
             return;
         }
-        let name = NAMES.into_iter().find(|known| *known == name).unwrap();
-        self.made
-            .entry(name)
-            .or_default()
-            .push((self.true_ms, self.policy.per_day));
+        self.in_flight = Some(name);
+        let made = self.made.entry(name).or_default();
+        made.push((self.true_ms, self.policy.per_day));
     }
 
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Pass(ms) => self.true_ms += ms,
             Step::Due => {
-                let Some((due_ms, name)) = self.book.next() else {
+                let Some((due_ms, name)) = self.next_due() else {
                     return;
                 };
                 self.true_ms += due_ms.saturating_sub(self.now_ms());
-                let before = self.made.get(&*name).map_or(0, Vec::len);
-                self.make(&name);
-                let after = self.made.get(&*name).map_or(0, Vec::len);
+                let before = self.made.get(name).map_or(0, Vec::len);
+                self.make(name);
+                let after = self.made.get(name).map_or(0, Vec::len);
                 assert_eq!(
                     after,
                     before + usize::from(self.disk_works),
@@ -170,10 +321,8 @@ impl World {
             }
             Step::Ask(at) => self.make(NAMES[at]),
             Step::End(soon) => {
-                if let Some(name) = self.book.under_way().map(str::to_owned) {
-                    self.book.end(&name, soon);
-                    self.under_way = false;
-                }
+                let ended = self.in_flight.take();
+                self.confirm = ended.filter(|_| soon).or(self.confirm);
             }
             Step::Disk(works) => self.disk_works = works,
             Step::Restart => self.start(),
@@ -214,7 +363,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn whatever_happens_a_day_holds_no_more_than_it_may(steps in steps()) {
+    fn no_day_holds_more_than_the_quota_whatever_happens(steps in steps()) {
         let mut world = World::new();
         for step in &steps {
             world.step(step);
@@ -223,7 +372,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_is_let_makes_use_of_the_budget(per_day in 1..=PER_DAY_MAX as u32, restart_every in 1..20_usize) {
+    fn the_whole_quota_can_be_used(per_day in 1..=PER_DAY_MAX as u32, restart_every in 1..20_usize) {
         let mut world = World::new();
         world.wanted.per_day = per_day;
         world.start();
@@ -244,7 +393,7 @@ proptest! {
 }
 
 #[test]
-fn a_crash_loop_bills_what_one_host_may() {
+fn a_crash_loop_spends_what_one_host_may() {
     let mut world = World::new();
     for _ in 0..20_000 {
         world.step(&Step::Pass(20_000));
@@ -258,7 +407,7 @@ fn a_crash_loop_bills_what_one_host_may() {
 }
 
 #[test]
-fn a_machine_that_is_always_started_anew_is_asked_no_more_often() {
+fn a_reboot_loop_spends_no_more_than_one_host_may() {
     let mut world = World::new();
     for _ in 0..1000 {
         world.step(&Step::Pass(60_000));

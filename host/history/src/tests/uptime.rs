@@ -187,6 +187,27 @@ fn what_cannot_be_said_is_absent() {
 }
 
 #[test]
+fn uptime_of_1200_instances_that_are_checked_once_a_day_has_each_whole() {
+    const HOUR: u64 = 3_600_000;
+    let (_dir, mut file) = file();
+    // One span each and no minute: nobody is checked within the range, and the spans go on.
+    let names: Vec<String> = (0..1_200).map(|n| format!("plugin-{n:04}")).collect();
+    let records: Vec<_> = names
+        .iter()
+        .map(|name| Record::Transition(transition(name, DAY, up())))
+        .collect();
+    file.write(&records, DAY).unwrap();
+    let range = Range::new(DAY + HOUR, DAY + 24 * HOUR);
+    let found = file.reader().uptimes(None, range).unwrap();
+    assert!(found.keys().eq(&names), "{} of {}", found.len(), names.len());
+    assert!(
+        found
+            .values()
+            .all(|one| (one.up_ms, one.known) == (23 * HOUR, Some(1.0)))
+    );
+}
+
+#[test]
 fn uptime_counts_from_when_anything_is_known() {
     let (_dir, mut file) = file();
     write(&mut file, &[(90_000, up()), (100_000, up())]);

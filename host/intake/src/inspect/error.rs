@@ -90,8 +90,8 @@ pub enum InspectError {
     WrongByteOrder,
     /// It has no manifest.
     #[error(
-        "there is no manifest in the library; add export_plugin! (Rust) or the manifest macro of extman_plugin.h (C; \
-             `extman manifest plugin.toml` makes the source), and don't strip the section .extman"
+        "there is no manifest in the library; add export_plugin! (Rust), or compile and link what `extman manifest plugin.toml` prints \
+             (C and C++), and don't strip the section .extman"
     )]
     NoManifest,
     /// The manifest's frame can't be read.

@@ -108,6 +108,7 @@ impl From<ControlError> for Failure {
                 retryable: Some(false),
                 ..Failure::new("not_found", text)
             },
+            ControlError::Invalid(_) => Failure::new("invalid_input", text),
             ControlError::Conflict(_) => Failure::new("conflict", text),
             ControlError::NotYet { retry_after_ms, .. } => Failure {
                 retryable: Some(true),
@@ -142,6 +143,9 @@ impl Command {
             Command::Load { .. } => "load",
             Command::Unload { .. } => "unload",
             Command::Restart { .. } => "restart",
+            Command::Maintenance { .. }
+            | Command::StartMaintenance { .. }
+            | Command::EndMaintenance { .. } => "maintenance",
         }
     }
 }

@@ -52,6 +52,9 @@ pub struct PluginHealth {
     pub recent: Vec<Health>,
     /// How long its code ran in the last checks that came back, in nanoseconds, the newest last; at most 16.
     pub checks_ns: Vec<u64>,
+    /// What its last check came to, with its named parts and the state of its connection; told of one instance, not of all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub check: Option<CheckView>,
     /// By which numbers it is asked and judged; told of one instance, not of all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub policy: Option<Box<PolicyTold>>,

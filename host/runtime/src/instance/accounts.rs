@@ -2,7 +2,7 @@
 
 use super::in_process::ChecksUnderWay;
 use super::tally::Sums;
-use crate::lanes::{Attached, Gate, Tally};
+use crate::lanes::{Attached, ConcurrencyLimit, Tally};
 use extman_model::sketch::{Recorder, Sketch};
 use extman_model::{CallError, CallStats, ErrorKind};
 use std::sync::atomic::{
@@ -26,7 +26,7 @@ pub struct Accounts {
     pub(super) checks: ChecksUnderWay,
     errors: [AtomicU64; ErrorKind::ALL.len()],
     latency: Recorder,
-    gate: Arc<Gate>,
+    concurrency: Arc<ConcurrencyLimit>,
     /// Whether an attached thread ever called: without one, nobody need look at what they counted.
     has_attached: AtomicBool,
     attached: Mutex<AttachedTallies>,
@@ -55,8 +55,8 @@ pub struct CallCounts {
 pub struct Counted<'a>(&'a Accounts);
 
 impl Accounts {
-    /// Accounts of an instance whose calls go through this gate.
-    pub fn new(gate: Arc<Gate>) -> Self {
+    /// Accounts of an instance whose calls go through this limit.
+    pub fn new(concurrency: Arc<ConcurrencyLimit>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Accounts {
             number: NEXT.fetch_add(1, Relaxed),
@@ -67,13 +67,13 @@ impl Accounts {
             checks: ChecksUnderWay::default(),
             errors: Default::default(),
             latency: Recorder::default(),
-            gate,
+            concurrency,
             has_attached: AtomicBool::new(false),
             attached: Mutex::default(),
         }
     }
 
-    /// A call begins that goes to a lane, or that waits at the gate.
+    /// A call begins that goes to a lane, or that waits at the limit.
     pub fn begin(&self) -> Counted<'_> {
         self.begun.fetch_add(1, SeqCst);
         Counted(self)
@@ -126,7 +126,7 @@ impl Accounts {
     pub fn in_flight(&self) -> u64 {
         // In this order: none that is under way is missed, and zero is the truth.
         let ended = self.ended.load(SeqCst);
-        self.begun.load(SeqCst).saturating_sub(ended) + self.gate.uncounted() as u64
+        self.begun.load(SeqCst).saturating_sub(ended) + self.concurrency.uncounted() as u64
     }
 
     /// All of it.
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_call_is_under_way_until_it_ends_or_is_abandoned() {
-        let accounts = Accounts::new(Gate::new(1));
+        let accounts = Accounts::new(ConcurrencyLimit::new(1));
         let (first, second) = (accounts.begin(), accounts.begin());
         assert_eq!((accounts.in_flight(), accounts.stats().total), (2, 0));
         first.end(Some(&CallError::new(ErrorKind::Internal, "")));
@@ -239,7 +239,10 @@ mod tests {
 
     #[test]
     fn what_attached_threads_count_stays_when_they_go_and_takes_no_more_room() {
-        let (one, other) = (Accounts::new(Gate::new(1)), Accounts::new(Gate::new(1)));
+        let (one, other) = (
+            Accounts::new(ConcurrencyLimit::new(1)),
+            Accounts::new(ConcurrencyLimit::new(1)),
+        );
         for round in 1..=3 {
             let attached = Attached::new().unwrap();
             one.ended_attached(&attached, None, 2 * NS);

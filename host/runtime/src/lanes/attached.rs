@@ -4,44 +4,42 @@
 //! thread ends, since its thread-locals may be the library's.
 
 use super::tally::Tally;
-use crate::loader::Slot;
-use crate::loader::{is_gone, start_ticks};
+use crate::loader::{CallContext, KeepsAttached, is_gone, start_ticks};
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A guard: while it lives, this thread may call plugins inline.
 pub struct Attached {
-    slot: Slot,
+    context: CallContext,
     ran: RefCell<HashSet<u64>>,
     ran_last: Cell<u64>,
     tallies: RefCell<Vec<(u64, Arc<Tally>)>>,
-    // Belongs to this thread.
-    _not_send: PhantomData<*const ()>,
+    // It belongs to this thread, and makes this so.
+    _keeps: KeepsAttached,
 }
 
 impl Attached {
     /// Attaches the current thread.
     ///
     /// # Errors
-    /// All slots are taken.
+    /// All contexts are taken.
     pub fn new() -> Result<Self, std::io::Error> {
-        let slot = Slot::acquire().ok_or_else(|| {
+        let context = CallContext::acquire().ok_or_else(|| {
             std::io::Error::other("no more threads can be attached: too many calls are in flight")
         })?;
         Ok(Attached {
-            slot,
+            context,
             ran: RefCell::default(),
             ran_last: Cell::new(0),
             tallies: RefCell::default(),
-            _not_send: PhantomData,
+            _keeps: KeepsAttached::begin(),
         })
     }
 
-    /// The thread's slot.
-    pub fn slot(&self) -> &Slot {
-        &self.slot
+    /// The thread's context.
+    pub fn context(&self) -> &CallContext {
+        &self.context
     }
 
     /// This thread's own counters in the accounts of this number, which `make` makes at first.

@@ -1,18 +1,17 @@
 //! One piece of work for a lane: what to run, and what to do with what came of it.
 
-use super::gate::{Gate, Pass};
+use super::concurrency::{ConcurrencyLimit, Permit};
 use super::lane::{Lane, LaneContext, Work};
-use crate::loader::Slot;
 use std::sync::Arc;
 use std::time::Duration;
 
-type Run = Box<dyn FnOnce(&Slot, Ending<'_>) + Send>;
+type Run = Box<dyn FnOnce(Ending<'_>) + Send>;
 
 /// Something to run on a lane.
 pub(super) struct Job {
     pub task: Task,
-    pub pass: Option<Pass>,
-    pub gate: Option<Arc<Gate>>,
+    pub permit: Option<Permit>,
+    pub concurrency: Option<Arc<ConcurrencyLimit>>,
 }
 
 /// What a job is made of.
@@ -38,15 +37,15 @@ pub(super) enum Class {
     Call,
 }
 
-/// Dropped between running a job and answering its caller: what the caller does next finds the lane and the gate free.
+/// Dropped between running a job and answering its caller: what the caller does next finds the lane free and the permit given back.
 pub(super) struct Ending<'a> {
     pub lane: &'a Lane,
-    pub pass: Option<Pass>,
+    pub permit: Option<Permit>,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        drop(self.pass.take());
+        drop(self.permit.take());
         self.lane.set_available(true);
     }
 }
@@ -55,28 +54,28 @@ impl Job {
     pub fn new<T>(
         work: Work,
         clock: Option<Duration>,
-        gate: Option<Arc<Gate>>,
-        run: impl FnOnce(&Slot) -> T + Send + 'static,
+        concurrency: Option<Arc<ConcurrencyLimit>>,
+        run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Self {
-        let run = move |slot: &Slot, ending: Ending<'_>| {
-            let value = run(slot);
+        let run = move |ending: Ending<'_>| {
+            let value = run();
             drop(ending);
             answer(value);
         };
         let run = Box::new(run);
         Job {
             task: Task::Code { work, clock, run },
-            pass: None,
-            gate,
+            permit: None,
+            concurrency,
         }
     }
 
     pub fn checks(run: impl FnOnce(&LaneContext<'_>) + Send + 'static) -> Self {
         Job {
             task: Task::Checks(Box::new(run)),
-            pass: None,
-            gate: None,
+            permit: None,
+            concurrency: None,
         }
     }
 }

@@ -1,12 +1,14 @@
-//! One lane: a thread of one library's, its slot, and what it is in.
+//! One lane: a thread of one library's, its context, and what it is in.
 
 use super::cpu::LaneCpu;
 use super::job::{Ending, Job, Task};
 use super::joining::Joining;
-use crate::loader::Slot;
+use super::occupancy::Occupancy;
+use super::pool::Shared;
+use crate::loader::{CallContext, KeepsAttached};
 use extman_model::clock::{self, Monotonic};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -101,11 +103,8 @@ enum Occupied {
 /// A lane as the pool and the watchdog see it.
 pub(super) struct Lane {
     pub number: u64,
-    /// When plugin code began to run, in nanoseconds, or 0 while none does; and `LOST`. One word, so that coming back and being
-    /// given up are one or the other.
-    state: AtomicU64,
-    /// When the lane is lost if the code that began has not come back. Written before `state`.
-    lost_at: AtomicU64,
+    home: Weak<Shared>,
+    occupancy: Occupancy,
     occupied: Mutex<Option<Occupied>>,
     /// Whether the library's code ever ran here: on a thread where it did not, none of it can be left.
     has_run: AtomicBool,
@@ -116,22 +115,13 @@ pub(super) struct Lane {
     cpu: LaneCpu,
 }
 
-const LOST: u64 = 1 << 63;
-
 impl Lane {
-    /// Starts a lane that takes its jobs from `take` until that gives none. What it has used of the processor goes to `used` at its end.
-    pub(super) fn start(
-        name: &str,
-        number: u64,
-        stack_bytes: usize,
-        take: impl Fn(&Arc<Lane>) -> Option<Job> + Send + 'static,
-        observer: Arc<dyn LaneObserver>,
-        used: Arc<AtomicU64>,
-    ) -> std::io::Result<Arc<Lane>> {
+    /// Starts a lane of a pool. It takes its jobs there until there is none for it.
+    pub(super) fn start(home: &Arc<Shared>, number: u64) -> std::io::Result<Arc<Lane>> {
         let lane = Arc::new(Lane {
             number,
-            state: AtomicU64::new(0),
-            lost_at: AtomicU64::new(u64::MAX),
+            home: Arc::downgrade(home),
+            occupancy: Occupancy::new(),
             occupied: Mutex::default(),
             has_run: AtomicBool::new(false),
             retiring: AtomicBool::new(false),
@@ -140,21 +130,23 @@ impl Lane {
             thread: Joining::default(),
             cpu: LaneCpu::default(),
         });
-        let slot = Slot::acquire().ok_or_else(|| {
+        let context = CallContext::acquire().ok_or_else(|| {
             std::io::Error::other("no more lanes: as many calls as the host can follow are under way or lost")
         })?;
         let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(stack_bytes)
+            .name(format!("{}/{number}", home.name))
+            .stack_size(home.limits.stack_bytes)
             .spawn({
-                let lane = lane.clone();
+                let (lane, home) = (lane.clone(), home.clone());
                 move || {
                     let _ = lane.sleeper.set(std::thread::current());
                     lane.cpu.begin();
-                    while let Some(job) = take(&lane) {
-                        lane.run(job, &slot, observer.as_ref());
+                    let keeps = KeepsAttached::begin();
+                    while let Some(job) = home.take(&lane) {
+                        lane.run(job, &context, home.observer.as_ref());
                     }
-                    lane.cpu.end(&used);
+                    drop(keeps);
+                    lane.cpu.end(&home.ended_ns);
                 }
             });
         lane.thread.begin(thread?);
@@ -162,8 +154,8 @@ impl Lane {
         Ok(lane)
     }
 
-    fn run(&self, job: Job, slot: &Slot, observer: &dyn LaneObserver) {
-        let pass = job.pass;
+    fn run(&self, job: Job, context: &CallContext, observer: &dyn LaneObserver) {
+        let permit = job.permit;
         match job.task {
             Task::Code { mut work, clock, run } => {
                 let began = clock::monotonic();
@@ -173,18 +165,18 @@ impl Lane {
                 let lost_at = work.deadline.after(work.wedge_after);
                 *lock(&self.occupied) = Some(Occupied::Job(work));
                 self.enter(began, lost_at);
-                run(slot, Ending { lane: self, pass });
+                run(Ending { lane: self, permit });
                 self.leave(observer);
             }
             Task::Checks(run) => {
                 run(&LaneContext {
                     lane: self,
-                    slot,
+                    context,
                     observer,
                 });
                 // Nobody is to be told of instances that may be gone.
                 *lock(&self.occupied) = None;
-                drop(Ending { lane: self, pass });
+                drop(Ending { lane: self, permit });
             }
         }
     }
@@ -193,25 +185,25 @@ impl Lane {
     #[inline]
     fn enter(&self, began: Monotonic, lost_at: Monotonic) {
         self.has_run.store(true, Relaxed);
-        self.lost_at.store(lost_at.as_nanos(), Relaxed);
-        self.state.store(began.as_nanos(), Release);
+        self.occupancy.enter(began.as_nanos(), lost_at.as_nanos());
     }
 
     /// Plugin code has come back. `false` if the lane was lost meanwhile.
     #[inline]
     fn leave(&self, observer: &dyn LaneObserver) -> bool {
-        let began = self.state.load(Relaxed) & !LOST;
-        self.state.compare_exchange(began, 0, AcqRel, Acquire).is_ok() || self.leave_lost(began, observer)
+        match self.occupancy.leave() {
+            Ok(()) => true,
+            Err(began) => self.leave_lost(Monotonic::from_nanos(began), observer),
+        }
     }
 
     #[cold]
-    fn leave_lost(&self, began: u64, observer: &dyn LaneObserver) -> bool {
+    fn leave_lost(&self, began: Monotonic, observer: &dyn LaneObserver) -> bool {
         let work = self.occupied_by();
-        self.state.store(LOST, Release);
+        self.occupancy.leave_lost();
         LOST_LANES.fetch_sub(1, Relaxed);
         if let Some(work) = work {
-            let ran = clock::monotonic().since(Monotonic::from_nanos(began));
-            observer.returned_late(&work, ran);
+            observer.returned_late(&work, clock::monotonic().since(began));
         }
         false
     }
@@ -267,42 +259,32 @@ impl Lane {
 
     /// Since when it is in what it is in.
     pub(super) fn began(&self) -> Option<Monotonic> {
-        let began = self.state.load(Acquire) & !LOST;
-        (began > 0).then_some(Monotonic::from_nanos(began))
+        self.occupancy.began().map(Monotonic::from_nanos)
     }
 
-    /// Since when it is in code for which its lane was to be lost before `now`; `None` also once it is lost.
+    /// Since when it is in code for which its lane was to be lost before `now`, and when it was; `None` also once it is lost.
     pub(super) fn overdue(&self, now: Monotonic) -> Option<(Monotonic, Monotonic)> {
-        let began = self.state.load(Acquire);
-        if began == 0 || began & LOST != 0 {
-            return None;
-        }
-        let lost_at = Monotonic::from_nanos(self.lost_at.load(Relaxed));
-        (now > lost_at).then_some((Monotonic::from_nanos(began), lost_at))
+        let (began, lost_at) = self.occupancy.overdue(now.as_nanos())?;
+        Some((Monotonic::from_nanos(began), Monotonic::from_nanos(lost_at)))
     }
 
-    /// Declares the lane lost, if it is still in what it was in since `began`. `false` if it has moved on.
-    pub(super) fn lose(&self, began: Monotonic) -> bool {
-        let began = began.as_nanos();
-        // Before, so that it is never taken off first.
-        LOST_LANES.fetch_add(1, Relaxed);
-        let lost = self
-            .state
-            .compare_exchange(began, began | LOST, AcqRel, Acquire)
-            .is_ok();
-        if !lost {
-            LOST_LANES.fetch_sub(1, Relaxed);
-        }
-        lost
+    /// Declares the lane lost and has its pool replace it, if it is still in what it was in since `began`.
+    pub(super) fn lose(&self, began: Monotonic) {
+        self.occupancy.lose(began.as_nanos(), || {
+            LOST_LANES.fetch_add(1, Relaxed);
+            if let Some(home) = self.home.upgrade() {
+                home.replace_lost(self);
+            }
+        });
     }
 
     /// It has come back, and goes on.
-    pub(super) fn find_again(&self) {
-        self.state.fetch_and(!LOST, AcqRel);
+    pub(super) fn go_on(&self) {
+        self.occupancy.go_on();
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        self.state.load(Acquire) & LOST != 0
+        self.occupancy.is_lost()
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -337,7 +319,7 @@ impl Lane {
 /// A lane as its checks see it. That there is one proves that this is a lane's thread.
 pub struct LaneContext<'a> {
     lane: &'a Lane,
-    slot: &'a Slot,
+    context: &'a CallContext,
     observer: &'a dyn LaneObserver,
 }
 
@@ -355,9 +337,14 @@ impl LaneContext<'_> {
     /// Runs plugin code, which began at `began`; the lane is lost if it has not come back at `lost_at`. `None` if it was lost in it:
     /// then what came of it is nobody's any more, and the lane is to end.
     #[inline]
-    pub fn run<T>(&self, began: Monotonic, lost_at: Monotonic, run: impl FnOnce(&Slot) -> T) -> Option<T> {
+    pub fn run<T>(
+        &self,
+        began: Monotonic,
+        lost_at: Monotonic,
+        run: impl FnOnce(&CallContext) -> T,
+    ) -> Option<T> {
         self.lane.enter(began, lost_at);
-        let value = run(self.slot);
+        let value = run(self.context);
         self.lane.leave(self.observer).then_some(value)
     }
 }

@@ -14,17 +14,18 @@
 //! watchdog declare the lane lost. Nothing here knows what a call means.
 
 mod attached;
+mod concurrency;
 mod cpu;
-mod gate;
 mod job;
 mod joining;
 mod lane;
+mod occupancy;
 mod pool;
 mod tally;
 mod watchdog;
 
 pub use attached::{Attached, AttachedThreads};
-pub use gate::{Gate, Pass};
+pub use concurrency::{ConcurrencyLimit, Permit};
 pub use lane::{CheckBatch, LaneContext, LaneObserver, Phase, Work, lost_lanes};
 pub use pool::{Pool, PoolLimits, Refused};
 pub use tally::Tally;

@@ -5,11 +5,10 @@
 //! out of a step or of checks and finds enough lanes ends. One that finds nothing to do sleeps for a while, and ends then unless it is
 //! the last; where very many lanes of the process sleep, it ends at once: a lane is made again faster than ten thousand are kept.
 
-use super::gate::Gate;
+use super::concurrency::ConcurrencyLimit;
 use super::job::{Class, Job};
 use super::lane::{Lane, LaneContext, LaneObserver, Work};
 use super::watchdog;
-use crate::loader::Slot;
 use extman_model::clock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -77,16 +76,16 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     number: u64,
-    name: String,
-    limits: PoolLimits,
+    pub(super) name: String,
+    pub(super) limits: PoolLimits,
     /// There is one lane for good: one that is lost is not replaced, and goes on when it comes back.
     one_thread: bool,
-    observer: Arc<dyn LaneObserver>,
+    pub(super) observer: Arc<dyn LaneObserver>,
     state: Mutex<State>,
     /// Processor time of lanes that have ended, in nanoseconds.
-    ended_ns: Arc<AtomicU64>,
+    pub(super) ended_ns: AtomicU64,
 }
 
 impl Pool {
@@ -119,25 +118,25 @@ impl Pool {
             one_thread,
             observer,
             state: Mutex::default(),
-            ended_ns: Arc::default(),
+            ended_ns: AtomicU64::new(0),
         };
         Pool {
             shared: Arc::new(shared),
         }
     }
 
-    /// Has a lane run `run` and then hand what came of it to `answer`, in the order of submission, while `gate` has room.
+    /// Has a lane run `run` and then hand what came of it to `answer`, in the order of submission, while `limit` has room.
     ///
     /// # Errors
     /// The job was not taken and will not run.
     pub fn submit<T>(
         &self,
         work: Work,
-        gate: Option<Arc<Gate>>,
-        run: impl FnOnce(&Slot) -> T + Send + 'static,
+        concurrency: Option<Arc<ConcurrencyLimit>>,
+        run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.enqueue(Job::new(work, None, gate, run, answer), Class::Call)
+        self.enqueue(Job::new(work, None, concurrency, run, answer), Class::Call)
     }
 
     /// Has a lane run `run` before the jobs that wait, on a lane more than the limit if all are busy: for steps of the
@@ -148,7 +147,7 @@ impl Pool {
     pub fn submit_urgent<T>(
         &self,
         work: Work,
-        run: impl FnOnce(&Slot) -> T + Send + 'static,
+        run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
         self.enqueue(Job::new(work, None, None, run, answer), Class::Step)
@@ -162,7 +161,7 @@ impl Pool {
         &self,
         work: Work,
         clock: Duration,
-        run: impl FnOnce(&Slot) -> T + Send + 'static,
+        run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
         self.enqueue(Job::new(work, Some(clock), None, run, answer), Class::Check)
@@ -243,7 +242,7 @@ impl Pool {
         state.closing && state.are_all_gone()
     }
 
-    /// Tells the lanes that a gate has room again.
+    /// Tells the lanes that a limit has room again.
     pub fn nudge(&self) {
         let woken = {
             let mut state = self.shared.lock();
@@ -298,7 +297,7 @@ impl Pool {
         let mut state = self.shared.lock();
         self.is_taken(&mut state, class)?;
         state.queue(class).push_back(job);
-        if let Err(error) = self.start_lane_if_short(&mut state)
+        if let Err(error) = self.shared.start_lane_if_short(&mut state)
             && state.lanes.is_empty()
         {
             let unrun = state.queue(class).pop_back();
@@ -334,52 +333,6 @@ impl Pool {
         }
         Ok(())
     }
-
-    fn start_lane_if_short(&self, state: &mut State) -> std::io::Result<()> {
-        if state.is_short(self.shared.limits.lanes_max) && !(self.shared.one_thread && state.made > 0) {
-            self.start_lane(state)?;
-        }
-        Ok(())
-    }
-
-    fn start_lane(&self, state: &mut State) -> std::io::Result<()> {
-        state.forget_the_gone();
-        let number = state.made + 1;
-        let name = format!("{}/{number}", self.shared.name);
-        let shared = self.shared.clone();
-        let take = move |lane: &Arc<Lane>| shared.take(lane);
-        let (observer, used) = (self.shared.observer.clone(), self.shared.ended_ns.clone());
-        let lane = Lane::start(
-            &name,
-            number,
-            self.shared.limits.stack_bytes,
-            take,
-            observer,
-            used,
-        )?;
-        state.made = number;
-        self.shared.hear_of_its_loss(&lane);
-        state.lanes.push(lane);
-        Ok(())
-    }
-
-    fn replace_lost(&self, lost: &Lane) {
-        let mut state = self.shared.lock();
-        // One that runs all may have come back already, and goes on.
-        if !lost.is_lost() {
-            return;
-        }
-        state.lose(lost);
-        if !state.closing
-            && let Err(error) = self.start_lane_if_short(&mut state)
-        {
-            tracing::error!(pool = self.shared.name, %error, "a lost lane could not be replaced");
-        }
-        drop(state);
-        if let Some((work, began)) = lost.current() {
-            self.shared.observer.lost(&work, clock::monotonic().since(began));
-        }
-    }
 }
 
 /// One of the process's lanes that sleep.
@@ -404,18 +357,34 @@ impl Drop for Sleeping {
 }
 
 impl Shared {
-    fn hear_of_its_loss(self: &Arc<Self>, lane: &Arc<Lane>) {
-        let shared = Arc::downgrade(self);
-        let replace = move |lost: &Lane| {
-            if let Some(shared) = shared.upgrade() {
-                (Pool { shared }).replace_lost(lost);
-            }
-        };
-        watchdog::on_lost(lane, Box::new(replace));
+    fn start_lane_if_short(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        if !state.is_short(self.limits.lanes_max) || (self.one_thread && state.made > 0) {
+            return Ok(());
+        }
+        state.forget_the_gone();
+        let lane = Lane::start(self, state.made + 1)?;
+        state.made += 1;
+        state.lanes.push(lane);
+        Ok(())
+    }
+
+    /// The lane is lost, and in that call until this has returned.
+    pub(super) fn replace_lost(self: Arc<Self>, lost: &Lane) {
+        let mut state = self.lock();
+        state.lose(lost);
+        if !state.closing
+            && let Err(error) = self.start_lane_if_short(&mut state)
+        {
+            tracing::error!(pool = self.name, %error, "a lost lane could not be replaced");
+        }
+        drop(state);
+        if let Some((work, began)) = lost.current() {
+            self.observer.lost(&work, clock::monotonic().since(began));
+        }
     }
 
     /// The next job that may run, once there is one; `None` when the lane should end.
-    fn take(self: &Arc<Self>, lane: &Arc<Lane>) -> Option<Job> {
+    pub(super) fn take(&self, lane: &Arc<Lane>) -> Option<Job> {
         let PoolLimits {
             lanes_max,
             idle_max,
@@ -433,9 +402,7 @@ impl Shared {
                 if !self.one_thread {
                     return None;
                 }
-                state.find_again(lane);
-                watchdog::watch(lane);
-                self.hear_of_its_loss(lane);
+                state.go_on(lane);
             }
             if let Some(job) = state.next_for(lane, lanes_max) {
                 lane.set_available(false);
@@ -627,8 +594,8 @@ impl State {
     }
 
     /// A lost lane goes on.
-    fn find_again(&mut self, lane: &Arc<Lane>) {
-        lane.find_again();
+    fn go_on(&mut self, lane: &Arc<Lane>) {
+        lane.go_on();
         self.lost.retain(|lost| lost.number != lane.number);
         if !self.lanes.iter().any(|other| other.number == lane.number) {
             self.lanes.push(lane.clone());
@@ -642,15 +609,15 @@ fn among(lanes: &[Arc<Lane>], lane: &Lane) -> bool {
 
 fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {
     for at in 0..queue.len() {
-        let pass = match &queue[at].gate {
+        let permit = match &queue[at].concurrency {
             None => None,
-            Some(gate) => match Gate::try_enter_or_wait_outside(gate) {
-                Some(pass) => Some(pass),
+            Some(concurrency) => match ConcurrencyLimit::try_enter_or_wait_outside(concurrency) {
+                Some(permit) => Some(permit),
                 None => continue,
             },
         };
         let mut job = queue.remove(at)?;
-        job.pass = pass;
+        job.permit = permit;
         return Some(job);
     }
     None

@@ -5,7 +5,7 @@ use extman_model::clock::{self, Monotonic};
 use extman_model::vital::Vital;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
 /// How often it looks. Where little else happens, its being woken is most of what the host uses of the processor.
@@ -15,9 +15,7 @@ const STARVED: Duration = Duration::from_millis(500);
 /// Stalls that are remembered.
 const STALLS_MAX: usize = 64;
 
-type OnLost = Box<dyn Fn(&Lane) + Send>;
-
-static WATCHED: Mutex<Vec<(Weak<Lane>, Option<OnLost>)>> = Mutex::new(Vec::new());
+static WATCHED: Mutex<Vec<Weak<Lane>>> = Mutex::new(Vec::new());
 static STARTED: Once = Once::new();
 /// When it looked last, or began, in nanoseconds; 0 before that.
 static LOOKED: AtomicU64 = AtomicU64::new(0);
@@ -46,20 +44,9 @@ pub fn start() {
 }
 
 /// Watches a lane for as long as it lives.
-pub(super) fn watch(lane: &std::sync::Arc<Lane>) {
+pub(super) fn watch(lane: &Arc<Lane>) {
     start();
-    watched().push((std::sync::Arc::downgrade(lane), None));
-}
-
-/// Says what to do when a lane is lost: called once, on the watchdog's thread.
-pub(super) fn on_lost(lane: &std::sync::Arc<Lane>, then: OnLost) {
-    let mut all = watched();
-    if let Some(entry) = all
-        .iter_mut()
-        .find(|(weak, _)| std::ptr::eq(weak.as_ptr(), &raw const **lane))
-    {
-        entry.1 = Some(then);
-    }
+    watched().push(Arc::downgrade(lane));
 }
 
 /// How long the host itself stood still between `began` and `now`: stopped, starved, or swapped out. What hangs meanwhile is not to
@@ -110,30 +97,24 @@ fn forgiven(stalls: &VecDeque<(Monotonic, Duration)>, began: Monotonic) -> Durat
 }
 
 fn look(now: Monotonic) {
-    let mut lost = Vec::new();
+    let mut overdue = Vec::new();
     let stalls = STALLS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    watched().retain_mut(|(weak, then)| {
-        let Some(lane) = weak.upgrade() else {
+    watched().retain(|lane| {
+        let Some(lane) = lane.upgrade() else {
             return false;
         };
-        let overdue = lane
-            .overdue(now)
-            .filter(|(began, lost_at)| now > lost_at.after(forgiven(&stalls, *began)));
-        if let Some((began, _)) = overdue
-            && lane.lose(began)
+        if let Some((began, lost_at)) = lane.overdue(now)
+            && now > lost_at.after(forgiven(&stalls, began))
         {
-            lost.push((lane, then.take()));
-            return false;
+            overdue.push((lane, began));
         }
         true
     });
-    for (lane, then) in lost {
-        if let Some(then) = then {
-            then(&lane);
-        }
+    for (lane, began) in overdue {
+        lane.lose(began);
     }
 }
 
-fn watched() -> std::sync::MutexGuard<'static, Vec<(Weak<Lane>, Option<OnLost>)>> {
+fn watched() -> MutexGuard<'static, Vec<Weak<Lane>>> {
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }

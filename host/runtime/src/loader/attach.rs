@@ -1,38 +1,51 @@
 //! Threads that a library prepares before it is called on them: `thread_attach` and `thread_detach`.
 //!
-//! Whoever keeps a thread for one library (a lane) holds an `Attached` for as long; an entry on any other thread holds one for its
-//! own time. On one thread they nest, and only the outermost calls the library.
+//! A lane and an embedder's attached thread keep what they are attached to until they end, by [`KeepsAttached`]; any other thread is
+//! attached for the time of each entry. Entries on one thread nest, and only the outermost attaches.
 
 use super::host_table::HOST_TABLE;
-use super::origin::Origin;
+use super::origin::{self, Origin};
 use super::root::{Detach, Tables};
 use super::status;
 use extman_abi as abi;
 use extman_model::CallError;
 use std::cell::RefCell;
+use std::marker::PhantomData;
+
+/// One library that this thread is attached to.
+struct Held {
+    library: Origin,
+    detach: Option<Detach>,
+    /// Entries of it that this thread is in.
+    entries: u32,
+}
+
+struct Thread {
+    /// Only libraries with the hooks are here.
+    held: Vec<Held>,
+    /// How many keep this thread attached.
+    keepers: u32,
+}
 
 thread_local! {
-    /// Libraries that this thread is attached to, and how many hold it so. Only libraries with the hooks are here.
-    static ATTACHED: RefCell<Vec<(Origin, u32)>> = const { RefCell::new(Vec::new()) };
+    static THREAD: RefCell<Thread> = const { RefCell::new(Thread { held: Vec::new(), keepers: 0 }) };
 }
 
-/// This thread is attached to a library until this is dropped.
-pub(super) struct Attached {
-    origin: Origin,
-    detach: Option<Detach>,
-}
+/// This thread is in an entry of a library that it is attached to.
+pub(super) struct Attached(Origin);
 
-/// Attaches this thread to a library, if that asks for it. The library stays open while the result lives.
+/// Attaches this thread to a library, if that asks for it and the thread is not attached to it yet. The library stays open while the
+/// result lives.
 ///
 /// # Errors
 /// What the plugin says: nothing of it may be called here.
-pub(super) fn thread(tables: &Tables, origin: Origin) -> Result<Option<Attached>, CallError> {
+pub(super) fn thread(tables: &Tables, library: Origin) -> Result<Option<Attached>, CallError> {
     let Some(attach) = tables.attach else {
         return Ok(None);
     };
-    let is_attached = ATTACHED.with_borrow_mut(|list| {
-        let held = list.iter_mut().find(|(of, _)| *of == origin);
-        held.map(|(_, holders)| *holders += 1).is_some()
+    let is_attached = THREAD.with_borrow_mut(|thread| {
+        let held = thread.held.iter_mut().find(|held| held.library == library);
+        held.map(|held| held.entries += 1).is_some()
     });
     if !is_attached {
         // SAFETY: a checked entry of an open library; the table is a static.
@@ -40,27 +53,58 @@ pub(super) fn thread(tables: &Tables, origin: Origin) -> Result<Option<Attached>
         if status != abi::STATUS_OK {
             return Err(status::failure(status, String::new(), "thread_attach"));
         }
-        ATTACHED.with_borrow_mut(|list| list.push((origin, 1)));
+        let held = Held {
+            library,
+            detach: tables.detach,
+            entries: 1,
+        };
+        THREAD.with_borrow_mut(|thread| thread.held.push(held));
     }
-    let detach = tables.detach;
-    Ok(Some(Attached { origin, detach }))
+    Ok(Some(Attached(library)))
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        let is_last = ATTACHED.with_borrow_mut(|list| {
-            let Some(at) = list.iter().position(|(of, _)| *of == self.origin) else {
-                return false;
-            };
-            list[at].1 -= 1;
-            if list[at].1 > 0 {
-                return false;
-            }
-            list.swap_remove(at);
-            true
+        let left = THREAD.with_borrow_mut(|thread| {
+            let at = thread.held.iter().position(|held| held.library == self.0)?;
+            thread.held[at].entries -= 1;
+            let is_kept = thread.keepers > 0 || thread.held[at].entries > 0;
+            (!is_kept).then(|| thread.held.swap_remove(at))
         });
-        if is_last && let Some(detach) = self.detach {
-            // SAFETY: a checked entry; whoever holds this keeps the library open.
+        left.into_iter().for_each(Held::detach);
+    }
+}
+
+/// While one lives, its thread stays attached to each library that it comes to enter. No library that was entered may be closed
+/// before.
+pub struct KeepsAttached(PhantomData<*const ()>);
+
+impl KeepsAttached {
+    /// This thread keeps what it is attached to from here on.
+    pub fn begin() -> Self {
+        THREAD.with_borrow_mut(|thread| thread.keepers += 1);
+        KeepsAttached(PhantomData)
+    }
+}
+
+impl Drop for KeepsAttached {
+    fn drop(&mut self) {
+        let left = THREAD.with_borrow_mut(|thread| {
+            thread.keepers -= 1;
+            let is_last = thread.keepers == 0;
+            let left = thread.held.extract_if(.., |held| is_last && held.entries == 0);
+            left.collect::<Vec<_>>()
+        });
+        left.into_iter().for_each(Held::detach);
+    }
+}
+
+impl Held {
+    /// Nothing of the library is called on this thread any more, unless it is attached anew.
+    fn detach(self) {
+        if let Some(detach) = self.detach {
+            let _code = origin::inside(self.library);
+            // SAFETY: a checked entry; the library is open while an entry of it or a keeper lives.
             unsafe { detach(&HOST_TABLE) };
         }
     }

@@ -1,8 +1,8 @@
 //! The table that the host lends to plugins. Each function checks its token and its pointers, and never unwinds.
 
 use super::origin::outside;
-use super::sink::Completed;
-use super::{listeners, read, sink, slot, status};
+use super::output::Completed;
+use super::{call_context, listeners, output, read, status};
 use crate::process_guard::end_if_forked;
 use extman_abi::{
     self as abi, CallToken, Check, HostTable, InstanceToken, LogRecord, Outcome, Report, Status,
@@ -85,11 +85,11 @@ unsafe extern "C" fn log_enabled(_: *const HostTable, instance: InstanceToken, c
 }
 
 unsafe extern "C" fn cancelled(_: *const HostTable, call: CallToken) -> u32 {
-    u32::from(sink::cancelled(call))
+    u32::from(output::cancelled(call))
 }
 
 unsafe extern "C" fn deadline_ns(_: *const HostTable, call: CallToken) -> u64 {
-    sink::deadline_ns(call)
+    output::deadline_ns(call)
 }
 
 unsafe extern "C" fn progress(
@@ -104,7 +104,7 @@ unsafe extern "C" fn progress(
         // SAFETY: the plugin lends the text for the call.
         let text = unsafe { read::text(read::bytes(text, text_len), PROGRESS_BYTES_MAX) }.into_owned();
         let total = (total > 0).then_some(total);
-        let Some(instance) = sink::instance(call) else {
+        let Some(instance) = output::instance(call) else {
             return abi::STATUS_CLOSED;
         };
         if let Some(listener) = listeners::find(instance) {
@@ -123,7 +123,7 @@ unsafe extern "C" fn sink_begin(
     guarded(|| {
         // SAFETY: the plugin lends the slice for the call.
         let content_type = unsafe { read::slice(read::bytes(content_type, content_type_len)) };
-        sink::begin(call, content_type)
+        output::begin(call, content_type)
     })
 }
 
@@ -134,7 +134,7 @@ unsafe extern "C" fn sink_write(
     data_len: usize,
 ) -> Status {
     // SAFETY: the plugin lends the slice for the call.
-    guarded(|| sink::write(call, unsafe { read::slice(read::bytes(data, data_len)) }))
+    guarded(|| output::write(call, unsafe { read::slice(read::bytes(data, data_len)) }))
 }
 
 unsafe extern "C" fn emit_metadata(
@@ -153,7 +153,7 @@ unsafe extern "C" fn emit_metadata(
                 read::slice(read::bytes(value, value_len)),
             )
         };
-        sink::emit_metadata(call, key, value)
+        output::emit_metadata(call, key, value)
     })
 }
 
@@ -161,7 +161,7 @@ unsafe extern "C" fn emit_check(_: *const HostTable, call: CallToken, check: *co
     guarded(|| {
         // SAFETY: the plugin lends the struct and its slices for the call.
         match unsafe { read::check(check, TEXT_BYTES_MAX) } {
-            Some(part) => sink::emit(call, part),
+            Some(part) => output::emit(call, part),
             None => abi::STATUS_INVALID_INPUT,
         }
     })
@@ -223,7 +223,7 @@ unsafe extern "C" fn complete(
             usage: read::usage(&outcome),
             output,
         };
-        match outside(|| slot::complete(call, completed)) {
+        match outside(|| call_context::complete(call, completed)) {
             true => abi::STATUS_OK,
             false => abi::STATUS_CLOSED,
         }

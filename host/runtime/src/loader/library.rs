@@ -257,15 +257,19 @@ impl Closed {
 
     /// Looks whether the library is gone. To be called on another thread than the one that closed it, after that one has ended: its
     /// thread-locals may be the last thing that holds the library.
-    pub fn verdict(mut self) -> Verdict {
+    ///
+    /// # Errors
+    /// Another library is being opened or closed: to be looked at again.
+    pub fn verdict(self) -> Result<Verdict, Closed> {
+        self.verdict_within(LOADER_PATIENCE)
+    }
+
+    fn verdict_within(mut self, patience: Duration) -> Result<Verdict, Closed> {
         if self.is_gone {
-            return Verdict::Unmapped;
+            return Ok(Verdict::Unmapped);
         }
-        let Some(_one_at_a_time) = loader() else {
-            return Verdict::resident(
-                ResidentReason::CloseHangs,
-                "another library is being opened or closed",
-            );
+        let Some(_one_at_a_time) = loader_within(patience) else {
+            return Err(self);
         };
         let path = self.mapped.sealed.path();
         let _inside = origin::inside(self.mapped.origin);
@@ -281,10 +285,10 @@ impl Closed {
         if image::is_listed(&path) {
             let kept = self.mapped.sealed.share().map(kept::reason);
             let (reason, culprit) = kept.unwrap_or((ResidentReason::KeptByLoader, "why is not known"));
-            return Verdict::resident(reason, culprit);
+            return Ok(Verdict::resident(reason, culprit));
         }
         self.forget();
-        Verdict::Unmapped
+        Ok(Verdict::Unmapped)
     }
 
     /// It is unmapped: nothing that pointed into it may be left.
@@ -372,6 +376,8 @@ fn cause(error: &libloading::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use extman_model::Digest;
+    use sha2::Digest as _;
 
     #[test]
     fn who_waits_in_vain_for_the_loader_takes_nothing_from_who_has_it() {
@@ -380,5 +386,28 @@ mod tests {
         assert!(waiter.join().unwrap());
         drop(holder);
         assert!(loader().is_some());
+    }
+
+    #[test]
+    fn closed_library_that_could_not_be_looked_at_is_looked_at_again() {
+        let digest = Digest::new(sha2::Sha256::digest(b"").into());
+        let closed = Closed {
+            keys: Vec::new(),
+            mapped: Mapped {
+                image: Image::at(1 << 24, 16),
+                origin: Origin::of_a_new_library(),
+                opened: Opened::now(),
+                handle: ManuallyDrop::new(Handle::this()),
+                sealed: ManuallyDrop::new(SealedImage::copy(&b""[..], "gone", digest).unwrap()),
+            },
+            is_gone: false,
+        };
+        let holder = loader().expect("nobody else loads for that long");
+        let waiter = std::thread::spawn(|| closed.verdict_within(Duration::from_millis(1)));
+        let Err(closed) = waiter.join().unwrap() else {
+            panic!("it was looked at beside another one")
+        };
+        drop(holder);
+        assert!(matches!(closed.verdict(), Ok(Verdict::Unmapped)));
     }
 }

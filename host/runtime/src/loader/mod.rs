@@ -7,7 +7,8 @@
 #![allow(unsafe_code)]
 
 mod attach;
-mod bound;
+mod call_context;
+mod call_words;
 mod census;
 mod child_signal;
 mod cpu;
@@ -25,10 +26,10 @@ mod loaded;
 mod mapped;
 mod memfd;
 mod origin;
+mod output;
+mod plugin_instance;
 mod read;
 mod root;
-mod sink;
-mod slot;
 mod status;
 mod strangers;
 mod text;
@@ -37,7 +38,10 @@ mod threads;
 pub(crate) use child_signal::default_child_signal;
 pub(crate) use strangers::{is_gone, start_ticks};
 
-pub use bound::{Bound, Input, Making, NotDestroyed, Returned, Said, Snapshot, Step};
+pub use attach::KeepsAttached;
+pub use call_context::CallContext;
+pub(crate) use call_context::{cancel, give_up};
+pub(crate) use call_words::Cancelled;
 pub use cpu::{OwnThreads, Unattributed, cpu_of, cpu_of_this_thread};
 pub use exit::exit_now;
 pub use extman_model::frames::Frames;
@@ -47,9 +51,8 @@ pub use join::join_within;
 pub use library::{Closed, Library, Mapped, NotClosed, NotOpened, OpenError};
 pub use listeners::Listener;
 pub use memfd::{SealError, SealedImage};
-pub use sink::{Completed, Output, OutputLimits};
-pub(crate) use slot::give_up;
-pub use slot::{Slot, cancel};
+pub use output::{Completed, Output, OutputLimits};
+pub use plugin_instance::{Input, Making, NotDestroyed, PluginInstance, Returned, Said, Snapshot, Step};
 
 pub(crate) use image::start_of_object_at;
 pub(crate) use keys::hosts_own_key;

@@ -70,12 +70,11 @@ pub(super) fn health(code: abi::Health) -> Health {
 /// # Safety
 /// `check` is null or lent for the call with its slices.
 pub(super) unsafe fn check(check: *const abi::Check, text_max: usize) -> Option<Part> {
-    let empty = bytes(std::ptr::null(), 0);
     let blank = abi::Check {
         struct_size: 0,
         valid: 0,
-        name: empty,
-        message: empty,
+        name: Bytes::EMPTY,
+        message: Bytes::EMPTY,
         health: abi::HEALTH_UNKNOWN,
         reserved: 0,
         duration_ns: 0,
@@ -108,14 +107,13 @@ pub(super) struct Record<'a> {
 /// # Safety
 /// `record` is null or lent for `'a` with its slices.
 pub(super) unsafe fn log_record<'a>(record: *const abi::LogRecord, text_max: usize) -> Option<Record<'a>> {
-    let empty = bytes(std::ptr::null(), 0);
     let blank = abi::LogRecord {
         struct_size: 0,
         level: abi::LOG_INFO,
         reserved: 0,
-        target: empty,
-        text: empty,
-        fields: empty,
+        target: Bytes::EMPTY,
+        text: Bytes::EMPTY,
+        fields: Bytes::EMPTY,
     };
     // SAFETY: the caller's contract; all fields are numbers and pointers.
     let record = unsafe { prefix(record, blank) }?;
@@ -136,7 +134,7 @@ pub(super) unsafe fn log_record<'a>(record: *const abi::LogRecord, text_max: usi
 /// `report` is null or lent for the call.
 pub(super) unsafe fn report(report: *const abi::Report) -> Option<Report> {
     // SAFETY: the caller's contract; all fields are numbers.
-    unsafe { prefix(report, blank_report()) }.map(|raw| measured(&raw))
+    unsafe { prefix(report, abi::Report::BLANK) }.map(|raw| measured(&raw))
 }
 
 /// What is marked as measured in a report.
@@ -189,7 +187,7 @@ pub(super) fn figures(raw: &abi::Report) -> Figures {
 /// `outcome` is null or lent for the call.
 pub(super) unsafe fn outcome(outcome: *const abi::Outcome) -> abi::Outcome {
     // SAFETY: the caller's contract; all fields are numbers.
-    unsafe { prefix(outcome, blank_outcome()) }.unwrap_or_else(blank_outcome)
+    unsafe { prefix(outcome, abi::Outcome::BLANK) }.unwrap_or(abi::Outcome::BLANK)
 }
 
 /// What an outcome says of a failure.
@@ -212,46 +210,13 @@ pub(super) fn usage(outcome: &abi::Outcome) -> Usage {
     }
 }
 
-/// An outcome that says nothing, of this host's size.
-pub(super) fn blank_outcome() -> abi::Outcome {
-    abi::Outcome {
-        struct_size: size_of::<abi::Outcome>(),
-        valid: 0,
-        retryable: 0,
-        reserved: 0,
-        retry_after_ms: 0,
-        tokens_in: 0,
-        tokens_out: 0,
-        tokens_cached: 0,
-        tokens_reasoning: 0,
-    }
-}
-
-/// A report in which nothing is measured, of this host's size.
-pub(super) fn blank_report() -> abi::Report {
-    abi::Report {
-        struct_size: size_of::<abi::Report>(),
-        valid: 0,
-        health: abi::HEALTH_UNKNOWN,
-        connection: abi::CONNECTION_NONE,
-        connection_rtt_ns: 0,
-        connection_age_ms: 0,
-        queue_depth: 0,
-        queue_capacity: 0,
-        in_flight: 0,
-        heap_bytes: 0,
-        heap_peak_bytes: 0,
-        heap_limit_bytes: 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_what_is_marked_is_read() {
-        let mut raw = blank_report();
+        let mut raw = abi::Report::BLANK;
         raw.health = abi::HEALTH_DOWN;
         raw.heap_bytes = 7;
         assert_eq!(measured(&raw), Report::default());
@@ -267,13 +232,13 @@ mod tests {
 
     #[test]
     fn a_shorter_struct_is_read_as_far_as_it_goes() {
-        let mut raw = blank_report();
+        let mut raw = abi::Report::BLANK;
         raw.struct_size = std::mem::offset_of!(abi::Report, heap_bytes);
         raw.valid = abi::REPORT_HEAP | abi::REPORT_IN_FLIGHT;
         raw.in_flight = 3;
         raw.heap_bytes = 9;
         // SAFETY: a local of this type.
-        let read = unsafe { prefix(&raw, blank_report()) }.unwrap();
+        let read = unsafe { prefix(&raw, abi::Report::BLANK) }.unwrap();
         assert_eq!((read.in_flight, read.heap_bytes), (3, 0));
         raw.struct_size = 4;
         // SAFETY: as above.
@@ -282,10 +247,7 @@ mod tests {
 
     #[test]
     fn text_is_cut_between_characters() {
-        let bytes = Bytes {
-            data: "añb".as_ptr(),
-            len: 4,
-        };
+        let bytes = Bytes::of("añb".as_bytes());
         // SAFETY: a literal.
         assert_eq!(unsafe { text(bytes, 2) }, "a");
     }

@@ -1,13 +1,18 @@
 //! Closing a library: on a thread that ends right after it, and where it is not gone at once, looking again
-//! from another one, since the closing thread's own thread-locals may be the last thing that holds the library. Either may hang in a finaliser; then it may come back later.
+//! from another one, since the closing thread's own thread-locals may be the last thing that holds the library.
+//!
+//! ```text
+//!   close ──▶ under way ──▶ closed ──▶ look ──▶ under way ──▶ verdict
+//! ```
+//!
+//! Either thread may hang in a finaliser, then it may come back later; and where no thread can be made, that can be tried again.
 
 use super::ModuleBudgets;
-use crate::lanes::{LaneObserver, Phase, Pool, PoolLimits, Work};
-use crate::loader::{Closed, Mapped, NotClosed, Origin};
+use crate::loader::{Closed, Mapped, NotClosed, Origin, join_within};
 use crate::process_guard;
-use extman_model::clock;
 use extman_model::{ResidentReason, Verdict};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What came of it.
@@ -16,156 +21,157 @@ pub(super) enum Ended {
     Closed(Verdict),
     /// Something of it is alive: it was not touched.
     NotClosed(NotClosed),
-    /// It has not come back.
+    /// It has not come to its end, and may be looked at again.
     Hangs(Closing, Verdict),
 }
 
-/// A close that is under way.
+/// A close that has begun.
 pub(super) enum Closing {
+    /// It is being closed.
     Close(Running<Result<Closed, NotClosed>>),
-    Look(Running<Verdict>),
+    /// It is closed, and whether it is gone is to be looked at.
+    Unseen(Closed),
+    /// That is being looked at.
+    Look(Running<Result<Verdict, Closed>>),
 }
 
-/// Closes what nobody holds any more.
-pub(super) fn close(mapped: Box<Mapped>, name: &str, budgets: ModuleBudgets) -> Ended {
-    let settle = budgets.settle;
-    // What is just ending has its own time, before the finalisers have theirs.
-    let patience = settle.saturating_add(budgets.close);
-    let owner = name.to_owned();
-    let close = move || {
-        let _window = process_guard::window(&owner, "unload", Origin::UNKNOWN);
-        mapped.close(settle)
-    };
-    match Running::start(&format!("x-close-{name}"), patience, close) {
-        Some(running) => closed(running, patience, name, budgets),
-        None => Ended::Closed(no_thread()),
+/// What a closing thread is, whichever it is.
+#[derive(Clone, Copy)]
+pub(super) struct Closer<'a> {
+    /// The library's name.
+    pub name: &'a str,
+    pub stack_bytes: usize,
+    pub budgets: ModuleBudgets,
+}
+
+impl Closer<'_> {
+    /// Closes what nobody holds any more.
+    pub(super) fn close(self, mapped: Box<Mapped>) -> Ended {
+        let settle = self.budgets.settle;
+        let owner = self.name.to_owned();
+        let close = move |mapped: Box<Mapped>| {
+            let _window = process_guard::window(&owner, "unload", Origin::UNKNOWN);
+            mapped.close(settle)
+        };
+        match self.start("close", mapped, close) {
+            // What is just ending has its own time, before the finalisers have theirs.
+            Ok(running) => self.closed(running, settle.saturating_add(self.budgets.close)),
+            Err(mapped) => Ended::NotClosed(NotClosed {
+                verdict: hangs(NO_THREAD),
+                mapped,
+            }),
+        }
     }
-}
 
-impl Closing {
-    /// Whether it has come back meanwhile, and what became of it then.
-    pub(super) fn look(self, name: &str, budgets: ModuleBudgets) -> Ended {
-        match self {
-            Closing::Close(running) => closed(running, Duration::ZERO, name, budgets),
-            Closing::Look(running) => looked(running, Duration::ZERO),
+    /// What has become of it meanwhile.
+    pub(super) fn again(self, closing: Closing) -> Ended {
+        match closing {
+            Closing::Close(running) => self.closed(running, Duration::ZERO),
+            Closing::Unseen(closed) => self.look(closed),
+            Closing::Look(running) => self.looked(running, Duration::ZERO),
+        }
+    }
+
+    fn closed(self, running: Running<Result<Closed, NotClosed>>, patience: Duration) -> Ended {
+        match running.end_within(patience) {
+            Ok(Some(Ok(closed))) if closed.is_gone() => Ended::Closed(Verdict::Unmapped),
+            Ok(Some(Ok(closed))) => self.look(closed),
+            Ok(Some(Err(not_closed))) => Ended::NotClosed(not_closed),
+            Ok(None) => Ended::Closed(hangs("a finaliser that ended its thread")),
+            Err(running) => Ended::Hangs(
+                Closing::Close(running),
+                hangs("a finaliser or a thread-local destructor"),
+            ),
+        }
+    }
+
+    fn look(self, closed: Closed) -> Ended {
+        match self.start("look", closed, Closed::verdict) {
+            Ok(running) => self.looked(running, self.budgets.close),
+            Err(closed) => Ended::Hangs(Closing::Unseen(closed), hangs(NO_THREAD)),
+        }
+    }
+
+    fn looked(self, running: Running<Result<Verdict, Closed>>, patience: Duration) -> Ended {
+        match running.end_within(patience) {
+            Ok(Some(Ok(verdict))) => Ended::Closed(verdict),
+            Ok(Some(Err(closed))) => Ended::Hangs(
+                Closing::Unseen(closed),
+                hangs("another library is being opened or closed"),
+            ),
+            Ok(None) => Ended::Closed(hangs("a finaliser that ended its thread")),
+            Err(running) => Ended::Hangs(Closing::Look(running), hangs("a deferred finaliser")),
+        }
+    }
+
+    /// Gives what was to be run on back if no thread could be started.
+    fn start<I: Send + 'static, T: Send + 'static>(
+        self,
+        act: &str,
+        on: I,
+        run: impl FnOnce(I) -> T + Send + 'static,
+    ) -> Result<Running<T>, I> {
+        let (on, reply) = (Arc::new(Mutex::new(Some(on))), Arc::default());
+        let (taken, replying): (_, Arc<Mutex<Option<T>>>) = (on.clone(), Arc::clone(&reply));
+        let thread = std::thread::Builder::new()
+            .name(format!("x-{act}-{}", self.name))
+            .stack_size(self.stack_bytes)
+            .spawn(move || {
+                let value = take(&taken).map(run);
+                *replying.lock().unwrap_or_else(PoisonError::into_inner) = value;
+            });
+        match thread {
+            Ok(thread) => Ok(Running { thread, reply }),
+            Err(_) => Err(take(&on).expect("no thread was started that could take it")),
         }
     }
 }
 
-fn closed(
-    running: Running<Result<Closed, NotClosed>>,
-    patience: Duration,
-    name: &str,
-    budgets: ModuleBudgets,
-) -> Ended {
-    match running.end_within(patience) {
-        Ok(Ok(closed)) if closed.is_gone() => Ended::Closed(Verdict::Unmapped),
-        Ok(Ok(closed)) => {
-            let look = Running::start(&format!("x-look-{name}"), budgets.close, move || closed.verdict());
-            look.map_or_else(|| Ended::Closed(no_thread()), |look| looked(look, budgets.close))
-        }
-        Ok(Err(not_closed)) => Ended::NotClosed(not_closed),
-        Err(running) => {
-            let verdict = hangs("a finaliser or a thread-local destructor");
-            Ended::Hangs(Closing::Close(running), verdict)
-        }
-    }
-}
-
-fn looked(running: Running<Verdict>, patience: Duration) -> Ended {
-    match running.end_within(patience) {
-        Ok(verdict) => Ended::Closed(verdict),
-        Err(running) => Ended::Hangs(Closing::Look(running), hangs("a deferred finaliser")),
-    }
+fn take<T>(from: &Mutex<Option<T>>) -> Option<T> {
+    from.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn hangs(culprit: &str) -> Verdict {
     Verdict::resident(ResidentReason::CloseHangs, culprit)
 }
 
-fn no_thread() -> Verdict {
-    hangs("no thread could be started to close it on")
-}
+const NO_THREAD: &str = "no thread could be started to close it on";
 
 /// Something that runs on a thread of its own, and has only come back once that thread is gone, thread-local destructors included.
 pub(super) struct Running<T> {
-    pool: Pool,
-    reply: Arc<Reply<T>>,
+    thread: JoinHandle<()>,
+    reply: Arc<Mutex<Option<T>>>,
 }
 
-impl<T: Send + 'static> Running<T> {
-    /// `None` if no thread could be started.
-    fn start(name: &str, patience: Duration, run: impl FnOnce() -> T + Send + 'static) -> Option<Self> {
-        let limits = PoolLimits {
-            lanes_max: 1,
-            queue_max: 1,
-            lost_max: 1,
-            ..PoolLimits::default()
-        };
-        let pool = Pool::new(name, limits, Arc::new(Unobserved));
-        let reply = Arc::new(Reply::default());
-        let work = Work {
-            subject: name.into(),
-            generation: 0,
-            phase: Phase::Close,
-            deadline: clock::monotonic().after(patience),
-            wedge_after: Duration::ZERO,
-        };
-        let replying = reply.clone();
-        // Given by the work itself: the answer of a lane that was lost meanwhile goes nowhere.
-        pool.submit_urgent(work, move |_| replying.give(run()), |()| ())
-            .ok()?;
-        Some(Running { pool, reply })
-    }
-
-    /// What came of it; itself if it is not back in time.
-    fn end_within(self, patience: Duration) -> Result<T, Self> {
-        let back = self.reply.is_given_within(patience) && self.pool.shutdown(patience.max(ENDS)).is_ok();
-        back.then(|| self.reply.take()).flatten().ok_or(self)
-    }
-}
-
-/// A thread whose work is done has so long to end, at least.
-const ENDS: Duration = Duration::from_millis(100);
-
-/// One value from one thread to another. Not a channel: the first wait for one makes a thread-local with a destructor, for which glibc
-/// takes the dynamic loader's lock, and a finaliser that hangs holds that.
-struct Reply<T> {
-    value: Mutex<Option<T>>,
-    given: Condvar,
-}
-
-impl<T> Default for Reply<T> {
-    fn default() -> Self {
-        Reply {
-            value: Mutex::new(None),
-            given: Condvar::new(),
+impl<T> Running<T> {
+    /// What came of it, if its thread was not ended before; itself if it is not back in time.
+    fn end_within(self, patience: Duration) -> Result<Option<T>, Self> {
+        let Running { thread, reply } = self;
+        match join_within(thread, patience) {
+            Ok(()) => Ok(take(&reply)),
+            Err(thread) => Err(Running { thread, reply }),
         }
     }
 }
 
-impl<T> Reply<T> {
-    fn give(&self, value: T) {
-        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        self.given.notify_one();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_thread_could_be_started_for_is_given_back() {
+        let closer = |stack_bytes| Closer {
+            name: "test",
+            stack_bytes,
+            budgets: ModuleBudgets::default(),
+        };
+        let run = |on: i32| on + 1;
+        // No address space has room for that.
+        let refused = closer(1 << 60).start("close", 7, run);
+        let on = refused.err().expect("no thread");
+        let running = closer(1 << 20).start("close", on, run);
+        let running = running.unwrap_or_else(|_| panic!("a thread"));
+        let came_to = running.end_within(Duration::from_secs(60));
+        assert_eq!(came_to.unwrap_or_else(|_| panic!("it has not ended")), Some(8));
     }
-
-    fn is_given_within(&self, patience: Duration) -> bool {
-        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .given
-            .wait_timeout_while(value, patience, |value| value.is_none());
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
-    }
-
-    fn take(&self) -> Option<T> {
-        self.value.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-struct Unobserved;
-
-impl LaneObserver for Unobserved {
-    fn lost(&self, _: &Work, _: Duration) {}
-    fn returned_late(&self, _: &Work, _: Duration) {}
 }

@@ -1,6 +1,6 @@
 //! Unloading a module, as often as it takes.
 
-use super::closing::{self, Closing, Ended};
+use super::closing::{Closer, Closing, Ended};
 use super::{Held, Module, ModuleBudgets};
 use crate::lanes::Pool;
 use crate::loader::{Mapped, NotClosed};
@@ -66,6 +66,11 @@ impl Module {
                 None => Verdict::resident(ResidentReason::LaneNotEnded, lane),
             };
         }
+        let closer = Closer {
+            name: &self.name,
+            stack_bytes: self.stack_bytes,
+            budgets,
+        };
         let ended = match self.take() {
             Ok(Taken::Mapped(mapped)) if self.manifest.plugin.unload == Unload::Never => {
                 // It stays for the life of the process, and so must the name of its sealed memory stay taken.
@@ -75,8 +80,8 @@ impl Module {
                     "unload = \"never\"",
                 ))
             }
-            Ok(Taken::Mapped(mapped)) => closing::close(mapped, &self.name, budgets),
-            Ok(Taken::Closing(closing)) => closing.look(&self.name, budgets),
+            Ok(Taken::Mapped(mapped)) => closer.close(mapped),
+            Ok(Taken::Closing(closing)) => closer.again(closing),
             Ok(Taken::Nothing) => return Verdict::Unmapped,
             Err(verdict) => return verdict,
         };

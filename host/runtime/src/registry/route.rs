@@ -13,7 +13,7 @@ use extman_model::clock::{self, Monotonic};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What becomes of a call where all who could serve it are down.
@@ -34,6 +34,8 @@ pub(super) struct Slot {
     /// What the instance is held to be, in the last two bits; whether only its calls say so, in the one before; and since when, in
     /// nanoseconds before them: whoever tells of it later and means an earlier moment changes nothing.
     health: AtomicU64,
+    /// An operator works on it: it is called only where nobody else serves.
+    maintenance: AtomicBool,
 }
 
 const WORDS: [Health; 4] = [Health::Unknown, Health::Up, Health::Degraded, Health::Down];
@@ -98,6 +100,7 @@ impl Slot {
     /// Of an instance of which nothing is known yet.
     pub(super) fn new(entry: Arc<Entry>) -> Self {
         Slot {
+            maintenance: AtomicBool::new(entry.config.maintenance),
             entry: ArcSwap::new(entry),
             health: AtomicU64::new(0),
         }
@@ -108,6 +111,7 @@ impl Slot {
         Slot {
             entry: ArcSwap::new(entry),
             health: AtomicU64::new(self.health.load(Relaxed)),
+            maintenance: AtomicBool::new(self.maintenance.load(Relaxed)),
         }
     }
 
@@ -122,6 +126,11 @@ impl Slot {
         self.health.fetch_max(known, Relaxed) < known
     }
 
+    /// Whether that is news.
+    pub(super) fn maintain(&self, maintenance: bool) -> bool {
+        self.maintenance.swap(maintenance, Relaxed) != maintenance
+    }
+
     /// What serves if it is chosen; `None` if it can't be.
     fn as_choice(&self, all_down: AllDown) -> Option<Choice> {
         let entry = self.entry.load_full();
@@ -130,7 +139,7 @@ impl Slot {
         let kind = match health {
             Health::Down if all_down == AllDown::Fail => return None,
             Health::Down => Kind::Down,
-            _ if entry.config.maintenance => Kind::InMaintenance,
+            _ if self.maintenance.load(Relaxed) => Kind::InMaintenance,
             Health::Unknown => Kind::Unknown,
             Health::Up | Health::Degraded => Kind::Serves,
         };

@@ -42,7 +42,8 @@ pub struct InstanceConfig {
     /// The redundant set that it is one of; `[health.redundant]` says how many of it must serve.
     #[serde(default)]
     pub redundant: Option<String>,
-    /// Whether an operator works on it: it is asked and shown, and counts in no sum. Default: false.
+    /// Whether an operator works on it: it is checked and shown, counts in no sum, and is called only where nobody else serves. Default:
+    /// false.
     #[serde(default)]
     pub maintenance: bool,
     /// Calls at a time. Default: 8, or what the manifest says.
@@ -118,6 +119,7 @@ impl InstanceConfig {
             start_budget: ms(self.start_budget_ms.or(hints.startup_ms), defaults.start_budget),
             stop_budget: ms(self.stop_budget_ms, defaults.stop_budget),
             output_bytes_max: output.map_or(defaults.output_bytes_max, |n| n as usize),
+            folders: None,
         }
     }
 

@@ -3,8 +3,8 @@
 use super::guard;
 use super::protocol::{Line, Order, say, take_over};
 use crate::loader::{
-    Bound, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits, Said,
-    SealedImage, Slot, Step,
+    CallContext, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits,
+    PluginInstance, Said, SealedImage, Step,
 };
 use crate::process_guard;
 use extman_model::clock;
@@ -133,7 +133,8 @@ const PANICKED: u8 = 101;
 /// `None` if the host's own code panicked.
 fn close(library: Box<Mapped>) -> Option<Verdict> {
     match on_a_thread(CLOSING_STACK_BYTES, move || library.close(Duration::from_secs(2)))? {
-        Ok(closed) => on_a_thread(CLOSING_STACK_BYTES, move || closed.verdict()),
+        // Nothing else is loaded here that could keep it from being looked at.
+        Ok(closed) => on_a_thread(CLOSING_STACK_BYTES, move || closed.verdict().ok())?,
         Err(not_closed) => Some(not_closed.verdict),
     }
 }
@@ -168,23 +169,24 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     }
     let library = Arc::new(library);
     host.begin(VettingPhase::Create);
-    let Some(slot) = Slot::acquire() else {
+    let Some(context) = CallContext::acquire() else {
         return Some(Left::Passed(Box::new(Arc::into_inner(library)?.into_mapped())));
     };
     // The host ends this process at its limit of time.
-    let open = || slot.open(None, None, OutputLimits::default());
+    let open = || context.open(None, None, OutputLimits::default());
     let making = Making {
         name: &order.name,
         config: &order.config,
         resource_dir: order.resource_dir.as_deref().map(Path::new),
-        ..Making::default()
+        data_dir: order.own_dirs.as_ref().map(|[data, _]| data.as_path()),
+        cache_dir: order.own_dirs.as_ref().map(|[_, cache]| cache.as_path()),
     };
     let made = host.step(VettingPhase::Create, || {
-        Bound::create(library.clone(), making, open(), Arc::new(Chatter))
+        PluginInstance::create(library.clone(), making, open(), Arc::new(Chatter))
     });
     if let Some(bound) = made {
         if order.depth == VettingDepth::Probe {
-            probe(host, &bound, &slot);
+            probe(host, &bound, &context);
         }
         host.begin(VettingPhase::Destroy);
         host.step(VettingPhase::Destroy, || {
@@ -210,8 +212,8 @@ fn unavailable(error: &dyn std::fmt::Display) -> CallError {
     CallError::new(ErrorKind::Unavailable, error.to_string())
 }
 
-fn probe(host: &Host, bound: &Bound, slot: &Slot) {
-    let open = || slot.open(None, None, OutputLimits::default());
+fn probe(host: &Host, bound: &PluginInstance, context: &CallContext) {
+    let open = || context.open(None, None, OutputLimits::default());
     host.begin(VettingPhase::Start);
     if host
         .step(VettingPhase::Start, || bound.step(Step::Start, open()))
@@ -222,8 +224,8 @@ fn probe(host: &Host, bound: &Bound, slot: &Slot) {
     host.begin(VettingPhase::Check);
     let report = host.step(VettingPhase::Check, || {
         let deadline = clock::monotonic().after(Duration::from_secs(10));
-        let token = slot.open(Some(deadline), None, OutputLimits::default());
-        bound.check(slot, token, CheckKind::Readiness)
+        context.open(Some(deadline), None, OutputLimits::default());
+        bound.check(context, CheckKind::Readiness)
     });
     if let Some(report) = report.and_then(Said::report) {
         host.say(&Line::Said { report });

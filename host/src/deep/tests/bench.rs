@@ -1,6 +1,7 @@
-//! What the tests of this room have at hand.
+//! A host as far as deep checks go, with a clock that a test moves and a store that it breaks.
 
-use crate::deep::{DeepChecks, Ledger, Machine};
+use crate::deep::store::Values;
+use crate::deep::{DeepChecks, Machine, UsageStore};
 use crate::probing::{Announced, Apart, Audience, Engine, Subject, Target};
 use extman_health::Moment;
 use extman_health::course::Calls;
@@ -19,16 +20,16 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(60);
 pub const HOUR_MS: u64 = 3_600_000;
 
-/// Is up by its cheap checks, and says what it is told when it is asked deep.
+/// Is up by its cheap checks, and says what it is told to when it gets a deep check.
 pub struct Fake {
     pub says: Mutex<CheckOutcome>,
     pub hangs: AtomicBool,
     pub asked: Mutex<Vec<(CheckKind, Duration)>>,
     /// Futures of deep checks that are there now.
     pub inside: Arc<AtomicU64>,
-    /// What the ledger held of it when it was asked.
+    /// What the store held of it when it was asked.
     pub kept: Mutex<Vec<Option<String>>>,
-    ledger: Arc<Memory>,
+    store: Arc<Memory>,
     lanes: Pool,
 }
 
@@ -69,7 +70,7 @@ impl Target for Fake {
     }
     fn check_apart(self: Arc<Self>, kind: CheckKind, timeout: Duration) -> Apart {
         self.asked.lock().unwrap().push((kind, timeout));
-        self.kept.lock().unwrap().push(self.ledger.word("deep/of/a"));
+        self.kept.lock().unwrap().push(self.store.value("deep/of/a"));
         self.inside.fetch_add(1, SeqCst);
         let inside = Inside(self.inside.clone());
         Box::pin(async move {
@@ -119,26 +120,26 @@ impl LaneObserver for Unobserved {
     fn returned_late(&self, _: &Work, _: Duration) {}
 }
 
-/// A ledger that a test breaks.
+/// A usage store that a test breaks.
 #[derive(Default)]
 pub struct Memory {
-    pub words: Mutex<BTreeMap<String, String>>,
+    pub values: Mutex<BTreeMap<String, String>>,
     pub is_broken: AtomicBool,
     pub is_full: AtomicBool,
     pub lost: AtomicU64,
 }
 
 impl Memory {
-    pub fn note_one(&self, key: &str, word: &str) {
-        self.note(vec![(key.to_owned(), Some(word.to_owned()))]);
+    pub fn note_one(&self, key: &str, value: &str) {
+        self.note(vec![(key.to_owned(), Some(value.to_owned()))]);
     }
 
-    pub fn word(&self, key: &str) -> Option<String> {
-        self.words.lock().unwrap().get(key).cloned()
+    pub fn value(&self, key: &str) -> Option<String> {
+        self.values.lock().unwrap().get(key).cloned()
     }
 }
 
-impl Ledger for Memory {
+impl UsageStore for Memory {
     fn ready(&self) -> Result<(), String> {
         match self.is_broken.load(SeqCst) {
             true => Err("the disk is gone".to_owned()),
@@ -147,23 +148,23 @@ impl Ledger for Memory {
     }
     fn read(&self, prefix: &str) -> Result<Vec<(String, String)>, String> {
         self.ready()?;
-        let words = self.words.lock().unwrap();
-        let of = words.iter().filter(|(key, _)| key.starts_with(prefix));
-        Ok(of.map(|(key, word)| (key.clone(), word.clone())).collect())
+        let values = self.values.lock().unwrap();
+        let of = values.iter().filter(|(key, _)| key.starts_with(prefix));
+        Ok(of.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
-    fn keep(&self, words: Vec<(String, Option<String>)>) -> Result<(), String> {
+    fn keep(&self, values: Values) -> Result<(), String> {
         self.ready()?;
         if self.is_full.load(SeqCst) {
             return Err("the disk is full".to_owned());
         }
-        self.note(words);
+        self.note(values);
         Ok(())
     }
-    fn note(&self, words: Vec<(String, Option<String>)>) {
-        let mut kept = self.words.lock().unwrap();
-        for (key, word) in words {
-            match word {
-                Some(word) => kept.insert(key, word),
+    fn note(&self, values: Values) {
+        let mut kept = self.values.lock().unwrap();
+        for (key, value) in values {
+            match value {
+                Some(value) => kept.insert(key, value),
                 None => kept.remove(&key),
             };
         }
@@ -177,7 +178,7 @@ impl Ledger for Memory {
 pub struct Bench {
     pub engine: Engine,
     pub deep: DeepChecks,
-    pub ledger: Arc<Memory>,
+    pub store: Arc<Memory>,
     pub ears: Arc<Ears>,
     pub fake: Arc<Fake>,
     pub policy: DeepPolicy,
@@ -191,8 +192,8 @@ impl Bench {
         Bench::on(Arc::default(), 1_000_000).await
     }
 
-    /// On this ledger, so long after the machine was started.
-    pub async fn on(ledger: Arc<Memory>, booted_ms: u64) -> Bench {
+    /// On this store, so long after the machine was started.
+    pub async fn on(store: Arc<Memory>, booted_ms: u64) -> Bench {
         let ears = Arc::new(Ears::default());
         let engine = Engine::start(ears.clone()).unwrap();
         let booted_ms = Arc::new(AtomicU64::new(booted_ms));
@@ -208,18 +209,18 @@ impl Bench {
             asked: Mutex::default(),
             inside: Arc::default(),
             kept: Mutex::default(),
-            ledger: ledger.clone(),
+            store: store.clone(),
         });
         let policy = DeepPolicy {
             every: Duration::from_millis(HOUR_MS),
             per_day: 3,
             ..DeepPolicy::default()
         };
-        let deep = DeepChecks::start(engine.clone(), ledger.clone(), machine);
+        let deep = DeepChecks::start(engine.clone(), store.clone(), machine);
         let bench = Bench {
             engine,
             deep,
-            ledger,
+            store,
             ears,
             fake,
             policy,

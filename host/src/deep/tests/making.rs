@@ -1,7 +1,8 @@
 //! When they are made, what comes of them, and when they are not.
 
 use super::bench::{Bench, HOUR_MS, Memory, said, until};
-use extman_health::deep::Refused;
+use crate::deep::Refused;
+use extman_health::deep::OverQuota;
 use extman_health::policy::DeepPolicy;
 use extman_model::{Cause, CheckKind, CheckOutcome, ErrorKind, Health};
 use std::sync::Arc;
@@ -17,10 +18,10 @@ fn failed() -> CheckOutcome {
 }
 
 #[tokio::test]
-async fn one_is_made_each_interval_and_what_it_costs_is_kept_before_it_is_asked() {
+async fn a_check_is_made_each_interval_and_counted_on_the_disk_before_it_is_asked() {
     let bench = Bench::start().await;
-    until("the account is begun", || {
-        bench.ledger.word("deep/of/a").is_some()
+    until("its usage log is begun", || {
+        bench.store.value("deep/of/a").is_some()
     })
     .await;
     bench.pass(HOUR_MS - 1);
@@ -37,7 +38,7 @@ async fn one_is_made_each_interval_and_what_it_costs_is_kept_before_it_is_asked(
         [(CheckKind::Deep, DeepPolicy::default().timeout)]
     );
     let kept = bench.fake.kept.lock().unwrap()[0].clone().unwrap();
-    assert!(kept.contains("\"newest_ms\":3600000"), "{kept}");
+    assert!(kept.contains("\"begun_ms\":[3600000]"), "{kept}");
     let view = bench.deep.view("a").unwrap();
     let last = view.last.unwrap();
     assert_eq!(
@@ -48,7 +49,7 @@ async fn one_is_made_each_interval_and_what_it_costs_is_kept_before_it_is_asked(
         (view.left, view.per_day, view.next_ms, view.failed),
         (2, 3, Some(HOUR_MS), 0)
     );
-    assert!(bench.ledger.word("deep/of/a").unwrap().contains("its words"));
+    assert!(bench.store.value("deep/of/a").unwrap().contains("its words"));
     for times in 2..=3 {
         bench.pass(HOUR_MS);
         until("it is asked again", || bench.times_asked() == times).await;
@@ -64,7 +65,7 @@ async fn one_is_made_each_interval_and_what_it_costs_is_kept_before_it_is_asked(
 }
 
 #[tokio::test]
-async fn an_operator_has_one_made_at_once_and_on_the_same_budget() {
+async fn a_check_by_an_operator_is_made_at_once_on_the_same_quota() {
     let bench = Bench::start().await;
     bench.deep.make_now("a").await.unwrap();
     let soon = bench.deep.make_now("a").await.unwrap_err();
@@ -75,17 +76,20 @@ async fn an_operator_has_one_made_at_once_and_on_the_same_budget() {
     }
     bench.pass(APART_MS);
     let spent = bench.deep.make_now("a").await.unwrap_err();
-    assert!(matches!(&spent, Refused::Spent { per_day: 3, .. }), "{spent}");
+    assert!(
+        matches!(&spent, Refused::OverQuota(_, OverQuota::Spent { per_day: 3, .. })),
+        "{spent}"
+    );
     assert_eq!(spent.retry_after_ms(), Some(24 * HOUR_MS - 3 * APART_MS));
     assert_eq!(bench.times_asked(), 3);
     assert_eq!(
         bench.deep.make_now("b").await,
-        Err(Refused::NotWanted("b".to_owned()))
+        Err(Refused::NotWanted("b".into()))
     );
 }
 
 #[tokio::test]
-async fn two_failures_in_a_row_degrade_and_one_success_ends_it() {
+async fn two_failures_in_a_row_degrade_and_one_success_recovers() {
     let bench = Bench::start().await;
     *bench.fake.says.lock().unwrap() = failed();
     bench.deep.make_now("a").await.unwrap();
@@ -123,7 +127,7 @@ async fn two_failures_in_a_row_degrade_and_one_success_ends_it() {
 }
 
 #[tokio::test]
-async fn a_new_generation_is_not_held_to_what_the_old_one_was_and_has_no_new_budget() {
+async fn a_new_generation_starts_without_failures_and_with_the_old_quota() {
     let bench = Bench::start().await;
     *bench.fake.says.lock().unwrap() = failed();
     bench.deep.make_now("a").await.unwrap();
@@ -135,28 +139,25 @@ async fn a_new_generation_is_not_held_to_what_the_old_one_was_and_has_no_new_bud
     assert_eq!((view.failed, view.left), (0, 1));
     assert!(matches!(
         bench.deep.make_now("a").await,
-        Err(Refused::TooSoon { .. })
+        Err(Refused::OverQuota(_, OverQuota::TooSoon { .. }))
     ));
 }
 
 #[tokio::test]
-async fn one_is_under_way_at_a_time_and_ends_when_its_instance_stops() {
+async fn a_second_check_is_refused_while_one_is_in_flight_which_ends_with_its_instance() {
     let bench = Bench::start().await;
     bench.fake.hangs.store(true, SeqCst);
     let deep = bench.deep.clone();
     let first = tokio::spawn(async move { deep.make_now("a").await });
     until("it is asked", || bench.fake.inside.load(SeqCst) == 1).await;
     assert!(bench.deep.view("a").unwrap().under_way);
-    assert_eq!(
-        bench.deep.make_now("a").await,
-        Err(Refused::UnderWay("a".to_owned()))
-    );
+    assert_eq!(bench.deep.make_now("a").await, Err(Refused::InFlight("a".into())));
     bench.runs(0);
-    assert_eq!(first.await.unwrap(), Err(Refused::Stopped("a".to_owned())));
+    assert_eq!(first.await.unwrap(), Err(Refused::Stopped("a".into())));
     until("it was let go of", || bench.fake.inside.load(SeqCst) == 0).await;
     assert_eq!(
         bench.deep.make_now("a").await,
-        Err(Refused::NotRunning("a".to_owned()))
+        Err(Refused::NotRunning("a".into()))
     );
     let view = bench.deep.view("a").unwrap();
     assert_eq!(
@@ -167,19 +168,22 @@ async fn one_is_under_way_at_a_time_and_ends_when_its_instance_stops() {
     bench.runs(2);
     until("it is up", || bench.health() == Health::Up).await;
     assert!(
-        matches!(bench.deep.make_now("a").await, Err(Refused::TooSoon { .. })),
+        matches!(
+            bench.deep.make_now("a").await,
+            Err(Refused::OverQuota(_, OverQuota::TooSoon { .. }))
+        ),
         "it was spent"
     );
 }
 
 #[tokio::test]
-async fn what_is_spent_outlives_the_host() {
+async fn usage_survives_a_restart_of_the_host() {
     let bench = Bench::start().await;
     *bench.fake.says.lock().unwrap() = failed();
     bench.deep.make_now("a").await.unwrap();
-    let (ledger, booted_ms) = (bench.ledger.clone(), bench.booted_ms());
+    let (store, booted_ms) = (bench.store.clone(), bench.booted_ms());
     drop(bench);
-    let bench = Bench::on(ledger, booted_ms + 60_000).await;
+    let bench = Bench::on(store, booted_ms + 60_000).await;
     let soon = bench.deep.make_now("a").await.unwrap_err();
     assert_eq!(soon.retry_after_ms(), Some(APART_MS - 60_000), "{soon}");
     let view = bench.deep.view("a").unwrap();
@@ -192,12 +196,12 @@ async fn what_is_spent_outlives_the_host() {
 }
 
 #[tokio::test]
-async fn who_is_due_when_the_host_begins_is_asked_when_it_has_run_for_a_while() {
+async fn a_check_due_at_the_start_waits_until_the_instance_has_settled() {
     let bench = Bench::start().await;
     bench.deep.make_now("a").await.unwrap();
-    let (ledger, booted_ms) = (bench.ledger.clone(), bench.booted_ms());
+    let (store, booted_ms) = (bench.store.clone(), bench.booted_ms());
     drop(bench);
-    let bench = Bench::on(ledger, booted_ms + 5 * HOUR_MS).await;
+    let bench = Bench::on(store, booted_ms + 5 * HOUR_MS).await;
     let held = || bench.deep.view("a").unwrap().next_ms == Some(15_000);
     until("it was looked at and held", held).await;
     for _ in 0..3 {
@@ -210,12 +214,12 @@ async fn who_is_due_when_the_host_begins_is_asked_when_it_has_run_for_a_while() 
 }
 
 #[tokio::test]
-async fn whoever_is_worked_on_is_asked_by_operators_alone() {
+async fn an_instance_in_maintenance_is_asked_by_operators_alone() {
     let mut bench = Bench::start().await;
     bench.maintenance = true;
     bench.runs(1);
-    until("the account is begun", || {
-        bench.ledger.word("deep/of/a").is_some()
+    until("its usage log is begun", || {
+        bench.store.value("deep/of/a").is_some()
     })
     .await;
     bench.pass(HOUR_MS);
@@ -229,18 +233,18 @@ async fn whoever_is_worked_on_is_asked_by_operators_alone() {
 }
 
 #[tokio::test]
-async fn without_a_ledger_none_is_made_and_it_is_said_why() {
+async fn without_a_store_no_check_is_made_and_the_reason_is_shown() {
     let bench = Bench::start().await;
     for (flag, why) in [
-        (&bench.ledger.is_broken, "the disk is gone"),
-        (&bench.ledger.is_full, "the disk is full"),
+        (&bench.store.is_broken, "the disk is gone"),
+        (&bench.store.is_full, "the disk is full"),
     ] {
         flag.store(true, SeqCst);
         let refused = bench.deep.make_now("a").await.unwrap_err();
         assert!(refused.to_string().ends_with(why), "{refused}");
         flag.store(false, SeqCst);
     }
-    bench.ledger.is_broken.store(true, SeqCst);
+    bench.store.is_broken.store(true, SeqCst);
     let view = bench.deep.view("a").unwrap();
     assert_eq!(
         (view.obstacle.as_deref(), view.next_ms),
@@ -250,28 +254,28 @@ async fn without_a_ledger_none_is_made_and_it_is_said_why() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_was_lost_is_written_anew_or_believed_to_be_spent() {
+async fn a_store_lost_at_run_time_is_written_anew_and_one_lost_before_counts_as_spent() {
     let bench = Bench::start().await;
     bench.deep.make_now("a").await.unwrap();
-    bench.ledger.words.lock().unwrap().clear();
-    bench.ledger.lost.store(1, SeqCst);
-    bench.pass(1);
-    until("it is written anew", || bench.ledger.word("deep/of/a").is_some()).await;
+    bench.store.values.lock().unwrap().clear();
+    bench.store.lost.store(1, SeqCst);
+    bench.pass(APART_MS);
+    until("it is written anew", || bench.store.value("deep/of/a").is_some()).await;
     drop(bench);
     for word in ["nonsense", ""] {
-        let ledger = Arc::new(Memory::default());
+        let store = Arc::new(Memory::default());
         match word {
-            "" => ledger.lost.store(1, SeqCst),
-            word => ledger.note_one("deep/of/a", word),
+            "" => store.lost.store(1, SeqCst),
+            word => store.note_one("deep/of/a", word),
         }
-        let bench = Bench::on(ledger, 1_000_000).await;
+        let bench = Bench::on(store, 1_000_000).await;
         let spent = bench.deep.make_now("a").await.unwrap_err();
         assert_eq!(spent.retry_after_ms(), Some(24 * HOUR_MS), "{spent}");
     }
 }
 
 #[tokio::test]
-async fn whoever_answers_none_is_not_asked() {
+async fn an_instance_without_deep_checks_is_not_asked_again() {
     let mut bench = Bench::start().await;
     let says_no = CheckOutcome::Failed {
         kind: ErrorKind::Unsupported,
@@ -288,7 +292,7 @@ async fn whoever_answers_none_is_not_asked() {
     bench.pass(APART_MS);
     assert!(matches!(
         bench.deep.make_now("a").await,
-        Err(Refused::Obstacle { .. })
+        Err(Refused::Obstacle(..))
     ));
     assert_eq!(bench.times_asked(), 1);
     bench.policy.answered = false;
@@ -298,7 +302,7 @@ async fn whoever_answers_none_is_not_asked() {
 }
 
 #[tokio::test]
-async fn one_that_panics_is_told() {
+async fn a_panic_in_a_deep_check_is_reported() {
     let bench = Bench::start().await;
     *bench.fake.says.lock().unwrap() = CheckOutcome::Failed {
         kind: ErrorKind::Panicked,

@@ -1,4 +1,4 @@
-//! Deep checks with an engine, a clock that a test moves, and a ledger that it breaks.
+//! Deep checks with an engine, a clock that a test moves, and a store that it breaks.
 
 mod bench;
 mod making;

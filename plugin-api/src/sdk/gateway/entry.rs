@@ -11,7 +11,6 @@ use crate::abi::{
     self, CallToken, CheckRequest, ConfigureRequest, CreateRequest, HostTable, InstanceHandle, Outcome,
     Report, Request, RestoreRequest, Status, StepRequest, TextBuffer,
 };
-use crate::sdk::health::EMPTY_REPORT;
 use crate::sdk::{Call, CallId, CheckKind, Create, Error, Probe, Restore, Result, Step, Usage, alloc};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -155,20 +154,20 @@ pub(super) unsafe extern "C" fn snapshot<P: Export>(
     }
     // SAFETY: not null; a field of ABI 1.0.
     let call = unsafe { (*request).call };
-    let mut said = abi::Snapshot {
+    let mut local = abi::Snapshot {
         struct_size: size_of::<abi::Snapshot>(),
         format: 0,
         reserved: 0,
     };
     let run = |instance: &Instance<P>| {
         let taken = instance.plugin.snapshot(&instance.step(call))?;
-        said.format = taken.format;
+        local.format = taken.format;
         instance.host.sink_write(call, &taken.state)
     };
     // SAFETY: as in `start`.
     let status = unsafe { enter::<P>(handle, error, run) };
     // SAFETY: `snapshot` is null or the host's, with its size first.
-    unsafe { copy_out(&said, snapshot) };
+    unsafe { copy_out(&local, snapshot) };
     status
 }
 
@@ -214,7 +213,7 @@ pub(super) unsafe extern "C" fn thread_attach<P: Export>(_host: *const HostTable
 }
 
 pub(super) unsafe extern "C" fn thread_detach<P: Export>(_host: *const HostTable) {
-    // A panic has nobody to be told to.
+    // The entry has no status in which a panic could be reported.
     let _ = caught(P::thread_detach);
 }
 
@@ -227,7 +226,7 @@ pub(super) unsafe extern "C" fn invoke<P: Export>(
     if request.is_null() {
         return abi::STATUS_INTERNAL;
     }
-    let mut said = blank_outcome();
+    let mut local = Outcome::BLANK;
     let run = |instance: &Instance<P>| {
         let mut call = Call {
             // SAFETY: not null; the host's request is valid until this returns.
@@ -241,13 +240,13 @@ pub(super) unsafe extern "C" fn invoke<P: Export>(
                 call.capability()
             )))
         });
-        describe(&mut said, call.usage, result.as_ref().err());
+        describe(&mut local, call.usage, result.as_ref().err());
         result
     };
     // SAFETY: as in `start`.
     let status = unsafe { enter::<P>(handle, error, run) };
     // SAFETY: `outcome` is null or the host's, with its size first.
-    unsafe { copy_out(&said, outcome) };
+    unsafe { copy_out(&local, outcome) };
     status
 }
 
@@ -268,20 +267,20 @@ pub(super) unsafe extern "C" fn check<P: Export>(
         abi::CHECK_DEEP => CheckKind::Deep,
         _ => return abi::STATUS_UNIMPLEMENTED,
     };
-    let mut said = EMPTY_REPORT;
+    let mut local = Report::BLANK;
     let run = |instance: &Instance<P>| {
         let mut probe = Probe {
             kind,
             call,
             host: &instance.host,
-            report: EMPTY_REPORT,
+            report: Report::BLANK,
             text: String::new(),
         };
         let health = instance.plugin.check(&mut probe)?;
-        said = probe.report;
+        local = probe.report;
         if health != crate::sdk::Health::Unknown {
-            said.health = health.code();
-            said.valid |= abi::REPORT_HEALTH;
+            local.health = health.code();
+            local.valid |= abi::REPORT_HEALTH;
         }
         // SAFETY: the host's lent buffer.
         unsafe { write_text(out_text, &probe.text) };
@@ -291,12 +290,12 @@ pub(super) unsafe extern "C" fn check<P: Export>(
     let status = unsafe { enter::<P>(handle, out_text, run) };
     if P::COUNTS_HEAP {
         let heap = alloc::usage();
-        said.heap_bytes = heap.bytes;
-        said.heap_peak_bytes = heap.peak_bytes;
-        said.valid |= abi::REPORT_HEAP | abi::REPORT_HEAP_PEAK;
+        local.heap_bytes = heap.bytes;
+        local.heap_peak_bytes = heap.peak_bytes;
+        local.valid |= abi::REPORT_HEAP | abi::REPORT_HEAP_PEAK;
     }
     // SAFETY: `report` is null or the host's, with its size first.
-    unsafe { copy_out(&said, report) };
+    unsafe { copy_out(&local, report) };
     status
 }
 
@@ -339,27 +338,12 @@ unsafe fn failed(failure: &Error, error: *mut TextBuffer) -> Status {
     failure.status()
 }
 
-/// An outcome that says nothing.
-pub(super) fn blank_outcome() -> Outcome {
-    Outcome {
-        struct_size: size_of::<Outcome>(),
-        valid: 0,
-        retryable: 0,
-        reserved: 0,
-        retry_after_ms: 0,
-        tokens_in: 0,
-        tokens_out: 0,
-        tokens_cached: 0,
-        tokens_reasoning: 0,
-    }
-}
-
-/// Says what a call used, and of a failure whether trying again makes sense.
-pub(super) fn describe(said: &mut Outcome, usage: Usage, failure: Option<&Error>) {
+/// Fills an outcome: what a call used, and whether trying again makes sense after a failure.
+pub(super) fn describe(outcome: &mut Outcome, usage: Usage, failure: Option<&Error>) {
     let mut set = |field: fn(&mut Outcome) -> &mut u64, bit: u64, value: Option<u64>| {
         if let Some(value) = value {
-            *field(said) = value;
-            said.valid |= bit;
+            *field(outcome) = value;
+            outcome.valid |= bit;
         }
     };
     set(|o| &mut o.tokens_in, abi::OUTCOME_TOKENS_IN, usage.tokens_in);
@@ -376,11 +360,11 @@ pub(super) fn describe(said: &mut Outcome, usage: Usage, failure: Option<&Error>
     );
     let Some(failure) = failure else { return };
     if let Some(retryable) = failure.retryable {
-        said.retryable = retryable.into();
-        said.valid |= abi::OUTCOME_RETRYABLE;
+        outcome.retryable = retryable.into();
+        outcome.valid |= abi::OUTCOME_RETRYABLE;
     }
     if let Some(after) = failure.retry_after {
-        said.retry_after_ms = after.as_millis().try_into().unwrap_or(u64::MAX);
-        said.valid |= abi::OUTCOME_RETRY_AFTER;
+        outcome.retry_after_ms = after.as_millis().try_into().unwrap_or(u64::MAX);
+        outcome.valid |= abi::OUTCOME_RETRY_AFTER;
     }
 }

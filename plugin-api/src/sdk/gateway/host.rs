@@ -1,8 +1,7 @@
 //! The host as the plugin sees it: safe calls over the lent table.
 
-use super::entry::{blank_outcome, describe};
+use super::entry::describe;
 use crate::abi::{self, HostTable};
-use crate::sdk::health::EMPTY_REPORT;
 use crate::sdk::{Error, Health, Part, Result, Usage};
 use std::time::Duration;
 
@@ -55,9 +54,9 @@ impl Host {
             struct_size: size_of::<abi::LogRecord>(),
             level: level.code(),
             reserved: 0,
-            target: bytes(target),
-            text: bytes(text),
-            fields: bytes(fields_json),
+            target: abi::Bytes::of(target.as_bytes()),
+            text: abi::Bytes::of(text.as_bytes()),
+            fields: abi::Bytes::of(fields_json.as_bytes()),
         };
         // SAFETY: the record and its slices are borrowed for the call, as the table's contract asks.
         unsafe { ((*self.table).log)(self.table, self.instance, &record) };
@@ -69,19 +68,19 @@ impl Host {
         unsafe { ((*self.table).log_enabled)(self.table, self.instance, level.code()) != 0 }
     }
 
-    /// Tells of a change of health without being asked.
+    /// Reports a change of health that no check asked for.
     ///
     /// # Errors
     /// The host takes no reports from this instance now, or they come too often.
     pub fn push_health(&self, health: Health, text: &str) -> Result<()> {
-        let mut report = EMPTY_REPORT;
+        let mut report = abi::Report::BLANK;
         report.health = health.code();
         report.valid = abi::REPORT_HEALTH;
         // SAFETY: report and text are borrowed for the call.
         let status = unsafe {
             ((*self.table).push_health)(self.table, self.instance, &report, text.as_ptr(), text.len())
         };
-        done(status, "push health")
+        into_result(status, "push health")
     }
 
     pub(crate) fn cancelled(&self, call: abi::CallToken) -> bool {
@@ -107,28 +106,28 @@ impl Host {
         let status = unsafe {
             ((*self.table).sink_begin)(self.table, call, content_type.as_ptr(), content_type.len())
         };
-        done(status, "begin output")
+        into_result(status, "begin output")
     }
 
     pub(crate) fn sink_write(&self, call: abi::CallToken, data: &[u8]) -> Result<()> {
         // SAFETY: the slice is borrowed for the call.
         let status = unsafe { ((*self.table).sink_write)(self.table, call, data.as_ptr(), data.len()) };
-        done(status, "write output")
+        into_result(status, "write output")
     }
 
     pub(crate) fn emit_metadata(&self, call: abi::CallToken, key: &str, value: &str) -> Result<()> {
         let (k, v) = (key.as_ptr(), value.as_ptr());
         // SAFETY: both texts are borrowed for the call.
         let status = unsafe { ((*self.table).emit_metadata)(self.table, call, k, key.len(), v, value.len()) };
-        done(status, "add metadata")
+        into_result(status, "add metadata")
     }
 
     pub(crate) fn emit_check(&self, call: abi::CallToken, part: &Part<'_>) -> Result<()> {
         let mut check = abi::Check {
             struct_size: size_of::<abi::Check>(),
             valid: 0,
-            name: bytes(part.name),
-            message: bytes(part.message),
+            name: abi::Bytes::of(part.name.as_bytes()),
+            message: abi::Bytes::of(part.message.as_bytes()),
             health: part.health.code(),
             reserved: 0,
             duration_ns: 0,
@@ -144,12 +143,12 @@ impl Host {
         }
         // SAFETY: the struct and its slices are borrowed for the call.
         let status = unsafe { ((*self.table).emit_check)(self.table, call, &check) };
-        done(status, "add a check")
+        into_result(status, "add a check")
     }
 
     /// Ends a submitted call. A host that has given it up takes no notice.
     pub(crate) fn complete(&self, call: abi::CallToken, failure: Option<&Error>, usage: Usage) {
-        let mut outcome = blank_outcome();
+        let mut outcome = abi::Outcome::BLANK;
         describe(&mut outcome, usage, failure);
         let (status, text) = match failure {
             None => (abi::STATUS_OK, ""),
@@ -181,14 +180,7 @@ impl Level {
     }
 }
 
-fn bytes(text: &str) -> abi::Bytes {
-    abi::Bytes {
-        data: text.as_ptr(),
-        len: text.len(),
-    }
-}
-
-fn done(status: abi::Status, doing: &str) -> Result<()> {
+fn into_result(status: abi::Status, doing: &str) -> Result<()> {
     if status == abi::STATUS_OK {
         Ok(())
     } else {

@@ -1,8 +1,8 @@
 //! The composition root: a host with its HTTP API and its log, from start to a clean end.
 
+mod event_log;
 mod last_resort;
 mod lines;
-mod narrate;
 
 use extman::config::Config;
 use extman::control::Control;
@@ -137,62 +137,33 @@ pub async fn serve(
     http_config.shutdown_ms = grace.max(budget);
     let (host, events) = Host::builder().config(config).build_and_listen().await?;
     let written = Arc::new(tokio::sync::Notify::new());
-    let log = tokio::spawn(narrate::report(events, written.clone()));
+    let log = tokio::spawn(event_log::write(events, written.clone()));
     let stopping = Arc::new(tokio::sync::Notify::new());
     let until = stopping.clone();
     let control: Arc<dyn Control> = Arc::new(host.clone());
-    let server = tokio::spawn(http::serve(listener, control, http_config, async move {
+    let mut server: Server = tokio::spawn(http::serve(listener, control, http_config, async move {
         until.notified().await;
     }));
     listening(bound);
     tracing::info!("listening on http://{bound}");
-    let mut server = server;
-    let ended_early = tokio::select! {
-        (name, _) = signals.next() => {
-            tracing::info!("{name}: draining and unloading; once more to end at once");
-            None
-        }
-        ended = &mut server => Some(ended),
-        name = essential_death() => {
-            let text = format!("{name} died of a fault in the host, and nothing goes on without it");
-            Some(Ok(Err(std::io::Error::other(text))))
-        }
-    };
-    if let Some(error) = ended_early.as_ref().and_then(failure) {
+    let ended_early = until_told_to_end(&mut signals, &mut server).await;
+    let failed = ended_early.as_ref().and_then(failure);
+    if let Some(error) = &failed {
         tracing::error!(%error, "the host can't go on: draining and unloading");
     }
-    let code = i32::from(ended_early.as_ref().and_then(failure).is_some());
     stopping.notify_one();
-    last_resort.arm(code);
-    tokio::spawn(async move {
-        let (name, code) = signals.next().await;
-        tracing::warn!("{name} again: ending at once");
-        exit_now(code);
-    });
-    let until = monotonic().after(Duration::from_millis(budget));
-    host.shutdown().await;
-    let left = host.snapshot().len();
-    if left > 0 {
-        tracing::warn!(
-            left,
-            "the time for stopping is over; these instances are left as they are"
-        );
-    }
-    let rest = until.since(monotonic()).max(ANSWERS_WRITTEN);
-    let ended = match ended_early {
-        Some(ended) => ended,
-        None => match tokio::time::timeout(rest.min(Duration::from_millis(grace)), &mut server).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                tracing::warn!("dropped requests that were still open");
-                server.abort();
-                Ok(Ok(()))
-            }
-        },
-    };
+    last_resort.arm(i32::from(failed.is_some()));
+    tokio::spawn(end_at_the_next(signals));
+    let ended = stop(
+        &host,
+        server,
+        ended_early,
+        [grace, budget].map(Duration::from_millis),
+    )
+    .await;
     written.notify_one();
     let _ = log.await;
-    if left > 0 || !host.status().resident.is_empty() {
+    if host.snapshot().len() > 0 || !host.status().resident.is_empty() {
         tracing::info!("ending without the finalisers of libraries that are still in memory");
         exit_now(i32::from(failure(&ended).is_some()));
     }
@@ -202,6 +173,58 @@ pub async fn serve(
     })
 }
 
+/// Until a signal comes, which is `None`, or the host can't go on.
+async fn until_told_to_end(signals: &mut Signals, server: &mut Server) -> Option<Ended> {
+    tokio::select! {
+        (name, _) = signals.next() => {
+            tracing::info!("{name}: draining and unloading; once more to end at once");
+            None
+        }
+        ended = server => Some(ended),
+        name = essential_death() => {
+            let text = format!("{name} died of a fault in the host, and nothing goes on without it");
+            Some(Ok(Err(std::io::Error::other(text))))
+        }
+    }
+}
+
+async fn end_at_the_next(mut signals: Signals) {
+    let (name, code) = signals.next().await;
+    tracing::warn!("{name} again: ending at once");
+    exit_now(code);
+}
+
+/// Drains and unloads everything, then lets open requests end within what is left of the time.
+async fn stop(
+    host: &Host,
+    mut server: Server,
+    ended_early: Option<Ended>,
+    [grace, budget]: [Duration; 2],
+) -> Ended {
+    let until = monotonic().after(budget);
+    host.shutdown().await;
+    let left = host.snapshot().len();
+    if left > 0 {
+        tracing::warn!(
+            left,
+            "the time for stopping is over; these instances are left as they are"
+        );
+    }
+    if let Some(ended) = ended_early {
+        return ended;
+    }
+    let rest = until.since(monotonic()).max(ANSWERS_WRITTEN);
+    match tokio::time::timeout(rest.min(grace), &mut server).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            tracing::warn!("dropped requests that were still open");
+            server.abort();
+            Ok(Ok(()))
+        }
+    }
+}
+
+type Server = tokio::task::JoinHandle<std::io::Result<()>>;
 type Ended = Result<std::io::Result<()>, tokio::task::JoinError>;
 
 fn failure(ended: &Ended) -> Option<std::io::Error> {

@@ -3,6 +3,7 @@
 use super::{program, run};
 use crate::fake::{Fake, Server};
 use extman_http::{HttpConfig, Secret};
+use extman_model::MaintenanceAsked;
 use extman_model::control::Command;
 use std::io::{Read, Write};
 
@@ -122,6 +123,60 @@ fn changes_reach_the_host_and_show_what_came_of_them() {
     assert_eq!((ran.code, &*ran.err), (1, ""));
     assert_eq!(ran.json()["ok"], false);
     assert_eq!(ran.json()["error"]["similar"], serde_json::json!(["lang"]));
+}
+
+#[test]
+fn maintenance_is_begun_ended_and_listed() {
+    let server = Server::start();
+    let url = server.url();
+    let ran = run(&[
+        "maintenance",
+        "lang",
+        "embed",
+        "--for",
+        "1h",
+        "--reason",
+        "new model",
+        "--url",
+        &url,
+    ]);
+    assert_eq!((ran.code, &*ran.err), (0, ""));
+    assert!(
+        ran.text().starts_with("lang is in maintenance until ") && ran.text().contains("\n\nembed is"),
+        "{}",
+        ran.text()
+    );
+    let begun = |name: &str| Command::StartMaintenance {
+        name: name.to_owned(),
+        asked: MaintenanceAsked {
+            for_ms: 3_600_000,
+            reason: Some("new model".to_owned()),
+        },
+    };
+    assert_eq!(
+        *server.fake.asked.lock().unwrap(),
+        [begun("lang"), begun("embed")]
+    );
+    let ran = run(&["maintenance", "lang", "--end", "--url", &url]);
+    assert_eq!((ran.code, ran.text()), (0, "lang: maintenance has ended\n"));
+    let ran = run(&["maintenance", "lang", "--url", &url]);
+    assert_eq!((ran.code, ran.text()), (0, "lang is in no maintenance\n"));
+    let ran = run(&["maintenance", "--url", &url]);
+    assert!(
+        ran.text().contains(" embed ") && ran.text().contains("its configuration"),
+        "{}",
+        ran.text()
+    );
+    for line in [
+        "--for 1h",
+        "--end",
+        "lang --reason x",
+        "lang --for 1h --end",
+        "lang --for soon",
+    ] {
+        let arguments: Vec<&str> = ["maintenance"].into_iter().chain(line.split(' ')).collect();
+        assert_eq!(run(&arguments).code, 2, "{line}");
+    }
 }
 
 #[test]

@@ -204,6 +204,8 @@ fn no_route_and_no_method_get_the_envelope_too() {
         ("GET /api/v1/plugins/lang/load", "POST"),
         ("GET /api/v1/capabilities/text.echo/invoke", "POST"),
         ("OPTIONS /api/v1/plugins/lang/load", "POST"),
+        ("DELETE /api/v1/plugins/lang/maintenance", "GET, HEAD, POST"),
+        ("POST /api/v1/maintenance", "GET, HEAD"),
     ] {
         let heard = ask(server.address, line, &[JSON], b"");
         assert_eq!(
@@ -242,4 +244,51 @@ fn another_method_than_a_route_takes_is_405_before_anything_else_is_asked() {
         }
         assert!(server.fake.asked.lock().unwrap().is_empty());
     }
+}
+
+#[test]
+fn maintenance_is_begun_and_ended_by_what_the_body_says() {
+    let server = Server::start();
+    let path = "/api/v1/plugins/lang/maintenance";
+    let heard = ask(
+        server.address,
+        &format!("POST {path}"),
+        &[JSON],
+        br#"{"for": "2h", "reason": "new model"}"#,
+    );
+    let envelope = heard.json();
+    assert_eq!(
+        (heard.status, &envelope["command"]),
+        (200, &"maintenance".into()),
+        "{envelope}"
+    );
+    assert_eq!(envelope["data"][0]["until_unix_ms"], 7_200_000, "{envelope}");
+    assert_eq!(envelope["data"][0]["reason"], "new model");
+    assert_eq!(
+        ask(
+            server.address,
+            &format!("POST {path}"),
+            &[JSON],
+            br#"{"end": true}"#
+        )
+        .status,
+        200
+    );
+    let commands: Vec<&str> = server
+        .fake
+        .asked
+        .lock()
+        .unwrap()
+        .iter()
+        .map(Command::word)
+        .collect();
+    assert_eq!(commands, ["maintenance", "maintenance"]);
+    let heard = ask(server.address, &format!("POST {path}"), &[JSON], b"{}");
+    assert_eq!((heard.status, heard.failure()), (400, "invalid_input".to_owned()));
+    let listed = ask(server.address, "GET /api/v1/maintenance", &[], b"").json();
+    assert_eq!(listed["data"][0]["by"], "configuration", "{listed}");
+    assert_eq!(
+        ask(server.address, "GET /api/v1/plugins/nobody/maintenance", &[], b"").status,
+        404
+    );
 }

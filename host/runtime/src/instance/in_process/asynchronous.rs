@@ -2,8 +2,8 @@
 
 use super::{Call, Ends, InProcess, settle};
 use crate::lanes::Phase;
-use crate::loader::{self, Completed, Frames, Input, Slot};
-use crate::ticket::{How, NoReturn, Ticket, answer_by, on_lane};
+use crate::loader::{self, CallContext, Completed, Frames, Input};
+use crate::pending_call::{DispatchError, How, PendingCall, answer_by};
 use extman_abi::CallToken;
 use extman_model::clock;
 use extman_model::{CallError, Reply};
@@ -18,7 +18,7 @@ impl InProcess {
         declared.any(|declared| declared.is_async && declared.name == capability)
     }
 
-    /// The gate holds a call only while a lane submits it: as many may be in flight as the host has tokens.
+    /// The limit holds a call only while a lane submits it: as many may be in flight as the host has tokens.
     pub(super) async fn invoke_handed_over(
         &self,
         call: Call,
@@ -27,14 +27,14 @@ impl InProcess {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
-        let (bound, limits) = (self.bound.clone(), self.output_limits());
+        let (plugin, limits) = (self.plugin.clone(), self.output_limits());
         let tell = self.tells_of_cancel();
         let (completed, completes) = oneshot::channel::<Completed>();
         let ends = stream.clone().map(Ends);
-        let run = move |slot: &Slot, ticket: &Ticket| {
-            let streams = stream.is_some();
-            let token = slot.open(Some(deadline), stream, limits);
-            ticket.opened(token);
+        let streams = stream.is_some();
+        let pending = PendingCall::open(deadline, stream, limits);
+        let run = move |context: CallContext| {
+            let token = context.token();
             let input = Input {
                 capability: &call.capability,
                 content_type: &call.content_type,
@@ -45,7 +45,7 @@ impl InProcess {
             let completion = move |outcome| {
                 let _ = completed.send(outcome);
             };
-            let handed_over = bound.submit(slot, token, input, Box::new(completion));
+            let handed_over = plugin.submit(context, input, Box::new(completion));
             handed_over.map(|()| InFlight {
                 token,
                 is_over: false,
@@ -53,12 +53,13 @@ impl InProcess {
             })
         };
         let began = clock::monotonic();
-        let returned = on_lane(&self.pool, work, How::Queued(Some(self.gate.clone())), run).await;
+        let how = How::Queued(Some(self.concurrency.clone()));
+        let returned = pending.dispatch(&self.pool, work, how, run).await;
         let mut in_flight = settle(returned, Phase::Invoke)??;
         let answer = answer_by(deadline, completes).await;
         drop(ends);
         let Some(Ok(completed)) = answer else {
-            return settle(Err(NoReturn::Deadline), Phase::Invoke);
+            return settle(Err(DispatchError::Deadline), Phase::Invoke);
         };
         in_flight.is_over = true;
         let ran = clock::monotonic().since(began);

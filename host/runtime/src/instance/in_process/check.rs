@@ -5,9 +5,9 @@
 
 use super::InProcess;
 use crate::instance::{Accounts, Asked};
-use crate::lanes::{LaneContext, Pass, Phase, Pool};
-use crate::loader::{OutputLimits, Said, Slot};
-use crate::ticket::{How, NoReturn, Ticket, on_lane};
+use crate::lanes::{LaneContext, Permit, Phase, Pool};
+use crate::loader::{CallContext, OutputLimits, Said};
+use crate::pending_call::{DispatchError, How, PendingCall};
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, CheckKind, CheckOutcome, ErrorKind, Figures};
 use extman_plugin_api::manifest::schema::ThreadModel;
@@ -84,7 +84,7 @@ impl InProcess {
     /// Whether the plugin has a check of its own. Without one, all that a check can show is that the plugin is there.
     #[inline]
     pub(in crate::instance) fn has_check(&self) -> bool {
-        self.bound.has_check()
+        self.plugin.has_check()
     }
 
     /// Whether calls may keep checks out at all.
@@ -96,8 +96,10 @@ impl InProcess {
     pub(in crate::instance) fn is_full(&self) -> bool {
         match self.threads {
             ThreadModel::Many => false,
-            ThreadModel::Serial => self.gate.inside() >= self.gate.limit(),
-            ThreadModel::Affine => self.gate.inside() >= self.gate.limit() || !self.pool.has_room(),
+            ThreadModel::Serial => self.concurrency.inside() >= self.concurrency.limit(),
+            ThreadModel::Affine => {
+                self.concurrency.inside() >= self.concurrency.limit() || !self.pool.has_room()
+            }
         }
     }
 
@@ -108,8 +110,8 @@ impl InProcess {
             self.admit().is_ok(),
             self.settings.wedge_after,
             self.accounts.checks.cheap.0.load(Relaxed),
-            self.bound.has_check(),
-            self.bound.inside(),
+            self.plugin.has_check(),
+            self.plugin.inside(),
         ));
     }
 
@@ -130,11 +132,11 @@ impl InProcess {
         if self.admit().is_err() {
             return busy();
         }
-        let pass = match self.threads {
+        let permit = match self.threads {
             ThreadModel::Many => None,
             // There a check counts as a call; without room it is not asked rather than queued behind them.
-            ThreadModel::Serial | ThreadModel::Affine => match self.gate.try_enter() {
-                Some(pass) => Some(PlaceInside::new(pass, self.pool.clone())),
+            ThreadModel::Serial | ThreadModel::Affine => match self.concurrency.try_enter() {
+                Some(permit) => Some(PlaceInside::new(permit, self.pool.clone())),
                 None => return busy(),
             },
         };
@@ -144,10 +146,10 @@ impl InProcess {
             return busy();
         };
         let lost_at = deadline.after(self.settings.wedge_after);
-        let asked = lane.run(began, lost_at, |slot| {
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
-            let said = self.bound.check(slot, token, kind);
-            slot.close();
+        let asked = lane.run(began, lost_at, |context| {
+            context.open(Some(deadline), None, OutputLimits::default());
+            let said = self.plugin.check(context, kind);
+            context.close();
             let ended = clock::monotonic();
             // A plugin that ends because its time is over says so by its status; it has not answered in time all the same.
             let gave_up = matches!(&said, Err(error) if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::DeadlineExceeded));
@@ -158,7 +160,7 @@ impl InProcess {
             };
             Asked { answer, ended }
         })?;
-        drop((pass, alone));
+        drop((permit, alone));
         Some(asked)
     }
 
@@ -173,7 +175,7 @@ impl InProcess {
         }
         let place = match self.threads {
             ThreadModel::Many => None,
-            ThreadModel::Serial | ThreadModel::Affine => Some((self.gate.clone(), self.pool.clone())),
+            ThreadModel::Serial | ThreadModel::Affine => Some((self.concurrency.clone(), self.pool.clone())),
         };
         let work = self.work(Phase::Check, timeout.saturating_mul(2));
         let under_way = UnderWay {
@@ -185,36 +187,33 @@ impl InProcess {
             Err(Late(true)) => return (CheckOutcome::TimedOut, None),
             Err(Late(false)) => return (CheckOutcome::Busy, None),
         };
-        let bound = self.bound.clone();
-        let run = move |slot: &Slot, ticket: &Ticket| {
+        let plugin = self.plugin.clone();
+        let pending = PendingCall::step(work.deadline);
+        let run = move |context: CallContext| {
             let began = clock::monotonic();
             let deadline = began.after(timeout);
             // Held until the code has returned, however long ago its caller was answered.
             alone.begin(deadline);
             // Taken only here: a check that waits for a lane must not keep calls out meanwhile.
-            let pass = match place {
+            let permit = match place {
                 None => None,
-                Some((gate, pool)) => Some(PlaceInside::new(gate.try_enter()?, pool)),
+                Some((concurrency, pool)) => Some(PlaceInside::new(concurrency.try_enter()?, pool)),
             };
-            let token = slot.open(Some(deadline), None, OutputLimits::default());
-            ticket.opened(token);
-            let said = bound.check(slot, token, kind);
+            context.set_deadline(deadline);
+            let said = plugin.check(&context, kind);
             let took = clock::monotonic().since(began);
-            slot.close();
-            drop((pass, alone));
+            drop((context, permit, alone));
             Some((Answer::of(said), took))
         };
-        match on_lane(&self.pool, work, How::Check(timeout), run).await {
+        match pending.dispatch(&self.pool, work, How::Check(timeout), run).await {
             Ok(Some((_, took))) if took > timeout => (CheckOutcome::TimedOut, None),
             Ok(Some((answer, took))) => {
                 let took = answer.came_back().then_some(took);
                 (answer.outcome(), took)
             }
             Ok(None) => (CheckOutcome::Busy, None),
-            Err(NoReturn::Deadline) => (CheckOutcome::TimedOut, None),
-            Err(NoReturn::NotBegun | NoReturn::Refused(_) | NoReturn::Dropped) => {
-                (CheckOutcome::NotBegun, None)
-            }
+            Err(DispatchError::Deadline) => (CheckOutcome::TimedOut, None),
+            Err(_) => (CheckOutcome::NotBegun, None),
         }
     }
 }
@@ -299,14 +298,14 @@ impl<C: Deref<Target = CheckUnderWay>> Drop for Alone<C> {
 
 /// The place of a check inside an instance that is entered once at a time: when it is free again, the lanes are told.
 struct PlaceInside {
-    pass: Option<Pass>,
+    permit: Option<Permit>,
     pool: Pool,
 }
 
 impl PlaceInside {
-    fn new(pass: Pass, pool: Pool) -> Self {
+    fn new(permit: Permit, pool: Pool) -> Self {
         PlaceInside {
-            pass: Some(pass),
+            permit: Some(permit),
             pool,
         }
     }
@@ -314,7 +313,7 @@ impl PlaceInside {
 
 impl Drop for PlaceInside {
     fn drop(&mut self) {
-        if self.pass.take().is_some_and(Pass::leave) {
+        if self.permit.take().is_some_and(Permit::leave) {
             self.pool.nudge();
         }
     }

@@ -31,14 +31,14 @@ fn work() -> Work {
 
 fn submit<T: Send + 'static>(
     pool: &Pool,
-    gate: Option<Arc<Gate>>,
+    concurrency: Option<Arc<ConcurrencyLimit>>,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Receiver<T> {
     let (answer, answered) = channel();
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit(work(), gate, move |_| run(), answer).unwrap();
+    pool.submit(work(), concurrency, run, answer).unwrap();
     answered
 }
 
@@ -71,13 +71,13 @@ fn callers_that_overlap_get_a_lane_each() {
 
 #[test]
 fn a_job_passed_over_runs_once_its_place_is_free() {
-    let (pool, gate) = (pool(2), Gate::new(1));
-    let pass = gate.try_enter().unwrap();
-    let waiting = submit(&pool, Some(gate), || ());
+    let (pool, concurrency) = (pool(2), ConcurrencyLimit::new(1));
+    let permit = concurrency.try_enter().unwrap();
+    let waiting = submit(&pool, Some(concurrency), || ());
     // The second job is behind the first; once it has run, the first was passed over.
     submit(&pool, None, || ()).recv_timeout(LONG).unwrap();
     assert!(waiting.try_recv().is_err());
-    assert!(pass.leave());
+    assert!(permit.leave());
     pool.nudge();
     waiting.recv_timeout(LONG).unwrap();
     pool.shutdown(LONG).unwrap();
@@ -88,7 +88,7 @@ fn submit_step<T: Send + 'static>(pool: &Pool, run: impl FnOnce() -> T + Send + 
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit_urgent(work(), move |_| run(), answer).unwrap();
+    pool.submit_urgent(work(), run, answer).unwrap();
     answered
 }
 
@@ -358,4 +358,50 @@ fn a_lane_on_which_nothing_ran_is_not_waited_for_and_one_that_hangs_is() {
     assert_eq!(pool.shutdown(Duration::ZERO), Ok(()), "no code ran on it");
     drop(release);
     until("it has ended", || pool.has_ended());
+}
+
+/// Lets the lane come back as soon as it hears that it is lost, and gives it time to be heard first.
+struct Tardy {
+    release: Mutex<Option<std::sync::mpsc::Sender<()>>>,
+    told: Mutex<Vec<&'static str>>,
+    changed: std::sync::Condvar,
+}
+
+impl LaneObserver for Tardy {
+    fn lost(&self, _: &Work, _: Duration) {
+        drop(self.release.lock().unwrap().take());
+        let told = self.told.lock().unwrap();
+        let long_enough = Duration::from_millis(300);
+        let waited = self
+            .changed
+            .wait_timeout_while(told, long_enough, |told| told.is_empty());
+        waited.unwrap().0.push("lost");
+    }
+    fn returned_late(&self, _: &Work, _: Duration) {
+        self.told.lock().unwrap().push("late");
+        self.changed.notify_all();
+    }
+}
+
+#[test]
+fn lane_that_returns_while_its_loss_is_reported_is_late_after_it_is_lost() {
+    let (release, held) = channel::<()>();
+    let tardy = Arc::new(Tardy {
+        release: Mutex::new(Some(release)),
+        told: Mutex::default(),
+        changed: std::sync::Condvar::new(),
+    });
+    let pool = Pool::new("test", PoolLimits::default(), tardy.clone());
+    let hangs = Work {
+        deadline: clock::monotonic(),
+        wedge_after: Duration::ZERO,
+        ..work()
+    };
+    let run = move || {
+        let _ = held.recv();
+    };
+    pool.submit(hangs, None, run, drop).unwrap();
+    until("both are told", || tardy.told.lock().unwrap().len() == 2);
+    assert_eq!(*tardy.told.lock().unwrap(), ["lost", "late"]);
+    pool.shutdown(LONG).unwrap();
 }

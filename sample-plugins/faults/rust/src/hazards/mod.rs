@@ -67,14 +67,7 @@ impl<'a, 'b> Scene<'a, 'b> {
 
 /// Does it.
 pub fn perform(order: &Order, scene: &mut Scene<'_, '_>) -> Result<()> {
-    if let Some(marker) = &order.marker {
-        std::fs::write(marker, b"").map_err(|e| {
-            Error::internal(format_args!(
-                "{}: can't make the marker: {e}; name a file that can be written",
-                marker.display()
-            ))
-        })?;
-    }
+    make_marker(order)?;
     let bytes = order.bytes.unwrap_or(1 << 20) as usize;
     let count = order.count.unwrap_or(10_000);
     match order.hazard {
@@ -83,7 +76,10 @@ pub fn perform(order: &Order, scene: &mut Scene<'_, '_>) -> Result<()> {
         Hazard::Segfault => crash::segfault(),
         Hazard::Abort => std::process::abort(),
         Hazard::Exit => std::process::exit(3),
-        Hazard::HangUntilCancelled => wait::until_cancelled(scene),
+        Hazard::HangUntilCancelled => {
+            wait::until_cancelled(scene);
+            return Err(Error::cancelled());
+        }
         Hazard::Hang => wait::for_release(order.release.as_deref()),
         Hazard::Slow => std::thread::sleep(Duration::from_millis(order.ms.unwrap_or(100))),
         Hazard::InvalidInput => return fail(order, ErrorKind::InvalidInput),
@@ -122,10 +118,20 @@ pub fn perform(order: &Order, scene: &mut Scene<'_, '_>) -> Result<()> {
         Hazard::WriteAfterReturn => return threads::write_after_return(order, scene.call()?.sink()),
         Hazard::PushAfterDestroy => return threads::push_after_destroy(order, scene.host.clone()),
     }
-    if order.hazard == Hazard::HangUntilCancelled {
-        return Err(Error::cancelled());
-    }
     Ok(())
+}
+
+/// The file by which a test sees that the hazard's place was reached.
+fn make_marker(order: &Order) -> Result<()> {
+    let Some(marker) = &order.marker else {
+        return Ok(());
+    };
+    std::fs::write(marker, b"").map_err(|e| {
+        Error::internal(format_args!(
+            "{}: can't make the marker: {e}; name a file that can be written",
+            marker.display()
+        ))
+    })
 }
 
 fn fail(order: &Order, kind: ErrorKind) -> Result<()> {

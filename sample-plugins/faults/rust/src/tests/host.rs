@@ -98,13 +98,6 @@ static HOST: HostTable = HostTable {
     extension,
 };
 
-fn bytes(of: &[u8]) -> Bytes {
-    Bytes {
-        data: of.as_ptr(),
-        len: of.len(),
-    }
-}
-
 /// An instance, destroyed when dropped.
 pub struct Instance {
     module: &'static PluginModule,
@@ -140,11 +133,11 @@ impl Instance {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: made.token,
             call,
-            name: bytes(b"test"),
-            config: bytes(config.as_bytes()),
-            data_dir: bytes(b""),
-            cache_dir: bytes(b""),
-            resource_dir: bytes(b""),
+            name: Bytes::of(b"test"),
+            config: Bytes::of(config.as_bytes()),
+            data_dir: Bytes::EMPTY,
+            cache_dir: Bytes::EMPTY,
+            resource_dir: Bytes::EMPTY,
         };
         let mut text = [0; 500];
         let mut error = buffer(&mut text);
@@ -173,7 +166,7 @@ impl Instance {
         let request = abi::ConfigureRequest {
             struct_size: size_of::<abi::ConfigureRequest>(),
             call: self.step().call,
-            config: bytes(config.as_bytes()),
+            config: Bytes::of(config.as_bytes()),
         };
         let mut text = [0; 500];
         // SAFETY: the handle is live and the arguments outlive the call.
@@ -211,11 +204,11 @@ impl Instance {
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
             call: token,
-            capability: bytes(capability.as_bytes()),
-            capability_version: bytes(b""),
-            content_type: bytes(b"application/json"),
-            accept: bytes(b""),
-            input: bytes(input),
+            capability: Bytes::of(capability.as_bytes()),
+            capability_version: Bytes::EMPTY,
+            content_type: Bytes::of(b"application/json"),
+            accept: Bytes::EMPTY,
+            input: Bytes::of(input),
             metadata: std::ptr::null(),
             metadata_len: 0,
             parts: std::ptr::null(),

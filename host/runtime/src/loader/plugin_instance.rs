@@ -1,16 +1,16 @@
 //! An instance's handle, bound to the library that made it: safe calls over the plugin's entries.
 //!
-//! The library can't be closed while a `Bound` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
+//! The library can't be closed while a `PluginInstance` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
 //! inside. What is *not* promised is anything about the plugin: once its code runs, its bugs are the process's.
 
 use super::attach::{self, Attached};
+use super::call_context::{self, CallContext};
 use super::host_table::HOST_TABLE;
 use super::library::Library;
 use super::listeners::{self, Listener};
 use super::origin::{self, Origin};
+use super::output::{self, Completed, Completion, Output};
 use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
-use super::sink::{self, Completed, Completion, Output};
-use super::slot::{self, Slot};
 use super::text::ErrorText;
 use super::{read, status};
 use crate::process_guard;
@@ -22,9 +22,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An instance as the loader knows it.
-pub struct Bound {
+pub struct PluginInstance {
     tables: Tables,
-    // Given up by `destroy`: whoever still holds the `Bound` then no longer holds the library.
+    // Given up by `destroy`: whoever still holds the `PluginInstance` then no longer holds the library.
     library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
     token: InstanceToken,
@@ -35,9 +35,9 @@ pub struct Bound {
 }
 
 // SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
-unsafe impl Send for Bound {}
+unsafe impl Send for PluginInstance {}
 // SAFETY: as above; overlap is limited by the callers as the manifest's thread model says.
-unsafe impl Sync for Bound {}
+unsafe impl Sync for PluginInstance {}
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 const SEALED: usize = 1 << (usize::BITS - 2);
@@ -123,8 +123,8 @@ impl Said {
     }
 }
 
-impl Bound {
-    /// Has the library make an instance, in the open slot of `call`.
+impl PluginInstance {
+    /// Has the library make an instance, in the open call `call`.
     ///
     /// # Errors
     /// What the plugin says.
@@ -133,22 +133,22 @@ impl Bound {
         making: Making<'_>,
         call: CallToken,
         listener: Arc<dyn Listener>,
-    ) -> Result<Bound, CallError> {
-        let path = |path: Option<&Path>| lent(path.map_or(&[], |path| path.as_os_str().as_bytes()));
+    ) -> Result<PluginInstance, CallError> {
+        let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
-        sink::of_instance(call, token);
+        output::of_instance(call, token);
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: token,
             call,
-            name: lent(making.name.as_bytes()),
-            config: lent(making.config.as_bytes()),
+            name: Bytes::of(making.name.as_bytes()),
+            config: Bytes::of(making.config.as_bytes()),
             data_dir: path(making.data_dir),
             cache_dir: path(making.cache_dir),
             resource_dir: path(making.resource_dir),
         };
         let made = Self::make(&library, &request, making.name);
-        let bound = |handle| Bound {
+        let instance = |handle| PluginInstance {
             tables: *library.tables(),
             origin: library.origin(),
             handle,
@@ -157,7 +157,7 @@ impl Bound {
             inside: AtomicUsize::new(0),
             library: Mutex::new(Some(library.clone())),
         };
-        made.map(bound).inspect_err(|_| {
+        made.map(instance).inspect_err(|_| {
             listeners::unregister(token);
             process_guard::no_longer_lives(making.name, library.origin());
         })
@@ -179,7 +179,7 @@ impl Bound {
         status::result(status, &error, "create").map(|()| handle)
     }
 
-    /// Runs a lifecycle step in the open slot of `call`.
+    /// Runs a lifecycle step in the open call `call`.
     ///
     /// # Errors
     /// What the plugin says, or that the instance is being destroyed.
@@ -193,7 +193,7 @@ impl Bound {
         let Some(entry) = entry else { return Ok(()) };
         let _window = process_guard::window(&self.name, name, self.origin);
         let _inside = self.enter_step()?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = step_request(call);
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and lent locals.
@@ -201,7 +201,7 @@ impl Bound {
         status::result(status, &error, name)
     }
 
-    /// Hands over a new configuration, in the open slot of `call`.
+    /// Hands over a new configuration, in the open call `call`.
     ///
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
@@ -210,11 +210,11 @@ impl Bound {
             return Err(unsupported("configure"));
         };
         let _inside = self.enter_step()?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = abi::ConfigureRequest {
             struct_size: size_of::<abi::ConfigureRequest>(),
             call,
-            config: lent(config.as_bytes()),
+            config: Bytes::of(config.as_bytes()),
         };
         let mut error = ErrorText::new();
         // SAFETY: as in `step`.
@@ -222,7 +222,7 @@ impl Bound {
         status::result(status, &error, "configure")
     }
 
-    /// Hands over the state that a predecessor of version `plugin_version` wrote, in the open slot of `call`.
+    /// Hands over the state that a predecessor of version `plugin_version` wrote, in the open call `call`.
     ///
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
@@ -231,12 +231,12 @@ impl Bound {
             return Err(unsupported("restore"));
         };
         let _inside = self.enter_step()?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = abi::RestoreRequest {
             struct_size: size_of::<abi::RestoreRequest>(),
             call,
-            plugin_version: lent(plugin_version.as_bytes()),
-            state: lent(&from.state),
+            plugin_version: Bytes::of(plugin_version.as_bytes()),
+            state: Bytes::of(&from.state),
             format: from.format,
             reserved: 0,
         };
@@ -246,7 +246,7 @@ impl Bound {
         status::result(status, &error, "restore")
     }
 
-    /// Has the instance write its state to the open slot of `call`; the state's format.
+    /// Has the instance write its state to the open call `call`; the state's format.
     ///
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
@@ -255,7 +255,7 @@ impl Bound {
             return Err(unsupported("snapshot"));
         };
         let _inside = self.enter_step()?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = step_request(call);
         let mut snapshot = abi::Snapshot {
             struct_size: size_of::<abi::Snapshot>(),
@@ -268,7 +268,7 @@ impl Bound {
         status::result(status, &error, "snapshot").map(|()| snapshot.format)
     }
 
-    /// Serves one call; its output goes to the open slot of `call`.
+    /// Serves one call; its output goes to the open call `call`.
     #[inline]
     pub fn invoke(&self, call: CallToken, input: Input<'_>) -> Returned {
         let _inside = match self.enter() {
@@ -283,15 +283,13 @@ impl Bound {
         self.call(self.tables.invoke, call, input)
     }
 
-    /// Hands one call over to the plugin, in the open slot: `completion` hears what it comes to, perhaps before this returns. The slot goes
-    /// on with another place.
+    /// Hands one call over to the plugin, in its open context: `completion` hears what it comes to, perhaps before this returns.
     ///
     /// # Errors
     /// It was not handed over, and `completion` hears nothing.
     pub fn submit(
         &self,
-        slot: &Slot,
-        call: CallToken,
+        context: CallContext,
         input: Input<'_>,
         completion: Completion,
     ) -> Result<(), CallError> {
@@ -300,14 +298,12 @@ impl Bound {
             return Err(CallError::new(ErrorKind::Unsupported, text));
         };
         let _inside = self.enter()?;
-        if !slot.hand_over(completion) {
-            let text = "there are too many calls in flight in this host";
-            return Err(CallError::new(ErrorKind::Exhausted, text));
-        }
+        let call = context.token();
+        context.hand_over(completion);
         let Returned { result, usage } = self.call(submit, call, input);
         if let Err(failure) = result {
             // Unless it was completed before: then that is what it came to.
-            slot::complete(call, |output| Completed {
+            call_context::complete(call, |output| Completed {
                 status: abi::STATUS_INTERNAL,
                 failure: Some(failure),
                 usage,
@@ -339,16 +335,16 @@ impl Bound {
 
     #[inline]
     fn call(&self, entry: InvokeFn, call: CallToken, input: Input<'_>) -> Returned {
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let (metadata, parts) = lent_extras(input.extras);
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
             call,
-            capability: lent(input.capability.as_bytes()),
-            capability_version: lent(input.extras.capability_version.as_bytes()),
-            content_type: lent(input.content_type.as_bytes()),
-            accept: lent(input.extras.accept.as_bytes()),
-            input: lent(input.body),
+            capability: Bytes::of(input.capability.as_bytes()),
+            capability_version: Bytes::of(input.extras.capability_version.as_bytes()),
+            content_type: Bytes::of(input.content_type.as_bytes()),
+            accept: Bytes::of(input.extras.accept.as_bytes()),
+            input: Bytes::of(input.body),
             metadata: metadata.as_ptr(),
             metadata_len: metadata.len(),
             parts: parts.as_ptr(),
@@ -356,7 +352,7 @@ impl Bound {
             flags: if input.stream { abi::REQUEST_STREAM } else { 0 },
             reserved: 0,
         };
-        let mut outcome = read::blank_outcome();
+        let mut outcome = abi::Outcome::BLANK;
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut outcome, error.lend()) };
@@ -373,19 +369,19 @@ impl Bound {
         self.tables.check.is_some()
     }
 
-    /// Asks the instance how it is, in the open slot of `token`.
+    /// Asks the instance how it is, in an open context, and closes that.
     ///
     /// # Errors
     /// The plugin could not answer.
     #[inline]
-    pub fn check(&self, slot: &Slot, token: u64, kind: CheckKind) -> Result<Said, CallError> {
+    pub fn check(&self, context: &CallContext, kind: CheckKind) -> Result<Said, CallError> {
         let Some(entry) = self.tables.check else {
             return Ok(Said::Nothing);
         };
         let _inside = self.enter()?;
         let request = abi::CheckRequest {
             struct_size: size_of::<abi::CheckRequest>(),
-            call: token,
+            call: context.token(),
             kind: match kind {
                 CheckKind::Liveness => abi::CHECK_LIVENESS,
                 CheckKind::Readiness => abi::CHECK_READINESS,
@@ -393,11 +389,11 @@ impl Bound {
             },
             reserved: 0,
         };
-        let mut raw = read::blank_report();
+        let mut raw = abi::Report::BLANK;
         let mut text = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and locals that outlive the call.
         let status = unsafe { entry(self.handle, &request, &mut raw, text.lend()) };
-        let Output { parts, .. } = slot.close();
+        let Output { parts, .. } = context.close();
         if status != abi::STATUS_OK {
             return status::result(status, &text, "check").map(|()| Said::Nothing);
         }
@@ -413,7 +409,7 @@ impl Bound {
         })))
     }
 
-    /// Has the plugin free the instance, in the open slot of `call`. Afterwards nothing is called on it any more, whatever the plugin
+    /// Has the plugin free the instance, in the open call `call`. Afterwards nothing is called on it any more, whatever the plugin
     /// says.
     ///
     /// # Errors
@@ -443,7 +439,7 @@ impl Bound {
         let _window = process_guard::window(&self.name, "destroy", self.origin);
         let _code = origin::inside(self.origin);
         let _thread = attach::thread(&self.tables, self.origin)?;
-        sink::of_instance(call, self.token);
+        output::of_instance(call, self.token);
         let request = step_request(call);
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`; the handle is live, nothing is inside, and nothing enters any more.
@@ -482,7 +478,7 @@ impl Bound {
             ));
         }
         let inside = Inside {
-            bound: self,
+            instance: self,
             _code: origin::inside(self.origin),
             thread: None,
         };
@@ -494,7 +490,7 @@ impl Bound {
 }
 
 struct Inside<'a> {
-    bound: &'a Bound,
+    instance: &'a PluginInstance,
     _code: origin::Inside,
     thread: Option<Attached>,
 }
@@ -502,7 +498,7 @@ struct Inside<'a> {
 impl Inside<'_> {
     #[cold]
     fn attached(mut self) -> Result<Self, CallError> {
-        self.thread = attach::thread(&self.bound.tables, self.bound.origin)?;
+        self.thread = attach::thread(&self.instance.tables, self.instance.origin)?;
         Ok(self)
     }
 }
@@ -512,14 +508,7 @@ impl Drop for Inside<'_> {
         process_guard::end_if_forked();
         // While it still counts: detaching is the library's code too.
         self.thread = None;
-        self.bound.inside.fetch_sub(1, AcqRel);
-    }
-}
-
-fn lent(bytes: &[u8]) -> Bytes {
-    Bytes {
-        data: bytes.as_ptr(),
-        len: bytes.len(),
+        self.instance.inside.fetch_sub(1, AcqRel);
     }
 }
 
@@ -532,13 +521,13 @@ fn step_request(call: CallToken) -> abi::StepRequest {
 
 fn lent_extras(extras: &RequestExtras) -> (Vec<abi::Metadata>, Vec<abi::InputPart>) {
     let metadata = extras.metadata.iter().map(|(key, value)| abi::Metadata {
-        key: lent(key.as_bytes()),
-        value: lent(value.as_bytes()),
+        key: Bytes::of(key.as_bytes()),
+        value: Bytes::of(value.as_bytes()),
     });
     let parts = extras.parts.iter().map(|part| abi::InputPart {
-        name: lent(part.name.as_bytes()),
-        content_type: lent(part.content_type.as_bytes()),
-        data: lent(&part.data),
+        name: Bytes::of(part.name.as_bytes()),
+        content_type: Bytes::of(part.content_type.as_bytes()),
+        data: Bytes::of(&part.data),
     });
     (metadata.collect(), parts.collect())
 }

@@ -1,13 +1,14 @@
 //! How many calls may be inside one instance at a time.
 
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use crate::sync::{Condvar, Mutex, wait_while};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// A counting gate.
+/// How many may be inside at a time, and how many are.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ConcurrencyLimit {
     limit: u64,
     /// How many are inside; in the upper half how many of them nobody else counts.
     inside: AtomicU64,
@@ -20,9 +21,9 @@ pub struct Gate {
 
 /// The right to be inside; leaving is dropping it.
 #[derive(Debug)]
-pub struct Pass<G: Deref<Target = Gate> = Arc<Gate>> {
-    gate: G,
-    /// What it added to the word of the gate; 0 once it has left.
+pub struct Permit<G: Deref<Target = ConcurrencyLimit> = Arc<ConcurrencyLimit>> {
+    concurrency: G,
+    /// What it added to the word of the limit; 0 once it has left.
     place: u64,
 }
 
@@ -30,10 +31,10 @@ const ONE: u64 = 1;
 const ONE_UNCOUNTED: u64 = 1 << 32 | ONE;
 const COUNT: u64 = u32::MAX as u64;
 
-impl Gate {
-    /// A gate for this many at a time, at least one.
+impl ConcurrencyLimit {
+    /// A limit of this many at a time, at least one.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Gate {
+        Arc::new(ConcurrencyLimit {
             limit: (limit.max(1) as u64).min(COUNT),
             inside: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
@@ -44,24 +45,24 @@ impl Gate {
     }
 
     /// Enters if there is room.
-    pub fn try_enter(self: &Arc<Self>) -> Option<Pass> {
-        self.take(ONE).then(|| Pass {
-            gate: self.clone(),
+    pub fn try_enter(self: &Arc<Self>) -> Option<Permit> {
+        self.take(ONE).then(|| Permit {
+            concurrency: self.clone(),
             place: ONE,
         })
     }
 
     /// Enters if there is room, a call that is not in any other account: [`uncounted`](Self::uncounted) tells of it.
     #[inline]
-    pub fn try_enter_uncounted(&self) -> Option<Pass<&Gate>> {
-        self.take(ONE_UNCOUNTED).then(|| Pass {
-            gate: self,
+    pub fn try_enter_uncounted(&self) -> Option<Permit<&ConcurrencyLimit>> {
+        self.take(ONE_UNCOUNTED).then(|| Permit {
+            concurrency: self,
             place: ONE_UNCOUNTED,
         })
     }
 
     /// Enters if there is room; else whoever leaves without asking for the next job learns that one waits.
-    pub(super) fn try_enter_or_wait_outside(self: &Arc<Self>) -> Option<Pass> {
+    pub(super) fn try_enter_or_wait_outside(self: &Arc<Self>) -> Option<Permit> {
         self.try_enter().or_else(|| {
             self.wanted.store(true, SeqCst);
             // Again: the last one may have left between the look and the note.
@@ -70,13 +71,13 @@ impl Gate {
     }
 
     /// Enters once there is room, or gives up. For threads of an embedder; lanes never wait here.
-    pub fn enter_within(&self, patience: Duration) -> Option<Pass<&Gate>> {
-        let pass = || Pass {
-            gate: self,
+    pub fn enter_within(&self, patience: Duration) -> Option<Permit<&ConcurrencyLimit>> {
+        let permit = || Permit {
+            concurrency: self,
             place: ONE,
         };
         if self.take(ONE) {
-            return Some(pass());
+            return Some(permit());
         }
         // Before the next look at the place: who leaves either sees this or has left before that look.
         self.waiting.fetch_add(1, SeqCst);
@@ -86,10 +87,9 @@ impl Gate {
             taken = self.take(ONE);
             !taken
         };
-        let waited = self.left.wait_timeout_while(guard, patience, no_room);
-        drop(waited);
+        drop(wait_while(&self.left, guard, patience, no_room));
         self.waiting.fetch_sub(1, SeqCst);
-        taken.then(pass)
+        taken.then(permit)
     }
 
     #[inline]
@@ -124,70 +124,73 @@ impl Gate {
     }
 }
 
-impl<G: Deref<Target = Gate>> Pass<G> {
+impl<G: Deref<Target = ConcurrencyLimit>> Permit<G> {
     /// Leaves, and says whether a job was passed over for want of room. Who is not a lane, and so does not look for the next
     /// job itself, then nudges the pool.
     #[inline]
     pub fn leave(mut self) -> bool {
-        self.gate.give_back(std::mem::take(&mut self.place));
-        self.gate.wanted.load(SeqCst) && self.gate.wanted.swap(false, SeqCst)
+        self.concurrency.give_back(std::mem::take(&mut self.place));
+        self.concurrency.wanted.load(SeqCst) && self.concurrency.wanted.swap(false, SeqCst)
     }
 }
 
-impl<G: Deref<Target = Gate>> Drop for Pass<G> {
+impl<G: Deref<Target = ConcurrencyLimit>> Drop for Permit<G> {
     fn drop(&mut self) {
         if self.place != 0 {
-            self.gate.give_back(self.place);
+            self.concurrency.give_back(self.place);
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
     #[test]
     fn lets_in_as_many_as_the_limit() {
-        let gate = Gate::new(2);
-        let (a, _b) = (gate.try_enter().unwrap(), gate.try_enter().unwrap());
-        assert!(gate.try_enter().is_none());
-        assert!(gate.enter_within(Duration::from_millis(1)).is_none());
+        let concurrency = ConcurrencyLimit::new(2);
+        let (a, _b) = (concurrency.try_enter().unwrap(), concurrency.try_enter().unwrap());
+        assert!(concurrency.try_enter().is_none());
+        assert!(concurrency.enter_within(Duration::from_millis(1)).is_none());
         drop(a);
-        assert!(gate.try_enter().is_some());
+        assert!(concurrency.try_enter().is_some());
     }
 
     #[test]
     fn who_is_in_no_other_account_is_told_apart_and_takes_a_place_all_the_same() {
-        let gate = Gate::new(2);
-        let (counted, uncounted) = (gate.try_enter().unwrap(), gate.try_enter_uncounted().unwrap());
-        assert_eq!((gate.inside(), gate.uncounted()), (2, 1));
-        assert!(gate.try_enter_uncounted().is_none());
+        let concurrency = ConcurrencyLimit::new(2);
+        let (counted, uncounted) = (
+            concurrency.try_enter().unwrap(),
+            concurrency.try_enter_uncounted().unwrap(),
+        );
+        assert_eq!((concurrency.inside(), concurrency.uncounted()), (2, 1));
+        assert!(concurrency.try_enter_uncounted().is_none());
         drop(counted);
-        assert_eq!((gate.inside(), gate.uncounted()), (1, 1));
+        assert_eq!((concurrency.inside(), concurrency.uncounted()), (1, 1));
         assert!(!uncounted.leave());
-        assert_eq!((gate.inside(), gate.uncounted()), (0, 0));
+        assert_eq!((concurrency.inside(), concurrency.uncounted()), (0, 0));
     }
 
     #[test]
     fn leaving_tells_of_a_job_that_was_passed_over() {
-        let gate = Gate::new(1);
-        assert!(!gate.try_enter().unwrap().leave());
-        let pass = gate.try_enter().unwrap();
-        assert!(gate.try_enter_or_wait_outside().is_none());
-        assert!(pass.leave());
-        assert!(!gate.try_enter().unwrap().leave());
+        let concurrency = ConcurrencyLimit::new(1);
+        assert!(!concurrency.try_enter().unwrap().leave());
+        let permit = concurrency.try_enter().unwrap();
+        assert!(concurrency.try_enter_or_wait_outside().is_none());
+        assert!(permit.leave());
+        assert!(!concurrency.try_enter().unwrap().leave());
     }
 
     #[test]
     fn a_waiter_enters_when_one_leaves() {
-        let gate = Gate::new(1);
-        let pass = gate.try_enter().unwrap();
+        let concurrency = ConcurrencyLimit::new(1);
+        let permit = concurrency.try_enter().unwrap();
         let waiter = std::thread::spawn({
-            let gate = gate.clone();
-            move || gate.enter_within(Duration::from_secs(60)).is_some()
+            let concurrency = concurrency.clone();
+            move || concurrency.enter_within(Duration::from_secs(60)).is_some()
         });
-        drop(pass);
+        drop(permit);
         assert!(waiter.join().unwrap());
-        assert_eq!(gate.inside(), 0);
+        assert_eq!(concurrency.inside(), 0);
     }
 }

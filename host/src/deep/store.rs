@@ -1,4 +1,4 @@
-//! Where it is kept what was spent: values in the history's key-value table.
+//! Where usage logs are kept: values in the history's key-value table.
 
 use extman_history::History;
 use extman_model::clock;
@@ -7,37 +7,40 @@ use extman_model::record::{KeyValueRow, Record};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Keeps words over restarts of the host. What it can't keep must not be spent.
-pub trait Ledger: Send + Sync + 'static {
+/// Keys with their values; `None` to forget one.
+pub type Values = Vec<(String, Option<String>)>;
+
+/// Keeps values over restarts of the host.
+pub trait UsageStore: Send + Sync + 'static {
     /// Whether anything can be kept now.
     ///
     /// # Errors
     /// Why not.
     fn ready(&self) -> Result<(), String>;
 
-    /// The words whose names begin so. Waits for the disk.
+    /// The values whose keys begin so. Waits for the disk.
     ///
     /// # Errors
     /// They can't be read.
     fn read(&self, prefix: &str) -> Result<Vec<(String, String)>, String>;
 
-    /// Keeps words, each under its name; `None` to forget it. Waits until they are on the disk.
+    /// Keeps values. Waits until they are on the disk.
     ///
     /// # Errors
     /// They are not there in time.
-    fn keep(&self, words: Vec<(String, Option<String>)>) -> Result<(), String>;
+    fn keep(&self, values: Values) -> Result<(), String>;
 
     /// As [`keep`](Self::keep), for what may be lost: waits for nothing.
-    fn note(&self, words: Vec<(String, Option<String>)>);
+    fn note(&self, values: Values);
 
     /// How often it turned out to be broken or gone, so that it was begun anew.
     fn times_lost(&self) -> u64;
 }
 
 /// Longer than this, a disk is not waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Ledger for History {
+impl UsageStore for History {
     fn ready(&self) -> Result<(), String> {
         match self.state() {
             HistoryState::Working => Ok(()),
@@ -49,26 +52,26 @@ impl Ledger for History {
     fn read(&self, prefix: &str) -> Result<Vec<(String, String)>, String> {
         let rows = self.reader().and_then(|reader| reader.key_values(prefix));
         let rows = rows.map_err(|error| format!("the history can't be read: {error}"))?;
-        let word = |row: KeyValueRow| Some((row.key.to_string(), row.value?));
-        Ok(rows.into_iter().filter_map(word).collect())
+        let value = |row: KeyValueRow| Some((row.key.to_string(), row.value?));
+        Ok(rows.into_iter().filter_map(value).collect())
     }
 
-    fn keep(&self, words: Vec<(String, Option<String>)>) -> Result<(), String> {
+    fn keep(&self, values: Values) -> Result<(), String> {
         self.ready()?;
-        if !rows(words).all(|row| self.record(Record::KeyValue(row))) {
+        if !rows(values).all(|row| self.record(Record::KeyValue(row))) {
             return Err("the history has no room for more before it is written".to_owned());
         }
-        match self.flush(PATIENCE) {
+        match self.flush(WRITE_TIMEOUT) {
             true => Ok(()),
             false => Err(self
                 .ready()
                 .err()
-                .unwrap_or_else(|| format!("the history was not written within {PATIENCE:?}"))),
+                .unwrap_or_else(|| format!("the history was not written within {WRITE_TIMEOUT:?}"))),
         }
     }
 
-    fn note(&self, words: Vec<(String, Option<String>)>) {
-        rows(words).for_each(|row| {
+    fn note(&self, values: Values) {
+        rows(values).for_each(|row| {
             self.record(Record::KeyValue(row));
         });
     }
@@ -78,9 +81,9 @@ impl Ledger for History {
     }
 }
 
-fn rows(words: Vec<(String, Option<String>)>) -> impl Iterator<Item = KeyValueRow> {
+fn rows(values: Values) -> impl Iterator<Item = KeyValueRow> {
     let at_unix_ms = clock::unix_ms(clock::wall());
-    words.into_iter().map(move |(key, value)| KeyValueRow {
+    values.into_iter().map(move |(key, value)| KeyValueRow {
         key: Arc::from(key),
         at_unix_ms,
         value,

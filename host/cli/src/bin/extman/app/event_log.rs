@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
 /// Writes events to the log, until all that came before `written` are there.
-pub(super) async fn report(
+pub(super) async fn write(
     mut events: tokio::sync::broadcast::Receiver<Event>,
     written: Arc<tokio::sync::Notify>,
 ) {
@@ -69,6 +69,41 @@ impl Starts {
 
 fn log(what: &What) {
     match what {
+        What::Found { .. }
+        | What::Refused(_)
+        | What::Vanished { .. }
+        | What::Appeared { .. }
+        | What::Missing(_) => log_file(what),
+        What::Moved { .. }
+        | What::MovedMany { .. }
+        | What::Replaced { .. }
+        | What::StepFailed { .. }
+        | What::Unloaded { .. } => log_lifecycle(what),
+        What::Health { .. } | What::HealthMany { .. } | What::Told { .. } => log_health(what),
+        What::Maintenance { name, .. } => tracing::info!(plugin = name, "{what}"),
+        What::LaneLost { name, phase, ran_ms } => tracing::error!(
+            plugin = name,
+            phase,
+            ran_ms,
+            "a call does not return; its lane is given up"
+        ),
+        What::LateReturn { name, phase, ran_ms } => tracing::warn!(
+            plugin = name,
+            phase,
+            ran_ms,
+            "a call that was given up has returned"
+        ),
+        What::ProcessChanged(change) => {
+            tracing::warn!(plugin = change.by.join(", "), "it {change}");
+        }
+        // Logged where they come from.
+        What::Stalled { .. } | What::Logged { .. } => {}
+    }
+}
+
+/// Files and directories that come, go, or are refused.
+fn log_file(what: &What) {
+    match what {
         What::Found {
             id,
             version,
@@ -80,16 +115,21 @@ fn log(what: &What) {
         What::Refused(refused) if refused.code.starts_with("directory-") => {
             tracing::warn!(path = %refused.path.display(), "the plugin directory {}", refused.reason);
         }
-        What::Appeared { path } => {
-            tracing::info!(path = %path.display(), "the plugin directory is there now")
-        }
-        What::Missing(missing) => {
-            tracing::warn!(plugin = missing.name, "{}", missing.reason);
-        }
         What::Refused(refused) => {
             tracing::warn!(path = %refused.path.display(), code = refused.code, "refused: {}", refused.reason);
         }
+        What::Appeared { path } => {
+            tracing::info!(path = %path.display(), "the plugin directory is there now");
+        }
+        What::Missing(missing) => tracing::warn!(plugin = missing.name, "{}", missing.reason),
         What::Vanished { path } => tracing::info!(path = %path.display(), "gone"),
+        _ => {}
+    }
+}
+
+/// Instances that start, stop, fail, or serve with another library than before.
+fn log_lifecycle(what: &What) {
+    match what {
         What::Moved {
             name,
             from,
@@ -97,7 +137,7 @@ fn log(what: &What) {
             cause,
         } => match to {
             Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged => {
-                let cause = cause.as_deref().unwrap_or("no cause was told");
+                let cause = cause.as_deref().unwrap_or("no cause was given");
                 tracing::error!(plugin = name, from = from.as_str(), "{}: {cause}", to.as_str());
             }
             _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
@@ -107,19 +147,7 @@ fn log(what: &What) {
             to,
             count,
             names,
-        } => {
-            let names = names.join(", ");
-            tracing::info!(count, from = from.as_str(), "{}: among them {names}", to.as_str());
-        }
-        What::HealthMany {
-            from,
-            to,
-            count,
-            names,
-        } => {
-            let (from, to, names) = (from.as_str(), to.as_str(), names.join(", "));
-            tracing::info!(count, "{from} → {to}: among them {names}");
-        }
+        } => log_many(from.as_str(), to.as_str(), *count, names),
         What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
         What::StepFailed {
             name,
@@ -131,32 +159,17 @@ fn log(what: &What) {
             name,
             generation,
             verdict,
-        } if verdict.is_unmapped() => {
-            tracing::info!(plugin = name, generation, "unloaded: {verdict}");
-        }
-        What::Unloaded {
-            name,
-            generation,
-            verdict,
-        } => {
-            tracing::warn!(plugin = name, generation, "unloaded: {verdict}");
-        }
-        What::LaneLost { name, phase, ran_ms } => {
-            tracing::error!(
-                plugin = name,
-                phase,
-                ran_ms,
-                "a call does not return; its lane is given up"
-            );
-        }
-        What::LateReturn { name, phase, ran_ms } => {
-            tracing::warn!(
-                plugin = name,
-                phase,
-                ran_ms,
-                "a call that was given up has returned"
-            );
-        }
+        } => match verdict.is_unmapped() {
+            true => tracing::info!(plugin = name, generation, "unloaded: {verdict}"),
+            false => tracing::warn!(plugin = name, generation, "unloaded: {verdict}"),
+        },
+        _ => {}
+    }
+}
+
+/// Verdicts that change, and what plugins say of themselves.
+fn log_health(what: &What) {
+    match what {
         What::Health {
             name,
             from,
@@ -169,24 +182,28 @@ fn log(what: &What) {
             let flapping = if *flapping { " (flapping)" } else { "" };
             let well = matches!(to, Health::Up | Health::Unknown) && flapping.is_empty();
             let (from, to) = (from.as_str(), to.as_str());
-            if well {
-                tracing::info!(plugin = name, "{from} → {to}: {cause}{text}");
-            } else {
-                tracing::warn!(plugin = name, "{from} → {to}{flapping}: {cause}{text}");
+            match well {
+                true => tracing::info!(plugin = name, "{from} → {to}: {cause}{text}"),
+                false => tracing::warn!(plugin = name, "{from} → {to}{flapping}: {cause}{text}"),
             }
         }
+        What::HealthMany {
+            from,
+            to,
+            count,
+            names,
+        } => log_many(from.as_str(), to.as_str(), *count, names),
         What::Told { name, health, text } => {
             let text = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
             tracing::info!(plugin = name, "says of itself: {}{text}", health.as_str());
         }
-        What::ProcessChanged(change) => {
-            tracing::warn!(plugin = change.by.join(", "), "it {change}");
-        }
-        // Logged where it is found.
-        What::Stalled { .. } => {}
-        // Logged where they come from.
-        What::Logged { .. } => {}
+        _ => {}
     }
+}
+
+/// Changes of many instances in one line.
+fn log_many(from: &str, to: &str, count: usize, names: &[String]) {
+    tracing::info!(count, "{from} → {to}: among them {}", names.join(", "));
 }
 
 #[cfg(test)]

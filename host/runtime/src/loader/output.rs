@@ -1,7 +1,7 @@
 //! What a plugin writes under a token, and what it may ask under it: the far side of the host table.
 
-use super::slot::find;
-use extman_abi as abi;
+use super::call_context::find;
+use extman_abi::{self as abi, CallToken, InstanceToken};
 use extman_model::clock;
 use extman_model::frames::Frames;
 use extman_model::{CallError, Part, Usage};
@@ -40,11 +40,10 @@ pub struct Output {
     pub metadata: Vec<(String, String)>,
 }
 
-/// What is being written.
+/// What a call is output.
 #[derive(Default)]
-pub(super) struct Writing {
+pub(super) struct OutputBuffer {
     output: Output,
-    bytes_left: usize,
     frames_left: usize,
     written: bool,
     stream: Option<Arc<Frames>>,
@@ -75,10 +74,9 @@ const METADATA_VALUE_BYTES_MAX: usize = 4 * 1024;
 /// Media types that are not copied for each call.
 const USUAL: [&str; 3] = ["application/json", "application/octet-stream", "text/plain"];
 
-impl Writing {
+impl OutputBuffer {
     /// For the next call; what the last one had written was taken.
     pub(super) fn restart(&mut self, stream: Option<Arc<Frames>>, limits: OutputLimits) {
-        self.bytes_left = limits.bytes_max;
         self.frames_left = limits.frames_max;
         self.written = false;
         self.stream = stream;
@@ -102,31 +100,28 @@ impl Writing {
 }
 
 /// Whether the call of a token should stop; a stale token should, and one whose reader has gone away.
-pub(super) fn cancelled(token: u64) -> bool {
-    let Some(place) = find(token) else { return true };
-    !place.is(token)
-        || place.stopping()
-        || place.enter_by(token).is_none_or(|writing| {
-            writing
-                .stream
-                .as_ref()
-                .is_some_and(|stream| stream.is_abandoned())
+pub(super) fn cancelled(token: CallToken) -> bool {
+    let Some(slot) = find(token) else { return true };
+    slot.is_to_stop(token)
+        || slot.enter_by(token).is_none_or(|output| {
+            let stream = output.stream.as_ref();
+            stream.is_some_and(|stream| stream.is_abandoned())
         })
 }
 
 /// Nanoseconds until the deadline of a token's call.
-pub(super) fn deadline_ns(token: u64) -> u64 {
-    let Some(place) = find(token).filter(|place| place.is(token)) else {
+pub(super) fn deadline_ns(token: CallToken) -> u64 {
+    let Some(slot) = find(token).filter(|slot| slot.is(token)) else {
         return 0;
     };
-    match place.deadline().as_nanos() {
+    match slot.deadline().as_nanos() {
         u64::MAX => abi::NO_DEADLINE,
         at => at.saturating_sub(clock::monotonic().as_nanos()),
     }
 }
 
 /// Names the media type of a token's output.
-pub(super) fn begin(token: u64, content_type: &[u8]) -> abi::Status {
+pub(super) fn begin(token: CallToken, content_type: &[u8]) -> abi::Status {
     if content_type.len() > MEDIA_TYPE_BYTES_MAX {
         return abi::STATUS_INVALID_INPUT;
     }
@@ -136,68 +131,62 @@ pub(super) fn begin(token: u64, content_type: &[u8]) -> abi::Status {
         Some(usual) => Cow::Borrowed(*usual),
         None => Cow::Owned(String::from_utf8_lossy(content_type).into_owned()),
     };
-    let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
+    let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token)) else {
         return abi::STATUS_CLOSED;
     };
-    if writing.written || writing.output.content_type.is_some() {
+    if output.written || output.output.content_type.is_some() {
         return abi::STATUS_INVALID_INPUT;
     }
-    if let Some(stream) = &writing.stream {
+    if let Some(stream) = &output.stream {
         stream.begin(&content_type);
     }
-    writing.output.content_type = Some(content_type);
+    output.output.content_type = Some(content_type);
     abi::STATUS_OK
 }
 
 /// Writes to a token's output.
-pub(super) fn write(token: u64, data: &[u8]) -> abi::Status {
-    let Some(place) = find(token) else {
+pub(super) fn write(token: CallToken, data: &[u8]) -> abi::Status {
+    let Some(slot) = find(token).filter(|slot| slot.is(token)) else {
         return abi::STATUS_CLOSED;
     };
-    let room = {
-        let Some(writing) = place.enter_by(token) else {
-            return abi::STATUS_CLOSED;
-        };
-        writing.bytes_left
-    };
     // Before it is copied: a length that is nonsense must not be allocated.
-    if data.len() > room {
-        return if place.stopping() {
-            abi::STATUS_CANCELLED
-        } else {
-            abi::STATUS_RESOURCE_EXHAUSTED
+    if data.len() > slot.bytes_left().load(Relaxed) {
+        return match slot.is_to_stop(token) {
+            true if slot.is(token) => abi::STATUS_CANCELLED,
+            true => abi::STATUS_CLOSED,
+            false => abi::STATUS_RESOURCE_EXHAUSTED,
         };
     }
     // Read before anything is held: the bytes are the plugin's, and may never come.
     let data = data.to_vec();
     let stream = {
-        let Some(mut writing) = place.enter_by(token) else {
+        let Some(mut output) = slot.enter_by(token) else {
             return abi::STATUS_CLOSED;
         };
-        if place.stopping() {
+        if slot.is_to_stop(token) {
             return abi::STATUS_CANCELLED;
         }
-        if data.len() > writing.bytes_left || writing.frames_left == 0 {
+        let bytes_left = slot.bytes_left().load(Relaxed);
+        if data.len() > bytes_left || output.frames_left == 0 {
             return abi::STATUS_RESOURCE_EXHAUSTED;
         }
-        writing.bytes_left -= data.len();
-        writing.frames_left -= 1;
-        writing.written = true;
-        match &writing.stream {
+        slot.bytes_left().store(bytes_left - data.len(), Relaxed);
+        output.frames_left -= 1;
+        output.written = true;
+        match &output.stream {
             Some(stream) => stream.clone(),
-            None if writing.output.body.is_empty() => {
-                writing.output.body = data;
+            None if output.output.body.is_empty() => {
+                output.output.body = data;
                 return abi::STATUS_OK;
             }
             None => {
-                writing.output.body.extend_from_slice(&data);
+                output.output.body.extend_from_slice(&data);
                 return abi::STATUS_OK;
             }
         }
     };
     // With nothing in hand: it may wait for the reader.
-    let stop = || !place.is(token) || place.stopping();
-    if stream.push(data, stop) {
+    if stream.push(data, || slot.is_to_stop(token)) {
         abi::STATUS_OK
     } else {
         abi::STATUS_CANCELLED
@@ -205,7 +194,7 @@ pub(super) fn write(token: u64, data: &[u8]) -> abi::Status {
 }
 
 /// Says something beside a token's output: a key that was there gets the new value.
-pub(super) fn emit_metadata(token: u64, key: &[u8], value: &[u8]) -> abi::Status {
+pub(super) fn emit_metadata(token: CallToken, key: &[u8], value: &[u8]) -> abi::Status {
     let is_key = !key.is_empty()
         && key
             .iter()
@@ -217,10 +206,10 @@ pub(super) fn emit_metadata(token: u64, key: &[u8], value: &[u8]) -> abi::Status
         return abi::STATUS_RESOURCE_EXHAUSTED;
     }
     let (key, value) = (String::from_utf8_lossy(key).into_owned(), value.to_owned());
-    let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
+    let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token)) else {
         return abi::STATUS_CLOSED;
     };
-    let metadata = &mut writing.output.metadata;
+    let metadata = &mut output.output.metadata;
     let is_full = metadata.len() >= METADATA_MAX;
     match metadata.iter_mut().find(|(k, _)| *k == key) {
         Some(pair) => pair.1 = value,
@@ -231,58 +220,58 @@ pub(super) fn emit_metadata(token: u64, key: &[u8], value: &[u8]) -> abi::Status
 }
 
 /// The call of a token is inside this instance.
-pub(super) fn of_instance(token: u64, instance: u64) {
-    if let Some(place) = find(token).filter(|place| place.is(token)) {
-        place.instance().store(instance, Relaxed);
+pub(super) fn of_instance(token: CallToken, instance: InstanceToken) {
+    if let Some(slot) = find(token).filter(|slot| slot.is(token)) {
+        slot.instance().store(instance, Relaxed);
     }
 }
 
 /// The instance that a token's call is inside; `None` if the token is stale.
-pub(super) fn instance(token: u64) -> Option<u64> {
-    let place = find(token)?;
-    let instance = place.instance().load(Relaxed);
-    place.is(token).then_some(instance)
+pub(super) fn instance(token: CallToken) -> Option<InstanceToken> {
+    let slot = find(token)?;
+    let instance = slot.instance().load(Relaxed);
+    slot.is(token).then_some(instance)
 }
 
 /// Adds a part to a token's check.
-pub(super) fn emit(token: u64, part: Part) -> abi::Status {
-    let Some(mut writing) = find(token).and_then(|place| place.enter_by(token)) else {
+pub(super) fn emit(token: CallToken, part: Part) -> abi::Status {
+    let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token)) else {
         return abi::STATUS_CLOSED;
     };
-    if writing.output.parts.len() >= CHECK_PARTS_MAX {
+    if output.output.parts.len() >= CHECK_PARTS_MAX {
         return abi::STATUS_RESOURCE_EXHAUSTED;
     }
-    writing.output.parts.push(part);
+    output.output.parts.push(part);
     abi::STATUS_OK
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::slot::Slot;
+    use super::super::call_context::CallContext;
     use super::*;
     use extman_model::clock::Monotonic;
     use std::time::Duration;
 
     #[test]
     fn limits_and_deadlines_hold() {
-        let slot = Slot::acquire().unwrap();
+        let context = CallContext::acquire().unwrap();
         let limits = OutputLimits {
             bytes_max: 4,
             frames_max: 3,
         };
-        let open = slot.open(None, None, limits);
+        let open = context.open(None, None, limits);
         assert_eq!(deadline_ns(open), abi::NO_DEADLINE);
         assert_eq!(write(open, b"abc"), abi::STATUS_OK);
         assert_eq!(write(open, b"de"), abi::STATUS_RESOURCE_EXHAUSTED);
         assert_eq!(write(open, b"d"), abi::STATUS_OK);
         assert_eq!(write(open, b""), abi::STATUS_OK);
         assert_eq!(write(open, b""), abi::STATUS_RESOURCE_EXHAUSTED);
-        slot.close();
-        let past = slot.open(Some(Monotonic::from_nanos(1)), None, limits);
+        context.close();
+        let past = context.open(Some(Monotonic::from_nanos(1)), None, limits);
         assert!(cancelled(past));
         assert_eq!(write(past, b"a"), abi::STATUS_CANCELLED);
-        slot.close();
-        let ahead = slot.open(
+        context.close();
+        let ahead = context.open(
             Some(clock::monotonic().after(Duration::from_secs(60))),
             None,
             limits,
@@ -293,8 +282,8 @@ mod tests {
 
     #[test]
     fn metadata_is_kept_by_key_within_limits() {
-        let slot = Slot::acquire().unwrap();
-        let token = slot.open(None, None, OutputLimits::default());
+        let context = CallContext::acquire().unwrap();
+        let token = context.open(None, None, OutputLimits::default());
         assert_eq!(emit_metadata(token, b"model", b"a"), abi::STATUS_OK);
         assert_eq!(emit_metadata(token, b"model", b"b"), abi::STATUS_OK);
         for bad in [&b""[..], b"Model", b"a b", b"a\nb", "\u{e4}".as_bytes()] {
@@ -314,21 +303,21 @@ mod tests {
             more.filter(|status| *status == abi::STATUS_OK).count(),
             METADATA_MAX - 1
         );
-        let metadata = slot.close().metadata;
+        let metadata = context.close().metadata;
         assert_eq!(metadata[0], ("model".to_owned(), "b".to_owned()));
         assert_eq!(emit_metadata(token, b"model", b"c"), abi::STATUS_CLOSED);
     }
 
     #[test]
     fn a_media_type_is_named_once_and_before_the_first_write() {
-        let slot = Slot::acquire().unwrap();
+        let context = CallContext::acquire().unwrap();
         for named in ["application/json", "text/x-unusual"] {
-            let token = slot.open(None, None, OutputLimits::default());
+            let token = context.open(None, None, OutputLimits::default());
             assert_eq!(begin(token, named.as_bytes()), abi::STATUS_OK);
             assert_eq!(begin(token, named.as_bytes()), abi::STATUS_INVALID_INPUT);
-            assert_eq!(slot.close().content_type.as_deref(), Some(named));
+            assert_eq!(context.close().content_type.as_deref(), Some(named));
         }
-        let token = slot.open(None, None, OutputLimits::default());
+        let token = context.open(None, None, OutputLimits::default());
         assert_eq!(write(token, b""), abi::STATUS_OK);
         assert_eq!(begin(token, b"text/plain"), abi::STATUS_INVALID_INPUT);
     }
