@@ -11,7 +11,8 @@ mod used;
 use super::{Accounts, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Phase, Pool, Refused, Work};
 use crate::loader::{
-    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance, Returned, Step,
+    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance,
+    Returned, Step,
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};

@@ -23,9 +23,10 @@ const STRUCTS: [(&str, &str); 16] = [
     ("ProbeSettings", "model/src/settings.rs"),
     ("HistoryConfig", "history/src/config.rs"),
     ("Retention", "history/src/config.rs"),
-    ("HttpConfig", "http/src/config.rs"),
+    HTTP,
     ("StateConfig", "src/config.rs"),
 ];
+const HTTP: (&str, &str) = ("HttpConfig", "http/src/config.rs");
 const INSTANCE: (&str, &str) = ("InstanceConfig", "runtime/src/supervisor/spec.rs");
 /// Their defaults follow from the user's environment.
 const FROM_ENVIRONMENT: [&str; 3] = ["intake.store.dir", "history.file", "state.dir"];
