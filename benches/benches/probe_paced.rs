@@ -41,6 +41,16 @@ fn main() {
             },
         );
     }
+    for takes_ms in [50, 500] {
+        asked.row(
+            GROUP,
+            &format!("engine, 100 libraries whose check takes {takes_ms} ms"),
+            |asked| {
+                let (takes, count) = (Duration::from_millis(takes_ms), asked.count(100));
+                by_engine(asked, engine::stand_ins_that_take(takes, count, count))
+            },
+        );
+    }
     for (count, words) in [(100, "100"), (1000, "1,000")] {
         asked.row(
             GROUP,

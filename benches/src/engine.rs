@@ -2,8 +2,8 @@
 
 use crate::fixture::{self, Silent};
 use crate::plugins::Taken;
-use extman::probing::{Announced, Apart, Audience, Engine, Subject, Target};
-use extman_health::course::Calls;
+use extman::probing::{Apart, Engine, EventSink, HealthChange, Subject, Target};
+use extman_health::monitor::Calls;
 use extman_health::policy::Policy;
 use extman_model::clock::{self, Monotonic};
 use extman_model::record::Record;
@@ -74,10 +74,16 @@ pub fn stand_ins(count: usize) -> Vec<Arc<dyn Target>> {
 
 /// The same, spread over so many libraries, each of which has lanes of its own.
 pub fn stand_ins_of(count: usize, libraries: usize) -> Vec<Arc<dyn Target>> {
+    stand_ins_that_take(Duration::ZERO, count, libraries)
+}
+
+/// The same, whose checks take so long.
+pub fn stand_ins_that_take(takes: Duration, count: usize, libraries: usize) -> Vec<Arc<dyn Target>> {
     let lanes = |_| Pool::new("stand-ins", PoolLimits::default(), Arc::new(Silent));
     let lanes: Vec<Pool> = (0..libraries).map(lanes).collect();
     let stand_in = |number: usize| StandIn {
         lanes: lanes[number % libraries].clone(),
+        takes,
         number: number as u64,
     };
     (0..count)
@@ -175,6 +181,7 @@ impl Target for Watched {
 
 struct StandIn {
     lanes: Pool,
+    takes: Duration,
     number: u64,
 }
 
@@ -206,7 +213,12 @@ impl Target for StandIn {
     }
     fn check_on(&self, lane: &LaneContext<'_>, timeout: Duration, began: Monotonic) -> Option<Asked> {
         let lost_at = began.after(timeout).after(timeout);
-        let figures = lane.run(began, lost_at, |_| self.figures())?;
+        let figures = lane.run(began, lost_at, |_| {
+            if !self.takes.is_zero() {
+                std::thread::sleep(self.takes);
+            }
+            self.figures()
+        })?;
         Some(Asked {
             answer: Answer::Figures(Some(figures)),
             ended: clock::monotonic(),
@@ -230,8 +242,8 @@ impl Target for StandIn {
 /// Hears everything and keeps nothing.
 struct Deaf;
 
-impl Audience for Deaf {
-    fn announced(&self, _: Announced) {}
+impl EventSink for Deaf {
+    fn changed(&self, _: HealthChange) {}
     fn panicked(&self, _: &str, _: u64, _: String) {}
     fn stalled(&self, _: Duration) {}
     fn record(&self, _: &mut Vec<Record>) {}

@@ -37,6 +37,22 @@ pub(super) enum DispatchError {
     Dropped,
 }
 
+impl DispatchError {
+    /// Whether the host kept it from the plugin: the plugin's code was never entered, and not for what it did before.
+    pub(super) fn is_hosts(&self) -> bool {
+        match self {
+            DispatchError::TooManyCalls | DispatchError::NotBegun | DispatchError::Dropped => true,
+            DispatchError::Refused(refused) => {
+                matches!(
+                    refused,
+                    Refused::QueueFull(_) | Refused::NoThread(_) | Refused::Closing
+                )
+            }
+            DispatchError::Deadline => false,
+        }
+    }
+}
+
 impl PendingCall {
     /// A call that is open from here on, under a deadline, and has not begun.
     pub(super) fn open(deadline: Monotonic, stream: Option<Arc<Frames>>, limits: OutputLimits) -> Self {

@@ -283,7 +283,7 @@ fn start_probing(ears: Ears, settings: ProbeSettings) -> Result<Probing, BuildEr
     let published = publisher.clone();
     registry.on_publish(move |change| published.publish(change, &history));
     let told = engine.clone();
-    events.on_told(move |name, generation, health| told.told(name, generation, health));
+    events.on_told(move |name, generation, health| told.pushed(name, generation, health));
     Ok(Probing {
         engine,
         deep,

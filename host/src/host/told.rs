@@ -5,6 +5,7 @@ use super::health::Known;
 use crate::probing::Seen;
 use extman_model::control::ControlError;
 use extman_model::control::report::{HealthAnswer, HostHealth, PluginHealth};
+use extman_model::record::CheckCounts;
 use extman_model::{Cause, Criticality, Health, HealthFlags, HealthView, Judgement, Lifecycle};
 use extman_plugin_api::manifest::schema::Kind;
 use extman_runtime::registry::Entry;
@@ -26,6 +27,9 @@ impl Host {
             components: self.components(),
             host: HostHealth {
                 checks: stats.checks,
+                checks_failed: stats.failed,
+                checks_timed_out: stats.timed_out,
+                checks_skipped: stats.skipped,
                 stalls: stats.stalls,
                 lag_p99_ns: lag.map(|lag| u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX)),
             },
@@ -122,7 +126,7 @@ impl Host {
 }
 
 fn trips(seen: &Seen) -> Vec<u64> {
-    seen.trips_ns.clone()
+    seen.latencies_ns.clone()
 }
 
 /// Of one of which nothing is measured.
@@ -134,6 +138,9 @@ fn bare(judged: Judgement, since_unix_ms: u64) -> HealthView {
         left_out: false,
         in_maintenance: None,
         failed_checks: 0,
+        checks: CheckCounts::default(),
+        parts: Vec::new(),
+        connection: None,
         flapping_permille: 0,
         next_check_ms: None,
         figures: Vec::new(),

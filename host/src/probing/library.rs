@@ -1,4 +1,4 @@
-//! The libraries whose instances are asked: their lanes, and who waits for one of them.
+//! The libraries whose instances are checked: their lanes, and which instances wait for one.
 
 use super::hot::LibraryNumber;
 use extman_runtime::lanes::Pool;
@@ -8,11 +8,18 @@ use std::collections::VecDeque;
 pub(super) struct Library {
     pub pool: Pool,
     pub generation: u64,
-    pub places: usize,
+    pub instances: usize,
     pub due: VecDeque<u32>,
     /// Those that were slow or failed last time.
     pub apart: VecDeque<u32>,
-    pub visits: usize,
+    pub batches: usize,
+}
+
+impl Library {
+    /// Who waits: for a lane by itself, or for one that goes through many.
+    pub(super) fn queue(&mut self, is_apart: bool) -> &mut VecDeque<u32> {
+        if is_apart { &mut self.apart } else { &mut self.due }
+    }
 }
 
 /// All libraries that somebody is of, or that a lane goes through.
@@ -39,7 +46,7 @@ impl Libraries {
 
     pub(super) fn remove_if_unused(&mut self, number: LibraryNumber) -> Option<Library> {
         let library = self.0.get_mut(number.get() as usize - 1)?;
-        library.take_if(|library| library.places == 0 && library.visits == 0)
+        library.take_if(|library| library.instances == 0 && library.batches == 0)
     }
 
     pub(super) fn numbers(&self) -> impl Iterator<Item = LibraryNumber> + use<> {

@@ -36,7 +36,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         ))
     }
 
-    /// Reports the instance's health. By default it reports nothing, and the host goes by what it measures itself.
+    /// Reports the instance's health. By default it reports nothing, and the host goes by what it measures itself: that is what
+    /// [`Health::Unknown`] without a text means. With a text it means that the plugin does not know, and the host holds it to be unknown.
     ///
     /// # Errors
     /// The question could not be answered. "I can't serve" is an answer: [`Health::Down`].

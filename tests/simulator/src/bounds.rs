@@ -101,9 +101,11 @@ impl Bounds {
     pub fn recovery(&self, fault: &Fault, nature: &Nature) -> Time {
         // One back-off more, since the first good check may be the one in a thousand that fails for no reason.
         let by_checks = 2 * self.backoff + (self.rise + 1) * (self.timeout + self.recheck);
-        // Before each good window there may be windows with too few calls, one less than would have the level forgotten.
+        // Before each good window there may be one with too few calls.
         let windows = self.rise * self.rise * self.window + self.interval + self.timeout;
         match fault.kind {
+            // One that comes back by itself, before it is given up, is down by its calls until they succeed.
+            Kind::HangStays | Kind::HangInCalls if fault.called => self.window + windows,
             Kind::Crash | Kind::HangStays | Kind::HangInCalls => SECOND + self.timeout + self.recheck,
             // Until its checks answer it is looked at as seldom as it is asked; then the windows are looked at in time.
             Kind::HangReturns | Kind::SaysDown | Kind::CheckError | Kind::SlowOver | Kind::Flapping

@@ -142,6 +142,11 @@ fn stopped() {
         served.log().contains("the host itself did not run")
     });
     until("it is up again", || health(&served) == Some(Health::Up));
+    until("that it is up is told too", || {
+        way(&served)
+            .last()
+            .is_some_and(|step| step.starts_with("unknown → up"))
+    });
     let way = way(&served);
     let unknown = "up → unknown: the host itself did not run in time";
     assert!(way.iter().any(|step| step == unknown), "{way:?}");

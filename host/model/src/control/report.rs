@@ -123,8 +123,17 @@ impl PluginHealth {
 /// The host's own asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostHealth {
-    /// Checks that were begun since it started.
+    /// Checks that had a result since it started.
     pub checks: u64,
+    /// Those of them that failed, timed out, or said that the plugin is down.
+    #[serde(default)]
+    pub checks_failed: u64,
+    /// Those of them that were not answered in time.
+    #[serde(default)]
+    pub checks_timed_out: u64,
+    /// Checks that were due and had no result: calls left no room or showed enough, or the host's own time went by.
+    #[serde(default)]
+    pub checks_skipped: u64,
     /// Times that the host itself stood still.
     pub stalls: u64,
     /// 99 of 100 checks began no later than this after they were due, in nanoseconds, in the last whole minute and since; absent if there
@@ -196,7 +205,7 @@ pub struct Bucket {
     pub left_out_ms: u64,
     /// Checks that had a result.
     pub checks: u64,
-    /// Checks that failed or timed out.
+    /// Those of them that failed, timed out, or said that the plugin is down.
     pub checks_failed: u64,
     /// Calls that ended.
     pub calls: u64,

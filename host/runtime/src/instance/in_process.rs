@@ -167,20 +167,28 @@ impl InProcess {
         }
         let _ends = stream.clone().map(Ends);
         let abandoned = Abandoned::unless_answered(counted);
-        let result = match self.is_async(&call.capability) {
+        let reader = SlowReader::new(stream.clone(), call.timeout.unwrap_or(self.settings.call_timeout));
+        let (result, is_hosts) = match self.is_async(&call.capability) {
             true => self.invoke_handed_over(call, stream).await,
             false => self.invoke_on_lane(call, stream).await,
         };
-        abandoned.answered(result.as_ref().err());
+        let failure = result.as_ref().err();
+        let is_excused = is_hosts || failure.is_some_and(|failure| reader.explains(failure));
+        abandoned.answered(failure, is_excused);
         Ok(result)
     }
 
-    async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
+    /// Gives what came of the call, and whether a failure is the host's: its plugin was never entered.
+    async fn invoke_on_lane(
+        &self,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+    ) -> (Result<Reply, CallError>, bool) {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
         let (plugin, accounts, limits) = (self.plugin.clone(), self.accounts.clone(), self.output_limits());
-        let streams = stream.is_some();
+        let (streams, reader) = (stream.is_some(), stream.clone());
         let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
         let run = move |context: CallContext| {
             let input = Input {
@@ -191,11 +199,16 @@ impl InProcess {
                 extras: &call.extras,
             };
             let times = (clock::monotonic(), deadline);
-            serve(&plugin, &context, input, times, |ran, _| accounts.returned(ran))
+            serve(&plugin, &context, input, times, |ran, _| {
+                // Time in which it waited for its caller to read is not its own.
+                let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
+                accounts.returned(ran.saturating_sub(held_up));
+            })
         };
         let how = How::Queued(Some(self.concurrency.clone()));
         let returned = pending.dispatch(&self.pool, work, how, run).await;
-        settle(returned, Phase::Invoke)?
+        let is_hosts = returned.as_ref().is_err_and(DispatchError::is_hosts);
+        (settle(returned, Phase::Invoke).flatten(), is_hosts)
     }
 
     /// What tells the plugin, on a lane, that a call of it is cancelled; `None` if the plugin does not want to hear.
@@ -322,6 +335,34 @@ struct Ends(Arc<Frames>);
 impl Drop for Ends {
     fn drop(&mut self) {
         self.0.finish();
+    }
+}
+
+/// A caller that may be slow to read what is streamed to it.
+struct SlowReader {
+    stream: Option<Arc<Frames>>,
+    timeout: Duration,
+    began: Monotonic,
+}
+
+impl SlowReader {
+    fn new(stream: Option<Arc<Frames>>, timeout: Duration) -> Self {
+        SlowReader {
+            stream,
+            timeout,
+            began: clock::monotonic(),
+        }
+    }
+
+    /// Whether the call is over its time because its plugin waited for the reader: without that it had time left.
+    fn explains(&self, failure: &CallError) -> bool {
+        let is_over = matches!(failure.kind, ErrorKind::DeadlineExceeded | ErrorKind::Cancelled);
+        let held_up = match &self.stream {
+            Some(stream) if is_over => stream.held_up(),
+            _ => return false,
+        };
+        let own = clock::monotonic().since(self.began).saturating_sub(held_up);
+        held_up >= self.timeout / 10 && own < self.timeout
     }
 }
 

@@ -8,7 +8,7 @@ mod in_process;
 mod tally;
 mod used;
 
-pub use accounts::{Accounts, CallCounts};
+pub use accounts::{Accounts, CallCounts, FailedCalls};
 pub use folders::InstanceFolders;
 pub use in_process::{Answer, Call, InProcess};
 pub use tally::Tally;

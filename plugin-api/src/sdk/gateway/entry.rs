@@ -278,7 +278,8 @@ pub(super) unsafe extern "C" fn check<P: Export>(
         };
         let health = instance.plugin.check(&mut probe)?;
         local = probe.report;
-        if health != crate::sdk::Health::Unknown {
+        // Without a word it is the default's answer, which reports nothing.
+        if health != crate::sdk::Health::Unknown || !probe.text.is_empty() {
             local.health = health.code();
             local.valid |= abi::REPORT_HEALTH;
         }

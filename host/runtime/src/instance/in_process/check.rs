@@ -123,27 +123,30 @@ impl InProcess {
         timeout: Duration,
         began: Monotonic,
     ) -> Option<Asked> {
-        let busy = || {
+        let not_entered = |outcome| {
             Some(Asked {
-                answer: Answer::Other(Box::new(CheckOutcome::Busy)),
+                answer: Answer::Other(Box::new(outcome)),
                 ended: clock::monotonic(),
             })
         };
         if self.admit().is_err() {
-            return busy();
+            return not_entered(CheckOutcome::NotBegun);
         }
         let permit = match self.threads {
             ThreadModel::Many => None,
             // There a check counts as a call; without room it is not asked rather than queued behind them.
             ThreadModel::Serial | ThreadModel::Affine => match self.concurrency.try_enter() {
                 Some(permit) => Some(PlaceInside::new(permit, self.pool.clone())),
-                None => return busy(),
+                None => return not_entered(CheckOutcome::Busy),
             },
         };
         let deadline = began.after(timeout);
         let checks = CheapCheck(&self.accounts);
-        let Ok(alone) = CheckUnderWay::begin(checks, deadline) else {
-            return busy();
+        let alone = match CheckUnderWay::begin(checks, deadline) {
+            Ok(alone) => alone,
+            // One before it is still inside, and its time is over: it has not answered.
+            Err(Late(true)) => return not_entered(CheckOutcome::TimedOut),
+            Err(Late(false)) => return not_entered(CheckOutcome::NotBegun),
         };
         let lost_at = deadline.after(self.settings.wedge_after);
         let asked = lane.run(began, lost_at, |context| {

@@ -1,0 +1,307 @@
+//! Which lanes go through the due instances of a library, what each of them has in hand, and what becomes of that when a lane stays in one.
+
+use super::super::batch::{Asking, Batch, GROUP, Inside, STAYS};
+use super::super::hot::{Hot, LibraryNumber, Progress};
+use super::super::outbox::{Outbox, Plan};
+use super::Scheduler;
+use extman_health::Moment;
+use extman_runtime::lanes::{Phase, Work};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Lanes of one library that go through its instances at a time, but for those that are lost.
+const BATCHES_MAX: usize = 16;
+
+/// A lane under way.
+pub(super) struct RunningBatch {
+    pub batch: Arc<Batch>,
+    pub group: Vec<Given>,
+    taken_over: bool,
+}
+
+/// One that a lane was given.
+pub(super) struct Given {
+    pub index: u32,
+    asking: u32,
+    generation: u64,
+    pub timeout: Duration,
+    /// Only if its instance is another one's by now.
+    pub name: Option<Arc<str>>,
+}
+
+impl Scheduler {
+    /// Lanes for those that wait.
+    pub(super) fn plan_all(&mut self, now: Moment, out: &mut Outbox) {
+        for number in self.libraries.numbers() {
+            let Some(library) = self.libraries.get(number) else {
+                continue;
+            };
+            if library.due.is_empty() && library.apart.is_empty() {
+                continue;
+            }
+            let (has_due, apart) = (!library.due.is_empty(), library.apart.len());
+            let of_it = self
+                .batches
+                .values()
+                .filter(|running| running.batch.library == number);
+            let (mut all, mut due_batches, mut apart_batches) = (0, 0, 0);
+            for running in of_it.filter(|running| !self.is_lost(running, now)) {
+                all += 1;
+                match (running.batch.is_apart, running.batch.inside()) {
+                    // One that stays goes through no others for now.
+                    (_, Some(inside)) if now.since(inside.began) > STAYS => {}
+                    (true, _) => apart_batches += 1,
+                    (false, _) => due_batches += 1,
+                }
+            }
+            let mut room = BATCHES_MAX.saturating_sub(all);
+            if has_due && due_batches == 0 && room > 0 {
+                self.plan(number, false, out);
+                room -= 1;
+            }
+            for _ in 0..apart.saturating_sub(apart_batches).min(room) {
+                self.plan(number, true, out);
+            }
+        }
+    }
+
+    /// Whether the watchdog has given up its lane, or does so now.
+    fn is_lost(&self, running: &RunningBatch, now: Moment) -> bool {
+        let inside = running.batch.inside();
+        let lost = inside.and_then(|inside| {
+            let given = running.group.get(inside.at)?;
+            let hot = &self.hot[given.index as usize];
+            let wedge_after = hot
+                .target
+                .as_ref()
+                .map_or(Duration::ZERO, |target| target.wedge_after());
+            Some(now > inside.began.after(given.timeout).after(wedge_after))
+        });
+        lost.unwrap_or(false)
+    }
+
+    fn plan(&mut self, library: LibraryNumber, is_apart: bool, out: &mut Outbox) {
+        let Some(known) = self.libraries.get_mut(library) else {
+            return;
+        };
+        known.batches += 1;
+        self.batches_made += 1;
+        let batch = Batch::new(
+            self.batches_made,
+            library,
+            is_apart,
+            known.pool.name(),
+            self.probes.clone(),
+        );
+        out.plans.push(Plan {
+            pool: known.pool.clone(),
+            batch: batch.clone(),
+        });
+        let running = RunningBatch {
+            batch,
+            group: Vec::with_capacity(GROUP),
+            taken_over: false,
+        };
+        self.batches.insert(self.batches_made, running);
+    }
+
+    /// A lane's batch is over.
+    pub(in crate::probing) fn leave(&mut self, batch: &Batch) {
+        if self.batches.remove(&batch.number).is_none() {
+            return;
+        }
+        if let Some(library) = self.libraries.get_mut(batch.library) {
+            library.batches -= 1;
+        }
+        self.forget_if_unused(batch.library);
+    }
+
+    /// No lane took this batch: those that wait for one are asked another time.
+    pub(in crate::probing) fn never_began(&mut self, batch: &Batch, now: Moment, unix_ms: u64) {
+        let Some(library) = self.libraries.get_mut(batch.library) else {
+            return;
+        };
+        let mut waiting = std::mem::take(&mut library.due);
+        waiting.append(&mut library.apart);
+        for number in waiting {
+            let due_state = &mut self.due_states[number as usize];
+            if due_state.progress != Progress::Queued || due_state.library != Some(batch.library) {
+                continue;
+            }
+            due_state.progress = Progress::Idle;
+            self.stats.not_begun += 1;
+            self.stats.skipped += 1;
+            self.with(number, now, unix_ms, |instance, _| {
+                let policy = instance.policy.clone();
+                instance.monitor.not_begun(now, &policy);
+                instance.counts.skipped += 1;
+            });
+            self.schedule(number);
+        }
+        self.leave(batch);
+    }
+
+    /// What a lane is in, for people and for the supervisor.
+    pub(in crate::probing) fn given(&self, batch: &Batch, inside: Inside) -> Option<Work> {
+        let given = self.batches.get(&batch.number)?.group.get(inside.at)?;
+        let (instance, hot) = self.instance(given.index)?;
+        let subject = given.name.clone().unwrap_or_else(|| instance.name.clone());
+        let wedge_after = hot
+            .target
+            .as_ref()
+            .map_or(Duration::ZERO, |target| target.wedge_after());
+        Some(Work {
+            subject,
+            generation: given.generation,
+            phase: Phase::Check,
+            deadline: inside.began.after(given.timeout),
+            wedge_after,
+        })
+    }
+
+    /// Gives a lane those that it is to ask next: many that are quiet, or one that has to be gone through as a whole.
+    pub(in crate::probing) fn fill(
+        &mut self,
+        batch: &Batch,
+        now: Moment,
+        unix_ms: u64,
+        group: &mut Vec<Asking>,
+        out: &mut Outbox,
+    ) {
+        let Some(library) = self.libraries.get(batch.library) else {
+            return;
+        };
+        let generation = library.generation;
+        self.warm(batch);
+        while group.len() < GROUP {
+            let Some(library) = self.libraries.get_mut(batch.library) else {
+                break;
+            };
+            let Some(number) = library.queue(batch.is_apart).pop_front() else {
+                break;
+            };
+            let due_state = &mut self.due_states[number as usize];
+            if due_state.progress != Progress::Queued || due_state.library != Some(batch.library) {
+                continue;
+            }
+            due_state.progress = Progress::Idle;
+            if let Some(quiet) = self.begin_quietly(number, now) {
+                group.push(quiet);
+                continue;
+            }
+            if !group.is_empty() {
+                self.due_states[number as usize].progress = Progress::Queued;
+                if let Some(library) = self.libraries.get_mut(batch.library) {
+                    library.queue(batch.is_apart).push_front(number);
+                }
+                break;
+            }
+            if let Some(((asking, timeout), target)) = self.begin_whole(number, now, unix_ms, out) {
+                group.push(Asking {
+                    index: number,
+                    asking,
+                    target,
+                    timeout,
+                });
+                break;
+            }
+        }
+        if let Some(running) = self.batches.get_mut(&batch.number) {
+            running.taken_over = false;
+            running.group.clear();
+            running.group.extend(group.iter().map(|asking| Given {
+                index: asking.index,
+                asking: asking.asking,
+                generation,
+                timeout: asking.timeout,
+                name: None,
+            }));
+        }
+    }
+
+    /// Begins the check of one that is quiet up to now.
+    #[inline]
+    fn begin_quietly(&mut self, number: u32, now: Moment) -> Option<Asking> {
+        let hot = &mut self.hot[number as usize];
+        let target = hot.target.as_ref().filter(|_| !hot.is_awaited)?;
+        let timeout = hot.quiet.begin(now, target.calls(), &hot.policy)?;
+        let target = target.clone();
+        self.lag.record(now.since(hot.quiet.due()));
+        let asking = hot.ask(Progress::Asked);
+        self.due_states[number as usize].progress = Progress::Asked;
+        Some(Asking {
+            index: number,
+            asking,
+            target,
+            timeout,
+        })
+    }
+
+    /// Fetches the memory of those who come next. One after the other each would be waited for.
+    fn warm(&self, batch: &Batch) {
+        let Some(library) = self.libraries.get(batch.library).filter(|_| !batch.is_apart) else {
+            return;
+        };
+        let next = || {
+            library
+                .due
+                .iter()
+                .take(GROUP)
+                .map(|number| &self.hot[*number as usize])
+        };
+        next().for_each(Hot::warm);
+        next()
+            .filter_map(|hot| hot.target.as_ref())
+            .for_each(|target| target.warm());
+    }
+
+    /// Those that have not answered in time, and lanes that stay.
+    pub(super) fn look(&mut self, now: Moment, unix_ms: u64, out: &mut Outbox) {
+        let staying: Vec<(u64, Inside)> = self
+            .batches
+            .values()
+            .filter_map(|running| Some((running.batch.number, running.batch.inside()?)))
+            .filter(|(_, inside)| now.since(inside.began) > STAYS)
+            .collect();
+        for (batch, inside) in staying {
+            self.take_over(batch, inside);
+            let Some(given) = self
+                .batches
+                .get(&batch)
+                .and_then(|running| running.group.get(inside.at))
+            else {
+                continue;
+            };
+            let (number, asking) = (given.index, given.asking);
+            if self.hot[number as usize].asking == asking && now >= inside.began.after(given.timeout) {
+                self.is_late(number, inside.began, now, unix_ms, out);
+            }
+        }
+    }
+
+    /// The lane stays in one: the others that it has are for another lane.
+    fn take_over(&mut self, batch: u64, inside: Inside) {
+        let Some(running) = self.batches.get_mut(&batch) else {
+            return;
+        };
+        if running.taken_over || running.group.len() < 2 || !running.batch.take_over(inside) {
+            return;
+        }
+        running.taken_over = true;
+        let library = running.batch.library;
+        for (at, given) in running.group.iter().enumerate().rev() {
+            let hot = &mut self.hot[given.index as usize];
+            if at == inside.at || hot.asking != given.asking || hot.progress != Progress::Asked {
+                continue;
+            }
+            hot.drop_asking();
+            self.due_states[given.index as usize].progress = Progress::Idle;
+            if hot.library == Some(library)
+                && let Some(known) = self.libraries.get_mut(library)
+            {
+                self.due_states[given.index as usize].progress = Progress::Queued;
+                known.due.push_front(given.index);
+            }
+        }
+    }
+}
