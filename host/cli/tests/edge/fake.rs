@@ -289,6 +289,7 @@ fn status(ready: bool) -> StatusView {
             since_unix_ms: 1_700_000_000_000,
         }],
         process_changes: Vec::new(),
+        vetting_memory: None,
         maintenance: Vec::new(),
         concerns: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
     }

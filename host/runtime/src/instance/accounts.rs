@@ -351,10 +351,7 @@ mod tests {
                 self.0.lock().unwrap().push(number);
             }
         }
-        let (accounts, heard) = (
-            Accounts::new(ConcurrencyLimit::new(1)),
-            Arc::new(Heard::default()),
-        );
+        let (accounts, heard) = (Accounts::new(ConcurrencyLimit::new(1)), Arc::new(Heard::default()));
         let weak = Arc::downgrade(&heard);
         accounts.watch_failures(weak, 7);
         let fail = |kind| accounts.begin().end(Some(&CallError::new(kind, "")));
