@@ -32,9 +32,12 @@ impl Stage {
         if !story.settings.contains("[vetting]") {
             settings.push_str("[vetting]\nenabled = false\n");
         }
-        for (name, lines) in story.instances {
-            let file = scripts.path().join(name);
-            std::fs::write(&file, "{}").expect("a script");
+        let (count, does) = story.copies;
+        let copies = (1..=count).map(|number| (format!("p{number:03}"), "probe.interval_ms = 1000", does));
+        let named = story.instances.iter().map(|(name, lines)| ((*name).to_owned(), *lines, "{}"));
+        for (name, lines, script) in named.chain(copies) {
+            let file = scripts.path().join(&name);
+            std::fs::write(&file, script).expect("a script");
             let _ = write!(
                 settings,
                 "[[instance]]\nname = {name:?}\nplugin = \"scripted\"\ncall_timeout_ms = 1000\nwedge_after_ms = 1500\n\

@@ -108,4 +108,63 @@ pub const STORIES: &[Story] = &[
         }],
         ..ONE
     },
+    Story {
+        instances: &[],
+        copies: (100, "{}"),
+        steps: &[
+            Step {
+                situation: "a hundred plugins are well",
+                caller: "answered by p001",
+                told: &[("p001", UP), ("p100", UP)],
+                overall: "Up: all 100 plugins are up",
+                never: "down, degraded",
+                ..STEP
+            },
+            Step {
+                situation: "one of the hundred is down",
+                act: |stage| stage.script("p001", BROKEN),
+                caller: "answered by p002",
+                told: &[("p001", SAYS_DOWN), ("p002", UP)],
+                overall: "Degraded: 1 of 100 plugins down (p001), truth.answer and truth.push served by their fallbacks",
+                ..STEP
+            },
+        ],
+        ..ONE
+    },
+    Story {
+        instances: &[],
+        copies: (100, r#"{"check_ms": 50}"#),
+        steps: &[Step {
+            situation: "the checks of each of a hundred plugins take a twentieth of their interval",
+            act: |stage| stage.checks(8),
+            caller: "answered by p001",
+            told: &[("p001", UP), ("p050", UP), ("p100", UP)],
+            overall: "Up: all 100 plugins are up",
+            never: "down, degraded",
+            ..STEP
+        }],
+        ..ONE
+    },
+    Story {
+        instances: &[("primary", "priority = 10\nmaintenance = true"), ("standby", "")],
+        steps: &[
+            Step {
+                situation: "the primary is in maintenance, the standby is well",
+                caller: "answered by standby",
+                told: &[("primary", "left out: answers its checks"), ("standby", UP)],
+                overall: "Up: the one plugin is up",
+                never: "down, degraded",
+                ..STEP
+            },
+            Step {
+                situation: "the primary is in maintenance, the standby is down",
+                act: |stage| stage.script("standby", BROKEN),
+                caller: "answered by primary",
+                told: &[("primary", "left out: answers its checks"), ("standby", SAYS_DOWN)],
+                overall: "Degraded: 1 of 1 plugin down (standby), truth.answer and truth.push served by their fallbacks",
+                ..STEP
+            },
+        ],
+        ..ONE
+    },
 ];

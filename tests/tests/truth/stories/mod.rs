@@ -15,6 +15,8 @@ pub struct Story {
     pub settings: &'static str,
     /// Uses of the scripted plugin: their names, and TOML of their sections.
     pub instances: &'static [(&'static str, &'static str)],
+    /// So many more of them, called p001 and so on, and what each does.
+    pub copies: (usize, &'static str),
     /// What they do from the beginning; all is well where nothing is said.
     pub scripts: &'static [(&'static str, &'static str)],
     /// The plugin's file is not there at first.
@@ -49,6 +51,7 @@ pub struct Step {
 const ONE: Story = Story {
     settings: "",
     instances: &[("one", "")],
+    copies: (0, "{}"),
     scripts: &[],
     is_empty: false,
     steps: &[],
