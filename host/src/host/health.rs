@@ -377,10 +377,20 @@ fn words(entry: &Entry, seen: &Seen) -> Option<String> {
         Cause::HeapNearLimit => heap_of_limit(seen),
         _ => match &seen.check.as_ref()?.outcome {
             CheckOutcome::Answered { report } => report.as_ref()?.text.clone(),
+            // A plugin without a check of its own answers so; what it pushed, or that all is well, is not explained by that.
+            CheckOutcome::Failed { .. } if !is_failure(seen.judged.cause) => None,
             CheckOutcome::Failed { text, .. } => Some(text.clone()),
             CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => None,
         },
     }
+}
+
+/// Whether what decided is something that fails, and not what the plugin says.
+fn is_failure(cause: Cause) -> bool {
+    !matches!(
+        cause,
+        Cause::Answers | Cause::CallsSucceed | Cause::SaysDown | Cause::SaysDegraded | Cause::SaysUnknown
+    )
 }
 
 fn heap_of_limit(seen: &Seen) -> Option<String> {

@@ -1,6 +1,6 @@
 //! What one plugin says of itself in its checks, and what its callers see.
 
-use super::{ONE, STEP, Step, Story};
+use super::{ONE, STEP, Step, Story, UP};
 
 pub const STORIES: &[Story] = &[
     Story {
@@ -150,14 +150,14 @@ pub const STORIES: &[Story] = &[
             Step {
                 situation: "it has no checks; calls succeed",
                 act: |stage| stage.up().calls(6),
-                told: &[("one", "up: answers its checks: as the script says")],
+                told: &[("one", UP)],
                 never: "down, degraded",
                 ..STEP
             },
             Step {
                 situation: "it has no checks, and pushes that it is degraded",
                 act: |stage| stage.push("degraded"),
-                told: &[("one", "degraded: says that it is degraded: pushed")],
+                told: &[("one", "degraded: says that it is degraded")],
                 overall: "Degraded: 1 of 1 plugin degraded (one)",
                 never: "down",
                 ..STEP
@@ -165,7 +165,7 @@ pub const STORIES: &[Story] = &[
             Step {
                 situation: "it has no checks, and pushes that it is up again",
                 act: |stage| stage.push("up"),
-                told: &[("one", "up: answers its checks: as the script says")],
+                told: &[("one", UP)],
                 never: "down",
                 ..STEP
             },

@@ -98,7 +98,7 @@ pub const STORIES: &[Story] = &[
                     stage.change("unload", "one");
                 },
                 caller: GONE,
-                told: &[("one", "left out: stopped")],
+                told: &[("one", "left out: stopped: stopped by an operator")],
                 overall: "Up: everything is stopped or in maintenance",
                 ..STEP
             },
