@@ -34,7 +34,10 @@ impl Stage {
         }
         let (count, does) = story.copies;
         let copies = (1..=count).map(|number| (format!("p{number:03}"), "probe.interval_ms = 1000", does));
-        let named = story.instances.iter().map(|(name, lines)| ((*name).to_owned(), *lines, "{}"));
+        let named = story
+            .instances
+            .iter()
+            .map(|(name, lines)| ((*name).to_owned(), *lines, "{}"));
         for (name, lines, script) in named.chain(copies) {
             let file = scripts.path().join(&name);
             std::fs::write(&file, script).expect("a script");

@@ -160,7 +160,10 @@ pub const STORIES: &[Story] = &[
                 situation: "the primary is in maintenance, the standby is down",
                 act: |stage| stage.script("standby", BROKEN),
                 caller: "answered by primary",
-                told: &[("primary", "left out: answers its checks"), ("standby", SAYS_DOWN)],
+                told: &[
+                    ("primary", "left out: answers its checks"),
+                    ("standby", SAYS_DOWN),
+                ],
                 overall: "Degraded: 1 of 1 plugin down (standby), truth.answer and truth.push served by their fallbacks",
                 ..STEP
             },
