@@ -257,7 +257,7 @@ pub struct StatusView {
     pub pid: u32,
     /// When it started, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
-    /// Whether it is ready: the first look at all directories is done.
+    /// Whether the first look at all directories is done: every plugin that is there is known. Some may still be starting.
     pub ready: bool,
     /// Instances by lifecycle.
     pub instances: BTreeMap<Lifecycle, usize>,
@@ -296,6 +296,9 @@ pub struct MissingView {
     pub plugin: String,
     /// What is missing and what to do.
     pub reason: String,
+    /// Since when, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub since_unix_ms: u64,
 }
 
 impl std::fmt::Display for MissingView {

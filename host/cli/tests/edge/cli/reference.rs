@@ -23,9 +23,10 @@ const STRUCTS: [(&str, &str); 16] = [
     ("ProbeSettings", "model/src/settings.rs"),
     ("HistoryConfig", "history/src/config.rs"),
     ("Retention", "history/src/config.rs"),
-    ("HttpConfig", "http/src/config.rs"),
+    HTTP,
     ("StateConfig", "src/config.rs"),
 ];
+const HTTP: (&str, &str) = ("HttpConfig", "http/src/config.rs");
 const INSTANCE: (&str, &str) = ("InstanceConfig", "runtime/src/supervisor/spec.rs");
 /// Their defaults follow from the user's environment.
 const FROM_ENVIRONMENT: [&str; 3] = ["intake.store.dir", "history.file", "state.dir"];
@@ -143,7 +144,7 @@ fn generated() -> String {
     comment("The HTTP API.", &mut out);
     section(
         "http",
-        STRUCTS[STRUCTS.len() - 1],
+        HTTP,
         &toml::Value::try_from(HttpConfig::default()).unwrap(),
         &mut out,
     );
