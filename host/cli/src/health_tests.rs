@@ -214,7 +214,10 @@ fn on_a_terminal_that_scrolls_the_headline_is_last_and_the_sick_stay_in_sight() 
     let lines: Vec<&str> = told.text.lines().collect();
     assert_eq!(lines.last(), Some(&"Degraded: 1 of 2 plugins down (embed)"));
     let in_sight = lines[lines.len() - 23..].join("\n");
-    assert!(in_sight.contains("embed: down for 3 min: answers its checks"), "{in_sight}");
+    assert!(
+        in_sight.contains("embed: down for 3 min: answers its checks"),
+        "{in_sight}"
+    );
     assert_eq!(
         lines.iter().filter(|line| line.starts_with(" plugin-")).count(),
         100

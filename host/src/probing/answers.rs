@@ -1,6 +1,5 @@
 //! What being due, an answer and its absence do to one instance, gone through as a whole.
 
-use super::deep::text;
 use super::hot::{Hot, LastFigures, NO_HEAP};
 use super::minute::Minute;
 use super::out::{Announced, Out};
@@ -122,7 +121,7 @@ pub(super) fn answered(
     if let Some(counted) = ended.counted {
         let heap_bytes = report.and_then(|report| report.heap_bytes);
         let words = match &done.asked.answer {
-            Answer::Other(outcome) => text(outcome),
+            Answer::Other(outcome) => outcome.text().map(str::to_owned),
             Answer::Figures(_) => None,
         };
         note(place, (counted, took, words), heap_bytes, unix_ms, out);
