@@ -9,7 +9,7 @@ use extman_benches::{fixture, plugins};
 use extman_model::{RequestExtras, clock};
 use extman_runtime::instance::Instance;
 use extman_runtime::lanes::Attached;
-use extman_runtime::loader::{Bound, CallContext, Input, OutputLimits};
+use extman_runtime::loader::{CallContext, Input, OutputLimits, PluginInstance};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ criterion_main!(benches);
 
 struct Subjects {
     raw: Arc<Raw>,
-    bound: Bound,
+    bound: PluginInstance,
     instance: Arc<Instance>,
     one: Runtime,
     two: Runtime,

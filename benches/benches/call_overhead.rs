@@ -1,7 +1,10 @@
 //! What counting costs: an instance's account of a call alone, beside the call without and with it. Accounting can't be
-//! switched off, so the row without it is the checked call that an instance's call is made of.
+//! switched off, so the row without it is the checked call that an instance's call is made of. How long code ran takes two readings of
+//! the clock, whoever counts: the bare call with these alone is the floor of all rows that are counted.
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use extman::Host;
+use extman::config::Config;
 use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
 use extman_benches::{fixture, plugins};
@@ -9,7 +12,9 @@ use extman_model::{RequestExtras, clock};
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::{CallContext, Input, OutputLimits};
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Duration;
+use tempfile::TempDir;
 
 criterion_group! {
     name = benches;
@@ -24,13 +29,22 @@ const CAPABILITY: &str = "bench.small";
 fn accounts(criterion: &mut Criterion) {
     let taken = plugins::take("bench-plugin");
     let (raw, bound) = (Raw::open(&taken.path), fixture::bound(&taken));
-    let instance = fixture::runtime().block_on(fixture::instance(&taken));
+    let (runtime, folders) = (fixture::runtime_of_two(), tempfile::tempdir().expect("a folder"));
+    let instance = runtime.block_on(fixture::instance(&taken));
     let mut group = criterion.benchmark_group("accounting of a call");
     group.bench_function("bare vtable call", |b| {
         b.iter(|| {
             let mut output = Vec::new();
             raw.invoke(black_box(CAPABILITY), BODY, &mut output);
             output
+        });
+    });
+    group.bench_function("bare vtable call, two readings of the clock", |b| {
+        b.iter(|| {
+            let began = clock::monotonic();
+            let mut output = Vec::new();
+            raw.invoke(black_box(CAPABILITY), BODY, &mut output);
+            (output, clock::monotonic().since(began))
         });
     });
     group.bench_function("accounts alone: begun, returned, ended", |b| {
@@ -66,5 +80,30 @@ fn accounts(criterion: &mut Criterion) {
                 .expect("an answer")
         });
     });
+    let host = runtime.block_on(serving(&folders, &taken.path));
+    group.bench_function("whole host, attached thread, counted", |b| {
+        b.iter(|| {
+            host.invoke_attached(&attached, black_box(CAPABILITY), BODY)
+                .expect("an answer")
+        });
+    });
     group.finish();
+    // The thread's locals may be the library's: it stays.
+    runtime.block_on(host.shutdown());
+}
+
+/// A host that serves the plugin.
+async fn serving(folders: &TempDir, library: &Path) -> Host {
+    let plugins = folders.path().join("plugins");
+    std::fs::create_dir(&plugins).expect("a folder for plugins");
+    std::fs::copy(library, plugins.join("libbench.so")).expect("the library is copied");
+    let mut config = Config::default();
+    config.history.enabled = false;
+    config.intake.discovery.settle_ms = 10;
+    config.intake.trust.allow_world_writable = true;
+    let builder = Host::builder().config(config).dir(plugins);
+    let builder = builder.store_dir(folders.path().join("store")).vetting(false);
+    let host = builder.build().await.expect("a host");
+    host.wait_ready().await;
+    host
 }

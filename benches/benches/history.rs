@@ -8,6 +8,8 @@ use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
 use extman_history::{HistoryFile, Range};
 use extman_model::history::Resolution;
 use extman_model::record::Record;
+use rusqlite::Connection;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,6 +55,9 @@ fn writing(group: &mut BenchmarkGroup<'_, WallTime>, names: &[Arc<str>]) {
             b.iter_custom(|times| folded(&names[..names.len().min(1000)], times, busy));
         });
     }
+    group.bench_function("bare SQLite row", |b| {
+        b.iter_custom(|times| written_bare(names.len(), times))
+    });
     group.bench_function("a check that failed", |b| {
         b.iter_custom(|times| written(names, times, |name, n| failed(name, BEGIN_MS + n * 10_000)));
     });
@@ -98,6 +103,63 @@ fn write(
     took
 }
 
+/// The least that a minute costs: one row with the same numbers, in transactions of as many rows.
+fn written_bare(count: usize, times: u64) -> Duration {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut file = bare_file(dir.path());
+    let whole = times.next_multiple_of(count as u64);
+    let mut took = Duration::ZERO;
+    for round in 0..whole / count as u64 {
+        let began = Instant::now();
+        write_bare(&mut file, round, count);
+        took += began.elapsed();
+    }
+    took.mul_f64(times as f64 / whole as f64)
+}
+
+fn bare_file(dir: &Path) -> Connection {
+    let file = Connection::open(dir.join("bare.db")).expect("a file");
+    file.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .expect("a log");
+    file.pragma_update(None, "synchronous", "NORMAL")
+        .expect("a setting");
+    file.execute_batch(
+        "CREATE TABLE minute (minute INTEGER, instance INTEGER, up INTEGER, checks INTEGER, calls INTEGER, p95 INTEGER, heap INTEGER,
+         PRIMARY KEY (instance, minute)) WITHOUT ROWID",
+    )
+    .expect("a table");
+    file
+}
+
+fn write_bare(file: &mut Connection, minute: u64, count: usize) {
+    let transaction = file.transaction().expect("a transaction");
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO minute VALUES (?1, ?2, 60000, 6, 60, 3000000, 41943040)")
+        .expect("SQL");
+    for instance in 0..count {
+        insert.execute((minute as i64, instance as i64)).expect("written");
+    }
+    drop(insert);
+    transaction.commit().expect("written");
+}
+
+/// The least that reading a day costs: its 1,440 rows.
+fn read_bare(file: &Connection, instance: i64) -> i64 {
+    let mut select = file
+        .prepare_cached("SELECT up, checks, calls, p95, heap FROM minute WHERE instance = ?1 ORDER BY minute")
+        .expect("SQL");
+    let rows = select
+        .query_map([instance], |row| {
+            Ok(row.get::<_, i64>(0)?
+                + row.get::<_, i64>(1)?
+                + row.get::<_, i64>(2)?
+                + row.get::<_, i64>(3)?
+                + row.get::<_, i64>(4)?)
+        })
+        .expect("an answer");
+    rows.map(|row| row.expect("a row")).sum()
+}
+
 /// The same in whole hours, with folding them.
 fn folded(names: &[Arc<str>], times: u64, busy: bool) -> Duration {
     let (_dir, mut file) = begun(names);
@@ -133,4 +195,12 @@ fn reading(group: &mut BenchmarkGroup<'_, WallTime>, names: &[Arc<str>]) {
             b.iter(|| reader.rollups(name, day, Some(resolution)).expect("an answer"));
         });
     }
+    let mut bare = bare_file(dir.path());
+    for minute in 0..24 * 60 {
+        write_bare(&mut bare, minute, names.len());
+    }
+    let instance = names.len() as i64 / 2;
+    group.bench_function("bare SQLite rows, by minutes", |b| {
+        b.iter(|| read_bare(&bare, instance))
+    });
 }

@@ -32,8 +32,9 @@ fn loads(criterion: &mut Criterion) {
         group.bench_function("three threads that do nothing, one after the other", |b| {
             b.iter(|| (0..3).for_each(|_| on_a_thread(|| ())));
         });
+        group.bench_function("copy to sealed memory", |b| b.iter(|| fixture::sealed(&taken)));
         group.bench_function("copy to sealed memory and hash", |b| {
-            b.iter(|| fixture::sealed(&taken))
+            b.iter(|| fixture::sealed_and_hashed(&taken))
         });
         group.bench_function("checked load + verified unload, its threads apart", |b| {
             b.iter_custom(|times| checked(&taken, times).work);

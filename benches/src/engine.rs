@@ -2,8 +2,8 @@
 
 use crate::fixture::{self, Silent};
 use crate::plugins::Taken;
-use extman::probing::{Announced, Apart, Audience, Engine, Subject, Target};
-use extman_health::course::Calls;
+use extman::probing::{Apart, Engine, EventSink, HealthChange, Subject, Target};
+use extman_health::monitor::Calls;
 use extman_health::policy::Policy;
 use extman_model::clock::{self, Monotonic};
 use extman_model::record::Record;
@@ -230,8 +230,8 @@ impl Target for StandIn {
 /// Hears everything and keeps nothing.
 struct Deaf;
 
-impl Audience for Deaf {
-    fn announced(&self, _: Announced) {}
+impl EventSink for Deaf {
+    fn changed(&self, _: HealthChange) {}
     fn panicked(&self, _: &str, _: u64, _: String) {}
     fn stalled(&self, _: Duration) {}
     fn record(&self, _: &mut Vec<Record>) {}

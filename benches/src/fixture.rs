@@ -5,7 +5,7 @@ use extman_model::{LogLevel, Progress, Report, RequestExtras};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{LaneObserver, PoolLimits, Work};
 use extman_runtime::loader::{
-    Bound, CallContext, Interposition, Library, Listener, Making, OutputLimits, SealedImage, Step,
+    CallContext, Interposition, Library, Listener, Making, OutputLimits, PluginInstance, SealedImage, Step,
     interposition,
 };
 use extman_runtime::module::{Module, ModuleBudgets};
@@ -81,7 +81,7 @@ async fn create(module: Arc<Module>, name: &str) -> Instance {
 ///
 /// # Panics
 /// The plugin is refused.
-pub fn bound(taken: &Taken) -> Bound {
+pub fn bound(taken: &Taken) -> PluginInstance {
     let library = Library::open(sealed(taken), true, false).expect("the plugin is loaded");
     let making = Making {
         name: "bench",
@@ -90,7 +90,8 @@ pub fn bound(taken: &Taken) -> Bound {
     };
     let context = CallContext::acquire().expect("a context");
     let open = || context.open(None, None, OutputLimits::default());
-    let bound = Bound::create(Arc::new(library), making, open(), Arc::new(Silent)).expect("an instance");
+    let bound =
+        PluginInstance::create(Arc::new(library), making, open(), Arc::new(Silent)).expect("an instance");
     bound.step(Step::Start, open()).expect("the instance starts");
     bound
 }
@@ -101,8 +102,18 @@ pub fn bound(taken: &Taken) -> Bound {
 /// The store is gone.
 pub fn sealed(taken: &Taken) -> SealedImage {
     let verified = taken.plugin.verified();
-    let file = verified.open().expect("the stored copy");
-    SealedImage::copy(file, "extman-bench", verified.digest()).expect("the stored copy")
+    let stored = verified.open().expect("the stored copy");
+    SealedImage::of_stored(&stored, "extman-bench", verified.digest()).expect("the stored copy")
+}
+
+/// The plugin's bytes in sealed memory, hashed though nobody has changed them.
+///
+/// # Panics
+/// The store is gone.
+pub fn sealed_and_hashed(taken: &Taken) -> SealedImage {
+    let verified = taken.plugin.verified();
+    let stored = verified.open().expect("the stored copy");
+    SealedImage::copy(stored.file(), "extman-bench", verified.digest()).expect("the stored copy")
 }
 
 /// A call as a caller makes it.

@@ -32,11 +32,37 @@ pub struct Config {
     pub health: HealthConfig,
     /// Where it is written down how they were.
     pub history: HistoryConfig,
+    /// Where instances keep what is theirs.
+    pub state: StateConfig,
     /// Time for stopping.
     pub shutdown: ShutdownConfig,
     /// Uses of plugins. A plugin without one has one instance, named after its id.
     #[serde(rename = "instance")]
     pub instances: Vec<InstanceConfig>,
+}
+
+/// `[state]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StateConfig {
+    /// The directory in which each instance has two folders of its own, `data/NAME` for what stays and `cache/NAME` for what may be
+    /// emptied while it does not run; they are made before the instance is. Default: `extman` in the user's state directory
+    /// (`$XDG_STATE_HOME`, else `~/.local/state`), or `plugin-state` here if there is none.
+    pub dir: Option<PathBuf>,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        let absolute = |name| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let user = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+        StateConfig {
+            dir: Some(user.map_or_else(|| PathBuf::from("plugin-state"), |state| state.join("extman"))),
+        }
+    }
 }
 
 /// `[lanes]`.
@@ -243,6 +269,14 @@ impl Config {
         self.intake
             .validate()
             .map_err(|error| ConfigError::Invalid(error.to_string()))?;
+        if self
+            .state
+            .dir
+            .as_ref()
+            .is_some_and(|dir| dir.as_os_str().is_empty())
+        {
+            return invalid("state.dir is an empty path; name a directory".to_owned());
+        }
         let ranges = [
             ("lanes.per_module_max", self.lanes.per_module_max as u64, 1, 1024),
             ("lanes.queue_max", self.lanes.queue_max as u64, 1, 1_000_000),
@@ -351,6 +385,7 @@ impl Config {
         let vetting = self.vetting.worker.iter_mut();
         let dirs = self.intake.discovery.dirs.iter_mut();
         let files = [&mut self.intake.store.dir, &mut self.history.file];
+        let files = files.into_iter().chain(self.state.dir.iter_mut());
         for path in dirs.chain(files).chain(vetting) {
             // Without a working directory there is nothing that it could be relative to.
             if let Ok(absolute) = std::path::absolute(&path) {

@@ -1,6 +1,6 @@
 //! A host for one test: a store of its own, the real intake, modules and instances, and ears for all that they say.
 
-use extman::probing::{Announced, Audience, Engine};
+use extman::probing::{Engine, EventSink, HealthChange};
 use extman_intake::{DiscoveryConfig, Store, TrustConfig, VerifiedPlugin, find, inspect, verify};
 use extman_model::record::Record;
 use extman_model::{CallError, LogLevel, Progress, Report, RequestExtras};
@@ -146,8 +146,8 @@ impl Bench {
 /// Hears nothing of what the engine says.
 struct Unheard;
 
-impl Audience for Unheard {
-    fn announced(&self, _: Announced) {}
+impl EventSink for Unheard {
+    fn changed(&self, _: HealthChange) {}
     fn panicked(&self, _: &str, _: u64, _: String) {}
     fn stalled(&self, _: Duration) {}
     fn record(&self, _: &mut Vec<Record>) {}

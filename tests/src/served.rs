@@ -32,9 +32,10 @@ impl Served {
         std::fs::create_dir(at("plugins")).expect("a folder for plugins");
         let config = format!(
             "[intake.discovery]\ndirs = [{:?}]\nsettle_ms = 10\n[intake.store]\ndir = {:?}\n[intake.watch]\n\
-             debounce_ms = 10\n[http]\nlisten = \"127.0.0.1:0\"\n[history]\nfile = {:?}\n{settings}",
+             debounce_ms = 10\n[http]\nlisten = \"127.0.0.1:0\"\n[state]\ndir = {:?}\n[history]\nfile = {:?}\n{settings}",
             at("plugins"),
             at("store"),
+            at("state"),
             at("history.db")
         );
         std::fs::write(at("extman.toml"), config).expect("a configuration");

@@ -60,7 +60,7 @@ const COMMAND: &str = "cargo bench -p extman-benches";
 const BEGIN: &str = "<!-- bench-table: begin -->";
 const END: &str = "<!-- bench-table: end -->";
 /// Rows that others are compared with, wherever a group has them.
-const BASELINES: [&str; 8] = [
+const BASELINES: [&str; 10] = [
     "bare vtable call",
     "bare vtable call, timed",
     "futex hop, no call",
@@ -69,6 +69,8 @@ const BASELINES: [&str; 8] = [
     "dlopen + dlclose",
     "dlopen + dlclose, from sealed memory",
     "SHA-256 of its bytes",
+    "bare SQLite row",
+    "bare SQLite rows, by minutes",
 ];
 
 /// Writes the tables; the text says where.

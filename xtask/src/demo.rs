@@ -148,6 +148,7 @@ fn configuration(folder: &Path, with_models: bool) -> String {
         quoted(&folder.join("plugins"))
     );
     let _ = writeln!(text, "[intake.store]\ndir = {}\n", quoted(&folder.join("store")));
+    let _ = writeln!(text, "[state]\ndir = {}\n", quoted(&folder.join("state")));
     let _ = writeln!(text, "[history]\nfile = {}\n", quoted(&folder.join("history.db")));
     // For people who come without one: any free port.
     let _ = writeln!(text, "[http]\nlisten = \"127.0.0.1:0\"\n");

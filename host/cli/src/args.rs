@@ -39,6 +39,12 @@ impl Args {
                 return Err(Fault::usage(text));
             }
             (target.url, target.token_file) = (self.url, self.token_file);
+        } else if self.url.is_some() || self.token_file.is_some() {
+            let text = format!(
+                "`extman {}` asks no running host; leave --url and --token-file out",
+                self.command.word()
+            );
+            return Err(Fault::usage(text));
         }
         Ok(self.command)
     }
@@ -228,6 +234,18 @@ mod tests {
             assert!(parsed.is_err() || parsed.unwrap().for_host().is_err(), "{line}");
         }
         assert!(Args::try_parse_from("extman list --dir b --config a --dir c".split(' ')).is_ok());
+    }
+
+    #[test]
+    fn command_that_asks_no_host_refuses_to_be_given_one() {
+        for line in [
+            "extman serve --url http://a",
+            "extman inspect a.so --token-file t",
+        ] {
+            let parsed = Args::try_parse_from(line.split(' ')).unwrap();
+            let text = parsed.for_host().unwrap_err().failure.text;
+            assert!(text.contains("asks no running host"), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn stream(
 fn facts(invoked: &Invoked) -> Value {
     let metadata: BTreeMap<_, _> = invoked.reply.metadata.iter().cloned().collect();
     json!({
-        "served_by": invoked.served_by,
+        "served_by": &*invoked.served_by,
         "content_type": invoked.reply.content_type,
         "ran_ns": u64::try_from(invoked.reply.ran.as_nanos()).unwrap_or(u64::MAX),
         "usage": invoked.reply.usage,
@@ -259,7 +259,7 @@ mod tests {
         let after = |terminal, body: &[u8]| {
             let (mut screen, written) = Screen::into_memory(terminal);
             let invoked = Invoked {
-                served_by: "a".to_owned(),
+                served_by: "a".into(),
                 reply: extman_model::Reply {
                     content_type: "text/plain".to_owned().into(),
                     body: body.to_vec(),

@@ -101,7 +101,10 @@ impl From<Failure> for Fault {
             "not_found" if failure.similar.is_empty() => {
                 (Exit::Failed, Some("see `extman list` and `extman capabilities`"))
             }
-            "not_serving" => (Exit::Failed, Some("see `extman list` for why it does not serve")),
+            // Unless the host has said what to do.
+            "not_serving" if !failure.text.contains("`extman ") => {
+                (Exit::Failed, Some("see `extman health` for why nobody serves"))
+            }
             _ => (Exit::Failed, None),
         };
         Fault {

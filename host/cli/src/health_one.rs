@@ -7,7 +7,8 @@ use super::history::amount;
 use super::screen::Look;
 use super::text::{cut, plain, width, wrap};
 use extman_model::control::report::{PluginHealth, PolicyTold, ProbeEnd};
-use extman_model::{CheckOutcome, Connection, Figure, Part, Report, Source};
+use extman_model::{CheckOutcome, Connection, ErrorKind, Figure, Part, Report, Source, failed_of};
+use std::collections::BTreeMap;
 
 pub(super) fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
     let headline = format!("{} is {}", plain(&plugin.name), for_how_long(plugin, look));
@@ -68,14 +69,19 @@ fn probed(plugin: &PluginHealth) -> Option<String> {
 fn leading(plugin: &PluginHealth) -> [(&'static str, String); 4] {
     let figures = &plugin.health.figures;
     let value = |name: &str| find(figures, name).map(|figure| figure.value);
-    let failures = figures.iter().filter(|figure| figure.name.starts_with("errors_"));
-    let failed: u64 = failures.map(|figure| figure.value).sum();
+    let errors: BTreeMap<ErrorKind, u64> = figures.iter().filter_map(error).collect();
+    let failed = failed_of(&errors);
+    let callers = errors.values().sum::<u64>() - failed;
+    let beside = match callers {
+        0 => String::new(),
+        many => format!(", beside {many} by the callers' fault"),
+    };
     let (calls, share) = match value("calls") {
         Some(0) => ("none so far".to_owned(), "-".to_owned()),
-        Some(calls) => (
-            calls.to_string(),
-            format!("{:.1} %", failed as f64 * 100.0 / calls as f64),
-        ),
+        Some(calls) => {
+            let percent = failed as f64 * 100.0 / calls as f64;
+            (calls.to_string(), format!("{percent:.1} %{beside}"))
+        }
         None => (why_missing(plugin, "calls"), "-".to_owned()),
     };
     let p95 = match (value("call_p95_5min"), value("call_p95")) {
@@ -89,6 +95,13 @@ fn leading(plugin: &PluginHealth) -> [(&'static str, String); 4] {
         ("p95", p95),
         ("heap", heap(plugin)),
     ]
+}
+
+/// A failure's kind and how often, of a figure that counts that.
+fn error(figure: &Figure) -> Option<(ErrorKind, u64)> {
+    let word = figure.name.strip_prefix("errors_")?;
+    let kind = ErrorKind::ALL.into_iter().find(|kind| kind.as_str() == word)?;
+    Some((kind, figure.value))
 }
 
 fn heap(plugin: &PluginHealth) -> String {

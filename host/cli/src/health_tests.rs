@@ -231,6 +231,7 @@ fn one_leads_with_what_one_looks_for_and_the_numbers_by_which_it_is_judged() {
         {"name": "calls", "value": 400, "unit": "count", "source": "host"},
         {"name": "errors_internal", "value": 5, "unit": "count", "source": "host"},
         {"name": "errors_panicked", "value": 1, "unit": "count", "source": "host"},
+        {"name": "errors_invalid_input", "value": 7, "unit": "count", "source": "host"},
         {"name": "call_p95", "value": 9_000, "unit": "ns", "source": "host"},
         {"name": "call_p95_5min", "value": 3_400_000, "unit": "ns", "source": "host"},
         {"name": "heap", "value": 2_097_152, "unit": "bytes", "source": "sdk"},
@@ -246,7 +247,7 @@ fn one_leads_with_what_one_looks_for_and_the_numbers_by_which_it_is_judged() {
     .unwrap();
     let text = one(&plugin, &LOOK, false);
     for part in [
-        "  calls         400\n  failed        1.5 %\n  p95           3.4 ms in the last five minutes\n",
+        "  calls         400\n  failed        1.5 %, beside 7 by the callers' fault\n  p95           3.4 ms in the last five minutes\n",
         "  heap          2.0 MiB of 64.0 MiB\n",
         "  checked       every 10 s, next in 4.2 s, answers within 250 ms to 5.0 s;",
         "  judged        by calls of 1 min, from 5 on: degraded at 10 % failures, bad at",

@@ -12,7 +12,7 @@ use super::text::{plain, wrap};
 use extman_model::control::report::{Bucket, ClockTold, HistoryAnswer, ReleaseTold, SpanTold};
 use extman_model::control::{Answer, Command, since_ms};
 use extman_model::moment::utc;
-use extman_model::{CheckKind, CheckOutcome, DeepResult, Health, Lifecycle, Unit};
+use extman_model::{CheckKind, CheckOutcome, DeepResult, Health, Lifecycle, Unit, failed_of};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct History {
@@ -97,7 +97,7 @@ fn rollups(history: &HistoryAnswer, look: &Look) -> Vec<String> {
     if let Some(most) = p95.iter().flatten().max() {
         lines.push(format!("  p95       {}  at most {}", curve(&p95), short(*most)));
     }
-    let failed = sum(|bucket| bucket.errors.values().sum());
+    let failed = sum(|bucket| failed_of(&bucket.errors));
     lines.push(format!(
         "  calls     {}, {failed} failed",
         sum(|bucket| bucket.calls)

@@ -68,7 +68,7 @@ impl Sort {
                 super::health::rank(word.unwrap_or(Health::Unknown))
             }),
             Sort::Calls => plugins.sort_by_key(|plugin| most(plugin.calls.total)),
-            Sort::Failed => plugins.sort_by_key(|plugin| most(plugin.calls.errors.values().sum())),
+            Sort::Failed => plugins.sort_by_key(|plugin| most(plugin.calls.failed())),
             Sort::Since => plugins.sort_by_key(|plugin| most(plugin.since_unix_ms)),
         }
     }
@@ -197,7 +197,7 @@ fn wide_table(plugins: &[&PluginView], look: &Look) -> String {
 }
 
 fn row(plugin: &PluginView, look: &Look) -> [String; 7] {
-    let failed: u64 = plugin.calls.errors.values().sum();
+    let failed = plugin.calls.failed();
     [
         plugin.name.clone(),
         plugin.version.to_string(),

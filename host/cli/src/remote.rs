@@ -137,7 +137,7 @@ impl Remote {
         let body = self.read(&mut response)?;
         let headers = response.headers();
         Ok(Invoked {
-            served_by: text(headers, "extman-served-by").to_owned(),
+            served_by: text(headers, "extman-served-by").into(),
             reply: Reply {
                 content_type: text(headers, "content-type").to_owned().into(),
                 body,
@@ -297,7 +297,7 @@ impl Remote {
         match error {
             ureq::Error::BadUri(why) => Fault::usage(format!("the host's URL is {url:?}: {why}")),
             ureq::Error::Http(why) => Fault::usage(format!(
-                "the request can't be sent: {why}; check the URL, the token and the content type"
+                "the request to {url:?} can't be sent: {why}; check that URL, the token and the content type"
             )),
             ureq::Error::Timeout(which) if which != ureq::Timeout::Connect => {
                 Fault::no_host(format!("the host at {url} did not answer in time"))
@@ -353,7 +353,7 @@ struct Done {
 impl Done {
     fn invoked(self) -> Invoked {
         Invoked {
-            served_by: self.served_by,
+            served_by: self.served_by.into(),
             reply: Reply {
                 content_type: self.content_type.into(),
                 body: Vec::new(),

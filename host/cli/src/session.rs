@@ -93,7 +93,7 @@ impl Session {
                 }
                 let reply = stream.done.await?;
                 Ok(Some(Invoked {
-                    served_by: stream.served_by,
+                    served_by: stream.served_by.into(),
                     reply,
                 }))
             }),

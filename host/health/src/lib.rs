@@ -1,9 +1,9 @@
 //! Decides how plugins are. Everything here is pure: it takes the time and the evidence, and returns decisions; it reads no clock, starts
 //! no thread and does no I/O.
 //!
-//! * [`policy`]: the numbers; [`schedule`]: when instances are asked;
-//! * [`evaluate`]: what all evidence together says;
-//! * [`course`]: both together, for one instance;
+//! * [`policy`]: the numbers by which an instance is checked and judged;
+//! * [`monitor`]: the state machine of one instance: evidence in, a verdict and the next check out;
+//! * [`wheel`]: which of many instances are due;
 //! * [`aggregate`]: from each to the whole, and its sentence;
 //! * [`components`]: how the host's own parts are;
 //! * [`deep`]: the quota of synthetic requests;
@@ -15,11 +15,10 @@
 pub mod aggregate;
 pub mod analysis;
 pub mod components;
-pub mod course;
 pub mod deep;
-pub mod evaluate;
+pub mod monitor;
 pub mod policy;
-pub mod schedule;
+pub mod wheel;
 
 /// A moment of the monotonic clock, as decisions take it, and durations as they reckon with them.
 pub use extman_model::clock::{Monotonic as Moment, nanos};

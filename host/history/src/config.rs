@@ -8,9 +8,9 @@ const DAY_MS: u64 = 86_400_000;
 
 /// Bytes a day of an instance that is called every minute (the bench `history_size`): its minutes, hours and days, and the spans of ten
 /// changes of state.
-const MINUTES_BYTES: u64 = 20_000;
-const HOURS_BYTES: u64 = 2_500;
-const DAYS_BYTES: u64 = 120;
+pub(super) const MINUTES_BYTES: u64 = 20_000;
+pub(super) const HOURS_BYTES: u64 = 2_500;
+pub(super) const DAYS_BYTES: u64 = 120;
 const SPANS_BYTES: u64 = 600;
 
 /// `[history]`.

@@ -23,7 +23,9 @@ const RUN: u64 = 1 << 1;
 const LATENCY: u64 = 1 << 2;
 const FIRST_FIELD: u32 = 3;
 const ERRORS: u64 = 1 << (FIRST_FIELD + FIELDS as u32);
-const KNOWN: u64 = (ERRORS << 1) - 1;
+/// Of a row's first head: processor times are [`rounded`] in this row. Rows that were written before that was so have it not.
+const ROUNDED: u64 = ERRORS << 1;
+const KNOWN: u64 = (ROUNDED << 1) - 1;
 
 /// Whether latencies are kept as they came. Otherwise few of them are kept more coarsely: with fewer than a hundred, chance moves a
 /// quantile further than the width of a bucket does.
@@ -56,7 +58,7 @@ pub(super) fn encode(row: &Row, precision: Precision) -> Vec<u8> {
             more += 1;
         }
         let now = fields(rollup);
-        let mut head = 0;
+        let mut head = if bytes.is_empty() { ROUNDED } else { 0 };
         for (bit, is_there) in [
             (GAP, *place > next),
             (RUN, more > 0),
@@ -101,9 +103,9 @@ fn put_lists(bytes: &mut Vec<u8>, rollup: &Rollup, precision: Precision) {
 /// The rollups of a row that begins at that moment, `length_ms` each. Of what is malformed, the part before.
 pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64) -> Row {
     let mut row = Row::new();
-    let (mut fields, mut next) = ([0; FIELDS], 0);
+    let mut decoder = Decoder::default();
     while !bytes.is_empty() {
-        if take_run(&mut bytes, &mut fields, &mut next, &mut row).is_err() {
+        if decoder.take_run(&mut bytes, &mut row).is_err() {
             tracing::warn!(
                 begin_ms,
                 "a part of the history's rollups can't be read and is passed over"
@@ -117,44 +119,50 @@ pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64) -> Row {
     row
 }
 
-fn take_run(
-    bytes: &mut &[u8],
-    fields: &mut [u64; FIELDS],
-    next: &mut u64,
-    row: &mut Row,
-) -> Result<(), Malformed> {
-    let head = take(bytes)?;
-    if head & !KNOWN != 0 {
-        return Err(Malformed);
-    }
-    let mut number = |bit| if head & bit != 0 { take(bytes) } else { Ok(0) };
-    let (gap, more) = (number(GAP)?, number(RUN)?);
-    for (number, field) in fields.iter_mut().enumerate() {
-        if head >> (FIRST_FIELD + number as u32) & 1 == 1 {
-            *field = field.wrapping_add(take_signed(bytes)? as u64);
+/// What the runs of a row are differences from.
+#[derive(Default)]
+struct Decoder {
+    fields: [u64; FIELDS],
+    next: u64,
+    is_rounded: bool,
+}
+
+impl Decoder {
+    fn take_run(&mut self, bytes: &mut &[u8], row: &mut Row) -> Result<(), Malformed> {
+        let head = take(bytes)?;
+        if head & !KNOWN != 0 {
+            return Err(Malformed);
         }
-    }
-    let mut rollup = of_fields(fields);
-    if head & LATENCY != 0 {
-        let length = usize::try_from(take(bytes)?).map_err(|_| Malformed)?;
-        let (latency, rest) = bytes.split_at_checked(length).ok_or(Malformed)?;
-        rollup.latency = Sketch::decode(latency).map_err(|_| Malformed)?;
-        *bytes = rest;
-    }
-    if head & ERRORS != 0 {
-        for _ in 0..take(bytes)? {
-            let kind = words::error_kind(take(bytes)?).ok_or(Malformed)?;
-            rollup.errors.insert(kind, take(bytes)?);
+        self.is_rounded |= head & ROUNDED != 0;
+        let mut number = |bit| if head & bit != 0 { take(bytes) } else { Ok(0) };
+        let (gap, more) = (number(GAP)?, number(RUN)?);
+        for (number, field) in self.fields.iter_mut().enumerate() {
+            if head >> (FIRST_FIELD + number as u32) & 1 == 1 {
+                *field = field.wrapping_add(take_signed(bytes)? as u64);
+            }
         }
+        let mut rollup = of_fields(&self.fields, self.is_rounded)?;
+        if head & LATENCY != 0 {
+            let length = usize::try_from(take(bytes)?).map_err(|_| Malformed)?;
+            let (latency, rest) = bytes.split_at_checked(length).ok_or(Malformed)?;
+            rollup.latency = Sketch::decode(latency).map_err(|_| Malformed)?;
+            *bytes = rest;
+        }
+        if head & ERRORS != 0 {
+            for _ in 0..take(bytes)? {
+                let kind = words::error_kind(take(bytes)?).ok_or(Malformed)?;
+                rollup.errors.insert(kind, take(bytes)?);
+            }
+        }
+        let first = self.next.saturating_add(gap);
+        let end = first.saturating_add(more).saturating_add(1);
+        if end > PLACES_MAX {
+            return Err(Malformed);
+        }
+        row.extend((first..end).map(|place| (place, rollup.clone())));
+        self.next = end;
+        Ok(())
     }
-    let first = next.saturating_add(gap);
-    let end = first.saturating_add(more).saturating_add(1);
-    if end > PLACES_MAX {
-        return Err(Malformed);
-    }
-    row.extend((first..end).map(|place| (place, rollup.clone())));
-    *next = end;
-    Ok(())
 }
 
 fn is_same(one: &Rollup, other: &Rollup) -> bool {
@@ -171,7 +179,7 @@ fn fields(rollup: &Rollup) -> [u64; FIELDS] {
         rollup.checks,
         states.up,
         rollup.calls,
-        rollup.cpu_ns.map_or(0, |ns| ns.saturating_add(1)),
+        rollup.cpu_ns.map_or(0, |ns| rounded(ns) + 1),
         least,
         more,
         rollup.checks_failed,
@@ -182,7 +190,7 @@ fn fields(rollup: &Rollup) -> [u64; FIELDS] {
     ]
 }
 
-fn of_fields(fields: &[u64; FIELDS]) -> Rollup {
+fn of_fields(fields: &[u64; FIELDS], is_rounded: bool) -> Result<Rollup, Malformed> {
     let [
         checks,
         up,
@@ -196,7 +204,7 @@ fn of_fields(fields: &[u64; FIELDS]) -> Rollup {
         unknown,
         left_out,
     ] = *fields;
-    Rollup {
+    Ok(Rollup {
         states: StateMs {
             up,
             degraded,
@@ -210,8 +218,31 @@ fn of_fields(fields: &[u64; FIELDS]) -> Rollup {
         heap_bytes: least
             .checked_sub(1)
             .map(|least| (least, least.saturating_add(more))),
-        cpu_ns: cpu.checked_sub(1),
+        cpu_ns: match cpu.checked_sub(1) {
+            Some(number) if is_rounded => Some(of_rounded(number)?),
+            exact => exact,
+        },
         ..Rollup::default()
+    })
+}
+
+/// Significant bits of a processor time: within a thousandth of it. The rest is chance, and most of what a busy minute would take.
+const SIGNIFICANT: u32 = 10;
+
+/// A number that is near for times that are near: above it, the exponent; in the last nine bits, what follows the first.
+fn rounded(ns: u64) -> u64 {
+    match (u64::BITS - ns.leading_zeros()).saturating_sub(SIGNIFICANT) {
+        0 => ns,
+        shift => (u64::from(shift) << (SIGNIFICANT - 1)) + (ns.saturating_add(1 << (shift - 1)) >> shift),
+    }
+}
+
+fn of_rounded(number: u64) -> Result<u64, Malformed> {
+    let first = 1 << (SIGNIFICANT - 1);
+    match (number / first).saturating_sub(1) {
+        0 => Ok(number),
+        shift if shift <= u64::from(u64::BITS - SIGNIFICANT) => Ok((number % first + first) << shift),
+        _ => Err(Malformed),
     }
 }
 
@@ -261,8 +292,10 @@ mod tests {
     use crate::time::MINUTE_MS;
     use proptest::prelude::*;
 
+    /// As it is read back.
     fn begun(mut row: Row) -> Row {
         for (place, rollup) in &mut row {
+            rollup.cpu_ns = rollup.cpu_ns.map(|ns| of_rounded(rounded(ns)).unwrap());
             rollup.from_unix_ms = DAY + place * MINUTE_MS;
         }
         row
@@ -280,8 +313,15 @@ mod tests {
         }
 
         #[test]
+        fn processor_time_is_within_a_thousandth_and_rounded_once(ns: u64) {
+            let read = of_rounded(rounded(ns)).unwrap();
+            prop_assert!(read.abs_diff(ns) <= ns / 1000, "{ns} {read}");
+            prop_assert_eq!(rounded(read), rounded(ns));
+        }
+
+        #[test]
         fn any_bytes_are_read_as_far_as_they_go(bytes: Vec<u8>) {
-            let row = decode(&bytes, DAY, MINUTE_MS);
+            let row = begun(decode(&bytes, DAY, MINUTE_MS));
             prop_assert_eq!(decode(&encode(&row, Precision::Full), DAY, MINUTE_MS), row);
         }
 
@@ -298,6 +338,15 @@ mod tests {
                 prop_assert!(kept >= fine && kept.as_nanos() as f64 <= fine.as_nanos() as f64 * 1.25, "{kept:?} {fine:?}");
             }
         }
+    }
+
+    #[test]
+    fn row_that_was_written_before_times_were_rounded_is_read_exactly() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, 1 << (FIRST_FIELD + 3));
+        put_signed(&mut bytes, 20_001);
+        let row = decode(&bytes, 0, MINUTE_MS);
+        assert_eq!(row[&0].cpu_ns, Some(20_000));
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn output(invoked: Invoked) -> Response {
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; sandbox"),
     );
-    if let Ok(served_by) = HeaderValue::try_from(served_by) {
+    if let Ok(served_by) = HeaderValue::try_from(&*served_by) {
         headers.insert(SERVED_BY, served_by);
     }
     let ran_ns = u64::try_from(reply.ran.as_nanos()).unwrap_or(u64::MAX);

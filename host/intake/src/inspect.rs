@@ -106,7 +106,7 @@ pub fn inspect(stored: StoredPlugin) -> Result<InspectedPlugin, Rejected<StoredP
     let read = stored
         .open()
         .map_err(|e| InspectError::Io(e.to_string()))
-        .and_then(|file| usable(&Image::new(file)));
+        .and_then(|copy| usable(&Image::new(copy.into_file())));
     match read {
         Ok((manifest, facts)) => Ok(InspectedPlugin {
             stored,

@@ -29,6 +29,6 @@ pub use inspect::{
 };
 pub use rejected::{Located, Rejected};
 pub use schema::{ConfigMisfit, InputSchema, SchemaError, check_config, check_schema};
-pub use store::{PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin};
+pub use store::{OpenedCopy, PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin};
 pub use trust::{TrustError, VerifiedPlugin, verify};
 pub use watch::{Watch, WatchMode};

@@ -43,6 +43,8 @@ struct Stored {
     origin: FoundFile,
     origin_mode: Option<u32>,
     path: PathBuf,
+    /// The copy as it was when its bytes were known to be those of the digest.
+    hashed: Identity,
     /// Keeps the shared lock that holds off `prune`.
     _in_use: File,
 }
@@ -79,10 +81,37 @@ impl StoredPlugin {
     }
 
     /// Opens the copy for reading.
-    pub(super) fn open(&self) -> io::Result<File> {
+    pub(super) fn open(&self) -> io::Result<OpenedCopy> {
+        let hashed = self.0.hashed;
         files::open_regular(&self.0.path, self.size())
-            .map(|(file, _)| file)
+            .map(|(file, _)| OpenedCopy { file, hashed })
             .map_err(|unfit| io::Error::other(format!("the stored copy {} {unfit}", self.0.path.display())))
+    }
+}
+
+/// The host's copy of a plugin, open for reading.
+#[derive(Debug)]
+pub struct OpenedCopy {
+    file: File,
+    hashed: Identity,
+}
+
+impl OpenedCopy {
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The open file alone.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    /// Whether nobody has changed it since its bytes were hashed: what is read between two times that this holds is what was hashed.
+    /// The directory is the host's alone, and every write moves a time that only the system sets.
+    pub fn is_unchanged(&self) -> bool {
+        let now = self.file.metadata();
+        now.is_ok_and(|now| Identity::of(&now) == self.hashed)
     }
 }
 
@@ -209,7 +238,7 @@ impl Store {
             return Err(changed());
         }
         let wrote = incoming.is_some();
-        let (path, in_use) = self.install(incoming, digest)?;
+        let (path, in_use, hashed) = self.install(incoming, digest)?;
         if wrote {
             self.outcome.worked();
         }
@@ -218,6 +247,7 @@ impl Store {
             origin: found.clone(),
             origin_mode: files::mode(&after),
             path,
+            hashed,
             _in_use: in_use,
         })))
     }
@@ -273,7 +303,11 @@ impl Store {
     }
 
     /// Puts a whole copy under its digest, or finds that a good one is there.
-    fn install(&self, incoming: Option<Incoming>, digest: Digest) -> Result<(PathBuf, File), StoreError> {
+    fn install(
+        &self,
+        incoming: Option<Incoming>,
+        digest: Digest,
+    ) -> Result<(PathBuf, File, Identity), StoreError> {
         let _installing = StoreLock::installing(&self.dir)?;
         let path = self.path_of(digest);
         if let Some(incoming) = incoming
@@ -289,7 +323,9 @@ impl Store {
         file.lock_shared().map_err(|e| StoreError::at(&path, e))?;
         // When it was last used. A store on a disk that can't be written any more is one that can't be pruned either.
         let _ = file.set_modified(clock::wall());
-        Ok((path, file))
+        let hashed = file.metadata().map_err(|e| StoreError::at(&path, e))?;
+        let hashed = Identity::of(&hashed);
+        Ok((path, file, hashed))
     }
 
     /// Whether `path` holds the bytes of `digest`. Anything else there was tampered with, and is said to be.

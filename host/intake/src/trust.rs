@@ -4,10 +4,9 @@ use super::config::TrustConfig;
 use super::files;
 use super::inspect::{Facts, InspectError, InspectedPlugin};
 use super::rejected::{Located, Rejected};
-use super::store::StoredPlugin;
+use super::store::{OpenedCopy, StoredPlugin};
 use extman_model::Digest;
 use extman_plugin_api::manifest::schema::Manifest;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +62,7 @@ impl VerifiedPlugin {
     ///
     /// # Errors
     /// The copy was removed, or the system refuses to open it.
-    pub fn open(&self) -> io::Result<File> {
+    pub fn open(&self) -> io::Result<OpenedCopy> {
         self.0.stored().open()
     }
 }

@@ -222,7 +222,7 @@ pub struct Invocation {
 #[derive(Debug, Clone)]
 pub struct Invoked {
     /// The instance that served.
-    pub served_by: String,
+    pub served_by: Arc<str>,
     /// The answer.
     pub reply: Reply,
 }

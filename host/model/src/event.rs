@@ -2,7 +2,7 @@
 
 use super::moment::utc;
 use super::{
-    Cause, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange, RefusedView, Verdict,
+    Cause, Connection, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange, RefusedView, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -158,6 +158,46 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         text: Option<String>,
     },
+    /// An instance's health begins to change too often to be believed, or ceases to. Between, its changes are not told one by one.
+    Flapping {
+        /// The instance.
+        name: String,
+        /// Whether it begins.
+        begins: bool,
+        /// What it is held to be.
+        to: Health,
+        /// What decided.
+        cause: Cause,
+        /// Weighted share of changes among its last states, in thousandths.
+        permille: u16,
+        /// Changes that were not told; 0 where it begins.
+        changes: u32,
+        /// For how long it flapped, in milliseconds; 0 where it begins.
+        for_ms: u64,
+    },
+    /// A named part of an instance's check is otherwise than before.
+    PartChanged {
+        /// The instance.
+        name: String,
+        /// Which part.
+        part: String,
+        /// How it was; absent if it was not told of before.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        from: Option<Health>,
+        /// How it is.
+        to: Health,
+        /// What was seen; may be empty.
+        text: String,
+    },
+    /// The connection that an instance keeps is otherwise than before.
+    ConnectionChanged {
+        /// The instance.
+        name: String,
+        /// How it was.
+        from: Connection,
+        /// How it is.
+        to: Connection,
+    },
     /// An instance's maintenance began, was changed, or ended.
     Maintenance {
         /// The instance.
@@ -202,6 +242,9 @@ impl What {
             | What::LateReturn { name, .. }
             | What::Logged { name, .. }
             | What::Health { name, .. }
+            | What::Flapping { name, .. }
+            | What::PartChanged { name, .. }
+            | What::ConnectionChanged { name, .. }
             | What::Maintenance { name, .. }
             | What::Told { name, .. } => Some(name),
             What::Found { .. }
@@ -281,6 +324,44 @@ impl fmt::Display for What {
                 let flapping = if *flapping { ", flapping" } else { "" };
                 let (from, to) = (from.as_str(), to.as_str());
                 write!(f, "{from} → {to}{flapping}: {cause}{}", more(text))
+            }
+            What::Flapping {
+                begins: true,
+                to,
+                cause,
+                permille,
+                ..
+            } => write!(
+                f,
+                "flapping: {} % of its last states are changes; now {}: {cause}",
+                permille / 10,
+                to.as_str()
+            ),
+            What::Flapping {
+                to,
+                cause,
+                changes,
+                for_ms,
+                ..
+            } => write!(
+                f,
+                "no longer flapping: {}: {cause}, after {changes} changes in {} s",
+                to.as_str(),
+                for_ms / 1000
+            ),
+            What::PartChanged {
+                part, from, to, text, ..
+            } => {
+                let from = from.map_or("not told", Health::as_str);
+                let text = if text.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {text}")
+                };
+                write!(f, "part {part}: {from} → {}{text}", to.as_str())
+            }
+            What::ConnectionChanged { from, to, .. } => {
+                write!(f, "connection: {} → {}", from.as_str(), to.as_str())
             }
             What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),
             What::Told { health, text, .. } => write!(f, "says of itself: {}{}", health.as_str(), more(text)),

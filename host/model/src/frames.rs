@@ -1,5 +1,6 @@
 //! Streamed output: a bounded queue between a plugin that writes and a caller that reads.
 
+use crate::clock::{self, Monotonic};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -20,6 +21,9 @@ struct State {
     finished: bool,
     abandoned: bool,
     reader: Option<Waker>,
+    /// For how long the writer has waited for room, and since when it does.
+    held_up: Duration,
+    held_up_since: Option<Monotonic>,
 }
 
 /// How often a blocked writer looks whether it should stop.
@@ -81,14 +85,17 @@ impl Frames {
         let mut state = self.lock();
         while state.queue.len() >= self.capacity {
             if state.abandoned || stop() {
+                state.go_on();
                 return false;
             }
+            state.held_up_since.get_or_insert_with(clock::monotonic);
             state = self
                 .room
                 .wait_timeout(state, LOOK)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+        state.go_on();
         if state.abandoned || state.finished || stop() {
             return false;
         }
@@ -97,6 +104,13 @@ impl Frames {
             reader.wake();
         }
         true
+    }
+
+    /// For how long its writer has waited for the reader so far.
+    pub fn held_up(&self) -> Duration {
+        let state = self.lock();
+        let now = state.held_up_since.map(|since| clock::monotonic().since(since));
+        state.held_up + now.unwrap_or_default()
     }
 
     /// No more frames come: what is queued can still be read, and writers are told to stop.
@@ -118,10 +132,39 @@ impl Frames {
     }
 }
 
+impl State {
+    /// The writer waits no longer.
+    fn go_on(&mut self) {
+        if let Some(since) = self.held_up_since.take() {
+            self.held_up += clock::monotonic().since(since);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::Arc;
+
+    #[test]
+    fn time_that_a_writer_waits_for_its_reader_is_counted_while_it_waits_and_after() {
+        let frames = Arc::new(Frames::new(1));
+        assert!(frames.push(b"1".to_vec(), || false));
+        assert_eq!(frames.held_up(), Duration::ZERO);
+        let writer = std::thread::spawn({
+            let frames = frames.clone();
+            move || frames.push(b"2".to_vec(), || false)
+        });
+        while frames.held_up() < Duration::from_millis(5) {
+            std::thread::yield_now();
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(frames.poll_next(&mut context), Poll::Ready(Some(b"1".to_vec())));
+        assert!(writer.join().unwrap());
+        let waited = frames.held_up();
+        assert!(waited >= Duration::from_millis(5));
+        assert_eq!(frames.held_up(), waited, "it waits no longer");
+    }
 
     #[test]
     fn a_full_queue_blocks_until_it_is_read_or_abandoned() {

@@ -1,6 +1,7 @@
 //! How an instance is: the word, why, and on what evidence.
 
-use super::{DeepView, ErrorKind, Health, Lifecycle, Maintenance};
+use super::record::CheckCounts;
+use super::{Connection, DeepView, ErrorKind, Health, Lifecycle, Maintenance, Part};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -167,11 +168,20 @@ pub struct HealthView {
     pub in_maintenance: Option<Box<Maintenance>>,
     /// Failed checks in a row.
     pub failed_checks: u8,
+    /// Its checks since the host knows it.
+    #[serde(default)]
+    pub checks: CheckCounts,
     /// Weighted share of changes among its last states, in thousandths.
     pub flapping_permille: u16,
     /// Milliseconds until it is asked next; absent while it is being asked, or is not asked at all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_check_ms: Option<u64>,
+    /// Named parts, as its last report with parts told them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub parts: Vec<Part>,
+    /// The connection that it keeps, as its last report told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub connection: Option<ConnectionView>,
     /// What was measured.
     pub figures: Vec<Figure>,
     /// What one would look for among the figures, and why it is not there.
@@ -180,6 +190,15 @@ pub struct HealthView {
     /// Its deep checks, if any are configured.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub deep: Option<Box<DeepView>>,
+}
+
+/// A plugin's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// How it stands.
+    pub state: Connection,
+    /// Since when the host knows it so, in milliseconds since the Unix epoch.
+    pub since_unix_ms: u64,
 }
 
 /// One measured figure.

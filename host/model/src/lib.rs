@@ -36,7 +36,9 @@ pub use deep::{DeepResult, DeepView};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
 pub use figures::Figures;
-pub use health::{Cause, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit};
+pub use health::{
+    Cause, ConnectionView, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit,
+};
 pub use maintenance::{Maintenance, MaintenanceAsked, MaintenanceRow, MaintenanceSource};
 pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
@@ -48,5 +50,5 @@ pub use vetting::{
 };
 pub use view::{
     CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
-    RefusedView, ResidentView, StatusView,
+    RefusedView, ResidentView, StatusView, failed_of,
 };

@@ -130,7 +130,7 @@ pub struct Rollup {
     pub states: StateMs,
     /// Checks that had a result.
     pub checks: u64,
-    /// Checks that failed or timed out.
+    /// Those of them that count towards down, as in [`CheckCounts::failed`].
     pub checks_failed: u64,
     /// Calls that ended, well or not.
     pub calls: u64,
@@ -237,7 +237,68 @@ impl ClockStep {
     }
 }
 
+/// Checks, as they are counted everywhere: in the figures of an instance, of the host, and in the history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckCounts {
+    /// Checks that had a result.
+    pub checks: u64,
+    /// Those of them that count towards down: the plugin failed them, did not answer in time, or said that it is down.
+    pub failed: u64,
+    /// Those of them that were not answered in time.
+    pub timed_out: u64,
+    /// Checks that were due and had no result: calls left no room or showed enough, or the host's own time went by.
+    pub skipped: u64,
+}
+
+impl CheckCounts {
+    /// Counts one more.
+    pub fn count(&mut self, result: ResultWord) {
+        match result.outcome() {
+            Outcome::Skipped => self.skipped += 1,
+            outcome => {
+                self.checks += 1;
+                self.failed += u64::from(outcome == Outcome::Bad);
+                self.timed_out += u64::from(result == ResultWord::TimedOut);
+            }
+        }
+    }
+}
+
+/// What a check's result is evidence of. Verdicts and counts rest on this one mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is well.
+    Good,
+    /// It serves, worse than usual.
+    Fair,
+    /// It does not serve: the check has failed.
+    Bad,
+    /// It answers, and says that it does not know.
+    Unsure,
+    /// Nothing: the check was not made, or the host's own time went by.
+    Skipped,
+}
+
 impl ResultWord {
+    /// What it is evidence of.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            ResultWord::Said(None | Some(Health::Up)) | ResultWord::Failed(ErrorKind::Unsupported) => {
+                Outcome::Good
+            }
+            ResultWord::Said(Some(Health::Degraded)) | ResultWord::Failed(ErrorKind::RateLimited) => {
+                Outcome::Fair
+            }
+            ResultWord::Said(Some(Health::Unknown)) => Outcome::Unsure,
+            ResultWord::Busy
+            | ResultWord::HostLate
+            | ResultWord::Failed(ErrorKind::Cancelled | ErrorKind::NotServing) => Outcome::Skipped,
+            ResultWord::Said(Some(Health::Down)) | ResultWord::TimedOut | ResultWord::Failed(_) => {
+                Outcome::Bad
+            }
+        }
+    }
+
     /// Whether it says that the instance is well, or nothing against it.
     pub fn is_good(self) -> bool {
         matches!(self, ResultWord::Said(None | Some(Health::Up)))
@@ -295,6 +356,31 @@ impl Rollup {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn check_that_says_down_has_failed_and_one_that_was_not_made_has_no_result() {
+        let mut counts = CheckCounts::default();
+        for result in [
+            ResultWord::Said(Some(Health::Up)),
+            ResultWord::Said(Some(Health::Degraded)),
+            ResultWord::Said(Some(Health::Unknown)),
+            ResultWord::Said(Some(Health::Down)),
+            ResultWord::TimedOut,
+            ResultWord::Failed(ErrorKind::Internal),
+            ResultWord::Failed(ErrorKind::RateLimited),
+            ResultWord::Busy,
+            ResultWord::HostLate,
+        ] {
+            counts.count(result);
+        }
+        let expected = CheckCounts {
+            checks: 7,
+            failed: 3,
+            timed_out: 1,
+            skipped: 2,
+        };
+        assert_eq!(counts, expected);
+    }
 
     #[test]
     fn adding_sums_what_is_counted_and_widens_what_is_bounded() {

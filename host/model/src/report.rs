@@ -54,6 +54,18 @@ pub enum Connection {
     Broken,
 }
 
+impl Connection {
+    /// The word used in JSON and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Connection::None => "none",
+            Connection::Connecting => "connecting",
+            Connection::Connected => "connected",
+            Connection::Broken => "broken",
+        }
+    }
+}
+
 /// The plugin's own word. Heap figures are counted by the SDK inside the plugin; all others are the plugin's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {

@@ -232,6 +232,19 @@ pub struct CallStats {
     pub mean_ns: Option<u64>,
 }
 
+impl CallStats {
+    /// Calls that failed by the plugin's fault: what counts everywhere. What callers have done wrong or given up is not among them.
+    pub fn failed(&self) -> u64 {
+        failed_of(&self.errors)
+    }
+}
+
+/// Those failures that are not the callers' own.
+pub fn failed_of(errors: &BTreeMap<ErrorKind, u64>) -> u64 {
+    let of_plugin = errors.iter().filter(|(kind, _)| !kind.is_callers());
+    of_plugin.map(|(_, count)| count).sum()
+}
+
 /// A file that is not a plugin for this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedView {

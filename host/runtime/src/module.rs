@@ -17,10 +17,10 @@ use super::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
 use super::process_guard;
 use super::vetting::VettedPlugin;
 use closing::Closing;
+use extman_intake::OpenedCopy;
 use extman_model::clock;
 use extman_model::{Digest, ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::{Manifest, Symbols};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -161,7 +161,7 @@ impl Module {
         };
         let name: Arc<str> = manifest.plugin.id.as_str().into();
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        let file = plugin.verified().open().map_err(LoadError::from)?;
+        let stored = plugin.verified().open().map_err(LoadError::from)?;
         let digest = plugin.verified().digest();
         let rust = crate::vetting::is_rust(plugin.verified());
         let global = manifest.plugin.symbols == Symbols::Global;
@@ -190,7 +190,7 @@ impl Module {
         };
         // The module has what was mapped even if nobody waits for it any more.
         let opening = module.clone();
-        let open = move |_| opening.map(file, rust, global);
+        let open = move |_| opening.map(&stored, rust, global);
         let call = PendingCall::step(work.deadline);
         match call.dispatch(&module.pool, work, How::Urgent, open).await {
             Ok(Ok(())) => Ok(module),
@@ -215,9 +215,9 @@ impl Module {
     }
 
     /// On a lane: seals the bytes and maps them.
-    fn map(&self, file: File, rust: bool, global: bool) -> Result<(), LoadError> {
+    fn map(&self, stored: &OpenedCopy, rust: bool, global: bool) -> Result<(), LoadError> {
         let memory_name = format!("extman-{}-{}", self.name, self.generation);
-        let sealed = SealedImage::copy(file, &memory_name, self.digest)?;
+        let sealed = SealedImage::of_stored(stored, &memory_name, self.digest)?;
         let opened = {
             let _window = process_guard::window(&self.name, "load", Origin::UNKNOWN);
             Library::open(sealed, rust, global)

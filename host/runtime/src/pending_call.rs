@@ -1,7 +1,7 @@
 //! A call and its caller, apart: the caller may go away, by deadline or by being dropped, and the call is cancelled then.
 
 use super::deadlines::{self, Deadline};
-use super::lanes::{Gate, Pool, Refused, Work};
+use super::lanes::{ConcurrencyLimit, Pool, Refused, Work};
 use super::loader::{self, CallContext, Cancelled, Frames, OutputLimits};
 use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
@@ -35,6 +35,19 @@ pub(super) enum DispatchError {
     NotBegun,
     /// The pool was shut down before it ran.
     Dropped,
+}
+
+impl DispatchError {
+    /// Whether the host kept it from the plugin: the plugin's code was never entered, and not for what it did before.
+    pub(super) fn is_hosts(&self) -> bool {
+        match self {
+            DispatchError::TooManyCalls | DispatchError::NotBegun | DispatchError::Dropped => true,
+            DispatchError::Refused(refused) => {
+                matches!(refused, Refused::QueueFull(_) | Refused::NoThread(_) | Refused::Closing)
+            }
+            DispatchError::Deadline => false,
+        }
+    }
 }
 
 impl PendingCall {
@@ -81,7 +94,7 @@ impl PendingCall {
         };
         match how {
             How::Urgent => pool.submit_urgent(work, run, answer),
-            How::Queued(gate) => pool.submit(work, gate, run, answer),
+            How::Queued(concurrency) => pool.submit(work, concurrency, run, answer),
             How::Check(clock) => pool.submit_check(work, clock, run, answer),
         }
         .map_err(DispatchError::Refused)?;
@@ -153,8 +166,8 @@ pub(super) enum How {
     Urgent,
     /// Before calls; the lane is lost by this time, which runs from when the code begins.
     Check(Duration),
-    /// Behind what waits, and only while the gate has room.
-    Queued(Option<Arc<Gate>>),
+    /// Behind what waits, and only while the limit has room.
+    Queued(Option<Arc<ConcurrencyLimit>>),
 }
 
 #[cfg(test)]

@@ -54,11 +54,12 @@ pub struct HostBuilder {
 }
 
 impl Default for HostBuilder {
-    /// Every default but one: nothing is written down of how plugins are, unless a configuration or
-    /// [`history_file`](HostBuilder::history_file) says where.
+    /// Every default but two: nothing is written down of how plugins are, and instances have no folders of their own, unless a
+    /// configuration, or [`history_file`](HostBuilder::history_file) and [`state_dir`](HostBuilder::state_dir), say where.
     fn default() -> Self {
         let mut config = Config::default();
         config.history.enabled = false;
+        config.state.dir = None;
         HostBuilder {
             config,
             dirs: Vec::new(),
@@ -82,6 +83,12 @@ impl HostBuilder {
     /// Keeps the host's own copies here.
     pub fn store_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.config.intake.store.dir = dir.into();
+        self
+    }
+
+    /// Has each instance keep what is its own in folders under this directory.
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config.state.dir = Some(dir.into());
         self
     }
 
@@ -197,6 +204,7 @@ fn supervisor(
         observer,
         pool: config.lanes.limits(),
         budgets: ModuleBudgets::default(),
+        state_dir: config.state.dir.clone(),
         modules: Default::default(),
     };
     Supervisor::new(
@@ -275,7 +283,7 @@ fn start_probing(ears: Ears, settings: ProbeSettings) -> Result<Probing, BuildEr
     let published = publisher.clone();
     registry.on_publish(move |change| published.publish(change, &history));
     let told = engine.clone();
-    events.on_told(move |name, generation, health| told.told(name, generation, health));
+    events.on_told(move |name, generation, health| told.pushed(name, generation, health));
     Ok(Probing {
         engine,
         deep,

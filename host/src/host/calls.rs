@@ -2,7 +2,7 @@
 
 use super::{Host, hint};
 use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
-use extman_model::{CallError, ErrorKind, RequestExtras};
+use extman_model::{CallError, ErrorKind, Lifecycle, RequestExtras};
 use extman_runtime::instance::Call;
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::Frames;
@@ -55,7 +55,7 @@ impl Host {
         };
         let invoked = self.invoke_raw(invocation).await?;
         serde_json::from_slice(&invoked.reply.body).map_err(|error| TypedError::Answer {
-            served_by: invoked.served_by,
+            served_by: invoked.served_by.to_string(),
             error,
         })
     }
@@ -132,7 +132,7 @@ impl Host {
         let failure = reply.as_ref().err();
         note_panic(&self.inner.requests, &entry.name, *generation, failure);
         reply.map(|reply| Invoked {
-            served_by: entry.name.to_string(),
+            served_by: entry.name.clone(),
             reply,
         })
     }
@@ -154,7 +154,7 @@ impl Host {
                     note_panic(&self.inner.requests, name, chosen.generation, failure);
                     return match reply {
                         Ok(reply) => Ok(Invoked {
-                            served_by: name.to_string(),
+                            served_by: name.clone(),
                             reply,
                         }),
                         Err(error) => Err(hint::add(
@@ -298,7 +298,17 @@ fn not_serving(entry: &Entry) -> CallError {
         .as_ref()
         .map(|cause| format!(": {cause}"))
         .unwrap_or_default();
-    let text = format!("{} is {}{cause}", entry.name, entry.lifecycle.as_str());
+    let name = &entry.name;
+    let next = match entry.lifecycle {
+        Lifecycle::Stopped | Lifecycle::Failed | Lifecycle::Quarantined => {
+            format!("; `extman load {name}` starts it")
+        }
+        Lifecycle::Starting | Lifecycle::Backoff => {
+            format!("; `extman wait {name} --for running` waits for it")
+        }
+        _ => String::new(),
+    };
+    let text = format!("{name} is {}{cause}{next}", entry.lifecycle.as_str());
     CallError::new(ErrorKind::NotServing, text)
 }
 

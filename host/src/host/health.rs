@@ -3,14 +3,14 @@
 use super::Host;
 use super::figures::{Measured, measured};
 use super::recent::RecentLatency;
-use crate::probing::{Announced, Audience, Engine, Seen, Subject};
+use crate::probing::{Engine, EventSink, FlappingChange, HealthChange, ReportChange, Seen, Subject};
 use extman_health::aggregate::{Member, aggregate};
 use extman_health::policy::Policy;
 use extman_history::History;
 use extman_model::clock;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    Cause, CheckOutcome, Criticality, DeepView, Digest, Health, HealthView, Judgement, Lifecycle, PluginView,
+    Cause, CheckOutcome, Criticality, DeepView, Digest, Health, HealthView, Lifecycle, PluginView,
     ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
@@ -30,30 +30,58 @@ pub(super) struct Ears {
     pub registry: Arc<Registry>,
 }
 
-impl Audience for Ears {
-    fn announced(&self, announced: Announced) {
-        let Announced {
-            name,
-            from,
-            to,
-            since,
-            text,
-        } = announced;
+impl EventSink for Ears {
+    fn changed(&self, change: HealthChange) {
+        let (from, to) = (change.from, change.to);
         // Before anybody hears of it: who is told that another one stands in is served by that one.
         let by_calls =
             matches!(to.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail) && to.health == Health::Down;
-        self.registry.learn_health(&name, to.health, by_calls, since);
-        let same = |j: &Judgement| (j.health, j.flags.flapping, j.flags.stale);
-        if same(&from) == same(&to) {
-            return;
-        }
-        self.events.tell(What::Health {
-            name: name.to_string(),
-            from: from.health,
+        self.registry
+            .learn_health(&change.name, to.health, by_calls, change.since);
+        let name = change.name.to_string();
+        let (begins, permille, changes, lasted) = match change.flapping {
+            Some(FlappingChange::GoesOn) => return,
+            Some(FlappingChange::Begins { permille }) => (true, permille, 0, Duration::ZERO),
+            Some(FlappingChange::Ends { changes, lasted }) => (false, 0, changes, lasted),
+            None if (from.health, from.flags.stale) == (to.health, to.flags.stale) => return,
+            None => {
+                return self.events.tell(What::Health {
+                    name,
+                    from: from.health,
+                    to: to.health,
+                    cause: to.cause,
+                    flapping: to.flags.flapping,
+                    text: change.text,
+                });
+            }
+        };
+        self.events.tell(What::Flapping {
+            name,
+            begins,
             to: to.health,
             cause: to.cause,
-            flapping: to.flags.flapping,
-            text,
+            permille,
+            changes,
+            for_ms: lasted.as_millis() as u64,
+        });
+    }
+
+    fn reported(&self, name: &str, change: ReportChange) {
+        let name = name.to_owned();
+        self.events.tell(match change {
+            ReportChange::Part {
+                name: part,
+                from,
+                to,
+                text,
+            } => What::PartChanged {
+                name,
+                part,
+                from,
+                to,
+                text,
+            },
+            ReportChange::Connection { from, to } => What::ConnectionChanged { name, from, to },
         });
     }
 
@@ -311,6 +339,9 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
         left_out: seen.left_out,
         in_maintenance: None,
         failed_checks: seen.failed_checks,
+        checks: seen.counts,
+        parts: seen.parts.clone(),
+        connection: seen.connection,
         flapping_permille: seen.flapping_permille,
         next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),
         figures,

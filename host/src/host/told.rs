@@ -5,6 +5,7 @@ use super::health::Known;
 use crate::probing::Seen;
 use extman_model::control::ControlError;
 use extman_model::control::report::{HealthAnswer, HostHealth, PluginHealth};
+use extman_model::record::CheckCounts;
 use extman_model::{Cause, Criticality, HealthFlags, HealthView, Judgement};
 use extman_runtime::registry::Entry;
 
@@ -74,7 +75,7 @@ impl Host {
 }
 
 fn trips(seen: &Seen) -> Vec<u64> {
-    seen.trips_ns.clone()
+    seen.latencies_ns.clone()
 }
 
 impl Host {
@@ -92,6 +93,9 @@ impl Host {
             left_out: false,
             in_maintenance: self.inner.maintenances.of(entry).map(Box::new),
             failed_checks: 0,
+            checks: CheckCounts::default(),
+            parts: Vec::new(),
+            connection: None,
             flapping_permille: 0,
             next_check_ms: None,
             figures: Vec::new(),

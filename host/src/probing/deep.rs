@@ -1,12 +1,12 @@
 //! The engine's part in deep checks: who may be asked, and what a result does to the one that was. When they are made, and whether,
 //! is decided elsewhere: see [`deep`](crate::deep).
 
-use super::answers::{announce, word};
-use super::out::Out;
-use super::place::{DeepSaid, Place};
+use super::instance::{DeepSaid, MonitoredInstance};
+use super::outbox::Outbox;
+use super::results::word;
 use super::{Engine, Target, wall_ms};
 use extman_health::Moment;
-use extman_health::evaluate::deep_counts;
+use extman_health::monitor::deep_counts;
 use extman_model::clock;
 use extman_model::record::{CheckRow, Record, ResultWord};
 use extman_model::{CheckKind, CheckOutcome, ErrorKind, Health, Lifecycle};
@@ -43,17 +43,17 @@ pub struct DeepEnded {
 impl Engine {
     /// An instance, if it runs.
     pub fn candidate(&self, name: &str) -> Option<Candidate> {
-        let shard = self.shard();
-        let (place, _) = shard.place(shard.find(name)?)?;
-        let evaluation = place.course.evaluation();
-        if evaluation.life() != Lifecycle::Running {
+        let scheduler = self.scheduler();
+        let (instance, _) = scheduler.instance(scheduler.find(name)?)?;
+        let monitor = &instance.monitor;
+        if monitor.lifecycle() != Lifecycle::Running {
             return None;
         }
-        let serves = matches!(evaluation.judged().health, Health::Up | Health::Degraded);
+        let serves = matches!(monitor.judged().health, Health::Up | Health::Degraded);
         Some(Candidate {
-            target: place.target.clone()?,
-            generation: evaluation.generation(),
-            is_worth_it: serves && !evaluation.is_left_out(),
+            target: instance.target.clone()?,
+            generation: monitor.generation(),
+            is_worth_it: serves && !monitor.is_excluded(),
         })
     }
 
@@ -69,16 +69,16 @@ impl Engine {
     ) -> Option<DeepEnded> {
         let (now, unix_ms, mut out) = (clock::monotonic(), wall_ms(), self.out());
         let ended = {
-            let mut shard = self.shard();
-            let number = shard.find(name)?;
-            let (place, _) = shard.place(number)?;
-            let evaluation = place.course.evaluation();
-            if evaluation.generation() != generation || evaluation.life() != Lifecycle::Running {
+            let mut scheduler = self.scheduler();
+            let number = scheduler.find(name)?;
+            let (instance, _) = scheduler.instance(number)?;
+            let monitor = &instance.monitor;
+            if monitor.generation() != generation || monitor.lifecycle() != Lifecycle::Running {
                 return None;
             }
-            shard.with(number, now, unix_ms, |place, _| {
+            scheduler.with(number, now, unix_ms, |instance, _| {
                 take_in(
-                    place,
+                    instance,
                     generation,
                     (outcome, asked, host_late),
                     (now, unix_ms),
@@ -86,25 +86,23 @@ impl Engine {
                 )
             })?
         };
-        self.tell(out);
+        self.publish(out);
         Some(ended)
     }
 }
 
 fn take_in(
-    place: &mut Place,
+    instance: &mut MonitoredInstance,
     generation: u64,
     (outcome, asked, host_late): (&CheckOutcome, Asked, bool),
     (now, unix_ms): (Moment, u64),
-    out: &mut Out,
+    out: &mut Outbox,
 ) -> DeepEnded {
-    let evaluation = place.course.evaluation();
-    let (was, left_out) = (evaluation.judged(), evaluation.is_left_out());
-    let (result, policy) = (result(outcome, host_late), place.policy.clone());
+    let result = result(outcome, host_late);
     let counted = deep_counts(result);
     if out.keeps_results {
         out.records.push(Record::Check(Box::new(CheckRow {
-            instance: place.name.clone(),
+            instance: instance.name.clone(),
             at_unix_ms: asked.at_unix_ms,
             last_unix_ms: asked.at_unix_ms,
             times: 1,
@@ -117,23 +115,22 @@ fn take_in(
     }
     if counted {
         let text = outcome.text().map(str::to_owned);
-        place.deep = Some(Box::new(DeepSaid { text }));
+        instance.deep = Some(Box::new(DeepSaid { text }));
     }
-    place.pass(now, unix_ms, was, left_out, &mut out.records);
-    let changed = place.course.deep_ended(now, generation, result, &policy);
-    if changed.is_some() {
-        announce(place, was, unix_ms, out);
-    }
+    instance.judge((now, unix_ms), out, |monitor, policy| {
+        monitor.deep_ended(now, generation, result, policy)
+    });
     if let CheckOutcome::Failed {
         kind: ErrorKind::Panicked,
         text,
     } = outcome
     {
-        out.panicked.push((place.name.clone(), generation, text.clone()));
+        out.panicked
+            .push((instance.name.clone(), generation, text.clone()));
     }
     DeepEnded {
         counted,
-        failed: place.course.evaluation().failed_deep(),
+        failed: instance.monitor.failed_deep(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What nearly every check touches of an instance, side by side in one array: who is asked, whether it is quiet, and what it said last.
 
+use super::latencies::RecentLatencies;
 use super::target::Target;
-use super::trips::Trips;
-use extman_health::course::Quiet;
+use extman_health::monitor::Quiet;
 use extman_health::policy::Policy;
 use extman_model::{CheckKind, CheckOutcome, CheckView, Figures};
 use std::hint::black_box;
@@ -14,23 +14,23 @@ pub(super) struct Hot {
     pub quiet: Quiet,
     pub target: Option<Arc<dyn Target>>,
     pub policy: Arc<Policy>,
-    /// Whose lanes it is asked on: a place in the list of libraries.
+    /// Whose lanes it is asked on: a instance in the list of libraries.
     pub library: Option<LibraryNumber>,
     /// The number of the last asking: an answer to an earlier one is nobody's.
     pub asking: u32,
-    pub hand: Hand,
+    pub progress: Progress,
     /// Somebody waits for its next answer.
     pub is_awaited: bool,
     /// It was slow or failed last time, and is asked on a lane apart.
     pub is_suspect: bool,
     /// Least and most heap that quiet answers told of, until the minute's sums know; the least is more than the most while none did.
     pub heap: (u64, u64),
-    pub trips: Trips,
+    pub recent: RecentLatencies,
     /// The last answer, if it was figures alone.
     pub last: Option<LastFigures>,
 }
 
-/// A library's place in the list of them, from 1.
+/// A library's instance in the list of them, from 1.
 pub(super) type LibraryNumber = std::num::NonZeroU32;
 
 /// Nothing was told of a heap.
@@ -38,15 +38,15 @@ pub(super) const NO_HEAP: (u64, u64) = (u64::MAX, 0);
 
 /// How far one check of an instance has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Hand {
-    /// It is not asked. By its spot it is not due either.
+pub(super) enum Progress {
+    /// It is not asked. By its due_state it is not due either.
     #[default]
-    Free,
-    /// It is due, and waits for a lane. Only its spot says that.
-    Waits,
-    /// A lane asks it, or is about to; its course does not know.
+    Idle,
+    /// It is due, and waits for a lane. Only its due_state says that.
+    Queued,
+    /// A lane asks it, or is about to; its monitor does not know.
     Asked,
-    /// A lane asks it, and its course knows.
+    /// A lane asks it, and its monitor knows.
     Begun,
 }
 
@@ -79,11 +79,11 @@ impl Hot {
             policy,
             library: None,
             asking: 0,
-            hand: Hand::Free,
+            progress: Progress::Idle,
             is_awaited: false,
             is_suspect: false,
             heap: NO_HEAP,
-            trips: Trips::default(),
+            recent: RecentLatencies::default(),
             last: None,
         }
     }
@@ -91,14 +91,14 @@ impl Hot {
     /// What is asked of it now, or waits to be, is nobody's any more.
     pub(super) fn drop_asking(&mut self) {
         self.asking = self.asking.wrapping_add(1);
-        self.hand = Hand::Free;
+        self.progress = Progress::Idle;
     }
 
     /// A new asking, and its number.
     #[inline]
-    pub(super) fn ask(&mut self, hand: Hand) -> u32 {
+    pub(super) fn ask(&mut self, progress: Progress) -> u32 {
         self.asking = self.asking.wrapping_add(1);
-        self.hand = hand;
+        self.progress = progress;
         self.asking
     }
 

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 pub(super) struct Library {
     pub pool: Pool,
     pub generation: u64,
-    pub places: usize,
+    pub instances: usize,
     pub due: VecDeque<u32>,
     /// Those that were slow or failed last time.
     pub apart: VecDeque<u32>,
-    pub visits: usize,
+    pub batches: usize,
 }
 
 /// All libraries that somebody is of, or that a lane goes through.
@@ -39,7 +39,7 @@ impl Libraries {
 
     pub(super) fn remove_if_unused(&mut self, number: LibraryNumber) -> Option<Library> {
         let library = self.0.get_mut(number.get() as usize - 1)?;
-        library.take_if(|library| library.places == 0 && library.visits == 0)
+        library.take_if(|library| library.instances == 0 && library.batches == 0)
     }
 
     pub(super) fn numbers(&self) -> impl Iterator<Item = LibraryNumber> + use<> {

@@ -1,7 +1,7 @@
 //! Processor time of the minutes that are over. Measuring takes a while for each thread of a library, so it is not done under the
 //! engine's lock nor by the lanes that ask: the rows wait here, and go on when they are measured, in the order in which they came.
 
-use super::out::Audience;
+use super::outbox::EventSink;
 use super::target::Target;
 use extman_model::record::{MinuteRow, Record};
 use std::collections::{HashMap, VecDeque};
@@ -63,10 +63,10 @@ impl Meter {
     }
 
     /// Measures what is to be measured, here and now.
-    pub(super) fn settle_all(&self, records: &mut Records, audience: &dyn Audience) {
+    pub(super) fn settle_all(&self, records: &mut Records, sink: &dyn EventSink) {
         if !records.unmeasured.is_empty() {
             self.add(records);
-            self.settle(audience);
+            self.settle(sink);
         }
     }
 
@@ -75,13 +75,13 @@ impl Meter {
     }
 
     /// Measures all that waits, and has it written down. When it comes back, what was taken over before is written down.
-    pub(super) fn settle(&self, audience: &dyn Audience) {
+    pub(super) fn settle(&self, sink: &dyn EventSink) {
         let mut earlier = lock(&self.earlier);
         // Whoever comes with more from here on calls somebody again.
         self.called.swap(false, AcqRel);
         while let Some(next) = self.next() {
             if let Some(row) = measure(next, &mut earlier) {
-                audience.record(&mut vec![Record::Minute(row)]);
+                sink.record(&mut vec![Record::Minute(row)]);
             }
         }
     }

@@ -5,39 +5,40 @@
 //! ```
 //!
 //! Nobody is asked on another library's lanes. A lane that stays in one costs its instance and nobody else: another lane of the same
-//! library goes on with the rest. Most answers say nothing new, and go the quiet path: see [`extman_health::course::Quiet`].
+//! library goes on with the rest. Most answers say nothing new, and go the quiet path: see [`extman_health::monitor::Quiet`].
 
-mod answers;
+mod batch;
 mod deep;
 mod hot;
+mod instance;
+mod latencies;
 mod library;
 mod meter;
 mod minute;
-mod out;
-mod place;
-mod ring;
-mod shard;
+mod outbox;
+mod probe_loop;
+mod reported;
+mod results;
+mod scheduler;
 mod target;
-mod trips;
 mod view;
-mod visit;
 
 pub use deep::{Asked, Candidate, DeepEnded};
-pub use out::{Announced, Audience};
-pub use shard::EngineStats;
+pub use outbox::{EventSink, FlappingChange, HealthChange};
+pub use reported::ReportChange;
+pub use scheduler::EngineStats;
 pub use target::{Apart, Target};
 pub use view::Seen;
 
-use answers::announce;
 use extman_health::Moment;
 use extman_health::policy::Policy;
 use extman_model::clock;
 use extman_model::sketch::Sketch;
 use extman_model::{CheckView, Health, Lifecycle};
-use out::Out;
-use place::Place;
-use ring::Ring;
-use shard::Shard;
+use instance::MonitoredInstance;
+use outbox::Outbox;
+use probe_loop::ProbeLoop;
+use scheduler::Scheduler;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -45,10 +46,10 @@ use tokio::sync::oneshot;
 /// Instances that are changed under one lock.
 const CHANGED_AT_A_TIME: usize = 256;
 
-/// Asks instances how they are. Cheap to clone; it goes on until every clone is gone or it is [`shut down`](Engine::shutdown).
+/// Checks instances. Cheap to clone; it goes on until every clone is gone or it is [`shut down`](Engine::shutdown).
 #[derive(Clone)]
 pub struct Engine {
-    ring: Arc<Ring>,
+    probes: Arc<ProbeLoop>,
 }
 
 /// One instance as the engine is told of it.
@@ -74,9 +75,9 @@ impl Engine {
     ///
     /// # Panics
     /// Outside an async runtime.
-    pub fn start(audience: Arc<dyn Audience>) -> std::io::Result<Self> {
-        let ring = Ring::start(audience, Handle::current())?;
-        Ok(Engine { ring })
+    pub fn start(sink: Arc<dyn EventSink>) -> std::io::Result<Self> {
+        let probes = ProbeLoop::start(sink, Handle::current())?;
+        Ok(Engine { probes })
     }
 
     /// These instances are new or otherwise than before, and those are gone. Nobody else is touched.
@@ -85,26 +86,26 @@ impl Engine {
         let mut changed = changed.into_iter().peekable();
         while changed.peek().is_some() {
             // Not all under one lock: a lane must not wait for thousands.
-            let mut shard = self.shard();
+            let mut scheduler = self.scheduler();
             for subject in changed.by_ref().take(CHANGED_AT_A_TIME) {
-                update(&mut shard, subject, &mut out);
+                update(&mut scheduler, subject, &mut out);
             }
         }
         for name in removed {
-            let mut shard = self.shard();
-            if let Some((mut place, target)) = shard.remove(name) {
-                place.forget(&mut out);
-                out.let_go_of(place.target.take());
+            let mut scheduler = self.scheduler();
+            if let Some((mut instance, target)) = scheduler.remove(name) {
+                instance.forget(&mut out);
+                out.let_go_of(instance.target.take());
                 out.let_go_of(target);
             }
         }
-        self.tell(out);
+        self.publish(out);
     }
 
     /// These are all instances now: those that are not among them are forgotten.
     pub fn set(&self, subjects: impl IntoIterator<Item = Subject>) {
         let subjects: Vec<Subject> = subjects.into_iter().collect();
-        let mut gone: std::collections::HashSet<Arc<str>> = self.shard().names().into_iter().collect();
+        let mut gone: std::collections::HashSet<Arc<str>> = self.scheduler().names().into_iter().collect();
         for subject in &subjects {
             gone.remove(&subject.name);
         }
@@ -121,72 +122,75 @@ impl Engine {
         self.change(Vec::new(), [&name.into()]);
     }
 
-    /// It tells of its health without being asked.
-    pub fn told(&self, name: &str, generation: u64, health: Health) {
+    /// An instance says how it is without being asked.
+    pub fn pushed(&self, name: &str, generation: u64, health: Health) {
         let (now, unix_ms, mut out) = (clock::monotonic(), wall_ms(), self.out());
         {
-            let mut shard = self.shard();
-            let Some(number) = shard.find(name) else { return };
-            shard.with(number, now, unix_ms, |place, _| {
-                let was = place.course.evaluation().judged();
-                let left_out = place.course.evaluation().is_left_out();
-                let policy = place.policy.clone();
-                if place.course.told(now, generation, health, &policy).is_some() {
-                    place.pass(now, unix_ms, was, left_out, &mut out.records);
-                    announce(place, was, unix_ms, &mut out);
-                }
+            let mut scheduler = self.scheduler();
+            let Some(number) = scheduler.find(name) else {
+                return;
+            };
+            scheduler.with(number, now, unix_ms, |instance, _| {
+                instance.judge((now, unix_ms), &mut out, |monitor, policy| {
+                    monitor.pushed(now, generation, health, policy)
+                });
             });
-            shard.schedule(number);
+            scheduler.schedule(number);
         }
-        self.tell(out);
+        self.publish(out);
     }
 
     /// Has an instance asked now. Two who want that get the answer of one check. `None` if there is none of this name or it does not
     /// run.
     pub async fn check_now(&self, name: &str) -> Option<CheckView> {
         let answer = {
-            let mut shard = self.shard();
-            let number = shard.find(name)?;
+            let mut scheduler = self.scheduler();
+            let number = scheduler.find(name)?;
             let (waiter, answer) = oneshot::channel();
             let now = clock::monotonic();
-            shard.with(number, now, wall_ms(), |place, _| {
-                place.course.due()?;
-                place.waiters.push(waiter);
-                if place.course.asked_at().is_none() {
-                    place.course.hasten(now);
+            scheduler.with(number, now, wall_ms(), |instance, _| {
+                instance.monitor.due()?;
+                instance.waiters.push(waiter);
+                if instance.monitor.asked_at().is_none() {
+                    instance.monitor.hasten(now);
                 }
                 Some(())
             })??;
-            shard.schedule(number);
+            scheduler.schedule(number);
             answer
         };
-        self.ring.wake();
+        self.probes.wake();
         answer.await.ok()
+    }
+
+    /// Whether what keeps the time has ended although nobody told it to: then no instance is checked any more.
+    pub fn has_died(&self) -> bool {
+        self.probes.has_died()
     }
 
     /// What the engine counts of itself.
     pub fn stats(&self) -> EngineStats {
-        self.shard().stats
+        self.scheduler().stats
     }
 
     /// How much later than due instances were asked, since this was asked last.
     pub fn take_lag(&self) -> Sketch {
-        self.shard().lag.drain()
+        self.scheduler().lag.drain()
     }
 
     /// How much later than due instances were asked, since [`take_lag`](Self::take_lag); it stays where it is.
     pub fn lag(&self) -> Sketch {
-        self.shard().lag.peek()
+        self.scheduler().lag.peek()
     }
 
     /// For how long the check that waits longest for a lane has been due; `None` if none waits.
     pub fn longest_wait(&self) -> Option<std::time::Duration> {
-        self.shard().longest_wait(clock::monotonic())
+        self.scheduler().longest_wait(clock::monotonic())
     }
 
     /// Instances that it knows.
     pub fn len(&self) -> usize {
-        self.shard().len()
+        self.scheduler().len()
     }
 
     /// Whether it knows none.
@@ -197,43 +201,43 @@ impl Engine {
     /// Ends it: nobody is asked any more, and every instance's record is closed. A lane that is in a check goes on as its library's.
     pub fn shutdown(&self) {
         self.set([]);
-        self.ring.meter.settle(self.ring.audience.as_ref());
-        self.ring.end();
+        self.probes.meter.settle(self.probes.sink.as_ref());
+        self.probes.end();
         // What lanes had in hand.
-        self.ring.meter.settle(self.ring.audience.as_ref());
+        self.probes.meter.settle(self.probes.sink.as_ref());
     }
 
-    fn out(&self) -> Out {
-        Out::for_audience(self.ring.audience.as_ref())
+    fn out(&self) -> Outbox {
+        Outbox::for_sink(self.probes.sink.as_ref())
     }
 
-    fn tell(&self, mut out: Out) {
+    fn publish(&self, mut out: Outbox) {
         // Now: a library that is about to be unloaded can't be measured later.
-        self.ring
+        self.probes
             .meter
-            .settle_all(&mut out.records, self.ring.audience.as_ref());
-        out.tell(self.ring.audience.as_ref());
-        self.ring.wake();
+            .settle_all(&mut out.records, self.probes.sink.as_ref());
+        out.publish(self.probes.sink.as_ref());
+        self.probes.wake();
     }
 
-    fn shard(&self) -> MutexGuard<'_, Shard> {
-        lock(&self.ring.shard)
+    fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        lock(&self.probes.scheduler)
     }
 }
 
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(scheduler: &Mutex<Scheduler>) -> MutexGuard<'_, Scheduler> {
+    scheduler.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wall_ms() -> u64 {
     clock::unix_ms(clock::wall())
 }
 
-fn update(shard: &mut Shard, subject: Subject, out: &mut Out) {
+fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
     let (now, unix_ms): (Moment, u64) = (clock::monotonic(), wall_ms());
-    let number = shard.find(&subject.name).unwrap_or_else(|| {
-        let new = Place::new(subject.name.clone(), subject.policy.clone(), now, unix_ms);
-        shard.add(new)
+    let number = scheduler.find(&subject.name).unwrap_or_else(|| {
+        let new = MonitoredInstance::new(subject.name.clone(), subject.policy.clone(), now, unix_ms);
+        scheduler.add(new)
     });
     let Subject {
         policy,
@@ -245,37 +249,36 @@ fn update(shard: &mut Shard, subject: Subject, out: &mut Out) {
     let (target, generation) = target.map_or((None, None), |(target, generation)| {
         (Some(target), Some(generation))
     });
-    let Some((known, hot)) = shard.place(number) else {
+    let Some((known, hot)) = scheduler.instance(number) else {
         return;
     };
-    let evaluation = known.course.evaluation();
-    let before = (evaluation.life(), evaluation.generation());
+    let before = (known.monitor.lifecycle(), known.monitor.generation());
     let generation = generation.unwrap_or(before.1);
     let same = before == (lifecycle, generation) && hot.target.is_some() == target.is_some();
-    let is_known = known.told.is_some() && evaluation.judged().flags.maintenance == maintenance;
+    let is_known = known.recorded.is_some() && known.monitor.judged().flags.maintenance == maintenance;
     if !same {
-        let gone = shard.retarget(number, target.clone(), generation);
+        let gone = scheduler.retarget(number, target.clone(), generation);
         out.let_go_of(gone);
     }
-    shard.with(number, now, unix_ms, |place, _| {
-        place.policy = policy;
+    scheduler.with(number, now, unix_ms, |instance, _| {
+        instance.policy = policy;
         if same && is_known {
             return;
         }
-        let was = place.course.evaluation().judged();
-        let left_out = place.course.evaluation().is_left_out();
-        place.pass(now, unix_ms, was, left_out, &mut out.records);
-        let policy = place.policy.clone();
+        instance.pass(now, unix_ms, &mut out.records);
         if !same {
-            place.retarget(target, &mut out.records);
-            let calls = place.calls();
-            place.course.live(now, lifecycle, generation, calls, &policy);
+            instance.retarget(target, &mut out.records);
         }
-        place.course.maintain(now, maintenance, &policy);
-        announce(place, was, unix_ms, out);
+        let calls = instance.calls();
+        instance.judge((now, unix_ms), out, |monitor, policy| {
+            if !same {
+                monitor.enter(now, lifecycle, generation, calls, policy);
+            }
+            monitor.maintain(now, maintenance, policy);
+        });
     });
     if !same || !is_known {
-        shard.schedule(number);
+        scheduler.schedule(number);
     }
 }
 

@@ -1,13 +1,13 @@
-//! What the engine asks: an instance, or whatever a test puts in its place.
+//! What the engine asks: an instance, or whatever a test puts in its instance.
 
 use extman_health::Moment;
-use extman_health::course::Calls;
+use extman_health::monitor::Calls;
 use extman_model::sketch::Sketch;
 use extman_model::{CheckKind, CheckOutcome, ErrorKind};
-use extman_runtime::instance::{Asked, Instance};
+use extman_runtime::instance::{Asked, FailedCalls, Instance};
 use extman_runtime::lanes::{LaneContext, Pool};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A check by itself.
@@ -45,6 +45,14 @@ pub trait Target: Send + Sync + 'static {
 
     /// Its calls so far.
     fn calls(&self) -> Calls;
+
+    /// Has `sink` hear when a call fails that counts against it; of one, until its failures are [rearmed](Self::rearm_failures).
+    fn watch_failures(&self, sink: Weak<dyn FailedCalls>, number: u32) {
+        let _ = (sink, number);
+    }
+
+    /// Whoever heard of a failed call has looked.
+    fn rearm_failures(&self) {}
 
     /// Its failures so far, by kind.
     fn errors(&self) -> Vec<(ErrorKind, u64)>;
@@ -96,8 +104,18 @@ impl Target for Instance {
         Calls {
             ended: counts.ended,
             blamed: counts.blamed,
+            excused: counts.excused,
             returned: counts.returned,
+            failed_run: counts.failed_run,
         }
+    }
+
+    fn watch_failures(&self, sink: Weak<dyn FailedCalls>, number: u32) {
+        self.accounts().watch_failures(sink, number);
+    }
+
+    fn rearm_failures(&self) {
+        self.accounts().rearm_failures();
     }
 
     fn errors(&self) -> Vec<(ErrorKind, u64)> {

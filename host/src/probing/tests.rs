@@ -1,12 +1,13 @@
 //! The engine on real lanes, with targets that a test can hold up.
 
 use super::*;
-use extman_health::course::Calls;
+use extman_health::monitor::Calls;
 use extman_model::record::Record;
 use extman_model::sketch::Sketch;
-use extman_model::{CheckKind, CheckOutcome, ErrorKind, Figures, Report};
-use extman_runtime::instance::{Answer, Asked};
+use extman_model::{CheckKind, CheckOutcome, Connection, ErrorKind, Figures, Report};
+use extman_runtime::instance::{Answer, Asked, FailedCalls};
 use extman_runtime::lanes::{LaneContext, LaneObserver, Pool, PoolLimits, Work};
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ struct Fake {
     hangs: AtomicBool,
     inside: AtomicU64,
     calls: Mutex<Calls>,
+    watched: Mutex<Option<(Weak<dyn FailedCalls>, u32)>>,
+    rearmed: AtomicU64,
     lanes: Pool,
     wedge_after: Duration,
 }
@@ -61,8 +64,23 @@ impl Fake {
             hangs: AtomicBool::new(false),
             inside: AtomicU64::new(0),
             calls: Mutex::default(),
+            watched: Mutex::default(),
+            rearmed: AtomicU64::new(0),
             lanes: lanes.clone(),
         })
+    }
+
+    /// A call of it fails, and nobody had called it since it was looked at.
+    fn fail_call(&self) {
+        {
+            let mut calls = self.calls.lock().unwrap();
+            calls.ended += 1;
+            calls.blamed += 1;
+            calls.failed_run += 1;
+        }
+        let watched = self.watched.lock().unwrap().clone();
+        let (sink, number) = watched.expect("the engine hears of failed calls");
+        sink.upgrade().expect("the engine is there").failed(number);
     }
 
     fn answer(&self) -> CheckOutcome {
@@ -112,6 +130,12 @@ impl Target for Fake {
     fn calls(&self) -> Calls {
         *self.calls.lock().unwrap()
     }
+    fn watch_failures(&self, sink: Weak<dyn FailedCalls>, number: u32) {
+        *self.watched.lock().unwrap() = Some((sink, number));
+    }
+    fn rearm_failures(&self) {
+        self.rearmed.fetch_add(1, SeqCst);
+    }
     fn errors(&self) -> Vec<(ErrorKind, u64)> {
         vec![(ErrorKind::Internal, self.calls.lock().unwrap().blamed)]
     }
@@ -122,14 +146,18 @@ impl Target for Fake {
 
 #[derive(Default)]
 struct Ears {
-    announced: Mutex<Vec<Announced>>,
+    changes: Mutex<Vec<HealthChange>>,
+    reports: Mutex<Vec<ReportChange>>,
     records: Mutex<Vec<Record>>,
     panicked: Mutex<Vec<String>>,
 }
 
-impl Audience for Ears {
-    fn announced(&self, announced: Announced) {
-        self.announced.lock().unwrap().push(announced);
+impl EventSink for Ears {
+    fn changed(&self, change: HealthChange) {
+        self.changes.lock().unwrap().push(change);
+    }
+    fn reported(&self, _: &str, change: ReportChange) {
+        self.reports.lock().unwrap().push(change);
     }
     fn panicked(&self, name: &str, _: u64, _: String) {
         self.panicked.lock().unwrap().push(name.to_owned());
@@ -210,13 +238,7 @@ async fn what_it_says_is_what_it_is_held_to_be() {
     tokio::task::spawn_blocking(move || engine.shutdown())
         .await
         .unwrap();
-    let told: Vec<Health> = ears
-        .announced
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|a| a.to.health)
-        .collect();
+    let told: Vec<Health> = ears.changes.lock().unwrap().iter().map(|a| a.to.health).collect();
     let mut turns = told.clone();
     turns.dedup();
     assert_eq!(
@@ -224,10 +246,7 @@ async fn what_it_says_is_what_it_is_held_to_be() {
         [Health::Unknown, Health::Up, Health::Down, Health::Up],
         "{told:?}"
     );
-    assert_eq!(
-        ears.announced.lock().unwrap()[1].text.as_deref(),
-        Some("its words")
-    );
+    assert_eq!(ears.changes.lock().unwrap()[1].text.as_deref(), Some("its words"));
     let records = ears.records.lock().unwrap();
     let results = records.iter().filter(|r| matches!(r, Record::Check(_))).count();
     assert!(
@@ -463,7 +482,7 @@ async fn what_one_says_in_figures_is_counted_and_kept_as_what_it_says_in_words()
     engine.put(subject("a", &fake, 1));
     until("it was asked often", || fake.asked.load(SeqCst) > 30).await;
     let seen = engine.view("a").unwrap();
-    assert_eq!(seen.trips_ns.len(), 16);
+    assert_eq!(seen.latencies_ns.len(), 16);
     let CheckOutcome::Answered { report: Some(report) } = seen.check.unwrap().outcome else {
         panic!()
     };
@@ -484,4 +503,211 @@ async fn what_one_says_in_figures_is_counted_and_kept_as_what_it_says_in_words()
     assert!(checks <= asked && checks + 1 >= asked, "{checks} {asked}");
     assert_eq!(written, 0, "{asked} good ones");
     assert!(minutes().all(|sums| sums.checks == 0 || sums.heap_bytes == Some((7, 7))));
+}
+
+/// One that is checked once an hour.
+fn seldom(name: &str, target: &Arc<Fake>) -> Subject {
+    let hour = Policy {
+        interval: Duration::from_secs(3600),
+        ..quick()
+    };
+    Subject {
+        policy: Arc::new(hour),
+        ..subject(name, target, 1)
+    }
+}
+
+#[tokio::test]
+async fn failed_calls_of_an_idle_instance_count_at_once_and_hasten_its_check() {
+    let (engine, _) = started();
+    let fake = Fake::new();
+    engine.put(seldom("a", &fake));
+    until("it is up", || health(&engine, "a") == Health::Up).await;
+    let asked = fake.asked.load(SeqCst);
+    fake.fail_call();
+    until("it is checked", || fake.asked.load(SeqCst) > asked).await;
+    assert!(fake.rearmed.load(SeqCst) > 0, "the next failure is heard of");
+    (0..2).for_each(|_| fake.fail_call());
+    until("it is degraded", || health(&engine, "a") == Health::Degraded).await;
+    (0..2).for_each(|_| fake.fail_call());
+    until("it is down", || health(&engine, "a") == Health::Down).await;
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn check_that_says_down_is_a_failed_check_in_every_count() {
+    let (engine, ears) = started();
+    let fake = Fake::new();
+    *fake.says.lock().unwrap() = said(Health::Down);
+    engine.put(subject("a", &fake, 1));
+    until("it is down", || health(&engine, "a") == Health::Down).await;
+    let (of_one, of_all) = (engine.view("a").unwrap().counts, engine.stats());
+    assert!(of_one.failed >= 3 && of_one.failed == of_one.checks, "{of_one:?}");
+    assert!(of_all.failed >= 3 && of_all.failed == of_all.checks, "{of_all:?}");
+    assert_eq!((of_one.timed_out, of_all.timed_out), (0, 0));
+    *fake.says.lock().unwrap() = figures(Health::Up);
+    until("it is up", || health(&engine, "a") == Health::Up).await;
+    let counted = engine.view("a").unwrap().counts;
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+    let records = ears.records.lock().unwrap();
+    let (mut checks, mut failed) = (0, 0);
+    for record in records.iter() {
+        if let Record::Minute(row) = record {
+            checks += row.sums.checks;
+            failed += row.sums.checks_failed;
+        }
+    }
+    assert!(
+        checks >= counted.checks && failed == counted.failed,
+        "{checks} {failed} {counted:?}"
+    );
+}
+
+#[tokio::test]
+async fn instance_that_flaps_is_published_once_when_it_begins_and_once_when_it_ends() {
+    let (engine, ears) = started();
+    let fake = Fake::new();
+    let eager = Policy {
+        fall: 1,
+        rise: 1,
+        ..quick()
+    };
+    engine.put(Subject {
+        policy: Arc::new(eager),
+        ..subject("a", &fake, 1)
+    });
+    let flapping = || -> Vec<FlappingChange> {
+        let changes = ears.changes.lock().unwrap();
+        let flapping = changes.iter().filter_map(|change| change.flapping);
+        flapping.filter(|change| *change != FlappingChange::GoesOn).collect()
+    };
+    let mut turns = 0;
+    let mut turn = async |health_is| {
+        *fake.says.lock().unwrap() = said(health_is);
+        until("it turns", || health(&engine, "a") == health_is).await;
+        turns += 1;
+    };
+    while flapping().is_empty() {
+        turn(Health::Down).await;
+        turn(Health::Up).await;
+    }
+    let is_told = |change: &HealthChange| change.flapping != Some(FlappingChange::GoesOn);
+    let published = || ears.changes.lock().unwrap().iter().filter(|change| is_told(change)).count();
+    let before = published();
+    for _ in 0..20 {
+        turn(Health::Down).await;
+        turn(Health::Up).await;
+    }
+    assert_eq!(published(), before, "nothing between");
+    until("it is steady", || flapping().len() == 2).await;
+    let told = flapping();
+    assert!(
+        matches!(told[0], FlappingChange::Begins { permille: 300.. }),
+        "{told:?}"
+    );
+    assert!(
+        matches!(told[1], FlappingChange::Ends { changes: 40.., .. }),
+        "{told:?}"
+    );
+    let spans = ears.records.lock().unwrap();
+    let written = spans
+        .iter()
+        .filter(|record| matches!(record, Record::Transition(_)));
+    assert!(written.count() >= turns, "each turn is in the history");
+    drop(spans);
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn parts_and_connection_are_kept_and_published_when_they_change() {
+    let (engine, ears) = started();
+    let fake = Fake::new();
+    let says = |model, connection| CheckOutcome::Answered {
+        report: Some(Report {
+            health: Some(Health::Up),
+            connection: Some(connection),
+            parts: vec![extman_model::Part {
+                name: "model".to_owned(),
+                health: model,
+                message: "its words".to_owned(),
+                duration_ns: Some(7),
+                value: Some(0.5),
+            }],
+            ..Report::default()
+        }),
+    };
+    *fake.says.lock().unwrap() = says(Health::Up, Connection::Connected);
+    engine.put(subject("a", &fake, 1));
+    until("it is up", || health(&engine, "a") == Health::Up).await;
+    assert_eq!(*ears.reports.lock().unwrap(), []);
+    *fake.says.lock().unwrap() = says(Health::Degraded, Connection::Broken);
+    until("both are published", || ears.reports.lock().unwrap().len() == 2).await;
+    *fake.says.lock().unwrap() = CheckOutcome::Failed {
+        kind: ErrorKind::Internal,
+        text: "no report".to_owned(),
+    };
+    until("it is down", || health(&engine, "a") == Health::Down).await;
+    let seen = engine.view("a").unwrap();
+    let part = &seen.parts[0];
+    assert_eq!(
+        (part.health, part.duration_ns, part.value),
+        (Health::Degraded, Some(7), Some(0.5))
+    );
+    assert_eq!(seen.connection.unwrap().state, Connection::Broken);
+    // In figures alone, on the quiet path, a connection that breaks is no less seen.
+    let quiet = |connection| CheckOutcome::Answered {
+        report: Some(Report {
+            health: Some(Health::Up),
+            connection: Some(connection),
+            ..Report::default()
+        }),
+    };
+    *fake.says.lock().unwrap() = quiet(Connection::Connected);
+    until("it is connected", || ears.reports.lock().unwrap().len() == 3).await;
+    let asked = fake.asked.load(SeqCst);
+    until("it is quiet", || fake.asked.load(SeqCst) > asked + 10).await;
+    *fake.says.lock().unwrap() = quiet(Connection::Broken);
+    until("it is broken", || ears.reports.lock().unwrap().len() == 4).await;
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn engine_whose_thread_has_died_says_so() {
+    /// Panics in the thread that keeps the time.
+    struct Breaks;
+    impl EventSink for Breaks {
+        fn changed(&self, _: HealthChange) {
+            let thread = std::thread::current();
+            assert!(thread.name() != Some("extman-probe"), "as the test wants it");
+        }
+        fn panicked(&self, _: &str, _: u64, _: String) {}
+        fn stalled(&self, _: Duration) {}
+        fn record(&self, _: &mut Vec<Record>) {}
+        fn keeps_results(&self) -> bool {
+            false
+        }
+    }
+    let engine = Engine::start(Arc::new(Breaks)).unwrap();
+    let fake = Fake::new();
+    engine.put(subject("a", &fake, 1));
+    until("it is up", || health(&engine, "a") == Health::Up).await;
+    assert!(!engine.has_died());
+    (0..5).for_each(|_| fake.fail_call());
+    until("its thread has died", || engine.has_died()).await;
+    until("what it knew is no longer known", || {
+        let seen = engine.view("a").unwrap();
+        seen.judged.health == Health::Unknown && seen.judged.flags.stale
+    })
+    .await;
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
 }

@@ -1,12 +1,13 @@
 //! How instances are, for whoever looks. Looking asks nobody, and what is old is told as old.
 
 use super::Engine;
-use super::answers::{due, last};
-use super::hot::{Hand, Hot};
-use super::place::Place;
+use super::hot::{Hot, Progress};
+use super::instance::MonitoredInstance;
+use super::results::{due, last};
 use extman_health::Moment;
 use extman_model::clock;
-use extman_model::{CheckView, Health, Judgement, Lifecycle};
+use extman_model::record::CheckCounts;
+use extman_model::{CheckView, ConnectionView, Health, Judgement, Lifecycle, Part};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Seen {
     pub flapping_permille: u16,
     /// Failed checks in a row.
     pub failed_checks: u8,
+    /// Its checks since the engine knows it.
+    pub counts: CheckCounts,
     /// Smoothed time that its checks take.
     pub round_trip: Option<Duration>,
     /// Until it is asked next; absent while it is being asked, or is not asked at all.
@@ -34,9 +37,13 @@ pub struct Seen {
     /// Its last hard states, the newest last.
     pub recent: Vec<Health>,
     /// How long its code ran in the last checks that came back, in nanoseconds, the newest last.
-    pub trips_ns: Vec<u64>,
+    pub latencies_ns: Vec<u64>,
     /// What its last check came to.
     pub check: Option<CheckView>,
+    /// Named parts, as its last report with parts told them.
+    pub parts: Vec<Part>,
+    /// The connection that it keeps, as its last report told.
+    pub connection: Option<ConnectionView>,
     /// What its last deep check said.
     pub deep_words: Option<String>,
 }
@@ -44,36 +51,54 @@ pub struct Seen {
 impl Engine {
     /// One instance.
     pub fn view(&self, name: &str) -> Option<Seen> {
-        let shard = self.shard();
-        let (place, hot) = shard.place(shard.find(name)?)?;
-        Some(seen(place, hot, clock::monotonic()))
+        let scheduler = self.scheduler();
+        let number = scheduler.find(name)?;
+        let (instance, hot) = scheduler.instance(number)?;
+        Some(seen(
+            instance,
+            hot,
+            scheduler.progress(number),
+            clock::monotonic(),
+        ))
     }
 
     /// All instances, in no order.
     pub fn views(&self) -> Vec<Seen> {
-        let (shard, now) = (self.shard(), clock::monotonic());
-        shard.all().map(|(place, hot)| seen(place, hot, now)).collect()
+        let (scheduler, now) = (self.scheduler(), clock::monotonic());
+        let all = scheduler.all();
+        all.map(|(instance, hot, progress)| seen(instance, hot, progress, now))
+            .collect()
     }
 }
 
-fn seen(place: &Place, hot: &Hot, now: Moment) -> Seen {
-    let mut course = place.course.clone();
-    course.take_quiet(&mut hot.quiet.clone(), &hot.policy);
-    let evaluation = course.evaluation();
-    let due = due(place, hot).filter(|_| hot.hand == Hand::Free);
+fn seen(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment) -> Seen {
+    let mut monitor = instance.monitor.clone();
+    let quiet_answers = u64::from(hot.quiet.answers());
+    monitor.take_quiet(&mut hot.quiet.clone(), &hot.policy);
+    let is_asked = matches!(progress, Progress::Asked | Progress::Begun);
+    let due = due(instance, hot).filter(|_| progress == Progress::Idle);
+    let reported = instance.reported.as_deref();
     Seen {
-        name: place.name.clone(),
-        lifecycle: evaluation.life(),
-        judged: course.as_seen_at(now, &place.policy),
-        lasted: now.since(evaluation.since()),
-        left_out: evaluation.is_left_out(),
-        flapping_permille: (evaluation.flap().ratio() * 1000.0).round() as u16,
-        failed_checks: evaluation.failed_checks(),
-        round_trip: course.round_trip().smoothed(),
+        name: instance.name.clone(),
+        lifecycle: monitor.lifecycle(),
+        judged: monitor.judged_at(now, is_asked, &instance.policy),
+        lasted: now.since(monitor.since()),
+        left_out: monitor.is_excluded(),
+        flapping_permille: (monitor.flap().ratio() * 1000.0).round() as u16,
+        failed_checks: monitor.failed_checks(),
+        counts: CheckCounts {
+            checks: instance.counts.checks + quiet_answers,
+            ..instance.counts
+        },
+        round_trip: monitor.timeout().smoothed(),
         next_check: due.map(|due| due.since(now)),
-        recent: evaluation.flap().states(),
-        trips_ns: hot.trips.newest_last(),
-        check: last(place, hot),
-        deep_words: place.deep_words(),
+        recent: monitor.flap().states(),
+        latencies_ns: hot.recent.newest_last(),
+        check: last(instance, hot),
+        parts: reported
+            .map(|reported| reported.parts.clone())
+            .unwrap_or_default(),
+        connection: reported.and_then(|reported| reported.connection),
+        deep_words: instance.deep_words(),
     }
 }

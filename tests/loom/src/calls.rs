@@ -10,7 +10,7 @@ use std::sync::Arc;
 fn call_that_is_cancelled_as_it_begins_runs_only_if_the_caller_is_told_so() {
     loom::model(|| {
         let call = Arc::new(CallState::new());
-        call.open_waiting(1);
+        call.open(1);
         let lane = thread::spawn({
             let call = call.clone();
             move || {
@@ -33,7 +33,7 @@ fn call_that_is_cancelled_as_it_begins_runs_only_if_the_caller_is_told_so() {
 fn call_that_two_cancel_never_begins_after_either_was_told_so() {
     loom::model(|| {
         let call = Arc::new(CallState::new());
-        call.open_waiting(1);
+        call.open(1);
         let cancels = || {
             let call = call.clone();
             thread::spawn(move || call.cancel(1))
@@ -50,16 +50,17 @@ fn call_that_two_cancel_never_begins_after_either_was_told_so() {
 fn late_cancellation_reaches_no_later_call_of_the_same_slot() {
     loom::model(|| {
         let call = Arc::new(CallState::new());
-        call.open_running(1);
+        call.open(1);
+        assert!(call.begin(1));
         let caller = thread::spawn({
             let call = call.clone();
             move || call.cancel(1)
         });
         call.close(1);
-        call.open_running(3);
+        call.open(3);
         let was = caller.join().unwrap();
         assert!(!call.is_cancelled(3), "it was {was:?}");
-        assert!(call.is_cancelled(1));
+        assert!(call.begin(3));
     });
 }
 
@@ -103,7 +104,8 @@ fn output_has_one_writer_at_a_time_and_none_after_the_end() {
 fn call_that_was_handed_over_is_ended_by_one_of_two() {
     loom::model(|| {
         let shared = Arc::new((CallState::new(), OutputLock::new()));
-        shared.0.open_running(1);
+        shared.0.open(1);
+        assert!(shared.0.begin(1));
         shared.1.open(1);
         let ends = || {
             let shared = shared.clone();

@@ -9,12 +9,10 @@
 
 #[path = "../../../host/runtime/src/loader/call_words.rs"]
 mod call_words;
-#[path = "../../../host/runtime/src/lanes/gate.rs"]
-mod gate;
+#[path = "../../../host/runtime/src/lanes/concurrency.rs"]
+mod concurrency;
 #[path = "../../../host/runtime/src/lanes/occupancy.rs"]
 mod occupancy;
-#[path = "../../../host/runtime/src/sync.rs"]
-mod sync;
 
 #[cfg(test)]
 mod calls;
@@ -22,3 +20,4 @@ mod calls;
 mod lanes;
 #[cfg(test)]
 mod limits;
+mod sync;

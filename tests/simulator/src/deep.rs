@@ -4,11 +4,11 @@
 use super::bounds::HELD;
 use super::random::Chance;
 use super::report::{Report, Violation, Wrong};
-use super::seat::Seat;
+use super::instance::SimulatedInstance;
 use super::world::{Restart, World};
 use super::{DAY, MINUTE, SECOND, Time};
 use extman_health::deep::{APART_MS, MonotonicAge, OverQuota, UsageLog};
-use extman_health::evaluate::deep_counts;
+use extman_health::monitor::deep_counts;
 use extman_health::policy::DeepPolicy;
 use extman_model::Health;
 use extman_model::record::ResultWord;
@@ -86,12 +86,12 @@ impl Reports {
 }
 
 impl<'a> DeepChecks<'a> {
-    pub fn new(seats: &[Seat<'_>], world: &'a World, seed: u64) -> Self {
-        let wanted = seats.iter().enumerate().filter_map(|(place, seat)| {
-            let policy = seat.deep_policy()?;
-            Some((place, (Arc::from(seat.name()), policy)))
+    pub fn new(instances: &[SimulatedInstance<'_>], world: &'a World, seed: u64) -> Self {
+        let wanted = instances.iter().enumerate().filter_map(|(place, instance)| {
+            let policy = instance.deep_policy()?;
+            Some((place, (Arc::from(instance.name()), policy)))
         });
-        let first = seats.first().map_or(0, |seat| seat.judge.plugin());
+        let first = instances.first().map_or(0, |instance| instance.judge.plugin());
         let mut deep = DeepChecks {
             world,
             wanted: wanted.collect(),
@@ -129,32 +129,32 @@ impl<'a> DeepChecks<'a> {
     }
 
     /// Does what is due, while the host runs. Gives whom it has touched.
-    pub fn turn(&mut self, now: Time, seats: &mut [Seat<'_>], reports: &mut Reports) -> Vec<usize> {
+    pub fn turn(&mut self, now: Time, instances: &mut [SimulatedInstance<'_>], reports: &mut Reports) -> Vec<usize> {
         let restart = self.world.restarts.get(self.restarted).copied();
         if let Some(restart) = restart.filter(|restart| restart.at <= now) {
             self.restarted += 1;
             self.restart(restart, now);
-            for seat in seats.iter_mut() {
-                let report = reports.of(seat.judge.plugin());
-                seat.run_until(now, report);
-                seat.restart(now, report);
+            for instance in instances.iter_mut() {
+                let report = reports.of(instance.judge.plugin());
+                instance.run_until(now, report);
+                instance.restart(now, report);
             }
-            return (0..seats.len()).collect();
+            return (0..instances.len()).collect();
         }
         if now >= self.checkpoint_at + CHECKPOINT_EVERY {
             self.checkpoint(now);
         }
         if let Some(flight) = self.in_flight.take_if(|flight| flight.ends_at <= now) {
-            return self.complete(&flight, now, seats, reports);
+            return self.complete(&flight, now, instances, reports);
         }
         if now >= self.asked_at && !self.wanted.is_empty() {
             self.asked_at = self.next_question(now);
             let of = (self.operator.bits() % self.wanted.len() as u64) as usize;
             let place = self.wanted.keys().nth(of).copied();
-            return self.make(place, true, now, seats, reports);
+            return self.make(place, true, now, instances, reports);
         }
         let due = self.next_due().filter(|(due_ms, _)| *due_ms <= self.now_ms(now));
-        self.make(due.map(|(_, place)| place), false, now, seats, reports)
+        self.make(due.map(|(_, place)| place), false, now, instances, reports)
     }
 
     fn make(
@@ -162,17 +162,17 @@ impl<'a> DeepChecks<'a> {
         place: Option<usize>,
         by_operator: bool,
         now: Time,
-        seats: &mut [Seat<'_>],
+        instances: &mut [SimulatedInstance<'_>],
         reports: &mut Reports,
     ) -> Vec<usize> {
         let Some(((_, policy), place)) = place.and_then(|at| Some((self.wanted.get(&at)?.clone(), at)))
         else {
             return Vec::new();
         };
-        let (seat, now_ms) = (&mut seats[place], self.now_ms(now));
-        let report = reports.of(seat.judge.plugin());
-        seat.run_until(now, report);
-        let Some(generation) = seat.deep_candidate(now, by_operator) else {
+        let (instance, now_ms) = (&mut instances[place], self.now_ms(now));
+        let report = reports.of(instance.judge.plugin());
+        instance.run_until(now, report);
+        let Some(generation) = instance.deep_candidate(now, by_operator) else {
             if !by_operator {
                 self.hold_until_ms.insert(place, now_ms + HELD / MS);
             }
@@ -190,8 +190,8 @@ impl<'a> DeepChecks<'a> {
         self.confirm.remove(&place);
         self.keep(place, now);
         report.deep_checks += 1;
-        self.check_quota(place, &policy, now, &seat.judge, report);
-        let reply = seat.ask_deep(now);
+        self.check_quota(place, &policy, now, &instance.judge, report);
+        let reply = instance.ask_deep(now);
         let too_late = self.world.awake(now + policy.timeout.as_nanos() as Time);
         let back = reply.after.map(|after| self.world.end_of(now, after));
         let (ends_at, result) = match back {
@@ -212,13 +212,13 @@ impl<'a> DeepChecks<'a> {
         &mut self,
         flight: &InFlight,
         now: Time,
-        seats: &mut [Seat<'_>],
+        instances: &mut [SimulatedInstance<'_>],
         reports: &mut Reports,
     ) -> Vec<usize> {
         let place = flight.place;
-        let seat = &mut seats[place];
-        let report = reports.of(seat.judge.plugin());
-        seat.run_until(now, report);
+        let instance = &mut instances[place];
+        let report = reports.of(instance.judge.plugin());
+        instance.run_until(now, report);
         let is_good = matches!(flight.result, ResultWord::Said(None | Some(Health::Up)));
         let host_late = self.world.stood_still(flight.began, now) > Duration::ZERO;
         let result = if host_late && !is_good {
@@ -227,7 +227,7 @@ impl<'a> DeepChecks<'a> {
             flight.result
         };
         report.deep_failed += u64::from(!is_good && deep_counts(result));
-        let failed = seat.deep_ended(now, flight.generation, result, report);
+        let failed = instance.deep_ended(now, flight.generation, result, report);
         if failed == 1 {
             self.confirm.insert(place);
         }

@@ -1,4 +1,4 @@
-//! Plugins on one wheel, event by event, as the engine drives their courses. Pure.
+//! Plugins on one wheel, event by event, as the engine drives their monitors. Pure.
 
 use super::bounds::Bounds;
 use super::deep::{DeepChecks, Reports};
@@ -8,11 +8,11 @@ use super::nature::Nature;
 use super::plugin::Plugin;
 use super::random::Chance;
 use super::report::Report;
-use super::seat::Seat;
+use super::instance::SimulatedInstance;
 use super::systems::Systems;
 use super::world::World;
 use super::{SECOND, SHARD, Scenario, Time};
-use extman_health::schedule::{Tick, Wheel};
+use extman_health::wheel::{Tick, Wheel};
 
 /// The engine's step.
 pub(super) const TICK: Time = SECOND / 100;
@@ -48,44 +48,44 @@ pub(super) fn run(scenario: &Scenario, world: &World, made: Vec<(u32, Made)>) ->
     let mut reports = Reports::new(scenario.only);
     let bounds = Bounds::new(&scenario.policy);
     let mut wheel = Wheel::default();
-    let mut seats: Vec<Seat<'_>> = made
+    let mut instances: Vec<SimulatedInstance<'_>> = made
         .iter()
         .map(|(number, (nature, faults, chance))| {
             let plugin = Plugin::new(nature.clone(), faults.clone(), chance.clone());
             let judge = Judge::new(*number, faults, nature, world, &bounds);
             let traced = scenario.only == Some(*number);
-            Seat::new(*number, plugin, judge, world, &scenario.policy, traced)
+            SimulatedInstance::new(*number, plugin, judge, world, &scenario.policy, traced)
         })
         .collect();
-    for (place, seat) in seats.iter_mut().enumerate() {
-        let report = reports.of(seat.judge.plugin());
-        wheel.put(place as u32, tick(seat.begin(report)));
+    for (place, instance) in instances.iter_mut().enumerate() {
+        let report = reports.of(instance.judge.plugin());
+        wheel.put(place as u32, tick(instance.begin(report)));
     }
-    let mut desk = DeepChecks::new(&seats, world, scenario.seed);
-    let desk_place = seats.len() as u32;
+    let mut desk = DeepChecks::new(&instances, world, scenario.seed);
+    let desk_place = instances.len() as u32;
     if let Some(at) = desk.next() {
         wheel.put(desk_place, tick(at));
     }
-    let mut systems = Systems::new(&seats, scenario.only.is_none());
+    let mut systems = Systems::new(&instances, scenario.only.is_none());
     let mut due = Vec::new();
     while let Some(next) = wheel.next_due() {
         let now = next * TICK;
         if now >= scenario.length {
             break;
         }
-        systems.sample(now, &mut seats, world, &mut reports.told);
+        systems.sample(now, &mut instances, world, &mut reports.told);
         wheel.take_due(next, usize::MAX, &mut due);
         for place in due.drain(..) {
             if place != desk_place {
-                let seat = &mut seats[place as usize];
-                let then = seat.run_until(now, reports.of(seat.judge.plugin()));
+                let instance = &mut instances[place as usize];
+                let then = instance.run_until(now, reports.of(instance.judge.plugin()));
                 wheel.put(place, tick(then).max(next + 1));
                 continue;
             }
             if world.awake(now) == now {
-                for touched in desk.turn(now, &mut seats, &mut reports) {
-                    let seat = &mut seats[touched];
-                    let then = seat.run_until(now, reports.of(seat.judge.plugin()));
+                for touched in desk.turn(now, &mut instances, &mut reports) {
+                    let instance = &mut instances[touched];
+                    let then = instance.run_until(now, reports.of(instance.judge.plugin()));
                     wheel.put(touched as u32, tick(then).max(next + 1));
                 }
             }
@@ -94,8 +94,8 @@ pub(super) fn run(scenario: &Scenario, world: &World, made: Vec<(u32, Made)>) ->
             }
         }
     }
-    for seat in &mut seats {
-        seat.finish(scenario.length, reports.of(seat.judge.plugin()));
+    for instance in &mut instances {
+        instance.finish(scenario.length, reports.of(instance.judge.plugin()));
     }
     reports.told
 }

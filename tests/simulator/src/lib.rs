@@ -3,14 +3,14 @@
 //! ```text
 //!   world      the host's pauses        nature     how a plugin is while it is well, and its heap
 //!   fault      what befalls it          plugin     all of that, asked and called by the engine's rules
-//!   drive      wheel and courses, event by event, as the engine drives them; deep: deep checks and their quota, kept over restarts
+//!   drive      wheel and monitors, event by event, as the engine drives them; deep: deep checks and their quota, kept over restarts
 //!   judge      what is said against what is true, within `bounds` ──▶ report
 //! ```
 //!
 //! Each plugin's chance comes from the seed and its number alone, and plugins share nothing but the world: so a shard can be run by
 //! anybody, and one plugin by itself goes the same way as among all.
 //!
-//! What is simulated is the part that decides: course, wheel, evaluation, the whole. Threads, lanes and the engine's locks are not.
+//! What is simulated is the part that decides: monitor and wheel, the whole. Threads, lanes and the engine's locks are not.
 
 mod bounds;
 mod deep;
@@ -22,7 +22,7 @@ mod nature;
 mod plugin;
 mod random;
 mod report;
-mod seat;
+mod instance;
 mod summary;
 mod systems;
 mod world;

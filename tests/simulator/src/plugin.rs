@@ -6,7 +6,7 @@ use super::nature::Nature;
 use super::random::Chance;
 use super::world::World;
 use super::{SECOND, Time};
-use extman_health::course::Calls;
+use extman_health::monitor::Calls;
 use extman_model::record::ResultWord;
 use extman_model::{ErrorKind, Health, Lifecycle};
 
@@ -266,8 +266,18 @@ impl Plugin {
             }
         }
         let ended = self.chance.poisson(rate * running);
+        let failed = self.chance.binomial(ended, fails);
         self.calls.ended += ended;
-        self.calls.blamed += self.chance.binomial(ended, fails);
+        self.calls.blamed += failed;
+        if failed < ended {
+            self.calls.failed_run = 0;
+        }
+        // As many of those that failed came last as chance has it.
+        let mut last = 0;
+        while last < failed && (failed == ended || self.aside.happens(fails)) {
+            last += 1;
+        }
+        self.calls.failed_run = self.calls.failed_run.saturating_add(last as u32);
         self.calls.returned += if returns { ended } else { 0 };
     }
 

@@ -1,7 +1,7 @@
 //! Small systems of a few plugins each: is the verdict on the whole what its members' truth asks for? Pure.
 
 use super::report::{Report, Violation, Wrong};
-use super::seat::Seat;
+use super::instance::SimulatedInstance;
 use super::world::World;
 use super::{HOUR, MINUTE, Time};
 use extman_health::aggregate::{Member, aggregate};
@@ -25,15 +25,15 @@ pub(super) struct Systems {
 }
 
 impl Systems {
-    pub fn new(seats: &[Seat<'_>], wanted: bool) -> Self {
+    pub fn new(instances: &[SimulatedInstance<'_>], wanted: bool) -> Self {
         Systems {
-            names: seats.iter().map(|seat| seat.name().to_owned()).collect(),
+            names: instances.iter().map(|instance| instance.name().to_owned()).collect(),
             next: wanted.then_some(EVERY),
         }
     }
 
     /// Looks at what should have been looked at by now, at its time.
-    pub fn sample(&mut self, now: Time, seats: &mut [Seat<'_>], world: &World, report: &mut Report) {
+    pub fn sample(&mut self, now: Time, instances: &mut [SimulatedInstance<'_>], world: &World, report: &mut Report) {
         while let Some(at) = self.next.filter(|at| *at <= now) {
             self.next = Some(at + EVERY);
             // Of a host that just stood still or was started nobody expects a verdict.
@@ -41,13 +41,13 @@ impl Systems {
             if world.paused(at - 3 * MINUTE, at).1 > 0 || just_begun {
                 continue;
             }
-            for (system, names) in seats.chunks_mut(MEMBERS).zip(self.names.chunks(MEMBERS)) {
+            for (system, names) in instances.chunks_mut(MEMBERS).zip(self.names.chunks(MEMBERS)) {
                 let truth: Option<Vec<Health>> = system
                     .iter_mut()
-                    .map(|seat| seat.judge.truth(at, report))
+                    .map(|instance| instance.judge.truth(at, report))
                     .collect();
                 let Some(truth) = truth else { continue };
-                let seen: Vec<Health> = system.iter().map(|seat| seat.seen(at).health).collect();
+                let seen: Vec<Health> = system.iter().map(|instance| instance.seen(at).health).collect();
                 if let Some(verdict) = compare(&truth, &seen, names, report) {
                     report.violation(Violation {
                         plugin: system[0].judge.plugin(),

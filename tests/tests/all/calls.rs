@@ -130,6 +130,8 @@ async fn a_queue_that_is_full_takes_no_more() {
     })
     .await;
     assert_eq!(faulty.echo("too many").await, Err(ErrorKind::Exhausted));
+    let counts = faulty.instance.accounts().counts();
+    assert_eq!((counts.blamed, counts.excused), (0, 1), "the queue is the host's");
     std::fs::write(release, "").unwrap();
     assert!(inside.await.unwrap().is_ok());
     assert_eq!(waiting.await.unwrap().unwrap().body, b"waited");

@@ -44,7 +44,7 @@ fn said(engine: &Engine, name: &str) -> Option<String> {
 }
 
 fn checks_of(engine: &Engine, name: &str) -> usize {
-    engine.view(name).map_or(0, |seen| seen.trips_ns.len())
+    engine.view(name).map_or(0, |seen| seen.latencies_ns.len())
 }
 
 impl Two {
@@ -163,7 +163,7 @@ async fn a_hundred_plugins_whose_check_takes_half_a_second_are_all_up() {
     }
     let all = |holds: &dyn Fn(&extman::probing::Seen) -> bool| engine.views().iter().all(holds);
     until_async("each has answered twice", || {
-        all(&|seen| seen.trips_ns.len() >= 2)
+        all(&|seen| seen.latencies_ns.len() >= 2)
     })
     .await;
     let not_up: Vec<_> = engine

@@ -38,6 +38,7 @@ impl Supervised {
             observer: Arc::new(requests.clone()),
             pool: PoolLimits::default(),
             budgets: ModuleBudgets::default(),
+            state_dir: Some(bench.folder().join("state")),
             modules: Default::default(),
         };
         let supervisor = Supervisor::new(

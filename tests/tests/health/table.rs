@@ -42,7 +42,7 @@ const QUIET: bool = false;
 const CALLED: bool = true;
 const ONE: &str = "1 check";
 const FALL: &str = "3 failed checks";
-const WINDOWS: &str = "3 windows of calls";
+const RUN: &str = "5 failed calls in a row";
 const TURNS: &str = "30 % of its last 20 states are turns";
 /// Up and down by turns, and told to be flapping.
 pub const FLAPPING: &str = "flapping";
@@ -178,14 +178,14 @@ pub const ROWS: &[Row] = &[
         CALLED,
         ("down", "its checks succeed while its calls fail"),
         "–",
-        WINDOWS,
+        RUN,
     ),
     row(
         ("internal", "invoke"),
         CALLED,
         ("down", "its checks succeed while its calls fail"),
         "–",
-        WINDOWS,
+        RUN,
     ),
     row(
         ("invalid-input", "invoke"),

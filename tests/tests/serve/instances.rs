@@ -3,9 +3,50 @@
 use crate::answers::plugin;
 use crate::served::Place;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 
 const TWO: &str = "[[instance]]\nname = \"left\"\nplugin = \"pair\"\nconfig = { side = \"l\" }\n\
                    [[instance]]\nname = \"right\"\nplugin = \"pair\"\nconfig = { side = \"r\" }\n";
+
+#[test]
+fn each_instance_has_folders_of_its_own_that_stay() {
+    let place = Place::default();
+    let keeps = r#"
+    const ExtmanBytes folders[] = {request->data_dir, request->cache_dir};
+    for (int i = 0; i < 2; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%.*s/kept", (int)folders[i].len, (const char *)folders[i].data);
+        FILE *file = folders[i].len == 0 ? NULL : fopen(path, "a");
+        if (file == NULL || fputs("x", file) < 0 || fclose(file) != 0) {
+            return extman_fail(error, EXTMAN_STATUS_CONFIGURATION, "no folder of its own");
+        }
+    }"#;
+    let library = plugin("pair", "1.0.0", "same")
+        .in_create(keeps)
+        .build(place.path());
+    place.put(&library, "pair.so");
+    let state = place.path().join("state");
+    let host = place.serve(TWO);
+    host.until_ready();
+    assert_eq!(host.change("left", "restart").0, 200);
+    for (folder, name, kept) in [
+        ("data", "left", "xx"),
+        ("cache", "left", "xx"),
+        ("data", "right", "x"),
+        ("cache", "right", "x"),
+    ] {
+        let folder = state.join(folder).join(name);
+        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+        let text = std::fs::read_to_string(folder.join("kept")).unwrap();
+        assert_eq!(
+            text,
+            kept,
+            "what vetting has left is nowhere in it: {}",
+            folder.display()
+        );
+    }
+}
 
 #[test]
 fn two_instances_share_a_library_until_both_are_stopped() {

@@ -47,7 +47,8 @@ fn plugin_that_changes_the_directory_unloads_nothing_of_a_host_with_relative_pat
     place.put(&build::c_fault("process"), "process.so");
     let config = place.path().join("relative.toml");
     let text = doing("chdir", "invoke").replace(QUICK, "");
-    let relative = "intake.discovery.dirs = [\"plugins\"]\nintake.store.dir = \"store\"\nhistory.file = \"history.db\"\n";
+    let relative = "intake.discovery.dirs = [\"plugins\"]\nintake.store.dir = \"store\"\nhistory.file = \"history.db\"\n\
+                    state.dir = \"state\"\n";
     std::fs::write(&config, format!("{relative}{QUICK}{text}")).unwrap();
     let mut command = Command::new(program());
     command.args(["serve", "--listen", "127.0.0.1:0", "--config", "relative.toml"]);

@@ -46,9 +46,10 @@ impl Place {
     pub fn config(&self, more: &str) -> PathBuf {
         let path = self.path().join("extman.toml");
         let (plugins, store) = (self.plugins(), self.path().join("store"));
-        let history = self.path().join("history.db");
+        let (history, state) = (self.path().join("history.db"), self.path().join("state"));
         let text = format!(
-            "intake.discovery.dirs = [{plugins:?}]\nintake.store.dir = {store:?}\nhistory.file = {history:?}\n{more}\n"
+            "intake.discovery.dirs = [{plugins:?}]\nintake.store.dir = {store:?}\nhistory.file = {history:?}\n\
+             state.dir = {state:?}\n{more}\n"
         );
         std::fs::write(&path, text).expect("written");
         path

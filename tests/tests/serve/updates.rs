@@ -172,3 +172,55 @@ async fn restart_during_update_ends_running_the_new_version() {
     assert_eq!(updating.view().version.to_string(), "1.1.0");
     updating.host.shutdown().await;
 }
+
+/// C code of a plugin that holds a lock on a file in its own folder as long as it is loaded.
+const LOCKS: &str = r#"
+#include <fcntl.h>
+#include <sys/file.h>
+
+static int lock = -1;
+
+__attribute__((destructor)) static void on_unload(void) {
+    close(lock);
+}
+
+static int take_lock(const ExtmanCreateRequest *request) {
+    char path[4096];
+    snprintf(path, sizeof path, "%.*s/lock", (int)request->data_dir.len, (const char *)request->data_dir.data);
+    lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    return lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0;
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_can_not_run_beside_another_is_started_once_that_is_stopped() {
+    let place = Place::default();
+    let version = |version, answer| {
+        let locks =
+            "if (!take_lock(request)) { return extman_fail(error, EXTMAN_STATUS_UNAVAILABLE, \"locked\"); }";
+        plugin("updated", version, answer)
+            .says_of_itself("update = \"stop-first\"")
+            .code(LOCKS)
+            .in_create(locks)
+            .build(place.path())
+    };
+    let (first, second) = (version("1.0.0", "one"), version("1.1.0", "two"));
+    place.put(&first, "updated.so");
+    let builder = Host::builder()
+        .dir(place.plugins())
+        .store_dir(place.path().join("store"))
+        .state_dir(place.path().join("state"));
+    let host = builder.vetting(false).build().await.expect("a host");
+    host.wait_ready().await;
+    let serves = || {
+        let view = host.plugin("updated").expect("it is known");
+        let version = view.version.to_string();
+        assert_ne!(view.lifecycle, Lifecycle::Failed, "{:?}", view.cause);
+        (view.lifecycle == Lifecycle::Running).then_some(version)
+    };
+    assert_eq!(serves().as_deref(), Some("1.0.0"));
+    place.put(&second, "updated.so");
+    host.look_now();
+    until_async("the new version serves", || serves().as_deref() == Some("1.1.0")).await;
+    host.shutdown().await;
+}

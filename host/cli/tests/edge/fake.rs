@@ -108,14 +108,14 @@ impl Control for Fake {
         Box::pin(async move {
             match invocation.capability.as_str() {
                 "text.echo" => Ok(Invoked {
-                    served_by: "lang".to_owned(),
+                    served_by: "lang".into(),
                     reply: reply(&invocation.content_type, invocation.body),
                 }),
                 "wait.for" => {
                     self.began.notify_one();
                     self.release.notified().await;
                     Ok(Invoked {
-                        served_by: "lang".to_owned(),
+                        served_by: "lang".into(),
                         reply: reply("text/plain", b"released".to_vec()),
                     })
                 }
@@ -165,7 +165,7 @@ impl Control for Fake {
         });
         Box::pin(async move {
             Ok(InvokedStream {
-                served_by: "lang".to_owned(),
+                served_by: "lang".into(),
                 frames,
                 done: Box::pin(async move { ended.await.unwrap() }),
             })

@@ -73,6 +73,11 @@ impl Flap {
         self.0 & FLAPPING != 0
     }
 
+    /// Whether the last so many states are all the same.
+    pub fn is_steady(self, states: u32) -> bool {
+        (0..states.min(STATES)).all(|age| self.state(age) == self.state(0) && self.state(age) != 0)
+    }
+
     /// The weighted share of transitions that are changes, within 0 to 1.
     pub fn ratio(self) -> f64 {
         // In 95ths the weights are whole: 0.8 + 0.4·i/19 = (76 + 2·i) / 95.

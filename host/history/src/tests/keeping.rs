@@ -4,7 +4,9 @@ use super::{DAY, SOON, check, failed, minute, now, transition, up};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::{History, HistoryConfig, HistoryFile, HistoryState, Range, Retention};
 use extman_model::history::{Kept, Resolution};
-use extman_model::record::{CheckRow, Record};
+use extman_model::record::{CheckRow, MinuteRow, Record};
+use extman_model::sketch::Sketch;
+use rusqlite::Connection;
 
 const ALL: Range = Range {
     from_unix_ms: 0,
@@ -113,4 +115,64 @@ fn at_its_limit_results_go_first_and_room_is_given_back() {
         .rollups("plugin-7", Range::new(begin, begin + HOUR_MS), None)
         .unwrap();
     assert_eq!(hour.rows.len(), 60);
+}
+
+/// A minute as a host writes it: checks come by a jittered interval, and of 60 calls no two minutes have the same latencies.
+fn minute_of_a_day(instance: &str, number: u64, is_busy: bool) -> MinuteRow {
+    let varied = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let mut row = minute(instance, DAY + number * MINUTE_MS, MINUTE_MS);
+    row.sums.checks = [5, 7, 6, 6, 6, 6, 6, 6][(varied % 8) as usize];
+    row.sums.heap_bytes = Some((40 << 20, 41 << 20));
+    if is_busy {
+        row.sums.calls = 60;
+        row.sums.cpu_ns = Some(120_000_000 + varied % 10_000_000);
+        let took = |n: u64| std::time::Duration::from_micros(1500 + 40 * n + varied % 500);
+        row.sums.latency = Sketch::of((1..=60).map(took));
+    }
+    row
+}
+
+/// Bytes of an instance in a file of a day; and without the room that the last hour's minutes have left for the next one's.
+fn bytes_a_day(is_busy: bool) -> [u64; 2] {
+    const COUNT: u64 = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = HistoryFile::open(&dir.path().join("history.db"), DAY).unwrap();
+    let other = Connection::open(file.path()).unwrap();
+    let number = |name: &str| -> u64 {
+        let found: i64 = other.pragma_query_value(None, name, |row| row.get(0)).unwrap();
+        found as u64
+    };
+    let empty = number("page_count");
+    let names: Vec<String> = (0..COUNT).map(|n| format!("plugin-{n:05}")).collect();
+    for number in 0..24 * 60 {
+        let mut records: Vec<Record> = Vec::new();
+        for name in &names {
+            if number == 0 {
+                records.push(Record::Transition(transition(name, DAY, up())));
+            }
+            records.push(Record::Minute(Box::new(minute_of_a_day(name, number, is_busy))));
+        }
+        file.write(&records, DAY + (number + 1) * MINUTE_MS).unwrap();
+        while file.fold(DAY + (number + 1) * MINUTE_MS).unwrap() {}
+    }
+    while file.fold(DAY + 25 * HOUR_MS).unwrap() {}
+    let (pages, free) = (number("page_count") - empty, number("freelist_count"));
+    [pages, pages - free].map(|pages| pages * number("page_size") / COUNT)
+}
+
+/// 10,000 instances: at most 250 MiB a day if each is called every minute, at most 100 if they idle; and no more than the host reckons with
+/// when it tells that there is too little room.
+#[test]
+fn day_of_an_instance_takes_no_more_bytes_than_are_promised() {
+    let ([busy, busy_kept], [idle, _]) = (bytes_a_day(true), bytes_a_day(false));
+    assert!(busy * 10_000 <= 250 << 20, "{busy} bytes");
+    assert!(idle * 10_000 <= 100 << 20, "{idle} bytes");
+    let reckoned = crate::config::MINUTES_BYTES + crate::config::HOURS_BYTES + crate::config::DAYS_BYTES;
+    assert!(
+        busy_kept <= reckoned,
+        "{busy_kept} bytes, reckoned with {reckoned}"
+    );
+    println!(
+        "bytes of an instance in a file of a day: {busy} if it is called every minute, {idle} if it idles"
+    );
 }

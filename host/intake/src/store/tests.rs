@@ -355,3 +355,19 @@ fn the_store_tells_of_the_last_time_that_it_was_written_to() {
     assert!(place.store.take(&place.file(b"ghi")).is_err());
     assert!(outcome.failure().is_some());
 }
+
+#[test]
+fn copy_is_unchanged_until_somebody_writes_to_it_whatever_time_he_sets() {
+    let place = place();
+    let stored = place.store.take(&place.file(b"abc")).unwrap();
+    let opened = stored.open().unwrap();
+    assert!(opened.is_unchanged());
+    let copy = stored.path();
+    let modified = fs::metadata(copy).unwrap().modified().unwrap();
+    fs::set_permissions(copy, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::write(copy, b"xyz").unwrap();
+    let file = fs::File::options().write(true).open(copy).unwrap();
+    file.set_modified(modified).unwrap();
+    assert!(!opened.is_unchanged());
+    assert!(!stored.open().unwrap().is_unchanged());
+}

@@ -196,7 +196,7 @@ pub struct Bucket {
     pub left_out_ms: u64,
     /// Checks that had a result.
     pub checks: u64,
-    /// Checks that failed or timed out.
+    /// Those of them that failed, timed out, or said that the plugin is down.
     pub checks_failed: u64,
     /// Calls that ended.
     pub calls: u64,

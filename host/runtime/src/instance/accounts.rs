@@ -2,14 +2,14 @@
 
 use super::in_process::ChecksUnderWay;
 use super::tally::Sums;
-use crate::lanes::{Attached, Gate, Tally};
+use crate::lanes::{Attached, ConcurrencyLimit, Tally};
 use extman_model::sketch::{Recorder, Sketch};
 use extman_model::{CallError, CallStats, ErrorKind};
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// Counters, one set an instance.
@@ -20,13 +20,17 @@ pub struct Accounts {
     begun: AtomicU64,
     ended: AtomicU64,
     on_lanes: Tally,
-    /// Failures that count against the plugin.
+    /// Failures that count against the plugin, and how many of them came last without a success between.
     blamed: AtomicU64,
+    failed_run: AtomicU32,
+    /// Failures that say nothing of the plugin.
+    excused: AtomicU64,
+    failure_watch: OnceLock<FailureWatch>,
     /// The check under way, and the deep one. Beside what each check reads: they are at hand together.
     pub(super) checks: ChecksUnderWay,
     errors: [AtomicU64; ErrorKind::ALL.len()],
     latency: Recorder,
-    gate: Arc<Gate>,
+    concurrency: Arc<ConcurrencyLimit>,
     /// Whether an attached thread ever called: without one, nobody need look at what they counted.
     has_attached: AtomicBool,
     attached: Mutex<AttachedTallies>,
@@ -47,16 +51,42 @@ pub struct CallCounts {
     pub ended: u64,
     /// Those of them that failed and count against the plugin.
     pub blamed: u64,
+    /// Those of them that failed and say nothing of the plugin: the caller's mistake, cancelled, or time that the host's queue or a slow reader
+    /// took.
+    pub excused: u64,
     /// Calls whose code came back.
     pub returned: u64,
+    /// The last calls that count against the plugin, in a row without a success.
+    pub failed_run: u32,
+}
+
+/// Hears that calls have failed that count against their plugin, and looks at the counts then. Called where the call ends, so it must not wait.
+pub trait FailedCalls: Send + Sync {
+    /// A call of the instance of this number has failed.
+    fn failed(&self, number: u32);
+}
+
+/// Who hears of failed calls: of one, until it has looked.
+struct FailureWatch {
+    sink: Weak<dyn FailedCalls>,
+    number: u32,
+    is_noted: AtomicBool,
+}
+
+impl std::fmt::Debug for FailureWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FailureWatch")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A call under way. Dropped without an end it was never answered, and does not count.
 pub struct Counted<'a>(&'a Accounts);
 
 impl Accounts {
-    /// Accounts of an instance whose calls go through this gate.
-    pub fn new(gate: Arc<Gate>) -> Self {
+    /// Accounts of an instance whose calls go through this limit.
+    pub fn new(concurrency: Arc<ConcurrencyLimit>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Accounts {
             number: NEXT.fetch_add(1, Relaxed),
@@ -64,16 +94,19 @@ impl Accounts {
             ended: AtomicU64::new(0),
             on_lanes: Tally::default(),
             blamed: AtomicU64::new(0),
+            failed_run: AtomicU32::new(0),
+            excused: AtomicU64::new(0),
+            failure_watch: OnceLock::new(),
             checks: ChecksUnderWay::default(),
             errors: Default::default(),
             latency: Recorder::default(),
-            gate,
+            concurrency,
             has_attached: AtomicBool::new(false),
             attached: Mutex::default(),
         }
     }
 
-    /// A call begins that goes to a lane, or that waits at the gate.
+    /// A call begins that goes to a lane, or that waits at the limit.
     pub fn begin(&self) -> Counted<'_> {
         self.begun.fetch_add(1, SeqCst);
         Counted(self)
@@ -88,20 +121,52 @@ impl Accounts {
     /// A call on an attached thread ended; its code ran for `ran`.
     #[inline]
     pub fn ended_attached(&self, attached: &Attached, failure: Option<&CallError>, ran: Duration) {
-        self.count(failure);
+        let is_blamed = self.count(failure, false);
         self.latency.record(ran);
         attached.tally(self.number, || self.new_tally()).add_alone(ran);
+        if is_blamed {
+            self.note_failure();
+        }
+    }
+
+    /// Has somebody hear when a call fails that counts against the plugin. The first one that asks for it does.
+    pub fn watch_failures(&self, sink: Weak<dyn FailedCalls>, number: u32) {
+        let _ = self.failure_watch.set(FailureWatch {
+            sink,
+            number,
+            is_noted: AtomicBool::new(false),
+        });
+    }
+
+    /// Whoever heard of a failed call has looked, and hears of the next one.
+    #[inline]
+    pub fn rearm_failures(&self) {
+        if let Some(watch) = self.failure_watch.get() {
+            watch.is_noted.store(false, Relaxed);
+        }
+    }
+
+    #[cold]
+    fn note_failure(&self) {
+        if let Some(watch) = self.failure_watch.get()
+            && !watch.is_noted.swap(true, Relaxed)
+            && let Some(sink) = watch.sink.upgrade()
+        {
+            sink.failed(watch.number);
+        }
     }
 
     /// How many calls there were.
     #[inline]
     pub fn counts(&self) -> CallCounts {
         // In this order: never more failures than calls.
-        let blamed = self.blamed.load(SeqCst);
+        let (blamed, excused) = (self.blamed.load(SeqCst), self.excused.load(SeqCst));
         let (ended, attached) = (self.ended.load(SeqCst), self.of_attached().returned());
         CallCounts {
             ended: ended + attached,
             blamed,
+            excused,
+            failed_run: self.failed_run.load(Relaxed),
             returned: self.on_lanes.returned() + attached,
         }
     }
@@ -126,7 +191,7 @@ impl Accounts {
     pub fn in_flight(&self) -> u64 {
         // In this order: none that is under way is missed, and zero is the truth.
         let ended = self.ended.load(SeqCst);
-        self.begun.load(SeqCst).saturating_sub(ended) + self.gate.uncounted() as u64
+        self.begun.load(SeqCst).saturating_sub(ended) + self.concurrency.uncounted() as u64
     }
 
     /// All of it.
@@ -166,16 +231,26 @@ impl Accounts {
         sum
     }
 
+    /// Whether the failure counts against the plugin. `is_excused`: it does not, whatever its kind.
     #[inline]
-    fn count(&self, failure: Option<&CallError>) {
-        if let Some(failure) = failure
-            && let Some(at) = ErrorKind::ALL.iter().position(|kind| *kind == failure.kind)
-        {
-            self.errors[at].fetch_add(1, Relaxed);
-            if !failure.kind.is_callers() {
-                self.blamed.fetch_add(1, SeqCst);
+    fn count(&self, failure: Option<&CallError>, is_excused: bool) -> bool {
+        let Some(failure) = failure else {
+            // Mostly it is 0, and what is not written stays in every core's cache.
+            if self.failed_run.load(Relaxed) != 0 {
+                self.failed_run.store(0, Relaxed);
             }
+            return false;
+        };
+        if let Some(at) = ErrorKind::ALL.iter().position(|kind| *kind == failure.kind) {
+            self.errors[at].fetch_add(1, Relaxed);
         }
+        if is_excused || failure.kind.is_callers() {
+            self.excused.fetch_add(1, SeqCst);
+            return false;
+        }
+        self.failed_run.fetch_add(1, Relaxed);
+        self.blamed.fetch_add(1, SeqCst);
+        true
     }
 
     /// For a thread that has not called this instance yet.
@@ -203,10 +278,18 @@ impl Accounts {
 impl Counted<'_> {
     /// The caller is answered.
     pub fn end(self, failure: Option<&CallError>) {
+        self.end_as(failure, false);
+    }
+
+    /// The same; a failure says nothing of the plugin if it `is_excused`.
+    pub fn end_as(self, failure: Option<&CallError>, is_excused: bool) {
         let accounts = self.0;
         std::mem::forget(self);
-        accounts.count(failure);
+        let is_blamed = accounts.count(failure, is_excused);
         accounts.ended.fetch_add(1, SeqCst);
+        if is_blamed {
+            accounts.note_failure();
+        }
     }
 }
 
@@ -224,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_call_is_under_way_until_it_ends_or_is_abandoned() {
-        let accounts = Accounts::new(Gate::new(1));
+        let accounts = Accounts::new(ConcurrencyLimit::new(1));
         let (first, second) = (accounts.begin(), accounts.begin());
         assert_eq!((accounts.in_flight(), accounts.stats().total), (2, 0));
         first.end(Some(&CallError::new(ErrorKind::Internal, "")));
@@ -238,8 +321,56 @@ mod tests {
     }
 
     #[test]
+    fn excused_failures_and_callers_mistakes_count_against_nobody() {
+        let accounts = Accounts::new(ConcurrencyLimit::new(1));
+        let error = |kind| CallError::new(kind, "");
+        accounts.begin().end(Some(&error(ErrorKind::InvalidInput)));
+        accounts
+            .begin()
+            .end_as(Some(&error(ErrorKind::DeadlineExceeded)), true);
+        accounts.begin().end(Some(&error(ErrorKind::Internal)));
+        accounts.begin().end(Some(&error(ErrorKind::Internal)));
+        let counts = accounts.counts();
+        assert_eq!(
+            (counts.ended, counts.blamed, counts.excused, counts.failed_run),
+            (4, 2, 2, 2)
+        );
+        accounts.begin().end(Some(&error(ErrorKind::Cancelled)));
+        assert_eq!(accounts.counts().failed_run, 2, "no success came between");
+        accounts.begin().end(None);
+        assert_eq!(accounts.counts().failed_run, 0);
+        assert_eq!(accounts.stats().errors[&ErrorKind::DeadlineExceeded], 1);
+    }
+
+    #[test]
+    fn failed_call_is_heard_of_once_until_somebody_has_looked() {
+        #[derive(Default)]
+        struct Heard(Mutex<Vec<u32>>);
+        impl FailedCalls for Heard {
+            fn failed(&self, number: u32) {
+                self.0.lock().unwrap().push(number);
+            }
+        }
+        let (accounts, heard) = (Accounts::new(ConcurrencyLimit::new(1)), Arc::new(Heard::default()));
+        let weak = Arc::downgrade(&heard);
+        accounts.watch_failures(weak, 7);
+        let fail = |kind| accounts.begin().end(Some(&CallError::new(kind, "")));
+        fail(ErrorKind::InvalidInput);
+        assert!(heard.0.lock().unwrap().is_empty());
+        fail(ErrorKind::Internal);
+        fail(ErrorKind::Internal);
+        assert_eq!(*heard.0.lock().unwrap(), [7]);
+        accounts.rearm_failures();
+        fail(ErrorKind::Internal);
+        assert_eq!(*heard.0.lock().unwrap(), [7, 7]);
+    }
+
+    #[test]
     fn what_attached_threads_count_stays_when_they_go_and_takes_no_more_room() {
-        let (one, other) = (Accounts::new(Gate::new(1)), Accounts::new(Gate::new(1)));
+        let (one, other) = (
+            Accounts::new(ConcurrencyLimit::new(1)),
+            Accounts::new(ConcurrencyLimit::new(1)),
+        );
         for round in 1..=3 {
             let attached = Attached::new().unwrap();
             one.ended_attached(&attached, None, 2 * NS);

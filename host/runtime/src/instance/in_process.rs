@@ -8,10 +8,10 @@ mod state;
 mod unclaimed;
 mod used;
 
-use super::{Accounts, InstanceSettings};
-use crate::lanes::{Gate, Phase, Pool, Refused, Work};
+use super::{Accounts, InstanceFolders, InstanceSettings};
+use crate::lanes::{ConcurrencyLimit, Phase, Pool, Refused, Work};
 use crate::loader::{
-    Bound, CallContext, Frames, Input, Listener, Making, NotDestroyed, OutputLimits, Returned, Step,
+    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance, Returned, Step,
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
@@ -23,7 +23,7 @@ use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,11 +37,11 @@ pub struct InProcess {
     module: Arc<Module>,
     /// The module's lanes; one of its own if everything must run on one thread.
     pool: Pool,
-    gate: Arc<Gate>,
+    concurrency: Arc<ConcurrencyLimit>,
     accounts: Arc<Accounts>,
     closing: AtomicBool,
     destroyed: AtomicBool,
-    bound: Arc<Bound>,
+    plugin: Arc<PluginInstance>,
 }
 
 /// One call.
@@ -65,16 +65,31 @@ impl InProcess {
         name: Arc<str>,
         config: &str,
         listener: Arc<dyn Listener>,
-        settings: InstanceSettings,
-        (gate, accounts): (Arc<Gate>, Arc<Accounts>),
+        mut settings: InstanceSettings,
+        (concurrency, accounts): (Arc<ConcurrencyLimit>, Arc<Accounts>),
     ) -> Result<Self, CallError> {
-        let library = module
-            .library()
-            .ok_or_else(|| CallError::new(ErrorKind::NotServing, "the module has been unloaded"))?;
         let threads = module.manifest().threads.model;
         let pool = match threads {
             ThreadModel::Many | ThreadModel::Serial => module.pool().clone(),
             ThreadModel::Affine => module.own_lane(&name),
+        };
+        let creation = Creation {
+            library: module
+                .library()
+                .ok_or_else(|| CallError::new(ErrorKind::NotServing, "the module has been unloaded"))?,
+            name: name.clone(),
+            config: config.to_owned(),
+            folders: settings.folders.take(),
+            resource_dir: module.resource_dir().map(Path::to_owned),
+            listener,
+            home: pool.clone(),
+            freeing: work(
+                &name,
+                &module,
+                Phase::Destroy,
+                settings.start_budget + settings.stop_budget,
+                settings.wedge_after,
+            ),
         };
         let work = work(
             &name,
@@ -83,58 +98,31 @@ impl InProcess {
             settings.start_budget,
             settings.wedge_after,
         );
-        let make = {
-            let (name, config) = (name.clone(), config.to_owned());
-            let resources = module.resource_dir().map(Path::to_owned);
-            let (home, freeing) = (
-                pool.clone(),
-                self::work(
-                    &name,
-                    &module,
-                    Phase::Destroy,
-                    settings.start_budget + settings.stop_budget,
-                    settings.wedge_after,
-                ),
-            );
-            move |context: CallContext| {
-                let making = Making {
-                    name: &name,
-                    config: &config,
-                    resource_dir: resources.as_deref(),
-                    ..Making::default()
-                };
-                Bound::create(library, making, context.token(), listener)
-                    .map(|bound| Unclaimed::new(bound, home.clone(), freeing))
-            }
-        };
         let call = PendingCall::step(work.deadline);
+        let make = move |context: CallContext| creation.carry_out(context.token());
         let made = call.dispatch(&pool, work, urgency(threads), make).await;
         let made = settle(made, Phase::Create).flatten();
-        let bound = match made {
-            Ok(made) if declares_async(&module) && made.bound().is_some_and(|bound| !bound.can_submit()) => {
-                return Err(CallError::new(
-                    ErrorKind::Unsupported,
-                    "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
-                ));
-            }
-            Ok(made) => made.claim(),
-            Err(error) => {
-                // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
-                if threads == ThreadModel::Affine && error.kind != ErrorKind::DeadlineExceeded {
-                    let _ = pool.shutdown(Duration::ZERO);
-                }
-                return Err(error);
-            }
-        };
+        // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
+        let is_late = matches!(&made, Err(error) if error.kind == ErrorKind::DeadlineExceeded);
+        if threads == ThreadModel::Affine && made.is_err() && !is_late {
+            let _ = pool.shutdown(Duration::ZERO);
+        }
+        let made = made?;
+        if declares_async(&module) && made.plugin().is_some_and(|plugin| !plugin.can_submit()) {
+            return Err(CallError::new(
+                ErrorKind::Unsupported,
+                "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
+            ));
+        }
         Ok(InProcess {
+            plugin: made.claim(),
             name,
             threads,
             pool,
-            gate,
+            concurrency,
             accounts,
             closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
-            bound,
             settings,
             module,
         })
@@ -146,8 +134,8 @@ impl InProcess {
             Step::Drain => (Phase::Drain, self.settings.stop_budget),
             Step::Stop => (Phase::Stop, self.settings.stop_budget),
         };
-        let bound = self.bound.clone();
-        self.in_step(phase, budget, move |context| bound.step(step, context.token()))
+        let plugin = self.plugin.clone();
+        self.in_step(phase, budget, move |context| plugin.step(step, context.token()))
             .await?
     }
 
@@ -178,20 +166,28 @@ impl InProcess {
         }
         let _ends = stream.clone().map(Ends);
         let abandoned = Abandoned::unless_answered(counted);
-        let result = match self.is_async(&call.capability) {
+        let reader = SlowReader::new(stream.clone(), call.timeout.unwrap_or(self.settings.call_timeout));
+        let (result, is_hosts) = match self.is_async(&call.capability) {
             true => self.invoke_handed_over(call, stream).await,
             false => self.invoke_on_lane(call, stream).await,
         };
-        abandoned.answered(result.as_ref().err());
+        let failure = result.as_ref().err();
+        let is_excused = is_hosts || failure.is_some_and(|failure| reader.explains(failure));
+        abandoned.answered(failure, is_excused);
         Ok(result)
     }
 
-    async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
+    /// Gives what came of the call, and whether a failure is the host's: its plugin was never entered.
+    async fn invoke_on_lane(
+        &self,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+    ) -> (Result<Reply, CallError>, bool) {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
-        let (bound, accounts, limits) = (self.bound.clone(), self.accounts.clone(), self.output_limits());
-        let streams = stream.is_some();
+        let (plugin, accounts, limits) = (self.plugin.clone(), self.accounts.clone(), self.output_limits());
+        let (streams, reader) = (stream.is_some(), stream.clone());
         let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
         let run = move |context: CallContext| {
             let input = Input {
@@ -202,21 +198,26 @@ impl InProcess {
                 extras: &call.extras,
             };
             let times = (clock::monotonic(), deadline);
-            serve(&bound, &context, input, times, |ran, _| accounts.returned(ran))
+            serve(&plugin, &context, input, times, |ran, _| {
+                // Time in which it waited for its caller to read is not its own.
+                let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
+                accounts.returned(ran.saturating_sub(held_up));
+            })
         };
-        let how = How::Queued(Some(self.gate.clone()));
+        let how = How::Queued(Some(self.concurrency.clone()));
         let returned = pending.dispatch(&self.pool, work, how, run).await;
-        settle(returned, Phase::Invoke)?
+        let is_hosts = returned.as_ref().is_err_and(DispatchError::is_hosts);
+        (settle(returned, Phase::Invoke).flatten(), is_hosts)
     }
 
     /// What tells the plugin, on a lane, that a call of it is cancelled; `None` if the plugin does not want to hear.
     fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + 'static> {
         // On a lane of the library's, since the one of an instance for one thread is inside the call.
         let pool = self.module.pool().clone();
-        let (bound, settings) = (self.bound.clone(), self.settings.clone());
+        let (plugin, settings) = (self.plugin.clone(), self.settings.clone());
         let (name, module) = (self.name.clone(), self.module.clone());
-        bound.hears_cancel().then_some(move |call| {
-            let bound = bound.clone();
+        plugin.hears_cancel().then_some(move |call| {
+            let plugin = plugin.clone();
             let work = work(
                 &name,
                 &module,
@@ -225,7 +226,7 @@ impl InProcess {
                 settings.wedge_after,
             );
             // Not taken if the pool is ending: then nobody is left to be told.
-            let _ = pool.submit_urgent(work, move || bound.cancel(call), drop);
+            let _ = pool.submit_urgent(work, move || plugin.cancel(call), drop);
         })
     }
 
@@ -236,12 +237,12 @@ impl InProcess {
 
     /// Lets no more calls and checks in, also none that wait for a lane.
     pub(super) fn seal(&self) {
-        self.bound.seal();
+        self.plugin.seal();
     }
 
     /// Calls and checks whose code is running, whether or not somebody still waits for them.
     pub(super) fn inside(&self) -> usize {
-        self.bound.inside()
+        self.plugin.inside()
     }
 
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
@@ -256,8 +257,8 @@ impl InProcess {
         if self.destroyed.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let bound = self.bound.clone();
-        let destroy = move |context: CallContext| bound.destroy(context.token());
+        let plugin = self.plugin.clone();
+        let destroy = move |context: CallContext| plugin.destroy(context.token());
         let said = match self
             .in_step(Phase::Destroy, self.settings.stop_budget, destroy)
             .await?
@@ -289,6 +290,44 @@ impl InProcess {
     }
 }
 
+/// An instance that is to be made, on a lane.
+struct Creation {
+    library: Arc<Library>,
+    name: Arc<str>,
+    config: String,
+    folders: Option<Box<InstanceFolders>>,
+    resource_dir: Option<PathBuf>,
+    listener: Arc<dyn Listener>,
+    /// Where, and as what, it is freed if it comes too late.
+    home: Pool,
+    freeing: Work,
+}
+
+impl Creation {
+    fn carry_out(self, call: CallToken) -> Result<Unclaimed, CallError> {
+        // Whoever has no use for them is made all the same.
+        let folders = self.folders.filter(|folders| match folders.make() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    plugin = &*self.name,
+                    "it has no folders of its own, as they can't be made: {error}; make state.dir writable, or name another one"
+                );
+                false
+            }
+        });
+        let making = Making {
+            name: &self.name,
+            config: &self.config,
+            data_dir: folders.as_ref().map(|folders| &*folders.data),
+            cache_dir: folders.as_ref().map(|folders| &*folders.cache),
+            resource_dir: self.resource_dir.as_deref(),
+        };
+        let plugin = PluginInstance::create(self.library, making, call, self.listener)?;
+        Ok(Unclaimed::new(plugin, self.home, self.freeing))
+    }
+}
+
 /// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
 struct Ends(Arc<Frames>);
 
@@ -298,16 +337,44 @@ impl Drop for Ends {
     }
 }
 
+/// A caller that may be slow to read what is streamed to it.
+struct SlowReader {
+    stream: Option<Arc<Frames>>,
+    timeout: Duration,
+    began: Monotonic,
+}
+
+impl SlowReader {
+    fn new(stream: Option<Arc<Frames>>, timeout: Duration) -> Self {
+        SlowReader {
+            stream,
+            timeout,
+            began: clock::monotonic(),
+        }
+    }
+
+    /// Whether the call is over its time because its plugin waited for the reader: without that it had time left.
+    fn explains(&self, failure: &CallError) -> bool {
+        let is_over = matches!(failure.kind, ErrorKind::DeadlineExceeded | ErrorKind::Cancelled);
+        let held_up = match &self.stream {
+            Some(stream) if is_over => stream.held_up(),
+            _ => return false,
+        };
+        let own = clock::monotonic().since(self.began).saturating_sub(held_up);
+        held_up >= self.timeout / 10 && own < self.timeout
+    }
+}
+
 /// One call in its open context, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
 #[inline]
 fn serve(
-    bound: &Bound,
+    plugin: &PluginInstance,
     context: &CallContext,
     input: Input<'_>,
     (began, deadline): (Monotonic, Monotonic),
     count: impl FnOnce(Duration, Option<&CallError>),
 ) -> Result<Reply, CallError> {
-    let Returned { mut result, usage } = bound.invoke(context.token(), input);
+    let Returned { mut result, usage } = plugin.invoke(context.token(), input);
     let ended = clock::monotonic();
     let ran = ended.since(began);
     // A plugin that stops when it is told to must not look as if its caller had gone away.
@@ -332,8 +399,8 @@ fn serve(
 }
 
 /// How many calls at a time may be inside an instance.
-pub(super) fn gate(module: &Module, settings: &InstanceSettings) -> Arc<Gate> {
-    Gate::new(match module.manifest().threads.model {
+pub(super) fn concurrency(module: &Module, settings: &InstanceSettings) -> Arc<ConcurrencyLimit> {
+    ConcurrencyLimit::new(match module.manifest().threads.model {
         ThreadModel::Many => settings.concurrency_max,
         ThreadModel::Serial | ThreadModel::Affine => 1,
     })

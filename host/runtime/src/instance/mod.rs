@@ -3,11 +3,13 @@
 //! What stands behind it is its backing: today a module in this process; a worker process has the same face.
 
 mod accounts;
+mod folders;
 mod in_process;
 mod tally;
 mod used;
 
-pub use accounts::{Accounts, CallCounts};
+pub use accounts::{Accounts, CallCounts, FailedCalls};
+pub use folders::InstanceFolders;
 pub use in_process::{Answer, Call, InProcess};
 pub use tally::Tally;
 pub use used::InstanceUsed;
@@ -35,6 +37,8 @@ pub struct InstanceSettings {
     pub stop_budget: Duration,
     /// Output of one call.
     pub output_bytes_max: usize,
+    /// Folders of its own; made before the instance is, if they are not there.
+    pub folders: Option<Box<InstanceFolders>>,
 }
 
 impl Default for InstanceSettings {
@@ -46,6 +50,7 @@ impl Default for InstanceSettings {
             start_budget: Duration::from_secs(60),
             stop_budget: Duration::from_secs(10),
             output_bytes_max: 64 << 20,
+            folders: None,
         }
     }
 }
@@ -85,15 +90,15 @@ impl Instance {
         settings: InstanceSettings,
     ) -> Result<Instance, CallError> {
         let name: Arc<str> = name.into();
-        let gate = in_process::gate(&module, &settings);
-        let accounts = Arc::new(Accounts::new(gate.clone()));
+        let concurrency = in_process::concurrency(&module, &settings);
+        let accounts = Arc::new(Accounts::new(concurrency.clone()));
         let made = InProcess::create(
             module,
             name.clone(),
             config,
             listener,
             settings,
-            (gate, accounts.clone()),
+            (concurrency, accounts.clone()),
         )
         .await?;
         Ok(Instance {

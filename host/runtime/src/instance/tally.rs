@@ -81,7 +81,7 @@ mod tests {
     use std::time::Duration;
 
     fn served(ok: u64, failed: u64) -> Arc<Accounts> {
-        let accounts = Arc::new(Accounts::new(crate::lanes::Gate::new(1)));
+        let accounts = Arc::new(Accounts::new(crate::lanes::ConcurrencyLimit::new(1)));
         for _ in 0..ok {
             accounts.returned(Duration::from_nanos(10));
             accounts.begin().end(None);

@@ -1,6 +1,6 @@
 //! One piece of work for a lane: what to run, and what to do with what came of it.
 
-use super::gate::{Gate, Pass};
+use super::concurrency::{ConcurrencyLimit, Permit};
 use super::lane::{Lane, LaneContext, Work};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ type Run = Box<dyn FnOnce(Ending<'_>) + Send>;
 /// Something to run on a lane.
 pub(super) struct Job {
     pub task: Task,
-    pub pass: Option<Pass>,
-    pub gate: Option<Arc<Gate>>,
+    pub permit: Option<Permit>,
+    pub concurrency: Option<Arc<ConcurrencyLimit>>,
 }
 
 /// What a job is made of.
@@ -37,15 +37,15 @@ pub(super) enum Class {
     Call,
 }
 
-/// Dropped between running a job and answering its caller: what the caller does next finds the lane and the gate free.
+/// Dropped between running a job and answering its caller: what the caller does next finds the lane free and the permit given back.
 pub(super) struct Ending<'a> {
     pub lane: &'a Lane,
-    pub pass: Option<Pass>,
+    pub permit: Option<Permit>,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        drop(self.pass.take());
+        drop(self.permit.take());
         self.lane.set_available(true);
     }
 }
@@ -54,7 +54,7 @@ impl Job {
     pub fn new<T>(
         work: Work,
         clock: Option<Duration>,
-        gate: Option<Arc<Gate>>,
+        concurrency: Option<Arc<ConcurrencyLimit>>,
         run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Self {
@@ -66,16 +66,16 @@ impl Job {
         let run = Box::new(run);
         Job {
             task: Task::Code { work, clock, run },
-            pass: None,
-            gate,
+            permit: None,
+            concurrency,
         }
     }
 
     pub fn checks(run: impl FnOnce(&LaneContext<'_>) + Send + 'static) -> Self {
         Job {
             task: Task::Checks(Box::new(run)),
-            pass: None,
-            gate: None,
+            permit: None,
+            concurrency: None,
         }
     }
 }

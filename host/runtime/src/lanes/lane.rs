@@ -155,7 +155,7 @@ impl Lane {
     }
 
     fn run(&self, job: Job, context: &CallContext, observer: &dyn LaneObserver) {
-        let pass = job.pass;
+        let permit = job.permit;
         match job.task {
             Task::Code { mut work, clock, run } => {
                 let began = clock::monotonic();
@@ -165,7 +165,7 @@ impl Lane {
                 let lost_at = work.deadline.after(work.wedge_after);
                 *lock(&self.occupied) = Some(Occupied::Job(work));
                 self.enter(began, lost_at);
-                run(Ending { lane: self, pass });
+                run(Ending { lane: self, permit });
                 self.leave(observer);
             }
             Task::Checks(run) => {
@@ -176,7 +176,7 @@ impl Lane {
                 });
                 // Nobody is to be told of instances that may be gone.
                 *lock(&self.occupied) = None;
-                drop(Ending { lane: self, pass });
+                drop(Ending { lane: self, permit });
             }
         }
     }

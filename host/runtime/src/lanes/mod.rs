@@ -14,8 +14,8 @@
 //! watchdog declare the lane lost. Nothing here knows what a call means.
 
 mod attached;
+mod concurrency;
 mod cpu;
-mod gate;
 mod job;
 mod joining;
 mod lane;
@@ -25,7 +25,7 @@ mod tally;
 mod watchdog;
 
 pub use attached::{Attached, AttachedThreads};
-pub use gate::{Gate, Pass};
+pub use concurrency::{ConcurrencyLimit, Permit};
 pub use lane::{CheckBatch, LaneContext, LaneObserver, Phase, Work, lost_lanes};
 pub use pool::{Pool, PoolLimits, Refused};
 pub use tally::Tally;

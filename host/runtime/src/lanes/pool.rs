@@ -5,7 +5,7 @@
 //! out of a step or of checks and finds enough lanes ends. One that finds nothing to do sleeps for a while, and ends then unless it is
 //! the last; where very many lanes of the process sleep, it ends at once: a lane is made again faster than ten thousand are kept.
 
-use super::gate::Gate;
+use super::concurrency::ConcurrencyLimit;
 use super::job::{Class, Job};
 use super::lane::{Lane, LaneContext, LaneObserver, Work};
 use super::watchdog;
@@ -125,18 +125,18 @@ impl Pool {
         }
     }
 
-    /// Has a lane run `run` and then hand what came of it to `answer`, in the order of submission, while `gate` has room.
+    /// Has a lane run `run` and then hand what came of it to `answer`, in the order of submission, while `limit` has room.
     ///
     /// # Errors
     /// The job was not taken and will not run.
     pub fn submit<T>(
         &self,
         work: Work,
-        gate: Option<Arc<Gate>>,
+        concurrency: Option<Arc<ConcurrencyLimit>>,
         run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.enqueue(Job::new(work, None, gate, run, answer), Class::Call)
+        self.enqueue(Job::new(work, None, concurrency, run, answer), Class::Call)
     }
 
     /// Has a lane run `run` before the jobs that wait, on a lane more than the limit if all are busy: for steps of the
@@ -242,7 +242,7 @@ impl Pool {
         state.closing && state.are_all_gone()
     }
 
-    /// Tells the lanes that a gate has room again.
+    /// Tells the lanes that a limit has room again.
     pub fn nudge(&self) {
         let woken = {
             let mut state = self.shared.lock();
@@ -609,15 +609,15 @@ fn among(lanes: &[Arc<Lane>], lane: &Lane) -> bool {
 
 fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {
     for at in 0..queue.len() {
-        let pass = match &queue[at].gate {
+        let permit = match &queue[at].concurrency {
             None => None,
-            Some(gate) => match Gate::try_enter_or_wait_outside(gate) {
-                Some(pass) => Some(pass),
+            Some(concurrency) => match ConcurrencyLimit::try_enter_or_wait_outside(concurrency) {
+                Some(permit) => Some(permit),
                 None => continue,
             },
         };
         let mut job = queue.remove(at)?;
-        job.pass = pass;
+        job.permit = permit;
         return Some(job);
     }
     None

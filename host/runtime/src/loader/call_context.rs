@@ -79,7 +79,6 @@ impl CallContext {
         limits: OutputLimits,
     ) -> CallToken {
         let generation = self.prepare(deadline, stream, limits);
-        self.slot.state.open_running(generation);
         self.slot.lock.open(generation);
         token(generation, self.slot.number)
     }
@@ -92,7 +91,7 @@ impl CallContext {
         limits: OutputLimits,
     ) -> CallToken {
         let generation = self.prepare(Some(deadline), stream, limits);
-        self.slot.state.open_waiting(generation);
+        self.slot.state.open(generation);
         self.slot.lock.open(generation);
         token(generation, self.slot.number)
     }
@@ -220,10 +219,10 @@ impl Slot {
         self.lock.generation() == generation_of(token)
     }
 
-    /// Whether the token's call is to stop: it was cancelled, it has ended, or its deadline has passed.
+    /// Whether the token's call is to stop: it has ended, it was cancelled, or its deadline has passed.
     #[inline]
     pub(super) fn is_to_stop(&self, token: CallToken) -> bool {
-        self.state.is_cancelled(generation_of(token)) || clock::has_come(self.deadline())
+        !self.is(token) || self.state.is_cancelled(generation_of(token)) || clock::has_come(self.deadline())
     }
 
     /// The instance that the call is inside, once it is.

@@ -1,18 +1,19 @@
 //! The two words of a call's context: how far the call has come, and who is at its output.
 //!
 //! ```text
-//!   CallState    closed ──open──▶ waiting ──begin──▶ running ──close──▶ closed, in the next generation
-//!                                    └──cancel──▶ cancelled: `begin` refuses it
-//!   OutputLock   closed ──open──▶ free ◀──lock, drop──▶ held ──close──▶ closed
+//!   CallState    none ──open──▶ waiting ──begin──▶ running ──close──▶ none
+//!                                  └──cancel──▶ cancelled: `begin` refuses it
+//!   OutputLock   closed ──open──▶ free ◀──lock, drop──▶ held ──close──▶ closed, in the next generation
 //! ```
 //!
 //! Both hold the generation, which is odd while a call is open: under the token of a call that has ended neither can be moved. Cancelling
-//! is one change of the first word and waits for nobody, also while somebody holds the output.
+//! is one change of the first word and waits for nobody, also while somebody holds the output. A call that nobody can cancel, on an
+//! attached thread or among a lane's checks, does not touch the first word.
 
 use crate::sync::atomic::{AtomicU64, Ordering::*};
 use crate::sync::pause;
 
-/// How far a call has come.
+/// How far a call has come that can be cancelled.
 #[derive(Debug)]
 pub(crate) struct CallState(AtomicU64);
 
@@ -27,25 +28,19 @@ pub(crate) enum Cancelled {
     Ended,
 }
 
+const NONE: u64 = 0;
 const RUNNING: u64 = 1;
 const CANCELLED: u64 = 2;
 const FLAG_BITS: u32 = 2;
 
 impl CallState {
     pub(crate) fn new() -> Self {
-        CallState(AtomicU64::new(0))
+        CallState(AtomicU64::new(NONE))
     }
 
-    /// A call is open that waits for [`begin`](Self::begin). By its owner alone.
-    #[inline]
-    pub(crate) fn open_waiting(&self, generation: u64) {
-        self.0.store(generation << FLAG_BITS, Release);
-    }
-
-    /// A call is open and has begun. By its owner alone.
-    #[inline]
-    pub(crate) fn open_running(&self, generation: u64) {
-        self.0.store(generation << FLAG_BITS | RUNNING, Release);
+    /// A call is open that waits for [`begin`](Self::begin). By its owner alone, and while there is none.
+    pub(crate) fn open(&self, generation: u64) {
+        self.0.swap(generation << FLAG_BITS, AcqRel);
     }
 
     /// The call begins. `false` if it was cancelled before: then it is not to run.
@@ -59,33 +54,27 @@ impl CallState {
 
     /// The call is to stop. Any thread may ask, at any time.
     pub(crate) fn cancel(&self, generation: u64) -> Cancelled {
-        let mut now = self.0.load(Acquire);
-        loop {
-            if now >> FLAG_BITS != generation {
-                return Cancelled::Ended;
-            }
-            match self
-                .0
-                .compare_exchange_weak(now, now | CANCELLED, AcqRel, Acquire)
-            {
-                Ok(_) if now & RUNNING == 0 => return Cancelled::BeforeItBegan,
-                Ok(_) => return Cancelled::Running,
-                Err(changed) => now = changed,
-            }
+        let is_open = |now: u64| (now >> FLAG_BITS == generation).then_some(now | CANCELLED);
+        match self.0.fetch_update(AcqRel, Acquire, is_open) {
+            Ok(was) if was & RUNNING == 0 => Cancelled::BeforeItBegan,
+            Ok(_) => Cancelled::Running,
+            Err(_) => Cancelled::Ended,
         }
     }
 
-    /// Whether the call was cancelled; also if it has ended.
+    /// Whether the call was cancelled.
     #[inline]
     pub(crate) fn is_cancelled(&self, generation: u64) -> bool {
         let now = self.0.load(Acquire);
-        now >> FLAG_BITS != generation || now & CANCELLED != 0
+        now >> FLAG_BITS == generation && now & CANCELLED != 0
     }
 
-    /// The call of `generation` has ended. By its owner alone: a cancellation that meets this was too late.
+    /// The call has ended. By its owner alone: a cancellation that comes later changes nothing.
     #[inline]
     pub(crate) fn close(&self, generation: u64) {
-        self.0.store((generation + 1) << FLAG_BITS, Release);
+        if self.0.load(Relaxed) >> FLAG_BITS == generation {
+            self.0.swap(NONE, AcqRel);
+        }
     }
 }
 

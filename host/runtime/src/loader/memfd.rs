@@ -1,8 +1,9 @@
-//! The bytes that will run: copied once into sealed memory, hashed there.
+//! The bytes that will run: copied once into sealed memory, and hashed on the way unless the file is as it was when it was hashed last.
 //!
 //! The dynamic loader maps what it is given, so it is given something that nobody can change any more. And each
 //! generation gets a file of its own: for a file that it knows, the loader would hand back the old code.
 
+use extman_intake::OpenedCopy;
 use extman_model::Digest;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -40,17 +41,30 @@ pub enum SealError {
 }
 
 impl SealedImage {
+    /// Copies the host's copy of a plugin into sealed memory. One that has not changed since it was hashed is not hashed again.
+    ///
+    /// # Errors
+    /// Reading or copying fails, or the digest is another.
+    pub fn of_stored(stored: &OpenedCopy, name: &str, digest: Digest) -> Result<Self, SealError> {
+        let mut source = stored.file();
+        if stored.is_unchanged() {
+            let mut file = unsealed(name)?;
+            io::copy(&mut source, &mut file)?;
+            if stored.is_unchanged() {
+                seal(&file)?;
+                return Ok(SealedImage { file, digest });
+            }
+            source.rewind()?;
+        }
+        Self::copy(source, name, digest)
+    }
+
     /// Copies `source` into sealed memory and compares its digest.
     ///
     /// # Errors
     /// Reading or copying fails, or the digest is another.
     pub fn copy(mut source: impl Read, name: &str, expected: Digest) -> Result<Self, SealError> {
-        // MFD_EXEC is refused by kernels before 6.3, and needed where the default is not to execute.
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let fd = memfd_create(name, flags | MemfdFlags::EXEC)
-            .or_else(|_| memfd_create(name, flags))
-            .map_err(io::Error::from)?;
-        let mut file = File::from(fd);
+        let mut file = unsealed(name)?;
         // Hashed on the way: nobody else has the memory before it is sealed, so what was written is what is there.
         let found = hash_chunks(&mut source, |chunk| file.write_all(chunk))?;
         seal(&file)?;
@@ -101,6 +115,14 @@ impl SealedImage {
         let meta = self.file.metadata()?;
         Ok((meta.dev(), meta.ino()))
     }
+}
+
+/// Memory as a file, which can be sealed and executed.
+fn unsealed(name: &str) -> io::Result<File> {
+    // MFD_EXEC is refused by kernels before 6.3, and needed where the default is not to execute.
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = memfd_create(name, flags | MemfdFlags::EXEC).or_else(|_| memfd_create(name, flags));
+    Ok(File::from(memory?))
 }
 
 /// SHA-256 of all that is left to read; `each` gets it piece by piece.

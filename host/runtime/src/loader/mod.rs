@@ -52,7 +52,7 @@ pub use library::{Closed, Library, Mapped, NotClosed, NotOpened, OpenError};
 pub use listeners::Listener;
 pub use memfd::{SealError, SealedImage};
 pub use output::{Completed, Output, OutputLimits};
-pub use plugin_instance::{Bound, Input, Making, NotDestroyed, Returned, Said, Snapshot, Step};
+pub use plugin_instance::{Input, Making, NotDestroyed, PluginInstance, Returned, Said, Snapshot, Step};
 
 pub(crate) use image::start_of_object_at;
 pub(crate) use keys::hosts_own_key;

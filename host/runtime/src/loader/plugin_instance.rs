@@ -1,6 +1,6 @@
 //! An instance's handle, bound to the library that made it: safe calls over the plugin's entries.
 //!
-//! The library can't be closed while a `Bound` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
+//! The library can't be closed while a `PluginInstance` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
 //! inside. What is *not* promised is anything about the plugin: once its code runs, its bugs are the process's.
 
 use super::attach::{self, Attached};
@@ -22,9 +22,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An instance as the loader knows it.
-pub struct Bound {
+pub struct PluginInstance {
     tables: Tables,
-    // Given up by `destroy`: whoever still holds the `Bound` then no longer holds the library.
+    // Given up by `destroy`: whoever still holds the `PluginInstance` then no longer holds the library.
     library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
     token: InstanceToken,
@@ -35,9 +35,9 @@ pub struct Bound {
 }
 
 // SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
-unsafe impl Send for Bound {}
+unsafe impl Send for PluginInstance {}
 // SAFETY: as above; overlap is limited by the callers as the manifest's thread model says.
-unsafe impl Sync for Bound {}
+unsafe impl Sync for PluginInstance {}
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 const SEALED: usize = 1 << (usize::BITS - 2);
@@ -123,7 +123,7 @@ impl Said {
     }
 }
 
-impl Bound {
+impl PluginInstance {
     /// Has the library make an instance, in the open call `call`.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ impl Bound {
         making: Making<'_>,
         call: CallToken,
         listener: Arc<dyn Listener>,
-    ) -> Result<Bound, CallError> {
+    ) -> Result<PluginInstance, CallError> {
         let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
         output::of_instance(call, token);
@@ -148,7 +148,7 @@ impl Bound {
             resource_dir: path(making.resource_dir),
         };
         let made = Self::make(&library, &request, making.name);
-        let bound = |handle| Bound {
+        let instance = |handle| PluginInstance {
             tables: *library.tables(),
             origin: library.origin(),
             handle,
@@ -157,7 +157,7 @@ impl Bound {
             inside: AtomicUsize::new(0),
             library: Mutex::new(Some(library.clone())),
         };
-        made.map(bound).inspect_err(|_| {
+        made.map(instance).inspect_err(|_| {
             listeners::unregister(token);
             process_guard::no_longer_lives(making.name, library.origin());
         })
@@ -478,7 +478,7 @@ impl Bound {
             ));
         }
         let inside = Inside {
-            bound: self,
+            instance: self,
             _code: origin::inside(self.origin),
             thread: None,
         };
@@ -490,7 +490,7 @@ impl Bound {
 }
 
 struct Inside<'a> {
-    bound: &'a Bound,
+    instance: &'a PluginInstance,
     _code: origin::Inside,
     thread: Option<Attached>,
 }
@@ -498,7 +498,7 @@ struct Inside<'a> {
 impl Inside<'_> {
     #[cold]
     fn attached(mut self) -> Result<Self, CallError> {
-        self.thread = attach::thread(&self.bound.tables, self.bound.origin)?;
+        self.thread = attach::thread(&self.instance.tables, self.instance.origin)?;
         Ok(self)
     }
 }
@@ -508,7 +508,7 @@ impl Drop for Inside<'_> {
         process_guard::end_if_forked();
         // While it still counts: detaching is the library's code too.
         self.thread = None;
-        self.bound.inside.fetch_sub(1, AcqRel);
+        self.instance.inside.fetch_sub(1, AcqRel);
     }
 }
 

@@ -119,6 +119,7 @@ impl InstanceConfig {
             start_budget: ms(self.start_budget_ms.or(hints.startup_ms), defaults.start_budget),
             stop_budget: ms(self.stop_budget_ms, defaults.stop_budget),
             output_bytes_max: output.map_or(defaults.output_bytes_max, |n| n as usize),
+            folders: None,
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) trait Build: Clone {
     fn is(&self, other: &Self) -> bool;
     /// The version, for people.
     fn version(&self) -> String;
+    /// Whether it can't be loaded beside another version, so that the one before it is stopped first.
+    fn stops_first(&self) -> bool;
 }
 
 /// A started generation: whoever holds it is answerable for its being stopped.
@@ -200,6 +202,8 @@ pub(super) struct Actor<R: Loaded, W> {
     build: R::Build,
     /// What could not be started in the place of what serves. It is not tried again by itself.
     rejected: Option<R::Build>,
+    /// What was stopped first, until what is to serve in its place does.
+    replaces: Option<R::Build>,
     /// Generations that are being stopped.
     retiring: Vec<u64>,
     /// The newest generation whose library is behind it.
@@ -220,6 +224,7 @@ impl<R: Loaded, W> Actor<R, W> {
             stage: Stage::Absent { stopped: None },
             build,
             rejected: None,
+            replaces: None,
             retiring: Vec::new(),
             unloaded: 0,
             waiting: Vec::new(),
@@ -303,7 +308,7 @@ impl<R: Loaded, W> Actor<R, W> {
                     return Some(if wedged { Err(WEDGED.to_owned()) } else { Ok(()) });
                 };
                 self.build = rejected;
-                live.begin_update(&self.build, true, out);
+                self.update(true, out);
             }
             Stage::Serving { .. } | Stage::Wedged { .. } => {}
         }
@@ -352,9 +357,7 @@ impl<R: Loaded, W> Actor<R, W> {
             {
                 *then = Then::Start { by_operator: false };
             }
-            (Stage::Serving { live, .. } | Stage::Wedged { live, .. }, _) => {
-                live.keep_up(&self.build, out);
-            }
+            (Stage::Serving { .. } | Stage::Wedged { .. }, _) => self.keep_up(out),
             // A start that is under way is compared with these bytes when it has ended.
             _ => {}
         }
@@ -439,7 +442,13 @@ impl<R: Loaded, W> Actor<R, W> {
                 });
                 self.retire(old, wedged, out);
             }
-            Err(Stage::Starting { .. }) => {}
+            Err(Stage::Starting { .. }) => {
+                let to = running.build();
+                if let Some(from) = self.replaces.take().filter(|from| !from.is(to)) {
+                    let to = to.clone();
+                    out.push(Effect::Replaced { from, to });
+                }
+            }
             // No start is under way in the other stages. What is loaded is not lost all the same.
             Err(stage) => {
                 self.stage = stage;
@@ -458,9 +467,10 @@ impl<R: Loaded, W> Actor<R, W> {
         } else if self.desired == Desired::Stopped {
             self.stop(BY_OPERATOR, Then::Rest, out);
         } else {
-            self.answer(Ok(()), out);
-            if let Some(live) = self.stage.live_mut() {
-                live.keep_up(&self.build, out);
+            self.keep_up(out);
+            // Newer bytes may have it stopped at once: then they are what is waited for.
+            if matches!(self.stage, Stage::Serving { .. }) {
+                self.answer(Ok(()), out);
             }
         }
     }
@@ -514,8 +524,8 @@ impl<R: Loaded, W> Actor<R, W> {
         if tried.restart {
             return self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out);
         }
-        live.keep_up(&self.build, out);
-        if live.update.is_none() {
+        self.keep_up(out);
+        if self.stage.live_mut().is_some_and(|live| live.update.is_none()) {
             self.answer(Err(text), out);
         }
     }
@@ -554,6 +564,40 @@ impl<R: Loaded, W> Actor<R, W> {
     }
 
     // Steps that several of them take.
+
+    /// Has the bytes that there are for it take the place of what is loaded, if they are others and nothing else is under way.
+    fn keep_up(&mut self, out: &mut Effects<R, W>) {
+        let Some(live) = self.stage.live_mut() else { return };
+        if live.running.build().is(&self.build) {
+            live.running.moved_to(&self.build);
+        } else if live.update.is_none() {
+            self.update(false, out);
+        }
+    }
+
+    /// Has these bytes started beside what is loaded, or in its place where one of the two can't be loaded beside another version.
+    fn update(&mut self, by_operator: bool, out: &mut Effects<R, W>) {
+        let Some(live) = self.stage.live_mut() else { return };
+        let (old, new) = (live.running.build(), &self.build);
+        if old.stops_first() || new.stops_first() {
+            self.replaces = Some(old.clone());
+            let cause = format!(
+                "stopped for version {}, which can't be loaded beside it",
+                new.version()
+            );
+            return self.stop(&cause, Then::Start { by_operator }, out);
+        }
+        let build = new.clone();
+        out.push(Effect::Start {
+            build: build.clone(),
+            by_operator,
+        });
+        live.update = Some(Update {
+            build,
+            restart: false,
+            slow: false,
+        });
+    }
 
     fn start(&mut self, by_operator: bool, out: &mut Effects<R, W>) {
         let build = self.build.clone();
@@ -623,6 +667,7 @@ impl<R: Loaded, W> Actor<R, W> {
         if !at_rest || !self.retiring.is_empty() {
             return;
         }
+        self.replaces = None;
         if let Some(gone) = self.gone {
             self.answer(Err(gone.cause().to_owned()), out);
             out.push(Effect::Forget);
@@ -713,30 +758,6 @@ impl<R: Loaded> Stage<R> {
         match std::mem::replace(self, Stage::Absent { stopped: None }) {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => Ok(live),
             stage => Err(stage),
-        }
-    }
-}
-
-impl<R: Loaded> Live<R> {
-    fn begin_update<W>(&mut self, build: &R::Build, by_operator: bool, out: &mut Effects<R, W>) {
-        let build = build.clone();
-        out.push(Effect::Start {
-            build: build.clone(),
-            by_operator,
-        });
-        self.update = Some(Update {
-            build,
-            restart: false,
-            slow: false,
-        });
-    }
-
-    /// Has these bytes started beside what is loaded, if they are others and nothing else is under way.
-    fn keep_up<W>(&mut self, build: &R::Build, out: &mut Effects<R, W>) {
-        if self.running.build().is(build) {
-            self.running.moved_to(build);
-        } else if self.update.is_none() {
-            self.begin_update(build, false, out);
         }
     }
 }

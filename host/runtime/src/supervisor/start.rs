@@ -4,7 +4,7 @@ use super::events::Events;
 use super::listener::InstanceListener;
 use super::spec::InstanceConfig;
 use super::stop::{self, PendingUnload, Unload};
-use crate::instance::Instance;
+use crate::instance::{Instance, InstanceFolders};
 use crate::lanes::{LaneObserver, PoolLimits};
 use crate::loader::Step;
 use crate::module::{Module, ModuleBudgets, NotLoaded};
@@ -13,6 +13,7 @@ use extman_intake::{Panics, VerifiedPlugin};
 use extman_model::Digest;
 use extman_model::clock;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -27,6 +28,8 @@ pub struct Services {
     pub pool: PoolLimits,
     /// Time for loading and unloading.
     pub budgets: ModuleBudgets,
+    /// Under which instances have folders of their own; without it they have none.
+    pub state_dir: Option<PathBuf>,
     /// Modules that new instances of the same library share.
     pub modules: SharedModules,
 }
@@ -85,7 +88,11 @@ pub(super) async fn start(
 ) -> Result<Running, NotStarted> {
     is_startable(config, &plugin)?;
     let manifest = plugin.manifest();
-    let (merged, settings) = (config.merged(manifest), config.settings(manifest));
+    let (merged, mut settings) = (config.merged(manifest), config.settings(manifest));
+    settings.folders = services
+        .state_dir
+        .as_deref()
+        .map(|state| InstanceFolders::under(state, &name).into());
     let trial = TrialConfig {
         config: &merged,
         startup: config.start_budget_ms.map(Duration::from_millis),

@@ -30,6 +30,7 @@ use directories::Directories;
 use extman_intake::VerifiedPlugin;
 use extman_model::clock;
 use extman_model::{Digest, Verdict, What};
+use extman_plugin_api::manifest::schema::Update;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -101,6 +102,10 @@ impl Build for VerifiedPlugin {
 
     fn version(&self) -> String {
         self.manifest().plugin.version.to_string()
+    }
+
+    fn stops_first(&self) -> bool {
+        self.manifest().plugin.update == Update::StopFirst
     }
 }
 

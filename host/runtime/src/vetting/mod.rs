@@ -28,7 +28,10 @@ use key::{Trial, VettingKey};
 use protocol::Order;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{OnceCell, Semaphore, watch};
@@ -314,10 +317,11 @@ impl Vetting {
         // The semaphore is never closed.
         let _permit = permit.map_err(std::io::Error::other)?;
         let (plugin, digest) = (trial.plugin, trial.plugin.digest());
-        let bytes = plugin.open()?;
+        let stored = plugin.open()?;
         // It copies and hashes a whole file, so not on one of the async runtime's own threads.
-        let sealed = tokio::task::spawn_blocking(move || SealedImage::copy(bytes, "extman-vetting", digest));
+        let sealed = tokio::task::spawn_blocking(move || SealedImage::of_stored(&stored, "extman-vetting", digest));
         let sealed = sealed.await.map_err(std::io::Error::other)??;
+        let own = TrialFolders::make();
         let order = Order {
             digest,
             rust: is_rust(plugin),
@@ -325,6 +329,7 @@ impl Vetting {
             name: plugin.manifest().plugin.id.clone(),
             config: trial.config.to_owned(),
             resource_dir: plugin.origin().parent().and_then(Path::to_str).map(str::to_owned),
+            own_dirs: own.as_ref().map(|own| own.0.clone()),
             stack_bytes: plugin.manifest().threads.stack_bytes,
             depth: trial.depth,
         };
@@ -370,6 +375,34 @@ impl Vetting {
             Ok(worker)
         } else {
             Err(VettingError::NoWorker(worker))
+        }
+    }
+}
+
+/// Folders for the time of one trial, as an instance has them of its own. They go with everything that was put there.
+struct TrialFolders([PathBuf; 2]);
+
+impl TrialFolders {
+    /// `None` where the system gives none: then the plugin has none either.
+    fn make() -> Option<Self> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let trial = std::env::temp_dir().join(format!("extman-vetting-{}-{number}", std::process::id()));
+        let folders = TrialFolders([trial.join("data"), trial.join("cache")]);
+        // Made anew, so that nobody else has put anything there.
+        let mut private = DirBuilder::new();
+        private.mode(0o700);
+        let made = private
+            .create(&trial)
+            .and_then(|()| folders.0.iter().try_for_each(|folder| private.create(folder)));
+        made.ok().map(|()| folders)
+    }
+}
+
+impl Drop for TrialFolders {
+    fn drop(&mut self) {
+        if let Some(trial) = self.0[0].parent() {
+            let _ = std::fs::remove_dir_all(trial);
         }
     }
 }

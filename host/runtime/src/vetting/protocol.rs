@@ -18,6 +18,7 @@ use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 /// What the worker is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub(super) struct Order {
     pub config: String,
     /// The folder of the plugin's file, for what lies beside it.
     pub resource_dir: Option<String>,
+    /// Folders that it has for itself meanwhile: for what stays, and for what can be made anew.
+    pub own_dirs: Option<[PathBuf; 2]>,
     /// Stack of the thread that the library runs on, in bytes: as its lanes have it.
     pub stack_bytes: u64,
     /// How far to go.
@@ -125,6 +128,7 @@ mod tests {
         let order = Order {
             digest: Digest::new([7; 32]),
             resource_dir: None,
+            own_dirs: Some(["/d".into(), "/c".into()]),
             stack_bytes: 8 << 20,
             rust: true,
             global: false,

@@ -3,8 +3,8 @@
 use super::guard;
 use super::protocol::{Line, Order, say, take_over};
 use crate::loader::{
-    Bound, CallContext, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits,
-    Said, SealedImage, Step,
+    CallContext, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits,
+    PluginInstance, Said, SealedImage, Step,
 };
 use crate::process_guard;
 use extman_model::clock;
@@ -178,10 +178,11 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
         name: &order.name,
         config: &order.config,
         resource_dir: order.resource_dir.as_deref().map(Path::new),
-        ..Making::default()
+        data_dir: order.own_dirs.as_ref().map(|[data, _]| data.as_path()),
+        cache_dir: order.own_dirs.as_ref().map(|[_, cache]| cache.as_path()),
     };
     let made = host.step(VettingPhase::Create, || {
-        Bound::create(library.clone(), making, open(), Arc::new(Chatter))
+        PluginInstance::create(library.clone(), making, open(), Arc::new(Chatter))
     });
     if let Some(bound) = made {
         if order.depth == VettingDepth::Probe {
@@ -211,7 +212,7 @@ fn unavailable(error: &dyn std::fmt::Display) -> CallError {
     CallError::new(ErrorKind::Unavailable, error.to_string())
 }
 
-fn probe(host: &Host, bound: &Bound, context: &CallContext) {
+fn probe(host: &Host, bound: &PluginInstance, context: &CallContext) {
     let open = || context.open(None, None, OutputLimits::default());
     host.begin(VettingPhase::Start);
     if host

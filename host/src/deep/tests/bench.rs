@@ -2,9 +2,9 @@
 
 use crate::deep::store::Values;
 use crate::deep::{DeepChecks, Machine, UsageStore};
-use crate::probing::{Announced, Apart, Audience, Engine, Subject, Target};
+use crate::probing::{Apart, Engine, EventSink, HealthChange, Subject, Target};
 use extman_health::Moment;
-use extman_health::course::Calls;
+use extman_health::monitor::Calls;
 use extman_health::policy::{DeepPolicy, Policy};
 use extman_model::clock;
 use extman_model::record::Record;
@@ -95,13 +95,13 @@ impl Target for Fake {
 
 #[derive(Default)]
 pub struct Ears {
-    pub announced: Mutex<Vec<Announced>>,
+    pub changes: Mutex<Vec<HealthChange>>,
     pub panicked: Mutex<Vec<String>>,
 }
 
-impl Audience for Ears {
-    fn announced(&self, announced: Announced) {
-        self.announced.lock().unwrap().push(announced);
+impl EventSink for Ears {
+    fn changed(&self, change: HealthChange) {
+        self.changes.lock().unwrap().push(change);
     }
     fn panicked(&self, name: &str, _: u64, _: String) {
         self.panicked.lock().unwrap().push(name.to_owned());

@@ -112,7 +112,7 @@ async fn two_failures_in_a_row_degrade_and_one_success_recovers() {
         (2, Some(HOUR_MS)),
         "only a first one is confirmed soon"
     );
-    let last = bench.ears.announced.lock().unwrap().last().cloned().unwrap();
+    let last = bench.ears.changes.lock().unwrap().last().cloned().unwrap();
     assert_eq!(
         (last.to.health, last.text.as_deref()),
         (Health::Degraded, Some("no credit"))

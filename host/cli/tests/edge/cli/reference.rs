@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Where each struct of the configuration is, from `host/` on.
-const STRUCTS: [(&str, &str); 15] = [
+const STRUCTS: [(&str, &str); 16] = [
     ("Config", "src/config.rs"),
     ("LanesConfig", "src/config.rs"),
     ("RoutingConfig", "src/config.rs"),
@@ -24,10 +24,11 @@ const STRUCTS: [(&str, &str); 15] = [
     ("HistoryConfig", "history/src/config.rs"),
     ("Retention", "history/src/config.rs"),
     ("HttpConfig", "http/src/config.rs"),
+    ("StateConfig", "src/config.rs"),
 ];
 const INSTANCE: (&str, &str) = ("InstanceConfig", "runtime/src/supervisor/spec.rs");
 /// Their defaults follow from the user's environment.
-const FROM_ENVIRONMENT: [&str; 2] = ["intake.store.dir", "history.file"];
+const FROM_ENVIRONMENT: [&str; 3] = ["intake.store.dir", "history.file", "state.dir"];
 
 const HEAD: &str = "\
 # The configuration of an ExtManager host: every field, what it is for, and its default. A file needs only what differs from

@@ -11,9 +11,10 @@ impl<'a> Abandoned<'a> {
         Abandoned(Some(counted))
     }
 
-    pub(super) fn answered(mut self, failure: Option<&CallError>) {
+    /// `is_excused`: a failure says nothing of the plugin.
+    pub(super) fn answered(mut self, failure: Option<&CallError>, is_excused: bool) {
         if let Some(counted) = self.0.take() {
-            counted.end(failure);
+            counted.end_as(failure, is_excused);
         }
     }
 }

@@ -9,6 +9,7 @@ use extman_model::clock;
 use extman_model::{CallError, Reply};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 impl InProcess {
@@ -18,16 +19,31 @@ impl InProcess {
         declared.any(|declared| declared.is_async && declared.name == capability)
     }
 
-    /// The gate holds a call only while a lane submits it: as many may be in flight as the host has tokens.
+    /// The limit holds a call only while a lane submits it: as many may be in flight as the host has tokens.
     pub(super) async fn invoke_handed_over(
         &self,
         call: Call,
         stream: Option<Arc<Frames>>,
-    ) -> Result<Reply, CallError> {
+    ) -> (Result<Reply, CallError>, bool) {
+        match self.hand_over(call, stream).await {
+            Ok(result) => (result, false),
+            Err(error) => {
+                let is_hosts = error.is_hosts();
+                (settle(Err(error), Phase::Invoke), is_hosts)
+            }
+        }
+    }
+
+    async fn hand_over(
+        &self,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+    ) -> Result<Result<Reply, CallError>, DispatchError> {
+        let reader = stream.clone();
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
-        let (bound, limits) = (self.bound.clone(), self.output_limits());
+        let (plugin, limits) = (self.plugin.clone(), self.output_limits());
         let tell = self.tells_of_cancel();
         let (completed, completes) = oneshot::channel::<Completed>();
         let ends = stream.clone().map(Ends);
@@ -45,7 +61,7 @@ impl InProcess {
             let completion = move |outcome| {
                 let _ = completed.send(outcome);
             };
-            let handed_over = bound.submit(context, input, Box::new(completion));
+            let handed_over = plugin.submit(context, input, Box::new(completion));
             handed_over.map(|()| InFlight {
                 token,
                 is_over: false,
@@ -53,18 +69,22 @@ impl InProcess {
             })
         };
         let began = clock::monotonic();
-        let how = How::Queued(Some(self.gate.clone()));
+        let how = How::Queued(Some(self.concurrency.clone()));
         let returned = pending.dispatch(&self.pool, work, how, run).await;
-        let mut in_flight = settle(returned, Phase::Invoke)??;
+        let mut in_flight = match returned? {
+            Ok(in_flight) => in_flight,
+            Err(error) => return Ok(Err(error)),
+        };
         let answer = answer_by(deadline, completes).await;
         drop(ends);
         let Some(Ok(completed)) = answer else {
-            return settle(Err(DispatchError::Deadline), Phase::Invoke);
+            return Err(DispatchError::Deadline);
         };
         in_flight.is_over = true;
         let ran = clock::monotonic().since(began);
-        self.accounts.returned(ran);
-        match completed.failure {
+        let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
+        self.accounts.returned(ran.saturating_sub(held_up));
+        Ok(match completed.failure {
             Some(error) => Err(error),
             None => Ok(Reply {
                 content_type: completed
@@ -76,7 +96,7 @@ impl InProcess {
                 metadata: completed.output.metadata,
                 ran,
             }),
-        }
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calls on the caller's own thread, which an embedder has attached.
 
 use super::{InProcess, serve};
-use crate::lanes::{Attached, Gate, Pass, Pool};
+use crate::lanes::{Attached, ConcurrencyLimit, Permit, Pool};
 use crate::loader::{CallContext, Input};
 use crate::pending_call::TOO_MANY_CALLS;
 use extman_model::clock;
@@ -19,10 +19,10 @@ impl InProcess {
             let text = "this plugin runs on one thread of the host's own; call it through a lane";
             return Err(CallError::new(ErrorKind::Unsupported, text));
         }
-        let Some(pass) = self.gate.try_enter_uncounted() else {
+        let Some(permit) = self.concurrency.try_enter_uncounted() else {
             return self.wait_and_serve(attached, capability, body);
         };
-        let _place = self.place(pass);
+        let _place = self.place(permit);
         // The pass tells of the call, so whoever closes either waits for it or is seen here.
         self.admit()?;
         self.serve_attached(attached, capability, body)
@@ -33,12 +33,12 @@ impl InProcess {
     fn wait_and_serve(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
         let counted = self.accounts.begin();
         self.admit()?;
-        let Some(pass) = self.gate.enter_within(self.settings.call_timeout) else {
-            let error = no_room(&self.gate);
+        let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
+            let error = no_room(&self.concurrency);
             counted.end(Some(&error));
             return Err(error);
         };
-        let _place = self.place(pass);
+        let _place = self.place(permit);
         // The thread's own account has it; until then `counted` tells of it.
         self.serve_attached(attached, capability, body)
     }
@@ -73,36 +73,36 @@ impl InProcess {
             stream: false,
             extras: &RequestExtras::NONE,
         };
-        serve(&self.bound, context, input, (began, deadline), |ran, failure| {
+        serve(&self.plugin, context, input, (began, deadline), |ran, failure| {
             self.accounts.ended_attached(attached, failure, ran)
         })
     }
 
-    fn place<'a>(&'a self, pass: Pass<&'a Gate>) -> Place<'a> {
+    fn place<'a>(&'a self, permit: Permit<&'a ConcurrencyLimit>) -> Place<'a> {
         Place {
-            pass: Some(pass),
+            permit: Some(permit),
             pool: &self.pool,
         }
     }
 }
 
-/// A place at the gate: when it is free again, the lanes are told, who may have passed over a job for want of it.
+/// A place at the limit: when it is free again, the lanes are told, who may have passed over a job for want of it.
 struct Place<'a> {
-    pass: Option<Pass<&'a Gate>>,
+    permit: Option<Permit<&'a ConcurrencyLimit>>,
     pool: &'a Pool,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if self.pass.take().is_some_and(Pass::leave) {
+        if self.permit.take().is_some_and(Permit::leave) {
             self.pool.nudge();
         }
     }
 }
 
-fn no_room(gate: &Gate) -> CallError {
+fn no_room(concurrency: &ConcurrencyLimit) -> CallError {
     CallError::new(
         ErrorKind::Exhausted,
-        format!("all {} places of this instance are taken", gate.limit()),
+        format!("all {} places of this instance are taken", concurrency.limit()),
     )
 }

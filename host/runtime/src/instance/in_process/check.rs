@@ -5,7 +5,7 @@
 
 use super::InProcess;
 use crate::instance::{Accounts, Asked};
-use crate::lanes::{LaneContext, Pass, Phase, Pool};
+use crate::lanes::{LaneContext, Permit, Phase, Pool};
 use crate::loader::{CallContext, OutputLimits, Said};
 use crate::pending_call::{DispatchError, How, PendingCall};
 use extman_model::clock::{self, Monotonic};
@@ -84,7 +84,7 @@ impl InProcess {
     /// Whether the plugin has a check of its own. Without one, all that a check can show is that the plugin is there.
     #[inline]
     pub(in crate::instance) fn has_check(&self) -> bool {
-        self.bound.has_check()
+        self.plugin.has_check()
     }
 
     /// Whether calls may keep checks out at all.
@@ -96,8 +96,10 @@ impl InProcess {
     pub(in crate::instance) fn is_full(&self) -> bool {
         match self.threads {
             ThreadModel::Many => false,
-            ThreadModel::Serial => self.gate.inside() >= self.gate.limit(),
-            ThreadModel::Affine => self.gate.inside() >= self.gate.limit() || !self.pool.has_room(),
+            ThreadModel::Serial => self.concurrency.inside() >= self.concurrency.limit(),
+            ThreadModel::Affine => {
+                self.concurrency.inside() >= self.concurrency.limit() || !self.pool.has_room()
+            }
         }
     }
 
@@ -108,8 +110,8 @@ impl InProcess {
             self.admit().is_ok(),
             self.settings.wedge_after,
             self.accounts.checks.cheap.0.load(Relaxed),
-            self.bound.has_check(),
-            self.bound.inside(),
+            self.plugin.has_check(),
+            self.plugin.inside(),
         ));
     }
 
@@ -121,32 +123,35 @@ impl InProcess {
         timeout: Duration,
         began: Monotonic,
     ) -> Option<Asked> {
-        let busy = || {
+        let not_entered = |outcome| {
             Some(Asked {
-                answer: Answer::Other(Box::new(CheckOutcome::Busy)),
+                answer: Answer::Other(Box::new(outcome)),
                 ended: clock::monotonic(),
             })
         };
         if self.admit().is_err() {
-            return busy();
+            return not_entered(CheckOutcome::NotBegun);
         }
-        let pass = match self.threads {
+        let permit = match self.threads {
             ThreadModel::Many => None,
             // There a check counts as a call; without room it is not asked rather than queued behind them.
-            ThreadModel::Serial | ThreadModel::Affine => match self.gate.try_enter() {
-                Some(pass) => Some(PlaceInside::new(pass, self.pool.clone())),
-                None => return busy(),
+            ThreadModel::Serial | ThreadModel::Affine => match self.concurrency.try_enter() {
+                Some(permit) => Some(PlaceInside::new(permit, self.pool.clone())),
+                None => return not_entered(CheckOutcome::Busy),
             },
         };
         let deadline = began.after(timeout);
         let checks = CheapCheck(&self.accounts);
-        let Ok(alone) = CheckUnderWay::begin(checks, deadline) else {
-            return busy();
+        let alone = match CheckUnderWay::begin(checks, deadline) {
+            Ok(alone) => alone,
+            // One before it is still inside, and its time is over: it has not answered.
+            Err(Late(true)) => return not_entered(CheckOutcome::TimedOut),
+            Err(Late(false)) => return not_entered(CheckOutcome::NotBegun),
         };
         let lost_at = deadline.after(self.settings.wedge_after);
         let asked = lane.run(began, lost_at, |context| {
             context.open(Some(deadline), None, OutputLimits::default());
-            let said = self.bound.check(context, kind);
+            let said = self.plugin.check(context, kind);
             context.close();
             let ended = clock::monotonic();
             // A plugin that ends because its time is over says so by its status; it has not answered in time all the same.
@@ -158,7 +163,7 @@ impl InProcess {
             };
             Asked { answer, ended }
         })?;
-        drop((pass, alone));
+        drop((permit, alone));
         Some(asked)
     }
 
@@ -173,7 +178,7 @@ impl InProcess {
         }
         let place = match self.threads {
             ThreadModel::Many => None,
-            ThreadModel::Serial | ThreadModel::Affine => Some((self.gate.clone(), self.pool.clone())),
+            ThreadModel::Serial | ThreadModel::Affine => Some((self.concurrency.clone(), self.pool.clone())),
         };
         let work = self.work(Phase::Check, timeout.saturating_mul(2));
         let under_way = UnderWay {
@@ -185,7 +190,7 @@ impl InProcess {
             Err(Late(true)) => return (CheckOutcome::TimedOut, None),
             Err(Late(false)) => return (CheckOutcome::Busy, None),
         };
-        let bound = self.bound.clone();
+        let plugin = self.plugin.clone();
         let pending = PendingCall::step(work.deadline);
         let run = move |context: CallContext| {
             let began = clock::monotonic();
@@ -193,14 +198,14 @@ impl InProcess {
             // Held until the code has returned, however long ago its caller was answered.
             alone.begin(deadline);
             // Taken only here: a check that waits for a lane must not keep calls out meanwhile.
-            let pass = match place {
+            let permit = match place {
                 None => None,
-                Some((gate, pool)) => Some(PlaceInside::new(gate.try_enter()?, pool)),
+                Some((concurrency, pool)) => Some(PlaceInside::new(concurrency.try_enter()?, pool)),
             };
             context.set_deadline(deadline);
-            let said = bound.check(&context, kind);
+            let said = plugin.check(&context, kind);
             let took = clock::monotonic().since(began);
-            drop((context, pass, alone));
+            drop((context, permit, alone));
             Some((Answer::of(said), took))
         };
         match pending.dispatch(&self.pool, work, How::Check(timeout), run).await {
@@ -296,14 +301,14 @@ impl<C: Deref<Target = CheckUnderWay>> Drop for Alone<C> {
 
 /// The place of a check inside an instance that is entered once at a time: when it is free again, the lanes are told.
 struct PlaceInside {
-    pass: Option<Pass>,
+    permit: Option<Permit>,
     pool: Pool,
 }
 
 impl PlaceInside {
-    fn new(pass: Pass, pool: Pool) -> Self {
+    fn new(permit: Permit, pool: Pool) -> Self {
         PlaceInside {
-            pass: Some(pass),
+            permit: Some(permit),
             pool,
         }
     }
@@ -311,7 +316,7 @@ impl PlaceInside {
 
 impl Drop for PlaceInside {
     fn drop(&mut self) {
-        if self.pass.take().is_some_and(Pass::leave) {
+        if self.permit.take().is_some_and(Permit::leave) {
             self.pool.nudge();
         }
     }

@@ -7,16 +7,16 @@ use extman_model::CallError;
 
 impl InProcess {
     pub(in crate::instance) async fn configure(&self, config: &str) -> Result<(), CallError> {
-        let (bound, config) = (self.bound.clone(), config.to_owned());
-        let run = move |context: CallContext| bound.configure(&config, context.token());
+        let (plugin, config) = (self.plugin.clone(), config.to_owned());
+        let run = move |context: CallContext| plugin.configure(&config, context.token());
         self.in_step(Phase::Configure, self.settings.start_budget, run)
             .await?
     }
 
     pub(in crate::instance) async fn snapshot(&self) -> Result<Snapshot, CallError> {
-        let bound = self.bound.clone();
+        let plugin = self.plugin.clone();
         let run = move |context: CallContext| {
-            let format = bound.snapshot(context.token())?;
+            let format = plugin.snapshot(context.token())?;
             let state = context.close().body;
             Ok(Snapshot { format, state })
         };
@@ -28,8 +28,8 @@ impl InProcess {
         from: Snapshot,
         plugin_version: &str,
     ) -> Result<(), CallError> {
-        let (bound, version) = (self.bound.clone(), plugin_version.to_owned());
-        let run = move |context: CallContext| bound.restore(&from, &version, context.token());
+        let (plugin, version) = (self.plugin.clone(), plugin_version.to_owned());
+        let run = move |context: CallContext| plugin.restore(&from, &version, context.token());
         self.in_step(Phase::State, self.settings.start_budget, run)
             .await?
     }

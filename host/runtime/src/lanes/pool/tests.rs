@@ -31,14 +31,14 @@ fn work() -> Work {
 
 fn submit<T: Send + 'static>(
     pool: &Pool,
-    gate: Option<Arc<Gate>>,
+    concurrency: Option<Arc<ConcurrencyLimit>>,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Receiver<T> {
     let (answer, answered) = channel();
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit(work(), gate, run, answer).unwrap();
+    pool.submit(work(), concurrency, run, answer).unwrap();
     answered
 }
 
@@ -71,13 +71,13 @@ fn callers_that_overlap_get_a_lane_each() {
 
 #[test]
 fn a_job_passed_over_runs_once_its_place_is_free() {
-    let (pool, gate) = (pool(2), Gate::new(1));
-    let pass = gate.try_enter().unwrap();
-    let waiting = submit(&pool, Some(gate), || ());
+    let (pool, concurrency) = (pool(2), ConcurrencyLimit::new(1));
+    let permit = concurrency.try_enter().unwrap();
+    let waiting = submit(&pool, Some(concurrency), || ());
     // The second job is behind the first; once it has run, the first was passed over.
     submit(&pool, None, || ()).recv_timeout(LONG).unwrap();
     assert!(waiting.try_recv().is_err());
-    assert!(pass.leave());
+    assert!(permit.leave());
     pool.nudge();
     waiting.recv_timeout(LONG).unwrap();
     pool.shutdown(LONG).unwrap();

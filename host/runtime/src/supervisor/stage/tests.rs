@@ -1,12 +1,13 @@
 //! Every interleaving of up to [`LENGTH`] inputs, against a model that counts what is loaded and remembers what was promised.
 
 use super::*;
+use extman_plugin_api::manifest::schema::Update;
 use std::collections::HashSet;
 
 const LENGTH: usize = 6;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Bytes(u8);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bytes(u8, Update);
 
 impl Build for Bytes {
     fn is(&self, other: &Self) -> bool {
@@ -16,9 +17,13 @@ impl Build for Bytes {
     fn version(&self) -> String {
         self.0.to_string()
     }
+
+    fn stops_first(&self) -> bool {
+        self.1 == Update::StopFirst
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Generation {
     number: u64,
     build: Bytes,
@@ -88,6 +93,7 @@ struct Command {
 #[derive(Clone)]
 struct World {
     actor: Option<Actor<Generation, Command>>,
+    update: Update,
     file: u8,
     starting: Option<Bytes>,
     stopping: Vec<Generation>,
@@ -103,9 +109,10 @@ struct World {
 }
 
 impl World {
-    fn new(desired: Desired) -> Self {
+    fn new(desired: Desired, update: Update) -> Self {
         let mut world = World {
-            actor: Some(Actor::new(Bytes(1), desired)),
+            actor: Some(Actor::new(Bytes(1, update), desired)),
+            update,
             file: 1,
             starting: None,
             stopping: Vec::new(),
@@ -118,7 +125,7 @@ impl World {
             last: None,
             history: Vec::new(),
         };
-        world.feed(Input::Bytes(Bytes(1)));
+        world.feed(Input::Bytes(Bytes(1, update)));
         world
     }
 
@@ -141,71 +148,75 @@ impl World {
     /// `false` if the act is impossible now.
     fn act(&mut self, act: Act) -> bool {
         let input = match act {
-            Act::Load | Act::Unload | Act::Restart => {
-                let command = Command {
-                    act,
-                    number: self.given,
-                    started: self.started,
-                };
-                self.given += 1;
-                self.commands.push(command);
-                match act {
-                    Act::Load => Input::Load(command),
-                    Act::Unload => Input::Unload(command),
-                    _ => Input::Restart(command),
-                }
-            }
-            Act::NewBytes | Act::OldBytes => {
-                self.file = match act {
-                    Act::NewBytes => self.file + 1,
-                    _ => 1,
-                };
-                if self.gone == Some(Gone::File) {
-                    self.gone = None;
-                }
-                Input::Bytes(Bytes(self.file))
-            }
-            Act::FileGone | Act::Shutdown => {
-                let gone = if act == Act::Shutdown {
-                    Gone::Host
-                } else {
-                    Gone::File
-                };
-                if self.gone != Some(Gone::Host) {
-                    self.gone = Some(gone);
-                }
-                Input::Gone(gone)
-            }
-            Act::Panic => {
-                let Some(held) = self.held() else { return false };
-                Input::Panicked {
-                    generation: held.number,
-                    text: "panicked".to_owned(),
-                }
-            }
+            Act::Load | Act::Unload | Act::Restart => Some(self.command(act)),
+            Act::NewBytes | Act::OldBytes => Some(self.bytes(act)),
+            Act::FileGone => Some(self.go(Gone::File)),
+            Act::Shutdown => Some(self.go(Gone::Host)),
+            Act::Panic | Act::LaneLost | Act::LateReturn => self.happens_in_a_call(act),
+            Act::StartEnds | Act::StartFails | Act::StartIsSlow | Act::StopEnds => self.comes_of_it(act),
+        };
+        let Some(input) = input else { return false };
+        self.history.push(act);
+        self.feed(input);
+        true
+    }
+
+    fn command(&mut self, act: Act) -> Input<Generation, Command> {
+        let command = Command {
+            act,
+            number: self.given,
+            started: self.started,
+        };
+        self.given += 1;
+        self.commands.push(command);
+        match act {
+            Act::Load => Input::Load(command),
+            Act::Unload => Input::Unload(command),
+            _ => Input::Restart(command),
+        }
+    }
+
+    fn bytes(&mut self, act: Act) -> Input<Generation, Command> {
+        self.file = match act {
+            Act::NewBytes => self.file + 1,
+            _ => 1,
+        };
+        if self.gone == Some(Gone::File) {
+            self.gone = None;
+        }
+        Input::Bytes(Bytes(self.file, self.update))
+    }
+
+    fn go(&mut self, gone: Gone) -> Input<Generation, Command> {
+        if self.gone != Some(Gone::Host) {
+            self.gone = Some(gone);
+        }
+        Input::Gone(gone)
+    }
+
+    fn happens_in_a_call(&mut self, act: Act) -> Option<Input<Generation, Command>> {
+        Some(match act {
+            Act::Panic => Input::Panicked {
+                generation: self.held()?.number,
+                text: "panicked".to_owned(),
+            },
             Act::LaneLost => {
-                let Some(generation) = self.callable() else {
-                    return false;
-                };
+                let generation = self.callable()?;
                 self.hung.push(generation);
-                Input::LaneLost {
-                    generation,
-                    text: "hangs".to_owned(),
-                }
+                let text = "hangs".to_owned();
+                Input::LaneLost { generation, text }
             }
-            Act::LateReturn => {
-                let Some(generation) = self.hung.pop() else {
-                    return false;
-                };
-                Input::LateReturn {
-                    generation,
-                    text: "late".to_owned(),
-                }
-            }
+            _ => Input::LateReturn {
+                generation: self.hung.pop()?,
+                text: "late".to_owned(),
+            },
+        })
+    }
+
+    fn comes_of_it(&mut self, act: Act) -> Option<Input<Generation, Command>> {
+        Some(match act {
             Act::StartEnds => {
-                let Some(build) = self.starting.take() else {
-                    return false;
-                };
+                let build = self.starting.take()?;
                 self.started += 1;
                 self.loaded.push(self.started);
                 Input::Started(Generation {
@@ -214,9 +225,7 @@ impl World {
                 })
             }
             Act::StartFails => {
-                if self.starting.take().is_none() {
-                    return false;
-                }
+                self.starting.take()?;
                 self.started += 1;
                 Input::NotStarted {
                     cause: "failed".to_owned(),
@@ -224,17 +233,9 @@ impl World {
                     unloaded: Some(self.started),
                 }
             }
-            Act::StartIsSlow => {
-                if self.starting.is_none() {
-                    return false;
-                }
-                Input::Slow("slow".to_owned())
-            }
-            Act::StopEnds => {
-                if self.stopping.is_empty() {
-                    return false;
-                }
-                let stopped = self.stopping.remove(0);
+            Act::StartIsSlow => self.starting.map(|_| Input::Slow("slow".to_owned()))?,
+            _ => {
+                let stopped = (!self.stopping.is_empty()).then(|| self.stopping.remove(0))?;
                 self.loaded.retain(|loaded| *loaded != stopped.number);
                 Input::Stopped {
                     generation: stopped.number,
@@ -242,10 +243,7 @@ impl World {
                     unloaded: true,
                 }
             }
-        };
-        self.history.push(act);
-        self.feed(input);
-        true
+        })
     }
 
     fn feed(&mut self, input: Input<Generation, Command>) {
@@ -297,6 +295,10 @@ impl World {
             self.history,
             actor.stage
         );
+        if self.update == Update::StopFirst {
+            let at_once = self.loaded.len() + usize::from(starts);
+            assert!(at_once <= 1, "two at once: {:?}", self.history);
+        }
         let idle = !starts && stopping.is_empty();
         assert!(
             !idle || !matches!(actor.stage, Stage::Stopping { .. }),
@@ -398,6 +400,7 @@ impl World {
         };
         bytes(&mut actor.build);
         actor.rejected.iter_mut().for_each(bytes);
+        actor.replaces.iter_mut().for_each(bytes);
         actor.retiring.iter_mut().for_each(age);
         age(&mut actor.unloaded);
         match &mut actor.stage {
@@ -449,15 +452,21 @@ fn explore(world: World, left: usize, seen: &mut HashSet<(usize, String)>, count
 #[test]
 fn every_interleaving_has_a_way_out_forgets_nothing_and_answers_truly() {
     let (mut seen, mut count) = (HashSet::new(), 0);
-    for desired in [Desired::Running, Desired::Stopped] {
-        explore(World::new(desired), LENGTH, &mut seen, &mut count);
+    for update in [Update::StartFirst, Update::StopFirst] {
+        for desired in [Desired::Running, Desired::Stopped] {
+            explore(World::new(desired, update), LENGTH, &mut seen, &mut count);
+        }
     }
     assert!(count > 10_000, "{count} is too few to be all of them");
 }
 
-/// The world after these acts.
+/// The world after these acts, whose versions are started beside one another.
 fn after(acts: &[Act]) -> World {
-    let mut world = World::new(Desired::Running);
+    world_after(Update::StartFirst, acts)
+}
+
+fn world_after(update: Update, acts: &[Act]) -> World {
+    let mut world = World::new(Desired::Running, update);
     for act in acts {
         assert!(world.act(*act), "{act:?} is impossible after {:?}", world.history);
     }
@@ -506,18 +515,19 @@ fn restart_during_update_that_fails_restarts_what_served() {
     assert_eq!(world.last, None);
     world.quiesce(Act::StartEnds);
     assert_eq!(world.last, Some((Act::Restart, Ok(()))));
-    assert_eq!(world.held().unwrap().build, Bytes(1));
+    assert_eq!(world.held().unwrap().build.0, 1);
 }
 
 #[test]
 fn bytes_that_were_not_taken_are_tried_again_by_an_operator_alone() {
     let mut world = after(&[Act::StartEnds, Act::NewBytes, Act::StartFails]);
-    world.feed(Input::Bytes(Bytes(2)));
+    let new = Bytes(2, Update::StartFirst);
+    world.feed(Input::Bytes(new));
     assert_eq!(world.starting, None);
     world.act(Act::Load);
-    assert_eq!(world.starting, Some(Bytes(2)));
+    assert_eq!(world.starting, Some(new));
     world.act(Act::StartEnds);
-    assert_eq!(world.held().unwrap().build, Bytes(2));
+    assert_eq!(world.held().unwrap().build, new);
 }
 
 #[test]
@@ -534,4 +544,29 @@ fn unload_is_overtaken_by_a_load_and_says_so() {
     assert!(outcome.unwrap_err().contains("overtaken"));
     world.quiesce(Act::StartEnds);
     assert!(world.serves());
+}
+
+#[test]
+fn version_that_stops_first_is_started_when_the_one_before_it_is_stopped() {
+    let mut world = world_after(Update::StopFirst, &[Act::StartEnds, Act::NewBytes]);
+    assert_eq!((world.starting, world.stopping.len()), (None, 1));
+    let actor = world.actor.as_ref().unwrap();
+    assert_eq!(actor.lifecycle(), Lifecycle::Draining);
+    assert!(
+        actor.cause().unwrap().contains("version 2"),
+        "{:?}",
+        actor.cause()
+    );
+    world.act(Act::StopEnds);
+    assert_eq!(world.starting, Some(Bytes(2, Update::StopFirst)));
+    world.act(Act::StartEnds);
+    assert_eq!(world.held().unwrap().build.0, 2);
+}
+
+#[test]
+fn unload_while_a_version_that_stops_first_waits_leaves_it_unstarted() {
+    let mut world = world_after(Update::StopFirst, &[Act::StartEnds, Act::NewBytes, Act::Unload]);
+    world.act(Act::StopEnds);
+    assert_eq!(world.last, Some((Act::Unload, Ok(()))));
+    assert!(world.is_empty());
 }

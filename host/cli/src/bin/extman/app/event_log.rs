@@ -1,6 +1,6 @@
 //! What happens, as lines of the log: of a plugin that starts and is well, one.
 
-use extman_model::{Cause, Event, Health, Lifecycle, What};
+use extman_model::{Cause, Connection, Event, Health, Lifecycle, What};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
@@ -80,6 +80,7 @@ fn log(what: &What) {
         | What::StepFailed { .. }
         | What::Unloaded { .. } => log_lifecycle(what),
         What::Health { .. } | What::HealthMany { .. } | What::Told { .. } => log_health(what),
+        What::Flapping { .. } | What::PartChanged { .. } | What::ConnectionChanged { .. } => log_report(what),
         What::Maintenance { name, .. } => tracing::info!(plugin = name, "{what}"),
         What::LaneLost { name, phase, ran_ms } => tracing::error!(
             plugin = name,
@@ -164,6 +165,21 @@ fn log_lifecycle(what: &What) {
             false => tracing::warn!(plugin = name, generation, "unloaded: {verdict}"),
         },
         _ => {}
+    }
+}
+
+/// Instances that flap, and named parts and connections that are otherwise than before.
+fn log_report(what: &What) {
+    let is_well = match what {
+        What::Flapping { begins, to, .. } => !begins && *to == Health::Up,
+        What::PartChanged { to, .. } => *to == Health::Up,
+        What::ConnectionChanged { to, .. } => *to != Connection::Broken,
+        _ => return,
+    };
+    let plugin = what.instance();
+    match is_well {
+        true => tracing::info!(plugin, "{what}"),
+        false => tracing::warn!(plugin, "{what}"),
     }
 }
 

@@ -1,0 +1,131 @@
+//! What the engine publishes: gathered under its lock, and published outside of it.
+
+use super::batch::Batch;
+use super::meter::Records;
+use super::reported::ReportChange;
+use super::target::Target;
+use extman_health::Moment;
+use extman_model::record::{CheckCounts, Record};
+use extman_model::{CheckView, Judgement};
+use extman_runtime::lanes::Pool;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// An instance is held to be something else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthChange {
+    /// The instance.
+    pub name: Arc<str>,
+    /// What it was held to be.
+    pub from: Judgement,
+    /// What it is held to be.
+    pub to: Judgement,
+    /// Since when it has had that word.
+    pub since: Moment,
+    /// The plugin's own words, or its error's.
+    pub text: Option<String>,
+    /// Where it changes too often to be believed.
+    pub flapping: Option<FlappingChange>,
+}
+
+/// An instance changes too often to be believed: people are told when that begins and when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlappingChange {
+    /// It begins.
+    Begins {
+        /// Weighted share of changes among its last states, in thousandths.
+        permille: u16,
+    },
+    /// It changes on.
+    GoesOn,
+    /// It has been steady for a while.
+    Ends {
+        /// Changes while it flapped.
+        changes: u32,
+        /// For how long it flapped.
+        lasted: Duration,
+    },
+}
+
+/// Where the engine publishes. Called on lanes and by what keeps the time, so it must not wait.
+pub trait EventSink: Send + Sync + 'static {
+    /// An instance is held to be something else.
+    fn changed(&self, change: HealthChange);
+
+    /// A named part or the connection of an instance is otherwise than before.
+    fn reported(&self, name: &str, change: ReportChange) {
+        let _ = (name, change);
+    }
+
+    /// An instance panicked while it was asked: it refuses every call from now on.
+    fn panicked(&self, name: &str, generation: u64, text: String);
+
+    /// The host itself did not run for so long.
+    fn stalled(&self, stall: Duration);
+
+    /// To be written down.
+    fn record(&self, records: &mut Vec<Record>);
+
+    /// Whether single results are written down.
+    fn keeps_results(&self) -> bool;
+}
+
+/// A lane of a library is to go through its due instances.
+pub(super) struct Plan {
+    pub pool: Pool,
+    pub batch: Arc<Batch>,
+}
+
+/// What is to be published.
+#[derive(Default)]
+pub(super) struct Outbox {
+    pub changes: Vec<HealthChange>,
+    pub reports: Vec<(Arc<str>, ReportChange)>,
+    /// Checks that were counted under the lock.
+    pub counts: CheckCounts,
+    pub panicked: Vec<(Arc<str>, u64, String)>,
+    pub records: Records,
+    pub answers: Vec<(oneshot::Sender<CheckView>, CheckView)>,
+    pub plans: Vec<Plan>,
+    pub stalled: Option<Duration>,
+    /// To be let go of without the engine's lock: each may be the last that holds its instance.
+    gone: Vec<Arc<dyn Target>>,
+    pub keeps_results: bool,
+}
+
+impl Outbox {
+    pub(super) fn for_sink(sink: &dyn EventSink) -> Self {
+        Outbox {
+            keeps_results: sink.keeps_results(),
+            ..Outbox::default()
+        }
+    }
+
+    /// Drops it when this is published.
+    pub(super) fn let_go_of(&mut self, target: Option<Arc<dyn Target>>) {
+        self.gone.extend(target);
+    }
+
+    /// Publishes it all but for `plans` and for what is to be measured.
+    pub(super) fn publish(&mut self, sink: &dyn EventSink) {
+        if let Some(stall) = self.stalled.take() {
+            sink.stalled(stall);
+        }
+        self.changes.drain(..).for_each(|change| sink.changed(change));
+        for (name, change) in self.reports.drain(..) {
+            sink.reported(&name, change);
+        }
+        for (name, generation, text) in self.panicked.drain(..) {
+            sink.panicked(&name, generation, text);
+        }
+        if !self.records.ready.is_empty() {
+            sink.record(&mut self.records.ready);
+            self.records.ready.clear();
+        }
+        self.gone.clear();
+        for (waiter, view) in self.answers.drain(..) {
+            let _ = waiter.send(view);
+        }
+    }
+}

@@ -1,0 +1,881 @@
+//! All instances, who of them is due, and which lanes go through them. Whoever holds the lock decides; plugin code never runs under it.
+//!
+//! ```text
+//!           time                 a lane of its library            it has answered
+//!   wheel ───────▶ library.due ───────────────────────▶ a batch ──────────────────▶ wheel
+//!                       ▲                                  │ it stays in one: the rest is for another lane
+//!                       └──────────────────────────────────┘
+//! ```
+
+use super::batch::{Asking, Batch, Done, GROUP, Inside, STAYS};
+use super::hot::{Hot, LastFigures, LibraryNumber, Progress};
+use super::instance::MonitoredInstance;
+use super::latencies::RecentLatencies;
+use super::library::{Libraries, Library};
+use super::outbox::{Outbox, Plan};
+use super::probe_loop::ProbeLoop;
+use super::results;
+use super::target::Target;
+use extman_health::Moment;
+use extman_health::monitor::{COALESCED, Poll};
+use extman_health::wheel::Wheel;
+use extman_model::clock::nanos;
+use extman_model::record::CheckCounts;
+use extman_model::sketch::Recorder;
+use extman_model::{CheckOutcome, Figures};
+use extman_runtime::instance::{Answer, Asked, FailedCalls};
+use extman_runtime::lanes::{Phase, Pool, Work};
+use extman_runtime::loader::prefer_huge_pages;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// The wheel's step.
+pub(super) const TICK: Duration = Duration::from_nanos(TICK_NS);
+const TICK_NS: u64 = 10_000_000;
+/// Taken from the wheel at a time.
+const BATCH: usize = 4096;
+/// Nobody who keeps the time sleeps for longer.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// While lanes are under way, whether one of them stays is looked at this often, if nobody is due sooner.
+const LOOKS: Duration = Duration::from_millis(100);
+/// Lanes of one library that go through its instances at a time, but for those that are lost.
+const BATCHES_MAX: usize = 16;
+
+/// All instances.
+pub(super) struct Scheduler {
+    zero: Moment,
+    probes: Weak<ProbeLoop>,
+    wheel: Wheel,
+    /// What checks touch, all the rest, and what those who keep the time need, at the same numbers.
+    hot: Vec<Hot>,
+    instances: Vec<Option<MonitoredInstance>>,
+    due_states: Vec<DueState>,
+    free: Vec<u32>,
+    by_name: HashMap<Arc<str>, u32>,
+    libraries: Libraries,
+    by_pool: HashMap<u64, LibraryNumber>,
+    batches: HashMap<u64, RunningBatch>,
+    batches_made: u64,
+    due: Vec<u32>,
+    seen: Moment,
+    pub stats: EngineStats,
+    /// How much later than due instances were asked.
+    pub lag: Recorder,
+}
+
+/// What those who keep the time need of an instance. All of them are at hand together.
+#[derive(Debug, Clone, Copy, Default)]
+struct DueState {
+    library: Option<LibraryNumber>,
+    progress: Progress,
+    is_suspect: bool,
+    /// Calls may keep its checks out.
+    may_be_full: bool,
+}
+
+impl DueState {
+    /// It is as `hot` says; one that waits goes on waiting.
+    fn follow(&mut self, hot: &Hot) {
+        self.is_suspect = hot.is_suspect;
+        if self.progress != Progress::Queued || hot.progress != Progress::Idle {
+            self.progress = hot.progress;
+        }
+    }
+}
+
+/// A lane under way.
+struct RunningBatch {
+    batch: Arc<Batch>,
+    group: Vec<Given>,
+    taken_over: bool,
+}
+
+/// One that a lane was given.
+struct Given {
+    index: u32,
+    asking: u32,
+    generation: u64,
+    timeout: Duration,
+    /// Only if its instance is another one's by now.
+    name: Option<Arc<str>>,
+}
+
+/// What the engine counts of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Checks that had a result.
+    pub checks: u64,
+    /// Those of them that count towards down.
+    pub failed: u64,
+    /// Those of them that were not answered in time.
+    pub timed_out: u64,
+    /// Checks that were due and had no result.
+    pub skipped: u64,
+    /// Those of them that no lane began: the host's affair.
+    pub not_begun: u64,
+    /// Times that the host itself stood still.
+    pub stalls: u64,
+}
+
+impl EngineStats {
+    /// Adds what was counted since.
+    fn add(&mut self, counts: &mut CheckCounts) {
+        let more = std::mem::take(counts);
+        self.checks += more.checks;
+        self.failed += more.failed;
+        self.timed_out += more.timed_out;
+        self.skipped += more.skipped;
+    }
+}
+
+impl Scheduler {
+    pub(super) fn new(now: Moment, probes: Weak<ProbeLoop>) -> Self {
+        // So that moments at which many are due are on a tick.
+        let zero = now.as_nanos() / COALESCED * COALESCED;
+        Scheduler {
+            zero: Moment::from_nanos(zero),
+            probes,
+            wheel: Wheel::default(),
+            hot: Vec::new(),
+            instances: Vec::new(),
+            due_states: Vec::new(),
+            free: Vec::new(),
+            by_name: HashMap::new(),
+            libraries: Libraries::default(),
+            by_pool: HashMap::new(),
+            batches: HashMap::new(),
+            batches_made: 0,
+            due: Vec::new(),
+            seen: now,
+            stats: EngineStats::default(),
+            lag: Recorder::default(),
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn instance(&self, number: u32) -> Option<(&MonitoredInstance, &Hot)> {
+        let instance = self.instances.get(number as usize)?.as_ref()?;
+        Some((instance, &self.hot[number as usize]))
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&MonitoredInstance, &Hot, Progress)> {
+        let both = self.instances.iter().zip(&self.hot).enumerate();
+        both.filter_map(|(at, (instance, hot))| Some((instance.as_ref()?, hot, self.progress(at as u32))))
+    }
+
+    /// How far its check is.
+    pub(super) fn progress(&self, number: u32) -> Progress {
+        self.due_states[number as usize].progress
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        self.by_name.keys().cloned().collect()
+    }
+
+    pub(super) fn add(&mut self, instance: MonitoredInstance) -> u32 {
+        let name = instance.name.clone();
+        let number = self.free.pop().unwrap_or_else(|| self.grow(&instance));
+        let hot = &mut self.hot[number as usize];
+        let asking = hot.asking;
+        // What a lane still has of the one before is nobody's.
+        *hot = Hot {
+            asking,
+            ..Hot::new(instance.policy.clone())
+        };
+        hot.drop_asking();
+        self.due_states[number as usize] = DueState::default();
+        self.instances[number as usize] = Some(instance);
+        self.by_name.insert(name, number);
+        number
+    }
+
+    fn grow(&mut self, instance: &MonitoredInstance) -> u32 {
+        if self.instances.len() == self.instances.capacity() {
+            // By an eighth instead of twice: what is not used is memory of every instance all the same.
+            let more = self.instances.len() / 8 + 64;
+            self.instances.reserve_exact(more);
+            self.hot.reserve_exact(more);
+            self.due_states.reserve_exact(more);
+        }
+        self.instances.push(None);
+        self.hot.push(Hot::new(instance.policy.clone()));
+        self.due_states.push(DueState::default());
+        if self.hot.len().is_power_of_two() {
+            prefer_huge_pages(&self.hot);
+        }
+        (self.instances.len() - 1) as u32
+    }
+
+    /// Forgets one. To be dropped without the lock.
+    pub(super) fn remove(&mut self, name: &str) -> Option<(MonitoredInstance, Option<Arc<dyn Target>>)> {
+        let number = self.by_name.remove(name)?;
+        self.take_quiet(number);
+        self.wheel.remove(number);
+        self.belong_to(number, None);
+        let running = self.batches.values_mut().flat_map(|running| &mut running.group);
+        for given in running.filter(|given| given.index == number) {
+            given.name = Some(name.into());
+        }
+        self.free.push(number);
+        let hot = &mut self.hot[number as usize];
+        hot.drop_asking();
+        self.due_states[number as usize] = DueState::default();
+        let target = hot.target.take();
+        Some((self.instances[number as usize].take()?, target))
+    }
+
+    /// Goes through one as a whole: what it was while it was quiet is taken in before, and whether it is quiet is looked at afterwards.
+    pub(super) fn with<R>(
+        &mut self,
+        number: u32,
+        now: Moment,
+        unix_ms: u64,
+        change: impl FnOnce(&mut MonitoredInstance, &mut Hot) -> R,
+    ) -> Option<R> {
+        self.take_quiet(number);
+        let instance = self.instances.get_mut(number as usize)?.as_mut()?;
+        let hot = &mut self.hot[number as usize];
+        let changed = change(instance, hot);
+        results::settle(instance, hot, now, unix_ms);
+        self.due_states[number as usize].follow(hot);
+        Some(changed)
+    }
+
+    /// Takes in what it was while it was quiet.
+    fn take_quiet(&mut self, number: u32) {
+        let Some(instance) = self.instances.get_mut(number as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let hot = &mut self.hot[number as usize];
+        results::take_quiet(instance, hot);
+    }
+
+    /// It runs on these lanes, or on none.
+    pub(super) fn retarget(
+        &mut self,
+        number: u32,
+        target: Option<Arc<dyn Target>>,
+        generation: u64,
+    ) -> Option<Arc<dyn Target>> {
+        let pool = target.as_ref().map(|target| (target.lanes().clone(), generation));
+        self.belong_to(number, pool);
+        if let Some(target) = &target {
+            let sink: Weak<dyn FailedCalls> = self.probes.clone();
+            target.watch_failures(sink, number);
+        }
+        let hot = &mut self.hot[number as usize];
+        hot.drop_asking();
+        (hot.recent, hot.is_suspect) = (RecentLatencies::default(), false);
+        self.due_states[number as usize] = DueState {
+            library: hot.library,
+            may_be_full: target.as_ref().is_some_and(|target| target.may_be_full()),
+            ..DueState::default()
+        };
+        if target.is_some() {
+            hot.last = None;
+        }
+        std::mem::replace(&mut hot.target, target)
+    }
+
+    fn belong_to(&mut self, number: u32, lanes: Option<(Pool, u64)>) {
+        let before = self.hot[number as usize].library.take();
+        if let Some((pool, generation)) = lanes {
+            let libraries = &mut self.libraries;
+            let library = *self.by_pool.entry(pool.number()).or_insert_with(|| {
+                libraries.add(Library {
+                    pool,
+                    generation,
+                    instances: 0,
+                    due: VecDeque::new(),
+                    apart: VecDeque::new(),
+                    batches: 0,
+                })
+            });
+            if let Some(known) = self.libraries.get_mut(library) {
+                known.instances += 1;
+            }
+            self.hot[number as usize].library = Some(library);
+        }
+        if let Some(before) = before {
+            if let Some(library) = self.libraries.get_mut(before) {
+                library.instances -= 1;
+            }
+            self.forget_if_unused(before);
+        }
+    }
+
+    fn forget_if_unused(&mut self, number: LibraryNumber) {
+        if let Some(unused) = self.libraries.remove_if_unused(number) {
+            self.by_pool.remove(&unused.pool.number());
+        }
+    }
+
+    /// Has it come up when it is due, as its monitor says now, unless it waits for a lane or is asked.
+    pub(super) fn schedule(&mut self, number: u32) {
+        let at = number as usize;
+        let Some(instance) = self.instances.get(at).and_then(Option::as_ref) else {
+            return;
+        };
+        match instance.monitor.due() {
+            Some(_) if matches!(self.due_states[at].progress, Progress::Queued | Progress::Asked) => {}
+            Some(due) => self.wheel.put(number, self.tick(due)),
+            None => {
+                self.wheel.remove(number);
+            }
+        }
+    }
+
+    fn tick(&self, at: Moment) -> u64 {
+        at.nanos_since(self.zero).div_ceil(TICK_NS)
+    }
+
+    /// When somebody looked last.
+    pub(super) fn seen(&self) -> Moment {
+        self.seen
+    }
+
+    /// Gives those that are due to the lanes of their libraries, and looks at the lanes under way. Gives until when there is nothing to
+    /// do.
+    pub(super) fn pass(&mut self, now: Moment, unix_ms: u64, stall: Duration, out: &mut Outbox) -> Moment {
+        self.seen = self.seen.max(now);
+        if !stall.is_zero() {
+            self.stood_still(now, unix_ms, stall, out);
+        }
+        self.look(now, unix_ms, out);
+        let tick = now.nanos_since(self.zero) / TICK_NS;
+        loop {
+            let mut due = std::mem::take(&mut self.due);
+            self.wheel.take_due(tick, BATCH, &mut due);
+            let is_all = due.is_empty();
+            for number in due.drain(..) {
+                self.is_due(number, now, unix_ms, out);
+            }
+            self.due = due;
+            if is_all {
+                break;
+            }
+        }
+        self.plan_all(now, out);
+        self.until(now)
+    }
+
+    /// For how long the one that has waited longest for a lane has been due.
+    pub(super) fn longest_wait(&self, now: Moment) -> Option<Duration> {
+        let libraries = self.libraries.0.iter().flatten();
+        let first =
+            libraries.flat_map(|library| library.due.front().into_iter().chain(library.apart.front()));
+        let waits = first.filter_map(|number| {
+            let (instance, hot) = self.instance(*number)?;
+            let due = results::due(instance, hot)
+                .filter(|_| self.due_states[*number as usize].progress == Progress::Queued)?;
+            Some(now.since(due))
+        });
+        waits.max()
+    }
+
+    fn until(&self, now: Moment) -> Moment {
+        let due = self.wheel.next_due().map(|tick| {
+            let nanos = tick.saturating_mul(TICK_NS);
+            self.zero.after(Duration::from_nanos(nanos))
+        });
+        let late = self.batches.values().filter_map(|running| {
+            let inside = running.batch.inside()?;
+            let given = running.group.get(inside.at)?;
+            let too_late = inside.began.after(given.timeout);
+            (now.since(inside.began) > STAYS && too_late > now).then_some(too_late)
+        });
+        let looks = (!self.batches.is_empty()).then(|| now.after(LOOKS));
+        let first = late.chain(due).chain(looks).min();
+        let at_most = now.after(SLEEP_MAX);
+        first
+            .unwrap_or(at_most)
+            .min(at_most)
+            .max(now.after(Duration::from_millis(1)))
+    }
+
+    fn is_due(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Outbox) {
+        // Not what checks touch: that is another core's for now, and not at hand.
+        let due_state = self.due_states[number as usize];
+        match due_state.progress {
+            Progress::Queued | Progress::Asked => return,
+            // It has not come back: that needs no lane.
+            Progress::Begun => {
+                self.begin_whole(number, now, unix_ms, out);
+                return;
+            }
+            Progress::Idle => {}
+        }
+        if due_state.may_be_full {
+            let target = self.hot[number as usize].target.as_ref();
+            if target.is_some_and(|target| target.is_full()) {
+                self.is_full(number, now, unix_ms, out);
+                return;
+            }
+        }
+        let Some(library) = due_state.library.and_then(|at| self.libraries.get_mut(at)) else {
+            return;
+        };
+        self.due_states[number as usize].progress = Progress::Queued;
+        let queue = if due_state.is_suspect {
+            &mut library.apart
+        } else {
+            &mut library.due
+        };
+        queue.push_back(number);
+    }
+
+    /// Its calls leave no room for a check.
+    fn is_full(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Outbox) {
+        let Some((asking, target)) = self.begin_whole(number, now, unix_ms, out) else {
+            return;
+        };
+        let mut done = Done {
+            index: number,
+            asking: asking.0,
+            began: now,
+            timeout: asking.1,
+            asked: Asked {
+                answer: Answer::Other(Box::new(CheckOutcome::Busy)),
+                ended: now,
+            },
+            target,
+        };
+        self.ended(&mut done, unix_ms, false, out);
+    }
+
+    /// Lanes for those that wait.
+    fn plan_all(&mut self, now: Moment, out: &mut Outbox) {
+        for number in self.libraries.numbers() {
+            let Some(library) = self.libraries.get(number) else {
+                continue;
+            };
+            if library.due.is_empty() && library.apart.is_empty() {
+                continue;
+            }
+            let (has_due, apart) = (!library.due.is_empty(), library.apart.len());
+            let of_it = self
+                .batches
+                .values()
+                .filter(|running| running.batch.library == number);
+            let (mut all, mut due_batches, mut apart_batches) = (0, 0, 0);
+            for running in of_it.filter(|running| !self.is_lost(running, now)) {
+                all += 1;
+                match (running.batch.is_apart, running.batch.inside()) {
+                    // One that stays goes through no others for now.
+                    (_, Some(inside)) if now.since(inside.began) > STAYS => {}
+                    (true, _) => apart_batches += 1,
+                    (false, _) => due_batches += 1,
+                }
+            }
+            let mut room = BATCHES_MAX.saturating_sub(all);
+            if has_due && due_batches == 0 && room > 0 {
+                self.plan(number, false, out);
+                room -= 1;
+            }
+            for _ in 0..apart.saturating_sub(apart_batches).min(room) {
+                self.plan(number, true, out);
+            }
+        }
+    }
+
+    /// Whether the watchdog has given up its lane, or does so now.
+    fn is_lost(&self, running: &RunningBatch, now: Moment) -> bool {
+        let inside = running.batch.inside();
+        let lost = inside.and_then(|inside| {
+            let given = running.group.get(inside.at)?;
+            let hot = &self.hot[given.index as usize];
+            let wedge_after = hot
+                .target
+                .as_ref()
+                .map_or(Duration::ZERO, |target| target.wedge_after());
+            Some(now > inside.began.after(given.timeout).after(wedge_after))
+        });
+        lost.unwrap_or(false)
+    }
+
+    fn plan(&mut self, library: LibraryNumber, is_apart: bool, out: &mut Outbox) {
+        let Some(known) = self.libraries.get_mut(library) else {
+            return;
+        };
+        known.batches += 1;
+        self.batches_made += 1;
+        let batch = Batch::new(
+            self.batches_made,
+            library,
+            is_apart,
+            known.pool.name(),
+            self.probes.clone(),
+        );
+        out.plans.push(Plan {
+            pool: known.pool.clone(),
+            batch: batch.clone(),
+        });
+        let running = RunningBatch {
+            batch,
+            group: Vec::with_capacity(GROUP),
+            taken_over: false,
+        };
+        self.batches.insert(self.batches_made, running);
+    }
+
+    /// A lane's batch is over.
+    pub(super) fn leave(&mut self, batch: &Batch) {
+        if self.batches.remove(&batch.number).is_none() {
+            return;
+        }
+        if let Some(library) = self.libraries.get_mut(batch.library) {
+            library.batches -= 1;
+        }
+        self.forget_if_unused(batch.library);
+    }
+
+    /// No lane took this batch: those that wait for one are asked another time.
+    pub(super) fn never_began(&mut self, batch: &Batch, now: Moment, unix_ms: u64) {
+        let Some(library) = self.libraries.get_mut(batch.library) else {
+            return;
+        };
+        let mut waiting = std::mem::take(&mut library.due);
+        waiting.append(&mut library.apart);
+        for number in waiting {
+            let due_state = &mut self.due_states[number as usize];
+            if due_state.progress != Progress::Queued || due_state.library != Some(batch.library) {
+                continue;
+            }
+            due_state.progress = Progress::Idle;
+            self.stats.not_begun += 1;
+            self.stats.skipped += 1;
+            self.with(number, now, unix_ms, |instance, _| {
+                let policy = instance.policy.clone();
+                instance.monitor.not_begun(now, &policy);
+                instance.counts.skipped += 1;
+            });
+            self.schedule(number);
+        }
+        self.leave(batch);
+    }
+
+    /// What a lane is in, for people and for the supervisor.
+    pub(super) fn given(&self, batch: &Batch, inside: Inside) -> Option<Work> {
+        let given = self.batches.get(&batch.number)?.group.get(inside.at)?;
+        let (instance, hot) = self.instance(given.index)?;
+        let subject = given.name.clone().unwrap_or_else(|| instance.name.clone());
+        let wedge_after = hot
+            .target
+            .as_ref()
+            .map_or(Duration::ZERO, |target| target.wedge_after());
+        Some(Work {
+            subject,
+            generation: given.generation,
+            phase: Phase::Check,
+            deadline: inside.began.after(given.timeout),
+            wedge_after,
+        })
+    }
+
+    /// Gives a lane those that it is to ask next: many that are quiet, or one that has to be gone through as a whole.
+    pub(super) fn fill(
+        &mut self,
+        batch: &Batch,
+        now: Moment,
+        unix_ms: u64,
+        group: &mut Vec<Asking>,
+        out: &mut Outbox,
+    ) {
+        let Some(library) = self.libraries.get(batch.library) else {
+            return;
+        };
+        let generation = library.generation;
+        self.warm(batch);
+        while group.len() < GROUP {
+            let Some(library) = self.libraries.get_mut(batch.library) else {
+                break;
+            };
+            let queue = if batch.is_apart {
+                &mut library.apart
+            } else {
+                &mut library.due
+            };
+            let Some(number) = queue.pop_front() else { break };
+            let (hot, due_state) = (
+                &mut self.hot[number as usize],
+                &mut self.due_states[number as usize],
+            );
+            if due_state.progress != Progress::Queued || due_state.library != Some(batch.library) {
+                continue;
+            }
+            due_state.progress = Progress::Idle;
+            let Some(target) = &hot.target else { continue };
+            if let Some(timeout) = hot.quiet.begin(now, target.calls(), &hot.policy)
+                && !hot.is_awaited
+            {
+                let target = target.clone();
+                self.lag.record(now.since(hot.quiet.due()));
+                let asking = hot.ask(Progress::Asked);
+                due_state.progress = Progress::Asked;
+                group.push(Asking {
+                    index: number,
+                    asking,
+                    target,
+                    timeout,
+                });
+                continue;
+            }
+            if !group.is_empty() {
+                due_state.progress = Progress::Queued;
+                queue.push_front(number);
+                break;
+            }
+            if let Some(((asking, timeout), target)) = self.begin_whole(number, now, unix_ms, out) {
+                group.push(Asking {
+                    index: number,
+                    asking,
+                    target,
+                    timeout,
+                });
+                break;
+            }
+        }
+        if let Some(running) = self.batches.get_mut(&batch.number) {
+            running.taken_over = false;
+            running.group.clear();
+            running.group.extend(group.iter().map(|asking| Given {
+                index: asking.index,
+                asking: asking.asking,
+                generation,
+                timeout: asking.timeout,
+                name: None,
+            }));
+        }
+    }
+
+    /// Fetches the memory of those who come next. One after the other each would be waited for.
+    fn warm(&self, batch: &Batch) {
+        let Some(library) = self.libraries.get(batch.library).filter(|_| !batch.is_apart) else {
+            return;
+        };
+        let next = || {
+            library
+                .due
+                .iter()
+                .take(GROUP)
+                .map(|number| &self.hot[*number as usize])
+        };
+        next().for_each(Hot::warm);
+        next()
+            .filter_map(|hot| hot.target.as_ref())
+            .for_each(|target| target.warm());
+    }
+
+    /// It is due, and its monitor says what that means. Gives its asking and its time, if it is to be asked.
+    fn begin_whole(
+        &mut self,
+        number: u32,
+        now: Moment,
+        unix_ms: u64,
+        out: &mut Outbox,
+    ) -> Option<((u32, Duration), Arc<dyn Target>)> {
+        let target = self.hot[number as usize].target.clone()?;
+        if let Some(due) = self
+            .instance(number)
+            .and_then(|(instance, hot)| results::due(instance, hot))
+        {
+            self.lag.record(now.since(due));
+        }
+        let poll = self.with(number, now, unix_ms, |instance, hot| {
+            let poll = results::poll(instance, hot, &target, (now, unix_ms), out);
+            if let Poll::Ask { .. } = poll {
+                hot.ask(Progress::Begun);
+            }
+            poll
+        })?;
+        self.stats.add(&mut out.counts);
+        match poll {
+            Poll::Ask { timeout } => Some(((self.hot[number as usize].asking, timeout), target)),
+            Poll::Heard | Poll::Pending => {
+                self.schedule(number);
+                None
+            }
+        }
+    }
+
+    /// One that was asked has answered, or could not be asked. What was known before is left in `done`, to be freed without the lock.
+    pub(super) fn ended(&mut self, done: &mut Done, unix_ms: u64, host_late: bool, out: &mut Outbox) {
+        let number = done.index;
+        let hot = &mut self.hot[number as usize];
+        if hot.asking != done.asking || !matches!(hot.progress, Progress::Asked | Progress::Begun) {
+            return;
+        }
+        if hot.progress == Progress::Asked && !host_late && self.ended_quietly(done, unix_ms) {
+            return;
+        }
+        self.ended_as_a_whole(done, unix_ms, host_late, out);
+        self.schedule(number);
+    }
+
+    /// The quiet path: `false`, and nothing is taken in, if there is more to it. Nothing is written down of it: that it was asked stands in
+    /// the minute's sums, and its last answers are kept here.
+    #[inline]
+    fn ended_quietly(&mut self, done: &Done, unix_ms: u64) -> bool {
+        let hot = &mut self.hot[done.index as usize];
+        let Answer::Figures(figures) = &done.asked.answer else {
+            return false;
+        };
+        let (began, now) = (done.began, done.asked.ended);
+        let calls = done.target.calls();
+        let connection = |figures: &Option<Figures>| figures.and_then(|figures| figures.connection);
+        let same_connection =
+            (hot.last.as_ref()).is_some_and(|last| connection(&last.figures) == connection(figures));
+        if hot.is_awaited
+            || !same_connection
+            || !hot
+                .quiet
+                .answered((began, now), done.timeout, figures.as_ref(), calls, &hot.policy)
+        {
+            return false;
+        }
+        let took = now.since(began);
+        let heap_bytes = figures.as_ref().and_then(|figures| figures.heap_bytes());
+        if let Some(bytes) = heap_bytes {
+            hot.heap = (hot.heap.0.min(bytes), hot.heap.1.max(bytes));
+        }
+        hot.recent.push(took);
+        hot.last = Some(LastFigures {
+            figures: *figures,
+            at_unix_ms: unix_ms,
+            took_ns: nanos(took),
+        });
+        hot.progress = Progress::Idle;
+        self.stats.checks += 1;
+        self.due_states[done.index as usize].progress = Progress::Idle;
+        let due = hot.quiet.due();
+        let tick = self.tick(due);
+        self.wheel.put(done.index, tick);
+        true
+    }
+
+    fn ended_as_a_whole(&mut self, done: &mut Done, unix_ms: u64, host_late: bool, out: &mut Outbox) {
+        let (number, began, now) = (done.index, done.began, done.asked.ended);
+        let target = done.target.clone();
+        let is_begun = self.hot[number as usize].progress == Progress::Begun;
+        self.with(number, now, unix_ms, |instance, hot| {
+            hot.progress = Progress::Idle;
+            // What looked quiet and was not: its monitor learns now that it was asked.
+            let mut begins = || results::poll(instance, hot, &target, (began, unix_ms), out);
+            if !is_begun && !matches!(begins(), Poll::Ask { .. }) {
+                return;
+            }
+            results::answered(instance, hot, done, unix_ms, host_late, out);
+        });
+        self.stats.add(&mut out.counts);
+    }
+
+    /// A call of each of these has failed: what is counted by now is evidence, and the next check is hastened.
+    pub(super) fn calls_failed(&mut self, numbers: &[u32], now: Moment, unix_ms: u64, out: &mut Outbox) {
+        for number in numbers {
+            self.with(*number, now, unix_ms, |instance, _| {
+                let calls = instance.calls();
+                instance.judge((now, unix_ms), out, |monitor, policy| {
+                    monitor.called(now, monitor.generation(), calls, policy)
+                });
+            });
+            // The next check is no quiet one: only then the next failure is heard of.
+            if let Some(hot) = self.hot.get_mut(*number as usize) {
+                hot.quiet.end();
+            }
+            self.schedule(*number);
+        }
+    }
+
+    /// Those that have not answered in time, and lanes that stay.
+    fn look(&mut self, now: Moment, unix_ms: u64, out: &mut Outbox) {
+        let staying: Vec<(u64, Inside)> = self
+            .batches
+            .values()
+            .filter_map(|running| Some((running.batch.number, running.batch.inside()?)))
+            .filter(|(_, inside)| now.since(inside.began) > STAYS)
+            .collect();
+        for (batch, inside) in staying {
+            self.take_over(batch, inside);
+            let Some(given) = self
+                .batches
+                .get(&batch)
+                .and_then(|running| running.group.get(inside.at))
+            else {
+                continue;
+            };
+            let (number, asking) = (given.index, given.asking);
+            if self.hot[number as usize].asking == asking && now >= inside.began.after(given.timeout) {
+                self.is_late(number, inside.began, now, unix_ms, out);
+            }
+        }
+    }
+
+    /// The lane stays in one: the others that it has are for another lane.
+    fn take_over(&mut self, batch: u64, inside: Inside) {
+        let Some(running) = self.batches.get_mut(&batch) else {
+            return;
+        };
+        if running.taken_over || running.group.len() < 2 || !running.batch.take_over(inside) {
+            return;
+        }
+        running.taken_over = true;
+        let library = running.batch.library;
+        for (at, given) in running.group.iter().enumerate().rev() {
+            let hot = &mut self.hot[given.index as usize];
+            if at == inside.at || hot.asking != given.asking || hot.progress != Progress::Asked {
+                continue;
+            }
+            hot.drop_asking();
+            self.due_states[given.index as usize].progress = Progress::Idle;
+            if hot.library == Some(library)
+                && let Some(known) = self.libraries.get_mut(library)
+            {
+                self.due_states[given.index as usize].progress = Progress::Queued;
+                known.due.push_front(given.index);
+            }
+        }
+    }
+
+    fn is_late(&mut self, number: u32, began: Moment, now: Moment, unix_ms: u64, out: &mut Outbox) {
+        let Some(target) = self.hot[number as usize].target.clone() else {
+            return;
+        };
+        let mut counted = false;
+        self.with(number, now, unix_ms, |instance, hot| {
+            if hot.progress == Progress::Asked {
+                hot.progress = Progress::Begun;
+                let begins = results::poll(instance, hot, &target, (began, unix_ms), out);
+                if !matches!(begins, Poll::Ask { .. }) {
+                    hot.drop_asking();
+                    return;
+                }
+            }
+            counted = results::overdue(instance, hot, (now, unix_ms), out);
+        });
+        self.stats.add(&mut out.counts);
+        if counted {
+            self.schedule(number);
+        }
+    }
+
+    fn stood_still(&mut self, now: Moment, unix_ms: u64, stall: Duration, out: &mut Outbox) {
+        self.stats.stalls += 1;
+        out.stalled = Some(stall);
+        for number in 0..self.instances.len() as u32 {
+            self.with(number, now, unix_ms, |instance, _| {
+                instance.minute.skip(stall, now);
+                instance.judge((now, unix_ms), out, |monitor, policy| {
+                    monitor.host_stalled(now, stall, policy)
+                });
+            });
+        }
+    }
+}
