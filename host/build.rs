@@ -1,7 +1,7 @@
 //! Exports the functions that the host puts in the C library's place from its executables, so that plugins bind to them. Without this
 //! the loader keeps libraries in memory instead of closing them. An embedder puts the same line into its own build script.
 
-const INTERPOSED: [&str; 24] = [
+const INTERPOSED: [&str; 36] = [
     "pthread_create",
     "pthread_key_create",
     "pthread_key_delete",
@@ -18,6 +18,18 @@ const INTERPOSED: [&str; 24] = [
     "lio_listio64",
     "getaddrinfo_a",
     "on_exit",
+    "close",
+    "dup2",
+    "dup3",
+    "close_range",
+    "closefrom",
+    "chdir",
+    "fchdir",
+    "umask",
+    "setlocale",
+    "setrlimit",
+    "setrlimit64",
+    "pthread_exit",
     "sigaction",
     "signal",
     "setenv",

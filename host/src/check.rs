@@ -57,27 +57,30 @@ pub async fn check(
         vetting.release(plugin.digest());
     }
     let mut report = vetting.try_out(&plugin, merged.as_str()).await?;
-    refuse_for_signals(&mut report);
+    refuse_for_acts(&mut report);
     Ok(CheckedFile {
         report,
         unknown_manifest_fields: plugin.manifest().unknown.clone(),
     })
 }
 
-/// A host keeps its signals whatever a plugin sets, so it serves such a plugin. Its author is to know all the same: another host that
-/// loads it could not be stopped, or would not hear of its children's end.
-fn refuse_for_signals(report: &mut VettingReport) {
-    let of_signals = |change: &&ProcessChange| change.part == ProcessPart::Signals && change.put_back;
-    let Some(change) = report.process_changes.iter().find(of_signals) else {
+/// A host keeps its signals and descriptors whatever a plugin does, so it serves such a plugin. Its author is to know all the same:
+/// another host that loads it could not be stopped, would not hear of its children's end, or would lose its connections.
+fn refuse_for_acts(report: &mut VettingReport) {
+    let is_refused = |change: &&ProcessChange| {
+        change.put_back && [ProcessPart::Signals, ProcessPart::Descriptors].contains(&change.part)
+    };
+    let Some(change) = report.process_changes.iter().find(is_refused) else {
         return;
+    };
+    let advice = match change.part {
+        ProcessPart::Descriptors => "close what it has opened itself, by its number",
+        _ => "that signal belongs to the program: leave it as it is",
     };
     report.refusal.get_or_insert_with(|| VettingRefusal {
         phase: VettingPhase::named(&change.step),
         why: VettingFailure::Refused {
-            text: format!(
-                "it {}; that signal belongs to the program: leave it as it is",
-                change.text
-            ),
+            text: format!("it {}; {advice}", change.text),
         },
     });
 }

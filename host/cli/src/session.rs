@@ -31,18 +31,34 @@ pub(super) fn with<T>(
     Ok((done?, warnings))
 }
 
+/// How long building the async runtime may take: it is some threads.
+const BUILD_TIME: Duration = Duration::from_secs(5);
+
 /// A runtime for a host.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    let no_threads = |error: &dyn std::fmt::Display| {
+        Fault::no_host(format!(
+            "no threads for a host: {error}; raise the limit of processes and threads (ulimit -u, TasksMax=)"
+        ))
+    };
+    let (send, built) = std::sync::mpsc::channel();
+    // On a thread of its own: where only some of its threads can be made, it panics, and its unwinding waits for those for ever.
+    let building = move || drop(send.send(build()));
+    std::thread::Builder::new()
+        .spawn(building)
+        .map_err(|error| no_threads(&error))?;
+    match built.recv_timeout(BUILD_TIME) {
+        Ok(built) => built.map_err(|error| no_threads(&error)),
+        Err(_) => Err(no_threads(&"the async runtime can't be started")),
+    }
+}
+
+fn build() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // A thread that waits for work is kept: where no more can be made later, what needs one waits for it, and finds one.
         .thread_keep_alive(Duration::from_secs(3600))
         .build()
-        .map_err(|error| {
-            Fault::no_host(format!(
-                "no threads for a host: {error}; see the process's limits"
-            ))
-        })
 }
 
 impl Session {

@@ -119,6 +119,9 @@ fn facts(status: &StatusView, look: &Look) -> String {
             .to_owned(),
     };
     rows.push(("unloads", unloads));
+    if let Some(bound) = status.vetting_memory {
+        rows.push(("vetting", format!("its memory is bounded by {bound}")));
+    }
     for change in &status.process_changes {
         rows.push(("process", format!("{}: {change}", change.by.join(", "))));
     }

@@ -46,7 +46,8 @@ pub use report::{CheckKind, Connection, Health, LogLevel, Part, Progress, Report
 pub use settings::{Criticality, ProbeSettings};
 pub use verdict::{Culprit, ResidentReason, Verdict};
 pub use vetting::{
-    CheckedFile, VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep,
+    CheckedFile, MemoryBound, VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport,
+    VettingStep,
 };
 pub use view::{
     CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,

@@ -25,6 +25,10 @@ pub enum ProcessPart {
     Environment,
     /// Descriptors 0, 1 and 2.
     StandardStreams,
+    /// Descriptors of the host.
+    Descriptors,
+    /// Threads of the host.
+    Threads,
     /// Child processes.
     Children,
 }

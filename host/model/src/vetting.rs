@@ -18,6 +18,25 @@ pub enum VettingDepth {
     Probe,
 }
 
+/// By what the memory of a plugin is bounded while it is vetted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryBound {
+    /// The system: the plugin's processes are in a control group of their own.
+    ControlGroup,
+    /// The host, which adds up what they have in use again and again.
+    Measured,
+}
+
+impl fmt::Display for MemoryBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MemoryBound::ControlGroup => "a control group",
+            MemoryBound::Measured => "measurements every 10 ms (no control group was delegated to the host)",
+        })
+    }
+}
+
 /// A step of vetting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,8 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
-use super::{CheckKind, Digest, Health, HealthView, MaintenanceRow, ProcessChange, Report, Verdict};
+use super::{
+    CheckKind, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange, Report, Verdict,
+};
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
 use semver::Version;
@@ -287,6 +289,9 @@ pub struct StatusView {
     /// What plugins changed of the process that all share.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub process_changes: Vec<ProcessChange>,
+    /// By what the memory of plugins is bounded while they are vetted; absent if none is vetted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vetting_memory: Option<MemoryBound>,
     /// What an operator should know of the host itself.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub concerns: Vec<String>,

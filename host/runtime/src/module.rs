@@ -117,7 +117,7 @@ impl<E: Into<LoadError>> From<E> for NotLoaded {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The stored copy can't be read.
-    #[error("the stored library can't be read: {0}")]
+    #[error("the stored library can't be read: {0}{more}", more = crate::process_guard::remedy(.0))]
     Store(#[from] std::io::Error),
     /// The library was refused.
     #[error(transparent)]

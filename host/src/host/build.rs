@@ -151,6 +151,7 @@ impl HostBuilder {
         for concern in &concerns {
             tracing::warn!("{concern}");
         }
+        let vetting_memory = vetting.memory_bound();
         let history = Arc::new(start_history(&config.history, &mut concerns));
         let ears = Ears {
             events: events.clone(),
@@ -172,6 +173,7 @@ impl HostBuilder {
             look: Arc::new(Notify::new()),
             ending: Arc::new(AtomicBool::new(false)),
             started_unix_ms: clock::unix_ms(clock::wall()),
+            vetting_memory,
             concerns,
             engine: probing.engine,
             deep: probing.deep,

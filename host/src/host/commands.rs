@@ -35,6 +35,7 @@ impl Host {
             directories: self.inner.directories.clone(),
             missing: registry.missing().to_vec(),
             process_changes: self.inner.process.all(),
+            vetting_memory: self.inner.vetting_memory,
             concerns: self.inner.concerns.clone(),
             maintenance: self.maintenance_rows(),
         }

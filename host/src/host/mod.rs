@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::deep::DeepChecks;
 use crate::probing::Engine;
 use extman_history::History;
-use extman_model::{Event, Verdict};
+use extman_model::{Event, MemoryBound, Verdict};
 use extman_runtime::registry::{Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
 use std::sync::Arc;
@@ -61,6 +61,7 @@ struct Inner {
     ending: Arc<AtomicBool>,
     started_unix_ms: u64,
     directories: Vec<std::path::PathBuf>,
+    vetting_memory: Option<MemoryBound>,
     concerns: Vec<String>,
     engine: Engine,
     deep: DeepChecks,

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #if defined(__x86_64__)
@@ -137,6 +138,16 @@ static void act_on_descriptors(const char *act) {
   } else if (strcmp(act, "close 3 to 1023") == 0) {
     for (int descriptor = 3; descriptor < 1024; descriptor++) {
       close(descriptor);
+    }
+  } else if (strcmp(act, "close_range") == 0) {
+    close_range(3, ~0U, 0);
+  } else if (strcmp(act, "replace 3 to 1023") == 0) {
+    for (int descriptor = 3; descriptor < 1024; descriptor++) {
+      dup2(0, descriptor);
+    }
+  } else if (strcmp(act, "close 3 to 1023, past libc") == 0) {
+    for (int descriptor = 3; descriptor < 1024; descriptor++) {
+      syscall(SYS_close, descriptor);
     }
   } else if (strcmp(act, "print") == 0) {
     printf("loading model... done\n");

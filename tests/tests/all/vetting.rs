@@ -365,6 +365,51 @@ async fn a_worker_that_is_none_says_nothing_of_the_plugin() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn host_that_ends_does_not_wait_for_a_worker_that_takes_no_order() {
+    let bench = Bench::new();
+    let plugin = bench.verified(&build::c_fault("echo"));
+    let script = bench.folder().join("deaf-worker");
+    executable(&script, "#!/bin/sh\nexec sleep 3600\n");
+    let deaf = VettingConfig {
+        worker: Some(script),
+        timeout_ms: 3_600_000,
+        ..VettingConfig::default()
+    };
+    let vetting = vetting(&bench, deaf);
+    // More than fits into a socket that nobody reads.
+    let order = format!("{{\"key\": \"{}\"}}", "k".repeat(4 << 20));
+    let (vetted, ()) = tokio::join!(
+        vetting.vet(plugin.clone(), order.as_str(), SystemTime::now()),
+        async {
+            extman_tests::until_async("it is under way", || vetting.phase(plugin.digest()).is_some()).await;
+            vetting.end();
+        }
+    );
+    let error = vetted.unwrap_err();
+    assert!(matches!(error, VettingError::HostEnds), "{error}");
+}
+
+#[tokio::test]
+async fn plugin_that_ends_its_thread_is_refused_with_the_reason_at_once_and_that_is_kept() {
+    let bench = Bench::new();
+    let plugin = bench.verified(&build::c_fault("process"));
+    let order = r#"{"act":"pthread_exit","when":"create"}"#;
+    let vetting = vetting(&bench, config());
+    for remembered in [false, true] {
+        let error = vetting
+            .vet(plugin.clone(), order, SystemTime::now())
+            .await
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("create") && text.contains("pthread_exit"), "{text}");
+        assert!(
+            matches!(error, VettingError::Refused { remembered: was, .. } if was == remembered),
+            "{text}"
+        );
+    }
+}
+
 fn executable(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).unwrap();

@@ -32,6 +32,10 @@ const ACTS: &[Act] = &[
     Act::create("replace 1"),
     Act::create("print"),
     Act::create("close 3 to 1023"),
+    Act::invoke("close 3 to 1023"),
+    Act::create("close_range"),
+    Act::create("replace 3 to 1023"),
+    Act::create("close 3 to 1023, past libc"),
     Act::create("handle SIGTERM"),
     Act::create("handle SIGSEGV"),
     Act::create("handle SIGCHLD"),
@@ -50,6 +54,7 @@ const ACTS: &[Act] = &[
     Act::create("thread name"),
     Act::create("FTZ, DAZ"),
     Act::create("pthread_exit"),
+    Act::invoke("pthread_exit"),
     Act::create("4 MiB stack frame"),
     Act::create("4300 threads"),
     Act::create("detached thread"),
@@ -101,7 +106,7 @@ fn every_act_on_the_process_ends_as_the_table_says() {
 
 fn table(acts: &[&Act], seen: &[Option<Seen>]) -> String {
     let mut text = String::from(
-        "| act | in | `extman check` | host | told of it | its calls | calls of the other plugin | unload | SIGTERM |\n\
+        "| act | in | `extman vet` | host | told of it | its calls | calls of the other plugin | unload | SIGTERM |\n\
          |---|---|---|---|---|---|---|---|---|\n",
     );
     for (act, seen) in acts.iter().zip(seen) {

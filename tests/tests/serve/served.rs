@@ -76,7 +76,15 @@ impl Place {
     }
 
     /// Starts a host by this command, whose output is piped, and waits until it listens.
-    pub fn serve_by(self, mut command: Command) -> Served {
+    pub fn serve_by(self, command: Command) -> Served {
+        match self.try_serve_by(command) {
+            Ok(served) => served,
+            Err((status, log)) => panic!("it does not listen, {status}: {log}"),
+        }
+    }
+
+    /// As [`serve_by`](Self::serve_by), for a host that may end instead: how it ended, and its log.
+    pub fn try_serve_by(self, mut command: Command) -> Result<Served, (ExitStatus, String)> {
         let mut child = command.spawn().expect("it starts");
         let log = Arc::new(Mutex::new(String::new()));
         if let Some(stderr) = child.stderr.take() {
@@ -92,10 +100,9 @@ impl Place {
         let mut url = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut url).expect("readable");
-        assert!(url.starts_with("http://"), "it does not listen: {}", text(&log));
         let config = ureq::Agent::config_builder().http_status_as_error(false);
         let agent = config.timeout_global(Some(until::LIMIT)).build().into();
-        Served {
+        let served = Served {
             place: self,
             child,
             log,
@@ -103,6 +110,11 @@ impl Place {
                 agent,
                 url: url.trim().to_owned(),
             },
+        };
+        if url.starts_with("http://") {
+            Ok(served)
+        } else {
+            Err(served.ended())
         }
     }
 

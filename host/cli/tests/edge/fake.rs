@@ -288,6 +288,7 @@ fn status(ready: bool) -> StatusView {
             reason: "configured, but no plugin with the id \"embeder\" was found in /opt/plugins; put it there".to_owned(),
         }],
         process_changes: Vec::new(),
+        vetting_memory: None,
         maintenance: Vec::new(),
         concerns: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
     }

@@ -28,7 +28,7 @@ pub enum OpenError {
     )]
     StaticTls,
     /// The dynamic loader refused it.
-    #[error("the dynamic loader refuses the library: {0}")]
+    #[error("the dynamic loader refuses the library: {0}{more}", more = crate::process_guard::remedy(.0))]
     Loader(String),
     /// Another library's constructor or finaliser has not returned.
     #[error(
@@ -162,11 +162,12 @@ impl Library {
         };
         loaded::add(origin, image.clone());
         // Listed under its name, or its absence from the list would prove nothing when it is closed.
-        let checked = if image::is_listed(&path) && is_mapped(&sealed, &image) {
+        let checked = match is_mapped(&sealed, &image) {
             // SAFETY: open, and kept open by the struct that the tables go into.
-            unsafe { root::tables(&handle, rust) }
-        } else {
-            Err(OpenError::OtherFile)
+            Ok(true) if image::is_listed(&path) => unsafe { root::tables(&handle, rust) },
+            Ok(_) => Err(OpenError::OtherFile),
+            // Nobody could tell which file it is.
+            Err(error) => Err(SealError::Io(error).into()),
         };
         let mapped = Mapped {
             image,
@@ -333,10 +334,8 @@ impl Drop for Loader {
     }
 }
 
-fn is_mapped(sealed: &SealedImage, image: &Image) -> bool {
-    sealed
-        .identity()
-        .is_ok_and(|identity| mapped::file_at(image.start()) == Some(identity))
+fn is_mapped(sealed: &SealedImage, image: &Image) -> std::io::Result<bool> {
+    Ok(mapped::file_at(image.start())? == Some(sealed.identity()?))
 }
 
 fn image_of(handle: &Handle) -> Option<Image> {

@@ -4,10 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 
-/// Device and inode of the file mapped at an address.
-pub(super) fn file_at(address: usize) -> Option<(u64, u64)> {
-    let maps = File::open("/proc/self/maps").ok()?;
-    asked(&maps, address).or_else(|| read(maps, address))
+/// Device and inode of the file mapped at an address; `None` if there is none.
+///
+/// # Errors
+/// The kernel can't be asked, as where no descriptor is left.
+pub(super) fn file_at(address: usize) -> std::io::Result<Option<(u64, u64)>> {
+    let maps = File::open("/proc/self/maps")?;
+    Ok(asked(&maps, address).or_else(|| read(maps, address)))
 }
 
 /// One question to the kernel (PROCMAP_QUERY); kernels before 6.11 have no answer.
@@ -80,11 +83,11 @@ mod tests {
         let within = read as *const () as usize;
         let maps = || File::open("/proc/self/maps").unwrap();
         assert_eq!(read(maps(), within), expected);
-        assert_eq!(file_at(within), expected);
+        assert_eq!(file_at(within).unwrap(), expected);
         let answer = asked(&maps(), within);
         assert!(answer.is_none() || answer == expected, "{answer:?}");
         let mine = 0_u8;
-        assert_ne!(file_at(&raw const mine as usize), expected);
-        assert_eq!(file_at(0), None);
+        assert_ne!(file_at(&raw const mine as usize).unwrap(), expected);
+        assert_eq!(file_at(0).unwrap(), None);
     }
 }

@@ -25,7 +25,7 @@ pub struct SealedImage {
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// Reading or copying failed.
-    #[error("the library's bytes could not be copied to memory: {0}")]
+    #[error("the library's bytes could not be copied to memory: {0}{more}", more = crate::process_guard::remedy(.0))]
     Io(#[from] io::Error),
     /// They are not the ones that were verified.
     #[error(
@@ -85,6 +85,8 @@ impl SealedImage {
         if found != expected {
             return Err(SealError::Digest { expected, found });
         }
+        // The dynamic loader knows the library by this number.
+        crate::process_guard::protect(file.as_raw_fd());
         Ok(SealedImage {
             file,
             digest: expected,

@@ -56,4 +56,7 @@ pub use plugin_instance::{Input, Making, NotDestroyed, PluginInstance, Returned,
 
 pub(crate) use image::start_of_object_at;
 pub(crate) use keys::hosts_own_key;
-pub(crate) use origin::{Origin, is_in_executable};
+#[cfg(test)]
+pub(crate) use origin::on_behalf_of;
+pub(crate) use origin::{Origin, is_in_entry, is_in_executable};
+pub(crate) use threads::libraries_with_threads;

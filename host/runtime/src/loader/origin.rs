@@ -14,8 +14,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 pub(crate) struct Origin(u64);
 
 thread_local! {
-    static HERE: Cell<Origin> = const { Cell::new(Origin::UNKNOWN) };
+    /// Whose code runs here, and [`IN_ENTRY`].
+    static HERE: Cell<u64> = const { Cell::new(Origin::UNKNOWN.0) };
 }
+
+/// The host's code called the library's, and waits below it for its return.
+const IN_ENTRY: u64 = 1 << 63;
 
 impl Origin {
     /// Nobody can tell: the thread was made past the host, or ran plugins' code and may do so again as it ends.
@@ -31,7 +35,7 @@ impl Origin {
 
     /// Whose code runs on this thread.
     pub fn here() -> Origin {
-        HERE.get()
+        Origin(HERE.get() & !IN_ENTRY)
     }
 
     pub const fn is_a_librarys(self) -> bool {
@@ -74,12 +78,17 @@ pub(crate) fn is_in_executable(address: usize) -> bool {
 
 /// The thread begins: it was made for this one.
 pub(super) fn begin(origin: Origin) {
-    HERE.set(origin);
+    HERE.set(origin.0);
+}
+
+/// Whether the code that runs on this thread was called by the host: then the thread is not the library's to end.
+pub(crate) fn is_in_entry() -> bool {
+    HERE.get() & IN_ENTRY != 0
 }
 
 /// While it lives, a library's code runs on this thread.
 pub(super) struct Inside {
-    before: Origin,
+    before: u64,
     _of_this_thread: PhantomData<*const ()>,
 }
 
@@ -87,7 +96,7 @@ pub(super) struct Inside {
 #[inline]
 pub(super) fn inside(origin: Origin) -> Inside {
     Inside {
-        before: HERE.replace(origin),
+        before: HERE.replace(origin.0 | IN_ENTRY),
         _of_this_thread: PhantomData,
     }
 }
@@ -96,10 +105,10 @@ impl Drop for Inside {
     #[inline]
     fn drop(&mut self) {
         // A thread of the host's may run the library's code once more as it ends: destructors of thread-locals.
-        let back = if self.before.is_a_librarys() {
+        let back = if Origin(self.before & !IN_ENTRY).is_a_librarys() {
             self.before
         } else {
-            Origin::UNKNOWN
+            Origin::UNKNOWN.0
         };
         HERE.set(back);
     }
@@ -107,13 +116,20 @@ impl Drop for Inside {
 
 /// Runs the host's own code in the midst of a library's.
 pub(super) fn outside<T>(run: impl FnOnce() -> T) -> T {
-    struct Back(Origin);
+    struct Back(u64);
     impl Drop for Back {
         fn drop(&mut self) {
             HERE.set(self.0);
         }
     }
-    let _back = Back(HERE.replace(Origin::HOST));
+    let _back = Back(HERE.replace(Origin::HOST.0));
+    run()
+}
+
+/// Runs this as if it were the library's code.
+#[cfg(test)]
+pub(crate) fn on_behalf_of<T>(library: Origin, run: impl FnOnce() -> T) -> T {
+    let _inside = inside(library);
     run()
 }
 
@@ -127,12 +143,15 @@ mod tests {
         assert_ne!(one, other);
         std::thread::spawn(move || {
             begin(one);
+            assert!(!is_in_entry(), "a thread of its own");
             let nested = inside(other);
             assert_eq!(Origin::here(), other);
+            assert!(is_in_entry());
             assert_eq!(outside(Origin::here), Origin::HOST);
             assert_eq!(Origin::here(), other);
             drop(nested);
             assert_eq!(Origin::here(), one);
+            assert!(!is_in_entry());
         })
         .join()
         .unwrap();

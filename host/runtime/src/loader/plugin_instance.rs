@@ -13,12 +13,11 @@ use super::output::{self, Completed, Completion, Output};
 use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
 use super::text::ErrorText;
 use super::{read, status};
-use crate::process_guard;
+use crate::process_guard::{self, Activity, Entering};
 use extman_abi::{self as abi, Bytes, CallToken, InstanceToken};
 use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, RequestExtras, Usage};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An instance as the loader knows it.
@@ -30,17 +29,13 @@ pub struct PluginInstance {
     token: InstanceToken,
     name: Box<str>,
     origin: Origin,
-    // Calls inside. With SEALED no more calls and checks may enter, with CLOSED nothing.
-    inside: AtomicUsize,
+    activity: Arc<Activity>,
 }
 
 // SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
 unsafe impl Send for PluginInstance {}
 // SAFETY: as above; overlap is limited by the callers as the manifest's thread model says.
 unsafe impl Sync for PluginInstance {}
-
-const CLOSED: usize = 1 << (usize::BITS - 1);
-const SEALED: usize = 1 << (usize::BITS - 2);
 
 /// What an instance is made from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -154,13 +149,14 @@ impl PluginInstance {
             handle,
             token,
             name: making.name.into(),
-            inside: AtomicUsize::new(0),
+            activity: Arc::default(),
             library: Mutex::new(Some(library.clone())),
         };
-        made.map(instance).inspect_err(|_| {
-            listeners::unregister(token);
-            process_guard::no_longer_lives(making.name, library.origin());
-        })
+        let made = made
+            .map(instance)
+            .inspect_err(|_| listeners::unregister(token))?;
+        process_guard::lives(&made.name, made.origin, &made.activity);
+        Ok(made)
     }
 
     fn make(
@@ -415,18 +411,10 @@ impl PluginInstance {
     /// # Errors
     /// Calls are still inside; or what the plugin says of what may be left.
     pub fn destroy(&self, call: CallToken) -> Result<(), NotDestroyed> {
-        let mut now = self.inside.load(Acquire);
-        loop {
-            if now & CLOSED != 0 {
-                return Ok(());
-            }
-            if now & !SEALED != 0 {
-                return Err(NotDestroyed::Inside(now & !SEALED));
-            }
-            match self.inside.compare_exchange(now, CLOSED, AcqRel, Acquire) {
-                Ok(_) => break,
-                Err(changed) => now = changed,
-            }
+        match self.activity.close() {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(inside) => return Err(NotDestroyed::Inside(inside)),
         }
         let said = self.end(call);
         process_guard::no_longer_lives(&self.name, self.origin);
@@ -449,29 +437,28 @@ impl PluginInstance {
 
     /// Calls that are inside now.
     pub fn inside(&self) -> usize {
-        self.inside.load(Acquire) & !(CLOSED | SEALED)
+        self.activity.inside()
     }
 
     /// Lets no more calls and checks in; steps of the lifecycle still are.
     pub fn seal(&self) {
-        self.inside.fetch_or(SEALED, AcqRel);
+        self.activity.seal();
     }
 
     /// For calls and checks.
     #[inline]
     fn enter(&self) -> Result<Inside<'_>, CallError> {
-        self.enter_unless(CLOSED | SEALED)
+        self.enter_as(Entering::Call)
     }
 
     /// For steps of the lifecycle.
     fn enter_step(&self) -> Result<Inside<'_>, CallError> {
-        self.enter_unless(CLOSED)
+        self.enter_as(Entering::Step)
     }
 
     #[inline]
-    fn enter_unless(&self, barred: usize) -> Result<Inside<'_>, CallError> {
-        if self.inside.fetch_add(1, AcqRel) & barred != 0 {
-            self.inside.fetch_sub(1, AcqRel);
+    fn enter_as(&self, entering: Entering) -> Result<Inside<'_>, CallError> {
+        if !self.activity.enter(entering) {
             return Err(CallError::new(
                 ErrorKind::NotServing,
                 "the instance is being stopped",
@@ -508,7 +495,7 @@ impl Drop for Inside<'_> {
         process_guard::end_if_forked();
         // While it still counts: detaching is the library's code too.
         self.thread = None;
-        self.instance.inside.fetch_sub(1, AcqRel);
+        self.instance.activity.leave();
     }
 }
 

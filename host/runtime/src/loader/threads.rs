@@ -6,6 +6,7 @@ use super::cpu;
 use super::keys::hosts_own_key;
 use super::origin::{self, Origin};
 use libc::{c_void, pthread_key_t};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
 /// Orders thread creation against library loading.
@@ -49,6 +50,13 @@ pub(super) fn known_threads() -> Option<Vec<KnownThread>> {
     known.sort_unstable_by_key(|thread| (thread.tid, std::cmp::Reverse(thread.sequence)));
     known.dedup_by(|next, kept| kept.tid != 0 && next.tid == kept.tid);
     Some(known)
+}
+
+/// The libraries that have threads of their own; `None` while there are more threads than the host can follow.
+pub(crate) fn libraries_with_threads() -> Option<HashSet<Origin>> {
+    let all = known_threads()?.into_iter();
+    let of_libraries = all.filter(|thread| thread.runs && thread.origin.is_a_librarys());
+    Some(of_libraries.map(|thread| thread.origin).collect())
 }
 
 const FREE: u32 = 0;

@@ -404,3 +404,37 @@ mod timer_thread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn function_that_is_kept_again_and_again_takes_one_place_until_it_is_forgotten() {
+        // Beyond what any program maps, so that it is no other test's.
+        let (function, other) = (usize::MAX - 64, usize::MAX - 128);
+        for _ in 0..2 * KEPT_MAX {
+            keep(Keeper::AsyncIo, function, 0);
+        }
+        assert!(!OVERFLOWED.load(Acquire));
+        let places = || {
+            KEPT.iter()
+                .filter(|place| place.function.load(Acquire) == function)
+                .count()
+        };
+        assert_eq!(places(), 1);
+        let keeper = |address| match called_later(|kept| kept == address) {
+            Some(CalledLater::By(keeper)) => Some(keeper),
+            _ => None,
+        };
+        assert_eq!(keeper(function), Some(Keeper::AsyncIo));
+        keep(Keeper::Timer, function, 7);
+        keep(Keeper::Timer, other, 8);
+        assert_eq!((places(), keeper(other)), (2, Some(Keeper::Timer)));
+        forget(Keeper::Timer, 7);
+        forget(Keeper::Timer, 8);
+        assert_eq!((places(), keeper(other)), (1, None));
+        forget(Keeper::AsyncIo, 0);
+        assert_eq!(keeper(function), None);
+    }
+}

@@ -4,6 +4,8 @@
 //! itself is not seen.
 
 use super::Real;
+use super::acts::note;
+use extman_model::ProcessPart;
 use libc::{c_char, c_int, c_void};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -42,8 +44,14 @@ pub(super) fn all() -> Option<BTreeMap<OsString, OsString>> {
     Some(std::env::vars_os().collect())
 }
 
-/// What the host has put in the C library's place, for the check that libraries bind to it.
-pub(super) fn interposed() -> [(&'static str, *const c_void); 4] {
+/// The code that runs on this thread changes the environment.
+fn change() -> Option<Lock> {
+    note(ProcessPart::Environment);
+    Lock::within_bounds()
+}
+
+/// Names of the C library that the executable defines here, with the addresses that libraries bind to.
+pub(super) fn names() -> [(&'static str, *const c_void); 4] {
     [
         ("setenv", setenv as *const c_void),
         ("putenv", putenv as *const c_void),
@@ -59,7 +67,7 @@ unsafe extern "C" fn setenv(name: *const c_char, value: *const c_char, overwrite
     type Set = unsafe extern "C" fn(*const c_char, *const c_char, c_int) -> c_int;
     static REAL: Real<Set> = Real::new(c"setenv");
     let Some(real) = REAL.get() else { return -1 };
-    let _lock = Lock::within_bounds();
+    let _lock = change();
     // SAFETY: the caller's contract.
     unsafe { real(name, value, overwrite) }
 }
@@ -71,7 +79,7 @@ unsafe extern "C" fn putenv(assignment: *mut c_char) -> c_int {
     type Put = unsafe extern "C" fn(*mut c_char) -> c_int;
     static REAL: Real<Put> = Real::new(c"putenv");
     let Some(real) = REAL.get() else { return -1 };
-    let _lock = Lock::within_bounds();
+    let _lock = change();
     // SAFETY: the caller's contract.
     unsafe { real(assignment) }
 }
@@ -83,7 +91,7 @@ unsafe extern "C" fn unsetenv(name: *const c_char) -> c_int {
     type Unset = unsafe extern "C" fn(*const c_char) -> c_int;
     static REAL: Real<Unset> = Real::new(c"unsetenv");
     let Some(real) = REAL.get() else { return -1 };
-    let _lock = Lock::within_bounds();
+    let _lock = change();
     // SAFETY: the caller's contract.
     unsafe { real(name) }
 }
@@ -95,7 +103,60 @@ unsafe extern "C" fn clearenv() -> c_int {
     type Clear = unsafe extern "C" fn() -> c_int;
     static REAL: Real<Clear> = Real::new(c"clearenv");
     let Some(real) = REAL.get() else { return -1 };
-    let _lock = Lock::within_bounds();
+    let _lock = change();
     // SAFETY: the caller's contract.
     unsafe { real() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_is_read_whole_while_libraries_change_it_on_other_threads() {
+        const WRITERS: usize = 4;
+        let read = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let read = &read;
+                scope.spawn(move || {
+                    let mut number = 0;
+                    // Each new name has glibc move the whole list.
+                    while !read.load(Acquire) {
+                        let name = named(writer, number % 512);
+                        // SAFETY: texts that end with NUL.
+                        unsafe {
+                            setenv(name.as_ptr().cast(), c"value".as_ptr(), 1);
+                            if number % 512 == 511 {
+                                (0..512).for_each(|at| {
+                                    unsetenv(named(writer, at).as_ptr().cast());
+                                });
+                            }
+                        }
+                        number += 1;
+                    }
+                });
+            }
+            for _ in 0..200 {
+                // Held for too long by others it is not read, and nothing is made up.
+                let Some(all) = all() else { continue };
+                let of_test = all
+                    .iter()
+                    .filter(|(name, _)| name.to_string_lossy().starts_with("EXTMAN_TEST_"));
+                of_test.for_each(|(_, value)| assert_eq!(value, "value"));
+            }
+            read.store(true, Release);
+        });
+    }
+
+    fn named(writer: usize, number: usize) -> String {
+        format!("EXTMAN_TEST_{writer}_{number}\0")
+    }
+
+    #[test]
+    fn lock_that_nobody_gives_back_is_not_waited_for_without_end() {
+        let held = Lock::within_bounds().expect("others hold it for moments");
+        assert!(all().is_none());
+        drop(held);
+    }
 }

@@ -95,3 +95,42 @@ fn write_chunk(file: &mut File, chunk: &[u8]) -> io::Result<()> {
     }
     file.write_all(chunk)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::ioctl_fionbio;
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    extern "C" fn pass_over(_: libc::c_int) {}
+
+    #[test]
+    fn signal_while_a_line_waits_for_its_reader_loses_no_line() {
+        // SAFETY: a handler that does nothing, of a signal that no other test uses.
+        unsafe { libc::signal(libc::SIGWINCH, pass_over as *const () as libc::sighandler_t) };
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        ioctl_fionbio(&writer, true).unwrap();
+        while rustix::io::write(&writer, &[b'x'; CHUNK]).is_ok() {}
+        ioctl_fionbio(&writer, false).unwrap();
+        let mut file = File::from(OwnedFd::from(writer));
+        let (told, waits) = std::sync::mpsc::channel();
+        let written = std::thread::scope(|scope| {
+            let writing = scope.spawn(move || {
+                // SAFETY: takes nothing.
+                told.send(unsafe { libc::pthread_self() }).unwrap();
+                write_chunk(&mut file, b"the line")
+            });
+            let thread = waits.recv().unwrap();
+            for _ in 0..20 {
+                // SAFETY: the thread is joined after this.
+                unsafe { libc::pthread_kill(thread, libc::SIGWINCH) };
+                std::thread::yield_now();
+            }
+            let mut room = [0; 4 * CHUNK];
+            reader.read_exact(&mut room).unwrap();
+            writing.join().unwrap()
+        });
+        assert!(written.is_ok(), "{written:?}");
+    }
+}

@@ -13,13 +13,18 @@
 //! | working directory, umask, limits | comparison | put back |
 //! | signal mask and float mode of the calling thread | comparison | put back |
 //! | standard streams | comparison | a closed one is reopened |
+//! | descriptors of the host | interposed `close` and the like; comparison | refused |
+//! | `pthread_exit` on a thread of the host | interposed | the thread stands still, as a call that never returns |
 //! | `fork` | `pthread_atfork` | a child that comes back into the host's code ends |
 //!
 //! Nothing here decides about loading, routing or health.
 
 #![allow(unsafe_code)]
 
+mod activity;
+mod acts;
 mod callbacks;
+mod descriptors;
 mod environment;
 mod fork;
 mod limits;
@@ -28,34 +33,40 @@ mod real;
 mod signals;
 mod snapshot;
 mod streams;
-mod thread_exit;
+mod thread_destructors;
+mod thread_end;
 mod thread_state;
 mod windows;
 
 pub use limits::raise_descriptor_limit;
+pub(crate) use limits::remedy;
 pub use log::{LogLost, StderrLog, log_lost};
 pub use signals::keep_signals;
 pub use streams::{private_stderr, take_stdout};
 pub use windows::{OnChange, compare_now, on_change, take_changes};
 
+pub(crate) use activity::{Activity, Entering};
 pub(crate) use callbacks::{CalledLater, called_later, is_timer_thread};
+pub(crate) use descriptors::protect;
 pub(crate) use fork::end_if_forked;
 pub(crate) use real::Real;
-pub(crate) use windows::{no_longer_lives, window};
+pub(crate) use thread_end::on_thread_end;
+pub(crate) use windows::{lives, no_longer_lives, window};
 
 /// What has to be looked up before plugin code runs: later a constructor that hangs may hold the dynamic loader's lock.
 pub(crate) fn prepare() {
     fork::watch();
     signals::prepare();
-    thread_exit::prepare();
+    thread_destructors::prepare();
 }
 
 /// Names of the C library that the executable defines, with the addresses that libraries bind to if it exports them.
 pub(crate) fn interposed() -> impl Iterator<Item = (&'static str, *const libc::c_void)> {
-    let thread_exit = ("__cxa_thread_atexit_impl", thread_exit::address());
     callbacks::names()
         .into_iter()
         .chain(signals::names())
-        .chain(environment::interposed())
-        .chain([thread_exit])
+        .chain(environment::names())
+        .chain(descriptors::names())
+        .chain(acts::names())
+        .chain([thread_destructors::name(), thread_end::name()])
 }

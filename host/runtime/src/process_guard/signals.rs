@@ -94,9 +94,14 @@ pub(super) fn get(signal: c_int) -> Option<libc::sigaction> {
     (asked == 0).then(|| unsafe { action.assume_init() })
 }
 
+/// Whether this process is a program of the host's own, which keeps its signals.
+pub(super) fn are_kept() -> bool {
+    IS_KEPT.load(Acquire)
+}
+
 /// Whether the program keeps this signal now.
 pub(super) fn is_kept(signal: c_int) -> bool {
-    IS_KEPT.load(Acquire) && KEPT.iter().any(|(kept, _)| *kept == signal)
+    are_kept() && KEPT.iter().any(|(kept, _)| *kept == signal)
 }
 
 type SigactionFn = unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;

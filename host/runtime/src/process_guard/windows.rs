@@ -1,27 +1,36 @@
 //! When the process is compared, and whose code ran meanwhile.
 //!
-//! A window is open while a step of a plugin runs. What is found different when it closes was done by the plugin of one of the windows
-//! that are open then; what is found between windows, by one of the instances that live.
+//! A window is open while a step of a plugin runs. A change is blamed on the library whose code was seen to make it. Where none was, it is
+//! blamed on the instances of the windows that are open; between windows, on those whose code ran since the last comparison or whose
+//! library has threads of its own.
 
+use super::activity::{self, Activity};
+use super::acts;
+use super::descriptors;
 use super::fork::{end_if_forked, take_came_back};
+use super::log::StderrLog;
 use super::signals;
 use super::snapshot::{Difference, Snapshot};
 use super::streams;
-use super::thread_state::ThreadState;
-use crate::loader::Origin;
+use super::thread_state::{ThreadChange, ThreadState};
+use crate::loader::{Origin, exit_now, libraries_with_threads};
 use extman_model::clock::{self, Monotonic};
 use extman_model::{ProcessChange, ProcessPart};
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
 use std::marker::PhantomData;
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Changes that are kept for who asks later.
 const CHANGES_MAX: usize = 64;
-/// Names that a change is told of at most.
+/// Most names that a change is blamed on.
 const NAMES_MAX: usize = 8;
 /// A comparison that is no older than this stands for one before a window, when many instances start at a time.
 const FRESH: Duration = Duration::from_millis(5);
+/// The exit code of a program that can't go on (sysexits.h: EX_SOFTWARE).
+const CAN_NOT_GO_ON: i32 = 70;
 
 /// Hears of each change, on the thread that found it.
 pub type OnChange = Arc<Listening>;
@@ -29,6 +38,7 @@ type Listening = dyn Fn(&ProcessChange) + Send + Sync;
 
 static GUARD: Mutex<Guard> = Mutex::new(Guard {
     baseline: None,
+    vital: Vec::new(),
     compared: Monotonic::from_nanos(0),
     open: Vec::new(),
     next: 0,
@@ -40,11 +50,13 @@ static GUARD: Mutex<Guard> = Mutex::new(Guard {
 struct Guard {
     /// The process as it should be; nothing before the first plugin.
     baseline: Option<Snapshot>,
+    /// Descriptors without which nothing goes on, and what they are.
+    vital: Vec<(RawFd, String)>,
     compared: Monotonic,
     open: Vec<OpenWindow>,
     next: u64,
-    /// Instances that were created and not destroyed, by name, with whose code they run.
-    living: BTreeMap<String, Origin>,
+    /// Instances that were created and not destroyed, by name and by the number of whose code they run.
+    living: BTreeMap<(String, u64), Arc<Activity>>,
     changes: VecDeque<ProcessChange>,
     listeners: Vec<Weak<Listening>>,
 }
@@ -69,7 +81,11 @@ pub(crate) fn window(by: &str, step: &'static str, origin: Origin) -> Window {
     let mut found = Vec::new();
     let mut guard = lock();
     match &guard.baseline {
-        None => guard.baseline = Some(Snapshot::take()),
+        None => {
+            descriptors::protect_open_ones();
+            guard.vital = descriptors::vital_ones();
+            guard.baseline = Some(Snapshot::take());
+        }
         Some(_) if guard.living.is_empty() || clock::monotonic().since(guard.compared) < FRESH => {}
         Some(_) => found = guard.compare(),
     }
@@ -81,9 +97,6 @@ pub(crate) fn window(by: &str, step: &'static str, origin: Origin) -> Window {
         step,
         origin,
     });
-    if step == "create" {
-        guard.living.insert(by.to_owned(), origin);
-    }
     report(guard, &found);
     Window {
         id,
@@ -102,38 +115,44 @@ impl Drop for Window {
         let Some(open) = at.map(|at| guard.open.remove(at)) else {
             return;
         };
-        let changed = [
-            (
-                thread.mask,
-                ProcessPart::SignalMask,
-                "changed the signal mask of the host's thread",
-            ),
-            (
-                thread.float,
-                ProcessPart::FloatMode,
-                "changed the float mode of the host's thread",
-            ),
-        ];
-        for (_, part, text) in changed.into_iter().filter(|(changed, ..)| *changed) {
-            found.push(ProcessChange {
-                part,
-                by: vec![open.by.clone()],
-                step: open.step.to_owned(),
-                text: text.to_owned(),
-                put_back: true,
-            });
-        }
+        found.extend(changes_of_thread(thread, &open));
         report(guard, &found);
     }
 }
 
-/// The instance was destroyed, or never came to be: nothing that is found later is its doing.
-/// `origin` is its library's: another generation of the same instance may serve.
+fn changes_of_thread(thread: ThreadChange, open: &OpenWindow) -> impl Iterator<Item = ProcessChange> {
+    let changed = [
+        (
+            thread.mask,
+            ProcessPart::SignalMask,
+            "changed the signal mask of the host's thread",
+        ),
+        (
+            thread.float,
+            ProcessPart::FloatMode,
+            "changed the float mode of the host's thread",
+        ),
+    ];
+    let changed = changed.into_iter().filter(|(changed, ..)| *changed);
+    changed.map(|(_, part, text)| ProcessChange {
+        part,
+        by: vec![open.by.clone()],
+        step: open.step.to_owned(),
+        text: text.to_owned(),
+        put_back: true,
+    })
+}
+
+/// The instance was created: from here on, a change may be its doing.
+pub(crate) fn lives(name: &str, origin: Origin, activity: &Arc<Activity>) {
+    let key = (name.to_owned(), origin.number());
+    lock().living.insert(key, activity.clone());
+}
+
+/// The instance was destroyed: nothing that is found later is its doing. `origin` is its library's: another generation of the same
+/// instance may serve.
 pub(crate) fn no_longer_lives(name: &str, origin: Origin) {
-    let mut guard = lock();
-    if guard.living.get(name) == Some(&origin) {
-        guard.living.remove(name);
-    }
+    lock().living.remove(&(name.to_owned(), origin.number()));
 }
 
 /// Compares the process now, outside of any window: for what calls and threads of plugins have changed.
@@ -153,64 +172,68 @@ pub fn on_change(listener: &OnChange) {
     guard.listeners.push(Arc::downgrade(listener));
 }
 
-/// The last changes that were found, for a process that has no listener. They are told once.
+/// The last changes that were found, for a process that has no listener. They are given once.
 pub fn take_changes() -> Vec<ProcessChange> {
     lock().changes.drain(..).collect()
 }
 
 impl Guard {
-    /// Puts back what can be, and says what was found.
+    /// Puts back what can be, and gives what was found.
     fn compare(&mut self) -> Vec<ProcessChange> {
+        // First, and alone: what else is done may be done to another's descriptor.
+        if let Some(lost) = self.lost_descriptor() {
+            return vec![self.blame(
+                lost,
+                acts::take(ProcessPart::Descriptors).unwrap_or(Origin::UNKNOWN),
+            )];
+        }
+        let acted = acts::take_all();
+        let whose = |part| {
+            let act = acted.iter().find(|(of, _)| *of == part);
+            act.map_or(Origin::UNKNOWN, |(_, whose)| *whose)
+        };
         let differences = self
             .baseline
             .as_mut()
             .map(Snapshot::reconcile)
             .unwrap_or_default();
-        self.compared = clock::monotonic();
-        let found = differences
-            .into_iter()
-            .map(|difference| self.blame(difference, None));
-        let mut found: Vec<_> = found.collect();
-        if let Some(origin) = take_came_back() {
-            let difference = Difference {
-                part: ProcessPart::Children,
-                text: "forked a child that came back into the host's code, and was ended there".to_owned(),
-                put_back: true,
-            };
-            let mut change = self.blame(difference, Some(origin));
+        let differences = differences.into_iter().map(|found| (whose(found.part), found));
+        let mut found: Vec<_> = differences
+            .chain(refused_signals())
+            .chain(refused_acts(&acted))
+            .map(|(whose, difference)| self.blame(difference, whose))
+            .collect();
+        if let Some(whose) = take_came_back() {
+            let mut change = self.blame(came_back(), whose);
             // It comes back when it likes.
             change.step = "its code".to_owned();
             found.push(change);
         }
-        for refused in signals::take_refused() {
-            let difference = Difference {
-                part: ProcessPart::Signals,
-                text: signals::set_text(refused.handler, refused.signal),
-                put_back: true,
-            };
-            found.push(self.blame(difference, Some(refused.origin)));
-        }
+        self.compared = clock::monotonic();
+        activity::compared();
         found
     }
 
-    fn blame(&self, difference: Difference, origin: Option<Origin>) -> ProcessChange {
+    /// One on which the host waits and that the host has not closed.
+    fn lost_descriptor(&self) -> Option<Difference> {
+        let (number, what) = self
+            .vital
+            .iter()
+            .find(|(number, _)| descriptors::is_lost(*number))?;
+        Some(Difference {
+            part: ProcessPart::Descriptors,
+            text: format!("closed or replaced descriptor {number} of the host ({what}), on which it waits"),
+            put_back: false,
+        })
+    }
+
+    fn blame(&self, difference: Difference, whose: Origin) -> ProcessChange {
         // While a library is being loaded, it is not known yet under which number.
-        let of_code = |of: &Origin| {
-            origin.is_none_or(|origin| !origin.is_a_librarys() || *of == origin || *of == Origin::UNKNOWN)
-        };
-        let open: Vec<_> = self.open.iter().filter(|open| of_code(&open.origin)).collect();
+        let of_code = |origin: Origin| !whose.is_a_librarys() || origin == whose || origin == Origin::UNKNOWN;
+        let open: Vec<_> = self.open.iter().filter(|open| of_code(open.origin)).collect();
         let (mut by, step) = match open.first() {
-            Some(first) => (
-                open.iter().map(|open| open.by.clone()).collect::<Vec<_>>(),
-                first.step,
-            ),
-            None => {
-                let living = self.living.iter().filter(|(_, of)| of_code(of));
-                (
-                    living.map(|(name, _)| name.clone()).collect(),
-                    "its calls or threads",
-                )
-            }
+            Some(first) => (open.iter().map(|open| open.by.clone()).collect(), first.step),
+            None => (self.ran_between(of_code), "its calls or threads"),
         };
         by.dedup();
         by.truncate(NAMES_MAX);
@@ -222,9 +245,63 @@ impl Guard {
             put_back: difference.put_back,
         }
     }
+
+    /// The instances of such code that ran since the last comparison; all of them if none is known to have run.
+    fn ran_between(&self, of_code: impl Fn(Origin) -> bool) -> Vec<String> {
+        let with_threads = libraries_with_threads();
+        let of_code = |(_, origin): &&(String, u64)| of_code(Origin::from_number(*origin));
+        let ran = |((_, origin), activity): &(&(String, u64), &Arc<Activity>)| {
+            let has_threads = with_threads
+                .as_ref()
+                .is_none_or(|all| all.contains(&Origin::from_number(*origin)));
+            has_threads || activity.ran_since_comparison()
+        };
+        let known = || self.living.iter().filter(|(key, _)| of_code(key));
+        let ran: Vec<String> = known().filter(ran).map(|((name, _), _)| name.clone()).collect();
+        if ran.is_empty() {
+            return known().map(|((name, _), _)| name.clone()).collect();
+        }
+        ran
+    }
 }
 
-/// Keeps what was found, frees the lock, and tells who listens.
+fn refused_signals() -> impl Iterator<Item = (Origin, Difference)> {
+    signals::take_refused().into_iter().map(|refused| {
+        let difference = Difference {
+            part: ProcessPart::Signals,
+            text: signals::set_text(refused.handler, refused.signal),
+            put_back: true,
+        };
+        (refused.origin, difference)
+    })
+}
+
+/// Acts that had no effect.
+fn refused_acts(acted: &[(ProcessPart, Origin)]) -> impl Iterator<Item = (Origin, Difference)> {
+    acted.iter().filter_map(|(part, whose)| {
+        let (text, put_back) = match part {
+            ProcessPart::Descriptors => ("closed descriptors of the host", true),
+            ProcessPart::Threads => ("ended a thread of the host by pthread_exit", false),
+            _ => return None,
+        };
+        let difference = Difference {
+            part: *part,
+            text: text.to_owned(),
+            put_back,
+        };
+        Some((*whose, difference))
+    })
+}
+
+fn came_back() -> Difference {
+    Difference {
+        part: ProcessPart::Children,
+        text: "forked a child that came back into the host's code, and was ended there".to_owned(),
+        put_back: true,
+    }
+}
+
+/// Keeps what was found, frees the lock, and tells who listens. Does not come back where the program can't go on.
 fn report(mut guard: MutexGuard<'_, Guard>, found: &[ProcessChange]) {
     guard.changes.extend(found.iter().cloned());
     let surplus = guard.changes.len().saturating_sub(CHANGES_MAX);
@@ -234,8 +311,104 @@ fn report(mut guard: MutexGuard<'_, Guard>, found: &[ProcessChange]) {
     for change in found {
         listeners.iter().for_each(|listener| listener(change));
     }
+    let fatal = |change: &&ProcessChange| change.part == ProcessPart::Descriptors && !change.put_back;
+    if let Some(fatal) = found.iter().find(fatal)
+        && signals::are_kept()
+    {
+        let by = fatal.by.join(", ");
+        let _ = writeln!(
+            StderrLog,
+            "{by}: {fatal}; the host ends, before it writes to what has that number next"
+        );
+        exit_now(CAN_NOT_GO_ON);
+    }
 }
 
 fn lock() -> MutexGuard<'static, Guard> {
     GUARD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::activity::Entering;
+    use super::*;
+
+    fn guard(living: &[(&str, Origin, &Arc<Activity>)]) -> Guard {
+        let living = living
+            .iter()
+            .map(|(name, origin, activity)| (((*name).to_owned(), origin.number()), (*activity).clone()));
+        Guard {
+            baseline: None,
+            vital: Vec::new(),
+            compared: Monotonic::from_nanos(0),
+            open: Vec::new(),
+            next: 0,
+            living: living.collect(),
+            changes: VecDeque::new(),
+            listeners: Vec::new(),
+        }
+    }
+
+    fn difference() -> Difference {
+        Difference {
+            part: ProcessPart::Umask,
+            text: "set the umask to 0000".to_owned(),
+            put_back: true,
+        }
+    }
+
+    /// The stamps are of the whole process, so all of it stands in one test.
+    #[test]
+    fn change_between_windows_is_blamed_on_whose_code_ran_since_the_last_comparison() {
+        let (one, other) = (Origin::of_a_new_library(), Origin::of_a_new_library());
+        let [idle, called, twin] = [(); 3].map(|()| Arc::<Activity>::default());
+        let mut guard = guard(&[
+            ("idle", one, &idle),
+            ("called", one, &called),
+            ("twin", other, &twin),
+        ]);
+        let by = |guard: &Guard, whose| guard.blame(difference(), whose).by;
+        assert!(called.enter(Entering::Call));
+        called.leave();
+        assert_eq!(by(&guard, Origin::UNKNOWN), ["called"]);
+        assert_eq!(by(&guard, other), ["twin"], "whose code was seen to do it");
+        guard.compare();
+        assert!(twin.enter(Entering::Call));
+        assert_eq!(by(&guard, Origin::UNKNOWN), ["twin"]);
+        guard.compare();
+        assert_eq!(by(&guard, Origin::UNKNOWN), ["twin"], "it is inside all the time");
+        twin.leave();
+        guard.compare();
+        assert_eq!(
+            by(&guard, Origin::UNKNOWN),
+            ["called", "idle", "twin"],
+            "nobody is known"
+        );
+        guard.open.push(OpenWindow {
+            id: 0,
+            by: "made".to_owned(),
+            step: "create",
+            origin: other,
+        });
+        assert_eq!(by(&guard, Origin::UNKNOWN), ["made"]);
+        assert_eq!(
+            by(&guard, one),
+            ["called", "idle"],
+            "code of another library did it meanwhile"
+        );
+    }
+
+    #[test]
+    fn generation_that_is_destroyed_takes_nothing_from_the_one_that_serves() {
+        let (old, new) = (Origin::of_a_new_library(), Origin::of_a_new_library());
+        let name = "a name that no other test has";
+        let (first, second) = (Arc::<Activity>::default(), Arc::<Activity>::default());
+        lives(name, old, &first);
+        lives(name, new, &second);
+        no_longer_lives(name, old);
+        let is_there = |origin: Origin| lock().living.contains_key(&(name.to_owned(), origin.number()));
+        assert!(!is_there(old) && is_there(new));
+        no_longer_lives(name, new);
+        assert!(!is_there(new));
+    }
 }

@@ -118,6 +118,8 @@ struct Heard<'a> {
     phase: &'a watch::Sender<VettingPhase>,
     version: Option<String>,
     done: bool,
+    /// Why the worker itself could not go on.
+    failed: Option<String>,
     memory_bytes_max: u64,
     over_memory: Option<u64>,
     ended: Option<(Option<i32>, Option<i32>)>,
@@ -131,6 +133,7 @@ impl<'a> Heard<'a> {
             phase,
             version: None,
             done: false,
+            failed: None,
             memory_bytes_max,
             over_memory: None,
             ended: None,
@@ -163,7 +166,16 @@ impl<'a> Heard<'a> {
             Line::Said { report } => self.report.report = Some(report),
             Line::Changed { change } => self.report.process_changes.push(change),
             Line::Unload { verdict } => self.report.unload = Some(verdict),
+            Line::ThreadEnded => {
+                let text =
+                    "it wanted to end the host's thread (pthread_exit): an entry of a plugin has to return"
+                        .to_owned();
+                let (phase, why) = (*self.phase.borrow(), VettingFailure::Refused { text });
+                self.report.refusal = Some(VettingRefusal { phase, why });
+                self.done = true;
+            }
             Line::Done => self.done = true,
+            Line::Failed { text } => self.failed = Some(text),
             Line::Left { processes } => self.report.left_processes = processes,
             Line::OverMemory { used_bytes } => self.over_memory = Some(used_bytes),
             Line::Ended { code, signal } => self.ended = Some((code, signal)),
@@ -185,6 +197,9 @@ impl<'a> Heard<'a> {
                 return Err(io::Error::other(text));
             }
             None => return Err(io::Error::other(format!("it did not begin{said}"))),
+        }
+        if let Some(text) = self.failed {
+            return Err(io::Error::other(text));
         }
         let phase = *self.phase.borrow();
         let why = match (timed_out, self.over_memory, self.ended) {

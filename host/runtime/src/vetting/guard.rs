@@ -1,6 +1,7 @@
-//! The process between the host and the worker. It runs no plugin code, so it lives whatever a plugin does: it measures the memory in
-//! use, ends every process that descends from the worker, and says how the worker ended.
+//! The process between the host and the worker. It runs no plugin code, so it lives whatever a plugin does: it bounds the memory in
+//! use, ends every process that descends from the worker, and reports how the worker ended.
 
+use super::memory::{MemoryGroup, memory_used};
 use super::protocol::{Line, say};
 use crate::loader::default_child_signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,10 +17,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Between two looks at the memory in use.
-const MEMORY_EVERY: Duration = Duration::from_millis(10);
-/// Names of processes that are told at most.
-const PROCESSES_TOLD_MAX: usize = 8;
+/// Between two measurements of the memory in use.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
+/// Most names of processes that are reported.
+const PROCESS_NAMES_MAX: usize = 8;
 /// Rounds in which descendants are ended: each round ends those whose parents the one before has ended.
 const ROUNDS_MAX: usize = 10_000;
 
@@ -30,14 +31,19 @@ pub(super) fn run(memory_bytes_max: u64) -> io::Result<()> {
     // Whoever descends from the worker and loses its parent becomes this process's child.
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let group = MemoryGroup::new(memory_bytes_max);
     let worker = Command::new("/proc/self/exe")
         .arg(super::worker::INSIDE)
+        .args(group.as_ref().map(MemoryGroup::path))
         .stdin(Stdio::from(OwnedFd::from(socket.try_clone()?)))
         // What a plugin prints is heard where its errors are.
         .stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?))
         .spawn()?;
-    let (status, used_bytes) = watch(worker, &socket, memory_bytes_max)?;
+    let (status, mut used_bytes) = watch(worker, &socket, memory_bytes_max)?;
     let processes = end_descendants();
+    if used_bytes.is_none() {
+        used_bytes = group.as_ref().and_then(MemoryGroup::exceeded_by);
+    }
     if !processes.is_empty() {
         say(&socket, &Line::Left { processes });
     }
@@ -67,13 +73,14 @@ fn watch(
         // Of the socket only its other end's closing is waited for.
         let mut waited = vec![PollFd::new(socket, PollFlags::empty())];
         waited.extend(ended.iter().map(|ended| PollFd::new(ended, PollFlags::IN)));
-        let timeout = Timespec::try_from(MEMORY_EVERY).ok();
+        let timeout = Timespec::try_from(MEMORY_INTERVAL).ok();
         match poll(&mut waited, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let host_is_gone = !waited[0].revents().is_empty();
-        let used = memory_used(id, memory_bytes_max);
+        let processes: Vec<u32> = std::iter::once(id).chain(descendants(id)).collect();
+        let used = memory_used(&processes, memory_bytes_max);
         if used > memory_bytes_max {
             over = Some(used);
         }
@@ -82,39 +89,6 @@ fn watch(
             return Ok((worker.wait()?, over));
         }
     }
-}
-
-/// Memory in use by the worker and what descends from it. Pages of files are not counted: the system takes them back when it needs
-/// to. Exact only above `enough`: what forked processes share is counted once then.
-fn memory_used(worker: u32, enough: u64) -> u64 {
-    let processes = std::iter::once(worker).chain(descendants(worker));
-    let processes: Vec<u32> = processes.collect();
-    let sum = |file: &str, fields: &[&str]| -> u64 {
-        let of = |process: &u32| {
-            let text = std::fs::read_to_string(format!("/proc/{process}/{file}")).ok()?;
-            Some(kibibytes(&text, fields) * 1024)
-        };
-        processes.iter().filter_map(of).sum()
-    };
-    let simple = sum("status", &["RssAnon:", "RssShmem:", "VmSwap:"]);
-    if simple <= enough {
-        return simple;
-    }
-    match sum("smaps_rollup", &["Pss_Anon:", "Pss_Shmem:", "SwapPss:"]) {
-        // Older kernels don't tell.
-        0 => simple,
-        shared_once => shared_once,
-    }
-}
-
-/// The sum of fields such as `VmSwap:     12 kB`.
-fn kibibytes(text: &str, fields: &[&str]) -> u64 {
-    let of = |line: &str| {
-        let mut words = line.split_ascii_whitespace();
-        let wanted = words.next().is_some_and(|name| fields.contains(&name));
-        wanted.then(|| words.next()?.parse::<u64>().ok()).flatten()
-    };
-    text.lines().filter_map(of).sum()
 }
 
 /// Processes below this one, as far as the kernel lists children.
@@ -151,7 +125,7 @@ fn end_descendants() -> Vec<String> {
     for _ in 0..ROUNDS_MAX {
         let mut killed = 0;
         for child in children(std::process::id()) {
-            if seen.insert(child) && names.len() < PROCESSES_TOLD_MAX {
+            if seen.insert(child) && names.len() < PROCESS_NAMES_MAX {
                 names.extend(name_of(child));
             }
             // A child of this process that was not waited for: its number can't be another's.
@@ -171,24 +145,4 @@ fn name_of(process: u32) -> Option<String> {
     let (name, rest) = (stat.split_once('(')?.1, stat.rsplit_once(')')?.1);
     let name = name.rsplit_once(')')?.0;
     (!rest.trim_start().starts_with('Z')).then(|| name.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_of_the_kernels_tables_are_summed() {
-        let text = "Name:\tx\nVmSwap:\t      12 kB\nRssAnon:\t    300 kB\nRssFile:\t 5000 kB\nRssShmem:\n";
-        assert_eq!(kibibytes(text, &["RssAnon:", "RssShmem:", "VmSwap:"]), 312);
-        assert_eq!(kibibytes("", &["VmSwap:"]), 0);
-    }
-
-    #[test]
-    fn memory_of_this_process_is_not_nothing() {
-        let kept = vec![1u8; 8 << 20];
-        let used = memory_used(std::process::id(), u64::MAX);
-        assert!(used >= kept.len() as u64, "{used}");
-        assert!(memory_used(std::process::id(), 0) > 0);
-    }
 }

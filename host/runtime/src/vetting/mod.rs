@@ -15,6 +15,7 @@ mod cache;
 mod child;
 mod guard;
 mod key;
+mod memory;
 mod protocol;
 pub mod worker;
 
@@ -22,7 +23,7 @@ use super::loader::{SealError, SealedImage};
 use cache::VettingCache;
 use child::{Limits, NoReport};
 use extman_intake::{Sdk, VerifiedPlugin};
-use extman_model::{Digest, VettingDepth, VettingPhase, VettingReport};
+use extman_model::{Digest, MemoryBound, VettingDepth, VettingPhase, VettingReport};
 use extman_plugin_api::manifest::schema::Symbols;
 use key::{Trial, VettingKey};
 use protocol::Order;
@@ -58,7 +59,7 @@ pub struct VettingConfig {
     /// Milliseconds for all of it. A plugin whose manifest or instance asks for a longer start-up has that. Default: 60000.
     pub timeout_ms: u64,
     /// Bytes of memory that the plugin's processes may have in use; address space that is only reserved, and files that are only
-    /// mapped, don't count. Default: 8 GiB.
+    /// mapped, don't count. Bounded by a control group where the host was given one to divide. Default: 8 GiB.
     pub memory_bytes_max: u64,
     /// Seconds after which a refusal is forgotten. Default: one day.
     pub refusal_expires_s: u64,
@@ -101,7 +102,7 @@ pub enum VettingError {
     #[error(transparent)]
     Seal(Arc<SealError>),
     /// Starting or talking to the worker failed. Says nothing of the plugin.
-    #[error("the vetting worker failed: {0}")]
+    #[error("the vetting worker failed: {0}{more}", more = crate::process_guard::remedy(.0))]
     Worker(Arc<std::io::Error>),
     /// The host ends.
     #[error("the host is ending, so the plugin's vetting was broken off")]
@@ -122,7 +123,7 @@ impl From<std::io::Error> for VettingError {
 
 fn when(remembered: bool) -> &'static str {
     if remembered {
-        " (seen in an earlier try; `extman load` or `extman check --forget FILE` has it tried again)"
+        " (seen in an earlier try; `extman load` or `extman vet --forget FILE` has it tried again)"
     } else {
         ""
     }
@@ -236,6 +237,11 @@ impl Vetting {
         Some(format!(
             "{error}. Until then no plugin is started: what was vetted was so by that program"
         ))
+    }
+
+    /// By what the memory of plugins is bounded while they are vetted; `None` if none is vetted.
+    pub fn memory_bound(&self) -> Option<MemoryBound> {
+        self.config.enabled.then(memory::memory_bound)
     }
 
     /// Forgets what was seen of a plugin. `false` if there was nothing.

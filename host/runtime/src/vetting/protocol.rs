@@ -64,8 +64,12 @@ pub(super) enum Line {
     Changed { change: ProcessChange },
     /// What became of the library.
     Unload { verdict: Verdict },
+    /// The plugin wanted to end the thread that it was called on: nothing more is done.
+    ThreadEnded,
     /// All steps were done.
     Done,
+    /// The worker can't go on, for no reason that lies in the plugin.
+    Failed { text: String },
     /// The guard: processes that the plugin left behind, by name. They were ended.
     Left { processes: Vec<String> },
     /// The guard: the worker was ended because it had more memory in use than allowed.

@@ -1,10 +1,11 @@
 //! The process that loads the library, tries it, and says what gets done. What the plugin prints goes to standard error.
 
 use super::guard;
+use super::memory;
 use super::protocol::{Line, Order, say, take_over};
 use crate::loader::{
     CallContext, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits,
-    PluginInstance, Said, SealedImage, Step,
+    PluginInstance, Said, SealedImage, Step, exit_now,
 };
 use crate::process_guard;
 use extman_model::clock;
@@ -17,7 +18,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// As `eprintln!`, which panics when nobody reads any more.
@@ -29,7 +30,7 @@ macro_rules! complain {
 
 /// First argument of the guard process; the second is the limit on memory in bytes.
 pub(super) const GUARD: &str = "guard";
-/// First argument of the process that loads the library.
+/// First argument of the process that loads the library; the second is the control group that it belongs to, if there is one.
 pub(super) const INSIDE: &str = "inside";
 
 /// Is the guard or the worker, as the arguments say. Returns the process's exit code: 0 when all was done, whatever the plugin said.
@@ -40,7 +41,8 @@ pub fn run(arguments: &[String]) -> u8 {
             .map_err(io::Error::other)
             .and_then(guard::run)
             .map(|()| 0),
-        [INSIDE] => inside(),
+        [INSIDE] => inside(None),
+        [INSIDE, group] => inside(Some(Path::new(group))),
         _ => Err(io::Error::other("it is started by extman, not by hand")),
     };
     done.unwrap_or_else(|error| {
@@ -52,13 +54,21 @@ pub fn run(arguments: &[String]) -> u8 {
 /// The exit code when nothing was tried.
 const NOT_BEGUN: u8 = 2;
 
-fn inside() -> io::Result<u8> {
+fn inside(group: Option<&Path>) -> io::Result<u8> {
+    // Before anything of the library is here. Where it fails, the guard still measures what is in use.
+    if let Some(Err(error)) = group.map(memory::join) {
+        complain!("extman-worker: its memory is not bounded by its control group: {error}");
+    }
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     restrict();
     if let Err(error) = process_guard::keep_signals() {
         complain!("extman-worker: signals could not be kept: {error}");
     }
-    let host = Arc::new(Host { socket });
+    let host = Host { socket };
+    let ending = host.socket.try_clone()?;
+    let _ = ENDING.set(ending);
+    process_guard::on_thread_end(end_without_thread);
+    let host = Arc::new(host);
     host.say(&Line::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
@@ -67,11 +77,12 @@ fn inside() -> io::Result<u8> {
     // Every step on one thread that ends before the library is closed, as on a lane.
     let telling = host.clone();
     let stack_bytes = usize::try_from(order.stack_bytes).unwrap_or(usize::MAX);
-    let library = match on_a_thread(stack_bytes, move || steps(&telling, &order, library)) {
+    let stepped = on_a_thread(stack_bytes, move || steps(&telling, &order, library));
+    let library = match host.unless_without_thread(stepped)? {
         Some(Some(Left::Passed(library))) => library,
         Some(left) => {
             if let Some(Left::Refused(library)) = left {
-                close(library);
+                host.unless_without_thread(close(library))?;
             }
             host.say(&Line::Done);
             return Ok(0);
@@ -80,7 +91,7 @@ fn inside() -> io::Result<u8> {
     };
     host.begin(VettingPhase::Close);
     let began = clock::monotonic();
-    let Some(verdict) = close(library) else {
+    let Some(verdict) = host.unless_without_thread(close(library))? else {
         return Ok(PANICKED);
     };
     host.say(&Line::End {
@@ -91,6 +102,17 @@ fn inside() -> io::Result<u8> {
     host.say(&Line::Unload { verdict });
     host.say(&Line::Done);
     Ok(0)
+}
+
+/// The way to the host for a thread that a plugin wants to end.
+static ENDING: OnceLock<UnixStream> = OnceLock::new();
+
+/// Nothing more can be tried: the plugin's own thread of this process stands still. It is refused for that.
+fn end_without_thread() {
+    if let Some(socket) = ENDING.get() {
+        say(socket, &Line::ThreadEnded);
+        exit_now(0);
+    }
 }
 
 /// Who hears of each step.
@@ -105,6 +127,15 @@ impl Host {
 
     fn begin(&self, phase: VettingPhase) {
         self.say(&Line::Begin { phase });
+    }
+
+    /// Reports that there was no thread to go on with, which is no fault of the plugin's.
+    fn unless_without_thread<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| {
+            let text =
+                format!("no thread could be made in it: {error}; raise the limit of processes and threads");
+            self.say(&Line::Failed { text });
+        })
     }
 
     fn step<T>(&self, phase: VettingPhase, run: impl FnOnce() -> Result<T, CallError>) -> Option<T> {
@@ -131,11 +162,12 @@ impl Host {
 const PANICKED: u8 = 101;
 
 /// `None` if the host's own code panicked.
-fn close(library: Box<Mapped>) -> Option<Verdict> {
+fn close(library: Box<Mapped>) -> io::Result<Option<Verdict>> {
     match on_a_thread(CLOSING_STACK_BYTES, move || library.close(Duration::from_secs(2)))? {
         // Nothing else is loaded here that could keep it from being looked at.
-        Ok(closed) => on_a_thread(CLOSING_STACK_BYTES, move || closed.verdict().ok())?,
-        Err(not_closed) => Some(not_closed.verdict),
+        Some(Ok(closed)) => Ok(on_a_thread(CLOSING_STACK_BYTES, move || closed.verdict().ok())?.flatten()),
+        Some(Err(not_closed)) => Ok(Some(not_closed.verdict)),
+        None => Ok(None),
     }
 }
 
@@ -246,14 +278,16 @@ fn nanos_since(began: clock::Monotonic) -> u64 {
 /// Finalisers run where a host closes a library: on a thread of the default stack.
 const CLOSING_STACK_BYTES: usize = 8 << 20;
 
-fn on_a_thread<T: Send + 'static>(stack_bytes: usize, run: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    std::thread::Builder::new()
-        .name("extman-vetting".to_owned())
-        .stack_size(stack_bytes)
-        .spawn(run)
-        .ok()?
-        .join()
-        .ok()
+/// `None` if it panicked there.
+///
+/// # Errors
+/// No thread can be made.
+fn on_a_thread<T: Send + 'static>(
+    stack_bytes: usize,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let builder = std::thread::Builder::new().name("extman-vetting".to_owned());
+    Ok(builder.stack_size(stack_bytes).spawn(run)?.join().ok())
 }
 
 /// No core files, and no life after the guard's.

@@ -51,6 +51,11 @@ pub enum AppError {
     /// The HTTP API failed.
     #[error("{0}")]
     Http(std::io::Error),
+    /// A thread that the host needs can't be made.
+    #[error(
+        "no thread can be made for the host: {0}; raise the limit of processes and threads (ulimit -u, TasksMax=)"
+    )]
+    NoThread(std::io::Error),
     /// Signals can't be waited for.
     #[error("signals can't be waited for: {0}")]
     Signals(std::io::Error),
@@ -116,8 +121,10 @@ pub async fn serve(
     mut http_config: http::HttpConfig,
     listening: impl FnOnce(std::net::SocketAddr),
 ) -> Result<Served, AppError> {
-    // The first of the threads that may wait: without one there is no host, and here that ends the program.
-    let _ = tokio::task::spawn_blocking(|| ()).await;
+    // The first of the threads that may wait. Where none can be made, the async runtime waits for one to become free, for ever.
+    let first = tokio::time::timeout(FIRST_THREAD, tokio::task::spawn_blocking(|| ()));
+    let none = |_| AppError::NoThread(std::io::Error::other("none has begun in time"));
+    first.await.map_err(none)?.ok();
     let address = http_config.listen;
     http_config.check(address)?;
     let listener = TcpListener::bind(address)
@@ -132,7 +139,7 @@ pub async fn serve(
         );
     }
     let (grace, budget) = (http_config.shutdown_ms, config.shutdown.budget_ms);
-    let last_resort = LastResort::start(Duration::from_millis(budget)).map_err(AppError::Http)?;
+    let last_resort = LastResort::start(Duration::from_millis(budget)).map_err(AppError::NoThread)?;
     // Who waits for a call gets its answer as long as calls are waited for.
     http_config.shutdown_ms = grace.max(budget);
     let (host, events) = Host::builder().config(config).build_and_listen().await?;
@@ -234,6 +241,9 @@ fn failure(ended: &Ended) -> Option<std::io::Error> {
         Err(error) => Some(std::io::Error::other(error.to_string())),
     }
 }
+
+/// How long the first thread is waited for.
+const FIRST_THREAD: Duration = Duration::from_secs(10);
 
 /// Time in which answers that are there are written, whatever is left of the time for stopping.
 const ANSWERS_WRITTEN: Duration = Duration::from_millis(250);

@@ -24,9 +24,12 @@ pub(super) fn prepare() {
     let _ = GLIBCS.get();
 }
 
-/// The address that the executable's objects, and libraries if it is exported, bind to.
-pub(super) fn address() -> *const c_void {
-    __cxa_thread_atexit_impl as *const c_void
+/// The name that the executable defines here, with the address that its objects and all libraries bind to.
+pub(super) fn name() -> (&'static str, *const c_void) {
+    (
+        "__cxa_thread_atexit_impl",
+        __cxa_thread_atexit_impl as *const c_void,
+    )
 }
 
 static GLIBCS: Real<Register> = Real::new(c"__cxa_thread_atexit_impl");
@@ -146,7 +149,7 @@ mod tests {
         std::thread::spawn(move || {
             for number in 0..3 {
                 let object = Box::into_raw(Box::new(Noted(given.clone(), number)));
-                let here = address().cast_mut();
+                let here = name().1.cast_mut();
                 // SAFETY: the object is the destructor's from here on; the address lies in this executable.
                 assert_eq!(unsafe { __cxa_thread_atexit_impl(note, object.cast(), here) }, 0);
             }

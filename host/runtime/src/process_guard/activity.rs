@@ -1,0 +1,95 @@
+//! Whether the host is inside an instance's code, and when it was last: one word that counts and bars, and a stamp.
+//!
+//! The stamp is the number of the comparison that comes next. So a comparison that finds a difference can tell the instances whose
+//! code ran since the one before it, and nobody has to count or to compare for the others.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+
+/// Number of the next comparison.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Calls, checks and steps inside one instance.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// How many are inside, with [`SEALED`] and [`CLOSED`].
+    inside: AtomicUsize,
+    /// Number of the comparison that was next when code entered last; 0 if it never did.
+    entered_before: AtomicU64,
+}
+
+/// Who is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entering {
+    /// A call or a check.
+    Call,
+    /// A step of the lifecycle.
+    Step,
+}
+
+/// Nothing is let in.
+const CLOSED: usize = 1 << (usize::BITS - 1);
+/// Calls and checks are not let in.
+const SEALED: usize = 1 << (usize::BITS - 2);
+
+impl Activity {
+    /// One more is inside, if it is let in.
+    #[inline]
+    pub fn enter(&self, entering: Entering) -> bool {
+        let barred = match entering {
+            Entering::Call => CLOSED | SEALED,
+            Entering::Step => CLOSED,
+        };
+        if self.inside.fetch_add(1, AcqRel) & barred != 0 {
+            self.leave();
+            return false;
+        }
+        self.entered_before.store(NEXT.load(Relaxed), Relaxed);
+        true
+    }
+
+    /// One less is inside.
+    #[inline]
+    pub fn leave(&self) {
+        self.inside.fetch_sub(1, AcqRel);
+    }
+
+    /// How many are inside.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Acquire) & !(CLOSED | SEALED)
+    }
+
+    /// Lets no more calls and checks in.
+    pub fn seal(&self) {
+        self.inside.fetch_or(SEALED, AcqRel);
+    }
+
+    /// Lets nothing in any more. `false` if it was closed before.
+    ///
+    /// # Errors
+    /// So many are inside.
+    pub fn close(&self) -> Result<bool, usize> {
+        let mut now = self.inside.load(Acquire);
+        loop {
+            if now & CLOSED != 0 {
+                return Ok(false);
+            }
+            if now & !SEALED != 0 {
+                return Err(now & !SEALED);
+            }
+            match self.inside.compare_exchange(now, CLOSED, AcqRel, Acquire) {
+                Ok(_) => return Ok(true),
+                Err(changed) => now = changed,
+            }
+        }
+    }
+
+    /// Whether code of the instance ran since the last comparison, or runs now.
+    pub(super) fn ran_since_comparison(&self) -> bool {
+        self.inside() > 0 || self.entered_before.load(Relaxed) == NEXT.load(Relaxed)
+    }
+}
+
+/// A comparison was made: what enters from here on does so before the next one.
+pub(super) fn compared() {
+    NEXT.fetch_add(1, Relaxed);
+}

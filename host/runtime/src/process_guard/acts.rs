@@ -1,0 +1,116 @@
+//! Acts on the process by which a library changes it, each noted with whose code did it.
+//!
+//! A comparison finds *that* something was changed; these notes say by whom, also for what happens in calls and on threads. A library
+//! that asks the kernel past the C library leaves no note: then those are named whose code ran.
+
+use super::real::Real;
+use crate::loader::Origin;
+use extman_model::ProcessPart;
+use libc::{c_char, c_int, c_void, mode_t, rlimit, rlimit64};
+use std::sync::atomic::{AtomicU64, Ordering::*};
+
+/// The parts of the process whose changes are noted, each with its note: whose code changed it since it was asked last, 0 for nobody's
+/// or [`SEVERAL`].
+static NOTES: [(ProcessPart, AtomicU64); 8] = [
+    (ProcessPart::WorkingDirectory, AtomicU64::new(0)),
+    (ProcessPart::Umask, AtomicU64::new(0)),
+    (ProcessPart::Locale, AtomicU64::new(0)),
+    (ProcessPart::Limits, AtomicU64::new(0)),
+    (ProcessPart::Environment, AtomicU64::new(0)),
+    (ProcessPart::StandardStreams, AtomicU64::new(0)),
+    (ProcessPart::Descriptors, AtomicU64::new(0)),
+    (ProcessPart::Threads, AtomicU64::new(0)),
+];
+const SEVERAL: u64 = u64::MAX;
+
+fn note_of(part: ProcessPart) -> Option<&'static AtomicU64> {
+    NOTES.iter().find_map(|(of, note)| (*of == part).then_some(note))
+}
+
+/// Notes that the code which runs on this thread changes a part of the process. Takes no lock and no memory.
+pub(super) fn note(part: ProcessPart) {
+    let here = Origin::here();
+    let Some(note) = note_of(part).filter(|_| here.is_a_librarys()) else {
+        return;
+    };
+    let noted = note.compare_exchange(0, here.number(), AcqRel, Acquire);
+    if noted.is_err_and(|before| before != here.number()) {
+        note.store(SEVERAL, Release);
+    }
+}
+
+/// Whose code changed a part since this was asked last: [`Origin::UNKNOWN`] if it was that of several libraries.
+pub(super) fn take(part: ProcessPart) -> Option<Origin> {
+    match note_of(part)?.swap(0, AcqRel) {
+        0 => None,
+        SEVERAL => Some(Origin::UNKNOWN),
+        one => Some(Origin::from_number(one)),
+    }
+}
+
+/// As [`take`], of all parts.
+pub(super) fn take_all() -> Vec<(ProcessPart, Origin)> {
+    let parts = NOTES.iter().map(|(part, _)| *part);
+    parts.filter_map(|part| Some((part, take(part)?))).collect()
+}
+
+/// The C library's function, with a note before it is called.
+macro_rules! noted {
+    ($($part:ident: fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty, or $failed:expr;)*) => {
+        $(
+            /// # Safety
+            /// As the C library's function of this name.
+            #[unsafe(no_mangle)]
+            unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+                static REAL: Real<unsafe extern "C" fn($($type),*) -> $result> =
+                    Real::new(match std::ffi::CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                        Ok(name) => name,
+                        Err(_) => panic!("a name without NUL"),
+                    });
+                let Some(real) = REAL.get() else { return $failed };
+                note(ProcessPart::$part);
+                // SAFETY: the caller's contract.
+                unsafe { real($($argument),*) }
+            }
+        )*
+        const NAMES: &[(&str, *const c_void)] = &[$((stringify!($name), $name as *const c_void)),*];
+    };
+}
+
+noted! {
+    WorkingDirectory: fn chdir(path: *const c_char) -> c_int, or -1;
+    WorkingDirectory: fn fchdir(directory: c_int) -> c_int, or -1;
+    Umask: fn umask(mask: mode_t) -> mode_t, or 0;
+    Locale: fn setlocale(category: c_int, locale: *const c_char) -> *mut c_char, or std::ptr::null_mut();
+    Limits: fn setrlimit(resource: c_int, limit: *const rlimit) -> c_int, or -1;
+    Limits: fn setrlimit64(resource: c_int, limit: *const rlimit64) -> c_int, or -1;
+}
+
+/// Names of the C library that the executable defines here, with the addresses that libraries bind to.
+pub(super) fn names() -> impl Iterator<Item = (&'static str, *const c_void)> {
+    NAMES.iter().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loader::on_behalf_of;
+
+    #[test]
+    fn note_names_the_one_library_that_acted_and_nobody_if_several_did() {
+        let (one, other) = (Origin::of_a_new_library(), Origin::of_a_new_library());
+        let part = ProcessPart::Locale;
+        let _ = take(part);
+        note(part);
+        assert_eq!(take(part), None, "the host itself");
+        on_behalf_of(one, || note(part));
+        on_behalf_of(one, || note(part));
+        assert_eq!(take(part), Some(one));
+        assert_eq!(take(part), None, "it is told once");
+        on_behalf_of(one, || note(part));
+        on_behalf_of(other, || note(part));
+        assert_eq!(take(part), Some(Origin::UNKNOWN));
+        on_behalf_of(other, || note(part));
+        assert_eq!(take(part), Some(other));
+    }
+}

@@ -1,0 +1,285 @@
+//! Descriptors of the host that libraries can't close.
+//!
+//! What is open when the first library is loaded is the host's: its sockets, its database, what its async runtime waits on. A
+//! library that closes one of them, or puts another file there, is answered EBADF, and the attempt is reported. One that goes on with
+//! the next number closes whole ranges: the rest of the range is refused as well, whoever opened it meanwhile.
+//!
+//! A library that asks the kernel past the C library is not held up. What that costs is looked for at each comparison, and a program
+//! whose async runtime lost its descriptors ends: its numbers are soon another's, and what is written to them goes astray.
+
+use super::acts::note;
+use super::fork::is_forked_child;
+use super::real::Real;
+use crate::loader::Origin;
+use extman_model::ProcessPart;
+use libc::{c_int, c_uint, c_void};
+use std::cell::Cell;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::*};
+
+/// Descriptors from this number on are not protected.
+const DESCRIPTORS_MAX: usize = 1024;
+/// Which file each descriptor of the host is, by [`file_at`]; 0 for what is not the host's.
+static OF_HOST: [AtomicU64; DESCRIPTORS_MAX] = [const { AtomicU64::new(0) }; DESCRIPTORS_MAX];
+/// The host's process: a child of `vfork(2)` shares its memory, and may close what it has inherited.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
+
+thread_local! {
+    /// The descriptor that was refused last to the library that runs on this thread; -2 for none.
+    static REFUSED_LAST: Cell<RawFd> = const { Cell::new(-2) };
+}
+
+/// What is open now, and beyond the standard streams, is the host's from here on. Called before the first library is loaded.
+pub(super) fn protect_open_ones() {
+    // SAFETY: takes no pointers.
+    PROCESS.store(unsafe { libc::getpid() }, Release);
+    for descriptor in open_ones() {
+        protect(descriptor);
+    }
+}
+
+/// The descriptor is the host's from here on, until the host closes it.
+pub(crate) fn protect(descriptor: RawFd) {
+    if let (Some(of_host), Some(file)) = (of_host(descriptor), file_at(descriptor)) {
+        of_host.store(file, Release);
+    }
+}
+
+/// Those on which the async runtime of the host waits, with what they are.
+pub(super) fn vital_ones() -> Vec<(RawFd, String)> {
+    let named = |descriptor: RawFd| {
+        let link = std::fs::read_link(format!("/proc/self/fd/{descriptor}")).ok()?;
+        let link = link.to_string_lossy();
+        ["anon_inode:[eventpoll]", "anon_inode:[eventfd]"]
+            .contains(&&*link)
+            .then(|| (descriptor, link.into_owned()))
+    };
+    open_ones().into_iter().filter_map(named).collect()
+}
+
+/// Whether a descriptor of the host is no longer the file that it was, though the host has not closed it.
+pub(super) fn is_lost(descriptor: RawFd) -> bool {
+    let file = of_host(descriptor).map_or(0, |of_host| of_host.load(Acquire));
+    file != 0 && file_at(descriptor) != Some(file)
+}
+
+fn of_host(descriptor: RawFd) -> Option<&'static AtomicU64> {
+    OF_HOST.get(usize::try_from(descriptor).ok()?)
+}
+
+fn open_ones() -> Vec<RawFd> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // A folder that is open is soon closed by the C library itself, which nobody sees: as the one that is read here.
+    let lasts = |descriptor: &RawFd| {
+        let path = format!("/proc/self/fd/{descriptor}");
+        *descriptor > libc::STDERR_FILENO && std::fs::metadata(path).is_ok_and(|file| !file.is_dir())
+    };
+    numbers.filter(lasts).collect()
+}
+
+/// Tells one file from another, and is never 0; `None` for a descriptor that is closed.
+fn file_at(descriptor: RawFd) -> Option<u64> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: writes the local struct; a number that is no descriptor is an error.
+    let known = unsafe { libc::fstat(descriptor, stat.as_mut_ptr()) } == 0;
+    // SAFETY: written by the successful call; zeroed before.
+    let stat = unsafe { stat.assume_init() };
+    known.then_some((stat.st_dev.rotate_left(40) ^ stat.st_ino) | 1)
+}
+
+/// Whether this act on a descriptor is refused; it is noted then. One that the host closes is no longer its own. Called in signal
+/// handlers and forked children too: no lock, no memory.
+fn is_refused(descriptor: c_int) -> bool {
+    let Some(of_host) = of_host(descriptor) else {
+        return false;
+    };
+    if !Origin::here().is_a_librarys() {
+        if of_host.load(Relaxed) != 0 {
+            of_host.store(0, Release);
+        }
+        return false;
+    }
+    let last = REFUSED_LAST.get();
+    let is_next = descriptor == last + 1 || descriptor == last - 1;
+    let file = of_host.load(Acquire);
+    if !is_next && file == 0 || is_child() {
+        return false;
+    }
+    let refused = is_next || file_at(descriptor) == Some(file);
+    REFUSED_LAST.set(if refused { descriptor } else { -2 });
+    if refused {
+        note(ProcessPart::Descriptors);
+    }
+    refused
+}
+
+fn is_child() -> bool {
+    // SAFETY: takes no pointers.
+    is_forked_child() || unsafe { libc::getpid() } != PROCESS.load(Acquire)
+}
+
+fn refused() -> c_int {
+    // SAFETY: the calling thread's own.
+    unsafe { *libc::__errno_location() = libc::EBADF };
+    -1
+}
+
+/// Notes what becomes of a standard stream.
+fn note_stream(descriptor: c_int) {
+    if (0..=libc::STDERR_FILENO).contains(&descriptor) {
+        note(ProcessPart::StandardStreams);
+    }
+}
+
+/// # Safety
+/// As `close(2)`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close(descriptor: c_int) -> c_int {
+    static REAL: Real<unsafe extern "C" fn(c_int) -> c_int> = Real::new(c"close");
+    let Some(real) = REAL.get() else { return -1 };
+    if is_refused(descriptor) {
+        return refused();
+    }
+    note_stream(descriptor);
+    // SAFETY: the caller's contract.
+    unsafe { real(descriptor) }
+}
+
+/// # Safety
+/// As `dup2(2)`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
+    static REAL: Real<unsafe extern "C" fn(c_int, c_int) -> c_int> = Real::new(c"dup2");
+    let Some(real) = REAL.get() else { return -1 };
+    if from != to && is_refused(to) {
+        return refused();
+    }
+    note_stream(to);
+    // SAFETY: the caller's contract.
+    unsafe { real(from, to) }
+}
+
+/// # Safety
+/// As `dup3(2)`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
+    static REAL: Real<unsafe extern "C" fn(c_int, c_int, c_int) -> c_int> = Real::new(c"dup3");
+    let Some(real) = REAL.get() else { return -1 };
+    if from != to && is_refused(to) {
+        return refused();
+    }
+    note_stream(to);
+    // SAFETY: the caller's contract.
+    unsafe { real(from, to, flags) }
+}
+
+/// # Safety
+/// As `close_range(2)`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+    type CloseRange = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
+    static REAL: Real<CloseRange> = Real::new(c"close_range");
+    let Some(real) = REAL.get() else { return -1 };
+    // With a flag it closes nothing here: not before another program is executed, or in a table of its own.
+    if flags == 0 && range_is_refused(first, last) {
+        return refused();
+    }
+    // SAFETY: the caller's contract.
+    unsafe { real(first, last, flags) }
+}
+
+/// # Safety
+/// As `closefrom(3)`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn closefrom(first: c_int) {
+    static REAL: Real<unsafe extern "C" fn(c_int)> = Real::new(c"closefrom");
+    let Some(real) = REAL.get() else { return };
+    if !range_is_refused(c_uint::try_from(first).unwrap_or(0), c_uint::MAX) {
+        // SAFETY: the caller's contract.
+        unsafe { real(first) }
+    }
+}
+
+/// Whether one of these is refused: then none of them is closed.
+fn range_is_refused(first: c_uint, last: c_uint) -> bool {
+    if !Origin::here().is_a_librarys() {
+        return false;
+    }
+    let last = (last as usize).min(DESCRIPTORS_MAX - 1);
+    let refused = (first as usize..=last).any(|descriptor| is_refused(descriptor as c_int));
+    REFUSED_LAST.set(-2);
+    refused
+}
+
+/// Names of the C library that the executable defines here, with the addresses that libraries bind to.
+pub(super) fn names() -> [(&'static str, *const c_void); 5] {
+    [
+        ("close", close as *const c_void),
+        ("dup2", dup2 as *const c_void),
+        ("dup3", dup3 as *const c_void),
+        ("close_range", close_range as *const c_void),
+        ("closefrom", closefrom as *const c_void),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::acts::take;
+    use super::*;
+    use crate::loader::on_behalf_of;
+    use rustix::io::fcntl_dupfd_cloexec;
+    use std::os::fd::{AsRawFd, IntoRawFd};
+
+    fn is_open(descriptor: RawFd) -> bool {
+        file_at(descriptor).is_some()
+    }
+
+    /// As a library closes it.
+    fn close_as(library: Origin, descriptor: RawFd) -> c_int {
+        // SAFETY: of this test's own descriptors, which nobody uses any more.
+        on_behalf_of(library, || unsafe { close(descriptor) })
+    }
+
+    #[test]
+    fn descriptor_of_the_host_is_closed_by_the_host_alone_and_its_own_ones_by_a_library() {
+        let library = Origin::of_a_new_library();
+        protect_open_ones();
+        let (host, own) = (
+            tempfile::tempfile().unwrap(),
+            tempfile::tempfile().unwrap().into_raw_fd(),
+        );
+        protect(host.as_raw_fd());
+        assert_eq!(close_as(library, host.as_raw_fd()), -1);
+        assert!(is_open(host.as_raw_fd()) && !is_lost(host.as_raw_fd()));
+        assert_eq!(take(ProcessPart::Descriptors), Some(library));
+        // Its own one, on another thread: what was refused there was not the number before.
+        let closed = std::thread::spawn(move || close_as(library, own)).join();
+        assert_eq!(closed.unwrap(), 0);
+        let number = host.as_raw_fd();
+        drop(host);
+        assert!(!is_lost(number), "the host closed it");
+    }
+
+    #[test]
+    fn number_that_the_host_gave_up_unseen_is_a_librarys_to_close() {
+        let library = Origin::of_a_new_library();
+        protect_open_ones();
+        let (first, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        // Higher than any that another test of this process is given meanwhile.
+        let number = fcntl_dupfd_cloexec(&first, 900).unwrap().into_raw_fd();
+        protect(number);
+        // SAFETY: this test's own descriptor, closed past the C library.
+        unsafe { libc::syscall(libc::SYS_close, number) };
+        assert!(is_lost(number));
+        // SAFETY: the number is free.
+        let given = unsafe { libc::syscall(libc::SYS_dup3, other.as_raw_fd(), number, 0) };
+        assert_eq!(given, i64::from(number));
+        assert_eq!(
+            std::thread::spawn(move || close_as(library, number))
+                .join()
+                .unwrap(),
+            0
+        );
+    }
+}
