@@ -2,7 +2,8 @@
 
 use super::moment::utc;
 use super::{
-    Cause, Connection, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange, RefusedView, Verdict,
+    Cause, Connection, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange,
+    RefusedView, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;

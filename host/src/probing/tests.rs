@@ -583,7 +583,9 @@ async fn instance_that_flaps_is_published_once_when_it_begins_and_once_when_it_e
     let flapping = || -> Vec<FlappingChange> {
         let changes = ears.changes.lock().unwrap();
         let flapping = changes.iter().filter_map(|change| change.flapping);
-        flapping.filter(|change| *change != FlappingChange::GoesOn).collect()
+        flapping
+            .filter(|change| *change != FlappingChange::GoesOn)
+            .collect()
     };
     let mut turns = 0;
     let mut turn = async |health_is| {
@@ -596,7 +598,14 @@ async fn instance_that_flaps_is_published_once_when_it_begins_and_once_when_it_e
         turn(Health::Up).await;
     }
     let is_told = |change: &HealthChange| change.flapping != Some(FlappingChange::GoesOn);
-    let published = || ears.changes.lock().unwrap().iter().filter(|change| is_told(change)).count();
+    let published = || {
+        ears.changes
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|change| is_told(change))
+            .count()
+    };
     let before = published();
     for _ in 0..20 {
         turn(Health::Down).await;

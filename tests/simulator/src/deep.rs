@@ -2,9 +2,9 @@
 //! counts by the true time what was made. Pure.
 
 use super::bounds::HELD;
+use super::instance::SimulatedInstance;
 use super::random::Chance;
 use super::report::{Report, Violation, Wrong};
-use super::instance::SimulatedInstance;
 use super::world::{Restart, World};
 use super::{DAY, MINUTE, SECOND, Time};
 use extman_health::deep::{APART_MS, MonotonicAge, OverQuota, UsageLog};
@@ -129,7 +129,12 @@ impl<'a> DeepChecks<'a> {
     }
 
     /// Does what is due, while the host runs. Gives whom it has touched.
-    pub fn turn(&mut self, now: Time, instances: &mut [SimulatedInstance<'_>], reports: &mut Reports) -> Vec<usize> {
+    pub fn turn(
+        &mut self,
+        now: Time,
+        instances: &mut [SimulatedInstance<'_>],
+        reports: &mut Reports,
+    ) -> Vec<usize> {
         let restart = self.world.restarts.get(self.restarted).copied();
         if let Some(restart) = restart.filter(|restart| restart.at <= now) {
             self.restarted += 1;

@@ -3,12 +3,12 @@
 use super::bounds::Bounds;
 use super::deep::{DeepChecks, Reports};
 use super::fault::{self, Fault};
+use super::instance::SimulatedInstance;
 use super::judge::Judge;
 use super::nature::Nature;
 use super::plugin::Plugin;
 use super::random::Chance;
 use super::report::Report;
-use super::instance::SimulatedInstance;
 use super::systems::Systems;
 use super::world::World;
 use super::{SECOND, SHARD, Scenario, Time};

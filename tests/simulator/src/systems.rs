@@ -1,7 +1,7 @@
 //! Small systems of a few plugins each: is the verdict on the whole what its members' truth asks for? Pure.
 
-use super::report::{Report, Violation, Wrong};
 use super::instance::SimulatedInstance;
+use super::report::{Report, Violation, Wrong};
 use super::world::World;
 use super::{HOUR, MINUTE, Time};
 use extman_health::aggregate::{Member, aggregate};
@@ -27,13 +27,22 @@ pub(super) struct Systems {
 impl Systems {
     pub fn new(instances: &[SimulatedInstance<'_>], wanted: bool) -> Self {
         Systems {
-            names: instances.iter().map(|instance| instance.name().to_owned()).collect(),
+            names: instances
+                .iter()
+                .map(|instance| instance.name().to_owned())
+                .collect(),
             next: wanted.then_some(EVERY),
         }
     }
 
     /// Looks at what should have been looked at by now, at its time.
-    pub fn sample(&mut self, now: Time, instances: &mut [SimulatedInstance<'_>], world: &World, report: &mut Report) {
+    pub fn sample(
+        &mut self,
+        now: Time,
+        instances: &mut [SimulatedInstance<'_>],
+        world: &World,
+        report: &mut Report,
+    ) {
         while let Some(at) = self.next.filter(|at| *at <= now) {
             self.next = Some(at + EVERY);
             // Of a host that just stood still or was started nobody expects a verdict.
