@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "host/runtime/src/supervisor/spec.rs",
     "host/runtime/src/supervisor/stage.rs",
     "host/intake/src/duplicates.rs",
+    "host/intake/src/resolve/",
     "tests/simulator/src/",
 ];
 /// The simulator's program, and clocks that are handed in.

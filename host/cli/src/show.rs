@@ -2,14 +2,14 @@
 
 use super::args::Target;
 use super::backend::Backend;
-use super::duration::short;
+use super::duration::{lasted, short};
 use super::fault::Fault;
 use super::list::health;
 use super::screen::{Look, Outcome, Screen, Told};
 use super::session::{self, mismatch};
 use super::several::together;
 use super::text::wrap;
-use extman_model::PluginView;
+use extman_model::{PluginView, UnreturnedView};
 use extman_model::control::{Answer, Command};
 
 #[derive(Debug, clap::Args)]
@@ -130,6 +130,13 @@ fn calls(plugin: &PluginView) -> String {
     for (kind, number) in &plugin.calls.errors {
         text.push_str(&format!(", {number} × {kind}"));
     }
+    if let Some(UnreturnedView { calls, longest_ms }) = plugin.unreturned {
+        let lasted = lasted(longest_ms);
+        text.push_str(&match calls {
+            1 => format!("; one has not returned for {lasted}"),
+            _ => format!("; {calls} have not returned, the first for {lasted}"),
+        });
+    }
     text
 }
 
@@ -153,6 +160,7 @@ mod tests {
             "unload": {"verdict": "resident", "reason": "live-thread", "culprit": "tid 7"},
             "unknown_manifest_fields": {"plugin.colour": "blue"},
             "declared": {"update": "stop-first"},
+            "unreturned": {"calls": 1, "longest_ms": 12_300},
         }))
         .unwrap();
         let look = Look {
@@ -167,7 +175,8 @@ mod tests {
             "  state    stopped for 1 min",
             "  health   down, busy for 10 s: its checks fail: unavailable: no route",
             "took 900 ns)",
-            "  calls    7, 1 under way, 1.5 µs on average, 2 × internal",
+            "  calls    7, 1 under way, 1.5 µs on average, 2 × internal; one has not",
+            "for 12 s",
             "  offers   text.detect 1.0.0, streaming",
             "  unload   resident: a thread of its own is alive (tid 7)",
             "plugin.colour",

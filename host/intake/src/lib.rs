@@ -13,7 +13,9 @@ mod discovery;
 mod duplicates;
 mod files;
 mod inspect;
+mod lock;
 mod rejected;
+mod resolve;
 mod schema;
 mod store;
 mod trust;
@@ -27,7 +29,9 @@ pub use inspect::{
     Build, Exports, Facts, FileFormat, InspectError, InspectedPlugin, Inspection, Note, Panics, Problem, Sdk,
     inspect, inspect_bytes, inspect_file,
 };
+pub use lock::{LOCK_FILE, Lock, LockError, Locked};
 pub use rejected::{Located, Rejected};
+pub use resolve::{Candidate, Request, Wish, resolve};
 pub use schema::{ConfigMisfit, InputSchema, SchemaError, check_config, check_schema};
 pub use store::{OpenedCopy, PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin};
 pub use trust::{TrustError, VerifiedPlugin, verify};

@@ -9,6 +9,7 @@ pub mod clock;
 mod component;
 pub mod control;
 mod deep;
+mod dependencies;
 mod digest;
 mod event;
 mod figures;
@@ -33,6 +34,7 @@ pub mod vital;
 pub use call::{CallError, ErrorKind, InputPart, Reply, RequestExtras, Usage};
 pub use component::Component;
 pub use deep::{DeepResult, DeepView};
+pub use dependencies::{DependenciesView, LeftOut, LeftOutCode, ResolvedPlugin, ResolvedRequirement};
 pub use digest::{Digest, DigestError};
 pub use event::{Event, What};
 pub use figures::Figures;
@@ -51,5 +53,5 @@ pub use vetting::{
 };
 pub use view::{
     CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
-    RefusedView, ResidentView, StatusView, failed_of,
+    RefusedView, ResidentView, StatusView, UnreturnedView, failed_of,
 };

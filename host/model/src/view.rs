@@ -86,6 +86,9 @@ pub struct PluginView {
     pub check: Option<CheckView>,
     /// Calls so far, of all generations since the host started.
     pub calls: CallStats,
+    /// Calls and checks whose caller was answered by its deadline, and whose code has not come back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unreturned: Option<UnreturnedView>,
     /// Its capabilities.
     pub capabilities: Vec<CapabilityView>,
     /// SHA-256 of the library.
@@ -111,6 +114,15 @@ pub struct PluginView {
     /// What its manifest declares beyond the usual, by label: `update`, `unload`, `instances at most`, what it requires and touches.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub declared: BTreeMap<String, String>,
+}
+
+/// Calls and checks that are inside a plugin though nobody waits for them any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreturnedView {
+    /// How many.
+    pub calls: usize,
+    /// How long the first of them has been inside, in milliseconds.
+    pub longest_ms: u64,
 }
 
 /// A capability as one instance offers it.

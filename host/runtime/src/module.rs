@@ -11,9 +11,9 @@ mod used;
 
 pub use used::Used;
 
-use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Work};
-use super::loader::{Library, Mapped, NotOpened, OpenError, Origin, SealError, SealedImage};
-use super::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
+use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Priority, Work};
+use super::loader::{CodeOwner, Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
+use super::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
 use super::process_guard;
 use super::vetting::VettedPlugin;
 use closing::Closing;
@@ -192,7 +192,7 @@ impl Module {
         let opening = module.clone();
         let open = move |_| opening.map(&stored, rust, global);
         let call = PendingCall::step(work.deadline);
-        match call.dispatch(&module.pool, work, How::Urgent, open).await {
+        match call.dispatch(&module.pool, work, Priority::Step, open).await {
             Ok(Ok(())) => Ok(module),
             Ok(Err(error)) => {
                 let verdict = module.clone().unload(budgets).await;
@@ -219,7 +219,7 @@ impl Module {
         let memory_name = format!("extman-{}-{}", self.name, self.generation);
         let sealed = SealedImage::of_stored(stored, &memory_name, self.digest)?;
         let opened = {
-            let _window = process_guard::window(&self.name, "load", Origin::UNKNOWN);
+            let _window = process_guard::window(&self.name, "load", CodeOwner::UNKNOWN);
             Library::open(sealed, rust, global)
         };
         match opened {

@@ -1,7 +1,7 @@
 //! A call and its caller, apart: the caller may go away, by deadline or by being dropped, and the call is cancelled then.
 
 use super::deadlines::{self, Deadline};
-use super::lanes::{ConcurrencyLimit, Pool, Refused, Work};
+use super::lanes::{Pool, Priority, Refused, Work};
 use super::loader::{self, CallContext, Cancelled, Frames, OutputLimits};
 use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
@@ -9,7 +9,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 use tokio::sync::oneshot::{self, Receiver, error::RecvError};
 
 /// A call that has a token and waits for a lane. Dropped, it is cancelled.
@@ -43,7 +42,10 @@ impl DispatchError {
         match self {
             DispatchError::TooManyCalls | DispatchError::NotBegun | DispatchError::Dropped => true,
             DispatchError::Refused(refused) => {
-                matches!(refused, Refused::QueueFull(_) | Refused::NoThread(_) | Refused::Closing)
+                matches!(
+                    refused,
+                    Refused::QueueFull(_) | Refused::NoThread(_) | Refused::Closing
+                )
             }
             DispatchError::Deadline => false,
         }
@@ -78,7 +80,7 @@ impl PendingCall {
         self,
         pool: &Pool,
         work: Work,
-        how: How,
+        priority: Priority,
         run: impl FnOnce(CallContext) -> T + Send + 'static,
     ) -> Result<T, DispatchError> {
         deadlines::make_ready();
@@ -92,12 +94,8 @@ impl PendingCall {
                 let _ = reply.send(value);
             }
         };
-        match how {
-            How::Urgent => pool.submit_urgent(work, run, answer),
-            How::Queued(concurrency) => pool.submit(work, concurrency, run, answer),
-            How::Check(clock) => pool.submit_check(work, clock, run, answer),
-        }
-        .map_err(DispatchError::Refused)?;
+        pool.submit(work, priority, run, answer)
+            .map_err(DispatchError::Refused)?;
         match answer_by(deadline, replied).await {
             Some(Ok(value)) => {
                 cancel.token = None;
@@ -160,20 +158,11 @@ pub(super) async fn answer_by<T>(at: Monotonic, replied: Receiver<T>) -> Option<
     }
 }
 
-/// Where a job goes in the queue.
-pub(super) enum How {
-    /// Before all that waits.
-    Urgent,
-    /// Before calls; the lane is lost by this time, which runs from when the code begins.
-    Check(Duration),
-    /// Behind what waits, and only while the limit has room.
-    Queued(Option<Arc<ConcurrencyLimit>>),
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::time::Duration;
 
     #[test]
     fn call_that_is_cancelled_as_it_begins_is_told_once_if_it_runs_and_never_if_not() {

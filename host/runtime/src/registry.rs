@@ -419,6 +419,10 @@ impl Entry {
             health: None,
             check: None,
             calls: self.tally.stats(),
+            unreturned: self
+                .serving
+                .as_ref()
+                .and_then(|(instance, _)| instance.unreturned()),
             capabilities: manifest.capabilities.iter().map(shown).collect(),
             digest: self.plugin.digest(),
             origin: self.plugin.origin().to_owned(),

@@ -152,6 +152,155 @@ const fn is_async(toml: &str, name: &str) -> bool {
     false
 }
 
+/// Stops the build unless each `[[requires]]` and `[[conflicts]]` names one plugin or one capability, and no table names the plugin
+/// itself.
+pub const fn check_relations(toml: &str) {
+    let own = id(toml);
+    check_table(toml, "[[requires]]", own);
+    check_table(toml, "[[conflicts]]", own);
+}
+
+const fn check_table(toml: &str, header: &str, own: &str) {
+    let mut rest = toml.as_bytes();
+    let (mut inside, mut named) = (false, 0);
+    while !rest.is_empty() {
+        let (line, tail) = split_at(rest, position(rest, b'\n'));
+        rest = tail;
+        let line = line.trim_ascii();
+        if let [b'[', ..] = line {
+            check_names(header, inside, named);
+            inside = starts_with(line, header.as_bytes());
+            named = 0;
+        } else if inside && (is_key(line, "plugin") || is_key(line, "capability")) {
+            named += 1;
+            if let Some(text) = value_of(line, "plugin") {
+                check_plugin(header, text, own);
+            }
+        } else if inside
+            && let Some(text) = value_of(line, "version")
+            && !is_requirement(text)
+        {
+            stop(&[
+                "plugin.toml: ",
+                header,
+                " version \"",
+                text,
+                "\" is no requirement of versions; write one such as \"^1.2\" or \">=1.2, <3\"",
+            ]);
+        }
+    }
+    check_names(header, inside, named);
+}
+
+const fn check_names(header: &str, inside: bool, named: usize) {
+    if inside && named != 1 {
+        stop(&[
+            "plugin.toml: each ",
+            header,
+            " names either a plugin or a capability; give it one line, plugin = \"ID\" or capability = \"NAME\"",
+        ]);
+    }
+}
+
+const fn check_plugin(header: &str, named: &str, own: &str) {
+    if !is_id(named) {
+        stop(&[
+            "plugin.toml: ",
+            header,
+            " plugin \"",
+            named,
+            "\" is no plugin's id: 1 to 64 lowercase letters, digits and '-', starting with a letter",
+        ]);
+    }
+    if equal(named, own) {
+        stop(&[
+            "plugin.toml: ",
+            header,
+            " names the plugin itself, \"",
+            own,
+            "\"; remove it, or name another plugin",
+        ]);
+    }
+}
+
+/// Whether a line is ` key = …`, with or without quotes around the key.
+const fn is_key(line: &[u8], key: &str) -> bool {
+    let (quote, line) = match line {
+        [quote @ (b'"' | b'\''), line @ ..] => (Some(*quote), line),
+        _ => (None, line),
+    };
+    if !starts_with(line, key.as_bytes()) {
+        return false;
+    }
+    let (_, mut after) = line.split_at(key.len());
+    if let Some(quote) = quote {
+        match after {
+            [end, rest @ ..] if *end == quote => after = rest,
+            _ => return false,
+        }
+    }
+    matches!(after.trim_ascii_start(), [b'=', ..])
+}
+
+/// The plain string of a line ` key = "text"`.
+const fn value_of<'a>(line: &'a [u8], key: &str) -> Option<&'a str> {
+    if !is_key(line, key) {
+        return None;
+    }
+    let (_, after) = line.split_at(position(line, b'='));
+    plain_string(after)
+}
+
+/// Whether a text can be a requirement of versions: comparators of up to three numbers, joined by commas. What it says of pre-releases
+/// is left to the parser.
+pub const fn is_requirement(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    if equal(text, "*") {
+        return true;
+    }
+    loop {
+        let comma = position(rest, b',');
+        let (comparator, tail) = rest.split_at(comma);
+        if !is_comparator(comparator.trim_ascii()) {
+            return false;
+        }
+        match tail {
+            [_, tail @ ..] => rest = tail,
+            [] => return true,
+        }
+    }
+}
+
+const fn is_comparator(text: &[u8]) -> bool {
+    let mut rest = match text {
+        [b'>' | b'<', b'=', rest @ ..] | [b'=' | b'>' | b'<' | b'~' | b'^', rest @ ..] => {
+            rest.trim_ascii_start()
+        }
+        rest => rest,
+    };
+    let mut numbers = 0;
+    loop {
+        rest = match rest {
+            [b'*' | b'x' | b'X', rest @ ..] if numbers > 0 => rest,
+            [b'0'..=b'9', tail @ ..] => {
+                let mut tail = tail;
+                while let [b'0'..=b'9', more @ ..] = tail {
+                    tail = more;
+                }
+                tail
+            }
+            _ => return false,
+        };
+        numbers += 1;
+        rest = match rest {
+            [] => return true,
+            [b'-' | b'+', _, ..] => return numbers == 3,
+            [b'.', rest @ ..] if numbers < 3 => rest,
+            _ => return false,
+        };
+    }
+}
+
 /// Where `wanted` is in `names`; their number if it is not.
 const fn first(names: &[&str], wanted: &str) -> usize {
     let mut i = 0;
@@ -376,6 +525,82 @@ mod tests {
     #[should_panic(expected = "\"x.y\" with async = true but export_plugin! does not list it")]
     fn a_marked_capability_that_is_not_asynchronous_is_refused() {
         check_async(&TOML.replace("\"x.y\"", "\"x.y\"\nasync = true"), &[]);
+    }
+
+    #[test]
+    fn relations_that_name_one_other_plugin_are_taken() {
+        check_relations(TOML);
+        check_relations(
+            "[plugin]\nid = \"a\"\n[[requires]] # c\nplugin = 'b'\nversion = \"^1.2\"\n[[requires]]\n\"capability\"=\"x.y\"\n\
+             [[conflicts]]\nversion = \">=1, <2.0.0-rc.1\"\nplugin = \"c\"\n[config]\nplugin = \"a\"\n",
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "each [[requires]] names either a plugin or a capability")]
+    fn a_requirement_of_two_is_refused() {
+        check_relations("[plugin]\nid = \"a\"\n[[requires]]\nplugin = \"b\"\ncapability = \"x.y\"\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "each [[conflicts]] names either a plugin or a capability")]
+    fn a_conflict_with_nobody_is_refused() {
+        check_relations("[plugin]\nid = \"a\"\n[[conflicts]]\nversion = \"1\"\n[config]\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "[[requires]] names the plugin itself, \"a\"")]
+    fn a_plugin_that_requires_itself_is_refused() {
+        check_relations("[plugin]\nid = \"a\"\n[[requires]]\nplugin = \"a\"\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "version \"one\" is no requirement of versions")]
+    fn a_version_that_is_none_is_refused() {
+        check_relations("[plugin]\nid = \"a\"\n[[requires]]\nplugin = \"b\"\nversion = \"one\"\n");
+    }
+
+    #[test]
+    fn knows_requirements_of_versions() {
+        for good in [
+            "*",
+            "1",
+            "^1.2",
+            "~1.2.3",
+            ">=1, <2",
+            "=1.2.3-rc.1",
+            "> 1.2",
+            "1.*",
+            "1.2.x",
+            "1.2.3+b",
+        ] {
+            assert!(is_requirement(good), "{good}");
+        }
+        for bad in [
+            "", "one", "1.2.3.4", "^", "1.", "1,", "x", "1.2-rc", ">>1", "1 2", "v1",
+        ] {
+            assert!(!is_requirement(bad), "{bad}");
+        }
+        #[cfg(feature = "manifest")]
+        for text in [
+            "*",
+            "1",
+            "^1.2",
+            ">=1, <2",
+            "=1.2.3-rc.1",
+            "1.*",
+            "",
+            "one",
+            "1.2.3.4",
+            "^",
+            "1.",
+            "1,",
+            ">>1",
+            "v1",
+        ] {
+            let parsed = text.parse::<semver::VersionReq>().is_ok();
+            assert_eq!(is_requirement(text), parsed, "{text}");
+        }
     }
 
     #[test]

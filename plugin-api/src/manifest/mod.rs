@@ -11,6 +11,8 @@ pub mod frame;
 #[cfg(feature = "manifest")]
 mod placeholders;
 #[cfg(feature = "manifest")]
+mod relations;
+#[cfg(feature = "manifest")]
 pub mod schema;
 
 #[cfg(feature = "manifest")]

@@ -2,6 +2,7 @@
 //!
 //! Fields that this version does not know are kept and shown, never dropped: see [`Manifest::unknown`].
 
+pub use super::relations::{Conflict, RELATIONS_MAX, Requirement, Target};
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +18,12 @@ pub struct Manifest {
     /// What it needs around it.
     #[serde(default)]
     pub requirements: Requirements,
+    /// Which other plugins it needs: one `[[requires]]` each.
+    #[serde(default)]
+    pub requires: Vec<Requirement>,
+    /// Which other plugins can't be in the same host: one `[[conflicts]]` each.
+    #[serde(default)]
+    pub conflicts: Vec<Conflict>,
     /// What it may be configured with.
     #[serde(default)]
     pub config: Config,
@@ -165,18 +172,12 @@ pub struct Limits {
     pub concurrency_max: Option<u32>,
 }
 
-/// `[requirements]`.
+/// `[requirements]`: what it needs of the host. Which plugins it needs is told by `[[requires]]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Requirements {
     /// Versions of the host that the plugin was made for.
     #[serde(default)]
     pub host: Option<VersionReq>,
-    /// Plugins that must be there, by id.
-    #[serde(default)]
-    pub plugins: BTreeMap<String, VersionReq>,
-    /// Capabilities that must be there, by name.
-    #[serde(default)]
-    pub capabilities: BTreeMap<String, VersionReq>,
     /// Memory that it needs, in bytes.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
@@ -378,6 +379,7 @@ impl Manifest {
         }
         self.validate_plugin()?;
         super::placeholders::check(&self.permissions, &self.config)?;
+        super::relations::check(self)?;
         for (i, capability) in self.capabilities.iter().enumerate() {
             if !is_capability_name(&capability.name) {
                 return refuse(format!(
@@ -438,21 +440,18 @@ impl Manifest {
     /// What it needs around it and what it touches.
     fn needs(&self) -> [Declared; 10] {
         let (requirements, permissions) = (&self.requirements, &self.permissions);
-        let versions = |map: &BTreeMap<String, VersionReq>| {
-            let texts: Vec<String> = map
-                .iter()
-                .map(|(name, version)| format!("{name} {version}"))
-                .collect();
-            list(&texts)
-        };
+        // A requirement's version may have commas.
+        let listed = |texts: Vec<String>| (!texts.is_empty()).then(|| texts.join("; "));
+        let requires = self.requires.iter().map(ToString::to_string).collect();
+        let conflicts = self.conflicts.iter().map(ToString::to_string).collect();
         let memory = requirements.memory_bytes;
         [
             (
                 "made for hosts",
                 requirements.host.as_ref().map(ToString::to_string),
             ),
-            ("requires plugins", versions(&requirements.plugins)),
-            ("requires capabilities", versions(&requirements.capabilities)),
+            ("requires", listed(requires)),
+            ("conflicts with", listed(conflicts)),
             ("requires memory", memory.map(|n| format!("{n} bytes"))),
             ("requires accelerator", requirements.accelerator.clone()),
             ("connects to", list(&permissions.network)),

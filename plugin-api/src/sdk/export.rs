@@ -44,7 +44,7 @@ pub mod private {
 /// ```
 ///
 /// Checked while compiling: the manifest is there, its id is well-formed, its version is semantic and equals the package's, an AI
-/// plugin names its task, and the capabilities are the ones listed. A counting allocator becomes the crate's global allocator, so that the host can show the
+/// plugin names its task, what it requires and conflicts with is named, and the capabilities are the ones listed. A counting allocator becomes the crate's global allocator, so that the host can show the
 /// plugin's heap; `allocator: none` leaves that to the author.
 #[macro_export]
 macro_rules! export_plugin {
@@ -96,6 +96,7 @@ macro_rules! __export_plugin {
             const _: &str = p::at_compile_time::id(TOML);
             const _: () = p::at_compile_time::check_version(TOML, ::core::env!("CARGO_PKG_VERSION"));
             const _: () = p::at_compile_time::check_task(TOML);
+            const _: () = p::at_compile_time::check_relations(TOML);
             const ASYNC: &[&str] = &[$(<$async as p::AsyncCapability>::NAME),*];
             const _: () = p::at_compile_time::check_capabilities(
                 TOML,

@@ -36,6 +36,7 @@ async fn a_deadline_answers_the_caller_and_is_no_wedge() {
     let inside = with_timeout(LONG, faulty.hang(&release, &begun));
     assert_eq!(faulty.fails(inside).await, ErrorKind::DeadlineExceeded);
     assert!(begun.exists());
+    assert_eq!(faulty.instance.unreturned().map(|late| late.calls), Some(1));
     let slow = call("fault.run", r#"{"hazard": "slow", "ms": 2000}"#);
     assert_eq!(
         faulty.fails(with_timeout(SHORT, slow)).await,
@@ -45,6 +46,7 @@ async fn a_deadline_answers_the_caller_and_is_no_wedge() {
     assert_eq!(faulty.echo("next").await.unwrap(), "next");
     assert_eq!(faulty.module.lost_lanes(), 0);
     std::fs::write(release, "").unwrap();
+    until_async("both have returned", || faulty.instance.unreturned().is_none()).await;
     let heard = faulty.bench.heard.clone();
     assert_eq!(faulty.unloaded().await, Verdict::Unmapped);
     assert!(heard.lost().is_empty(), "{:?}", heard.lost());

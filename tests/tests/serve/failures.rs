@@ -36,6 +36,11 @@ fn a_panic_fails_the_instance_and_a_load_brings_it_back() {
     let view = host.plugin("faults");
     assert!(view["cause"].as_str().unwrap().contains("as told"), "{view}");
     assert_eq!(view["unload"]["verdict"], "unmapped", "{view}");
+    let log = host.log();
+    assert!(
+        !log.contains("stopping goes on"),
+        "steps that are not called: {log}"
+    );
     let (status, body) = host.call("fault.echo", "", b"1");
     let text = body["error"]["text"].as_str().unwrap();
     assert!(

@@ -94,7 +94,12 @@ fn a_plugin_goes_all_the_way_and_none_of_its_code_runs() {
     let original = fs::read(&path).unwrap();
     fs::write(&path, b"later").unwrap();
     let mut bytes = Vec::new();
-    verified.open().unwrap().into_file().read_to_end(&mut bytes).unwrap();
+    verified
+        .open()
+        .unwrap()
+        .into_file()
+        .read_to_end(&mut bytes)
+        .unwrap();
     assert_eq!(bytes, original);
     assert!(!sample::mark(&place.plugins).exists(), "a constructor ran");
 }

@@ -1,6 +1,6 @@
 //! What the host counts of an instance's calls.
 
-use super::in_process::ChecksUnderWay;
+use super::in_process::RunningChecks;
 use super::tally::Sums;
 use crate::lanes::{Attached, ConcurrencyLimit, Tally};
 use extman_model::sketch::{Recorder, Sketch};
@@ -27,7 +27,7 @@ pub struct Accounts {
     excused: AtomicU64,
     failure_watch: OnceLock<FailureWatch>,
     /// The check under way, and the deep one. Beside what each check reads: they are at hand together.
-    pub(super) checks: ChecksUnderWay,
+    pub(super) checks: RunningChecks,
     errors: [AtomicU64; ErrorKind::ALL.len()],
     latency: Recorder,
     concurrency: Arc<ConcurrencyLimit>,
@@ -97,7 +97,7 @@ impl Accounts {
             failed_run: AtomicU32::new(0),
             excused: AtomicU64::new(0),
             failure_watch: OnceLock::new(),
-            checks: ChecksUnderWay::default(),
+            checks: RunningChecks::default(),
             errors: Default::default(),
             latency: Recorder::default(),
             concurrency,
@@ -351,7 +351,10 @@ mod tests {
                 self.0.lock().unwrap().push(number);
             }
         }
-        let (accounts, heard) = (Accounts::new(ConcurrencyLimit::new(1)), Arc::new(Heard::default()));
+        let (accounts, heard) = (
+            Accounts::new(ConcurrencyLimit::new(1)),
+            Arc::new(Heard::default()),
+        );
         let weak = Arc::downgrade(&heard);
         accounts.watch_failures(weak, 7);
         let fail = |kind| accounts.begin().end(Some(&CallError::new(kind, "")));

@@ -1,4 +1,4 @@
-//! An instance whose module is loaded into this process.
+//! How an instance is made, called, taken through its lifecycle and freed.
 
 mod abandoned;
 mod asynchronous;
@@ -9,28 +9,31 @@ mod unclaimed;
 mod used;
 
 use super::{Accounts, InstanceFolders, InstanceSettings};
-use crate::lanes::{ConcurrencyLimit, Phase, Pool, Refused, Work};
+use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
-    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance, Returned, Step,
+    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, OutputLimits, PluginInstance,
+    Returned, Step,
 };
 use crate::module::Module;
-use crate::pending_call::{DispatchError, How, PendingCall, TOO_MANY_CALLS};
+use crate::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
 use abandoned::Abandoned;
 pub use check::Answer;
-pub(super) use check::ChecksUnderWay;
+pub(super) use check::RunningChecks;
 use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
-use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
+use extman_model::{CallError, ErrorKind, Reply, RequestExtras, UnreturnedView};
 use extman_plugin_api::manifest::schema::ThreadModel;
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use unclaimed::Unclaimed;
+pub use used::InstanceUsed;
 
-/// An instance whose module is loaded into this process.
-pub struct InProcess {
+/// One configured use of a module.
+pub struct Instance {
     name: Arc<str>,
     settings: InstanceSettings,
     threads: ThreadModel,
@@ -59,45 +62,40 @@ pub struct Call {
     pub extras: RequestExtras,
 }
 
-impl InProcess {
-    pub(super) async fn create(
+impl Instance {
+    /// Has a module make an instance.
+    ///
+    /// # Errors
+    /// What the plugin says, or that it took too long.
+    pub async fn create(
         module: Arc<Module>,
-        name: Arc<str>,
+        name: &str,
         config: &str,
         listener: Arc<dyn Listener>,
         mut settings: InstanceSettings,
-        (concurrency, accounts): (Arc<ConcurrencyLimit>, Arc<Accounts>),
     ) -> Result<Self, CallError> {
+        let name: Arc<str> = name.into();
+        let concurrency = concurrency(&module, &settings);
         let threads = module.manifest().threads.model;
         let pool = match threads {
             ThreadModel::Many | ThreadModel::Serial => module.pool().clone(),
             ThreadModel::Affine => module.own_lane(&name),
         };
+        let folders = settings.folders.take();
+        let work = |phase, budget| work(&name, &module, phase, budget, settings.wedge_after);
         let creation = Creation {
             library: module
                 .library()
                 .ok_or_else(|| CallError::new(ErrorKind::NotServing, "the module has been unloaded"))?,
             name: name.clone(),
             config: config.to_owned(),
-            folders: settings.folders.take(),
+            folders,
             resource_dir: module.resource_dir().map(Path::to_owned),
             listener,
             home: pool.clone(),
-            freeing: work(
-                &name,
-                &module,
-                Phase::Destroy,
-                settings.start_budget + settings.stop_budget,
-                settings.wedge_after,
-            ),
+            freeing: work(Phase::Destroy, settings.start_budget + settings.stop_budget),
         };
-        let work = work(
-            &name,
-            &module,
-            Phase::Create,
-            settings.start_budget,
-            settings.wedge_after,
-        );
+        let work = work(Phase::Create, settings.start_budget);
         let call = PendingCall::step(work.deadline);
         let make = move |context: CallContext| creation.carry_out(context.token());
         let made = call.dispatch(&pool, work, urgency(threads), make).await;
@@ -114,13 +112,13 @@ impl InProcess {
                 "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
             ));
         }
-        Ok(InProcess {
+        Ok(Instance {
             plugin: made.claim(),
             name,
             threads,
             pool,
+            accounts: Arc::new(Accounts::new(concurrency.clone())),
             concurrency,
-            accounts,
             closing: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
             settings,
@@ -128,7 +126,21 @@ impl InProcess {
         })
     }
 
-    pub(super) async fn step(&self, step: Step) -> Result<(), CallError> {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the host counts of its calls.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
+    }
+
+    /// Runs a step of the lifecycle.
+    ///
+    /// # Errors
+    /// What the plugin says, or that it took too long.
+    pub async fn step(&self, step: Step) -> Result<(), CallError> {
         let (phase, budget) = match step {
             Step::Start => (Phase::Start, self.settings.start_budget),
             Step::Drain => (Phase::Drain, self.settings.stop_budget),
@@ -154,8 +166,20 @@ impl InProcess {
         )
     }
 
-    /// Gives the call back if no more are taken.
-    pub(super) async fn invoke(
+    /// Serves one call, whole or into `stream`.
+    ///
+    /// # Errors
+    /// What the plugin says, that it took too long, or that there is no room.
+    pub async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
+        let served = self.invoke_if_open(call, stream).await;
+        served.unwrap_or_else(|_| Err(being_stopped()))
+    }
+
+    /// As [`invoke`](Self::invoke), for callers who know somebody else to ask.
+    ///
+    /// # Errors
+    /// The call itself, untouched, if the instance takes no more calls.
+    pub async fn invoke_if_open(
         &self,
         call: Call,
         stream: Option<Arc<Frames>>,
@@ -204,8 +228,8 @@ impl InProcess {
                 accounts.returned(ran.saturating_sub(held_up));
             })
         };
-        let how = How::Queued(Some(self.concurrency.clone()));
-        let returned = pending.dispatch(&self.pool, work, how, run).await;
+        let priority = Priority::Call(Some(self.concurrency.clone()));
+        let returned = pending.dispatch(&self.pool, work, priority, run).await;
         let is_hosts = returned.as_ref().is_err_and(DispatchError::is_hosts);
         (settle(returned, Phase::Invoke).flatten(), is_hosts)
     }
@@ -226,23 +250,30 @@ impl InProcess {
                 settings.wedge_after,
             );
             // Not taken if the pool is ending: then nobody is left to be told.
-            let _ = pool.submit_urgent(work, move || plugin.cancel(call), drop);
+            let _ = pool.submit(work, Priority::Step, move || plugin.cancel(call), drop);
         })
     }
 
-    /// Takes no more calls. Those that are counted as in flight were let in before.
-    pub(super) fn close(&self) {
+    /// Takes no more calls.
+    pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
     }
 
-    /// Lets no more calls and checks in, also none that wait for a lane.
-    pub(super) fn seal(&self) {
+    /// Lets no more calls and checks in, also none that were taken before: what comes next is `stop` or `destroy`.
+    pub fn seal(&self) {
         self.plugin.seal();
     }
 
     /// Calls and checks whose code is running, whether or not somebody still waits for them.
-    pub(super) fn inside(&self) -> usize {
+    pub fn inside(&self) -> usize {
         self.plugin.inside()
+    }
+
+    /// What is inside though its caller was answered without it.
+    pub fn unreturned(&self) -> Option<UnreturnedView> {
+        let (calls, since) = self.pool.unreturned(&self.name)?;
+        let longest_ms = clock::monotonic().since(since).as_millis() as u64;
+        Some(UnreturnedView { calls, longest_ms })
     }
 
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.
@@ -253,7 +284,11 @@ impl InProcess {
         Ok(())
     }
 
-    pub(super) async fn destroy(&self) -> Result<Option<CallError>, CallError> {
+    /// Frees it, and tells what the plugin says went wrong with that. Nothing may be called on it afterwards.
+    ///
+    /// # Errors
+    /// It is still there: a call is inside, or it took too long.
+    pub async fn destroy(&self) -> Result<Option<CallError>, CallError> {
         if self.destroyed.load(Ordering::Acquire) {
             return Ok(None);
         }
@@ -328,6 +363,27 @@ impl Creation {
     }
 }
 
+/// A permit to be inside: when it is given back the lanes are told, who may have passed over a job for want of it.
+struct Admitted<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> {
+    permit: Option<Permit<G>>,
+    pool: P,
+}
+
+impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Admitted<G, P> {
+    fn new(permit: Permit<G>, pool: P) -> Self {
+        let permit = Some(permit);
+        Admitted { permit, pool }
+    }
+}
+
+impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Drop for Admitted<G, P> {
+    fn drop(&mut self) {
+        if self.permit.take().is_some_and(Permit::leave) {
+            self.pool.borrow().nudge();
+        }
+    }
+}
+
 /// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
 struct Ends(Arc<Frames>);
 
@@ -399,7 +455,7 @@ fn serve(
 }
 
 /// How many calls at a time may be inside an instance.
-pub(super) fn concurrency(module: &Module, settings: &InstanceSettings) -> Arc<ConcurrencyLimit> {
+fn concurrency(module: &Module, settings: &InstanceSettings) -> Arc<ConcurrencyLimit> {
     ConcurrencyLimit::new(match module.manifest().threads.model {
         ThreadModel::Many => settings.concurrency_max,
         ThreadModel::Serial | ThreadModel::Affine => 1,
@@ -407,10 +463,10 @@ pub(super) fn concurrency(module: &Module, settings: &InstanceSettings) -> Arc<C
 }
 
 /// On a lane of its own, a step must not start a second one.
-fn urgency(threads: ThreadModel) -> How {
+fn urgency(threads: ThreadModel) -> Priority {
     match threads {
-        ThreadModel::Affine => How::Queued(None),
-        ThreadModel::Many | ThreadModel::Serial => How::Urgent,
+        ThreadModel::Affine => Priority::Call(None),
+        ThreadModel::Many | ThreadModel::Serial => Priority::Step,
     }
 }
 
@@ -425,7 +481,7 @@ fn work(name: &Arc<str>, module: &Module, phase: Phase, budget: Duration, wedge_
     }
 }
 
-pub(super) fn being_stopped() -> CallError {
+fn being_stopped() -> CallError {
     CallError::new(ErrorKind::NotServing, "the instance is being stopped")
 }
 

@@ -26,15 +26,14 @@ pub(super) enum Task {
     Checks(Box<dyn FnOnce(&LaneContext<'_>) + Send>),
 }
 
-/// Which jobs a lane takes first, and how many lanes there may be for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// A step of the lifecycle.
+/// Which jobs a lane takes first.
+pub enum Priority {
+    /// A step of the lifecycle: before all that waits, on a lane more than the limit if all are busy.
     Step,
-    /// Checks, which must not wait behind calls.
-    Check,
-    /// A call.
-    Call,
+    /// A check: before calls. The lane is lost by this time, which runs from when the code begins.
+    Check(Duration),
+    /// A call: in the order of submission, and only while its limit has room.
+    Call(Option<Arc<ConcurrencyLimit>>),
 }
 
 /// Dropped between running a job and answering its caller: what the caller does next finds the lane free and the permit given back.

@@ -26,6 +26,7 @@ mod watchdog;
 
 pub use attached::{Attached, AttachedThreads};
 pub use concurrency::{ConcurrencyLimit, Permit};
+pub use job::Priority;
 pub use lane::{CheckBatch, LaneContext, LaneObserver, Phase, Work, lost_lanes};
 pub use pool::{Pool, PoolLimits, Refused};
 pub use tally::Tally;

@@ -6,10 +6,10 @@
 //! the last; where very many lanes of the process sleep, it ends at once: a lane is made again faster than ten thousand are kept.
 
 use super::concurrency::ConcurrencyLimit;
-use super::job::{Class, Job};
+use super::job::{Job, Priority};
 use super::lane::{Lane, LaneContext, LaneObserver, Work};
 use super::watchdog;
-use extman_model::clock;
+use extman_model::clock::{self, Monotonic};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,46 +125,23 @@ impl Pool {
         }
     }
 
-    /// Has a lane run `run` and then hand what came of it to `answer`, in the order of submission, while `limit` has room.
+    /// Has a lane run `run` and then hand what came of it to `answer`.
     ///
     /// # Errors
     /// The job was not taken and will not run.
     pub fn submit<T>(
         &self,
         work: Work,
-        concurrency: Option<Arc<ConcurrencyLimit>>,
+        priority: Priority,
         run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.enqueue(Job::new(work, None, concurrency, run, answer), Class::Call)
-    }
-
-    /// Has a lane run `run` before the jobs that wait, on a lane more than the limit if all are busy: for steps of the
-    /// lifecycle, which must not wait behind calls.
-    ///
-    /// # Errors
-    /// The job was not taken and will not run.
-    pub fn submit_urgent<T>(
-        &self,
-        work: Work,
-        run: impl FnOnce() -> T + Send + 'static,
-        answer: impl FnOnce(T) + Send + 'static,
-    ) -> Result<(), Refused> {
-        self.enqueue(Job::new(work, None, None, run, answer), Class::Step)
-    }
-
-    /// Has a lane run one check, which does not wait behind calls. Its time is `clock`, and runs from when its code begins.
-    ///
-    /// # Errors
-    /// The job was not taken and will not run.
-    pub fn submit_check<T>(
-        &self,
-        work: Work,
-        clock: Duration,
-        run: impl FnOnce() -> T + Send + 'static,
-        answer: impl FnOnce(T) + Send + 'static,
-    ) -> Result<(), Refused> {
-        self.enqueue(Job::new(work, Some(clock), None, run, answer), Class::Check)
+        let (queue, clock, concurrency) = match priority {
+            Priority::Step => (Queue::Steps, None, None),
+            Priority::Check(timeout) => (Queue::Checks, Some(timeout), None),
+            Priority::Call(concurrency) => (Queue::Calls, None, concurrency),
+        };
+        self.enqueue(Job::new(work, clock, concurrency, run, answer), queue)
     }
 
     /// Has a lane go through many checks.
@@ -172,7 +149,7 @@ impl Pool {
     /// # Errors
     /// The job was not taken and will not run.
     pub fn submit_checks(&self, run: impl FnOnce(&LaneContext<'_>) + Send + 'static) -> Result<(), Refused> {
-        self.enqueue(Job::checks(run), Class::Check)
+        self.enqueue(Job::checks(run), Queue::Checks)
     }
 
     /// Tells pools apart.
@@ -236,6 +213,19 @@ impl Pool {
         Some(lane.describe(&self.shared.name))
     }
 
+    /// How many lanes are inside this subject's code though its caller was answered without it, and since when the first of them is.
+    pub fn unreturned(&self, subject: &str) -> Option<(usize, Monotonic)> {
+        let busy: Vec<_> = {
+            let state = self.shared.lock();
+            state.all().filter(|lane| lane.is_busy()).cloned().collect()
+        };
+        let now = clock::monotonic();
+        let is_late = |(work, _): &(Work, Monotonic)| *work.subject == *subject && work.deadline < now;
+        let late = busy.iter().filter_map(|lane| lane.current()).filter(is_late);
+        late.map(|(_, began)| (1, began))
+            .reduce(|(calls, since), (one, began)| (calls + one, since.min(began)))
+    }
+
     /// Whether it was shut down and every lane is gone, its thread too: what they used is all in [`cpu_ns`](Self::cpu_ns) then.
     pub fn has_ended(&self) -> bool {
         let mut state = self.shared.lock();
@@ -293,14 +283,14 @@ impl Pool {
         unended.map_or(Ok(()), Err)
     }
 
-    fn enqueue(&self, job: Job, class: Class) -> Result<(), Refused> {
+    fn enqueue(&self, job: Job, queue: Queue) -> Result<(), Refused> {
         let mut state = self.shared.lock();
-        self.is_taken(&mut state, class)?;
-        state.queue(class).push_back(job);
+        self.is_taken(&mut state, queue)?;
+        state.queue(queue).push_back(job);
         if let Err(error) = self.shared.start_lane_if_short(&mut state)
             && state.lanes.is_empty()
         {
-            let unrun = state.queue(class).pop_back();
+            let unrun = state.queue(queue).pop_back();
             drop(state);
             drop(unrun);
             return Err(Refused::NoThread(error.to_string()));
@@ -313,7 +303,7 @@ impl Pool {
         Ok(())
     }
 
-    fn is_taken(&self, state: &mut State, class: Class) -> Result<(), Refused> {
+    fn is_taken(&self, state: &mut State, queue: Queue) -> Result<(), Refused> {
         if state.closing {
             return Err(Refused::Closing);
         }
@@ -327,8 +317,8 @@ impl Pool {
                 return Err(Refused::TooManyLost(state.lost.len()));
             }
         }
-        let waiting = state.queue(class).len();
-        if class != Class::Step && waiting >= self.shared.limits.queue_max {
+        let waiting = state.queue(queue).len();
+        if queue != Queue::Steps && waiting >= self.shared.limits.queue_max {
             return Err(Refused::QueueFull(waiting));
         }
         Ok(())
@@ -437,6 +427,14 @@ impl Shared {
     }
 }
 
+/// Where a job waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    Steps,
+    Checks,
+    Calls,
+}
+
 /// What a pool knows of its lanes and of what waits. Nothing here waits or starts a thread; the pool's lock is held.
 #[derive(Default)]
 struct State {
@@ -461,11 +459,11 @@ struct State {
 }
 
 impl State {
-    fn queue(&mut self, class: Class) -> &mut VecDeque<Job> {
-        match class {
-            Class::Step => &mut self.steps,
-            Class::Check => &mut self.checks,
-            Class::Call => &mut self.calls,
+    fn queue(&mut self, queue: Queue) -> &mut VecDeque<Job> {
+        match queue {
+            Queue::Steps => &mut self.steps,
+            Queue::Checks => &mut self.checks,
+            Queue::Calls => &mut self.calls,
         }
     }
 

@@ -3,8 +3,8 @@
 //! A lane and an embedder's attached thread keep what they are attached to until they end, by [`KeepsAttached`]; any other thread is
 //! attached for the time of each entry. Entries on one thread nest, and only the outermost attaches.
 
+use super::code_owner::{self, CodeOwner};
 use super::host_table::HOST_TABLE;
-use super::origin::{self, Origin};
 use super::root::{Detach, Tables};
 use super::status;
 use extman_abi as abi;
@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 
 /// One library that this thread is attached to.
 struct Held {
-    library: Origin,
+    library: CodeOwner,
     detach: Option<Detach>,
     /// Entries of it that this thread is in.
     entries: u32,
@@ -32,14 +32,14 @@ thread_local! {
 }
 
 /// This thread is in an entry of a library that it is attached to.
-pub(super) struct Attached(Origin);
+pub(super) struct Attached(CodeOwner);
 
 /// Attaches this thread to a library, if that asks for it and the thread is not attached to it yet. The library stays open while the
 /// result lives.
 ///
 /// # Errors
 /// What the plugin says: nothing of it may be called here.
-pub(super) fn thread(tables: &Tables, library: Origin) -> Result<Option<Attached>, CallError> {
+pub(super) fn thread(tables: &Tables, library: CodeOwner) -> Result<Option<Attached>, CallError> {
     let Some(attach) = tables.attach else {
         return Ok(None);
     };
@@ -103,7 +103,7 @@ impl Held {
     /// Nothing of the library is called on this thread any more, unless it is attached anew.
     fn detach(self) {
         if let Some(detach) = self.detach {
-            let _code = origin::inside(self.library);
+            let _code = code_owner::inside(self.library);
             // SAFETY: a checked entry; the library is open while an entry of it or a keeper lives.
             unsafe { detach(&HOST_TABLE) };
         }

@@ -3,10 +3,10 @@
 //! A library may be unmapped only if no thread runs in it and nobody will call into it later. The census looks at every thread
 //! of the process, at the signal handlers, and at the functions that the C library keeps for later.
 
+use super::code_owner::CodeOwner;
+use super::foreign_threads;
 use super::image::{self, Image};
 use super::loaded;
-use super::origin::Origin;
-use super::strangers;
 use super::threads::{self, KnownThread};
 use crate::process_guard::{CalledLater, called_later, is_timer_thread};
 use extman_model::{Culprit, ResidentReason};
@@ -24,7 +24,7 @@ impl Opened {
     pub(super) fn now() -> Self {
         Opened {
             sequence: threads::thread_sequence(),
-            boot_ticks: strangers::boot_ticks(),
+            boot_ticks: foreign_threads::boot_ticks(),
         }
     }
 }
@@ -32,12 +32,12 @@ impl Opened {
 /// Waits at most `patience` for what is just ending, then names what is still alive.
 pub(super) fn living(
     image: &Image,
-    origin: Origin,
+    owner: CodeOwner,
     opened: Opened,
     patience: Duration,
 ) -> Option<(ResidentReason, Culprit)> {
     let give_up = extman_model::clock::monotonic().after(patience);
-    while let Some(found) = thread_of(image, origin, opened) {
+    while let Some(found) = thread_of(image, owner, opened) {
         if extman_model::clock::monotonic() >= give_up {
             return Some(found);
         }
@@ -46,14 +46,14 @@ pub(super) fn living(
     signal_handler_in(image).or_else(|| called_later_in(image))
 }
 
-fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentReason, Culprit)> {
+fn thread_of(image: &Image, owner: CodeOwner, opened: Opened) -> Option<(ResidentReason, Culprit)> {
     let Some(known) = threads::known_threads() else {
         return Some((
             ResidentReason::UnknownThread,
             Culprit::new("more threads live than the host can follow"),
         ));
     };
-    let Ok(tasks) = strangers::tasks() else {
+    let Ok(tasks) = foreign_threads::tasks() else {
         return Some((
             ResidentReason::UnknownThread,
             Culprit::new("/proc/self/task can't be read"),
@@ -61,7 +61,7 @@ fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentR
     };
     // One that is older began in what lay here before.
     let is_its = |thread: &KnownThread| {
-        thread.origin == origin || thread.sequence >= opened.sequence && image.contains(thread.start)
+        thread.owner == owner || thread.sequence >= opened.sequence && image.contains(thread.start)
     };
     if let Some(starting) = known.iter().find(|thread| thread.tid == 0 && is_its(thread)) {
         return Some((
@@ -80,13 +80,15 @@ fn thread_of(image: &Image, origin: Origin, opened: Opened) -> Option<(ResidentR
                 thread.sequence < opened.sequence
                     || executable.as_ref().is_some_and(|exe| exe.contains(thread.start))
                     || loaded::is_in_any(thread.start)
-                    || loaded::is_certainly_of(thread.origin, thread.start)
+                    || loaded::is_certainly_of(thread.owner, thread.start)
             }
             // Made behind the host's back (C11 threads, a raw clone): only its age can clear it.
             None => {
                 is_timer_thread(tid)
-                    || strangers::start_ticks(tid)
-                        .map_or_else(|| strangers::is_gone(tid), |start| start < opened.boot_ticks)
+                    || foreign_threads::start_ticks(tid).map_or_else(
+                        || foreign_threads::is_gone(tid),
+                        |start| start < opened.boot_ticks,
+                    )
             }
         };
         if !innocent {

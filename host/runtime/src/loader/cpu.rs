@@ -3,8 +3,8 @@
 //!
 //! Asking costs half a microsecond a thread, so nobody asks for each call or each check.
 
+use super::code_owner::CodeOwner;
 use super::library::Library;
-use super::origin::Origin;
 use super::{interpose, threads};
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
@@ -40,11 +40,11 @@ impl Library {
         // In this order: a thread that ends meanwhile is missed rather than counted twice.
         let mut used = OwnThreads {
             alive: 0,
-            cpu_ns: ended(self.origin()).ok_or(Unattributed::TooMany)?,
+            cpu_ns: ended(self.owner()).ok_or(Unattributed::TooMany)?,
         };
         let known = threads::known_threads().ok_or(Unattributed::TooMany)?;
         for thread in known {
-            if thread.origin != self.origin() || !thread.runs {
+            if thread.owner != self.owner() || !thread.runs {
                 continue;
             }
             let being_made = thread.tid == 0;
@@ -80,7 +80,7 @@ fn read_clock(clock: libc::clockid_t) -> Option<u64> {
 /// What the threads of one library have used that have ended.
 struct Account {
     /// Whose they are; 0 if the place is free.
-    origin: AtomicU64,
+    owner: AtomicU64,
     cpu_ns: AtomicU64,
 }
 
@@ -88,42 +88,42 @@ const ACCOUNTS_MAX: usize = 4096;
 
 static ACCOUNTS: [Account; ACCOUNTS_MAX] = [const {
     Account {
-        origin: AtomicU64::new(0),
+        owner: AtomicU64::new(0),
         cpu_ns: AtomicU64::new(0),
     }
 }; ACCOUNTS_MAX];
 
 /// A library's place follows from its number. A later one finds it taken only if the earlier still is in memory.
-fn place_of(origin: Origin) -> &'static Account {
-    &ACCOUNTS[origin.number() as usize % ACCOUNTS_MAX]
+fn place_of(owner: CodeOwner) -> &'static Account {
+    &ACCOUNTS[owner.number() as usize % ACCOUNTS_MAX]
 }
 
 /// A library has been loaded.
-pub(super) fn open_account(origin: Origin) {
-    let place = place_of(origin);
-    let _ = place.origin.compare_exchange(0, origin.number(), AcqRel, Acquire);
+pub(super) fn open_account(owner: CodeOwner) {
+    let place = place_of(owner);
+    let _ = place.owner.compare_exchange(0, owner.number(), AcqRel, Acquire);
 }
 
 /// The library is gone, and no thread of it is left.
-pub(super) fn close_account(origin: Origin) {
-    let place = place_of(origin);
-    if place.origin.load(Acquire) == origin.number() {
+pub(super) fn close_account(owner: CodeOwner) {
+    let place = place_of(owner);
+    if place.owner.load(Acquire) == owner.number() {
         place.cpu_ns.store(0, Release);
-        place.origin.store(0, Release);
+        place.owner.store(0, Release);
     }
 }
 
-/// The calling thread was made for `origin` and ends. Takes no lock and no memory.
-pub(super) fn keep_of_this_thread(origin: Origin) {
-    let place = place_of(origin);
-    if origin.is_a_librarys() && place.origin.load(Acquire) == origin.number() {
+/// The calling thread was made for `owner` and ends. Takes no lock and no memory.
+pub(super) fn keep_of_this_thread(owner: CodeOwner) {
+    let place = place_of(owner);
+    if owner.is_a_librarys() && place.owner.load(Acquire) == owner.number() {
         place.cpu_ns.fetch_add(cpu_of_this_thread(), AcqRel);
     }
 }
 
-fn ended(origin: Origin) -> Option<u64> {
-    let place = place_of(origin);
-    (place.origin.load(Acquire) == origin.number()).then(|| place.cpu_ns.load(Acquire))
+fn ended(owner: CodeOwner) -> Option<u64> {
+    let place = place_of(owner);
+    (place.owner.load(Acquire) == owner.number()).then(|| place.cpu_ns.load(Acquire))
 }
 
 #[cfg(test)]
@@ -162,13 +162,13 @@ mod tests {
 
     #[test]
     fn time_of_ended_threads_is_kept_by_library_until_that_is_gone() {
-        let (one, next) = (Origin::of_a_new_library(), Origin::of_a_new_library());
-        let later = Origin::from_number(one.number() + ACCOUNTS_MAX as u64);
+        let (one, next) = (CodeOwner::of_a_new_library(), CodeOwner::of_a_new_library());
+        let later = CodeOwner::from_number(one.number() + ACCOUNTS_MAX as u64);
         [one, next, later].into_iter().for_each(open_account);
-        for origin in [one, one, next, later] {
+        for owner in [one, one, next, later] {
             std::thread::spawn(move || {
                 spin(1_000_000);
-                keep_of_this_thread(origin);
+                keep_of_this_thread(owner);
             })
             .join()
             .unwrap();

@@ -1,6 +1,6 @@
 //! The table that the host lends to plugins. Each function checks its token and its pointers, and never unwinds.
 
-use super::origin::outside;
+use super::code_owner::outside;
 use super::output::Completed;
 use super::{call_context, listeners, output, read, status};
 use crate::process_guard::end_if_forked;

@@ -1,12 +1,12 @@
 //! One generation of one library: opened from sealed memory, checked, and closed only when that is safe.
 
 use super::census::{self, Opened};
+use super::code_owner::{self, CodeOwner};
 use super::image::{self, Image};
 use super::interpose::{self, Interposition};
 use super::kept;
 use super::keys::{self, LeftKey};
 use super::memfd::{SealError, SealedImage};
-use super::origin::{self, Origin};
 use super::root::{self, Tables};
 use super::{loaded, mapped};
 use extman_model::{ResidentReason, Verdict};
@@ -107,7 +107,7 @@ pub struct Library {
 /// A library as it is mapped, whatever its tables are. It is closed by [`Mapped::close`] alone: dropped, it stays mapped.
 pub struct Mapped {
     image: Image,
-    origin: Origin,
+    owner: CodeOwner,
     opened: Opened,
     // Both only let go by `close` and `Closed::verdict`: while the library is mapped, its descriptor's number must not
     // become another file's, or glibc would take that for this one.
@@ -149,8 +149,8 @@ impl Library {
         if image::is_listed(&path) {
             return Err(OpenError::OtherFile.into());
         }
-        let (opened, origin) = (Opened::now(), Origin::of_a_new_library());
-        let _inside = origin::inside(origin);
+        let (opened, owner) = (Opened::now(), CodeOwner::of_a_new_library());
+        let _inside = code_owner::inside(owner);
         let scope = if global { RTLD_GLOBAL } else { RTLD_LOCAL };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
         let handle =
@@ -160,7 +160,7 @@ impl Library {
             std::mem::forget((handle, sealed));
             return Err(OpenError::OtherFile.into());
         };
-        loaded::add(origin, image.clone());
+        loaded::add(owner, image.clone());
         // Listed under its name, or its absence from the list would prove nothing when it is closed.
         let checked = match is_mapped(&sealed, &image) {
             // SAFETY: open, and kept open by the struct that the tables go into.
@@ -171,7 +171,7 @@ impl Library {
         };
         let mapped = Mapped {
             image,
-            origin,
+            owner,
             opened,
             handle: ManuallyDrop::new(handle),
             sealed: ManuallyDrop::new(sealed),
@@ -191,8 +191,8 @@ impl Library {
     }
 
     /// Tells it from all others, also from those that lie where it lay.
-    pub(super) fn origin(&self) -> Origin {
-        self.mapped.origin
+    pub(super) fn owner(&self) -> CodeOwner {
+        self.mapped.owner
     }
 
     pub(super) fn tables(&self) -> &Tables {
@@ -222,13 +222,13 @@ impl Mapped {
             let culprit = "another library is being opened or closed";
             return not(self, Verdict::resident(ResidentReason::CloseHangs, culprit));
         };
-        if let Some((reason, culprit)) = census::living(&self.image, self.origin, self.opened, patience) {
+        if let Some((reason, culprit)) = census::living(&self.image, self.owner, self.opened, patience) {
             return not(self, Verdict::Resident { reason, culprit });
         }
         let keys = keys::with_destructor_in(|address| self.image.contains(address));
         // SAFETY: taken once; `self` is consumed.
         let handle = unsafe { ManuallyDrop::take(&mut self.handle) };
-        let _inside = origin::inside(self.origin);
+        let _inside = code_owner::inside(self.owner);
         let _ = handle.close();
         let mut closed = Closed {
             keys,
@@ -261,19 +261,19 @@ impl Closed {
     ///
     /// # Errors
     /// Another library is being opened or closed: to be looked at again.
-    pub fn verdict(self) -> Result<Verdict, Closed> {
+    pub fn verdict(self) -> Result<Verdict, Box<Closed>> {
         self.verdict_within(LOADER_PATIENCE)
     }
 
-    fn verdict_within(mut self, patience: Duration) -> Result<Verdict, Closed> {
+    fn verdict_within(mut self, patience: Duration) -> Result<Verdict, Box<Closed>> {
         if self.is_gone {
             return Ok(Verdict::Unmapped);
         }
         let Some(_one_at_a_time) = loader_within(patience) else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         let path = self.mapped.sealed.path();
-        let _inside = origin::inside(self.mapped.origin);
+        let _inside = code_owner::inside(self.mapped.owner);
         // Opening and closing what is still there makes glibc collect what it had put off, so the last look counts.
         for _ in 0..2 {
             if image::is_listed(&path) {
@@ -300,7 +300,7 @@ impl Closed {
             unsafe { keys::delete(key) };
         }
         // By what it is and not by where it lay: since it was closed, another one may have come to lie there.
-        loaded::forget(self.mapped.origin);
+        loaded::forget(self.mapped.owner);
         // SAFETY: taken once; nothing is mapped from it any more.
         drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
         self.is_gone = true;
@@ -394,7 +394,7 @@ mod tests {
             keys: Vec::new(),
             mapped: Mapped {
                 image: Image::at(1 << 24, 16),
-                origin: Origin::of_a_new_library(),
+                owner: CodeOwner::of_a_new_library(),
                 opened: Opened::now(),
                 handle: ManuallyDrop::new(Handle::this()),
                 sealed: ManuallyDrop::new(SealedImage::copy(&b""[..], "gone", digest).unwrap()),

@@ -3,38 +3,37 @@
 //! It is where it begins in the plugin's own library, or in the standard library of C++, which has each of its threads do what that was
 //! made for. Any other library may hand one's work to a thread that another one had it make, as OpenMP's do.
 
+use super::code_owner::CodeOwner;
 use super::cpu;
 use super::image::{self, Image};
-use super::origin::Origin;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 struct Loaded {
-    origin: Origin,
+    owner: CodeOwner,
     image: Image,
 }
 
 static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
 
 /// It has just been loaded; it stays listed until it is known to be gone.
-pub(super) fn add(origin: Origin, image: Image) {
-    cpu::open_account(origin);
-    lock().push(Loaded { origin, image });
+pub(super) fn add(owner: CodeOwner, image: Image) {
+    cpu::open_account(owner);
+    lock().push(Loaded { owner, image });
 }
 
 /// It is gone, and no thread of it is left. Another one may lie where it lay.
-pub(super) fn forget(origin: Origin) {
-    lock().retain(|loaded| loaded.origin != origin);
-    cpu::close_account(origin);
+pub(super) fn forget(owner: CodeOwner) {
+    lock().retain(|loaded| loaded.owner != owner);
+    cpu::close_account(owner);
 }
 
 /// Whether a thread that was made for this one and began there is its alone.
-pub(super) fn is_certainly_of(origin: Origin, start: usize) -> bool {
-    let own = |loaded: &Loaded| loaded.origin == origin && loaded.image.contains(start);
+pub(super) fn is_certainly_of(owner: CodeOwner, start: usize) -> bool {
+    let own = |loaded: &Loaded| loaded.owner == owner && loaded.image.contains(start);
     let is_own = lock().iter().any(own);
     is_own
-        || origin.is_a_librarys()
-            && image::path_at(start).is_some_and(|path| does_what_its_caller_says(&path))
+        || owner.is_a_librarys() && image::path_at(start).is_some_and(|path| does_what_its_caller_says(&path))
 }
 
 /// Whether an address lies in a plugin's library.
@@ -56,10 +55,10 @@ mod tests {
     use super::*;
 
     /// At an address that nothing is loaded at.
-    fn list(base: usize) -> Origin {
-        let origin = Origin::of_a_new_library();
-        add(origin, Image::at(base, 16));
-        origin
+    fn list(base: usize) -> CodeOwner {
+        let owner = CodeOwner::of_a_new_library();
+        add(owner, Image::at(base, 16));
+        owner
     }
 
     #[test]
@@ -67,7 +66,7 @@ mod tests {
         const BASE: usize = 1 << 20;
         let (gone, next) = (list(BASE), list(BASE));
         forget(gone);
-        assert!(!is_certainly_of(Origin::HOST, BASE));
+        assert!(!is_certainly_of(CodeOwner::HOST, BASE));
         assert!(is_in_any(BASE));
         assert!(is_certainly_of(next, BASE));
         forget(next);

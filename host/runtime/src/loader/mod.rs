@@ -11,8 +11,10 @@ mod call_context;
 mod call_words;
 mod census;
 mod child_signal;
+mod code_owner;
 mod cpu;
 mod exit;
+mod foreign_threads;
 mod host_table;
 mod huge;
 mod image;
@@ -25,18 +27,16 @@ mod listeners;
 mod loaded;
 mod mapped;
 mod memfd;
-mod origin;
 mod output;
 mod plugin_instance;
 mod read;
 mod root;
 mod status;
-mod strangers;
 mod text;
 mod threads;
 
 pub(crate) use child_signal::default_child_signal;
-pub(crate) use strangers::{is_gone, start_ticks};
+pub(crate) use foreign_threads::{is_gone, start_ticks};
 
 pub use attach::KeepsAttached;
 pub use call_context::CallContext;
@@ -54,9 +54,9 @@ pub use memfd::{SealError, SealedImage};
 pub use output::{Completed, Output, OutputLimits};
 pub use plugin_instance::{Input, Making, NotDestroyed, PluginInstance, Returned, Said, Snapshot, Step};
 
+#[cfg(test)]
+pub(crate) use code_owner::on_behalf_of;
+pub(crate) use code_owner::{CodeOwner, is_in_entry, is_in_executable};
 pub(crate) use image::start_of_object_at;
 pub(crate) use keys::hosts_own_key;
-#[cfg(test)]
-pub(crate) use origin::on_behalf_of;
-pub(crate) use origin::{Origin, is_in_entry, is_in_executable};
 pub(crate) use threads::libraries_with_threads;

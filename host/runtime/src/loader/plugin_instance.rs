@@ -5,10 +5,10 @@
 
 use super::attach::{self, Attached};
 use super::call_context::{self, CallContext};
+use super::code_owner::{self, CodeOwner};
 use super::host_table::HOST_TABLE;
 use super::library::Library;
 use super::listeners::{self, Listener};
-use super::origin::{self, Origin};
 use super::output::{self, Completed, Completion, Output};
 use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
 use super::text::ErrorText;
@@ -28,7 +28,7 @@ pub struct PluginInstance {
     handle: abi::InstanceHandle,
     token: InstanceToken,
     name: Box<str>,
-    origin: Origin,
+    owner: CodeOwner,
     activity: Arc<Activity>,
 }
 
@@ -145,17 +145,15 @@ impl PluginInstance {
         let made = Self::make(&library, &request, making.name);
         let instance = |handle| PluginInstance {
             tables: *library.tables(),
-            origin: library.origin(),
+            owner: library.owner(),
             handle,
             token,
             name: making.name.into(),
             activity: Arc::default(),
             library: Mutex::new(Some(library.clone())),
         };
-        let made = made
-            .map(instance)
-            .inspect_err(|_| listeners::unregister(token))?;
-        process_guard::lives(&made.name, made.origin, &made.activity);
+        let made = made.map(instance).inspect_err(|_| listeners::unregister(token))?;
+        process_guard::lives(&made.name, made.owner, &made.activity);
         Ok(made)
     }
 
@@ -167,9 +165,9 @@ impl PluginInstance {
         let tables = library.tables();
         let mut handle: abi::InstanceHandle = std::ptr::null_mut();
         let mut error = ErrorText::new();
-        let _window = process_guard::window(name, "create", library.origin());
-        let _code = origin::inside(library.origin());
-        let _thread = attach::thread(tables, library.origin())?;
+        let _window = process_guard::window(name, "create", library.owner());
+        let _code = code_owner::inside(library.owner());
+        let _thread = attach::thread(tables, library.owner())?;
         // SAFETY: a checked entry of an open library; all pointers are to locals that outlive the call.
         let status = unsafe { (tables.lifecycle.create)(&HOST_TABLE, request, &mut handle, error.lend()) };
         status::result(status, &error, "create").map(|()| handle)
@@ -187,7 +185,7 @@ impl PluginInstance {
             Step::Stop => (lifecycle.stop, "stop"),
         };
         let Some(entry) = entry else { return Ok(()) };
-        let _window = process_guard::window(&self.name, name, self.origin);
+        let _window = process_guard::window(&self.name, name, self.owner);
         let _inside = self.enter_step()?;
         output::of_instance(call, self.token);
         let request = step_request(call);
@@ -417,16 +415,16 @@ impl PluginInstance {
             Err(inside) => return Err(NotDestroyed::Inside(inside)),
         }
         let said = self.end(call);
-        process_guard::no_longer_lives(&self.name, self.origin);
+        process_guard::no_longer_lives(&self.name, self.owner);
         listeners::unregister(self.token);
         drop(self.library.lock().unwrap_or_else(PoisonError::into_inner).take());
         said.map_err(NotDestroyed::Gone)
     }
 
     fn end(&self, call: CallToken) -> Result<(), CallError> {
-        let _window = process_guard::window(&self.name, "destroy", self.origin);
-        let _code = origin::inside(self.origin);
-        let _thread = attach::thread(&self.tables, self.origin)?;
+        let _window = process_guard::window(&self.name, "destroy", self.owner);
+        let _code = code_owner::inside(self.owner);
+        let _thread = attach::thread(&self.tables, self.owner)?;
         output::of_instance(call, self.token);
         let request = step_request(call);
         let mut error = ErrorText::new();
@@ -466,7 +464,7 @@ impl PluginInstance {
         }
         let inside = Inside {
             instance: self,
-            _code: origin::inside(self.origin),
+            _code: code_owner::inside(self.owner),
             thread: None,
         };
         match self.tables.attach {
@@ -478,14 +476,14 @@ impl PluginInstance {
 
 struct Inside<'a> {
     instance: &'a PluginInstance,
-    _code: origin::Inside,
+    _code: code_owner::Inside,
     thread: Option<Attached>,
 }
 
 impl Inside<'_> {
     #[cold]
     fn attached(mut self) -> Result<Self, CallError> {
-        self.thread = attach::thread(&self.instance.tables, self.instance.origin)?;
+        self.thread = attach::thread(&self.instance.tables, self.instance.owner)?;
         Ok(self)
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Nothing here allocates from Rust, uses thread-locals with destructors or takes a lock: it runs inside thread creation.
 
+use super::code_owner::{self, CodeOwner};
 use super::cpu;
 use super::keys::hosts_own_key;
-use super::origin::{self, Origin};
 use libc::{c_void, pthread_key_t};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
@@ -22,7 +22,7 @@ pub(super) struct KnownThread {
     /// Address of its start routine.
     pub start: usize,
     /// Whose it is.
-    pub origin: Origin,
+    pub owner: CodeOwner,
     /// When it was made, in [`thread_sequence`]'s order.
     pub sequence: u64,
     /// It has not ended, for all that is known.
@@ -41,7 +41,7 @@ pub(super) fn known_threads() -> Option<Vec<KnownThread>> {
         (state != FREE && state != CLAIMED).then(|| KnownThread {
             tid: slot.tid.load(SeqCst),
             start: slot.start.load(SeqCst),
-            origin: Origin::from_number(slot.origin.load(SeqCst)),
+            owner: CodeOwner::from_number(slot.owner.load(SeqCst)),
             sequence: slot.sequence.load(SeqCst),
             runs: state != ENDING,
         })
@@ -53,10 +53,10 @@ pub(super) fn known_threads() -> Option<Vec<KnownThread>> {
 }
 
 /// The libraries that have threads of their own; `None` while there are more threads than the host can follow.
-pub(crate) fn libraries_with_threads() -> Option<HashSet<Origin>> {
+pub(crate) fn libraries_with_threads() -> Option<HashSet<CodeOwner>> {
     let all = known_threads()?.into_iter();
-    let of_libraries = all.filter(|thread| thread.runs && thread.origin.is_a_librarys());
-    Some(of_libraries.map(|thread| thread.origin).collect())
+    let of_libraries = all.filter(|thread| thread.runs && thread.owner.is_a_librarys());
+    Some(of_libraries.map(|thread| thread.owner).collect())
 }
 
 const FREE: u32 = 0;
@@ -70,7 +70,7 @@ struct ThreadSlot {
     state: AtomicU32,
     tid: AtomicI32,
     start: AtomicUsize,
-    origin: AtomicU64,
+    owner: AtomicU64,
     sequence: AtomicU64,
 }
 
@@ -83,7 +83,7 @@ static THREADS: [ThreadSlot; THREADS_MAX] = [const {
         state: AtomicU32::new(FREE),
         tid: AtomicI32::new(0),
         start: AtomicUsize::new(0),
-        origin: AtomicU64::new(0),
+        owner: AtomicU64::new(0),
         sequence: AtomicU64::new(0),
     }
 }; THREADS_MAX];
@@ -94,7 +94,7 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(1);
 /// Threads that live and found no place.
 static UNTRACKED: AtomicUsize = AtomicUsize::new(0);
 
-fn claim(start: usize, origin: Origin, sequence: u64) -> Option<&'static ThreadSlot> {
+fn claim(start: usize, owner: CodeOwner, sequence: u64) -> Option<&'static ThreadSlot> {
     let first = NEXT.fetch_add(1, Relaxed);
     let usual = (0..THREADS_USUAL).map(|offset| first.wrapping_add(offset) % THREADS_USUAL);
     for at in usual.chain(THREADS_USUAL..THREADS_MAX) {
@@ -108,7 +108,7 @@ fn claim(start: usize, origin: Origin, sequence: u64) -> Option<&'static ThreadS
             if slot.state.compare_exchange(from, CLAIMED, SeqCst, SeqCst).is_ok() {
                 slot.tid.store(0, SeqCst);
                 slot.start.store(start, SeqCst);
-                slot.origin.store(origin.number(), SeqCst);
+                slot.owner.store(owner.number(), SeqCst);
                 slot.sequence.store(sequence, SeqCst);
                 slot.state.store(STARTING, SeqCst);
                 return Some(slot);
@@ -116,7 +116,7 @@ fn claim(start: usize, origin: Origin, sequence: u64) -> Option<&'static ThreadS
         }
     }
     reclaim_dead()?;
-    claim(start, origin, sequence)
+    claim(start, owner, sequence)
 }
 
 /// Frees the slots of threads that left without their end being run.
@@ -144,7 +144,7 @@ pub(super) type StartRoutine = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 pub(super) struct Package {
     start: StartRoutine,
     argument: *mut c_void,
-    origin: Origin,
+    owner: CodeOwner,
     slot: Option<&'static ThreadSlot>,
 }
 
@@ -156,19 +156,19 @@ pub(super) fn note(start: StartRoutine, argument: *mut c_void) -> Option<*mut Pa
         return None;
     }
     let address = start as usize;
-    let origin = if origin::is_in_executable(address) {
-        Origin::HOST
+    let owner = if code_owner::is_in_executable(address) {
+        CodeOwner::HOST
     } else {
-        origin::maker()
+        code_owner::maker()
     };
-    let slot = claim(address, origin, SEQUENCE.fetch_add(1, SeqCst));
+    let slot = claim(address, owner, SEQUENCE.fetch_add(1, SeqCst));
     if slot.is_none() {
         UNTRACKED.fetch_add(1, SeqCst);
     }
     let noted = Package {
         start,
         argument,
-        origin,
+        owner,
         slot,
     };
     // SAFETY: fresh memory of this size; malloc aligns for any fundamental type.
@@ -193,7 +193,7 @@ pub(super) unsafe fn forget(package: *mut Package) {
 pub(super) extern "C-unwind" fn run_thread(package: *mut c_void) -> *mut c_void {
     // SAFETY: made by `note` for this thread alone, which frees it at its end.
     let noted = unsafe { &*package.cast::<Package>() };
-    origin::begin(noted.origin);
+    code_owner::begin(noted.owner);
     if let Some(slot) = noted.slot {
         // SAFETY: takes no pointers.
         slot.tid.store(unsafe { libc::gettid() }, SeqCst);
@@ -219,12 +219,12 @@ fn end_key() -> Option<pthread_key_t> {
 /// The calling thread ends; destructors of thread-locals have run, some of keys may still.
 unsafe extern "C" fn end(package: *mut c_void) {
     // SAFETY: the package of this thread, which has no other use for it.
-    let Package { slot, origin, .. } = unsafe { package.cast::<Package>().read() };
+    let Package { slot, owner, .. } = unsafe { package.cast::<Package>().read() };
     // SAFETY: from malloc, and read.
     unsafe { libc::free(package) };
     // In this order: a thread that ends meanwhile is missed rather than counted twice.
     leave(slot, ENDING);
-    cpu::keep_of_this_thread(origin);
+    cpu::keep_of_this_thread(owner);
 }
 
 /// The thread gives up its place, if it has one.

@@ -8,7 +8,7 @@
 //! Either thread may hang in a finaliser, then it may come back later; and where no thread can be made, that can be tried again.
 
 use super::ModuleBudgets;
-use crate::loader::{Closed, Mapped, NotClosed, Origin, join_within};
+use crate::loader::{Closed, CodeOwner, Mapped, NotClosed, join_within};
 use crate::process_guard;
 use extman_model::{ResidentReason, Verdict};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,9 +30,9 @@ pub(super) enum Closing {
     /// It is being closed.
     Close(Running<Result<Closed, NotClosed>>),
     /// It is closed, and whether it is gone is to be looked at.
-    Unseen(Closed),
+    Unseen(Box<Closed>),
     /// That is being looked at.
-    Look(Running<Result<Verdict, Closed>>),
+    Look(Running<Result<Verdict, Box<Closed>>>),
 }
 
 /// What a closing thread is, whichever it is.
@@ -50,7 +50,7 @@ impl Closer<'_> {
         let settle = self.budgets.settle;
         let owner = self.name.to_owned();
         let close = move |mapped: Box<Mapped>| {
-            let _window = process_guard::window(&owner, "unload", Origin::UNKNOWN);
+            let _window = process_guard::window(&owner, "unload", CodeOwner::UNKNOWN);
             mapped.close(settle)
         };
         match self.start("close", mapped, close) {
@@ -75,7 +75,7 @@ impl Closer<'_> {
     fn closed(self, running: Running<Result<Closed, NotClosed>>, patience: Duration) -> Ended {
         match running.end_within(patience) {
             Ok(Some(Ok(closed))) if closed.is_gone() => Ended::Closed(Verdict::Unmapped),
-            Ok(Some(Ok(closed))) => self.look(closed),
+            Ok(Some(Ok(closed))) => self.look(Box::new(closed)),
             Ok(Some(Err(not_closed))) => Ended::NotClosed(not_closed),
             Ok(None) => Ended::Closed(hangs("a finaliser that ended its thread")),
             Err(running) => Ended::Hangs(
@@ -85,14 +85,14 @@ impl Closer<'_> {
         }
     }
 
-    fn look(self, closed: Closed) -> Ended {
-        match self.start("look", closed, Closed::verdict) {
+    fn look(self, closed: Box<Closed>) -> Ended {
+        match self.start("look", closed, |closed: Box<Closed>| closed.verdict()) {
             Ok(running) => self.looked(running, self.budgets.close),
             Err(closed) => Ended::Hangs(Closing::Unseen(closed), hangs(NO_THREAD)),
         }
     }
 
-    fn looked(self, running: Running<Result<Verdict, Closed>>, patience: Duration) -> Ended {
+    fn looked(self, running: Running<Result<Verdict, Box<Closed>>>, patience: Duration) -> Ended {
         match running.end_within(patience) {
             Ok(Some(Ok(verdict))) => Ended::Closed(verdict),
             Ok(Some(Err(closed))) => Ended::Hangs(

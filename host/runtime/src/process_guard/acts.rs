@@ -4,7 +4,7 @@
 //! that asks the kernel past the C library leaves no note: then those are named whose code ran.
 
 use super::real::Real;
-use crate::loader::Origin;
+use crate::loader::CodeOwner;
 use extman_model::ProcessPart;
 use libc::{c_char, c_int, c_void, mode_t, rlimit, rlimit64};
 use std::sync::atomic::{AtomicU64, Ordering::*};
@@ -29,7 +29,7 @@ fn note_of(part: ProcessPart) -> Option<&'static AtomicU64> {
 
 /// Notes that the code which runs on this thread changes a part of the process. Takes no lock and no memory.
 pub(super) fn note(part: ProcessPart) {
-    let here = Origin::here();
+    let here = CodeOwner::here();
     let Some(note) = note_of(part).filter(|_| here.is_a_librarys()) else {
         return;
     };
@@ -39,17 +39,17 @@ pub(super) fn note(part: ProcessPart) {
     }
 }
 
-/// Whose code changed a part since this was asked last: [`Origin::UNKNOWN`] if it was that of several libraries.
-pub(super) fn take(part: ProcessPart) -> Option<Origin> {
+/// Whose code changed a part since this was asked last: [`CodeOwner::UNKNOWN`] if it was that of several libraries.
+pub(super) fn take(part: ProcessPart) -> Option<CodeOwner> {
     match note_of(part)?.swap(0, AcqRel) {
         0 => None,
-        SEVERAL => Some(Origin::UNKNOWN),
-        one => Some(Origin::from_number(one)),
+        SEVERAL => Some(CodeOwner::UNKNOWN),
+        one => Some(CodeOwner::from_number(one)),
     }
 }
 
 /// As [`take`], of all parts.
-pub(super) fn take_all() -> Vec<(ProcessPart, Origin)> {
+pub(super) fn take_all() -> Vec<(ProcessPart, CodeOwner)> {
     let parts = NOTES.iter().map(|(part, _)| *part);
     parts.filter_map(|part| Some((part, take(part)?))).collect()
 }
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn note_names_the_one_library_that_acted_and_nobody_if_several_did() {
-        let (one, other) = (Origin::of_a_new_library(), Origin::of_a_new_library());
+        let (one, other) = (CodeOwner::of_a_new_library(), CodeOwner::of_a_new_library());
         let part = ProcessPart::Locale;
         let _ = take(part);
         note(part);
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(take(part), None, "it is told once");
         on_behalf_of(one, || note(part));
         on_behalf_of(other, || note(part));
-        assert_eq!(take(part), Some(Origin::UNKNOWN));
+        assert_eq!(take(part), Some(CodeOwner::UNKNOWN));
         on_behalf_of(other, || note(part));
         assert_eq!(take(part), Some(other));
     }

@@ -10,7 +10,7 @@
 use super::acts::note;
 use super::fork::is_forked_child;
 use super::real::Real;
-use crate::loader::Origin;
+use crate::loader::CodeOwner;
 use extman_model::ProcessPart;
 use libc::{c_int, c_uint, c_void};
 use std::cell::Cell;
@@ -94,7 +94,7 @@ fn is_refused(descriptor: c_int) -> bool {
     let Some(of_host) = of_host(descriptor) else {
         return false;
     };
-    if !Origin::here().is_a_librarys() {
+    if !CodeOwner::here().is_a_librarys() {
         if of_host.load(Relaxed) != 0 {
             of_host.store(0, Release);
         }
@@ -203,7 +203,7 @@ unsafe extern "C" fn closefrom(first: c_int) {
 
 /// Whether one of these is refused: then none of them is closed.
 fn range_is_refused(first: c_uint, last: c_uint) -> bool {
-    if !Origin::here().is_a_librarys() {
+    if !CodeOwner::here().is_a_librarys() {
         return false;
     }
     let last = (last as usize).min(DESCRIPTORS_MAX - 1);
@@ -236,14 +236,14 @@ mod tests {
     }
 
     /// As a library closes it.
-    fn close_as(library: Origin, descriptor: RawFd) -> c_int {
+    fn close_as(library: CodeOwner, descriptor: RawFd) -> c_int {
         // SAFETY: of this test's own descriptors, which nobody uses any more.
         on_behalf_of(library, || unsafe { close(descriptor) })
     }
 
     #[test]
     fn descriptor_of_the_host_is_closed_by_the_host_alone_and_its_own_ones_by_a_library() {
-        let library = Origin::of_a_new_library();
+        let library = CodeOwner::of_a_new_library();
         protect_open_ones();
         let (host, own) = (
             tempfile::tempfile().unwrap(),
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn number_that_the_host_gave_up_unseen_is_a_librarys_to_close() {
-        let library = Origin::of_a_new_library();
+        let library = CodeOwner::of_a_new_library();
         protect_open_ones();
         let (first, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         // Higher than any that another test of this process is given meanwhile.

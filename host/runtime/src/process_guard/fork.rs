@@ -1,6 +1,6 @@
 //! A child process that a plugin forked is not the host: it has one thread, and every lock as it was at that moment.
 
-use crate::loader::Origin;
+use crate::loader::CodeOwner;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::*};
 
@@ -29,7 +29,7 @@ pub(super) fn watch() {
 }
 
 unsafe extern "C" fn note_child() {
-    FORKED_BY.store(Origin::here().number(), Relaxed);
+    FORKED_BY.store(CodeOwner::here().number(), Relaxed);
     IS_FORKED_CHILD.store(true, Relaxed);
 }
 
@@ -39,9 +39,9 @@ pub(super) fn is_forked_child() -> bool {
 }
 
 /// Whose code forked the last child that came back into the host's code since the last time, and was ended.
-pub(super) fn take_came_back() -> Option<Origin> {
+pub(super) fn take_came_back() -> Option<CodeOwner> {
     let by = came_back()?.swap(0, AcqRel);
-    (by > 0).then(|| Origin::from_number(by - 1))
+    (by > 0).then(|| CodeOwner::from_number(by - 1))
 }
 
 fn came_back() -> Option<&'static AtomicU64> {

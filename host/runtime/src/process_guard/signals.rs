@@ -5,7 +5,7 @@
 
 use super::fork::is_forked_child;
 use super::real::Real;
-use crate::loader::{Origin, is_in_executable};
+use crate::loader::{CodeOwner, is_in_executable};
 use libc::{c_int, sighandler_t};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn signal(signal: c_int, handler: sighandler_t) -> sighand
 /// An attempt that had no effect: by whose code, which signal, and what was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused {
-    pub origin: Origin,
+    pub owner: CodeOwner,
     pub signal: &'static str,
     pub handler: sighandler_t,
 }
@@ -178,7 +178,7 @@ pub(super) fn set_text(handler: sighandler_t, signal: &str) -> String {
 const A_HANDLER: sighandler_t = usize::MAX;
 
 const NOTED_MAX: usize = 64;
-/// Each is 0, or origin, signal and handler of an attempt: `origin << 16 | signal << 8 | handler + 1`.
+/// Each is 0, or owner, signal and handler of an attempt: `owner << 16 | signal << 8 | handler + 1`.
 static NOTED: [AtomicU64; NOTED_MAX] = [const { AtomicU64::new(0) }; NOTED_MAX];
 
 fn note(signal: c_int, handler: sighandler_t) {
@@ -187,7 +187,7 @@ fn note(signal: c_int, handler: sighandler_t) {
         libc::SIG_IGN => 2,
         _ => 3,
     };
-    let attempt = Origin::here().number() << 16 | (signal as u64) << 8 | wanted;
+    let attempt = CodeOwner::here().number() << 16 | (signal as u64) << 8 | wanted;
     for place in &NOTED {
         match place.compare_exchange(0, attempt, AcqRel, Acquire) {
             Ok(_) => return,
@@ -205,7 +205,7 @@ pub(super) fn take_refused() -> Vec<Refused> {
         let number = (attempt >> 8 & 0xff) as c_int;
         let (_, signal) = KEPT.iter().find(|(kept, _)| *kept == number)?;
         Some(Refused {
-            origin: Origin::from_number(attempt >> 16),
+            owner: CodeOwner::from_number(attempt >> 16),
             signal,
             handler: match attempt & 0xff {
                 1 => libc::SIG_DFL,

@@ -13,7 +13,7 @@ use super::signals;
 use super::snapshot::{Difference, Snapshot};
 use super::streams;
 use super::thread_state::{ThreadChange, ThreadState};
-use crate::loader::{Origin, exit_now, libraries_with_threads};
+use crate::loader::{CodeOwner, exit_now, libraries_with_threads};
 use extman_model::clock::{self, Monotonic};
 use extman_model::{ProcessChange, ProcessPart};
 use std::collections::{BTreeMap, VecDeque};
@@ -65,7 +65,7 @@ struct OpenWindow {
     id: u64,
     by: String,
     step: &'static str,
-    origin: Origin,
+    owner: CodeOwner,
 }
 
 /// A step of a plugin runs on this thread until it is dropped.
@@ -76,7 +76,7 @@ pub(crate) struct Window {
 }
 
 /// Opens a window around a step of the instance `by`. It must be dropped on the same thread, when the step has returned.
-pub(crate) fn window(by: &str, step: &'static str, origin: Origin) -> Window {
+pub(crate) fn window(by: &str, step: &'static str, owner: CodeOwner) -> Window {
     let _ = streams::kept();
     let mut found = Vec::new();
     let mut guard = lock();
@@ -95,7 +95,7 @@ pub(crate) fn window(by: &str, step: &'static str, origin: Origin) -> Window {
         id,
         by: by.to_owned(),
         step,
-        origin,
+        owner,
     });
     report(guard, &found);
     Window {
@@ -144,15 +144,15 @@ fn changes_of_thread(thread: ThreadChange, open: &OpenWindow) -> impl Iterator<I
 }
 
 /// The instance was created: from here on, a change may be its doing.
-pub(crate) fn lives(name: &str, origin: Origin, activity: &Arc<Activity>) {
-    let key = (name.to_owned(), origin.number());
+pub(crate) fn lives(name: &str, owner: CodeOwner, activity: &Arc<Activity>) {
+    let key = (name.to_owned(), owner.number());
     lock().living.insert(key, activity.clone());
 }
 
-/// The instance was destroyed: nothing that is found later is its doing. `origin` is its library's: another generation of the same
+/// The instance was destroyed: nothing that is found later is its doing. `owner` is its library's: another generation of the same
 /// instance may serve.
-pub(crate) fn no_longer_lives(name: &str, origin: Origin) {
-    lock().living.remove(&(name.to_owned(), origin.number()));
+pub(crate) fn no_longer_lives(name: &str, owner: CodeOwner) {
+    lock().living.remove(&(name.to_owned(), owner.number()));
 }
 
 /// Compares the process now, outside of any window: for what calls and threads of plugins have changed.
@@ -184,13 +184,13 @@ impl Guard {
         if let Some(lost) = self.lost_descriptor() {
             return vec![self.blame(
                 lost,
-                acts::take(ProcessPart::Descriptors).unwrap_or(Origin::UNKNOWN),
+                acts::take(ProcessPart::Descriptors).unwrap_or(CodeOwner::UNKNOWN),
             )];
         }
         let acted = acts::take_all();
         let whose = |part| {
             let act = acted.iter().find(|(of, _)| *of == part);
-            act.map_or(Origin::UNKNOWN, |(_, whose)| *whose)
+            act.map_or(CodeOwner::UNKNOWN, |(_, whose)| *whose)
         };
         let differences = self
             .baseline
@@ -227,10 +227,11 @@ impl Guard {
         })
     }
 
-    fn blame(&self, difference: Difference, whose: Origin) -> ProcessChange {
+    fn blame(&self, difference: Difference, whose: CodeOwner) -> ProcessChange {
         // While a library is being loaded, it is not known yet under which number.
-        let of_code = |origin: Origin| !whose.is_a_librarys() || origin == whose || origin == Origin::UNKNOWN;
-        let open: Vec<_> = self.open.iter().filter(|open| of_code(open.origin)).collect();
+        let of_code =
+            |owner: CodeOwner| !whose.is_a_librarys() || owner == whose || owner == CodeOwner::UNKNOWN;
+        let open: Vec<_> = self.open.iter().filter(|open| of_code(open.owner)).collect();
         let (mut by, step) = match open.first() {
             Some(first) => (open.iter().map(|open| open.by.clone()).collect(), first.step),
             None => (self.ran_between(of_code), "its calls or threads"),
@@ -247,13 +248,13 @@ impl Guard {
     }
 
     /// The instances of such code that ran since the last comparison; all of them if none is known to have run.
-    fn ran_between(&self, of_code: impl Fn(Origin) -> bool) -> Vec<String> {
+    fn ran_between(&self, of_code: impl Fn(CodeOwner) -> bool) -> Vec<String> {
         let with_threads = libraries_with_threads();
-        let of_code = |(_, origin): &&(String, u64)| of_code(Origin::from_number(*origin));
-        let ran = |((_, origin), activity): &(&(String, u64), &Arc<Activity>)| {
+        let of_code = |(_, owner): &&(String, u64)| of_code(CodeOwner::from_number(*owner));
+        let ran = |((_, owner), activity): &(&(String, u64), &Arc<Activity>)| {
             let has_threads = with_threads
                 .as_ref()
-                .is_none_or(|all| all.contains(&Origin::from_number(*origin)));
+                .is_none_or(|all| all.contains(&CodeOwner::from_number(*owner)));
             has_threads || activity.ran_since_comparison()
         };
         let known = || self.living.iter().filter(|(key, _)| of_code(key));
@@ -265,19 +266,19 @@ impl Guard {
     }
 }
 
-fn refused_signals() -> impl Iterator<Item = (Origin, Difference)> {
+fn refused_signals() -> impl Iterator<Item = (CodeOwner, Difference)> {
     signals::take_refused().into_iter().map(|refused| {
         let difference = Difference {
             part: ProcessPart::Signals,
             text: signals::set_text(refused.handler, refused.signal),
             put_back: true,
         };
-        (refused.origin, difference)
+        (refused.owner, difference)
     })
 }
 
 /// Acts that had no effect.
-fn refused_acts(acted: &[(ProcessPart, Origin)]) -> impl Iterator<Item = (Origin, Difference)> {
+fn refused_acts(acted: &[(ProcessPart, CodeOwner)]) -> impl Iterator<Item = (CodeOwner, Difference)> {
     acted.iter().filter_map(|(part, whose)| {
         let (text, put_back) = match part {
             ProcessPart::Descriptors => ("closed descriptors of the host", true),
@@ -333,10 +334,10 @@ mod tests {
     use super::super::activity::Entering;
     use super::*;
 
-    fn guard(living: &[(&str, Origin, &Arc<Activity>)]) -> Guard {
+    fn guard(living: &[(&str, CodeOwner, &Arc<Activity>)]) -> Guard {
         let living = living
             .iter()
-            .map(|(name, origin, activity)| (((*name).to_owned(), origin.number()), (*activity).clone()));
+            .map(|(name, owner, activity)| (((*name).to_owned(), owner.number()), (*activity).clone()));
         Guard {
             baseline: None,
             vital: Vec::new(),
@@ -360,7 +361,7 @@ mod tests {
     /// The stamps are of the whole process, so all of it stands in one test.
     #[test]
     fn change_between_windows_is_blamed_on_whose_code_ran_since_the_last_comparison() {
-        let (one, other) = (Origin::of_a_new_library(), Origin::of_a_new_library());
+        let (one, other) = (CodeOwner::of_a_new_library(), CodeOwner::of_a_new_library());
         let [idle, called, twin] = [(); 3].map(|()| Arc::<Activity>::default());
         let mut guard = guard(&[
             ("idle", one, &idle),
@@ -370,17 +371,21 @@ mod tests {
         let by = |guard: &Guard, whose| guard.blame(difference(), whose).by;
         assert!(called.enter(Entering::Call));
         called.leave();
-        assert_eq!(by(&guard, Origin::UNKNOWN), ["called"]);
+        assert_eq!(by(&guard, CodeOwner::UNKNOWN), ["called"]);
         assert_eq!(by(&guard, other), ["twin"], "whose code was seen to do it");
         guard.compare();
         assert!(twin.enter(Entering::Call));
-        assert_eq!(by(&guard, Origin::UNKNOWN), ["twin"]);
+        assert_eq!(by(&guard, CodeOwner::UNKNOWN), ["twin"]);
         guard.compare();
-        assert_eq!(by(&guard, Origin::UNKNOWN), ["twin"], "it is inside all the time");
+        assert_eq!(
+            by(&guard, CodeOwner::UNKNOWN),
+            ["twin"],
+            "it is inside all the time"
+        );
         twin.leave();
         guard.compare();
         assert_eq!(
-            by(&guard, Origin::UNKNOWN),
+            by(&guard, CodeOwner::UNKNOWN),
             ["called", "idle", "twin"],
             "nobody is known"
         );
@@ -388,9 +393,9 @@ mod tests {
             id: 0,
             by: "made".to_owned(),
             step: "create",
-            origin: other,
+            owner: other,
         });
-        assert_eq!(by(&guard, Origin::UNKNOWN), ["made"]);
+        assert_eq!(by(&guard, CodeOwner::UNKNOWN), ["made"]);
         assert_eq!(
             by(&guard, one),
             ["called", "idle"],
@@ -400,13 +405,13 @@ mod tests {
 
     #[test]
     fn generation_that_is_destroyed_takes_nothing_from_the_one_that_serves() {
-        let (old, new) = (Origin::of_a_new_library(), Origin::of_a_new_library());
+        let (old, new) = (CodeOwner::of_a_new_library(), CodeOwner::of_a_new_library());
         let name = "a name that no other test has";
         let (first, second) = (Arc::<Activity>::default(), Arc::<Activity>::default());
         lives(name, old, &first);
         lives(name, new, &second);
         no_longer_lives(name, old);
-        let is_there = |origin: Origin| lock().living.contains_key(&(name.to_owned(), origin.number()));
+        let is_there = |owner: CodeOwner| lock().living.contains_key(&(name.to_owned(), owner.number()));
         assert!(!is_there(old) && is_there(new));
         no_longer_lives(name, new);
         assert!(!is_there(new));

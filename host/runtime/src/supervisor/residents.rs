@@ -13,7 +13,7 @@ const PAUSE_MAX: u32 = 12;
 
 /// All of them.
 #[derive(Default)]
-pub(super) struct Residents(Vec<Resident>);
+pub(super) struct ResidentLibraries(Vec<ResidentLibrary>);
 
 /// Whose a library was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) struct Owner {
     pub generation: u64,
 }
 
-struct Resident {
+struct ResidentLibrary {
     owner: Owner,
     id: String,
     version: Version,
@@ -38,7 +38,7 @@ struct Resident {
     pause: u32,
 }
 
-impl Residents {
+impl ResidentLibraries {
     /// One more.
     pub(super) fn put(&mut self, owner: Owner, id: String, version: Version, unload: Unload) {
         if self.0.len() >= KEPT_MAX {
@@ -49,7 +49,7 @@ impl Residents {
                 "more than {KEPT_MAX} libraries stay in memory; this one is no longer listed, nor unloaded again"
             );
         }
-        self.0.push(Resident {
+        self.0.push(ResidentLibrary {
             owner,
             id,
             version,
@@ -64,12 +64,12 @@ impl Residents {
 
     /// What to try at this look.
     pub(super) fn due(&mut self) -> Vec<(Owner, Box<PendingUnload>)> {
-        let due = |left: &mut Resident| {
-            if left.pending.is_none() || left.wait > 0 {
-                left.wait = left.wait.saturating_sub(1);
+        let due = |resident: &mut ResidentLibrary| {
+            if resident.pending.is_none() || resident.wait > 0 {
+                resident.wait = resident.wait.saturating_sub(1);
                 return None;
             }
-            left.take()
+            resident.take()
         };
         self.0.iter_mut().filter_map(due).collect()
     }
@@ -79,10 +79,10 @@ impl Residents {
         let mine = self
             .0
             .iter_mut()
-            .filter(|left| left.owner.generation == generation);
-        let taken = |left: &mut Resident| {
-            left.again = left.trying;
-            left.take()
+            .filter(|resident| resident.owner.generation == generation);
+        let taken = |resident: &mut ResidentLibrary| {
+            resident.again = resident.trying;
+            resident.take()
         };
         mine.filter_map(taken).collect()
     }
@@ -94,40 +94,47 @@ impl Residents {
         owner: &Owner,
         unload: Option<Unload>,
     ) -> Option<(Verdict, Option<Box<PendingUnload>>)> {
-        let at = self.0.iter().position(|left| left.owner == *owner)?;
+        let at = self.0.iter().position(|resident| resident.owner == *owner)?;
         let Some(unload) = unload.filter(|unload| !unload.verdict.is_unmapped()) else {
             return Some((self.0.remove(at).verdict, None));
         };
-        let left = &mut self.0[at];
-        left.trying = false;
-        left.wait = left.pause;
-        left.pause = (left.pause * 2).min(PAUSE_MAX);
-        left.pending = unload.left;
-        let before = std::mem::replace(&mut left.verdict, unload.verdict);
-        let again = std::mem::take(&mut left.again).then(|| left.take()).flatten();
+        let resident = &mut self.0[at];
+        resident.trying = false;
+        resident.wait = resident.pause;
+        resident.pause = (resident.pause * 2).min(PAUSE_MAX);
+        resident.pending = unload.left;
+        let before = std::mem::replace(&mut resident.verdict, unload.verdict);
+        let again = std::mem::take(&mut resident.again)
+            .then(|| resident.take())
+            .flatten();
         Some((before, again.map(|(_, pending)| pending)))
     }
 
     /// Whether any of them is worth another look.
     pub(super) fn any_to_try(&self) -> bool {
-        self.0.iter().any(|left| left.pending.is_some() || left.trying)
+        self.0
+            .iter()
+            .any(|resident| resident.pending.is_some() || resident.trying)
     }
 
     /// As they are shown: each library once.
     pub(super) fn views(&self) -> Vec<ResidentView> {
         let mut seen = BTreeSet::new();
-        let once = self.0.iter().filter(|left| seen.insert(left.owner.generation));
-        let view = |left: &Resident| ResidentView {
-            id: left.id.clone(),
-            version: left.version.clone(),
-            generation: left.owner.generation,
-            verdict: left.verdict.clone(),
+        let once = self
+            .0
+            .iter()
+            .filter(|resident| seen.insert(resident.owner.generation));
+        let view = |resident: &ResidentLibrary| ResidentView {
+            id: resident.id.clone(),
+            version: resident.version.clone(),
+            generation: resident.owner.generation,
+            verdict: resident.verdict.clone(),
         };
         once.map(view).collect()
     }
 }
 
-impl Resident {
+impl ResidentLibrary {
     fn take(&mut self) -> Option<(Owner, Box<PendingUnload>)> {
         let pending = self.pending.take()?;
         self.trying = true;

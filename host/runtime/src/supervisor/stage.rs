@@ -49,9 +49,20 @@ pub(super) trait Loaded {
 
 /// What an instance should come to, as long as its file is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Desired {
+pub(super) enum DesiredState {
     Running,
     Stopped,
+}
+
+/// What is known of a generation that is to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Nothing is wrong with it.
+    Well,
+    /// It serves no more, and why is known.
+    Failed,
+    /// It has panicked: nothing of it is called any more but `destroy`.
+    Panicked,
 }
 
 /// Why an instance is to be forgotten.
@@ -182,8 +193,8 @@ pub(super) enum Input<R: Loaded, W> {
 pub(super) enum Effect<R: Loaded, W> {
     /// Start these bytes, and say what came of it.
     Start { build: R::Build, by_operator: bool },
-    /// Stop this generation, and say what came of it. `failed`: it serves no more, and why is known.
-    Stop { running: R, failed: bool },
+    /// Stop this generation, and say what came of it.
+    Stop { running: R, condition: Condition },
     /// Answer an operator.
     Answer(W, Outcome),
     /// Report that another generation serves now.
@@ -195,7 +206,7 @@ pub(super) enum Effect<R: Loaded, W> {
 /// One instance.
 #[derive(Debug, Clone)]
 pub(super) struct Actor<R: Loaded, W> {
-    desired: Desired,
+    desired: DesiredState,
     gone: Option<Gone>,
     stage: Stage<R>,
     /// What a start starts.
@@ -217,7 +228,7 @@ type Effects<R, W> = Vec<Effect<R, W>>;
 
 impl<R: Loaded, W> Actor<R, W> {
     /// One of which nothing is loaded. It begins with the first [`Input::Bytes`].
-    pub(super) fn new(build: R::Build, desired: Desired) -> Self {
+    pub(super) fn new(build: R::Build, desired: DesiredState) -> Self {
         Actor {
             desired,
             gone: None,
@@ -236,14 +247,14 @@ impl<R: Loaded, W> Actor<R, W> {
         let mut effects = Vec::new();
         let out = &mut effects;
         match input {
-            Input::Load(waiter) => self.command(waiter, Desired::Running, Self::load, out),
-            Input::Unload(waiter) => self.command(waiter, Desired::Stopped, Self::unload, out),
-            Input::Restart(waiter) => self.command(waiter, Desired::Running, Self::restart, out),
+            Input::Load(waiter) => self.command(waiter, DesiredState::Running, Self::load, out),
+            Input::Unload(waiter) => self.command(waiter, DesiredState::Stopped, Self::unload, out),
+            Input::Restart(waiter) => self.command(waiter, DesiredState::Running, Self::restart, out),
             Input::Bytes(build) => self.bytes(build, out),
             Input::Gone(gone) => self.go(gone, out),
             Input::Panicked { generation, text } => {
                 if matches!(self.stage, Stage::Serving { .. }) && self.is_mine(generation) {
-                    self.fail(text, out);
+                    self.fail(text, Condition::Panicked, out);
                 }
             }
             Input::LaneLost { generation, text } if self.is_mine(generation) => self.lane_lost(text),
@@ -279,7 +290,7 @@ impl<R: Loaded, W> Actor<R, W> {
     fn command(
         &mut self,
         waiter: W,
-        desired: Desired,
+        desired: DesiredState,
         carry_out: fn(&mut Self, &mut Effects<R, W>) -> Option<Outcome>,
         out: &mut Effects<R, W>,
     ) {
@@ -349,10 +360,12 @@ impl<R: Loaded, W> Actor<R, W> {
             self.build = build;
         }
         match (&mut self.stage, self.desired) {
-            (Stage::Absent { .. }, Desired::Running) => self.start(false, out),
-            (Stage::Failed { .. }, Desired::Running) if new => self.start(false, out),
-            (Stage::Failed { .. }, Desired::Stopped) if new => self.stage = Stage::Absent { stopped: None },
-            (Stage::Stopping { then, failed, .. }, Desired::Running)
+            (Stage::Absent { .. }, DesiredState::Running) => self.start(false, out),
+            (Stage::Failed { .. }, DesiredState::Running) if new => self.start(false, out),
+            (Stage::Failed { .. }, DesiredState::Stopped) if new => {
+                self.stage = Stage::Absent { stopped: None }
+            }
+            (Stage::Stopping { then, failed, .. }, DesiredState::Running)
                 if *then == Then::Rest && (new || !*failed || !self.waiting.is_empty()) =>
             {
                 *then = Then::Start { by_operator: false };
@@ -395,7 +408,7 @@ impl<R: Loaded, W> Actor<R, W> {
     fn late_return(&mut self, text: String, out: &mut Effects<R, W>) {
         match &mut self.stage {
             Stage::Wedged { inside, .. } if *inside > 1 => *inside -= 1,
-            Stage::Wedged { .. } => self.fail(text, out),
+            Stage::Wedged { .. } => self.fail(text, Condition::Failed, out),
             Stage::Starting { calls, .. } | Stage::Stopping { calls, .. } => {
                 calls.inside = calls.inside.saturating_sub(1);
                 calls.returned = Some(text);
@@ -433,14 +446,17 @@ impl<R: Loaded, W> Actor<R, W> {
     }
 
     fn started(&mut self, running: R, out: &mut Effects<R, W>) {
-        let wedged = matches!(self.stage, Stage::Wedged { .. });
+        let condition = match self.stage {
+            Stage::Wedged { .. } => Condition::Failed,
+            _ => Condition::Well,
+        };
         match self.stage.take_live() {
             Ok(Live { running: old, .. }) => {
                 out.push(Effect::Replaced {
                     from: old.build().clone(),
                     to: running.build().clone(),
                 });
-                self.retire(old, wedged, out);
+                self.retire(old, condition, out);
             }
             Err(Stage::Starting { .. }) => {
                 let to = running.build();
@@ -452,7 +468,7 @@ impl<R: Loaded, W> Actor<R, W> {
             // No start is under way in the other stages. What is loaded is not lost all the same.
             Err(stage) => {
                 self.stage = stage;
-                return self.retire(running, false, out);
+                return self.retire(running, Condition::Well, out);
             }
         }
         self.stage = Stage::Serving {
@@ -464,7 +480,7 @@ impl<R: Loaded, W> Actor<R, W> {
         };
         if let Some(gone) = self.gone {
             self.stop(gone.cause(), Then::Rest, out);
-        } else if self.desired == Desired::Stopped {
+        } else if self.desired == DesiredState::Stopped {
             self.stop(BY_OPERATOR, Then::Rest, out);
         } else {
             self.keep_up(out);
@@ -489,7 +505,7 @@ impl<R: Loaded, W> Actor<R, W> {
                     cause: cause.clone(),
                     refused,
                 };
-                if self.gone.is_some() || self.desired == Desired::Stopped {
+                if self.gone.is_some() || self.desired == DesiredState::Stopped {
                     return;
                 }
                 match newer {
@@ -618,24 +634,24 @@ impl<R: Loaded, W> Actor<R, W> {
         if let Stage::Stopping { then, .. } = &mut self.stage {
             *then = after;
         }
-        self.unseat(cause, None, after, out);
+        self.unseat(cause, Condition::Well, after, out);
     }
 
     /// What is loaded has failed, and is stopped for it.
-    fn fail(&mut self, text: String, out: &mut Effects<R, W>) {
-        self.unseat(&text.clone(), Some(text), Then::Rest, out);
+    fn fail(&mut self, text: String, condition: Condition, out: &mut Effects<R, W>) {
+        self.unseat(&text, condition, Then::Rest, out);
     }
 
     /// What is loaded serves no more: an update that is under way goes on as the instance's start.
-    fn unseat(&mut self, cause: &str, failure: Option<String>, then: Then, out: &mut Effects<R, W>) {
-        let (failed, calls) = (failure.is_some(), Hung::default());
+    fn unseat(&mut self, cause: &str, condition: Condition, then: Then, out: &mut Effects<R, W>) {
+        let (failed, calls) = (condition != Condition::Well, Hung::default());
         match self.stage.take_live() {
             Ok(Live { running, update }) => {
-                self.retire(running, failed, out);
+                self.retire(running, condition, out);
                 self.stage = match update {
                     Some(Update { build, .. }) => Stage::Starting {
                         build,
-                        before: failure,
+                        before: failed.then(|| cause.to_owned()),
                         slow: None,
                         calls,
                     },
@@ -651,9 +667,9 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
-    fn retire(&mut self, running: R, failed: bool, out: &mut Effects<R, W>) {
+    fn retire(&mut self, running: R, condition: Condition, out: &mut Effects<R, W>) {
         self.retiring.push(running.generation());
-        out.push(Effect::Stop { running, failed });
+        out.push(Effect::Stop { running, condition });
     }
 
     fn answer(&mut self, outcome: Outcome, out: &mut Effects<R, W>) {
@@ -671,7 +687,7 @@ impl<R: Loaded, W> Actor<R, W> {
         if let Some(gone) = self.gone {
             self.answer(Err(gone.cause().to_owned()), out);
             out.push(Effect::Forget);
-        } else if self.desired == Desired::Stopped {
+        } else if self.desired == DesiredState::Stopped {
             self.answer(Ok(()), out);
         }
     }

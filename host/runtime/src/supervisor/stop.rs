@@ -1,6 +1,7 @@
 //! The long step from a running instance to a library that is gone, and what is left to be tried again when something holds it. The
 //! way there is in `start`.
 
+use super::stage::Condition;
 use super::start::{Running, Services};
 use crate::instance::{Accounts, Instance};
 use crate::loader::Step;
@@ -90,16 +91,16 @@ impl PendingUnload {
 
     /// Of an instance that never started: there is nothing to drain or stop.
     pub(super) fn never_started(running: Running) -> Self {
-        PendingUnload::undestroyed(running, false, false)
+        PendingUnload::undestroyed(running, false, Condition::Well)
     }
 
-    fn undestroyed(running: Running, stop_due: bool, failed: bool) -> Self {
+    fn undestroyed(running: Running, stop_due: bool, condition: Condition) -> Self {
         PendingUnload {
             undestroyed: Some(Undestroyed {
                 instance: running.instance,
                 patience: running.stop_budget,
                 stop_due,
-                failed,
+                failed: condition != Condition::Well,
             }),
             ..PendingUnload::of_module(running.module)
         }
@@ -124,12 +125,16 @@ impl PendingUnload {
     }
 }
 
-/// Drains, stops and frees an instance; the last one of its module has the library unloaded. `failed` if it serves no more.
-pub(super) async fn stop(services: &Services, running: Running, failed: bool) -> Stopped {
+/// Drains, stops and frees an instance; the last one of its module has the library unloaded.
+pub(super) async fn stop(services: &Services, running: Running, condition: Condition) -> Stopped {
     running.instance.close();
     let accounts = running.instance.accounts().clone();
-    let drained = running.instance.step(Step::Drain).await;
-    let mut pending = PendingUnload::undestroyed(running, true, failed);
+    let is_called = condition != Condition::Panicked;
+    let drained = match is_called {
+        true => running.instance.step(Step::Drain).await,
+        false => Ok(()),
+    };
+    let mut pending = PendingUnload::undestroyed(running, is_called, condition);
     let mut complaints = Vec::new();
     if let Some(undestroyed) = &mut pending.undestroyed {
         undestroyed.note("drain", drained, &mut complaints);
@@ -213,7 +218,11 @@ impl Undestroyed {
                 text: error.to_string(),
             });
         }
-        self.failed |= error.kind == ErrorKind::Panicked;
+        if error.kind == ErrorKind::Panicked {
+            self.failed = true;
+            // Nothing of it is called any more but `destroy`.
+            self.stop_due = false;
+        }
     }
 
     /// Lets no more calls and checks in, and waits until none is under way or inside.
@@ -229,7 +238,10 @@ impl Undestroyed {
         while instance.accounts().in_flight() > 0 || instance.inside() > 0 {
             if clock::monotonic() >= give_up {
                 let (inside, name) = (instance.inside(), instance.name());
-                let text = format!("{inside} calls into {name} have not returned");
+                let text = match inside {
+                    1 => format!("one is inside {name}"),
+                    _ => format!("{inside} are inside {name}"),
+                };
                 return Err(Verdict::resident(ResidentReason::WedgedCall, text));
             }
             tokio::time::sleep(pause).await;

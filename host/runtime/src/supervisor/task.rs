@@ -18,9 +18,9 @@ mod unloads;
 
 use super::events::Events;
 use super::requests::{Outcome, Request, Requests};
-use super::residents::Residents;
+use super::residents::ResidentLibraries;
 use super::spec::InstanceConfig;
-use super::stage::{Actor, Build, Desired, Effect, Gone, Input, Loaded};
+use super::stage::{Actor, Build, Condition, DesiredState, Effect, Gone, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
 use crate::instance::Tally;
@@ -54,7 +54,7 @@ pub struct Supervisor {
     /// Instances that the host's readiness waits for.
     awaited: usize,
     directories: Directories,
-    residents: Residents,
+    residents: ResidentLibraries,
     /// Whether a look at them is due by itself.
     looking: bool,
     /// Calls of instances that are gone.
@@ -80,7 +80,7 @@ struct Record {
 struct Batch {
     changed: BTreeSet<Arc<str>>,
     forgotten: BTreeSet<Arc<str>>,
-    stops: Vec<(Arc<str>, Running, bool)>,
+    stops: Vec<(Arc<str>, Running, Condition)>,
     events: Vec<What>,
     answers: Vec<(Waiter, Outcome)>,
 }
@@ -143,7 +143,7 @@ impl Supervisor {
             instances: BTreeMap::new(),
             awaited: 0,
             directories: Directories::default(),
-            residents: Residents::default(),
+            residents: ResidentLibraries::default(),
             looking: false,
             tallies: BTreeMap::new(),
             batch: Batch::default(),
@@ -231,7 +231,7 @@ impl Supervisor {
     fn carry_out(&mut self, name: &Arc<str>, effect: Effect<Running, Waiter>) {
         match effect {
             Effect::Start { build, by_operator } => self.spawn_start(name, build, by_operator),
-            Effect::Stop { running, failed } => self.batch.stops.push((name.clone(), running, failed)),
+            Effect::Stop { running, condition } => self.batch.stops.push((name.clone(), running, condition)),
             Effect::Answer(waiter, outcome) => self.batch.answers.push((waiter, outcome)),
             Effect::Replaced { from, to } => {
                 let version = |build: &VerifiedPlugin| build.manifest().plugin.version.clone();
@@ -271,8 +271,8 @@ impl Supervisor {
         if self.directories.are_known() && self.awaited == 0 {
             self.registry.set_ready();
         }
-        for (name, running, failed) in batch.stops {
-            self.spawn_stop(name, running, failed);
+        for (name, running, condition) in batch.stops {
+            self.spawn_stop(name, running, condition);
         }
         for what in batch.events {
             self.events.tell(what);
@@ -339,11 +339,11 @@ impl Supervisor {
         }
     }
 
-    fn spawn_stop(&self, name: Arc<str>, running: Running, failed: bool) {
+    fn spawn_stop(&self, name: Arc<str>, running: Running, condition: Condition) {
         let (services, requests) = (self.services.clone(), self.requests.clone());
         tokio::spawn(async move {
             let plugin = Box::new(running.plugin.clone());
-            let stopped = stop::stop(&services, running, failed).await;
+            let stopped = stop::stop(&services, running, condition).await;
             requests.make(Request::Stopped(name, plugin, Box::new(stopped)));
         });
     }
@@ -428,9 +428,9 @@ impl Supervisor {
 impl Record {
     fn new(name: Arc<str>, config: Arc<InstanceConfig>, plugin: VerifiedPlugin, tally: Tally) -> Self {
         let desired = if config.autostart {
-            Desired::Running
+            DesiredState::Running
         } else {
-            Desired::Stopped
+            DesiredState::Stopped
         };
         Record {
             name,

@@ -325,7 +325,8 @@ impl Vetting {
         let (plugin, digest) = (trial.plugin, trial.plugin.digest());
         let stored = plugin.open()?;
         // It copies and hashes a whole file, so not on one of the async runtime's own threads.
-        let sealed = tokio::task::spawn_blocking(move || SealedImage::of_stored(&stored, "extman-vetting", digest));
+        let sealed =
+            tokio::task::spawn_blocking(move || SealedImage::of_stored(&stored, "extman-vetting", digest));
         let sealed = sealed.await.map_err(std::io::Error::other)??;
         let own = TrialFolders::make();
         let order = Order {

@@ -4,7 +4,7 @@ use super::guard;
 use super::memory;
 use super::protocol::{Line, Order, say, take_over};
 use crate::loader::{
-    CallContext, Library, Listener, Making, Mapped, NotDestroyed, OpenError, Origin, OutputLimits,
+    CallContext, CodeOwner, Library, Listener, Making, Mapped, NotDestroyed, OpenError, OutputLimits,
     PluginInstance, Said, SealedImage, Step, exit_now,
 };
 use crate::process_guard;
@@ -183,7 +183,7 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     let mut refused = None;
     let opened = host.step(VettingPhase::Open, || {
         let sealed = SealedImage::adopt(library, order.digest).map_err(|e| unavailable(&e))?;
-        let _window = process_guard::window(&order.name, "load", Origin::UNKNOWN);
+        let _window = process_guard::window(&order.name, "load", CodeOwner::UNKNOWN);
         Library::open(sealed, order.rust, order.global).map_err(|not_opened| {
             refused = not_opened.mapped;
             match not_opened.error {

@@ -1,9 +1,9 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
-use super::{Call, Ends, InProcess, settle};
-use crate::lanes::Phase;
+use super::{Call, Ends, Instance, settle};
+use crate::lanes::{Phase, Priority};
 use crate::loader::{self, CallContext, Completed, Frames, Input};
-use crate::pending_call::{DispatchError, How, PendingCall, answer_by};
+use crate::pending_call::{DispatchError, PendingCall, answer_by};
 use extman_abi::CallToken;
 use extman_model::clock;
 use extman_model::{CallError, Reply};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-impl InProcess {
+impl Instance {
     /// Whether the manifest says that calls of this capability hold no thread.
     pub(super) fn is_async(&self, capability: &str) -> bool {
         let mut declared = self.module.manifest().capabilities.iter();
@@ -69,8 +69,8 @@ impl InProcess {
             })
         };
         let began = clock::monotonic();
-        let how = How::Queued(Some(self.concurrency.clone()));
-        let returned = pending.dispatch(&self.pool, work, how, run).await;
+        let priority = Priority::Call(Some(self.concurrency.clone()));
+        let returned = pending.dispatch(&self.pool, work, priority, run).await;
         let mut in_flight = match returned? {
             Ok(in_flight) => in_flight,
             Err(error) => return Ok(Err(error)),

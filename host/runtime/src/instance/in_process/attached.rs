@@ -1,15 +1,19 @@
 //! Calls on the caller's own thread, which an embedder has attached.
 
-use super::{InProcess, serve};
-use crate::lanes::{Attached, ConcurrencyLimit, Permit, Pool};
+use super::{Admitted, Instance, serve};
+use crate::lanes::{Attached, ConcurrencyLimit};
 use crate::loader::{CallContext, Input};
 use crate::pending_call::TOO_MANY_CALLS;
 use extman_model::clock;
 use extman_model::{CallError, ErrorKind, Reply, RequestExtras};
 use extman_plugin_api::manifest::schema::ThreadModel;
 
-impl InProcess {
-    pub(in crate::instance) fn invoke_attached(
+impl Instance {
+    /// Serves one call inline, on a thread that the embedder has attached.
+    ///
+    /// # Errors
+    /// As [`invoke`](Self::invoke); and that the instance does not run in this process or needs a thread of its own.
+    pub fn invoke_attached(
         &self,
         attached: &Attached,
         capability: &str,
@@ -22,8 +26,8 @@ impl InProcess {
         let Some(permit) = self.concurrency.try_enter_uncounted() else {
             return self.wait_and_serve(attached, capability, body);
         };
-        let _place = self.place(permit);
-        // The pass tells of the call, so whoever closes either waits for it or is seen here.
+        let _admitted = Admitted::new(permit, &self.pool);
+        // The permit tells of the call, so whoever closes either waits for it or is seen here.
         self.admit()?;
         self.serve_attached(attached, capability, body)
     }
@@ -38,7 +42,7 @@ impl InProcess {
             counted.end(Some(&error));
             return Err(error);
         };
-        let _place = self.place(permit);
+        let _admitted = Admitted::new(permit, &self.pool);
         // The thread's own account has it; until then `counted` tells of it.
         self.serve_attached(attached, capability, body)
     }
@@ -76,27 +80,6 @@ impl InProcess {
         serve(&self.plugin, context, input, (began, deadline), |ran, failure| {
             self.accounts.ended_attached(attached, failure, ran)
         })
-    }
-
-    fn place<'a>(&'a self, permit: Permit<&'a ConcurrencyLimit>) -> Place<'a> {
-        Place {
-            permit: Some(permit),
-            pool: &self.pool,
-        }
-    }
-}
-
-/// A place at the limit: when it is free again, the lanes are told, who may have passed over a job for want of it.
-struct Place<'a> {
-    permit: Option<Permit<&'a ConcurrencyLimit>>,
-    pool: &'a Pool,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if self.permit.take().is_some_and(Permit::leave) {
-            self.pool.nudge();
-        }
     }
 }
 

@@ -3,17 +3,16 @@
 //! Whoever goes through many instances asks them one after the other, inline on a lane; a single check, a deep one for instance, is a job
 //! of its own. Neither waits behind calls. The time of a check runs from when the plugin's code begins.
 
-use super::InProcess;
+use super::{Admitted, Instance};
 use crate::instance::{Accounts, Asked};
-use crate::lanes::{LaneContext, Permit, Phase, Pool};
+use crate::lanes::{LaneContext, Phase, Pool, Priority};
 use crate::loader::{CallContext, OutputLimits, Said};
-use crate::pending_call::{DispatchError, How, PendingCall};
+use crate::pending_call::{DispatchError, PendingCall};
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, CheckKind, CheckOutcome, ErrorKind, Figures};
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::hint::black_box;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -70,30 +69,30 @@ impl Answer {
     }
 }
 
-impl InProcess {
-    /// The lanes that it is asked on.
-    pub(in crate::instance) fn lanes(&self) -> &Pool {
+impl Instance {
+    /// The lanes that it is asked on: those of its library, or its own one if everything must run on one thread.
+    pub fn lanes(&self) -> &Pool {
         &self.pool
     }
 
     /// How long after its deadline a lane is given up in it.
-    pub(in crate::instance) fn wedge_after(&self) -> Duration {
+    pub fn wedge_after(&self) -> Duration {
         self.settings.wedge_after
     }
 
     /// Whether the plugin has a check of its own. Without one, all that a check can show is that the plugin is there.
     #[inline]
-    pub(in crate::instance) fn has_check(&self) -> bool {
+    pub fn has_check(&self) -> bool {
         self.plugin.has_check()
     }
 
-    /// Whether calls may keep checks out at all.
-    pub(in crate::instance) fn may_be_full(&self) -> bool {
+    /// Whether calls may keep checks out at all: those of one that is entered once at a time.
+    pub fn may_be_full(&self) -> bool {
         self.threads != ThreadModel::Many
     }
 
-    /// Whether a call keeps checks out now: of one that is entered once at a time, a check counts as a call.
-    pub(in crate::instance) fn is_full(&self) -> bool {
+    /// Whether a call keeps checks out now.
+    pub fn is_full(&self) -> bool {
         match self.threads {
             ThreadModel::Many => false,
             ThreadModel::Serial => self.concurrency.inside() >= self.concurrency.limit(),
@@ -103,20 +102,23 @@ impl InProcess {
         }
     }
 
-    /// Reads what asking reads.
+    /// Fetches from memory what [`check_on`](Self::check_on) needs: with many instances waiting for it is most of what asking costs,
+    /// and what several wait for comes at once.
     #[inline]
-    pub(in crate::instance) fn warm(&self) {
+    pub fn warm(&self) {
         black_box((
+            self.accounts.counts(),
             self.admit().is_ok(),
             self.settings.wedge_after,
-            self.accounts.checks.cheap.0.load(Relaxed),
+            self.accounts.checks.cheap.load(Relaxed),
             self.plugin.has_check(),
             self.plugin.inside(),
         ));
     }
 
-    /// Asks inline, on a lane of its own library's. `None` if that was lost meanwhile.
-    pub(in crate::instance) fn check_on(
+    /// Asks it how it is, inline on one of its own lanes; `began` is now. `None` if that lane was lost in it.
+    #[inline]
+    pub fn check_on(
         &self,
         lane: &LaneContext<'_>,
         kind: CheckKind,
@@ -136,17 +138,16 @@ impl InProcess {
             ThreadModel::Many => None,
             // There a check counts as a call; without room it is not asked rather than queued behind them.
             ThreadModel::Serial | ThreadModel::Affine => match self.concurrency.try_enter() {
-                Some(permit) => Some(PlaceInside::new(permit, self.pool.clone())),
+                Some(permit) => Some(Admitted::new(permit, &self.pool)),
                 None => return not_entered(CheckOutcome::Busy),
             },
         };
         let deadline = began.after(timeout);
-        let checks = CheapCheck(&self.accounts);
-        let alone = match CheckUnderWay::begin(checks, deadline) {
-            Ok(alone) => alone,
+        let guard = match CheckGuard::claim(&*self.accounts, false, deadline.as_nanos()) {
+            Ok(guard) => guard,
             // One before it is still inside, and its time is over: it has not answered.
-            Err(Late(true)) => return not_entered(CheckOutcome::TimedOut),
-            Err(Late(false)) => return not_entered(CheckOutcome::NotBegun),
+            Err(AlreadyRunning { is_late: true }) => return not_entered(CheckOutcome::TimedOut),
+            Err(AlreadyRunning { is_late: false }) => return not_entered(CheckOutcome::NotBegun),
         };
         let lost_at = deadline.after(self.settings.wedge_after);
         let asked = lane.run(began, lost_at, |context| {
@@ -163,16 +164,12 @@ impl InProcess {
             };
             Asked { answer, ended }
         })?;
-        drop((permit, alone));
+        drop((permit, guard));
         Some(asked)
     }
 
-    /// Asks on a lane of its own library's, and waits for the answer: for a lane as long as for the answer itself.
-    pub(in crate::instance) async fn check(
-        &self,
-        kind: CheckKind,
-        timeout: Duration,
-    ) -> (CheckOutcome, Option<Duration>) {
+    /// Asks it how it is; the time that its code ran, if it came back. It waits for a lane no longer than for the answer.
+    pub async fn check(&self, kind: CheckKind, timeout: Duration) -> (CheckOutcome, Option<Duration>) {
         if self.admit().is_err() || self.is_full() {
             return (CheckOutcome::Busy, None);
         }
@@ -181,14 +178,11 @@ impl InProcess {
             ThreadModel::Serial | ThreadModel::Affine => Some((self.concurrency.clone(), self.pool.clone())),
         };
         let work = self.work(Phase::Check, timeout.saturating_mul(2));
-        let under_way = UnderWay {
-            accounts: self.accounts.clone(),
-            is_deep: kind == CheckKind::Deep,
-        };
-        let alone = match CheckUnderWay::ask(under_way) {
-            Ok(alone) => alone,
-            Err(Late(true)) => return (CheckOutcome::TimedOut, None),
-            Err(Late(false)) => return (CheckOutcome::Busy, None),
+        let is_deep = kind == CheckKind::Deep;
+        let guard = match CheckGuard::claim(self.accounts.clone(), is_deep, NOT_BEGUN) {
+            Ok(guard) => guard,
+            Err(AlreadyRunning { is_late: true }) => return (CheckOutcome::TimedOut, None),
+            Err(AlreadyRunning { is_late: false }) => return (CheckOutcome::Busy, None),
         };
         let plugin = self.plugin.clone();
         let pending = PendingCall::step(work.deadline);
@@ -196,19 +190,22 @@ impl InProcess {
             let began = clock::monotonic();
             let deadline = began.after(timeout);
             // Held until the code has returned, however long ago its caller was answered.
-            alone.begin(deadline);
+            guard.begin(deadline);
             // Taken only here: a check that waits for a lane must not keep calls out meanwhile.
             let permit = match place {
                 None => None,
-                Some((concurrency, pool)) => Some(PlaceInside::new(concurrency.try_enter()?, pool)),
+                Some((concurrency, pool)) => Some(Admitted::new(concurrency.try_enter()?, pool)),
             };
             context.set_deadline(deadline);
             let said = plugin.check(&context, kind);
             let took = clock::monotonic().since(began);
-            drop((context, permit, alone));
+            drop((context, permit, guard));
             Some((Answer::of(said), took))
         };
-        match pending.dispatch(&self.pool, work, How::Check(timeout), run).await {
+        match pending
+            .dispatch(&self.pool, work, Priority::Check(timeout), run)
+            .await
+        {
             Ok(Some((_, took))) if took > timeout => (CheckOutcome::TimedOut, None),
             Ok(Some((answer, took))) => {
                 let took = answer.came_back().then_some(took);
@@ -221,103 +218,55 @@ impl InProcess {
     }
 }
 
-/// The checks of an instance that are under way: a deep one may last, as a call, while others are asked and answered.
+/// The checks of an instance that are under way, each as its deadline, or 0 if there is none. A deep one may last, as a call, while
+/// others are asked and answered.
 #[derive(Debug, Default)]
-pub(in crate::instance) struct ChecksUnderWay {
-    cheap: CheckUnderWay,
-    deep: CheckUnderWay,
+pub(in crate::instance) struct RunningChecks {
+    cheap: AtomicU64,
+    deep: AtomicU64,
 }
 
-/// One of an instance's, from its lane.
-struct CheapCheck<'a>(&'a Accounts);
-
-impl Deref for CheapCheck<'_> {
-    type Target = CheckUnderWay;
-
-    fn deref(&self) -> &CheckUnderWay {
-        &self.0.checks.cheap
+impl RunningChecks {
+    #[inline]
+    fn word(&self, is_deep: bool) -> &AtomicU64 {
+        if is_deep { &self.deep } else { &self.cheap }
     }
 }
 
-/// One of an instance's, held by whoever asks and by the lane.
-struct UnderWay {
-    accounts: Arc<Accounts>,
+/// Stands for the deadline of a check that has not begun.
+const NOT_BEGUN: u64 = u64::MAX;
+
+/// The instance is in a check of this kind already.
+struct AlreadyRunning {
+    is_late: bool,
+}
+
+/// The right to check; giving it back is dropping it.
+struct CheckGuard<A: Deref<Target = Accounts>> {
+    accounts: A,
     is_deep: bool,
 }
 
-impl Deref for UnderWay {
-    type Target = CheckUnderWay;
-
-    fn deref(&self) -> &CheckUnderWay {
-        let checks = &self.accounts.checks;
-        if self.is_deep { &checks.deep } else { &checks.cheap }
-    }
-}
-
-/// The check that an instance is asked for or is in: 0 if there is none, its deadline once it has begun.
-#[derive(Debug, Default)]
-struct CheckUnderWay(AtomicU64);
-
-const NOT_BEGUN: u64 = u64::MAX;
-
-/// A check is under way; and whether it is past its deadline.
-struct Late(bool);
-
-/// The right to check; giving it back is dropping it.
-struct Alone<C: Deref<Target = CheckUnderWay>>(C);
-
-impl CheckUnderWay {
-    /// The right to a check that begins later.
-    fn ask<C: Deref<Target = CheckUnderWay>>(this: C) -> Result<Alone<C>, Late> {
-        this.claim(NOT_BEGUN)?;
-        Ok(Alone(this))
-    }
-
-    /// The right to a check that begins now.
-    fn begin<C: Deref<Target = CheckUnderWay>>(this: C, deadline: Monotonic) -> Result<Alone<C>, Late> {
-        this.claim(deadline.as_nanos())?;
-        Ok(Alone(this))
-    }
-
-    fn claim(&self, state: u64) -> Result<(), Late> {
-        match self.0.compare_exchange(0, state, Acquire, Relaxed) {
-            Ok(_) => Ok(()),
-            Err(deadline) => Err(Late(clock::monotonic().as_nanos() >= deadline)),
+impl<A: Deref<Target = Accounts>> CheckGuard<A> {
+    /// The right to a check until `deadline`; one that has not begun gets its deadline by [`begin`](Self::begin).
+    fn claim(accounts: A, is_deep: bool, deadline: u64) -> Result<Self, AlreadyRunning> {
+        let word = accounts.checks.word(is_deep);
+        match word.compare_exchange(0, deadline, Acquire, Relaxed) {
+            Ok(_) => Ok(CheckGuard { accounts, is_deep }),
+            Err(deadline) => Err(AlreadyRunning {
+                is_late: clock::monotonic().as_nanos() >= deadline,
+            }),
         }
     }
-}
 
-impl<C: Deref<Target = CheckUnderWay>> Alone<C> {
     fn begin(&self, deadline: Monotonic) {
-        self.0.0.store(deadline.as_nanos(), Release);
+        let word = self.accounts.checks.word(self.is_deep);
+        word.store(deadline.as_nanos(), Release);
     }
 }
 
-impl<C: Deref<Target = CheckUnderWay>> Drop for Alone<C> {
+impl<A: Deref<Target = Accounts>> Drop for CheckGuard<A> {
     fn drop(&mut self) {
-        self.0.0.store(0, Release);
-    }
-}
-
-/// The place of a check inside an instance that is entered once at a time: when it is free again, the lanes are told.
-struct PlaceInside {
-    permit: Option<Permit>,
-    pool: Pool,
-}
-
-impl PlaceInside {
-    fn new(permit: Permit, pool: Pool) -> Self {
-        PlaceInside {
-            permit: Some(permit),
-            pool,
-        }
-    }
-}
-
-impl Drop for PlaceInside {
-    fn drop(&mut self) {
-        if self.permit.take().is_some_and(Permit::leave) {
-            self.pool.nudge();
-        }
+        self.accounts.checks.word(self.is_deep).store(0, Release);
     }
 }

@@ -1,6 +1,6 @@
 //! What `create` has made and nobody has taken yet.
 
-use crate::lanes::{Pool, Work};
+use crate::lanes::{Pool, Priority, Work};
 use crate::loader::{CallContext, OutputLimits, PluginInstance};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Drop for Unclaimed {
                 );
             }
         };
-        if let Err(refused) = home.submit_urgent(freeing, free, drop) {
+        if let Err(refused) = home.submit(freeing, Priority::Step, free, drop) {
             tracing::warn!(%refused, "an instance that came too late is not freed: its library stays");
         }
     }

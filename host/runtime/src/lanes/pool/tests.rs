@@ -38,7 +38,8 @@ fn submit<T: Send + 'static>(
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit(work(), concurrency, run, answer).unwrap();
+    pool.submit(work(), Priority::Call(concurrency), run, answer)
+        .unwrap();
     answered
 }
 
@@ -88,7 +89,7 @@ fn submit_step<T: Send + 'static>(pool: &Pool, run: impl FnOnce() -> T + Send + 
     let answer = move |value| {
         let _ = answer.send(value);
     };
-    pool.submit_urgent(work(), run, answer).unwrap();
+    pool.submit(work(), Priority::Step, run, answer).unwrap();
     answered
 }
 
@@ -400,7 +401,7 @@ fn lane_that_returns_while_its_loss_is_reported_is_late_after_it_is_lost() {
     let run = move || {
         let _ = held.recv();
     };
-    pool.submit(hangs, None, run, drop).unwrap();
+    pool.submit(hangs, Priority::Call(None), run, drop).unwrap();
     until("both are told", || tardy.told.lock().unwrap().len() == 2);
     assert_eq!(*tardy.told.lock().unwrap(), ["lost", "late"]);
     pool.shutdown(LONG).unwrap();

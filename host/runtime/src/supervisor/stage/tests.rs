@@ -109,7 +109,7 @@ struct World {
 }
 
 impl World {
-    fn new(desired: Desired, update: Update) -> Self {
+    fn new(desired: DesiredState, update: Update) -> Self {
         let mut world = World {
             actor: Some(Actor::new(Bytes(1, update), desired)),
             update,
@@ -453,7 +453,7 @@ fn explore(world: World, left: usize, seen: &mut HashSet<(usize, String)>, count
 fn every_interleaving_has_a_way_out_forgets_nothing_and_answers_truly() {
     let (mut seen, mut count) = (HashSet::new(), 0);
     for update in [Update::StartFirst, Update::StopFirst] {
-        for desired in [Desired::Running, Desired::Stopped] {
+        for desired in [DesiredState::Running, DesiredState::Stopped] {
             explore(World::new(desired, update), LENGTH, &mut seen, &mut count);
         }
     }
@@ -466,7 +466,7 @@ fn after(acts: &[Act]) -> World {
 }
 
 fn world_after(update: Update, acts: &[Act]) -> World {
-    let mut world = World::new(Desired::Running, update);
+    let mut world = World::new(DesiredState::Running, update);
     for act in acts {
         assert!(world.act(*act), "{act:?} is impossible after {:?}", world.history);
     }
@@ -569,4 +569,31 @@ fn unload_while_a_version_that_stops_first_waits_leaves_it_unstarted() {
     world.act(Act::StopEnds);
     assert_eq!(world.last, Some((Act::Unload, Ok(()))));
     assert!(world.is_empty());
+}
+
+#[test]
+fn generation_is_stopped_by_what_is_known_of_it() {
+    let condition = |act| {
+        let world = after(&[Act::StartEnds, act]);
+        let mut actor = world.actor.unwrap();
+        let input = match act {
+            Act::LaneLost => Input::LateReturn {
+                generation: 1,
+                text: String::new(),
+            },
+            Act::Load => Input::Panicked {
+                generation: 1,
+                text: String::new(),
+            },
+            _ => Input::Gone(Gone::File),
+        };
+        let stop = actor.next(input).into_iter().find_map(|effect| match effect {
+            Effect::Stop { condition, .. } => Some(condition),
+            _ => None,
+        });
+        stop.unwrap()
+    };
+    assert_eq!(condition(Act::LaneLost), Condition::Failed);
+    assert_eq!(condition(Act::Load), Condition::Panicked);
+    assert_eq!(condition(Act::OldBytes), Condition::Well);
 }

@@ -11,31 +11,31 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 /// Whose code it is. A library's is never given to another one, wherever that comes to lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Origin(u64);
+pub(crate) struct CodeOwner(u64);
 
 thread_local! {
     /// Whose code runs here, and [`IN_ENTRY`].
-    static HERE: Cell<u64> = const { Cell::new(Origin::UNKNOWN.0) };
+    static HERE: Cell<u64> = const { Cell::new(CodeOwner::UNKNOWN.0) };
 }
 
 /// The host's code called the library's, and waits below it for its return.
 const IN_ENTRY: u64 = 1 << 63;
 
-impl Origin {
+impl CodeOwner {
     /// Nobody can tell: the thread was made past the host, or ran plugins' code and may do so again as it ends.
-    pub const UNKNOWN: Origin = Origin(0);
+    pub const UNKNOWN: CodeOwner = CodeOwner(0);
     /// The host, with all that is linked into it or loaded by it.
-    pub const HOST: Origin = Origin(1);
+    pub const HOST: CodeOwner = CodeOwner(1);
 
     /// A library's that is about to be loaded.
-    pub fn of_a_new_library() -> Origin {
+    pub fn of_a_new_library() -> CodeOwner {
         static NEXT: AtomicU64 = AtomicU64::new(2);
-        Origin(NEXT.fetch_add(1, Relaxed))
+        CodeOwner(NEXT.fetch_add(1, Relaxed))
     }
 
     /// Whose code runs on this thread.
-    pub fn here() -> Origin {
-        Origin(HERE.get() & !IN_ENTRY)
+    pub fn here() -> CodeOwner {
+        CodeOwner(HERE.get() & !IN_ENTRY)
     }
 
     pub const fn is_a_librarys(self) -> bool {
@@ -46,19 +46,19 @@ impl Origin {
         self.0
     }
 
-    pub const fn from_number(number: u64) -> Origin {
-        Origin(number)
+    pub const fn from_number(number: u64) -> CodeOwner {
+        CodeOwner(number)
     }
 }
 
 /// Whose a thread is that the calling one makes, if it begins outside of the executable.
-pub(super) fn maker() -> Origin {
-    let here = Origin::here();
+pub(super) fn maker() -> CodeOwner {
+    let here = CodeOwner::here();
     // SAFETY: take no pointers.
     let is_main = || unsafe { libc::gettid() == libc::getpid() };
     // It ends with the process, and was made by nobody.
-    if here == Origin::UNKNOWN && is_main() {
-        return Origin::HOST;
+    if here == CodeOwner::UNKNOWN && is_main() {
+        return CodeOwner::HOST;
     }
     here
 }
@@ -77,8 +77,8 @@ pub(crate) fn is_in_executable(address: usize) -> bool {
 }
 
 /// The thread begins: it was made for this one.
-pub(super) fn begin(origin: Origin) {
-    HERE.set(origin.0);
+pub(super) fn begin(owner: CodeOwner) {
+    HERE.set(owner.0);
 }
 
 /// Whether the code that runs on this thread was called by the host: then the thread is not the library's to end.
@@ -92,11 +92,11 @@ pub(super) struct Inside {
     _of_this_thread: PhantomData<*const ()>,
 }
 
-/// The code of `origin` begins to run here.
+/// The code of `owner` begins to run here.
 #[inline]
-pub(super) fn inside(origin: Origin) -> Inside {
+pub(super) fn inside(owner: CodeOwner) -> Inside {
     Inside {
-        before: HERE.replace(origin.0 | IN_ENTRY),
+        before: HERE.replace(owner.0 | IN_ENTRY),
         _of_this_thread: PhantomData,
     }
 }
@@ -105,10 +105,10 @@ impl Drop for Inside {
     #[inline]
     fn drop(&mut self) {
         // A thread of the host's may run the library's code once more as it ends: destructors of thread-locals.
-        let back = if Origin(self.before & !IN_ENTRY).is_a_librarys() {
+        let back = if CodeOwner(self.before & !IN_ENTRY).is_a_librarys() {
             self.before
         } else {
-            Origin::UNKNOWN.0
+            CodeOwner::UNKNOWN.0
         };
         HERE.set(back);
     }
@@ -122,13 +122,13 @@ pub(super) fn outside<T>(run: impl FnOnce() -> T) -> T {
             HERE.set(self.0);
         }
     }
-    let _back = Back(HERE.replace(Origin::HOST.0));
+    let _back = Back(HERE.replace(CodeOwner::HOST.0));
     run()
 }
 
 /// Runs this as if it were the library's code.
 #[cfg(test)]
-pub(crate) fn on_behalf_of<T>(library: Origin, run: impl FnOnce() -> T) -> T {
+pub(crate) fn on_behalf_of<T>(library: CodeOwner, run: impl FnOnce() -> T) -> T {
     let _inside = inside(library);
     run()
 }
@@ -139,18 +139,18 @@ mod tests {
 
     #[test]
     fn code_is_whose_call_it_is_and_a_threads_own_afterwards() {
-        let (one, other) = (Origin::of_a_new_library(), Origin::of_a_new_library());
+        let (one, other) = (CodeOwner::of_a_new_library(), CodeOwner::of_a_new_library());
         assert_ne!(one, other);
         std::thread::spawn(move || {
             begin(one);
             assert!(!is_in_entry(), "a thread of its own");
             let nested = inside(other);
-            assert_eq!(Origin::here(), other);
+            assert_eq!(CodeOwner::here(), other);
             assert!(is_in_entry());
-            assert_eq!(outside(Origin::here), Origin::HOST);
-            assert_eq!(Origin::here(), other);
+            assert_eq!(outside(CodeOwner::here), CodeOwner::HOST);
+            assert_eq!(CodeOwner::here(), other);
             drop(nested);
-            assert_eq!(Origin::here(), one);
+            assert_eq!(CodeOwner::here(), one);
             assert!(!is_in_entry());
         })
         .join()
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn what_a_thread_of_the_hosts_does_after_a_call_may_be_the_plugins() {
         std::thread::spawn(|| {
-            begin(Origin::HOST);
-            drop(inside(Origin::of_a_new_library()));
-            assert_eq!(Origin::here(), Origin::UNKNOWN);
+            begin(CodeOwner::HOST);
+            drop(inside(CodeOwner::of_a_new_library()));
+            assert_eq!(CodeOwner::here(), CodeOwner::UNKNOWN);
         })
         .join()
         .unwrap();

@@ -1,0 +1,3 @@
+include!("../plugin.rs");
+
+export_plugin!(Shout, capabilities: [TextShout]);
