@@ -181,6 +181,31 @@ impl CheckView {
     }
 }
 
+impl CheckOutcome {
+    /// In a few words, for people: the plugin's own word, or why there is none.
+    pub fn word(&self) -> &'static str {
+        match self {
+            CheckOutcome::Answered { report } => {
+                let health = report.as_ref().and_then(|report| report.health);
+                health.map_or("answered", |health| health.as_str())
+            }
+            CheckOutcome::Busy => "not asked, since it was busy",
+            CheckOutcome::NotBegun => "not asked, since no lane of the host's was free",
+            CheckOutcome::TimedOut => "no answer in time",
+            CheckOutcome::Failed { kind, .. } => kind.as_str(),
+        }
+    }
+
+    /// What the plugin said to it, if anything.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            CheckOutcome::Answered { report } => report.as_ref()?.text.as_deref(),
+            CheckOutcome::Failed { text, .. } => Some(text),
+            CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => None,
+        }
+    }
+}
+
 /// What came of a check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]

@@ -9,7 +9,7 @@
 //! * [`DeepChecks`]: makes them;
 //! * [`UsageStore`]: where it is written down that one was begun; without it none is made.
 //!
-//! The quota is [`extman_health::deep`]; what a result means for an instance is decided in [`extman_health::evaluate`].
+//! The quota is [`extman_health::deep`]; what a result means for an instance is decided in [`extman_health::monitor`].
 
 mod run;
 mod state;
