@@ -124,8 +124,8 @@ async fn buckets_of_an_instance_that_is_checked_every_20_minutes_hold_all_of_its
     write(dir.path(), &records, end);
     let host = host(dir.path(), &["rare".to_owned()]).await;
     let told = host.history("rare", 5 * HOUR_MS).await.unwrap();
-    let up: u64 = told.buckets.iter().map(|bucket| bucket.up_ms).sum();
-    let checks: u64 = told.buckets.iter().map(|bucket| bucket.checks).sum();
+    let up: u64 = told.rollups.iter().map(|rollup| rollup.up_ms).sum();
+    let checks: u64 = told.rollups.iter().map(|rollup| rollup.checks).sum();
     assert_eq!((up, checks), (2 * HOUR_MS, 6));
     host.shutdown().await;
 }
@@ -139,14 +139,14 @@ async fn history_that_another_host_holds_is_degraded_and_written_once_it_is_free
     };
     let first = History::start(&config).unwrap();
     let host = host(dir.path(), &[]).await;
-    let told = host.health_told();
+    let told = host.health_report();
     assert!(
         matches!(told.history.state, HistoryState::Degraded { .. }),
         "{:?}",
         told.history.state
     );
     let component = |host: &Host| {
-        host.health_told()
+        host.health_report()
             .components
             .into_iter()
             .find(|part| part.name == "history")
@@ -158,11 +158,11 @@ async fn history_that_another_host_holds_is_degraded_and_written_once_it_is_free
     );
     assert!(first.close(Duration::from_secs(60)));
     let since = Instant::now();
-    while host.health_told().history.state != HistoryState::Working {
+    while host.health_report().history.state != HistoryState::Working {
         assert!(
             since.elapsed() < Duration::from_secs(120),
             "{:?}",
-            host.health_told().history
+            host.health_report().history
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

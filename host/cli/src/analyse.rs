@@ -5,7 +5,7 @@ use super::backend::Backend;
 use super::duration::{lasted, long, short};
 use super::fault::Fault;
 use super::history::amount;
-use super::screen::{Look, Outcome, Screen, Told};
+use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
 use super::show::fields;
 use super::uptime::share;
@@ -35,9 +35,9 @@ pub(super) fn run(args: Analyse, backend: &dyn Backend, screen: &Screen) -> Resu
     let Answer::Analysis(analysis) = answer else {
         return Err(mismatch());
     };
-    let mut told = Told::new(&analysis, render(&analysis, &screen.look))?;
-    told.warnings = warnings;
-    Ok(Outcome::Told(told))
+    let mut rendered = Rendered::new(&analysis, render(&analysis, &screen.look))?;
+    rendered.warnings = warnings;
+    Ok(Outcome::Rendered(rendered))
 }
 
 fn render(analysis: &AnalysisAnswer, look: &Look) -> String {

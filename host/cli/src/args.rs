@@ -2,8 +2,8 @@
 
 use super::fault::Fault;
 use super::{
-    analyse, call, change, check, completions, config, deps, events, health, history, inspect, list, lock,
-    maintenance, manifest, serve, show, store, uptime, wait,
+    analyse, call, change, completions, config, deps, events, health, history, inspect, list, lock,
+    maintenance, manifest, serve, show, store, uptime, vet, wait,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ Environment:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sub {
-    /// Run a host until it is told to end
+    /// Run a host until a signal ends it
     Serve(serve::Serve),
     /// List the plugins, one a row: which are there, in which state
     List(list::List),
@@ -105,7 +105,7 @@ pub(super) enum Sub {
     Inspect(inspect::Inspect),
     /// Vet a library file: open, create and probe it in a throwaway process, as a host does before it loads it
     #[command(alias = "check")]
-    Vet(check::Check),
+    Vet(vet::Vet),
     /// Print the C source of a plugin.toml's frame
     Manifest(manifest::ManifestArgs),
     /// Show which plugin requires which, as a tree, and why one can't be used

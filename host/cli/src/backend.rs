@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 /// Starts hosts. Its futures run on a tokio runtime with time and I/O; its errors are for people and say what to do.
 pub trait Backend {
-    /// Runs a host with its HTTP API until it is told to end.
+    /// Runs a host with its HTTP API until a signal ends it.
     fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), NotStarted>>;
 
     /// Starts a host without HTTP and waits until it is ready.
-    fn one_shot(&self, place: Place) -> Pending<'_, Result<OneShot, NotStarted>>;
+    fn one_shot(&self, place: OneShotConfig) -> Pending<'_, Result<OneShot, NotStarted>>;
 
     /// Vets a library in a throwaway process.
     fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>>;
@@ -29,7 +29,7 @@ pub trait Backend {
     ) -> Result<Pruned, NotStarted>;
 
     /// Looks at the directories as a host does and says which version of each plugin it would use; runs nothing.
-    fn dependencies(&self, place: Place) -> Result<Resolved, NotStarted>;
+    fn dependencies(&self, place: OneShotConfig) -> Result<Resolved, NotStarted>;
 
     /// Reads the configuration in this file, or the one that a host would use, and starts nothing.
     ///
@@ -73,7 +73,7 @@ pub enum NotStarted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServeArgs {
     /// Where plugins and the configuration are.
-    pub place: Place,
+    pub place: OneShotConfig,
     /// Address that goes before the configured one.
     pub listen: Option<SocketAddr>,
     /// How the log is written.
@@ -94,7 +94,7 @@ pub enum Logs {
 
 /// Where plugins and the configuration are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct OneShotConfig {
     /// The configuration's file; the one that is found if absent, or else the defaults.
     pub config: Option<PathBuf>,
     /// Directories that go before the configured ones; those are used if this is empty.
@@ -150,8 +150,8 @@ pub struct CheckArgs {
 pub struct OneShot {
     /// The host.
     pub control: Arc<dyn Control>,
-    /// What whoever started it should know.
-    pub concerns: Vec<String>,
+    /// Warnings for whoever started it.
+    pub warnings: Vec<String>,
     /// Drains and unloads everything, and says what became of each plugin's library.
     pub close: Pending<'static, Vec<(String, Verdict)>>,
 }

@@ -5,7 +5,7 @@ use super::backend::Backend;
 use super::duration::{self, short};
 use super::fault::Fault;
 use super::json_problem::json_problem;
-use super::screen::{Outcome, Screen, Told, say};
+use super::screen::{Outcome, Rendered, Screen, say};
 use super::session;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -138,9 +138,9 @@ fn whole(
     if screen.json {
         let mut data = facts(&invoked);
         put_output(&mut data, &invoked.reply.body);
-        let mut told = Told::new(&data, String::new())?;
-        told.warnings = warnings;
-        return Ok(Outcome::Told(told));
+        let mut rendered = Rendered::new(&data, String::new())?;
+        rendered.warnings = warnings;
+        return Ok(Outcome::Rendered(rendered));
     }
     show(&invoked.reply.body, &invoked.reply.content_type, screen);
     epilogue(&invoked, &warnings, screen);
@@ -168,9 +168,9 @@ fn stream(
         return Ok(Outcome::Written);
     };
     if screen.json {
-        let mut told = Told::new(&facts(&invoked), String::new())?;
-        told.warnings = warnings;
-        return Ok(Outcome::Told(told));
+        let mut rendered = Rendered::new(&facts(&invoked), String::new())?;
+        rendered.warnings = warnings;
+        return Ok(Outcome::Rendered(rendered));
     }
     if screen.terminal {
         screen.write(b"\n");

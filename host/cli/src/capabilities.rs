@@ -3,7 +3,7 @@
 use super::args::CapabilitiesArgs;
 use super::backend::Backend;
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Screen, Told, cell, lines};
+use super::screen::{Look, Outcome, Rendered, Screen, cell, lines};
 use super::session::{self, mismatch};
 use super::text::plain;
 use extman_model::CapabilityOffer;
@@ -14,9 +14,9 @@ pub(super) fn run(args: &CapabilitiesArgs, backend: &dyn Backend, screen: &Scree
     let Answer::Capabilities(offers) = answer else {
         return Err(mismatch());
     };
-    let mut told = Told::new(&offers, render(&offers, &screen.look))?;
-    told.warnings = warnings;
-    Ok(Outcome::Told(told))
+    let mut rendered = Rendered::new(&offers, render(&offers, &screen.look))?;
+    rendered.warnings = warnings;
+    Ok(Outcome::Rendered(rendered))
 }
 
 fn render(offers: &[CapabilityOffer], look: &Look) -> String {

@@ -3,7 +3,7 @@
 use super::args::Target;
 use super::backend::Backend;
 use super::fault::Fault;
-use super::screen::{Outcome, Screen, Told};
+use super::screen::{Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
 use super::several::together;
 use super::show;
@@ -37,15 +37,15 @@ pub(super) fn run(
         Change::Unload => Command::Unload { name },
         Change::Restart => Command::Restart { name },
     };
-    let (mut told, warnings) = session::with(&args.target, backend, |host| {
+    let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
         let one = |name: &String| {
             let Answer::Plugin(plugin) = host.run(command(name.clone()))? else {
                 return Err(mismatch());
             };
-            Told::new(&plugin, show::render(&plugin, &screen.look))
+            Rendered::new(&plugin, show::render(&plugin, &screen.look))
         };
         together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
     })?;
-    told.warnings.extend(warnings);
-    Ok(Outcome::Told(told))
+    rendered.warnings.extend(warnings);
+    Ok(Outcome::Rendered(rendered))
 }

@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, ConfigChecked};
 use super::fault::Fault;
-use super::screen::{Outcome, Screen, Told};
+use super::screen::{Outcome, Rendered, Screen};
 use super::text::{plain, wrap};
 use std::path::PathBuf;
 
@@ -28,18 +28,17 @@ const REFERENCE: &str = include_str!("reference.toml");
 
 pub(super) fn run(args: ConfigArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     match args.what {
-        What::Reference => {
-            Told::new(&serde_json::json!({ "toml": REFERENCE }), REFERENCE.to_owned()).map(Outcome::Told)
-        }
+        What::Reference => Rendered::new(&serde_json::json!({ "toml": REFERENCE }), REFERENCE.to_owned())
+            .map(Outcome::Rendered),
         What::Check { file } => {
             let checked = backend.check_config(file)?;
-            let text = wrap(&plain(&told(&checked)), screen.look.width, 0);
-            Told::new(&checked, text).map(Outcome::Told)
+            let text = wrap(&plain(&rendered(&checked)), screen.look.width, 0);
+            Rendered::new(&checked, text).map(Outcome::Rendered)
         }
     }
 }
 
-fn told(checked: &ConfigChecked) -> String {
+fn rendered(checked: &ConfigChecked) -> String {
     match &checked.file {
         Some(file) => format!("{} can be used.", file.display()),
         None => {

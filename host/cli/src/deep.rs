@@ -24,12 +24,12 @@ pub(super) fn lines(deep: &DeepView, look: &Look) -> Vec<String> {
             0 | 1 => String::new(),
             failed => format!(", {failed} failed in a row"),
         };
-        let told = format!(
+        let rendered = format!(
             "the last {} ago: {}{failed}",
             look.since(last.check.at_unix_ms),
             said(last)
         );
-        lines.push(wrap(&told, look.width, 4));
+        lines.push(wrap(&rendered, look.width, 4));
     }
     lines
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_the_budget_and_the_last_are_told() {
+    fn deep_checks_show_the_next_the_budget_and_the_last() {
         let text = text(&view());
         assert!(
             text.starts_with("  deep checks   the next in 40 min; 22 of 24 left in 24 h\n"),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_it_from_being_made_is_told() {
+    fn obstacle_of_a_deep_check_is_shown() {
         let kept = DeepView {
             obstacle: Some("there is no history".to_owned()),
             last: None,

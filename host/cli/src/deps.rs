@@ -1,9 +1,9 @@
 //! `extman deps`: who requires whom, as a tree.
 
 use super::args::Target;
-use super::backend::{Backend, Locking, Place};
+use super::backend::{Backend, Locking, OneShotConfig};
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Screen, Told};
+use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
 use super::text::{count, cut, plain, width, wrap};
 use extman_model::control::{Answer, Command};
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Deps, backend: &dyn Backend, screen: &Screen) -> Result
             (*view, warnings)
         }
         false => {
-            let place = Place {
+            let place = OneShotConfig {
                 config: args.target.config.clone(),
                 dirs: args.target.dirs.clone(),
                 locking: Locking::only_if(args.target.locked),
@@ -74,8 +74,8 @@ pub(super) fn run(args: &Deps, backend: &dyn Backend, screen: &Screen) -> Result
     if let Some(id) = &args.id {
         view = only(view, id, args.reverse)?;
     }
-    let mut told = Told::new(&view, render(&view, args, &screen.look))?;
-    told.warnings = warnings;
+    let mut rendered = Rendered::new(&view, render(&view, args, &screen.look))?;
+    rendered.warnings = warnings;
     if !view.left_out.is_empty() {
         let ids: Vec<_> = view
             .left_out
@@ -83,9 +83,9 @@ pub(super) fn run(args: &Deps, backend: &dyn Backend, screen: &Screen) -> Result
             .map(|left_out| left_out.id.as_str())
             .collect();
         let text = format!("{} left out: {}", count(ids.len(), "plugin"), ids.join(", "));
-        told = told.refused(text);
+        rendered = rendered.refused(text);
     }
-    Ok(Outcome::Told(told))
+    Ok(Outcome::Rendered(rendered))
 }
 
 /// A file that is refused, as a warning.

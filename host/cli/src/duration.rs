@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_never_told_too_short() {
+    fn wait_is_never_shown_too_short() {
         for (ms, text) in [
             (0, "1 s"),
             (1_001, "2 s"),

@@ -3,7 +3,7 @@
 use super::args::Target;
 use super::backend::Backend;
 use super::fault::Fault;
-use super::screen::{Outcome, Screen, Told};
+use super::screen::{Outcome, Rendered, Screen};
 use super::session::{self, Session, mismatch};
 use super::text::plain;
 use extman_model::clock;
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Events, backend: &dyn Backend, screen: &mut Screen) -> 
             true => "Nothing happened.".to_owned(),
             false => lines.join("\n"),
         };
-        Told::new(&answer, text).map(Outcome::Told)
+        Rendered::new(&answer, text).map(Outcome::Rendered)
     })?;
     Ok(outcome)
 }

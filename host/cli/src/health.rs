@@ -6,7 +6,7 @@ use super::bars::word;
 use super::fault::{Exit, Fault};
 use super::health_one::one;
 use super::output::Output;
-use super::screen::{Look, Outcome, Screen, Told};
+use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
 use super::several::together;
 use super::text::{plain, wrap};
@@ -110,26 +110,26 @@ pub(super) fn run(args: Health, backend: &dyn Backend, screen: &mut Screen) -> R
     }
     let layout = args.layout(screen);
     let look = &screen.look;
-    let (mut told, warnings) = session::with(&args.target, backend, |host| {
+    let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
         let answer = |name: &String| host.run(Command::PluginHealth { name: name.clone() });
-        let mut told = match &*args.names {
-            [] => told(&host.run(Command::Health)?, look, layout)?,
-            [name] => told(&answer(name)?, look, layout)?,
+        let mut rendered = match &*args.names {
+            [] => rendered(&host.run(Command::Health)?, look, layout)?,
+            [name] => rendered(&answer(name)?, look, layout)?,
             names => {
-                let one = |name: &String| told(&answer(name)?, look, layout);
+                let one = |name: &String| rendered(&answer(name)?, look, layout);
                 together(names.iter().map(|name| (name.clone(), one(name))).collect())?
             }
         };
         if args.output.is_names() {
-            told.text = names(&told.data);
+            rendered.text = names(&rendered.data);
         }
-        Ok(told)
+        Ok(rendered)
     })?;
-    told.warnings.extend(warnings);
-    Ok(Outcome::Told(told))
+    rendered.warnings.extend(warnings);
+    Ok(Outcome::Rendered(rendered))
 }
 
-/// The names of those that are told of, one a line.
+/// The names of the plugins in an answer, one a line.
 fn names(data: &serde_json::Value) -> String {
     let many = data.get("plugins").unwrap_or(data);
     let all = many.as_array().map_or(std::slice::from_ref(many), Vec::as_slice);
@@ -144,17 +144,17 @@ pub(super) fn probe(args: Probe, backend: &dyn Backend, screen: &Screen) -> Resu
                 name: name.clone(),
                 deep: args.deep,
             };
-            told(&host.run(command)?, &screen.look, Layout::default())
+            rendered(&host.run(command)?, &screen.look, Layout::default())
         };
         together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
     })?;
     all.warnings.extend(warnings);
-    Ok(Outcome::Told(all))
+    Ok(Outcome::Rendered(all))
 }
 
 /// An answer with its text, and the exit code that says the same.
-pub(super) fn told(answer: &Answer, look: &Look, layout: Layout) -> Result<Told, Fault> {
-    let mut told = match answer {
+pub(super) fn rendered(answer: &Answer, look: &Look, layout: Layout) -> Result<Rendered, Fault> {
+    let mut rendered = match answer {
         Answer::Health(health) => {
             let mut health = health.clone();
             layout.sort.sort(&mut health.plugins);
@@ -165,13 +165,13 @@ pub(super) fn told(answer: &Answer, look: &Look, layout: Layout) -> Result<Told,
             } else {
                 &Answer::Health(health)
             };
-            Told::new(data, text)?
+            Rendered::new(data, text)?
         }
-        Answer::PluginHealth(plugin) => Told::new(plugin, one(plugin, look, layout.verbose))?,
+        Answer::PluginHealth(plugin) => Rendered::new(plugin, one(plugin, look, layout.verbose))?,
         _ => return Err(mismatch()),
     };
-    told.exit = exit(word_of(answer));
-    Ok(told)
+    rendered.exit = exit(word_of(answer));
+    Ok(rendered)
 }
 
 /// The word of the whole, or of the one that was asked for.
@@ -228,7 +228,7 @@ pub(super) fn render(health: &HealthAnswer, look: &Look, layout: Layout) -> Stri
     let (table, cut) = health_table::render(&health.plugins, look, layout.wide);
     let mut about_host = Vec::new();
     if health.components.is_empty() {
-        // A host that tells of no other part.
+        // A host that has no other component.
         about_host.extend(history(&health.history).map(|text| wrap(&text, look.width, 0)));
     } else {
         about_host.push(components(&health.components, look));

@@ -6,8 +6,8 @@ use super::health::{RECENT, flapping, for_how_long};
 use super::history::amount;
 use super::screen::Look;
 use super::text::{cut, plain, width, wrap};
-use extman_model::control::report::{PluginHealth, PolicyTold, ProbeEnd};
-use extman_model::{CheckOutcome, Connection, ErrorKind, Figure, Part, Report, Source, failed_of};
+use extman_model::control::report::{PluginHealth, PolicyView, ProbeEnd};
+use extman_model::{Connection, ErrorKind, Figure, Part, Source, failed_of};
 use std::collections::BTreeMap;
 
 pub(super) fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
@@ -21,10 +21,9 @@ pub(super) fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
     lines.extend(flapping(plugin).map(|text| wrap(&text, look.width, 2)));
     let leading = leading(plugin).into_iter();
     lines.extend(leading.map(|(name, text)| entry(name, &text, look)));
-    if let Some(report) = report(plugin) {
-        lines.extend(connection(report).map(|text| entry("connection", &text, look)));
-        lines.extend(parts(&report.parts, look));
-    }
+    lines.extend(connection(plugin, look).map(|text| entry("connection", &text, look)));
+    lines.extend(parts(&plugin.health.parts, look));
+    lines.push(entry("checks", &checks(plugin), look));
     if let Some(policy) = plugin.policy.as_deref() {
         lines.push(entry("checked", &checked(policy, plugin), look));
         lines.push(entry("judged", &judged(policy), look));
@@ -50,7 +49,7 @@ pub(super) fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
     lines.join("\n")
 }
 
-/// What came of a probe, if that is not what the rest tells.
+/// The outcome of a probe, if it has no result that the rest shows.
 fn probed(plugin: &PluginHealth) -> Option<String> {
     match plugin.probe? {
         ProbeEnd::Ended => None,
@@ -131,37 +130,37 @@ fn why_missing(plugin: &PluginHealth, name: &str) -> String {
     }
 }
 
-/// What it said of itself in its last check.
-fn report(plugin: &PluginHealth) -> Option<&Report> {
-    match &plugin.check.as_ref()?.outcome {
-        CheckOutcome::Answered { report } => report.as_ref(),
-        _ => None,
-    }
-}
-
-fn connection(report: &Report) -> Option<String> {
-    let mut text = match report.connection? {
+/// The state of the connection that it keeps.
+fn connection(plugin: &PluginHealth, look: &Look) -> Option<String> {
+    let connection = plugin.health.connection?;
+    let mut text = match connection.state {
         Connection::None => return None,
-        Connection::Connecting => "connecting",
-        Connection::Connected => "connected",
-        Connection::Broken => "broken",
-    }
-    .to_owned();
-    if let Some(ms) = report.connection_age_ms {
-        text.push_str(&format!(" for {}", lasted(ms)));
-    }
-    if let Some(ns) = report.connection_rtt_ns {
-        text.push_str(&format!(", round trip {}", short(ns)));
+        state => format!("{} for {}", state.as_str(), look.since(connection.since_unix_ms)),
+    };
+    if let Some(trip) = find(&plugin.health.figures, "connection_round_trip") {
+        text.push_str(&format!(", round trip {}", short(trip.value)));
     }
     Some(text)
 }
 
-/// Parts of a check that are shown one by one.
+/// How many checks it had, and what came of them.
+fn checks(plugin: &PluginHealth) -> String {
+    let counts = &plugin.health.checks;
+    let mut text = format!("{}, {} failed", counts.checks, counts.failed);
+    for (count, what) in [(counts.timed_out, "timed out"), (counts.skipped, "skipped")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}
+
+/// Parts that are shown one by one.
 const PARTS_SHOWN: usize = 16;
 /// A part's name has this much room.
 const PART_NAME_MAX: usize = 28;
 
-/// The named parts of its last check, a line each: state, duration, value, and what was seen.
+/// The named parts of its last report, a line each: state, duration, value, and what was seen.
 fn parts(parts: &[Part], look: &Look) -> Vec<String> {
     let names = parts.iter().map(|part| width(&plain(&part.name)));
     let room = names.max().unwrap_or(0).min(PART_NAME_MAX);
@@ -184,7 +183,7 @@ fn parts(parts: &[Part], look: &Look) -> Vec<String> {
     };
     let mut lines: Vec<String> = parts.iter().take(PARTS_SHOWN).map(line).collect();
     if !parts.is_empty() {
-        lines.insert(0, "  parts of its last check".to_owned());
+        lines.insert(0, "  parts".to_owned());
     }
     if parts.len() > PARTS_SHOWN {
         lines.push(format!(
@@ -196,7 +195,7 @@ fn parts(parts: &[Part], look: &Look) -> Vec<String> {
 }
 
 /// When and how it is checked.
-fn checked(policy: &PolicyTold, plugin: &PluginHealth) -> String {
+fn checked(policy: &PolicyView, plugin: &PluginHealth) -> String {
     let next = plugin
         .health
         .next_check_ms
@@ -213,7 +212,7 @@ fn checked(policy: &PolicyTold, plugin: &PluginHealth) -> String {
 }
 
 /// How its calls are judged.
-fn judged(policy: &PolicyTold) -> String {
+fn judged(policy: &PolicyView) -> String {
     let percent = |permille: u16| format!("{} %", f64::from(permille) / 10.0);
     format!(
         "by calls of {}, from {} on: degraded at {} failures, bad at {}",

@@ -21,8 +21,8 @@ fn answer() -> HealthAnswer {
     serde_json::from_value(json!({
         "overall": {"health": "degraded", "sentence": "Degraded: 1 of 2 plugins down (embed)", "groups": {}},
         "plugins": [plugin("lang", "up"), plugin("embed", "down")],
-        "history": {"state": "working", "file": null, "size_bytes": 0, "written": 0, "dropped": {"turns": 0,
-            "results": 0, "minutes": 0, "releases": 0, "ledger": 0}, "oldest_unix_ms": null,
+        "history": {"state": "working", "file": null, "size_bytes": 0, "written": 0, "dropped": {"transitions": 0,
+            "results": 0, "minutes": 0, "releases": 0, "key_values": 0}, "oldest_unix_ms": null,
             "last_write_unix_ms": null, "queue_len": 0, "set_aside": [], "replaced": 0, "trimmed": []},
         "components": [
             {"name": "disk", "health": "degraded", "reason": "store at /s\u{1b}: 3 MiB are free", "since_unix_ms": 1},
@@ -40,14 +40,14 @@ const LOOK: Look = Look {
 };
 
 #[test]
-fn what_the_history_lost_is_told_also_when_it_works_again() {
+fn lost_records_are_shown_also_when_the_history_works_again() {
     let mut health = answer();
     assert!(!render(&health, &LOOK, Layout::default()).contains("lost"));
     health.history.dropped.results = 7;
     let text = render(&health, &LOOK, Layout::default());
     let lost = "history: 7 records were lost since the host began";
     assert!(text.ends_with(lost), "{text}");
-    // As from a host that tells of no other part.
+    // As from a host that has no other component.
     health.components.clear();
     let text = render(&health, &LOOK, Layout::default());
     let works = "history: works; 7 records were lost since the host began";
@@ -86,16 +86,16 @@ fn what_flaps_says_so_and_why_even_while_it_is_up() {
 }
 
 #[test]
-fn what_keeps_deep_checks_from_being_made_is_told() {
+fn obstacle_of_deep_checks_is_shown() {
     let mut answer = answer();
     let deep = json!({"every_ms": 300_000, "timeout_ms": 30_000, "per_day": 24, "left": 0, "under_way": false, "failed": 0,
         "obstacle": "there is no history"});
     answer.plugins[0].health.deep = serde_json::from_value(deep).unwrap();
-    let told = "lang: no deep checks are made: there is no history";
+    let rendered = "lang: no deep checks are made: there is no history";
     assert!(
         render(&answer, &LOOK, Layout::default())
             .lines()
-            .any(|line| line == told)
+            .any(|line| line == rendered)
     );
     assert!(
         one(&answer.plugins[0], &LOOK, false).contains("deep checks   none is made\n    there is no history")
@@ -184,15 +184,15 @@ fn the_worst_comes_first_and_what_is_left_out_last() {
     left.name = "gone".to_owned();
     left.health.left_out = true;
     health.plugins.insert(0, left);
-    let told = told(&Answer::Health(Box::new(health)), &LOOK, Layout::default()).unwrap();
-    let at = |name: &str| told.text.find(&format!("\n {name} ")).unwrap();
+    let rendered = rendered(&Answer::Health(Box::new(health)), &LOOK, Layout::default()).unwrap();
+    let at = |name: &str| rendered.text.find(&format!("\n {name} ")).unwrap();
     assert!(
         at("embed") < at("lang") && at("lang") < at("gone"),
         "{}",
-        told.text
+        rendered.text
     );
     assert_eq!(
-        told.data["plugins"][0]["name"], "gone",
+        rendered.data["plugins"][0]["name"], "gone",
         "JSON is as the host gave it"
     );
 }
@@ -210,8 +210,8 @@ fn on_a_terminal_that_scrolls_the_headline_is_last_and_the_sick_stay_in_sight() 
         scrolls: Some(24),
         ..Layout::default()
     };
-    let told = told(&Answer::Health(Box::new(health)), &LOOK, layout).unwrap();
-    let lines: Vec<&str> = told.text.lines().collect();
+    let rendered = rendered(&Answer::Health(Box::new(health)), &LOOK, layout).unwrap();
+    let lines: Vec<&str> = rendered.text.lines().collect();
     assert_eq!(lines.last(), Some(&"Degraded: 1 of 2 plugins down (embed)"));
     let in_sight = lines[lines.len() - 23..].join("\n");
     assert!(
@@ -262,7 +262,7 @@ fn one_leads_with_what_one_looks_for_and_the_numbers_by_which_it_is_judged() {
 }
 
 #[test]
-fn one_shows_the_parts_of_its_last_check_and_its_connection() {
+fn one_shows_its_parts_and_its_connection() {
     let mut plugin = answer().plugins.remove(0);
     let part = |name: &str, message: &str| json!({"name": name, "health": "down", "message": message, "duration_ns": 12_000_000, "value": 12.5});
     let more: Vec<_> = (0..20).map(|n| part(&format!("part {n}"), "")).collect();
@@ -271,14 +271,15 @@ fn one_shows_the_parts_of_its_last_check_and_its_connection() {
         &"refused by its firewall ".repeat(5),
     );
     let parts: Vec<_> = std::iter::once(first).chain(more).collect();
-    plugin.check = serde_json::from_value(json!({"kind": "readiness", "at_unix_ms": 1, "outcome": {
-        "result": "answered", "report": {"connection": "broken", "connection_rtt_ns": 12_000_000,
-        "connection_age_ms": 90_000, "parts": parts}}}))
+    plugin.health.parts = serde_json::from_value(json!(parts)).unwrap();
+    plugin.health.connection =
+        serde_json::from_value(json!({"state": "broken", "since_unix_ms": 91_000})).unwrap();
+    plugin.health.figures = serde_json::from_value(json!([
+        {"name": "connection_round_trip", "value": 12_000_000, "unit": "ns", "source": "plugin"}]))
     .unwrap();
     let text = one(&plugin, &LOOK, false);
     for line in [
-        "  connection    broken for 1 min, round trip 12 ms\n",
-        "  parts of its last check\n",
+        "  connection    broken for 1 min, round trip 12 ms\n  parts\n",
         " down, 12 ms, 12.5: refused by its firewall",
         "    part 14                       down, 12 ms, 12.5\n",
         "    … and 5 more; --json has all",

@@ -6,10 +6,10 @@ use super::bars::{LEGEND, sparkline, timeline, word};
 use super::deep::said;
 use super::duration::{lasted, long, short};
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Screen, Told};
+use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
 use super::text::{plain, wrap};
-use extman_model::control::report::{Bucket, ClockTold, HistoryAnswer, ReleaseTold, SpanTold};
+use extman_model::control::report::{ClockStepView, HistoryAnswer, ReleaseView, RollupView, SpanView};
 use extman_model::control::{Answer, Command, since_ms};
 use extman_model::moment::utc;
 use extman_model::{CheckKind, CheckOutcome, DeepResult, Health, Lifecycle, Unit, failed_of};
@@ -34,9 +34,9 @@ pub(super) fn run(args: History, backend: &dyn Backend, screen: &Screen) -> Resu
     let Answer::History(history) = answer else {
         return Err(mismatch());
     };
-    let mut told = Told::new(&history, render(&history, &screen.look))?;
-    told.warnings = warnings;
-    Ok(Outcome::Told(told))
+    let mut rendered = Rendered::new(&history, render(&history, &screen.look))?;
+    rendered.warnings = warnings;
+    Ok(Outcome::Rendered(rendered))
 }
 
 /// Spans that are shown one by one.
@@ -88,32 +88,33 @@ fn states(history: &HistoryAnswer, look: &Look) -> Vec<String> {
 
 /// What was counted and measured: calls, checks, latency, heap and processor time.
 fn rollups(history: &HistoryAnswer, look: &Look) -> Vec<String> {
-    let buckets = &history.buckets;
+    let rollups = &history.rollups;
     let curve = |values: &[Option<u64>]| sparkline(values, bar_width(look).min(60));
-    let values = |of: fn(&Bucket) -> Option<u64>| -> Vec<Option<u64>> { buckets.iter().map(of).collect() };
-    let sum = |of: fn(&Bucket) -> u64| -> u64 { buckets.iter().map(of).sum() };
+    let values =
+        |of: fn(&RollupView) -> Option<u64>| -> Vec<Option<u64>> { rollups.iter().map(of).collect() };
+    let sum = |of: fn(&RollupView) -> u64| -> u64 { rollups.iter().map(of).sum() };
     let mut lines = Vec::new();
-    let p95 = values(|bucket| bucket.p95_ns);
+    let p95 = values(|rollup| rollup.p95_ns);
     if let Some(most) = p95.iter().flatten().max() {
         lines.push(format!("  p95       {}  at most {}", curve(&p95), short(*most)));
     }
-    let failed = sum(|bucket| failed_of(&bucket.errors));
+    let failed = sum(|rollup| failed_of(&rollup.errors));
     lines.push(format!(
         "  calls     {}, {failed} failed",
-        sum(|bucket| bucket.calls)
+        sum(|rollup| rollup.calls)
     ));
-    let failed = sum(|bucket| bucket.checks_failed);
+    let failed = sum(|rollup| rollup.checks_failed);
     lines.push(format!(
         "  checks    {}, {failed} failed",
-        sum(|bucket| bucket.checks)
+        sum(|rollup| rollup.checks)
     ));
     lines.extend(deep(history));
-    let heap = values(|bucket| bucket.heap_max_bytes);
+    let heap = values(|rollup| rollup.heap_max_bytes);
     if let Some(most) = heap.iter().flatten().max() {
         let most = amount(*most, Unit::Bytes);
         lines.push(format!("  heap      {}  at most {most}", curve(&heap)));
     }
-    let cpu = values(|bucket| bucket.cpu_ns);
+    let cpu = values(|rollup| rollup.cpu_ns);
     if cpu.iter().any(Option::is_some) {
         let all = amount(cpu.iter().flatten().sum(), Unit::Ns);
         lines.push(format!("  cpu       {}  {all} in all", curve(&cpu)));
@@ -142,8 +143,8 @@ fn spans(history: &HistoryAnswer, look: &Look) -> Vec<String> {
     lines
 }
 
-/// What became of what was told before the clock was set.
-fn set(step: &ClockTold) -> String {
+/// How a step of the wall clock affects the spans before it.
+fn set(step: &ClockStepView) -> String {
     let by = lasted(step.by_ms.unsigned_abs());
     let at = utc(step.at_unix_ms);
     match (step.found, step.by_ms < 0) {
@@ -152,7 +153,7 @@ fn set(step: &ClockTold) -> String {
              what was told of times to come gives way"
         ),
         (false, true) => format!(
-            "set back by {by} to {at}; what it had told of later times counts no longer, and what was seen since stands there"
+            "set back by {by} to {at}; what it had written of later times counts no longer, and what was seen since stands there"
         ),
         (false, false) => {
             format!("set ahead by {by} to {at}, or the machine slept; nothing was observed in between")
@@ -189,24 +190,24 @@ fn single_checks(history: &HistoryAnswer, look: &Look) -> Vec<String> {
     let mut lines = Vec::new();
     if !history.checks.is_empty() {
         let which = if earlier > 0 {
-            format!("The last {CHECKS_SHOWN} checks that failed or were deep; --json has all that are told:")
+            format!("The last {CHECKS_SHOWN} checks that failed or were deep; --json has all:")
         } else {
             "Checks that failed or were deep:".to_owned()
         };
         lines.extend([String::new(), which]);
     }
-    let told = |one: &DeepResult| {
+    let rendered = |one: &DeepResult| {
         let mut line = format!("{} {}", utc(one.check.at_unix_ms), said(one));
         if let Some(last) = one.last_unix_ms {
             line.push_str(&format!("; {} times, last at {}", one.times, utc(last)));
         }
         wrap(&line, look.width, 4).trim_start().to_owned()
     };
-    lines.extend(history.checks[earlier..].iter().map(told));
+    lines.extend(history.checks[earlier..].iter().map(rendered));
     lines
 }
 
-fn one(span: &SpanTold, history: &HistoryAnswer, look: &Look) -> String {
+fn one(span: &SpanView, history: &HistoryAnswer, look: &Look) -> String {
     let to = span.to_unix_ms.unwrap_or(history.range.to_unix_ms);
     let lasted = lasted(to.saturating_sub(span.from_unix_ms));
     let mut rest = format!("for {lasted}: {}", span.cause);
@@ -235,7 +236,7 @@ fn one(span: &SpanTold, history: &HistoryAnswer, look: &Look) -> String {
 }
 
 /// Where another library than before serves: a restart alone is no news.
-fn changed(releases: &[ReleaseTold]) -> impl Iterator<Item = &ReleaseTold> {
+fn changed(releases: &[ReleaseView]) -> impl Iterator<Item = &ReleaseView> {
     let before = std::iter::once(None).chain(releases.iter().map(Some));
     let both = releases.iter().zip(before);
     both.filter_map(|(now, before)| {
@@ -319,7 +320,7 @@ mod tests {
         };
         serde_json::from_value(json!({
             "name": "lang", "range": {"from_unix_ms": 0, "to_unix_ms": 600_000}, "resolution": "minute", "more": false,
-            "buckets": [{"from_unix_ms": 0, "up_ms": 1, "degraded_ms": 0, "down_ms": 0, "unknown_ms": 0,
+            "rollups": [{"from_unix_ms": 0, "up_ms": 1, "degraded_ms": 0, "down_ms": 0, "unknown_ms": 0,
                 "left_out_ms": 0, "checks": 6, "checks_failed": 1, "calls": 7, "errors": {"internal": 2},
                 "p95_ns": 1_500, "cpu_ns": 2_500_000}],
             "clock": [{"at_unix_ms": 90_000, "by_ms": -3_600_000, "found": false},
@@ -366,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_is_told_in_lines_that_fit() {
+    fn history_is_shown_in_lines_that_fit() {
         let look = Look {
             width: 80,
             colour: false,

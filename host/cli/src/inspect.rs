@@ -1,7 +1,7 @@
 //! `extman inspect`.
 
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Screen, Told};
+use super::screen::{Look, Outcome, Rendered, Screen};
 use super::show::fields;
 use super::text::{count, plain, wrap};
 use extman_intake::{Discovery, DiscoveryConfig, Inspection, inspect_file};
@@ -18,7 +18,7 @@ pub(crate) struct Inspect {
     files: Vec<PathBuf>,
 }
 
-/// What is told of one file.
+/// The report on one file.
 #[derive(Serialize)]
 struct Inspected<'a> {
     #[serde(serialize_with = "lossy_path")]
@@ -42,11 +42,11 @@ pub(super) fn run(args: &Inspect, screen: &Screen) -> Result<Outcome, Fault> {
     let (paths, warnings) = libraries(&args.files)?;
     let files: Vec<_> = paths.iter().map(|path| look_at(path, bytes_max)).collect();
     let text: Vec<_> = files.iter().map(|file| render(file, &screen.look)).collect();
-    let mut told = Told::new(&files, text.join("\n\n"))?;
-    told.warnings = warnings;
+    let mut rendered = Rendered::new(&files, text.join("\n\n"))?;
+    rendered.warnings = warnings;
     let refused: Vec<_> = files.iter().filter(|file| !file.loadable).collect();
-    Ok(Outcome::Told(match refused.first() {
-        None => told,
+    Ok(Outcome::Rendered(match refused.first() {
+        None => rendered,
         Some(first) => {
             let of = count(files.len(), "file");
             let text = format!(
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Inspect, screen: &Screen) -> Result<Outcome, Fault> {
                 refused.len(),
                 first.path.display()
             );
-            told.refused(text)
+            rendered.refused(text)
         }
     }))
 }

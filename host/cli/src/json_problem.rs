@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_that_is_not_wanted_is_told_too() {
+    fn shape_that_is_not_wanted_is_named() {
         let error = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>("[1]").unwrap_err();
         let text = json_problem(&error, "[1]");
         assert!(

@@ -15,7 +15,6 @@ mod bars;
 mod call;
 mod capabilities;
 mod change;
-mod check;
 mod completions;
 mod config;
 mod deep;
@@ -45,12 +44,13 @@ mod status;
 mod store;
 mod text;
 mod uptime;
+mod vet;
 mod wait;
 mod watch;
 
 pub use backend::{
-    Backend, CheckArgs, ConfigChecked, Locking, Logs, NotChecked, NotStarted, OneShot, Place, Resolved,
-    ServeArgs,
+    Backend, CheckArgs, ConfigChecked, Locking, Logs, NotChecked, NotStarted, OneShot, OneShotConfig,
+    Resolved, ServeArgs,
 };
 pub use config::{configuration_places, found_configuration};
 
@@ -76,7 +76,7 @@ pub fn main(backend: &dyn Backend, out: File) -> ExitCode {
             return Screen::of_process(true).finish("usage", Err(Fault::usage(text)));
         }
         Err(refused) if refused.use_stderr() => {
-            // Nobody hears if standard error is closed.
+            // A closed standard error can not be reported anywhere.
             let _ = refused.print();
             return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
         }
@@ -135,7 +135,7 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Restart(args) => change::run(change::Change::Restart, args, backend, screen),
         Sub::Maintenance(args) => maintenance::run(args, backend, screen),
         Sub::Inspect(args) => inspect::run(&args, screen),
-        Sub::Vet(args) => check::run(args, backend, screen),
+        Sub::Vet(args) => vet::run(args, backend, screen),
         Sub::Wait(args) => wait::run(&args, backend),
         Sub::Events(args) => events::run(&args, backend, screen),
         Sub::Config(args) => config::run(args, backend, screen),

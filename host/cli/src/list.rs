@@ -4,7 +4,7 @@ use super::args::Target;
 use super::backend::Backend;
 use super::fault::Fault;
 use super::output::Output;
-use super::screen::{Look, Outcome, Screen, Told, cell, lines, word_cell};
+use super::screen::{Look, Outcome, Rendered, Screen, cell, lines, word_cell};
 use super::session::{self, mismatch};
 use super::text::{count, plain, wrap};
 use extman_model::control::{Answer, Command};
@@ -88,20 +88,21 @@ pub(super) fn run(args: List, backend: &dyn Backend, screen: &mut Screen) -> Res
     }
     if args.output.is_names() {
         let names: Vec<String> = plugins.iter().map(|plugin| plain(&plugin.name)).collect();
-        return Told::new(&plugins, names.join("\n")).map(Outcome::Told);
+        return Rendered::new(&plugins, names.join("\n")).map(Outcome::Rendered);
     }
     let mut text = render(&plugins, &status.missing, &screen.look, args.output.is_wide());
     if !plugins.is_empty() && !status.refused.is_empty() {
         let refused = count(status.refused.len(), "file");
         text.push_str(&format!("\n\n{refused} refused: `extman status` says why."));
     }
-    let mut told = Told::new(&plugins, text)?;
+    let mut rendered = Rendered::new(&plugins, text)?;
     if screen.json {
-        told.warnings
+        rendered
+            .warnings
             .extend(status.missing.iter().map(MissingView::to_string));
     }
-    told.warnings.extend(warnings);
-    Ok(Outcome::Told(told))
+    rendered.warnings.extend(warnings);
+    Ok(Outcome::Rendered(rendered))
 }
 
 fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look, wide: bool) -> String {

@@ -1,9 +1,9 @@
 //! `extman lock`: which version of each plugin, in which bytes, is used from here on.
 
-use super::backend::{Backend, Locking, Place};
+use super::backend::{Backend, Locking, OneShotConfig};
 use super::deps::refused;
 use super::fault::Fault;
-use super::screen::{Outcome, Screen, Told};
+use super::screen::{Outcome, Rendered, Screen};
 use super::session;
 use super::text::{count, plain};
 use extman_intake::Lock;
@@ -34,7 +34,7 @@ struct Locked<'a> {
 
 pub(super) fn run(args: LockArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     session::directories_are_there(&args.dirs)?;
-    let resolved = backend.dependencies(Place {
+    let resolved = backend.dependencies(OneShotConfig {
         config: args.config,
         dirs: args.dirs,
         locking: Locking::Ignored,
@@ -52,10 +52,10 @@ pub(super) fn run(args: LockArgs, backend: &dyn Backend, screen: &Screen) -> Res
             .iter()
             .map(|left_out| left_out.id.as_str())
             .collect();
-        let mut told = Told::new(view, format!("{}\n\nNothing is written.", reasons.join("\n\n")))?;
-        told.warnings = warnings;
-        return Ok(Outcome::Told(
-            told.refused(format!("left out: {}; nothing is written", ids.join(", "))),
+        let mut rendered = Rendered::new(view, format!("{}\n\nNothing is written.", reasons.join("\n\n")))?;
+        rendered.warnings = warnings;
+        return Ok(Outcome::Rendered(
+            rendered.refused(format!("left out: {}; nothing is written", ids.join(", "))),
         ));
     }
     let lock = Lock::of(view);
@@ -77,9 +77,9 @@ pub(super) fn run(args: LockArgs, backend: &dyn Backend, screen: &Screen) -> Res
         .iter()
         .map(|line| super::text::cut(line, screen.look.width))
         .collect();
-    let mut told = Told::new(&locked, text.join("\n"))?;
-    told.warnings = warnings;
-    Ok(Outcome::Told(told))
+    let mut rendered = Rendered::new(&locked, text.join("\n"))?;
+    rendered.warnings = warnings;
+    Ok(Outcome::Rendered(rendered))
 }
 
 /// What is otherwise than in the lock before.

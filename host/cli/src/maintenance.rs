@@ -4,7 +4,7 @@ use super::args::Target;
 use super::backend::Backend;
 use super::duration::lasted;
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Screen, Told, cell, lines};
+use super::screen::{Look, Outcome, Rendered, Screen, cell, lines};
 use super::session::{self, Session, mismatch};
 use super::several::together;
 use super::text::{plain, wrap};
@@ -39,7 +39,7 @@ pub(crate) struct MaintenanceArgs {
 
 pub(super) fn run(args: MaintenanceArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let look = &screen.look;
-    let (mut told, warnings) = session::with(&args.target, backend, |host| {
+    let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
         let command = |name: String| match (args.for_ms, args.end) {
             (Some(for_ms), _) => Command::StartMaintenance {
                 name,
@@ -62,18 +62,18 @@ pub(super) fn run(args: MaintenanceArgs, backend: &dyn Backend, screen: &Screen)
                     0,
                 ),
             };
-            Told::new(&rows, text)
+            Rendered::new(&rows, text)
         };
         match &*args.names {
             [] => {
                 let rows = rows(host, Command::Maintenance { name: None })?;
-                Told::new(&rows, table(&rows, look))
+                Rendered::new(&rows, table(&rows, look))
             }
             names => together(names.iter().map(|name| (name.clone(), one(name))).collect()),
         }
     })?;
-    told.warnings.extend(warnings);
-    Ok(Outcome::Told(told))
+    rendered.warnings.extend(warnings);
+    Ok(Outcome::Rendered(rendered))
 }
 
 fn rows(host: &Session, command: Command) -> Result<Vec<MaintenanceRow>, Fault> {

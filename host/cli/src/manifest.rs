@@ -1,7 +1,7 @@
 //! `extman manifest`.
 
 use super::fault::Fault;
-use super::screen::{Outcome, Told};
+use super::screen::{Outcome, Rendered};
 use super::text::unknown_fields;
 use extman_plugin_api::manifest::{self, schema::Manifest};
 use std::io::Read;
@@ -20,7 +20,10 @@ pub(crate) struct ManifestArgs {
 pub(super) fn run(args: &ManifestArgs) -> Result<Outcome, Fault> {
     let Some(file) = &args.file else {
         let data = serde_json::json!({ "c_header": manifest::C_HEADER });
-        return Ok(Outcome::Told(Told::new(&data, manifest::C_HEADER.to_owned())?));
+        return Ok(Outcome::Rendered(Rendered::new(
+            &data,
+            manifest::C_HEADER.to_owned(),
+        )?));
     };
     let path = file.display();
     let toml = read(file).map_err(|error| Fault::usage(format!("{path}: {error}; name a plugin.toml")))?;
@@ -37,9 +40,9 @@ pub(super) fn run(args: &ManifestArgs) -> Result<Outcome, Fault> {
         data["unknown_manifest_fields"] = serde_json::json!(unknown);
         warnings.push(format!("{path}: {note}; is that a misspelling?"));
     }
-    let mut told = Told::new(&data, source)?;
-    told.warnings = warnings;
-    Ok(Outcome::Told(told))
+    let mut rendered = Rendered::new(&data, source)?;
+    rendered.warnings = warnings;
+    Ok(Outcome::Rendered(rendered))
 }
 
 /// More than a frame may carry, so that what is too long is refused by its own rule.

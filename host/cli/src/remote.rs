@@ -250,7 +250,7 @@ impl Remote {
         let envelope: Envelope<T> = self.envelope(&body, response.status().as_u16())?;
         envelope
             .data
-            .ok_or_else(|| self.stranger("an envelope without data"))
+            .ok_or_else(|| self.no_extman_host("an envelope without data"))
     }
 
     fn failure(&self, mut response: Response<Body>) -> Fault {
@@ -260,7 +260,7 @@ impl Remote {
             .and_then(|body| self.envelope::<serde_json::Value>(&body, status));
         match envelope.map(|envelope| envelope.error) {
             Ok(Some(failure)) => failure.into(),
-            Ok(None) => self.stranger(&format!("HTTP {status} without an error")),
+            Ok(None) => self.no_extman_host(&format!("HTTP {status} without an error")),
             Err(fault) => fault,
         }
     }
@@ -271,7 +271,7 @@ impl Remote {
             schema_version: u32,
         }
         let versioned: Versioned = serde_json::from_slice(body)
-            .map_err(|_| self.stranger(&format!("HTTP {status} and no envelope")))?;
+            .map_err(|_| self.no_extman_host(&format!("HTTP {status} and no envelope")))?;
         if versioned.schema_version != SCHEMA_VERSION {
             return Err(Fault::no_host(format!(
                 "the host at {} speaks version {} of the API, this program version {SCHEMA_VERSION}",
@@ -280,12 +280,12 @@ impl Remote {
             .next("use the program of the host's version"));
         }
         serde_json::from_slice(body)
-            .map_err(|error| self.stranger(&format!("an answer of another shape: {error}")))
+            .map_err(|error| self.no_extman_host(&format!("an answer of another shape: {error}")))
     }
 
     fn data<T: DeserializeOwned>(&self, data: &str) -> Result<T, Fault> {
         serde_json::from_str(data)
-            .map_err(|error| self.stranger(&format!("an event of another shape: {error}")))
+            .map_err(|error| self.no_extman_host(&format!("an event of another shape: {error}")))
     }
 
     fn read(&self, response: &mut Response<Body>) -> Result<Vec<u8>, Fault> {
@@ -317,7 +317,7 @@ impl Remote {
         .next("see the host's log")
     }
 
-    fn stranger(&self, what: &str) -> Fault {
+    fn no_extman_host(&self, what: &str) -> Fault {
         Fault::no_host(format!("what answers at {} is no extman host: {what}", self.url))
             .next("name the host with --url")
     }

@@ -15,14 +15,14 @@ use std::sync::OnceLock;
 /// What a command came to.
 pub(super) enum Outcome {
     /// To be shown: as text, or as data in the envelope.
-    Told(Told),
+    Rendered(Rendered),
     /// It has written what there is to write.
     Written,
 }
 
 /// What a command found out.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct Rendered {
     pub(super) text: String,
     pub(super) data: serde_json::Value,
     pub(super) warnings: Vec<String>,
@@ -32,15 +32,15 @@ pub(super) struct Told {
     pub(super) exit: Exit,
 }
 
-impl Told {
-    pub(super) fn new(data: &impl Serialize, text: String) -> Result<Told, Fault> {
+impl Rendered {
+    pub(super) fn new(data: &impl Serialize, text: String) -> Result<Rendered, Fault> {
         let data = serde_json::to_value(data).map_err(|error| {
             Fault::failed(
                 "internal",
                 format!("the answer can't be written as JSON: {error}"),
             )
         })?;
-        Ok(Told {
+        Ok(Rendered {
             text,
             data,
             warnings: Vec::new(),
@@ -50,7 +50,7 @@ impl Told {
     }
 
     /// It was looked at, and refused.
-    pub(super) fn refused(mut self, text: impl Into<String>) -> Told {
+    pub(super) fn refused(mut self, text: impl Into<String>) -> Rendered {
         self.refused = Some(Failure::new("refused", text));
         self
     }
@@ -145,7 +145,7 @@ impl Screen {
     pub(super) fn finish(&mut self, word: &str, outcome: Result<Outcome, Fault>) -> ExitCode {
         let exit = match outcome {
             Ok(Outcome::Written) => Exit::Done,
-            Ok(Outcome::Told(told)) => self.tell(word, told),
+            Ok(Outcome::Rendered(rendered)) => self.show(word, rendered),
             Err(fault) => self.blame(word, fault),
         };
         let Some(error) = self.not_written.take() else {
@@ -157,20 +157,20 @@ impl Screen {
         ExitCode::from(Exit::Failed as u8)
     }
 
-    fn tell(&mut self, word: &str, told: Told) -> Exit {
-        let exit = match told.refused {
-            None => told.exit,
+    fn show(&mut self, word: &str, rendered: Rendered) -> Exit {
+        let exit = match rendered.refused {
+            None => rendered.exit,
             Some(_) => Exit::Failed,
         };
         if self.json {
-            let mut envelope = Envelope::done(word, told.data);
-            envelope.warnings = told.warnings;
-            envelope.ok = told.refused.is_none();
-            envelope.error = told.refused;
+            let mut envelope = Envelope::done(word, rendered.data);
+            envelope.warnings = rendered.warnings;
+            envelope.ok = rendered.refused.is_none();
+            envelope.error = rendered.refused;
             self.write_json(&envelope);
         } else {
-            self.write(format!("{}\n", told.text.trim_end()).as_bytes());
-            for warning in told.warnings {
+            self.write(format!("{}\n", rendered.text.trim_end()).as_bytes());
+            for warning in rendered.warnings {
                 say(&format!("warning: {warning}"), self.look.width);
             }
         }
@@ -187,8 +187,8 @@ impl Screen {
             self.write_json(&Envelope::<()>::failed(word, *failure));
             return exit;
         }
-        let told = with_kind(&failure.kind, &failure.text);
-        say(&format!("error: {told}"), self.look.width);
+        let rendered = with_kind(&failure.kind, &failure.text);
+        say(&format!("error: {rendered}"), self.look.width);
         if let Some(ms) = failure.retry_after_ms {
             say(
                 &format!("  next: try again in {}", super::duration::wait(ms)),

@@ -1,6 +1,6 @@
 //! `extman serve`.
 
-use super::backend::{Backend, Locking, Logs, Place, ServeArgs};
+use super::backend::{Backend, Locking, Logs, OneShotConfig, ServeArgs};
 use super::fault::Fault;
 use super::screen::Outcome;
 use super::session::runtime;
@@ -33,7 +33,7 @@ pub(crate) struct Serve {
 
 pub(super) fn run(args: Serve, backend: &dyn Backend) -> Result<Outcome, Fault> {
     let args = ServeArgs {
-        place: Place {
+        place: OneShotConfig {
             config: args.config,
             dirs: args.dirs,
             locking: Locking::only_if(args.locked),

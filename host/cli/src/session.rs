@@ -1,7 +1,7 @@
 //! One command's host: it runs elsewhere, or is started for the command and ended after it.
 
 use super::args::Target;
-use super::backend::{Backend, Locking, OneShot, Place};
+use super::backend::{Backend, Locking, OneShot, OneShotConfig};
 use super::fault::Fault;
 use super::remote::Remote;
 use extman_model::control::{Answer, Command, Invocation, Invoked};
@@ -67,7 +67,7 @@ impl Session {
             return Remote::of(target, |name| std::env::var(name).ok()).map(Session::Remote);
         }
         directories_are_there(&target.dirs)?;
-        let place = Place {
+        let place = OneShotConfig {
             config: target.config.clone(),
             dirs: target.dirs.clone(),
             locking: Locking::only_if(target.locked),
@@ -119,7 +119,7 @@ impl Session {
         match self {
             Session::Remote(_) => Vec::new(),
             Session::Here { runtime, host } => {
-                let mut warnings = host.concerns;
+                let mut warnings = host.warnings;
                 warnings.extend(close(&runtime, host.close));
                 warnings
             }

@@ -1,19 +1,18 @@
 //! Several names where one is taken: each is done, whatever became of the others.
 
 use super::fault::{Exit, Fault};
-use super::screen::Told;
+use super::screen::Rendered;
 use super::text::count;
 use extman_model::control::Failure;
 use serde_json::Value;
 
-/// What the names came to, as one answer: of one name what it came to, of several an array of what there is, with the failures beside
-/// it.
-pub(super) fn together(mut told: Vec<(String, Result<Told, Fault>)>) -> Result<Told, Fault> {
-    if told.len() == 1 {
-        return told.remove(0).1;
+/// One answer for all names: of one name its own, of several an array of the answers, with the failures as warnings.
+pub(super) fn together(mut rendered: Vec<(String, Result<Rendered, Fault>)>) -> Result<Rendered, Fault> {
+    if rendered.len() == 1 {
+        return rendered.remove(0).1;
     }
-    let names = told.len();
-    let mut all = Told {
+    let names = rendered.len();
+    let mut all = Rendered {
         text: String::new(),
         data: Value::Null,
         warnings: Vec::new(),
@@ -21,7 +20,7 @@ pub(super) fn together(mut told: Vec<(String, Result<Told, Fault>)>) -> Result<T
         exit: Exit::Done,
     };
     let (mut texts, mut data, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, one) in told {
+    for (name, one) in rendered {
         match one {
             Ok(one) => {
                 texts.push(one.text);
@@ -29,7 +28,7 @@ pub(super) fn together(mut told: Vec<(String, Result<Told, Fault>)>) -> Result<T
                 all.warnings.extend(one.warnings);
                 all.exit = worse(all.exit, one.exit);
             }
-            // Nobody answers: the others would hear the same.
+            // No host answers: the other names would fail alike.
             Err(fault) if fault.exit != Exit::Failed => return Err(fault),
             Err(fault) => failures.push(format!("{name}: {}", fault.failure.text)),
         }
@@ -56,18 +55,19 @@ fn worse(one: Exit, other: Exit) -> Exit {
 mod tests {
     use super::*;
 
-    fn told(name: &str, exit: Exit) -> (String, Result<Told, Fault>) {
-        let told = Told::new(&name, format!("{name} is there")).map(|told| Told { exit, ..told });
-        (name.to_owned(), told)
+    fn rendered(name: &str, exit: Exit) -> (String, Result<Rendered, Fault>) {
+        let rendered =
+            Rendered::new(&name, format!("{name} is there")).map(|rendered| Rendered { exit, ..rendered });
+        (name.to_owned(), rendered)
     }
 
-    fn failed(name: &str) -> (String, Result<Told, Fault>) {
+    fn failed(name: &str) -> (String, Result<Rendered, Fault>) {
         (name.to_owned(), Err(Fault::failed("not_found", "no such plugin")))
     }
 
     #[test]
     fn one_name_is_what_it_came_to() {
-        let one = together(vec![told("a", Exit::Down)]).unwrap();
+        let one = together(vec![rendered("a", Exit::Down)]).unwrap();
         assert_eq!((one.data, one.exit), ("a".into(), Exit::Down));
         assert_eq!(together(vec![failed("a")]).unwrap_err().failure.kind, "not_found");
     }
@@ -75,9 +75,9 @@ mod tests {
     #[test]
     fn of_several_names_the_worst_is_the_exit_code_and_failures_stop_nobody() {
         let all = together(vec![
-            told("a", Exit::Degraded),
-            told("b", Exit::Down),
-            told("c", Exit::Unknown),
+            rendered("a", Exit::Degraded),
+            rendered("b", Exit::Down),
+            rendered("c", Exit::Unknown),
         ])
         .unwrap();
         assert_eq!(
@@ -85,7 +85,7 @@ mod tests {
             (serde_json::json!(["a", "b", "c"]), Exit::Down)
         );
         assert_eq!(all.text, "a is there\n\nb is there\n\nc is there");
-        let all = together(vec![failed("x"), told("b", Exit::Done)]).unwrap();
+        let all = together(vec![failed("x"), rendered("b", Exit::Done)]).unwrap();
         assert_eq!(all.data, serde_json::json!(["b"]));
         assert_eq!(
             all.refused.unwrap().text,
@@ -93,7 +93,7 @@ mod tests {
         );
         assert_eq!(all.warnings, ["x: no such plugin"]);
         let gone = vec![
-            told("a", Exit::Done),
+            rendered("a", Exit::Done),
             ("b".to_owned(), Err(Fault::no_host("gone"))),
         ];
         assert_eq!(together(gone).unwrap_err().exit, Exit::NoHost);

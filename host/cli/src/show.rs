@@ -5,12 +5,12 @@ use super::backend::Backend;
 use super::duration::{lasted, short};
 use super::fault::Fault;
 use super::list::health;
-use super::screen::{Look, Outcome, Screen, Told};
+use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
 use super::several::together;
 use super::text::wrap;
-use extman_model::{PluginView, UnreturnedView};
 use extman_model::control::{Answer, Command};
+use extman_model::{PluginView, UnreturnedView};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
@@ -22,17 +22,17 @@ pub(crate) struct Show {
 }
 
 pub(super) fn run(args: &Show, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let (mut told, warnings) = session::with(&args.target, backend, |host| {
+    let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
         let one = |name: &String| {
             let Answer::Plugin(plugin) = host.run(Command::Plugin { name: name.clone() })? else {
                 return Err(mismatch());
             };
-            Told::new(&plugin, render(&plugin, &screen.look))
+            Rendered::new(&plugin, render(&plugin, &screen.look))
         };
         together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
     })?;
-    told.warnings.extend(warnings);
-    Ok(Outcome::Told(told))
+    rendered.warnings.extend(warnings);
+    Ok(Outcome::Rendered(rendered))
 }
 
 pub(super) fn render(plugin: &PluginView, look: &Look) -> String {

@@ -3,7 +3,7 @@
 use super::args::StatusArgs;
 use super::backend::Backend;
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Screen, Told};
+use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
 use super::show::fields;
 use super::text::{count, plain, wrap};
@@ -15,9 +15,9 @@ pub(super) fn run(args: &StatusArgs, backend: &dyn Backend, screen: &Screen) -> 
     let Answer::Status(status) = answer else {
         return Err(mismatch());
     };
-    let mut told = Told::new(&status, render(&status, &screen.look))?;
-    told.warnings = warnings;
-    Ok(Outcome::Told(told))
+    let mut rendered = Rendered::new(&status, render(&status, &screen.look))?;
+    rendered.warnings = warnings;
+    Ok(Outcome::Rendered(rendered))
 }
 
 fn render(status: &StatusView, look: &Look) -> String {
@@ -125,8 +125,8 @@ fn facts(status: &StatusView, look: &Look) -> String {
     for change in &status.process_changes {
         rows.push(("process", format!("{}: {change}", change.by.join(", "))));
     }
-    for concern in &status.concerns {
-        rows.push(("warning", concern.clone()));
+    for warning in &status.warnings {
+        rows.push(("warning", warning.clone()));
     }
     fields(&rows, look)
 }

@@ -3,7 +3,7 @@
 use super::backend::Backend;
 use super::duration::long;
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Screen, Told};
+use super::screen::{Look, Outcome, Rendered, Screen};
 use super::text::count;
 use extman_intake::{Pruned, StoredCopy};
 use serde::Serialize;
@@ -52,21 +52,21 @@ impl StoreArgs {
 }
 
 pub(super) fn run(args: StoreArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let told = match args.what {
+    let rendered = match args.what {
         What::List(which) => {
             let copies = backend.store_list(which.config).map_err(Fault::from)?;
             let bytes = copies.iter().map(|copy| copy.bytes).sum();
             let listed = Listed { copies, bytes };
-            Told::new(&listed, render(&listed, &screen.look))?
+            Rendered::new(&listed, render(&listed, &screen.look))?
         }
         What::Prune { which, unused_days } => {
             let pruned = backend
                 .store_prune(which.config, unused_days)
                 .map_err(Fault::from)?;
-            Told::new(&pruned, removed(&pruned))?
+            Rendered::new(&pruned, removed(&pruned))?
         }
     };
-    Ok(Outcome::Told(told))
+    Ok(Outcome::Rendered(rendered))
 }
 
 fn render(listed: &Listed, look: &Look) -> String {

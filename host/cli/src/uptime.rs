@@ -4,16 +4,16 @@ use super::args::Target;
 use super::backend::Backend;
 use super::duration::{lasted, long};
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Screen, Told, cell, lines};
-use super::session::{self, mismatch};
+use super::screen::{Look, Outcome, Rendered, Screen, cell, lines};
+use super::session::{self, Session, mismatch};
 use super::text::{plain, wrap};
 use extman_model::control::report::{Uptime, UptimeRow};
 use extman_model::control::{Answer, Command, since_ms};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UptimeArgs {
-    /// Only this plugin
-    name: Option<String>,
+    /// Only these plugins; one may be gone, as long as its history is kept
+    names: Vec<String>,
     /// How far back, such as 90s, 15m, 24h or 7d
     #[arg(long, value_name = "DURATION", value_parser = since_ms, default_value = "24h")]
     since: u64,
@@ -22,17 +22,26 @@ pub(crate) struct UptimeArgs {
 }
 
 pub(super) fn run(args: &UptimeArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let command = Command::Uptime {
-        name: args.name.clone(),
-        since_ms: args.since,
+    let ask = |host: &Session, name: Option<String>| {
+        let since_ms = args.since;
+        match host.run(Command::Uptime { name, since_ms })? {
+            Answer::Uptime(rows) => Ok(rows),
+            _ => Err(mismatch()),
+        }
     };
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
-    let Answer::Uptime(rows) = answer else {
-        return Err(mismatch());
-    };
-    let mut told = Told::new(&rows, render(&rows, args.since, &screen.look))?;
-    told.warnings = warnings;
-    Ok(Outcome::Told(told))
+    let (rows, warnings) = session::with(&args.target, backend, |host| {
+        let mut rows = Vec::new();
+        for name in &args.names {
+            rows.extend(ask(host, Some(name.clone()))?);
+        }
+        match args.names.is_empty() {
+            true => ask(host, None),
+            false => Ok(rows),
+        }
+    })?;
+    let mut rendered = Rendered::new(&rows, render(&rows, args.since, &screen.look))?;
+    rendered.warnings = warnings;
+    Ok(Outcome::Rendered(rendered))
 }
 
 /// What was seen for nearly all of the time that was asked about says no length.
@@ -59,14 +68,32 @@ fn render(rows: &[UptimeRow], since_ms: u64, look: &Look) -> String {
     );
     let heading = wrap(&heading, look.width, 0);
     if !look.fits(&HEADER, &cells) {
-        let told: Vec<String> = cells.iter().map(|cells| paragraph(cells, look)).collect();
-        return format!("{heading}\n\n{}", told.join("\n"));
+        let paragraphs: Vec<String> = cells.iter().map(|cells| paragraph(cells, look)).collect();
+        return format!("{heading}\n\n{}{}", paragraphs.join("\n"), left_out(rows, look));
     }
     let mut table = look.table(&HEADER);
     for row in &cells {
         table.add_row(row.iter().map(cell).collect::<Vec<_>>());
     }
-    format!("{heading}\n\n{}", lines(&table))
+    format!("{heading}\n\n{}{}", lines(&table), left_out(rows, look))
+}
+
+/// Time that is in no share: in maintenance, or stopped by an operator.
+fn left_out(rows: &[UptimeRow], look: &Look) -> String {
+    let of = |row: &UptimeRow| {
+        let ms = row.uptime.left_out_ms;
+        let text = format!(
+            "{}: {} in maintenance or stopped, in no share",
+            row.name,
+            lasted(ms)
+        );
+        (ms > 0).then(|| wrap(&text, look.width, 0))
+    };
+    let lines: Vec<String> = rows.iter().filter_map(of).collect();
+    match lines.is_empty() {
+        true => String::new(),
+        false => format!("\n\n{}", lines.join("\n")),
+    }
 }
 
 fn row(row: &UptimeRow, since_ms: u64) -> [String; 7] {
@@ -140,6 +167,24 @@ mod tests {
         let of = |since_ms| self::row(&row, since_ms)[2].clone();
         assert_eq!(of(7_200_000), "100.000 %");
         assert_eq!(of(90 * 86_400_000), format!("100.000 % of {}", long(7_200_000)));
+    }
+
+    #[test]
+    fn time_in_maintenance_is_listed() {
+        let row: UptimeRow = serde_json::from_value(json!({"name": "lang", "uptime": {
+            "range": {"from_unix_ms": 0, "to_unix_ms": 7_200_000}, "up_ms": 3_600_000, "degraded_ms": 0, "down_ms": 0,
+            "unknown_ms": 0, "left_out_ms": 3_600_000, "coverage": 1.0, "known": 1.0, "uptime": 1.0, "outages": 0}}))
+        .unwrap();
+        let look = Look {
+            width: 80,
+            colour: false,
+            now_unix_ms: 0,
+        };
+        let text = render(&[row], 7_200_000, &look);
+        assert!(
+            text.ends_with("lang: 1 h in maintenance or stopped, in no share"),
+            "{text}"
+        );
     }
 
     #[test]

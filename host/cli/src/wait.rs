@@ -4,7 +4,7 @@ use super::args::Target;
 use super::backend::Backend;
 use super::duration;
 use super::fault::{Exit, Fault};
-use super::screen::{Outcome, Told};
+use super::screen::{Outcome, Rendered};
 use super::session::{self, mismatch};
 use extman_model::control::{Answer, Command};
 use extman_model::{Health, Lifecycle, PluginView};
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Wait, backend: &dyn Backend) -> Result<Outcome, Fault> 
             Ok((Answer::Plugin(plugin), _)) if args.goal.is_reached(&plugin) => {
                 let waited = duration::lasted(began.elapsed().as_millis() as u64);
                 let text = format!("{} is {}, after {waited}", plugin.name, args.goal.word());
-                return Told::new(&plugin, text).map(Outcome::Told);
+                return Rendered::new(&plugin, text).map(Outcome::Rendered);
             }
             Ok((Answer::Plugin(plugin), _)) if plugin.lifecycle == Lifecycle::Quarantined => {
                 let next = format!("mend the cause, then `extman load {}`", args.name);

@@ -4,7 +4,7 @@ use super::backend::Backend;
 use super::bars::alarm;
 use super::duration::lasted;
 use super::fault::{Exit, Fault};
-use super::health::{Health, Layout, told};
+use super::health::{Health, Layout, rendered};
 use super::screen::{Look, Outcome, Screen, out, out_fd};
 use super::session;
 use super::text::{plain, wrap};
@@ -61,7 +61,7 @@ pub(super) fn run(
     ended
 }
 
-/// A host that hangs is waited for; the time that stands still tells.
+/// A host that hangs is waited for; the time of the last answer stands still meanwhile.
 fn heading(now: u64, interval: Duration) -> String {
     format!(
         "{}, asked every {}",
@@ -74,7 +74,7 @@ fn heading(now: u64, interval: Duration) -> String {
 const OPEN: &str = "\u{1b}[?1049h\u{1b}[?25l";
 const CLOSE: &str = "\u{1b}[?25h\u{1b}[?1049l";
 
-/// What was heard last.
+/// The last answer.
 #[derive(Default)]
 struct Seen {
     answer: Option<Answer>,
@@ -96,7 +96,9 @@ impl Seen {
     fn page(&self, look: &Look) -> String {
         let known = |look: &Look| {
             let answer = self.answer.as_ref()?;
-            told(answer, look, Layout::default()).ok().map(|told| told.text)
+            rendered(answer, look, Layout::default())
+                .ok()
+                .map(|rendered| rendered.text)
         };
         let Some((since, fault)) = &self.lost else {
             return known(look).unwrap_or_default();
@@ -245,9 +247,9 @@ mod tests {
     }
 
     #[test]
-    fn a_page_tells_of_when_it_is() {
-        let told = heading(1_700_000_000_000, Duration::from_millis(500));
-        assert_eq!(told, "2023-11-14 22:13:20Z, asked every 0.5 s");
+    fn page_shows_its_time() {
+        let rendered = heading(1_700_000_000_000, Duration::from_millis(500));
+        assert_eq!(rendered, "2023-11-14 22:13:20Z, asked every 0.5 s");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Less than this is the clock being steered, or two clocks not read at one moment.
 const STEP_MIN_MS: u64 = 2_000;
-/// If it took longer to read both clocks, they don't tell of one moment.
+/// If it took longer to read both clocks, the readings are not of one moment.
 const UNSURE: Duration = Duration::from_millis(100);
 
 /// Both clocks as they were last read.

@@ -23,7 +23,7 @@ pub struct HistoryConfig {
     /// (`$XDG_STATE_HOME`, else `~/.local/state`), or `history.db` here if there is none.
     pub file: PathBuf,
     /// Most mebibytes of the file. Before it grows over that, the oldest goes: first results of checks, then minutes, hours, days and
-    /// spans. A day of 10,000 instances takes 50 MiB while they idle, and 176 MiB with 60 calls in each fourth minute (measured by the bench
+    /// spans. A day of 10,000 instances takes about 50 MiB while they idle, and 230 MiB if each is called every minute (measured by the bench
     /// `history_size`); a host whose instances may need more than this says so. Default: 2048.
     pub size_max_mib: u64,
     /// Records that may wait to be written. Results of checks may fill half of it, minutes three quarters. Default: 65536.
@@ -128,7 +128,7 @@ impl HistoryConfig {
         Ok(())
     }
 
-    /// What to tell if so many instances, each called every minute, may need more room than there is for as long as all is to be kept.
+    /// The warning if so many instances, each called every minute, may fill the file before retention ends.
     pub(super) fn shortage(&self, instances: usize) -> Option<String> {
         let keep = &self.retention;
         let days = [
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_that_need_more_room_than_there_is_are_told_of() {
+    fn instances_that_need_more_room_than_there_is_bring_a_warning() {
         let config = HistoryConfig::default();
         assert_eq!(config.shortage(100), None);
         let text = config.shortage(100_000).unwrap();

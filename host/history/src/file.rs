@@ -1,4 +1,4 @@
-//! The file without the thread: whoever holds it writes when and as they like. For tools and measurements.
+//! The file without the thread: its owner writes when it likes. For tools and measurements.
 
 use super::config::Retention;
 use super::error::{self, HistoryError};

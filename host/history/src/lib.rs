@@ -1,6 +1,6 @@
 //! Keeps how instances were, in one SQLite file, and reads it again: one thread writes in batches, readers read beside it.
 //!
-//! * [`History`]: takes records and never waits for the disk; tells its own status. What befalls the disk or the file befalls the history
+//! * [`History`]: takes records and never waits for the disk; reports its own status. What befalls the disk or the file befalls the history
 //!   alone: it degrades, keeps what it holds, tries again, and counts what is lost;
 //! * [`Reader`]: uptimes, spans, rollups, checks and releases. It waits for the disk: call it where that may be;
 //! * `HistoryFile`, with the feature `file`: the file without the thread, for measurements and tests.
@@ -102,7 +102,7 @@ impl History {
     /// Has a record written down. Never waits; `false` if there was no room and the record is lost, which is counted. A transition that is
     /// lost leaves the old state standing: send the next one all the same.
     pub fn record(&self, record: Record) -> bool {
-        // Before it, since it is told by the clock as it is now. No span hangs on results.
+        // A step of the clock is recorded before the record that the stepped clock has dated. No span depends on results.
         if !matches!(record, Record::Check(_)) {
             look_at_the_clock(&self.clock, &self.queue);
         }

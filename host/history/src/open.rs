@@ -1,5 +1,5 @@
 //! From a path to an open file of ours: who may write it, whose it is, whether it is whole. What is broken is set aside under a name
-//! that tells when; what is another's, or of a newer host's, is left as it is.
+//! with the time; what is another's, or of a newer host's, is left as it is.
 
 use super::error::{self, HistoryError};
 use super::schema::{self, Owner};
@@ -100,7 +100,7 @@ fn open_whole(path: &Path, now_ms: u64, resumed: Option<Run>) -> Result<Store, H
     Store::new(connection, now_ms, resumed).map_err(&opening)
 }
 
-/// The version that the first bytes tell, so that a file of a newer host's is not even opened for writing; 0 if they are not ours.
+/// The version in the file's first bytes, so that a file of a newer host's is not even opened for writing; 0 if they are not ours.
 fn header_version(path: &Path) -> Result<i64, HistoryError> {
     let mut header = [0; 72];
     match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {

@@ -151,14 +151,14 @@ impl Queue {
     }
 
     pub(super) fn dropped(&self) -> Dropped {
-        let [turns, results, minutes, releases, ledger] =
+        let [transitions, results, minutes, releases, key_values] =
             [0, 1, 2, 3, 4].map(|kind| self.dropped[kind].load(Ordering::Relaxed));
         Dropped {
-            turns,
+            transitions,
             results,
             minutes,
             releases,
-            ledger,
+            key_values,
         }
     }
 
@@ -206,7 +206,10 @@ mod tests {
         assert_eq!(sent(|at| Record::Minute(Box::new(minute("a", at, 1)))), 4);
         assert_eq!(sent(|at| Record::Transition(transition("a", at, None))), 4);
         let dropped = queue.dropped();
-        assert_eq!((dropped.results, dropped.minutes, dropped.turns), (32, 36, 36));
+        assert_eq!(
+            (dropped.results, dropped.minutes, dropped.transitions),
+            (32, 36, 36)
+        );
         assert_eq!((dropped.total(), queue.len()), (104, 16));
         assert_eq!(queue.take(Duration::ZERO, false).records.len(), 16);
         assert!(queue.try_send(Record::Check(Box::new(failed("a", 1)))));
@@ -219,6 +222,6 @@ mod tests {
         queue.end(&[Record::Transition(transition("b", 1, None))]);
         assert!(!queue.try_send(Record::Transition(transition("a", 1, None))));
         assert!(!queue.flush(Duration::from_secs(60)) && queue.wait_ended(Duration::from_secs(60)));
-        assert_eq!(queue.dropped().turns, 3);
+        assert_eq!(queue.dropped().transitions, 3);
     }
 }

@@ -95,7 +95,7 @@ impl Reader {
         limit: usize,
     ) -> Result<Bounded<SpanRow>, HistoryError> {
         self.ask_of(instance, |file, number| {
-            // What a run tells of times that a later one saw is cut off.
+            // Where two runs overlap, the later one counts: the earlier span is cut off.
             let mut statement = file.prepare_cached(&format!(
                 "SELECT state_span.from_ms, CASE WHEN cut_ms < coalesce(to_ms, cut_ms + 1) THEN cut_ms ELSE to_ms END, text, cut,
                  {STATE_COLUMNS} FROM state_span LEFT JOIN host_run ON host_run.id = run JOIN state ON state.id = state

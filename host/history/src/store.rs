@@ -229,7 +229,7 @@ impl Batch<'_> {
             Record::Check(row) => self.check(row),
             Record::Release(row) => self.release(row),
             Record::KeyValue(row) => self.key_value(row),
-            // The minutes before it were told by the clock as it was.
+            // The minutes before it are dated by the clock as it was.
             Record::ClockStep(_) => self.write_minutes(),
         }
     }
@@ -312,7 +312,7 @@ impl Batch<'_> {
     }
 
     /// The wall clock was set: spans that go on end where it was and begin anew where it is, as another run. Nothing that is
-    /// written is moved; what the run before tells of times that the new one sees no longer counts.
+    /// written is moved; where the earlier run overlaps the new one, the new one counts.
     fn step(&mut self, step: ClockStep) -> rusqlite::Result<()> {
         let (left_ms, to_ms) = (step.left_unix_ms(), time::bounded(step.to_unix_ms));
         self.run.advance(self.transaction, left_ms)?;
@@ -496,7 +496,7 @@ pub(super) fn instance(connection: &Connection, name: &str) -> rusqlite::Result<
         .optional()
 }
 
-/// The rollups of a row that count, and their resolution's begin and length. What a run tells of times that a later one saw does not.
+/// The rollups of a row that count, and their resolution's begin and length. Where two runs overlap, the later one counts.
 pub(super) fn read_row(
     connection: &Connection,
     (run, bytes): (i64, &[u8]),

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row};
 use std::collections::BTreeMap;
 
 /// The parts of spans in a range: `instance`, `id`, from `a` to `b`, the state's number and one word for it. ?1 and ?2 are the range, ?3 an
-/// instance or NULL for all. What a run tells of times that a later one saw is cut off.
+/// instance or NULL for all. Where two runs overlap, the later one counts.
 const PIECES: &str = "WITH piece AS (
     SELECT instance, state_span.id AS id, state, max(state_span.from_ms, ?1) AS a,
         min(coalesce(to_ms, ?2), coalesce(cut_ms, ?2), ?2) AS b, CASE WHEN left_out THEN 'left_out' ELSE health END AS word
@@ -101,14 +101,14 @@ pub(super) fn uptimes(
     }
     let mut outages = connection.prepare_cached(&format!("{PIECES} {OUTAGES}"))?;
     let mut found = outages.query(asked)?;
-    let mut sums = BTreeMap::<u32, OutageSums>::new();
+    let mut totals = BTreeMap::<u32, OutageTotals>::new();
     while let Some(row) = found.next()? {
-        sums.entry(row.get(0)?).or_default().add(row)?;
+        totals.entry(row.get(0)?).or_default().add(row)?;
     }
     for (instance, uptime) in &mut uptimes {
         share_out(uptime, times.remove(instance).unwrap_or_default());
-        if let Some(sums) = sums.remove(instance) {
-            sums.tell(uptime);
+        if let Some(totals) = totals.remove(instance) {
+            totals.fill(uptime);
         }
     }
     Ok(uptimes)
@@ -148,7 +148,7 @@ fn share_out(uptime: &mut Uptime, times: StateMs) {
 }
 
 #[derive(Default)]
-struct OutageSums {
+struct OutageTotals {
     count: u64,
     ended: u64,
     ended_ms: u64,
@@ -159,7 +159,7 @@ struct OutageSums {
     last: Option<Outage>,
 }
 
-impl OutageSums {
+impl OutageTotals {
     fn add(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
         let (cause, of): (String, String) = (row.get(7)?, row.get(8)?);
         let ended: bool = row.get(4)?;
@@ -185,7 +185,7 @@ impl OutageSums {
         Ok(())
     }
 
-    fn tell(self, uptime: &mut Uptime) {
+    fn fill(self, uptime: &mut Uptime) {
         uptime.outages = self.count;
         uptime.mttr_ms = self.ended_ms.checked_div(self.ended);
         uptime.mtbf_ms = self.operating_ms.checked_div(self.count - 1);

@@ -55,7 +55,7 @@ pub(super) struct Writer {
     /// When it began, by both clocks: retention must not believe a wall clock that leaps ahead.
     began: (u64, Monotonic),
     due: Due,
-    /// Instances that were told of at once, at most.
+    /// Most instances with an open span at one time.
     instances: usize,
     /// The last field: the file is closed before the lock is free.
     lock: Option<Lock>,
@@ -134,7 +134,7 @@ impl Writer {
             }
         }
         let (queue, pending) = (self.queue.clone(), std::mem::take(&mut self.pending));
-        // The file is closed and the lock free before anybody is told.
+        // The file is closed and the lock free before the queue reports its end.
         drop(self);
         queue.end(&pending);
     }

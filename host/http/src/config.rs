@@ -27,9 +27,9 @@ pub struct HttpConfig {
     pub body_timeout_ms: u64,
     /// Most connections at a time. Beyond it, those that have not asked for anything yet give way. Default: 1024.
     pub connections_max: usize,
-    /// Most connections of one address at a time; further ones are told to come again. Default: 512.
+    /// Most connections of one address at a time; further ones are refused with 503. Default: 512.
     pub connections_per_peer_max: usize,
-    /// Most requests at a time; further ones are told to come again. `/livez`, `/readyz` and `/health` have slots of their own.
+    /// Most requests at a time; further ones are refused with 503. `/livez`, `/readyz` and `/health` have slots of their own.
     /// Default: 256.
     pub requests_max: usize,
     /// Milliseconds that open requests get when the host shuts down. Default: 5000.

@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// All open connections.
 pub(super) struct Connections {
-    room: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     per_peer_max: usize,
     open: Mutex<Open>,
 }
@@ -79,7 +79,7 @@ impl Drop for Admitted {
 impl Connections {
     pub(super) fn new(config: &HttpConfig) -> Arc<Self> {
         Arc::new(Connections {
-            room: Arc::new(Semaphore::new(config.connections_max)),
+            slots: Arc::new(Semaphore::new(config.connections_max)),
             per_peer_max: config.connections_per_peer_max,
             open: Mutex::default(),
         })
@@ -98,11 +98,11 @@ impl Connections {
             return None;
         }
         let permit = loop {
-            if let Ok(permit) = self.room.clone().try_acquire_owned() {
+            if let Ok(permit) = self.slots.clone().try_acquire_owned() {
                 break permit;
             }
             self.give_way(|_| true);
-            let freed = self.room.clone().acquire_owned();
+            let freed = self.slots.clone().acquire_owned();
             if let Ok(Ok(permit)) = tokio::time::timeout(LOOK_EVERY, freed).await {
                 break permit;
             }

@@ -6,9 +6,9 @@
 //! data: {"number":…,"at_unix_ms":…,"event":"health",…}
 //! ```
 
+use super::admission::SlotPermit;
 use super::answer;
-use super::gate::Room;
-use super::routes::{Edge, run};
+use super::routes::{AppState, run};
 use axum::extract::{Query, Request, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Uri};
@@ -22,21 +22,21 @@ use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-pub(super) async fn events(State(edge): State<Edge>, request: Request) -> Response {
+pub(super) async fn events(State(app): State<AppState>, request: Request) -> Response {
     let mut asked = match asked(request.uri()) {
         Ok(asked) => asked,
         Err(failure) => return answer::failed("events", failure),
     };
     if !wants_stream(request.headers()) {
-        return run(&edge, Command::Events(asked)).await;
+        return run(&app, Command::Events(asked)).await;
     }
-    // A browser that lost its connection says by itself what it heard last.
+    // A browser that lost its connection sends the id of its last event by itself.
     let last = request.headers().get("last-event-id");
     if let Some(last) = last.and_then(|id| id.to_str().ok()?.parse().ok()) {
         asked.after = Some(last);
     }
-    let room = request.extensions().get::<Room>().cloned();
-    follow(edge.control, asked, room)
+    let slot = request.extensions().get::<SlotPermit>().cloned();
+    follow(app.control, asked, slot)
 }
 
 #[derive(Deserialize)]
@@ -82,8 +82,8 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 }
 
 /// What was asked for, and all that happens after it, until the reader goes away or the host ends.
-fn follow(control: Arc<dyn Control>, asked: EventsAsked, room: Option<Room>) -> Response {
-    let batches = stream::unfold((control, asked, room), async |(control, asked, room)| {
+fn follow(control: Arc<dyn Control>, asked: EventsAsked, slot: Option<SlotPermit>) -> Response {
+    let batches = stream::unfold((control, asked, slot), async |(control, asked, slot)| {
         let Ok(Answer::Events(answer)) = control.run(Command::Events(asked)).await else {
             return None;
         };
@@ -92,7 +92,7 @@ fn follow(control: Arc<dyn Control>, asked: EventsAsked, room: Option<Room>) -> 
             since_unix_ms: None,
             wait_ms: EventsAsked::WAIT_MS_MAX,
         };
-        Some((stream::iter(told(*answer)), (control, next, room)))
+        Some((stream::iter(as_sse(*answer)), (control, next, slot)))
     });
     let mut response = Sse::new(batches.flatten())
         .keep_alive(KeepAlive::default())
@@ -103,7 +103,7 @@ fn follow(control: Arc<dyn Control>, asked: EventsAsked, room: Option<Room>) -> 
     response
 }
 
-fn told(answer: EventsAnswer) -> Vec<Result<sse::Event, Infallible>> {
+fn as_sse(answer: EventsAnswer) -> Vec<Result<sse::Event, Infallible>> {
     let missed = (answer.missed > 0).then(|| {
         let data = serde_json::json!({ "missed": answer.missed }).to_string();
         sse::Event::default().event("missed").data(data)

@@ -1,9 +1,9 @@
 //! How plugins are and were: `/readyz`, `/health` as application/health+json, and the routes below `/api/v1`.
 //!
-//! All of it is told from what is known; only `POST …/check` has a plugin asked.
+//! All of it comes from memory; only `POST …/check` has a plugin checked.
 
 use super::answer;
-use super::routes::{Edge, Named, change, named, run};
+use super::routes::{AppState, Named, change, named, run};
 use axum::extract::{Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode, Uri};
@@ -19,12 +19,12 @@ use std::collections::BTreeMap;
 
 /// Ready: the first look is done, and every plugin that the whole needs serves, or others do its work. If not, a line for each reason. One
 /// that is not needed may still be starting.
-pub(super) async fn readyz(State(edge): State<Edge>) -> Response {
+pub(super) async fn readyz(State(app): State<AppState>) -> Response {
     let not_ready = |reasons: String| {
         let body = format!("not ready\n{reasons}");
         (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
     };
-    match edge.control.run(Command::Status).await {
+    match app.control.run(Command::Status).await {
         Ok(Answer::Status(status)) if status.ready => {}
         Ok(Answer::Status(_)) => {
             return not_ready(
@@ -33,12 +33,12 @@ pub(super) async fn readyz(State(edge): State<Edge>) -> Response {
         }
         _ => return not_ready("the host does not answer\n".to_owned()),
     }
-    let Ok(Answer::Health(health)) = edge.control.run(Command::Health).await else {
+    let Ok(Answer::Health(health)) = app.control.run(Command::Health).await else {
         return not_ready("the host does not answer\n".to_owned());
     };
     let mut reasons = String::new();
     for plugin in health.plugins.iter().filter(|plugin| plugin.keeps_from_ready()) {
-        reasons.push_str(&reason(&edge, plugin).await);
+        reasons.push_str(&reason(&app, plugin).await);
         reasons.push('\n');
     }
     if reasons.is_empty() {
@@ -49,7 +49,7 @@ pub(super) async fn readyz(State(edge): State<Edge>) -> Response {
 }
 
 /// Why a required plugin does not serve. Anybody may ask, so what a plugin says is left out: of a start only the host speaks.
-async fn reason(edge: &Edge, plugin: &PluginHealth) -> String {
+async fn reason(app: &AppState, plugin: &PluginHealth) -> String {
     let (name, health) = (&plugin.name, plugin.health.judged.health.as_str());
     let lifecycle = plugin.lifecycle.as_str();
     if plugin.health.judged.cause == Cause::Missing {
@@ -57,7 +57,7 @@ async fn reason(edge: &Edge, plugin: &PluginHealth) -> String {
     }
     let mut text = format!("{name} is required, and is {lifecycle} and {health}");
     if plugin.lifecycle == Lifecycle::Starting
-        && let Ok(Answer::Plugin(view)) = edge.control.run(Command::Plugin { name: name.clone() }).await
+        && let Ok(Answer::Plugin(view)) = app.control.run(Command::Plugin { name: name.clone() }).await
         && let Some(cause) = view.cause
     {
         text.push_str(": ");
@@ -66,8 +66,8 @@ async fn reason(edge: &Edge, plugin: &PluginHealth) -> String {
     text
 }
 
-pub(super) async fn all(State(edge): State<Edge>) -> Response {
-    match edge.control.run(Command::Health).await {
+pub(super) async fn all(State(app): State<AppState>) -> Response {
+    match app.control.run(Command::Health).await {
         Ok(Answer::Health(health)) => document(&health, None),
         Ok(_) => answer::failed(
             "health",
@@ -77,7 +77,7 @@ pub(super) async fn all(State(edge): State<Edge>) -> Response {
     }
 }
 
-pub(super) async fn group(State(edge): State<Edge>, name: Named) -> Response {
+pub(super) async fn group(State(app): State<AppState>, name: Named) -> Response {
     let group = match named(name) {
         Ok(name) => match &*name {
             "ai" => Group::Ai,
@@ -90,7 +90,7 @@ pub(super) async fn group(State(edge): State<Edge>, name: Named) -> Response {
         },
         Err(failure) => return answer::failed("health", failure),
     };
-    match edge.control.run(Command::Health).await {
+    match app.control.run(Command::Health).await {
         Ok(Answer::Health(health)) => document(&health, Some(group)),
         Ok(_) => answer::failed(
             "health",
@@ -100,35 +100,35 @@ pub(super) async fn group(State(edge): State<Edge>, name: Named) -> Response {
     }
 }
 
-pub(super) async fn told(State(edge): State<Edge>) -> Response {
-    run(&edge, Command::Health).await
+pub(super) async fn report(State(app): State<AppState>) -> Response {
+    run(&app, Command::Health).await
 }
 
-pub(super) async fn plugin(State(edge): State<Edge>, name: Named) -> Response {
+pub(super) async fn plugin(State(app): State<AppState>, name: Named) -> Response {
     match named(name) {
-        Ok(name) => run(&edge, Command::PluginHealth { name }).await,
+        Ok(name) => run(&app, Command::PluginHealth { name }).await,
         Err(failure) => answer::failed("plugin_health", failure),
     }
 }
 
-pub(super) async fn history(State(edge): State<Edge>, name: Named, uri: Uri) -> Response {
-    asked(&edge, "history", name, &uri, |name, asked| Command::History {
+pub(super) async fn history(State(app): State<AppState>, name: Named, uri: Uri) -> Response {
+    asked(&app, "history", name, &uri, |name, asked| Command::History {
         name,
         since_ms: asked.since_ms,
     })
     .await
 }
 
-pub(super) async fn uptime(State(edge): State<Edge>, name: Named, uri: Uri) -> Response {
-    asked(&edge, "uptime", name, &uri, |name, asked| Command::Uptime {
+pub(super) async fn uptime(State(app): State<AppState>, name: Named, uri: Uri) -> Response {
+    asked(&app, "uptime", name, &uri, |name, asked| Command::Uptime {
         name: Some(name),
         since_ms: asked.since_ms,
     })
     .await
 }
 
-pub(super) async fn analysis(State(edge): State<Edge>, name: Named, uri: Uri) -> Response {
-    asked(&edge, "analysis", name, &uri, |name, asked| Command::Analyse {
+pub(super) async fn analysis(State(app): State<AppState>, name: Named, uri: Uri) -> Response {
+    asked(&app, "analysis", name, &uri, |name, asked| Command::Analyse {
         name,
         since_ms: asked.since_ms,
         full: asked.full,
@@ -136,19 +136,19 @@ pub(super) async fn analysis(State(edge): State<Edge>, name: Named, uri: Uri) ->
     .await
 }
 
-pub(super) async fn uptimes(State(edge): State<Edge>, uri: Uri) -> Response {
+pub(super) async fn uptimes(State(app): State<AppState>, uri: Uri) -> Response {
     match Asked::of(&uri) {
-        Ok(Asked { since_ms, .. }) => run(&edge, Command::Uptime { name: None, since_ms }).await,
+        Ok(Asked { since_ms, .. }) => run(&app, Command::Uptime { name: None, since_ms }).await,
         Err(failure) => answer::failed("uptime", failure),
     }
 }
 
-pub(super) async fn check(State(edge): State<Edge>, name: Named, request: Request) -> Response {
+pub(super) async fn check(State(app): State<AppState>, name: Named, request: Request) -> Response {
     let deep = match CheckOptions::of(request.uri()) {
         Ok(options) => options.deep,
         Err(failure) => return answer::failed("check_now", failure),
     };
-    change(edge, "check_now", name, request, |name| Command::CheckNow {
+    change(app, "check_now", name, request, |name| Command::CheckNow {
         name,
         deep,
     })
@@ -156,14 +156,14 @@ pub(super) async fn check(State(edge): State<Edge>, name: Named, request: Reques
 }
 
 async fn asked(
-    edge: &Edge,
+    app: &AppState,
     word: &str,
     name: Named,
     uri: &Uri,
     command: impl FnOnce(String, Asked) -> Command,
 ) -> Response {
     match named(name).and_then(|name| Ok((name, Asked::of(uri)?))) {
-        Ok((name, asked)) => run(edge, command(name, asked)).await,
+        Ok((name, asked)) => run(app, command(name, asked)).await,
         Err(failure) => answer::failed(word, failure),
     }
 }

@@ -1,7 +1,7 @@
 //! `POST /api/v1/capabilities/{name}/invoke`: the body is the input as it is, the answer is the output as it is.
 
-use super::gate::Room;
-use super::routes::{Edge, named};
+use super::admission::SlotPermit;
+use super::routes::{AppState, named};
 use super::{answer, body, stream};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
@@ -26,7 +26,7 @@ const TOKENS_REASONING: HeaderName = HeaderName::from_static("extman-tokens-reas
 const CAPABILITY_VERSION: HeaderName = HeaderName::from_static("extman-capability-version");
 
 pub(super) async fn invoke(
-    State(edge): State<Edge>,
+    State(app): State<AppState>,
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
@@ -35,7 +35,7 @@ pub(super) async fn invoke(
         Ok(asked) => asked,
         Err(failure) => return answer::failed("invoke", failure),
     };
-    let body = match body::read(body, edge.config.body_bytes_max, edge.config.body_timeout()).await {
+    let body = match body::read(body, app.config.body_bytes_max, app.config.body_timeout()).await {
         Ok(body) => body,
         Err((status, failure)) => return answer::refused("invoke", status, failure),
     };
@@ -48,13 +48,13 @@ pub(super) async fn invoke(
         extras: extras(&head.headers),
     };
     if wants_events(&head.headers) {
-        let room = head.extensions.get::<Room>().cloned();
-        return match edge.control.invoke_stream(invocation).await {
-            Ok(stream) => stream::events(stream, room),
+        let slot = head.extensions.get::<SlotPermit>().cloned();
+        return match app.control.invoke_stream(invocation).await {
+            Ok(stream) => stream::events(stream, slot),
             Err(error) => answer::failed("invoke", error.into()),
         };
     }
-    match edge.control.invoke(invocation).await {
+    match app.control.invoke(invocation).await {
         Ok(invoked) => output(invoked),
         Err(error) => answer::failed("invoke", error.into()),
     }

@@ -1,7 +1,7 @@
 //! The HTTP API: an adapter between requests and [`Control`](extman_model::control::Control).
 //!
 //! ```text
-//! connection (serve, connections) → method (routes) → may it ask at all? (access) → is there room? (gate)
+//! connection (serve, connections) → method (routes) → may it ask at all? (access) → is a slot free? (admission)
 //!   → route (routes, health, invoke, events) → envelope (answer)
 //! ```
 //!
@@ -13,15 +13,15 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod admission;
 mod answer;
 mod body;
 mod config;
 mod connections;
 mod events;
-mod gate;
+mod first_byte;
 mod health;
 mod invoke;
-mod listened;
 mod maintenance;
 mod routes;
 mod secret;

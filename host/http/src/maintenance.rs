@@ -2,7 +2,7 @@
 
 use super::answer;
 use super::body;
-use super::routes::{CHANGE_BYTES_MAX, Edge, Named, named, run, run_to_its_end};
+use super::routes::{AppState, CHANGE_BYTES_MAX, Named, named, run, run_to_its_end};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use extman_model::MaintenanceAsked;
@@ -11,28 +11,28 @@ use serde::Deserialize;
 
 const WORD: &str = "maintenance";
 
-pub(super) async fn all(State(edge): State<Edge>) -> Response {
-    run(&edge, Command::Maintenance { name: None }).await
+pub(super) async fn all(State(app): State<AppState>) -> Response {
+    run(&app, Command::Maintenance { name: None }).await
 }
 
-pub(super) async fn one(State(edge): State<Edge>, name: Named) -> Response {
+pub(super) async fn one(State(app): State<AppState>, name: Named) -> Response {
     match named(name) {
-        Ok(name) => run(&edge, Command::Maintenance { name: Some(name) }).await,
+        Ok(name) => run(&app, Command::Maintenance { name: Some(name) }).await,
         Err(failure) => answer::failed(WORD, failure),
     }
 }
 
-pub(super) async fn change(State(edge): State<Edge>, name: Named, request: Request) -> Response {
+pub(super) async fn change(State(app): State<AppState>, name: Named, request: Request) -> Response {
     let name = match named(name) {
         Ok(name) => name,
         Err(failure) => return answer::failed(WORD, failure),
     };
-    let bytes = match body::read(request.into_body(), CHANGE_BYTES_MAX, edge.config.body_timeout()).await {
+    let bytes = match body::read(request.into_body(), CHANGE_BYTES_MAX, app.config.body_timeout()).await {
         Ok(bytes) => bytes,
         Err((status, failure)) => return answer::refused(WORD, status, failure),
     };
     match command(name, &bytes) {
-        Ok(command) => run_to_its_end(edge, command).await,
+        Ok(command) => run_to_its_end(app, command).await,
         Err(text) => answer::failed(WORD, Failure::new("invalid_input", text)),
     }
 }

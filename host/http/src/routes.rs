@@ -2,7 +2,7 @@
 
 use super::config::HttpConfig;
 use super::secret::Secret;
-use super::{answer, body, events, gate, health, invoke, maintenance};
+use super::{admission, answer, body, events, health, invoke, maintenance};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -16,29 +16,29 @@ use tokio::sync::Semaphore;
 
 /// What every route has at hand.
 #[derive(Clone)]
-pub(super) struct Edge {
+pub(super) struct AppState {
     pub(super) control: Arc<dyn Control>,
     pub(super) config: Arc<HttpConfig>,
     pub(super) token: Option<Secret>,
     /// For calls, reads and changes.
-    pub(super) room: Arc<Semaphore>,
+    pub(super) slots: Arc<Semaphore>,
     /// For those who ask whether the host is alive and well.
-    pub(super) probe_room: Arc<Semaphore>,
+    pub(super) probe_slots: Arc<Semaphore>,
 }
 
-pub(super) fn router(edge: Edge) -> Router {
-    let gate = axum::middleware::from_fn_with_state(edge.clone(), gate::pass);
-    // A method that the route does not take is told before anything else is asked.
-    let reading = |route: MethodRouter<Edge>| {
-        let gated = route.route_layer(gate.clone());
+pub(super) fn router(app: AppState) -> Router {
+    let admission = axum::middleware::from_fn_with_state(app.clone(), admission::admit_request);
+    // A method that the route does not take is refused before anything else is looked at.
+    let reading = |route: MethodRouter<AppState>| {
+        let gated = route.route_layer(admission.clone());
         gated.fallback(async || answer::other_method("GET, HEAD"))
     };
-    let changing = |route: MethodRouter<Edge>| {
-        let gated = route.route_layer(gate.clone());
+    let changing = |route: MethodRouter<AppState>| {
+        let gated = route.route_layer(admission.clone());
         gated.fallback(async || answer::other_method("POST"))
     };
-    let maintained = |route: MethodRouter<Edge>| {
-        let gated = route.route_layer(gate.clone());
+    let maintained = |route: MethodRouter<AppState>| {
+        let gated = route.route_layer(admission.clone());
         gated.fallback(async || answer::other_method("GET, HEAD, POST"))
     };
     Router::new()
@@ -46,7 +46,7 @@ pub(super) fn router(edge: Edge) -> Router {
         .route("/readyz", reading(get(health::readyz)))
         .route("/health", reading(get(health::all)))
         .route("/health/{group}", reading(get(health::group)))
-        .route("/api/v1/health", reading(get(health::told)))
+        .route("/api/v1/health", reading(get(health::report)))
         .route("/api/v1/uptime", reading(get(health::uptimes)))
         .route("/api/v1/status", reading(get(status)))
         .route("/api/v1/events", reading(get(events::events)))
@@ -71,8 +71,8 @@ pub(super) fn router(edge: Edge) -> Router {
             "/api/v1/capabilities/{name}/invoke",
             changing(post(invoke::invoke)),
         )
-        .fallback(no_route.layer(gate))
-        .with_state(edge)
+        .fallback(no_route.layer(admission))
+        .with_state(app)
 }
 
 /// The command that a path stands for, for answers that are given before the route is known.
@@ -108,48 +108,48 @@ pub(super) fn word_of(path: &str) -> &'static str {
 
 pub(super) type Named = Result<Path<String>, PathRejection>;
 
-async fn status(State(edge): State<Edge>) -> Response {
-    run(&edge, Command::Status).await
+async fn status(State(app): State<AppState>) -> Response {
+    run(&app, Command::Status).await
 }
 
-async fn plugins(State(edge): State<Edge>) -> Response {
+async fn plugins(State(app): State<AppState>) -> Response {
     let word = Command::Plugins.word();
-    let there = edge.control.run(Command::Plugins).await;
-    match (there, edge.control.run(Command::Status).await) {
-        // Those that are configured and not there are no plugins, but whoever counts on them looks here.
+    let there = app.control.run(Command::Plugins).await;
+    match (there, app.control.run(Command::Status).await) {
+        // Configured instances whose plugin is missing are no plugins; they are listed as warnings.
         (Ok(there), Ok(Answer::Status(status))) if !status.missing.is_empty() => {
             let missing = status.missing.iter().map(ToString::to_string);
             answer::done_but(word, there, missing.collect())
         }
-        (there, _) => told(word, there),
+        (there, _) => respond(word, there),
     }
 }
 
-async fn plugin(State(edge): State<Edge>, name: Named) -> Response {
+async fn plugin(State(app): State<AppState>, name: Named) -> Response {
     match named(name) {
-        Ok(name) => run(&edge, Command::Plugin { name }).await,
+        Ok(name) => run(&app, Command::Plugin { name }).await,
         Err(failure) => answer::failed("plugin", failure),
     }
 }
 
-async fn capabilities(State(edge): State<Edge>) -> Response {
-    run(&edge, Command::Capabilities).await
+async fn capabilities(State(app): State<AppState>) -> Response {
+    run(&app, Command::Capabilities).await
 }
 
-async fn dependencies(State(edge): State<Edge>) -> Response {
-    run(&edge, Command::Dependencies).await
+async fn dependencies(State(app): State<AppState>) -> Response {
+    run(&app, Command::Dependencies).await
 }
 
-async fn load(State(edge): State<Edge>, name: Named, request: Request) -> Response {
-    change(edge, "load", name, request, |name| Command::Load { name }).await
+async fn load(State(app): State<AppState>, name: Named, request: Request) -> Response {
+    change(app, "load", name, request, |name| Command::Load { name }).await
 }
 
-async fn unload(State(edge): State<Edge>, name: Named, request: Request) -> Response {
-    change(edge, "unload", name, request, |name| Command::Unload { name }).await
+async fn unload(State(app): State<AppState>, name: Named, request: Request) -> Response {
+    change(app, "unload", name, request, |name| Command::Unload { name }).await
 }
 
-async fn restart(State(edge): State<Edge>, name: Named, request: Request) -> Response {
-    change(edge, "restart", name, request, |name| Command::Restart { name }).await
+async fn restart(State(app): State<AppState>, name: Named, request: Request) -> Response {
+    change(app, "restart", name, request, |name| Command::Restart { name }).await
 }
 
 async fn no_route(uri: Uri) -> Response {
@@ -161,14 +161,14 @@ async fn no_route(uri: Uri) -> Response {
     answer::refused("request", StatusCode::NOT_FOUND, Failure::new("not_found", text))
 }
 
-pub(super) async fn run(edge: &Edge, command: Command) -> Response {
+pub(super) async fn run(app: &AppState, command: Command) -> Response {
     let word = command.word();
-    told(word, edge.control.run(command).await)
+    respond(word, app.control.run(command).await)
 }
 
 /// A change goes on to its end, whether or not the one who asked for it waits.
 pub(super) async fn change(
-    edge: Edge,
+    app: AppState,
     word: &'static str,
     name: Named,
     request: Request,
@@ -178,7 +178,7 @@ pub(super) async fn change(
         Ok(name) => name,
         Err(failure) => return answer::failed(word, failure),
     };
-    match body::read(request.into_body(), CHANGE_BYTES_MAX, edge.config.body_timeout()).await {
+    match body::read(request.into_body(), CHANGE_BYTES_MAX, app.config.body_timeout()).await {
         Err((status, failure)) => return answer::refused(word, status, failure),
         Ok(bytes) if !is_empty_object(&bytes) => {
             let text = format!("{word} takes no fields; send {{}} or nothing as the body");
@@ -186,15 +186,15 @@ pub(super) async fn change(
         }
         Ok(_) => {}
     }
-    run_to_its_end(edge, command(name)).await
+    run_to_its_end(app, command(name)).await
 }
 
 /// Whether or not the one who asked for it waits.
-pub(super) async fn run_to_its_end(edge: Edge, command: Command) -> Response {
+pub(super) async fn run_to_its_end(app: AppState, command: Command) -> Response {
     let word = command.word();
-    let done = tokio::spawn(async move { edge.control.run(command).await });
+    let done = tokio::spawn(async move { app.control.run(command).await });
     match done.await {
-        Ok(answer) => told(word, answer),
+        Ok(answer) => respond(word, answer),
         Err(_) => {
             let text = "the host failed in a way that it did not foresee; see its log";
             answer::failed(word, Failure::new("internal", text))
@@ -226,7 +226,7 @@ pub(super) fn named(name: Named) -> Result<String, Failure> {
 
 const NAME_BYTES_MAX: usize = 256;
 
-fn told(word: &str, answer: Result<Answer, ControlError>) -> Response {
+fn respond(word: &str, answer: Result<Answer, ControlError>) -> Response {
     match answer {
         Ok(answer) => answer::done(word, answer),
         Err(error) => answer::failed(word, error.into()),

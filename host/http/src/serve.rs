@@ -1,11 +1,11 @@
 //! Connections: how many, how long, and their end.
 
 use super::access::Peer;
+use super::admission::PROBES_MAX;
 use super::config::HttpConfig;
 use super::connections::{Admitted, Connections};
-use super::gate::PROBES_MAX;
-use super::listened::Listened;
-use super::routes::{self, Edge};
+use super::first_byte::FirstByteStream;
+use super::routes::{self, AppState};
 use axum::Router;
 use axum::extract::Request;
 use extman_model::control::{Control, Envelope, Failure};
@@ -39,11 +39,11 @@ pub async fn serve(
     config.check(listener.local_addr()?).map_err(unusable)?;
     let token = config.secret().map_err(unusable)?;
     let config = Arc::new(config);
-    let router = routes::router(Edge {
+    let router = routes::router(AppState {
         control,
         token,
-        room: Arc::new(Semaphore::new(config.requests_max)),
-        probe_room: Arc::new(Semaphore::new(PROBES_MAX)),
+        slots: Arc::new(Semaphore::new(config.requests_max)),
+        probe_slots: Arc::new(Semaphore::new(PROBES_MAX)),
         config: config.clone(),
     });
     let connections = Connections::new(&config);
@@ -146,15 +146,18 @@ async fn connection(
         request.extensions_mut().insert(Peer(peer));
         routes.call(request)
     });
-    let heard = Arc::new(AtomicBool::new(false));
+    let has_begun = Arc::new(AtomicBool::new(false));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout())
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Listened::new(stream, heard.clone())), service);
+        .serve_connection(
+            TokioIo::new(FirstByteStream::new(stream, has_begun.clone())),
+            service,
+        );
     let silent = async {
         tokio::time::sleep(FIRST_BYTE_WITHIN.min(config.header_timeout())).await;
-        if heard.load(Ordering::Relaxed) {
+        if has_begun.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
     };

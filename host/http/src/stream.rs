@@ -8,7 +8,7 @@
 //!
 //! The last event is `done` or `error`; a stream that ends without one was cut off.
 
-use super::gate::Room;
+use super::admission::SlotPermit;
 use super::invoke::SERVED_BY;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
@@ -23,14 +23,14 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-pub(super) fn events(stream: InvokedStream, room: Option<Room>) -> Response {
+pub(super) fn events(stream: InvokedStream, slot: Option<SlotPermit>) -> Response {
     let served_by = stream.served_by.clone();
     let state = State {
         served_by: stream.served_by,
         frames: stream.frames,
         done: stream.done,
         first: true,
-        _room: room,
+        _slot: slot,
     };
     let events = stream::unfold(Some(state), async |state| state?.next().await);
     let mut response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
@@ -48,7 +48,7 @@ struct State {
     frames: FrameReader,
     done: Pending<'static, Result<Reply, CallError>>,
     first: bool,
-    _room: Option<Room>,
+    _slot: Option<SlotPermit>,
 }
 
 type Item = Result<Event, Infallible>;

@@ -22,7 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the host can be asked or told.
+/// A question or an order to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
@@ -186,7 +186,7 @@ pub enum ControlError {
     /// It was tried and failed; the instance's view has the cause.
     #[error("{0}")]
     Failed(String),
-    /// It can't be told now: there is no history, or it can't be read.
+    /// It can't be answered now: there is no history, or it can't be read or written.
     #[error("{0}")]
     Unavailable(String),
     /// The host is shutting down.

@@ -1,4 +1,4 @@
-//! What happens, as it is told.
+//! Events of the host and its plugins.
 
 use super::moment::utc;
 use super::{
@@ -63,7 +63,7 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         cause: Option<String>,
     },
-    /// Many instances changed their state in the same way at the same time. None of them is told of by itself.
+    /// Many instances changed their state in the same way at the same time. None of them has an event of its own.
     MovedMany {
         /// Where they were.
         from: Lifecycle,
@@ -74,7 +74,7 @@ pub enum What {
         /// The first few of them.
         names: Vec<String>,
     },
-    /// Many instances are held to be something else at the same time. None of them is told of by itself.
+    /// Many instances are held to be something else at the same time. None of them has an event of its own.
     HealthMany {
         /// What they were held to be.
         from: Health,
@@ -159,7 +159,7 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         text: Option<String>,
     },
-    /// An instance's health begins to change too often to be believed, or ceases to. Between, its changes are not told one by one.
+    /// An instance's health begins to change too often to be believed, or ceases to. Between, its changes have no events of their own.
     Flapping {
         /// The instance.
         name: String,
@@ -171,7 +171,7 @@ pub enum What {
         cause: Cause,
         /// Weighted share of changes among its last states, in thousandths.
         permille: u16,
-        /// Changes that were not told; 0 where it begins.
+        /// Changes without an event; 0 where it begins.
         changes: u32,
         /// For how long it flapped, in milliseconds; 0 where it begins.
         for_ms: u64,
@@ -182,7 +182,7 @@ pub enum What {
         name: String,
         /// Which part.
         part: String,
-        /// How it was; absent if it was not told of before.
+        /// How it was; absent in the first report.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         from: Option<Health>,
         /// How it is.
@@ -214,8 +214,8 @@ pub enum What {
         /// How long, in milliseconds.
         for_ms: u64,
     },
-    /// An instance tells of its health without being asked.
-    Told {
+    /// An instance pushes its health without being asked.
+    HealthPushed {
         /// The instance.
         name: String,
         /// What it says.
@@ -247,7 +247,7 @@ impl What {
             | What::PartChanged { name, .. }
             | What::ConnectionChanged { name, .. }
             | What::Maintenance { name, .. }
-            | What::Told { name, .. } => Some(name),
+            | What::HealthPushed { name, .. } => Some(name),
             What::Found { .. }
             | What::Refused(_)
             | What::Vanished { .. }
@@ -353,7 +353,7 @@ impl fmt::Display for What {
             What::PartChanged {
                 part, from, to, text, ..
             } => {
-                let from = from.map_or("not told", Health::as_str);
+                let from = from.map_or("not reported", Health::as_str);
                 let text = if text.is_empty() {
                     String::new()
                 } else {
@@ -365,7 +365,9 @@ impl fmt::Display for What {
                 write!(f, "connection: {} → {}", from.as_str(), to.as_str())
             }
             What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),
-            What::Told { health, text, .. } => write!(f, "says of itself: {}{}", health.as_str(), more(text)),
+            What::HealthPushed { health, text, .. } => {
+                write!(f, "says of itself: {}{}", health.as_str(), more(text))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the analysis of a history finds, as it is told to whoever asks. The formulas are in `extman-health`.
+//! Findings of the analysis of a history, as answers carry them. The formulas are in `extman-health`.
 
 use crate::record::Range;
 use crate::{Cause, ErrorKind};

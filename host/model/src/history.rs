@@ -1,9 +1,9 @@
-//! What is told of the history itself.
+//! The status of the history itself.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What is told of the history itself.
+/// The status of the history itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistoryStatus {
     /// Whether it works.
@@ -60,21 +60,21 @@ pub enum HistoryState {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     /// Changes of state, and of the wall clock.
-    pub turns: u64,
+    pub transitions: u64,
     /// Results of checks.
     pub results: u64,
-    /// Sums of minutes.
+    /// Rollups of minutes.
     pub minutes: u64,
     /// New versions.
     pub releases: u64,
-    /// Values that are to be found again.
-    pub ledger: u64,
+    /// Rows of the key-value table.
+    pub key_values: u64,
 }
 
 impl Dropped {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.turns + self.results + self.minutes + self.releases + self.ledger
+        self.transitions + self.results + self.minutes + self.releases + self.key_values
     }
 }
 
@@ -93,17 +93,17 @@ pub struct Trimmed {
 pub enum Kept {
     /// Results of checks.
     Results,
-    /// Sums of minutes.
+    /// Rollups of minutes.
     Minutes,
-    /// Sums of hours.
+    /// Rollups of hours.
     Hours,
-    /// Sums of days.
+    /// Rollups of days.
     Days,
     /// Spans that have ended.
     Spans,
 }
 
-/// How fine sums are.
+/// How fine rollups are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {

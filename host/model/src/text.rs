@@ -72,7 +72,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_path_that_is_not_unicode_is_told_all_the_same() {
+    fn path_that_is_not_unicode_is_written_all_the_same() {
         use std::os::unix::ffi::OsStrExt;
         #[derive(Serialize)]
         struct Told {

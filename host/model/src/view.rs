@@ -306,7 +306,7 @@ pub struct StatusView {
     pub vetting_memory: Option<MemoryBound>,
     /// What an operator should know of the host itself.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub concerns: Vec<String>,
+    pub warnings: Vec<String>,
     /// Instances in maintenance, by name.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub maintenance: Vec<MaintenanceRow>,

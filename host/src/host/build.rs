@@ -2,7 +2,7 @@
 
 use super::components::{Components, keep_looking};
 use super::event_log::EventLog;
-use super::health::{Ears, Subjects};
+use super::health::{HostSink, Subjects};
 use super::maintenance::{self, Maintenances, Publisher};
 use super::process::ProcessChanges;
 use super::recent::RecentLatency;
@@ -147,21 +147,21 @@ impl HostBuilder {
         let process = ProcessChanges::listen(events.clone());
         let event_log = EventLog::start(events.listen());
         let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"));
-        let mut concerns: Vec<String> = vetting.warning().into_iter().collect();
-        for concern in &concerns {
-            tracing::warn!("{concern}");
+        let mut warnings: Vec<String> = vetting.warning().into_iter().collect();
+        for warning in &warnings {
+            tracing::warn!("{warning}");
         }
         let vetting_memory = vetting.memory_bound();
-        let history = Arc::new(start_history(&config.history, &mut concerns));
-        let ears = Ears {
+        let history = Arc::new(start_history(&config.history, &mut warnings));
+        let sink = HostSink {
             events: events.clone(),
             requests: requests.clone(),
             history: history.clone(),
             recent: Arc::new(RecentLatency::default()),
             registry: registry.clone(),
         };
-        let recent = ears.recent.clone();
-        let probing = start_probing(ears, config.probe)?;
+        let recent = sink.recent.clone();
+        let probing = start_probing(sink, config.probe)?;
         let supervisor = supervisor(&config, vetting, &registry, &events, &requests);
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
         let inner = Inner {
@@ -174,7 +174,7 @@ impl HostBuilder {
             ending: Arc::new(AtomicBool::new(false)),
             started_unix_ms: clock::unix_ms(clock::wall()),
             vetting_memory,
-            concerns,
+            warnings,
             engine: probing.engine,
             deep: probing.deep,
             history,
@@ -250,11 +250,11 @@ async fn prune_when_ready(host: Weak<Inner>) {
 }
 
 /// Without a history the host runs all the same, and says why there is none.
-fn start_history(config: &HistoryConfig, concerns: &mut Vec<String>) -> History {
+fn start_history(config: &HistoryConfig, warnings: &mut Vec<String>) -> History {
     History::start(config).unwrap_or_else(|error| {
         let text = format!("nothing is written down of how plugins are: {error}");
         tracing::warn!("{text}");
-        concerns.push(text);
+        warnings.push(text);
         History::off(error.to_string())
     })
 }
@@ -270,11 +270,11 @@ struct Probing {
 }
 
 /// The engine hears of every instance as soon as it is known, and of what a plugin tells unasked.
-fn start_probing(ears: Ears, settings: ProbeSettings) -> Result<Probing, BuildError> {
-    let (events, history, registry) = (ears.events.clone(), ears.history.clone(), ears.registry.clone());
+fn start_probing(sink: HostSink, settings: ProbeSettings) -> Result<Probing, BuildError> {
+    let (events, history, registry) = (sink.events.clone(), sink.history.clone(), sink.registry.clone());
     let maintenances = Arc::new(Maintenances::default());
     let is_taken_in = maintenance::take_in(&maintenances, &history).is_some();
-    let engine = Engine::start(Arc::new(ears)).map_err(BuildError::NoThread)?;
+    let engine = Engine::start(Arc::new(sink)).map_err(BuildError::NoThread)?;
     let deep = DeepChecks::start(engine.clone(), history.clone(), Machine::this());
     let publisher = Arc::new(Publisher::new(
         Subjects::new(settings),

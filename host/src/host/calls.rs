@@ -1,6 +1,6 @@
 //! Calling a capability: who serves it, and what comes back.
 
-use super::{Host, hint};
+use super::{Host, error_hint};
 use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
 use extman_model::{CallError, ErrorKind, Lifecycle, RequestExtras};
 use extman_runtime::instance::Call;
@@ -157,7 +157,7 @@ impl Host {
                             served_by: name.clone(),
                             reply,
                         }),
-                        Err(error) => Err(hint::add(
+                        Err(error) => Err(error_hint::add(
                             error,
                             chosen.entry.plugin.manifest(),
                             &target.capability,
@@ -210,12 +210,12 @@ impl Host {
                 return CallError::new(ErrorKind::NotServing, text);
             }
             let similar = snapshot.similar(name);
-            let hint = if similar.is_empty() {
+            let error_hint = if similar.is_empty() {
                 String::new()
             } else {
                 format!("; did you mean {}?", similar.join(" or "))
             };
-            not_found(format!("there is no plugin named {name:?}{hint}"))
+            not_found(format!("there is no plugin named {name:?}{error_hint}"))
         })?;
         let capability = &target.capability;
         if !entry

@@ -1,4 +1,4 @@
-//! The host as whoever carries out commands.
+//! Commands, carried out by the host: the adapter from [`Control`] to its methods.
 
 use super::Host;
 use extman_model::control::{
@@ -36,7 +36,7 @@ impl Host {
             missing: registry.missing().to_vec(),
             process_changes: self.inner.process.all(),
             vetting_memory: self.inner.vetting_memory,
-            concerns: self.inner.concerns.clone(),
+            warnings: self.inner.warnings.clone(),
             maintenance: self.maintenance_rows(),
         }
     }
@@ -126,7 +126,7 @@ impl Control for Host {
                 Command::Dependencies => {
                     Answer::Dependencies(Box::new((*self.inner.registry.dependencies()).clone()))
                 }
-                Command::Health => Answer::Health(Box::new(self.health_told())),
+                Command::Health => Answer::Health(Box::new(self.health_report())),
                 Command::PluginHealth { name } => Answer::PluginHealth(Box::new(self.plugin_health(&name)?)),
                 Command::History { name, since_ms } => {
                     Answer::History(Box::new(self.history(&name, since_ms).await?))

@@ -1,4 +1,4 @@
-//! The last events with their numbers, for who asks what happened lately and for who follows.
+//! The event log: the last events with their numbers, for clients that ask for them or follow.
 
 use super::Host;
 use extman_model::control::ControlError;
@@ -26,13 +26,13 @@ struct Kept {
 }
 
 impl EventLog {
-    /// Keeps what is heard from here on.
-    pub(super) fn start(mut heard: Receiver<Event>) -> Arc<Self> {
+    /// Keeps the events that come from here on.
+    pub(super) fn start(mut received: Receiver<Event>) -> Arc<Self> {
         let log = Arc::new(EventLog::new(clock::unix_ms(clock::wall())));
         let keeping = Arc::downgrade(&log);
         tokio::spawn(async move {
             loop {
-                let event = heard.recv().await;
+                let event = received.recv().await;
                 let Some(log) = keeping.upgrade() else { return };
                 match event {
                     Ok(event) => log.push(event),
@@ -76,7 +76,7 @@ impl EventLog {
         });
     }
 
-    /// Events that were not heard have numbers too, so that their absence is seen.
+    /// Missed events have numbers too, so that their absence is seen.
     fn skip(&self, missed: u64) {
         self.kept().last += missed;
     }
@@ -137,7 +137,7 @@ impl Host {
     /// What happened lately, of the last 2048 events; where there is nothing, it is waited for as long as is asked.
     ///
     /// # Errors
-    /// The host was shut down, and there is nothing that was not told.
+    /// The host was shut down, and there are no further events.
     pub async fn recent_events(&self, asked: EventsAsked) -> Result<EventsAnswer, ControlError> {
         self.inner.event_log.wait(asked).await
     }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_goes_on_after_a_number_misses_none_and_hears_none_twice() {
+    async fn client_that_goes_on_after_a_number_misses_none_and_receives_none_twice() {
         let log = EventLog::new(0);
         (1..=3).for_each(|at| log.push(gone(at)));
         let all = log.wait(EventsAsked::default()).await.unwrap();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_hears_the_next_event_and_the_end() {
+    async fn client_that_waits_receives_the_next_event_and_the_end() {
         let log = Arc::new(EventLog::new(0));
         let asked = |after| EventsAsked {
             after: Some(after),

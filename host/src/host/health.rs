@@ -21,8 +21,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Passes on what the engine has to tell.
-pub(super) struct Ears {
+/// Publishes what the engine reports: to events, to the registry and to the history.
+pub(super) struct HostSink {
     pub events: Events,
     pub requests: Requests,
     pub history: Arc<History>,
@@ -30,7 +30,7 @@ pub(super) struct Ears {
     pub registry: Arc<Registry>,
 }
 
-impl EventSink for Ears {
+impl EventSink for HostSink {
     fn changed(&self, change: HealthChange) {
         let (from, to) = (change.from, change.to);
         // Before anybody hears of it: who is told that another one stands in is served by that one.

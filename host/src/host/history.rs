@@ -13,30 +13,30 @@ use findings::Asked;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Checks that one answer tells of.
+/// Most checks of one answer.
 const CHECKS_MAX: usize = 1_000;
-/// Spans that one answer tells of.
+/// Most spans of one answer.
 const SPANS_MAX: usize = 10_000;
-/// A disk that is slower is not waited for: what it has is told.
+/// A disk that is slower is not waited for: the answer has what was written.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 impl Host {
-    /// How an instance was. One that is gone is told of as long as anything is kept of it.
+    /// How an instance was. One that is gone has a history for as long as anything is kept of it.
     ///
     /// # Errors
     /// Nothing is known of this name, or there is no history, or it can't be read.
     pub async fn history(&self, name: &str, since_ms: u64) -> Result<HistoryAnswer, ControlError> {
         let (range, known, asked) = (last(since_ms), self.plugin(name), name.to_owned());
         let answer = self.read(move |reader| answer(reader, asked, range)).await?;
-        let is_unknown = answer.spans.is_empty() && answer.buckets.is_empty() && answer.releases.is_empty();
+        let is_unknown = answer.spans.is_empty() && answer.rollups.is_empty() && answer.releases.is_empty();
         if is_unknown {
             known?;
         }
         Ok(answer)
     }
 
-    /// How much of the time an instance could serve, or each that there is or that is configured and missing. One that is gone is told of
-    /// as long as anything is kept of it.
+    /// How much of the time an instance could serve, or each that there is or that is configured and missing. One that is gone has a row
+    /// for as long as anything is kept of it.
     ///
     /// # Errors
     /// Nothing is known of this name, or there is no history, or it can't be read.
@@ -134,7 +134,7 @@ fn answer(reader: &Reader, name: String, range: Range) -> Result<HistoryAnswer, 
     Ok(HistoryAnswer {
         range,
         resolution: rollups.resolution,
-        buckets: rollups.rows.iter().map(Into::into).collect(),
+        rollups: rollups.rows.iter().map(Into::into).collect(),
         more: rollups.more || spans.more || releases.more || checks.more,
         clock: reader.clock_steps(range)?.into_iter().map(Into::into).collect(),
         checks: checks.rows.into_iter().map(check_result).collect(),

@@ -1,6 +1,6 @@
 //! Inputs from outside are held against what the plugin's manifest declares, before the plugin sees them.
 
-use super::{Host, hint};
+use super::{Host, error_hint};
 use extman_intake::InputSchema;
 use extman_model::control::Invocation;
 use extman_model::{CallError, Digest, ErrorKind};
@@ -66,7 +66,7 @@ impl Host {
             Some(misfit) => {
                 let text = format!("the input does not fit what {} takes: {misfit}", entry.name);
                 let error = CallError::new(ErrorKind::InvalidInput, text);
-                Err(hint::add(error, manifest, &invocation.capability))
+                Err(error_hint::add(error, manifest, &invocation.capability))
             }
         }
     }

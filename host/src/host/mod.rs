@@ -4,18 +4,18 @@ mod build;
 mod calls;
 mod commands;
 mod components;
+mod error_hint;
 mod event_log;
 mod figures;
 mod health;
-mod hint;
 mod history;
 mod inputs;
 mod maintenance;
 mod probe;
 mod process;
 mod recent;
+mod report;
 mod tasks;
-mod told;
 
 pub use build::{BuildError, HostBuilder};
 pub use calls::TypedError;
@@ -62,7 +62,7 @@ struct Inner {
     started_unix_ms: u64,
     directories: Vec<std::path::PathBuf>,
     vetting_memory: Option<MemoryBound>,
-    concerns: Vec<String>,
+    warnings: Vec<String>,
     engine: Engine,
     deep: DeepChecks,
     history: Arc<History>,

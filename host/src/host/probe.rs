@@ -4,7 +4,7 @@ use super::Host;
 use crate::deep::Refused;
 use extman_health::policy::Policy;
 use extman_model::control::ControlError;
-use extman_model::control::report::{PolicyTold, ProbeEnd};
+use extman_model::control::report::{PolicyView, ProbeEnd};
 use extman_model::{CheckView, Event, Lifecycle, What};
 use extman_runtime::registry::Entry;
 use std::time::Duration;
@@ -127,10 +127,10 @@ impl Host {
     }
 
     /// The same, as it is told.
-    pub(super) fn policy_told(&self, entry: &Entry) -> PolicyTold {
+    pub(super) fn policy_view(&self, entry: &Entry) -> PolicyView {
         let policy = self.policy_of(entry);
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        PolicyTold {
+        PolicyView {
             interval_ms: ms(policy.interval),
             idle_interval_ms: ms(policy.idle_interval),
             timeout_min_ms: ms(policy.timeout.0),

@@ -170,10 +170,10 @@ fn accounted(served: &Served) -> (u64, u64) {
 fn in_minutes(served: &Served) -> u64 {
     let told = served.client().get("/api/v1/plugins/faults/history?since=3h");
     let told: HistoryAnswer = serde_json::from_value(told.expect("an answer")).expect("a history");
-    let sum = |bucket: &extman_model::control::report::Bucket| {
-        bucket.up_ms + bucket.degraded_ms + bucket.down_ms + bucket.unknown_ms + bucket.left_out_ms
+    let sum = |rollup: &extman_model::control::report::RollupView| {
+        rollup.up_ms + rollup.degraded_ms + rollup.down_ms + rollup.unknown_ms + rollup.left_out_ms
     };
-    told.buckets.iter().map(sum).sum()
+    told.rollups.iter().map(sum).sum()
 }
 
 /// Which way the clock was set, each time, as the history tells.

@@ -292,8 +292,8 @@ fn the_history_keeps_processor_time_where_it_is_known_whose_it_is() {
     let host = host.stopped().serve(&format!("{QUICK}{two}"));
     let cpu = |name: &str| -> Vec<u64> {
         let history = host.get(&format!("/api/v1/plugins/{name}/history?since=1h"));
-        let buckets = history["buckets"].as_array().cloned().unwrap_or_default();
-        buckets
+        let rollups = history["rollups"].as_array().cloned().unwrap_or_default();
+        rollups
             .iter()
             .filter_map(|bucket| bucket["cpu_ns"].as_u64())
             .collect()

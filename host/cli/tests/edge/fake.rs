@@ -307,7 +307,7 @@ fn status(ready: bool) -> StatusView {
         process_changes: Vec::new(),
         vetting_memory: None,
         maintenance: Vec::new(),
-        concerns: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
+        warnings: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
     }
 }
 

@@ -37,7 +37,7 @@ pub fn all(down: bool) -> HealthAnswer {
         "plugins": [told("lang", down), told("embed", false)],
         "history": {"state": "degraded", "why": "the disk is full", "since_unix_ms": 5, "file": "/var/history.db",
             "size_bytes": 4096, "written": 7, "oldest_unix_ms": null, "last_write_unix_ms": null, "queue_len": 0,
-            "dropped": {"turns": 0, "results": 0, "minutes": 0, "releases": 0, "ledger": 0},
+            "dropped": {"transitions": 0, "results": 0, "minutes": 0, "releases": 0, "key_values": 0},
             "set_aside": [], "replaced": 0, "trimmed": []},
         "components": [
             {"name": "disk", "health": "down", "reason": "store at /s: 3 MiB are free", "since_unix_ms": 5},
@@ -52,7 +52,7 @@ pub fn all(down: bool) -> HealthAnswer {
 pub fn history(name: &str) -> HistoryAnswer {
     serde_json::from_value(json!({
         "name": name, "range": {"from_unix_ms": 0, "to_unix_ms": 600_000}, "resolution": "minute", "more": false,
-        "buckets": [{"from_unix_ms": 0, "up_ms": 1, "degraded_ms": 0, "down_ms": 0, "unknown_ms": 0, "left_out_ms": 0,
+        "rollups": [{"from_unix_ms": 0, "up_ms": 1, "degraded_ms": 0, "down_ms": 0, "unknown_ms": 0, "left_out_ms": 0,
             "checks": 6, "checks_failed": 1, "calls": 7, "errors": {"internal": 2}, "p95_ns": 1_500}],
         "spans": [{"from_unix_ms": 60_000, "lifecycle": "running", "health": "up", "cause": {"code": "answers"},
             "left_out": false, "cut": false}],

@@ -174,7 +174,7 @@ fn add_open(
     Ok(())
 }
 
-/// Spans tell of all time that was observed, also where minutes are rare. Where they are no longer kept, what was summed stays; but where the
+/// Spans cover all observed time, also where minutes are rare. Where spans are no longer kept, the rollup's own times stay; but where the
 /// clock was set, minutes may have put into one bucket what spans have in another, so that spans alone count there.
 fn set_states(
     file: &Connection,

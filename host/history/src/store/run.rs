@@ -1,6 +1,6 @@
 //! Stretches in which one host observed by one clock: rows of `host_run`. A host that begins and a wall clock that is set each begin one.
 //!
-//! Rows are never moved when the clock is set. Every span and rollup names its run, and of two runs that tell of the same time the later
+//! Rows are never moved when the clock is set. Every span and rollup names its run, and where two runs overlap the later
 //! one counts: the earlier one is cut where the later one began. So a clock that was ahead costs the time that it was ahead, and a file
 //! with future rows holds up nothing: they are there until that time comes and somebody sees how it really is.
 
@@ -15,12 +15,12 @@ const AHEAD_MIN_MS: u64 = 2_000;
 pub(crate) struct Run {
     id: i64,
     from_ms: u64,
-    /// An earlier one tells of later times.
+    /// An earlier run has rows of later times.
     is_contested: bool,
 }
 
 impl Run {
-    /// A host begins. If an earlier one has told of times that have not come, it is noted by how much.
+    /// A host begins. If an earlier one has future rows, it is noted by how much.
     pub(super) fn first(transaction: &Transaction<'_>, now_ms: u64) -> rusqlite::Result<Run> {
         let latest: Option<i64> =
             transaction.query_row("SELECT max(alive_ms) FROM host_run", [], |row| row.get(0))?;
@@ -34,7 +34,7 @@ impl Run {
             )?;
             tracing::warn!(
                 ahead_ms,
-                "the history tells of times that have not come: the clock was ahead when an earlier host wrote it, or is behind now; \
+                "the history has future rows: the clock was ahead when an earlier host wrote it, or is behind now; \
                  what this host sees takes its place"
             );
         }
@@ -61,7 +61,7 @@ impl Run {
         self.id
     }
 
-    /// The host lives, and has come to that moment: what earlier runs tell of times that this one saw is cut.
+    /// The host lives, and has come to that moment: where earlier runs overlap this one, they are cut.
     pub(super) fn advance(&self, transaction: &Transaction<'_>, now_ms: u64) -> rusqlite::Result<()> {
         let (from, now) = (time::stored(self.from_ms), time::stored(now_ms));
         transaction
@@ -91,7 +91,7 @@ pub(super) fn note_step(
     Ok(())
 }
 
-/// From when on what a run tells does not count.
+/// From when on the rows of a run do not count.
 pub(super) fn cut_ms(connection: &Connection, run: i64) -> rusqlite::Result<Option<u64>> {
     let cut: Option<Option<i64>> = connection
         .prepare_cached("SELECT cut_ms FROM host_run WHERE id = ?1")?
@@ -100,7 +100,7 @@ pub(super) fn cut_ms(connection: &Connection, run: i64) -> rusqlite::Result<Opti
     Ok(cut.flatten().map(time::moment))
 }
 
-/// Whether what a run tells of a stretch that begins then counts.
+/// Whether a run's row of a stretch that begins then counts.
 pub(super) fn counts(connection: &Connection, run: i64, from_ms: u64) -> rusqlite::Result<bool> {
     Ok(cut_ms(connection, run)?.is_none_or(|cut_ms| from_ms < cut_ms))
 }

@@ -33,7 +33,7 @@ fn states(file: &HistoryFile, now: u64) -> StateMs {
 }
 
 #[test]
-fn clock_set_back_cuts_what_it_had_told_of_later_times_and_what_is_seen_stands_there() {
+fn clock_set_back_cuts_future_rows_and_new_ones_stand_there() {
     let (_dir, mut file) = file();
     let before = [
         Record::Transition(transition("old", DAY + HOUR, up())),

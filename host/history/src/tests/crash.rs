@@ -41,14 +41,14 @@ fn child(test: &str, dir: &Path) -> Child {
 }
 
 #[test]
-fn a_killed_host_leaves_a_whole_file_and_its_last_breath() {
+fn killed_host_leaves_a_whole_file_and_its_last_heartbeat() {
     if let Some(dir) = dir_of_child() {
         return write_until_killed(&dir);
     }
     for _ in 0..3 {
         let dir = tempfile::tempdir().unwrap();
         let mut child = child(
-            "a_killed_host_leaves_a_whole_file_and_its_last_breath",
+            "killed_host_leaves_a_whole_file_and_its_last_heartbeat",
             dir.path(),
         );
         // A few batches are known to be written, and more are under way.
@@ -170,7 +170,7 @@ fn meet_the_limit(dir: &Path) {
     while history.record(Record::Transition(transition("b", DAY, up()))) {}
     let status = history.status();
     assert!(
-        status.dropped.turns == 1 && status.queue_len == 1000,
+        status.dropped.transitions == 1 && status.queue_len == 1000,
         "{status:?}"
     );
     assert!(!history.flush(SOON));

@@ -13,7 +13,7 @@ fn open(dir: &Path) -> HistoryFile {
 }
 
 #[test]
-fn a_turn_ends_one_span_and_begins_the_next() {
+fn transition_ends_one_span_and_begins_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let mut file = open(dir.path());
     let failing = SpanState {
@@ -68,7 +68,7 @@ fn a_turn_ends_one_span_and_begins_the_next() {
 }
 
 #[test]
-fn a_question_gets_sums_as_fine_as_there_is_room_for() {
+fn question_gets_rollups_as_fine_as_there_is_room_for() {
     let dir = tempfile::tempdir().unwrap();
     let mut file = open(dir.path());
     let end = DAY + 40 * DAY_MS;
@@ -189,7 +189,7 @@ fn the_thread_writes_what_it_is_given_and_says_so() {
     let off = History::off("a reason");
     assert!(!off.record(Record::Transition(transition("a", DAY, up()))));
     assert!(off.reader().unwrap_err().to_string().contains("a reason"));
-    assert!(off.status().dropped.turns == 1 && off.close(SOON));
+    assert!(off.status().dropped.transitions == 1 && off.close(SOON));
     let disabled = HistoryConfig {
         enabled: false,
         ..config

@@ -1,4 +1,4 @@
-//! What happened lately, as it is asked for: events with numbers, so that who comes back misses none and hears none twice.
+//! Recent events with numbers, so that a client that comes back misses none and receives none twice.
 
 use crate::Event;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Health and history as they are told to whoever asks. Plain data: nothing here decides anything.
+//! Answers about health and history. Plain data: nothing here decides anything.
 
 use crate::clock::nanos;
 pub use crate::findings::{AfterLoad, CoFailing, Drift, Leak, Pareto, Periodic, Uptime};
@@ -52,24 +52,21 @@ pub struct PluginHealth {
     pub recent: Vec<Health>,
     /// How long its code ran in the last checks that came back, in nanoseconds, the newest last; at most 16.
     pub checks_ns: Vec<u64>,
-    /// What its last check came to, with its named parts and the state of its connection; told of one instance, not of all.
+    /// The policy in effect; only in the answer about one instance.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub check: Option<CheckView>,
-    /// By which numbers it is asked and judged; told of one instance, not of all.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub policy: Option<Box<PolicyTold>>,
-    /// What became of asking it now; told to who had it asked.
+    pub policy: Option<Box<PolicyView>>,
+    /// The outcome of a probe; only in the answer to one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub probe: Option<ProbeEnd>,
 }
 
-/// What became of asking an instance now.
+/// The outcome of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum ProbeEnd {
     /// The check has a result.
     Ended,
-    /// It has none so far; it goes on, and what is told is what was known before.
+    /// The check has no result so far and goes on; the answer holds what was known before.
     NoResult {
         /// How long it was waited for, in milliseconds.
         waited_ms: u64,
@@ -81,9 +78,9 @@ pub enum ProbeEnd {
     },
 }
 
-/// The numbers by which an instance is asked and judged, as they come from its configuration, its manifest and the defaults.
+/// The policy by which an instance is checked and judged: from its configuration, its manifest and the defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PolicyTold {
+pub struct PolicyView {
     /// Milliseconds between two checks of an instance that is well.
     pub interval_ms: u64,
     /// Milliseconds between two checks of an idle one.
@@ -149,27 +146,27 @@ pub struct HistoryAnswer {
     pub name: String,
     /// What was asked.
     pub range: Range,
-    /// How fine the buckets are.
+    /// How fine the rollups are.
     pub resolution: Resolution,
-    /// Sums, in the order of time. A stretch without anything has none.
-    pub buckets: Vec<Bucket>,
+    /// Rollups, in the order of time. A stretch without anything has none.
+    pub rollups: Vec<RollupView>,
     /// Its states, in the order of time.
-    pub spans: Vec<SpanTold>,
-    /// Its deep checks and those of the others that were not good, in the order of time; the good ones are in the buckets. At most 1000.
+    pub spans: Vec<SpanView>,
+    /// Its deep checks and those of the others that were not good, in the order of time; the good ones are in the rollups. At most 1000.
     #[serde(default)]
     pub checks: Vec<DeepResult>,
     /// The versions that served, in the order of time.
-    pub releases: Vec<ReleaseTold>,
+    pub releases: Vec<ReleaseView>,
     /// When the wall clock was set, in the order of time: times before that may not be what they seem.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub clock: Vec<ClockTold>,
+    pub clock: Vec<ClockStepView>,
     /// There is more in the range than found room; this is the newest of it.
     pub more: bool,
 }
 
 /// The wall clock was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockTold {
+pub struct ClockStepView {
     /// What it showed after that, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
     /// By how much: ahead, or back if that is negative.
@@ -178,9 +175,9 @@ pub struct ClockTold {
     pub found: bool,
 }
 
-impl From<ClockRow> for ClockTold {
+impl From<ClockRow> for ClockStepView {
     fn from(row: ClockRow) -> Self {
-        ClockTold {
+        ClockStepView {
             at_unix_ms: row.at_unix_ms,
             by_ms: row.by_ms,
             found: row.found,
@@ -188,9 +185,9 @@ impl From<ClockRow> for ClockTold {
     }
 }
 
-/// Sums of one stretch of time.
+/// The rollup of one stretch of time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Bucket {
+pub struct RollupView {
     /// When it begins, in milliseconds since the Unix epoch.
     pub from_unix_ms: u64,
     /// Milliseconds up.
@@ -232,10 +229,10 @@ pub struct Bucket {
     pub cpu_ns: Option<u64>,
 }
 
-impl From<&Rollup> for Bucket {
+impl From<&Rollup> for RollupView {
     fn from(sums: &Rollup) -> Self {
         let quantile = |q| sums.latency.quantile(q).map(nanos);
-        Bucket {
+        RollupView {
             from_unix_ms: sums.from_unix_ms,
             up_ms: sums.states.up,
             degraded_ms: sums.states.degraded,
@@ -258,7 +255,7 @@ impl From<&Rollup> for Bucket {
 
 /// A stretch of one state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SpanTold {
+pub struct SpanView {
     /// From when on, in milliseconds since the Unix epoch.
     pub from_unix_ms: u64,
     /// Until when; absent while it goes on.
@@ -275,13 +272,13 @@ pub struct SpanTold {
     /// What the plugin or an error said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub text: Option<String>,
-    /// The host ended without telling; this is when it was last known to live.
+    /// The host ended without closing the span; this is when it was last known to live.
     pub cut: bool,
 }
 
-impl From<SpanRow> for SpanTold {
+impl From<SpanRow> for SpanView {
     fn from(row: SpanRow) -> Self {
-        SpanTold {
+        SpanView {
             from_unix_ms: row.from_unix_ms,
             to_unix_ms: row.to_unix_ms,
             lifecycle: row.state.lifecycle,
@@ -294,7 +291,7 @@ impl From<SpanRow> for SpanTold {
     }
 }
 
-/// As it was told when it was made.
+/// A stored check as the result that it was.
 pub fn check_result(row: CheckRow) -> DeepResult {
     let (text, kept) = (row.text.clone(), row.text);
     let outcome = match row.result {
@@ -328,7 +325,7 @@ pub fn check_result(row: CheckRow) -> DeepResult {
 
 /// A version that served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReleaseTold {
+pub struct ReleaseView {
     /// From when on, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
     /// The version.
@@ -337,9 +334,9 @@ pub struct ReleaseTold {
     pub digest: Digest,
 }
 
-impl From<ReleaseRow> for ReleaseTold {
+impl From<ReleaseRow> for ReleaseView {
     fn from(row: ReleaseRow) -> Self {
-        ReleaseTold {
+        ReleaseView {
             at_unix_ms: row.at_unix_ms,
             version: row.version,
             digest: row.digest,
@@ -398,7 +395,7 @@ pub struct AnalysisAnswer {
     pub leak: Finding<Leak>,
     /// Its failures by kind.
     pub errors: Pareto,
-    /// Failures at a regular interval; nothing if there is none, or too few failures to tell.
+    /// Failures at a regular interval; nothing if there is none, or too few failures.
     pub periodic: Option<Periodic>,
     /// Failures after many calls.
     pub after_load: Finding<Option<AfterLoad>>,

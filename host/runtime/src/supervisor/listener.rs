@@ -96,7 +96,7 @@ impl Listener for InstanceListener {
     fn health(&self, report: Report) {
         let health = report.health.unwrap_or(Health::Unknown);
         self.events.told(&self.name, self.generation, health);
-        self.events.tell(What::Told {
+        self.events.tell(What::HealthPushed {
             name: self.name.to_string(),
             health,
             text: report.text,

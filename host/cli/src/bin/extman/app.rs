@@ -96,7 +96,7 @@ pub fn log_to_stderr(format: LogFormat) {
 /// A host that has served.
 #[must_use = "dropping it takes away the watch over the end of the process"]
 pub struct Served {
-    /// Why it stopped by itself: the HTTP API failed. Nothing if it was told to stop.
+    /// Why it stopped by itself: the HTTP API failed. Nothing if a signal stopped it.
     pub failed: Option<std::io::Error>,
     last_resort: LastResort,
 }
@@ -109,7 +109,7 @@ impl Served {
     }
 }
 
-/// Runs a host with its HTTP API until SIGTERM, SIGINT or SIGHUP, then drains and unloads everything within the configured time. `listening` hears the address once it is listened on.
+/// Runs a host with its HTTP API until SIGTERM, SIGINT or SIGHUP, then drains and unloads everything within the configured time. `listening` is called with the address once the socket is bound.
 ///
 /// Ends the process itself in two cases: with 143, 130 or 129 at a second signal, and with 0 after the first one (with 1 if the HTTP API
 /// failed) if libraries are still in memory then, or hold up the end, since their finalisers might never return.
@@ -153,7 +153,7 @@ pub async fn serve(
     }));
     listening(bound);
     tracing::info!("listening on http://{bound}");
-    let ended_early = until_told_to_end(&mut signals, &mut server).await;
+    let ended_early = until_stopped(&mut signals, &mut server).await;
     let failed = ended_early.as_ref().and_then(failure);
     if let Some(error) = &failed {
         tracing::error!(%error, "the host can't go on: draining and unloading");
@@ -180,8 +180,8 @@ pub async fn serve(
     })
 }
 
-/// Until a signal comes, which is `None`, or the host can't go on.
-async fn until_told_to_end(signals: &mut Signals, server: &mut Server) -> Option<Ended> {
+/// Waits for a signal, which is `None`, or for the end of something that the host can't go on without.
+async fn until_stopped(signals: &mut Signals, server: &mut Server) -> Option<Ended> {
     tokio::select! {
         (name, _) = signals.next() => {
             tracing::info!("{name}: draining and unloading; once more to end at once");

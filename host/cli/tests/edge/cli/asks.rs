@@ -232,7 +232,7 @@ fn the_token_comes_from_a_file_or_the_environment() {
 }
 
 #[test]
-fn a_host_that_is_not_there_is_told_apart() {
+fn host_that_is_not_there_is_no_host() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
@@ -251,7 +251,7 @@ fn a_host_that_is_not_there_is_told_apart() {
 }
 
 #[test]
-fn what_is_no_host_is_told_apart_too() {
+fn server_that_is_no_host_is_no_host() {
     for (answer, expected) in [
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",

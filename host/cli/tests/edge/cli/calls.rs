@@ -178,7 +178,7 @@ fn a_reader_that_leaves_is_no_panic_and_ends_the_call() {
 }
 
 #[test]
-fn an_input_that_the_host_finds_too_large_is_told_as_that() {
+fn input_that_is_too_large_for_the_host_is_refused_as_that() {
     let config = HttpConfig {
         body_bytes_max: 100_000,
         ..HttpConfig::default()

@@ -107,7 +107,7 @@ fn what_was_is_shown() {
 }
 
 #[test]
-fn whoever_watches_in_a_pipe_hears_each_change_and_that_the_host_is_gone() {
+fn watch_in_a_pipe_prints_each_change_and_that_the_host_is_gone() {
     let mut server = Server::start();
     let arguments = ["health", "--watch", "--interval", "10ms", "--url", &server.url()];
     let mut child = program(&arguments).stdout(Stdio::piped()).spawn().unwrap();

@@ -112,7 +112,7 @@ fn a_host_that_can_vet_nothing_says_so_at_its_start() {
 }
 
 #[test]
-fn a_host_that_cannot_be_started_is_told_apart() {
+fn host_that_can_not_be_started_is_no_host() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("extman.toml"),

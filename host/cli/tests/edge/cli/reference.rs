@@ -23,8 +23,9 @@ const STRUCTS: [(&str, &str); 16] = [
     ("ProbeSettings", "model/src/settings.rs"),
     ("HistoryConfig", "history/src/config.rs"),
     ("Retention", "history/src/config.rs"),
-    HTTP,
     ("StateConfig", "src/config.rs"),
+    // The last one: the program's own section.
+    HTTP,
 ];
 const HTTP: (&str, &str) = ("HttpConfig", "http/src/config.rs");
 const INSTANCE: (&str, &str) = ("InstanceConfig", "runtime/src/supervisor/spec.rs");

@@ -6,7 +6,7 @@ use extman_model::control::Command;
 use extman_model::control::events::EventsAsked;
 
 #[test]
-fn events_are_numbered_and_told_from_a_number_on() {
+fn events_are_numbered_and_given_from_a_number_on() {
     let server = Server::start();
     let heard = ask(server.address, "GET /api/v1/events?after=7&wait_ms=5", &[], b"");
     let envelope = heard.json();

@@ -81,7 +81,7 @@ fn a_head_that_is_too_large_is_refused() {
 }
 
 #[test]
-fn more_requests_than_there_is_room_for_are_told_to_come_again() {
+fn requests_beyond_the_limit_are_refused_with_503() {
     let server = with(|config| config.requests_max = 1);
     let mut first = Wire::to(server.address);
     first.send(&request(WAIT, &[], b""));
@@ -226,7 +226,7 @@ fn a_connection_without_a_first_byte_is_closed_long_before_the_head_is_due() {
 }
 
 #[test]
-fn a_peer_beyond_its_share_of_connections_is_told_to_come_again() {
+fn connections_of_a_peer_beyond_its_limit_are_refused_with_503() {
     let server = with(|config| config.connections_per_peer_max = 2);
     let mut own: Vec<Wire> = (0..2).map(|_| Wire::to(server.address)).collect();
     for wire in &mut own {

@@ -1,4 +1,4 @@
-//! What happens, as lines of the log: of a plugin that starts and is well, one.
+//! The event log: writes the host's events to its log, one line for a plugin that starts and is well.
 
 use extman_model::{Cause, Connection, Event, Health, Lifecycle, What};
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ pub(super) async fn write(
             () = written.notified() => return,
         };
         match next {
-            Ok(event) if starts.is_told_already(&event.what) => {
+            Ok(event) if starts.is_covered(&event.what) => {
                 tracing::debug!(plugin = event.what.instance(), "{}", event.what);
             }
             Ok(event) => log(&event.what),
@@ -30,14 +30,14 @@ pub(super) async fn write(
     }
 }
 
-/// Those that run and whose health is not told yet.
+/// Instances that run and whose first health event has not come yet.
 #[derive(Default)]
 struct Starts(HashSet<String>);
 
 impl Starts {
-    /// Whether another line tells it: that a plugin runs, says that it was found, started, and is up; that it is down by its state, the
-    /// line of that state says.
-    fn is_told_already(&mut self, what: &What) -> bool {
+    /// Whether another line covers the event: the line of a plugin that runs covers that it was found, started and is up; the line of a
+    /// lifecycle state covers that the plugin is down by it.
+    fn is_covered(&mut self, what: &What) -> bool {
         match what {
             What::Found { .. } => true,
             What::Moved { name, to, .. } => {
@@ -79,7 +79,7 @@ fn log(what: &What) {
         | What::Replaced { .. }
         | What::StepFailed { .. }
         | What::Unloaded { .. } => log_lifecycle(what),
-        What::Health { .. } | What::HealthMany { .. } | What::Told { .. } => log_health(what),
+        What::Health { .. } | What::HealthMany { .. } | What::HealthPushed { .. } => log_health(what),
         What::Flapping { .. } | What::PartChanged { .. } | What::ConnectionChanged { .. } => log_report(what),
         What::Maintenance { name, .. } => tracing::info!(plugin = name, "{what}"),
         What::LaneLost { name, phase, ran_ms } => tracing::error!(
@@ -209,7 +209,7 @@ fn log_health(what: &What) {
             count,
             names,
         } => log_many(from.as_str(), to.as_str(), *count, names),
-        What::Told { name, health, text } => {
+        What::HealthPushed { name, health, text } => {
             let text = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
             tracing::info!(plugin = name, "says of itself: {}{text}", health.as_str());
         }
@@ -227,8 +227,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(starts: &mut Starts, what: serde_json::Value) -> bool {
-        !starts.is_told_already(&serde_json::from_value(what).unwrap())
+    fn is_logged(starts: &mut Starts, what: serde_json::Value) -> bool {
+        !starts.is_covered(&serde_json::from_value(what).unwrap())
     }
 
     fn moved(from: &str, to: &str) -> serde_json::Value {
@@ -248,30 +248,30 @@ mod tests {
             moved("starting", "running"),
             health("unknown", "up", answers()),
         ];
-        let lines = lines.map(|what| told(&mut starts, what));
+        let lines = lines.map(|what| is_logged(&mut starts, what));
         assert_eq!(lines, [false, true, false]);
-        assert!(told(
+        assert!(is_logged(
             &mut starts,
             health("up", "unknown", json!({"code": "stale"}))
         ));
         assert!(
-            told(&mut starts, health("unknown", "up", answers())),
+            is_logged(&mut starts, health("unknown", "up", answers())),
             "it was well before"
         );
     }
 
     #[test]
-    fn what_is_wrong_at_a_start_is_told_once() {
+    fn failure_at_a_start_is_logged_once() {
         let mut starts = Starts::default();
         let lifecycle = json!({"code": "lifecycle", "of": "failed"});
-        assert!(!told(&mut starts, health("unknown", "down", lifecycle)));
-        assert!(told(&mut starts, moved("starting", "failed")));
-        assert!(told(&mut starts, moved("starting", "running")));
-        assert!(told(
+        assert!(!is_logged(&mut starts, health("unknown", "down", lifecycle)));
+        assert!(is_logged(&mut starts, moved("starting", "failed")));
+        assert!(is_logged(&mut starts, moved("starting", "running")));
+        assert!(is_logged(
             &mut starts,
             health("unknown", "down", json!({"code": "says_down"}))
         ));
-        assert!(told(
+        assert!(is_logged(
             &mut starts,
             health("unknown", "up", json!({"code": "answers"}))
         ));

@@ -21,7 +21,7 @@ const LOOKS_MAX: u32 = 60;
 /// The exit code of a host that died of a fault inside it (sysexits.h: EX_SOFTWARE).
 const DIED: i32 = 70;
 
-/// Ends the process if the async runtime is dead: then nothing is answered, and no signal is heard. And if stopping takes too long. A finaliser that hangs holds the dynamic loader's lock, and any other thread may
+/// Ends the process if the async runtime is dead: then no request is answered, and no signal arrives. And if stopping takes too long. A finaliser that hangs holds the dynamic loader's lock, and any other thread may
 /// come to need that: for its first use of a thread-local, for one. So this thread has all it needs before plugins are stopped.
 pub(super) struct LastResort(std::sync::mpsc::Sender<i32>);
 

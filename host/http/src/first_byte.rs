@@ -1,4 +1,4 @@
-//! A stream that notes its first byte, so that who sends nothing is not waited for as long as who sends slowly.
+//! A connection that notes its first byte: one that sends nothing is closed sooner than one that sends slowly.
 
 use std::io;
 use std::pin::Pin;
@@ -8,19 +8,19 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-pub(super) struct Listened {
+pub(super) struct FirstByteStream {
     stream: TcpStream,
-    heard: Arc<AtomicBool>,
+    has_begun: Arc<AtomicBool>,
 }
 
-impl Listened {
-    /// Sets `heard` at the first byte.
-    pub(super) fn new(stream: TcpStream, heard: Arc<AtomicBool>) -> Self {
-        Listened { stream, heard }
+impl FirstByteStream {
+    /// Sets `has_begun` at the first byte.
+    pub(super) fn new(stream: TcpStream, has_begun: Arc<AtomicBool>) -> Self {
+        FirstByteStream { stream, has_begun }
     }
 }
 
-impl AsyncRead for Listened {
+impl AsyncRead for FirstByteStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -29,13 +29,13 @@ impl AsyncRead for Listened {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.heard.store(true, Ordering::Relaxed);
+            self.has_begun.store(true, Ordering::Relaxed);
         }
         read
     }
 }
 
-impl AsyncWrite for Listened {
+impl AsyncWrite for FirstByteStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -4,14 +4,14 @@ use super::backend::{Backend, CheckArgs};
 use super::duration::short;
 use super::fault::Fault;
 use super::json_problem::json_problem;
-use super::screen::{Look, Outcome, Screen, Told};
+use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::runtime;
 use super::text::{plain, unknown_fields, wrap, wrap_lines};
 use extman_model::CheckedFile;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Check {
+pub(crate) struct Vet {
     /// The library
     file: PathBuf,
     /// Configuration of the instance that is made: a JSON object, or @FILE with one
@@ -25,7 +25,7 @@ pub(crate) struct Check {
     forget: bool,
 }
 
-pub(super) fn run(args: Check, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+pub(super) fn run(args: Vet, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let config = args.config.as_deref().map(parse).transpose()?;
     let file = args.file.clone();
     let checked = runtime()?.block_on(backend.check(CheckArgs {
@@ -35,10 +35,10 @@ pub(super) fn run(args: Check, backend: &dyn Backend, screen: &Screen) -> Result
         forget: args.forget,
     }));
     let checked = checked.map_err(Fault::from)?;
-    let told = Told::new(&checked, render(&args.file, &checked, &screen.look))?;
-    Ok(Outcome::Told(match &checked.report.refusal {
-        None => told,
-        Some(refusal) => told.refused(format!("{}: {refusal}", args.file.display())),
+    let rendered = Rendered::new(&checked, render(&args.file, &checked, &screen.look))?;
+    Ok(Outcome::Rendered(match &checked.report.refusal {
+        None => rendered,
+        Some(refusal) => rendered.refused(format!("{}: {refusal}", args.file.display())),
     }))
 }
 
@@ -105,7 +105,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_crash_is_told_with_its_step_and_signal() {
+    fn crash_is_shown_with_its_step_and_signal() {
         let report: CheckedFile = serde_json::from_value(json!({
             "depth": "probe",
             "steps": [{"phase": "open", "took_ns": 1_500_000}],

@@ -1,4 +1,4 @@
-//! How everything is, as it is told in one answer.
+//! The health report: how everything is, in one answer.
 
 use super::Host;
 use super::health::Known;
@@ -13,7 +13,7 @@ use extman_runtime::supervisor::InstanceConfig;
 
 impl Host {
     /// How everything is, with each instance, the host's own parts and its asking. Asks nobody.
-    pub fn health_told(&self) -> HealthAnswer {
+    pub fn health_report(&self) -> HealthAnswer {
         let known = Known::of(self);
         let stats = self.engine().stats();
         let lag = self.inner.components.lag(self.engine());
@@ -45,11 +45,9 @@ impl Host {
             return Ok(missing);
         }
         let entry = self.entry(name)?;
-        let known = Known::of(self);
         Ok(PluginHealth {
-            check: known.seen.get(&entry.name).and_then(|seen| seen.check.clone()),
-            policy: Some(Box::new(self.policy_told(&entry))),
-            ..self.one(&known, &entry)
+            policy: Some(Box::new(self.policy_view(&entry))),
+            ..self.one(&Known::of(self), &entry)
         })
     }
 
@@ -65,7 +63,6 @@ impl Host {
             health: seen.map_or_else(|| self.not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(trips).unwrap_or_default(),
-            check: None,
             policy: None,
             probe: None,
         }
@@ -101,7 +98,6 @@ impl Host {
                 },
                 recent: Vec::new(),
                 checks_ns: Vec::new(),
-                check: None,
                 policy: None,
                 probe: None,
             }
@@ -150,7 +146,7 @@ fn bare(judged: Judgement, since_unix_ms: u64) -> HealthView {
 }
 
 impl Host {
-    /// It is known, and nobody has told the engine of it yet.
+    /// Of an instance that the engine does not know yet.
     fn not_checked(&self, entry: &Entry) -> HealthView {
         let judged = Judgement {
             health: Health::Unknown,

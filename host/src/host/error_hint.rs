@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_wrong_input_is_told_what_is_taken() {
+    fn only_an_error_of_a_wrong_input_names_what_is_taken() {
         let text = "[plugin]\nid = \"x\"\nversion = \"1.0.0\"\nkind = \"general\"\n[[capability]]\nname = \"a.b\"\n\
                     input = { type = \"string\" }\n";
         let manifest: Manifest = text.parse().unwrap();
