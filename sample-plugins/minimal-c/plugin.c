@@ -37,7 +37,7 @@ static ExtmanStatus EXTMAN_CALL invoke(ExtmanInstanceHandle handle, const Extman
     if (status == EXTMAN_STATUS_OK) {
         status = extman_write(echo->host, request->call, request->input);
     }
-    return extman_of_host(status);
+    return extman_status_from_host(status);
 }
 
 static const ExtmanLifecycleVtable lifecycle = {

@@ -16,7 +16,7 @@ public:
         if (status == EXTMAN_STATUS_OK) {
             status = extman_write(host_, request.call, request.input);
         }
-        return extman_of_host(status);
+        return extman_status_from_host(status);
     }
 
 private:

@@ -52,7 +52,7 @@ fn invoke(
     if (status == extman.EXTMAN_STATUS_OK) {
         status = extman.extman_write(echo.host, asked.call, asked.input);
     }
-    return extman.extman_of_host(status);
+    return extman.extman_status_from_host(status);
 }
 
 const lifecycle = extman.ExtmanLifecycleVtable{

@@ -1,5 +1,5 @@
-//! Tables of what was observed, in `tests/FAULTS.md` and `tests/TRUTH.md`, between two marks each. A test run writes them when `EXTMAN_WRITE_TABLES` is 1
-//! and compares them otherwise.
+//! Tables of what was observed, in `tests/FAULTS.md` and `tests/TRUTH.md`, between two marks each. A test run writes them when
+//! `EXTMAN_WRITE_TABLES` is 1 and compares them otherwise.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};

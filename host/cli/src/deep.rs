@@ -3,7 +3,7 @@
 use super::duration::{long, short};
 use super::screen::Look;
 use super::text::{plain, wrap};
-use extman_model::{CheckOutcome, DeepResult, DeepView};
+use extman_model::{DeepResult, DeepView};
 
 /// What is known of them, in a few lines.
 pub(super) fn lines(deep: &DeepView, look: &Look) -> Vec<String> {
@@ -36,20 +36,8 @@ pub(super) fn lines(deep: &DeepView, look: &Look) -> Vec<String> {
 
 /// What came of one.
 pub(super) fn said(result: &DeepResult) -> String {
-    let (word, text) = match &result.check.outcome {
-        CheckOutcome::Answered { report } => {
-            let health = report.as_ref().and_then(|report| report.health);
-            let text = report.as_ref().and_then(|report| report.text.as_deref());
-            (
-                health.map_or("answered", |health| health.as_str()).to_owned(),
-                text,
-            )
-        }
-        CheckOutcome::Busy => ("not asked, since it was busy".to_owned(), None),
-        CheckOutcome::NotBegun => ("not asked, since no lane of the host's was free".to_owned(), None),
-        CheckOutcome::TimedOut => ("no answer in time".to_owned(), None),
-        CheckOutcome::Failed { kind, text } => (kind.to_string(), Some(text.as_str())),
-    };
+    let outcome = &result.check.outcome;
+    let (word, text) = (outcome.word(), outcome.text());
     let took = result
         .check
         .took_ns
@@ -66,7 +54,7 @@ pub(super) fn said(result: &DeepResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use extman_model::{CheckKind, CheckView, ErrorKind};
+    use extman_model::{CheckKind, CheckOutcome, CheckView, ErrorKind};
 
     fn view() -> DeepView {
         DeepView {

@@ -10,13 +10,23 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub(crate) struct ManifestArgs {
     /// The plugin.toml; `-` is standard input
-    file: PathBuf,
+    #[arg(required_unless_present = "header")]
+    file: Option<PathBuf>,
+    /// Print the header that plugins in C include, extman_plugin.h, and nothing else
+    #[arg(long, conflicts_with = "file")]
+    header: bool,
 }
 
 pub(super) fn run(args: &ManifestArgs) -> Result<Outcome, Fault> {
-    let path = args.file.display();
-    let toml =
-        read(&args.file).map_err(|error| Fault::usage(format!("{path}: {error}; name a plugin.toml")))?;
+    let Some(file) = &args.file else {
+        let data = serde_json::json!({ "c_header": manifest::C_HEADER });
+        return Ok(Outcome::Rendered(Rendered::new(
+            &data,
+            manifest::C_HEADER.to_owned(),
+        )?));
+    };
+    let path = file.display();
+    let toml = read(file).map_err(|error| Fault::usage(format!("{path}: {error}; name a plugin.toml")))?;
     let source = manifest::c_source(&toml).map_err(|error| {
         Fault::failed("refused", format!("{path}: {error}")).next("mend it and print the source again")
     })?;

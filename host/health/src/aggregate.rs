@@ -1,7 +1,7 @@
 //! From how each one is to how all are: three groups, one word, one sentence. Pure.
 
 use extman_model::{Counts, Criticality, Group, GroupHealth, Health, Overall};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,22 +33,20 @@ pub fn aggregate(members: &[Member<'_>], min_up: &BTreeMap<String, usize>) -> Ov
         });
         group.counts.add(member.health, member.left_out);
     }
+    let counted = members.iter().filter(|member| !member.left_out);
+    let alone = counted.filter(|member| member.redundant.is_none());
+    let mut parts: Vec<Part> = alone.map(Part::of_member).collect();
+    parts.extend(sets.values().map(Part::of_set));
     for (of, group) in &mut groups {
-        let mut here: Vec<Health> = members
-            .iter()
-            .filter(|member| member.group == *of && !member.left_out && member.redundant.is_none())
-            .map(weight)
-            .collect();
-        here.extend(sets.values().filter(|set| set.group == *of).map(|set| set.health));
-        group.health = worst(here).unwrap_or(Health::Unknown);
+        let here = parts.iter().filter(|part| part.group == *of);
+        group.health = judge(here).unwrap_or(Health::Unknown);
     }
-    let health = worst(
-        groups
-            .values()
-            .filter(|g| g.counts.counted() > 0)
-            .map(|g| g.health),
-    );
-    let health = health.unwrap_or(Health::Up);
+    let plugins = judge(parts.iter().filter(|part| part.group != Group::Host));
+    let host = parts
+        .iter()
+        .filter(|part| part.group == Group::Host)
+        .map(|part| part.weight);
+    let health = worst(plugins.into_iter().chain(host)).unwrap_or(Health::Up);
     let mut left_out: Vec<String> = members
         .iter()
         .filter(|member| member.left_out)
@@ -63,18 +61,61 @@ pub fn aggregate(members: &[Member<'_>], min_up: &BTreeMap<String, usize>) -> Ov
     }
 }
 
-/// What one member that stands for itself does to the whole.
-fn weight(member: &Member<'_>) -> Health {
-    match (member.criticality, member.health) {
-        (Criticality::Required, Health::Down) if member.covered.is_none() => Health::Down,
-        (Criticality::Required, Health::Unknown) | (_, Health::Down | Health::Degraded) => Health::Degraded,
-        (Criticality::Optional, Health::Unknown) | (_, Health::Up) => Health::Up,
+/// What stands for itself in a sum: a member, or a redundant set.
+struct Part {
+    group: Group,
+    health: Health,
+    /// What it does to the whole while others of it serve.
+    weight: Health,
+    /// Others do its work.
+    is_covered: bool,
+}
+
+impl Part {
+    fn of_member(member: &Member<'_>) -> Part {
+        let is_covered = member.covered.is_some();
+        Part {
+            group: member.group,
+            health: member.health,
+            weight: match (member.criticality, member.health) {
+                (_, Health::Up) => Health::Up,
+                (Criticality::Required, Health::Down) if !is_covered => Health::Down,
+                (_, Health::Down | Health::Degraded | Health::Unknown) => Health::Degraded,
+            },
+            is_covered,
+        }
     }
+
+    fn of_set(set: &Set) -> Part {
+        Part {
+            group: set.group,
+            health: set.health,
+            weight: match set.health {
+                Health::Up => Health::Up,
+                Health::Down if set.required => Health::Down,
+                Health::Down | Health::Degraded | Health::Unknown => Health::Degraded,
+            },
+            is_covered: false,
+        }
+    }
+}
+
+/// What parts together are: the worst of what each does to the whole; but where none is known to serve, it is unknown, and down where all
+/// are down.
+fn judge<'a>(mut parts: impl Iterator<Item = &'a Part> + Clone) -> Option<Health> {
+    let serves = |part: &Part| matches!(part.health, Health::Up | Health::Degraded) || part.is_covered;
+    let weight = worst(parts.clone().map(|part| part.weight))?;
+    if weight == Health::Down || parts.clone().any(serves) {
+        return Some(weight);
+    }
+    let all_down = parts.all(|part| part.health == Health::Down);
+    Some(if all_down { Health::Down } else { Health::Unknown })
 }
 
 struct Set {
     group: Group,
     health: Health,
+    required: bool,
     serving: usize,
     of: usize,
     min_up: usize,
@@ -88,33 +129,32 @@ fn redundant_sets<'a>(members: &[Member<'a>], min_up: &BTreeMap<String, usize>) 
         }
     }
     let set = |(name, members): (&'a str, Vec<&Member<'a>>)| {
-        let serves = |member: &&&Member<'_>| matches!(member.health, Health::Up | Health::Degraded);
-        let serving = members.iter().filter(serves).count();
+        let count = |health: Health| members.iter().filter(|member| member.health == health).count();
+        let serving = count(Health::Up) + count(Health::Degraded);
         let min_up = min_up.get(name).copied().unwrap_or(1);
-        let required = members.iter().any(|m| m.criticality == Criticality::Required);
-        let health = if serving < min_up {
-            if required { Health::Down } else { Health::Degraded }
-        } else if members.iter().all(|member| member.health == Health::Up) {
+        let of = members.len();
+        let health = if count(Health::Unknown) == of {
+            Health::Unknown
+        } else if serving < min_up {
+            Health::Down
+        } else if count(Health::Up) == of {
             Health::Up
         } else {
             Health::Degraded
         };
-        let group = members
-            .iter()
-            .map(|member| member.group)
-            .min()
-            .unwrap_or(Group::General);
-        let of = members.len();
-        (
-            name,
-            Set {
-                group,
-                health,
-                serving,
-                of,
-                min_up,
-            },
-        )
+        let set = Set {
+            group: members
+                .iter()
+                .map(|member| member.group)
+                .min()
+                .unwrap_or(Group::General),
+            health,
+            required: members.iter().any(|m| m.criticality == Criticality::Required),
+            serving,
+            of,
+            min_up,
+        };
+        (name, set)
     };
     by_name.into_iter().map(set).collect()
 }
@@ -134,13 +174,6 @@ const NAMES_MAX: usize = 3;
 
 fn sentence(health: Health, members: &[Member<'_>], sets: &BTreeMap<&str, Set>) -> String {
     let counted: Vec<_> = members.iter().filter(|member| !member.left_out).collect();
-    if counted.is_empty() {
-        return if members.is_empty() {
-            "Up: there are no plugins".to_owned()
-        } else {
-            "Up: everything is stopped or in maintenance".to_owned()
-        };
-    }
     let mut parts = Vec::new();
     for (word, what) in [
         (Health::Down, "down"),
@@ -161,27 +194,7 @@ fn sentence(health: Health, members: &[Member<'_>], sets: &BTreeMap<&str, Set>) 
             }
         }
     }
-    let down = counted.iter().filter(|member| member.health == Health::Down);
-    let covered: std::collections::BTreeSet<&str> = down
-        .flat_map(|member| member.covered.iter().flatten().copied())
-        .collect();
-    match covered.len() {
-        0 => {}
-        1 => parts.extend(
-            covered
-                .iter()
-                .map(|capability| format!("{capability} served by its fallback")),
-        ),
-        2..=NAMES_MAX => {
-            let mut names: Vec<&str> = covered.into_iter().collect();
-            let last = names.pop().unwrap_or_default();
-            parts.push(format!(
-                "{} and {last} served by their fallbacks",
-                names.join(", ")
-            ));
-        }
-        many => parts.push(format!("{many} capabilities served by their fallbacks")),
-    }
+    parts.extend(fallbacks(&counted));
     for (name, set) in sets.iter().filter(|(_, set)| set.health != Health::Up) {
         parts.push(format!(
             "{} of {} in {name} serve, {} needed",
@@ -194,20 +207,45 @@ fn sentence(health: Health, members: &[Member<'_>], sets: &BTreeMap<&str, Set>) 
         Health::Unknown => "Unknown",
         Health::Down => "Down",
     };
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     parts.retain(|part| seen.insert(part.clone()));
     if parts.is_empty() {
         let plugins = counted
             .iter()
             .filter(|member| member.group != Group::Host)
             .count();
+        let any = members.iter().any(|member| member.group != Group::Host);
         return match plugins {
+            0 if any => format!("{word}: everything is stopped or in maintenance"),
             0 => format!("{word}: there are no plugins"),
             1 => format!("{word}: the one plugin is up"),
             all => format!("{word}: all {all} plugins are up"),
         };
     }
     format!("{word}: {}", parts.join(", "))
+}
+
+/// What others serve for those that are down.
+fn fallbacks(counted: &[&Member<'_>]) -> Option<String> {
+    let down = counted.iter().filter(|member| member.health == Health::Down);
+    let covered: BTreeSet<&str> = down
+        .flat_map(|member| member.covered.iter().flatten().copied())
+        .collect();
+    match covered.len() {
+        0 => None,
+        1 => covered
+            .first()
+            .map(|capability| format!("{capability} served by its fallback")),
+        2..=NAMES_MAX => {
+            let mut names: Vec<&str> = covered.into_iter().collect();
+            let last = names.pop().unwrap_or_default();
+            Some(format!(
+                "{} and {last} served by their fallbacks",
+                names.join(", ")
+            ))
+        }
+        many => Some(format!("{many} capabilities served by their fallbacks")),
+    }
 }
 
 fn counted_part(those: &[&&Member<'_>], all: usize, noun: &str, what: &str) -> Option<String> {

@@ -11,13 +11,14 @@ use axum::response::{IntoResponse, Response};
 use extman_model::control::report::{Group, HealthAnswer, HistoryState, PluginHealth};
 use extman_model::control::{Answer, Command, Failure, SINCE_MS_DEFAULT, since_ms};
 use extman_model::moment::utc;
-use extman_model::{Health, HealthView, Lifecycle};
+use extman_model::{Cause, Health, HealthView, Lifecycle};
 use extman_plugin_api::manifest::schema::Kind;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Ready: the first look is done, and every plugin that the whole needs serves, or others do its work. If not, a line for each reason.
+/// Ready: the first look is done, and every plugin that the whole needs serves, or others do its work. If not, a line for each reason. One
+/// that is not needed may still be starting.
 pub(super) async fn readyz(State(app): State<AppState>) -> Response {
     let not_ready = |reasons: String| {
         let body = format!("not ready\n{reasons}");
@@ -27,8 +28,7 @@ pub(super) async fn readyz(State(app): State<AppState>) -> Response {
         Ok(Answer::Status(status)) if status.ready => {}
         Ok(Answer::Status(_)) => {
             return not_ready(
-                "the first look at the plugin directories, or the first start of what is there, is not done\n"
-                    .to_owned(),
+                "the first look at the plugin directories is not done, or the host ends\n".to_owned(),
             );
         }
         _ => return not_ready("the host does not answer\n".to_owned()),
@@ -52,6 +52,9 @@ pub(super) async fn readyz(State(app): State<AppState>) -> Response {
 async fn reason(app: &AppState, plugin: &PluginHealth) -> String {
     let (name, health) = (&plugin.name, plugin.health.judged.health.as_str());
     let lifecycle = plugin.lifecycle.as_str();
+    if plugin.health.judged.cause == Cause::Missing {
+        return format!("{name} is required, and its plugin is not there");
+    }
     let mut text = format!("{name} is required, and is {lifecycle} and {health}");
     if plugin.lifecycle == Lifecycle::Starting
         && let Ok(Answer::Plugin(view)) = app.control.run(Command::Plugin { name: name.clone() }).await

@@ -16,6 +16,8 @@ pub enum Cause {
     CallsSucceed,
     /// Nothing has been asked yet.
     NotChecked,
+    /// It is configured, and its plugin is not there.
+    Missing,
     /// It is in a state of its life in which it can't serve.
     Lifecycle(Lifecycle),
     /// It does not answer its checks in time.
@@ -57,6 +59,7 @@ impl Cause {
             Cause::Answers => "answers",
             Cause::CallsSucceed => "calls_succeed",
             Cause::NotChecked => "not_checked",
+            Cause::Missing => "missing",
             Cause::Lifecycle(_) => "lifecycle",
             Cause::CheckTimesOut => "check_times_out",
             Cause::CheckFails(_) => "check_fails",
@@ -93,6 +96,7 @@ impl fmt::Display for Cause {
             Cause::Answers => f.write_str("answers its checks"),
             Cause::CallsSucceed => f.write_str("its calls succeed"),
             Cause::NotChecked => f.write_str("not checked yet"),
+            Cause::Missing => f.write_str("its plugin is not there"),
             Cause::Lifecycle(state) => f.write_str(state.as_str()),
             Cause::CheckTimesOut => f.write_str("does not answer its checks in time"),
             Cause::CheckFails(kind) => write!(f, "its checks fail: {kind}"),

@@ -278,7 +278,7 @@ impl fmt::Display for VettingRefusal {
                 write!(
                     f,
                     "the plugin had not come back from {} when the {limit_ms} ms for its vetting were over; if it needs longer, \
-                     raise vetting.timeout_ms, start_budget_ms of its [[instance]], or startup_ms under [probe] of its manifest",
+                     raise vetting.timeout_ms, start_budget_ms in an [[instance]] of it, or startup_ms under [probe] of its manifest",
                     self.phase
                 )
             }

@@ -181,6 +181,31 @@ impl CheckView {
     }
 }
 
+impl CheckOutcome {
+    /// In a few words, for people: the plugin's own word, or why there is none.
+    pub fn word(&self) -> &'static str {
+        match self {
+            CheckOutcome::Answered { report } => {
+                let health = report.as_ref().and_then(|report| report.health);
+                health.map_or("answered", |health| health.as_str())
+            }
+            CheckOutcome::Busy => "not asked, since it was busy",
+            CheckOutcome::NotBegun => "not asked, since no lane of the host's was free",
+            CheckOutcome::TimedOut => "no answer in time",
+            CheckOutcome::Failed { kind, .. } => kind.as_str(),
+        }
+    }
+
+    /// What the plugin said to it, if anything.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            CheckOutcome::Answered { report } => report.as_ref()?.text.as_deref(),
+            CheckOutcome::Failed { text, .. } => Some(text),
+            CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => None,
+        }
+    }
+}
+
 /// What came of a check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
@@ -257,7 +282,7 @@ pub struct StatusView {
     pub pid: u32,
     /// When it started, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
-    /// Whether it is ready: the first look at all directories is done.
+    /// Whether the first look at all directories is done: every plugin that is there is known. Some may still be starting.
     pub ready: bool,
     /// Instances by lifecycle.
     pub instances: BTreeMap<Lifecycle, usize>,
@@ -296,6 +321,9 @@ pub struct MissingView {
     pub plugin: String,
     /// What is missing and what to do.
     pub reason: String,
+    /// Since when, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub since_unix_ms: u64,
 }
 
 impl std::fmt::Display for MissingView {

@@ -10,7 +10,7 @@ use super::supervisor::InstanceConfig;
 use arc_swap::{ArcSwap, Guard};
 use extman_intake::VerifiedPlugin;
 use extman_model::Health;
-use extman_model::clock::Monotonic;
+use extman_model::clock::{self, Monotonic};
 use extman_model::{
     CapabilityOffer, CapabilityView, DependenciesView, Lifecycle, MissingView, PluginView, RefusedView,
     ResidentView, Verdict,
@@ -90,6 +90,7 @@ pub struct Registry {
     residents: ArcSwap<Vec<ResidentView>>,
     missing: ArcSwap<Vec<MissingView>>,
     dependencies: ArcSwap<DependenciesView>,
+    known: AtomicBool,
     ready: AtomicBool,
     listener: OnceLock<Listener>,
 }
@@ -202,13 +203,19 @@ impl Registry {
         self.dependencies.store(dependencies);
     }
 
-    /// From here on, these are missing. What was not missing before is given back.
-    pub(crate) fn publish_missing(&self, missing: Vec<MissingView>) -> Vec<MissingView> {
-        let before = self.missing.swap(Arc::new(missing.clone()));
-        missing
-            .into_iter()
-            .filter(|view| !before.contains(view))
-            .collect()
+    /// From here on, these are missing. What was not missing before, or for another reason, is given back.
+    pub(crate) fn publish_missing(&self, mut missing: Vec<MissingView>) -> Vec<MissingView> {
+        let (before, now) = (self.missing.load_full(), clock::unix_ms(clock::wall()));
+        let mut news = Vec::new();
+        for view in &mut missing {
+            let was = before.iter().find(|was| was.name == view.name);
+            view.since_unix_ms = was.map_or(now, |was| was.since_unix_ms);
+            if was != Some(view) {
+                news.push(view.clone());
+            }
+        }
+        self.missing.store(Arc::new(missing));
+        news
     }
 
     /// Libraries that stay in memory after their unload.
@@ -229,6 +236,16 @@ impl Registry {
     /// From here on it is.
     pub(crate) fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether the first look at all directories is done, and what was found there is published.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// From here on it is.
+    pub(crate) fn set_known(&self) {
+        self.known.store(true, Ordering::Release);
     }
 }
 

@@ -9,7 +9,7 @@
 //! * [`DeepChecks`]: makes them;
 //! * [`UsageStore`]: where it is written down that one was begun; without it none is made.
 //!
-//! The quota is [`extman_health::deep`]; what a result means for an instance is decided in [`extman_health::evaluate`].
+//! The quota is [`extman_health::deep`]; what a result means for an instance is decided in [`extman_health::monitor`].
 
 mod run;
 mod state;
@@ -58,8 +58,8 @@ pub struct Machine {
 pub enum Refused {
     /// Nobody has configured any.
     #[error(
-        "{0}: no deep checks are configured; each is a request that costs what a real one costs, so set deep_every_ms in the probe \
-         settings of its [[instance]] first"
+        "{0}: no deep checks are configured; each is a request that costs what a real one costs, so set deep_every_ms first: \
+         under [probe] for all, or under probe in an [[instance]] of this name"
     )]
     NotWanted(Arc<str>),
     /// Something speaks against any of this instance.

@@ -130,11 +130,24 @@ impl Inner {
             .engine
             .deep_ended(name, generation, &outcome, asked, host_late)?;
         let (plugin, counted) = (&**name, verdict.counted);
-        tracing::info!(plugin, counted, took_ns, "deep check: {}", in_words(&outcome));
+        tracing::info!(
+            plugin,
+            counted,
+            took_ns,
+            text = outcome.text(),
+            "deep check: {}",
+            outcome.word()
+        );
         let mut state = self.state();
         let target = state.targets.get_mut(name)?;
         target.failed = verdict.failed;
-        target.is_unsupported = is_unsupported(&outcome);
+        target.is_unsupported = matches!(
+            &outcome,
+            CheckOutcome::Failed {
+                kind: ErrorKind::Unsupported,
+                ..
+            }
+        );
         if let Some(log) = &mut target.log {
             log.last = Some(DeepResult {
                 times: 1,
@@ -162,28 +175,5 @@ impl Drop for CompletionGuard<'_> {
     fn drop(&mut self) {
         self.0.state().in_flight = None;
         self.0.wake.notify_one();
-    }
-}
-
-fn is_unsupported(outcome: &CheckOutcome) -> bool {
-    matches!(
-        outcome,
-        CheckOutcome::Failed {
-            kind: ErrorKind::Unsupported,
-            ..
-        }
-    )
-}
-
-fn in_words(outcome: &CheckOutcome) -> String {
-    match outcome {
-        CheckOutcome::Answered { report } => {
-            let health = report.as_ref().and_then(|report| report.health);
-            health.map_or("answered", |health| health.as_str()).to_owned()
-        }
-        CheckOutcome::Busy => "not asked: it is busy".to_owned(),
-        CheckOutcome::NotBegun => "not asked: no lane of the host's was free".to_owned(),
-        CheckOutcome::TimedOut => "no answer in time".to_owned(),
-        CheckOutcome::Failed { kind, text } => kind.before(text),
     }
 }

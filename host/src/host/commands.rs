@@ -27,7 +27,7 @@ impl Host {
             abi: format!("{}.{}", extman_abi::ABI_MAJOR, extman_abi::ABI_MINOR),
             pid: std::process::id(),
             started_unix_ms: self.inner.started_unix_ms,
-            ready: registry.is_ready() && !self.inner.ending.load(Ordering::Acquire),
+            ready: registry.is_known() && !self.inner.ending.load(Ordering::Acquire),
             instances,
             refused: registry.refused().to_vec(),
             resident: registry.residents().to_vec(),

@@ -213,6 +213,24 @@ impl Host {
                     .map(|names| names.iter().map(String::as_str).collect()),
             })
             .collect();
+        let missing = self.missing();
+        members.extend(missing.iter().map(|plugin| {
+            Member {
+                name: &plugin.name,
+                group: Group::General,
+                health: plugin.health.judged.health,
+                left_out: plugin.health.left_out,
+                criticality: if plugin.required {
+                    Criticality::Required
+                } else {
+                    Criticality::Optional
+                },
+                redundant: self
+                    .configured(&plugin.name)
+                    .and_then(|config| config.redundant.as_deref()),
+                covered: None,
+            }
+        }));
         let parts = self.components();
         members.extend(parts.iter().map(|part| Member {
             name: &part.name,
@@ -359,10 +377,20 @@ fn words(entry: &Entry, seen: &Seen) -> Option<String> {
         Cause::HeapNearLimit => heap_of_limit(seen),
         _ => match &seen.check.as_ref()?.outcome {
             CheckOutcome::Answered { report } => report.as_ref()?.text.clone(),
+            // A plugin without a check of its own answers so; what it pushed, or that all is well, is not explained by that.
+            CheckOutcome::Failed { .. } if !is_failure(seen.judged.cause) => None,
             CheckOutcome::Failed { text, .. } => Some(text.clone()),
             CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => None,
         },
     }
+}
+
+/// Whether what decided is something that fails, and not what the plugin says.
+fn is_failure(cause: Cause) -> bool {
+    !matches!(
+        cause,
+        Cause::Answers | Cause::CallsSucceed | Cause::SaysDown | Cause::SaysDegraded | Cause::SaysUnknown
+    )
 }
 
 fn heap_of_limit(seen: &Seen) -> Option<String> {

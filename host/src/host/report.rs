@@ -6,8 +6,10 @@ use crate::probing::Seen;
 use extman_model::control::ControlError;
 use extman_model::control::report::{HealthAnswer, HostHealth, PluginHealth};
 use extman_model::record::CheckCounts;
-use extman_model::{Cause, Criticality, HealthFlags, HealthView, Judgement};
+use extman_model::{Cause, Criticality, Health, HealthFlags, HealthView, Judgement, Lifecycle};
+use extman_plugin_api::manifest::schema::Kind;
 use extman_runtime::registry::Entry;
+use extman_runtime::supervisor::InstanceConfig;
 
 impl Host {
     /// How everything is, with each instance, the host's own parts and its asking. Asks nobody.
@@ -15,13 +17,12 @@ impl Host {
         let known = Known::of(self);
         let stats = self.engine().stats();
         let lag = self.inner.components.lag(self.engine());
+        let there = known.entries.iter().map(|entry| self.one(&known, entry));
+        let mut plugins: Vec<_> = there.chain(self.missing()).collect();
+        plugins.sort_by(|a, b| a.name.cmp(&b.name));
         HealthAnswer {
             overall: self.health(),
-            plugins: known
-                .entries
-                .iter()
-                .map(|entry| self.one(&known, entry))
-                .collect(),
+            plugins,
             history: self.inner.history.status(),
             components: self.components(),
             host: HostHealth {
@@ -35,11 +36,14 @@ impl Host {
         }
     }
 
-    /// How one instance is. Asks nobody.
+    /// How one instance is, or one that is configured and whose plugin is not there. Asks nobody.
     ///
     /// # Errors
-    /// There is none of this name, or one is configured and its plugin is not there.
+    /// There is none of this name.
     pub fn plugin_health(&self, name: &str) -> Result<PluginHealth, ControlError> {
+        if let Some(missing) = self.missing().into_iter().find(|plugin| plugin.name == name) {
+            return Ok(missing);
+        }
         let entry = self.entry(name)?;
         Ok(PluginHealth {
             policy: Some(Box::new(self.policy_view(&entry))),
@@ -64,6 +68,49 @@ impl Host {
         }
     }
 
+    /// How those are that are configured, and whose plugins are not there: whoever calls them is not answered.
+    pub(super) fn missing(&self) -> Vec<PluginHealth> {
+        let missing = self.inner.registry.missing();
+        let snapshot = self.snapshot();
+        // One whose file has just gone may still serve.
+        let gone = missing.iter().filter(|view| snapshot.get(&view.name).is_none());
+        let told = gone.map(|view| {
+            let config = self.configured(&view.name);
+            let judged = Judgement {
+                health: Health::Down,
+                cause: Cause::Missing,
+                flags: HealthFlags {
+                    maintenance: config.is_some_and(|config| config.maintenance),
+                    ..HealthFlags::default()
+                },
+            };
+            PluginHealth {
+                name: view.name.clone(),
+                id: view.plugin.clone(),
+                kind: Kind::General,
+                required: config.is_some_and(|config| config.criticality == Criticality::Required),
+                covered: false,
+                lifecycle: Lifecycle::Failed,
+                health: HealthView {
+                    reason: format!("{}: {}", Cause::Missing, view.reason),
+                    left_out: config.is_some_and(|config| config.maintenance || !config.autostart),
+                    ..bare(judged, view.since_unix_ms)
+                },
+                recent: Vec::new(),
+                checks_ns: Vec::new(),
+                policy: None,
+                probe: None,
+            }
+        });
+        told.collect()
+    }
+
+    /// What is configured for an instance.
+    pub(super) fn configured(&self, name: &str) -> Option<&InstanceConfig> {
+        let mut all = self.inner.config.instances.iter();
+        all.find(|config| config.instance_name() == name)
+    }
+
     /// Whether enough of its redundant set serve.
     fn redundancy_holds(&self, known: &Known, entry: &Entry) -> bool {
         let Some(set) = entry.config.redundant.as_deref() else {
@@ -78,29 +125,37 @@ fn trips(seen: &Seen) -> Vec<u64> {
     seen.latencies_ns.clone()
 }
 
+/// Of one of which nothing is measured.
+fn bare(judged: Judgement, since_unix_ms: u64) -> HealthView {
+    HealthView {
+        judged,
+        reason: judged.cause.to_string(),
+        since_unix_ms,
+        left_out: false,
+        in_maintenance: None,
+        failed_checks: 0,
+        checks: CheckCounts::default(),
+        parts: Vec::new(),
+        connection: None,
+        flapping_permille: 0,
+        next_check_ms: None,
+        figures: Vec::new(),
+        not_measured: Vec::new(),
+        deep: None,
+    }
+}
+
 impl Host {
     /// Of an instance that the engine does not know yet.
     fn not_checked(&self, entry: &Entry) -> HealthView {
-        let cause = Cause::NotChecked;
+        let judged = Judgement {
+            health: Health::Unknown,
+            cause: Cause::NotChecked,
+            flags: HealthFlags::default(),
+        };
         HealthView {
-            judged: Judgement {
-                health: extman_model::Health::Unknown,
-                cause,
-                flags: HealthFlags::default(),
-            },
-            reason: cause.to_string(),
-            since_unix_ms: entry.view().since_unix_ms,
-            left_out: false,
             in_maintenance: self.inner.maintenances.of(entry).map(Box::new),
-            failed_checks: 0,
-            checks: CheckCounts::default(),
-            parts: Vec::new(),
-            connection: None,
-            flapping_permille: 0,
-            next_check_ms: None,
-            figures: Vec::new(),
-            not_measured: Vec::new(),
-            deep: None,
+            ..bare(judged, entry.since_unix_ms)
         }
     }
 }

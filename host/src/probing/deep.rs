@@ -102,11 +102,11 @@ fn take_in(
             result: word(outcome),
             counted,
             took_ns: asked.took_ns,
-            text: text(outcome),
+            text: outcome.text().map(str::to_owned),
         })));
     }
     if counted {
-        let text = text(outcome);
+        let text = outcome.text().map(str::to_owned);
         instance.deep = Some(Box::new(DeepSaid { text }));
     }
     instance.judge((now, unix_ms), out, |monitor, policy| {
@@ -132,14 +132,6 @@ fn result(outcome: &CheckOutcome, host_late: bool) -> ResultWord {
         good @ ResultWord::Said(None | Some(Health::Up)) => good,
         _ if host_late => ResultWord::HostLate,
         other => other,
-    }
-}
-
-pub(super) fn text(outcome: &CheckOutcome) -> Option<String> {
-    match outcome {
-        CheckOutcome::Answered { report } => report.as_ref()?.text.clone(),
-        CheckOutcome::Failed { text, .. } => Some(text.clone()),
-        CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => None,
     }
 }
 

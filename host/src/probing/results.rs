@@ -1,7 +1,6 @@
 //! What being due, an answer and its absence do to one instance, gone through as a whole.
 
 use super::batch::Done;
-use super::deep::text;
 use super::hot::{Hot, LastFigures, NO_HEAP};
 use super::instance::MonitoredInstance;
 use super::minute::Minute;
@@ -121,7 +120,7 @@ pub(super) fn answered(
     if let Some(counted) = ended.result {
         let heap_bytes = report.and_then(|report| report.heap_bytes);
         let words = match &done.asked.answer {
-            Answer::Other(outcome) => text(outcome),
+            Answer::Other(outcome) => outcome.text().map(str::to_owned),
             Answer::Figures(_) => None,
         };
         count(instance, (counted, took, words), heap_bytes, unix_ms, out);

@@ -75,7 +75,7 @@ static inline ExtmanStatus extman_fail(ExtmanTextBuffer *error, ExtmanStatus sta
  * What an entry point answers when a host function has returned `status`: a closed token is a cancelled call, and an
  * argument that the host refuses is the plugin's fault, not its caller's.
  */
-static inline ExtmanStatus extman_of_host(ExtmanStatus status) {
+static inline ExtmanStatus extman_status_from_host(ExtmanStatus status) {
     switch (status) {
     case EXTMAN_STATUS_OK:
     case EXTMAN_STATUS_CANCELLED:

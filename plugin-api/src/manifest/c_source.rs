@@ -37,7 +37,7 @@ pub fn c_source(toml: &str) -> Result<String, ManifestError> {
         .replace("@BYTES@", bytes.trim_end()))
 }
 
-/// `extman_plugin.h`, for tools that hand it to authors.
+/// `extman_plugin.h`, for `extman manifest --header`.
 pub const C_HEADER: &str = include_str!("../../include/extman_plugin.h");
 
 const BYTES_A_LINE: usize = 24;

@@ -34,7 +34,7 @@ pub const PANIC_NONE: u32 = 3;
 pub const SDK_UNKNOWN: u32 = 0;
 /// Made by this crate: the library has an abi_stable root as well.
 pub const SDK_RUST: u32 = 1;
-/// Made by the C header's macro or `extman manifest`.
+/// Made by `extman manifest`, for C and what speaks C.
 pub const SDK_C: u32 = 2;
 
 /// [`FrameHeader::flags`]: the SDK's counting allocator is in place.

@@ -153,7 +153,7 @@ impl Error {
 
     /// What the plugin makes of a host function's refusal: a closed token is a cancelled call, and an argument that the host does
     /// not take is the plugin's fault, not its caller's.
-    pub(crate) fn of_host(status: abi::Status, doing: &str) -> Self {
+    pub(crate) fn from_host_status(status: abi::Status, doing: &str) -> Self {
         match status {
             abi::STATUS_CANCELLED | abi::STATUS_CLOSED => Self::cancelled(),
             abi::STATUS_DEADLINE_EXCEEDED => Self::new(ErrorKind::DeadlineExceeded, "the deadline passed"),

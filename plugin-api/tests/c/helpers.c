@@ -36,11 +36,11 @@ int main(void) {
     CHECK(buffer.len == 0);
     extman_write_text(NULL, extman_bytes("abc"));
 
-    CHECK(extman_of_host(EXTMAN_STATUS_OK) == EXTMAN_STATUS_OK);
-    CHECK(extman_of_host(EXTMAN_STATUS_RESOURCE_EXHAUSTED) == EXTMAN_STATUS_RESOURCE_EXHAUSTED);
-    CHECK(extman_of_host(EXTMAN_STATUS_CLOSED) == EXTMAN_STATUS_CANCELLED);
-    CHECK(extman_of_host(EXTMAN_STATUS_INVALID_INPUT) == EXTMAN_STATUS_INTERNAL);
-    CHECK(extman_of_host(4711) == EXTMAN_STATUS_INTERNAL);
+    CHECK(extman_status_from_host(EXTMAN_STATUS_OK) == EXTMAN_STATUS_OK);
+    CHECK(extman_status_from_host(EXTMAN_STATUS_RESOURCE_EXHAUSTED) == EXTMAN_STATUS_RESOURCE_EXHAUSTED);
+    CHECK(extman_status_from_host(EXTMAN_STATUS_CLOSED) == EXTMAN_STATUS_CANCELLED);
+    CHECK(extman_status_from_host(EXTMAN_STATUS_INVALID_INPUT) == EXTMAN_STATUS_INTERNAL);
+    CHECK(extman_status_from_host(4711) == EXTMAN_STATUS_INTERNAL);
 
     /* A host of today and a plugin of tomorrow, and the other way round. */
     ExtmanOutcome ours = extman_outcome();

@@ -69,7 +69,7 @@ static ExtmanStatus answer(const ExtmanHostTable *host, ExtmanCallToken call, co
         status = extman_write(host, call, extman_bytes("]}"));
     }
     if (status != EXTMAN_STATUS_OK) {
-        return extman_fail(error, extman_of_host(status), "the host takes no more output");
+        return extman_fail(error, extman_status_from_host(status), "the host takes no more output");
     }
     return EXTMAN_STATUS_OK;
 }

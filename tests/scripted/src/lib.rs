@@ -53,6 +53,8 @@ enum Mishap {
     Fails,
     /// It fails as one that was given a wrong input.
     Refuses,
+    /// The plugin does not do this at all.
+    Lacks,
     /// It does not come back.
     Hangs,
     Panics,
@@ -76,6 +78,7 @@ impl Mishap {
         match self {
             Mishap::Fails => Err(Error::unavailable("as the script says")),
             Mishap::Refuses => Err(Error::invalid_input("as the script says")),
+            Mishap::Lacks => Err(Error::unimplemented("as the script says")),
             Mishap::Hangs => loop {
                 std::thread::park();
             },

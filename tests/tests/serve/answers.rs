@@ -267,7 +267,7 @@ static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *req
     if (status == EXTMAN_STATUS_OK) {
         status = extman_write(host, request->call, extman_bytes("}"));
     }
-    return extman_of_host(status);
+    return extman_status_from_host(status);
 }
 
 static const ExtmanLifecycleVtable lifecycle = {

@@ -264,8 +264,12 @@ impl Served {
         });
     }
 
+    /// Waits until it is ready, and nothing is being started any more.
     pub fn until_ready(&self) {
         self.until("it is ready", || self.status_of("/readyz") == 200);
+        self.until("all are started", || {
+            self.get("/api/v1/status")["instances"]["starting"].is_null()
+        });
     }
 
     pub fn until_log(&self, text: &str) {

@@ -87,7 +87,11 @@ fn render() -> String {
             text,
             "| {} | {} | {} | {} | {exit}, {status} | {} | {} |",
             step.situation,
-            step.caller,
+            if step.caller.is_empty() {
+                "–"
+            } else {
+                step.caller
+            },
             told.join("<br>"),
             step.overall,
             if step.ready { "ready" } else { "not ready" },

@@ -36,7 +36,10 @@ impl Client {
         let since = Instant::now();
         loop {
             let answered = self.agent.get(format!("{}/readyz", self.url)).call();
-            if answered.is_ok_and(|response| response.status() == 200) {
+            // Ready is a host while plugins that it does not need are still being started.
+            if answered.is_ok_and(|response| response.status() == 200)
+                && self.get("/api/v1/status")?["instances"]["starting"].is_null()
+            {
                 return Ok(());
             }
             if since.elapsed() > READY {

@@ -302,6 +302,7 @@ fn status(ready: bool) -> StatusView {
             name: "embed-en".to_owned(),
             plugin: "embeder".to_owned(),
             reason: "configured, but no plugin with the id \"embeder\" was found in /opt/plugins; put it there".to_owned(),
+            since_unix_ms: 1_700_000_000_000,
         }],
         process_changes: Vec::new(),
         vetting_memory: None,

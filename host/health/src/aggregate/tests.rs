@@ -32,8 +32,8 @@ fn one_member_alone() {
     for (health, when_optional, when_required) in [
         (Up, Up, Up),
         (Degraded, Degraded, Degraded),
-        (Unknown, Up, Degraded),
-        (Down, Degraded, Down),
+        (Unknown, Unknown, Unknown),
+        (Down, Down, Down),
     ] {
         assert_eq!(of(&[member("a", health)]), when_optional, "{health:?}");
         assert_eq!(of(&[required("a", health)]), when_required, "{health:?}");
@@ -43,6 +43,55 @@ fn one_member_alone() {
         };
         assert_eq!(of(&[left_out]), Up, "{health:?}");
     }
+}
+
+#[test]
+fn beside_one_that_is_up_an_optional_one_is_never_more_than_degraded() {
+    use Health::{Degraded, Down, Unknown, Up};
+    for (health, when_optional, when_required) in [
+        (Up, Up, Up),
+        (Degraded, Degraded, Degraded),
+        (Unknown, Degraded, Degraded),
+        (Down, Degraded, Down),
+    ] {
+        let beside = |one: Member<'static>| of(&[one, member("b", Up)]);
+        assert_eq!(beside(member("a", health)), when_optional, "{health:?}");
+        assert_eq!(beside(required("a", health)), when_required, "{health:?}");
+    }
+}
+
+#[test]
+fn where_none_serves_it_is_down_or_unknown_and_a_well_host_changes_nothing() {
+    use Health::{Down, Unknown, Up};
+    let host = |health| Member {
+        group: Group::Host,
+        ..member("store", health)
+    };
+    for (healths, expected) in [
+        ([Down, Down], Down),
+        ([Down, Unknown], Unknown),
+        ([Unknown, Unknown], Unknown),
+    ] {
+        let members = [member("a", healths[0]), member("b", healths[1]), host(Up)];
+        assert_eq!(of(&members), expected, "{healths:?}");
+    }
+    assert_eq!(of(&[host(Down)]), Health::Degraded);
+    assert_eq!(of(&[host(Unknown), member("a", Up)]), Health::Degraded);
+}
+
+#[test]
+fn a_group_that_is_all_down_is_down_beside_another_that_serves() {
+    let members = [
+        member("a", Health::Down),
+        Member {
+            group: Group::General,
+            ..member("b", Health::Up)
+        },
+    ];
+    let overall = aggregate(&members, &BTreeMap::new());
+    assert_eq!(overall.health, Health::Degraded);
+    assert_eq!(overall.groups[&Group::Ai].health, Health::Down);
+    assert_eq!(overall.groups[&Group::General].health, Health::Up);
 }
 
 #[test]
@@ -102,6 +151,7 @@ fn a_redundant_set_counts_as_one() {
         ([Up, Up, Down], Degraded),
         ([Up, Degraded, Down], Degraded),
         ([Up, Unknown, Down], Down),
+        ([Unknown, Unknown, Unknown], Unknown),
         ([Down, Down, Down], Down),
     ] {
         assert_eq!(aggregate(&set(&healths), &two).health, expected, "{healths:?}");

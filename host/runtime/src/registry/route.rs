@@ -157,7 +157,7 @@ impl Slot {
 
     /// What may be tried, if nothing but calls says that it is down.
     fn as_trial(&self) -> Option<Trial> {
-        let by_calls = self.health.load(Relaxed) & 4 != 0;
+        let by_calls = self.health.load(Relaxed) & 4 != 0 && !self.maintenance.load(Relaxed);
         let entry = self.entry.load_full();
         let (instance, generation) = entry.serving.clone().filter(|_| by_calls)?;
         Some(Trial {

@@ -254,6 +254,7 @@ pub(super) fn missing<'a>(
         name: config.instance_name().to_owned(),
         plugin: config.plugin.clone(),
         reason: reason(config),
+        since_unix_ms: 0,
     };
     let is_missing = |config: &&Arc<InstanceConfig>| match used(config, &by_id, resolved) {
         None => true,

@@ -145,7 +145,8 @@ fn is_startable(config: &InstanceConfig, plugin: &VerifiedPlugin) -> Result<(), 
     let lacking = config.lacking(manifest);
     if !lacking.is_empty() {
         let text = format!(
-            "it needs configuration that is not given: {}; add an [[instance]] with plugin = {:?} and these under config",
+            "it needs configuration that is not given: {}; give them under config in an [[instance]] with plugin = {:?}, and \
+             start the host again",
             lacking.join(", "),
             config.plugin
         );
@@ -153,7 +154,9 @@ fn is_startable(config: &InstanceConfig, plugin: &VerifiedPlugin) -> Result<(), 
     }
     if let Some(misfit) = config.misfit(manifest) {
         let text = format!(
-            "{misfit}; mend the config of the [[instance]] {:?} and start the host again",
+            "{misfit}; give a config that fits in the [[instance]] with plugin = {:?} and the name {:?}, or add one, and start the \
+             host again",
+            config.plugin,
             config.instance_name()
         );
         return Err(NotStarted::failed(text));

@@ -276,8 +276,11 @@ impl Supervisor {
             self.batch.forgotten = std::mem::take(&mut forgotten);
         }
         self.registry.publish(changed, &forgotten);
-        if self.directories.are_known() && self.awaited == 0 {
-            self.registry.set_ready();
+        if self.directories.are_known() {
+            self.registry.set_known();
+            if self.awaited == 0 {
+                self.registry.set_ready();
+            }
         }
         for (name, running, condition) in batch.stops {
             self.spawn_stop(name, running, condition);

@@ -184,6 +184,6 @@ fn into_result(status: abi::Status, doing: &str) -> Result<()> {
     if status == abi::STATUS_OK {
         Ok(())
     } else {
-        Err(Error::of_host(status, doing))
+        Err(Error::from_host_status(status, doing))
     }
 }

@@ -1,6 +1,6 @@
 //! A primary and its standby: who is called, and who is said to stand in.
 
-use super::{ONE, Step, Story, UP};
+use super::{ONE, STEP, Step, Story, UP};
 
 const DOWN: &str = "{\"says\": \"down\", \"text\": \"no provider\", \"call\": \"fails\"}";
 const PAIR: &[(&str, &str)] = &[
@@ -19,8 +19,8 @@ pub const STORIES: &[Story] = &[
                 caller: "answered by primary",
                 told: &[("primary", UP), ("standby", UP)],
                 overall: "Up: all 2 plugins are up",
-                ready: true,
                 never: "down, degraded",
+                ..STEP
             },
             Step {
                 situation: "the primary is down and fails each call; the standby is well",
@@ -28,8 +28,7 @@ pub const STORIES: &[Story] = &[
                 caller: "answered by standby",
                 told: &[("primary", SAYS_DOWN), ("standby", UP)],
                 overall: "Degraded: 1 of 2 plugins down (primary), truth.answer and truth.push served by their fallbacks",
-                ready: true,
-                never: "",
+                ..STEP
             },
             Step {
                 situation: "the standby is down and fails each call as well",
@@ -38,7 +37,7 @@ pub const STORIES: &[Story] = &[
                 told: &[("primary", SAYS_DOWN), ("standby", SAYS_DOWN)],
                 overall: "Down: 2 of 2 plugins down (primary, standby)",
                 ready: false,
-                never: "",
+                ..STEP
             },
             Step {
                 situation: "the standby is well again, the primary is still down",
@@ -46,8 +45,7 @@ pub const STORIES: &[Story] = &[
                 caller: "answered by standby",
                 told: &[("primary", SAYS_DOWN), ("standby", UP)],
                 overall: "Degraded: 1 of 2 plugins down (primary), truth.answer and truth.push served by their fallbacks",
-                ready: true,
-                never: "",
+                ..STEP
             },
             Step {
                 situation: "the primary is well again",
@@ -55,8 +53,7 @@ pub const STORIES: &[Story] = &[
                 caller: "answered by primary",
                 told: &[("primary", UP), ("standby", UP)],
                 overall: "Up: all 2 plugins are up",
-                ready: true,
-                never: "",
+                ..STEP
             },
         ],
         ..ONE
@@ -72,7 +69,7 @@ pub const STORIES: &[Story] = &[
             told: &[("primary", SAYS_DOWN), ("standby", SAYS_DOWN)],
             overall: "Down: 2 of 2 plugins down (primary, standby)",
             ready: false,
-            never: "",
+            ..STEP
         }],
         ..ONE
     },
@@ -91,8 +88,7 @@ pub const STORIES: &[Story] = &[
                     ("standby", UP),
                 ],
                 overall: "Degraded: 1 of 2 plugins down (primary), truth.answer and truth.push served by their fallbacks",
-                ready: true,
-                never: "",
+                ..STEP
             },
             Step {
                 situation: "the primary's calls would succeed again",
@@ -100,8 +96,7 @@ pub const STORIES: &[Story] = &[
                 caller: "answered by primary",
                 told: &[("primary", UP), ("standby", UP)],
                 overall: "Up: all 2 plugins are up",
-                ready: true,
-                never: "",
+                ..STEP
             },
         ],
         ..ONE

@@ -1,6 +1,11 @@
 //! The situations: what the plugins do, what a caller sees of it, and what has to be told.
 
+mod calls;
+mod checks;
 mod fallback;
+mod host;
+mod life;
+mod many;
 
 use super::stage::Stage;
 
@@ -10,6 +15,8 @@ pub struct Story {
     pub settings: &'static str,
     /// Uses of the scripted plugin: their names, and TOML of their sections.
     pub instances: &'static [(&'static str, &'static str)],
+    /// So many more of them, called p001 and so on, and what each does.
+    pub copies: (usize, &'static str),
     /// What they do from the beginning; all is well where nothing is said.
     pub scripts: &'static [(&'static str, &'static str)],
     /// The plugin's file is not there at first.
@@ -34,18 +41,43 @@ pub struct Step {
     pub ready: bool,
     /// Words that none of the plugins has ever had so far.
     pub never: &'static str,
+    /// What `extman health NAME` of the first plugin shows beside that.
+    pub shows: &'static [&'static str],
+    /// Statuses of other paths.
+    pub answers: &'static [(&'static str, u16)],
 }
 
 /// A story of one plugin with nothing special.
 const ONE: Story = Story {
     settings: "",
     instances: &[("one", "")],
+    copies: (0, "{}"),
     scripts: &[],
     is_empty: false,
     steps: &[],
 };
 
+/// A plugin that is well, and a caller who sees that.
+const STEP: Step = Step {
+    situation: "",
+    act: |_| {},
+    caller: "answered by one",
+    told: &[("one", UP)],
+    overall: "Up: the one plugin is up",
+    ready: true,
+    never: "",
+    shows: &[],
+    answers: &[],
+};
+
 const UP: &str = "up: answers its checks";
 
 /// All of them, the longest first.
-pub const STORIES: &[&[Story]] = &[fallback::STORIES];
+pub const STORIES: &[&[Story]] = &[
+    fallback::STORIES,
+    calls::STORIES,
+    life::STORIES,
+    many::STORIES,
+    host::STORIES,
+    checks::STORIES,
+];

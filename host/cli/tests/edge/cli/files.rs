@@ -112,6 +112,17 @@ fn a_configuration_of_the_host_that_cannot_be_used_is_usage() {
 }
 
 #[test]
+fn the_header_for_plugins_in_c_is_printed_as_it_is() {
+    let ran = super::run(&["manifest", "--header"]);
+    assert_eq!((ran.code, &*ran.err), (0, ""));
+    assert_eq!(
+        ran.text(),
+        include_str!("../../../../../plugin-api/include/extman_plugin.h")
+    );
+    assert_eq!(super::run(&["manifest"]).code, 2);
+}
+
+#[test]
 fn a_manifest_becomes_c() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("plugin.toml"), TOML).unwrap();

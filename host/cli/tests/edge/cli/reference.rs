@@ -25,8 +25,9 @@ const STRUCTS: [(&str, &str); 16] = [
     ("Retention", "history/src/config.rs"),
     ("StateConfig", "src/config.rs"),
     // The last one: the program's own section.
-    ("HttpConfig", "http/src/config.rs"),
+    HTTP,
 ];
+const HTTP: (&str, &str) = ("HttpConfig", "http/src/config.rs");
 const INSTANCE: (&str, &str) = ("InstanceConfig", "runtime/src/supervisor/spec.rs");
 /// Their defaults follow from the user's environment.
 const FROM_ENVIRONMENT: [&str; 3] = ["intake.store.dir", "history.file", "state.dir"];
@@ -59,17 +60,23 @@ fn fields((name, file): (&str, &str)) -> Vec<Field> {
         .unwrap_or_else(|| panic!("no {name} in {file}"));
     let (body, _) = body.split_once("\n}").unwrap();
     let (mut fields, mut doc, mut renamed) = (Vec::new(), Vec::new(), None);
+    let mut is_skipped = false;
     for line in body.lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("/// ") {
             doc.push(text);
+        } else if line == "#[serde(skip)]" {
+            is_skipped = true;
         } else if let Some(rest) = line.strip_prefix("#[serde(rename = \"") {
             renamed = rest.split('"').next();
         } else if let Some((name, of)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
-            fields.push(Field {
+            let field = Field {
                 name: renamed.take().unwrap_or(name).to_owned(),
                 of: of.trim_end_matches(',').to_owned(),
                 doc: std::mem::take(&mut doc).join(" "),
-            });
+            };
+            if !std::mem::take(&mut is_skipped) {
+                fields.push(field);
+            }
         }
     }
     assert!(!fields.is_empty(), "{name}");
@@ -144,7 +151,7 @@ fn generated() -> String {
     comment("The HTTP API.", &mut out);
     section(
         "http",
-        STRUCTS[STRUCTS.len() - 1],
+        HTTP,
         &toml::Value::try_from(HttpConfig::default()).unwrap(),
         &mut out,
     );

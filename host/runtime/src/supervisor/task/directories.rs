@@ -95,7 +95,10 @@ impl Supervisor {
             (about.id.clone(), about.version.clone())
         };
         let there: BTreeSet<(String, Version)> = plugins.values().map(about).collect();
-        let serving = self.instances.values().filter_map(|record| record.actor.serving());
+        let serving = self
+            .instances
+            .values()
+            .filter_map(|record| record.actor.serving());
         let mut running: BTreeMap<String, Version> = BTreeMap::new();
         for (id, version) in serving.map(|running| about(running.build())) {
             let known = running.get(&id).is_some_and(|known| *known >= version);
