@@ -266,7 +266,7 @@ impl Snapshot {
     }
 
     /// Something of it has changed that decides who serves.
-    fn reconsider(&self, slot: &Slot) {
+    fn reconsider(&self, slot: &Arc<Slot>) {
         for capability in &slot.entry.load().plugin.manifest().capabilities {
             if let Some(route) = self.routes.get(&capability.name) {
                 route.reconsider(slot);

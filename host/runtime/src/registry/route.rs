@@ -12,8 +12,9 @@ use extman_model::Health;
 use extman_model::clock::{self, Monotonic};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What becomes of a call where all who could serve it are down.
@@ -45,7 +46,16 @@ pub struct Route {
     /// By priority, then by name.
     candidates: Vec<Arc<Slot>>,
     all_down: AllDown,
+    ranked: Mutex<Ranked>,
     choice: ArcSwapOption<Choice>,
+}
+
+/// Candidates that may be called, by what they are held to be: a change of one among thousands looks at none of the others.
+#[derive(Default)]
+struct Ranked {
+    by_kind: [BTreeMap<Order, Arc<Slot>>; KINDS.len()],
+    /// Those that nothing but their calls say to be down.
+    trials: BTreeMap<Order, Arc<Slot>>,
 }
 
 /// A running instance that has a capability.
@@ -65,7 +75,6 @@ pub struct Choice {
     pub serving: Candidate,
     /// What it is held to be.
     pub health: Health,
-    rank: Rank,
     trial: Option<Trial>,
 }
 
@@ -82,13 +91,14 @@ const TRIAL_ONE_IN: u64 = 20;
 /// No two trials are closer than this.
 const TRIAL_EVERY: Duration = Duration::from_secs(5);
 
-/// The least is chosen.
-type Rank = (Kind, Order);
 /// By priority, then by name.
 type Order = (Reverse<i32>, Arc<str>);
 
-/// How good a candidate is, the best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The best first.
+const KINDS: [Kind; 4] = [Kind::Serves, Kind::Unknown, Kind::InMaintenance, Kind::Down];
+
+/// How good a candidate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Serves,
     Unknown,
@@ -131,43 +141,31 @@ impl Slot {
         self.maintenance.swap(maintenance, Relaxed) != maintenance
     }
 
-    /// What serves if it is chosen; `None` if it can't be.
-    fn as_choice(&self, all_down: AllDown) -> Option<Choice> {
-        let entry = self.entry.load_full();
-        let (instance, generation) = entry.serving.clone()?;
-        let health = self.health();
-        let kind = match health {
-            Health::Down if all_down == AllDown::Fail => return None,
-            Health::Down => Kind::Down,
-            _ if self.maintenance.load(Relaxed) => Kind::InMaintenance,
-            Health::Unknown => Kind::Unknown,
-            Health::Up | Health::Degraded => Kind::Serves,
-        };
-        Some(Choice {
-            health,
-            rank: (kind, order(&entry)),
-            serving: Candidate {
-                entry,
-                instance,
-                generation,
-            },
-            trial: None,
-        })
+    /// How good it is; `None` if it can't be chosen.
+    fn kind(&self, all_down: AllDown) -> Option<Kind> {
+        self.entry.load().serving.as_ref()?;
+        match self.health() {
+            Health::Down if all_down == AllDown::Fail => None,
+            Health::Down => Some(Kind::Down),
+            _ if self.maintenance.load(Relaxed) => Some(Kind::InMaintenance),
+            Health::Unknown => Some(Kind::Unknown),
+            Health::Up | Health::Degraded => Some(Kind::Serves),
+        }
     }
 
-    /// What may be tried, if nothing but calls says that it is down.
-    fn as_trial(&self) -> Option<Trial> {
+    /// Whether it runs, and nothing but its calls says that it is down.
+    fn may_be_tried(&self) -> bool {
         let by_calls = self.health.load(Relaxed) & 4 != 0 && !self.maintenance.load(Relaxed);
+        by_calls && self.entry.load().serving.is_some()
+    }
+
+    fn candidate(&self) -> Option<Candidate> {
         let entry = self.entry.load_full();
-        let (instance, generation) = entry.serving.clone().filter(|_| by_calls)?;
-        Some(Trial {
-            of: Candidate {
-                entry,
-                instance,
-                generation,
-            },
-            calls: AtomicU64::new(0),
-            due: AtomicU64::new(clock::monotonic().after(TRIAL_EVERY).as_nanos()),
+        let (instance, generation) = entry.serving.clone()?;
+        Some(Candidate {
+            entry,
+            instance,
+            generation,
         })
     }
 }
@@ -176,7 +174,25 @@ fn order(entry: &Entry) -> Order {
     (Reverse(entry.config.priority), entry.name.clone())
 }
 
+impl Trial {
+    fn new(of: Candidate) -> Self {
+        Trial {
+            of,
+            calls: AtomicU64::new(0),
+            due: AtomicU64::new(clock::monotonic().after(TRIAL_EVERY).as_nanos()),
+        }
+    }
+}
+
 impl Choice {
+    /// Whether it says the same, so that it stays, with the count of its trials.
+    fn is_like(&self, other: &Choice) -> bool {
+        let tried = |choice: &Choice| choice.trial.as_ref().map(|trial| Arc::as_ptr(&trial.of.entry));
+        Arc::ptr_eq(&self.serving.entry, &other.serving.entry)
+            && self.health == other.health
+            && tried(self) == tried(other)
+    }
+
     /// Who is called in its place this once, to see whether it is well again.
     pub fn trial(&self) -> Option<Candidate> {
         let trial = self.trial.as_ref()?;
@@ -194,13 +210,16 @@ impl Route {
     /// Among these, of which one is chosen.
     pub(super) fn new(mut candidates: Vec<Arc<Slot>>, all_down: AllDown) -> Self {
         candidates.sort_by_cached_key(|slot| order(&slot.entry.load()));
-        let route = Route {
+        let mut ranked = Ranked::default();
+        for slot in &candidates {
+            ranked.place(slot, all_down);
+        }
+        Route {
+            choice: ArcSwapOption::new(ranked.choose().map(Arc::new)),
             candidates,
             all_down,
-            choice: ArcSwapOption::empty(),
-        };
-        route.choose();
-        route
+            ranked: Mutex::new(ranked),
+        }
     }
 
     pub(super) fn candidates(&self) -> &[Arc<Slot>] {
@@ -225,43 +244,52 @@ impl Route {
     }
 
     /// A candidate is otherwise than before. One caller at a time.
-    pub(super) fn reconsider(&self, slot: &Slot) {
+    pub(super) fn reconsider(&self, slot: &Arc<Slot>) {
+        let mut ranked = self.ranked.lock().unwrap_or_else(PoisonError::into_inner);
+        ranked.place(slot, self.all_down);
+        let choice = ranked.choose();
         let chosen = self.choice.load();
-        let Some(chosen) = &*chosen else {
-            return self.choose();
+        let stays = match (&*chosen, &choice) {
+            (Some(before), Some(now)) => before.is_like(now),
+            (before, now) => before.is_none() && now.is_none(),
         };
-        // One that comes after the chosen one changes nothing, unless it is better.
-        let is_at_front = order(&slot.entry.load()) <= chosen.rank.1;
-        let is_better = || {
-            let changed = slot.as_choice(self.all_down);
-            changed.is_some_and(|changed| changed.rank < chosen.rank)
-        };
-        if is_at_front || is_better() {
-            self.choose();
+        if !stays {
+            self.choice.store(choice.map(Arc::new));
+        }
+    }
+}
+
+impl Ranked {
+    /// Puts it where it belongs now.
+    fn place(&mut self, slot: &Arc<Slot>, all_down: AllDown) {
+        let order = order(&slot.entry.load());
+        let now = slot.kind(all_down);
+        for (kind, of_kind) in KINDS.iter().zip(&mut self.by_kind) {
+            if now == Some(*kind) {
+                of_kind.insert(order.clone(), slot.clone());
+            } else {
+                of_kind.remove(&order);
+            }
+        }
+        if slot.may_be_tried() {
+            self.trials.insert(order, slot.clone());
+        } else {
+            self.trials.remove(&order);
         }
     }
 
-    /// Looks at all of them, up to one that nobody is better than.
-    fn choose(&self) {
-        let (mut best, mut trial): (Option<Choice>, Option<Trial>) = (None, None);
-        for slot in &self.candidates {
-            let candidate = slot.as_choice(self.all_down);
-            trial = trial.or_else(|| slot.as_trial());
-            if let Some(candidate) = candidate
-                && best.as_ref().is_none_or(|best| candidate.rank < best.rank)
-            {
-                let serves = candidate.rank.0 == Kind::Serves;
-                best = Some(candidate);
-                if serves {
-                    break;
-                }
-            }
-        }
-        // One that is down itself is called anyway.
-        let best = best.map(|best| match best.rank.0 {
-            Kind::Serves => Choice { trial, ..best },
-            _ => best,
-        });
-        self.choice.store(best.map(Arc::new));
+    fn choose(&self) -> Option<Choice> {
+        let firsts = KINDS.iter().zip(&self.by_kind);
+        let (kind, (order, slot)) = firsts
+            .filter_map(|(kind, of_kind)| Some((kind, of_kind.first_key_value()?)))
+            .next()?;
+        // Only one that would be called first is tried; and where nobody is well, one that is down is called anyway.
+        let tried = self.trials.first_key_value().filter(|(tried, _)| *tried < order);
+        let trial = tried.filter(|_| *kind == Kind::Serves);
+        Some(Choice {
+            health: slot.health(),
+            serving: slot.candidate()?,
+            trial: trial.and_then(|(_, slot)| slot.candidate()).map(Trial::new),
+        })
     }
 }
