@@ -170,7 +170,7 @@ pub async fn serve(
     .await;
     written.notify_one();
     let _ = log.await;
-    if host.snapshot().len() > 0 || !host.status().resident.is_empty() {
+    if !host.snapshot().is_empty() || !host.status().resident.is_empty() {
         tracing::info!("ending without the finalisers of libraries that are still in memory");
         exit_now(i32::from(failure(&ended).is_some()));
     }
