@@ -26,11 +26,17 @@ fn manifest(plugin: usize, version: usize) -> String {
     );
     for required in [plugin / 2, plugin / 3] {
         if required != plugin {
-            toml += &format!("[[requires]]\nplugin = \"p{required:04}\"\nversion = \"^1.{}\"\n", version / 2);
+            toml += &format!(
+                "[[requires]]\nplugin = \"p{required:04}\"\nversion = \"^1.{}\"\n",
+                version / 2
+            );
         }
     }
     if plugin >= 10 {
-        toml += &format!("[[requires]]\ncapability = \"text.c{}\"\nversion = \">=1.1, <2\"\n", plugin / 20);
+        toml += &format!(
+            "[[requires]]\ncapability = \"text.c{}\"\nversion = \">=1.1, <2\"\n",
+            plugin / 20
+        );
     }
     toml
 }
