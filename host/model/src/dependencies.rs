@@ -98,6 +98,7 @@ impl LeftOut {
         for line in self.reason.lines() {
             let separator = match (line.starts_with("    "), line.starts_with("  ")) {
                 _ if text.is_empty() => "",
+                _ if text.ends_with('.') => " ",
                 (false, true) if before.starts_with("  ") => "; ",
                 (false, false) if before.starts_with("  ") => ". ",
                 _ => " ",
