@@ -10,7 +10,7 @@ use super::supervisor::InstanceConfig;
 use arc_swap::{ArcSwap, Guard};
 use extman_intake::VerifiedPlugin;
 use extman_model::Health;
-use extman_model::clock::{self, Monotonic};
+use extman_model::clock;
 use extman_model::{
     CapabilityOffer, CapabilityView, DependenciesView, Lifecycle, MissingView, PluginView, RefusedView,
     ResidentView, Verdict,
@@ -117,13 +117,13 @@ impl Registry {
         self.current.load()
     }
 
-    /// An instance is held to be this since then: who serves its capabilities is chosen anew. `by_calls`: nothing but its calls say that it
-    /// is down, so some go to it all the same.
-    pub fn learn_health(&self, name: &str, health: Health, by_calls: bool, since: Monotonic) {
+    /// An instance is held to be this from here on: who serves its capabilities is chosen anew. `by_calls`: nothing but its calls say that
+    /// it is down, so some go to it all the same. One caller at a time for each instance, in the order in which it was decided.
+    pub fn learn_health(&self, name: &str, health: Health, by_calls: bool) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current.load();
         if let Some(slot) = current.by_name.get(name)
-            && slot.learn(health, by_calls, since)
+            && slot.learn(health, by_calls)
         {
             current.reconsider(slot);
         }

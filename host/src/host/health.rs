@@ -36,8 +36,7 @@ impl EventSink for HostSink {
         // Before anybody hears of it: who is told that another one stands in is served by that one.
         let by_calls =
             matches!(to.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail) && to.health == Health::Down;
-        self.registry
-            .learn_health(&change.name, to.health, by_calls, change.since);
+        self.registry.learn_health(&change.name, to.health, by_calls);
         let name = change.name.to_string();
         let (begins, permille, changes, lasted) = match change.flapping {
             Some(FlappingChange::GoesOn) => return,

@@ -52,7 +52,7 @@ impl SealedImage {
             io::copy(&mut source, &mut file)?;
             if stored.is_unchanged() {
                 seal(&file)?;
-                return Ok(SealedImage { file, digest });
+                return Self::if_expected(file, digest, digest);
             }
             source.rewind()?;
         }

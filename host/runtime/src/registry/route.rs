@@ -9,11 +9,11 @@ use super::Entry;
 use crate::instance::Instance;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use extman_model::Health;
-use extman_model::clock::{self, Monotonic};
+use extman_model::clock;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,9 +32,8 @@ pub enum AllDown {
 /// An instance's place in the registry. What is published of it is swapped here; nobody else is touched by that.
 pub(super) struct Slot {
     pub entry: ArcSwap<Entry>,
-    /// What the instance is held to be, in the last two bits; whether only its calls say so, in the one before; and since when, in
-    /// nanoseconds before them: whoever tells of it later and means an earlier moment changes nothing.
-    health: AtomicU64,
+    /// What the instance is held to be, in the last two bits; whether only its calls say so, in the one before.
+    health: AtomicU8,
     /// An operator works on it: it is called only where nobody else serves.
     maintenance: AtomicBool,
 }
@@ -112,7 +111,7 @@ impl Slot {
         Slot {
             maintenance: AtomicBool::new(entry.config.maintenance),
             entry: ArcSwap::new(entry),
-            health: AtomicU64::new(0),
+            health: AtomicU8::new(0),
         }
     }
 
@@ -120,7 +119,7 @@ impl Slot {
     pub(super) fn followed_by(&self, entry: Arc<Entry>) -> Self {
         Slot {
             entry: ArcSwap::new(entry),
-            health: AtomicU64::new(self.health.load(Relaxed)),
+            health: AtomicU8::new(self.health.load(Relaxed)),
             maintenance: AtomicBool::new(self.maintenance.load(Relaxed)),
         }
     }
@@ -130,10 +129,10 @@ impl Slot {
     }
 
     /// Whether that is news. `by_calls`: nothing but its calls say that it is down.
-    pub(super) fn learn(&self, health: Health, by_calls: bool, since: Monotonic) -> bool {
-        let word = WORDS.iter().position(|word| *word == health).unwrap_or_default() as u64;
-        let known = since.as_nanos() << 3 | u64::from(by_calls) << 2 | word;
-        self.health.fetch_max(known, Relaxed) < known
+    pub(super) fn learn(&self, health: Health, by_calls: bool) -> bool {
+        let word = WORDS.iter().position(|word| *word == health).unwrap_or_default() as u8;
+        let known = u8::from(by_calls) << 2 | word;
+        self.health.swap(known, Relaxed) != known
     }
 
     /// Whether that is news.

@@ -21,7 +21,7 @@ pub struct InstanceConfig {
     pub name: Option<String>,
     /// The plugin's id.
     pub plugin: String,
-    /// Versions that may be used; the highest one is. Default: any, a pre-release only if there is no release.
+    /// Versions that may be used; the highest one is, unless what plugins require or `extman.lock` says another. Default: any, a pre-release only if there is no release.
     #[serde(default)]
     pub version: Option<VersionReq>,
     /// The plugin's own configuration. With the manifest's defaults it has to fit the manifest's schema.

@@ -78,11 +78,15 @@ pub(super) fn join(group: &Path) -> io::Result<()> {
     fs::write(group.join("cgroup.procs"), "0")
 }
 
-/// Removes the groups that guards have left which were killed.
+/// Removes the groups that guards have left which were killed. One that still runs may be about to fill its own.
 fn remove_unused(parent: &Path) {
-    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME));
-    left.for_each(|entry| drop(fs::remove_dir(entry.path())));
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let guard = name.to_str().and_then(|name| name.strip_prefix(NAME));
+        if guard.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
 }
 
 /// The control group that the host may divide.

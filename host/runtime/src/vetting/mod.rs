@@ -395,13 +395,12 @@ impl TrialFolders {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let trial = std::env::temp_dir().join(format!("extman-vetting-{}-{number}", std::process::id()));
-        let folders = TrialFolders([trial.join("data"), trial.join("cache")]);
-        // Made anew, so that nobody else has put anything there.
         let mut private = DirBuilder::new();
         private.mode(0o700);
-        let made = private
-            .create(&trial)
-            .and_then(|()| folders.0.iter().try_for_each(|folder| private.create(folder)));
+        // Made anew, so that nobody else has put anything there, and nobody else's is removed.
+        private.create(&trial).ok()?;
+        let folders = TrialFolders([trial.join("data"), trial.join("cache")]);
+        let made = folders.0.iter().try_for_each(|folder| private.create(folder));
         made.ok().map(|()| folders)
     }
 }

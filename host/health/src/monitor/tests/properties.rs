@@ -75,13 +75,13 @@ impl Witness {
                     ResultWord::Said(None) | ResultWord::Failed(ErrorKind::Unsupported) => {
                         ResultWord::Said(self.pushed)
                     }
+                    // Its newest word counts.
+                    ResultWord::Said(Some(_)) => {
+                        self.pushed = None;
+                        result
+                    }
                     result => result,
                 };
-                if let ResultWord::Said(Some(_)) = result
-                    && evidence != Evidence::Checked(1, ResultWord::Said(None))
-                {
-                    self.pushed = self.pushed.filter(|word| ResultWord::Said(Some(*word)) == result);
-                }
                 self.sees_outcome(result.outcome());
             }
             Evidence::Pushed(_, health) => {

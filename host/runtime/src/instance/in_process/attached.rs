@@ -37,7 +37,8 @@ impl Instance {
         self.admit()?;
         let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
             let error = no_room(&self.concurrency);
-            counted.end(Some(&error));
+            // That others are inside says nothing of the plugin.
+            counted.end_as(Some(&error), true);
             return Err(error);
         };
         let _admitted = Admitted::new(permit, &self.pool);
