@@ -14,7 +14,7 @@ pub(super) struct Hot {
     pub quiet: Quiet,
     pub target: Option<Arc<dyn Target>>,
     pub policy: Arc<Policy>,
-    /// Whose lanes it is asked on: a instance in the list of libraries.
+    /// Whose lanes it is asked on: a place in the list of libraries.
     pub library: Option<LibraryNumber>,
     /// The number of the last asking: an answer to an earlier one is nobody's.
     pub asking: u32,
@@ -30,7 +30,7 @@ pub(super) struct Hot {
     pub last: Option<LastFigures>,
 }
 
-/// A library's instance in the list of them, from 1.
+/// A library's place in the list of them, from 1.
 pub(super) type LibraryNumber = std::num::NonZeroU32;
 
 /// Nothing was told of a heap.

@@ -100,7 +100,6 @@ impl MonitoredInstance {
                 name: self.name.clone(),
                 from: was,
                 to: is,
-                since: self.monitor.since(),
                 text: self.words(),
                 flapping,
             });

@@ -19,7 +19,7 @@ impl RecentLatencies {
         let bits = (nanos(took) as f32).to_bits();
         // Rounded, and not cut.
         self.halves[self.pushed as usize % KEPT] = (bits.saturating_add(1 << 15) >> 16) as u16;
-        // Beyond twice its size only the instance within the ring matters.
+        // Beyond twice its size only the place within the ring matters.
         self.pushed = match self.pushed + 1 {
             next if next as usize >= 2 * KEPT => KEPT as u8,
             next => next,

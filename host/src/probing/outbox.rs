@@ -5,7 +5,6 @@ use super::meter::Records;
 use super::reported::ReportChange;
 use super::target::Target;
 use super::turns::Turn;
-use extman_health::Moment;
 use extman_model::record::{CheckCounts, Record};
 use extman_model::{CheckView, Judgement};
 use extman_runtime::lanes::Pool;
@@ -22,8 +21,6 @@ pub struct HealthChange {
     pub from: Judgement,
     /// What it is held to be.
     pub to: Judgement,
-    /// Since when it has had that word.
-    pub since: Moment,
     /// The plugin's own words, or its error's.
     pub text: Option<String>,
     /// Where it changes too often to be believed.

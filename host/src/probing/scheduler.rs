@@ -565,20 +565,22 @@ impl Scheduler {
         let Some(target) = self.hot[number as usize].target.clone() else {
             return;
         };
-        let mut counted = false;
+        let mut is_due_again = false;
         self.with(number, now, unix_ms, |instance, hot| {
             if hot.progress == Progress::Asked {
                 hot.progress = Progress::Begun;
                 let begins = results::poll(instance, hot, &target, (began, unix_ms), out);
                 if !matches!(begins, Poll::Ask { .. }) {
+                    // The lane's answer will be nobody's, so nothing else would have it asked again.
                     hot.drop_asking();
+                    is_due_again = true;
                     return;
                 }
             }
-            counted = results::overdue(instance, hot, (now, unix_ms), out);
+            is_due_again = results::overdue(instance, hot, (now, unix_ms), out);
         });
         self.stats.add(&mut out.counts);
-        if counted {
+        if is_due_again {
             self.schedule(number);
         }
     }

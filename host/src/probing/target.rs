@@ -1,4 +1,4 @@
-//! What the engine asks: an instance, or whatever a test puts in its instance.
+//! What the engine asks: an instance, or whatever a test puts in its place.
 
 use extman_health::Moment;
 use extman_health::monitor::Calls;

@@ -282,7 +282,7 @@ impl Ranked {
         let (kind, (order, slot)) = firsts
             .filter_map(|(kind, of_kind)| Some((kind, of_kind.first_key_value()?)))
             .next()?;
-        // Only one that would be called first is tried; and where nobody is well, one that is down is called anyway.
+        // Only one that would be called first is tried, and only where another is well.
         let tried = self.trials.first_key_value().filter(|(tried, _)| *tried < order);
         let trial = tried.filter(|_| *kind == Kind::Serves);
         Some(Choice {

@@ -3,7 +3,7 @@
 use crate::instance::accounts::Counted;
 use extman_model::{CallError, ErrorKind};
 
-/// Counts a call as cancelled when it is dropped, unless its caller was answered. That the plugin is told is the ticket's work.
+/// Counts a call as cancelled when it is dropped, unless its caller was answered. That the plugin is told is the work of `PendingCall`.
 pub(super) struct Abandoned<'a>(Option<Counted<'a>>);
 
 impl<'a> Abandoned<'a> {
