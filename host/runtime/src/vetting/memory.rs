@@ -210,10 +210,12 @@ mod tests {
     #[test]
     fn group_has_the_limit_and_tells_of_an_end_for_want_of_memory() {
         let parent = tempfile::tempdir().unwrap();
-        let unused = parent.path().join(format!("{NAME}1"));
+        // No process has so high a number; the first one is always there.
+        let [unused, in_use] = [u32::MAX, 1].map(|process| parent.path().join(format!("{NAME}{process}")));
         fs::create_dir(&unused).unwrap();
+        fs::create_dir(&in_use).unwrap();
         let group = MemoryGroup::below(parent.path(), 5_000_000).unwrap();
-        assert!(!unused.exists());
+        assert!(!unused.exists() && in_use.exists());
         assert_eq!(group.read("memory.max").as_deref(), Some("5000000"));
         assert_eq!(group.read("memory.oom.group").as_deref(), Some("1"));
         group
