@@ -91,7 +91,7 @@ impl Maintenances {
         }
     }
 
-    fn of_operator(&self, name: &str) -> Option<Maintenance> {
+    pub(super) fn of_operator(&self, name: &str) -> Option<Maintenance> {
         let (now_unix_ms, now) = now();
         let active = self.lock();
         let found = active.get(name).filter(|one| !one.is_over(now_unix_ms, now))?;
@@ -270,9 +270,13 @@ impl Host {
                 rows.insert(name.to_string(), one.view(now_unix_ms, now));
             }
         }
-        let configured = self.snapshot();
-        let configured = configured.all().filter(|entry| entry.config.maintenance);
-        rows.extend(configured.map(|entry| (entry.name.to_string(), Maintenance::CONFIGURED)));
+        let configured = self
+            .inner
+            .config
+            .instances
+            .iter()
+            .filter(|config| config.maintenance);
+        rows.extend(configured.map(|config| (config.instance_name().to_owned(), Maintenance::CONFIGURED)));
         let row = |(name, maintenance)| MaintenanceRow { name, maintenance };
         rows.into_iter().map(row).collect()
     }
@@ -286,8 +290,8 @@ impl Host {
     }
 
     fn refuse_configured(&self, name: &str) -> Result<(), ControlError> {
-        match self.entry(name) {
-            Ok(entry) if entry.config.maintenance => Err(ControlError::Conflict(format!(
+        match self.configured(name) {
+            Some(config) if config.maintenance => Err(ControlError::Conflict(format!(
                 "{name} is in maintenance by `maintenance = true` in its [[instance]], without an end; take that out of the configuration \
                  and start the host again"
             ))),

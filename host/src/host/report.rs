@@ -6,7 +6,7 @@ use crate::probing::Seen;
 use extman_model::control::ControlError;
 use extman_model::control::report::{HealthAnswer, HostHealth, PluginHealth};
 use extman_model::record::CheckCounts;
-use extman_model::{Cause, Criticality, Health, HealthFlags, HealthView, Judgement, Lifecycle};
+use extman_model::{Cause, Criticality, Health, HealthFlags, HealthView, Judgement, Lifecycle, Maintenance};
 use extman_plugin_api::manifest::schema::Kind;
 use extman_runtime::registry::Entry;
 use extman_runtime::supervisor::InstanceConfig;
@@ -76,11 +76,16 @@ impl Host {
         let gone = missing.iter().filter(|view| snapshot.get(&view.name).is_none());
         let told = gone.map(|view| {
             let config = self.configured(&view.name);
+            // Its file may just be replaced by whoever put it into maintenance.
+            let maintenance = match config {
+                Some(config) if config.maintenance => Some(Maintenance::CONFIGURED),
+                _ => self.inner.maintenances.of_operator(&view.name),
+            };
             let judged = Judgement {
                 health: Health::Down,
                 cause: Cause::Missing,
                 flags: HealthFlags {
-                    maintenance: config.is_some_and(|config| config.maintenance),
+                    maintenance: maintenance.is_some(),
                     ..HealthFlags::default()
                 },
             };
@@ -93,7 +98,8 @@ impl Host {
                 lifecycle: Lifecycle::Failed,
                 health: HealthView {
                     reason: format!("{}: {}", Cause::Missing, view.reason),
-                    left_out: config.is_some_and(|config| config.maintenance || !config.autostart),
+                    left_out: maintenance.is_some() || config.is_some_and(|config| !config.autostart),
+                    in_maintenance: maintenance.map(Box::new),
                     ..bare(judged, view.since_unix_ms)
                 },
                 recent: Vec::new(),

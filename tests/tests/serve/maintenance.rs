@@ -165,3 +165,21 @@ fn plugin_in_maintenance_is_called_only_where_nobody_else_serves() {
     assert_eq!(served_by(), "first");
     host.stop();
 }
+
+#[test]
+fn plugin_whose_file_is_replaced_in_its_maintenance_counts_in_no_sum() {
+    let place = Place::default();
+    let file = place.put(&plugin("sick", "1.0.0", "one").build(place.path()), "sick.so");
+    let host = place.serve(SICK);
+    host.until_ready();
+    text(&host, &["maintenance", "sick", "--for", "1h"]);
+    std::fs::remove_file(&file).unwrap();
+    host.until("its file is seen to be gone", || {
+        host.get("/api/v1/status")["missing"][0]["name"] == "sick"
+    });
+    assert_ne!(word(&host), "down");
+    assert_eq!((host.status_of("/readyz"), host.status_of("/health")), (200, 200));
+    assert!(text(&host, &["health"]).contains("maintenance"));
+    text(&host, &["maintenance", "sick", "--end"]);
+    host.until("it counts again", || word(&host) == "down");
+}

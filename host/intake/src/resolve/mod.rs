@@ -1,4 +1,4 @@
-//! Which version of each plugin a host uses, and in which order they start, so that what each requires is there. Pure.
+//! Which version of each plugin a host uses, and which come before which, so that what each requires is there. Pure.
 //!
 //! ```text
 //! Request → Universe (what may be used) → components → solve (pubgrub) ─┬─▶ order (levels, cycles) ─▶ DependenciesView

@@ -282,9 +282,9 @@ impl Ranked {
         let (kind, (order, slot)) = firsts
             .filter_map(|(kind, of_kind)| Some((kind, of_kind.first_key_value()?)))
             .next()?;
-        // Only one that would be called first is tried, and only where another is well.
+        // Only one that would be called first is tried, and only where the other is not down itself.
         let tried = self.trials.first_key_value().filter(|(tried, _)| *tried < order);
-        let trial = tried.filter(|_| *kind == Kind::Serves);
+        let trial = tried.filter(|_| *kind != Kind::Down);
         Some(Choice {
             health: slot.health(),
             serving: slot.candidate()?,
