@@ -154,8 +154,7 @@ fn a_start_that_hangs_fails_and_can_be_tried_again() {
         "[[instance]]\nplugin = \"faults\"\nstart_budget_ms = 100\nwedge_after_ms = 50\nstop_budget_ms = 500\n\
          config = {{ hazard = \"hang\", phase = \"start\", release = {release:?} }}\n[vetting]\nenabled = false\n"
     ));
-    host.until_ready();
-    assert_eq!(host.lifecycle("faults"), "failed", "{}", host.log());
+    host.until_lifecycle("faults", "failed");
     let cause = host.plugin("faults")["cause"].to_string();
     assert!(cause.contains("start"), "{cause}");
     std::fs::write(release, b"").unwrap();
