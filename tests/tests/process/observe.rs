@@ -50,8 +50,15 @@ pub fn observe(act: &Act) -> Seen {
         return vetted;
     }
     let trusted = play(act, false);
+    // Who meets the closed descriptor first is chance: the host, which names the plugin and ends, or a library of the host, which aborts.
+    const BY_CHANCE: [&str; 2] = ["exit 70", "SIGABRT"];
+    let is_by_chance = act.name.ends_with("past libc") && BY_CHANCE.contains(&trusted.host.as_str());
+    let host = match is_by_chance {
+        true => BY_CHANCE.join(" or "),
+        false => trusted.host,
+    };
     Seen {
-        host: format!("lives; without vetting: {}", trusted.host),
+        host: format!("lives; without vetting: {host}"),
         beside: format!("{}; without vetting: {}", vetted.beside, trusted.beside),
         ..vetted
     }

@@ -241,7 +241,8 @@ fn a_slow_vetting_of_an_optional_plugin_holds_nobody_elses_readiness() {
     place.put(&plugin("quick", "1.0.0", "fine").build(place.path()), "quick.so");
     let host = place.serve("vetting.timeout_ms = 3600000\n");
     host.until("vetting is under way", || count.exists());
-    host.until_ready();
+    host.until_lifecycle("quick", "running");
+    assert_eq!(host.status_of("/readyz"), 200);
     assert_eq!(host.ask("quick"), "fine");
     host.stop();
 }

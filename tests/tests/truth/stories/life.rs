@@ -154,9 +154,10 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         instances: &[("one", "maintenance = true\ncriticality = \"required\"")],
-        scripts: &[("one", r#"{"says": "down", "text": "at work"}"#)],
+        scripts: &[("one", r#"{"says": "down", "text": "at work", "call": "fails"}"#)],
         steps: &[Step {
             situation: "a required plugin is down in maintenance",
+            caller: "every call fails: unavailable",
             told: &[("one", "left out: says that it is down: at work")],
             overall: "Up: everything is stopped or in maintenance",
             ..STEP
