@@ -8,7 +8,9 @@ use std::io::BufRead;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A host that serves until it is dropped.
@@ -281,4 +283,37 @@ pub fn end(status: ExitStatus) -> String {
 /// Waits a moment between two looks at something that another process does.
 pub fn pause() {
     std::thread::sleep(Duration::from_millis(5));
+}
+
+/// Calls all the while, until it is dropped.
+pub struct Caller {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Caller {
+    /// Does this again and again, whatever comes of it, with a moment between.
+    pub fn start(mut call: impl FnMut() + Send + 'static) -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = end.clone();
+        let thread = std::thread::spawn(move || {
+            while !ended.load(Ordering::SeqCst) {
+                call();
+                pause();
+            }
+        });
+        Caller {
+            end,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }

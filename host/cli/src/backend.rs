@@ -13,7 +13,7 @@ pub trait Backend {
     fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), NotStarted>>;
 
     /// Starts a host without HTTP and waits until it is ready.
-    fn one_shot(&self, place: OneShotConfig) -> Pending<'_, Result<OneShot, NotStarted>>;
+    fn one_shot(&self, place: HostSources) -> Pending<'_, Result<OneShot, NotStarted>>;
 
     /// Vets a library in a throwaway process.
     fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>>;
@@ -29,7 +29,7 @@ pub trait Backend {
     ) -> Result<Pruned, NotStarted>;
 
     /// Looks at the directories as a host does and says which version of each plugin it would use; runs nothing.
-    fn dependencies(&self, place: OneShotConfig) -> Result<Resolved, NotStarted>;
+    fn dependencies(&self, place: HostSources) -> Result<Resolved, NotStarted>;
 
     /// Reads the configuration in this file, or the one that a host would use, and starts nothing.
     ///
@@ -73,7 +73,7 @@ pub enum NotStarted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServeArgs {
     /// Where plugins and the configuration are.
-    pub place: OneShotConfig,
+    pub place: HostSources,
     /// Address that goes before the configured one.
     pub listen: Option<SocketAddr>,
     /// How the log is written.
@@ -92,12 +92,12 @@ pub enum Logs {
     Json,
 }
 
-/// Where plugins and the configuration are.
+/// Where a host finds its plugins and its configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OneShotConfig {
+pub struct HostSources {
     /// The configuration's file; the one that is found if absent, or else the defaults.
     pub config: Option<PathBuf>,
-    /// Directories that go before the configured ones; those are used if this is empty.
+    /// Directories of plugins in place of the configured ones; those are used if this is empty.
     pub dirs: Vec<PathBuf>,
     /// What `extman.lock` means.
     pub locking: Locking,

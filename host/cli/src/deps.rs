@@ -1,7 +1,7 @@
 //! `extman deps`: who requires whom, as a tree.
 
 use super::args::Target;
-use super::backend::{Backend, Locking, OneShotConfig};
+use super::backend::{Backend, HostSources, Locking};
 use super::fault::Fault;
 use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Deps, backend: &dyn Backend, screen: &Screen) -> Result
             (*view, warnings)
         }
         false => {
-            let place = OneShotConfig {
+            let place = HostSources {
                 config: args.target.config.clone(),
                 dirs: args.target.dirs.clone(),
                 locking: Locking::only_if(args.target.locked),
@@ -123,7 +123,9 @@ fn only(mut view: DependenciesView, id: &str, reverse: bool) -> Result<Dependenc
         return Err(Fault::failed("not_found", text));
     }
     view.left_out.retain(|left_out| left_out.id == id);
-    view.notes.retain(|note| note.split(' ').next() == Some(id));
+    let of_lock = format!("extman.lock has {id} ");
+    view.notes
+        .retain(|note| note.split(' ').next() == Some(id) || note.starts_with(&of_lock));
     view.plugins.retain(|plugin| reached.contains(&plugin.id));
     for level in &mut view.start_order {
         level.retain(|id| reached.contains(id));

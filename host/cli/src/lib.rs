@@ -49,8 +49,8 @@ mod wait;
 mod watch;
 
 pub use backend::{
-    Backend, CheckArgs, ConfigChecked, Locking, Logs, NotChecked, NotStarted, OneShot, OneShotConfig,
-    Resolved, ServeArgs,
+    Backend, CheckArgs, ConfigChecked, HostSources, Locking, Logs, NotChecked, NotStarted, OneShot, Resolved,
+    ServeArgs,
 };
 pub use config::{configuration_places, found_configuration};
 

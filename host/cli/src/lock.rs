@@ -1,6 +1,6 @@
 //! `extman lock`: which version of each plugin, in which bytes, is used from here on.
 
-use super::backend::{Backend, Locking, OneShotConfig};
+use super::backend::{Backend, HostSources, Locking};
 use super::deps::refused;
 use super::fault::Fault;
 use super::screen::{Outcome, Rendered, Screen};
@@ -16,7 +16,7 @@ pub(crate) struct LockArgs {
     /// The configuration [default: as for serve]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Directory with plugins; goes before the configured ones, and may be given several times
+    /// Directory with plugins; taken in place of the configured ones; may be given several times
     #[arg(long = "dir", value_name = "DIR")]
     dirs: Vec<PathBuf>,
 }
@@ -34,7 +34,7 @@ struct Locked<'a> {
 
 pub(super) fn run(args: LockArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     session::directories_are_there(&args.dirs)?;
-    let resolved = backend.dependencies(OneShotConfig {
+    let resolved = backend.dependencies(HostSources {
         config: args.config,
         dirs: args.dirs,
         locking: Locking::Ignored,

@@ -1,6 +1,6 @@
 //! `extman serve`.
 
-use super::backend::{Backend, Locking, Logs, OneShotConfig, ServeArgs};
+use super::backend::{Backend, HostSources, Locking, Logs, ServeArgs};
 use super::fault::Fault;
 use super::screen::Outcome;
 use super::session::runtime;
@@ -14,7 +14,7 @@ pub(crate) struct Serve {
     /// The configuration [default: extman.toml here, then extman/extman.toml in the user's and the system's places]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Directory with plugins; goes before the configured ones, and may be given several times
+    /// Directory with plugins; taken in place of the configured ones; may be given several times
     #[arg(long = "dir", value_name = "DIR")]
     dirs: Vec<PathBuf>,
     /// Address and port of the HTTP API; port 0 is any free one [default: 127.0.0.1:8642]
@@ -33,7 +33,7 @@ pub(crate) struct Serve {
 
 pub(super) fn run(args: Serve, backend: &dyn Backend) -> Result<Outcome, Fault> {
     let args = ServeArgs {
-        place: OneShotConfig {
+        place: HostSources {
             config: args.config,
             dirs: args.dirs,
             locking: Locking::only_if(args.locked),

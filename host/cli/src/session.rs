@@ -1,7 +1,7 @@
 //! One command's host: it runs elsewhere, or is started for the command and ended after it.
 
 use super::args::Target;
-use super::backend::{Backend, Locking, OneShot, OneShotConfig};
+use super::backend::{Backend, HostSources, Locking, OneShot};
 use super::fault::Fault;
 use super::remote::Remote;
 use extman_model::control::{Answer, Command, Invocation, Invoked};
@@ -67,7 +67,7 @@ impl Session {
             return Remote::of(target, |name| std::env::var(name).ok()).map(Session::Remote);
         }
         directories_are_there(&target.dirs)?;
-        let place = OneShotConfig {
+        let place = HostSources {
             config: target.config.clone(),
             dirs: target.dirs.clone(),
             locking: Locking::only_if(target.locked),

@@ -34,6 +34,12 @@ pub(super) fn together(mut rendered: Vec<(String, Result<Rendered, Fault>)>) -> 
         }
     }
     (all.text, all.data) = (texts.join("\n\n"), Value::Array(data));
+    refuse(&mut all, failures, names);
+    Ok(all)
+}
+
+/// What could be done of so many names is shown, and the exit code says that some failed.
+pub(super) fn refuse(all: &mut Rendered, failures: Vec<String>, names: usize) {
     if let Some(first) = failures.first() {
         let text = format!(
             "{} of {} failed, the first: {first}",
@@ -43,7 +49,6 @@ pub(super) fn together(mut rendered: Vec<(String, Result<Rendered, Fault>)>) -> 
         all.refused = Some(Failure::new("failed", text));
         all.warnings.extend(failures);
     }
-    Ok(all)
 }
 
 /// Down is worse than unknown, that than degraded, and that than up.

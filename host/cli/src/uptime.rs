@@ -3,9 +3,10 @@
 use super::args::Target;
 use super::backend::Backend;
 use super::duration::{lasted, long};
-use super::fault::Fault;
+use super::fault::{Exit, Fault};
 use super::screen::{Look, Outcome, Rendered, Screen, cell, lines};
 use super::session::{self, Session, mismatch};
+use super::several;
 use super::text::{plain, wrap};
 use extman_model::control::report::{Uptime, UptimeRow};
 use extman_model::control::{Answer, Command, since_ms};
@@ -29,18 +30,24 @@ pub(super) fn run(args: &UptimeArgs, backend: &dyn Backend, screen: &Screen) -> 
             _ => Err(mismatch()),
         }
     };
+    let mut failures = Vec::new();
     let (rows, warnings) = session::with(&args.target, backend, |host| {
+        if args.names.is_empty() {
+            return ask(host, None);
+        }
         let mut rows = Vec::new();
         for name in &args.names {
-            rows.extend(ask(host, Some(name.clone()))?);
+            match ask(host, Some(name.clone())) {
+                Ok(of_name) => rows.extend(of_name),
+                Err(fault) if args.names.len() == 1 || fault.exit != Exit::Failed => return Err(fault),
+                Err(fault) => failures.push(format!("{name}: {}", fault.failure.text)),
+            }
         }
-        match args.names.is_empty() {
-            true => ask(host, None),
-            false => Ok(rows),
-        }
+        Ok(rows)
     })?;
     let mut rendered = Rendered::new(&rows, render(&rows, args.since, &screen.look))?;
     rendered.warnings = warnings;
+    several::refuse(&mut rendered, failures, args.names.len());
     Ok(Outcome::Rendered(rendered))
 }
 

@@ -57,7 +57,10 @@ pub(super) fn run(args: &Wait, backend: &dyn Backend) -> Result<Outcome, Fault> 
             }
             Ok((Answer::Plugin(plugin), _)) => args.missed(&args.late(), &how(&plugin)),
             Ok(_) => return Err(mismatch()),
-            Err(fault) if fault.failure.kind == "not_found" => args.missed(&args.late(), &fault.failure.text),
+            // Nobody knows it, or it is configured and its file is not there.
+            Err(fault) if matches!(fault.failure.kind.as_str(), "not_found" | "conflict") => {
+                args.missed(&args.late(), &fault.failure.text)
+            }
             // A host that is starting does not answer yet.
             Err(fault) if matches!(fault.exit, Exit::NoHost) || fault.failure.retryable == Some(true) => {
                 fault

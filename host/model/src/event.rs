@@ -262,7 +262,6 @@ impl What {
 /// In a line for people, without the instance's name.
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let more = |text: &Option<String>| text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
         match self {
             What::Found {
                 id, version, path, ..
@@ -280,7 +279,7 @@ impl fmt::Display for What {
             What::Appeared { path } => write!(f, "the plugin directory {} is there now", path.display()),
             What::Missing(missing) => f.write_str(&missing.reason),
             What::Moved { from, to, cause, .. } => {
-                write!(f, "{} → {}{}", from.as_str(), to.as_str(), more(cause))
+                write!(f, "{} → {}{}", from.as_str(), to.as_str(), more(cause.as_ref()))
             }
             What::MovedMany {
                 from,
@@ -314,61 +313,77 @@ impl fmt::Display for What {
                 write!(f, "{phase} was given up, and returned after {ran_ms} ms")
             }
             What::Logged { target, text, .. } => write!(f, "{target}: {text}"),
-            What::Health {
-                from,
-                to,
-                cause,
-                flapping,
-                text,
-                ..
-            } => {
-                let flapping = if *flapping { ", flapping" } else { "" };
-                let (from, to) = (from.as_str(), to.as_str());
-                write!(f, "{from} → {to}{flapping}: {cause}{}", more(text))
-            }
-            What::Flapping {
-                begins: true,
-                to,
-                cause,
-                permille,
-                ..
-            } => write!(
-                f,
-                "flapping: {} % of its last states are changes; now {}: {cause}",
-                permille / 10,
-                to.as_str()
-            ),
-            What::Flapping {
-                to,
-                cause,
-                changes,
-                for_ms,
-                ..
-            } => write!(
-                f,
-                "no longer flapping: {}: {cause}, after {changes} changes in {} s",
-                to.as_str(),
-                for_ms / 1000
-            ),
-            What::PartChanged {
-                part, from, to, text, ..
-            } => {
-                let from = from.map_or("not reported", Health::as_str);
-                let text = if text.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {text}")
-                };
-                write!(f, "part {part}: {from} → {}{text}", to.as_str())
-            }
-            What::ConnectionChanged { from, to, .. } => {
-                write!(f, "connection: {} → {}", from.as_str(), to.as_str())
-            }
             What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),
-            What::HealthPushed { health, text, .. } => {
-                write!(f, "says of itself: {}{}", health.as_str(), more(text))
-            }
+            What::Health { .. }
+            | What::Flapping { .. }
+            | What::PartChanged { .. }
+            | What::ConnectionChanged { .. }
+            | What::HealthPushed { .. } => write_health(f, self),
         }
+    }
+}
+
+fn more(text: Option<&String>) -> String {
+    text.map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+/// What is known of an instance's health is otherwise than before.
+fn write_health(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
+    match what {
+        What::Health {
+            from,
+            to,
+            cause,
+            flapping,
+            text,
+            ..
+        } => {
+            let flapping = if *flapping { ", flapping" } else { "" };
+            let (from, to) = (from.as_str(), to.as_str());
+            write!(f, "{from} → {to}{flapping}: {cause}{}", more(text.as_ref()))
+        }
+        What::Flapping {
+            begins: true,
+            to,
+            cause,
+            permille,
+            ..
+        } => write!(
+            f,
+            "flapping: {} % of its last states are changes; now {}: {cause}",
+            permille / 10,
+            to.as_str()
+        ),
+        What::Flapping {
+            to,
+            cause,
+            changes,
+            for_ms,
+            ..
+        } => write!(
+            f,
+            "no longer flapping: {}: {cause}, after {changes} changes in {} s",
+            to.as_str(),
+            for_ms / 1000
+        ),
+        What::PartChanged {
+            part, from, to, text, ..
+        } => {
+            let from = from.map_or("not reported", Health::as_str);
+            let text = if text.is_empty() {
+                String::new()
+            } else {
+                format!(": {text}")
+            };
+            write!(f, "part {part}: {from} → {}{text}", to.as_str())
+        }
+        What::ConnectionChanged { from, to, .. } => {
+            write!(f, "connection: {} → {}", from.as_str(), to.as_str())
+        }
+        What::HealthPushed { health, text, .. } => {
+            write!(f, "says of itself: {}{}", health.as_str(), more(text.as_ref()))
+        }
+        _ => Ok(()),
     }
 }
 

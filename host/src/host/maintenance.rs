@@ -376,14 +376,17 @@ pub(super) async fn watch(host: Weak<super::Inner>, mut is_taken_in: bool) {
             is_taken_in = true;
             inner.maintenance_changed(&new);
         }
-        let over = inner.maintenances.take_over();
+        let maintenances = inner.maintenances.clone();
+        // A command that renews one writes its row first: that must not be taken for the row of the one that is over.
+        let alone = maintenances.commands.lock().await;
+        let over = maintenances.take_over();
         if !over.is_empty() {
             for name in &over {
                 inner.history.record(Record::KeyValue(row(name, None)));
             }
             inner.maintenance_changed(&over);
         }
-        let maintenances = inner.maintenances.clone();
+        drop(alone);
         let idle = (is_taken_in || !inner.history.is_on()) && maintenances.lock().is_empty();
         drop(inner);
         match idle {

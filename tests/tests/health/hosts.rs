@@ -2,10 +2,10 @@
 //! plugin's doing.
 
 use super::faulty::Faulty;
-use super::observe::{Caller, PROBE, way};
+use super::observe::{PROBE, calling, way};
 use extman_model::Health;
 use extman_model::control::report::{HistoryAnswer, HistoryState, HistoryStatus, UptimeRow};
-use extman_tests::served::Served;
+use extman_tests::served::{Caller, Served};
 use extman_tests::{build, until};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ fn health(served: &Served) -> Option<Health> {
 fn up(served: &Served) -> Caller {
     served.put(&build::plugin("faults"));
     until("it is up", || health(served) == Some(Health::Up));
-    Caller::start(served.client().clone())
+    calling(served.client().clone())
 }
 
 fn checked_ms(served: &Served) -> u64 {

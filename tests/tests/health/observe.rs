@@ -2,9 +2,7 @@
 
 use super::table::{FLAPPING, Row};
 use extman_tests::build;
-use extman_tests::served::{Client, Served, pause};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use extman_tests::served::{Caller, Client, Served, pause};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +31,7 @@ pub fn observe(row: &Row) -> Result<(), String> {
     );
     let mut served = Served::start(&settings, &[]);
     served.put(&build::plugin("faults"));
-    let caller = row.called.then(|| Caller::start(served.client().clone()));
+    let caller = row.called.then(|| calling(served.client().clone()));
     let give_up = Instant::now() + PATIENCE;
     let (mut stayed, mut last_check) = (0, 0);
     let mut seen = String::from("nothing");
@@ -86,35 +84,7 @@ pub fn way(served: &Served) -> Vec<String> {
     said.collect()
 }
 
-/// Calls all the while.
-pub struct Caller {
-    end: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Caller {
-    pub fn start(client: Client) -> Self {
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = end.clone();
-        let thread = std::thread::spawn(move || {
-            while !ended.load(Ordering::SeqCst) {
-                // Whether it fails is what the host is to see.
-                let _ = client.invoke("fault.echo", "\"ping\"");
-                pause();
-            }
-        });
-        Caller {
-            end,
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+/// Calls the plugin all the while: whether that fails is what the host is to see.
+pub fn calling(client: Client) -> Caller {
+    Caller::start(move || drop(client.invoke("fault.echo", "\"ping\"")))
 }

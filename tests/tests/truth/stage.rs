@@ -1,15 +1,12 @@
 //! A host with the plugins of a story, their scripts, and whoever calls them meanwhile.
 
 use super::stories::Story;
-use extman_tests::served::{Client, Served, pause};
+use extman_tests::served::{Caller, Client, Served, pause};
 use extman_tests::{build, until};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Short times, since everything is waited for; long enough for a machine that is busy.
@@ -82,7 +79,10 @@ impl Stage {
 
     /// Calls all the while, by one caller more.
     pub fn called(&mut self) {
-        self.callers.push(Caller::start(self.client().clone()));
+        self.callers.push(Caller::start({
+            let client = self.client().clone();
+            move || drop(call(&client))
+        }));
     }
 
     /// Nobody calls any more.
@@ -184,36 +184,4 @@ impl Stage {
 /// Who served, or the kind of the failure.
 pub fn call(client: &Client) -> Result<String, String> {
     client.served_by("truth.answer", "\"a question\"")
-}
-
-/// Calls all the while.
-struct Caller {
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Caller {
-    fn start(client: Client) -> Self {
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = end.clone();
-        let thread = std::thread::spawn(move || {
-            while !ended.load(Ordering::SeqCst) {
-                let _ = call(&client);
-                pause();
-            }
-        });
-        Caller {
-            end,
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

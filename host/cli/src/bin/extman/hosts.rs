@@ -6,8 +6,8 @@ use extman::dependencies::{self, LookError};
 use extman::intake::{LOCK_FILE, Lock, LockError, LockUse, Pruned, StoredCopy};
 use extman::{CheckError, check, process_guard, store};
 use extman_cli::{
-    Backend, CheckArgs, ConfigChecked, Locking, Logs, NotChecked, NotStarted, OneShot, OneShotConfig,
-    Resolved, ServeArgs, configuration_places, found_configuration,
+    Backend, CheckArgs, ConfigChecked, HostSources, Locking, Logs, NotChecked, NotStarted, OneShot, Resolved,
+    ServeArgs, configuration_places, found_configuration,
 };
 use extman_http::HttpConfig;
 use extman_model::CheckedFile;
@@ -63,7 +63,7 @@ impl Backend for Hosts {
         })
     }
 
-    fn one_shot(&self, place: OneShotConfig) -> Pending<'_, Result<OneShot, NotStarted>> {
+    fn one_shot(&self, place: HostSources) -> Pending<'_, Result<OneShot, NotStarted>> {
         Box::pin(async move {
             let (config, _) = config(&place)?;
             only_locked(&config)?;
@@ -76,7 +76,7 @@ impl Backend for Hosts {
         })
     }
 
-    fn dependencies(&self, place: OneShotConfig) -> Result<Resolved, NotStarted> {
+    fn dependencies(&self, place: HostSources) -> Result<Resolved, NotStarted> {
         let (config, _) = config(&place)?;
         let looked = dependencies::look(config).map_err(|error| match error {
             LookError::Config(_) => NotStarted::Configuration(error.to_string()),
@@ -152,7 +152,7 @@ fn not_started(error: &AppError) -> NotStarted {
     }
 }
 
-fn config(place: &OneShotConfig) -> Result<(Config, HttpConfig), NotStarted> {
+fn config(place: &HostSources) -> Result<(Config, HttpConfig), NotStarted> {
     let (mut config, http) =
         read(place.config.as_deref()).map_err(|error| NotStarted::Configuration(error.to_string()))?;
     if !place.dirs.is_empty() {
@@ -169,7 +169,7 @@ fn lock_file(config: Option<&Path>) -> PathBuf {
     beside.map_or_else(|| PathBuf::from(LOCK_FILE), |dir| dir.join(LOCK_FILE))
 }
 
-fn lock(place: &OneShotConfig) -> Result<Option<LockUse>, NotStarted> {
+fn lock(place: &HostSources) -> Result<Option<LockUse>, NotStarted> {
     let only = match place.locking {
         Locking::Ignored => return Ok(None),
         Locking::Honoured => false,

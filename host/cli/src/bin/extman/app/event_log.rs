@@ -187,32 +187,18 @@ fn log_report(what: &What) {
 fn log_health(what: &What) {
     match what {
         What::Health {
-            name,
-            from,
-            to,
-            cause,
-            flapping,
-            text,
-        } => {
-            let text = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-            let flapping = if *flapping { " (flapping)" } else { "" };
-            let well = matches!(to, Health::Up | Health::Unknown) && flapping.is_empty();
-            let (from, to) = (from.as_str(), to.as_str());
-            match well {
-                true => tracing::info!(plugin = name, "{from} → {to}: {cause}{text}"),
-                false => tracing::warn!(plugin = name, "{from} → {to}{flapping}: {cause}{text}"),
-            }
-        }
+            name, to, flapping, ..
+        } => match matches!(to, Health::Up | Health::Unknown) && !flapping {
+            true => tracing::info!(plugin = name, "{what}"),
+            false => tracing::warn!(plugin = name, "{what}"),
+        },
         What::HealthMany {
             from,
             to,
             count,
             names,
         } => log_many(from.as_str(), to.as_str(), *count, names),
-        What::HealthPushed { name, health, text } => {
-            let text = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-            tracing::info!(plugin = name, "says of itself: {}{text}", health.as_str());
-        }
+        What::HealthPushed { name, .. } => tracing::info!(plugin = name, "{what}"),
         _ => {}
     }
 }
