@@ -91,6 +91,12 @@ fn an_instance_whose_plugin_is_not_there_is_told_until_it_comes() {
         status == 503 && body["error"]["text"].as_str().unwrap().contains("configured"),
         "{body}"
     );
+    let waited = host.extman(&["wait", "en", "--for", "up", "--timeout", "50ms"]);
+    let said = String::from_utf8_lossy(&waited.stderr).into_owned();
+    assert!(
+        said.contains("en is not up after"),
+        "it was not waited for: {said}"
+    );
     let other = plugin("late", "2.0.0", "two").build(host.place.path());
     host.place.put(&other, "late.so");
     host.until("the other version is told", || {
@@ -173,6 +179,9 @@ fn configured_instance_whose_file_is_gone_keeps_its_history_and_its_row_in_uptim
     assert!(row()["uptime"]["up_ms"].as_u64().unwrap() > 0, "{}", row());
     let history = host.extman(&["history", "en"]);
     assert_eq!(history.status.code(), Some(0));
+    let both = host.extman(&["uptime", "nobody", "en"]);
+    let shown = String::from_utf8_lossy(&both.stdout).into_owned();
+    assert!(both.status.code() == Some(1) && shown.contains("en "), "{both:?}");
     let health = host.extman(&["health", "en"]);
     let said = String::from_utf8_lossy(&health.stdout).into_owned();
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
