@@ -125,7 +125,7 @@ impl Registry {
         if let Some(slot) = current.by_name.get(name)
             && slot.learn(health, by_calls)
         {
-            current.reconsider(slot);
+            current.reconsider(slot, &slot.entry.load());
         }
     }
 
@@ -136,7 +136,7 @@ impl Registry {
         if let Some(slot) = current.by_name.get(name)
             && slot.maintain(maintenance)
         {
-            current.reconsider(slot);
+            current.reconsider(slot, &slot.entry.load());
         }
     }
 
@@ -259,17 +259,23 @@ impl Snapshot {
         let same = before.plugin.digest() == entry.plugin.digest()
             && before.config.priority == entry.config.priority;
         if same {
-            slot.entry.store(entry.clone());
-            self.reconsider(slot);
+            // Whoever sees that it runs can call it: it is chosen before that is to be seen, and until it is seen no longer.
+            if entry.serving.is_some() {
+                self.reconsider(slot, entry);
+                slot.entry.store(entry.clone());
+            } else {
+                slot.entry.store(entry.clone());
+                self.reconsider(slot, entry);
+            }
         }
         same
     }
 
     /// Something of it has changed that decides who serves.
-    fn reconsider(&self, slot: &Arc<Slot>) {
-        for capability in &slot.entry.load().plugin.manifest().capabilities {
+    fn reconsider(&self, slot: &Arc<Slot>, entry: &Arc<Entry>) {
+        for capability in &entry.plugin.manifest().capabilities {
             if let Some(route) = self.routes.get(&capability.name) {
-                route.reconsider(slot);
+                route.reconsider(slot, entry);
             }
         }
     }

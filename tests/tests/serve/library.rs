@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::broadcast::Receiver;
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -182,4 +184,46 @@ fn the_example_of_embedding_runs() {
         "{said}"
     );
     assert_eq!(lines[3..], ["lang-detect: unmapped"], "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugin_that_is_seen_to_run_is_chosen_for_calls() {
+    let place = Place::default();
+    place.put(&plugin("seen", "1.0.0", "one").build(place.path()), "seen.so");
+    let host = host(&place, &place.path().join("store")).await;
+    host.wait_ready().await;
+    let ended = Arc::new(AtomicBool::new(false));
+    let watcher = std::thread::spawn({
+        let (host, ended) = (host.clone(), ended.clone());
+        move || {
+            let (mut looked, mut overlooked) = (0_u64, 0_u64);
+            while !ended.load(Ordering::SeqCst) {
+                let snapshot = host.snapshot();
+                let Some(before) = snapshot.get("seen").filter(|entry| entry.serving.is_some()) else {
+                    continue;
+                };
+                let is_chosen = snapshot
+                    .route("seen.ask")
+                    .is_some_and(|route| route.choice().is_some());
+                // Only what has been the same all the while says that it ran meanwhile.
+                let after = snapshot.get("seen");
+                if after.is_some_and(|after| Arc::ptr_eq(&before, &after))
+                    && before.lifecycle == Lifecycle::Running
+                {
+                    looked += 1;
+                    overlooked += u64::from(!is_chosen);
+                }
+            }
+            (looked, overlooked)
+        }
+    });
+    for _ in 0..300 {
+        host.unload("seen").await.expect("unloaded");
+        host.load("seen").await.expect("loaded");
+    }
+    ended.store(true, Ordering::SeqCst);
+    let (looked, overlooked) = watcher.join().expect("it looked");
+    assert!(looked > 0);
+    assert_eq!(overlooked, 0, "of {looked}");
+    host.shutdown().await;
 }

@@ -52,9 +52,16 @@ pub struct Route {
 /// Candidates that may be called, by what they are held to be: a change of one among thousands looks at none of the others.
 #[derive(Default)]
 struct Ranked {
-    by_kind: [BTreeMap<Order, Arc<Slot>>; KINDS.len()],
+    by_kind: [BTreeMap<Order, Placed>; KINDS.len()],
     /// Those that nothing but their calls say to be down.
-    trials: BTreeMap<Order, Arc<Slot>>,
+    trials: BTreeMap<Order, Placed>,
+}
+
+/// A candidate as it was when it was ranked.
+#[derive(Clone)]
+struct Placed {
+    slot: Arc<Slot>,
+    entry: Arc<Entry>,
 }
 
 /// A running instance that has a capability.
@@ -141,8 +148,8 @@ impl Slot {
     }
 
     /// How good it is; `None` if it can't be chosen.
-    fn kind(&self, all_down: AllDown) -> Option<Kind> {
-        self.entry.load().serving.as_ref()?;
+    fn kind(&self, entry: &Entry, all_down: AllDown) -> Option<Kind> {
+        entry.serving.as_ref()?;
         match self.health() {
             Health::Down if all_down == AllDown::Fail => None,
             Health::Down => Some(Kind::Down),
@@ -153,16 +160,17 @@ impl Slot {
     }
 
     /// Whether it runs, and nothing but its calls says that it is down.
-    fn may_be_tried(&self) -> bool {
+    fn may_be_tried(&self, entry: &Entry) -> bool {
         let by_calls = self.health.load(Relaxed) & 4 != 0 && !self.maintenance.load(Relaxed);
-        by_calls && self.entry.load().serving.is_some()
+        by_calls && entry.serving.is_some()
     }
+}
 
+impl Placed {
     fn candidate(&self) -> Option<Candidate> {
-        let entry = self.entry.load_full();
-        let (instance, generation) = entry.serving.clone()?;
+        let (instance, generation) = self.entry.serving.clone()?;
         Some(Candidate {
-            entry,
+            entry: self.entry.clone(),
             instance,
             generation,
         })
@@ -211,7 +219,7 @@ impl Route {
         candidates.sort_by_cached_key(|slot| order(&slot.entry.load()));
         let mut ranked = Ranked::default();
         for slot in &candidates {
-            ranked.place(slot, all_down);
+            ranked.place(slot, &slot.entry.load(), all_down);
         }
         Route {
             choice: ArcSwapOption::new(ranked.choose().map(Arc::new)),
@@ -242,10 +250,10 @@ impl Route {
         self.candidates.iter().filter(runs).count()
     }
 
-    /// A candidate is otherwise than before. One caller at a time.
-    pub(super) fn reconsider(&self, slot: &Arc<Slot>) {
+    /// A candidate is otherwise than before, or is about to be published as this entry. One caller at a time.
+    pub(super) fn reconsider(&self, slot: &Arc<Slot>, entry: &Arc<Entry>) {
         let mut ranked = self.ranked.lock().unwrap_or_else(PoisonError::into_inner);
-        ranked.place(slot, self.all_down);
+        ranked.place(slot, entry, self.all_down);
         let choice = ranked.choose();
         let chosen = self.choice.load();
         let stays = match (&*chosen, &choice) {
@@ -260,18 +268,21 @@ impl Route {
 
 impl Ranked {
     /// Puts it where it belongs now.
-    fn place(&mut self, slot: &Arc<Slot>, all_down: AllDown) {
-        let order = order(&slot.entry.load());
-        let now = slot.kind(all_down);
+    fn place(&mut self, slot: &Arc<Slot>, entry: &Arc<Entry>, all_down: AllDown) {
+        let (order, now) = (order(entry), slot.kind(entry, all_down));
+        let placed = Placed {
+            slot: slot.clone(),
+            entry: entry.clone(),
+        };
         for (kind, of_kind) in KINDS.iter().zip(&mut self.by_kind) {
             if now == Some(*kind) {
-                of_kind.insert(order.clone(), slot.clone());
+                of_kind.insert(order.clone(), placed.clone());
             } else {
                 of_kind.remove(&order);
             }
         }
-        if slot.may_be_tried() {
-            self.trials.insert(order, slot.clone());
+        if slot.may_be_tried(entry) {
+            self.trials.insert(order, placed);
         } else {
             self.trials.remove(&order);
         }
@@ -279,16 +290,16 @@ impl Ranked {
 
     fn choose(&self) -> Option<Choice> {
         let firsts = KINDS.iter().zip(&self.by_kind);
-        let (kind, (order, slot)) = firsts
+        let (kind, (order, placed)) = firsts
             .filter_map(|(kind, of_kind)| Some((kind, of_kind.first_key_value()?)))
             .next()?;
         // Only one that would be called first is tried, and only where the other is not down itself.
         let tried = self.trials.first_key_value().filter(|(tried, _)| *tried < order);
         let trial = tried.filter(|_| *kind != Kind::Down);
         Some(Choice {
-            health: slot.health(),
-            serving: slot.candidate()?,
-            trial: trial.and_then(|(_, slot)| slot.candidate()).map(Trial::new),
+            health: placed.slot.health(),
+            serving: placed.candidate()?,
+            trial: trial.and_then(|(_, placed)| placed.candidate()).map(Trial::new),
         })
     }
 }
