@@ -164,7 +164,7 @@ impl Library {
         // Listed under its name, or its absence from the list would prove nothing when it is closed.
         let checked = match is_mapped(&sealed, &image) {
             // SAFETY: open, and kept open by the struct that the tables go into.
-            Ok(true) if image::is_listed(&path) => unsafe { root::tables(&handle, rust) },
+            Ok(true) if image::is_listed(&path) => unsafe { root::tables(&handle, sealed.digest(), rust) },
             Ok(_) => Err(OpenError::OtherFile),
             // Nobody could tell which file it is.
             Err(error) => Err(SealError::Io(error).into()),
