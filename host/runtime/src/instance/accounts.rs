@@ -3,7 +3,7 @@
 use super::in_process::RunningChecks;
 use super::tally::Sums;
 use crate::lanes::{Attached, ConcurrencyLimit, Tally};
-use extman_model::sketch::{Recorder, Sketch};
+use extman_model::latency::{LatencyHistogram, Recorder};
 use extman_model::{CallError, CallStats, ErrorKind};
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -172,12 +172,12 @@ impl Accounts {
     }
 
     /// How long the plugin's code ran in calls, since the last time that somebody took this.
-    pub fn take_latency(&self) -> Sketch {
+    pub fn take_latency(&self) -> LatencyHistogram {
         self.latency.drain()
     }
 
     /// The same, left where it is.
-    pub fn latency(&self) -> Sketch {
+    pub fn latency(&self) -> LatencyHistogram {
         self.latency.peek()
     }
 
