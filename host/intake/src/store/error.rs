@@ -73,6 +73,13 @@ impl StoreError {
         }
     }
 
+    pub(super) fn unfit(path: &Path, reason: Unfit) -> Self {
+        Self::Unfit {
+            path: path.to_owned(),
+            reason,
+        }
+    }
+
     pub(super) fn at(path: &Path, source: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
