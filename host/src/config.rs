@@ -325,13 +325,7 @@ impl Config {
                 set.0
             ));
         }
-        within("supervision", self.supervision.bounds())?;
-        if self.supervision.first_wait_ms > self.supervision.wait_max_ms {
-            return invalid(format!(
-                "supervision: first_wait_ms is {} and wait_max_ms is {}; the first is at most the second: change one of them",
-                self.supervision.first_wait_ms, self.supervision.wait_max_ms
-            ));
-        }
+        check_supervision(&self.supervision)?;
         in_bounds("probe", &self.probe)?;
         fit_together("probe", &self.probe)?;
         self.history
@@ -363,14 +357,7 @@ impl Config {
                     "{section}: concurrency_max is 0, so it could never be called; set it to 1 or more, or remove it"
                 ));
             }
-            if let Some(most) = instance.max_restarts
-                && !(1..=MAX_RESTARTS_MAX).contains(&most)
-            {
-                return invalid(format!(
-                    "{section}: max_restarts is {most}, outside 1 to {MAX_RESTARTS_MAX}; set it within that range, or set restart = \
-                     \"never\""
-                ));
-            }
+            check_max_restarts(&section, instance.max_restarts)?;
             for (field, value) in [
                 ("call_timeout_ms", instance.call_timeout_ms),
                 ("wedge_after_ms", instance.wedge_after_ms),
@@ -422,6 +409,26 @@ impl Config {
 }
 
 const DAY_MS: u64 = 86_400_000;
+
+fn check_supervision(supervision: &SupervisionConfig) -> Result<(), ConfigError> {
+    within("supervision", supervision.bounds())?;
+    let (first, most) = (supervision.first_wait_ms, supervision.wait_max_ms);
+    match first > most {
+        false => Ok(()),
+        true => Err(ConfigError::Invalid(format!(
+            "supervision: first_wait_ms is {first} and wait_max_ms is {most}; the first is at most the second: change one of them"
+        ))),
+    }
+}
+
+fn check_max_restarts(section: &str, given: Option<u32>) -> Result<(), ConfigError> {
+    match given.filter(|most| !(1..=MAX_RESTARTS_MAX).contains(most)) {
+        None => Ok(()),
+        Some(most) => Err(ConfigError::Invalid(format!(
+            "{section}: max_restarts is {most}, outside 1 to {MAX_RESTARTS_MAX}; set it within that range, or set restart = \"never\""
+        ))),
+    }
+}
 
 /// Two values of which one bounds the other, where both are given.
 fn fit_together(section: &str, probe: &ProbeSettings) -> Result<(), ConfigError> {

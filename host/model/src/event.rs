@@ -306,23 +306,7 @@ impl fmt::Display for What {
                 count,
                 names,
             } => many(f, from.as_str(), to.as_str(), *count, names),
-            What::HostTrouble {
-                begins: true,
-                failed,
-                of,
-                names,
-            } => write!(
-                f,
-                "{failed} of {of} plugins failed at the same time, {} among them: that is held to be the host's trouble, and they are \
-                 started one after the other",
-                names.join(", ")
-            ),
-            What::HostTrouble { failed, of, .. } => {
-                write!(
-                    f,
-                    "the host's trouble is over: {failed} of {of} plugins have failed"
-                )
-            }
+            What::HostTrouble { .. } => write_host_trouble(f, self),
             What::Maintenance { maintenance, .. } => match maintenance {
                 Some(maintenance) => write_maintenance(f, maintenance),
                 None => f.write_str("maintenance has ended"),
@@ -420,6 +404,26 @@ fn write_health(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
 fn many(f: &mut fmt::Formatter<'_>, from: &str, to: &str, count: usize, names: &[String]) -> fmt::Result {
     let names = names.join(", ");
     write!(f, "{count} plugins {from} → {to}, {names} among them")
+}
+
+fn write_host_trouble(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
+    match what {
+        What::HostTrouble {
+            begins: true,
+            failed,
+            of,
+            names,
+        } => write!(
+            f,
+            "{failed} of {of} plugins failed at the same time, {} among them: that is held to be the host's trouble, and they are \
+             started one after the other",
+            names.join(", ")
+        ),
+        What::HostTrouble { failed, of, .. } => {
+            write!(f, "the host's trouble is over: {failed} of {of} plugins have failed")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write_maintenance(f: &mut fmt::Formatter<'_>, maintenance: &Maintenance) -> fmt::Result {

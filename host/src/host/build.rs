@@ -176,8 +176,7 @@ impl HostBuilder {
         };
         let recent = sink.recent.clone();
         let probing = start_probing(sink, config.probe)?;
-        let supervisor = supervisor(&config, vetting, &registry, &events, &requests);
-        let supervisor = supervisor.with_disabled(disabled.names());
+        let supervisor = supervisor(&config, vetting, &registry, &events, &requests, disabled.names());
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
         let inner = Inner {
             directories: config.intake.discovery.dirs.clone(),
@@ -215,6 +214,7 @@ fn supervisor(
     registry: &Arc<Registry>,
     events: &Events,
     requests: &Requests,
+    disabled: Vec<String>,
 ) -> Supervisor {
     let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
     let services = Services {
@@ -234,6 +234,7 @@ fn supervisor(
     )
     .with_lock(config.lock.clone())
     .with_supervision(config.supervision)
+    .with_disabled(disabled)
 }
 
 /// What goes on beside the supervisor for as long as the host is there.

@@ -115,12 +115,7 @@ pub(super) async fn start(
         .vetting
         .vet(plugin.clone(), trial, clock::wall())
         .await
-        .map_err(|error| match &error {
-            VettingError::Refused { report, .. } if report.blames_bytes() => {
-                NotStarted::hopeless(Hopeless::Bytes, error)
-            }
-            _ => NotStarted::failed(error),
-        })?;
+        .map_err(not_vetted)?;
     let module = services.modules.join(services, &vetted, &name).await?;
     let stop_budget = settings.stop_budget;
     let listener = Arc::new(InstanceListener::new(name.clone(), module.generation(), events));
@@ -255,6 +250,15 @@ fn forget(modules: &mut HashMap<Digest, Arc<OnceCell<Arc<Module>>>>, module: &Mo
     let known = modules.get(&module.digest()).and_then(|cell| cell.get());
     if known.is_some_and(|known| known.generation() == module.generation()) {
         modules.remove(&module.digest());
+    }
+}
+
+fn not_vetted(error: VettingError) -> NotStarted {
+    match &error {
+        VettingError::Refused { report, .. } if report.blames_bytes() => {
+            NotStarted::hopeless(Hopeless::Bytes, error)
+        }
+        _ => NotStarted::failed(error),
     }
 }
 
