@@ -2,7 +2,7 @@
 
 use super::moment::utc;
 use super::{
-    Cause, Connection, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange,
+    Cause, Connection, Crash, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange,
     RefusedView, Verdict,
 };
 use serde::{Deserialize, Serialize};
@@ -209,6 +209,8 @@ pub enum What {
     },
     /// Plugin code changed something of the process that all share.
     ProcessChanged(ProcessChange),
+    /// A host that ran before was ended by a signal. Told once, by the next host's start.
+    HostCrashed(Crash),
     /// The host itself did not run for a while; nothing that happened meanwhile is held against a plugin.
     Stalled {
         /// How long, in milliseconds.
@@ -235,6 +237,7 @@ impl What {
                 [one] => Some(one),
                 _ => None,
             },
+            What::HostCrashed(crash) => crash.culprit.as_ref()?.instance.as_deref(),
             What::Moved { name, .. }
             | What::Replaced { name, .. }
             | What::StepFailed { name, .. }
@@ -298,6 +301,7 @@ impl fmt::Display for What {
                 None => f.write_str("maintenance has ended"),
             },
             What::ProcessChanged(change) => write!(f, "{change}"),
+            What::HostCrashed(crash) => write!(f, "{crash}"),
             What::Replaced { from, to, .. } => write!(f, "version {from} replaced by {to}"),
             What::StepFailed { step, text, .. } => write!(f, "{step} failed, stopping goes on: {text}"),
             What::Unloaded {

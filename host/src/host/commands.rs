@@ -1,6 +1,7 @@
 //! Commands, carried out by the host: the adapter from [`Control`] to its methods.
 
 use super::Host;
+use super::crashes::newest_first;
 use extman_model::control::{
     Answer, Command, Control, ControlError, Invocation, Invoked, InvokedStream, Pending,
 };
@@ -38,6 +39,8 @@ impl Host {
             vetting_memory: self.inner.vetting_memory,
             warnings: self.inner.warnings.clone(),
             maintenance: self.maintenance_rows(),
+            crashes: newest_first(self.inner.crashes.found()),
+            crashes_not_noted: self.inner.crashes_not_noted.clone(),
         }
     }
 

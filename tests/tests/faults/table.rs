@@ -254,6 +254,7 @@ rows! {
     C "bad-magic" "load" lives
         "refused: “the plugin's tables are malformed: the module's magic is 0x0123456789abcdef” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the module's magic is 0x0123456789abcdef" "–";
     C "checks" "–" lives "passed" "–" "running" "" "unmapped";
+    C "crashes" "–" lives "passed" "right" "running" "" "unmapped";
     C "echo" "–" lives "passed" "right" "running" "" "unmapped";
     C "every-entry" "–" lives "passed" "–" "running" "" "unmapped";
     C "exit-constructor" "load" dies "exit 3" "refused: exit 3 in open (constructors)" "–";

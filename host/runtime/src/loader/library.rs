@@ -9,6 +9,8 @@ use super::keys::{self, LeftKey};
 use super::memfd::{SealError, SealedImage};
 use super::root::{self, Tables};
 use super::{loaded, mapped};
+use crate::crash::LibraryEntry;
+use crate::lanes::Phase;
 use extman_model::{ResidentReason, Verdict};
 use libloading::os::unix::{Library as Handle, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::mem::ManuallyDrop;
@@ -109,6 +111,7 @@ pub struct Mapped {
     image: Image,
     owner: CodeOwner,
     opened: Opened,
+    listed: LibraryEntry,
     // Both only let go by `close` and `Closed::verdict`: while the library is mapped, its descriptor's number must not
     // become another file's, or glibc would take that for this one.
     handle: ManuallyDrop<Handle>,
@@ -144,13 +147,27 @@ impl Library {
     /// # Errors
     /// Whatever does not pass; what is mapped then is given back, to be closed when this thread has ended.
     pub fn open(sealed: SealedImage, rust: bool, global: bool) -> Result<Self, NotOpened> {
+        Self::open_listed(sealed, rust, global, LibraryEntry::default())
+    }
+
+    /// As [`open`](Self::open), for a library that the crash journal lists.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_listed(
+        sealed: SealedImage,
+        rust: bool,
+        global: bool,
+        listed: LibraryEntry,
+    ) -> Result<Self, NotOpened> {
         let _one_at_a_time = loader().ok_or(OpenError::Busy)?;
         let path = sealed.path();
         if image::is_listed(&path) {
             return Err(OpenError::OtherFile.into());
         }
         let (opened, owner) = (Opened::now(), CodeOwner::of_a_new_library());
-        let _inside = code_owner::inside(owner);
+        listed.is_owned_by(owner.number());
+        let _inside = code_owner::inside(owner, listed.at(Phase::Open));
         let scope = if global { RTLD_GLOBAL } else { RTLD_LOCAL };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
         let handle =
@@ -161,6 +178,7 @@ impl Library {
             return Err(OpenError::OtherFile.into());
         };
         loaded::add(owner, image.clone());
+        listed.lies_at(image.extent());
         // Listed under its name, or its absence from the list would prove nothing when it is closed.
         let checked = match is_mapped(&sealed, &image) {
             // SAFETY: open, and kept open by the struct that the tables go into.
@@ -173,6 +191,7 @@ impl Library {
             image,
             owner,
             opened,
+            listed,
             handle: ManuallyDrop::new(handle),
             sealed: ManuallyDrop::new(sealed),
         };
@@ -193,6 +212,11 @@ impl Library {
     /// Tells it from all others, also from those that lie where it lay.
     pub(super) fn owner(&self) -> CodeOwner {
         self.mapped.owner
+    }
+
+    /// As the crash journal has it.
+    pub(super) fn listed(&self) -> &LibraryEntry {
+        &self.mapped.listed
     }
 
     pub(super) fn tables(&self) -> &Tables {
@@ -228,7 +252,7 @@ impl Mapped {
         let keys = keys::with_destructor_in(|address| self.image.contains(address));
         // SAFETY: taken once; `self` is consumed.
         let handle = unsafe { ManuallyDrop::take(&mut self.handle) };
-        let _inside = code_owner::inside(self.owner);
+        let _inside = code_owner::inside(self.owner, self.listed.at(Phase::Close));
         let _ = handle.close();
         let mut closed = Closed {
             keys,
@@ -273,7 +297,7 @@ impl Closed {
             return Err(Box::new(self));
         };
         let path = self.mapped.sealed.path();
-        let _inside = code_owner::inside(self.mapped.owner);
+        let _inside = code_owner::inside(self.mapped.owner, self.mapped.listed.at(Phase::Close));
         // Opening and closing what is still there makes glibc collect what it had put off, so the last look counts.
         for _ in 0..2 {
             if image::is_listed(&path) {
@@ -301,6 +325,7 @@ impl Closed {
         }
         // By what it is and not by where it lay: since it was closed, another one may have come to lie there.
         loaded::forget(self.mapped.owner);
+        self.mapped.listed.is_gone();
         // SAFETY: taken once; nothing is mapped from it any more.
         drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
         self.is_gone = true;
@@ -396,6 +421,7 @@ mod tests {
                 image: Image::at(1 << 24, 16),
                 owner: CodeOwner::of_a_new_library(),
                 opened: Opened::now(),
+                listed: LibraryEntry::default(),
                 handle: ManuallyDrop::new(Handle::this()),
                 sealed: ManuallyDrop::new(SealedImage::copy(&b""[..], "gone", digest).unwrap()),
             },

@@ -42,6 +42,7 @@ pub use limits::raise_descriptor_limit;
 pub(crate) use limits::remedy;
 pub use log::{LogLost, StderrLog, log_lost};
 pub use signals::keep_signals;
+pub(crate) use signals::{get as disposition, put as set_disposition};
 pub use streams::{private_stderr, take_stdout};
 pub use windows::{OnChange, compare_now, on_change, take_changes};
 

@@ -74,7 +74,7 @@ fn set(signal: c_int, handler: sighandler_t) -> io::Result<()> {
 }
 
 /// Sets a disposition for the host.
-pub(super) fn put(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
+pub(crate) fn put(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
     let Some(real) = real::sigaction.get() else {
         return Err(io::Error::from_raw_os_error(libc::ENOSYS));
     };
@@ -86,7 +86,7 @@ pub(super) fn put(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
 }
 
 /// The disposition of a signal; nothing for one that can't be asked about.
-pub(super) fn get(signal: c_int) -> Option<libc::sigaction> {
+pub(crate) fn get(signal: c_int) -> Option<libc::sigaction> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: with a null new action this only writes the old one.
     let asked = unsafe { real::sigaction.get()?(signal, std::ptr::null(), action.as_mut_ptr()) };

@@ -100,7 +100,11 @@ pub(super) async fn start(
         .vet(plugin.clone(), trial, clock::wall())
         .await
         .map_err(|error| NotStarted {
-            refused: matches!(&error, VettingError::Refused { report, .. } if report.blames_bytes()),
+            refused: match &error {
+                VettingError::Refused { report, .. } => report.blames_bytes(),
+                VettingError::Crashed(_) => true,
+                _ => false,
+            },
             ..NotStarted::failed(error)
         })?;
     let module = services.modules.join(services, &vetted, &name).await?;
