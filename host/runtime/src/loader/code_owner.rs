@@ -104,6 +104,18 @@ pub(super) fn inside(owner: CodeOwner, place: Place) -> Inside {
     }
 }
 
+/// Runs this as code of `owner`.
+pub(super) fn in_entry<T>(owner: CodeOwner, place: Place, run: impl FnOnce() -> T) -> T {
+    let _inside = inside(owner, place);
+    run()
+}
+
+/// Runs this as if it were code of `owner`.
+#[cfg(test)]
+pub(crate) fn on_behalf_of<T>(owner: CodeOwner, run: impl FnOnce() -> T) -> T {
+    in_entry(owner, Place::default(), run)
+}
+
 impl Drop for Inside {
     #[inline]
     fn drop(&mut self) {
@@ -126,13 +138,6 @@ pub(super) fn outside<T>(run: impl FnOnce() -> T) -> T {
         }
     }
     let _back = Back(HERE.replace(CodeOwner::HOST.0));
-    run()
-}
-
-/// Runs this as if it were the library's code.
-#[cfg(test)]
-pub(crate) fn on_behalf_of<T>(library: CodeOwner, run: impl FnOnce() -> T) -> T {
-    let _inside = inside(library, Place::default());
     run()
 }
 
