@@ -21,13 +21,13 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 
-/// The signals that are handled, with their names.
-pub(super) const SIGNALS: [(c_int, &str); 5] = [
-    (libc::SIGSEGV, "SIGSEGV"),
-    (libc::SIGBUS, "SIGBUS"),
-    (libc::SIGILL, "SIGILL"),
-    (libc::SIGFPE, "SIGFPE"),
-    (libc::SIGABRT, "SIGABRT"),
+/// The signals that are handled.
+pub(super) const SIGNALS: [c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGABRT,
 ];
 
 /// What was there before, in the order of [`SIGNALS`].
@@ -45,7 +45,7 @@ pub(super) fn install() -> io::Result<()> {
         HOST_START.store(host.start, Release);
         HOST_END.store(host.end, Release);
         stack::are_needed();
-        installed = SIGNALS.iter().zip(&BEFORE).try_for_each(|((signal, _), kept)| {
+        installed = SIGNALS.iter().zip(&BEFORE).try_for_each(|(signal, kept)| {
             let before = disposition(*signal).ok_or_else(io::Error::last_os_error)?;
             // For the process's life: the handler may run at any time.
             kept.store(Box::into_raw(Box::new(before)), Release);
@@ -64,7 +64,7 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
     // SAFETY: the kernel's own, valid while the handler runs; the thread's own errno.
     let (info_seen, errno) = unsafe { (&*info, *libc::__errno_location()) };
     let noted = note(signal, info_seen, context);
-    let before = SIGNALS.iter().zip(&BEFORE).find(|((of, _), _)| *of == signal);
+    let before = SIGNALS.iter().zip(&BEFORE).find(|(of, _)| **of == signal);
     let before = before.map_or(ptr::null_mut(), |(_, kept)| kept.load(Acquire));
     // SAFETY: null, or kept for good by `install`.
     let before = unsafe { before.as_ref() }.map(|before| (before, before.sa_sigaction));

@@ -4,6 +4,7 @@ use super::Error;
 use super::handler::SIGNALS;
 use super::journal::{EXTENSION, opened, phase_of};
 use super::layout::{FILE_BYTES, Left, OWN_THREAD, Said, read};
+use crate::process_guard::signal_name;
 use extman_model::{Crash, CrashCulprit, Digest};
 use rustix::fs::FlockOperation;
 use std::fs::File;
@@ -114,7 +115,7 @@ fn remove_if_old(path: &Path) {
 
 /// What a note means; nothing for a signal that is not noted.
 fn crash(left: &Left) -> Option<Crash> {
-    let (_, signal) = SIGNALS.iter().find(|(number, _)| *number as u64 == left.signal)?;
+    let signal = SIGNALS.into_iter().find(|number| *number as u64 == left.signal)?;
     let code = match left.code_kind {
         1 => Some(format!("the host+{:#x}", left.code_offset)),
         2 => Some(format!("{}+{:#x}", left.code, left.code_offset)),
@@ -124,10 +125,10 @@ fn crash(left: &Left) -> Option<Crash> {
     Some(Crash {
         at_unix_ms: left.at_unix_ms,
         pid: u32::try_from(left.pid).ok()?,
-        signal: (*signal).to_owned(),
+        signal: signal_name(signal),
         thread: format!("{} {:?}", left.tid, left.thread),
         address: left.address,
-        stack_overflow: *signal == "SIGSEGV" && left.address.is_some_and(is_near),
+        stack_overflow: signal == libc::SIGSEGV && left.address.is_some_and(is_near),
         code,
         culprit: culprit(left),
     })
