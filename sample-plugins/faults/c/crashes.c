@@ -22,10 +22,12 @@ typedef struct Crashes {
 
 static char crash_name[32];
 
+static volatile int goes_on = 1;
+
 __attribute__((noinline)) static int overflow(volatile char *above) {
   volatile char frame[1024];
   frame[0] = above[0];
-  return overflow(frame) + frame[0];
+  return goes_on ? overflow(frame) + frame[0] : 0;
 }
 
 static void crash(void) {
@@ -155,6 +157,6 @@ static uint32_t invoke(void *instance, const ExtmanRequest *request, ExtmanOutco
 }
 
 static const ExtmanLifecycleVtable lifecycle = {
-    sizeof(ExtmanLifecycleVtable), create, start, NULL, NULL, NULL, NULL, stop, fault_destroy};
+    sizeof(ExtmanLifecycleVtable), create, start, NULL, NULL, stop, NULL, NULL, fault_destroy};
 static const ExtmanCapabilityVtable capability = {sizeof(ExtmanCapabilityVtable), invoke, NULL};
 FAULT_MODULE_OF(EXTMAN_MODULE_MAGIC, EXTMAN_ABI_MAJOR, &lifecycle, &capability)

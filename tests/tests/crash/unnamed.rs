@@ -49,7 +49,7 @@ const ENDS: [End; 15] = [
 impl End {
     fn config(self) -> &'static str {
         match self {
-            End::Slow | End::Twice => "{ slow_stop_ms = 300 }",
+            End::Slow | End::Twice => "{ slow_stop_ms = 4000 }",
             End::ChildCrashed => "{ crash = \"segfault\", fork = \"crash\" }",
             End::OwnHandler => "{ crash = \"segfault\", when = \"invoke\", handler = \"own\" }",
             _ => "{}",
