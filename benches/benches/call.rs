@@ -7,6 +7,7 @@ use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, on_one_core, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
 use extman_model::{RequestExtras, clock};
+use extman_runtime::crash;
 use extman_runtime::instance::Instance;
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::{CallContext, Input, OutputLimits, PluginInstance};
@@ -28,6 +29,8 @@ criterion_main!(benches);
 struct Subjects {
     raw: Arc<Raw>,
     bound: PluginInstance,
+    /// As `bound`, and listed in the crash journal.
+    noted: PluginInstance,
     instance: Arc<Instance>,
     one: Runtime,
     two: Runtime,
@@ -36,9 +39,14 @@ struct Subjects {
 fn calls(criterion: &mut Criterion) {
     let taken = plugins::take("bench-plugin");
     let one = fixture::runtime();
+    let bound = fixture::bound(&taken);
+    // From here on everything is as it is in the program.
+    let state = tempfile::tempdir().expect("a directory");
+    crash::begin(state.path()).expect("a crash journal");
     let subjects = Subjects {
         raw: Arc::new(Raw::open(&taken.path)),
-        bound: fixture::bound(&taken),
+        bound,
+        noted: fixture::bound_and_noted(&taken),
         instance: Arc::new(one.block_on(fixture::instance(&taken))),
         one,
         two: fixture::runtime_of_two(),
@@ -74,22 +82,28 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capabil
         b.iter(|| bare(&subjects.raw, black_box(capability)));
     });
     let context = CallContext::acquire().expect("a context");
-    group.bench_function("checked vtable call", |b| {
-        b.iter(|| {
-            let deadline = clock::monotonic().after(Duration::from_secs(30));
-            let token = context.open(Some(deadline), None, OutputLimits::default());
-            let input = Input {
-                capability: black_box(capability),
-                content_type: "application/json",
-                body: BODY,
-                stream: false,
-                extras: &RequestExtras::NONE,
-            };
-            let returned = subjects.bound.invoke(token, input);
-            assert!(returned.result.is_ok());
-            context.close().body
+    let checked = [
+        ("checked vtable call", &subjects.bound),
+        ("checked vtable call, in the crash journal", &subjects.noted),
+    ];
+    for (name, bound) in checked {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let deadline = clock::monotonic().after(Duration::from_secs(30));
+                let token = context.open(Some(deadline), None, OutputLimits::default());
+                let input = Input {
+                    capability: black_box(capability),
+                    content_type: "application/json",
+                    body: BODY,
+                    stream: false,
+                    extras: &RequestExtras::NONE,
+                };
+                let returned = bound.invoke(token, input);
+                assert!(returned.result.is_ok());
+                context.close().body
+            });
         });
-    });
+    }
     drop(context);
     let attached = Attached::new().expect("a context");
     group.bench_function("instance, attached thread", |b| {

@@ -2,6 +2,7 @@
 
 use crate::plugins::Taken;
 use extman_model::{LogLevel, Progress, Report, RequestExtras};
+use extman_runtime::crash::{self, Identity};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{LaneObserver, PoolLimits, Work};
 use extman_runtime::loader::{
@@ -82,7 +83,27 @@ async fn create(module: Arc<Module>, name: &str) -> Instance {
 /// # Panics
 /// The plugin is refused.
 pub fn bound(taken: &Taken) -> PluginInstance {
-    let library = Library::open(sealed(taken), true, false).expect("the plugin is loaded");
+    bound_to(Library::open(sealed(taken), true, false).expect("the plugin is loaded"))
+}
+
+/// As [`bound`], of a library that the process's crash journal lists.
+///
+/// # Panics
+/// The plugin is refused.
+pub fn bound_and_noted(taken: &Taken) -> PluginInstance {
+    let verified = taken.plugin.verified();
+    let manifest = verified.manifest();
+    let identity = Identity {
+        id: &manifest.plugin.id,
+        version: &manifest.plugin.version.to_string(),
+        digest: verified.digest(),
+    };
+    let capabilities = manifest.capabilities.iter();
+    let listed = crash::library(identity, capabilities.map(|capability| capability.name.as_str()));
+    bound_to(Library::open_listed(sealed(taken), true, false, listed).expect("the plugin is loaded"))
+}
+
+fn bound_to(library: Library) -> PluginInstance {
     let making = Making {
         name: "bench",
         config: "{}",

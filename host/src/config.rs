@@ -4,6 +4,7 @@ use extman_health::components::Limits;
 use extman_history::HistoryConfig;
 use extman_intake::{IntakeConfig, LockUse};
 use extman_model::ProbeSettings;
+use extman_runtime::crash::CrashConfig;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::registry::AllDown;
 use extman_runtime::supervisor::{InstanceConfig, MAX_RESTARTS_MAX, SupervisionConfig};
@@ -36,6 +37,8 @@ pub struct Config {
     pub history: HistoryConfig,
     /// Where instances keep what is theirs.
     pub state: StateConfig,
+    /// What follows for a plugin in whose code a host crashed.
+    pub crash: CrashConfig,
     /// Time for stopping.
     pub shutdown: ShutdownConfig,
     /// Uses of plugins. A plugin without one has one instance, named after its id.
@@ -289,6 +292,7 @@ impl Config {
             ("lanes.lost_max", self.lanes.lost_max as u64, 1, 1024),
             ("shutdown.budget_ms", self.shutdown.budget_ms, 100, 3_600_000),
             ("vetting.timeout_ms", self.vetting.timeout_ms, 100, 3_600_000),
+            ("crash.within_s", self.crash.within_s, 1, 86_400),
             (
                 "health.components_every_ms",
                 self.health.components_every_ms,
@@ -532,6 +536,8 @@ mod tests {
             ),
             ("[[instance]]\nplugin = \"a\"\nname = \"x/y\"\n", "\"x/y\""),
             ("[health]\ndisk_down_mib = 600\n", "disk_down_mib"),
+            ("[crash]\nwithin_s = 0\n", "crash.within_s is 0"),
+            ("[crash]\npolicy = \"forgive\"\n", "forgive"),
             ("[health]\nmemory_degraded_percent = 96\n", "memory_down_percent"),
             (
                 "[health]\ncomponents_every_ms = 1\n",

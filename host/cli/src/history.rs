@@ -57,6 +57,8 @@ fn render(history: &HistoryAnswer, look: &Look) -> String {
         .iter()
         .map(|step| wrap(&format!("clock: {}", set(step)), look.width, 2));
     lines.extend(clock);
+    let crashes = history.crashes.iter();
+    lines.extend(crashes.map(|crash| wrap(&format!("crash: {crash}"), look.width, 2)));
     lines.push(String::new());
     lines.extend(spans(history, look));
     lines.extend(single_checks(history, look));

@@ -8,7 +8,7 @@ use super::session::{self, mismatch};
 use super::show::fields;
 use super::text::{count, plain, wrap};
 use extman_model::control::{Answer, Command};
-use extman_model::{MaintenanceRow, RefusedView, StatusView};
+use extman_model::{Crash, MaintenanceRow, RefusedView, StatusView};
 
 pub(super) fn run(args: &StatusArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Status))?;
@@ -51,6 +51,14 @@ fn render(status: &StatusView, look: &Look) -> String {
             .map(|missing| wrap(&format!("{}: {}", missing.name, missing.reason), look.width, 2))
             .collect();
         parts.push(format!("{heading}\n{}", shown.join("\n")));
+    }
+    if !status.crashes.is_empty() {
+        let shown = |crash: &Crash| wrap(&crash.to_string(), look.width, 2);
+        let shown: Vec<_> = status.crashes.iter().map(shown).collect();
+        parts.push(format!(
+            "Ended by a signal before this start\n{}",
+            shown.join("\n")
+        ));
     }
     if !status.maintenance.is_empty() {
         let shown = |row: &MaintenanceRow| {
@@ -121,6 +129,9 @@ fn facts(status: &StatusView, look: &Look) -> String {
     rows.push(("unloads", unloads));
     if let Some(bound) = status.vetting_memory {
         rows.push(("vetting", format!("its memory is bounded by {bound}")));
+    }
+    if let Some(why) = &status.crashes_not_noted {
+        rows.push(("crashes", format!("not noted: {why}")));
     }
     for change in &status.process_changes {
         rows.push(("process", format!("{}: {change}", change.by.join(", "))));

@@ -14,6 +14,11 @@ impl Digest {
         Digest(bytes)
     }
 
+    /// The raw 32 bytes.
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first twelve digits: enough for people.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()

@@ -2,7 +2,7 @@
 
 use super::moment::utc;
 use super::{
-    Cause, Connection, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange,
+    Cause, Connection, Crash, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange,
     RefusedView, Verdict,
 };
 use serde::{Deserialize, Serialize};
@@ -221,6 +221,8 @@ pub enum What {
     },
     /// Plugin code changed something of the process that all share.
     ProcessChanged(ProcessChange),
+    /// A host that ran before was ended by a signal. Told once, by the next host's start.
+    HostCrashed(Crash),
     /// The host itself did not run for a while; nothing that happened meanwhile is held against a plugin.
     Stalled {
         /// How long, in milliseconds.
@@ -247,6 +249,7 @@ impl What {
                 [one] => Some(one),
                 _ => None,
             },
+            What::HostCrashed(crash) => crash.culprit.as_ref()?.instance.as_deref(),
             What::Moved { name, .. }
             | What::Replaced { name, .. }
             | What::StepFailed { name, .. }
@@ -312,6 +315,7 @@ impl fmt::Display for What {
                 None => f.write_str("maintenance has ended"),
             },
             What::ProcessChanged(change) => write!(f, "{change}"),
+            What::HostCrashed(crash) => write!(f, "{crash}"),
             What::Replaced { from, to, .. } => write!(f, "version {from} replaced by {to}"),
             What::StepFailed { step, text, .. } => write!(f, "{step} failed, stopping goes on: {text}"),
             What::Unloaded {
@@ -420,7 +424,10 @@ fn write_host_trouble(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
             names.join(", ")
         ),
         What::HostTrouble { failed, of, .. } => {
-            write!(f, "the host's trouble is over: {failed} of {of} plugins have failed")
+            write!(
+                f,
+                "the host's trouble is over: {failed} of {of} plugins have failed"
+            )
         }
         _ => Ok(()),
     }

@@ -8,6 +8,7 @@ mod call;
 pub mod clock;
 mod component;
 pub mod control;
+mod crash;
 mod deep;
 mod dependencies;
 mod digest;
@@ -34,6 +35,7 @@ pub mod vital;
 
 pub use call::{CallError, ErrorKind, InputPart, Reply, RequestExtras, Usage};
 pub use component::Component;
+pub use crash::{Crash, Culprit as CrashCulprit};
 pub use deep::{DeepResult, DeepView};
 pub use dependencies::{DependenciesView, LeftOut, LeftOutCode, ResolvedPlugin, ResolvedRequirement};
 pub use digest::{Digest, DigestError};

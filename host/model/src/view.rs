@@ -1,7 +1,7 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
 use super::{
-    CheckKind, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange, Report, Verdict,
+    CheckKind, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange, Report, Verdict,
 };
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
@@ -350,6 +350,12 @@ pub struct StatusView {
     /// Instances in maintenance, by name.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub maintenance: Vec<MaintenanceRow>,
+    /// How earlier hosts on the same state directory were ended by signals, as this one found at its start; the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub crashes: Vec<Crash>,
+    /// Why nobody would learn in whose code this host crashes; absent if that is noted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub crashes_not_noted: Option<String>,
 }
 
 /// An instance that is configured, and whose plugin is not there.

@@ -11,6 +11,7 @@ mod used;
 
 pub use used::Used;
 
+use super::crash;
 use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Priority, Work};
 use super::loader::{CodeOwner, Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
 use super::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
@@ -175,7 +176,8 @@ impl Module {
         };
         // The module has what was mapped even if nobody waits for it any more.
         let opening = module.clone();
-        let open = move |_| opening.map(&stored, rust, global);
+        let asked_by: Arc<str> = work.subject.clone();
+        let open = move |_| opening.map(&stored, rust, global, &asked_by);
         let call = PendingCall::step(work.deadline);
         match call.dispatch(&module.pool, work, Priority::Step, open).await {
             Ok(Ok(())) => Ok(module),
@@ -228,13 +230,17 @@ impl Module {
     }
 
     /// On a lane: seals the bytes and maps them.
-    fn map(&self, stored: &OpenedCopy, rust: bool, global: bool) -> Result<(), LoadError> {
+    fn map(&self, stored: &OpenedCopy, rust: bool, global: bool, asked_by: &str) -> Result<(), LoadError> {
         let memory_name = format!("extman-{}-{}", self.name, self.generation);
         let sealed = SealedImage::of_stored(stored, &memory_name, self.digest)?;
+        let listed = self.listed();
+        // As long as its constructors run, the one that it is loaded for is its only one.
+        let only = listed.instance(asked_by);
         let opened = {
             let _window = process_guard::window(&self.name, "load", CodeOwner::UNKNOWN);
-            Library::open(sealed, rust, global)
+            Library::open_listed(sealed, rust, global, listed)
         };
+        drop(only);
         match opened {
             Ok(library) => {
                 *self.held() = Held::Loaded(Arc::new(library));
@@ -247,6 +253,19 @@ impl Module {
                 Err(error.into())
             }
         }
+    }
+
+    /// In the crash journal.
+    fn listed(&self) -> crash::LibraryEntry {
+        let plugin = &self.manifest.plugin;
+        let version = plugin.version.to_string();
+        let identity = crash::Identity {
+            id: &plugin.id,
+            version: &version,
+            digest: self.digest,
+        };
+        let capabilities = self.manifest.capabilities.iter();
+        crash::library(identity, capabilities.map(|capability| capability.name.as_str()))
     }
 
     /// Which load of this process it is.

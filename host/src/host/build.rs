@@ -1,6 +1,7 @@
 //! Building a host: the parts, wired.
 
 use super::components::{Components, keep_looking};
+use super::crashes;
 use super::disabled::Disabled;
 use super::event_log::EventLog;
 use super::health::{HostSink, Subjects};
@@ -13,11 +14,12 @@ use crate::deep::{DeepChecks, Machine};
 use crate::probing::Engine;
 use extman_history::{History, HistoryConfig};
 use extman_intake::StoreError;
-use extman_model::Event;
 use extman_model::ProbeSettings;
 use extman_model::clock;
 use extman_model::vital::Vital;
+use extman_model::{Event, What};
 use extman_runtime::arrivals::Arrivals;
+use extman_runtime::crash::Crashes;
 use extman_runtime::lanes::LaneObserver;
 use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
@@ -64,6 +66,7 @@ pub enum BuildError {
 pub struct HostBuilder {
     config: Config,
     dirs: Vec<PathBuf>,
+    notes_crashes: bool,
 }
 
 impl Default for HostBuilder {
@@ -76,6 +79,7 @@ impl Default for HostBuilder {
         HostBuilder {
             config,
             dirs: Vec::new(),
+            notes_crashes: false,
         }
     }
 }
@@ -125,6 +129,14 @@ impl HostBuilder {
         self
     }
 
+    /// Has the process note in whose code it crashes, under the state directory, and the next host there tell it and do what `[crash]` says.
+    /// For that the process gets handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT, which call those that were there before: so this is for
+    /// the program to decide. Its first host that asks for it says where.
+    pub fn note_crashes(mut self) -> Self {
+        self.notes_crashes = true;
+        self
+    }
+
     /// Starts the host. Returns before plugins are loaded: see [`Host::wait_ready`].
     ///
     /// # Errors
@@ -151,6 +163,7 @@ impl HostBuilder {
         let mut config = self.config;
         // Before any plugin runs: one that changes the working directory changes nothing of what the host reads and writes.
         config.make_paths_absolute();
+        let (crashes, crashes_not_noted) = crashes::start(&config, self.notes_crashes);
         let arrivals = Arrivals::new(config.intake.clone())?;
         let disabled = Disabled::read(config.state.dir.as_deref())?;
         let components = Components::new(&config, arrivals.store_outcome());
@@ -160,7 +173,8 @@ impl HostBuilder {
         let listening = events.listen();
         let process = ProcessChanges::listen(events.clone());
         let event_log = EventLog::start(events.listen());
-        let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"));
+        let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"))
+            .with_crashes(crashes.clone());
         let mut warnings: Vec<String> = vetting.warning().into_iter().collect();
         for warning in &warnings {
             tracing::warn!("{warning}");
@@ -204,8 +218,11 @@ impl HostBuilder {
             publisher: probing.publisher,
             disabled,
             reading: Arc::new(Semaphore::new(READS_MAX)),
+            crashes,
+            crashes_not_noted,
         };
         let inner = Arc::new(inner);
+        tell_crashes(&inner.crashes, &inner.events);
         start_tasks(&inner, arrivals, probing.is_taken_in);
         Ok((Host { inner }, listening))
     }
@@ -238,6 +255,13 @@ fn supervisor(
     .with_lock(config.lock.clone())
     .with_supervision(config.supervision)
     .with_disabled(disabled)
+}
+
+/// What earlier hosts left, told before anything that this one does.
+fn tell_crashes(crashes: &Crashes, events: &Events) {
+    for crash in crashes.found() {
+        events.tell(What::HostCrashed(crash.clone()));
+    }
 }
 
 /// What goes on beside the supervisor for as long as the host is there.

@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::calls::Held;
+use super::crashes::newest_first;
 use extman_model::control::{
     Answer, Command, Control, ControlError, Invocation, Invoked, InvokedStream, Pending,
 };
@@ -39,6 +40,8 @@ impl Host {
             vetting_memory: self.inner.vetting_memory,
             warnings: self.inner.warnings.clone(),
             maintenance: self.maintenance_rows(),
+            crashes: newest_first(self.inner.crashes.found()),
+            crashes_not_noted: self.inner.crashes_not_noted.clone(),
         }
     }
 

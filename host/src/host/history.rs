@@ -8,7 +8,7 @@ use extman_model::clock;
 use extman_model::control::report::check_result;
 use extman_model::control::report::{AnalysisAnswer, Flapping, HistoryAnswer, Range, UptimeRow};
 use extman_model::control::{ControlError, SINCE_MS_MAX};
-use extman_model::{HealthView, Unit};
+use extman_model::{Crash, HealthView, Unit};
 use findings::Asked;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,12 +27,25 @@ impl Host {
     /// Nothing is known of this name, or there is no history, or it can't be read.
     pub async fn history(&self, name: &str, since_ms: u64) -> Result<HistoryAnswer, ControlError> {
         let (range, known, asked) = (last(since_ms), self.plugin(name), name.to_owned());
-        let answer = self.read(move |reader| answer(reader, asked, range)).await?;
+        let mut answer = self.read(move |reader| answer(reader, asked, range)).await?;
+        answer.crashes = self.crashes_of(name, range);
         let is_unknown = answer.spans.is_empty() && answer.rollups.is_empty() && answer.releases.is_empty();
         if is_unknown {
             known?;
         }
         Ok(answer)
+    }
+
+    /// How hosts were ended in an instance's code.
+    fn crashes_of(&self, name: &str, range: Range) -> Vec<Crash> {
+        let plugin = self
+            .snapshot()
+            .get(name)
+            .map(|entry| entry.plugin.manifest().plugin.id.clone());
+        let plugin = plugin.as_deref().unwrap_or(name);
+        let kept = self.inner.crashes.kept().into_iter();
+        kept.filter(|crash| range.holds(crash.at_unix_ms) && crash.is_of(name, plugin))
+            .collect()
     }
 
     /// How much of the time an instance could serve, or each that there is or that is configured and missing. One that is gone has a row
@@ -135,6 +148,7 @@ fn answer(reader: &Reader, name: String, range: Range) -> Result<HistoryAnswer, 
         rollups: rollups.rows.iter().map(Into::into).collect(),
         more: rollups.more || spans.more || releases.more || checks.more,
         clock: reader.clock_steps(range)?.into_iter().map(Into::into).collect(),
+        crashes: Vec::new(),
         checks: checks.rows.into_iter().map(check_result).collect(),
         spans: spans.rows.into_iter().map(Into::into).collect(),
         releases: releases.rows.into_iter().map(Into::into).collect(),

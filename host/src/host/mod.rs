@@ -4,6 +4,7 @@ mod build;
 mod calls;
 mod commands;
 mod components;
+mod crashes;
 mod disabled;
 mod error_hint;
 mod event_log;
@@ -26,6 +27,7 @@ use crate::deep::DeepChecks;
 use crate::probing::Engine;
 use extman_history::History;
 use extman_model::{Event, MemoryBound, Verdict};
+use extman_runtime::crash::{self, Crashes};
 use extman_runtime::registry::{Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
 use std::collections::HashMap;
@@ -79,6 +81,8 @@ struct Inner {
     publisher: Arc<maintenance::Publisher>,
     disabled: disabled::Disabled,
     reading: Arc<Semaphore>,
+    crashes: Arc<Crashes>,
+    crashes_not_noted: Option<String>,
 }
 
 impl Drop for Inner {
@@ -145,6 +149,9 @@ impl Host {
             tracing::warn!(%error, "what asks plugins how they are did not end as it should");
         }
         self.inner.event_log.close();
+        if self.inner.crashes_not_noted.is_none() {
+            crash::end();
+        }
         verdicts
     }
 }

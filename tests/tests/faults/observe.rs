@@ -143,6 +143,7 @@ impl<'a> Scene<'a> {
 
     fn play(mut self) -> Observed {
         let answered_before = self.beside.answered();
+        let mut died = false;
         self.served.put(&self.case.library());
         let mut seen = Observed {
             vetting: "passed".to_owned(),
@@ -170,6 +171,7 @@ impl<'a> Scene<'a> {
                 *gone = NONE.to_owned();
             }
             seen.cause = String::new();
+            died = true;
         }
         seen.beside = match (self.beside.failed(), self.served.died()) {
             (failed, _) if !failed.is_empty() => format!("failed: {failed:?}"),
@@ -177,7 +179,21 @@ impl<'a> Scene<'a> {
             _ if self.beside.answered() > answered_before + 5 => ALL.to_owned(),
             _ => "not answered any more".to_owned(),
         };
+        if died && self.next_host_names_it() {
+            seen.host += "; the next one names it";
+        }
         seen
+    }
+
+    /// Starts a host in its place, without the fault.
+    fn next_host_names_it(&mut self) -> bool {
+        let name = self.case.library();
+        let name = name.file_name().expect("a file");
+        std::fs::remove_file(self.served.folder().join("plugins").join(name)).expect("it was put there");
+        self.served.kill_and_start();
+        let status = self.served.client().status().expect("the next host answers");
+        let culprit = status.crashes.first().and_then(|crash| crash.culprit.as_ref());
+        culprit.is_some_and(|culprit| culprit.id == self.case.id())
     }
 
     /// Until it has been started or refused, or has taken the host with it.

@@ -97,10 +97,10 @@ macro_rules! rows {
 }
 
 rows! {
-    Rust "segfault" "create start check drain stop destroy" dies "SIGSEGV" "refused: SIGSEGV" "–";
-    Rust "segfault" "invoke" dies "SIGSEGV" "passed" "no connection";
-    Rust "abort" "create start check drain stop destroy" dies "SIGABRT" "refused: SIGABRT" "–";
-    Rust "abort" "invoke" dies "SIGABRT" "passed" "no connection";
+    Rust "segfault" "create start check drain stop destroy" dies "SIGSEGV; the next one names it" "refused: SIGSEGV" "–";
+    Rust "segfault" "invoke" dies "SIGSEGV; the next one names it" "passed" "no connection";
+    Rust "abort" "create start check drain stop destroy" dies "SIGABRT; the next one names it" "refused: SIGABRT" "–";
+    Rust "abort" "invoke" dies "SIGABRT; the next one names it" "passed" "no connection";
     Rust "exit" "create start check drain stop destroy" dies "exit 3" "refused: exit 3" "–";
     Rust "exit" "invoke" dies "exit 3" "passed" "no connection";
     Rust "panic" "create start" lives
@@ -254,6 +254,7 @@ rows! {
     C "bad-magic" "load" lives
         "refused: “the plugin's tables are malformed: the module's magic is 0x0123456789abcdef” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the module's magic is 0x0123456789abcdef" "–";
     C "checks" "–" lives "passed" "–" "running" "" "unmapped";
+    C "crashes" "–" lives "passed" "right" "running" "" "unmapped";
     C "echo" "–" lives "passed" "right" "running" "" "unmapped";
     C "every-entry" "–" lives "passed" "–" "running" "" "unmapped";
     C "exit-constructor" "load" dies "exit 3" "refused: exit 3 in open (constructors)" "–";
@@ -273,7 +274,7 @@ rows! {
     C "pthread-alive" "create" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
     C "pthread-exit" "invoke" lives "passed" "right" "running" "" "unmapped";
     C "pthread-key" "create" lives "passed" "right" "running" "" "unmapped";
-    C "segfault-constructor" "load" dies "SIGSEGV" "refused: SIGSEGV in open (constructors)" "–";
+    C "segfault-constructor" "load" dies "SIGSEGV; the next one names it" "refused: SIGSEGV in open (constructors)" "–";
     C "serial" "invoke" lives "passed" "right" "running" "" "unmapped";
     C "signal-handler" "create" lives
         "passed" "right" "running" "" "resident: a signal handler points into it";

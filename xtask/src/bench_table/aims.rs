@@ -34,6 +34,7 @@ const MANY: &str = "probe, many instances";
 const PACED: &str = "probe, once a second each";
 const MEMORY: &str = "memory of an instance";
 const ACCOUNTS: &str = "accounting of a call";
+const CALL: &str = "call, 8 bytes back";
 const ONE_CORE: &str = "call, 8 bytes back, all threads on one core";
 const READY: &str = "ready and stopped";
 const THOUSANDS: Place = (READY, "10,000 instances of one library");
@@ -44,7 +45,16 @@ const CPU_A_PROBE: &str = "CPU a probe, µs";
 const ENGINE: Place = (PACED, "engine, 10,000 instances");
 const LARGEST: Place = (PACED, "engine, 100,000 stand-ins");
 
-const AIMS: [Aim; 16] = [
+const AIMS: [Aim; 17] = [
+    Aim {
+        what: "a call's note in the crash journal",
+        bound: Bound::AtMost(10.0),
+        unit: " ns",
+        of: Of::Difference(
+            (CALL, "checked vtable call, in the crash journal"),
+            (CALL, "checked vtable call"),
+        ),
+    },
     Aim {
         what: "10,000 instances of one library until ready",
         bound: Bound::AtMost(5_000.0),

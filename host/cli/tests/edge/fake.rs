@@ -309,6 +309,8 @@ fn status(ready: bool) -> StatusView {
         process_changes: Vec::new(),
         vetting_memory: None,
         maintenance: Vec::new(),
+        crashes: Vec::new(),
+        crashes_not_noted: None,
         warnings: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],
     }
 }

@@ -6,8 +6,8 @@ pub use crate::history::{HistoryState, HistoryStatus, Resolution};
 pub use crate::record::Range;
 use crate::record::{CheckRow, ClockRow, ReleaseRow, ResultWord, Rollup, SpanRow};
 use crate::{
-    Cause, CheckOutcome, CheckView, Component, DeepResult, Digest, ErrorKind, Health, HealthView, Lifecycle,
-    Report,
+    Cause, CheckOutcome, CheckView, Component, Crash, DeepResult, Digest, ErrorKind, Health, HealthView,
+    Lifecycle, Report,
 };
 pub use crate::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
@@ -160,6 +160,9 @@ pub struct HistoryAnswer {
     /// When the wall clock was set, in the order of time: times before that may not be what they seem.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub clock: Vec<ClockStepView>,
+    /// How hosts were ended by signals in its code, in the order of time.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub crashes: Vec<Crash>,
     /// There is more in the range than found room; this is the newest of it.
     pub more: bool,
 }

@@ -7,6 +7,7 @@ use super::code_owner::{self, CodeOwner};
 use super::host_table::HOST_TABLE;
 use super::root::{Detach, Tables};
 use super::status;
+use crate::crash::Place;
 use extman_abi as abi;
 use extman_model::CallError;
 use std::cell::RefCell;
@@ -16,6 +17,7 @@ use std::marker::PhantomData;
 struct Held {
     library: CodeOwner,
     detach: Option<Detach>,
+    detaching: Place,
     /// Entries of it that this thread is in.
     entries: u32,
 }
@@ -39,7 +41,11 @@ pub(super) struct Attached(CodeOwner);
 ///
 /// # Errors
 /// What the plugin says: nothing of it may be called here.
-pub(super) fn thread(tables: &Tables, library: CodeOwner) -> Result<Option<Attached>, CallError> {
+pub(super) fn thread(
+    tables: &Tables,
+    library: CodeOwner,
+    detaching: Place,
+) -> Result<Option<Attached>, CallError> {
     let Some(attach) = tables.attach else {
         return Ok(None);
     };
@@ -56,6 +62,7 @@ pub(super) fn thread(tables: &Tables, library: CodeOwner) -> Result<Option<Attac
         let held = Held {
             library,
             detach: tables.detach,
+            detaching,
             entries: 1,
         };
         THREAD.with_borrow_mut(|thread| thread.held.push(held));
@@ -103,7 +110,7 @@ impl Held {
     /// Nothing of the library is called on this thread any more, unless it is attached anew.
     fn detach(self) {
         if let Some(detach) = self.detach {
-            let _code = code_owner::inside(self.library);
+            let _code = code_owner::inside(self.library, self.detaching);
             // SAFETY: a checked entry; the library is open while an entry of it or a keeper lives.
             unsafe { detach(&HOST_TABLE) };
         }

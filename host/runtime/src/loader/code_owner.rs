@@ -5,6 +5,7 @@
 //! destructor and nothing else: this is read inside thread creation, and written in each call.
 
 use super::image;
+use crate::crash::{self, Place};
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
@@ -89,22 +90,30 @@ pub(crate) fn is_in_entry() -> bool {
 /// While it lives, a library's code runs on this thread.
 pub(super) struct Inside {
     before: u64,
+    _noted: crash::Entry,
     _of_this_thread: PhantomData<*const ()>,
 }
 
-/// The code of `owner` begins to run here.
+/// The code of `owner` begins to run here, in what the crash journal is to tell.
 #[inline]
-pub(super) fn inside(owner: CodeOwner) -> Inside {
+pub(super) fn inside(owner: CodeOwner, place: Place) -> Inside {
     Inside {
         before: HERE.replace(owner.0 | IN_ENTRY),
+        _noted: crash::enter(place),
         _of_this_thread: PhantomData,
     }
 }
 
 /// Runs this as code of `owner`.
-pub(crate) fn on_behalf_of<T>(owner: CodeOwner, run: impl FnOnce() -> T) -> T {
-    let _inside = inside(owner);
+pub(super) fn in_entry<T>(owner: CodeOwner, place: Place, run: impl FnOnce() -> T) -> T {
+    let _inside = inside(owner, place);
     run()
+}
+
+/// Runs this as if it were code of `owner`.
+#[cfg(test)]
+pub(crate) fn on_behalf_of<T>(owner: CodeOwner, run: impl FnOnce() -> T) -> T {
+    in_entry(owner, Place::default(), run)
 }
 
 impl Drop for Inside {
@@ -143,7 +152,7 @@ mod tests {
         std::thread::spawn(move || {
             begin(one);
             assert!(!is_in_entry(), "a thread of its own");
-            let nested = inside(other);
+            let nested = inside(other, Place::default());
             assert_eq!(CodeOwner::here(), other);
             assert!(is_in_entry());
             assert_eq!(outside(CodeOwner::here), CodeOwner::HOST);
@@ -160,7 +169,7 @@ mod tests {
     fn what_a_thread_of_the_hosts_does_after_a_call_may_be_the_plugins() {
         std::thread::spawn(|| {
             begin(CodeOwner::HOST);
-            drop(inside(CodeOwner::of_a_new_library()));
+            drop(inside(CodeOwner::of_a_new_library(), Place::default()));
             assert_eq!(CodeOwner::here(), CodeOwner::UNKNOWN);
         })
         .join()

@@ -33,6 +33,12 @@ impl Image {
         self.ranges.iter().any(|range| range.contains(&address))
     }
 
+    /// From the lowest mapped address to the highest.
+    pub(super) fn extent(&self) -> Range<usize> {
+        let end = self.ranges.iter().map(|range| range.end).max();
+        self.start()..end.unwrap_or(self.base)
+    }
+
     /// Lowest mapped address.
     pub(super) fn start(&self) -> usize {
         self.ranges
@@ -79,7 +85,7 @@ pub(crate) fn start_of_object_at(address: usize) -> Option<usize> {
 }
 
 /// From the main executable's first address to its last. Allocates nothing.
-pub(super) fn extent_of_executable() -> Range<usize> {
+pub(crate) fn extent_of_executable() -> Range<usize> {
     let extent = visit(|info| {
         let extent = ranges(info).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
         Some(extent.unwrap_or_default())

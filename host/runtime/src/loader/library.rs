@@ -9,6 +9,8 @@ use super::keys::{self, LeftKey};
 use super::memfd::{SealError, SealedImage};
 use super::root::{self, Tables};
 use super::{loaded, mapped};
+use crate::crash::LibraryEntry;
+use crate::lanes::Phase;
 use extman_model::{ResidentReason, Verdict};
 use libloading::os::unix::{Library as Handle, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::mem::ManuallyDrop;
@@ -109,6 +111,7 @@ pub struct Mapped {
     image: Image,
     owner: CodeOwner,
     opened: Opened,
+    listed: LibraryEntry,
     // Both only let go by `close` and `Closed::verdict`: while the library is mapped, its descriptor's number must not
     // become another file's, or glibc would take that for this one.
     handle: ManuallyDrop<Handle>,
@@ -144,28 +147,44 @@ impl Library {
     /// # Errors
     /// Whatever does not pass; what is mapped then is given back, to be closed when this thread has ended.
     pub fn open(sealed: SealedImage, rust: bool, global: bool) -> Result<Self, NotOpened> {
+        Self::open_listed(sealed, rust, global, LibraryEntry::default())
+    }
+
+    /// As [`open`](Self::open), for a library that the crash journal lists.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_listed(
+        sealed: SealedImage,
+        rust: bool,
+        global: bool,
+        listed: LibraryEntry,
+    ) -> Result<Self, NotOpened> {
         let _one_at_a_time = loader().ok_or(OpenError::Busy)?;
         let path = sealed.path();
         if image::is_listed(&path) {
             return Err(OpenError::OtherFile.into());
         }
         let (opened, owner) = (Opened::now(), CodeOwner::of_a_new_library());
+        listed.is_owned_by(owner.number());
+        let place = listed.at(Phase::Open);
         let scope = if global { RTLD_GLOBAL } else { RTLD_LOCAL };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
         let open = || unsafe { Handle::open(Some(&path), RTLD_NOW | scope) };
-        let handle = code_owner::on_behalf_of(owner, open).map_err(|e| refusal(cause(&e)))?;
+        let handle = code_owner::in_entry(owner, place, open).map_err(|e| refusal(cause(&e)))?;
         let Some(image) = image_of(&handle) else {
             // Nobody can say what is mapped where, so its name must stay taken.
             std::mem::forget((handle, sealed));
             return Err(OpenError::OtherFile.into());
         };
         loaded::add(owner, image.clone());
+        listed.lies_at(image.extent());
         // Listed under its name, or its absence from the list would prove nothing when it is closed.
         let checked = match is_mapped(&sealed, &image) {
             Ok(true) if image::is_listed(&path) => {
                 // SAFETY: open, and kept open by the struct that the tables go into.
                 let tables = || unsafe { root::tables(&handle, sealed.digest(), rust) };
-                code_owner::on_behalf_of(owner, tables)
+                code_owner::in_entry(owner, place, tables)
             }
             Ok(_) => Err(OpenError::OtherFile),
             // Nobody could tell which file it is.
@@ -175,6 +194,7 @@ impl Library {
             image,
             owner,
             opened,
+            listed,
             handle: ManuallyDrop::new(handle),
             sealed: ManuallyDrop::new(sealed),
         };
@@ -195,6 +215,11 @@ impl Library {
     /// Tells it from all others, also from those that lie where it lay.
     pub(super) fn owner(&self) -> CodeOwner {
         self.mapped.owner
+    }
+
+    /// As the crash journal has it.
+    pub(super) fn listed(&self) -> &LibraryEntry {
+        &self.mapped.listed
     }
 
     pub(super) fn tables(&self) -> &Tables {
@@ -231,7 +256,7 @@ impl Mapped {
         // SAFETY: taken once; `self` is consumed.
         let handle = unsafe { ManuallyDrop::take(&mut self.handle) };
         // For as long as its finalisers run, and no longer: what is closed as a library's code must not be the host's.
-        code_owner::on_behalf_of(self.owner, || {
+        code_owner::in_entry(self.owner, self.listed.at(Phase::Close), || {
             let _ = handle.close();
         });
         let mut closed = Closed {
@@ -280,7 +305,7 @@ impl Closed {
         // Opening and closing what is still there makes glibc collect what it had put off, so the last look counts.
         for _ in 0..2 {
             if image::is_listed(&path) {
-                code_owner::on_behalf_of(self.mapped.owner, || {
+                code_owner::in_entry(self.mapped.owner, self.mapped.listed.at(Phase::Close), || {
                     // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
                     if let Ok(again) = unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) } {
                         let _ = again.close();
@@ -306,6 +331,7 @@ impl Closed {
         }
         // By what it is and not by where it lay: since it was closed, another one may have come to lie there.
         loaded::forget(self.mapped.owner);
+        self.mapped.listed.is_gone();
         // SAFETY: taken once; nothing is mapped from it any more.
         drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
         self.is_gone = true;
@@ -401,6 +427,7 @@ mod tests {
                 image: Image::at(1 << 24, 16),
                 owner: CodeOwner::of_a_new_library(),
                 opened: Opened::now(),
+                listed: LibraryEntry::default(),
                 handle: ManuallyDrop::new(Handle::this()),
                 sealed: ManuallyDrop::new(SealedImage::copy(&b""[..], "gone", digest).unwrap()),
             },

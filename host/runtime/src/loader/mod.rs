@@ -57,6 +57,6 @@ pub use plugin_instance::{Input, Making, NotDestroyed, PluginInstance, Returned,
 #[cfg(test)]
 pub(crate) use code_owner::on_behalf_of;
 pub(crate) use code_owner::{CodeOwner, is_in_entry, is_in_executable};
-pub(crate) use image::start_of_object_at;
+pub(crate) use image::{extent_of_executable, start_of_object_at};
 pub(crate) use keys::hosts_own_key;
 pub(crate) use threads::libraries_with_threads;

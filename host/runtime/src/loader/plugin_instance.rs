@@ -13,6 +13,8 @@ use super::output::{self, Completed, Completion, Output};
 use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
 use super::text::ErrorText;
 use super::{read, status};
+use crate::crash::{InstanceEntry, Place};
+use crate::lanes::Phase;
 use crate::process_guard::{self, Activity, Entering};
 use extman_abi::{self as abi, Bytes, CallToken, InstanceToken};
 use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, RequestExtras, Usage};
@@ -30,6 +32,7 @@ pub struct PluginInstance {
     name: Box<str>,
     owner: CodeOwner,
     activity: Arc<Activity>,
+    listed: InstanceEntry,
 }
 
 // SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
@@ -142,7 +145,8 @@ impl PluginInstance {
             cache_dir: path(making.cache_dir),
             resource_dir: path(making.resource_dir),
         };
-        let made = Self::make(&library, &request, making.name);
+        let listed = library.listed().instance(making.name);
+        let made = Self::make(&library, &request, making.name, &listed);
         let instance = |handle| PluginInstance {
             tables: *library.tables(),
             owner: library.owner(),
@@ -150,6 +154,7 @@ impl PluginInstance {
             token,
             name: making.name.into(),
             activity: Arc::default(),
+            listed,
             library: Mutex::new(Some(library.clone())),
         };
         let made = made.map(instance).inspect_err(|_| listeners::unregister(token))?;
@@ -161,13 +166,14 @@ impl PluginInstance {
         library: &Library,
         request: &abi::CreateRequest,
         name: &str,
+        listed: &InstanceEntry,
     ) -> Result<abi::InstanceHandle, CallError> {
         let tables = library.tables();
         let mut handle: abi::InstanceHandle = std::ptr::null_mut();
         let mut error = ErrorText::new();
         let _window = process_guard::window(name, "create", library.owner());
-        let _code = code_owner::inside(library.owner());
-        let _thread = attach::thread(tables, library.owner())?;
+        let _code = code_owner::inside(library.owner(), listed.at(Phase::Create));
+        let _thread = attach::thread(tables, library.owner(), listed.detaching())?;
         // SAFETY: a checked entry of an open library; all pointers are to locals that outlive the call.
         let status = unsafe { (tables.lifecycle.create)(&HOST_TABLE, request, &mut handle, error.lend()) };
         status::result(status, &error, "create").map(|()| handle)
@@ -179,14 +185,14 @@ impl PluginInstance {
     /// What the plugin says, or that the instance is being destroyed.
     pub fn step(&self, step: Step, call: CallToken) -> Result<(), CallError> {
         let lifecycle = &self.tables.lifecycle;
-        let (entry, name): (Option<StepFn>, _) = match step {
-            Step::Start => (lifecycle.start, "start"),
-            Step::Drain => (lifecycle.drain, "drain"),
-            Step::Stop => (lifecycle.stop, "stop"),
+        let (entry, name, phase): (Option<StepFn>, _, _) = match step {
+            Step::Start => (lifecycle.start, "start", Phase::Start),
+            Step::Drain => (lifecycle.drain, "drain", Phase::Drain),
+            Step::Stop => (lifecycle.stop, "stop", Phase::Stop),
         };
         let Some(entry) = entry else { return Ok(()) };
         let _window = process_guard::window(&self.name, name, self.owner);
-        let _inside = self.enter_step()?;
+        let _inside = self.enter_step(phase)?;
         output::of_instance(call, self.token);
         let request = step_request(call);
         let mut error = ErrorText::new();
@@ -203,7 +209,7 @@ impl PluginInstance {
         let Some(entry) = self.tables.lifecycle.configure else {
             return Err(unsupported("configure"));
         };
-        let _inside = self.enter_step()?;
+        let _inside = self.enter_step(Phase::Configure)?;
         output::of_instance(call, self.token);
         let request = abi::ConfigureRequest {
             struct_size: size_of::<abi::ConfigureRequest>(),
@@ -224,7 +230,7 @@ impl PluginInstance {
         let Some(entry) = self.tables.lifecycle.restore else {
             return Err(unsupported("restore"));
         };
-        let _inside = self.enter_step()?;
+        let _inside = self.enter_step(Phase::State)?;
         output::of_instance(call, self.token);
         let request = abi::RestoreRequest {
             struct_size: size_of::<abi::RestoreRequest>(),
@@ -248,7 +254,7 @@ impl PluginInstance {
         let Some(entry) = self.tables.lifecycle.snapshot else {
             return Err(unsupported("snapshot"));
         };
-        let _inside = self.enter_step()?;
+        let _inside = self.enter_step(Phase::State)?;
         output::of_instance(call, self.token);
         let request = step_request(call);
         let mut snapshot = abi::Snapshot {
@@ -265,7 +271,7 @@ impl PluginInstance {
     /// Serves one call; its output goes to the open call `call`.
     #[inline]
     pub fn invoke(&self, call: CallToken, input: Input<'_>) -> Returned {
-        let _inside = match self.enter() {
+        let _inside = match self.enter(self.listed.in_call(input.capability)) {
             Ok(inside) => inside,
             Err(failure) => {
                 return Returned {
@@ -291,7 +297,7 @@ impl PluginInstance {
             let text = "its manifest marks it async = true, but the library has no extman.async/1";
             return Err(CallError::new(ErrorKind::Unsupported, text));
         };
-        let _inside = self.enter()?;
+        let _inside = self.enter(self.listed.in_call(input.capability))?;
         let call = context.token();
         context.hand_over(completion);
         let Returned { result, usage } = self.call(submit, call, input);
@@ -320,7 +326,7 @@ impl PluginInstance {
     /// Tells the plugin that a call is cancelled.
     pub fn cancel(&self, call: CallToken) {
         if let Some(cancel) = self.tables.cancel
-            && let Ok(_inside) = self.enter()
+            && let Ok(_inside) = self.enter(self.listed.at(Phase::Invoke))
         {
             // SAFETY: a checked entry; the library is open until `destroy`, and a live handle.
             unsafe { cancel(self.handle, call) };
@@ -378,7 +384,7 @@ impl PluginInstance {
         let Some(entry) = self.tables.check else {
             return Ok(Said::Nothing);
         };
-        let _inside = self.enter()?;
+        let _inside = self.enter(self.listed.at(Phase::Check))?;
         let request = abi::CheckRequest {
             struct_size: size_of::<abi::CheckRequest>(),
             call: context.token(),
@@ -429,8 +435,8 @@ impl PluginInstance {
 
     fn end(&self, call: CallToken) -> Result<(), CallError> {
         let _window = process_guard::window(&self.name, "destroy", self.owner);
-        let _code = code_owner::inside(self.owner);
-        let _thread = attach::thread(&self.tables, self.owner)?;
+        let _code = code_owner::inside(self.owner, self.listed.at(Phase::Destroy));
+        let _thread = attach::thread(&self.tables, self.owner, self.listed.detaching())?;
         output::of_instance(call, self.token);
         let request = step_request(call);
         let mut error = ErrorText::new();
@@ -451,17 +457,17 @@ impl PluginInstance {
 
     /// For calls and checks.
     #[inline]
-    fn enter(&self) -> Result<Inside<'_>, CallError> {
-        self.enter_as(Entering::Call)
+    fn enter(&self, place: Place) -> Result<Inside<'_>, CallError> {
+        self.enter_as(Entering::Call, place)
     }
 
     /// For steps of the lifecycle.
-    fn enter_step(&self) -> Result<Inside<'_>, CallError> {
-        self.enter_as(Entering::Step)
+    fn enter_step(&self, phase: Phase) -> Result<Inside<'_>, CallError> {
+        self.enter_as(Entering::Step, self.listed.at(phase))
     }
 
     #[inline]
-    fn enter_as(&self, entering: Entering) -> Result<Inside<'_>, CallError> {
+    fn enter_as(&self, entering: Entering, place: Place) -> Result<Inside<'_>, CallError> {
         if !self.activity.enter(entering) {
             return Err(CallError::new(
                 ErrorKind::NotServing,
@@ -470,7 +476,7 @@ impl PluginInstance {
         }
         let inside = Inside {
             instance: self,
-            _code: code_owner::inside(self.owner),
+            _code: code_owner::inside(self.owner, place),
             thread: None,
         };
         match self.tables.attach {
@@ -489,7 +495,10 @@ struct Inside<'a> {
 impl Inside<'_> {
     #[cold]
     fn attached(mut self) -> Result<Self, CallError> {
-        self.thread = attach::thread(&self.instance.tables, self.instance.owner)?;
+        self.thread = {
+            let instance = self.instance;
+            attach::thread(&instance.tables, instance.owner, instance.listed.detaching())?
+        };
         Ok(self)
     }
 }

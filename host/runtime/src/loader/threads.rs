@@ -5,6 +5,7 @@
 use super::code_owner::{self, CodeOwner};
 use super::cpu;
 use super::keys::hosts_own_key;
+use crate::crash::AlternateStack;
 use libc::{c_void, pthread_key_t};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
@@ -146,6 +147,8 @@ pub(super) struct Package {
     argument: *mut c_void,
     owner: CodeOwner,
     slot: Option<&'static ThreadSlot>,
+    /// The stack for its signals; 0 if it has none from here.
+    signals: AtomicUsize,
 }
 
 /// Notes a thread that the calling one is about to make. `None` without memory.
@@ -170,6 +173,7 @@ pub(super) fn note(start: StartRoutine, argument: *mut c_void) -> Option<*mut Pa
         argument,
         owner,
         slot,
+        signals: AtomicUsize::new(0),
     };
     // SAFETY: fresh memory of this size; malloc aligns for any fundamental type.
     unsafe { package.write(noted) };
@@ -199,6 +203,12 @@ pub(super) extern "C-unwind" fn run_thread(package: *mut c_void) -> *mut c_void 
         slot.tid.store(unsafe { libc::gettid() }, SeqCst);
         slot.state.store(RUNNING, SeqCst);
     }
+    // The host's threads have one from the standard library, or get one when they enter a plugin.
+    if noted.owner.is_a_librarys() {
+        noted
+            .signals
+            .store(AlternateStack::begin().into_address(), Relaxed);
+    }
     // SAFETY: a key of the host's own, and a value that its destructor takes.
     let at_end = end_key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, package) } == 0);
     let (start, argument) = (noted.start, noted.argument);
@@ -219,7 +229,10 @@ fn end_key() -> Option<pthread_key_t> {
 /// The calling thread ends; destructors of thread-locals have run, some of keys may still.
 unsafe extern "C" fn end(package: *mut c_void) {
     // SAFETY: the package of this thread, which has no other use for it.
-    let Package { slot, owner, .. } = unsafe { package.cast::<Package>().read() };
+    let Package {
+        slot, owner, signals, ..
+    } = unsafe { package.cast::<Package>().read() };
+    drop(AlternateStack::from_address(signals.into_inner()));
     // SAFETY: from malloc, and read.
     unsafe { libc::free(package) };
     // In this order: a thread that ends meanwhile is missed rather than counted twice.

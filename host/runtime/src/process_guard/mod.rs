@@ -52,7 +52,7 @@ pub(crate) use callbacks::{called_later, is_timer_thread};
 pub(crate) use descriptors::protect;
 pub(crate) use fork::end_if_forked;
 pub(crate) use real::{Real, interpose};
-pub(crate) use signals::{get as disposition, name as signal_name};
+pub(crate) use signals::{get as disposition, name as signal_name, put as set_disposition};
 pub(crate) use thread_end::on_thread_end;
 pub(crate) use windows::{lives, no_longer_lives, window};
 

@@ -74,7 +74,7 @@ fn set(signal: c_int, handler: sighandler_t) -> io::Result<()> {
 }
 
 /// Sets a disposition for the host.
-pub(super) fn put(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
+pub(crate) fn put(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
     let Some(real) = real::sigaction.get() else {
         return Err(io::Error::from_raw_os_error(libc::ENOSYS));
     };

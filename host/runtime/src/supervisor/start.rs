@@ -258,6 +258,7 @@ fn not_vetted(error: VettingError) -> NotStarted {
         VettingError::Refused { report, .. } if report.blames_bytes() => {
             NotStarted::hopeless(Hopeless::Bytes, error)
         }
+        VettingError::Crashed(_) => NotStarted::hopeless(Hopeless::Bytes, error),
         _ => NotStarted::failed(error),
     }
 }

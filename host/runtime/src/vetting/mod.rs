@@ -19,6 +19,7 @@ mod memory;
 mod protocol;
 pub mod worker;
 
+use super::crash::{Crashes, Standing};
 use super::loader::{SealError, SealedImage};
 use cache::VettingCache;
 use child::Limits;
@@ -91,6 +92,9 @@ pub enum VettingError {
         /// Whether that was in an earlier try.
         remembered: bool,
     },
+    /// Hosts crashed in its code.
+    #[error("{0}; a new version, or `extman load` by a person, has it loaded again")]
+    Crashed(String),
     /// There is no worker program.
     #[error(
         "there is no worker program at {path}, so the plugin can't be vetted: put extman-worker there, name one by \
@@ -155,6 +159,7 @@ pub struct Vetting {
     under_way: Mutex<HashMap<VettingKey, Arc<UnderWay>>>,
     at_once: Semaphore,
     host_ends: watch::Sender<bool>,
+    crashes: Arc<Crashes>,
 }
 
 /// One vetting, and all who wait for it.
@@ -174,7 +179,14 @@ impl Vetting {
             under_way: Mutex::default(),
             at_once: Semaphore::new(at_once),
             host_ends: watch::Sender::new(false),
+            crashes: Arc::new(Crashes::none()),
         }
+    }
+
+    /// Refuses, or vets anew, libraries in whose code hosts crashed.
+    pub fn with_crashes(mut self, crashes: Arc<Crashes>) -> Self {
+        self.crashes = crashes;
+        self
     }
 
     /// Lets a plugin pass, or says why not.
@@ -187,11 +199,16 @@ impl Vetting {
         trial: impl Into<TrialConfig<'_>>,
         now: SystemTime,
     ) -> Result<VettedPlugin, VettingError> {
+        match self.crashes.standing(plugin.digest()) {
+            Standing::Quarantined(why) => return Err(VettingError::Crashed(why)),
+            Standing::ToBeVetted => return self.vet_after_crash(plugin, trial.into()).await,
+            Standing::Clear => {}
+        }
         if !self.config.enabled {
             return Ok(VettedPlugin(plugin));
         }
         let worker = self.worker()?;
-        let trial = self.trial(&plugin, trial.into(), &worker);
+        let trial = self.trial(&plugin, trial.into(), &worker, self.config.depth);
         let key = VettingKey::of(&trial, &self.config);
         let (report, remembered) = match self.remembered(&key, now) {
             Some(report) => (report, true),
@@ -205,6 +222,27 @@ impl Vetting {
         }
     }
 
+    /// Lets a plugin pass in whose code a host crashed: whatever was seen before, and at the deepest depth that its configuration allows.
+    async fn vet_after_crash(
+        &self,
+        plugin: VerifiedPlugin,
+        trial: TrialConfig<'_>,
+    ) -> Result<VettedPlugin, VettingError> {
+        let worker = self.worker()?;
+        let trial = self.trial(&plugin, trial, &worker, VettingDepth::Probe);
+        let report = self
+            .run(&trial, &watch::Sender::new(VettingPhase::Worker))
+            .await?;
+        if !report.passed() {
+            return Err(VettingError::Refused {
+                report: Box::new(report),
+                remembered: false,
+            });
+        }
+        self.crashes.passed(plugin.digest());
+        Ok(VettedPlugin(plugin))
+    }
+
     /// Tries a plugin in throwaway processes, whatever was seen before, and keeps nothing.
     ///
     /// # Errors
@@ -215,7 +253,7 @@ impl Vetting {
         trial: impl Into<TrialConfig<'_>>,
     ) -> Result<VettingReport, VettingError> {
         let worker = self.worker()?;
-        let trial = self.trial(plugin, trial.into(), &worker);
+        let trial = self.trial(plugin, trial.into(), &worker, self.config.depth);
         self.run(&trial, &watch::Sender::new(VettingPhase::Worker)).await
     }
 
@@ -249,9 +287,10 @@ impl Vetting {
         self.cache.release(digest, false)
     }
 
-    /// Forgets that a plugin was refused; that it passed is kept. `false` if there was no refusal.
+    /// Forgets that a plugin was refused, or that hosts crashed in its code; that it passed is kept. `false` if there was neither.
     pub fn release_refusal(&self, digest: Digest) -> bool {
-        self.cache.release(digest, true)
+        let (refused, crashed) = (self.cache.release(digest, true), self.crashes.release(digest));
+        refused || crashed
     }
 
     fn remembered(&self, key: &VettingKey, now: SystemTime) -> Option<VettingReport> {
@@ -347,25 +386,21 @@ impl Vetting {
         child::run(trial.worker, order, sealed.share()?, limits, phase, host_ends).await
     }
 
-    fn trial<'a>(&self, plugin: &'a VerifiedPlugin, with: TrialConfig<'a>, worker: &'a Path) -> Trial<'a> {
+    fn trial<'a>(
+        &self,
+        plugin: &'a VerifiedPlugin,
+        with: TrialConfig<'a>,
+        worker: &'a Path,
+        depth: VettingDepth,
+    ) -> Trial<'a> {
         let declared = plugin.manifest().probe.startup_ms.map(Duration::from_millis);
         let startup = with.startup.or(declared).unwrap_or_default();
         Trial {
             plugin,
             config: with.config,
-            depth: self.depth(plugin, with.config),
+            depth: deepest(plugin, with.config, depth),
             limit: startup.max(Duration::from_millis(self.config.timeout_ms)),
             worker,
-        }
-    }
-
-    fn depth(&self, plugin: &VerifiedPlugin, config: &str) -> VettingDepth {
-        let given: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
-        let lacks = |key: &String| given.get(key).is_none();
-        if plugin.manifest().config.required.iter().any(lacks) {
-            VettingDepth::Open
-        } else {
-            self.config.depth
         }
     }
 
@@ -379,6 +414,17 @@ impl Vetting {
         } else {
             Err(VettingError::NoWorker(worker))
         }
+    }
+}
+
+/// What is asked for, unless required configuration is not given.
+fn deepest(plugin: &VerifiedPlugin, config: &str, asked: VettingDepth) -> VettingDepth {
+    let given: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
+    let lacks = |key: &String| given.get(key).is_none();
+    if plugin.manifest().config.required.iter().any(lacks) {
+        VettingDepth::Open
+    } else {
+        asked
     }
 }
 

@@ -59,6 +59,7 @@ const NAMES: &[&str] = &[
     "affine",
     "bad-magic",
     "checks",
+    "crashes",
     "echo",
     "every-entry",
     "exit-constructor",

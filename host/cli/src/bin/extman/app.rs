@@ -142,7 +142,11 @@ pub async fn serve(
     let last_resort = LastResort::start(Duration::from_millis(budget)).map_err(AppError::NoThread)?;
     // Who waits for a call gets its answer as long as calls are waited for.
     http_config.shutdown_ms = grace.max(budget);
-    let (host, events) = Host::builder().config(config).build_and_listen().await?;
+    let (host, events) = Host::builder()
+        .config(config)
+        .note_crashes()
+        .build_and_listen()
+        .await?;
     let written = Arc::new(tokio::sync::Notify::new());
     let log = tokio::spawn(event_log::write(events, written.clone()));
     let stopping = Arc::new(tokio::sync::Notify::new());

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Where each struct of the configuration is, from `host/` on.
-const STRUCTS: [(&str, &str); 17] = [
+const STRUCTS: [(&str, &str); 18] = [
     ("Config", "src/config.rs"),
     ("LanesConfig", "src/config.rs"),
     ("RoutingConfig", "src/config.rs"),
@@ -25,6 +25,7 @@ const STRUCTS: [(&str, &str); 17] = [
     ("Retention", "history/src/config.rs"),
     ("StateConfig", "src/config.rs"),
     ("SupervisionConfig", "runtime/src/supervisor/restart.rs"),
+    ("CrashConfig", "runtime/src/crash/mod.rs"),
     // The last one: the program's own section.
     HTTP,
 ];

@@ -100,7 +100,7 @@ fn log(what: &What) {
             tracing::warn!(plugin = change.by.join(", "), "it {change}");
         }
         // Logged where they come from.
-        What::Stalled { .. } | What::Logged { .. } => {}
+        What::Stalled { .. } | What::Logged { .. } | What::HostCrashed(_) => {}
     }
 }
 

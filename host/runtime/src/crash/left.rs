@@ -1,0 +1,151 @@
+//! Journals that earlier processes left behind: each is read once, by one host, and removed.
+
+use super::Error;
+use super::handler::SIGNALS;
+use super::journal::{EXTENSION, opened, phase_of};
+use super::layout::{FILE_BYTES, Left, OWN_THREAD, Said, read};
+use crate::process_guard::signal_name;
+use extman_model::{Crash, CrashCulprit, Digest};
+use rustix::fs::FlockOperation;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Files that are looked at in a start; more are left to the next one.
+const FILES_MAX: usize = 1000;
+/// A file that was never finished is nobody's after this.
+const UNFINISHED_MAX: Duration = Duration::from_secs(60 * 60);
+/// A fault this near to the stack's end is taken for one that used it up.
+const OVERFLOW_BYTES: u64 = 64 * 1024;
+
+/// What was left behind in a directory.
+pub(super) struct Found {
+    /// In the order of time.
+    pub crashes: Vec<Crash>,
+    /// Processes that ended with their journal open, and without a fatal signal.
+    pub silent: usize,
+    /// The files, which are this process's as long as it has them: to be removed once what they say is kept.
+    files: Vec<(PathBuf, File)>,
+}
+
+impl Found {
+    /// What they said is kept elsewhere.
+    pub fn remove(self) {
+        for (path, _lock) in self.files {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Looks at all journals of processes that live no more.
+pub(super) fn look(dir: &Path) -> Result<Found, Error> {
+    let mut found = Found {
+        crashes: Vec::new(),
+        silent: 0,
+        files: Vec::new(),
+    };
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(|error| Error::Read {
+            dir: dir.to_owned(),
+            error,
+        })?,
+    };
+    // Locks are a process's: opening the own one and closing it again would take the lock off it.
+    let own = opened().as_ref().map(|open| open.path.clone());
+    let paths = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| Some(path) != own.as_ref());
+    for path in paths.take(FILES_MAX) {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("unfinished") => remove_if_old(&path),
+            Some(EXTENSION) => found.take(path),
+            _ => {}
+        }
+    }
+    found.crashes.sort_by_key(|crash| crash.at_unix_ms);
+    Ok(found)
+}
+
+impl Found {
+    fn take(&mut self, path: PathBuf) {
+        // What is no file, or can't be opened, is left where it is.
+        if !std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
+            return;
+        }
+        let Ok(mut file) = File::options().read(true).write(true).open(&path) else {
+            return;
+        };
+        if rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return;
+        }
+        // Another host may have removed it between.
+        if !path.exists() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        // No more than one byte too many: whatever it is, it is not held in memory.
+        if (&mut file)
+            .take(FILE_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+            .is_err()
+        {
+            return;
+        }
+        match read(&bytes) {
+            Said::Nothing | Said::Ended => {}
+            Said::NoSignal => self.silent += 1,
+            Said::Signal(left) => self.crashes.extend(crash(&left)),
+        }
+        self.files.push((path, file));
+    }
+}
+
+fn remove_if_old(path: &Path) {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    let age = modified
+        .ok()
+        .and_then(|modified| extman_model::clock::wall().duration_since(modified).ok());
+    if age.is_some_and(|age| age > UNFINISHED_MAX) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// What a note means; nothing for a signal that is not noted.
+fn crash(left: &Left) -> Option<Crash> {
+    let signal = SIGNALS.into_iter().find(|number| *number as u64 == left.signal)?;
+    let code = match left.code_kind {
+        1 => Some(format!("the host+{:#x}", left.code_offset)),
+        2 => Some(format!("{}+{:#x}", left.code, left.code_offset)),
+        _ => None,
+    };
+    let is_near = |address: u64| left.stack > 0 && address.abs_diff(left.stack) < OVERFLOW_BYTES;
+    Some(Crash {
+        at_unix_ms: left.at_unix_ms,
+        pid: u32::try_from(left.pid).ok()?,
+        signal: signal_name(signal),
+        thread: format!("{} {:?}", left.tid, left.thread),
+        address: left.address,
+        stack_overflow: signal == libc::SIGSEGV && left.address.is_some_and(is_near),
+        code,
+        culprit: culprit(left),
+    })
+}
+
+fn culprit(left: &Left) -> Option<CrashCulprit> {
+    let phase = match left.phase {
+        OWN_THREAD => "a thread of its own".to_owned(),
+        number => phase_of(number)?,
+    };
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Some(CrashCulprit {
+        id: text(&left.id)?,
+        version: left.version.clone(),
+        digest: Digest::new(left.digest),
+        instance: text(&left.instance),
+        capability: text(&left.capability),
+        phase,
+    })
+}

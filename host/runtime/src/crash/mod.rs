@@ -1,0 +1,302 @@
+//! The crash journal: in whose code a host was ended by a signal, noted as it happens and told by the next host.
+//!
+//! ```text
+//!   lane, calling thread ── enter ──▶ journal (mapped file) ◀── handler of fatal signals: the note ── the process ends
+//!                                                                                                        │
+//!   next start: left journals ──▶ ledger (durable) ──▶ told; by policy its library is vetted anew or quarantined
+//! ```
+//!
+//! A journal without a whole note names nobody: its process ended well, or was killed from outside, or power was lost. One journal a
+//! process; the ledger is of all hosts on one state directory.
+
+#![allow(unsafe_code)]
+
+mod handler;
+mod journal;
+mod layout;
+mod ledger;
+mod left;
+mod stack;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use journal::{Entry, InstanceEntry, Place, enter};
+pub use journal::{Identity, LibraryEntry, library};
+pub(crate) use ledger::Standing;
+pub(crate) use stack::AlternateStack;
+
+use extman_model::{Crash, Digest};
+use ledger::Ledger;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// `[crash]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CrashConfig {
+    /// Whether the program notes in whose code it crashes. An embedder's program does so only if it asks for it as well. Default: true.
+    pub enabled: bool,
+    /// What follows for a library in whose code a host crashed: `quarantine` (at the second crash within `within_s` it is not loaded
+    /// again), `vet` (as `quarantine`, and after the first one it must pass vetting at the deepest depth, whatever `vetting` says), or
+    /// `ignore`. Default: `quarantine`.
+    pub policy: CrashPolicy,
+    /// Seconds between two crashes of one library, within which the second one has it quarantined. Default: 600.
+    pub within_s: u64,
+}
+
+/// What follows for a library in whose code a host crashed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrashPolicy {
+    /// At the second crash within the window it is not loaded again.
+    #[default]
+    Quarantine,
+    /// The same, and after the first one it must pass vetting.
+    Vet,
+    /// Nothing.
+    Ignore,
+}
+
+impl Default for CrashConfig {
+    fn default() -> Self {
+        CrashConfig {
+            enabled: true,
+            policy: CrashPolicy::default(),
+            within_s: 600,
+        }
+    }
+}
+
+/// Why crashes are not noted, or not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal can't be made.
+    #[error("the crash journal can't be made in {}: {error}", .dir.display())]
+    Open {
+        /// Where.
+        dir: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The directory can't be read.
+    #[error("the crash journals in {} can't be read: {error}", .dir.display())]
+    Read {
+        /// Where.
+        dir: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// What is kept of crashes can't be read or written.
+    #[error("what is kept of crashes in {} can't be read or written: {error}", .dir.display())]
+    Ledger {
+        /// Where.
+        dir: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A handler can't be set.
+    #[error("no handler can be set for fatal signals: {0}")]
+    Handler(io::Error),
+}
+
+/// Notes from here on, in a journal in this directory, in whose code this process crashes. Once for a process; its signals SIGSEGV,
+/// SIGBUS, SIGILL, SIGFPE and SIGABRT get a handler, which calls what was there before.
+///
+/// # Errors
+/// The journal can't be made, or a handler can't be set.
+pub fn begin(dir: &Path) -> Result<(), Error> {
+    journal::open(dir)?;
+    handler::install().map_err(Error::Handler)
+}
+
+/// The work of the process has ended in good order: how it ends now is of interest only if that is by a fatal signal.
+pub fn end() {
+    if let Some(journal) = journal::journal() {
+        journal.page.set_ended(true);
+    }
+}
+
+/// The crashes of earlier hosts on one directory, and what follows from them.
+#[derive(Debug)]
+pub struct Crashes {
+    config: CrashConfig,
+    /// Nothing where none are kept.
+    dir: Option<PathBuf>,
+    ledger: Mutex<Ledger>,
+    found: Vec<Crash>,
+    silent: usize,
+}
+
+impl Crashes {
+    /// None: every library is clear.
+    pub fn none() -> Self {
+        Crashes {
+            config: CrashConfig::default(),
+            dir: None,
+            ledger: Mutex::default(),
+            found: Vec::new(),
+            silent: 0,
+        }
+    }
+
+    /// Takes in what earlier processes left in this directory, and what is kept there. What that says of libraries is durable when this
+    /// returns, unless an error says that it holds for this process alone; the next one finds the same then.
+    pub fn take_in(dir: &Path, config: CrashConfig) -> (Self, Option<Error>) {
+        let mut crashes = Crashes {
+            config: config.clone(),
+            dir: Some(dir.to_owned()),
+            ..Crashes::none()
+        };
+        let left = match left::look(dir) {
+            Ok(left) => left,
+            Err(error) => return (crashes, Some(error)),
+        };
+        (crashes.found, crashes.silent) = (left.crashes.clone(), left.silent);
+        let add = |ledger: &mut Ledger| left.crashes.iter().for_each(|crash| ledger.add(crash, &config));
+        let taken = match left.crashes.is_empty() {
+            true => read_ledger(&dir.join(LEDGER)).map(|kept| *crashes.ledger() = kept),
+            false => crashes.change(add),
+        };
+        if let Err(error) = taken {
+            let kept = read_ledger(&dir.join(LEDGER)).unwrap_or_default();
+            let mut ledger = crashes.ledger();
+            *ledger = kept;
+            add(&mut ledger);
+            drop(ledger);
+            let dir = dir.to_owned();
+            return (crashes, Some(Error::Ledger { dir, error }));
+        }
+        left.remove();
+        (crashes, None)
+    }
+
+    /// Those that this host found at its start, in the order of time.
+    pub fn found(&self) -> &[Crash] {
+        &self.found
+    }
+
+    /// Processes of which this host found at its start that they did not end in good order, and that no fatal signal was noted.
+    pub fn silent(&self) -> usize {
+        self.silent
+    }
+
+    /// All that are kept, in the order of time.
+    pub fn kept(&self) -> Vec<Crash> {
+        self.ledger().crashes.clone()
+    }
+
+    pub(crate) fn standing(&self, digest: Digest) -> Standing {
+        self.ledger().standing(digest, &self.config)
+    }
+
+    /// A person has the library loaded again. `false` if there was nothing against it. What can't be written down holds until the
+    /// host ends.
+    pub(crate) fn release(&self, digest: Digest) -> bool {
+        self.change_if(digest, |ledger| ledger.release(digest))
+    }
+
+    /// The library has passed vetting at the deepest depth.
+    pub(crate) fn passed(&self, digest: Digest) {
+        self.change_if(digest, |ledger| ledger.passed(digest));
+    }
+
+    fn change_if(&self, digest: Digest, change: impl Fn(&mut Ledger) -> bool) -> bool {
+        let changes = change(&mut self.ledger());
+        if changes && let Err(error) = self.change(|ledger| _ = change(ledger)) {
+            let digest = digest.short();
+            tracing::warn!(
+                digest,
+                "what follows from crashes is as it was at the next start: it can't be written down: {error}"
+            );
+        }
+        changes
+    }
+
+    /// Changes what is kept, also by other hosts, and writes it.
+    fn change(&self, change: impl FnOnce(&mut Ledger)) -> io::Result<()> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        // A lock on a file is the process's: two hosts in one are kept apart by this.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lock = lock(&dir.join("ledger.lock"))?;
+        let path = dir.join(LEDGER);
+        let mut ledger = read_ledger(&path)?;
+        change(&mut ledger);
+        write_ledger(dir, &path, &ledger)?;
+        *self.ledger() = ledger;
+        Ok(())
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const LEDGER: &str = "ledger.json";
+/// A ledger has no more bytes than this.
+const LEDGER_BYTES_MAX: u64 = 1 << 20;
+
+/// Keeps other processes from the ledger as long as it lives.
+fn lock(path: &Path) -> io::Result<File> {
+    const TRIES_MAX: u32 = 500;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    for _ in 1..TRIES_MAX {
+        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::AGAIN) => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
+            locked => return locked.map(|()| file).map_err(io::Error::from),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "another host has held ledger.lock for 5 s",
+    ))
+}
+
+/// One that is not there is empty. One that can't be understood is put aside: no library is blamed for what nobody can read.
+fn read_ledger(path: &Path) -> io::Result<Ledger> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::default()),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(LEDGER_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    serde_json::from_slice(&bytes).or_else(|error| {
+        let aside = path.with_extension("json.unreadable");
+        tracing::warn!(
+            "{} can't be understood ({error}): it is put aside as {}",
+            path.display(),
+            aside.display()
+        );
+        std::fs::rename(path, &aside)?;
+        Ok(Ledger::default())
+    })
+}
+
+/// Whole or not at all, and on the disk when this returns.
+fn write_ledger(dir: &Path, path: &Path, ledger: &Ledger) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let partial = path.with_extension("json.partial");
+    let mut file = File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&partial)?;
+    file.write_all(&serde_json::to_vec_pretty(ledger)?)?;
+    file.sync_all()?;
+    std::fs::rename(&partial, path)?;
+    File::open(dir)?.sync_all()
+}
