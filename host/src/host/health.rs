@@ -265,7 +265,7 @@ impl Host {
         let mut view = health_view(entry, seen, self.inner.deep.view(&entry.name));
         view.in_maintenance = self.inner.maintenances.of(entry).map(Box::new);
         if let Some((instance, _)) = &entry.serving {
-            let (since, now) = (instance.accounts().latency(), clock::unix_ms(clock::wall()));
+            let (since, now) = (instance.call_metrics().latency(), clock::unix_ms(clock::wall()));
             view.figures
                 .extend(self.inner.recent.p95(&entry.name, &since, now));
         }

@@ -4,11 +4,11 @@ mod asynchronous;
 mod attached;
 mod cancel_notices;
 mod check;
+mod destroy_on_drop;
 mod state;
-mod unclaimed;
 mod used;
 
-use super::{Accounts, InstanceFolders, InstanceSettings};
+use super::{CallMetrics, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
     CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
@@ -19,6 +19,7 @@ use crate::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
 use cancel_notices::CancelNotices;
 pub use check::Answer;
 pub(super) use check::RunningChecks;
+use destroy_on_drop::DestroyOnDrop;
 use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind, Reply, RequestExtras, UnreturnedView, Usage};
@@ -29,7 +30,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use unclaimed::Unclaimed;
 pub use used::InstanceUsed;
 
 /// One configured use of a module.
@@ -41,7 +41,7 @@ pub struct Instance {
     /// The module's lanes; one of its own if everything must run on one thread.
     pool: Pool,
     concurrency: Arc<ConcurrencyLimit>,
-    accounts: Arc<Accounts>,
+    metrics: Arc<CallMetrics>,
     destroyed: AtomicBool,
     plugin: Arc<PluginInstance>,
     /// `None` if the plugin does not want to hear of cancelled calls.
@@ -138,7 +138,7 @@ impl Instance {
             name,
             threads,
             pool,
-            accounts: Arc::new(Accounts::new(concurrency.clone())),
+            metrics: Arc::new(CallMetrics::new(concurrency.clone())),
             concurrency,
             destroyed: AtomicBool::new(false),
             settings,
@@ -152,8 +152,8 @@ impl Instance {
     }
 
     /// What the host counts of its calls.
-    pub fn accounts(&self) -> &Arc<Accounts> {
-        &self.accounts
+    pub fn call_metrics(&self) -> &Arc<CallMetrics> {
+        &self.metrics
     }
 
     /// Runs a step of the lifecycle.
@@ -204,7 +204,7 @@ impl Instance {
         call: Call,
         stream: Option<Arc<Frames>>,
     ) -> Result<Result<Reply, CallError>, Call> {
-        let counted = self.accounts.begin();
+        let counted = self.metrics.begin();
         if self.admit().is_err() {
             return Err(call);
         }
@@ -232,7 +232,7 @@ impl Instance {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
-        let (plugin, accounts, limits) = (self.plugin.clone(), self.accounts.clone(), self.output_limits());
+        let (plugin, metrics, limits) = (self.plugin.clone(), self.metrics.clone(), self.output_limits());
         let (streams, reader) = (stream.is_some(), stream.clone());
         let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
         let run = move |context: CallContext| {
@@ -241,7 +241,7 @@ impl Instance {
             serve(&plugin, &context, input, times, |ran, _| {
                 // Time in which it waited for its caller to read is not its own.
                 let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
-                accounts.returned(ran.saturating_sub(held_up));
+                metrics.returned(ran.saturating_sub(held_up));
             })
         };
         let priority = Priority::Call(Some(self.concurrency.clone()));
@@ -339,7 +339,7 @@ struct Creation {
 }
 
 impl Creation {
-    fn carry_out(self, call: CallToken) -> Result<Unclaimed, CallError> {
+    fn carry_out(self, call: CallToken) -> Result<DestroyOnDrop, CallError> {
         // Whoever has no use for them is made all the same.
         let folders = self.folders.filter(|folders| match folders.make() {
             Ok(()) => true,
@@ -359,7 +359,7 @@ impl Creation {
             resource_dir: self.resource_dir.as_deref(),
         };
         let plugin = PluginInstance::create(self.library, making, call, self.listener)?;
-        Ok(Unclaimed::new(plugin, self.home, self.freeing))
+        Ok(DestroyOnDrop::new(plugin, self.home, self.freeing))
     }
 }
 
