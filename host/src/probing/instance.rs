@@ -30,6 +30,8 @@ pub(super) struct MonitoredInstance {
     pub counts: CheckCounts,
     pub last: Option<Box<CheckView>>,
     pub waiters: Vec<oneshot::Sender<CheckView>>,
+    /// A call of it has failed, and the next one that fails is heard of only after a check that is gone through as a whole.
+    pub is_failing: bool,
     /// The state that was written down last, so that each is written once.
     pub recorded: Option<SpanState>,
     /// Parts and a connection, of which only some tell.
@@ -69,6 +71,7 @@ impl MonitoredInstance {
             counts: CheckCounts::default(),
             last: None,
             waiters: Vec::new(),
+            is_failing: false,
             recorded: None,
             reported: None,
             deep: None,
@@ -136,9 +139,10 @@ impl MonitoredInstance {
         Some(ends)
     }
 
-    /// Whether each of its results is looked at, since somebody waits for it or it may cease to flap.
+    /// Whether each of its results is looked at, since somebody waits for it, a call has failed or it may cease to flap.
     pub(super) fn is_watched(&self) -> bool {
-        !self.waiters.is_empty() || self.recorded.is_none() || self.flapping.is_some()
+        let is_awaited = !self.waiters.is_empty() || self.is_failing;
+        is_awaited || self.recorded.is_none() || self.flapping.is_some()
     }
 
     pub(super) fn calls(&self) -> Calls {

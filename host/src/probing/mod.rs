@@ -154,6 +154,7 @@ impl Engine {
             let now = clock::monotonic();
             scheduler.with(number, now, wall_ms(), |instance, _| {
                 instance.monitor.due()?;
+                instance.waiters.retain(|before| !before.is_closed());
                 instance.waiters.push(waiter);
                 if instance.monitor.asked_at().is_none() {
                     instance.monitor.hasten(now);

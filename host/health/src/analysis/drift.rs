@@ -67,13 +67,13 @@ pub fn drift(baseline: &[u64], current: &[Sample]) -> Drift {
             current_figures: current.len(),
         }
     };
-    if cusum.above > Cusum::H && cusum.above_for >= SHIFT_MIN && ewma.value() > ewma.limit() {
+    if cusum.above > Cusum::H && cusum.above_for >= SHIFT_MIN && ewma.value > ewma.limit() {
         let found = compare(cusum.above_for, true);
         if found.current >= center * (1.0 + EFFECT_MIN) {
             return Drift::Worse(found);
         }
     }
-    if cusum.below > Cusum::H && cusum.below_for >= SHIFT_MIN && ewma.value() < -ewma.limit() {
+    if cusum.below > Cusum::H && cusum.below_for >= SHIFT_MIN && ewma.value < -ewma.limit() {
         let found = compare(cusum.below_for, true);
         if found.current <= center * (1.0 - EFFECT_MIN) {
             return Drift::Better(found);

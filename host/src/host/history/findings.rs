@@ -4,8 +4,8 @@ use extman_health::analysis::Sample;
 use extman_health::analysis::drift::drift;
 use extman_health::analysis::errors::pareto;
 use extman_health::analysis::leak::leak;
-use extman_health::analysis::patterns::after_load::{MinuteLoad, after_load};
-use extman_health::analysis::patterns::co_failing::{Onsets, co_failing};
+use extman_health::analysis::patterns::after_load::after_load;
+use extman_health::analysis::patterns::co_failing::co_failing;
 use extman_health::analysis::patterns::periodic::periodic;
 use extman_health::analysis::timeline::{Piece, SPANS_MAX, onsets, outages, timeline};
 use extman_history::{HistoryError, Reader};
@@ -134,10 +134,9 @@ impl Asked {
         };
         let mut all = Vec::new();
         for name in others {
-            let pieces = self.pieces(reader, name)?;
-            let (instance, at_unix_ms) = (name.as_str().into(), onsets(&pieces));
-            if !at_unix_ms.is_empty() {
-                all.push(Onsets { instance, at_unix_ms });
+            let starts = onsets(&self.pieces(reader, name)?);
+            if !starts.is_empty() {
+                all.push((name.as_str(), starts));
             }
         }
         if all.len() > FAILING_MAX {
@@ -157,11 +156,7 @@ fn after(rows: &[Rollup], resolution: Resolution, outages: &[Outage]) -> Finding
     if resolution != Resolution::Minute {
         return Finding::missing("minutes are needed; ask for the last 24h or less");
     }
-    let load = |row: &Rollup| MinuteLoad {
-        from_unix_ms: row.from_unix_ms,
-        calls: row.calls,
-    };
-    let loads: Vec<MinuteLoad> = rows.iter().map(load).collect();
+    let loads: Vec<(u64, u64)> = rows.iter().map(|row| (row.from_unix_ms, row.calls)).collect();
     Finding::Found {
         found: after_load(&loads, outages),
     }
