@@ -109,10 +109,10 @@ impl Instance {
             home: pool.clone(),
             freeing: work(Phase::Destroy, settings.start_budget + settings.stop_budget),
         };
-        let work = work(Phase::Create, settings.start_budget);
-        let call = PendingCall::step(work.deadline);
+        let creating = work(Phase::Create, settings.start_budget);
+        let call = PendingCall::step(creating.deadline);
         let make = move |context: CallContext| creation.carry_out(context.token());
-        let made = call.dispatch(&pool, work, urgency(threads), make).await;
+        let made = call.dispatch(&pool, creating, urgency(threads), make).await;
         let made = settle(made, Phase::Create).flatten();
         // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
         let is_late = matches!(&made, Err(error) if error.kind == ErrorKind::DeadlineExceeded);
@@ -127,13 +127,9 @@ impl Instance {
             ));
         }
         let plugin = made.claim();
-        let notices = || {
-            let budget = settings.stop_budget;
-            let work = self::work(&name, &module, Phase::Invoke, budget, settings.wedge_after);
-            CancelNotices::new(plugin.clone(), module.pool().clone(), work, budget)
-        };
+        let telling = work(Phase::Invoke, settings.stop_budget);
         Ok(Instance {
-            cancel_notices: plugin.hears_cancel().then(notices),
+            cancel_notices: CancelNotices::of(&plugin, module.pool(), telling, settings.stop_budget),
             plugin,
             name,
             threads,
