@@ -49,8 +49,10 @@ fn accounts(criterion: &mut Criterion) {
     });
     group.bench_function("accounts alone: begun, returned, ended", |b| {
         b.iter(|| {
-            let counted = instance.accounts().begin();
-            instance.accounts().returned(black_box(Duration::from_nanos(40)));
+            let counted = instance.call_metrics().begin();
+            instance
+                .call_metrics()
+                .returned(black_box(Duration::from_nanos(40)));
             counted.end(None, false);
         });
     });

@@ -76,12 +76,12 @@ pub fn take(package: &str) -> Taken {
     let store = Store::open(dir.path().join("store")).expect("a store");
     let found = find(&path, &DiscoveryConfig::default()).unwrap_or_else(|e| panic!("{path:?}: {}", e.reason));
     let stored = store.take(&found).expect("the library is stored");
-    let inspected = inspect(stored).unwrap_or_else(|e| panic!("{path:?}: {}", e.error));
+    let inspected = inspect(stored).unwrap_or_else(|e| panic!("{path:?}: {e}"));
     let trust = TrustConfig {
         allow_world_writable: true,
         ..TrustConfig::default()
     };
-    let verified = verify(inspected, &trust).unwrap_or_else(|e| panic!("{path:?}: {}", e.error));
+    let verified = verify(inspected, &trust).unwrap_or_else(|e| panic!("{path:?}: {e}"));
     let off = VettingConfig {
         enabled: false,
         ..VettingConfig::default()

@@ -40,8 +40,9 @@ pub async fn check(
     let refused = |error: &dyn std::fmt::Display| CheckError::Refused(error.to_string());
     let found = intake::find(file, &config.intake.discovery).map_err(|e| refused(&e))?;
     let stored = Store::open(config.intake.store.dir.clone())?.take(&found)?;
-    let inspected = intake::inspect(stored).map_err(|e| refused(&e))?;
-    let plugin = intake::verify(inspected, &config.intake.trust).map_err(|e| refused(&e))?;
+    let of_file = |error: &dyn std::fmt::Display| refused(&format_args!("{}: {error}", file.display()));
+    let inspected = intake::inspect(stored).map_err(|e| of_file(&e))?;
+    let plugin = intake::verify(inspected, &config.intake.trust).map_err(|e| of_file(&e))?;
     let mut instance = InstanceConfig::default_for(&plugin.manifest().plugin.id);
     if let Some(given) = given {
         instance.config = given;
@@ -49,7 +50,7 @@ pub async fn check(
     }
     let merged = instance.merged(plugin.manifest());
     if let Some(reason) = unfit(&plugin) {
-        return Err(CheckError::Refused(format!("{}: {reason}", file.display())));
+        return Err(of_file(&reason));
     }
     let cache = config.intake.store.dir.join("vetting");
     let vetting = Vetting::new(config.vetting, cache);

@@ -75,8 +75,11 @@ fn libraries(named: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>), Fault> {
         let scan = discovery.scan(clock::wall());
         let found = scan.found.iter().map(|found| found.path().to_owned());
         let refused = scan.refused.into_iter().map(|refused| refused.path);
-        let aliases = scan.aliases.into_iter().map(|alias| alias.path);
-        let mut inside: Vec<_> = found.chain(scan.pending).chain(refused).chain(aliases).collect();
+        let mut inside: Vec<_> = found
+            .chain(scan.pending)
+            .chain(refused)
+            .chain(scan.aliases)
+            .collect();
         inside.sort();
         warnings.extend(scan.dirs.iter().map(ToString::to_string));
         if inside.is_empty() && scan.dirs.is_empty() {
@@ -103,13 +106,13 @@ fn look_at(path: &Path, bytes_max: u64) -> Inspected<'_> {
             inspection: Some(inspection),
             error: None,
         },
-        Err(rejected) => Inspected {
+        Err(error) => Inspected {
             path,
             loadable: false,
             inspection: None,
             error: Some(Unreadable {
-                code: rejected.error.code(),
-                text: rejected.error.to_string(),
+                code: error.code(),
+                text: error.to_string(),
             }),
         },
     }

@@ -4,8 +4,7 @@
 
 use super::config::DiscoveryConfig;
 use super::files::{Identity, Unfit};
-use super::rejected::Located;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -35,12 +34,6 @@ impl FoundFile {
     }
 }
 
-impl Located for FoundFile {
-    fn place(&self) -> &Path {
-        &self.path
-    }
-}
-
 /// What one scan of the directories gave. Every list is in the order of the directories, then by name.
 #[derive(Debug, Default)]
 pub struct Scan {
@@ -51,7 +44,7 @@ pub struct Scan {
     /// What has a library's name and is none.
     pub refused: Vec<Refused>,
     /// Further paths to files that are already in `found` or `pending`.
-    pub aliases: Vec<Alias>,
+    pub aliases: Vec<PathBuf>,
     /// Directories that could not be read, or not all of them.
     pub dirs: Vec<DirError>,
 }
@@ -64,15 +57,6 @@ pub struct Refused {
     pub path: PathBuf,
     /// Why it is not taken.
     pub reason: Unfit,
-}
-
-/// A second path to one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alias {
-    /// The path that is passed over.
-    pub path: PathBuf,
-    /// The path that stands for the file.
-    pub of: PathBuf,
 }
 
 /// A directory that could not be read, or not all of it.
@@ -147,7 +131,7 @@ impl Discovery {
     pub fn scan(&mut self, now: SystemTime) -> Scan {
         let mut scan = Scan::default();
         // By device and inode, whatever path leads there.
-        let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
+        let mut seen = HashSet::new();
         let mut unsettled = HashMap::new();
         for dir in &self.config.dirs {
             for name in list(dir, self.config.files_per_dir_max, &mut scan.dirs) {
@@ -162,11 +146,10 @@ impl Discovery {
                     }
                 };
                 let which = (file.identity.device, file.identity.inode);
-                if let Some(of) = seen.get(&which) {
-                    scan.aliases.push(Alias { path, of: of.clone() });
+                if !seen.insert(which) {
+                    scan.aliases.push(path);
                     continue;
                 }
-                seen.insert(which, path.clone());
                 let before = self.unsettled.get(&path).filter(|s| s.identity == file.identity);
                 let observation = before.copied().unwrap_or(Observation {
                     identity: file.identity,

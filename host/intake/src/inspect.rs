@@ -19,7 +19,6 @@ mod system;
 
 use super::discovery;
 use super::files;
-use super::rejected::{Located, Rejected};
 use super::store::{self, StoredPlugin};
 pub use error::InspectError;
 use extman_model::Digest;
@@ -27,7 +26,7 @@ use extman_plugin_api::manifest::schema::Manifest;
 pub use facts::{Build, Exports, Facts, FileFormat, Note, Panics, Sdk};
 use image::Image;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A stored plugin whose manifest and facts were read and found usable on this host. Cheap to clone.
@@ -70,12 +69,6 @@ impl InspectedPlugin {
     }
 }
 
-impl Located for InspectedPlugin {
-    fn place(&self) -> &Path {
-        self.origin()
-    }
-}
-
 /// All that can be told of a library, loadable on this host or not.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
@@ -101,20 +94,15 @@ pub struct Problem {
 /// Reads a stored plugin and checks that this host could load it.
 ///
 /// # Errors
-/// The first problem that was found, together with the stored plugin.
-pub fn inspect(stored: StoredPlugin) -> Result<InspectedPlugin, Rejected<StoredPlugin, InspectError>> {
-    let read = stored
-        .open()
-        .map_err(|e| InspectError::Io(e.to_string()))
-        .and_then(|copy| usable(&Image::new(copy.into_file())));
-    match read {
-        Ok((manifest, facts)) => Ok(InspectedPlugin {
-            stored,
-            manifest: Arc::new(manifest),
-            facts: Arc::new(facts),
-        }),
-        Err(error) => Err(Rejected { had: stored, error }),
-    }
+/// The first problem that was found.
+pub fn inspect(stored: StoredPlugin) -> Result<InspectedPlugin, InspectError> {
+    let copy = stored.open().map_err(|e| InspectError::Io(e.to_string()))?;
+    let (manifest, facts) = usable(&Image::new(copy.into_file()))?;
+    Ok(InspectedPlugin {
+        stored,
+        manifest: Arc::new(manifest),
+        facts: Arc::new(facts),
+    })
 }
 
 fn usable(image: &Image) -> Result<(Manifest, Facts), InspectError> {
@@ -130,18 +118,11 @@ fn usable(image: &Image) -> Result<(Manifest, Facts), InspectError> {
 ///
 /// # Errors
 /// There is no file of at most `bytes_max` bytes, or it is no whole library.
-pub fn inspect_file(path: &Path, bytes_max: u64) -> Result<Inspection, Rejected<PathBuf, InspectError>> {
-    let read = || {
-        let unreadable = |e: std::io::Error| InspectError::Io(e.to_string());
-        let found = discovery::examine(path, bytes_max).map_err(InspectError::NoFile)?;
-        let (mut file, _) = files::open_regular(found.resolved(), bytes_max).map_err(InspectError::NoFile)?;
-        let digest = store::hash(&mut file).map_err(unreadable)?;
-        inspection(digest, &Image::new(file))
-    };
-    read().map_err(|error| Rejected {
-        had: path.to_owned(),
-        error,
-    })
+pub fn inspect_file(path: &Path, bytes_max: u64) -> Result<Inspection, InspectError> {
+    let found = discovery::examine(path, bytes_max).map_err(InspectError::NoFile)?;
+    let (mut file, _) = files::open_regular(found.resolved(), bytes_max).map_err(InspectError::NoFile)?;
+    let digest = store::hash(&mut file).map_err(|e| InspectError::Io(e.to_string()))?;
+    inspection(digest, &Image::new(file))
 }
 
 /// Inspects bytes that are in memory already.

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Each type can be made only from the one before it, so code that takes a [`VerifiedPlugin`] can't be handed anything
-//! less. A step that refuses gives back what it was given, inside a [`Rejected`].
+//! less.
 #![forbid(unsafe_code)]
 
 mod config;
@@ -13,7 +13,6 @@ mod discovery;
 mod files;
 mod inspect;
 mod lock;
-mod rejected;
 mod resolve;
 mod schema;
 mod store;
@@ -21,14 +20,13 @@ mod trust;
 mod watch;
 
 pub use config::{DiscoveryConfig, IntakeConfig, IntakeConfigError, StoreConfig, TrustConfig, WatchConfig};
-pub use discovery::{Alias, DirError, DirProblem, Discovery, FoundFile, Refused, Scan, find};
+pub use discovery::{DirError, DirProblem, Discovery, FoundFile, Refused, Scan, find};
 pub use files::{Identity, Unfit};
 pub use inspect::{
     Build, Exports, Facts, FileFormat, InspectError, InspectedPlugin, Inspection, Note, Panics, Problem, Sdk,
     inspect, inspect_bytes, inspect_file,
 };
 pub use lock::{LOCK_FILE, Lock, LockError, LockUse, Locked};
-pub use rejected::{Located, Rejected};
 pub use resolve::{Candidate, Request, Wish, resolve};
 pub use schema::{ConfigMisfit, InputSchema, SchemaError, check_config, check_schema};
 pub use store::{

@@ -11,7 +11,6 @@ mod outcome;
 
 use super::discovery::FoundFile;
 use super::files::{self, Identity};
-use super::rejected::Located;
 use copy::copy_and_hash;
 pub(super) use copy::hash;
 pub use copy::hash_chunks;
@@ -115,12 +114,6 @@ impl OpenedCopy {
     pub fn is_unchanged(&self) -> bool {
         let now = self.file.metadata();
         now.is_ok_and(|now| Identity::of(&now) == self.hashed)
-    }
-}
-
-impl Located for StoredPlugin {
-    fn place(&self) -> &Path {
-        self.origin()
     }
 }
 

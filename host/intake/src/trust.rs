@@ -3,7 +3,6 @@
 use super::config::TrustConfig;
 use super::files;
 use super::inspect::{InspectError, InspectedPlugin};
-use super::rejected::{Located, Rejected};
 use super::store::OpenedCopy;
 use extman_model::Digest;
 use std::io;
@@ -38,12 +37,6 @@ impl VerifiedPlugin {
     /// The copy was removed, or the system refuses to open it.
     pub fn open(&self) -> io::Result<OpenedCopy> {
         self.0.stored().open()
-    }
-}
-
-impl Located for VerifiedPlugin {
-    fn place(&self) -> &Path {
-        self.origin()
     }
 }
 
@@ -113,13 +106,10 @@ fn sticky_says(mode: u32) -> &'static str {
 /// Decides whether an inspected plugin is trusted.
 ///
 /// # Errors
-/// Its digest is not allowed, or every user of the machine could have put it there. The plugin comes back with the reason.
-pub fn verify(
-    plugin: InspectedPlugin,
-    config: &TrustConfig,
-) -> Result<VerifiedPlugin, Rejected<InspectedPlugin, TrustError>> {
+/// Its digest is not allowed, or every user of the machine could have put it there.
+pub fn verify(plugin: InspectedPlugin, config: &TrustConfig) -> Result<VerifiedPlugin, TrustError> {
     match objection(&plugin, config) {
-        Some(error) => Err(Rejected { had: plugin, error }),
+        Some(error) => Err(error),
         None => Ok(VerifiedPlugin(plugin)),
     }
 }

@@ -186,9 +186,9 @@ impl Arrivals {
             .store
             .take(&found)
             .map_err(|e| Unfit::new(e.code(), &e, true))?;
-        let inspected = inspect(stored).map_err(|e| Unfit::new(e.error.code(), &e.error, false))?;
+        let inspected = inspect(stored).map_err(|e| Unfit::new(e.code(), &e, false))?;
         // The modes of the folders above are no part of a file's identity, so a mended one is only seen by asking again.
-        verify(inspected, &self.config.trust).map_err(|e| Unfit::new(e.error.code(), &e.error, true))
+        verify(inspected, &self.config.trust).map_err(|e| Unfit::new(e.code(), &e, true))
     }
 }
 

@@ -5,7 +5,7 @@ mod route;
 
 pub use route::{AllDown, Candidate, Choice, Route};
 
-use super::instance::{Instance, Tally};
+use super::instance::{CallTotals, Instance};
 use super::supervisor::InstanceConfig;
 use arc_swap::{ArcSwap, Guard};
 use extman_intake::VerifiedPlugin;
@@ -45,7 +45,7 @@ pub struct Entry {
     /// The running instance and the generation of its library.
     pub serving: Option<(Arc<Instance>, u64)>,
     /// Calls of all its generations.
-    pub tally: Tally,
+    pub tally: CallTotals,
     /// What became of its library when it was last unloaded, and which load that was.
     pub unload: Option<(u64, Verdict)>,
 }

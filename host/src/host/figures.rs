@@ -62,7 +62,7 @@ fn calls(entry: &Entry, measured: &mut Measured) {
 }
 
 fn latency(instance: &Instance, measured: &mut Measured) {
-    let accounts = instance.accounts();
+    let accounts = instance.call_metrics();
     // Since the minute began: then it goes into the history.
     let latency = accounts.latency();
     for (name, q) in [("call_p50", 0.5), ("call_p95", 0.95), ("call_p99", 0.99)] {

@@ -161,7 +161,7 @@ fn kind_may(kind: ErrorKind) -> bool {
 fn calls_may(instance: &Instance) -> bool {
     let (mut may, mut may_not) = (0, 0);
     for (kind, count) in instance
-        .accounts()
+        .call_metrics()
         .errors()
         .filter(|(kind, _)| !kind.is_callers())
     {
@@ -326,7 +326,7 @@ impl Host {
         let mut view = health_view(entry, seen, self.inner.deep.view(&entry.name));
         view.in_maintenance = self.inner.maintenances.of(entry).map(Box::new);
         if let Some((instance, _)) = &entry.serving {
-            let (since, now) = (instance.accounts().latency(), clock::unix_ms(clock::wall()));
+            let (since, now) = (instance.call_metrics().latency(), clock::unix_ms(clock::wall()));
             view.figures
                 .extend(self.inner.recent.p95(&entry.name, &since, now));
         }

@@ -100,7 +100,7 @@ impl Target for Instance {
     }
 
     fn calls(&self) -> Calls {
-        let counts = self.accounts().counts();
+        let counts = self.call_metrics().counts();
         Calls {
             ended: counts.ended,
             blamed: counts.blamed,
@@ -111,19 +111,22 @@ impl Target for Instance {
     }
 
     fn watch_failures(&self, sink: Weak<dyn FailedCalls>, number: u32) {
-        self.accounts().watch_failures(sink, number);
+        self.call_metrics().watch_failures(sink, number);
     }
 
     fn rearm_failures(&self) {
-        self.accounts().rearm_failures();
+        self.call_metrics().rearm_failures();
     }
 
     fn errors(&self) -> Vec<(ErrorKind, u64)> {
-        self.accounts().errors().filter(|(_, count)| *count > 0).collect()
+        self.call_metrics()
+            .errors()
+            .filter(|(_, count)| *count > 0)
+            .collect()
     }
 
     fn take_latency(&self) -> LatencyHistogram {
-        self.accounts().take_latency()
+        self.call_metrics().take_latency()
     }
 
     fn take_cpu(&self) -> Option<u64> {

@@ -69,7 +69,7 @@ async fn cancellation_reaches_the_plugin() {
     until_async("the call is inside", || begun.exists()).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
-    let stats = faulty.instance.accounts().stats();
+    let stats = faulty.instance.call_metrics().stats();
     assert_eq!(stats.errors.get(&ErrorKind::Cancelled), Some(&1), "{stats:?}");
     assert_eq!((stats.total, stats.in_flight), (2, 0), "{stats:?}");
     assert_eq!(faulty.unloaded().await, Verdict::Unmapped);
@@ -128,11 +128,11 @@ async fn a_queue_that_is_full_takes_no_more() {
     until_async("the call is inside", || begun.exists()).await;
     let waiting = spawn(call("fault.echo", "waited"));
     until_async("the second call waits", || {
-        faulty.instance.accounts().in_flight() == 2
+        faulty.instance.call_metrics().in_flight() == 2
     })
     .await;
     assert_eq!(faulty.echo("too many").await, Err(ErrorKind::Exhausted));
-    let counts = faulty.instance.accounts().counts();
+    let counts = faulty.instance.call_metrics().counts();
     assert_eq!((counts.blamed, counts.excused), (0, 1), "the queue is the host's");
     std::fs::write(release, "").unwrap();
     assert!(inside.await.unwrap().is_ok());
@@ -162,7 +162,7 @@ async fn attached_call_that_finds_no_room_says_nothing_of_the_plugin() {
     });
     let refused = refused.join().unwrap().unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Exhausted, "{refused}");
-    let counts = faulty.instance.accounts().counts();
+    let counts = faulty.instance.call_metrics().counts();
     assert_eq!((counts.blamed, counts.excused, counts.failed_run), (0, 1, 0));
     std::fs::write(release, "").unwrap();
     assert!(inside.await.unwrap().is_ok());

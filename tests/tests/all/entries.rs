@@ -124,14 +124,14 @@ async fn ten_thousand_calls_are_in_flight_on_two_lanes() {
         }
         tokio::task::yield_now().await;
     }
-    assert_eq!(instance.accounts().in_flight(), IN_FLIGHT as u64);
+    assert_eq!(instance.call_metrics().in_flight(), IN_FLIGHT as u64);
     until_async("no thread is inside", || instance.inside() == 0).await;
     caller("release").await.unwrap().unwrap();
     for call in calls {
         let Reply { body, usage, .. } = call.await.unwrap().unwrap();
         assert_eq!((&*body, usage.tokens_reasoning), (&b"done"[..], Some(3)));
     }
-    assert_eq!(instance.accounts().in_flight(), 0);
+    assert_eq!(instance.call_metrics().in_flight(), 0);
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_call_in_flight_is_cancelled_by_its_deadline_and_by_its_caller() {
     told(2).await;
     let now = counts(&instance).await;
     assert_eq!((&now["waiting"], &now["late"]), (&0.into(), &2.into()), "{now}");
-    assert_eq!(instance.accounts().in_flight(), 0);
+    assert_eq!(instance.call_metrics().in_flight(), 0);
 }
 
 #[tokio::test]

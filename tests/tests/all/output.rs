@@ -94,14 +94,14 @@ async fn a_reader_that_is_behind_holds_the_writer_back() {
         read += 1;
     }
     assert_eq!(read, 2);
-    let counts = || instance.accounts().counts();
+    let counts = || instance.call_metrics().counts();
     assert_eq!(
         (counts().blamed, counts().excused, counts().failed_run),
         (0, 1, 0),
         "the reader took the call's time"
     );
     until_async("its code has come back", || counts().returned == 1).await;
-    let ran = instance.accounts().latency().quantile(1.0).unwrap();
+    let ran = instance.call_metrics().latency().quantile(1.0).unwrap();
     assert!(ran < Duration::from_secs(1), "{ran:?} of its own");
     assert!(instance.invoke(call("fault.echo", "next"), None).await.is_ok());
 }

@@ -23,7 +23,7 @@ async fn a_serial_plugin_is_entered_once_at_a_time() {
     };
     let calls: Vec<_> = (0..4).map(|_| spawn()).collect();
     until_async("one is inside and three wait", || {
-        begun.exists() && instance.accounts().in_flight() == 4
+        begun.exists() && instance.call_metrics().in_flight() == 4
     })
     .await;
     for kind in [CheckKind::Liveness, CheckKind::Readiness, CheckKind::Deep] {
@@ -189,7 +189,7 @@ async fn an_embedders_thread_calls_inline_and_holds_the_library_until_it_ends() 
     });
     let replies: Vec<_> = answered.iter().map(|reply| reply.unwrap()).collect();
     assert_eq!(replies, [&b"one"[..], b"two", b""]);
-    assert_eq!(faulty.instance.accounts().stats().total, 3);
+    assert_eq!(faulty.instance.call_metrics().stats().total, 3);
     faulty.instance.destroy().await.unwrap();
     let module = faulty.module.clone();
     drop(faulty.instance);

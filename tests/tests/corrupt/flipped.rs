@@ -104,9 +104,9 @@ fn try_out(order: &Order, library: &[u8], worker: &Path, number: u64, right: &st
         Ok(inspected) => match verify(inspected, &trust) {
             Ok(verified) => verified,
             // Its headers ask for what is not trusted, as for an executable stack.
-            Err(refused) => return (REFUSED_BY_INTAKE, refused.error.code().to_owned()),
+            Err(refused) => return (REFUSED_BY_INTAKE, refused.code().to_owned()),
         },
-        Err(refused) => return (REFUSED_BY_INTAKE, refused.error.code().to_owned()),
+        Err(refused) => return (REFUSED_BY_INTAKE, refused.code().to_owned()),
     };
     let config = VettingConfig {
         worker: Some(worker.to_owned()),

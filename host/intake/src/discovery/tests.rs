@@ -222,12 +222,7 @@ mod unix {
         fs::hard_link(&real, two.path().join(lib("hard"))).unwrap();
         let scan = over(&[one.path(), one.path(), two.path()]).scan(modified(&real) + SETTLE);
         assert_eq!(names(&scan.found), [lib("real")]);
-        assert_eq!(scan.aliases.len(), 5);
-        assert!(
-            scan.aliases.iter().all(|alias| alias.of == real),
-            "{:?}",
-            scan.aliases
-        );
+        assert_eq!(scan.aliases.len(), 5, "{:?}", scan.aliases);
     }
 
     #[test]

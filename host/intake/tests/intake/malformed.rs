@@ -139,7 +139,7 @@ fn what_is_no_library_is_told_apart() {
         ("static-archive", archive),
     ] {
         assert_eq!(
-            inspect_file(&path, 1 << 30).unwrap_err().error.code(),
+            inspect_file(&path, 1 << 30).unwrap_err().code(),
             expected,
             "{}",
             path.display()
@@ -168,7 +168,7 @@ fn what_is_no_file_is_never_opened() {
             .success()
     );
     fs::write(at("large.so"), [0; 100]).unwrap();
-    let code = |path: &Path| inspect_file(path, 99).unwrap_err().error.code();
+    let code = |path: &Path| inspect_file(path, 99).unwrap_err().code();
     assert_eq!(code(&at("dir.so")), "directory");
     assert_eq!(code(&at("one.so")), "link-loop");
     assert_eq!(code(&at("dangling.so")), "dangling-link");

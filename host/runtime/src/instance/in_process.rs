@@ -4,11 +4,11 @@ mod asynchronous;
 mod attached;
 mod cancel_notices;
 mod check;
+mod destroy_on_drop;
 mod state;
-mod unclaimed;
 mod used;
 
-use super::{Accounts, InstanceFolders, InstanceSettings};
+use super::{CallMetrics, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
     CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
@@ -19,6 +19,7 @@ use crate::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
 use cancel_notices::CancelNotices;
 pub use check::Answer;
 pub(super) use check::RunningChecks;
+use destroy_on_drop::DestroyOnDrop;
 use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind, Reply, RequestExtras, UnreturnedView, Usage};
@@ -29,7 +30,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use unclaimed::Unclaimed;
 pub use used::InstanceUsed;
 
 /// One configured use of a module.
@@ -41,7 +41,7 @@ pub struct Instance {
     /// The module's lanes; one of its own if everything must run on one thread.
     pool: Pool,
     concurrency: Arc<ConcurrencyLimit>,
-    accounts: Arc<Accounts>,
+    metrics: Arc<CallMetrics>,
     destroyed: AtomicBool,
     plugin: Arc<PluginInstance>,
     /// `None` if the plugin does not want to hear of cancelled calls.
@@ -109,10 +109,10 @@ impl Instance {
             home: pool.clone(),
             freeing: work(Phase::Destroy, settings.start_budget + settings.stop_budget),
         };
-        let work = work(Phase::Create, settings.start_budget);
-        let call = PendingCall::step(work.deadline);
+        let creating = work(Phase::Create, settings.start_budget);
+        let call = PendingCall::step(creating.deadline);
         let make = move |context: CallContext| creation.carry_out(context.token());
-        let made = call.dispatch(&pool, work, urgency(threads), make).await;
+        let made = call.dispatch(&pool, creating, urgency(threads), make).await;
         let made = settle(made, Phase::Create).flatten();
         // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
         let is_late = matches!(&made, Err(error) if error.kind == ErrorKind::DeadlineExceeded);
@@ -127,18 +127,14 @@ impl Instance {
             ));
         }
         let plugin = made.claim();
-        let notices = || {
-            let budget = settings.stop_budget;
-            let work = self::work(&name, &module, Phase::Invoke, budget, settings.wedge_after);
-            CancelNotices::new(plugin.clone(), module.pool().clone(), work, budget)
-        };
+        let telling = work(Phase::Invoke, settings.stop_budget);
         Ok(Instance {
-            cancel_notices: plugin.hears_cancel().then(notices),
+            cancel_notices: CancelNotices::of(&plugin, module.pool(), telling, settings.stop_budget),
             plugin,
             name,
             threads,
             pool,
-            accounts: Arc::new(Accounts::new(concurrency.clone())),
+            metrics: Arc::new(CallMetrics::new(concurrency.clone())),
             concurrency,
             destroyed: AtomicBool::new(false),
             settings,
@@ -152,8 +148,8 @@ impl Instance {
     }
 
     /// What the host counts of its calls.
-    pub fn accounts(&self) -> &Arc<Accounts> {
-        &self.accounts
+    pub fn call_metrics(&self) -> &Arc<CallMetrics> {
+        &self.metrics
     }
 
     /// Runs a step of the lifecycle.
@@ -204,7 +200,7 @@ impl Instance {
         call: Call,
         stream: Option<Arc<Frames>>,
     ) -> Result<Result<Reply, CallError>, Call> {
-        let counted = self.accounts.begin();
+        let counted = self.metrics.begin();
         if self.admit().is_err() {
             return Err(call);
         }
@@ -232,7 +228,7 @@ impl Instance {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
-        let (plugin, accounts, limits) = (self.plugin.clone(), self.accounts.clone(), self.output_limits());
+        let (plugin, metrics, limits) = (self.plugin.clone(), self.metrics.clone(), self.output_limits());
         let (streams, reader) = (stream.is_some(), stream.clone());
         let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
         let run = move |context: CallContext| {
@@ -241,7 +237,7 @@ impl Instance {
             serve(&plugin, &context, input, times, |ran, _| {
                 // Time in which it waited for its caller to read is not its own.
                 let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
-                accounts.returned(ran.saturating_sub(held_up));
+                metrics.returned(ran.saturating_sub(held_up));
             })
         };
         let priority = Priority::Call(Some(self.concurrency.clone()));
@@ -339,7 +335,7 @@ struct Creation {
 }
 
 impl Creation {
-    fn carry_out(self, call: CallToken) -> Result<Unclaimed, CallError> {
+    fn carry_out(self, call: CallToken) -> Result<DestroyOnDrop, CallError> {
         // Whoever has no use for them is made all the same.
         let folders = self.folders.filter(|folders| match folders.make() {
             Ok(()) => true,
@@ -359,7 +355,7 @@ impl Creation {
             resource_dir: self.resource_dir.as_deref(),
         };
         let plugin = PluginInstance::create(self.library, making, call, self.listener)?;
-        Ok(Unclaimed::new(plugin, self.home, self.freeing))
+        Ok(DestroyOnDrop::new(plugin, self.home, self.freeing))
     }
 }
 

@@ -1,14 +1,14 @@
 //! An instance: one configured use of a module. The safe face of a plugin.
 
-mod accounts;
+mod call_metrics;
+mod call_totals;
 mod folders;
 mod in_process;
-mod tally;
 
-pub use accounts::{Accounts, CallCounts, FailedCalls};
+pub use call_metrics::{CallCounts, CallMetrics, FailedCalls};
+pub use call_totals::CallTotals;
 pub use folders::InstanceFolders;
 pub use in_process::{Answer, Call, Instance, InstanceUsed};
-pub use tally::Tally;
 
 use extman_model::clock::Monotonic;
 use std::time::Duration;

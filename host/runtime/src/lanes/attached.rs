@@ -3,7 +3,7 @@
 //! The price: such a thread can't be given up when a call hangs, and a library whose code ran on it stays in memory until the
 //! thread ends, since its thread-locals may be the library's.
 
-use super::tally::Tally;
+use super::call_counter::CallCounter;
 use crate::loader::{CallContext, KeepsAttached, is_gone, start_ticks};
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -14,7 +14,7 @@ pub struct Attached {
     context: CallContext,
     ran: RefCell<HashSet<u64>>,
     ran_last: Cell<u64>,
-    tallies: RefCell<Vec<(u64, Arc<Tally>)>>,
+    counters: RefCell<Vec<(u64, Arc<CallCounter>)>>,
     // It belongs to this thread, and makes this so.
     _keeps: KeepsAttached,
 }
@@ -32,7 +32,7 @@ impl Attached {
             context,
             ran: RefCell::default(),
             ran_last: Cell::new(0),
-            tallies: RefCell::default(),
+            counters: RefCell::default(),
             _keeps: KeepsAttached::begin(),
         })
     }
@@ -42,25 +42,26 @@ impl Attached {
         &self.context
     }
 
-    /// This thread's own counters in the accounts of this number, which `make` makes at first.
+    /// This thread's own counter in the metrics of this number, which `make` makes at first.
     #[inline]
-    pub fn tally(&self, accounts: u64, make: impl FnOnce() -> Arc<Tally>) -> Ref<'_, Tally> {
-        let is_first = |known: &[(u64, Arc<Tally>)]| known.first().is_some_and(|first| first.0 == accounts);
-        if !is_first(&self.tallies.borrow()) {
-            self.put_first(accounts, make);
+    pub fn counter(&self, metrics: u64, make: impl FnOnce() -> Arc<CallCounter>) -> Ref<'_, CallCounter> {
+        let is_first =
+            |known: &[(u64, Arc<CallCounter>)]| known.first().is_some_and(|first| first.0 == metrics);
+        if !is_first(&self.counters.borrow()) {
+            self.put_first(metrics, make);
         }
-        Ref::map(self.tallies.borrow(), |known| &*known[0].1)
+        Ref::map(self.counters.borrow(), |known| &*known[0].1)
     }
 
     #[cold]
-    fn put_first(&self, accounts: u64, make: impl FnOnce() -> Arc<Tally>) {
-        let mut known = self.tallies.borrow_mut();
-        match known.iter().position(|(number, _)| *number == accounts) {
+    fn put_first(&self, metrics: u64, make: impl FnOnce() -> Arc<CallCounter>) {
+        let mut known = self.counters.borrow_mut();
+        match known.iter().position(|(number, _)| *number == metrics) {
             Some(at) => known.swap(0, at),
             None => {
                 // Those of instances that are gone have no other holder.
-                known.retain(|(_, tally)| Arc::strong_count(tally) > 1);
-                known.insert(0, (accounts, make()));
+                known.retain(|(_, counter)| Arc::strong_count(counter) > 1);
+                known.insert(0, (metrics, make()));
             }
         }
     }

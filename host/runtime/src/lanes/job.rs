@@ -5,7 +5,7 @@ use super::lane::{Lane, LaneContext, Work};
 use std::sync::Arc;
 use std::time::Duration;
 
-type Run = Box<dyn FnOnce(Ending<'_>) + Send>;
+type Run = Box<dyn FnOnce(ReleaseOnDrop<'_>) + Send>;
 
 /// Something to run on a lane.
 pub(super) struct Job {
@@ -37,12 +37,12 @@ pub enum Priority {
 }
 
 /// Dropped between running a job and answering its caller: what the caller does next finds the lane free and the permit given back.
-pub(super) struct Ending<'a> {
+pub(super) struct ReleaseOnDrop<'a> {
     pub lane: &'a Lane,
     pub permit: Option<Permit>,
 }
 
-impl Drop for Ending<'_> {
+impl Drop for ReleaseOnDrop<'_> {
     fn drop(&mut self) {
         drop(self.permit.take());
         self.lane.set_available(true);
@@ -57,9 +57,9 @@ impl Job {
         run: impl FnOnce() -> T + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Self {
-        let run = move |ending: Ending<'_>| {
+        let run = move |release: ReleaseOnDrop<'_>| {
             let value = run();
-            drop(ending);
+            drop(release);
             answer(value);
         };
         let run = Box::new(run);

@@ -1,7 +1,7 @@
 //! One lane: a thread of one library's, its context, and what it is in.
 
 use super::cpu::LaneCpu;
-use super::job::{Ending, Job, Task};
+use super::job::{Job, ReleaseOnDrop, Task};
 use super::joining::Joining;
 use super::occupancy::Occupancy;
 use super::pool::Shared;
@@ -165,7 +165,7 @@ impl Lane {
                 let lost_at = work.deadline.after(work.wedge_after);
                 *lock(&self.occupied) = Some(Occupied::Job(work));
                 self.enter(began, lost_at);
-                run(Ending { lane: self, permit });
+                run(ReleaseOnDrop { lane: self, permit });
                 self.leave(observer);
             }
             Task::Checks(run) => {
@@ -176,7 +176,7 @@ impl Lane {
                 });
                 // Nobody is to be told of instances that may be gone.
                 *lock(&self.occupied) = None;
-                drop(Ending { lane: self, permit });
+                drop(ReleaseOnDrop { lane: self, permit });
             }
         }
     }

@@ -14,6 +14,7 @@
 //! watchdog declare the lane lost. Nothing here knows what a call means.
 
 mod attached;
+mod call_counter;
 mod concurrency;
 mod cpu;
 mod job;
@@ -21,13 +22,12 @@ mod joining;
 mod lane;
 mod occupancy;
 mod pool;
-mod tally;
 mod watchdog;
 
 pub use attached::{Attached, AttachedThreads};
+pub use call_counter::CallCounter;
 pub use concurrency::{ConcurrencyLimit, Permit};
 pub use job::Priority;
 pub use lane::{CheckBatch, LaneContext, LaneObserver, Phase, Work, lost_lanes};
 pub use pool::{Pool, PoolLimits, Refused};
-pub use tally::Tally;
 pub use watchdog::{looked_at, start as start_watchdog, stood_still};

@@ -256,10 +256,9 @@ impl Pool {
             let state = &mut *guard;
             state.closing = true;
             state.idle.clear();
-            let mut lanes = std::mem::take(&mut state.lanes);
-            lanes.append(&mut state.ended);
-            lanes.extend(state.lost.iter().chain(&state.leaving).cloned());
-            state.have_end(&lanes);
+            // They stay known until they were waited for.
+            let lanes: Vec<_> = state.all().cloned().collect();
+            lanes.iter().for_each(|lane| lane.retire());
             let queues = [&mut state.steps, &mut state.checks, &mut state.calls].map(std::mem::take);
             (queues, lanes)
         };
@@ -454,8 +453,6 @@ struct State {
     lost: Vec<Arc<Lane>>,
     /// Lanes that end by themselves. Their threads may not be gone yet.
     ended: Vec<Arc<Lane>>,
-    /// Lanes that were told to end, while somebody waits for them.
-    leaving: Vec<Arc<Lane>>,
     closing: bool,
 }
 
@@ -555,31 +552,22 @@ impl State {
         self.all().next().is_none()
     }
 
-    /// These are told to end and will be waited for; until then they stay known here, whatever they were before.
-    fn have_end(&mut self, lanes: &[Arc<Lane>]) {
-        lanes.iter().for_each(|lane| lane.retire());
-        for lane in lanes {
-            if !among(&self.lost, lane) && !among(&self.leaving, lane) {
-                self.leaving.push(lane.clone());
-            }
-        }
-    }
-
     /// The wait for a lane that was told to end is over.
     fn was_waited_for(&mut self, lane: &Arc<Lane>, gone: bool) {
-        self.leaving.retain(|other| other.number != lane.number);
+        let is_other = |other: &Arc<Lane>| other.number != lane.number;
+        self.lanes.retain(is_other);
+        self.ended.retain(is_other);
         // Somebody else may have waited for it for longer.
         if gone || lane.join_within(Duration::ZERO) {
-            self.lost.retain(|other| other.number != lane.number);
-        } else if !among(&self.lost, lane) {
+            self.lost.retain(is_other);
+        } else if self.lost.iter().all(is_other) {
             self.lost.push(lane.clone());
         }
     }
 
     /// All lanes whose threads may not be gone.
     fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
-        let others = self.ended.iter().chain(&self.leaving);
-        self.lanes.iter().chain(&self.lost).chain(others)
+        self.lanes.iter().chain(&self.lost).chain(&self.ended)
     }
 
     /// The lane is lost.
@@ -600,10 +588,6 @@ impl State {
             self.lanes.push(lane.clone());
         }
     }
-}
-
-fn among(lanes: &[Arc<Lane>], lane: &Lane) -> bool {
-    lanes.iter().any(|other| other.number == lane.number)
 }
 
 fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {

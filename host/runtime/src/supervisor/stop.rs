@@ -3,7 +3,7 @@
 
 use super::stage::Condition;
 use super::start::{Running, Services};
-use crate::instance::{Accounts, Instance};
+use crate::instance::{CallMetrics, Instance};
 use crate::loader::Step;
 use crate::module::{Module, ModuleBudgets};
 use extman_model::clock;
@@ -24,7 +24,7 @@ pub struct Stopped {
     /// What became of the library; nothing if other instances use it.
     pub unload: Option<Unload>,
     /// Its calls, if it has served.
-    pub accounts: Option<Arc<Accounts>>,
+    pub metrics: Option<Arc<CallMetrics>>,
 }
 
 /// What became of a library.
@@ -128,7 +128,7 @@ impl PendingUnload {
 /// Drains, stops and frees an instance; the last one of its module has the library unloaded.
 pub(super) async fn stop(services: &Services, running: Running, condition: Condition) -> Stopped {
     running.instance.close();
-    let accounts = running.instance.accounts().clone();
+    let metrics = running.instance.call_metrics().clone();
     let is_called = condition != Condition::Panicked;
     let drained = match is_called {
         true => running.instance.step(Step::Drain).await,
@@ -143,7 +143,7 @@ pub(super) async fn stop(services: &Services, running: Running, condition: Condi
     complaints.append(&mut stopped.complaints);
     Stopped {
         complaints,
-        accounts: Some(accounts),
+        metrics: Some(metrics),
         ..stopped
     }
 }
@@ -154,7 +154,7 @@ pub(super) async fn free(services: &Services, mut pending: PendingUnload) -> Sto
         generation: pending.module.generation(),
         complaints: Vec::new(),
         unload: None,
-        accounts: None,
+        metrics: None,
     };
     if let Some(undestroyed) = &mut pending.undestroyed {
         if let Err(verdict) = undestroyed.free(pending.again, &mut stopped.complaints).await {
@@ -230,12 +230,12 @@ impl Undestroyed {
         let instance = &self.instance;
         let give_up = clock::monotonic().after(patience);
         // Those that were let in and have not come to a lane yet.
-        while instance.accounts().in_flight() > 0 && clock::monotonic() < give_up {
+        while instance.call_metrics().in_flight() > 0 && clock::monotonic() < give_up {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         instance.seal();
         let mut pause = Duration::from_micros(200);
-        while instance.accounts().in_flight() > 0 || instance.inside() > 0 {
+        while instance.call_metrics().in_flight() > 0 || instance.inside() > 0 {
             if clock::monotonic() >= give_up {
                 let (inside, name) = (instance.inside(), instance.name());
                 let text = match inside {

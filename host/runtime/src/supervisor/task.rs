@@ -26,7 +26,7 @@ use super::spec::{Configured, InstanceConfig};
 use super::stage::{Actor, Build, Condition, Effect, Gone, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
-use crate::instance::Tally;
+use crate::instance::CallTotals;
 use crate::lanes::Work;
 use crate::registry::{Entry, Registry};
 use directories::Directories;
@@ -72,7 +72,7 @@ pub struct Supervisor {
     /// Whether a look at them is due by itself.
     looking: bool,
     /// Calls of instances that are gone.
-    tallies: BTreeMap<Arc<str>, Tally>,
+    tallies: BTreeMap<Arc<str>, CallTotals>,
     batch: Batch,
     shutdown: Option<Shutdown>,
 }
@@ -88,7 +88,7 @@ struct Record {
     /// What became of its library when it was last unloaded, and which load that was.
     unload: Option<(u64, Verdict)>,
     /// Calls of all its generations.
-    tally: Tally,
+    tally: CallTotals,
 }
 
 /// What is done once all that was drained is handled.
@@ -367,7 +367,7 @@ impl Supervisor {
         match result {
             Ok(running) => {
                 if let Some(record) = self.instances.get_mut(name) {
-                    record.tally.begin(running.instance.accounts().clone());
+                    record.tally.begin(running.instance.call_metrics().clone());
                 }
                 self.feed(name, Input::Started(running));
             }
@@ -412,15 +412,15 @@ impl Supervisor {
             generation,
             complaints,
             unload,
-            accounts,
+            metrics,
         } = stopped;
         self.tell_complaints(name, generation, &complaints);
         let unloaded = unload.is_some();
         if let Some(unload) = unload {
             self.unloaded(name, plugin, unload);
         }
-        if let (Some(accounts), Some(tally)) = (accounts, self.tally_of(name)) {
-            tally.close(&accounts);
+        if let (Some(metrics), Some(tally)) = (metrics, self.tally_of(name)) {
+            tally.close(&metrics);
         }
         self.feed(
             name,
@@ -490,7 +490,7 @@ impl Record {
         config: Arc<InstanceConfig>,
         plugin: VerifiedPlugin,
         (supervision, disabled): (SupervisionConfig, bool),
-        tally: Tally,
+        tally: CallTotals,
     ) -> Self {
         let desired = match disabled {
             true => DesiredState::Disabled,

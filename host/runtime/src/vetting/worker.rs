@@ -8,6 +8,7 @@ use crate::loader::{
     PluginInstance, Said, SealedImage, Step, exit_now,
 };
 use crate::process_guard;
+use extman_abi::CallToken;
 use extman_model::clock;
 use extman_model::{
     CallError, CheckKind, ErrorKind, LogLevel, Progress, Report, Verdict, VettingDepth, VettingPhase,
@@ -226,23 +227,24 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
             probe(host, &bound, &context);
         }
         host.begin(VettingPhase::Destroy);
-        host.step(VettingPhase::Destroy, || {
-            bound
-                .destroy(open())
-                .or_else(|not_destroyed| match not_destroyed {
-                    NotDestroyed::Inside(n) => Err(CallError::new(
-                        ErrorKind::Internal,
-                        format!("{n} calls are inside"),
-                    )),
-                    // It is gone: a host goes on after such a complaint too, and tells it.
-                    NotDestroyed::Gone(error) => {
-                        complain!("destroy failed: {error}");
-                        Ok(())
-                    }
-                })
-        });
+        host.step(VettingPhase::Destroy, || destroy(&bound, open()));
     }
     Arc::into_inner(library).map(Left::passed)
+}
+
+fn destroy(bound: &PluginInstance, call: CallToken) -> Result<(), CallError> {
+    match bound.destroy(call) {
+        Err(NotDestroyed::Inside(n)) => {
+            let text = format!("{n} calls are inside");
+            Err(CallError::new(ErrorKind::Internal, text))
+        }
+        // It is gone: a host goes on after such a complaint too, and tells it.
+        Err(NotDestroyed::Gone(error)) => {
+            complain!("destroy failed: {error}");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 fn unavailable(error: &dyn std::fmt::Display) -> CallError {

@@ -62,7 +62,7 @@ impl Instance {
         in_flight.is_over = true;
         let ran = clock::monotonic().since(began);
         let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
-        self.accounts.returned(ran.saturating_sub(held_up));
+        self.metrics.returned(ran.saturating_sub(held_up));
         Ok(match completed.failure {
             Some(error) => Err(error),
             None => Ok(reply(completed.output, completed.usage, ran)),

@@ -33,7 +33,7 @@ impl Instance {
     /// For a call that finds no room: one that is let in is served, though the instance be closed while it waits.
     #[cold]
     fn wait_and_serve(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
-        let counted = self.accounts.begin();
+        let counted = self.metrics.begin();
         self.admit()?;
         let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
             let error = no_room(&self.concurrency);
@@ -77,7 +77,7 @@ impl Instance {
             extras: &RequestExtras::NONE,
         };
         serve(&self.plugin, context, input, (began, deadline), |ran, failure| {
-            self.accounts.ended_attached(attached, failure, ran)
+            self.metrics.ended_attached(attached, failure, ran)
         })
     }
 }

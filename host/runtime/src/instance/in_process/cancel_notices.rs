@@ -32,14 +32,21 @@ struct Waiting {
 }
 
 impl CancelNotices {
-    /// For a plugin that has a `cancel` entry, which may take `budget`.
-    pub(super) fn new(plugin: Arc<PluginInstance>, pool: Pool, work: Work, budget: Duration) -> Arc<Self> {
-        Arc::new(CancelNotices {
-            plugin,
-            pool,
-            work,
-            budget,
-            waiting: Mutex::default(),
+    /// Those of a plugin with a `cancel` entry, which may take `budget`; `None` if it does not want to hear.
+    pub(super) fn of(
+        plugin: &Arc<PluginInstance>,
+        pool: &Pool,
+        work: Work,
+        budget: Duration,
+    ) -> Option<Arc<Self>> {
+        plugin.hears_cancel().then(|| {
+            Arc::new(CancelNotices {
+                plugin: plugin.clone(),
+                pool: pool.clone(),
+                work,
+                budget,
+                waiting: Mutex::default(),
+            })
         })
     }
 

@@ -4,7 +4,7 @@
 //! of its own. Neither waits behind calls. The time of a check runs from when the plugin's code begins.
 
 use super::{Admitted, Instance};
-use crate::instance::{Accounts, Asked};
+use crate::instance::{Asked, CallMetrics};
 use crate::lanes::{LaneContext, Phase, Pool, Priority};
 use crate::loader::{CallContext, OutputLimits, Said};
 use crate::pending_call::{DispatchError, PendingCall};
@@ -107,10 +107,10 @@ impl Instance {
     #[inline]
     pub fn warm(&self) {
         black_box((
-            self.accounts.counts(),
+            self.metrics.counts(),
             self.admit().is_ok(),
             self.settings.wedge_after,
-            self.accounts.checks.cheap.load(Relaxed),
+            self.metrics.checks.cheap.load(Relaxed),
             self.plugin.has_check(),
             self.plugin.inside(),
         ));
@@ -143,7 +143,7 @@ impl Instance {
             },
         };
         let deadline = began.after(timeout);
-        let guard = match CheckGuard::claim(&*self.accounts, false, deadline.as_nanos()) {
+        let guard = match CheckGuard::claim(&*self.metrics, false, deadline.as_nanos()) {
             Ok(guard) => guard,
             // One before it is still inside, and its time is over: it has not answered.
             Err(AlreadyRunning { is_late: true }) => return not_entered(CheckOutcome::TimedOut),
@@ -179,7 +179,7 @@ impl Instance {
         };
         let work = self.work(Phase::Check, timeout.saturating_mul(2));
         let is_deep = kind == CheckKind::Deep;
-        let guard = match CheckGuard::claim(self.accounts.clone(), is_deep, NOT_BEGUN) {
+        let guard = match CheckGuard::claim(self.metrics.clone(), is_deep, NOT_BEGUN) {
             Ok(guard) => guard,
             Err(AlreadyRunning { is_late: true }) => return (CheckOutcome::TimedOut, None),
             Err(AlreadyRunning { is_late: false }) => return (CheckOutcome::Busy, None),
@@ -242,17 +242,17 @@ struct AlreadyRunning {
 }
 
 /// The right to check; giving it back is dropping it.
-struct CheckGuard<A: Deref<Target = Accounts>> {
-    accounts: A,
+struct CheckGuard<A: Deref<Target = CallMetrics>> {
+    metrics: A,
     is_deep: bool,
 }
 
-impl<A: Deref<Target = Accounts>> CheckGuard<A> {
+impl<A: Deref<Target = CallMetrics>> CheckGuard<A> {
     /// The right to a check until `deadline`; one that has not begun gets its deadline by [`begin`](Self::begin).
-    fn claim(accounts: A, is_deep: bool, deadline: u64) -> Result<Self, AlreadyRunning> {
-        let word = accounts.checks.word(is_deep);
+    fn claim(metrics: A, is_deep: bool, deadline: u64) -> Result<Self, AlreadyRunning> {
+        let word = metrics.checks.word(is_deep);
         match word.compare_exchange(0, deadline, Acquire, Relaxed) {
-            Ok(_) => Ok(CheckGuard { accounts, is_deep }),
+            Ok(_) => Ok(CheckGuard { metrics, is_deep }),
             Err(deadline) => Err(AlreadyRunning {
                 is_late: clock::monotonic().as_nanos() >= deadline,
             }),
@@ -260,13 +260,13 @@ impl<A: Deref<Target = Accounts>> CheckGuard<A> {
     }
 
     fn begin(&self, deadline: Monotonic) {
-        let word = self.accounts.checks.word(self.is_deep);
+        let word = self.metrics.checks.word(self.is_deep);
         word.store(deadline.as_nanos(), Release);
     }
 }
 
-impl<A: Deref<Target = Accounts>> Drop for CheckGuard<A> {
+impl<A: Deref<Target = CallMetrics>> Drop for CheckGuard<A> {
     fn drop(&mut self) {
-        self.accounts.checks.word(self.is_deep).store(0, Release);
+        self.metrics.checks.word(self.is_deep).store(0, Release);
     }
 }

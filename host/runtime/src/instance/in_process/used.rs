@@ -36,7 +36,7 @@ impl Instance {
             threads: module.threads,
             instances: module.instances,
             queued: self.pool.queued(),
-            attached: self.accounts.was_attached(),
+            attached: self.metrics.was_attached(),
         }
     }
 

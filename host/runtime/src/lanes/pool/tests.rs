@@ -234,7 +234,7 @@ fn a_pool_has_not_ended_while_a_lane_of_it_is_waited_for_and_what_that_uses_is_c
         let pool = pool.clone();
         move || pool.shutdown(LONG)
     });
-    until("it is being shut down", || pool.lanes() == 0);
+    until("it is being shut down", || pool.shared.lock().closing);
     assert!(!pool.has_ended(), "its lane is in a call");
     assert!(pool.busy().is_some());
     assert!(pool.shutdown(Duration::ZERO).is_err(), "whoever else waits");
@@ -260,7 +260,7 @@ fn a_lane_that_somebody_waits_for_is_waited_for_by_whoever_comes_next() {
         let pool = pool.clone();
         move || pool.shutdown(LONG)
     });
-    until("the first one waits", || !pool.shared.lock().leaving.is_empty());
+    until("the first one waits", || pool.shared.lock().closing);
     assert!(pool.shutdown(Duration::ZERO).is_err(), "it has not ended");
     drop(release);
     assert_eq!(first.join().unwrap(), Ok(()));

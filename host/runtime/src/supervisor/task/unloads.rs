@@ -4,7 +4,7 @@ use super::super::requests::Request;
 use super::super::residents::Owner;
 use super::super::stop::{self, Complaint, PendingUnload, Stopped, Unload};
 use super::Supervisor;
-use crate::instance::Tally;
+use crate::instance::CallTotals;
 use extman_intake::VerifiedPlugin;
 use extman_model::{ResidentReason, Verdict, What};
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl Supervisor {
     }
 
     /// The calls of an instance, whether it is there or gone.
-    pub(super) fn tally_of(&mut self, name: &str) -> Option<&mut Tally> {
+    pub(super) fn tally_of(&mut self, name: &str) -> Option<&mut CallTotals> {
         match self.instances.get_mut(name) {
             Some(record) => Some(&mut record.tally),
             None => self.tallies.get_mut(name),

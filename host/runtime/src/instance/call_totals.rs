@@ -1,43 +1,43 @@
 //! Calls of one instance over all its generations: what is shown never goes back when one generation follows another.
 
-use super::Accounts;
+use super::CallMetrics;
 use extman_model::{CallStats, ErrorKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Calls of one instance over all its generations.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct CallTotals {
     past: Sums,
     generations: Vec<Generation>,
 }
 
 #[derive(Debug, Clone)]
 struct Generation {
-    accounts: Arc<Accounts>,
+    metrics: Arc<CallMetrics>,
     /// It takes no more calls; those under way are still counted.
     closed: bool,
 }
 
-impl Tally {
+impl CallTotals {
     /// A new generation serves.
-    pub fn begin(&mut self, accounts: Arc<Accounts>) {
+    pub fn begin(&mut self, metrics: Arc<CallMetrics>) {
         self.generations.push(Generation {
-            accounts,
+            metrics,
             closed: false,
         });
     }
 
     /// A generation takes no more calls.
-    pub fn close(&mut self, accounts: &Arc<Accounts>) {
+    pub fn close(&mut self, metrics: &Arc<CallMetrics>) {
         for generation in &mut self.generations {
-            generation.closed |= Arc::ptr_eq(&generation.accounts, accounts);
+            generation.closed |= Arc::ptr_eq(&generation.metrics, metrics);
         }
         let past = &mut self.past;
         self.generations.retain(|generation| {
-            let over = generation.closed && generation.accounts.in_flight() == 0;
+            let over = generation.closed && generation.metrics.in_flight() == 0;
             if over {
-                generation.accounts.add_to(past);
+                generation.metrics.add_to(past);
             }
             !over
         });
@@ -47,7 +47,7 @@ impl Tally {
     pub fn stats(&self) -> CallStats {
         let mut sums = self.past.clone();
         for generation in &self.generations {
-            generation.accounts.add_to(&mut sums);
+            generation.metrics.add_to(&mut sums);
         }
         sums.stats()
     }
@@ -80,25 +80,25 @@ mod tests {
     use extman_model::CallError;
     use std::time::Duration;
 
-    fn served(ok: u64, failed: u64) -> Arc<Accounts> {
-        let accounts = Arc::new(Accounts::new(crate::lanes::ConcurrencyLimit::new(1)));
+    fn served(ok: u64, failed: u64) -> Arc<CallMetrics> {
+        let metrics = Arc::new(CallMetrics::new(crate::lanes::ConcurrencyLimit::new(1)));
         for _ in 0..ok {
-            accounts.returned(Duration::from_nanos(10));
-            accounts.begin().end(None, false);
+            metrics.returned(Duration::from_nanos(10));
+            metrics.begin().end(None, false);
         }
         for _ in 0..failed {
-            accounts.returned(Duration::from_nanos(40));
-            accounts
+            metrics.returned(Duration::from_nanos(40));
+            metrics
                 .begin()
                 .end(Some(&CallError::new(ErrorKind::Internal, "")), false);
         }
-        accounts
+        metrics
     }
 
     #[test]
     fn generations_add_up_before_and_after_their_end() {
         let (old, new) = (served(2, 1), served(1, 0));
-        let mut tally = Tally::default();
+        let mut tally = CallTotals::default();
         tally.begin(old.clone());
         tally.begin(new);
         let before = tally.stats();
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn what_is_under_way_at_the_end_is_counted_when_it_ends() {
         let old = served(1, 0);
-        let mut tally = Tally::default();
+        let mut tally = CallTotals::default();
         tally.begin(old.clone());
         let counted = old.begin();
         tally.close(&old);

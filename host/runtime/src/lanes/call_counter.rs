@@ -6,12 +6,12 @@ use std::time::Duration;
 
 /// Counters that anybody may read at any time. What a call adds to them is added here and nowhere else.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct CallCounter {
     returned: AtomicU64,
     ran_ns: AtomicU64,
 }
 
-impl Tally {
+impl CallCounter {
     /// Adds one; any thread may.
     pub fn add(&self, ran: Duration) {
         self.returned.fetch_add(1, Relaxed);
@@ -28,7 +28,7 @@ impl Tally {
     }
 
     /// Adds what another one has counted; any thread may.
-    pub fn take_over(&self, other: &Tally) {
+    pub fn take_over(&self, other: &CallCounter) {
         self.returned.fetch_add(other.returned(), Relaxed);
         self.ran_ns.fetch_add(other.ran_ns(), Relaxed);
     }

@@ -6,15 +6,15 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 /// An instance that nobody has taken yet. One that was made too late is freed on a lane of its library, whoever drops it.
-pub(super) struct Unclaimed(Option<(PluginInstance, Pool, Work)>);
+pub(super) struct DestroyOnDrop(Option<(PluginInstance, Pool, Work)>);
 
-impl Unclaimed {
+impl DestroyOnDrop {
     /// It is freed on a lane of `home`, as this work.
     pub(super) fn new(plugin: PluginInstance, home: Pool, freeing: Work) -> Self {
-        Unclaimed(Some((plugin, home, freeing)))
+        DestroyOnDrop(Some((plugin, home, freeing)))
     }
 
-    /// What was made, still unclaimed.
+    /// What was made; it is still destroyed on drop.
     pub(super) fn plugin(&self) -> Option<&PluginInstance> {
         self.0.as_ref().map(|(plugin, ..)| plugin)
     }
@@ -25,7 +25,7 @@ impl Unclaimed {
     }
 }
 
-impl Drop for Unclaimed {
+impl Drop for DestroyOnDrop {
     fn drop(&mut self) {
         let Some((plugin, home, freeing)) = self.0.take() else {
             return;

@@ -1,8 +1,8 @@
 //! What the host counts of an instance's calls.
 
+use super::call_totals::Sums;
 use super::in_process::RunningChecks;
-use super::tally::Sums;
-use crate::lanes::{Attached, ConcurrencyLimit, Tally};
+use crate::lanes::{Attached, CallCounter, ConcurrencyLimit};
 use extman_model::latency::{LatencyHistogram, Recorder};
 use extman_model::{CallError, CallStats, ErrorKind};
 use std::sync::atomic::{
@@ -14,12 +14,12 @@ use std::time::Duration;
 
 /// Counters, one set an instance.
 #[derive(Debug)]
-pub struct Accounts {
+pub struct CallMetrics {
     number: u64,
     /// Calls that began, but for those that were abandoned.
     begun: AtomicU64,
     ended: AtomicU64,
-    on_lanes: Tally,
+    on_lanes: CallCounter,
     /// Failures that count against the plugin, and how many of them came last without a success between.
     blamed: AtomicU64,
     failed_run: AtomicU32,
@@ -33,15 +33,15 @@ pub struct Accounts {
     concurrency: Arc<ConcurrencyLimit>,
     /// Whether an attached thread ever called: without one, nobody need look at what they counted.
     has_attached: AtomicBool,
-    attached: Mutex<AttachedTallies>,
+    attached: Mutex<AttachedCounters>,
 }
 
 /// Attached threads count for themselves: a call on one costs little more than what its counting would.
 #[derive(Debug, Default)]
-struct AttachedTallies {
-    of_threads: Vec<Arc<Tally>>,
+struct AttachedCounters {
+    of_threads: Vec<Arc<CallCounter>>,
     /// Of threads that are no longer attached.
-    of_gone: Tally,
+    of_gone: CallCounter,
 }
 
 /// How many calls there were, for whoever judges by them.
@@ -83,20 +83,20 @@ impl std::fmt::Debug for FailureWatch {
 
 /// A call under way. Dropped without an end it was never answered: it does not count if it was not let in, and was cancelled otherwise. That
 /// the plugin is told is the work of `PendingCall`.
-pub struct Counted<'a> {
-    accounts: &'a Accounts,
+pub struct InFlightGuard<'a> {
+    metrics: &'a CallMetrics,
     is_let_in: bool,
 }
 
-impl Accounts {
-    /// Accounts of an instance whose calls go through this limit.
+impl CallMetrics {
+    /// The metrics of an instance whose calls go through this limit.
     pub fn new(concurrency: Arc<ConcurrencyLimit>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Accounts {
+        CallMetrics {
             number: NEXT.fetch_add(1, Relaxed),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
-            on_lanes: Tally::default(),
+            on_lanes: CallCounter::default(),
             blamed: AtomicU64::new(0),
             failed_run: AtomicU32::new(0),
             excused: AtomicU64::new(0),
@@ -111,10 +111,10 @@ impl Accounts {
     }
 
     /// A call begins that goes to a lane, or that waits at the limit.
-    pub fn begin(&self) -> Counted<'_> {
+    pub fn begin(&self) -> InFlightGuard<'_> {
         self.begun.fetch_add(1, SeqCst);
-        Counted {
-            accounts: self,
+        InFlightGuard {
+            metrics: self,
             is_let_in: false,
         }
     }
@@ -130,7 +130,9 @@ impl Accounts {
     pub fn ended_attached(&self, attached: &Attached, failure: Option<&CallError>, ran: Duration) {
         let is_blamed = self.count(failure, false);
         self.latency.record(ran);
-        attached.tally(self.number, || self.new_tally()).add_alone(ran);
+        attached
+            .counter(self.number, || self.new_counter())
+            .add_alone(ran);
         if is_blamed {
             self.note_failure();
         }
@@ -227,14 +229,17 @@ impl Accounts {
 
     /// All that attached threads have counted.
     #[inline]
-    fn of_attached(&self) -> Tally {
-        let sum = Tally::default();
+    fn of_attached(&self) -> CallCounter {
+        let sum = CallCounter::default();
         if !self.has_attached.load(SeqCst) {
             return sum;
         }
-        let tallies = self.tallies();
-        sum.take_over(&tallies.of_gone);
-        tallies.of_threads.iter().for_each(|tally| sum.take_over(tally));
+        let counters = self.counters();
+        sum.take_over(&counters.of_gone);
+        counters
+            .of_threads
+            .iter()
+            .for_each(|counter| sum.take_over(counter));
         sum
     }
 
@@ -261,28 +266,28 @@ impl Accounts {
     }
 
     /// For a thread that has not called this instance yet.
-    fn new_tally(&self) -> Arc<Tally> {
-        let mut tallies = self.tallies();
+    fn new_counter(&self) -> Arc<CallCounter> {
+        let mut counters = self.counters();
         self.has_attached.store(true, SeqCst);
-        let AttachedTallies { of_threads, of_gone } = &mut *tallies;
-        of_threads.retain_mut(|tally| match Arc::get_mut(tally) {
-            Some(tally) => {
-                of_gone.take_over(tally);
+        let AttachedCounters { of_threads, of_gone } = &mut *counters;
+        of_threads.retain_mut(|counter| match Arc::get_mut(counter) {
+            Some(counter) => {
+                of_gone.take_over(counter);
                 false
             }
             None => true,
         });
-        let tally = Arc::<Tally>::default();
-        of_threads.push(tally.clone());
-        tally
+        let counter = Arc::<CallCounter>::default();
+        of_threads.push(counter.clone());
+        counter
     }
 
-    fn tallies(&self) -> MutexGuard<'_, AttachedTallies> {
+    fn counters(&self) -> MutexGuard<'_, AttachedCounters> {
         self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Counted<'_> {
+impl InFlightGuard<'_> {
     /// From here on the call counts, however it ends.
     pub fn let_in(mut self) -> Self {
         self.is_let_in = true;
@@ -296,21 +301,21 @@ impl Counted<'_> {
     }
 
     fn count(&self, failure: Option<&CallError>, is_excused: bool) {
-        let is_blamed = self.accounts.count(failure, is_excused);
-        self.accounts.ended.fetch_add(1, SeqCst);
+        let is_blamed = self.metrics.count(failure, is_excused);
+        self.metrics.ended.fetch_add(1, SeqCst);
         if is_blamed {
-            self.accounts.note_failure();
+            self.metrics.note_failure();
         }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         if self.is_let_in {
             let cancelled = CallError::new(ErrorKind::Cancelled, "the caller has gone away");
             self.count(Some(&cancelled), false);
         } else {
-            self.accounts.begun.fetch_sub(1, SeqCst);
+            self.metrics.begun.fetch_sub(1, SeqCst);
         }
     }
 }
@@ -323,39 +328,39 @@ mod tests {
 
     #[test]
     fn a_call_is_under_way_until_it_ends_or_is_abandoned() {
-        let accounts = Accounts::new(ConcurrencyLimit::new(1));
-        let (first, second) = (accounts.begin(), accounts.begin());
-        assert_eq!((accounts.in_flight(), accounts.stats().total), (2, 0));
+        let metrics = CallMetrics::new(ConcurrencyLimit::new(1));
+        let (first, second) = (metrics.begin(), metrics.begin());
+        assert_eq!((metrics.in_flight(), metrics.stats().total), (2, 0));
         first.end(Some(&CallError::new(ErrorKind::Internal, "")), false);
-        assert_eq!((accounts.in_flight(), accounts.stats().total), (1, 1));
+        assert_eq!((metrics.in_flight(), metrics.stats().total), (1, 1));
         drop(second);
-        assert_eq!((accounts.in_flight(), accounts.stats().total), (0, 1));
-        accounts.begin().end(None, false);
-        let stats = accounts.stats();
+        assert_eq!((metrics.in_flight(), metrics.stats().total), (0, 1));
+        metrics.begin().end(None, false);
+        let stats = metrics.stats();
         assert_eq!((stats.in_flight, stats.total, stats.mean_ns), (0, 2, None));
         assert_eq!(stats.errors.get(&ErrorKind::Internal), Some(&1));
     }
 
     #[test]
     fn excused_failures_and_callers_mistakes_count_against_nobody() {
-        let accounts = Accounts::new(ConcurrencyLimit::new(1));
+        let metrics = CallMetrics::new(ConcurrencyLimit::new(1));
         let error = |kind| CallError::new(kind, "");
-        accounts.begin().end(Some(&error(ErrorKind::InvalidInput)), false);
-        accounts
+        metrics.begin().end(Some(&error(ErrorKind::InvalidInput)), false);
+        metrics
             .begin()
             .end(Some(&error(ErrorKind::DeadlineExceeded)), true);
-        accounts.begin().end(Some(&error(ErrorKind::Internal)), false);
-        accounts.begin().end(Some(&error(ErrorKind::Internal)), false);
-        let counts = accounts.counts();
+        metrics.begin().end(Some(&error(ErrorKind::Internal)), false);
+        metrics.begin().end(Some(&error(ErrorKind::Internal)), false);
+        let counts = metrics.counts();
         assert_eq!(
             (counts.ended, counts.blamed, counts.excused, counts.failed_run),
             (4, 2, 2, 2)
         );
-        accounts.begin().end(Some(&error(ErrorKind::Cancelled)), false);
-        assert_eq!(accounts.counts().failed_run, 2, "no success came between");
-        accounts.begin().end(None, false);
-        assert_eq!(accounts.counts().failed_run, 0);
-        assert_eq!(accounts.stats().errors[&ErrorKind::DeadlineExceeded], 1);
+        metrics.begin().end(Some(&error(ErrorKind::Cancelled)), false);
+        assert_eq!(metrics.counts().failed_run, 2, "no success came between");
+        metrics.begin().end(None, false);
+        assert_eq!(metrics.counts().failed_run, 0);
+        assert_eq!(metrics.stats().errors[&ErrorKind::DeadlineExceeded], 1);
     }
 
     #[test]
@@ -367,19 +372,19 @@ mod tests {
                 self.0.lock().unwrap().push(number);
             }
         }
-        let (accounts, heard) = (
-            Accounts::new(ConcurrencyLimit::new(1)),
+        let (metrics, heard) = (
+            CallMetrics::new(ConcurrencyLimit::new(1)),
             Arc::new(Heard::default()),
         );
         let weak = Arc::downgrade(&heard);
-        accounts.watch_failures(weak, 7);
-        let fail = |kind| accounts.begin().end(Some(&CallError::new(kind, "")), false);
+        metrics.watch_failures(weak, 7);
+        let fail = |kind| metrics.begin().end(Some(&CallError::new(kind, "")), false);
         fail(ErrorKind::InvalidInput);
         assert!(heard.0.lock().unwrap().is_empty());
         fail(ErrorKind::Internal);
         fail(ErrorKind::Internal);
         assert_eq!(*heard.0.lock().unwrap(), [7]);
-        accounts.rearm_failures();
+        metrics.rearm_failures();
         fail(ErrorKind::Internal);
         assert_eq!(*heard.0.lock().unwrap(), [7, 7]);
     }
@@ -387,8 +392,8 @@ mod tests {
     #[test]
     fn what_attached_threads_count_stays_when_they_go_and_takes_no_more_room() {
         let (one, other) = (
-            Accounts::new(ConcurrencyLimit::new(1)),
-            Accounts::new(ConcurrencyLimit::new(1)),
+            CallMetrics::new(ConcurrencyLimit::new(1)),
+            CallMetrics::new(ConcurrencyLimit::new(1)),
         );
         for round in 1..=3 {
             let attached = Attached::new().unwrap();
@@ -401,6 +406,6 @@ mod tests {
         }
         one.returned(9 * NS);
         assert_eq!((one.stats().total, one.stats().mean_ns), (6, Some(27 / 7)));
-        assert_eq!(one.tallies().of_threads.len(), 1);
+        assert_eq!(one.counters().of_threads.len(), 1);
     }
 }
