@@ -420,7 +420,10 @@ fn write_host_trouble(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
             names.join(", ")
         ),
         What::HostTrouble { failed, of, .. } => {
-            write!(f, "the host's trouble is over: {failed} of {of} plugins have failed")
+            write!(
+                f,
+                "the host's trouble is over: {failed} of {of} plugins have failed"
+            )
         }
         _ => Ok(()),
     }

@@ -4,6 +4,7 @@ mod build;
 mod calls;
 mod commands;
 mod components;
+mod dependents;
 mod disabled;
 mod error_hint;
 mod event_log;
