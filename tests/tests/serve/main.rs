@@ -23,6 +23,7 @@ mod served;
 mod supervision;
 mod symbols;
 mod thousands;
+mod trials;
 mod updates;
 mod vetting;
 mod vital;

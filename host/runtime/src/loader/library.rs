@@ -162,9 +162,10 @@ impl Library {
         loaded::add(owner, image.clone());
         // Listed under its name, or its absence from the list would prove nothing when it is closed.
         let checked = match is_mapped(&sealed, &image) {
-            // SAFETY: open, and kept open by the struct that the tables go into.
             Ok(true) if image::is_listed(&path) => {
-                code_owner::on_behalf_of(owner, || unsafe { root::tables(&handle, sealed.digest(), rust) })
+                // SAFETY: open, and kept open by the struct that the tables go into.
+                let tables = || unsafe { root::tables(&handle, sealed.digest(), rust) };
+                code_owner::on_behalf_of(owner, tables)
             }
             Ok(_) => Err(OpenError::OtherFile),
             // Nobody could tell which file it is.
