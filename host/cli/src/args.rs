@@ -96,7 +96,7 @@ pub(super) enum Sub {
     /// Load and start a plugin that is stopped, failed or quarantined
     Load(change::Named),
     /// Drain, stop and unload a plugin; it stays known
-    Unload(change::Named),
+    Unload(change::Unload),
     /// Unload a plugin and load it again
     Restart(change::Named),
     /// Have a plugin run again that was disabled
@@ -175,11 +175,8 @@ impl Sub {
             Sub::Call(args) => &mut args.target,
             Sub::Maintenance(args) => &mut args.target,
             Sub::Deps(args) => &mut args.target,
-            Sub::Load(args)
-            | Sub::Unload(args)
-            | Sub::Restart(args)
-            | Sub::Enable(args)
-            | Sub::Disable(args) => &mut args.target,
+            Sub::Unload(args) => &mut args.named.target,
+            Sub::Load(args) | Sub::Restart(args) | Sub::Enable(args) | Sub::Disable(args) => &mut args.target,
             Sub::Serve(_)
             | Sub::Inspect(_)
             | Sub::Vet(_)

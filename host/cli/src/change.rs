@@ -18,14 +18,28 @@ pub(crate) struct Named {
     pub(super) target: Target,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Unload {
+    /// Unload those that require them too, before them
+    #[arg(long)]
+    cascade: bool,
+    #[command(flatten)]
+    pub(super) named: Named,
+}
+
 /// Which change.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
     Load,
-    Unload,
+    Unload { cascade: bool },
     Restart,
     Enable,
     Disable,
+}
+
+pub(super) fn unload(args: Unload, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+    let cascade = args.cascade;
+    run(Change::Unload { cascade }, args.named, backend, screen)
 }
 
 pub(super) fn run(
@@ -36,7 +50,7 @@ pub(super) fn run(
 ) -> Result<Outcome, Fault> {
     let command = |name| match change {
         Change::Load => Command::Load { name },
-        Change::Unload => Command::Unload { name },
+        Change::Unload { cascade } => Command::Unload { name, cascade },
         Change::Restart => Command::Restart { name },
         Change::Enable => Command::Enable { name },
         Change::Disable => Command::Disable { name },

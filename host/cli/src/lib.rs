@@ -131,7 +131,7 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Capabilities(args) => capabilities::run(&args, backend, screen),
         Sub::Call(args) => call::run(args, backend, screen),
         Sub::Load(args) => change::run(change::Change::Load, args, backend, screen),
-        Sub::Unload(args) => change::run(change::Change::Unload, args, backend, screen),
+        Sub::Unload(args) => change::unload(args, backend, screen),
         Sub::Restart(args) => change::run(change::Change::Restart, args, backend, screen),
         Sub::Enable(args) => change::run(change::Change::Enable, args, backend, screen),
         Sub::Disable(args) => change::run(change::Change::Disable, args, backend, screen),

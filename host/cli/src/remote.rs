@@ -124,8 +124,11 @@ impl Remote {
                 let path = format!("{}/maintenance", plugin(name));
                 Answer::Maintenance(self.post(&path, r#"{"end":true}"#)?)
             }
+            Command::Unload { name, cascade: true } => {
+                Answer::Plugin(self.post(&format!("{}/unload", plugin(name)), r#"{"cascade":true}"#)?)
+            }
             Command::Load { name }
-            | Command::Unload { name }
+            | Command::Unload { name, .. }
             | Command::Restart { name }
             | Command::Enable { name }
             | Command::Disable { name } => {

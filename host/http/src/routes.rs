@@ -149,7 +149,35 @@ async fn load(State(app): State<AppState>, name: Named, request: Request) -> Res
 }
 
 async fn unload(State(app): State<AppState>, name: Named, request: Request) -> Response {
-    change(app, "unload", name, request, |name| Command::Unload { name }).await
+    const WORD: &str = "unload";
+    let name = match named(name) {
+        Ok(name) => name,
+        Err(failure) => return answer::failed(WORD, failure),
+    };
+    let bytes = match body::read(request.into_body(), CHANGE_BYTES_MAX, app.config.body_timeout()).await {
+        Ok(bytes) => bytes,
+        Err((status, failure)) => return answer::refused(WORD, status, failure),
+    };
+    match is_cascade(&bytes) {
+        Some(cascade) => run_to_its_end(app, Command::Unload { name, cascade }).await,
+        None => {
+            let text =
+                "unload takes no field but cascade; send {}, {\"cascade\": true} or nothing as the body";
+            answer::failed(WORD, Failure::new("invalid_input", text))
+        }
+    }
+}
+
+/// Whether the body of an unload says that others go too; `None` if it says anything else.
+fn is_cascade(bytes: &[u8]) -> Option<bool> {
+    if is_empty_object(bytes) {
+        return Some(false);
+    }
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
+    match fields.get("cascade") {
+        Some(cascade) if fields.len() == 1 => cascade.as_bool(),
+        _ => None,
+    }
 }
 
 async fn restart(State(app): State<AppState>, name: Named, request: Request) -> Response {
@@ -248,6 +276,21 @@ fn respond(word: &str, answer: Result<Answer, ControlError>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn body_of_an_unload_may_say_that_others_go_too() {
+        for (body, expected) in [
+            ("", Some(false)),
+            ("{}", Some(false)),
+            (r#"{"cascade": true}"#, Some(true)),
+            (r#"{"cascade": false}"#, Some(false)),
+            (r#"{"cascade": 1}"#, None),
+            (r#"{"cascade": true, "force": true}"#, None),
+            ("[]", None),
+        ] {
+            assert_eq!(is_cascade(body.as_bytes()), expected, "{body}");
+        }
+    }
 
     #[test]
     fn paths_have_words() {

@@ -84,10 +84,13 @@ pub enum Command {
         /// Its name.
         name: String,
     },
-    /// Drain, stop and unload an instance; it stays known.
+    /// Drain, stop and unload an instance; it stays known. Refused as long as others that run require it.
     Unload {
         /// Its name.
         name: String,
+        /// Unload those that require it too, before it.
+        #[serde(default)]
+        cascade: bool,
     },
     /// Unload and load.
     Restart {

@@ -86,8 +86,21 @@ impl Host {
     /// Drains, stops and unloads an instance, and waits for that. It stays known.
     ///
     /// # Errors
-    /// There is none of this name, or its state does not allow it.
+    /// There is none of this name, others that are to run require it, or its state does not allow it.
     pub async fn unload(&self, name: &str) -> Result<PluginView, ControlError> {
+        self.refuse_what_others_need(name)?;
+        self.change(name, Request::Unload).await
+    }
+
+    /// Drains, stops and unloads an instance, and before it, one after the other, those that require it.
+    ///
+    /// # Errors
+    /// There is none of this name, or its state or that of another does not allow it; those before that one are unloaded.
+    pub async fn unload_with_dependents(&self, name: &str) -> Result<PluginView, ControlError> {
+        self.entry(name)?;
+        for dependent in self.dependents(name) {
+            self.change(&dependent, Request::Unload).await?;
+        }
         self.change(name, Request::Unload).await
     }
 
@@ -151,7 +164,8 @@ impl Control for Host {
                     Answer::PluginHealth(Box::new(health))
                 }
                 Command::Load { name } => plugin(self.load(&name).await?),
-                Command::Unload { name } => plugin(self.unload(&name).await?),
+                Command::Unload { name, cascade: false } => plugin(self.unload(&name).await?),
+                Command::Unload { name, cascade: true } => plugin(self.unload_with_dependents(&name).await?),
                 Command::Restart { name } => plugin(self.restart(&name).await?),
                 Command::Enable { name } => plugin(self.enable(&name).await?),
                 Command::Disable { name } => plugin(self.disable(&name).await?),

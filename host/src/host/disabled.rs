@@ -142,7 +142,7 @@ impl Host {
     /// other bytes start it, and it counts in no sum. It is on the disk before this returns.
     ///
     /// # Errors
-    /// There is none of this name, or it can't be written down.
+    /// There is none of this name, others that are to run require it, or it can't be written down.
     pub async fn disable(&self, name: &str) -> Result<PluginView, ControlError> {
         self.set_disabled(name, true).await
     }
@@ -150,6 +150,9 @@ impl Host {
     async fn set_disabled(&self, name: &str, disabled: bool) -> Result<PluginView, ControlError> {
         let _alone = self.inner.disabled.commands.lock().await;
         self.entry(name).map_err(|error| self.with_names(error))?;
+        if disabled {
+            self.refuse_what_others_need(name)?;
+        }
         self.inner.disabled.keep(name, disabled).await?;
         match disabled {
             true => self.change(name, Request::Disable).await,

@@ -5,6 +5,7 @@ mod calls;
 mod commands;
 mod components;
 mod crashes;
+mod dependents;
 mod disabled;
 mod error_hint;
 mod event_log;

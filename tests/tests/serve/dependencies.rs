@@ -144,3 +144,48 @@ fn what_is_locked_is_used_and_nothing_else_starts_with_locked() {
         text(&refused.stdout)
     );
 }
+
+#[test]
+fn plugin_that_others_need_is_unloaded_with_them_and_not_without_a_word() {
+    let place = Place::default();
+    place.put(&plugin("base", "1.3.0", "base").build(place.path()), "base.so");
+    let rank = plugin("rank", "1.0.0", "rank").declares(RANK).build(place.path());
+    place.put(&rank, "rank.so");
+    let host = place.serve("[vetting]\nenabled = false\n");
+    host.until_lifecycle("base", "running");
+    host.until_lifecycle("rank", "running");
+    for word in ["unload", "disable"] {
+        let (status, body) = host.change("base", word);
+        let text = body["error"]["text"].as_str().unwrap();
+        assert!(
+            status == 409 && text.contains("rank requires it") && text.contains("--cascade"),
+            "{body}"
+        );
+        assert_eq!(host.ask("base"), "base");
+    }
+    let unloaded = host.extman(&["unload", "base", "--cascade"]);
+    assert!(unloaded.status.success(), "{unloaded:?}");
+    for name in ["base", "rank"] {
+        let view = host.plugin(name);
+        assert_eq!(
+            (&view["lifecycle"], &view["desired"]),
+            (&json!("stopped"), &json!("stopped"))
+        );
+    }
+    let events = host.get("/api/v1/events")["events"].clone();
+    let stopped: Vec<_> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["to"] == "stopped")
+        .map(|event| event["name"].clone())
+        .collect();
+    assert_eq!(stopped, ["rank", "base"], "who needs it goes first");
+    assert_eq!(host.change("base", "load").0, 200);
+    assert_eq!(
+        host.change("base", "unload").0,
+        200,
+        "nobody that is to run requires it"
+    );
+    host.stop();
+}

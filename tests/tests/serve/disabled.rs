@@ -181,6 +181,7 @@ fn host_that_can_not_read_who_is_disabled_starts_nobody_and_says_what_to_do() {
     std::fs::write(state.join("disabled.json"), b"{\"disabled\": [").unwrap();
     let (code, said) = fails(place.command(""));
     assert_eq!(code, Some(3), "{said}");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         said.contains("disabled.json") && said.contains("mend the file, or remove it"),
         "{said}"

@@ -84,7 +84,7 @@ impl Fake {
             Command::Events(asked) => Ok(Answer::Events(Box::new(events(asked)))),
             Command::Plugin { name }
             | Command::Load { name }
-            | Command::Unload { name }
+            | Command::Unload { name, .. }
             | Command::Restart { name }
             | Command::Enable { name }
             | Command::Disable { name } => one(name),

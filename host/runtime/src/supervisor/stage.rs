@@ -482,10 +482,10 @@ impl<R: Loaded, W> Actor<R, W> {
     /// In a generation. What is not the one that the stage speaks of has no effect.
     fn happened(&mut self, input: Input<R, W>, out: &mut Effects<R, W>) {
         match input {
-            Input::Panicked { generation, text } => {
-                if matches!(self.stage, Stage::Serving { .. }) && self.is_mine(generation) {
-                    self.fail(text, Condition::Panicked, out);
-                }
+            Input::Panicked { generation, text }
+                if matches!(self.stage, Stage::Serving { .. }) && self.is_mine(generation) =>
+            {
+                self.fail(text, Condition::Panicked, out);
             }
             Input::LaneLost { generation, text } if self.is_mine(generation) => self.lane_lost(text),
             Input::LateReturn { generation, text } if self.is_mine(generation) => self.late_return(text, out),

@@ -127,10 +127,13 @@ fn changes_reach_the_host_and_show_what_came_of_them() {
     let ran = run(&["unload", "lang", "--url", &server.url()]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.text().starts_with("lang\n"), "{}", ran.text());
-    let asked = Command::Unload {
+    let ran = run(&["unload", "lang", "--cascade", "--url", &server.url()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let asked = |cascade| Command::Unload {
         name: "lang".to_owned(),
+        cascade,
     };
-    assert_eq!(*server.fake.asked.lock().unwrap(), [asked]);
+    assert_eq!(*server.fake.asked.lock().unwrap(), [asked(false), asked(true)]);
     for (word, name, text) in [
         ("load", "lang", "error: lang is running already\n"),
         (

@@ -88,6 +88,7 @@ fn changes_reach_the_control() {
     for (word, name, body) in [
         ("load", "embed", ""),
         ("unload", "lang", "{}"),
+        ("unload", "lang", "{\"cascade\": true}"),
         ("restart", "lang", " {} \n"),
         ("disable", "lang", ""),
         ("enable", "lang", "{}"),
@@ -101,8 +102,17 @@ fn changes_reach_the_control() {
     let name = |name: &str| name.to_owned();
     let expected = [
         Command::Load { name: name("embed") },
-        Command::Unload { name: name("lang") },
+        Command::Unload {
+            name: name("lang"),
+            cascade: false,
+        },
+        Command::Unload {
+            name: name("lang"),
+            cascade: true,
+        },
         Command::Restart { name: name("lang") },
+        Command::Disable { name: name("lang") },
+        Command::Enable { name: name("lang") },
     ];
     assert_eq!(*server.fake.asked.lock().unwrap(), expected);
 }
