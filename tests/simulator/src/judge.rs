@@ -239,7 +239,7 @@ impl<'a> Judge<'a> {
             };
             late + self.bounds.pauses(self.world, open.fault.to, late)
         };
-        // However long ago: of those that failed in a row, without a success since, the first did so in the fault.
+        // Of those that failed in a row, without a success since and without long between, the first did so in the fault.
         let by_calls = matches!(judged.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail);
         let of_run = |open: &Open| by_calls && failing_since.is_some_and(|since| since < open.fault.to);
         let open = self.open.filter(|open| {
