@@ -285,7 +285,9 @@ impl Plugin {
         }
         self.calls.failed_run = self.calls.failed_run.saturating_add(last as u32);
         if last > 0 {
-            let goes_on = self.failing.filter(|(_, last)| at - last <= OF_ONE_TIME);
+            let goes_on = self
+                .failing
+                .filter(|(_, last)| at.saturating_sub(*last) <= OF_ONE_TIME);
             self.failing = Some((goes_on.map_or(at, |(since, _)| since), until));
         }
         self.calls.returned += if returns { ended } else { 0 };
