@@ -1,10 +1,8 @@
 //! `[history]`: whether, where and for how long it is written down.
 
+use super::error::HistoryError;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::time::Duration;
-
-const DAY_MS: u64 = 86_400_000;
 
 /// Bytes a day of an instance that is called every minute (the bench `history_size`): its minutes, hours and days, and the spans of ten
 /// changes of state.
@@ -75,54 +73,33 @@ impl Default for Retention {
     }
 }
 
-/// Why `[history]` can't be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HistoryConfigError {
-    /// A value is out of its range.
-    #[error("{name} is {value}, outside {min} to {max}; set it within that range")]
-    OutOfRange {
-        /// Which.
-        name: &'static str,
-        /// What it is.
-        value: u64,
-        /// The least it may be.
-        min: u64,
-        /// The most it may be.
-        max: u64,
-    },
-    /// The file has no name.
-    #[error("history.file is empty; give the path of a file, or set history.enabled = false")]
-    NoFile,
-}
-
 impl HistoryConfig {
     /// Checks the values.
     ///
     /// # Errors
     /// One is out of its range.
-    pub fn validate(&self) -> Result<(), HistoryConfigError> {
+    pub fn validate(&self) -> Result<(), HistoryError> {
+        let wrong = |text: String| Err(HistoryError::Config(text));
         if self.file.file_name().is_none() {
-            return Err(HistoryConfigError::NoFile);
+            return wrong(
+                "history.file is empty; give the path of a file, or set history.enabled = false".to_owned(),
+            );
         }
         let keep = &self.retention;
-        let ranges = [
-            ("history.size_max_mib", self.size_max_mib, 4, 1 << 20),
-            ("history.queue_max", self.queue_max as u64, 16, 10_000_000),
-            ("history.batch_ms", self.batch_ms, 1, 60_000),
-            ("history.retention.result_hours", keep.result_hours, 1, 24 * 366),
-            ("history.retention.minute_days", keep.minute_days, 1, 366),
-            ("history.retention.hour_days", keep.hour_days, 1, 3660),
-            ("history.retention.day_days", keep.day_days, 1, 36_600),
-            ("history.retention.span_days", keep.span_days, 1, 36_600),
-        ];
-        for (name, value, min, max) in ranges {
+        for (name, value, min, max) in [
+            ("size_max_mib", self.size_max_mib, 4, 1 << 20),
+            ("queue_max", self.queue_max as u64, 16, 10_000_000),
+            ("batch_ms", self.batch_ms, 1, 60_000),
+            ("retention.result_hours", keep.result_hours, 1, 24 * 366),
+            ("retention.minute_days", keep.minute_days, 1, 366),
+            ("retention.hour_days", keep.hour_days, 1, 3660),
+            ("retention.day_days", keep.day_days, 1, 36_600),
+            ("retention.span_days", keep.span_days, 1, 36_600),
+        ] {
             if !(min..=max).contains(&value) {
-                return Err(HistoryConfigError::OutOfRange {
-                    name,
-                    value,
-                    min,
-                    max,
-                });
+                return wrong(format!(
+                    "history.{name} is {value}, outside {min} to {max}; set it within that range"
+                ));
             }
         }
         Ok(())
@@ -149,36 +126,9 @@ impl HistoryConfig {
         })
     }
 
-    /// [`batch_ms`](Self::batch_ms).
-    pub(super) fn batch(&self) -> Duration {
-        Duration::from_millis(self.batch_ms)
-    }
-
     /// [`size_max_mib`](Self::size_max_mib), in bytes.
     pub(super) fn size_max(&self) -> u64 {
         self.size_max_mib.saturating_mul(1 << 20)
-    }
-}
-
-impl Retention {
-    pub(super) fn result_ms(&self) -> u64 {
-        self.result_hours.saturating_mul(DAY_MS / 24)
-    }
-
-    pub(super) fn minute_ms(&self) -> u64 {
-        self.minute_days.saturating_mul(DAY_MS)
-    }
-
-    pub(super) fn hour_ms(&self) -> u64 {
-        self.hour_days.saturating_mul(DAY_MS)
-    }
-
-    pub(super) fn day_ms(&self) -> u64 {
-        self.day_days.saturating_mul(DAY_MS)
-    }
-
-    pub(super) fn span_ms(&self) -> u64 {
-        self.span_days.saturating_mul(DAY_MS)
     }
 }
 
@@ -204,7 +154,7 @@ mod tests {
     fn an_empty_section_is_the_default_and_unknown_fields_are_refused() {
         let config: HistoryConfig = toml::from_str("").unwrap();
         assert_eq!(config, HistoryConfig::default());
-        assert_eq!(config.validate(), Ok(()));
+        assert!(config.validate().is_ok());
         assert!(toml::from_str::<HistoryConfig>("size_mib = 1").is_err());
         assert!(toml::from_str::<HistoryConfig>("[retention]\nminutes = 1").is_err());
     }
@@ -229,6 +179,7 @@ mod tests {
             "{error}"
         );
         let config: HistoryConfig = toml::from_str("file = \"\"").unwrap();
-        assert_eq!(config.validate(), Err(HistoryConfigError::NoFile));
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("history.file is empty"), "{error}");
     }
 }

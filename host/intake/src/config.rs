@@ -132,33 +132,10 @@ impl Default for WatchConfig {
     }
 }
 
-/// Why a configuration of intake can't be used.
+/// Why a configuration of intake can't be used: which field, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IntakeConfigError {
-    /// A number outside its range.
-    #[error("intake.{field} is {value}, outside {min} to {max}; set it within that range")]
-    Range {
-        /// Dotted path of the field.
-        field: &'static str,
-        /// What it is.
-        value: u64,
-        /// The least it may be.
-        min: u64,
-        /// The most it may be.
-        max: u64,
-    },
-    /// An empty path.
-    #[error("intake.{field} holds an empty path; name a directory")]
-    EmptyPath {
-        /// Dotted path of the field.
-        field: &'static str,
-    },
-    /// An allow-list that allows nothing.
-    #[error(
-        "intake.trust.allow_digests is an empty list, so no plugin could be taken; add digests or remove the field"
-    )]
-    NothingAllowed,
-}
+#[error("intake.{0}")]
+pub struct IntakeConfigError(String);
 
 impl IntakeConfig {
     /// Checks what the types can't.
@@ -186,24 +163,20 @@ impl IntakeConfig {
             ("watch.poll_ms", self.watch.poll_ms, 10, 3_600_000),
         ] {
             if !(min..=max).contains(&value) {
-                return Err(IntakeConfigError::Range {
-                    field,
-                    value,
-                    min,
-                    max,
-                });
+                return Err(IntakeConfigError(format!(
+                    "{field} is {value}, outside {min} to {max}; set it within that range"
+                )));
             }
         }
-        if dirs.iter().any(|dir| dir.as_os_str().is_empty()) {
-            return Err(IntakeConfigError::EmptyPath {
-                field: "discovery.dirs",
-            });
-        }
-        if self.store.dir.as_os_str().is_empty() {
-            return Err(IntakeConfigError::EmptyPath { field: "store.dir" });
+        let stores = [("store.dir", &self.store.dir)];
+        let mut paths = dirs.iter().map(|dir| ("discovery.dirs", dir)).chain(stores);
+        if let Some((field, _)) = paths.find(|(_, path)| path.as_os_str().is_empty()) {
+            let text = format!("{field} holds an empty path; name a directory");
+            return Err(IntakeConfigError(text));
         }
         if self.trust.allow_digests.as_ref().is_some_and(Vec::is_empty) {
-            return Err(IntakeConfigError::NothingAllowed);
+            let text = "trust.allow_digests is an empty list, so no plugin could be taken; add digests or remove the field";
+            return Err(IntakeConfigError(text.to_owned()));
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! How long calls took in the last five minutes, of each instance: what one wants to know of one that is called now.
 
 use extman_model::clock::nanos;
+use extman_model::latency::LatencyHistogram;
 use extman_model::record::{MinuteRow, Record};
-use extman_model::sketch::Sketch;
 use extman_model::{Figure, Source, Unit};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ const MINUTE_MS: u64 = 60_000;
 pub(super) struct RecentLatency(Mutex<HashMap<Arc<str>, Minutes>>);
 
 /// When each began, in milliseconds since the Unix epoch, and its latencies; the newest last.
-type Minutes = VecDeque<(u64, Sketch)>;
+type Minutes = VecDeque<(u64, LatencyHistogram)>;
 
 impl RecentLatency {
     /// Notes the minutes among what is to be written down.
@@ -30,8 +30,8 @@ impl RecentLatency {
 
     fn add(&self, minute: &MinuteRow) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = minute.sums.from_unix_ms;
-        if minute.sums.latency.is_empty() {
+        let from = minute.rollup.from_unix_ms;
+        if minute.rollup.latency.is_empty() {
             // It was not called: what is too old goes, and in time the instance with it.
             if let Some(kept) = all.get_mut(&minute.instance) {
                 kept.retain(|(at, _)| is_recent(*at, from));
@@ -46,11 +46,11 @@ impl RecentLatency {
         if kept.len() == MINUTES {
             kept.pop_front();
         }
-        kept.push_back((from, minute.sums.latency.clone()));
+        kept.push_back((from, minute.rollup.latency.clone()));
     }
 
     /// Of an instance, with what has come since its last whole minute.
-    pub(super) fn p95(&self, name: &str, since: &Sketch, now_unix_ms: u64) -> Option<Figure> {
+    pub(super) fn p95(&self, name: &str, since: &LatencyHistogram, now_unix_ms: u64) -> Option<Figure> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = all.get(name).into_iter().flatten();
         let recent = kept.filter(|(at, _)| is_recent(*at, now_unix_ms));
@@ -73,14 +73,14 @@ mod tests {
     fn minute(at: u64, ms: &[u64]) -> MinuteRow {
         MinuteRow {
             instance: "lang".into(),
-            sums: Rollup {
+            rollup: Rollup {
                 from_unix_ms: at * MINUTE_MS,
                 states: StateMs::default(),
                 checks: 0,
                 checks_failed: 0,
                 calls: ms.len() as u64,
                 errors: Default::default(),
-                latency: Sketch::of(ms.iter().map(|ms| Duration::from_millis(*ms))),
+                latency: LatencyHistogram::of(ms.iter().map(|ms| Duration::from_millis(*ms))),
                 heap_bytes: None,
                 cpu_ns: None,
             },
@@ -91,7 +91,13 @@ mod tests {
     fn slow_calls_of_four_minutes_ago_count_and_older_ones_do_not() {
         let recent = RecentLatency::default();
         recent.add(&minute(1, &[100; 20]));
-        let now = |at: u64| recent.p95("lang", &Sketch::of([Duration::from_millis(1)]), at * MINUTE_MS);
+        let now = |at: u64| {
+            recent.p95(
+                "lang",
+                &LatencyHistogram::of([Duration::from_millis(1)]),
+                at * MINUTE_MS,
+            )
+        };
         let is_about = |figure: Option<Figure>, ms: u64| {
             let ns = figure.expect("there are calls").value;
             assert!(
@@ -107,6 +113,6 @@ mod tests {
         is_about(now(6), 2);
         recent.add(&minute(20, &[]));
         assert!(recent.0.lock().unwrap().is_empty());
-        assert_eq!(recent.p95("lang", &Sketch::of([]), 0), None);
+        assert_eq!(recent.p95("lang", &LatencyHistogram::of([]), 0), None);
     }
 }

@@ -183,43 +183,43 @@ impl MonitoredInstance {
         let (health, is_excluded) = (self.monitor.judged().health, self.monitor.is_excluded());
         let ended = self.minute.pass(now, unix_ms, health, is_excluded);
         let last = ended.len().saturating_sub(1);
-        for (at, sums) in ended.into_iter().enumerate() {
+        for (at, rollup) in ended.into_iter().enumerate() {
             if at == last {
-                self.push_measured(target, sums, records);
+                self.push_measured(target, rollup, records);
             } else {
                 let instance = self.name.clone();
                 records
                     .ready
-                    .push(Record::Minute(Box::new(MinuteRow { instance, sums })));
+                    .push(Record::Minute(Box::new(MinuteRow { instance, rollup })));
             }
         }
     }
 
-    /// What `target` used and was called up to now is in the minute of these sums.
-    fn push_measured(&mut self, target: Option<&Arc<dyn Target>>, mut sums: Rollup, records: &mut Records) {
+    /// What `target` used and was called up to now is in the minute of this rollup.
+    fn push_measured(&mut self, target: Option<&Arc<dyn Target>>, mut rollup: Rollup, records: &mut Records) {
         if let Some(target) = target {
-            self.add_calls(&**target, &mut sums);
+            self.add_calls(&**target, &mut rollup);
         }
         let instance = self.name.clone();
-        records.push_unmeasured(MinuteRow { instance, sums }, target.cloned());
+        records.push_unmeasured(MinuteRow { instance, rollup }, target.cloned());
     }
 
     /// Calls since the last time.
-    fn add_calls(&mut self, target: &dyn Target, sums: &mut Rollup) {
+    fn add_calls(&mut self, target: &dyn Target, rollup: &mut Rollup) {
         let calls = target.calls();
         if calls.returned == 0 && calls.ended == 0 {
             return;
         }
         let counted = self.counted_calls.get_or_insert_default();
-        sums.calls = calls.ended.saturating_sub(counted.ended);
+        rollup.calls = calls.ended.saturating_sub(counted.ended);
         counted.ended = calls.ended;
-        sums.latency = target.take_latency();
+        rollup.latency = target.take_latency();
         let errors = target.errors();
         for (kind, count) in &errors {
             let before = counted.errors.iter().find(|(known, _)| known == kind);
             let more = count.saturating_sub(before.map_or(0, |(_, count)| *count));
             if more > 0 {
-                sums.errors.insert(*kind, more);
+                rollup.errors.insert(*kind, more);
             }
         }
         counted.errors = errors;
@@ -260,7 +260,7 @@ mod tests {
     use crate::probing::{Apart, EventSink, HealthChange, ReportChange};
     use extman_health::monitor::Calls;
     use extman_model::CheckKind;
-    use extman_model::sketch::Sketch;
+    use extman_model::latency::LatencyHistogram;
     use extman_runtime::instance::Asked;
     use extman_runtime::lanes::{LaneContext, Pool};
     use std::sync::Mutex;
@@ -291,8 +291,8 @@ mod tests {
         fn errors(&self) -> Vec<(ErrorKind, u64)> {
             Vec::new()
         }
-        fn take_latency(&self) -> Sketch {
-            Sketch::default()
+        fn take_latency(&self) -> LatencyHistogram {
+            LatencyHistogram::default()
         }
         fn take_cpu(&self) -> Option<u64> {
             self.0.lock().unwrap().remove(0)
@@ -358,7 +358,7 @@ mod tests {
             self.meter.settle_all(&mut self.records, &written);
             let records = written.0.into_inner().unwrap();
             let cpu = records.iter().map(|record| match record {
-                Record::Minute(row) => row.sums.cpu_ns,
+                Record::Minute(row) => row.rollup.cpu_ns,
                 other => panic!("{other:?}"),
             });
             cpu.collect()

@@ -37,7 +37,7 @@ pub use view::Seen;
 use extman_health::Moment;
 use extman_health::policy::Policy;
 use extman_model::clock;
-use extman_model::sketch::Sketch;
+use extman_model::latency::LatencyHistogram;
 use extman_model::{CheckView, Health, Lifecycle};
 use instance::MonitoredInstance;
 use outbox::Outbox;
@@ -163,12 +163,12 @@ impl Engine {
     }
 
     /// How much later than due instances were asked, since this was asked last.
-    pub fn take_lag(&self) -> Sketch {
+    pub fn take_lag(&self) -> LatencyHistogram {
         self.scheduler().lag.drain()
     }
 
     /// How much later than due instances were asked, since [`take_lag`](Self::take_lag); it stays where it is.
-    pub fn lag(&self) -> Sketch {
+    pub fn lag(&self) -> LatencyHistogram {
         self.scheduler().lag.peek()
     }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use extman_health::monitor::Calls;
+use extman_model::latency::LatencyHistogram;
 use extman_model::record::Record;
-use extman_model::sketch::Sketch;
 use extman_model::vital;
 use extman_model::{CheckKind, CheckOutcome, Connection, ErrorKind, Figures, Report};
 use extman_runtime::instance::{Answer, Asked, FailedCalls};
@@ -140,8 +140,8 @@ impl Target for Fake {
     fn errors(&self) -> Vec<(ErrorKind, u64)> {
         vec![(ErrorKind::Internal, self.calls.lock().unwrap().blamed)]
     }
-    fn take_latency(&self) -> Sketch {
-        Sketch::default()
+    fn take_latency(&self) -> LatencyHistogram {
+        LatencyHistogram::default()
     }
 }
 
@@ -261,7 +261,7 @@ async fn what_it_says_is_what_it_is_held_to_be() {
     let Some(Record::Minute(rest)) = records.last() else {
         panic!("{records:?}")
     };
-    assert!(rest.sums.states.up > 0 && rest.sums.checks > 0 && rest.sums.heap_bytes == Some((7, 7)));
+    assert!(rest.rollup.states.up > 0 && rest.rollup.checks > 0 && rest.rollup.heap_bytes == Some((7, 7)));
 }
 
 #[tokio::test]
@@ -572,7 +572,7 @@ async fn what_one_says_in_figures_is_counted_and_kept_as_what_it_says_in_words()
     let records = ears.records.lock().unwrap();
     let minutes = || {
         records.iter().filter_map(|record| match record {
-            Record::Minute(row) => Some(&row.sums),
+            Record::Minute(row) => Some(&row.rollup),
             _ => None,
         })
     };
@@ -663,8 +663,8 @@ async fn check_that_says_down_is_a_failed_check_in_every_count() {
     let (mut checks, mut failed) = (0, 0);
     for record in records.iter() {
         if let Record::Minute(row) = record {
-            checks += row.sums.checks;
-            failed += row.sums.checks_failed;
+            checks += row.rollup.checks;
+            failed += row.rollup.checks_failed;
         }
     }
     assert!(

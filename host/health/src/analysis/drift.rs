@@ -198,7 +198,7 @@ mod tests {
                 current_needed: 20
             }
         );
-        // All equal: the next bucket of a sketch is no drift, twice as much is.
+        // All equal: the next bucket of a histogram is no drift, twice as much is.
         assert!(matches!(
             drift(&[3_200; 30], &minutes([3_300; 40])),
             Drift::None(_)

@@ -42,10 +42,10 @@ impl Asked {
         let spans = reader.spans(&self.name, self.range, SPANS_MAX)?.rows;
         let pieces = timeline(&spans, self.range);
         let (outages, starts) = (outages(&pieces), onsets(&pieces));
-        let sums = reader.rollups(&self.name, self.range, None)?;
+        let rollups = reader.rollups(&self.name, self.range, None)?;
         let mut all = Rollup::default();
-        sums.rows.iter().for_each(|row| all.add(row));
-        let (latency, heap) = self.drifts(reader, &sums.rows, sums.resolution)?;
+        rollups.rows.iter().for_each(|row| all.add(row));
+        let (latency, heap) = self.drifts(reader, &rollups.rows, rollups.resolution)?;
         let co_failing = self.co_failing(reader)?;
         Ok(Some(AnalysisAnswer {
             uptime,
@@ -58,7 +58,7 @@ impl Asked {
             leak: self.leak(reader, &spans)?,
             errors: pareto(&all.errors),
             periodic: periodic(&starts),
-            after_load: after(&sums.rows, sums.resolution, &outages),
+            after_load: after(&rollups.rows, rollups.resolution, &outages),
             co_failing,
             range: self.range,
             name: self.name,
