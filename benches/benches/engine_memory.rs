@@ -18,10 +18,10 @@ fn main() {
             let (runtime, targets) = (fixture::runtime(), engine::stand_ins(asked.count(count)));
             let (before, count) = (usage().bytes, targets.len());
             let engine = engine::start(&runtime);
-            engine.set(engine::subjects(
-                targets,
-                engine::every(Duration::from_millis(100)),
-            ));
+            engine.change(
+                engine::subjects(targets, engine::every(Duration::from_millis(100))),
+                [],
+            );
             figure(&engine, before, count)
         });
     }
@@ -32,10 +32,10 @@ fn main() {
         let (before, count) = (usage().bytes, asked.count(10_000));
         let engine = engine::start(&runtime);
         let targets = runtime.block_on(engine::instances(&taken, count));
-        engine.set(engine::subjects(
-            targets,
-            engine::every(Duration::from_millis(100)),
-        ));
+        engine.change(
+            engine::subjects(targets, engine::every(Duration::from_millis(100))),
+            [],
+        );
         let figures = figure(&engine, before, count);
         drop(first);
         figures
@@ -44,7 +44,7 @@ fn main() {
 
 /// Once each has answered.
 fn figure(engine: &Engine, before: u64, count: usize) -> Vec<Figure> {
-    while engine.stats().checks < 2 * count as u64 {
+    while engine.stats().counts.checks < 2 * count as u64 {
         std::thread::sleep(Duration::from_millis(5));
     }
     let bytes = usage().bytes.saturating_sub(before);

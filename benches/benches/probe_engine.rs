@@ -58,7 +58,7 @@ fn row(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, make: impl Fn() -> 
         // Once for all samples, and only if it is measured: what is asked is what an engine does that has run for a while.
         started.get_or_insert_with(|| {
             let engine = engine::start(&runtime);
-            engine.set(engine::subjects(watch.on(make()), engine::every(PERIOD)));
+            engine.change(engine::subjects(watch.on(make()), engine::every(PERIOD)), []);
             watch.mean_of(PROBES);
             engine
         });

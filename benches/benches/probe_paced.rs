@@ -67,9 +67,9 @@ fn stretch(asked: &Asked) -> Duration {
 fn by_engine(asked: &Asked, targets: Vec<Arc<dyn Target>>) -> Vec<Figure> {
     let (runtime, count) = (fixture::runtime_of_two(), targets.len());
     let engine = engine::start(&runtime);
-    engine.set(engine::subjects(targets, engine::every(paced::PERIOD)));
+    engine.change(engine::subjects(targets, engine::every(paced::PERIOD)), []);
     let figures = paced::measure(count, stretch(asked), || {
-        (engine.stats().checks, engine.take_lag())
+        (engine.stats().counts.checks, engine.take_lag())
     });
     engine::end(&engine);
     figures

@@ -26,7 +26,7 @@ pub fn start(runtime: &Runtime) -> Engine {
 }
 
 /// Has the engine ask these, numbered from 0, all by one policy, as the host does where nothing else is configured.
-pub fn subjects(targets: Vec<Arc<dyn Target>>, policy: Policy) -> impl Iterator<Item = Subject> {
+pub fn subjects(targets: Vec<Arc<dyn Target>>, policy: Policy) -> Vec<Subject> {
     let policy = Arc::new(policy);
     targets
         .into_iter()
@@ -38,6 +38,7 @@ pub fn subjects(targets: Vec<Arc<dyn Target>>, policy: Policy) -> impl Iterator<
             target: Some((target, 1)),
             maintenance: false,
         })
+        .collect()
 }
 
 /// Ends it.

@@ -113,8 +113,8 @@ impl LanesConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct RoutingConfig {
     /// What becomes of a call where all who could serve it are down: `least_bad` (the first that runs is called all the same), or
-    /// `fail` (it fails at once). Default: `least_bad`, since a verdict may be wrong, and who is down by its calls alone gets well by
-    /// nothing else.
+    /// `fail` (it fails at once; but one that is down by its calls alone is tried every few seconds). Default: `least_bad`, since a verdict
+    /// may be wrong.
     pub all_down: AllDown,
 }
 

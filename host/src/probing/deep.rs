@@ -1,15 +1,12 @@
 //! The engine's part in deep checks: who may be asked, and what a result does to the one that was. When they are made, and whether,
 //! is decided elsewhere: see [`deep`](crate::deep).
 
-use super::instance::{DeepSaid, MonitoredInstance};
-use super::outbox::Outbox;
+use super::instance::cut;
 use super::results::word;
-use super::{Engine, Target, wall_ms};
-use extman_health::Moment;
+use super::{Engine, Target};
 use extman_health::monitor::deep_counts;
-use extman_model::clock;
-use extman_model::record::{CheckRow, Record, ResultWord};
-use extman_model::{CheckKind, CheckOutcome, ErrorKind, Health, Lifecycle};
+use extman_model::record::{CheckRow, ResultWord};
+use extman_model::{CheckKind, CheckOutcome, Health, Lifecycle};
 use std::sync::Arc;
 
 /// One that may be asked.
@@ -44,14 +41,14 @@ impl Engine {
     /// An instance, if it runs.
     pub fn candidate(&self, name: &str) -> Option<Candidate> {
         let scheduler = self.scheduler();
-        let (instance, _) = scheduler.instance(scheduler.find(name)?)?;
+        let (instance, hot) = scheduler.instance(scheduler.find(name)?)?;
         let monitor = &instance.monitor;
         if monitor.lifecycle() != Lifecycle::Running {
             return None;
         }
         let serves = matches!(monitor.judged().health, Health::Up | Health::Degraded);
         Some(Candidate {
-            target: instance.target.clone()?,
+            target: hot.target.clone()?,
             generation: monitor.generation(),
             is_worth_it: serves && !monitor.is_excluded(),
         })
@@ -67,62 +64,40 @@ impl Engine {
         asked: Asked,
         host_late: bool,
     ) -> Option<DeepEnded> {
-        let (now, unix_ms) = (clock::monotonic(), wall_ms());
+        let at @ (now, _) = super::now();
         self.decide(|scheduler, out| {
             let number = scheduler.find(name)?;
-            let (instance, _) = scheduler.instance(number)?;
-            let monitor = &instance.monitor;
+            let monitor = &scheduler.instance(number)?.0.monitor;
             if monitor.generation() != generation || monitor.lifecycle() != Lifecycle::Running {
                 return None;
             }
-            scheduler.with(number, now, unix_ms, |instance, _| {
-                let said = (outcome, asked, host_late);
-                take_in(instance, generation, said, (now, unix_ms), out)
+            let result = result(outcome, host_late);
+            let (counted, text) = (deep_counts(result), outcome.text());
+            scheduler.with(number, at, |instance, hot| {
+                out.record_result(CheckRow {
+                    instance: instance.name.clone(),
+                    at_unix_ms: asked.at_unix_ms,
+                    last_unix_ms: asked.at_unix_ms,
+                    times: 1,
+                    kind: CheckKind::Deep,
+                    result: word(outcome),
+                    counted,
+                    took_ns: asked.took_ns,
+                    text: text.map(str::to_owned),
+                });
+                if counted {
+                    instance.deep_words = text.map(|text| cut(text).into());
+                }
+                instance.judge(hot, at, out, |instance, policy, out| {
+                    instance.monitor.deep_ended(now, generation, result, policy);
+                    out.note_panic(&instance.name, generation, outcome);
+                });
+                DeepEnded {
+                    counted,
+                    failed: instance.monitor.failed_deep(),
+                }
             })
         })
-    }
-}
-
-fn take_in(
-    instance: &mut MonitoredInstance,
-    generation: u64,
-    (outcome, asked, host_late): (&CheckOutcome, Asked, bool),
-    (now, unix_ms): (Moment, u64),
-    out: &mut Outbox,
-) -> DeepEnded {
-    let result = result(outcome, host_late);
-    let counted = deep_counts(result);
-    if out.keeps_results {
-        out.records.push(Record::Check(Box::new(CheckRow {
-            instance: instance.name.clone(),
-            at_unix_ms: asked.at_unix_ms,
-            last_unix_ms: asked.at_unix_ms,
-            times: 1,
-            kind: CheckKind::Deep,
-            result: word(outcome),
-            counted,
-            took_ns: asked.took_ns,
-            text: outcome.text().map(str::to_owned),
-        })));
-    }
-    if counted {
-        let text = outcome.text().map(str::to_owned);
-        instance.deep = Some(Box::new(DeepSaid { text }));
-    }
-    instance.judge((now, unix_ms), out, |monitor, policy| {
-        monitor.deep_ended(now, generation, result, policy)
-    });
-    if let CheckOutcome::Failed {
-        kind: ErrorKind::Panicked,
-        text,
-    } = outcome
-    {
-        out.panicked
-            .push((instance.name.clone(), generation, text.clone()));
-    }
-    DeepEnded {
-        counted,
-        failed: instance.monitor.failed_deep(),
     }
 }
 
@@ -138,6 +113,7 @@ fn result(outcome: &CheckOutcome, host_late: bool) -> ResultWord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use extman_model::ErrorKind;
 
     #[test]
     fn what_fails_while_the_host_stands_still_says_nothing() {

@@ -2,9 +2,9 @@
 
 use super::latencies::RecentLatencies;
 use super::target::Target;
-use extman_health::monitor::Quiet;
+use extman_health::monitor::{Calls, Quiet};
 use extman_health::policy::Policy;
-use extman_model::{CheckKind, CheckOutcome, CheckView, Figures};
+use extman_model::Figures;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -58,19 +58,6 @@ pub(super) struct LastFigures {
     pub took_ns: u64,
 }
 
-impl LastFigures {
-    pub(super) fn view(&self) -> CheckView {
-        CheckView {
-            kind: CheckKind::Readiness,
-            at_unix_ms: self.at_unix_ms,
-            outcome: CheckOutcome::Answered {
-                report: self.figures.map(|figures| figures.report()),
-            },
-            took_ns: Some(self.took_ns),
-        }
-    }
-}
-
 impl Hot {
     pub(super) fn new(policy: Arc<Policy>) -> Self {
         Hot {
@@ -86,6 +73,11 @@ impl Hot {
             recent: RecentLatencies::default(),
             last: None,
         }
+    }
+
+    pub(super) fn calls(&self) -> Calls {
+        let target = self.target.as_ref();
+        target.map_or_else(Calls::default, |target| target.calls())
     }
 
     /// What is asked of it now, or waits to be, is nobody's any more.

@@ -1,14 +1,15 @@
 //! One instance as the engine keeps it: its monitor, what its checks told last, and what is written down of it.
 
+use super::At;
+use super::hot::Hot;
 use super::meter::Records;
 use super::minute::Minute;
 use super::outbox::{FlappingChange, HealthChange, Outbox};
 use super::reported::Reported;
 use super::target::Target;
 use extman_health::Moment;
-use extman_health::monitor::{Calls, Monitor};
+use extman_health::monitor::Monitor;
 use extman_health::policy::Policy;
-use extman_model::clock;
 use extman_model::record::{CheckCounts, MinuteRow, Record, Rollup, SpanState, StateTransition};
 use extman_model::{CheckOutcome, CheckView, ErrorKind, Judgement, Lifecycle};
 use std::sync::Arc;
@@ -19,14 +20,12 @@ const TEXT_MAX: usize = 1024;
 /// After so many equal states, an instance that flapped is steady. Longer turns than this do not flap.
 const STEADY_STATES: u32 = 6;
 
-/// One instance.
+/// One instance, but for what nearly every check touches: see [`Hot`].
 pub(super) struct MonitoredInstance {
     pub name: Arc<str>,
-    pub target: Option<Arc<dyn Target>>,
-    pub policy: Arc<Policy>,
     pub monitor: Monitor,
     pub minute: Minute,
-    /// Its checks since it is known.
+    /// Its checks since it is known, but for those that were quiet since it was gone through as a whole.
     pub counts: CheckCounts,
     pub last: Option<Box<CheckView>>,
     pub waiters: Vec<oneshot::Sender<CheckView>>,
@@ -36,15 +35,10 @@ pub(super) struct MonitoredInstance {
     pub recorded: Option<SpanState>,
     /// Parts and a connection, of which only some tell.
     pub reported: Option<Box<Reported>>,
-    /// Only those have it that were asked deep.
-    pub deep: Option<Box<DeepSaid>>,
+    /// What the last deep check of this generation said that was evidence.
+    pub deep_words: Option<Box<str>>,
     flapping: Option<Box<FlappingEpisode>>,
     counted_calls: Option<Box<CountedCalls>>,
-}
-
-/// What the last deep check of this generation said that is evidence.
-pub(super) struct DeepSaid {
-    pub text: Option<String>,
 }
 
 /// While an instance flaps, its changes are counted and not published one by one.
@@ -61,12 +55,10 @@ struct CountedCalls {
 }
 
 impl MonitoredInstance {
-    pub(super) fn new(name: Arc<str>, policy: Arc<Policy>, now: Moment, unix_ms: u64) -> Self {
+    pub(super) fn new(name: Arc<str>, (now, unix_ms): At) -> Self {
         MonitoredInstance {
             monitor: Monitor::new(&name, now),
             name,
-            target: None,
-            policy,
             minute: Minute::new(now, unix_ms),
             counts: CheckCounts::default(),
             last: None,
@@ -74,28 +66,29 @@ impl MonitoredInstance {
             is_failing: false,
             recorded: None,
             reported: None,
-            deep: None,
+            deep_words: None,
             flapping: None,
             counted_calls: None,
         }
     }
 
-    /// Gives the monitor something to judge by. The time up to `now` belongs to the state from before, and a change is published.
+    /// Gives the monitor something to judge by. The time up to now belongs to the state from before, and a change is published.
     pub(super) fn judge<R>(
         &mut self,
-        (now, unix_ms): (Moment, u64),
+        hot: &Hot,
+        at: At,
         out: &mut Outbox,
-        evidence: impl FnOnce(&mut Monitor, &Policy) -> R,
+        evidence: impl FnOnce(&mut Self, &Policy, &mut Outbox) -> R,
     ) -> R {
         let was = self.monitor.judged();
-        self.pass(now, unix_ms, &mut out.records);
-        let given = evidence(&mut self.monitor, &self.policy);
-        self.publish_change(was, (now, unix_ms), out);
+        self.pass(hot.target.as_ref(), at, &mut out.records);
+        let given = evidence(self, &hot.policy, out);
+        self.publish_change(was, at, out);
         given
     }
 
     /// Publishes and writes down what has changed from `was`.
-    pub(super) fn publish_change(&mut self, was: Judgement, (now, unix_ms): (Moment, u64), out: &mut Outbox) {
+    fn publish_change(&mut self, was: Judgement, (now, unix_ms): At, out: &mut Outbox) {
         let is = self.monitor.judged();
         let flapping = self.follow_flapping(was, now);
         if was != is || flapping.is_some() {
@@ -107,9 +100,31 @@ impl MonitoredInstance {
                 flapping,
             });
         }
-        if let Some(transition) = self.transition(unix_ms) {
-            out.records.push(Record::Transition(transition));
+        let state = SpanState {
+            lifecycle: self.monitor.lifecycle(),
+            health: is.health,
+            cause: is.cause,
+            left_out: self.monitor.is_excluded(),
+        };
+        if self.recorded.replace(state) != Some(state) {
+            let text = self.words();
+            self.record_state(unix_ms, Some(state), text, &mut out.records);
         }
+    }
+
+    fn record_state(
+        &self,
+        at_unix_ms: u64,
+        state: Option<SpanState>,
+        text: Option<String>,
+        to: &mut Records,
+    ) {
+        to.ready.push(Record::Transition(StateTransition {
+            instance: self.name.clone(),
+            at_unix_ms,
+            state,
+            text,
+        }));
     }
 
     /// Begins and ends the episode of an instance that flaps. Gives where it is in it, if that is to be published.
@@ -118,13 +133,12 @@ impl MonitoredInstance {
         let runs = self.monitor.lifecycle() == Lifecycle::Running;
         let Some(episode) = &mut self.flapping else {
             let begins = runs && is.flags.flapping;
-            self.flapping = begins.then(|| {
-                Box::new(FlappingEpisode {
-                    since: now,
-                    changes: 0,
-                })
-            });
-            let permille = (flap.ratio() * 1000.0).round() as u16;
+            let episode = || FlappingEpisode {
+                since: now,
+                changes: 0,
+            };
+            self.flapping = begins.then(|| Box::new(episode()));
+            let permille = flap.permille();
             return begins.then_some(FlappingChange::Begins { permille });
         };
         episode.changes += u32::from(was.health != is.health);
@@ -145,48 +159,53 @@ impl MonitoredInstance {
         is_awaited || self.recorded.is_none() || self.flapping.is_some()
     }
 
-    pub(super) fn calls(&self) -> Calls {
-        self.target
-            .as_ref()
-            .map_or_else(Calls::default, |target| target.calls())
-    }
-
-    /// Another generation, or none: what was counted of the one before stays with it.
-    pub(super) fn retarget(&mut self, target: Option<Arc<dyn Target>>, records: &mut Records) {
-        self.deep = None;
-        self.counted_calls = None;
+    /// Another generation, or none: what was counted of the one `before` stays with it.
+    pub(super) fn retarget(&mut self, before: Option<Arc<dyn Target>>, runs: bool, records: &mut Records) {
+        (self.deep_words, self.counted_calls) = (None, None);
         // Whoever waits for an answer of the one before waits in vain.
         self.waiters.clear();
-        if let Some(before) = self.target.take() {
+        if let Some(before) = before {
             records.push_change(self.name.clone(), before);
         }
         // The last check of one that has stopped tells why.
-        if target.is_some() {
-            self.last = None;
-            self.reported = None;
+        if runs {
+            (self.last, self.reported) = (None, None);
         }
-        self.target = target;
     }
 
-    /// The time up to `now` belongs to the state that is. Minutes that are over are written down.
-    pub(super) fn pass(&mut self, now: Moment, unix_ms: u64, records: &mut Records) {
+    /// The time up to now belongs to the state that is. Minutes that are over are written down.
+    pub(super) fn pass(
+        &mut self,
+        target: Option<&Arc<dyn Target>>,
+        (now, unix_ms): At,
+        records: &mut Records,
+    ) {
         let (health, is_excluded) = (self.monitor.judged().health, self.monitor.is_excluded());
         let ended = self.minute.pass(now, unix_ms, health, is_excluded);
         let last = ended.len().saturating_sub(1);
-        for (at, mut rollup) in ended.into_iter().enumerate() {
-            let instance = self.name.clone();
+        for (at, rollup) in ended.into_iter().enumerate() {
             if at == last {
-                self.add_calls(&mut rollup);
-                records.push_unmeasured(MinuteRow { instance, rollup }, self.target.clone());
+                self.push_measured(target, rollup, records);
             } else {
-                records.push(Record::Minute(Box::new(MinuteRow { instance, rollup })));
+                let instance = self.name.clone();
+                records
+                    .ready
+                    .push(Record::Minute(Box::new(MinuteRow { instance, rollup })));
             }
         }
     }
 
+    /// What `target` used and was called up to now is in the minute of this rollup.
+    fn push_measured(&mut self, target: Option<&Arc<dyn Target>>, mut rollup: Rollup, records: &mut Records) {
+        if let Some(target) = target {
+            self.add_calls(&**target, &mut rollup);
+        }
+        let instance = self.name.clone();
+        records.push_unmeasured(MinuteRow { instance, rollup }, target.cloned());
+    }
+
     /// Calls since the last time.
-    fn add_calls(&mut self, rollup: &mut Rollup) {
-        let Some(target) = &self.target else { return };
+    fn add_calls(&mut self, target: &dyn Target, rollup: &mut Rollup) {
         let calls = target.calls();
         if calls.returned == 0 && calls.ended == 0 {
             return;
@@ -195,78 +214,43 @@ impl MonitoredInstance {
         rollup.calls = calls.ended.saturating_sub(counted.ended);
         counted.ended = calls.ended;
         rollup.latency = target.take_latency();
-        if calls.blamed > 0 || calls.ended > 0 {
-            let errors = target.errors();
-            for (kind, count) in &errors {
-                let before = counted.errors.iter().find(|(known, _)| known == kind);
-                let more = count.saturating_sub(before.map_or(0, |(_, count)| *count));
-                if more > 0 {
-                    rollup.errors.insert(*kind, more);
-                }
+        let errors = target.errors();
+        for (kind, count) in &errors {
+            let before = counted.errors.iter().find(|(known, _)| known == kind);
+            let more = count.saturating_sub(before.map_or(0, |(_, count)| *count));
+            if more > 0 {
+                rollup.errors.insert(*kind, more);
             }
-            counted.errors = errors;
         }
+        counted.errors = errors;
     }
 
     /// Nobody looks any more.
-    pub(super) fn forget(&mut self, out: &mut Outbox) {
-        let (now, unix_ms) = (clock::monotonic(), clock::unix_ms(clock::wall()));
-        self.pass(now, unix_ms, &mut out.records);
-        let mut rest = self.minute.rest();
-        self.add_calls(&mut rest);
-        let instance = self.name.clone();
-        let row = MinuteRow {
-            instance: instance.clone(),
-            rollup: rest,
-        };
-        out.records.push_unmeasured(row, self.target.clone());
-        out.records.push(Record::Transition(StateTransition {
-            instance,
-            at_unix_ms: unix_ms,
-            state: None,
-            text: None,
-        }));
-    }
-
-    /// The state that it is in now, if that is not written down yet.
-    fn transition(&mut self, unix_ms: u64) -> Option<StateTransition> {
-        let judged = self.monitor.judged();
-        let state = SpanState {
-            lifecycle: self.monitor.lifecycle(),
-            health: judged.health,
-            cause: judged.cause,
-            left_out: self.monitor.is_excluded(),
-        };
-        if self.recorded == Some(state) {
-            return None;
-        }
-        self.recorded = Some(state);
-        Some(StateTransition {
-            instance: self.name.clone(),
-            at_unix_ms: unix_ms,
-            state: Some(state),
-            text: self.words(),
-        })
+    pub(super) fn forget(&mut self, target: Option<&Arc<dyn Target>>, at: At, records: &mut Records) {
+        self.pass(target, at, records);
+        let rest = self.minute.rest();
+        self.push_measured(target, rest, records);
+        self.record_state(at.1, None, None, records);
     }
 
     /// The plugin's own words, or its error's.
     fn words(&self) -> Option<String> {
-        if self.monitor.judged().cause.is_deep() {
-            return self.deep_words();
-        }
-        let text = match &self.last.as_ref()?.outcome {
-            CheckOutcome::Answered { report } => report.as_ref()?.text.as_deref()?,
-            CheckOutcome::Failed { text, .. } => text,
-            CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => return None,
+        let text = if self.monitor.judged().cause.is_deep() {
+            self.deep_words.as_deref()?
+        } else {
+            match &self.last.as_ref()?.outcome {
+                CheckOutcome::Answered { report } => report.as_ref()?.text.as_deref()?,
+                CheckOutcome::Failed { text, .. } => text,
+                CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => return None,
+            }
         };
-        Some(text[..text.floor_char_boundary(TEXT_MAX)].to_owned())
+        Some(cut(text).to_owned())
     }
+}
 
-    /// What its last deep check said.
-    pub(super) fn deep_words(&self) -> Option<String> {
-        let text = self.deep.as_ref()?.text.as_deref()?;
-        Some(text[..text.floor_char_boundary(TEXT_MAX)].to_owned())
-    }
+/// As much of a text as is kept.
+pub(super) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_MAX)]
 }
 
 #[cfg(test)]
@@ -274,6 +258,7 @@ mod tests {
     use super::*;
     use crate::probing::meter::Meter;
     use crate::probing::{Apart, EventSink, HealthChange, ReportChange};
+    use extman_health::monitor::Calls;
     use extman_model::CheckKind;
     use extman_model::latency::LatencyHistogram;
     use extman_runtime::instance::Asked;
@@ -340,6 +325,7 @@ mod tests {
     /// A instance whose minutes are measured as the engine has it done.
     struct Measured {
         instance: MonitoredInstance,
+        target: Option<Arc<dyn Target>>,
         meter: Meter,
         records: Records,
     }
@@ -347,18 +333,22 @@ mod tests {
     impl Measured {
         fn new() -> Self {
             Measured {
-                instance: MonitoredInstance::new("one".into(), Arc::default(), at(0), 0),
+                instance: MonitoredInstance::new("one".into(), (at(0), 0)),
+                target: None,
                 meter: Meter::default(),
                 records: Records::default(),
             }
         }
 
         fn retarget(&mut self, target: Option<Arc<dyn Target>>) {
-            self.instance.retarget(target, &mut self.records);
+            let before = std::mem::replace(&mut self.target, target);
+            self.instance
+                .retarget(before, self.target.is_some(), &mut self.records);
         }
 
         fn pass(&mut self, upto: u64) {
-            self.instance.pass(at(upto), upto * 60_000, &mut self.records);
+            let now = (at(upto), upto * 60_000);
+            self.instance.pass(self.target.as_ref(), now, &mut self.records);
         }
 
         /// What the minutes up to there have.
@@ -413,8 +403,8 @@ mod tests {
         assert_eq!(one.minutes(2), [Some(5), Some(6)]);
         assert_eq!(unmeasured(), 1);
         one.retarget(None);
-        let mut out = Outbox::default();
-        one.instance.forget(&mut out);
+        one.instance
+            .forget(Some(&(target.clone() as _)), (at(2), 120_000), &mut one.records);
         assert_eq!(unmeasured(), 1);
     }
 }

@@ -23,10 +23,6 @@ enum Unmeasured {
 }
 
 impl Records {
-    pub(super) fn push(&mut self, record: Record) {
-        self.ready.push(record);
-    }
-
     /// A minute is over, and the processor time of `target` up to now is in it.
     pub(super) fn push_unmeasured(&mut self, row: MinuteRow, target: Option<Arc<dyn Target>>) {
         let row = Unmeasured::Minute(Box::new(row), target);

@@ -98,23 +98,12 @@ impl Engine {
         for name in removed {
             self.decide(|scheduler, out| {
                 if let Some((mut instance, target)) = scheduler.remove(name) {
-                    instance.forget(out);
-                    out.let_go_of(instance.target.take());
+                    instance.forget(target.as_ref(), now(), &mut out.records);
                     out.let_go_of(target);
                 }
             });
         }
         self.probes.wake();
-    }
-
-    /// These are all instances now: those that are not among them are forgotten.
-    pub fn set(&self, subjects: impl IntoIterator<Item = Subject>) {
-        let subjects: Vec<Subject> = subjects.into_iter().collect();
-        let mut gone: std::collections::HashSet<Arc<str>> = self.scheduler().names().into_iter().collect();
-        for subject in &subjects {
-            gone.remove(&subject.name);
-        }
-        self.change(subjects, &gone);
     }
 
     /// An instance is new or otherwise than before.
@@ -129,14 +118,14 @@ impl Engine {
 
     /// An instance says how it is without being asked.
     pub fn pushed(&self, name: &str, generation: u64, health: Health) {
-        let (now, unix_ms) = (clock::monotonic(), wall_ms());
+        let at = now();
         self.decide(|scheduler, out| {
             let Some(number) = scheduler.find(name) else {
                 return;
             };
-            scheduler.with(number, now, unix_ms, |instance, _| {
-                instance.judge((now, unix_ms), out, |monitor, policy| {
-                    monitor.pushed(now, generation, health, policy)
+            scheduler.with(number, at, |instance, hot| {
+                instance.judge(hot, at, out, |instance, policy, _| {
+                    instance.monitor.pushed(at.0, generation, health, policy);
                 });
             });
             scheduler.schedule(number);
@@ -151,13 +140,13 @@ impl Engine {
             let mut scheduler = self.scheduler();
             let number = scheduler.find(name)?;
             let (waiter, answer) = oneshot::channel();
-            let now = clock::monotonic();
-            scheduler.with(number, now, wall_ms(), |instance, _| {
+            let at = now();
+            scheduler.with(number, at, |instance, _| {
                 instance.monitor.due()?;
                 instance.waiters.retain(|before| !before.is_closed());
                 instance.waiters.push(waiter);
                 if instance.monitor.asked_at().is_none() {
-                    instance.monitor.hasten(now);
+                    instance.monitor.hasten(at.0);
                 }
                 Some(())
             })??;
@@ -170,7 +159,7 @@ impl Engine {
 
     /// What the engine counts of itself.
     pub fn stats(&self) -> EngineStats {
-        self.scheduler().stats
+        self.scheduler().stats()
     }
 
     /// How much later than due instances were asked, since this was asked last.
@@ -188,19 +177,10 @@ impl Engine {
         self.scheduler().longest_wait(clock::monotonic())
     }
 
-    /// Instances that it knows.
-    pub fn len(&self) -> usize {
-        self.scheduler().len()
-    }
-
-    /// Whether it knows none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Ends it: nobody is asked any more, and every instance's record is closed. A lane that is in a check goes on as its library's.
     pub fn shutdown(&self) {
-        self.set([]);
+        let names = self.scheduler().names();
+        self.change(Vec::new(), &names);
         self.probes.meter.settle(self.probes.sink.as_ref());
         self.probes.end();
         // What lanes had in hand.
@@ -229,57 +209,56 @@ fn lock(scheduler: &Mutex<Scheduler>) -> MutexGuard<'_, Scheduler> {
     scheduler.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A moment by both clocks: the host's own, and the wall's in milliseconds since the Unix epoch.
+type At = (Moment, u64);
+
+fn now() -> At {
+    (clock::monotonic(), wall_ms())
+}
+
 fn wall_ms() -> u64 {
     clock::unix_ms(clock::wall())
 }
 
 fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
-    let (now, unix_ms): (Moment, u64) = (clock::monotonic(), wall_ms());
+    let (at, lifecycle, maintenance) = (now(), subject.lifecycle, subject.maintenance);
     let number = scheduler.find(&subject.name).unwrap_or_else(|| {
-        let new = MonitoredInstance::new(subject.name.clone(), subject.policy.clone(), now, unix_ms);
-        scheduler.add(new)
-    });
-    let Subject {
-        policy,
-        lifecycle,
-        target,
-        maintenance,
-        ..
-    } = subject;
-    let (target, generation) = target.map_or((None, None), |(target, generation)| {
-        (Some(target), Some(generation))
+        let new = MonitoredInstance::new(subject.name, at);
+        scheduler.add(new, subject.policy.clone())
     });
     let Some((known, hot)) = scheduler.instance(number) else {
         return;
     };
     let before = (known.monitor.lifecycle(), known.monitor.generation());
-    let generation = generation.unwrap_or(before.1);
+    let (target, generation) = match subject.target {
+        Some((target, generation)) => (Some(target), generation),
+        None => (None, before.1),
+    };
     let same = before == (lifecycle, generation) && hot.target.is_some() == target.is_some();
     let is_known = known.recorded.is_some() && known.monitor.judged().flags.maintenance == maintenance;
-    if !same {
-        let gone = scheduler.retarget(number, target.clone(), generation);
-        out.let_go_of(gone);
+    scheduler.with(number, at, |instance, hot| {
+        hot.policy = subject.policy;
+        // The time up to now is of the one before.
+        instance.pass(hot.target.as_ref(), at, &mut out.records);
+    });
+    if same && is_known {
+        return;
     }
-    scheduler.with(number, now, unix_ms, |instance, _| {
-        instance.policy = policy;
-        if same && is_known {
-            return;
+    let runs = target.is_some();
+    let gone = (!same).then(|| scheduler.retarget(number, target, generation));
+    scheduler.with(number, at, |instance, hot| {
+        if let Some(gone) = gone {
+            instance.retarget(gone, runs, &mut out.records);
         }
-        instance.pass(now, unix_ms, &mut out.records);
-        if !same {
-            instance.retarget(target, &mut out.records);
-        }
-        let calls = instance.calls();
-        instance.judge((now, unix_ms), out, |monitor, policy| {
+        let calls = hot.calls();
+        instance.judge(hot, at, out, |instance, policy, _| {
             if !same {
-                monitor.enter(now, lifecycle, generation, calls, policy);
+                instance.monitor.enter(at.0, lifecycle, generation, calls, policy);
             }
-            monitor.maintain(now, maintenance, policy);
+            instance.monitor.maintain(at.0, maintenance, policy);
         });
     });
-    if !same || !is_known {
-        scheduler.schedule(number);
-    }
+    scheduler.schedule(number);
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use super::meter::Records;
 use super::reported::ReportChange;
 use super::target::Target;
 use super::turns::Turn;
-use extman_model::record::{CheckCounts, Record};
-use extman_model::{CheckView, Judgement};
+use extman_model::record::{CheckRow, Record};
+use extman_model::{CheckOutcome, CheckView, ErrorKind, Judgement};
 use extman_runtime::lanes::Pool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,8 +80,6 @@ pub(super) struct Plan {
 pub(super) struct Outbox {
     pub changes: Vec<HealthChange>,
     pub reports: Vec<(Arc<str>, ReportChange)>,
-    /// Checks that were counted under the lock.
-    pub counts: CheckCounts,
     pub panicked: Vec<(Arc<str>, u64, String)>,
     pub records: Records,
     pub answers: Vec<(oneshot::Sender<CheckView>, CheckView)>,
@@ -89,7 +87,7 @@ pub(super) struct Outbox {
     pub stalled: Option<Duration>,
     /// To be let go of without the engine's lock: each may be the last that holds its instance.
     gone: Vec<Arc<dyn Target>>,
-    pub keeps_results: bool,
+    keeps_results: bool,
 }
 
 impl Outbox {
@@ -97,6 +95,22 @@ impl Outbox {
         Outbox {
             keeps_results: sink.keeps_results(),
             ..Outbox::default()
+        }
+    }
+
+    /// A result is written down, if results are.
+    pub(super) fn record_result(&mut self, row: CheckRow) {
+        if self.keeps_results {
+            self.records.ready.push(Record::Check(Box::new(row)));
+        }
+    }
+
+    /// Whoever panicked while it was asked is told of.
+    pub(super) fn note_panic(&mut self, name: &Arc<str>, generation: u64, outcome: &CheckOutcome) {
+        if let CheckOutcome::Failed { kind, text } = outcome
+            && *kind == ErrorKind::Panicked
+        {
+            self.panicked.push((name.clone(), generation, text.clone()));
         }
     }
 

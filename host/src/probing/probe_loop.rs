@@ -12,7 +12,7 @@ use super::meter::Meter;
 use super::outbox::{EventSink, Outbox, Plan};
 use super::scheduler::{Scheduler, TICK};
 use super::turns::{Turn, Turns};
-use super::{lock, wall_ms};
+use super::{At, lock, wall_ms};
 use extman_model::clock::{self, Monotonic};
 use extman_model::vital::Vital;
 use extman_runtime::instance::FailedCalls;
@@ -114,19 +114,15 @@ impl ProbeLoop {
         if self.ending.load(Ordering::Acquire) {
             return None;
         }
-        let (now, unix_ms, mut out) = (
-            clock::monotonic(),
-            wall_ms(),
-            Outbox::for_sink(self.sink.as_ref()),
-        );
+        let (at, mut out) = (super::now(), Outbox::for_sink(self.sink.as_ref()));
         let heard = std::mem::take(&mut *self.heard());
         let mut scheduler = lock(&self.scheduler);
-        let stall = stall(&scheduler, now);
-        scheduler.calls_failed(&heard.failing, now, unix_ms, &mut out);
+        let stall = stall(&scheduler, at.0);
+        scheduler.calls_failed(&heard.failing, at, &mut out);
         for batch in &heard.unbegun {
-            scheduler.never_began(batch, (now, unix_ms), &mut out);
+            scheduler.never_began(batch, at, &mut out);
         }
-        let until = scheduler.pass(now, unix_ms, stall, &mut out);
+        let until = scheduler.pass(at, stall, &mut out);
         let turn = self.take_turn(scheduler, &out);
         self.send(&mut out, turn);
         for plan in out.plans.drain(..) {
@@ -148,7 +144,7 @@ impl ProbeLoop {
         lane.go_through(batch.clone());
         let mut out = Outbox::for_sink(self.sink.as_ref());
         let (mut group, mut done) = (Vec::with_capacity(GROUP), Vec::with_capacity(GROUP));
-        let (mut now, mut unix_ms) = (clock::monotonic(), wall_ms());
+        let (mut now, mut unix_ms) = super::now();
         // A lane that never rests must not write yesterday's time.
         let mut looked_at = now;
         loop {
@@ -177,7 +173,7 @@ impl ProbeLoop {
         &self,
         lane: &LaneContext<'_>,
         batch: &Batch,
-        (now, unix_ms): (Monotonic, u64),
+        at: At,
         (done, group): (&mut [Done], &mut Vec<Asking>),
         out: &mut Outbox,
     ) -> Option<Turn<'_>> {
@@ -185,10 +181,10 @@ impl ProbeLoop {
         batch.leave();
         for done in done {
             let host_late = is_host_late(done);
-            scheduler.ended(done, unix_ms, host_late, out);
+            scheduler.ended(done, at.1, host_late, out);
         }
         if !lane.is_to_end() && !self.ending.load(Ordering::Acquire) {
-            scheduler.fill(batch, now, unix_ms, group, out);
+            scheduler.fill(batch, at, group, out);
         }
         if group.is_empty() {
             scheduler.leave(batch);

@@ -1,5 +1,6 @@
 //! What being due, an answer and its absence do to one instance, gone through as a whole.
 
+use super::At;
 use super::batch::Done;
 use super::hot::{Hot, LastFigures, NO_HEAP};
 use super::instance::MonitoredInstance;
@@ -8,10 +9,10 @@ use super::outbox::Outbox;
 use super::reported::Reported;
 use super::target::Target;
 use extman_health::Moment;
-use extman_health::monitor::{Answer as Ended, Calls, Poll};
+use extman_health::monitor::{Answer as Ended, Poll};
 use extman_model::clock::nanos;
-use extman_model::record::{CheckRow, Outcome, Record, ResultWord};
-use extman_model::{CheckKind, CheckOutcome, CheckView, ErrorKind, Report};
+use extman_model::record::{CheckRow, Outcome, ResultWord};
+use extman_model::{CheckKind, CheckOutcome, CheckView, Report};
 use extman_runtime::instance::Answer;
 use extman_runtime::lanes::stood_still;
 use std::sync::Arc;
@@ -20,11 +21,8 @@ use std::time::Duration;
 /// When it is due, quiet answers included.
 pub(super) fn due(instance: &MonitoredInstance, hot: &Hot) -> Option<Moment> {
     let due = instance.monitor.due()?;
-    Some(if hot.quiet.answers() > 0 {
-        hot.quiet.due()
-    } else {
-        due
-    })
+    let is_quiet = hot.quiet.answers() > 0;
+    Some(if is_quiet { hot.quiet.due() } else { due })
 }
 
 /// Takes in what the instance was while it was quiet.
@@ -42,10 +40,7 @@ pub(super) fn take_quiet(instance: &mut MonitoredInstance, hot: &mut Hot) {
 }
 
 /// Looks whether the instance is quiet from here on.
-pub(super) fn settle(instance: &MonitoredInstance, hot: &mut Hot, now: Moment, unix_ms: u64) {
-    if !Arc::ptr_eq(&hot.policy, &instance.policy) {
-        hot.policy = instance.policy.clone();
-    }
+pub(super) fn settle(instance: &MonitoredInstance, hot: &mut Hot, (now, unix_ms): At) {
     let ends = Minute::ends(now, unix_ms);
     hot.quiet = instance.monitor.quiet(ends, &hot.policy);
     hot.is_suspect = instance.monitor.is_suspect();
@@ -60,24 +55,27 @@ pub(super) fn poll(
     instance: &mut MonitoredInstance,
     hot: &mut Hot,
     target: &Arc<dyn Target>,
-    (now, unix_ms): (Moment, u64),
+    at @ (now, unix_ms): At,
     out: &mut Outbox,
 ) -> Poll {
-    // In this order: a call that fails after the counts were read is heard of.
     instance.is_failing = false;
+    // In this order: a call that fails after the counts were read is heard of.
     target.rearm_failures();
-    let calls: Calls = target.calls();
+    let calls = target.calls();
     let has_check = target.has_check() || !instance.waiters.is_empty();
     let host_late = host_stalled_since(instance.monitor.asked_at(), now);
-    let (was, policy) = (instance.monitor.judged(), instance.policy.clone());
-    instance.pass(now, unix_ms, &mut out.records);
-    let poll = instance.monitor.poll(now, calls, has_check, host_late, &policy);
-    match poll {
-        Poll::Heard => skipped(instance, out),
-        Poll::Overdue => silent(instance, hot, unix_ms, out),
-        Poll::Ask { .. } | Poll::Pending => {}
+    let poll = instance.judge(hot, at, out, |instance, policy, out| {
+        let poll = instance.monitor.poll(now, calls, has_check, host_late, policy);
+        match poll {
+            Poll::Heard => instance.counts.skipped += 1,
+            Poll::Overdue => silent(instance, unix_ms, out),
+            Poll::Ask { .. } | Poll::Pending => {}
+        }
+        poll
+    });
+    if poll == Poll::Overdue {
+        hot.last = None;
     }
-    instance.publish_change(was, (now, unix_ms), out);
     poll
 }
 
@@ -91,107 +89,102 @@ pub(super) fn answered(
     out: &mut Outbox,
 ) {
     let now = done.asked.ended;
-    let was = instance.monitor.judged();
     let took = done.asked.answer.came_back().then(|| now.since(done.began));
-    let generation = instance.monitor.generation();
+    let (result, report) = said(&done.asked.answer);
+    let (calls, generation) = (done.target.calls(), instance.monitor.generation());
     let answer = Ended {
         generation,
-        result: word_of(&done.asked.answer),
+        result,
         took,
         host_late,
     };
-    let report = report_of(&done.asked.answer);
-    instance.pass(now, unix_ms, &mut out.records);
-    let (calls, policy) = (done.target.calls(), instance.policy.clone());
-    let ended = instance.monitor.answered(now, answer, calls, &policy);
-    if let Some(report) = &report {
-        instance.monitor.reported(now, generation, report, &policy);
-        take_report(instance, report, (now, unix_ms), out);
+    let (figures, mut outcome) = match &mut done.asked.answer {
+        Answer::Figures(figures) => (Some(*figures), None),
+        Answer::Other(outcome) => (None, Some(std::mem::replace(&mut **outcome, CheckOutcome::Busy))),
+    };
+    instance.judge(hot, (now, unix_ms), out, |instance, policy, out| {
+        let counted = instance.monitor.answered(now, answer, calls, policy);
+        if let Some(report) = &report {
+            instance.monitor.reported(now, generation, report, policy);
+            take_report(instance, report, (now, unix_ms), out);
+        }
+        if let Some(outcome) = &outcome {
+            out.note_panic(&instance.name, generation, outcome);
+        }
+        if let Some(counted) = counted {
+            let heap_bytes = report.and_then(|report| report.heap_bytes);
+            let words = outcome
+                .as_ref()
+                .and_then(|outcome| outcome.text().map(str::to_owned));
+            count(instance, (counted, took, words), heap_bytes, unix_ms, out);
+        }
+        instance.last = outcome
+            .take()
+            .map(|outcome| Box::new(view(unix_ms, outcome, took)));
+    });
+    if let Some(took) = took {
+        hot.recent.push(took);
     }
-    if let Answer::Other(outcome) = &done.asked.answer
-        && let CheckOutcome::Failed {
-            kind: ErrorKind::Panicked,
-            text,
-        } = &**outcome
+    hot.last = figures.map(|figures| LastFigures {
+        figures,
+        at_unix_ms: unix_ms,
+        took_ns: took.map_or(0, nanos),
+    });
+    if !instance.waiters.is_empty()
+        && let Some(last) = last(instance, hot)
     {
-        out.panicked
-            .push((instance.name.clone(), generation, text.clone()));
+        answer_waiters(instance, &last, out);
     }
-    if let Some(counted) = ended {
-        let heap_bytes = report.and_then(|report| report.heap_bytes);
-        let words = match &done.asked.answer {
-            Answer::Other(outcome) => outcome.text().map(str::to_owned),
-            Answer::Figures(_) => None,
-        };
-        count(instance, (counted, took, words), heap_bytes, unix_ms, out);
-    }
-    keep(instance, hot, done, took, unix_ms);
-    instance.publish_change(was, (now, unix_ms), out);
-    answer_waiters(instance, hot, out);
 }
 
 /// Its check is overdue. Whether that is news.
 pub(super) fn overdue(
     instance: &mut MonitoredInstance,
     hot: &mut Hot,
-    (now, unix_ms): (Moment, u64),
+    at @ (now, unix_ms): At,
     out: &mut Outbox,
 ) -> bool {
     let host_late = host_stalled_since(instance.monitor.asked_at(), now);
-    let (was, policy) = (instance.monitor.judged(), instance.policy.clone());
-    instance.pass(now, unix_ms, &mut out.records);
-    if !instance.monitor.check_deadline(now, host_late, &policy) {
-        return false;
+    let counts = instance.judge(hot, at, out, |instance, policy, out| {
+        let counts = instance.monitor.check_deadline(now, host_late, policy);
+        if counts {
+            silent(instance, unix_ms, out);
+        }
+        counts
+    });
+    if counts {
+        hot.last = None;
     }
-    silent(instance, hot, unix_ms, out);
-    instance.publish_change(was, (now, unix_ms), out);
-    true
+    counts
 }
 
 /// Silence has counted as a failed check.
-fn silent(instance: &mut MonitoredInstance, hot: &mut Hot, unix_ms: u64, out: &mut Outbox) {
+fn silent(instance: &mut MonitoredInstance, unix_ms: u64, out: &mut Outbox) {
     count(instance, (ResultWord::TimedOut, None, None), None, unix_ms, out);
-    hot.last = None;
-    instance.last = Some(Box::new(CheckView {
-        kind: CheckKind::Readiness,
-        at_unix_ms: unix_ms,
-        outcome: CheckOutcome::TimedOut,
-        took_ns: None,
-    }));
-    answer_waiters(instance, hot, out);
+    let view = view(unix_ms, CheckOutcome::TimedOut, None);
+    answer_waiters(instance, &view, out);
+    instance.last = Some(Box::new(view));
 }
 
 /// No lane has begun its check. Whoever waits for the answer is told, once that has lasted so long.
 pub(super) fn not_begun(
     instance: &mut MonitoredInstance,
-    (now, unix_ms): (Moment, u64),
+    hot: &Hot,
+    at @ (now, unix_ms): At,
     patience: Duration,
     out: &mut Outbox,
 ) {
     let due = instance.monitor.due().unwrap_or(now);
-    instance.judge((now, unix_ms), out, |monitor, policy| {
-        monitor.not_begun(now, policy)
+    instance.judge(hot, at, out, |instance, policy, _| {
+        instance.monitor.not_begun(now, policy);
     });
     if now.since(due) >= patience {
-        let view = CheckView {
-            kind: CheckKind::Readiness,
-            at_unix_ms: unix_ms,
-            outcome: CheckOutcome::NotBegun,
-            took_ns: None,
-        };
-        let waiters = instance.waiters.drain(..);
-        out.answers.extend(waiters.map(|waiter| (waiter, view.clone())));
+        answer_waiters(instance, &view(unix_ms, CheckOutcome::NotBegun, None), out);
     }
 }
 
-/// A check that was due had no result.
-pub(super) fn skipped(instance: &mut MonitoredInstance, out: &mut Outbox) {
-    instance.counts.skipped += 1;
-    out.counts.skipped += 1;
-}
-
 /// Parts and the connection, where a report tells of them.
-fn take_report(instance: &mut MonitoredInstance, report: &Report, at: (Moment, u64), out: &mut Outbox) {
+fn take_report(instance: &mut MonitoredInstance, report: &Report, at: At, out: &mut Outbox) {
     if instance.reported.is_none() && !Reported::is_told_by(report) {
         return;
     }
@@ -201,21 +194,28 @@ fn take_report(instance: &mut MonitoredInstance, report: &Report, at: (Moment, u
         .extend(changes.into_iter().map(|change| (name.clone(), change)));
 }
 
-/// Whoever waits for a result gets the last one.
-fn answer_waiters(instance: &mut MonitoredInstance, hot: &Hot, out: &mut Outbox) {
-    if instance.waiters.is_empty() {
-        return;
-    }
-    if let Some(last) = last(instance, hot) {
-        for waiter in instance.waiters.drain(..) {
-            out.answers.push((waiter, last.clone()));
-        }
+/// Whoever waits for a result gets this one.
+fn answer_waiters(instance: &mut MonitoredInstance, view: &CheckView, out: &mut Outbox) {
+    let waiters = instance.waiters.drain(..);
+    out.answers.extend(waiters.map(|waiter| (waiter, view.clone())));
+}
+
+fn view(at_unix_ms: u64, outcome: CheckOutcome, took: Option<Duration>) -> CheckView {
+    CheckView {
+        kind: CheckKind::Readiness,
+        at_unix_ms,
+        outcome,
+        took_ns: took.map(nanos),
     }
 }
 
 /// What its last check came to.
 pub(super) fn last(instance: &MonitoredInstance, hot: &Hot) -> Option<CheckView> {
-    let figures = hot.last.as_ref().map(LastFigures::view);
+    let figures = hot.last.as_ref().map(|last| {
+        let report = last.figures.map(|figures| figures.report());
+        let took = Duration::from_nanos(last.took_ns);
+        view(last.at_unix_ms, CheckOutcome::Answered { report }, Some(took))
+    });
     figures.or_else(|| instance.last.as_deref().cloned())
 }
 
@@ -225,81 +225,44 @@ fn host_stalled_since(asked: Option<Moment>, now: Moment) -> bool {
 
 fn count(
     instance: &mut MonitoredInstance,
-    (result, took, words): (ResultWord, Option<Duration>, Option<String>),
+    (result, took, text): (ResultWord, Option<Duration>, Option<String>),
     heap_bytes: Option<u64>,
-    unix_ms: u64,
+    at_unix_ms: u64,
     out: &mut Outbox,
 ) {
     let outcome = result.outcome();
     instance.counts.count(result);
-    out.counts.count(result);
     instance.minute.checks += u32::from(outcome != Outcome::Skipped);
     instance.minute.checks_failed += u32::from(outcome == Outcome::Bad);
     if let Some(bytes) = heap_bytes {
         instance.minute.heap(bytes);
     }
-    if out.keeps_results && !result.is_good() {
-        out.records.push(Record::Check(Box::new(CheckRow {
+    if !result.is_good() {
+        out.record_result(CheckRow {
             instance: instance.name.clone(),
-            at_unix_ms: unix_ms,
-            last_unix_ms: unix_ms,
+            at_unix_ms,
+            last_unix_ms: at_unix_ms,
             times: 1,
             kind: CheckKind::Readiness,
             result,
             counted: outcome != Outcome::Skipped,
             took_ns: took.map(nanos),
-            text: words,
-        })));
+            text,
+        });
     }
 }
 
-/// Keeps what came of it; what came of the check before is left in `done`.
-fn keep(
-    instance: &mut MonitoredInstance,
-    hot: &mut Hot,
-    done: &mut Done,
-    took: Option<Duration>,
-    unix_ms: u64,
-) {
-    if let Some(took) = took {
-        hot.recent.push(took);
-    }
-    match &mut done.asked.answer {
+/// Its result in a word, and its report.
+fn said(answer: &Answer) -> (ResultWord, Option<Report>) {
+    match answer {
         Answer::Figures(figures) => {
-            hot.last = Some(LastFigures {
-                figures: *figures,
-                at_unix_ms: unix_ms,
-                took_ns: took.map_or(0, nanos),
-            });
-            instance.last = None;
+            let health = figures.as_ref().and_then(|figures| figures.health);
+            (ResultWord::Said(health), figures.map(|figures| figures.report()))
         }
-        Answer::Other(outcome) => {
-            hot.last = None;
-            let before = std::mem::replace(&mut **outcome, CheckOutcome::Busy);
-            instance.last = Some(Box::new(CheckView {
-                kind: CheckKind::Readiness,
-                at_unix_ms: unix_ms,
-                outcome: before,
-                took_ns: took.map(nanos),
-            }));
-        }
-    }
-}
-
-fn report_of(answer: &Answer) -> Option<Report> {
-    match answer {
-        Answer::Figures(figures) => figures.map(|figures| figures.report()),
         Answer::Other(outcome) => match &**outcome {
-            CheckOutcome::Answered { report } => report.clone(),
-            _ => None,
+            CheckOutcome::Answered { report } => (word(outcome), report.clone()),
+            _ => (word(outcome), None),
         },
-    }
-}
-
-fn word_of(answer: &Answer) -> ResultWord {
-    match answer {
-        Answer::Figures(figures) => ResultWord::Said(figures.as_ref().and_then(|figures| figures.health)),
-        Answer::Other(outcome) => word(outcome),
     }
 }
 

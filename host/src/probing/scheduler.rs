@@ -10,6 +10,7 @@
 
 mod batches;
 
+use super::At;
 use super::batch::{Done, STAYS};
 use super::hot::{Hot, LastFigures, LibraryNumber, Progress};
 use super::instance::MonitoredInstance;
@@ -19,9 +20,11 @@ use super::outbox::Outbox;
 use super::probe_loop::ProbeLoop;
 use super::results;
 use super::target::Target;
+use super::view;
 use batches::RunningBatch;
 use extman_health::Moment;
 use extman_health::monitor::{COALESCED, Poll};
+use extman_health::policy::Policy;
 use extman_health::wheel::Wheel;
 use extman_model::clock::nanos;
 use extman_model::latency::Recorder;
@@ -70,7 +73,8 @@ pub(super) struct Scheduler {
     seen: Moment,
     /// When those were looked at that wait for a lane.
     waiting_seen: Moment,
-    pub stats: EngineStats,
+    /// Without the checks of those that are here.
+    stats: EngineStats,
     /// How much later than due instances were asked.
     pub lag: Recorder,
 }
@@ -98,27 +102,10 @@ impl DueState {
 /// What the engine counts of itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EngineStats {
-    /// Checks that had a result.
-    pub checks: u64,
-    /// Those of them that count towards down.
-    pub failed: u64,
-    /// Those of them that were not answered in time.
-    pub timed_out: u64,
-    /// Checks that were due and had no result.
-    pub skipped: u64,
+    /// Checks, also of those that are gone.
+    pub counts: CheckCounts,
     /// Times that the host itself stood still.
     pub stalls: u64,
-}
-
-impl EngineStats {
-    /// Adds what was counted since.
-    fn add(&mut self, counts: &mut CheckCounts) {
-        let more = std::mem::take(counts);
-        self.checks += more.checks;
-        self.failed += more.failed;
-        self.timed_out += more.timed_out;
-        self.skipped += more.skipped;
-    }
 }
 
 impl Scheduler {
@@ -164,28 +151,32 @@ impl Scheduler {
         both.filter_map(|(at, (instance, hot))| Some((instance.as_ref()?, hot, self.progress(at as u32))))
     }
 
+    /// What was counted by now.
+    pub(super) fn stats(&self) -> EngineStats {
+        let mut stats = self.stats;
+        let all = self.all().map(|(instance, hot, _)| view::counts(instance, hot));
+        all.for_each(|counts| add(&mut stats.counts, counts));
+        stats
+    }
+
     /// How far its check is.
     pub(super) fn progress(&self, number: u32) -> Progress {
         self.due_states[number as usize].progress
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_name.len()
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         self.by_name.keys().cloned().collect()
     }
 
-    pub(super) fn add(&mut self, instance: MonitoredInstance) -> u32 {
+    pub(super) fn add(&mut self, instance: MonitoredInstance, policy: Arc<Policy>) -> u32 {
         let name = instance.name.clone();
-        let number = self.free.pop().unwrap_or_else(|| self.grow(&instance));
+        let number = self.free.pop().unwrap_or_else(|| self.grow(&policy));
         let hot = &mut self.hot[number as usize];
         let asking = hot.asking;
         // What a lane still has of the one before is nobody's.
         *hot = Hot {
             asking,
-            ..Hot::new(instance.policy.clone())
+            ..Hot::new(policy)
         };
         hot.drop_asking();
         self.due_states[number as usize] = DueState::default();
@@ -194,7 +185,7 @@ impl Scheduler {
         number
     }
 
-    fn grow(&mut self, instance: &MonitoredInstance) -> u32 {
+    fn grow(&mut self, policy: &Arc<Policy>) -> u32 {
         if self.instances.len() == self.instances.capacity() {
             // By an eighth instead of twice: what is not used is memory of every instance all the same.
             let more = self.instances.len() / 8 + 64;
@@ -203,7 +194,7 @@ impl Scheduler {
             self.due_states.reserve_exact(more);
         }
         self.instances.push(None);
-        self.hot.push(Hot::new(instance.policy.clone()));
+        self.hot.push(Hot::new(policy.clone()));
         self.due_states.push(DueState::default());
         if self.hot.len().is_power_of_two() {
             prefer_huge_pages(&self.hot);
@@ -222,22 +213,23 @@ impl Scheduler {
         hot.drop_asking();
         self.due_states[number as usize] = DueState::default();
         let target = hot.target.take();
-        Some((self.instances[number as usize].take()?, target))
+        let instance = self.instances[number as usize].take()?;
+        add(&mut self.stats.counts, instance.counts);
+        Some((instance, target))
     }
 
     /// Goes through one as a whole: what it was while it was quiet is taken in before, and whether it is quiet is looked at afterwards.
     pub(super) fn with<R>(
         &mut self,
         number: u32,
-        now: Moment,
-        unix_ms: u64,
+        at: At,
         change: impl FnOnce(&mut MonitoredInstance, &mut Hot) -> R,
     ) -> Option<R> {
         self.take_quiet(number);
         let instance = self.instances.get_mut(number as usize)?.as_mut()?;
         let hot = &mut self.hot[number as usize];
         let changed = change(instance, hot);
-        results::settle(instance, hot, now, unix_ms);
+        results::settle(instance, hot, at);
         self.due_states[number as usize].follow(hot);
         Some(changed)
     }
@@ -344,20 +336,20 @@ impl Scheduler {
 
     /// Gives those that are due to the lanes of their libraries, and looks at the lanes under way. Gives until when there is nothing to
     /// do.
-    pub(super) fn pass(&mut self, now: Moment, unix_ms: u64, stall: Duration, out: &mut Outbox) -> Moment {
+    pub(super) fn pass(&mut self, at @ (now, _): At, stall: Duration, out: &mut Outbox) -> Moment {
         self.seen = self.seen.max(now);
         if !stall.is_zero() {
-            self.stood_still(now, unix_ms, stall, out);
+            self.stood_still(at, stall, out);
         }
-        self.look(now, unix_ms, out);
-        self.look_at_waiting((now, unix_ms), out);
+        self.look(at, out);
+        self.look_at_waiting(at, out);
         let tick = now.nanos_since(self.zero) / TICK_NS;
         loop {
             let mut due = std::mem::take(&mut self.due);
             self.wheel.take_due(tick, BATCH, &mut due);
             let is_all = due.is_empty();
             for number in due.drain(..) {
-                self.is_due(number, now, unix_ms, out);
+                self.is_due(number, at, out);
             }
             self.due = due;
             if is_all {
@@ -404,14 +396,14 @@ impl Scheduler {
             .max(now.after(Duration::from_millis(1)))
     }
 
-    fn is_due(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Outbox) {
+    fn is_due(&mut self, number: u32, at: At, out: &mut Outbox) {
         // Not what checks touch: that is another core's for now, and not at hand.
         let due_state = self.due_states[number as usize];
         match due_state.progress {
             Progress::Queued | Progress::Asked => return,
             // It has not come back: that needs no lane.
             Progress::Begun => {
-                self.begin_whole(number, now, unix_ms, out);
+                self.begin_whole(number, at, out);
                 return;
             }
             Progress::Idle => {}
@@ -419,7 +411,7 @@ impl Scheduler {
         if due_state.may_be_full {
             let target = self.hot[number as usize].target.as_ref();
             if target.is_some_and(|target| target.is_full()) {
-                self.is_full(number, now, unix_ms, out);
+                self.is_full(number, at, out);
                 return;
             }
         }
@@ -435,8 +427,8 @@ impl Scheduler {
     }
 
     /// Its calls leave no room for a check.
-    fn is_full(&mut self, number: u32, now: Moment, unix_ms: u64, out: &mut Outbox) {
-        let Some((asking, target)) = self.begin_whole(number, now, unix_ms, out) else {
+    fn is_full(&mut self, number: u32, at @ (now, unix_ms): At, out: &mut Outbox) {
+        let Some((asking, target)) = self.begin_whole(number, at, out) else {
             return;
         };
         let mut done = Done {
@@ -457,8 +449,7 @@ impl Scheduler {
     fn begin_whole(
         &mut self,
         number: u32,
-        now: Moment,
-        unix_ms: u64,
+        at @ (now, _): At,
         out: &mut Outbox,
     ) -> Option<((u32, Duration), Arc<dyn Target>)> {
         let target = self.hot[number as usize].target.clone()?;
@@ -468,14 +459,13 @@ impl Scheduler {
         {
             self.lag.record(now.since(due));
         }
-        let poll = self.with(number, now, unix_ms, |instance, hot| {
-            let poll = results::poll(instance, hot, &target, (now, unix_ms), out);
+        let poll = self.with(number, at, |instance, hot| {
+            let poll = results::poll(instance, hot, &target, at, out);
             if let Poll::Ask { .. } = poll {
                 hot.ask(Progress::Begun);
             }
             poll
         })?;
-        self.stats.add(&mut out.counts);
         match poll {
             Poll::Ask { timeout } => Some(((self.hot[number as usize].asking, timeout), target)),
             Poll::Heard | Poll::Pending | Poll::Overdue => {
@@ -532,7 +522,6 @@ impl Scheduler {
             took_ns: nanos(took),
         });
         hot.progress = Progress::Idle;
-        self.stats.checks += 1;
         self.due_states[done.index as usize].progress = Progress::Idle;
         let due = hot.quiet.due();
         let tick = self.tick(due);
@@ -541,10 +530,10 @@ impl Scheduler {
     }
 
     fn ended_as_a_whole(&mut self, done: &mut Done, unix_ms: u64, host_late: bool, out: &mut Outbox) {
-        let (number, began, now) = (done.index, done.began, done.asked.ended);
+        let (number, began, ended) = (done.index, done.began, done.asked.ended);
         let target = done.target.clone();
         let is_begun = self.hot[number as usize].progress == Progress::Begun;
-        self.with(number, now, unix_ms, |instance, hot| {
+        self.with(number, (ended, unix_ms), |instance, hot| {
             hot.progress = Progress::Idle;
             // What looked quiet and was not: its monitor learns now that it was asked.
             let mut begins = || results::poll(instance, hot, &target, (began, unix_ms), out);
@@ -553,32 +542,32 @@ impl Scheduler {
             }
             results::answered(instance, hot, done, unix_ms, host_late, out);
         });
-        self.stats.add(&mut out.counts);
     }
 
     /// A call of each of these has failed: what is counted by now is evidence, and the next check is hastened.
-    pub(super) fn calls_failed(&mut self, numbers: &[u32], now: Moment, unix_ms: u64, out: &mut Outbox) {
+    pub(super) fn calls_failed(&mut self, numbers: &[u32], at @ (now, _): At, out: &mut Outbox) {
         for number in numbers {
-            self.with(*number, now, unix_ms, |instance, _| {
+            self.with(*number, at, |instance, hot| {
                 instance.is_failing = true;
-                let calls = instance.calls();
-                instance.judge((now, unix_ms), out, |monitor, policy| {
-                    monitor.called(now, monitor.generation(), calls, policy)
+                let calls = hot.calls();
+                instance.judge(hot, at, out, |instance, policy, _| {
+                    let generation = instance.monitor.generation();
+                    instance.monitor.called(now, generation, calls, policy);
                 });
             });
             self.schedule(*number);
         }
     }
 
-    fn is_late(&mut self, number: u32, began: Moment, now: Moment, unix_ms: u64, out: &mut Outbox) {
+    fn is_late(&mut self, number: u32, began: Moment, at: At, out: &mut Outbox) {
         let Some(target) = self.hot[number as usize].target.clone() else {
             return;
         };
         let mut is_due_again = false;
-        self.with(number, now, unix_ms, |instance, hot| {
+        self.with(number, at, |instance, hot| {
             if hot.progress == Progress::Asked {
                 hot.progress = Progress::Begun;
-                let begins = results::poll(instance, hot, &target, (began, unix_ms), out);
+                let begins = results::poll(instance, hot, &target, (began, at.1), out);
                 if !matches!(begins, Poll::Ask { .. }) {
                     // The lane's answer will be nobody's, so nothing else would have it asked again.
                     hot.drop_asking();
@@ -586,24 +575,30 @@ impl Scheduler {
                     return;
                 }
             }
-            is_due_again = results::overdue(instance, hot, (now, unix_ms), out);
+            is_due_again = results::overdue(instance, hot, at, out);
         });
-        self.stats.add(&mut out.counts);
         if is_due_again {
             self.schedule(number);
         }
     }
 
-    fn stood_still(&mut self, now: Moment, unix_ms: u64, stall: Duration, out: &mut Outbox) {
+    fn stood_still(&mut self, at @ (now, _): At, stall: Duration, out: &mut Outbox) {
         self.stats.stalls += 1;
         out.stalled = Some(stall);
         for number in 0..self.instances.len() as u32 {
-            self.with(number, now, unix_ms, |instance, _| {
+            self.with(number, at, |instance, hot| {
                 instance.minute.skip(stall, now);
-                instance.judge((now, unix_ms), out, |monitor, policy| {
-                    monitor.host_stalled(now, stall, policy)
+                instance.judge(hot, at, out, |instance, policy, _| {
+                    instance.monitor.host_stalled(now, stall, policy);
                 });
             });
         }
     }
+}
+
+fn add(sum: &mut CheckCounts, more: CheckCounts) {
+    sum.checks += more.checks;
+    sum.failed += more.failed;
+    sum.timed_out += more.timed_out;
+    sum.skipped += more.skipped;
 }

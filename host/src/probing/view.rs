@@ -54,12 +54,8 @@ impl Engine {
         let scheduler = self.scheduler();
         let number = scheduler.find(name)?;
         let (instance, hot) = scheduler.instance(number)?;
-        Some(seen(
-            instance,
-            hot,
-            scheduler.progress(number),
-            clock::monotonic(),
-        ))
+        let progress = scheduler.progress(number);
+        Some(seen(instance, hot, progress, clock::monotonic()))
     }
 
     /// All instances, in no order.
@@ -71,9 +67,16 @@ impl Engine {
     }
 }
 
+/// Its checks since it is known.
+pub(super) fn counts(instance: &MonitoredInstance, hot: &Hot) -> CheckCounts {
+    CheckCounts {
+        checks: instance.counts.checks + u64::from(hot.quiet.answers()),
+        ..instance.counts
+    }
+}
+
 fn seen(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment) -> Seen {
     let mut monitor = instance.monitor.clone();
-    let quiet_answers = u64::from(hot.quiet.answers());
     monitor.take_quiet(&mut hot.quiet.clone(), &hot.policy);
     let is_asked = matches!(progress, Progress::Asked | Progress::Begun);
     let due = due(instance, hot).filter(|_| progress == Progress::Idle);
@@ -81,15 +84,12 @@ fn seen(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment
     Seen {
         name: instance.name.clone(),
         lifecycle: monitor.lifecycle(),
-        judged: monitor.judged_at(now, is_asked, &instance.policy),
+        judged: monitor.judged_at(now, is_asked, &hot.policy),
         lasted: now.since(monitor.since()),
         left_out: monitor.is_excluded(),
-        flapping_permille: (monitor.flap().ratio() * 1000.0).round() as u16,
+        flapping_permille: monitor.flap().permille(),
         failed_checks: monitor.failed_checks(),
-        counts: CheckCounts {
-            checks: instance.counts.checks + quiet_answers,
-            ..instance.counts
-        },
+        counts: counts(instance, hot),
         round_trip: monitor.timeout().smoothed(),
         next_check: due.map(|due| due.since(now)),
         recent: monitor.flap().states(),
@@ -99,6 +99,6 @@ fn seen(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment
             .map(|reported| reported.parts.clone())
             .unwrap_or_default(),
         connection: reported.and_then(|reported| reported.connection),
-        deep_words: instance.deep_words(),
+        deep_words: instance.deep_words.as_deref().map(str::to_owned),
     }
 }

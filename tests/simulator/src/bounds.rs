@@ -101,8 +101,9 @@ impl Bounds {
     pub fn recovery(&self, fault: &Fault, nature: &Nature) -> Time {
         // One back-off more, since the first good check may be the one in a thousand that fails for no reason.
         let by_checks = 2 * self.backoff + (self.rise + 1) * (self.timeout + self.recheck);
-        // Before each good window there may be one with too few calls.
-        let windows = self.rise * self.rise * self.window + self.interval + self.timeout;
+        // Before each good window there may be one with too few calls, but where it is called often.
+        let windows = self.rise * if nature.is_called_often() { 1 } else { self.rise };
+        let windows = windows * self.window + self.interval + self.timeout;
         match fault.kind {
             // One that comes back by itself, before it is given up, is down by its calls until they succeed.
             Kind::HangStays | Kind::HangInCalls if fault.called => self.window + windows,
@@ -123,9 +124,15 @@ impl Bounds {
 
     /// From a fault's end until it may no longer be found to be down for it: what was asked in it may still be out.
     pub fn afterwards(&self, fault: &Fault) -> Time {
-        // The last calls that failed count with the window that they are in, when somebody looks.
-        let calls = self.window + self.backoff + self.timeout;
-        let by_calls = fault.called || matches!(fault.kind, Kind::CallsFail20 | Kind::CallsFail80);
+        // The last calls that failed count with the window that they are in, when somebody looks: as often as ever where checks succeed.
+        let by_calls_alone = matches!(fault.kind, Kind::CallsFail20 | Kind::CallsFail80);
+        let looked_at = if by_calls_alone {
+            self.interval
+        } else {
+            self.backoff
+        };
+        let calls = self.window + looked_at + self.timeout;
+        let by_calls = fault.called || by_calls_alone;
         let checks = self.timeout + self.recheck;
         let answer = if fault.kind == Kind::SlowOver {
             fault.length + self.interval
@@ -146,7 +153,8 @@ impl Bounds {
     }
 
     /// What pauses of the host add: their length, and that what was under way gets its time anew.
-    pub fn pauses(&self, world: &World, from: Time, length: Time) -> Time {
+    pub fn pauses(&self, kind: Kind, world: &World, from: Time, length: Time) -> Time {
+        let unmarked = if kind == Kind::DeepFails { UNMARKED } else { 0 };
         let (mut added, mut seen) = (0, (u32::MAX, 0));
         loop {
             let (paused, count) = world.paused(from, from + length + added);
@@ -154,8 +162,8 @@ impl Bounds {
                 return added;
             }
             seen = (count, added);
-            // After a restart of the host all begins anew, and of the machine's some minutes do not count.
-            let anew = Time::from(world.restarted(from, from + length + added)) * (length + UNMARKED);
+            // After a restart of the host all begins anew, and for deep checks some minutes of the machine's do not count.
+            let anew = Time::from(world.restarted(from, from + length + added)) * (length + unmarked);
             added = paused + Time::from(count) * (self.timeout + self.recheck) + anew;
         }
     }

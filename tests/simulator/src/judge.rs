@@ -133,13 +133,13 @@ impl<'a> Judge<'a> {
             self.close(fault.from, report);
             self.next += 1;
             let bound = self.bounds.detection(fault.kind, self.nature);
-            let bound = bound + self.bounds.pauses(self.world, fault.from, bound);
+            let bound = bound + self.bounds.pauses(fault.kind, self.world, fault.from, bound);
             let bound = bound
                 + self
                     .bounds
                     .struck(fault.kind, self.nature, self.world, fault.from, bound);
             let recovery = self.bounds.recovery(fault, self.nature);
-            let recovery = recovery + self.bounds.pauses(self.world, fault.to, recovery);
+            let recovery = recovery + self.bounds.pauses(fault.kind, self.world, fault.to, recovery);
             let recovery = recovery
                 + self
                     .bounds
@@ -237,9 +237,11 @@ impl<'a> Judge<'a> {
             } else {
                 self.bounds.afterwards(&open.fault)
             };
-            late + self.bounds.pauses(self.world, open.fault.to, late)
+            late + self
+                .bounds
+                .pauses(open.fault.kind, self.world, open.fault.to, late)
         };
-        // However long ago: of those that failed in a row, without a success since, the first did so in the fault.
+        // Of those that failed in a row, without a success since and without long between, the first did so in the fault.
         let by_calls = matches!(judged.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail);
         let of_run = |open: &Open| by_calls && failing_since.is_some_and(|since| since < open.fault.to);
         let open = self.open.filter(|open| {

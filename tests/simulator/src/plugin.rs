@@ -5,11 +5,13 @@ use super::fault::{Fault, Kind};
 use super::nature::Nature;
 use super::random::Chance;
 use super::world::World;
-use super::{SECOND, Time};
+use super::{MINUTE, SECOND, Time};
 use extman_health::monitor::Calls;
 use extman_model::record::ResultWord;
 use extman_model::{ErrorKind, Health, Lifecycle};
 
+/// Calls that fail in a row are evidence of one fault as long as they are no further apart.
+const OF_ONE_TIME: Time = 10 * MINUTE;
 /// Calls are counted anew after this; nobody can tell what happens within.
 const COUNTED_ANEW: Time = SECOND / 10;
 /// The stream of the chance that has nothing to do with checks and calls.
@@ -50,8 +52,8 @@ pub struct Plugin {
     /// The last synthetic request failed for no reason.
     deep_failed: bool,
     calls: Calls,
-    /// When the calls began to fail that failed last, without a success since.
-    failing_since: Option<Time>,
+    /// When the calls began to fail that failed last, without a success since and without long between two of them; and when the last one did.
+    failing: Option<(Time, Time)>,
     counted: Time,
     /// What it does next by itself.
     pub life: Option<LifeStep>,
@@ -69,7 +71,7 @@ impl Plugin {
             aside: Chance::new(aside.bits(), ASIDE),
             deep_failed: false,
             calls: Calls::default(),
-            failing_since: None,
+            failing: None,
             counted: 0,
             life: None,
             told: 0,
@@ -274,7 +276,7 @@ impl Plugin {
         self.calls.blamed += failed;
         if failed < ended {
             self.calls.failed_run = 0;
-            self.failing_since = None;
+            self.failing = None;
         }
         // As many of those that failed came last as chance has it.
         let mut last = 0;
@@ -283,14 +285,17 @@ impl Plugin {
         }
         self.calls.failed_run = self.calls.failed_run.saturating_add(last as u32);
         if last > 0 {
-            self.failing_since.get_or_insert(at);
+            let goes_on = self
+                .failing
+                .filter(|(_, last)| at.saturating_sub(*last) <= OF_ONE_TIME);
+            self.failing = Some((goes_on.map_or(at, |(since, _)| since), until));
         }
         self.calls.returned += if returns { ended } else { 0 };
     }
 
-    /// When the calls began to fail that failed last, without a success since.
+    /// When the calls began to fail that failed last, without a success since and without long between two of them.
     pub fn failing_since(&self) -> Option<Time> {
-        self.failing_since
+        self.failing.map(|(since, _)| since)
     }
 
     /// Takes the step of its life that has come.

@@ -144,12 +144,7 @@ fn rules(members: &[Health]) -> Health {
     {
         return Health::Down;
     }
-    let worse = |(at, health): (usize, Health)| match health {
-        Health::Up => false,
-        Health::Unknown => is_required(at),
-        Health::Degraded | Health::Down => true,
-    };
-    if alone().any(worse) || pool.iter().any(|health| *health != Health::Up) {
+    if alone().any(|(_, health)| health != Health::Up) || pool.iter().any(|health| *health != Health::Up) {
         Health::Degraded
     } else {
         Health::Up

@@ -193,8 +193,11 @@ async fn a_lane_that_hangs_in_a_check_costs_its_own_library_no_other_check_and_n
         kept.push(instance);
     }
     until_async("one hangs", || begun.exists()).await;
-    let checks = engine.stats().checks;
-    until_async("the others are asked on", || engine.stats().checks > checks + 20).await;
+    let checks = engine.stats().counts.checks;
+    until_async("the others are asked on", || {
+        engine.stats().counts.checks > checks + 20
+    })
+    .await;
     assert!(kept[0].invoke(call("c.echo", ""), None).await.is_ok());
     for name in ["a", "b"] {
         assert_eq!(engine.view(name).unwrap().judged.health, Health::Up);

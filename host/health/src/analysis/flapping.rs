@@ -91,6 +91,11 @@ impl Flap {
         f64::from(sum) / f64::from(95 * TRANSITIONS)
     }
 
+    /// The same in thousandths.
+    pub fn permille(self) -> u16 {
+        (self.ratio() * 1000.0).round() as u16
+    }
+
     /// The states that it holds, the newest last.
     pub fn states(self) -> Vec<Health> {
         let held = (0..STATES).rev().filter_map(|age| match self.state(age) {

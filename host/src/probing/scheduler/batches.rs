@@ -3,7 +3,7 @@
 use super::super::batch::{Asking, Batch, GROUP, Inside, STAYS};
 use super::super::hot::{Hot, LibraryNumber, Progress};
 use super::super::outbox::{Outbox, Plan};
-use super::super::results;
+use super::super::{At, results};
 use super::Scheduler;
 use extman_health::Moment;
 use extman_runtime::lanes::{Phase, Work};
@@ -135,23 +135,16 @@ impl Scheduler {
     }
 
     /// No lane took this batch: those that wait for one are asked another time.
-    pub(in crate::probing) fn never_began(
-        &mut self,
-        batch: &Batch,
-        at @ (now, unix_ms): (Moment, u64),
-        out: &mut Outbox,
-    ) {
+    pub(in crate::probing) fn never_began(&mut self, batch: &Batch, at @ (now, _): At, out: &mut Outbox) {
         for number in self.waiting(batch.library) {
             self.due_states[number as usize].progress = Progress::Idle;
-            self.with(number, now, unix_ms, |instance, _| {
-                results::not_begun(instance, at, Duration::ZERO, out);
-                results::skipped(instance, out);
-                let policy = instance.policy.clone();
-                instance.monitor.schedule(now, &policy);
+            self.with(number, at, |instance, hot| {
+                results::not_begun(instance, hot, at, Duration::ZERO, out);
+                instance.counts.skipped += 1;
+                instance.monitor.schedule(now, &hot.policy);
             });
             self.schedule(number);
         }
-        self.stats.add(&mut out.counts);
         if let Some(library) = self.libraries.get_mut(batch.library) {
             library.due.clear();
             library.apart.clear();
@@ -160,19 +153,19 @@ impl Scheduler {
     }
 
     /// Those that wait for a lane though they have been due for a while: in the end nothing is known of them.
-    pub(super) fn look_at_waiting(&mut self, at @ (now, unix_ms): (Moment, u64), out: &mut Outbox) {
+    pub(super) fn look_at_waiting(&mut self, at @ (now, _): At, out: &mut Outbox) {
         if now.since(self.waiting_seen) < WAITS {
             return;
         }
         self.waiting_seen = now;
         for library in self.wanting.clone() {
             for number in self.waiting(library) {
-                let (instance, hot) = (&self.instances[number as usize], &self.hot[number as usize]);
-                let due = instance.as_ref().and_then(|instance| results::due(instance, hot));
+                let known = self.instance(number);
+                let due = known.and_then(|(instance, hot)| results::due(instance, hot));
                 if due.is_some_and(|due| now.since(due) >= WAITS) {
-                    self.with(number, now, unix_ms, |instance, _| {
-                        let patience = instance.policy.timeout.1;
-                        results::not_begun(instance, at, patience, out);
+                    self.with(number, at, |instance, hot| {
+                        let patience = hot.policy.timeout.1;
+                        results::not_begun(instance, hot, at, patience, out);
                     });
                 }
             }
@@ -219,8 +212,7 @@ impl Scheduler {
     pub(in crate::probing) fn fill(
         &mut self,
         batch: &Batch,
-        now: Moment,
-        unix_ms: u64,
+        at @ (now, _): At,
         group: &mut Vec<Asking>,
         out: &mut Outbox,
     ) {
@@ -252,7 +244,7 @@ impl Scheduler {
                 }
                 break;
             }
-            if let Some(((asking, timeout), target)) = self.begin_whole(number, now, unix_ms, out) {
+            if let Some(((asking, timeout), target)) = self.begin_whole(number, at, out) {
                 group.push(Asking {
                     index: number,
                     asking,
@@ -312,7 +304,7 @@ impl Scheduler {
     }
 
     /// Those that have not answered in time, and lanes that stay.
-    pub(super) fn look(&mut self, now: Moment, unix_ms: u64, out: &mut Outbox) {
+    pub(super) fn look(&mut self, at @ (now, _): At, out: &mut Outbox) {
         let staying: Vec<(u64, Inside)> = self
             .batches
             .values()
@@ -330,7 +322,7 @@ impl Scheduler {
             };
             let (number, asking) = (given.index, given.asking);
             if self.hot[number as usize].asking == asking && now >= inside.began.after(given.timeout) {
-                self.is_late(number, inside.began, now, unix_ms, out);
+                self.is_late(number, inside.began, at, out);
             }
         }
     }
