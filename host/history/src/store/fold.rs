@@ -3,11 +3,11 @@
 
 use super::Store;
 use crate::rollup::{self, Precision, Row};
-use crate::sql::{self, execute, find};
+use crate::sql::{self, execute, value};
 use crate::time::{self, HOUR_MS, MINUTE_MS};
 use extman_model::history::Resolution;
 use extman_model::record::Rollup;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 use std::collections::BTreeMap;
 
 /// An hour is folded so long after its end: its last minutes are under way until then.
@@ -22,17 +22,16 @@ const TAKE: &str = "WITH RECURSIVE place (minute) AS (SELECT ?1 * 60 UNION ALL S
 
 impl Store {
     /// Folds a bounded part of what can be folded; whether there is more.
-    pub(crate) fn fold(&mut self, now_ms: u64) -> rusqlite::Result<bool> {
+    pub(crate) fn fold(&mut self, now_ms: u64) -> Result<bool> {
         let settled_ms = time::bounded(now_ms).saturating_sub(GRACE_MS);
-        let first: Option<(Option<u64>,)> =
-            find(&self.connection, "SELECT min(minute) / 60 FROM minute_open", [])?;
-        let hour = first.and_then(|first| first.0);
-        let Some(hour) = hour.filter(|hour| *hour < settled_ms / HOUR_MS) else {
+        let first = value::<u64>(&self.connection, "SELECT min(minute) FROM minute_open", [])?;
+        let Some(hour) = first
+            .map(|minute| minute / 60)
+            .filter(|hour| *hour < settled_ms / HOUR_MS)
+        else {
             return Ok(false);
         };
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction()?;
         for (instance, minutes) in take_hour(&transaction, hour)? {
             fold_hour(&transaction, hour, instance, self.run, minutes)?;
         }
@@ -41,7 +40,7 @@ impl Store {
     }
 }
 
-fn take_hour(connection: &Connection, hour: u64) -> rusqlite::Result<BTreeMap<u32, Row>> {
+fn take_hour(connection: &Connection, hour: u64) -> Result<BTreeMap<u32, Row>> {
     let mut rows: BTreeMap<u32, Row> = BTreeMap::new();
     sql::all(connection, TAKE, [hour], |row| {
         let (instance, minute): (u32, u64) = (row.get(0)?, row.get(1)?);
@@ -55,7 +54,7 @@ fn take_hour(connection: &Connection, hour: u64) -> rusqlite::Result<BTreeMap<u3
     Ok(rows)
 }
 
-fn fold_hour(connection: &Connection, hour: u64, instance: u32, run: i64, new: Row) -> rusqlite::Result<()> {
+fn fold_hour(connection: &Connection, hour: u64, instance: u32, run: i64, new: Row) -> Result<()> {
     let (day, place) = (hour / 24, hour % 24);
     let mut minutes = get(connection, Resolution::Minute, hour, instance)?;
     let are_kept = !minutes.is_empty();
@@ -93,11 +92,13 @@ fn sum(row: &Row) -> Rollup {
     sum
 }
 
-fn get(connection: &Connection, of: Resolution, number: u64, instance: u32) -> rusqlite::Result<Row> {
+fn get(connection: &Connection, of: Resolution, number: u64, instance: u32) -> Result<Row> {
     let (table, row_ms) = time::table(of);
     let sql = format!("SELECT sums, cut_ms FROM {table} LEFT JOIN host_run ON id = run WHERE slot = ?1");
-    let found: Option<(Vec<u8>, Option<u64>)> = find(connection, &sql, [time::slot(number, instance)])?;
-    Ok(found.map_or_else(Row::new, |(bytes, cut_ms)| {
-        rollup::decode(&bytes, number * row_ms, of.len_ms(), cut_ms)
-    }))
+    let mut statement = connection.prepare_cached(&sql)?;
+    let row = statement.query_row([time::slot(number, instance)], |row| {
+        let (bytes, cut_ms) = (row.get_ref(0)?.as_blob()?, row.get(1)?);
+        Ok(rollup::decode(bytes, number * row_ms, of.len_ms(), cut_ms))
+    });
+    Ok(row.optional()?.unwrap_or_default())
 }
