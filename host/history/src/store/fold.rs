@@ -12,13 +12,15 @@ use std::collections::BTreeMap;
 
 /// An hour is folded so long after its end: its last minutes are under way until then.
 const GRACE_MS: u64 = 2 * MINUTE_MS;
+/// Instances in one transaction: some ten milliseconds.
+const INSTANCES_AT_ONCE: u64 = 256;
 
-/// Takes the minutes of an hour out of their table, of the first 256 instances that have any: some ten milliseconds.
-const TAKE: &str = "WITH RECURSIVE place (minute) AS (SELECT ?1 * 60 UNION ALL SELECT minute + 1 FROM place WHERE minute < ?1 * 60 + 59),
-    first (instance) AS MATERIALIZED (SELECT min((SELECT min(instance) FROM minute_open AS open WHERE open.minute = place.minute)) FROM place)
-    DELETE FROM minute_open WHERE minute IN (SELECT minute FROM place)
-        AND instance >= (SELECT instance FROM first) AND instance < (SELECT instance FROM first) + 256
-    RETURNING instance, minute, sums, (SELECT cut_ms FROM host_run WHERE id = run)";
+/// The first instance that has a minute of the hour ?1.
+const FIRST: &str = "WITH RECURSIVE place (minute) AS (SELECT ?1 * 60 UNION ALL SELECT minute + 1 FROM place WHERE minute < ?1 * 60 + 59)
+    SELECT min((SELECT min(instance) FROM minute_open AS open WHERE open.minute = place.minute)) FROM place";
+const SELECT: &str = "SELECT instance, sums, cut_ms FROM minute_open LEFT JOIN host_run ON id = run
+    WHERE minute = ?1 AND instance >= ?2 AND instance < ?3";
+const DELETE: &str = "DELETE FROM minute_open WHERE minute = ?1 AND instance >= ?2 AND instance < ?3";
 
 impl Store {
     /// Folds a bounded part of what can be folded; whether there is more.
@@ -40,17 +42,22 @@ impl Store {
     }
 }
 
+/// The minutes of an hour of the first instances that have any, taken out of their table.
 fn take_hour(connection: &Connection, hour: u64) -> Result<BTreeMap<u32, Row>> {
     let mut rows: BTreeMap<u32, Row> = BTreeMap::new();
-    sql::all(connection, TAKE, [hour], |row| {
-        let (instance, minute): (u32, u64) = (row.get(0)?, row.get(1)?);
-        let bytes = row.get_ref(2)?.as_blob()?;
-        let mut minutes = rollup::decode(bytes, minute * MINUTE_MS, MINUTE_MS, row.get(3)?);
-        if let Some(rollup) = minutes.remove(&0) {
-            rows.entry(instance).or_default().insert(minute % 60, rollup);
-        }
-        Ok(())
-    })?;
+    let first = value::<u32>(connection, FIRST, [hour])?.unwrap_or(0);
+    let end = u64::from(first) + INSTANCES_AT_ONCE;
+    for minute in hour * 60..hour * 60 + 60 {
+        sql::all(connection, SELECT, params![minute, first, end], |row| {
+            let bytes = row.get_ref(1)?.as_blob()?;
+            let found = rollup::decode(bytes, minute * MINUTE_MS, MINUTE_MS, row.get(2)?).remove(&0);
+            if let Some(rollup) = found {
+                rows.entry(row.get(0)?).or_default().insert(minute % 60, rollup);
+            }
+            Ok(())
+        })?;
+        execute(connection, DELETE, params![minute, first, end])?;
+    }
     Ok(rows)
 }
 
