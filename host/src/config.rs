@@ -6,7 +6,7 @@ use extman_intake::{IntakeConfig, LockUse};
 use extman_model::ProbeSettings;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::registry::AllDown;
-use extman_runtime::supervisor::InstanceConfig;
+use extman_runtime::supervisor::{InstanceConfig, MAX_RESTARTS_MAX, SupervisionConfig};
 use extman_runtime::vetting::VettingConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,8 @@ pub struct Config {
     pub vetting: VettingConfig,
     /// The threads that plugin code runs on.
     pub lanes: LanesConfig,
+    /// What becomes of instances that fail.
+    pub supervision: SupervisionConfig,
     /// How instances are asked how they are.
     pub probe: ProbeSettings,
     /// Which of those that have a capability serves a call.
@@ -49,7 +51,8 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct StateConfig {
     /// The directory in which each instance has two folders of its own, `data/NAME` for what stays and `cache/NAME` for what may be
-    /// emptied while it does not run; they are made before the instance is. Default: `extman` in the user's state directory
+    /// emptied while it does not run; they are made before the instance is. Beside them the host keeps in `disabled.json` which instances
+    /// are disabled. Default: `extman` in the user's state directory
     /// (`$XDG_STATE_HOME`, else `~/.local/state`), or `plugin-state` here if there is none.
     pub dir: Option<PathBuf>,
 }
@@ -322,6 +325,7 @@ impl Config {
                 set.0
             ));
         }
+        check_supervision(&self.supervision)?;
         in_bounds("probe", &self.probe)?;
         fit_together("probe", &self.probe)?;
         self.history
@@ -353,11 +357,13 @@ impl Config {
                     "{section}: concurrency_max is 0, so it could never be called; set it to 1 or more, or remove it"
                 ));
             }
+            check_max_restarts(&section, instance.max_restarts)?;
             for (field, value) in [
                 ("call_timeout_ms", instance.call_timeout_ms),
                 ("wedge_after_ms", instance.wedge_after_ms),
                 ("start_budget_ms", instance.start_budget_ms),
                 ("stop_budget_ms", instance.stop_budget_ms),
+                ("within_ms", instance.within_ms),
             ] {
                 if value.is_some_and(|ms| !(1..=DAY_MS).contains(&ms)) {
                     let ms = value.unwrap_or_default();
@@ -403,6 +409,26 @@ impl Config {
 }
 
 const DAY_MS: u64 = 86_400_000;
+
+fn check_supervision(supervision: &SupervisionConfig) -> Result<(), ConfigError> {
+    within("supervision", supervision.bounds())?;
+    let (first, most) = (supervision.first_wait_ms, supervision.wait_max_ms);
+    match first > most {
+        false => Ok(()),
+        true => Err(ConfigError::Invalid(format!(
+            "supervision: first_wait_ms is {first} and wait_max_ms is {most}; the first is at most the second: change one of them"
+        ))),
+    }
+}
+
+fn check_max_restarts(section: &str, given: Option<u32>) -> Result<(), ConfigError> {
+    match given.filter(|most| !(1..=MAX_RESTARTS_MAX).contains(most)) {
+        None => Ok(()),
+        Some(most) => Err(ConfigError::Invalid(format!(
+            "{section}: max_restarts is {most}, outside 1 to {MAX_RESTARTS_MAX}; set it within that range, or set restart = \"never\""
+        ))),
+    }
+}
 
 /// Two values of which one bounds the other, where both are given.
 fn fit_together(section: &str, probe: &ProbeSettings) -> Result<(), ConfigError> {
@@ -452,9 +478,15 @@ fn fit_together(section: &str, probe: &ProbeSettings) -> Result<(), ConfigError>
 }
 
 fn in_bounds(section: &str, probe: &ProbeSettings) -> Result<(), ConfigError> {
-    let outside = probe
-        .bounds()
-        .find(|(_, value, min, max)| !(min..=max).contains(&value));
+    within(section, probe.bounds())
+}
+
+/// Values with their names and bounds.
+fn within(
+    section: &str,
+    mut values: impl Iterator<Item = (&'static str, u64, u64, u64)>,
+) -> Result<(), ConfigError> {
+    let outside = values.find(|(_, value, min, max)| !(min..=max).contains(&value));
     match outside {
         None => Ok(()),
         Some((name, value, min, max)) => Err(ConfigError::Invalid(format!(
@@ -540,6 +572,18 @@ mod tests {
             (
                 "[probe]\ntimeout_ms = 800\n[[instance]]\nplugin = \"a\"\nprobe.timeout_min_ms = 900\n",
                 "[[instance]] \"a\": probe: timeout_min_ms is 900 and timeout_ms is 800",
+            ),
+            (
+                "[supervision]\nfirst_wait_ms = 2000\n",
+                "supervision.first_wait_ms is 2000, outside 10 to 1000",
+            ),
+            (
+                "[supervision]\nfirst_wait_ms = 900\nwait_max_ms = 800\n",
+                "first_wait_ms is 900 and wait_max_ms is 800",
+            ),
+            (
+                "[[instance]]\nplugin = \"a\"\nmax_restarts = 0\n",
+                "[[instance]] \"a\": max_restarts is 0",
             ),
             (
                 "[health.redundant]\nembedders = 0\n",

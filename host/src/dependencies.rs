@@ -4,10 +4,9 @@ use crate::config::{Config, ConfigError};
 use extman_intake::StoreError;
 use extman_model::{DependenciesView, RefusedView, clock};
 use extman_runtime::arrivals::Arrivals;
-use extman_runtime::supervisor::resolved;
+use extman_runtime::supervisor::{Configured, resolved};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// What came of looking.
 pub struct Looked {
@@ -41,7 +40,7 @@ pub fn look(mut config: Config) -> Result<Looked, LookError> {
     config.intake.discovery.settle_ms = 0;
     let directories = config.intake.discovery.dirs.clone();
     let arrived = Arrivals::new(config.intake)?.look(clock::wall());
-    let configured: Vec<_> = config.instances.into_iter().map(Arc::new).collect();
+    let configured = Configured::new(config.instances);
     let lock = config.lock.as_ref();
     Ok(Looked {
         dependencies: resolved(&configured, arrived.plugins.values(), &BTreeMap::new(), lock),

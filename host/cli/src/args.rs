@@ -99,6 +99,10 @@ pub(super) enum Sub {
     Unload(change::Named),
     /// Unload a plugin and load it again
     Restart(change::Named),
+    /// Have a plugin run again that was disabled
+    Enable(change::Named),
+    /// Stop and unload a plugin, over restarts of the host, until it is enabled; it counts in no sum
+    Disable(change::Named),
     /// Put plugins into maintenance for a while, or end that; without --for and --end, list what is in maintenance
     Maintenance(maintenance::MaintenanceArgs),
     /// Say what a library file is, without running anything of it
@@ -138,6 +142,8 @@ impl Sub {
             Sub::Load(_) => "load",
             Sub::Unload(_) => "unload",
             Sub::Restart(_) => "restart",
+            Sub::Enable(_) => "enable",
+            Sub::Disable(_) => "disable",
             Sub::Maintenance(_) => "maintenance",
             Sub::Inspect(_) => "inspect",
             Sub::Vet(_) => "vet",
@@ -169,7 +175,11 @@ impl Sub {
             Sub::Call(args) => &mut args.target,
             Sub::Maintenance(args) => &mut args.target,
             Sub::Deps(args) => &mut args.target,
-            Sub::Load(args) | Sub::Unload(args) | Sub::Restart(args) => &mut args.target,
+            Sub::Load(args)
+            | Sub::Unload(args)
+            | Sub::Restart(args)
+            | Sub::Enable(args)
+            | Sub::Disable(args) => &mut args.target,
             Sub::Serve(_)
             | Sub::Inspect(_)
             | Sub::Vet(_)

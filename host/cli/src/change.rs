@@ -1,4 +1,4 @@
-//! `extman load`, `extman unload`, `extman restart`.
+//! `extman load`, `extman unload`, `extman restart`, `extman enable`, `extman disable`.
 
 use super::args::Target;
 use super::backend::Backend;
@@ -24,6 +24,8 @@ pub(super) enum Change {
     Load,
     Unload,
     Restart,
+    Enable,
+    Disable,
 }
 
 pub(super) fn run(
@@ -36,6 +38,8 @@ pub(super) fn run(
         Change::Load => Command::Load { name },
         Change::Unload => Command::Unload { name },
         Change::Restart => Command::Restart { name },
+        Change::Enable => Command::Enable { name },
+        Change::Disable => Command::Disable { name },
     };
     let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
         let one = |name: &String| {

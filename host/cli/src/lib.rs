@@ -133,6 +133,8 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Load(args) => change::run(change::Change::Load, args, backend, screen),
         Sub::Unload(args) => change::run(change::Change::Unload, args, backend, screen),
         Sub::Restart(args) => change::run(change::Change::Restart, args, backend, screen),
+        Sub::Enable(args) => change::run(change::Change::Enable, args, backend, screen),
+        Sub::Disable(args) => change::run(change::Change::Disable, args, backend, screen),
         Sub::Maintenance(args) => maintenance::run(args, backend, screen),
         Sub::Inspect(args) => inspect::run(&args, screen),
         Sub::Vet(args) => vet::run(args, backend, screen),

@@ -2,13 +2,14 @@
 
 use super::args::Target;
 use super::backend::Backend;
+use super::duration::lasted;
 use super::fault::Fault;
 use super::output::Output;
 use super::screen::{Look, Outcome, Rendered, Screen, cell, lines, word_cell};
 use super::session::{self, mismatch};
 use super::text::{count, plain, wrap};
 use extman_model::control::{Answer, Command};
-use extman_model::{Cause, Health, Lifecycle, MissingView, PluginView};
+use extman_model::{Cause, Health, Lifecycle, MissingView, PluginView, WayBack};
 use extman_plugin_api::manifest::schema::Kind;
 
 #[derive(Debug, clap::Args)]
@@ -32,8 +33,10 @@ States:
   draining, stopped     it finishes its calls; an operator stopped it, or it is not started by itself
   failed                it could not be started, or failed as it ran
   backoff               it failed, and is started again after a while
-  quarantined           it failed too often, or was refused: only `extman load` starts it again
-  wedged                a call into it does not return";
+  quarantined           it failed too often, or was refused: `extman load` or another file starts it again
+  wedged                a call into it does not return
+
+-o wide and --json show beside the state what was asked for: running, stopped, or disabled (`extman enable` ends that).";
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Sort {
@@ -166,7 +169,7 @@ fn wide_table(plugins: &[&PluginView], look: &Look) -> String {
         ..*look
     };
     let mut header = HEADER.to_vec();
-    header.extend(["PLUGIN", "LOAD", "CAPABILITIES", "DIGEST", "ORIGIN"]);
+    header.extend(["PLUGIN", "DESIRED", "LOAD", "CAPABILITIES", "DIGEST", "ORIGIN"]);
     let mut table = look.table(&header);
     for plugin in plugins {
         let [name, version, state, since, health, calls, failed] = row(plugin, &look);
@@ -184,6 +187,7 @@ fn wide_table(plugins: &[&PluginView], look: &Look) -> String {
             cell(calls),
             cell(failed),
             cell(&plugin.id),
+            cell(plugin.desired.as_str()),
             cell(
                 plugin
                     .generation
@@ -245,9 +249,25 @@ pub(super) fn health(plugin: &PluginView) -> String {
 fn trouble(plugin: &PluginView, look: &Look) -> Option<String> {
     let cause = plugin.cause.as_ref()?;
     (plugin.lifecycle != Lifecycle::Running).then(|| {
-        let text = format!("{}: {}: {cause}", plugin.name, plugin.lifecycle.as_str());
+        let mut text = format!("{}: {}: {cause}", plugin.name, plugin.lifecycle.as_str());
+        if let Some(way) = &plugin.way_back {
+            text.push_str("; ");
+            text.push_str(&way_back(way, look));
+        }
         wrap(&text, look.width, 0)
     })
+}
+
+/// How an instance that failed comes back, and when.
+pub(super) fn way_back(way: &WayBack, look: &Look) -> String {
+    match way
+        .next_try_unix_ms
+        .map(|next| next.saturating_sub(look.now_unix_ms))
+    {
+        Some(0) => format!("next try as soon as it can be: {}", way.text),
+        Some(ms) => format!("next try in {}: {}", lasted(ms), way.text),
+        None => way.text.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -316,6 +336,43 @@ mod tests {
                 "7",
                 "2"
             ]
+        );
+    }
+
+    #[test]
+    fn one_that_failed_says_when_and_how_it_comes_back() {
+        let mut backoff = plugin("lang", "ai", "backoff");
+        backoff.way_back = Some(WayBack {
+            next_try_unix_ms: Some(LOOK.now_unix_ms + 12_000),
+            text: "it is started again by itself".to_owned(),
+        });
+        let said = |plugin: &PluginView| {
+            let text = render(std::slice::from_ref(plugin), &[], &LOOK, false);
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let text = said(&backoff);
+        assert!(
+            text.ends_with("load it again; next try in 12 s: it is started again by itself"),
+            "{text}"
+        );
+        if let Some(way) = &mut backoff.way_back {
+            way.next_try_unix_ms = None;
+        }
+        let text = said(&backoff);
+        assert!(
+            text.ends_with("load it again; it is started again by itself"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn wide_shows_what_was_asked_for_beside_what_is() {
+        let mut disabled = plugin("lang", "ai", "stopped");
+        disabled.desired = extman_model::DesiredState::Disabled;
+        let text = render(&[disabled], &[], &LOOK, true);
+        assert!(
+            text.contains(" DESIRED ") && text.contains(" disabled "),
+            "{text}"
         );
     }
 

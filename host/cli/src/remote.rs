@@ -124,7 +124,11 @@ impl Remote {
                 let path = format!("{}/maintenance", plugin(name));
                 Answer::Maintenance(self.post(&path, r#"{"end":true}"#)?)
             }
-            Command::Load { name } | Command::Unload { name } | Command::Restart { name } => {
+            Command::Load { name }
+            | Command::Unload { name }
+            | Command::Restart { name }
+            | Command::Enable { name }
+            | Command::Disable { name } => {
                 Answer::Plugin(self.change(&format!("{}/{}", plugin(name), command.word()))?)
             }
         })

@@ -4,7 +4,7 @@ use super::args::Target;
 use super::backend::Backend;
 use super::duration::{lasted, short};
 use super::fault::Fault;
-use super::list::health;
+use super::list::{health, way_back};
 use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, mismatch};
 use super::several::together;
@@ -38,12 +38,16 @@ pub(super) fn run(args: &Show, backend: &dyn Backend, screen: &Screen) -> Result
 pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
     let mut rows = vec![
         ("plugin", format!("{} {}", plugin.id, plugin.version)),
+        ("desired", plugin.desired.as_str().to_owned()),
         ("state", state(plugin, look)),
         ("health", check(plugin, look)),
         ("calls", calls(plugin)),
         ("origin", plugin.origin.display().to_string()),
         ("digest", plugin.digest.to_string()),
     ];
+    if let Some(way) = &plugin.way_back {
+        rows.insert(3, ("back", way_back(way, look)));
+    }
     if let Some(description) = &plugin.description {
         rows.insert(1, ("", description.clone()));
     }
@@ -159,7 +163,8 @@ mod tests {
                 "outcome": {"result": "failed", "kind": "unavailable", "text": "no route"}},
             "unload": {"verdict": "resident", "reason": "live-thread", "culprit": "tid 7"},
             "unknown_manifest_fields": {"plugin.colour": "blue"},
-            "declared": {"update": "stop-first"},
+            "declared": {"update": "stop-first"}, "desired": "disabled",
+            "way_back": {"next_try_unix_ms": 72_000, "text": "it is started again by itself"},
             "unreturned": {"calls": 1, "longest_ms": 12_300},
         }))
         .unwrap();
@@ -172,7 +177,9 @@ mod tests {
         let expected = [
             "lang\n",
             "  plugin   lang-detect 1.2.0",
+            "  desired  disabled",
             "  state    stopped for 1 min",
+            "  back     next try in 12 s: it is started again by itself",
             "  health   down, busy for 10 s: its checks fail: unavailable: no route",
             "took 900 ns)",
             "  calls    7, 1 under way, 1.5 µs on average, 2 × internal; one has not",

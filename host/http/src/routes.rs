@@ -67,6 +67,8 @@ pub(super) fn router(app: AppState) -> Router {
         .route("/api/v1/plugins/{name}/load", changing(post(load)))
         .route("/api/v1/plugins/{name}/unload", changing(post(unload)))
         .route("/api/v1/plugins/{name}/restart", changing(post(restart)))
+        .route("/api/v1/plugins/{name}/enable", changing(post(enable)))
+        .route("/api/v1/plugins/{name}/disable", changing(post(disable)))
         .route(
             "/api/v1/capabilities/{name}/invoke",
             changing(post(invoke::invoke)),
@@ -99,6 +101,8 @@ pub(super) fn word_of(path: &str) -> &'static str {
         (Some("plugins"), Some(_), Some("load"), None) => "load",
         (Some("plugins"), Some(_), Some("unload"), None) => "unload",
         (Some("plugins"), Some(_), Some("restart"), None) => "restart",
+        (Some("plugins"), Some(_), Some("enable"), None) => "enable",
+        (Some("plugins"), Some(_), Some("disable"), None) => "disable",
         (Some("capabilities"), None, ..) => "capabilities",
         (Some("dependencies"), None, ..) => "dependencies",
         (Some("capabilities"), Some(_), Some("invoke"), None) => "invoke",
@@ -150,6 +154,14 @@ async fn unload(State(app): State<AppState>, name: Named, request: Request) -> R
 
 async fn restart(State(app): State<AppState>, name: Named, request: Request) -> Response {
     change(app, "restart", name, request, |name| Command::Restart { name }).await
+}
+
+async fn enable(State(app): State<AppState>, name: Named, request: Request) -> Response {
+    change(app, "enable", name, request, |name| Command::Enable { name }).await
+}
+
+async fn disable(State(app): State<AppState>, name: Named, request: Request) -> Response {
+    change(app, "disable", name, request, |name| Command::Disable { name }).await
 }
 
 async fn no_route(uri: Uri) -> Response {
@@ -245,6 +257,8 @@ mod tests {
             ("/api/v1/plugins", "plugins"),
             ("/api/v1/plugins/a", "plugin"),
             ("/api/v1/plugins/a/restart", "restart"),
+            ("/api/v1/plugins/a/enable", "enable"),
+            ("/api/v1/plugins/a/disable", "disable"),
             ("/api/v1/plugins/a/restart/b", "request"),
             ("/api/v1/capabilities/a.b/invoke", "invoke"),
             ("/api/v1/plugins/a/check", "check_now"),

@@ -94,6 +94,16 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// End that an instance is disabled, and start it if it is one that is started by itself. Answered once it is on the disk and done.
+    Enable {
+        /// Its name.
+        name: String,
+    },
+    /// Stop and unload an instance, over restarts of the host, until it is enabled. Answered once it is on the disk and done.
+    Disable {
+        /// Its name.
+        name: String,
+    },
     /// Which instances are in maintenance?
     Maintenance {
         /// Only this one.
@@ -121,6 +131,8 @@ impl Command {
             Command::Load { .. }
                 | Command::Unload { .. }
                 | Command::Restart { .. }
+                | Command::Enable { .. }
+                | Command::Disable { .. }
                 | Command::CheckNow { .. }
                 | Command::StartMaintenance { .. }
                 | Command::EndMaintenance { .. }

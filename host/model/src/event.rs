@@ -207,6 +207,18 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         maintenance: Option<Maintenance>,
     },
+    /// More than half of the instances that are to run failed within a short time, which is held to be the host's trouble and not theirs:
+    /// they are started one after the other. Told when that begins and when it is over.
+    HostTrouble {
+        /// Whether it begins.
+        begins: bool,
+        /// How many have failed.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+        /// The first few of them.
+        names: Vec<String>,
+    },
     /// Plugin code changed something of the process that all share.
     ProcessChanged(ProcessChange),
     /// The host itself did not run for a while; nothing that happened meanwhile is held against a plugin.
@@ -254,6 +266,7 @@ impl What {
             | What::Appeared { .. }
             | What::MovedMany { .. }
             | What::HealthMany { .. }
+            | What::HostTrouble { .. }
             | What::Stalled { .. } => None,
         }
     }
@@ -293,6 +306,7 @@ impl fmt::Display for What {
                 count,
                 names,
             } => many(f, from.as_str(), to.as_str(), *count, names),
+            What::HostTrouble { .. } => write_host_trouble(f, self),
             What::Maintenance { maintenance, .. } => match maintenance {
                 Some(maintenance) => write_maintenance(f, maintenance),
                 None => f.write_str("maintenance has ended"),
@@ -390,6 +404,26 @@ fn write_health(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
 fn many(f: &mut fmt::Formatter<'_>, from: &str, to: &str, count: usize, names: &[String]) -> fmt::Result {
     let names = names.join(", ");
     write!(f, "{count} plugins {from} → {to}, {names} among them")
+}
+
+fn write_host_trouble(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
+    match what {
+        What::HostTrouble {
+            begins: true,
+            failed,
+            of,
+            names,
+        } => write!(
+            f,
+            "{failed} of {of} plugins failed at the same time, {} among them: that is held to be the host's trouble, and they are \
+             started one after the other",
+            names.join(", ")
+        ),
+        What::HostTrouble { failed, of, .. } => {
+            write!(f, "the host's trouble is over: {failed} of {of} plugins have failed")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write_maintenance(f: &mut fmt::Formatter<'_>, maintenance: &Maintenance) -> fmt::Result {

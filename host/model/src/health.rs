@@ -1,7 +1,7 @@
 //! How an instance is: the word, why, and on what evidence.
 
 use super::record::CheckCounts;
-use super::{Connection, DeepView, ErrorKind, Health, Lifecycle, Maintenance, Part};
+use super::{Connection, DeepView, ErrorKind, Health, Lifecycle, Maintenance, Part, WayBack};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -170,6 +170,9 @@ pub struct HealthView {
     /// Its maintenance, if an operator works on it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub in_maintenance: Option<Box<Maintenance>>,
+    /// How it comes back, if it has failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub way_back: Option<Box<WayBack>>,
     /// Failed checks in a row.
     pub failed_checks: u8,
     /// Its checks since the host knows it.

@@ -53,6 +53,6 @@ pub use vetting::{
     VettingStep,
 };
 pub use view::{
-    CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, Lifecycle, MissingView, PluginView,
-    RefusedView, ResidentView, StatusView, UnreturnedView, failed_of,
+    CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, DesiredState, Lifecycle,
+    MissingView, PluginView, RefusedView, ResidentView, StatusView, UnreturnedView, WayBack, failed_of,
 };

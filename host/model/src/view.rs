@@ -54,6 +54,40 @@ impl Lifecycle {
     }
 }
 
+/// What an operator wants an instance to be, as long as its file is there. What it is stands in [`Lifecycle`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DesiredState {
+    /// It is to run.
+    #[default]
+    Running,
+    /// It is to be stopped, until somebody starts it or the host starts again.
+    Stopped,
+    /// It is to be stopped, over restarts of the host, until somebody enables it.
+    Disabled,
+}
+
+impl DesiredState {
+    /// The word used in JSON and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DesiredState::Running => "running",
+            DesiredState::Stopped => "stopped",
+            DesiredState::Disabled => "disabled",
+        }
+    }
+}
+
+/// How an instance that failed comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayBack {
+    /// When it is started again by itself, in milliseconds since the Unix epoch; absent if it is not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_try_unix_ms: Option<u64>,
+    /// For people: what brings it back, by itself or by hand.
+    pub text: String,
+}
+
 /// One instance, as shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PluginView {
@@ -71,6 +105,9 @@ pub struct PluginView {
     /// One sentence.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub description: Option<String>,
+    /// What an operator wants it to be.
+    #[serde(default)]
+    pub desired: DesiredState,
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
     /// Since when, in milliseconds since the Unix epoch.
@@ -78,6 +115,9 @@ pub struct PluginView {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<String>,
+    /// How it comes back, if it has failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub way_back: Option<WayBack>,
     /// How it is, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub health: Option<HealthView>,

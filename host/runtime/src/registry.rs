@@ -12,8 +12,8 @@ use extman_intake::VerifiedPlugin;
 use extman_model::Health;
 use extman_model::clock;
 use extman_model::{
-    CapabilityOffer, CapabilityView, DependenciesView, Lifecycle, MissingView, PluginView, RefusedView,
-    ResidentView, Verdict,
+    CapabilityOffer, CapabilityView, DependenciesView, DesiredState, Lifecycle, MissingView, PluginView,
+    RefusedView, ResidentView, Verdict, WayBack,
 };
 use extman_plugin_api::manifest::schema::{Capability, Kind, Manifest};
 use foldhash::fast::RandomState;
@@ -32,12 +32,16 @@ pub struct Entry {
     pub plugin: VerifiedPlugin,
     /// What is configured for it.
     pub config: Arc<InstanceConfig>,
+    /// What an operator wants it to be.
+    pub desired: DesiredState,
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
     /// Since when, in milliseconds since the Unix epoch.
     pub since_unix_ms: u64,
     /// Why.
     pub cause: Option<String>,
+    /// How it comes back, if it has failed.
+    pub way_back: Option<WayBack>,
     /// The running instance and the generation of its library.
     pub serving: Option<(Arc<Instance>, u64)>,
     /// Calls of all its generations.
@@ -461,9 +465,11 @@ impl Entry {
             kind: manifest.plugin.kind,
             task: manifest.plugin.task.clone(),
             description: manifest.plugin.description.clone(),
+            desired: self.desired,
             lifecycle: self.lifecycle,
             since_unix_ms: self.since_unix_ms,
             cause: self.cause.clone(),
+            way_back: self.way_back.clone(),
             health: None,
             check: None,
             calls: self.tally.stats(),

@@ -1,6 +1,7 @@
 //! Building a host: the parts, wired.
 
 use super::components::{Components, keep_looking};
+use super::disabled::Disabled;
 use super::event_log::EventLog;
 use super::health::{HostSink, Subjects};
 use super::maintenance::{self, Maintenances, Publisher};
@@ -41,6 +42,18 @@ pub enum BuildError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Which instances are disabled can't be read, and one of them must not be started.
+    #[error(
+        "{}: which instances are disabled can't be read: {why}; mend the file, or remove it and disable them again: without it all are \
+         started",
+        .file.display()
+    )]
+    Disabled {
+        /// The file that says so.
+        file: PathBuf,
+        /// Why it can't be read.
+        why: String,
+    },
     /// No thread could be started to ask plugins how they are.
     #[error("no thread can be started: {0}; has the process, its user or its container reached a limit?")]
     NoThread(std::io::Error),
@@ -139,6 +152,7 @@ impl HostBuilder {
         // Before any plugin runs: one that changes the working directory changes nothing of what the host reads and writes.
         config.make_paths_absolute();
         let arrivals = Arrivals::new(config.intake.clone())?;
+        let disabled = Disabled::read(config.state.dir.as_deref())?;
         let components = Components::new(&config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
         let registry = Arc::new(Registry::new(config.routing.all_down));
@@ -162,7 +176,7 @@ impl HostBuilder {
         };
         let recent = sink.recent.clone();
         let probing = start_probing(sink, config.probe)?;
-        let supervisor = supervisor(&config, vetting, &registry, &events, &requests);
+        let supervisor = supervisor(&config, vetting, &registry, &events, &requests, disabled.names());
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
         let names = config.instances.iter().map(|one| one.instance_name().to_owned());
         let inner = Inner {
@@ -188,6 +202,7 @@ impl HostBuilder {
             recent,
             maintenances: probing.maintenances,
             publisher: probing.publisher,
+            disabled,
             reading: Arc::new(Semaphore::new(READS_MAX)),
         };
         let inner = Arc::new(inner);
@@ -202,6 +217,7 @@ fn supervisor(
     registry: &Arc<Registry>,
     events: &Events,
     requests: &Requests,
+    disabled: Vec<String>,
 ) -> Supervisor {
     let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
     let services = Services {
@@ -220,6 +236,8 @@ fn supervisor(
         requests.clone(),
     )
     .with_lock(config.lock.clone())
+    .with_supervision(config.supervision)
+    .with_disabled(disabled)
 }
 
 /// What goes on beside the supervisor for as long as the host is there.

@@ -96,7 +96,7 @@ impl Host {
         self.change(name, Request::Restart).await
     }
 
-    async fn change(
+    pub(super) async fn change(
         &self,
         name: &str,
         request: impl FnOnce(String, oneshot::Sender<Outcome>) -> Request,
@@ -150,6 +150,8 @@ impl Control for Host {
                 Command::Load { name } => plugin(self.load(&name).await?),
                 Command::Unload { name } => plugin(self.unload(&name).await?),
                 Command::Restart { name } => plugin(self.restart(&name).await?),
+                Command::Enable { name } => plugin(self.enable(&name).await?),
+                Command::Disable { name } => plugin(self.disable(&name).await?),
                 Command::Maintenance { name } => Answer::Maintenance(self.maintenance(name.as_deref())?),
                 Command::StartMaintenance { name, asked } => {
                     Answer::Maintenance(self.start_maintenance(&name, asked).await?)

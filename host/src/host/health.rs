@@ -10,11 +10,12 @@ use extman_history::History;
 use extman_model::clock;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    Cause, CheckOutcome, Criticality, DeepView, Digest, Health, HealthView, Lifecycle, PluginView,
+    Cause, CheckOutcome, Criticality, DeepView, Digest, ErrorKind, Health, HealthView, Lifecycle, PluginView,
     ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
+use extman_runtime::instance::Instance;
 use extman_runtime::registry::{Change, Entry, Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
 use std::collections::{HashMap, HashSet};
@@ -37,6 +38,7 @@ impl EventSink for HostSink {
         let by_calls =
             matches!(to.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail) && to.health == Health::Down;
         self.registry.learn_health(&change.name, to.health, by_calls);
+        self.note_down(&change);
         let name = change.name.to_string();
         let (begins, permille, changes, lasted) = match change.flapping {
             Some(FlappingChange::GoesOn) => return,
@@ -111,6 +113,61 @@ impl EventSink for HostSink {
     fn keeps_results(&self) -> bool {
         self.history.is_on()
     }
+}
+
+impl HostSink {
+    /// The supervisor hears when an instance is down in a way that a restart may help, and when it no longer is.
+    fn note_down(&self, change: &HealthChange) {
+        if change.from.health != Health::Down && change.to.health != Health::Down {
+            return;
+        }
+        let entry = self.registry.snapshot().get(&change.name);
+        let Some((instance, generation)) = entry.as_ref().and_then(|entry| entry.serving.as_ref()) else {
+            return;
+        };
+        let cause = change.to.cause;
+        let is_failure = change.to.health == Health::Down && may_be_helped(cause, || calls_may(instance));
+        let why = is_failure.then(|| match &change.text {
+            Some(text) => format!("{cause}: {text}"),
+            None => cause.to_string(),
+        });
+        self.requests.make(Request::Down {
+            name: change.name.clone(),
+            generation: *generation,
+            why,
+        });
+    }
+}
+
+/// Whether a restart may help one that is down by this. What a plugin says of itself, and what it lacks, is out of its own hands.
+fn may_be_helped(cause: Cause, calls_may: impl FnOnce() -> bool) -> bool {
+    match cause {
+        Cause::CheckTimesOut | Cause::DeepTimesOut => true,
+        Cause::CheckFails(kind) | Cause::DeepFails(kind) => kind_may(kind),
+        Cause::CallsFail | Cause::ChecksSucceedCallsFail => calls_may(),
+        _ => false,
+    }
+}
+
+fn kind_may(kind: ErrorKind) -> bool {
+    let lacks_something = matches!(
+        kind,
+        ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::Configuration
+    );
+    !lacks_something && !kind.is_callers()
+}
+
+/// Whether most of an instance's failed calls are such that a restart may help.
+fn calls_may(instance: &Instance) -> bool {
+    let (mut may, mut may_not) = (0, 0);
+    for (kind, count) in instance
+        .accounts()
+        .errors()
+        .filter(|(kind, _)| !kind.is_callers())
+    {
+        *if kind_may(kind) { &mut may } else { &mut may_not } += count;
+    }
+    may > may_not
 }
 
 /// Instances, as the engine is told of them, and what of that is to be remembered.
@@ -355,6 +412,7 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
         since_unix_ms: now.saturating_sub(seen.lasted.as_millis() as u64),
         left_out: seen.left_out,
         in_maintenance: None,
+        way_back: entry.way_back.clone().map(Box::new),
         failed_checks: seen.failed_checks,
         checks: seen.counts,
         parts: seen.parts.clone(),
@@ -399,4 +457,33 @@ fn heap_of_limit(seen: &Seen) -> Option<String> {
     let report = report.as_ref()?;
     let (bytes, limit) = (report.heap_bytes?, report.heap_limit_bytes?);
     Some(format!("{bytes} bytes of {limit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restart_helps_what_fails_and_not_what_lacks_something_or_says_so_itself() {
+        let helped = |cause| may_be_helped(cause, || true);
+        for cause in [
+            Cause::CheckTimesOut,
+            Cause::CheckFails(ErrorKind::Internal),
+            Cause::DeepFails(ErrorKind::Panicked),
+            Cause::CallsFail,
+        ] {
+            assert!(helped(cause), "{cause}");
+        }
+        for cause in [
+            Cause::SaysDown,
+            Cause::DeepSaysDown,
+            Cause::CheckFails(ErrorKind::Unavailable),
+            Cause::DeepFails(ErrorKind::RateLimited),
+            Cause::Lifecycle(Lifecycle::Wedged),
+            Cause::HostStarved,
+        ] {
+            assert!(!helped(cause), "{cause}");
+        }
+        assert!(!may_be_helped(Cause::CallsFail, || false));
+    }
 }

@@ -4,6 +4,7 @@ mod build;
 mod calls;
 mod commands;
 mod components;
+mod disabled;
 mod error_hint;
 mod event_log;
 mod figures;
@@ -76,6 +77,7 @@ struct Inner {
     recent: Arc<recent::RecentLatency>,
     maintenances: Arc<maintenance::Maintenances>,
     publisher: Arc<maintenance::Publisher>,
+    disabled: disabled::Disabled,
     reading: Arc<Semaphore>,
 }
 

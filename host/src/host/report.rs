@@ -135,7 +135,9 @@ impl Host {
             lifecycle: Lifecycle::Failed,
             health: HealthView {
                 reason: format!("{}: {}", Cause::Missing, view.reason),
-                left_out: maintenance.is_some() || config.is_some_and(|config| !config.autostart),
+                left_out: maintenance.is_some()
+                    || self.inner.disabled.holds(&view.name)
+                    || config.is_some_and(|config| !config.autostart),
                 in_maintenance: maintenance.map(Box::new),
                 ..bare(judged, view.since_unix_ms)
             },
@@ -161,6 +163,7 @@ fn bare(judged: Judgement, since_unix_ms: u64) -> HealthView {
         since_unix_ms,
         left_out: false,
         in_maintenance: None,
+        way_back: None,
         failed_checks: 0,
         checks: CheckCounts::default(),
         parts: Vec::new(),
@@ -183,6 +186,7 @@ impl Host {
         };
         HealthView {
             in_maintenance: self.inner.maintenances.of(entry).map(Box::new),
+            way_back: entry.way_back.clone().map(Box::new),
             ..bare(judged, entry.since_unix_ms)
         }
     }

@@ -139,3 +139,44 @@ async fn one_that_is_gone_and_back_at_once_runs_and_is_listed() {
     .await;
     stopped().await.expect("it is unloaded");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_that_comes_has_nothing_published_of_other_instances() {
+    let bench = Bench::new();
+    let plugins = ["minimal-c", "hash-embedder"].map(|name| bench.verified(&build::c_plugin(name)));
+    let supervised = Supervised::start(&bench);
+    let arrived = |count: usize| {
+        let there = plugins[..count].iter();
+        let there = there.map(|plugin| (plugin.origin().to_owned(), plugin.clone()));
+        Request::Arrived(Box::new(Arrived {
+            plugins: there.collect(),
+            ..Arrived::default()
+        }))
+    };
+    let runs = |at: usize| {
+        let name = &plugins[at].manifest().plugin.id;
+        let entry = supervised.registry.snapshot().get(name);
+        entry.is_some_and(|entry| entry.lifecycle == Lifecycle::Running)
+    };
+    supervised.requests.make(arrived(1));
+    until_async("the first runs", || runs(0)).await;
+    let published = |at: usize| {
+        let entry = supervised
+            .registry
+            .snapshot()
+            .get(&plugins[at].manifest().plugin.id);
+        entry.expect("it is there")
+    };
+    let before = published(0);
+    supervised.requests.make(arrived(2));
+    until_async("the second runs", || runs(1)).await;
+    assert!(
+        Arc::ptr_eq(&before, &published(0)),
+        "the first is published as it was"
+    );
+    for plugin in &plugins {
+        let name = plugin.manifest().plugin.id.clone();
+        let stopped = supervised.command(|reply| Request::Unload(name, reply)).await;
+        stopped.expect("it is unloaded");
+    }
+}

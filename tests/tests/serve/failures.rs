@@ -5,9 +5,9 @@ use crate::served::{Place, Served};
 use extman_tests::build;
 use serde_json::{Value, json};
 
-const SETTINGS: &str = "[vetting]\nenabled = false\n";
-const HASTY: &str = "[[instance]]\nplugin = \"faults\"\ncall_timeout_ms = 50\nwedge_after_ms = 50\nstop_budget_ms = 300\n\
-                        [vetting]\nenabled = false\n";
+const SETTINGS: &str = "[vetting]\nenabled = false\n[supervision]\nrestart = \"never\"\n";
+const HASTY: &str = "[[instance]]\nplugin = \"faults\"\nrestart = \"never\"\ncall_timeout_ms = 50\nwedge_after_ms = 50\n\
+                     stop_budget_ms = 300\n[vetting]\nenabled = false\n";
 
 fn with_faults(settings: &str) -> Served {
     let place = Place::default();
@@ -151,7 +151,7 @@ fn a_start_that_hangs_fails_and_can_be_tried_again() {
     place.put(&build::plugin("faults"), "faults.so");
     let release = place.path().join("release");
     let host = place.serve(&format!(
-        "[[instance]]\nplugin = \"faults\"\nstart_budget_ms = 100\nwedge_after_ms = 50\nstop_budget_ms = 500\n\
+        "[[instance]]\nplugin = \"faults\"\nrestart = \"never\"\nstart_budget_ms = 100\nwedge_after_ms = 50\nstop_budget_ms = 500\n\
          config = {{ hazard = \"hang\", phase = \"start\", release = {release:?} }}\n[vetting]\nenabled = false\n"
     ));
     host.until_lifecycle("faults", "failed");

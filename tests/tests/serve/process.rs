@@ -9,8 +9,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const QUICK: &str =
-    "[vetting]\nenabled = false\n[probe]\ninterval_ms = 100\n[health]\ncomponents_every_ms = 100\n";
+const QUICK: &str = "[vetting]\nenabled = false\n[supervision]\nrestart = \"never\"\n[probe]\ninterval_ms = 100\n[health]\ncomponents_every_ms = 100\n";
 const ID: &str = "fault-process";
 
 /// One instance of the plugin that does this in `when`.
@@ -249,7 +248,7 @@ fn file_that_may_not_grow_is_an_error_and_not_the_end_of_the_host() {
     let first = place.serve("");
     first.until_lifecycle("fault-echo", "running");
     let place = first.stopped();
-    let command = after("ulimit -f 8", &place, "");
+    let command = after("ulimit -f 8", &place, "supervision.restart = \"never\"\n");
     let host = place.serve_by(command);
     host.until_lifecycle("fault-echo", "failed");
     let cause = host.plugin("fault-echo")["cause"].clone();

@@ -7,7 +7,7 @@ use extman_model::{ResidentReason, Verdict, What};
 use extman_tests::{build, until_async};
 use serde_json::{Value, json};
 
-const UNVETTED: &str = "[vetting]\nenabled = false\n";
+const UNVETTED: &str = "[vetting]\nenabled = false\n[supervision]\nrestart = \"never\"\n";
 
 fn reasons(host: &Served) -> Vec<Value> {
     let all = host.get("/api/v1/status")["resident"].clone();

@@ -50,7 +50,7 @@ fn with_interpreter(fields: &'static str) -> Served {
     );
     let plugin = interpreter(&extension, fields).build(place.path());
     place.put(&plugin, "interpreter.so");
-    let host = place.serve("");
+    let host = place.serve("supervision.restart = \"never\"\n");
     host.until_ready();
     host
 }

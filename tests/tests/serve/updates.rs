@@ -3,7 +3,7 @@
 use crate::answers::plugin;
 use crate::served::Place;
 use extman::control::Invocation;
-use extman::{Host, InstanceConfig};
+use extman::{Host, InstanceConfig, Restart};
 use extman_model::{Lifecycle, PluginView};
 use extman_tests::until_async;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,7 @@ impl Updating {
         let config = InstanceConfig {
             call_timeout_ms: Some(50),
             wedge_after_ms: Some(50),
+            restart: Some(Restart::Never),
             ..InstanceConfig::default_for("updated")
         };
         let builder = Host::builder()

@@ -85,7 +85,9 @@ impl Fake {
             Command::Plugin { name }
             | Command::Load { name }
             | Command::Unload { name }
-            | Command::Restart { name } => one(name),
+            | Command::Restart { name }
+            | Command::Enable { name }
+            | Command::Disable { name } => one(name),
         }
     }
 }

@@ -144,6 +144,8 @@ impl Command {
             Command::Load { .. } => "load",
             Command::Unload { .. } => "unload",
             Command::Restart { .. } => "restart",
+            Command::Enable { .. } => "enable",
+            Command::Disable { .. } => "disable",
             Command::Maintenance { .. }
             | Command::StartMaintenance { .. }
             | Command::EndMaintenance { .. } => "maintenance",

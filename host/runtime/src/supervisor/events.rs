@@ -73,7 +73,13 @@ impl Events {
             What::Health { .. } => true,
             // Why it is so is told of each.
             What::Moved { to, .. } => {
-                !matches!(to, Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged)
+                let of_each = [
+                    Lifecycle::Failed,
+                    Lifecycle::Backoff,
+                    Lifecycle::Quarantined,
+                    Lifecycle::Wedged,
+                ];
+                !of_each.contains(to)
             }
             _ => false,
         };

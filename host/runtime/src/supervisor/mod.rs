@@ -2,9 +2,11 @@
 //! steps run beside it (`start`, `stop`), and publishes what has changed.
 
 mod events;
+mod host_trouble;
 mod listener;
 mod requests;
 mod residents;
+mod restart;
 mod spec;
 mod stage;
 mod start;
@@ -13,7 +15,8 @@ mod task;
 
 pub use events::Events;
 pub use requests::{Outcome, Request, Requests};
-pub use spec::{InstanceConfig, resolved};
-pub use start::{NotStarted, Running, Services, SharedModules, unfit};
+pub use restart::{MAX_RESTARTS_MAX, Restart, SupervisionConfig};
+pub use spec::{Configured, InstanceConfig, resolved};
+pub use start::{Hopeless, NotStarted, Running, Services, SharedModules, unfit};
 pub use stop::{Complaint, PendingUnload, Stopped, Unload};
 pub use task::Supervisor;

@@ -6,6 +6,7 @@ use crate::arrivals::Arrived;
 use crate::lanes::{LaneObserver, Work};
 use extman_intake::VerifiedPlugin;
 use extman_model::Verdict;
+use extman_model::clock::Monotonic;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +24,19 @@ pub enum Request {
     Unload(String, oneshot::Sender<Outcome>),
     /// Both.
     Restart(String, oneshot::Sender<Outcome>),
+    /// An instance is disabled no longer, and is started if it is one that is started by itself.
+    Enable(String, oneshot::Sender<Outcome>),
+    /// An instance is disabled from here on, whether its file is there or comes later: it is stopped and unloaded.
+    Disable(String, oneshot::Sender<Outcome>),
+    /// An instance is down by its checks or calls, and why; or no longer.
+    Down {
+        /// Which.
+        name: Arc<str>,
+        /// In which load.
+        generation: u64,
+        /// Why; `None` if it is down no longer.
+        why: Option<String>,
+    },
     /// An instance has panicked.
     Panicked {
         /// Which.
@@ -50,6 +64,12 @@ pub enum Request {
     /// A generation that was made from these bytes has been stopped.
     #[doc(hidden)]
     Stopped(Arc<str>, Box<VerifiedPlugin>, Box<Stopped>),
+    /// A moment that an instance waits for has come.
+    #[doc(hidden)]
+    Due(Arc<str>, Monotonic),
+    /// The next instance may be tried, as the host is in trouble.
+    #[doc(hidden)]
+    Rested,
     /// Time to look at resident libraries.
     #[doc(hidden)]
     LookAgain,

@@ -1,5 +1,6 @@
 //! Which instances there should be: what is configured, and what is there. Pure.
 
+use super::restart::{Restart, SupervisionConfig};
 use crate::instance::InstanceSettings;
 use extman_intake::{Candidate, ConfigMisfit, LockUse, Request, VerifiedPlugin, Wish, check_config, resolve};
 use extman_model::{Criticality, DependenciesView, MissingView, ProbeSettings};
@@ -7,7 +8,7 @@ use extman_plugin_api::manifest::schema::Manifest;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,15 @@ pub struct InstanceConfig {
     /// Whether it is started by itself. Default: true.
     #[serde(default = "yes")]
     pub autostart: bool,
+    /// Whether it is started again by itself when it failed: `on-failure` or `never`. Default: what `[supervision]` says.
+    #[serde(default)]
+    pub restart: Option<Restart>,
+    /// Restarts by itself within `within_ms`, at most; after that it is quarantined. Default: what `[supervision]` says.
+    #[serde(default)]
+    pub max_restarts: Option<u32>,
+    /// The window in which they are counted, in milliseconds. Default: what `[supervision]` says.
+    #[serde(default)]
+    pub within_ms: Option<u64>,
     /// Among those with one capability, a higher one is asked first. Default: 0.
     #[serde(default)]
     pub priority: i32,
@@ -76,6 +86,9 @@ impl InstanceConfig {
             version: None,
             config: Map::new(),
             autostart: true,
+            restart: None,
+            max_restarts: None,
+            within_ms: None,
             priority: 0,
             probe: ProbeSettings::default(),
             criticality: Criticality::default(),
@@ -92,6 +105,16 @@ impl InstanceConfig {
     /// Its name.
     pub fn instance_name(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.plugin)
+    }
+
+    /// What becomes of it when it fails, with what is configured for all below what is given here.
+    pub fn supervision(&self, below: SupervisionConfig) -> SupervisionConfig {
+        SupervisionConfig {
+            restart: self.restart.unwrap_or(below.restart),
+            max_restarts: self.max_restarts.unwrap_or(below.max_restarts),
+            within_ms: self.within_ms.unwrap_or(below.within_ms),
+            ..below
+        }
     }
 
     /// How it is run, with the manifest's hints below what is configured.
@@ -153,9 +176,55 @@ impl InstanceConfig {
     }
 }
 
+/// The configured instances, which do not change as long as a host runs, and which of them are of which plugin.
+#[derive(Default)]
+pub struct Configured {
+    /// In the order of the configuration.
+    all: Vec<Arc<InstanceConfig>>,
+    /// Where those of a plugin stand, in that order.
+    by_plugin: HashMap<String, Vec<usize>>,
+    by_name: HashMap<String, usize>,
+    /// How many instances of the same plugin stand before each.
+    before: Vec<usize>,
+}
+
+impl Configured {
+    /// These, in this order.
+    pub fn new(all: impl IntoIterator<Item = InstanceConfig>) -> Self {
+        let mut configured = Configured::default();
+        for (at, config) in all.into_iter().map(Arc::new).enumerate() {
+            let of_plugin = configured.by_plugin.entry(config.plugin.clone()).or_default();
+            configured.before.push(of_plugin.len());
+            of_plugin.push(at);
+            configured.by_name.insert(config.instance_name().to_owned(), at);
+            configured.all.push(config);
+        }
+        configured
+    }
+
+    fn of_plugin(&self, id: &str) -> impl Iterator<Item = &Arc<InstanceConfig>> + Clone {
+        let places = self.by_plugin.get(id).into_iter().flatten();
+        places.map(|at| &self.all[*at])
+    }
+
+    fn named(&self, name: &str) -> Option<&Arc<InstanceConfig>> {
+        self.by_name.get(name).map(|at| &self.all[*at])
+    }
+
+    /// How many instances the plugin allows, if those that stand before this one in the configuration are as many.
+    fn surplus(&self, config: &InstanceConfig, plugin: &VerifiedPlugin) -> Option<u32> {
+        let most = plugin.manifest().plugin.instances_max?;
+        let before = self
+            .by_name
+            .get(config.instance_name())
+            .map_or(0, |at| self.before[*at]);
+        (before >= most as usize).then_some(most)
+    }
+}
+
 /// Which version of each plugin is used, for these instances. `running` has the highest version of each that runs and is there.
 pub fn resolved<'a>(
-    configured: &[Arc<InstanceConfig>],
+    configured: &Configured,
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
     running: &BTreeMap<String, Version>,
     lock: Option<&LockUse>,
@@ -180,18 +249,18 @@ pub fn resolved<'a>(
 
 /// What the instances want. Instances that name different versions of one plugin each have their own: then none of them decides which one the
 /// other plugins see.
-fn wishes<'c>(configured: &'c [Arc<InstanceConfig>], by_id: &ById<'_>) -> Vec<Wish<'c>> {
+fn wishes<'c>(configured: &'c Configured, by_id: &ById<'_>) -> Vec<Wish<'c>> {
     let mut wishes = Vec::new();
     for (id, plugins) in by_id {
         let there = |wanted: &VersionReq| plugins.iter().any(|plugin| wanted.matches(version(plugin)));
-        let of_this_id = || configured.iter().filter(|config| config.plugin == **id);
+        let of_this_id = configured.of_plugin(id);
         // What is not there is told as missing.
-        let versions = of_this_id().filter_map(|config| config.version.as_ref());
+        let versions = of_this_id.clone().filter_map(|config| config.version.as_ref());
         let versions: Vec<_> = versions.filter(|wanted| there(wanted)).collect();
         let agree = plugins
             .iter()
             .any(|plugin| versions.iter().all(|wanted| wanted.matches(version(plugin))));
-        wishes.extend(of_this_id().map(|config| Wish {
+        wishes.extend(of_this_id.map(|config| Wish {
             instance: config.instance_name(),
             plugin: &config.plugin,
             version: config.version.as_ref().filter(|wanted| agree && there(wanted)),
@@ -202,24 +271,21 @@ fn wishes<'c>(configured: &'c [Arc<InstanceConfig>], by_id: &ById<'_>) -> Vec<Wi
 
 /// The instances that there should be: for each its configuration, and the version that is used.
 pub(super) fn wanted<'a>(
-    configured: &[Arc<InstanceConfig>],
+    configured: &Configured,
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
     resolved: &DependenciesView,
 ) -> BTreeMap<String, (Arc<InstanceConfig>, VerifiedPlugin)> {
     let by_id = by_id(plugins);
     // Nor one whose name is taken: a file must not come into another plugin's configuration by its id.
-    let taken: HashSet<&str> = configured
-        .iter()
-        .flat_map(|config| [config.plugin.as_str(), config.instance_name()])
-        .collect();
+    let is_taken = |id: &str| configured.by_plugin.contains_key(id) || configured.by_name.contains_key(id);
     let defaults = by_id
         .keys()
-        .filter(|id| !taken.contains(**id))
+        .filter(|id| !is_taken(id))
         .map(|id| Arc::new(InstanceConfig::default_for(id)));
-    let all = configured.iter().cloned().chain(defaults);
+    let all = configured.all.iter().cloned().chain(defaults);
     all.filter_map(|config| {
         let used = used(&config, &by_id, resolved)?.clone();
-        if surplus(configured, &config, &used).is_some() {
+        if configured.surplus(&config, &used).is_some() {
             return None;
         }
         Some((config.instance_name().to_owned(), (config, used)))
@@ -229,7 +295,7 @@ pub(super) fn wanted<'a>(
 
 /// Configured instances for which no plugin is there, with the reason. `directories` is where plugins are looked for.
 pub(super) fn missing<'a>(
-    configured: &[Arc<InstanceConfig>],
+    configured: &Configured,
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
     resolved: &DependenciesView,
     directories: &[PathBuf],
@@ -258,9 +324,9 @@ pub(super) fn missing<'a>(
     };
     let is_missing = |config: &&Arc<InstanceConfig>| match used(config, &by_id, resolved) {
         None => true,
-        Some(plugin) => surplus(configured, config, plugin).is_some(),
+        Some(plugin) => configured.surplus(config, plugin).is_some(),
     };
-    configured.iter().filter(is_missing).map(view).collect()
+    configured.all.iter().filter(is_missing).map(view).collect()
 }
 
 /// The build that an instance uses: what was resolved, or, where that is not a version that it allows, the highest that is.
@@ -287,18 +353,6 @@ fn used<'a>(
         .copied()
 }
 
-/// How many instances the plugin allows, if those that stand before this one in the configuration are as many.
-fn surplus(
-    configured: &[Arc<InstanceConfig>],
-    config: &InstanceConfig,
-    plugin: &VerifiedPlugin,
-) -> Option<u32> {
-    let most = plugin.manifest().plugin.instances_max?;
-    let of_this_plugin = configured.iter().filter(|other| other.plugin == config.plugin);
-    let before = of_this_plugin.take_while(|other| other.instance_name() != config.instance_name());
-    (before.count() >= most as usize).then_some(most)
-}
-
 /// Plugins, by their id.
 type ById<'a> = BTreeMap<&'a str, Vec<&'a VerifiedPlugin>>;
 
@@ -314,13 +368,13 @@ fn by_id<'a>(plugins: impl IntoIterator<Item = &'a VerifiedPlugin>) -> ById<'a> 
 }
 
 fn why_missing(
-    configured: &[Arc<InstanceConfig>],
+    configured: &Configured,
     config: &InstanceConfig,
     by_id: &ById<'_>,
     directories: &[PathBuf],
 ) -> String {
     let id = &config.plugin;
-    let most = highest(config, by_id).and_then(|plugin| surplus(configured, config, plugin));
+    let most = highest(config, by_id).and_then(|plugin| configured.surplus(config, plugin));
     if let Some(most) = most {
         return format!(
             "configured, but the plugin {id:?} allows {most} of its instances in a host (instances_max in its manifest), and as \
@@ -348,16 +402,15 @@ fn why_missing(
 
 /// Plugins without an instance, as their name is taken by a configured instance of another plugin; with that plugin's id.
 pub(super) fn displaced<'a>(
-    configured: &'a [Arc<InstanceConfig>],
+    configured: &'a Configured,
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
 ) -> Vec<(&'a VerifiedPlugin, &'a str)> {
-    let used: HashSet<&str> = configured.iter().map(|config| config.plugin.as_str()).collect();
     let by_whom = |plugin: &'a VerifiedPlugin| {
         let id = plugin.manifest().plugin.id.as_str();
-        if used.contains(id) {
+        if configured.by_plugin.contains_key(id) {
             return None;
         }
-        let taken = configured.iter().find(|config| config.instance_name() == id)?;
+        let taken = configured.named(id)?;
         Some((plugin, taken.plugin.as_str()))
     };
     plugins.into_iter().filter_map(by_whom).collect()

@@ -4,17 +4,21 @@
 //! ```text
 //!            Load, bytes               started                bytes: an update starts beside it;
 //!   Absent ───────────────▶ Starting ───────────▶ Serving ◀─┐ started, it replaces the old one,
-//!     ▲                      │  ▲  ▲               │ │  └───┘ which is stopped beside it
-//!     │         start failed │  │  │ panicked or   │ │
-//!     │                      ▼  │  │ stop, while   │ │ lane lost
-//!     │ all stopped   Failed ───┘  └── an update ──┤ ▼
-//!     │                 ▲  Load,       starts      │ Wedged
-//!     │     all stopped,│  new bytes               │ │
-//!     │     it failed   │                          │ │ Unload, Restart, file gone,
-//!     └────────────── Stopping ◀───────────────────┴─┘ Panicked, late return
-//!                       │
+//!     ▲                      │  ▲  ▲               │ │ │ └──┘ which is stopped beside it
+//!     │         start failed │  │  │ it failed or  │ │ │
+//!     │                      ▼  │  │ stop, while   │ │ │ lane lost
+//!     │ all stopped   Failed ───┘  └── an update ──┤ │ ▼
+//!     │                 ▲  its time,   starts      │ │ Wedged
+//!     │     all stopped,│  Load,                   │ │  │
+//!     │     it failed   │  new bytes               │ │  │
+//!     └────────────── Stopping ◀───────────────────┴─┴──┘
+//!                       │         Unload, Restart, Disable, file gone;
+//!                       │         Serving: panicked, down for too long; Wedged: returned late
 //!                       └─ all stopped, wanted again ──▶ Starting
 //! ```
+//!
+//! What follows a failure by itself stands in `Failed`: a start at its time, or nothing until the bytes or the configuration are others. The
+//! timer is an effect, [`Effect::Wake`]; one that was overtaken comes to nothing. A person's start is possible in every stage but `Wedged`.
 //!
 //! A generation that serves no more is *retiring*: it is being stopped, beside whatever the instance does next. `Stopping` is the stage
 //! in which the instance does nothing but wait for that. A library that stays in memory after its stop is no stage: an instance may
@@ -22,8 +26,11 @@
 //!
 //! Once the file is gone, or the host ends, every stage leads to [`Effect::Forget`], and that comes when nothing is loaded any more.
 
+use super::restart::{AfterFailure, Restarts, SupervisionConfig};
+use super::start::Hopeless;
 use super::stop::Complaint;
-use extman_model::Lifecycle;
+use extman_model::clock::Monotonic;
+use extman_model::{DesiredState, Lifecycle};
 
 /// Verified bytes that can be started.
 pub(super) trait Build: Clone {
@@ -45,13 +52,6 @@ pub(super) trait Loaded {
     fn generation(&self) -> u64;
     /// The same bytes lie at another path now.
     fn moved_to(&mut self, build: &Self::Build);
-}
-
-/// What an instance should come to, as long as its file is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DesiredState {
-    Running,
-    Stopped,
 }
 
 /// What is known of a generation that is to be stopped.
@@ -93,8 +93,8 @@ impl Gone {
 pub(super) enum Stage<R: Loaded> {
     /// Nothing of it is loaded, and nothing went wrong. `stopped` says why, if it has been stopped.
     Absent { stopped: Option<String> },
-    /// It could not be started, or has been stopped for what it did. `refused`: these bytes will not pass.
-    Failed { cause: String, refused: bool },
+    /// It could not be started, or has been stopped for what it did. `next`: what brings it back by itself.
+    Failed { cause: String, next: Next },
     /// A start is under way. `before` says how the generation before it failed meanwhile, `slow` what takes long.
     Starting {
         build: R::Build,
@@ -102,8 +102,12 @@ pub(super) enum Stage<R: Loaded> {
         slow: Option<String>,
         calls: Hung,
     },
-    /// It serves. `note` says which version was not taken in its place, and why.
-    Serving { live: Live<R>, note: Option<String> },
+    /// It serves. `note` says which version was not taken in its place, and why; `down`, since when it is down by its checks or calls.
+    Serving {
+        live: Live<R>,
+        note: Option<String>,
+        down: Option<Down>,
+    },
     /// Calls into it do not return, so it serves no more. `inside`: how many.
     Wedged {
         live: Live<R>,
@@ -117,6 +121,26 @@ pub(super) enum Stage<R: Loaded> {
         then: Then,
         calls: Hung,
     },
+}
+
+/// What brings an instance that failed back by itself. Other bytes and a person always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A start, at this moment.
+    Restart { due: Monotonic, number: u32 },
+    /// Nothing: it has failed as often as it may.
+    BudgetSpent,
+    /// Nothing: another start comes to the same end.
+    Hopeless(Hopeless),
+    /// Nothing: that is the policy, or nobody wants it to run.
+    Stays,
+}
+
+/// It is down by its checks or calls. If it still is when the moment comes, that is a failure; where nothing restarts it, none comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Down {
+    due: Option<Monotonic>,
+    text: String,
 }
 
 /// What is loaded, and the other bytes that are being started beside it.
@@ -160,6 +184,10 @@ pub(super) enum Input<R: Loaded, W> {
     Unload(W),
     /// An operator wants it stopped and started.
     Restart(W),
+    /// An operator wants it to run again, over restarts of the host, or to be stopped where it is not started by itself.
+    Enable(W, DesiredState),
+    /// An operator wants it stopped, over restarts of the host.
+    Disable(W),
     /// These are the bytes that it is to be made from.
     Bytes(R::Build),
     /// Its file is gone, or the host ends.
@@ -170,6 +198,12 @@ pub(super) enum Input<R: Loaded, W> {
     LaneLost { generation: u64, text: String },
     /// A call that was given up has come back.
     LateReturn { generation: u64, text: String },
+    /// A generation is down by its checks or calls, or no longer.
+    Down { generation: u64, why: Option<String> },
+    /// The moment of an [`Effect::Wake`] has come.
+    Due(Monotonic),
+    /// The host was at fault for the failures so far.
+    Excused,
     /// The start under way takes long.
     Slow(String),
     /// The start under way has ended well.
@@ -177,7 +211,7 @@ pub(super) enum Input<R: Loaded, W> {
     /// The start under way has failed. `unloaded`: the generation whose library was unloaded, or stays, after it.
     NotStarted {
         cause: String,
-        refused: bool,
+        hopeless: Option<Hopeless>,
         unloaded: Option<u64>,
     },
     /// A generation has been stopped. `unloaded`: it was the last use of its library, which was unloaded, or stays.
@@ -195,6 +229,8 @@ pub(super) enum Effect<R: Loaded, W> {
     Start { build: R::Build, by_operator: bool },
     /// Stop this generation, and say what came of it.
     Stop { running: R, condition: Condition },
+    /// Say when this moment has come.
+    Wake(Monotonic),
     /// Answer an operator.
     Answer(W, Outcome),
     /// Report that another generation serves now.
@@ -221,6 +257,8 @@ pub(super) struct Actor<R: Loaded, W> {
     unloaded: u64,
     /// Operators that wait for what is desired.
     waiting: Vec<W>,
+    restarts: Restarts,
+    now: Monotonic,
 }
 
 /// Effects, in the order in which they are carried out.
@@ -228,47 +266,53 @@ type Effects<R, W> = Vec<Effect<R, W>>;
 
 impl<R: Loaded, W> Actor<R, W> {
     /// One of which nothing is loaded. It begins with the first [`Input::Bytes`].
-    pub(super) fn new(build: R::Build, desired: DesiredState) -> Self {
+    pub(super) fn new(build: R::Build, desired: DesiredState, restarts: Restarts, now: Monotonic) -> Self {
+        let stopped = (desired == DesiredState::Disabled).then(|| BY_DISABLE.to_owned());
         Actor {
             desired,
             gone: None,
-            stage: Stage::Absent { stopped: None },
+            stage: Stage::Absent { stopped },
             build,
             rejected: None,
             replaces: None,
             retiring: Vec::new(),
             unloaded: 0,
             waiting: Vec::new(),
+            restarts,
+            now,
         }
     }
 
     /// What follows. Total: an input that does not belong to the stage has no effect, or is answered with a refusal.
-    pub(super) fn next(&mut self, input: Input<R, W>) -> Effects<R, W> {
+    pub(super) fn next(&mut self, input: Input<R, W>, now: Monotonic) -> Effects<R, W> {
+        self.now = now;
         let mut effects = Vec::new();
         let out = &mut effects;
         match input {
             Input::Load(waiter) => self.command(waiter, DesiredState::Running, Self::load, out),
             Input::Unload(waiter) => self.command(waiter, DesiredState::Stopped, Self::unload, out),
             Input::Restart(waiter) => self.command(waiter, DesiredState::Running, Self::restart, out),
+            Input::Disable(waiter) => self.command(waiter, DesiredState::Disabled, Self::unload, out),
+            Input::Enable(waiter, desired) => self.enable(waiter, desired, out),
             Input::Bytes(build) => self.bytes(build, out),
             Input::Gone(gone) => self.go(gone, out),
-            Input::Panicked { generation, text } => {
-                if matches!(self.stage, Stage::Serving { .. }) && self.is_mine(generation) {
-                    self.fail(text, Condition::Panicked, out);
-                }
+            Input::Panicked { .. }
+            | Input::LaneLost { .. }
+            | Input::LateReturn { .. }
+            | Input::Down { .. } => {
+                self.happened(input, out);
             }
-            Input::LaneLost { generation, text } if self.is_mine(generation) => self.lane_lost(text),
-            Input::LateReturn { generation, text } if self.is_mine(generation) => self.late_return(text, out),
-            Input::LaneLost { .. } | Input::LateReturn { .. } => {}
+            Input::Due(due) => self.due(due, out),
+            Input::Excused => self.restarts.excuse(),
             Input::Slow(text) => self.slow(text),
             Input::Started(running) => self.started(running, out),
             Input::NotStarted {
                 cause,
-                refused,
+                hopeless,
                 unloaded,
             } => {
                 self.unloaded = self.unloaded.max(unloaded.unwrap_or(0));
-                self.not_started(cause, refused, out);
+                self.not_started(cause, hopeless, out);
             }
             Input::Stopped {
                 generation,
@@ -285,8 +329,7 @@ impl<R: Loaded, W> Actor<R, W> {
 
     // Commands.
 
-    /// Has an operator's command carried out, unless nothing can be done for the instance any more. Whoever waits for the opposite has
-    /// been overtaken.
+    /// Has an operator's command carried out, unless nothing can be done for the instance any more, or it is disabled.
     fn command(
         &mut self,
         waiter: W,
@@ -295,14 +338,53 @@ impl<R: Loaded, W> Actor<R, W> {
         out: &mut Effects<R, W>,
     ) {
         if let Some(gone) = self.gone {
-            return out.push(Effect::Answer(waiter, Err(gone.refusal())));
+            let outcome = match desired {
+                // It is being unloaded. Should its file come back before that is done, it is not started.
+                DesiredState::Disabled => {
+                    self.desire(desired, out);
+                    Ok(())
+                }
+                DesiredState::Running | DesiredState::Stopped => Err(gone.refusal()),
+            };
+            return out.push(Effect::Answer(waiter, outcome));
         }
-        if std::mem::replace(&mut self.desired, desired) != desired {
-            self.answer(Err("a later command has overtaken this one".to_owned()), out);
+        match (self.desired, desired) {
+            (DesiredState::Disabled, DesiredState::Running) => {
+                return out.push(Effect::Answer(waiter, Err(DISABLED.to_owned())));
+            }
+            // It is disabled until somebody enables it.
+            (DesiredState::Disabled, _) => {}
+            _ => self.desire(desired, out),
         }
         match carry_out(self, out) {
             Some(outcome) => out.push(Effect::Answer(waiter, outcome)),
             None => self.waiting.push(waiter),
+        }
+    }
+
+    /// Ends that it is disabled. One that was not is left as it is.
+    fn enable(&mut self, waiter: W, desired: DesiredState, out: &mut Effects<R, W>) {
+        if self.desired != DesiredState::Disabled {
+            return out.push(Effect::Answer(waiter, Ok(())));
+        }
+        self.desire(desired, out);
+        if self.gone.is_some() {
+            return out.push(Effect::Answer(waiter, Ok(())));
+        }
+        if desired == DesiredState::Running {
+            return self.command(waiter, desired, Self::load, out);
+        }
+        if let Stage::Absent { stopped } = &mut self.stage {
+            *stopped = None;
+        }
+        self.command(waiter, desired, Self::unload, out);
+    }
+
+    /// From here on this is wanted of it. Whoever waits for the opposite has been overtaken.
+    fn desire(&mut self, desired: DesiredState, out: &mut Effects<R, W>) {
+        let before = std::mem::replace(&mut self.desired, desired);
+        if (before == DesiredState::Running) != (desired == DesiredState::Running) {
+            self.answer(Err(OVERTAKEN.to_owned()), out);
         }
     }
 
@@ -327,8 +409,19 @@ impl<R: Loaded, W> Actor<R, W> {
     }
 
     fn unload(&mut self, out: &mut Effects<R, W>) -> Option<Outcome> {
-        self.stop(BY_OPERATOR, Then::Rest, out);
+        if let (DesiredState::Disabled, Stage::Absent { stopped }) = (self.desired, &mut self.stage) {
+            *stopped = Some(BY_DISABLE.to_owned());
+        }
+        self.stop(self.by_operator(), Then::Rest, out);
         None
+    }
+
+    /// Why it is stopped when an operator wants that.
+    fn by_operator(&self) -> &'static str {
+        match self.desired {
+            DesiredState::Disabled => BY_DISABLE,
+            DesiredState::Running | DesiredState::Stopped => BY_OPERATOR,
+        }
     }
 
     fn restart(&mut self, out: &mut Effects<R, W>) -> Option<Outcome> {
@@ -348,23 +441,24 @@ impl<R: Loaded, W> Actor<R, W> {
     // What the directories say.
 
     fn bytes(&mut self, build: R::Build, out: &mut Effects<R, W>) {
-        match self.gone {
+        // A file that went and came back is as good as a new one.
+        let mut new = match self.gone {
             Some(Gone::Host) => return,
-            Some(Gone::File) => self.gone = None,
-            None => {}
-        }
-        let mut new = false;
+            Some(Gone::File) => true,
+            None => false,
+        };
+        self.gone = None;
         if !self.rejected.as_ref().is_some_and(|rejected| rejected.is(&build)) {
             self.rejected = None;
-            new = !self.build.is(&build);
+            new |= !self.build.is(&build);
             self.build = build;
+        }
+        if new {
+            self.restarts.forget();
         }
         match (&mut self.stage, self.desired) {
             (Stage::Absent { .. }, DesiredState::Running) => self.start(false, out),
             (Stage::Failed { .. }, DesiredState::Running) if new => self.start(false, out),
-            (Stage::Failed { .. }, DesiredState::Stopped) if new => {
-                self.stage = Stage::Absent { stopped: None }
-            }
             (Stage::Stopping { then, failed, .. }, DesiredState::Running)
                 if *then == Then::Rest && (new || !*failed || !self.waiting.is_empty()) =>
             {
@@ -385,7 +479,67 @@ impl<R: Loaded, W> Actor<R, W> {
 
     // What calls into it do.
 
+    /// In a generation. What is not the one that the stage speaks of has no effect.
+    fn happened(&mut self, input: Input<R, W>, out: &mut Effects<R, W>) {
+        match input {
+            Input::Panicked { generation, text } => {
+                if matches!(self.stage, Stage::Serving { .. }) && self.is_mine(generation) {
+                    self.fail(text, Condition::Panicked, out);
+                }
+            }
+            Input::LaneLost { generation, text } if self.is_mine(generation) => self.lane_lost(text),
+            Input::LateReturn { generation, text } if self.is_mine(generation) => self.late_return(text, out),
+            Input::Down { generation, why } if self.is_mine(generation) => self.down(why, out),
+            _ => {}
+        }
+    }
+
+    /// It is down by its checks or calls, or no longer. Verdicts may be wrong, and callers are served by others meanwhile: it has time.
+    fn down(&mut self, why: Option<String>, out: &mut Effects<R, W>) {
+        let Stage::Serving { down, .. } = &mut self.stage else {
+            return;
+        };
+        match (why, &mut *down) {
+            (Some(text), Some(down)) => down.text = text,
+            (Some(text), None) => {
+                self.restarts.ran_well(self.now);
+                let due = self.restarts.down_for().map(|time| self.now.after(time));
+                *down = Some(Down { due, text });
+                out.extend(due.map(Effect::Wake));
+            }
+            (None, _) => {
+                *down = None;
+                self.restarts.runs_well(self.now);
+            }
+        }
+    }
+
+    /// A moment that was waited for has come. If what it was waited for is over, it comes to nothing.
+    fn due(&mut self, moment: Monotonic, out: &mut Effects<R, W>) {
+        if self.gone.is_some() || self.desired != DesiredState::Running {
+            return;
+        }
+        match &self.stage {
+            Stage::Failed {
+                next: Next::Restart { due, .. },
+                ..
+            } if *due == moment => self.start(false, out),
+            Stage::Serving {
+                down: Some(Down { due, text }),
+                ..
+            } if *due == Some(moment) => {
+                let seconds = self.supervision().down_ms as f64 / 1000.0;
+                let text = format!("it was down for {seconds} s: {text}");
+                self.fail(text, Condition::Failed, out);
+            }
+            _ => {}
+        }
+    }
+
     fn lane_lost(&mut self, text: String) {
+        if matches!(self.stage, Stage::Serving { .. }) {
+            self.restarts.ran_well(self.now);
+        }
         match &mut self.stage {
             Stage::Wedged { inside, .. } => *inside += 1,
             Stage::Starting { calls, .. } | Stage::Stopping { calls, .. } => {
@@ -477,11 +631,13 @@ impl<R: Loaded, W> Actor<R, W> {
                 update: None,
             },
             note: None,
+            down: None,
         };
+        self.restarts.runs_well(self.now);
         if let Some(gone) = self.gone {
             self.stop(gone.cause(), Then::Rest, out);
-        } else if self.desired == DesiredState::Stopped {
-            self.stop(BY_OPERATOR, Then::Rest, out);
+        } else if self.desired != DesiredState::Running {
+            self.stop(self.by_operator(), Then::Rest, out);
         } else {
             self.keep_up(out);
             // Newer bytes may have it stopped at once: then they are what is waited for.
@@ -491,7 +647,7 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
-    fn not_started(&mut self, mut cause: String, refused: bool, out: &mut Effects<R, W>) {
+    fn not_started(&mut self, mut cause: String, hopeless: Option<Hopeless>, out: &mut Effects<R, W>) {
         match &mut self.stage {
             Stage::Starting {
                 build, before, calls, ..
@@ -501,19 +657,23 @@ impl<R: Loaded, W> Actor<R, W> {
                 if let Some(before) = before {
                     append(&mut cause, &format!("what served before it had failed: {before}"));
                 }
+                let next = hopeless.map_or(Next::Stays, Next::Hopeless);
                 self.stage = Stage::Failed {
                     cause: cause.clone(),
-                    refused,
+                    next,
                 };
-                if self.gone.is_some() || self.desired == DesiredState::Stopped {
+                if self.gone.is_some() || self.desired != DesiredState::Running {
                     return;
                 }
-                match newer {
-                    true => self.start(false, out),
-                    false => self.answer(Err(cause), out),
+                if newer {
+                    return self.start(false, out);
                 }
+                if hopeless.is_none() {
+                    self.restart_later(out);
+                }
+                self.answer(Err(cause), out);
             }
-            Stage::Serving { live, note } => {
+            Stage::Serving { live, note, .. } => {
                 if let Some(tried) = live.update.take() {
                     let text = not_taken(&tried.build, live.running.build(), &cause);
                     *note = Some(text.clone());
@@ -570,13 +730,30 @@ impl<R: Loaded, W> Actor<R, W> {
         self.stage = match failed {
             true => Stage::Failed {
                 cause,
-                refused: false,
+                next: Next::Stays,
             },
             false => Stage::Absent { stopped: Some(cause) },
         };
-        if let (Then::Start { by_operator }, None) = (then, self.gone) {
-            self.start(by_operator, out);
+        match (then, self.gone) {
+            (Then::Start { by_operator }, None) => self.start(by_operator, out),
+            (Then::Rest, None) if failed && self.desired == DesiredState::Running => self.restart_later(out),
+            _ => {}
         }
+    }
+
+    /// Decides what follows the failure that it is in.
+    fn restart_later(&mut self, out: &mut Effects<R, W>) {
+        let Stage::Failed { next, .. } = &mut self.stage else {
+            return;
+        };
+        *next = match self.restarts.decide(self.now) {
+            AfterFailure::Restart { due, number } => {
+                out.push(Effect::Wake(due));
+                Next::Restart { due, number }
+            }
+            AfterFailure::BudgetSpent => Next::BudgetSpent,
+            AfterFailure::Stays => Next::Stays,
+        };
     }
 
     // Steps that several of them take.
@@ -616,6 +793,10 @@ impl<R: Loaded, W> Actor<R, W> {
     }
 
     fn start(&mut self, by_operator: bool, out: &mut Effects<R, W>) {
+        self.restarts.ran_well(self.now);
+        if by_operator {
+            self.restarts.forget();
+        }
         let build = self.build.clone();
         out.push(Effect::Start {
             build: build.clone(),
@@ -631,14 +812,18 @@ impl<R: Loaded, W> Actor<R, W> {
 
     /// Has whatever is loaded stopped. A start that is under way can't be recalled: it is stopped when it has ended.
     fn stop(&mut self, cause: &str, after: Then, out: &mut Effects<R, W>) {
-        if let Stage::Stopping { then, .. } = &mut self.stage {
-            *then = after;
+        match &mut self.stage {
+            Stage::Stopping { then, .. } => *then = after,
+            // Nothing is waited for any more.
+            Stage::Failed { next, .. } => *next = Next::Stays,
+            _ => {}
         }
         self.unseat(cause, Condition::Well, after, out);
     }
 
     /// What is loaded has failed, and is stopped for it.
     fn fail(&mut self, text: String, condition: Condition, out: &mut Effects<R, W>) {
+        self.restarts.ran_well(self.now);
         self.unseat(&text, condition, Then::Rest, out);
     }
 
@@ -684,10 +869,17 @@ impl<R: Loaded, W> Actor<R, W> {
             return;
         }
         self.replaces = None;
+        // What an operator has stopped is stopped, whatever it came to before that.
+        if let (Stage::Failed { cause, .. }, true) = (&self.stage, self.desired != DesiredState::Running) {
+            let stopped = format!("{}; before that it failed: {cause}", self.by_operator());
+            self.stage = Stage::Absent {
+                stopped: Some(stopped),
+            };
+        }
         if let Some(gone) = self.gone {
             self.answer(Err(gone.cause().to_owned()), out);
             out.push(Effect::Forget);
-        } else if self.desired == DesiredState::Stopped {
+        } else if self.desired != DesiredState::Running {
             self.answer(Ok(()), out);
         }
     }
@@ -699,8 +891,11 @@ impl<R: Loaded, W> Actor<R, W> {
         match &self.stage {
             Stage::Absent { stopped: None } => Lifecycle::Verified,
             Stage::Absent { stopped: Some(_) } => Lifecycle::Stopped,
-            Stage::Failed { refused: true, .. } => Lifecycle::Quarantined,
-            Stage::Failed { refused: false, .. } => Lifecycle::Failed,
+            Stage::Failed { next, .. } => match next {
+                Next::Restart { .. } => Lifecycle::Backoff,
+                Next::BudgetSpent | Next::Hopeless(Hopeless::Bytes) => Lifecycle::Quarantined,
+                Next::Hopeless(Hopeless::Configuration) | Next::Stays => Lifecycle::Failed,
+            },
             Stage::Starting { calls, .. } | Stage::Stopping { calls, .. } if calls.inside > 0 => {
                 Lifecycle::Wedged
             }
@@ -721,6 +916,36 @@ impl<R: Loaded, W> Actor<R, W> {
                 calls, slow, before, ..
             } => calls.hangs().or(slow.as_deref()).or(before.as_deref()),
             Stage::Serving { note, .. } => note.as_deref(),
+        }
+    }
+
+    /// What an operator wants it to be.
+    pub(super) fn desired(&self) -> DesiredState {
+        self.desired
+    }
+
+    /// What brings it back by itself, if it has failed.
+    pub(super) fn next_step(&self) -> Option<Next> {
+        match &self.stage {
+            Stage::Failed { next, .. } => Some(*next),
+            _ => None,
+        }
+    }
+
+    /// What is configured for its restarts.
+    pub(super) fn supervision(&self) -> &SupervisionConfig {
+        self.restarts.config()
+    }
+
+    /// Whether something is wrong with it that may lie in the host as well; `None` where that is not known yet.
+    pub(super) fn is_in_trouble(&self) -> Option<bool> {
+        match &self.stage {
+            Stage::Starting { .. } => None,
+            Stage::Absent { .. } => Some(false),
+            Stage::Failed { next, .. } => Some(!matches!(next, Next::Hopeless(_))),
+            Stage::Serving { down, .. } => Some(down.is_some()),
+            Stage::Wedged { .. } => Some(true),
+            Stage::Stopping { failed, .. } => Some(*failed),
         }
     }
 
@@ -794,6 +1019,9 @@ impl Hung {
 type Outcome = Result<(), String>;
 
 const BY_OPERATOR: &str = "stopped by an operator";
+const BY_DISABLE: &str = "disabled by an operator";
+const DISABLED: &str = "it is disabled; `extman enable` ends that and starts it";
+const OVERTAKEN: &str = "a later command has overtaken this one";
 const WEDGED: &str =
     "a call into it does not return; `extman restart` gives that call up and loads the library anew";
 

@@ -50,18 +50,34 @@ pub struct Running {
 pub struct NotStarted {
     /// What happened.
     pub cause: String,
-    /// Whether trying again will not help.
-    pub refused: bool,
+    /// Why another try comes to the same end, if it does.
+    pub hopeless: Option<Hopeless>,
     /// What became of the library, if it was loaded.
     pub unload: Option<Unload>,
+}
+
+/// What must be another one before a start can come to another end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hopeless {
+    /// The library's bytes.
+    Bytes,
+    /// The instance's configuration.
+    Configuration,
 }
 
 impl NotStarted {
     fn failed(cause: impl ToString) -> Self {
         NotStarted {
             cause: cause.to_string(),
-            refused: false,
+            hopeless: None,
             unload: None,
+        }
+    }
+
+    fn hopeless(hopeless: Hopeless, cause: impl ToString) -> Self {
+        NotStarted {
+            hopeless: Some(hopeless),
+            ..NotStarted::failed(cause)
         }
     }
 }
@@ -99,10 +115,7 @@ pub(super) async fn start(
         .vetting
         .vet(plugin.clone(), trial, clock::wall())
         .await
-        .map_err(|error| NotStarted {
-            refused: matches!(&error, VettingError::Refused { report, .. } if report.blames_bytes()),
-            ..NotStarted::failed(error)
-        })?;
+        .map_err(not_vetted)?;
     let module = services.modules.join(services, &vetted, &name).await?;
     let stop_budget = settings.stop_budget;
     let listener = Arc::new(InstanceListener::new(name.clone(), module.generation(), events));
@@ -150,7 +163,7 @@ fn is_startable(config: &InstanceConfig, plugin: &VerifiedPlugin) -> Result<(), 
             lacking.join(", "),
             config.plugin
         );
-        return Err(NotStarted::failed(text));
+        return Err(NotStarted::hopeless(Hopeless::Configuration, text));
     }
     if let Some(misfit) = config.misfit(manifest) {
         let text = format!(
@@ -159,13 +172,10 @@ fn is_startable(config: &InstanceConfig, plugin: &VerifiedPlugin) -> Result<(), 
             config.plugin,
             config.instance_name()
         );
-        return Err(NotStarted::failed(text));
+        return Err(NotStarted::hopeless(Hopeless::Configuration, text));
     }
     match unfit(plugin) {
-        Some(reason) => Err(NotStarted {
-            refused: true,
-            ..NotStarted::failed(reason)
-        }),
+        Some(reason) => Err(NotStarted::hopeless(Hopeless::Bytes, reason)),
         None => Ok(()),
     }
 }
@@ -240,6 +250,15 @@ fn forget(modules: &mut HashMap<Digest, Arc<OnceCell<Arc<Module>>>>, module: &Mo
     let known = modules.get(&module.digest()).and_then(|cell| cell.get());
     if known.is_some_and(|known| known.generation() == module.generation()) {
         modules.remove(&module.digest());
+    }
+}
+
+fn not_vetted(error: VettingError) -> NotStarted {
+    match &error {
+        VettingError::Refused { report, .. } if report.blames_bytes() => {
+            NotStarted::hopeless(Hopeless::Bytes, error)
+        }
+        _ => NotStarted::failed(error),
     }
 }
 

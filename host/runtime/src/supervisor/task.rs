@@ -14,13 +14,16 @@
 //! stopped finds who serves instead.
 
 mod directories;
+mod restarts;
 mod unloads;
 
 use super::events::Events;
+use super::host_trouble::{Consequence, HostTrouble};
 use super::requests::{Outcome, Request, Requests};
 use super::residents::ResidentLibraries;
-use super::spec::InstanceConfig;
-use super::stage::{Actor, Build, Condition, DesiredState, Effect, Gone, Input, Loaded};
+use super::restart::{Restarts, SupervisionConfig};
+use super::spec::{Configured, InstanceConfig};
+use super::stage::{Actor, Build, Condition, Effect, Gone, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
 use crate::instance::Tally;
@@ -29,10 +32,11 @@ use crate::registry::{Entry, Registry};
 use directories::Directories;
 use extman_intake::{LockUse, VerifiedPlugin};
 use extman_model::clock;
-use extman_model::{Digest, Verdict, What};
+use extman_model::{DesiredState, Digest, Verdict, What};
 use extman_plugin_api::manifest::schema::Update;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -45,8 +49,12 @@ type Waiter = oneshot::Sender<Outcome>;
 
 /// Owns the actors of all instances.
 pub struct Supervisor {
-    configured: Vec<Arc<InstanceConfig>>,
+    configured: Configured,
     lock: Option<LockUse>,
+    /// What becomes of instances that fail, where nothing else is configured for one.
+    supervision: SupervisionConfig,
+    /// Instances that an operator has disabled, whether they are there or not.
+    disabled: BTreeSet<Arc<str>>,
     services: Arc<Services>,
     registry: Arc<Registry>,
     events: Events,
@@ -54,6 +62,11 @@ pub struct Supervisor {
     instances: BTreeMap<Arc<str>, Record>,
     /// Instances that the host's readiness waits for.
     awaited: usize,
+    /// Instances that are to run.
+    wanted: usize,
+    trouble: HostTrouble,
+    /// What follows from it, and is not done yet.
+    consequences: VecDeque<Consequence>,
     directories: Directories,
     residents: ResidentLibraries,
     /// Whether a look at them is due by itself.
@@ -69,6 +82,8 @@ struct Record {
     name: Arc<str>,
     config: Arc<InstanceConfig>,
     actor: Actor<Running, Waiter>,
+    /// The bytes that it was last told of, and where they lie; nothing once its file is gone.
+    bytes: Option<(Digest, PathBuf)>,
     since_unix_ms: u64,
     /// What became of its library when it was last unloaded, and which load that was.
     unload: Option<(u64, Verdict)>,
@@ -136,14 +151,19 @@ impl Supervisor {
         requests: Requests,
     ) -> Self {
         Supervisor {
-            configured: configured.into_iter().map(Arc::new).collect(),
+            configured: Configured::new(configured),
             lock: None,
+            supervision: SupervisionConfig::default(),
+            disabled: BTreeSet::new(),
             services,
             registry,
             events,
             requests,
             instances: BTreeMap::new(),
             awaited: 0,
+            wanted: 0,
+            trouble: HostTrouble::default(),
+            consequences: VecDeque::new(),
             directories: Directories::default(),
             residents: ResidentLibraries::default(),
             looking: false,
@@ -159,12 +179,25 @@ impl Supervisor {
         self
     }
 
+    /// With this policy for instances that fail.
+    pub fn with_supervision(mut self, supervision: SupervisionConfig) -> Self {
+        self.supervision = supervision;
+        self
+    }
+
+    /// With these instances disabled.
+    pub fn with_disabled(mut self, disabled: impl IntoIterator<Item = String>) -> Self {
+        self.disabled = disabled.into_iter().map(Arc::from).collect();
+        self
+    }
+
     /// Runs until it is shut down.
     pub async fn run(mut self, mut received: mpsc::UnboundedReceiver<Request>) {
         let mut drained = Vec::new();
         while received.recv_many(&mut drained, DRAINED_MAX).await > 0 {
             for request in drained.drain(..) {
                 self.handle(request);
+                self.follow_consequences();
             }
             let ended = self.has_shut_down();
             self.finish_batch(ended);
@@ -181,6 +214,15 @@ impl Supervisor {
             Request::Load(name, reply) => self.command(&name, reply, Input::Load),
             Request::Unload(name, reply) => self.command(&name, reply, Input::Unload),
             Request::Restart(name, reply) => self.command(&name, reply, Input::Restart),
+            Request::Enable(name, reply) => self.enable(&name, reply),
+            Request::Disable(name, reply) => self.disable(&name, reply),
+            Request::Down {
+                name,
+                generation,
+                why,
+            } => self.feed(&name, Input::Down { generation, why }),
+            Request::Due(name, due) => self.due(name, due),
+            Request::Rested => self.consequences.extend(self.trouble.rested()),
             Request::Panicked {
                 name,
                 generation,
@@ -217,9 +259,12 @@ impl Supervisor {
             return;
         };
         let (name, from) = (record.name.clone(), record.actor.lifecycle());
+        let now = clock::monotonic();
         self.awaited -= usize::from(record.actor.is_awaited());
-        let effects = record.actor.next(input);
+        self.wanted -= usize::from(record.is_wanted());
+        let effects = record.actor.next(input, now);
         self.awaited += usize::from(record.actor.is_awaited());
+        self.wanted += usize::from(record.is_wanted());
         let to = record.actor.lifecycle();
         if from != to {
             record.since_unix_ms = clock::unix_ms(clock::wall());
@@ -233,6 +278,7 @@ impl Supervisor {
         for effect in effects {
             self.carry_out(&name, effect);
         }
+        self.note_trouble(&name, now);
         self.batch.changed.insert(name);
     }
 
@@ -240,6 +286,7 @@ impl Supervisor {
         match effect {
             Effect::Start { build, by_operator } => self.spawn_start(name, build, by_operator),
             Effect::Stop { running, condition } => self.batch.stops.push((name.clone(), running, condition)),
+            Effect::Wake(due) => self.wake(name, due),
             Effect::Answer(waiter, outcome) => self.batch.answers.push((waiter, outcome)),
             Effect::Replaced { from, to } => {
                 let version = |build: &VerifiedPlugin| build.manifest().plugin.version.clone();
@@ -257,10 +304,11 @@ impl Supervisor {
                 if let Some(shutdown) = &mut self.shutdown {
                     // They stay listed as they ended, until all have.
                     shutdown.left -= usize::from(new);
-                } else if let Some(record) = self.instances.remove(name)
-                    && self.tallies.len() < TALLIES_MAX
-                {
-                    self.tallies.insert(name.clone(), record.tally);
+                } else if let Some(record) = self.instances.remove(name) {
+                    self.wanted -= usize::from(record.is_wanted());
+                    if self.tallies.len() < TALLIES_MAX {
+                        self.tallies.insert(name.clone(), record.tally);
+                    }
                 }
             }
         }
@@ -325,7 +373,7 @@ impl Supervisor {
             }
             Err(NotStarted {
                 cause,
-                refused,
+                hopeless,
                 unload,
             }) => {
                 let unloaded = unload.as_ref().map(|unload| unload.generation);
@@ -342,7 +390,7 @@ impl Supervisor {
                     name,
                     Input::NotStarted {
                         cause,
-                        refused,
+                        hopeless,
                         unloaded,
                     },
                 );
@@ -437,20 +485,32 @@ impl Supervisor {
 }
 
 impl Record {
-    fn new(name: Arc<str>, config: Arc<InstanceConfig>, plugin: VerifiedPlugin, tally: Tally) -> Self {
-        let desired = if config.autostart {
-            DesiredState::Running
-        } else {
-            DesiredState::Stopped
+    fn new(
+        name: Arc<str>,
+        config: Arc<InstanceConfig>,
+        plugin: VerifiedPlugin,
+        (supervision, disabled): (SupervisionConfig, bool),
+        tally: Tally,
+    ) -> Self {
+        let desired = match disabled {
+            true => DesiredState::Disabled,
+            false => configured(&config),
         };
+        let restarts = Restarts::new(config.supervision(supervision), &name);
         Record {
             name,
             config,
-            actor: Actor::new(plugin, desired),
+            actor: Actor::new(plugin, desired, restarts, clock::monotonic()),
+            bytes: None,
             since_unix_ms: clock::unix_ms(clock::wall()),
             unload: None,
             tally,
         }
+    }
+
+    /// Whether an operator wants it to run.
+    fn is_wanted(&self) -> bool {
+        self.actor.desired() == DesiredState::Running
     }
 
     fn entry(&self) -> Entry {
@@ -458,6 +518,8 @@ impl Record {
             name: self.name.clone(),
             plugin: self.actor.build().clone(),
             config: self.config.clone(),
+            desired: self.actor.desired(),
+            way_back: restarts::way_back(&self.name, &self.actor),
             lifecycle: self.actor.lifecycle(),
             since_unix_ms: self.since_unix_ms,
             cause: self.actor.cause().map(str::to_owned),
@@ -468,6 +530,14 @@ impl Record {
             tally: self.tally.clone(),
             unload: self.unload.clone(),
         }
+    }
+}
+
+/// What an instance is to be, where no operator has said anything.
+fn configured(config: &InstanceConfig) -> DesiredState {
+    match config.autostart {
+        true => DesiredState::Running,
+        false => DesiredState::Stopped,
     }
 }
 

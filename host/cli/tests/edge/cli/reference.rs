@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Where each struct of the configuration is, from `host/` on.
-const STRUCTS: [(&str, &str); 16] = [
+const STRUCTS: [(&str, &str); 17] = [
     ("Config", "src/config.rs"),
     ("LanesConfig", "src/config.rs"),
     ("RoutingConfig", "src/config.rs"),
@@ -24,6 +24,7 @@ const STRUCTS: [(&str, &str); 16] = [
     ("HistoryConfig", "history/src/config.rs"),
     ("Retention", "history/src/config.rs"),
     ("StateConfig", "src/config.rs"),
+    ("SupervisionConfig", "runtime/src/supervisor/restart.rs"),
     // The last one: the program's own section.
     HTTP,
 ];

@@ -89,6 +89,8 @@ fn changes_reach_the_control() {
         ("load", "embed", ""),
         ("unload", "lang", "{}"),
         ("restart", "lang", " {} \n"),
+        ("disable", "lang", ""),
+        ("enable", "lang", "{}"),
     ] {
         let line = format!("POST /api/v1/plugins/{name}/{word}");
         let heard = ask(server.address, &line, &[JSON], body.as_bytes());

@@ -1,10 +1,26 @@
 //! Every interleaving of up to [`LENGTH`] inputs, against a model that counts what is loaded and remembers what was promised.
 
+use super::super::restart::Restart;
 use super::*;
 use extman_plugin_api::manifest::schema::Update;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::time::Duration;
 
 const LENGTH: usize = 6;
+
+/// A budget that is spent within [`LENGTH`] inputs.
+const SUPERVISION: SupervisionConfig = SupervisionConfig {
+    restart: Restart::OnFailure,
+    max_restarts: 2,
+    within_ms: 600_000,
+    first_wait_ms: 1_000,
+    wait_max_ms: 60_000,
+    good_run_ms: 10_000,
+    down_ms: 60_000,
+};
+
+/// Nothing takes time here: what time changes is told by [`Act::Due`] alone.
+const NOW: Monotonic = Monotonic::from_nanos(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bytes(u8, Update);
@@ -50,6 +66,8 @@ enum Act {
     Load,
     Unload,
     Restart,
+    Enable,
+    Disable,
     NewBytes,
     OldBytes,
     FileGone,
@@ -57,16 +75,22 @@ enum Act {
     Panic,
     LaneLost,
     LateReturn,
+    IsDown,
+    IsDownNoLonger,
+    Due,
+    Excused,
     StartEnds,
     StartFails,
     StartIsSlow,
     StopEnds,
 }
 
-const ACTS: [Act; 14] = [
+const ACTS: [Act; 20] = [
     Act::Load,
     Act::Unload,
     Act::Restart,
+    Act::Enable,
+    Act::Disable,
     Act::NewBytes,
     Act::OldBytes,
     Act::FileGone,
@@ -74,6 +98,10 @@ const ACTS: [Act; 14] = [
     Act::Panic,
     Act::LaneLost,
     Act::LateReturn,
+    Act::IsDown,
+    Act::IsDownNoLonger,
+    Act::Due,
+    Act::Excused,
     Act::StartEnds,
     Act::StartFails,
     Act::StartIsSlow,
@@ -87,6 +115,8 @@ struct Command {
     number: u32,
     /// Generations that had been started when it was given.
     started: u64,
+    /// It had nothing to wait for: the instance was to be forgotten, or enabled already.
+    at_once: bool,
 }
 
 /// An instance, and what the world around it knows.
@@ -101,6 +131,11 @@ struct World {
     loaded: Vec<u64>,
     started: u64,
     hung: Vec<u64>,
+    /// Moments that were waited for and have not come.
+    wakes: Vec<Monotonic>,
+    /// Starts by itself since an operator, other bytes or an excuse last gave the budget anew.
+    restarted: u32,
+    disabled: bool,
     commands: Vec<Command>,
     given: u32,
     gone: Option<Gone>,
@@ -111,7 +146,12 @@ struct World {
 impl World {
     fn new(desired: DesiredState, update: Update) -> Self {
         let mut world = World {
-            actor: Some(Actor::new(Bytes(1, update), desired)),
+            actor: Some(Actor::new(
+                Bytes(1, update),
+                desired,
+                Restarts::new(SUPERVISION, "it"),
+                NOW,
+            )),
             update,
             file: 1,
             starting: None,
@@ -119,6 +159,9 @@ impl World {
             loaded: Vec::new(),
             started: 0,
             hung: Vec::new(),
+            wakes: Vec::new(),
+            restarted: 0,
+            disabled: desired == DesiredState::Disabled,
             commands: Vec::new(),
             given: 0,
             gone: None,
@@ -148,30 +191,58 @@ impl World {
     /// `false` if the act is impossible now.
     fn act(&mut self, act: Act) -> bool {
         let input = match act {
-            Act::Load | Act::Unload | Act::Restart => Some(self.command(act)),
+            Act::Load | Act::Unload | Act::Restart | Act::Enable | Act::Disable => Some(self.command(act)),
             Act::NewBytes | Act::OldBytes => Some(self.bytes(act)),
             Act::FileGone => Some(self.go(Gone::File)),
             Act::Shutdown => Some(self.go(Gone::Host)),
-            Act::Panic | Act::LaneLost | Act::LateReturn => self.happens_in_a_call(act),
+            Act::Panic | Act::LaneLost | Act::LateReturn | Act::IsDown | Act::IsDownNoLonger => {
+                self.happens_in_a_call(act)
+            }
+            Act::Due => {
+                let first = self.wakes.iter().copied().min();
+                self.wakes.retain(|wake| Some(*wake) != first);
+                first.map(Input::Due)
+            }
+            Act::Excused => Some(Input::Excused),
             Act::StartEnds | Act::StartFails | Act::StartIsSlow | Act::StopEnds => self.comes_of_it(act),
         };
         let Some(input) = input else { return false };
         self.history.push(act);
+        let was_starting = self.starting;
         self.feed(input);
+        match act {
+            Act::Due => self.restarted += u32::from(was_starting.is_none() && self.starting.is_some()),
+            Act::Load | Act::Restart | Act::Enable | Act::NewBytes | Act::OldBytes | Act::Excused => {
+                self.restarted = 0;
+            }
+            _ => {}
+        }
+        let most = SUPERVISION.max_restarts;
+        assert!(self.restarted <= most, "more than its budget: {:?}", self.history);
         true
     }
 
     fn command(&mut self, act: Act) -> Input<Generation, Command> {
+        let is_enabled = act == Act::Enable && !self.disabled;
         let command = Command {
             act,
             number: self.given,
             started: self.started,
+            at_once: self.gone.is_some() || is_enabled,
         };
         self.given += 1;
         self.commands.push(command);
         match act {
             Act::Load => Input::Load(command),
             Act::Unload => Input::Unload(command),
+            Act::Enable => {
+                self.disabled = false;
+                Input::Enable(command, DesiredState::Running)
+            }
+            Act::Disable => {
+                self.disabled = true;
+                Input::Disable(command)
+            }
             _ => Input::Restart(command),
         }
     }
@@ -206,6 +277,10 @@ impl World {
                 let text = "hangs".to_owned();
                 Input::LaneLost { generation, text }
             }
+            Act::IsDown | Act::IsDownNoLonger => Input::Down {
+                generation: self.held()?.number,
+                why: (act == Act::IsDown).then(|| "down".to_owned()),
+            },
             _ => Input::LateReturn {
                 generation: self.hung.pop()?,
                 text: "late".to_owned(),
@@ -229,7 +304,7 @@ impl World {
                 self.started += 1;
                 Input::NotStarted {
                     cause: "failed".to_owned(),
-                    refused: self.started.is_multiple_of(3),
+                    hopeless: self.started.is_multiple_of(3).then_some(Hopeless::Bytes),
                     unloaded: Some(self.started),
                 }
             }
@@ -248,7 +323,7 @@ impl World {
 
     fn feed(&mut self, input: Input<Generation, Command>) {
         let actor = self.actor.as_mut().expect("it was forgotten");
-        let effects = actor.next(input);
+        let effects = actor.next(input, NOW);
         let mut answers = Vec::new();
         let mut forgotten = false;
         for effect in effects {
@@ -258,6 +333,7 @@ impl World {
                     assert_eq!(before, None, "two starts at once: {:?}", self.history);
                 }
                 Effect::Stop { running, .. } => self.stopping.push(running),
+                Effect::Wake(due) => self.wakes.push(due),
                 Effect::Answer(command, outcome) => answers.push((command, outcome)),
                 Effect::Replaced { from, to } => assert_ne!(from, to, "{:?}", self.history),
                 Effect::Forget => forgotten = true,
@@ -305,6 +381,40 @@ impl World {
             "stops nothing: {:?}",
             self.history
         );
+        self.waits_for_its_moments(actor);
+        self.is_shown_as_it_is(actor, idle);
+    }
+
+    /// Whatever waits for a moment is told when it comes.
+    fn waits_for_its_moments(&self, actor: &Actor<Generation, Command>) {
+        let due = match &actor.stage {
+            Stage::Failed {
+                next: Next::Restart { due, .. },
+                ..
+            }
+            | Stage::Serving {
+                down: Some(Down { due: Some(due), .. }),
+                ..
+            } => *due,
+            _ => return,
+        };
+        assert!(self.wakes.contains(&due), "never woken: {:?}", self.history);
+    }
+
+    /// What an operator has stopped counts in no sum, and what has failed says how it comes back.
+    fn is_shown_as_it_is(&self, actor: &Actor<Generation, Command>, idle: bool) {
+        let lifecycle = actor.lifecycle();
+        let is_disabled = actor.desired() == DesiredState::Disabled;
+        assert_eq!(is_disabled, self.disabled, "{:?}", self.history);
+        if idle && self.held().is_none() && actor.desired() != DesiredState::Running {
+            let stopped = matches!(lifecycle, Lifecycle::Stopped | Lifecycle::Verified);
+            assert!(stopped, "{lifecycle:?}: {:?}", self.history);
+        }
+        let has_failed = matches!(
+            lifecycle,
+            Lifecycle::Failed | Lifecycle::Backoff | Lifecycle::Quarantined
+        );
+        assert_eq!(has_failed, actor.next_step().is_some(), "{:?}", self.history);
     }
 
     fn is_empty(&self) -> bool {
@@ -322,7 +432,8 @@ impl World {
             .map(|serving| serving.number);
         let holds = match (&outcome, command.act) {
             (Err(_), _) => true,
-            (Ok(()), Act::Load) => serving.is_some(),
+            (Ok(()), Act::Enable | Act::Disable) if command.at_once => true,
+            (Ok(()), Act::Load | Act::Enable) => serving.is_some(),
             (Ok(()), Act::Restart) => serving.is_some_and(|serving| serving > command.started),
             (Ok(()), _) => self.is_empty(),
         };
@@ -358,10 +469,14 @@ impl World {
                 assert!(world.actor.is_none() && world.is_empty(), "{:?}", world.history);
                 continue;
             }
-            for act in [Act::Load, Act::Restart, Act::Unload] {
+            for act in [Act::Load, Act::Restart, Act::Unload, Act::Disable] {
                 let mut world = world.clone();
                 world.act(act);
                 world.quiesce(Act::StartEnds);
+                if matches!(&world.last, Some((_, Err(text))) if text == DISABLED) {
+                    world.act(Act::Enable);
+                    world.quiesce(Act::StartEnds);
+                }
                 let wedged = matches!(&world.last, Some((Act::Load, Err(text))) if text == WEDGED);
                 if act == Act::Load && wedged {
                     world.act(Act::Restart);
@@ -373,8 +488,9 @@ impl World {
                     world.last,
                     world.history
                 );
-                assert_eq!(world.serves(), act != Act::Unload, "{:?}", world.history);
-                assert_eq!(world.is_empty(), act == Act::Unload, "{:?}", world.history);
+                let stops = matches!(act, Act::Unload | Act::Disable);
+                assert_eq!(world.serves(), !stops, "{:?}", world.history);
+                assert_eq!(world.is_empty(), stops, "{:?}", world.history);
             }
         }
     }
@@ -421,43 +537,57 @@ impl World {
         world.stopping.iter_mut().for_each(generation);
         world.hung.iter_mut().for_each(age);
         format!(
-            "{:?} {waiting:?} {:?} {:?} {:?} {:?} {}",
+            "{:?} {waiting:?} {:?} {:?} {:?} {:?} {:?} {} {}",
             world.actor,
             world.starting,
             world.stopping,
             world.hung,
+            world.wakes,
             world.gone,
+            world.restarted,
             file == 1
         )
     }
 }
 
-fn explore(world: World, left: usize, seen: &mut HashSet<(usize, String)>, count: &mut usize) {
-    if world.actor.is_none() || !seen.insert((left, world.picture())) {
+/// Each picture is explored once as far as is left, and looked at once.
+fn explore(world: World, left: usize, seen: &mut HashMap<String, usize>) {
+    if world.actor.is_none() {
         return;
     }
-    *count += 1;
-    world.has_a_way_out();
+    let explored = seen.entry(world.picture()).or_insert(usize::MAX);
+    let is_new = *explored == usize::MAX;
+    if !is_new && *explored >= left {
+        return;
+    }
+    *explored = left;
+    if is_new {
+        world.has_a_way_out();
+    }
     if left == 0 {
         return;
     }
     for act in ACTS {
         let mut next = world.clone();
         if next.act(act) {
-            explore(next, left - 1, seen, count);
+            explore(next, left - 1, seen);
         }
     }
 }
 
 #[test]
 fn every_interleaving_has_a_way_out_forgets_nothing_and_answers_truly() {
-    let (mut seen, mut count) = (HashSet::new(), 0);
+    let mut seen = HashMap::new();
     for update in [Update::StartFirst, Update::StopFirst] {
-        for desired in [DesiredState::Running, DesiredState::Stopped] {
-            explore(World::new(desired, update), LENGTH, &mut seen, &mut count);
+        for desired in [
+            DesiredState::Running,
+            DesiredState::Stopped,
+            DesiredState::Disabled,
+        ] {
+            explore(World::new(desired, update), LENGTH, &mut seen);
         }
     }
-    assert!(count > 10_000, "{count} is too few to be all of them");
+    assert!(seen.len() > 10_000, "{} is too few to be all of them", seen.len());
 }
 
 /// The world after these acts, whose versions are started beside one another.
@@ -483,7 +613,7 @@ fn update_that_fails_after_the_old_one_panicked_ends_failed_with_both_causes() {
         Act::StopEnds,
     ]);
     let actor = world.actor.unwrap();
-    assert_eq!(actor.lifecycle(), Lifecycle::Failed);
+    assert_eq!(actor.lifecycle(), Lifecycle::Backoff);
     let cause = actor.cause().unwrap();
     assert!(cause.contains("failed") && cause.contains("panicked"), "{cause}");
 }
@@ -498,7 +628,7 @@ fn update_that_fails_after_a_wedged_call_returned_ends_failed() {
         Act::StopEnds,
         Act::StartFails,
     ]);
-    assert_eq!(world.actor.unwrap().lifecycle(), Lifecycle::Failed);
+    assert_eq!(world.actor.unwrap().lifecycle(), Lifecycle::Backoff);
 }
 
 #[test]
@@ -587,13 +717,171 @@ fn generation_is_stopped_by_what_is_known_of_it() {
             },
             _ => Input::Gone(Gone::File),
         };
-        let stop = actor.next(input).into_iter().find_map(|effect| match effect {
-            Effect::Stop { condition, .. } => Some(condition),
-            _ => None,
-        });
+        let stop = actor
+            .next(input, NOW)
+            .into_iter()
+            .find_map(|effect| match effect {
+                Effect::Stop { condition, .. } => Some(condition),
+                _ => None,
+            });
         stop.unwrap()
     };
     assert_eq!(condition(Act::LaneLost), Condition::Failed);
     assert_eq!(condition(Act::Load), Condition::Panicked);
     assert_eq!(condition(Act::OldBytes), Condition::Well);
+}
+
+fn lifecycle(world: &World) -> Lifecycle {
+    world.actor.as_ref().unwrap().lifecycle()
+}
+
+#[test]
+fn instance_that_panicked_is_started_again_when_its_moment_comes() {
+    let mut world = after(&[Act::StartEnds, Act::Panic, Act::StopEnds]);
+    assert_eq!((lifecycle(&world), world.starting), (Lifecycle::Backoff, None));
+    world.act(Act::Due);
+    assert!(world.starting.is_some());
+    world.act(Act::StartEnds);
+    assert!(world.serves());
+}
+
+#[test]
+fn spent_budget_quarantines_with_the_last_cause_and_other_bytes_or_a_person_give_it_anew() {
+    let fails = [
+        Act::StartFails,
+        Act::Due,
+        Act::StartFails,
+        Act::Due,
+        Act::Excused,
+        Act::StartFails,
+    ];
+    assert_eq!(
+        lifecycle(&after(&fails)),
+        Lifecycle::Quarantined,
+        "its bytes are refused"
+    );
+    let panics = [Act::StartEnds, Act::Panic, Act::StopEnds, Act::Due];
+    let acts = [&panics[..], &panics, &panics[..3]].concat();
+    let mut world = after(&acts);
+    assert_eq!(lifecycle(&world), Lifecycle::Quarantined);
+    assert_eq!(world.actor.as_ref().unwrap().cause(), Some("panicked"));
+    for way in [Act::Load, Act::Restart, Act::NewBytes] {
+        let mut world = world.clone();
+        world.act(way);
+        world.act(Act::StartEnds);
+        assert!(world.serves(), "{way:?}");
+        assert!(world.act(Act::Panic) && world.act(Act::StopEnds));
+        assert_eq!(
+            lifecycle(&world),
+            Lifecycle::Backoff,
+            "{way:?} gives the budget anew"
+        );
+    }
+    assert!(!world.act(Act::Due), "nothing is waited for");
+}
+
+#[test]
+fn restart_and_update_spend_nothing_of_the_budget() {
+    let mut world = after(&[Act::StartEnds]);
+    for act in [Act::Restart, Act::NewBytes, Act::Restart, Act::OldBytes] {
+        world.act(act);
+        world.quiesce(Act::StartEnds);
+    }
+    let next = |world: &mut World| {
+        assert!(world.act(Act::Panic) && world.act(Act::StopEnds));
+        world.actor.as_ref().unwrap().next_step()
+    };
+    assert!(matches!(next(&mut world), Some(Next::Restart { number: 1, .. })));
+}
+
+#[test]
+fn instance_that_stays_down_has_failed_and_one_that_recovers_has_not() {
+    let mut world = after(&[Act::StartEnds, Act::IsDown, Act::Due]);
+    let actor = world.actor.as_ref().unwrap();
+    assert_eq!(actor.lifecycle(), Lifecycle::Draining);
+    assert_eq!(actor.cause(), Some("it was down for 60 s: down"));
+    world.act(Act::StopEnds);
+    assert_eq!(lifecycle(&world), Lifecycle::Backoff);
+    let world = after(&[Act::StartEnds, Act::IsDown, Act::IsDownNoLonger, Act::Due]);
+    assert!(world.serves());
+}
+
+#[test]
+fn policy_never_leaves_it_failed() {
+    let config = SupervisionConfig {
+        restart: Restart::Never,
+        ..SUPERVISION
+    };
+    let mut world = after(&[]);
+    world.actor.as_mut().unwrap().restarts = Restarts::new(config, "it");
+    let mut down = world.clone();
+    world.act(Act::StartFails);
+    assert_eq!((lifecycle(&world), world.wakes.len()), (Lifecycle::Failed, 0));
+    assert!(down.act(Act::StartEnds) && down.act(Act::IsDown));
+    assert!(down.serves() && down.wakes.is_empty(), "it is left as it is");
+}
+
+#[test]
+fn disabled_instance_is_started_by_nothing_but_its_being_enabled() {
+    let mut world = after(&[Act::StartEnds, Act::Disable, Act::StopEnds]);
+    let disabled = world.clone();
+    for act in [Act::Load, Act::Restart] {
+        world.act(act);
+        assert_eq!(world.last, Some((act, Err(DISABLED.to_owned()))));
+    }
+    for act in [Act::NewBytes, Act::Unload] {
+        world.act(act);
+    }
+    let actor = world.actor.as_ref().unwrap();
+    assert_eq!(
+        (actor.lifecycle(), actor.cause()),
+        (Lifecycle::Stopped, Some(BY_DISABLE))
+    );
+    assert_eq!((actor.desired(), world.starting), (DesiredState::Disabled, None));
+    world = disabled;
+    world.act(Act::Enable);
+    world.act(Act::StartEnds);
+    assert_eq!(world.last, Some((Act::Enable, Ok(()))));
+}
+
+#[test]
+fn disabled_instance_that_had_failed_is_stopped_and_is_not_started_when_its_moment_comes() {
+    let mut world = after(&[Act::StartFails, Act::Disable]);
+    let actor = world.actor.as_ref().unwrap();
+    assert_eq!(actor.lifecycle(), Lifecycle::Stopped);
+    let cause = actor.cause().unwrap();
+    assert_eq!(cause, "disabled by an operator; before that it failed: failed");
+    assert!(world.act(Act::Due) && world.starting.is_none());
+}
+
+#[test]
+fn good_run_before_a_lane_was_lost_counts_though_the_call_returns_much_later() {
+    let mut actor = after(&[Act::StartFails, Act::Due, Act::StartEnds]).actor.unwrap();
+    let at = |seconds| NOW.after(Duration::from_secs(seconds));
+    let text = || "hangs".to_owned();
+    actor.next(
+        Input::LaneLost {
+            generation: 2,
+            text: text(),
+        },
+        at(5),
+    );
+    actor.next(
+        Input::LateReturn {
+            generation: 2,
+            text: text(),
+        },
+        at(500),
+    );
+    let stopped = Input::Stopped {
+        generation: 2,
+        complaints: Vec::new(),
+        unloaded: true,
+    };
+    actor.next(stopped, at(501));
+    assert!(
+        matches!(actor.next_step(), Some(Next::Restart { number: 2, .. })),
+        "it ran well for 5 s alone: {:?}",
+        actor.next_step()
+    );
 }

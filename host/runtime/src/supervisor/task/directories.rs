@@ -194,7 +194,7 @@ impl Supervisor {
         self.batch.events.extend(new.cloned().map(What::Refused));
     }
 
-    /// Tells each actor which bytes there are for it.
+    /// Tells each actor which bytes there are for it, where they are others than before.
     fn reconcile(&mut self) {
         let (plugins, resolved) = (self.directories.plugins.values(), &self.directories.resolved);
         let wanted = wanted(&self.configured, plugins, resolved);
@@ -204,18 +204,27 @@ impl Supervisor {
             .filter(|name| !wanted.contains_key(&***name));
         let gone: Vec<_> = gone.cloned().collect();
         for name in gone {
+            if let Some(record) = self.instances.get_mut(&name) {
+                record.bytes = None;
+            }
             self.feed(&name, Input::Gone(Gone::File));
         }
         for (name, (config, plugin)) in wanted {
             if !self.instances.contains_key(&*name) {
                 let name: Arc<str> = name.as_str().into();
                 let tally = self.tallies.remove(&name).unwrap_or_default();
-                let record = Record::new(name.clone(), config, plugin.clone(), tally);
+                let policy = (self.supervision, self.disabled.contains(&name));
+                let record = Record::new(name.clone(), config, plugin.clone(), policy, tally);
+                self.wanted += usize::from(record.is_wanted());
                 // Forgotten and back within one batch: it is another one, and not gone.
                 self.batch.forgotten.remove(&name);
                 self.instances.insert(name, record);
             }
-            self.feed(&name, Input::Bytes(plugin));
+            let bytes = Some((plugin.digest(), plugin.origin().to_owned()));
+            let before = self.instances.get_mut(&*name).map(|record| &mut record.bytes);
+            if before.is_some_and(|before| std::mem::replace(before, bytes.clone()) != bytes) {
+                self.feed(&name, Input::Bytes(plugin));
+            }
         }
     }
 }

@@ -82,6 +82,8 @@ fn log(what: &What) {
         What::Health { .. } | What::HealthMany { .. } | What::HealthPushed { .. } => log_health(what),
         What::Flapping { .. } | What::PartChanged { .. } | What::ConnectionChanged { .. } => log_report(what),
         What::Maintenance { name, .. } => tracing::info!(plugin = name, "{what}"),
+        What::HostTrouble { begins: true, .. } => tracing::error!("{what}"),
+        What::HostTrouble { .. } => tracing::info!("{what}"),
         What::LaneLost { name, phase, ran_ms } => tracing::error!(
             plugin = name,
             phase,
@@ -137,7 +139,7 @@ fn log_lifecycle(what: &What) {
             to,
             cause,
         } => match to {
-            Lifecycle::Failed | Lifecycle::Quarantined | Lifecycle::Wedged => {
+            Lifecycle::Failed | Lifecycle::Backoff | Lifecycle::Quarantined | Lifecycle::Wedged => {
                 let cause = cause.as_deref().unwrap_or("no cause was given");
                 tracing::error!(plugin = name, from = from.as_str(), "{}: {cause}", to.as_str());
             }

@@ -1,0 +1,255 @@
+//! Whether the host is at fault when instances fail: more than half of those that are to run fail within a [`WINDOW`]. Then they are started one
+//! after the other, so that what ails the host is not made worse by all of them at once, and their budgets are left alone. Pure: it is told
+//! the time.
+//!
+//! ```text
+//!   its restart is due ─▶ held ─▶ tried, one at a time ─▶ serves: the next at once
+//!                                                     └─▶ failed: the next after a rest
+//! ```
+
+use extman_model::clock::Monotonic;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Failures that are no further apart are held to be at the same time.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Of fewer instances most fail by chance.
+const INSTANCES_MIN: usize = 3;
+/// Instances that are named.
+const NAMED: usize = 3;
+/// How long nobody is tried after one has failed again.
+pub(super) const REST: Duration = Duration::from_secs(5);
+
+/// What follows for instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Consequence {
+    /// The moment that this one waited for has come.
+    Due(Arc<str>, Monotonic),
+    /// Its failures were none of its own.
+    Excuse(Arc<str>),
+    /// After [`REST`], say so.
+    Rest,
+    /// The host's trouble begins, or is over.
+    Told {
+        begins: bool,
+        failed: usize,
+        of: usize,
+        names: Vec<String>,
+    },
+}
+
+/// Which instances are in trouble, and which of them is tried.
+#[derive(Debug, Default)]
+pub(super) struct HostTrouble {
+    failed: BTreeMap<Arc<str>, Failed>,
+    begun: bool,
+    held: VecDeque<(Arc<str>, Monotonic)>,
+    tried: Option<Arc<str>>,
+    resting: bool,
+}
+
+#[derive(Debug)]
+struct Failed {
+    at: Monotonic,
+    /// It is being started again.
+    starting: bool,
+}
+
+impl HostTrouble {
+    /// How one instance is after something has happened to it: in trouble, or well, stopped or gone; `None` while it is being started.
+    /// `of`: how many instances are to run.
+    pub(super) fn note(
+        &mut self,
+        name: &Arc<str>,
+        trouble: Option<bool>,
+        of: usize,
+        now: Monotonic,
+    ) -> Vec<Consequence> {
+        let mut out = Vec::new();
+        match trouble {
+            None => {
+                if let Some(failed) = self.failed.get_mut(name) {
+                    failed.starting = true;
+                }
+            }
+            Some(true) => self.fails(name, now, &mut out),
+            Some(false) => {
+                self.failed.remove(name);
+            }
+        }
+        if let Some(in_trouble) = trouble
+            && self.tried.take_if(|tried| *tried == *name).is_some()
+            && in_trouble
+        {
+            self.resting = true;
+            out.push(Consequence::Rest);
+        }
+        self.begin(of, now, &mut out);
+        self.try_next(&mut out);
+        self.end(of, &mut out);
+        out
+    }
+
+    /// The moment that an instance waited for has come.
+    pub(super) fn due(&mut self, name: Arc<str>, due: Monotonic) -> Vec<Consequence> {
+        if !self.begun {
+            return vec![Consequence::Due(name, due)];
+        }
+        let mut out = Vec::new();
+        self.held.push_back((name, due));
+        self.try_next(&mut out);
+        out
+    }
+
+    /// The rest is over.
+    pub(super) fn rested(&mut self) -> Vec<Consequence> {
+        let mut out = Vec::new();
+        self.resting = false;
+        self.try_next(&mut out);
+        out
+    }
+
+    fn fails(&mut self, name: &Arc<str>, now: Monotonic, out: &mut Vec<Consequence>) {
+        let is_new = self.failed.get(name).is_none_or(|failed| failed.starting);
+        if !is_new {
+            return;
+        }
+        let failed = Failed {
+            at: now,
+            starting: false,
+        };
+        self.failed.insert(name.clone(), failed);
+        if self.begun {
+            out.push(Consequence::Excuse(name.clone()));
+        }
+    }
+
+    fn begin(&mut self, of: usize, now: Monotonic, out: &mut Vec<Consequence>) {
+        let are_most = |failed: usize| of >= INSTANCES_MIN && failed * 2 > of;
+        if self.begun || !are_most(self.failed.len()) {
+            return;
+        }
+        let lately = |failed: &&Failed| now.since(failed.at) < WINDOW;
+        let failed = self.failed.values().filter(lately).count();
+        if are_most(failed) {
+            self.begun = true;
+            out.extend(self.failed.keys().cloned().map(Consequence::Excuse));
+            out.push(self.told(of));
+        }
+    }
+
+    fn end(&mut self, of: usize, out: &mut Vec<Consequence>) {
+        let is_over = self.failed.len() * 2 <= of && self.held.is_empty() && self.tried.is_none();
+        if self.begun && is_over {
+            self.begun = false;
+            out.push(self.told(of));
+        }
+    }
+
+    fn try_next(&mut self, out: &mut Vec<Consequence>) {
+        if self.tried.is_none()
+            && !self.resting
+            && let Some((name, due)) = self.held.pop_front()
+        {
+            self.tried = Some(name.clone());
+            out.push(Consequence::Due(name, due));
+        }
+    }
+
+    fn told(&self, of: usize) -> Consequence {
+        Consequence::Told {
+            begins: self.begun,
+            failed: self.failed.len(),
+            of,
+            names: self.failed.keys().take(NAMED).map(ToString::to_string).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::from_nanos(1).after(Duration::from_secs(seconds))
+    }
+
+    fn name(number: usize) -> Arc<str> {
+        format!("plugin-{number}").into()
+    }
+
+    /// Of `of` instances, `failed` fail at this moment.
+    fn after(failed: usize, of: usize) -> (HostTrouble, Vec<Consequence>) {
+        let mut trouble = HostTrouble::default();
+        let mut out = Vec::new();
+        for number in 0..failed {
+            out.extend(trouble.note(&name(number), Some(true), of, at(0)));
+        }
+        (trouble, out)
+    }
+
+    fn told(out: &[Consequence]) -> Vec<(bool, usize, usize)> {
+        let told = |consequence: &Consequence| match consequence {
+            Consequence::Told {
+                begins, failed, of, ..
+            } => Some((*begins, *failed, *of)),
+            _ => None,
+        };
+        out.iter().filter_map(told).collect()
+    }
+
+    #[test]
+    fn more_than_half_is_told_once_and_half_is_not() {
+        assert_eq!(told(&after(5, 10).1), []);
+        assert_eq!(told(&after(9, 10).1), [(true, 6, 10)]);
+    }
+
+    #[test]
+    fn one_and_two_instances_are_restarted_as_always() {
+        for of in [1, 2] {
+            let (mut trouble, out) = after(of, of);
+            assert_eq!(out, []);
+            assert_eq!(trouble.due(name(0), at(1)), [Consequence::Due(name(0), at(1))]);
+        }
+    }
+
+    #[test]
+    fn failures_that_are_far_apart_are_no_trouble_of_the_host() {
+        let mut trouble = HostTrouble::default();
+        for number in 0..10 {
+            assert_eq!(
+                trouble.note(&name(number), Some(true), 10, at(61 * number as u64)),
+                []
+            );
+        }
+    }
+
+    #[test]
+    fn instances_are_tried_one_after_the_other_until_most_are_well() {
+        let (mut trouble, _) = after(3, 4);
+        let first = trouble.due(name(0), at(1));
+        assert_eq!(first, [Consequence::Due(name(0), at(1))]);
+        assert_eq!(trouble.due(name(1), at(1)), [], "one is tried already");
+        assert_eq!(trouble.due(name(2), at(1)), []);
+        assert_eq!(trouble.note(&name(0), None, 4, at(2)), []);
+        // It fails again: it is excused, and nobody is tried for a while.
+        let again = trouble.note(&name(0), Some(true), 4, at(3));
+        assert_eq!(again, [Consequence::Excuse(name(0)), Consequence::Rest]);
+        assert_eq!(trouble.rested(), [Consequence::Due(name(1), at(1))]);
+        let well = trouble.note(&name(1), Some(false), 4, at(9));
+        assert_eq!(well, [Consequence::Due(name(2), at(1))], "the next at once");
+        let over = trouble.note(&name(2), Some(false), 4, at(10));
+        assert_eq!(told(&over), [(false, 1, 4)]);
+        assert_eq!(trouble.due(name(0), at(11)), [Consequence::Due(name(0), at(11))]);
+    }
+
+    #[test]
+    fn one_that_goes_while_it_is_tried_holds_up_nobody() {
+        let (mut trouble, _) = after(3, 3);
+        trouble.due(name(0), at(1));
+        trouble.due(name(1), at(1));
+        let next = trouble.note(&name(0), Some(false), 2, at(2));
+        assert_eq!(next, [Consequence::Due(name(1), at(1))]);
+    }
+}

@@ -1,0 +1,150 @@
+//! Instances that failed and come back, and those that an operator enables and disables.
+
+use super::super::host_trouble::{Consequence, REST};
+use super::super::requests::Request;
+use super::super::stage::{Actor, Input, Next};
+use super::super::start::{Hopeless, Running};
+use super::{Supervisor, Waiter, configured};
+use extman_model::clock::{self, Monotonic};
+use extman_model::{WayBack, What};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Supervisor {
+    /// An instance is disabled no longer.
+    pub(super) fn enable(&mut self, name: &str, reply: Waiter) {
+        self.disabled.remove(name);
+        match self.instances.get(name) {
+            Some(record) => {
+                let desired = configured(&record.config);
+                self.feed(name, Input::Enable(reply, desired));
+            }
+            None => self.batch.answers.push((reply, Ok(()))),
+        }
+    }
+
+    /// An instance is disabled. One that is not there is not started when it comes.
+    pub(super) fn disable(&mut self, name: &str, reply: Waiter) {
+        self.disabled.insert(name.into());
+        match self.instances.contains_key(name) {
+            true => self.feed(name, Input::Disable(reply)),
+            false => self.batch.answers.push((reply, Ok(()))),
+        }
+    }
+
+    /// Has an instance told when this moment has come.
+    pub(super) fn wake(&self, name: &Arc<str>, due: Monotonic) {
+        let (requests, name) = (self.requests.clone(), name.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(due.since(clock::monotonic())).await;
+            requests.make(Request::Due(name, due));
+        });
+    }
+
+    /// A moment that an instance waits for has come.
+    pub(super) fn due(&mut self, name: Arc<str>, due: Monotonic) {
+        self.consequences.extend(self.trouble.due(name, due));
+    }
+
+    /// Something has happened to an instance: it may be in trouble, or no longer.
+    pub(super) fn note_trouble(&mut self, name: &Arc<str>, now: Monotonic) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        let record = self.instances.get(name).filter(|record| record.is_wanted());
+        let trouble = record.map_or(Some(false), |record| record.actor.is_in_trouble());
+        let consequences = self.trouble.note(name, trouble, self.wanted, now);
+        self.consequences.extend(consequences);
+    }
+
+    /// Does what follows from the trouble of some instances for others.
+    pub(super) fn follow_consequences(&mut self) {
+        while let Some(consequence) = self.consequences.pop_front() {
+            match consequence {
+                Consequence::Due(name, due) => {
+                    self.feed(&name, Input::Due(due));
+                    // Where there is no such instance any more, nothing else says so.
+                    self.note_trouble(&name, clock::monotonic());
+                }
+                Consequence::Excuse(name) => self.feed(&name, Input::Excused),
+                Consequence::Rest => {
+                    let requests = self.requests.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(REST).await;
+                        requests.make(Request::Rested);
+                    });
+                }
+                Consequence::Told {
+                    begins,
+                    failed,
+                    of,
+                    names,
+                } => self.batch.events.push(What::HostTrouble {
+                    begins,
+                    failed,
+                    of,
+                    names,
+                }),
+            }
+        }
+    }
+}
+
+/// How an instance that failed comes back: by itself, by a change, and by hand.
+pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>) -> Option<WayBack> {
+    let config = actor.supervision();
+    let (most, window) = (
+        config.max_restarts,
+        in_words(Duration::from_millis(config.within_ms)),
+    );
+    let mut next_try_unix_ms = None;
+    let text = match actor.next_step()? {
+        Next::Restart { due, number } => {
+            let wait = due.since(clock::monotonic()).as_millis() as u64;
+            next_try_unix_ms = Some(clock::unix_ms(clock::wall()) + wait);
+            format!(
+                "it is started again by itself, {number} of {most} times within {window}; `extman load {name}` starts it at once"
+            )
+        }
+        Next::BudgetSpent => format!(
+            "it was started again {most} times within {window}, and is no longer started by itself; `extman load {name}`, another \
+             library file or the next start of the host starts it"
+        ),
+        Next::Hopeless(Hopeless::Bytes) => {
+            format!("another library file is tried at once; `extman load {name}` tries this one again")
+        }
+        Next::Hopeless(Hopeless::Configuration) => format!(
+            "another configuration is tried when the host starts again, another library file at once; `extman load {name}` tries \
+             again"
+        ),
+        Next::Stays => format!(
+            "it is not started again by itself (restart = \"never\"); `extman load {name}` or another library file starts it"
+        ),
+    };
+    Some(WayBack {
+        next_try_unix_ms,
+        text,
+    })
+}
+
+/// A window in the greatest unit that says it exactly.
+fn in_words(window: Duration) -> String {
+    let ms = window.as_millis();
+    match ms {
+        _ if ms % 3_600_000 == 0 => format!("{} h", ms / 3_600_000),
+        _ if ms % 60_000 == 0 => format!("{} min", ms / 60_000),
+        _ if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        _ => format!("{ms} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_said_in_their_greatest_unit() {
+        let words = [7_200_000, 600_000, 90_000, 1_500].map(|ms| in_words(Duration::from_millis(ms)));
+        assert_eq!(words, ["2 h", "10 min", "90 s", "1500 ms"]);
+    }
+}
