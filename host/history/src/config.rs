@@ -79,11 +79,9 @@ impl HistoryConfig {
     /// # Errors
     /// One is out of its range.
     pub fn validate(&self) -> Result<(), HistoryError> {
-        let wrong = |text: String| Err(HistoryError::Config(text));
         if self.file.file_name().is_none() {
-            return wrong(
-                "history.file is empty; give the path of a file, or set history.enabled = false".to_owned(),
-            );
+            let text = "history.file is empty; give the path of a file, or set history.enabled = false";
+            return Err(HistoryError::new(text));
         }
         let keep = &self.retention;
         for (name, value, min, max) in [
@@ -97,9 +95,9 @@ impl HistoryConfig {
             ("retention.span_days", keep.span_days, 1, 36_600),
         ] {
             if !(min..=max).contains(&value) {
-                return wrong(format!(
+                return Err(HistoryError::new(format!(
                     "history.{name} is {value}, outside {min} to {max}; set it within that range"
-                ));
+                )));
             }
         }
         Ok(())

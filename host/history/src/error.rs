@@ -1,96 +1,68 @@
 //! Why there is no history, or not the part that was asked for.
 
 use rusqlite::ErrorCode;
+use std::fmt::Display;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Why there is no history, or not the part that was asked for.
+/// Why there is no history, or not the part that was asked for: which file, what was tried, what came of it, and what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum HistoryError {
-    /// The file, its lock or their directory can't be used.
-    #[error(
-        "{path}: {problem}: {error}; check the rights to its directory, or set history.file to a place that is yours"
-    )]
-    File {
-        /// The file or directory.
-        path: PathBuf,
-        /// What can't be done.
-        problem: &'static str,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// The file is another's, and is left as it is.
-    #[error("{path}: {why}")]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is, and what to do.
-        why: String,
-    },
-    /// The database refused.
-    #[error("{path}: the history can't be {doing}: {error}; {advice}", advice = advice(.error))]
-    Database {
-        /// The history.
-        path: PathBuf,
-        /// What was tried.
-        doing: &'static str,
-        /// What SQLite says.
-        error: rusqlite::Error,
-    },
-    /// There is none, or none yet.
-    #[error("there is no history: {0}")]
-    Missing(String),
-    /// The configuration is wrong.
-    #[error("{0}")]
-    Config(String),
+#[error("{text}")]
+pub struct HistoryError {
+    text: String,
+    /// If it was the database that refused.
+    code: Option<ErrorCode>,
 }
 
 impl HistoryError {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        HistoryError {
+            text: text.into(),
+            code: None,
+        }
+    }
+
+    /// Of a file that is not this host's to write.
+    pub(super) fn of(path: &Path, why: impl Display) -> Self {
+        HistoryError::new(format!("{}: {why}", path.display()))
+    }
+
     /// Whether the file itself is broken, so that it is set aside.
     pub(super) fn is_corrupt(&self) -> bool {
         matches!(
-            self.code(),
+            self.code,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
         )
     }
 
     /// Whether the disk takes no more, or the file has reached its limit; a quota shows as a failed write.
     pub(super) fn is_for_lack_of_room(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
-        )
-    }
-
-    fn code(&self) -> Option<ErrorCode> {
-        match self {
-            HistoryError::Database { error, .. } => error.sqlite_error_code(),
-            _ => None,
-        }
+        matches!(self.code, Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
     }
 }
 
 /// Names the file and what was tried.
 pub(super) fn database(path: &Path, doing: &'static str) -> impl Fn(rusqlite::Error) -> HistoryError + use<> {
     let path = path.to_owned();
-    move |error| HistoryError::Database {
-        path: path.clone(),
-        doing,
-        error,
+    move |error| {
+        let code = error.sqlite_error_code();
+        let why = format!("the history can't be {doing}: {error}; {}", advice(code));
+        HistoryError {
+            code,
+            ..HistoryError::of(&path, why)
+        }
     }
 }
 
+/// Names the file or directory and what is wrong with it.
 pub(super) fn file(path: &Path, problem: &'static str) -> impl Fn(io::Error) -> HistoryError + use<> {
     let path = path.to_owned();
-    move |error| HistoryError::File {
-        path: path.clone(),
-        problem,
-        error,
-    }
+    let advice = "check the rights to its directory, or set history.file to a place that is yours";
+    move |error| HistoryError::of(&path, format!("{problem}: {error}; {advice}"))
 }
 
-fn advice(error: &rusqlite::Error) -> &'static str {
-    match error.sqlite_error_code() {
+fn advice(code: Option<ErrorCode>) -> &'static str {
+    match code {
         Some(ErrorCode::DiskFull) => "make room on its disk, or lower history.size_max_mib",
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             "check the rights to the file and its directory"

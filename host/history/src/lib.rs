@@ -36,7 +36,7 @@ pub use reader::{Bounded, Reader, Rollups};
 
 use clock_watch::ClockWatch;
 use extman_model::clock;
-use extman_model::history::{Dropped, HistoryState, HistoryStatus};
+use extman_model::history::{HistoryState, HistoryStatus};
 pub use extman_model::record::Range;
 use extman_model::record::Record;
 use extman_model::vital::Vital;
@@ -143,9 +143,9 @@ impl History {
                 Reader::open(file, self.0.is_suspect.clone())
             }
             (_, HistoryState::Off { why } | HistoryState::Degraded { why, .. }) => {
-                Err(HistoryError::Missing(why))
+                Err(HistoryError::new(format!("there is no history: {why}")))
             }
-            _ => Err(HistoryError::Missing("it has no file".to_owned())),
+            (_, HistoryState::Working) => Err(HistoryError::new("there is no history: it has no file")),
         }
     }
 
@@ -172,16 +172,7 @@ impl History {
         let status = HistoryStatus {
             state,
             file,
-            size_bytes: 0,
-            written: 0,
-            dropped: Dropped::default(),
-            oldest_unix_ms: None,
-            last_write_unix_ms: None,
-            queue_len: 0,
-            set_aside: Vec::new(),
-            replaced: 0,
-            trimmed: Vec::new(),
-            shortage: None,
+            ..HistoryStatus::default()
         };
         History(Arc::new(Shared {
             queue: Queue::new(queue_max),

@@ -5,7 +5,7 @@ use super::error::{self, HistoryError};
 use super::schema;
 use super::store::Store;
 use extman_model::clock;
-use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -30,7 +30,7 @@ pub(super) fn lock(path: &Path) -> Result<File, HistoryError> {
     let file = file.map_err(&refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(left_as_it_is(
+        Err(TryLockError::WouldBlock) => Err(HistoryError::of(
             path,
             "another host writes this history; this one waits until that one ends. If both are to run, give each a file of its own with \
              history.file",
@@ -43,6 +43,7 @@ pub(super) fn lock(path: &Path) -> Result<File, HistoryError> {
 pub(super) fn open(path: &Path, now_ms: u64, resumed: Option<i64>) -> Result<Store, HistoryError> {
     let opening = error::database(path, "opened");
     let mut connection = connect(path, OpenFlags::default()).map_err(&opening)?;
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
     match schema::version(&connection).map_err(&opening)? {
         Some(0..=schema::VERSION) => {}
         Some(found) => {
@@ -51,13 +52,11 @@ pub(super) fn open(path: &Path, now_ms: u64, resumed: Option<i64>) -> Result<Sto
                 "the history is of version {found}, and this host knows up to {known}; it was left as it is. Use the newer host, or set \
                  history.file to another file"
             );
-            return Err(left_as_it_is(path, why));
+            return Err(HistoryError::of(path, why));
         }
         None => {
-            return Err(left_as_it_is(
-                path,
-                "this is a database of another program, and was left as it is; set history.file to another file",
-            ));
+            let why = "this is a database of another program, and was left as it is; set history.file to another file";
+            return Err(HistoryError::of(path, why));
         }
     }
     if resumed.is_none() {
@@ -73,13 +72,6 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connect
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF")?;
     Ok(connection)
-}
-
-fn left_as_it_is(path: &Path, why: impl Into<String>) -> HistoryError {
-    HistoryError::Refused {
-        path: path.to_owned(),
-        why: why.into(),
-    }
 }
 
 /// Looks through the file's pages, as far as time allows.

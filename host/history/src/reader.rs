@@ -7,7 +7,7 @@ mod rollups;
 pub use rollups::Rollups;
 
 use super::error::{self, HistoryError};
-use super::sql::{self, find};
+use super::sql::{self, value};
 use super::time::bounded;
 use super::{open, uptime, words};
 use extman_model::findings::Uptime;
@@ -86,7 +86,7 @@ impl Reader {
         // Where two runs overlap, the later one counts: the earlier span is cut off. Spans follow one another, so the first in the range is
         // the last that begins before it.
         let sql = format!(
-            "SELECT span.from_ms AS a, CASE WHEN cut_ms < coalesce(to_ms, cut_ms + 1) THEN cut_ms ELSE to_ms END AS b, text, cut, {}
+            "SELECT {}, span.from_ms, CASE WHEN cut_ms < coalesce(to_ms, cut_ms + 1) THEN cut_ms ELSE to_ms END AS b, text, cut
              FROM instance JOIN state_span AS span ON instance = instance.id LEFT JOIN host_run AS run ON run.id = span.run
              JOIN state ON state.id = state
              WHERE name = ?1 AND span.from_ms < ?4 AND coalesce(span.from_ms < cut_ms, 1) AND coalesce(b > ?3, 1)
@@ -102,11 +102,11 @@ impl Reader {
                 return Ok(None);
             };
             Ok(Some(SpanRow {
-                from_unix_ms: row.get("a")?,
-                to_unix_ms: row.get("b")?,
+                from_unix_ms: row.get(5)?,
+                to_unix_ms: row.get(6)?,
                 state,
-                text: row.get("text")?,
-                cut: row.get("cut")?,
+                text: row.get(7)?,
+                cut: row.get(8)?,
             }))
         })
     }
@@ -242,6 +242,5 @@ impl Reader {
 
 /// The number of a name, if the file has it.
 fn number(file: &Connection, name: &str) -> rusqlite::Result<Option<u32>> {
-    let found: Option<(u32,)> = find(file, "SELECT id FROM instance WHERE name = ?1", [name])?;
-    Ok(found.map(|found| found.0))
+    value(file, "SELECT id FROM instance WHERE name = ?1", [name])
 }

@@ -114,7 +114,9 @@ pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64, cut_ms: Op
     for (place, rollup) in &mut row {
         rollup.from_unix_ms = begin_ms + place * length_ms;
     }
-    row.retain(|_, rollup| cut_ms.is_none_or(|cut_ms| rollup.from_unix_ms < cut_ms));
+    if let Some(cut_ms) = cut_ms {
+        row.retain(|_, rollup| rollup.from_unix_ms < cut_ms);
+    }
     row
 }
 

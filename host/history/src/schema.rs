@@ -1,7 +1,7 @@
 //! The file's shape, and how an older file comes to it.
 
 use super::migrate;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 /// "ExtM": what says that a database is ours.
 const APPLICATION_ID: i64 = 0x4578_744d;
@@ -33,7 +33,7 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
         "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
          PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -16384",
     )?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = connection.transaction()?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let scripts: &[&str] = match version {
         VERSION.. => return transaction.rollback(),

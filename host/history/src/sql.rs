@@ -1,19 +1,22 @@
 //! Statements that are prepared once, in one line each.
 
+use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Params, Result, Row};
 
-/// Changes rows; how many.
-pub(super) fn execute(connection: &Connection, sql: &str, params: impl Params) -> Result<usize> {
-    connection.prepare_cached(sql)?.execute(params)
+/// Changes rows.
+pub(super) fn execute(connection: &Connection, sql: &str, params: impl Params) -> Result<()> {
+    connection.prepare_cached(sql)?.execute(params).map(drop)
 }
 
-/// The first row, as a tuple of its columns.
-pub(super) fn find<T>(connection: &Connection, sql: &str, params: impl Params) -> Result<Option<T>>
-where
-    T: for<'row> TryFrom<&'row Row<'row>, Error = rusqlite::Error>,
-{
+/// The first column of the first row; `None` if there is no row, or nothing in it.
+pub(super) fn value<T: FromSql>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+) -> Result<Option<T>> {
     let mut statement = connection.prepare_cached(sql)?;
-    statement.query_row(params, |row| row.try_into()).optional()
+    let found = statement.query_row(params, |row| row.get(0)).optional()?;
+    Ok(found.flatten())
 }
 
 /// All rows.

@@ -5,14 +5,14 @@ mod retention;
 mod run;
 
 use super::rollup::{self, Precision};
-use super::sql::{self, execute, find};
+use super::sql::{self, execute, value};
 use super::time::{self, HOUR_MS, MINUTE_MS};
 use super::words;
 use extman_model::CheckKind;
 use extman_model::record::{
     CheckRow, ClockStep, KeyValueRow, MinuteRow, Record, ReleaseRow, Rollup, SpanState, StateTransition,
 };
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) struct Store {
 struct Cache {
     instances: HashMap<Arc<str>, u32>,
     states: HashMap<SpanState, i64>,
+    /// Spans that go on: row, beginning and state. Those that are missing are looked up.
+    open_spans: HashMap<u32, (i64, u64, i64)>,
     /// The last check of an instance that was not good, by its row's number.
     bad_checks: HashMap<u32, (i64, CheckRow)>,
 }
@@ -42,12 +44,8 @@ struct Cache {
 impl Store {
     /// Of a connection to a file of the newest version. `resumed`: the run of the same host, which goes on, so that spans without an end
     /// are its own; otherwise they were cut, and end when their host was last known to live.
-    pub(super) fn new(
-        mut connection: Connection,
-        now_ms: u64,
-        resumed: Option<i64>,
-    ) -> rusqlite::Result<Self> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    pub(super) fn new(mut connection: Connection, now_ms: u64, resumed: Option<i64>) -> Result<Self> {
+        let transaction = connection.transaction()?;
         let run = match resumed {
             Some(run) => run,
             None => {
@@ -68,14 +66,12 @@ impl Store {
     }
 
     /// Writes a batch, all of it or nothing, and that the host lives.
-    pub(super) fn write(&mut self, records: &[Record], now_ms: u64) -> rusqlite::Result<()> {
+    pub(super) fn write(&mut self, records: &[Record], now_ms: u64) -> Result<()> {
         // What is spent of a budget must outlive the machine's fall as well.
         let is_durable = records.iter().any(|record| matches!(record, Record::KeyValue(_)));
         let synchronous = if is_durable { "FULL" } else { "NORMAL" };
         self.connection.pragma_update(None, "synchronous", synchronous)?;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction()?;
         let mut batch = Batch {
             transaction: &transaction,
             // If the transaction fails, it is gone: it would be ahead of the file.
@@ -108,12 +104,11 @@ impl Store {
     }
 
     /// The earliest moment that it knows of.
-    pub(super) fn oldest_ms(&self) -> rusqlite::Result<Option<u64>> {
+    pub(super) fn oldest_ms(&self) -> Result<Option<u64>> {
         let sql = "SELECT min(at) FROM (SELECT (SELECT from_ms FROM state_span ORDER BY id LIMIT 1) AS at
             UNION ALL SELECT (SELECT min(minute) FROM minute_open) * 60000
             UNION ALL SELECT (SELECT min(slot) FROM rollup_hour) / (1 << 32) * 86400000)";
-        let found: Option<(Option<u64>,)> = find(&self.connection, sql, [])?;
-        Ok(found.and_then(|found| found.0))
+        value(&self.connection, sql, [])
     }
 }
 
@@ -143,26 +138,22 @@ impl<'a> Batch<'a> {
     }
 
     /// The spans of an instance follow one another: none overlaps another of the same run or ends before it begins.
-    fn transition(&mut self, new: &StateTransition) -> rusqlite::Result<()> {
+    fn transition(&mut self, new: &StateTransition) -> Result<()> {
         let instance = self.instance(&new.instance)?;
         let text = new.text.as_deref().map(|text| cut(text, TEXT_MAX));
         let state = new.state.map(|state| self.state(&state)).transpose()?;
-        let open = "SELECT id, from_ms, state FROM state_span WHERE instance = ?1 AND to_ms IS NULL";
-        let open: Option<(i64, u64, i64)> = find(self.transaction, open, [instance])?;
         let mut at = self.clamped(new.at_unix_ms);
-        match open {
+        match self.open_span(instance)? {
             // The same state again: the span goes on, and the newest words stand in it.
-            Some((span, _, open_state)) if state == Some(open_state) => {
-                if text.is_some() {
-                    let sql = "UPDATE state_span SET text = ?1 WHERE id = ?2";
-                    execute(self.transaction, sql, params![text, span])?;
-                }
-                return Ok(());
+            Some((span, _, open)) if state == Some(open) => {
+                let sql = "UPDATE state_span SET text = coalesce(?1, text) WHERE id = ?2";
+                return execute(self.transaction, sql, params![text, span]);
             }
             Some((span, from_ms, _)) => {
                 at = at.max(from_ms);
                 let sql = "UPDATE state_span SET to_ms = ?1 WHERE id = ?2";
                 execute(self.transaction, sql, params![at, span])?;
+                self.cache.open_spans.remove(&instance);
             }
             None => at = at.max(self.last_end(instance)?),
         }
@@ -172,35 +163,42 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn begin(&self, instance: u32, at_ms: u64, state: i64, text: Option<&str>) -> rusqlite::Result<()> {
+    fn open_span(&self, instance: u32) -> Result<Option<(i64, u64, i64)>> {
+        if let Some(open) = self.cache.open_spans.get(&instance) {
+            return Ok(Some(*open));
+        }
+        let sql = "SELECT id, from_ms, state FROM state_span WHERE instance = ?1 AND to_ms IS NULL";
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        statement.query_row([instance], |row| row.try_into()).optional()
+    }
+
+    fn begin(&mut self, instance: u32, at_ms: u64, state: i64, text: Option<&str>) -> Result<()> {
         let sql = "INSERT INTO state_span (instance, run, from_ms, state, text) VALUES (?1, ?2, ?3, ?4, ?5)";
-        execute(
-            self.transaction,
-            sql,
-            params![instance, self.run, at_ms, state, text],
-        )?;
+        let columns = params![instance, self.run, at_ms, state, text];
+        execute(self.transaction, sql, columns)?;
+        let open = (self.transaction.last_insert_rowid(), at_ms, state);
+        self.cache.open_spans.insert(instance, open);
         Ok(())
     }
 
     /// When the last span ends that counts. It may be a little ahead: the clock was set back by less than is noted.
-    fn last_end(&self, instance: u32) -> rusqlite::Result<u64> {
+    fn last_end(&self, instance: u32) -> Result<u64> {
         let sql = "SELECT min(to_ms, coalesce(cut_ms, to_ms)) FROM state_span LEFT JOIN host_run ON host_run.id = run
             WHERE instance = ?1 AND to_ms IS NOT NULL AND (cut_ms IS NULL OR state_span.from_ms < cut_ms)
             ORDER BY state_span.from_ms DESC, state_span.id DESC LIMIT 1";
-        let end: Option<(u64,)> = find(self.transaction, sql, [instance])?;
-        Ok(end.map_or(0, |end| end.0))
+        Ok(value(self.transaction, sql, [instance])?.unwrap_or(0))
     }
 
     /// The wall clock was set: spans that go on end where it was and begin anew where it is, as another run. Nothing that is
     /// written is moved; where the earlier run overlaps the new one, the new one counts. Nothing before the next step is later than `latest_ms`.
-    fn step(&mut self, step: ClockStep, latest_ms: u64) -> rusqlite::Result<()> {
+    fn step(&mut self, step: ClockStep, latest_ms: u64) -> Result<()> {
         // The minutes before it are dated by the clock as it was.
         self.write_minutes()?;
         let (left_ms, to_ms) = (time::bounded(step.left_unix_ms()), time::bounded(step.to_unix_ms));
         run::advance(self.transaction, self.run, left_ms)?;
         self.run = run::begin(self.transaction, to_ms)?;
         let end = "UPDATE state_span SET to_ms = max(from_ms, ?1) WHERE to_ms IS NULL RETURNING instance, state, text";
-        let read = |row: &rusqlite::Row<'_>| row.try_into();
+        let read = |row: &Row<'_>| row.try_into();
         let ended: Vec<(u32, i64, Option<String>)> = sql::all(self.transaction, end, [left_ms], read)?;
         for (instance, state, text) in ended {
             self.begin(instance, to_ms, state, text.as_deref())?;
@@ -210,28 +208,28 @@ impl<'a> Batch<'a> {
         run::advance(self.transaction, self.run, latest_ms)
     }
 
-    fn state(&mut self, state: &SpanState) -> rusqlite::Result<i64> {
+    fn state(&mut self, state: &SpanState) -> Result<i64> {
         if let Some(number) = self.cache.states.get(state) {
             return Ok(*number);
         }
-        let of = words::cause_of(state.cause);
-        let (lifecycle, health, cause) = (
-            state.lifecycle.as_str(),
-            state.health.as_str(),
-            state.cause.code(),
-        );
-        let words = params![lifecycle, health, cause, of, state.left_out];
         let columns = words::STATE;
         // An update of nothing gives the number of the row that is there.
         let sql = format!(
             "INSERT INTO state ({columns}) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET left_out = left_out RETURNING id"
         );
+        let words = params![
+            state.lifecycle.as_str(),
+            state.health.as_str(),
+            state.cause.code(),
+            words::cause_of(state.cause),
+            state.left_out
+        ];
         let number = self.transaction.query_row(&sql, words, |row| row.get(0))?;
         self.cache.states.insert(*state, number);
         Ok(number)
     }
 
-    fn instance(&mut self, name: &Arc<str>) -> rusqlite::Result<u32> {
+    fn instance(&mut self, name: &Arc<str>) -> Result<u32> {
         if let Some(number) = self.cache.instances.get(name) {
             return Ok(*number);
         }
@@ -243,14 +241,14 @@ impl<'a> Batch<'a> {
         Ok(number)
     }
 
-    fn minute(&mut self, row: &'a MinuteRow) -> rusqlite::Result<()> {
+    fn minute(&mut self, row: &'a MinuteRow) -> Result<()> {
         let minute = self.clamped(row.rollup.from_unix_ms) / MINUTE_MS;
         let instance = self.instance(&row.instance)?;
         self.minutes.push((minute, instance, &row.rollup));
         Ok(())
     }
 
-    fn write_minutes(&mut self) -> rusqlite::Result<()> {
+    fn write_minutes(&mut self) -> Result<()> {
         let mut minutes = mem::take(&mut self.minutes);
         // In the order of the table, so that they are written at its end.
         minutes.sort_by_key(|(minute, instance, _)| (*minute, *instance));
@@ -266,23 +264,24 @@ impl<'a> Batch<'a> {
     }
 
     /// The rest of a minute in which the instance, the host or the clock began anew. What a run told of it that was cut before does not count.
-    fn add_to_minute(&self, minute: u64, instance: u32, rest: &Rollup) -> rusqlite::Result<()> {
+    fn add_to_minute(&self, minute: u64, instance: u32, rest: &Rollup) -> Result<()> {
         let there = "SELECT sums, cut_ms FROM minute_open LEFT JOIN host_run ON id = run WHERE minute = ?1 AND instance = ?2";
-        let there: Option<(Vec<u8>, Option<u64>)> = find(self.transaction, there, params![minute, instance])?;
         let mut sum = rest.clone();
-        if let Some((bytes, cut_ms)) = there
-            && let Some(before) = rollup::decode(&bytes, minute * MINUTE_MS, MINUTE_MS, cut_ms).get(&0)
-        {
-            sum.add(before);
+        let mut statement = self.transaction.prepare_cached(there)?;
+        let before = statement.query_row(params![minute, instance], |row| {
+            let (bytes, cut_ms) = (row.get_ref(0)?.as_blob()?, row.get(1)?);
+            Ok(rollup::decode(bytes, minute * MINUTE_MS, MINUTE_MS, cut_ms).remove(&0))
+        })?;
+        if let Some(before) = before {
+            sum.add(&before);
         }
         let sql = "UPDATE minute_open SET run = ?3, sums = ?4 WHERE minute = ?1 AND instance = ?2";
         let bytes = rollup::encode([(0, &sum)], Precision::Full);
-        execute(self.transaction, sql, params![minute, instance, self.run, bytes])?;
-        Ok(())
+        execute(self.transaction, sql, params![minute, instance, self.run, bytes])
     }
 
     /// The same as the last time, within the same hour, is counted and not written again; deep checks are few and stand one by one.
-    fn check(&mut self, row: &CheckRow) -> rusqlite::Result<()> {
+    fn check(&mut self, row: &CheckRow) -> Result<()> {
         let instance = self.instance(&row.instance)?;
         let (at_ms, is_deep) = (self.clamped(row.at_unix_ms), row.kind == CheckKind::Deep);
         let is_again = |last: &CheckRow| {
@@ -295,8 +294,11 @@ impl<'a> Batch<'a> {
             && is_again(last)
         {
             let sql = "UPDATE check_result SET times = times + 1, last_ms = ?1 WHERE id = ?2";
-            execute(self.transaction, sql, params![at_ms, number])?;
-            return Ok(());
+            let mut again = self.transaction.prepare_cached(sql)?;
+            // If there was no room for it, its row is gone.
+            if again.execute(params![at_ms, number])? > 0 {
+                return Ok(());
+            }
         }
         let sql =
             "INSERT INTO check_result (instance, at_ms, last_ms, times, deep, result, counted, took_ns, text)
@@ -315,29 +317,22 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn release(&mut self, row: &ReleaseRow) -> rusqlite::Result<()> {
+    fn release(&mut self, row: &ReleaseRow) -> Result<()> {
         let instance = self.instance(&row.instance)?;
-        let (at_ms, version, digest) = (
-            self.clamped(row.at_unix_ms),
-            row.version.to_string(),
-            row.digest.to_string(),
-        );
+        let at_ms = self.clamped(row.at_unix_ms);
+        let (version, digest) = (row.version.to_string(), row.digest.to_string());
         let sql = "INSERT INTO release (instance, at_ms, version, digest) VALUES (?1, ?2, ?3, ?4)";
-        execute(self.transaction, sql, params![instance, at_ms, version, digest])?;
-        Ok(())
+        execute(self.transaction, sql, params![instance, at_ms, version, digest])
     }
 
-    fn key_value(&self, row: &KeyValueRow) -> rusqlite::Result<()> {
+    fn key_value(&self, row: &KeyValueRow) -> Result<()> {
         let key = cut(&row.key, NAME_MAX);
         let at_ms = time::bounded(row.at_unix_ms);
-        match row.value.as_deref().map(|value| cut(value, VALUE_MAX)) {
-            Some(value) => {
-                let sql = "INSERT OR REPLACE INTO key_value (key, at_ms, value) VALUES (?1, ?2, ?3)";
-                execute(self.transaction, sql, params![key, at_ms, value])?
-            }
-            None => execute(self.transaction, "DELETE FROM key_value WHERE key = ?1", [key])?,
+        let Some(value) = row.value.as_deref() else {
+            return execute(self.transaction, "DELETE FROM key_value WHERE key = ?1", [key]);
         };
-        Ok(())
+        let sql = "INSERT OR REPLACE INTO key_value (key, at_ms, value) VALUES (?1, ?2, ?3)";
+        execute(self.transaction, sql, params![key, at_ms, cut(value, VALUE_MAX)])
     }
 }
 

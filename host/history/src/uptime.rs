@@ -13,7 +13,7 @@ use rusqlite::{Connection, Row, params};
 use std::collections::BTreeMap;
 
 const PIECES: &str = concat!(include_str!("piece.sql"), "SELECT a, b, word FROM piece");
-const UPTIMES: &str = concat!(include_str!("piece.sql"), include_str!("uptime.sql"));
+pub(super) const UPTIMES: &str = concat!(include_str!("piece.sql"), include_str!("uptime.sql"));
 
 /// Each part of an instance's span that lies in the range, with the word of its state.
 pub(super) fn pieces(
@@ -73,7 +73,7 @@ fn uptime(row: &Row<'_>, mut range: Range) -> rusqlite::Result<Uptime> {
             from_unix_ms: row.get("a")?,
             to_unix_ms: row.get("b")?,
             // Words of another version: nobody here knows what it was.
-            cause: words::cause(row)?.unwrap_or(Cause::NotChecked),
+            cause: words::cause(row, 0)?.unwrap_or(Cause::NotChecked),
             running: !row.get::<_, bool>("has_ended")?,
         });
     }

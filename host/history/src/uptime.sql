@@ -20,6 +20,6 @@ total AS (SELECT instance, count(*) AS outages, sum(b - a) FILTER (WHERE has_end
     FROM outage GROUP BY instance),
 first AS (SELECT instance, min(from_ms) AS from_ms FROM state_span WHERE instance IN (SELECT id FROM instance WHERE ?3 IS NULL OR id = ?3)
     GROUP BY instance)
-SELECT name, from_ms, up, degraded, down, unknown, time.left_out AS left_out_ms, outages, mttr, mtbf, since_last, a, b, has_ended, cause, cause_of
+SELECT cause, cause_of, name, from_ms, up, degraded, down, unknown, time.left_out AS left_out_ms, outages, mttr, mtbf, since_last, a, b, has_ended
 FROM first JOIN instance ON instance.id = first.instance LEFT JOIN time ON time.instance = first.instance
     LEFT JOIN total ON total.instance = first.instance LEFT JOIN state ON state.id = total.state

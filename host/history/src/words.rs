@@ -49,10 +49,10 @@ pub(super) fn cause_of(cause: Cause) -> String {
     of.unwrap_or_default().to_owned()
 }
 
-/// The state in the columns of [`STATE`]; `None` for words that this host does not know.
+/// The state in a row's first columns, which are those of [`STATE`]; `None` for words that this host does not know.
 pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<Option<SpanState>> {
-    let (lifecycle, health): (String, String) = (row.get("lifecycle")?, row.get("health")?);
-    let (cause, left_out) = (cause(row)?, row.get("left_out")?);
+    let (lifecycle, health): (String, String) = (row.get(0)?, row.get(1)?);
+    let (cause, left_out) = (cause(row, 2)?, row.get(4)?);
     let state = || {
         Some(SpanState {
             lifecycle: read(lifecycle)?,
@@ -64,9 +64,9 @@ pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<Option<SpanState>> {
     Ok(state())
 }
 
-/// The cause in the columns `cause` and `cause_of`; `None` for words that this host does not know.
-pub(super) fn cause(row: &Row<'_>) -> rusqlite::Result<Option<Cause>> {
-    let (code, of): (String, String) = (row.get("cause")?, row.get("cause_of")?);
+/// The cause in two columns, what it is and what it names; `None` for words that this host does not know.
+pub(super) fn cause(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Cause>> {
+    let (code, of): (String, String) = (row.get(first)?, row.get(first + 1)?);
     Ok(match of.as_str() {
         "" => read(json!({"code": code})),
         of => read(json!({"code": code, "of": of})),
@@ -137,7 +137,7 @@ mod tests {
                 left_out: true,
             };
             let connection = rusqlite::Connection::open_in_memory().unwrap();
-            let sql = "SELECT ?1 AS lifecycle, ?2 AS health, ?3 AS cause, ?4 AS cause_of, 1 AS left_out";
+            let sql = "SELECT ?1, ?2, ?3, ?4, 1";
             let words = (
                 before.lifecycle.as_str(),
                 before.health.as_str(),

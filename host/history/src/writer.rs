@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often minutes are folded, and that the host lives is written down without records.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const BEAT: Duration = Duration::from_secs(10);
 /// How often what is old is removed, and how often at most the file is looked through because a reader met what is broken.
 const SWEEP: Duration = Duration::from_secs(60);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -43,9 +43,11 @@ pub(super) struct Writer {
     was_set_aside: bool,
     /// When it began, by both clocks: retention must not believe a wall clock that leaps ahead.
     began: (u64, Monotonic),
-    due: Due,
-    /// Most instances with an open span at one time.
-    instances: usize,
+    /// No sooner than this is the host's life written down without records, and are minutes folded; is what is old removed; and is the file
+    /// looked through because a reader met what is broken.
+    next_beat: Monotonic,
+    next_sweep: Monotonic,
+    next_check: Monotonic,
     /// The last field: the file is closed before the lock is free.
     lock: Option<File>,
 }
@@ -55,26 +57,6 @@ pub(super) struct Writer {
 struct Carried {
     spans: BTreeMap<Arc<str>, StateTransition>,
     key_values: BTreeMap<Arc<str>, KeyValueRow>,
-}
-
-/// No sooner than this is what comes next to be done.
-#[derive(Clone, Copy)]
-struct Due {
-    heartbeat: Monotonic,
-    fold: Monotonic,
-    sweep: Monotonic,
-    check: Monotonic,
-}
-
-impl Due {
-    fn all(now: Monotonic) -> Self {
-        Due {
-            heartbeat: now,
-            fold: now,
-            sweep: now,
-            check: now,
-        }
-    }
 }
 
 impl Writer {
@@ -91,8 +73,9 @@ impl Writer {
             carried: Carried::default(),
             was_set_aside: false,
             began: (clock::unix_ms(clock::wall()), now),
-            due: Due::all(now),
-            instances: 0,
+            next_beat: now,
+            next_sweep: now,
+            next_check: now,
             lock: None,
         }
     }
@@ -178,14 +161,13 @@ impl Writer {
 
     fn use_file(&mut self, store: &mut Store, now_ms: u64, is_urgent: bool) -> Result<(), HistoryError> {
         let now = clock::monotonic();
-        if self.due.check <= now && self.shared.is_suspect.swap(false, Ordering::Relaxed) {
-            self.due.check = now.after(SWEEP);
+        if self.next_check <= now && self.shared.is_suspect.swap(false, Ordering::Relaxed) {
+            self.next_check = now.after(SWEEP);
             open::check(&mut store.connection).map_err(error::database(&self.config.file, "read"))?;
         }
         let writing = error::database(&self.config.file, "written");
-        if is_urgent || !self.pending.is_empty() || self.due.heartbeat <= now {
+        if is_urgent || !self.pending.is_empty() || self.next_beat <= now {
             self.write(store, now_ms).map_err(&writing)?;
-            self.due.heartbeat = now.after(HEARTBEAT);
         }
         self.keep_house(store, now_ms, now).map_err(writing)
     }
@@ -202,13 +184,11 @@ impl Writer {
             let mut status = self.shared.status();
             status.written += part as u64;
             status.last_write_unix_ms = Some(now_ms);
-            if self.carried.spans.len() > self.instances {
-                self.instances = self.carried.spans.len();
-                let shortage = self.config.shortage(self.instances);
-                if let (Some(text), None) = (&shortage, &status.shortage) {
+            if let Some(text) = self.config.shortage(self.carried.spans.len()) {
+                if status.shortage.is_none() {
                     tracing::warn!("the history may have too little room: {text}");
                 }
-                status.shortage = shortage;
+                status.shortage = Some(text);
             }
             if self.pending.is_empty() {
                 return Ok(());
@@ -238,15 +218,15 @@ impl Writer {
     }
 
     fn keep_house(&mut self, store: &mut Store, now_ms: u64, now: Monotonic) -> rusqlite::Result<()> {
-        if self.due.fold <= now && !store.fold(now_ms)? {
-            self.due.fold = now.after(HEARTBEAT);
+        if self.next_beat <= now && !store.fold(now_ms)? {
+            self.next_beat = now.after(BEAT);
         }
-        if self.due.sweep <= now {
+        if self.next_sweep <= now {
             let (wall, begin) = self.began;
             let steady_ms = wall.saturating_add(now.since(begin).as_millis() as u64);
             let more = store.expire(&self.config.retention, now_ms.min(steady_ms))?;
             if !store.shrink()? && !more {
-                self.due.sweep = now.after(SWEEP);
+                self.next_sweep = now.after(SWEEP);
             }
             self.shared.status().oldest_unix_ms = store.oldest_ms()?;
         }
@@ -286,7 +266,6 @@ impl Writer {
             }
             self.pending.splice(0..0, self.carried.records());
         }
-        self.due = Due::all(clock::monotonic());
         self.shared.was_open.store(true, Ordering::Release);
         Ok(store)
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The status of the history itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HistoryStatus {
     /// Whether it works.
     #[serde(flatten)]
@@ -37,10 +37,11 @@ pub struct HistoryStatus {
 }
 
 /// Whether it works.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum HistoryState {
     /// It does.
+    #[default]
     Working,
     /// It can't be written to now; this is tried again and again.
     Degraded {

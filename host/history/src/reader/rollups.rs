@@ -1,12 +1,12 @@
 //! Rollups of one instance: those of whole hours, the minutes of hours that go on, and the time in each state by the spans.
 
 use super::{HistoryError, Reader, number};
-use crate::sql::{self, find};
+use crate::sql::{self, value};
 use crate::time::{self, MINUTE_MS, bounded};
 use crate::{rollup, uptime};
 use extman_model::history::Resolution;
 use extman_model::record::{Range, Rollup, StateMs};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Result, Row, params};
 use std::collections::BTreeMap;
 
 /// Most stretches of one answer.
@@ -33,7 +33,7 @@ impl Reader {
         instance: &str,
         range: Range,
         resolution: Option<Resolution>,
-    ) -> Result<Rollups, HistoryError> {
+    ) -> std::result::Result<Rollups, HistoryError> {
         self.ask(|file| {
             let resolution = match resolution {
                 Some(resolution) => resolution,
@@ -54,26 +54,21 @@ impl Reader {
     }
 }
 
-fn choose(file: &Connection, range: Range) -> rusqlite::Result<Resolution> {
+fn choose(file: &Connection, range: Range) -> Result<Resolution> {
     // When the first row begins.
-    let first = |(table, row_ms): (&str, u64)| -> rusqlite::Result<Option<u64>> {
-        let sql = format!("SELECT min(slot) / (1 << 32) FROM {table}");
-        let row: Option<(Option<u64>,)> = find(file, &sql, [])?;
-        Ok(row.and_then(|row| row.0).map(|row| row * row_ms))
+    let first = |(table, row_ms): (&str, u64)| -> Result<Option<u64>> {
+        let sql = format!("SELECT min(slot) / (1 << 32) * {row_ms} FROM {table}");
+        value(file, &sql, [])
     };
     for pair in Resolution::ALL.windows(2) {
-        let (fine, coarse) = (pair[0], pair[1]);
+        let (fine, coarse) = (pair[0], time::table(pair[1]));
         if range.length_ms() > ROLLUPS_MAX * fine.len_ms() {
             continue;
         }
-        let lacks = match (first(time::table(fine))?, first(time::table(coarse))?) {
-            // Rows of the coarser one begin earlier in any case, by less than a row.
-            (Some(first), Some(coarse_first)) => {
-                range.from_unix_ms < first && coarse_first + time::table(coarse).1 <= first
-            }
-            (fine, coarse) => fine.is_none() && coarse.is_some(),
-        };
-        if !lacks {
+        let first_ms = first(time::table(fine))?.unwrap_or(u64::MAX);
+        // Rows of the coarser one begin earlier in any case, by less than a row.
+        let lacks = first(coarse)?.is_some_and(|coarse_ms| coarse_ms + coarse.1 <= first_ms);
+        if !lacks || range.from_unix_ms >= first_ms {
             return Ok(fine);
         }
     }
@@ -81,11 +76,11 @@ fn choose(file: &Connection, range: Range) -> rusqlite::Result<Resolution> {
 }
 
 /// The part of a range that anything is known of, as far as there is room, from the beginning of a stretch on.
-fn shortened(file: &Connection, range: Range, resolution: Resolution) -> rusqlite::Result<(Range, bool)> {
+fn shortened(file: &Connection, range: Range, resolution: Resolution) -> Result<(Range, bool)> {
     let length = resolution.len_ms();
     let sql = "SELECT max(max(alive_ms), coalesce((SELECT max(minute) + 1 FROM minute_open) * 60000, 0)) FROM host_run";
-    let known: Option<(Option<u64>,)> = find(file, sql, [])?;
-    let to = range.to_unix_ms.min(known.and_then(|known| known.0).unwrap_or(0));
+    let known_ms = value(file, sql, [])?.unwrap_or(0);
+    let to = range.to_unix_ms.min(known_ms);
     let from = range.from_unix_ms / length * length;
     let earliest = to.saturating_sub(ROLLUPS_MAX * length).next_multiple_of(length);
     Ok((Range::new(from.max(earliest), to), from < earliest))
@@ -93,13 +88,7 @@ fn shortened(file: &Connection, range: Range, resolution: Resolution) -> rusqlit
 
 type Rows = BTreeMap<u64, Rollup>;
 
-fn add_rows(
-    file: &Connection,
-    number: u32,
-    range: Range,
-    of: Resolution,
-    rows: &mut Rows,
-) -> rusqlite::Result<()> {
+fn add_rows(file: &Connection, number: u32, range: Range, of: Resolution, rows: &mut Rows) -> Result<()> {
     let length = of.len_ms();
     let mut add = |row: &Row<'_>, row_ms: u64, rollup_ms: u64| {
         let begin_ms = row.get::<_, u64>(0)? * row_ms;
@@ -135,13 +124,7 @@ fn add_rows(
 
 /// Spans cover all observed time, also where minutes are rare. Where spans are no longer kept, the rollup's own times stay; but where the
 /// clock was set, minutes may have put into one bucket what spans have in another, so that spans alone count there.
-fn set_states(
-    file: &Connection,
-    number: u32,
-    range: Range,
-    of: Resolution,
-    rows: &mut Rows,
-) -> rusqlite::Result<()> {
+fn set_states(file: &Connection, number: u32, range: Range, of: Resolution, rows: &mut Rows) -> Result<()> {
     let length = of.len_ms();
     let mut states = BTreeMap::<u64, StateMs>::new();
     uptime::pieces(file, number, range, |part, word| {
@@ -167,7 +150,7 @@ fn set_states(
 }
 
 /// What the clock showed before and after it was set, where that touches a range.
-fn where_the_clock_was_set(file: &Connection, range: Range) -> rusqlite::Result<Vec<u64>> {
+fn where_the_clock_was_set(file: &Connection, range: Range) -> Result<Vec<u64>> {
     let sql = "WITH shown (a, b) AS (SELECT at_ms, max(at_ms - by_ms, 0) FROM clock_step)
         SELECT a, b FROM shown WHERE max(a, b) >= ?1 AND min(a, b) < ?2";
     let asked = [bounded(range.from_unix_ms), bounded(range.to_unix_ms)];

@@ -3,36 +3,37 @@
 
 use super::Store;
 use crate::rollup::{self, Precision, Row};
-use crate::sql::{self, execute, find};
+use crate::sql::{self, execute, value};
 use crate::time::{self, HOUR_MS, MINUTE_MS};
 use extman_model::history::Resolution;
 use extman_model::record::Rollup;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 use std::collections::BTreeMap;
 
 /// An hour is folded so long after its end: its last minutes are under way until then.
 const GRACE_MS: u64 = 2 * MINUTE_MS;
+/// Instances in one transaction: some ten milliseconds.
+const INSTANCES_AT_ONCE: u64 = 256;
 
-/// Takes the minutes of an hour out of their table, of the first 256 instances that have any: some ten milliseconds.
-const TAKE: &str = "WITH RECURSIVE place (minute) AS (SELECT ?1 * 60 UNION ALL SELECT minute + 1 FROM place WHERE minute < ?1 * 60 + 59),
-    first (instance) AS MATERIALIZED (SELECT min((SELECT min(instance) FROM minute_open AS open WHERE open.minute = place.minute)) FROM place)
-    DELETE FROM minute_open WHERE minute IN (SELECT minute FROM place)
-        AND instance >= (SELECT instance FROM first) AND instance < (SELECT instance FROM first) + 256
-    RETURNING instance, minute, sums, (SELECT cut_ms FROM host_run WHERE id = run)";
+/// The first instance that has a minute of the hour ?1.
+const FIRST: &str = "WITH RECURSIVE place (minute) AS (SELECT ?1 * 60 UNION ALL SELECT minute + 1 FROM place WHERE minute < ?1 * 60 + 59)
+    SELECT min((SELECT min(instance) FROM minute_open AS open WHERE open.minute = place.minute)) FROM place";
+const SELECT: &str = "SELECT instance, sums, cut_ms FROM minute_open LEFT JOIN host_run ON id = run
+    WHERE minute = ?1 AND instance >= ?2 AND instance < ?3";
+const DELETE: &str = "DELETE FROM minute_open WHERE minute = ?1 AND instance >= ?2 AND instance < ?3";
 
 impl Store {
     /// Folds a bounded part of what can be folded; whether there is more.
-    pub(crate) fn fold(&mut self, now_ms: u64) -> rusqlite::Result<bool> {
+    pub(crate) fn fold(&mut self, now_ms: u64) -> Result<bool> {
         let settled_ms = time::bounded(now_ms).saturating_sub(GRACE_MS);
-        let first: Option<(Option<u64>,)> =
-            find(&self.connection, "SELECT min(minute) / 60 FROM minute_open", [])?;
-        let hour = first.and_then(|first| first.0);
-        let Some(hour) = hour.filter(|hour| *hour < settled_ms / HOUR_MS) else {
+        let first = value::<u64>(&self.connection, "SELECT min(minute) FROM minute_open", [])?;
+        let Some(hour) = first
+            .map(|minute| minute / 60)
+            .filter(|hour| *hour < settled_ms / HOUR_MS)
+        else {
             return Ok(false);
         };
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction()?;
         for (instance, minutes) in take_hour(&transaction, hour)? {
             fold_hour(&transaction, hour, instance, self.run, minutes)?;
         }
@@ -41,21 +42,26 @@ impl Store {
     }
 }
 
-fn take_hour(connection: &Connection, hour: u64) -> rusqlite::Result<BTreeMap<u32, Row>> {
+/// The minutes of an hour of the first instances that have any, taken out of their table.
+fn take_hour(connection: &Connection, hour: u64) -> Result<BTreeMap<u32, Row>> {
     let mut rows: BTreeMap<u32, Row> = BTreeMap::new();
-    sql::all(connection, TAKE, [hour], |row| {
-        let (instance, minute): (u32, u64) = (row.get(0)?, row.get(1)?);
-        let bytes = row.get_ref(2)?.as_blob()?;
-        let mut minutes = rollup::decode(bytes, minute * MINUTE_MS, MINUTE_MS, row.get(3)?);
-        if let Some(rollup) = minutes.remove(&0) {
-            rows.entry(instance).or_default().insert(minute % 60, rollup);
-        }
-        Ok(())
-    })?;
+    let first = value::<u32>(connection, FIRST, [hour])?.unwrap_or(0);
+    let end = u64::from(first) + INSTANCES_AT_ONCE;
+    for minute in hour * 60..hour * 60 + 60 {
+        sql::all(connection, SELECT, params![minute, first, end], |row| {
+            let bytes = row.get_ref(1)?.as_blob()?;
+            let found = rollup::decode(bytes, minute * MINUTE_MS, MINUTE_MS, row.get(2)?).remove(&0);
+            if let Some(rollup) = found {
+                rows.entry(row.get(0)?).or_default().insert(minute % 60, rollup);
+            }
+            Ok(())
+        })?;
+        execute(connection, DELETE, params![minute, first, end])?;
+    }
     Ok(rows)
 }
 
-fn fold_hour(connection: &Connection, hour: u64, instance: u32, run: i64, new: Row) -> rusqlite::Result<()> {
+fn fold_hour(connection: &Connection, hour: u64, instance: u32, run: i64, new: Row) -> Result<()> {
     let (day, place) = (hour / 24, hour % 24);
     let mut minutes = get(connection, Resolution::Minute, hour, instance)?;
     let are_kept = !minutes.is_empty();
@@ -93,11 +99,13 @@ fn sum(row: &Row) -> Rollup {
     sum
 }
 
-fn get(connection: &Connection, of: Resolution, number: u64, instance: u32) -> rusqlite::Result<Row> {
+fn get(connection: &Connection, of: Resolution, number: u64, instance: u32) -> Result<Row> {
     let (table, row_ms) = time::table(of);
     let sql = format!("SELECT sums, cut_ms FROM {table} LEFT JOIN host_run ON id = run WHERE slot = ?1");
-    let found: Option<(Vec<u8>, Option<u64>)> = find(connection, &sql, [time::slot(number, instance)])?;
-    Ok(found.map_or_else(Row::new, |(bytes, cut_ms)| {
-        rollup::decode(&bytes, number * row_ms, of.len_ms(), cut_ms)
-    }))
+    let mut statement = connection.prepare_cached(&sql)?;
+    let row = statement.query_row([time::slot(number, instance)], |row| {
+        let (bytes, cut_ms) = (row.get_ref(0)?.as_blob()?, row.get(1)?);
+        Ok(rollup::decode(bytes, number * row_ms, of.len_ms(), cut_ms))
+    });
+    Ok(row.optional()?.unwrap_or_default())
 }

@@ -3,9 +3,9 @@
 
 use super::Store;
 use crate::config::Retention;
-use crate::sql::{execute, find};
 use crate::time::{self, HOUR_MS};
 use extman_model::history::{Kept, Resolution, Trimmed};
+use rusqlite::Result;
 
 /// Rows that are looked at in one transaction.
 const ROWS_AT_ONCE: usize = 2000;
@@ -36,7 +36,7 @@ const RUNS: Rows = [
 
 impl Store {
     /// Removes a bounded part of what is older than it is to be kept; whether there may be more.
-    pub(crate) fn expire(&mut self, keep: &Retention, now_ms: u64) -> rusqlite::Result<bool> {
+    pub(crate) fn expire(&mut self, keep: &Retention, now_ms: u64) -> Result<bool> {
         let before = |hours: u64| time::bounded(now_ms).saturating_sub(hours.saturating_mul(HOUR_MS));
         let before_days = |days: u64| before(days.saturating_mul(24));
         let slot = |of, days| time::slot(before_days(days) / time::table(of).1, 0);
@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// If the file holds more than it may: the first rows of what goes first.
-    pub(crate) fn trim(&mut self, size_max: u64) -> rusqlite::Result<Option<Trimmed>> {
+    pub(crate) fn trim(&mut self, size_max: u64) -> Result<Option<Trimmed>> {
         let (pages, free, page_size) = self.pages()?;
         if (pages - free).saturating_mul(page_size) <= size_max {
             return Ok(None);
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Gives some pages back to the file system if an eighth of them is free; whether there are more.
-    pub(crate) fn shrink(&mut self) -> rusqlite::Result<bool> {
+    pub(crate) fn shrink(&mut self) -> Result<bool> {
         let (pages, free, _) = self.pages()?;
         if free < 64 || free.saturating_mul(8) < pages {
             return Ok(false);
@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// No file grows far over its limit, not even before something could be trimmed.
-    pub(crate) fn limit_pages(&self, size_max: u64) -> rusqlite::Result<()> {
+    pub(crate) fn limit_pages(&self, size_max: u64) -> Result<()> {
         let (_, _, page_size) = self.pages()?;
         let pages = size_max.saturating_add(size_max / 4) / page_size.max(1);
         let pages = pages.min(u64::from(u32::MAX - 1));
@@ -105,16 +105,18 @@ impl Store {
     }
 
     /// How many there are, how many of them are free, and their size.
-    fn pages(&self) -> rusqlite::Result<(u64, u64, u64)> {
+    fn pages(&self) -> Result<(u64, u64, u64)> {
         let sql = "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
-        Ok(find(&self.connection, sql, [])?.unwrap_or_default())
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_row([], |row| row.try_into())
     }
 
-    fn remove(&mut self, [table, key, which, old]: Rows, before: u64) -> rusqlite::Result<usize> {
+    fn remove(&mut self, [table, key, which, old]: Rows, before: u64) -> Result<usize> {
         let sql = format!(
             "DELETE FROM {table} WHERE {key} IN (SELECT key FROM
              (SELECT {key} AS key, {old} AS old FROM {table} WHERE {which} ORDER BY {key} LIMIT ?1) WHERE old < ?2)"
         );
-        execute(&self.connection, &sql, [ROWS_AT_ONCE as u64, before])
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        statement.execute([ROWS_AT_ONCE as u64, before])
     }
 }

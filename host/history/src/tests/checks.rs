@@ -101,6 +101,18 @@ fn checks_that_fail_alike_are_one_row_until_something_else_or_an_hour_comes() {
 }
 
 #[test]
+fn check_that_fails_again_after_its_row_has_gone_has_a_new_row() {
+    let (_dir, mut file) = file();
+    file.write(&[check(failed("a", DAY))], DAY).unwrap();
+    // As when the file has reached its limit.
+    let other = rusqlite::Connection::open(file.path()).unwrap();
+    assert_eq!(other.execute("DELETE FROM check_result", []).unwrap(), 1);
+    let again = failed("a", DAY + 10_000);
+    file.write(&[check(again.clone())], DAY + 10_000).unwrap();
+    assert_eq!(file.reader().checks("a", ALL, 10).unwrap().rows, [again]);
+}
+
+#[test]
 fn failed_checks_are_kept_for_less_long_than_deep_ones() {
     let (_dir, mut file) = file();
     let now = DAY + 10 * DAY_MS;

@@ -193,6 +193,21 @@ fn a_file_that_is_removed_or_replaced_is_noticed_and_what_goes_on_is_written_ane
 }
 
 #[test]
+fn span_that_goes_on_begins_in_a_new_file_where_the_clock_was_set_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let history = History::start(&config).unwrap();
+    let hour = 3_600_000;
+    assert!(history.record(Record::Transition(transition("goes on", DAY, up()))));
+    assert!(history.record(super::step(hour as i64, DAY + hour)) && history.flush(SOON));
+    fs::remove_file(&config.file).unwrap();
+    works(&history);
+    let reader = history.reader().unwrap();
+    let spans = reader.spans("goes on", ALL, 10_000).unwrap().rows;
+    assert_eq!((spans.len(), spans[0].from_unix_ms), (1, DAY + hour));
+}
+
+#[test]
 fn a_file_that_is_deleted_is_noticed_though_the_new_one_gets_its_number() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());

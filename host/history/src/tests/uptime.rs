@@ -208,6 +208,21 @@ fn uptime_of_1200_instances_that_are_checked_once_a_day_has_each_whole() {
 }
 
 #[test]
+fn uptime_of_one_instance_reads_no_spans_of_others() {
+    let (_dir, file) = file();
+    let other = Connection::open(file.path()).unwrap();
+    let plan = format!("EXPLAIN QUERY PLAN {}", crate::uptime::UPTIMES);
+    let mut plan = other.prepare(&plan).unwrap();
+    let steps = plan.query_map((0, 1, 1), |row| row.get::<_, String>("detail"));
+    let steps: Vec<String> = steps.unwrap().map(Result::unwrap).collect();
+    let of_spans: Vec<_> = steps.iter().filter(|step| step.contains("state_span")).collect();
+    assert!(
+        of_spans.len() >= 2 && of_spans.iter().all(|step| step.contains("instance=?")),
+        "{steps:#?}"
+    );
+}
+
+#[test]
 fn uptime_counts_from_when_anything_is_known() {
     let (_dir, mut file) = file();
     write(&mut file, &[(90_000, up()), (100_000, up())]);
