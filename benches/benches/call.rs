@@ -6,14 +6,13 @@ use extman_benches::plugins::Taken;
 use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP, on_one_core, timed, timed_in_turn};
 use extman_benches::{fixture, plugins};
-use extman_model::{RequestExtras, clock};
+
 use extman_runtime::crash;
 use extman_runtime::instance::Instance;
 use extman_runtime::lanes::Attached;
-use extman_runtime::loader::{CallContext, Input, OutputLimits, PluginInstance};
+use extman_runtime::loader::{CallContext, PluginInstance};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// Input of every call.
@@ -88,20 +87,7 @@ fn inline(group: &mut BenchmarkGroup<'_, WallTime>, subjects: &Subjects, capabil
     ];
     for (name, bound) in checked {
         group.bench_function(name, |b| {
-            b.iter(|| {
-                let deadline = clock::monotonic().after(Duration::from_secs(30));
-                let token = context.open(Some(deadline), None, OutputLimits::default());
-                let input = Input {
-                    capability: black_box(capability),
-                    content_type: "application/json",
-                    body: BODY,
-                    stream: false,
-                    extras: &RequestExtras::NONE,
-                };
-                let returned = bound.invoke(token, input);
-                assert!(returned.result.is_ok());
-                context.close().body
-            });
+            b.iter(|| fixture::checked_call(bound, &context, capability, BODY));
         });
     }
     drop(context);

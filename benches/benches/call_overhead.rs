@@ -8,9 +8,9 @@ use extman::config::Config;
 use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
 use extman_benches::{fixture, plugins};
-use extman_model::{RequestExtras, clock};
+use extman_model::clock;
 use extman_runtime::lanes::Attached;
-use extman_runtime::loader::{CallContext, Input, OutputLimits};
+use extman_runtime::loader::CallContext;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
@@ -58,20 +58,7 @@ fn accounts(criterion: &mut Criterion) {
     });
     let context = CallContext::acquire().expect("a context");
     group.bench_function("checked vtable call, not counted", |b| {
-        b.iter(|| {
-            let deadline = clock::monotonic().after(Duration::from_secs(30));
-            let token = context.open(Some(deadline), None, OutputLimits::default());
-            let input = Input {
-                capability: black_box(CAPABILITY),
-                content_type: "application/json",
-                body: BODY,
-                stream: false,
-                extras: &RequestExtras::NONE,
-            };
-            let returned = bound.invoke(token, input);
-            assert!(returned.result.is_ok());
-            context.close().body
-        });
+        b.iter(|| fixture::checked_call(&bound, &context, CAPABILITY, BODY));
     });
     drop(context);
     let attached = Attached::new().expect("a context");

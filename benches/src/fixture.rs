@@ -1,15 +1,16 @@
 //! The host's own paths, ready to be called: an instance behind its lanes, and a bound handle without them.
 
 use crate::plugins::Taken;
-use extman_model::{LogLevel, Progress, Report, RequestExtras};
+use extman_model::{LogLevel, Progress, Report, RequestExtras, clock};
 use extman_runtime::crash::{self, Identity};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{LaneObserver, PoolLimits, Work};
 use extman_runtime::loader::{
-    CallContext, Interposition, Library, Listener, Making, OutputLimits, PluginInstance, SealedImage, Step,
-    interposition,
+    CallContext, Input, Interposition, Library, Listener, Making, OutputLimits, PluginInstance, SealedImage,
+    Step, interposition,
 };
 use extman_runtime::module::{Module, ModuleBudgets};
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -115,6 +116,26 @@ fn bound_to(library: Library) -> PluginInstance {
         PluginInstance::create(Arc::new(library), making, open(), Arc::new(Silent)).expect("an instance");
     bound.step(Step::Start, open()).expect("the instance starts");
     bound
+}
+
+/// One call through an instance's checked handle, in an open context that is closed after it; what was written.
+///
+/// # Panics
+/// The call fails.
+#[inline]
+pub fn checked_call(bound: &PluginInstance, context: &CallContext, capability: &str, body: &[u8]) -> Vec<u8> {
+    let deadline = clock::monotonic().after(Duration::from_secs(30));
+    let token = context.open(Some(deadline), None, OutputLimits::default());
+    let input = Input {
+        capability: black_box(capability),
+        content_type: "application/json",
+        body,
+        stream: false,
+        extras: &RequestExtras::NONE,
+    };
+    let returned = bound.invoke(token, input);
+    assert!(returned.result.is_ok());
+    context.close().body
 }
 
 /// The plugin's bytes in sealed memory.

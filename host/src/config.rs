@@ -7,7 +7,7 @@ use extman_model::ProbeSettings;
 use extman_runtime::crash::CrashConfig;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::registry::AllDown;
-use extman_runtime::supervisor::{InstanceConfig, MAX_RESTARTS_MAX, SupervisionConfig};
+use extman_runtime::supervisor::{InstanceConfig, SupervisionConfig};
 use extman_runtime::vetting::VettingConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -361,13 +361,12 @@ impl Config {
                     "{section}: concurrency_max is 0, so it could never be called; set it to 1 or more, or remove it"
                 ));
             }
-            check_max_restarts(&section, instance.max_restarts)?;
+            check_restarts(&section, instance)?;
             for (field, value) in [
                 ("call_timeout_ms", instance.call_timeout_ms),
                 ("wedge_after_ms", instance.wedge_after_ms),
                 ("start_budget_ms", instance.start_budget_ms),
                 ("stop_budget_ms", instance.stop_budget_ms),
-                ("within_ms", instance.within_ms),
             ] {
                 if value.is_some_and(|ms| !(1..=DAY_MS).contains(&ms)) {
                     let ms = value.unwrap_or_default();
@@ -425,11 +424,20 @@ fn check_supervision(supervision: &SupervisionConfig) -> Result<(), ConfigError>
     }
 }
 
-fn check_max_restarts(section: &str, given: Option<u32>) -> Result<(), ConfigError> {
-    match given.filter(|most| !(1..=MAX_RESTARTS_MAX).contains(most)) {
+/// What an instance has of its own of `[supervision]`, within the bounds that hold there.
+fn check_restarts(section: &str, instance: &InstanceConfig) -> Result<(), ConfigError> {
+    let own = [
+        instance.max_restarts.map(|_| "max_restarts"),
+        instance.within_ms.map(|_| "within_ms"),
+    ];
+    let config = instance.supervision(SupervisionConfig::default());
+    let outside = config
+        .bounds()
+        .find(|(name, value, min, max)| own.contains(&Some(*name)) && !(min..=max).contains(&value));
+    match outside {
         None => Ok(()),
-        Some(most) => Err(ConfigError::Invalid(format!(
-            "{section}: max_restarts is {most}, outside 1 to {MAX_RESTARTS_MAX}; set it within that range, or set restart = \"never\""
+        Some((name, value, min, max)) => Err(ConfigError::Invalid(format!(
+            "{section}: {name} is {value}, outside {min} to {max}; set it within that range, or set restart = \"never\""
         ))),
     }
 }
@@ -590,6 +598,10 @@ mod tests {
             (
                 "[[instance]]\nplugin = \"a\"\nmax_restarts = 0\n",
                 "[[instance]] \"a\": max_restarts is 0",
+            ),
+            (
+                "[[instance]]\nplugin = \"a\"\nwithin_ms = 1\n",
+                "[[instance]] \"a\": within_ms is 1, outside 100",
             ),
             (
                 "[health.redundant]\nembedders = 0\n",

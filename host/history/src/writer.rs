@@ -184,16 +184,21 @@ impl Writer {
             let mut status = self.shared.status();
             status.written += part as u64;
             status.last_write_unix_ms = Some(now_ms);
-            if let Some(text) = self.config.shortage(self.carried.spans.len()) {
-                if status.shortage.is_none() {
-                    tracing::warn!("the history may have too little room: {text}");
-                }
-                status.shortage = Some(text);
-            }
             if self.pending.is_empty() {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// Says if the file is too small for as many instances as there are. Not while a host starts: a part of them would tell of too few.
+    fn look_at_room(&self) {
+        let shortage = self.config.shortage(self.carried.spans.len());
+        let mut status = self.shared.status();
+        if let (None, Some(text)) = (&status.shortage, &shortage) {
+            tracing::warn!("the history may have too little room: {text}");
+        }
+        status.shortage = shortage;
     }
 
     /// If the file holds more than it may, a bounded part of the oldest goes.
@@ -220,6 +225,9 @@ impl Writer {
     fn keep_house(&mut self, store: &mut Store, now_ms: u64, now: Monotonic) -> rusqlite::Result<()> {
         if self.next_beat <= now && !store.fold(now_ms)? {
             self.next_beat = now.after(BEAT);
+            if now.since(self.began.1) >= BEAT {
+                self.look_at_room();
+            }
         }
         if self.next_sweep <= now {
             let (wall, begin) = self.began;

@@ -1,8 +1,7 @@
 //! `/api/v1/maintenance` and `/api/v1/plugins/{name}/maintenance`: which instances an operator works on.
 
 use super::answer;
-use super::body;
-use super::routes::{AppState, CHANGE_BYTES_MAX, Named, named, run, run_to_its_end};
+use super::routes::{AppState, Named, named, named_with_body, run, run_to_its_end};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use extman_model::MaintenanceAsked;
@@ -23,13 +22,9 @@ pub(super) async fn one(State(app): State<AppState>, name: Named) -> Response {
 }
 
 pub(super) async fn change(State(app): State<AppState>, name: Named, request: Request) -> Response {
-    let name = match named(name) {
-        Ok(name) => name,
-        Err(failure) => return answer::failed(WORD, failure),
-    };
-    let bytes = match body::read(request.into_body(), CHANGE_BYTES_MAX, app.config.body_timeout()).await {
-        Ok(bytes) => bytes,
-        Err((status, failure)) => return answer::refused(WORD, status, failure),
+    let (name, bytes) = match named_with_body(&app, WORD, name, request).await {
+        Ok(asked) => asked,
+        Err(refused) => return *refused,
     };
     match command(name, &bytes) {
         Ok(command) => run_to_its_end(app, command).await,

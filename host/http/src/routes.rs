@@ -4,6 +4,7 @@ use super::config::HttpConfig;
 use super::secret::Secret;
 use super::{admission, answer, body, events, health, invoke, maintenance};
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::handler::Handler;
@@ -150,13 +151,9 @@ async fn load(State(app): State<AppState>, name: Named, request: Request) -> Res
 
 async fn unload(State(app): State<AppState>, name: Named, request: Request) -> Response {
     const WORD: &str = "unload";
-    let name = match named(name) {
-        Ok(name) => name,
-        Err(failure) => return answer::failed(WORD, failure),
-    };
-    let bytes = match body::read(request.into_body(), CHANGE_BYTES_MAX, app.config.body_timeout()).await {
-        Ok(bytes) => bytes,
-        Err((status, failure)) => return answer::refused(WORD, status, failure),
+    let (name, bytes) = match named_with_body(&app, WORD, name, request).await {
+        Ok(asked) => asked,
+        Err(refused) => return *refused,
     };
     match is_cascade(&bytes) {
         Some(cascade) => run_to_its_end(app, Command::Unload { name, cascade }).await,
@@ -166,6 +163,19 @@ async fn unload(State(app): State<AppState>, name: Named, request: Request) -> R
             answer::failed(WORD, Failure::new("invalid_input", text))
         }
     }
+}
+
+/// The name in the path and the body of a change; else the answer of the command `word`.
+pub(super) async fn named_with_body(
+    app: &AppState,
+    word: &'static str,
+    name: Named,
+    request: Request,
+) -> Result<(String, Bytes), Box<Response>> {
+    let name = named(name).map_err(|failure| answer::failed(word, failure))?;
+    let bytes = body::read(request.into_body(), CHANGE_BYTES_MAX, app.config.body_timeout()).await;
+    let bytes = bytes.map_err(|(status, failure)| answer::refused(word, status, failure))?;
+    Ok((name, bytes))
 }
 
 /// Whether the body of an unload says that others go too; `None` if it says anything else.
@@ -214,17 +224,13 @@ pub(super) async fn change(
     request: Request,
     command: impl FnOnce(String) -> Command,
 ) -> Response {
-    let name = match named(name) {
-        Ok(name) => name,
-        Err(failure) => return answer::failed(word, failure),
+    let (name, bytes) = match named_with_body(&app, word, name, request).await {
+        Ok(asked) => asked,
+        Err(refused) => return *refused,
     };
-    match body::read(request.into_body(), CHANGE_BYTES_MAX, app.config.body_timeout()).await {
-        Err((status, failure)) => return answer::refused(word, status, failure),
-        Ok(bytes) if !is_empty_object(&bytes) => {
-            let text = format!("{word} takes no fields; send {{}} or nothing as the body");
-            return answer::failed(word, Failure::new("invalid_input", text));
-        }
-        Ok(_) => {}
+    if !is_empty_object(&bytes) {
+        let text = format!("{word} takes no fields; send {{}} or nothing as the body");
+        return answer::failed(word, Failure::new("invalid_input", text));
     }
     run_to_its_end(app, command(name)).await
 }
@@ -242,7 +248,7 @@ pub(super) async fn run_to_its_end(app: AppState, command: Command) -> Response 
     }
 }
 
-pub(super) const CHANGE_BYTES_MAX: usize = 4096;
+const CHANGE_BYTES_MAX: usize = 4096;
 
 fn is_empty_object(bytes: &[u8]) -> bool {
     bytes.trim_ascii().is_empty()

@@ -155,15 +155,10 @@ impl HostBuilder {
     ///
     /// # Panics
     /// As there.
-    pub async fn build_and_listen(mut self) -> Result<(Host, broadcast::Receiver<Event>), BuildError> {
-        if !self.dirs.is_empty() {
-            self.config.intake.discovery.dirs = self.dirs;
-        }
-        self.config.validate()?;
-        let mut config = self.config;
-        // Before any plugin runs: one that changes the working directory changes nothing of what the host reads and writes.
-        config.make_paths_absolute();
-        let (crashes, crashes_not_noted) = crashes::start(&config, self.notes_crashes);
+    pub async fn build_and_listen(self) -> Result<(Host, broadcast::Receiver<Event>), BuildError> {
+        let notes_crashes = self.notes_crashes;
+        let config = self.checked_config()?;
+        let (crashes, crashes_not_noted) = crashes::start(&config, notes_crashes);
         let arrivals = Arrivals::new(config.intake.clone())?;
         let disabled = Disabled::read(config.state.dir.as_deref())?;
         let components = Components::new(&config, arrivals.store_outcome());
@@ -173,12 +168,7 @@ impl HostBuilder {
         let listening = events.listen();
         let process = ProcessChanges::listen(events.clone());
         let event_log = EventLog::start(events.listen());
-        let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"))
-            .with_crashes(crashes.clone());
-        let mut warnings: Vec<String> = vetting.warning().into_iter().collect();
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
+        let (vetting, mut warnings) = start_vetting(&config, &crashes);
         let vetting_memory = vetting.memory_bound();
         let history = Arc::new(start_history(&config.history, &mut warnings));
         let sink = HostSink {
@@ -226,6 +216,29 @@ impl HostBuilder {
         start_tasks(&inner, arrivals, probing.is_taken_in);
         Ok((Host { inner }, listening))
     }
+
+    /// The configuration that holds, with paths that no longer depend on the working directory.
+    fn checked_config(self) -> Result<Config, BuildError> {
+        let mut config = self.config;
+        if !self.dirs.is_empty() {
+            config.intake.discovery.dirs = self.dirs;
+        }
+        config.validate()?;
+        // Before any plugin runs: one that changes the working directory changes nothing of what the host reads and writes.
+        config.make_paths_absolute();
+        Ok(config)
+    }
+}
+
+/// Vetting, and what it can't do here.
+fn start_vetting(config: &Config, crashes: &Arc<Crashes>) -> (Vetting, Vec<String>) {
+    let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"))
+        .with_crashes(crashes.clone());
+    let warnings: Vec<String> = vetting.warning().into_iter().collect();
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    (vetting, warnings)
 }
 
 fn supervisor(

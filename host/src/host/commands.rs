@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
+/// By which the supervisor answers a request.
+pub(super) type Replied = oneshot::Receiver<Outcome>;
+
 impl Host {
     /// How the host is.
     pub fn status(&self) -> StatusView {
@@ -88,7 +91,8 @@ impl Host {
     /// # Errors
     /// There is none of this name, others that are to run require it, or its state does not allow it.
     pub async fn unload(&self, name: &str) -> Result<PluginView, ControlError> {
-        self.refuse_what_others_need(name)?;
+        let remedy = format!("`extman unload {name} --cascade` unloads them too, before it");
+        self.refuse_what_others_need(name, &remedy)?;
         self.change(name, Request::Unload).await
     }
 
@@ -98,10 +102,20 @@ impl Host {
     /// There is none of this name, or its state or that of another does not allow it; those before that one are unloaded.
     pub async fn unload_with_dependents(&self, name: &str) -> Result<PluginView, ControlError> {
         self.entry(name)?;
-        for dependent in self.dependents(name) {
-            self.change(&dependent, Request::Unload).await?;
+        let mut unloaded: Vec<String> = Vec::new();
+        for one in self.dependents(name).into_iter().chain([name.to_owned()]) {
+            match self.change(&one, Request::Unload).await {
+                Err(ControlError::Failed(text)) if !unloaded.is_empty() => {
+                    let before = unloaded.join(", ");
+                    return Err(ControlError::Failed(format!(
+                        "{text}; unloaded before it: {before}"
+                    )));
+                }
+                done => drop(done?),
+            }
+            unloaded.push(one);
         }
-        self.change(name, Request::Unload).await
+        self.plugin(name)
     }
 
     /// Unloads and loads, and waits for that.
@@ -118,10 +132,25 @@ impl Host {
         request: impl FnOnce(String, oneshot::Sender<Outcome>) -> Request,
     ) -> Result<PluginView, ControlError> {
         self.entry(name)?;
+        let replied = self.request(name, request)?;
+        self.answered(name, replied).await
+    }
+
+    /// Makes a request of the supervisor, which answers by what is returned.
+    pub(super) fn request(
+        &self,
+        name: &str,
+        request: impl FnOnce(String, oneshot::Sender<Outcome>) -> Request,
+    ) -> Result<Replied, ControlError> {
         let (reply, replied) = oneshot::channel();
-        if !self.inner.requests.make(request(name.to_owned(), reply)) {
-            return Err(ControlError::ShuttingDown);
+        match self.inner.requests.make(request(name.to_owned(), reply)) {
+            true => Ok(replied),
+            false => Err(ControlError::ShuttingDown),
         }
+    }
+
+    /// Waits for the supervisor's answer, and shows the plugin as it is then.
+    pub(super) async fn answered(&self, name: &str, replied: Replied) -> Result<PluginView, ControlError> {
         match replied.await {
             Ok(Ok(())) => self.plugin(name),
             Ok(Err(text)) => Err(ControlError::Failed(format!("{name}: {text}"))),

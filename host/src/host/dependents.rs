@@ -72,8 +72,8 @@ impl Host {
         )
     }
 
-    /// Nobody takes away what others need without saying so.
-    pub(super) fn refuse_what_others_need(&self, name: &str) -> Result<(), ControlError> {
+    /// Nobody takes away what others need without saying so; `remedy` says what can be done.
+    pub(super) fn refuse_what_others_need(&self, name: &str, remedy: &str) -> Result<(), ControlError> {
         let dependents = self.dependents(name);
         if dependents.is_empty() {
             return Ok(());
@@ -92,7 +92,7 @@ impl Host {
             _ => "require",
         };
         Err(ControlError::Conflict(format!(
-            "{name} is needed: {names} {verb} it; `extman unload {name} --cascade` unloads them too, before it"
+            "{name} is needed: {names} {verb} it; {remedy}"
         )))
     }
 }

@@ -3,6 +3,7 @@
 //! A command writes the file, and is answered when that is on the disk. Hosts with the same state directory share the file: each of them
 //! changes it under a lock, and reads it when it starts.
 
+use super::commands::Replied;
 use super::{BuildError, Host};
 use crate::durable;
 use extman_model::PluginView;
@@ -23,7 +24,7 @@ const DISABLED_MAX: usize = 4096;
 pub(super) struct Disabled {
     file: Option<PathBuf>,
     names: Mutex<BTreeSet<String>>,
-    /// Held by a command until it is answered: what stands on the disk is what the last one said.
+    /// Held by a command until the supervisor has its request: requests come in the order in which they stand on the disk.
     commands: tokio::sync::Mutex<()>,
 }
 
@@ -101,32 +102,35 @@ fn read(file: &Path) -> Result<Kept, String> {
 fn keep(file: &Path, name: String, disabled: bool) -> Result<(), String> {
     let failed = |error: io::Error| {
         format!(
-            "{}: what is disabled can't be written down: {error}; nothing has changed",
+            "{}: what is disabled can't be written down: {error}; try again once it can, since it may not outlive the host",
             file.display()
         )
     };
-    let _alone = durable::lock(file).map_err(failed)?;
+    let _alone = durable::lock(file).map_err(|error| {
+        format!(
+            "{}: what is disabled can't be written down: {error}; nothing has changed",
+            file.display()
+        )
+    })?;
     let mut kept = read(file).map_err(|why| {
         format!(
             "{}: {why}; mend the file, or remove it; nothing has changed",
             file.display()
         )
     })?;
-    let changed = match disabled {
+    match disabled {
         true => kept.disabled.insert(name),
         false => kept.disabled.remove(&name),
     };
     if kept.disabled.len() > DISABLED_MAX {
         return Err(format!(
-            "{} has {DISABLED_MAX} disabled instances, and no more are taken; enable some, or remove their files",
+            "{} has {DISABLED_MAX} disabled instances, and no more are taken; enable some",
             file.display()
         ));
     }
-    if changed {
-        let text = serde_json::to_string_pretty(&kept).map_err(|error| error.to_string())?;
-        durable::write(file, &text).map_err(failed)?;
-    }
-    Ok(())
+    // Also where it says so already: whoever wrote that may have failed before it was on the disk.
+    let text = serde_json::to_string_pretty(&kept).map_err(|error| error.to_string())?;
+    durable::write(file, &text).map_err(failed)
 }
 
 impl Host {
@@ -148,20 +152,36 @@ impl Host {
     }
 
     async fn set_disabled(&self, name: &str, disabled: bool) -> Result<PluginView, ControlError> {
-        let _alone = self.inner.disabled.commands.lock().await;
-        self.entry(name).map_err(|error| self.with_names(error))?;
+        let (host, owned) = (self.clone(), name.to_owned());
+        // To its end, whoever waits for it: what stands on the disk and what the supervisor knows must not differ.
+        let requested = tokio::spawn(async move { host.keep_and_request(&owned, disabled).await });
+        let replied = requested.await.map_err(|_| ControlError::ShuttingDown)??;
+        let done = self.answered(name, replied).await;
+        match done {
+            Err(ControlError::Failed(text)) if !disabled => {
+                Err(ControlError::Failed(format!("enabled, but not started: {text}")))
+            }
+            Err(ControlError::NotFound { .. }) if !disabled => Err(ControlError::Failed(format!(
+                "{name} is enabled; its plugin is not there, and is started when its file comes"
+            ))),
+            done => done,
+        }
+    }
+
+    /// Writes it down and tells the supervisor, whose answer comes by what is returned.
+    async fn keep_and_request(&self, name: &str, disabled: bool) -> Result<Replied, ControlError> {
+        let _in_order = self.inner.disabled.commands.lock().await;
+        // One that is disabled can be enabled though its file is gone.
+        if disabled || !self.inner.disabled.holds(name) {
+            self.entry(name).map_err(|error| self.with_names(error))?;
+        }
         if disabled {
-            self.refuse_what_others_need(name)?;
+            self.refuse_what_others_need(name, "disable them first")?;
         }
         self.inner.disabled.keep(name, disabled).await?;
         match disabled {
-            true => self.change(name, Request::Disable).await,
-            false => match self.change(name, Request::Enable).await {
-                Err(ControlError::Failed(text)) => {
-                    Err(ControlError::Failed(format!("enabled, but not started: {text}")))
-                }
-                done => done,
-            },
+            true => self.request(name, Request::Disable),
+            false => self.request(name, Request::Enable),
         }
     }
 

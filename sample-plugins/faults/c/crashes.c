@@ -34,9 +34,7 @@ static void crash(void) {
   if (strcmp(crash_name, "segfault") == 0) {
     *(volatile char *)16 = 1;
   } else if (strcmp(crash_name, "bus") == 0) {
-    char name[] = "/tmp/extman-fault-XXXXXX";
-    int file = mkstemp(name);
-    unlink(name);
+    int file = memfd_create("empty", MFD_CLOEXEC);
     // Nothing is in the file, so there is no page behind the mapping.
     volatile char *nothing = (volatile char *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     nothing[0] = 1;

@@ -154,11 +154,14 @@ fn plugin_that_others_need_is_unloaded_with_them_and_not_without_a_word() {
     let host = place.serve("[vetting]\nenabled = false\n");
     host.until_lifecycle("base", "running");
     host.until_lifecycle("rank", "running");
-    for word in ["unload", "disable"] {
+    for (word, remedy) in [
+        ("unload", "`extman unload base --cascade`"),
+        ("disable", "disable them first"),
+    ] {
         let (status, body) = host.change("base", word);
         let text = body["error"]["text"].as_str().unwrap();
         assert!(
-            status == 409 && text.contains("rank requires it") && text.contains("--cascade"),
+            status == 409 && text.contains("rank requires it") && text.contains(remedy),
             "{body}"
         );
         assert_eq!(host.ask("base"), "base");

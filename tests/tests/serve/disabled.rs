@@ -126,6 +126,63 @@ fn enabling_what_does_not_start_says_both_and_a_wrong_name_says_which_there_are(
 }
 
 #[test]
+fn disabled_instance_whose_file_is_gone_can_be_enabled_and_starts_when_it_comes() {
+    let place = Place::default();
+    let library = plugin("well", "1.0.0", "one").build(place.path());
+    let file = place.put(&library, "well.so");
+    let host = place.serve("[vetting]\nenabled = false\n");
+    host.until_lifecycle("well", "running");
+    assert_eq!(said(&host, &["disable", "well"]).0, Some(0));
+    std::fs::remove_file(file).unwrap();
+    host.until("it is forgotten", || {
+        !host
+            .get("/api/v1/plugins")
+            .to_string()
+            .contains("\"name\":\"well\"")
+    });
+    let (code, text) = said(&host, &["enable", "well"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("well is enabled") && text.contains("when its file comes"),
+        "{text}"
+    );
+    host.place.put(&library, "well.so");
+    host.until_lifecycle("well", "running");
+    host.stop();
+}
+
+#[test]
+fn enable_that_takes_long_holds_up_no_other_command() {
+    let place = Place::default();
+    let (inside, goes_on) = (place.path().join("inside"), place.path().join("goes-on"));
+    let waits = format!(
+        "fclose(fopen({inside:?}, \"w\")); while (access({goes_on:?}, F_OK) != 0) {{ usleep(1000); }}"
+    );
+    let slow = plugin("slow", "1.0.0", "one").in_create(waits);
+    place.put(&slow.build(place.path()), "slow.so");
+    place.put(&plugin("well", "1.0.0", "one").build(place.path()), "well.so");
+    std::fs::write(&goes_on, b"").unwrap();
+    let host = place.serve("[vetting]\nenabled = false\n");
+    host.until_lifecycle("slow", "running");
+    host.until_lifecycle("well", "running");
+    assert_eq!(said(&host, &["disable", "slow"]).0, Some(0));
+    std::fs::remove_file(&goes_on).unwrap();
+    std::fs::remove_file(&inside).unwrap();
+    std::thread::scope(|scope| {
+        let enabled = scope.spawn(|| said(&host, &["enable", "slow"]));
+        host.until("it is in its create", || inside.exists());
+        let disabled = scope.spawn(|| said(&host, &["disable", "well"]));
+        host.until("the other one is disabled", || disabled.is_finished());
+        assert!(!enabled.is_finished());
+        std::fs::write(&goes_on, b"").unwrap();
+        assert_eq!(disabled.join().unwrap().0, Some(0));
+        let (code, text) = enabled.join().unwrap();
+        assert_eq!(code, Some(0), "{text}");
+    });
+    host.stop();
+}
+
+#[test]
 fn hundred_hosts_killed_right_after_an_answer_have_all_kept_it() {
     let mut place = Place::default();
     place.put(&plugin("well", "1.0.0", "one").build(place.path()), "well.so");

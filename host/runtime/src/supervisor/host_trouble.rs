@@ -1,6 +1,6 @@
 //! Whether the host is at fault when instances fail: more than half of those that are to run fail within a [`WINDOW`]. Then they are started one
-//! after the other, so that what ails the host is not made worse by all of them at once, and their budgets are left alone. Pure: it is told
-//! the time.
+//! after the other, so that what ails the host is not made worse by all of them at once, and their budgets are left alone. One that is down and
+//! serves all the same is not stopped for it meanwhile. Pure: it is told the time.
 //!
 //! ```text
 //!   its restart is due ─▶ held ─▶ tried, one at a time ─▶ serves: the next at once
@@ -26,12 +26,14 @@ pub(super) const REST: Duration = Duration::from_secs(5);
 pub(super) enum Consequence {
     /// The moment that this one waited for has come.
     Due(Arc<str>, Monotonic),
+    /// It has, and this one goes on serving: it waits as long again.
+    PutOff(Arc<str>, Monotonic),
     /// Its failures were none of its own.
     Excuse(Arc<str>),
     /// After [`REST`], say so.
     Rest,
     /// The host's trouble begins, or is over.
-    Told {
+    Announce {
         begins: bool,
         failed: usize,
         of: usize,
@@ -91,10 +93,13 @@ impl HostTrouble {
         out
     }
 
-    /// The moment that an instance waited for has come.
-    pub(super) fn due(&mut self, name: Arc<str>, due: Monotonic) -> Vec<Consequence> {
+    /// The moment that an instance waited for has come: to be started, or, if it `serves`, to be stopped since it has been down for long.
+    pub(super) fn due(&mut self, name: Arc<str>, due: Monotonic, serves: bool) -> Vec<Consequence> {
         if !self.begun {
             return vec![Consequence::Due(name, due)];
+        }
+        if serves {
+            return vec![Consequence::PutOff(name, due)];
         }
         let mut out = Vec::new();
         self.held.push_back((name, due));
@@ -135,7 +140,7 @@ impl HostTrouble {
         if are_most(failed) {
             self.begun = true;
             out.extend(self.failed.keys().cloned().map(Consequence::Excuse));
-            out.push(self.told(of));
+            out.push(self.announcement(of));
         }
     }
 
@@ -143,7 +148,7 @@ impl HostTrouble {
         let is_over = self.failed.len() * 2 <= of && self.held.is_empty() && self.tried.is_none();
         if self.begun && is_over {
             self.begun = false;
-            out.push(self.told(of));
+            out.push(self.announcement(of));
         }
     }
 
@@ -157,8 +162,8 @@ impl HostTrouble {
         }
     }
 
-    fn told(&self, of: usize) -> Consequence {
-        Consequence::Told {
+    fn announcement(&self, of: usize) -> Consequence {
+        Consequence::Announce {
             begins: self.begun,
             failed: self.failed.len(),
             of,
@@ -191,7 +196,7 @@ mod tests {
 
     fn told(out: &[Consequence]) -> Vec<(bool, usize, usize)> {
         let told = |consequence: &Consequence| match consequence {
-            Consequence::Told {
+            Consequence::Announce {
                 begins, failed, of, ..
             } => Some((*begins, *failed, *of)),
             _ => None,
@@ -210,7 +215,10 @@ mod tests {
         for of in [1, 2] {
             let (mut trouble, out) = after(of, of);
             assert_eq!(out, []);
-            assert_eq!(trouble.due(name(0), at(1)), [Consequence::Due(name(0), at(1))]);
+            assert_eq!(
+                trouble.due(name(0), at(1), false),
+                [Consequence::Due(name(0), at(1))]
+            );
         }
     }
 
@@ -228,10 +236,10 @@ mod tests {
     #[test]
     fn instances_are_tried_one_after_the_other_until_most_are_well() {
         let (mut trouble, _) = after(3, 4);
-        let first = trouble.due(name(0), at(1));
+        let first = trouble.due(name(0), at(1), false);
         assert_eq!(first, [Consequence::Due(name(0), at(1))]);
-        assert_eq!(trouble.due(name(1), at(1)), [], "one is tried already");
-        assert_eq!(trouble.due(name(2), at(1)), []);
+        assert_eq!(trouble.due(name(1), at(1), false), [], "one is tried already");
+        assert_eq!(trouble.due(name(2), at(1), false), []);
         assert_eq!(trouble.note(&name(0), None, 4, at(2)), []);
         // It fails again: it is excused, and nobody is tried for a while.
         let again = trouble.note(&name(0), Some(true), 4, at(3));
@@ -241,14 +249,33 @@ mod tests {
         assert_eq!(well, [Consequence::Due(name(2), at(1))], "the next at once");
         let over = trouble.note(&name(2), Some(false), 4, at(10));
         assert_eq!(told(&over), [(false, 1, 4)]);
-        assert_eq!(trouble.due(name(0), at(11)), [Consequence::Due(name(0), at(11))]);
+        assert_eq!(
+            trouble.due(name(0), at(11), false),
+            [Consequence::Due(name(0), at(11))]
+        );
+    }
+
+    #[test]
+    fn one_that_is_down_and_serves_is_not_stopped_while_the_host_is_at_fault() {
+        let (mut trouble, _) = after(2, 4);
+        assert_eq!(
+            trouble.due(name(0), at(1), true),
+            [Consequence::Due(name(0), at(1))]
+        );
+        let (mut trouble, _) = after(3, 4);
+        assert_eq!(
+            trouble.due(name(0), at(1), true),
+            [Consequence::PutOff(name(0), at(1))]
+        );
+        let next = trouble.due(name(1), at(1), false);
+        assert_eq!(next, [Consequence::Due(name(1), at(1))], "it holds up nobody");
     }
 
     #[test]
     fn one_that_goes_while_it_is_tried_holds_up_nobody() {
         let (mut trouble, _) = after(3, 3);
-        trouble.due(name(0), at(1));
-        trouble.due(name(1), at(1));
+        trouble.due(name(0), at(1), false);
+        trouble.due(name(1), at(1), false);
         let next = trouble.note(&name(0), Some(false), 2, at(2));
         assert_eq!(next, [Consequence::Due(name(1), at(1))]);
     }

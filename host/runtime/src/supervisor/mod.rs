@@ -15,7 +15,7 @@ mod task;
 
 pub use events::Events;
 pub use requests::{Outcome, Request, Requests};
-pub use restart::{MAX_RESTARTS_MAX, Restart, SupervisionConfig};
+pub use restart::{Restart, SupervisionConfig};
 pub use spec::{Configured, InstanceConfig, resolved};
 pub use start::{Hopeless, NotStarted, Running, Services, SharedModules, unfit};
 pub use stop::{Complaint, PendingUnload, Stopped, Unload};

@@ -1,10 +1,12 @@
-//! Restarts of an instance that failed: how long each one waits, how many there may be, and what a good run makes forgotten. Pure: it is
-//! told the time.
+//! Restarts of an instance that failed: how long each one waits, how many there may be, and what a good run brings. Pure: it is told the time.
+//!
+//! A good run shortens the wait and leaves the budget alone: that goes by its window, or one that serves for a while and fails again each time
+//! would be started for ever.
 //!
 //! ```text
 //!   failure ─▶ first_wait, doubled each time, at most wait_max, less a jitter ─▶ start
 //!      │                                                                          │
-//!      │ max_restarts within the window: no more by itself                        │ a good run: the count and the wait begin anew
+//!      │ max_restarts within the window: no more by itself                        │ a good run: the next wait is the first one again
 //!      ▼                                                                          ▼
 //!   quarantined                                                                 runs
 //! ```
@@ -35,13 +37,14 @@ pub struct SupervisionConfig {
     pub restart: Restart,
     /// Restarts by itself within `within_ms`, at most; after that the instance is quarantined. Default: 10.
     pub max_restarts: u32,
-    /// The window in which they are counted, in milliseconds. Default: 600000.
+    /// The window in which they are counted, in milliseconds. Default: 1800000, in which ten restarts of one that is down each time for
+    /// `down_ms` have room.
     pub within_ms: u64,
     /// Milliseconds until the first restart; doubled each time, and less by up to a quarter, so that not all come at once. Default: 1000.
     pub first_wait_ms: u64,
     /// Milliseconds until a restart, at most. Default: 60000.
     pub wait_max_ms: u64,
-    /// Milliseconds for which an instance has to run well, and ten times as long as it last waited, until its failures are forgotten.
+    /// Milliseconds for which an instance has to run well, and ten times as long as it last waited, until it waits as shortly as at first.
     /// Default: 10000.
     pub good_run_ms: u64,
     /// Milliseconds for which an instance is down by its checks or calls until that is a failure. One that says of itself that it is down, or
@@ -54,7 +57,7 @@ impl Default for SupervisionConfig {
         SupervisionConfig {
             restart: Restart::OnFailure,
             max_restarts: 10,
-            within_ms: 600_000,
+            within_ms: 1_800_000,
             first_wait_ms: 1_000,
             wait_max_ms: 60_000,
             good_run_ms: 10_000,
@@ -68,12 +71,7 @@ impl SupervisionConfig {
     pub fn bounds(&self) -> impl Iterator<Item = (&'static str, u64, u64, u64)> {
         const DAY_MS: u64 = 86_400_000;
         [
-            (
-                "max_restarts",
-                self.max_restarts.into(),
-                1,
-                MAX_RESTARTS_MAX.into(),
-            ),
+            ("max_restarts", self.max_restarts.into(), 1, BUDGET_MAX.into()),
             ("within_ms", self.within_ms, 100, DAY_MS),
             ("first_wait_ms", self.first_wait_ms, 10, 1_000),
             ("wait_max_ms", self.wait_max_ms, 10, 60_000),
@@ -85,7 +83,7 @@ impl SupervisionConfig {
 }
 
 /// The most that a budget may be: so many moments are remembered of each instance.
-pub const MAX_RESTARTS_MAX: u32 = 1_000;
+const BUDGET_MAX: u32 = 1_000;
 /// A good run is so many times as long as the wait before it.
 const GOOD_RUN_WAITS: u32 = 10;
 
@@ -150,7 +148,8 @@ impl Restarts {
         if let Some(since) = self.well_since.take()
             && now.since(since) >= good_run
         {
-            self.forget();
+            self.in_a_row = 0;
+            self.last_wait = Duration::ZERO;
         }
     }
 
@@ -199,16 +198,6 @@ impl Restarts {
 mod tests {
     use super::*;
 
-    const CONFIG: SupervisionConfig = SupervisionConfig {
-        restart: Restart::OnFailure,
-        max_restarts: 10,
-        within_ms: 600_000,
-        first_wait_ms: 1_000,
-        wait_max_ms: 60_000,
-        good_run_ms: 10_000,
-        down_ms: 60_000,
-    };
-
     fn at(ms: u64) -> Monotonic {
         Monotonic::from_nanos(1).after(Duration::from_millis(ms))
     }
@@ -239,7 +228,7 @@ mod tests {
     #[test]
     fn two_instances_that_fail_together_wait_differently() {
         let waits = |name| {
-            let mut restarts = Restarts::new(CONFIG, name);
+            let mut restarts = Restarts::new(SupervisionConfig::default(), name);
             let waits = std::iter::from_fn(move || wait(&mut restarts, at(0)));
             waits.collect::<Vec<_>>()
         };
@@ -250,7 +239,8 @@ mod tests {
     fn spent_budget_is_told_and_comes_back_with_time() {
         let config = SupervisionConfig {
             max_restarts: 2,
-            ..CONFIG
+            within_ms: 600_000,
+            ..SupervisionConfig::default()
         };
         let mut restarts = Restarts::new(config, "a");
         assert!(matches!(
@@ -269,8 +259,8 @@ mod tests {
     }
 
     #[test]
-    fn good_run_forgets_the_failures_and_a_short_one_does_not() {
-        let mut restarts = Restarts::new(CONFIG, "a");
+    fn good_run_shortens_the_wait_and_not_the_budget_and_a_short_one_neither() {
+        let mut restarts = Restarts::new(SupervisionConfig::default(), "a");
         for _ in 0..3 {
             restarts.decide(at(0));
         }
@@ -284,9 +274,34 @@ mod tests {
         let good = at(200_000).after(waited * GOOD_RUN_WAITS);
         assert!(matches!(
             restarts.decide(good),
-            AfterFailure::Restart { number: 1, .. }
+            AfterFailure::Restart { number: 5, .. }
         ));
         assert!(restarts.last_wait <= Duration::from_secs(1));
+    }
+
+    /// How many restarts come before the budget is spent, where each run lasts so long.
+    fn restarts_before_quarantine(run: Duration) -> Option<usize> {
+        let mut restarts = Restarts::new(SupervisionConfig::default(), "a");
+        let mut now = at(0);
+        for number in 0..100 {
+            restarts.runs_well(now);
+            now = now.after(run);
+            match restarts.decide(now) {
+                AfterFailure::Restart { due, .. } => now = due,
+                _ => return Some(number),
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn at_the_defaults_one_that_fails_after_each_start_is_quarantined() {
+        // Of one that panics at once, one that serves for a while each time, and one that is found down and stays so for `down_ms`.
+        for seconds in [0, 15, 90] {
+            let run = Duration::from_secs(seconds);
+            assert_eq!(restarts_before_quarantine(run), Some(10), "{seconds} s");
+        }
+        assert_eq!(restarts_before_quarantine(Duration::from_secs(3600)), None);
     }
 
     #[test]
@@ -294,7 +309,7 @@ mod tests {
         let mut restarts = Restarts::new(
             SupervisionConfig {
                 max_restarts: 1,
-                ..CONFIG
+                ..SupervisionConfig::default()
             },
             "a",
         );
@@ -308,7 +323,7 @@ mod tests {
     fn policy_never_restarts_nothing() {
         let config = SupervisionConfig {
             restart: Restart::Never,
-            ..CONFIG
+            ..SupervisionConfig::default()
         };
         assert_eq!(Restarts::new(config, "a").decide(at(0)), AfterFailure::Stays);
     }

@@ -200,6 +200,8 @@ pub(super) enum Input<R: Loaded, W> {
     LateReturn { generation: u64, text: String },
     /// A generation is down by its checks or calls, or no longer.
     Down { generation: u64, why: Option<String> },
+    /// The moment has come, and the host is at fault: what serves goes on, and waits as long again.
+    PutOff(Monotonic),
     /// The moment of an [`Effect::Wake`] has come.
     Due(Monotonic),
     /// The host was at fault for the failures so far.
@@ -303,6 +305,7 @@ impl<R: Loaded, W> Actor<R, W> {
                 self.happened(input, out);
             }
             Input::Due(due) => self.due(due, out),
+            Input::PutOff(due) => self.put_off(due, out),
             Input::Excused => self.restarts.excuse(),
             Input::Slow(text) => self.slow(text),
             Input::Started(running) => self.started(running, out),
@@ -533,6 +536,19 @@ impl<R: Loaded, W> Actor<R, W> {
                 self.fail(text, Condition::Failed, out);
             }
             _ => {}
+        }
+    }
+
+    fn put_off(&mut self, moment: Monotonic, out: &mut Effects<R, W>) {
+        let next = self.restarts.down_for().map(|time| self.now.after(time));
+        if let Stage::Serving {
+            down: Some(Down { due, .. }),
+            ..
+        } = &mut self.stage
+            && *due == Some(moment)
+        {
+            *due = next;
+            out.extend(next.map(Effect::Wake));
         }
     }
 
@@ -818,17 +834,17 @@ impl<R: Loaded, W> Actor<R, W> {
             Stage::Failed { next, .. } => *next = Next::Stays,
             _ => {}
         }
-        self.unseat(cause, Condition::Well, after, out);
+        self.retire_live(cause, Condition::Well, after, out);
     }
 
     /// What is loaded has failed, and is stopped for it.
     fn fail(&mut self, text: String, condition: Condition, out: &mut Effects<R, W>) {
         self.restarts.ran_well(self.now);
-        self.unseat(&text, condition, Then::Rest, out);
+        self.retire_live(&text, condition, Then::Rest, out);
     }
 
     /// What is loaded serves no more: an update that is under way goes on as the instance's start.
-    fn unseat(&mut self, cause: &str, condition: Condition, then: Then, out: &mut Effects<R, W>) {
+    fn retire_live(&mut self, cause: &str, condition: Condition, then: Then, out: &mut Effects<R, W>) {
         let (failed, calls) = (condition != Condition::Well, Hung::default());
         match self.stage.take_live() {
             Ok(Live { running, update }) => {

@@ -93,7 +93,7 @@ pub enum VettingError {
         remembered: bool,
     },
     /// Hosts crashed in its code.
-    #[error("{0}; a new version, or `extman load` by a person, has it loaded again")]
+    #[error("{0}")]
     Crashed(String),
     /// There is no worker program.
     #[error(

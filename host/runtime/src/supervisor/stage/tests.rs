@@ -78,6 +78,7 @@ enum Act {
     IsDown,
     IsDownNoLonger,
     Due,
+    PutOff,
     Excused,
     StartEnds,
     StartFails,
@@ -85,7 +86,7 @@ enum Act {
     StopEnds,
 }
 
-const ACTS: [Act; 20] = [
+const ACTS: [Act; 21] = [
     Act::Load,
     Act::Unload,
     Act::Restart,
@@ -101,6 +102,7 @@ const ACTS: [Act; 20] = [
     Act::IsDown,
     Act::IsDownNoLonger,
     Act::Due,
+    Act::PutOff,
     Act::Excused,
     Act::StartEnds,
     Act::StartFails,
@@ -198,11 +200,9 @@ impl World {
             Act::Panic | Act::LaneLost | Act::LateReturn | Act::IsDown | Act::IsDownNoLonger => {
                 self.happens_in_a_call(act)
             }
-            Act::Due => {
-                let first = self.wakes.iter().copied().min();
-                self.wakes.retain(|wake| Some(*wake) != first);
-                first.map(Input::Due)
-            }
+            Act::Due => self.first_wake().map(Input::Due),
+            Act::PutOff if self.serves() => self.first_wake().map(Input::PutOff),
+            Act::PutOff => None,
             Act::Excused => Some(Input::Excused),
             Act::StartEnds | Act::StartFails | Act::StartIsSlow | Act::StopEnds => self.comes_of_it(act),
         };
@@ -220,6 +220,12 @@ impl World {
         let most = SUPERVISION.max_restarts;
         assert!(self.restarted <= most, "more than its budget: {:?}", self.history);
         true
+    }
+
+    fn first_wake(&mut self) -> Option<Monotonic> {
+        let first = self.wakes.iter().copied().min();
+        self.wakes.retain(|wake| Some(*wake) != first);
+        first
     }
 
     fn command(&mut self, act: Act) -> Input<Generation, Command> {
@@ -743,6 +749,14 @@ fn instance_that_panicked_is_started_again_when_its_moment_comes() {
     assert!(world.starting.is_some());
     world.act(Act::StartEnds);
     assert!(world.serves());
+}
+
+#[test]
+fn one_that_is_down_goes_on_serving_while_that_is_put_off_and_has_failed_afterwards() {
+    let mut world = after(&[Act::StartEnds, Act::IsDown, Act::PutOff]);
+    assert!(world.serves());
+    assert!(world.act(Act::Due), "it waits as long again");
+    assert!(!world.serves());
 }
 
 #[test]

@@ -43,7 +43,11 @@ impl Supervisor {
 
     /// A moment that an instance waits for has come.
     pub(super) fn due(&mut self, name: Arc<str>, due: Monotonic) {
-        self.consequences.extend(self.trouble.due(name, due));
+        let serves = self
+            .instances
+            .get(&name)
+            .is_some_and(|record| record.actor.serving().is_some());
+        self.consequences.extend(self.trouble.due(name, due, serves));
     }
 
     /// Something has happened to an instance: it may be in trouble, or no longer.
@@ -66,6 +70,7 @@ impl Supervisor {
                     // Where there is no such instance any more, nothing else says so.
                     self.note_trouble(&name, clock::monotonic());
                 }
+                Consequence::PutOff(name, due) => self.feed(&name, Input::PutOff(due)),
                 Consequence::Excuse(name) => self.feed(&name, Input::Excused),
                 Consequence::Rest => {
                     let requests = self.requests.clone();
@@ -74,7 +79,7 @@ impl Supervisor {
                         requests.make(Request::Rested);
                     });
                 }
-                Consequence::Told {
+                Consequence::Announce {
                     begins,
                     failed,
                     of,
