@@ -49,13 +49,18 @@ fn plugin_that_crashes_every_start_is_quarantined_after_two() {
     host.until_lifecycle("one", "quarantined");
     host.until_lifecycle("fault-echo", "running");
     assert_eq!(host.call("fault-echo"), Some(200));
-    let cause = host.plugin("one")["cause"].to_string();
-    for part in [
-        "it ended the host twice within 10 min, last by SIGSEGV in create",
-        "extman load",
-        "a new version",
+    let plugin = host.plugin("one");
+    for (field, parts) in [
+        (
+            "cause",
+            &["it ended the host twice within 10 min, last by SIGSEGV in create"][..],
+        ),
+        ("way_back", &["`extman load one`", "another library file"]),
     ] {
-        assert!(cause.contains(part), "{part:?} is missing in {cause}");
+        let said = plugin[field].to_string();
+        for part in parts {
+            assert!(said.contains(part), "{part:?} is missing in {field}: {said}");
+        }
     }
     for command in [&["list"][..], &["show", "one"], &["health", "one"]] {
         let said = host
