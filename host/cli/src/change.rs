@@ -1,13 +1,13 @@
-//! `extman load`, `extman unload`, `extman restart`.
+//! `extman show`, `extman load`, `extman unload`, `extman restart`: what is answered by plugins as they are, or are afterwards.
 
 use super::args::Target;
 use super::backend::Backend;
 use super::fault::Fault;
-use super::screen::{Outcome, Rendered, Screen};
-use super::session::{self, mismatch};
-use super::several::together;
-use super::show;
-use extman_model::control::{Answer, Command};
+use super::screen::{Outcome, Screen};
+use super::several::each;
+use super::{session, show};
+use extman_model::PluginView;
+use extman_model::control::Command;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Named {
@@ -18,34 +18,17 @@ pub(crate) struct Named {
     pub(super) target: Target,
 }
 
-/// Which change.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Change {
-    Load,
-    Unload,
-    Restart,
-}
-
 pub(super) fn run(
-    change: Change,
-    args: Named,
+    command: impl Fn(String) -> Command,
+    args: &Named,
     backend: &dyn Backend,
     screen: &Screen,
 ) -> Result<Outcome, Fault> {
-    let command = |name| match change {
-        Change::Load => Command::Load { name },
-        Change::Unload => Command::Unload { name },
-        Change::Restart => Command::Restart { name },
-    };
-    let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
-        let one = |name: &String| {
-            let Answer::Plugin(plugin) = host.run(command(name.clone()))? else {
-                return Err(mismatch());
-            };
-            Rendered::new(&plugin, show::render(&plugin, &screen.look))
-        };
-        together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
-    })?;
-    rendered.warnings.extend(warnings);
-    Ok(Outcome::Rendered(rendered))
+    session::shown(&args.target, backend, |host| {
+        each(&args.names, |name| {
+            host.rendered(command(name.to_owned()), |plugin: &Box<PluginView>| {
+                show::render(plugin, &screen.look)
+            })
+        })
+    })
 }

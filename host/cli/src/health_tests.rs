@@ -47,18 +47,6 @@ fn lost_records_are_shown_also_when_the_history_works_again() {
     let text = render(&health, &LOOK, Layout::default());
     let lost = "history: 7 records were lost since the host began";
     assert!(text.ends_with(lost), "{text}");
-    // As from a host that has no other component.
-    health.components.clear();
-    let text = render(&health, &LOOK, Layout::default());
-    let works = "history: works; 7 records were lost since the host began";
-    assert!(text.ends_with(works), "{text}");
-    health.history.state = HistoryState::Degraded {
-        why: "no room".to_owned(),
-        since_unix_ms: 1,
-    };
-    let text = render(&health, &LOOK, Layout::default());
-    let degraded = "history: degraded: no room; 7 records were lost";
-    assert!(text.contains(degraded), "{text}");
 }
 
 #[test]
@@ -83,6 +71,24 @@ fn what_flaps_says_so_and_why_even_while_it_is_up() {
     );
     let narrow = render(&health, &Look { width: 40, ..LOOK }, Layout::default());
     assert!(narrow.contains("up, flapping"), "{narrow}");
+}
+
+#[test]
+fn names_alone_come_in_the_order_of_the_table() {
+    let health = answer();
+    assert_eq!(health.plugins[0].name, "lang", "as the host gave it");
+    let names = |sort| {
+        let layout = Layout {
+            sort,
+            names: true,
+            ..Layout::default()
+        };
+        rendered(&Answer::Health(Box::new(health.clone())), &LOOK, layout)
+            .unwrap()
+            .text
+    };
+    assert_eq!(names(Sort::Health), "embed\nlang");
+    assert_eq!(names(Sort::Name), "embed\nlang");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `[history]`: whether, where and for how long it is written down.
 
+use extman_model::FieldFault;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,35 +76,9 @@ impl Default for Retention {
     }
 }
 
-/// Why `[history]` can't be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HistoryConfigError {
-    /// A value is out of its range.
-    #[error("{name} is {value}, outside {min} to {max}; set it within that range")]
-    OutOfRange {
-        /// Which.
-        name: &'static str,
-        /// What it is.
-        value: u64,
-        /// The least it may be.
-        min: u64,
-        /// The most it may be.
-        max: u64,
-    },
-    /// The file has no name.
-    #[error("history.file is empty; give the path of a file, or set history.enabled = false")]
-    NoFile,
-}
-
 impl HistoryConfig {
-    /// Checks the values.
-    ///
-    /// # Errors
-    /// One is out of its range.
-    pub fn validate(&self) -> Result<(), HistoryConfigError> {
-        if self.file.file_name().is_none() {
-            return Err(HistoryConfigError::NoFile);
-        }
+    /// What is wrong with the values.
+    pub fn faults(&self) -> Vec<FieldFault> {
         let keep = &self.retention;
         let ranges = [
             ("history.size_max_mib", self.size_max_mib, 4, 1 << 20),
@@ -115,17 +90,12 @@ impl HistoryConfig {
             ("history.retention.day_days", keep.day_days, 1, 36_600),
             ("history.retention.span_days", keep.span_days, 1, 36_600),
         ];
-        for (name, value, min, max) in ranges {
-            if !(min..=max).contains(&value) {
-                return Err(HistoryConfigError::OutOfRange {
-                    name,
-                    value,
-                    min,
-                    max,
-                });
-            }
+        let mut faults: Vec<FieldFault> = FieldFault::out_of_range(ranges).collect();
+        if self.file.file_name().is_none() {
+            let goes_on = "is empty; give the path of a file, or set history.enabled = false";
+            faults.push(FieldFault::new("history.file", goes_on));
         }
-        Ok(())
+        faults
     }
 
     /// The warning if so many instances, each called every minute, may fill the file before retention ends.
@@ -204,7 +174,7 @@ mod tests {
     fn an_empty_section_is_the_default_and_unknown_fields_are_refused() {
         let config: HistoryConfig = toml::from_str("").unwrap();
         assert_eq!(config, HistoryConfig::default());
-        assert_eq!(config.validate(), Ok(()));
+        assert_eq!(config.faults(), []);
         assert!(toml::from_str::<HistoryConfig>("size_mib = 1").is_err());
         assert!(toml::from_str::<HistoryConfig>("[retention]\nminutes = 1").is_err());
     }
@@ -223,12 +193,12 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_named() {
         let config: HistoryConfig = toml::from_str("[retention]\nminute_days = 0").unwrap();
-        let error = config.validate().unwrap_err().to_string();
+        let text = &config.faults()[0].text;
         assert!(
-            error.contains("history.retention.minute_days is 0, outside 1 to 366"),
-            "{error}"
+            text.contains("history.retention.minute_days is 0, outside 1 to 366"),
+            "{text}"
         );
         let config: HistoryConfig = toml::from_str("file = \"\"").unwrap();
-        assert_eq!(config.validate(), Err(HistoryConfigError::NoFile));
+        assert_eq!(config.faults()[0].field, "history.file");
     }
 }

@@ -27,13 +27,14 @@ mod uptime;
 mod words;
 mod writer;
 
-pub use config::{HistoryConfig, HistoryConfigError, Retention};
+pub use config::{HistoryConfig, Retention};
 pub use error::HistoryError;
 #[cfg(any(test, feature = "file"))]
 pub use file::HistoryFile;
 pub use reader::{Bounded, Reader, Rollups};
 
 use clock_watch::ClockWatch;
+use extman_model::UnfitFields;
 use extman_model::clock;
 use extman_model::history::{Dropped, HistoryState, HistoryStatus};
 pub use extman_model::record::Range;
@@ -69,9 +70,7 @@ impl History {
     /// # Errors
     /// The configuration is wrong, or there is no thread. The host can go on with [`off`](Self::off).
     pub fn start(config: &HistoryConfig) -> Result<History, HistoryError> {
-        config
-            .validate()
-            .map_err(|error| HistoryError::Question(error.to_string()))?;
+        UnfitFields::check(config.faults()).map_err(|error| HistoryError::Question(error.to_string()))?;
         if !config.enabled {
             return Ok(History::off("history.enabled is false"));
         }

@@ -21,7 +21,7 @@ mod store;
 mod trust;
 mod watch;
 
-pub use config::{DiscoveryConfig, IntakeConfig, IntakeConfigError, StoreConfig, TrustConfig, WatchConfig};
+pub use config::{DiscoveryConfig, IntakeConfig, StoreConfig, TrustConfig, WatchConfig};
 pub use discovery::{Alias, DirError, DirProblem, Discovery, FoundFile, Refused, Scan, find};
 pub use duplicates::{Duplicate, Unused, duplicates};
 pub use files::{Identity, Unfit};

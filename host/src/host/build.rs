@@ -148,9 +148,7 @@ impl HostBuilder {
         let event_log = EventLog::start(events.listen());
         let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"));
         let mut warnings: Vec<String> = vetting.warning().into_iter().collect();
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let vetting_memory = vetting.memory_bound();
         let history = Arc::new(start_history(&config.history, &mut warnings));
         let sink = HostSink {
