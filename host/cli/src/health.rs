@@ -10,10 +10,10 @@ use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, Session};
 use super::several::each;
 use super::text::{plain, wrap};
-use super::{duration, health_table, watch};
+use super::{duration, health_one, health_table, watch};
 use extman_model::control::report::{HealthAnswer, HistoryStatus, PluginHealth, ProbeEnd};
 use extman_model::control::{Answer, Command};
-use extman_model::{Component, Health as Word, HealthView};
+use extman_model::{Component, Health as Word, HealthView, failed_of};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -264,6 +264,7 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
             let text = format!("{}: {now} for {since}: {}", plugin.name, plugin.health.reason);
             lines.push(wrap(&text, look.width, 0));
         }
+        lines.extend(calls(plugin).map(|text| wrap(&format!("{}: {text}", plugin.name), look.width, 0)));
         if let Some(why) = plugin
             .health
             .deep
@@ -288,6 +289,46 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
     lines.join("\n")
 }
 
+/// Share of failed calls from which on it is told of one that is up, in percent.
+const FAILED_PERCENT: u64 = 10;
+/// Fewer calls say nothing of a share.
+const CALLS_MIN: u64 = 20;
+
+/// What callers of one that is up suffer from all the same: calls that fail, as where it has more callers than it can take, or that take
+/// nearly as long as they may.
+fn calls(plugin: &PluginHealth) -> Option<String> {
+    let health = &plugin.health;
+    if health.judged.health != Word::Up || health.left_out {
+        return None;
+    }
+    let value = |name: &str| health_one::find(&health.figures, name).map(|figure| figure.value);
+    let errors = health_one::errors(&health.figures);
+    // Of one that has just begun there is no whole minute.
+    let (calls, failed, when) = match (value("calls_5min"), value("calls_failed_5min")) {
+        (Some(calls), Some(failed)) => (calls, failed, "in the last five minutes"),
+        _ => (value("calls")?, failed_of(&errors), "since it began"),
+    };
+    if calls >= CALLS_MIN && failed * 100 >= calls * FAILED_PERCENT {
+        let of_plugin = errors.iter().filter(|(kind, _)| !kind.is_callers());
+        let kind = of_plugin.max_by_key(|(_, count)| **count);
+        let mostly = kind.map(|(kind, _)| format!(", mostly {}", kind.as_str().replace('_', " ")));
+        let percent = failed as f64 * 100.0 / calls as f64;
+        return Some(format!(
+            "{percent:.1} % of {calls} calls failed {when}{}",
+            mostly.unwrap_or_default()
+        ));
+    }
+    let (p95_ns, timeout_ms) = (value("call_p95_5min")?, value("call_timeout")?);
+    let is_slow = p95_ns.saturating_mul(2) >= timeout_ms.saturating_mul(1_000_000);
+    is_slow.then(|| {
+        format!(
+            "its calls are slow: p95 {} of the {} that they may take",
+            duration::short(p95_ns),
+            duration::lasted(timeout_ms)
+        )
+    })
+}
+
 /// The host's own parts in a line, and why some of them are not up.
 fn components(all: &[Component], look: &Look) -> String {
     let brief = |part: &Component| {
@@ -304,7 +345,8 @@ fn components(all: &[Component], look: &Look) -> String {
         .iter()
         .filter(|part| part.health != Word::Up && !part.left_out);
     lines.extend(counted.map(|part| {
-        let text = format!("{}: {}: {}", part.name, part.health.as_str(), part.reason);
+        let since = look.since(part.since_unix_ms);
+        let text = format!("{}: {} for {since}: {}", part.name, part.health.as_str(), part.reason);
         wrap(&text, look.width, 0)
     }));
     lines.join("\n")

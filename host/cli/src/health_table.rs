@@ -4,6 +4,7 @@ use super::bars::{heartbeat, sparkline, state};
 use super::duration::short;
 use super::grid::{GAP, line};
 use super::health::{RECENT, words};
+use super::maintenance;
 use super::screen::Look;
 use super::text::{cut, plain, width};
 use extman_model::control::report::PluginHealth;
@@ -52,7 +53,7 @@ impl Column {
             Column::Name => plain(&plugin.name),
             Column::Health => words(plugin),
             Column::For => look.since(plugin.health.since_unix_ms),
-            Column::Why => plain(&plugin.health.reason).replace('\n', " "),
+            Column::Why => why(plugin, look),
             Column::States => heartbeat(&plugin.recent, RECENT, false),
             Column::Curve => {
                 let trips: Vec<Option<u64>> = plugin.checks_ns.iter().copied().map(Some).collect();
@@ -69,6 +70,15 @@ impl Column {
             Column::States => heartbeat(&plugin.recent, RECENT, look.colour),
             _ => text.to_owned(),
         }
+    }
+}
+
+/// What an operator does with it goes before what it says.
+fn why(plugin: &PluginHealth, look: &Look) -> String {
+    let reason = plain(&plugin.health.reason).replace('\n', " ");
+    match &plugin.health.in_maintenance {
+        Some(maintenance) => format!("{}; {reason}", maintenance::words(maintenance, look)),
+        None => reason,
     }
 }
 

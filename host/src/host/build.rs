@@ -5,7 +5,7 @@ use super::event_log::EventLog;
 use super::health::{HostSink, Subjects};
 use super::maintenance::{self, Maintenances, Publisher};
 use super::process::ProcessChanges;
-use super::recent::RecentLatency;
+use super::recent::RecentCalls;
 use super::{Host, Inner, tasks};
 use crate::config::{Config, ConfigError};
 use crate::deep::{DeepChecks, Machine};
@@ -155,7 +155,7 @@ impl HostBuilder {
             events: events.clone(),
             requests: requests.clone(),
             history: history.clone(),
-            recent: Arc::new(RecentLatency::default()),
+            recent: Arc::new(RecentCalls::default()),
             registry: registry.clone(),
         };
         let recent = sink.recent.clone();
