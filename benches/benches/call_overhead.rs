@@ -51,7 +51,7 @@ fn accounts(criterion: &mut Criterion) {
         b.iter(|| {
             let counted = instance.accounts().begin();
             instance.accounts().returned(black_box(Duration::from_nanos(40)));
-            counted.end(None);
+            counted.end(None, false);
         });
     });
     let context = CallContext::acquire().expect("a context");

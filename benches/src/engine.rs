@@ -6,8 +6,8 @@ use extman::probing::{Apart, Engine, EventSink, HealthChange, Subject, Target};
 use extman_health::monitor::Calls;
 use extman_health::policy::Policy;
 use extman_model::clock::{self, Monotonic};
+use extman_model::latency::LatencyHistogram;
 use extman_model::record::Record;
-use extman_model::sketch::Sketch;
 use extman_model::{CheckKind, CheckOutcome, ErrorKind, Figures, Health, Lifecycle, Report};
 use extman_runtime::instance::{Answer, Asked, Instance};
 use extman_runtime::lanes::{LaneContext, Pool, PoolLimits};
@@ -174,7 +174,7 @@ impl Target for Watched {
     fn errors(&self) -> Vec<(ErrorKind, u64)> {
         self.target.errors()
     }
-    fn take_latency(&self) -> Sketch {
+    fn take_latency(&self) -> LatencyHistogram {
         self.target.take_latency()
     }
 }
@@ -234,8 +234,8 @@ impl Target for StandIn {
     fn errors(&self) -> Vec<(ErrorKind, u64)> {
         Vec::new()
     }
-    fn take_latency(&self) -> Sketch {
-        Sketch::default()
+    fn take_latency(&self) -> LatencyHistogram {
+        LatencyHistogram::default()
     }
 }
 

@@ -1,9 +1,9 @@
 //! What instances have written down, made up for measurements.
 
+use extman_model::latency::LatencyHistogram;
 use extman_model::record::{
     CheckRow, MinuteRow, Record, ResultWord, Rollup, SpanState, StateMs, StateTransition,
 };
-use extman_model::sketch::Sketch;
 use extman_model::{Cause, CheckKind, Health, Lifecycle};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub const BEGIN_MS: u64 = 20_000 * DAY_MS;
 pub fn minute(name: &Arc<str>, from_unix_ms: u64, busy: bool) -> Record {
     let number = from_unix_ms / MINUTE_MS;
     let varied = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let mut sums = Rollup {
+    let mut rollup = Rollup {
         from_unix_ms,
         states: StateMs {
             up: MINUTE_MS,
@@ -37,14 +37,14 @@ pub fn minute(name: &Arc<str>, from_unix_ms: u64, busy: bool) -> Record {
         ..Rollup::default()
     };
     if busy {
-        sums.calls = 60;
-        sums.cpu_ns = Some(120_000_000 + varied % 10_000_000);
+        rollup.calls = 60;
+        rollup.cpu_ns = Some(120_000_000 + varied % 10_000_000);
         let took = |n: u64| Duration::from_micros(1500 + 40 * n + varied % 500);
-        sums.latency = Sketch::of((1..=60).map(took));
+        rollup.latency = LatencyHistogram::of((1..=60).map(took));
     }
     Record::Minute(Box::new(MinuteRow {
         instance: name.clone(),
-        sums,
+        rollup,
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::figures::Figure;
 use crate::raw::Raw;
-use extman_model::sketch::{Recorder, Sketch};
+use extman_model::latency::{LatencyHistogram, Recorder};
 use futures_util::stream;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
@@ -25,13 +25,13 @@ pub struct Meter {
 
 impl Meter {
     /// Probes so far, and how late those since the last time were.
-    pub fn read(&self) -> (u64, Sketch) {
+    pub fn read(&self) -> (u64, LatencyHistogram) {
         (self.done.load(Relaxed), self.lag.drain())
     }
 }
 
 /// Measures for `stretch`, after half of it. `read` gives the probes so far, and how late those since the last time began.
-pub fn measure(plugins: usize, stretch: Duration, read: impl Fn() -> (u64, Sketch)) -> Vec<Figure> {
+pub fn measure(plugins: usize, stretch: Duration, read: impl Fn() -> (u64, LatencyHistogram)) -> Vec<Figure> {
     std::thread::sleep(stretch / 2);
     let ((before, _), cpu, began) = (read(), cpu(), Instant::now());
     std::thread::sleep(stretch);

@@ -110,14 +110,14 @@ async fn buckets_of_an_instance_that_is_checked_every_20_minutes_hold_all_of_its
     let mut records = vec![transition("rare", begin, Some(Health::Up))];
     // What an engine that looks every 20 minutes counts: checks, and no time in any state.
     records.extend((0..6).map(|n| {
-        let sums = Rollup {
+        let rollup = Rollup {
             from_unix_ms: begin + n * 20 * MINUTE_MS,
             checks: 1,
             ..Rollup::default()
         };
         Record::Minute(Box::new(MinuteRow {
             instance: "rare".into(),
-            sums,
+            rollup,
         }))
     }));
     records.push(transition("rare", begin + 2 * HOUR_MS, None));

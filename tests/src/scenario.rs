@@ -8,6 +8,7 @@ use extman_runtime::instance::InstanceSettings;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::loader::{Interposition, Step, interposition};
 use extman_runtime::module::ModuleBudgets;
+use extman_runtime::process_guard::take_changes;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -53,6 +54,12 @@ pub struct Outcome {
     pub rss_before_bytes: u64,
     /// Resident bytes of the process in the end.
     pub rss_after_bytes: u64,
+    /// Descriptors of the process after the warm-up.
+    pub descriptors_before: usize,
+    /// Descriptors of the process in the end.
+    pub descriptors_after: usize,
+    /// What the process guard blames on plugins.
+    pub blamed: Vec<String>,
 }
 
 impl Order {
@@ -143,6 +150,9 @@ async fn perform(order: &Order) -> Outcome {
         threads: 0,
         rss_before_bytes: 0,
         rss_after_bytes: 0,
+        descriptors_before: 0,
+        descriptors_after: 0,
+        blamed: Vec::new(),
     };
     let budgets = ModuleBudgets {
         settle: Duration::from_millis(order.patience_ms),
@@ -152,6 +162,7 @@ async fn perform(order: &Order) -> Outcome {
     for cycle in 0..order.cycles {
         if cycle == order.warm_up {
             outcome.rss_before_bytes = resident_bytes();
+            outcome.descriptors_before = entries("/proc/self/fd");
         }
         let module = bench.load(plugin.clone(), PoolLimits::default(), budgets).await;
         let instance = bench
@@ -178,8 +189,14 @@ async fn perform(order: &Order) -> Outcome {
     }
     outcome.rss_after_bytes = resident_bytes();
     outcome.mapped = is_mapped();
-    outcome.threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    outcome.threads = entries("/proc/self/task");
+    outcome.descriptors_after = entries("/proc/self/fd");
+    outcome.blamed = take_changes().iter().map(ToString::to_string).collect();
     outcome
+}
+
+fn entries(folder: &str) -> usize {
+    std::fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
 /// Whether any plugin's code is mapped into this process. Not whether anything of its file is: std reads a library's debug

@@ -37,6 +37,9 @@ fn grows_not(order: Order) {
     assert_eq!(outcome.unmapped, order.cycles, "{}", outcome.verdict);
     assert!(!outcome.mapped);
     assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes of growth");
+    // A copy in sealed memory is in nobody's resident size: it goes when its descriptor does.
+    assert_eq!(outcome.descriptors_after, outcome.descriptors_before);
+    assert_eq!(outcome.blamed, [""; 0]);
 }
 
 #[test]

@@ -15,7 +15,6 @@ const PURE: &[&str] = &[
     "host/runtime/src/supervisor/residents.rs",
     "host/runtime/src/supervisor/spec.rs",
     "host/runtime/src/supervisor/stage.rs",
-    "host/intake/src/duplicates.rs",
     "host/intake/src/resolve/",
     "tests/simulator/src/",
 ];

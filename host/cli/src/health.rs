@@ -346,7 +346,12 @@ fn components(all: &[Component], look: &Look) -> String {
         .filter(|part| part.health != Word::Up && !part.left_out);
     lines.extend(counted.map(|part| {
         let since = look.since(part.since_unix_ms);
-        let text = format!("{}: {} for {since}: {}", part.name, part.health.as_str(), part.reason);
+        let text = format!(
+            "{}: {} for {since}: {}",
+            part.name,
+            part.health.as_str(),
+            part.reason
+        );
         wrap(&text, look.width, 0)
     }));
     lines.join("\n")

@@ -120,7 +120,8 @@ fn calls_that_fail_or_are_slow_are_told_of_one_that_is_up() {
 #[test]
 fn row_of_one_in_maintenance_says_until_when_and_why() {
     let mut health = answer();
-    let maintenance = json!({"by": "operator", "since_unix_ms": 0, "until_unix_ms": 3_781_000, "reason": "new model"});
+    let maintenance =
+        json!({"by": "operator", "since_unix_ms": 0, "until_unix_ms": 3_781_000, "reason": "new model"});
     health.plugins[0].health.in_maintenance = serde_json::from_value(maintenance).unwrap();
     health.plugins[0].health.judged.flags.maintenance = true;
     let text = render(&health, &Look { width: 160, ..LOOK }, Layout::default());

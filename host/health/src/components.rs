@@ -86,68 +86,56 @@ pub fn store(failure: Option<String>) -> Component {
 
 /// The history, as it tells of itself.
 pub fn history(state: &HistoryState) -> Component {
-    let mut part = match state {
+    match state {
         HistoryState::Working => part("history", Health::Up, "is written"),
-        HistoryState::Degraded { why, .. } => part("history", Health::Degraded, why.clone()),
-        HistoryState::Off { why } => part("history", Health::Up, format!("is off: {why}")),
-    };
-    part.left_out = matches!(state, HistoryState::Off { .. });
-    if let HistoryState::Degraded { since_unix_ms, .. } = state {
-        part.since_unix_ms = *since_unix_ms;
+        HistoryState::Degraded { why, since_unix_ms } => Component {
+            since_unix_ms: *since_unix_ms,
+            ..part("history", Health::Degraded, why.clone())
+        },
+        HistoryState::Off { why } => Component {
+            left_out: true,
+            ..part("history", Health::Up, format!("is off: {why}"))
+        },
     }
-    part
 }
 
 /// The lanes: whether somebody notices one that hangs, and whether checks begin in time.
 pub fn lanes(seen: &LanesSeen, limits: &Limits) -> Component {
+    use Health::{Degraded, Down, Up};
     let (late, dead) = limits.watchdog;
-    let ms = |duration: Duration| duration.as_millis();
-    let (health, reason) = match seen {
-        LanesSeen { watchdog: None, .. } => (
-            Health::Down,
-            "there is no watchdog: a lane that hangs is not noticed".to_owned(),
-        ),
-        LanesSeen {
-            watchdog: Some(ago), ..
-        } if *ago > dead => (
-            Health::Down,
-            format!(
-                "the watchdog has not looked for {} ms: a lane that hangs is not noticed",
-                ms(*ago)
-            ),
-        ),
-        LanesSeen {
-            watchdog: Some(ago), ..
-        } if *ago > late => (
-            Health::Degraded,
-            format!("the watchdog has not looked for {} ms", ms(*ago)),
-        ),
-        LanesSeen {
-            lag_p99: Some(lag), ..
-        } if *lag > limits.lag => (
-            Health::Degraded,
-            format!(
-                "1 of 100 checks begins {} ms late or later: the machine, or the host's share of it, is too small",
-                ms(*lag)
-            ),
-        ),
-        LanesSeen { lost, .. } if *lost >= limits.lost => (
-            Health::Degraded,
-            format!(
-                "{lost} lanes are lost in calls that do not return; the plugins that are wedged hold them"
-            ),
-        ),
-        _ => (
-            Health::Up,
-            "the watchdog looks, and checks begin in time".to_owned(),
-        ),
+    let (ago, lag) = (
+        seen.watchdog.unwrap_or_default(),
+        seen.lag_p99.unwrap_or_default(),
+    );
+    let (ago_ms, lag_ms, lost) = (ago.as_millis(), lag.as_millis(), seen.lost);
+    let unnoticed = "a lane that hangs is not noticed";
+    let (health, reason) = if seen.watchdog.is_none() {
+        (Down, format!("there is no watchdog: {unnoticed}"))
+    } else if ago > dead {
+        (
+            Down,
+            format!("the watchdog has not looked for {ago_ms} ms: {unnoticed}"),
+        )
+    } else if ago > late {
+        (Degraded, format!("the watchdog has not looked for {ago_ms} ms"))
+    } else if lag > limits.lag {
+        let begins = format!("1 of 100 checks begins {lag_ms} ms late or later");
+        (
+            Degraded,
+            format!("{begins}: the machine, or the host's share of it, is too small"),
+        )
+    } else if lost >= limits.lost {
+        let lanes = format!("{lost} lanes are lost in calls that do not return");
+        (
+            Degraded,
+            format!("{lanes}; the plugins that are wedged hold them"),
+        )
+    } else {
+        (Up, "the watchdog looks, and checks begin in time".to_owned())
     };
     let mut part = part("lanes", health, reason);
-    part.figures
-        .push(figure("lanes_lost", seen.lost as u64, Unit::Count));
-    let ago = seen
-        .watchdog
-        .map(|ago| figure("watchdog_looked_before", nanos(ago), Unit::Ns));
+    part.figures.push(figure("lanes_lost", lost as u64, Unit::Count));
+    let ago = (seen.watchdog).map(|ago| figure("watchdog_looked_before", nanos(ago), Unit::Ns));
     let lag = seen.lag_p99.map(|lag| figure("lag_p99", nanos(lag), Unit::Ns));
     part.figures.extend(ago.into_iter().chain(lag));
     part
@@ -162,14 +150,11 @@ pub fn disk(spaces: &[Space], limits: &Limits) -> Component {
             Err(why) => (Health::Unknown, format!("{of} at {at}: {why}")),
             Ok((free, all)) => {
                 let text = format!("{of} at {at}: {} MiB are free of {} MiB", free >> 20, all >> 20);
-                let health = if *free < empty {
-                    Health::Down
-                } else if *free < low {
-                    Health::Degraded
-                } else {
-                    Health::Up
-                };
-                (health, text)
+                match *free {
+                    free if free < empty => (Health::Down, text),
+                    free if free < low => (Health::Degraded, text),
+                    _ => (Health::Up, text),
+                }
             }
         }
     });
@@ -191,7 +176,6 @@ pub fn disk(spaces: &[Space], limits: &Limits) -> Component {
 
 /// The memory of the host with its plugins, against what it may use.
 pub fn memory(seen: &MemorySeen, limits: &Limits) -> Component {
-    let (high, full) = limits.memory_permille;
     let (Some(resident), Some(machine)) = (seen.resident, seen.machine.filter(|bytes| *bytes > 0)) else {
         return absent("memory", "can't be measured here: /proc does not tell");
     };
@@ -200,21 +184,9 @@ pub fn memory(seen: &MemorySeen, limits: &Limits) -> Component {
         Some(allowed) => (allowed, "its control group allows"),
         None => (machine, "the machine has"),
     };
-    let share = u128::from(resident) * 1000 / u128::from(of);
-    let share = u64::try_from(share).unwrap_or(u64::MAX);
-    let health = if share >= full {
-        Health::Down
-    } else if share >= high {
-        Health::Degraded
-    } else {
-        Health::Up
-    };
-    let reason = format!(
-        "the host and its plugins have {} MiB of the {} MiB that {whose}",
-        resident >> 20,
-        of >> 20
-    );
-    let mut part = part("memory", health, reason);
+    let (share, mib, of_mib) = (permille(resident, of), resident >> 20, of >> 20);
+    let reason = format!("the host and its plugins have {mib} MiB of the {of_mib} MiB that {whose}");
+    let mut part = part("memory", by_share(share, limits.memory_permille), reason);
     part.figures.push(figure("resident", resident, Unit::Bytes));
     part.figures
         .extend(allowed.map(|bytes| figure("allowed", bytes, Unit::Bytes)));
@@ -234,32 +206,34 @@ pub struct DescriptorsSeen {
 
 /// Open descriptors against their limit: without one that is free no connection is taken, no library loaded and no child started.
 pub fn descriptors(seen: &DescriptorsSeen, limits: &Limits) -> Component {
-    let (high, full) = limits.descriptors_permille;
     let Some(open) = seen.open else {
         return absent("descriptors", "can't be counted here: /proc does not tell");
     };
     let Some(allowed) = seen.allowed.filter(|allowed| *allowed > 0) else {
         return absent("descriptors", "there is no limit");
     };
-    let share = u64::try_from(u128::from(open) * 1000 / u128::from(allowed)).unwrap_or(u64::MAX);
-    let (health, remedy) = if share >= full {
-        (
-            Health::Down,
-            "; raise the hard limit (ulimit -Hn, LimitNOFILE=) and start the host again",
-        )
-    } else if share >= high {
-        (
-            Health::Degraded,
-            "; raise the hard limit (ulimit -Hn, LimitNOFILE=) and start the host again",
-        )
-    } else {
-        (Health::Up, "")
+    let health = by_share(permille(open, allowed), limits.descriptors_permille);
+    let remedy = match health {
+        Health::Up => "",
+        _ => "; raise the hard limit (ulimit -Hn, LimitNOFILE=) and start the host again",
     };
     let reason = format!("{open} descriptors are open of the {allowed} that may be{remedy}");
     let mut part = part("descriptors", health, reason);
     part.figures.push(figure("open", open, Unit::Count));
     part.figures.push(figure("allowed", allowed, Unit::Count));
     part
+}
+
+fn permille(part: u64, of: u64) -> u64 {
+    u64::try_from(u128::from(part) * 1000 / u128::from(of)).unwrap_or(u64::MAX)
+}
+
+fn by_share(share: u64, (high, full): (u64, u64)) -> Health {
+    match share {
+        _ if share >= full => Health::Down,
+        _ if share >= high => Health::Degraded,
+        _ => Health::Up,
+    }
 }
 
 /// What was seen of the log: the lines that were lost, how long ago the last of them was, and why.
@@ -270,16 +244,20 @@ pub fn log(seen: &LogSeen, limits: &Limits) -> Component {
     let Some((lines, ago, why)) = seen else {
         return part("log", Health::Up, "no line was lost");
     };
-    let mut part = if *ago < limits.log_quiet {
-        let reason = format!("lines are being lost, {lines} by now: {why}");
-        part("log", Health::Degraded, reason)
-    } else {
-        let reason = format!(
-            "{lines} lines were lost, the last one {} s ago: {why}",
-            ago.as_secs()
-        );
-        part("log", Health::Up, reason)
+    let (health, reason) = match *ago < limits.log_quiet {
+        true => (
+            Health::Degraded,
+            format!("lines are being lost, {lines} by now: {why}"),
+        ),
+        false => (
+            Health::Up,
+            format!(
+                "{lines} lines were lost, the last one {} s ago: {why}",
+                ago.as_secs()
+            ),
+        ),
     };
+    let mut part = part("log", health, reason);
     part.figures.push(figure("lines_lost", *lines, Unit::Count));
     part
 }

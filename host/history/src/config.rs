@@ -3,9 +3,6 @@
 use extman_model::FieldFault;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::time::Duration;
-
-const DAY_MS: u64 = 86_400_000;
 
 /// Bytes a day of an instance that is called every minute (the bench `history_size`): its minutes, hours and days, and the spans of ten
 /// changes of state.
@@ -119,36 +116,9 @@ impl HistoryConfig {
         })
     }
 
-    /// [`batch_ms`](Self::batch_ms).
-    pub(super) fn batch(&self) -> Duration {
-        Duration::from_millis(self.batch_ms)
-    }
-
     /// [`size_max_mib`](Self::size_max_mib), in bytes.
     pub(super) fn size_max(&self) -> u64 {
         self.size_max_mib.saturating_mul(1 << 20)
-    }
-}
-
-impl Retention {
-    pub(super) fn result_ms(&self) -> u64 {
-        self.result_hours.saturating_mul(DAY_MS / 24)
-    }
-
-    pub(super) fn minute_ms(&self) -> u64 {
-        self.minute_days.saturating_mul(DAY_MS)
-    }
-
-    pub(super) fn hour_ms(&self) -> u64 {
-        self.hour_days.saturating_mul(DAY_MS)
-    }
-
-    pub(super) fn day_ms(&self) -> u64 {
-        self.day_days.saturating_mul(DAY_MS)
-    }
-
-    pub(super) fn span_ms(&self) -> u64 {
-        self.span_days.saturating_mul(DAY_MS)
     }
 }
 

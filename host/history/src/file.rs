@@ -2,10 +2,11 @@
 
 use super::config::Retention;
 use super::error::{self, HistoryError};
-use super::open::{self, Lock};
+use super::open;
 use super::reader::Reader;
 use super::store::Store;
 use extman_model::record::Record;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub struct HistoryFile {
     store: Store,
     path: PathBuf,
-    _lock: Lock,
+    _lock: File,
 }
 
 impl HistoryFile {
@@ -25,7 +26,7 @@ impl HistoryFile {
     pub fn open(path: &Path, now_unix_ms: u64) -> Result<Self, HistoryError> {
         let lock = open::lock(path)?;
         Ok(HistoryFile {
-            store: open::open(path, now_unix_ms, None)?.store,
+            store: open::open(path, now_unix_ms, None)?,
             path: path.to_owned(),
             _lock: lock,
         })
@@ -36,9 +37,8 @@ impl HistoryFile {
     /// # Errors
     /// The disk or the file fails.
     pub fn write(&mut self, records: &[Record], now_unix_ms: u64) -> Result<(), HistoryError> {
-        self.store
-            .write(records, now_unix_ms)
-            .map_err(error::database(&self.path, "written"))
+        let written = self.store.write(records, now_unix_ms);
+        written.map_err(error::database(&self.path, "written"))
     }
 
     /// Brings together what belongs together, a bounded part of it; whether there is more.
@@ -46,9 +46,8 @@ impl HistoryFile {
     /// # Errors
     /// The disk or the file fails.
     pub fn fold(&mut self, now_unix_ms: u64) -> Result<bool, HistoryError> {
-        self.store
-            .fold(now_unix_ms)
-            .map_err(error::database(&self.path, "folded"))
+        let more = self.store.fold(now_unix_ms);
+        more.map_err(error::database(&self.path, "folded"))
     }
 
     /// Removes what is older than it is to be kept, a bounded part of it; whether there is more.
@@ -56,9 +55,9 @@ impl HistoryFile {
     /// # Errors
     /// The disk or the file fails.
     pub fn expire(&mut self, keep: &Retention, now_unix_ms: u64) -> Result<bool, HistoryError> {
-        let expiring = error::database(&self.path, "shortened");
-        let more = self.store.expire(keep, now_unix_ms).map_err(&expiring)?;
-        Ok(self.store.shrink().map_err(&expiring)? || more)
+        let expired = self.store.expire(keep, now_unix_ms);
+        let more = expired.and_then(|more| Ok(self.store.shrink()? || more));
+        more.map_err(error::database(&self.path, "shortened"))
     }
 
     /// Where it stands.
@@ -67,8 +66,11 @@ impl HistoryFile {
     }
 
     /// Reads it.
+    ///
+    /// # Panics
+    /// It can't be opened again.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.path.clone(), Arc::default())
+        Reader::open(self.path.clone(), Arc::default()).expect("a file that is open opens")
     }
 
     /// Its size with its log, in bytes.

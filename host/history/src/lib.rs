@@ -19,6 +19,7 @@ mod queue;
 mod reader;
 mod rollup;
 mod schema;
+mod sql;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -53,14 +54,18 @@ const OPENING_MAX: Duration = Duration::from_secs(5);
 
 /// Takes records from any thread and has them written down.
 #[derive(Debug)]
-pub struct History {
-    queue: Arc<Queue>,
-    status: Arc<Mutex<HistoryStatus>>,
-    clock: Arc<ClockWatch>,
+pub struct History(Arc<Shared>);
+
+/// What the history and the thread that writes it have in common.
+#[derive(Debug)]
+struct Shared {
+    queue: Queue,
+    status: Mutex<HistoryStatus>,
+    clock: ClockWatch,
     /// The file was open once: what stands there is this host's to read.
-    opened: Arc<AtomicBool>,
+    was_open: AtomicBool,
     /// A reader has met what is broken.
-    suspect: Arc<AtomicBool>,
+    is_suspect: Arc<AtomicBool>,
 }
 
 impl History {
@@ -70,7 +75,7 @@ impl History {
     /// # Errors
     /// The configuration is wrong, or there is no thread. The host can go on with [`off`](Self::off).
     pub fn start(config: &HistoryConfig) -> Result<History, HistoryError> {
-        UnfitFields::check(config.faults()).map_err(|error| HistoryError::Question(error.to_string()))?;
+        UnfitFields::check(config.faults()).map_err(|error| HistoryError::Config(error.to_string()))?;
         if !config.enabled {
             return Ok(History::off("history.enabled is false"));
         }
@@ -79,14 +84,15 @@ impl History {
             since_unix_ms: clock::unix_ms(clock::wall()),
         };
         let history = History::new(opening, config.queue_max, Some(config.file.clone()));
-        let writer = Writer::new(config, &history);
-        thread::Builder::new()
-            .name("extman-history".to_owned())
-            .spawn(move || {
-                let _vital = Vital::part("the history's writer");
-                writer.run();
-            })
-            .map_err(error::file(&config.file, "given a thread"))?;
+        let writer = Writer::new(config, history.0.clone());
+        let run = move || {
+            let _vital = Vital::part("the history's writer");
+            writer.run();
+        };
+        let thread = thread::Builder::new().name("extman-history".to_owned());
+        thread
+            .spawn(run)
+            .map_err(error::file(&config.file, "the history's thread can't be started"))?;
         history.flush(OPENING_MAX);
         Ok(history)
     }
@@ -94,7 +100,7 @@ impl History {
     /// None: every record is lost, and [`status`](Self::status) says why.
     pub fn off(why: impl Into<String>) -> History {
         let history = History::new(HistoryState::Off { why: why.into() }, 0, None);
-        history.queue.end(&[]);
+        history.0.queue.end(&[]);
         history
     }
 
@@ -103,40 +109,42 @@ impl History {
     pub fn record(&self, record: Record) -> bool {
         // A step of the clock is recorded before the record that the stepped clock has dated. No span depends on results.
         if !matches!(record, Record::Check(_)) {
-            look_at_the_clock(&self.clock, &self.queue);
+            self.0.watch_clock();
         }
-        self.queue.try_send(record)
+        self.0.queue.try_send(record)
     }
 
     /// Waits until everything before this is written; `false` if it could not be, or not in time.
     pub fn flush(&self, budget: Duration) -> bool {
-        self.queue.flush(budget)
+        self.0.queue.flush(budget)
     }
 
     /// Writes what waits and ends the thread; `false` if it takes longer. Spans that go on stay so: if nobody has ended them
     /// by a transition, the next start ends them where this host was last known to live.
     pub fn close(&self, budget: Duration) -> bool {
-        self.queue.close();
-        self.queue.wait_ended(budget)
+        self.0.queue.close(budget)
     }
 
     /// Whether anything is written down at all.
     pub fn is_on(&self) -> bool {
-        !matches!(self.lock().state, HistoryState::Off { .. })
+        !matches!(self.0.status().state, HistoryState::Off { .. })
     }
 
-    /// What is written down.
+    /// What is written down, at the file that stands there now. Waits for the disk.
     ///
     /// # Errors
-    /// There is no history, or its file was not open yet.
+    /// There is no history, or its file was not open yet or can't be opened.
     pub fn reader(&self) -> Result<Reader, HistoryError> {
-        let status = self.lock();
-        match (&status.file, &status.state) {
-            (Some(file), _) if self.opened.load(Ordering::Acquire) => {
-                Ok(Reader::new(file.clone(), self.suspect.clone()))
+        let (file, state) = {
+            let status = self.0.status();
+            (status.file.clone(), status.state.clone())
+        };
+        match (file, state) {
+            (Some(file), _) if self.0.was_open.load(Ordering::Acquire) => {
+                Reader::open(file, self.0.is_suspect.clone())
             }
             (_, HistoryState::Off { why } | HistoryState::Degraded { why, .. }) => {
-                Err(HistoryError::Missing(why.clone()))
+                Err(HistoryError::Missing(why))
             }
             _ => Err(HistoryError::Missing("it has no file".to_owned())),
         }
@@ -144,20 +152,20 @@ impl History {
 
     /// Whether it works, without a look at the disk.
     pub fn state(&self) -> HistoryState {
-        self.lock().state.clone()
+        self.0.status().state.clone()
     }
 
     /// How often the file turned out to be broken, gone or another, so that a new one was begun, since the host began.
     pub fn times_lost(&self) -> u64 {
-        let status = self.lock();
+        let status = self.0.status();
         status.replaced + status.set_aside.len() as u64
     }
 
     /// How the history itself is.
     pub fn status(&self) -> HistoryStatus {
-        let mut status = self.lock().clone();
+        let mut status = self.0.status().clone();
         status.size_bytes = status.file.as_deref().map_or(0, open::size);
-        (status.queue_len, status.dropped) = (self.queue.len(), self.queue.dropped());
+        (status.queue_len, status.dropped) = (self.0.queue.len(), self.0.queue.dropped());
         status
     }
 
@@ -176,40 +184,39 @@ impl History {
             trimmed: Vec::new(),
             shortage: None,
         };
-        History {
-            queue: Arc::new(Queue::new(queue_max)),
-            status: Arc::new(Mutex::new(status)),
-            clock: Arc::new(ClockWatch::new()),
-            opened: Arc::default(),
-            suspect: Arc::default(),
-        }
+        History(Arc::new(Shared {
+            queue: Queue::new(queue_max),
+            status: Mutex::new(status),
+            clock: ClockWatch::new(),
+            was_open: AtomicBool::default(),
+            is_suspect: Arc::default(),
+        }))
     }
-
-    fn lock(&self) -> MutexGuard<'_, HistoryStatus> {
-        lock(&self.status)
-    }
-}
-
-fn lock(status: &Mutex<HistoryStatus>) -> MutexGuard<'_, HistoryStatus> {
-    status.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn look_at_the_clock(clock: &ClockWatch, queue: &Queue) {
-    clock.look(|step| {
-        let taken = queue.try_send(Record::ClockStep(step));
-        if taken {
-            tracing::warn!(
-                by_ms = step.by_ms,
-                "the wall clock was set, or the machine slept: the history's spans end there and begin anew"
-            );
-        }
-        taken
-    });
 }
 
 impl Drop for History {
     /// The thread writes what waits and ends; nobody waits for it here.
     fn drop(&mut self) {
-        self.queue.close();
+        self.0.queue.close(Duration::ZERO);
+    }
+}
+
+impl Shared {
+    fn status(&self) -> MutexGuard<'_, HistoryStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// If the wall clock was set, a record says so.
+    fn watch_clock(&self) {
+        self.clock.look(|step| {
+            let taken = self.queue.try_send(Record::ClockStep(step));
+            if taken {
+                tracing::warn!(
+                    by_ms = step.by_ms,
+                    "the wall clock was set, or the machine slept: the history's spans end there and begin anew"
+                );
+            }
+            taken
+        });
     }
 }

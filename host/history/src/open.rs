@@ -1,14 +1,14 @@
-//! From a path to an open file of ours: who may write it, whose it is, whether it is whole. What is broken is set aside under a name
-//! with the time; what is another's, or of a newer host's, is left as it is.
+//! From a path to an open file of ours: who may write it, whose it is, whether it is whole. What is another's, or of a newer host's, is
+//! left as it is; what is broken gets a name with the time.
 
 use super::error::{self, HistoryError};
-use super::schema::{self, Owner};
-use super::store::{self, Run, Store};
+use super::schema;
+use super::store::Store;
 use extman_model::clock;
-use rusqlite::{Connection, ErrorCode};
-use std::ffi::OsString;
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,122 +16,70 @@ use std::time::Duration;
 const CHECK_MAX: Duration = Duration::from_secs(2);
 /// Broken files that are kept.
 const SET_ASIDE_MAX: usize = 3;
+/// How long a connection waits for another one's lock.
+const BUSY_MAX: Duration = Duration::from_secs(2);
 
-/// Held for as long as a host writes to the history.
-#[derive(Debug)]
-pub(super) struct Lock {
-    _file: File,
-}
-
-/// Makes the directory, and takes the lock.
-pub(super) fn lock(path: &Path) -> Result<Lock, HistoryError> {
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        fs::create_dir_all(dir).map_err(|error| HistoryError::Directory {
-            path: dir.to_owned(),
-            error,
-        })?;
-    }
+/// Makes the directory, and takes the lock that a host holds for as long as it writes to the history.
+pub(super) fn lock(path: &Path) -> Result<File, HistoryError> {
+    let dir = directory(path);
+    fs::create_dir_all(dir).map_err(error::file(dir, "the history's directory can't be made"))?;
     let lock = beside(path, ".lock");
-    let refused = |error| HistoryError::Lock {
-        path: lock.clone(),
-        error,
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock)
-        .map_err(refused)?;
+    let refused = error::file(&lock, "the lock of the history can't be taken");
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true).open(&lock);
+    let file = file.map_err(&refused)?;
     match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(HistoryError::InUse {
-            path: path.to_owned(),
-        }),
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(left_as_it_is(
+            path,
+            "another host writes this history; this one waits until that one ends. If both are to run, give each a file of its own with \
+             history.file",
+        )),
         Err(TryLockError::Error(error)) => Err(refused(error)),
     }
 }
 
-/// A file, and what was found in its place.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) store: Store,
-    pub(super) identity: Identity,
-    /// The broken file's new name.
-    pub(super) set_aside: Option<PathBuf>,
-}
-
 /// Opens the file, or begins it. `resumed`: see [`Store::new`].
-pub(super) fn open(path: &Path, now_ms: u64, resumed: Option<Run>) -> Result<Opened, HistoryError> {
-    let opened = |store, set_aside| {
-        Ok(Opened {
-            store,
-            identity: identity(path)?,
-            set_aside,
-        })
-    };
-    match open_whole(path, now_ms, resumed) {
-        Err(error) if error.is_corrupt() => {
-            let aside = set_aside(path, now_ms)?;
-            tracing::error!(%error, aside = %aside.display(), "the history is broken: it was set aside, and a new one is begun");
-            opened(open_whole(path, now_ms, resumed)?, Some(aside))
-        }
-        result => opened(result?, None),
-    }
-}
-
-fn open_whole(path: &Path, now_ms: u64, resumed: Option<Run>) -> Result<Store, HistoryError> {
-    refuse_newer(path, header_version(path)?)?;
+pub(super) fn open(path: &Path, now_ms: u64, resumed: Option<i64>) -> Result<Store, HistoryError> {
     let opening = error::database(path, "opened");
-    let mut connection = store::connect(path).map_err(&opening)?;
-    match schema::owner(&connection).map_err(&opening)? {
-        Owner::Other => {
-            return Err(HistoryError::Foreign {
-                path: path.to_owned(),
-            });
+    let mut connection = connect(path, OpenFlags::default()).map_err(&opening)?;
+    match schema::version(&connection).map_err(&opening)? {
+        Some(0..=schema::VERSION) => {}
+        Some(found) => {
+            let known = schema::VERSION;
+            let why = format!(
+                "the history is of version {found}, and this host knows up to {known}; it was left as it is. Use the newer host, or set \
+                 history.file to another file"
+            );
+            return Err(left_as_it_is(path, why));
         }
-        Owner::Us(version) => refuse_newer(path, version)?,
-        Owner::Nobody => {}
+        None => {
+            return Err(left_as_it_is(
+                path,
+                "this is a database of another program, and was left as it is; set history.file to another file",
+            ));
+        }
     }
     if resumed.is_none() {
         check(&mut connection).map_err(error::database(path, "checked"))?;
     }
-    store::tune(&connection).map_err(&opening)?;
-    schema::migrate(&mut connection).map_err(error::database(path, "brought to this host's version"))?;
-    Store::new(connection, now_ms, resumed).map_err(&opening)
+    schema::prepare(&mut connection).map_err(error::database(path, "brought to this host's version"))?;
+    Store::new(connection, now_ms, resumed).map_err(opening)
 }
 
-/// The version in the file's first bytes, so that a file of a newer host's is not even opened for writing; 0 if they are not ours.
-fn header_version(path: &Path) -> Result<i64, HistoryError> {
-    let mut header = [0; 72];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
-        Ok(()) => {}
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => return Ok(0),
-        Err(error) => return Err(error::file(path, "read")(error)),
-    }
-    let number = |at: usize| {
-        i64::from(u32::from_be_bytes([
-            header[at],
-            header[at + 1],
-            header[at + 2],
-            header[at + 3],
-        ]))
-    };
-    Ok(if number(68) == schema::APPLICATION_ID {
-        number(60)
-    } else {
-        0
-    })
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_MAX)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF")?;
+    Ok(connection)
 }
 
-fn refuse_newer(path: &Path, found: i64) -> Result<(), HistoryError> {
-    if found <= schema::VERSION {
-        return Ok(());
-    }
-    Err(HistoryError::Newer {
+fn left_as_it_is(path: &Path, why: impl Into<String>) -> HistoryError {
+    HistoryError::Refused {
         path: path.to_owned(),
-        found,
-        known: schema::VERSION,
-    })
+        why: why.into(),
+    }
 }
 
 /// Looks through the file's pages, as far as time allows.
@@ -142,30 +90,24 @@ pub(super) fn check(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.progress_handler(0, None::<fn() -> bool>)?;
     match found {
         Ok(found) if found == "ok" => Ok(()),
-        Ok(found) => Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error {
-                code: ErrorCode::DatabaseCorrupt,
-                extended_code: rusqlite::ffi::SQLITE_CORRUPT,
-            },
-            Some(found),
-        )),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            tracing::debug!("the history is too large to be looked through at the start");
-            Ok(())
+        Ok(found) => {
+            let corrupt = ffi::Error::new(ffi::SQLITE_CORRUPT);
+            Err(rusqlite::Error::SqliteFailure(corrupt, Some(found)))
         }
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
 /// Gives the file and its log other names; the new name of the file.
 pub(super) fn set_aside(path: &Path, now_ms: u64) -> Result<PathBuf, HistoryError> {
-    let free = |at: &u64| !beside(path, &format!(".corrupt-{at}")).exists();
-    let at = (now_ms..).find(free).unwrap_or(now_ms);
-    let aside = beside(path, &format!(".corrupt-{at}"));
+    let named = |at: u64| beside(path, &format!(".corrupt-{at}"));
+    let free = |at: &u64| !named(*at).exists();
+    let aside = named((now_ms..).find(free).unwrap_or(now_ms));
     for part in PARTS {
         match fs::rename(beside(path, part), beside(&aside, part)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error::file(path, "set aside")(error));
+                return Err(error::file(path, "the history's file can't be set aside")(error));
             }
             _ => {}
         }
@@ -179,26 +121,15 @@ const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
 /// A disk that breaks each file must not fill up with broken files.
 fn forget_oldest(path: &Path) {
-    let prefix = format!(
-        "{}.corrupt-",
-        path.file_name().unwrap_or_default().to_string_lossy()
-    );
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    let mut times: Vec<u64> = entries
-        .filter_map(|entry| {
-            entry
-                .ok()?
-                .file_name()
-                .to_str()?
-                .strip_prefix(&prefix)?
-                .parse()
-                .ok()
-        })
-        .collect();
+    let prefix = beside(path, ".corrupt-");
+    let time = |entry: fs::DirEntry| {
+        let (name, prefix) = (entry.file_name(), prefix.file_name()?.to_str()?);
+        name.to_str()?.strip_prefix(prefix)?.parse().ok()
+    };
+    let Ok(entries) = fs::read_dir(directory(path)) else {
+        return;
+    };
+    let mut times: Vec<u64> = entries.flatten().filter_map(time).collect();
     times.sort_unstable_by(|a, b| b.cmp(a));
     for at in times.into_iter().skip(SET_ASIDE_MAX) {
         let old = beside(path, &format!(".corrupt-{at}"));
@@ -209,27 +140,22 @@ fn forget_oldest(path: &Path) {
     }
 }
 
+fn directory(path: &Path) -> &Path {
+    let named = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    named.unwrap_or(Path::new("."))
+}
+
 /// A path with something after its name.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
+    let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Which file stands at a path: another one has another device or number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    device: u64,
-    number: u64,
-}
-
-pub(super) fn identity(path: &Path) -> Result<Identity, HistoryError> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = fs::metadata(path).map_err(error::file(path, "looked at"))?;
-    Ok(Identity {
-        device: metadata.dev(),
-        number: metadata.ino(),
-    })
+/// Which file stands at a path, by device and number; `None` if there is none.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 /// Size of the file and its log, in bytes.

@@ -4,7 +4,7 @@ use extman_model::clock;
 use extman_model::history::Dropped;
 use extman_model::record::Record;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,33 +14,25 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     /// For the writer: enough has come, or somebody waits.
     wake: Condvar,
-    /// For those who wait until all is written.
-    settled: Condvar,
+    /// For those who wait for the writer's end.
+    ended: Condvar,
     max: usize,
-    /// By kind: transitions and steps of the clock, results of checks, minutes, releases, values.
-    dropped: [AtomicU64; 5],
+}
+
+/// What the writer is to do.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) records: Vec<Record>,
+    /// Those who wait until the records are written, and are told whether they were.
+    pub(super) flushes: Vec<SyncSender<bool>>,
+    pub(super) closing: bool,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    records: Vec<Record>,
-    /// Flushes asked for, done, and the last one that wrote everything.
-    asked: u64,
-    done: u64,
-    good: u64,
-    closing: bool,
-    ended: bool,
-}
-
-/// What the writer is to do.
-#[derive(Debug)]
-pub(super) struct Work {
-    pub(super) records: Vec<Record>,
-    /// The last flush that was asked for before.
-    pub(super) flush: u64,
-    /// Somebody waits for it.
-    pub(super) urgent: bool,
-    pub(super) closing: bool,
+    work: Work,
+    has_ended: bool,
+    dropped: Dropped,
 }
 
 impl Queue {
@@ -48,41 +40,39 @@ impl Queue {
         Queue {
             inner: Mutex::default(),
             wake: Condvar::new(),
-            settled: Condvar::new(),
+            ended: Condvar::new(),
             max,
-            dropped: Default::default(),
         }
     }
 
     /// Whether there was room. The last quarter is for what is rare and matters most: results may fill half of it, minutes three quarters.
     pub(super) fn try_send(&self, record: Record) -> bool {
-        let kind = kind(&record);
         let room = match record {
             Record::Check(_) => self.max / 2,
             Record::Minute(_) => self.max / 4 * 3,
             _ => self.max,
         };
         let mut inner = self.lock();
-        if inner.records.len() >= room || inner.ended {
-            self.dropped[kind].fetch_add(1, Ordering::Relaxed);
+        let waiting = inner.work.records.len();
+        if waiting >= room || inner.has_ended {
+            count(&mut inner.dropped, &record);
             return false;
         }
-        inner.records.push(record);
-        if inner.records.len() == self.max / 4 {
+        inner.work.records.push(record);
+        if waiting + 1 == self.max / 4 {
             self.wake.notify_one();
         }
         true
     }
 
-    /// Waits so long, or until a quarter is full or somebody wants it, and takes everything. With `hold`, what waits stays where it
-    /// is.
+    /// Waits so long, or until a quarter is full or somebody wants it, and takes everything. With `hold`, records stay where they are.
     pub(super) fn take(&self, at_most: Duration, hold: bool) -> Work {
         let end = clock::monotonic().after(at_most);
         let mut inner = self.lock();
         loop {
-            let left = end.since(clock::monotonic());
-            let wanted = inner.asked > inner.done || inner.closing;
-            if wanted || left.is_zero() || (!hold && inner.records.len() >= self.max / 4) {
+            let (left, work) = (end.since(clock::monotonic()), &inner.work);
+            let is_wanted = !work.flushes.is_empty() || work.closing;
+            if is_wanted || left.is_zero() || (!hold && work.records.len() >= self.max / 4) {
                 break;
             }
             (inner, _) = self
@@ -90,92 +80,59 @@ impl Queue {
                 .wait_timeout(inner, left)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        let work = &mut inner.work;
         Work {
             records: if hold {
                 Vec::new()
             } else {
-                mem::take(&mut inner.records)
+                mem::take(&mut work.records)
             },
-            flush: inner.asked,
-            urgent: inner.asked > inner.done || inner.closing,
-            closing: inner.closing,
+            flushes: mem::take(&mut work.flushes),
+            closing: work.closing,
         }
     }
 
-    /// The flushes up to this one are done; whether all was written.
-    pub(super) fn done(&self, flush: u64, good: bool) {
-        let mut inner = self.lock();
-        inner.done = flush;
-        if good {
-            inner.good = flush;
-        }
-        self.settled.notify_all();
-    }
-
-    /// The writer has ended: nothing is taken any more. What still waits is lost.
+    /// The writer has ended: nothing is taken any more. What still waits, or is given back unwritten, is lost.
     pub(super) fn end(&self, unwritten: &[Record]) {
         let mut inner = self.lock();
-        inner.ended = true;
-        inner.done = inner.asked;
-        let left = mem::take(&mut inner.records);
-        drop(inner);
-        self.count_dropped(left.iter().chain(unwritten));
-        self.settled.notify_all();
+        inner.has_ended = true;
+        let work = mem::take(&mut inner.work);
+        for record in work.records.iter().chain(unwritten) {
+            count(&mut inner.dropped, record);
+        }
+        self.ended.notify_all();
     }
 
     /// Has everything written that waits now; whether it was, in time.
     pub(super) fn flush(&self, budget: Duration) -> bool {
+        let (sender, done) = sync_channel(1);
         let mut inner = self.lock();
-        inner.asked += 1;
-        let mine = inner.asked;
-        self.wake.notify_one();
-        inner = self.wait(inner, budget, |inner| inner.done >= mine || inner.ended);
-        inner.good >= mine
-    }
-
-    /// Tells the writer to end.
-    pub(super) fn close(&self) {
-        self.lock().closing = true;
-        self.wake.notify_one();
-    }
-
-    /// Waits until the writer has ended; whether it did, in time.
-    pub(super) fn wait_ended(&self, budget: Duration) -> bool {
-        self.wait(self.lock(), budget, |inner| inner.ended).ended
-    }
-
-    pub(super) fn count_dropped<'a>(&self, records: impl Iterator<Item = &'a Record>) {
-        for record in records {
-            self.dropped[kind(record)].fetch_add(1, Ordering::Relaxed);
+        if inner.has_ended {
+            return false;
         }
+        inner.work.flushes.push(sender);
+        drop(inner);
+        self.wake.notify_one();
+        done.recv_timeout(budget).unwrap_or(false)
+    }
+
+    /// Tells the writer to end; whether it did, in time.
+    pub(super) fn close(&self, budget: Duration) -> bool {
+        let mut inner = self.lock();
+        inner.work.closing = true;
+        self.wake.notify_one();
+        let waited = self
+            .ended
+            .wait_timeout_while(inner, budget, |inner| !inner.has_ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.has_ended
     }
 
     pub(super) fn dropped(&self) -> Dropped {
-        let [transitions, results, minutes, releases, key_values] =
-            [0, 1, 2, 3, 4].map(|kind| self.dropped[kind].load(Ordering::Relaxed));
-        Dropped {
-            transitions,
-            results,
-            minutes,
-            releases,
-            key_values,
-        }
+        self.lock().dropped
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().records.len()
-    }
-
-    fn wait<'a>(
-        &self,
-        inner: MutexGuard<'a, Inner>,
-        budget: Duration,
-        until: impl Fn(&Inner) -> bool,
-    ) -> MutexGuard<'a, Inner> {
-        self.settled
-            .wait_timeout_while(inner, budget, |inner| !until(inner))
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        self.lock().work.records.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -183,14 +140,14 @@ impl Queue {
     }
 }
 
-fn kind(record: &Record) -> usize {
-    match record {
-        Record::Transition(_) | Record::ClockStep(_) => 0,
-        Record::Check(_) => 1,
-        Record::Minute(_) => 2,
-        Record::Release(_) => 3,
-        Record::KeyValue(_) => 4,
-    }
+fn count(dropped: &mut Dropped, record: &Record) {
+    *match record {
+        Record::Transition(_) | Record::ClockStep(_) => &mut dropped.transitions,
+        Record::Check(_) => &mut dropped.results,
+        Record::Minute(_) => &mut dropped.minutes,
+        Record::Release(_) => &mut dropped.releases,
+        Record::KeyValue(_) => &mut dropped.key_values,
+    } += 1;
 }
 
 #[cfg(test)]
@@ -221,7 +178,7 @@ mod tests {
         assert!(queue.try_send(Record::Transition(transition("a", 1, None))));
         queue.end(&[Record::Transition(transition("b", 1, None))]);
         assert!(!queue.try_send(Record::Transition(transition("a", 1, None))));
-        assert!(!queue.flush(Duration::from_secs(60)) && queue.wait_ended(Duration::from_secs(60)));
+        assert!(!queue.flush(Duration::from_secs(60)) && queue.close(Duration::from_secs(60)));
         assert_eq!(queue.dropped().transitions, 3);
     }
 }

@@ -7,32 +7,28 @@ mod rollups;
 pub use rollups::Rollups;
 
 use super::error::{self, HistoryError};
-use super::open::{self, Identity};
-use super::store::{self, STATE_COLUMNS, read_state};
-use super::{time, uptime, words};
+use super::sql::{self, find};
+use super::time::bounded;
+use super::{open, uptime, words};
 use extman_model::findings::Uptime;
-use extman_model::record::{CheckRow, ClockRow, KeyValueRow, Range, ReleaseRow, SpanRow};
+use extman_model::record::{CheckRow, ClockRow, KeyValueRow, Range, ReleaseRow, SpanRow, StateMs};
 use extman_model::{CheckKind, Digest};
-use rusqlite::{Connection, OpenFlags, Row, ToSql, Transaction, params};
+use rusqlite::{Connection, OpenFlags, Params, Row, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// Most rows of an answer whose length nobody has asked for.
 const ROWS_MAX: usize = 10_000;
-const NAMES_MAX: usize = 100_000;
-/// Connections that are kept open.
-const IDLE_MAX: usize = 4;
 
-/// Reads a history; cheap to clone.
-#[derive(Debug, Clone)]
+/// Reads the file that stood there when it was opened.
+#[derive(Debug)]
 pub struct Reader {
+    connection: Connection,
     path: PathBuf,
-    /// For the writer: what was read is broken.
-    suspect: Arc<AtomicBool>,
-    idle: Arc<Mutex<Vec<(Identity, Connection)>>>,
+    /// For the writer, which looks through a file that turns out to be broken, and sets it aside.
+    is_suspect: Arc<AtomicBool>,
 }
 
 /// An answer of limited length.
@@ -45,12 +41,13 @@ pub struct Bounded<T> {
 }
 
 impl Reader {
-    pub(super) fn new(path: PathBuf, suspect: Arc<AtomicBool>) -> Self {
-        Reader {
+    pub(super) fn open(path: PathBuf, is_suspect: Arc<AtomicBool>) -> Result<Self, HistoryError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Ok(Reader {
+            connection: open::connect(&path, flags).map_err(error::database(&path, "read"))?,
             path,
-            suspect,
-            idle: Arc::default(),
-        }
+            is_suspect,
+        })
     }
 
     /// How much of a range an instance could serve, or each that anything is known of: by all of their spans. One that goes on counts
@@ -63,25 +60,17 @@ impl Reader {
         instance: Option<&str>,
         range: Range,
     ) -> Result<BTreeMap<String, Uptime>, HistoryError> {
-        self.ask(|file| {
-            let number = match instance {
-                Some(name) => match store::instance(file, name)? {
-                    Some(number) => Some(number),
-                    None => return Ok(BTreeMap::new()),
-                },
-                None => None,
-            };
-            let mut name = file.prepare_cached("SELECT name FROM instance WHERE id = ?1")?;
-            let uptimes = uptime::uptimes(file, number, range)?.into_iter();
-            uptimes
-                .map(|(number, uptime)| Ok((name.query_row([number], |row| row.get(0))?, uptime)))
-                .collect()
-        })
+        self.ask(
+            |file| match instance.map(|name| number(file, name)).transpose()? {
+                Some(None) => Ok(BTreeMap::new()),
+                number => uptime::uptimes(file, number.flatten(), range),
+            },
+        )
     }
 
     /// The uptime of one that nothing is known of.
     pub fn unknown(range: Range) -> Uptime {
-        uptime::unknown(range)
+        uptime::of_states(range, StateMs::default())
     }
 
     /// The spans that lie in a range at least in part, whole, at most `limit`.
@@ -94,39 +83,31 @@ impl Reader {
         range: Range,
         limit: usize,
     ) -> Result<Bounded<SpanRow>, HistoryError> {
-        self.ask_of(instance, |file, number| {
-            // Where two runs overlap, the later one counts: the earlier span is cut off.
-            let mut statement = file.prepare_cached(&format!(
-                "SELECT state_span.from_ms, CASE WHEN cut_ms < coalesce(to_ms, cut_ms + 1) THEN cut_ms ELSE to_ms END, text, cut,
-                 {STATE_COLUMNS} FROM state_span LEFT JOIN host_run ON host_run.id = run JOIN state ON state.id = state
-                 WHERE instance = ?1 AND state_span.from_ms < ?2 AND coalesce(state_span.from_ms < cut_ms, 1)
-                 ORDER BY state_span.from_ms DESC, state_span.id DESC"
-            ))?;
-            let mut found = statement.query(params![number, time::stored(range.to_unix_ms)])?;
-            let (mut rows, mut more) = (Vec::new(), false);
-            while let Some(row) = found.next()? {
-                let to: Option<u64> = row.get::<_, Option<i64>>(1)?.map(time::moment);
-                // They follow one another: whatever is further back ends no later.
-                if to.is_some_and(|to| to <= range.from_unix_ms) {
-                    break;
-                }
-                more = rows.len() >= limit;
-                if more {
-                    break;
-                }
-                // Words of another version are passed over: that time counts as not observed.
-                if let Some(state) = read_state(row, 4)? {
-                    rows.push(SpanRow {
-                        from_unix_ms: time::moment(row.get(0)?),
-                        to_unix_ms: to,
-                        state,
-                        text: row.get(2)?,
-                        cut: row.get(3)?,
-                    });
-                }
-            }
-            rows.reverse();
-            Ok(Bounded { rows, more })
+        // Where two runs overlap, the later one counts: the earlier span is cut off. Spans follow one another, so the first in the range is
+        // the last that begins before it.
+        let sql = format!(
+            "SELECT span.from_ms AS a, CASE WHEN cut_ms < coalesce(to_ms, cut_ms + 1) THEN cut_ms ELSE to_ms END AS b, text, cut, {}
+             FROM instance JOIN state_span AS span ON instance = instance.id LEFT JOIN host_run AS run ON run.id = span.run
+             JOIN state ON state.id = state
+             WHERE name = ?1 AND span.from_ms < ?4 AND coalesce(span.from_ms < cut_ms, 1) AND coalesce(b > ?3, 1)
+             AND span.from_ms >= coalesce((SELECT s.from_ms FROM state_span AS s LEFT JOIN host_run AS r ON r.id = s.run
+                 WHERE s.instance = instance.id AND s.from_ms <= ?3 AND coalesce(s.from_ms < r.cut_ms, 1)
+                 ORDER BY s.from_ms DESC LIMIT 1), 0)
+             ORDER BY span.from_ms DESC, span.id DESC LIMIT ?2",
+            words::STATE
+        );
+        self.newest(&sql, (instance, limit, range), |row| {
+            // Words of another version are passed over: that time counts as not observed.
+            let Some(state) = words::state(row)? else {
+                return Ok(None);
+            };
+            Ok(Some(SpanRow {
+                from_unix_ms: row.get("a")?,
+                to_unix_ms: row.get("b")?,
+                state,
+                text: row.get("text")?,
+                cut: row.get("cut")?,
+            }))
         })
     }
 
@@ -135,15 +116,17 @@ impl Reader {
     /// # Errors
     /// The file can't be read.
     pub fn releases(&self, instance: &str) -> Result<Bounded<ReleaseRow>, HistoryError> {
-        let sql = "SELECT at_ms, version, digest FROM release WHERE instance = ?1 ORDER BY at_ms DESC, id DESC LIMIT ?2";
-        self.newest(instance, ROWS_MAX, sql, &[], |row| {
+        let sql = "SELECT at_ms, version, digest FROM release JOIN instance ON instance.id = instance WHERE name = ?1
+            AND at_ms >= ?3 AND at_ms < ?4 ORDER BY at_ms DESC, release.id DESC LIMIT ?2";
+        let all = Range::new(0, u64::MAX);
+        self.newest(sql, (instance, ROWS_MAX, all), |row| {
             let (version, digest): (String, String) = (row.get(1)?, row.get(2)?);
             let (Ok(version), Ok(digest)) = (version.parse(), digest.parse::<Digest>()) else {
                 return Ok(None);
             };
             Ok(Some(ReleaseRow {
                 instance: instance.into(),
-                at_unix_ms: time::moment(row.get(0)?),
+                at_unix_ms: row.get(0)?,
                 version,
                 digest,
             }))
@@ -160,28 +143,28 @@ impl Reader {
         range: Range,
         limit: usize,
     ) -> Result<Bounded<CheckRow>, HistoryError> {
-        let (from, to) = (time::stored(range.from_unix_ms), time::stored(range.to_unix_ms));
-        let sql = "SELECT at_ms, last_ms, times, deep, result, counted, took_ns, text FROM check_result
-            WHERE instance = ?1 AND last_ms >= ?3 AND at_ms < ?4 ORDER BY at_ms DESC, id DESC LIMIT ?2";
-        self.newest(instance, limit, sql, &[&from, &to], |row| {
+        let sql = "SELECT at_ms, last_ms, times, deep, result, counted, took_ns, text FROM check_result JOIN instance ON instance.id = instance
+            WHERE name = ?1 AND last_ms >= ?3 AND at_ms < ?4 ORDER BY at_ms DESC, check_result.id DESC LIMIT ?2";
+        self.newest(sql, (instance, limit, range), |row| {
             // Words of another version are passed over.
-            let Some(result) = words::result_word(row.get(4)?) else {
+            let Some(result) = words::result_word(row.get("result")?) else {
                 return Ok(None);
             };
+            let is_deep: bool = row.get("deep")?;
             Ok(Some(CheckRow {
                 instance: instance.into(),
-                at_unix_ms: time::moment(row.get(0)?),
-                last_unix_ms: time::moment(row.get(1)?),
-                times: time::moment(row.get(2)?),
-                kind: if row.get(3)? {
+                at_unix_ms: row.get("at_ms")?,
+                last_unix_ms: row.get("last_ms")?,
+                times: row.get("times")?,
+                kind: if is_deep {
                     CheckKind::Deep
                 } else {
                     CheckKind::Readiness
                 },
                 result,
-                counted: row.get(5)?,
-                took_ns: row.get::<_, Option<i64>>(6)?.map(time::moment),
-                text: row.get(7)?,
+                counted: row.get("counted")?,
+                took_ns: row.get("took_ns")?,
+                text: row.get("text")?,
             }))
         })
     }
@@ -191,21 +174,15 @@ impl Reader {
     /// # Errors
     /// The file can't be read.
     pub fn clock_steps(&self, range: Range) -> Result<Vec<ClockRow>, HistoryError> {
-        self.ask(|file| {
-            let mut statement = file.prepare_cached(
-                "SELECT at_ms, by_ms, found FROM clock_step WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY id DESC LIMIT 100",
-            )?;
-            let (from, to) = (time::stored(range.from_unix_ms), time::stored(range.to_unix_ms));
-            let found = statement.query_map([from, to], |row| {
-                Ok(ClockRow {
-                    at_unix_ms: time::moment(row.get(0)?),
-                    by_ms: row.get(1)?,
-                    found: row.get(2)?,
-                })
-            })?;
-            let mut rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
-            rows.reverse();
-            Ok(rows)
+        let sql = "SELECT at_ms, by_ms, found FROM (SELECT * FROM clock_step WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY id DESC LIMIT 100)
+            ORDER BY id";
+        let asked = [bounded(range.from_unix_ms), bounded(range.to_unix_ms)];
+        self.rows(sql, asked, |row| {
+            Ok(ClockRow {
+                at_unix_ms: row.get(0)?,
+                by_ms: row.get(1)?,
+                found: row.get(2)?,
+            })
         })
     }
 
@@ -214,110 +191,57 @@ impl Reader {
     /// # Errors
     /// The file can't be read.
     pub fn key_values(&self, prefix: &str) -> Result<Vec<KeyValueRow>, HistoryError> {
-        self.ask(|file| {
-            let mut statement = file.prepare_cached(
-                "SELECT key, at_ms, value FROM key_value WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key LIMIT ?2",
-            )?;
-            let found = statement.query_map(params![prefix, NAMES_MAX as i64], |row| {
-                Ok(KeyValueRow {
-                    key: row.get::<_, String>(0)?.into(),
-                    at_unix_ms: time::moment(row.get(1)?),
-                    value: row.get(2)?,
-                })
-            })?;
-            found.collect()
-        })
-    }
-
-    /// The newest rows, of which `sql` gives at most ?2, the newest first.
-    fn newest<T>(
-        &self,
-        instance: &str,
-        limit: usize,
-        sql: &str,
-        more: &[&dyn ToSql],
-        read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<T>>,
-    ) -> Result<Bounded<T>, HistoryError> {
-        self.ask_of(instance, |file, number| {
-            let most = limit as i64 + 1;
-            let asked: Vec<&dyn ToSql> = [&number as &dyn ToSql, &most]
-                .into_iter()
-                .chain(more.iter().copied())
-                .collect();
-            let mut statement = file.prepare_cached(sql)?;
-            let found = statement.query_map(asked.as_slice(), &read)?;
-            let mut rows = found.collect::<rusqlite::Result<Vec<_>>>()?;
-            let more = rows.len() > limit;
-            rows.truncate(limit);
-            Ok(Bounded {
-                rows: rows.into_iter().rev().flatten().collect(),
-                more,
+        let sql = "SELECT key, at_ms, value FROM key_value WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key LIMIT 100000";
+        self.rows(sql, [prefix], |row| {
+            Ok(KeyValueRow {
+                key: row.get::<_, String>(0)?.into(),
+                at_unix_ms: row.get(1)?,
+                value: row.get(2)?,
             })
         })
     }
 
-    /// Asks about one instance.
-    fn ask_of<T>(
+    /// The rows of an instance (?1) in a range (from ?3 to ?4), of which `sql` gives the newest ?2, the newest first.
+    fn newest<T>(
         &self,
-        instance: &str,
-        question: impl FnOnce(&Transaction<'_>, u32) -> rusqlite::Result<Bounded<T>>,
+        sql: &str,
+        (instance, limit, range): (&str, usize, Range),
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<T>>,
     ) -> Result<Bounded<T>, HistoryError> {
-        let nothing = Bounded {
-            rows: Vec::new(),
-            more: false,
-        };
-        self.ask(|file| match store::instance(file, instance)? {
-            Some(number) => question(file, number),
-            None => Ok(nothing),
+        let (from_ms, to_ms) = (bounded(range.from_unix_ms), bounded(range.to_unix_ms));
+        let asked = params![instance, limit as u64 + 1, from_ms, to_ms];
+        let mut rows = self.rows(sql, asked, read)?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        Ok(Bounded {
+            rows: rows.into_iter().rev().flatten().collect(),
+            more,
         })
     }
 
-    /// Asks within one transaction, so that folding is seen whole or not at all.
-    fn ask<T>(
+    fn rows<T>(
         &self,
-        question: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, HistoryError> {
-        let reading = error::database(&self.path, "read");
-        let identity = open::identity(&self.path)?;
-        let connection = match self.idle_connection(identity) {
-            Some(connection) => connection,
-            None => self
-                .connect()
-                .map_err(&reading)
-                .inspect_err(|error| self.suspect(error))?,
-        };
-        let answer = connection
-            .unchecked_transaction()
-            .and_then(|transaction| question(&transaction))
-            .map_err(reading)
-            .inspect_err(|error| self.suspect(error))?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX {
-            idle.push((identity, connection));
-        }
-        Ok(answer)
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, HistoryError> {
+        self.ask(|file| sql::all(file, sql, params, read))
     }
 
-    /// The writer looks through a file that turns out to be broken, and sets it aside.
-    fn suspect(&self, error: &HistoryError) {
-        if error.is_corrupt() {
-            self.suspect.store(true, Ordering::Relaxed);
-        }
+    /// Asks within one transaction, so that folding is seen whole or not at all.
+    fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, HistoryError> {
+        let transaction = self.connection.unchecked_transaction();
+        let answer = transaction.and_then(|transaction| question(&transaction));
+        answer
+            .map_err(error::database(&self.path, "read"))
+            .inspect_err(|error| {
+                self.is_suspect.fetch_or(error.is_corrupt(), Ordering::Relaxed);
+            })
     }
+}
 
-    /// One to the file that stands there now; those to others are closed.
-    fn idle_connection(&self, identity: Identity) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(of, _)| *of == identity);
-        idle.pop().map(|(_, connection)| connection)
-    }
-
-    fn connect(&self) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(Duration::from_secs(2))?;
-        connection.pragma_update(None, "cell_size_check", true)?;
-        connection.pragma_update(None, "trusted_schema", false)?;
-        Ok(connection)
-    }
+/// The number of a name, if the file has it.
+fn number(file: &Connection, name: &str) -> rusqlite::Result<Option<u32>> {
+    let found: Option<(u32,)> = find(file, "SELECT id FROM instance WHERE name = ?1", [name])?;
+    Ok(found.map(|found| found.0))
 }

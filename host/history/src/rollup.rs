@@ -2,14 +2,11 @@
 //! ones in a row are one with a count. Numbers are LEB128, differences zigzag.
 
 use super::words;
+use extman_model::ErrorKind;
+use extman_model::latency::LatencyHistogram;
+use extman_model::leb128::{put, take};
 use extman_model::record::{Rollup, StateMs};
-use extman_model::sketch::Sketch;
 use std::collections::BTreeMap;
-
-/// Bytes that are not what this host writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("bytes in the history are not what this host writes")]
-pub(super) struct Malformed;
 
 /// Several stretches of one instance, by their place in the longer stretch that the row stands for.
 pub(super) type Row = BTreeMap<u64, Rollup>;
@@ -21,8 +18,8 @@ const FIELDS: usize = 11;
 const GAP: u64 = 1;
 const RUN: u64 = 1 << 1;
 const LATENCY: u64 = 1 << 2;
-const FIRST_FIELD: u32 = 3;
-const ERRORS: u64 = 1 << (FIRST_FIELD + FIELDS as u32);
+const FIRST_FIELD: usize = 3;
+const ERRORS: u64 = 1 << (FIRST_FIELD + FIELDS);
 /// Of a row's first head: processor times are [`rounded`] in this row. Rows that were written before that was so have it not.
 const ROUNDED: u64 = ERRORS << 1;
 const KNOWN: u64 = (ROUNDED << 1) - 1;
@@ -36,7 +33,7 @@ pub(super) enum Precision {
 }
 
 impl Precision {
-    fn dropped_bits(self, latency: &Sketch) -> u32 {
+    fn dropped_bits(self, latency: &LatencyHistogram) -> u32 {
         match (self, latency.count()) {
             (Precision::ByCount, ..100) => 3,
             (Precision::ByCount, ..1000) => 2,
@@ -45,37 +42,37 @@ impl Precision {
     }
 }
 
-pub(super) fn encode(row: &Row, precision: Precision) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(row.len() * 4);
+/// The rollups of a row with their places, to be encoded.
+pub(super) fn places(row: &Row) -> impl Iterator<Item = (u64, &Rollup)> {
+    row.iter().map(|(place, rollup)| (*place, rollup))
+}
+
+pub(super) fn encode<'a>(row: impl IntoIterator<Item = (u64, &'a Rollup)>, precision: Precision) -> Vec<u8> {
+    let mut bytes = Vec::new();
     let (mut before, mut next) = ([0; FIELDS], 0);
-    let mut rest = row.iter().peekable();
+    let mut rest = row.into_iter().peekable();
     while let Some((place, rollup)) = rest.next() {
+        let now = numbers(rollup);
+        let is_next = |(at, other): &(u64, &Rollup), more| *at == place + more + 1 && is_same(rollup, other);
         let mut more = 0;
-        while rest
-            .next_if(|(at, other)| **at == place + more + 1 && is_same(rollup, other))
-            .is_some()
-        {
+        while rest.next_if(|next| is_next(next, more)).is_some() {
             more += 1;
         }
-        let now = fields(rollup);
         let mut head = if bytes.is_empty() { ROUNDED } else { 0 };
         for (bit, is_there) in [
-            (GAP, *place > next),
+            (GAP, place > next),
             (RUN, more > 0),
             (LATENCY, !rollup.latency.is_empty()),
             (ERRORS, !rollup.errors.is_empty()),
         ] {
             head |= if is_there { bit } else { 0 };
         }
-        for (number, (now, before)) in now.iter().zip(&before).enumerate() {
-            head |= u64::from(now != before) << (FIRST_FIELD + number as u32);
+        for field in 0..FIELDS {
+            head |= u64::from(now[field] != before[field]) << (FIRST_FIELD + field);
         }
         put(&mut bytes, head);
-        if *place > next {
-            put(&mut bytes, place - next);
-        }
-        if more > 0 {
-            put(&mut bytes, more);
+        for number in [place - next, more].into_iter().filter(|number| *number > 0) {
+            put(&mut bytes, number);
         }
         let changed = now.iter().zip(&before).filter(|(now, before)| now != before);
         changed.for_each(|(now, before)| put_signed(&mut bytes, now.wrapping_sub(*before) as i64));
@@ -94,18 +91,19 @@ fn put_lists(bytes: &mut Vec<u8>, rollup: &Rollup, precision: Precision) {
     if !rollup.errors.is_empty() {
         put(bytes, rollup.errors.len() as u64);
         for (kind, count) in &rollup.errors {
-            put(bytes, u64::from(words::error_code(*kind)));
+            put(bytes, *kind as u64);
             put(bytes, *count);
         }
     }
 }
 
-/// The rollups of a row that begins at that moment, `length_ms` each. Of what is malformed, the part before.
-pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64) -> Row {
+/// The rollups of a row that begins at that moment, `length_ms` each, up to the moment at which the run was cut that wrote them. Of what is
+/// malformed, the part before.
+pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64, cut_ms: Option<u64>) -> Row {
     let mut row = Row::new();
     let mut decoder = Decoder::default();
     while !bytes.is_empty() {
-        if decoder.take_run(&mut bytes, &mut row).is_err() {
+        if decoder.take_run(&mut bytes, &mut row).is_none() {
             tracing::warn!(
                 begin_ms,
                 "a part of the history's rollups can't be read and is passed over"
@@ -116,72 +114,62 @@ pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64) -> Row {
     for (place, rollup) in &mut row {
         rollup.from_unix_ms = begin_ms + place * length_ms;
     }
+    row.retain(|_, rollup| cut_ms.is_none_or(|cut_ms| rollup.from_unix_ms < cut_ms));
     row
 }
 
 /// What the runs of a row are differences from.
 #[derive(Default)]
 struct Decoder {
-    fields: [u64; FIELDS],
+    numbers: [u64; FIELDS],
     next: u64,
     is_rounded: bool,
 }
 
 impl Decoder {
-    fn take_run(&mut self, bytes: &mut &[u8], row: &mut Row) -> Result<(), Malformed> {
-        let head = take(bytes)?;
-        if head & !KNOWN != 0 {
-            return Err(Malformed);
-        }
+    fn take_run(&mut self, bytes: &mut &[u8], row: &mut Row) -> Option<()> {
+        let head = take(bytes).filter(|head| head & !KNOWN == 0)?;
         self.is_rounded |= head & ROUNDED != 0;
-        let mut number = |bit| if head & bit != 0 { take(bytes) } else { Ok(0) };
+        let mut number = |bit| if head & bit != 0 { take(bytes) } else { Some(0) };
         let (gap, more) = (number(GAP)?, number(RUN)?);
-        for (number, field) in self.fields.iter_mut().enumerate() {
-            if head >> (FIRST_FIELD + number as u32) & 1 == 1 {
-                *field = field.wrapping_add(take_signed(bytes)? as u64);
+        for (field, number) in self.numbers.iter_mut().enumerate() {
+            if head >> (FIRST_FIELD + field) & 1 == 1 {
+                *number = number.wrapping_add(take_signed(bytes)? as u64);
             }
         }
-        let mut rollup = of_fields(&self.fields, self.is_rounded)?;
+        let mut rollup = of_numbers(self.numbers, self.is_rounded)?;
         if head & LATENCY != 0 {
-            let length = usize::try_from(take(bytes)?).map_err(|_| Malformed)?;
-            let (latency, rest) = bytes.split_at_checked(length).ok_or(Malformed)?;
-            rollup.latency = Sketch::decode(latency).map_err(|_| Malformed)?;
-            *bytes = rest;
+            rollup.latency = take_latency(bytes)?;
         }
         if head & ERRORS != 0 {
-            for _ in 0..take(bytes)? {
-                let kind = words::error_kind(take(bytes)?).ok_or(Malformed)?;
-                rollup.errors.insert(kind, take(bytes)?);
-            }
+            rollup.errors = take_errors(bytes)?;
         }
         let first = self.next.saturating_add(gap);
         let end = first.saturating_add(more).saturating_add(1);
         if end > PLACES_MAX {
-            return Err(Malformed);
+            return None;
         }
         row.extend((first..end).map(|place| (place, rollup.clone())));
         self.next = end;
-        Ok(())
+        Some(())
     }
 }
 
 fn is_same(one: &Rollup, other: &Rollup) -> bool {
-    fields(one) == fields(other) && one.errors == other.errors && one.latency == other.latency
+    numbers(one) == numbers(other) && one.errors == other.errors && one.latency == other.latency
 }
 
 /// The numbers, those that change often first. What may be absent is one more than it is, or 0.
-fn fields(rollup: &Rollup) -> [u64; FIELDS] {
+fn numbers(rollup: &Rollup) -> [u64; FIELDS] {
     let states = &rollup.states;
-    let (least, more) = rollup.heap_bytes.map_or((0, 0), |(least, most)| {
-        (least.saturating_add(1), most.saturating_sub(least))
-    });
+    let (least, most) = rollup.heap_bytes.unwrap_or_default();
     [
         rollup.checks,
         states.up,
         rollup.calls,
         rollup.cpu_ns.map_or(0, |ns| rounded(ns) + 1),
-        least,
-        more,
+        rollup.heap_bytes.map_or(0, |_| least.saturating_add(1)),
+        most.saturating_sub(least),
         rollup.checks_failed,
         states.degraded,
         states.down,
@@ -190,40 +178,48 @@ fn fields(rollup: &Rollup) -> [u64; FIELDS] {
     ]
 }
 
-fn of_fields(fields: &[u64; FIELDS], is_rounded: bool) -> Result<Rollup, Malformed> {
-    let [
+pub(super) fn of_numbers(numbers: [u64; FIELDS], is_rounded: bool) -> Option<Rollup> {
+    let [checks, up, calls, cpu, least, more, checks_failed, rest @ ..] = numbers;
+    let [degraded, down, unknown, left_out] = rest;
+    let mut rollup = Rollup {
         checks,
-        up,
-        calls,
-        cpu,
-        least,
-        more,
         checks_failed,
+        calls,
+        ..Rollup::default()
+    };
+    rollup.states = StateMs {
+        up,
         degraded,
         down,
         unknown,
         left_out,
-    ] = *fields;
-    Ok(Rollup {
-        states: StateMs {
-            up,
-            degraded,
-            down,
-            unknown,
-            left_out,
-        },
-        checks,
-        checks_failed,
-        calls,
-        heap_bytes: least
-            .checked_sub(1)
-            .map(|least| (least, least.saturating_add(more))),
-        cpu_ns: match cpu.checked_sub(1) {
-            Some(number) if is_rounded => Some(of_rounded(number)?),
-            exact => exact,
-        },
-        ..Rollup::default()
-    })
+    };
+    let heap = least.checked_sub(1);
+    rollup.heap_bytes = heap.map(|least| (least, least.saturating_add(more)));
+    rollup.cpu_ns = match cpu.checked_sub(1) {
+        Some(number) if is_rounded => Some(of_rounded(number)?),
+        exact => exact,
+    };
+    Some(rollup)
+}
+
+/// As many bytes as the number before them says.
+pub(super) fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take(bytes)?).ok()?;
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+pub(super) fn take_latency(bytes: &mut &[u8]) -> Option<LatencyHistogram> {
+    LatencyHistogram::decode(take_bytes(bytes)?).ok()
+}
+
+pub(super) fn take_errors(bytes: &mut &[u8]) -> Option<BTreeMap<ErrorKind, u64>> {
+    let count = take(bytes)?;
+    (0..count)
+        .map(|_| Some((words::error_kind(take(bytes)?)?, take(bytes)?)))
+        .collect()
 }
 
 /// Significant bits of a processor time: within a thousandth of it. The rest is chance, and most of what a busy minute would take.
@@ -237,29 +233,20 @@ fn rounded(ns: u64) -> u64 {
     }
 }
 
-fn of_rounded(number: u64) -> Result<u64, Malformed> {
+fn of_rounded(number: u64) -> Option<u64> {
     let first = 1 << (SIGNIFICANT - 1);
     match (number / first).saturating_sub(1) {
-        0 => Ok(number),
-        shift if shift <= u64::from(u64::BITS - SIGNIFICANT) => Ok((number % first + first) << shift),
-        _ => Err(Malformed),
+        0 => Some(number),
+        shift if shift <= u64::from(u64::BITS - SIGNIFICANT) => Some((number % first + first) << shift),
+        _ => None,
     }
 }
 
 /// Adds to what stands at a place.
-pub(super) fn add(row: &mut Row, place: u64, rollup: &Rollup) {
-    match row.get_mut(&place) {
-        Some(sum) => sum.add(rollup),
-        None => drop(row.insert(place, rollup.clone())),
-    }
-}
-
-fn put(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
+pub(super) fn add(row: &mut Row, place: u64, rollup: Rollup) {
+    row.entry(place)
+        .and_modify(|sum| sum.add(&rollup))
+        .or_insert(rollup);
 }
 
 /// 0, -1, 1, -2, 2 … become 0, 1, 2, 3, 4 …
@@ -267,22 +254,9 @@ fn put_signed(bytes: &mut Vec<u8>, value: i64) {
     put(bytes, ((value << 1) ^ (value >> 63)) as u64);
 }
 
-pub(super) fn take(bytes: &mut &[u8]) -> Result<u64, Malformed> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first().ok_or(Malformed)?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(Malformed)
-}
-
-fn take_signed(bytes: &mut &[u8]) -> Result<i64, Malformed> {
+fn take_signed(bytes: &mut &[u8]) -> Option<i64> {
     let value = take(bytes)?;
-    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    Some((value >> 1) as i64 ^ -((value & 1) as i64))
 }
 
 #[cfg(test)]
@@ -309,7 +283,7 @@ mod tests {
                 row.extend((40..40 + repeated).map(|place| (place, rollup.clone())));
             }
             let row = begun(row);
-            prop_assert_eq!(decode(&encode(&row, Precision::Full), DAY, MINUTE_MS), row);
+            prop_assert_eq!(decode(&encode(places(&row), Precision::Full), DAY, MINUTE_MS, None), row);
         }
 
         #[test]
@@ -321,17 +295,17 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_as_far_as_they_go(bytes: Vec<u8>) {
-            let row = begun(decode(&bytes, DAY, MINUTE_MS));
-            prop_assert_eq!(decode(&encode(&row, Precision::Full), DAY, MINUTE_MS), row);
+            let row = begun(decode(&bytes, DAY, MINUTE_MS, None));
+            prop_assert_eq!(decode(&encode(places(&row), Precision::Full), DAY, MINUTE_MS, None), row);
         }
 
         #[test]
         fn coarse_latencies_lose_no_call_and_no_quantile_is_below_the_true_one_or_a_quarter_above(
             nanos in prop::collection::vec(1_000..1_000_000_000_u64, 1..90)
         ) {
-            let latency = Sketch::of(nanos.into_iter().map(std::time::Duration::from_nanos));
+            let latency = LatencyHistogram::of(nanos.into_iter().map(std::time::Duration::from_nanos));
             let row = Row::from([(7, Rollup { latency: latency.clone(), ..Rollup::default() })]);
-            let read = decode(&encode(&row, Precision::ByCount), 0, MINUTE_MS).remove(&7).unwrap().latency;
+            let read = decode(&encode(places(&row), Precision::ByCount), 0, MINUTE_MS, None).remove(&7).unwrap().latency;
             prop_assert_eq!(read.count(), latency.count());
             for q in [0.0, 0.5, 0.95, 1.0] {
                 let (kept, fine) = (read.quantile(q).unwrap(), latency.quantile(q).unwrap());
@@ -345,7 +319,7 @@ mod tests {
         let mut bytes = Vec::new();
         put(&mut bytes, 1 << (FIRST_FIELD + 3));
         put_signed(&mut bytes, 20_001);
-        let row = decode(&bytes, 0, MINUTE_MS);
+        let row = decode(&bytes, 0, MINUTE_MS, None);
         assert_eq!(row[&0].cpu_ns, Some(20_000));
     }
 
@@ -361,7 +335,7 @@ mod tests {
             ..Rollup::default()
         };
         let hour: Row = (0..60).map(|place| (place, minute.clone())).collect();
-        let bytes = encode(&hour, Precision::ByCount);
+        let bytes = encode(places(&hour), Precision::ByCount);
         assert!(bytes.len() <= 16, "{}", bytes.len());
     }
 }

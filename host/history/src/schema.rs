@@ -4,49 +4,53 @@ use super::migrate;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// "ExtM": what says that a database is ours.
-pub(super) const APPLICATION_ID: i64 = 0x4578_744d;
+const APPLICATION_ID: i64 = 0x4578_744d;
 /// The newest version that we know.
 pub(super) const VERSION: i64 = 3;
 const V3: &str = include_str!("schema_v3.sql");
+const FROM_V1: &str = include_str!("migrate_v1.sql");
+/// What stands in the way of version 3 is renamed; then all is copied from there.
+const FROM_V2: &str = include_str!("migrate_v2.sql");
+const COPY_V2: &str = include_str!("migrate_v2_copy.sql");
 
-/// Whose database this is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// Nobody's yet: it is empty.
-    Nobody,
-    /// Ours, of this version.
-    Us(i64),
-    /// Another program's.
-    Other,
-}
-
-pub(super) fn owner(connection: &Connection) -> rusqlite::Result<Owner> {
+/// The version of a file of ours, 0 if it is empty; `None` if it is another program's.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(
-        match (number("application_id")?, number("user_version")?, tables) {
-            (APPLICATION_ID, version, _) => Owner::Us(version),
-            (0, 0, 0) => Owner::Nobody,
-            _ => Owner::Other,
-        },
-    )
+    let found = (number("application_id")?, number("user_version")?, tables);
+    Ok(match found {
+        (APPLICATION_ID, version, _) => Some(version),
+        (0, 0, 0) => Some(0),
+        _ => None,
+    })
 }
 
 /// Brings a file of ours, or an empty one, to the newest version, all at once or not at all.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    // The first two are for an empty file. Rows of an hour's minutes are some kilobytes: on smaller pages, much of each would stay empty.
+    // Readers go on while a batch is written; a batch is on the disk at the next checkpoint, and whole or not there after a crash.
+    connection.execute_batch(
+        "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+         PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -16384",
+    )?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
+    let scripts: &[&str] = match version {
         VERSION.. => return transaction.rollback(),
-        1 | 2 => {
-            tracing::info!(
-                version,
-                "the history is of an older version and is brought to this host's"
-            );
-            migrate::to_v3(&transaction, version, V3)?;
-        }
-        _ => transaction.execute_batch(V3)?,
+        2 => &[FROM_V2, V3, COPY_V2],
+        1 => &[FROM_V1, FROM_V2, V3, COPY_V2],
+        _ => &[V3],
+    };
+    if version > 0 {
+        tracing::info!(
+            version,
+            "the history is of an older version and is brought to this host's"
+        );
+        migrate::add_functions(&transaction)?;
     }
+    scripts
+        .iter()
+        .try_for_each(|script| transaction.execute_batch(script))?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
@@ -59,10 +63,10 @@ mod tests {
     #[test]
     fn empty_file_becomes_ours_and_stays_so() {
         let mut connection = Connection::open_in_memory().unwrap();
-        assert_eq!(owner(&connection), Ok(Owner::Nobody));
+        assert_eq!(version(&connection), Ok(Some(0)));
         for _ in 0..2 {
-            migrate(&mut connection).unwrap();
-            assert_eq!(owner(&connection), Ok(Owner::Us(VERSION)));
+            prepare(&mut connection).unwrap();
+            assert_eq!(version(&connection), Ok(Some(VERSION)));
         }
     }
 
@@ -71,8 +75,8 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("tests/v1.sql")).unwrap();
         connection.execute_batch("DROP TABLE rollup_day").unwrap();
-        assert!(migrate(&mut connection).is_err());
-        assert_eq!(owner(&connection), Ok(Owner::Us(1)));
+        assert!(prepare(&mut connection).is_err());
+        assert_eq!(version(&connection), Ok(Some(1)));
         assert!(connection.prepare("SELECT cause FROM state_span").is_ok());
     }
 
@@ -80,6 +84,6 @@ mod tests {
     fn database_of_another_program_is_known() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE theirs (a)").unwrap();
-        assert_eq!(owner(&connection), Ok(Owner::Other));
+        assert_eq!(version(&connection), Ok(None));
     }
 }

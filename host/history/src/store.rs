@@ -4,19 +4,17 @@ mod fold;
 mod retention;
 mod run;
 
-pub(super) use retention::Limits;
-pub(super) use run::Run;
-
-use super::rollup::{self, Precision, Row};
+use super::rollup::{self, Precision};
+use super::sql::{self, execute, find};
 use super::time::{self, HOUR_MS, MINUTE_MS};
-use super::{schema, words};
+use super::words;
 use extman_model::CheckKind;
 use extman_model::record::{
-    CheckRow, ClockStep, KeyValueRow, MinuteRow, Record, ReleaseRow, ResultWord, SpanState, StateTransition,
+    CheckRow, ClockStep, KeyValueRow, MinuteRow, Record, ReleaseRow, Rollup, SpanState, StateTransition,
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::collections::HashMap;
-use std::path::Path;
+use std::mem;
 use std::sync::Arc;
 
 const NAME_MAX: usize = 256;
@@ -28,9 +26,8 @@ const VALUE_MAX: usize = 8 * 1024;
 pub(super) struct Store {
     pub(super) connection: Connection,
     cache: Cache,
-    /// Since a transaction failed, the cache may be ahead of the file.
-    stale: bool,
-    run: Run,
+    /// The run that is under way.
+    run: i64,
 }
 
 /// What would otherwise be looked up in the file for each record.
@@ -38,144 +35,85 @@ pub(super) struct Store {
 struct Cache {
     instances: HashMap<Arc<str>, u32>,
     states: HashMap<SpanState, i64>,
-    open: HashMap<u32, OpenSpan>,
-    bad: HashMap<u32, BadCheck>,
-}
-
-/// A span that goes on.
-#[derive(Debug)]
-struct OpenSpan {
-    row: i64,
-    name: Arc<str>,
-    from_ms: u64,
-    /// `None` for words that this host does not know.
-    state: Option<SpanState>,
-    text: Option<String>,
-}
-
-/// The last check of an instance that was not good.
-#[derive(Debug)]
-struct BadCheck {
-    row: i64,
-    first_ms: u64,
-    result: ResultWord,
-    text: Option<String>,
+    /// The last check of an instance that was not good, by its row's number.
+    bad_checks: HashMap<u32, (i64, CheckRow)>,
 }
 
 impl Store {
-    /// Of a connection to a file of the newest version. `resumed`: the same host goes on, so that spans without an end are its
-    /// own; otherwise they were cut, and end when their host was last known to live.
+    /// Of a connection to a file of the newest version. `resumed`: the run of the same host, which goes on, so that spans without an end
+    /// are its own; otherwise they were cut, and end when their host was last known to live.
     pub(super) fn new(
         mut connection: Connection,
         now_ms: u64,
-        resumed: Option<Run>,
+        resumed: Option<i64>,
     ) -> rusqlite::Result<Self> {
-        connection.set_prepared_statement_cache_capacity(64);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let run = match resumed {
             Some(run) => run,
             None => {
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
                 transaction.execute(
                     "UPDATE state_span SET cut = 1, to_ms =
                      max(from_ms, coalesce((SELECT alive_ms FROM host_run WHERE id = run), 0)) WHERE to_ms IS NULL",
                     [],
                 )?;
-                let run = Run::first(&transaction, now_ms)?;
-                transaction.commit()?;
-                run
+                run::first(&transaction, time::bounded(now_ms))?
             }
         };
+        transaction.commit()?;
         Ok(Store {
             connection,
             cache: Cache::default(),
-            stale: true,
             run,
         })
     }
 
     /// Writes a batch, all of it or nothing, and that the host lives.
     pub(super) fn write(&mut self, records: &[Record], now_ms: u64) -> rusqlite::Result<()> {
-        if self.stale {
-            self.cache = Cache::read(&self.connection)?;
-        }
-        // Until the commit.
-        self.stale = true;
         // What is spent of a budget must outlive the machine's fall as well.
         let is_durable = records.iter().any(|record| matches!(record, Record::KeyValue(_)));
-        if is_durable {
-            synchronous(&self.connection, true)?;
-        }
+        let synchronous = if is_durable { "FULL" } else { "NORMAL" };
+        self.connection.pragma_update(None, "synchronous", synchronous)?;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut batch = Batch {
             transaction: &transaction,
-            cache: &mut self.cache,
+            // If the transaction fails, it is gone: it would be ahead of the file.
+            cache: mem::take(&mut self.cache),
             run: self.run,
             latest_ms: latest(records, now_ms),
             minutes: Vec::new(),
         };
-        batch.run.advance(&transaction, batch.latest_ms)?;
+        run::advance(&transaction, batch.run, batch.latest_ms)?;
         for (number, record) in records.iter().enumerate() {
-            batch.take(record)?;
-            if let Record::ClockStep(step) = record {
-                batch.step(*step)?;
-                batch.latest_ms = latest(&records[number + 1..], now_ms);
+            match record {
+                Record::Transition(row) => batch.transition(row)?,
+                Record::Minute(row) => batch.minute(row)?,
+                Record::Check(row) => batch.check(row)?,
+                Record::Release(row) => batch.release(row)?,
+                Record::KeyValue(row) => batch.key_value(row)?,
+                Record::ClockStep(step) => batch.step(*step, latest(&records[number + 1..], now_ms))?,
             }
         }
         batch.write_minutes()?;
-        batch.run.advance(&transaction, now_ms)?;
-        let run = batch.run;
+        let Batch { cache, run, .. } = batch;
         transaction.commit()?;
-        self.run = run;
-        self.stale = false;
-        if is_durable {
-            synchronous(&self.connection, false)?;
-        }
+        (self.cache, self.run) = (cache, run);
         Ok(())
     }
 
-    /// Instances whose spans go on.
-    pub(super) fn instances(&self) -> usize {
-        self.cache.open.len()
-    }
-
     /// For the next one of the same file and host.
-    pub(super) fn run(&self) -> Run {
+    pub(super) fn run(&self) -> i64 {
         self.run
-    }
-
-    /// The spans that go on, so that they can be begun in another file.
-    pub(super) fn open_spans(&self) -> Vec<StateTransition> {
-        let transition = |open: &OpenSpan| StateTransition {
-            instance: open.name.clone(),
-            at_unix_ms: open.from_ms,
-            state: open.state,
-            text: open.text.clone(),
-        };
-        self.cache.open.values().map(transition).collect()
     }
 
     /// The earliest moment that it knows of.
     pub(super) fn oldest_ms(&self) -> rusqlite::Result<Option<u64>> {
-        let first = |sql: &str, unit_ms: u64| {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let found: Option<i64> = statement.query_row([], |row| row.get(0)).optional()?;
-            Ok(found.map(|found| time::moment(found).saturating_mul(unit_ms)))
-        };
-        let found: [rusqlite::Result<Option<u64>>; 3] = [
-            first("SELECT from_ms FROM state_span ORDER BY id LIMIT 1", 1),
-            first(
-                "SELECT minute FROM minute_open ORDER BY minute LIMIT 1",
-                MINUTE_MS,
-            ),
-            first(
-                "SELECT slot >> 32 FROM rollup_hour ORDER BY slot LIMIT 1",
-                time::DAY_MS,
-            ),
-        ];
-        let found = found.into_iter().collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(found.into_iter().flatten().min())
+        let sql = "SELECT min(at) FROM (SELECT (SELECT from_ms FROM state_span ORDER BY id LIMIT 1) AS at
+            UNION ALL SELECT (SELECT min(minute) FROM minute_open) * 60000
+            UNION ALL SELECT (SELECT min(slot) FROM rollup_hour) / (1 << 32) * 86400000)";
+        let found: Option<(Option<u64>,)> = find(&self.connection, sql, [])?;
+        Ok(found.and_then(|found| found.0))
     }
 }
 
@@ -185,172 +123,110 @@ fn latest(records: &[Record], now_ms: u64) -> u64 {
         Record::ClockStep(step) => Some(step.left_unix_ms()),
         _ => None,
     });
-    step.unwrap_or(now_ms)
-}
-
-impl Cache {
-    fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut statement = connection.prepare(&format!(
-            "SELECT instance, state_span.id, name, from_ms, text, {STATE_COLUMNS} FROM state_span
-             JOIN instance ON instance.id = instance JOIN state ON state.id = state WHERE to_ms IS NULL"
-        ))?;
-        let rows = statement.query_map([], |row| {
-            let open = OpenSpan {
-                row: row.get(1)?,
-                name: row.get::<_, String>(2)?.into(),
-                from_ms: time::moment(row.get(3)?),
-                text: row.get(4)?,
-                state: read_state(row, 5)?,
-            };
-            Ok((row.get(0)?, open))
-        })?;
-        Ok(Cache {
-            open: rows.collect::<rusqlite::Result<_>>()?,
-            ..Cache::default()
-        })
-    }
+    time::bounded(step.unwrap_or(now_ms))
 }
 
 /// A batch on its way into the file.
 struct Batch<'a> {
     transaction: &'a Transaction<'a>,
-    cache: &'a mut Cache,
-    run: Run,
+    cache: Cache,
+    run: i64,
     /// Nothing happened later.
     latest_ms: u64,
-    minutes: Vec<(u64, u32, Row)>,
+    /// By minute and instance.
+    minutes: Vec<(u64, u32, &'a Rollup)>,
 }
 
-impl Batch<'_> {
-    fn take(&mut self, record: &Record) -> rusqlite::Result<()> {
-        match record {
-            Record::Transition(row) => self.transition(row),
-            Record::Minute(row) => self.minute(row),
-            Record::Check(row) => self.check(row),
-            Record::Release(row) => self.release(row),
-            Record::KeyValue(row) => self.key_value(row),
-            // The minutes before it are dated by the clock as it was.
-            Record::ClockStep(_) => self.write_minutes(),
-        }
-    }
-
+impl<'a> Batch<'a> {
     fn clamped(&self, at_unix_ms: u64) -> u64 {
-        time::bounded(at_unix_ms.min(self.latest_ms))
+        at_unix_ms.min(self.latest_ms)
     }
 
     /// The spans of an instance follow one another: none overlaps another of the same run or ends before it begins.
     fn transition(&mut self, new: &StateTransition) -> rusqlite::Result<()> {
         let instance = self.instance(&new.instance)?;
-        let text = new.text.as_deref().map(cut_text);
-        let open = self.cache.open.get_mut(&instance);
-        if let (Some(open), Some(_)) = (&open, new.state)
-            && open.state == new.state
-        {
-            return self.go_on(instance, text);
-        }
-        let at = self.clamped(new.at_unix_ms);
-        let at = match self.cache.open.remove(&instance) {
-            Some(open) => {
-                let at = at.max(open.from_ms);
-                self.transaction
-                    .prepare_cached("UPDATE state_span SET to_ms = ?1 WHERE id = ?2")?
-                    .execute([time::stored(at), open.row])?;
-                at
+        let text = new.text.as_deref().map(|text| cut(text, TEXT_MAX));
+        let state = new.state.map(|state| self.state(&state)).transpose()?;
+        let open = "SELECT id, from_ms, state FROM state_span WHERE instance = ?1 AND to_ms IS NULL";
+        let open: Option<(i64, u64, i64)> = find(self.transaction, open, [instance])?;
+        let mut at = self.clamped(new.at_unix_ms);
+        match open {
+            // The same state again: the span goes on, and the newest words stand in it.
+            Some((span, _, open_state)) if state == Some(open_state) => {
+                if text.is_some() {
+                    let sql = "UPDATE state_span SET text = ?1 WHERE id = ?2";
+                    execute(self.transaction, sql, params![text, span])?;
+                }
+                return Ok(());
             }
-            None => at.max(self.last_end(instance)?),
-        };
-        let Some(state) = new.state else { return Ok(()) };
-        let number = self.state(&state)?;
-        let row = self.begin(instance, at, number, text)?;
-        let open = OpenSpan {
-            row,
-            name: new.instance.clone(),
-            from_ms: at,
-            state: Some(state),
-            text: text.map(str::to_owned),
-        };
-        self.cache.open.insert(instance, open);
-        Ok(())
-    }
-
-    /// The same state again: the span goes on, and the newest words stand in it.
-    fn go_on(&mut self, instance: u32, text: Option<&str>) -> rusqlite::Result<()> {
-        let open = self.cache.open.get_mut(&instance);
-        let (Some(open), Some(text)) = (open, text) else {
-            return Ok(());
-        };
-        if open.text.as_deref() != Some(text) {
-            self.transaction
-                .prepare_cached("UPDATE state_span SET text = ?1 WHERE id = ?2")?
-                .execute(params![text, open.row])?;
-            open.text = Some(text.to_owned());
+            Some((span, from_ms, _)) => {
+                at = at.max(from_ms);
+                let sql = "UPDATE state_span SET to_ms = ?1 WHERE id = ?2";
+                execute(self.transaction, sql, params![at, span])?;
+            }
+            None => at = at.max(self.last_end(instance)?),
         }
-        Ok(())
+        match state {
+            Some(state) => self.begin(instance, at, state, text),
+            None => Ok(()),
+        }
     }
 
-    fn begin(&self, instance: u32, at_ms: u64, state: i64, text: Option<&str>) -> rusqlite::Result<i64> {
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO state_span (instance, run, from_ms, state, text) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![instance, self.run.id(), time::stored(at_ms), state, text])?;
-        Ok(self.transaction.last_insert_rowid())
+    fn begin(&self, instance: u32, at_ms: u64, state: i64, text: Option<&str>) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO state_span (instance, run, from_ms, state, text) VALUES (?1, ?2, ?3, ?4, ?5)";
+        execute(
+            self.transaction,
+            sql,
+            params![instance, self.run, at_ms, state, text],
+        )?;
+        Ok(())
     }
 
     /// When the last span ends that counts. It may be a little ahead: the clock was set back by less than is noted.
     fn last_end(&self, instance: u32) -> rusqlite::Result<u64> {
-        let end: Option<i64> = self
-            .transaction
-            .prepare_cached(
-                "SELECT min(to_ms, coalesce(cut_ms, to_ms)) FROM state_span LEFT JOIN host_run ON host_run.id = run
-                 WHERE instance = ?1 AND to_ms IS NOT NULL AND (cut_ms IS NULL OR state_span.from_ms < cut_ms)
-                 ORDER BY state_span.from_ms DESC, state_span.id DESC LIMIT 1",
-            )?
-            .query_row([instance], |row| row.get(0))
-            .optional()?;
-        Ok(end.map_or(0, time::moment))
+        let sql = "SELECT min(to_ms, coalesce(cut_ms, to_ms)) FROM state_span LEFT JOIN host_run ON host_run.id = run
+            WHERE instance = ?1 AND to_ms IS NOT NULL AND (cut_ms IS NULL OR state_span.from_ms < cut_ms)
+            ORDER BY state_span.from_ms DESC, state_span.id DESC LIMIT 1";
+        let end: Option<(u64,)> = find(self.transaction, sql, [instance])?;
+        Ok(end.map_or(0, |end| end.0))
     }
 
     /// The wall clock was set: spans that go on end where it was and begin anew where it is, as another run. Nothing that is
-    /// written is moved; where the earlier run overlaps the new one, the new one counts.
-    fn step(&mut self, step: ClockStep) -> rusqlite::Result<()> {
-        let (left_ms, to_ms) = (step.left_unix_ms(), time::bounded(step.to_unix_ms));
-        self.run.advance(self.transaction, left_ms)?;
-        self.run = Run::begin(self.transaction, to_ms)?;
-        let mut open = std::mem::take(&mut self.cache.open);
-        for (instance, span) in &mut open {
-            self.transaction
-                .prepare_cached("UPDATE state_span SET to_ms = max(from_ms, ?1) WHERE id = ?2")?
-                .execute((time::stored(left_ms), span.row))?;
-            self.transaction
-                .prepare_cached(
-                    "INSERT INTO state_span (instance, run, from_ms, state, text)
-                     SELECT ?1, ?2, ?3, state, text FROM state_span WHERE id = ?4",
-                )?
-                .execute((instance, self.run.id(), time::stored(to_ms), span.row))?;
-            (span.row, span.from_ms) = (self.transaction.last_insert_rowid(), to_ms);
+    /// written is moved; where the earlier run overlaps the new one, the new one counts. Nothing before the next step is later than `latest_ms`.
+    fn step(&mut self, step: ClockStep, latest_ms: u64) -> rusqlite::Result<()> {
+        // The minutes before it are dated by the clock as it was.
+        self.write_minutes()?;
+        let (left_ms, to_ms) = (time::bounded(step.left_unix_ms()), time::bounded(step.to_unix_ms));
+        run::advance(self.transaction, self.run, left_ms)?;
+        self.run = run::begin(self.transaction, to_ms)?;
+        let end = "UPDATE state_span SET to_ms = max(from_ms, ?1) WHERE to_ms IS NULL RETURNING instance, state, text";
+        let read = |row: &rusqlite::Row<'_>| row.try_into();
+        let ended: Vec<(u32, i64, Option<String>)> = sql::all(self.transaction, end, [left_ms], read)?;
+        for (instance, state, text) in ended {
+            self.begin(instance, to_ms, state, text.as_deref())?;
         }
-        self.cache.open = open;
-        run::note_step(self.transaction, to_ms, step.by_ms, false)
+        run::note_step(self.transaction, to_ms, step.by_ms, false)?;
+        self.latest_ms = latest_ms;
+        run::advance(self.transaction, self.run, latest_ms)
     }
 
     fn state(&mut self, state: &SpanState) -> rusqlite::Result<i64> {
         if let Some(number) = self.cache.states.get(state) {
             return Ok(*number);
         }
-        let words = words::words(state);
-        let words = (&words.0, &words.1, &words.2, &words.3, words.4);
-        self.transaction
-            .prepare_cached(&format!(
-                "INSERT INTO state ({STATE_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING"
-            ))?
-            .execute(words)?;
-        let number = self
-            .transaction
-            .prepare_cached(
-                "SELECT id FROM state WHERE lifecycle = ?1 AND health = ?2 AND cause = ?3 AND cause_of = ?4 AND left_out = ?5",
-            )?
-            .query_row(words, |row| row.get(0))?;
+        let of = words::cause_of(state.cause);
+        let (lifecycle, health, cause) = (
+            state.lifecycle.as_str(),
+            state.health.as_str(),
+            state.cause.code(),
+        );
+        let words = params![lifecycle, health, cause, of, state.left_out];
+        let columns = words::STATE;
+        // An update of nothing gives the number of the row that is there.
+        let sql = format!(
+            "INSERT INTO state ({columns}) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET left_out = left_out RETURNING id"
+        );
+        let number = self.transaction.query_row(&sql, words, |row| row.get(0))?;
         self.cache.states.insert(*state, number);
         Ok(number)
     }
@@ -359,188 +235,112 @@ impl Batch<'_> {
         if let Some(number) = self.cache.instances.get(name) {
             return Ok(*number);
         }
-        let short = cut(name, NAME_MAX);
-        self.transaction
-            .prepare_cached("INSERT INTO instance (name) VALUES (?1) ON CONFLICT DO NOTHING")?
-            .execute([short])?;
-        let number = instance(self.transaction, short)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let sql =
+            "INSERT INTO instance (name) VALUES (?1) ON CONFLICT DO UPDATE SET name = name RETURNING id";
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        let number = statement.query_row([cut(name, NAME_MAX)], |row| row.get(0))?;
         self.cache.instances.insert(name.clone(), number);
         Ok(number)
     }
 
-    fn minute(&mut self, row: &MinuteRow) -> rusqlite::Result<()> {
-        let minute = self.clamped(row.sums.from_unix_ms) / MINUTE_MS;
+    fn minute(&mut self, row: &'a MinuteRow) -> rusqlite::Result<()> {
+        let minute = self.clamped(row.rollup.from_unix_ms) / MINUTE_MS;
         let instance = self.instance(&row.instance)?;
-        self.minutes
-            .push((minute, instance, Row::from([(0, row.sums.clone())])));
+        self.minutes.push((minute, instance, &row.rollup));
         Ok(())
     }
 
     fn write_minutes(&mut self) -> rusqlite::Result<()> {
-        let mut minutes = std::mem::take(&mut self.minutes);
+        let mut minutes = mem::take(&mut self.minutes);
         // In the order of the table, so that they are written at its end.
         minutes.sort_by_key(|(minute, instance, _)| (*minute, *instance));
-        for (minute, instance, mut new) in minutes {
-            let key = (minute as i64, instance);
-            let there: Option<(i64, Vec<u8>)> = self
-                .transaction
-                .prepare_cached("SELECT run, sums FROM minute_open WHERE minute = ?1 AND instance = ?2")?
-                .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            // The rest of a minute in which the instance, the host or the clock began anew.
-            if let Some((run, sums)) = there
-                && run::counts(self.transaction, run, minute * MINUTE_MS)?
-                && let Some(before) = rollup::decode(&sums, 0, MINUTE_MS).get(&0)
-            {
-                rollup::add(&mut new, 0, before);
+        let sql = "INSERT INTO minute_open (minute, instance, run, sums) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+        let mut insert = self.transaction.prepare_cached(sql)?;
+        for (minute, instance, rollup) in minutes {
+            let bytes = rollup::encode([(0, rollup)], Precision::Full);
+            if insert.execute(params![minute, instance, self.run, bytes])? == 0 {
+                self.add_to_minute(minute, instance, rollup)?;
             }
-            let sums = rollup::encode(&new, Precision::Full);
-            self.transaction
-                .prepare_cached("INSERT OR REPLACE INTO minute_open (minute, instance, run, sums) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![key.0, key.1, self.run.id(), sums])?;
         }
+        Ok(())
+    }
+
+    /// The rest of a minute in which the instance, the host or the clock began anew. What a run told of it that was cut before does not count.
+    fn add_to_minute(&self, minute: u64, instance: u32, rest: &Rollup) -> rusqlite::Result<()> {
+        let there = "SELECT sums, cut_ms FROM minute_open LEFT JOIN host_run ON id = run WHERE minute = ?1 AND instance = ?2";
+        let there: Option<(Vec<u8>, Option<u64>)> = find(self.transaction, there, params![minute, instance])?;
+        let mut sum = rest.clone();
+        if let Some((bytes, cut_ms)) = there
+            && let Some(before) = rollup::decode(&bytes, minute * MINUTE_MS, MINUTE_MS, cut_ms).get(&0)
+        {
+            sum.add(before);
+        }
+        let sql = "UPDATE minute_open SET run = ?3, sums = ?4 WHERE minute = ?1 AND instance = ?2";
+        let bytes = rollup::encode([(0, &sum)], Precision::Full);
+        execute(self.transaction, sql, params![minute, instance, self.run, bytes])?;
         Ok(())
     }
 
     /// The same as the last time, within the same hour, is counted and not written again; deep checks are few and stand one by one.
     fn check(&mut self, row: &CheckRow) -> rusqlite::Result<()> {
         let instance = self.instance(&row.instance)?;
-        let (at_ms, deep) = (self.clamped(row.at_unix_ms), row.kind == CheckKind::Deep);
-        let text = row.text.as_deref().map(cut_text);
-        let last = self.cache.bad.get(&instance).filter(|last| {
-            !deep
-                && last.result == row.result
-                && last.text.as_deref() == text
-                && (last.first_ms..last.first_ms + HOUR_MS).contains(&at_ms)
-        });
-        if let Some(last) = last {
-            self.transaction
-                .prepare_cached("UPDATE check_result SET times = times + 1, last_ms = ?1 WHERE id = ?2")?
-                .execute([time::stored(at_ms), last.row])?;
+        let (at_ms, is_deep) = (self.clamped(row.at_unix_ms), row.kind == CheckKind::Deep);
+        let is_again = |last: &CheckRow| {
+            let first_ms = last.at_unix_ms;
+            !is_deep
+                && (last.result, &last.text) == (row.result, &row.text)
+                && (first_ms..first_ms + HOUR_MS).contains(&at_ms)
+        };
+        if let Some((number, last)) = self.cache.bad_checks.get(&instance)
+            && is_again(last)
+        {
+            let sql = "UPDATE check_result SET times = times + 1, last_ms = ?1 WHERE id = ?2";
+            execute(self.transaction, sql, params![at_ms, number])?;
             return Ok(());
         }
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO check_result (instance, at_ms, last_ms, times, deep, result, counted, took_ns, text)
-                 VALUES (?1, ?2, ?2, 1, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                instance,
-                time::stored(at_ms),
-                deep,
-                words::result_code(row.result),
-                row.counted,
-                row.took_ns.map(|ns| i64::try_from(ns).unwrap_or(i64::MAX)),
-                text
-            ])?;
-        if !deep {
-            let bad = BadCheck {
-                row: self.transaction.last_insert_rowid(),
-                first_ms: at_ms,
-                result: row.result,
-                text: text.map(str::to_owned),
-            };
-            self.cache.bad.insert(instance, bad);
+        let sql =
+            "INSERT INTO check_result (instance, at_ms, last_ms, times, deep, result, counted, took_ns, text)
+            VALUES (?1, ?2, ?2, 1, ?3, ?4, ?5, ?6, ?7)";
+        let result = words::result_code(row.result);
+        let took_ns = row.took_ns.map(|ns| ns.min(i64::MAX as u64));
+        let text = row.text.as_deref().map(|text| cut(text, TEXT_MAX));
+        let columns = params![instance, at_ms, is_deep, result, row.counted, took_ns, text];
+        execute(self.transaction, sql, columns)?;
+        if !is_deep {
+            let mut last = row.clone();
+            last.at_unix_ms = at_ms;
+            let number = self.transaction.last_insert_rowid();
+            self.cache.bad_checks.insert(instance, (number, last));
         }
         Ok(())
     }
 
     fn release(&mut self, row: &ReleaseRow) -> rusqlite::Result<()> {
         let instance = self.instance(&row.instance)?;
-        let (version, digest) = (row.version.to_string(), row.digest.to_string());
-        self.transaction
-            .prepare_cached("INSERT INTO release (instance, at_ms, version, digest) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![
-                instance,
-                time::stored(self.clamped(row.at_unix_ms)),
-                version,
-                digest
-            ])?;
+        let (at_ms, version, digest) = (
+            self.clamped(row.at_unix_ms),
+            row.version.to_string(),
+            row.digest.to_string(),
+        );
+        let sql = "INSERT INTO release (instance, at_ms, version, digest) VALUES (?1, ?2, ?3, ?4)";
+        execute(self.transaction, sql, params![instance, at_ms, version, digest])?;
         Ok(())
     }
 
     fn key_value(&self, row: &KeyValueRow) -> rusqlite::Result<()> {
         let key = cut(&row.key, NAME_MAX);
-        let Some(value) = row.value.as_deref().map(|value| cut(value, VALUE_MAX)) else {
-            self.transaction
-                .prepare_cached("DELETE FROM key_value WHERE key = ?1")?
-                .execute([key])?;
-            return Ok(());
+        let at_ms = time::bounded(row.at_unix_ms);
+        match row.value.as_deref().map(|value| cut(value, VALUE_MAX)) {
+            Some(value) => {
+                let sql = "INSERT OR REPLACE INTO key_value (key, at_ms, value) VALUES (?1, ?2, ?3)";
+                execute(self.transaction, sql, params![key, at_ms, value])?
+            }
+            None => execute(self.transaction, "DELETE FROM key_value WHERE key = ?1", [key])?,
         };
-        self.transaction
-            .prepare_cached("INSERT OR REPLACE INTO key_value (key, at_ms, value) VALUES (?1, ?2, ?3)")?
-            .execute(params![key, time::stored(row.at_unix_ms), value])?;
         Ok(())
     }
 }
 
-/// The columns of `state` that [`read_state`] reads, in their order.
-pub(super) const STATE_COLUMNS: &str = "lifecycle, health, cause, cause_of, left_out";
-
-/// A state whose words begin at this column; `None` for words that this host does not know.
-pub(super) fn read_state(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Option<SpanState>> {
-    Ok(words::state((
-        row.get(first)?,
-        row.get(first + 1)?,
-        row.get(first + 2)?,
-        row.get(first + 3)?,
-        row.get(first + 4)?,
-    )))
-}
-
-/// The number of a name, if the file has it.
-pub(super) fn instance(connection: &Connection, name: &str) -> rusqlite::Result<Option<u32>> {
-    connection
-        .prepare_cached("SELECT id FROM instance WHERE name = ?1")?
-        .query_row([name], |row| row.get(0))
-        .optional()
-}
-
-/// The rollups of a row that count, and their resolution's begin and length. Where two runs overlap, the later one counts.
-pub(super) fn read_row(
-    connection: &Connection,
-    (run, bytes): (i64, &[u8]),
-    begin_ms: u64,
-    length_ms: u64,
-) -> rusqlite::Result<Row> {
-    let mut row = rollup::decode(bytes, begin_ms, length_ms);
-    if let Some(cut_ms) = run::cut_ms(connection, run)? {
-        row.retain(|_, rollup| rollup.from_unix_ms < cut_ms);
-    }
-    Ok(row)
-}
-
-fn cut_text(text: &str) -> &str {
-    cut(text, TEXT_MAX)
-}
-
 fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
-}
-
-/// A file's database.
-pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(std::time::Duration::from_secs(2))?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    if schema::owner(&connection)? == schema::Owner::Nobody {
-        // Rows of an hour's minutes are some kilobytes: on smaller pages, much of each would stay empty.
-        connection.pragma_update(None, "page_size", 8192)?;
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    }
-    Ok(connection)
-}
-
-/// Whether a batch is on the disk when it is written, or at the next checkpoint.
-fn synchronous(connection: &Connection, at_once: bool) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "synchronous", if at_once { "FULL" } else { "NORMAL" })
-}
-
-/// Readers go on while a batch is written; a batch is on the disk at the next checkpoint, and whole or not there after a crash.
-pub(super) fn tune(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    synchronous(connection, false)?;
-    connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
-    connection.pragma_update(None, "cache_size", -16_384)
 }

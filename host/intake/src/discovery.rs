@@ -146,7 +146,8 @@ impl Discovery {
     /// change time for that long: the latter alone counts for a change time in the future.
     pub fn scan(&mut self, now: SystemTime) -> Scan {
         let mut scan = Scan::default();
-        let mut seen: HashMap<FileKey, PathBuf> = HashMap::new();
+        // By device and inode, whatever path leads there.
+        let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
         let mut unsettled = HashMap::new();
         for dir in &self.config.dirs {
             for name in list(dir, self.config.files_per_dir_max, &mut scan.dirs) {
@@ -160,11 +161,12 @@ impl Discovery {
                         continue;
                     }
                 };
-                if let Some(of) = seen.get(&FileKey::of(&file)) {
+                let which = (file.identity.device, file.identity.inode);
+                if let Some(of) = seen.get(&which) {
                     scan.aliases.push(Alias { path, of: of.clone() });
                     continue;
                 }
-                seen.insert(FileKey::of(&file), path.clone());
+                seen.insert(which, path.clone());
                 let before = self.unsettled.get(&path).filter(|s| s.identity == file.identity);
                 let observation = before.copied().unwrap_or(Observation {
                     identity: file.identity,
@@ -192,24 +194,6 @@ pub fn find(path: &Path, config: &DiscoveryConfig) -> Result<FoundFile, Refused>
         path: path.to_owned(),
         reason,
     })
-}
-
-/// One file, whatever path leads to it.
-#[derive(PartialEq, Eq, Hash)]
-enum FileKey {
-    Inode(u64, u64),
-    Path(PathBuf),
-}
-
-impl FileKey {
-    fn of(file: &FoundFile) -> Self {
-        match file.identity {
-            Identity {
-                device: 0, inode: 0, ..
-            } => Self::Path(file.resolved.clone()),
-            Identity { device, inode, .. } => Self::Inode(device, inode),
-        }
-    }
 }
 
 pub(super) fn examine(path: &Path, bytes_max: u64) -> Result<FoundFile, Unfit> {

@@ -1,35 +1,36 @@
-//! Looking at files and opening them with care. What differs between platforms is in this file and nowhere else.
+//! Looking at files and opening them with care.
 
 use serde::Serialize;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
 /// What tells one state of one file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Identity {
-    /// Device of the file; 0 where the platform has none.
+    /// Device of the file.
     pub device: u64,
-    /// Inode of the file; 0 where the platform has none.
+    /// Inode of the file.
     pub inode: u64,
     /// Size in bytes.
     pub size_bytes: u64,
     /// Last change of the content, to the nanosecond where the file system keeps it. Anybody may set it to any time.
     pub modified: SystemTime,
-    /// Seconds and nanoseconds of the last change of anything, which only the system sets; zeros where the platform has none.
+    /// Seconds and nanoseconds of the last change of anything, which only the system sets.
     pub changed: (i64, i64),
 }
 
 impl Identity {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        let (device, inode) = platform::device_and_inode(metadata);
+    /// By what the system says of the file.
+    pub fn of(metadata: &Metadata) -> Self {
         Identity {
-            device,
-            inode,
+            device: metadata.dev(),
+            inode: metadata.ino(),
             size_bytes: metadata.len(),
             modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            changed: platform::changed(metadata),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }
@@ -100,17 +101,24 @@ impl Unfit {
     pub(super) fn from_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Gone,
-            _ if platform::is_link_loop(error) => Self::LinkLoop,
+            _ if error.raw_os_error() == Some(libc::ELOOP) => Self::LinkLoop,
             _ => Self::Unreadable(error.to_string()),
         }
     }
 
     /// Why a file with this metadata is not a library, if that shows already.
     pub(super) fn by_metadata(metadata: &Metadata, bytes_max: u64) -> Option<Self> {
-        if metadata.is_dir() {
+        let kind = metadata.file_type();
+        if kind.is_dir() {
             Some(Self::Directory)
-        } else if !metadata.is_file() {
-            Some(platform::special(metadata))
+        } else if kind.is_fifo() {
+            Some(Self::Pipe)
+        } else if kind.is_socket() {
+            Some(Self::Socket)
+        } else if kind.is_block_device() || kind.is_char_device() {
+            Some(Self::Device)
+        } else if !kind.is_file() {
+            Some(Self::Other)
         } else if metadata.len() > bytes_max {
             Some(Self::TooLarge {
                 size: metadata.len(),
@@ -129,15 +137,17 @@ pub(super) fn open_regular(path: &Path, bytes_max: u64) -> Result<(File, Metadat
     if let Some(unfit) = Unfit::by_metadata(&before, bytes_max) {
         return Err(unfit);
     }
-    let file = platform::open(path).map_err(|e| Unfit::from_io(&e))?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY)
+        .open(path)
+        .map_err(|e| Unfit::from_io(&e))?;
     let metadata = file.metadata().map_err(|e| Unfit::from_io(&e))?;
     match Unfit::by_metadata(&metadata, bytes_max) {
         Some(unfit) => Err(unfit),
         None => Ok((file, metadata)),
     }
 }
-
-pub(super) use platform::{create_private, make_private_dir, mode, set_read_only, sync_dir};
 
 /// Whether every user may write.
 pub(super) const WORLD_WRITE: u32 = 0o002;
@@ -146,119 +156,12 @@ pub(super) const SHARED_WRITE: u32 = 0o022;
 /// Whether only owners may remove what is in a directory.
 pub(super) const STICKY: u32 = 0o1000;
 
-#[cfg(unix)]
-mod platform {
-    use super::*;
-    use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-
-    pub fn device_and_inode(metadata: &Metadata) -> (u64, u64) {
-        (metadata.dev(), metadata.ino())
-    }
-
-    pub fn changed(metadata: &Metadata) -> (i64, i64) {
-        (metadata.ctime(), metadata.ctime_nsec())
-    }
-
-    pub fn mode(metadata: &Metadata) -> Option<u32> {
-        Some(metadata.mode() & 0o7777)
-    }
-
-    pub fn special(metadata: &Metadata) -> Unfit {
-        let kind = metadata.file_type();
-        if kind.is_fifo() {
-            Unfit::Pipe
-        } else if kind.is_socket() {
-            Unfit::Socket
-        } else if kind.is_block_device() || kind.is_char_device() {
-            Unfit::Device
-        } else {
-            Unfit::Other
-        }
-    }
-
-    pub fn is_link_loop(error: &io::Error) -> bool {
-        error.raw_os_error() == Some(libc::ELOOP)
-    }
-
-    pub fn open(path: &Path) -> io::Result<File> {
-        File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY)
-            .open(path)
-    }
-
-    pub fn create_private(path: &Path) -> io::Result<File> {
-        File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-    }
-
-    pub fn set_read_only(file: &File) -> io::Result<()> {
-        file.set_permissions(std::fs::Permissions::from_mode(0o444))
-    }
-
-    pub fn make_private_dir(path: &Path) -> io::Result<()> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-    }
-
-    pub fn sync_dir(path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
-    }
+/// Permission bits.
+pub(super) fn mode(metadata: &Metadata) -> u32 {
+    metadata.mode() & 0o7777
 }
 
-#[cfg(not(unix))]
-mod platform {
-    use super::*;
-
-    pub fn device_and_inode(_: &Metadata) -> (u64, u64) {
-        (0, 0)
-    }
-
-    pub fn changed(_: &Metadata) -> (i64, i64) {
-        (0, 0)
-    }
-
-    pub fn mode(_: &Metadata) -> Option<u32> {
-        None
-    }
-
-    pub fn special(_: &Metadata) -> Unfit {
-        Unfit::Other
-    }
-
-    pub fn is_link_loop(_: &io::Error) -> bool {
-        false
-    }
-
-    pub fn open(path: &Path) -> io::Result<File> {
-        File::open(path)
-    }
-
-    pub fn create_private(path: &Path) -> io::Result<File> {
-        File::options().write(true).create_new(true).open(path)
-    }
-
-    pub fn set_read_only(file: &File) -> io::Result<()> {
-        let mut permissions = file.metadata()?.permissions();
-        permissions.set_readonly(true);
-        file.set_permissions(permissions)
-    }
-
-    pub fn make_private_dir(path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
-    }
-
-    pub fn sync_dir(_: &Path) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

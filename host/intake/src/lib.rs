@@ -10,7 +10,6 @@
 
 mod config;
 mod discovery;
-mod duplicates;
 mod files;
 mod inspect;
 mod lock;
@@ -23,7 +22,6 @@ mod watch;
 
 pub use config::{DiscoveryConfig, IntakeConfig, StoreConfig, TrustConfig, WatchConfig};
 pub use discovery::{Alias, DirError, DirProblem, Discovery, FoundFile, Refused, Scan, find};
-pub use duplicates::{Duplicate, Unused, duplicates};
 pub use files::{Identity, Unfit};
 pub use inspect::{
     Build, Exports, Facts, FileFormat, InspectError, InspectedPlugin, Inspection, Note, Panics, Problem, Sdk,
@@ -33,6 +31,8 @@ pub use lock::{LOCK_FILE, Lock, LockError, LockUse, Locked};
 pub use rejected::{Located, Rejected};
 pub use resolve::{Candidate, Request, Wish, resolve};
 pub use schema::{ConfigMisfit, InputSchema, SchemaError, check_config, check_schema};
-pub use store::{OpenedCopy, PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin};
+pub use store::{
+    OpenedCopy, PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin, hash_chunks,
+};
 pub use trust::{TrustError, VerifiedPlugin, verify};
 pub use watch::{Watch, WatchMode};

@@ -4,7 +4,9 @@ use extman_model::{DependenciesView, Digest};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file's name.
@@ -162,19 +164,15 @@ impl Lock {
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
                 _ => Path::new("."),
             };
-            let part = directory.join(format!(".{LOCK_FILE}.{}", std::process::id()));
-            let written = (|| {
-                let mut file = std::fs::File::create(&part)?;
-                file.write_all(self.text().as_bytes())?;
-                file.sync_all()?;
-                std::fs::rename(&part, path)?;
-                // The name is on the disk once its directory is.
-                std::fs::File::open(directory)?.sync_all()
-            })();
-            if written.is_err() {
-                let _ = std::fs::remove_file(&part);
-            }
-            written
+            let mut part = tempfile::Builder::new()
+                .prefix(&format!(".{LOCK_FILE}."))
+                .permissions(Permissions::from_mode(0o644))
+                .tempfile_in(directory)?;
+            part.write_all(self.text().as_bytes())?;
+            part.as_file().sync_all()?;
+            part.persist(path)?;
+            // The name is on the disk once its directory is.
+            std::fs::File::open(directory)?.sync_all()
         };
         write().map_err(|error| LockError::Io {
             path: path.to_owned(),

@@ -16,54 +16,10 @@ const COMPLAINT_CHARS_MAX: usize = 240;
 /// Largest compiled pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
-/// Why a JSON Schema can't be used.
+/// Why a JSON Schema can't be used: where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SchemaError {
-    /// It has more values than the limit.
-    #[error("it has more than {max} values; leave out what is not needed")]
-    TooLarge {
-        /// The limit.
-        max: usize,
-    },
-    /// It goes deeper than the limit, by itself or by its references.
-    #[error(
-        "it goes more than {max} levels deep, or refers to itself; make it flatter, and follow references to an end"
-    )]
-    TooDeep {
-        /// The limit.
-        max: usize,
-    },
-    /// With its references followed, it has more values than the limit.
-    #[error("with its references followed it has more than {max} values; refer less often to large parts")]
-    TooFar {
-        /// The limit.
-        max: u64,
-    },
-    /// It has more patterns than the limit.
-    #[error("it has more than {max} patterns; use fewer")]
-    Patterns {
-        /// The limit.
-        max: usize,
-    },
-    /// It refers to something outside, or by a name of its own.
-    #[error(
-        "it has {keyword} = {to:?}; only $ref to a part of the same schema is followed, such as \"#/$defs/x\""
-    )]
-    Reference {
-        /// The keyword.
-        keyword: String,
-        /// Where it leads.
-        to: String,
-    },
-    /// It is not a JSON Schema.
-    #[error("{at}{text}")]
-    Invalid {
-        /// Where in the schema, with a colon; empty for the whole of it.
-        at: String,
-        /// What is wrong there.
-        text: String,
-    },
-}
+#[error("{0}")]
+pub struct SchemaError(String);
 
 /// What a plugin's schema says against a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,15 +102,11 @@ fn compile(schema: &Value) -> Result<Validator, SchemaError> {
         .with_pattern_options(patterns)
         .build(schema);
     compiled.map_err(|error| {
-        let at = error.instance_path().as_str();
-        SchemaError::Invalid {
-            at: if at.is_empty() {
-                String::new()
-            } else {
-                format!("at {}: ", short(at))
-            },
-            text: short(&error.to_string()),
-        }
+        let at = match error.instance_path().as_str() {
+            "" => String::new(),
+            at => format!("at {}: ", short(at)),
+        };
+        SchemaError(format!("{at}{}", short(&error.to_string())))
     })
 }
 

@@ -12,19 +12,22 @@ mod outcome;
 use super::discovery::FoundFile;
 use super::files::{self, Identity};
 use super::rejected::Located;
+use copy::copy_and_hash;
 pub(super) use copy::hash;
-use copy::{Incoming, copy_and_hash};
+pub use copy::hash_chunks;
 pub use error::StoreError;
 use extman_model::Digest;
 use extman_model::clock::{self, unix_ms};
 use locks::StoreLock;
 pub use outcome::StoreOutcome;
 use serde::Serialize;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tempfile::NamedTempFile;
 
 /// A directory of copies.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ pub struct StoredPlugin(Arc<Stored>);
 struct Stored {
     digest: Digest,
     origin: FoundFile,
-    origin_mode: Option<u32>,
+    origin_mode: u32,
     path: PathBuf,
     /// The copy as it was when its bytes were known to be those of the digest.
     hashed: Identity,
@@ -76,7 +79,7 @@ impl StoredPlugin {
     }
 
     /// Permission bits of the file where it was found, when it was taken.
-    pub(super) fn origin_mode(&self) -> Option<u32> {
+    pub(super) fn origin_mode(&self) -> u32 {
         self.0.origin_mode
     }
 
@@ -161,9 +164,11 @@ impl Store {
     /// The directory can't be made, or others may write to it.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let dir = dir.into();
-        files::make_private_dir(&dir).map_err(|e| StoreError::keeping(&dir, e))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|e| StoreError::keeping(&dir, e))?;
         let metadata = std::fs::metadata(&dir).map_err(|e| StoreError::at(&dir, e))?;
-        if let Some(mode) = files::mode(&metadata).filter(|mode| mode & files::SHARED_WRITE != 0) {
+        let mode = files::mode(&metadata);
+        if mode & files::SHARED_WRITE != 0 {
             return Err(StoreError::Exposed { path: dir, mode });
         }
         let outcome = StoreOutcome::default();
@@ -201,17 +206,15 @@ impl Store {
             path: found.path().to_owned(),
         };
         let size = found.identity().size_bytes;
-        let (mut source, before) =
-            files::open_regular(found.resolved(), u64::MAX).map_err(|reason| StoreError::Unfit {
-                path: found.path().to_owned(),
-                reason,
-            })?;
+        let opened = files::open_regular(found.resolved(), u64::MAX);
+        let (mut source, before) = opened.map_err(|reason| StoreError::unfit(found.path(), reason))?;
         if Identity::of(&before) != found.identity() {
             return Err(changed());
         }
         let copy = |source: &mut File| {
-            let incoming = Incoming::create(&self.dir)?;
-            let mut sink = wrap(incoming.writer()?);
+            let incoming = copy::incoming(&self.dir)?;
+            let writer = incoming.as_file().try_clone();
+            let mut sink = wrap(writer.map_err(|e| StoreError::at(incoming.path(), e))?);
             let (digest, copied) = copy_and_hash(source, &mut sink, size, found.path(), incoming.path())?;
             Ok((Some(incoming), digest, copied))
         };
@@ -305,7 +308,7 @@ impl Store {
     /// Puts a whole copy under its digest, or finds that a good one is there.
     fn install(
         &self,
-        incoming: Option<Incoming>,
+        incoming: Option<NamedTempFile>,
         digest: Digest,
     ) -> Result<(PathBuf, File, Identity), StoreError> {
         let _installing = StoreLock::installing(&self.dir)?;
@@ -313,13 +316,12 @@ impl Store {
         if let Some(incoming) = incoming
             && !self.has(&path, digest)?
         {
-            incoming.publish(&path)?;
-            files::sync_dir(&self.dir).map_err(|e| StoreError::at(&self.dir, e))?;
+            copy::publish(incoming, &path)?;
+            let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
+            synced.map_err(|e| StoreError::at(&self.dir, e))?;
         }
-        let (file, _) = files::open_regular(&path, u64::MAX).map_err(|reason| StoreError::Unfit {
-            path: path.clone(),
-            reason,
-        })?;
+        let opened = files::open_regular(&path, u64::MAX);
+        let (file, _) = opened.map_err(|reason| StoreError::unfit(&path, reason))?;
         file.lock_shared().map_err(|e| StoreError::at(&path, e))?;
         // When it was last used. A store on a disk that can't be written any more is one that can't be pruned either.
         let _ = file.set_modified(clock::wall());
@@ -333,7 +335,7 @@ impl Store {
         match files::open_regular(path, u64::MAX) {
             Ok((mut file, metadata)) => {
                 let unchanged = hash(&mut file).map_err(|e| StoreError::at(path, e))? == digest
-                    && files::mode(&metadata).is_none_or(|mode| mode & files::SHARED_WRITE == 0);
+                    && files::mode(&metadata) & files::SHARED_WRITE == 0;
                 if !unchanged {
                     tracing::warn!(path = %path.display(), "a stored plugin was changed from outside; it is replaced");
                 }
@@ -365,10 +367,8 @@ impl Store {
 }
 
 fn look_at(digest: Digest, path: &Path) -> Result<StoredCopy, StoreError> {
-    let (file, metadata) = files::open_regular(path, u64::MAX).map_err(|reason| StoreError::Unfit {
-        path: path.to_owned(),
-        reason,
-    })?;
+    let opened = files::open_regular(path, u64::MAX);
+    let (file, metadata) = opened.map_err(|reason| StoreError::unfit(path, reason))?;
     Ok(StoredCopy {
         digest,
         bytes: metadata.len(),

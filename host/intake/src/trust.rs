@@ -2,12 +2,12 @@
 
 use super::config::TrustConfig;
 use super::files;
-use super::inspect::{Facts, InspectError, InspectedPlugin};
+use super::inspect::{InspectError, InspectedPlugin};
 use super::rejected::{Located, Rejected};
-use super::store::{OpenedCopy, StoredPlugin};
+use super::store::OpenedCopy;
 use extman_model::Digest;
-use extman_plugin_api::manifest::schema::Manifest;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 /// A plugin that may be run, as far as can be told without running it. Cheap to clone.
@@ -22,42 +22,16 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub struct VerifiedPlugin(InspectedPlugin);
 
-impl VerifiedPlugin {
-    /// SHA-256 of the bytes.
-    pub fn digest(&self) -> Digest {
-        self.0.digest()
-    }
+/// The plugin as it was before trust was asked for.
+impl Deref for VerifiedPlugin {
+    type Target = InspectedPlugin;
 
-    /// What the plugin says of itself.
-    pub fn manifest(&self) -> &Manifest {
-        self.0.manifest()
-    }
-
-    /// What the bytes say.
-    pub fn facts(&self) -> &Facts {
-        self.0.facts()
-    }
-
-    /// Where the plugin was found.
-    pub fn origin(&self) -> &Path {
-        self.0.origin()
-    }
-
-    /// How many bytes there are.
-    pub fn size(&self) -> u64 {
-        self.0.size()
-    }
-
-    /// The plugin as it was before trust was asked for.
-    pub fn inspected(&self) -> &InspectedPlugin {
+    fn deref(&self) -> &InspectedPlugin {
         &self.0
     }
+}
 
-    /// The host's copy, which is the one to load.
-    pub fn stored(&self) -> &StoredPlugin {
-        self.0.stored()
-    }
-
+impl VerifiedPlugin {
     /// Opens the host's copy for reading.
     ///
     /// # Errors
@@ -166,11 +140,8 @@ fn objection(plugin: &InspectedPlugin, config: &TrustConfig) -> Option<TrustErro
         return None;
     }
     let found = plugin.stored().found();
-    if let Some(mode) = plugin
-        .stored()
-        .origin_mode()
-        .filter(|mode| mode & files::WORLD_WRITE != 0)
-    {
+    let mode = plugin.stored().origin_mode();
+    if mode & files::WORLD_WRITE != 0 {
         return Some(TrustError::WritableFile {
             path: found.resolved().to_owned(),
             mode,
@@ -199,7 +170,7 @@ fn exposed_directory(path: &Path) -> Option<TrustError> {
     };
     for (depth, ancestor) in directory.ancestors().enumerate() {
         let mode = match std::fs::metadata(ancestor) {
-            Ok(metadata) => files::mode(&metadata)?,
+            Ok(metadata) => files::mode(&metadata),
             Err(e) => return unknown(ancestor, e),
         };
         // Further up the sticky bit is enough: nobody else can rename the directory below.

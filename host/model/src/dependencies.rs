@@ -87,6 +87,8 @@ pub enum LeftOutCode {
     Cycle,
     /// It is lower than what runs or is locked.
     Lower,
+    /// It is a pre-release, and nobody asks for that.
+    PreRelease,
     /// It is not what the lock says.
     NotLocked,
 }
@@ -120,6 +122,7 @@ impl LeftOutCode {
             LeftOutCode::Conflict => "conflict",
             LeftOutCode::Cycle => "cycle",
             LeftOutCode::Lower => "lower",
+            LeftOutCode::PreRelease => "pre-release",
             LeftOutCode::NotLocked => "not-locked",
         }
     }

@@ -1,7 +1,7 @@
 //! What is written down: spans of one state, checks that were not good, rollups of a minute. Plain data that the engine makes, the history keeps
 //! and the analysis reads.
 
-use crate::sketch::Sketch;
+use crate::latency::LatencyHistogram;
 use crate::{Cause, CheckKind, ErrorKind, Health, Lifecycle};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -137,7 +137,7 @@ pub struct Rollup {
     /// Failures by kind.
     pub errors: BTreeMap<ErrorKind, u64>,
     /// How long the plugin's code ran in calls.
-    pub latency: Sketch,
+    pub latency: LatencyHistogram,
     /// Least and most heap that was seen, in bytes; absent if nobody counted it.
     pub heap_bytes: Option<(u64, u64)>,
     /// Processor time, in nanoseconds; absent if it was not measured.
@@ -149,8 +149,8 @@ pub struct Rollup {
 pub struct MinuteRow {
     /// The instance.
     pub instance: Arc<str>,
-    /// Its sums.
-    pub sums: Rollup,
+    /// What it did in it.
+    pub rollup: Rollup,
 }
 
 /// Another version of a plugin serves from here on.
@@ -220,7 +220,7 @@ pub enum Record {
     Transition(StateTransition),
     /// A check that was not good, or a deep one.
     Check(Box<CheckRow>),
-    /// A minute's sums.
+    /// What one did in a minute.
     Minute(Box<MinuteRow>),
     /// A new version.
     Release(ReleaseRow),
@@ -395,7 +395,7 @@ mod tests {
             checks_failed: 1,
             calls: u64::MAX,
             errors: BTreeMap::from([(ErrorKind::Internal, 2)]),
-            latency: Sketch::of([Duration::from_millis(1)]),
+            latency: LatencyHistogram::of([Duration::from_millis(1)]),
             heap_bytes: Some((10, 20)),
             cpu_ns: None,
         };

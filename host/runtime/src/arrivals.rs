@@ -4,7 +4,7 @@
 
 use extman_intake::{
     DirError, DirProblem, Discovery, FoundFile, Identity, IntakeConfig, Scan, Store, StoreError,
-    StoreOutcome, VerifiedPlugin, duplicates, inspect, verify,
+    StoreOutcome, VerifiedPlugin, inspect, verify,
 };
 use extman_model::RefusedView;
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,19 +228,22 @@ fn leave_out_duplicates(arrived: &mut Arrived, refused: &mut Refusals) {
         let dirs = &arrived.directories;
         dirs.iter().position(|dir| path.parent() == Some(dir.as_path()))
     };
-    let mut in_order: Vec<_> = arrived.plugins.values().map(VerifiedPlugin::inspected).collect();
+    let mut in_order: Vec<_> = arrived.plugins.values().collect();
     in_order.sort_by_key(|plugin| (position(plugin.origin()), plugin.origin()));
-    for duplicate in duplicates(in_order) {
-        for unused in duplicate.unused {
-            let reason = format!(
-                "{} {} is there already, at {}; remove one of the two",
-                duplicate.id,
-                duplicate.version,
-                duplicate.used.display()
-            );
-            arrived.plugins.remove(&unused.path);
-            refused.add(unused.path, DUPLICATE, reason);
+    let mut used: BTreeMap<_, &Path> = BTreeMap::new();
+    let mut unused = Vec::new();
+    for plugin in in_order {
+        let about = &plugin.manifest().plugin;
+        let first = *used.entry((&about.id, &about.version)).or_insert(plugin.origin());
+        if first != plugin.origin() {
+            let (id, version, first) = (&about.id, &about.version, first.display());
+            let reason = format!("{id} {version} is there already, at {first}; remove one of the two");
+            unused.push((plugin.origin().to_owned(), reason));
         }
+    }
+    for (path, reason) in unused {
+        arrived.plugins.remove(&path);
+        refused.add(path, DUPLICATE, reason);
     }
 }
 

@@ -95,6 +95,13 @@ pub struct Registry {
     listener: OnceLock<Listener>,
 }
 
+fn find_missing<'a>(by_name: &'a [MissingView], name: &str) -> Option<&'a MissingView> {
+    let at = by_name
+        .binary_search_by(|view| view.name.as_str().cmp(name))
+        .ok()?;
+    by_name.get(at)
+}
+
 type Listener = Box<dyn Fn(&Change<'_>) + Send + Sync>;
 
 impl Registry {
@@ -188,9 +195,14 @@ impl Registry {
         }
     }
 
-    /// Instances that are configured, and whose plugin is not there.
+    /// Instances that are configured, and whose plugin is not there; by name.
     pub fn missing(&self) -> Arc<Vec<MissingView>> {
         self.missing.load_full()
+    }
+
+    /// One of them.
+    pub fn missing_of(&self, name: &str) -> Option<MissingView> {
+        find_missing(&self.missing.load(), name).cloned()
     }
 
     /// Which version of each plugin is used, and who requires whom.
@@ -206,9 +218,10 @@ impl Registry {
     /// From here on, these are missing. What was not missing before, or for another reason, is given back.
     pub(crate) fn publish_missing(&self, mut missing: Vec<MissingView>) -> Vec<MissingView> {
         let (before, now) = (self.missing.load_full(), clock::unix_ms(clock::wall()));
+        missing.sort_by(|a, b| a.name.cmp(&b.name));
         let mut news = Vec::new();
         for view in &mut missing {
-            let was = before.iter().find(|was| was.name == view.name);
+            let was = find_missing(&before, &view.name);
             view.since_unix_ms = was.map_or(now, |was| was.since_unix_ms);
             if was != Some(view) {
                 news.push(view.clone());

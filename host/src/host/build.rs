@@ -162,7 +162,10 @@ impl HostBuilder {
         let probing = start_probing(sink, config.probe)?;
         let supervisor = supervisor(&config, vetting, &registry, &events, &requests);
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
+        let names = config.instances.iter().map(|one| one.instance_name().to_owned());
         let inner = Inner {
+            // Of two of one name the first counts.
+            configured: names.zip(0..).collect::<Vec<_>>().into_iter().rev().collect(),
             directories: config.intake.discovery.dirs.clone(),
             config,
             registry,

@@ -65,16 +65,21 @@ impl Host {
     /// # Errors
     /// Nobody serves it, or the call failed.
     pub async fn invoke_raw(&self, invocation: Invocation) -> Result<Invoked, CallError> {
+        self.invoke_once(invocation, Held::BySize).await
+    }
+
+    /// The same, with the input held against what whoever serves it declares.
+    pub(super) async fn invoke_once(&self, invocation: Invocation, held: Held) -> Result<Invoked, CallError> {
         let (target, call) = split(invocation);
         if let Some(trial) = self.trial(&target) {
-            match self.serve(target.clone(), trial, call.clone(), None).await {
-                // It says that it did nothing, so whoever stands in serves the call.
-                Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::NotServing) => {}
+            match self.serve(target.clone(), trial, call.clone(), None, held).await {
+                // Whoever stands in serves the call.
+                Err(error) if did_nothing(&error) => {}
                 done => return done,
             }
         }
         let chosen = self.choose(&target)?;
-        self.serve(target, chosen, call, None).await
+        self.serve(target, chosen, call, None, held).await
     }
 
     /// Calls a capability with bytes and gets its frames as they come.
@@ -82,17 +87,36 @@ impl Host {
     /// # Errors
     /// Nobody serves it.
     pub fn invoke_streamed(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
-        let (mut target, call) = split(invocation);
-        let chosen = self.choose(&target)?;
+        let (target, call) = split(invocation);
+        let chosen = self.choose_to_stream(&target)?;
+        check_size(&chosen.entry, &target.capability, call.body.len())?;
+        Ok(self.stream(target, chosen, call, Held::BySize))
+    }
+
+    /// The same, with the input held against the schema of whoever serves it.
+    pub(super) async fn stream_held(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
+        let (target, call) = split(invocation);
+        let chosen = self.choose_to_stream(&target)?;
+        let call = self.hold(&chosen.entry, call, Held::BySchema).await?;
+        Ok(self.stream(target, chosen, call, Held::BySchema))
+    }
+
+    /// Nobody stands in for a trial, since who serves is told before the call begins.
+    fn choose_to_stream(&self, target: &Target) -> Result<Candidate, CallError> {
+        self.trial(target).map_or_else(|| self.choose(target), Ok)
+    }
+
+    fn stream(&self, mut target: Target, chosen: Candidate, call: Call, held: Held) -> InvokedStream {
         let served_by = chosen.entry.name.to_string();
-        // Who serves is told before the call begins.
         target.instance = Some(served_by.clone());
         let frames = Arc::new(Frames::new(FRAMES_AHEAD));
         let reader = FrameReader::new(frames.clone());
         let host = self.clone();
         // A task of its own: the call must go on while the reader reads, and the reader ends it by going away.
         let call = tokio::spawn(async move {
-            let served = host.serve(target, chosen, call, Some(frames.clone())).await;
+            let served = host
+                .serve_held(target, chosen, call, Some(frames.clone()), held)
+                .await;
             // If no lane ever took it, nobody else says that nothing will come.
             frames.finish();
             served.map(|invoked| invoked.reply)
@@ -101,11 +125,11 @@ impl Host {
             call.await
                 .unwrap_or_else(|error| Err(CallError::new(ErrorKind::Internal, error.to_string())))
         };
-        Ok(InvokedStream {
+        InvokedStream {
             served_by,
             frames: reader,
             done: Box::pin(done),
-        })
+        }
     }
 
     /// Calls a capability inline on a thread that was attached: no thread hop, and no way to give up a call that hangs.
@@ -121,18 +145,31 @@ impl Host {
         let current = self.inner.registry.current();
         let route = route(&current, capability)?;
         let choice = route.choice();
-        let choice = choice.as_ref().ok_or_else(|| nobody_serves(route, capability))?;
-        let Candidate {
-            entry,
-            instance,
-            generation,
-        } = &choice.serving;
-        check_size(entry, capability, body.len())?;
-        let reply = instance.invoke_attached(attached, capability, body);
+        if let Some(trial) = choice.as_ref().and_then(|choice| choice.trial()) {
+            match self.serve_attached(attached, &trial, capability, body) {
+                Err(error) if did_nothing(&error) => {}
+                done => return done,
+            }
+        }
+        let serving = choice.as_ref().and_then(|choice| choice.serving.as_ref());
+        let serving = serving.ok_or_else(|| nobody_serves(route, capability))?;
+        self.serve_attached(attached, serving, capability, body)
+    }
+
+    #[inline]
+    fn serve_attached(
+        &self,
+        attached: &Attached,
+        by: &Candidate,
+        capability: &str,
+        body: &[u8],
+    ) -> Result<Invoked, CallError> {
+        check_size(&by.entry, capability, body.len())?;
+        let reply = by.instance.invoke_attached(attached, capability, body);
         let failure = reply.as_ref().err();
-        note_panic(&self.inner.requests, &entry.name, *generation, failure);
+        note_panic(&self.inner.requests, &by.entry.name, by.generation, failure);
         reply.map(|reply| Invoked {
-            served_by: entry.name.clone(),
+            served_by: by.entry.name.clone(),
             reply,
         })
     }
@@ -142,12 +179,25 @@ impl Host {
     async fn serve(
         &self,
         target: Target,
+        chosen: Candidate,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+        held: Held,
+    ) -> Result<Invoked, CallError> {
+        let call = self.hold(&chosen.entry, call, held).await?;
+        self.serve_held(target, chosen, call, stream, held).await
+    }
+
+    /// The same, of an input that is held already against what `chosen` declares.
+    async fn serve_held(
+        &self,
+        target: Target,
         mut chosen: Candidate,
         mut call: Call,
         stream: Option<Arc<Frames>>,
+        held: Held,
     ) -> Result<Invoked, CallError> {
         loop {
-            check_size(&chosen.entry, &target.capability, call.body.len())?;
             match chosen.instance.invoke_if_open(call, stream.clone()).await {
                 Ok(reply) => {
                     let (name, failure) = (&chosen.entry.name, reply.as_ref().err());
@@ -169,7 +219,7 @@ impl Host {
                     if Arc::ptr_eq(&next.instance, &chosen.instance) {
                         return Err(not_serving(&next.entry));
                     }
-                    (call, chosen) = (turned_away, next);
+                    (call, chosen) = (self.hold(&next.entry, turned_away, held).await?, next);
                 }
             }
         }
@@ -184,24 +234,21 @@ impl Host {
         route.choice().as_ref()?.trial()
     }
 
-    /// Who would get this call now.
-    pub(super) fn would_serve(&self, invocation: &Invocation) -> Result<Arc<Entry>, CallError> {
-        let target = Target {
-            capability: invocation.capability.clone(),
-            instance: invocation.instance.clone(),
-        };
-        self.choose(&target).map(|chosen| chosen.entry)
+    /// Holds an input against what the plugin has declared of it.
+    async fn hold(&self, entry: &Entry, call: Call, held: Held) -> Result<Call, CallError> {
+        check_size(entry, &call.capability, call.body.len())?;
+        match held {
+            Held::BySize => Ok(call),
+            Held::BySchema => self.check_input(entry, call).await,
+        }
     }
 
     fn choose(&self, target: &Target) -> Result<Candidate, CallError> {
         let Some(name) = &target.instance else {
             let current = self.inner.registry.current();
             let route = route(&current, &target.capability)?;
-            let choice = route.choice();
-            let choice = choice
-                .as_ref()
-                .ok_or_else(|| nobody_serves(route, &target.capability))?;
-            return Ok(choice.serving.clone());
+            let serving = route.choice().as_ref().and_then(|choice| choice.serving.clone());
+            return serving.ok_or_else(|| nobody_serves(route, &target.capability));
         };
         let snapshot = self.snapshot();
         let not_found = |text: String| CallError::new(ErrorKind::NotFound, text);
@@ -231,6 +278,24 @@ impl Host {
         }
         running(entry)
     }
+}
+
+/// How much of what a plugin declares of its inputs is held before it sees them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Held {
+    /// Its size: who embeds the host answers for the rest.
+    BySize,
+    /// Its size and its schema.
+    BySchema,
+}
+
+/// Whether a failure says that the plugin did nothing, so that another one may serve the call.
+fn did_nothing(error: &CallError) -> bool {
+    use ErrorKind as E;
+    matches!(
+        error.kind,
+        E::Unavailable | E::NotServing | E::Unsupported | E::InvalidInput
+    )
 }
 
 /// Who is asked for.

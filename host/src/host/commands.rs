@@ -1,6 +1,7 @@
 //! Commands, carried out by the host: the adapter from [`Control`] to its methods.
 
 use super::Host;
+use super::calls::Held;
 use extman_model::control::{
     Answer, Command, Control, ControlError, Invocation, Invoked, InvokedStream, Pending,
 };
@@ -62,9 +63,8 @@ impl Host {
 
     /// Why there is no instance of this name although one is configured.
     pub(super) fn absence(&self, name: &str) -> Option<String> {
-        let missing = self.inner.registry.missing();
-        let found = missing.iter().find(|missing| missing.name == name)?;
-        Some(format!("{name}: {}", found.reason))
+        let missing = self.inner.registry.missing_of(name)?;
+        Some(format!("{name}: {}", missing.reason))
     }
 
     /// All instances, by name.
@@ -159,17 +159,11 @@ impl Control for Host {
         })
     }
 
-    fn invoke(&self, mut invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>> {
-        Box::pin(async move {
-            self.check_input(&mut invocation).await?;
-            self.invoke_raw(invocation).await
-        })
+    fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>> {
+        Box::pin(self.invoke_once(invocation, Held::BySchema))
     }
 
-    fn invoke_stream(&self, mut invocation: Invocation) -> Pending<'_, Result<InvokedStream, CallError>> {
-        Box::pin(async move {
-            self.check_input(&mut invocation).await?;
-            self.invoke_streamed(invocation)
-        })
+    fn invoke_stream(&self, invocation: Invocation) -> Pending<'_, Result<InvokedStream, CallError>> {
+        Box::pin(self.stream_held(invocation))
     }
 }

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use extman_health::components::{self, LanesSeen, Limits};
 use extman_intake::StoreOutcome;
 use extman_model::clock::{self, Monotonic};
-use extman_model::sketch::Sketch;
+use extman_model::latency::LatencyHistogram;
 use extman_model::vital::deaths;
 use extman_model::{Component, Health};
 use extman_runtime::lanes::{looked_at, lost_lanes};
@@ -45,20 +45,20 @@ struct Looked {
 /// How late checks began in the last whole stretch, and when that ended.
 #[derive(Clone)]
 struct Lag {
-    last: Sketch,
+    last: LatencyHistogram,
     taken_at: Monotonic,
 }
 
 impl Lag {
     fn new(now: Monotonic) -> Self {
         Lag {
-            last: Sketch::default(),
+            last: LatencyHistogram::default(),
             taken_at: now,
         }
     }
 
     /// If a stretch is over, what `take` gives is the last one.
-    fn pass(&self, now: Monotonic, take: impl FnOnce() -> Sketch) -> Self {
+    fn pass(&self, now: Monotonic, take: impl FnOnce() -> LatencyHistogram) -> Self {
         if now.since(self.taken_at) < LAG {
             return self.clone();
         }
@@ -69,7 +69,7 @@ impl Lag {
     }
 
     /// 99 of 100 were not later, in the last stretch and since then.
-    fn p99(&self, since_then: &Sketch) -> Option<Duration> {
+    fn p99(&self, since_then: &LatencyHistogram) -> Option<Duration> {
         self.last.merged(since_then).quantile(0.99)
     }
 }
@@ -215,8 +215,8 @@ mod tests {
     #[test]
     fn lateness_is_told_of_the_last_whole_minute_and_since_and_then_forgotten() {
         let at = |seconds: u64| Monotonic::from_nanos((1 + seconds) * 1_000_000_000);
-        let late = |ms: u64| Sketch::of([Duration::from_millis(ms)]);
-        let none = Sketch::default;
+        let late = |ms: u64| LatencyHistogram::of([Duration::from_millis(ms)]);
+        let none = LatencyHistogram::default;
         let first = Lag::new(at(0));
         assert_eq!(first.p99(&none()), None, "no figure is made up");
         let first = first.pass(at(59), || panic!("it is not over"));

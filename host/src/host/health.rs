@@ -192,7 +192,11 @@ impl Host {
     /// How everything is: one word, one sentence, and the groups behind it. Asks nobody.
     pub fn health(&self) -> Overall {
         let known = Known::of(self);
-        let covering: Vec<_> = known.entries.iter().map(|entry| known.covered(entry)).collect();
+        let covering: Vec<_> = known
+            .entries
+            .iter()
+            .map(|entry| covered(&known.snapshot, entry))
+            .collect();
         let mut members: Vec<Member<'_>> = known
             .entries
             .iter()
@@ -277,7 +281,7 @@ impl Host {
 pub(super) struct Known {
     pub entries: Vec<Arc<Entry>>,
     pub seen: HashMap<Arc<str>, Seen>,
-    snapshot: Arc<Snapshot>,
+    pub snapshot: Arc<Snapshot>,
     /// How many of a redundant set serve and count.
     redundant: HashMap<String, usize>,
 }
@@ -292,18 +296,14 @@ impl Known {
             snapshot,
             redundant: HashMap::new(),
         };
-        let mut redundant = HashMap::new();
-        for entry in known.entries.iter().filter(|entry| known.serves(entry)) {
-            if let Some(set) = entry
-                .config
-                .redundant
-                .as_ref()
-                .filter(|_| !known.is_left_out(&entry.name))
+        for entry in &known.entries {
+            let seen = known.seen.get(&entry.name);
+            if let Some(set) = &entry.config.redundant
+                && seen.is_some_and(|seen| serves(entry, seen) && !seen.left_out)
             {
-                *redundant.entry(set.clone()).or_default() += 1;
+                *known.redundant.entry(set.clone()).or_default() += 1;
             }
         }
-        known.redundant = redundant;
         known
     }
 
@@ -317,29 +317,29 @@ impl Known {
         self.seen.get(name).is_some_and(|seen| seen.left_out)
     }
 
-    fn serves(&self, entry: &Entry) -> bool {
-        entry.serving.is_some() && matches!(self.health_of(&entry.name), Health::Up | Health::Degraded)
+    /// How many of a redundant set serve and count.
+    pub(super) fn serving_of_set(&self, set: Option<&str>) -> usize {
+        set.and_then(|set| self.redundant.get(set).copied()).unwrap_or(0)
     }
+}
 
-    /// How many of a redundant set serve.
-    pub(super) fn serving_of_set(&self, set: &str) -> usize {
-        self.redundant.get(set).copied().unwrap_or(0)
-    }
+pub(super) fn serves(entry: &Entry, seen: &Seen) -> bool {
+    entry.serving.is_some() && matches!(seen.judged.health, Health::Up | Health::Degraded)
+}
 
-    /// Its capabilities, if calls of each of them go to somebody else who is known to serve.
-    pub(super) fn covered(&self, entry: &Entry) -> Option<Vec<String>> {
-        let capabilities = &entry.plugin.manifest().capabilities;
-        let by_another = |capability: &str| {
-            let choice = self.snapshot.route(capability)?.choice();
-            let choice = choice.as_ref()?;
-            let serves = matches!(choice.health, Health::Up | Health::Degraded);
-            Some(serves && choice.serving.entry.name != entry.name)
-        };
-        let all = capabilities
-            .iter()
-            .all(|capability| by_another(&capability.name) == Some(true));
-        all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
-    }
+/// Its capabilities, if calls of each of them go to somebody else who is known to serve.
+pub(super) fn covered(snapshot: &Snapshot, entry: &Entry) -> Option<Vec<String>> {
+    let capabilities = &entry.plugin.manifest().capabilities;
+    let by_another = |capability: &str| {
+        let choice = snapshot.route(capability)?.choice();
+        let choice = choice.as_ref()?;
+        let serves = matches!(choice.health, Health::Up | Health::Degraded);
+        Some(serves && choice.serving.as_ref()?.entry.name != entry.name)
+    };
+    let all = capabilities
+        .iter()
+        .all(|capability| by_another(&capability.name) == Some(true));
+    all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
 }
 
 fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView {

@@ -107,17 +107,15 @@ impl Host {
         &self,
         question: impl FnOnce(&Reader) -> Result<T, HistoryError> + Send + 'static,
     ) -> Result<T, ControlError> {
-        let unavailable = |error: HistoryError| ControlError::Unavailable(error.to_string());
-        let reader = self.inner.history.reader().map_err(unavailable)?;
         let history = self.inner.history.clone();
         let room = self.inner.reading.clone().acquire_owned().await;
         let done = tokio::task::spawn_blocking(move || {
             let _room = room;
             history.flush(FLUSH_MAX);
-            question(&reader)
+            question(&history.reader()?)
         });
         let answer = done.await.map_err(|_| ControlError::ShuttingDown)?;
-        answer.map_err(unavailable)
+        answer.map_err(|error| ControlError::Unavailable(error.to_string()))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::{Host, error_hint};
 use extman_intake::InputSchema;
-use extman_model::control::Invocation;
 use extman_model::{CallError, Digest, ErrorKind};
 use extman_plugin_api::manifest::schema::Manifest;
+use extman_runtime::instance::Call;
+use extman_runtime::registry::Entry;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,21 +38,18 @@ impl InputSchemas {
 }
 
 impl Host {
-    /// Refuses an input that does not fit the schema of the capability of whoever would serve it.
+    /// Refuses an input that does not fit the schema of the capability of whoever serves it.
     ///
     /// # Errors
-    /// It does not fit, or nobody serves it.
-    pub(super) async fn check_input(&self, invocation: &mut Invocation) -> Result<(), CallError> {
-        let entry = self.would_serve(invocation)?;
+    /// It does not fit.
+    pub(super) async fn check_input(&self, entry: &Entry, mut call: Call) -> Result<Call, CallError> {
         let manifest = entry.plugin.manifest();
-        let schema = self
-            .inner
-            .inputs
-            .of(entry.plugin.digest(), manifest, &invocation.capability);
-        let Some(schema) = schema.filter(|_| is_meant_as_json(&invocation.content_type)) else {
-            return Ok(());
+        let inputs = &self.inner.inputs;
+        let schema = inputs.of(entry.plugin.digest(), manifest, &call.capability);
+        let Some(schema) = schema.filter(|_| is_meant_as_json(&call.content_type)) else {
+            return Ok(call);
         };
-        let body = std::mem::take(&mut invocation.body);
+        let body = std::mem::take(&mut call.body);
         let is_small = body.len() <= INLINE_BYTES_MAX;
         let held = move || (misfit(&schema, &body), body);
         let (misfit, body) = if is_small {
@@ -60,13 +58,13 @@ impl Host {
             let held = tokio::task::spawn_blocking(held).await;
             held.map_err(|error| CallError::new(ErrorKind::Internal, error.to_string()))?
         };
-        invocation.body = body;
+        call.body = body;
         match misfit {
-            None => Ok(()),
+            None => Ok(call),
             Some(misfit) => {
                 let text = format!("the input does not fit what {} takes: {misfit}", entry.name);
                 let error = CallError::new(ErrorKind::InvalidInput, text);
-                Err(error_hint::add(error, manifest, &invocation.capability))
+                Err(error_hint::add(error, manifest, &call.capability))
             }
         }
     }

@@ -27,6 +27,7 @@ use extman_history::History;
 use extman_model::{Event, MemoryBound, Verdict};
 use extman_runtime::registry::{Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct Host {
 
 struct Inner {
     config: Config,
+    /// The place of each configured instance, by its name.
+    configured: HashMap<String, usize>,
     registry: Arc<Registry>,
     requests: Requests,
     events: Events,

@@ -3,9 +3,10 @@
 use super::Host;
 use crate::deep::Refused;
 use extman_health::policy::Policy;
+use extman_model::clock;
 use extman_model::control::ControlError;
 use extman_model::control::report::{PolicyView, ProbeEnd};
-use extman_model::{CheckView, Event, Lifecycle, What};
+use extman_model::{CheckOutcome, CheckView, Event, Lifecycle, What};
 use extman_runtime::registry::Entry;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
@@ -75,7 +76,11 @@ impl Host {
     async fn wait_for_check(&self, name: &str) -> Result<Waited<CheckView>, ControlError> {
         let entry = self.entry(name)?;
         let limit = self.policy_of(&entry).timeout.1 + OVER;
+        let began = clock::monotonic();
         match self.wait(name, limit, self.engine().check_now(name)).await {
+            Waited::Ended(Some(check)) if check.outcome == CheckOutcome::NotBegun => {
+                Ok(Waited::NoResult(clock::monotonic().since(began)))
+            }
             Waited::Ended(Some(check)) => Ok(Waited::Ended(check)),
             Waited::Ended(None) => Err(not_running(name, self.lifecycle_of(name))),
             Waited::Left(lifecycle) => Ok(Waited::Left(lifecycle)),

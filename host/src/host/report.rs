@@ -1,14 +1,16 @@
 //! The health report: how everything is, in one answer.
 
 use super::Host;
-use super::health::Known;
+use super::health::{Known, covered, serves};
 use crate::probing::Seen;
 use extman_model::control::ControlError;
 use extman_model::control::report::{HealthAnswer, HostHealth, PluginHealth};
 use extman_model::record::CheckCounts;
-use extman_model::{Cause, Criticality, Health, HealthFlags, HealthView, Judgement, Lifecycle, Maintenance};
+use extman_model::{
+    Cause, Criticality, Health, HealthFlags, HealthView, Judgement, Lifecycle, Maintenance, MissingView,
+};
 use extman_plugin_api::manifest::schema::Kind;
-use extman_runtime::registry::Entry;
+use extman_runtime::registry::{Entry, Snapshot};
 use extman_runtime::supervisor::InstanceConfig;
 
 impl Host {
@@ -17,7 +19,10 @@ impl Host {
         let known = Known::of(self);
         let stats = self.engine().stats();
         let lag = self.inner.components.lag(self.engine());
-        let there = known.entries.iter().map(|entry| self.one(&known, entry));
+        let there = known.entries.iter().map(|entry| {
+            let set_serves = || known.serving_of_set(entry.config.redundant.as_deref());
+            self.one(entry, &known.snapshot, known.seen.get(&entry.name), set_serves)
+        });
         let mut plugins: Vec<_> = there.chain(self.missing()).collect();
         plugins.sort_by(|a, b| a.name.cmp(&b.name));
         HealthAnswer {
@@ -41,94 +46,111 @@ impl Host {
     /// # Errors
     /// There is none of this name.
     pub fn plugin_health(&self, name: &str) -> Result<PluginHealth, ControlError> {
-        if let Some(missing) = self.missing().into_iter().find(|plugin| plugin.name == name) {
-            return Ok(missing);
-        }
-        let entry = self.entry(name)?;
+        let snapshot = self.snapshot();
+        let entry = match (snapshot.get(name), self.inner.registry.missing_of(name)) {
+            (None, Some(missing)) => return Ok(self.missing_one(&missing)),
+            _ => self.entry(name)?,
+        };
+        let seen = self.engine().view(name);
+        let set_serves = || match entry.config.redundant.as_deref() {
+            Some(set) => self.serving_of_set(&snapshot, set),
+            None => 0,
+        };
         Ok(PluginHealth {
             policy: Some(Box::new(self.policy_view(&entry))),
-            ..self.one(&Known::of(self), &entry)
+            ..self.one(&entry, &snapshot, seen.as_ref(), set_serves)
         })
     }
 
-    fn one(&self, known: &Known, entry: &Entry) -> PluginHealth {
-        let seen = known.seen.get(&entry.name);
+    /// One of which so much is known. `set_serves`: how many serve of the redundant set that it is of.
+    fn one(
+        &self,
+        entry: &Entry,
+        snapshot: &Snapshot,
+        seen: Option<&Seen>,
+        set_serves: impl FnOnce() -> usize,
+    ) -> PluginHealth {
+        let is_enough = |set: &String| {
+            let needed = self.inner.config.health.redundant.get(set).copied();
+            set_serves() >= needed.unwrap_or(1)
+        };
         PluginHealth {
             name: entry.name.to_string(),
             id: entry.plugin.manifest().plugin.id.clone(),
             kind: entry.plugin.manifest().plugin.kind,
             required: entry.config.criticality == Criticality::Required,
-            covered: known.covered(entry).is_some() || self.redundancy_holds(known, entry),
+            covered: covered(snapshot, entry).is_some()
+                || entry.config.redundant.as_ref().is_some_and(is_enough),
             lifecycle: entry.lifecycle,
             health: seen.map_or_else(|| self.not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
-            checks_ns: seen.map(trips).unwrap_or_default(),
+            checks_ns: seen.map(|seen| seen.latencies_ns.clone()).unwrap_or_default(),
             policy: None,
             probe: None,
         }
     }
 
+    /// How many of a redundant set serve and count: only its members are looked at.
+    fn serving_of_set(&self, snapshot: &Snapshot, set: &str) -> usize {
+        let members = snapshot
+            .all()
+            .filter(|entry| entry.config.redundant.as_deref() == Some(set));
+        members
+            .filter(|entry| {
+                let seen = self.engine().view(&entry.name);
+                seen.is_some_and(|seen| serves(entry, &seen) && !seen.left_out)
+            })
+            .count()
+    }
+
     /// How those are that are configured, and whose plugins are not there: whoever calls them is not answered.
     pub(super) fn missing(&self) -> Vec<PluginHealth> {
-        let missing = self.inner.registry.missing();
-        let snapshot = self.snapshot();
+        let (missing, snapshot) = (self.inner.registry.missing(), self.snapshot());
         // One whose file has just gone may still serve.
         let gone = missing.iter().filter(|view| snapshot.get(&view.name).is_none());
-        let told = gone.map(|view| {
-            let config = self.configured(&view.name);
-            // Its file may just be replaced by whoever put it into maintenance.
-            let maintenance = match config {
-                Some(config) if config.maintenance => Some(Maintenance::CONFIGURED),
-                _ => self.inner.maintenances.of_operator(&view.name),
-            };
-            let judged = Judgement {
-                health: Health::Down,
-                cause: Cause::Missing,
-                flags: HealthFlags {
-                    maintenance: maintenance.is_some(),
-                    ..HealthFlags::default()
-                },
-            };
-            PluginHealth {
-                name: view.name.clone(),
-                id: view.plugin.clone(),
-                kind: Kind::General,
-                required: config.is_some_and(|config| config.criticality == Criticality::Required),
-                covered: false,
-                lifecycle: Lifecycle::Failed,
-                health: HealthView {
-                    reason: format!("{}: {}", Cause::Missing, view.reason),
-                    left_out: maintenance.is_some() || config.is_some_and(|config| !config.autostart),
-                    in_maintenance: maintenance.map(Box::new),
-                    ..bare(judged, view.since_unix_ms)
-                },
-                recent: Vec::new(),
-                checks_ns: Vec::new(),
-                policy: None,
-                probe: None,
-            }
-        });
-        told.collect()
+        gone.map(|view| self.missing_one(view)).collect()
+    }
+
+    fn missing_one(&self, view: &MissingView) -> PluginHealth {
+        let config = self.configured(&view.name);
+        // Its file may just be replaced by whoever put it into maintenance.
+        let maintenance = match config {
+            Some(config) if config.maintenance => Some(Maintenance::CONFIGURED),
+            _ => self.inner.maintenances.of_operator(&view.name),
+        };
+        let judged = Judgement {
+            health: Health::Down,
+            cause: Cause::Missing,
+            flags: HealthFlags {
+                maintenance: maintenance.is_some(),
+                ..HealthFlags::default()
+            },
+        };
+        PluginHealth {
+            name: view.name.clone(),
+            id: view.plugin.clone(),
+            kind: Kind::General,
+            required: config.is_some_and(|config| config.criticality == Criticality::Required),
+            covered: false,
+            lifecycle: Lifecycle::Failed,
+            health: HealthView {
+                reason: format!("{}: {}", Cause::Missing, view.reason),
+                left_out: maintenance.is_some() || config.is_some_and(|config| !config.autostart),
+                in_maintenance: maintenance.map(Box::new),
+                ..bare(judged, view.since_unix_ms)
+            },
+            recent: Vec::new(),
+            checks_ns: Vec::new(),
+            policy: None,
+            probe: None,
+        }
     }
 
     /// What is configured for an instance.
     pub(super) fn configured(&self, name: &str) -> Option<&InstanceConfig> {
-        let mut all = self.inner.config.instances.iter();
-        all.find(|config| config.instance_name() == name)
+        let at = *self.inner.configured.get(name)?;
+        self.inner.config.instances.get(at)
     }
-
-    /// Whether enough of its redundant set serve.
-    fn redundancy_holds(&self, known: &Known, entry: &Entry) -> bool {
-        let Some(set) = entry.config.redundant.as_deref() else {
-            return false;
-        };
-        let needed = self.inner.config.health.redundant.get(set).copied().unwrap_or(1);
-        known.serving_of_set(set) >= needed
-    }
-}
-
-fn trips(seen: &Seen) -> Vec<u64> {
-    seen.latencies_ns.clone()
 }
 
 /// Of one of which nothing is measured.

@@ -30,6 +30,8 @@ pub(super) struct MonitoredInstance {
     pub counts: CheckCounts,
     pub last: Option<Box<CheckView>>,
     pub waiters: Vec<oneshot::Sender<CheckView>>,
+    /// A call of it has failed, and the next one that fails is heard of only after a check that is gone through as a whole.
+    pub is_failing: bool,
     /// The state that was written down last, so that each is written once.
     pub recorded: Option<SpanState>,
     /// Parts and a connection, of which only some tell.
@@ -69,6 +71,7 @@ impl MonitoredInstance {
             counts: CheckCounts::default(),
             last: None,
             waiters: Vec::new(),
+            is_failing: false,
             recorded: None,
             reported: None,
             deep: None,
@@ -136,9 +139,10 @@ impl MonitoredInstance {
         Some(ends)
     }
 
-    /// Whether each of its results is looked at, since somebody waits for it or it may cease to flap.
+    /// Whether each of its results is looked at, since somebody waits for it, a call has failed or it may cease to flap.
     pub(super) fn is_watched(&self) -> bool {
-        !self.waiters.is_empty() || self.recorded.is_none() || self.flapping.is_some()
+        let is_awaited = !self.waiters.is_empty() || self.is_failing;
+        is_awaited || self.recorded.is_none() || self.flapping.is_some()
     }
 
     pub(super) fn calls(&self) -> Calls {
@@ -169,35 +173,35 @@ impl MonitoredInstance {
         let (health, is_excluded) = (self.monitor.judged().health, self.monitor.is_excluded());
         let ended = self.minute.pass(now, unix_ms, health, is_excluded);
         let last = ended.len().saturating_sub(1);
-        for (at, mut sums) in ended.into_iter().enumerate() {
+        for (at, mut rollup) in ended.into_iter().enumerate() {
             let instance = self.name.clone();
             if at == last {
-                self.add_calls(&mut sums);
-                records.push_unmeasured(MinuteRow { instance, sums }, self.target.clone());
+                self.add_calls(&mut rollup);
+                records.push_unmeasured(MinuteRow { instance, rollup }, self.target.clone());
             } else {
-                records.push(Record::Minute(Box::new(MinuteRow { instance, sums })));
+                records.push(Record::Minute(Box::new(MinuteRow { instance, rollup })));
             }
         }
     }
 
     /// Calls since the last time.
-    fn add_calls(&mut self, sums: &mut Rollup) {
+    fn add_calls(&mut self, rollup: &mut Rollup) {
         let Some(target) = &self.target else { return };
         let calls = target.calls();
         if calls.returned == 0 && calls.ended == 0 {
             return;
         }
         let counted = self.counted_calls.get_or_insert_default();
-        sums.calls = calls.ended.saturating_sub(counted.ended);
+        rollup.calls = calls.ended.saturating_sub(counted.ended);
         counted.ended = calls.ended;
-        sums.latency = target.take_latency();
+        rollup.latency = target.take_latency();
         if calls.blamed > 0 || calls.ended > 0 {
             let errors = target.errors();
             for (kind, count) in &errors {
                 let before = counted.errors.iter().find(|(known, _)| known == kind);
                 let more = count.saturating_sub(before.map_or(0, |(_, count)| *count));
                 if more > 0 {
-                    sums.errors.insert(*kind, more);
+                    rollup.errors.insert(*kind, more);
                 }
             }
             counted.errors = errors;
@@ -213,7 +217,7 @@ impl MonitoredInstance {
         let instance = self.name.clone();
         let row = MinuteRow {
             instance: instance.clone(),
-            sums: rest,
+            rollup: rest,
         };
         out.records.push_unmeasured(row, self.target.clone());
         out.records.push(Record::Transition(StateTransition {
@@ -271,7 +275,7 @@ mod tests {
     use crate::probing::meter::Meter;
     use crate::probing::{Apart, EventSink, HealthChange, ReportChange};
     use extman_model::CheckKind;
-    use extman_model::sketch::Sketch;
+    use extman_model::latency::LatencyHistogram;
     use extman_runtime::instance::Asked;
     use extman_runtime::lanes::{LaneContext, Pool};
     use std::sync::Mutex;
@@ -302,8 +306,8 @@ mod tests {
         fn errors(&self) -> Vec<(ErrorKind, u64)> {
             Vec::new()
         }
-        fn take_latency(&self) -> Sketch {
-            Sketch::default()
+        fn take_latency(&self) -> LatencyHistogram {
+            LatencyHistogram::default()
         }
         fn take_cpu(&self) -> Option<u64> {
             self.0.lock().unwrap().remove(0)
@@ -364,7 +368,7 @@ mod tests {
             self.meter.settle_all(&mut self.records, &written);
             let records = written.0.into_inner().unwrap();
             let cpu = records.iter().map(|record| match record {
-                Record::Minute(row) => row.sums.cpu_ns,
+                Record::Minute(row) => row.rollup.cpu_ns,
                 other => panic!("{other:?}"),
             });
             cpu.collect()

@@ -12,10 +12,25 @@ pub(super) struct Library {
     pub due: VecDeque<u32>,
     /// Those that were slow or failed last time.
     pub apart: VecDeque<u32>,
-    pub batches: usize,
+    /// Lanes that go through its instances.
+    pub batches: Vec<u64>,
+    /// Whether lanes are looked for: somebody has begun to wait.
+    pub wants_lanes: bool,
 }
 
 impl Library {
+    pub(super) fn new(pool: Pool, generation: u64) -> Self {
+        Library {
+            pool,
+            generation,
+            instances: 0,
+            due: VecDeque::new(),
+            apart: VecDeque::new(),
+            batches: Vec::new(),
+            wants_lanes: false,
+        }
+    }
+
     /// Who waits: for a lane by itself, or for one that goes through many.
     pub(super) fn queue(&mut self, is_apart: bool) -> &mut VecDeque<u32> {
         if is_apart { &mut self.apart } else { &mut self.due }
@@ -24,32 +39,33 @@ impl Library {
 
 /// All libraries that somebody is of, or that a lane goes through.
 #[derive(Default)]
-pub(super) struct Libraries(pub(super) Vec<Option<Library>>);
+pub(super) struct Libraries {
+    all: Vec<Option<Library>>,
+    free: Vec<LibraryNumber>,
+}
 
 impl Libraries {
     pub(super) fn get(&self, number: LibraryNumber) -> Option<&Library> {
-        self.0.get(number.get() as usize - 1)?.as_ref()
+        self.all.get(number.get() as usize - 1)?.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, number: LibraryNumber) -> Option<&mut Library> {
-        self.0.get_mut(number.get() as usize - 1)?.as_mut()
+        self.all.get_mut(number.get() as usize - 1)?.as_mut()
     }
 
     pub(super) fn add(&mut self, library: Library) -> LibraryNumber {
-        let at = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
-        if at == self.0.len() {
-            self.0.push(None);
-        }
-        self.0[at] = Some(library);
-        LibraryNumber::MIN.saturating_add(at as u32)
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.all.push(None);
+            LibraryNumber::MIN.saturating_add(self.all.len() as u32 - 1)
+        });
+        self.all[number.get() as usize - 1] = Some(library);
+        number
     }
 
     pub(super) fn remove_if_unused(&mut self, number: LibraryNumber) -> Option<Library> {
-        let library = self.0.get_mut(number.get() as usize - 1)?;
-        library.take_if(|library| library.instances == 0 && library.batches == 0)
-    }
-
-    pub(super) fn numbers(&self) -> impl Iterator<Item = LibraryNumber> + use<> {
-        (1..=self.0.len() as u32).filter_map(LibraryNumber::new)
+        let library = self.all.get_mut(number.get() as usize - 1)?;
+        let unused = library.take_if(|library| library.instances == 0 && library.batches.is_empty())?;
+        self.free.push(number);
+        Some(unused)
     }
 }

@@ -102,7 +102,7 @@ fn measure(next: Unmeasured, earlier: &mut Earlier) -> Option<Box<MinuteRow>> {
         Unmeasured::Minute(mut row, target) => {
             // Taken in any case: what comes next is of the next minute.
             let used = target.map(|target| target.take_cpu());
-            row.sums.cpu_ns = match (earlier.remove(&row.instance), used) {
+            row.rollup.cpu_ns = match (earlier.remove(&row.instance), used) {
                 (None, used) => used.flatten(),
                 (Some(earlier), None) => earlier,
                 (Some(earlier), Some(used)) => earlier.zip(used).map(|(a, b)| a.saturating_add(b)),

@@ -37,7 +37,7 @@ pub use view::Seen;
 use extman_health::Moment;
 use extman_health::policy::Policy;
 use extman_model::clock;
-use extman_model::sketch::Sketch;
+use extman_model::latency::LatencyHistogram;
 use extman_model::{CheckView, Health, Lifecycle};
 use instance::MonitoredInstance;
 use outbox::Outbox;
@@ -154,6 +154,7 @@ impl Engine {
             let now = clock::monotonic();
             scheduler.with(number, now, wall_ms(), |instance, _| {
                 instance.monitor.due()?;
+                instance.waiters.retain(|before| !before.is_closed());
                 instance.waiters.push(waiter);
                 if instance.monitor.asked_at().is_none() {
                     instance.monitor.hasten(now);
@@ -173,12 +174,12 @@ impl Engine {
     }
 
     /// How much later than due instances were asked, since this was asked last.
-    pub fn take_lag(&self) -> Sketch {
+    pub fn take_lag(&self) -> LatencyHistogram {
         self.scheduler().lag.drain()
     }
 
     /// How much later than due instances were asked, since [`take_lag`](Self::take_lag); it stays where it is.
-    pub fn lag(&self) -> Sketch {
+    pub fn lag(&self) -> LatencyHistogram {
         self.scheduler().lag.peek()
     }
 

@@ -31,11 +31,19 @@ pub(super) struct ProbeLoop {
     pub meter: Meter,
     pub tasks: Handle,
     turns: Turns,
-    /// Instances of which a call has failed since they were looked at.
-    failing: Mutex<Vec<u32>>,
+    heard: Mutex<Heard>,
     timer: OnceLock<Thread>,
     joined: Mutex<Option<JoinHandle<()>>>,
     ending: AtomicBool,
+}
+
+/// What others leave for the thread to look at: they may hold locks of their own.
+#[derive(Default)]
+struct Heard {
+    /// Instances of which a call has failed since they were looked at.
+    failing: Vec<u32>,
+    /// Batches that no lane took.
+    unbegun: Vec<Arc<Batch>>,
 }
 
 impl ProbeLoop {
@@ -50,7 +58,7 @@ impl ProbeLoop {
             meter: Meter::default(),
             tasks,
             turns: Turns::default(),
-            failing: Mutex::default(),
+            heard: Mutex::default(),
             timer: OnceLock::new(),
             joined: Mutex::default(),
             ending: AtomicBool::new(false),
@@ -97,8 +105,8 @@ impl ProbeLoop {
         number.map(|number| self.turns.wait_for(number))
     }
 
-    fn failing(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who is due goes to the lanes. Gives when to look again; `None` at the end.
@@ -111,10 +119,13 @@ impl ProbeLoop {
             wall_ms(),
             Outbox::for_sink(self.sink.as_ref()),
         );
-        let failing = std::mem::take(&mut *self.failing());
+        let heard = std::mem::take(&mut *self.heard());
         let mut scheduler = lock(&self.scheduler);
         let stall = stall(&scheduler, now);
-        scheduler.calls_failed(&failing, now, unix_ms, &mut out);
+        scheduler.calls_failed(&heard.failing, now, unix_ms, &mut out);
+        for batch in &heard.unbegun {
+            scheduler.never_began(batch, (now, unix_ms), &mut out);
+        }
         let until = scheduler.pass(now, unix_ms, stall, &mut out);
         let turn = self.take_turn(scheduler, &out);
         self.send(&mut out, turn);
@@ -185,10 +196,6 @@ impl ProbeLoop {
         self.take_turn(scheduler, out)
     }
 
-    fn never_began(&self, batch: &Batch) {
-        lock(&self.scheduler).never_began(batch, clock::monotonic(), wall_ms());
-    }
-
     /// Publishes what there is. Instances whose minute is over are measured by somebody who may wait.
     fn send(&self, out: &mut Outbox, turn: Option<Turn<'_>>) {
         if self.meter.take(&mut out.records)
@@ -203,7 +210,7 @@ impl ProbeLoop {
 
 impl FailedCalls for ProbeLoop {
     fn failed(&self, number: u32) {
-        self.failing().push(number);
+        self.heard().failing.push(number);
         self.wake();
     }
 }
@@ -222,7 +229,8 @@ impl Planned {
 impl Drop for Planned {
     fn drop(&mut self) {
         if let Some((probes, batch)) = self.0.take() {
-            probes.never_began(&batch);
+            probes.heard().unbegun.push(batch);
+            probes.wake();
         }
     }
 }

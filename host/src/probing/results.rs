@@ -8,7 +8,7 @@ use super::outbox::Outbox;
 use super::reported::Reported;
 use super::target::Target;
 use extman_health::Moment;
-use extman_health::monitor::{Answer as Counted, Calls, Poll};
+use extman_health::monitor::{Answer as Ended, Calls, Poll};
 use extman_model::clock::nanos;
 use extman_model::record::{CheckRow, Outcome, Record, ResultWord};
 use extman_model::{CheckKind, CheckOutcome, CheckView, ErrorKind, Report};
@@ -64,18 +64,18 @@ pub(super) fn poll(
     out: &mut Outbox,
 ) -> Poll {
     // In this order: a call that fails after the counts were read is heard of.
+    instance.is_failing = false;
     target.rearm_failures();
     let calls: Calls = target.calls();
     let has_check = target.has_check() || !instance.waiters.is_empty();
     let host_late = host_stalled_since(instance.monitor.asked_at(), now);
     let (was, policy) = (instance.monitor.judged(), instance.policy.clone());
     instance.pass(now, unix_ms, &mut out.records);
-    let (poll, counted) = instance.monitor.poll(now, calls, has_check, host_late, &policy);
-    if poll == Poll::Heard {
-        skipped(instance, out);
-    }
-    if counted.result.is_some() {
-        silent(instance, hot, unix_ms, out);
+    let poll = instance.monitor.poll(now, calls, has_check, host_late, &policy);
+    match poll {
+        Poll::Heard => skipped(instance, out),
+        Poll::Overdue => silent(instance, hot, unix_ms, out),
+        Poll::Ask { .. } | Poll::Pending => {}
     }
     instance.publish_change(was, (now, unix_ms), out);
     poll
@@ -94,7 +94,7 @@ pub(super) fn answered(
     let was = instance.monitor.judged();
     let took = done.asked.answer.came_back().then(|| now.since(done.began));
     let generation = instance.monitor.generation();
-    let answer = Counted {
+    let answer = Ended {
         generation,
         result: word_of(&done.asked.answer),
         took,
@@ -117,7 +117,7 @@ pub(super) fn answered(
         out.panicked
             .push((instance.name.clone(), generation, text.clone()));
     }
-    if let Some(counted) = ended.result {
+    if let Some(counted) = ended {
         let heap_bytes = report.and_then(|report| report.heap_bytes);
         let words = match &done.asked.answer {
             Answer::Other(outcome) => outcome.text().map(str::to_owned),
@@ -140,8 +140,7 @@ pub(super) fn overdue(
     let host_late = host_stalled_since(instance.monitor.asked_at(), now);
     let (was, policy) = (instance.monitor.judged(), instance.policy.clone());
     instance.pass(now, unix_ms, &mut out.records);
-    let counted = instance.monitor.check_deadline(now, host_late, &policy);
-    if counted.result.is_none() {
+    if !instance.monitor.check_deadline(now, host_late, &policy) {
         return false;
     }
     silent(instance, hot, unix_ms, out);
@@ -160,6 +159,29 @@ fn silent(instance: &mut MonitoredInstance, hot: &mut Hot, unix_ms: u64, out: &m
         took_ns: None,
     }));
     answer_waiters(instance, hot, out);
+}
+
+/// No lane has begun its check. Whoever waits for the answer is told, once that has lasted so long.
+pub(super) fn not_begun(
+    instance: &mut MonitoredInstance,
+    (now, unix_ms): (Moment, u64),
+    patience: Duration,
+    out: &mut Outbox,
+) {
+    let due = instance.monitor.due().unwrap_or(now);
+    instance.judge((now, unix_ms), out, |monitor, policy| {
+        monitor.not_begun(now, policy)
+    });
+    if now.since(due) >= patience {
+        let view = CheckView {
+            kind: CheckKind::Readiness,
+            at_unix_ms: unix_ms,
+            outcome: CheckOutcome::NotBegun,
+            took_ns: None,
+        };
+        let waiters = instance.waiters.drain(..);
+        out.answers.extend(waiters.map(|waiter| (waiter, view.clone())));
+    }
 }
 
 /// A check that was due had no result.

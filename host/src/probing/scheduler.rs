@@ -24,13 +24,13 @@ use extman_health::Moment;
 use extman_health::monitor::{COALESCED, Poll};
 use extman_health::wheel::Wheel;
 use extman_model::clock::nanos;
+use extman_model::latency::Recorder;
 use extman_model::record::CheckCounts;
-use extman_model::sketch::Recorder;
 use extman_model::{CheckOutcome, Figures};
 use extman_runtime::instance::{Answer, Asked, FailedCalls};
 use extman_runtime::lanes::Pool;
 use extman_runtime::loader::prefer_huge_pages;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -57,12 +57,19 @@ pub(super) struct Scheduler {
     by_name: HashMap<Arc<str>, u32>,
     libraries: Libraries,
     by_pool: HashMap<u64, LibraryNumber>,
+    /// Libraries of which somebody waits for a lane, and some of which nobody does any more.
+    wanting: Vec<LibraryNumber>,
     batches: HashMap<u64, RunningBatch>,
     batches_made: u64,
     due: Vec<u32>,
+    /// Libraries and batches that were looked at, to plan lanes.
+    #[cfg(test)]
+    pub looked: u64,
     /// Turns to publish that were given.
     turns: u64,
     seen: Moment,
+    /// When those were looked at that wait for a lane.
+    waiting_seen: Moment,
     pub stats: EngineStats,
     /// How much later than due instances were asked.
     pub lag: Recorder,
@@ -99,8 +106,6 @@ pub struct EngineStats {
     pub timed_out: u64,
     /// Checks that were due and had no result.
     pub skipped: u64,
-    /// Those of them that no lane began: the host's affair.
-    pub not_begun: u64,
     /// Times that the host itself stood still.
     pub stalls: u64,
 }
@@ -131,11 +136,15 @@ impl Scheduler {
             by_name: HashMap::new(),
             libraries: Libraries::default(),
             by_pool: HashMap::new(),
+            wanting: Vec::new(),
             batches: HashMap::new(),
             batches_made: 0,
             due: Vec::new(),
+            #[cfg(test)]
+            looked: 0,
             turns: 0,
             seen: now,
+            waiting_seen: now,
             stats: EngineStats::default(),
             lag: Recorder::default(),
         }
@@ -208,10 +217,6 @@ impl Scheduler {
         self.take_quiet(number);
         self.wheel.remove(number);
         self.belong_to(number, None);
-        let running = self.batches.values_mut().flat_map(|running| &mut running.group);
-        for given in running.filter(|given| given.index == number) {
-            given.name = Some(name.into());
-        }
         self.free.push(number);
         let hot = &mut self.hot[number as usize];
         hot.drop_asking();
@@ -277,27 +282,27 @@ impl Scheduler {
         let before = self.hot[number as usize].library.take();
         if let Some((pool, generation)) = lanes {
             let libraries = &mut self.libraries;
-            let library = *self.by_pool.entry(pool.number()).or_insert_with(|| {
-                libraries.add(Library {
-                    pool,
-                    generation,
-                    instances: 0,
-                    due: VecDeque::new(),
-                    apart: VecDeque::new(),
-                    batches: 0,
-                })
-            });
+            let of_pool = self.by_pool.entry(pool.number());
+            let library = *of_pool.or_insert_with(|| libraries.add(Library::new(pool, generation)));
             if let Some(known) = self.libraries.get_mut(library) {
                 known.instances += 1;
             }
             self.hot[number as usize].library = Some(library);
         }
-        if let Some(before) = before {
-            if let Some(library) = self.libraries.get_mut(before) {
-                library.instances -= 1;
+        let Some(before) = before else { return };
+        if let Some(library) = self.libraries.get_mut(before) {
+            library.instances -= 1;
+            // A lane that is in it is told by its name, whoever has its place by then.
+            let name = self.instances[number as usize]
+                .as_ref()
+                .map(|instance| &instance.name);
+            for batch in &library.batches {
+                let group = self.batches.get_mut(batch).map(|running| &mut running.group);
+                let of_it = group.into_iter().flatten().filter(|given| given.index == number);
+                of_it.for_each(|given| given.name = name.cloned());
             }
-            self.forget_if_unused(before);
         }
+        self.forget_if_unused(before);
     }
 
     fn forget_if_unused(&mut self, number: LibraryNumber) {
@@ -345,6 +350,7 @@ impl Scheduler {
             self.stood_still(now, unix_ms, stall, out);
         }
         self.look(now, unix_ms, out);
+        self.look_at_waiting((now, unix_ms), out);
         let tick = now.nanos_since(self.zero) / TICK_NS;
         loop {
             let mut due = std::mem::take(&mut self.due);
@@ -364,13 +370,15 @@ impl Scheduler {
 
     /// For how long the one that has waited longest for a lane has been due.
     pub(super) fn longest_wait(&self, now: Moment) -> Option<Duration> {
-        let libraries = self.libraries.0.iter().flatten();
+        let libraries = self
+            .wanting
+            .iter()
+            .filter_map(|number| self.libraries.get(*number));
         let first =
             libraries.flat_map(|library| library.due.front().into_iter().chain(library.apart.front()));
         let waits = first.filter_map(|number| {
             let (instance, hot) = self.instance(*number)?;
-            let due = results::due(instance, hot)
-                .filter(|_| self.due_states[*number as usize].progress == Progress::Queued)?;
+            let due = results::due(instance, hot).filter(|_| self.progress(*number) == Progress::Queued)?;
             Some(now.since(due))
         });
         waits.max()
@@ -415,11 +423,15 @@ impl Scheduler {
                 return;
             }
         }
-        let Some(library) = due_state.library.and_then(|at| self.libraries.get_mut(at)) else {
+        let Some(of) = due_state.library else { return };
+        let Some(library) = self.libraries.get_mut(of) else {
             return;
         };
         self.due_states[number as usize].progress = Progress::Queued;
         library.queue(due_state.is_suspect).push_back(number);
+        if !std::mem::replace(&mut library.wants_lanes, true) {
+            self.wanting.push(of);
+        }
     }
 
     /// Its calls leave no room for a check.
@@ -466,7 +478,7 @@ impl Scheduler {
         self.stats.add(&mut out.counts);
         match poll {
             Poll::Ask { timeout } => Some(((self.hot[number as usize].asking, timeout), target)),
-            Poll::Heard | Poll::Pending => {
+            Poll::Heard | Poll::Pending | Poll::Overdue => {
                 self.schedule(number);
                 None
             }
@@ -548,15 +560,12 @@ impl Scheduler {
     pub(super) fn calls_failed(&mut self, numbers: &[u32], now: Moment, unix_ms: u64, out: &mut Outbox) {
         for number in numbers {
             self.with(*number, now, unix_ms, |instance, _| {
+                instance.is_failing = true;
                 let calls = instance.calls();
                 instance.judge((now, unix_ms), out, |monitor, policy| {
                     monitor.called(now, monitor.generation(), calls, policy)
                 });
             });
-            // The next check is no quiet one: only then the next failure is heard of.
-            if let Some(hot) = self.hot.get_mut(*number as usize) {
-                hot.quiet.end();
-            }
             self.schedule(*number);
         }
     }

@@ -2,7 +2,7 @@
 
 use extman_health::Moment;
 use extman_health::monitor::Calls;
-use extman_model::sketch::Sketch;
+use extman_model::latency::LatencyHistogram;
 use extman_model::{CheckKind, CheckOutcome, ErrorKind};
 use extman_runtime::instance::{Asked, FailedCalls, Instance};
 use extman_runtime::lanes::{LaneContext, Pool};
@@ -58,7 +58,7 @@ pub trait Target: Send + Sync + 'static {
     fn errors(&self) -> Vec<(ErrorKind, u64)>;
 
     /// How long its calls took since this was asked last.
-    fn take_latency(&self) -> Sketch;
+    fn take_latency(&self) -> LatencyHistogram;
 
     /// Processor time since this was asked last, in nanoseconds; `None` if it can't be told from others'. Asked once a minute.
     fn take_cpu(&self) -> Option<u64> {
@@ -122,7 +122,7 @@ impl Target for Instance {
         self.accounts().errors().filter(|(_, count)| *count > 0).collect()
     }
 
-    fn take_latency(&self) -> Sketch {
+    fn take_latency(&self) -> LatencyHistogram {
         self.accounts().take_latency()
     }
 

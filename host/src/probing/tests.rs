@@ -2,8 +2,8 @@
 
 use super::*;
 use extman_health::monitor::Calls;
+use extman_model::latency::LatencyHistogram;
 use extman_model::record::Record;
-use extman_model::sketch::Sketch;
 use extman_model::vital;
 use extman_model::{CheckKind, CheckOutcome, Connection, ErrorKind, Figures, Report};
 use extman_runtime::instance::{Answer, Asked, FailedCalls};
@@ -140,8 +140,8 @@ impl Target for Fake {
     fn errors(&self) -> Vec<(ErrorKind, u64)> {
         vec![(ErrorKind::Internal, self.calls.lock().unwrap().blamed)]
     }
-    fn take_latency(&self) -> Sketch {
-        Sketch::default()
+    fn take_latency(&self) -> LatencyHistogram {
+        LatencyHistogram::default()
     }
 }
 
@@ -261,7 +261,7 @@ async fn what_it_says_is_what_it_is_held_to_be() {
     let Some(Record::Minute(rest)) = records.last() else {
         panic!("{records:?}")
     };
-    assert!(rest.sums.states.up > 0 && rest.sums.checks > 0 && rest.sums.heap_bytes == Some((7, 7)));
+    assert!(rest.rollup.states.up > 0 && rest.rollup.checks > 0 && rest.rollup.heap_bytes == Some((7, 7)));
 }
 
 #[tokio::test]
@@ -419,20 +419,98 @@ async fn one_that_hangs_costs_the_others_of_its_library_no_check() {
 }
 
 #[tokio::test]
-async fn one_that_no_lane_asks_is_not_blamed() {
-    let (engine, _) = started();
-    let fake = Fake::new();
-    engine.put(subject("a", &fake, 1));
-    until("it is up", || health(&engine, "a") == Health::Up).await;
-    fake.lanes.shutdown(LONG).unwrap();
-    let before = engine.stats().not_begun;
-    until("no lane begins its checks", || {
-        engine.stats().not_begun > before + 10
+async fn planning_for_one_looks_at_no_other_library_however_many_lanes_are_under_way() {
+    for others in [3, 300] {
+        let (engine, _) = started();
+        let hanging: Vec<_> = (0..others).map(|_| Fake::new()).collect();
+        for (number, fake) in hanging.iter().enumerate() {
+            fake.hangs.store(true, SeqCst);
+            engine.put(subject(&format!("h{number}"), fake, 1));
+        }
+        until("all hang", || {
+            hanging.iter().all(|fake| fake.inside.load(SeqCst) == 1)
+        })
+        .await;
+        let one = Fake::new();
+        engine.put(subject("one", &one, 1));
+        until("it is up", || health(&engine, "one") == Health::Up).await;
+        let (asked, looked) = (one.asked.load(SeqCst), engine.scheduler().looked);
+        until("it is asked on", || one.asked.load(SeqCst) >= asked + 10).await;
+        let looked = engine.scheduler().looked - looked;
+        assert!(
+            looked <= 100,
+            "{looked} looks for ten checks, among {others} others"
+        );
+        hanging.iter().for_each(|fake| fake.hangs.store(false, SeqCst));
+        tokio::task::spawn_blocking(move || engine.shutdown())
+            .await
+            .unwrap();
+    }
+}
+
+/// Soon nothing is known of it if nothing comes.
+fn impatient(name: &str, target: &Arc<Fake>) -> Subject {
+    let policy = Policy {
+        stale_intervals: 3,
+        ..quick()
+    };
+    Subject {
+        policy: Arc::new(policy),
+        ..subject(name, target, 1)
+    }
+}
+
+/// No lane begins its checks any more: that is the host's, and everybody is told.
+async fn is_unknown_for_want_of_a_lane(engine: &Engine, ears: &Ears, name: &str) {
+    let starved = (Health::Unknown, extman_model::Cause::HostStarved);
+    let is_told = |told: &HealthChange| &*told.name == name && (told.to.health, told.to.cause) == starved;
+    until("it is told that nothing is known", || {
+        ears.changes.lock().unwrap().iter().any(is_told)
     })
     .await;
-    let seen = engine.view("a").unwrap();
-    assert_eq!((seen.judged.health, seen.failed_checks), (Health::Up, 0));
+    let seen = engine.view(name).unwrap();
+    assert_eq!(
+        ((seen.judged.health, seen.judged.cause), seen.failed_checks),
+        (starved, 0)
+    );
     assert!(seen.recent.iter().all(|was| *was == Health::Up));
+    let asked = tokio::time::timeout(LONG, engine.check_now(name)).await;
+    let answer = asked.expect("who asks is answered").expect("it runs");
+    assert_eq!(answer.outcome, CheckOutcome::NotBegun);
+}
+
+#[tokio::test]
+async fn instance_that_no_lane_asks_becomes_unknown_and_is_not_blamed() {
+    let (engine, ears) = started();
+    let fake = Fake::new();
+    engine.put(impatient("a", &fake));
+    until("it is up", || health(&engine, "a") == Health::Up).await;
+    fake.lanes.shutdown(LONG).unwrap();
+    is_unknown_for_want_of_a_lane(&engine, &ears, "a").await;
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn instance_that_waits_behind_lanes_that_hang_becomes_unknown_and_is_up_once_one_is_free() {
+    let (engine, ears) = started();
+    let lanes = own_lanes();
+    let fake = Fake::on(&lanes);
+    engine.put(impatient("waits", &fake));
+    until("it is up", || health(&engine, "waits") == Health::Up).await;
+    let hanging: Vec<_> = (0..16).map(|_| Fake::on(&lanes)).collect();
+    for (number, fake) in hanging.iter().enumerate() {
+        fake.hangs.store(true, SeqCst);
+        engine.put(subject(&format!("h{number}"), fake, 1));
+    }
+    until("all lanes hang", || {
+        hanging.iter().all(|fake| fake.inside.load(SeqCst) == 1)
+    })
+    .await;
+    is_unknown_for_want_of_a_lane(&engine, &ears, "waits").await;
+    hanging.iter().for_each(|fake| fake.hangs.store(false, SeqCst));
+    until("it is up again", || health(&engine, "waits") == Health::Up).await;
     tokio::task::spawn_blocking(move || engine.shutdown())
         .await
         .unwrap();
@@ -494,7 +572,7 @@ async fn what_one_says_in_figures_is_counted_and_kept_as_what_it_says_in_words()
     let records = ears.records.lock().unwrap();
     let minutes = || {
         records.iter().filter_map(|record| match record {
-            Record::Minute(row) => Some(&row.sums),
+            Record::Minute(row) => Some(&row.rollup),
             _ => None,
         })
     };
@@ -538,6 +616,33 @@ async fn failed_calls_of_an_idle_instance_count_at_once_and_hasten_its_check() {
 }
 
 #[tokio::test]
+async fn failed_call_is_heard_of_again_though_something_else_came_before_the_next_check() {
+    let (engine, _) = started();
+    let fake = Fake::new();
+    *fake.says.lock().unwrap() = figures(Health::Up);
+    let policy = Policy {
+        recheck: Duration::from_secs(1),
+        ..(*seldom("a", &fake).policy).clone()
+    };
+    engine.put(Subject {
+        policy: Arc::new(policy),
+        ..subject("a", &fake, 1)
+    });
+    until("it is up", || health(&engine, "a") == Health::Up).await;
+    let before = (fake.asked.load(SeqCst), fake.rearmed.load(SeqCst));
+    fake.fail_call();
+    engine.pushed("a", 1, Health::Up);
+    until("its check is hastened", || fake.asked.load(SeqCst) > before.0).await;
+    until("the next failure would be heard of", || {
+        fake.rearmed.load(SeqCst) > before.1
+    })
+    .await;
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn check_that_says_down_is_a_failed_check_in_every_count() {
     let (engine, ears) = started();
     let fake = Fake::new();
@@ -558,8 +663,8 @@ async fn check_that_says_down_is_a_failed_check_in_every_count() {
     let (mut checks, mut failed) = (0, 0);
     for record in records.iter() {
         if let Record::Minute(row) = record {
-            checks += row.sums.checks;
-            failed += row.sums.checks_failed;
+            checks += row.rollup.checks;
+            failed += row.rollup.checks_failed;
         }
     }
     assert!(

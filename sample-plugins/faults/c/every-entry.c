@@ -1,11 +1,13 @@
 // A plugin that has every entry of the ABI. Each entry fails where its thread was not attached. `c.echo` tells what was counted and
 // says the caller's `tenant` beside it; calls of `c.wait` hold no thread and end when one comes whose input is "release", or by
-// `cancel`. `destroy` says that something is left.
+// `cancel`, which waits until there is a file of the name that the configuration has under `hold`. `destroy` says that something is
+// left.
 #define FAULT_TOML_MORE "\n[[capability]]\nname = \"c.wait\"\nasync = true\n"
 #include "fault.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 FAULT_MANIFEST("fault-every-entry")
 
@@ -144,7 +146,18 @@ static uint32_t submit(void *handle, const ExtmanRequest *request, ExtmanOutcome
   return EXTMAN_STATUS_OK;
 }
 
+static void hold(const Instance *instance) {
+  char path[sizeof instance->config];
+  const char *at = strstr(instance->config, "\"hold\":\"");
+  if (at != NULL && sscanf(at + strlen("\"hold\":\""), "%[^\"]", path) == 1) {
+    while (access(path, F_OK) != 0) {
+      usleep(1000);
+    }
+  }
+}
+
 static void cancel(void *handle, ExtmanCallToken call) {
+  hold(handle);
   pthread_mutex_lock(&lock);
   for (size_t i = 0; i < waiting_len; i++) {
     if (waiting[i] == call) {

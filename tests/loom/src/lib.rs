@@ -7,6 +7,8 @@
 #![cfg(loom)]
 #![allow(dead_code, reason = "what no order of steps depends on is not called here")]
 
+#[path = "../../../host/runtime/src/process_guard/activity.rs"]
+mod activity;
 #[path = "../../../host/runtime/src/loader/call_words.rs"]
 mod call_words;
 #[path = "../../../host/runtime/src/lanes/concurrency.rs"]
@@ -16,6 +18,8 @@ mod occupancy;
 
 #[cfg(test)]
 mod calls;
+#[cfg(test)]
+mod entering;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]

@@ -43,6 +43,12 @@ pub(crate) mod atomic {
             #[derive(Debug)]
             pub(crate) struct $name(model::$name);
 
+            impl Default for $name {
+                fn default() -> Self {
+                    $name::new(Default::default())
+                }
+            }
+
             impl $name {
                 pub(crate) fn new(value: $value) -> Self {
                     $name(model::$name::new(value))

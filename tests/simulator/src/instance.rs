@@ -141,8 +141,8 @@ impl<'a> SimulatedInstance<'a> {
                 Event::Late => {
                     let host_late = self.is_host_late();
                     self.look_at = at + LOOK_AGAIN;
-                    let ended = self.monitor.check_deadline(moment(at), host_late, self.policy);
-                    self.trace(report, || format!("too late: {:?}", ended.result));
+                    let counts = self.monitor.check_deadline(moment(at), host_late, self.policy);
+                    self.trace(report, || format!("too late: counts {counts}"));
                 }
                 Event::Tell => {
                     if let Some(health) = self.plugin.tells(at) {
@@ -213,7 +213,7 @@ impl<'a> SimulatedInstance<'a> {
         let calls = self.plugin.calls(now, self.world);
         let has_check = self.plugin.nature.has_check;
         let host_late = self.is_host_late();
-        let (poll, _) = self
+        let poll = self
             .monitor
             .poll(moment(now), calls, has_check, host_late, self.policy);
         let Poll::Ask { timeout } = poll else {
@@ -274,8 +274,8 @@ impl<'a> SimulatedInstance<'a> {
             self.monitor
                 .reported(moment(now), self.generation, &told, self.policy);
         }
-        if !matches!(ended.result, Some(ResultWord::Said(_))) {
-            self.trace(report, || format!("answered: counts as {:?}", ended.result));
+        if !matches!(ended, Some(ResultWord::Said(_))) {
+            self.trace(report, || format!("answered: counts as {ended:?}"));
         }
     }
 

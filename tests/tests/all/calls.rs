@@ -3,7 +3,7 @@
 use crate::faulty::Faulty;
 use extman_model::{CheckKind, CheckOutcome, ErrorKind, ResidentReason, Verdict};
 use extman_runtime::instance::{Call, Instance, InstanceSettings};
-use extman_runtime::lanes::{Phase, PoolLimits};
+use extman_runtime::lanes::{Attached, Phase, PoolLimits};
 use extman_runtime::loader::Step;
 use extman_runtime::module::ModuleBudgets;
 use extman_tests::until::LIMIT;
@@ -138,6 +138,34 @@ async fn a_queue_that_is_full_takes_no_more() {
     assert!(inside.await.unwrap().is_ok());
     assert_eq!(waiting.await.unwrap().unwrap().body, b"waited");
     assert_eq!(faulty.echo("room").await.unwrap(), "room");
+}
+
+#[tokio::test]
+async fn attached_call_that_finds_no_room_says_nothing_of_the_plugin() {
+    let settings = InstanceSettings {
+        concurrency_max: 1,
+        call_timeout: Duration::from_millis(50),
+        ..InstanceSettings::default()
+    };
+    let faulty = Faulty::with(settings, PoolLimits::default()).await;
+    let (release, begun) = (faulty.file("release"), faulty.file("begun"));
+    let inside = tokio::spawn({
+        let instance = faulty.instance.clone();
+        let hang = with_timeout(Duration::from_secs(60), faulty.hang(&release, &begun));
+        async move { instance.invoke(hang, None).await }
+    });
+    until_async("the call is inside", || begun.exists()).await;
+    let instance = faulty.instance.clone();
+    let refused = std::thread::spawn(move || {
+        let attached = Attached::new().unwrap();
+        instance.invoke_attached(&attached, "fault.echo", b"too many")
+    });
+    let refused = refused.join().unwrap().unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Exhausted, "{refused}");
+    let counts = faulty.instance.accounts().counts();
+    assert_eq!((counts.blamed, counts.excused, counts.failed_run), (0, 1, 0));
+    std::fs::write(release, "").unwrap();
+    assert!(inside.await.unwrap().is_ok());
 }
 
 #[tokio::test]

@@ -178,6 +178,51 @@ async fn a_call_in_flight_is_cancelled_by_its_deadline_and_by_its_caller() {
 }
 
 #[tokio::test]
+async fn notices_of_cancelled_calls_take_one_lane_and_are_bounded_while_the_plugin_takes_none() {
+    const CALLS: usize = 3000;
+    const TOLD_AT_MOST: u64 = 1 + 1024;
+    let bench = Bench::new();
+    let release = bench.folder().join("release");
+    let plugin = bench.verified(&build::c_fault("every-entry"));
+    let limits = PoolLimits {
+        lanes_max: 2,
+        queue_max: CALLS,
+        ..PoolLimits::default()
+    };
+    let module = bench.load(plugin, limits, ModuleBudgets::default()).await;
+    let config = format!(r#"{{"hold":"{}"}}"#, release.display());
+    let instance = Arc::new(bench.started(&module, &config, InstanceSettings::default()).await);
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let instance = instance.clone();
+            tokio::spawn(async move { instance.invoke(call("c.wait", "wait"), None).await })
+        })
+        .collect();
+    while counts(&instance).await["waiting"] != CALLS {
+        tokio::task::yield_now().await;
+    }
+    calls.iter().for_each(|call| call.abort());
+    for call in calls {
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    until_async("a notice is inside", || instance.inside() > 0).await;
+    let lanes = &instance.lanes();
+    assert!(
+        lanes.queued() == 0 && lanes.lanes() <= 3 && instance.inside() == 1,
+        "{} wait, {} are inside, on {} lanes",
+        lanes.queued(),
+        instance.inside(),
+        lanes.lanes()
+    );
+    std::fs::write(&release, "").unwrap();
+    while counts(&instance).await["cancels"] != TOLD_AT_MOST {
+        tokio::task::yield_now().await;
+    }
+    until_async("no notice is inside", || instance.inside() == 0).await;
+    assert_eq!(counts(&instance).await["cancels"], TOLD_AT_MOST);
+}
+
+#[tokio::test]
 async fn a_page_that_never_comes_stalls_the_call_that_lent_it_and_nobody_else() {
     let bench = Bench::new();
     let release = bench.folder().join("release");

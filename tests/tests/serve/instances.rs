@@ -178,6 +178,37 @@ fn the_command_line_changes_a_running_host() {
 }
 
 #[test]
+fn plugin_that_does_nothing_wrong_is_blamed_for_nothing_and_leaves_nothing() {
+    let place = Place::default();
+    place.put(&plugin("steady", "1.0.0", "yes").build(place.path()), "steady.so");
+    let host = place.serve("");
+    host.until_ready();
+    let change = |word| assert_eq!(host.change("steady", word).0, 200, "{word}");
+    let descriptors = || host.descriptors();
+    change("unload");
+    change("load");
+    let before = descriptors();
+    for _ in 0..5 {
+        change("unload");
+        change("load");
+        change("restart");
+    }
+    // A connection of this test's own may be closing still.
+    host.until("as many descriptors as before", || descriptors() <= before);
+    change("unload");
+    let log = host.log();
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    let changes = host.plugin("steady")["process_changes"].clone();
+    assert!(changes.is_null(), "{changes}");
+    host.signal("TERM");
+    let (status, log) = host.ended();
+    assert!(
+        status.success() && !log.contains("WARN") && !log.contains("ERROR"),
+        "{log}"
+    );
+}
+
+#[test]
 fn what_an_operator_stopped_stays_stopped_when_its_file_changes() {
     let place = Place::default();
     place.put(&plugin("held", "1.0.0", "one").build(place.path()), "held.so");

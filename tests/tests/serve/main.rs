@@ -21,6 +21,7 @@ mod robustness;
 mod served;
 mod symbols;
 mod thousands;
+mod trials;
 mod updates;
 mod vetting;
 mod vital;

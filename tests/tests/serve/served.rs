@@ -276,6 +276,13 @@ impl Served {
         self.until(&format!("the log says {text:?}"), || self.log().contains(text));
     }
 
+    /// How many descriptors the process has.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("the process runs")
+            .count()
+    }
+
     /// Whether the process has mapped code that is not named by a file: the sealed copies of plugins, by name.
     pub fn mapped_plugins(&self) -> usize {
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.child.id())).unwrap_or_default();

@@ -39,46 +39,38 @@ impl Cusum {
 /// 9.2. With λ = 0.2 and L = 2.962 it gives a false alarm every 500 figures (his table 9.11, after Lucas and Saccucci, 1990).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ewma {
-    lambda: f64,
-    width: f64,
-    value: f64,
+    /// The average.
+    pub value: f64,
     /// (1 − λ)^(2i) after i figures.
     start: f64,
+    /// λ, and L.
+    weights: (f64, f64),
 }
 
 impl Default for Ewma {
     fn default() -> Self {
-        Ewma::new(0.2, 2.962)
+        Ewma {
+            value: 0.0,
+            start: 1.0,
+            weights: (0.2, 2.962),
+        }
     }
 }
 
 impl Ewma {
-    /// With this weight of the newest figure, and limits of so many of its standard deviations.
-    pub fn new(lambda: f64, width: f64) -> Self {
-        Ewma {
-            lambda: lambda.clamp(0.0, 1.0),
-            width,
-            value: 0.0,
-            start: 1.0,
-        }
-    }
-
     /// One more figure. NaN and what is infinite are not counted.
     pub fn push(&mut self, z: f64) {
         if z.is_finite() {
-            self.value += self.lambda * (z - self.value);
-            self.start *= (1.0 - self.lambda).powi(2);
+            let (lambda, _) = self.weights;
+            self.value += lambda * (z - self.value);
+            self.start *= (1.0 - lambda).powi(2);
         }
-    }
-
-    /// The average.
-    pub fn value(&self) -> f64 {
-        self.value
     }
 
     /// How far from zero the average may be: L·√(λ/(2−λ)·(1 − (1−λ)^(2i))).
     pub fn limit(&self) -> f64 {
-        self.width * (self.lambda / (2.0 - self.lambda) * (1.0 - self.start)).sqrt()
+        let (lambda, width) = self.weights;
+        width * (lambda / (2.0 - lambda) * (1.0 - self.start)).sqrt()
     }
 }
 
@@ -166,11 +158,14 @@ pub(super) mod tests {
     /// 10.27 and 10.36, later 10.62. The rest by numpy: z(28) = 10.5731 is within its limit, 10.6186; z(29) = 10.6468 is not.
     #[test]
     fn montgomerys_ewma() {
-        let mut ewma = Ewma::new(0.1, 2.7);
+        let mut ewma = Ewma {
+            weights: (0.1, 2.7),
+            ..Ewma::default()
+        };
         let mut seen = Vec::new();
         for x in TABLE_9_1 {
             ewma.push(x - 10.0);
-            seen.push((10.0 + ewma.value(), 10.0 + ewma.limit()));
+            seen.push((10.0 + ewma.value, 10.0 + ewma.limit()));
         }
         for (at, value, limit) in [
             (1, 9.945, 10.27),
@@ -214,7 +209,7 @@ pub(super) mod tests {
         let of_ewma = run_length(|z, first| {
             ewma = if first { Ewma::default() } else { ewma };
             ewma.push(z);
-            ewma.value().abs() > ewma.limit()
+            ewma.value.abs() > ewma.limit()
         });
         assert!((440.0..560.0).contains(&of_ewma), "{of_ewma}");
     }

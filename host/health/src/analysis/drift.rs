@@ -67,13 +67,13 @@ pub fn drift(baseline: &[u64], current: &[Sample]) -> Drift {
             current_figures: current.len(),
         }
     };
-    if cusum.above > Cusum::H && cusum.above_for >= SHIFT_MIN && ewma.value() > ewma.limit() {
+    if cusum.above > Cusum::H && cusum.above_for >= SHIFT_MIN && ewma.value > ewma.limit() {
         let found = compare(cusum.above_for, true);
         if found.current >= center * (1.0 + EFFECT_MIN) {
             return Drift::Worse(found);
         }
     }
-    if cusum.below > Cusum::H && cusum.below_for >= SHIFT_MIN && ewma.value() < -ewma.limit() {
+    if cusum.below > Cusum::H && cusum.below_for >= SHIFT_MIN && ewma.value < -ewma.limit() {
         let found = compare(cusum.below_for, true);
         if found.current <= center * (1.0 - EFFECT_MIN) {
             return Drift::Better(found);
@@ -198,7 +198,7 @@ mod tests {
                 current_needed: 20
             }
         );
-        // All equal: the next bucket of a sketch is no drift, twice as much is.
+        // All equal: the next bucket of a histogram is no drift, twice as much is.
         assert!(matches!(
             drift(&[3_200; 30], &minutes([3_300; 40])),
             Drift::None(_)

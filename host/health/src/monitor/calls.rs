@@ -4,8 +4,9 @@
 //!
 //! * the rate: the share of failures in a window of a minute that slides. From a tenth on the instance is degraded; where it stays at half or more for
 //!   `fall` windows, it is down. A window with fewer calls than `calls_min` has no rate.
-//! * the run: failures in a row without a success, however rare calls are. Three make the instance degraded and five down, unless the rate
-//!   says that most calls succeed.
+//! * the run: failures in a row without a success, unless the rate says that most calls succeed. Three make the instance degraded, however rare
+//!   calls are. Five make it down, as long as they are evidence of the present: where nobody has called for so long that the instance counts as
+//!   idle, those before count for degraded alone. So a failure by chance, hours after four of a fault that is over, makes nobody down.
 //!
 //! Only a call changes either: an instance does not get well by being called less. Where its checks failed too and succeed again, what calls said
 //! before is forgotten.
@@ -18,7 +19,7 @@ use extman_model::record::Outcome;
 
 /// Failures in a row that make an instance degraded.
 const RUN_DEGRADED: u32 = 3;
-/// Failures in a row that make it down.
+/// Failures in a row that make it down, of the present.
 const RUN_DOWN: u32 = 5;
 /// The window slides by this part of itself.
 const SLOTS: usize = 6;
@@ -57,6 +58,9 @@ pub(super) struct CallEvidence {
     /// The level by runs.
     run: RunLevel,
     failed_run: u32,
+    /// Of these, those from before the instance was idle.
+    old_run: u32,
+    failed_at: Option<Moment>,
     succeeded_run: u32,
     succeeded_at: Option<Moment>,
     /// When the rate was taken last, and what it was.
@@ -87,8 +91,16 @@ impl CallEvidence {
         slot.failed = slot.failed.saturating_add(number(failed));
         if succeeded > 0 {
             self.succeeded_at = Some(now);
+            self.old_run = 0;
+        }
+        if failed > 0 {
+            let before = self.failed_at.replace(now);
+            if before.is_some_and(|at| now.since(at) > policy.idle_after.max(policy.calls.window)) {
+                self.old_run = failed_run.saturating_sub(number(failed));
+            }
         }
         self.failed_run = failed_run;
+        self.old_run = self.old_run.min(failed_run);
         self.succeeded_run = match (failed, failed_run) {
             (0, _) => self.succeeded_run.saturating_add(number(succeeded)),
             // How many of them came after the last failure is not known: as many as if the failures lay evenly among them.
@@ -139,9 +151,9 @@ impl CallEvidence {
 
     fn observe_run(&mut self, policy: &Policy) {
         let window = self.window();
-        let by_run = match self.failed_run {
-            RUN_DOWN.. if window.reaches(policy.calls.down_permille) => RunLevel::Down,
-            RUN_DEGRADED.. if window.reaches(policy.calls.degraded_permille) => RunLevel::Degraded,
+        let by_run = match (self.failed_run, self.failed_run - self.old_run) {
+            (_, RUN_DOWN..) if window.reaches(policy.calls.down_permille) => RunLevel::Down,
+            (RUN_DEGRADED.., _) if window.reaches(policy.calls.degraded_permille) => RunLevel::Degraded,
             _ => RunLevel::Up,
         };
         self.run = if self.succeeded_run >= u32::from(policy.rise.max(1)) {

@@ -1,12 +1,12 @@
 //! What being due, an answer and its absence do to an instance.
 
 use super::check::CheckState;
-use super::interval::{Situation, next_due, usual};
+use super::interval::{next_due, usual};
 use super::{Calls, Doubt, Monitor, Running, State};
 use crate::Moment;
 use crate::policy::Policy;
 use extman_model::record::{Outcome, ResultWord};
-use extman_model::{Cause, ErrorKind, Health, Judgement};
+use extman_model::{Cause, ErrorKind, Health};
 use std::time::Duration;
 
 /// An answer that takes longer makes its instance a suspect: next time it is checked on a lane by itself.
@@ -24,6 +24,8 @@ pub enum Poll {
     Heard,
     /// It is asked and has not answered yet, or does not run.
     Pending,
+    /// It is asked and has not answered: that counts as a failed check.
+    Overdue,
 }
 
 /// What came of asking.
@@ -39,22 +41,6 @@ pub struct Answer {
     pub host_late: bool,
 }
 
-/// What counts of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counted {
-    /// The result that counts; `None` if none does, or it has counted before.
-    pub result: Option<ResultWord>,
-    /// The verdict from before, if it is another one now.
-    pub changed: Option<Judgement>,
-}
-
-impl Counted {
-    const NOTHING: Counted = Counted {
-        result: None,
-        changed: None,
-    };
-}
-
 impl Monitor {
     /// The check is due. `calls` are those so far; `has_check` tells whether the plugin has anything to say of itself, `host_late` that the host
     /// stood still since it was asked last.
@@ -65,45 +51,33 @@ impl Monitor {
         has_check: bool,
         host_late: bool,
         policy: &Policy,
-    ) -> (Poll, Counted) {
+    ) -> Poll {
         let State::Running(running) = &mut self.state else {
-            return (Poll::Pending, Counted::NOTHING);
+            return Poll::Pending;
         };
         let came_back = calls.returned > running.calls_seen.returned;
         running.doubt = running.doubt_at(now, !running.check.is_idle(), policy);
-        let mut changed = self.judge(now, policy, false);
-        changed = changed.or(self.observe_calls(now, calls, policy));
+        self.judge(now, policy, false);
+        self.observe_calls(now, calls, policy);
         if let Some(counts_at) = self.silence_counts_at(now, host_late, policy) {
-            let result = (now >= counts_at).then_some(ResultWord::TimedOut);
-            if result.is_some() {
-                changed = changed.or(self.count_silence(now, policy));
+            let counts = now >= counts_at;
+            if counts {
+                self.count_silence(now, policy);
             }
             self.schedule(now, policy);
-            if now < counts_at
-                && let State::Running(running) = &mut self.state
+            if let State::Running(running) = &mut self.state
+                && !counts
             {
                 running.due = running.due.min(counts_at);
             }
-            return (Poll::Pending, Counted { result, changed });
+            return if counts { Poll::Overdue } else { Poll::Pending };
         }
         if came_back && !has_check {
-            changed = changed.or(self.result(now, ResultWord::Said(None), false, policy));
+            self.result(now, ResultWord::Said(None), false, policy);
             self.schedule(now, policy);
-            return (
-                Poll::Heard,
-                Counted {
-                    result: None,
-                    changed,
-                },
-            );
+            return Poll::Heard;
         }
-        (
-            self.begin_check(now, policy),
-            Counted {
-                result: None,
-                changed,
-            },
-        )
+        self.begin_check(now, policy)
     }
 
     fn begin_check(&mut self, now: Moment, policy: &Policy) -> Poll {
@@ -118,20 +92,23 @@ impl Monitor {
         } else {
             running.timeout.timeout(policy.timeout)
         };
+        running.waits_for_lane = false;
         running.check = CheckState::begin(now, timeout, greatest(policy));
         Poll::Ask { timeout }
     }
 
-    /// The instance has answered, or could not be asked. `calls` are those so far.
-    pub fn answered(&mut self, now: Moment, answer: Answer, calls: Calls, policy: &Policy) -> Counted {
-        let Some(running) = self.running(answer.generation) else {
-            return Counted::NOTHING;
-        };
-        let (asked, counted_before) = match std::mem::take(&mut running.check) {
-            CheckState::Idle => return Counted::NOTHING,
-            CheckState::Pending(asked) => (asked, false),
-            CheckState::Overdue(asked) => (asked, true),
-        };
+    /// The instance has answered, or could not be asked. `calls` are those so far. Gives the result that counts; `None` if none does, or it has
+    /// counted before.
+    pub fn answered(
+        &mut self,
+        now: Moment,
+        answer: Answer,
+        calls: Calls,
+        policy: &Policy,
+    ) -> Option<ResultWord> {
+        let running = self.running(answer.generation)?;
+        let asked = running.check.asked()?;
+        let counted_before = matches!(std::mem::take(&mut running.check), CheckState::Overdue(_));
         let is_overdue = now >= asked.deadline && answer.result != ResultWord::Busy;
         let result = match answer.result {
             _ if is_overdue && answer.host_late => ResultWord::HostLate,
@@ -140,11 +117,10 @@ impl Monitor {
             result => result,
         };
         running.learn(answer, result, counted_before, policy);
-        let mut changed = self.observe_calls(now, calls, policy);
-        let is_known = counted_before && result == ResultWord::TimedOut;
-        if !is_known {
-            let fast = asked.fast && !counted_before;
-            changed = changed.or(self.result(now, result, fast, policy));
+        self.observe_calls(now, calls, policy);
+        let is_news = !counted_before || result != ResultWord::TimedOut;
+        if is_news {
+            self.result(now, result, asked.fast && !counted_before, policy);
             self.schedule(now, policy);
         }
         if counted_before
@@ -154,28 +130,19 @@ impl Monitor {
             // It came back after all.
             running.due = running.due.min(now.after(policy.recheck));
         }
-        Counted {
-            result: (!is_known).then_some(result),
-            changed,
-        }
+        is_news.then_some(result)
     }
 
-    /// Looks whether the check that is under way is overdue by now: then it counts as failed. `host_late` as for [`poll`](Self::poll).
-    pub fn check_deadline(&mut self, now: Moment, host_late: bool, policy: &Policy) -> Counted {
+    /// Whether the check that is under way is overdue by now: then it counts as failed. `host_late` as for [`poll`](Self::poll).
+    pub fn check_deadline(&mut self, now: Moment, host_late: bool, policy: &Policy) -> bool {
         let is_overdue = self.deadline().is_some_and(|deadline| now >= deadline);
-        let counts = is_overdue
-            && self
-                .silence_counts_at(now, host_late, policy)
-                .is_some_and(|counts_at| now >= counts_at);
-        if !counts {
-            return Counted::NOTHING;
+        let counts_at = |monitor: &mut Self| monitor.silence_counts_at(now, host_late, policy);
+        let counts = is_overdue && counts_at(self).is_some_and(|counts_at| now >= counts_at);
+        if counts {
+            self.count_silence(now, policy);
+            self.schedule(now, policy);
         }
-        let changed = self.count_silence(now, policy);
-        self.schedule(now, policy);
-        Counted {
-            result: Some(ResultWord::TimedOut),
-            changed,
-        }
+        counts
     }
 
     /// When silence counts as a failed check; `None` if no check is under way.
@@ -188,38 +155,39 @@ impl Monitor {
         running.check.counts_at()
     }
 
-    fn count_silence(&mut self, now: Moment, policy: &Policy) -> Option<Judgement> {
-        let running = self.running(self.generation)?;
-        if matches!(running.check, CheckState::Pending(_)) {
-            running.is_suspect = true;
-            running.timeout.timed_out();
+    fn count_silence(&mut self, now: Moment, policy: &Policy) {
+        if let State::Running(running) = &mut self.state {
+            if matches!(running.check, CheckState::Pending(_)) {
+                running.is_suspect = true;
+                running.timeout.timed_out();
+            }
+            let fast = running.check.count_silence();
+            self.result(now, ResultWord::TimedOut, fast, policy);
         }
-        let fast = running.check.count_silence();
-        self.result(now, ResultWord::TimedOut, fast, policy)
     }
 
-    fn result(&mut self, now: Moment, result: ResultWord, fast: bool, policy: &Policy) -> Option<Judgement> {
-        let running = self.running(self.generation)?;
+    fn result(&mut self, now: Moment, result: ResultWord, fast: bool, policy: &Policy) {
+        let State::Running(running) = &mut self.state else {
+            return;
+        };
         if running.needs_confirmation(result, fast, policy) {
-            return None;
+            return;
         }
         let is_evidence = running.observe_result(now, result, policy);
-        let changed = self.judge(now, policy, is_evidence);
-        let is_down = self.judged.health == Health::Down;
-        let was_down = changed.is_none_or(|before| before.health == Health::Down);
+        let was_down = self.judged.health == Health::Down;
+        self.judge(now, policy, is_evidence);
+        let stays_down = was_down && self.judged.health == Health::Down;
         if let State::Running(running) = &mut self.state {
-            let stays = is_down && was_down && running.checks.results.level() == Health::Down;
-            running.down_for = if stays {
-                running.down_for.saturating_add(1)
-            } else {
-                0
-            };
+            let by_checks = running.checks.results.level() == Health::Down;
+            let longer = running.down_for.saturating_add(1);
+            running.down_for = if stays_down && by_checks { longer } else { 0 };
         }
-        changed
     }
 
-    pub(super) fn observe_calls(&mut self, now: Moment, calls: Calls, policy: &Policy) -> Option<Judgement> {
-        let running = self.running(self.generation)?;
+    pub(super) fn observe_calls(&mut self, now: Moment, calls: Calls, policy: &Policy) {
+        let State::Running(running) = &mut self.state else {
+            return;
+        };
         let before = std::mem::replace(&mut running.calls_seen, calls);
         if calls.ended > before.ended || calls.returned > before.returned {
             running.called_at = Some(now);
@@ -229,7 +197,7 @@ impl Monitor {
         let succeeded = all - std::mem::replace(&mut running.succeeded_seen, all);
         let failed = calls.blamed.saturating_sub(before.blamed);
         if succeeded == 0 && failed == 0 {
-            return None;
+            return;
         }
         if succeeded > 0 {
             running.checks.bad_since_success = 0;
@@ -241,26 +209,18 @@ impl Monitor {
         let failed_run = calls.failed_run - running.forgotten_run;
         let evidence = running.calls.get_or_insert_default();
         evidence.observe(now, succeeded, failed, failed_run, policy);
-        self.judge(now, policy, false)
+        self.judge(now, policy, false);
     }
 
     /// Sets when the next check is due. On its own grid where the interval does not change, so that many instances stay spread.
-    pub(super) fn schedule(&mut self, now: Moment, policy: &Policy) {
+    pub fn schedule(&mut self, now: Moment, policy: &Policy) {
         let (judged, seed) = (self.judged, self.seed);
         let State::Running(running) = &mut self.state else {
             return;
         };
-        let interval = usual(
-            policy,
-            Situation {
-                health: judged.health,
-                fails_checks: running.checks.results.level() == Health::Down,
-                soft: judged.flags.soft,
-                flapping: judged.flags.flapping,
-                down_for: running.down_for,
-                quiet_for: now.since(running.called_at.unwrap_or(running.began)),
-            },
-        );
+        let down_for = (running.checks.results.level() == Health::Down).then_some(running.down_for);
+        let quiet_for = now.since(running.called_at.unwrap_or(running.began));
+        let interval = usual(policy, judged, down_for, quiet_for);
         running.cycle = running.cycle.wrapping_add(1);
         let from = if interval == running.interval {
             running.due
@@ -368,7 +328,7 @@ impl Running {
         match self.doubt {
             Doubt::Starved | Doubt::NotAsked | Doubt::Stale => self.doubt,
             doubt if now.since(self.fresh_at) <= patience => doubt,
-            _ if !is_asked && now.since(self.due) >= interval => Doubt::NotAsked,
+            _ if self.waits_for_lane || !is_asked && now.since(self.due) >= interval => Doubt::NotAsked,
             _ => Doubt::Stale,
         }
     }

@@ -19,13 +19,10 @@ pub(super) struct DeepEvidence {
 impl DeepEvidence {
     /// One more result.
     pub fn observe(&mut self, result: ResultWord) {
-        match verdict(result) {
-            Verdict::Good => *self = DeepEvidence::default(),
-            Verdict::Nothing => {}
-            Verdict::Failed(cause) => {
-                self.failed = self.failed.saturating_add(1);
-                self.cause = Some(cause);
-            }
+        match failure(result) {
+            Some(None) => *self = DeepEvidence::default(),
+            Some(cause) => (self.failed, self.cause) = (self.failed.saturating_add(1), cause),
+            None => {}
         }
     }
 
@@ -43,29 +40,25 @@ impl DeepEvidence {
     }
 }
 
-enum Verdict {
-    Good,
-    /// The caller's mistake, a busy plugin, a starved host, or that nobody knows: nothing is held against the plugin.
-    Nothing,
-    Failed(Cause),
-}
-
-fn verdict(result: ResultWord) -> Verdict {
-    match result {
-        ResultWord::Said(None | Some(Health::Up)) => Verdict::Good,
-        ResultWord::Said(Some(Health::Degraded)) => Verdict::Failed(Cause::DeepSaysDegraded),
-        ResultWord::Said(Some(Health::Down)) => Verdict::Failed(Cause::DeepSaysDown),
-        ResultWord::TimedOut => Verdict::Failed(Cause::DeepTimesOut),
-        ResultWord::Said(Some(Health::Unknown)) | ResultWord::Busy | ResultWord::HostLate => Verdict::Nothing,
-        ResultWord::Failed(ErrorKind::Unsupported | ErrorKind::NotServing) => Verdict::Nothing,
-        ResultWord::Failed(kind) if kind.is_callers() => Verdict::Nothing,
-        ResultWord::Failed(kind) => Verdict::Failed(Cause::DeepFails(kind)),
-    }
+/// Why it has failed, if it has; `None` where nothing is held against the plugin: the caller's mistake, a busy plugin, a starved host, or that
+/// nobody knows.
+fn failure(result: ResultWord) -> Option<Option<Cause>> {
+    use ResultWord as R;
+    Some(match result {
+        R::Said(None | Some(Health::Up)) => None,
+        R::Said(Some(Health::Degraded)) => Some(Cause::DeepSaysDegraded),
+        R::Said(Some(Health::Down)) => Some(Cause::DeepSaysDown),
+        R::TimedOut => Some(Cause::DeepTimesOut),
+        R::Said(Some(Health::Unknown)) | R::Busy | R::HostLate => return None,
+        R::Failed(ErrorKind::Unsupported | ErrorKind::NotServing) => return None,
+        R::Failed(kind) if kind.is_callers() => return None,
+        R::Failed(kind) => Some(Cause::DeepFails(kind)),
+    })
 }
 
 /// Whether a result is evidence at all.
 pub fn deep_counts(result: ResultWord) -> bool {
-    !matches!(verdict(result), Verdict::Nothing)
+    failure(result).is_some()
 }
 
 #[cfg(test)]

@@ -2,47 +2,27 @@
 
 use crate::policy::Policy;
 use crate::{Moment, nanos};
-use extman_model::Health;
+use extman_model::{Health, Judgement};
 use std::time::Duration;
 
-/// What the next time depends on.
-#[derive(Debug, Clone, Copy)]
-pub struct Situation {
-    /// How it is held to be.
-    pub health: Health,
-    /// Its checks alone would have it down.
-    pub fails_checks: bool,
-    /// The last result says otherwise, and more are needed.
-    pub soft: bool,
-    /// It changes too often to be believed.
-    pub flapping: bool,
-    /// Checks since it went down by them.
-    pub down_for: u8,
-    /// How long ago a call was made; `None` if there never was one.
-    pub quiet_for: Duration,
-}
-
-/// Time from one check to the next, without jitter: the interval at which results are due.
-pub fn usual(policy: &Policy, situation: Situation) -> Duration {
+/// Time from one check to the next, without jitter: the interval at which results are due. `down_for`: checks since its checks alone have it
+/// down; `quiet_for`: how long ago a call was made.
+pub fn usual(policy: &Policy, judged: Judgement, down_for: Option<u8>, quiet_for: Duration) -> Duration {
     let interval = policy.interval.max(INTERVAL_MIN);
-    if situation.soft {
+    if judged.flags.soft {
         return policy.recheck.max(INTERVAL_MIN).min(interval);
     }
-    match situation.health {
+    match (judged.health, down_for) {
         // Who answers its checks is not spared by fewer of them, and its calls are looked at when it is asked.
-        Health::Down if situation.fails_checks => {
+        (Health::Down, Some(down_for)) => {
             let (first, most) = policy.down_backoff;
-            let doubled = first.saturating_mul(
-                1_u32
-                    .checked_shl(u32::from(situation.down_for))
-                    .unwrap_or(u32::MAX),
-            );
-            doubled.min(most).max(INTERVAL_MIN)
+            let doubled = 1_u32.checked_shl(u32::from(down_for)).unwrap_or(u32::MAX);
+            first.saturating_mul(doubled).min(most).max(INTERVAL_MIN)
         }
-        Health::Up if situation.quiet_for >= policy.idle_after && !situation.flapping => {
+        (Health::Up, _) if quiet_for >= policy.idle_after && !judged.flags.flapping => {
             policy.idle_interval.max(interval)
         }
-        Health::Up | Health::Degraded | Health::Down | Health::Unknown => interval,
+        _ => interval,
     }
 }
 
@@ -144,52 +124,37 @@ fn mix(mut z: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use extman_model::{Cause, HealthFlags};
     use proptest::prelude::*;
 
-    const WELL: Situation = Situation {
-        health: Health::Up,
-        fails_checks: false,
-        soft: false,
-        flapping: false,
-        down_for: 0,
-        quiet_for: Duration::ZERO,
-    };
+    fn judged(health: Health, soft: bool, flapping: bool) -> Judgement {
+        let flags = HealthFlags {
+            soft,
+            flapping,
+            ..HealthFlags::default()
+        };
+        Judgement {
+            health,
+            cause: Cause::Answers,
+            flags,
+        }
+    }
 
     #[test]
-    fn intervals_follow_the_situation() {
+    fn intervals_follow_the_verdict() {
         let policy = Policy::default();
-        let at = |situation| usual(&policy, situation).as_secs();
-        assert_eq!(at(WELL), 10);
-        assert_eq!(at(Situation { soft: true, ..WELL }), 2);
+        let at = |judged, down_for, quiet_for| usual(&policy, judged, down_for, quiet_for).as_secs();
+        let (up, now) = (judged(Health::Up, false, false), Duration::ZERO);
+        assert_eq!(at(up, None, now), 10);
+        assert_eq!(at(judged(Health::Up, true, false), None, now), 2);
+        assert_eq!(at(up, None, Duration::from_secs(600)), 60);
+        assert_eq!(at(judged(Health::Up, false, true), None, Duration::MAX), 10);
         assert_eq!(
-            at(Situation {
-                quiet_for: Duration::from_secs(600),
-                ..WELL
-            }),
-            60
-        );
-        assert_eq!(
-            at(Situation {
-                flapping: true,
-                quiet_for: Duration::MAX,
-                ..WELL
-            }),
+            at(judged(Health::Degraded, false, false), None, Duration::MAX),
             10
         );
-        assert_eq!(
-            at(Situation {
-                health: Health::Degraded,
-                quiet_for: Duration::MAX,
-                ..WELL
-            }),
-            10
-        );
-        let by_calls = Situation {
-            health: Health::Down,
-            down_for: 9,
-            ..WELL
-        };
-        assert_eq!(at(by_calls), 10);
+        let down = judged(Health::Down, false, false);
+        assert_eq!(at(down, None, now), 10, "by its calls");
         for (down_for, seconds) in [
             (0, 5),
             (1, 10),
@@ -200,16 +165,7 @@ mod tests {
             (32, 60),
             (255, 60),
         ] {
-            assert_eq!(
-                at(Situation {
-                    health: Health::Down,
-                    fails_checks: true,
-                    down_for,
-                    ..WELL
-                }),
-                seconds,
-                "{down_for}"
-            );
+            assert_eq!(at(down, Some(down_for), now), seconds, "{down_for}");
         }
     }
 
@@ -219,8 +175,9 @@ mod tests {
             interval: Duration::from_millis(500),
             ..Policy::default()
         };
+        let soft = judged(Health::Up, true, false);
         assert_eq!(
-            usual(&quick, Situation { soft: true, ..WELL }),
+            usual(&quick, soft, None, Duration::ZERO),
             Duration::from_millis(500)
         );
         let mad = Policy {
@@ -229,16 +186,13 @@ mod tests {
             down_backoff: (Duration::ZERO, Duration::ZERO),
             ..Policy::default()
         };
-        for situation in [
-            WELL,
-            Situation { soft: true, ..WELL },
-            Situation {
-                health: Health::Down,
-                fails_checks: true,
-                ..WELL
-            },
+        let well = judged(Health::Up, false, false);
+        for (judged, down_for) in [
+            (well, None),
+            (soft, None),
+            (judged(Health::Down, false, false), Some(0)),
         ] {
-            assert_eq!(usual(&mad, situation), INTERVAL_MIN);
+            assert_eq!(usual(&mad, judged, down_for, Duration::ZERO), INTERVAL_MIN);
         }
     }
 

@@ -36,7 +36,7 @@ mod timeout;
 mod verdict;
 
 pub use calls::Calls;
-pub use checks::{Answer, Counted, Poll};
+pub use checks::{Answer, Poll};
 pub use deep::deep_counts;
 pub use interval::COALESCED;
 pub use quiet::Quiet;
@@ -93,6 +93,8 @@ struct Running {
     timeout: CheckTimeout,
     /// It was slow or failed last time, and is checked on a lane by itself.
     is_suspect: bool,
+    /// No lane has begun the check that is due.
+    waits_for_lane: bool,
     due: Moment,
     interval: Duration,
     cycle: u32,
@@ -164,7 +166,7 @@ impl Monitor {
         generation: u64,
         calls: Calls,
         policy: &Policy,
-    ) -> Option<Judgement> {
+    ) {
         let goes_on = matches!(self.state, State::Running(_)) && generation == self.generation;
         self.generation = generation;
         if lifecycle != Lifecycle::Running {
@@ -172,102 +174,90 @@ impl Monitor {
         } else if !goes_on {
             self.state = State::Running(Running::new(now, self.seed, calls, policy));
         }
-        self.judge(now, policy, false)
+        self.judge(now, policy, false);
     }
 
     /// Calls have ended since the last time that anybody looked. A failed one hastens the next check.
-    pub fn called(
-        &mut self,
-        now: Moment,
-        generation: u64,
-        calls: Calls,
-        policy: &Policy,
-    ) -> Option<Judgement> {
-        let running = self.running(generation)?;
+    pub fn called(&mut self, now: Moment, generation: u64, calls: Calls, policy: &Policy) {
+        let Some(running) = self.running(generation) else {
+            return;
+        };
         if calls.blamed > running.calls_seen.blamed {
             running.due = running.due.min(now.after(policy.recheck));
         }
-        self.observe_calls(now, calls, policy)
+        self.observe_calls(now, calls, policy);
     }
 
     /// The plugin says how it is without being asked. A change is checked soon.
-    pub fn pushed(
-        &mut self,
-        now: Moment,
-        generation: u64,
-        health: Health,
-        policy: &Policy,
-    ) -> Option<Judgement> {
-        let running = self.running(generation)?;
+    pub fn pushed(&mut self, now: Moment, generation: u64, health: Health, policy: &Policy) {
+        let Some(running) = self.running(generation) else {
+            return;
+        };
         running.observe_result(now, ResultWord::Said(Some(health)), policy);
         running.checks.pushed = Some(health).filter(|health| *health != Health::Up);
-        let changed = self.judge(now, policy, true);
+        self.judge(now, policy, true);
         if self.judged.flags.soft
             && let Some(running) = self.running(generation)
         {
             running.due = running.due.min(now.after(policy.recheck));
         }
-        changed
     }
 
     /// The report of a check tells of the instance's heap, or not.
-    pub fn reported(
-        &mut self,
-        now: Moment,
-        generation: u64,
-        report: &Report,
-        policy: &Policy,
-    ) -> Option<Judgement> {
-        let running = self.running(generation)?;
+    pub fn reported(&mut self, now: Moment, generation: u64, report: &Report, policy: &Policy) {
+        let Some(running) = self.running(generation) else {
+            return;
+        };
         match report.heap_bytes.zip(report.heap_limit_bytes) {
             Some((bytes, limit)) => running.heap.observe(bytes, limit, policy),
             None if running.heap.is_known() => running.heap = HeapEvidence::default(),
-            None => return None,
+            None => return,
         }
-        let changed = self.judge(now, policy, false);
-        if changed.is_some()
+        let before = self.judged;
+        self.judge(now, policy, false);
+        if self.judged != before
             && let Some(running) = self.running(generation)
             && running.check.is_idle()
         {
             // The next check was set by the verdict from before.
             running.due = running.due.min(now.after(policy.interval));
         }
-        changed
     }
 
     /// A deep check of this generation has ended.
-    pub fn deep_ended(
-        &mut self,
-        now: Moment,
-        generation: u64,
-        result: ResultWord,
-        policy: &Policy,
-    ) -> Option<Judgement> {
-        self.running(generation)?.deep.observe(result);
-        self.judge(now, policy, false)
+    pub fn deep_ended(&mut self, now: Moment, generation: u64, result: ResultWord, policy: &Policy) {
+        if let Some(running) = self.running(generation) {
+            running.deep.observe(result);
+            self.judge(now, policy, false);
+        }
     }
 
     /// The host stood still for so long. A check that is under way gets that time back.
-    pub fn host_stalled(&mut self, now: Moment, stall: Duration, policy: &Policy) -> Option<Judgement> {
-        let running = self.running(self.generation)?;
+    pub fn host_stalled(&mut self, now: Moment, stall: Duration, policy: &Policy) {
+        let State::Running(running) = &mut self.state else {
+            return;
+        };
         let timeout = running.timeout.timeout(policy.timeout);
         running.check.excuse(now, stall, timeout);
-        if stall < running.interval {
-            return None;
+        if stall >= running.interval {
+            running.doubt = Doubt::Starved;
+            self.judge(now, policy, false);
         }
-        running.doubt = Doubt::Starved;
-        self.judge(now, policy, false)
     }
 
     /// An operator begins or ends work on the instance.
-    pub fn maintain(&mut self, now: Moment, on: bool, policy: &Policy) -> Option<Judgement> {
+    pub fn maintain(&mut self, now: Moment, on: bool, policy: &Policy) {
         self.maintenance = on;
-        self.judge(now, policy, false)
+        self.judge(now, policy, false);
     }
 
-    /// The check that was due was not begun, since the host had no lane for it: that is no evidence.
+    /// No lane has begun the check that is due: that is no evidence against the plugin, and once its last result is too old nothing is known.
     pub fn not_begun(&mut self, now: Moment, policy: &Policy) {
-        self.schedule(now, policy);
+        if let State::Running(running) = &mut self.state {
+            running.waits_for_lane = running.check.is_idle();
+            running.doubt = running.doubt_at(now, false, policy);
+            self.judge(now, policy, false);
+        }
     }
 
     /// The next check is to be made now.
@@ -412,6 +402,7 @@ impl Running {
             check: CheckState::Idle,
             timeout: CheckTimeout::default(),
             is_suspect: false,
+            waits_for_lane: false,
             due: interval::first(now, seed, policy),
             interval: policy.interval,
             cycle: 0,

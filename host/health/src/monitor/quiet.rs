@@ -278,7 +278,7 @@ mod tests {
                 return;
             }
             self.monitor.take_quiet(&mut self.quiet, policy);
-            if let (Poll::Ask { .. }, _) = self.monitor.poll(now, calls, true, false, policy) {
+            if let Poll::Ask { .. } = self.monitor.poll(now, calls, true, false, policy) {
                 let result = match step.says {
                     0 => ResultWord::Said(Some(Health::Up)),
                     1 => ResultWord::Said(Some(Health::Degraded)),

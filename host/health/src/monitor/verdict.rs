@@ -6,21 +6,17 @@ use crate::policy::Policy;
 use extman_model::{Cause, Health, HealthFlags, Judgement, Lifecycle};
 
 impl Monitor {
-    /// Judges anew. Gives the verdict from before, if it is another one now. `is_result`: a check has had a result.
-    pub(super) fn judge(&mut self, now: Moment, policy: &Policy, is_result: bool) -> Option<Judgement> {
+    /// Judges anew. `is_result`: a check has had a result.
+    pub(super) fn judge(&mut self, now: Moment, policy: &Policy, is_result: bool) {
         let decided = self.decide(policy);
         if is_result && decided.0 != Health::Unknown {
             self.flap.push(decided.0);
         }
         let to = self.judgement(decided);
-        if to == self.judged {
-            return None;
-        }
-        let from = std::mem::replace(&mut self.judged, to);
-        if from.health != to.health {
+        if self.judged.health != to.health {
             self.since = now;
         }
-        Some(from)
+        self.judged = to;
     }
 
     pub(super) fn judgement(&self, (health, cause): (Health, Cause)) -> Judgement {

@@ -1,12 +1,12 @@
 //! Rollups of one instance: those of whole hours, the minutes of hours that go on, and the time in each state by the spans.
 
-use super::{HistoryError, Reader};
-use crate::store;
-use crate::time::{self, MINUTE_MS, Stored};
+use super::{HistoryError, Reader, number};
+use crate::sql::{self, find};
+use crate::time::{self, MINUTE_MS, bounded};
 use crate::{rollup, uptime};
 use extman_model::history::Resolution;
 use extman_model::record::{Range, Rollup, StateMs};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, Row, params};
 use std::collections::BTreeMap;
 
 /// Most stretches of one answer.
@@ -41,9 +41,8 @@ impl Reader {
             };
             let (range, more) = shortened(file, range, resolution)?;
             let mut rows = BTreeMap::new();
-            if let Some(number) = store::instance(file, instance)? {
-                add_folded(file, number, range, resolution, &mut rows)?;
-                add_open(file, number, range, resolution, &mut rows)?;
+            if let Some(number) = number(file, instance)? {
+                add_rows(file, number, range, resolution, &mut rows)?;
                 set_states(file, number, range, resolution, &mut rows)?;
             }
             Ok(Rollups {
@@ -56,18 +55,23 @@ impl Reader {
 }
 
 fn choose(file: &Connection, range: Range) -> rusqlite::Result<Resolution> {
+    // When the first row begins.
+    let first = |(table, row_ms): (&str, u64)| -> rusqlite::Result<Option<u64>> {
+        let sql = format!("SELECT min(slot) / (1 << 32) FROM {table}");
+        let row: Option<(Option<u64>,)> = find(file, &sql, [])?;
+        Ok(row.and_then(|row| row.0).map(|row| row * row_ms))
+    };
     for pair in Resolution::ALL.windows(2) {
         let (fine, coarse) = (pair[0], pair[1]);
         if range.length_ms() > ROLLUPS_MAX * fine.len_ms() {
             continue;
         }
-        let lacks = match (ends_of(file, fine)?, ends_of(file, coarse)?) {
+        let lacks = match (first(time::table(fine))?, first(time::table(coarse))?) {
             // Rows of the coarser one begin earlier in any case, by less than a row.
-            (Some((first, _)), Some((coarse_first, _))) => {
-                range.from_unix_ms < first && coarse_first + coarse.row_ms() <= first
+            (Some(first), Some(coarse_first)) => {
+                range.from_unix_ms < first && coarse_first + time::table(coarse).1 <= first
             }
-            (None, Some(_)) => true,
-            _ => false,
+            (fine, coarse) => fine.is_none() && coarse.is_some(),
         };
         if !lacks {
             return Ok(fine);
@@ -76,33 +80,12 @@ fn choose(file: &Connection, range: Range) -> rusqlite::Result<Resolution> {
     Ok(Resolution::Day)
 }
 
-/// When the first row begins, and the last one ends.
-fn ends_of(file: &Connection, resolution: Resolution) -> rusqlite::Result<Option<(u64, u64)>> {
-    let sql = format!("SELECT min(slot), max(slot) FROM {}", resolution.table());
-    let ends: (Option<i64>, Option<i64>) = file
-        .prepare_cached(&sql)?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let ms = resolution.row_ms();
-    Ok(ends
-        .0
-        .zip(ends.1)
-        .map(|(first, last)| (time::row_of(first) * ms, (time::row_of(last) + 1) * ms)))
-}
-
 /// The part of a range that anything is known of, as far as there is room, from the beginning of a stretch on.
 fn shortened(file: &Connection, range: Range, resolution: Resolution) -> rusqlite::Result<(Range, bool)> {
     let length = resolution.len_ms();
-    let last = |sql: &str| -> rusqlite::Result<u64> {
-        let found: Option<i64> = file.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        Ok(found.map_or(0, time::moment))
-    };
-    let open_end = (last("SELECT max(minute) + 1 FROM minute_open")?).saturating_mul(MINUTE_MS);
-    let alive = last("SELECT max(alive_ms) FROM host_run")?;
-    let known_end = ends_of(file, resolution)?
-        .map_or(0, |(_, end)| end)
-        .max(open_end)
-        .max(alive);
-    let to = range.to_unix_ms.min(known_end);
+    let sql = "SELECT max(max(alive_ms), coalesce((SELECT max(minute) + 1 FROM minute_open) * 60000, 0)) FROM host_run";
+    let known: Option<(Option<u64>,)> = find(file, sql, [])?;
+    let to = range.to_unix_ms.min(known.and_then(|known| known.0).unwrap_or(0));
     let from = range.from_unix_ms / length * length;
     let earliest = to.saturating_sub(ROLLUPS_MAX * length).next_multiple_of(length);
     Ok((Range::new(from.max(earliest), to), from < earliest))
@@ -110,67 +93,43 @@ fn shortened(file: &Connection, range: Range, resolution: Resolution) -> rusqlit
 
 type Rows = BTreeMap<u64, Rollup>;
 
-fn add_folded(
+fn add_rows(
     file: &Connection,
     number: u32,
     range: Range,
-    resolution: Resolution,
+    of: Resolution,
     rows: &mut Rows,
 ) -> rusqlite::Result<()> {
-    let (length, row_ms) = (resolution.len_ms(), resolution.row_ms());
-    let sql = format!("SELECT run, sums FROM {} WHERE slot = ?1", resolution.table());
-    let mut select = file.prepare_cached(&sql)?;
-    for row in range.from_unix_ms / row_ms..range.to_unix_ms.div_ceil(row_ms) {
-        let found: Option<(i64, Vec<u8>)> = select
-            .query_row([time::slot(row, number)], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        if let Some((run, bytes)) = found {
-            let rollups = store::read_row(file, (run, &bytes), row * row_ms, length)?.into_values();
-            rows.extend(
-                rollups
-                    .filter(|rollup| range.holds(rollup.from_unix_ms))
-                    .map(|rollup| (rollup.from_unix_ms, rollup)),
-            );
+    let length = of.len_ms();
+    let mut add = |row: &Row<'_>, row_ms: u64, rollup_ms: u64| {
+        let begin_ms = row.get::<_, u64>(0)? * row_ms;
+        let found = rollup::decode(row.get_ref(1)?.as_blob()?, begin_ms, rollup_ms, row.get(2)?);
+        for mut rollup in found.into_values() {
+            rollup.from_unix_ms -= rollup.from_unix_ms % length;
+            if range.holds(rollup.from_unix_ms) {
+                rollup::add(rows, rollup.from_unix_ms, rollup);
+            }
         }
-    }
-    Ok(())
-}
-
-fn add_open(
-    file: &Connection,
-    number: u32,
-    range: Range,
-    resolution: Resolution,
-    rows: &mut Rows,
-) -> rusqlite::Result<()> {
-    let length = resolution.len_ms();
-    // The last stretch counts whole.
-    let end = (range.to_unix_ms.next_multiple_of(length) / MINUTE_MS) as i64;
-    let mut next = file.prepare_cached(
-        "SELECT minute FROM minute_open WHERE minute >= ?1 AND minute < ?2 ORDER BY minute LIMIT 1",
-    )?;
-    let mut select =
-        file.prepare_cached("SELECT run, sums FROM minute_open WHERE minute = ?1 AND instance = ?2")?;
-    let mut at = (range.from_unix_ms / MINUTE_MS) as i64;
-    while let Some(minute) = next.query_row([at, end], |row| row.get::<_, i64>(0)).optional()? {
-        at = minute + 1;
-        let found: Option<(i64, Vec<u8>)> = select
-            .query_row(params![minute, number], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((run, bytes)) = found else { continue };
-        let from_ms = time::moment(minute) * MINUTE_MS;
-        for minute in store::read_row(file, (run, &bytes), from_ms, MINUTE_MS)?.into_values() {
-            let from_unix_ms = from_ms / length * length;
-            rollup::add(
-                rows,
-                from_unix_ms,
-                &Rollup {
-                    from_unix_ms,
-                    ..minute
-                },
-            );
-        }
-    }
+        Ok(())
+    };
+    let (table, row_ms) = time::table(of);
+    let folded = format!(
+        "WITH RECURSIVE place (row) AS (SELECT ?1 UNION ALL SELECT row + 1 FROM place WHERE row + 1 < ?2)
+         SELECT row, sums, cut_ms FROM place JOIN {table} ON slot = (row << 32) + ?3 LEFT JOIN host_run ON id = run"
+    );
+    let asked = params![
+        range.from_unix_ms / row_ms,
+        range.to_unix_ms.div_ceil(row_ms),
+        number
+    ];
+    sql::all(file, &folded, asked, |row| add(row, row_ms, length))?;
+    // From each minute that anybody has to the next. The last stretch counts whole.
+    let open = "WITH RECURSIVE place (row) AS (SELECT min(minute) FROM minute_open WHERE minute >= ?1
+            UNION ALL SELECT (SELECT min(minute) FROM minute_open WHERE minute > row) FROM place WHERE row < ?2)
+        SELECT row, sums, cut_ms FROM place JOIN minute_open ON minute = row AND instance = ?3 LEFT JOIN host_run ON id = run";
+    let end = range.to_unix_ms.next_multiple_of(length) / MINUTE_MS;
+    let asked = params![range.from_unix_ms / MINUTE_MS, end, number];
+    sql::all(file, open, asked, |row| add(row, MINUTE_MS, MINUTE_MS))?;
     Ok(())
 }
 
@@ -180,10 +139,10 @@ fn set_states(
     file: &Connection,
     number: u32,
     range: Range,
-    resolution: Resolution,
+    of: Resolution,
     rows: &mut Rows,
 ) -> rusqlite::Result<()> {
-    let length = resolution.len_ms();
+    let length = of.len_ms();
     let mut states = BTreeMap::<u64, StateMs>::new();
     uptime::pieces(file, number, range, |part, word| {
         let mut at = part.from_unix_ms;
@@ -198,10 +157,8 @@ fn set_states(
     for (from_unix_ms, states) in states {
         let bucket = Range::new(from_unix_ms, from_unix_ms + length);
         let was_set = set.iter().any(|at_unix_ms| bucket.holds(*at_unix_ms));
-        let row = rows.entry(from_unix_ms).or_insert_with(|| Rollup {
-            from_unix_ms,
-            ..Rollup::default()
-        });
+        let row = rows.entry(from_unix_ms).or_default();
+        row.from_unix_ms = from_unix_ms;
         if was_set || states.total() >= row.states.total() {
             row.states = states;
         }
@@ -211,13 +168,9 @@ fn set_states(
 
 /// What the clock showed before and after it was set, where that touches a range.
 fn where_the_clock_was_set(file: &Connection, range: Range) -> rusqlite::Result<Vec<u64>> {
-    let mut steps = file.prepare_cached(
-        "SELECT at_ms, at_ms - by_ms FROM clock_step WHERE max(at_ms, at_ms - by_ms) >= ?1 AND min(at_ms, at_ms - by_ms) < ?2",
-    )?;
-    let found = steps.query_map(
-        [time::stored(range.from_unix_ms), time::stored(range.to_unix_ms)],
-        |row| Ok([row.get(0)?, row.get(1)?]),
-    )?;
-    let moments: Vec<[i64; 2]> = found.collect::<rusqlite::Result<_>>()?;
-    Ok(moments.into_iter().flatten().map(time::moment).collect())
+    let sql = "WITH shown (a, b) AS (SELECT at_ms, max(at_ms - by_ms, 0) FROM clock_step)
+        SELECT a, b FROM shown WHERE max(a, b) >= ?1 AND min(a, b) < ?2";
+    let asked = [bounded(range.from_unix_ms), bounded(range.to_unix_ms)];
+    let found: Vec<[u64; 2]> = sql::all(file, sql, asked, |row| Ok([row.get(0)?, row.get(1)?]))?;
+    Ok(found.into_iter().flatten().collect())
 }

@@ -22,7 +22,7 @@ fn open(path: &Path, now: u64) -> HistoryFile {
 }
 
 /// Each stretch's number since the day began, and its time up, of those with checks.
-fn sums(file: &HistoryFile, resolution: Resolution) -> Vec<(u64, u64)> {
+fn rollups(file: &HistoryFile, resolution: Resolution) -> Vec<(u64, u64)> {
     let rows = file.reader().rollups("a", ALL, Some(resolution)).unwrap().rows;
     rows.iter()
         .filter(|row| row.checks > 0)
@@ -79,7 +79,7 @@ fn minutes_of_a_clock_that_was_ahead_give_way_to_those_that_are_seen_after_it_wa
         fold(&mut file, end + HOUR_MS);
         assert_eq!(count(&file), (240, 240, end - MINUTE_MS));
         for (resolution, stretches) in [(Resolution::Hour, 4), (Resolution::Day, 1)] {
-            let all = sums(&file, resolution);
+            let all = rollups(&file, resolution);
             let up: u64 = all.iter().map(|(_, up)| up).sum();
             assert_eq!(
                 (all.len(), up),
@@ -112,13 +112,13 @@ fn hours_whose_minutes_are_no_longer_kept_lose_nothing_and_hold_nothing_twice() 
     let other = rusqlite::Connection::open(&path).unwrap();
     let gone = "DELETE FROM rollup_minute WHERE slot = (SELECT min(slot) FROM rollup_minute)";
     assert_eq!(other.execute(gone, []).unwrap(), 1);
-    let before = sums(&file, Resolution::Hour);
+    let before = rollups(&file, Resolution::Hour);
     assert_eq!(before.len(), 4);
     let mut now = end;
     for hours in [3, 2] {
         now -= HOUR_MS;
         file.write(&[step(-(HOUR_MS as i64), now)], now).unwrap();
-        assert_eq!(sums(&file, Resolution::Hour), before[..hours]);
+        assert_eq!(rollups(&file, Resolution::Hour), before[..hours]);
     }
     write_minutes(&mut file, now, end);
     // A minute that comes late to an hour without minutes is added to it.
@@ -126,7 +126,7 @@ fn hours_whose_minutes_are_no_longer_kept_lose_nothing_and_hold_nothing_twice() 
     fold(&mut file, end + HOUR_MS);
     let mut expected = before;
     expected[0].1 += MINUTE_MS;
-    assert_eq!(sums(&file, Resolution::Hour), expected);
+    assert_eq!(rollups(&file, Resolution::Hour), expected);
 }
 
 #[test]
@@ -140,10 +140,10 @@ fn minutes_before_the_clock_leapt_ahead_stay_when_it_is_set_back() {
     write(&mut file, up_minute(ahead), ahead + MINUTE_MS);
     let back = DAY + 2 * MINUTE_MS;
     write(&mut file, step(-(5 * HOUR_MS as i64), back), back);
-    assert_eq!(sums(&file, Resolution::Minute)[0], (0, 60_000));
+    assert_eq!(rollups(&file, Resolution::Minute)[0], (0, 60_000));
     // Once its time has come, and somebody has seen it, what the clock claimed of it is gone.
     file.write(&[], ahead + HOUR_MS).unwrap();
-    assert_eq!(sums(&file, Resolution::Minute), [(0, 60_000)]);
+    assert_eq!(rollups(&file, Resolution::Minute), [(0, 60_000)]);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_step_of_seconds_moves_no_minute() {
         .unwrap();
     let now = DAY + 2 * MINUTE_MS - 3_000;
     file.write(&[step(-3_000, now)], now).unwrap();
-    assert_eq!(sums(&file, Resolution::Minute), [(0, 60_000), (1, 60_000)]);
+    assert_eq!(rollups(&file, Resolution::Minute), [(0, 60_000), (1, 60_000)]);
 }
 
 /// A host whose clock is two hours ahead writes five hours and ends; the clock is corrected, and at once the next host begins.
@@ -187,7 +187,7 @@ fn future_rows_give_way_to_what_is_seen() {
     let now = begin + HOUR_MS / 2;
     for at in (begin..now).step_by(MINUTE_MS as usize) {
         let mut seen = minute("a", at, 0);
-        seen.sums.states.down = MINUTE_MS;
+        seen.rollup.states.down = MINUTE_MS;
         file.write(&[Record::Minute(Box::new(seen))], at + MINUTE_MS)
             .unwrap();
     }
@@ -255,7 +255,7 @@ fn a_clock_that_is_behind_when_the_host_begins_costs_nothing_that_was_written() 
     .unwrap();
     let known = states(&file, now + 1_000);
     assert_eq!((known.up, known.down), (2 * HOUR_MS, 1_000));
-    assert_eq!(sums(&file, Resolution::Minute), [(60, 60_000)]);
+    assert_eq!(rollups(&file, Resolution::Minute), [(60, 60_000)]);
 }
 
 proptest! {
@@ -284,7 +284,7 @@ proptest! {
                 file.write(&[step(by, wall)], wall).unwrap();
             }
             for resolution in Resolution::ALL {
-                let up: u64 = sums(&file, resolution).iter().map(|(_, up)| up).sum();
+                let up: u64 = rollups(&file, resolution).iter().map(|(_, up)| up).sum();
                 prop_assert!(up <= passed, "{:?}: {} of {}", resolution, up, passed);
             }
         }
@@ -296,7 +296,7 @@ proptest! {
             file.write(&[up_minute(from)], wall).unwrap();
         }
         fold(&mut file, wall + 2 * HOUR_MS);
-        let all = Resolution::ALL.map(|resolution| sums(&file, resolution));
+        let all = Resolution::ALL.map(|resolution| rollups(&file, resolution));
         let up = all.each_ref().map(|rows| rows.iter().map(|(_, up)| up).sum::<u64>());
         // An hour in which the clock was set is as it was summed, until something more is seen of it.
         prop_assert!(up[0] <= up[1] && up[0] <= up[2] && up.iter().all(|up| *up <= passed), "{:?} of {}", up, passed);

@@ -181,7 +181,8 @@ fn a_file_that_is_removed_or_replaced_is_noticed_and_what_goes_on_is_written_ane
         }
         works(&history);
         assert_eq!(history.status().replaced, 1);
-        // The reader too looks into the new file.
+        // Whoever asks now reads the new file.
+        let reader = history.reader().unwrap();
         let spans = reader.spans("goes on", ALL, 10_000).unwrap().rows;
         assert_eq!(
             spans.iter().map(|span| span.from_unix_ms).collect::<Vec<_>>(),

@@ -4,8 +4,8 @@ use super::{DAY, SOON, check, failed, minute, now, transition, up};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::{History, HistoryConfig, HistoryFile, HistoryState, Range, Retention};
 use extman_model::history::{Kept, Resolution};
+use extman_model::latency::LatencyHistogram;
 use extman_model::record::{CheckRow, MinuteRow, Record};
-use extman_model::sketch::Sketch;
 use rusqlite::Connection;
 
 const ALL: Range = Range {
@@ -121,13 +121,13 @@ fn at_its_limit_results_go_first_and_room_is_given_back() {
 fn minute_of_a_day(instance: &str, number: u64, is_busy: bool) -> MinuteRow {
     let varied = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let mut row = minute(instance, DAY + number * MINUTE_MS, MINUTE_MS);
-    row.sums.checks = [5, 7, 6, 6, 6, 6, 6, 6][(varied % 8) as usize];
-    row.sums.heap_bytes = Some((40 << 20, 41 << 20));
+    row.rollup.checks = [5, 7, 6, 6, 6, 6, 6, 6][(varied % 8) as usize];
+    row.rollup.heap_bytes = Some((40 << 20, 41 << 20));
     if is_busy {
-        row.sums.calls = 60;
-        row.sums.cpu_ns = Some(120_000_000 + varied % 10_000_000);
+        row.rollup.calls = 60;
+        row.rollup.cpu_ns = Some(120_000_000 + varied % 10_000_000);
         let took = |n: u64| std::time::Duration::from_micros(1500 + 40 * n + varied % 500);
-        row.sums.latency = Sketch::of((1..=60).map(took));
+        row.rollup.latency = LatencyHistogram::of((1..=60).map(took));
     }
     row
 }

@@ -13,10 +13,10 @@ mod writing;
 
 use super::words::error_kind;
 use crate::{Range, Reader};
+use extman_model::latency::LatencyHistogram;
 use extman_model::record::{
     CheckRow, ClockStep, MinuteRow, Record, ResultWord, Rollup, SpanState, StateMs, StateTransition,
 };
-use extman_model::sketch::Sketch;
 use extman_model::{Cause, CheckKind, ErrorKind, Health, Lifecycle};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -104,7 +104,7 @@ pub(super) fn states(reader: &Reader, instance: &str, range: Range, now: u64) ->
 pub(super) fn minute(instance: &str, from_unix_ms: u64, up: u64) -> MinuteRow {
     MinuteRow {
         instance: instance.into(),
-        sums: Rollup {
+        rollup: Rollup {
             from_unix_ms,
             states: StateMs {
                 up,
@@ -148,7 +148,7 @@ pub(super) fn any_rollup() -> impl Strategy<Value = Rollup> {
                 .into_iter()
                 .map(|(code, count)| (error_kind(code).unwrap(), count))
                 .collect(),
-            latency: Sketch::of(nanos.into_iter().map(Duration::from_nanos)),
+            latency: LatencyHistogram::of(nanos.into_iter().map(Duration::from_nanos)),
             heap_bytes: heap.map(|(least, more)| (least, least + more)),
             cpu_ns: cpu.map(u64::from),
         }

@@ -153,8 +153,8 @@ proptest! {
                 let mut expected = BTreeMap::<u64, u64>::new();
                 of_this.iter().for_each(|(at, checks)| *expected.entry(at - at % resolution.len_ms()).or_default() += checks);
                 let range = Range::new(DAY - 4 * HOUR_MS, DAY + 21 * HOUR_MS);
-                let sums = reader.rollups(name, range, Some(resolution)).unwrap();
-                let read: BTreeMap<_, _> = sums.rows.iter().filter(|row| row.checks > 0).map(|row| (row.from_unix_ms, row.checks)).collect();
+                let rollups = reader.rollups(name, range, Some(resolution)).unwrap();
+                let read: BTreeMap<_, _> = rollups.rows.iter().filter(|row| row.checks > 0).map(|row| (row.from_unix_ms, row.checks)).collect();
                 prop_assert_eq!((resolution, read), (resolution, expected));
             }
 

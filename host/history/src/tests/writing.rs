@@ -91,17 +91,17 @@ fn question_gets_rollups_as_fine_as_there_is_room_for() {
         (39, Resolution::Hour, 39 * 24 * 60_000 + 40_000),
         (400, Resolution::Day, 40 * 24 * 60_000 + 40_000),
     ] {
-        let sums = ask(days);
-        assert_eq!((sums.resolution, sums.more), (resolution, false), "{days}");
-        let sum: u64 = sums.rows.iter().map(|row| row.states.up).sum();
+        let rollups = ask(days);
+        assert_eq!((rollups.resolution, rollups.more), (resolution, false), "{days}");
+        let sum: u64 = rollups.rows.iter().map(|row| row.states.up).sum();
         assert_eq!(sum, up, "{days} days");
     }
     // Once the minutes are gone, the hours answer for that time.
     let keep = crate::Retention::default();
     while file.expire(&keep, end).unwrap() {}
     let old = Range::new(DAY + DAY_MS, DAY + 2 * DAY_MS);
-    let sums = reader.rollups("a", old, None).unwrap();
-    assert_eq!((sums.resolution, sums.rows.len()), (Resolution::Hour, 24));
+    let rollups = reader.rollups("a", old, None).unwrap();
+    assert_eq!((rollups.resolution, rollups.rows.len()), (Resolution::Hour, 24));
     assert!(
         reader
             .rollups("a", old, Some(Resolution::Minute))
@@ -111,8 +111,8 @@ fn question_gets_rollups_as_fine_as_there_is_room_for() {
     );
     // Too long a range is cut to its newest part.
     let all = Range::new(0, u64::MAX);
-    let sums = reader.rollups("a", all, Some(Resolution::Minute)).unwrap();
-    assert!(sums.more && sums.rows.last().unwrap().from_unix_ms == end - MINUTE_MS);
+    let rollups = reader.rollups("a", all, Some(Resolution::Minute)).unwrap();
+    assert!(rollups.more && rollups.rows.last().unwrap().from_unix_ms == end - MINUTE_MS);
 }
 
 #[test]

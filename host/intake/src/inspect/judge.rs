@@ -208,12 +208,13 @@ fn judge_links(library: &Library, manifest: Option<&Manifest>, problems: &mut Ve
     if let Some(found) = library.needed.iter().find(is_other_libc) {
         problems.push(InspectError::WrongLibc { found: found.clone() });
     }
-    let allowed = manifest.map_or(&[][..], |manifest| &manifest.plugin.libraries);
-    let missing = companions(library.format, &library.needed, allowed, &library.search_path);
-    // What another Linux has nobody can tell here, and that the library is for another one was said.
-    let unknowable = library.format == HOST_FORMAT && library.machine != ARCH;
-    if !missing.is_empty() && !unknowable {
-        problems.push(InspectError::Companions(missing));
+    // What another system has nobody can tell here, and that the library is for another one was said.
+    if library.format == HOST_FORMAT && library.machine == ARCH {
+        let allowed = manifest.map_or(&[][..], |manifest| &manifest.plugin.libraries);
+        let missing = companions(&library.needed, allowed, &library.search_path);
+        if !missing.is_empty() {
+            problems.push(InspectError::Companions(missing));
+        }
     }
     if !library.exports.has(ENTRY_SYMBOL) {
         problems.push(InspectError::NoEntry);

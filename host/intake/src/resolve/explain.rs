@@ -318,7 +318,10 @@ fn advice(universe: &Universe<'_>, id: usize, facts: &Facts<'_>) -> String {
             let name = universe.name(id);
             format!("Correct the [[requires]] of {name}, or remove {}.", file(id))
         }
-        _ => format!("Remove {}, or add versions that agree.", files.join(" or ")),
+        _ => format!(
+            "Remove {}, or add versions that agree.",
+            words::joined(&files, " or ")
+        ),
     }
 }
 
@@ -354,7 +357,7 @@ fn one_requirement(universe: &Universe<'_>, id: usize, want: Want<'_>, file: &st
     }
     let is_lower = |bar: Option<Bar>| matches!(bar, Some(Bar::LowerThanRunning | Bar::LowerThanLocked));
     if let Some((other, number, _)) = bars().find(|(_, _, bar)| is_lower(*bar)) {
-        return words::go_back(universe, other, number);
+        return words::on_purpose(universe, other, "go back", |n| n == number);
     }
     if bars().any(|(_, _, bar)| bar == Some(Bar::NotLocked)) {
         return "Run `extman lock` to lock what is there.".to_owned();
@@ -415,7 +418,7 @@ pub(super) fn cycle(universe: &Universe<'_>, selection: &Selection, cycle: &[usi
         [first, ..] => (
             format!(
                 "A cycle: {} -> {first}. None of them can start first.",
-                names.join(" -> ")
+                words::joined(&names, " -> ")
             ),
             "Make one of these requirements optional, or remove one of the files.".to_owned(),
         ),

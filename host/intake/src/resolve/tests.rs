@@ -307,6 +307,35 @@ fn a_plugin_that_requires_itself_is_a_cycle_of_one() {
 }
 
 #[test]
+fn newer_pre_release_beside_a_lower_version_is_not_called_lower() {
+    let world = World::new(&["embedder 1.2.0", "embedder 2.0.0-rc.1"]).running("embedder", "1.5.0");
+    let told = told(&world);
+    assert!(!told.contains("only lower versions of it are there"), "{told}");
+    assert!(
+        !told.contains("go back on purpose, give the [[instance]] of embedder version = \"=2"),
+        "{told}"
+    );
+    assert!(
+        told.contains("2.0.0-rc.1 (embedder-2.0.0-rc.1.so; a pre-release)"),
+        "{told}"
+    );
+}
+
+#[test]
+fn cycle_of_many_with_long_names_stays_within_its_lines() {
+    let name = |n: usize| format!("plugin-{n:02}-{}", "with-a-name-that-is-as-long-as-names-are");
+    let lines: Vec<String> = (0..20)
+        .map(|n| format!("{} 1.0.0: requires {}", name(n), name((n + 1) % 20)))
+        .collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let told = told(&World::new(&lines));
+    assert!(
+        told.contains("A cycle: ") && told.contains("and 16 more"),
+        "{told}"
+    );
+}
+
+#[test]
 fn of_two_files_of_one_version_the_first_is_used_unless_the_other_is_locked() {
     let world = World::new(&["a 1.0.0", "a 1.0.0"]);
     assert_eq!(world.resolve().plugins[0].digest, digest(1));

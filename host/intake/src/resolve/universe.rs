@@ -23,6 +23,7 @@ pub(super) struct Universe<'a> {
     index: HashMap<&'a str, usize>,
     /// Who offers a capability in some version.
     offering: HashMap<&'a str, Vec<usize>>,
+    wishes: HashMap<&'a str, Vec<&'a Wish<'a>>>,
     request: &'a Request<'a>,
 }
 
@@ -59,8 +60,12 @@ impl<'a> Universe<'a> {
             plugins: Vec::with_capacity(by_id.len()),
             index: HashMap::with_capacity(by_id.len()),
             offering: HashMap::new(),
+            wishes: HashMap::new(),
             request,
         };
+        for wish in &request.wishes {
+            universe.wishes.entry(wish.plugin).or_default().push(wish);
+        }
         for (name, candidates) in by_id {
             let id = universe.plugins.len();
             let candidates = one_of_each_version(candidates, |candidate| universe.is_locked(candidate));
@@ -126,10 +131,9 @@ impl<'a> Universe<'a> {
         if self.request.only_locked && !self.is_locked(candidate) {
             return Some(Bar::NotLocked);
         }
-        let mut wishes = self.wishes(id).filter_map(|wish| wish.version);
-        let is_wished = wishes.any(|wished| wished.matches(version));
+        let is_wished = self.is_wished(id, version);
         let locked = self.locked(id).map(|locked| &locked.version);
-        let running = self.request.running.get(self.name(id)).copied();
+        let running = self.running(id);
         if !is_wished && running.is_some_and(|running| version < running) {
             return Some(Bar::LowerThanRunning);
         }
@@ -171,15 +175,15 @@ impl<'a> Universe<'a> {
             })
         });
         by_plugin
-            || self.request.running.get(name).copied() == Some(version)
+            || self.running(id) == Some(version)
             || self.locked(id).is_some_and(|locked| locked.version == *version)
-            || self
-                .wishes(id)
-                .any(|wish| wish.version.is_some_and(|wished| wished.matches(version)))
+            || self.is_wished(id, version)
     }
 
-    pub(super) fn number_of_plugins(&self) -> usize {
-        self.plugins.len()
+    /// Whether an instance's own version allows this one.
+    fn is_wished(&self, id: usize, version: &Version) -> bool {
+        let mut wishes = self.wishes(id).filter_map(|wish| wish.version);
+        wishes.any(|wished| wished.matches(version))
     }
 
     pub(super) fn name(&self, id: usize) -> &'a str {
@@ -219,8 +223,7 @@ impl<'a> Universe<'a> {
     }
 
     pub(super) fn wishes(&self, id: usize) -> impl Iterator<Item = &'a Wish<'a>> {
-        let name = self.name(id);
-        self.request.wishes.iter().filter(move |wish| wish.plugin == name)
+        self.wishes.get(self.name(id)).into_iter().flatten().copied()
     }
 
     pub(super) fn is_left_out(&self, id: usize) -> bool {
@@ -251,10 +254,14 @@ impl<'a> Universe<'a> {
         wanted.or_else(|| among.contains(&ABSENT).then_some(ABSENT))
     }
 
+    /// Who offers a capability in some version, by id.
+    pub(super) fn offering(&self, capability: &str) -> &[usize] {
+        self.offering.get(capability).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether some version of a plugin offers a capability.
     pub(super) fn offers(&self, id: usize, capability: &str) -> bool {
-        let offering = self.offering.get(capability);
-        offering.is_some_and(|ids| ids.binary_search(&id).is_ok())
+        self.offering(capability).binary_search(&id).is_ok()
     }
 
     /// The versions whose candidates are such.
@@ -291,20 +298,21 @@ impl<'a> Universe<'a> {
         })
     }
 
+    /// Who is meant, in some version.
+    fn targets(&self, target: &Target) -> &[usize] {
+        match target {
+            Target::Plugin(name) => self.index.get(name.as_str()).map_or(&[], std::slice::from_ref),
+            Target::Capability(name) => self.offering(name),
+        }
+    }
+
     fn among(
         &self,
         of: usize,
         target: &Target,
         is_such: impl Fn(&Candidate<'a>) -> bool,
     ) -> Vec<(usize, Versions)> {
-        let named;
-        let ids: &[usize] = match target {
-            Target::Plugin(id) => {
-                named = self.find(id);
-                named.as_slice()
-            }
-            Target::Capability(name) => self.offering.get(name.as_str()).map_or(&[], Vec::as_slice),
-        };
+        let ids = self.targets(target);
         let is_self = |id: usize| matches!(target, Target::Capability(_)) && id == of;
         ids.iter()
             .filter(|id| !is_self(**id))
@@ -336,17 +344,7 @@ impl<'a> Universe<'a> {
                 let required = manifest.requires.iter().filter(|required| !required.optional);
                 let targets = required.map(|required| &required.target);
                 for target in targets.chain(manifest.conflicts.iter().map(|conflict| &conflict.target)) {
-                    let named;
-                    let others: &[usize] = match target {
-                        Target::Plugin(name) => {
-                            named = self.find(name);
-                            named.as_slice()
-                        }
-                        Target::Capability(name) => {
-                            self.offering.get(name.as_str()).map_or(&[], Vec::as_slice)
-                        }
-                    };
-                    for other in others {
+                    for other in self.targets(target) {
                         let (a, b) = (root(&mut parents, id), root(&mut parents, *other));
                         parents[a.max(b)] = a.min(b);
                     }
@@ -366,10 +364,14 @@ impl<'a> Universe<'a> {
         let mut unusable = Vec::new();
         for id in 0..self.plugins.len() {
             if self.plugins[id].bars.iter().all(Option::is_some) {
-                let is_locked = |bar: &Option<Bar>| *bar == Some(Bar::NotLocked);
-                let code = match self.plugins[id].bars.iter().all(is_locked) {
-                    true => LeftOutCode::NotLocked,
-                    false => LeftOutCode::Lower,
+                let has = |bar| self.plugins[id].bars.contains(&Some(bar));
+                let code = match (
+                    has(Bar::PreRelease),
+                    has(Bar::LowerThanRunning) || has(Bar::LowerThanLocked),
+                ) {
+                    (true, _) => LeftOutCode::PreRelease,
+                    (false, true) => LeftOutCode::Lower,
+                    (false, false) => LeftOutCode::NotLocked,
                 };
                 unusable.push(LeftOut {
                     id: self.name(id).to_owned(),

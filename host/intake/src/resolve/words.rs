@@ -22,10 +22,11 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// At most [`LINES_MAX`] lines; what has no room in the middle is counted.
+    /// At most [`LINES_MAX`] lines: the headline and the advice are cut where they are too long, what has no room in the middle is
+    /// counted.
     pub(super) fn lines(&self) -> String {
-        let (mut lines, advice) = (wrap(&self.headline, 0), wrap(&self.advice, 0));
-        let room = LINES_MAX - (lines.len() + advice.len()).min(LINES_MAX - 1);
+        let [mut lines, advice] = [&self.headline, &self.advice].map(|text| cut(wrap(text, 0)));
+        let room = LINES_MAX - lines.len() - advice.len();
         let body: Vec<_> = self.body.iter().map(|line| wrap(line, 2)).collect();
         let all: usize = body.iter().map(Vec::len).sum();
         let mut taken = 0;
@@ -41,6 +42,19 @@ impl Message {
         lines.extend(advice);
         lines.join("\n")
     }
+}
+
+/// Most lines of a headline, and of an advice.
+const ENDS_LINES_MAX: usize = 4;
+
+/// The first lines, and that there were more.
+fn cut(mut lines: Vec<String>) -> Vec<String> {
+    if lines.len() > ENDS_LINES_MAX {
+        lines.truncate(ENDS_LINES_MAX);
+        let last = &mut lines[ENDS_LINES_MAX - 1];
+        *last = last.chars().take(COLUMNS_MAX - 2).chain(" …".chars()).collect();
+    }
+    lines
 }
 
 /// Where a line goes on that began further left.
@@ -105,10 +119,9 @@ pub(super) fn there(
             Some(id) => vec![there_is(universe, id)],
         },
         Target::Capability(name) => {
-            let mut offers = Vec::new();
-            for id in (0..universe.number_of_plugins()).filter(|id| *id != of) {
-                offers.extend(offered(universe, id, name, version));
-            }
+            let others = universe.offering(name).iter().filter(|id| **id != of);
+            let offers = others.filter_map(|id| offered(universe, *id, name, version));
+            let offers: Vec<_> = offers.collect();
             if offers.is_empty() {
                 return vec![format!("no other plugin that is there offers {name}")];
             }
@@ -196,6 +209,14 @@ pub(super) fn listed(texts: &[String]) -> String {
     }
 }
 
+/// `a -> b -> c`, `a -> b -> c -> d -> and 3 more`.
+pub(super) fn joined(texts: &[String], between: &str) -> String {
+    match texts.len().checked_sub(NAMED_MAX) {
+        None | Some(0) => texts.join(between),
+        Some(more) => format!("{}{between}and {more} more", texts[..NAMED_MAX].join(between)),
+    }
+}
+
 /// Why no version of a plugin may be used.
 pub(super) fn unusable(universe: &Universe<'_>, id: usize, code: LeftOutCode) -> String {
     let name = universe.name(id);
@@ -225,25 +246,39 @@ pub(super) fn unusable(universe: &Universe<'_>, id: usize, code: LeftOutCode) ->
             .collect(),
             advice: "Put the locked file back, or run `extman lock` to lock what is there.".to_owned(),
         },
+        (LeftOutCode::PreRelease, _) => Message {
+            headline: format!(
+                "{name} can't be used: what is there is a pre-release that nobody asks for, or lower."
+            ),
+            body: vec![there_is(universe, id)],
+            advice: on_purpose(universe, id, "take a pre-release", |number| {
+                universe.barred(id, number) == Some(Bar::PreRelease)
+            }),
+        },
         _ => Message {
             headline: format!("{name} can't be used: only lower versions of it are there."),
             body: vec![there_is(universe, id)],
-            advice: universe
-                .numbers(id)
-                .next_back()
-                .map_or_else(String::new, |number| go_back(universe, id, number)),
+            advice: on_purpose(universe, id, "go back", |_| true),
         },
     };
     message.lines()
 }
 
-/// What to do where only a lower version would do.
-pub(super) fn go_back(universe: &Universe<'_>, id: usize, number: u32) -> String {
-    let about = &universe.candidate(id, number).manifest.plugin;
-    format!(
-        "To go back on purpose, give the [[instance]] of {} version = \"={}\".",
-        about.id, about.version
-    )
+/// What to do where only a version would do that nobody takes unasked: the highest that is such.
+pub(super) fn on_purpose(
+    universe: &Universe<'_>,
+    id: usize,
+    what: &str,
+    is_such: impl Fn(u32) -> bool,
+) -> String {
+    let highest = universe.numbers(id).rev().find(|number| is_such(*number));
+    highest.map_or_else(String::new, |number| {
+        let about = &universe.candidate(id, number).manifest.plugin;
+        format!(
+            "To {what} on purpose, give the [[instance]] of {} version = \"={}\".",
+            about.id, about.version
+        )
+    })
 }
 
 /// Of what is locked no file is there.
@@ -311,6 +346,26 @@ mod tests {
             ..message
         };
         assert!(exact.lines().ends_with("plugin-9 wants this and that\nDo this."));
+    }
+
+    #[test]
+    fn reason_stays_within_its_lines_however_long_its_headline_and_its_advice_are() {
+        let long = |of: &str| vec![of; 300].join(" ");
+        for (headline, advice) in [
+            (long("head"), "Do this.".to_owned()),
+            (long("head"), long("advice")),
+        ] {
+            let body = vec!["a wants this and that".to_owned(), "b does not".to_owned()];
+            let message = Message {
+                headline,
+                body,
+                advice,
+            };
+            let lines = message.lines();
+            assert!(lines.lines().count() <= 12, "{lines}");
+            assert!(lines.lines().all(|line| line.chars().count() <= 80), "{lines}");
+            assert!(lines.contains("a wants this"), "{lines}");
+        }
     }
 
     #[test]

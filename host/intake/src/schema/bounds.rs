@@ -25,10 +25,11 @@ fn count(schema: &Value) -> Result<(), SchemaError> {
     while let Some((value, depth)) = left.pop() {
         values += 1;
         if values + left.len() > VALUES_MAX {
-            return Err(SchemaError::TooLarge { max: VALUES_MAX });
+            let text = format!("it has more than {VALUES_MAX} values; leave out what is not needed");
+            return Err(SchemaError(text));
         }
         if depth > DEPTH_MAX {
-            return Err(SchemaError::TooDeep { max: DEPTH_MAX });
+            return Err(too_deep());
         }
         match value {
             Value::Object(fields) => {
@@ -36,8 +37,10 @@ fn count(schema: &Value) -> Result<(), SchemaError> {
                     let is_root = depth == 0;
                     match inner {
                         Value::String(to) if leads_away(keyword, to, is_root) => {
-                            let (keyword, to) = (keyword.clone(), super::short(to));
-                            return Err(SchemaError::Reference { keyword, to });
+                            return Err(SchemaError(format!(
+                                "it has {keyword} = {:?}; only $ref to a part of the same schema is followed, such as \"#/$defs/x\"",
+                                super::short(to)
+                            )));
                         }
                         Value::String(_) if keyword == "pattern" => patterns += 1,
                         Value::Object(inner) if keyword == "patternProperties" => patterns += inner.len(),
@@ -50,10 +53,18 @@ fn count(schema: &Value) -> Result<(), SchemaError> {
             _ => {}
         }
         if patterns > PATTERNS_MAX {
-            return Err(SchemaError::Patterns { max: PATTERNS_MAX });
+            let text = format!("it has more than {PATTERNS_MAX} patterns; use fewer");
+            return Err(SchemaError(text));
         }
     }
     Ok(())
+}
+
+/// By itself or by its references.
+fn too_deep() -> SchemaError {
+    SchemaError(format!(
+        "it goes more than {DEPTH_MAX} levels deep, or refers to itself; make it flatter, and follow references to an end"
+    ))
 }
 
 /// Whether a keyword leads out of the schema, or has a part of it found by anything but its place.
@@ -80,11 +91,12 @@ impl<'s> Measure<'s> {
         // One that refers to itself comes here in the end.
         let enough = |values: u64, height: usize| {
             if depth + height > DEPTH_MAX {
-                return Err(SchemaError::TooDeep { max: DEPTH_MAX });
+                return Err(too_deep());
             }
             if values > FOLLOWED_VALUES_MAX {
-                let max = FOLLOWED_VALUES_MAX;
-                return Err(SchemaError::TooFar { max });
+                return Err(SchemaError(format!(
+                    "with its references followed it has more than {FOLLOWED_VALUES_MAX} values; refer less often to large parts"
+                )));
             }
             Ok(())
         };

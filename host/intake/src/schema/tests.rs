@@ -65,10 +65,9 @@ fn a_schema_that_is_none_is_refused_with_its_place() {
         json!({"$schema": "http://example.com/of-my-own"}),
     ] {
         let error = check_schema(&schema).unwrap_err();
-        assert!(
-            matches!(error, SchemaError::Invalid { .. }),
-            "{schema}: {error:?}"
-        );
+        let told = ["it goes", "it has", "with its references"];
+        let is_limit = told.iter().any(|limit| error.to_string().starts_with(limit));
+        assert!(!is_limit, "{schema}: {error}");
     }
 }
 
@@ -84,8 +83,10 @@ fn nothing_outside_is_followed() {
     ] {
         let error = check_schema(&schema).unwrap_err();
         assert!(
-            matches!(error, SchemaError::Reference { .. }),
-            "{schema}: {error:?}"
+            error
+                .to_string()
+                .contains("only $ref to a part of the same schema"),
+            "{schema}: {error}"
         );
     }
     // Names of fields, not keywords.
@@ -94,19 +95,17 @@ fn nothing_outside_is_followed() {
 
 #[test]
 fn a_hostile_schema_is_refused_before_it_costs_anything() {
+    let told = |schema: &Value| check_schema(schema).unwrap_err().to_string();
     let large = json!({"enum": (0..5000).collect::<Vec<_>>()});
-    assert!(matches!(check_schema(&large), Err(SchemaError::TooLarge { .. })));
+    assert!(told(&large).contains("more than 4096 values"));
     let deep = (0..200).fold(json!({}), |inner, _| json!({ "not": inner }));
-    assert!(matches!(check_schema(&deep), Err(SchemaError::TooDeep { .. })));
+    assert!(told(&deep).contains("64 levels deep"));
     for circle in [
         json!({"$ref": "#"}),
         json!({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]},
             "b": {"$ref": "#/$defs/a"}}}),
     ] {
-        assert!(
-            matches!(check_schema(&circle), Err(SchemaError::TooDeep { .. })),
-            "{circle}"
-        );
+        assert!(told(&circle).contains("refers to itself"), "{circle}");
     }
     // Each level comes to four times the one below.
     let mut levels: Map<String, Value> = (0..9)
@@ -117,10 +116,7 @@ fn a_hostile_schema_is_refused_before_it_costs_anything() {
         .collect();
     levels.insert("l9".to_owned(), json!({}));
     let bomb = json!({"$ref": "#/$defs/l0", "$defs": levels});
-    assert!(matches!(check_schema(&bomb), Err(SchemaError::TooFar { .. })));
+    assert!(told(&bomb).contains("with its references followed"));
     let patterns: Map<String, Value> = (0..100).map(|n| (format!("p{n}"), json!({}))).collect();
-    assert!(matches!(
-        check_schema(&json!({ "patternProperties": patterns })),
-        Err(SchemaError::Patterns { .. })
-    ));
+    assert!(told(&json!({ "patternProperties": patterns })).contains("64 patterns"));
 }

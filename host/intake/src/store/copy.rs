@@ -1,71 +1,31 @@
 //! Copies on their way into the store: written under a name of their own, hashed, then renamed.
 
 use super::StoreError;
-use crate::files;
 use extman_model::Digest;
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
+use std::fs::Permissions;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tempfile::NamedTempFile;
 
-const CHUNK_BYTES: usize = 64 * 1024;
-/// Most copies that one process makes before a taken name is an error.
-const NAMES_MAX: u64 = 1 << 40;
+const CHUNK_BYTES: usize = 128 * 1024;
+/// What the names of copies begin with that have no digest yet.
+const INCOMING: &str = ".incoming-";
 
-/// A copy that has no digest yet. Removed when dropped, unless it was published.
-pub(super) struct Incoming {
-    path: PathBuf,
-    file: File,
-    published: bool,
+/// A new copy, for the host's own user alone. Removed when dropped, unless it was published; if that fails the next start sweeps it.
+pub(super) fn incoming(dir: &Path) -> Result<NamedTempFile, StoreError> {
+    NamedTempFile::with_prefix_in(INCOMING, dir).map_err(|e| StoreError::writing(dir, 0, e))
 }
 
-impl Incoming {
-    pub fn create(dir: &Path) -> Result<Self, StoreError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        // A name may be taken by a process of the same id in another container, so taken names are passed over.
-        let (path, file) = loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = dir.join(format!(".incoming-{}-{number}", std::process::id()));
-            match files::create_private(&path) {
-                Ok(file) => break (path, file),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < NAMES_MAX => {}
-                Err(e) => return Err(StoreError::writing(&path, 0, e)),
-            }
-        };
-        Ok(Incoming {
-            path,
-            file,
-            published: false,
-        })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub fn writer(&self) -> Result<File, StoreError> {
-        self.file.try_clone().map_err(|e| StoreError::at(&self.path, e))
-    }
-
-    /// Makes the copy read-only and safe on the disk, then gives it its name.
-    pub fn publish(mut self, path: &Path) -> Result<(), StoreError> {
-        files::set_read_only(&self.file)
-            .and_then(|()| self.file.sync_all())
-            .map_err(|e| StoreError::writing(&self.path, 0, e))?;
-        std::fs::rename(&self.path, path).map_err(|e| StoreError::at(path, e))?;
-        self.published = true;
-        Ok(())
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        if !self.published {
-            // If that fails the next start sweeps it.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
+/// Makes the copy read-only and safe on the disk, then gives it its name.
+pub(super) fn publish(incoming: NamedTempFile, path: &Path) -> Result<(), StoreError> {
+    let file = incoming.as_file();
+    file.set_permissions(Permissions::from_mode(0o444))
+        .and_then(|()| file.sync_all())
+        .map_err(|e| StoreError::writing(incoming.path(), 0, e))?;
+    let named = incoming.persist(path);
+    named.map_err(|e| StoreError::at(path, e.error)).map(drop)
 }
 
 /// Copies at most `size` bytes and one, and says how many there were and what they hash to.
@@ -96,7 +56,11 @@ pub(crate) fn hash(source: &mut impl Read) -> io::Result<Digest> {
     hash_chunks(source, |e| e, |_| Ok(()))
 }
 
-fn hash_chunks<E>(
+/// The same; `each` gets it piece by piece.
+///
+/// # Errors
+/// What `read_error` makes of a failure to read, or what `each` says.
+pub fn hash_chunks<E>(
     source: &mut impl Read,
     read_error: impl Fn(io::Error) -> E,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
@@ -120,7 +84,11 @@ fn hash_chunks<E>(
 pub(super) fn sweep(dir: &Path) -> Result<(), StoreError> {
     for entry in std::fs::read_dir(dir).map_err(|e| StoreError::at(dir, e))? {
         let entry = entry.map_err(|e| StoreError::at(dir, e))?;
-        if entry.file_name().to_str().is_some_and(is_incoming) {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(INCOMING))
+        {
             let path = entry.path();
             std::fs::remove_file(&path).map_err(|e| StoreError::at(&path, e))?;
             tracing::info!(path = %path.display(), "removed a copy that was never finished");
@@ -129,30 +97,9 @@ pub(super) fn sweep(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn is_incoming(name: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    name.strip_prefix(".incoming-")
-        .and_then(|rest| rest.split_once('-'))
-        .is_some_and(|(pid, number)| digits(pid) && digits(number))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn knows_its_own_names_only() {
-        assert!(is_incoming(".incoming-12-3"));
-        for other in [
-            ".incoming-",
-            ".incoming-1",
-            ".incoming-a-1",
-            "incoming-1-1",
-            ".incoming-1-1.so",
-        ] {
-            assert!(!is_incoming(other), "{other}");
-        }
-    }
 
     #[test]
     fn hashes_as_the_standard_says() {

@@ -73,6 +73,13 @@ impl StoreError {
         }
     }
 
+    pub(super) fn unfit(path: &Path, reason: Unfit) -> Self {
+        Self::Unfit {
+            path: path.to_owned(),
+            reason,
+        }
+    }
+
     pub(super) fn at(path: &Path, source: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
@@ -106,11 +113,10 @@ impl StoreError {
 }
 
 fn advice(error: &io::Error) -> &'static str {
-    use rustix::io::Errno;
-    match Errno::from_io_error(error) {
-        Some(Errno::MFILE | Errno::NFILE) => {
-            "the host has no descriptor left: raise the hard limit (ulimit -Hn, LimitNOFILE=) and start it again"
-        }
-        _ => "check that the path is there and that the host's user may use it",
+    // The system's own words: what makes files says them behind the path.
+    if error.to_string().contains("Too many open files") {
+        "the host has no descriptor left: raise the hard limit (ulimit -Hn, LimitNOFILE=) and start it again"
+    } else {
+        "check that the path is there and that the host's user may use it"
     }
 }

@@ -241,6 +241,16 @@ fn a_store_that_can_not_be_written_is_told_with_what_to_do() {
 }
 
 #[test]
+fn want_of_descriptors_is_told_with_what_to_do_whoever_says_it() {
+    let plain = || io::Error::from_raw_os_error(libc::EMFILE);
+    let with_path = io::Error::new(plain().kind(), format!("at /store/.incoming-x: {}", plain()));
+    for error in [plain(), with_path] {
+        let text = StoreError::at(Path::new("/store"), error).to_string();
+        assert!(text.contains("ulimit -Hn"), "{text}");
+    }
+}
+
+#[test]
 fn leftovers_are_swept_unless_somebody_copies() {
     let place = place();
     let leftover = place.store.dir.join(".incoming-999999-0");

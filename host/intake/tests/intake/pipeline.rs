@@ -3,7 +3,7 @@
 use crate::sample::{self, Frame, Source, TOML};
 use extman_intake::{
     Discovery, DiscoveryConfig, FileFormat, InspectedPlugin, Panics, Sdk, Store, StoredPlugin, TrustConfig,
-    check_schema, duplicates, find, inspect, inspect_file, verify,
+    check_schema, find, inspect, inspect_file, verify,
 };
 use extman_model::Digest;
 use extman_plugin_api::manifest::schema::Manifest;
@@ -255,29 +255,6 @@ fn only_allowed_digests_are_trusted() {
         "{text}"
     );
     verify(rejected.had, &allowing(vec![digest])).unwrap();
-}
-
-#[test]
-fn several_files_of_one_version_are_told() {
-    let place = Place::new();
-    let first = place.built(&Source::default(), "a.so");
-    let same = place.plugins.join("b.so");
-    fs::copy(&first, &same).unwrap();
-    let other = Source {
-        code: "int more;\n".to_owned(),
-        ..Source::default()
-    };
-    let other = place.built(&other, "c.so");
-    let plugins = [&first, &same, &other].map(|path| place.inspected(path));
-    let found = duplicates(&plugins);
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].used, first);
-    let unused: Vec<_> = found[0]
-        .unused
-        .iter()
-        .map(|u| (u.path.clone(), u.identical))
-        .collect();
-    assert_eq!(unused, [(same, true), (other, false)]);
 }
 
 #[test]

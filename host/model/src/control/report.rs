@@ -230,25 +230,25 @@ pub struct RollupView {
 }
 
 impl From<&Rollup> for RollupView {
-    fn from(sums: &Rollup) -> Self {
-        let quantile = |q| sums.latency.quantile(q).map(nanos);
+    fn from(rollup: &Rollup) -> Self {
+        let quantile = |q| rollup.latency.quantile(q).map(nanos);
         RollupView {
-            from_unix_ms: sums.from_unix_ms,
-            up_ms: sums.states.up,
-            degraded_ms: sums.states.degraded,
-            down_ms: sums.states.down,
-            unknown_ms: sums.states.unknown,
-            left_out_ms: sums.states.left_out,
-            checks: sums.checks,
-            checks_failed: sums.checks_failed,
-            calls: sums.calls,
-            errors: sums.errors.clone(),
+            from_unix_ms: rollup.from_unix_ms,
+            up_ms: rollup.states.up,
+            degraded_ms: rollup.states.degraded,
+            down_ms: rollup.states.down,
+            unknown_ms: rollup.states.unknown,
+            left_out_ms: rollup.states.left_out,
+            checks: rollup.checks,
+            checks_failed: rollup.checks_failed,
+            calls: rollup.calls,
+            errors: rollup.errors.clone(),
             p50_ns: quantile(0.5),
             p95_ns: quantile(0.95),
             p99_ns: quantile(0.99),
-            heap_min_bytes: sums.heap_bytes.map(|(least, _)| least),
-            heap_max_bytes: sums.heap_bytes.map(|(_, most)| most),
-            cpu_ns: sums.cpu_ns,
+            heap_min_bytes: rollup.heap_bytes.map(|(least, _)| least),
+            heap_max_bytes: rollup.heap_bytes.map(|(_, most)| most),
+            cpu_ns: rollup.cpu_ns,
         }
     }
 }

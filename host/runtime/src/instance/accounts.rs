@@ -3,7 +3,7 @@
 use super::in_process::RunningChecks;
 use super::tally::Sums;
 use crate::lanes::{Attached, ConcurrencyLimit, Tally};
-use extman_model::sketch::{Recorder, Sketch};
+use extman_model::latency::{LatencyHistogram, Recorder};
 use extman_model::{CallError, CallStats, ErrorKind};
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -81,8 +81,12 @@ impl std::fmt::Debug for FailureWatch {
     }
 }
 
-/// A call under way. Dropped without an end it was never answered, and does not count.
-pub struct Counted<'a>(&'a Accounts);
+/// A call under way. Dropped without an end it was never answered: it does not count if it was not let in, and was cancelled otherwise. That
+/// the plugin is told is the work of `PendingCall`.
+pub struct Counted<'a> {
+    accounts: &'a Accounts,
+    is_let_in: bool,
+}
 
 impl Accounts {
     /// Accounts of an instance whose calls go through this limit.
@@ -109,7 +113,10 @@ impl Accounts {
     /// A call begins that goes to a lane, or that waits at the limit.
     pub fn begin(&self) -> Counted<'_> {
         self.begun.fetch_add(1, SeqCst);
-        Counted(self)
+        Counted {
+            accounts: self,
+            is_let_in: false,
+        }
     }
 
     /// The plugin's code came back to a lane after `ran`, whether or not somebody still waits for it.
@@ -172,12 +179,12 @@ impl Accounts {
     }
 
     /// How long the plugin's code ran in calls, since the last time that somebody took this.
-    pub fn take_latency(&self) -> Sketch {
+    pub fn take_latency(&self) -> LatencyHistogram {
         self.latency.drain()
     }
 
     /// The same, left where it is.
-    pub fn latency(&self) -> Sketch {
+    pub fn latency(&self) -> LatencyHistogram {
         self.latency.peek()
     }
 
@@ -276,26 +283,35 @@ impl Accounts {
 }
 
 impl Counted<'_> {
-    /// The caller is answered.
-    pub fn end(self, failure: Option<&CallError>) {
-        self.end_as(failure, false);
+    /// From here on the call counts, however it ends.
+    pub fn let_in(mut self) -> Self {
+        self.is_let_in = true;
+        self
     }
 
-    /// The same; a failure says nothing of the plugin if it `is_excused`.
-    pub fn end_as(self, failure: Option<&CallError>, is_excused: bool) {
-        let accounts = self.0;
+    /// The caller is answered; a failure says nothing of the plugin if it `is_excused`.
+    pub fn end(self, failure: Option<&CallError>, is_excused: bool) {
+        self.count(failure, is_excused);
         std::mem::forget(self);
-        let is_blamed = accounts.count(failure, is_excused);
-        accounts.ended.fetch_add(1, SeqCst);
+    }
+
+    fn count(&self, failure: Option<&CallError>, is_excused: bool) {
+        let is_blamed = self.accounts.count(failure, is_excused);
+        self.accounts.ended.fetch_add(1, SeqCst);
         if is_blamed {
-            accounts.note_failure();
+            self.accounts.note_failure();
         }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.begun.fetch_sub(1, SeqCst);
+        if self.is_let_in {
+            let cancelled = CallError::new(ErrorKind::Cancelled, "the caller has gone away");
+            self.count(Some(&cancelled), false);
+        } else {
+            self.accounts.begun.fetch_sub(1, SeqCst);
+        }
     }
 }
 
@@ -310,11 +326,11 @@ mod tests {
         let accounts = Accounts::new(ConcurrencyLimit::new(1));
         let (first, second) = (accounts.begin(), accounts.begin());
         assert_eq!((accounts.in_flight(), accounts.stats().total), (2, 0));
-        first.end(Some(&CallError::new(ErrorKind::Internal, "")));
+        first.end(Some(&CallError::new(ErrorKind::Internal, "")), false);
         assert_eq!((accounts.in_flight(), accounts.stats().total), (1, 1));
         drop(second);
         assert_eq!((accounts.in_flight(), accounts.stats().total), (0, 1));
-        accounts.begin().end(None);
+        accounts.begin().end(None, false);
         let stats = accounts.stats();
         assert_eq!((stats.in_flight, stats.total, stats.mean_ns), (0, 2, None));
         assert_eq!(stats.errors.get(&ErrorKind::Internal), Some(&1));
@@ -324,20 +340,20 @@ mod tests {
     fn excused_failures_and_callers_mistakes_count_against_nobody() {
         let accounts = Accounts::new(ConcurrencyLimit::new(1));
         let error = |kind| CallError::new(kind, "");
-        accounts.begin().end(Some(&error(ErrorKind::InvalidInput)));
+        accounts.begin().end(Some(&error(ErrorKind::InvalidInput)), false);
         accounts
             .begin()
-            .end_as(Some(&error(ErrorKind::DeadlineExceeded)), true);
-        accounts.begin().end(Some(&error(ErrorKind::Internal)));
-        accounts.begin().end(Some(&error(ErrorKind::Internal)));
+            .end(Some(&error(ErrorKind::DeadlineExceeded)), true);
+        accounts.begin().end(Some(&error(ErrorKind::Internal)), false);
+        accounts.begin().end(Some(&error(ErrorKind::Internal)), false);
         let counts = accounts.counts();
         assert_eq!(
             (counts.ended, counts.blamed, counts.excused, counts.failed_run),
             (4, 2, 2, 2)
         );
-        accounts.begin().end(Some(&error(ErrorKind::Cancelled)));
+        accounts.begin().end(Some(&error(ErrorKind::Cancelled)), false);
         assert_eq!(accounts.counts().failed_run, 2, "no success came between");
-        accounts.begin().end(None);
+        accounts.begin().end(None, false);
         assert_eq!(accounts.counts().failed_run, 0);
         assert_eq!(accounts.stats().errors[&ErrorKind::DeadlineExceeded], 1);
     }
@@ -357,7 +373,7 @@ mod tests {
         );
         let weak = Arc::downgrade(&heard);
         accounts.watch_failures(weak, 7);
-        let fail = |kind| accounts.begin().end(Some(&CallError::new(kind, "")));
+        let fail = |kind| accounts.begin().end(Some(&CallError::new(kind, "")), false);
         fail(ErrorKind::InvalidInput);
         assert!(heard.0.lock().unwrap().is_empty());
         fail(ErrorKind::Internal);

@@ -1,8 +1,8 @@
 //! How an instance is made, called, taken through its lifecycle and freed.
 
-mod abandoned;
 mod asynchronous;
 mod attached;
+mod cancel_notices;
 mod check;
 mod state;
 mod unclaimed;
@@ -16,7 +16,7 @@ use crate::loader::{
 };
 use crate::module::Module;
 use crate::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
-use abandoned::Abandoned;
+use cancel_notices::CancelNotices;
 pub use check::Answer;
 pub(super) use check::RunningChecks;
 use extman_abi::CallToken;
@@ -44,6 +44,8 @@ pub struct Instance {
     accounts: Arc<Accounts>,
     destroyed: AtomicBool,
     plugin: Arc<PluginInstance>,
+    /// `None` if the plugin does not want to hear of cancelled calls.
+    cancel_notices: Option<Arc<CancelNotices>>,
 }
 
 /// One call.
@@ -124,8 +126,15 @@ impl Instance {
                 "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
             ));
         }
+        let plugin = made.claim();
+        let notices = || {
+            let budget = settings.stop_budget;
+            let work = self::work(&name, &module, Phase::Invoke, budget, settings.wedge_after);
+            CancelNotices::new(plugin.clone(), module.pool().clone(), work, budget)
+        };
         Ok(Instance {
-            plugin: made.claim(),
+            cancel_notices: plugin.hears_cancel().then(notices),
+            plugin,
             name,
             threads,
             pool,
@@ -200,24 +209,26 @@ impl Instance {
             return Err(call);
         }
         let _ends = stream.clone().map(Ends);
-        let abandoned = Abandoned::unless_answered(counted);
+        let counted = counted.let_in();
         let reader = SlowReader::new(stream.clone(), call.timeout.unwrap_or(self.settings.call_timeout));
-        let (result, is_hosts) = match self.is_async(&call.capability) {
-            true => self.invoke_handed_over(call, stream).await,
+        let returned = match self.is_async(&call.capability) {
+            true => self.hand_over(call, stream).await,
             false => self.invoke_on_lane(call, stream).await,
         };
+        // Then its plugin was never entered.
+        let is_hosts = returned.as_ref().is_err_and(DispatchError::is_hosts);
+        let result = settle(returned, Phase::Invoke).flatten();
         let failure = result.as_ref().err();
         let is_excused = is_hosts || failure.is_some_and(|failure| reader.explains(failure));
-        abandoned.answered(failure, is_excused);
+        counted.end(failure, is_excused);
         Ok(result)
     }
 
-    /// Gives what came of the call, and whether a failure is the host's: its plugin was never entered.
     async fn invoke_on_lane(
         &self,
         call: Call,
         stream: Option<Arc<Frames>>,
-    ) -> (Result<Reply, CallError>, bool) {
+    ) -> Result<Result<Reply, CallError>, DispatchError> {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
@@ -234,29 +245,13 @@ impl Instance {
             })
         };
         let priority = Priority::Call(Some(self.concurrency.clone()));
-        let returned = pending.dispatch(&self.pool, work, priority, run).await;
-        let is_hosts = returned.as_ref().is_err_and(DispatchError::is_hosts);
-        (settle(returned, Phase::Invoke).flatten(), is_hosts)
+        pending.dispatch(&self.pool, work, priority, run).await
     }
 
-    /// What tells the plugin, on a lane, that a call of it is cancelled; `None` if the plugin does not want to hear.
+    /// What tells the plugin that a call of it is cancelled; `None` if the plugin does not want to hear.
     fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + 'static> {
-        // On a lane of the library's, since the one of an instance for one thread is inside the call.
-        let pool = self.module.pool().clone();
-        let (plugin, settings) = (self.plugin.clone(), self.settings.clone());
-        let (name, module) = (self.name.clone(), self.module.clone());
-        plugin.hears_cancel().then_some(move |call| {
-            let plugin = plugin.clone();
-            let work = work(
-                &name,
-                &module,
-                Phase::Invoke,
-                settings.stop_budget,
-                settings.wedge_after,
-            );
-            // Not taken if the pool is ending: then nobody is left to be told.
-            let _ = pool.submit(work, Priority::Step, move || plugin.cancel(call), drop);
-        })
+        let notices = self.cancel_notices.clone()?;
+        Some(move |call| notices.notify(call))
     }
 
     /// Takes no more calls. Those that are counted as in flight were let in before.

@@ -84,13 +84,13 @@ mod tests {
         let accounts = Arc::new(Accounts::new(crate::lanes::ConcurrencyLimit::new(1)));
         for _ in 0..ok {
             accounts.returned(Duration::from_nanos(10));
-            accounts.begin().end(None);
+            accounts.begin().end(None, false);
         }
         for _ in 0..failed {
             accounts.returned(Duration::from_nanos(40));
             accounts
                 .begin()
-                .end(Some(&CallError::new(ErrorKind::Internal, "")));
+                .end(Some(&CallError::new(ErrorKind::Internal, "")), false);
         }
         accounts
     }
@@ -117,7 +117,7 @@ mod tests {
         let counted = old.begin();
         tally.close(&old);
         assert_eq!((tally.stats().total, tally.stats().in_flight), (1, 1));
-        counted.end(None);
+        counted.end(None, false);
         assert_eq!((tally.stats().total, tally.stats().in_flight), (2, 0));
         tally.close(&old);
         assert_eq!(tally.stats().total, 2);

@@ -200,17 +200,18 @@ impl Pool {
 
     /// What a lost lane that has not come back is in.
     pub fn wedged(&self) -> Option<String> {
-        let lost = self.shared.lock().lost.clone();
-        let lane = lost.iter().find(|lane| lane.is_lost() && lane.is_busy())?;
-        // Without the lock: it asks whoever gave the lane its checks.
-        Some(lane.describe(&self.shared.name))
+        self.describe_first(|lane| lane.is_lost() && lane.is_busy())
     }
 
     /// What a lane is in, lost or not.
     pub fn busy(&self) -> Option<String> {
-        let lanes: Vec<_> = self.shared.lock().all().cloned().collect();
-        let lane = lanes.iter().find(|lane| lane.is_busy())?;
-        Some(lane.describe(&self.shared.name))
+        self.describe_first(Lane::is_busy)
+    }
+
+    fn describe_first(&self, is_such: impl Fn(&Lane) -> bool) -> Option<String> {
+        let first = self.shared.lock().all().find(|lane| is_such(lane)).cloned();
+        // Without the lock: it asks whoever gave the lane its checks.
+        Some(first?.describe(&self.shared.name))
     }
 
     /// How many lanes are inside this subject's code though its caller was answered without it, and since when the first of them is.

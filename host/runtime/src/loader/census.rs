@@ -8,7 +8,7 @@ use super::foreign_threads;
 use super::image::{self, Image};
 use super::loaded;
 use super::threads::{self, KnownThread};
-use crate::process_guard::{CalledLater, called_later, is_timer_thread};
+use crate::process_guard::{called_later, disposition, is_timer_thread};
 use extman_model::{Culprit, ResidentReason};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -104,29 +104,15 @@ fn culprit(tid: i32) -> Culprit {
 }
 
 fn signal_handler_in(image: &Image) -> Option<(ResidentReason, Culprit)> {
-    for signal in 1..=64 {
-        let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: with a null new action this only reads the old one; signals that can't be asked about give an error.
-        let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
-        if asked != 0 {
-            continue;
-        }
-        // SAFETY: written by the successful call; zeroed before.
-        let action = unsafe { action.assume_init() };
-        if image.contains(action.sa_sigaction) {
-            return Some((
-                ResidentReason::SignalHandler,
-                Culprit::new(format!("signal {signal}")),
-            ));
-        }
-    }
-    None
+    let is_in = |signal: &i32| disposition(*signal).is_some_and(|action| image.contains(action.sa_sigaction));
+    let signal = (1..=64).find(is_in)?;
+    Some((
+        ResidentReason::SignalHandler,
+        Culprit::new(format!("signal {signal}")),
+    ))
 }
 
 fn called_later_in(image: &Image) -> Option<(ResidentReason, Culprit)> {
-    let culprit = match called_later(|address| image.contains(address))? {
-        CalledLater::By(keeper) => keeper.text(),
-        CalledLater::Unknown => "more functions are kept for later than the host can follow",
-    };
+    let culprit = called_later(|address| image.contains(address))?;
     Some((ResidentReason::CalledLater, Culprit::new(culprit)))
 }

@@ -101,6 +101,12 @@ pub(super) fn inside(owner: CodeOwner) -> Inside {
     }
 }
 
+/// Runs this as code of `owner`.
+pub(crate) fn on_behalf_of<T>(owner: CodeOwner, run: impl FnOnce() -> T) -> T {
+    let _inside = inside(owner);
+    run()
+}
+
 impl Drop for Inside {
     #[inline]
     fn drop(&mut self) {
@@ -123,13 +129,6 @@ pub(super) fn outside<T>(run: impl FnOnce() -> T) -> T {
         }
     }
     let _back = Back(HERE.replace(CodeOwner::HOST.0));
-    run()
-}
-
-/// Runs this as if it were the library's code.
-#[cfg(test)]
-pub(crate) fn on_behalf_of<T>(library: CodeOwner, run: impl FnOnce() -> T) -> T {
-    let _inside = inside(library);
     run()
 }
 

@@ -11,7 +11,7 @@
 
 use super::keys;
 use super::threads::{self, StartRoutine};
-use crate::process_guard::{self, Real};
+use crate::process_guard::{self, Real, interpose};
 use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 use std::ffi::CString;
 use std::sync::OnceLock;
@@ -33,13 +33,9 @@ pub fn interposition() -> Interposition {
 }
 
 fn look_up() -> Interposition {
+    prepare();
     process_guard::prepare();
-    let threads_and_keys = [
-        ("pthread_create", pthread_create as *const c_void),
-        ("pthread_key_create", pthread_key_create as *const c_void),
-        ("pthread_key_delete", pthread_key_delete as *const c_void),
-    ];
-    for (name, function) in threads_and_keys.into_iter().chain(process_guard::interposed()) {
+    for (name, function) in NAMES.iter().copied().chain(process_guard::interposed()) {
         let Ok(symbol) = CString::new(name) else { continue };
         // SAFETY: a look-up by a NUL-terminated name in the global scope, where a library's symbols are looked up first.
         let bound = unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) };
@@ -50,73 +46,35 @@ fn look_up() -> Interposition {
     Interposition::Active
 }
 
-type CreateFn =
-    unsafe extern "C" fn(*mut pthread_t, *const pthread_attr_t, StartRoutine, *mut c_void) -> c_int;
-type KeyCreateFn =
-    unsafe extern "C" fn(*mut pthread_key_t, Option<unsafe extern "C" fn(*mut c_void)>) -> c_int;
-type KeyDeleteFn = unsafe extern "C" fn(pthread_key_t) -> c_int;
+type Destructor = Option<unsafe extern "C" fn(*mut c_void)>;
 
-/// Notes the thread and has glibc make it.
-///
-/// # Safety
-/// As `pthread_create(3)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_create(
-    thread: *mut pthread_t,
-    attributes: *const pthread_attr_t,
-    start: StartRoutine,
-    argument: *mut c_void,
-) -> c_int {
-    static REAL: Real<CreateFn> = Real::new(c"pthread_create");
-    let Some(real) = REAL.get() else {
-        return libc::ENOSYS;
-    };
-    let Some(package) = threads::note(start, argument) else {
-        return libc::EAGAIN;
-    };
-    // SAFETY: the caller's contract; the package is the new thread's from here on.
-    let made = unsafe { real(thread, attributes, threads::run_thread, package.cast()) };
-    if made != 0 {
-        // SAFETY: no thread was made, so the package is still ours.
-        unsafe { threads::forget(package) };
+interpose! {
+    /// Notes the thread and has glibc make it.
+    fn pthread_create(thread: *mut pthread_t, attributes: *const pthread_attr_t, start: StartRoutine, argument: *mut c_void) -> c_int, or libc::ENOSYS, by real {
+        let Some(package) = threads::note(start, argument) else {
+            return libc::EAGAIN;
+        };
+        // The package is the new thread's from here on.
+        let made = real(thread, attributes, threads::run_thread, package.cast());
+        if made != 0 {
+            // No thread was made, so it is still ours.
+            threads::forget(package);
+        }
+        made
     }
-    made
-}
 
-/// Has glibc make the key and notes its destructor.
-///
-/// # Safety
-/// As `pthread_key_create(3)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_key_create(
-    key: *mut pthread_key_t,
-    destructor: Option<unsafe extern "C" fn(*mut c_void)>,
-) -> c_int {
-    static REAL: Real<KeyCreateFn> = Real::new(c"pthread_key_create");
-    let Some(real) = REAL.get() else {
-        return libc::ENOSYS;
-    };
-    // SAFETY: the caller's contract.
-    let made = unsafe { real(key, destructor) };
-    if made == 0 {
-        // SAFETY: glibc has just written it.
-        keys::made(unsafe { *key }, destructor.map_or(0, |d| d as usize));
+    /// Has glibc make the key and notes its destructor.
+    pub(super) fn pthread_key_create(key: *mut pthread_key_t, destructor: Destructor) -> c_int, or libc::ENOSYS, by real {
+        let made = real(key, destructor);
+        if made == 0 {
+            keys::made(*key, destructor.map_or(0, |d| d as usize));
+        }
+        made
     }
-    made
-}
 
-/// Forgets the key and has glibc delete it.
-///
-/// # Safety
-/// As `pthread_key_delete(3)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_key_delete(key: pthread_key_t) -> c_int {
-    static REAL: Real<KeyDeleteFn> = Real::new(c"pthread_key_delete");
-    let Some(real) = REAL.get() else {
-        return libc::ENOSYS;
-    };
-    // Before, not after: once deleted, the number may be another's.
-    keys::forget(key);
-    // SAFETY: the caller's contract.
-    unsafe { real(key) }
+    /// Forgets the key and has glibc delete it. Before, not after: once deleted, the number may be another's.
+    pub(super) fn pthread_key_delete(key: pthread_key_t) -> c_int, or libc::ENOSYS, by real {
+        keys::forget(key);
+        real(key)
+    }
 }

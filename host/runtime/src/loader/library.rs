@@ -150,11 +150,10 @@ impl Library {
             return Err(OpenError::OtherFile.into());
         }
         let (opened, owner) = (Opened::now(), CodeOwner::of_a_new_library());
-        let _inside = code_owner::inside(owner);
         let scope = if global { RTLD_GLOBAL } else { RTLD_LOCAL };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
-        let handle =
-            unsafe { Handle::open(Some(&path), RTLD_NOW | scope) }.map_err(|e| refusal(cause(&e)))?;
+        let open = || unsafe { Handle::open(Some(&path), RTLD_NOW | scope) };
+        let handle = code_owner::on_behalf_of(owner, open).map_err(|e| refusal(cause(&e)))?;
         let Some(image) = image_of(&handle) else {
             // Nobody can say what is mapped where, so its name must stay taken.
             std::mem::forget((handle, sealed));
@@ -163,8 +162,11 @@ impl Library {
         loaded::add(owner, image.clone());
         // Listed under its name, or its absence from the list would prove nothing when it is closed.
         let checked = match is_mapped(&sealed, &image) {
-            // SAFETY: open, and kept open by the struct that the tables go into.
-            Ok(true) if image::is_listed(&path) => unsafe { root::tables(&handle, rust) },
+            Ok(true) if image::is_listed(&path) => {
+                // SAFETY: open, and kept open by the struct that the tables go into.
+                let tables = || unsafe { root::tables(&handle, sealed.digest(), rust) };
+                code_owner::on_behalf_of(owner, tables)
+            }
             Ok(_) => Err(OpenError::OtherFile),
             // Nobody could tell which file it is.
             Err(error) => Err(SealError::Io(error).into()),
@@ -228,8 +230,10 @@ impl Mapped {
         let keys = keys::with_destructor_in(|address| self.image.contains(address));
         // SAFETY: taken once; `self` is consumed.
         let handle = unsafe { ManuallyDrop::take(&mut self.handle) };
-        let _inside = code_owner::inside(self.owner);
-        let _ = handle.close();
+        // For as long as its finalisers run, and no longer: what is closed as a library's code must not be the host's.
+        code_owner::on_behalf_of(self.owner, || {
+            let _ = handle.close();
+        });
         let mut closed = Closed {
             keys,
             mapped: self,
@@ -273,14 +277,15 @@ impl Closed {
             return Err(Box::new(self));
         };
         let path = self.mapped.sealed.path();
-        let _inside = code_owner::inside(self.mapped.owner);
         // Opening and closing what is still there makes glibc collect what it had put off, so the last look counts.
         for _ in 0..2 {
             if image::is_listed(&path) {
-                // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
-                if let Ok(again) = unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) } {
-                    let _ = again.close();
-                }
+                code_owner::on_behalf_of(self.mapped.owner, || {
+                    // SAFETY: with NOLOAD nothing is loaded and no constructor runs.
+                    if let Ok(again) = unsafe { Handle::open(Some(&path), RTLD_NOW | libc::RTLD_NOLOAD) } {
+                        let _ = again.close();
+                    }
+                });
             }
         }
         if image::is_listed(&path) {

@@ -3,11 +3,10 @@
 //! The dynamic loader maps what it is given, so it is given something that nobody can change any more. And each
 //! generation gets a file of its own: for a file that it knows, the loader would hand back the old code.
 
-use extman_intake::OpenedCopy;
+use extman_intake::{OpenedCopy, hash_chunks};
 use extman_model::Digest;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
@@ -66,7 +65,7 @@ impl SealedImage {
     pub fn copy(mut source: impl Read, name: &str, expected: Digest) -> Result<Self, SealError> {
         let mut file = unsealed(name)?;
         // Hashed on the way: nobody else has the memory before it is sealed, so what was written is what is there.
-        let found = hash_chunks(&mut source, |chunk| file.write_all(chunk))?;
+        let found = hash_chunks(&mut source, |error| error, |chunk| file.write_all(chunk))?;
         seal(&file)?;
         Self::if_expected(file, expected, found)
     }
@@ -77,7 +76,7 @@ impl SealedImage {
     /// It can't be read, or the digest is another.
     pub fn adopt(mut file: File, expected: Digest) -> Result<Self, SealError> {
         file.rewind()?;
-        let found = hash_chunks(&mut file, |_| Ok(()))?;
+        let found = hash_chunks(&mut file, |error| error, |_| Ok(()))?;
         Self::if_expected(file, expected, found)
     }
 
@@ -127,23 +126,6 @@ fn unsealed(name: &str) -> io::Result<File> {
     Ok(File::from(memory?))
 }
 
-/// SHA-256 of all that is left to read; `each` gets it piece by piece.
-fn hash_chunks(source: &mut impl Read, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<Digest> {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; 128 * 1024];
-    loop {
-        match source.read(&mut chunk) {
-            Ok(0) => return Ok(Digest::new(hash.finalize().into())),
-            Ok(read) => {
-                hash.update(&chunk[..read]);
-                each(&chunk[..read])?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// How long the kernel may hold on to pages that have just been written, and with that refuse to seal them.
 const PINNED_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -157,6 +139,32 @@ fn seal(file: &File) -> io::Result<()> {
                 std::thread::sleep(Duration::from_millis(1));
             }
             sealed => return sealed.map_err(io::Error::from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loader::{CodeOwner, on_behalf_of};
+    use sha2::{Digest as _, Sha256};
+
+    #[test]
+    fn sealed_memory_is_closed_by_no_library_however_it_was_made() {
+        let _alone = crate::process_guard::alone();
+        // From the first window on, what the host has is its own.
+        drop(crate::process_guard::window("a test", "load", CodeOwner::UNKNOWN));
+        let bytes = &b"a library's"[..];
+        let digest = Digest::new(Sha256::digest(bytes).into());
+        let copied = SealedImage::copy(bytes, "extman-test", digest).unwrap();
+        let adopted = SealedImage::adopt(copied.share().unwrap(), digest).unwrap();
+        for sealed in [&copied, &adopted] {
+            let descriptor = sealed.file.as_raw_fd();
+            let library = CodeOwner::of_a_new_library();
+            // SAFETY: if it were not refused, the test would fail by that alone.
+            let closed = on_behalf_of(library, || unsafe { libc::close(descriptor) });
+            assert_eq!(closed, -1);
+            assert!(sealed.identity().is_ok(), "it is open");
         }
     }
 }

@@ -6,15 +6,18 @@
 
 use super::library::OpenError;
 use extman_abi::checked::{
-    AbiHeaderRef, CheckingGlobals, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule, StableAbi,
+    AbiHeaderRef, CheckingGlobals, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule, StableAbi,
     check_layout_compatibility_with_globals,
 };
 use extman_abi::{
     self as abi, AsyncVtable, CapabilityVtable, ENTRY_SYMBOL, EntryFn, HealthVtable, LifecycleVtable,
     PluginModule, PluginModule_Ref,
 };
+use extman_model::Digest;
 use libloading::os::unix::Library;
+use std::collections::BTreeSet;
 use std::mem::MaybeUninit;
+use std::sync::{Mutex, PoisonError};
 
 /// A plugin's entries, copied out: what is not there is `None`.
 #[derive(Clone, Copy)]
@@ -82,13 +85,13 @@ pub(super) struct Lifecycle {
     pub snapshot: Option<Snapshot>,
 }
 
-/// Checks the library and reads its tables. `rust` says that the manifest frame was made by the Rust SDK.
+/// Checks the library of these bytes and reads its tables. `rust` says that the manifest frame was made by the Rust SDK.
 ///
 /// # Safety
 /// `library` is open and stays so while the tables are used.
-pub(super) unsafe fn tables(library: &Library, rust: bool) -> Result<Tables, OpenError> {
+pub(super) unsafe fn tables(library: &Library, digest: Digest, rust: bool) -> Result<Tables, OpenError> {
     // SAFETY: the caller's contract.
-    let module = match unsafe { layout_checked(library)? } {
+    let module = match unsafe { layout_checked(library, digest)? } {
         Some(module) => module,
         None if rust => return Err(OpenError::NoRoot),
         // SAFETY: the caller's contract.
@@ -99,7 +102,10 @@ pub(super) unsafe fn tables(library: &Library, rust: bool) -> Result<Tables, Ope
 }
 
 /// The root of a Rust plugin, after abi_stable's comparison. `None` if the library has no such root.
-unsafe fn layout_checked(library: &Library) -> Result<Option<*const PluginModule>, OpenError> {
+unsafe fn layout_checked(
+    library: &Library,
+    digest: Digest,
+) -> Result<Option<*const PluginModule>, OpenError> {
     let name = ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes();
     // SAFETY: the symbol is a static that starts with abi_stable's header; its magic is checked before anything else is read.
     let Ok(symbol) = (unsafe { library.get::<AbiHeaderRef>(name) }) else {
@@ -119,6 +125,42 @@ unsafe fn layout_checked(library: &Library) -> Result<Option<*const PluginModule
             host: ours.major,
         });
     }
+    if !has_passed(digest) {
+        compare_layouts(header, &theirs, &ours)?;
+        note_passed(digest);
+    }
+    // SAFETY: the layout has been compared, now or when the same bytes were loaded before.
+    let module =
+        unsafe { header.unchecked_layout::<PluginModule_Ref>() }.map_err(|_| OpenError::RootHeader)?;
+    Ok(Some(std::ptr::from_ref(module.0.prefix()).cast()))
+}
+
+/// Digests of libraries whose layout this process has compared: the same bytes have the same layout, and comparing takes as long as
+/// mapping them.
+static PASSED: Mutex<BTreeSet<Digest>> = Mutex::new(BTreeSet::new());
+const PASSED_MAX: usize = 4096;
+
+fn has_passed(digest: Digest) -> bool {
+    PASSED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&digest)
+}
+
+fn note_passed(digest: Digest) {
+    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if passed.len() >= PASSED_MAX {
+        passed.clear();
+    }
+    passed.insert(digest);
+}
+
+/// Compares the plugin's layout with the host's, field by field.
+fn compare_layouts(
+    header: &'static LibHeader,
+    theirs: &semver::Version,
+    ours: &semver::Version,
+) -> Result<(), OpenError> {
     let layout = header.layout().ok_or(OpenError::RootHeader)?;
     let host = <PluginModule_Ref as StableAbi>::LAYOUT;
     // Of our own, and dropped right here: it holds references into the plugin.
@@ -137,11 +179,7 @@ unsafe fn layout_checked(library: &Library) -> Result<Option<*const PluginModule
         plugin: theirs.to_string(),
         host: ours.to_string(),
         differences,
-    })?;
-    // SAFETY: the layout has just been compared.
-    let module =
-        unsafe { header.unchecked_layout::<PluginModule_Ref>() }.map_err(|_| OpenError::RootHeader)?;
-    Ok(Some(std::ptr::from_ref(module.0.prefix()).cast()))
+    })
 }
 
 fn semver_of(text: &str) -> Result<semver::Version, OpenError> {

@@ -11,7 +11,7 @@ use super::ModuleBudgets;
 use crate::loader::{Closed, CodeOwner, Mapped, NotClosed, join_within};
 use crate::process_guard;
 use extman_model::{ResidentReason, Verdict};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -111,24 +111,24 @@ impl Closer<'_> {
         on: I,
         run: impl FnOnce(I) -> T + Send + 'static,
     ) -> Result<Running<T>, I> {
-        let (on, reply) = (Arc::new(Mutex::new(Some(on))), Arc::default());
-        let (taken, replying): (_, Arc<Mutex<Option<T>>>) = (on.clone(), Arc::clone(&reply));
+        let (give, given) = mpsc::channel();
+        let (answer, reply) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name(format!("x-{act}-{}", self.name))
             .stack_size(self.stack_bytes)
             .spawn(move || {
-                let value = take(&taken).map(run);
-                *replying.lock().unwrap_or_else(PoisonError::into_inner) = value;
+                if let Ok(on) = given.recv() {
+                    let _ = answer.send(run(on));
+                }
             });
         match thread {
-            Ok(thread) => Ok(Running { thread, reply }),
-            Err(_) => Err(take(&on).expect("no thread was started that could take it")),
+            Ok(thread) => {
+                let _ = give.send(on);
+                Ok(Running { thread, reply })
+            }
+            Err(_) => Err(on),
         }
     }
-}
-
-fn take<T>(from: &Mutex<Option<T>>) -> Option<T> {
-    from.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn hangs(culprit: &str) -> Verdict {
@@ -140,7 +140,7 @@ const NO_THREAD: &str = "no thread could be started to close it on";
 /// Something that runs on a thread of its own, and has only come back once that thread is gone, thread-local destructors included.
 pub(super) struct Running<T> {
     thread: JoinHandle<()>,
-    reply: Arc<Mutex<Option<T>>>,
+    reply: Receiver<T>,
 }
 
 impl<T> Running<T> {
@@ -148,7 +148,7 @@ impl<T> Running<T> {
     fn end_within(self, patience: Duration) -> Result<Option<T>, Self> {
         let Running { thread, reply } = self;
         match join_within(thread, patience) {
-            Ok(()) => Ok(take(&reply)),
+            Ok(()) => Ok(reply.try_recv().ok()),
             Err(thread) => Err(Running { thread, reply }),
         }
     }

@@ -1,22 +1,14 @@
 //! Unloading a module, as often as it takes.
 
-use super::closing::{Closer, Closing, Ended};
+use super::closing::{Closer, Ended};
 use super::{Held, Module, ModuleBudgets};
 use crate::lanes::Pool;
-use crate::loader::{Mapped, NotClosed};
+use crate::loader::NotClosed;
 use extman_model::clock;
 use extman_model::{ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::Unload;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-
-/// What there is to close.
-enum Taken {
-    Nothing,
-    Mapped(Box<Mapped>),
-    /// That has begun, and did not return when it was looked at last.
-    Closing(Closing),
-}
 
 impl Module {
     /// Unloads the module and says what came of it. No instance may be left. What a call, an instance or a thread held
@@ -72,7 +64,7 @@ impl Module {
             budgets,
         };
         let ended = match self.take() {
-            Ok(Taken::Mapped(mapped)) if self.manifest.plugin.unload == Unload::Never => {
+            Ok(Held::Mapped(mapped)) if self.manifest.plugin.unload == Unload::Never => {
                 // It stays for the life of the process, and so must the name of its sealed memory stay taken.
                 std::mem::forget(mapped);
                 Ended::Closed(Verdict::resident(
@@ -80,9 +72,9 @@ impl Module {
                     "unload = \"never\"",
                 ))
             }
-            Ok(Taken::Mapped(mapped)) => closer.close(mapped),
-            Ok(Taken::Closing(closing)) => closer.again(closing),
-            Ok(Taken::Nothing) => return Verdict::Unmapped,
+            Ok(Held::Mapped(mapped)) => closer.close(mapped),
+            Ok(Held::Closing(closing)) => closer.again(closing),
+            Ok(_) => return Verdict::Unmapped,
             Err(verdict) => return verdict,
         };
         let (held, verdict) = match ended {
@@ -94,21 +86,19 @@ impl Module {
         verdict
     }
 
-    /// What is mapped, with nobody else holding it; nothing if no lane has come to map anything.
-    fn take(&self) -> Result<Taken, Verdict> {
+    /// What is mapped, with nobody else holding it, or what has begun to be closed; anything else if no lane has come to map anything.
+    fn take(&self) -> Result<Held, Verdict> {
         let mut held = self.held();
         match std::mem::replace(&mut *held, Held::Closed(Verdict::Unmapped)) {
-            Held::Opening | Held::Closed(_) => Ok(Taken::Nothing),
-            Held::Closing(closing) => Ok(Taken::Closing(closing)),
-            Held::Mapped(mapped) => Ok(Taken::Mapped(mapped)),
             Held::Loaded(library) => match Arc::try_unwrap(library) {
-                Ok(library) => Ok(Taken::Mapped(Box::new(library.into_mapped()))),
+                Ok(library) => Ok(Held::Mapped(Box::new(library.into_mapped()))),
                 Err(library) => {
                     *held = Held::Loaded(library);
                     let text = "an instance still holds it";
                     Err(Verdict::resident(ResidentReason::InstanceAlive, text))
                 }
             },
+            other => Ok(other),
         }
     }
 

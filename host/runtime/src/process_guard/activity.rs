@@ -3,10 +3,11 @@
 //! The stamp is the number of the comparison that comes next. So a comparison that finds a difference can tell the instances whose
 //! code ran since the one before it, and nobody has to count or to compare for the others.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::AtomicU64 as StaticU64;
 
 /// Number of the next comparison.
-static NEXT: AtomicU64 = AtomicU64::new(1);
+static NEXT: StaticU64 = StaticU64::new(1);
 
 /// Calls, checks and steps inside one instance.
 #[derive(Debug, Default)]

@@ -94,6 +94,13 @@ interpose! {
     }
 }
 
+/// For tests that note acts, or have them taken: the notes are of the whole process.
+#[cfg(test)]
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +108,7 @@ mod tests {
 
     #[test]
     fn note_names_the_one_library_that_acted_and_nobody_if_several_did() {
+        let _alone = alone();
         let (one, other) = (CodeOwner::of_a_new_library(), CodeOwner::of_a_new_library());
         let part = ProcessPart::Locale;
         let _ = take(part);

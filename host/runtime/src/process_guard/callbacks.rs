@@ -13,35 +13,24 @@ use libc::{aiocb, c_int, c_void, clockid_t, mqd_t, timer_t};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::*};
 
 /// What keeps a function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 #[repr(usize)]
-pub(crate) enum Keeper {
-    Timer = 1,
+enum Keeper {
+    Timer,
     MessageQueue,
     AsyncIo,
     Resolver,
     Exit,
 }
 
-impl Keeper {
-    /// For people.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Keeper::Timer => "a timer (timer_create)",
-            Keeper::MessageQueue => "a message queue's notice (mq_notify)",
-            Keeper::AsyncIo => "asynchronous input and output (aio_*)",
-            Keeper::Resolver => "a name's resolution (getaddrinfo_a)",
-            Keeper::Exit => "the process's end (on_exit, or __cxa_atexit for another object)",
-        }
-    }
-
-    fn from_number(number: usize) -> Option<Self> {
-        use Keeper::*;
-        [Timer, MessageQueue, AsyncIo, Resolver, Exit]
-            .into_iter()
-            .find(|keeper| *keeper as usize == number)
-    }
-}
+/// The same for people, in that order.
+const KEEPERS: [&str; 5] = [
+    "a timer (timer_create)",
+    "a message queue's notice (mq_notify)",
+    "asynchronous input and output (aio_*)",
+    "a name's resolution (getaddrinfo_a)",
+    "the process's end (on_exit, or __cxa_atexit for another object)",
+];
 
 struct Kept {
     /// Address of the function; 0 if the place is free, [`BEING_WRITTEN`] while it is taken.
@@ -100,25 +89,18 @@ fn forget(keeper: Keeper, id: usize) {
     }
 }
 
-/// What will call into a library later.
-pub(crate) enum CalledLater {
-    By(Keeper),
-    /// There were more such functions than the host can follow.
-    Unknown,
-}
-
-/// Who keeps a function that lies in one of the ranges.
-pub(crate) fn called_later(contains: impl Fn(usize) -> bool) -> Option<CalledLater> {
-    let found = KEPT.iter().find_map(|place| {
+/// What will call a function that lies in one of the ranges, for people.
+pub(crate) fn called_later(contains: impl Fn(usize) -> bool) -> Option<&'static str> {
+    let found = KEPT.iter().find(|place| {
         let function = place.function.load(Acquire);
-        let inside = function != 0 && function != BEING_WRITTEN && contains(function);
-        inside
-            .then(|| Keeper::from_number(place.keeper.load(Acquire)))
-            .flatten()
+        function != 0 && function != BEING_WRITTEN && contains(function)
     });
     match found {
-        Some(keeper) => Some(CalledLater::By(keeper)),
-        None => OVERFLOWED.load(Acquire).then_some(CalledLater::Unknown),
+        Some(place) => KEEPERS.get(place.keeper.load(Acquire)).copied(),
+        None if OVERFLOWED.load(Acquire) => {
+            Some("more functions are kept for later than the host can follow")
+        }
+        None => None,
     }
 }
 
@@ -345,14 +327,12 @@ mod tests {
                 .count()
         };
         assert_eq!(places(), 1);
-        let keeper = |address| match called_later(|kept| kept == address) {
-            Some(CalledLater::By(keeper)) => Some(keeper),
-            _ => None,
-        };
-        assert_eq!(keeper(function), Some(Keeper::AsyncIo));
+        let keeper = |address| called_later(|kept| kept == address);
+        let [timer, _, async_io, ..] = KEEPERS;
+        assert_eq!(keeper(function), Some(async_io));
         keep(Keeper::Timer, function, 7);
         keep(Keeper::Timer, other, 8);
-        assert_eq!((places(), keeper(other)), (2, Some(Keeper::Timer)));
+        assert_eq!((places(), keeper(other)), (2, Some(timer)));
         forget(Keeper::Timer, 7);
         forget(Keeper::Timer, 8);
         assert_eq!((places(), keeper(other)), (1, None));

@@ -1,8 +1,8 @@
 //! Descriptors of the host that libraries can't close.
 //!
 //! What is open when the first library is loaded is the host's: its sockets, its database, what its async runtime waits on. A
-//! library that closes one of them, or puts another file there, is answered EBADF, and the attempt is reported. One that goes on with
-//! the next number closes whole ranges: the rest of the range is refused as well, whoever opened it meanwhile.
+//! library that closes one of them, or puts another file there, is answered EBADF, and the attempt is reported. One that goes on from
+//! number to number closes a whole range: the rest of it is refused as well, whoever opened that meanwhile.
 //!
 //! A library that asks the kernel past the C library is not held up. What that costs is looked for at each comparison, and a program
 //! whose async runtime lost its descriptors ends: its numbers are soon another's, and what is written to them goes astray.
@@ -25,9 +25,13 @@ static OF_HOST: [AtomicU64; DESCRIPTORS_MAX] = [const { AtomicU64::new(0) }; DES
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 
 thread_local! {
-    /// The descriptor that was refused last to the library that runs on this thread; -2 for none.
-    static REFUSED_LAST: Cell<RawFd> = const { Cell::new(-2) };
+    /// Where the library that runs on this thread has come in a range that began with a descriptor of the host: the last number, and how
+    /// many there were.
+    static RANGE: Cell<(RawFd, u32)> = const { Cell::new((0, 0)) };
 }
+
+/// So many numbers side by side, from one of the host's on, are no chance: whoever closes them closes all that there are.
+const RANGE_MIN: u32 = 4;
 
 /// What is open now, and beyond the standard streams, is the host's from here on. Called before the first library is loaded.
 pub(super) fn protect_open_ones() {
@@ -85,7 +89,11 @@ fn file_at(descriptor: RawFd) -> Option<u64> {
     let known = unsafe { libc::fstat(descriptor, stat.as_mut_ptr()) } == 0;
     // SAFETY: written by the successful call; zeroed before.
     let stat = unsafe { stat.assume_init() };
-    known.then_some((stat.st_dev.rotate_left(40) ^ stat.st_ino) | 1)
+    known.then(|| file_id(stat.st_dev, stat.st_ino))
+}
+
+fn file_id(device: u64, inode: u64) -> u64 {
+    (device.rotate_left(40) ^ inode).max(1)
 }
 
 /// Whether this act on a descriptor is refused; it is noted then. One that the host closes is no longer its own. Called in signal
@@ -100,14 +108,19 @@ fn is_refused(descriptor: c_int) -> bool {
         }
         return false;
     }
-    let last = REFUSED_LAST.get();
-    let is_next = descriptor == last + 1 || descriptor == last - 1;
+    let (last, before) = RANGE.get();
     let file = of_host.load(Acquire);
-    if !is_next && file == 0 || is_child() {
+    let goes_on = before > 0 && last.abs_diff(descriptor) == 1;
+    if !goes_on && file == 0 || is_child() {
         return false;
     }
-    let refused = is_next || file_at(descriptor) == Some(file);
-    REFUSED_LAST.set(if refused { descriptor } else { -2 });
+    let is_hosts = file != 0 && file_at(descriptor) == Some(file);
+    let length = match goes_on {
+        true => before + 1,
+        false => u32::from(is_hosts),
+    };
+    RANGE.set((descriptor, length));
+    let refused = is_hosts || length >= RANGE_MIN;
     if refused {
         note(ProcessPart::Descriptors);
     }
@@ -184,13 +197,13 @@ fn range_is_refused(first: c_uint, last: c_uint) -> bool {
     }
     let last = (last as usize).min(DESCRIPTORS_MAX - 1);
     let refused = (first as usize..=last).any(|descriptor| is_refused(descriptor as c_int));
-    REFUSED_LAST.set(-2);
+    RANGE.set((0, 0));
     refused
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::acts::take;
+    use super::super::acts::{alone, take};
     use super::*;
     use crate::loader::on_behalf_of;
     use rustix::io::fcntl_dupfd_cloexec;
@@ -208,26 +221,49 @@ mod tests {
 
     #[test]
     fn descriptor_of_the_host_is_closed_by_the_host_alone_and_its_own_ones_by_a_library() {
+        let _alone = alone();
         let library = CodeOwner::of_a_new_library();
         protect_open_ones();
-        let (host, own) = (
-            tempfile::tempfile().unwrap(),
-            tempfile::tempfile().unwrap().into_raw_fd(),
-        );
+        let (first, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        // Side by side, and higher than any that another test of this process is given meanwhile.
+        let host = fcntl_dupfd_cloexec(&first, 800).unwrap();
+        let own = fcntl_dupfd_cloexec(&other, 801).unwrap().into_raw_fd();
+        assert_eq!(own, host.as_raw_fd() + 1);
         protect(host.as_raw_fd());
+        let _ = take(ProcessPart::Descriptors);
         assert_eq!(close_as(library, host.as_raw_fd()), -1);
         assert!(is_open(host.as_raw_fd()) && !is_lost(host.as_raw_fd()));
         assert_eq!(take(ProcessPart::Descriptors), Some(library));
-        // Its own one, on another thread: what was refused there was not the number before.
-        let closed = std::thread::spawn(move || close_as(library, own)).join();
-        assert_eq!(closed.unwrap(), 0);
+        assert_eq!(
+            close_as(library, own),
+            0,
+            "its own one, though it has the next number"
+        );
         let number = host.as_raw_fd();
         drop(host);
         assert!(!is_lost(number), "the host closed it");
     }
 
     #[test]
+    fn library_that_goes_on_from_number_to_number_closes_none_that_came_later() {
+        let _alone = alone();
+        let library = CodeOwner::of_a_new_library();
+        protect_open_ones();
+        let file = tempfile::tempfile().unwrap();
+        let opened = [700, 701, 702, 703, 704, 705].map(|at| fcntl_dupfd_cloexec(&file, at).unwrap());
+        protect(opened[0].as_raw_fd());
+        let closed = opened.map(|one| close_as(library, one.into_raw_fd()));
+        assert_eq!(closed, [-1, 0, 0, -1, -1, -1]);
+    }
+
+    #[test]
+    fn files_that_were_made_one_after_the_other_are_told_apart() {
+        assert_ne!(file_id(1, 6), file_id(1, 7));
+    }
+
+    #[test]
     fn number_that_the_host_gave_up_unseen_is_a_librarys_to_close() {
+        let _alone = alone();
         let library = CodeOwner::of_a_new_library();
         protect_open_ones();
         let (first, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
@@ -240,11 +276,6 @@ mod tests {
         // SAFETY: the number is free.
         let given = unsafe { libc::syscall(libc::SYS_dup3, other.as_raw_fd(), number, 0) };
         assert_eq!(given, i64::from(number));
-        assert_eq!(
-            std::thread::spawn(move || close_as(library, number))
-                .join()
-                .unwrap(),
-            0
-        );
+        assert_eq!(close_as(library, number), 0);
     }
 }

@@ -46,10 +46,13 @@ pub use streams::{private_stderr, take_stdout};
 pub use windows::{OnChange, compare_now, on_change, take_changes};
 
 pub(crate) use activity::{Activity, Entering};
-pub(crate) use callbacks::{CalledLater, called_later, is_timer_thread};
+#[cfg(test)]
+pub(crate) use acts::alone;
+pub(crate) use callbacks::{called_later, is_timer_thread};
 pub(crate) use descriptors::protect;
 pub(crate) use fork::end_if_forked;
-pub(crate) use real::Real;
+pub(crate) use real::{Real, interpose};
+pub(crate) use signals::{get as disposition, name as signal_name};
 pub(crate) use thread_end::on_thread_end;
 pub(crate) use windows::{lives, no_longer_lives, window};
 
@@ -72,9 +75,10 @@ pub(crate) fn interposed() -> impl Iterator<Item = (&'static str, *const libc::c
         environment::NAMES,
         descriptors::NAMES,
         acts::NAMES,
+        thread_destructors::NAMES,
     ]
     .into_iter()
     .flatten()
     .copied()
-    .chain([thread_destructors::name(), thread_end::name()])
+    .chain([thread_end::name()])
 }

@@ -23,6 +23,14 @@ impl<F: Copy> Real<F> {
         }
     }
 
+    /// That of the name in this text, which ends with NUL.
+    pub(crate) const fn of(name: &'static str) -> Self {
+        match CStr::from_bytes_with_nul(name.as_bytes()) {
+            Ok(name) => Real::new(name),
+            Err(_) => panic!("a name that ends with NUL"),
+        }
+    }
+
     /// The function; nothing if the C library has none of this name.
     pub(crate) fn get(&self) -> Option<F> {
         let mut address = self.address.load(Acquire);
@@ -36,27 +44,19 @@ impl<F: Copy> Real<F> {
     }
 }
 
-/// The C library's function of the name in this text, which ends with NUL.
-pub(super) const fn real<F: Copy>(name: &'static str) -> Real<F> {
-    match CStr::from_bytes_with_nul(name.as_bytes()) {
-        Ok(name) => Real::new(name),
-        Err(_) => panic!("a name that ends with NUL"),
-    }
-}
-
 /// Defines functions in front of the C library's: `fn NAME(…) -> …, or WHAT_IF_THERE_IS_NONE, by C_LIBRARYS { … }`. With them come
 /// `NAMES`, what libraries have to bind to, and `prepare`, which looks the C library's up while the dynamic loader is free.
 macro_rules! interpose {
     ($(
         $(#[$doc:meta])*
-        fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty, or $failed:expr, by $real:ident { $($body:tt)* }
+        $vis:vis fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty, or $failed:expr, by $real:ident { $($body:tt)* }
     )*) => {
         #[allow(non_upper_case_globals)]
         mod real {
             use super::*;
             $(
                 pub(super) static $name: Real<unsafe extern "C" fn($($type),*) -> $result> =
-                    $crate::process_guard::real::real(concat!(stringify!($name), "\0"));
+                    Real::of(concat!(stringify!($name), "\0"));
             )*
         }
 
@@ -66,7 +66,7 @@ macro_rules! interpose {
             /// # Safety
             /// As the C library's function of this name.
             #[unsafe(no_mangle)]
-            unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+            $vis unsafe extern "C" fn $name($($argument: $type),*) -> $result {
                 let Some($real) = real::$name.get() else { return $failed };
                 // SAFETY: the caller keeps the contract of the C library's function, whose arguments these are.
                 unsafe { $($body)* }
@@ -82,4 +82,4 @@ macro_rules! interpose {
     };
 }
 
-pub(super) use interpose;
+pub(crate) use interpose;

@@ -10,14 +10,14 @@ use libc::{c_int, sighandler_t};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 
-/// The signals that the program keeps, with their names.
-pub(super) const KEPT: [(c_int, &str); 6] = [
-    (libc::SIGHUP, "SIGHUP"),
-    (libc::SIGINT, "SIGINT"),
-    (libc::SIGTERM, "SIGTERM"),
-    (libc::SIGCHLD, "SIGCHLD"),
-    (libc::SIGPIPE, "SIGPIPE"),
-    (libc::SIGXFSZ, "SIGXFSZ"),
+/// The signals that the program keeps.
+const KEPT: [c_int; 6] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGCHLD,
+    libc::SIGPIPE,
+    libc::SIGXFSZ,
 ];
 
 /// Signals of timers, and those that programs send themselves. Their default ends the process, which a plugin that sets a timer and no handler
@@ -86,7 +86,7 @@ pub(super) fn put(signal: c_int, action: &libc::sigaction) -> io::Result<()> {
 }
 
 /// The disposition of a signal; nothing for one that can't be asked about.
-pub(super) fn get(signal: c_int) -> Option<libc::sigaction> {
+pub(crate) fn get(signal: c_int) -> Option<libc::sigaction> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: with a null new action this only writes the old one.
     let asked = unsafe { real::sigaction.get()?(signal, std::ptr::null(), action.as_mut_ptr()) };
@@ -101,7 +101,7 @@ pub(super) fn are_kept() -> bool {
 
 /// Whether the program keeps this signal now.
 pub(super) fn is_kept(signal: c_int) -> bool {
-    are_kept() && KEPT.iter().any(|(kept, _)| *kept == signal)
+    are_kept() && KEPT.contains(&signal)
 }
 
 /// Whether a library's new disposition is left without effect. Called in signal handlers and forked children too: no lock, no memory.
@@ -129,21 +129,25 @@ interpose! {
     }
 }
 
-/// An attempt that had no effect: by whose code, which signal, and what was asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Refused {
-    pub owner: CodeOwner,
-    pub signal: &'static str,
-    pub handler: sighandler_t,
-}
-
 /// What setting this handler did to a signal.
-pub(super) fn set_text(handler: sighandler_t, signal: &str) -> String {
+pub(super) fn set_text(handler: sighandler_t, signal: c_int) -> String {
+    let signal = name(signal);
     match handler {
         libc::SIG_DFL => format!("restored the default of {signal}"),
         libc::SIG_IGN => format!("had {signal} ignored"),
         _ => format!("set a handler of its own for {signal}"),
     }
+}
+
+/// A signal's name.
+pub(crate) fn name(number: c_int) -> String {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    let name = usize::try_from(number - 1).ok().and_then(|at| NAMES.get(at));
+    name.map_or_else(|| format!("signal {number}"), |name| format!("SIG{name}"))
 }
 
 /// Stands for any handler: which one it was is of no use to anybody.
@@ -170,21 +174,17 @@ fn note(signal: c_int, handler: sighandler_t) {
     }
 }
 
-/// The attempts since the last time.
-pub(super) fn take_refused() -> Vec<Refused> {
+/// The attempts since the last time, which had no effect: by whose code, and what was asked for.
+pub(super) fn take_refused() -> Vec<(CodeOwner, String)> {
     let taken = NOTED.iter().map(|place| place.swap(0, AcqRel));
     let read = |attempt: u64| {
-        let number = (attempt >> 8 & 0xff) as c_int;
-        let (_, signal) = KEPT.iter().find(|(kept, _)| *kept == number)?;
-        Some(Refused {
-            owner: CodeOwner::from_number(attempt >> 16),
-            signal,
-            handler: match attempt & 0xff {
-                1 => libc::SIG_DFL,
-                2 => libc::SIG_IGN,
-                _ => A_HANDLER,
-            },
-        })
+        let handler = match attempt & 0xff {
+            1 => libc::SIG_DFL,
+            2 => libc::SIG_IGN,
+            _ => A_HANDLER,
+        };
+        let owner = CodeOwner::from_number(attempt >> 16);
+        (owner, set_text(handler, (attempt >> 8 & 0xff) as c_int))
     };
-    taken.filter(|attempt| *attempt != 0).filter_map(read).collect()
+    taken.filter(|attempt| *attempt != 0).map(read).collect()
 }

@@ -21,9 +21,10 @@ pub(super) struct Snapshot {
     directory: Option<PathBuf>,
     umask: Option<u32>,
     locale: Option<CString>,
-    limits: Vec<(Resource, Rlimit)>,
+    /// In the order of [`LIMITS`].
+    limits: [Rlimit; LIMITS.len()],
     environment: Option<BTreeMap<OsString, OsString>>,
-    streams: [Option<StreamFile>; 3],
+    streams: [StreamFile; 3],
 }
 
 /// A difference between two snapshots.
@@ -32,6 +33,16 @@ pub(super) struct Difference {
     pub part: ProcessPart,
     pub text: String,
     pub put_back: bool,
+}
+
+impl Difference {
+    pub(super) fn new(part: ProcessPart, text: impl Into<String>, put_back: bool) -> Self {
+        Difference {
+            part,
+            text: text.into(),
+            put_back,
+        }
+    }
 }
 
 /// Compared by its handler alone: flags differ where glibc has put a disposition back after `system(3)`.
@@ -65,9 +76,7 @@ impl Snapshot {
             directory: std::env::current_dir().ok(),
             umask: umask(),
             locale: locale(),
-            limits: LIMITS
-                .map(|(resource, _)| (resource, getrlimit(resource)))
-                .to_vec(),
+            limits: LIMITS.map(|(resource, _)| getrlimit(resource)),
             environment: environment::all(),
             streams: streams::files(),
         }
@@ -84,14 +93,14 @@ impl Snapshot {
         self.reconcile_streams(&now, &mut found);
         if self.locale != now.locale {
             let text = format!("set the locale to {}", shown(now.locale.as_deref()));
-            found.push(stays(ProcessPart::Locale, text));
+            found.push(Difference::new(ProcessPart::Locale, text, false));
             self.locale = now.locale;
         }
         if let (Some(before), Some(after)) = (&self.environment, &now.environment)
             && before != after
         {
             let text = environment_text(before, after);
-            found.push(stays(ProcessPart::Environment, text));
+            found.push(Difference::new(ProcessPart::Environment, text, false));
         }
         self.environment = now.environment.or_else(|| self.environment.take());
         found
@@ -111,11 +120,8 @@ impl Snapshot {
             let is_the_hosts = signals::is_kept(*signal)
                 || after.0.sa_sigaction == libc::SIG_DFL && is_in_executable(before.0.sa_sigaction);
             let put_back = is_the_hosts && signals::put(*signal, &before.0).is_ok();
-            found.push(Difference {
-                part: ProcessPart::Signals,
-                text: signals::set_text(after.0.sa_sigaction, &signal_name(*signal)),
-                put_back,
-            });
+            let text = signals::set_text(after.0.sa_sigaction, *signal);
+            found.push(Difference::new(ProcessPart::Signals, text, put_back));
             if !put_back {
                 *before = *after;
             }
@@ -134,11 +140,8 @@ impl Snapshot {
             let directory = directory.as_ref();
             directory.map_or_else(|| "one that is gone".to_owned(), |d| d.display().to_string())
         };
-        found.push(Difference {
-            part: ProcessPart::WorkingDirectory,
-            text: format!("changed the working directory to {}", shown(&now.directory)),
-            put_back,
-        });
+        let text = format!("changed the working directory to {}", shown(&now.directory));
+        found.push(Difference::new(ProcessPart::WorkingDirectory, text, put_back));
         if !put_back {
             self.directory.clone_from(&now.directory);
         }
@@ -151,16 +154,14 @@ impl Snapshot {
         };
         if before != after {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(before));
-            found.push(Difference {
-                part: ProcessPart::Umask,
-                text: format!("set the umask to {after:04o}"),
-                put_back: true,
-            });
+            let text = format!("set the umask to {after:04o}");
+            found.push(Difference::new(ProcessPart::Umask, text, true));
         }
     }
 
     fn reconcile_limits(&mut self, now: &Snapshot, found: &mut Vec<Difference>) {
-        for ((resource, before), (_, after)) in self.limits.iter_mut().zip(&now.limits) {
+        let both = self.limits.iter_mut().zip(&now.limits);
+        for ((resource, name), (before, after)) in LIMITS.into_iter().zip(both) {
             if before == after {
                 continue;
             }
@@ -169,22 +170,15 @@ impl Snapshot {
                 current: lower(before.current, after.maximum),
                 maximum: after.maximum,
             };
-            let put_back = setrlimit(*resource, *before).is_ok();
+            let put_back = setrlimit(resource, *before).is_ok();
             if !put_back {
-                let _ = setrlimit(*resource, highest);
+                let _ = setrlimit(resource, highest);
             }
             let shown = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
-            let name = LIMITS
-                .iter()
-                .find(|(of, _)| of == resource)
-                .map_or("", |(_, name)| name);
-            found.push(Difference {
-                part: ProcessPart::Limits,
-                text: format!("set the limit of {name} to {}", shown(after.current)),
-                put_back,
-            });
+            let text = format!("set the limit of {name} to {}", shown(after.current));
+            found.push(Difference::new(ProcessPart::Limits, text, put_back));
             if !put_back {
-                *before = getrlimit(*resource);
+                *before = getrlimit(resource);
             }
         }
     }
@@ -198,21 +192,10 @@ impl Snapshot {
             }
             let put_back = after.is_none() && streams::reopen(number);
             let what = if after.is_none() { "closed" } else { "replaced" };
-            found.push(Difference {
-                part: ProcessPart::StandardStreams,
-                text: format!("{what} {name}"),
-                put_back,
-            });
+            let text = format!("{what} {name}");
+            found.push(Difference::new(ProcessPart::StandardStreams, text, put_back));
             *before = streams::files()[number];
         }
-    }
-}
-
-fn stays(part: ProcessPart, text: String) -> Difference {
-    Difference {
-        part,
-        text,
-        put_back: false,
     }
 }
 
@@ -266,44 +249,6 @@ fn environment_text(before: &BTreeMap<OsString, OsString>, after: &BTreeMap<OsSt
         .collect();
     let more = if names.len() > NAMES_MAX { ", …" } else { "" };
     format!("changed the environment: {}{more}", shown.join(", "))
-}
-
-fn signal_name(number: c_int) -> String {
-    const NAMES: [&str; 31] = [
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGBUS",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGUSR1",
-        "SIGSEGV",
-        "SIGUSR2",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGSTKFLT",
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGURG",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGIO",
-        "SIGPWR",
-        "SIGSYS",
-    ];
-    let name = usize::try_from(number - 1).ok().and_then(|at| NAMES.get(at));
-    name.map_or_else(|| format!("signal {number}"), |name| (*name).to_owned())
 }
 
 #[cfg(test)]

@@ -33,21 +33,12 @@ pub fn private_stderr() -> std::io::Result<File> {
     )?))
 }
 
-/// One stream of three, for comparisons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StreamFile {
-    device: u64,
-    inode: u64,
-}
+/// Device and inode of one stream of three; nothing where it is closed.
+pub(super) type StreamFile = Option<(u64, u64)>;
 
-/// Which files descriptors 0, 1 and 2 are; nothing where one is closed.
-pub(super) fn files() -> [Option<StreamFile>; 3] {
-    streams().map(|stream| {
-        fstat(stream).ok().map(|file| StreamFile {
-            device: file.st_dev,
-            inode: file.st_ino,
-        })
-    })
+/// Which files descriptors 0, 1 and 2 are.
+pub(super) fn files() -> [StreamFile; 3] {
+    streams().map(|stream| fstat(stream).ok().map(|file| (file.st_dev, file.st_ino)))
 }
 
 /// Opens the stream of this number again where it is closed.

@@ -4,13 +4,12 @@
 //! thread-local with a destructor for the first time would stand still, those of the HTTP API included. Libraries are handed on to
 //! glibc, which has to keep them mapped.
 
-use super::real::Real;
+use super::real::{Real, interpose};
 use crate::loader::{hosts_own_key, is_in_executable};
 use libc::{c_int, c_void, pthread_key_t};
 use std::sync::atomic::AtomicU64;
 
 type Destructor = unsafe extern "C" fn(*mut c_void);
-type Register = unsafe extern "C" fn(Destructor, *mut c_void, *mut c_void) -> c_int;
 
 /// One destructor that waits for its thread's end. In memory of `malloc`: the Rust allocator may use thread-locals itself.
 struct Pending {
@@ -19,38 +18,18 @@ struct Pending {
     next: *mut Pending,
 }
 
-/// Looks glibc's function up while the dynamic loader is free.
-pub(super) fn prepare() {
-    let _ = GLIBCS.get();
-}
-
-/// The name that the executable defines here, with the address that its objects and all libraries bind to.
-pub(super) fn name() -> (&'static str, *const c_void) {
-    (
-        "__cxa_thread_atexit_impl",
-        __cxa_thread_atexit_impl as *const c_void,
-    )
-}
-
-static GLIBCS: Real<Register> = Real::new(c"__cxa_thread_atexit_impl");
-
-/// Has `destructor` run on `object` when the calling thread ends.
-///
-/// # Safety
-/// As the C++ ABI's `__cxa_thread_atexit`: `destructor` may be called on `object` at the thread's end.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn __cxa_thread_atexit_impl(
-    destructor: Destructor,
-    object: *mut c_void,
-    library: *mut c_void,
-) -> c_int {
-    if !is_in_executable(library.addr()) {
-        return match GLIBCS.get() {
-            // SAFETY: the caller's contract.
-            Some(register) => unsafe { register(destructor, object, library) },
-            None => -1,
-        };
+interpose! {
+    /// Has `destructor` run on `object` when the calling thread ends.
+    fn __cxa_thread_atexit_impl(destructor: Destructor, object: *mut c_void, library: *mut c_void) -> c_int, or -1, by real {
+        if is_in_executable(library.addr()) {
+            return register(destructor, object);
+        }
+        real(destructor, object, library)
     }
+}
+
+/// Has `destructor` run on `object` when the calling thread ends; 0 if it will.
+fn register(destructor: Destructor, object: *mut c_void) -> c_int {
     let Some(key) = key() else { return -1 };
     // SAFETY: a plain allocation; null is handled.
     let pending = unsafe { libc::malloc(size_of::<Pending>()) }.cast::<Pending>();
@@ -86,7 +65,7 @@ unsafe extern "C" fn run(last: *mut c_void) {
     let Some(key) = key() else { return };
     let mut pending = last.cast::<Pending>();
     while !pending.is_null() {
-        // SAFETY: written by `__cxa_thread_atexit_impl` on this thread, which alone holds the list.
+        // SAFETY: written by `register` on this thread, which alone holds the list.
         let Pending {
             destructor,
             object,
@@ -149,7 +128,7 @@ mod tests {
         std::thread::spawn(move || {
             for number in 0..3 {
                 let object = Box::into_raw(Box::new(Noted(given.clone(), number)));
-                let here = name().1.cast_mut();
+                let here = NAMES[0].1.cast_mut();
                 // SAFETY: the object is the destructor's from here on; the address lies in this executable.
                 assert_eq!(unsafe { __cxa_thread_atexit_impl(note, object.cast(), here) }, 0);
             }

@@ -1,17 +1,12 @@
 //! What belongs to a thread of the host while plugin code runs on it: the signal mask and the float mode.
 
+use extman_model::ProcessPart;
+
 /// As the calling thread has it.
 #[derive(Clone, Copy)]
 pub(super) struct ThreadState {
     mask: libc::sigset_t,
     float: u32,
-}
-
-/// What plugin code left changed on a thread.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct ThreadChange {
-    pub mask: bool,
-    pub float: bool,
 }
 
 impl ThreadState {
@@ -27,22 +22,27 @@ impl ThreadState {
     }
 
     /// Puts back on this thread what plugin code has changed since, and says what that was.
-    pub(super) fn put_back(&self) -> ThreadChange {
+    pub(super) fn put_back(&self) -> Vec<(ProcessPart, &'static str)> {
         let now = ThreadState::of_this_thread();
         let is_member = |set: &libc::sigset_t, signal| {
             // SAFETY: reads a set that is written.
             unsafe { libc::sigismember(set, signal) == 1 }
         };
-        let changed = ThreadChange {
-            mask: (1..=64).any(|signal| is_member(&self.mask, signal) != is_member(&now.mask, signal)),
-            float: self.float != now.float,
-        };
-        if changed.mask {
+        let mut changed = Vec::new();
+        if (1..=64).any(|signal| is_member(&self.mask, signal) != is_member(&now.mask, signal)) {
             // SAFETY: a set that was read from this thread.
             unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.mask, std::ptr::null_mut()) };
+            changed.push((
+                ProcessPart::SignalMask,
+                "changed the signal mask of the host's thread",
+            ));
         }
-        if changed.float {
+        if self.float != now.float {
             set_float_mode(self.float);
+            changed.push((
+                ProcessPart::FloatMode,
+                "changed the float mode of the host's thread",
+            ));
         }
         changed
     }
@@ -95,19 +95,16 @@ mod tests {
     #[test]
     fn mask_of_a_thread_is_put_back_and_named() {
         let before = ThreadState::of_this_thread();
-        assert_eq!(before.put_back(), ThreadChange::default());
+        let changed = || -> Vec<_> { before.put_back().into_iter().map(|(part, _)| part).collect() };
+        assert_eq!(changed(), []);
         let mut all = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: fills a local set, and blocks it on this thread.
         unsafe {
             libc::sigfillset(all.as_mut_ptr());
             libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut());
         }
-        let changed = ThreadChange {
-            mask: true,
-            float: false,
-        };
-        assert_eq!(before.put_back(), changed);
-        assert_eq!(before.put_back(), ThreadChange::default());
+        assert_eq!(changed(), [ProcessPart::SignalMask]);
+        assert_eq!(changed(), []);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -116,11 +113,7 @@ mod tests {
         let before = ThreadState::of_this_thread();
         // Flush to zero, denormals are zero.
         set_float_mode(before.float | 0x8040);
-        let changed = ThreadChange {
-            mask: false,
-            float: true,
-        };
-        assert_eq!(before.put_back(), changed);
+        assert_eq!(before.put_back()[0].0, ProcessPart::FloatMode);
         assert_eq!(float_mode(), before.float);
     }
 }

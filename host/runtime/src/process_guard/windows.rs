@@ -12,7 +12,7 @@ use super::log::StderrLog;
 use super::signals;
 use super::snapshot::{Difference, Snapshot};
 use super::streams;
-use super::thread_state::{ThreadChange, ThreadState};
+use super::thread_state::ThreadState;
 use crate::loader::{CodeOwner, exit_now, libraries_with_threads};
 use extman_model::clock::{self, Monotonic};
 use extman_model::{ProcessChange, ProcessPart};
@@ -115,32 +115,15 @@ impl Drop for Window {
         let Some(open) = at.map(|at| guard.open.remove(at)) else {
             return;
         };
-        found.extend(changes_of_thread(thread, &open));
+        found.extend(thread.into_iter().map(|(part, text)| ProcessChange {
+            part,
+            by: vec![open.by.clone()],
+            step: open.step.to_owned(),
+            text: text.to_owned(),
+            put_back: true,
+        }));
         report(guard, &found);
     }
-}
-
-fn changes_of_thread(thread: ThreadChange, open: &OpenWindow) -> impl Iterator<Item = ProcessChange> {
-    let changed = [
-        (
-            thread.mask,
-            ProcessPart::SignalMask,
-            "changed the signal mask of the host's thread",
-        ),
-        (
-            thread.float,
-            ProcessPart::FloatMode,
-            "changed the float mode of the host's thread",
-        ),
-    ];
-    let changed = changed.into_iter().filter(|(changed, ..)| *changed);
-    changed.map(|(_, part, text)| ProcessChange {
-        part,
-        by: vec![open.by.clone()],
-        step: open.step.to_owned(),
-        text: text.to_owned(),
-        put_back: true,
-    })
 }
 
 /// The instance was created: from here on, a change may be its doing.
@@ -181,11 +164,10 @@ impl Guard {
     /// Puts back what can be, and gives what was found.
     fn compare(&mut self) -> Vec<ProcessChange> {
         // First, and alone: what else is done may be done to another's descriptor.
-        if let Some(lost) = self.lost_descriptor() {
-            return vec![self.blame(
-                lost,
-                acts::take(ProcessPart::Descriptors).unwrap_or(CodeOwner::UNKNOWN),
-            )];
+        let lost = self.take_lost_descriptors();
+        if !lost.is_empty() {
+            let whose = acts::take(ProcessPart::Descriptors).unwrap_or(CodeOwner::UNKNOWN);
+            return lost.into_iter().map(|lost| self.blame(lost, whose)).collect();
         }
         let acted = acts::take_all();
         let whose = |part| {
@@ -214,17 +196,17 @@ impl Guard {
         found
     }
 
-    /// One on which the host waits and that the host has not closed.
-    fn lost_descriptor(&self) -> Option<Difference> {
-        let (number, what) = self
+    /// Those on which the host waits and that the host has not closed. Each is told once: an embedder's process goes on without it.
+    fn take_lost_descriptors(&mut self) -> Vec<Difference> {
+        let lost = self
             .vital
-            .iter()
-            .find(|(number, _)| descriptors::is_lost(*number))?;
-        Some(Difference {
-            part: ProcessPart::Descriptors,
-            text: format!("closed or replaced descriptor {number} of the host ({what}), on which it waits"),
-            put_back: false,
-        })
+            .extract_if(.., |(number, _)| descriptors::is_lost(*number));
+        let difference = |(number, what)| {
+            let text =
+                format!("closed or replaced descriptor {number} of the host ({what}), on which it waits");
+            Difference::new(ProcessPart::Descriptors, text, false)
+        };
+        lost.map(difference).collect()
     }
 
     fn blame(&self, difference: Difference, whose: CodeOwner) -> ProcessChange {
@@ -267,14 +249,8 @@ impl Guard {
 }
 
 fn refused_signals() -> impl Iterator<Item = (CodeOwner, Difference)> {
-    signals::take_refused().into_iter().map(|refused| {
-        let difference = Difference {
-            part: ProcessPart::Signals,
-            text: signals::set_text(refused.handler, refused.signal),
-            put_back: true,
-        };
-        (refused.owner, difference)
-    })
+    let refused = signals::take_refused().into_iter();
+    refused.map(|(whose, text)| (whose, Difference::new(ProcessPart::Signals, text, true)))
 }
 
 /// Acts that had no effect.
@@ -285,21 +261,13 @@ fn refused_acts(acted: &[(ProcessPart, CodeOwner)]) -> impl Iterator<Item = (Cod
             ProcessPart::Threads => ("ended a thread of the host by pthread_exit", false),
             _ => return None,
         };
-        let difference = Difference {
-            part: *part,
-            text: text.to_owned(),
-            put_back,
-        };
-        Some((*whose, difference))
+        Some((*whose, Difference::new(*part, text, put_back)))
     })
 }
 
 fn came_back() -> Difference {
-    Difference {
-        part: ProcessPart::Children,
-        text: "forked a child that came back into the host's code, and was ended there".to_owned(),
-        put_back: true,
-    }
+    let text = "forked a child that came back into the host's code, and was ended there";
+    Difference::new(ProcessPart::Children, text, true)
 }
 
 /// Keeps what was found, frees the lock, and tells who listens. Does not come back where the program can't go on.
@@ -333,6 +301,7 @@ fn lock() -> MutexGuard<'static, Guard> {
 mod tests {
     use super::super::activity::Entering;
     use super::*;
+    use std::os::fd::IntoRawFd;
 
     fn guard(living: &[(&str, CodeOwner, &Arc<Activity>)]) -> Guard {
         let living = living
@@ -351,16 +320,13 @@ mod tests {
     }
 
     fn difference() -> Difference {
-        Difference {
-            part: ProcessPart::Umask,
-            text: "set the umask to 0000".to_owned(),
-            put_back: true,
-        }
+        Difference::new(ProcessPart::Umask, "set the umask to 0000", true)
     }
 
     /// The stamps are of the whole process, so all of it stands in one test.
     #[test]
     fn change_between_windows_is_blamed_on_whose_code_ran_since_the_last_comparison() {
+        let _alone = acts::alone();
         let (one, other) = (CodeOwner::of_a_new_library(), CodeOwner::of_a_new_library());
         let [idle, called, twin] = [(); 3].map(|()| Arc::<Activity>::default());
         let mut guard = guard(&[
@@ -401,6 +367,36 @@ mod tests {
             ["called", "idle"],
             "code of another library did it meanwhile"
         );
+    }
+
+    /// An embedder's process does not end for it.
+    #[test]
+    fn descriptor_that_is_lost_is_told_once_and_hides_no_other_and_no_later_comparison() {
+        let _alone = acts::alone();
+        let lost = || {
+            let file = tempfile::tempfile().unwrap();
+            // Higher than any that another test of this process is given meanwhile.
+            let number = rustix::io::fcntl_dupfd_cloexec(&file, 950).unwrap().into_raw_fd();
+            descriptors::protect(number);
+            // SAFETY: this test's own descriptor, closed past the C library.
+            unsafe { libc::syscall(libc::SYS_close, number) };
+            number
+        };
+        let mut guard = guard(&[]);
+        guard.baseline = Some(Snapshot::take());
+        let told = |guard: &mut Guard| {
+            let found = guard.compare().into_iter();
+            let lost = found.filter(|change| change.part == ProcessPart::Descriptors && !change.put_back);
+            lost.map(|change| change.text).collect::<Vec<_>>()
+        };
+        for _ in 0..2 {
+            let number = lost();
+            guard.vital.push((number, "one".to_owned()));
+            let before = guard.compared;
+            assert!(told(&mut guard)[0].contains(&format!("descriptor {number} of the host (one)")));
+            assert_eq!(told(&mut guard), [""; 0], "it is told once");
+            assert!(guard.compared > before, "what else there is was compared");
+        }
     }
 
     #[test]

@@ -21,7 +21,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AllDown {
-    /// It fails at once and reaches no plugin.
+    /// It fails at once and reaches no plugin; but now and then one shows whether an instance is well again that nothing but its calls say to
+    /// be down.
     Fail,
     /// The first that runs is called all the same: a verdict may be wrong, and whoever is down by its calls alone is seen to be well by
     /// nothing else.
@@ -77,14 +78,14 @@ pub struct Candidate {
 
 /// Who serves a capability.
 pub struct Choice {
-    /// Who.
-    pub serving: Candidate,
+    /// Who; `None` where all are down and a call fails, but for those that are trials.
+    pub serving: Option<Candidate>,
     /// What it is held to be.
     pub health: Health,
     trial: Option<Trial>,
 }
 
-/// One that would be called first, and is down by its calls alone. Without calls it would stay down, so some go to it.
+/// One that would be called first, or that alone runs, and is down by its calls alone. Without calls it would stay down, so some go to it.
 struct Trial {
     of: Candidate,
     calls: AtomicU64,
@@ -92,7 +93,7 @@ struct Trial {
     due: AtomicU64,
 }
 
-/// Of so many calls one may be a trial.
+/// Of so many calls one may be a trial, where somebody else serves: else it would fail anyway.
 const TRIAL_ONE_IN: u64 = 20;
 /// No two trials are closer than this.
 const TRIAL_EVERY: Duration = Duration::from_secs(5);
@@ -195,21 +196,30 @@ impl Choice {
     /// Whether it says the same, so that it stays, with the count of its trials.
     fn is_like(&self, other: &Choice) -> bool {
         let tried = |choice: &Choice| choice.trial.as_ref().map(|trial| Arc::as_ptr(&trial.of.entry));
-        Arc::ptr_eq(&self.serving.entry, &other.serving.entry)
-            && self.health == other.health
-            && tried(self) == tried(other)
+        let serving = |choice: &Choice| choice.serving.as_ref().map(|serving| Arc::as_ptr(&serving.entry));
+        serving(self) == serving(other) && self.health == other.health && tried(self) == tried(other)
     }
 
     /// Who is called in its place this once, to see whether it is well again.
+    #[inline]
     pub fn trial(&self) -> Option<Candidate> {
-        let trial = self.trial.as_ref()?;
-        let calls = trial.calls.fetch_add(1, Relaxed) + 1;
-        let due = trial.due.load(Relaxed);
+        self.trial
+            .as_ref()
+            .and_then(|trial| trial.next(self.serving.is_none()))
+    }
+}
+
+impl Trial {
+    /// Whether the call under way is one. `is_alone`: nobody else would serve it.
+    #[cold]
+    fn next(&self, is_alone: bool) -> Option<Candidate> {
+        let calls = self.calls.fetch_add(1, Relaxed) + 1;
+        let due = self.due.load(Relaxed);
         let now = clock::monotonic();
         let next = now.after(TRIAL_EVERY).as_nanos();
-        let is_due = calls.is_multiple_of(TRIAL_ONE_IN) && now.as_nanos() >= due;
-        let is_this_one = is_due && trial.due.compare_exchange(due, next, Relaxed, Relaxed).is_ok();
-        is_this_one.then(|| trial.of.clone())
+        let is_due = (is_alone || calls.is_multiple_of(TRIAL_ONE_IN)) && now.as_nanos() >= due;
+        let is_this_one = is_due && self.due.compare_exchange(due, next, Relaxed, Relaxed).is_ok();
+        is_this_one.then(|| self.of.clone())
     }
 }
 
@@ -233,7 +243,7 @@ impl Route {
         &self.candidates
     }
 
-    /// Who serves now; `None` if nobody does.
+    /// Who serves now; `None` if nobody does, nor may be tried.
     #[inline]
     pub fn choice(&self) -> Guard<Option<Arc<Choice>>> {
         self.choice.load()
@@ -290,16 +300,19 @@ impl Ranked {
 
     fn choose(&self) -> Option<Choice> {
         let firsts = KINDS.iter().zip(&self.by_kind);
-        let (kind, (order, placed)) = firsts
+        let first = firsts
             .filter_map(|(kind, of_kind)| Some((kind, of_kind.first_key_value()?)))
-            .next()?;
+            .next();
         // Only one that would be called first is tried, and only where the other is not down itself.
-        let tried = self.trials.first_key_value().filter(|(tried, _)| *tried < order);
-        let trial = tried.filter(|_| *kind != Kind::Down);
-        Some(Choice {
-            health: placed.slot.health(),
-            serving: placed.candidate()?,
-            trial: trial.and_then(|(_, placed)| placed.candidate()).map(Trial::new),
+        let is_tried =
+            |tried: &Order| first.is_none_or(|(kind, (order, _))| *kind != Kind::Down && tried < order);
+        let tried = self.trials.first_key_value().filter(|(tried, _)| is_tried(tried));
+        let trial = tried.and_then(|(_, placed)| placed.candidate()).map(Trial::new);
+        let serving = first.map(|(_, (_, placed))| placed);
+        (serving.is_some() || trial.is_some()).then(|| Choice {
+            health: serving.map_or(Health::Down, |placed| placed.slot.health()),
+            serving: serving.and_then(Placed::candidate),
+            trial,
         })
     }
 }

@@ -4,11 +4,10 @@ use super::key::VettingKey;
 use extman_model::clock::unix_ms;
 use extman_model::{Digest, VettingReport};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use tempfile::NamedTempFile;
 
 /// Most results that are kept of one library: each configuration has one of its own.
 const RESULTS_PER_DIGEST_MAX: usize = 1024;
@@ -36,7 +35,7 @@ impl VettingCache {
 
     /// What was seen under this key, unless it is a refusal older than `expires`. What can't be read counts as not seen.
     pub fn look_up(&self, key: &VettingKey, now: SystemTime, expires: Duration) -> Option<VettingReport> {
-        let record: VettingRecord = serde_json::from_slice(&std::fs::read(self.path(key)).ok()?).ok()?;
+        let record = read(&self.path(key))?;
         // A clock that was set back makes a refusal look as if it came from the future: then it has expired as well.
         let age = unix_ms(now).checked_sub(record.at_unix_ms);
         let fresh = age.is_some_and(|age| u128::from(age) < expires.as_millis());
@@ -55,27 +54,12 @@ impl VettingCache {
         }
     }
 
-    /// Forgets a digest under whatever circumstances it was seen. `false` if nothing was known.
-    pub fn release(&self, digest: Digest) -> bool {
-        let removed = self
-            .of(digest)
-            .into_iter()
-            .filter(|path| std::fs::remove_file(path).is_ok());
-        removed.count() > 0
-    }
-
-    /// Forgets where a digest was refused. `false` if it was not.
-    pub fn release_refusals(&self, digest: Digest) -> bool {
-        let refused = |path: &PathBuf| {
-            let record = std::fs::read(path)
-                .ok()
-                .and_then(|text| serde_json::from_slice::<VettingRecord>(&text).ok());
-            record.is_none_or(|record| !record.report.passed())
-        };
-        let removed = self
-            .of(digest)
-            .into_iter()
-            .filter(|path| refused(path) && std::fs::remove_file(path).is_ok());
+    /// Forgets a digest under whatever circumstances it was seen, or where it was refused alone. `false` if there was nothing to forget.
+    pub fn release(&self, digest: Digest, refusals_alone: bool) -> bool {
+        let is_meant =
+            |path: &Path| !refusals_alone || read(path).is_none_or(|record| !record.report.passed());
+        let known = self.of(digest).into_iter();
+        let removed = known.filter(|path| is_meant(path) && std::fs::remove_file(path).is_ok());
         removed.count() > 0
     }
 
@@ -98,31 +82,12 @@ impl VettingCache {
         if known.len() >= RESULTS_PER_DIGEST_MAX && !known.contains(&self.path(key)) {
             self.remove_oldest(known);
         }
-        let (partial, mut file) = self.create_partial()?;
-        let written = serde_json::to_vec(record)
-            .map_err(io::Error::from)
-            .and_then(|json| file.write_all(&json))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&partial, self.path(key)));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&partial);
-        }
-        written
-    }
-
-    /// A file under a name that nobody else has: not another thread, not a process of the same id in another container.
-    fn create_partial(&self) -> io::Result<(PathBuf, File)> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        const ATTEMPTS_MAX: usize = 1 << 16;
-        for _ in 0..ATTEMPTS_MAX {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = self.dir.join(format!(".partial-{}-{number}", std::process::id()));
-            match File::create_new(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                created => return Ok((path, created?)),
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
+        // Under a name that nobody else has, until it is whole.
+        let mut file = NamedTempFile::with_prefix_in(".partial-", &self.dir)?;
+        file.write_all(&serde_json::to_vec(record)?)?;
+        file.as_file().sync_all()?;
+        file.persist(self.path(key))?;
+        Ok(())
     }
 
     fn remove_oldest(&self, paths: Vec<PathBuf>) {
@@ -135,6 +100,10 @@ impl VettingCache {
     fn path(&self, key: &VettingKey) -> PathBuf {
         self.dir.join(format!("{key}.json"))
     }
+}
+
+fn read(path: &Path) -> Option<VettingRecord> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -174,12 +143,12 @@ mod tests {
             cache.look_up(&bad, now - day, day).is_none(),
             "the clock was set back"
         );
-        assert!(!cache.release_refusals(good.digest()));
-        assert!(cache.release_refusals(bad.digest()));
+        assert!(!cache.release(good.digest(), true));
+        assert!(cache.release(bad.digest(), true));
         cache.enter(&bad, now, &report(true));
-        assert!(cache.release(bad.digest()));
+        assert!(cache.release(bad.digest(), false));
         assert!(cache.look_up(&bad, now, day).is_none());
-        assert!(!cache.release(bad.digest()));
+        assert!(!cache.release(bad.digest(), false));
     }
 
     #[test]
@@ -192,7 +161,7 @@ mod tests {
         cache.enter(&key(1, 2), now, &report(true));
         assert!(cache.look_up(&key(1, 1), now, day).unwrap().passed());
         assert!(!cache.look_up(&key(1, 2), now, day).unwrap().passed());
-        assert!(cache.release(key(1, 1).digest()));
+        assert!(cache.release(key(1, 1).digest(), false));
         assert!(
             cache.look_up(&key(1, 1), now, day).is_none() && cache.look_up(&key(1, 2), now, day).is_none()
         );

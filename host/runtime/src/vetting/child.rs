@@ -1,6 +1,8 @@
 //! The host's side of one vetting: start the processes, listen, and end them when their time is up or the host ends.
 
+use super::VettingError;
 use super::protocol::{LINE_BYTES_MAX, Line, Order, hand_over};
+use crate::process_guard::signal_name;
 use extman_model::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep};
 use std::fs::File;
 use std::io;
@@ -26,20 +28,6 @@ pub(super) struct Limits {
     pub memory_bytes: u64,
 }
 
-/// Why there is no report.
-pub(super) enum NoReport {
-    /// The worker could not be started or talked to, or is of another build. Says nothing of the plugin.
-    Worker(io::Error),
-    /// The host ends.
-    HostEnds,
-}
-
-impl From<io::Error> for NoReport {
-    fn from(error: io::Error) -> Self {
-        NoReport::Worker(error)
-    }
-}
-
 /// `phase` is told which step is under way.
 pub(super) async fn run(
     worker: &Path,
@@ -48,7 +36,7 @@ pub(super) async fn run(
     limits: Limits,
     phase: &watch::Sender<VettingPhase>,
     mut host_ends: watch::Receiver<bool>,
-) -> Result<VettingReport, NoReport> {
+) -> Result<VettingReport, VettingError> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     let mut guard = Command::new(worker)
         .arg(super::worker::GUARD)
@@ -88,14 +76,12 @@ pub(super) async fn run(
         None => None,
     };
     heard.report.stderr_tail = stderr_tail.unwrap_or_default();
-    match timed {
-        None => Err(NoReport::HostEnds),
-        Some(Ok(listened)) => {
-            listened?;
-            heard.judge(None).map_err(NoReport::Worker)
-        }
-        Some(Err(_)) => heard.judge(Some(limits.time)).map_err(NoReport::Worker),
-    }
+    let over = match timed {
+        None => return Err(VettingError::HostEnds),
+        Some(Ok(listened)) => listened.map(|()| None)?,
+        Some(Err(_)) => Some(limits.time),
+    };
+    Ok(heard.judge(over)?)
 }
 
 /// Waits for the guard, which ends all others first; if it does not, ends what is in its process group.
@@ -261,21 +247,4 @@ async fn tail(mut err: impl AsyncRead + Unpin) -> String {
         kept.drain(..surplus);
     }
     String::from_utf8_lossy(&kept).into_owned()
-}
-
-fn signal_name(number: i32) -> String {
-    let name = match number {
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGILL => "SIGILL",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGSYS => "SIGSYS",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGTRAP => "SIGTRAP",
-        libc::SIGXCPU => "SIGXCPU",
-        other => return format!("signal {other}"),
-    };
-    name.to_owned()
 }

@@ -2,7 +2,7 @@
 //! the outcome.
 
 use super::VettingConfig;
-use extman_intake::VerifiedPlugin;
+use extman_intake::{Identity, VerifiedPlugin};
 use extman_model::{Digest, VettingDepth};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -37,21 +37,11 @@ struct Circumstances<'a> {
     config: &'a str,
     time_limit_ms: u128,
     memory_bytes_max: u64,
-    worker: Option<FileState>,
+    worker: Option<Identity>,
     /// Which files the dynamic loader finds under which name.
-    loader_cache: Option<FileState>,
+    loader_cache: Option<Identity>,
     limits: Vec<Option<u64>>,
     variables: Vec<(String, Option<OsString>)>,
-}
-
-/// Tells one state of a file from another.
-#[derive(Serialize)]
-struct FileState {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 /// Variables that every library's loading depends on.
@@ -78,8 +68,8 @@ impl VettingKey {
             config: trial.config,
             time_limit_ms: trial.limit.as_millis(),
             memory_bytes_max: config.memory_bytes_max,
-            worker: FileState::of(trial.worker),
-            loader_cache: FileState::of(Path::new("/etc/ld.so.cache")),
+            worker: identity(trial.worker),
+            loader_cache: identity(Path::new("/etc/ld.so.cache")),
             limits: LIMITS.iter().map(|limit| getrlimit(*limit).current).collect(),
             variables: variables
                 .map(|name| (name.clone(), std::env::var_os(name)))
@@ -115,16 +105,8 @@ impl fmt::Display for VettingKey {
     }
 }
 
-impl FileState {
-    fn of(path: &Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(FileState {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
+fn identity(path: &Path) -> Option<Identity> {
+    std::fs::metadata(path)
+        .ok()
+        .map(|metadata| Identity::of(&metadata))
 }

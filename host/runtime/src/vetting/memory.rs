@@ -230,6 +230,13 @@ mod tests {
         assert_eq!(group.exceeded_by(), Some(4_999_168));
         join(group.path()).unwrap();
         assert_eq!(group.read("cgroup.procs").as_deref(), Some("0"));
+        // A folder's files stand for values that go with a control group.
+        let path = group.path().to_owned();
+        for file in fs::read_dir(&path).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        drop(group);
+        assert!(!path.exists(), "it goes with its vetting");
     }
 
     #[test]

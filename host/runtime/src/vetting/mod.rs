@@ -21,7 +21,7 @@ pub mod worker;
 
 use super::loader::{SealError, SealedImage};
 use cache::VettingCache;
-use child::{Limits, NoReport};
+use child::Limits;
 use extman_intake::{Sdk, VerifiedPlugin};
 use extman_model::{Digest, MemoryBound, VettingDepth, VettingPhase, VettingReport};
 use extman_plugin_api::manifest::schema::Symbols;
@@ -29,12 +29,12 @@ use key::{Trial, VettingKey};
 use protocol::Order;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
 use tokio::sync::{OnceCell, Semaphore, watch};
 
 /// A verified plugin that may be loaded into this process.
@@ -246,12 +246,12 @@ impl Vetting {
 
     /// Forgets what was seen of a plugin. `false` if there was nothing.
     pub fn release(&self, digest: Digest) -> bool {
-        self.cache.release(digest)
+        self.cache.release(digest, false)
     }
 
     /// Forgets that a plugin was refused; that it passed is kept. `false` if there was no refusal.
     pub fn release_refusal(&self, digest: Digest) -> bool {
-        self.cache.release_refusals(digest)
+        self.cache.release(digest, true)
     }
 
     fn remembered(&self, key: &VettingKey, now: SystemTime) -> Option<VettingReport> {
@@ -328,7 +328,7 @@ impl Vetting {
         let sealed =
             tokio::task::spawn_blocking(move || SealedImage::of_stored(&stored, "extman-vetting", digest));
         let sealed = sealed.await.map_err(std::io::Error::other)??;
-        let own = TrialFolders::make();
+        let own = trial_folders();
         let order = Order {
             digest,
             rust: is_rust(plugin),
@@ -336,7 +336,7 @@ impl Vetting {
             name: plugin.manifest().plugin.id.clone(),
             config: trial.config.to_owned(),
             resource_dir: plugin.origin().parent().and_then(Path::to_str).map(str::to_owned),
-            own_dirs: own.as_ref().map(|own| own.0.clone()),
+            own_dirs: own.as_ref().map(|(_, own)| own.clone()),
             stack_bytes: plugin.manifest().threads.stack_bytes,
             depth: trial.depth,
         };
@@ -344,11 +344,7 @@ impl Vetting {
             time: trial.limit,
             memory_bytes: self.config.memory_bytes_max,
         };
-        let report = child::run(trial.worker, order, sealed.share()?, limits, phase, host_ends).await;
-        report.map_err(|none| match none {
-            NoReport::Worker(error) => error.into(),
-            NoReport::HostEnds => VettingError::HostEnds,
-        })
+        child::run(trial.worker, order, sealed.share()?, limits, phase, host_ends).await
     }
 
     fn trial<'a>(&self, plugin: &'a VerifiedPlugin, with: TrialConfig<'a>, worker: &'a Path) -> Trial<'a> {
@@ -386,31 +382,19 @@ impl Vetting {
     }
 }
 
-/// Folders for the time of one trial, as an instance has them of its own. They go with everything that was put there.
-struct TrialFolders([PathBuf; 2]);
-
-impl TrialFolders {
-    /// `None` where the system gives none: then the plugin has none either.
-    fn make() -> Option<Self> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let trial = std::env::temp_dir().join(format!("extman-vetting-{}-{number}", std::process::id()));
-        let mut private = DirBuilder::new();
-        private.mode(0o700);
-        // Made anew, so that nobody else has put anything there, and nobody else's is removed.
-        private.create(&trial).ok()?;
-        let folders = TrialFolders([trial.join("data"), trial.join("cache")]);
-        let made = folders.0.iter().try_for_each(|folder| private.create(folder));
-        made.ok().map(|()| folders)
-    }
-}
-
-impl Drop for TrialFolders {
-    fn drop(&mut self) {
-        if let Some(trial) = self.0[0].parent() {
-            let _ = std::fs::remove_dir_all(trial);
-        }
-    }
+/// Folders for the time of one trial, as an instance has them of its own: for data and for a cache. They go, with everything that was put
+/// there, when the first is dropped. `None` where the system gives none: then the plugin has none either.
+fn trial_folders() -> Option<(TempDir, [PathBuf; 2])> {
+    let private = Permissions::from_mode(0o700);
+    let mut folder = tempfile::Builder::new();
+    let folder = folder
+        .prefix("extman-vetting-")
+        .permissions(private)
+        .tempdir()
+        .ok()?;
+    let own = ["data", "cache"].map(|name| folder.path().join(name));
+    own.iter().try_for_each(std::fs::create_dir).ok()?;
+    Some((folder, own))
 }
 
 /// `extman-worker` beside the running program; for a test or an example, beside its folder.
@@ -435,4 +419,24 @@ pub fn is_rust(plugin: &VerifiedPlugin) -> bool {
         .build
         .as_ref()
         .is_some_and(|build| build.sdk == Sdk::Rust)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_a_trial_are_its_own_and_go_with_all_that_was_put_there() {
+        let (folder, [data, cache]) = trial_folders().unwrap();
+        let (_other, [others, _]) = trial_folders().unwrap();
+        assert_ne!(data, others);
+        let mode = folder.path().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        std::fs::create_dir(data.join("models")).unwrap();
+        std::fs::write(data.join("models/one"), "weights").unwrap();
+        std::fs::write(cache.join("index"), "made anew").unwrap();
+        let path = folder.path().to_owned();
+        drop(folder);
+        assert!(!path.exists() && others.exists());
+    }
 }

@@ -64,53 +64,47 @@ fn inside(group: Option<&Path>) -> io::Result<u8> {
     if let Err(error) = process_guard::keep_signals() {
         complain!("extman-worker: signals could not be kept: {error}");
     }
-    let host = Host { socket };
-    let ending = host.socket.try_clone()?;
-    let _ = ENDING.set(ending);
+    let host = HOST.get_or_init(|| Host { socket });
     process_guard::on_thread_end(end_without_thread);
-    let host = Arc::new(host);
     host.say(&Line::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
     let (order, library) = take_over(&host.socket)?;
     host.begin(VettingPhase::Open);
     // Every step on one thread that ends before the library is closed, as on a lane.
-    let telling = host.clone();
     let stack_bytes = usize::try_from(order.stack_bytes).unwrap_or(usize::MAX);
-    let stepped = on_a_thread(stack_bytes, move || steps(&telling, &order, library));
-    let library = match host.unless_without_thread(stepped)? {
-        Some(Some(Left::Passed(library))) => library,
-        Some(left) => {
-            if let Some(Left::Refused(library)) = left {
-                host.unless_without_thread(close(library))?;
-            }
-            host.say(&Line::Done);
-            return Ok(0);
-        }
-        None => return Ok(PANICKED),
-    };
-    host.begin(VettingPhase::Close);
-    let began = clock::monotonic();
-    let Some(verdict) = host.unless_without_thread(close(library))? else {
+    let stepped = on_a_thread(stack_bytes, move || steps(host, &order, library));
+    let Some(left) = host.unless_without_thread(stepped)? else {
         return Ok(PANICKED);
     };
-    host.say(&Line::End {
-        phase: VettingPhase::Close,
-        took_ns: nanos_since(began),
-        error: None,
-    });
-    host.say(&Line::Unload { verdict });
+    if let Some(Left { library, passed }) = left {
+        if passed {
+            host.begin(VettingPhase::Close);
+        }
+        let began = clock::monotonic();
+        let Some(verdict) = host.unless_without_thread(close(library))? else {
+            return Ok(PANICKED);
+        };
+        if passed {
+            host.say(&Line::End {
+                phase: VettingPhase::Close,
+                took_ns: nanos_since(began),
+                error: None,
+            });
+            host.say(&Line::Unload { verdict });
+        }
+    }
     host.say(&Line::Done);
     Ok(0)
 }
 
-/// The way to the host for a thread that a plugin wants to end.
-static ENDING: OnceLock<UnixStream> = OnceLock::new();
+/// One for the process: also a thread that a plugin wants to end has to say so.
+static HOST: OnceLock<Host> = OnceLock::new();
 
 /// Nothing more can be tried: the plugin's own thread of this process stands still. It is refused for that.
 fn end_without_thread() {
-    if let Some(socket) = ENDING.get() {
-        say(socket, &Line::ThreadEnded);
+    if let Some(host) = HOST.get() {
+        host.say(&Line::ThreadEnded);
         exit_now(0);
     }
 }
@@ -172,11 +166,19 @@ fn close(library: Box<Mapped>) -> io::Result<Option<Verdict>> {
 }
 
 /// What is still mapped after the steps.
-enum Left {
-    /// A library that passed.
-    Passed(Box<Mapped>),
-    /// One whose tables did not.
-    Refused(Box<Mapped>),
+struct Left {
+    library: Box<Mapped>,
+    /// Its tables did.
+    passed: bool,
+}
+
+impl Left {
+    fn passed(library: Library) -> Self {
+        Left {
+            library: Box::new(library.into_mapped()),
+            passed: true,
+        }
+    }
 }
 
 fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
@@ -194,15 +196,18 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
         })
     });
     let Some(library) = opened else {
-        return refused.map(Left::Refused);
+        return refused.map(|library| Left {
+            library,
+            passed: false,
+        });
     };
     if order.depth == VettingDepth::Open {
-        return Some(Left::Passed(Box::new(library.into_mapped())));
+        return Some(Left::passed(library));
     }
     let library = Arc::new(library);
     host.begin(VettingPhase::Create);
     let Some(context) = CallContext::acquire() else {
-        return Some(Left::Passed(Box::new(Arc::into_inner(library)?.into_mapped())));
+        return Arc::into_inner(library).map(Left::passed);
     };
     // The host ends this process at its limit of time.
     let open = || context.open(None, None, OutputLimits::default());
@@ -237,7 +242,7 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
                 })
         });
     }
-    Some(Left::Passed(Box::new(Arc::into_inner(library)?.into_mapped())))
+    Arc::into_inner(library).map(Left::passed)
 }
 
 fn unavailable(error: &dyn std::fmt::Display) -> CallError {

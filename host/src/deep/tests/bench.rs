@@ -7,8 +7,8 @@ use extman_health::Moment;
 use extman_health::monitor::Calls;
 use extman_health::policy::{DeepPolicy, Policy};
 use extman_model::clock;
+use extman_model::latency::LatencyHistogram;
 use extman_model::record::Record;
-use extman_model::sketch::Sketch;
 use extman_model::{CheckKind, CheckOutcome, ErrorKind, Health, Lifecycle, Report};
 use extman_runtime::instance::{Answer, Asked};
 use extman_runtime::lanes::{LaneContext, LaneObserver, Pool, PoolLimits, Work};
@@ -88,8 +88,8 @@ impl Target for Fake {
     fn errors(&self) -> Vec<(ErrorKind, u64)> {
         Vec::new()
     }
-    fn take_latency(&self) -> Sketch {
-        Sketch::default()
+    fn take_latency(&self) -> LatencyHistogram {
+        LatencyHistogram::default()
     }
 }
 

@@ -4,8 +4,8 @@ use extman_health::analysis::Sample;
 use extman_health::analysis::drift::drift;
 use extman_health::analysis::errors::pareto;
 use extman_health::analysis::leak::leak;
-use extman_health::analysis::patterns::after_load::{MinuteLoad, after_load};
-use extman_health::analysis::patterns::co_failing::{Onsets, co_failing};
+use extman_health::analysis::patterns::after_load::after_load;
+use extman_health::analysis::patterns::co_failing::co_failing;
 use extman_health::analysis::patterns::periodic::periodic;
 use extman_health::analysis::timeline::{Piece, SPANS_MAX, onsets, outages, timeline};
 use extman_history::{HistoryError, Reader};
@@ -42,10 +42,10 @@ impl Asked {
         let spans = reader.spans(&self.name, self.range, SPANS_MAX)?.rows;
         let pieces = timeline(&spans, self.range);
         let (outages, starts) = (outages(&pieces), onsets(&pieces));
-        let sums = reader.rollups(&self.name, self.range, None)?;
+        let rollups = reader.rollups(&self.name, self.range, None)?;
         let mut all = Rollup::default();
-        sums.rows.iter().for_each(|row| all.add(row));
-        let (latency, heap) = self.drifts(reader, &sums.rows, sums.resolution)?;
+        rollups.rows.iter().for_each(|row| all.add(row));
+        let (latency, heap) = self.drifts(reader, &rollups.rows, rollups.resolution)?;
         let co_failing = self.co_failing(reader)?;
         Ok(Some(AnalysisAnswer {
             uptime,
@@ -58,7 +58,7 @@ impl Asked {
             leak: self.leak(reader, &spans)?,
             errors: pareto(&all.errors),
             periodic: periodic(&starts),
-            after_load: after(&sums.rows, sums.resolution, &outages),
+            after_load: after(&rollups.rows, rollups.resolution, &outages),
             co_failing,
             range: self.range,
             name: self.name,
@@ -134,10 +134,9 @@ impl Asked {
         };
         let mut all = Vec::new();
         for name in others {
-            let pieces = self.pieces(reader, name)?;
-            let (instance, at_unix_ms) = (name.as_str().into(), onsets(&pieces));
-            if !at_unix_ms.is_empty() {
-                all.push(Onsets { instance, at_unix_ms });
+            let starts = onsets(&self.pieces(reader, name)?);
+            if !starts.is_empty() {
+                all.push((name.as_str(), starts));
             }
         }
         if all.len() > FAILING_MAX {
@@ -157,11 +156,7 @@ fn after(rows: &[Rollup], resolution: Resolution, outages: &[Outage]) -> Finding
     if resolution != Resolution::Minute {
         return Finding::missing("minutes are needed; ask for the last 24h or less");
     }
-    let load = |row: &Rollup| MinuteLoad {
-        from_unix_ms: row.from_unix_ms,
-        calls: row.calls,
-    };
-    let loads: Vec<MinuteLoad> = rows.iter().map(load).collect();
+    let loads: Vec<(u64, u64)> = rows.iter().map(|row| (row.from_unix_ms, row.calls)).collect();
     Finding::Found {
         found: after_load(&loads, outages),
     }

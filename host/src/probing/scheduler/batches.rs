@@ -3,6 +3,7 @@
 use super::super::batch::{Asking, Batch, GROUP, Inside, STAYS};
 use super::super::hot::{Hot, LibraryNumber, Progress};
 use super::super::outbox::{Outbox, Plan};
+use super::super::results;
 use super::Scheduler;
 use extman_health::Moment;
 use extman_runtime::lanes::{Phase, Work};
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 /// Lanes of one library that go through its instances at a time, but for those that are lost.
 const BATCHES_MAX: usize = 16;
+/// A check that is due and has no lane for so long is looked at, and again each time.
+const WAITS: Duration = Duration::from_secs(1);
 
 /// A lane under way.
 pub(super) struct RunningBatch {
@@ -30,39 +33,54 @@ pub(super) struct Given {
 }
 
 impl Scheduler {
-    /// Lanes for those that wait.
+    /// Lanes for those that wait. Only libraries of which somebody does are looked at, and only their own batches.
     pub(super) fn plan_all(&mut self, now: Moment, out: &mut Outbox) {
-        for number in self.libraries.numbers() {
-            let Some(library) = self.libraries.get(number) else {
+        let mut wanting = std::mem::take(&mut self.wanting);
+        wanting.retain(|number| self.plan_for(*number, now, out));
+        self.wanting = wanting;
+    }
+
+    /// Whether somebody of this library waits on: a lane that stays in one, or is lost, gives room for another.
+    fn plan_for(&mut self, number: LibraryNumber, now: Moment, out: &mut Outbox) -> bool {
+        let Some(library) = self.libraries.get_mut(number) else {
+            return false;
+        };
+        let (has_due, apart) = (!library.due.is_empty(), library.apart.len());
+        library.wants_lanes = has_due || apart > 0;
+        if !library.wants_lanes {
+            return false;
+        }
+        let (mut all, mut due_batches, mut apart_batches) = (0, 0, 0);
+        let library = self.libraries.get(number);
+        let of_it = library.into_iter().flat_map(|library| &library.batches);
+        for running in of_it.filter_map(|batch| self.batches.get(batch)) {
+            if self.is_lost(running, now) {
                 continue;
-            };
-            if library.due.is_empty() && library.apart.is_empty() {
-                continue;
             }
-            let (has_due, apart) = (!library.due.is_empty(), library.apart.len());
-            let of_it = self
-                .batches
-                .values()
-                .filter(|running| running.batch.library == number);
-            let (mut all, mut due_batches, mut apart_batches) = (0, 0, 0);
-            for running in of_it.filter(|running| !self.is_lost(running, now)) {
-                all += 1;
-                match (running.batch.is_apart, running.batch.inside()) {
-                    // One that stays goes through no others for now.
-                    (_, Some(inside)) if now.since(inside.began) > STAYS => {}
-                    (true, _) => apart_batches += 1,
-                    (false, _) => due_batches += 1,
-                }
-            }
-            let mut room = BATCHES_MAX.saturating_sub(all);
-            if has_due && due_batches == 0 && room > 0 {
-                self.plan(number, false, out);
-                room -= 1;
-            }
-            for _ in 0..apart.saturating_sub(apart_batches).min(room) {
-                self.plan(number, true, out);
+            all += 1;
+            match (running.batch.is_apart, running.batch.inside()) {
+                // One that stays goes through no others for now.
+                (_, Some(inside)) if now.since(inside.began) > STAYS => {}
+                (true, _) => apart_batches += 1,
+                (false, _) => due_batches += 1,
             }
         }
+        #[cfg(test)]
+        {
+            self.looked += 1 + self
+                .libraries
+                .get(number)
+                .map_or(0, |library| library.batches.len() as u64);
+        }
+        let mut room = BATCHES_MAX.saturating_sub(all);
+        if has_due && due_batches == 0 && room > 0 {
+            self.plan(number, false, out);
+            room -= 1;
+        }
+        for _ in 0..apart.saturating_sub(apart_batches).min(room) {
+            self.plan(number, true, out);
+        }
+        true
     }
 
     /// Whether the watchdog has given up its lane, or does so now.
@@ -84,8 +102,8 @@ impl Scheduler {
         let Some(known) = self.libraries.get_mut(library) else {
             return;
         };
-        known.batches += 1;
         self.batches_made += 1;
+        known.batches.push(self.batches_made);
         let batch = Batch::new(
             self.batches_made,
             library,
@@ -111,34 +129,72 @@ impl Scheduler {
             return;
         }
         if let Some(library) = self.libraries.get_mut(batch.library) {
-            library.batches -= 1;
+            library.batches.retain(|number| *number != batch.number);
         }
         self.forget_if_unused(batch.library);
     }
 
     /// No lane took this batch: those that wait for one are asked another time.
-    pub(in crate::probing) fn never_began(&mut self, batch: &Batch, now: Moment, unix_ms: u64) {
-        let Some(library) = self.libraries.get_mut(batch.library) else {
-            return;
-        };
-        let mut waiting = std::mem::take(&mut library.due);
-        waiting.append(&mut library.apart);
-        for number in waiting {
-            let due_state = &mut self.due_states[number as usize];
-            if due_state.progress != Progress::Queued || due_state.library != Some(batch.library) {
-                continue;
-            }
-            due_state.progress = Progress::Idle;
-            self.stats.not_begun += 1;
-            self.stats.skipped += 1;
+    pub(in crate::probing) fn never_began(
+        &mut self,
+        batch: &Batch,
+        at @ (now, unix_ms): (Moment, u64),
+        out: &mut Outbox,
+    ) {
+        for number in self.waiting(batch.library) {
+            self.due_states[number as usize].progress = Progress::Idle;
             self.with(number, now, unix_ms, |instance, _| {
+                results::not_begun(instance, at, Duration::ZERO, out);
+                results::skipped(instance, out);
                 let policy = instance.policy.clone();
-                instance.monitor.not_begun(now, &policy);
-                instance.counts.skipped += 1;
+                instance.monitor.schedule(now, &policy);
             });
             self.schedule(number);
         }
+        self.stats.add(&mut out.counts);
+        if let Some(library) = self.libraries.get_mut(batch.library) {
+            library.due.clear();
+            library.apart.clear();
+        }
         self.leave(batch);
+    }
+
+    /// Those that wait for a lane though they have been due for a while: in the end nothing is known of them.
+    pub(super) fn look_at_waiting(&mut self, at @ (now, unix_ms): (Moment, u64), out: &mut Outbox) {
+        if now.since(self.waiting_seen) < WAITS {
+            return;
+        }
+        self.waiting_seen = now;
+        for library in self.wanting.clone() {
+            for number in self.waiting(library) {
+                let (instance, hot) = (&self.instances[number as usize], &self.hot[number as usize]);
+                let due = instance.as_ref().and_then(|instance| results::due(instance, hot));
+                if due.is_some_and(|due| now.since(due) >= WAITS) {
+                    self.with(number, now, unix_ms, |instance, _| {
+                        let patience = instance.policy.timeout.1;
+                        results::not_begun(instance, at, patience, out);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Those of a library that wait for a lane.
+    fn waiting(&self, library: LibraryNumber) -> Vec<u32> {
+        let Some(known) = self.libraries.get(library) else {
+            return Vec::new();
+        };
+        let waits = |number: &u32| {
+            let due_state = &self.due_states[*number as usize];
+            due_state.progress == Progress::Queued && due_state.library == Some(library)
+        };
+        known
+            .due
+            .iter()
+            .chain(&known.apart)
+            .copied()
+            .filter(waits)
+            .collect()
     }
 
     /// What a lane is in, for people and for the supervisor.
@@ -301,6 +357,9 @@ impl Scheduler {
             {
                 self.due_states[given.index as usize].progress = Progress::Queued;
                 known.due.push_front(given.index);
+                if !std::mem::replace(&mut known.wants_lanes, true) {
+                    self.wanting.push(library);
+                }
             }
         }
     }

@@ -110,7 +110,10 @@ pub const STORIES: &[Story] = &[
                 },
                 caller: "answered by standby",
                 told: &[
-                    ("primary", "down: its checks succeed while its calls fail: mostly unavailable"),
+                    (
+                        "primary",
+                        "down: its checks succeed while its calls fail: mostly unavailable",
+                    ),
                     ("standby", UP),
                 ],
                 overall: "Degraded: 1 of 2 plugins down (primary), truth.answer and truth.push served by their fallbacks",

@@ -9,7 +9,6 @@ use super::P_MAX;
 use crate::analysis::statistics::{median, normal_tail};
 use crate::analysis::trend::ranks;
 use extman_model::findings::{AfterLoad, Outage};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Fewest outages with known load before them.
@@ -28,21 +27,13 @@ const MINUTE_MS: u64 = 60_000;
 const STRETCH: u64 = 5;
 const KNOWN_MIN: usize = 3;
 
-/// Calls in one minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MinuteLoad {
-    /// When the minute begins, in milliseconds since the Unix epoch.
-    pub from_unix_ms: u64,
-    /// Calls that ended in it.
-    pub calls: u64,
-}
-
-/// Compares the load before outages with that of other times, both in any order. `None` if outages don't come after load, or too
+/// Compares the load before outages with that of other times, both in any order. `loads` are calls by the beginning of the minute in which
+/// they ended, in milliseconds since the Unix epoch. `None` if outages don't come after load, or too
 /// little is known to tell. An outage within five minutes of another one's end says nothing of load and is left out.
-pub fn after_load(loads: &[MinuteLoad], outages: &[Outage]) -> Option<AfterLoad> {
+pub fn after_load(loads: &[(u64, u64)], outages: &[Outage]) -> Option<AfterLoad> {
     let minutes: BTreeMap<u64, u64> = loads
         .iter()
-        .map(|load| (load.from_unix_ms / MINUTE_MS, load.calls))
+        .map(|(from_unix_ms, calls)| (from_unix_ms / MINUTE_MS, *calls))
         .collect();
     let minutes: BTreeMap<u64, u64> = minutes.into_iter().rev().take(MINUTES_MAX).collect();
     let mut outages = outages.to_vec();
@@ -149,12 +140,10 @@ mod tests {
     }
 
     /// So many calls in each minute of ten hours.
-    fn loads(calls: impl Fn(u64) -> u64) -> Vec<MinuteLoad> {
-        let minute = |minute| MinuteLoad {
-            from_unix_ms: minute * MINUTE_MS,
-            calls: calls(minute),
-        };
-        (0..600).map(minute).collect()
+    fn loads(calls: impl Fn(u64) -> u64) -> Vec<(u64, u64)> {
+        (0..600)
+            .map(|minute| (minute * MINUTE_MS, calls(minute)))
+            .collect()
     }
 
     #[test]
@@ -208,7 +197,6 @@ mod tests {
     proptest! {
         #[test]
         fn anything_gives_numbers(loads: Vec<(u64, u64)>, outages: Vec<(u64, u64)>) {
-            let loads: Vec<_> = loads.into_iter().map(|(from_unix_ms, calls)| MinuteLoad { from_unix_ms, calls }).collect();
             let outages: Vec<_> = outages
                 .into_iter()
                 .map(|(from, to)| Outage { from_unix_ms: from, to_unix_ms: to, ..outage(0, 0) })

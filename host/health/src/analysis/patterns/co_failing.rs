@@ -9,7 +9,6 @@ use super::P_MAX;
 use crate::analysis::statistics::binomial_tail;
 use extman_model::findings::CoFailing;
 use extman_model::record::Range;
-use std::sync::Arc;
 
 /// Most instances that are compared: of more, those with the most failures.
 pub const INSTANCES_MAX: usize = 50;
@@ -20,21 +19,16 @@ pub const PAIRS_MAX: usize = 20;
 /// Fewest failures that must have come together.
 pub const TOGETHER_MIN: u64 = 3;
 
-/// When an instance began to fail, from [`onsets`](crate::analysis::timeline::onsets).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Onsets {
-    /// The instance.
-    pub instance: Arc<str>,
-    /// When, in milliseconds since the Unix epoch, in any order.
-    pub at_unix_ms: Vec<u64>,
-}
+/// An instance, and when it began to fail, in milliseconds since the Unix epoch and in any order, from
+/// [`onsets`](crate::analysis::timeline::onsets).
+pub type Onsets<'a> = (&'a str, Vec<u64>);
 
 /// The pairs that fail together, within `window_ms` of each other. `range` is the time in which both were watched; failures outside
 /// of it don't count. What takes the whole host down makes all pairs fail together, and is left out by whoever asks.
-pub fn co_failing(instances: &[Onsets], range: Range, window_ms: u64) -> Vec<CoFailing> {
+pub fn co_failing(instances: &[Onsets<'_>], range: Range, window_ms: u64) -> Vec<CoFailing> {
     let mut watched: Vec<(&str, Vec<u64>)> = instances
         .iter()
-        .map(|one| (&*one.instance, bursts(&one.at_unix_ms, range, window_ms)))
+        .map(|(instance, starts)| (*instance, bursts(starts, range, window_ms)))
         .filter(|(_, starts)| starts.len() as u64 >= TOGETHER_MIN)
         .collect();
     watched.sort_by(|a, b| (b.1.len(), a.0).cmp(&(a.1.len(), b.0)));
@@ -140,11 +134,8 @@ mod tests {
     };
     const WINDOW: u64 = 30_000;
 
-    fn of(instance: &str, at_unix_ms: impl IntoIterator<Item = u64>) -> Onsets {
-        Onsets {
-            instance: instance.into(),
-            at_unix_ms: at_unix_ms.into_iter().collect(),
-        }
+    fn of(instance: &str, at_unix_ms: impl IntoIterator<Item = u64>) -> Onsets<'_> {
+        (instance, at_unix_ms.into_iter().collect())
     }
 
     /// Moments without an order, the same each time for a seed.
@@ -183,8 +174,9 @@ mod tests {
 
     #[test]
     fn those_that_have_nothing_to_do_with_each_other_are_no_pair() {
+        let names: Vec<String> = (0..20).map(|n| n.to_string()).collect();
         let many: Vec<_> = (0..20)
-            .map(|n| of(&n.to_string(), scattered(n * 7_919 + 1, 40)))
+            .map(|n| of(&names[n as usize], scattered(n * 7_919 + 1, 40)))
             .collect();
         assert_eq!(co_failing(&many, DAY, WINDOW), []);
         let one_burst = [of("a", [5, 6, 7, 8, 9]), of("b", [5, 6, 7, 8, 9])];
@@ -195,9 +187,8 @@ mod tests {
     #[test]
     fn of_many_the_most_frequent_are_compared() {
         let same = scattered(3, 100);
-        let many: Vec<_> = (0..80)
-            .map(|n| of(&n.to_string(), same.iter().copied()))
-            .collect();
+        let names: Vec<String> = (0..80).map(|n| n.to_string()).collect();
+        let many: Vec<_> = names.iter().map(|name| of(name, same.iter().copied())).collect();
         assert_eq!(co_failing(&many, DAY, WINDOW).len(), PAIRS_MAX);
     }
 

@@ -53,7 +53,7 @@ impl Called {
         } else {
             0
         };
-        let (poll, _) = self.monitor.poll(due, self.calls, true, false, &policy());
+        let poll = self.monitor.poll(due, self.calls, true, false, &policy());
         assert!(matches!(poll, Poll::Ask { .. }), "{poll:?}");
         let good = answer(GOOD, QUICK, false);
         self.monitor.answered(due, good, self.calls, &policy());
@@ -96,7 +96,7 @@ fn once_its_checks_fail_too_it_is_asked_ever_more_seldom_from_the_first() {
         called.calls.ended += 20;
         called.calls.blamed += 20;
         called.calls.failed_run += 20;
-        let (poll, _) = called.monitor.poll(before, called.calls, true, false, &policy());
+        let poll = called.monitor.poll(before, called.calls, true, false, &policy());
         assert!(matches!(poll, Poll::Ask { .. }), "{poll:?}");
         let failed = answer(bad, QUICK, false);
         called.monitor.answered(before, failed, called.calls, &policy());

@@ -11,7 +11,7 @@ fn slow_twice() -> Monitor {
     (0..20).for_each(|_| _ = ask(&mut monitor, GOOD, 20));
     for _ in 0..2 {
         let due = monitor.due().unwrap();
-        let (poll, _) = monitor.poll(due, Calls::default(), true, false, &policy());
+        let poll = monitor.poll(due, Calls::default(), true, false, &policy());
         let Poll::Ask { timeout, .. } = poll else {
             panic!("{poll:?}")
         };
@@ -40,7 +40,7 @@ fn one_failure_after_answers_that_took_long_is_confirmed_before_it_is_down() {
 fn one_that_does_not_answer_in_the_greatest_time_either_is_down_at_once() {
     let mut monitor = slow_twice();
     let due = monitor.due().unwrap();
-    let (poll, _) = monitor.poll(due, Calls::default(), true, false, &policy());
+    let poll = monitor.poll(due, Calls::default(), true, false, &policy());
     let Poll::Ask { timeout, .. } = poll else {
         panic!("{poll:?}")
     };

@@ -53,6 +53,43 @@ fn every_call_failing_below_the_least_rate_is_degraded_after_three_and_down_afte
     assert!(seen[5..].iter().all(|health| *health == Health::Down), "{seen:?}");
 }
 
+/// Its checks succeed for so long, and nobody calls it.
+fn idle_for(monitor: &mut Monitor, long: Duration, calls: Calls) {
+    let until = monitor.due().unwrap().after(long);
+    while monitor.due().unwrap() < until {
+        good_check(monitor, calls);
+    }
+}
+
+const HOURS: Duration = Duration::from_secs(3 * 3600);
+
+#[test]
+fn fifth_failure_in_a_row_that_comes_hours_after_four_makes_nobody_down_and_four_more_of_its_own_time_do() {
+    let mut monitor = running();
+    good_check(&mut monitor, calls(0, 0));
+    good_check(&mut monitor, calls(4, 4));
+    assert_eq!(health(&monitor).0, Health::Degraded);
+    idle_for(&mut monitor, HOURS, calls(4, 4));
+    for failed in 5..=8 {
+        good_check(&mut monitor, calls(failed, failed));
+        assert_eq!(health(&monitor).0, Health::Degraded, "{failed}");
+    }
+    good_check(&mut monitor, calls(9, 9));
+    assert_eq!(health(&monitor).0, Health::Down);
+}
+
+#[test]
+fn failures_hours_apart_with_no_success_between_make_it_degraded_and_never_down() {
+    let mut monitor = running();
+    good_check(&mut monitor, calls(0, 0));
+    for failed in 1..=12 {
+        idle_for(&mut monitor, HOURS, calls(failed - 1, failed - 1));
+        good_check(&mut monitor, calls(failed, failed));
+        let expected = if failed < 3 { Health::Up } else { Health::Degraded };
+        assert_eq!(health(&monitor).0, expected, "{failed}");
+    }
+}
+
 #[test]
 fn down_by_calls_stays_when_nobody_calls_any_more() {
     let mut monitor = running();
@@ -90,7 +127,7 @@ fn time_out_of_a_stale_one_leaves_it_unknown() {
     let mut monitor = running();
     let last = ask(&mut monitor, GOOD, 1);
     let stale = last.after(Duration::from_secs(60));
-    let (poll, _) = monitor.poll(stale, Calls::default(), true, false, &policy());
+    let poll = monitor.poll(stale, Calls::default(), true, false, &policy());
     let Poll::Ask { timeout, .. } = poll else {
         panic!("{poll:?}")
     };

@@ -39,38 +39,43 @@ impl Judged {
         }
     }
 
-    pub fn take(&mut self, evidence: Evidence) -> Option<Judgement> {
+    pub fn take(&mut self, evidence: Evidence) {
         let (now, policy, monitor) = (self.now, &policy(), &mut self.monitor);
         match evidence {
             Evidence::Life(state, generation) => {
                 if generation != monitor.generation() || monitor.lifecycle() != Lifecycle::Running {
                     self.calls = Calls::default();
                 }
-                monitor.enter(now, state, generation, self.calls, policy)
+                monitor.enter(now, state, generation, self.calls, policy);
             }
             Evidence::Checked(generation, result) => {
-                let is_result = monitor.running(generation)?.observe_result(now, result, policy);
-                monitor.judge(now, policy, is_result)
+                if let Some(running) = monitor.running(generation) {
+                    let is_result = running.observe_result(now, result, policy);
+                    monitor.judge(now, policy, is_result);
+                }
             }
             Evidence::Pushed(generation, health) => monitor.pushed(now, generation, health, policy),
             Evidence::Called(generation, succeeded, failed) => {
-                monitor.running(generation)?;
+                if monitor.running(generation).is_none() {
+                    return;
+                }
                 self.calls.ended += succeeded + failed;
                 self.calls.blamed += failed;
                 let run = if succeeded > 0 { 0 } else { self.calls.failed_run };
                 self.calls.failed_run = run + failed as u32;
-                monitor.called(now, generation, self.calls, policy)
+                monitor.called(now, generation, self.calls, policy);
             }
             Evidence::Window(succeeded, failed) => {
                 self.now = now.after(policy.calls.window);
-                self.take(Evidence::Called(1, succeeded, failed))
+                self.take(Evidence::Called(1, succeeded, failed));
             }
             Evidence::Deep(generation, result) => monitor.deep_ended(now, generation, result, policy),
             Evidence::Heap(generation, bytes) => monitor.reported(now, generation, &heap(bytes), policy),
             Evidence::Waited => {
-                let running = monitor.running(monitor.generation)?;
-                running.doubt = running.doubt_at(now, true, policy);
-                monitor.judge(now, policy, false)
+                if let Some(running) = monitor.running(monitor.generation) {
+                    running.doubt = running.doubt_at(now, true, policy);
+                    monitor.judge(now, policy, false);
+                }
             }
             Evidence::Starved => monitor.host_stalled(now, policy.idle_interval, policy),
             Evidence::Maintenance(on) => monitor.maintain(now, on, policy),
@@ -349,9 +354,10 @@ fn no_result_for_three_intervals_is_unknown_until_the_next() {
     judged.now = at(1_000);
     judged.take(checked(GOOD));
     judged.now = at(31_000);
-    assert_eq!(judged.take(Evidence::Waited), None);
+    judged.take(Evidence::Waited);
+    assert_eq!(judged.monitor.judged().health, Health::Up);
     judged.now = at(31_001);
-    assert!(judged.take(Evidence::Waited).is_some());
+    judged.take(Evidence::Waited);
     let verdict = judged.monitor.judged();
     assert_eq!(
         (verdict.health, verdict.cause, verdict.flags.stale),

@@ -1,6 +1,6 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
-use super::{Call, Ends, Instance, reply, settle};
+use super::{Call, Ends, Instance, reply};
 use crate::lanes::{Phase, Priority};
 use crate::loader::{self, CallContext, Completed, Frames};
 use crate::pending_call::{DispatchError, PendingCall, answer_by};
@@ -19,21 +19,7 @@ impl Instance {
     }
 
     /// The limit holds a call only while a lane submits it: as many may be in flight as the host has tokens.
-    pub(super) async fn invoke_handed_over(
-        &self,
-        call: Call,
-        stream: Option<Arc<Frames>>,
-    ) -> (Result<Reply, CallError>, bool) {
-        match self.hand_over(call, stream).await {
-            Ok(result) => (result, false),
-            Err(error) => {
-                let is_hosts = error.is_hosts();
-                (settle(Err(error), Phase::Invoke), is_hosts)
-            }
-        }
-    }
-
-    async fn hand_over(
+    pub(super) async fn hand_over(
         &self,
         call: Call,
         stream: Option<Arc<Frames>>,

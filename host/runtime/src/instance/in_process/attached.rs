@@ -38,7 +38,7 @@ impl Instance {
         let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
             let error = no_room(&self.concurrency);
             // That others are inside says nothing of the plugin.
-            counted.end_as(Some(&error), true);
+            counted.end(Some(&error), true);
             return Err(error);
         };
         let _admitted = Admitted::new(permit, &self.pool);

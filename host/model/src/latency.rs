@@ -1,8 +1,9 @@
-//! A sketch of how long things took: quantiles with a bounded relative error, mergeable, small on disk. A leaf: any room may use it.
+//! How long things took, counted in buckets: quantiles with a bounded relative error, mergeable, small on disk. A leaf: any room may use it.
 //!
 //! Log-linear buckets of the `histogram` crate: 32 for each power of two, so a quantile is at most 1/32 (3.2 %) above the true
 //! value. Values from 2⁴² ns (73 minutes) on count as the largest bucket.
 
+use crate::leb128::{put, take};
 use histogram::{AtomicHistogram32, Config, SparseHistogram};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use std::time::Duration;
 const GROUPING_POWER: u8 = 5;
 const MAX_VALUE_POWER: u8 = 42;
 const VALUE_MAX: u64 = (1 << MAX_VALUE_POWER) - 1;
-/// First byte of a sketch as older hosts wrote it: a number for each distance and each count.
+/// First byte of a histogram as older hosts wrote it: a number for each distance and each count.
 const UNPACKED: u8 = 1;
-/// First byte of an encoded sketch, less the bits of an index that were dropped.
+/// First byte of an encoded histogram, less the bits of an index that were dropped.
 const PACKED: u8 = 0x10;
 /// So many fine buckets are one power of two.
 const DROPPED_BITS_MAX: u32 = GROUPING_POWER as u32;
@@ -40,47 +41,47 @@ impl Recorder {
     }
 
     /// What was counted since the last time; none of it is counted twice or lost.
-    pub fn drain(&self) -> Sketch {
-        self.0
-            .get()
-            .map_or_else(Sketch::default, |inner| Sketch::from_dense(&inner.drain()))
+    pub fn drain(&self) -> LatencyHistogram {
+        self.0.get().map_or_else(LatencyHistogram::default, |inner| {
+            LatencyHistogram::from_dense(&inner.drain())
+        })
     }
 
     /// What was counted since the last [`drain`](Self::drain), left where it is.
-    pub fn peek(&self) -> Sketch {
-        self.0
-            .get()
-            .map_or_else(Sketch::default, |inner| Sketch::from_dense(&inner.load()))
+    pub fn peek(&self) -> LatencyHistogram {
+        self.0.get().map_or_else(LatencyHistogram::default, |inner| {
+            LatencyHistogram::from_dense(&inner.load())
+        })
     }
 }
 
 /// Counted durations.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sketch(SparseHistogram);
+pub struct LatencyHistogram(SparseHistogram);
 
-impl Default for Sketch {
+impl Default for LatencyHistogram {
     fn default() -> Self {
-        Sketch(SparseHistogram::with_config(&config()))
+        LatencyHistogram(SparseHistogram::with_config(&config()))
     }
 }
 
-/// Why bytes are not a sketch.
+/// Why bytes are not a histogram.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a sketch of durations: {0}")]
-pub struct SketchError(&'static str);
+#[error("not a histogram of durations: {0}")]
+pub struct LatencyError(&'static str);
 
-impl Sketch {
+impl LatencyHistogram {
     fn from_dense(dense: &histogram::Histogram32) -> Self {
-        let mut sketch = SparseParts::default();
+        let mut histogram = SparseParts::default();
         for (index, count) in dense
             .as_slice()
             .iter()
             .enumerate()
             .filter(|(_, count)| **count > 0)
         {
-            sketch.push(index as u32, u64::from(*count));
+            histogram.push(index as u32, u64::from(*count));
         }
-        sketch.build()
+        histogram.build()
     }
 
     /// Of these durations.
@@ -113,18 +114,18 @@ impl Sketch {
 
     /// All durations of both. Counts that no longer fit stay at their greatest.
     #[must_use]
-    pub fn merged(&self, other: &Sketch) -> Sketch {
+    pub fn merged(&self, other: &LatencyHistogram) -> LatencyHistogram {
         if let Ok(sum) = self.0.checked_add(&other.0) {
-            return Sketch(sum);
+            return LatencyHistogram(sum);
         }
         let mut parts = SparseParts::default();
-        let pairs = |sketch: &Sketch| -> Vec<(u32, u64)> {
-            sketch
+        let pairs = |histogram: &LatencyHistogram| -> Vec<(u32, u64)> {
+            histogram
                 .0
                 .index()
                 .iter()
                 .copied()
-                .zip(sketch.0.count().iter().copied())
+                .zip(histogram.0.count().iter().copied())
                 .collect()
         };
         let mut counts = std::collections::BTreeMap::new();
@@ -172,23 +173,23 @@ impl Sketch {
     ///
     /// # Errors
     /// They are of another format, cut, or not well formed.
-    pub fn decode(bytes: &[u8]) -> Result<Sketch, SketchError> {
+    pub fn decode(bytes: &[u8]) -> Result<LatencyHistogram, LatencyError> {
         const PACKED_MAX: u8 = PACKED + DROPPED_BITS_MAX as u8;
         let (dropped_bits, mut rest) = match bytes.split_first() {
             Some((&UNPACKED, rest)) => (None, rest),
             Some((format @ PACKED..=PACKED_MAX, rest)) => (Some(format - PACKED), rest),
-            _ => return Err(SketchError("it begins with no known format")),
+            _ => return Err(LatencyError("it begins with no known format")),
         };
         let mut parts = SparseParts::default();
         let (mut at, shift) = (0_u64, dropped_bits.unwrap_or(0));
         while !rest.is_empty() {
             let (gap, count) = match dropped_bits {
-                None => (take(&mut rest)?, take(&mut rest)?),
+                None => (number(&mut rest)?, number(&mut rest)?),
                 Some(_) => take_packed(&mut rest)?,
             };
             at = at.saturating_add(gap);
             if at >= (BUCKETS_MAX as u64) >> shift || (gap == 0 && !parts.index.is_empty()) || count == 0 {
-                return Err(SketchError("a bucket is out of range, empty, or not in order"));
+                return Err(LatencyError("a bucket is out of range, empty, or not in order"));
             }
             // The last of those that became one: no quantile is below the true one.
             parts.push(((at as u32 + 1) << shift) - 1, count);
@@ -197,14 +198,18 @@ impl Sketch {
     }
 }
 
-fn take_packed(bytes: &mut &[u8]) -> Result<(u64, u64), SketchError> {
-    let (byte, rest) = bytes.split_first().ok_or(SketchError("it is cut"))?;
+fn take_packed(bytes: &mut &[u8]) -> Result<(u64, u64), LatencyError> {
+    let (byte, rest) = bytes.split_first().ok_or(LatencyError("it is cut"))?;
     *bytes = rest;
-    let mut number = |short: u8| match short {
-        0 => take(bytes),
+    let mut short_or_long = |short: u8| match short {
+        0 => number(bytes),
         short => Ok(u64::from(short)),
     };
-    Ok((number(byte >> 6)?, number(byte & 0x3f)?))
+    Ok((short_or_long(byte >> 6)?, short_or_long(byte & 0x3f)?))
+}
+
+fn number(bytes: &mut &[u8]) -> Result<u64, LatencyError> {
+    take(bytes).ok_or(LatencyError("a number is cut or too long"))
 }
 
 #[derive(Default)]
@@ -220,31 +225,10 @@ impl SparseParts {
     }
 
     /// Indices are in order and within the bounds wherever this is called.
-    fn build(self) -> Sketch {
+    fn build(self) -> LatencyHistogram {
         SparseHistogram::from_parts(config(), self.index, self.count)
-            .map_or_else(|_| Sketch::default(), Sketch)
+            .map_or_else(|_| LatencyHistogram::default(), LatencyHistogram)
     }
-}
-
-fn put(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-fn take(bytes: &mut &[u8]) -> Result<u64, SketchError> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first().ok_or(SketchError("it is cut"))?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(SketchError("a number is too long"))
 }
 
 #[cfg(test)]
@@ -254,31 +238,31 @@ mod tests {
 
     #[test]
     fn quantiles_are_near_and_never_below() {
-        let sketch = Sketch::of((1..=1000).map(Duration::from_micros));
+        let histogram = LatencyHistogram::of((1..=1000).map(Duration::from_micros));
         for (q, true_us) in [(0.5, 500), (0.95, 950), (0.99, 990), (1.0, 1000)] {
-            let told = sketch.quantile(q).unwrap().as_nanos() as f64;
+            let told = histogram.quantile(q).unwrap().as_nanos() as f64;
             let truth = f64::from(true_us) * 1000.0;
             assert!(
                 told >= truth && told <= truth * (1.0 + 1.0 / 32.0) + 1.0,
                 "{q}: {told}"
             );
         }
-        assert_eq!(sketch.count(), 1000);
-        assert_eq!(Sketch::default().quantile(0.5), None);
-        assert_eq!(sketch.quantile(1.5), None);
+        assert_eq!(histogram.count(), 1000);
+        assert_eq!(LatencyHistogram::default().quantile(0.5), None);
+        assert_eq!(histogram.quantile(1.5), None);
     }
 
     #[test]
-    fn sketch_of_an_older_host_is_read() {
-        let sketch = Sketch::of([1, 2, 2, 900].map(Duration::from_micros));
+    fn histogram_of_an_older_host_is_read() {
+        let histogram = LatencyHistogram::of([1, 2, 2, 900].map(Duration::from_micros));
         let mut bytes = vec![UNPACKED];
         let mut before = 0;
-        for (index, count) in sketch.0.index().iter().zip(sketch.0.count()) {
+        for (index, count) in histogram.0.index().iter().zip(histogram.0.count()) {
             put(&mut bytes, u64::from(index - before));
             put(&mut bytes, *count);
             before = *index;
         }
-        assert_eq!(Sketch::decode(&bytes), Ok(sketch));
+        assert_eq!(LatencyHistogram::decode(&bytes), Ok(histogram));
     }
 
     #[test]
@@ -297,30 +281,30 @@ mod tests {
         fn merging_is_counting_both(a: Vec<u32>, b: Vec<u32>) {
             let nanos = |v: &[u32]| v.iter().map(|n| Duration::from_nanos(u64::from(*n))).collect::<Vec<_>>();
             let both: Vec<_> = nanos(&a).into_iter().chain(nanos(&b)).collect();
-            prop_assert_eq!(Sketch::of(nanos(&a)).merged(&Sketch::of(nanos(&b))), Sketch::of(both));
+            prop_assert_eq!(LatencyHistogram::of(nanos(&a)).merged(&LatencyHistogram::of(nanos(&b))), LatencyHistogram::of(both));
         }
 
         #[test]
         fn what_is_encoded_is_read_back(nanos: Vec<u64>) {
-            let sketch = Sketch::of(nanos.into_iter().map(Duration::from_nanos));
-            prop_assert_eq!(Sketch::decode(&sketch.encode(0)), Ok(sketch));
+            let histogram = LatencyHistogram::of(nanos.into_iter().map(Duration::from_nanos));
+            prop_assert_eq!(LatencyHistogram::decode(&histogram.encode(0)), Ok(histogram));
         }
 
         #[test]
-        fn coarse_sketch_counts_the_same_and_is_near_and_never_below(nanos in prop::collection::vec(64..1_u64 << 41, 1..50), bits in 0..4_u32) {
-            let sketch = Sketch::of(nanos.into_iter().map(Duration::from_nanos));
-            let coarse = Sketch::decode(&sketch.encode(bits)).unwrap();
-            prop_assert_eq!(coarse.count(), sketch.count());
+        fn coarse_histogram_counts_the_same_and_is_near_and_never_below(nanos in prop::collection::vec(64..1_u64 << 41, 1..50), bits in 0..4_u32) {
+            let histogram = LatencyHistogram::of(nanos.into_iter().map(Duration::from_nanos));
+            let coarse = LatencyHistogram::decode(&histogram.encode(bits)).unwrap();
+            prop_assert_eq!(coarse.count(), histogram.count());
             for q in [0.0, 0.5, 1.0] {
-                let (fine, coarse) = (sketch.quantile(q).unwrap().as_nanos(), coarse.quantile(q).unwrap().as_nanos());
+                let (fine, coarse) = (histogram.quantile(q).unwrap().as_nanos(), coarse.quantile(q).unwrap().as_nanos());
                 prop_assert!(coarse >= fine && (coarse - fine) * 32 <= fine << bits, "{fine} {coarse}");
             }
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
-            if let Ok(sketch) = Sketch::decode(&bytes) {
-                prop_assert_eq!(Sketch::decode(&sketch.encode(0)), Ok(sketch));
+            if let Ok(histogram) = LatencyHistogram::decode(&bytes) {
+                prop_assert_eq!(LatencyHistogram::decode(&histogram.encode(0)), Ok(histogram));
             }
         }
     }
