@@ -1,9 +1,11 @@
 //! `extman.toml`: one section a module, each owned by its module; read once, checked once.
 
+mod file;
+
 use extman_health::components::Limits;
 use extman_history::HistoryConfig;
 use extman_intake::{IntakeConfig, LockUse};
-use extman_model::ProbeSettings;
+use extman_model::{FieldFault, PlacedFault, ProbeSettings, UnfitFields};
 use extman_runtime::crash::CrashConfig;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::registry::AllDown;
@@ -13,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use toml::de::{DeTable, ValueDeserializer};
 
 /// The whole configuration. Every field has a default: an empty file is a good one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -191,54 +192,22 @@ pub enum ConfigError {
         /// Why not.
         error: std::io::Error,
     },
-    /// It is not TOML, or not of this shape.
-    #[error("{path}:{line}:{column}: {text}", path = .path.display())]
-    Parse {
-        /// Which file.
-        path: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// What is wrong there.
-        text: String,
-    },
-    /// A value is out of its range, or two values don't fit together.
-    #[error("{0}")]
-    Invalid(String),
+    /// Fields of a file can't be used, or it is not TOML.
+    #[error("{}", in_one_line(.0))]
+    Unfit(Vec<PlacedFault>),
+    /// Fields of a configuration that was made without a file can't be used.
+    #[error(transparent)]
+    Fields(#[from] UnfitFields),
+}
+
+fn in_one_line(faults: &[PlacedFault]) -> String {
+    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }
 
 /// For a file that has no section but the host's.
 #[derive(Default, Deserialize)]
 struct Nothing {}
-
-/// The host's configuration, and one section that is not the host's.
-fn parse<S>(text: &str, section: &str) -> Result<(Config, S), toml::de::Error>
-where
-    S: serde::de::DeserializeOwned + Default,
-{
-    let mut table = DeTable::parse(text)?;
-    let beside = table
-        .get_mut()
-        .remove(section)
-        .map(|value| S::deserialize(ValueDeserializer::from(value)));
-    let config = Config::deserialize(toml::de::Deserializer::from(table))?;
-    Ok((config, beside.transpose()?.unwrap_or_default()))
-}
-
-impl ConfigError {
-    /// What is wrong, with its line and column in the file.
-    fn at(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        let start = error.span().map_or(0, |span| span.start);
-        let before = &text[..text.floor_char_boundary(start)];
-        ConfigError::Parse {
-            path: path.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
-            text: error.message().to_owned(),
-        }
-    }
-}
 
 impl Config {
     /// Reads and checks a file.
@@ -246,27 +215,23 @@ impl Config {
     /// # Errors
     /// It can't be read, is not TOML of this shape, or has a value out of range.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::read_beside::<Nothing>(path, "").map(|(config, _)| config)
+        Self::read_beside::<Nothing>(path, "", |_| Vec::new()).map(|(config, _)| config)
     }
 
     /// As [`read`](Self::read), for a program whose file has a section of its own beside those of the host: that one is read as an `S`,
-    /// and is the default where it is absent.
+    /// is the default where it is absent, and `beside` says what is wrong with its values.
     ///
     /// # Errors
     /// As there.
-    pub fn read_beside<S>(path: &Path, section: &str) -> Result<(Self, S), ConfigError>
+    pub fn read_beside<S>(
+        path: &Path,
+        section: &str,
+        beside: impl Fn(&S) -> Vec<FieldFault>,
+    ) -> Result<(Self, S), ConfigError>
     where
         S: serde::de::DeserializeOwned + Default,
     {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
-            path: path.to_owned(),
-            error,
-        })?;
-        let (config, beside) = parse(&text, section).map_err(|error| ConfigError::at(path, &text, &error))?;
-        config
-            .validate()
-            .map_err(|error| ConfigError::Invalid(format!("{}: {error}", path.display())))?;
-        Ok((config, beside))
+        file::read(path, section, beside)
     }
 
     /// Checks the values.
@@ -274,122 +239,89 @@ impl Config {
     /// # Errors
     /// A value is out of its range, or two values don't fit together.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let invalid = |text: String| Err(ConfigError::Invalid(text));
-        self.intake
-            .validate()
-            .map_err(|error| ConfigError::Invalid(error.to_string()))?;
-        if self
-            .state
-            .dir
-            .as_ref()
-            .is_some_and(|dir| dir.as_os_str().is_empty())
-        {
-            return invalid("state.dir is an empty path; name a directory".to_owned());
+        Ok(UnfitFields::check(self.faults())?)
+    }
+
+    /// All values that are out of their ranges, and pairs that don't fit together.
+    fn faults(&self) -> Vec<FieldFault> {
+        let mut faults = self.intake.faults();
+        let is_empty = |dir: &PathBuf| dir.as_os_str().is_empty();
+        if self.state.dir.as_ref().is_some_and(is_empty) {
+            faults.push(FieldFault::new("state.dir", "is an empty path; name a directory"));
         }
-        let ranges = [
-            ("lanes.per_module_max", self.lanes.per_module_max as u64, 1, 1024),
-            ("lanes.queue_max", self.lanes.queue_max as u64, 1, 1_000_000),
-            ("lanes.lost_max", self.lanes.lost_max as u64, 1, 1024),
+        let (lanes, health) = (&self.lanes, &self.health);
+        faults.extend(FieldFault::out_of_range([
+            ("lanes.per_module_max", lanes.per_module_max as u64, 1, 1024),
+            ("lanes.queue_max", lanes.queue_max as u64, 1, 1_000_000),
+            ("lanes.lost_max", lanes.lost_max as u64, 1, 1024),
             ("shutdown.budget_ms", self.shutdown.budget_ms, 100, 3_600_000),
             ("vetting.timeout_ms", self.vetting.timeout_ms, 100, 3_600_000),
             ("crash.within_s", self.crash.within_s, 1, 86_400),
             (
                 "health.components_every_ms",
-                self.health.components_every_ms,
+                health.components_every_ms,
                 100,
                 600_000,
             ),
             (
                 "health.memory_down_percent",
-                self.health.memory_down_percent.into(),
+                health.memory_down_percent.into(),
                 1,
                 100,
             ),
-        ];
-        for (name, value, min, max) in ranges {
-            if !(min..=max).contains(&value) {
-                return invalid(format!(
-                    "{name} is {value}, outside {min} to {max}; set it within that range"
-                ));
-            }
-        }
-        let health = &self.health;
-        if health.disk_down_mib > health.disk_degraded_mib
-            || health.memory_down_percent < health.memory_degraded_percent
-        {
-            return invalid(
-                "[health]: what is down would be better than what is degraded; disk_down_mib is at most disk_degraded_mib, \
-                 and memory_down_percent at least memory_degraded_percent"
-                    .to_owned(),
-            );
-        }
-        if let Some(set) = self.health.redundant.iter().find(|(_, needed)| **needed == 0) {
-            return invalid(format!(
-                "health.redundant.{} is 0, so its set would be up with nobody in it; set it to 1 or more",
-                set.0
-            ));
-        }
-        check_supervision(&self.supervision)?;
-        in_bounds("probe", &self.probe)?;
-        fit_together("probe", &self.probe)?;
-        self.history
-            .validate()
-            .map_err(|error| ConfigError::Invalid(error.to_string()))?;
-        self.check_instances()
+        ]));
+        faults.extend(health.faults());
+        faults.extend(supervision_faults(self.supervision));
+        faults.extend(probe_faults(&self.probe, &self.probe));
+        faults.extend(self.history.faults());
+        faults.extend(self.instance_faults());
+        faults.extend(self.redundant_faults());
+        faults
     }
 
-    fn check_instances(&self) -> Result<(), ConfigError> {
-        let invalid = |text: String| Err(ConfigError::Invalid(text));
-        let mut names = BTreeSet::new();
-        for instance in &self.instances {
+    fn instance_faults(&self) -> Vec<FieldFault> {
+        let (mut names, mut faults) = (BTreeSet::new(), Vec::new());
+        for (number, instance) in self.instances.iter().enumerate() {
             let name = instance.instance_name();
+            let fault = |field: &str, text: String| FieldFault {
+                field: format!("instance[{number}].{field}"),
+                text,
+            };
             if name.is_empty() || name.len() > 64 || name.contains(['/', '?', '#', '%', ' ']) {
-                return invalid(format!(
-                    "the [[instance]] name {name:?} must be 1 to 64 characters without spaces and / ? # %"
+                faults.push(fault(
+                    "name",
+                    format!(
+                        "the [[instance]] name {name:?} must be 1 to 64 characters without spaces and / ? # %"
+                    ),
                 ));
             }
             if !names.insert(name) {
-                return invalid(format!(
-                    "two [[instance]] sections are named {name:?}; give one of them another name"
+                faults.push(fault(
+                    "name",
+                    format!("two [[instance]] sections are named {name:?}; give one of them another name"),
                 ));
             }
-            let section = format!("[[instance]] {name:?}");
-            in_bounds(&format!("{section}: probe"), &instance.probe)?;
-            fit_together(&format!("{section}: probe"), &instance.probe.over(self.probe))?;
-            if instance.concurrency_max == Some(0) {
-                return invalid(format!(
-                    "{section}: concurrency_max is 0, so it could never be called; set it to 1 or more, or remove it"
-                ));
-            }
-            check_restarts(&section, instance)?;
-            for (field, value) in [
-                ("call_timeout_ms", instance.call_timeout_ms),
-                ("wedge_after_ms", instance.wedge_after_ms),
-                ("start_budget_ms", instance.start_budget_ms),
-                ("stop_budget_ms", instance.stop_budget_ms),
-            ] {
-                if value.is_some_and(|ms| !(1..=DAY_MS).contains(&ms)) {
-                    let ms = value.unwrap_or_default();
-                    return invalid(format!(
-                        "{section}: {field} is {ms}, outside 1 to {DAY_MS}; set it within that range, or remove it for the default"
-                    ));
-                }
-            }
+            let probe = probe_faults(&instance.probe, &instance.probe.over(self.probe));
+            let own = instance_faults(instance).chain(probe);
+            let (section, said) = (format!("instance[{number}]"), format!("[[instance]] {name:?}"));
+            faults.extend(own.map(|fault| fault.within(&section, Some(&said))));
         }
-        for (set, needed) in &self.health.redundant {
-            let members = self
-                .instances
-                .iter()
-                .filter(|instance| instance.redundant.as_ref() == Some(set));
-            let members = members.count();
-            if members < *needed {
-                return invalid(format!(
-                    "health.redundant.{set} is {needed}, and {members} [[instance]] sections have redundant = {set:?}, so it could \
-                     never be met; give it to more of them, or lower the number"
-                ));
-            }
-        }
-        Ok(())
+        faults
+    }
+
+    /// Sets that could never be met.
+    fn redundant_faults(&self) -> impl Iterator<Item = FieldFault> {
+        self.health.redundant.iter().filter_map(|(set, needed)| {
+            let is_member = |instance: &&InstanceConfig| instance.redundant.as_ref() == Some(set);
+            let members = self.instances.iter().filter(is_member).count();
+            (members < *needed).then(|| {
+                let goes_on = format!(
+                    "is {needed}, and {members} [[instance]] sections have redundant = {set:?}, so it could never be met; give it to \
+                     more of them, or lower the number"
+                );
+                FieldFault::new(format!("health.redundant.{set}"), goes_on)
+            })
+        })
     }
 
     /// Makes every path independent of the working directory, as it is now.
@@ -411,100 +343,138 @@ impl Config {
     }
 }
 
-const DAY_MS: u64 = 86_400_000;
-
-fn check_supervision(supervision: &SupervisionConfig) -> Result<(), ConfigError> {
-    within("supervision", supervision.bounds())?;
-    let (first, most) = (supervision.first_wait_ms, supervision.wait_max_ms);
-    match first > most {
-        false => Ok(()),
-        true => Err(ConfigError::Invalid(format!(
-            "supervision: first_wait_ms is {first} and wait_max_ms is {most}; the first is at most the second: change one of them"
-        ))),
+impl HealthConfig {
+    fn faults(&self) -> Vec<FieldFault> {
+        let mut faults = Vec::new();
+        for (lower, low, upper, high) in [
+            (
+                "disk_down_mib",
+                self.disk_down_mib,
+                "disk_degraded_mib",
+                self.disk_degraded_mib,
+            ),
+            (
+                "memory_degraded_percent",
+                self.memory_degraded_percent.into(),
+                "memory_down_percent",
+                self.memory_down_percent.into(),
+            ),
+        ] {
+            if low > high {
+                let goes_on = format!(
+                    "is {low} and {upper} is {high}, so what is down would be better than what is degraded; the first is at most the \
+                     second: change one of them"
+                );
+                faults.push(FieldFault::new(format!("health.{lower}"), goes_on));
+            }
+        }
+        let empty = self.redundant.iter().filter(|(_, needed)| **needed == 0);
+        faults.extend(empty.map(|(set, _)| {
+            let goes_on = "is 0, so its set would be up with nobody in it; set it to 1 or more";
+            FieldFault::new(format!("health.redundant.{set}"), goes_on)
+        }));
+        faults
     }
 }
 
-/// What an instance has of its own of `[supervision]`, within the bounds that hold there.
-fn check_restarts(section: &str, instance: &InstanceConfig) -> Result<(), ConfigError> {
+const DAY_MS: u64 = 86_400_000;
+
+/// What is wrong with `[supervision]`.
+fn supervision_faults(config: SupervisionConfig) -> impl Iterator<Item = FieldFault> {
+    let (first, most) = (config.first_wait_ms, config.wait_max_ms);
+    let crossed = (first > most).then(|| {
+        let goes_on = format!(
+            "is {first} and wait_max_ms is {most}; the first is at most the second: change one of them"
+        );
+        FieldFault::new("first_wait_ms", goes_on)
+    });
+    let faults = FieldFault::out_of_range(config.bounds()).chain(crossed);
+    faults.map(|fault| fault.within("supervision", None))
+}
+
+/// What is wrong with what an instance has of its own of `[supervision]`, within the bounds that hold there.
+fn restart_faults(instance: &InstanceConfig) -> impl Iterator<Item = FieldFault> {
     let own = [
         instance.max_restarts.map(|_| "max_restarts"),
         instance.within_ms.map(|_| "within_ms"),
     ];
-    let config = instance.supervision(SupervisionConfig::default());
-    let outside = config
-        .bounds()
-        .find(|(name, value, min, max)| own.contains(&Some(*name)) && !(min..=max).contains(&value));
-    match outside {
-        None => Ok(()),
-        Some((name, value, min, max)) => Err(ConfigError::Invalid(format!(
-            "{section}: {name} is {value}, outside {min} to {max}; set it within that range, or set restart = \"never\""
-        ))),
-    }
+    let bounds = instance.supervision(SupervisionConfig::default()).bounds();
+    bounds.filter_map(move |(name, value, min, max)| {
+        let outside = own.contains(&Some(name)) && !(min..=max).contains(&value);
+        let goes_on = || {
+            format!(
+                "is {value}, outside {min} to {max}; set it within that range, or set restart = \"never\""
+            )
+        };
+        outside.then(|| FieldFault::new(name, goes_on()))
+    })
 }
 
-/// Two values of which one bounds the other, where both are given.
-fn fit_together(section: &str, probe: &ProbeSettings) -> Result<(), ConfigError> {
+/// What is wrong with an instance's own values.
+fn instance_faults(instance: &InstanceConfig) -> impl Iterator<Item = FieldFault> {
+    let never = instance.concurrency_max == Some(0);
+    let never = never.then(|| {
+        let goes_on = "is 0, so it could never be called; set it to 1 or more, or remove it";
+        FieldFault::new("concurrency_max", goes_on)
+    });
+    let times = [
+        ("call_timeout_ms", instance.call_timeout_ms),
+        ("wedge_after_ms", instance.wedge_after_ms),
+        ("start_budget_ms", instance.start_budget_ms),
+        ("stop_budget_ms", instance.stop_budget_ms),
+    ];
+    let times = times.into_iter().filter_map(|(field, ms)| {
+        let ms = ms.filter(|ms| !(1..=DAY_MS).contains(ms))?;
+        let goes_on =
+            format!("is {ms}, outside 1 to {DAY_MS}; set it within that range, or remove it for the default");
+        Some(FieldFault::new(field, goes_on))
+    });
+    never.into_iter().chain(restart_faults(instance)).chain(times)
+}
+
+/// What is wrong with values of a `probe`; and with pairs of those that hold, of which one bounds the other.
+fn probe_faults(own: &ProbeSettings, holds: &ProbeSettings) -> Vec<FieldFault> {
     let percent = |value: Option<u8>| value.map(u64::from);
     let pairs = [
         (
             "timeout_min_ms",
-            probe.timeout_min_ms,
+            holds.timeout_min_ms,
             "timeout_ms",
-            probe.timeout_ms,
+            holds.timeout_ms,
         ),
         (
             "backoff_min_ms",
-            probe.backoff_min_ms,
+            holds.backoff_min_ms,
             "backoff_max_ms",
-            probe.backoff_max_ms,
+            holds.backoff_max_ms,
         ),
         (
             "interval_ms",
-            probe.interval_ms,
+            holds.interval_ms,
             "idle_interval_ms",
-            probe.idle_interval_ms,
+            holds.idle_interval_ms,
         ),
         (
             "degraded_percent",
-            percent(probe.degraded_percent),
+            percent(holds.degraded_percent),
             "down_percent",
-            percent(probe.down_percent),
+            percent(holds.down_percent),
         ),
         (
             "deep_timeout_ms",
-            probe.deep_timeout_ms,
+            holds.deep_timeout_ms,
             "deep_every_ms",
-            probe.deep_every_ms,
+            holds.deep_every_ms,
         ),
     ];
-    for (lower, low, upper, high) in pairs {
-        if let (Some(low), Some(high)) = (low, high)
-            && low > high
-        {
-            return Err(ConfigError::Invalid(format!(
-                "{section}: {lower} is {low} and {upper} is {high}; the first is at most the second: change one of them"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn in_bounds(section: &str, probe: &ProbeSettings) -> Result<(), ConfigError> {
-    within(section, probe.bounds())
-}
-
-/// Values with their names and bounds.
-fn within(
-    section: &str,
-    mut values: impl Iterator<Item = (&'static str, u64, u64, u64)>,
-) -> Result<(), ConfigError> {
-    let outside = values.find(|(_, value, min, max)| !(min..=max).contains(&value));
-    match outside {
-        None => Ok(()),
-        Some((name, value, min, max)) => Err(ConfigError::Invalid(format!(
-            "{section}.{name} is {value}, outside {min} to {max}; set it within that range"
-        ))),
-    }
+    let pairs = pairs.into_iter().filter_map(|(lower, low, upper, high)| {
+        let (low, high) = (low?, high?);
+        let goes_on =
+            format!("is {low} and {upper} is {high}; the first is at most the second: change one of them");
+        (low > high).then(|| FieldFault::new(lower, goes_on))
+    });
+    let faults = FieldFault::out_of_range(own.bounds()).chain(pairs);
+    faults.map(|fault| fault.within("probe", None)).collect()
 }
 
 #[cfg(test)]
@@ -532,6 +502,73 @@ mod tests {
             error.contains(":2:1") && error.contains("intervall_ms"),
             "{error}"
         );
+    }
+
+    /// Each fault's line, and its field.
+    fn faults(text: &str) -> Vec<(usize, String)> {
+        let Err(ConfigError::Unfit(faults)) = read(text) else {
+            panic!("it is read: {text}");
+        };
+        let faults = faults.into_iter();
+        faults
+            .map(|one| (one.line.unwrap_or_default(), one.fault.field))
+            .collect()
+    }
+
+    #[test]
+    fn all_faults_of_a_file_are_told_at_once_each_with_its_line_and_its_field() {
+        let text = "\
+[probe]
+interval_ms = \"fast\"
+intervall_ms = 5
+fall = 0
+[lanes]
+queue_max = 0
+[health.redundant]
+\"a.b\" = 0
+[[instance]]
+plugin = \"a\"
+call_timeout_ms = 0
+probe.timeout_ms = 5
+probe.timeout_min_ms = 7
+[[instance]]
+name = \"without a plugin\"
+[[instance]]
+plugin = \"b\"
+stop_budget_ms = true
+";
+        let at = |line, field: &str| (line, field.to_owned());
+        assert_eq!(
+            faults(text),
+            [
+                at(2, "probe.interval_ms"),
+                at(3, "probe.intervall_ms"),
+                at(4, "probe.fall"),
+                at(6, "lanes.queue_max"),
+                at(8, "health.redundant.a.b"),
+                at(11, "instance[0].call_timeout_ms"),
+                at(13, "instance[0].probe.timeout_min_ms"),
+                at(14, "instance[1]"),
+                at(18, "instance[2].stop_budget_ms"),
+            ]
+        );
+    }
+
+    #[test]
+    fn fields_of_instances_after_one_that_can_not_be_read_keep_their_numbers() {
+        let text = "[[instance]]\nname = \"x\"\n[[instance]]\nplugin = \"b\"\nstop_budget_ms = 0\n";
+        let at = |line, field: &str| (line, field.to_owned());
+        assert_eq!(
+            faults(text),
+            [at(1, "instance[0]"), at(5, "instance[1].stop_budget_ms")]
+        );
+    }
+
+    #[test]
+    fn all_that_is_no_toml_is_told() {
+        let lines = faults("[probe\nfall = 1\n[lanes]\nqueue_max = = 3\n");
+        let lines: BTreeSet<usize> = lines.into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, [1, 4].into());
     }
 
     #[test]
@@ -585,7 +622,7 @@ mod tests {
             ),
             (
                 "[probe]\ntimeout_ms = 800\n[[instance]]\nplugin = \"a\"\nprobe.timeout_min_ms = 900\n",
-                "[[instance]] \"a\": probe: timeout_min_ms is 900 and timeout_ms is 800",
+                "[[instance]] \"a\": probe.timeout_min_ms is 900 and timeout_ms is 800",
             ),
             (
                 "[supervision]\nfirst_wait_ms = 2000\n",

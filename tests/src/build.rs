@@ -72,6 +72,11 @@ pub fn preloaded(name: &str, code: &str) -> PathBuf {
     })
 }
 
+/// A system that fails a thread of the host, to be preloaded: see `failing.c`.
+pub fn failing() -> PathBuf {
+    preloaded("failing", include_str!("failing.c"))
+}
+
 /// A folder under the target folder.
 pub fn folder(name: &str) -> PathBuf {
     let root = xtask::root();

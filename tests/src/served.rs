@@ -55,15 +55,28 @@ impl Served {
         }
     }
 
-    /// Kills it where it stands (SIGKILL), and starts it again in its folder.
+    /// Kills it where it stands (SIGKILL).
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts one that was killed again in its folder.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_again(&mut self) {
+        (self.child, self.client) = launch(self.folder.path(), &self.variables);
+        self.ended = None;
+    }
+
+    /// Both, one after the other.
     ///
     /// # Panics
     /// It does not start.
     pub fn kill_and_start(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        (self.child, self.client) = launch(self.folder.path(), &self.variables);
-        self.ended = None;
+        self.kill();
+        self.start_again();
     }
 
     /// A folder of its own; its plugins are in `plugins`.
@@ -144,8 +157,7 @@ fn launch(folder: &Path, variables: &[(String, PathBuf)]) -> (Child, Client) {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

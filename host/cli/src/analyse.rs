@@ -1,43 +1,30 @@
 //! `extman analyse`.
 
-use super::args::Target;
 use super::backend::Backend;
 use super::duration::{lasted, long, short};
 use super::fault::Fault;
-use super::history::amount;
-use super::screen::{Look, Outcome, Rendered, Screen};
-use super::session::{self, mismatch};
+use super::history::{Past, amount};
+use super::screen::{Look, Outcome, Screen};
+use super::session;
 use super::show::fields;
 use super::uptime::share;
 use extman_model::Unit;
+use extman_model::control::Command;
 use extman_model::control::report::{AnalysisAnswer, Drift, Finding, Leak};
-use extman_model::control::{Answer, Command, since_ms};
 use extman_model::moment::utc;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Analyse {
-    /// The plugin's name, as `extman list` shows it
-    name: String,
-    /// How far back, such as 90s, 15m, 24h or 7d
-    #[arg(long, value_name = "DURATION", value_parser = since_ms, default_value = "24h")]
-    since: u64,
-    #[command(flatten)]
-    pub(super) target: Target,
-}
-
-pub(super) fn run(args: Analyse, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+pub(super) fn run(args: Past, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let command = Command::Analyse {
         name: args.name,
         since_ms: args.since,
         full: true,
     };
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
-    let Answer::Analysis(analysis) = answer else {
-        return Err(mismatch());
-    };
-    let mut rendered = Rendered::new(&analysis, render(&analysis, &screen.look))?;
-    rendered.warnings = warnings;
-    Ok(Outcome::Rendered(rendered))
+    session::answered(
+        &args.target,
+        backend,
+        command,
+        |analysis: &Box<AnalysisAnswer>| render(analysis, &screen.look),
+    )
 }
 
 fn render(analysis: &AnalysisAnswer, look: &Look) -> String {

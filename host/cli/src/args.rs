@@ -2,8 +2,8 @@
 
 use super::fault::Fault;
 use super::{
-    analyse, call, change, completions, config, deps, events, health, history, inspect, list, lock,
-    maintenance, manifest, serve, show, store, uptime, vet, wait,
+    call, change, completions, config, deps, events, health, history, inspect, list, lock, maintenance,
+    manifest, serve, store, uptime, vet, wait,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -72,9 +72,9 @@ pub(super) enum Sub {
     /// List the plugins, one a row: which are there, in which state
     List(list::List),
     /// Show all of a plugin: what it is, offers and came from
-    Show(show::Show),
+    Show(change::Named),
     /// Show the host: what runs, which files were refused, what stayed in memory
-    Status(StatusArgs),
+    Status(HostAlone),
     /// Say how the plugins are, from what is known; the exit code says it too
     Health(health::Health),
     /// Have a plugin asked how it is, now, and say what came of it
@@ -84,13 +84,13 @@ pub(super) enum Sub {
     /// Show what happened lately, or follow it
     Events(events::Events),
     /// Show how a plugin was: its states, its calls, its versions
-    History(history::History),
+    History(history::Past),
     /// Show how much of the time plugins could serve
     Uptime(uptime::UptimeArgs),
     /// Say what can be said of a plugin from its history: drift, leak, errors, patterns
-    Analyse(analyse::Analyse),
+    Analyse(history::Past),
     /// List what can be called, and who serves it
-    Capabilities(CapabilitiesArgs),
+    Capabilities(HostAlone),
     /// Call a capability
     Call(call::Call),
     /// Load and start a plugin that is stopped, failed or quarantined
@@ -162,21 +162,22 @@ impl Sub {
     fn target_mut(&mut self) -> Option<&mut Target> {
         Some(match self {
             Sub::List(args) => &mut args.target,
-            Sub::Show(args) => &mut args.target,
-            Sub::Status(args) => &mut args.target,
             Sub::Health(args) => &mut args.target,
             Sub::Probe(args) => &mut args.target,
             Sub::Wait(args) => &mut args.target,
             Sub::Events(args) => &mut args.target,
-            Sub::History(args) => &mut args.target,
+            Sub::History(args) | Sub::Analyse(args) => &mut args.target,
             Sub::Uptime(args) => &mut args.target,
-            Sub::Analyse(args) => &mut args.target,
-            Sub::Capabilities(args) => &mut args.target,
             Sub::Call(args) => &mut args.target,
             Sub::Maintenance(args) => &mut args.target,
             Sub::Deps(args) => &mut args.target,
             Sub::Unload(args) => &mut args.named.target,
-            Sub::Load(args) | Sub::Restart(args) | Sub::Enable(args) | Sub::Disable(args) => &mut args.target,
+            Sub::Show(args)
+            | Sub::Load(args)
+            | Sub::Restart(args)
+            | Sub::Enable(args)
+            | Sub::Disable(args) => &mut args.target,
+            Sub::Status(args) | Sub::Capabilities(args) => &mut args.target,
             Sub::Serve(_)
             | Sub::Inspect(_)
             | Sub::Vet(_)
@@ -191,14 +192,7 @@ impl Sub {
 
 /// No arguments of its own.
 #[derive(Debug, clap::Args)]
-pub(super) struct StatusArgs {
-    #[command(flatten)]
-    pub(super) target: Target,
-}
-
-/// No arguments of its own.
-#[derive(Debug, clap::Args)]
-pub(super) struct CapabilitiesArgs {
+pub(super) struct HostAlone {
     #[command(flatten)]
     pub(super) target: Target,
 }

@@ -2,7 +2,7 @@
 
 use extman_intake::{Pruned, StoredCopy};
 use extman_model::control::{Control, Pending};
-use extman_model::{CheckedFile, DependenciesView, RefusedView, Verdict};
+use extman_model::{CheckedFile, DependenciesView, PlacedFault, RefusedView, Verdict};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,20 +31,22 @@ pub trait Backend {
     /// Looks at the directories as a host does and says which version of each plugin it would use; runs nothing.
     fn dependencies(&self, place: HostSources) -> Result<Resolved, NotStarted>;
 
-    /// Reads the configuration in this file, or the one that a host would use, and starts nothing.
+    /// Reads the configuration in this file, or the one that a host would use, says what is wrong with it, and starts nothing.
     ///
     /// # Errors
-    /// It can't be used.
+    /// It can't be read.
     fn check_config(&self, file: Option<PathBuf>) -> Result<ConfigChecked, NotStarted>;
 }
 
-/// A configuration that can be used.
+/// A configuration that was read.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ConfigChecked {
     /// Which file; the defaults if there is none.
     pub file: Option<PathBuf>,
     /// Where one was looked for.
     pub places: Vec<PathBuf>,
+    /// What can't be used of it.
+    pub faults: Vec<PlacedFault>,
 }
 
 /// Why a library was not vetted.

@@ -24,15 +24,16 @@ fn block(state: Option<Health>, colour: bool) -> String {
     paint(&block.to_string(), code, colour)
 }
 
-/// A health's word in its colour.
-pub(super) fn word(text: &str, health: Health, colour: bool) -> String {
-    let code = match health {
-        Health::Up => GREEN,
-        Health::Degraded => YELLOW,
-        Health::Down => RED,
-        Health::Unknown => DIM,
-    };
-    paint(text, code, colour)
+/// The word of a state or a health, with what follows it, in the colour of that word.
+pub(super) fn state(text: &str, colour: bool) -> String {
+    let word = text.split([',', ' ']).next().unwrap_or_default();
+    match word.to_lowercase().as_str() {
+        "running" | "up" => paint(text, GREEN, colour),
+        "failed" | "quarantined" | "wedged" | "down" => paint(text, RED, colour),
+        "starting" | "draining" | "backoff" | "degraded" => paint(text, YELLOW, colour),
+        "unknown" => paint(text, DIM, colour),
+        _ => text.to_owned(),
+    }
 }
 
 /// A text in bright red.

@@ -1,59 +1,36 @@
 //! `extman capabilities`.
 
-use super::args::CapabilitiesArgs;
+use super::args::HostAlone;
 use super::backend::Backend;
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Rendered, Screen, cell, lines};
-use super::session::{self, mismatch};
-use super::text::plain;
+use super::grid::grid;
+use super::screen::{Look, Outcome, Screen};
+use super::session;
 use extman_model::CapabilityOffer;
-use extman_model::control::{Answer, Command};
+use extman_model::control::Command;
 
-pub(super) fn run(args: &CapabilitiesArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Capabilities))?;
-    let Answer::Capabilities(offers) = answer else {
-        return Err(mismatch());
-    };
-    let mut rendered = Rendered::new(&offers, render(&offers, &screen.look))?;
-    rendered.warnings = warnings;
-    Ok(Outcome::Rendered(rendered))
+pub(super) fn run(args: &HostAlone, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+    session::answered(
+        &args.target,
+        backend,
+        Command::Capabilities,
+        |offers: &Vec<CapabilityOffer>| render(offers, &screen.look),
+    )
 }
 
 fn render(offers: &[CapabilityOffer], look: &Look) -> String {
     if offers.is_empty() {
         return "Nothing can be called. `extman list` shows the plugins and their states.".to_owned();
     }
-    let rows: Vec<[String; 3]> = offers
-        .iter()
-        .map(|offer| {
-            let (serving, not) = (offer.instances.join("\n"), offer.not_serving.join("\n"));
-            [offer.name.clone(), serving, not]
-        })
-        .collect();
-    if !look.fits(&HEADER, &rows) {
-        return offers.iter().map(paragraph).collect::<Vec<_>>().join("\n");
-    }
-    let mut table = look.table(&HEADER);
-    for row in &rows {
-        table.add_row(row.iter().map(cell).collect::<Vec<_>>());
-    }
-    lines(&table)
-}
-
-const HEADER: [&str; 3] = ["CAPABILITY", "SERVED BY", "NOT SERVING"];
-
-/// A row whose table would be wider than the screen, each name on a line of its own.
-fn paragraph(offer: &CapabilityOffer) -> String {
-    let mut text = format!(" {}", plain(&offer.name));
-    for (word, names) in [
-        ("served by", &offer.instances),
-        ("not serving", &offer.not_serving),
-    ] {
-        for name in names {
-            text.push_str(&format!("\n   {word}: {}", plain(name)));
-        }
-    }
-    text
+    let row = |offer: &CapabilityOffer| {
+        [
+            offer.name.clone(),
+            offer.instances.join("\n"),
+            offer.not_serving.join("\n"),
+        ]
+    };
+    let rows: Vec<_> = offers.iter().map(row).collect();
+    grid(&["CAPABILITY", "SERVED BY", "NOT SERVING"], &rows, look)
 }
 
 #[cfg(test)]
@@ -75,7 +52,7 @@ mod tests {
         let narrow = render(std::slice::from_ref(&offer), &look(80));
         assert_eq!(
             narrow,
-            format!(" text.echo\n   served by: {one}\n   not serving: {other}")
+            format!(" text.echo\n   served by {one}, not serving\n   {other}")
         );
         let wide = render(&[offer], &look(200));
         assert_eq!(wide.lines().count(), 2, "{wide}");

@@ -1,13 +1,14 @@
-//! `extman load`, `extman unload`, `extman restart`, `extman enable`, `extman disable`.
+//! `extman show`, `extman load`, `extman unload`, `extman restart`, `extman enable`, `extman disable`: what is answered by plugins as
+//! they are, or are afterwards.
 
 use super::args::Target;
 use super::backend::Backend;
 use super::fault::Fault;
-use super::screen::{Outcome, Rendered, Screen};
-use super::session::{self, mismatch};
-use super::several::together;
-use super::show;
-use extman_model::control::{Answer, Command};
+use super::screen::{Outcome, Screen};
+use super::several::each;
+use super::{session, show};
+use extman_model::PluginView;
+use extman_model::control::Command;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Named {
@@ -22,48 +23,22 @@ pub(crate) struct Named {
 pub(crate) struct Unload {
     /// Unload those that require them too, before them
     #[arg(long)]
-    cascade: bool,
+    pub(super) cascade: bool,
     #[command(flatten)]
     pub(super) named: Named,
 }
 
-/// Which change.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Change {
-    Load,
-    Unload { cascade: bool },
-    Restart,
-    Enable,
-    Disable,
-}
-
-pub(super) fn unload(args: Unload, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let cascade = args.cascade;
-    run(Change::Unload { cascade }, args.named, backend, screen)
-}
-
 pub(super) fn run(
-    change: Change,
-    args: Named,
+    command: impl Fn(String) -> Command,
+    args: &Named,
     backend: &dyn Backend,
     screen: &Screen,
 ) -> Result<Outcome, Fault> {
-    let command = |name| match change {
-        Change::Load => Command::Load { name },
-        Change::Unload { cascade } => Command::Unload { name, cascade },
-        Change::Restart => Command::Restart { name },
-        Change::Enable => Command::Enable { name },
-        Change::Disable => Command::Disable { name },
-    };
-    let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
-        let one = |name: &String| {
-            let Answer::Plugin(plugin) = host.run(command(name.clone()))? else {
-                return Err(mismatch());
-            };
-            Rendered::new(&plugin, show::render(&plugin, &screen.look))
-        };
-        together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
-    })?;
-    rendered.warnings.extend(warnings);
-    Ok(Outcome::Rendered(rendered))
+    session::shown(&args.target, backend, |host| {
+        each(&args.names, |name| {
+            host.rendered(command(name.to_owned()), |plugin: &Box<PluginView>| {
+                show::render(plugin, &screen.look)
+            })
+        })
+    })
 }

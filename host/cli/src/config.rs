@@ -1,9 +1,10 @@
 //! `extman config`, and where a host's configuration is looked for.
 
 use super::backend::{Backend, ConfigChecked};
-use super::fault::Fault;
+use super::fault::{Exit, Fault};
 use super::screen::{Outcome, Rendered, Screen};
-use super::text::{plain, wrap};
+use super::text::{count, wrap, wrap_hanging};
+use extman_model::control::Failure;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -32,14 +33,29 @@ pub(super) fn run(args: ConfigArgs, backend: &dyn Backend, screen: &Screen) -> R
             .map(Outcome::Rendered),
         What::Check { file } => {
             let checked = backend.check_config(file)?;
-            let text = wrap(&plain(&rendered(&checked)), screen.look.width, 0);
-            Rendered::new(&checked, text).map(Outcome::Rendered)
+            let mut rendered = Rendered::new(&checked, render(&checked, screen.look.width))?;
+            if let Some(first) = checked.faults.first() {
+                let text = format!(
+                    "{} can't be used, the first: {first}",
+                    count(checked.faults.len(), "field")
+                );
+                rendered.refused = Some(Failure::new("configuration", text));
+                rendered.exit = Exit::Usage;
+            }
+            Ok(Outcome::Rendered(rendered))
         }
     }
 }
 
-fn rendered(checked: &ConfigChecked) -> String {
-    match &checked.file {
+fn render(checked: &ConfigChecked, width: usize) -> String {
+    let faults = checked.faults.iter();
+    let faults: Vec<String> = faults
+        .map(|fault| wrap_hanging(&fault.to_string(), width))
+        .collect();
+    if !faults.is_empty() {
+        return faults.join("\n");
+    }
+    let text = match &checked.file {
         Some(file) => format!("{} can be used.", file.display()),
         None => {
             let places: Vec<String> = checked
@@ -53,7 +69,8 @@ fn rendered(checked: &ConfigChecked) -> String {
                 places.join(", ")
             )
         }
-    }
+    };
+    wrap(&text, width, 0)
 }
 
 /// Where a configuration is looked for when none is named, in this order: where the program was started, where the user keeps such

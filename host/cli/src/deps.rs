@@ -4,9 +4,9 @@ use super::args::Target;
 use super::backend::{Backend, HostSources, Locking};
 use super::fault::Fault;
 use super::screen::{Look, Outcome, Rendered, Screen};
-use super::session::{self, mismatch};
+use super::session::{self, Session};
 use super::text::{count, cut, plain, width, wrap};
-use extman_model::control::{Answer, Command};
+use extman_model::control::Command;
 use extman_model::{DependenciesView, RefusedView, ResolvedPlugin, ResolvedRequirement};
 use semver::VersionReq;
 use std::collections::BTreeSet;
@@ -50,11 +50,8 @@ impl Charset {
 pub(super) fn run(args: &Deps, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let (mut view, warnings) = match args.target.dirs.is_empty() {
         true => {
-            let (answer, warnings) =
-                session::with(&args.target, backend, |host| host.run(Command::Dependencies))?;
-            let Answer::Dependencies(view) = answer else {
-                return Err(mismatch());
-            };
+            let ask = |host: &Session| host.ask::<Box<DependenciesView>>(Command::Dependencies);
+            let (view, warnings) = session::with(&args.target, backend, ask)?;
             (*view, warnings)
         }
         false => {
@@ -454,6 +451,21 @@ embedder 1.2.0
         );
         let left_out = only(self::view(), "x", false).unwrap();
         assert_eq!((left_out.plugins.len(), left_out.left_out.len()), (0, 1));
+    }
+
+    #[test]
+    fn notes_of_one_plugin_are_its_own_also_those_of_the_lock() {
+        let mut view = view();
+        view.notes = [
+            "rank 1.3.0 is there too",
+            "extman.lock has rank 1.2.0",
+            "extman.lock has ranker 2.0.0",
+            "app does without cache",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let notes = only(view, "rank", false).unwrap().notes;
+        assert_eq!(notes, ["rank 1.3.0 is there too", "extman.lock has rank 1.2.0"]);
     }
 
     #[test]

@@ -4,11 +4,11 @@ use super::args::Target;
 use super::backend::Backend;
 use super::fault::Fault;
 use super::screen::{Outcome, Rendered, Screen};
-use super::session::{self, Session, mismatch};
+use super::session::{self, Session};
 use super::text::plain;
 use extman_model::clock;
 use extman_model::control::events::{EventsAnswer, EventsAsked, NumberedEvent};
-use extman_model::control::{Answer, Command, since_ms};
+use extman_model::control::{Command, since_ms};
 use extman_model::moment::utc;
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Events, backend: &dyn Backend, screen: &mut Screen) -> 
         ..EventsAsked::default()
     };
     let (outcome, _) = session::with(&args.target, backend, |host| {
-        let mut answer = ask(host, asked)?;
+        let mut answer: Box<EventsAnswer> = host.ask(Command::Events(asked))?;
         answer.events.retain(|event| args.wants(event));
         if args.follow {
             let first = match args.since {
@@ -63,18 +63,11 @@ impl Events {
     }
 }
 
-fn ask(host: &Session, asked: EventsAsked) -> Result<EventsAnswer, Fault> {
-    match host.run(Command::Events(asked))? {
-        Answer::Events(answer) => Ok(*answer),
-        _ => Err(mismatch()),
-    }
-}
-
 /// Until nobody reads any more, or the host ends.
 fn follow(
     args: &Events,
     host: &Session,
-    mut answer: EventsAnswer,
+    mut answer: Box<EventsAnswer>,
     screen: &mut Screen,
 ) -> Result<Outcome, Fault> {
     loop {
@@ -92,14 +85,11 @@ fn follow(
                 return Ok(Outcome::Written);
             }
         }
-        answer = ask(
-            host,
-            EventsAsked {
-                after: Some(answer.last),
-                since_unix_ms: None,
-                wait_ms: EventsAsked::WAIT_MS_MAX,
-            },
-        )?;
+        answer = host.ask(Command::Events(EventsAsked {
+            after: Some(answer.last),
+            since_unix_ms: None,
+            wait_ms: EventsAsked::WAIT_MS_MAX,
+        }))?;
     }
 }
 

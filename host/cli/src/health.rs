@@ -2,18 +2,18 @@
 
 use super::args::Target;
 use super::backend::Backend;
-use super::bars::word;
+use super::bars::state;
 use super::fault::{Exit, Fault};
 use super::health_one::one;
 use super::output::Output;
 use super::screen::{Look, Outcome, Rendered, Screen};
-use super::session::{self, mismatch};
-use super::several::together;
+use super::session::{self, Session};
+use super::several::each;
 use super::text::{plain, wrap};
-use super::{duration, health_table, watch};
-use extman_model::control::report::{HealthAnswer, HistoryState, HistoryStatus, PluginHealth, ProbeEnd};
+use super::{duration, health_one, health_table, watch};
+use extman_model::control::report::{HealthAnswer, HistoryStatus, PluginHealth, ProbeEnd};
 use extman_model::control::{Answer, Command};
-use extman_model::{Component, Health as Word};
+use extman_model::{Component, Health as Word, HealthView, failed_of};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -65,14 +65,17 @@ enum Sort {
 
 impl Health {
     pub(super) fn word(&self) -> &'static str {
-        self.command().word()
+        match self.names.len() {
+            1 => "plugin_health",
+            _ => "health",
+        }
     }
 
-    /// What is asked of a host that is watched.
-    pub(super) fn command(&self) -> Command {
+    /// How the one plugin is that is named, or all of them.
+    pub(super) fn ask(&self, host: &Session) -> Result<Answer, Fault> {
         match &*self.names {
-            [name] => Command::PluginHealth { name: name.clone() },
-            _ => Command::Health,
+            [name] => one_of(host, name),
+            _ => Ok(Answer::Health(host.ask(Command::Health)?)),
         }
     }
 
@@ -82,6 +85,7 @@ impl Health {
             wide: self.output.is_wide(),
             scrolls: screen.height,
             verbose: self.verbose,
+            names: self.output.is_names(),
         }
     }
 }
@@ -96,6 +100,8 @@ pub(super) struct Layout {
     scrolls: Option<usize>,
     /// Of one plugin, all figures and their sources.
     verbose: bool,
+    /// Names alone, one a line, in the order of the table.
+    names: bool,
 }
 
 pub(super) fn run(args: Health, backend: &dyn Backend, screen: &mut Screen) -> Result<Outcome, Fault> {
@@ -110,46 +116,34 @@ pub(super) fn run(args: Health, backend: &dyn Backend, screen: &mut Screen) -> R
     }
     let layout = args.layout(screen);
     let look = &screen.look;
-    let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
-        let answer = |name: &String| host.run(Command::PluginHealth { name: name.clone() });
-        let mut rendered = match &*args.names {
-            [] => rendered(&host.run(Command::Health)?, look, layout)?,
-            [name] => rendered(&answer(name)?, look, layout)?,
-            names => {
-                let one = |name: &String| rendered(&answer(name)?, look, layout);
-                together(names.iter().map(|name| (name.clone(), one(name))).collect())?
-            }
-        };
-        if args.output.is_names() {
-            rendered.text = names(&rendered.data);
-        }
-        Ok(rendered)
-    })?;
-    rendered.warnings.extend(warnings);
-    Ok(Outcome::Rendered(rendered))
+    session::shown(&args.target, backend, |host| match &*args.names {
+        [] => rendered(&args.ask(host)?, look, layout),
+        names => each(names, |name| rendered(&one_of(host, name)?, look, layout)),
+    })
 }
 
-/// The names of the plugins in an answer, one a line.
-fn names(data: &serde_json::Value) -> String {
-    let many = data.get("plugins").unwrap_or(data);
-    let all = many.as_array().map_or(std::slice::from_ref(many), Vec::as_slice);
-    let names = all.iter().filter_map(|plugin| plugin["name"].as_str());
-    names.map(plain).collect::<Vec<_>>().join("\n")
+fn one_of(host: &Session, name: &str) -> Result<Answer, Fault> {
+    let name = name.to_owned();
+    Ok(Answer::PluginHealth(host.ask(Command::PluginHealth { name })?))
+}
+
+/// The names of plugins, one a line.
+fn names(plugins: &[PluginHealth]) -> String {
+    let names = plugins.iter().map(|plugin| plain(&plugin.name));
+    names.collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn probe(args: Probe, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let (mut all, warnings) = session::with(&args.target, backend, |host| {
-        let one = |name: &String| {
+    session::shown(&args.target, backend, |host| {
+        each(&args.names, |name| {
             let command = Command::CheckNow {
-                name: name.clone(),
+                name: name.to_owned(),
                 deep: args.deep,
             };
-            rendered(&host.run(command)?, &screen.look, Layout::default())
-        };
-        together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
-    })?;
-    all.warnings.extend(warnings);
-    Ok(Outcome::Rendered(all))
+            let probed = Answer::PluginHealth(host.ask(command)?);
+            rendered(&probed, &screen.look, Layout::default())
+        })
+    })
 }
 
 /// An answer with its text, and the exit code that says the same.
@@ -158,7 +152,10 @@ pub(super) fn rendered(answer: &Answer, look: &Look, layout: Layout) -> Result<R
         Answer::Health(health) => {
             let mut health = health.clone();
             layout.sort.sort(&mut health.plugins);
-            let text = render(&health, look, layout);
+            let text = match layout.names {
+                true => names(&health.plugins),
+                false => render(&health, look, layout),
+            };
             // As the host gave it, where nobody asks for another order.
             let data = if layout.sort == Sort::Health {
                 answer
@@ -167,8 +164,11 @@ pub(super) fn rendered(answer: &Answer, look: &Look, layout: Layout) -> Result<R
             };
             Rendered::new(data, text)?
         }
+        Answer::PluginHealth(plugin) if layout.names => {
+            Rendered::new(plugin, names(std::slice::from_ref(plugin)))?
+        }
         Answer::PluginHealth(plugin) => Rendered::new(plugin, one(plugin, look, layout.verbose))?,
-        _ => return Err(mismatch()),
+        other => Rendered::new(other, String::new())?,
     };
     rendered.exit = exit(word_of(answer));
     Ok(rendered)
@@ -224,16 +224,13 @@ pub(super) fn render(health: &HealthAnswer, look: &Look, layout: Layout) -> Stri
     let sentence = wrap(&health.overall.sentence, look.width, 0);
     let (first, rest) = sentence.split_once(':').unwrap_or((&sentence, ""));
     let colon = if rest.is_empty() { "" } else { ":" };
-    let headline = format!("{}{colon}{rest}", word(first, health.overall.health, look.colour));
+    let headline = format!("{}{colon}{rest}", state(first, look.colour));
     let (table, cut) = health_table::render(&health.plugins, look, layout.wide);
     let mut about_host = Vec::new();
-    if health.components.is_empty() {
-        // A host that has no other component.
-        about_host.extend(history(&health.history).map(|text| wrap(&text, look.width, 0)));
-    } else {
+    if !health.components.is_empty() {
         about_host.push(components(&health.components, look));
-        about_host.extend(lost(&health.history).map(|text| wrap(&format!("history: {text}"), look.width, 0)));
     }
+    about_host.extend(lost(&health.history).map(|text| wrap(&format!("history: {text}"), look.width, 0)));
     let away = layout
         .scrolls
         .is_some_and(|lines| table.lines().count() + ALONGSIDE > lines);
@@ -267,6 +264,7 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
             let text = format!("{}: {now} for {since}: {}", plugin.name, plugin.health.reason);
             lines.push(wrap(&text, look.width, 0));
         }
+        lines.extend(calls(plugin).map(|text| wrap(&format!("{}: {text}", plugin.name), look.width, 0)));
         if let Some(why) = plugin
             .health
             .deep
@@ -291,6 +289,46 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
     lines.join("\n")
 }
 
+/// Share of failed calls from which on it is told of one that is up, in percent.
+const FAILED_PERCENT: u64 = 10;
+/// Fewer calls say nothing of a share.
+const CALLS_MIN: u64 = 20;
+
+/// What callers of one that is up suffer from all the same: calls that fail, as where it has more callers than it can take, or that take
+/// nearly as long as they may.
+fn calls(plugin: &PluginHealth) -> Option<String> {
+    let health = &plugin.health;
+    if health.judged.health != Word::Up || health.left_out {
+        return None;
+    }
+    let value = |name: &str| health_one::find(&health.figures, name).map(|figure| figure.value);
+    let errors = health_one::errors(&health.figures);
+    // Of one that has just begun there is no whole minute.
+    let (calls, failed, when) = match (value("calls_5min"), value("calls_failed_5min")) {
+        (Some(calls), Some(failed)) => (calls, failed, "in the last five minutes"),
+        _ => (value("calls")?, failed_of(&errors), "since it began"),
+    };
+    if calls >= CALLS_MIN && failed * 100 >= calls * FAILED_PERCENT {
+        let of_plugin = errors.iter().filter(|(kind, _)| !kind.is_callers());
+        let kind = of_plugin.max_by_key(|(_, count)| **count);
+        let mostly = kind.map(|(kind, _)| format!(", mostly {}", kind.as_str().replace('_', " ")));
+        let percent = failed as f64 * 100.0 / calls as f64;
+        return Some(format!(
+            "{percent:.1} % of {calls} calls failed {when}{}",
+            mostly.unwrap_or_default()
+        ));
+    }
+    let (p95_ns, timeout_ms) = (value("call_p95_5min")?, value("call_timeout")?);
+    let is_slow = p95_ns.saturating_mul(2) >= timeout_ms.saturating_mul(1_000_000);
+    is_slow.then(|| {
+        format!(
+            "its calls are slow: p95 {} of the {} that they may take",
+            duration::short(p95_ns),
+            duration::lasted(timeout_ms)
+        )
+    })
+}
+
 /// The host's own parts in a line, and why some of them are not up.
 fn components(all: &[Component], look: &Look) -> String {
     let brief = |part: &Component| {
@@ -307,20 +345,16 @@ fn components(all: &[Component], look: &Look) -> String {
         .iter()
         .filter(|part| part.health != Word::Up && !part.left_out);
     lines.extend(counted.map(|part| {
-        let text = format!("{}: {}: {}", part.name, part.health.as_str(), part.reason);
+        let since = look.since(part.since_unix_ms);
+        let text = format!(
+            "{}: {} for {since}: {}",
+            part.name,
+            part.health.as_str(),
+            part.reason
+        );
         wrap(&text, look.width, 0)
     }));
     lines.join("\n")
-}
-
-/// What is to be known of the history, if anything is.
-fn history(status: &HistoryStatus) -> Option<String> {
-    match (&status.state, lost(status)) {
-        (HistoryState::Degraded { why, .. }, None) => Some(format!("history: degraded: {why}")),
-        (HistoryState::Degraded { why, .. }, Some(lost)) => Some(format!("history: degraded: {why}; {lost}")),
-        (HistoryState::Working, lost) => lost.map(|lost| format!("history: works; {lost}")),
-        (HistoryState::Off { .. }, _) => None,
-    }
 }
 
 /// How many records were lost, if any; or that the oldest will go before its time.
@@ -351,33 +385,32 @@ pub(super) fn for_how_long(plugin: &PluginHealth, look: &Look) -> String {
     let health = plugin.health.judged.health;
     format!(
         "{} for {}{}",
-        word(health.as_str(), health, look.colour),
+        state(health.as_str(), look.colour),
         look.since(plugin.health.since_unix_ms),
-        flags(plugin)
+        flags(&plugin.health)
     )
 }
 
 /// The word, and what else is to be known.
 pub(super) fn words(plugin: &PluginHealth) -> String {
-    format!("{}{}", plugin.health.judged.health.as_str(), flags(plugin))
+    format!(
+        "{}{}",
+        plugin.health.judged.health.as_str(),
+        flags(&plugin.health)
+    )
 }
 
-fn flags(plugin: &PluginHealth) -> String {
-    let flags = &plugin.health.judged.flags;
-    let mut text = String::new();
-    for (set, flag) in [
-        (flags.maintenance, "maintenance"),
-        (plugin.health.left_out && !flags.maintenance, "left out"),
-        (flags.flapping, "flapping"),
-        (flags.stale, "stale"),
-        (flags.busy, "busy"),
-    ] {
-        if set {
-            text.push_str(", ");
-            text.push_str(flag);
-        }
-    }
-    text
+pub(super) fn flags(health: &HealthView) -> String {
+    let flags = &health.judged.flags;
+    let set = [
+        (flags.maintenance, ", maintenance"),
+        (health.left_out && !flags.maintenance, ", left out"),
+        (flags.flapping, ", flapping"),
+        (flags.stale, ", stale"),
+        (flags.busy, ", busy"),
+    ];
+    let set = set.into_iter().filter(|(is_set, _)| *is_set);
+    set.map(|(_, flag)| flag).collect()
 }
 
 #[cfg(test)]

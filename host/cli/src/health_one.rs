@@ -71,7 +71,7 @@ fn probed(plugin: &PluginHealth) -> Option<String> {
 fn leading(plugin: &PluginHealth) -> [(&'static str, String); 4] {
     let figures = &plugin.health.figures;
     let value = |name: &str| find(figures, name).map(|figure| figure.value);
-    let errors: BTreeMap<ErrorKind, u64> = figures.iter().filter_map(error).collect();
+    let errors = errors(figures);
     let failed = failed_of(&errors);
     let callers = errors.values().sum::<u64>() - failed;
     let beside = match callers {
@@ -99,11 +99,14 @@ fn leading(plugin: &PluginHealth) -> [(&'static str, String); 4] {
     ]
 }
 
-/// A failure's kind and how often, of a figure that counts that.
-fn error(figure: &Figure) -> Option<(ErrorKind, u64)> {
-    let word = figure.name.strip_prefix("errors_")?;
-    let kind = ErrorKind::ALL.into_iter().find(|kind| kind.as_str() == word)?;
-    Some((kind, figure.value))
+/// Kinds of failures and how often, of figures that count that.
+pub(super) fn errors(figures: &[Figure]) -> BTreeMap<ErrorKind, u64> {
+    let of = |figure: &Figure| {
+        let word = figure.name.strip_prefix("errors_")?;
+        let kind = ErrorKind::ALL.into_iter().find(|kind| kind.as_str() == word)?;
+        Some((kind, figure.value))
+    };
+    figures.iter().filter_map(of).collect()
 }
 
 fn heap(plugin: &PluginHealth) -> String {
@@ -121,7 +124,7 @@ fn heap(plugin: &PluginHealth) -> String {
     text
 }
 
-fn find<'a>(figures: &'a [Figure], name: &str) -> Option<&'a Figure> {
+pub(super) fn find<'a>(figures: &'a [Figure], name: &str) -> Option<&'a Figure> {
     figures.iter().find(|figure| figure.name == name)
 }
 

@@ -1,8 +1,10 @@
 //! One row an instance, however narrow the screen is: where there is no room, columns go, the least needed first.
 
-use super::bars::{heartbeat, sparkline, word};
+use super::bars::{heartbeat, sparkline, state};
 use super::duration::short;
+use super::grid::{GAP, line};
 use super::health::{RECENT, words};
+use super::maintenance;
 use super::screen::Look;
 use super::text::{cut, plain, width};
 use extman_model::control::report::PluginHealth;
@@ -32,8 +34,6 @@ const LEAST_NEEDED: [Column; 5] = {
 
 /// A reason has this much room, or less if it is shorter, before other columns go for it.
 const WHY_MIN: usize = 24;
-/// Between two columns, and before the first.
-const GAP: usize = 2;
 
 impl Column {
     fn header(self) -> &'static str {
@@ -53,7 +53,7 @@ impl Column {
             Column::Name => plain(&plugin.name),
             Column::Health => words(plugin),
             Column::For => look.since(plugin.health.since_unix_ms),
-            Column::Why => plain(&plugin.health.reason).replace('\n', " "),
+            Column::Why => why(plugin, look),
             Column::States => heartbeat(&plugin.recent, RECENT, false),
             Column::Curve => {
                 let trips: Vec<Option<u64>> = plugin.checks_ns.iter().copied().map(Some).collect();
@@ -66,10 +66,19 @@ impl Column {
     /// Colours take no room, so they come after the columns have their widths.
     fn coloured(self, text: &str, plugin: &PluginHealth, look: &Look) -> String {
         match self {
-            Column::Health => word(text, plugin.health.judged.health, look.colour),
+            Column::Health => state(text, look.colour),
             Column::States => heartbeat(&plugin.recent, RECENT, look.colour),
             _ => text.to_owned(),
         }
+    }
+}
+
+/// What an operator does with it goes before what it says.
+fn why(plugin: &PluginHealth, look: &Look) -> String {
+    let reason = plain(&plugin.health.reason).replace('\n', " ");
+    match &plugin.health.in_maintenance {
+        Some(maintenance) => format!("{}; {reason}", maintenance::words(maintenance, look)),
+        None => reason,
     }
 }
 
@@ -89,25 +98,17 @@ pub(super) fn render(plugins: &[PluginHealth], look: &Look, wide: bool) -> (Stri
     if !wide {
         widths[0] = widths[0].min(room);
     }
-    let line = |cells: Vec<(String, String)>| {
-        let mut line = String::from(" ");
-        for ((text, shown), width_max) in cells.into_iter().zip(&widths) {
-            let pad = width_max.saturating_sub(width(&text)) + GAP;
-            line.push_str(&format!("{shown}{}", " ".repeat(pad)));
-        }
-        line.trim_end().to_owned()
-    };
     let header = columns
         .iter()
         .map(|column| (column.header().to_owned(), column.header().to_owned()));
-    let mut lines = vec![line(header.collect())];
+    let mut lines = vec![line(header, &widths)];
     for plugin in plugins {
         let cells = columns.iter().zip(&widths).map(|(column, width)| {
             let text = cut(&column.text(plugin, look), *width);
             let shown = column.coloured(&text, plugin, look);
             (text, shown)
         });
-        lines.push(line(cells.collect()));
+        lines.push(line(cells, &widths));
     }
     (lines.join("\n"), is_cut)
 }

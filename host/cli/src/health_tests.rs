@@ -47,18 +47,6 @@ fn lost_records_are_shown_also_when_the_history_works_again() {
     let text = render(&health, &LOOK, Layout::default());
     let lost = "history: 7 records were lost since the host began";
     assert!(text.ends_with(lost), "{text}");
-    // As from a host that has no other component.
-    health.components.clear();
-    let text = render(&health, &LOOK, Layout::default());
-    let works = "history: works; 7 records were lost since the host began";
-    assert!(text.ends_with(works), "{text}");
-    health.history.state = HistoryState::Degraded {
-        why: "no room".to_owned(),
-        since_unix_ms: 1,
-    };
-    let text = render(&health, &LOOK, Layout::default());
-    let degraded = "history: degraded: no room; 7 records were lost";
-    assert!(text.contains(degraded), "{text}");
 }
 
 #[test]
@@ -83,6 +71,81 @@ fn what_flaps_says_so_and_why_even_while_it_is_up() {
     );
     let narrow = render(&health, &Look { width: 40, ..LOOK }, Layout::default());
     assert!(narrow.contains("up, flapping"), "{narrow}");
+}
+
+/// Of one plugin that is up, with these figures beside what it says.
+fn with_figures(figures: serde_json::Value) -> String {
+    let mut health = answer();
+    let mut told = plugin("lang", "up");
+    told["health"]["figures"] = figures;
+    health.plugins = vec![serde_json::from_value(told).unwrap()];
+    render(&health, &LOOK, Layout::default())
+}
+
+fn figure(name: &str, value: u64, unit: &str) -> serde_json::Value {
+    json!({"name": name, "value": value, "unit": unit, "source": "host"})
+}
+
+#[test]
+fn calls_that_fail_or_are_slow_are_told_of_one_that_is_up() {
+    let calls = |name: &str, failed: u64| {
+        with_figures(json!([
+            figure("calls", 1000, "count"),
+            figure("errors_exhausted", failed, "count"),
+            figure(name, 40, "count"),
+            figure("calls_failed_5min", 30, "count"),
+        ]))
+    };
+    let text = calls("calls_5min", 30);
+    let told = "lang: 75.0 % of 40 calls failed in the last five minutes, mostly exhausted";
+    assert!(text.contains(told), "{text}");
+    let text = calls("no whole minute", 954);
+    assert!(
+        text.contains("lang: 95.4 % of 1000 calls failed since it began, mostly exhausted"),
+        "{text}"
+    );
+    assert!(!calls("no whole minute", 99).contains("calls failed"));
+    let slow = |ms: u64| {
+        with_figures(json!([
+            figure("calls", 100, "count"),
+            figure("call_p95_5min", ms * 1_000_000, "ns"),
+            figure("call_timeout", 1000, "ms"),
+        ]))
+    };
+    let told = "lang: its calls are slow: p95 700 ms of the 1.0 s that they may take";
+    assert!(slow(700).contains(told), "{}", slow(700));
+    assert!(!slow(499).contains("slow"));
+}
+
+#[test]
+fn row_of_one_in_maintenance_says_until_when_and_why() {
+    let mut health = answer();
+    let maintenance =
+        json!({"by": "operator", "since_unix_ms": 0, "until_unix_ms": 3_781_000, "reason": "new model"});
+    health.plugins[0].health.in_maintenance = serde_json::from_value(maintenance).unwrap();
+    health.plugins[0].health.judged.flags.maintenance = true;
+    let text = render(&health, &Look { width: 160, ..LOOK }, Layout::default());
+    let row = text.lines().find(|line| line.starts_with(" lang")).unwrap();
+    let told = "in maintenance until 1970-01-01 01:03:01Z, for 1 h more: new model; answers";
+    assert!(row.contains(told), "{text}");
+}
+
+#[test]
+fn names_alone_come_in_the_order_of_the_table() {
+    let health = answer();
+    assert_eq!(health.plugins[0].name, "lang", "as the host gave it");
+    let names = |sort| {
+        let layout = Layout {
+            sort,
+            names: true,
+            ..Layout::default()
+        };
+        rendered(&Answer::Health(Box::new(health.clone())), &LOOK, layout)
+            .unwrap()
+            .text
+    };
+    assert_eq!(names(Sort::Health), "embed\nlang");
+    assert_eq!(names(Sort::Name), "embed\nlang");
 }
 
 #[test]
@@ -118,7 +181,7 @@ fn a_table_has_bars_and_curves_and_reasons_of_what_is_not_up() {
     assert!(row.contains("▄█▆") && row.ends_with("1.5 µs"), "{row}");
     assert!(
         text.ends_with(
-            "Host: disk degraded, history left out, lanes up\ndisk: degraded: store at /s\u{fffd}: 3 MiB are free"
+            "Host: disk degraded, history left out, lanes up\ndisk: degraded for 3 min: store at /s\u{fffd}: 3 MiB are free"
         ),
         "{text}"
     );

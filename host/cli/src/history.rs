@@ -2,41 +2,38 @@
 
 use super::args::Target;
 use super::backend::Backend;
-use super::bars::{LEGEND, sparkline, timeline, word};
+use super::bars::{LEGEND, sparkline, state, timeline};
 use super::deep::said;
 use super::duration::{lasted, long, short};
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Rendered, Screen};
-use super::session::{self, mismatch};
+use super::screen::{Look, Outcome, Screen};
+use super::session;
 use super::text::{plain, wrap};
 use extman_model::control::report::{ClockStepView, HistoryAnswer, ReleaseView, RollupView, SpanView};
-use extman_model::control::{Answer, Command, since_ms};
+use extman_model::control::{Command, since_ms};
 use extman_model::moment::utc;
 use extman_model::{CheckKind, CheckOutcome, DeepResult, Health, Lifecycle, Unit, failed_of};
 
+/// Arguments of what looks back at one plugin.
 #[derive(Debug, clap::Args)]
-pub(crate) struct History {
+pub(crate) struct Past {
     /// The plugin's name; it may be gone, as long as its history is kept
-    name: String,
+    pub(super) name: String,
     /// How far back, such as 90s, 15m, 24h or 7d
     #[arg(long, value_name = "DURATION", value_parser = since_ms, default_value = "24h")]
-    since: u64,
+    pub(super) since: u64,
     #[command(flatten)]
     pub(super) target: Target,
 }
 
-pub(super) fn run(args: History, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+pub(super) fn run(args: Past, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let command = Command::History {
         name: args.name,
         since_ms: args.since,
     };
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(command))?;
-    let Answer::History(history) = answer else {
-        return Err(mismatch());
-    };
-    let mut rendered = Rendered::new(&history, render(&history, &screen.look))?;
-    rendered.warnings = warnings;
-    Ok(Outcome::Rendered(rendered))
+    session::answered(&args.target, backend, command, |history: &Box<HistoryAnswer>| {
+        render(history, &screen.look)
+    })
 }
 
 /// Spans that are shown one by one.
@@ -229,7 +226,7 @@ fn one(span: &SpanView, history: &HistoryAnswer, look: &Look) -> String {
     }
     let head = format!("{}  {:<8}  ", utc(span.from_unix_ms), span.health.as_str());
     let indent = head.chars().count();
-    let coloured = word(&format!("{:<8}", span.health.as_str()), span.health, look.colour);
+    let coloured = state(&format!("{:<8}", span.health.as_str()), look.colour);
     let head = format!("{}  {coloured}", utc(span.from_unix_ms));
     match look.width.checked_sub(indent) {
         Some(24..) => format!("{head}  {}", wrap(&rest, look.width, indent).trim_start()),

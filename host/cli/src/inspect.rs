@@ -119,39 +119,28 @@ fn look_at(path: &Path, bytes_max: u64) -> Inspected<'_> {
 }
 
 fn render(file: &Inspected<'_>, look: &Look) -> String {
-    let mut text = plain(&file.path.display().to_string());
+    let mut lines = vec![plain(&file.path.display().to_string())];
+    let said = |word: &str, code: &str, text: &str| wrap(&format!("{word} ({code}): {text}"), look.width, 2);
     if let Some(inspection) = &file.inspection {
-        text.push('\n');
-        text.push_str(&fields(&rows(inspection), look));
-        for note in &inspection.facts.notes {
-            text.push('\n');
-            text.push_str(&wrap(
-                &format!("note ({}): {}", note.code, note.text),
-                look.width,
-                2,
-            ));
-        }
-        for problem in &inspection.problems {
-            text.push('\n');
-            text.push_str(&wrap(
-                &format!("refused ({}): {}", problem.code, problem.text),
-                look.width,
-                2,
-            ));
-        }
+        let notes = inspection.facts.notes.iter();
+        lines.push(fields(&rows(inspection), look));
+        lines.extend(notes.map(|note| said("note", note.code, &note.text)));
+        lines.extend(
+            inspection
+                .problems
+                .iter()
+                .map(|problem| said("refused", problem.code, &problem.text)),
+        );
     }
-    if let Some(error) = &file.error {
-        text.push('\n');
-        text.push_str(&wrap(
-            &format!("refused ({}): {}", error.code, error.text),
-            look.width,
-            2,
-        ));
-    }
+    lines.extend(
+        file.error
+            .iter()
+            .map(|error| said("refused", error.code, &error.text)),
+    );
     if file.loadable {
-        text.push_str("\n  This host would take it.");
+        lines.push("  This host would take it.".to_owned());
     }
-    text
+    lines.join("\n")
 }
 
 fn offer(capability: &Capability) -> String {

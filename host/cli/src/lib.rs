@@ -22,6 +22,7 @@ mod deps;
 mod duration;
 mod events;
 mod fault;
+mod grid;
 mod health;
 mod health_one;
 mod health_table;
@@ -56,6 +57,7 @@ pub use config::{configuration_places, found_configuration};
 
 use args::{Args, Sub};
 use clap::Parser;
+use extman_model::control::Command;
 use fault::Fault;
 use screen::{Outcome, Screen};
 use std::fs::File;
@@ -121,7 +123,7 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
     match command {
         Sub::Serve(args) => serve::run(args, backend),
         Sub::List(args) => list::run(args, backend, screen),
-        Sub::Show(args) => show::run(&args, backend, screen),
+        Sub::Show(args) => change::run(|name| Command::Plugin { name }, &args, backend, screen),
         Sub::Status(args) => status::run(&args, backend, screen),
         Sub::Health(args) => health::run(args, backend, screen),
         Sub::Probe(args) => health::probe(args, backend, screen),
@@ -130,11 +132,13 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Analyse(args) => analyse::run(args, backend, screen),
         Sub::Capabilities(args) => capabilities::run(&args, backend, screen),
         Sub::Call(args) => call::run(args, backend, screen),
-        Sub::Load(args) => change::run(change::Change::Load, args, backend, screen),
-        Sub::Unload(args) => change::unload(args, backend, screen),
-        Sub::Restart(args) => change::run(change::Change::Restart, args, backend, screen),
-        Sub::Enable(args) => change::run(change::Change::Enable, args, backend, screen),
-        Sub::Disable(args) => change::run(change::Change::Disable, args, backend, screen),
+        Sub::Load(args) => change::run(|name| Command::Load { name }, &args, backend, screen),
+        Sub::Unload(change::Unload { cascade, named }) => {
+            change::run(|name| Command::Unload { name, cascade }, &named, backend, screen)
+        }
+        Sub::Restart(args) => change::run(|name| Command::Restart { name }, &args, backend, screen),
+        Sub::Enable(args) => change::run(|name| Command::Enable { name }, &args, backend, screen),
+        Sub::Disable(args) => change::run(|name| Command::Disable { name }, &args, backend, screen),
         Sub::Maintenance(args) => maintenance::run(args, backend, screen),
         Sub::Inspect(args) => inspect::run(&args, screen),
         Sub::Vet(args) => vet::run(args, backend, screen),

@@ -4,12 +4,14 @@ use super::args::Target;
 use super::backend::Backend;
 use super::duration::lasted;
 use super::fault::Fault;
+use super::grid::grid;
+use super::health::flags;
 use super::output::Output;
-use super::screen::{Look, Outcome, Rendered, Screen, cell, lines, word_cell};
-use super::session::{self, mismatch};
+use super::screen::{Look, Outcome, Rendered, Screen};
+use super::session;
 use super::text::{count, plain, wrap};
-use extman_model::control::{Answer, Command};
-use extman_model::{Cause, Health, Lifecycle, MissingView, PluginView, WayBack};
+use extman_model::control::Command;
+use extman_model::{Cause, Health, Lifecycle, MissingView, PluginView, StatusView, WayBack};
 use extman_plugin_api::manifest::schema::Kind;
 
 #[derive(Debug, clap::Args)]
@@ -79,19 +81,26 @@ impl Sort {
 
 pub(super) fn run(args: List, backend: &dyn Backend, screen: &mut Screen) -> Result<Outcome, Fault> {
     args.output.apply(screen);
-    let (answers, warnings) = session::with(&args.target, backend, |host| {
-        Ok((host.run(Command::Plugins)?, host.run(Command::Status)?))
-    })?;
-    let (Answer::Plugins(mut plugins), Answer::Status(status)) = answers else {
-        return Err(mismatch());
-    };
+    session::shown(&args.target, backend, |host| {
+        let plugins: Vec<PluginView> = host.ask(Command::Plugins)?;
+        let status: Box<StatusView> = host.ask(Command::Status)?;
+        listed(&args, plugins, &status, screen)
+    })
+}
+
+fn listed(
+    args: &List,
+    mut plugins: Vec<PluginView>,
+    status: &StatusView,
+    screen: &Screen,
+) -> Result<Rendered, Fault> {
     // As the host gave it, where nobody asks for another order.
     if args.sort != Sort::Name {
         args.sort.sort(&mut plugins);
     }
     if args.output.is_names() {
         let names: Vec<String> = plugins.iter().map(|plugin| plain(&plugin.name)).collect();
-        return Rendered::new(&plugins, names.join("\n")).map(Outcome::Rendered);
+        return Rendered::new(&plugins, names.join("\n"));
     }
     let mut text = render(&plugins, &status.missing, &screen.look, args.output.is_wide());
     if !plugins.is_empty() && !status.refused.is_empty() {
@@ -104,8 +113,7 @@ pub(super) fn run(args: List, backend: &dyn Backend, screen: &mut Screen) -> Res
             .warnings
             .extend(status.missing.iter().map(MissingView::to_string));
     }
-    rendered.warnings.extend(warnings);
-    Ok(Outcome::Rendered(rendered))
+    Ok(rendered)
 }
 
 fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look, wide: bool) -> String {
@@ -117,10 +125,13 @@ fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look, wide: bo
     for (heading, kind) in [("AI plugins", Kind::Ai), ("General plugins", Kind::General)] {
         let group: Vec<_> = plugins.iter().filter(|plugin| plugin.kind == kind).collect();
         if !group.is_empty() {
-            let table = if wide {
-                wide_table(&group, look)
-            } else {
-                table(&group, look)
+            let table = match wide {
+                true => wide_table(&group, look),
+                false => grid(
+                    &HEADER,
+                    &group.iter().map(|plugin| row(plugin, look)).collect::<Vec<_>>(),
+                    look,
+                ),
             };
             parts.push(format!("{heading}\n{table}"));
         }
@@ -142,63 +153,48 @@ fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look, wide: bo
 
 const HEADER: [&str; 7] = ["NAME", "VERSION", "STATE", "FOR", "HEALTH", "CALLS", "FAILED"];
 
-fn table(plugins: &[&PluginView], look: &Look) -> String {
-    let rows: Vec<[String; 7]> = plugins.iter().map(|plugin| row(plugin, look)).collect();
-    if !look.fits(&HEADER, &rows) {
-        return rows
-            .iter()
-            .map(|row| paragraph(row, look))
-            .collect::<Vec<_>>()
-            .join("\n");
-    }
-    let mut table = look.table(&HEADER);
-    for row in &rows {
-        let cells = row.iter().enumerate().map(|(column, text)| match HEADER[column] {
-            "STATE" | "HEALTH" => word_cell(text),
-            _ => cell(text),
-        });
-        table.add_row(cells.collect::<Vec<_>>());
-    }
-    lines(&table)
-}
-
 /// All columns, however wide the screen is.
 fn wide_table(plugins: &[&PluginView], look: &Look) -> String {
     let look = Look {
-        width: usize::from(u16::MAX),
+        width: usize::MAX,
         ..*look
     };
-    let mut header = HEADER.to_vec();
-    header.extend(["PLUGIN", "DESIRED", "LOAD", "CAPABILITIES", "DIGEST", "ORIGIN"]);
-    let mut table = look.table(&header);
-    for plugin in plugins {
+    let rows = plugins.iter().map(|plugin| {
         let [name, version, state, since, health, calls, failed] = row(plugin, &look);
-        let capabilities: Vec<&str> = plugin
-            .capabilities
-            .iter()
-            .map(|offered| offered.name.as_str())
-            .collect();
-        table.add_row(vec![
-            cell(name),
-            cell(version),
-            word_cell(&state),
-            cell(since),
-            word_cell(&health),
-            cell(calls),
-            cell(failed),
-            cell(&plugin.id),
-            cell(plugin.desired.as_str()),
-            cell(
-                plugin
-                    .generation
-                    .map_or("-".to_owned(), |generation| generation.to_string()),
-            ),
-            cell(capabilities.join(",")),
-            cell(plugin.digest.short()),
-            cell(plugin.origin.display().to_string()),
-        ]);
-    }
-    lines(&table)
+        let offered = plugin.capabilities.iter().map(|offered| offered.name.as_str());
+        let load = plugin.generation.map(|generation| generation.to_string());
+        [
+            name,
+            version,
+            state,
+            since,
+            health,
+            calls,
+            failed,
+            plugin.id.clone(),
+            plugin.desired.as_str().to_owned(),
+            load.unwrap_or_else(|| "-".to_owned()),
+            offered.collect::<Vec<_>>().join(","),
+            plugin.digest.short(),
+            plugin.origin.display().to_string(),
+        ]
+    });
+    let header = [
+        "NAME",
+        "VERSION",
+        "STATE",
+        "FOR",
+        "HEALTH",
+        "CALLS",
+        "FAILED",
+        "PLUGIN",
+        "DESIRED",
+        "LOAD",
+        "CAPABILITIES",
+        "DIGEST",
+        "ORIGIN",
+    ];
+    grid(&header, &rows.collect::<Vec<_>>(), &look)
 }
 
 fn row(plugin: &PluginView, look: &Look) -> [String; 7] {
@@ -214,35 +210,15 @@ fn row(plugin: &PluginView, look: &Look) -> [String; 7] {
     ]
 }
 
-/// A row whose table would be wider than the screen: a name that is cut to pieces is of no use to anybody.
-fn paragraph(row: &[String; 7], look: &Look) -> String {
-    let [name, version, state, since, health, calls, failed] = row;
-    let text = format!("{version}, {state} for {since}, health: {health}, calls: {calls}, failed: {failed}");
-    format!(" {}\n{}", plain(name), wrap(&text, look.width, 3))
-}
-
 /// How it is in a word, and what else is to be known.
 pub(super) fn health(plugin: &PluginView) -> String {
     let Some(health) = &plugin.health else {
         return "not checked".to_owned();
     };
-    let (judged, flags) = (&health.judged, &health.judged.flags);
-    if judged.cause == Cause::NotChecked {
-        return "not checked".to_owned();
+    match health.judged.cause {
+        Cause::NotChecked => "not checked".to_owned(),
+        _ => format!("{}{}", health.judged.health.as_str(), flags(health)),
     }
-    let mut word = judged.health.as_str().to_owned();
-    for (set, flag) in [
-        (flags.busy, "busy"),
-        (flags.flapping, "flapping"),
-        (flags.stale, "stale"),
-        (flags.maintenance, "maintenance"),
-    ] {
-        if set {
-            word.push_str(", ");
-            word.push_str(flag);
-        }
-    }
-    word
 }
 
 /// Why a plugin does not serve.
@@ -382,7 +358,7 @@ mod tests {
         let narrow = Look { width: 40, ..LOOK };
         let text = render(&[plugin(name, "ai", "running")], &[], &narrow, false);
         let expected = format!(
-            "AI plugins\n {name}\n   1.2.0, running for 3 min, health: not\n   checked, calls: 7, failed: 2"
+            "AI plugins\n {name}\n   version 1.2.0, state running, for\n   3 min, health not checked, calls 7,\n   failed 2"
         );
         assert_eq!(text, expected);
     }

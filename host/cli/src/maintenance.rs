@@ -4,11 +4,12 @@ use super::args::Target;
 use super::backend::Backend;
 use super::duration::lasted;
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Rendered, Screen, cell, lines};
-use super::session::{self, Session, mismatch};
-use super::several::together;
+use super::grid::grid;
+use super::screen::{Look, Outcome, Screen};
+use super::session;
+use super::several::each;
 use super::text::{plain, wrap};
-use extman_model::control::{Answer, Command, since_ms};
+use extman_model::control::{Command, since_ms};
 use extman_model::moment::utc;
 use extman_model::{Maintenance, MaintenanceAsked, MaintenanceRow};
 
@@ -39,48 +40,36 @@ pub(crate) struct MaintenanceArgs {
 
 pub(super) fn run(args: MaintenanceArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let look = &screen.look;
-    let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
-        let command = |name: String| match (args.for_ms, args.end) {
-            (Some(for_ms), _) => Command::StartMaintenance {
-                name,
-                asked: MaintenanceAsked {
-                    for_ms,
-                    reason: args.reason.clone(),
-                },
+    let command = |name: String| match (args.for_ms, args.end) {
+        (Some(for_ms), _) => Command::StartMaintenance {
+            name,
+            asked: MaintenanceAsked {
+                for_ms,
+                reason: args.reason.clone(),
             },
-            (None, true) => Command::EndMaintenance { name },
-            (None, false) => Command::Maintenance { name: Some(name) },
-        };
-        let one = |name: &String| {
-            let rows = rows(host, command(name.clone()))?;
-            let text = match &*rows {
-                [] if args.end => format!("{}: maintenance has ended", plain(name)),
-                [] => format!("{} is in no maintenance", plain(name)),
-                [row, ..] => wrap(
-                    &format!("{} is {}", row.name, words(&row.maintenance, look)),
-                    look.width,
-                    0,
-                ),
-            };
-            Rendered::new(&rows, text)
-        };
-        match &*args.names {
-            [] => {
-                let rows = rows(host, Command::Maintenance { name: None })?;
-                Rendered::new(&rows, table(&rows, look))
-            }
-            names => together(names.iter().map(|name| (name.clone(), one(name))).collect()),
+        },
+        (None, true) => Command::EndMaintenance { name },
+        (None, false) => Command::Maintenance { name: Some(name) },
+    };
+    let one = |name: &str, rows: &[MaintenanceRow]| match rows {
+        [] if args.end => format!("{}: maintenance has ended", plain(name)),
+        [] => format!("{} is in no maintenance", plain(name)),
+        [row, ..] => {
+            let text = format!("{} is {}", row.name, words(&row.maintenance, look));
+            wrap(&text, look.width, 0)
         }
-    })?;
-    rendered.warnings.extend(warnings);
-    Ok(Outcome::Rendered(rendered))
-}
-
-fn rows(host: &Session, command: Command) -> Result<Vec<MaintenanceRow>, Fault> {
-    match host.run(command)? {
-        Answer::Maintenance(rows) => Ok(rows),
-        _ => Err(mismatch()),
-    }
+    };
+    session::shown(&args.target, backend, |host| match &*args.names {
+        [] => host.rendered(
+            Command::Maintenance { name: None },
+            |rows: &Vec<MaintenanceRow>| table(rows, look),
+        ),
+        names => each(names, |name| {
+            host.rendered(command(name.to_owned()), |rows: &Vec<MaintenanceRow>| {
+                one(name, rows)
+            })
+        }),
+    })
 }
 
 /// In maintenance until when, and why.
@@ -104,26 +93,26 @@ fn table(rows: &[MaintenanceRow], look: &Look) -> String {
     if rows.is_empty() {
         return "Nothing is in maintenance.".to_owned();
     }
-    let mut table = look.table(&["NAME", "SINCE", "UNTIL", "LEFT", "REASON"]);
-    for MaintenanceRow { name, maintenance } in rows {
-        let moment = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), utc);
+    let moment = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), utc);
+    let row = |MaintenanceRow { name, maintenance }: &MaintenanceRow| {
         let left = maintenance
             .until_unix_ms
             .map(|until| lasted(until.saturating_sub(look.now_unix_ms)));
         let reason = match (&maintenance.reason, maintenance.until_unix_ms) {
-            (Some(reason), _) => plain(reason),
+            (Some(reason), _) => reason.clone(),
             (None, None) => "its configuration".to_owned(),
             (None, Some(_)) => "-".to_owned(),
         };
-        table.add_row(vec![
-            cell(plain(name)),
-            cell(moment(maintenance.since_unix_ms)),
-            cell(moment(maintenance.until_unix_ms)),
-            cell(left.unwrap_or_else(|| "-".to_owned())),
-            cell(reason),
-        ]);
-    }
-    lines(&table)
+        [
+            name.clone(),
+            moment(maintenance.since_unix_ms),
+            moment(maintenance.until_unix_ms),
+            left.unwrap_or_else(|| "-".to_owned()),
+            reason,
+        ]
+    };
+    let rows: Vec<_> = rows.iter().map(row).collect();
+    grid(&["NAME", "SINCE", "UNTIL", "LEFT", "REASON"], &rows, look)
 }
 
 #[cfg(test)]

@@ -6,17 +6,17 @@ use super::sse::Events;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use extman_model::clock;
+use extman_model::control::events::EventsAsked;
 use extman_model::control::{
-    Answer, Command, Envelope, Failure, Invocation, Invoked, METADATA_PREFIX, SCHEMA_VERSION,
+    Command, Envelope, Failure, Invocation, Invoked, METADATA_PREFIX, SCHEMA_VERSION, StreamDone, StreamFrame,
 };
 use extman_model::{Reply, Usage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 use std::time::Duration;
 use ureq::http::{HeaderMap, Response};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 /// A host's API.
 pub(super) struct Remote {
@@ -68,73 +68,24 @@ impl Remote {
         })
     }
 
-    pub(super) fn run(&self, command: &Command) -> Result<Answer, Fault> {
-        let plugin = |name: &str| format!("/api/v1/plugins/{}", encoded(name));
-        Ok(match command {
-            Command::Status => Answer::Status(self.get("/api/v1/status")?),
-            Command::Plugins => Answer::Plugins(self.get("/api/v1/plugins")?),
-            Command::Capabilities => Answer::Capabilities(self.get("/api/v1/capabilities")?),
-            Command::Dependencies => Answer::Dependencies(self.get("/api/v1/dependencies")?),
-            Command::Plugin { name } => Answer::Plugin(self.get(&plugin(name))?),
-            Command::Health => Answer::Health(self.get("/api/v1/health")?),
-            Command::PluginHealth { name } => {
-                Answer::PluginHealth(self.get(&format!("{}/health", plugin(name)))?)
+    pub(super) fn ask<T: DeserializeOwned>(&self, command: &Command) -> Result<T, Fault> {
+        let (path, body) = request(command);
+        let url = format!("{}/api/v1{path}", self.url);
+        let time = match (command, &body) {
+            (Command::Events(asked), _) => READ + Duration::from_millis(asked.wait_ms),
+            (_, None) => READ,
+            (_, Some(_)) => CHANGE,
+        };
+        let answered = match body {
+            None => within(self.authorized(self.agent.get(url)), Some(time)).call(),
+            Some(body) => {
+                let request = self
+                    .authorized(self.agent.post(url))
+                    .header("content-type", "application/json");
+                within(request, Some(time)).send(body)
             }
-            Command::History { name, since_ms } => {
-                Answer::History(self.get(&format!("{}/history?since={since_ms}ms", plugin(name)))?)
-            }
-            Command::Uptime { name, since_ms } => {
-                let at = name.as_deref().map_or_else(|| "/api/v1".to_owned(), plugin);
-                Answer::Uptime(self.get(&format!("{at}/uptime?since={since_ms}ms"))?)
-            }
-            Command::Analyse { name, since_ms, full } => {
-                let path = format!("{}/analysis?since={since_ms}ms&full={full}", plugin(name));
-                Answer::Analysis(self.get(&path)?)
-            }
-            Command::Events(asked) => {
-                let number = |name, value: Option<u64>| value.map(|value| format!("{name}={value}"));
-                let now = clock::unix_ms(clock::wall());
-                let since = asked
-                    .since_unix_ms
-                    .map(|since| format!("since={}ms", now.saturating_sub(since)));
-                let query: Vec<String> = number("after", asked.after)
-                    .into_iter()
-                    .chain(since)
-                    .chain(number("wait_ms", Some(asked.wait_ms)))
-                    .collect();
-                let path = format!("/api/v1/events?{}", query.join("&"));
-                Answer::Events(self.get_within(&path, READ + Duration::from_millis(asked.wait_ms))?)
-            }
-            Command::CheckNow { name, deep } => {
-                let query = if *deep { "?deep=true" } else { "" };
-                Answer::PluginHealth(self.change(&format!("{}/check{query}", plugin(name)))?)
-            }
-            Command::Maintenance { name } => {
-                let at = name.as_deref().map_or_else(|| "/api/v1".to_owned(), plugin);
-                Answer::Maintenance(self.get(&format!("{at}/maintenance"))?)
-            }
-            Command::StartMaintenance { name, asked } => {
-                let mut body = serde_json::json!({"for": format!("{}ms", asked.for_ms)});
-                if let Some(reason) = &asked.reason {
-                    body["reason"] = reason.as_str().into();
-                }
-                Answer::Maintenance(self.post(&format!("{}/maintenance", plugin(name)), &body.to_string())?)
-            }
-            Command::EndMaintenance { name } => {
-                let path = format!("{}/maintenance", plugin(name));
-                Answer::Maintenance(self.post(&path, r#"{"end":true}"#)?)
-            }
-            Command::Unload { name, cascade: true } => {
-                Answer::Plugin(self.post(&format!("{}/unload", plugin(name)), r#"{"cascade":true}"#)?)
-            }
-            Command::Load { name }
-            | Command::Unload { name, .. }
-            | Command::Restart { name }
-            | Command::Enable { name }
-            | Command::Disable { name } => {
-                Answer::Plugin(self.change(&format!("{}/{}", plugin(name), command.word()))?)
-            }
-        })
+        };
+        self.answer(answered.map_err(|error| self.unreachable(error))?)
     }
 
     pub(super) fn invoke(&self, invocation: &Invocation) -> Result<Invoked, Fault> {
@@ -177,53 +128,28 @@ impl Remote {
             let event = events.next().map_err(|error| self.cut_off(&error))?;
             let event = event.ok_or_else(|| self.cut_off(&"the stream has no end"))?;
             match event.name.as_str() {
-                "frame" if !frame(&self.data::<Frame>(&event.data)?.bytes()?) => return Ok(None),
-                "done" => return Ok(Some(self.data::<Done>(&event.data)?.invoked())),
+                "frame" if !frame(&bytes(self.data(&event.data)?)?) => return Ok(None),
+                "done" => return Ok(Some(self.data::<StreamDone>(&event.data)?.into())),
                 "error" => return Err(self.data::<Failure>(&event.data)?.into()),
                 _ => {}
             }
         }
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
-        self.get_within(path, READ)
-    }
-
-    fn get_within<T: DeserializeOwned>(&self, path: &str, time: Duration) -> Result<T, Fault> {
-        let mut request = self.agent.get(format!("{}{path}", self.url));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
         }
-        let response = request.config().timeout_global(Some(time)).build().call();
-        self.answer(response.map_err(|error| self.unreachable(error))?)
-    }
-
-    fn change<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
-        self.post(path, "{}")
-    }
-
-    fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T, Fault> {
-        let mut request = self
-            .agent
-            .post(format!("{}{path}", self.url))
-            .header("content-type", "application/json");
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let request = request.config().timeout_global(Some(CHANGE)).build();
-        self.answer(request.send(body).map_err(|error| self.unreachable(error))?)
     }
 
     fn post_call(&self, invocation: &Invocation, accept: &str) -> Result<Response<Body>, Fault> {
         let capability = encoded(&invocation.capability);
+        let url = format!("{}/api/v1/capabilities/{capability}/invoke", self.url);
         let mut request = self
-            .agent
-            .post(format!("{}/api/v1/capabilities/{capability}/invoke", self.url))
+            .authorized(self.agent.post(url))
             .header("content-type", &invocation.content_type)
             .header("accept", accept);
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
         let extras = &invocation.extras;
         if !extras.capability_version.is_empty() {
             request = request.header("extman-capability-version", &extras.capability_version);
@@ -241,10 +167,7 @@ impl Remote {
         if invocation.body.len() > ASK_FIRST_BYTES {
             request = request.header("expect", "100-continue");
         }
-        request
-            .config()
-            .timeout_global(invocation.timeout.map(|timeout| timeout + OVER))
-            .build()
+        within(request, invocation.timeout.map(|timeout| timeout + OVER))
             .send(&invocation.body[..])
             .map_err(|error| self.unreachable(error))
     }
@@ -330,46 +253,79 @@ impl Remote {
     }
 }
 
-#[derive(Deserialize)]
-struct Frame {
-    text: Option<String>,
-    base64: Option<String>,
+fn within<B>(request: RequestBuilder<B>, time: Option<Duration>) -> RequestBuilder<B> {
+    request.config().timeout_global(time).build()
 }
 
-impl Frame {
-    fn bytes(self) -> Result<Vec<u8>, Fault> {
-        match (self.text, self.base64) {
-            (Some(text), _) => Ok(text.into_bytes()),
-            (None, base64) => STANDARD.decode(base64.unwrap_or_default()).map_err(|error| {
-                Fault::no_host(format!("a frame can't be read: {error}; see the host's log"))
-            }),
+/// The path of a command below `/api/v1`, and the body of one that changes something.
+fn request(command: &Command) -> (String, Option<String>) {
+    let of = |name: &str, rest: &str| format!("/plugins/{}{rest}", encoded(name));
+    let of_any = |name: &Option<String>, rest: &str| match name {
+        Some(name) => of(name, rest),
+        None => rest.to_owned(),
+    };
+    let nothing = || Some("{}".to_owned());
+    let path = match command {
+        Command::Status
+        | Command::Plugins
+        | Command::Capabilities
+        | Command::Dependencies
+        | Command::Health => format!("/{}", command.word()),
+        Command::Plugin { name } => of(name, ""),
+        Command::PluginHealth { name } => of(name, "/health"),
+        Command::History { name, since_ms } => of(name, &format!("/history?since={since_ms}ms")),
+        Command::Uptime { name, since_ms } => of_any(name, &format!("/uptime?since={since_ms}ms")),
+        Command::Analyse { name, since_ms, full } => {
+            of(name, &format!("/analysis?since={since_ms}ms&full={full}"))
         }
+        Command::Maintenance { name } => of_any(name, "/maintenance"),
+        Command::Events(asked) => events(asked),
+        Command::CheckNow { name, deep } => {
+            let rest = if *deep { "/check?deep=true" } else { "/check" };
+            return (of(name, rest), nothing());
+        }
+        Command::StartMaintenance { name, asked } => {
+            let mut body = serde_json::json!({"for": format!("{}ms", asked.for_ms)});
+            if let Some(reason) = &asked.reason {
+                body["reason"] = reason.as_str().into();
+            }
+            return (of(name, "/maintenance"), Some(body.to_string()));
+        }
+        Command::EndMaintenance { name } => {
+            return (of(name, "/maintenance"), Some(r#"{"end":true}"#.to_owned()));
+        }
+        Command::Unload { name, cascade: true } => {
+            return (of(name, "/unload"), Some(r#"{"cascade":true}"#.to_owned()));
+        }
+        Command::Load { name }
+        | Command::Unload { name, .. }
+        | Command::Restart { name }
+        | Command::Enable { name }
+        | Command::Disable { name } => {
+            return (of(name, &format!("/{}", command.word())), nothing());
+        }
+    };
+    (path, None)
+}
+
+fn events(asked: &EventsAsked) -> String {
+    let mut path = format!("/events?wait_ms={}", asked.wait_ms);
+    if let Some(after) = asked.after {
+        path.push_str(&format!("&after={after}"));
     }
+    if let Some(since) = asked.since_unix_ms {
+        let now = clock::unix_ms(clock::wall());
+        path.push_str(&format!("&since={}ms", now.saturating_sub(since)));
+    }
+    path
 }
 
-#[derive(Deserialize)]
-struct Done {
-    content_type: String,
-    served_by: String,
-    ran_ns: u64,
-    #[serde(flatten)]
-    usage: Usage,
-    #[serde(default)]
-    metadata: BTreeMap<String, String>,
-}
-
-impl Done {
-    fn invoked(self) -> Invoked {
-        Invoked {
-            served_by: self.served_by.into(),
-            reply: Reply {
-                content_type: self.content_type.into(),
-                body: Vec::new(),
-                usage: self.usage,
-                metadata: self.metadata.into_iter().collect(),
-                ran: Duration::from_nanos(self.ran_ns),
-            },
-        }
+fn bytes(frame: StreamFrame) -> Result<Vec<u8>, Fault> {
+    match (frame.text, frame.base64) {
+        (Some(text), _) => Ok(text.into_bytes()),
+        (None, base64) => STANDARD
+            .decode(base64.unwrap_or_default())
+            .map_err(|error| Fault::no_host(format!("a frame can't be read: {error}; see the host's log"))),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Where answers go: text or one JSON envelope to standard output, faults to standard error.
 
 use super::fault::{Exit, Fault};
-use super::text::{plain, width, wrap};
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use super::text::wrap_hanging;
 use extman_model::clock;
 use extman_model::control::{Envelope, Failure};
 use serde::Serialize;
@@ -50,9 +49,12 @@ impl Rendered {
     }
 
     /// It was looked at, and refused.
-    pub(super) fn refused(mut self, text: impl Into<String>) -> Rendered {
-        self.refused = Some(Failure::new("refused", text));
-        self
+    pub(super) fn refused(self, text: impl Into<String>) -> Rendered {
+        Rendered {
+            refused: Some(Failure::new("refused", text)),
+            exit: Exit::Failed,
+            ..self
+        }
     }
 }
 
@@ -102,20 +104,17 @@ pub(super) fn out_fd() -> BorrowedFd<'static> {
 impl Screen {
     pub(super) fn of_process(json: bool) -> Screen {
         let terminal = out_fd().is_terminal();
-        let columns = Table::new()
-            .width()
-            .map(usize::from)
-            .or_else(|| std::env::var("COLUMNS").ok()?.parse().ok())
-            .unwrap_or(80);
+        let (columns, rows) = size();
+        let columns = columns.or_else(|| std::env::var("COLUMNS").ok()?.parse().ok());
         Screen {
             json,
             terminal,
             look: Look {
-                width: columns.clamp(40, 400),
+                width: columns.unwrap_or(80).clamp(WIDTH_MIN, WIDTH_MAX),
                 colour: colour(terminal, |name| std::env::var(name).ok()),
                 now_unix_ms: clock::unix_ms(clock::wall()),
             },
-            height: Some(height()).filter(|_| terminal),
+            height: terminal.then_some(rows.unwrap_or(24)),
             out: out(),
             not_written: None,
         }
@@ -158,10 +157,7 @@ impl Screen {
     }
 
     fn show(&mut self, word: &str, rendered: Rendered) -> Exit {
-        let exit = match rendered.refused {
-            None => rendered.exit,
-            Some(_) => Exit::Failed,
-        };
+        let exit = rendered.exit;
         if self.json {
             let mut envelope = Envelope::done(word, rendered.data);
             envelope.warnings = rendered.warnings;
@@ -263,82 +259,29 @@ pub(super) mod memory {
 }
 
 impl Look {
-    /// Whether a table with these texts is as narrow as it has to be.
-    pub(super) fn fits<const N: usize>(&self, header: &[&str; N], rows: &[[String; N]]) -> bool {
-        let widest = |column: usize| {
-            let texts = rows.iter().map(|row| row[column].as_str());
-            let lines = texts.chain([header[column]]).flat_map(str::lines);
-            lines.map(width).max()
-        };
-        // A space on each side; the last one ends the line and is cut off.
-        let width: usize = (0..N).filter_map(widest).map(|text| text + 2).sum();
-        width <= self.width + 1
-    }
-
-    /// A table with this header.
-    pub(super) fn table(&self, header: &[&str]) -> Table {
-        let mut table = Table::new();
-        table
-            .load_style(comfy_table::presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(u16::try_from(self.width).unwrap_or(u16::MAX))
-            .set_header(header);
-        if self.colour {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
-        }
-        table
-    }
-
     /// How long ago that was.
     pub(super) fn since(&self, unix_ms: u64) -> String {
         super::duration::long(self.now_unix_ms.saturating_sub(unix_ms))
     }
 }
 
-/// A cell with text from elsewhere.
-pub(super) fn cell(text: impl AsRef<str>) -> Cell {
-    Cell::new(plain(text.as_ref()))
-}
+/// Texts are wrapped at no less, and at no more: lines of a thousand columns are read by nobody.
+pub(super) const WIDTH_MIN: usize = 40;
+pub(super) const WIDTH_MAX: usize = 400;
 
-/// A cell with a state's or a health's word, in its colour.
-pub(super) fn word_cell(word: &str) -> Cell {
-    let cell = Cell::new(word);
-    match word.split(',').next().unwrap_or_default() {
-        "running" | "up" | "ok" => cell.fg(Color::Green),
-        "failed" | "quarantined" | "wedged" | "down" | "timed out" => cell.fg(Color::Red),
-        "starting" | "draining" | "backoff" | "degraded" => cell.fg(Color::Yellow),
-        _ => cell,
-    }
-}
-
-/// The lines of a table, without the space that ends them.
-pub(super) fn lines(table: &Table) -> String {
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
-}
-
-/// Lines of the terminal.
-fn height() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
-    let rows = size.map(|size| usize::from(size.ws_row)).filter(|rows| *rows > 0);
-    rows.unwrap_or(24)
+/// Columns and lines of the terminal, where it is one and says so.
+pub(super) fn size() -> (Option<usize>, Option<usize>) {
+    let size = rustix::termios::tcgetwinsize(out_fd()).ok();
+    let of = |cells: u16| (cells > 0).then_some(usize::from(cells));
+    (
+        size.and_then(|size| of(size.ws_col)),
+        size.and_then(|size| of(size.ws_row)),
+    )
 }
 
 /// To standard error.
 pub(super) fn say(text: &str, width: usize) {
     let _ = writeln!(std::io::stderr(), "{}", wrap_hanging(text, width));
-}
-
-/// Wrapped; the lines after the first stand two further in.
-fn wrap_hanging(text: &str, width: usize) -> String {
-    let depth = text.len() - text.trim_start().len();
-    let wrapped = wrap(text, width, depth + 2);
-    match wrapped.strip_prefix(&" ".repeat(depth + 2)) {
-        Some(rest) => format!("{}{rest}", " ".repeat(depth)),
-        None => wrapped,
-    }
 }
 
 /// Whether there are colours: <https://no-color.org>, <https://bixense.com/clicolors>.

@@ -4,11 +4,51 @@ use super::args::Target;
 use super::backend::{Backend, HostSources, Locking, OneShot};
 use super::fault::Fault;
 use super::remote::Remote;
+use super::screen::{Outcome, Rendered};
+use extman_model::control::events::EventsAnswer;
+use extman_model::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
 use extman_model::control::{Answer, Command, Invocation, Invoked};
+use extman_model::{CapabilityOffer, DependenciesView, MaintenanceRow, PluginView, StatusView};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// What a command is answered by.
+pub(super) trait Answers: Serialize + DeserializeOwned {
+    /// Nothing if it is the answer to another command.
+    fn of(answer: Answer) -> Option<Self>;
+}
+
+macro_rules! answers {
+    ($($variant:ident: $of:ty,)*) => {$(
+        impl Answers for $of {
+            fn of(answer: Answer) -> Option<Self> {
+                match answer {
+                    Answer::$variant(of) => Some(of),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+answers! {
+    Status: Box<StatusView>,
+    Plugin: Box<PluginView>,
+    Plugins: Vec<PluginView>,
+    Capabilities: Vec<CapabilityOffer>,
+    Dependencies: Box<DependenciesView>,
+    Health: Box<HealthAnswer>,
+    PluginHealth: Box<PluginHealth>,
+    History: Box<HistoryAnswer>,
+    Uptime: Vec<UptimeRow>,
+    Analysis: Box<AnalysisAnswer>,
+    Events: Box<EventsAnswer>,
+    Maintenance: Vec<MaintenanceRow>,
+}
 
 pub(super) enum Session {
     Remote(Remote),
@@ -29,6 +69,27 @@ pub(super) fn with<T>(
     let done = work(&session);
     let warnings = session.close();
     Ok((done?, warnings))
+}
+
+/// Shows what comes of work with a host, and its warnings.
+pub(super) fn shown(
+    target: &Target,
+    backend: &dyn Backend,
+    work: impl FnOnce(&Session) -> Result<Rendered, Fault>,
+) -> Result<Outcome, Fault> {
+    let (mut rendered, warnings) = with(target, backend, work)?;
+    rendered.warnings.extend(warnings);
+    Ok(Outcome::Rendered(rendered))
+}
+
+/// Asks a host one thing and shows its answer.
+pub(super) fn answered<T: Answers>(
+    target: &Target,
+    backend: &dyn Backend,
+    command: Command,
+    render: impl FnOnce(&T) -> String,
+) -> Result<Outcome, Fault> {
+    shown(target, backend, |host| host.rendered(command, render))
 }
 
 /// How long building the async runtime may take: it is some threads.
@@ -77,11 +138,27 @@ impl Session {
         Ok(Session::Here { runtime, host })
     }
 
-    pub(super) fn run(&self, command: Command) -> Result<Answer, Fault> {
+    pub(super) fn ask<T: Answers>(&self, command: Command) -> Result<T, Fault> {
         match self {
-            Session::Remote(remote) => remote.run(&command),
-            Session::Here { runtime, host } => Ok(runtime.block_on(host.control.run(command))?),
+            Session::Remote(remote) => remote.ask(&command),
+            Session::Here { runtime, host } => {
+                let answer = runtime.block_on(host.control.run(command))?;
+                T::of(answer).ok_or_else(|| {
+                    Fault::no_host("the host answered something else than it was asked")
+                        .next("use the program of the host's version")
+                })
+            }
         }
+    }
+
+    /// An answer, and the text for it.
+    pub(super) fn rendered<T: Answers>(
+        &self,
+        command: Command,
+        render: impl FnOnce(&T) -> String,
+    ) -> Result<Rendered, Fault> {
+        let answer: T = self.ask(command)?;
+        Rendered::new(&answer, render(&answer))
     }
 
     pub(super) fn invoke(&self, invocation: Invocation) -> Result<Invoked, Fault> {
@@ -155,10 +232,4 @@ fn close(
         .filter(|(_, verdict)| !verdict.is_unmapped())
         .map(|(name, verdict)| format!("{name} could not be unloaded: {verdict}"))
         .collect()
-}
-
-/// The host answered something else than it was asked.
-pub(super) fn mismatch() -> Fault {
-    Fault::no_host("the host answered something else than it was asked")
-        .next("use the program of the host's version")
 }

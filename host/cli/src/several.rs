@@ -6,8 +6,16 @@ use super::text::count;
 use extman_model::control::Failure;
 use serde_json::Value;
 
+/// Does one thing for each name, in one answer.
+pub(super) fn each(
+    names: &[String],
+    mut one: impl FnMut(&str) -> Result<Rendered, Fault>,
+) -> Result<Rendered, Fault> {
+    together(names.iter().map(|name| (name.clone(), one(name))).collect())
+}
+
 /// One answer for all names: of one name its own, of several an array of the answers, with the failures as warnings.
-pub(super) fn together(mut rendered: Vec<(String, Result<Rendered, Fault>)>) -> Result<Rendered, Fault> {
+fn together(mut rendered: Vec<(String, Result<Rendered, Fault>)>) -> Result<Rendered, Fault> {
     if rendered.len() == 1 {
         return rendered.remove(0).1;
     }
@@ -46,7 +54,7 @@ pub(super) fn refuse(all: &mut Rendered, failures: Vec<String>, names: usize) {
             failures.len(),
             count(names, "name")
         );
-        all.refused = Some(Failure::new("failed", text));
+        (all.refused, all.exit) = (Some(Failure::new("failed", text)), Exit::Failed);
         all.warnings.extend(failures);
     }
 }

@@ -1,39 +1,10 @@
-//! `extman show`, and how one plugin is shown.
+//! How one plugin is shown.
 
-use super::args::Target;
-use super::backend::Backend;
 use super::duration::{lasted, short};
-use super::fault::Fault;
 use super::list::{health, way_back};
-use super::screen::{Look, Outcome, Rendered, Screen};
-use super::session::{self, mismatch};
-use super::several::together;
+use super::screen::Look;
 use super::text::wrap;
-use extman_model::control::{Answer, Command};
 use extman_model::{PluginView, UnreturnedView};
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Show {
-    /// Their names, as `extman list` shows them
-    #[arg(required = true)]
-    names: Vec<String>,
-    #[command(flatten)]
-    pub(super) target: Target,
-}
-
-pub(super) fn run(args: &Show, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let (mut rendered, warnings) = session::with(&args.target, backend, |host| {
-        let one = |name: &String| {
-            let Answer::Plugin(plugin) = host.run(Command::Plugin { name: name.clone() })? else {
-                return Err(mismatch());
-            };
-            Rendered::new(&plugin, render(&plugin, &screen.look))
-        };
-        together(args.names.iter().map(|name| (name.clone(), one(name))).collect())
-    })?;
-    rendered.warnings.extend(warnings);
-    Ok(Outcome::Rendered(rendered))
-}
 
 pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
     let mut rows = vec![

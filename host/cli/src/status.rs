@@ -1,94 +1,72 @@
 //! `extman status`.
 
-use super::args::StatusArgs;
+use super::args::HostAlone;
 use super::backend::Backend;
 use super::fault::Fault;
-use super::screen::{Look, Outcome, Rendered, Screen};
-use super::session::{self, mismatch};
+use super::screen::{Look, Outcome, Screen};
+use super::session;
 use super::show::fields;
 use super::text::{count, plain, wrap};
-use extman_model::control::{Answer, Command};
-use extman_model::{Crash, MaintenanceRow, RefusedView, StatusView};
+use extman_model::control::Command;
+use extman_model::{RefusedView, StatusView};
 
-pub(super) fn run(args: &StatusArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let (answer, warnings) = session::with(&args.target, backend, |host| host.run(Command::Status))?;
-    let Answer::Status(status) = answer else {
-        return Err(mismatch());
-    };
-    let mut rendered = Rendered::new(&status, render(&status, &screen.look))?;
-    rendered.warnings = warnings;
-    Ok(Outcome::Rendered(rendered))
+pub(super) fn run(args: &HostAlone, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
+    session::answered(
+        &args.target,
+        backend,
+        Command::Status,
+        |status: &Box<StatusView>| render(status, &screen.look),
+    )
 }
 
 fn render(status: &StatusView, look: &Look) -> String {
-    let mut parts = vec![format!("{}\n{}", headline(status), facts(status, look))];
     let (directories, files): (Vec<_>, Vec<_>) = status
         .refused
         .iter()
         .partition(|refused| refused.code.starts_with("directory-"));
-    let shown = |refused: &&RefusedView| {
+    let refused = |refused: &RefusedView| {
         let path = plain(&refused.path.display().to_string());
         let code = plain(&refused.code);
         format!("  {path} ({code})\n{}", wrap(&refused.reason, look.width, 6))
     };
-    if !directories.is_empty() {
-        let shown: Vec<_> = directories.iter().map(shown).collect();
-        parts.push(format!("Directories with a problem\n{}", shown.join("\n")));
-    }
-    if !files.is_empty() {
-        let heading = count(files.len(), "refused file");
-        let shown: Vec<_> = files.iter().map(shown).collect();
-        parts.push(format!("{heading}\n{}", shown.join("\n")));
-    }
-    if !status.missing.is_empty() {
-        let heading = format!(
-            "{} whose plugin is not there",
-            count(status.missing.len(), "configured instance")
-        );
-        let shown: Vec<_> = status
-            .missing
-            .iter()
-            .map(|missing| wrap(&format!("{}: {}", missing.name, missing.reason), look.width, 2))
-            .collect();
-        parts.push(format!("{heading}\n{}", shown.join("\n")));
-    }
-    if !status.crashes.is_empty() {
-        let shown = |crash: &Crash| wrap(&crash.to_string(), look.width, 2);
-        let shown: Vec<_> = status.crashes.iter().map(shown).collect();
-        parts.push(format!(
-            "Ended by a signal before this start\n{}",
-            shown.join("\n")
-        ));
-    }
-    if !status.maintenance.is_empty() {
-        let shown = |row: &MaintenanceRow| {
-            let text = format!(
-                "{}: {}",
-                row.name,
-                super::maintenance::words(&row.maintenance, look)
-            );
-            wrap(&text, look.width, 2)
-        };
-        let shown: Vec<_> = status.maintenance.iter().map(shown).collect();
-        parts.push(format!("In maintenance\n{}", shown.join("\n")));
-    }
-    if !status.resident.is_empty() {
-        let libraries: Vec<_> = status
-            .resident
-            .iter()
-            .map(|left| {
-                let text = format!(
-                    "{} {}, load {}: {}",
-                    left.id, left.version, left.generation, left.verdict
-                );
-                wrap(&text, look.width, 2)
-            })
-            .collect();
-        parts.push(format!(
-            "Kept in memory after their unload\n{}",
-            libraries.join("\n")
-        ));
-    }
+    let line = |text: String| wrap(&text, look.width, 2);
+    let (missing, maintenance) = (status.missing.iter(), status.maintenance.iter());
+    let missing = missing.map(|missing| line(format!("{}: {}", missing.name, missing.reason)));
+    let maintenance = maintenance.map(|row| {
+        let words = super::maintenance::words(&row.maintenance, look);
+        line(format!("{}: {words}", row.name))
+    });
+    let crashes = status.crashes.iter().map(|crash| line(crash.to_string()));
+    let resident = status.resident.iter().map(|left| {
+        line(format!(
+            "{} {}, load {}: {}",
+            left.id, left.version, left.generation, left.verdict
+        ))
+    });
+    let without_plugin = count(status.missing.len(), "configured instance");
+    let sections: [(String, Vec<String>); 6] = [
+        (
+            "Directories with a problem".to_owned(),
+            directories.into_iter().map(refused).collect(),
+        ),
+        (
+            count(files.len(), "refused file"),
+            files.into_iter().map(refused).collect(),
+        ),
+        (
+            format!("{without_plugin} whose plugin is not there"),
+            missing.collect(),
+        ),
+        (
+            "Ended by a signal before this start".to_owned(),
+            crashes.collect(),
+        ),
+        ("In maintenance".to_owned(), maintenance.collect()),
+        ("Kept in memory after their unload".to_owned(), resident.collect()),
+    ];
+    let mut parts = vec![format!("{}\n{}", headline(status), facts(status, look))];
+    let sections = sections.into_iter().filter(|(_, lines)| !lines.is_empty());
+    parts.extend(sections.map(|(heading, lines)| format!("{heading}\n{}", lines.join("\n"))));
     parts.join("\n\n")
 }
 

@@ -62,6 +62,16 @@ pub(super) fn wrap_lines(text: &str, width: usize, indent: usize) -> String {
     lines.join("\n")
 }
 
+/// Wrapped; the lines after the first stand two further in.
+pub(super) fn wrap_hanging(text: &str, width: usize) -> String {
+    let depth = text.len() - text.trim_start().len();
+    let wrapped = wrap(text, width, depth + 2);
+    match wrapped.strip_prefix(&" ".repeat(depth + 2)) {
+        Some(rest) => format!("{}{rest}", " ".repeat(depth)),
+        None => wrapped,
+    }
+}
+
 const UNITS: [&str; 12] = [
     "%", "ns", "µs", "ms", "s", "min", "h", "d", "B", "KiB", "MiB", "GiB",
 ];

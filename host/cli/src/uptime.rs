@@ -4,12 +4,13 @@ use super::args::Target;
 use super::backend::Backend;
 use super::duration::{lasted, long};
 use super::fault::{Exit, Fault};
-use super::screen::{Look, Outcome, Rendered, Screen, cell, lines};
-use super::session::{self, Session, mismatch};
+use super::grid::grid;
+use super::screen::{Look, Outcome, Rendered, Screen};
+use super::session::{self, Session};
 use super::several;
-use super::text::{plain, wrap};
+use super::text::wrap;
 use extman_model::control::report::{Uptime, UptimeRow};
-use extman_model::control::{Answer, Command, since_ms};
+use extman_model::control::{Command, since_ms};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UptimeArgs {
@@ -23,12 +24,9 @@ pub(crate) struct UptimeArgs {
 }
 
 pub(super) fn run(args: &UptimeArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    let ask = |host: &Session, name: Option<String>| {
+    let ask = |host: &Session, name: Option<String>| -> Result<Vec<UptimeRow>, Fault> {
         let since_ms = args.since;
-        match host.run(Command::Uptime { name, since_ms })? {
-            Answer::Uptime(rows) => Ok(rows),
-            _ => Err(mismatch()),
-        }
+        host.ask(Command::Uptime { name, since_ms })
     };
     let mut failures = Vec::new();
     let (rows, warnings) = session::with(&args.target, backend, |host| {
@@ -74,15 +72,8 @@ fn render(rows: &[UptimeRow], since_ms: u64, look: &Look) -> String {
         long(since_ms)
     );
     let heading = wrap(&heading, look.width, 0);
-    if !look.fits(&HEADER, &cells) {
-        let paragraphs: Vec<String> = cells.iter().map(|cells| paragraph(cells, look)).collect();
-        return format!("{heading}\n\n{}{}", paragraphs.join("\n"), left_out(rows, look));
-    }
-    let mut table = look.table(&HEADER);
-    for row in &cells {
-        table.add_row(row.iter().map(cell).collect::<Vec<_>>());
-    }
-    format!("{heading}\n\n{}{}", lines(&table), left_out(rows, look))
+    let table = grid(&HEADER, &cells, look);
+    format!("{heading}\n\n{table}{}", left_out(rows, look))
 }
 
 /// Time that is in no share: in maintenance, or stopped by an operator.
@@ -128,21 +119,6 @@ fn row(row: &UptimeRow, since_ms: u64) -> [String; 7] {
         length(*mttr_ms),
         length(*mtbf_ms),
     ]
-}
-
-fn paragraph(cells: &[String; 7], look: &Look) -> String {
-    let [name, uptime, known, outages, longest, restore, between] = cells;
-    let mut text = format!("uptime {uptime}, known {known}, outages: {outages}");
-    for (what, length) in [
-        ("longest", longest),
-        ("to restore", restore),
-        ("between", between),
-    ] {
-        if length != "-" {
-            text.push_str(&format!(", {what} {length}"));
-        }
-    }
-    format!(" {}\n{}", plain(name), wrap(&text, look.width, 3))
 }
 
 /// In percent, cut and not rounded: 99.9996 is not 100.

@@ -56,42 +56,34 @@ fn parse(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, Fault
 
 fn render(file: &Path, checked: &CheckedFile, look: &Look) -> String {
     let report = &checked.report;
-    let mut text = plain(&file.display().to_string());
-    for step in &report.steps {
-        let line = match &step.error {
-            None => format!("ok: {} ({})", step.phase, short(step.took_ns)),
-            Some(error) => format!("failed: {}: {error}", step.phase),
-        };
-        text.push('\n');
-        text.push_str(&wrap(&line, look.width, 2));
-    }
-    let mut add = |line: String| {
-        text.push('\n');
-        text.push_str(&wrap(&line, look.width, 2));
-    };
+    let mut lines: Vec<String> = Vec::new();
+    lines.extend(report.steps.iter().map(|step| match &step.error {
+        None => format!("ok: {} ({})", step.phase, short(step.took_ns)),
+        Some(error) => format!("failed: {}: {error}", step.phase),
+    }));
     if let Some(report) = &report.report {
         let health = report.health.map_or("nothing", |health| health.as_str());
         let said = report.text.as_ref().map(|text| format!(": {text}"));
-        add(format!("it says of itself: {health}{}", said.unwrap_or_default()));
+        lines.push(format!("it says of itself: {health}{}", said.unwrap_or_default()));
     }
-    for change in &report.process_changes {
-        add(format!("it {change}"));
+    lines.extend(report.process_changes.iter().map(|change| format!("it {change}")));
+    lines.extend(report.unload.iter().map(|verdict| format!("unload: {verdict}")));
+    let unknown = unknown_fields(&checked.unknown_manifest_fields);
+    let notes = report.notes().into_iter().chain(unknown);
+    lines.extend(notes.map(|note| format!("note: {note}")));
+    lines.push(match &report.refusal {
+        None => "It passed.".to_owned(),
+        Some(refusal) => format!("It is refused: {refusal}."),
+    });
+    let mut text = plain(&file.display().to_string());
+    if !report.stderr_tail.is_empty() {
+        lines.push("its last words on standard error:".to_owned());
     }
-    if let Some(verdict) = &report.unload {
-        add(format!("unload: {verdict}"));
-    }
-    for note in report.notes() {
-        add(format!("note: {note}"));
-    }
-    if let Some(note) = unknown_fields(&checked.unknown_manifest_fields) {
-        add(format!("note: {note}"));
-    }
-    match &report.refusal {
-        None => add("It passed.".to_owned()),
-        Some(refusal) => add(format!("It is refused: {refusal}.")),
+    for line in lines {
+        text.push('\n');
+        text.push_str(&wrap(&line, look.width, 2));
     }
     if !report.stderr_tail.is_empty() {
-        add("its last words on standard error:".to_owned());
         text.push('\n');
         text.push_str(&wrap_lines(&report.stderr_tail, look.width, 4));
     }

@@ -5,8 +5,8 @@ use super::backend::Backend;
 use super::duration;
 use super::fault::{Exit, Fault};
 use super::screen::{Outcome, Rendered};
-use super::session::{self, mismatch};
-use extman_model::control::{Answer, Command};
+use super::session;
+use extman_model::control::Command;
 use extman_model::{Health, Lifecycle, PluginView};
 use std::time::{Duration, Instant};
 
@@ -44,19 +44,18 @@ pub(super) fn run(args: &Wait, backend: &dyn Backend) -> Result<Outcome, Fault> 
         let command = Command::Plugin {
             name: args.name.clone(),
         };
-        let seen = session::with(&args.target, backend, |host| host.run(command));
-        let not_yet = match seen {
-            Ok((Answer::Plugin(plugin), _)) if args.goal.is_reached(&plugin) => {
+        let seen = session::with(&args.target, backend, |host| host.ask::<Box<PluginView>>(command));
+        let not_yet = match seen.map(|(plugin, _)| plugin) {
+            Ok(plugin) if args.goal.is_reached(&plugin) => {
                 let waited = duration::lasted(began.elapsed().as_millis() as u64);
                 let text = format!("{} is {}, after {waited}", plugin.name, args.goal.word());
                 return Rendered::new(&plugin, text).map(Outcome::Rendered);
             }
-            Ok((Answer::Plugin(plugin), _)) if plugin.lifecycle == Lifecycle::Quarantined => {
+            Ok(plugin) if plugin.lifecycle == Lifecycle::Quarantined => {
                 let next = format!("mend the cause, then `extman load {}`", args.name);
                 return Err(args.missed("will not start by itself", &how(&plugin)).next(next));
             }
-            Ok((Answer::Plugin(plugin), _)) => args.missed(&args.late(), &how(&plugin)),
-            Ok(_) => return Err(mismatch()),
+            Ok(plugin) => args.missed(&args.late(), &how(&plugin)),
             // Nobody knows it, or it is configured and its file is not there.
             Err(fault) if matches!(fault.failure.kind.as_str(), "not_found" | "conflict") => {
                 args.missed(&args.late(), &fault.failure.text)

@@ -5,7 +5,7 @@ use super::bars::alarm;
 use super::duration::lasted;
 use super::fault::{Exit, Fault};
 use super::health::{Health, Layout, rendered};
-use super::screen::{Look, Outcome, Screen, out, out_fd};
+use super::screen::{Look, Outcome, Screen, WIDTH_MAX, WIDTH_MIN, out, size};
 use super::session;
 use super::text::{plain, wrap};
 use extman_model::clock;
@@ -28,7 +28,7 @@ pub(super) fn run(
     }
     let (mut seen, mut lines) = (Seen::default(), String::new());
     let ended = loop {
-        let answered = session::with(&args.target, backend, |host| host.run(args.command()));
+        let answered = session::with(&args.target, backend, |host| args.ask(host));
         let now = clock::unix_ms(clock::wall());
         screen.look.now_unix_ms = now;
         match answered {
@@ -41,6 +41,7 @@ pub(super) fn run(
             screen.write_json(&seen.envelope(args.word()))
         } else if page {
             let (width, height) = size();
+            let width = width.map(|width| width.clamp(WIDTH_MIN, WIDTH_MAX));
             screen.look.width = width.unwrap_or(screen.look.width);
             let page = format!("{}\n\n{}", heading(now, interval), seen.page(&screen.look));
             screen.write(frame(&page, height).as_bytes())
@@ -161,16 +162,6 @@ fn frame(text: &str, height: Option<usize>) -> String {
     }
     frame.push_str("\u{1b}[J");
     frame
-}
-
-fn size() -> (Option<usize>, Option<usize>) {
-    let size = rustix::termios::tcgetwinsize(out_fd()).ok();
-    let of = |cells: u16| (cells > 0).then_some(usize::from(cells));
-    (
-        size.and_then(|size| of(size.ws_col))
-            .map(|width| width.clamp(40, 400)),
-        size.and_then(|size| of(size.ws_row)),
-    )
 }
 
 /// A signal ends the program at once, whatever it waits for, and leaves the terminal as it was.

@@ -78,17 +78,17 @@ pub struct UsageLog {
     pub last: Option<DeepResult>,
 }
 
-/// Why the quota allows no deep check now.
+/// Why the quota allows no deep check now. Its text leaves the time to wait to whoever shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OverQuota {
     /// The last one was not long ago.
-    #[error("the last deep check was less than 5 minutes ago; the next is possible in {}", in_words(*.wait_ms))]
+    #[error("the last deep check was less than 5 minutes ago")]
     TooSoon {
         /// Milliseconds until one is allowed.
         wait_ms: u64,
     },
     /// All of a day were made.
-    #[error("all {per_day} deep checks of 24 hours are spent; the next is possible in {}, or raise deep_per_day", in_words(*.wait_ms))]
+    #[error("all {per_day} deep checks of 24 hours are spent; wait, or raise deep_per_day")]
     Spent {
         /// How many a day.
         per_day: u32,
@@ -202,15 +202,5 @@ impl UsageLog {
         };
         let first = self.begun_ms.len().checked_sub(per_day);
         first.map_or(0, |at| self.begun_ms[at].saturating_add(DAY_MS))
-    }
-}
-
-/// A time to wait, rounded up, so that the wait is over by then.
-fn in_words(ms: u64) -> String {
-    let seconds = ms.div_ceil(1000);
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
     }
 }

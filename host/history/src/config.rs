@@ -1,6 +1,6 @@
 //! `[history]`: whether, where and for how long it is written down.
 
-use super::error::HistoryError;
+use extman_model::FieldFault;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -74,33 +74,25 @@ impl Default for Retention {
 }
 
 impl HistoryConfig {
-    /// Checks the values.
-    ///
-    /// # Errors
-    /// One is out of its range.
-    pub fn validate(&self) -> Result<(), HistoryError> {
-        if self.file.file_name().is_none() {
-            let text = "history.file is empty; give the path of a file, or set history.enabled = false";
-            return Err(HistoryError::new(text));
-        }
+    /// What is wrong with the values.
+    pub fn faults(&self) -> Vec<FieldFault> {
         let keep = &self.retention;
-        for (name, value, min, max) in [
-            ("size_max_mib", self.size_max_mib, 4, 1 << 20),
-            ("queue_max", self.queue_max as u64, 16, 10_000_000),
-            ("batch_ms", self.batch_ms, 1, 60_000),
-            ("retention.result_hours", keep.result_hours, 1, 24 * 366),
-            ("retention.minute_days", keep.minute_days, 1, 366),
-            ("retention.hour_days", keep.hour_days, 1, 3660),
-            ("retention.day_days", keep.day_days, 1, 36_600),
-            ("retention.span_days", keep.span_days, 1, 36_600),
-        ] {
-            if !(min..=max).contains(&value) {
-                return Err(HistoryError::new(format!(
-                    "history.{name} is {value}, outside {min} to {max}; set it within that range"
-                )));
-            }
+        let ranges = [
+            ("history.size_max_mib", self.size_max_mib, 4, 1 << 20),
+            ("history.queue_max", self.queue_max as u64, 16, 10_000_000),
+            ("history.batch_ms", self.batch_ms, 1, 60_000),
+            ("history.retention.result_hours", keep.result_hours, 1, 24 * 366),
+            ("history.retention.minute_days", keep.minute_days, 1, 366),
+            ("history.retention.hour_days", keep.hour_days, 1, 3660),
+            ("history.retention.day_days", keep.day_days, 1, 36_600),
+            ("history.retention.span_days", keep.span_days, 1, 36_600),
+        ];
+        let mut faults: Vec<FieldFault> = FieldFault::out_of_range(ranges).collect();
+        if self.file.file_name().is_none() {
+            let goes_on = "is empty; give the path of a file, or set history.enabled = false";
+            faults.push(FieldFault::new("history.file", goes_on));
         }
-        Ok(())
+        faults
     }
 
     /// The warning if so many instances, each called every minute, may fill the file before retention ends.
@@ -152,7 +144,7 @@ mod tests {
     fn an_empty_section_is_the_default_and_unknown_fields_are_refused() {
         let config: HistoryConfig = toml::from_str("").unwrap();
         assert_eq!(config, HistoryConfig::default());
-        assert!(config.validate().is_ok());
+        assert_eq!(config.faults(), []);
         assert!(toml::from_str::<HistoryConfig>("size_mib = 1").is_err());
         assert!(toml::from_str::<HistoryConfig>("[retention]\nminutes = 1").is_err());
     }
@@ -171,13 +163,12 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_named() {
         let config: HistoryConfig = toml::from_str("[retention]\nminute_days = 0").unwrap();
-        let error = config.validate().unwrap_err().to_string();
+        let text = &config.faults()[0].text;
         assert!(
-            error.contains("history.retention.minute_days is 0, outside 1 to 366"),
-            "{error}"
+            text.contains("history.retention.minute_days is 0, outside 1 to 366"),
+            "{text}"
         );
         let config: HistoryConfig = toml::from_str("file = \"\"").unwrap();
-        let error = config.validate().unwrap_err().to_string();
-        assert!(error.contains("history.file is empty"), "{error}");
+        assert_eq!(config.faults()[0].field, "history.file");
     }
 }

@@ -35,6 +35,7 @@ pub use file::HistoryFile;
 pub use reader::{Bounded, Reader, Rollups};
 
 use clock_watch::ClockWatch;
+use extman_model::UnfitFields;
 use extman_model::clock;
 use extman_model::history::{HistoryState, HistoryStatus};
 pub use extman_model::record::Range;
@@ -74,7 +75,7 @@ impl History {
     /// # Errors
     /// The configuration is wrong, or there is no thread. The host can go on with [`off`](Self::off).
     pub fn start(config: &HistoryConfig) -> Result<History, HistoryError> {
-        config.validate()?;
+        UnfitFields::check(config.faults()).map_err(|error| HistoryError::new(error.to_string()))?;
         if !config.enabled {
             return Ok(History::off("history.enabled is false"));
         }

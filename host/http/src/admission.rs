@@ -2,7 +2,7 @@
 
 use super::access::{self, Peer};
 use super::answer;
-use super::routes::{AppState, word_of};
+use super::routes::Gate;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
@@ -17,10 +17,13 @@ pub(super) struct SlotPermit {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-pub(super) async fn admit_request(State(app): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) async fn admit_request(
+    State(Gate { app, word }): State<Gate>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (head, body) = request.into_parts();
     let peer = head.extensions.get::<Peer>().copied();
-    let word = word_of(head.uri.path());
     if let Err((status, failure)) = access::admit(app.token.as_ref(), peer, &head) {
         tracing::debug!(method = %head.method, path = head.uri.path(), %status, "refused a request");
         return answer::refused(word, status, failure);

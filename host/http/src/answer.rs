@@ -1,13 +1,16 @@
 //! Answers: the envelope, and which failure has which status.
 
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use extman_model::ErrorKind;
 use extman_model::control::{Envelope, Failure};
+use futures_util::Stream;
 use serde::Serialize;
+use std::convert::Infallible;
 
 /// The command was done.
 pub(super) fn done<T: Serialize>(command: &str, data: T) -> Response {
@@ -64,13 +67,42 @@ fn json(status: StatusCode, envelope: &impl Serialize) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, UNWRITABLE.as_bytes().to_vec())
         }
     };
+    not_stored(status, HeaderValue::from_static("application/json"), body)
+}
+
+/// A body that no cache keeps and no browser takes for anything else.
+pub(super) fn not_stored(status: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    no_store(response)
+}
+
+/// The same of an answer that has its body already.
+pub(super) fn no_store(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// A stream of server-sent events that stays open while there is nothing to say.
+pub(super) fn sse<S>(events: S) -> Response
+where
+    S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
+{
+    no_store(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// Whether the answer is to be a stream of server-sent events.
+pub(super) fn wants_events(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 const UNWRITABLE: &str = concat!(
@@ -154,6 +186,19 @@ mod tests {
         ] {
             assert_eq!(failed("load", error.into()).status().as_u16(), status);
         }
+    }
+
+    #[test]
+    fn events_are_wanted_only_where_they_are_named() {
+        let wants = |accept: &'static str| {
+            wants_events(&HeaderMap::from_iter([(
+                ACCEPT,
+                HeaderValue::from_static(accept),
+            )]))
+        };
+        assert!(wants("text/event-stream"));
+        assert!(wants("application/json, Text/Event-Stream;q=0.9"));
+        assert!(!wants("*/*") && !wants("text/event-streams") && !wants(""));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::secret::Secret;
 use extman_model::control::listen_address;
+use extman_model::{FieldFault, UnfitFields};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,105 +54,70 @@ impl Default for HttpConfig {
     }
 }
 
-/// Why the HTTP API can't be served with a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpConfigError {
-    /// Others could reach it, and nothing would stop them.
-    #[error(
-        "http.listen is {0}, which other machines may reach, and there is no token; set http.token_file, or listen on \
-         127.0.0.1"
-    )]
-    Open(SocketAddr),
-    /// Two sources for one token.
-    #[error("http.token and http.token_file are both given; remove one")]
-    TwoTokens,
-    /// A token that can't be sent, or can be guessed.
-    #[error(
-        "http.{field} holds no usable token; give {min} to {max} visible ASCII characters without spaces, such as from \
-         `openssl rand -hex 32`",
-        min = Secret::BYTES_MIN,
-        max = Secret::BYTES_MAX
-    )]
-    UnfitToken {
-        /// Where it came from.
-        field: &'static str,
-    },
-    /// The token's file can't be read.
-    #[error("http.token_file {path}: {error}; check the path and its permissions", path = path.display())]
-    TokenFile {
-        /// Its path.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        error: std::io::Error,
-    },
-    /// A number outside its range.
-    #[error("http.{field} is {value}, outside {min} to {max}; set it within that range")]
-    Range {
-        /// Which.
-        field: &'static str,
-        /// What it is.
-        value: u64,
-        /// The least it may be.
-        min: u64,
-        /// The most it may be.
-        max: u64,
-    },
-}
-
 impl HttpConfig {
     /// Checks the numbers, and that the token can be used and is there if `listen` is within reach of other machines.
     /// Reads the token's file.
     ///
     /// # Errors
-    /// The first thing that is wrong.
-    pub fn check(&self, listen: SocketAddr) -> Result<(), HttpConfigError> {
+    /// What is wrong.
+    pub fn check(&self, listen: SocketAddr) -> Result<(), UnfitFields> {
+        UnfitFields::check(self.faults(listen))
+    }
+
+    /// All that [`check`](Self::check) finds.
+    pub fn faults(&self, listen: SocketAddr) -> Vec<FieldFault> {
         let hour = 3_600_000;
-        for (field, value, min, max) in [
+        let per_peer_max = self.connections_per_peer_max as u64;
+        let ranges = [
             ("body_bytes_max", self.body_bytes_max as u64, 1, 1 << 32),
             ("header_timeout_ms", self.header_timeout_ms, 10, hour),
             ("body_timeout_ms", self.body_timeout_ms, 10, hour),
             ("connections_max", self.connections_max as u64, 1, 100_000),
-            (
-                "connections_per_peer_max",
-                self.connections_per_peer_max as u64,
-                1,
-                100_000,
-            ),
+            ("connections_per_peer_max", per_peer_max, 1, 100_000),
             ("requests_max", self.requests_max as u64, 1, 100_000),
             ("shutdown_ms", self.shutdown_ms, 0, hour),
-        ] {
-            if !(min..=max).contains(&value) {
-                return Err(HttpConfigError::Range {
-                    field,
-                    value,
-                    min,
-                    max,
-                });
+        ];
+        let mut faults: Vec<FieldFault> = FieldFault::out_of_range(ranges).collect();
+        match self.secret() {
+            Err(fault) => faults.push(fault),
+            Ok(None) if !listen.ip().to_canonical().is_loopback() => {
+                let goes_on = format!(
+                    "is {listen}, which other machines may reach, and there is no token; set http.token_file, or listen on 127.0.0.1"
+                );
+                faults.push(FieldFault::new("listen", goes_on));
             }
+            Ok(_) => {}
         }
-        match self.secret()? {
-            None if !listen.ip().to_canonical().is_loopback() => Err(HttpConfigError::Open(listen)),
-            _ => Ok(()),
-        }
+        faults
+            .into_iter()
+            .map(|fault| fault.within("http", None))
+            .collect()
     }
 
     /// The token, from wherever it comes.
-    pub(super) fn secret(&self) -> Result<Option<Secret>, HttpConfigError> {
+    pub(super) fn secret(&self) -> Result<Option<Secret>, FieldFault> {
         let (secret, field) = match (&self.token, &self.token_file) {
             (None, None) => return Ok(None),
-            (Some(_), Some(_)) => return Err(HttpConfigError::TwoTokens),
+            (Some(_), Some(_)) => {
+                let goes_on = "and http.token_file are both given; remove one";
+                return Err(FieldFault::new("token", goes_on));
+            }
             (Some(secret), None) => (secret.clone(), "token"),
-            (None, Some(path)) => (
-                read_token(path).map_err(|error| HttpConfigError::TokenFile {
-                    path: path.clone(),
-                    error,
-                })?,
-                "token_file",
-            ),
+            (None, Some(path)) => match read_token(path) {
+                Ok(secret) => (secret, "token_file"),
+                Err(error) => {
+                    let goes_on = format!("{}: {error}; check the path and its permissions", path.display());
+                    return Err(FieldFault::new("token_file", goes_on));
+                }
+            },
         };
         if !secret.is_fit() {
-            return Err(HttpConfigError::UnfitToken { field });
+            let goes_on = format!(
+                "holds no usable token; give {} to {} visible ASCII characters without spaces, such as from `openssl rand -hex 32`",
+                Secret::BYTES_MIN,
+                Secret::BYTES_MAX
+            );
+            return Err(FieldFault::new(field, goes_on));
         }
         Ok(Some(secret))
     }
@@ -218,6 +184,15 @@ mod tests {
             let error = check(json, "127.0.0.1:1").unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let json = r#"{"requests_max": 0, "shutdown_ms": 3600001, "token": "short"}"#;
+        let config: HttpConfig = serde_json::from_str(json).unwrap();
+        let faults = config.faults(config.listen).into_iter().map(|fault| fault.field);
+        let expected = ["http.requests_max", "http.shutdown_ms", "http.token"];
+        assert_eq!(faults.collect::<Vec<_>>(), expected);
     }
 
     #[test]

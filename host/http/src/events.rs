@@ -10,10 +10,8 @@ use super::admission::SlotPermit;
 use super::answer;
 use super::routes::{AppState, run};
 use axum::extract::{Query, Request, State};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue, Uri};
-use axum::response::sse::{self, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::http::Uri;
+use axum::response::{Response, sse};
 use extman_model::clock;
 use extman_model::control::events::{EventsAnswer, EventsAsked, NumberedEvent};
 use extman_model::control::{Answer, Command, Control, Failure, since_ms};
@@ -27,7 +25,7 @@ pub(super) async fn events(State(app): State<AppState>, request: Request) -> Res
         Ok(asked) => asked,
         Err(failure) => return answer::failed("events", failure),
     };
-    if !wants_stream(request.headers()) {
+    if !answer::wants_events(request.headers()) {
         return run(&app, Command::Events(asked)).await;
     }
     // A browser that lost its connection sends the id of its last event by itself.
@@ -71,16 +69,6 @@ fn asked(uri: &Uri) -> Result<EventsAsked, Failure> {
     })
 }
 
-fn wants_stream(headers: &HeaderMap) -> bool {
-    let accepts = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    accepts
-        .flat_map(|value| value.split([',', ';']))
-        .any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
-}
-
 /// What was asked for, and all that happens after it, until the reader goes away or the host ends.
 fn follow(control: Arc<dyn Control>, asked: EventsAsked, slot: Option<SlotPermit>) -> Response {
     let batches = stream::unfold((control, asked, slot), async |(control, asked, slot)| {
@@ -94,13 +82,7 @@ fn follow(control: Arc<dyn Control>, asked: EventsAsked, slot: Option<SlotPermit
         };
         Some((stream::iter(as_sse(*answer)), (control, next, slot)))
     });
-    let mut response = Sse::new(batches.flatten())
-        .keep_alive(KeepAlive::default())
-        .into_response();
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+    answer::sse(batches.flatten())
 }
 
 fn as_sse(answer: EventsAnswer) -> Vec<Result<sse::Event, Infallible>> {

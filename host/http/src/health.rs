@@ -3,11 +3,11 @@
 //! All of it comes from memory; only `POST …/check` has a plugin checked.
 
 use super::answer;
-use super::routes::{AppState, Named, change, named, run};
+use super::routes::{AppState, Named, READ, Route, change, named, run};
 use axum::extract::{Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use extman_model::control::report::{Group, HealthAnswer, HistoryState, PluginHealth};
 use extman_model::control::{Answer, Command, Failure, SINCE_MS_DEFAULT, since_ms};
 use extman_model::moment::utc;
@@ -67,31 +67,28 @@ async fn reason(app: &AppState, plugin: &PluginHealth) -> String {
 }
 
 pub(super) async fn all(State(app): State<AppState>) -> Response {
-    match app.control.run(Command::Health).await {
-        Ok(Answer::Health(health)) => document(&health, None),
-        Ok(_) => answer::failed(
-            "health",
-            Failure::new("internal", "another answer than was asked for"),
-        ),
-        Err(error) => answer::failed("health", error.into()),
-    }
+    shown(&app, None).await
 }
 
 pub(super) async fn group(State(app): State<AppState>, name: Named) -> Response {
-    let group = match named(name) {
-        Ok(name) => match &*name {
-            "ai" => Group::Ai,
-            "general" => Group::General,
-            "host" => Group::Host,
-            _ => {
-                let text = format!("there is no group {name:?}; there are ai, general and host");
-                return answer::failed("health", Failure::new("not_found", text));
-            }
-        },
-        Err(failure) => return answer::failed("health", failure),
-    };
+    let group = named(name).and_then(|name| match &*name {
+        "ai" => Ok(Group::Ai),
+        "general" => Ok(Group::General),
+        "host" => Ok(Group::Host),
+        _ => {
+            let text = format!("there is no group {name:?}; there are ai, general and host");
+            Err(Failure::new("not_found", text))
+        }
+    });
+    match group {
+        Ok(group) => shown(&app, Some(group)).await,
+        Err(failure) => answer::failed("health", failure),
+    }
+}
+
+async fn shown(app: &AppState, only: Option<Group>) -> Response {
     match app.control.run(Command::Health).await {
-        Ok(Answer::Health(health)) => document(&health, Some(group)),
+        Ok(Answer::Health(health)) => document(&health, only),
         Ok(_) => answer::failed(
             "health",
             Failure::new("internal", "another answer than was asked for"),
@@ -100,40 +97,16 @@ pub(super) async fn group(State(app): State<AppState>, name: Named) -> Response 
     }
 }
 
-pub(super) async fn report(State(app): State<AppState>) -> Response {
-    run(&app, Command::Health).await
-}
-
-pub(super) async fn plugin(State(app): State<AppState>, name: Named) -> Response {
-    match named(name) {
-        Ok(name) => run(&app, Command::PluginHealth { name }).await,
-        Err(failure) => answer::failed("plugin_health", failure),
-    }
-}
-
-pub(super) async fn history(State(app): State<AppState>, name: Named, uri: Uri) -> Response {
-    asked(&app, "history", name, &uri, |name, asked| Command::History {
-        name,
-        since_ms: asked.since_ms,
-    })
-    .await
-}
-
-pub(super) async fn uptime(State(app): State<AppState>, name: Named, uri: Uri) -> Response {
-    asked(&app, "uptime", name, &uri, |name, asked| Command::Uptime {
-        name: Some(name),
-        since_ms: asked.since_ms,
-    })
-    .await
-}
-
-pub(super) async fn analysis(State(app): State<AppState>, name: Named, uri: Uri) -> Response {
-    asked(&app, "analysis", name, &uri, |name, asked| Command::Analyse {
-        name,
-        since_ms: asked.since_ms,
-        full: asked.full,
-    })
-    .await
+/// A route of what looks back at one plugin.
+pub(super) fn looks_back(path: &'static str, command: fn(String, Asked) -> Command) -> Route {
+    let word = command(String::new(), Asked::default()).word();
+    let ask = move |State(app): State<AppState>, name: Named, uri: Uri| async move {
+        match named(name).and_then(|name| Ok((name, Asked::of(&uri)?))) {
+            Ok((name, asked)) => run(&app, command(name, asked)).await,
+            Err(failure) => answer::failed(word, failure),
+        }
+    };
+    (path, word, READ, get(ask))
 }
 
 pub(super) async fn uptimes(State(app): State<AppState>, uri: Uri) -> Response {
@@ -155,24 +128,11 @@ pub(super) async fn check(State(app): State<AppState>, name: Named, request: Req
     .await
 }
 
-async fn asked(
-    app: &AppState,
-    word: &str,
-    name: Named,
-    uri: &Uri,
-    command: impl FnOnce(String, Asked) -> Command,
-) -> Response {
-    match named(name).and_then(|name| Ok((name, Asked::of(uri)?))) {
-        Ok((name, asked)) => run(app, command(name, asked)).await,
-        Err(failure) => answer::failed(word, failure),
-    }
-}
-
 /// What the query says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Asked {
-    since_ms: u64,
-    full: bool,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) since_ms: u64,
+    pub(super) full: bool,
 }
 
 #[derive(Deserialize)]
@@ -271,50 +231,6 @@ fn output(health: &HealthView) -> Option<Cow<'_, str>> {
 }
 
 fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
-    let of = |group: Group| only.is_none_or(|only| only == group);
-    let mut checks = BTreeMap::new();
-    for plugin in &health.plugins {
-        let group = match plugin.kind {
-            Kind::Ai => Group::Ai,
-            Kind::General => Group::General,
-        };
-        if of(group) {
-            let word = plugin.health.judged.health;
-            let check = Check {
-                component_id: &plugin.name,
-                component_type: "component",
-                observed_value: word.as_str(),
-                status: (!plugin.health.left_out).then(|| mapped(word).1),
-                output: output(&plugin.health),
-            };
-            checks.insert(format!("{}:health", plugin.name), [check]);
-        }
-    }
-    if of(Group::Host) {
-        for part in health.components.iter().filter(|part| part.name != "history") {
-            let check = Check {
-                component_id: &part.name,
-                component_type: "system",
-                observed_value: part.health.as_str(),
-                status: (!part.left_out).then(|| mapped(part.health).1),
-                output: (part.health != Health::Up).then_some(part.reason.as_str().into()),
-            };
-            checks.insert(format!("host.{}:state", part.name), [check]);
-        }
-        let (observed_value, status, output) = match &health.history.state {
-            HistoryState::Working => ("working", Some("pass"), None),
-            HistoryState::Degraded { why, .. } => ("degraded", Some("warn"), Some(why.as_str().into())),
-            HistoryState::Off { why } => ("off", None, Some(why.as_str().into())),
-        };
-        let check = Check {
-            component_id: "history",
-            component_type: "datastore",
-            observed_value,
-            status,
-            output,
-        };
-        checks.insert("host.history:state".to_owned(), [check]);
-    }
     let (word, description) = match only {
         None => (health.overall.health, &*health.overall.sentence),
         Some(group) => match health.overall.groups.get(&group) {
@@ -328,15 +244,61 @@ fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
         version: "1",
         release_id: env!("CARGO_PKG_VERSION"),
         description,
-        checks,
+        checks: checks(health, |group| only.is_none_or(|only| only == group)),
     });
-    let mut response = Response::new(body.unwrap_or_default().into());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/health+json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+    answer::not_stored(
+        status,
+        HeaderValue::from_static("application/health+json"),
+        body.unwrap_or_default(),
+    )
+}
+
+/// Each plugin, and each part of the host, of those groups.
+fn checks(health: &HealthAnswer, of: impl Fn(Group) -> bool) -> BTreeMap<String, [Check<'_>; 1]> {
+    let plugins = health.plugins.iter().filter(|plugin| of(group_of(plugin.kind)));
+    let plugins = plugins.map(|plugin| {
+        let word = plugin.health.judged.health;
+        let check = Check {
+            component_id: &plugin.name,
+            component_type: "component",
+            observed_value: word.as_str(),
+            status: (!plugin.health.left_out).then(|| mapped(word).1),
+            output: output(&plugin.health),
+        };
+        (format!("{}:health", plugin.name), [check])
+    });
+    let parts = health.components.iter().filter(|part| part.name != "history");
+    let parts = parts.map(|part| {
+        let check = Check {
+            component_id: &part.name,
+            component_type: "system",
+            observed_value: part.health.as_str(),
+            status: (!part.left_out).then(|| mapped(part.health).1),
+            output: (part.health != Health::Up).then_some(part.reason.as_str().into()),
+        };
+        (format!("host.{}:state", part.name), [check])
+    });
+    let (observed_value, status, output) = match &health.history.state {
+        HistoryState::Working => ("working", Some("pass"), None),
+        HistoryState::Degraded { why, .. } => ("degraded", Some("warn"), Some(why.as_str().into())),
+        HistoryState::Off { why } => ("off", None, Some(why.as_str().into())),
+    };
+    let history = Check {
+        component_id: "history",
+        component_type: "datastore",
+        observed_value,
+        status,
+        output,
+    };
+    let host = parts.chain([("host.history:state".to_owned(), [history])]);
+    plugins.chain(host.filter(|_| of(Group::Host))).collect()
+}
+
+fn group_of(kind: Kind) -> Group {
+    match kind {
+        Kind::Ai => Group::Ai,
+        Kind::General => Group::General,
+    }
 }
 
 #[cfg(test)]

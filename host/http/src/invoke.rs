@@ -5,11 +5,9 @@ use super::routes::{AppState, named};
 use super::{answer, body, stream};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use extman_model::RequestExtras;
 use extman_model::control::{Failure, Invocation, Invoked, METADATA_PREFIX};
@@ -47,7 +45,7 @@ pub(super) async fn invoke(
         timeout: options.timeout_ms.map(Duration::from_millis),
         extras: extras(&head.headers),
     };
-    if wants_events(&head.headers) {
+    if answer::wants_events(&head.headers) {
         let slot = head.extensions.get::<SlotPermit>().cloned();
         return match app.control.invoke_stream(invocation).await {
             Ok(stream) => stream::events(stream, slot),
@@ -115,32 +113,17 @@ fn options(head: &Parts) -> Result<Options, Failure> {
 /// A day.
 const TIMEOUT_MS_MAX: u64 = 86_400_000;
 
-fn wants_events(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|range| range.split(';').next())
-        .any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
-}
-
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 fn output(invoked: Invoked) -> Response {
     let Invoked { served_by, reply } = invoked;
-    let mut response = Response::new(reply.body.into());
-    let headers = response.headers_mut();
     let content_type = HeaderValue::try_from(&*reply.content_type);
-    headers.insert(
-        CONTENT_TYPE,
-        content_type.unwrap_or(HeaderValue::from_static(UNTYPED)),
-    );
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let content_type = content_type.unwrap_or(HeaderValue::from_static(UNTYPED));
+    let mut response = answer::not_stored(StatusCode::OK, content_type, reply.body);
+    let headers = response.headers_mut();
     // A plugin's output is nobody's page: a browser that opens it must not run what is in it.
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; sandbox"),
@@ -199,18 +182,5 @@ mod tests {
             ("2.0.0", "application/json")
         );
         assert_eq!(of(&[("accept", "text/event-stream")]), RequestExtras::NONE);
-    }
-
-    #[test]
-    fn events_are_wanted_only_where_they_are_named() {
-        let wants = |accept: &'static str| {
-            wants_events(&HeaderMap::from_iter([(
-                ACCEPT,
-                HeaderValue::from_static(accept),
-            )]))
-        };
-        assert!(wants("text/event-stream"));
-        assert!(wants("application/json, Text/Event-Stream;q=0.9"));
-        assert!(!wants("*/*") && !wants("text/event-streams") && !wants(""));
     }
 }

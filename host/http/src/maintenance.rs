@@ -10,10 +10,6 @@ use serde::Deserialize;
 
 const WORD: &str = "maintenance";
 
-pub(super) async fn all(State(app): State<AppState>) -> Response {
-    run(&app, Command::Maintenance { name: None }).await
-}
-
 pub(super) async fn one(State(app): State<AppState>, name: Named) -> Response {
     match named(name) {
         Ok(name) => run(&app, Command::Maintenance { name: Some(name) }).await,

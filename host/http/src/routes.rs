@@ -12,7 +12,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use extman_model::control::{Answer, Command, Control, ControlError, Failure};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
 
 /// What every route has at hand.
@@ -27,95 +27,129 @@ pub(super) struct AppState {
     pub(super) probe_slots: Arc<Semaphore>,
 }
 
-pub(super) fn router(app: AppState) -> Router {
-    let admission = axum::middleware::from_fn_with_state(app.clone(), admission::admit_request);
-    // A method that the route does not take is refused before anything else is looked at.
-    let reading = |route: MethodRouter<AppState>| {
-        let gated = route.route_layer(admission.clone());
-        gated.fallback(async || answer::other_method("GET, HEAD"))
-    };
-    let changing = |route: MethodRouter<AppState>| {
-        let gated = route.route_layer(admission.clone());
-        gated.fallback(async || answer::other_method("POST"))
-    };
-    let maintained = |route: MethodRouter<AppState>| {
-        let gated = route.route_layer(admission.clone());
-        gated.fallback(async || answer::other_method("GET, HEAD, POST"))
-    };
-    Router::new()
-        .route("/livez", reading(get(async || "ok\n")))
-        .route("/readyz", reading(get(health::readyz)))
-        .route("/health", reading(get(health::all)))
-        .route("/health/{group}", reading(get(health::group)))
-        .route("/api/v1/health", reading(get(health::report)))
-        .route("/api/v1/uptime", reading(get(health::uptimes)))
-        .route("/api/v1/status", reading(get(status)))
-        .route("/api/v1/events", reading(get(events::events)))
-        .route("/api/v1/plugins", reading(get(plugins)))
-        .route("/api/v1/plugins/{name}", reading(get(plugin)))
-        .route("/api/v1/capabilities", reading(get(capabilities)))
-        .route("/api/v1/dependencies", reading(get(dependencies)))
-        .route("/api/v1/plugins/{name}/health", reading(get(health::plugin)))
-        .route("/api/v1/plugins/{name}/history", reading(get(health::history)))
-        .route("/api/v1/plugins/{name}/uptime", reading(get(health::uptime)))
-        .route("/api/v1/plugins/{name}/analysis", reading(get(health::analysis)))
-        .route("/api/v1/plugins/{name}/check", changing(post(health::check)))
-        .route("/api/v1/maintenance", reading(get(maintenance::all)))
-        .route(
+/// A path, the word of what it stands for in answers that are given before it is served, the methods that it takes, and who serves it.
+pub(super) type Route = (&'static str, &'static str, &'static str, MethodRouter<AppState>);
+
+pub(super) const READ: &str = "GET, HEAD";
+const CHANGE: &str = "POST";
+const BOTH: &str = "GET, HEAD, POST";
+
+fn routes() -> Vec<Route> {
+    let maintained = get(maintenance::one).post(maintenance::change);
+    vec![
+        ("/livez", NO_WORD, READ, get(async || "ok\n")),
+        ("/readyz", NO_WORD, READ, get(health::readyz)),
+        ("/health", "health", READ, get(health::all)),
+        ("/health/{group}", "health", READ, get(health::group)),
+        asks("/api/v1/status", || Command::Status),
+        asks("/api/v1/health", || Command::Health),
+        asks("/api/v1/capabilities", || Command::Capabilities),
+        asks("/api/v1/dependencies", || Command::Dependencies),
+        asks("/api/v1/maintenance", || Command::Maintenance { name: None }),
+        ("/api/v1/uptime", "uptime", READ, get(health::uptimes)),
+        ("/api/v1/events", "events", READ, get(events::events)),
+        ("/api/v1/plugins", "plugins", READ, get(plugins)),
+        asks_of("/api/v1/plugins/{name}", |name| Command::Plugin { name }),
+        asks_of("/api/v1/plugins/{name}/health", |name| Command::PluginHealth {
+            name,
+        }),
+        health::looks_back("/api/v1/plugins/{name}/history", |name, asked| Command::History {
+            name,
+            since_ms: asked.since_ms,
+        }),
+        health::looks_back("/api/v1/plugins/{name}/uptime", |name, asked| Command::Uptime {
+            name: Some(name),
+            since_ms: asked.since_ms,
+        }),
+        health::looks_back("/api/v1/plugins/{name}/analysis", |name, asked| {
+            Command::Analyse {
+                name,
+                since_ms: asked.since_ms,
+                full: asked.full,
+            }
+        }),
+        (
+            "/api/v1/plugins/{name}/check",
+            "check_now",
+            CHANGE,
+            post(health::check),
+        ),
+        (
             "/api/v1/plugins/{name}/maintenance",
-            maintained(get(maintenance::one).post(maintenance::change)),
-        )
-        .route("/api/v1/plugins/{name}/load", changing(post(load)))
-        .route("/api/v1/plugins/{name}/unload", changing(post(unload)))
-        .route("/api/v1/plugins/{name}/restart", changing(post(restart)))
-        .route("/api/v1/plugins/{name}/enable", changing(post(enable)))
-        .route("/api/v1/plugins/{name}/disable", changing(post(disable)))
-        .route(
+            "maintenance",
+            BOTH,
+            maintained,
+        ),
+        changes("/api/v1/plugins/{name}/load", |name| Command::Load { name }),
+        ("/api/v1/plugins/{name}/unload", "unload", CHANGE, post(unload)),
+        changes("/api/v1/plugins/{name}/restart", |name| Command::Restart { name }),
+        changes("/api/v1/plugins/{name}/enable", |name| Command::Enable { name }),
+        changes("/api/v1/plugins/{name}/disable", |name| Command::Disable { name }),
+        (
             "/api/v1/capabilities/{name}/invoke",
-            changing(post(invoke::invoke)),
-        )
-        .fallback(no_route.layer(admission))
-        .with_state(app)
+            "invoke",
+            CHANGE,
+            post(invoke::invoke),
+        ),
+    ]
 }
 
-/// The command that a path stands for, for answers that are given before the route is known.
-pub(super) fn word_of(path: &str) -> &'static str {
-    if path == "/health" || path.starts_with("/health/") {
-        return "health";
-    }
-    let mut parts = path.strip_prefix("/api/v1/").unwrap_or("").split('/');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("status"), None, ..) => "status",
-        (Some("plugins"), None, ..) => "plugins",
-        (Some("plugins"), Some(_), None, _) => "plugin",
-        (Some("health"), None, ..) => "health",
-        (Some("events"), None, ..) => "events",
-        (Some("maintenance"), None, ..) | (Some("plugins"), Some(_), Some("maintenance"), None) => {
-            "maintenance"
+/// Of a path that stands for no command.
+const NO_WORD: &str = "request";
+
+pub(super) fn router(app: AppState) -> Router {
+    let gate = |word| {
+        let gate = Gate {
+            app: app.clone(),
+            word,
+        };
+        axum::middleware::from_fn_with_state(gate, admission::admit_request)
+    };
+    let router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, word, allowed, route)| {
+            // A method that the route does not take is refused before anything else is looked at.
+            let refuses = route.route_layer(gate(word));
+            router.route(
+                path,
+                refuses.fallback(async move || answer::other_method(allowed)),
+            )
+        });
+    router.fallback(no_route.layer(gate(NO_WORD))).with_state(app)
+}
+
+fn asks(path: &'static str, command: fn() -> Command) -> Route {
+    let ask = move |State(app): State<AppState>| async move { run(&app, command()).await };
+    (path, command().word(), READ, get(ask))
+}
+
+fn asks_of(path: &'static str, command: fn(String) -> Command) -> Route {
+    let word = command(String::new()).word();
+    let ask = move |State(app): State<AppState>, name: Named| async move {
+        match named(name) {
+            Ok(name) => run(&app, command(name)).await,
+            Err(failure) => answer::failed(word, failure),
         }
-        (Some("uptime"), None, ..) => "uptime",
-        (Some("plugins"), Some(_), Some("health"), None) => "plugin_health",
-        (Some("plugins"), Some(_), Some("history"), None) => "history",
-        (Some("plugins"), Some(_), Some("uptime"), None) => "uptime",
-        (Some("plugins"), Some(_), Some("analysis"), None) => "analysis",
-        (Some("plugins"), Some(_), Some("check"), None) => "check_now",
-        (Some("plugins"), Some(_), Some("load"), None) => "load",
-        (Some("plugins"), Some(_), Some("unload"), None) => "unload",
-        (Some("plugins"), Some(_), Some("restart"), None) => "restart",
-        (Some("plugins"), Some(_), Some("enable"), None) => "enable",
-        (Some("plugins"), Some(_), Some("disable"), None) => "disable",
-        (Some("capabilities"), None, ..) => "capabilities",
-        (Some("dependencies"), None, ..) => "dependencies",
-        (Some("capabilities"), Some(_), Some("invoke"), None) => "invoke",
-        _ => "request",
-    }
+    };
+    (path, word, READ, get(ask))
+}
+
+fn changes(path: &'static str, command: fn(String) -> Command) -> Route {
+    let word = command(String::new()).word();
+    let order = move |State(app): State<AppState>, name: Named, request: Request| async move {
+        change(app, word, name, request, command).await
+    };
+    (path, word, CHANGE, post(order))
+}
+
+/// What stands before a route.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) app: AppState,
+    pub(super) word: &'static str,
 }
 
 pub(super) type Named = Result<Path<String>, PathRejection>;
-
-async fn status(State(app): State<AppState>) -> Response {
-    run(&app, Command::Status).await
-}
 
 async fn plugins(State(app): State<AppState>) -> Response {
     let word = Command::Plugins.word();
@@ -128,25 +162,6 @@ async fn plugins(State(app): State<AppState>) -> Response {
         }
         (there, _) => respond(word, there),
     }
-}
-
-async fn plugin(State(app): State<AppState>, name: Named) -> Response {
-    match named(name) {
-        Ok(name) => run(&app, Command::Plugin { name }).await,
-        Err(failure) => answer::failed("plugin", failure),
-    }
-}
-
-async fn capabilities(State(app): State<AppState>) -> Response {
-    run(&app, Command::Capabilities).await
-}
-
-async fn dependencies(State(app): State<AppState>) -> Response {
-    run(&app, Command::Dependencies).await
-}
-
-async fn load(State(app): State<AppState>, name: Named, request: Request) -> Response {
-    change(app, "load", name, request, |name| Command::Load { name }).await
 }
 
 async fn unload(State(app): State<AppState>, name: Named, request: Request) -> Response {
@@ -190,25 +205,20 @@ fn is_cascade(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-async fn restart(State(app): State<AppState>, name: Named, request: Request) -> Response {
-    change(app, "restart", name, request, |name| Command::Restart { name }).await
-}
-
-async fn enable(State(app): State<AppState>, name: Named, request: Request) -> Response {
-    change(app, "enable", name, request, |name| Command::Enable { name }).await
-}
-
-async fn disable(State(app): State<AppState>, name: Named, request: Request) -> Response {
-    change(app, "disable", name, request, |name| Command::Disable { name }).await
-}
-
 async fn no_route(uri: Uri) -> Response {
+    static THERE: LazyLock<String> = LazyLock::new(|| {
+        let paths = routes().into_iter().map(|(path, ..)| path);
+        paths
+            .filter(|path| !path.contains('{'))
+            .collect::<Vec<_>>()
+            .join(", ")
+    });
     let text = format!(
-        "there is no route {}; there are /livez, /readyz, /health, /api/v1/status, /api/v1/health, /api/v1/uptime, \
-         /api/v1/events, /api/v1/maintenance, /api/v1/dependencies, /api/v1/plugins and /api/v1/capabilities, and what lies below the last two",
-        uri.path()
+        "there is no route {}; there are {}, and what lies below /health, /api/v1/plugins and /api/v1/capabilities",
+        uri.path(),
+        *THERE
     );
-    answer::refused("request", StatusCode::NOT_FOUND, Failure::new("not_found", text))
+    answer::refused(NO_WORD, StatusCode::NOT_FOUND, Failure::new("not_found", text))
 }
 
 pub(super) async fn run(app: &AppState, command: Command) -> Response {
@@ -295,28 +305,6 @@ mod tests {
             ("[]", None),
         ] {
             assert_eq!(is_cascade(body.as_bytes()), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn paths_have_words() {
-        for (path, word) in [
-            ("/api/v1/status", "status"),
-            ("/api/v1/dependencies", "dependencies"),
-            ("/api/v1/plugins", "plugins"),
-            ("/api/v1/plugins/a", "plugin"),
-            ("/api/v1/plugins/a/restart", "restart"),
-            ("/api/v1/plugins/a/enable", "enable"),
-            ("/api/v1/plugins/a/disable", "disable"),
-            ("/api/v1/plugins/a/restart/b", "request"),
-            ("/api/v1/capabilities/a.b/invoke", "invoke"),
-            ("/api/v1/plugins/a/check", "check_now"),
-            ("/api/v1/plugins/a/history", "history"),
-            ("/health/ai", "health"),
-            ("/api/v1/statusx", "request"),
-            ("/", "request"),
-        ] {
-            assert_eq!(word_of(path), word, "{path}");
         }
     }
 }

@@ -8,6 +8,7 @@ use super::first_byte::FirstByteStream;
 use super::routes::{self, AppState};
 use axum::Router;
 use axum::extract::Request;
+use extman_model::UnfitFields;
 use extman_model::control::{Control, Envelope, Failure};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -37,7 +38,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     config.check(listener.local_addr()?).map_err(unusable)?;
-    let token = config.secret().map_err(unusable)?;
+    let token = config
+        .secret()
+        .map_err(|fault| unusable(UnfitFields(vec![fault])))?;
     let config = Arc::new(config);
     let router = routes::router(AppState {
         control,
@@ -56,29 +59,18 @@ pub async fn serve(
             () = &mut shutdown => break,
             accepted = accept(&listener, &connections) => accepted,
         };
-        let (stream, peer, admitted) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok((stream, peer, Some(admitted))) => {
+                let (router, config) = (router.clone(), config.clone());
+                let served = connection(stream, peer, admitted, router, config, graceful.watcher());
+                open.spawn(served);
+            }
+            Ok((stream, peer, None)) => refuse(&stream, peer, &config),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
                 // Out of descriptors, most likely: trying again at once would spin.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        limit_writes(&stream);
-        match admitted {
-            Some(admitted) => {
-                let watcher = graceful.watcher();
-                open.spawn(connection(
-                    stream,
-                    peer,
-                    admitted,
-                    router.clone(),
-                    config.clone(),
-                    watcher,
-                ));
-            }
-            None => refuse(&stream, peer, &config),
         }
     }
     drop(listener);
@@ -99,14 +91,15 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long a peer may leave sent data unread, in milliseconds.
 const UNREAD_MS_MAX: u32 = 60_000;
 
-fn unusable(error: super::HttpConfigError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, error)
+fn unusable(unfit: UnfitFields) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, unfit)
 }
 
 type Accepted = (TcpStream, SocketAddr, Option<Admitted>);
 
 async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> io::Result<Accepted> {
     let (stream, peer) = listener.accept().await?;
+    limit_writes(&stream);
     let admitted = connections.admit(peer.ip()).await;
     Ok((stream, peer, admitted))
 }

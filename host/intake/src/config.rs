@@ -1,7 +1,7 @@
 //! The configuration of intake: where plugins are looked for, kept, and which of them are trusted.
 
 use super::store::PruneLimits;
-use extman_model::Digest;
+use extman_model::{Digest, FieldFault};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -132,53 +132,46 @@ impl Default for WatchConfig {
     }
 }
 
-/// Why a configuration of intake can't be used: which field, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("intake.{0}")]
-pub struct IntakeConfigError(String);
-
 impl IntakeConfig {
-    /// Checks what the types can't.
-    ///
-    /// # Errors
-    /// The first field that is out of range.
-    pub fn validate(&self) -> Result<(), IntakeConfigError> {
+    /// What the types can't refuse.
+    pub fn faults(&self) -> Vec<FieldFault> {
         let DiscoveryConfig {
             dirs,
             settle_ms,
             files_per_dir_max,
             file_bytes_max,
         } = &self.discovery;
-        for (field, value, min, max) in [
+        let files_per_dir_max = *files_per_dir_max as u64;
+        let ranges = [
             ("discovery.settle_ms", *settle_ms, 0, 60_000),
-            (
-                "discovery.files_per_dir_max",
-                *files_per_dir_max as u64,
-                1,
-                100_000,
-            ),
+            ("discovery.files_per_dir_max", files_per_dir_max, 1, 100_000),
             ("discovery.file_bytes_max", *file_bytes_max, 1, 1 << 40),
             ("store.unused_days_max", self.store.unused_days_max, 0, 36_500),
             ("watch.debounce_ms", self.watch.debounce_ms, 1, 60_000),
             ("watch.poll_ms", self.watch.poll_ms, 10, 3_600_000),
+        ];
+        let mut faults: Vec<FieldFault> = FieldFault::out_of_range(ranges).collect();
+        for (field, is_empty) in [
+            (
+                "discovery.dirs",
+                dirs.iter().any(|dir| dir.as_os_str().is_empty()),
+            ),
+            ("store.dir", self.store.dir.as_os_str().is_empty()),
         ] {
-            if !(min..=max).contains(&value) {
-                return Err(IntakeConfigError(format!(
-                    "{field} is {value}, outside {min} to {max}; set it within that range"
-                )));
+            if is_empty {
+                faults.push(FieldFault::new(field, "holds an empty path; name a directory"));
             }
         }
-        let stores = [("store.dir", &self.store.dir)];
-        let mut paths = dirs.iter().map(|dir| ("discovery.dirs", dir)).chain(stores);
-        if let Some((field, _)) = paths.find(|(_, path)| path.as_os_str().is_empty()) {
-            let text = format!("{field} holds an empty path; name a directory");
-            return Err(IntakeConfigError(text));
-        }
         if self.trust.allow_digests.as_ref().is_some_and(Vec::is_empty) {
-            let text = "trust.allow_digests is an empty list, so no plugin could be taken; add digests or remove the field";
-            return Err(IntakeConfigError(text.to_owned()));
+            faults.push(FieldFault::new(
+                "trust.allow_digests",
+                "is an empty list, so no plugin could be taken; add digests or remove the field",
+            ));
         }
-        Ok(())
+        faults
+            .into_iter()
+            .map(|fault| fault.within("intake", None))
+            .collect()
     }
 }
 
@@ -191,7 +184,7 @@ mod tests {
         let config: IntakeConfig = serde_json::from_str("{}").unwrap();
         assert_eq!(config, IntakeConfig::default());
         assert_eq!(config.discovery.settle(), Duration::from_millis(300));
-        config.validate().unwrap();
+        assert_eq!(config.faults(), []);
     }
 
     #[test]
@@ -224,8 +217,11 @@ mod tests {
             (r#"{"trust": {"allow_digests": []}}"#, "no plugin could be taken"),
         ] {
             let config: IntakeConfig = serde_json::from_str(text).unwrap();
-            let error = config.validate().unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
+            let faults = config.faults();
+            assert!(
+                faults.len() == 1 && faults[0].text.contains(expected),
+                "{faults:?}"
+            );
         }
     }
 }

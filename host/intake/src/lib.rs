@@ -19,7 +19,7 @@ mod store;
 mod trust;
 mod watch;
 
-pub use config::{DiscoveryConfig, IntakeConfig, IntakeConfigError, StoreConfig, TrustConfig, WatchConfig};
+pub use config::{DiscoveryConfig, IntakeConfig, StoreConfig, TrustConfig, WatchConfig};
 pub use discovery::{DirError, DirProblem, Discovery, FoundFile, Refused, Scan, find};
 pub use files::{Identity, Unfit};
 pub use inspect::{

@@ -5,6 +5,7 @@ pub mod events;
 mod listen;
 pub mod report;
 mod since;
+mod stream;
 
 use crate::control::events::{EventsAnswer, EventsAsked};
 use crate::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
@@ -21,6 +22,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+pub use stream::{StreamDone, StreamFrame};
 
 /// A question or an order to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,7 +195,7 @@ pub enum ControlError {
     /// It is limited, and time alone makes it possible.
     #[error("{text}")]
     NotYet {
-        /// What, and when it is possible.
+        /// What, and why not yet.
         text: String,
         /// Milliseconds until it is possible.
         retry_after_ms: u64,

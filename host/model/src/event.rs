@@ -328,7 +328,7 @@ impl fmt::Display for What {
                 )
             }
             What::LateReturn { phase, ran_ms, .. } => {
-                write!(f, "{phase} was given up, and returned after {ran_ms} ms")
+                write!(f, "{phase} was given up, and has returned after {ran_ms} ms")
             }
             What::Logged { target, text, .. } => write!(f, "{target}: {text}"),
             What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),

@@ -28,6 +28,7 @@ pub mod record;
 mod report;
 mod settings;
 pub mod text;
+mod unfit;
 mod verdict;
 mod vetting;
 mod view;
@@ -49,6 +50,7 @@ pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Progress, Report};
 pub use settings::{Criticality, ProbeSettings};
+pub use unfit::{FieldFault, PlacedFault, UnfitFields};
 pub use verdict::{Culprit, ResidentReason, Verdict};
 pub use vetting::{
     CheckedFile, MemoryBound, VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport,

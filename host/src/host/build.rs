@@ -7,7 +7,7 @@ use super::event_log::EventLog;
 use super::health::{HostSink, Subjects};
 use super::maintenance::{self, Maintenances, Publisher};
 use super::process::ProcessChanges;
-use super::recent::RecentLatency;
+use super::recent::RecentCalls;
 use super::{Host, Inner, tasks};
 use crate::config::{Config, ConfigError};
 use crate::deep::{DeepChecks, Machine};
@@ -175,7 +175,7 @@ impl HostBuilder {
             events: events.clone(),
             requests: requests.clone(),
             history: history.clone(),
-            recent: Arc::new(RecentLatency::default()),
+            recent: Arc::new(RecentCalls::default()),
             registry: registry.clone(),
         };
         let recent = sink.recent.clone();
@@ -235,9 +235,7 @@ fn start_vetting(config: &Config, crashes: &Arc<Crashes>) -> (Vetting, Vec<Strin
     let vetting = Vetting::new(config.vetting.clone(), config.intake.store.dir.join("vetting"))
         .with_crashes(crashes.clone());
     let warnings: Vec<String> = vetting.warning().into_iter().collect();
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     (vetting, warnings)
 }
 

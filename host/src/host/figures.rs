@@ -4,7 +4,7 @@
 use crate::probing::Seen;
 use extman_model::clock::nanos;
 use extman_model::{CheckOutcome, Figure, NotMeasured, Report, Source, Unit};
-use extman_runtime::instance::{Instance, InstanceUsed};
+use extman_runtime::instance::{Instance, InstanceSettings, InstanceUsed};
 use extman_runtime::loader::Unattributed;
 use extman_runtime::registry::Entry;
 
@@ -55,6 +55,10 @@ impl Measured {
 fn calls(entry: &Entry, measured: &mut Measured) {
     let stats = entry.tally.stats();
     measured.count("calls", stats.total);
+    let default = || InstanceSettings::default().call_timeout.as_millis() as u64;
+    let timeout = entry.config.call_timeout_ms.unwrap_or_else(default);
+    let timeout = Figure::new("call_timeout", timeout, Unit::Ms, Source::Host);
+    measured.add(Some(timeout.note("unless its caller names another")));
     for (kind, count) in stats.errors {
         let name = format!("errors_{}", kind.as_str());
         measured.add(Some(Figure::new(name, count, Unit::Count, Source::Host)));

@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::figures::{Measured, measured};
-use super::recent::RecentLatency;
+use super::recent::RecentCalls;
 use crate::probing::{Engine, EventSink, FlappingChange, HealthChange, ReportChange, Seen, Subject};
 use extman_health::aggregate::{Member, aggregate};
 use extman_health::policy::Policy;
@@ -10,15 +10,15 @@ use extman_history::History;
 use extman_model::clock;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    Cause, CheckOutcome, Criticality, DeepView, Digest, ErrorKind, Health, HealthView, Lifecycle, PluginView,
-    ProbeSettings, What,
+    Cause, CheckOutcome, Criticality, DeepView, Digest, ErrorKind, Health, HealthView, Lifecycle, Part,
+    PluginView, ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
 use extman_runtime::instance::Instance;
 use extman_runtime::registry::{Change, Entry, Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) struct HostSink {
     pub events: Events,
     pub requests: Requests,
     pub history: Arc<History>,
-    pub recent: Arc<RecentLatency>,
+    pub recent: Arc<RecentCalls>,
     pub registry: Arc<Registry>,
 }
 
@@ -328,7 +328,7 @@ impl Host {
         if let Some((instance, _)) = &entry.serving {
             let (since, now) = (instance.call_metrics().latency(), clock::unix_ms(clock::wall()));
             view.figures
-                .extend(self.inner.recent.p95(&entry.name, &since, now));
+                .extend(self.inner.recent.figures(&entry.name, &since, now));
         }
         view
     }
@@ -432,8 +432,11 @@ fn words(entry: &Entry, seen: &Seen) -> Option<String> {
         Cause::Lifecycle(Lifecycle::Running) => None,
         Cause::Lifecycle(_) => entry.cause.clone(),
         Cause::HeapNearLimit => heap_of_limit(seen),
+        Cause::CallsFail | Cause::ChecksSucceedCallsFail => most_frequent(&entry.tally.stats().errors),
         _ => match &seen.check.as_ref()?.outcome {
-            CheckOutcome::Answered { report } => report.as_ref()?.text.clone(),
+            CheckOutcome::Answered { report } => {
+                report.as_ref()?.text.clone().or_else(|| worst_part(&seen.parts))
+            }
             // A plugin without a check of its own answers so; what it pushed, or that all is well, is not explained by that.
             CheckOutcome::Failed { .. } if !is_failure(seen.judged.cause) => None,
             CheckOutcome::Failed { text, .. } => Some(text.clone()),
@@ -450,13 +453,32 @@ fn is_failure(cause: Cause) -> bool {
     )
 }
 
+/// Of the kinds of failures the one that most calls had.
+fn most_frequent(errors: &BTreeMap<ErrorKind, u64>) -> Option<String> {
+    let of_plugin = errors.iter().filter(|(kind, _)| !kind.is_callers());
+    let (kind, _) = of_plugin.max_by_key(|(_, count)| **count)?;
+    Some(format!("mostly {}", kind.as_str().replace('_', " ")))
+}
+
+/// What it says of the worst of its named parts, if one is not well.
+fn worst_part(parts: &[Part]) -> Option<String> {
+    let sick = parts.iter().filter(|part| part.health != Health::Up);
+    let worst = sick.max_by_key(|part| part.health)?;
+    let message = match worst.message.is_empty() {
+        true => worst.health.as_str(),
+        false => &worst.message,
+    };
+    Some(format!("{}: {message}", worst.name))
+}
+
 fn heap_of_limit(seen: &Seen) -> Option<String> {
     let CheckOutcome::Answered { report } = &seen.check.as_ref()?.outcome else {
         return None;
     };
     let report = report.as_ref()?;
     let (bytes, limit) = (report.heap_bytes?, report.heap_limit_bytes?);
-    Some(format!("{bytes} bytes of {limit}"))
+    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+    Some(format!("{} of {} MiB", mib(bytes), mib(limit)))
 }
 
 #[cfg(test)]

@@ -352,6 +352,18 @@ impl super::Inner {
             });
         }
     }
+
+    async fn end_maintenances_that_are_over(&self) {
+        // A command that renews one writes its row first: that must not be taken for the row of the one that is over.
+        let _alone = self.maintenances.commands.lock().await;
+        let over = self.maintenances.take_over();
+        for name in &over {
+            self.history.record(Record::KeyValue(row(name, None)));
+        }
+        if !over.is_empty() {
+            self.maintenance_changed(&over);
+        }
+    }
 }
 
 /// Takes in what an earlier host kept; `None` if that can't be read yet.
@@ -376,17 +388,8 @@ pub(super) async fn watch(host: Weak<super::Inner>, mut is_taken_in: bool) {
             is_taken_in = true;
             inner.maintenance_changed(&new);
         }
+        inner.end_maintenances_that_are_over().await;
         let maintenances = inner.maintenances.clone();
-        // A command that renews one writes its row first: that must not be taken for the row of the one that is over.
-        let alone = maintenances.commands.lock().await;
-        let over = maintenances.take_over();
-        if !over.is_empty() {
-            for name in &over {
-                inner.history.record(Record::KeyValue(row(name, None)));
-            }
-            inner.maintenance_changed(&over);
-        }
-        drop(alone);
         let idle = (is_taken_in || !inner.history.is_on()) && maintenances.lock().is_empty();
         drop(inner);
         match idle {
@@ -401,6 +404,9 @@ pub(super) async fn watch(host: Weak<super::Inner>, mut is_taken_in: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use extman_runtime::supervisor::InstanceConfig;
+    use std::future::Future;
+    use std::task::Poll;
 
     const HOUR: u64 = 3_600_000;
 
@@ -450,5 +456,46 @@ mod tests {
         let new = maintenances.take_in(broken);
         assert_eq!(new, [("c".into(), kept)]);
         assert!(maintenances.of_operator("a").is_some() && maintenances.of_operator("b").is_none());
+    }
+
+    #[tokio::test]
+    async fn renewal_at_the_end_of_a_maintenance_is_what_stays_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let instance: InstanceConfig = toml::from_str("plugin = 'a'").unwrap();
+        let host = Host::builder()
+            .dir(dir.path())
+            .store_dir(dir.path().join("store"))
+            .history_file(dir.path().join("history.db"))
+            .instance(instance)
+            .build()
+            .await
+            .unwrap();
+        host.wait_ready().await;
+        let hour = MaintenanceAsked {
+            for_ms: HOUR,
+            reason: None,
+        };
+        host.start_maintenance("a", hour).await.unwrap();
+        let inner = &host.inner;
+        let (renewed, (now_unix_ms, now)) = (kept(self::now().0), self::now());
+        {
+            // As a command that renews it holds them, when its time is over.
+            let _alone = inner.maintenances.commands.lock().await;
+            inner.maintenances.lock().get_mut("a").unwrap().ends = now;
+            host.keep("a", Some(&renewed)).await.unwrap();
+            let mut ending = std::pin::pin!(inner.end_maintenances_that_are_over());
+            let ended = std::future::poll_fn(|cx| Poll::Ready(ending.as_mut().poll(cx))).await;
+            assert!(ended.is_pending(), "it waits for the command");
+            let active = Active::new(renewed.clone(), now_unix_ms, now);
+            inner.maintenances.lock().insert("a".into(), active);
+        }
+        inner.end_maintenances_that_are_over().await;
+        assert!(inner.maintenances.of_operator("a").is_some());
+        assert!(inner.history.flush(DISK_MAX));
+        let rows = inner.history.reader().unwrap().key_values(PREFIX).unwrap();
+        assert_eq!(rows.len(), 1);
+        let on_disk: Kept = serde_json::from_str(rows[0].value.as_ref().unwrap()).unwrap();
+        assert_eq!(on_disk, renewed);
+        host.shutdown().await;
     }
 }

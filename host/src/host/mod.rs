@@ -77,7 +77,7 @@ struct Inner {
     process: process::ProcessChanges,
     event_log: Arc<event_log::EventLog>,
     inputs: inputs::InputSchemas,
-    recent: Arc<recent::RecentLatency>,
+    recent: Arc<recent::RecentCalls>,
     maintenances: Arc<maintenance::Maintenances>,
     publisher: Arc<maintenance::Publisher>,
     disabled: disabled::Disabled,

@@ -5,6 +5,7 @@ use extman_plugin_api::prelude::*;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What a script says; what it leaves out is well.
@@ -23,6 +24,10 @@ struct Script {
     part: Option<(String, Word)>,
     /// The state of the connection that it tells of.
     connected: Option<bool>,
+    /// The limit of its heap that it tells, in MiB; none if it is left out.
+    heap_limit_mib: u64,
+    /// MiB that it keeps from a check on.
+    heap_mib: usize,
     /// Milliseconds that a call takes.
     call_ms: u64,
     /// What befalls calls.
@@ -97,6 +102,7 @@ struct Scripted {
     host: Host,
     file: Option<PathBuf>,
     calls: AtomicU64,
+    kept: Mutex<Vec<u8>>,
 }
 
 impl Scripted {
@@ -124,6 +130,7 @@ impl Plugin for Scripted {
             host: create.host().clone(),
             file,
             calls: AtomicU64::new(0),
+            kept: Mutex::default(),
         })
     }
 
@@ -142,6 +149,11 @@ impl Plugin for Scripted {
             };
             probe.connection(state, Duration::from_secs(7));
         }
+        if script.heap_limit_mib > 0 {
+            probe.heap_limit(script.heap_limit_mib << 20);
+        }
+        // Written to, so that it is memory and no promise of it.
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = vec![1; script.heap_mib << 20];
         probe.explain(&script.text);
         Ok(script.says.unwrap_or(Word::Up).health())
     }

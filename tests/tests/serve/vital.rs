@@ -6,49 +6,9 @@ use extman_tests::build;
 use serde_json::Value;
 use std::process::Command;
 
-/// A system that fails one thread of the host once a file is there: the clock of the thread that is named so, or what the async
-/// runtime waits in.
-const FAILING: &str = r#"
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-static int fails(const char *what) {
-    const char *named = getenv("EXTMAN_FAILS"), *file = getenv("EXTMAN_FAILS_ONCE_THERE");
-    return named && file && strcmp(named, what) == 0 && access(file, F_OK) == 0;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    char name[17] = "";
-    prctl(PR_GET_NAME, name);
-    if (strncmp(name, "extman-", 7) == 0 && fails(name)) {
-        errno = EINVAL;
-        return -1;
-    }
-    return (int)syscall(SYS_clock_gettime, clock, now);
-}
-
-int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout) {
-    int (*real)(int, struct epoll_event *, int, int) = dlsym(RTLD_NEXT, "epoll_wait");
-    int count;
-    do {
-        while (fails("epoll_wait")) usleep(10000);
-        count = real(epoll, events, most, timeout);
-    } while (fails("epoll_wait"));
-    return count;
-}
-"#;
-
 fn failing(place: &Place, more: &str, what: &str) -> Command {
     let mut command = place.command(more);
-    command.env("LD_PRELOAD", build::preloaded("failing", FAILING));
+    command.env("LD_PRELOAD", build::failing());
     command.env("EXTMAN_FAILS", what);
     command.env("EXTMAN_FAILS_ONCE_THERE", place.path().join("fails"));
     command

@@ -2,8 +2,9 @@
 
 use super::stage::{Stage, call};
 use super::stories::Step;
-use extman_model::Cause;
-use extman_model::control::report::{HealthAnswer, HistoryAnswer, PluginHealth};
+use extman_model::control::report::{HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
+use extman_model::moment::utc;
+use extman_model::{Cause, Health};
 use extman_tests::served::{pause, program};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -83,13 +84,13 @@ fn is_told(told: &str, expected: &str) -> bool {
 }
 
 fn told(plugin: &PluginHealth) -> String {
-    let word = if plugin.health.left_out {
-        "left out"
-    } else {
-        plugin.health.judged.health.as_str()
-    };
-    format!("{word}: {}", plugin.health.reason)
+    let left_out = if plugin.health.left_out { LEFT_OUT } else { "" };
+    let word = plugin.health.judged.health.as_str();
+    format!("{left_out}{word}: {}", plugin.health.reason)
 }
+
+/// Before the word of one that counts in no sum.
+const LEFT_OUT: &str = "left out, ";
 
 /// What a caller says of the capability.
 fn caller(stage: &Stage) -> String {
@@ -154,61 +155,116 @@ fn edges(stage: &Stage, step: &Step) -> Result<(), String> {
     }
     step.told
         .iter()
-        .try_for_each(|(name, expected)| one(stage, step, name, expected))
+        .try_for_each(|(name, expected)| one(stage, step, name, expected))?;
+    // Of others than those that the step names, the log alone is looked through: there may be a hundred of them.
+    let log = stage.served.log();
+    let changes = log.lines().filter_map(|line| line.split_once(" → "));
+    let told = changes.filter_map(|(_, to)| to.split([':', ' ', '\n']).next());
+    never(step, told.map(str::to_owned)).map_err(|word| format!("the log says {word}"))
 }
 
 /// How one plugin is told of, now and in its history.
 fn one(stage: &Stage, step: &Step, name: &str, expected: &str) -> Result<(), String> {
+    let (left_out, expected) = match expected.strip_prefix(LEFT_OUT) {
+        Some(expected) => (true, expected),
+        None => (false, expected),
+    };
     let (word, reason) = expected.split_once(": ").unwrap_or((expected, ""));
     let text = extman(stage, &["health", name]);
     let shown = flat(&text);
     if !shown.contains(&flatten(reason.trim_end_matches('…'))) {
         return Err(format!("`extman health {name}` shows {shown:?}, not {reason:?}"));
     }
+    if left_out && !shown.contains("maintenance") && !shown.contains("left out") {
+        return Err(format!(
+            "`extman health {name}` shows {shown:?}, not that it is left out"
+        ));
+    }
     let exit = match word {
-        "up" => Some(0),
-        "degraded" => Some(10),
-        "unknown" => Some(11),
-        "down" => Some(12),
-        _ => None,
+        "up" => 0,
+        "degraded" => 10,
+        "unknown" => 11,
+        "down" => 12,
+        other => return Err(format!("{other:?} is no word of a plugin's health")),
     };
-    if let Some(exit) = exit {
-        same(&format!("exit code of `extman health {name}`"), code(&text), exit)?;
-        // Who is not there is not observed.
-        let is_observed = !reason.starts_with(&Cause::Missing.to_string());
-        let give_up = Instant::now() + LIMIT;
+    same(&format!("exit code of `extman health {name}`"), code(&text), exit)?;
+    // Who is not there is not observed: its history ends when it was.
+    if reason.starts_with(&Cause::Missing.to_string()) {
+        return Ok(());
+    }
+    let give_up = Instant::now() + LIMIT;
+    loop {
         // It is written down in batches.
-        while is_observed && spans(stage, name).last().is_none_or(|last| last != word) {
-            if Instant::now() > give_up {
-                return Err(format!(
-                    "the history of {name} is {:?}, not {word} at last",
-                    spans(stage, name)
-                ));
-            }
-            pause();
+        let written = past(stage, step, name, (left_out, word))?;
+        match written {
+            Ok(()) => return Ok(()),
+            Err(differs) if Instant::now() > give_up => return Err(format!("{differs}; {}", way(stage))),
+            Err(_) => pause(),
         }
     }
-    let spans = spans(stage, name);
-    match spans
+}
+
+/// What `extman history` and `extman uptime` say of one plugin; the inner error may be none in a moment.
+fn past(
+    stage: &Stage,
+    step: &Step,
+    name: &str,
+    (left_out, word): (bool, &str),
+) -> Result<Result<(), String>, String> {
+    let history = data(stage, &["history", name, "--since", "1h"])?;
+    let history: HistoryAnswer = serde_json::from_value(history).map_err(|error| error.to_string())?;
+    let spans = history.spans;
+    let words: Vec<&str> = spans.iter().map(|span| span.health.as_str()).collect();
+    let told = format!("the history of {name} is {words:?}");
+    never(step, words.iter().map(|word| (*word).to_owned()))
+        .map_err(|word| format!("{told}, with {word}"))?;
+    let last = spans.last().map(|span| (span.left_out, span.health.as_str()));
+    if last != Some((left_out, word)) {
+        return Ok(Err(format!(
+            "{told}, {last:?} at last, not {:?}",
+            (left_out, word)
+        )));
+    }
+    let shown = flat(&extman(stage, &["history", name, "--since", "1h"]));
+    let since = utc(spans[spans.len() - 1].from_unix_ms);
+    let row = format!("{since} {word} for ");
+    if !shown.contains(&row) {
+        return Err(format!(
+            "`extman history {name}` shows {shown:?}, without {row:?}"
+        ));
+    }
+    let rows: Vec<UptimeRow> = serde_json::from_value(data(stage, &["uptime", name, "--since", "1h"])?)
+        .map_err(|error| error.to_string())?;
+    let [row] = &rows[..] else {
+        return Err(format!("`extman uptime {name}` has {} rows", rows.len()));
+    };
+    let was_down = spans
         .iter()
-        .find(|word| !step.never.is_empty() && step.never.contains(word.as_str()))
-    {
-        Some(word) => Err(format!(
-            "the history of {name} says {word}: {spans:?}; {}",
-            way(stage)
-        )),
+        .any(|span| !span.left_out && span.health == Health::Down);
+    if (row.uptime.outages > 0, row.uptime.down_ms > 0) != (was_down, was_down) {
+        return Ok(Err(format!("{told}, and its uptime {:?}", row.uptime)));
+    }
+    Ok(Ok(()))
+}
+
+/// None of these is a word that the step rules out; else that one.
+fn never(step: &Step, mut words: impl Iterator<Item = String>) -> Result<(), String> {
+    let ruled_out: Vec<&str> = step.never.split(", ").filter(|word| !word.is_empty()).collect();
+    match words.find(|word| ruled_out.contains(&word.as_str())) {
+        Some(word) => Err(word),
         None => Ok(()),
     }
 }
 
-/// The words that an instance has had, in the order of time.
-fn spans(stage: &Stage, name: &str) -> Vec<String> {
-    let told = stage
-        .client()
-        .get(&format!("/api/v1/plugins/{name}/history?since=1h"));
-    let told = told.and_then(|told| serde_json::from_value::<HistoryAnswer>(told).ok());
-    let spans = told.map(|told| told.spans).unwrap_or_default();
-    spans.iter().map(|span| span.health.as_str().to_owned()).collect()
+/// The data of a command that is done.
+fn data(stage: &Stage, words: &[&str]) -> Result<Value, String> {
+    let ran = extman(stage, &[words, &["--json"]].concat());
+    let mut envelope: Value =
+        serde_json::from_slice(&ran.stdout).map_err(|error| format!("{words:?}: {error}"))?;
+    match (code(&ran), &envelope["ok"]) {
+        (0, Value::Bool(true)) => Ok(envelope["data"].take()),
+        _ => Err(format!("{words:?}: {envelope}")),
+    }
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, seen: T, expected: T) -> Result<(), String> {

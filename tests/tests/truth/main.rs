@@ -18,7 +18,10 @@ const HOSTS: usize = 4;
 #[test]
 fn every_edge_says_what_a_caller_would_say() {
     served::program();
-    build::plugin("scripted");
+    for package in ["scripted", "scripted-ai", "scripted-next"] {
+        build::plugin(package);
+    }
+    build::failing();
     let only = std::env::var("EXTMAN_TRUTH_ONLY").unwrap_or_default();
     let chosen: Vec<_> = STORIES.iter().flat_map(|part| part.iter()).collect();
     let chosen: Vec<_> = chosen

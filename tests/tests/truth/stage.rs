@@ -1,36 +1,40 @@
 //! A host with the plugins of a story, their scripts, and whoever calls them meanwhile.
 
+use super::ask::extman;
 use super::stories::Story;
 use extman_tests::served::{Caller, Client, Served, pause};
 use extman_tests::{build, until};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// Short times, since everything is waited for; long enough for a machine that is busy.
-const PROBE: &str = "[probe]\ninterval_ms = 200\nrecheck_ms = 100\nbackoff_min_ms = 200\nbackoff_max_ms = 400\n\
-                     timeout_min_ms = 700\ntimeout_ms = 700\nwindow_ms = 1500\nstale_intervals = 20\n";
+/// How long a host may take for the checks that a step waits for.
+const CHECKS_MAX: Duration = Duration::from_secs(300);
 
 /// A story's host.
 pub struct Stage {
     pub served: Served,
+    plugin: PathBuf,
     scripts: tempfile::TempDir,
     callers: Vec<Caller>,
     readers: Vec<TcpStream>,
+    locks: Vec<File>,
 }
 
 impl Stage {
     /// Starts it with the story's plugins, each with a script of its own that says nothing but what the story begins with.
     pub fn set(story: &Story) -> Stage {
         let scripts = tempfile::tempdir().expect("a folder for scripts");
-        let mut settings = format!("batch_ms = 50\n{}{PROBE}", story.settings);
+        let [probe, times] = story.times;
+        let mut settings = format!("batch_ms = 50\n{}{probe}", story.settings);
         if !story.settings.contains("[vetting]") {
             settings.push_str("[vetting]\nenabled = false\n");
         }
-        let (count, does) = story.copies;
-        let copies = (1..=count).map(|number| (format!("p{number:03}"), "probe.interval_ms = 1000", does));
+        let (count, lines, does) = story.copies;
+        let copies = (1..=count).map(|number| (format!("p{number:03}"), lines, does));
         let named = story
             .instances
             .iter()
@@ -40,22 +44,36 @@ impl Stage {
             std::fs::write(&file, script).expect("a script");
             let _ = write!(
                 settings,
-                "[[instance]]\nname = {name:?}\nplugin = \"scripted\"\ncall_timeout_ms = 1000\nwedge_after_ms = 1500\n\
-                 start_budget_ms = 20000\nstop_budget_ms = 1000\n{lines}\nconfig.script = {file:?}\n"
+                "[[instance]]\nname = {name:?}\nplugin = {:?}\n{times}{lines}\nconfig.script = {file:?}\n",
+                story.plugin
             );
         }
         for (name, script) in story.scripts {
             std::fs::write(scripts.path().join(name), script).expect("a script");
         }
-        let served = Served::start(&settings, &[]);
+        let (failing, once_there) = (build::failing(), scripts.path().join(FAILS));
+        let variables = story.mortal.map(|thread| {
+            [
+                ("LD_PRELOAD", &*failing),
+                ("EXTMAN_FAILS", Path::new(thread)),
+                ("EXTMAN_FAILS_ONCE_THERE", &*once_there),
+            ]
+        });
+        let served = Served::start(
+            &settings,
+            variables.as_ref().map_or(&[], |variables| &variables[..]),
+        );
+        let plugin = build::plugin(story.plugin);
         if !story.is_empty {
-            served.put(&build::plugin("scripted"));
+            served.put(&plugin);
         }
         Stage {
             served,
+            plugin,
             scripts,
             callers: Vec::new(),
             readers: Vec::new(),
+            locks: Vec::new(),
         }
     }
 
@@ -92,18 +110,53 @@ impl Stage {
 
     /// Waits until the host has checked every plugin so many times more.
     pub fn checks(&self, count: u64) {
-        let told = |path: &str| {
-            self.client()
-                .get("/api/v1/health")
-                .and_then(|told| told.pointer(path)?.as_u64())
-        };
-        let checks = || told("/host/checks").unwrap_or_default();
-        let plugins = self
-            .client()
-            .get("/api/v1/health")
-            .map_or(1, |told| told["plugins"].as_array().map_or(1, Vec::len));
+        let health = || self.client().get("/api/v1/health").unwrap_or_default();
+        let checks = || health()["host"]["checks"].as_u64().unwrap_or_default();
+        let plugins = health()["plugins"].as_array().map_or(1, Vec::len);
         let enough = checks() + count * plugins as u64;
-        until("it is checked further", || checks() >= enough);
+        let give_up = Instant::now() + CHECKS_MAX;
+        while checks() < enough {
+            assert!(
+                Instant::now() < give_up,
+                "not within {CHECKS_MAX:?}: it is checked further"
+            );
+            pause();
+        }
+    }
+
+    /// Makes it well and ill again, until the host says that it flaps; it is ill in the end.
+    pub fn flap(&self, name: &str, ill: &str) {
+        let flaps = || {
+            let plugin = self.client().plugin(name).and_then(|plugin| plugin.health);
+            plugin.is_some_and(|health| health.judged.flags.flapping)
+        };
+        while !flaps() {
+            self.script(name, "{}");
+            self.until_told(name, "up");
+            self.script(name, ill);
+            self.until_told(name, "down");
+        }
+    }
+
+    /// The thread of the host that the story calls mortal dies.
+    pub fn kill_thread(&self) {
+        std::fs::write(self.scripts.path().join(FAILS), b"").expect("a file");
+    }
+
+    /// Another program holds the lock of the history, of a host that was killed and is started again.
+    pub fn lock_history(&mut self) {
+        self.served.kill();
+        let lock = self.served.folder().join("history.db.lock");
+        let lock = File::options().create(true).append(true).open(lock);
+        let lock = lock.expect("a file");
+        lock.try_lock().expect("the lock of a host that is gone");
+        self.locks.push(lock);
+        self.served.start_again();
+    }
+
+    /// It holds it no longer.
+    pub fn unlock_history(&mut self) {
+        self.locks.clear();
     }
 
     /// Has the plugin tell the host of its health without being asked.
@@ -118,6 +171,20 @@ impl Stage {
         self.client()
             .post(&format!("/api/v1/plugins/{name}/{change}"), "{}")
             .expect("the host does it");
+    }
+
+    /// What an operator says of an instance's maintenance.
+    pub fn maintain(&self, name: &str, what: &str) {
+        let said = extman(self, &["maintenance", name, what]);
+        assert!(said.status.success(), "{said:?}");
+    }
+
+    /// Waits until this version of it runs.
+    pub fn until_version(&self, name: &str, version: &str) {
+        until("its next version runs", || {
+            let plugin = self.client().plugin(name);
+            plugin.is_some_and(|plugin| plugin.version.to_string() == version)
+        });
     }
 
     /// Waits until the one plugin is up.
@@ -160,12 +227,20 @@ impl Stage {
 
     /// Puts the plugin's library back.
     pub fn put(&self) {
-        self.served.put(&build::plugin("scripted"));
+        self.served.put(&self.plugin);
+    }
+
+    /// Puts the library of another package in its place, whole at once.
+    pub fn update(&self, package: &str) {
+        let folder = tempfile::tempdir_in(self.served.folder()).expect("a folder");
+        let other = folder.path().join(self.library().file_name().expect("a file"));
+        std::fs::copy(build::plugin(package), &other).expect("a copy");
+        std::fs::rename(other, self.library()).expect("put in its place");
     }
 
     /// Puts other bytes of the same version in the library's place.
     pub fn replace(&self) {
-        let mut bytes = std::fs::read(build::plugin("scripted")).expect("a library");
+        let mut bytes = std::fs::read(&self.plugin).expect("a library");
         bytes.extend_from_slice(b"other bytes");
         let folder = tempfile::tempdir_in(self.served.folder()).expect("a folder");
         let other = folder.path().join(self.library().file_name().expect("a file"));
@@ -175,11 +250,13 @@ impl Stage {
 
     /// Where the plugin's library lies.
     pub fn library(&self) -> PathBuf {
-        let name = build::plugin("scripted");
-        let name = name.file_name().expect("a file");
+        let name = self.plugin.file_name().expect("a file");
         self.served.folder().join("plugins").join(name)
     }
 }
+
+/// The file whose being there kills the mortal thread.
+const FAILS: &str = "the thread fails";
 
 /// Who served, or the kind of the failure.
 pub fn call(client: &Client) -> Result<String, String> {

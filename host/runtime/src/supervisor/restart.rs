@@ -68,7 +68,7 @@ impl Default for SupervisionConfig {
 
 impl SupervisionConfig {
     /// Each value with its name and its bounds.
-    pub fn bounds(&self) -> impl Iterator<Item = (&'static str, u64, u64, u64)> {
+    pub fn bounds(self) -> impl Iterator<Item = (&'static str, u64, u64, u64)> {
         const DAY_MS: u64 = 86_400_000;
         [
             ("max_restarts", self.max_restarts.into(), 1, BUDGET_MAX.into()),

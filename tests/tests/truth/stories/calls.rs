@@ -13,7 +13,10 @@ pub const STORIES: &[Story] = &[
                     stage.called();
                 },
                 caller: "every call fails: unavailable",
-                told: &[("one", "down: its checks succeed while its calls fail")],
+                told: &[(
+                    "one",
+                    "down: its checks succeed while its calls fail: mostly unavailable",
+                )],
                 overall: "Down: 1 of 1 plugin down (one)",
                 ready: false,
                 ..STEP
@@ -35,7 +38,10 @@ pub const STORIES: &[Story] = &[
                     stage.calls(6);
                 },
                 caller: "every call fails: unavailable",
-                told: &[("one", "down: its checks succeed while its calls fail")],
+                told: &[(
+                    "one",
+                    "down: its checks succeed while its calls fail: mostly unavailable",
+                )],
                 overall: "Down: 1 of 1 plugin down (one)",
                 ..STEP
             },
@@ -43,7 +49,10 @@ pub const STORIES: &[Story] = &[
                 situation: "nobody calls any more, and nothing is mended",
                 act: |stage| stage.checks(12),
                 caller: "every call fails: unavailable",
-                told: &[("one", "down: its checks succeed while its calls fail")],
+                told: &[(
+                    "one",
+                    "down: its checks succeed while its calls fail: mostly unavailable",
+                )],
                 overall: "Down: 1 of 1 plugin down (one)",
                 ..STEP
             },
@@ -64,7 +73,10 @@ pub const STORIES: &[Story] = &[
             situation: "every fourth call fails, called all the time",
             act: |stage| stage.called(),
             caller: ANY,
-            told: &[("one", "degraded: its checks succeed while its calls fail")],
+            told: &[(
+                "one",
+                "degraded: its checks succeed while its calls fail: mostly unavailable",
+            )],
             overall: "Degraded: 1 of 1 plugin degraded (one)",
             never: "down",
             ..STEP
@@ -115,7 +127,10 @@ pub const STORIES: &[Story] = &[
             situation: "each call takes longer than its caller waits",
             act: |stage| stage.called(),
             caller: "every call fails: deadline_exceeded",
-            told: &[("one", "down: its checks succeed while its calls fail")],
+            told: &[(
+                "one",
+                "down: its checks succeed while its calls fail: mostly deadline exceeded",
+            )],
             overall: "Down: 1 of 1 plugin down (one)",
             ..STEP
         }],

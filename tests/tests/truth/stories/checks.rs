@@ -94,7 +94,7 @@ pub const STORIES: &[Story] = &[
             situation: "a check hangs, and each call would too",
             act: |stage| stage.script("one", r#"{"check": "hangs", "call": "hangs"}"#),
             caller: "every call fails: not_serving",
-            told: &[("one", "down: wedged: check has not returned for …")],
+            told: &[("one", "down: wedged: check had not returned after …")],
             overall: "Down: 1 of 1 plugin down (one)",
             ..STEP
         }],
@@ -170,6 +170,19 @@ pub const STORIES: &[Story] = &[
                 ..STEP
             },
         ],
+        ..ONE
+    },
+    Story {
+        scripts: &[("one", r#"{"heap_limit_mib": 64}"#)],
+        steps: &[Step {
+            situation: "its heap is near the limit that it tells",
+            act: |stage| stage.script("one", r#"{"heap_limit_mib": 64, "heap_mib": 62}"#),
+            told: &[("one", "degraded: its heap is near its limit: 62.0 of 64.0 MiB")],
+            overall: "Degraded: 1 of 1 plugin degraded (one)",
+            shows: &["of 64.0 MiB"],
+            never: "down",
+            ..STEP
+        }],
         ..ONE
     },
 ];

@@ -3,6 +3,7 @@
 use super::{ONE, STEP, Step, Story, UP};
 
 const DOWN: &str = "{\"says\": \"down\", \"text\": \"no provider\", \"call\": \"fails\"}";
+const SAYS_SO: &str = "{\"says\": \"down\", \"text\": \"no provider\"}";
 const PAIR: &[(&str, &str)] = &[
     ("primary", "priority = 10\ncriticality = \"required\""),
     ("standby", ""),
@@ -62,10 +63,35 @@ pub const STORIES: &[Story] = &[
         settings: "[routing]\nall_down = \"fail\"\n",
         instances: PAIR,
         scripts: &[("primary", DOWN), ("standby", DOWN)],
+        steps: &[
+            Step {
+                situation: "primary and standby are down, and `routing.all_down` is `fail`",
+                act: |_| {},
+                caller: "every call fails: not_serving",
+                told: &[("primary", SAYS_DOWN), ("standby", SAYS_DOWN)],
+                overall: "Down: 2 of 2 plugins down (primary, standby)",
+                ready: false,
+                ..STEP
+            },
+            Step {
+                situation: "with `fail`, the standby is well again",
+                act: |stage| stage.script("standby", "{}"),
+                caller: "answered by standby",
+                told: &[("primary", SAYS_DOWN), ("standby", UP)],
+                overall: "Degraded: 1 of 2 plugins down (primary), truth.answer and truth.push served by their fallbacks",
+                ..STEP
+            },
+        ],
+        ..ONE
+    },
+    Story {
+        settings: "[routing]\nall_down = \"least_bad\"\n",
+        instances: PAIR,
+        scripts: &[("primary", SAYS_SO), ("standby", SAYS_SO)],
         steps: &[Step {
-            situation: "primary and standby are down, and `routing.all_down` is `fail`",
+            situation: "both say that they are down, their calls would succeed, and `routing.all_down` is `least_bad`",
             act: |_| {},
-            caller: "every call fails: not_serving",
+            caller: "answered by primary",
             told: &[("primary", SAYS_DOWN), ("standby", SAYS_DOWN)],
             overall: "Down: 2 of 2 plugins down (primary, standby)",
             ready: false,
@@ -84,7 +110,10 @@ pub const STORIES: &[Story] = &[
                 },
                 caller: "answered by standby",
                 told: &[
-                    ("primary", "down: its checks succeed while its calls fail"),
+                    (
+                        "primary",
+                        "down: its checks succeed while its calls fail: mostly unavailable",
+                    ),
                     ("standby", UP),
                 ],
                 overall: "Degraded: 1 of 2 plugins down (primary), truth.answer and truth.push served by their fallbacks",

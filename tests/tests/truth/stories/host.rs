@@ -31,7 +31,42 @@ pub const STORIES: &[Story] = &[
         settings: "[[instance]]\nname = \"off\"\nplugin = \"scripted\"\nautostart = false\n",
         steps: &[Step {
             situation: "another instance is configured not to start",
-            told: &[("off", "left out: verified"), ("one", super::UP)],
+            told: &[("off", "left out, unknown: verified"), ("one", super::UP)],
+            ..STEP
+        }],
+        ..ONE
+    },
+    Story {
+        steps: &[
+            Step {
+                situation: "another program holds the lock of the history",
+                act: |stage| {
+                    stage.up();
+                    stage.lock_history();
+                },
+                overall: "Degraded: 1 of 8 host components degraded (history)",
+                ..STEP
+            },
+            Step {
+                situation: "the lock is free again",
+                act: |stage| stage.unlock_history(),
+                never: "down, degraded",
+                ..STEP
+            },
+        ],
+        ..ONE
+    },
+    Story {
+        settings: "[health]\ncomponents_every_ms = 100\n",
+        mortal: Some("extman-probe"),
+        steps: &[Step {
+            situation: "the thread that has plugins checked has died",
+            act: |stage| {
+                stage.up();
+                stage.kill_thread();
+            },
+            told: &[("one", "unknown: the host itself did not run in time")],
+            overall: "Degraded: 1 of 1 plugin unknown (one), 1 of 8 host components down (threads)",
             ..STEP
         }],
         ..ONE

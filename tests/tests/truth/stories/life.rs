@@ -2,6 +2,7 @@
 
 use super::{ONE, STEP, Step, Story};
 
+const ILL: &str = r#"{"says": "down", "text": "no provider", "call": "fails"}"#;
 const GONE: &str = "every call fails: not_serving";
 
 pub const STORIES: &[Story] = &[
@@ -98,7 +99,7 @@ pub const STORIES: &[Story] = &[
                     stage.change("unload", "one");
                 },
                 caller: GONE,
-                told: &[("one", "left out: stopped: stopped by an operator")],
+                told: &[("one", "left out, unknown: stopped: stopped by an operator")],
                 overall: "Up: everything is stopped or in maintenance",
                 ..STEP
             },
@@ -158,10 +159,73 @@ pub const STORIES: &[Story] = &[
         steps: &[Step {
             situation: "a required plugin is down in maintenance",
             caller: "every call fails: unavailable",
-            told: &[("one", "left out: says that it is down: at work")],
+            told: &[("one", "left out, down: says that it is down: at work")],
             overall: "Up: everything is stopped or in maintenance",
             ..STEP
         }],
+        ..ONE
+    },
+    Story {
+        instances: &[("one", "criticality = \"required\"")],
+        steps: &[
+            Step {
+                situation: "an operator puts a required plugin into maintenance, and takes its file away",
+                act: |stage| {
+                    stage.up().maintain("one", "--for=1h");
+                    std::fs::remove_file(stage.library()).expect("removed");
+                },
+                caller: "every call fails: not_found",
+                told: &[("one", "left out, down: its plugin is not there: …")],
+                overall: "Up: everything is stopped or in maintenance",
+                ..STEP
+            },
+            Step {
+                situation: "the file is there again, still in maintenance",
+                act: |stage| stage.put(),
+                told: &[("one", "left out, up: answers its checks")],
+                overall: "Up: everything is stopped or in maintenance",
+                ..STEP
+            },
+            Step {
+                situation: "the operator ends the maintenance",
+                act: |stage| stage.maintain("one", "--end"),
+                never: "down, degraded",
+                ..STEP
+            },
+        ],
+        ..ONE
+    },
+    Story {
+        steps: &[Step {
+            situation: "its next version is put in its place while it is called",
+            act: |stage| {
+                stage.until_told("one", "up");
+                stage.called();
+                stage.update("scripted-next");
+                stage.until_version("one", "1.1.0");
+            },
+            never: "down",
+            ..STEP
+        }],
+        ..ONE
+    },
+    Story {
+        steps: &[
+            Step {
+                situation: "it goes up and down all the while, and is down now",
+                act: |stage| stage.flap("one", ILL),
+                caller: "every call fails: unavailable",
+                told: &[("one", "down: says that it is down: no provider")],
+                overall: "Down: 1 of 1 plugin down (one)",
+                shows: &["flapping"],
+                ..STEP
+            },
+            Step {
+                situation: "it stays up",
+                act: |stage| stage.script("one", "{}"),
+                ..STEP
+            },
+        ],
         ..ONE
     },
     Story {

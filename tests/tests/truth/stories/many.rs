@@ -110,7 +110,7 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         instances: &[],
-        copies: (100, "{}"),
+        copies: (100, "probe.interval_ms = 1000", "{}"),
         steps: &[
             Step {
                 situation: "a hundred plugins are well",
@@ -133,7 +133,7 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         instances: &[],
-        copies: (100, r#"{"check_ms": 50}"#),
+        copies: (100, "probe.interval_ms = 1000", r#"{"check_ms": 50}"#),
         steps: &[Step {
             situation: "the checks of each of a hundred plugins take a twentieth of their interval",
             act: |stage| stage.checks(8),
@@ -151,7 +151,7 @@ pub const STORIES: &[Story] = &[
             Step {
                 situation: "the primary is in maintenance, the standby is well",
                 caller: "answered by standby",
-                told: &[("primary", "left out: answers its checks"), ("standby", UP)],
+                told: &[("primary", "left out, up: answers its checks"), ("standby", UP)],
                 overall: "Up: the one plugin is up",
                 never: "down, degraded",
                 ..STEP
@@ -161,10 +161,43 @@ pub const STORIES: &[Story] = &[
                 act: |stage| stage.script("standby", BROKEN),
                 caller: "answered by primary",
                 told: &[
-                    ("primary", "left out: answers its checks"),
+                    ("primary", "left out, up: answers its checks"),
                     ("standby", SAYS_DOWN),
                 ],
                 overall: "Degraded: 1 of 1 plugin down (standby), truth.answer and truth.push served by their fallbacks",
+                ..STEP
+            },
+        ],
+        ..ONE
+    },
+    Story {
+        plugin: "scripted-ai",
+        instances: &[("one", ""), ("two", "")],
+        steps: &[
+            Step {
+                situation: "both are AI plugins, and well",
+                told: &[("one", UP), ("two", UP)],
+                overall: "Up: all 2 plugins are up",
+                answers: &[("/health/ai", 200), ("/health/general", 200)],
+                never: "down, degraded",
+                ..STEP
+            },
+            Step {
+                situation: "one of the AI plugins is down",
+                act: |stage| stage.script("one", BROKEN),
+                caller: "answered by two",
+                told: &[("one", SAYS_DOWN), ("two", UP)],
+                overall: "Degraded: 1 of 2 plugins down (one), truth.answer and truth.push served by their fallbacks",
+                answers: &[("/health/ai", 200), ("/health/general", 200)],
+                ..STEP
+            },
+            Step {
+                situation: "both AI plugins are down",
+                act: |stage| stage.script("two", BROKEN),
+                caller: "every call fails: unavailable",
+                told: &[("one", SAYS_DOWN), ("two", SAYS_DOWN)],
+                overall: "Down: 2 of 2 plugins down (one, two)",
+                answers: &[("/health/ai", 503), ("/health/general", 200)],
                 ..STEP
             },
         ],

@@ -8,7 +8,9 @@ use extman::config::Config;
 use extman::control::Control;
 use extman::process_guard::StderrLog;
 use extman::{BuildError, Host, Interposition, exit_now, interposition};
+use extman_cli::Logs;
 use extman_http as http;
+use extman_model::UnfitFields;
 use extman_model::clock::monotonic;
 use extman_model::vital::{Kind, deaths};
 use last_resort::LastResort;
@@ -17,16 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// How the log is written to standard error.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Lines for people, in colour on a terminal.
-    #[default]
-    Human,
-    /// One JSON object a line.
-    Json,
-}
 
 /// Why the host did not run.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +39,7 @@ pub enum AppError {
     },
     /// The HTTP API can't be served as configured.
     #[error(transparent)]
-    HttpConfig(#[from] http::HttpConfigError),
+    HttpConfig(#[from] UnfitFields),
     /// The HTTP API failed.
     #[error("{0}")]
     Http(std::io::Error),
@@ -72,12 +64,12 @@ impl AppError {
 }
 
 /// Sends the log to standard error. `RUST_LOG` sets what is logged; the default is what operators want to see.
-pub fn log_to_stderr(format: LogFormat) {
+pub fn log_to_stderr(format: Logs) {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none()
-        && matches!(format, LogFormat::Human);
+        && matches!(format, Logs::Human);
     // Nothing that the log can't write ends a thread of the host.
     let builder = fmt()
         .with_env_filter(filter)
@@ -85,8 +77,8 @@ pub fn log_to_stderr(format: LogFormat) {
         .map_writer(move |to| lines::OneLine::new(to, colours))
         .log_internal_errors(false);
     let set = match format {
-        LogFormat::Human => builder.with_target(false).with_ansi(colours).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        Logs::Human => builder.with_target(false).with_ansi(colours).try_init(),
+        Logs::Json => builder.json().flatten_event(true).try_init(),
     };
     if let Err(error) = set {
         tracing::debug!(%error, "a log is set up already");
@@ -121,10 +113,7 @@ pub async fn serve(
     mut http_config: http::HttpConfig,
     listening: impl FnOnce(std::net::SocketAddr),
 ) -> Result<Served, AppError> {
-    // The first of the threads that may wait. Where none can be made, the async runtime waits for one to become free, for ever.
-    let first = tokio::time::timeout(FIRST_THREAD, tokio::task::spawn_blocking(|| ()));
-    let none = |_| AppError::NoThread(std::io::Error::other("none has begun in time"));
-    first.await.map_err(none)?.ok();
+    threads_can_be_made().await?;
     let address = http_config.listen;
     http_config.check(address)?;
     let listener = TcpListener::bind(address)
@@ -182,6 +171,13 @@ pub async fn serve(
         failed: failure(&ended),
         last_resort,
     })
+}
+
+/// Makes the first of the threads that may wait. Where none can be made, the async runtime waits for one to become free, for ever.
+async fn threads_can_be_made() -> Result<(), AppError> {
+    let first = tokio::time::timeout(FIRST_THREAD, tokio::task::spawn_blocking(|| ()));
+    let none = |_| AppError::NoThread(std::io::Error::other("none has begun in time"));
+    first.await.map(drop).map_err(none)
 }
 
 /// Waits for a signal, which is `None`, or for the end of something that the host can't go on without.

@@ -1,12 +1,12 @@
 //! Hosts in this process, for the command line.
 
-use crate::app::{self, AppError, LogFormat};
+use crate::app::{self, AppError};
 use extman::config::{Config, ConfigError};
 use extman::dependencies::{self, LookError};
 use extman::intake::{LOCK_FILE, Lock, LockError, LockUse, Pruned, StoredCopy};
 use extman::{CheckError, check, process_guard, store};
 use extman_cli::{
-    Backend, CheckArgs, ConfigChecked, HostSources, Locking, Logs, NotChecked, NotStarted, OneShot, Resolved,
+    Backend, CheckArgs, ConfigChecked, HostSources, Locking, NotChecked, NotStarted, OneShot, Resolved,
     ServeArgs, configuration_places, found_configuration,
 };
 use extman_http::HttpConfig;
@@ -31,10 +31,7 @@ impl Hosts {
 impl Backend for Hosts {
     fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), NotStarted>> {
         Box::pin(async move {
-            app::log_to_stderr(match args.logs {
-                Logs::Human => LogFormat::Human,
-                Logs::Json => LogFormat::Json,
-            });
+            app::log_to_stderr(args.logs);
             if let Some(path) = used(args.place.config.as_deref()) {
                 tracing::info!(path = %path.display(), "configuration");
             }
@@ -91,17 +88,22 @@ impl Backend for Hosts {
 
     fn check_config(&self, file: Option<PathBuf>) -> Result<ConfigChecked, NotStarted> {
         let file = used(file.as_deref());
-        let (_, http) =
-            read(file.as_deref()).map_err(|error| NotStarted::Configuration(error.to_string()))?;
-        http.check(http.listen)
-            .map_err(|error| NotStarted::Configuration(error.to_string()))?;
+        let http = |http: &HttpConfig| http.faults(http.listen);
+        let read = file
+            .as_deref()
+            .map(|file| Config::read_beside(file, "http", http));
+        let faults = match read.transpose() {
+            Ok(_) => Vec::new(),
+            Err(ConfigError::Unfit(faults)) => faults,
+            Err(error) => return Err(NotStarted::Configuration(error.to_string())),
+        };
         let places = configuration_places(|name| std::env::var(name).ok());
-        Ok(ConfigChecked { file, places })
+        Ok(ConfigChecked { file, places, faults })
     }
 
     fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>> {
         Box::pin(async move {
-            let (config, _) = read(args.host_config.as_deref())
+            let (config, _) = read_file(args.host_config.as_deref())
                 .map_err(|error| NotChecked::Configuration(error.to_string()))?;
             let checked = check(config, &args.file, args.config, args.forget).await;
             checked.map_err(|error| match error {
@@ -115,7 +117,7 @@ impl Backend for Hosts {
     }
 
     fn store_list(&self, config: Option<PathBuf>) -> Result<Vec<StoredCopy>, NotStarted> {
-        let listed = store::list(&store_config(config.as_deref())?);
+        let listed = store::list(&read(config.as_deref())?.0);
         listed.map_err(|error| NotStarted::Host(error.to_string()))
     }
 
@@ -124,18 +126,13 @@ impl Backend for Hosts {
         config: Option<PathBuf>,
         unused_days_max: Option<u64>,
     ) -> Result<Pruned, NotStarted> {
-        let mut config = store_config(config.as_deref())?;
+        let (mut config, _) = read(config.as_deref())?;
         if let Some(days) = unused_days_max {
             config.intake.store.unused_days_max = days;
         }
         let pruned = store::prune(&config, config.intake.store.limits());
         pruned.map_err(|error| NotStarted::Host(error.to_string()))
     }
-}
-
-fn store_config(path: Option<&Path>) -> Result<Config, NotStarted> {
-    let (config, _) = read(path).map_err(|error| NotStarted::Configuration(error.to_string()))?;
-    Ok(config)
 }
 
 /// The configuration that is used: the one that is named, else the one that is found.
@@ -153,8 +150,7 @@ fn not_started(error: &AppError) -> NotStarted {
 }
 
 fn config(place: &HostSources) -> Result<(Config, HttpConfig), NotStarted> {
-    let (mut config, http) =
-        read(place.config.as_deref()).map_err(|error| NotStarted::Configuration(error.to_string()))?;
+    let (mut config, http) = read(place.config.as_deref())?;
     if !place.dirs.is_empty() {
         config.intake.discovery.dirs.clone_from(&place.dirs);
     }
@@ -200,9 +196,13 @@ fn only_locked(config: &Config) -> Result<(), NotStarted> {
 }
 
 /// The host's configuration, and that of its HTTP API.
-fn read(path: Option<&Path>) -> Result<(Config, HttpConfig), ConfigError> {
+fn read(path: Option<&Path>) -> Result<(Config, HttpConfig), NotStarted> {
+    read_file(path).map_err(|error| NotStarted::Configuration(error.to_string()))
+}
+
+fn read_file(path: Option<&Path>) -> Result<(Config, HttpConfig), ConfigError> {
     used(path).map_or_else(
         || Ok(Default::default()),
-        |path| Config::read_beside(&path, "http"),
+        |path| Config::read_beside(&path, "http", |_| Vec::new()),
     )
 }

@@ -181,13 +181,17 @@ fn a_configuration_is_found_where_it_lies_and_the_one_that_is_named_goes_before_
     file("own/extman/extman.toml", "[probe]\nfall = 0\n");
     let own = check(&[]);
     assert_eq!(own.code, 2, "{}", own.text());
-    assert!(own.err.contains("probe.fall is 0"), "{}", own.err);
+    assert!(own.text().contains(":2:1: probe.fall is 0"), "{}", own.text());
     file("extman.toml", "[http]\nlisten = \"localhost:0\"\n");
     assert_eq!(check(&[]).text(), "extman.toml can be used.\n");
     file("other.toml", "[http]\nlisten = \"0.0.0.0:0\"\n");
     let other = check(&["other.toml"]);
     assert_eq!(other.code, 2);
-    assert!(other.err.contains("token_file"), "{}", other.err);
+    let text = other.text();
+    assert!(
+        text.starts_with("other.toml:2:1: http.listen is") && text.contains("token_file"),
+        "{text}"
+    );
     // It is the one that a host uses, too.
     file(
         "extman.toml",
@@ -196,4 +200,53 @@ fn a_configuration_is_found_where_it_lies_and_the_one_that_is_named_goes_before_
     std::fs::create_dir(dir.path().join("p")).unwrap();
     let ran = run_in(dir.path(), &["list", "--dir", "p"]);
     assert!(ran.text().contains("en: configured, but"), "{}", ran.text());
+}
+
+#[test]
+fn all_that_is_wrong_with_a_configuration_is_listed_with_file_line_and_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "[probe]\nfall = 0\nintervall_ms = 5\n[http]\nrequests_max = 0\ntokn = \"x\"\n[[instance]]\nplugin = \"a\"\n\
+                concurrency_max = 0\n";
+    std::fs::write(dir.path().join("extman.toml"), text).unwrap();
+    let ran = run_in(dir.path(), &["config", "check"]);
+    assert_eq!((ran.code, &*ran.err), (2, ""));
+    let starts = ran.text().lines().filter(|line| !line.starts_with(' '));
+    let starts: Vec<_> = starts
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    let expected = [
+        "extman.toml:2:1: probe.fall",
+        "extman.toml:3:1: probe.intervall_ms:",
+        "extman.toml:5:1: http.requests_max",
+        "extman.toml:6:1: http.tokn:",
+        "extman.toml:9:1: [[instance]]",
+    ];
+    assert_eq!(starts, expected);
+    assert!(
+        ran.text().lines().all(|line| line.chars().count() <= 80),
+        "{}",
+        ran.text()
+    );
+    let ran = run_in(dir.path(), &["config", "check", "--json"]);
+    let envelope = ran.json();
+    assert_eq!((ran.code, &envelope["ok"]), (2, &false.into()));
+    assert_eq!(envelope["error"]["kind"], "configuration");
+    let fault = &envelope["data"]["faults"][4];
+    assert_eq!(
+        (&fault["file"], &fault["line"], &fault["field"]),
+        (
+            &"extman.toml".into(),
+            &9.into(),
+            &"instance[0].concurrency_max".into()
+        ),
+        "{envelope}"
+    );
+    // A host that is to start says all of it, too.
+    let ran = run_in(dir.path(), &["serve"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    let said = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        said.contains("probe.fall is 0") && said.contains("concurrency_max is 0"),
+        "{said}"
+    );
 }

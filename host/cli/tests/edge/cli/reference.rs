@@ -201,7 +201,7 @@ fn the_reference_parses_to_the_defaults_and_has_every_field() {
     assert_eq!((ran.code, &*ran.err), (0, ""));
     let path = dir.path().join("extman.toml");
     std::fs::write(&path, ran.text()).unwrap();
-    let (config, http): (Config, HttpConfig) = Config::read_beside(&path, "http").unwrap();
+    let (config, http): (Config, HttpConfig) = Config::read_beside(&path, "http", |_| Vec::new()).unwrap();
     assert_eq!((config, http), (Config::default(), HttpConfig::default()));
     let every = STRUCTS.iter().chain([&INSTANCE]).flat_map(|of| fields(*of));
     for field in every {

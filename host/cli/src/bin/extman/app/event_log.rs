@@ -68,146 +68,60 @@ impl Starts {
 }
 
 fn log(what: &What) {
+    let plugin = what.instance();
     match what {
-        What::Found { .. }
-        | What::Refused(_)
-        | What::Vanished { .. }
-        | What::Appeared { .. }
-        | What::Missing(_) => log_file(what),
-        What::Moved { .. }
-        | What::MovedMany { .. }
-        | What::Replaced { .. }
-        | What::StepFailed { .. }
-        | What::Unloaded { .. } => log_lifecycle(what),
-        What::Health { .. } | What::HealthMany { .. } | What::HealthPushed { .. } => log_health(what),
-        What::Flapping { .. } | What::PartChanged { .. } | What::ConnectionChanged { .. } => log_report(what),
-        What::Maintenance { name, .. } => tracing::info!(plugin = name, "{what}"),
-        What::HostTrouble { begins: true, .. } => tracing::error!("{what}"),
-        What::HostTrouble { .. } => tracing::info!("{what}"),
-        What::LaneLost { name, phase, ran_ms } => tracing::error!(
-            plugin = name,
-            phase,
-            ran_ms,
-            "a call does not return; its lane is given up"
-        ),
-        What::LateReturn { name, phase, ran_ms } => tracing::warn!(
-            plugin = name,
-            phase,
-            ran_ms,
-            "a call that was given up has returned"
-        ),
-        What::ProcessChanged(change) => {
-            tracing::warn!(plugin = change.by.join(", "), "it {change}");
-        }
+        // By its state alone: `→` stands for changes of health.
+        What::Moved { from, to, cause, .. } => match level(what) {
+            Level::Error => tracing::error!(
+                plugin,
+                from = from.as_str(),
+                "{}: {}",
+                to.as_str(),
+                cause.as_deref().unwrap_or("no cause was given")
+            ),
+            _ => tracing::info!(plugin, from = from.as_str(), cause, "{}", to.as_str()),
+        },
         // Logged where they come from.
         What::Stalled { .. } | What::Logged { .. } | What::HostCrashed(_) => {}
-    }
-}
-
-/// Files and directories that come, go, or are refused.
-fn log_file(what: &What) {
-    match what {
-        What::Found {
-            id,
-            version,
-            path,
-            digest,
-        } => {
-            tracing::info!(plugin = id, %version, path = %path.display(), digest = digest.short(), "found");
-        }
-        What::Refused(refused) if refused.code.starts_with("directory-") => {
-            tracing::warn!(path = %refused.path.display(), "the plugin directory {}", refused.reason);
-        }
-        What::Refused(refused) => {
-            tracing::warn!(path = %refused.path.display(), code = refused.code, "refused: {}", refused.reason);
-        }
-        What::Appeared { path } => {
-            tracing::info!(path = %path.display(), "the plugin directory is there now");
-        }
-        What::Missing(missing) => tracing::warn!(plugin = missing.name, "{}", missing.reason),
-        What::Vanished { path } => tracing::info!(path = %path.display(), "gone"),
-        _ => {}
-    }
-}
-
-/// Instances that start, stop, fail, or serve with another library than before.
-fn log_lifecycle(what: &What) {
-    match what {
-        What::Moved {
-            name,
-            from,
-            to,
-            cause,
-        } => match to {
-            Lifecycle::Failed | Lifecycle::Backoff | Lifecycle::Quarantined | Lifecycle::Wedged => {
-                let cause = cause.as_deref().unwrap_or("no cause was given");
-                tracing::error!(plugin = name, from = from.as_str(), "{}: {cause}", to.as_str());
-            }
-            _ => tracing::info!(plugin = name, from = from.as_str(), cause, "{}", to.as_str()),
+        _ => match level(what) {
+            Level::Error => tracing::error!(plugin, "{what}"),
+            Level::Warn => tracing::warn!(plugin, "{what}"),
+            Level::Info => tracing::info!(plugin, "{what}"),
         },
-        What::MovedMany {
-            from,
-            to,
-            count,
-            names,
-        } => log_many(from.as_str(), to.as_str(), *count, names),
-        What::Replaced { name, from, to } => tracing::info!(plugin = name, %from, %to, "replaced"),
-        What::StepFailed {
-            name,
-            generation,
-            step,
-            text,
-        } => tracing::warn!(plugin = name, generation, step, "stopping goes on: {text}"),
-        What::Unloaded {
-            name,
-            generation,
-            verdict,
-        } => match verdict.is_unmapped() {
-            true => tracing::info!(plugin = name, generation, "unloaded: {verdict}"),
-            false => tracing::warn!(plugin = name, generation, "unloaded: {verdict}"),
-        },
-        _ => {}
     }
 }
 
-/// Instances that flap, and named parts and connections that are otherwise than before.
-fn log_report(what: &What) {
+enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
+/// What has failed is an error; what goes on, and is worse than before, a warning.
+fn level(what: &What) -> Level {
     let is_well = match what {
+        What::LaneLost { .. }
+        | What::HostTrouble { begins: true, .. }
+        | What::Moved {
+            to: Lifecycle::Failed | Lifecycle::Backoff | Lifecycle::Quarantined | Lifecycle::Wedged,
+            ..
+        } => return Level::Error,
+        What::Refused(_)
+        | What::Missing(_)
+        | What::StepFailed { .. }
+        | What::LateReturn { .. }
+        | What::ProcessChanged(_) => false,
+        What::Unloaded { verdict, .. } => verdict.is_unmapped(),
+        What::Health { to, flapping, .. } => matches!(to, Health::Up | Health::Unknown) && !flapping,
         What::Flapping { begins, to, .. } => !begins && *to == Health::Up,
         What::PartChanged { to, .. } => *to == Health::Up,
         What::ConnectionChanged { to, .. } => *to != Connection::Broken,
-        _ => return,
+        _ => true,
     };
-    let plugin = what.instance();
     match is_well {
-        true => tracing::info!(plugin, "{what}"),
-        false => tracing::warn!(plugin, "{what}"),
+        true => Level::Info,
+        false => Level::Warn,
     }
-}
-
-/// Verdicts that change, and what plugins say of themselves.
-fn log_health(what: &What) {
-    match what {
-        What::Health {
-            name, to, flapping, ..
-        } => match matches!(to, Health::Up | Health::Unknown) && !flapping {
-            true => tracing::info!(plugin = name, "{what}"),
-            false => tracing::warn!(plugin = name, "{what}"),
-        },
-        What::HealthMany {
-            from,
-            to,
-            count,
-            names,
-        } => log_many(from.as_str(), to.as_str(), *count, names),
-        What::HealthPushed { name, .. } => tracing::info!(plugin = name, "{what}"),
-        _ => {}
-    }
-}
-
-/// Changes of many instances in one line.
-fn log_many(from: &str, to: &str, count: usize, names: &[String]) {
-    tracing::info!(count, "{from} → {to}: among them {}", names.join(", "));
 }
 
 #[cfg(test)]
