@@ -31,7 +31,7 @@ pub(super) struct Ledger {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Suspect {
     digest: Digest,
-    /// Its last crash.
+    /// The last of its crashes that was taken in.
     at_unix_ms: u64,
     /// Why it is quarantined.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -91,7 +91,8 @@ impl Ledger {
             return;
         };
         let apart = crash.at_unix_ms.abs_diff(known.at_unix_ms);
-        known.at_unix_ms = known.at_unix_ms.max(crash.at_unix_ms);
+        // The last that is known and not the latest: the clock may have been ahead.
+        known.at_unix_ms = crash.at_unix_ms;
         known.vetted = false;
         if apart <= config.within_s.saturating_mul(1000) {
             known.quarantined = Some(format!(

@@ -281,6 +281,10 @@ fn second_crash_within_the_window_quarantines() {
         quarantined(&standing(&[700, 100], CrashPolicy::Quarantine)),
         "the clock was set back"
     );
+    assert!(
+        quarantined(&standing(&[1_000_000, 500, 510], CrashPolicy::Quarantine)),
+        "the clock was far ahead at the first"
+    );
     assert_eq!(standing(&[100], CrashPolicy::Vet), Standing::ToBeVetted);
     assert!(quarantined(&standing(&[100, 700], CrashPolicy::Vet)));
     assert_eq!(standing(&[100, 700], CrashPolicy::Ignore), Standing::Clear);
