@@ -15,11 +15,11 @@ use crate::lanes::Phase;
 use extman_model::Digest;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use std::cell::Cell;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*, compiler_fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +32,15 @@ static OPEN: Mutex<Option<Open>> = Mutex::new(None);
 
 /// The file of this process. Its lock says that the process lives.
 pub(super) struct Open {
-    pub path: PathBuf,
-    _file: File,
+    file: File,
+}
+
+impl Open {
+    /// Whether this is its file, by whatever name.
+    pub fn is(&self, other: &Metadata) -> bool {
+        let own = self.file.metadata();
+        own.is_ok_and(|own| (own.dev(), own.ino()) == (other.dev(), other.ino()))
+    }
 }
 
 /// The journal, once it is open: from then on for good.
@@ -81,7 +88,7 @@ pub(super) fn open(dir: &Path) -> Result<(), Error> {
         .inspect_err(|_| drop(std::fs::remove_file(&unfinished)))
         .map_err(failed)?;
     JOURNAL.store(mapped, Release);
-    *open = Some(Open { path, _file: file });
+    *open = Some(Open { file });
     Ok(())
 }
 
@@ -263,8 +270,10 @@ impl LibraryEntry {
     /// It is mapped there.
     pub(crate) fn lies_at(&self, addresses: std::ops::Range<usize>) {
         if let Some(row) = self.row() {
-            row.end.store(addresses.end as u64, Relaxed);
-            row.start.store(addresses.start as u64, Relaxed);
+            // Nothing lies there in between.
+            row.end.store(0, Release);
+            row.start.store(addresses.start as u64, Release);
+            row.end.store(addresses.end as u64, Release);
         }
     }
 
