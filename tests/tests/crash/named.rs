@@ -21,7 +21,15 @@ const CRASHES: [&str; 6] = [
     "bus",
     "raise",
 ];
-const WHEN: [&str; 6] = ["create", "start", "check", "invoke", "thread", "late-thread"];
+const WHEN: [&str; 7] = [
+    "create",
+    "start",
+    "check",
+    "invoke",
+    "thread",
+    "late-thread",
+    "masked-thread",
+];
 const SIGABRT: i32 = 6;
 
 impl Case {
@@ -48,7 +56,7 @@ impl Case {
     fn sentence(self, pid: u32) -> [String; 2] {
         let place = match self.when {
             "invoke" => "invoke (c.echo)",
-            "thread" | "late-thread" => "a thread of its own",
+            "thread" | "late-thread" | "masked-thread" => "a thread of its own",
             other => other,
         };
         let (_, signal) = self.signal();
