@@ -363,7 +363,7 @@ thread_local! {
     static GIVES_BACK: GivesBack = const { GivesBack(Cell::new(None)) };
 }
 
-/// Plugin code runs on this thread until it is dropped.
+/// What is noted of this thread until it is dropped.
 pub(crate) struct Entry {
     slot: *const Slot,
     before: u64,
@@ -395,6 +395,20 @@ pub(crate) fn enter(place: Place) -> Entry {
         .store(of_thread.entries.load(Relaxed) + 1, Relaxed);
     of_thread.word.store(place.0, Relaxed);
     // It is read by a signal handler on this thread.
+    compiler_fence(SeqCst);
+    Entry { slot, before }
+}
+
+/// Notes that the host's own code is about to run in the midst of a plugin's: until the result is dropped nobody's is noted here.
+#[inline]
+pub(crate) fn leave() -> Entry {
+    let slot = SLOT.get();
+    // SAFETY: as in `enter`.
+    let Some(of_thread) = (unsafe { slot.as_ref() }) else {
+        return Entry { slot, before: 0 };
+    };
+    let before = of_thread.word.load(Relaxed);
+    of_thread.word.store(0, Relaxed);
     compiler_fence(SeqCst);
     Entry { slot, before }
 }

@@ -20,7 +20,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use journal::{Entry, InstanceEntry, Place, enter};
+pub(crate) use journal::{Entry, InstanceEntry, Place, enter, leave};
 pub use journal::{Identity, LibraryEntry, library};
 pub(crate) use ledger::Standing;
 pub(crate) use stack::AlternateStack;

@@ -222,6 +222,9 @@ fn entries_are_noted_nest_and_are_given_back() {
             assert_eq!(word().library, in_outer.library);
             drop(inner);
             assert_eq!(word(), in_outer);
+            let in_the_hosts_own = crate::loader::outside(word);
+            assert_eq!(in_the_hosts_own, Word::default(), "called from a plugin");
+            assert_eq!(word(), in_outer);
             assert_ne!(in_outer.capability, 0);
             drop(outer);
             assert_eq!(word(), Word::default());
@@ -259,7 +262,9 @@ fn journals_beyond_a_starts_share_are_left_to_the_next_and_other_files_take_none
     let journals = || {
         let names = std::fs::read_dir(dir.path()).unwrap().flatten();
         let paths = names.map(|entry| entry.path());
-        paths.filter(|path| path.extension().is_some_and(|end| end == "journal")).count()
+        paths
+            .filter(|path| path.extension().is_some_and(|end| end == "journal"))
+            .count()
     };
     for expected in [1, 0] {
         Crashes::take_in(dir.path(), CrashConfig::default());
