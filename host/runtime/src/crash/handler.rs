@@ -1,8 +1,8 @@
 //! The handler of fatal signals: notes which signal, where, and in whose code; then has happen what would have happened without it.
 //!
 //! It runs on a thread whose program may be in any state, so it takes no lock, allocates nothing and calls nothing but `getpid`, `gettid`,
-//! `clock_gettime`, `prctl`, `nanosleep`, `sigaction`, `sigpending` and `tgkill`. What it reads are atomics: the journal's mapping, and two thread-locals of the
-//! executable, which lie in memory that every thread has.
+//! `clock_gettime`, `prctl`, `nanosleep`, `sigaction`, `sigpending` and `tgkill`. What it reads are atomics: the journal's mapping, and two
+//! thread-locals of the executable, which lie in memory that every thread has.
 //!
 //! Whose code it was: of the place that the thread's slot names, the innermost one; without that, of the library that the thread was made
 //! for; without that, of the library in which the instruction lies; otherwise nobody's.
@@ -92,8 +92,9 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         // SAFETY: takes no pointers.
         unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), signal) };
     }
-    // `abort` ends the process whatever handlers do, and past them. Where SIGABRT was raised otherwise, the thread moves on, which tells.
-    if survives && noted && signal != libc::SIGABRT {
+    // `abort` ends the process whatever handlers do, and past them. Where a plugin raised SIGABRT otherwise, its thread moves on, which tells.
+    let may_be_abort = signal == libc::SIGABRT && CodeOwner::here().is_a_librarys();
+    if survives && noted && !may_be_abort {
         withdraw();
     }
     // SAFETY: as above.
