@@ -220,6 +220,20 @@ impl Fault {
         }
     }
 
+    /// Whether nobody calls it meanwhile: what its calls say is from before.
+    pub fn sends_callers_away(&self) -> bool {
+        let shows_in_checks = matches!(
+            self.kind,
+            Kind::HangReturns
+                | Kind::HangStays
+                | Kind::HangInCalls
+                | Kind::SaysDown
+                | Kind::CheckError
+                | Kind::SlowOver
+        );
+        shows_in_checks && !self.called
+    }
+
     /// Whether it is at work.
     pub fn is_on(&self, at: Time) -> bool {
         self.from <= at && at < self.to

@@ -2,7 +2,7 @@
 
 use super::bounds::{SETTLED, WEDGE_AFTER};
 use super::drive::TICK;
-use super::judge::Judge;
+use super::judge::{Failing, Judge};
 use super::plugin::{Plugin, Reply};
 use super::report::Report;
 use super::world::World;
@@ -61,6 +61,8 @@ pub(super) struct SimulatedInstance<'a> {
     pause: usize,
     state: Lifecycle,
     running_since: Time,
+    /// When the first of the deep checks ended that failed last, in a row.
+    deep_failing_since: Option<Time>,
     traced: bool,
 }
 
@@ -88,6 +90,7 @@ impl<'a> SimulatedInstance<'a> {
             pause: 0,
             state: Lifecycle::Verified,
             running_since: 0,
+            deep_failing_since: None,
             traced,
         }
     }
@@ -308,6 +311,8 @@ impl<'a> SimulatedInstance<'a> {
         }
         self.monitor
             .deep_ended(moment(self.now), generation, result, self.policy);
+        let fails = self.monitor.failed_deep() > 0;
+        self.deep_failing_since = fails.then_some(self.deep_failing_since.unwrap_or(self.now));
         self.trace(report, || format!("deep check: {result:?}"));
         self.told(report);
         self.monitor.failed_deep()
@@ -324,7 +329,7 @@ impl<'a> SimulatedInstance<'a> {
     fn live(&mut self, state: Lifecycle) {
         if state == Lifecycle::Running {
             self.generation += 1;
-            self.running_since = self.now;
+            (self.running_since, self.deep_failing_since) = (self.now, None);
             self.plugin.begins();
         }
         self.state = state;
@@ -342,8 +347,11 @@ impl<'a> SimulatedInstance<'a> {
             return;
         }
         report.changes += 1;
-        self.judge
-            .changed(self.now, is, self.plugin.failing_since(), report);
+        let failing = Failing {
+            calls_since: self.plugin.failing_since(),
+            deep_since: self.deep_failing_since,
+        };
+        self.judge.changed(self.now, is, failing, report);
         self.trace(report, || format!("judged {:?}: {}", is.health, is.cause));
     }
 
