@@ -37,8 +37,7 @@ impl EventSink for HostSink {
     fn changed(&self, change: HealthChange) {
         let (from, to) = (change.from, change.to);
         // Before anybody hears of it: who is told that another one stands in is served by that one.
-        let by_calls =
-            matches!(to.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail) && to.health == Health::Down;
+        let by_calls = to.cause.is_by_calls() && to.health == Health::Down;
         self.registry.learn_health(&change.name, to.health, by_calls);
         self.note_down(&change);
         let name = change.name.to_string();
@@ -146,7 +145,7 @@ fn may_be_helped(cause: Cause, calls_may: impl FnOnce() -> bool) -> bool {
     match cause {
         Cause::CheckTimesOut | Cause::DeepTimesOut => true,
         Cause::CheckFails(kind) | Cause::DeepFails(kind) => kind_may(kind),
-        Cause::CallsFail | Cause::ChecksSucceedCallsFail => calls_may(),
+        cause if cause.is_by_calls() => calls_may(),
         _ => false,
     }
 }
@@ -378,7 +377,8 @@ impl Known {
 
 /// Whether one of a redundant set is one of those of which enough must serve.
 pub(super) fn counts_as_serving(entry: &Entry, standing: Option<&Standing>) -> bool {
-    entry.serving.is_some() && standing.is_some_and(|standing| standing.is_well() && !standing.left_out)
+    entry.serving.is_some()
+        && standing.is_some_and(|standing| standing.judged.health.serves() && !standing.left_out)
 }
 
 /// Whether calls of each of its capabilities go to somebody else who is known to serve.
@@ -386,8 +386,7 @@ pub(super) fn is_covered(snapshot: &Snapshot, entry: &Entry) -> bool {
     let by_another = |capability: &str| {
         let choice = snapshot.route(capability)?.choice();
         let choice = choice.as_ref()?;
-        let serves = matches!(choice.health, Health::Up | Health::Degraded);
-        Some(serves && choice.serving.as_ref()?.entry.name != entry.name)
+        Some(choice.health.serves() && choice.serving.as_ref()?.entry.name != entry.name)
     };
     let capabilities = &entry.plugin.manifest().capabilities;
     capabilities
@@ -438,7 +437,7 @@ fn words(entry: &Entry, seen: &Seen) -> Option<String> {
         Cause::Lifecycle(Lifecycle::Running) => None,
         Cause::Lifecycle(_) => entry.cause.clone(),
         Cause::HeapNearLimit => heap_of_limit(seen),
-        Cause::CallsFail | Cause::ChecksSucceedCallsFail => most_frequent(&entry.tally.stats().errors),
+        cause if cause.is_by_calls() => most_frequent(&entry.tally.stats().errors),
         _ => match &seen.check.as_ref()?.outcome {
             CheckOutcome::Answered { report } => {
                 report.as_ref()?.text.clone().or_else(|| worst_part(&seen.parts))

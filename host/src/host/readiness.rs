@@ -55,7 +55,7 @@ impl Host {
         standing: Option<Standing>,
         sets: &mut HashMap<String, usize>,
     ) -> bool {
-        if standing.is_some_and(|standing| standing.is_well() || standing.left_out)
+        if standing.is_some_and(|standing| standing.judged.health.serves() || standing.left_out)
             || is_covered(snapshot, entry)
         {
             return false;

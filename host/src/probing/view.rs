@@ -60,13 +60,6 @@ pub struct Standing {
     pub left_out: bool,
 }
 
-impl Standing {
-    /// It is known to do its work.
-    pub fn is_well(&self) -> bool {
-        matches!(self.judged.health, Health::Up | Health::Degraded)
-    }
-}
-
 impl Engine {
     /// What one instance is held to be.
     pub fn standing(&self, name: &str) -> Option<Standing> {

@@ -11,7 +11,7 @@ use extman_health::Moment;
 use extman_health::monitor::{Answer, Calls, Monitor, Poll};
 use extman_health::policy::{DeepPolicy, Policy};
 use extman_model::record::ResultWord;
-use extman_model::{Cause, Health, Judgement, Lifecycle};
+use extman_model::{Judgement, Lifecycle};
 use std::time::Duration;
 
 /// Lines of one plugin's trace.
@@ -61,7 +61,7 @@ pub(super) struct SimulatedInstance<'a> {
     pause: usize,
     state: Lifecycle,
     running_since: Time,
-    /// When the first of the deep checks ended that failed last, in a row.
+    /// When the first of the deep checks was begun that failed last, in a row.
     deep_failing_since: Option<Time>,
     traced: bool,
 }
@@ -174,11 +174,7 @@ impl<'a> SimulatedInstance<'a> {
     /// Whether its calls failed last and none has succeeded since: it does not get well by being called less, and who is not called is not seen to be
     /// well.
     pub fn waits_for_a_call(&self) -> bool {
-        let by_calls = matches!(
-            self.monitor.judged().cause,
-            Cause::CallsFail | Cause::ChecksSucceedCallsFail
-        );
-        by_calls && self.plugin.failing_since().is_some()
+        self.monitor.judged().cause.is_by_calls() && self.plugin.failing_since().is_some()
     }
 
     /// What happens next, and when. Never before what happened last.
@@ -293,7 +289,7 @@ impl<'a> SimulatedInstance<'a> {
 
     /// Which generation may be asked deep now, if any.
     pub fn deep_candidate(&self, now: Time, by_operator: bool) -> Option<u64> {
-        let serves = matches!(self.monitor.judged().health, Health::Up | Health::Degraded);
+        let serves = self.monitor.judged().health.serves();
         let is_fit = by_operator || serves && now >= self.running_since + SETTLED;
         (self.state == Lifecycle::Running && is_fit).then_some(self.generation)
     }
@@ -303,8 +299,14 @@ impl<'a> SimulatedInstance<'a> {
         self.plugin.ask_deep(now)
     }
 
-    /// A deep check of this generation has come to this. Gives how many have failed in a row.
-    pub fn deep_ended(&mut self, now: Time, generation: u64, result: ResultWord, report: &mut Report) -> u8 {
+    /// A deep check of this generation, begun then, has come to this. Gives how many have failed in a row.
+    pub fn deep_ended(
+        &mut self,
+        (began, now): (Time, Time),
+        generation: u64,
+        result: ResultWord,
+        report: &mut Report,
+    ) -> u8 {
         self.now = self.now.max(now);
         if (self.state, self.generation) != (Lifecycle::Running, generation) {
             return 0;
@@ -312,7 +314,7 @@ impl<'a> SimulatedInstance<'a> {
         self.monitor
             .deep_ended(moment(self.now), generation, result, self.policy);
         let fails = self.monitor.failed_deep() > 0;
-        self.deep_failing_since = fails.then_some(self.deep_failing_since.unwrap_or(self.now));
+        self.deep_failing_since = fails.then_some(self.deep_failing_since.unwrap_or(began));
         self.trace(report, || format!("deep check: {result:?}"));
         self.told(report);
         self.monitor.failed_deep()

@@ -28,7 +28,7 @@ struct Open {
 pub struct Failing {
     /// When the calls began to fail that failed last, without a success since and without long between two of them.
     pub calls_since: Option<Time>,
-    /// When the first of the deep checks ended that failed last, in a row.
+    /// When the first of the deep checks was begun that failed last, in a row.
     pub deep_since: Option<Time>,
 }
 
@@ -174,7 +174,7 @@ impl<'a> Judge<'a> {
                 Kind::HeapNear => self.heap_until = fault.to + recovery,
                 _ => {}
             }
-            let is_of_before = fault.sends_callers_away() && is_by_calls(self.judged);
+            let is_of_before = fault.is_uncalled(self.nature) && self.judged.cause.is_by_calls();
             let seen = fault.kind.expected() == Some(self.judged.health)
                 && fault.kind.accepts(self.judged)
                 && !is_of_before;
@@ -268,7 +268,7 @@ impl<'a> Judge<'a> {
         };
         // Of those that failed in a row, without a success since and without long between, the first did so in the fault.
         let of_run = |open: &Open| {
-            is_by_calls(judged) && failing.calls_since.is_some_and(|since| since < open.fault.to)
+            judged.cause.is_by_calls() && failing.calls_since.is_some_and(|since| since < open.fault.to)
         };
         let open = self.open.filter(|open| {
             let is_near = now <= open.fault.to.saturating_add(afterwards(open));
@@ -287,7 +287,7 @@ impl<'a> Judge<'a> {
             report.kind(open.fault.kind).wrong_causes += 1;
             self.violation(now, Wrong::Cause, Some(open.fault), report);
         }
-        if open.fault.sends_callers_away() && is_by_calls(judged) {
+        if open.fault.is_uncalled(self.nature) && judged.cause.is_by_calls() {
             // What made it down for this is over: only its calls from before are left, until the next one succeeds.
             self.up(now, report);
         } else {
@@ -387,11 +387,6 @@ impl<'a> Judge<'a> {
             cause: Some(self.judged.cause),
         });
     }
-}
-
-/// Whether its calls alone say so.
-fn is_by_calls(judged: Judgement) -> bool {
-    matches!(judged.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail)
 }
 
 fn ms(time: Time) -> u64 {

@@ -23,9 +23,13 @@ fn fault(kind: Kind, from: Time, to: Time, called: bool) -> Fault {
 
 /// What the judge finds wrong, of a plugin that these faults befall and that is called all day.
 fn wrong(faults: &[Fault], said: &[Said]) -> Vec<Wrong> {
-    let (nature, world) = (Nature::quiet(0.01), World::steady());
+    wrong_of(&Nature::quiet(0.01), faults, said)
+}
+
+fn wrong_of(nature: &Nature, faults: &[Fault], said: &[Said]) -> Vec<Wrong> {
+    let world = World::steady();
     let bounds = Bounds::new(&Scenario::new(1, 1, DAY).policy);
-    let mut judge = Judge::new(0, faults, &nature, &world, &bounds);
+    let mut judge = Judge::new(0, faults, nature, &world, &bounds);
     let mut report = Report::default();
     for (at, (health, cause), failing) in said {
         let judged = Judgement {
@@ -101,6 +105,21 @@ fn one_that_is_down_by_calls_from_before_a_fault_in_which_nobody_calls_recovers_
         (6 * HOURS, UP, NOT),
     ];
     assert_eq!(wrong(&faults, &said), []);
+    // Its callers would go on, but it is not called at this time of the day.
+    let at_night = [
+        faults[0],
+        Fault {
+            called: true,
+            ..faults[1]
+        },
+    ];
+    let by_day = Nature::quiet(0.01).called_for(3 * HOURS);
+    assert_eq!(wrong_of(&by_day, &at_night, &said[..2]), []);
+    assert_eq!(
+        wrong(&at_night, &said[..2]),
+        [Wrong::SlowRecovery],
+        "somebody calls it"
+    );
     let seen = fault(Kind::CheckError, 4 * HOURS, 5 * HOURS, false);
     let said = [
         (MINUTE, UP, NOT),
@@ -141,7 +160,7 @@ fn deep_checks_that_fail_in_a_row_that_began_in_a_hang_are_no_false_alarm_and_ot
             .filter(|wrong| *wrong == Wrong::FalseAlarm)
             .count()
     };
-    assert_eq!(alarms(4 * HOURS + MINUTE), 0, "the first fell upon the hang");
+    assert_eq!(alarms(4 * HOURS + 59 * SECOND), 0, "the first fell upon the hang");
     assert_eq!(alarms(4 * HOURS - 10 * MINUTE), 1, "the first failed before it");
     assert_eq!(alarms(4 * HOURS + 6 * MINUTE), 1, "none fell upon it");
 }
