@@ -103,7 +103,7 @@ impl Part {
 /// What parts together are: the worst of what each does to the whole; but where none is known to serve, it is unknown, and down where all
 /// are down.
 fn judge<'a>(mut parts: impl Iterator<Item = &'a Part> + Clone) -> Option<Health> {
-    let serves = |part: &Part| matches!(part.health, Health::Up | Health::Degraded) || part.is_covered;
+    let serves = |part: &Part| part.health.serves() || part.is_covered;
     let weight = worst(parts.clone().map(|part| part.weight))?;
     if weight == Health::Down || parts.clone().any(serves) {
         return Some(weight);
