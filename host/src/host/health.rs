@@ -52,7 +52,7 @@ impl EventSink for HostSink {
                     to: to.health,
                     cause: to.cause,
                     flapping: to.flags.flapping,
-                    text: change.text,
+                    text: change.text.or_else(|| self.lack(&change.name, to.cause)),
                 });
             }
         };
@@ -116,7 +116,14 @@ impl EventSink for HostSink {
 }
 
 impl HostSink {
-    /// The supervisor hears when an instance is down in a way that a restart may help, and when it no longer is.
+    /// Whose being down keeps an instance down or degraded, if that decides.
+    fn lack(&self, name: &str, cause: Cause) -> Option<String> {
+        let decides = cause == Cause::DependencyDown;
+        let entry = self.registry.snapshot().get(name).filter(|_| decides)?;
+        suppressed(&entry)
+    }
+
+    /// The supervisor hears when an instance is down, whether a restart may help it, and when it no longer is.
     fn note_down(&self, change: &HealthChange) {
         if change.from.health != Health::Down && change.to.health != Health::Down {
             return;
@@ -134,6 +141,7 @@ impl HostSink {
         self.requests.make(Request::Down {
             name: change.name.clone(),
             generation: *generation,
+            is_down: change.to.health == Health::Down,
             why,
         });
     }
@@ -213,6 +221,7 @@ impl Subjects {
                 .as_ref()
                 .map(|(instance, generation)| (instance.clone() as _, *generation)),
             maintenance,
+            suppressed: entry.suppressed_by.is_some(),
         }
     }
 
@@ -425,12 +434,21 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
     }
 }
 
+/// Whose being down is at the root of what it lacks.
+fn suppressed(entry: &Entry) -> Option<String> {
+    entry
+        .suppressed_by
+        .as_ref()
+        .map(|root| format!("suppressed by {root}"))
+}
+
 /// Why, in the plugin's own words or in those of whoever moved it.
 fn words(entry: &Entry, seen: &Seen) -> Option<String> {
     match seen.judged.cause {
         cause if cause.is_deep() => seen.deep_words.clone(),
         Cause::Lifecycle(Lifecycle::Running) => None,
         Cause::Lifecycle(_) => entry.cause.clone(),
+        Cause::DependencyDown => suppressed(entry),
         Cause::HeapNearLimit => heap_of_limit(seen),
         Cause::CallsFail | Cause::ChecksSucceedCallsFail => most_frequent(&entry.tally.stats().errors),
         _ => match &seen.check.as_ref()?.outcome {

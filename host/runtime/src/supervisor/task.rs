@@ -13,10 +13,12 @@
 //! In this order: whoever hears of something, or is answered, finds it in the registry; and a call that is turned away by what is being
 //! stopped finds who serves instead.
 
+mod dependencies;
 mod directories;
 mod restarts;
 mod unloads;
 
+use super::dependencies::{Dependencies, Lack};
 use super::events::Events;
 use super::host_trouble::{Consequence, HostTrouble};
 use super::requests::{Outcome, Request, Requests};
@@ -64,6 +66,8 @@ pub struct Supervisor {
     awaited: usize,
     /// Instances that are to run.
     wanted: usize,
+    /// Who lacks what they require.
+    dependencies: Dependencies,
     trouble: HostTrouble,
     /// What follows from it, and is not done yet.
     consequences: VecDeque<Consequence>,
@@ -84,6 +88,10 @@ struct Record {
     actor: Actor<Running, Waiter>,
     /// The bytes that it was last told of, and where they lie; nothing once its file is gone.
     bytes: Option<(Digest, PathBuf)>,
+    /// What it requires and is not there.
+    lack: Option<Lack>,
+    /// The generation that is held to be down by its checks or calls.
+    down: Option<u64>,
     since_unix_ms: u64,
     /// What became of its library when it was last unloaded, and which load that was.
     unload: Option<(u64, Verdict)>,
@@ -162,6 +170,7 @@ impl Supervisor {
             instances: BTreeMap::new(),
             awaited: 0,
             wanted: 0,
+            dependencies: Dependencies::default(),
             trouble: HostTrouble::default(),
             consequences: VecDeque::new(),
             directories: Directories::default(),
@@ -197,6 +206,7 @@ impl Supervisor {
         while received.recv_many(&mut drained, DRAINED_MAX).await > 0 {
             for request in drained.drain(..) {
                 self.handle(request);
+                self.follow_dependencies();
                 self.follow_consequences();
             }
             let ended = self.has_shut_down();
@@ -219,8 +229,12 @@ impl Supervisor {
             Request::Down {
                 name,
                 generation,
+                is_down,
                 why,
-            } => self.feed(&name, Input::Down { generation, why }),
+            } => {
+                self.note_down(&name, generation, is_down);
+                self.feed(&name, Input::Down { generation, why });
+            }
             Request::Due(name, due) => self.due(name, due),
             Request::Rested => self.consequences.extend(self.trouble.rested()),
             Request::Panicked {
@@ -278,6 +292,7 @@ impl Supervisor {
         for effect in effects {
             self.carry_out(&name, effect);
         }
+        self.note_standing(&name);
         self.note_trouble(&name, now);
         self.batch.changed.insert(name);
     }
@@ -305,6 +320,8 @@ impl Supervisor {
                     // They stay listed as they ended, until all have.
                     shutdown.left -= usize::from(new);
                 } else if let Some(record) = self.instances.remove(name) {
+                    let id = &record.actor.build().manifest().plugin.id;
+                    self.dependencies.forget(id, name);
                     self.wanted -= usize::from(record.is_wanted());
                     if self.tallies.len() < TALLIES_MAX {
                         self.tallies.insert(name.clone(), record.tally);
@@ -502,6 +519,8 @@ impl Record {
             config,
             actor: Actor::new(plugin, desired, restarts, clock::monotonic()),
             bytes: None,
+            lack: None,
+            down: None,
             since_unix_ms: clock::unix_ms(clock::wall()),
             unload: None,
             tally,
@@ -519,7 +538,12 @@ impl Record {
             plugin: self.actor.build().clone(),
             config: self.config.clone(),
             desired: self.actor.desired(),
-            way_back: restarts::way_back(&self.name, &self.actor),
+            way_back: restarts::way_back(&self.name, &self.actor, self.lack.as_ref()),
+            suppressed_by: self
+                .lack
+                .as_ref()
+                .filter(|lack| lack.is_down)
+                .map(|lack| lack.root.clone()),
             lifecycle: self.actor.lifecycle(),
             since_unix_ms: self.since_unix_ms,
             cause: self.actor.cause().map(str::to_owned),

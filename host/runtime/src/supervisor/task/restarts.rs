@@ -1,12 +1,13 @@
 //! Instances that failed and come back, and those that an operator enables and disables.
 
+use super::super::dependencies::Lack;
 use super::super::host_trouble::{Consequence, REST};
 use super::super::requests::Request;
 use super::super::stage::{Actor, Input, Next};
 use super::super::start::{Hopeless, Running};
 use super::{Supervisor, Waiter, configured};
 use extman_model::clock::{self, Monotonic};
-use extman_model::{WayBack, What};
+use extman_model::{Lifecycle, WayBack, What};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,7 +97,17 @@ impl Supervisor {
 }
 
 /// How an instance that failed comes back: by itself, by a change, and by hand.
-pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>) -> Option<WayBack> {
+pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>, lack: Option<&Lack>) -> Option<WayBack> {
+    if let (Lifecycle::Waiting, Some(lack)) = (actor.lifecycle(), lack) {
+        let text = format!(
+            "it is started as soon as {} serves; `extman load {name}` starts it at once",
+            lack.root
+        );
+        return Some(WayBack {
+            next_try_unix_ms: None,
+            text,
+        });
+    }
     let config = actor.supervision();
     let (most, window) = (
         config.max_restarts,
