@@ -401,6 +401,7 @@ fn restart_of_what_others_require_leaves_them_up_and_as_they_are() {
 fn chain_of_fifty_with_a_thousand_instances_starts_in_its_order() {
     const LONG: usize = 50;
     const AT_ITS_END: usize = 950;
+    let t0 = std::time::Instant::now();
     let place = Place::default();
     let written = place.path().join("written");
     for number in 0..LONG {
@@ -428,10 +429,12 @@ fn chain_of_fifty_with_a_thousand_instances_starts_in_its_order() {
         )
         .expect("written");
     }
+    eprintln!("BUILT {:?}", t0.elapsed());
     let host = place.serve(&settings);
     host.until("all run", || {
         host.get("/api/v1/status")["instances"] == json!({"running": LONG - 1 + AT_ITS_END})
     });
+    eprintln!("RUN {:?}", t0.elapsed());
     let text = std::fs::read_to_string(&written).expect("read");
     let order: Vec<&str> = text.lines().collect();
     assert_eq!(order.len(), LONG - 1 + AT_ITS_END);
@@ -439,4 +442,51 @@ fn chain_of_fifty_with_a_thousand_instances_starts_in_its_order() {
         assert_eq!(*line, format!("link-{}", at.min(LONG - 1)));
     }
     host.stop();
+}
+
+#[test]
+fn host_that_ends_stops_who_requires_another_before_it() {
+    let place = Place::default();
+    let chain = Chain::put(&place);
+    std::fs::write(&chain.now, b"").expect("written");
+    let host = place.serve(QUICK);
+    host.until_lifecycle("rank", "running");
+    let place = host.stopped();
+    let ended: Vec<_> = chain
+        .written()
+        .into_iter()
+        .filter(|line| line.starts_with('-'))
+        .collect();
+    assert_eq!(ended, ["-rank", "-base", "-store"]);
+    drop(place);
+}
+
+#[test]
+fn host_that_ends_does_not_keep_a_plugin_for_one_that_hangs() {
+    let place = Place::default();
+    let chain = Chain::put(&place);
+    std::fs::write(&chain.now, b"").expect("written");
+    let never = place.path().join("never");
+    let hangs = plugin("hangs", "1.0.0", "hangs")
+        .declares(RANK)
+        .in_destroy(format!(
+            "while (access({never:?}, F_OK) != 0) {{ usleep(1000); }}"
+        ))
+        .build(place.path());
+    place.put(&hangs, "hangs.so");
+    let host = place.serve(&format!("shutdown.budget_ms = 4000\n{QUICK}"));
+    host.until_lifecycle("rank", "running");
+    host.until_lifecycle("hangs", "running");
+    host.signal("TERM");
+    extman_tests::until::until("store has ended", || {
+        chain.written().contains(&"-store".to_owned())
+    });
+    let ended: Vec<_> = chain
+        .written()
+        .into_iter()
+        .filter(|line| line.starts_with('-'))
+        .collect();
+    assert_eq!(ended, ["-rank", "-base", "-store"]);
+    std::fs::write(never, b"").expect("written");
+    drop(host);
 }

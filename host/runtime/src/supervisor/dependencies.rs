@@ -120,6 +120,16 @@ impl Dependencies {
         changes
     }
 
+    /// The plugins that a plugin may use of those that fulfil what it requires.
+    pub(super) fn required_by_its_manifest(&self, id: &str) -> Vec<Arc<str>> {
+        let requires = self
+            .plugins
+            .get(id)
+            .map(|plugin| plugin.requires.iter().flatten());
+        let all: BTreeSet<&Arc<str>> = requires.into_iter().flatten().collect();
+        all.into_iter().cloned().collect()
+    }
+
     /// What has changed, and whoever requires that, by others too.
     fn reach(&mut self) -> BTreeSet<Arc<str>> {
         let mut reached = std::mem::take(&mut self.dirty);

@@ -72,6 +72,9 @@ pub enum Request {
     /// The next instance may be tried, as the host is in trouble.
     #[doc(hidden)]
     Rested,
+    /// An instance that ends with the host has had its time: what it requires waits for it no longer.
+    #[doc(hidden)]
+    Overdue(Arc<str>),
     /// Time to look at resident libraries.
     #[doc(hidden)]
     LookAgain,

@@ -15,6 +15,7 @@
 
 mod dependencies;
 mod directories;
+mod ending;
 mod restarts;
 mod unloads;
 
@@ -25,13 +26,14 @@ use super::requests::{Outcome, Request, Requests};
 use super::residents::ResidentLibraries;
 use super::restart::{Restarts, SupervisionConfig};
 use super::spec::{Configured, InstanceConfig};
-use super::stage::{Actor, Build, Condition, Effect, Gone, Input, Loaded};
+use super::stage::{Actor, Build, Condition, Effect, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
 use crate::instance::CallTotals;
 use crate::lanes::Work;
 use crate::registry::{Entry, Registry};
 use directories::Directories;
+use ending::Shutdown;
 use extman_intake::{LockUse, VerifiedPlugin};
 use extman_model::clock;
 use extman_model::{DesiredState, Digest, Verdict, What};
@@ -107,16 +109,6 @@ struct Batch {
     stops: Vec<(Arc<str>, Running, Condition)>,
     events: Vec<What>,
     answers: Vec<(Waiter, Outcome)>,
-}
-
-/// The host ends.
-struct Shutdown {
-    reply: oneshot::Sender<Vec<(String, Verdict)>>,
-    verdicts: Vec<(String, Verdict)>,
-    /// Instances that are not forgotten yet.
-    left: usize,
-    /// The time for it is over.
-    over: bool,
 }
 
 impl Build for VerifiedPlugin {
@@ -208,11 +200,12 @@ impl Supervisor {
                 self.handle(request);
                 self.follow_dependencies();
                 self.follow_consequences();
+                self.follow_departures();
             }
             let ended = self.has_shut_down();
             self.finish_batch(ended);
             if let Some(shutdown) = self.shutdown.take_if(|_| ended) {
-                let _ = shutdown.reply.send(shutdown.verdicts);
+                shutdown.has_ended();
                 return;
             }
         }
@@ -250,16 +243,16 @@ impl Supervisor {
             Request::LookAgain => self.look_again(),
             Request::Tried(name, stopped) => self.tried(&name, *stopped),
             Request::Shutdown(reply, budget) => self.begin_shutdown(reply, budget),
-            Request::ShutdownOver => {
-                if let Some(shutdown) = &mut self.shutdown {
-                    shutdown.over = true;
-                }
-            }
+            Request::Overdue(name) => self.overdue(&name),
+            Request::ShutdownOver => self.shutdown_over(),
         }
     }
 
     fn command(&mut self, name: &str, reply: Waiter, input: fn(Waiter) -> Input<Running, Waiter>) {
-        if self.instances.contains_key(name) {
+        if self.shutdown.is_some() {
+            let text = "the host is ending".to_owned();
+            self.batch.answers.push((reply, Err(text)));
+        } else if self.instances.contains_key(name) {
             self.feed(name, input(reply));
         } else {
             let text = format!("there is no plugin named {name:?}");
@@ -318,7 +311,7 @@ impl Supervisor {
                 let new = self.batch.forgotten.insert(name.clone());
                 if let Some(shutdown) = &mut self.shutdown {
                     // They stay listed as they ended, until all have.
-                    shutdown.left -= usize::from(new);
+                    shutdown.forgotten(name, new);
                 } else if let Some(record) = self.instances.remove(name) {
                     let id = &record.actor.build().manifest().plugin.id;
                     self.dependencies.forget(id, name);
@@ -472,32 +465,6 @@ impl Supervisor {
         let generation = work.generation;
         self.try_again(generation);
         self.feed(&work.subject, Input::LateReturn { generation, text });
-    }
-
-    // The end.
-
-    fn begin_shutdown(&mut self, reply: oneshot::Sender<Vec<(String, Verdict)>>, budget: Duration) {
-        self.shutdown = Some(Shutdown {
-            reply,
-            verdicts: Vec::new(),
-            left: self.instances.len(),
-            over: false,
-        });
-        self.services.vetting.end();
-        let requests = self.requests.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(budget).await;
-            requests.make(Request::ShutdownOver);
-        });
-        let names: Vec<_> = self.instances.keys().cloned().collect();
-        for name in names {
-            self.feed(&name, Input::Gone(Gone::Host));
-        }
-    }
-
-    fn has_shut_down(&self) -> bool {
-        let ended = |shutdown: &Shutdown| shutdown.over || shutdown.left == 0;
-        self.shutdown.as_ref().is_some_and(ended)
     }
 }
 

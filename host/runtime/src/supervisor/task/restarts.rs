@@ -15,7 +15,7 @@ impl Supervisor {
     /// An instance is disabled no longer.
     pub(super) fn enable(&mut self, name: &str, reply: Waiter) {
         self.disabled.remove(name);
-        match self.instances.get(name) {
+        match self.instances.get(name).filter(|_| self.shutdown.is_none()) {
             Some(record) => {
                 let desired = configured(&record.config);
                 self.feed(name, Input::Enable(reply, desired));
@@ -64,6 +64,10 @@ impl Supervisor {
 
     /// Does what follows from the trouble of some instances for others.
     pub(super) fn follow_consequences(&mut self) {
+        if self.shutdown.is_some() {
+            // Nothing is started any more.
+            return self.consequences.clear();
+        }
         while let Some(consequence) = self.consequences.pop_front() {
             match consequence {
                 Consequence::Due(name, due) => {
