@@ -107,6 +107,7 @@ impl Components {
     pub(super) fn look(&self, engine: &Engine) {
         // What calls and threads of plugins changed since the last step of one.
         process_guard::compare_now();
+        engine.stand_in_for_dead_thread();
         let (before, now) = (self.last.load_full(), clock::monotonic());
         let lag = before.lag.pass(now, || engine.take_lag());
         let lanes = LanesSeen {

@@ -44,6 +44,7 @@ use outbox::Outbox;
 use probe_loop::ProbeLoop;
 use scheduler::Scheduler;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -133,6 +134,25 @@ impl Engine {
             scheduler.schedule(number);
         });
         self.probes.wake();
+    }
+
+    /// Where the thread that has plugins checked is dead, somebody else has to say that nothing is known any more of those whose last result
+    /// is too old.
+    pub fn stand_in_for_dead_thread(&self) {
+        if !self.probes.is_dead() {
+            return;
+        }
+        let numbers: Vec<u32> = self.scheduler().numbers().collect();
+        for some in numbers.chunks(CHANGED_AT_A_TIME) {
+            let at = now();
+            self.decide(|scheduler, out| {
+                for number in some {
+                    scheduler.with(*number, at, |instance, hot| {
+                        results::not_begun(instance, hot, at, Duration::ZERO, out);
+                    });
+                }
+            });
+        }
     }
 
     /// Has an instance asked now. Two who want that get the answer of one check. `None` if there is none of this name or it does not

@@ -83,6 +83,12 @@ impl ProbeLoop {
         }
     }
 
+    /// Whether the thread has ended though nobody ended it.
+    pub(super) fn is_dead(&self) -> bool {
+        let timer = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        timer.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// Nobody is asked any more. Lanes under way end after what they are in.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Release);

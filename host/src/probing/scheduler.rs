@@ -151,6 +151,12 @@ impl Scheduler {
         both.filter_map(|(at, (instance, hot))| Some((instance.as_ref()?, hot, self.progress(at as u32))))
     }
 
+    /// The numbers of all instances.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        let numbers = self.instances.iter().zip(0..);
+        numbers.filter_map(|(instance, number)| instance.is_some().then_some(number))
+    }
+
     /// What was counted by now.
     pub(super) fn stats(&self) -> EngineStats {
         let mut stats = self.stats;

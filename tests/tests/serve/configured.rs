@@ -124,7 +124,7 @@ fn a_directory_that_is_not_there_is_waited_for() {
     host.until_ready();
     host.until_log("is not there; the host waits for it");
     std::fs::create_dir(host.place.plugins()).unwrap();
-    host.until_log("the plugin directory is there now");
+    host.until_log("plugins is there now");
     host.place.put(&built, "later.so");
     host.until("it answers", || host.ask("later") == "one");
     assert_eq!(host.get("/api/v1/status")["refused"], json!([]));

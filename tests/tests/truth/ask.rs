@@ -192,6 +192,14 @@ fn one(stage: &Stage, step: &Step, name: &str, expected: &str) -> Result<(), Str
     if reason.starts_with(&Cause::Missing.to_string()) {
         return Ok(());
     }
+    if step.overall.contains("(history)") {
+        let refused = flat(&extman(stage, &["history", name, "--json"]));
+        let why = "there is no history: ";
+        return match refused.contains(why) {
+            true => Ok(()),
+            false => Err(format!("`extman history {name}` says {refused:?}, not {why:?}")),
+        };
+    }
     let give_up = Instant::now() + LIMIT;
     loop {
         // It is written down in batches.

@@ -444,7 +444,10 @@ impl Supervisor {
 
     fn lane_lost(&mut self, work: &Work, ran: Duration) {
         let phase = work.phase.to_string();
-        let text = format!("{phase} had not returned after {:.1} s", ran.as_secs_f64());
+        let text = format!(
+            "{phase} has not returned; given up after {:.1} s",
+            ran.as_secs_f64()
+        );
         self.batch.events.push(What::LaneLost {
             name: work.subject.to_string(),
             phase,

@@ -94,7 +94,7 @@ pub const STORIES: &[Story] = &[
             situation: "a check hangs, and each call would too",
             act: |stage| stage.script("one", r#"{"check": "hangs", "call": "hangs"}"#),
             caller: "every call fails: not_serving",
-            told: &[("one", "down: wedged: check had not returned after …")],
+            told: &[("one", "down: wedged: check has not returned; given up after …")],
             overall: "Down: 1 of 1 plugin down (one)",
             ..STEP
         }],

@@ -89,12 +89,17 @@ pub const STORIES: &[Story] = &[
         instances: PAIR,
         scripts: &[("primary", SAYS_SO), ("standby", SAYS_SO)],
         steps: &[Step {
-            situation: "both say that they are down, their calls would succeed, and `routing.all_down` is `least_bad`",
-            act: |_| {},
+            situation: "both say that they are down, `routing.all_down` is `least_bad`, and calls of the primary succeed",
+            act: |stage| stage.called(),
             caller: "answered by primary",
-            told: &[("primary", SAYS_DOWN), ("standby", SAYS_DOWN)],
-            overall: "Down: 2 of 2 plugins down (primary, standby)",
-            ready: false,
+            told: &[
+                (
+                    "primary",
+                    "degraded: its checks fail while its calls succeed: no provider",
+                ),
+                ("standby", SAYS_DOWN),
+            ],
+            overall: "Degraded: 1 of 2 plugins down (standby), 1 of 2 plugins degraded (primary), truth.answer and truth.push served by their fallbacks",
             ..STEP
         }],
         ..ONE

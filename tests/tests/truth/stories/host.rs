@@ -66,7 +66,7 @@ pub const STORIES: &[Story] = &[
                 stage.kill_thread();
             },
             told: &[("one", "unknown: the host itself did not run in time")],
-            overall: "Degraded: 1 of 1 plugin unknown (one), 1 of 8 host components down (threads)",
+            overall: "Unknown: 1 of 8 host components down (threads), 1 of 1 plugin unknown (one)",
             ..STEP
         }],
         ..ONE
