@@ -19,12 +19,9 @@ pub(super) fn run(args: Past, backend: &dyn Backend, screen: &Screen) -> Result<
         since_ms: args.since,
         full: true,
     };
-    session::answered(
-        &args.target,
-        backend,
-        command,
-        |analysis: &Box<AnalysisAnswer>| render(analysis, &screen.look),
-    )
+    session::answered(&args.target, backend, command, |analysis: &AnalysisAnswer| {
+        render(analysis, &screen.look)
+    })
 }
 
 fn render(analysis: &AnalysisAnswer, look: &Look) -> String {

@@ -36,7 +36,7 @@ pub(super) fn run(
 ) -> Result<Outcome, Fault> {
     session::shown(&args.target, backend, |host| {
         each(&args.names, |name| {
-            host.rendered(command(name.to_owned()), |plugin: &Box<PluginView>| {
+            host.rendered(command(name.to_owned()), |plugin: &PluginView| {
                 show::render(plugin, &screen.look)
             })
         })

@@ -50,9 +50,9 @@ impl Charset {
 pub(super) fn run(args: &Deps, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     let (mut view, warnings) = match args.target.dirs.is_empty() {
         true => {
-            let ask = |host: &Session| host.ask::<Box<DependenciesView>>(Command::Dependencies);
+            let ask = |host: &Session| host.ask::<DependenciesView>(Command::Dependencies);
             let (view, warnings) = session::with(&args.target, backend, ask)?;
-            (*view, warnings)
+            (view, warnings)
         }
         false => {
             let place = HostSources {

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Events, backend: &dyn Backend, screen: &mut Screen) -> 
         ..EventsAsked::default()
     };
     let (outcome, _) = session::with(&args.target, backend, |host| {
-        let mut answer: Box<EventsAnswer> = host.ask(Command::Events(asked))?;
+        let mut answer: EventsAnswer = host.ask(Command::Events(asked))?;
         answer.events.retain(|event| args.wants(event));
         if args.follow {
             let first = match args.since {
@@ -67,7 +67,7 @@ impl Events {
 fn follow(
     args: &Events,
     host: &Session,
-    mut answer: Box<EventsAnswer>,
+    mut answer: EventsAnswer,
     screen: &mut Screen,
 ) -> Result<Outcome, Fault> {
     loop {

@@ -75,7 +75,7 @@ impl Health {
     pub(super) fn ask(&self, host: &Session) -> Result<Answer, Fault> {
         match &*self.names {
             [name] => one_of(host, name),
-            _ => Ok(Answer::Health(host.ask(Command::Health)?)),
+            _ => Ok(Answer::Health(Box::new(host.ask(Command::Health)?))),
         }
     }
 
@@ -124,7 +124,9 @@ pub(super) fn run(args: Health, backend: &dyn Backend, screen: &mut Screen) -> R
 
 fn one_of(host: &Session, name: &str) -> Result<Answer, Fault> {
     let name = name.to_owned();
-    Ok(Answer::PluginHealth(host.ask(Command::PluginHealth { name })?))
+    Ok(Answer::PluginHealth(Box::new(
+        host.ask(Command::PluginHealth { name })?,
+    )))
 }
 
 /// The names of plugins, one a line.
@@ -140,7 +142,7 @@ pub(super) fn probe(args: Probe, backend: &dyn Backend, screen: &Screen) -> Resu
                 name: name.to_owned(),
                 deep: args.deep,
             };
-            let probed = Answer::PluginHealth(host.ask(command)?);
+            let probed = Answer::PluginHealth(Box::new(host.ask(command)?));
             rendered(&probed, &screen.look, Layout::default())
         })
     })

@@ -31,7 +31,7 @@ pub(super) fn run(args: Past, backend: &dyn Backend, screen: &Screen) -> Result<
         name: args.name,
         since_ms: args.since,
     };
-    session::answered(&args.target, backend, command, |history: &Box<HistoryAnswer>| {
+    session::answered(&args.target, backend, command, |history: &HistoryAnswer| {
         render(history, &screen.look)
     })
 }

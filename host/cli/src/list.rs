@@ -84,7 +84,7 @@ pub(super) fn run(args: List, backend: &dyn Backend, screen: &mut Screen) -> Res
     args.output.apply(screen);
     session::shown(&args.target, backend, |host| {
         let plugins: Vec<PluginView> = host.ask(Command::Plugins)?;
-        let status: Box<StatusView> = host.ask(Command::Status)?;
+        let status: StatusView = host.ask(Command::Status)?;
         listed(&args, plugins, &status, screen)
     })
 }

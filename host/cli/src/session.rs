@@ -22,12 +22,13 @@ pub(super) trait Answers: Serialize + DeserializeOwned {
     fn of(answer: Answer) -> Option<Self>;
 }
 
+/// `[*]`: what the variant holds is boxed.
 macro_rules! answers {
-    ($($variant:ident: $of:ty,)*) => {$(
+    ($($variant:ident $([$deref:tt])?: $of:ty,)*) => {$(
         impl Answers for $of {
             fn of(answer: Answer) -> Option<Self> {
                 match answer {
-                    Answer::$variant(of) => Some(of),
+                    Answer::$variant(of) => Some($($deref)? of),
                     _ => None,
                 }
             }
@@ -36,17 +37,17 @@ macro_rules! answers {
 }
 
 answers! {
-    Status: Box<StatusView>,
-    Plugin: Box<PluginView>,
+    Status[*]: StatusView,
+    Plugin[*]: PluginView,
     Plugins: Vec<PluginView>,
     Capabilities: Vec<CapabilityOffer>,
-    Dependencies: Box<DependenciesView>,
-    Health: Box<HealthAnswer>,
-    PluginHealth: Box<PluginHealth>,
-    History: Box<HistoryAnswer>,
+    Dependencies[*]: DependenciesView,
+    Health[*]: HealthAnswer,
+    PluginHealth[*]: PluginHealth,
+    History[*]: HistoryAnswer,
     Uptime: Vec<UptimeRow>,
-    Analysis: Box<AnalysisAnswer>,
-    Events: Box<EventsAnswer>,
+    Analysis[*]: AnalysisAnswer,
+    Events[*]: EventsAnswer,
     Maintenance: Vec<MaintenanceRow>,
 }
 

@@ -11,12 +11,9 @@ use extman_model::control::Command;
 use extman_model::{RefusedView, StatusView};
 
 pub(super) fn run(args: &HostAlone, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
-    session::answered(
-        &args.target,
-        backend,
-        Command::Status,
-        |status: &Box<StatusView>| render(status, &screen.look),
-    )
+    session::answered(&args.target, backend, Command::Status, |status: &StatusView| {
+        render(status, &screen.look)
+    })
 }
 
 fn render(status: &StatusView, look: &Look) -> String {

@@ -44,7 +44,7 @@ pub(super) fn run(args: &Wait, backend: &dyn Backend) -> Result<Outcome, Fault> 
         let command = Command::Plugin {
             name: args.name.clone(),
         };
-        let seen = session::with(&args.target, backend, |host| host.ask::<Box<PluginView>>(command));
+        let seen = session::with(&args.target, backend, |host| host.ask::<PluginView>(command));
         let not_yet = match seen.map(|(plugin, _)| plugin) {
             Ok(plugin) if args.goal.is_reached(&plugin) => {
                 let waited = duration::lasted(began.elapsed().as_millis() as u64);
