@@ -113,7 +113,7 @@ impl Dependencies {
         let mut changes = Vec::new();
         for id in &affected {
             if let Some(plugin) = self.plugins.get_mut(id) {
-                let told = plugin.to_be_told().into_iter();
+                let told = plugin.take_news().into_iter();
                 changes.extend(told.map(|name| (name, plugin.lack.clone())));
             }
         }
@@ -304,7 +304,7 @@ impl Plugin {
     }
 
     /// The instances for which it is news what they lack.
-    fn to_be_told(&mut self) -> Vec<Arc<str>> {
+    fn take_news(&mut self) -> Vec<Arc<str>> {
         let new = std::mem::take(&mut self.new);
         if self.told != self.lack {
             self.told.clone_from(&self.lack);
