@@ -13,14 +13,14 @@ use extman_model::clock;
 use extman_model::control::report::PluginHealth;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    Cause, CheckOutcome, Component, Criticality, DeepView, Digest, ErrorKind, Health, HealthView, Lifecycle,
-    Part, PluginView, ProbeSettings, What,
+    CallStats, Cause, CheckOutcome, Component, Criticality, DeepView, Digest, ErrorKind, Health, HealthView,
+    Lifecycle, Part, PluginView, ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
 use extman_runtime::instance::Instance;
 use extman_runtime::registry::{Change, Entry, Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -437,7 +437,7 @@ fn words(entry: &Entry, seen: &Seen) -> Option<String> {
         Cause::Lifecycle(Lifecycle::Running) => None,
         Cause::Lifecycle(_) => entry.cause.clone(),
         Cause::HeapNearLimit => heap_of_limit(seen),
-        cause if cause.is_by_calls() => most_frequent(&entry.tally.stats().errors),
+        cause if cause.is_by_calls() => last_failure(&entry.tally.stats()),
         _ => match &seen.check.as_ref()?.outcome {
             CheckOutcome::Answered { report } => {
                 report.as_ref()?.text.clone().or_else(|| worst_part(&seen.parts))
@@ -458,11 +458,9 @@ fn is_failure(cause: Cause) -> bool {
     )
 }
 
-/// Of the kinds of failures the one that most calls had.
-fn most_frequent(errors: &BTreeMap<ErrorKind, u64>) -> Option<String> {
-    let of_plugin = errors.iter().filter(|(kind, _)| !kind.is_callers());
-    let (kind, _) = of_plugin.max_by_key(|(_, count)| **count)?;
-    Some(format!("mostly {}", kind.as_str().replace('_', " ")))
+fn last_failure(calls: &CallStats) -> Option<String> {
+    let kind = calls.last_failure?;
+    Some(format!("the last as {}", kind.as_str().replace('_', " ")))
 }
 
 /// What it says of the worst of its named parts, if one is not well.
