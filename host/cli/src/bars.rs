@@ -30,7 +30,7 @@ pub(super) fn state(text: &str, colour: bool) -> String {
     match word.to_lowercase().as_str() {
         "running" | "up" => paint(text, GREEN, colour),
         "failed" | "quarantined" | "wedged" | "down" => paint(text, RED, colour),
-        "starting" | "draining" | "backoff" | "degraded" => paint(text, YELLOW, colour),
+        "waiting" | "starting" | "draining" | "backoff" | "degraded" => paint(text, YELLOW, colour),
         "unknown" => paint(text, DIM, colour),
         _ => text.to_owned(),
     }

@@ -30,6 +30,7 @@ pub(crate) struct List {
 const STATES: &str = "\
 States:
   discovered, verified  its file was found, and looked at
+  waiting               it is started as soon as what it requires is there
   starting              it is vetted, loaded and started
   running               it takes calls
   draining, stopped     it finishes its calls; an operator stopped it, or it is not started by itself
@@ -221,8 +222,12 @@ pub(super) fn health(plugin: &PluginView) -> String {
     }
 }
 
-/// Why a plugin does not serve.
+/// Why a plugin does not serve, or not with all that it requires.
 fn trouble(plugin: &PluginView, look: &Look) -> Option<String> {
+    if let (Lifecycle::Running, Some(root)) = (plugin.lifecycle, &plugin.suppressed_by) {
+        let text = format!("{}: suppressed by {root}", plugin.name);
+        return Some(wrap(&text, look.width, 0));
+    }
     let cause = plugin.cause.as_ref()?;
     (plugin.lifecycle != Lifecycle::Running).then(|| {
         let mut text = format!("{}: {}: {cause}", plugin.name, plugin.lifecycle.as_str());

@@ -16,6 +16,9 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
         ("origin", plugin.origin.display().to_string()),
         ("digest", plugin.digest.to_string()),
     ];
+    if let Some(root) = &plugin.suppressed_by {
+        rows.insert(3, ("lacks", format!("what it requires: suppressed by {root}")));
+    }
     if let Some(way) = &plugin.way_back {
         rows.insert(3, ("back", way_back(way, look)));
     }

@@ -18,7 +18,7 @@ pub struct Member<'a> {
     pub criticality: Criticality,
     /// The redundant set that it is one of.
     pub redundant: Option<&'a str>,
-    /// Capabilities of it that somebody else serves while it does not; `None` if any of them is served by nobody.
+    /// Capabilities of it that a fallback of it serves while it does not; `None` if any of its capabilities is served by nobody else.
     pub covered: Option<Vec<&'a str>>,
 }
 

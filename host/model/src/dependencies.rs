@@ -10,8 +10,8 @@ use std::path::PathBuf;
 pub struct DependenciesView {
     /// The plugins that can be used, one version of each id, by id.
     pub plugins: Vec<ResolvedPlugin>,
-    /// Their ids by level: what one requires is in a level before its own. It is an order to be shown: instances of all levels start side by
-    /// side.
+    /// Their ids by level: what one requires is in a level before its own. It is an order to be shown: an instance starts as
+    /// soon as what it requires serves, whatever its level.
     pub start_order: Vec<Vec<String>>,
     /// The plugins that can't be used, with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]

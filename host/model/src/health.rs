@@ -20,6 +20,8 @@ pub enum Cause {
     Missing,
     /// It is in a state of its life in which it can't serve.
     Lifecycle(Lifecycle),
+    /// Something that it requires is down.
+    DependencyDown,
     /// It does not answer its checks in time.
     CheckTimesOut,
     /// Its checks fail.
@@ -61,6 +63,7 @@ impl Cause {
             Cause::NotChecked => "not_checked",
             Cause::Missing => "missing",
             Cause::Lifecycle(_) => "lifecycle",
+            Cause::DependencyDown => "dependency_down",
             Cause::CheckTimesOut => "check_times_out",
             Cause::CheckFails(_) => "check_fails",
             Cause::SaysDown => "says_down",
@@ -103,6 +106,7 @@ impl fmt::Display for Cause {
             Cause::NotChecked => f.write_str("not checked yet"),
             Cause::Missing => f.write_str("its plugin is not there"),
             Cause::Lifecycle(state) => f.write_str(state.as_str()),
+            Cause::DependencyDown => f.write_str("what it requires is down"),
             Cause::CheckTimesOut => f.write_str("does not answer its checks in time"),
             Cause::CheckFails(kind) => write!(f, "its checks fail: {kind}"),
             Cause::SaysDown => f.write_str("says that it is down"),
@@ -138,6 +142,9 @@ pub struct HealthFlags {
     /// An operator works on it: it is left out of every sum.
     #[serde(skip_serializing_if = "is_false")]
     pub maintenance: bool,
+    /// Something that it requires is down.
+    #[serde(skip_serializing_if = "is_false")]
+    pub suppressed: bool,
     /// The last results say otherwise, too few of them yet.
     #[serde(skip_serializing_if = "is_false")]
     pub soft: bool,

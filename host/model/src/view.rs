@@ -18,6 +18,8 @@ pub enum Lifecycle {
     Discovered,
     /// It passed inspection and trust.
     Verified,
+    /// It is started as soon as what it requires is there.
+    Waiting,
     /// It is being vetted, loaded, created and started.
     Starting,
     /// It serves.
@@ -42,6 +44,7 @@ impl Lifecycle {
         match self {
             Lifecycle::Discovered => "discovered",
             Lifecycle::Verified => "verified",
+            Lifecycle::Waiting => "waiting",
             Lifecycle::Starting => "starting",
             Lifecycle::Running => "running",
             Lifecycle::Draining => "draining",
@@ -78,7 +81,7 @@ impl DesiredState {
     }
 }
 
-/// How an instance that failed comes back.
+/// How an instance that failed, or lacks what it requires, comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WayBack {
     /// When it is started again by itself, in milliseconds since the Unix epoch; absent if it is not.
@@ -108,6 +111,10 @@ pub struct PluginView {
     /// What an operator wants it to be.
     #[serde(default)]
     pub desired: DesiredState,
+    /// Whose being down is at the root of what it lacks of that which it requires: the name of an instance, or the id of a plugin that has
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub suppressed_by: Option<String>,
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
     /// Since when, in milliseconds since the Unix epoch.

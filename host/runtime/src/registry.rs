@@ -34,6 +34,8 @@ pub struct Entry {
     pub config: Arc<InstanceConfig>,
     /// What an operator wants it to be.
     pub desired: DesiredState,
+    /// Whose being down is at the root of what it lacks of that which it requires.
+    pub suppressed_by: Option<Arc<str>>,
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
     /// Since when, in milliseconds since the Unix epoch.
@@ -466,6 +468,7 @@ impl Entry {
             task: manifest.plugin.task.clone(),
             description: manifest.plugin.description.clone(),
             desired: self.desired,
+            suppressed_by: self.suppressed_by.as_deref().map(str::to_owned),
             lifecycle: self.lifecycle,
             since_unix_ms: self.since_unix_ms,
             cause: self.cause.clone(),

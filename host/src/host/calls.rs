@@ -368,7 +368,7 @@ fn not_serving(entry: &Entry) -> CallError {
         Lifecycle::Stopped | Lifecycle::Failed | Lifecycle::Quarantined => {
             format!("; `extman load {name}` starts it")
         }
-        Lifecycle::Starting | Lifecycle::Backoff => {
+        Lifecycle::Waiting | Lifecycle::Starting | Lifecycle::Backoff => {
             format!("; `extman wait {name} --for running` waits for it")
         }
         _ => String::new(),

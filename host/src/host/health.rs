@@ -53,7 +53,7 @@ impl EventSink for HostSink {
                     to: to.health,
                     cause: to.cause,
                     flapping: to.flags.flapping,
-                    text: change.text,
+                    text: change.text.or_else(|| self.lack(&change.name, to.cause)),
                 });
             }
         };
@@ -117,7 +117,14 @@ impl EventSink for HostSink {
 }
 
 impl HostSink {
-    /// The supervisor hears when an instance is down in a way that a restart may help, and when it no longer is.
+    /// Whose being down keeps an instance down or degraded, if that decides.
+    fn lack(&self, name: &str, cause: Cause) -> Option<String> {
+        let decides = cause == Cause::DependencyDown;
+        let entry = self.registry.snapshot().get(name).filter(|_| decides)?;
+        suppressed(&entry)
+    }
+
+    /// The supervisor hears when an instance is down, whether a restart may help it, and when it no longer is.
     fn note_down(&self, change: &HealthChange) {
         if change.from.health != Health::Down && change.to.health != Health::Down {
             return;
@@ -135,6 +142,7 @@ impl HostSink {
         self.requests.make(Request::Down {
             name: change.name.clone(),
             generation: *generation,
+            is_down: change.to.health == Health::Down,
             why,
         });
     }
@@ -214,6 +222,7 @@ impl Subjects {
                 .as_ref()
                 .map(|(instance, generation)| (instance.clone() as _, *generation)),
             maintenance,
+            suppressed: entry.suppressed_by.is_some(),
         }
     }
 
@@ -394,10 +403,15 @@ pub(super) fn is_covered(snapshot: &Snapshot, entry: &Entry) -> bool {
         .all(|capability| by_another(&capability.name) == Some(true))
 }
 
-/// Its capabilities, if somebody else serves them all.
+/// If somebody else serves all of its capabilities, those of which it would be asked before that one.
 fn covered(snapshot: &Snapshot, entry: &Entry) -> Option<Vec<String>> {
-    let capabilities = &entry.plugin.manifest().capabilities;
-    is_covered(snapshot, entry).then(|| capabilities.iter().map(|c| c.name.clone()).collect())
+    let names = entry.plugin.manifest().capabilities.iter();
+    let names = names.map(|capability| &capability.name);
+    let has_stand_in = |name: &&String| {
+        let route = snapshot.route(name);
+        route.is_some_and(|route| route.has_stand_in_for(entry))
+    };
+    is_covered(snapshot, entry).then(|| names.filter(has_stand_in).cloned().collect())
 }
 
 fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView {
@@ -430,12 +444,21 @@ pub(super) fn reason(entry: &Entry, seen: &Seen) -> String {
     }
 }
 
+/// Whose being down is at the root of what it lacks.
+fn suppressed(entry: &Entry) -> Option<String> {
+    entry
+        .suppressed_by
+        .as_ref()
+        .map(|root| format!("suppressed by {root}"))
+}
+
 /// Why, in the plugin's own words or in those of whoever moved it.
 fn words(entry: &Entry, seen: &Seen) -> Option<String> {
     match seen.judged.cause {
         cause if cause.is_deep() => seen.deep_words.clone(),
         Cause::Lifecycle(Lifecycle::Running) => None,
         Cause::Lifecycle(_) => entry.cause.clone(),
+        Cause::DependencyDown => suppressed(entry),
         Cause::HeapNearLimit => heap_of_limit(seen),
         cause if cause.is_by_calls() => last_failure(&entry.tally.stats()),
         _ => match &seen.check.as_ref()?.outcome {

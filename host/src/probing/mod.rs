@@ -70,6 +70,8 @@ pub struct Subject {
     pub target: Option<(Arc<dyn Target>, u64)>,
     /// An operator works on it.
     pub maintenance: bool,
+    /// Something that it requires is down.
+    pub suppressed: bool,
 }
 
 impl Engine {
@@ -241,7 +243,8 @@ fn wall_ms() -> u64 {
 }
 
 fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
-    let (at, lifecycle, maintenance) = (now(), subject.lifecycle, subject.maintenance);
+    let (at, lifecycle) = (now(), subject.lifecycle);
+    let (maintenance, suppressed) = (subject.maintenance, subject.suppressed);
     let number = scheduler.find(&subject.name).unwrap_or_else(|| {
         let new = MonitoredInstance::new(subject.name, at);
         scheduler.add(new, subject.policy.clone())
@@ -255,7 +258,9 @@ fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
         None => (None, before.1),
     };
     let same = before == (lifecycle, generation) && hot.target.is_some() == target.is_some();
-    let is_known = known.recorded.is_some() && known.monitor.judged().flags.maintenance == maintenance;
+    let flags = known.monitor.judged().flags;
+    let is_known =
+        known.recorded.is_some() && (flags.maintenance, flags.suppressed) == (maintenance, suppressed);
     scheduler.with(number, at, |instance, hot| {
         hot.policy = subject.policy;
         // The time up to now is of the one before.
@@ -276,6 +281,7 @@ fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
                 instance.monitor.enter(at.0, lifecycle, generation, calls, policy);
             }
             instance.monitor.maintain(at.0, maintenance, policy);
+            instance.monitor.suppress(at.0, suppressed, policy);
         });
     });
     scheduler.schedule(number);

@@ -203,6 +203,7 @@ fn subject(name: &str, target: &Arc<Fake>, generation: u64) -> Subject {
         lifecycle: Lifecycle::Running,
         target: Some((target.clone(), generation)),
         maintenance: false,
+        suppressed: false,
     }
 }
 

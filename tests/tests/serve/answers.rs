@@ -20,6 +20,7 @@ pub struct Answers {
     /// C code at the file's scope, and at the beginning of `create`.
     code: String,
     in_create: String,
+    in_destroy: String,
     /// Arguments for the compiler.
     arguments: Vec<&'static str>,
     /// Its check does not return before this file is there.
@@ -42,6 +43,7 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         refused_with_thread: None,
         code: String::new(),
         in_create: String::new(),
+        in_destroy: String::new(),
         arguments: Vec::new(),
         check_hangs_until: None,
     }
@@ -93,6 +95,12 @@ impl Answers {
     /// Its `create` begins with this C code, which may use `request` and `error`.
     pub fn in_create(mut self, code: impl Into<String>) -> Self {
         self.in_create = code.into();
+        self
+    }
+
+    /// Its `destroy` begins with this C code.
+    pub fn in_destroy(mut self, code: impl Into<String>) -> Self {
+        self.in_destroy = code.into();
         self
     }
 
@@ -159,6 +167,7 @@ impl Answers {
             .replace("@CODE@", &self.code)
             .replace("@IN_INVOKE@", &self.in_invoke)
             .replace("@IN_CREATE@", &self.in_create)
+            .replace("@IN_DESTROY@", &self.in_destroy)
     }
 }
 
@@ -233,6 +242,7 @@ static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateReques
 static ExtmanStatus destroy(ExtmanInstanceHandle handle, const ExtmanStepRequest *request, ExtmanTextBuffer *error) {
     (void)request;
     (void)error;
+    @IN_DESTROY@
     free(handle);
     return EXTMAN_STATUS_OK;
 }

@@ -62,6 +62,7 @@ pub struct Monitor {
     since: Moment,
     flap: Flap,
     maintenance: bool,
+    suppressed: bool,
     judged: Judgement,
     state: State,
 }
@@ -147,6 +148,7 @@ impl Monitor {
             since: now,
             flap: Flap::default(),
             maintenance: false,
+            suppressed: false,
             judged: Judgement {
                 health: Health::Unknown,
                 cause: Cause::NotChecked,
@@ -248,6 +250,13 @@ impl Monitor {
     /// An operator begins or ends work on the instance.
     pub fn maintain(&mut self, now: Moment, on: bool, policy: &Policy) {
         self.maintenance = on;
+        self.judge(now, policy, false);
+    }
+
+    /// Something that the instance requires is down, or no longer. That makes it no better than degraded, and down where it is kept from
+    /// starting.
+    pub fn suppress(&mut self, now: Moment, on: bool, policy: &Policy) {
+        self.suppressed = on;
         self.judge(now, policy, false);
     }
 

@@ -12,7 +12,7 @@ impl Monitor {
         if is_result && decided.0 != Health::Unknown {
             self.flap.push(decided.0);
         }
-        let to = self.judgement(decided);
+        let to = self.judgement(self.under(decided));
         if self.judged.health != to.health {
             self.since = now;
         }
@@ -35,8 +35,20 @@ impl Monitor {
             flags: HealthFlags {
                 flapping: self.flap.is_flapping(),
                 maintenance: self.maintenance,
+                suppressed: self.suppressed,
                 ..flags
             },
+        }
+    }
+
+    /// What is decided, and what it requires is down.
+    fn under(&self, (health, cause): (Health, Cause)) -> (Health, Cause) {
+        match (&self.state, health) {
+            (State::NotRunning(Lifecycle::Waiting), _) if self.suppressed => {
+                (Health::Down, Cause::DependencyDown)
+            }
+            (State::Running(_), Health::Up) if self.suppressed => (Health::Degraded, Cause::DependencyDown),
+            _ => (health, cause),
         }
     }
 
@@ -53,7 +65,9 @@ pub(super) fn of_life(lifecycle: Lifecycle) -> (Health, Cause) {
     use Lifecycle as L;
     let health = match lifecycle {
         L::Wedged | L::Failed | L::Quarantined | L::Backoff => Health::Down,
-        L::Starting | L::Draining | L::Stopped | L::Discovered | L::Verified | L::Running => Health::Unknown,
+        L::Waiting | L::Starting | L::Draining | L::Stopped | L::Discovered | L::Verified | L::Running => {
+            Health::Unknown
+        }
     };
     (health, Cause::Lifecycle(lifecycle))
 }

@@ -1,6 +1,8 @@
 //! What should run, runs: one actor for each instance decides what follows what (`stage`), and one task feeds them all, has the long
 //! steps run beside it (`start`, `stop`), and publishes what has changed.
 
+mod departures;
+mod dependencies;
 mod events;
 mod host_trouble;
 mod listener;

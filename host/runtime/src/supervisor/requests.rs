@@ -28,13 +28,15 @@ pub enum Request {
     Enable(String, oneshot::Sender<Outcome>),
     /// An instance is disabled from here on, whether its file is there or comes later: it is stopped and unloaded.
     Disable(String, oneshot::Sender<Outcome>),
-    /// An instance is down by its checks or calls, and why; or no longer.
+    /// An instance is down by its checks or calls, or no longer.
     Down {
         /// Which.
         name: Arc<str>,
         /// In which load.
         generation: u64,
-        /// Why; `None` if it is down no longer.
+        /// Whether it is.
+        is_down: bool,
+        /// Why, if a restart may help it.
         why: Option<String>,
     },
     /// An instance has panicked.
@@ -70,6 +72,9 @@ pub enum Request {
     /// The next instance may be tried, as the host is in trouble.
     #[doc(hidden)]
     Rested,
+    /// An instance that ends with the host has had its time: what it requires waits for it no longer.
+    #[doc(hidden)]
+    Overdue(Arc<str>),
     /// Time to look at resident libraries.
     #[doc(hidden)]
     LookAgain,

@@ -17,6 +17,9 @@
 //!                       └─ all stopped, wanted again ──▶ Starting
 //! ```
 //!
+//! A start that nobody has asked for waits, in `Waiting`, while what the instance requires is not there ([`Input::Lacks`]). Neither a restart nor
+//! a long time of being down is held against it meanwhile. What serves goes on serving.
+//!
 //! What follows a failure by itself stands in `Failed`: a start at its time, or nothing until the bytes or the configuration are others. The
 //! timer is an effect, [`Effect::Wake`]; one that was overtaken comes to nothing. A person's start is possible in every stage but `Wedged`.
 //!
@@ -26,7 +29,8 @@
 //!
 //! Once the file is gone, or the host ends, every stage leads to [`Effect::Forget`], and that comes when nothing is loaded any more.
 
-use super::restart::{AfterFailure, Restarts, SupervisionConfig};
+use super::dependencies::Standing;
+use super::restart::{AfterFailure, Restart, Restarts, SupervisionConfig};
 use super::start::Hopeless;
 use super::stop::Complaint;
 use extman_model::clock::Monotonic;
@@ -95,6 +99,8 @@ pub(super) enum Stage<R: Loaded> {
     Absent { stopped: Option<String> },
     /// It could not be started, or has been stopped for what it did. `next`: what brings it back by itself.
     Failed { cause: String, next: Next },
+    /// It starts as soon as what it requires is there. `failed`: it has failed meanwhile.
+    Waiting { cause: String, failed: Option<String> },
     /// A start is under way. `before` says how the generation before it failed meanwhile, `slow` what takes long.
     Starting {
         build: R::Build,
@@ -206,6 +212,8 @@ pub(super) enum Input<R: Loaded, W> {
     Due(Monotonic),
     /// The host was at fault for the failures so far.
     Excused,
+    /// Something that it requires is not there, which is said so; or nothing is lacking any more.
+    Lacks(Option<String>),
     /// The start under way takes long.
     Slow(String),
     /// The start under way has ended well.
@@ -259,6 +267,8 @@ pub(super) struct Actor<R: Loaded, W> {
     unloaded: u64,
     /// Operators that wait for what is desired.
     waiting: Vec<W>,
+    /// What it requires and is not there.
+    lack: Option<String>,
     restarts: Restarts,
     now: Monotonic,
 }
@@ -280,6 +290,7 @@ impl<R: Loaded, W> Actor<R, W> {
             retiring: Vec::new(),
             unloaded: 0,
             waiting: Vec::new(),
+            lack: None,
             restarts,
             now,
         }
@@ -307,6 +318,7 @@ impl<R: Loaded, W> Actor<R, W> {
             Input::Due(due) => self.due(due, out),
             Input::PutOff(due) => self.put_off(due, out),
             Input::Excused => self.restarts.excuse(),
+            Input::Lacks(lack) => self.lacks(lack, out),
             Input::Slow(text) => self.slow(text),
             Input::Started(running) => self.started(running, out),
             Input::NotStarted {
@@ -395,7 +407,7 @@ impl<R: Loaded, W> Actor<R, W> {
     fn load(&mut self, out: &mut Effects<R, W>) -> Option<Outcome> {
         let wedged = matches!(self.stage, Stage::Wedged { .. });
         match &mut self.stage {
-            Stage::Absent { .. } | Stage::Failed { .. } => self.start(true, out),
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => self.start(true, out),
             Stage::Starting { .. } => {}
             Stage::Stopping { then, .. } => *then = Then::Start { by_operator: true },
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } if live.update.is_none() => {
@@ -433,7 +445,7 @@ impl<R: Loaded, W> Actor<R, W> {
             return None;
         }
         match self.stage {
-            Stage::Absent { .. } | Stage::Failed { .. } => self.start(true, out),
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => self.start(true, out),
             // What is being started was asked for before, and is as new.
             Stage::Starting { .. } => {}
             _ => self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out),
@@ -530,11 +542,12 @@ impl<R: Loaded, W> Actor<R, W> {
             Stage::Serving {
                 down: Some(Down { due, text }),
                 ..
-            } if *due == Some(moment) => {
+            } if *due == Some(moment) && self.lack.is_none() => {
                 let seconds = self.supervision().down_ms as f64 / 1000.0;
                 let text = format!("it was down for {seconds} s: {text}");
                 self.fail(text, Condition::Failed, out);
             }
+            Stage::Serving { .. } => self.put_off(moment, out),
             _ => {}
         }
     }
@@ -571,7 +584,7 @@ impl<R: Loaded, W> Actor<R, W> {
                     };
                 }
             }
-            Stage::Absent { .. } | Stage::Failed { .. } => {}
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => {}
         }
     }
 
@@ -583,7 +596,7 @@ impl<R: Loaded, W> Actor<R, W> {
                 calls.inside = calls.inside.saturating_sub(1);
                 calls.returned = Some(text);
             }
-            Stage::Absent { .. } | Stage::Failed { .. } => self.note(&text),
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => self.note(&text),
             Stage::Serving { .. } => {}
         }
     }
@@ -597,7 +610,9 @@ impl<R: Loaded, W> Actor<R, W> {
             // Its number is not known before it has started.
             Stage::Starting { .. } => generation > self.unloaded && !self.retiring.contains(&generation),
             Stage::Stopping { .. } => self.retiring.contains(&generation),
-            Stage::Absent { .. } | Stage::Failed { .. } => generation == self.unloaded,
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => {
+                generation == self.unloaded
+            }
         }
     }
 
@@ -702,7 +717,7 @@ impl<R: Loaded, W> Actor<R, W> {
                     self.not_updated(&tried, text, out);
                 }
             }
-            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Stopping { .. } => {}
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } | Stage::Stopping { .. } => {}
         }
     }
 
@@ -759,9 +774,13 @@ impl<R: Loaded, W> Actor<R, W> {
 
     /// Decides what follows the failure that it is in.
     fn restart_later(&mut self, out: &mut Effects<R, W>) {
-        let Stage::Failed { next, .. } = &mut self.stage else {
+        let Stage::Failed { cause, next } = &mut self.stage else {
             return;
         };
+        if self.lack.is_some() && self.restarts.config().restart == Restart::OnFailure {
+            let failed = std::mem::take(cause);
+            return self.wait(Some(failed), out);
+        }
         *next = match self.restarts.decide(self.now) {
             AfterFailure::Restart { due, number } => {
                 out.push(Effect::Wake(due));
@@ -808,7 +827,38 @@ impl<R: Loaded, W> Actor<R, W> {
         });
     }
 
+    /// What it requires is there, or is there no longer.
+    fn lacks(&mut self, lack: Option<String>, out: &mut Effects<R, W>) {
+        self.lack = lack;
+        if let Stage::Waiting { failed, .. } = &mut self.stage {
+            let failed = failed.take();
+            match self.lack.is_some() {
+                true => self.wait(failed, out),
+                false => self.start(false, out),
+            }
+        }
+    }
+
+    /// Has it start when what it requires is there.
+    fn wait(&mut self, failed: Option<String>, out: &mut Effects<R, W>) {
+        let mut cause = self.lack.clone().unwrap_or_default();
+        if let Some(failed) = &failed {
+            append(&mut cause, &format!("before that it failed: {failed}"));
+        }
+        self.answer(Err(cause.clone()), out);
+        self.stage = Stage::Waiting { cause, failed };
+    }
+
+    /// Starts it, unless nobody has asked for that and something that it requires is not there. What was stopped for another version is not
+    /// kept from its callers for that.
     fn start(&mut self, by_operator: bool, out: &mut Effects<R, W>) {
+        if self.lack.is_some() && !by_operator && self.replaces.is_none() {
+            let failed = match &mut self.stage {
+                Stage::Failed { cause, .. } => Some(std::mem::take(cause)),
+                _ => None,
+            };
+            return self.wait(failed, out);
+        }
         self.restarts.ran_well(self.now);
         if by_operator {
             self.restarts.forget();
@@ -832,6 +882,13 @@ impl<R: Loaded, W> Actor<R, W> {
             Stage::Stopping { then, .. } => *then = after,
             // Nothing is waited for any more.
             Stage::Failed { next, .. } => *next = Next::Stays,
+            Stage::Waiting { failed, .. } => {
+                let (stopped, next) = (Some(cause.to_owned()), Next::Stays);
+                self.stage = match failed.take() {
+                    Some(cause) => Stage::Failed { cause, next },
+                    None => Stage::Absent { stopped },
+                };
+            }
             _ => {}
         }
         self.retire_live(cause, Condition::Well, after, out);
@@ -912,6 +969,7 @@ impl<R: Loaded, W> Actor<R, W> {
                 Next::BudgetSpent | Next::Hopeless(Hopeless::Bytes) => Lifecycle::Quarantined,
                 Next::Hopeless(Hopeless::Configuration) | Next::Stays => Lifecycle::Failed,
             },
+            Stage::Waiting { .. } => Lifecycle::Waiting,
             Stage::Starting { calls, .. } | Stage::Stopping { calls, .. } if calls.inside > 0 => {
                 Lifecycle::Wedged
             }
@@ -926,7 +984,9 @@ impl<R: Loaded, W> Actor<R, W> {
     pub(super) fn cause(&self) -> Option<&str> {
         match &self.stage {
             Stage::Absent { stopped } => stopped.as_deref(),
-            Stage::Failed { cause, .. } | Stage::Wedged { cause, .. } => Some(cause),
+            Stage::Failed { cause, .. } | Stage::Waiting { cause, .. } | Stage::Wedged { cause, .. } => {
+                Some(cause)
+            }
             Stage::Stopping { cause, calls, .. } => calls.hangs().or(Some(cause)),
             Stage::Starting {
                 calls, slow, before, ..
@@ -957,7 +1017,7 @@ impl<R: Loaded, W> Actor<R, W> {
     pub(super) fn is_in_trouble(&self) -> Option<bool> {
         match &self.stage {
             Stage::Starting { .. } => None,
-            Stage::Absent { .. } => Some(false),
+            Stage::Absent { .. } | Stage::Waiting { .. } => Some(false),
             Stage::Failed { next, .. } => Some(!matches!(next, Next::Hopeless(_))),
             Stage::Serving { down, .. } => Some(down.is_some()),
             Stage::Wedged { .. } => Some(true),
@@ -978,7 +1038,9 @@ impl<R: Loaded, W> Actor<R, W> {
         match &self.stage {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => live.running.build(),
             Stage::Starting { build, .. } => build,
-            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Stopping { .. } => &self.build,
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } | Stage::Stopping { .. } => {
+                &self.build
+            }
         }
     }
 
@@ -990,13 +1052,34 @@ impl<R: Loaded, W> Actor<R, W> {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
                 live.update.as_ref().is_some_and(|update| !update.slow)
             }
-            Stage::Absent { .. } | Stage::Failed { .. } => false,
+            // Whoever it waits for is waited for.
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => false,
+        }
+    }
+
+    /// Where it is, for those who require it. `is_down`: what serves is held to be down.
+    pub(super) fn standing(&self, is_down: bool) -> Standing {
+        match &self.stage {
+            Stage::Serving { .. } if !is_down => Standing::Serves,
+            Stage::Starting { .. } | Stage::Waiting { .. } => Standing::Coming,
+            Stage::Absent { .. } if self.desired == DesiredState::Running && self.gone.is_none() => {
+                Standing::Coming
+            }
+            Stage::Stopping {
+                then: Then::Start { .. },
+                failed: false,
+                ..
+            } => Standing::Coming,
+            _ => Standing::Down,
         }
     }
 
     /// Says one thing more of what is at rest.
     pub(super) fn note(&mut self, text: &str) {
-        if let Stage::Failed { cause, .. } | Stage::Absent { stopped: Some(cause) } = &mut self.stage {
+        if let Stage::Failed { cause, .. }
+        | Stage::Waiting { cause, .. }
+        | Stage::Absent { stopped: Some(cause) } = &mut self.stage
+        {
             append(cause, text);
         }
     }

@@ -13,23 +13,27 @@
 //! In this order: whoever hears of something, or is answered, finds it in the registry; and a call that is turned away by what is being
 //! stopped finds who serves instead.
 
+mod dependencies;
 mod directories;
+mod ending;
 mod restarts;
 mod unloads;
 
+use super::dependencies::{Dependencies, Lack};
 use super::events::Events;
 use super::host_trouble::{Consequence, HostTrouble};
 use super::requests::{Outcome, Request, Requests};
 use super::residents::ResidentLibraries;
 use super::restart::{Restarts, SupervisionConfig};
 use super::spec::{Configured, InstanceConfig};
-use super::stage::{Actor, Build, Condition, Effect, Gone, Input, Loaded};
+use super::stage::{Actor, Build, Condition, Effect, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
 use crate::instance::CallTotals;
 use crate::lanes::Work;
 use crate::registry::{Entry, Registry};
 use directories::Directories;
+use ending::Shutdown;
 use extman_intake::{LockUse, VerifiedPlugin};
 use extman_model::clock;
 use extman_model::{DesiredState, Digest, Verdict, What};
@@ -64,6 +68,8 @@ pub struct Supervisor {
     awaited: usize,
     /// Instances that are to run.
     wanted: usize,
+    /// Who lacks what they require.
+    dependencies: Dependencies,
     trouble: HostTrouble,
     /// What follows from it, and is not done yet.
     consequences: VecDeque<Consequence>,
@@ -84,6 +90,10 @@ struct Record {
     actor: Actor<Running, Waiter>,
     /// The bytes that it was last told of, and where they lie; nothing once its file is gone.
     bytes: Option<(Digest, PathBuf)>,
+    /// What it requires and is not there.
+    lack: Option<Lack>,
+    /// The generation that is held to be down by its checks or calls.
+    down: Option<u64>,
     since_unix_ms: u64,
     /// What became of its library when it was last unloaded, and which load that was.
     unload: Option<(u64, Verdict)>,
@@ -99,16 +109,6 @@ struct Batch {
     stops: Vec<(Arc<str>, Running, Condition)>,
     events: Vec<What>,
     answers: Vec<(Waiter, Outcome)>,
-}
-
-/// The host ends.
-struct Shutdown {
-    reply: oneshot::Sender<Vec<(String, Verdict)>>,
-    verdicts: Vec<(String, Verdict)>,
-    /// Instances that are not forgotten yet.
-    left: usize,
-    /// The time for it is over.
-    over: bool,
 }
 
 impl Build for VerifiedPlugin {
@@ -162,6 +162,7 @@ impl Supervisor {
             instances: BTreeMap::new(),
             awaited: 0,
             wanted: 0,
+            dependencies: Dependencies::default(),
             trouble: HostTrouble::default(),
             consequences: VecDeque::new(),
             directories: Directories::default(),
@@ -197,12 +198,14 @@ impl Supervisor {
         while received.recv_many(&mut drained, DRAINED_MAX).await > 0 {
             for request in drained.drain(..) {
                 self.handle(request);
+                self.follow_dependencies();
                 self.follow_consequences();
+                self.follow_departures();
             }
             let ended = self.has_shut_down();
             self.finish_batch(ended);
             if let Some(shutdown) = self.shutdown.take_if(|_| ended) {
-                let _ = shutdown.reply.send(shutdown.verdicts);
+                shutdown.has_ended();
                 return;
             }
         }
@@ -219,8 +222,12 @@ impl Supervisor {
             Request::Down {
                 name,
                 generation,
+                is_down,
                 why,
-            } => self.feed(&name, Input::Down { generation, why }),
+            } => {
+                self.note_down(&name, generation, is_down);
+                self.feed(&name, Input::Down { generation, why });
+            }
             Request::Due(name, due) => self.due(name, due),
             Request::Rested => self.consequences.extend(self.trouble.rested()),
             Request::Panicked {
@@ -236,16 +243,16 @@ impl Supervisor {
             Request::LookAgain => self.look_again(),
             Request::Tried(name, stopped) => self.tried(&name, *stopped),
             Request::Shutdown(reply, budget) => self.begin_shutdown(reply, budget),
-            Request::ShutdownOver => {
-                if let Some(shutdown) = &mut self.shutdown {
-                    shutdown.over = true;
-                }
-            }
+            Request::Overdue(name) => self.overdue(&name),
+            Request::ShutdownOver => self.shutdown_over(),
         }
     }
 
     fn command(&mut self, name: &str, reply: Waiter, input: fn(Waiter) -> Input<Running, Waiter>) {
-        if self.instances.contains_key(name) {
+        if self.shutdown.is_some() {
+            let text = "the host is ending".to_owned();
+            self.batch.answers.push((reply, Err(text)));
+        } else if self.instances.contains_key(name) {
             self.feed(name, input(reply));
         } else {
             let text = format!("there is no plugin named {name:?}");
@@ -278,6 +285,7 @@ impl Supervisor {
         for effect in effects {
             self.carry_out(&name, effect);
         }
+        self.note_standing(&name);
         self.note_trouble(&name, now);
         self.batch.changed.insert(name);
     }
@@ -303,8 +311,10 @@ impl Supervisor {
                 let new = self.batch.forgotten.insert(name.clone());
                 if let Some(shutdown) = &mut self.shutdown {
                     // They stay listed as they ended, until all have.
-                    shutdown.left -= usize::from(new);
+                    shutdown.forgotten(name, new);
                 } else if let Some(record) = self.instances.remove(name) {
+                    let id = &record.actor.build().manifest().plugin.id;
+                    self.dependencies.forget(id, name);
                     self.wanted -= usize::from(record.is_wanted());
                     if self.tallies.len() < TALLIES_MAX {
                         self.tallies.insert(name.clone(), record.tally);
@@ -459,32 +469,6 @@ impl Supervisor {
         self.try_again(generation);
         self.feed(&work.subject, Input::LateReturn { generation, text });
     }
-
-    // The end.
-
-    fn begin_shutdown(&mut self, reply: oneshot::Sender<Vec<(String, Verdict)>>, budget: Duration) {
-        self.shutdown = Some(Shutdown {
-            reply,
-            verdicts: Vec::new(),
-            left: self.instances.len(),
-            over: false,
-        });
-        self.services.vetting.end();
-        let requests = self.requests.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(budget).await;
-            requests.make(Request::ShutdownOver);
-        });
-        let names: Vec<_> = self.instances.keys().cloned().collect();
-        for name in names {
-            self.feed(&name, Input::Gone(Gone::Host));
-        }
-    }
-
-    fn has_shut_down(&self) -> bool {
-        let ended = |shutdown: &Shutdown| shutdown.over || shutdown.left == 0;
-        self.shutdown.as_ref().is_some_and(ended)
-    }
 }
 
 impl Record {
@@ -505,6 +489,8 @@ impl Record {
             config,
             actor: Actor::new(plugin, desired, restarts, clock::monotonic()),
             bytes: None,
+            lack: None,
+            down: None,
             since_unix_ms: clock::unix_ms(clock::wall()),
             unload: None,
             tally,
@@ -522,7 +508,12 @@ impl Record {
             plugin: self.actor.build().clone(),
             config: self.config.clone(),
             desired: self.actor.desired(),
-            way_back: restarts::way_back(&self.name, &self.actor),
+            way_back: restarts::way_back(&self.name, &self.actor, self.lack.as_ref()),
+            suppressed_by: self
+                .lack
+                .as_ref()
+                .filter(|lack| lack.is_down)
+                .map(|lack| lack.root.clone()),
             lifecycle: self.actor.lifecycle(),
             since_unix_ms: self.since_unix_ms,
             cause: self.actor.cause().map(str::to_owned),

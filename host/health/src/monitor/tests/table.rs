@@ -19,6 +19,7 @@ pub(super) enum Evidence {
     Waited,
     Starved,
     Maintenance(bool),
+    Suppressed(bool),
 }
 
 /// A monitor to which evidence is given without checks.
@@ -79,6 +80,7 @@ impl Judged {
             }
             Evidence::Starved => monitor.host_stalled(now, policy.idle_interval, policy),
             Evidence::Maintenance(on) => monitor.maintain(now, on, policy),
+            Evidence::Suppressed(on) => monitor.suppress(now, on, policy),
         }
     }
 }
@@ -304,6 +306,7 @@ fn life_decides_alone_while_an_instance_does_not_run() {
     let states = [
         L::Discovered,
         L::Verified,
+        L::Waiting,
         L::Starting,
         L::Running,
         L::Draining,
@@ -346,6 +349,45 @@ fn life_decides_alone_while_an_instance_does_not_run() {
             assert_eq!(monitor.is_excluded(), verdict.flags.maintenance || idle);
         }
     }
+}
+
+#[test]
+fn what_requires_one_that_is_down_is_no_better_than_degraded_and_is_as_it_was_afterwards() {
+    let mut judged = Judged::running();
+    let cycle = |judged: &mut Judged, result, cause| {
+        judged.now = judged.now.after(Duration::from_secs(10));
+        judged.take(checked(result));
+        let verdict = judged.monitor.judged();
+        assert_eq!((verdict.health, verdict.cause), cause, "{result:?}");
+        assert!(!verdict.flags.flapping);
+    };
+    let up = (Health::Up, Cause::Answers);
+    cycle(&mut judged, GOOD, up);
+    for _ in 0..30 {
+        judged.take(Evidence::Suppressed(true));
+        assert!(judged.monitor.judged().flags.suppressed);
+        cycle(&mut judged, GOOD, (Health::Degraded, Cause::DependencyDown));
+        judged.take(Evidence::Suppressed(false));
+        cycle(&mut judged, GOOD, up);
+    }
+    judged.take(Evidence::Suppressed(true));
+    for _ in 1..policy().fall {
+        judged.take(checked(BAD));
+    }
+    cycle(&mut judged, BAD, (Health::Down, Cause::CheckTimesOut));
+}
+
+#[test]
+fn instance_that_waits_is_down_only_if_what_it_waits_for_is() {
+    let mut judged = Judged::running();
+    judged.take(Evidence::Life(Lifecycle::Waiting, 1));
+    let verdict = |judged: &Judged| (judged.monitor.judged().health, judged.monitor.judged().cause);
+    let waits = (Health::Unknown, Cause::Lifecycle(Lifecycle::Waiting));
+    assert_eq!(verdict(&judged), waits);
+    judged.take(Evidence::Suppressed(true));
+    assert_eq!(verdict(&judged), (Health::Down, Cause::DependencyDown));
+    judged.take(Evidence::Suppressed(false));
+    assert_eq!(verdict(&judged), waits);
 }
 
 #[test]

@@ -80,13 +80,15 @@ enum Act {
     Due,
     PutOff,
     Excused,
+    Lacks,
+    LacksNothing,
     StartEnds,
     StartFails,
     StartIsSlow,
     StopEnds,
 }
 
-const ACTS: [Act; 21] = [
+const ACTS: [Act; 23] = [
     Act::Load,
     Act::Unload,
     Act::Restart,
@@ -104,6 +106,8 @@ const ACTS: [Act; 21] = [
     Act::Due,
     Act::PutOff,
     Act::Excused,
+    Act::Lacks,
+    Act::LacksNothing,
     Act::StartEnds,
     Act::StartFails,
     Act::StartIsSlow,
@@ -204,6 +208,8 @@ impl World {
             Act::PutOff if self.serves() => self.first_wake().map(Input::PutOff),
             Act::PutOff => None,
             Act::Excused => Some(Input::Excused),
+            Act::Lacks => Some(Input::Lacks(Some("waits for base".to_owned()))),
+            Act::LacksNothing => Some(Input::Lacks(None)),
             Act::StartEnds | Act::StartFails | Act::StartIsSlow | Act::StopEnds => self.comes_of_it(act),
         };
         let Some(input) = input else { return false };
@@ -329,12 +335,16 @@ impl World {
 
     fn feed(&mut self, input: Input<Generation, Command>) {
         let actor = self.actor.as_mut().expect("it was forgotten");
+        let (updates, replaces) = (actor.serving().is_some(), actor.replaces.is_some());
         let effects = actor.next(input, NOW);
+        let waits = actor.lack.is_some() && !updates && !replaces && actor.serving().is_none();
         let mut answers = Vec::new();
         let mut forgotten = false;
         for effect in effects {
             match effect {
-                Effect::Start { build, .. } => {
+                Effect::Start { build, by_operator } => {
+                    let by_itself = !by_operator && waits && matches!(actor.stage, Stage::Starting { .. });
+                    assert!(!by_itself, "what it requires is not there: {:?}", self.history);
                     let before = self.starting.replace(build);
                     assert_eq!(before, None, "two starts at once: {:?}", self.history);
                 }
@@ -387,6 +397,14 @@ impl World {
             "stops nothing: {:?}",
             self.history
         );
+        if let Stage::Waiting { .. } = &actor.stage {
+            let is_wanted = actor.gone.is_none() && actor.desired() == DesiredState::Running;
+            assert!(
+                is_wanted && actor.lack.is_some(),
+                "waits for nothing: {:?}",
+                self.history
+            );
+        }
         self.waits_for_its_moments(actor);
         self.is_shown_as_it_is(actor, idle);
     }
@@ -897,5 +915,74 @@ fn good_run_before_a_lane_was_lost_counts_though_the_call_returns_much_later() {
         matches!(actor.next_step(), Some(Next::Restart { number: 2, .. })),
         "it ran well for 5 s alone: {:?}",
         actor.next_step()
+    );
+}
+
+#[test]
+fn start_waits_for_what_is_required_and_begins_when_that_is_there() {
+    let mut actor: Actor<Generation, Command> = Actor::new(
+        Bytes(1, Update::StartFirst),
+        DesiredState::Running,
+        Restarts::new(SUPERVISION, "it"),
+        NOW,
+    );
+    actor.next(Input::Lacks(Some("waits for base".to_owned())), NOW);
+    let effects = actor.next(Input::Bytes(Bytes(1, Update::StartFirst)), NOW);
+    assert!(effects.is_empty(), "{effects:?}");
+    assert_eq!(
+        (actor.lifecycle(), actor.cause(), actor.is_awaited()),
+        (Lifecycle::Waiting, Some("waits for base"), false)
+    );
+    actor.next(Input::Lacks(Some("suppressed by base".to_owned())), NOW);
+    assert_eq!(actor.cause(), Some("suppressed by base"));
+    let effects = actor.next(Input::Lacks(None), NOW);
+    assert!(matches!(
+        effects[..],
+        [Effect::Start {
+            by_operator: false,
+            ..
+        }]
+    ));
+}
+
+#[test]
+fn failure_while_something_is_lacking_spends_no_restart_and_is_tried_when_that_is_there() {
+    let mut world = after(&[Act::StartEnds, Act::Lacks, Act::Panic, Act::StopEnds]);
+    let actor = world.actor.as_ref().unwrap();
+    assert_eq!(
+        (actor.lifecycle(), actor.cause(), world.wakes.len()),
+        (
+            Lifecycle::Waiting,
+            Some("waits for base; before that it failed: panicked"),
+            0
+        )
+    );
+    world.act(Act::LacksNothing);
+    world.act(Act::StartFails);
+    let next = world.actor.as_ref().unwrap().next_step();
+    assert!(matches!(next, Some(Next::Restart { number: 1, .. })), "{next:?}");
+}
+
+#[test]
+fn one_that_serves_goes_on_while_something_is_lacking_however_long_it_is_down() {
+    let mut world = after(&[Act::StartEnds, Act::Lacks, Act::IsDown]);
+    assert!(world.act(Act::Due) && world.serves());
+    world.act(Act::LacksNothing);
+    assert!(world.act(Act::Due) && !world.serves(), "then it counts again");
+}
+
+#[test]
+fn person_starts_what_waits_and_stops_it_with_its_failure_told() {
+    let mut world = after(&[Act::Lacks, Act::StartFails]);
+    assert_eq!(lifecycle(&world), Lifecycle::Waiting);
+    let mut stopped = world.clone();
+    world.act(Act::Load);
+    world.act(Act::StartEnds);
+    assert_eq!(world.last, Some((Act::Load, Ok(()))));
+    stopped.act(Act::Unload);
+    assert_eq!(stopped.last, Some((Act::Unload, Ok(()))));
+    assert_eq!(
+        stopped.actor.as_ref().unwrap().cause(),
+        Some("stopped by an operator; before that it failed: failed")
     );
 }

@@ -107,6 +107,7 @@ impl Supervisor {
             }
         }
         let resolved = resolved(&self.configured, plugins.values(), &running, self.lock.as_ref());
+        self.dependencies.require(&resolved);
         self.directories.resolved = Arc::new(resolved);
         self.registry
             .publish_dependencies(self.directories.resolved.clone());
@@ -209,19 +210,26 @@ impl Supervisor {
             }
             self.feed(&name, Input::Gone(Gone::File));
         }
+        let mut bytes = Vec::with_capacity(wanted.len());
         for (name, (config, plugin)) in wanted {
-            if !self.instances.contains_key(&*name) {
-                let name: Arc<str> = name.as_str().into();
+            let name: Arc<str> = name.as_str().into();
+            if !self.instances.contains_key(&name) {
                 let tally = self.tallies.remove(&name).unwrap_or_default();
                 let policy = (self.supervision, self.disabled.contains(&name));
                 let record = Record::new(name.clone(), config, plugin.clone(), policy, tally);
                 self.wanted += usize::from(record.is_wanted());
                 // Forgotten and back within one batch: it is another one, and not gone.
                 self.batch.forgotten.remove(&name);
-                self.instances.insert(name, record);
+                self.instances.insert(name.clone(), record);
+                self.note_standing(&name);
             }
+            bytes.push((name, plugin));
+        }
+        // Whoever lacks something knows it before it is started.
+        self.follow_dependencies();
+        for (name, plugin) in bytes {
             let bytes = Some((plugin.digest(), plugin.origin().to_owned()));
-            let before = self.instances.get_mut(&*name).map(|record| &mut record.bytes);
+            let before = self.instances.get_mut(&name).map(|record| &mut record.bytes);
             if before.is_some_and(|before| std::mem::replace(before, bytes.clone()) != bytes) {
                 self.feed(&name, Input::Bytes(plugin));
             }

@@ -1,12 +1,13 @@
 //! Instances that failed and come back, and those that an operator enables and disables.
 
+use super::super::dependencies::Lack;
 use super::super::host_trouble::{Consequence, REST};
 use super::super::requests::Request;
 use super::super::stage::{Actor, Input, Next};
 use super::super::start::{Hopeless, Running};
 use super::{Supervisor, Waiter, configured};
 use extman_model::clock::{self, Monotonic};
-use extman_model::{WayBack, What, moment};
+use extman_model::{Lifecycle, WayBack, What, moment};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ impl Supervisor {
     /// An instance is disabled no longer.
     pub(super) fn enable(&mut self, name: &str, reply: Waiter) {
         self.disabled.remove(name);
-        match self.instances.get(name) {
+        match self.instances.get(name).filter(|_| self.shutdown.is_none()) {
             Some(record) => {
                 let desired = configured(&record.config);
                 self.feed(name, Input::Enable(reply, desired));
@@ -63,6 +64,10 @@ impl Supervisor {
 
     /// Does what follows from the trouble of some instances for others.
     pub(super) fn follow_consequences(&mut self) {
+        if self.shutdown.is_some() {
+            // Nothing is started any more.
+            return self.consequences.clear();
+        }
         while let Some(consequence) = self.consequences.pop_front() {
             match consequence {
                 Consequence::Due(name, due) => {
@@ -96,7 +101,17 @@ impl Supervisor {
 }
 
 /// How an instance that failed comes back: by itself, by a change, and by hand.
-pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>) -> Option<WayBack> {
+pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>, lack: Option<&Lack>) -> Option<WayBack> {
+    if let (Lifecycle::Waiting, Some(lack)) = (actor.lifecycle(), lack) {
+        let text = format!(
+            "it is started as soon as {} serves; `extman load {name}` starts it at once",
+            lack.root
+        );
+        return Some(WayBack {
+            next_try_unix_ms: None,
+            text,
+        });
+    }
     let config = actor.supervision();
     let (most, window) = (
         config.max_restarts,

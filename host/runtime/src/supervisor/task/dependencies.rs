@@ -1,0 +1,45 @@
+//! Instances that lack what they require: they are told, and shown so.
+
+use super::Supervisor;
+use crate::supervisor::stage::{Input, Loaded};
+use std::sync::Arc;
+
+impl Supervisor {
+    /// An instance may be elsewhere than before, for those who require its plugin.
+    pub(super) fn note_standing(&mut self, name: &Arc<str>) {
+        // What ends keeps nobody from anything any more.
+        if self.shutdown.is_some() {
+            return;
+        }
+        if let Some(record) = self.instances.get(name) {
+            let serving = record.actor.serving().map(Loaded::generation);
+            let is_down = serving.is_some() && serving == record.down;
+            let id = &record.actor.build().manifest().plugin.id;
+            self.dependencies.note(id, name, record.actor.standing(is_down));
+        }
+    }
+
+    /// An instance is held to be down by its checks or calls, or no longer.
+    pub(super) fn note_down(&mut self, name: &Arc<str>, generation: u64, is_down: bool) {
+        if let Some(record) = self.instances.get_mut(name) {
+            record.down = is_down.then_some(generation);
+        }
+    }
+
+    /// Tells instances what they lack now, until nothing changes by that.
+    pub(super) fn follow_dependencies(&mut self) {
+        loop {
+            let changes = self.dependencies.take_changes();
+            if changes.is_empty() {
+                return;
+            }
+            for (name, lack) in changes {
+                let text = lack.as_ref().map(ToString::to_string);
+                if let Some(record) = self.instances.get_mut(&name) {
+                    record.lack = lack;
+                    self.feed(&name, Input::Lacks(text));
+                }
+            }
+        }
+    }
+}
