@@ -18,7 +18,6 @@ mod check;
 pub mod config;
 pub mod deep;
 pub mod dependencies;
-mod durable;
 mod host;
 pub mod probing;
 pub mod store;

@@ -306,14 +306,21 @@ fn calls(plugin: &PluginHealth) -> Option<String> {
     let value = |name: &str| health_one::find(&health.figures, name).map(|figure| figure.value);
     let errors = health_one::errors(&health.figures);
     // Of one that has just begun there is no whole minute.
-    let (calls, failed, when) = match (value("calls_5min"), value("calls_failed_5min")) {
-        (Some(calls), Some(failed)) => (calls, failed, "in the last five minutes"),
-        _ => (value("calls")?, failed_of(&errors), "since it began"),
+    let (calls, failed, is_recent) = match (value("calls_5min"), value("calls_failed_5min")) {
+        (Some(calls), Some(failed)) => (calls, failed, true),
+        _ => (value("calls")?, failed_of(&errors), false),
     };
     if calls >= CALLS_MIN && failed * 100 >= calls * FAILED_PERCENT {
-        let of_plugin = errors.iter().filter(|(kind, _)| !kind.is_callers());
-        let kind = of_plugin.max_by_key(|(_, count)| **count);
+        let of_plugin = || errors.iter().filter(|(kind, _)| !kind.is_callers());
+        // Kinds are counted since it began: of the last minutes they tell only where there was but one.
+        let kind = of_plugin().max_by_key(|(_, count)| **count);
+        let kind = kind.filter(|_| !is_recent || of_plugin().count() == 1);
         let mostly = kind.map(|(kind, _)| format!(", mostly {}", kind.as_str().replace('_', " ")));
+        let when = if is_recent {
+            "in the last five minutes"
+        } else {
+            "since it began"
+        };
         let percent = failed as f64 * 100.0 / calls as f64;
         return Some(format!(
             "{percent:.1} % of {calls} calls failed {when}{}",

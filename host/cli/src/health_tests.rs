@@ -99,6 +99,16 @@ fn calls_that_fail_or_are_slow_are_told_of_one_that_is_up() {
     let text = calls("calls_5min", 30);
     let told = "lang: 75.0 % of 40 calls failed in the last five minutes, mostly exhausted";
     assert!(text.contains(told), "{text}");
+    let text = with_figures(json!([
+        figure("errors_exhausted", 900, "count"),
+        figure("errors_internal", 30, "count"),
+        figure("calls_5min", 40, "count"),
+        figure("calls_failed_5min", 30, "count"),
+    ]));
+    assert!(
+        text.contains("failed in the last five minutes") && !text.contains("mostly"),
+        "the kinds are those of its whole life: {text}"
+    );
     let text = calls("no whole minute", 954);
     assert!(
         text.contains("lang: 95.4 % of 1000 calls failed since it began, mostly exhausted"),

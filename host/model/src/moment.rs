@@ -1,4 +1,6 @@
-//! Moments as people read them, in UTC.
+//! Moments and spans of time as people read them; moments in UTC.
+
+use std::time::Duration;
 
 /// `2026-03-01 12:00:09Z`.
 pub fn utc(unix_ms: u64) -> String {
@@ -6,6 +8,17 @@ pub fn utc(unix_ms: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// A span of time in the greatest unit that says it exactly.
+pub fn in_words(span: Duration) -> String {
+    let ms = span.as_millis();
+    match ms {
+        _ if ms.is_multiple_of(3_600_000) => format!("{} h", ms / 3_600_000),
+        _ if ms.is_multiple_of(60_000) => format!("{} min", ms / 60_000),
+        _ if ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
+        _ => format!("{ms} ms"),
+    }
 }
 
 /// Days since the Unix epoch as a date of the Gregorian calendar, counted from March of the year 0 on, in eras of 400 years.
@@ -39,5 +52,11 @@ mod tests {
         ] {
             assert_eq!(utc(seconds * 1000 + 999), text);
         }
+    }
+
+    #[test]
+    fn spans_are_said_in_their_greatest_unit() {
+        let words = [7_200_000, 600_000, 90_000, 1_500].map(|ms| in_words(Duration::from_millis(ms)));
+        assert_eq!(words, ["2 h", "10 min", "90 s", "1500 ms"]);
     }
 }

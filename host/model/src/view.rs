@@ -286,6 +286,9 @@ pub struct CallStats {
     /// Failures by kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// The kind of the last failure that counts against the plugin.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_failure: Option<ErrorKind>,
     /// Calls under way.
     pub in_flight: u64,
     /// Mean time that the plugin's code ran, in nanoseconds; absent before the first call.

@@ -3,6 +3,7 @@
 pub mod arrivals;
 pub mod crash;
 mod deadlines;
+pub mod durable;
 pub mod instance;
 pub mod lanes;
 pub mod loader;

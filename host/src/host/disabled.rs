@@ -5,9 +5,9 @@
 
 use super::commands::Replied;
 use super::{BuildError, Host};
-use crate::durable;
 use extman_model::PluginView;
 use extman_model::control::ControlError;
+use extman_runtime::durable;
 use extman_runtime::supervisor::Request;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -10,15 +10,15 @@ use extman_history::History;
 use extman_model::clock;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    Cause, CheckOutcome, Criticality, DeepView, Digest, ErrorKind, Health, HealthView, Lifecycle, Part,
-    PluginView, ProbeSettings, What,
+    CallStats, Cause, CheckOutcome, Criticality, DeepView, Digest, ErrorKind, Health, HealthView, Lifecycle,
+    Part, PluginView, ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
 use extman_runtime::instance::Instance;
 use extman_runtime::registry::{Change, Entry, Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -450,7 +450,7 @@ fn words(entry: &Entry, seen: &Seen) -> Option<String> {
         Cause::Lifecycle(_) => entry.cause.clone(),
         Cause::DependencyDown => suppressed(entry),
         Cause::HeapNearLimit => heap_of_limit(seen),
-        Cause::CallsFail | Cause::ChecksSucceedCallsFail => most_frequent(&entry.tally.stats().errors),
+        Cause::CallsFail | Cause::ChecksSucceedCallsFail => last_failure(&entry.tally.stats()),
         _ => match &seen.check.as_ref()?.outcome {
             CheckOutcome::Answered { report } => {
                 report.as_ref()?.text.clone().or_else(|| worst_part(&seen.parts))
@@ -471,11 +471,9 @@ fn is_failure(cause: Cause) -> bool {
     )
 }
 
-/// Of the kinds of failures the one that most calls had.
-fn most_frequent(errors: &BTreeMap<ErrorKind, u64>) -> Option<String> {
-    let of_plugin = errors.iter().filter(|(kind, _)| !kind.is_callers());
-    let (kind, _) = of_plugin.max_by_key(|(_, count)| **count)?;
-    Some(format!("mostly {}", kind.as_str().replace('_', " ")))
+fn last_failure(calls: &CallStats) -> Option<String> {
+    let kind = calls.last_failure?;
+    Some(format!("the last as {}", kind.as_str().replace('_', " ")))
 }
 
 /// What it says of the worst of its named parts, if one is not well.

@@ -1,6 +1,7 @@
 // Ends its process by a signal: which one and when stands in its configuration, {"crash": "segfault", "when": "invoke"}. `crash` is
 // "segfault", "bus", "abort", "illegal-instruction", "stack-overflow" or "raise" (SIGSEGV, by raise(3)); `when` is "create", "start",
-// "check", "invoke" (each call), "thread" (in create, on a thread of its own) or "late-thread" (in each call, likewise). With
+// "check", "invoke" (each call), "thread" (in create, on a thread of its own), "late-thread" (in each call, likewise) or "masked-thread" (as
+// "thread", with all signals blocked there, as libraries have it on theirs). With
 // {"slow_stop_ms": 200} its stop takes that long; with {"handler": "own"} create sets a handler of SIGSEGV that ends the process with
 // code 7; with {"fork": "crash"} create forks a child that ends by the crash. Without a configuration nothing is wrong.
 #define _GNU_SOURCE
@@ -113,6 +114,13 @@ static uint32_t create(const ExtmanHostTable *host, const ExtmanCreateRequest *r
   }
   if (says(made, "when", "thread")) {
     crash_on_a_thread();
+  }
+  if (says(made, "when", "masked-thread")) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    crash_on_a_thread();
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
   }
   *instance = made;
   return EXTMAN_STATUS_OK;

@@ -2,7 +2,6 @@
 
 use crate::host::{Host, Place, Settings};
 use crate::number;
-use extman_tests::build;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +21,15 @@ const CRASHES: [&str; 6] = [
     "bus",
     "raise",
 ];
-const WHEN: [&str; 6] = ["create", "start", "check", "invoke", "thread", "late-thread"];
+const WHEN: [&str; 7] = [
+    "create",
+    "start",
+    "check",
+    "invoke",
+    "thread",
+    "late-thread",
+    "masked-thread",
+];
 const SIGABRT: i32 = 6;
 
 impl Case {
@@ -49,7 +56,7 @@ impl Case {
     fn sentence(self, pid: u32) -> [String; 2] {
         let place = match self.when {
             "invoke" => "invoke (c.echo)",
-            "thread" | "late-thread" => "a thread of its own",
+            "thread" | "late-thread" | "masked-thread" => "a thread of its own",
             other => other,
         };
         let (_, signal) = self.signal();
@@ -210,13 +217,15 @@ fn history_of_an_instance_has_its_crashes() {
     next.stop();
 }
 
-/// A library that the program loads before it begins: as an embedder's own handler of SIGSEGV.
-fn handler_before(place: &Path, code: &str) -> PathBuf {
+/// A library that the program loads before it begins: as an embedder's own disposition of a signal, set by this code, with the handler
+/// `on_signal`, which says so once and goes on with that code.
+fn set_before(place: &Path, sets: &str, goes_on: &str) -> PathBuf {
     let (source, library) = (place.join("before.c"), place.join("before.so"));
     let text = format!(
-        "#include <signal.h>\n#include <unistd.h>\n\
-         static void on_signal(int signal) {{ (void)signal; write(2, \"the handler before\\n\", 19); {code} }}\n\
-         __attribute__((constructor)) static void begin(void) {{ signal(SIGSEGV, on_signal); }}\n"
+        "#define _GNU_SOURCE\n#include <signal.h>\n#include <unistd.h>\nstatic volatile int said;\n\
+         __attribute__((unused)) static void on_signal(int signal) {{\n\
+           if (!said++) write(2, \"the handler before\\n\", 19);\n(void)signal; {goes_on}\n}}\n\
+         __attribute__((constructor)) static void begin(void) {{ {sets} }}\n"
     );
     std::fs::write(&source, text).expect("written");
     let mut compiler = Command::new("cc");
@@ -231,56 +240,92 @@ fn handler_before(place: &Path, code: &str) -> PathBuf {
     library
 }
 
-#[test]
-fn handler_that_was_there_before_has_the_last_word() {
-    build::c_fault("crashes");
+const SEGFAULT: Case = Case {
+    crash: "segfault",
+    when: "create",
+};
+const ABORT: Case = Case {
+    crash: "abort",
+    when: "create",
+};
+const RAISE: Case = Case {
+    crash: "raise",
+    when: "create",
+};
+const ONCE: &str = "struct sigaction once = {0}; once.sa_handler = on_signal; once.sa_flags = SA_RESETHAND; \
+                    sigaction(SIGSEGV, &once, NULL);";
+const EACH_TIME: &str = "signal(SIGSEGV, on_signal);";
+
+/// How a host ends by this crash where this was set before, with what it and the next one said.
+fn with_before(case: Case, sets: &str, goes_on: &str) -> (std::process::ExitStatus, String) {
     let mut place = Place::new();
-    let before = handler_before(place.path(), "_exit(9);");
+    let before = set_before(place.path(), sets, goes_on);
+    let config = case.config();
     let settings = Settings {
-        config: "{ crash = \"segfault\", when = \"create\" }",
+        config: &config,
         crash: "",
     };
     let mut host = place.launch_with(settings, &[("LD_PRELOAD", &before)]);
-    assert_eq!(host.ended().code(), Some(9), "{}", host.log());
-    assert!(host.log().contains("the handler before"), "{}", host.log());
-    let pid = host.pid();
+    let (status, pid) = (host.ended(), host.pid());
     let mut next = place.launch(Settings {
         config: "{}",
         crash: "",
     });
-    assert!(next.listens());
-    assert_named(
-        Case {
-            crash: "segfault",
-            when: "create",
-        },
-        pid,
-        &next.log(),
-    );
+    assert!(next.listens(), "{}", next.log());
+    assert_named(case, pid, &next.log());
     next.stop();
+    (status, host.log())
+}
+
+#[test]
+fn handler_that_was_there_before_has_the_last_word() {
+    let (status, log) = with_before(SEGFAULT, EACH_TIME, "_exit(9);");
+    assert_eq!(status.code(), Some(9), "{log}");
+    assert!(log.contains("the handler before"), "{log}");
+}
+
+#[test]
+fn handler_before_that_is_for_once_is_called_once_and_the_fault_ends_the_host() {
+    for goes_on in ["", "raise(signal);"] {
+        let (status, log) = with_before(SEGFAULT, ONCE, goes_on);
+        assert_eq!(status.signal(), Some(11), "{goes_on}: {log}");
+        assert!(log.contains("the handler before"), "{log}");
+    }
+    let (status, log) = with_before(RAISE, ONCE, "raise(signal);");
+    assert_eq!(status.signal(), Some(11), "{log}");
+}
+
+#[test]
+fn abort_is_named_though_what_was_there_before_returns_or_ignores_it() {
+    for sets in ["signal(SIGABRT, on_signal);", "signal(SIGABRT, SIG_IGN);"] {
+        let (status, log) = with_before(ABORT, sets, "");
+        assert_eq!(status.signal(), Some(SIGABRT), "{sets}: {log}");
+    }
 }
 
 #[test]
 fn signal_that_a_handler_before_sees_to_is_no_crash() {
-    let mut place = Place::new();
-    let before = handler_before(place.path(), "");
-    let settings = Settings {
-        config: "{ crash = \"raise\", when = \"create\" }",
-        crash: "",
-    };
-    let mut host = place.launch_with(settings, &[("LD_PRELOAD", &before)]);
-    assert!(host.listens(), "{}", host.log());
-    host.until_lifecycle("one", "running");
-    assert!(host.log().contains("the handler before"), "{}", host.log());
-    host.send(rustix::process::Signal::KILL);
-    host.ended();
-    let mut next = place.launch(Settings {
-        config: "{}",
-        crash: "",
-    });
-    assert!(next.listens());
-    assert!(!next.log().contains(" was ended at "), "{}", next.log());
-    next.stop();
+    for sets in [EACH_TIME, ONCE] {
+        let mut place = Place::new();
+        let before = set_before(place.path(), sets, "");
+        let settings = Settings {
+            config: &RAISE.config(),
+            crash: "",
+        };
+        let mut host = place.launch_with(settings, &[("LD_PRELOAD", &before)]);
+        assert!(host.listens(), "{sets}: {}", host.log());
+        host.until_lifecycle("one", "running");
+        assert!(host.log().contains("the handler before"), "{}", host.log());
+        host.send(rustix::process::Signal::KILL);
+        host.ended();
+        let mut next = place.launch(Settings {
+            config: "{}",
+            crash: "",
+        });
+        assert!(next.listens());
+        assert!(!next.log().contains(" was ended at "), "{}", next.log());
+        next.stop();
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The handler of fatal signals: notes which signal, where, and in whose code; then has happen what would have happened without it.
 //!
 //! It runs on a thread whose program may be in any state, so it takes no lock, allocates nothing and calls nothing but `getpid`, `gettid`,
-//! `clock_gettime`, `prctl`, `nanosleep`, `sigaction` and `tgkill`. What it reads are atomics: the journal's mapping, and two thread-locals of the
-//! executable, which lie in memory that every thread has.
+//! `clock_gettime`, `prctl`, `nanosleep`, `sigaction`, `sigpending` and `tgkill`. What it reads are atomics: the journal's mapping, and two
+//! thread-locals of the executable, which lie in memory that every thread has.
 //!
 //! Whose code it was: of the place that the thread's slot names, the innermost one; without that, of the library that the thread was made
 //! for; without that, of the library in which the instruction lies; otherwise nobody's.
@@ -75,6 +75,12 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
             set_default(signal);
             false
         }
+        Some((before, _)) if before.sa_flags & libc::SA_RESETHAND != 0 => {
+            // As the kernel does: the next one has the default.
+            set_default(signal);
+            call(before, signal, info, context);
+            was_raised && !is_pending(signal)
+        }
         Some((before, _)) => {
             call(before, signal, info, context);
             // It has seen to it, unless it left that to the default, as that of Rust's standard library does.
@@ -86,7 +92,9 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         // SAFETY: takes no pointers.
         unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), signal) };
     }
-    if survives && noted {
+    // `abort` ends the process whatever handlers do, and past them. Where a plugin raised SIGABRT otherwise, its thread moves on, which tells.
+    let may_be_abort = signal == libc::SIGABRT && CodeOwner::here().is_a_librarys();
+    if survives && noted && !may_be_abort {
         withdraw();
     }
     // SAFETY: as above.
@@ -111,6 +119,13 @@ fn set_default(signal: c_int) {
     // SAFETY: all zeros is the default, without flags.
     let default: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     let _ = set_disposition(signal, &default);
+}
+
+/// Whether it comes again as soon as this handler has returned.
+fn is_pending(signal: c_int) -> bool {
+    let mut pending = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: writes to a local, and reads it.
+    unsafe { libc::sigpending(pending.as_mut_ptr()) == 0 && libc::sigismember(pending.as_ptr(), signal) == 1 }
 }
 
 /// Notes the signal, if it is the first and no other process has sent it. `true` if this is what the note tells now.

@@ -15,11 +15,11 @@ use crate::lanes::Phase;
 use extman_model::Digest;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use std::cell::Cell;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*, compiler_fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +32,15 @@ static OPEN: Mutex<Option<Open>> = Mutex::new(None);
 
 /// The file of this process. Its lock says that the process lives.
 pub(super) struct Open {
-    pub path: PathBuf,
-    _file: File,
+    file: File,
+}
+
+impl Open {
+    /// Whether this is its file, by whatever name.
+    pub fn is(&self, other: &Metadata) -> bool {
+        let own = self.file.metadata();
+        own.is_ok_and(|own| (own.dev(), own.ino()) == (other.dev(), other.ino()))
+    }
 }
 
 /// The journal, once it is open: from then on for good.
@@ -81,7 +88,7 @@ pub(super) fn open(dir: &Path) -> Result<(), Error> {
         .inspect_err(|_| drop(std::fs::remove_file(&unfinished)))
         .map_err(failed)?;
     JOURNAL.store(mapped, Release);
-    *open = Some(Open { path, _file: file });
+    *open = Some(Open { file });
     Ok(())
 }
 
@@ -263,8 +270,10 @@ impl LibraryEntry {
     /// It is mapped there.
     pub(crate) fn lies_at(&self, addresses: std::ops::Range<usize>) {
         if let Some(row) = self.row() {
-            row.end.store(addresses.end as u64, Relaxed);
-            row.start.store(addresses.start as u64, Relaxed);
+            // Nothing lies there in between.
+            row.end.store(0, Release);
+            row.start.store(addresses.start as u64, Release);
+            row.end.store(addresses.end as u64, Release);
         }
     }
 
@@ -354,7 +363,7 @@ thread_local! {
     static GIVES_BACK: GivesBack = const { GivesBack(Cell::new(None)) };
 }
 
-/// Plugin code runs on this thread until it is dropped.
+/// What is noted of this thread until it is dropped.
 pub(crate) struct Entry {
     slot: *const Slot,
     before: u64,
@@ -386,6 +395,20 @@ pub(crate) fn enter(place: Place) -> Entry {
         .store(of_thread.entries.load(Relaxed) + 1, Relaxed);
     of_thread.word.store(place.0, Relaxed);
     // It is read by a signal handler on this thread.
+    compiler_fence(SeqCst);
+    Entry { slot, before }
+}
+
+/// Notes that the host's own code is about to run in the midst of a plugin's: until the result is dropped nobody's is noted here.
+#[inline]
+pub(crate) fn leave() -> Entry {
+    let slot = SLOT.get();
+    // SAFETY: as in `enter`.
+    let Some(of_thread) = (unsafe { slot.as_ref() }) else {
+        return Entry { slot, before: 0 };
+    };
+    let before = of_thread.word.load(Relaxed);
+    of_thread.word.store(0, Relaxed);
     compiler_fence(SeqCst);
     Entry { slot, before }
 }

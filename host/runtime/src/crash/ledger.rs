@@ -9,8 +9,9 @@
 //! ```
 
 use super::{CrashConfig, CrashPolicy};
-use extman_model::{Crash, CrashCulprit, Digest};
+use extman_model::{Crash, CrashCulprit, Digest, moment};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Crashes that are kept; the oldest goes.
 const CRASHES_MAX: usize = 64;
@@ -31,7 +32,7 @@ pub(super) struct Ledger {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Suspect {
     digest: Digest,
-    /// Its last crash.
+    /// The last of its crashes that was taken in.
     at_unix_ms: u64,
     /// Why it is quarantined.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -91,14 +92,15 @@ impl Ledger {
             return;
         };
         let apart = crash.at_unix_ms.abs_diff(known.at_unix_ms);
-        known.at_unix_ms = known.at_unix_ms.max(crash.at_unix_ms);
+        // The last that is known and not the latest: the clock may have been ahead.
+        known.at_unix_ms = crash.at_unix_ms;
         known.vetted = false;
         if apart <= config.within_s.saturating_mul(1000) {
             known.quarantined = Some(format!(
                 "it ended the host twice within {}, last by {} at {}",
-                minutes(config.within_s),
+                moment::in_words(Duration::from_secs(config.within_s)),
                 crash.act(),
-                extman_model::moment::utc(crash.at_unix_ms)
+                moment::utc(crash.at_unix_ms)
             ));
         }
     }
@@ -130,12 +132,5 @@ impl Ledger {
             .iter_mut()
             .find(|known| known.digest == digest && !known.vetted);
         known.map(|known| known.vetted = true).is_some()
-    }
-}
-
-fn minutes(seconds: u64) -> String {
-    match (seconds / 60, seconds % 60) {
-        (minutes, 0) if minutes > 0 => format!("{minutes} min"),
-        _ => format!("{seconds} s"),
     }
 }

@@ -7,13 +7,13 @@ use super::layout::{FILE_BYTES, Left, OWN_THREAD, Said, read};
 use crate::process_guard::signal_name;
 use extman_model::{Crash, CrashCulprit, Digest};
 use rustix::fs::FlockOperation;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Files that are looked at in a start; more are left to the next one.
-const FILES_MAX: usize = 1000;
+/// Journals that are taken in a start, each held open until what it says is kept; more are left to the next one.
+pub(super) const FILES_MAX: usize = 100;
 /// A file that was never finished is nobody's after this.
 const UNFINISHED_MAX: Duration = Duration::from_secs(60 * 60);
 /// A fault this near to the stack's end is taken for one that used it up.
@@ -52,16 +52,10 @@ pub(super) fn look(dir: &Path) -> Result<Found, Error> {
             error,
         })?,
     };
-    // Locks are a process's: opening the own one and closing it again would take the lock off it.
-    let own = opened().as_ref().map(|open| open.path.clone());
-    let paths = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| Some(path) != own.as_ref());
-    for path in paths.take(FILES_MAX) {
+    for path in entries.flatten().map(|entry| entry.path()) {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("unfinished") => remove_if_old(&path),
-            Some(EXTENSION) => found.take(path),
+            Some(EXTENSION) if found.files.len() < FILES_MAX => found.take(path),
             _ => {}
         }
     }
@@ -72,7 +66,10 @@ pub(super) fn look(dir: &Path) -> Result<Found, Error> {
 impl Found {
     fn take(&mut self, path: PathBuf) {
         // What is no file, or can't be opened, is left where it is.
-        if !std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
+        // So is the own one: locks are a process's, and opening it and closing it again would take the lock off it.
+        let is_own = |metadata: &Metadata| opened().as_ref().is_some_and(|open| open.is(metadata));
+        let is_left = |metadata: &Metadata| metadata.is_file() && !is_own(metadata);
+        if !std::fs::symlink_metadata(&path).is_ok_and(|metadata| is_left(&metadata)) {
             return;
         }
         let Ok(mut file) = File::options().read(true).write(true).open(&path) else {

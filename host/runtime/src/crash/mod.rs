@@ -20,21 +20,18 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use journal::{Entry, InstanceEntry, Place, enter};
+pub(crate) use journal::{Entry, InstanceEntry, Place, enter, leave};
 pub use journal::{Identity, LibraryEntry, library};
 pub(crate) use ledger::Standing;
 pub(crate) use stack::AlternateStack;
 
+use crate::durable;
 use extman_model::{Crash, Digest};
 use ledger::Ledger;
-use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
-use std::fs::{DirBuilder, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// `[crash]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,14 +218,11 @@ impl Crashes {
     /// Changes what is kept, also by other hosts, and writes it.
     fn change(&self, change: impl FnOnce(&mut Ledger)) -> io::Result<()> {
         let Some(dir) = &self.dir else { return Ok(()) };
-        // A lock on a file is the process's: two hosts in one are kept apart by this.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let _lock = lock(&dir.join("ledger.lock"))?;
         let path = dir.join(LEDGER);
+        let _alone = durable::lock(&path)?;
         let mut ledger = read_ledger(&path)?;
         change(&mut ledger);
-        write_ledger(dir, &path, &ledger)?;
+        durable::write(&path, &serde_json::to_string_pretty(&ledger)?)?;
         *self.ledger() = ledger;
         Ok(())
     }
@@ -239,41 +233,21 @@ impl Crashes {
 }
 
 const LEDGER: &str = "ledger.json";
-/// A ledger has no more bytes than this.
-const LEDGER_BYTES_MAX: u64 = 1 << 20;
-
-/// Keeps other processes from the ledger as long as it lives.
-fn lock(path: &Path) -> io::Result<File> {
-    const TRIES_MAX: u32 = 500;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)?;
-    for _ in 1..TRIES_MAX {
-        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::AGAIN) => {
-                std::thread::sleep(Duration::from_millis(10))
-            }
-            locked => return locked.map(|()| file).map_err(io::Error::from),
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::TimedOut,
-        "another host has held ledger.lock for 5 s",
-    ))
-}
 
 /// One that is not there is empty. One that can't be understood is put aside: no library is blamed for what nobody can read.
 fn read_ledger(path: &Path) -> io::Result<Ledger> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::default()),
-        file => file?,
+    let understood = match durable::read(path) {
+        Ok(None) => return Ok(Ledger::default()),
+        Ok(Some(text)) => serde_json::from_str(&text).map_err(io::Error::from),
+        Err(error) => Err(error),
     };
-    let mut bytes = Vec::new();
-    file.take(LEDGER_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).or_else(|error| {
+    understood.or_else(|error| {
+        if !matches!(
+            error.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+        ) {
+            return Err(error);
+        }
         let aside = path.with_extension("json.unreadable");
         tracing::warn!(
             "{} can't be understood ({error}): it is put aside as {}",
@@ -283,20 +257,4 @@ fn read_ledger(path: &Path) -> io::Result<Ledger> {
         std::fs::rename(path, &aside)?;
         Ok(Ledger::default())
     })
-}
-
-/// Whole or not at all, and on the disk when this returns.
-fn write_ledger(dir: &Path, path: &Path, ledger: &Ledger) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let partial = path.with_extension("json.partial");
-    let mut file = File::options()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&partial)?;
-    file.write_all(&serde_json::to_vec_pretty(ledger)?)?;
-    file.sync_all()?;
-    std::fs::rename(&partial, path)?;
-    File::open(dir)?.sync_all()
 }

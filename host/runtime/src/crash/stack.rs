@@ -1,5 +1,6 @@
-//! A stack for signal handlers, so that they run on a thread whose own stack is used up.
+//! What a thread needs to run a handler of a fault: a stack, as its own may be used up, and that the signal is not blocked.
 
+use super::handler::SIGNALS;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 
@@ -45,6 +46,23 @@ impl AlternateStack {
         // SAFETY: this memory is the thread's until it is dropped.
         unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
         AlternateStack(mapped)
+    }
+
+    /// As [`begin`](Self::begin), for a thread that a plugin made: libraries often block all signals on theirs, and a fault that is blocked
+    /// ends the process past every handler.
+    pub fn begin_on_a_plugins_thread() -> AlternateStack {
+        if ARE_NEEDED.load(Acquire) {
+            let mut faults = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+            // SAFETY: fills a local set, and unblocks that on this thread.
+            unsafe {
+                libc::sigemptyset(faults.as_mut_ptr());
+                for signal in SIGNALS {
+                    libc::sigaddset(faults.as_mut_ptr(), signal);
+                }
+                libc::pthread_sigmask(libc::SIG_UNBLOCK, faults.as_ptr(), ptr::null_mut());
+            }
+        }
+        AlternateStack::begin()
     }
 
     /// As a number, for who can't keep the value; made into the value again by [`from_address`](Self::from_address).

@@ -222,6 +222,9 @@ fn entries_are_noted_nest_and_are_given_back() {
             assert_eq!(word().library, in_outer.library);
             drop(inner);
             assert_eq!(word(), in_outer);
+            let in_the_hosts_own = crate::loader::outside(word);
+            assert_eq!(in_the_hosts_own, Word::default(), "called from a plugin");
+            assert_eq!(word(), in_outer);
             assert_ne!(in_outer.capability, 0);
             drop(outer);
             assert_eq!(word(), Word::default());
@@ -234,6 +237,39 @@ fn entries_are_noted_nest_and_are_given_back() {
     // What this process has open is not looked at: closing it again would take its lock away.
     assert_eq!(found(dir.path()), []);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    // Nor by another name, as a second host in this process may give it.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let another_name = elsewhere.path().join("crash");
+    std::os::unix::fs::symlink(dir.path(), &another_name).unwrap();
+    let (crashes, failure) = Crashes::take_in(&another_name, CrashConfig::default());
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(crashes.silent(), 0, "its process lives");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn journals_beyond_a_starts_share_are_left_to_the_next_and_other_files_take_none_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..2 * left::FILES_MAX {
+        write(dir.path(), &format!("{n}.other"), b"");
+    }
+    write(dir.path(), "42-1.journal", &bytes(&noted()));
+    assert_eq!(found(dir.path()).len(), 1);
+    for n in 0..left::FILES_MAX {
+        write(dir.path(), &format!("42-{n}.journal"), b"");
+    }
+    write(dir.path(), "43-1.journal", b"");
+    let journals = || {
+        let names = std::fs::read_dir(dir.path()).unwrap().flatten();
+        let paths = names.map(|entry| entry.path());
+        paths
+            .filter(|path| path.extension().is_some_and(|end| end == "journal"))
+            .count()
+    };
+    for expected in [1, 0] {
+        Crashes::take_in(dir.path(), CrashConfig::default());
+        assert_eq!(journals(), expected);
+    }
 }
 
 fn crash(at_s: u64, digest: u8) -> Crash {
@@ -280,6 +316,10 @@ fn second_crash_within_the_window_quarantines() {
     assert!(
         quarantined(&standing(&[700, 100], CrashPolicy::Quarantine)),
         "the clock was set back"
+    );
+    assert!(
+        quarantined(&standing(&[1_000_000, 500, 510], CrashPolicy::Quarantine)),
+        "the clock was far ahead at the first"
     );
     assert_eq!(standing(&[100], CrashPolicy::Vet), Standing::ToBeVetted);
     assert!(quarantined(&standing(&[100, 700], CrashPolicy::Vet)));

@@ -6,7 +6,7 @@ use crate::lanes::{Attached, CallCounter, ConcurrencyLimit};
 use extman_model::latency::{LatencyHistogram, Recorder};
 use extman_model::{CallError, CallStats, ErrorKind};
 use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64,
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -29,6 +29,8 @@ pub struct CallMetrics {
     /// The check under way, and the deep one. Beside what each check reads: they are at hand together.
     pub(super) checks: RunningChecks,
     errors: [AtomicU64; ErrorKind::ALL.len()],
+    /// Place in [`ErrorKind::ALL`] of the last failure that counts against the plugin; beyond its end before there is one.
+    last_failure: AtomicUsize,
     latency: Recorder,
     concurrency: Arc<ConcurrencyLimit>,
     /// Whether an attached thread ever called: without one, nobody need look at what they counted.
@@ -103,6 +105,7 @@ impl CallMetrics {
             failure_watch: OnceLock::new(),
             checks: RunningChecks::default(),
             errors: Default::default(),
+            last_failure: AtomicUsize::new(usize::MAX),
             latency: Recorder::default(),
             concurrency,
             has_attached: AtomicBool::new(false),
@@ -220,6 +223,8 @@ impl CallMetrics {
         for (kind, count) in self.errors().filter(|(_, count)| *count > 0) {
             *sums.errors.entry(kind).or_default() += count;
         }
+        let last = ErrorKind::ALL.get(self.last_failure.load(Relaxed));
+        sums.last_failure = last.copied().or(sums.last_failure);
     }
 
     /// Whether a call ended on an attached thread.
@@ -253,13 +258,15 @@ impl CallMetrics {
             }
             return false;
         };
-        if let Some(at) = ErrorKind::ALL.iter().position(|kind| *kind == failure.kind) {
+        let at = ErrorKind::ALL.iter().position(|kind| *kind == failure.kind);
+        if let Some(at) = at {
             self.errors[at].fetch_add(1, Relaxed);
         }
         if is_excused || failure.kind.is_callers() {
             self.excused.fetch_add(1, SeqCst);
             return false;
         }
+        self.last_failure.store(at.unwrap_or(usize::MAX), Relaxed);
         self.failed_run.fetch_add(1, Relaxed);
         self.blamed.fetch_add(1, SeqCst);
         true
@@ -358,6 +365,9 @@ mod tests {
         );
         metrics.begin().end(Some(&error(ErrorKind::Cancelled)), false);
         assert_eq!(metrics.counts().failed_run, 2, "no success came between");
+        assert_eq!(metrics.stats().last_failure, Some(ErrorKind::Internal));
+        metrics.begin().end(Some(&error(ErrorKind::Exhausted)), false);
+        assert_eq!(metrics.stats().last_failure, Some(ErrorKind::Exhausted));
         metrics.begin().end(None, false);
         assert_eq!(metrics.counts().failed_run, 0);
         assert_eq!(metrics.stats().errors[&ErrorKind::DeadlineExceeded], 1);

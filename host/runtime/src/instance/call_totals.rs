@@ -61,6 +61,7 @@ pub(super) struct Sums {
     pub ran_ns: u64,
     pub in_flight: u64,
     pub errors: BTreeMap<ErrorKind, u64>,
+    pub last_failure: Option<ErrorKind>,
 }
 
 impl Sums {
@@ -68,6 +69,7 @@ impl Sums {
         CallStats {
             total: self.ended,
             errors: self.errors,
+            last_failure: self.last_failure,
             in_flight: self.in_flight,
             mean_ns: self.ran_ns.checked_div(self.returned),
         }

@@ -130,13 +130,14 @@ impl Drop for Inside {
 }
 
 /// Runs the host's own code in the midst of a library's.
-pub(super) fn outside<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn outside<T>(run: impl FnOnce() -> T) -> T {
     struct Back(u64);
     impl Drop for Back {
         fn drop(&mut self) {
             HERE.set(self.0);
         }
     }
+    let _noted = crash::leave();
     let _back = Back(HERE.replace(CodeOwner::HOST.0));
     run()
 }

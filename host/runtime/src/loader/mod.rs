@@ -54,9 +54,9 @@ pub use memfd::{SealError, SealedImage};
 pub use output::{Completed, Output, OutputLimits};
 pub use plugin_instance::{Input, Making, NotDestroyed, PluginInstance, Returned, Said, Snapshot, Step};
 
-#[cfg(test)]
-pub(crate) use code_owner::on_behalf_of;
 pub(crate) use code_owner::{CodeOwner, is_in_entry, is_in_executable};
+#[cfg(test)]
+pub(crate) use code_owner::{on_behalf_of, outside};
 pub(crate) use image::{extent_of_executable, start_of_object_at};
 pub(crate) use keys::hosts_own_key;
 pub(crate) use threads::libraries_with_threads;

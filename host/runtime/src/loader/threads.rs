@@ -205,9 +205,8 @@ pub(super) extern "C-unwind" fn run_thread(package: *mut c_void) -> *mut c_void 
     }
     // The host's threads have one from the standard library, or get one when they enter a plugin.
     if noted.owner.is_a_librarys() {
-        noted
-            .signals
-            .store(AlternateStack::begin().into_address(), Relaxed);
+        let stack = AlternateStack::begin_on_a_plugins_thread();
+        noted.signals.store(stack.into_address(), Relaxed);
     }
     // SAFETY: a key of the host's own, and a value that its destructor takes.
     let at_end = end_key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, package) } == 0);

@@ -15,7 +15,7 @@ pub const STORIES: &[Story] = &[
                 caller: "every call fails: unavailable",
                 told: &[(
                     "one",
-                    "down: its checks succeed while its calls fail: mostly unavailable",
+                    "down: its checks succeed while its calls fail: the last as unavailable",
                 )],
                 overall: "Down: 1 of 1 plugin down (one)",
                 ready: false,
@@ -40,7 +40,7 @@ pub const STORIES: &[Story] = &[
                 caller: "every call fails: unavailable",
                 told: &[(
                     "one",
-                    "down: its checks succeed while its calls fail: mostly unavailable",
+                    "down: its checks succeed while its calls fail: the last as unavailable",
                 )],
                 overall: "Down: 1 of 1 plugin down (one)",
                 ..STEP
@@ -51,7 +51,7 @@ pub const STORIES: &[Story] = &[
                 caller: "every call fails: unavailable",
                 told: &[(
                     "one",
-                    "down: its checks succeed while its calls fail: mostly unavailable",
+                    "down: its checks succeed while its calls fail: the last as unavailable",
                 )],
                 overall: "Down: 1 of 1 plugin down (one)",
                 ..STEP
@@ -75,7 +75,7 @@ pub const STORIES: &[Story] = &[
             caller: ANY,
             told: &[(
                 "one",
-                "degraded: its checks succeed while its calls fail: mostly unavailable",
+                "degraded: its checks succeed while its calls fail: the last as unavailable",
             )],
             overall: "Degraded: 1 of 1 plugin degraded (one)",
             never: "down",
@@ -129,7 +129,7 @@ pub const STORIES: &[Story] = &[
             caller: "every call fails: deadline_exceeded",
             told: &[(
                 "one",
-                "down: its checks succeed while its calls fail: mostly deadline exceeded",
+                "down: its checks succeed while its calls fail: the last as deadline exceeded",
             )],
             overall: "Down: 1 of 1 plugin down (one)",
             ..STEP

@@ -117,7 +117,7 @@ pub const STORIES: &[Story] = &[
                 told: &[
                     (
                         "primary",
-                        "down: its checks succeed while its calls fail: mostly unavailable",
+                        "down: its checks succeed while its calls fail: the last as unavailable",
                     ),
                     ("standby", UP),
                 ],

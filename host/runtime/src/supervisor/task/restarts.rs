@@ -7,7 +7,7 @@ use super::super::stage::{Actor, Input, Next};
 use super::super::start::{Hopeless, Running};
 use super::{Supervisor, Waiter, configured};
 use extman_model::clock::{self, Monotonic};
-use extman_model::{Lifecycle, WayBack, What};
+use extman_model::{Lifecycle, WayBack, What, moment};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>, lack: Option<
     let config = actor.supervision();
     let (most, window) = (
         config.max_restarts,
-        in_words(Duration::from_millis(config.within_ms)),
+        moment::in_words(Duration::from_millis(config.within_ms)),
     );
     let mut next_try_unix_ms = None;
     let text = match actor.next_step()? {
@@ -145,26 +145,4 @@ pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>, lack: Option<
         next_try_unix_ms,
         text,
     })
-}
-
-/// A window in the greatest unit that says it exactly.
-fn in_words(window: Duration) -> String {
-    let ms = window.as_millis();
-    match ms {
-        _ if ms.is_multiple_of(3_600_000) => format!("{} h", ms / 3_600_000),
-        _ if ms.is_multiple_of(60_000) => format!("{} min", ms / 60_000),
-        _ if ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
-        _ => format!("{ms} ms"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_are_said_in_their_greatest_unit() {
-        let words = [7_200_000, 600_000, 90_000, 1_500].map(|ms| in_words(Duration::from_millis(ms)));
-        assert_eq!(words, ["2 h", "10 min", "90 s", "1500 ms"]);
-    }
 }

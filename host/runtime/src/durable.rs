@@ -13,7 +13,10 @@ const BYTES_MAX: u64 = 1 << 20;
 const LOCK_MAX: Duration = Duration::from_secs(10);
 
 /// What stands in a file; `None` if it is not there.
-pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
+///
+/// # Errors
+/// It can't be read; of the kind `InvalidData` if it is too long or no text.
+pub fn read(path: &Path) -> io::Result<Option<String>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error)
@@ -35,7 +38,10 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
 }
 
 /// Puts this in a file's place. When it returns, that is on the disk; whoever reads meanwhile sees what was there before or all of this.
-pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+///
+/// # Errors
+/// It can't be written, or is too long; then what was there is still there.
+pub fn write(path: &Path, text: &str) -> io::Result<()> {
     if text.len() as u64 > BYTES_MAX {
         return Err(too_long());
     }
@@ -53,8 +59,11 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Keeps other processes from changing a file, until it is dropped.
-pub(crate) fn lock(path: &Path) -> io::Result<File> {
+/// Keeps others from changing a file, in this process and in others, until it is dropped.
+///
+/// # Errors
+/// It can't be locked, or another has held it for 10 s.
+pub fn lock(path: &Path) -> io::Result<File> {
     made(path)?;
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600);
