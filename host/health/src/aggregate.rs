@@ -18,7 +18,7 @@ pub struct Member<'a> {
     pub criticality: Criticality,
     /// The redundant set that it is one of.
     pub redundant: Option<&'a str>,
-    /// Capabilities of it that somebody else serves while it does not; `None` if any of them is served by nobody.
+    /// Capabilities of it that a fallback of it serves while it does not; `None` if any of its capabilities is served by nobody else.
     pub covered: Option<Vec<&'a str>>,
 }
 
@@ -103,7 +103,7 @@ impl Part {
 /// What parts together are: the worst of what each does to the whole; but where none is known to serve, it is unknown, and down where all
 /// are down.
 fn judge<'a>(mut parts: impl Iterator<Item = &'a Part> + Clone) -> Option<Health> {
-    let serves = |part: &Part| matches!(part.health, Health::Up | Health::Degraded) || part.is_covered;
+    let serves = |part: &Part| part.health.serves() || part.is_covered;
     let weight = worst(parts.clone().map(|part| part.weight))?;
     if weight == Health::Down || parts.clone().any(serves) {
         return Some(weight);

@@ -8,66 +8,29 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use extman_model::control::report::{Group, HealthAnswer, HistoryState, PluginHealth};
-use extman_model::control::{Answer, Command, Failure, SINCE_MS_DEFAULT, since_ms};
+use extman_model::Health;
+use extman_model::control::report::{Group, HealthSummary, HistoryState, PluginWord};
+use extman_model::control::{Command, Failure, SINCE_MS_DEFAULT, since_ms};
 use extman_model::moment::utc;
-use extman_model::{Cause, Health, HealthView, Lifecycle};
-use extman_plugin_api::manifest::schema::Kind;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Ready: the first look is done, and every plugin that the whole needs serves, or others do its work. If not, a line for each reason. One
-/// that is not needed may still be starting.
+/// Ready, or a line for each of the first reasons why not.
 pub(super) async fn readyz(State(app): State<AppState>) -> Response {
-    let not_ready = |reasons: String| {
-        let body = format!("not ready\n{reasons}");
-        (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
-    };
-    match app.control.run(Command::Status).await {
-        Ok(Answer::Status(status)) if status.ready => {}
-        Ok(Answer::Status(_)) => {
-            return not_ready(
-                "the first look at the plugin directories is not done, or the host ends\n".to_owned(),
-            );
-        }
-        _ => return not_ready("the host does not answer\n".to_owned()),
+    let readiness = app.control.readiness();
+    if readiness.is_ready() {
+        return "ready\n".into_response();
     }
-    let Ok(Answer::Health(health)) = app.control.run(Command::Health).await else {
-        return not_ready("the host does not answer\n".to_owned());
-    };
-    let mut reasons = String::new();
-    for plugin in health.plugins.iter().filter(|plugin| plugin.keeps_from_ready()) {
-        reasons.push_str(&reason(&app, plugin).await);
-        reasons.push('\n');
+    let mut body = format!("not ready\n{}\n", readiness.reasons.join("\n"));
+    if readiness.more > 0 {
+        body.push_str(&format!("and {} more\n", readiness.more));
     }
-    if reasons.is_empty() {
-        "ready\n".into_response()
-    } else {
-        not_ready(reasons)
-    }
-}
-
-/// Why a required plugin does not serve. Anybody may ask, so what a plugin says is left out: of a start only the host speaks.
-async fn reason(app: &AppState, plugin: &PluginHealth) -> String {
-    let (name, health) = (&plugin.name, plugin.health.judged.health.as_str());
-    let lifecycle = plugin.lifecycle.as_str();
-    if plugin.health.judged.cause == Cause::Missing {
-        return format!("{name} is required, and its plugin is not there");
-    }
-    let mut text = format!("{name} is required, and is {lifecycle} and {health}");
-    if plugin.lifecycle == Lifecycle::Starting
-        && let Ok(Answer::Plugin(view)) = app.control.run(Command::Plugin { name: name.clone() }).await
-        && let Some(cause) = view.cause
-    {
-        text.push_str(": ");
-        text.push_str(&cause);
-    }
-    text
+    (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
 pub(super) async fn all(State(app): State<AppState>) -> Response {
-    shown(&app, None).await
+    document(&app.control.health_summary(), None)
 }
 
 pub(super) async fn group(State(app): State<AppState>, name: Named) -> Response {
@@ -81,19 +44,8 @@ pub(super) async fn group(State(app): State<AppState>, name: Named) -> Response 
         }
     });
     match group {
-        Ok(group) => shown(&app, Some(group)).await,
+        Ok(group) => document(&app.control.health_summary(), Some(group)),
         Err(failure) => answer::failed("health", failure),
-    }
-}
-
-async fn shown(app: &AppState, only: Option<Group>) -> Response {
-    match app.control.run(Command::Health).await {
-        Ok(Answer::Health(health)) => document(&health, only),
-        Ok(_) => answer::failed(
-            "health",
-            Failure::new("internal", "another answer than was asked for"),
-        ),
-        Err(error) => answer::failed("health", error.into()),
     }
 }
 
@@ -214,9 +166,9 @@ struct Check<'a> {
 }
 
 /// Why it is not up, and whether an operator works on it.
-fn output(health: &HealthView) -> Option<Cow<'_, str>> {
-    let reason = (health.judged.health != Health::Up).then_some(&*health.reason);
-    let Some(maintenance) = &health.in_maintenance else {
+fn output(plugin: &PluginWord) -> Option<Cow<'_, str>> {
+    let reason = plugin.reason.as_deref();
+    let Some(maintenance) = &plugin.in_maintenance else {
         return reason.map(Cow::Borrowed);
     };
     let mut text = match maintenance.until_unix_ms {
@@ -230,7 +182,7 @@ fn output(health: &HealthView) -> Option<Cow<'_, str>> {
     Some(text.into())
 }
 
-fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
+fn document(health: &HealthSummary, only: Option<Group>) -> Response {
     let (word, description) = match only {
         None => (health.overall.health, &*health.overall.sentence),
         Some(group) => match health.overall.groups.get(&group) {
@@ -254,16 +206,15 @@ fn document(health: &HealthAnswer, only: Option<Group>) -> Response {
 }
 
 /// Each plugin, and each part of the host, of those groups.
-fn checks(health: &HealthAnswer, of: impl Fn(Group) -> bool) -> BTreeMap<String, [Check<'_>; 1]> {
-    let plugins = health.plugins.iter().filter(|plugin| of(group_of(plugin.kind)));
+fn checks(health: &HealthSummary, of: impl Fn(Group) -> bool) -> BTreeMap<String, [Check<'_>; 1]> {
+    let plugins = health.plugins.iter().filter(|plugin| of(plugin.group));
     let plugins = plugins.map(|plugin| {
-        let word = plugin.health.judged.health;
         let check = Check {
             component_id: &plugin.name,
             component_type: "component",
-            observed_value: word.as_str(),
-            status: (!plugin.health.left_out).then(|| mapped(word).1),
-            output: output(&plugin.health),
+            observed_value: plugin.health.as_str(),
+            status: (!plugin.left_out).then(|| mapped(plugin.health).1),
+            output: output(plugin),
         };
         (format!("{}:health", plugin.name), [check])
     });
@@ -278,7 +229,7 @@ fn checks(health: &HealthAnswer, of: impl Fn(Group) -> bool) -> BTreeMap<String,
         };
         (format!("host.{}:state", part.name), [check])
     });
-    let (observed_value, status, output) = match &health.history.state {
+    let (observed_value, status, output) = match &health.history {
         HistoryState::Working => ("working", Some("pass"), None),
         HistoryState::Degraded { why, .. } => ("degraded", Some("warn"), Some(why.as_str().into())),
         HistoryState::Off { why } => ("off", None, Some(why.as_str().into())),
@@ -292,13 +243,6 @@ fn checks(health: &HealthAnswer, of: impl Fn(Group) -> bool) -> BTreeMap<String,
     };
     let host = parts.chain([("host.history:state".to_owned(), [history])]);
     plugins.chain(host.filter(|_| of(Group::Host))).collect()
-}
-
-fn group_of(kind: Kind) -> Group {
-    match kind {
-        Kind::Ai => Group::Ai,
-        Kind::General => Group::General,
-    }
 }
 
 #[cfg(test)]

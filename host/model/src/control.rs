@@ -8,7 +8,9 @@ mod since;
 mod stream;
 
 use crate::control::events::{EventsAnswer, EventsAsked};
-use crate::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
+use crate::control::report::{
+    AnalysisAnswer, HealthAnswer, HealthSummary, HistoryAnswer, PluginHealth, Readiness, UptimeRow,
+};
 use crate::frames::Frames;
 use crate::{
     CallError, CapabilityOffer, DependenciesView, MaintenanceAsked, MaintenanceRow, PluginView, Reply,
@@ -318,6 +320,12 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Control: Send + Sync + 'static {
     /// Carries out a command. One that changes an instance ends when the change has ended.
     fn run(&self, command: Command) -> Pending<'_, Result<Answer, ControlError>>;
+
+    /// Whether the host is ready. Load balancers ask it every second or so: what it costs grows with what is required, not with all there is.
+    fn readiness(&self) -> Readiness;
+
+    /// How everything is, without what is measured. Asks nobody.
+    fn health_summary(&self) -> HealthSummary;
 
     /// Calls a capability and waits for the whole answer.
     fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>>;

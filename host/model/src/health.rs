@@ -91,6 +91,11 @@ impl Cause {
             Cause::DeepTimesOut | Cause::DeepFails(_) | Cause::DeepSaysDown | Cause::DeepSaysDegraded
         )
     }
+
+    /// Whether calls that fail decided.
+    pub fn is_by_calls(self) -> bool {
+        matches!(self, Cause::CallsFail | Cause::ChecksSucceedCallsFail)
+    }
 }
 
 impl fmt::Display for Cause {

@@ -1,6 +1,7 @@
 //! How all plugins and the host's own parts are together.
 
 use crate::Health;
+use extman_plugin_api::manifest::schema::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -14,6 +15,16 @@ pub enum Group {
     General,
     /// Parts of the host itself.
     Host,
+}
+
+impl Group {
+    /// Where plugins of this kind belong.
+    pub fn of(kind: Kind) -> Group {
+        match kind {
+            Kind::Ai => Group::Ai,
+            Kind::General => Group::General,
+        }
+    }
 }
 
 /// How many of them there are, by word.

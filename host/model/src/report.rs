@@ -26,6 +26,11 @@ impl Health {
             Health::Down => "down",
         }
     }
+
+    /// Whether it is known to do its work.
+    pub fn serves(self) -> bool {
+        matches!(self, Health::Up | Health::Degraded)
+    }
 }
 
 /// What a check asks.

@@ -3,6 +3,7 @@
 use super::Host;
 use super::calls::Held;
 use super::crashes::newest_first;
+use extman_model::control::report::{HealthSummary, Readiness};
 use extman_model::control::{
     Answer, Command, Control, ControlError, Invocation, Invoked, InvokedStream, Pending,
 };
@@ -12,7 +13,6 @@ use extman_runtime::registry::Entry;
 use extman_runtime::supervisor::{Outcome, Request};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 /// By which the supervisor answers a request.
@@ -32,7 +32,7 @@ impl Host {
             abi: format!("{}.{}", extman_abi::ABI_MAJOR, extman_abi::ABI_MINOR),
             pid: std::process::id(),
             started_unix_ms: self.inner.started_unix_ms,
-            ready: registry.is_known() && !self.inner.ending.load(Ordering::Acquire),
+            ready: self.has_looked(),
             instances,
             refused: registry.refused().to_vec(),
             resident: registry.residents().to_vec(),
@@ -205,6 +205,14 @@ impl Control for Host {
                 Command::EndMaintenance { name } => Answer::Maintenance(self.end_maintenance(&name).await?),
             })
         })
+    }
+
+    fn readiness(&self) -> Readiness {
+        Host::readiness(self)
+    }
+
+    fn health_summary(&self) -> HealthSummary {
+        Host::health_summary(self)
     }
 
     fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>> {

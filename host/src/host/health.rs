@@ -3,18 +3,20 @@
 use super::Host;
 use super::figures::{Measured, measured};
 use super::recent::RecentCalls;
-use crate::probing::{Engine, EventSink, FlappingChange, HealthChange, ReportChange, Seen, Subject};
+use crate::probing::{
+    Engine, EventSink, FlappingChange, HealthChange, ReportChange, Seen, Standing, Subject,
+};
 use extman_health::aggregate::{Member, aggregate};
 use extman_health::policy::Policy;
 use extman_history::History;
 use extman_model::clock;
+use extman_model::control::report::PluginHealth;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    CallStats, Cause, CheckOutcome, Criticality, DeepView, Digest, ErrorKind, Health, HealthView, Lifecycle,
-    Part, PluginView, ProbeSettings, What,
+    CallStats, Cause, CheckOutcome, Component, Criticality, DeepView, Digest, ErrorKind, Health, HealthView,
+    Lifecycle, Part, PluginView, ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
-use extman_plugin_api::manifest::schema::Kind;
 use extman_runtime::instance::Instance;
 use extman_runtime::registry::{Change, Entry, Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
@@ -35,8 +37,7 @@ impl EventSink for HostSink {
     fn changed(&self, change: HealthChange) {
         let (from, to) = (change.from, change.to);
         // Before anybody hears of it: who is told that another one stands in is served by that one.
-        let by_calls =
-            matches!(to.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail) && to.health == Health::Down;
+        let by_calls = to.cause.is_by_calls() && to.health == Health::Down;
         self.registry.learn_health(&change.name, to.health, by_calls);
         self.note_down(&change);
         let name = change.name.to_string();
@@ -152,7 +153,7 @@ fn may_be_helped(cause: Cause, calls_may: impl FnOnce() -> bool) -> bool {
     match cause {
         Cause::CheckTimesOut | Cause::DeepTimesOut => true,
         Cause::CheckFails(kind) | Cause::DeepFails(kind) => kind_may(kind),
-        Cause::CallsFail | Cause::ChecksSucceedCallsFail => calls_may(),
+        cause if cause.is_by_calls() => calls_may(),
         _ => false,
     }
 }
@@ -257,7 +258,11 @@ impl Subjects {
 impl Host {
     /// How everything is: one word, one sentence, and the groups behind it. Asks nobody.
     pub fn health(&self) -> Overall {
-        let known = Known::of(self);
+        self.overall(&Known::of(self), &self.missing(), &self.components())
+    }
+
+    /// How all of these together are.
+    pub(super) fn overall(&self, known: &Known, missing: &[PluginHealth], parts: &[Component]) -> Overall {
         let covering: Vec<_> = known
             .entries
             .iter()
@@ -269,10 +274,7 @@ impl Host {
             .zip(&covering)
             .map(|(entry, covered)| Member {
                 name: &entry.name,
-                group: match entry.plugin.manifest().plugin.kind {
-                    Kind::Ai => Group::Ai,
-                    Kind::General => Group::General,
-                },
+                group: Group::of(entry.plugin.manifest().plugin.kind),
                 health: known.health_of(&entry.name),
                 left_out: known.is_left_out(&entry.name),
                 criticality: entry.config.criticality,
@@ -282,7 +284,6 @@ impl Host {
                     .map(|names| names.iter().map(String::as_str).collect()),
             })
             .collect();
-        let missing = self.missing();
         members.extend(missing.iter().map(|plugin| {
             Member {
                 name: &plugin.name,
@@ -300,7 +301,6 @@ impl Host {
                 covered: None,
             }
         }));
-        let parts = self.components();
         members.extend(parts.iter().map(|part| Member {
             name: &part.name,
             group: Group::Host,
@@ -346,78 +346,80 @@ impl Host {
 /// One picture of who there is and how they are.
 pub(super) struct Known {
     pub entries: Vec<Arc<Entry>>,
-    pub seen: HashMap<Arc<str>, Seen>,
+    pub standings: HashMap<Arc<str>, Standing>,
     pub snapshot: Arc<Snapshot>,
-    /// How many of a redundant set serve and count.
-    redundant: HashMap<String, usize>,
 }
 
 impl Known {
     pub(super) fn of(host: &Host) -> Known {
-        let seen = host.engine().views().into_iter();
-        let snapshot = host.snapshot();
-        let mut known = Known {
+        let (standings, snapshot) = (host.engine().standings(), host.snapshot());
+        Known {
             entries: snapshot.all().collect(),
-            seen: seen.map(|seen| (seen.name.clone(), seen)).collect(),
+            standings,
             snapshot,
-            redundant: HashMap::new(),
-        };
-        for entry in &known.entries {
-            let seen = known.seen.get(&entry.name);
+        }
+    }
+
+    /// How many of each redundant set serve and count.
+    pub(super) fn serving_of_sets(&self) -> HashMap<String, usize> {
+        let mut serving = HashMap::new();
+        for entry in &self.entries {
             if let Some(set) = &entry.config.redundant
-                && seen.is_some_and(|seen| serves(entry, seen) && !seen.left_out)
+                && counts_as_serving(entry, self.standings.get(&entry.name))
             {
-                *known.redundant.entry(set.clone()).or_default() += 1;
+                *serving.entry(set.clone()).or_default() += 1;
             }
         }
-        known
+        serving
     }
 
     pub(super) fn health_of(&self, name: &str) -> Health {
-        self.seen
+        self.standings
             .get(name)
-            .map_or(Health::Unknown, |seen| seen.judged.health)
+            .map_or(Health::Unknown, |standing| standing.judged.health)
     }
 
-    fn is_left_out(&self, name: &str) -> bool {
-        self.seen.get(name).is_some_and(|seen| seen.left_out)
-    }
-
-    /// How many of a redundant set serve and count.
-    pub(super) fn serving_of_set(&self, set: Option<&str>) -> usize {
-        set.and_then(|set| self.redundant.get(set).copied()).unwrap_or(0)
+    pub(super) fn is_left_out(&self, name: &str) -> bool {
+        self.standings.get(name).is_some_and(|standing| standing.left_out)
     }
 }
 
-pub(super) fn serves(entry: &Entry, seen: &Seen) -> bool {
-    entry.serving.is_some() && matches!(seen.judged.health, Health::Up | Health::Degraded)
+/// Whether one of a redundant set is one of those of which enough must serve.
+pub(super) fn counts_as_serving(entry: &Entry, standing: Option<&Standing>) -> bool {
+    entry.serving.is_some()
+        && standing.is_some_and(|standing| standing.judged.health.serves() && !standing.left_out)
 }
 
-/// Its capabilities, if calls of each of them go to somebody else who is known to serve.
-pub(super) fn covered(snapshot: &Snapshot, entry: &Entry) -> Option<Vec<String>> {
-    let capabilities = &entry.plugin.manifest().capabilities;
+/// Whether calls of each of its capabilities go to somebody else who is known to serve.
+pub(super) fn is_covered(snapshot: &Snapshot, entry: &Entry) -> bool {
     let by_another = |capability: &str| {
         let choice = snapshot.route(capability)?.choice();
         let choice = choice.as_ref()?;
-        let serves = matches!(choice.health, Health::Up | Health::Degraded);
-        Some(serves && choice.serving.as_ref()?.entry.name != entry.name)
+        Some(choice.health.serves() && choice.serving.as_ref()?.entry.name != entry.name)
     };
-    let all = capabilities
+    let capabilities = &entry.plugin.manifest().capabilities;
+    capabilities
         .iter()
-        .all(|capability| by_another(&capability.name) == Some(true));
-    all.then(|| capabilities.iter().map(|c| c.name.clone()).collect())
+        .all(|capability| by_another(&capability.name) == Some(true))
+}
+
+/// If somebody else serves all of its capabilities, those of which it would be asked before that one.
+fn covered(snapshot: &Snapshot, entry: &Entry) -> Option<Vec<String>> {
+    let names = entry.plugin.manifest().capabilities.iter();
+    let names = names.map(|capability| &capability.name);
+    let has_stand_in = |name: &&String| {
+        let route = snapshot.route(name);
+        route.is_some_and(|route| route.has_stand_in_for(entry))
+    };
+    is_covered(snapshot, entry).then(|| names.filter(has_stand_in).cloned().collect())
 }
 
 fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView {
     let now = clock::unix_ms(clock::wall());
-    let words = words(entry, seen);
     let Measured { figures, missing } = measured(entry, seen);
     HealthView {
         judged: seen.judged,
-        reason: words.map_or_else(
-            || seen.judged.cause.to_string(),
-            |words| format!("{}: {words}", seen.judged.cause),
-        ),
+        reason: reason(entry, seen),
         since_unix_ms: now.saturating_sub(seen.lasted.as_millis() as u64),
         left_out: seen.left_out,
         in_maintenance: None,
@@ -431,6 +433,14 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
         figures,
         not_measured: missing,
         deep: deep.map(Box::new),
+    }
+}
+
+/// What decided, and why.
+pub(super) fn reason(entry: &Entry, seen: &Seen) -> String {
+    match words(entry, seen) {
+        Some(words) => format!("{}: {words}", seen.judged.cause),
+        None => seen.judged.cause.to_string(),
     }
 }
 
@@ -450,7 +460,7 @@ fn words(entry: &Entry, seen: &Seen) -> Option<String> {
         Cause::Lifecycle(_) => entry.cause.clone(),
         Cause::DependencyDown => suppressed(entry),
         Cause::HeapNearLimit => heap_of_limit(seen),
-        Cause::CallsFail | Cause::ChecksSucceedCallsFail => last_failure(&entry.tally.stats()),
+        cause if cause.is_by_calls() => last_failure(&entry.tally.stats()),
         _ => match &seen.check.as_ref()?.outcome {
             CheckOutcome::Answered { report } => {
                 report.as_ref()?.text.clone().or_else(|| worst_part(&seen.parts))

@@ -16,6 +16,7 @@ mod inputs;
 mod maintenance;
 mod probe;
 mod process;
+mod readiness;
 mod recent;
 mod report;
 mod tasks;

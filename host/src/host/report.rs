@@ -1,35 +1,45 @@
 //! The health report: how everything is, in one answer.
 
 use super::Host;
-use super::health::{Known, covered, serves};
+use super::health::{Known, counts_as_serving, is_covered, reason};
 use crate::probing::Seen;
 use extman_model::control::ControlError;
-use extman_model::control::report::{HealthAnswer, HostHealth, PluginHealth};
+use extman_model::control::report::{HealthAnswer, HealthSummary, HostHealth, PluginHealth, PluginWord};
 use extman_model::record::CheckCounts;
 use extman_model::{
-    Cause, Criticality, Health, HealthFlags, HealthView, Judgement, Lifecycle, Maintenance, MissingView,
+    Cause, Criticality, Group, Health, HealthFlags, HealthView, Judgement, Lifecycle, Maintenance,
+    MissingView,
 };
 use extman_plugin_api::manifest::schema::Kind;
 use extman_runtime::registry::{Entry, Snapshot};
 use extman_runtime::supervisor::InstanceConfig;
+use std::collections::HashMap;
 
 impl Host {
     /// How everything is, with each instance, the host's own parts and its asking. Asks nobody.
     pub fn health_report(&self) -> HealthAnswer {
         let known = Known::of(self);
+        let seen = self.engine().views().into_iter();
+        let seen: HashMap<_, _> = seen.map(|seen| (seen.name.clone(), seen)).collect();
         let stats = self.engine().stats();
         let lag = self.inner.components.lag(self.engine());
+        let (missing, components) = (self.missing(), self.components());
+        let overall = self.overall(&known, &missing, &components);
+        let serving = known.serving_of_sets();
         let there = known.entries.iter().map(|entry| {
-            let set_serves = || known.serving_of_set(entry.config.redundant.as_deref());
-            self.one(entry, &known.snapshot, known.seen.get(&entry.name), set_serves)
+            let set_serves = || {
+                let set = entry.config.redundant.as_deref();
+                set.and_then(|set| serving.get(set).copied()).unwrap_or(0)
+            };
+            self.one(entry, &known.snapshot, seen.get(&entry.name), set_serves)
         });
-        let mut plugins: Vec<_> = there.chain(self.missing()).collect();
+        let mut plugins: Vec<_> = there.chain(missing).collect();
         plugins.sort_by(|a, b| a.name.cmp(&b.name));
         HealthAnswer {
-            overall: self.health(),
+            overall,
             plugins,
             history: self.inner.history.status(),
-            components: self.components(),
+            components,
             host: HostHealth {
                 checks: stats.counts.checks,
                 checks_failed: stats.counts.failed,
@@ -38,6 +48,44 @@ impl Host {
                 stalls: stats.stalls,
                 lag_p99_ns: lag.map(|lag| u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX)),
             },
+        }
+    }
+
+    /// How everything is, in words alone. Asks nobody.
+    pub fn health_summary(&self) -> HealthSummary {
+        let known = Known::of(self);
+        let (missing, components) = (self.missing(), self.components());
+        let overall = self.overall(&known, &missing, &components);
+        let there = known.entries.iter().map(|entry| self.word(&known, entry));
+        let missing = missing.into_iter().map(|plugin| PluginWord {
+            name: plugin.name,
+            group: Group::of(plugin.kind),
+            health: plugin.health.judged.health,
+            reason: Some(plugin.health.reason),
+            left_out: plugin.health.left_out,
+            in_maintenance: plugin.health.in_maintenance,
+        });
+        HealthSummary {
+            overall,
+            plugins: there.chain(missing).collect(),
+            components,
+            history: self.inner.history.status().state,
+        }
+    }
+
+    fn word(&self, known: &Known, entry: &Entry) -> PluginWord {
+        let health = known.health_of(&entry.name);
+        let why = || match self.engine().view(&entry.name) {
+            Some(seen) => reason(entry, &seen),
+            None => Cause::NotChecked.to_string(),
+        };
+        PluginWord {
+            name: entry.name.to_string(),
+            group: Group::of(entry.plugin.manifest().plugin.kind),
+            health,
+            reason: (health != Health::Up).then(why),
+            left_out: known.is_left_out(&entry.name),
+            in_maintenance: self.inner.maintenances.of(entry).map(Box::new),
         }
     }
 
@@ -70,17 +118,13 @@ impl Host {
         seen: Option<&Seen>,
         set_serves: impl FnOnce() -> usize,
     ) -> PluginHealth {
-        let is_enough = |set: &String| {
-            let needed = self.inner.config.health.redundant.get(set).copied();
-            set_serves() >= needed.unwrap_or(1)
-        };
+        let is_enough = |set: &String| set_serves() >= self.needed_of_set(set);
         PluginHealth {
             name: entry.name.to_string(),
             id: entry.plugin.manifest().plugin.id.clone(),
             kind: entry.plugin.manifest().plugin.kind,
             required: entry.config.criticality == Criticality::Required,
-            covered: covered(snapshot, entry).is_some()
-                || entry.config.redundant.as_ref().is_some_and(is_enough),
+            covered: is_covered(snapshot, entry) || entry.config.redundant.as_ref().is_some_and(is_enough),
             lifecycle: entry.lifecycle,
             health: seen.map_or_else(|| self.not_checked(entry), |seen| self.health_view(entry, seen)),
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
@@ -90,16 +134,18 @@ impl Host {
         }
     }
 
+    /// How many of a redundant set must serve.
+    pub(super) fn needed_of_set(&self, set: &str) -> usize {
+        self.inner.config.health.redundant.get(set).copied().unwrap_or(1)
+    }
+
     /// How many of a redundant set serve and count: only its members are looked at.
-    fn serving_of_set(&self, snapshot: &Snapshot, set: &str) -> usize {
+    pub(super) fn serving_of_set(&self, snapshot: &Snapshot, set: &str) -> usize {
         let members = snapshot
             .all()
             .filter(|entry| entry.config.redundant.as_deref() == Some(set));
         members
-            .filter(|entry| {
-                let seen = self.engine().view(&entry.name);
-                seen.is_some_and(|seen| serves(entry, &seen) && !seen.left_out)
-            })
+            .filter(|entry| counts_as_serving(entry, self.engine().standing(&entry.name).as_ref()))
             .count()
     }
 
@@ -111,13 +157,31 @@ impl Host {
         gone.map(|view| self.missing_one(view)).collect()
     }
 
-    fn missing_one(&self, view: &MissingView) -> PluginHealth {
-        let config = self.configured(&view.name);
-        // Its file may just be replaced by whoever put it into maintenance.
-        let maintenance = match config {
+    /// Its file may just be replaced by whoever put it into maintenance.
+    fn maintenance_of_missing(&self, name: &str) -> Option<Maintenance> {
+        match self.configured(name) {
             Some(config) if config.maintenance => Some(Maintenance::CONFIGURED),
-            _ => self.inner.maintenances.of_operator(&view.name),
-        };
+            _ => self.inner.maintenances.of_operator(name),
+        }
+    }
+
+    fn is_not_meant_to_run(&self, name: &str) -> bool {
+        self.inner.disabled.holds(name) || self.configured(name).is_some_and(|config| !config.autostart)
+    }
+
+    /// Whether one whose plugin is not there keeps the host from being ready.
+    pub(super) fn is_missed(&self, name: &str) -> bool {
+        let config = self.configured(name);
+        config.is_some_and(|config| config.criticality == Criticality::Required)
+            && !self.is_not_meant_to_run(name)
+            && self.maintenance_of_missing(name).is_none()
+    }
+
+    fn missing_one(&self, view: &MissingView) -> PluginHealth {
+        let (config, maintenance) = (
+            self.configured(&view.name),
+            self.maintenance_of_missing(&view.name),
+        );
         let judged = Judgement {
             health: Health::Down,
             cause: Cause::Missing,
@@ -135,9 +199,7 @@ impl Host {
             lifecycle: Lifecycle::Failed,
             health: HealthView {
                 reason: format!("{}: {}", Cause::Missing, view.reason),
-                left_out: maintenance.is_some()
-                    || self.inner.disabled.holds(&view.name)
-                    || config.is_some_and(|config| !config.autostart),
+                left_out: maintenance.is_some() || self.is_not_meant_to_run(&view.name),
                 in_maintenance: maintenance.map(Box::new),
                 ..bare(judged, view.since_unix_ms)
             },

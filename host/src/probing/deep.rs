@@ -46,11 +46,10 @@ impl Engine {
         if monitor.lifecycle() != Lifecycle::Running {
             return None;
         }
-        let serves = matches!(monitor.judged().health, Health::Up | Health::Degraded);
         Some(Candidate {
             target: hot.target.clone()?,
             generation: monitor.generation(),
-            is_worth_it: serves && !monitor.is_excluded(),
+            is_worth_it: monitor.judged().health.serves() && !monitor.is_excluded(),
         })
     }
 

@@ -32,7 +32,7 @@ pub use outbox::{EventSink, FlappingChange, HealthChange};
 pub use reported::ReportChange;
 pub use scheduler::EngineStats;
 pub use target::{Apart, Target};
-pub use view::Seen;
+pub use view::{Seen, Standing};
 
 use extman_health::Moment;
 use extman_health::policy::Policy;

@@ -5,9 +5,12 @@ use super::hot::{Hot, Progress};
 use super::instance::MonitoredInstance;
 use super::results::{due, last};
 use extman_health::Moment;
+use extman_health::monitor::Monitor;
 use extman_model::clock;
 use extman_model::record::CheckCounts;
 use extman_model::{CheckView, ConnectionView, Health, Judgement, Lifecycle, Part};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +51,40 @@ pub struct Seen {
     pub deep_words: Option<String>,
 }
 
+/// What one instance is held to be at one moment, and nothing that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// What it is held to be.
+    pub judged: Judgement,
+    /// It counts for nothing in any sum.
+    pub left_out: bool,
+}
+
 impl Engine {
+    /// What one instance is held to be.
+    pub fn standing(&self, name: &str) -> Option<Standing> {
+        let scheduler = self.scheduler();
+        let number = scheduler.find(name)?;
+        let (instance, hot) = scheduler.instance(number)?;
+        Some(standing(
+            instance,
+            hot,
+            scheduler.progress(number),
+            clock::monotonic(),
+        ))
+    }
+
+    /// What all instances are held to be.
+    pub fn standings(&self) -> HashMap<Arc<str>, Standing> {
+        let (scheduler, now) = (self.scheduler(), clock::monotonic());
+        let all = scheduler.all();
+        all.map(|(instance, hot, progress)| {
+            let standing = standing(instance, hot, progress, now);
+            (instance.name.clone(), standing)
+        })
+        .collect()
+    }
+
     /// One instance.
     pub fn view(&self, name: &str) -> Option<Seen> {
         let scheduler = self.scheduler();
@@ -75,18 +111,38 @@ pub(super) fn counts(instance: &MonitoredInstance, hot: &Hot) -> CheckCounts {
     }
 }
 
-fn seen(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment) -> Seen {
-    let mut monitor = instance.monitor.clone();
-    monitor.take_quiet(&mut hot.quiet.clone(), &hot.policy);
+fn standing(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment) -> Standing {
     let is_asked = matches!(progress, Progress::Asked | Progress::Begun);
+    Standing {
+        // Most answer quietly: of them nothing is copied.
+        judged: match hot.quiet.upholds(now, &hot.policy) {
+            true => instance.monitor.judged(),
+            false => caught_up(instance, hot).judged_at(now, is_asked, &hot.policy),
+        },
+        left_out: instance.monitor.is_excluded(),
+    }
+}
+
+/// Its monitor, with what quiet answers have changed.
+fn caught_up<'a>(instance: &'a MonitoredInstance, hot: &Hot) -> Cow<'a, Monitor> {
+    let mut monitor = Cow::Borrowed(&instance.monitor);
+    if hot.quiet.answers() > 0 {
+        monitor.to_mut().take_quiet(&mut hot.quiet.clone(), &hot.policy);
+    }
+    monitor
+}
+
+fn seen(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment) -> Seen {
+    let Standing { judged, left_out } = standing(instance, hot, progress, now);
+    let monitor = caught_up(instance, hot);
     let due = due(instance, hot).filter(|_| progress == Progress::Idle);
     let reported = instance.reported.as_deref();
     Seen {
         name: instance.name.clone(),
         lifecycle: monitor.lifecycle(),
-        judged: monitor.judged_at(now, is_asked, &hot.policy),
+        judged,
         lasted: now.since(monitor.since()),
-        left_out: monitor.is_excluded(),
+        left_out,
         flapping_permille: monitor.flap().permille(),
         failed_checks: monitor.failed_checks(),
         counts: counts(instance, hot),

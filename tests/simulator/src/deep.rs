@@ -232,7 +232,7 @@ impl<'a> DeepChecks<'a> {
             flight.result
         };
         report.deep_failed += u64::from(!is_good && deep_counts(result));
-        let failed = instance.deep_ended(now, flight.generation, result, report);
+        let failed = instance.deep_ended((flight.began, now), flight.generation, result, report);
         if failed == 1 {
             self.confirm.insert(place);
         }

@@ -136,7 +136,7 @@ impl Kind {
     /// Whether being held to be this, for this reason, is right for this fault.
     pub fn accepts(self, judged: Judgement) -> bool {
         use Cause as C;
-        let calls = matches!(judged.cause, C::CallsFail | C::ChecksSucceedCallsFail);
+        let calls = judged.cause.is_by_calls();
         // Until it is known that no call succeeds any more.
         let transient = judged.health == Health::Degraded && judged.cause == C::ChecksFailCallsSucceed;
         match self {
@@ -218,6 +218,22 @@ impl Fault {
             called: chance.happens(0.5),
             error: ERRORS[(chance.bits() % 4) as usize],
         }
+    }
+
+    /// Whether nobody calls it meanwhile, and its checks alone can tell: what its calls say is from before.
+    pub fn is_uncalled(&self, nature: &Nature) -> bool {
+        let shows_in_checks = matches!(
+            self.kind,
+            Kind::HangReturns
+                | Kind::HangStays
+                | Kind::HangInCalls
+                | Kind::SaysDown
+                | Kind::CheckError
+                | Kind::SlowOver
+        );
+        // No fault lasts as long as a day's time of calls.
+        let is_off_hours = nature.rate(self.from) == 0.0 && nature.rate(self.to) == 0.0;
+        shows_in_checks && (!self.called || is_off_hours)
     }
 
     /// Whether it is at work.

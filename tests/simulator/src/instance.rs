@@ -2,7 +2,7 @@
 
 use super::bounds::{SETTLED, WEDGE_AFTER};
 use super::drive::TICK;
-use super::judge::Judge;
+use super::judge::{Failing, Judge};
 use super::plugin::{Plugin, Reply};
 use super::report::Report;
 use super::world::World;
@@ -11,7 +11,7 @@ use extman_health::Moment;
 use extman_health::monitor::{Answer, Calls, Monitor, Poll};
 use extman_health::policy::{DeepPolicy, Policy};
 use extman_model::record::ResultWord;
-use extman_model::{Cause, Health, Judgement, Lifecycle};
+use extman_model::{Judgement, Lifecycle};
 use std::time::Duration;
 
 /// Lines of one plugin's trace.
@@ -61,6 +61,8 @@ pub(super) struct SimulatedInstance<'a> {
     pause: usize,
     state: Lifecycle,
     running_since: Time,
+    /// When the first of the deep checks was begun that failed last, in a row.
+    deep_failing_since: Option<Time>,
     traced: bool,
 }
 
@@ -88,6 +90,7 @@ impl<'a> SimulatedInstance<'a> {
             pause: 0,
             state: Lifecycle::Verified,
             running_since: 0,
+            deep_failing_since: None,
             traced,
         }
     }
@@ -171,11 +174,7 @@ impl<'a> SimulatedInstance<'a> {
     /// Whether its calls failed last and none has succeeded since: it does not get well by being called less, and who is not called is not seen to be
     /// well.
     pub fn waits_for_a_call(&self) -> bool {
-        let by_calls = matches!(
-            self.monitor.judged().cause,
-            Cause::CallsFail | Cause::ChecksSucceedCallsFail
-        );
-        by_calls && self.plugin.failing_since().is_some()
+        self.monitor.judged().cause.is_by_calls() && self.plugin.failing_since().is_some()
     }
 
     /// What happens next, and when. Never before what happened last.
@@ -290,7 +289,7 @@ impl<'a> SimulatedInstance<'a> {
 
     /// Which generation may be asked deep now, if any.
     pub fn deep_candidate(&self, now: Time, by_operator: bool) -> Option<u64> {
-        let serves = matches!(self.monitor.judged().health, Health::Up | Health::Degraded);
+        let serves = self.monitor.judged().health.serves();
         let is_fit = by_operator || serves && now >= self.running_since + SETTLED;
         (self.state == Lifecycle::Running && is_fit).then_some(self.generation)
     }
@@ -300,14 +299,22 @@ impl<'a> SimulatedInstance<'a> {
         self.plugin.ask_deep(now)
     }
 
-    /// A deep check of this generation has come to this. Gives how many have failed in a row.
-    pub fn deep_ended(&mut self, now: Time, generation: u64, result: ResultWord, report: &mut Report) -> u8 {
+    /// A deep check of this generation, begun then, has come to this. Gives how many have failed in a row.
+    pub fn deep_ended(
+        &mut self,
+        (began, now): (Time, Time),
+        generation: u64,
+        result: ResultWord,
+        report: &mut Report,
+    ) -> u8 {
         self.now = self.now.max(now);
         if (self.state, self.generation) != (Lifecycle::Running, generation) {
             return 0;
         }
         self.monitor
             .deep_ended(moment(self.now), generation, result, self.policy);
+        let fails = self.monitor.failed_deep() > 0;
+        self.deep_failing_since = fails.then_some(self.deep_failing_since.unwrap_or(began));
         self.trace(report, || format!("deep check: {result:?}"));
         self.told(report);
         self.monitor.failed_deep()
@@ -324,7 +331,7 @@ impl<'a> SimulatedInstance<'a> {
     fn live(&mut self, state: Lifecycle) {
         if state == Lifecycle::Running {
             self.generation += 1;
-            self.running_since = self.now;
+            (self.running_since, self.deep_failing_since) = (self.now, None);
             self.plugin.begins();
         }
         self.state = state;
@@ -342,8 +349,11 @@ impl<'a> SimulatedInstance<'a> {
             return;
         }
         report.changes += 1;
-        self.judge
-            .changed(self.now, is, self.plugin.failing_since(), report);
+        let failing = Failing {
+            calls_since: self.plugin.failing_since(),
+            deep_since: self.deep_failing_since,
+        };
+        self.judge.changed(self.now, is, failing, report);
         self.trace(report, || format!("judged {:?}: {}", is.health, is.cause));
     }
 

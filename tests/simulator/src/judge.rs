@@ -23,6 +23,15 @@ struct Open {
     masked: Time,
 }
 
+/// Since when it fails, as its caller knows it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Failing {
+    /// When the calls began to fail that failed last, without a success since and without long between two of them.
+    pub calls_since: Option<Time>,
+    /// When the first of the deep checks was begun that failed last, in a row.
+    pub deep_since: Option<Time>,
+}
+
 /// Watches one plugin's judgements.
 #[derive(Debug)]
 pub struct Judge<'a> {
@@ -34,6 +43,8 @@ pub struct Judge<'a> {
     next: usize,
     open: Option<Open>,
     judged: Judgement,
+    /// Its word from before the host lost sight of it.
+    before_loss: Health,
     since: Time,
     /// Until then deep checks may speak against it for the last fault of theirs, and its heap for the last of its own.
     deep_until: Time,
@@ -65,6 +76,7 @@ impl<'a> Judge<'a> {
                 cause: Cause::NotChecked,
                 flags: HealthFlags::default(),
             },
+            before_loss: Health::Unknown,
             since: 0,
             deep_until: 0,
             heap_until: 0,
@@ -83,8 +95,8 @@ impl<'a> Judge<'a> {
         self.judged
     }
 
-    /// It is judged otherwise from now on. `failing_since`: when the calls began to fail that failed last.
-    pub fn changed(&mut self, now: Time, to: Judgement, failing_since: Option<Time>, report: &mut Report) {
+    /// It is judged otherwise from now on.
+    pub fn changed(&mut self, now: Time, to: Judgement, failing: Failing, report: &mut Report) {
         self.come_to(now, report);
         self.pass(now, report);
         self.settle(now);
@@ -95,9 +107,19 @@ impl<'a> Judge<'a> {
         if (from.health, from.cause) == (to.health, to.cause) {
             return;
         }
+        let is_lost = |judged: Judgement| judged.cause == Cause::HostStarved;
+        if is_lost(to) && !is_lost(from) {
+            self.before_loss = from.health;
+        }
+        // Lost sight of while it was down and found so again, it has not been well meanwhile.
+        let before = if is_lost(from) {
+            self.before_loss
+        } else {
+            from.health
+        };
         match to.health {
-            Health::Down => self.down(now, from, failing_since, report),
-            Health::Degraded => self.degraded(now, report),
+            Health::Down => self.down(now, before, failing, report),
+            Health::Degraded => self.degraded(now, failing, report),
             Health::Up => self.up(now, report),
             Health::Unknown => {}
         }
@@ -152,7 +174,10 @@ impl<'a> Judge<'a> {
                 Kind::HeapNear => self.heap_until = fault.to + recovery,
                 _ => {}
             }
-            let seen = fault.kind.expected() == Some(self.judged.health) && fault.kind.accepts(self.judged);
+            let is_of_before = fault.is_uncalled(self.nature) && self.judged.cause.is_by_calls();
+            let seen = fault.kind.expected() == Some(self.judged.health)
+                && fault.kind.accepts(self.judged)
+                && !is_of_before;
             self.open = Some(Open {
                 fault: *fault,
                 bound,
@@ -227,7 +252,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn down(&mut self, now: Time, from: Judgement, failing_since: Option<Time>, report: &mut Report) {
+    fn down(&mut self, now: Time, before: Health, failing: Failing, report: &mut Report) {
         let judged = self.judged;
         let afterwards = |open: &Open| {
             // It was down for it already, and only the reason is another or the host had lost sight of it.
@@ -242,14 +267,15 @@ impl<'a> Judge<'a> {
                 .pauses(open.fault.kind, self.world, open.fault.to, late)
         };
         // Of those that failed in a row, without a success since and without long between, the first did so in the fault.
-        let by_calls = matches!(judged.cause, Cause::CallsFail | Cause::ChecksSucceedCallsFail);
-        let of_run = |open: &Open| by_calls && failing_since.is_some_and(|since| since < open.fault.to);
+        let of_run = |open: &Open| {
+            judged.cause.is_by_calls() && failing.calls_since.is_some_and(|since| since < open.fault.to)
+        };
         let open = self.open.filter(|open| {
             let is_near = now <= open.fault.to.saturating_add(afterwards(open));
             open.fault.kind.may_be_down() && (is_near || of_run(open))
         });
         let Some(open) = open else {
-            if from.health != Health::Down {
+            if before != Health::Down {
                 report.false_downs += 1;
                 let fault = self.open.filter(|open| open.fault.is_on(now));
                 self.violation(now, Wrong::FalseDown, fault.map(|open| open.fault), report);
@@ -261,14 +287,22 @@ impl<'a> Judge<'a> {
             report.kind(open.fault.kind).wrong_causes += 1;
             self.violation(now, Wrong::Cause, Some(open.fault), report);
         }
-        self.saw(now, Health::Down);
+        if open.fault.is_uncalled(self.nature) && judged.cause.is_by_calls() {
+            // What made it down for this is over: only its calls from before are left, until the next one succeeds.
+            self.up(now, report);
+        } else {
+            self.saw(now, Health::Down);
+        }
     }
 
-    fn degraded(&mut self, now: Time, report: &mut Report) {
-        // Of one that does not come back no synthetic request does either, and the one before may have failed for no reason.
+    fn degraded(&mut self, now: Time, failing: Failing, report: &mut Report) {
+        // Of one that does not come back no synthetic request does either; of two that fail in a row, the other may have failed for no
+        // reason, before it or after it.
         let hangs = self.open.is_some_and(|open| {
-            matches!(open.fault.kind, Kind::HangStays | Kind::HangReturns)
-                && now <= open.fault.to.saturating_add(open.recovery)
+            let Fault { kind, from, to, .. } = open.fault;
+            let upon_it = |at: Time| from <= at && at <= to.saturating_add(open.recovery);
+            matches!(kind, Kind::HangStays | Kind::HangReturns)
+                && (upon_it(now) || failing.deep_since.is_some_and(upon_it))
         });
         let alarm = match self.judged.cause {
             Cause::HeapNearLimit => now > self.heap_until,
@@ -358,3 +392,6 @@ impl<'a> Judge<'a> {
 fn ms(time: Time) -> u64 {
     time / 1_000_000
 }
+
+#[cfg(test)]
+mod tests;

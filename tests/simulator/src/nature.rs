@@ -100,6 +100,12 @@ impl Nature {
         }
     }
 
+    /// Called for this long from the beginning of each day on.
+    #[cfg(test)]
+    pub fn called_for(self, called_for: Time) -> Self {
+        Nature { called_for, ..self }
+    }
+
     /// How long its next answer takes.
     #[inline]
     pub fn round_trip(&self, chance: &mut Chance) -> Time {

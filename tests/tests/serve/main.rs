@@ -16,6 +16,7 @@ mod limits;
 mod maintenance;
 mod manifest;
 mod process;
+mod readiness;
 mod residents;
 mod resources;
 mod robustness;

@@ -3,6 +3,7 @@
 use crate::well;
 use extman_http::HttpConfig;
 use extman_model::control::events::{EventsAnswer, EventsAsked, NumberedEvent};
+use extman_model::control::report::{HealthSummary, Readiness};
 use extman_model::control::{
     Answer, Command, Control, ControlError, FrameReader, Invocation, Invoked, InvokedStream, Pending,
 };
@@ -119,6 +120,21 @@ impl Control for Fake {
             }
             answer
         })
+    }
+
+    fn readiness(&self) -> Readiness {
+        match (self.starting, self.down) {
+            (true, _) => Readiness::not_for("the first look is not done"),
+            (false, true) => Readiness {
+                reasons: vec!["lang is required, and is running and down".to_owned()],
+                more: 3,
+            },
+            (false, false) => Readiness::default(),
+        }
+    }
+
+    fn health_summary(&self) -> HealthSummary {
+        well::summary(self.down)
     }
 
     fn invoke(&self, invocation: Invocation) -> Pending<'_, Result<Invoked, CallError>> {

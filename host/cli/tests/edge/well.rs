@@ -1,6 +1,9 @@
 //! How the plugins of the control without plugins are, and were.
 
-use extman_model::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
+use extman_model::Health;
+use extman_model::control::report::{
+    AnalysisAnswer, Group, HealthAnswer, HealthSummary, HistoryAnswer, PluginHealth, PluginWord, UptimeRow,
+};
 use serde_json::{Value, json};
 
 pub fn plugin(name: &str, down: bool) -> PluginHealth {
@@ -47,6 +50,28 @@ pub fn all(down: bool) -> HealthAnswer {
         "host": {"checks": 12, "stalls": 0, "lag_p99_ns": 1_000},
     }))
     .unwrap()
+}
+
+/// The same in words alone.
+pub fn summary(down: bool) -> HealthSummary {
+    let all = all(down);
+    let plugins = all.plugins.into_iter().map(|plugin| {
+        let health = plugin.health.judged.health;
+        PluginWord {
+            name: plugin.name,
+            group: Group::of(plugin.kind),
+            health,
+            reason: (health != Health::Up).then_some(plugin.health.reason),
+            left_out: plugin.health.left_out,
+            in_maintenance: plugin.health.in_maintenance,
+        }
+    });
+    HealthSummary {
+        overall: all.overall,
+        plugins: plugins.collect(),
+        components: all.components,
+        history: all.history.state,
+    }
 }
 
 pub fn history(name: &str) -> HistoryAnswer {

@@ -5,7 +5,6 @@
 //! O(n²) in points, so that of more than [`POINTS_MAX`] points evenly spaced ones are taken.
 
 use super::statistics::{median, normal_tail};
-use serde::{Deserialize, Serialize};
 
 /// Most points that are calculated with.
 pub const POINTS_MAX: usize = 1_440;
@@ -16,7 +15,7 @@ pub const TEST_POINTS_MIN: usize = 10;
 const Z_95: f64 = 1.959_963_984_540_054;
 
 /// A line through points.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
     /// The median of the slopes of all pairs of points, in units of y per unit of x.
     pub slope: f64,
@@ -65,7 +64,7 @@ pub fn theil_sen(points: &[(f64, f64)]) -> Option<Line> {
 }
 
 /// What a Mann–Kendall test found.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MannKendall {
     /// Pairs that rise less pairs that fall.
     pub s: i64,
@@ -81,14 +80,8 @@ pub struct MannKendall {
     pub points: usize,
 }
 
-/// Tests values in order of time for a trend. `None` with fewer than [`TEST_POINTS_MIN`] finite ones. It takes them as independent;
-/// see [`mann_kendall_autocorrelated`].
-pub fn mann_kendall(values: &[f64]) -> Option<MannKendall> {
-    test(&usable(values)?, 1.0)
-}
-
-/// Tests for a trend where values close in time are alike, as in memory over hours: the variance is multiplied with Hamed and Rao's
-/// factor from the autocorrelation of the detrended ranks, at the lags where it is significant at 5 %. Unlike theirs, the factor
+/// Tests values in order of time for a trend; `None` with fewer than [`TEST_POINTS_MIN`] finite ones. Those close in time are alike, as in
+/// memory over hours: the variance is multiplied with Hamed and Rao's factor from the autocorrelation of the detrended ranks, at the lags where it is significant at 5 %. Unlike theirs, the factor
 /// never goes below 1, so that this test finds less than the plain one, never more. Gaps in time count as none.
 pub fn mann_kendall_autocorrelated(values: &[f64]) -> Option<MannKendall> {
     let values = usable(values)?;
@@ -103,7 +96,7 @@ pub fn mann_kendall_autocorrelated(values: &[f64]) -> Option<MannKendall> {
         .zip(&values)
         .map(|(x, y)| y - line.slope * x)
         .collect();
-    test(&values, variance_factor(&ranks(&detrended)).max(1.0))
+    Some(test(&values, variance_factor(&ranks(&detrended)).max(1.0)))
 }
 
 fn usable(values: &[f64]) -> Option<Vec<f64>> {
@@ -111,7 +104,8 @@ fn usable(values: &[f64]) -> Option<Vec<f64>> {
     (finite.len() >= TEST_POINTS_MIN).then(|| thinned(&finite))
 }
 
-fn test(values: &[f64], factor: f64) -> Option<MannKendall> {
+/// As if they were independent, but for this factor of the variance.
+fn test(values: &[f64], factor: f64) -> MannKendall {
     let n = values.len();
     let mut s = 0_i64;
     for (at, value) in values.iter().enumerate() {
@@ -125,14 +119,14 @@ fn test(values: &[f64], factor: f64) -> Option<MannKendall> {
     } else {
         0.0
     };
-    Some(MannKendall {
+    MannKendall {
         s,
         variance,
         z,
         p: (2.0 * normal_tail(z.abs())).min(1.0),
         tau: s as f64 / (n * (n - 1) / 2) as f64,
         points: n,
-    })
+    }
 }
 
 /// n(n−1)(2n+5).

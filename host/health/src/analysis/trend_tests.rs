@@ -27,6 +27,11 @@ fn near(told: f64, truth: f64) {
     );
 }
 
+/// The test that takes values as independent.
+fn mann_kendall(values: &[f64]) -> Option<MannKendall> {
+    Some(test(&usable(values)?, 1.0))
+}
+
 fn numbered(values: &[f64]) -> Vec<(f64, f64)> {
     (0..).map(f64::from).zip(values.iter().copied()).collect()
 }

@@ -123,8 +123,7 @@ impl Quiet {
     /// How long an answer may take, if it is quiet up to now.
     #[inline]
     pub fn begin(&self, now: Moment, calls: Calls, policy: &Policy) -> Option<Duration> {
-        let stale = policy.interval.max(INTERVAL_MIN) * u32::from(policy.stale_intervals.max(1));
-        let is_quiet = self.is_quiet(now, calls) && now.since(self.answered_at) <= stale;
+        let is_quiet = self.is_quiet(now, calls) && self.is_fresh(now, policy);
         is_quiet.then(|| self.timeout.timeout(policy.timeout))
     }
 
@@ -159,6 +158,18 @@ impl Quiet {
         let usual = policy.interval.max(INTERVAL_MIN);
         self.due = next_due(policy, usual, (self.seed, self.cycle), self.due, now);
         true
+    }
+
+    /// It has answered quietly, and so lately that its monitor's verdict holds as it is.
+    #[inline]
+    pub fn upholds(&self, now: Moment, policy: &Policy) -> bool {
+        self.answers > 0 && self.is_fresh(now, policy)
+    }
+
+    #[inline]
+    fn is_fresh(&self, now: Moment, policy: &Policy) -> bool {
+        let stale = policy.interval.max(INTERVAL_MIN) * u32::from(policy.stale_intervals.max(1));
+        now.since(self.answered_at) <= stale
     }
 
     #[inline]

@@ -7,7 +7,7 @@ pub use crate::record::Range;
 use crate::record::{CheckRow, ClockRow, ReleaseRow, ResultWord, Rollup, SpanRow};
 use crate::{
     Cause, CheckOutcome, CheckView, Component, Crash, DeepResult, Digest, ErrorKind, Health, HealthView,
-    Lifecycle, Report,
+    Lifecycle, Maintenance, Report,
 };
 pub use crate::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
@@ -108,13 +108,61 @@ pub struct PolicyView {
     pub deep_every_ms: Option<u64>,
 }
 
-impl PluginHealth {
-    /// Whether it alone keeps the host from being ready.
-    pub fn keeps_from_ready(&self) -> bool {
-        let word = self.health.judged.health;
-        let serves = matches!(word, Health::Up | Health::Degraded);
-        self.required && !self.covered && !self.health.left_out && !serves
+/// Whether the host is ready: the first look is done, and each plugin that is required serves, or others do its work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// What keeps it from that, by name: at most [`REASONS_MAX`]. None while it is ready.
+    pub reasons: Vec<String>,
+    /// How many more reasons there are.
+    pub more: usize,
+}
+
+/// Reasons that are told of a host that is not ready.
+pub const REASONS_MAX: usize = 16;
+
+impl Readiness {
+    /// Not ready, for this reason alone.
+    pub fn not_for(reason: &str) -> Self {
+        Readiness {
+            reasons: vec![reason.to_owned()],
+            more: 0,
+        }
     }
+
+    /// Whether nothing keeps it from that.
+    pub fn is_ready(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// How everything is, in words alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthSummary {
+    /// One word, one sentence, and the groups behind it.
+    pub overall: Overall,
+    /// Each instance.
+    pub plugins: Vec<PluginWord>,
+    /// The host's own parts; the history is one of them.
+    pub components: Vec<Component>,
+    /// Whether the history works.
+    pub history: HistoryState,
+}
+
+/// How one instance is, in words alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginWord {
+    /// The instance's name.
+    pub name: String,
+    /// Where it belongs.
+    pub group: Group,
+    /// How it is.
+    pub health: Health,
+    /// Why; absent of one that is up.
+    pub reason: Option<String>,
+    /// It counts in no sum.
+    pub left_out: bool,
+    /// An operator works on it.
+    pub in_maintenance: Option<Box<Maintenance>>,
 }
 
 /// The host's own asking.

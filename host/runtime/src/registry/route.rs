@@ -254,6 +254,13 @@ impl Route {
         self.candidates.first().map(|slot| slot.entry.load_full())
     }
 
+    /// Whether who serves now stands in for this candidate: it comes after it.
+    pub fn has_stand_in_for(&self, candidate: &Entry) -> bool {
+        let choice = self.choice();
+        let serving = choice.as_ref().and_then(|choice| choice.serving.as_ref());
+        serving.is_some_and(|serving| order(&serving.entry) > order(candidate))
+    }
+
     /// How many run, though none is to be called.
     pub fn running(&self) -> usize {
         let runs = |slot: &&Arc<Slot>| slot.entry.load().serving.is_some();

@@ -99,7 +99,7 @@ pub const STORIES: &[Story] = &[
                 ),
                 ("standby", SAYS_DOWN),
             ],
-            overall: "Degraded: 1 of 2 plugins down (standby), 1 of 2 plugins degraded (primary), truth.answer and truth.push served by their fallbacks",
+            overall: "Degraded: 1 of 2 plugins down (standby), 1 of 2 plugins degraded (primary)",
             ..STEP
         }],
         ..ONE

@@ -164,7 +164,7 @@ pub const STORIES: &[Story] = &[
                     ("primary", "left out, up: answers its checks"),
                     ("standby", SAYS_DOWN),
                 ],
-                overall: "Degraded: 1 of 1 plugin down (standby), truth.answer and truth.push served by their fallbacks",
+                overall: "Degraded: 1 of 1 plugin down (standby)",
                 ..STEP
             },
         ],

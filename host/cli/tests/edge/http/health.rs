@@ -66,8 +66,17 @@ fn health_has_the_documented_status_and_words() {
 #[test]
 fn a_required_plugin_that_is_down_keeps_the_host_from_being_ready_and_never_from_living() {
     let server = down();
-    assert_eq!(ask(server.address, "GET /readyz", &[], b"").status, 503);
+    let heard = ask(server.address, "GET /readyz", &[], b"");
+    assert_eq!(heard.status, 503);
+    assert_eq!(
+        String::from_utf8_lossy(&heard.body),
+        "not ready\nlang is required, and is running and down\nand 3 more\n"
+    );
     assert_eq!(ask(server.address, "GET /livez", &[], b"").status, 200);
+    assert!(
+        server.fake.asked.lock().unwrap().is_empty(),
+        "neither has views built"
+    );
 }
 
 #[test]
