@@ -72,7 +72,8 @@ impl Trials {
 
     /// Its calls fail until it is down for that; from then on they would succeed. Calls on until it is up.
     async fn is_well_again(&self, what: &str, mut call: impl AsyncFnMut(&Host)) {
-        let give_up = Instant::now() + LIMIT;
+        // Trials are seconds apart, and not each of them fits.
+        let give_up = Instant::now() + 5 * LIMIT;
         while self.health() != Some(Health::Down) {
             call(&self.host).await;
             assert!(Instant::now() < give_up, "{what}: not down: {:?}", self.health());
