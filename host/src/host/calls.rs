@@ -6,7 +6,7 @@ use extman_model::{CallError, ErrorKind, Lifecycle, RequestExtras};
 use extman_runtime::instance::Call;
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::Frames;
-use extman_runtime::registry::{Candidate, Entry, Route, Snapshot};
+use extman_runtime::registry::{Candidate, Choice, Entry, Route, Snapshot};
 use extman_runtime::supervisor::{Request, Requests};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,8 +71,8 @@ impl Host {
     /// The same, with the input held against what whoever serves it declares.
     pub(super) async fn invoke_once(&self, invocation: Invocation, held: Held) -> Result<Invoked, CallError> {
         let (target, call) = split(invocation);
-        if let Some(trial) = self.trial(&target) {
-            match self.serve(target.clone(), trial, call.clone(), None, held).await {
+        if let Some((trial, call)) = self.trial(&target, &call, held).await {
+            match self.serve_held(target.clone(), trial, call, None, held).await {
                 // Whoever stands in serves the call.
                 Err(error) if did_nothing(&error) => {}
                 done => return done,
@@ -88,22 +88,32 @@ impl Host {
     /// Nobody serves it.
     pub fn invoke_streamed(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
         let (target, call) = split(invocation);
-        let chosen = self.choose_to_stream(&target)?;
-        check_size(&chosen.entry, &target.capability, call.body.len())?;
+        let fits = |chosen: &Candidate| check_size(&chosen.entry, &target.capability, call.body.len());
+        let chosen = match self.due_trial(&target) {
+            Some((_, trial)) if fits(&trial).is_ok() => trial,
+            due => {
+                due.inspect(|(choice, _)| choice.put_off_trial());
+                let chosen = self.choose(&target)?;
+                fits(&chosen)?;
+                chosen
+            }
+        };
         Ok(self.stream(target, chosen, call, Held::BySize))
     }
 
     /// The same, with the input held against the schema of whoever serves it.
     pub(super) async fn stream_held(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
         let (target, call) = split(invocation);
-        let chosen = self.choose_to_stream(&target)?;
-        let call = self.hold(&chosen.entry, call, Held::BySchema).await?;
+        // Once it has begun nobody stands in for a trial, since who serves is told before.
+        let (chosen, call) = match self.trial(&target, &call, Held::BySchema).await {
+            Some(trial) => trial,
+            None => {
+                let chosen = self.choose(&target)?;
+                let call = self.hold(&chosen.entry, call, Held::BySchema).await?;
+                (chosen, call)
+            }
+        };
         Ok(self.stream(target, chosen, call, Held::BySchema))
-    }
-
-    /// Nobody stands in for a trial, since who serves is told before the call begins.
-    fn choose_to_stream(&self, target: &Target) -> Result<Candidate, CallError> {
-        self.trial(target).map_or_else(|| self.choose(target), Ok)
     }
 
     fn stream(&self, mut target: Target, chosen: Candidate, call: Call, held: Held) -> InvokedStream {
@@ -225,13 +235,28 @@ impl Host {
         }
     }
 
-    /// Who gets this call to show whether it is well again, if this is the one.
-    fn trial(&self, target: &Target) -> Option<Candidate> {
+    /// Who gets this call to show whether it is well again, if this is the one, with the input held against what that takes. One that does not
+    /// fit shows nothing: whoever stands in serves it, and the next call may be the one.
+    async fn trial(&self, target: &Target, call: &Call, held: Held) -> Option<(Candidate, Call)> {
+        let (choice, trial) = self.due_trial(target)?;
+        let fits = self.hold(&trial.entry, call.clone(), held).await;
+        match fits {
+            Ok(call) => Some((trial, call)),
+            Err(_) => {
+                choice.put_off_trial();
+                None
+            }
+        }
+    }
+
+    fn due_trial(&self, target: &Target) -> Option<(Arc<Choice>, Candidate)> {
         let current = self.inner.registry.current();
         let route = current
             .route(&target.capability)
             .filter(|_| target.instance.is_none())?;
-        route.choice().as_ref()?.trial()
+        let choice = route.choice();
+        let trial = choice.as_ref()?.trial()?;
+        Some((choice.clone()?, trial))
     }
 
     /// Holds an input against what the plugin has declared of it.

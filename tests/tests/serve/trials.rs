@@ -72,8 +72,7 @@ impl Trials {
 
     /// Its calls fail until it is down for that; from then on they would succeed. Calls on until it is up.
     async fn is_well_again(&self, what: &str, mut call: impl AsyncFnMut(&Host)) {
-        // Trials are seconds apart, and not each of them fits.
-        let give_up = Instant::now() + 5 * LIMIT;
+        let give_up = Instant::now() + LIMIT;
         while self.health() != Some(Health::Down) {
             call(&self.host).await;
             assert!(Instant::now() < give_up, "{what}: not down: {:?}", self.health());
@@ -134,30 +133,46 @@ async fn instance_down_by_its_calls_is_up_once_they_succeed_though_all_callers_a
     trials.is_well_again("attached", call).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn trial_holds_the_input_against_the_schema_of_the_plugin_on_trial_and_the_other_serves_what_does_not_fit()
- {
+/// Calls of which two in three fit the one that stands in alone, by the host as programs and people use it.
+async fn holds_the_input_on_trial(what: &str, ask: impl AsyncFn(&Host, &str) -> Result<(), CallError>) {
     let trials = Trials::begin(AllDown::LeastBad, false).await;
     let (mut calls, mut well) = (0_u64, false);
     let call = async |host: &Host| {
         calls += 1;
         well |= trials.well.exists();
-        // Only the one that stands in takes the short ones, and every third call fits both: in time a trial is one of either.
         let fits = !well || calls.is_multiple_of(3);
         let is_down = || {
             let health = host.plugin("tried").ok().and_then(|plugin| plugin.health);
             health.is_some_and(|health| health.judged.health == Health::Down)
         };
-        let invoked = host.invoke(invocation(if fits { FITS } else { "{}" })).await;
+        let asked = ask(host, if fits { FITS } else { "{}" }).await;
         // Once it serves again, what does not fit is refused for good reason.
-        if let Err(error) = invoked
+        if let Err(error) = asked
             && well
             && is_down()
         {
-            panic!("the other one serves: {error}");
+            panic!("{what}: the other one serves: {error}");
         }
     };
-    trials.is_well_again("held", call).await;
+    trials.is_well_again(what, call).await;
     let wrong = trials.place.path().join("wrong");
     assert!(!wrong.exists(), "it was given what does not fit its schema");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trial_holds_the_input_against_the_schema_of_the_plugin_on_trial_and_the_other_serves_what_does_not_fit()
+ {
+    holds_the_input_on_trial("held", async |host, body| {
+        host.invoke(invocation(body)).await.map(drop)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trial_that_streams_holds_the_input_too_and_the_other_serves_what_does_not_fit() {
+    holds_the_input_on_trial("held stream", async |host, body| {
+        let stream = Control::invoke_stream(host, invocation(body)).await?;
+        stream.done.await.map(drop)
+    })
+    .await;
 }

@@ -207,6 +207,14 @@ impl Choice {
             .as_ref()
             .and_then(|trial| trial.next(self.serving.is_none()))
     }
+
+    /// The call that was the trial never came to the plugin: another one may be it at once.
+    #[cold]
+    pub fn put_off_trial(&self) {
+        if let Some(trial) = &self.trial {
+            trial.due.store(clock::monotonic().as_nanos(), Relaxed);
+        }
+    }
 }
 
 impl Trial {
