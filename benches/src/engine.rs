@@ -37,7 +37,7 @@ pub fn subjects(targets: Vec<Arc<dyn Target>>, policy: Policy) -> Vec<Subject> {
             lifecycle: Lifecycle::Running,
             target: Some((target, 1)),
             maintenance: false,
-            suppressed: false,
+            suppressed_by: None,
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use super::Host;
 use super::figures::{Measured, measured};
 use super::recent::RecentCalls;
 use crate::probing::{
-    Engine, EventSink, FlappingChange, HealthChange, ReportChange, Seen, Standing, Subject,
+    Engine, EventSink, FlappingChange, HealthChange, ReportChange, Seen, Standing, Subject, suppressed_by,
 };
 use extman_health::aggregate::{Member, aggregate};
 use extman_health::policy::Policy;
@@ -53,7 +53,7 @@ impl EventSink for HostSink {
                     to: to.health,
                     cause: to.cause,
                     flapping: to.flags.flapping,
-                    text: change.text.or_else(|| self.lack(&change.name, to.cause)),
+                    text: change.text,
                 });
             }
         };
@@ -117,13 +117,6 @@ impl EventSink for HostSink {
 }
 
 impl HostSink {
-    /// Whose being down keeps an instance down or degraded, if that decides.
-    fn lack(&self, name: &str, cause: Cause) -> Option<String> {
-        let decides = cause == Cause::DependencyDown;
-        let entry = self.registry.snapshot().get(name).filter(|_| decides)?;
-        suppressed(&entry)
-    }
-
     /// The supervisor hears when an instance is down, whether a restart may help it, and when it no longer is.
     fn note_down(&self, change: &HealthChange) {
         if change.from.health != Health::Down && change.to.health != Health::Down {
@@ -222,7 +215,7 @@ impl Subjects {
                 .as_ref()
                 .map(|(instance, generation)| (instance.clone() as _, *generation)),
             maintenance,
-            suppressed: entry.suppressed_by.is_some(),
+            suppressed_by: entry.suppressed_by.clone(),
         }
     }
 
@@ -444,21 +437,13 @@ pub(super) fn reason(entry: &Entry, seen: &Seen) -> String {
     }
 }
 
-/// Whose being down is at the root of what it lacks.
-fn suppressed(entry: &Entry) -> Option<String> {
-    entry
-        .suppressed_by
-        .as_ref()
-        .map(|root| format!("suppressed by {root}"))
-}
-
 /// Why, in the plugin's own words or in those of whoever moved it.
 fn words(entry: &Entry, seen: &Seen) -> Option<String> {
     match seen.judged.cause {
         cause if cause.is_deep() => seen.deep_words.clone(),
         Cause::Lifecycle(Lifecycle::Running) => None,
         Cause::Lifecycle(_) => entry.cause.clone(),
-        Cause::DependencyDown => suppressed(entry),
+        Cause::DependencyDown => entry.suppressed_by.as_deref().map(suppressed_by),
         Cause::HeapNearLimit => heap_of_limit(seen),
         cause if cause.is_by_calls() => last_failure(&entry.tally.stats()),
         _ => match &seen.check.as_ref()?.outcome {

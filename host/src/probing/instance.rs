@@ -11,7 +11,7 @@ use extman_health::Moment;
 use extman_health::monitor::Monitor;
 use extman_health::policy::Policy;
 use extman_model::record::{CheckCounts, MinuteRow, Record, Rollup, SpanState, StateTransition};
-use extman_model::{CheckOutcome, CheckView, ErrorKind, Judgement, Lifecycle};
+use extman_model::{Cause, CheckOutcome, CheckView, ErrorKind, Judgement, Lifecycle};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -37,6 +37,8 @@ pub(super) struct MonitoredInstance {
     pub reported: Option<Box<Reported>>,
     /// What the last deep check of this generation said that was evidence.
     pub deep_words: Option<Box<str>>,
+    /// Whose being down is at the root of what it lacks.
+    pub suppressed_by: Option<Arc<str>>,
     flapping: Option<Box<FlappingEpisode>>,
     counted_calls: Option<Box<CountedCalls>>,
 }
@@ -67,6 +69,7 @@ impl MonitoredInstance {
             recorded: None,
             reported: None,
             deep_words: None,
+            suppressed_by: None,
             flapping: None,
             counted_calls: None,
         }
@@ -233,19 +236,24 @@ impl MonitoredInstance {
         self.record_state(at.1, None, None, records);
     }
 
-    /// The plugin's own words, or its error's.
+    /// The plugin's own words, or its error's; of what lacks something, whose being down is at the root of that.
     fn words(&self) -> Option<String> {
-        let text = if self.monitor.judged().cause.is_deep() {
-            self.deep_words.as_deref()?
-        } else {
-            match &self.last.as_ref()?.outcome {
+        let text = match self.monitor.judged().cause {
+            Cause::DependencyDown => return self.suppressed_by.as_deref().map(suppressed_by),
+            cause if cause.is_deep() => self.deep_words.as_deref()?,
+            _ => match &self.last.as_ref()?.outcome {
                 CheckOutcome::Answered { report } => report.as_ref()?.text.as_deref()?,
                 CheckOutcome::Failed { text, .. } => text,
                 CheckOutcome::Busy | CheckOutcome::NotBegun | CheckOutcome::TimedOut => return None,
-            }
+            },
         };
         Some(cut(text).to_owned())
     }
+}
+
+/// Says whose being down is at the root of what an instance lacks.
+pub(crate) fn suppressed_by(root: &str) -> String {
+    format!("suppressed by {root}")
 }
 
 /// As much of a text as is kept.

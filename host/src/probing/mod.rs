@@ -28,6 +28,7 @@ mod turns;
 mod view;
 
 pub use deep::{Asked, Candidate, DeepEnded};
+pub(crate) use instance::suppressed_by;
 pub use outbox::{EventSink, FlappingChange, HealthChange};
 pub use reported::ReportChange;
 pub use scheduler::EngineStats;
@@ -70,8 +71,8 @@ pub struct Subject {
     pub target: Option<(Arc<dyn Target>, u64)>,
     /// An operator works on it.
     pub maintenance: bool,
-    /// Something that it requires is down.
-    pub suppressed: bool,
+    /// Whose being down is at the root of what it lacks of that which it requires.
+    pub suppressed_by: Option<Arc<str>>,
 }
 
 impl Engine {
@@ -244,7 +245,7 @@ fn wall_ms() -> u64 {
 
 fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
     let (at, lifecycle) = (now(), subject.lifecycle);
-    let (maintenance, suppressed) = (subject.maintenance, subject.suppressed);
+    let (maintenance, suppressed_by) = (subject.maintenance, subject.suppressed_by);
     let number = scheduler.find(&subject.name).unwrap_or_else(|| {
         let new = MonitoredInstance::new(subject.name, at);
         scheduler.add(new, subject.policy.clone())
@@ -258,9 +259,9 @@ fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
         None => (None, before.1),
     };
     let same = before == (lifecycle, generation) && hot.target.is_some() == target.is_some();
-    let flags = known.monitor.judged().flags;
-    let is_known =
-        known.recorded.is_some() && (flags.maintenance, flags.suppressed) == (maintenance, suppressed);
+    let is_known = known.recorded.is_some()
+        && known.monitor.judged().flags.maintenance == maintenance
+        && known.suppressed_by == suppressed_by;
     scheduler.with(number, at, |instance, hot| {
         hot.policy = subject.policy;
         // The time up to now is of the one before.
@@ -276,11 +277,13 @@ fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
             instance.retarget(gone, runs, &mut out.records);
         }
         let calls = hot.calls();
+        instance.suppressed_by = suppressed_by;
         instance.judge(hot, at, out, |instance, policy, _| {
             if !same {
                 instance.monitor.enter(at.0, lifecycle, generation, calls, policy);
             }
             instance.monitor.maintain(at.0, maintenance, policy);
+            let suppressed = instance.suppressed_by.is_some();
             instance.monitor.suppress(at.0, suppressed, policy);
         });
     });

@@ -203,7 +203,7 @@ fn subject(name: &str, target: &Arc<Fake>, generation: u64) -> Subject {
         lifecycle: Lifecycle::Running,
         target: Some((target.clone(), generation)),
         maintenance: false,
-        suppressed: false,
+        suppressed_by: None,
     }
 }
 
@@ -388,6 +388,33 @@ async fn life_and_generations() {
     until("its panic is told", || !ears.panicked.lock().unwrap().is_empty()).await;
     engine.remove("a");
     assert!(engine.view("a").is_none());
+    tokio::task::spawn_blocking(move || engine.shutdown())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_lacks_something_is_told_with_the_root_of_that_and_not_with_its_own_words() {
+    let (engine, ears) = started();
+    let fake = Fake::new();
+    *fake.says.lock().unwrap() = said(Health::Up);
+    engine.put(subject("a", &fake, 1));
+    until("it is up", || health(&engine, "a") == Health::Up).await;
+    engine.put(Subject {
+        suppressed_by: Some("store".into()),
+        ..subject("a", &fake, 1)
+    });
+    let told = ears.changes.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(
+        (told.to.health, told.to.cause, told.text.as_deref()),
+        (
+            Health::Degraded,
+            extman_model::Cause::DependencyDown,
+            Some("suppressed by store")
+        )
+    );
+    engine.put(subject("a", &fake, 1));
+    assert_eq!(health(&engine, "a"), Health::Up);
     tokio::task::spawn_blocking(move || engine.shutdown())
         .await
         .unwrap();

@@ -33,7 +33,7 @@ fn subject(name: &str, instance: &Arc<Instance>, module: &Module, policy: Arc<Po
         lifecycle: Lifecycle::Running,
         target: Some((instance.clone(), module.generation())),
         maintenance: false,
-        suppressed: false,
+        suppressed_by: None,
     }
 }
 

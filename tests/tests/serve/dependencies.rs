@@ -323,6 +323,13 @@ fn what_serves_goes_on_degraded_while_the_root_is_down_and_is_up_again_with_it()
             assert!(text.contains("suppressed by store"), "{args:?}: {text}");
         }
     }
+    for name in ["base", "rank"] {
+        let text = said(&host, &["history", name]);
+        assert!(
+            text.contains("what it requires is down: suppressed by store"),
+            "{text}"
+        );
+    }
     let told = events(&host, "health");
     let of_rank: Vec<_> = told
         .iter()

@@ -255,7 +255,7 @@ impl Bench {
             },
             target: (generation > 0).then(|| (self.fake.clone() as _, generation)),
             maintenance: self.maintenance,
-            suppressed: false,
+            suppressed_by: None,
         };
         self.deep.change(std::slice::from_ref(&subject), []);
         self.engine.change(vec![subject], []);
