@@ -230,6 +230,14 @@ impl Chain {
         Chain { now, written }
     }
 
+    /// All of it may be made from the start.
+    fn serving(settings: &str) -> (Chain, Served) {
+        let place = Place::default();
+        let chain = Chain::put(&place);
+        std::fs::write(&chain.now, b"").expect("written");
+        (chain, place.serve(settings))
+    }
+
     fn written(&self) -> Vec<String> {
         let text = std::fs::read_to_string(&self.written).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -290,10 +298,7 @@ fn what_requires_a_plugin_that_fails_waits_names_the_root_and_starts_when_that_c
 
 #[test]
 fn what_serves_goes_on_degraded_while_the_root_is_down_and_is_up_again_with_it() {
-    let place = Place::default();
-    let chain = Chain::put(&place);
-    std::fs::write(&chain.now, b"").expect("written");
-    let host = place.serve(&format!("{QUICK}restart = \"never\"\n"));
+    let (_, host) = Chain::serving(&format!("{QUICK}restart = \"never\"\n"));
     host.until_lifecycle("rank", "running");
     for name in ["base", "rank"] {
         host.until("it is up", || host.plugin(name)["health"]["health"] == "up");
@@ -347,10 +352,7 @@ fn what_serves_goes_on_degraded_while_the_root_is_down_and_is_up_again_with_it()
 
 #[test]
 fn failure_while_the_root_is_down_is_no_restart_and_is_mended_by_its_return() {
-    let place = Place::default();
-    let chain = Chain::put(&place);
-    std::fs::write(&chain.now, b"").expect("written");
-    let host = place.serve(&format!("{QUICK}max_restarts = 1\n"));
+    let (chain, host) = Chain::serving(&format!("{QUICK}max_restarts = 1\n"));
     host.until_lifecycle("rank", "running");
     std::fs::remove_file(&chain.now).expect("removed");
     host.call("store.wait", "", b"panic");
@@ -377,10 +379,7 @@ fn failure_while_the_root_is_down_is_no_restart_and_is_mended_by_its_return() {
 
 #[test]
 fn restart_of_what_others_require_leaves_them_up_and_as_they_are() {
-    let place = Place::default();
-    let chain = Chain::put(&place);
-    std::fs::write(&chain.now, b"").expect("written");
-    let host = place.serve(QUICK);
+    let (chain, host) = Chain::serving(QUICK);
     for name in ["base", "rank"] {
         host.until_lifecycle(name, "running");
         host.until("it is up", || host.plugin(name)["health"]["health"] == "up");
@@ -450,10 +449,7 @@ fn chain_of_fifty_with_a_thousand_instances_starts_in_its_order() {
 
 #[test]
 fn host_that_ends_stops_who_requires_another_before_it() {
-    let place = Place::default();
-    let chain = Chain::put(&place);
-    std::fs::write(&chain.now, b"").expect("written");
-    let host = place.serve(QUICK);
+    let (chain, host) = Chain::serving(QUICK);
     host.until_lifecycle("rank", "running");
     let place = host.stopped();
     let ended: Vec<_> = chain
