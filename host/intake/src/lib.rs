@@ -33,4 +33,4 @@ pub use store::{
     OpenedCopy, PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin, hash_chunks,
 };
 pub use trust::{TrustError, VerifiedPlugin, verify};
-pub use watch::{Watch, WatchMode};
+pub use watch::Watch;
