@@ -327,7 +327,7 @@ impl<'a> Universe<'a> {
         let is_self = |id: usize| matches!(want.target, Target::Capability(_)) && id == of;
         let others = self.targets(want.target).iter().filter(|id| !is_self(**id));
         others
-            .map(|id| (*id, self.versions(*id, &is_such)))
+            .map(|id| (*id, self.versions(*id, is_such)))
             .filter(|(_, versions)| !versions.is_empty())
             .collect()
     }

@@ -148,18 +148,15 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
     let (instruction, stack) = registers(context);
     let code = code(journal, instruction);
     let (slot, slot_word, slot_entries) = slot_here(journal).unwrap_or((0, 0, 0));
+    // SAFETY: a fault has its address there.
+    let address = is_fault.then(|| unsafe { info.si_addr() }.addr() as u64);
     let mut note = Note {
         pid: pid as u64,
         signal: signal as u64,
         tid: tid as u64,
         at_unix_ms: now_unix_ms(),
         is_fault: u64::from(is_fault),
-        // SAFETY: a fault has its address there.
-        address: if is_fault {
-            unsafe { info.si_addr() }.addr() as u64
-        } else {
-            0
-        },
+        address: address.unwrap_or(0),
         stack,
         slot,
         slot_word,

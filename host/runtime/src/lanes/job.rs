@@ -5,9 +5,11 @@ use super::lane::LaneContext;
 use std::sync::Arc;
 use std::time::Duration;
 
+type Run = Box<dyn FnOnce(&LaneContext<'_>, Option<Permit>) + Send>;
+
 /// Something to run on a lane.
 pub(super) struct Job {
-    pub run: Box<dyn FnOnce(&LaneContext<'_>, Option<Permit>) + Send>,
+    pub run: Run,
     /// What has to have room before it runs.
     pub concurrency: Option<Arc<ConcurrencyLimit>>,
 }
