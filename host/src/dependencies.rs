@@ -1,9 +1,8 @@
 //! Which version of each plugin a host would use, without one: the directories are looked at as a host does, and nothing is run.
 
 use crate::config::{Config, ConfigError};
-use extman_intake::StoreError;
+use extman_intake::{Arrivals, StoreError};
 use extman_model::{DependenciesView, RefusedView, clock};
-use extman_runtime::arrivals::Arrivals;
 use extman_runtime::supervisor::{Configured, resolved};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

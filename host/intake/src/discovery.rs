@@ -3,7 +3,7 @@
 //! Time is passed in: a file that was changed a moment ago waits in [`Scan::pending`] for a later scan.
 
 use super::config::DiscoveryConfig;
-use super::files::{Identity, Unfit};
+use super::files::{FileIdentity, Unfit};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 pub struct FoundFile {
     path: PathBuf,
     resolved: PathBuf,
-    identity: Identity,
+    identity: FileIdentity,
 }
 
 impl FoundFile {
@@ -29,7 +29,7 @@ impl FoundFile {
     }
 
     /// What was at the path; another identity later means another content.
-    pub fn identity(&self) -> Identity {
+    pub fn identity(&self) -> FileIdentity {
         self.identity
     }
 }
@@ -111,7 +111,7 @@ pub struct Discovery {
 
 #[derive(Debug, Clone, Copy)]
 struct Observation {
-    identity: Identity,
+    identity: FileIdentity,
     since: SystemTime,
 }
 
@@ -191,7 +191,7 @@ pub(super) fn examine(path: &Path, bytes_max: u64) -> Result<FoundFile, Unfit> {
         None => Ok(FoundFile {
             path: path.to_owned(),
             resolved,
-            identity: Identity::of(&metadata),
+            identity: FileIdentity::of(&metadata),
         }),
     }
 }

@@ -1,15 +1,15 @@
-//! Looking at files and opening them with care.
+//! Looking at files, opening them and putting them in place with care.
 
 use serde::Serialize;
-use std::fs::{File, Metadata};
-use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::fs::{File, Metadata, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
 /// What tells one state of one file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-pub struct Identity {
+pub struct FileIdentity {
     /// Device of the file.
     pub device: u64,
     /// Inode of the file.
@@ -22,10 +22,10 @@ pub struct Identity {
     pub changed: (i64, i64),
 }
 
-impl Identity {
+impl FileIdentity {
     /// By what the system says of the file.
     pub fn of(metadata: &Metadata) -> Self {
-        Identity {
+        FileIdentity {
             device: metadata.dev(),
             inode: metadata.ino(),
             size_bytes: metadata.len(),
@@ -146,6 +146,32 @@ pub(super) fn open_regular(path: &Path, bytes_max: u64) -> Result<(File, Metadat
     match Unfit::by_metadata(&metadata, bytes_max) {
         Some(unfit) => Err(unfit),
         None => Ok((file, metadata)),
+    }
+}
+
+/// Puts this in a file's place, under a name of its own until it is whole: whoever reads sees what was there before or all of this, which is
+/// on the disk when this returns.
+///
+/// # Errors
+/// It can't be written; then what was there is still there.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let directory = parent(path);
+    let mut part = tempfile::Builder::new()
+        .prefix(".partial-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory)?;
+    part.write_all(bytes)?;
+    part.as_file().sync_all()?;
+    part.persist(path)?;
+    // The name is on the disk once its directory is.
+    File::open(directory)?.sync_all()
+}
+
+/// The directory that a path names a file in.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

@@ -8,6 +8,7 @@
 //! less.
 #![forbid(unsafe_code)]
 
+mod arrivals;
 mod config;
 mod discovery;
 mod files;
@@ -19,9 +20,10 @@ mod store;
 mod trust;
 mod watch;
 
+pub use arrivals::{Arrivals, Arrived};
 pub use config::{DiscoveryConfig, IntakeConfig, StoreConfig, TrustConfig, WatchConfig};
 pub use discovery::{DirError, DirProblem, Discovery, FoundFile, Refused, Scan, find};
-pub use files::{Identity, Unfit};
+pub use files::{FileIdentity, Unfit, write_whole};
 pub use inspect::{
     Build, Exports, Facts, FileFormat, InspectError, InspectedPlugin, Inspection, Note, Panics, Problem, Sdk,
     inspect, inspect_bytes, inspect_file,
@@ -33,4 +35,4 @@ pub use store::{
     OpenedCopy, PruneLimits, Pruned, Store, StoreError, StoreOutcome, StoredCopy, StoredPlugin, hash_chunks,
 };
 pub use trust::{TrustError, VerifiedPlugin, verify};
-pub use watch::{Watch, WatchMode};
+pub use watch::Watch;

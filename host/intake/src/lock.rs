@@ -1,12 +1,11 @@
 //! `extman.lock`: which version of each plugin, in which bytes, is to be used.
 
+use super::files::write_whole;
 use extman_model::{DependenciesView, Digest};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::Permissions;
-use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The file's name.
@@ -159,22 +158,7 @@ impl Lock {
     /// # Errors
     /// It can't be written; then what was there is still there.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
-        let write = || {
-            let directory = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            let mut part = tempfile::Builder::new()
-                .prefix(&format!(".{LOCK_FILE}."))
-                .permissions(Permissions::from_mode(0o644))
-                .tempfile_in(directory)?;
-            part.write_all(self.text().as_bytes())?;
-            part.as_file().sync_all()?;
-            part.persist(path)?;
-            // The name is on the disk once its directory is.
-            std::fs::File::open(directory)?.sync_all()
-        };
-        write().map_err(|error| LockError::Io {
+        write_whole(path, self.text().as_bytes(), 0o644).map_err(|error| LockError::Io {
             path: path.to_owned(),
             error,
         })

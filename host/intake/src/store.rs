@@ -10,7 +10,7 @@ mod locks;
 mod outcome;
 
 use super::discovery::FoundFile;
-use super::files::{self, Identity};
+use super::files::{self, FileIdentity};
 use copy::copy_and_hash;
 pub(super) use copy::hash;
 pub use copy::hash_chunks;
@@ -46,7 +46,7 @@ struct Stored {
     origin_mode: u32,
     path: PathBuf,
     /// The copy as it was when its bytes were known to be those of the digest.
-    hashed: Identity,
+    hashed: FileIdentity,
     /// Keeps the shared lock that holds off `prune`.
     _in_use: File,
 }
@@ -95,7 +95,7 @@ impl StoredPlugin {
 #[derive(Debug)]
 pub struct OpenedCopy {
     file: File,
-    hashed: Identity,
+    hashed: FileIdentity,
 }
 
 impl OpenedCopy {
@@ -113,7 +113,7 @@ impl OpenedCopy {
     /// The directory is the host's alone, and every write moves a time that only the system sets.
     pub fn is_unchanged(&self) -> bool {
         let now = self.file.metadata();
-        now.is_ok_and(|now| Identity::of(&now) == self.hashed)
+        now.is_ok_and(|now| FileIdentity::of(&now) == self.hashed)
     }
 }
 
@@ -201,7 +201,7 @@ impl Store {
         let size = found.identity().size_bytes;
         let opened = files::open_regular(found.resolved(), u64::MAX);
         let (mut source, before) = opened.map_err(|reason| StoreError::unfit(found.path(), reason))?;
-        if Identity::of(&before) != found.identity() {
+        if FileIdentity::of(&before) != found.identity() {
             return Err(changed());
         }
         let copy = |source: &mut File| {
@@ -229,7 +229,7 @@ impl Store {
         if copied != size
             || [&after, &at_path]
                 .iter()
-                .any(|m| Identity::of(m) != found.identity())
+                .any(|m| FileIdentity::of(m) != found.identity())
         {
             return Err(changed());
         }
@@ -303,7 +303,7 @@ impl Store {
         &self,
         incoming: Option<NamedTempFile>,
         digest: Digest,
-    ) -> Result<(PathBuf, File, Identity), StoreError> {
+    ) -> Result<(PathBuf, File, FileIdentity), StoreError> {
         let _installing = StoreLock::installing(&self.dir)?;
         let path = self.path_of(digest);
         if let Some(incoming) = incoming
@@ -319,7 +319,7 @@ impl Store {
         // When it was last used. A store on a disk that can't be written any more is one that can't be pruned either.
         let _ = file.set_modified(clock::wall());
         let hashed = file.metadata().map_err(|e| StoreError::at(&path, e))?;
-        let hashed = Identity::of(&hashed);
+        let hashed = FileIdentity::of(&hashed);
         Ok((path, file, hashed))
     }
 

@@ -108,69 +108,53 @@ fn sticky_says(mode: u32) -> &'static str {
 /// # Errors
 /// Its digest is not allowed, or every user of the machine could have put it there.
 pub fn verify(plugin: InspectedPlugin, config: &TrustConfig) -> Result<VerifiedPlugin, TrustError> {
-    match objection(&plugin, config) {
-        Some(error) => Err(error),
-        None => Ok(VerifiedPlugin(plugin)),
-    }
+    check(&plugin, config)?;
+    Ok(VerifiedPlugin(plugin))
 }
 
-fn objection(plugin: &InspectedPlugin, config: &TrustConfig) -> Option<TrustError> {
+fn check(plugin: &InspectedPlugin, config: &TrustConfig) -> Result<(), TrustError> {
     if let Some(allowed) = &config.allow_digests
         && !allowed.contains(&plugin.digest())
     {
-        return Some(TrustError::NotAllowed {
+        return Err(TrustError::NotAllowed {
             found: plugin.digest(),
             allowed: allowed.len(),
         });
     }
     if plugin.facts().executable_stack && !config.allow_executable_stack {
-        return Some(TrustError::ExecutableStack(InspectError::ExecutableStack));
+        return Err(TrustError::ExecutableStack(InspectError::ExecutableStack));
     }
     if config.allow_world_writable {
-        return None;
+        return Ok(());
     }
     let found = plugin.stored().found();
     let mode = plugin.stored().origin_mode();
     if mode & files::WORLD_WRITE != 0 {
-        return Some(TrustError::WritableFile {
+        return Err(TrustError::WritableFile {
             path: found.resolved().to_owned(),
             mode,
         });
     }
-    [found.path(), found.resolved()]
-        .into_iter()
-        .find_map(exposed_directory)
+    check_directories(found.path())?;
+    check_directories(found.resolved())
 }
 
-/// The directory through which any user could put another file at `path`.
-fn exposed_directory(path: &Path) -> Option<TrustError> {
-    let unknown = |path: &Path, source| {
-        Some(TrustError::Unknown {
-            path: path.to_owned(),
-            source,
-        })
+/// Whether there is no directory through which any user could put another file at `path`.
+fn check_directories(path: &Path) -> Result<(), TrustError> {
+    let unknown = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TrustError::Unknown { path, source }
     };
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let directory = match parent.canonicalize() {
-        Ok(directory) => directory,
-        Err(e) => return unknown(parent, e),
-    };
+    let parent = files::parent(path);
+    let directory = parent.canonicalize().map_err(unknown(parent))?;
     for (depth, ancestor) in directory.ancestors().enumerate() {
-        let mode = match std::fs::metadata(ancestor) {
-            Ok(metadata) => files::mode(&metadata),
-            Err(e) => return unknown(ancestor, e),
-        };
+        let metadata = std::fs::metadata(ancestor).map_err(unknown(ancestor))?;
+        let mode = files::mode(&metadata);
         // Further up the sticky bit is enough: nobody else can rename the directory below.
-        let open_to_all = mode & files::WORLD_WRITE != 0 && (depth == 0 || mode & files::STICKY == 0);
-        if open_to_all {
-            return Some(TrustError::WritableDirectory {
-                path: ancestor.to_owned(),
-                mode,
-            });
+        if mode & files::WORLD_WRITE != 0 && (depth == 0 || mode & files::STICKY == 0) {
+            let path = ancestor.to_owned();
+            return Err(TrustError::WritableDirectory { path, mode });
         }
     }
-    None
+    Ok(())
 }

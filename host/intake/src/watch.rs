@@ -22,15 +22,6 @@ pub struct Watch {
     thread: Option<JoinHandle<()>>,
 }
 
-/// How a directory is watched at the moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WatchMode {
-    /// The system reports changes.
-    Native,
-    /// It is looked at every `poll_ms`, for this reason.
-    Polling(String),
-}
-
 #[derive(Debug, Default)]
 struct Signal {
     state: Mutex<State>,
@@ -43,7 +34,6 @@ struct State {
     /// A watched directory itself went away: another may have its name, and even its inode, already.
     lost: bool,
     stop: bool,
-    modes: Vec<(PathBuf, WatchMode)>,
 }
 
 impl Watch {
@@ -51,7 +41,7 @@ impl Watch {
     /// the last change. It misses nothing that happens after this returned.
     ///
     /// # Errors
-    /// The system can't start a thread. A system without file notification is no error: see [`Watch::modes`].
+    /// The system can't start a thread. A system without file notification is no error: then directories are polled, and the log says so.
     pub fn start(
         dirs: &[PathBuf],
         config: &WatchConfig,
@@ -64,7 +54,6 @@ impl Watch {
             native(dirs, &signal).map_err(|e| format!("the system can't report changes: {e}"))
         };
         let mut directories = Directories::new(dirs, watcher);
-        signal.lock().modes = directories.modes();
         let config = config.clone();
         let shared = Arc::clone(&signal);
         let thread = std::thread::Builder::new()
@@ -74,11 +63,6 @@ impl Watch {
             signal,
             thread: Some(thread),
         })
-    }
-
-    /// How each directory is watched now, in the order given at the start.
-    pub fn modes(&self) -> Vec<(PathBuf, WatchMode)> {
-        self.signal.lock().modes.clone()
     }
 }
 
@@ -119,12 +103,9 @@ fn run(signal: &Signal, directories: &mut Directories, config: &WatchConfig, on_
         let lost = std::mem::take(&mut state.lost);
         drop(state);
         let polled = directories.scan(lost);
-        let mut state = signal.lock();
-        state.modes = directories.modes();
-        if !state.changed && !polled {
+        if !signal.lock().changed && !polled {
             continue;
         }
-        drop(state);
         let mut state = signal.wait(debounce, |state| !state.stop);
         if state.stop {
             return;
@@ -183,9 +164,6 @@ struct Directories {
 
 impl Directories {
     fn new(dirs: &[PathBuf], watcher: SystemWatcher) -> Self {
-        if let Err(reason) = &watcher {
-            tracing::warn!(%reason, "plugin directories are polled");
-        }
         let mut directories = Directories {
             watcher,
             all: dirs.iter().map(|dir| Watched::new(dir.clone())).collect(),
@@ -202,13 +180,6 @@ impl Directories {
             changed |= watched.scan(lost, |dir| hand_over(&mut self.watcher, dir));
         }
         changed
-    }
-
-    fn modes(&self) -> Vec<(PathBuf, WatchMode)> {
-        self.all
-            .iter()
-            .map(|watched| (watched.dir().to_owned(), watched.mode()))
-            .collect()
     }
 }
 

@@ -4,10 +4,10 @@
 //! back for each wakes the runtime's event loop each time, which costs more than the call. This thread sleeps until the earliest
 //! deadline that it knew of; a later one need not wake it, and one that is taken back does not either.
 
+use super::sync::{lock, start_vital};
 use extman_model::clock::{self, Monotonic};
-use extman_model::vital::Vital;
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Condvar, Mutex, Once, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// A moment that one caller waits for.
@@ -31,7 +31,7 @@ impl Deadline {
         if clock::has_come(self.at) {
             return Poll::Ready(Ok(()));
         }
-        let mut waiting = lock();
+        let mut waiting = lock(&WAITING);
         if !waiting.has_thread {
             if let Err(error) = start() {
                 return Poll::Ready(Err(error));
@@ -54,7 +54,7 @@ impl Deadline {
 impl Drop for Deadline {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            let waker = lock().wakers.remove(&(self.at, place));
+            let waker = lock(&WAITING).wakers.remove(&(self.at, place));
             // Outside the lock: it may be the last thing that holds a task.
             drop(waker);
         }
@@ -78,36 +78,32 @@ static WAITING: Mutex<Waiting> = Mutex::new(Waiting {
 });
 static EARLIER: Condvar = Condvar::new();
 
-/// Starts the thread, if it does not run yet, and waits until it has all that it needs. Before anything runs on a lane: a
-/// constructor that hangs holds the dynamic loader's lock, which a thread needs to begin and for its first thread-locals.
+/// Starts the thread, if it does not run yet: before anything runs on a lane.
 pub(super) fn make_ready() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let mut waiting = lock();
+        let mut waiting = lock(&WAITING);
         // Where it fails it is tried again by whoever waits first, who is told.
         waiting.has_thread = start().is_ok();
     });
 }
 
 fn start() -> std::io::Result<()> {
-    let (begun, begins) = std::sync::mpsc::channel::<()>();
-    std::thread::Builder::new()
-        .name("extman-deadlines".to_owned())
-        .spawn(move || {
-            // Waking a task asks for this thread's place in the async runtime: it has one from here on.
-            let _ = tokio::runtime::Handle::try_current();
-            let _ = std::thread::current();
-            let _vital = Vital::part("the clock of deadlines");
-            drop(begun);
-            wake_at_deadlines();
-        })?;
-    // Nothing is sent: it ends when the other end is dropped.
-    begins.recv().unwrap_or_default();
-    Ok(())
+    let begin = || {
+        // Waking a task asks for this thread's place in the async runtime: it has one from here on.
+        let _ = tokio::runtime::Handle::try_current();
+        let _ = std::thread::current();
+    };
+    start_vital(
+        "extman-deadlines",
+        "the clock of deadlines",
+        begin,
+        wake_at_deadlines,
+    )
 }
 
 fn wake_at_deadlines() {
-    let mut waiting = lock();
+    let mut waiting = lock(&WAITING);
     loop {
         let now = clock::monotonic();
         let mut due = Vec::new();
@@ -119,7 +115,7 @@ fn wake_at_deadlines() {
         if !due.is_empty() {
             drop(waiting);
             due.into_iter().for_each(Waker::wake);
-            waiting = lock();
+            waiting = lock(&WAITING);
             continue;
         }
         waiting.looks_at = waiting.wakers.first_key_value().map(|((at, _), _)| *at);
@@ -133,10 +129,6 @@ fn wake_at_deadlines() {
             }
         };
     }
-}
-
-fn lock() -> MutexGuard<'static, Waiting> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -165,7 +157,7 @@ mod tests {
         far.abort();
         let _ = far.await;
         assert!(
-            !lock()
+            !lock(&WAITING)
                 .wakers
                 .keys()
                 .any(|(at, _)| *at > start.after(Duration::from_secs(3000)))

@@ -1,6 +1,5 @@
 //! The only part of the host that runs plugin code.
 
-pub mod arrivals;
 pub mod crash;
 mod deadlines;
 pub mod durable;

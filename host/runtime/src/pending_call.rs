@@ -59,7 +59,7 @@ impl PendingCall {
         let token = context
             .as_ref()
             .map(|context| context.open_waiting(deadline, stream, limits));
-        let cancel = CancelOnDrop { token, tell: None };
+        let cancel = CancelOnDrop { token, notify: None };
         PendingCall { context, cancel }
     }
 
@@ -68,9 +68,9 @@ impl PendingCall {
         PendingCall::open(deadline, None, OutputLimits::default())
     }
 
-    /// `tell` hears once the call is cancelled while its code runs, on whatever thread that happens: it must be quick.
-    pub(super) fn on_cancel(mut self, tell: Option<impl Fn(CallToken) + Send + 'static>) -> Self {
-        self.cancel.tell = tell.map(|tell| Box::new(tell) as Box<_>);
+    /// `notify` is called once the call is cancelled while its code runs, on whatever thread that happens: it must be quick.
+    pub(super) fn on_cancel(mut self, notify: Option<impl Fn(CallToken) + Send + 'static>) -> Self {
+        self.cancel.notify = notify.map(|notify| Box::new(notify) as Box<_>);
         self
     }
 
@@ -114,8 +114,8 @@ impl PendingCall {
 struct CancelOnDrop {
     /// `None` once there is nothing to cancel any more.
     token: Option<CallToken>,
-    /// Hears that a call was cancelled whose code runs.
-    tell: Option<Box<dyn Fn(CallToken) + Send>>,
+    /// Called if the call's code runs when it is cancelled.
+    notify: Option<Box<dyn Fn(CallToken) + Send>>,
 }
 
 impl CancelOnDrop {
@@ -125,9 +125,9 @@ impl CancelOnDrop {
         };
         let was = loader::cancel(token);
         if was == Cancelled::Running
-            && let Some(tell) = &self.tell
+            && let Some(notify) = &self.notify
         {
-            tell(token);
+            notify(token);
         }
         was
     }

@@ -7,6 +7,7 @@ pub use route::{AllDown, Candidate, Choice, Route};
 
 use super::instance::{CallTotals, Instance};
 use super::supervisor::InstanceConfig;
+use super::sync::lock;
 use arc_swap::{ArcSwap, Guard};
 use extman_intake::VerifiedPlugin;
 use extman_model::Health;
@@ -15,13 +16,12 @@ use extman_model::{
     CapabilityOffer, CapabilityView, DependenciesView, DesiredState, Lifecycle, MissingView, PluginView,
     RefusedView, ResidentView, Verdict, WayBack,
 };
-use extman_plugin_api::manifest::schema::{Capability, Kind, Manifest};
+use extman_plugin_api::manifest::schema::Capability;
 use foldhash::fast::RandomState;
-use route::Slot;
-use semver::VersionReq;
+use route::{Fitness, Slot};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// One instance as it is published.
 #[derive(Clone)]
@@ -58,23 +58,6 @@ pub struct Entry {
 pub struct Snapshot {
     by_name: BTreeMap<Arc<str>, Arc<Slot>>,
     routes: HashMap<String, Arc<Route>, RandomState>,
-}
-
-/// What to look for; what is not given does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct Query {
-    /// The instance's name.
-    pub name: Option<String>,
-    /// The plugin's id.
-    pub id: Option<String>,
-    /// AI or general.
-    pub kind: Option<Kind>,
-    /// What sort of work.
-    pub task: Option<String>,
-    /// A capability that it has.
-    pub capability: Option<String>,
-    /// Versions of the plugin.
-    pub version: Option<VersionReq>,
 }
 
 /// What one publication has changed.
@@ -133,21 +116,21 @@ impl Registry {
     /// An instance is held to be this from here on: who serves its capabilities is chosen anew. `by_calls`: nothing but its calls say that
     /// it is down, so some go to it all the same. One caller at a time for each instance, in the order in which it was decided.
     pub fn learn_health(&self, name: &str, health: Health, by_calls: bool) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = self.current.load();
-        if let Some(slot) = current.by_name.get(name)
-            && slot.learn(health, by_calls)
-        {
-            current.reconsider(slot, &slot.entry.load());
-        }
+        self.change_fitness(name, |fitness| {
+            (fitness.health, fitness.by_calls) = (health, by_calls);
+        });
     }
 
     /// An instance is in maintenance from here on, or no longer: who serves its capabilities is chosen anew.
     pub fn set_maintenance(&self, name: &str, maintenance: bool) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.change_fitness(name, |fitness| fitness.maintenance = maintenance);
+    }
+
+    fn change_fitness(&self, name: &str, change: impl FnOnce(&mut Fitness)) {
+        let _changing = lock(&self.changing);
         let current = self.current.load();
         if let Some(slot) = current.by_name.get(name)
-            && slot.maintain(maintenance)
+            && slot.change(change)
         {
             current.reconsider(slot, &slot.entry.load());
         }
@@ -169,7 +152,7 @@ impl Registry {
     }
 
     fn swap(&self, entries: &[Arc<Entry>], removed: &BTreeSet<Arc<str>>) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = lock(&self.changing);
         let current = self.current.load();
         let mut others = Vec::new();
         for entry in entries {
@@ -373,11 +356,6 @@ impl Snapshot {
         self.by_name.values().map(|slot| slot.entry.load_full())
     }
 
-    /// Those that fit, by name.
-    pub fn find(&self, query: &Query) -> Vec<Arc<Entry>> {
-        self.all().filter(|entry| query.fits(entry)).collect()
-    }
-
     /// Those that offer a capability, by priority.
     pub fn offering(&self, capability: &str) -> impl Iterator<Item = Arc<Entry>> {
         let offers = self.routes.get(capability).into_iter();
@@ -398,16 +376,17 @@ impl Snapshot {
             let entries = slots.iter().map(|slot| slot.entry.load_full());
             let (serving, not): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.serving.is_some());
             let names = |entries: &[Arc<Entry>]| entries.iter().map(|entry| entry.name.to_string()).collect();
-            let declared = slots
-                .first()
-                .and_then(|slot| capability(slot.entry.load().plugin.manifest(), name).cloned());
-            let (input, output) = declared.map_or((None, None), |declared| (declared.input, declared.output));
+            let first = slots.first().map(|slot| slot.entry.load_full());
+            let declared = first.as_ref().and_then(|entry| {
+                let mut declared = entry.plugin.manifest().capabilities.iter();
+                declared.find(|capability| capability.name == *name)
+            });
             CapabilityOffer {
                 name: name.clone(),
                 instances: names(&serving),
                 not_serving: names(&not),
-                input,
-                output,
+                input: declared.and_then(|declared| declared.input.clone()),
+                output: declared.and_then(|declared| declared.output.clone()),
             }
         };
         sorted.into_iter().map(offer).collect()
@@ -425,28 +404,6 @@ impl Snapshot {
         found.sort_by_key(|known| distance(known, name));
         found.truncate(3);
         found
-    }
-}
-
-impl Query {
-    fn fits(&self, entry: &Entry) -> bool {
-        let manifest = entry.plugin.manifest();
-        let plugin = &manifest.plugin;
-        self.name.as_ref().is_none_or(|name| **name == *entry.name)
-            && self.id.as_ref().is_none_or(|id| *id == plugin.id)
-            && self.kind.is_none_or(|kind| kind == plugin.kind)
-            && self
-                .task
-                .as_ref()
-                .is_none_or(|task| Some(task) == plugin.task.as_ref())
-            && self
-                .capability
-                .as_ref()
-                .is_none_or(|name| capability(manifest, name).is_some())
-            && self
-                .version
-                .as_ref()
-                .is_none_or(|wanted| wanted.matches(&plugin.version))
     }
 }
 
@@ -495,13 +452,6 @@ impl Entry {
                 .collect(),
         }
     }
-}
-
-fn capability<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a Capability> {
-    manifest
-        .capabilities
-        .iter()
-        .find(|capability| capability.name == name)
 }
 
 /// Edits from one word to another (Levenshtein 1966), for suggestions.

@@ -1,8 +1,30 @@
 //! What the words that threads share are made of. Where all orders of their steps are tried (`tests/loom`), a model's stand in their
 //! place.
 
+use extman_model::vital::Vital;
+use std::sync::PoisonError;
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 use std::time::Duration;
+
+/// Locks it, also where somebody panicked with it: what is kept under the host's locks is whole between any two statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a thread that must live, and waits until it has run `begin`. Before anything runs on a lane: a constructor that hangs holds the
+/// dynamic loader's lock, which a thread needs to begin and for its first thread-locals.
+pub(crate) fn start_vital(name: &str, part: &'static str, begin: fn(), run: fn()) -> std::io::Result<()> {
+    let (begun, begins) = std::sync::mpsc::channel::<()>();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _vital = Vital::part(part);
+        begin();
+        drop(begun);
+        run();
+    })?;
+    // Nothing is sent: it ends when the other end is dropped.
+    begins.recv().unwrap_or_default();
+    Ok(())
+}
 
 /// Waits a little for another thread that holds something for moments; `looks` counts how often that was.
 pub(crate) fn pause(looks: &mut u32) {
@@ -22,5 +44,5 @@ pub(crate) fn wait_while<'a, T>(
     condition: impl FnMut(&mut T) -> bool,
 ) -> MutexGuard<'a, T> {
     let waited = condvar.wait_timeout_while(guard, patience, condition);
-    waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+    waited.unwrap_or_else(PoisonError::into_inner).0
 }

@@ -1,8 +1,7 @@
 //! What goes on beside the supervisor: looking at directories.
 
-use extman_intake::{IntakeConfig, Watch};
+use extman_intake::{Arrivals, IntakeConfig, Watch};
 use extman_model::clock;
-use extman_runtime::arrivals::Arrivals;
 use extman_runtime::supervisor::{Request, Requests};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! The supervisor alone, without a host around it: what it publishes, and when.
 
+use extman_intake::Arrived;
 use extman_model::Lifecycle;
-use extman_runtime::arrivals::Arrived;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;

@@ -2,7 +2,6 @@
 
 use super::error::InspectError;
 use super::facts::{Build, Facts, FileFormat, Note, Panics};
-use super::image;
 use super::read::{Library, ManifestSection, read};
 use super::system::{companions, musl_or_other_libc};
 use crate::schema::check_schema;
@@ -21,10 +20,8 @@ pub(super) struct Findings {
 }
 
 pub(super) fn findings<'data, R: ReadRef<'data>>(data: R) -> Result<Findings, InspectError> {
-    let size_bytes = image::len(data)?;
     let library = read(data)?;
-    let mut problems = Vec::new();
-    let mut notes = Vec::new();
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
     judge_platform(&library, &mut problems);
     let frame = keep(read_frame(&library.manifests), &mut problems);
     let build = frame.as_ref().map(Build::from);
@@ -42,18 +39,13 @@ pub(super) fn findings<'data, R: ReadRef<'data>>(data: R) -> Result<Findings, In
         judge_manifest(manifest, &mut problems, &mut notes);
     }
     judge_links(&library, manifest.as_ref(), &mut problems);
-    notes.extend(library.notes);
+    let mut facts = library.facts;
+    notes.append(&mut facts.notes);
     Ok(Findings {
         facts: Facts {
-            format: library.format,
-            machine: library.machine,
-            bits: library.bits,
-            size_bytes,
             build,
-            needed: library.needed,
-            exports: library.exports,
-            executable_stack: library.executable_stack,
             notes,
+            ..facts
         },
         manifest,
         problems,
@@ -89,21 +81,21 @@ fn keep<T>(result: Result<T, InspectError>, problems: &mut Vec<InspectError>) ->
 }
 
 fn judge_platform(library: &Library, problems: &mut Vec<InspectError>) {
-    if library.format != HOST_FORMAT {
+    if library.facts.format != HOST_FORMAT {
         problems.push(InspectError::WrongFormat {
-            found: library.format,
+            found: library.facts.format,
             expected: HOST_FORMAT,
         });
     }
-    if library.machine != ARCH {
+    if library.facts.machine != ARCH {
         problems.push(InspectError::WrongMachine {
-            found: library.machine.clone(),
+            found: library.facts.machine.clone(),
             expected: ARCH,
         });
     }
-    if u32::from(library.bits) != usize::BITS {
+    if u32::from(library.facts.bits) != usize::BITS {
         problems.push(InspectError::WrongClass {
-            found: library.bits,
+            found: library.facts.bits,
             expected: usize::BITS as u8,
         });
     }
@@ -203,20 +195,21 @@ fn satisfies(host: &Version, required: &VersionReq) -> bool {
 fn judge_links(library: &Library, manifest: Option<&Manifest>, problems: &mut Vec<InspectError>) {
     let host_is_musl = cfg!(target_env = "musl");
     let is_other_libc = |name: &&String| {
-        library.format == FileFormat::Elf && musl_or_other_libc(name).is_some_and(|musl| musl != host_is_musl)
+        library.facts.format == FileFormat::Elf
+            && musl_or_other_libc(name).is_some_and(|musl| musl != host_is_musl)
     };
-    if let Some(found) = library.needed.iter().find(is_other_libc) {
+    if let Some(found) = library.facts.needed.iter().find(is_other_libc) {
         problems.push(InspectError::WrongLibc { found: found.clone() });
     }
     // What another system has nobody can tell here, and that the library is for another one was said.
-    if library.format == HOST_FORMAT && library.machine == ARCH {
+    if library.facts.format == HOST_FORMAT && library.facts.machine == ARCH {
         let allowed = manifest.map_or(&[][..], |manifest| &manifest.plugin.libraries);
-        let missing = companions(&library.needed, allowed, &library.search_path);
+        let missing = companions(&library.facts.needed, allowed, &library.search_path);
         if !missing.is_empty() {
             problems.push(InspectError::Companions(missing));
         }
     }
-    if !library.exports.has(ENTRY_SYMBOL) {
+    if !library.facts.exports.has(ENTRY_SYMBOL) {
         problems.push(InspectError::NoEntry);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::InspectError;
 use super::facts::{Exports, FileFormat, Note};
-use super::image::{BUDGET_BYTES, Part, inside};
+use super::image::{self, BUDGET_BYTES, Part, inside};
 use super::read::{Library, check_kind, from_object};
 use extman_plugin_api::manifest::frame::SECTION_MACHO;
 use object::macho::{MachHeader32, MachHeader64};
@@ -51,14 +51,13 @@ fn read_part<'data, R: ReadRef<'data>, A: FatArch>(data: R, parts: &[A]) -> Resu
             ));
         }
     };
-    library.notes.push(Note::new(
-        "universal",
-        format!(
-            "it holds {} parts, of which the one for {} was read",
-            parts.len(),
-            library.machine
-        ),
-    ));
+    let (facts, number) = (&mut library.facts, parts.len());
+    let text = format!(
+        "it holds {number} parts, of which the one for {} was read",
+        facts.machine
+    );
+    facts.notes.push(Note::new("universal", text));
+    facts.size_bytes = image::len(data)?;
     Ok(library)
 }
 

@@ -1,7 +1,7 @@
 //! From bytes to what a library of any format says, before anybody judges it.
 
 use super::error::InspectError;
-use super::facts::{Exports, FileFormat, Note};
+use super::facts::{Exports, Facts, FileFormat};
 use super::image::{self, inside, piece};
 use super::sniff::{Container, HEAD_BYTES, sniff};
 use super::{elf, macho, pe};
@@ -18,17 +18,12 @@ const MANIFEST_BYTES_MAX: u64 = 2 * TOML_BYTES_MAX as u64 + 4096;
 
 /// What a library says.
 pub(super) struct Library {
-    pub format: FileFormat,
-    pub machine: String,
-    pub bits: u8,
+    /// But for what its manifest says.
+    pub facts: Facts,
     pub little_endian: bool,
-    pub needed: Vec<String>,
-    /// Folders in which the loader looks for them first.
+    /// Folders in which the loader looks first for what it needs.
     pub search_path: Vec<String>,
-    pub executable_stack: bool,
-    pub exports: Exports,
     pub manifests: Vec<ManifestSection>,
-    pub notes: Vec<Note>,
 }
 
 /// A section of the manifest's name.
@@ -82,16 +77,20 @@ pub(super) fn from_object<'data, R: ReadRef<'data>, O: Object<'data>>(
         push_needed(&mut needed, library?.name())?;
     }
     Ok(Library {
-        format,
-        machine: machine(file.architecture()).to_owned(),
-        bits: if file.is_64() { 64 } else { 32 },
+        facts: Facts {
+            format,
+            machine: machine(file.architecture()).to_owned(),
+            bits: if file.is_64() { 64 } else { 32 },
+            size_bytes: image::len(data)?,
+            build: None,
+            needed,
+            exports,
+            executable_stack: false,
+            notes: Vec::new(),
+        },
         little_endian: file.is_little_endian(),
-        needed,
         search_path: Vec::new(),
-        executable_stack: false,
-        exports,
         manifests,
-        notes: Vec::new(),
     })
 }
 

@@ -1,10 +1,10 @@
 //! Why plugins can't be used, from pubgrub's derivation, in words: no version ranges that the solver made, only what somebody wrote.
 
-use super::solve::{Failed, On, Package, Want, wants, wished};
-use super::universe::{Bar, Selection, Universe, Versions};
+use super::solve::{Failed, Package, wants, wished};
+use super::universe::{Bar, Selection, Universe, Versions, Want};
 use super::words::{self, Message};
 use extman_model::{LeftOut, LeftOutCode};
-use extman_plugin_api::manifest::schema::{Requirement, Target};
+use extman_plugin_api::manifest::schema::Target;
 use pubgrub::{DerivationTree, External};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What the derivation rests on.
 #[derive(Default)]
-struct Facts<'a> {
+struct Causes<'a> {
     /// Plugins that are wanted because they are there.
     present: BTreeSet<usize>,
     /// Instances whose version takes part, and their plugins.
@@ -30,25 +30,22 @@ struct Asking<'a> {
 
 /// Which plugin is left out, so that the others can be used, and why.
 pub(super) fn explain(universe: &Universe<'_>, failed: &Failed<'_>) -> (usize, LeftOut) {
-    let mut facts = facts(universe, failed);
-    let id = culprit(universe, &facts);
-    if is_hopeless(universe, &facts, id) {
+    let mut causes = causes(universe, failed);
+    let id = culprit(universe, &causes);
+    if is_hopeless(universe, &causes, id) {
         // What the others want is not why.
-        facts
+        causes
             .asking
             .retain(|(of, _), asking| *of == id && unfulfillable(universe, id, asking));
-        facts.instances.clear();
+        causes.instances.clear();
     }
-    let of: BTreeSet<usize> = facts.asking.keys().map(|(id, _)| *id).collect();
-    let conflicts = facts
-        .asking
-        .values()
-        .any(|asking| matches!(asking.want, Want::Conflicts(_)));
-    let is_conflict = conflicts || of.len() > 1 || !facts.instances.is_empty();
+    let of = causes.asking_ids();
+    let conflicts = causes.asking.values().any(|asking| asking.want.is_conflict);
+    let is_conflict = conflicts || of.len() > 1 || !causes.instances.is_empty();
     let message = Message {
-        headline: headline(universe, id, &of, is_conflict, facts.asking.len()),
-        body: body(universe, &facts),
-        advice: advice(universe, id, &facts),
+        headline: headline(universe, id, &of, is_conflict, causes.asking.len()),
+        body: body(universe, &causes),
+        advice: advice(universe, id, &causes),
     };
     let code = match is_conflict {
         true => LeftOutCode::Conflict,
@@ -63,8 +60,8 @@ pub(super) fn explain(universe: &Universe<'_>, failed: &Failed<'_>) -> (usize, L
 }
 
 /// Gathers what stands at the leaves of the derivation.
-fn facts<'a>(universe: &Universe<'a>, failed: &Failed<'a>) -> Facts<'a> {
-    let mut facts = Facts::default();
+fn causes<'a>(universe: &Universe<'a>, failed: &Failed<'a>) -> Causes<'a> {
+    let mut causes = Causes::default();
     let mut seen = HashSet::new();
     let mut rest = vec![&failed.tree];
     while let Some(tree) = rest.pop() {
@@ -78,17 +75,21 @@ fn facts<'a>(universe: &Universe<'a>, failed: &Failed<'a>) -> Facts<'a> {
                 }
             }
             DerivationTree::External(External::FromDependencyOf(of, versions, on, wanted)) => {
-                facts.add(universe, failed, (of, versions), (on, wanted));
+                causes.add(universe, failed, (of, versions), (on, wanted));
             }
             DerivationTree::External(_) => {}
         }
     }
-    facts.instances.sort();
-    facts.instances.dedup();
-    facts
+    causes.instances.sort();
+    causes.instances.dedup();
+    causes
 }
 
-impl<'a> Facts<'a> {
+impl<'a> Causes<'a> {
+    fn asking_ids(&self) -> BTreeSet<usize> {
+        self.asking.keys().map(|(id, _)| *id).collect()
+    }
+
     fn add(
         &mut self,
         universe: &Universe<'a>,
@@ -124,69 +125,52 @@ impl<'a> Facts<'a> {
         (id, number): (usize, u32),
         (on, wanted): (&Package, &Versions),
     ) {
-        for (want, falls_on) in wants(universe, id, universe.candidate(id, number)) {
-            let falls_on: Option<BTreeSet<usize>> = match (&falls_on, on, want) {
-                (On::Plugin(other, versions), Package::Plugin(id), _)
-                    if other == id && versions == wanted =>
-                {
-                    Some([*other].into())
-                }
-                (On::Options(options), Package::AnyOf(any), Want::Requires(requirement))
-                    if same(failed.any_of[*any].requirement, requirement) =>
-                {
-                    Some(options.iter().map(|(id, _)| *id).collect())
-                }
-                _ => None,
+        for (want, options) in wants(universe, id, universe.candidate(id, number)) {
+            let is_this_one = match (&options[..], on) {
+                ([(other, versions)], Package::Plugin(id)) => other == id && versions == wanted,
+                ([_], _) => false,
+                (_, Package::AnyOf(any)) => failed.any_of[*any].want == want,
+                _ => false,
             };
-            let Some(falls_on) = falls_on else { continue };
+            if !is_this_one {
+                continue;
+            }
             let asking = self.asking.entry((id, text(want))).or_insert_with(|| Asking {
                 want,
                 on: BTreeSet::new(),
                 numbers: BTreeSet::new(),
             });
-            asking.on.extend(falls_on);
+            asking.on.extend(options.iter().map(|(id, _)| *id));
             asking.numbers.insert(number);
         }
     }
 }
 
-fn same(a: &Requirement, b: &Requirement) -> bool {
-    a.target == b.target && a.version == b.version
-}
-
 fn text(want: Want<'_>) -> String {
-    match want {
-        Want::Requires(required) => format!(
-            "requires {}",
-            words::versioned(&required.target, &required.version)
-        ),
-        Want::Conflicts(conflict) => format!(
-            "conflicts with {}",
-            words::versioned(&conflict.target, &conflict.version)
-        ),
-    }
+    let wants = match want.is_conflict {
+        true => "conflicts with",
+        false => "requires",
+    };
+    format!("{wants} {}", words::versioned(want))
 }
 
 /// Who is left out: whoever can't be used in any case; then whoever is of the lowest rank; then whoever wants something itself; then
 /// whoever is nearest to what is lacking; then the last one by its id.
-fn culprit(universe: &Universe<'_>, facts: &Facts<'_>) -> usize {
-    let asking: BTreeSet<usize> = facts.asking.keys().map(|(id, _)| *id).collect();
-    let conflicts = facts
-        .asking
-        .values()
-        .filter(|asking| matches!(asking.want, Want::Conflicts(_)));
+fn culprit(universe: &Universe<'_>, causes: &Causes<'_>) -> usize {
+    let asking = causes.asking_ids();
+    let conflicts = causes.asking.values().filter(|asking| asking.want.is_conflict);
     let conflicting = conflicts.flat_map(|asking| &asking.on).copied();
-    let mut involved: BTreeSet<usize> = conflicting.filter(|id| facts.present.contains(id)).collect();
+    let mut involved: BTreeSet<usize> = conflicting.filter(|id| causes.present.contains(id)).collect();
     involved.extend(&asking);
     if involved.is_empty() {
-        involved.clone_from(&facts.present);
+        involved.clone_from(&causes.present);
     }
     let order = |id: &usize| {
-        let mut own = facts.asking.iter().filter(|((of, _), _)| of == id);
+        let mut own = causes.asking.iter().filter(|((of, _), _)| of == id);
         let waits_for_others =
             own.any(|(_, asking)| asking.on.iter().any(|on| on != id && involved.contains(on)));
         (
-            !is_hopeless(universe, facts, *id),
+            !is_hopeless(universe, causes, *id),
             universe.rank(*id),
             !asking.contains(id),
             waits_for_others,
@@ -199,9 +183,9 @@ fn culprit(universe: &Universe<'_>, facts: &Facts<'_>) -> usize {
 }
 
 /// Whether each version of a plugin wants what nobody could give, whatever the others want.
-fn is_hopeless(universe: &Universe<'_>, facts: &Facts<'_>, id: usize) -> bool {
+fn is_hopeless(universe: &Universe<'_>, causes: &Causes<'_>, id: usize) -> bool {
     let own = || {
-        facts
+        causes
             .asking
             .iter()
             .filter(|((of, _), _)| *of == id)
@@ -218,13 +202,9 @@ fn is_hopeless(universe: &Universe<'_>, facts: &Facts<'_>, id: usize) -> bool {
 
 /// Whether there is nothing that could give what is wanted.
 fn unfulfillable(universe: &Universe<'_>, id: usize, asking: &Asking<'_>) -> bool {
-    let Want::Requires(requirement) = asking.want else {
-        return false;
-    };
-    let options = universe.options(id, &requirement.target, &requirement.version);
-    !options
-        .iter()
-        .any(|(other, versions)| universe.preferred(*other, versions).is_some())
+    let mut options = universe.options(id, asking.want).into_iter();
+    !asking.want.is_conflict
+        && options.all(|(other, versions)| universe.preferred(other, &versions).is_none())
 }
 
 fn headline(
@@ -247,9 +227,9 @@ fn headline(
     }
 }
 
-fn body(universe: &Universe<'_>, facts: &Facts<'_>) -> Vec<String> {
+fn body(universe: &Universe<'_>, causes: &Causes<'_>) -> Vec<String> {
     let mut body = Vec::new();
-    for ((id, text), asking) in &facts.asking {
+    for ((id, text), asking) in &causes.asking {
         let by: Vec<String> = asking
             .numbers
             .iter()
@@ -265,24 +245,22 @@ fn body(universe: &Universe<'_>, facts: &Facts<'_>) -> Vec<String> {
         };
         body.push(format!("{} {text}", words::listed(&by)));
     }
-    for (id, instance, version) in &facts.instances {
+    for (id, instance, version) in &causes.instances {
         body.push(format!(
             "the [[instance]] {instance:?} wants {} {version}",
             universe.name(*id)
         ));
     }
     let mut evidence = Vec::new();
-    for ((id, _), asking) in &facts.asking {
-        let (target, version) = match asking.want {
-            Want::Requires(required) => (&required.target, &required.version),
-            Want::Conflicts(conflict) => (&conflict.target, &conflict.version),
-        };
-        evidence.extend(words::there(universe, *id, target, version));
+    for ((id, _), asking) in &causes.asking {
+        evidence.extend(words::there(universe, *id, asking.want));
     }
-    for (id, _, _) in &facts.instances {
-        let target = Target::Plugin(universe.name(*id).to_owned());
-        evidence.extend(words::there(universe, *id, &target, &Default::default()));
-    }
+    evidence.extend(
+        causes
+            .instances
+            .iter()
+            .map(|(id, ..)| words::there_is(universe, *id)),
+    );
     let mut seen = HashSet::new();
     evidence.retain(|line| seen.insert(line.clone()));
     body.extend(evidence);
@@ -290,30 +268,33 @@ fn body(universe: &Universe<'_>, facts: &Facts<'_>) -> Vec<String> {
 }
 
 /// What to do.
-fn advice(universe: &Universe<'_>, id: usize, facts: &Facts<'_>) -> String {
+fn advice(universe: &Universe<'_>, id: usize, causes: &Causes<'_>) -> String {
     let file = |id: usize| {
         let highest = universe.numbers(id).next_back();
         highest.map_or_else(String::new, |number| words::file(universe.candidate(id, number)))
     };
-    if !facts.instances.is_empty() {
+    if !causes.instances.is_empty() {
         return "Change the version of an [[instance]], or add a version that all allow.".to_owned();
     }
-    let conflict = facts
-        .asking
-        .iter()
-        .find(|(_, asking)| matches!(asking.want, Want::Conflicts(_)));
+    let conflict = causes.asking.iter().find(|(_, asking)| asking.want.is_conflict);
     if let Some(((of, _), asking)) = conflict {
-        let others = conflicting_files(universe, *of, asking.want);
+        let others = universe.options(*of, asking.want).into_iter();
+        let used = others.filter_map(|(id, versions)| Some((id, universe.preferred(id, &versions)?)));
+        let others: Vec<_> = used
+            .map(|(id, number)| words::file(universe.candidate(id, number)))
+            .collect();
         return format!(
             "Remove {} or {}: only one of the two can be used.",
             file(*of),
             words::listed(&others)
         );
     }
-    let of: BTreeSet<usize> = facts.asking.keys().map(|(id, _)| *id).collect();
+    let of = causes.asking_ids();
     let files: Vec<String> = of.iter().map(|id| file(*id)).collect();
-    match (of.len(), facts.asking.values().next()) {
-        (1, Some(asking)) if facts.asking.len() == 1 => one_requirement(universe, id, asking.want, &file(id)),
+    match (of.len(), causes.asking.values().next()) {
+        (1, Some(asking)) if causes.asking.len() == 1 => {
+            one_requirement(universe, id, asking.want, &file(id))
+        }
         (1, _) => {
             let name = universe.name(id);
             format!("Correct the [[requires]] of {name}, or remove {}.", file(id))
@@ -325,23 +306,8 @@ fn advice(universe: &Universe<'_>, id: usize, facts: &Facts<'_>) -> String {
     }
 }
 
-/// The files of what a plugin conflicts with.
-fn conflicting_files(universe: &Universe<'_>, of: usize, want: Want<'_>) -> Vec<String> {
-    let Want::Conflicts(conflict) = want else {
-        return Vec::new();
-    };
-    let others = universe.conflicting(of, conflict).into_iter();
-    let used = others.filter_map(|(id, versions)| Some((id, universe.preferred(id, &versions)?)));
-    used.map(|(id, number)| words::file(universe.candidate(id, number)))
-        .collect()
-}
-
 fn one_requirement(universe: &Universe<'_>, id: usize, want: Want<'_>, file: &str) -> String {
-    let Want::Requires(requirement) = want else {
-        return format!("Remove {file}.");
-    };
-    let wanted = words::versioned(&requirement.target, &requirement.version);
-    let options = universe.options(id, &requirement.target, &requirement.version);
+    let options = universe.options(id, want);
     let bars = || {
         let numbers = options.iter().flat_map(|(other, versions)| {
             let fitting = universe
@@ -362,16 +328,16 @@ fn one_requirement(universe: &Universe<'_>, id: usize, want: Want<'_>, file: &st
     if bars().any(|(_, _, bar)| bar == Some(Bar::NotLocked)) {
         return "Run `extman lock` to lock what is there.".to_owned();
     }
-    if let Some(pre_release) = only_pre_release(universe, &requirement.target) {
+    if let Some(pre_release) = only_pre_release(universe, want.target) {
         return format!(
             "To use the pre-release, name it in the [[requires]]: version = \">={pre_release}\"."
         );
     }
-    let what = match &requirement.target {
-        Target::Plugin(_) => wanted,
-        Target::Capability(name) => match requirement.version.comparators.is_empty() {
+    let what = match want.target {
+        Target::Plugin(_) => words::versioned(want),
+        Target::Capability(name) => match want.version.comparators.is_empty() {
             true => format!("a plugin that offers {name}"),
-            false => format!("a plugin that offers {name} {}", requirement.version),
+            false => format!("a plugin that offers {name} {}", want.version),
         },
     };
     format!("Add {what}, or remove {file}.")
@@ -399,7 +365,7 @@ pub(super) fn cycle(universe: &Universe<'_>, selection: &Selection, cycle: &[usi
         let mut requires = candidate.manifest.requires.iter().filter(|r| !r.optional);
         let requirement = requires.find(|r| universe.fulfilling(selection, *id, r).contains(&next));
         let Some(requirement) = requirement else { continue };
-        let wanted = words::versioned(&requirement.target, &requirement.version);
+        let wanted = words::versioned(requirement.into());
         let offered = match requirement.target {
             Target::Plugin(_) => String::new(),
             Target::Capability(_) => format!(", which {} offers", universe.name(next)),

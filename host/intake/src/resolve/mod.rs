@@ -175,8 +175,8 @@ fn unfulfilled_options(universe: &Universe<'_>, selection: &Selection) -> Vec<St
             notes.push(format!(
                 "{} does without {}: {}",
                 words::named(candidate),
-                words::versioned(&option.target, &option.version),
-                words::there(universe, id, &option.target, &option.version).join("; ")
+                words::versioned(option.into()),
+                words::there(universe, id, option.into()).join("; ")
             ));
         }
     }

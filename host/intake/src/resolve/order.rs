@@ -10,7 +10,9 @@ struct Waits {
     optional: Vec<Vec<usize>>,
 }
 
-fn waits(universe: &Universe<'_>, selection: &Selection) -> BTreeMap<usize, Waits> {
+type Waiting = BTreeMap<usize, Waits>;
+
+fn waits(universe: &Universe<'_>, selection: &Selection) -> Waiting {
     let of = |(&id, &number): (&usize, &u32)| {
         let (mut groups, mut optional) = (Vec::new(), Vec::new());
         for requirement in &universe.candidate(id, number).manifest.requires {
@@ -26,61 +28,54 @@ fn waits(universe: &Universe<'_>, selection: &Selection) -> BTreeMap<usize, Wait
     selection.iter().map(of).collect()
 }
 
-fn fulfilled(groups: &[Vec<usize>], started: &BTreeSet<usize>) -> bool {
-    groups
-        .iter()
-        .all(|group| group.iter().any(|id| started.contains(id)))
+/// Those that can start now.
+fn ready(waiting: &Waiting, started: &BTreeSet<usize>, heed_optional: bool) -> BTreeSet<usize> {
+    let is_there = |group: &Vec<usize>| group.iter().any(|id| started.contains(id));
+    let ready = waiting.iter().filter(|(_, waits)| {
+        waits.groups.iter().all(is_there) && (!heed_optional || waits.optional.iter().all(is_there))
+    });
+    ready.map(|(id, _)| *id).collect()
 }
 
-/// Ids in levels: each plugin is in the first level before which everything that it waits for has its place.
+/// Has them start, level by level, until none can; who waits then waits for ever.
+fn start(
+    waiting: &mut Waiting,
+    next: impl Fn(&Waiting, &BTreeSet<usize>) -> BTreeSet<usize>,
+) -> Vec<BTreeSet<usize>> {
+    let (mut started, mut levels) = (BTreeSet::new(), Vec::new());
+    loop {
+        let level = next(waiting, &started);
+        if level.is_empty() {
+            return levels;
+        }
+        waiting.retain(|id, _| !level.contains(id));
+        started.extend(&level);
+        levels.push(level);
+    }
+}
+
+/// Ids in levels: each plugin is in the first level before which everything that it waits for has its place. Where plugins wait in a circle
+/// for what is optional, they do without.
 pub(super) fn levels(universe: &Universe<'_>, selection: &Selection) -> Vec<Vec<String>> {
     let mut waiting = waits(universe, selection);
-    let (mut started, mut levels) = (BTreeSet::new(), Vec::new());
-    while !waiting.is_empty() {
-        let level = next_level(&waiting, &started);
-        // A cycle was found, and broken, before.
-        debug_assert!(!level.is_empty());
-        if level.is_empty() {
-            break;
+    let levels = start(&mut waiting, |waiting, started| {
+        let with_optional = ready(waiting, started, true);
+        match with_optional.is_empty() {
+            true => ready(waiting, started, false),
+            false => with_optional,
         }
-        levels.push(level.iter().map(|id| universe.name(*id).to_owned()).collect());
-        waiting.retain(|id, _| !level.contains(id));
-        started.extend(level);
-    }
-    levels
-}
-
-/// Those that can start now. Where plugins wait in a circle for what is optional, they do without.
-fn next_level(waiting: &BTreeMap<usize, Waits>, started: &BTreeSet<usize>) -> BTreeSet<usize> {
-    let ready = |heed_optional: bool| -> BTreeSet<usize> {
-        let ready = waiting.iter().filter(|(_, waits)| {
-            fulfilled(&waits.groups, started) && (!heed_optional || fulfilled(&waits.optional, started))
-        });
-        ready.map(|(id, _)| *id).collect()
-    };
-    let with_optional = ready(true);
-    match with_optional.is_empty() {
-        true => ready(false),
-        false => with_optional,
-    }
+    });
+    // A cycle was found, and broken, before.
+    debug_assert!(waiting.is_empty());
+    let names = |level: &BTreeSet<usize>| level.iter().map(|id| universe.name(*id).to_owned()).collect();
+    levels.iter().map(names).collect()
 }
 
 /// Plugins that wait for each other in a circle, each for the next one, the last one for the first.
 pub(super) fn cycle(universe: &Universe<'_>, selection: &Selection) -> Option<Vec<usize>> {
     let mut waiting = waits(universe, selection);
-    let mut started = BTreeSet::new();
-    loop {
-        let level: BTreeSet<usize> = waiting
-            .iter()
-            .filter(|(_, waits)| fulfilled(&waits.groups, &started))
-            .map(|(id, _)| *id)
-            .collect();
-        if level.is_empty() {
-            break;
-        }
-        waiting.retain(|id, _| !level.contains(id));
-        started.extend(level);
-    }
+    let levels = start(&mut waiting, |waiting, started| ready(waiting, started, false));
+    let started: BTreeSet<usize> = levels.into_iter().flatten().collect();
     // Whoever still waits has a group of which nobody starts, so the way through first ones comes back to where it was.
     let mut way: Vec<usize> = vec![*waiting.keys().next()?];
     loop {

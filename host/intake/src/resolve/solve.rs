@@ -1,8 +1,8 @@
 //! Plugins that have to do with each other as packages of pubgrub, which selects a version of each.
 
-use super::universe::{ABSENT, Selection, Universe, Versions};
+use super::universe::{ABSENT, Options, Selection, Universe, Versions, Want};
 use super::{Candidate, Wish};
-use extman_plugin_api::manifest::schema::{Conflict, Requirement, Target};
+use extman_plugin_api::manifest::schema::Target;
 use pubgrub::{
     Dependencies, DependencyProvider, DerivationTree, PackageResolutionStatistics, PubGrubError, Ranges,
 };
@@ -37,17 +37,9 @@ pub(super) struct Failed<'a> {
 }
 
 /// A requirement that no plugin, or one of several, may fulfil.
-#[derive(Clone)]
 pub(super) struct AnyOf<'a> {
-    pub(super) options: Vec<(usize, Versions)>,
-    pub(super) requirement: &'a Requirement,
-}
-
-/// What one version of a plugin wants of others.
-#[derive(Clone, Copy)]
-pub(super) enum Want<'a> {
-    Requires(&'a Requirement),
-    Conflicts(&'a Conflict),
+    pub(super) options: Options,
+    pub(super) want: Want<'a>,
 }
 
 /// Whoever requires the same, but for a plugin that offers it itself.
@@ -91,73 +83,51 @@ pub(super) fn solve<'a>(universe: &Universe<'a>, ids: &[usize]) -> Result<Select
 impl<'a> Provider<'_, 'a> {
     /// What one version of a plugin wants, as packages.
     fn wants(&self, id: usize, candidate: &Candidate<'a>) -> Vec<(Package, Versions)> {
-        wants(self.universe, id, candidate)
-            .into_iter()
-            .map(|(want, on)| match (want, on) {
-                (_, On::Plugin(id, versions)) => (Package::Plugin(id), versions),
-                (Want::Requires(requirement), On::Options(options)) => (
-                    Package::AnyOf(self.number_of(id, requirement, options)),
-                    Ranges::full(),
-                ),
-                (Want::Conflicts(_), On::Options(_)) => unreachable!("a conflict is with plugins"),
-            })
-            .collect()
+        let package = |(want, mut options): (Want<'a>, Options)| match options.len() {
+            1 => {
+                let (id, versions) = options.swap_remove(0);
+                (Package::Plugin(id), versions)
+            }
+            _ => (Package::AnyOf(self.number_of(id, want, options)), Ranges::full()),
+        };
+        let wants = wants(self.universe, id, candidate);
+        wants.into_iter().map(package).collect()
     }
 
-    fn number_of(&self, id: usize, requirement: &'a Requirement, options: Vec<(usize, Versions)>) -> usize {
-        let offers_itself = match &requirement.target {
+    fn number_of(&self, id: usize, want: Want<'a>, options: Options) -> usize {
+        let offers_itself = match want.target {
             Target::Plugin(_) => None,
             Target::Capability(name) => self.universe.offers(id, name).then_some(id),
         };
-        let key = (&requirement.target, &requirement.version, offers_itself);
+        let key = (want.target, want.version, offers_itself);
         let mut any_of = self.any_of.borrow_mut();
         *self.known.borrow_mut().entry(key).or_insert_with(|| {
-            any_of.push(AnyOf { options, requirement });
+            any_of.push(AnyOf { options, want });
             any_of.len() - 1
         })
     }
 }
 
-/// On whom a want falls.
-pub(super) enum On {
-    Plugin(usize, Versions),
-    Options(Vec<(usize, Versions)>),
-}
-
-/// What one version of a plugin wants, but for what is optional.
+/// What one version of a plugin wants, but for what is optional, and who would do: one that is the only one has to be in one of these
+/// versions, of several one.
 pub(super) fn wants<'a>(
     universe: &Universe<'a>,
     id: usize,
     candidate: &Candidate<'a>,
-) -> Vec<(Want<'a>, On)> {
+) -> Vec<(Want<'a>, Options)> {
     let manifest = candidate.manifest;
-    let mut wants = Vec::new();
-    for requirement in manifest.requires.iter().filter(|required| !required.optional) {
-        let mut options = universe.options(id, &requirement.target, &requirement.version);
-        // What requires itself is a cycle of one, which is found afterwards.
-        if options.iter().any(|(other, _)| *other == id) {
-            continue;
-        }
-        let on = match options.len() {
-            1 => {
-                let (other, versions) = options.swap_remove(0);
-                On::Plugin(other, versions)
-            }
-            _ => On::Options(options),
-        };
-        wants.push((Want::Requires(requirement), on));
-    }
-    for conflict in &manifest.conflicts {
-        for (other, versions) in universe
-            .conflicting(id, conflict)
-            .into_iter()
-            .filter(|(other, _)| *other != id)
-        {
-            wants.push((
-                Want::Conflicts(conflict),
-                On::Plugin(other, versions.complement()),
-            ));
-        }
+    let required = manifest.requires.iter().filter(|required| !required.optional);
+    let required = required.map(|requirement| {
+        let want = Want::from(requirement);
+        (want, universe.options(id, want))
+    });
+    // What requires itself is a cycle of one, which is found afterwards.
+    let is_own = |options: &Options| options.iter().any(|(other, _)| *other == id);
+    let mut wants: Vec<_> = required.filter(|(_, options)| !is_own(options)).collect();
+    for want in manifest.conflicts.iter().map(Want::from) {
+        let others = universe.options(id, want).into_iter();
+        let others = others.filter(|(other, _)| *other != id);
+        wants.extend(others.map(|(other, versions)| (want, vec![(other, versions.complement())])));
     }
     wants
 }

@@ -40,6 +40,37 @@ struct Plugin<'a> {
     left_out: bool,
 }
 
+/// What a version of a plugin wants of others: that they are there, or that they are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Want<'a> {
+    pub(super) is_conflict: bool,
+    pub(super) target: &'a Target,
+    pub(super) version: &'a VersionReq,
+}
+
+impl<'a> From<&'a Requirement> for Want<'a> {
+    fn from(requirement: &'a Requirement) -> Self {
+        Want {
+            is_conflict: false,
+            target: &requirement.target,
+            version: &requirement.version,
+        }
+    }
+}
+
+impl<'a> From<&'a Conflict> for Want<'a> {
+    fn from(conflict: &'a Conflict) -> Self {
+        Want {
+            is_conflict: true,
+            target: &conflict.target,
+            version: &conflict.version,
+        }
+    }
+}
+
+/// Plugins in some of their versions.
+pub(super) type Options = Vec<(usize, Versions)>;
+
 /// Why a version may not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bar {
@@ -277,25 +308,28 @@ impl<'a> Universe<'a> {
             .collect()
     }
 
-    /// Who may fulfil what this plugin requires, and with which versions.
-    pub(super) fn options(&self, of: usize, target: &Target, version: &VersionReq) -> Vec<(usize, Versions)> {
-        self.among(of, target, |candidate| match target {
-            Target::Plugin(_) => version.matches(&candidate.manifest.plugin.version),
-            Target::Capability(name) => offers(candidate, name, |offered| version.matches(offered)),
-        })
-    }
-
-    /// Whom this plugin conflicts with, and in which versions.
-    pub(super) fn conflicting(&self, of: usize, conflict: &Conflict) -> Vec<(usize, Versions)> {
-        let means = |version: &Version| {
+    /// Who may fulfil what this plugin requires, or whom it conflicts with, and in which versions. A capability of its own does neither. A
+    /// conflict with a release is one with its pre-releases.
+    pub(super) fn options(&self, of: usize, want: Want<'_>) -> Options {
+        let wanted = want.version;
+        let fits = |version: &Version| {
             let release = Version::new(version.major, version.minor, version.patch);
-            let wanted = &conflict.version;
-            wanted.comparators.is_empty() || wanted.matches(version) || wanted.matches(&release)
+            let is_conflict = || wanted.comparators.is_empty() || wanted.matches(&release);
+            wanted.matches(version) || want.is_conflict && is_conflict()
         };
-        self.among(of, &conflict.target, |candidate| match &conflict.target {
-            Target::Plugin(_) => means(&candidate.manifest.plugin.version),
-            Target::Capability(name) => offers(candidate, name, means),
-        })
+        let is_such = |candidate: &Candidate<'a>| match want.target {
+            Target::Plugin(_) => fits(&candidate.manifest.plugin.version),
+            Target::Capability(name) => {
+                let mut offered = candidate.manifest.capabilities.iter();
+                offered.any(|offered| offered.name == *name && fits(&offered.version))
+            }
+        };
+        let is_self = |id: usize| matches!(want.target, Target::Capability(_)) && id == of;
+        let others = self.targets(want.target).iter().filter(|id| !is_self(**id));
+        others
+            .map(|id| (*id, self.versions(*id, is_such)))
+            .filter(|(_, versions)| !versions.is_empty())
+            .collect()
     }
 
     /// Who is meant, in some version.
@@ -306,21 +340,6 @@ impl<'a> Universe<'a> {
         }
     }
 
-    fn among(
-        &self,
-        of: usize,
-        target: &Target,
-        is_such: impl Fn(&Candidate<'a>) -> bool,
-    ) -> Vec<(usize, Versions)> {
-        let ids = self.targets(target);
-        let is_self = |id: usize| matches!(target, Target::Capability(_)) && id == of;
-        ids.iter()
-            .filter(|id| !is_self(**id))
-            .map(|id| (*id, self.versions(*id, &is_such)))
-            .filter(|(_, versions)| !versions.is_empty())
-            .collect()
-    }
-
     /// The plugins that are used and fulfil what this one requires.
     pub(super) fn fulfilling(
         &self,
@@ -328,8 +347,7 @@ impl<'a> Universe<'a> {
         of: usize,
         requirement: &Requirement,
     ) -> Vec<usize> {
-        let options = self.options(of, &requirement.target, &requirement.version);
-        options
+        self.options(of, requirement.into())
             .into_iter()
             .filter(|(id, versions)| selection.get(id).is_some_and(|number| versions.contains(number)))
             .map(|(id, _)| id)
@@ -409,11 +427,6 @@ impl<'a> Universe<'a> {
             .map(|number| self.candidate(id, number).manifest.plugin.version.clone())
             .collect()
     }
-}
-
-fn offers(candidate: &Candidate<'_>, name: &str, fits: impl Fn(&Version) -> bool) -> bool {
-    let mut capabilities = candidate.manifest.capabilities.iter();
-    capabilities.any(|offered| offered.name == name && fits(&offered.version))
 }
 
 /// By version, the lowest first; of several files with one version the one that is such, else the first.

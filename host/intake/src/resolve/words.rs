@@ -2,11 +2,11 @@
 
 use super::super::lock::Locked;
 use super::Candidate;
-use super::universe::{Bar, Universe};
+use super::universe::{Bar, Universe, Want};
 use extman_model::LeftOutCode;
 use extman_model::text::one_line;
 use extman_plugin_api::manifest::schema::Target;
-use semver::{Version, VersionReq};
+use semver::Version;
 
 /// Most lines of a reason, and most columns of each.
 const LINES_MAX: usize = 12;
@@ -99,28 +99,23 @@ pub(super) fn file(candidate: &Candidate<'_>) -> String {
 }
 
 /// `embedder ^1.2`, `the capability text.embed`.
-pub(super) fn versioned(target: &Target, version: &VersionReq) -> String {
-    match version.comparators.is_empty() {
-        true => target.to_string(),
-        false => format!("{target} {version}"),
+pub(super) fn versioned(want: Want<'_>) -> String {
+    match want.version.comparators.is_empty() {
+        true => want.target.to_string(),
+        false => format!("{} {}", want.target, want.version),
     }
 }
 
 /// What is there of what a plugin requires, or conflicts with: sentences without a full stop.
-pub(super) fn there(
-    universe: &Universe<'_>,
-    of: usize,
-    target: &Target,
-    version: &VersionReq,
-) -> Vec<String> {
-    match target {
+pub(super) fn there(universe: &Universe<'_>, of: usize, want: Want<'_>) -> Vec<String> {
+    match want.target {
         Target::Plugin(name) => match universe.find(name) {
             None => vec![format!("there is no plugin {name}")],
             Some(id) => vec![there_is(universe, id)],
         },
         Target::Capability(name) => {
             let others = universe.offering(name).iter().filter(|id| **id != of);
-            let offers = others.filter_map(|id| offered(universe, *id, name, version));
+            let offers = others.filter_map(|id| offered(universe, *id, name, want));
             let offers: Vec<_> = offers.collect();
             if offers.is_empty() {
                 return vec![format!("no other plugin that is there offers {name}")];
@@ -130,60 +125,48 @@ pub(super) fn there(
     }
 }
 
-fn there_is(universe: &Universe<'_>, id: usize) -> String {
+pub(super) fn there_is(universe: &Universe<'_>, id: usize) -> String {
     let versions = universe.numbers(id).rev().map(|number| {
         let candidate = universe.candidate(id, number);
         let version = &candidate.manifest.plugin.version;
         format!("{version} ({}{})", file(candidate), why_not(universe, id, number))
     });
-    let left_out = match universe.is_left_out(id) {
-        true => ", which is left out itself",
-        false => "",
-    };
-    format!(
-        "there is {} {}{left_out}",
-        universe.name(id),
-        listed(&versions.collect::<Vec<_>>())
-    )
+    let (name, versions) = (universe.name(id), listed(&versions.collect::<Vec<_>>()));
+    format!("there is {name} {versions}{}", left_out(universe, id))
 }
 
-fn offered(universe: &Universe<'_>, id: usize, capability: &str, version: &VersionReq) -> Option<String> {
+fn left_out(universe: &Universe<'_>, id: usize) -> &'static str {
+    match universe.is_left_out(id) {
+        true => ", which is left out itself",
+        false => "",
+    }
+}
+
+fn offered(universe: &Universe<'_>, id: usize, capability: &str, want: Want<'_>) -> Option<String> {
     let offered = |number: u32| {
         let mut capabilities = universe.candidate(id, number).manifest.capabilities.iter();
         capabilities.find(|offered| offered.name == capability)
     };
     // The version that fits, if there is one: then something else keeps it from being used.
-    let fits = |number: &u32| offered(*number).is_some_and(|offered| version.matches(&offered.version));
+    let fits = |number: &u32| offered(*number).is_some_and(|offered| want.version.matches(&offered.version));
     let mut numbers = universe.numbers(id).rev();
     let number = numbers
         .find(fits)
         .or_else(|| universe.numbers(id).rfind(|n| offered(*n).is_some()))?;
-    let candidate = universe.candidate(id, number);
-    let left_out = match universe.is_left_out(id) {
-        true => ", which is left out itself",
-        false => "",
-    };
+    let candidate = named(universe.candidate(id, number));
+    let left_out = left_out(universe, id);
     let why_not = why_not(universe, id, number);
     let version = &offered(number)?.version;
     Some(format!(
-        "{} offers {capability} {version}{why_not}{left_out}",
-        named(candidate)
+        "{candidate} offers {capability} {version}{why_not}{left_out}"
     ))
 }
 
 /// Why this version is not used, after a semicolon.
 fn why_not(universe: &Universe<'_>, id: usize, number: u32) -> String {
+    let version = &universe.candidate(id, number).manifest.plugin.version;
     match universe.barred(id, number) {
-        None if universe
-            .candidate(id, number)
-            .manifest
-            .plugin
-            .version
-            .pre
-            .is_empty() =>
-        {
-            String::new()
-        }
+        None if version.pre.is_empty() => String::new(),
         None | Some(Bar::PreRelease) => "; a pre-release".to_owned(),
         Some(Bar::NotLocked) => "; not what is locked".to_owned(),
         Some(Bar::LowerThanRunning) => lower(universe.running(id), "runs"),
@@ -297,17 +280,12 @@ pub(super) fn locked_and_gone(id: &str, locked: &Locked) -> String {
 /// How what is there differs from what is locked, where that is allowed.
 pub(super) fn unlike_locked(universe: &Universe<'_>, name: &str, locked: &Locked) -> Option<String> {
     let version = &locked.version;
-    let Some(id) = universe.find(name) else {
-        return Some(format!(
-            "extman.lock has {name} {version}, which is not there; run `extman lock`"
-        ));
-    };
-    let is_locked = |number: &u32| universe.candidate(id, *number).manifest.plugin.version == *version;
-    let same = universe
-        .numbers(id)
-        .find(is_locked)
-        .map(|number| universe.candidate(id, number));
-    match same {
+    let is_locked = |candidate: &&Candidate<'_>| candidate.manifest.plugin.version == *version;
+    let there = universe.find(name).and_then(|id| {
+        let mut candidates = universe.numbers(id).map(|number| universe.candidate(id, number));
+        candidates.find(is_locked)
+    });
+    match there {
         None => Some(format!(
             "extman.lock has {name} {version}, which is not there; run `extman lock`"
         )),

@@ -95,7 +95,7 @@ fn the_same_bytes_are_kept_once() {
     let place = place();
     let found = place.file(b"abc");
     let first = place.store.take(&found).unwrap();
-    let inode = || Identity::of(&fs::metadata(first.path()).unwrap()).inode;
+    let inode = || FileIdentity::of(&fs::metadata(first.path()).unwrap()).inode;
     let before = inode();
     let second = place.store.take(&found).unwrap();
     assert_eq!(first.digest(), second.digest());

@@ -1,7 +1,6 @@
-//! One watched directory: which one it is, who watches it, and what it looked like when nobody else does.
+//! One watched directory: which one it is, whether the system watches it, and what it looked like if not.
 
-use super::WatchMode;
-use crate::files::Identity;
+use crate::files::FileIdentity;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,8 @@ pub(super) struct Watched {
     dir: PathBuf,
     /// Device and inode of the directory that is there, if one is.
     which: Option<(u64, u64)>,
-    mode: WatchMode,
+    /// The system reports its changes; else it is looked at every `poll_ms`.
+    is_native: bool,
     seen: u64,
 }
 
@@ -22,17 +22,14 @@ impl Watched {
         Watched {
             dir,
             which: None,
-            mode: missing(),
+            is_native: false,
             seen: 0,
         }
     }
 
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    pub fn mode(&self) -> WatchMode {
-        self.mode.clone()
+    #[cfg(test)]
+    pub fn is_native(&self) -> bool {
+        self.is_native
     }
 
     /// Says whether the directory changed. `watch` asks the system to watch it from now on; `lost` says that it may have
@@ -41,27 +38,23 @@ impl Watched {
         let which = std::fs::metadata(&self.dir)
             .ok()
             .filter(|metadata| metadata.is_dir())
-            .map(|metadata| Identity::of(&metadata))
+            .map(|metadata| FileIdentity::of(&metadata))
             .map(|identity| (identity.device, identity.inode));
         let another = lost || which != self.which;
         if another {
             self.which = which;
-            self.mode = match which {
-                None => missing(),
-                Some(_) => watch(&self.dir).map_or_else(WatchMode::Polling, |()| WatchMode::Native),
-            };
-            tracing::debug!(dir = %self.dir.display(), mode = ?self.mode, "watching");
+            let watched = which.map(|_| watch(&self.dir));
+            self.is_native = watched == Some(Ok(()));
+            if let Some(Err(reason)) = watched {
+                tracing::warn!(dir = %self.dir.display(), %reason, "a plugin directory is polled");
+            }
         }
-        if self.mode == WatchMode::Native {
+        if self.is_native {
             return another;
         }
         let seen = fingerprint(&self.dir);
         another | (std::mem::replace(&mut self.seen, seen) != seen)
     }
-}
-
-fn missing() -> WatchMode {
-    WatchMode::Polling("it is not there".to_owned())
 }
 
 /// The same for the same files in the same states, in any order.
@@ -77,7 +70,7 @@ fn fingerprint(dir: &Path) -> u64 {
                 .or_else(|_| entry.metadata())
                 .ok()?;
             let mut hasher = DefaultHasher::new();
-            (entry.file_name(), Identity::of(&metadata)).hash(&mut hasher);
+            (entry.file_name(), FileIdentity::of(&metadata)).hash(&mut hasher);
             Some(hasher.finish())
         })
         .fold(1, u64::wrapping_add)

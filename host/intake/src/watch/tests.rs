@@ -5,19 +5,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 const GENEROUS: Duration = Duration::from_secs(60);
 
-fn config(poll_only: bool) -> WatchConfig {
-    WatchConfig {
-        debounce_ms: 20,
-        poll_ms: 20,
-        poll_only,
-    }
-}
+const HOUR_MS: u64 = 3_600_000;
 
 /// Each signal brings the names that were there when it came.
-fn watch(dir: &Path, poll_only: bool) -> (Watch, Receiver<Vec<String>>) {
+fn watch(dir: &Path, poll_ms: u64, poll_only: bool) -> (Watch, Receiver<Vec<String>>) {
+    let config = WatchConfig {
+        debounce_ms: 20,
+        poll_ms,
+        poll_only,
+    };
     let (sender, signals) = channel();
     let seen = dir.to_owned();
-    let watch = Watch::start(&[dir.to_owned()], &config(poll_only), move || {
+    let watch = Watch::start(&[dir.to_owned()], &config, move || {
         let entries = fs::read_dir(&seen).into_iter().flatten().flatten();
         let _ = sender.send(entries.map(|e| e.file_name().into_string().unwrap()).collect());
     });
@@ -28,10 +27,9 @@ fn until(signals: &Receiver<Vec<String>>, name: &str) {
     while !signals.recv_timeout(GENEROUS).unwrap().contains(&name.to_owned()) {}
 }
 
-fn changes_are_signalled(poll_only: bool) {
+fn changes_are_signalled(poll_ms: u64, poll_only: bool) {
     let dir = tempfile::tempdir().unwrap();
-    let (watch, signals) = watch(dir.path(), poll_only);
-    assert_eq!(matches!(watch.modes()[0].1, WatchMode::Polling(_)), poll_only);
+    let (watch, signals) = watch(dir.path(), poll_ms, poll_only);
     let file = dir.path().join("a.so");
     fs::write(&file, b"x").unwrap();
     until(&signals, "a.so");
@@ -46,49 +44,48 @@ fn changes_are_signalled(poll_only: bool) {
     );
 }
 
+/// Nobody would look within the hour.
 #[test]
 fn the_system_reports_changes() {
-    changes_are_signalled(false);
+    changes_are_signalled(HOUR_MS, false);
 }
 
 #[test]
 fn polling_reports_changes() {
-    changes_are_signalled(true);
+    changes_are_signalled(20, true);
 }
 
 #[test]
-fn polling_says_why() {
-    let dir = tempfile::tempdir().unwrap();
-    let (watch, _signals) = watch(dir.path(), true);
-    let [(path, WatchMode::Polling(reason))] = &watch.modes()[..] else {
-        panic!("not polled")
-    };
-    assert_eq!(path, dir.path());
-    assert!(reason.contains("poll_only"), "{reason}");
+fn directory_is_handed_to_the_system_when_it_is_there_and_is_polled_while_it_is_not() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("plugins");
+    let dirs = [dir.clone()];
+    let mut directories = Directories::new(&dirs, native(&dirs, &Arc::default()).map_err(|e| e.to_string()));
+    let mut polled = Directories::new(&dirs, Err("polling was asked for".to_owned()));
+    for is_there in [false, true, false, true] {
+        match is_there {
+            true => fs::create_dir(&dir).unwrap(),
+            false => drop(fs::remove_dir(&dir)),
+        }
+        for directories in [&mut directories, &mut polled] {
+            directories.scan(false);
+        }
+        assert_eq!(directories.all[0].is_native(), is_there);
+        assert!(!polled.all[0].is_native());
+    }
 }
 
 #[test]
 fn a_directory_that_comes_later_or_comes_back_is_watched() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("plugins");
-    let (watch, signals) = watch(&dir, false);
-    assert_eq!(
-        watch.modes()[0].1,
-        WatchMode::Polling("it is not there".to_owned())
-    );
-    let until_native = |native: bool| {
-        while (watch.modes()[0].1 == WatchMode::Native) != native {
-            signals.recv_timeout(GENEROUS).unwrap();
-        }
-    };
-    for _ in 0..2 {
+    let (_watch, signals) = watch(&dir, 20, false);
+    for name in ["a.so", "b.so"] {
         fs::create_dir(&dir).unwrap();
-        until_native(true);
-        fs::write(dir.join("a.so"), b"x").unwrap();
-        until(&signals, "a.so");
+        fs::write(dir.join(name), b"x").unwrap();
+        until(&signals, name);
         fs::remove_dir_all(&dir).unwrap();
-        until_native(false);
-        while signals.try_recv().is_ok() {}
+        while !signals.recv_timeout(GENEROUS).unwrap().is_empty() {}
     }
 }
 

@@ -9,7 +9,7 @@
 
 use super::journal::{INSTANCES_USED, LIBRARIES_USED, journal, slot_here};
 use super::layout::{
-    Code, INSTANCES_MAX, Journal, LIBRARIES_MAX, NONE, OWN_THREAD, Sign, WHOLE, WRITING, Word,
+    Code, INSTANCES_MAX, Journal, LIBRARIES_MAX, LibraryRow, NONE, Note, OWN_THREAD, WHOLE, WRITING, Word,
 };
 use super::stack;
 use crate::loader::{CodeOwner, extent_of_executable};
@@ -44,7 +44,7 @@ pub(super) fn install() -> io::Result<()> {
         let host = extent_of_executable();
         HOST_START.store(host.start, Release);
         HOST_END.store(host.end, Release);
-        stack::are_needed();
+        stack::enable();
         installed = SIGNALS.iter().zip(&BEFORE).try_for_each(|(signal, kept)| {
             let before = disposition(*signal).ok_or_else(io::Error::last_os_error)?;
             // For the process's life: the handler may run at any time.
@@ -145,24 +145,28 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
     if !claim(journal) {
         return false;
     }
-    let (code_at, stack) = registers(context);
-    let code = code(journal, code_at);
-    let slot = slot_here(journal);
-    let (slot, slot_word, slot_entries) = slot.unwrap_or((0, 0, 0));
-    let sign = Sign {
+    let (instruction, stack) = registers(context);
+    let code = code(journal, instruction);
+    let (slot, slot_word, slot_entries) = slot_here(journal).unwrap_or((0, 0, 0));
+    // SAFETY: a fault has its address there.
+    let address = is_fault.then(|| unsafe { info.si_addr() }.addr() as u64);
+    let mut note = Note {
+        pid: pid as u64,
         signal: signal as u64,
         tid: tid as u64,
         at_unix_ms: now_unix_ms(),
-        // SAFETY: a fault has its address there.
-        address: is_fault.then(|| unsafe { info.si_addr() }.addr() as u64),
+        is_fault: u64::from(is_fault),
+        address: address.unwrap_or(0),
         stack,
-        code,
-        culprit: culprit(journal, slot_word, code),
         slot,
         slot_word,
         slot_entries,
+        thread: thread_name(),
+        ..Note::empty()
     };
-    journal.page.note(&sign, journal, &thread_name());
+    note.set_code(code, journal);
+    note.set_culprit(culprit(journal, slot_word, code), journal);
+    journal.page.write(note);
     journal.page.state().store(WHOLE, Release);
     true
 }
@@ -176,7 +180,7 @@ fn claim(journal: &Journal) -> bool {
             Ok(_) => return true,
             Err(WRITING) => wait_a_moment(),
             // One that the process survived: its thread has come out of what it was in.
-            Err(_) if has_moved_on(journal) => {
+            Err(_) if journal.has_moved_on() => {
                 if state.compare_exchange(WHOLE, WRITING, AcqRel, Acquire).is_ok() {
                     return true;
                 }
@@ -185,14 +189,6 @@ fn claim(journal: &Journal) -> bool {
         }
     }
     false
-}
-
-fn has_moved_on(journal: &Journal) -> bool {
-    let (slot, word, entries) = journal.page.slot_noted();
-    let slot = (slot as usize)
-        .checked_sub(1)
-        .and_then(|at| journal.slots.get(at));
-    slot.is_some_and(|slot| (slot.word.load(Relaxed), slot.entries.load(Relaxed)) != (word, entries))
 }
 
 /// The process goes on: there is nothing to tell.
@@ -255,8 +251,7 @@ fn only_instance(journal: &Journal, library: u64) -> u64 {
 
 fn code(journal: &Journal, at: u64) -> Code {
     let used = LIBRARIES_USED.load(Acquire).min(LIBRARIES_MAX);
-    let holds =
-        |row: &super::layout::LibraryRow| (row.start.load(Relaxed)..row.end.load(Relaxed)).contains(&at);
+    let holds = |row: &LibraryRow| (row.start.load(Relaxed)..row.end.load(Relaxed)).contains(&at);
     if let Some(row) = journal.libraries[..used].iter().position(holds) {
         return Code::Library(row, at - journal.libraries[row].start.load(Relaxed));
     }

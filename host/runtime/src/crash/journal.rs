@@ -8,10 +8,11 @@
 //! one costs a comparison. What finds no room in the tables is entered all the same, and is told by what is known of it.
 
 use super::layout::{
-    CAPABILITIES_MAX, FILE_BYTES, INSTANCES_MAX, Journal, LIBRARIES_MAX, Slot, Word, digest_words,
+    CAPABILITIES_MAX, FILE_BYTES, INSTANCES_MAX, Journal, LIBRARIES_MAX, LibraryRow, Slot, Word, row,
 };
 use super::{Error, stack};
 use crate::lanes::Phase;
+use crate::sync::lock;
 use extman_model::Digest;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use std::cell::Cell;
@@ -22,26 +23,14 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*, compiler_fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The end of a journal's name.
 pub(super) const EXTENSION: &str = "journal";
 
 static JOURNAL: AtomicPtr<Journal> = AtomicPtr::new(ptr::null_mut());
-static OPEN: Mutex<Option<Open>> = Mutex::new(None);
-
 /// The file of this process. Its lock says that the process lives.
-pub(super) struct Open {
-    file: File,
-}
-
-impl Open {
-    /// Whether this is its file, by whatever name.
-    pub fn is(&self, other: &Metadata) -> bool {
-        let own = self.file.metadata();
-        own.is_ok_and(|own| (own.dev(), own.ino()) == (other.dev(), other.ino()))
-    }
-}
+static OPEN: Mutex<Option<File>> = Mutex::new(None);
 
 /// The journal, once it is open: from then on for good.
 pub(super) fn journal() -> Option<&'static Journal> {
@@ -49,26 +38,25 @@ pub(super) fn journal() -> Option<&'static Journal> {
     unsafe { JOURNAL.load(Acquire).as_ref() }
 }
 
-pub(super) fn opened() -> MutexGuard<'static, Option<Open>> {
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whether this is the file of this process, by whatever name.
+pub(super) fn is_own(other: &Metadata) -> bool {
+    let own = lock(&OPEN).as_ref().and_then(|file| file.metadata().ok());
+    own.is_some_and(|own| (own.dev(), own.ino()) == (other.dev(), other.ino()))
 }
 
 /// Opens the journal of this process in a directory, if it is not open yet.
 pub(super) fn open(dir: &Path) -> Result<(), Error> {
-    let mut open = opened();
+    let mut open = lock(&OPEN);
     if let Some(journal) = journal() {
         journal.page.set_ended(false);
         return Ok(());
     }
-    let failed = |error| Error::Open {
-        dir: dir.to_owned(),
-        error,
-    };
+    let failed = Error::files("the crash journal can't be made", dir);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(failed)?;
+        .map_err(&failed)?;
     let pid = std::process::id();
     let name = format!(
         "{pid}-{}",
@@ -88,7 +76,7 @@ pub(super) fn open(dir: &Path) -> Result<(), Error> {
         .inspect_err(|_| drop(std::fs::remove_file(&unfinished)))
         .map_err(failed)?;
     JOURNAL.store(mapped, Release);
-    *open = Some(Open { file });
+    *open = Some(file);
     Ok(())
 }
 
@@ -120,49 +108,44 @@ fn make(path: &Path) -> io::Result<(File, *mut Journal)> {
     Ok((file, mapped.cast()))
 }
 
-/// Which rows are free. Rows are given again; those that were never used come last.
-struct Rows {
-    libraries: Free,
-    instances: Free,
-    capabilities: Free,
+/// Which rows of a table are free, by number. They are given again; those that were never used come last.
+struct FreeRows {
+    returned: Vec<u64>,
+    used: u64,
+}
+
+impl FreeRows {
+    const fn new() -> Self {
+        FreeRows {
+            returned: Vec::new(),
+            used: 0,
+        }
+    }
+
+    /// The number of a row; 0 without room.
+    fn take(&mut self, max: usize) -> u64 {
+        self.returned.pop().unwrap_or_else(|| {
+            let is_room = self.used < max as u64;
+            self.used += u64::from(is_room);
+            u64::from(is_room) * self.used
+        })
+    }
 }
 
 struct Free {
-    returned: Vec<u32>,
-    unused: u32,
+    libraries: FreeRows,
+    instances: FreeRows,
+    capabilities: FreeRows,
 }
 
-impl Free {
-    const fn new() -> Self {
-        Free {
-            returned: Vec::new(),
-            unused: 0,
-        }
-    }
-
-    /// A row, if there is room.
-    fn take(&mut self, max: usize) -> Option<usize> {
-        if let Some(row) = self.returned.pop() {
-            return Some(row as usize);
-        }
-        let row = self.unused as usize;
-        (row < max).then(|| self.unused += 1)?;
-        Some(row)
-    }
-}
-
-static ROWS: Mutex<Rows> = Mutex::new(Rows {
-    libraries: Free::new(),
-    instances: Free::new(),
-    capabilities: Free::new(),
+static FREE: Mutex<Free> = Mutex::new(Free {
+    libraries: FreeRows::new(),
+    instances: FreeRows::new(),
+    capabilities: FreeRows::new(),
 });
-/// Rows before these may be used: what a signal handler looks through.
+/// So many rows were ever used: what a signal handler looks through.
 pub(super) static LIBRARIES_USED: AtomicUsize = AtomicUsize::new(0);
 pub(super) static INSTANCES_USED: AtomicUsize = AtomicUsize::new(0);
-
-fn rows() -> MutexGuard<'static, Rows> {
-    ROWS.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What is known of a library before it is loaded.
 #[derive(Debug, Clone, Copy)]
@@ -180,8 +163,7 @@ pub struct Identity<'a> {
 pub struct LibraryEntry(Option<Arc<ListedLibrary>>);
 
 struct ListedLibrary {
-    /// From 1 on; 0 without room.
-    row: u64,
+    number: u64,
     capabilities: Vec<(Box<str>, u64)>,
 }
 
@@ -190,54 +172,39 @@ pub fn library<'a>(identity: Identity<'_>, capabilities: impl Iterator<Item = &'
     let Some(journal) = journal() else {
         return LibraryEntry::default();
     };
-    let mut rows = rows();
-    let row = rows.libraries.take(LIBRARIES_MAX);
-    if let Some(row) = row {
-        let listed = &journal.libraries[row];
+    let mut free = lock(&FREE);
+    let number = free.libraries.take(LIBRARIES_MAX);
+    if let Some(listed) = row(&journal.libraries, number) {
         listed.owner.store(0, Relaxed);
-        listed.id.set(identity.id);
-        listed.version.set(identity.version);
-        let words = digest_words(identity.digest.bytes());
-        listed
-            .digest
-            .iter()
-            .zip(words)
-            .for_each(|(to, from)| to.store(from, Relaxed));
-        LIBRARIES_USED.fetch_max(row + 1, Release);
+        listed.id.set_text(identity.id);
+        listed.version.set_text(identity.version);
+        listed.digest.set(identity.digest.bytes());
+        LIBRARIES_USED.fetch_max(number as usize, Release);
     }
     let capabilities = capabilities.filter_map(|name| {
-        let row = rows.capabilities.take(CAPABILITIES_MAX)?;
-        journal.capabilities[row].name.set(name);
-        Some((name.into(), row as u64 + 1))
+        let number = free.capabilities.take(CAPABILITIES_MAX);
+        row(&journal.capabilities, number)?.name.set_text(name);
+        Some((name.into(), number))
     });
     let capabilities = capabilities.collect();
-    LibraryEntry(Some(Arc::new(ListedLibrary {
-        row: number(row),
-        capabilities,
-    })))
-}
-
-fn number(row: Option<usize>) -> u64 {
-    row.map_or(0, |row| row as u64 + 1)
+    LibraryEntry(Some(Arc::new(ListedLibrary { number, capabilities })))
 }
 
 impl LibraryEntry {
     /// One of its instances. Forgotten when it is dropped.
     pub(crate) fn instance(&self, name: &str) -> InstanceEntry {
-        let Some(library) = &self.0 else {
+        let (Some(library), Some(journal)) = (&self.0, journal()) else {
             return InstanceEntry::default();
         };
-        let row = journal().and_then(|journal| {
-            let row = rows().instances.take(INSTANCES_MAX)?;
-            let listed = &journal.instances[row];
-            listed.name.set(name);
-            listed.library.store(library.row, Relaxed);
-            INSTANCES_USED.fetch_max(row + 1, Release);
-            Some(row)
-        });
+        let number = lock(&FREE).instances.take(INSTANCES_MAX);
+        if let Some(listed) = row(&journal.instances, number) {
+            listed.name.set_text(name);
+            listed.library.store(library.number, Relaxed);
+            INSTANCES_USED.fetch_max(number as usize, Release);
+        }
         InstanceEntry {
             library: self.clone(),
-            row: number(row),
+            number,
         }
     }
 
@@ -248,7 +215,7 @@ impl LibraryEntry {
 
     fn place(&self, instance: u64, phase: u64, capability: u64) -> Place {
         let of = |library: &Arc<ListedLibrary>| {
-            let library = library.row;
+            let library = library.number;
             Word {
                 phase,
                 library,
@@ -261,14 +228,14 @@ impl LibraryEntry {
     }
 
     /// Its code has this owner: so are threads known that it makes.
-    pub(crate) fn is_owned_by(&self, owner: u64) {
+    pub(crate) fn set_owner(&self, owner: u64) {
         if let Some(row) = self.row() {
             row.owner.store(owner, Relaxed);
         }
     }
 
     /// It is mapped there.
-    pub(crate) fn lies_at(&self, addresses: std::ops::Range<usize>) {
+    pub(crate) fn set_addresses(&self, addresses: std::ops::Range<usize>) {
         if let Some(row) = self.row() {
             // Nothing lies there in between.
             row.end.store(0, Release);
@@ -278,30 +245,27 @@ impl LibraryEntry {
     }
 
     /// It is not mapped any more.
-    pub(crate) fn is_gone(&self) {
-        self.lies_at(0..0);
+    pub(crate) fn set_unmapped(&self) {
+        self.set_addresses(0..0);
     }
 
-    fn row(&self) -> Option<&'static super::layout::LibraryRow> {
-        let row = (self.0.as_ref()?.row as usize).checked_sub(1)?;
-        Some(&journal()?.libraries[row])
+    fn row(&self) -> Option<&'static LibraryRow> {
+        row(&journal()?.libraries, self.0.as_ref()?.number)
     }
 }
 
 impl Drop for ListedLibrary {
     fn drop(&mut self) {
-        let Some(journal) = journal() else { return };
-        let mut rows = rows();
-        let capabilities = self.capabilities.iter().map(|(_, row)| *row as u32 - 1);
-        rows.capabilities.returned.extend(capabilities);
-        let Some(row) = (self.row as usize).checked_sub(1) else {
-            return;
-        };
-        let listed = &journal.libraries[row];
+        let mut free = lock(&FREE);
+        let capabilities = self.capabilities.iter().map(|(_, number)| *number);
+        free.capabilities.returned.extend(capabilities);
         // What stays in memory may run for ever: it stays listed too.
-        if listed.start.load(Relaxed) == 0 {
+        if let Some(journal) = journal()
+            && let Some(listed) = row(&journal.libraries, self.number)
+            && listed.start.load(Relaxed) == 0
+        {
             listed.owner.store(0, Relaxed);
-            rows.libraries.returned.push(row as u32);
+            free.libraries.returned.push(self.number);
         }
     }
 }
@@ -310,15 +274,14 @@ impl Drop for ListedLibrary {
 #[derive(Default)]
 pub(crate) struct InstanceEntry {
     library: LibraryEntry,
-    /// From 1 on; 0 without room.
-    row: u64,
+    number: u64,
 }
 
 impl InstanceEntry {
     /// In one of its entries.
     #[inline]
     pub fn at(&self, phase: Phase) -> Place {
-        self.library.place(self.row, phase_number(phase), 0)
+        self.library.place(self.number, phase_number(phase), 0)
     }
 
     /// In `thread_detach`, on a thread that leaves its library.
@@ -337,7 +300,7 @@ impl InstanceEntry {
             .iter()
             .find(|(name, _)| **name == *capability);
         self.library.place(
-            self.row,
+            self.number,
             phase_number(Phase::Invoke),
             known.map_or(0, |(_, row)| *row),
         )
@@ -346,9 +309,11 @@ impl InstanceEntry {
 
 impl Drop for InstanceEntry {
     fn drop(&mut self) {
-        if let (Some(journal), Some(row)) = (journal(), (self.row as usize).checked_sub(1)) {
-            journal.instances[row].library.store(0, Relaxed);
-            rows().instances.returned.push(row as u32);
+        if let Some(journal) = journal()
+            && let Some(listed) = row(&journal.instances, self.number)
+        {
+            listed.library.store(0, Relaxed);
+            lock(&FREE).instances.returned.push(self.number);
         }
     }
 }
@@ -383,34 +348,32 @@ pub(crate) fn enter(place: Place) -> Entry {
         slot = claim();
     }
     // SAFETY: null, or a slot of the journal, which is never unmapped.
-    let Some(of_thread) = (unsafe { slot.as_ref() }) else {
-        return Entry {
-            slot: ptr::null(),
-            before: 0,
-        };
-    };
-    let before = of_thread.word.load(Relaxed);
-    of_thread
-        .entries
-        .store(of_thread.entries.load(Relaxed) + 1, Relaxed);
-    of_thread.word.store(place.0, Relaxed);
-    // It is read by a signal handler on this thread.
-    compiler_fence(SeqCst);
-    Entry { slot, before }
+    if let Some(of_thread) = unsafe { slot.as_ref() } {
+        let entries = of_thread.entries.load(Relaxed) + 1;
+        of_thread.entries.store(entries, Relaxed);
+    }
+    Entry::note(slot, place.0)
 }
 
 /// Notes that the host's own code is about to run in the midst of a plugin's: until the result is dropped nobody's is noted here.
 #[inline]
 pub(crate) fn leave() -> Entry {
-    let slot = SLOT.get();
-    // SAFETY: as in `enter`.
-    let Some(of_thread) = (unsafe { slot.as_ref() }) else {
-        return Entry { slot, before: 0 };
-    };
-    let before = of_thread.word.load(Relaxed);
-    of_thread.word.store(0, Relaxed);
-    compiler_fence(SeqCst);
-    Entry { slot, before }
+    Entry::note(SLOT.get(), 0)
+}
+
+impl Entry {
+    #[inline]
+    fn note(slot: *const Slot, word: u64) -> Self {
+        // SAFETY: as in `enter`.
+        let before = unsafe { slot.as_ref() }.map_or(0, |of_thread| {
+            let before = of_thread.word.load(Relaxed);
+            of_thread.word.store(word, Relaxed);
+            before
+        });
+        // It is read by a signal handler on this thread.
+        compiler_fence(SeqCst);
+        Entry { slot, before }
+    }
 }
 
 impl Drop for Entry {

@@ -2,8 +2,8 @@
 
 use super::Error;
 use super::handler::SIGNALS;
-use super::journal::{EXTENSION, opened, phase_of};
-use super::layout::{FILE_BYTES, Left, OWN_THREAD, Said, read};
+use super::journal::{EXTENSION, is_own, phase_of};
+use super::layout::{Contents, FILE_BYTES, IN_HOST, IN_LIBRARY, Note, OWN_THREAD, read};
 use crate::process_guard::signal_name;
 use extman_model::{Crash, CrashCulprit, Digest};
 use rustix::fs::FlockOperation;
@@ -47,10 +47,7 @@ pub(super) fn look(dir: &Path) -> Result<Found, Error> {
     };
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
-        entries => entries.map_err(|error| Error::Read {
-            dir: dir.to_owned(),
-            error,
-        })?,
+        entries => entries.map_err(Error::files("the crash journals can't be read", dir))?,
     };
     for path in entries.flatten().map(|entry| entry.path()) {
         match path.extension().and_then(|extension| extension.to_str()) {
@@ -67,7 +64,6 @@ impl Found {
     fn take(&mut self, path: PathBuf) {
         // What is no file, or can't be opened, is left where it is.
         // So is the own one: locks are a process's, and opening it and closing it again would take the lock off it.
-        let is_own = |metadata: &Metadata| opened().as_ref().is_some_and(|open| open.is(metadata));
         let is_left = |metadata: &Metadata| metadata.is_file() && !is_own(metadata);
         if !std::fs::symlink_metadata(&path).is_ok_and(|metadata| is_left(&metadata)) {
             return;
@@ -92,9 +88,9 @@ impl Found {
             return;
         }
         match read(&bytes) {
-            Said::Nothing | Said::Ended => {}
-            Said::NoSignal => self.silent += 1,
-            Said::Signal(left) => self.crashes.extend(crash(&left)),
+            Contents::Nothing => {}
+            Contents::NoSignal => self.silent += 1,
+            Contents::Signal(note) => self.crashes.extend(crash(&note)),
         }
         self.files.push((path, file));
     }
@@ -111,38 +107,44 @@ fn remove_if_old(path: &Path) {
 }
 
 /// What a note means; nothing for a signal that is not noted.
-fn crash(left: &Left) -> Option<Crash> {
-    let signal = SIGNALS.into_iter().find(|number| *number as u64 == left.signal)?;
-    let code = match left.code_kind {
-        1 => Some(format!("the host+{:#x}", left.code_offset)),
-        2 => Some(format!("{}+{:#x}", left.code, left.code_offset)),
+fn crash(note: &Note) -> Option<Crash> {
+    let signal = SIGNALS.into_iter().find(|number| *number as u64 == note.signal)?;
+    let code = match note.code_kind {
+        IN_HOST => Some(format!("the host+{:#x}", note.code_offset)),
+        IN_LIBRARY => Some(format!("{}+{:#x}", text(&note.code), note.code_offset)),
         _ => None,
     };
-    let is_near = |address: u64| left.stack > 0 && address.abs_diff(left.stack) < OVERFLOW_BYTES;
+    let address = (note.is_fault == 1).then_some(note.address);
+    let is_near = |address: u64| note.stack > 0 && address.abs_diff(note.stack) < OVERFLOW_BYTES;
     Some(Crash {
-        at_unix_ms: left.at_unix_ms,
-        pid: u32::try_from(left.pid).ok()?,
+        at_unix_ms: note.at_unix_ms,
+        pid: u32::try_from(note.pid).ok()?,
         signal: signal_name(signal),
-        thread: format!("{} {:?}", left.tid, left.thread),
-        address: left.address,
-        stack_overflow: signal == libc::SIGSEGV && left.address.is_some_and(is_near),
+        thread: format!("{} {:?}", note.tid, text(&note.thread)),
+        address,
+        stack_overflow: signal == libc::SIGSEGV && address.is_some_and(is_near),
         code,
-        culprit: culprit(left),
+        culprit: culprit(note),
     })
 }
 
-fn culprit(left: &Left) -> Option<CrashCulprit> {
-    let phase = match left.phase {
+fn culprit(note: &Note) -> Option<CrashCulprit> {
+    let phase = match note.phase {
         OWN_THREAD => "a thread of its own".to_owned(),
         number => phase_of(number)?,
     };
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let given = |bytes: &[u8]| Some(text(bytes)).filter(|text| !text.is_empty());
     Some(CrashCulprit {
-        id: text(&left.id)?,
-        version: left.version.clone(),
-        digest: Digest::new(left.digest),
-        instance: text(&left.instance),
-        capability: text(&left.capability),
+        id: given(&note.id)?,
+        version: text(&note.version),
+        digest: Digest::new(note.digest),
+        instance: given(&note.instance),
+        capability: given(&note.capability),
         phase,
     })
+}
+
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

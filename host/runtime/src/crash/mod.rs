@@ -26,12 +26,13 @@ pub(crate) use ledger::Standing;
 pub(crate) use stack::AlternateStack;
 
 use crate::durable;
+use crate::sync::lock;
 use extman_model::{Crash, Digest};
 use ledger::Ledger;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// `[crash]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,25 +74,11 @@ impl Default for CrashConfig {
 /// Why crashes are not noted, or not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The journal can't be made.
-    #[error("the crash journal can't be made in {}: {error}", .dir.display())]
-    Open {
-        /// Where.
-        dir: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// The directory can't be read.
-    #[error("the crash journals in {} can't be read: {error}", .dir.display())]
-    Read {
-        /// Where.
-        dir: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// What is kept of crashes can't be read or written.
-    #[error("what is kept of crashes in {} can't be read or written: {error}", .dir.display())]
-    Ledger {
+    /// A file can't be made, read or written.
+    #[error("{what} in {}: {error}", .dir.display())]
+    Files {
+        /// What can't be done.
+        what: &'static str,
         /// Where.
         dir: PathBuf,
         /// Why not.
@@ -100,6 +87,17 @@ pub enum Error {
     /// A handler can't be set.
     #[error("no handler can be set for fatal signals: {0}")]
     Handler(io::Error),
+}
+
+impl Error {
+    fn files(what: &'static str, dir: &Path) -> impl Fn(io::Error) -> Self {
+        let dir = dir.to_owned();
+        move |error| Error::Files {
+            what,
+            dir: dir.clone(),
+            error,
+        }
+    }
 }
 
 /// Notes from here on, in a journal in this directory, in whose code this process crashes. Once for a process; its signals SIGSEGV,
@@ -157,17 +155,17 @@ impl Crashes {
         (crashes.found, crashes.silent) = (left.crashes.clone(), left.silent);
         let add = |ledger: &mut Ledger| left.crashes.iter().for_each(|crash| ledger.add(crash, &config));
         let taken = match left.crashes.is_empty() {
-            true => read_ledger(&dir.join(LEDGER)).map(|kept| *crashes.ledger() = kept),
+            true => read_ledger(&dir.join(LEDGER)).map(|kept| *lock(&crashes.ledger) = kept),
             false => crashes.change(add),
         };
         if let Err(error) = taken {
             let kept = read_ledger(&dir.join(LEDGER)).unwrap_or_default();
-            let mut ledger = crashes.ledger();
+            let mut ledger = lock(&crashes.ledger);
             *ledger = kept;
             add(&mut ledger);
             drop(ledger);
-            let dir = dir.to_owned();
-            return (crashes, Some(Error::Ledger { dir, error }));
+            let failed = Error::files("what is kept of crashes can't be read or written", dir);
+            return (crashes, Some(failed(error)));
         }
         left.remove();
         (crashes, None)
@@ -185,11 +183,11 @@ impl Crashes {
 
     /// All that are kept, in the order of time.
     pub fn kept(&self) -> Vec<Crash> {
-        self.ledger().crashes.clone()
+        lock(&self.ledger).crashes.clone()
     }
 
     pub(crate) fn standing(&self, digest: Digest) -> Standing {
-        self.ledger().standing(digest, &self.config)
+        lock(&self.ledger).standing(digest, &self.config)
     }
 
     /// A person has the library loaded again. `false` if there was nothing against it. What can't be written down holds until the
@@ -204,7 +202,7 @@ impl Crashes {
     }
 
     fn change_if(&self, digest: Digest, change: impl Fn(&mut Ledger) -> bool) -> bool {
-        let changes = change(&mut self.ledger());
+        let changes = change(&mut lock(&self.ledger));
         if changes && let Err(error) = self.change(|ledger| _ = change(ledger)) {
             let digest = digest.short();
             tracing::warn!(
@@ -223,12 +221,8 @@ impl Crashes {
         let mut ledger = read_ledger(&path)?;
         change(&mut ledger);
         durable::write(&path, &serde_json::to_string_pretty(&ledger)?)?;
-        *self.ledger() = ledger;
+        *lock(&self.ledger) = ledger;
         Ok(())
-    }
-
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,11 +9,11 @@ const BYTES: usize = 64 * 1024;
 /// Below it, what is written goes nowhere.
 const GUARD: usize = 4096;
 
-static ARE_NEEDED: AtomicBool = AtomicBool::new(false);
+static ENABLED: AtomicBool = AtomicBool::new(false);
 
 /// From here on threads get one.
-pub(super) fn are_needed() {
-    ARE_NEEDED.store(true, Release);
+pub(super) fn enable() {
+    ENABLED.store(true, Release);
 }
 
 /// The stack of one thread, which gives it back: dropped on another one it would be unmapped in use.
@@ -22,7 +22,7 @@ pub(crate) struct AlternateStack(*mut libc::c_void);
 impl AlternateStack {
     /// Gives this thread one, unless none is needed or the system refuses it. Allocates nothing from Rust and takes no lock.
     pub fn begin() -> AlternateStack {
-        if !ARE_NEEDED.load(Acquire) {
+        if !ENABLED.load(Acquire) {
             return AlternateStack(ptr::null_mut());
         }
         let (access, kind) = (
@@ -51,7 +51,7 @@ impl AlternateStack {
     /// As [`begin`](Self::begin), for a thread that a plugin made: libraries often block all signals on theirs, and a fault that is blocked
     /// ends the process past every handler.
     pub fn begin_on_a_plugins_thread() -> AlternateStack {
-        if ARE_NEEDED.load(Acquire) {
+        if ENABLED.load(Acquire) {
             let mut faults = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
             // SAFETY: fills a local set, and unblocks that on this thread.
             unsafe {

@@ -1,7 +1,7 @@
 //! What is noted, what is read again from whatever lies there, and what follows.
 
 use super::journal::{self, Identity, enter, library, slot_here};
-use super::layout::{Code, FILE_BYTES, Journal, OWN_THREAD, Said, Sign, WHOLE, Word, read};
+use super::layout::{Code, Contents, FILE_BYTES, Journal, Note, OWN_THREAD, Slot, WHOLE, Word, read};
 use super::ledger::{Ledger, Standing};
 use super::{CrashConfig, CrashPolicy, Crashes, left};
 use crate::lanes::Phase;
@@ -24,13 +24,11 @@ fn empty() -> Box<Journal> {
 fn noted() -> Box<Journal> {
     let journal = empty();
     let row = &journal.libraries[1];
-    row.id.set("lang");
-    row.version.set("1.2.0");
-    row.digest
-        .iter()
-        .for_each(|part| part.store(u64::from_ne_bytes([7; 8]), Relaxed));
-    journal.instances[4].name.set("one");
-    journal.capabilities[2].name.set("text.detect");
+    row.id.set_text("lang");
+    row.version.set_text("1.2.0");
+    row.digest.set(DIGEST.bytes());
+    journal.instances[4].name.set_text("one");
+    journal.capabilities[2].name.set_text("text.detect");
     let word = Word {
         phase: 4,
         library: 2,
@@ -39,19 +37,23 @@ fn noted() -> Box<Journal> {
     };
     journal.slots[3].word.store(word.pack(), Relaxed);
     journal.slots[3].entries.store(9, Relaxed);
-    let sign = Sign {
+    let mut note = Note {
+        pid: 42,
         signal: libc::SIGSEGV as u64,
         tid: 77,
         at_unix_ms: 1_000,
-        address: Some(0x10),
+        is_fault: 1,
+        address: 0x10,
         stack: 0x7000_0000,
-        code: Code::Library(1, 0x1b40),
-        culprit: word,
         slot: 4,
         slot_word: word.pack(),
         slot_entries: 9,
+        thread: *b"x-lang-1\0\0\0\0\0\0\0\0",
+        ..Note::empty()
     };
-    journal.page.note(&sign, &journal, b"x-lang-1\0\0\0\0\0\0\0\0");
+    note.set_code(Code::Library(1, 0x1b40), &journal);
+    note.set_culprit(word, &journal);
+    journal.page.write(note);
     journal.page.state().store(WHOLE, Release);
     journal
 }
@@ -93,19 +95,18 @@ fn fault_just_at_the_stacks_end_is_a_stack_overflow() {
         library: 2,
         ..Word::default()
     };
-    let sign = Sign {
+    let mut note = Note {
+        pid: 42,
         signal: libc::SIGSEGV as u64,
         tid: 1,
-        at_unix_ms: 0,
-        address: Some(0x7000_0000 - 8),
+        is_fault: 1,
+        address: 0x7000_0000 - 8,
         stack: 0x7000_0000,
-        code: Code::Host(16),
-        culprit: word,
-        slot: 0,
-        slot_word: 0,
-        slot_entries: 0,
+        ..Note::empty()
     };
-    journal.page.note(&sign, &journal, &[0; 16]);
+    note.set_code(Code::Host(16), &journal);
+    note.set_culprit(word, &journal);
+    journal.page.write(note);
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "42-1.journal", &bytes(&journal));
     let [crash] = &found(dir.path())[..] else {
@@ -125,20 +126,17 @@ fn file_that_is_no_whole_note_names_nobody_and_is_removed() {
         bytes
     };
     let slot = std::mem::offset_of!(Journal, slots) + 3 * 64;
-    let left_since = with((slot + std::mem::offset_of!(super::layout::Slot, word)) / 8, 0);
-    let entered_since = with(
-        (slot + std::mem::offset_of!(super::layout::Slot, entries)) / 8,
-        10,
-    );
+    let left_since = with((slot + std::mem::offset_of!(Slot, word)) / 8, 0);
+    let entered_since = with((slot + std::mem::offset_of!(Slot, entries)) / 8, 10);
     let cases: [(&str, Vec<u8>); 10] = [
         ("no signal", bytes(&empty())),
         ("nothing", Vec::new()),
         ("truncated", whole[..FILE_BYTES / 2].to_vec()),
         ("longer", [&whole[..], b"x"].concat()),
-        ("another version", with(1, 2)),
+        ("another version", with(1, 1)),
         ("another program's", with(0, 0)),
         ("half-written note", with(3, 1)),
-        ("a page that was not written", with(5, libc::SIGABRT as u64)),
+        ("a page that was not written", with(6, libc::SIGABRT as u64)),
         ("its thread has left the plugin", left_since),
         ("its thread has entered the plugin again", entered_since),
     ];
@@ -159,12 +157,12 @@ proptest! {
         let mut bytes = whole.clone();
         bytes[at] = value;
         let said = read(&bytes);
-        prop_assert!(said == read(&whole) || matches!(said, Said::Nothing | Said::NoSignal | Said::Ended), "{said:?}");
+        prop_assert!(said == read(&whole) || matches!(said, Contents::Nothing | Contents::NoSignal), "{said:?}");
     }
 
     #[test]
     fn garbage_is_read_as_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..8192)) {
-        prop_assert_eq!(read(&bytes), Said::Nothing);
+        prop_assert_eq!(read(&bytes), Contents::Nothing);
     }
 }
 

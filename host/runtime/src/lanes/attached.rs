@@ -5,9 +5,10 @@
 
 use super::call_counter::CallCounter;
 use crate::loader::{CallContext, KeepsAttached, is_gone, start_ticks};
+use crate::sync::lock;
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// A guard: while it lives, this thread may call plugins inline.
 pub struct Attached {
@@ -85,13 +86,13 @@ pub struct AttachedThreads {
 impl AttachedThreads {
     fn add(&self) {
         let tid = rustix::thread::gettid().as_raw_nonzero().get();
-        let mut threads = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = lock(&self.started);
         threads.insert(tid, start_ticks(tid));
     }
 
     /// Names one that is still alive.
     pub fn living(&self) -> Option<String> {
-        let mut threads = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = lock(&self.started);
         // What could not be looked at, then or now, lives as long as there is a thread of that number.
         threads.retain(|tid, since| match (start_ticks(*tid), *since) {
             (Some(now), Some(since)) => now == since,

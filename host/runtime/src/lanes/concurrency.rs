@@ -10,8 +10,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
     limit: u64,
-    /// How many are inside; in the upper half how many of them nobody else counts; and `CLOSED`. One word: a call that nobody else counts
-    /// is refused by whoever closes, or seen.
+    /// How many are inside; in the upper half, how many of these only this counts; and `CLOSED`. One word: a call that only this counts is
+    /// refused by whoever closes, or seen.
     inside: AtomicU64,
     waiting: AtomicUsize,
     /// Whether a job was passed over since the last look.
@@ -54,7 +54,7 @@ impl ConcurrencyLimit {
         })
     }
 
-    /// Enters if there is room and nobody has closed, a call that is not in any other account: [`uncounted`](Self::uncounted) tells of it.
+    /// Enters if there is room and nobody has closed, for a call that is counted nowhere but here: [`uncounted`](Self::uncounted) has it.
     #[inline]
     pub fn try_enter_uncounted(&self) -> Option<Permit<&ConcurrencyLimit>> {
         self.take(ONE_UNCOUNTED, CLOSED).then(|| Permit {
@@ -118,13 +118,13 @@ impl ConcurrencyLimit {
         (self.inside.load(Acquire) & COUNT) as usize
     }
 
-    /// How many of them are in no other account.
+    /// How many of them are counted nowhere but here.
     pub fn uncounted(&self) -> usize {
         ((self.inside.load(SeqCst) & !CLOSED) >> 32) as usize
     }
 
-    /// Lets no call in any more that no other account tells of; whoever has another account asks [`is_closed`](Self::is_closed) once it is
-    /// in that.
+    /// Lets no call in any more that is counted nowhere but here. A call that the instance counts itself asks
+    /// [`is_closed`](Self::is_closed) once that is done.
     pub fn close(&self) {
         self.inside.fetch_or(CLOSED, SeqCst);
     }

@@ -1,14 +1,15 @@
 //! One lane: a thread of one library's, its context, and what it is in.
 
+use super::concurrency::Permit;
 use super::cpu::LaneCpu;
-use super::job::{Job, ReleaseOnDrop, Task};
 use super::joining::Joining;
 use super::occupancy::Occupancy;
 use super::pool::Shared;
 use crate::loader::{CallContext, KeepsAttached};
+use crate::sync::lock;
 use extman_model::clock::{self, Monotonic};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -142,8 +143,13 @@ impl Lane {
                     let _ = lane.sleeper.set(std::thread::current());
                     lane.cpu.begin();
                     let keeps = KeepsAttached::begin();
-                    while let Some(job) = home.take(&lane) {
-                        lane.run(job, &context, home.observer.as_ref());
+                    let context = LaneContext {
+                        lane: &lane,
+                        context: &context,
+                        observer: home.observer.as_ref(),
+                    };
+                    while let Some((job, permit)) = home.take(&lane) {
+                        (job.run)(&context, permit);
                     }
                     drop(keeps);
                     lane.cpu.end(&home.ended_ns);
@@ -152,33 +158,6 @@ impl Lane {
         lane.thread.begin(thread?);
         super::watchdog::watch(&lane);
         Ok(lane)
-    }
-
-    fn run(&self, job: Job, context: &CallContext, observer: &dyn LaneObserver) {
-        let permit = job.permit;
-        match job.task {
-            Task::Code { mut work, clock, run } => {
-                let began = clock::monotonic();
-                if let Some(timeout) = clock {
-                    work.deadline = began.after(timeout);
-                }
-                let lost_at = work.deadline.after(work.wedge_after);
-                *lock(&self.occupied) = Some(Occupied::Job(work));
-                self.enter(began, lost_at);
-                run(ReleaseOnDrop { lane: self, permit });
-                self.leave(observer);
-            }
-            Task::Checks(run) => {
-                run(&LaneContext {
-                    lane: self,
-                    context,
-                    observer,
-                });
-                // Nobody is to be told of instances that may be gone.
-                *lock(&self.occupied) = None;
-                drop(ReleaseOnDrop { lane: self, permit });
-            }
-        }
     }
 
     /// Plugin code begins to run.
@@ -324,6 +303,38 @@ pub struct LaneContext<'a> {
 }
 
 impl LaneContext<'_> {
+    /// Runs one entry of a plugin's and then hands what came of it to `answer`. With `clock`, its time runs from when its code begins.
+    pub(super) fn run_job<T>(
+        &self,
+        mut work: Work,
+        clock: Option<Duration>,
+        permit: Option<Permit>,
+        run: impl FnOnce() -> T,
+        answer: impl FnOnce(T),
+    ) {
+        let began = clock::monotonic();
+        if let Some(timeout) = clock {
+            work.deadline = began.after(timeout);
+        }
+        let lost_at = work.deadline.after(work.wedge_after);
+        *lock(&self.lane.occupied) = Some(Occupied::Job(work));
+        self.lane.enter(began, lost_at);
+        let value = run();
+        // What the caller does next finds the permit given back and the lane free.
+        drop(permit);
+        self.lane.set_available(true);
+        answer(value);
+        self.lane.leave(self.observer);
+    }
+
+    /// Goes through many checks, each of which says when it begins.
+    pub(super) fn run_checks(&self, run: impl FnOnce(&Self)) {
+        run(self);
+        // Nobody is to be told of instances that may be gone.
+        *lock(&self.lane.occupied) = None;
+        self.lane.set_available(true);
+    }
+
     /// Whether the lane is to end: come back as soon as possible.
     pub fn is_to_end(&self) -> bool {
         self.lane.is_retiring() || self.lane.is_lost()
@@ -347,8 +358,4 @@ impl LaneContext<'_> {
         let value = run(self.context);
         self.lane.leave(self.observer).then_some(value)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

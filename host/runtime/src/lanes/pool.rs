@@ -5,14 +5,15 @@
 //! out of a step or of checks and finds enough lanes ends. One that finds nothing to do sleeps for a while, and ends then unless it is
 //! the last; where very many lanes of the process sleep, it ends at once: a lane is made again faster than ten thousand are kept.
 
-use super::concurrency::ConcurrencyLimit;
+use super::concurrency::{ConcurrencyLimit, Permit};
 use super::job::{Job, Priority};
 use super::lane::{Lane, LaneContext, LaneObserver, Work};
 use super::watchdog;
+use crate::sync::lock;
 use extman_model::clock::{self, Monotonic};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Lanes of this process that may sleep until there is something to do; those that would be more end.
@@ -141,7 +142,9 @@ impl Pool {
             Priority::Check(timeout) => (Queue::Checks, Some(timeout), None),
             Priority::Call(concurrency) => (Queue::Calls, None, concurrency),
         };
-        self.enqueue(Job::new(work, clock, concurrency, run, answer), queue)
+        let run =
+            Box::new(move |lane: &LaneContext<'_>, permit| lane.run_job(work, clock, permit, run, answer));
+        self.enqueue(Job { run, concurrency }, queue)
     }
 
     /// Has a lane go through many checks.
@@ -149,7 +152,9 @@ impl Pool {
     /// # Errors
     /// The job was not taken and will not run.
     pub fn submit_checks(&self, run: impl FnOnce(&LaneContext<'_>) + Send + 'static) -> Result<(), Refused> {
-        self.enqueue(Job::checks(run), Queue::Checks)
+        let run = Box::new(move |lane: &LaneContext<'_>, _| lane.run_checks(run));
+        let concurrency = None;
+        self.enqueue(Job { run, concurrency }, Queue::Checks)
     }
 
     /// Tells pools apart.
@@ -165,13 +170,14 @@ impl Pool {
     /// Whether a lane is free or could be made.
     pub fn has_room(&self) -> bool {
         let state = self.shared.lock();
-        state.calls.is_empty() && state.checks.is_empty() && state.has_room(self.shared.limits.lanes_max)
+        state.is_empty(Queue::Calls)
+            && state.is_empty(Queue::Checks)
+            && state.has_room(self.shared.limits.lanes_max)
     }
 
     /// Jobs that wait.
     pub fn queued(&self) -> usize {
-        let state = self.shared.lock();
-        state.waiting()
+        self.shared.lock().waiting()
     }
 
     /// Lanes that are not lost.
@@ -194,7 +200,7 @@ impl Pool {
     /// Lanes that are lost and have not come back.
     pub fn lost(&self) -> usize {
         let mut state = self.shared.lock();
-        state.lost.retain(|lane| !lane.join_within(Duration::ZERO));
+        state.forget_the_gone();
         state.lost.iter().filter(|lane| lane.is_lost()).count()
     }
 
@@ -230,14 +236,15 @@ impl Pool {
     /// Whether it was shut down and every lane is gone, its thread too: what they used is all in [`cpu_ns`](Self::cpu_ns) then.
     pub fn has_ended(&self) -> bool {
         let mut state = self.shared.lock();
-        state.closing && state.are_all_gone()
+        state.forget_the_gone();
+        state.closing && state.all().next().is_none()
     }
 
     /// Tells the lanes that a limit has room again.
     pub fn nudge(&self) {
         let woken = {
             let mut state = self.shared.lock();
-            if state.calls.is_empty() {
+            if state.is_empty(Queue::Calls) {
                 return;
             }
             std::mem::take(&mut state.idle)
@@ -259,8 +266,7 @@ impl Pool {
             // They stay known until they were waited for.
             let lanes: Vec<_> = state.all().cloned().collect();
             lanes.iter().for_each(|lane| lane.retire());
-            let queues = [&mut state.steps, &mut state.checks, &mut state.calls].map(std::mem::take);
-            (queues, lanes)
+            (std::mem::take(&mut state.queues), lanes)
         };
         // Outside the lock: dropping a job answers its caller.
         drop(waiting);
@@ -275,7 +281,7 @@ impl Pool {
         for lane in lanes {
             let left = give_up.since(clock::monotonic());
             let gone = lane.join_within(left);
-            self.shared.lock().was_waited_for(&lane, gone);
+            self.shared.lock().end_wait_for(&lane, gone);
             if !gone && lane.has_run() {
                 unended = Some(lane.describe(&self.shared.name));
             }
@@ -285,12 +291,12 @@ impl Pool {
 
     fn enqueue(&self, job: Job, queue: Queue) -> Result<(), Refused> {
         let mut state = self.shared.lock();
-        self.is_taken(&mut state, queue)?;
-        state.queue(queue).push_back(job);
+        self.admit(&mut state, queue)?;
+        state.queues[queue as usize].push_back(job);
         if let Err(error) = self.shared.start_lane_if_short(&mut state)
             && state.lanes.is_empty()
         {
-            let unrun = state.queue(queue).pop_back();
+            let unrun = state.queues[queue as usize].pop_back();
             drop(state);
             drop(unrun);
             return Err(Refused::NoThread(error.to_string()));
@@ -303,7 +309,7 @@ impl Pool {
         Ok(())
     }
 
-    fn is_taken(&self, state: &mut State, queue: Queue) -> Result<(), Refused> {
+    fn admit(&self, state: &mut State, queue: Queue) -> Result<(), Refused> {
         if state.closing {
             return Err(Refused::Closing);
         }
@@ -312,12 +318,12 @@ impl Pool {
             return Err(Refused::ThreadLost);
         }
         if state.lost.len() >= self.shared.limits.lost_max {
-            state.lost.retain(|lane| !lane.join_within(Duration::ZERO));
+            state.forget_the_gone();
             if state.lost.len() >= self.shared.limits.lost_max {
                 return Err(Refused::TooManyLost(state.lost.len()));
             }
         }
-        let waiting = state.queue(queue).len();
+        let waiting = state.queues[queue as usize].len();
         if queue != Queue::Steps && waiting >= self.shared.limits.queue_max {
             return Err(Refused::QueueFull(waiting));
         }
@@ -374,7 +380,7 @@ impl Shared {
     }
 
     /// The next job that may run, once there is one; `None` when the lane should end.
-    pub(super) fn take(&self, lane: &Arc<Lane>) -> Option<Job> {
+    pub(super) fn take(&self, lane: &Arc<Lane>) -> Option<(Job, Option<Permit>)> {
         let PoolLimits {
             lanes_max,
             idle_max,
@@ -382,7 +388,7 @@ impl Shared {
             ..
         } = self.limits;
         let mut state = self.lock();
-        state.is_for_calls_again(lane);
+        state.count_for_calls(lane);
         let mut slept_out = false;
         loop {
             if lane.is_retiring() {
@@ -403,7 +409,7 @@ impl Shared {
                 || (slept_out && state.lanes.len() > idle_kept)
                 || sleeping.is_one_too_many();
             if unneeded && !self.one_thread {
-                state.let_end(lane);
+                state.retire(lane);
                 // Whoever submitted may have counted on this one.
                 if let Some(other) = state.lane_to_wake() {
                     other.wake();
@@ -416,18 +422,17 @@ impl Shared {
             std::thread::park_timeout(idle_max);
             drop(sleeping);
             state = self.lock();
-            // Still there if nobody meant to wake it.
-            let unwoken = state.is_no_longer_idle(lane);
+            let unwoken = state.remove_idle(lane);
             slept_out = unwoken && clock::monotonic().since(fell_asleep) >= idle_max;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
-/// Where a job waits.
+/// Where a job waits; lanes look there in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Queue {
     Steps,
@@ -438,12 +443,8 @@ enum Queue {
 /// What a pool knows of its lanes and of what waits. Nothing here waits or starts a thread; the pool's lock is held.
 #[derive(Default)]
 struct State {
-    /// Steps of the lifecycle that wait.
-    steps: VecDeque<Job>,
-    /// Checks that wait.
-    checks: VecDeque<Job>,
-    /// Calls that wait.
-    calls: VecDeque<Job>,
+    /// What waits, by [`Queue`].
+    queues: [VecDeque<Job>; 3],
     lanes: Vec<Arc<Lane>>,
     /// Lanes that sleep, the one that worked last at the end: it is woken first, since its memory is still warm.
     idle: Vec<Arc<Lane>>,
@@ -457,25 +458,21 @@ struct State {
 }
 
 impl State {
-    fn queue(&mut self, queue: Queue) -> &mut VecDeque<Job> {
-        match queue {
-            Queue::Steps => &mut self.steps,
-            Queue::Checks => &mut self.checks,
-            Queue::Calls => &mut self.calls,
-        }
+    fn is_empty(&self, queue: Queue) -> bool {
+        self.queues[queue as usize].is_empty()
     }
 
     /// Jobs that wait.
     fn waiting(&self) -> usize {
-        self.steps.len() + self.checks.len() + self.calls.len()
+        self.queues.iter().map(VecDeque::len).sum()
     }
 
     /// Whether another lane is to be started for what waits.
     fn is_short(&self, lanes_max: usize) -> bool {
         let all = self.lanes.len();
         let for_calls = self.for_calls() < lanes_max && all <= lanes_max * 2 + FOR_CHECKS_MAX;
-        let one_more = !self.steps.is_empty() && all <= lanes_max + FOR_CHECKS_MAX;
-        let for_checks = !self.checks.is_empty() && all < lanes_max + FOR_CHECKS_MAX;
+        let one_more = !self.is_empty(Queue::Steps) && all <= lanes_max + FOR_CHECKS_MAX;
+        let for_checks = !self.is_empty(Queue::Checks) && all < lanes_max + FOR_CHECKS_MAX;
         self.waiting() > self.available() && (for_calls || one_more || for_checks)
     }
 
@@ -510,50 +507,46 @@ impl State {
     }
 
     /// What this lane is to do next.
-    fn next_for(&mut self, lane: &Lane, lanes_max: usize) -> Option<Job> {
-        let first = first_that_may_run(&mut self.steps).or_else(|| first_that_may_run(&mut self.checks));
-        if let Some(job) = first {
+    fn next_for(&mut self, lane: &Lane, lanes_max: usize) -> Option<(Job, Option<Permit>)> {
+        let is_surplus = self.is_surplus(lanes_max);
+        let [steps, checks, calls] = &mut self.queues;
+        if let Some(job) = steps.pop_front().or_else(|| checks.pop_front()) {
             self.not_for_calls.push(lane.number);
-            return Some(job);
+            return Some((job, None));
         }
-        if self.is_surplus(lanes_max) {
-            return None;
+        match is_surplus {
+            true => None,
+            false => first_that_may_run(calls),
         }
-        first_that_may_run(&mut self.calls)
     }
 
-    fn is_for_calls_again(&mut self, lane: &Lane) {
+    fn count_for_calls(&mut self, lane: &Lane) {
         self.not_for_calls.retain(|number| *number != lane.number);
     }
 
-    /// `true` if it was asleep for all that others know.
-    fn is_no_longer_idle(&mut self, lane: &Lane) -> bool {
+    /// It is awake. `true` if nobody had meant to wake it.
+    fn remove_idle(&mut self, lane: &Lane) -> bool {
         let before = self.idle.len();
         self.idle.retain(|idle| idle.number != lane.number);
         self.idle.len() < before
     }
 
     /// The lane ends by itself.
-    fn let_end(&mut self, lane: &Arc<Lane>) {
+    fn retire(&mut self, lane: &Arc<Lane>) {
         self.lanes.retain(|other| other.number != lane.number);
         self.forget_the_gone();
         self.ended.push(lane.clone());
     }
 
-    /// Forgets lanes that have ended and whose threads are gone.
+    /// Forgets lanes that have ended or are lost, and whose threads are gone.
     fn forget_the_gone(&mut self) {
-        self.ended.retain(|lane| !lane.join_within(Duration::ZERO));
-    }
-
-    /// Whether there is none any more whose thread may not be gone.
-    fn are_all_gone(&mut self) -> bool {
-        self.forget_the_gone();
-        self.lost.retain(|lane| !lane.join_within(Duration::ZERO));
-        self.all().next().is_none()
+        for lanes in [&mut self.ended, &mut self.lost] {
+            lanes.retain(|lane| !lane.join_within(Duration::ZERO));
+        }
     }
 
     /// The wait for a lane that was told to end is over.
-    fn was_waited_for(&mut self, lane: &Arc<Lane>, gone: bool) {
+    fn end_wait_for(&mut self, lane: &Arc<Lane>, gone: bool) {
         let is_other = |other: &Arc<Lane>| other.number != lane.number;
         self.lanes.retain(is_other);
         self.ended.retain(is_other);
@@ -572,8 +565,8 @@ impl State {
 
     /// The lane is lost.
     fn lose(&mut self, lost: &Lane) {
-        self.is_for_calls_again(lost);
-        self.is_no_longer_idle(lost);
+        self.count_for_calls(lost);
+        self.remove_idle(lost);
         if let Some(at) = self.lanes.iter().position(|lane| lane.number == lost.number) {
             let lane = self.lanes.remove(at);
             self.lost.push(lane);
@@ -590,7 +583,7 @@ impl State {
     }
 }
 
-fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {
+fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<(Job, Option<Permit>)> {
     for at in 0..queue.len() {
         let permit = match &queue[at].concurrency {
             None => None,
@@ -599,9 +592,7 @@ fn first_that_may_run(queue: &mut VecDeque<Job>) -> Option<Job> {
                 None => continue,
             },
         };
-        let mut job = queue.remove(at)?;
-        job.permit = permit;
-        return Some(job);
+        return Some((queue.remove(at)?, permit));
     }
     None
 }

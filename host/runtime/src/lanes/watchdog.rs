@@ -1,11 +1,11 @@
 //! One thread that watches all lanes.
 
 use super::lane::Lane;
+use crate::sync::{lock, start_vital};
 use extman_model::clock::{self, Monotonic};
-use extman_model::vital::Vital;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Once, Weak};
 use std::time::Duration;
 
 /// How often it looks. Where little else happens, its being woken is most of what the host uses of the processor.
@@ -22,23 +22,12 @@ static LOOKED: AtomicU64 = AtomicU64::new(0);
 /// When the host itself stood still, and for how long.
 static STALLS: Mutex<VecDeque<(Monotonic, Duration)>> = Mutex::new(VecDeque::new());
 
-/// Starts it, if it does not run yet. Before there are lanes: a constructor that hangs holds the dynamic loader's lock, which a
-/// thread may need to begin.
+/// Starts it, if it does not run yet: before there are lanes.
 pub fn start() {
     STARTED.call_once(|| {
-        let (begun, begins) = std::sync::mpsc::channel();
-        let watchdog = std::thread::Builder::new()
-            .name("extman-watchdog".to_owned())
-            .spawn(move || {
-                let _vital = Vital::part("the watchdog over lanes");
-                LOOKED.store(clock::monotonic().as_nanos(), Ordering::Release);
-                drop(begun);
-                run();
-            });
-        match watchdog {
-            // Nothing is sent: it ends when the other end is dropped.
-            Ok(_) => begins.recv().unwrap_or_default(),
-            Err(error) => tracing::error!(%error, "no watchdog: lanes that hang will not be noticed"),
+        let begin = || LOOKED.store(clock::monotonic().as_nanos(), Ordering::Release);
+        if let Err(error) = start_vital("extman-watchdog", "the watchdog over lanes", begin, run) {
+            tracing::error!(%error, "no watchdog: lanes that hang will not be noticed");
         }
     });
 }
@@ -46,13 +35,13 @@ pub fn start() {
 /// Watches a lane for as long as it lives.
 pub(super) fn watch(lane: &Arc<Lane>) {
     start();
-    watched().push(Arc::downgrade(lane));
+    lock(&WATCHED).push(Arc::downgrade(lane));
 }
 
 /// How long the host itself stood still between `began` and `now`: stopped, starved, or swapped out. What hangs meanwhile is not to
 /// blame. Stalls of under half a second are nobody's business.
 pub fn stood_still(began: Monotonic, now: Monotonic) -> Duration {
-    let stalls = STALLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let stalls = lock(&STALLS);
     let known = forgiven(&stalls, began);
     // It may be that the watchdog itself has not run yet since.
     let looked = Monotonic::from_nanos(LOOKED.load(Ordering::Acquire));
@@ -78,7 +67,7 @@ fn run() {
         let now = clock::monotonic();
         let late = now.since(last).saturating_sub(TICK);
         if late > STARVED {
-            let mut stalls = STALLS.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut stalls = lock(&STALLS);
             stalls.push_back((now, late));
             if stalls.len() > STALLS_MAX {
                 stalls.pop_front();
@@ -98,8 +87,8 @@ fn forgiven(stalls: &VecDeque<(Monotonic, Duration)>, began: Monotonic) -> Durat
 
 fn look(now: Monotonic) {
     let mut overdue = Vec::new();
-    let stalls = STALLS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    watched().retain(|lane| {
+    let stalls = lock(&STALLS).clone();
+    lock(&WATCHED).retain(|lane| {
         let Some(lane) = lane.upgrade() else {
             return false;
         };
@@ -113,8 +102,4 @@ fn look(now: Monotonic) {
     for (lane, began) in overdue {
         lane.lose(began);
     }
-}
-
-fn watched() -> MutexGuard<'static, Vec<Weak<Lane>>> {
-    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }

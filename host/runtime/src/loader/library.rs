@@ -166,7 +166,7 @@ impl Library {
             return Err(OpenError::OtherFile.into());
         }
         let (opened, owner) = (Opened::now(), CodeOwner::of_a_new_library());
-        listed.is_owned_by(owner.number());
+        listed.set_owner(owner.number());
         let place = listed.at(Phase::Open);
         let scope = if global { RTLD_GLOBAL } else { RTLD_LOCAL };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
@@ -178,7 +178,7 @@ impl Library {
             return Err(OpenError::OtherFile.into());
         };
         loaded::add(owner, image.clone());
-        listed.lies_at(image.extent());
+        listed.set_addresses(image.extent());
         // Listed under its name, or its absence from the list would prove nothing when it is closed.
         let checked = match is_mapped(&sealed, &image) {
             Ok(true) if image::is_listed(&path) => {
@@ -331,7 +331,7 @@ impl Closed {
         }
         // By what it is and not by where it lay: since it was closed, another one may have come to lie there.
         loaded::forget(self.mapped.owner);
-        self.mapped.listed.is_gone();
+        self.mapped.listed.set_unmapped();
         // SAFETY: taken once; nothing is mapped from it any more.
         drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
         self.is_gone = true;

@@ -7,14 +7,15 @@
 
 use super::Entry;
 use crate::instance::Instance;
+use crate::sync::lock;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use extman_model::Health;
 use extman_model::clock;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What becomes of a call where all who could serve it are down.
@@ -33,13 +34,18 @@ pub enum AllDown {
 /// An instance's place in the registry. What is published of it is swapped here; nobody else is touched by that.
 pub(super) struct Slot {
     pub entry: ArcSwap<Entry>,
-    /// What the instance is held to be, in the last two bits; whether only its calls say so, in the one before.
-    health: AtomicU8,
-    /// An operator works on it: it is called only where nobody else serves.
-    maintenance: AtomicBool,
+    fitness: Mutex<Fitness>,
 }
 
-const WORDS: [Health; 4] = [Health::Unknown, Health::Up, Health::Degraded, Health::Down];
+/// What decides, beside its entry, whether an instance is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fitness {
+    pub health: Health,
+    /// Nothing but its calls says that it is down.
+    pub by_calls: bool,
+    /// An operator works on it: it is called only where nobody else serves.
+    pub maintenance: bool,
+}
 
 /// Candidates of one capability, and which of them serves.
 pub struct Route {
@@ -50,10 +56,10 @@ pub struct Route {
     choice: ArcSwapOption<Choice>,
 }
 
-/// Candidates that may be called, by what they are held to be: a change of one among thousands looks at none of the others.
+/// Candidates that may be called, the best first: a change of one among thousands looks at none of the others.
 #[derive(Default)]
 struct Ranked {
-    by_kind: [BTreeMap<Order, Placed>; KINDS.len()],
+    callable: BTreeMap<(Kind, Order), Placed>,
     /// Those that nothing but their calls say to be down.
     trials: BTreeMap<Order, Placed>,
 }
@@ -101,11 +107,8 @@ const TRIAL_EVERY: Duration = Duration::from_secs(5);
 /// By priority, then by name.
 type Order = (Reverse<i32>, Arc<str>);
 
-/// The best first.
-const KINDS: [Kind; 4] = [Kind::Serves, Kind::Unknown, Kind::InMaintenance, Kind::Down];
-
-/// How good a candidate is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How good a candidate is, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Serves,
     Unknown,
@@ -113,48 +116,51 @@ enum Kind {
     Down,
 }
 
+const KINDS: [Kind; 4] = [Kind::Serves, Kind::Unknown, Kind::InMaintenance, Kind::Down];
+
 impl Slot {
     /// Of an instance of which nothing is known yet.
     pub(super) fn new(entry: Arc<Entry>) -> Self {
-        Slot {
-            maintenance: AtomicBool::new(entry.config.maintenance),
-            entry: ArcSwap::new(entry),
-            health: AtomicU8::new(0),
-        }
+        let fitness = Fitness {
+            health: Health::Unknown,
+            by_calls: false,
+            maintenance: entry.config.maintenance,
+        };
+        Slot::with(entry, fitness)
     }
 
     /// A slot for what takes the place of this one's entry.
     pub(super) fn followed_by(&self, entry: Arc<Entry>) -> Self {
+        Slot::with(entry, self.fitness())
+    }
+
+    fn with(entry: Arc<Entry>, fitness: Fitness) -> Self {
         Slot {
             entry: ArcSwap::new(entry),
-            health: AtomicU8::new(self.health.load(Relaxed)),
-            maintenance: AtomicBool::new(self.maintenance.load(Relaxed)),
+            fitness: Mutex::new(fitness),
         }
     }
 
-    fn health(&self) -> Health {
-        WORDS[(self.health.load(Relaxed) & 3) as usize]
-    }
-
-    /// Whether that is news. `by_calls`: nothing but its calls say that it is down.
-    pub(super) fn learn(&self, health: Health, by_calls: bool) -> bool {
-        let word = WORDS.iter().position(|word| *word == health).unwrap_or_default() as u8;
-        let known = u8::from(by_calls) << 2 | word;
-        self.health.swap(known, Relaxed) != known
+    fn fitness(&self) -> Fitness {
+        *lock(&self.fitness)
     }
 
     /// Whether that is news.
-    pub(super) fn maintain(&self, maintenance: bool) -> bool {
-        self.maintenance.swap(maintenance, Relaxed) != maintenance
+    pub(super) fn change(&self, change: impl FnOnce(&mut Fitness)) -> bool {
+        let mut fitness = lock(&self.fitness);
+        let before = *fitness;
+        change(&mut fitness);
+        *fitness != before
     }
 
     /// How good it is; `None` if it can't be chosen.
     fn kind(&self, entry: &Entry, all_down: AllDown) -> Option<Kind> {
         entry.serving.as_ref()?;
-        match self.health() {
+        let fitness = self.fitness();
+        match fitness.health {
             Health::Down if all_down == AllDown::Fail => None,
             Health::Down => Some(Kind::Down),
-            _ if self.maintenance.load(Relaxed) => Some(Kind::InMaintenance),
+            _ if fitness.maintenance => Some(Kind::InMaintenance),
             Health::Unknown => Some(Kind::Unknown),
             Health::Up | Health::Degraded => Some(Kind::Serves),
         }
@@ -162,8 +168,8 @@ impl Slot {
 
     /// Whether it runs, and nothing but its calls says that it is down.
     fn may_be_tried(&self, entry: &Entry) -> bool {
-        let by_calls = self.health.load(Relaxed) & 4 != 0 && !self.maintenance.load(Relaxed);
-        by_calls && entry.serving.is_some()
+        let fitness = self.fitness();
+        fitness.by_calls && !fitness.maintenance && entry.serving.is_some()
     }
 }
 
@@ -277,7 +283,7 @@ impl Route {
 
     /// A candidate is otherwise than before, or is about to be published as this entry. One caller at a time.
     pub(super) fn reconsider(&self, slot: &Arc<Slot>, entry: &Arc<Entry>) {
-        let mut ranked = self.ranked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ranked = lock(&self.ranked);
         ranked.place(slot, entry, self.all_down);
         let choice = ranked.choose();
         let chosen = self.choice.load();
@@ -299,12 +305,11 @@ impl Ranked {
             slot: slot.clone(),
             entry: entry.clone(),
         };
-        for (kind, of_kind) in KINDS.iter().zip(&mut self.by_kind) {
-            if now == Some(*kind) {
-                of_kind.insert(order.clone(), placed.clone());
-            } else {
-                of_kind.remove(&order);
-            }
+        for kind in KINDS {
+            self.callable.remove(&(kind, order.clone()));
+        }
+        if let Some(kind) = now {
+            self.callable.insert((kind, order.clone()), placed.clone());
         }
         if slot.may_be_tried(entry) {
             self.trials.insert(order, placed);
@@ -314,18 +319,15 @@ impl Ranked {
     }
 
     fn choose(&self) -> Option<Choice> {
-        let firsts = KINDS.iter().zip(&self.by_kind);
-        let first = firsts
-            .filter_map(|(kind, of_kind)| Some((kind, of_kind.first_key_value()?)))
-            .next();
+        let first = self.callable.first_key_value();
         // Only one that would be called first is tried, and only where the other is not down itself.
         let is_tried =
-            |tried: &Order| first.is_none_or(|(kind, (order, _))| *kind != Kind::Down && tried < order);
+            |tried: &Order| first.is_none_or(|((kind, order), _)| *kind != Kind::Down && tried < order);
         let tried = self.trials.first_key_value().filter(|(tried, _)| is_tried(tried));
         let trial = tried.and_then(|(_, placed)| placed.candidate()).map(Trial::new);
-        let serving = first.map(|(_, (_, placed))| placed);
+        let serving = first.map(|(_, placed)| placed);
         (serving.is_some() || trial.is_some()).then(|| Choice {
-            health: serving.map_or(Health::Down, |placed| placed.slot.health()),
+            health: serving.map_or(Health::Down, |placed| placed.slot.fitness().health),
             serving: serving.and_then(Placed::candidate),
             trial,
         })

@@ -2,9 +2,8 @@
 
 use super::start::{NotStarted, Running};
 use super::stop::Stopped;
-use crate::arrivals::Arrived;
 use crate::lanes::{LaneObserver, Work};
-use extman_intake::VerifiedPlugin;
+use extman_intake::{Arrived, VerifiedPlugin};
 use extman_model::Verdict;
 use extman_model::clock::Monotonic;
 use std::sync::Arc;

@@ -1,13 +1,13 @@
 //! Results of vetting, kept on disk: one small file a key, written whole or not at all.
 
 use super::key::VettingKey;
+use extman_intake::write_whole;
 use extman_model::clock::unix_ms;
 use extman_model::{Digest, VettingReport};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use tempfile::NamedTempFile;
 
 /// Most results that are kept of one library: each configuration has one of its own.
 const RESULTS_PER_DIGEST_MAX: usize = 1024;
@@ -82,12 +82,7 @@ impl VettingCache {
         if known.len() >= RESULTS_PER_DIGEST_MAX && !known.contains(&self.path(key)) {
             self.remove_oldest(known);
         }
-        // Under a name that nobody else has, until it is whole.
-        let mut file = NamedTempFile::with_prefix_in(".partial-", &self.dir)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        file.as_file().sync_all()?;
-        file.persist(self.path(key))?;
-        Ok(())
+        write_whole(&self.path(key), &serde_json::to_vec(record)?, 0o600)
     }
 
     fn remove_oldest(&self, paths: Vec<PathBuf>) {

@@ -1,7 +1,7 @@
 //! The host's side of one vetting: start the processes, listen, and end them when their time is up or the host ends.
 
 use super::VettingError;
-use super::protocol::{LINE_BYTES_MAX, Line, Order, hand_over};
+use super::protocol::{Ended, LINE_BYTES_MAX, Line, Order, send_order};
 use crate::process_guard::signal_name;
 use extman_model::{VettingDepth, VettingFailure, VettingPhase, VettingRefusal, VettingReport, VettingStep};
 use std::fs::File;
@@ -54,7 +54,7 @@ pub(super) async fn run(
     sending.set_write_timeout(Some(limits.time))?;
     // Whole before the socket becomes one that does not block: both descriptors are of one socket. That a worker takes no order shows
     // in what the guard says of its end.
-    let sent = tokio::task::spawn_blocking(move || hand_over(&sending, &order, &library));
+    let sent = tokio::task::spawn_blocking(move || send_order(&sending, &order, &library));
     let is_sent = tokio::select! {
         _ = sent => true,
         _ = host_ends.wait_for(|ends| *ends) => false,
@@ -107,8 +107,7 @@ struct Heard<'a> {
     /// Why the worker itself could not go on.
     failed: Option<String>,
     memory_bytes_max: u64,
-    over_memory: Option<u64>,
-    ended: Option<(Option<i32>, Option<i32>)>,
+    ended: Option<Ended>,
 }
 
 impl<'a> Heard<'a> {
@@ -121,7 +120,6 @@ impl<'a> Heard<'a> {
             done: false,
             failed: None,
             memory_bytes_max,
-            over_memory: None,
             ended: None,
         }
     }
@@ -136,7 +134,9 @@ impl<'a> Heard<'a> {
                 phase,
                 took_ns,
                 error,
+                changes,
             } => {
+                self.report.process_changes.extend(changes);
                 if let (Some(error), None) = (&error, &self.report.refusal) {
                     let why = VettingFailure::Refused {
                         text: error.text.clone(),
@@ -150,7 +150,6 @@ impl<'a> Heard<'a> {
                 });
             }
             Line::Said { report } => self.report.report = Some(report),
-            Line::Changed { change } => self.report.process_changes.push(change),
             Line::Unload { verdict } => self.report.unload = Some(verdict),
             Line::ThreadEnded => {
                 let text =
@@ -162,9 +161,10 @@ impl<'a> Heard<'a> {
             }
             Line::Done => self.done = true,
             Line::Failed { text } => self.failed = Some(text),
-            Line::Left { processes } => self.report.left_processes = processes,
-            Line::OverMemory { used_bytes } => self.over_memory = Some(used_bytes),
-            Line::Ended { code, signal } => self.ended = Some((code, signal)),
+            Line::Ended(mut ended) => {
+                self.report.left_processes = std::mem::take(&mut ended.left);
+                self.ended = Some(ended);
+            }
         }
     }
 
@@ -188,21 +188,25 @@ impl<'a> Heard<'a> {
             return Err(io::Error::other(text));
         }
         let phase = *self.phase.borrow();
-        let why = match (timed_out, self.over_memory, self.ended) {
-            (_, Some(used_bytes), _) => VettingFailure::OverMemory {
+        let (over_memory, code, signal) = match &self.ended {
+            Some(ended) => (ended.over_memory, ended.code, ended.signal),
+            None => (None, None, None),
+        };
+        let why = match (over_memory, timed_out, signal, code) {
+            (Some(used_bytes), ..) => VettingFailure::OverMemory {
                 used_bytes,
                 limit_bytes: self.memory_bytes_max,
             },
-            (Some(limit), ..) => VettingFailure::TimedOut {
+            (_, Some(limit), ..) => VettingFailure::TimedOut {
                 limit_ms: limit.as_millis() as u64,
             },
-            (None, None, Some((_, Some(number)))) => VettingFailure::Signal {
+            (_, _, Some(number), _) => VettingFailure::Signal {
                 number,
                 name: signal_name(number),
             },
-            (None, None, Some((Some(0), None))) if self.done => return Ok(self.report),
-            (None, None, Some((Some(code), None))) => VettingFailure::Exited { code },
-            (None, None, _) => return Err(io::Error::other(format!("its guard process died{said}"))),
+            (.., Some(0)) if self.done => return Ok(self.report),
+            (.., Some(code)) => VettingFailure::Exited { code },
+            (.., None) => return Err(io::Error::other(format!("its guard process died{said}"))),
         };
         if phase == VettingPhase::Worker {
             return Err(io::Error::other(format!(

@@ -2,7 +2,7 @@
 //! use, ends every process that descends from the worker, and reports how the worker ended.
 
 use super::memory::{MemoryGroup, memory_used};
-use super::protocol::{Line, say};
+use super::protocol::{Ended, Line, say};
 use crate::loader::default_child_signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -39,19 +39,14 @@ pub(super) fn run(memory_bytes_max: u64) -> io::Result<()> {
         // What a plugin prints is heard where its errors are.
         .stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?))
         .spawn()?;
-    let (status, mut used_bytes) = watch(worker, &socket, memory_bytes_max)?;
-    let processes = end_descendants();
-    if used_bytes.is_none() {
-        used_bytes = group.as_ref().and_then(MemoryGroup::exceeded_by);
-    }
-    if !processes.is_empty() {
-        say(&socket, &Line::Left { processes });
-    }
-    if let Some(used_bytes) = used_bytes {
-        say(&socket, &Line::OverMemory { used_bytes });
-    }
-    let (code, signal) = (status.code(), status.signal());
-    say(&socket, &Line::Ended { code, signal });
+    let (status, over_memory) = watch(worker, &socket, memory_bytes_max)?;
+    let ended = Ended {
+        code: status.code(),
+        signal: status.signal(),
+        left: end_descendants(),
+        over_memory: over_memory.or_else(|| group.as_ref()?.exceeded_by()),
+    };
+    say(&socket, &Line::Ended(ended));
     Ok(())
 }
 
@@ -142,7 +137,6 @@ fn end_descendants() -> Vec<String> {
 /// Its name, unless it has ended already.
 fn name_of(process: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let (name, rest) = (stat.split_once('(')?.1, stat.rsplit_once(')')?.1);
-    let name = name.rsplit_once(')')?.0;
+    let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
     (!rest.trim_start().starts_with('Z')).then(|| name.to_owned())
 }

@@ -2,7 +2,7 @@
 //! the outcome.
 
 use super::VettingConfig;
-use extman_intake::{Identity, VerifiedPlugin};
+use extman_intake::{FileIdentity, VerifiedPlugin};
 use extman_model::{Digest, VettingDepth};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -37,9 +37,9 @@ struct Circumstances<'a> {
     config: &'a str,
     time_limit_ms: u128,
     memory_bytes_max: u64,
-    worker: Option<Identity>,
+    worker: Option<FileIdentity>,
     /// Which files the dynamic loader finds under which name.
-    loader_cache: Option<Identity>,
+    loader_cache: Option<FileIdentity>,
     limits: Vec<Option<u64>>,
     variables: Vec<(String, Option<OsString>)>,
 }
@@ -105,8 +105,8 @@ impl fmt::Display for VettingKey {
     }
 }
 
-fn identity(path: &Path) -> Option<Identity> {
+fn identity(path: &Path) -> Option<FileIdentity> {
     std::fs::metadata(path)
         .ok()
-        .map(|metadata| Identity::of(&metadata))
+        .map(|metadata| FileIdentity::of(&metadata))
 }

@@ -21,6 +21,7 @@ pub mod worker;
 
 use super::crash::{Crashes, Standing};
 use super::loader::{SealError, SealedImage};
+use super::sync::lock;
 use cache::VettingCache;
 use child::Limits;
 use extman_intake::{Sdk, VerifiedPlugin};
@@ -33,7 +34,7 @@ use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, Semaphore, watch};
@@ -85,7 +86,7 @@ impl Default for VettingConfig {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum VettingError {
     /// It was tried and refused, now or before.
-    #[error("{}{}", .report.refusal.as_ref().map_or_else(String::new, ToString::to_string), when(*.remembered))]
+    #[error("{}{}", .report.refusal.as_ref().map_or_else(String::new, ToString::to_string), seen_before(*.remembered))]
     Refused {
         /// What was seen.
         report: Box<VettingReport>,
@@ -125,7 +126,7 @@ impl From<std::io::Error> for VettingError {
     }
 }
 
-fn when(remembered: bool) -> &'static str {
+fn seen_before(remembered: bool) -> &'static str {
     if remembered {
         " (seen in an earlier try; `extman load` or `extman vet --forget FILE` has it tried again)"
     } else {
@@ -156,7 +157,7 @@ impl<'a> From<&'a str> for TrialConfig<'a> {
 pub struct Vetting {
     config: VettingConfig,
     cache: VettingCache,
-    under_way: Mutex<HashMap<VettingKey, Arc<UnderWay>>>,
+    in_flight: Mutex<HashMap<VettingKey, Arc<InFlight>>>,
     at_once: Semaphore,
     host_ends: watch::Sender<bool>,
     crashes: Arc<Crashes>,
@@ -164,7 +165,7 @@ pub struct Vetting {
 
 /// One vetting, and all who wait for it.
 #[derive(Debug)]
-struct UnderWay {
+struct InFlight {
     result: OnceCell<Result<VettingReport, VettingError>>,
     phase: watch::Sender<VettingPhase>,
 }
@@ -176,7 +177,7 @@ impl Vetting {
         Vetting {
             config,
             cache: VettingCache::new(cache.into()),
-            under_way: Mutex::default(),
+            in_flight: Mutex::default(),
             at_once: Semaphore::new(at_once),
             host_ends: watch::Sender::new(false),
             crashes: Arc::new(Crashes::none()),
@@ -214,12 +215,7 @@ impl Vetting {
             Some(report) => (report, true),
             None => (self.once(&key, &trial, now).await?, false),
         };
-        if report.passed() {
-            Ok(VettedPlugin(plugin))
-        } else {
-            let report = Box::new(report);
-            Err(VettingError::Refused { report, remembered })
-        }
+        passed(plugin, report, remembered)
     }
 
     /// Lets a plugin pass in whose code a host crashed: whatever was seen before, and at the deepest depth that its configuration allows.
@@ -228,19 +224,10 @@ impl Vetting {
         plugin: VerifiedPlugin,
         trial: TrialConfig<'_>,
     ) -> Result<VettedPlugin, VettingError> {
-        let worker = self.worker()?;
-        let trial = self.trial(&plugin, trial, &worker, VettingDepth::Probe);
-        let report = self
-            .run(&trial, &watch::Sender::new(VettingPhase::Worker))
-            .await?;
-        if !report.passed() {
-            return Err(VettingError::Refused {
-                report: Box::new(report),
-                remembered: false,
-            });
-        }
-        self.crashes.passed(plugin.digest());
-        Ok(VettedPlugin(plugin))
+        let report = self.try_now(&plugin, trial, VettingDepth::Probe).await?;
+        let vetted = passed(plugin, report, false)?;
+        self.crashes.passed(vetted.verified().digest());
+        Ok(vetted)
     }
 
     /// Tries a plugin in throwaway processes, whatever was seen before, and keeps nothing.
@@ -252,15 +239,24 @@ impl Vetting {
         plugin: &VerifiedPlugin,
         trial: impl Into<TrialConfig<'_>>,
     ) -> Result<VettingReport, VettingError> {
+        self.try_now(plugin, trial.into(), self.config.depth).await
+    }
+
+    async fn try_now(
+        &self,
+        plugin: &VerifiedPlugin,
+        trial: TrialConfig<'_>,
+        depth: VettingDepth,
+    ) -> Result<VettingReport, VettingError> {
         let worker = self.worker()?;
-        let trial = self.trial(plugin, trial.into(), &worker, self.config.depth);
+        let trial = self.trial(plugin, trial, &worker, depth);
         self.run(&trial, &watch::Sender::new(VettingPhase::Worker)).await
     }
 
     /// The step in which a plugin's vetting is, if one is under way.
     pub fn phase(&self, digest: Digest) -> Option<VettingPhase> {
-        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = under_way.iter().find(|(key, _)| key.digest() == digest);
+        let in_flight = lock(&self.in_flight);
+        let of = in_flight.iter().find(|(key, _)| key.digest() == digest);
         of.map(|(_, vetting)| *vetting.phase.borrow())
     }
 
@@ -305,10 +301,10 @@ impl Vetting {
         trial: &Trial<'_>,
         now: SystemTime,
     ) -> Result<VettingReport, VettingError> {
-        let under_way = {
-            let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_flight = {
+            let mut all = lock(&self.in_flight);
             let begin = || {
-                Arc::new(UnderWay {
+                Arc::new(InFlight {
                     result: OnceCell::new(),
                     phase: watch::Sender::new(VettingPhase::Worker),
                 })
@@ -316,12 +312,12 @@ impl Vetting {
             all.entry(key.clone()).or_insert_with(begin).clone()
         };
         // If whoever vets is dropped, the next one who waits begins anew.
-        let result = under_way
+        let result = in_flight
             .result
-            .get_or_init(|| self.vet_now(key, trial, now, &under_way.phase));
+            .get_or_init(|| self.vet_now(key, trial, now, &in_flight.phase));
         let result = result.await.clone();
-        let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.get(key).is_some_and(|known| Arc::ptr_eq(known, &under_way)) {
+        let mut all = lock(&self.in_flight);
+        if all.get(key).is_some_and(|known| Arc::ptr_eq(known, &in_flight)) {
             all.remove(key);
         }
         result
@@ -398,7 +394,7 @@ impl Vetting {
         Trial {
             plugin,
             config: with.config,
-            depth: deepest(plugin, with.config, depth),
+            depth: possible_depth(plugin, with.config, depth),
             limit: startup.max(Duration::from_millis(self.config.timeout_ms)),
             worker,
         }
@@ -417,8 +413,20 @@ impl Vetting {
     }
 }
 
+fn passed(
+    plugin: VerifiedPlugin,
+    report: VettingReport,
+    remembered: bool,
+) -> Result<VettedPlugin, VettingError> {
+    if report.passed() {
+        return Ok(VettedPlugin(plugin));
+    }
+    let report = Box::new(report);
+    Err(VettingError::Refused { report, remembered })
+}
+
 /// What is asked for, unless required configuration is not given.
-fn deepest(plugin: &VerifiedPlugin, config: &str, asked: VettingDepth) -> VettingDepth {
+fn possible_depth(plugin: &VerifiedPlugin, config: &str, asked: VettingDepth) -> VettingDepth {
     let given: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
     let lacks = |key: &String| given.get(key).is_none();
     if plugin.manifest().config.required.iter().any(lacks) {

@@ -51,17 +51,15 @@ pub(super) enum Line {
     Hello { version: String },
     /// A step begins.
     Begin { phase: VettingPhase },
-    /// A step has ended, with what was said against it.
+    /// A step has ended, with what was said against it, and what it changed of the process.
     End {
         phase: VettingPhase,
         took_ns: u64,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
         error: Option<CallError>,
+        changes: Vec<ProcessChange>,
     },
     /// What the plugin says of itself.
     Said { report: Report },
-    /// What it changed of the process.
-    Changed { change: ProcessChange },
     /// What became of the library.
     Unload { verdict: Verdict },
     /// The plugin wanted to end the thread that it was called on: nothing more is done.
@@ -70,12 +68,19 @@ pub(super) enum Line {
     Done,
     /// The worker can't go on, for no reason that lies in the plugin.
     Failed { text: String },
-    /// The guard: processes that the plugin left behind, by name. They were ended.
-    Left { processes: Vec<String> },
-    /// The guard: the worker was ended because it had more memory in use than allowed.
-    OverMemory { used_bytes: u64 },
-    /// The guard's last: how the worker's process ended.
-    Ended { code: Option<i32>, signal: Option<i32> },
+    /// The guard's only one, and the last.
+    Ended(Ended),
+}
+
+/// How the worker's process ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ended {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    /// So many bytes of memory were in use, more than allowed: it was ended for that.
+    pub over_memory: Option<u64>,
+    /// Processes that the plugin left behind, by name. They were ended.
+    pub left: Vec<String>,
 }
 
 /// Longest line or order, in bytes.
@@ -90,7 +95,7 @@ pub(super) fn say(mut socket: &UnixStream, line: &Line) {
 }
 
 /// Sends the order, and the library with its first byte.
-pub(super) fn hand_over(mut socket: &UnixStream, order: &Order, library: &File) -> io::Result<()> {
+pub(super) fn send_order(mut socket: &UnixStream, order: &Order, library: &File) -> io::Result<()> {
     let mut json = serde_json::to_vec(order)?;
     json.push(b'\n');
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -102,8 +107,8 @@ pub(super) fn hand_over(mut socket: &UnixStream, order: &Order, library: &File) 
     socket.write_all(&json[1..])
 }
 
-/// Receives what [`hand_over`] sent.
-pub(super) fn take_over(socket: &UnixStream) -> io::Result<(Order, File)> {
+/// Receives what [`send_order`] sent.
+pub(super) fn receive_order(socket: &UnixStream) -> io::Result<(Order, File)> {
     let mut first = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -144,8 +149,8 @@ mod tests {
         library.write_all(b"bytes").unwrap();
         library.rewind().unwrap();
         let (taken, mut bytes) = std::thread::scope(|scope| {
-            scope.spawn(|| hand_over(&host, &order, &library).unwrap());
-            take_over(&worker).unwrap()
+            scope.spawn(|| send_order(&host, &order, &library).unwrap());
+            receive_order(&worker).unwrap()
         });
         assert_eq!(taken, order);
         let mut text = String::new();

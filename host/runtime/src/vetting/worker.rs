@@ -2,7 +2,7 @@
 
 use super::guard;
 use super::memory;
-use super::protocol::{Line, Order, say, take_over};
+use super::protocol::{Line, Order, receive_order, say};
 use crate::loader::{
     CallContext, CodeOwner, Library, Listener, Making, Mapped, NotDestroyed, OpenError, OutputLimits,
     PluginInstance, Said, SealedImage, Step, exit_now,
@@ -70,27 +70,28 @@ fn inside(group: Option<&Path>) -> io::Result<u8> {
     host.say(&Line::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
-    let (order, library) = take_over(&host.socket)?;
-    host.begin(VettingPhase::Open);
+    let (order, library) = receive_order(&host.socket)?;
     // Every step on one thread that ends before the library is closed, as on a lane.
     let stack_bytes = usize::try_from(order.stack_bytes).unwrap_or(usize::MAX);
     let stepped = on_a_thread(stack_bytes, move || steps(host, &order, library));
-    let Some(left) = host.unless_without_thread(stepped)? else {
+    let Some(left) = host.tell_of_no_thread(stepped)? else {
         return Ok(PANICKED);
     };
     if let Some(Left { library, passed }) = left {
+        let phase = VettingPhase::Close;
         if passed {
-            host.begin(VettingPhase::Close);
+            host.say(&Line::Begin { phase });
         }
         let began = clock::monotonic();
-        let Some(verdict) = host.unless_without_thread(close(library))? else {
+        let Some(verdict) = host.tell_of_no_thread(close(library))? else {
             return Ok(PANICKED);
         };
         if passed {
             host.say(&Line::End {
-                phase: VettingPhase::Close,
+                phase,
                 took_ns: nanos_since(began),
                 error: None,
+                changes: Vec::new(),
             });
             host.say(&Line::Unload { verdict });
         }
@@ -120,12 +121,8 @@ impl Host {
         say(&self.socket, line);
     }
 
-    fn begin(&self, phase: VettingPhase) {
-        self.say(&Line::Begin { phase });
-    }
-
-    /// Reports that there was no thread to go on with, which is no fault of the plugin's.
-    fn unless_without_thread<T>(&self, done: io::Result<T>) -> io::Result<T> {
+    /// Tells the host if there was no thread to go on with, which is no fault of the plugin's.
+    fn tell_of_no_thread<T>(&self, done: io::Result<T>) -> io::Result<T> {
         done.inspect_err(|error| {
             let text =
                 format!("no thread could be made in it: {error}; raise the limit of processes and threads");
@@ -134,22 +131,19 @@ impl Host {
     }
 
     fn step<T>(&self, phase: VettingPhase, run: impl FnOnce() -> Result<T, CallError>) -> Option<T> {
+        self.say(&Line::Begin { phase });
         let began = clock::monotonic();
         let result = run();
         let took_ns = nanos_since(began);
-        for change in process_guard::take_changes() {
-            self.say(&Line::Changed { change });
-        }
-        let (value, error) = match result {
-            Ok(value) => (Some(value), None),
-            Err(error) => (None, Some(error)),
-        };
+        let error = result.as_ref().err().cloned();
+        let changes = process_guard::take_changes();
         self.say(&Line::End {
             phase,
             took_ns,
             error,
+            changes,
         });
-        value
+        result.ok()
     }
 }
 
@@ -206,7 +200,6 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
         return Some(Left::passed(library));
     }
     let library = Arc::new(library);
-    host.begin(VettingPhase::Create);
     let Some(context) = CallContext::acquire() else {
         return Arc::into_inner(library).map(Left::passed);
     };
@@ -226,7 +219,6 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
         if order.depth == VettingDepth::Probe {
             probe(host, &bound, &context);
         }
-        host.begin(VettingPhase::Destroy);
         host.step(VettingPhase::Destroy, || destroy(&bound, open()));
     }
     Arc::into_inner(library).map(Left::passed)
@@ -253,14 +245,10 @@ fn unavailable(error: &dyn std::fmt::Display) -> CallError {
 
 fn probe(host: &Host, bound: &PluginInstance, context: &CallContext) {
     let open = || context.open(None, None, OutputLimits::default());
-    host.begin(VettingPhase::Start);
-    if host
-        .step(VettingPhase::Start, || bound.step(Step::Start, open()))
-        .is_none()
-    {
+    let started = host.step(VettingPhase::Start, || bound.step(Step::Start, open()));
+    if started.is_none() {
         return;
     }
-    host.begin(VettingPhase::Check);
     let report = host.step(VettingPhase::Check, || {
         let deadline = clock::monotonic().after(Duration::from_secs(10));
         context.open(Some(deadline), None, OutputLimits::default());
@@ -273,7 +261,6 @@ fn probe(host: &Host, bound: &PluginInstance, context: &CallContext) {
         (VettingPhase::Drain, Step::Drain),
         (VettingPhase::Stop, Step::Stop),
     ] {
-        host.begin(phase);
         host.step(phase, || bound.step(end, open()));
     }
 }

@@ -2,9 +2,8 @@
 
 use super::super::spec::{displaced, missing, resolved, wanted};
 use super::{Record, Supervisor};
-use crate::arrivals::Arrived;
 use crate::supervisor::stage::{Build, Gone, Input, Loaded};
-use extman_intake::VerifiedPlugin;
+use extman_intake::{Arrived, VerifiedPlugin};
 use extman_model::{DependenciesView, LeftOut, RefusedView, What};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,10 +2,12 @@
 //!
 //! Blocking: it reads and copies files. It runs no plugin code.
 
-use extman_intake::{
-    DirError, DirProblem, Discovery, FoundFile, Identity, IntakeConfig, Scan, Store, StoreError,
-    StoreOutcome, VerifiedPlugin, inspect, verify,
-};
+use super::config::IntakeConfig;
+use super::discovery::{DirError, DirProblem, Discovery, FoundFile, Scan};
+use super::files::FileIdentity;
+use super::inspect::inspect;
+use super::store::{Store, StoreError, StoreOutcome};
+use super::trust::{VerifiedPlugin, verify};
 use extman_model::RefusedView;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ pub struct Arrivals {
 }
 
 struct Known {
-    identity: Identity,
+    identity: FileIdentity,
     /// The last good plugin of this path. It is kept when the file is overwritten by something that is refused.
     plugin: Option<VerifiedPlugin>,
 }
@@ -164,7 +166,7 @@ impl Arrivals {
                 }
                 Some(plugin)
             }
-            Err(Unfit { code, reason, again }) => {
+            Err(Refusal { code, reason, again }) => {
                 let goes_on = if before.is_some() {
                     "; what was loaded from it before goes on"
                 } else {
@@ -180,15 +182,15 @@ impl Arrivals {
         self.known.insert(path, Known { identity, plugin });
     }
 
-    fn examine(&self, found: FoundFile) -> Result<VerifiedPlugin, Unfit> {
+    fn examine(&self, found: FoundFile) -> Result<VerifiedPlugin, Refusal> {
         // The store may be full or busy now and not later, whatever the file is.
         let stored = self
             .store
             .take(&found)
-            .map_err(|e| Unfit::new(e.code(), &e, true))?;
-        let inspected = inspect(stored).map_err(|e| Unfit::new(e.code(), &e, false))?;
+            .map_err(|e| Refusal::new(e.code(), &e, true))?;
+        let inspected = inspect(stored).map_err(|e| Refusal::new(e.code(), &e, false))?;
         // The modes of the folders above are no part of a file's identity, so a mended one is only seen by asking again.
-        verify(inspected, &self.config.trust).map_err(|e| Unfit::new(e.code(), &e, true))
+        verify(inspected, &self.config.trust).map_err(|e| Refusal::new(e.code(), &e, true))
     }
 }
 
@@ -247,15 +249,17 @@ fn leave_out_duplicates(arrived: &mut Arrived, refused: &mut Refusals) {
     }
 }
 
-struct Unfit {
+/// Why a file is not taken.
+struct Refusal {
     code: &'static str,
     reason: String,
+    /// The same file may be taken next time.
     again: bool,
 }
 
-impl Unfit {
+impl Refusal {
     fn new(code: &'static str, error: &dyn std::error::Error, again: bool) -> Self {
-        Unfit {
+        Refusal {
             code,
             reason: error.to_string(),
             again,
