@@ -129,7 +129,9 @@ fn p_value(candidate: &Blocks, baseline: &Blocks, figure: impl Fn(&Block, bool) 
             .collect(),
     );
     let sum = |of: &dyn Fn(f64, f64, f64) -> f64| -> f64 {
-        let counts = pool.iter().map(|s| (s.score, s.candidate as f64, s.baseline as f64));
+        let counts = pool
+            .iter()
+            .map(|s| (s.score, s.candidate as f64, s.baseline as f64));
         counts.map(|(score, n, m)| of(score, n, m)).sum()
     };
     let (n, m) = (sum(&|_, n, _| n), sum(&|_, _, m| m));

@@ -8,18 +8,29 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Share {
     percent: u8,
+    /// One call of each run is taken, or else left out; of a hundred, so many.
+    drawn: u8,
+    /// 2²⁰ over that, rounded up.
+    inverse: u32,
 }
+
+const INVERSE_BITS: u32 = 20;
 
 impl Share {
     /// No call.
-    pub const NONE: Share = Share { percent: 0 };
+    pub const NONE: Share = Share::percent(0);
     /// Every call.
-    pub const ALL: Share = Share { percent: 100 };
+    pub const ALL: Share = Share::percent(100);
 
     /// So many percent, at most 100.
     pub const fn percent(percent: u8) -> Self {
+        let percent = if percent > 100 { 100 } else { percent };
+        let drawn = if percent > 50 { 100 - percent } else { percent };
+        let divisor = if drawn == 0 { 1 } else { drawn };
         Share {
-            percent: if percent > 100 { 100 } else { percent },
+            percent,
+            drawn,
+            inverse: (1_u32 << INVERSE_BITS).div_ceil(divisor as u32),
         }
     }
 
@@ -31,34 +42,36 @@ impl Share {
     /// Whether the new version gets this call, by its number among those of the instance. The count may begin anywhere.
     #[inline]
     pub fn takes(self, call: u64) -> bool {
-        match self.percent {
-            0 => false,
-            1..=50 => is_drawn(call, u32::from(self.percent)),
-            51..=99 => !is_drawn(call, 100 - u32::from(self.percent)),
-            _ => true,
-        }
+        let most = self.percent > 50;
+        self.drawn != 0 && self.draws(call) != most || self.drawn == 0 && most
+    }
+
+    /// Whether the call is the one that is drawn of its run. Runs begin anew with each hundred.
+    #[inline]
+    fn draws(self, call: u64) -> bool {
+        let (hundred, within) = (call / 100, (call % 100) as u32);
+        let run = within * u32::from(self.drawn) / 100;
+        let begin = self.first_of(run);
+        let length = self.first_of(run + 1) - begin;
+        let draw = (mixed(hundred.wrapping_mul(64).wrapping_add(u64::from(run))) * u64::from(length)) >> 32;
+        u64::from(within - begin) == draw
+    }
+
+    /// The number within its hundred of a run's first call: 100 · run / drawn, rounded up, with one multiplication. Both factors are so small that the
+    /// inverse's own rounding does not show.
+    #[inline]
+    fn first_of(self, run: u32) -> u32 {
+        ((run * 100 + u32::from(self.drawn) - 1) * self.inverse) >> INVERSE_BITS
     }
 }
 
-/// Whether the call is the one that is taken of its run; `percent` within 1 to 50. Runs begin anew with each hundred.
-#[inline]
-fn is_drawn(call: u64, percent: u32) -> bool {
-    let (hundred, within) = (call / 100, (call % 100) as u32);
-    let run = within * percent / 100;
-    let begin = (run * 100).div_ceil(percent);
-    let length = ((run + 1) * 100).div_ceil(percent) - begin;
-    let number = hundred.wrapping_mul(64).wrapping_add(u64::from(run));
-    let draw = (mixed(number) >> 32) * u64::from(length) >> 32;
-    u64::from(within - begin) == draw
-}
-
-/// SplitMix64's output function (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// 32 bits of which each depends on all bits of the number: two rounds of multiplying and folding, as in the output functions of SplitMix64 (Steele, Lea and
+/// Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
 #[inline]
 fn mixed(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    let z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 32)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z >> 32
 }
 
 #[cfg(test)]
@@ -102,10 +115,26 @@ mod tests {
     }
 
     #[test]
+    fn runs_begin_where_division_says() {
+        for percent in 1..=50 {
+            let share = Share::percent(percent);
+            for run in 0..=u32::from(percent) {
+                assert_eq!(share.first_of(run), (run * 100).div_ceil(percent.into()));
+            }
+        }
+    }
+
+    #[test]
     fn every_call_of_a_run_can_be_the_one() {
-        let drawn = |at| (0..1_000_u64).any(|run| Share::percent(5).takes(run * 20 + at));
-        assert!((0..20).all(drawn));
-        let next = |at| (0..100_u64).filter(|run| is_drawn(run * 20 + at, 5)).count();
-        assert!((0..20).all(|at| next(at) < 20), "no place is a favourite");
+        let drawn = |at| {
+            (0..1_000_u64)
+                .filter(|run| Share::percent(5).takes(run * 20 + at))
+                .count()
+        };
+        // 50 each on average, with a deviation of 7.
+        assert!(
+            (0..20).all(|at| (15..85).contains(&drawn(at))),
+            "no place is a favourite"
+        );
     }
 }
