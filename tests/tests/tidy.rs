@@ -24,8 +24,11 @@ const PURE: &[&str] = &[
     "host/intake/src/resolve/",
     "tests/simulator/src/",
 ];
-/// The simulator's program, and clocks that are handed in.
-const NOT_DECIDING: &[&str] = &["tests/simulator/src/main.rs"];
+/// The simulator's programs, and clocks that are handed in.
+const NOT_DECIDING: &[&str] = &[
+    "tests/simulator/src/main.rs",
+    "tests/simulator/src/bin/judge-trial.rs",
+];
 const NOT_PURE: &[&str] = &[
     "clock::monotonic",
     "clock::wall",

@@ -5,6 +5,7 @@ pub mod bench_table;
 pub mod demo;
 pub mod dist;
 pub mod header;
+pub mod judge_trial;
 pub mod models;
 pub mod plugins;
 pub mod simulate;

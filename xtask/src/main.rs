@@ -21,6 +21,8 @@ enum Command {
     Dist(xtask::dist::Arguments),
     /// Writes plugin-api/include/extman_plugin.h from the ABI crate.
     Header(xtask::header::Arguments),
+    /// Updates simulated plugins to the same build and to worse ones, and writes what the judge made of them into BENCHMARKS.md.
+    JudgeTrial(xtask::judge_trial::Arguments),
     /// Fetches the models of the AI sample plugins, and what their tests compare with, into target/models.
     Models(xtask::models::Arguments),
     /// Builds the default plugins into target/plugins.
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => xtask::demo::run(&arguments).map_err(Into::into),
         Command::Dist(arguments) => xtask::dist::run(&arguments).map_err(Into::into),
         Command::Header(arguments) => xtask::header::run(&arguments).map_err(Into::into),
+        Command::JudgeTrial(arguments) => xtask::judge_trial::run(&arguments).map_err(Into::into),
         Command::Models(arguments) => xtask::models::run(&arguments).map_err(Into::into),
         Command::Plugins(arguments) => xtask::plugins::run(&arguments).map_err(Into::into),
         Command::Simulate(arguments) => xtask::simulate::run(&arguments).map_err(Into::into),

@@ -7,6 +7,9 @@
 //! * [`aggregate`]: from each to the whole, and its sentence;
 //! * [`components`]: how the host's own parts are;
 //! * [`deep`]: the quota of synthetic requests;
+//! * [`breaker`]: whether calls go to a candidate that has failed;
+//! * [`judge`]: whether a new version of a plugin is worse than the one before it;
+//! * [`rollout`]: the steps by which it takes that one's place, and the way back;
 //! * [`analysis`]: what can be said from the history.
 //!
 //! Who asks plugins, and when, is in the `extman` crate; what is written down, in `extman-history`.
@@ -14,10 +17,13 @@
 
 pub mod aggregate;
 pub mod analysis;
+pub mod breaker;
 pub mod components;
 pub mod deep;
+pub mod judge;
 pub mod monitor;
 pub mod policy;
+pub mod rollout;
 pub mod wheel;
 
 /// A moment of the monotonic clock, as decisions take it, and durations as they reckon with them.

@@ -5,6 +5,7 @@
 
 use crate::leb128::{put, take};
 use histogram::{AtomicHistogram32, Config, SparseHistogram};
+use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -102,6 +103,12 @@ impl LatencyHistogram {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The buckets in use, the shortest durations first: the shortest and the longest duration that a bucket counts, in nanoseconds, and
+    /// how many.
+    pub fn buckets(&self) -> impl Iterator<Item = (RangeInclusive<u64>, u64)> + '_ {
+        self.0.iter().map(|bucket| (bucket.range(), bucket.count()))
     }
 
     /// The duration that this share of all does not exceed; `q` within 0 to 1. At most 1/32 above the true one. `None` without
@@ -250,6 +257,20 @@ mod tests {
         assert_eq!(histogram.count(), 1000);
         assert_eq!(LatencyHistogram::default().quantile(0.5), None);
         assert_eq!(histogram.quantile(1.5), None);
+    }
+
+    #[test]
+    fn buckets_are_in_order_and_hold_what_was_counted() {
+        let histogram = LatencyHistogram::of([900, 1, 2, 2].map(Duration::from_micros));
+        let buckets: Vec<_> = histogram.buckets().collect();
+        assert_eq!(
+            buckets.iter().map(|(_, count)| *count).collect::<Vec<_>>(),
+            [1, 2, 1]
+        );
+        for ((range, _), us) in buckets.iter().zip([1, 2, 900]) {
+            assert!(range.contains(&(us * 1_000)), "{range:?}");
+            assert!(range.end() - range.start() <= us * 1_000 / 32, "{range:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!   fault      what befalls it          plugin     all of that, asked and called by the engine's rules
 //!   drive      wheel and monitors, event by event, as the engine drives them; deep: deep checks and their quota, kept over restarts
 //!   judge      what is said against what is true, within `bounds` ──▶ report
+//!   update     apart from all that: updates to the same build and to worse ones, rolled out and judged
 //! ```
 //!
 //! Each plugin's chance comes from the seed and its number alone, and plugins share nothing but the world: so a shard can be run by
@@ -25,12 +26,14 @@ mod random;
 mod report;
 mod summary;
 mod systems;
+mod update;
 mod world;
 
 pub use drive::run_shard;
 pub use fault::{Fault, KINDS, Kind};
 pub use report::{Report, Tally, Violation, Wrong};
 pub use summary::{KindSummary, Summary};
+pub use update::{End, Ends, Regression, update};
 pub use world::{Pause, World};
 
 use extman_health::policy::Policy;

@@ -1,0 +1,251 @@
+//! The circuit breaker of one candidate for calls. Pure: it is told the time and what came of calls.
+//!
+//! ```text
+//!            of the window's calls, calls_min at least, half failed or four fifths were slow
+//!   Closed ────────────────────────────────────────────────────────────────────────────────▶ Open, for 5 s · 2ⁿ, at most 60 s, less a jitter
+//!     ▲                                                                                     │   ▲
+//!     │ as many permits as there are                              its time, or a good check │   │ one failed or slow,
+//!     │ came back well                                                                      ▼   │ or one did not come back
+//!     └──────────────────────────────────────────────────────────────────────────────── HalfOpen
+//! ```
+//!
+//! * **A permit is a lease.** While it is half-open a call needs one; one that does not come back within its lease counts as failed. So no lost permit
+//!   keeps it half-open, and time alone leads out of every state.
+//! * **A good check never closes it**: only calls do.
+//! * A call that began before the state it ends in says nothing of that one: its [`Permit`] is of another epoch.
+//! * Callers' mistakes and cancellations are [`CallEnd::Excused`]: they give the permit back and count for nothing.
+
+use crate::{Moment, nanos};
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+/// When calls are kept from a candidate, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BreakerPolicy {
+    /// The latest calls that are looked at, at most.
+    pub window_calls: usize,
+    /// How long ago they may have ended.
+    pub window: Duration,
+    /// Fewer than so many open nothing.
+    pub calls_min: usize,
+    /// Failures in thousandths that open it.
+    pub failed_permille: usize,
+    /// Slow calls in thousandths that open it.
+    pub slow_permille: usize,
+    /// For how long it is open the first time; doubled each time that it opens again without having been closed.
+    pub open_first: Duration,
+    /// For how long at most.
+    pub open_max: Duration,
+    /// Calls that are let through at one time while it is half-open; so many have to end well until it is closed.
+    pub permits: usize,
+    /// How long such a call may take.
+    pub lease: Duration,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        BreakerPolicy {
+            window_calls: 20,
+            window: Duration::from_secs(60),
+            calls_min: 5,
+            failed_permille: 500,
+            slow_permille: 800,
+            open_first: Duration::from_secs(5),
+            open_max: Duration::from_secs(60),
+            permits: 3,
+            lease: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallEnd {
+    /// It was answered in time.
+    Well,
+    /// It was answered, later than a caller should wait.
+    Slow,
+    /// It failed, and that is the plugin's doing.
+    Failed,
+    /// It says nothing of the plugin.
+    Excused,
+}
+
+/// That a call was let through. Give it back with what came of the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Permit {
+    epoch: u64,
+    /// Which lease, where it is one.
+    lease: Option<u64>,
+}
+
+/// Whether a call may go to the candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Admission {
+    /// It may.
+    Admitted(Permit),
+    /// Not now; again at this moment, or as soon as one of the calls under way has ended.
+    Refused {
+        /// When at the latest the answer may be another one.
+        retry_at: Moment,
+    },
+}
+
+/// The breaker of one candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Breaker {
+    state: State,
+    /// Counts changes of the state.
+    epoch: u64,
+    /// How many times it has opened since it was closed.
+    opened: u32,
+    /// Makes the jitter of each candidate another.
+    seed: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum State {
+    /// The latest calls, the oldest first.
+    Closed(VecDeque<(Moment, CallEnd)>),
+    Open {
+        until: Moment,
+    },
+    HalfOpen {
+        /// By number and when they end.
+        leases: Vec<(u64, Moment)>,
+        lent: u64,
+        well: usize,
+    },
+}
+
+impl Breaker {
+    /// Closed. Candidates that open together try again at different moments, by their seeds.
+    pub fn new(seed: u64) -> Self {
+        Breaker {
+            state: State::Closed(VecDeque::new()),
+            epoch: 0,
+            opened: 0,
+            seed,
+        }
+    }
+
+    /// Whether a call may go there now.
+    pub fn admit(&mut self, now: Moment, policy: &BreakerPolicy) -> Admission {
+        self.pass(now, policy);
+        let epoch = self.epoch;
+        match &mut self.state {
+            State::Closed(_) => Admission::Admitted(Permit { epoch, lease: None }),
+            State::Open { until } => Admission::Refused { retry_at: *until },
+            State::HalfOpen { leases, lent, .. } => {
+                if leases.len() >= policy.permits.max(1) {
+                    let retry_at = leases.iter().map(|(_, end)| *end).min().unwrap_or(now);
+                    return Admission::Refused { retry_at };
+                }
+                *lent += 1;
+                leases.push((*lent, now.after(policy.lease)));
+                Admission::Admitted(Permit {
+                    epoch,
+                    lease: Some(*lent),
+                })
+            }
+        }
+    }
+
+    /// A call that was admitted has ended.
+    pub fn ended(&mut self, permit: Permit, end: CallEnd, now: Moment, policy: &BreakerPolicy) {
+        self.pass(now, policy);
+        if permit.epoch != self.epoch {
+            return;
+        }
+        match &mut self.state {
+            State::Closed(calls) => {
+                if end == CallEnd::Excused {
+                    return;
+                }
+                calls.push_back((now, end));
+                while calls.len() > policy.window_calls.max(1) {
+                    calls.pop_front();
+                }
+                calls.retain(|(at, _)| now.since(*at) < policy.window);
+                if is_bad(calls, policy) {
+                    self.open(now, policy);
+                }
+            }
+            State::HalfOpen { leases, well, .. } => {
+                leases.retain(|(number, _)| Some(*number) != permit.lease);
+                match end {
+                    CallEnd::Well => {
+                        *well += 1;
+                        if *well >= policy.permits.max(1) {
+                            self.become_state(State::Closed(VecDeque::new()));
+                            self.opened = 0;
+                        }
+                    }
+                    CallEnd::Slow | CallEnd::Failed => self.open(now, policy),
+                    CallEnd::Excused => {}
+                }
+            }
+            State::Open { .. } => {}
+        }
+    }
+
+    /// A check of the candidate was good: calls are tried at once.
+    pub fn check_was_good(&mut self) {
+        if matches!(self.state, State::Open { .. }) {
+            self.half_open();
+        }
+    }
+
+    /// Whether a call would be let through without a lease: it is closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed(_))
+    }
+
+    /// What time alone brings.
+    fn pass(&mut self, now: Moment, policy: &BreakerPolicy) {
+        match &self.state {
+            State::Open { until } if now >= *until => self.half_open(),
+            State::HalfOpen { leases, .. } if leases.iter().any(|(_, end)| now >= *end) => {
+                self.open(now, policy);
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, now: Moment, policy: &BreakerPolicy) {
+        let doubled = policy.open_first.saturating_mul(1 << self.opened.min(16));
+        let whole = doubled.min(policy.open_max);
+        // Less by up to a quarter.
+        let mut hasher = DefaultHasher::new();
+        (self.seed, self.opened).hash(&mut hasher);
+        let jitter = nanos(whole) / 4 * (hasher.finish() % 1_000) / 1_000;
+        let until = now.after(whole - Duration::from_nanos(jitter));
+        self.opened = self.opened.saturating_add(1).min(17);
+        self.become_state(State::Open { until });
+    }
+
+    fn half_open(&mut self) {
+        self.become_state(State::HalfOpen {
+            leases: Vec::new(),
+            lent: 0,
+            well: 0,
+        });
+    }
+
+    fn become_state(&mut self, state: State) {
+        self.state = state;
+        self.epoch += 1;
+    }
+}
+
+fn is_bad(calls: &VecDeque<(Moment, CallEnd)>, policy: &BreakerPolicy) -> bool {
+    let of = |wanted| calls.iter().filter(|(_, end)| *end == wanted).count();
+    let reaches = |count: usize, permille: usize| count > 0 && count * 1_000 >= calls.len() * permille;
+    calls.len() >= policy.calls_min
+        && (reaches(of(CallEnd::Failed), policy.failed_permille)
+            || reaches(of(CallEnd::Slow), policy.slow_permille))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Whether the candidate's heap is more than the baseline's ever was.
+//!
+//! Two things are found. *It goes on growing*: the least heap of each block of time rises after the warm-up by the test of Mann and Kendall with Hamed and
+//! Rao's variance for series that are alike from one moment to the next ([`trend`](crate::analysis::trend)), it rises still in the later half of the time by the
+//! confidence interval of Theil's and Sen's slope, and it has passed the greatest of the baseline's record by a factor. A cache that fills stays below
+//! that, since the baseline's is full; while it would pass that if it went on for as long again, nobody says good for letting go of the baseline. *It is larger*: all through the later half of the time each least heap is above a greater factor.
+//!
+//! A trend is looked for at lengths that grow by half each time; the k-th look may err with α/(k(k+1)), all together with α (alpha spending: Lan and
+//! DeMets, Biometrika 70, 1983). The baseline's record is the whole, the time before the update included: so it has been under the load
+//! that the candidate will come to bear.
+
+use super::policy::{JudgePolicy, MEASURES};
+use super::verdict::Lack;
+use crate::analysis::trend::{Line, mann_kendall_autocorrelated, theil_sen};
+use std::time::Duration;
+
+/// So many samples make a block at first.
+const BLOCK: usize = 3;
+/// Where there are so many blocks, each two become one.
+const BLOCKS_MAX: usize = 64;
+/// The first look is at so many samples.
+const FIRST_LOOK: usize = 45;
+/// What is less than this above the baseline's is no leak yet.
+const MORE_MIN: u64 = 1 << 20;
+
+/// Heaps of both sides.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heaps {
+    baseline: Greatest,
+    blocks: Blocks,
+    looks: u32,
+    next_look: usize,
+    found: Option<HeapFinding>,
+}
+
+/// What is wrong with a heap.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[serde(tag = "heap", rename_all = "snake_case")]
+pub enum HeapFinding {
+    /// It goes on growing.
+    Growing {
+        /// Bytes more, each hour.
+        bytes_per_hour: f64,
+        /// What it has come to.
+        bytes: u64,
+        /// The most that the version before has had.
+        baseline: u64,
+    },
+    /// It is larger.
+    Larger {
+        /// The least of it in the later half of the time.
+        bytes: u64,
+        /// The most that the version before has had.
+        baseline: u64,
+    },
+}
+
+impl Heaps {
+    pub fn observe(
+        &mut self,
+        lasted: Duration,
+        candidate: Option<u64>,
+        baseline: Option<u64>,
+        policy: &JudgePolicy,
+    ) {
+        if let Some(bytes) = baseline {
+            self.baseline.push(bytes);
+        }
+        if let Some(bytes) = candidate {
+            self.blocks.push(lasted, bytes);
+        }
+        if self.blocks.samples >= self.next_look.max(FIRST_LOOK) {
+            self.next_look = self.blocks.samples + self.blocks.samples / 2;
+            self.look(policy);
+        }
+    }
+
+    pub fn worse(&self) -> Option<HeapFinding> {
+        self.found
+    }
+
+    /// Whether it still grows, so that it would be a leak if it went on for as long again: Theil's and Sen's slope of the last third.
+    pub fn leans(&self, policy: &JudgePolicy) -> bool {
+        let minima = &self.blocks.minima;
+        let last_third = &minima[minima.len() - minima.len() / 3..];
+        let (Some(greatest), Some(last)) = (self.baseline.greatest(), last_third.last()) else {
+            return false;
+        };
+        let rising = line(last_third).filter(|line| line.low > 0.0);
+        rising.is_some_and(|line| {
+            let ahead = *last as f64 + line.slope * minima.len() as f64;
+            is_above(ahead as u64, greatest, policy.heap_growing)
+        })
+    }
+
+    /// Whether it has been looked at at all, where it is measured.
+    pub fn lack(&self) -> Option<Lack> {
+        let (seen, needed) = (self.blocks.samples as u64, FIRST_LOOK as u64);
+        (seen > 0 && seen < needed).then_some(Lack::HeapSamples { seen, needed })
+    }
+
+    fn look(&mut self, policy: &JudgePolicy) {
+        let Some(greatest) = self.baseline.greatest() else {
+            return;
+        };
+        self.looks += 1;
+        let alpha = policy.false_worse / MEASURES / f64::from(self.looks * (self.looks + 1));
+        let minima = &self.blocks.minima;
+        let later = &minima[minima.len() / 2..];
+        let least = later.iter().copied().min().unwrap_or(0);
+        let last = &minima[minima.len() - minima.len() / 4..];
+        let last = last.iter().copied().min().unwrap_or(0);
+        if is_above(least, greatest, policy.heap_max) {
+            self.found.get_or_insert(HeapFinding::Larger {
+                bytes: least,
+                baseline: greatest,
+            });
+        }
+        if !is_above(last, greatest, policy.heap_growing) {
+            return;
+        }
+        // What the first third of the time brings is its warm-up.
+        let warm = minima[minima.len() / 3..].iter().map(|bytes| *bytes as f64);
+        let warm: Vec<f64> = warm.collect();
+        let rise = mann_kendall_autocorrelated(&warm).filter(|found| found.s > 0);
+        let (Some(rise), Some(line)) = (rise, line(later).filter(|line| line.low > 0.0)) else {
+            return;
+        };
+        if rise.p / 2.0 <= alpha {
+            self.found.get_or_insert(HeapFinding::Growing {
+                bytes_per_hour: line.slope * self.blocks.per_hour(),
+                bytes: last,
+                baseline: greatest,
+            });
+        }
+    }
+}
+
+fn is_above(bytes: u64, greatest: u64, factor: f64) -> bool {
+    bytes > greatest.saturating_add(MORE_MIN) && bytes as f64 > greatest as f64 * factor
+}
+
+/// The line through what was least in each block.
+fn line(minima: &[u64]) -> Option<Line> {
+    let points = (0..).map(f64::from).zip(minima.iter().map(|bytes| *bytes as f64));
+    theil_sen(&points.collect::<Vec<_>>())
+}
+
+/// The least heap of each block of samples, in blocks that become longer.
+#[derive(Debug, Clone, Default)]
+struct Blocks {
+    minima: Vec<u64>,
+    /// Samples a block, as a power of two of [`BLOCK`].
+    doubled: u32,
+    open: Option<u64>,
+    in_open: usize,
+    samples: usize,
+    lasted: Duration,
+}
+
+impl Blocks {
+    fn push(&mut self, lasted: Duration, bytes: u64) {
+        self.samples += 1;
+        self.lasted += lasted;
+        self.open = Some(self.open.map_or(bytes, |least| least.min(bytes)));
+        self.in_open += 1;
+        if self.in_open < BLOCK << self.doubled {
+            return;
+        }
+        self.in_open = 0;
+        self.minima.extend(self.open.take());
+        if self.minima.len() == BLOCKS_MAX {
+            self.minima = self.minima.chunks(2).map(|two| two[0].min(two[1])).collect();
+            self.doubled += 1;
+        }
+    }
+
+    fn per_hour(&self) -> f64 {
+        let block = self.lasted.as_secs_f64() / self.samples as f64 * (BLOCK << self.doubled) as f64;
+        if block > 0.0 { 3600.0 / block } else { 0.0 }
+    }
+}
+
+/// The greatest of what was least in each three samples: one peak does not raise it.
+#[derive(Debug, Clone, Default)]
+struct Greatest {
+    open: Option<u64>,
+    in_open: usize,
+    greatest: Option<u64>,
+}
+
+impl Greatest {
+    fn push(&mut self, bytes: u64) {
+        self.open = Some(self.open.map_or(bytes, |least| least.min(bytes)));
+        self.in_open += 1;
+        if self.in_open == BLOCK {
+            self.greatest = self.greatest.max(self.open.take());
+            self.in_open = 0;
+        }
+    }
+
+    fn greatest(&self) -> Option<u64> {
+        self.greatest.or(self.open)
+    }
+}
+
+#[cfg(test)]
+mod tests;

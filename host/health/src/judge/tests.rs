@@ -1,0 +1,203 @@
+//! The judge as a whole: what it says of updates that are told interval by interval.
+
+use super::*;
+
+const TEN: Duration = Duration::from_secs(10);
+
+/// A side with so many calls, of which so many fail, and the others take 1 to 20 ms, multiplied with a factor.
+fn side(calls: u64, failed: u64, factor: f64) -> Side {
+    let well = calls.saturating_sub(failed);
+    let ms = (0..well).map(|at| factor * (1.0 + 19.0 * (at * 7 % 20) as f64 / 19.0));
+    Side {
+        calls: Failures { failed, of: calls },
+        latencies: LatencyHistogram::of(ms.map(|ms| Duration::from_secs_f64(ms / 1e3))),
+        checks: Failures { failed: 0, of: 1 },
+        heap_bytes: Some(64 << 20),
+        ..Side::default()
+    }
+}
+
+/// A judge that has seen ten minutes of the baseline, in its first step.
+fn judge() -> Judge {
+    let mut judge = Judge::new(JudgePolicy::default());
+    for _ in 0..60 {
+        judge.observe(TEN, &Side::default(), &side(100, 0, 1.0));
+    }
+    judge.begin_step(Aim::Widen);
+    judge
+}
+
+fn observe(judge: &mut Judge, intervals: usize, candidate: &Side, baseline: &Side) {
+    for _ in 0..intervals {
+        judge.observe(TEN, candidate, baseline);
+    }
+}
+
+fn measure(verdict: &Verdict) -> Option<Measure> {
+    match verdict {
+        Verdict::Worse(finding) => Some(finding.measure),
+        _ => None,
+    }
+}
+
+#[test]
+fn silence_is_no_evidence_and_what_is_lacking_is_said() {
+    let mut judge = judge();
+    assert_eq!(
+        judge.verdict().to_string(),
+        "not enough evidence: 0 of 50 calls; 0 of 50 calls of the version before"
+    );
+    observe(&mut judge, 10_000, &Side::default(), &Side::default());
+    assert!(matches!(judge.verdict(), Verdict::NotEnough(_)));
+    observe(&mut judge, 3, &side(4, 0, 1.0), &side(76, 0, 1.0));
+    assert_eq!(judge.verdict().to_string(), "not enough evidence: 12 of 50 calls");
+    observe(&mut judge, 10, &side(4, 0, 1.0), &side(76, 0, 1.0));
+    assert_eq!(judge.verdict(), Verdict::Good);
+    // What comes next needs more.
+    judge.begin_step(Aim::Switch);
+    assert_eq!(
+        judge.verdict().to_string(),
+        "not enough evidence: 0 of 50 calls; 0 of 50 calls of the version before; more calls have to show that its errors can be borne"
+    );
+    observe(&mut judge, 10, &side(25, 0, 1.0), &side(75, 0, 1.0));
+    assert_eq!(judge.verdict(), Verdict::Good);
+    judge.begin_step(Aim::Settle);
+    observe(&mut judge, 5, &side(100, 0, 1.0), &Side::default());
+    assert_eq!(
+        judge.verdict().to_string(),
+        "not enough evidence: 802 of 919 calls; 28 of 45 samples of its heap"
+    );
+    observe(&mut judge, 20, &side(100, 0, 1.0), &Side::default());
+    assert_eq!(judge.verdict(), Verdict::Good);
+}
+
+#[test]
+fn each_measure_alone_makes_worse_and_is_told_in_a_sentence() {
+    let well = side(75, 0, 1.0);
+    let after = |intervals, candidate: &Side, baseline: &Side| {
+        let mut judge = judge();
+        observe(&mut judge, intervals, candidate, baseline);
+        judge.verdict()
+    };
+    let errors = after(5, &side(25, 3, 1.0), &well);
+    assert_eq!(measure(&errors), Some(Measure::Errors));
+    assert_eq!(
+        errors.to_string(),
+        "worse: 15 of 125 calls failed (12.0 %); of the version before 0 of 375 (0.0 %)"
+    );
+    let latency = after(60, &side(25, 0, 1.5), &well);
+    assert_eq!(measure(&latency), Some(Measure::Latency));
+    let text = latency.to_string();
+    assert!(
+        text.starts_with("worse: the median call takes 1") && text.ends_with(" ms of the version before"),
+        "{text}"
+    );
+    let mut ill = side(25, 0, 1.0);
+    ill.checks = Failures { failed: 1, of: 1 };
+    let checks = after(20, &ill, &well);
+    assert_eq!(
+        checks.to_string(),
+        "worse: 20 of 20 checks failed (100.0 %); of the version before 0 of 20 (0.0 %)"
+    );
+    let mut large = side(25, 0, 1.0);
+    large.heap_bytes = Some(128 << 20);
+    assert_eq!(
+        after(60, &large, &well).to_string(),
+        "worse: its heap is never below 128.0 MiB; the version before had 64.0 MiB at most"
+    );
+    let mut panics = side(25, 1, 1.0);
+    panics.panics = 1;
+    assert_eq!(
+        after(1, &panics, &well).to_string(),
+        "worse: 1 of 25 calls panicked (4.0 %); none of the version before"
+    );
+}
+
+#[test]
+fn panic_counts_alone_only_where_the_old_version_has_none() {
+    let mut panicking = side(75, 1, 1.0);
+    panicking.panics = 1;
+    let mut judge = judge();
+    judge.observe(TEN, &side(25, 0, 1.0), &panicking);
+    let mut new = side(25, 1, 1.0);
+    new.panics = 1;
+    judge.observe(TEN, &new, &side(75, 0, 1.0));
+    assert_eq!(measure(&judge.verdict()), None);
+    observe(&mut judge, 10, &new, &side(75, 0, 1.0));
+    assert_eq!(measure(&judge.verdict()), Some(Measure::Panics));
+}
+
+#[test]
+fn what_hits_both_makes_nobody_worse_however_bad_it_is() {
+    let mut judge = judge();
+    for interval in 0..200 {
+        let bad = interval % 5 == 0;
+        let (failed, factor) = if bad { (10, 8.0) } else { (0, 1.0) };
+        judge.observe(TEN, &side(25, failed, factor), &side(75, failed * 3, factor));
+        assert_eq!(measure(&judge.verdict()), None, "{interval}");
+    }
+    assert_eq!(judge.verdict(), Verdict::Good);
+}
+
+#[test]
+fn version_that_becomes_bad_in_a_later_step_is_found() {
+    let mut judge = judge();
+    observe(&mut judge, 3_000, &side(25, 0, 1.0), &side(75, 0, 1.0));
+    assert_eq!(judge.verdict(), Verdict::Good);
+    judge.begin_step(Aim::Switch);
+    observe(&mut judge, 20, &side(50, 5, 1.0), &side(50, 0, 1.0));
+    assert_eq!(measure(&judge.verdict()), Some(Measure::Errors));
+}
+
+#[test]
+fn version_that_can_t_bear_all_calls_is_found_in_probation() {
+    for (failed, factor, found) in [(10, 1.0, Measure::Errors), (0, 3.0, Measure::Latency)] {
+        let mut judge = judge();
+        observe(&mut judge, 40, &side(25, 0, 1.0), &side(75, 0, 1.0));
+        judge.begin_step(Aim::Settle);
+        observe(&mut judge, 30, &side(100, 0, 1.0), &Side::default());
+        assert_eq!(judge.verdict(), Verdict::Good);
+        observe(&mut judge, 400, &side(100, failed, factor), &Side::default());
+        assert_eq!(measure(&judge.verdict()), Some(found));
+    }
+}
+
+#[test]
+fn looking_changes_nothing() {
+    let (mut watched, mut unwatched) = (judge(), judge());
+    for _ in 0..50 {
+        watched.observe(TEN, &side(5, 0, 1.2), &side(95, 1, 1.0));
+        unwatched.observe(TEN, &side(5, 0, 1.2), &side(95, 1, 1.0));
+        for _ in 0..3 {
+            let _ = watched.verdict();
+        }
+    }
+    assert_eq!(watched.verdict(), unwatched.verdict());
+}
+
+#[test]
+fn verdicts_are_json() {
+    let lacking = serde_json::to_value(Verdict::NotEnough(vec![Lack::Undecided(Measure::Errors)])).unwrap();
+    assert_eq!(
+        lacking.to_string(),
+        r#"{"because":[{"undecided":"errors"}],"verdict":"not_enough"}"#
+    );
+    let mut judge = judge();
+    observe(&mut judge, 5, &side(25, 3, 1.0), &side(75, 0, 1.0));
+    let worse = serde_json::to_value(judge.verdict()).unwrap();
+    assert_eq!(worse["because"]["measure"], "errors");
+    assert_eq!(
+        worse["because"]["evidence"]["failures"]["candidate"]["failed"],
+        15
+    );
+    assert_eq!(serde_json::to_value(Verdict::Good).unwrap()["verdict"], "good");
+}
+
+#[test]
+fn defaults_lie_within_their_bounds() {
+    for (name, value, least, most) in JudgePolicy::default().bounds() {
+        assert!((least..=most).contains(&value), "{name}");
+    }
+    // scipy 1.17: `geom.isf(0.01, 1/200)` is 919.
+    assert_eq!(JudgePolicy::default().calls_without_panic(), 919);
+}
