@@ -174,9 +174,19 @@ impl Monitor {
         if lifecycle != Lifecycle::Running {
             self.state = State::NotRunning(lifecycle);
         } else if !goes_on {
-            self.state = State::Running(Running::new(now, self.seed, calls, policy));
+            let level = self.level_for_next(policy);
+            self.state = State::Running(Running::new(now, self.seed, level, calls, policy));
         }
         self.judge(now, policy, false);
+    }
+
+    /// The level at which another generation begins. One that takes over from one that answers its checks is up until its own checks say
+    /// otherwise: its callers notice nothing of the change. Of any other nothing is known.
+    fn level_for_next(&self, policy: &Policy) -> Health {
+        match &self.state {
+            State::Running(before) if before.decide(policy) == (Health::Up, Cause::Answers) => Health::Up,
+            _ => Health::Unknown,
+        }
     }
 
     /// Calls have ended since the last time that anybody looked. A failed one hastens the next check.
@@ -391,10 +401,10 @@ impl Monitor {
 }
 
 impl Running {
-    fn new(now: Moment, seed: u64, calls: Calls, policy: &Policy) -> Self {
+    fn new(now: Moment, seed: u64, level: Health, calls: Calls, policy: &Policy) -> Self {
         Running {
             checks: CheckEvidence {
-                results: Hysteresis::default(),
+                results: Hysteresis::at(level),
                 bad_cause: Cause::NotChecked,
                 fair_cause: Cause::NotChecked,
                 bad_at: now,

@@ -73,7 +73,7 @@ pub(super) fn of_life(lifecycle: Lifecycle) -> (Health, Cause) {
 }
 
 impl Running {
-    fn decide(&self, policy: &Policy) -> (Health, Cause) {
+    pub(super) fn decide(&self, policy: &Policy) -> (Health, Cause) {
         let checks = &self.checks;
         let calls = self.calls.as_ref().map_or(Health::Unknown, |calls| calls.level());
         let fails = checks.results.bad_run() > 0;
