@@ -174,7 +174,12 @@ impl Screen {
     }
 
     fn blame(&mut self, word: &str, fault: Fault) -> Exit {
-        let Fault { exit, failure, next } = fault;
+        let Fault {
+            exit,
+            failure,
+            mut each,
+            next,
+        } = fault;
         if self.json {
             let mut failure = failure;
             if let Some(next) = next {
@@ -183,8 +188,12 @@ impl Screen {
             self.write_json(&Envelope::<()>::failed(word, *failure));
             return exit;
         }
-        let rendered = with_kind(&failure.kind, &failure.text);
-        say(&format!("error: {rendered}"), self.look.width);
+        if each.is_empty() {
+            each.push(with_kind(&failure.kind, &failure.text));
+        }
+        for text in each {
+            say(&format!("error: {text}"), self.look.width);
+        }
         if let Some(ms) = failure.retry_after_ms {
             say(
                 &format!("  next: try again in {}", super::duration::wait(ms)),
