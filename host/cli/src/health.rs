@@ -13,7 +13,8 @@ use super::text::{plain, wrap};
 use super::{duration, health_one, health_table, watch};
 use extman_model::control::report::{HealthAnswer, HistoryStatus, PluginHealth, ProbeEnd};
 use extman_model::control::{Answer, Command};
-use extman_model::{Component, Health as Word, HealthView, failed_of};
+use extman_model::{Cause, Component, Health as Word, HealthView, failed_of};
+use std::collections::HashMap;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -203,8 +204,17 @@ impl Sort {
     fn sort(self, plugins: &mut [PluginHealth]) {
         match self {
             Sort::Health => plugins.sort_by_key(|plugin| {
-                let steady = !plugin.health.judged.flags.flapping;
-                (plugin.health.left_out, rank(plugin.health.judged.health), steady)
+                let (health, judged) = (&plugin.health, plugin.health.judged);
+                // What is at the root goes before what it takes with it.
+                let is_suppressed = judged.cause == Cause::DependencyDown;
+                let (is_optional, is_steady) = (!plugin.required, !judged.flags.flapping);
+                (
+                    health.left_out,
+                    rank(judged.health),
+                    is_suppressed,
+                    is_optional,
+                    is_steady,
+                )
             }),
             Sort::Name => plugins.sort_by(|a, b| a.name.cmp(&b.name)),
             Sort::Since => plugins.sort_by_key(|plugin| std::cmp::Reverse(plugin.health.since_unix_ms)),
@@ -254,27 +264,45 @@ const ALONGSIDE: usize = 8;
 /// What did not find room in the rows, or scrolled away with them.
 fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: usize) -> String {
     let mut lines = Vec::new();
+    let is_told =
+        |plugin: &PluginHealth, cut: bool| !is_well(plugin) && flapping(plugin).is_none() && (cut || away);
+    let mut alike: HashMap<(Word, &str), Vec<&PluginHealth>> = HashMap::new();
+    for (plugin, _) in health
+        .plugins
+        .iter()
+        .zip(cut)
+        .filter(|(plugin, cut)| is_told(plugin, **cut))
+    {
+        let key = (plugin.health.judged.health, &*plugin.health.reason);
+        alike.entry(key).or_default().push(plugin);
+    }
     for (plugin, cut) in health.plugins.iter().zip(cut) {
-        let judged = &plugin.health.judged;
-        let is_well = judged.health == Word::Up && !judged.flags.flapping;
-        let now = judged.health.as_str();
-        let since = look.since(plugin.health.since_unix_ms);
+        let now = plugin.health.judged.health;
+        let mut tell = |text: &str| lines.push(wrap(&format!("{}: {text}", plugin.name), look.width, 0));
         if let Some(flapping) = flapping(plugin) {
-            let text = format!("{}: {flapping}; now {now}: {}", plugin.name, plugin.health.reason);
-            lines.push(wrap(&text, look.width, 0));
-        } else if !is_well && (*cut || away) {
-            let text = format!("{}: {now} for {since}: {}", plugin.name, plugin.health.reason);
-            lines.push(wrap(&text, look.width, 0));
+            tell(&format!(
+                "{flapping}; now {}: {}",
+                now.as_str(),
+                plugin.health.reason
+            ));
+        } else if is_told(plugin, *cut) {
+            match alike.get_mut(&(now, &*plugin.health.reason)) {
+                Some(all) if all.len() >= ALIKE_MIN => lines.push(told_together(&std::mem::take(all), look)),
+                // The first of them has told of all.
+                Some(all) if all.is_empty() => {}
+                _ => {
+                    let since = look.since(plugin.health.since_unix_ms);
+                    tell(&format!("{} for {since}: {}", now.as_str(), plugin.health.reason));
+                }
+            }
         }
-        lines.extend(calls(plugin).map(|text| wrap(&format!("{}: {text}", plugin.name), look.width, 0)));
-        if let Some(why) = plugin
-            .health
-            .deep
-            .as_ref()
-            .and_then(|deep| deep.obstacle.as_deref())
-        {
-            let text = format!("{}: no deep checks are made: {why}", plugin.name);
-            lines.push(wrap(&text, look.width, 0));
+        let mut tell = |text: &str| lines.push(wrap(&format!("{}: {text}", plugin.name), look.width, 0));
+        if let Some(text) = calls(plugin) {
+            tell(&text);
+        }
+        let deep = plugin.health.deep.as_ref();
+        if let Some(why) = deep.and_then(|deep| deep.obstacle.as_deref()) {
+            tell(&format!("no deep checks are made: {why}"));
         }
     }
     let mut taken = 0;
@@ -289,6 +317,43 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
         lines.push(format!("… and {more} more, in the rows above"));
     }
     lines.join("\n")
+}
+
+fn is_well(plugin: &PluginHealth) -> bool {
+    let judged = plugin.health.judged;
+    judged.health == Word::Up && !judged.flags.flapping
+}
+
+/// So many that are sick for one reason are told of together: they must not hide who is sick for another.
+const ALIKE_MIN: usize = 3;
+/// Of those that are told of together, so many are named.
+const NAMED: usize = 4;
+
+/// Tells of some that have the same word for the same reason.
+fn told_together(all: &[&PluginHealth], look: &Look) -> String {
+    let since = all.iter().map(|plugin| plugin.health.since_unix_ms);
+    let (last, first) = (since.clone().max(), since.min());
+    let [shortest, longest] = [last, first].map(|unix_ms| look.since(unix_ms.unwrap_or_default()));
+    let range = match shortest == longest {
+        true => longest,
+        false => format!("{shortest} to {longest}"),
+    };
+    let mut names: Vec<&str> = all.iter().take(NAMED).map(|plugin| &*plugin.name).collect();
+    let more = format!("{} more", all.len() - names.len());
+    let last = if all.len() > NAMED {
+        more.as_str()
+    } else {
+        names.pop().unwrap_or_default()
+    };
+    let health = &all[0].health;
+    let text = format!(
+        "{} plugins are {}, for {range}: {}: {} and {last}",
+        all.len(),
+        health.judged.health.as_str(),
+        health.reason,
+        names.join(", ")
+    );
+    wrap(&text, look.width, 0)
 }
 
 /// Share of failed calls from which on it is told of one that is up, in percent.

@@ -297,6 +297,66 @@ fn on_a_terminal_that_scrolls_the_headline_is_last_and_the_sick_stay_in_sight() 
     );
 }
 
+/// What stays in sight of a terminal of 80 × 24.
+fn in_sight(health: &HealthAnswer) -> String {
+    let layout = Layout {
+        scrolls: Some(24),
+        ..Layout::default()
+    };
+    let rendered = rendered(&Answer::Health(Box::new(health.clone())), &LOOK, layout).unwrap();
+    let lines: Vec<&str> = rendered.text.lines().collect();
+    lines[lines.len().saturating_sub(23)..].join("\n")
+}
+
+#[test]
+fn many_that_are_sick_for_one_reason_leave_room_for_one_that_is_sick_for_another() {
+    let mut health = answer();
+    let sick = health.plugins.remove(1);
+    for number in 0..60 {
+        let mut other = sick.clone();
+        other.name = format!("plugin-{number:03}");
+        other.health.reason = "its checks fail: no route to the model server at 10.0.0.7".to_owned();
+        other.health.since_unix_ms = 1_000 * number;
+        health.plugins.push(other);
+    }
+    let mut last = sick;
+    last.name = "vision".to_owned();
+    last.health.reason = "failed: panicked: index out of bounds".to_owned();
+    health.plugins.push(last);
+    let text = in_sight(&health);
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        flat.contains("vision: down for 3 min: failed: panicked: index out of bounds"),
+        "{text}"
+    );
+    assert!(
+        flat.contains(
+            "60 plugins are down, for 2 min to 3 min: its checks fail: no route to the model server at 10.0.0.7: \
+             plugin-000, plugin-001, plugin-002, plugin-003 and 56 more"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_at_the_root_comes_before_what_it_takes_with_it_and_what_is_required_before_both() {
+    let mut health = answer();
+    let sick = health.plugins.remove(1);
+    let mut add = |name: &str, cause: &str, required: bool| {
+        let mut plugin = sick.clone();
+        (plugin.name, plugin.required) = (name.to_owned(), required);
+        plugin.health.judged.cause = serde_json::from_value(json!({ "code": cause })).unwrap();
+        health.plugins.push(plugin);
+    };
+    add("a-rank", "dependency_down", false);
+    add("b-store", "check_times_out", false);
+    add("c-gate", "check_times_out", true);
+    let rendered = rendered(&Answer::Health(Box::new(health)), &LOOK, Layout::default()).unwrap();
+    let names = ["c-gate", "b-store", "a-rank", "lang"];
+    let at = names.map(|name| rendered.text.find(&format!("\n {name} ")).unwrap());
+    assert!(at.is_sorted(), "{}", rendered.text);
+}
+
 #[test]
 fn one_leads_with_what_one_looks_for_and_the_numbers_by_which_it_is_judged() {
     let mut plugin = answer().plugins.remove(0);
