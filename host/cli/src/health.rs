@@ -87,6 +87,7 @@ impl Health {
             scrolls: screen.height,
             verbose: self.verbose,
             names: self.output.is_names(),
+            json: screen.json,
         }
     }
 }
@@ -103,6 +104,8 @@ pub(super) struct Layout {
     verbose: bool,
     /// Names alone, one a line, in the order of the table.
     names: bool,
+    /// For programs.
+    json: bool,
 }
 
 pub(super) fn run(args: Health, backend: &dyn Backend, screen: &mut Screen) -> Result<Outcome, Fault> {
@@ -153,19 +156,18 @@ pub(super) fn probe(args: Probe, backend: &dyn Backend, screen: &Screen) -> Resu
 pub(super) fn rendered(answer: &Answer, look: &Look, layout: Layout) -> Result<Rendered, Fault> {
     let mut rendered = match answer {
         Answer::Health(health) => {
-            let mut health = health.clone();
-            layout.sort.sort(&mut health.plugins);
-            let text = match layout.names {
-                true => names(&health.plugins),
-                false => render(&health, look, layout),
-            };
             // As the host gave it, where nobody asks for another order.
-            let data = if layout.sort == Sort::Health {
-                answer
+            if layout.json && layout.sort == Sort::Health {
+                Rendered::new(answer, String::new())?
             } else {
-                &Answer::Health(health)
-            };
-            Rendered::new(data, text)?
+                let mut health = health.clone();
+                layout.sort.sort(&mut health.plugins);
+                match (layout.json, layout.names) {
+                    (true, _) => Rendered::new(&Answer::Health(health), String::new())?,
+                    (false, true) => Rendered::new(&(), names(&health.plugins))?,
+                    (false, false) => Rendered::new(&(), render(&health, look, layout))?,
+                }
+            }
         }
         Answer::PluginHealth(plugin) if layout.names => {
             Rendered::new(plugin, names(std::slice::from_ref(plugin)))?
@@ -292,7 +294,12 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
                 Some(all) if all.is_empty() => {}
                 _ => {
                     let since = look.since(plugin.health.since_unix_ms);
-                    tell(&format!("{} for {since}: {}", now.as_str(), plugin.health.reason));
+                    let before = changes(&plugin.recent);
+                    tell(&format!(
+                        "{} for {since}{before}: {}",
+                        now.as_str(),
+                        plugin.health.reason
+                    ));
                 }
             }
         }
@@ -317,6 +324,18 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
         lines.push(format!("… and {more} more, in the rows above"));
     }
     lines.join("\n")
+}
+
+/// Changes among its last states from which on the last one alone says too little.
+const CHANGES_MIN: usize = 3;
+
+/// That it goes up and down, of one that does not do so often enough to flap.
+fn changes(recent: &[Word]) -> String {
+    let changes = recent.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    match changes >= CHANGES_MIN {
+        true => format!(", {changes} changes in its last {} states", recent.len()),
+        false => String::new(),
+    }
 }
 
 fn is_well(plugin: &PluginHealth) -> bool {
@@ -396,7 +415,7 @@ fn calls(plugin: &PluginHealth) -> Option<String> {
     let is_slow = p95_ns.saturating_mul(2) >= timeout_ms.saturating_mul(1_000_000);
     is_slow.then(|| {
         format!(
-            "its calls are slow: p95 {} of the {} that they may take",
+            "its calls are slow: p95 {} in the last five minutes, of the {} that they may take",
             duration::short(p95_ns),
             duration::lasted(timeout_ms)
         )
@@ -414,7 +433,13 @@ fn components(all: &[Component], look: &Look) -> String {
         format!("{} {state}", plain(&part.name))
     };
     let brief: Vec<String> = all.iter().map(brief).collect();
-    let mut lines = vec![wrap(&format!("Host: {}", brief.join(", ")), look.width, 0)];
+    let is_well = |part: &Component| part.health == Word::Up && !part.left_out;
+    let names: Vec<String> = all.iter().map(|part| plain(&part.name)).collect();
+    let all_told = match all.iter().all(is_well) {
+        true => format!("Host: all up ({})", names.join(", ")),
+        false => format!("Host: {}", brief.join(", ")),
+    };
+    let mut lines = vec![wrap(&all_told, look.width, 0)];
     let counted = all
         .iter()
         .filter(|part| part.health != Word::Up && !part.left_out);

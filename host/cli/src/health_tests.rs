@@ -122,8 +122,10 @@ fn calls_that_fail_or_are_slow_are_told_of_one_that_is_up() {
             figure("call_timeout", 1000, "ms"),
         ]))
     };
-    let told = "lang: its calls are slow: p95 700 ms of the 1.0 s that they may take";
-    assert!(slow(700).contains(told), "{}", slow(700));
+    let told =
+        "lang: its calls are slow: p95 700 ms in the last five minutes, of the 1.0 s that they may take";
+    let shown = slow(700).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(told), "{shown}");
     assert!(!slow(499).contains("slow"));
 }
 
@@ -257,17 +259,27 @@ fn the_worst_comes_first_and_what_is_left_out_last() {
     left.name = "gone".to_owned();
     left.health.left_out = true;
     health.plugins.insert(0, left);
-    let rendered = rendered(&Answer::Health(Box::new(health)), &LOOK, Layout::default()).unwrap();
+    let rendered = rendered(
+        &Answer::Health(Box::new(health.clone())),
+        &LOOK,
+        Layout::default(),
+    )
+    .unwrap();
     let at = |name: &str| rendered.text.find(&format!("\n {name} ")).unwrap();
     assert!(
         at("embed") < at("lang") && at("lang") < at("gone"),
         "{}",
         rendered.text
     );
-    assert_eq!(
-        rendered.data["plugins"][0]["name"], "gone",
-        "JSON is as the host gave it"
-    );
+    let layout = Layout {
+        json: true,
+        ..Layout::default()
+    };
+    let data = super::rendered(&Answer::Health(Box::new(health)), &LOOK, layout)
+        .unwrap()
+        .data;
+    let data: serde_json::Value = serde_json::from_str(data.get()).unwrap();
+    assert_eq!(data["plugins"][0]["name"], "gone", "JSON is as the host gave it");
 }
 
 #[test]
@@ -336,6 +348,25 @@ fn many_that_are_sick_for_one_reason_leave_room_for_one_that_is_sick_for_another
         ),
         "{text}"
     );
+}
+
+#[test]
+fn one_that_goes_up_and_down_is_told_of_with_its_changes_and_not_by_its_last_state_alone() {
+    let mut health = answer();
+    let recent = json!(["up", "down", "down", "up", "up", "down"]);
+    health.plugins[1].recent = serde_json::from_value(recent).unwrap();
+    health.plugins[1].health.reason = "says that it is down: the upstream provider answers 503".to_owned();
+    let flat = in_sight(&health).split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = "embed: down for 3 min, 3 changes in its last 6 states: says that it is down: the upstream";
+    assert!(flat.contains(told), "{flat}");
+}
+
+#[test]
+fn components_that_are_all_up_take_one_line() {
+    let mut health = answer();
+    health.components.retain(|part| part.name == "lanes");
+    let text = render(&health, &LOOK, Layout::default());
+    assert!(text.ends_with("\nHost: all up (lanes)"), "{text}");
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub struct Monitor {
     seed: u64,
     generation: u64,
     since: Moment,
+    /// When it was down first since it served last or was stopped.
+    down_since: Option<Moment>,
     flap: Flap,
     maintenance: bool,
     suppressed: bool,
@@ -146,6 +148,7 @@ impl Monitor {
             seed: interval::seed(name),
             generation: 0,
             since: now,
+            down_since: None,
             flap: Flap::default(),
             maintenance: false,
             suppressed: false,
@@ -300,7 +303,7 @@ impl Monitor {
         self.judged
     }
 
-    /// Since when its word has been this one.
+    /// Since when its word has been this one. What fails each time that it is started again has been down since it failed first.
     pub fn since(&self) -> Moment {
         self.since
     }

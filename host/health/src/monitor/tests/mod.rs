@@ -350,6 +350,28 @@ fn one_that_was_stopped_is_unknown_when_it_runs_again() {
 }
 
 #[test]
+fn one_that_fails_each_time_that_it_is_started_is_down_since_it_failed_first() {
+    use Lifecycle::{Backoff, Running, Starting, Stopped};
+    let mut monitor = running();
+    ask(&mut monitor, GOOD, 1);
+    let mut enter = |second: u64, lifecycle| {
+        monitor.enter(at(second * 1000), lifecycle, second, Calls::default(), &policy());
+        (monitor.judged().health, ms(monitor.since()) / 1000)
+    };
+    assert_eq!(enter(20, Backoff), (Health::Down, 20));
+    assert_eq!(enter(25, Starting), (Health::Unknown, 25));
+    assert_eq!(enter(26, Running), (Health::Unknown, 25));
+    assert_eq!(enter(27, Backoff), (Health::Down, 20));
+    assert_eq!(enter(40, Stopped).0, Health::Unknown);
+    assert_eq!(enter(90, Starting).0, Health::Unknown);
+    assert_eq!(
+        enter(91, Backoff),
+        (Health::Down, 91),
+        "an operator had stopped it"
+    );
+}
+
+#[test]
 fn an_idle_one_is_asked_once_a_minute_until_it_is_called() {
     let mut monitor = running();
     while ms(monitor.due().unwrap()) < 700_000 {
