@@ -265,7 +265,7 @@ const ALONGSIDE: usize = 8;
 
 /// What did not find room in the rows, or scrolled away with them.
 fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: usize) -> String {
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     let is_told =
         |plugin: &PluginHealth, cut: bool| !is_well(plugin) && flapping(plugin).is_none() && (cut || away);
     let mut alike: HashMap<(Word, &str), Vec<&PluginHealth>> = HashMap::new();
@@ -279,38 +279,31 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
         alike.entry(key).or_default().push(plugin);
     }
     for (plugin, cut) in health.plugins.iter().zip(cut) {
-        let now = plugin.health.judged.health;
-        let mut tell = |text: &str| lines.push(wrap(&format!("{}: {text}", plugin.name), look.width, 0));
+        let (health, since) = (&plugin.health, look.since(plugin.health.since_unix_ms));
+        let now = health.judged.health;
+        let mut told = Vec::new();
         if let Some(flapping) = flapping(plugin) {
-            tell(&format!(
-                "{flapping}; now {}: {}",
+            told.push(format!(
+                "{} for {since}: {}; {flapping}",
                 now.as_str(),
-                plugin.health.reason
+                health.reason
             ));
         } else if is_told(plugin, *cut) {
-            match alike.get_mut(&(now, &*plugin.health.reason)) {
+            match alike.get_mut(&(now, &*health.reason)) {
                 Some(all) if all.len() >= ALIKE_MIN => lines.push(told_together(&std::mem::take(all), look)),
                 // The first of them has told of all.
                 Some(all) if all.is_empty() => {}
                 _ => {
-                    let since = look.since(plugin.health.since_unix_ms);
                     let before = changes(&plugin.recent);
-                    tell(&format!(
-                        "{} for {since}{before}: {}",
-                        now.as_str(),
-                        plugin.health.reason
-                    ));
+                    told.push(format!("{} for {since}{before}: {}", now.as_str(), health.reason));
                 }
             }
         }
-        let mut tell = |text: &str| lines.push(wrap(&format!("{}: {text}", plugin.name), look.width, 0));
-        if let Some(text) = calls(plugin) {
-            tell(&text);
-        }
-        let deep = plugin.health.deep.as_ref();
-        if let Some(why) = deep.and_then(|deep| deep.obstacle.as_deref()) {
-            tell(&format!("no deep checks are made: {why}"));
-        }
+        told.extend(calls(plugin));
+        let obstacle = health.deep.as_ref().and_then(|deep| deep.obstacle.as_deref());
+        told.extend(obstacle.map(|why| format!("no deep checks are made: {why}")));
+        let told = told.iter().map(|text| format!("{}: {text}", plugin.name));
+        lines.extend(told.map(|text| wrap(&text, look.width, 0)));
     }
     let mut taken = 0;
     let shown = lines.iter().take_while(|text| {

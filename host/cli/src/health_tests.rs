@@ -59,7 +59,9 @@ fn what_flaps_says_so_and_why_even_while_it_is_up() {
         let look = Look { width, ..LOOK };
         let text = render(&health, &look, Layout::default()).replace('\n', " ");
         assert!(
-            text.contains("lang: flapping, 34.2 % of its last states changed; now up: answers its checks"),
+            text.contains(
+                "lang: up for 3 min: answers its checks; flapping, 34.2 % of its last states changed"
+            ),
             "{text}"
         );
     }
