@@ -52,7 +52,9 @@ pub struct ConfigChecked {
 /// Why a library was not vetted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotChecked {
-    /// The host's configuration, or the one that is given for the plugin's instance, can't be used.
+    /// There is no host to try it in.
+    Host(NotStarted),
+    /// The configuration that is given for the plugin's instance can't be used.
     Configuration(String),
     /// The file is no plugin for this host.
     Refused(String),
@@ -63,6 +65,8 @@ pub enum NotChecked {
 /// Why there is no host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotStarted {
+    /// Fields of the configuration can't be used.
+    Unfit(Vec<PlacedFault>),
     /// The configuration can't be used.
     Configuration(String),
     /// Plugins are not those that it may use.

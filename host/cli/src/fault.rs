@@ -29,36 +29,35 @@ pub(super) enum Exit {
 pub(super) struct Fault {
     pub(super) exit: Exit,
     pub(super) failure: Box<Failure>,
+    /// What is wrong, each on a line of its own, where that is more than one thing.
+    pub(super) each: Vec<String>,
     /// What to do next, where the failure's own text does not say.
     pub(super) next: Option<String>,
 }
 
 impl Fault {
-    /// The arguments can't be used.
-    pub(super) fn usage(text: impl Into<String>) -> Fault {
+    fn new(exit: Exit, failure: Failure) -> Fault {
         Fault {
-            exit: Exit::Usage,
-            failure: Box::new(Failure::new("usage", text)),
+            exit,
+            failure: Box::new(failure),
+            each: Vec::new(),
             next: None,
         }
+    }
+
+    /// The arguments can't be used.
+    pub(super) fn usage(text: impl Into<String>) -> Fault {
+        Fault::new(Exit::Usage, Failure::new("usage", text))
     }
 
     /// A file is refused, or something failed here.
     pub(super) fn failed(kind: &str, text: impl Into<String>) -> Fault {
-        Fault {
-            exit: Exit::Failed,
-            failure: Box::new(Failure::new(kind, text)),
-            next: None,
-        }
+        Fault::new(Exit::Failed, Failure::new(kind, text))
     }
 
     /// There is no host.
     pub(super) fn no_host(text: impl Into<String>) -> Fault {
-        Fault {
-            exit: Exit::NoHost,
-            failure: Box::new(Failure::new("no_host", text)),
-            next: None,
-        }
+        Fault::new(Exit::NoHost, Failure::new("no_host", text))
     }
 
     pub(super) fn next(mut self, what: impl Into<String>) -> Fault {
@@ -70,10 +69,12 @@ impl Fault {
 impl From<NotStarted> for Fault {
     fn from(error: NotStarted) -> Fault {
         match error {
-            NotStarted::Configuration(text) => Fault {
-                failure: Box::new(Failure::new("configuration", text)),
-                ..Fault::usage("")
-            },
+            NotStarted::Unfit(faults) => {
+                let each: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                let fault = Fault::from(NotStarted::Configuration(each.join("; ")));
+                Fault { each, ..fault }
+            }
+            NotStarted::Configuration(text) => Fault::new(Exit::Usage, Failure::new("configuration", text)),
             NotStarted::Refused(text) => Fault::failed("refused", text),
             NotStarted::Host(text) => Fault::no_host(text),
         }
@@ -83,6 +84,7 @@ impl From<NotStarted> for Fault {
 impl From<NotChecked> for Fault {
     fn from(error: NotChecked) -> Fault {
         match error {
+            NotChecked::Host(error) => error.into(),
             NotChecked::Configuration(text) => NotStarted::Configuration(text).into(),
             NotChecked::Refused(text) => Fault::failed("refused", text),
             NotChecked::Failed(text) => Fault::failed("failed", text),
@@ -109,9 +111,8 @@ impl From<Failure> for Fault {
             _ => (Exit::Failed, None),
         };
         Fault {
-            exit,
-            failure: Box::new(failure),
             next: next.map(str::to_owned),
+            ..Fault::new(exit, failure)
         }
     }
 }

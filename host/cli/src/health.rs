@@ -13,7 +13,8 @@ use super::text::{plain, wrap};
 use super::{duration, health_one, health_table, watch};
 use extman_model::control::report::{HealthAnswer, HistoryStatus, PluginHealth, ProbeEnd};
 use extman_model::control::{Answer, Command};
-use extman_model::{Component, Health as Word, HealthView, failed_of};
+use extman_model::{Cause, Component, Health as Word, HealthView, failed_of};
+use std::collections::HashMap;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -86,6 +87,7 @@ impl Health {
             scrolls: screen.height,
             verbose: self.verbose,
             names: self.output.is_names(),
+            json: screen.json,
         }
     }
 }
@@ -102,6 +104,8 @@ pub(super) struct Layout {
     verbose: bool,
     /// Names alone, one a line, in the order of the table.
     names: bool,
+    /// For programs.
+    json: bool,
 }
 
 pub(super) fn run(args: Health, backend: &dyn Backend, screen: &mut Screen) -> Result<Outcome, Fault> {
@@ -152,19 +156,18 @@ pub(super) fn probe(args: Probe, backend: &dyn Backend, screen: &Screen) -> Resu
 pub(super) fn rendered(answer: &Answer, look: &Look, layout: Layout) -> Result<Rendered, Fault> {
     let mut rendered = match answer {
         Answer::Health(health) => {
-            let mut health = health.clone();
-            layout.sort.sort(&mut health.plugins);
-            let text = match layout.names {
-                true => names(&health.plugins),
-                false => render(&health, look, layout),
-            };
             // As the host gave it, where nobody asks for another order.
-            let data = if layout.sort == Sort::Health {
-                answer
+            if layout.json && layout.sort == Sort::Health {
+                Rendered::new(answer, String::new())?
             } else {
-                &Answer::Health(health)
-            };
-            Rendered::new(data, text)?
+                let mut health = health.clone();
+                layout.sort.sort(&mut health.plugins);
+                match (layout.json, layout.names) {
+                    (true, _) => Rendered::new(&Answer::Health(health), String::new())?,
+                    (false, true) => Rendered::new(&(), names(&health.plugins))?,
+                    (false, false) => Rendered::new(&(), render(&health, look, layout))?,
+                }
+            }
         }
         Answer::PluginHealth(plugin) if layout.names => {
             Rendered::new(plugin, names(std::slice::from_ref(plugin)))?
@@ -203,8 +206,17 @@ impl Sort {
     fn sort(self, plugins: &mut [PluginHealth]) {
         match self {
             Sort::Health => plugins.sort_by_key(|plugin| {
-                let steady = !plugin.health.judged.flags.flapping;
-                (plugin.health.left_out, rank(plugin.health.judged.health), steady)
+                let (health, judged) = (&plugin.health, plugin.health.judged);
+                // What is at the root goes before what it takes with it.
+                let is_suppressed = judged.cause == Cause::DependencyDown;
+                let (is_optional, is_steady) = (!plugin.required, !judged.flags.flapping);
+                (
+                    health.left_out,
+                    rank(judged.health),
+                    is_suppressed,
+                    is_optional,
+                    is_steady,
+                )
             }),
             Sort::Name => plugins.sort_by(|a, b| a.name.cmp(&b.name)),
             Sort::Since => plugins.sort_by_key(|plugin| std::cmp::Reverse(plugin.health.since_unix_ms)),
@@ -253,29 +265,45 @@ const ALONGSIDE: usize = 8;
 
 /// What did not find room in the rows, or scrolled away with them.
 fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: usize) -> String {
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
+    let is_told =
+        |plugin: &PluginHealth, cut: bool| !is_well(plugin) && flapping(plugin).is_none() && (cut || away);
+    let mut alike: HashMap<(Word, &str), Vec<&PluginHealth>> = HashMap::new();
+    for (plugin, _) in health
+        .plugins
+        .iter()
+        .zip(cut)
+        .filter(|(plugin, cut)| is_told(plugin, **cut))
+    {
+        let key = (plugin.health.judged.health, &*plugin.health.reason);
+        alike.entry(key).or_default().push(plugin);
+    }
     for (plugin, cut) in health.plugins.iter().zip(cut) {
-        let judged = &plugin.health.judged;
-        let is_well = judged.health == Word::Up && !judged.flags.flapping;
-        let now = judged.health.as_str();
-        let since = look.since(plugin.health.since_unix_ms);
+        let (health, since) = (&plugin.health, look.since(plugin.health.since_unix_ms));
+        let now = health.judged.health;
+        let mut told = Vec::new();
         if let Some(flapping) = flapping(plugin) {
-            let text = format!("{}: {flapping}; now {now}: {}", plugin.name, plugin.health.reason);
-            lines.push(wrap(&text, look.width, 0));
-        } else if !is_well && (*cut || away) {
-            let text = format!("{}: {now} for {since}: {}", plugin.name, plugin.health.reason);
-            lines.push(wrap(&text, look.width, 0));
+            told.push(format!(
+                "{} for {since}: {}; {flapping}",
+                now.as_str(),
+                health.reason
+            ));
+        } else if is_told(plugin, *cut) {
+            match alike.get_mut(&(now, &*health.reason)) {
+                Some(all) if all.len() >= ALIKE_MIN => lines.push(told_together(&std::mem::take(all), look)),
+                // The first of them has told of all.
+                Some(all) if all.is_empty() => {}
+                _ => {
+                    let before = changes(&plugin.recent);
+                    told.push(format!("{} for {since}{before}: {}", now.as_str(), health.reason));
+                }
+            }
         }
-        lines.extend(calls(plugin).map(|text| wrap(&format!("{}: {text}", plugin.name), look.width, 0)));
-        if let Some(why) = plugin
-            .health
-            .deep
-            .as_ref()
-            .and_then(|deep| deep.obstacle.as_deref())
-        {
-            let text = format!("{}: no deep checks are made: {why}", plugin.name);
-            lines.push(wrap(&text, look.width, 0));
-        }
+        told.extend(calls(plugin));
+        let obstacle = health.deep.as_ref().and_then(|deep| deep.obstacle.as_deref());
+        told.extend(obstacle.map(|why| format!("no deep checks are made: {why}")));
+        let told = told.iter().map(|text| format!("{}: {text}", plugin.name));
+        lines.extend(told.map(|text| wrap(&text, look.width, 0)));
     }
     let mut taken = 0;
     let shown = lines.iter().take_while(|text| {
@@ -289,6 +317,55 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
         lines.push(format!("… and {more} more, in the rows above"));
     }
     lines.join("\n")
+}
+
+/// Changes among its last states from which on the last one alone says too little.
+const CHANGES_MIN: usize = 3;
+
+/// That it goes up and down, of one that does not do so often enough to flap.
+fn changes(recent: &[Word]) -> String {
+    let changes = recent.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    match changes >= CHANGES_MIN {
+        true => format!(", {changes} changes in its last {} states", recent.len()),
+        false => String::new(),
+    }
+}
+
+fn is_well(plugin: &PluginHealth) -> bool {
+    let judged = plugin.health.judged;
+    judged.health == Word::Up && !judged.flags.flapping
+}
+
+/// So many that are sick for one reason are told of together: they must not hide who is sick for another.
+const ALIKE_MIN: usize = 3;
+/// Of those that are told of together, so many are named.
+const NAMED: usize = 4;
+
+/// Tells of some that have the same word for the same reason.
+fn told_together(all: &[&PluginHealth], look: &Look) -> String {
+    let since = all.iter().map(|plugin| plugin.health.since_unix_ms);
+    let (last, first) = (since.clone().max(), since.min());
+    let [shortest, longest] = [last, first].map(|unix_ms| look.since(unix_ms.unwrap_or_default()));
+    let range = match shortest == longest {
+        true => longest,
+        false => format!("{shortest} to {longest}"),
+    };
+    let mut names: Vec<&str> = all.iter().take(NAMED).map(|plugin| &*plugin.name).collect();
+    let more = format!("{} more", all.len() - names.len());
+    let last = if all.len() > NAMED {
+        more.as_str()
+    } else {
+        names.pop().unwrap_or_default()
+    };
+    let health = &all[0].health;
+    let text = format!(
+        "{} plugins are {}, for {range}: {}: {} and {last}",
+        all.len(),
+        health.judged.health.as_str(),
+        health.reason,
+        names.join(", ")
+    );
+    wrap(&text, look.width, 0)
 }
 
 /// Share of failed calls from which on it is told of one that is up, in percent.
@@ -331,7 +408,7 @@ fn calls(plugin: &PluginHealth) -> Option<String> {
     let is_slow = p95_ns.saturating_mul(2) >= timeout_ms.saturating_mul(1_000_000);
     is_slow.then(|| {
         format!(
-            "its calls are slow: p95 {} of the {} that they may take",
+            "its calls are slow: p95 {} in the last five minutes, of the {} that they may take",
             duration::short(p95_ns),
             duration::lasted(timeout_ms)
         )
@@ -349,7 +426,13 @@ fn components(all: &[Component], look: &Look) -> String {
         format!("{} {state}", plain(&part.name))
     };
     let brief: Vec<String> = all.iter().map(brief).collect();
-    let mut lines = vec![wrap(&format!("Host: {}", brief.join(", ")), look.width, 0)];
+    let is_well = |part: &Component| part.health == Word::Up && !part.left_out;
+    let names: Vec<String> = all.iter().map(|part| plain(&part.name)).collect();
+    let all_told = match all.iter().all(is_well) {
+        true => format!("Host: all up ({})", names.join(", ")),
+        false => format!("Host: {}", brief.join(", ")),
+    };
+    let mut lines = vec![wrap(&all_told, look.width, 0)];
     let counted = all
         .iter()
         .filter(|part| part.health != Word::Up && !part.left_out);

@@ -59,7 +59,9 @@ fn what_flaps_says_so_and_why_even_while_it_is_up() {
         let look = Look { width, ..LOOK };
         let text = render(&health, &look, Layout::default()).replace('\n', " ");
         assert!(
-            text.contains("lang: flapping, 34.2 % of its last states changed; now up: answers its checks"),
+            text.contains(
+                "lang: up for 3 min: answers its checks; flapping, 34.2 % of its last states changed"
+            ),
             "{text}"
         );
     }
@@ -122,8 +124,10 @@ fn calls_that_fail_or_are_slow_are_told_of_one_that_is_up() {
             figure("call_timeout", 1000, "ms"),
         ]))
     };
-    let told = "lang: its calls are slow: p95 700 ms of the 1.0 s that they may take";
-    assert!(slow(700).contains(told), "{}", slow(700));
+    let told =
+        "lang: its calls are slow: p95 700 ms in the last five minutes, of the 1.0 s that they may take";
+    let shown = slow(700).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(told), "{shown}");
     assert!(!slow(499).contains("slow"));
 }
 
@@ -257,17 +261,27 @@ fn the_worst_comes_first_and_what_is_left_out_last() {
     left.name = "gone".to_owned();
     left.health.left_out = true;
     health.plugins.insert(0, left);
-    let rendered = rendered(&Answer::Health(Box::new(health)), &LOOK, Layout::default()).unwrap();
+    let rendered = rendered(
+        &Answer::Health(Box::new(health.clone())),
+        &LOOK,
+        Layout::default(),
+    )
+    .unwrap();
     let at = |name: &str| rendered.text.find(&format!("\n {name} ")).unwrap();
     assert!(
         at("embed") < at("lang") && at("lang") < at("gone"),
         "{}",
         rendered.text
     );
-    assert_eq!(
-        rendered.data["plugins"][0]["name"], "gone",
-        "JSON is as the host gave it"
-    );
+    let layout = Layout {
+        json: true,
+        ..Layout::default()
+    };
+    let data = super::rendered(&Answer::Health(Box::new(health)), &LOOK, layout)
+        .unwrap()
+        .data;
+    let data: serde_json::Value = serde_json::from_str(data.get()).unwrap();
+    assert_eq!(data["plugins"][0]["name"], "gone", "JSON is as the host gave it");
 }
 
 #[test]
@@ -295,6 +309,85 @@ fn on_a_terminal_that_scrolls_the_headline_is_last_and_the_sick_stay_in_sight() 
         lines.iter().filter(|line| line.starts_with(" plugin-")).count(),
         100
     );
+}
+
+/// What stays in sight of a terminal of 80 × 24.
+fn in_sight(health: &HealthAnswer) -> String {
+    let layout = Layout {
+        scrolls: Some(24),
+        ..Layout::default()
+    };
+    let rendered = rendered(&Answer::Health(Box::new(health.clone())), &LOOK, layout).unwrap();
+    let lines: Vec<&str> = rendered.text.lines().collect();
+    lines[lines.len().saturating_sub(23)..].join("\n")
+}
+
+#[test]
+fn many_that_are_sick_for_one_reason_leave_room_for_one_that_is_sick_for_another() {
+    let mut health = answer();
+    let sick = health.plugins.remove(1);
+    for number in 0..60 {
+        let mut other = sick.clone();
+        other.name = format!("plugin-{number:03}");
+        other.health.reason = "its checks fail: no route to the model server at 10.0.0.7".to_owned();
+        other.health.since_unix_ms = 1_000 * number;
+        health.plugins.push(other);
+    }
+    let mut last = sick;
+    last.name = "vision".to_owned();
+    last.health.reason = "failed: panicked: index out of bounds".to_owned();
+    health.plugins.push(last);
+    let text = in_sight(&health);
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        flat.contains("vision: down for 3 min: failed: panicked: index out of bounds"),
+        "{text}"
+    );
+    assert!(
+        flat.contains(
+            "60 plugins are down, for 2 min to 3 min: its checks fail: no route to the model server at 10.0.0.7: \
+             plugin-000, plugin-001, plugin-002, plugin-003 and 56 more"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn one_that_goes_up_and_down_is_told_of_with_its_changes_and_not_by_its_last_state_alone() {
+    let mut health = answer();
+    let recent = json!(["up", "down", "down", "up", "up", "down"]);
+    health.plugins[1].recent = serde_json::from_value(recent).unwrap();
+    health.plugins[1].health.reason = "says that it is down: the upstream provider answers 503".to_owned();
+    let flat = in_sight(&health).split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = "embed: down for 3 min, 3 changes in its last 6 states: says that it is down: the upstream";
+    assert!(flat.contains(told), "{flat}");
+}
+
+#[test]
+fn components_that_are_all_up_take_one_line() {
+    let mut health = answer();
+    health.components.retain(|part| part.name == "lanes");
+    let text = render(&health, &LOOK, Layout::default());
+    assert!(text.ends_with("\nHost: all up (lanes)"), "{text}");
+}
+
+#[test]
+fn what_is_at_the_root_comes_before_what_it_takes_with_it_and_what_is_required_before_both() {
+    let mut health = answer();
+    let sick = health.plugins.remove(1);
+    let mut add = |name: &str, cause: &str, required: bool| {
+        let mut plugin = sick.clone();
+        (plugin.name, plugin.required) = (name.to_owned(), required);
+        plugin.health.judged.cause = serde_json::from_value(json!({ "code": cause })).unwrap();
+        health.plugins.push(plugin);
+    };
+    add("a-rank", "dependency_down", false);
+    add("b-store", "check_times_out", false);
+    add("c-gate", "check_times_out", true);
+    let rendered = rendered(&Answer::Health(Box::new(health)), &LOOK, Layout::default()).unwrap();
+    let names = ["c-gate", "b-store", "a-rank", "lang"];
+    let at = names.map(|name| rendered.text.find(&format!("\n {name} ")).unwrap());
+    assert!(at.is_sorted(), "{}", rendered.text);
 }
 
 #[test]

@@ -103,12 +103,14 @@ fn listed(
         let names: Vec<String> = plugins.iter().map(|plugin| plain(&plugin.name)).collect();
         return Rendered::new(&plugins, names.join("\n"));
     }
-    let mut text = render(&plugins, &status.missing, &screen.look, args.output.is_wide());
-    if !plugins.is_empty() && !status.refused.is_empty() {
-        let refused = count(status.refused.len(), "file");
-        text.push_str(&format!("\n\n{refused} refused: `extman status` says why."));
-    }
-    let mut rendered = Rendered::new(&plugins, text)?;
+    let mut rendered = Rendered::shown(screen.json, &plugins, || {
+        let mut text = render(&plugins, &status.missing, &screen.look, args.output.is_wide());
+        if !plugins.is_empty() && !status.refused.is_empty() {
+            let refused = count(status.refused.len(), "file");
+            text.push_str(&format!("\n\n{refused} refused: `extman status` says why."));
+        }
+        text
+    })?;
     if screen.json {
         rendered
             .warnings

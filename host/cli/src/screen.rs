@@ -5,6 +5,7 @@ use super::text::wrap_hanging;
 use extman_model::clock;
 use extman_model::control::{Envelope, Failure};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,7 +24,7 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub(super) text: String,
-    pub(super) data: serde_json::Value,
+    pub(super) data: Box<RawValue>,
     pub(super) warnings: Vec<String>,
     /// Why the exit code says that it failed, although there is something to show.
     pub(super) refused: Option<Failure>,
@@ -33,7 +34,7 @@ pub(super) struct Rendered {
 
 impl Rendered {
     pub(super) fn new(data: &impl Serialize, text: String) -> Result<Rendered, Fault> {
-        let data = serde_json::to_value(data).map_err(|error| {
+        let data = to_raw_value(data).map_err(|error| {
             Fault::failed(
                 "internal",
                 format!("the answer can't be written as JSON: {error}"),
@@ -46,6 +47,18 @@ impl Rendered {
             refused: None,
             exit: Exit::Done,
         })
+    }
+
+    /// The same of what may be large: only what is shown is made, the data or the text.
+    pub(super) fn shown(
+        json: bool,
+        data: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<Rendered, Fault> {
+        match json {
+            true => Rendered::new(data, String::new()),
+            false => Rendered::new(&(), text()),
+        }
     }
 
     /// It was looked at, and refused.
@@ -174,7 +187,12 @@ impl Screen {
     }
 
     fn blame(&mut self, word: &str, fault: Fault) -> Exit {
-        let Fault { exit, failure, next } = fault;
+        let Fault {
+            exit,
+            failure,
+            mut each,
+            next,
+        } = fault;
         if self.json {
             let mut failure = failure;
             if let Some(next) = next {
@@ -183,8 +201,12 @@ impl Screen {
             self.write_json(&Envelope::<()>::failed(word, *failure));
             return exit;
         }
-        let rendered = with_kind(&failure.kind, &failure.text);
-        say(&format!("error: {rendered}"), self.look.width);
+        if each.is_empty() {
+            each.push(with_kind(&failure.kind, &failure.text));
+        }
+        for text in each {
+            say(&format!("error: {text}"), self.look.width);
+        }
         if let Some(ms) = failure.retry_after_ms {
             say(
                 &format!("  next: try again in {}", super::duration::wait(ms)),

@@ -4,7 +4,6 @@ use super::fault::{Exit, Fault};
 use super::screen::Rendered;
 use super::text::count;
 use extman_model::control::Failure;
-use serde_json::Value;
 
 /// Does one thing for each name, in one answer.
 pub(super) fn each(
@@ -20,28 +19,26 @@ fn together(mut rendered: Vec<(String, Result<Rendered, Fault>)>) -> Result<Rend
         return rendered.remove(0).1;
     }
     let names = rendered.len();
-    let mut all = Rendered {
-        text: String::new(),
-        data: Value::Null,
-        warnings: Vec::new(),
-        refused: None,
-        exit: Exit::Done,
-    };
     let (mut texts, mut data, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut warnings, mut exit) = (Vec::new(), Exit::Done);
     for (name, one) in rendered {
         match one {
             Ok(one) => {
                 texts.push(one.text);
                 data.push(one.data);
-                all.warnings.extend(one.warnings);
-                all.exit = worse(all.exit, one.exit);
+                warnings.extend(one.warnings);
+                exit = worse(exit, one.exit);
             }
             // No host answers: the other names would fail alike.
             Err(fault) if fault.exit != Exit::Failed => return Err(fault),
             Err(fault) => failures.push(format!("{name}: {}", fault.failure.text)),
         }
     }
-    (all.text, all.data) = (texts.join("\n\n"), Value::Array(data));
+    let mut all = Rendered {
+        warnings,
+        exit,
+        ..Rendered::new(&data, texts.join("\n\n"))?
+    };
     refuse(&mut all, failures, names);
     Ok(all)
 }
@@ -81,7 +78,7 @@ mod tests {
     #[test]
     fn one_name_is_what_it_came_to() {
         let one = together(vec![rendered("a", Exit::Down)]).unwrap();
-        assert_eq!((one.data, one.exit), ("a".into(), Exit::Down));
+        assert_eq!((one.data.get(), one.exit), ("\"a\"", Exit::Down));
         assert_eq!(together(vec![failed("a")]).unwrap_err().failure.kind, "not_found");
     }
 
@@ -93,13 +90,10 @@ mod tests {
             rendered("c", Exit::Unknown),
         ])
         .unwrap();
-        assert_eq!(
-            (all.data, all.exit),
-            (serde_json::json!(["a", "b", "c"]), Exit::Down)
-        );
+        assert_eq!((all.data.get(), all.exit), (r#"["a","b","c"]"#, Exit::Down));
         assert_eq!(all.text, "a is there\n\nb is there\n\nc is there");
         let all = together(vec![failed("x"), rendered("b", Exit::Done)]).unwrap();
-        assert_eq!(all.data, serde_json::json!(["b"]));
+        assert_eq!(all.data.get(), r#"["b"]"#);
         assert_eq!(
             all.refused.unwrap().text,
             "1 of 2 names failed, the first: x: no such plugin"

@@ -144,11 +144,8 @@ impl<'a> Batch<'a> {
         let state = new.state.map(|state| self.state(&state)).transpose()?;
         let mut at = self.clamped(new.at_unix_ms);
         match self.open_span(instance)? {
-            // The same state again: the span goes on, and the newest words stand in it.
-            Some((span, _, open)) if state == Some(open) => {
-                let sql = "UPDATE state_span SET text = coalesce(?1, text) WHERE id = ?2";
-                return execute(self.transaction, sql, params![text, span]);
-            }
+            // The same state again, for the same reason as far as is told: the span goes on.
+            Some((span, _, open)) if state == Some(open) && !self.is_news(span, text)? => return Ok(()),
             Some((span, from_ms, _)) => {
                 at = at.max(from_ms);
                 let sql = "UPDATE state_span SET to_ms = ?1 WHERE id = ?2";
@@ -161,6 +158,12 @@ impl<'a> Batch<'a> {
             Some(state) => self.begin(instance, at, state, text),
             None => Ok(()),
         }
+    }
+
+    /// Whether these words are others than those of a span.
+    fn is_news(&self, span: i64, text: Option<&str>) -> Result<bool> {
+        let sql = "SELECT text IS NOT ?2 FROM state_span WHERE id = ?1";
+        Ok(text.is_some() && value(self.transaction, sql, params![span, text])?.unwrap_or(false))
     }
 
     fn open_span(&self, instance: u32) -> Result<Option<(i64, u64, i64)>> {

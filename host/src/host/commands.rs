@@ -8,6 +8,7 @@ use extman_model::control::{
     Answer, Command, Control, ControlError, Invocation, Invoked, InvokedStream, Pending,
 };
 use extman_model::{CallError, PluginView, StatusView};
+use extman_runtime::instance::ModulesUsed;
 use extman_runtime::loader::{Interposition, interposition};
 use extman_runtime::registry::Entry;
 use extman_runtime::supervisor::{Outcome, Request};
@@ -53,7 +54,7 @@ impl Host {
     /// # Errors
     /// There is none of this name, or one is configured and its plugin is not there.
     pub fn plugin(&self, name: &str) -> Result<PluginView, ControlError> {
-        Ok(self.view(&*self.entry(name)?))
+        Ok(self.view(&*self.entry(name)?, &mut ModulesUsed::default()))
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<Arc<Entry>, ControlError> {
@@ -75,7 +76,12 @@ impl Host {
 
     /// All instances, by name.
     pub fn plugins(&self) -> Vec<PluginView> {
-        self.snapshot().all().map(|entry| self.view(&entry)).collect()
+        let mut modules = ModulesUsed::default();
+        let snapshot = self.snapshot();
+        snapshot
+            .all()
+            .map(|entry| self.view(&entry, &mut modules))
+            .collect()
     }
 
     /// Loads and starts an instance that is stopped, failed or quarantined, and waits for that.

@@ -4,7 +4,7 @@
 use crate::probing::Seen;
 use extman_model::clock::nanos;
 use extman_model::{CheckOutcome, Figure, NotMeasured, Report, Source, Unit};
-use extman_runtime::instance::{Instance, InstanceSettings, InstanceUsed};
+use extman_runtime::instance::{Instance, InstanceSettings, InstanceUsed, ModulesUsed};
 use extman_runtime::loader::Unattributed;
 use extman_runtime::registry::Entry;
 
@@ -16,7 +16,7 @@ pub(super) struct Measured {
 }
 
 /// All that is measured of an instance now.
-pub(super) fn measured(entry: &Entry, seen: &Seen) -> Measured {
+pub(super) fn measured(entry: &Entry, seen: &Seen, modules: &mut ModulesUsed) -> Measured {
     let mut measured = Measured::default();
     let trip = seen.round_trip.map(nanos);
     measured.add(trip.map(|trip| Figure::new("check_round_trip", trip, Unit::Ns, Source::Host)));
@@ -27,7 +27,7 @@ pub(super) fn measured(entry: &Entry, seen: &Seen) -> Measured {
     });
     let used = entry.serving.as_ref().map(|(instance, _)| {
         latency(instance, &mut measured);
-        let used = instance.used();
+        let used = instance.used(modules);
         processor(&used, &mut measured);
         used
     });

@@ -13,11 +13,11 @@ use extman_model::clock;
 use extman_model::control::report::PluginHealth;
 use extman_model::record::{Record, ReleaseRow};
 use extman_model::{
-    CallStats, Cause, CheckOutcome, Component, Criticality, DeepView, Digest, ErrorKind, Health, HealthView,
-    Lifecycle, Part, PluginView, ProbeSettings, What,
+    CallStats, Cause, CheckOutcome, Component, Criticality, Digest, ErrorKind, Health, HealthView, Lifecycle,
+    Part, PluginView, ProbeSettings, What,
 };
 use extman_model::{Group, Overall};
-use extman_runtime::instance::Instance;
+use extman_runtime::instance::{Instance, ModulesUsed};
 use extman_runtime::registry::{Change, Entry, Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
 use std::collections::{HashMap, HashSet};
@@ -310,13 +310,13 @@ impl Host {
         &self.inner.engine
     }
 
-    /// An instance with how it is.
-    pub(super) fn view(&self, entry: &Entry) -> PluginView {
+    /// An instance with how it is, one of many or alone.
+    pub(super) fn view(&self, entry: &Entry, modules: &mut ModulesUsed) -> PluginView {
         let mut view = entry.view();
         view.process_changes = self.inner.process.of(&entry.name);
         if let Some(seen) = self.engine().view(&entry.name) {
             view.check.clone_from(&seen.check);
-            view.health = Some(self.health_view(entry, &seen));
+            view.health = Some(self.health_view(entry, &seen, modules));
         }
         view
     }
@@ -324,8 +324,9 @@ impl Host {
 
 impl Host {
     /// How an instance is, as shown.
-    pub(super) fn health_view(&self, entry: &Entry, seen: &Seen) -> HealthView {
-        let mut view = health_view(entry, seen, self.inner.deep.view(&entry.name));
+    pub(super) fn health_view(&self, entry: &Entry, seen: &Seen, modules: &mut ModulesUsed) -> HealthView {
+        let mut view = health_view(entry, seen, modules);
+        view.deep = self.inner.deep.view(&entry.name).map(Box::new);
         view.in_maintenance = self.inner.maintenances.of(entry).map(Box::new);
         if let Some((instance, _)) = &entry.serving {
             let (since, now) = (instance.call_metrics().latency(), clock::unix_ms(clock::wall()));
@@ -407,9 +408,9 @@ fn covered(snapshot: &Snapshot, entry: &Entry) -> Option<Vec<String>> {
     is_covered(snapshot, entry).then(|| names.filter(has_stand_in).cloned().collect())
 }
 
-fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView {
+fn health_view(entry: &Entry, seen: &Seen, modules: &mut ModulesUsed) -> HealthView {
     let now = clock::unix_ms(clock::wall());
-    let Measured { figures, missing } = measured(entry, seen);
+    let Measured { figures, missing } = measured(entry, seen, modules);
     HealthView {
         judged: seen.judged,
         reason: reason(entry, seen),
@@ -425,7 +426,7 @@ fn health_view(entry: &Entry, seen: &Seen, deep: Option<DeepView>) -> HealthView
         next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),
         figures,
         not_measured: missing,
-        deep: deep.map(Box::new),
+        deep: None,
     }
 }
 

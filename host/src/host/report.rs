@@ -11,6 +11,7 @@ use extman_model::{
     MissingView,
 };
 use extman_plugin_api::manifest::schema::Kind;
+use extman_runtime::instance::ModulesUsed;
 use extman_runtime::registry::{Entry, Snapshot};
 use extman_runtime::supervisor::InstanceConfig;
 use std::collections::HashMap;
@@ -26,12 +27,19 @@ impl Host {
         let (missing, components) = (self.missing(), self.components());
         let overall = self.overall(&known, &missing, &components);
         let serving = known.serving_of_sets();
+        let mut modules = ModulesUsed::default();
         let there = known.entries.iter().map(|entry| {
             let set_serves = || {
                 let set = entry.config.redundant.as_deref();
                 set.and_then(|set| serving.get(set).copied()).unwrap_or(0)
             };
-            self.one(entry, &known.snapshot, seen.get(&entry.name), set_serves)
+            self.one(
+                entry,
+                &known.snapshot,
+                seen.get(&entry.name),
+                &mut modules,
+                set_serves,
+            )
         });
         let mut plugins: Vec<_> = there.chain(missing).collect();
         plugins.sort_by(|a, b| a.name.cmp(&b.name));
@@ -106,7 +114,13 @@ impl Host {
         };
         Ok(PluginHealth {
             policy: Some(Box::new(self.policy_view(&entry))),
-            ..self.one(&entry, &snapshot, seen.as_ref(), set_serves)
+            ..self.one(
+                &entry,
+                &snapshot,
+                seen.as_ref(),
+                &mut ModulesUsed::default(),
+                set_serves,
+            )
         })
     }
 
@@ -116,6 +130,7 @@ impl Host {
         entry: &Entry,
         snapshot: &Snapshot,
         seen: Option<&Seen>,
+        modules: &mut ModulesUsed,
         set_serves: impl FnOnce() -> usize,
     ) -> PluginHealth {
         let is_enough = |set: &String| set_serves() >= self.needed_of_set(set);
@@ -126,7 +141,10 @@ impl Host {
             required: entry.config.criticality == Criticality::Required,
             covered: is_covered(snapshot, entry) || entry.config.redundant.as_ref().is_some_and(is_enough),
             lifecycle: entry.lifecycle,
-            health: seen.map_or_else(|| self.not_checked(entry), |seen| self.health_view(entry, seen)),
+            health: match seen {
+                Some(seen) => self.health_view(entry, seen, modules),
+                None => self.not_checked(entry),
+            },
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(|seen| seen.latencies_ns.clone()).unwrap_or_default(),
             policy: None,

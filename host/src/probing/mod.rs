@@ -277,7 +277,10 @@ fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
             instance.retarget(gone, runs, &mut out.records);
         }
         let calls = hot.calls();
-        instance.suppressed_by = suppressed_by;
+        if instance.suppressed_by != suppressed_by {
+            // The same state for another reason is written down too.
+            (instance.suppressed_by, instance.recorded) = (suppressed_by, None);
+        }
         instance.judge(hot, at, out, |instance, policy, _| {
             if !same {
                 instance.monitor.enter(at.0, lifecycle, generation, calls, policy);

@@ -413,6 +413,16 @@ async fn what_lacks_something_is_told_with_the_root_of_that_and_not_with_its_own
             Some("suppressed by store")
         )
     );
+    engine.put(Subject {
+        suppressed_by: Some("disk".into()),
+        ..subject("a", &fake, 1)
+    });
+    let written = |record: &Record| match record {
+        Record::Transition(row) => row.text.clone().filter(|text| text.starts_with("suppressed")),
+        _ => None,
+    };
+    let written: Vec<_> = ears.records.lock().unwrap().iter().filter_map(written).collect();
+    assert_eq!(written, ["suppressed by store", "suppressed by disk"]);
     engine.put(subject("a", &fake, 1));
     assert_eq!(health(&engine, "a"), Health::Up);
     tokio::task::spawn_blocking(move || engine.shutdown())

@@ -64,9 +64,7 @@ fn a_host_that_is_well_tells_of_each_of_its_parts() {
     // Wherever its lines are broken.
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        text.contains(
-            "Host: descriptors up, disk up, history up, lanes up, log up, memory up, store up, threads up"
-        ),
+        text.contains("Host: all up (descriptors, disk, history, lanes, log, memory, store, threads)"),
         "{text}"
     );
     host.stop();

@@ -79,8 +79,7 @@ fn requirement_does_not_take_a_running_plugin_back_to_a_lower_version() {
     place.put(&plugin("base", "1.0.0", "low").build(place.path()), "base-1.so");
     place.put(&plugin("base", "2.0.0", "high").build(place.path()), "base-2.so");
     let host = place.serve("");
-    host.until_ready();
-    assert_eq!(host.ask("base"), "high");
+    host.until("base serves", || host.ask("base") == "high");
     host.place.put(&rank, "rank.so");
     host.until("rank is refused", || {
         host.refused("rank.so")["code"] == "unfulfilled"

@@ -1,5 +1,6 @@
 //! Asking a host by every way that a user has, and holding the answers against what a step expects.
 
+use super::glance;
 use super::stage::{Stage, call};
 use super::stories::Step;
 use extman_model::control::report::{HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
@@ -156,6 +157,12 @@ fn edges(stage: &Stage, step: &Step) -> Result<(), String> {
     step.told
         .iter()
         .try_for_each(|(name, expected)| one(stage, step, name, expected))?;
+    let sick = step.told.iter().filter_map(|(name, expected)| {
+        let (word, reason) = expected.split_once(": ")?;
+        let is_sick = word != "up" && !word.starts_with(LEFT_OUT);
+        is_sick.then(|| (*name, word, reason.trim_end_matches('…').trim_end()))
+    });
+    glance::tells_of_all(stage, &sick.collect::<Vec<_>>())?;
     // Of others than those that the step names, the log alone is looked through: there may be a hundred of them.
     let log = stage.served.log();
     let changes = log.lines().filter_map(|line| line.split_once(" → "));
@@ -224,8 +231,9 @@ fn past(
     let spans = history.spans;
     let words: Vec<&str> = spans.iter().map(|span| span.health.as_str()).collect();
     let told = format!("the history of {name} is {words:?}");
-    never(step, words.iter().map(|word| (*word).to_owned()))
-        .map_err(|word| format!("{told}, with {word}"))?;
+    // Of nobody anything is known before its first check.
+    let told_of = words.iter().skip_while(|word| **word == "unknown");
+    never(step, told_of.map(|word| (*word).to_owned())).map_err(|word| format!("{told}, with {word}"))?;
     let last = spans.last().map(|span| (span.left_out, span.health.as_str()));
     if last != Some((left_out, word)) {
         return Ok(Err(format!(
@@ -300,7 +308,7 @@ fn flat(output: &Output) -> String {
     flatten(&String::from_utf8_lossy(&output.stdout))
 }
 
-fn flatten(text: &str) -> String {
+pub fn flatten(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -2,6 +2,7 @@
 //! every way a user has, and called. The situations stand in `stories`; `tests/TRUTH.md` shows them with what was seen.
 
 mod ask;
+mod glance;
 mod stage;
 mod stories;
 

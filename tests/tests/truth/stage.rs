@@ -2,6 +2,7 @@
 
 use super::ask::extman;
 use super::stories::Story;
+use extman_model::PluginView;
 use extman_tests::served::{Caller, Client, Served, pause};
 use extman_tests::{build, until};
 use std::fmt::Write as _;
@@ -181,9 +182,23 @@ impl Stage {
 
     /// Waits until this version of it runs.
     pub fn until_version(&self, name: &str, version: &str) {
-        until("its next version runs", || {
-            let plugin = self.client().plugin(name);
-            plugin.is_some_and(|plugin| plugin.version.to_string() == version)
+        self.until_runs(name, |plugin| plugin.version.to_string() == version);
+    }
+
+    /// Waits until the library that runs is not the one that was loaded as this one.
+    pub fn until_loaded_again(&self, name: &str, before: u64) {
+        self.until_runs(name, |plugin| plugin.generation.is_some_and(|load| load > before));
+    }
+
+    /// Which load of its library runs.
+    pub fn load(&self, name: &str) -> u64 {
+        let plugin = self.client().plugin(name).expect("it is there");
+        plugin.generation.expect("it runs")
+    }
+
+    fn until_runs(&self, name: &str, is_it: impl Fn(&PluginView) -> bool) {
+        until("the other library runs", || {
+            self.client().plugin(name).is_some_and(|plugin| is_it(&plugin))
         });
     }
 

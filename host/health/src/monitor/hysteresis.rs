@@ -47,17 +47,22 @@ pub struct Hysteresis {
 
 impl Default for Hysteresis {
     fn default() -> Self {
+        Hysteresis::at(Health::Unknown)
+    }
+}
+
+impl Hysteresis {
+    /// At a level that was found otherwise, without a result so far.
+    pub fn at(level: Health) -> Self {
         Hysteresis {
-            level: Health::Unknown,
+            level,
             bad: 0,
             not_good: 0,
             good: 0,
             not_bad: 0,
         }
     }
-}
 
-impl Hysteresis {
     /// The level.
     pub fn level(&self) -> Health {
         self.level

@@ -60,6 +60,8 @@ pub struct Monitor {
     seed: u64,
     generation: u64,
     since: Moment,
+    /// When it was down first since it served last or was stopped.
+    down_since: Option<Moment>,
     flap: Flap,
     maintenance: bool,
     suppressed: bool,
@@ -146,6 +148,7 @@ impl Monitor {
             seed: interval::seed(name),
             generation: 0,
             since: now,
+            down_since: None,
             flap: Flap::default(),
             maintenance: false,
             suppressed: false,
@@ -174,9 +177,19 @@ impl Monitor {
         if lifecycle != Lifecycle::Running {
             self.state = State::NotRunning(lifecycle);
         } else if !goes_on {
-            self.state = State::Running(Running::new(now, self.seed, calls, policy));
+            let level = self.level_for_next(policy);
+            self.state = State::Running(Running::new(now, self.seed, level, calls, policy));
         }
         self.judge(now, policy, false);
+    }
+
+    /// The level at which another generation begins. One that takes over from one that answers its checks is up until its own checks say
+    /// otherwise: its callers notice nothing of the change. Of any other nothing is known.
+    fn level_for_next(&self, policy: &Policy) -> Health {
+        match &self.state {
+            State::Running(before) if before.decide(policy) == (Health::Up, Cause::Answers) => Health::Up,
+            _ => Health::Unknown,
+        }
     }
 
     /// Calls have ended since the last time that anybody looked. A failed one hastens the next check.
@@ -290,7 +303,7 @@ impl Monitor {
         self.judged
     }
 
-    /// Since when its word has been this one.
+    /// Since when its word has been this one. What fails each time that it is started again has been down since it failed first.
     pub fn since(&self) -> Moment {
         self.since
     }
@@ -391,10 +404,10 @@ impl Monitor {
 }
 
 impl Running {
-    fn new(now: Moment, seed: u64, calls: Calls, policy: &Policy) -> Self {
+    fn new(now: Moment, seed: u64, level: Health, calls: Calls, policy: &Policy) -> Self {
         Running {
             checks: CheckEvidence {
-                results: Hysteresis::default(),
+                results: Hysteresis::at(level),
                 bad_cause: Cause::NotChecked,
                 fair_cause: Cause::NotChecked,
                 bad_at: now,

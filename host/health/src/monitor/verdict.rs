@@ -13,8 +13,14 @@ impl Monitor {
             self.flap.push(decided.0);
         }
         let to = self.judgement(self.under(decided));
+        if to.health.serves() || self.is_excluded() {
+            self.down_since = None;
+        }
         if self.judged.health != to.health {
-            self.since = now;
+            self.since = match to.health {
+                Health::Down => *self.down_since.get_or_insert(now),
+                _ => now,
+            };
         }
         self.judged = to;
     }
@@ -73,7 +79,7 @@ pub(super) fn of_life(lifecycle: Lifecycle) -> (Health, Cause) {
 }
 
 impl Running {
-    fn decide(&self, policy: &Policy) -> (Health, Cause) {
+    pub(super) fn decide(&self, policy: &Policy) -> (Health, Cause) {
         let checks = &self.checks;
         let calls = self.calls.as_ref().map_or(Health::Unknown, |calls| calls.level());
         let fails = checks.results.bad_run() > 0;

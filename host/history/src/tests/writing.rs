@@ -13,6 +13,40 @@ fn open(dir: &Path) -> HistoryFile {
 }
 
 #[test]
+fn state_for_another_reason_is_a_span_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = open(dir.path());
+    let told = |second: u64, text: Option<&str>| {
+        Record::Transition(StateTransition {
+            text: text.map(str::to_owned),
+            ..transition("a", DAY + second * 1000, down())
+        })
+    };
+    let records = [
+        told(1, Some("suppressed by store")),
+        told(2, None),
+        told(3, Some("suppressed by store")),
+        told(4, Some("suppressed by disk")),
+    ];
+    file.write(&records, DAY + 9000).unwrap();
+    let spans = file
+        .reader()
+        .spans("a", Range::new(0, u64::MAX), 10)
+        .unwrap()
+        .rows;
+    let seen: Vec<_> = spans
+        .iter()
+        .map(|span| (span.from_unix_ms - DAY, span.text.as_deref().unwrap()))
+        .collect();
+    assert_eq!(
+        seen,
+        [(1000, "suppressed by store"), (4000, "suppressed by disk")]
+    );
+    let uptime = &file.reader().uptimes(None, Range::new(DAY, DAY + 9000)).unwrap()["a"];
+    assert_eq!(uptime.outages, 1, "{uptime:?}");
+}
+
+#[test]
 fn transition_ends_one_span_and_begins_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let mut file = open(dir.path());

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-pub use used::InstanceUsed;
+pub use used::{InstanceUsed, ModulesUsed};
 
 /// One configured use of a module.
 pub struct Instance {

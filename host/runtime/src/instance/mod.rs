@@ -8,7 +8,7 @@ mod in_process;
 pub use call_metrics::{CallCounts, CallMetrics, FailedCalls};
 pub use call_totals::CallTotals;
 pub use folders::InstanceFolders;
-pub use in_process::{Answer, Call, Instance, InstanceUsed};
+pub use in_process::{Answer, Call, Instance, InstanceUsed, ModulesUsed};
 
 use extman_model::clock::Monotonic;
 use std::time::Duration;

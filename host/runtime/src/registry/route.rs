@@ -14,7 +14,7 @@ use extman_model::clock;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -91,9 +91,10 @@ pub struct Choice {
     trial: Option<Trial>,
 }
 
-/// One that would be called first, or that alone runs, and is down by its calls alone. Without calls it would stay down, so some go to it.
+/// Some that are down by their calls alone. Without calls they would stay down, so some go to them, in turn.
 struct Trial {
-    of: Candidate,
+    of: Vec<Candidate>,
+    turn: AtomicUsize,
     calls: AtomicU64,
     /// The moment from which on the next call may go to it, in nanoseconds.
     due: AtomicU64,
@@ -103,6 +104,9 @@ struct Trial {
 const TRIAL_ONE_IN: u64 = 20;
 /// No two trials are closer than this.
 const TRIAL_EVERY: Duration = Duration::from_secs(5);
+
+/// So many take turns.
+const TRIED_MAX: usize = 8;
 
 /// By priority, then by name.
 type Order = (Reverse<i32>, Arc<str>);
@@ -189,9 +193,10 @@ fn order(entry: &Entry) -> Order {
 }
 
 impl Trial {
-    fn new(of: Candidate) -> Self {
+    fn new(of: Vec<Candidate>) -> Self {
         Trial {
             of,
+            turn: AtomicUsize::new(0),
             calls: AtomicU64::new(0),
             due: AtomicU64::new(clock::monotonic().after(TRIAL_EVERY).as_nanos()),
         }
@@ -201,7 +206,14 @@ impl Trial {
 impl Choice {
     /// Whether it says the same, so that it stays, with the count of its trials.
     fn is_like(&self, other: &Choice) -> bool {
-        let tried = |choice: &Choice| choice.trial.as_ref().map(|trial| Arc::as_ptr(&trial.of.entry));
+        let entries = |trial: &Trial| {
+            trial
+                .of
+                .iter()
+                .map(|of| Arc::as_ptr(&of.entry))
+                .collect::<Vec<_>>()
+        };
+        let tried = |choice: &Choice| choice.trial.as_ref().map(entries);
         let serving = |choice: &Choice| choice.serving.as_ref().map(|serving| Arc::as_ptr(&serving.entry));
         serving(self) == serving(other) && self.health == other.health && tried(self) == tried(other)
     }
@@ -211,7 +223,7 @@ impl Choice {
     pub fn trial(&self) -> Option<Candidate> {
         self.trial
             .as_ref()
-            .and_then(|trial| trial.next(self.serving.is_none()))
+            .and_then(|trial| trial.next(self.health == Health::Down))
     }
 
     /// The call that was the trial never came to the plugin: another one may be it at once.
@@ -224,16 +236,17 @@ impl Choice {
 }
 
 impl Trial {
-    /// Whether the call under way is one. `is_alone`: nobody else would serve it.
+    /// Whether the call under way is one, and of whom. `all_down`: nobody else would serve it well.
     #[cold]
-    fn next(&self, is_alone: bool) -> Option<Candidate> {
+    fn next(&self, all_down: bool) -> Option<Candidate> {
         let calls = self.calls.fetch_add(1, Relaxed) + 1;
         let due = self.due.load(Relaxed);
         let now = clock::monotonic();
         let next = now.after(TRIAL_EVERY).as_nanos();
-        let is_due = (is_alone || calls.is_multiple_of(TRIAL_ONE_IN)) && now.as_nanos() >= due;
+        let is_due = (all_down || calls.is_multiple_of(TRIAL_ONE_IN)) && now.as_nanos() >= due;
         let is_this_one = is_due && self.due.compare_exchange(due, next, Relaxed, Relaxed).is_ok();
-        is_this_one.then(|| self.of.clone())
+        let turn = || self.turn.fetch_add(1, Relaxed) % self.of.len();
+        is_this_one.then(|| self.of[turn()].clone())
     }
 }
 
@@ -320,11 +333,21 @@ impl Ranked {
 
     fn choose(&self) -> Option<Choice> {
         let first = self.callable.first_key_value();
-        // Only one that would be called first is tried, and only where the other is not down itself.
-        let is_tried =
-            |tried: &Order| first.is_none_or(|((kind, order), _)| *kind != Kind::Down && tried < order);
-        let tried = self.trials.first_key_value().filter(|(tried, _)| is_tried(tried));
-        let trial = tried.and_then(|(_, placed)| placed.candidate()).map(Trial::new);
+        // Where somebody serves well, only those that would be called before are tried: callers don't pay for a standby. Where whoever
+        // is called is down as well, all others are.
+        let is_tried = |tried: &Order| {
+            first.is_none_or(|((kind, order), _)| match kind {
+                Kind::Down => tried != order,
+                _ => tried < order,
+            })
+        };
+        let tried = self
+            .trials
+            .iter()
+            .take(TRIED_MAX)
+            .filter(|(tried, _)| is_tried(tried));
+        let tried: Vec<_> = tried.filter_map(|(_, placed)| placed.candidate()).collect();
+        let trial = (!tried.is_empty()).then(|| Trial::new(tried));
         let serving = first.map(|(_, placed)| placed);
         (serving.is_some() || trial.is_some()).then(|| Choice {
             health: serving.map_or(Health::Down, |placed| placed.slot.fitness().health),

@@ -8,6 +8,7 @@ const PAIR: &[(&str, &str)] = &[
     ("primary", "priority = 10\ncriticality = \"required\""),
     ("standby", ""),
 ];
+const FAILS_CALLS: &str = "down: its checks succeed while its calls fail: the last as unavailable";
 const SAYS_DOWN: &str = "down: says that it is down: no provider";
 
 pub const STORIES: &[Story] = &[
@@ -130,6 +131,42 @@ pub const STORIES: &[Story] = &[
                 caller: "answered by primary",
                 told: &[("primary", UP), ("standby", UP)],
                 overall: "Up: all 2 plugins are up",
+                ..STEP
+            },
+        ],
+        ..ONE
+    },
+    Story {
+        instances: &[
+            ("primary", "priority = 10\ncriticality = \"required\""),
+            ("second", "priority = 5"),
+            ("third", "probe.rise = 1"),
+        ],
+        steps: &[
+            Step {
+                situation: "each call of three fails, though their checks are well",
+                act: |stage| {
+                    for name in ["primary", "second", "third"] {
+                        stage.script(name, "{\"call\": \"fails\"}");
+                    }
+                    stage.called();
+                },
+                caller: "every call fails: unavailable",
+                told: &[
+                    ("primary", FAILS_CALLS),
+                    ("second", FAILS_CALLS),
+                    ("third", FAILS_CALLS),
+                ],
+                overall: "Down: 3 of 3 plugins down (primary, second, third)",
+                ready: false,
+                ..STEP
+            },
+            Step {
+                situation: "calls of the third would succeed again",
+                act: |stage| stage.script("third", "{}"),
+                caller: "answered by third",
+                told: &[("primary", FAILS_CALLS), ("second", FAILS_CALLS), ("third", UP)],
+                overall: "Degraded: 2 of 3 plugins down (primary, second), truth.answer and truth.push served by their fallbacks",
                 ..STEP
             },
         ],

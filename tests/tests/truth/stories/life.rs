@@ -112,9 +112,11 @@ pub const STORIES: &[Story] = &[
             act: |stage| {
                 stage.until_told("one", "up");
                 stage.called();
+                let before = stage.load("one");
                 stage.replace();
+                stage.until_loaded_again("one", before);
             },
-            never: "down",
+            never: "down, degraded, unknown",
             ..STEP
         }],
         ..ONE
@@ -204,7 +206,7 @@ pub const STORIES: &[Story] = &[
                 stage.update("scripted-next");
                 stage.until_version("one", "1.1.0");
             },
-            never: "down",
+            never: "down, degraded, unknown",
             ..STEP
         }],
         ..ONE

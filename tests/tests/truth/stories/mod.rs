@@ -46,7 +46,7 @@ pub struct Step {
     pub overall: &'static str,
     /// Whether the host is ready.
     pub ready: bool,
-    /// Words that none of the plugins has ever had so far, nor any other of the host.
+    /// Words that none of the plugins has ever had so far, nor any other of the host; unknown counts once something was known.
     pub never: &'static str,
     /// What `extman health NAME` of the first plugin shows beside that.
     pub shows: &'static [&'static str],

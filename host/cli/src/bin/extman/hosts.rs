@@ -10,8 +10,8 @@ use extman_cli::{
     ServeArgs, configuration_places, found_configuration,
 };
 use extman_http::HttpConfig;
-use extman_model::CheckedFile;
 use extman_model::control::Pending;
+use extman_model::{CheckedFile, FieldFault};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,9 @@ impl Backend for Hosts {
             if let Some(path) = used(args.place.config.as_deref()) {
                 tracing::info!(path = %path.display(), "configuration");
             }
-            let (mut config, mut http) = config(&args.place)?;
+            // The address that is given goes before the configured one, which may be no good then.
+            let unfit = |http: &HttpConfig| http.faults(args.listen.unwrap_or(http.listen));
+            let (mut config, mut http) = config(&args.place, unfit)?;
             only_locked(&config)?;
             if let Some(listen) = args.listen {
                 http.listen = listen;
@@ -62,7 +64,7 @@ impl Backend for Hosts {
 
     fn one_shot(&self, place: HostSources) -> Pending<'_, Result<OneShot, NotStarted>> {
         Box::pin(async move {
-            let (config, _) = config(&place)?;
+            let (config, _) = config(&place, without_api)?;
             only_locked(&config)?;
             let host = app::start(config).await.map_err(|error| not_started(&error))?;
             Ok(OneShot {
@@ -74,7 +76,7 @@ impl Backend for Hosts {
     }
 
     fn dependencies(&self, place: HostSources) -> Result<Resolved, NotStarted> {
-        let (config, _) = config(&place)?;
+        let (config, _) = config(&place, without_api)?;
         let looked = dependencies::look(config).map_err(|error| match error {
             LookError::Config(_) => NotStarted::Configuration(error.to_string()),
             LookError::Store(_) => NotStarted::Host(error.to_string()),
@@ -95,7 +97,7 @@ impl Backend for Hosts {
         let faults = match read.transpose() {
             Ok(_) => Vec::new(),
             Err(ConfigError::Unfit(faults)) => faults,
-            Err(error) => return Err(NotStarted::Configuration(error.to_string())),
+            Err(error) => return Err(unreadable(error)),
         };
         let places = configuration_places(|name| std::env::var(name).ok());
         Ok(ConfigChecked { file, places, faults })
@@ -103,8 +105,7 @@ impl Backend for Hosts {
 
     fn check(&self, args: CheckArgs) -> Pending<'_, Result<CheckedFile, NotChecked>> {
         Box::pin(async move {
-            let (config, _) = read_file(args.host_config.as_deref())
-                .map_err(|error| NotChecked::Configuration(error.to_string()))?;
+            let (config, _) = read(args.host_config.as_deref(), without_api).map_err(NotChecked::Host)?;
             let checked = check(config, &args.file, args.config, args.forget).await;
             checked.map_err(|error| match error {
                 CheckError::Config(misfit) => {
@@ -117,7 +118,7 @@ impl Backend for Hosts {
     }
 
     fn store_list(&self, config: Option<PathBuf>) -> Result<Vec<StoredCopy>, NotStarted> {
-        let listed = store::list(&read(config.as_deref())?.0);
+        let listed = store::list(&read(config.as_deref(), without_api)?.0);
         listed.map_err(|error| NotStarted::Host(error.to_string()))
     }
 
@@ -126,7 +127,7 @@ impl Backend for Hosts {
         config: Option<PathBuf>,
         unused_days_max: Option<u64>,
     ) -> Result<Pruned, NotStarted> {
-        let (mut config, _) = read(config.as_deref())?;
+        let (mut config, _) = read(config.as_deref(), without_api)?;
         if let Some(days) = unused_days_max {
             config.intake.store.unused_days_max = days;
         }
@@ -149,8 +150,11 @@ fn not_started(error: &AppError) -> NotStarted {
     }
 }
 
-fn config(place: &HostSources) -> Result<(Config, HttpConfig), NotStarted> {
-    let (mut config, http) = read(place.config.as_deref())?;
+fn config(
+    place: &HostSources,
+    unfit: impl Fn(&HttpConfig) -> Vec<FieldFault>,
+) -> Result<(Config, HttpConfig), NotStarted> {
+    let (mut config, http) = read(place.config.as_deref(), unfit)?;
     if !place.dirs.is_empty() {
         config.intake.discovery.dirs.clone_from(&place.dirs);
     }
@@ -195,14 +199,25 @@ fn only_locked(config: &Config) -> Result<(), NotStarted> {
     }
 }
 
-/// The host's configuration, and that of its HTTP API.
-fn read(path: Option<&Path>) -> Result<(Config, HttpConfig), NotStarted> {
-    read_file(path).map_err(|error| NotStarted::Configuration(error.to_string()))
+fn unreadable(error: ConfigError) -> NotStarted {
+    match error {
+        ConfigError::Unfit(faults) => NotStarted::Unfit(faults),
+        error => NotStarted::Configuration(error.to_string()),
+    }
 }
 
-fn read_file(path: Option<&Path>) -> Result<(Config, HttpConfig), ConfigError> {
-    used(path).map_or_else(
-        || Ok(Default::default()),
-        |path| Config::read_beside(&path, "http", |_| Vec::new()),
-    )
+/// The host's configuration, and that of its HTTP API.
+fn read(
+    path: Option<&Path>,
+    unfit: impl Fn(&HttpConfig) -> Vec<FieldFault>,
+) -> Result<(Config, HttpConfig), NotStarted> {
+    let Some(path) = used(path) else {
+        return Ok(Default::default());
+    };
+    Config::read_beside(&path, "http", unfit).map_err(unreadable)
+}
+
+/// What is wrong with the HTTP API's section is nothing to those who start none.
+fn without_api(_: &HttpConfig) -> Vec<FieldFault> {
+    Vec::new()
 }

@@ -297,6 +297,80 @@ fn results_of_another_generation_count_for_nothing() {
     assert_eq!(monitor.failed_checks(), 0);
 }
 
+/// The next version of it runs, and the one before served until then.
+fn update(monitor: &mut Monitor, generation: u64) {
+    let at = monitor.due().unwrap();
+    monitor.enter(at, Lifecycle::Running, generation, Calls::default(), &policy());
+    let due = monitor.due().unwrap();
+    assert!(due.since(at) <= Duration::from_millis(500), "it is asked soon");
+}
+
+/// What the check of a generation comes to.
+fn checked(monitor: &mut Monitor, generation: u64, result: ResultWord) -> Health {
+    let due = monitor.due().unwrap();
+    monitor.poll(due, Calls::default(), true, false, &policy());
+    let answer = Answer {
+        generation,
+        ..answer(result, QUICK, false)
+    };
+    monitor.answered(due, answer, Calls::default(), &policy());
+    monitor.judged().health
+}
+
+#[test]
+fn update_of_one_that_is_up_leaves_it_up_until_checks_of_the_new_version_decide() {
+    let bad = ResultWord::Failed(extman_model::ErrorKind::Internal);
+    let mut monitor = running();
+    ask(&mut monitor, GOOD, 1);
+    let since = monitor.since();
+    update(&mut monitor, 2);
+    assert_eq!(monitor.judged().cause, Cause::Answers);
+    assert_eq!(checked(&mut monitor, 2, GOOD), Health::Up);
+    assert_eq!(monitor.since(), since, "nothing has changed for its callers");
+    update(&mut monitor, 3);
+    let fails = (0..policy().fall).map(|_| checked(&mut monitor, 3, bad));
+    assert_eq!(fails.collect::<Vec<_>>(), [Health::Up, Health::Up, Health::Down]);
+    update(&mut monitor, 4);
+    assert_eq!(
+        monitor.judged().health,
+        Health::Unknown,
+        "the new one may be mended or not"
+    );
+}
+
+#[test]
+fn one_that_was_stopped_is_unknown_when_it_runs_again() {
+    let mut monitor = running();
+    ask(&mut monitor, GOOD, 1);
+    let at = monitor.due().unwrap();
+    for (lifecycle, generation) in [(Lifecycle::Starting, 1), (Lifecycle::Running, 2)] {
+        monitor.enter(at, lifecycle, generation, Calls::default(), &policy());
+    }
+    assert_eq!(monitor.judged().health, Health::Unknown);
+}
+
+#[test]
+fn one_that_fails_each_time_that_it_is_started_is_down_since_it_failed_first() {
+    use Lifecycle::{Backoff, Running, Starting, Stopped};
+    let mut monitor = running();
+    ask(&mut monitor, GOOD, 1);
+    let mut enter = |second: u64, lifecycle| {
+        monitor.enter(at(second * 1000), lifecycle, second, Calls::default(), &policy());
+        (monitor.judged().health, ms(monitor.since()) / 1000)
+    };
+    assert_eq!(enter(20, Backoff), (Health::Down, 20));
+    assert_eq!(enter(25, Starting), (Health::Unknown, 25));
+    assert_eq!(enter(26, Running), (Health::Unknown, 25));
+    assert_eq!(enter(27, Backoff), (Health::Down, 20));
+    assert_eq!(enter(40, Stopped).0, Health::Unknown);
+    assert_eq!(enter(90, Starting).0, Health::Unknown);
+    assert_eq!(
+        enter(91, Backoff),
+        (Health::Down, 91),
+        "an operator had stopped it"
+    );
+}
+
 #[test]
 fn an_idle_one_is_asked_once_a_minute_until_it_is_called() {
     let mut monitor = running();

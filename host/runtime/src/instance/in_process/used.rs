@@ -2,7 +2,9 @@
 
 use super::Instance;
 use crate::loader::{OwnThreads, Unattributed};
+use crate::module::Used;
 use extman_plugin_api::manifest::schema::ThreadModel;
+use std::collections::HashMap;
 
 /// What an instance has used, or its library where several instances share that. Nothing is apportioned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +23,15 @@ pub struct InstanceUsed {
     pub attached: bool,
 }
 
+/// What modules have used, by their generations: of many instances that share one it is measured once.
+#[derive(Debug, Default)]
+pub struct ModulesUsed(HashMap<u64, Used>);
+
 impl Instance {
-    /// What it has used. Measured now: half a microsecond for each lane and each thread.
-    pub fn used(&self) -> InstanceUsed {
-        let module = self.module.used();
+    /// What it has used. Measured now unless `modules` has it: half a microsecond for each lane and each thread.
+    pub fn used(&self, modules: &mut ModulesUsed) -> InstanceUsed {
+        let measured = modules.0.entry(self.module.generation());
+        let module = *measured.or_insert_with(|| self.module.used());
         let (lanes_ns, lanes_shared_by) = match self.threads {
             // It has a lane of its own.
             ThreadModel::Affine if module.instances > 1 => (self.pool.cpu_ns(), 1),
