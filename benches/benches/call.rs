@@ -27,9 +27,9 @@ criterion_main!(benches);
 
 struct Subjects {
     raw: Arc<Raw>,
-    bound: PluginInstance,
+    bound: Arc<PluginInstance>,
     /// As `bound`, and listed in the crash journal.
-    noted: PluginInstance,
+    noted: Arc<PluginInstance>,
     instance: Arc<Instance>,
     one: Runtime,
     two: Runtime,

@@ -7,8 +7,9 @@ use extman_benches::{fixture, plugins, raw};
 use extman_model::Verdict;
 use extman_runtime::loader::{Library, SealedImage};
 use extman_runtime::module::ModuleBudgets;
+use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,18 @@ fn loads(criterion: &mut Criterion) {
         group.bench_function("dlopen + dlclose, from sealed memory", |b| {
             b.iter_custom(|times| (0..times).map(|_| from_memory(&taken)).sum());
         });
+        group.bench_function(
+            "dlopen, then dlclose, from sealed memory, on a thread each",
+            |b| {
+                b.iter_custom(|times| (0..times).map(|_| from_memory_on_threads(&taken)).sum());
+            },
+        );
+        group.bench_function(
+            "the least: copied, dlopen on a thread, dlclose on another, freed",
+            |b| {
+                b.iter(|| least(&taken));
+            },
+        );
         group.bench_function("three threads that do nothing, one after the other", |b| {
             b.iter(|| (0..3).for_each(|_| on_a_thread(|| ())));
         });
@@ -53,8 +66,36 @@ fn loads(criterion: &mut Criterion) {
 /// Time of the dynamic loader alone, with a copy that it has not seen yet.
 fn from_memory(taken: &Taken) -> Duration {
     let copy = fixture::sealed(taken).share().expect("a descriptor");
-    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
-    timed(|| raw::open_and_close(Path::new(&path))).1
+    timed(|| raw::open_and_close(&path_of(&copy))).1
+}
+
+/// As [`from_memory`], without the threads' own time: none of them has run anything before.
+fn from_memory_on_threads(taken: &Taken) -> Duration {
+    let copy = fixture::sealed(taken).share().expect("a descriptor");
+    let path = path_of(&copy);
+    let (library, opening) = on_a_thread(move || timed(|| raw::open(&path)));
+    let ((), closing) = on_a_thread(move || timed(|| raw::close(library)));
+    opening + closing
+}
+
+/// What a load and an unload can't do without: a sealed copy, a thread that ends before the library is closed, and one that closes it.
+fn least(taken: &Taken) {
+    let library = thread::scope(|scope| {
+        let opening = scope.spawn(|| {
+            let copy = fixture::sealed(taken).share().expect("a descriptor");
+            (raw::open(&path_of(&copy)), copy)
+        });
+        opening.join().expect("the thread ends well")
+    });
+    on_a_thread(move || {
+        let (library, copy) = library;
+        raw::close(library);
+        drop(copy);
+    });
+}
+
+fn path_of(copy: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", copy.as_raw_fd()).into()
 }
 
 /// Time of loads and unloads; not of the copying and hashing before each.

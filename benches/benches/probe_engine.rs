@@ -8,6 +8,8 @@ use extman_benches::figures::Asked;
 use extman_benches::raw::Raw;
 use extman_benches::timing::{MEASURED, SAMPLES, WARMED_UP};
 use extman_benches::{fixture, plugins};
+use extman_model::{CheckKind, clock};
+use extman_runtime::loader::{CallContext, OutputLimits};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,22 @@ fn probes(criterion: &mut Criterion) {
             (report, began.elapsed())
         });
     });
+    // What the host promises of a check, of as many instances in turn as it asks, and nobody who chooses, judges or keeps anything.
+    let bound = fixture::bound_many(&taken, asked.count(10_000));
+    let context = CallContext::acquire().expect("a context");
+    let mut in_turn = bound.iter().cycle();
+    let mut ended = clock::monotonic();
+    group.bench_function("checked vtable call, one stamp, 10,000 instances in turn", |b| {
+        b.iter(|| {
+            let deadline = ended.after(Duration::from_secs(1));
+            context.open(Some(deadline), None, OutputLimits::default());
+            let bound = in_turn.next().expect("a cycle has no end");
+            let said = bound.check(&context, CheckKind::Readiness).expect("an answer");
+            ended = clock::monotonic();
+            said
+        });
+    });
+    drop((bound, context));
     for (count, name) in [
         (100, "engine, 100 instances"),
         (1000, "engine, 1,000 instances"),

@@ -4,9 +4,14 @@
 use extman::{Host, InstanceConfig};
 use extman_benches::figures::{Asked, Figure};
 use extman_benches::plugins::Taken;
+use extman_benches::raw::{self, Raw};
 use extman_benches::{fixture, plugins};
 use extman_model::Lifecycle;
+use extman_runtime::loader::Step;
+use extman_runtime::module::ModuleBudgets;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -49,6 +54,12 @@ fn main() {
             place.host(Vec::new(), 1, async |host| changes(asked, host, ID).await)
         },
     );
+    asked.row(GROUP, "one library, loaded and unloaded by hand", |asked| {
+        cycles_by_hand(&taken, asked.count(CYCLES))
+    });
+    asked.row(GROUP, "one library, the least of a load and an unload", |asked| {
+        least_cycles(&taken, asked.count(CYCLES))
+    });
     for (count, words) in [(20, "20"), (200, "200")] {
         asked.row(GROUP, &format!("{words} libraries"), |asked| {
             let place = Place::default();
@@ -153,11 +164,8 @@ async fn changes(asked: &Asked, host: &Host, name: &str) -> Vec<Figure> {
         began.elapsed()
     };
     let healths = (0..cycles).map(told).collect();
-    let mut figures = vec![
-        ("µs how all are, median", median(healths)),
-        ("µs an unload, median", median(unloads)),
-        ("µs a load, create and start, median", median(loads)),
-    ];
+    let mut figures = vec![("µs how all are, median", median(healths))];
+    figures.extend(medians(loads, unloads));
     if asked.measures() {
         let (began, used) = (Instant::now(), processor_time());
         tokio::time::sleep(AT_REST).await;
@@ -165,6 +173,13 @@ async fn changes(asked: &Asked, host: &Host, name: &str) -> Vec<Figure> {
         figures.push(("% of a core while nothing changes", used * 100.0));
     }
     figures
+}
+
+fn medians(loads: Vec<Duration>, unloads: Vec<Duration>) -> [Figure; 2] {
+    [
+        ("µs an unload, median", median(unloads)),
+        ("µs a load, create and start, median", median(loads)),
+    ]
 }
 
 fn median(mut times: Vec<Duration>) -> f64 {
@@ -192,6 +207,59 @@ fn by_hand(taken: &Taken, count: usize) -> Vec<Figure> {
         }
         figures(ready, began.elapsed(), count)
     })
+}
+
+/// A module and its instance, with nobody who supervises, publishes or probes it.
+fn cycles_by_hand(taken: &Taken, cycles: usize) -> Vec<Figure> {
+    let (mut loads, mut unloads) = (Vec::new(), Vec::new());
+    fixture::runtime_of_two().block_on(async {
+        for _ in 0..cycles {
+            let began = Instant::now();
+            let module = fixture::module(taken).await;
+            let instance = fixture::create(module.clone(), "bench").await;
+            loads.push(began.elapsed());
+            let began = Instant::now();
+            instance.step(Step::Stop).await.expect("it stops");
+            instance.destroy().await.expect("it is destroyed");
+            drop(instance);
+            let verdict = module.unload(ModuleBudgets::default()).await;
+            unloads.push(began.elapsed());
+            assert!(verdict.is_unmapped(), "{verdict:?}");
+        }
+    });
+    medians(loads, unloads).into()
+}
+
+/// What no host can do without: the sealed copy, a thread on which the plugin runs, which ends before the library is closed, and a thread that
+/// closes it. Nothing is checked, counted, watched or compared.
+fn least_cycles(taken: &Taken, cycles: usize) -> Vec<Figure> {
+    let (mut loads, mut unloads) = (Vec::new(), Vec::new());
+    for _ in 0..cycles {
+        std::thread::scope(|scope| {
+            let ((started, starts), (stop, stops)) = (channel(), channel::<()>());
+            let began = Instant::now();
+            let lane = scope.spawn(move || {
+                let copy = fixture::sealed(taken).share().expect("a descriptor");
+                let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+                let instance = Raw::open(Path::new(&path));
+                started.send(()).expect("somebody waits");
+                let _ = stops.recv();
+                (instance.destroy(), copy)
+            });
+            starts.recv().expect("it starts");
+            loads.push(began.elapsed());
+            let began = Instant::now();
+            drop(stop);
+            let (library, copy) = lane.join().expect("the lane ends well");
+            let closing = scope.spawn(move || {
+                raw::close(library);
+                drop(copy);
+            });
+            closing.join().expect("the thread ends well");
+            unloads.push(began.elapsed());
+        });
+    }
+    medians(loads, unloads).into()
 }
 
 fn figures(ready: Duration, stopped: Duration, count: usize) -> Vec<Figure> {

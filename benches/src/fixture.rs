@@ -71,7 +71,11 @@ pub async fn instances(taken: &Taken, count: usize) -> Vec<Instance> {
     made
 }
 
-async fn create(module: Arc<Module>, name: &str) -> Instance {
+/// Has a module make an instance, and starts it.
+///
+/// # Panics
+/// It is refused.
+pub async fn create(module: Arc<Module>, name: &str) -> Instance {
     let settings = InstanceSettings::default();
     let made = Instance::create(module, name, "{}", Arc::new(Silent), settings).await;
     let instance = made.expect("an instance");
@@ -83,15 +87,25 @@ async fn create(module: Arc<Module>, name: &str) -> Instance {
 ///
 /// # Panics
 /// The plugin is refused.
-pub fn bound(taken: &Taken) -> PluginInstance {
-    bound_to(Library::open(sealed(taken), true, false).expect("the plugin is loaded"))
+pub fn bound(taken: &Taken) -> Arc<PluginInstance> {
+    bound_many(taken, 1).remove(0)
+}
+
+/// Checked handles of so many instances of one library, as [`bound`].
+///
+/// # Panics
+/// The plugin is refused.
+pub fn bound_many(taken: &Taken, count: usize) -> Vec<Arc<PluginInstance>> {
+    let library = Library::open(sealed(taken), true, false).expect("the plugin is loaded");
+    let library = Arc::new(library);
+    (0..count).map(|_| bound_to(library.clone())).collect()
 }
 
 /// As [`bound`], of a library that the process's crash journal lists.
 ///
 /// # Panics
 /// The plugin is refused.
-pub fn bound_and_noted(taken: &Taken) -> PluginInstance {
+pub fn bound_and_noted(taken: &Taken) -> Arc<PluginInstance> {
     let verified = taken.plugin.verified();
     let manifest = verified.manifest();
     let identity = Identity {
@@ -101,10 +115,11 @@ pub fn bound_and_noted(taken: &Taken) -> PluginInstance {
     };
     let capabilities = manifest.capabilities.iter();
     let listed = crash::library(identity, capabilities.map(|capability| capability.name.as_str()));
-    bound_to(Library::open_listed(sealed(taken), true, false, listed).expect("the plugin is loaded"))
+    let library = Library::open_listed(sealed(taken), true, false, listed).expect("the plugin is loaded");
+    bound_to(Arc::new(library))
 }
 
-fn bound_to(library: Library) -> PluginInstance {
+fn bound_to(library: Arc<Library>) -> Arc<PluginInstance> {
     let making = Making {
         name: "bench",
         config: "{}",
@@ -112,8 +127,7 @@ fn bound_to(library: Library) -> PluginInstance {
     };
     let context = CallContext::acquire().expect("a context");
     let open = || context.open(None, None, OutputLimits::default());
-    let bound =
-        PluginInstance::create(Arc::new(library), making, open(), Arc::new(Silent)).expect("an instance");
+    let bound = PluginInstance::create(library, making, open(), Arc::new(Silent)).expect("an instance");
     bound.step(Step::Start, open()).expect("the instance starts");
     bound
 }

@@ -20,14 +20,18 @@ type Check = unsafe extern "C" fn(
     *mut TextBuffer,
 ) -> abi::Status;
 
+type Step =
+    unsafe extern "C" fn(abi::InstanceHandle, *const abi::StepRequest, *mut TextBuffer) -> abi::Status;
+
 /// An instance of `bench-plugin` with its pointers.
 pub struct Raw {
     handle: abi::InstanceHandle,
     invoke: Invoke,
     check: Check,
+    destroy: Step,
     small: extern "C" fn() -> u64,
     // Never closed while the pointers are held.
-    _library: Library,
+    library: Library,
 }
 
 // SAFETY: the ABI lets any thread pass the handle to the plugin.
@@ -40,8 +44,23 @@ unsafe impl Sync for Raw {}
 /// # Panics
 /// The dynamic loader refuses it.
 pub fn open_and_close(library: &Path) {
+    close(open(library));
+}
+
+/// Maps a library.
+///
+/// # Panics
+/// The dynamic loader refuses it.
+pub fn open(library: &Path) -> Library {
     // SAFETY: the workspace's own plugin; nothing of it is called but its constructors.
-    let library = unsafe { Library::new(library) }.expect("the library is mapped");
+    unsafe { Library::new(library) }.expect("the library is mapped")
+}
+
+/// Unmaps a library.
+///
+/// # Panics
+/// The dynamic loader refuses it.
+pub fn close(library: Library) {
     library.close().expect("the library is unmapped");
 }
 
@@ -51,8 +70,7 @@ impl Raw {
     /// # Panics
     /// It is not `bench-plugin`.
     pub fn open(path: &Path) -> Self {
-        // SAFETY: the workspace's own plugin.
-        let library = unsafe { Library::new(path) }.expect("the library is mapped");
+        let library = open(path);
         // SAFETY: every plugin exports a function of this name and type.
         let entry = unsafe { library.get::<abi::EntryFn>(abi::ENTRY_SYMBOL.as_bytes()) }.expect("an entry");
         // SAFETY: `bench-plugin` exports a function of this name and type.
@@ -68,6 +86,7 @@ impl Raw {
             capability.invoke.expect("invoke"),
         );
         let check = health.check.expect("check");
+        let destroy = lifecycle.destroy.expect("destroy");
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
             instance: 1,
@@ -86,9 +105,22 @@ impl Raw {
             handle,
             invoke,
             check,
+            destroy,
             small,
-            _library: library,
+            library,
         }
+    }
+
+    /// Frees the instance; its library is still mapped.
+    pub fn destroy(self) -> Library {
+        let request = abi::StepRequest {
+            struct_size: size_of::<abi::StepRequest>(),
+            call: 1,
+        };
+        // SAFETY: a live handle and a pointer to a local; nothing is called on the handle afterwards.
+        let destroyed = unsafe { (self.destroy)(self.handle, &request, std::ptr::null_mut()) };
+        assert_eq!(destroyed, abi::STATUS_OK);
+        self.library
     }
 
     /// Eight bytes by a plain C function.

@@ -237,7 +237,7 @@ impl Module {
         // As long as its constructors run, the one that it is loaded for is its only one.
         let only = listed.instance(asked_by);
         let opened = {
-            let _window = process_guard::window(&self.name, "load", CodeOwner::UNKNOWN);
+            let _window = process_guard::window(&self.name, process_guard::LOAD, CodeOwner::UNKNOWN);
             Library::open_listed(sealed, rust, global, listed)
         };
         drop(only);

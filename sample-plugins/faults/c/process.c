@@ -103,6 +103,10 @@ static void act_on_signals(const char *act) {
   } else if (strcmp(act, "ignore SIGTERM, SIGINT") == 0) {
     signal(SIGTERM, SIG_IGN);
     signal(SIGINT, SIG_IGN);
+  } else if (strcmp(act, "ignore SIGTERM, past libc") == 0) {
+    // The kernel's own struct: handler, flags, restorer, mask.
+    const unsigned long ignored[4] = {(unsigned long)SIG_IGN, 0, 0, 0};
+    syscall(SYS_rt_sigaction, SIGTERM, ignored, NULL, sizeof(unsigned long));
   } else if (strcmp(act, "default SIGTERM, SIGINT") == 0) {
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
@@ -228,6 +232,8 @@ static void act_on_process(const char *act) {
     }
   } else if (strcmp(act, "umask") == 0) {
     umask(0);
+  } else if (strcmp(act, "umask, past libc") == 0) {
+    syscall(SYS_umask, 0);
   } else if (strcmp(act, "setlocale") == 0) {
     setlocale(LC_ALL, "C.UTF-8");
   } else if (strcmp(act, "setrlimit descriptors") == 0) {

@@ -157,13 +157,14 @@ fn arrived(served: &mut Served) -> Option<PluginView> {
     last
 }
 
-/// What the host tells of the plugin: of an act in a call it may hear at its next look only.
+/// What the host tells of the plugin: of an act in a call, or one that no quick look sees, it may hear at its next whole look only.
 fn told(served: &mut Served, act: &Act) -> String {
     let changes = |served: &Served| {
         let view = served.client().plugin(ID);
         view.map(|view| view.process_changes).unwrap_or_default()
     };
-    if (act.when == "invoke" || act.name == "fork, return") && act.is_told() {
+    let later = ["fork, return", "umask, past libc"];
+    if (act.when == "invoke" || later.contains(&act.name)) && act.is_told() {
         wait(served, |served| !changes(served).is_empty());
     }
     let told: Vec<String> = changes(served).iter().map(ToString::to_string).collect();

@@ -28,14 +28,14 @@ pub struct CallMetrics {
     failure_watch: OnceLock<FailureWatch>,
     /// The check under way, and the deep one. Beside what each check reads: they are at hand together.
     pub(super) checks: RunningChecks,
-    errors: [AtomicU64; ErrorKind::ALL.len()],
+    /// In the order of [`ErrorKind::ALL`]; made at the first failure, which most instances of thousands never have.
+    errors: OnceLock<Box<[AtomicU64; ErrorKind::ALL.len()]>>,
     /// Place in [`ErrorKind::ALL`] of the last failure that counts against the plugin; beyond its end before there is one.
     last_failure: AtomicUsize,
     latency: Recorder,
     concurrency: Arc<ConcurrencyLimit>,
-    /// Whether an attached thread ever called: without one, nobody need look at what they counted.
-    has_attached: AtomicBool,
-    attached: Mutex<AttachedCounters>,
+    /// Made when an attached thread first calls: before, nobody need look at what they counted.
+    attached: OnceLock<Box<Mutex<AttachedCounters>>>,
 }
 
 /// Attached threads count for themselves: a call on one costs little more than what its counting would.
@@ -104,12 +104,11 @@ impl CallMetrics {
             excused: AtomicU64::new(0),
             failure_watch: OnceLock::new(),
             checks: RunningChecks::default(),
-            errors: Default::default(),
+            errors: OnceLock::new(),
             last_failure: AtomicUsize::new(usize::MAX),
             latency: Recorder::default(),
             concurrency,
-            has_attached: AtomicBool::new(false),
-            attached: Mutex::default(),
+            attached: OnceLock::new(),
         }
     }
 
@@ -195,7 +194,9 @@ impl CallMetrics {
 
     /// Failures so far, by kind.
     pub fn errors(&self) -> impl Iterator<Item = (ErrorKind, u64)> {
-        let counts = ErrorKind::ALL.iter().zip(&self.errors);
+        let counts = ErrorKind::ALL
+            .iter()
+            .zip(self.errors.get().into_iter().flat_map(|all| all.iter()));
         counts.map(|(kind, count)| (*kind, count.load(Relaxed)))
     }
 
@@ -236,10 +237,10 @@ impl CallMetrics {
     #[inline]
     fn of_attached(&self) -> CallCounter {
         let sum = CallCounter::default();
-        if !self.has_attached.load(SeqCst) {
+        let Some(counters) = self.attached.get() else {
             return sum;
-        }
-        let counters = self.counters();
+        };
+        let counters = lock(counters);
         sum.take_over(&counters.of_gone);
         counters
             .of_threads
@@ -260,7 +261,7 @@ impl CallMetrics {
         };
         let at = ErrorKind::ALL.iter().position(|kind| *kind == failure.kind);
         if let Some(at) = at {
-            self.errors[at].fetch_add(1, Relaxed);
+            self.errors.get_or_init(Box::default)[at].fetch_add(1, Relaxed);
         }
         if is_excused || failure.kind.is_callers() {
             self.excused.fetch_add(1, SeqCst);
@@ -274,8 +275,7 @@ impl CallMetrics {
 
     /// For a thread that has not called this instance yet.
     fn new_counter(&self) -> Arc<CallCounter> {
-        let mut counters = self.counters();
-        self.has_attached.store(true, SeqCst);
+        let mut counters = lock(self.attached.get_or_init(Box::default));
         let AttachedCounters { of_threads, of_gone } = &mut *counters;
         of_threads.retain_mut(|counter| match Arc::get_mut(counter) {
             Some(counter) => {
@@ -288,10 +288,10 @@ impl CallMetrics {
         of_threads.push(counter.clone());
         counter
     }
+}
 
-    fn counters(&self) -> MutexGuard<'_, AttachedCounters> {
-        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(counters: &Mutex<AttachedCounters>) -> MutexGuard<'_, AttachedCounters> {
+    counters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl InFlightGuard<'_> {
@@ -416,6 +416,6 @@ mod tests {
         }
         one.returned(9 * NS);
         assert_eq!((one.stats().total, one.stats().mean_ns), (6, Some(27 / 7)));
-        assert_eq!(one.counters().of_threads.len(), 1);
+        assert_eq!(lock(one.attached.get().unwrap()).of_threads.len(), 1);
     }
 }

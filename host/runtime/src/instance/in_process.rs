@@ -162,6 +162,10 @@ impl Instance {
             Step::Drain => (Phase::Drain, self.settings.stop_budget),
             Step::Stop => (Phase::Stop, self.settings.stop_budget),
         };
+        // No lane is woken for what would run nothing.
+        if !self.plugin.has_step(step) {
+            return Ok(());
+        }
         let plugin = self.plugin.clone();
         self.in_step(phase, budget, move |context| plugin.step(step, context.token()))
             .await?

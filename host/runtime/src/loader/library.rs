@@ -14,7 +14,7 @@ use crate::lanes::Phase;
 use extman_model::{ResidentReason, Verdict};
 use libloading::os::unix::{Library as Handle, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::mem::ManuallyDrop;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Why a library could not be opened. Nothing of the plugin but its constructors has run then.
@@ -102,7 +102,7 @@ impl From<OpenError> for NotOpened {
 
 /// A loaded library whose tables have been checked. Dropped, it stays mapped: see [`Library::into_mapped`].
 pub struct Library {
-    tables: Tables,
+    tables: Arc<Tables>,
     mapped: Mapped,
 }
 
@@ -199,7 +199,10 @@ impl Library {
             sealed: ManuallyDrop::new(sealed),
         };
         match checked {
-            Ok(tables) => Ok(Library { tables, mapped }),
+            Ok(tables) => Ok(Library {
+                tables: Arc::new(tables),
+                mapped,
+            }),
             Err(error) => Err(NotOpened {
                 error,
                 mapped: Some(Box::new(mapped)),
@@ -222,7 +225,7 @@ impl Library {
         &self.mapped.listed
     }
 
-    pub(super) fn tables(&self) -> &Tables {
+    pub(super) fn tables(&self) -> &Arc<Tables> {
         &self.tables
     }
 }
@@ -280,7 +283,7 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Whether it was gone as soon as it was closed: then its verdict is [`Verdict::Unmapped`].
+    /// Whether it was gone as soon as it was closed: then its verdict is [`Verdict::Unmapped`], and dropping this frees its sealed memory.
     pub fn is_gone(&self) -> bool {
         self.is_gone
     }
@@ -332,9 +335,16 @@ impl Closed {
         // By what it is and not by where it lay: since it was closed, another one may have come to lie there.
         loaded::forget(self.mapped.owner);
         self.mapped.listed.set_unmapped();
-        // SAFETY: taken once; nothing is mapped from it any more.
-        drop(unsafe { ManuallyDrop::take(&mut self.mapped.sealed) });
         self.is_gone = true;
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        if self.is_gone {
+            // SAFETY: dropped here alone; nothing is mapped from it any more.
+            unsafe { ManuallyDrop::drop(&mut self.mapped.sealed) };
+        }
     }
 }
 

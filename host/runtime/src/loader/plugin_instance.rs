@@ -15,23 +15,25 @@ use super::text::ErrorText;
 use super::{read, status};
 use crate::crash::{InstanceEntry, Place};
 use crate::lanes::Phase;
-use crate::process_guard::{self, Activity, Entering};
+use crate::process_guard::{self, Active, Activity, Entering};
 use extman_abi::{self as abi, Bytes, CallToken, InstanceToken};
 use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, RequestExtras, Usage};
+use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// An instance as the loader knows it.
 pub struct PluginInstance {
-    tables: Tables,
+    /// Its library's: one copy for all instances, which is in the cache when one among thousands is checked.
+    tables: Arc<Tables>,
     // Given up by `destroy`: whoever still holds the `PluginInstance` then no longer holds the library.
     library: Mutex<Option<Arc<Library>>>,
     handle: abi::InstanceHandle,
     token: InstanceToken,
-    name: Box<str>,
+    name: Arc<str>,
     owner: CodeOwner,
-    activity: Arc<Activity>,
+    activity: Activity,
     listed: InstanceEntry,
 }
 
@@ -39,6 +41,12 @@ pub struct PluginInstance {
 unsafe impl Send for PluginInstance {}
 // SAFETY: as above; overlap is limited by the callers as the manifest's thread model says.
 unsafe impl Sync for PluginInstance {}
+
+impl Active for PluginInstance {
+    fn activity(&self) -> &Activity {
+        &self.activity
+    }
+}
 
 /// What an instance is made from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,7 +139,7 @@ impl PluginInstance {
         making: Making<'_>,
         call: CallToken,
         listener: Arc<dyn Listener>,
-    ) -> Result<PluginInstance, CallError> {
+    ) -> Result<Arc<PluginInstance>, CallError> {
         let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let token = listeners::register(listener);
         output::of_instance(call, token);
@@ -148,17 +156,19 @@ impl PluginInstance {
         let listed = library.listed().instance(making.name);
         let made = Self::make(&library, &request, making.name, &listed);
         let instance = |handle| PluginInstance {
-            tables: *library.tables(),
+            tables: library.tables().clone(),
             owner: library.owner(),
             handle,
             token,
             name: making.name.into(),
-            activity: Arc::default(),
+            activity: Activity::of_new_instance(),
             listed,
             library: Mutex::new(Some(library.clone())),
         };
         let made = made.map(instance).inspect_err(|_| listeners::unregister(token))?;
-        process_guard::lives(&made.name, made.owner, &made.activity);
+        let made = Arc::new(made);
+        let instance: Weak<dyn Active> = Arc::downgrade(&made) as _;
+        process_guard::lives(&made.name, made.owner, instance);
         Ok(made)
     }
 
@@ -179,17 +189,26 @@ impl PluginInstance {
         status::result(status, &error, "create").map(|()| handle)
     }
 
+    /// Whether the plugin has an entry for this step: without one there is nothing to run.
+    pub fn has_step(&self, step: Step) -> bool {
+        self.entry_of(step).0.is_some()
+    }
+
+    fn entry_of(&self, step: Step) -> (Option<StepFn>, &'static str, Phase) {
+        let lifecycle = &self.tables.lifecycle;
+        match step {
+            Step::Start => (lifecycle.start, "start", Phase::Start),
+            Step::Drain => (lifecycle.drain, "drain", Phase::Drain),
+            Step::Stop => (lifecycle.stop, "stop", Phase::Stop),
+        }
+    }
+
     /// Runs a lifecycle step in the open call `call`.
     ///
     /// # Errors
     /// What the plugin says, or that the instance is being destroyed.
     pub fn step(&self, step: Step, call: CallToken) -> Result<(), CallError> {
-        let lifecycle = &self.tables.lifecycle;
-        let (entry, name, phase): (Option<StepFn>, _, _) = match step {
-            Step::Start => (lifecycle.start, "start", Phase::Start),
-            Step::Drain => (lifecycle.drain, "drain", Phase::Drain),
-            Step::Stop => (lifecycle.stop, "stop", Phase::Stop),
-        };
+        let (entry, name, phase) = self.entry_of(step);
         let Some(entry) = entry else { return Ok(()) };
         let _window = process_guard::window(&self.name, name, self.owner);
         let _inside = self.enter_step(phase)?;
@@ -373,6 +392,18 @@ impl PluginInstance {
     #[inline]
     pub fn has_check(&self) -> bool {
         self.tables.check.is_some()
+    }
+
+    /// Fetches from memory what a check needs, and has the processor begin to fetch what the plugin keeps at its handle.
+    #[inline]
+    pub fn warm(&self) {
+        black_box((self.inside(), self.has_check()));
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a hint, which never faults: a handle may be any number.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.handle.cast_const().cast()) };
+        }
     }
 
     /// Asks the instance how it is, in an open context, and closes that.

@@ -1,7 +1,7 @@
 //! Whether the host is inside an instance's code, and when it was last: one word that counts and bars, and a stamp.
 //!
 //! The stamp is the number of the comparison that comes next. So a comparison that finds a difference can tell the instances whose
-//! code ran since the one before it, and nobody has to count or to compare for the others.
+//! code ran since the last one that would have seen it, and nobody has to count or to compare for the others.
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::atomic::AtomicU64 as StaticU64;
@@ -16,6 +16,11 @@ pub(crate) struct Activity {
     inside: AtomicUsize,
     /// Number of the comparison that was next when code entered last; 0 if it never did.
     entered_before: AtomicU64,
+}
+
+/// What is in memory with its activity in it, beside what else each call and check of it reads.
+pub(crate) trait Active: Send + Sync {
+    fn activity(&self) -> &Activity;
 }
 
 /// Who is let in.
@@ -84,10 +89,23 @@ impl Activity {
         }
     }
 
-    /// Whether code of the instance ran since the last comparison, or runs now.
-    pub(super) fn ran_since_comparison(&self) -> bool {
-        self.inside() > 0 || self.entered_before.load(Relaxed) == NEXT.load(Relaxed)
+    /// Of an instance whose code has just run for the first time.
+    pub fn of_new_instance() -> Self {
+        Activity {
+            entered_before: AtomicU64::new(next_comparison()),
+            ..Activity::default()
+        }
     }
+
+    /// Whether code of the instance ran since what was then the next comparison, or runs now.
+    pub(super) fn ran_since(&self, comparison: u64) -> bool {
+        self.inside() > 0 || self.entered_before.load(Relaxed) >= comparison
+    }
+}
+
+/// The number of the next comparison.
+pub(super) fn next_comparison() -> u64 {
+    NEXT.load(Relaxed)
 }
 
 /// A comparison was made: what enters from here on does so before the next one.

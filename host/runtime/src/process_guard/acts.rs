@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering::*};
 
 /// The parts of the process whose changes are noted, each with its note: whose code changed it since it was asked last, 0 for nobody's
 /// or [`SEVERAL`].
-static NOTES: [(ProcessPart, AtomicU64); 8] = [
+static NOTES: [(ProcessPart, AtomicU64); 9] = [
+    (ProcessPart::Signals, AtomicU64::new(0)),
     (ProcessPart::WorkingDirectory, AtomicU64::new(0)),
     (ProcessPart::Umask, AtomicU64::new(0)),
     (ProcessPart::Locale, AtomicU64::new(0)),

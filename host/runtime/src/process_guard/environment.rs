@@ -8,7 +8,8 @@ use super::real::{Real, interpose};
 use extman_model::ProcessPart;
 use libc::{c_char, c_int};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 
 static HELD: AtomicBool = AtomicBool::new(false);
@@ -38,10 +39,40 @@ impl Drop for Lock {
     }
 }
 
-/// All variables; `None` if somebody is changing them for that long.
-pub(super) fn all() -> Option<BTreeMap<OsString, OsString>> {
-    let _lock = Lock::within_bounds()?;
-    Some(std::env::vars_os().collect())
+unsafe extern "C" {
+    // POSIX; the libc crate does not have it.
+    static environ: *const *const c_char;
+}
+
+/// The environment as one block of bytes, cheap to copy and to compare: each assignment with the NUL that ends it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Block(Vec<u8>);
+
+impl Block {
+    /// `None` if somebody is changing it for that long.
+    pub(super) fn read() -> Option<Block> {
+        let _lock = Lock::within_bounds()?;
+        let mut bytes = Vec::with_capacity(4096);
+        // SAFETY: the C library's list, null or ended by null, of texts that end with NUL; nobody moves it while the lock is held.
+        unsafe {
+            let mut next = (&raw const environ).read_volatile();
+            while !next.is_null() && !(*next).is_null() {
+                bytes.extend_from_slice(CStr::from_ptr(*next).to_bytes_with_nul());
+                next = next.add(1);
+            }
+        }
+        Some(Block(bytes))
+    }
+
+    /// Values by name.
+    pub(super) fn variables(&self) -> BTreeMap<&OsStr, &OsStr> {
+        fn variable(assignment: &[u8]) -> Option<(&OsStr, &OsStr)> {
+            let equals = assignment.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (&assignment[..equals], &assignment[equals + 1..]);
+            Some((OsStr::from_bytes(name), OsStr::from_bytes(value)))
+        }
+        self.0.split(|byte| *byte == 0).filter_map(variable).collect()
+    }
 }
 
 /// The code that runs on this thread changes the environment.
@@ -107,10 +138,9 @@ mod tests {
             }
             for _ in 0..200 {
                 // Held for too long by others it is not read, and nothing is made up.
-                let Some(all) = all() else { continue };
-                let of_test = all
-                    .iter()
-                    .filter(|(name, _)| name.to_string_lossy().starts_with("EXTMAN_TEST_"));
+                let Some(block) = Block::read() else { continue };
+                let of_test = block.variables().into_iter();
+                let of_test = of_test.filter(|(name, _)| name.to_string_lossy().starts_with("EXTMAN_TEST_"));
                 of_test.for_each(|(_, value)| assert_eq!(value, "value"));
             }
             read.store(true, Release);
@@ -124,7 +154,7 @@ mod tests {
     #[test]
     fn lock_that_nobody_gives_back_is_not_waited_for_without_end() {
         let held = Lock::within_bounds().expect("others hold it for moments");
-        assert!(all().is_none());
+        assert!(Block::read().is_none());
         drop(held);
     }
 }

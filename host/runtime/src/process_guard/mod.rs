@@ -6,11 +6,17 @@
 //!                                                      once a minute: the same, for what calls and threads changed
 //! ```
 //!
+//! A comparison is a quick look or a whole one. Whole ones follow a library's load and what an interposed function saw a library do to the parts
+//! marked with a star, and are made once a minute; the other steps are followed by quick ones. So where a library changes one of these parts past
+//! the C library, after it was loaded, that is found within a minute and not with the step.
+//!
 //! | what | how a change is found | what is done |
 //! |---|---|---|
 //! | dispositions of the signals that the program keeps | interposed `sigaction` and `signal`; comparison | refused, or put back |
-//! | other dispositions, environment, locale | comparison | reported |
-//! | working directory, umask, limits | comparison | put back |
+//! | other dispositions* | interposed `sigaction` and `signal`; comparison | reported |
+//! | umask*, limits* | interposed functions; comparison | put back |
+//! | environment, locale | comparison | reported |
+//! | working directory | comparison | put back |
 //! | signal mask and float mode of the calling thread | comparison | put back |
 //! | standard streams | comparison | a closed one is reopened |
 //! | descriptors of the host | interposed `close` and the like; comparison | refused |
@@ -45,7 +51,7 @@ pub use signals::keep_signals;
 pub use streams::{private_stderr, take_stdout};
 pub use windows::{OnChange, compare_now, on_change, take_changes};
 
-pub(crate) use activity::{Activity, Entering};
+pub(crate) use activity::{Active, Activity, Entering};
 #[cfg(test)]
 pub(crate) use acts::alone;
 pub(crate) use callbacks::{called_later, is_timer_thread};
@@ -54,7 +60,7 @@ pub(crate) use fork::end_if_forked;
 pub(crate) use real::{Real, interpose};
 pub(crate) use signals::{get as disposition, name as signal_name, put as set_disposition};
 pub(crate) use thread_end::on_thread_end;
-pub(crate) use windows::{lives, no_longer_lives, window};
+pub(crate) use windows::{LOAD, lives, no_longer_lives, window};
 
 /// What has to be looked up before plugin code runs: later a constructor that hangs may hold the dynamic loader's lock.
 pub(crate) fn prepare() {

@@ -3,9 +3,11 @@
 //! SIGTERM, SIGINT and SIGHUP end the host in good order, SIGCHLD tells it of its children, SIGPIPE and SIGXFSZ must not end it. For
 //! these, `sigaction` and `signal` of a library have no effect: they answer as if they had, and the attempt is reported.
 
+use super::acts;
 use super::fork::is_forked_child;
 use super::real::{Real, interpose};
 use crate::loader::{CodeOwner, is_in_executable};
+use extman_model::ProcessPart;
 use libc::{c_int, sighandler_t};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
@@ -117,6 +119,9 @@ interpose! {
     /// Without effect for a library and a signal that the program keeps.
     fn sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int, or -1, by real {
         let refused = new.as_ref().is_some_and(|new| is_refused(signal, new.sa_sigaction));
+        if !refused && !new.is_null() {
+            acts::note(ProcessPart::Signals);
+        }
         real(signal, if refused { std::ptr::null() } else { new }, old)
     }
 
@@ -125,6 +130,7 @@ interpose! {
         if is_refused(signal, handler) {
             return get(signal).map_or(libc::SIG_ERR, |action| action.sa_sigaction);
         }
+        acts::note(ProcessPart::Signals);
         real(signal, handler)
     }
 }

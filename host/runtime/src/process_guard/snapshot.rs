@@ -1,6 +1,6 @@
 //! What of the process is compared before and after plugin code, and what of it is put back.
 
-use super::environment;
+use super::environment::Block;
 use super::signals;
 use super::streams::{self, StreamFile};
 use crate::loader::is_in_executable;
@@ -8,7 +8,7 @@ use extman_model::ProcessPart;
 use libc::c_int;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(super) struct Snapshot {
     locale: Option<CString>,
     /// In the order of [`LIMITS`].
     limits: [Rlimit; LIMITS.len()],
-    environment: Option<BTreeMap<OsString, OsString>>,
+    environment: Option<Block>,
     streams: [StreamFile; 3],
 }
 
@@ -68,6 +68,26 @@ const LIMITS: [(Resource, &str); 7] = [
     (Resource::Memlock, "locked memory"),
 ];
 
+/// How closely the process is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// As after each step of a plugin: what it costs little to ask for.
+    Quick,
+    /// All of it. The umask alone takes longer to ask for than all that a quick look sees; so do the dispositions that the program does not
+    /// keep, and the limits.
+    Whole,
+}
+
+impl Look {
+    /// Whether changes of this part may be seen by a whole look alone.
+    pub(super) fn is_needed_whole(part: ProcessPart) -> bool {
+        matches!(
+            part,
+            ProcessPart::Signals | ProcessPart::Umask | ProcessPart::Limits
+        )
+    }
+}
+
 impl Snapshot {
     pub(super) fn take() -> Self {
         let disposition = |signal| Some((signal, Disposition(signals::get(signal)?)));
@@ -77,43 +97,60 @@ impl Snapshot {
             umask: umask(),
             locale: locale(),
             limits: LIMITS.map(|(resource, _)| getrlimit(resource)),
-            environment: environment::all(),
+            environment: Block::read(),
             streams: streams::files(),
         }
     }
 
     /// Compares with the process as it is now, puts back what is safe, and takes over what stays.
-    pub(super) fn reconcile(&mut self) -> Vec<Difference> {
-        let now = Snapshot::take();
+    pub(super) fn reconcile(&mut self, look: Look) -> Vec<Difference> {
         let mut found = Vec::new();
-        self.reconcile_signals(&now, &mut found);
-        self.reconcile_directory(&now, &mut found);
-        self.reconcile_umask(&now, &mut found);
-        self.reconcile_limits(&now, &mut found);
-        self.reconcile_streams(&now, &mut found);
-        if self.locale != now.locale {
-            let text = format!("set the locale to {}", shown(now.locale.as_deref()));
-            found.push(Difference::new(ProcessPart::Locale, text, false));
-            self.locale = now.locale;
+        self.reconcile_signals(look, &mut found);
+        self.reconcile_directory(&mut found);
+        if look == Look::Whole {
+            self.reconcile_umask(&mut found);
+            self.reconcile_limits(&mut found);
         }
-        if let (Some(before), Some(after)) = (&self.environment, &now.environment)
-            && before != after
-        {
-            let text = environment_text(before, after);
-            found.push(Difference::new(ProcessPart::Environment, text, false));
-        }
-        self.environment = now.environment.or_else(|| self.environment.take());
+        self.reconcile_streams(&mut found);
+        self.reconcile_locale(&mut found);
+        self.reconcile_environment(&mut found);
         found
     }
 
-    fn reconcile_signals(&mut self, now: &Snapshot, found: &mut Vec<Difference>) {
-        for ((signal, before), (_, after)) in self.signals.iter_mut().zip(&now.signals) {
-            if before == after {
+    fn reconcile_locale(&mut self, found: &mut Vec<Difference>) {
+        let now = locale();
+        if self.locale != now {
+            let text = format!("set the locale to {}", shown(now.as_deref()));
+            found.push(Difference::new(ProcessPart::Locale, text, false));
+            self.locale = now;
+        }
+    }
+
+    fn reconcile_environment(&mut self, found: &mut Vec<Difference>) {
+        let Some(now) = Block::read() else { return };
+        if let Some(before) = self.environment.as_ref().filter(|before| **before != now) {
+            let (before, after) = (before.variables(), now.variables());
+            // Not where only their order differs.
+            if before != after {
+                let text = environment_text(&before, &after);
+                found.push(Difference::new(ProcessPart::Environment, text, false));
+            }
+        }
+        self.environment = Some(now);
+    }
+
+    fn reconcile_signals(&mut self, look: Look, found: &mut Vec<Difference>) {
+        let is_seen = |signal| look == Look::Whole || signals::is_kept(signal);
+        for (signal, before) in self.signals.iter_mut().filter(|(signal, _)| is_seen(*signal)) {
+            let Some(after) = signals::get(*signal).map(Disposition) else {
+                continue;
+            };
+            if *before == after {
                 continue;
             }
             // The host's own, for which a library of its own may have waited until it was needed.
             if is_in_executable(after.0.sa_sigaction) {
-                *before = *after;
+                *before = after;
                 continue;
             }
             // The default of a timer's signal ends the process.
@@ -123,13 +160,14 @@ impl Snapshot {
             let text = signals::set_text(after.0.sa_sigaction, *signal);
             found.push(Difference::new(ProcessPart::Signals, text, put_back));
             if !put_back {
-                *before = *after;
+                *before = after;
             }
         }
     }
 
-    fn reconcile_directory(&mut self, now: &Snapshot, found: &mut Vec<Difference>) {
-        if self.directory == now.directory {
+    fn reconcile_directory(&mut self, found: &mut Vec<Difference>) {
+        let now = std::env::current_dir().ok();
+        if self.directory == now {
             return;
         }
         let put_back = self
@@ -140,16 +178,17 @@ impl Snapshot {
             let directory = directory.as_ref();
             directory.map_or_else(|| "one that is gone".to_owned(), |d| d.display().to_string())
         };
-        let text = format!("changed the working directory to {}", shown(&now.directory));
+        let text = format!("changed the working directory to {}", shown(&now));
         found.push(Difference::new(ProcessPart::WorkingDirectory, text, put_back));
         if !put_back {
-            self.directory.clone_from(&now.directory);
+            self.directory = now;
         }
     }
 
-    fn reconcile_umask(&mut self, now: &Snapshot, found: &mut Vec<Difference>) {
-        let (Some(before), Some(after)) = (self.umask, now.umask) else {
-            self.umask = now.umask;
+    fn reconcile_umask(&mut self, found: &mut Vec<Difference>) {
+        let now = umask();
+        let (Some(before), Some(after)) = (self.umask, now) else {
+            self.umask = now;
             return;
         };
         if before != after {
@@ -159,10 +198,10 @@ impl Snapshot {
         }
     }
 
-    fn reconcile_limits(&mut self, now: &Snapshot, found: &mut Vec<Difference>) {
-        let both = self.limits.iter_mut().zip(&now.limits);
-        for ((resource, name), (before, after)) in LIMITS.into_iter().zip(both) {
-            if before == after {
+    fn reconcile_limits(&mut self, found: &mut Vec<Difference>) {
+        for ((resource, name), before) in LIMITS.into_iter().zip(&mut self.limits) {
+            let after = getrlimit(resource);
+            if *before == after {
                 continue;
             }
             // A hard limit that was lowered stays so without a privilege; the soft one may rise up to it.
@@ -183,10 +222,10 @@ impl Snapshot {
         }
     }
 
-    fn reconcile_streams(&mut self, now: &Snapshot, found: &mut Vec<Difference>) {
+    fn reconcile_streams(&mut self, found: &mut Vec<Difference>) {
         const NAMES: [&str; 3] = ["standard input", "standard output", "standard error"];
-        for (number, name) in NAMES.into_iter().enumerate() {
-            let (before, after) = (&mut self.streams[number], now.streams[number]);
+        let both = self.streams.iter_mut().zip(streams::files());
+        for (number, (name, (before, after))) in NAMES.into_iter().zip(both).enumerate() {
             if *before == after {
                 continue;
             }
@@ -232,7 +271,7 @@ fn shown(text: Option<&CStr>) -> String {
 }
 
 /// Names and no values, which may be secret.
-fn environment_text(before: &BTreeMap<OsString, OsString>, after: &BTreeMap<OsString, OsString>) -> String {
+fn environment_text(before: &BTreeMap<&OsStr, &OsStr>, after: &BTreeMap<&OsStr, &OsStr>) -> String {
     const NAMES_MAX: usize = 8;
     if after.is_empty() {
         return "cleared the environment".to_owned();
@@ -265,14 +304,12 @@ mod tests {
 
     #[test]
     fn environment_is_told_by_names_without_values() {
-        let of = |pairs: &[(&str, &str)]| {
-            let pairs = pairs
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into()));
-            pairs.collect::<BTreeMap<OsString, OsString>>()
+        let of = |pairs: [(&'static str, &'static str); 3]| {
+            let pairs = pairs.map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+            BTreeMap::from(pairs)
         };
-        let before = of(&[("KEPT", "1"), ("GONE", "2"), ("OTHER", "3")]);
-        let after = of(&[("KEPT", "1"), ("NEW", "secret"), ("OTHER", "4")]);
+        let before = of([("KEPT", "1"), ("GONE", "2"), ("OTHER", "3")]);
+        let after = of([("KEPT", "1"), ("NEW", "secret"), ("OTHER", "4")]);
         assert_eq!(
             environment_text(&before, &after),
             "changed the environment: NEW, OTHER, GONE"

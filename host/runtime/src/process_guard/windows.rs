@@ -4,13 +4,13 @@
 //! blamed on the instances of the windows that are open; between windows, on those whose code ran since the last comparison or whose
 //! library has threads of its own.
 
-use super::activity::{self, Activity};
+use super::activity::{self, Active};
 use super::acts;
 use super::descriptors;
 use super::fork::{end_if_forked, take_came_back};
 use super::log::StderrLog;
 use super::signals;
-use super::snapshot::{Difference, Snapshot};
+use super::snapshot::{Difference, Look, Snapshot};
 use super::streams;
 use super::thread_state::ThreadState;
 use crate::loader::{CodeOwner, exit_now, libraries_with_threads};
@@ -40,6 +40,7 @@ static GUARD: Mutex<Guard> = Mutex::new(Guard {
     baseline: None,
     vital: Vec::new(),
     compared: Monotonic::from_nanos(0),
+    after_whole: 0,
     open: Vec::new(),
     next: 0,
     living: BTreeMap::new(),
@@ -53,10 +54,12 @@ struct Guard {
     /// Descriptors without which nothing goes on, and what they are.
     vital: Vec<(RawFd, String)>,
     compared: Monotonic,
+    /// The number of the comparison that came after the last whole look.
+    after_whole: u64,
     open: Vec<OpenWindow>,
     next: u64,
     /// Instances that were created and not destroyed, by name and by the number of whose code they run.
-    living: BTreeMap<(String, u64), Arc<Activity>>,
+    living: BTreeMap<(Arc<str>, u64), Weak<dyn Active>>,
     changes: VecDeque<ProcessChange>,
     listeners: Vec<Weak<Listening>>,
 }
@@ -71,9 +74,13 @@ struct OpenWindow {
 /// A step of a plugin runs on this thread until it is dropped.
 pub(crate) struct Window {
     id: u64,
+    look: Look,
     thread: ThreadState,
     _of_this_thread: PhantomData<*const ()>,
 }
+
+/// The step in which a library is mapped.
+pub(crate) const LOAD: &str = "load";
 
 /// Opens a window around a step of the instance `by`. It must be dropped on the same thread, when the step has returned.
 pub(crate) fn window(by: &str, step: &'static str, owner: CodeOwner) -> Window {
@@ -85,9 +92,10 @@ pub(crate) fn window(by: &str, step: &'static str, owner: CodeOwner) -> Window {
             descriptors::protect_open_ones();
             guard.vital = descriptors::vital_ones();
             guard.baseline = Some(Snapshot::take());
+            guard.after_whole = activity::next_comparison();
         }
         Some(_) if guard.living.is_empty() || clock::monotonic().since(guard.compared) < FRESH => {}
-        Some(_) => found = guard.compare(),
+        Some(_) => found = guard.compare(Look::Quick),
     }
     let id = guard.next;
     guard.next += 1;
@@ -100,6 +108,8 @@ pub(crate) fn window(by: &str, step: &'static str, owner: CodeOwner) -> Window {
     report(guard, &found);
     Window {
         id,
+        // A library that brings a C library of its own, or a language's runtime, acts past the system's one first as it is loaded.
+        look: if step == LOAD { Look::Whole } else { Look::Quick },
         thread: ThreadState::of_this_thread(),
         _of_this_thread: PhantomData,
     }
@@ -110,7 +120,7 @@ impl Drop for Window {
         end_if_forked();
         let thread = self.thread.put_back();
         let mut guard = lock();
-        let mut found = guard.compare();
+        let mut found = guard.compare(self.look);
         let at = guard.open.iter().position(|open| open.id == self.id);
         let Some(open) = at.map(|at| guard.open.remove(at)) else {
             return;
@@ -127,15 +137,15 @@ impl Drop for Window {
 }
 
 /// The instance was created: from here on, a change may be its doing.
-pub(crate) fn lives(name: &str, owner: CodeOwner, activity: &Arc<Activity>) {
-    let key = (name.to_owned(), owner.number());
-    lock().living.insert(key, activity.clone());
+pub(crate) fn lives(name: &Arc<str>, owner: CodeOwner, instance: Weak<dyn Active>) {
+    lock().living.insert((name.clone(), owner.number()), instance);
 }
 
 /// The instance was destroyed: nothing that is found later is its doing. `owner` is its library's: another generation of the same
 /// instance may serve.
-pub(crate) fn no_longer_lives(name: &str, owner: CodeOwner) {
-    lock().living.remove(&(name.to_owned(), owner.number()));
+pub(crate) fn no_longer_lives(name: &Arc<str>, owner: CodeOwner) {
+    let gone = lock().living.remove(&(name.clone(), owner.number()));
+    drop(gone);
 }
 
 /// Compares the process now, outside of any window: for what calls and threads of plugins have changed.
@@ -144,7 +154,7 @@ pub fn compare_now() {
     if guard.baseline.is_none() {
         return;
     }
-    let found = guard.compare();
+    let found = guard.compare(Look::Whole);
     report(guard, &found);
 }
 
@@ -155,14 +165,15 @@ pub fn on_change(listener: &OnChange) {
     guard.listeners.push(Arc::downgrade(listener));
 }
 
-/// The last changes that were found, for a process that has no listener. They are given once.
+/// The last changes that were found, and those that are there now, for a process that has no listener. They are given once.
 pub fn take_changes() -> Vec<ProcessChange> {
+    compare_now();
     lock().changes.drain(..).collect()
 }
 
 impl Guard {
     /// Puts back what can be, and gives what was found.
-    fn compare(&mut self) -> Vec<ProcessChange> {
+    fn compare(&mut self, look: Look) -> Vec<ProcessChange> {
         // First, and alone: what else is done may be done to another's descriptor.
         let lost = self.take_lost_descriptors();
         if !lost.is_empty() {
@@ -174,11 +185,13 @@ impl Guard {
             let act = acted.iter().find(|(of, _)| *of == part);
             act.map_or(CodeOwner::UNKNOWN, |(_, whose)| *whose)
         };
-        let differences = self
-            .baseline
-            .as_mut()
-            .map(Snapshot::reconcile)
-            .unwrap_or_default();
+        let was_done_to = |(part, _): &(ProcessPart, CodeOwner)| Look::is_needed_whole(*part);
+        let look = match acted.iter().any(was_done_to) {
+            true => Look::Whole,
+            false => look,
+        };
+        let baseline = self.baseline.as_mut();
+        let differences = baseline.map(|before| before.reconcile(look)).unwrap_or_default();
         let differences = differences.into_iter().map(|found| (whose(found.part), found));
         let mut found: Vec<_> = differences
             .chain(refused_signals())
@@ -193,6 +206,9 @@ impl Guard {
         }
         self.compared = clock::monotonic();
         activity::compared();
+        if look == Look::Whole {
+            self.after_whole = activity::next_comparison();
+        }
         found
     }
 
@@ -216,7 +232,10 @@ impl Guard {
         let open: Vec<_> = self.open.iter().filter(|open| of_code(open.owner)).collect();
         let (mut by, step) = match open.first() {
             Some(first) => (open.iter().map(|open| open.by.clone()).collect(), first.step),
-            None => (self.ran_between(of_code), "its calls or threads"),
+            None => (
+                self.ran_since(self.last_look_at(difference.part), of_code),
+                "its calls or threads",
+            ),
         };
         by.dedup();
         by.truncate(NAMES_MAX);
@@ -229,22 +248,35 @@ impl Guard {
         }
     }
 
-    /// The instances of such code that ran since the last comparison; all of them if none is known to have run.
-    fn ran_between(&self, of_code: impl Fn(CodeOwner) -> bool) -> Vec<String> {
-        let with_threads = libraries_with_threads();
-        let of_code = |(_, owner): &&(String, u64)| of_code(CodeOwner::from_number(*owner));
-        let ran = |((_, owner), activity): &(&(String, u64), &Arc<Activity>)| {
-            let has_threads = with_threads
-                .as_ref()
-                .is_none_or(|all| all.contains(&CodeOwner::from_number(*owner)));
-            has_threads || activity.ran_since_comparison()
-        };
-        let known = || self.living.iter().filter(|(key, _)| of_code(key));
-        let ran: Vec<String> = known().filter(ran).map(|((name, _), _)| name.clone()).collect();
-        if ran.is_empty() {
-            return known().map(|((name, _), _)| name.clone()).collect();
+    /// The number of the comparison that came after the last one that would have seen a change of this part.
+    fn last_look_at(&self, part: ProcessPart) -> u64 {
+        match Look::is_needed_whole(part) {
+            true => self.after_whole,
+            false => activity::next_comparison(),
         }
-        ran
+    }
+
+    /// The instances of such code that ran since then; all of them if none is known to have run.
+    fn ran_since(&self, comparison: u64, of_code: impl Fn(CodeOwner) -> bool) -> Vec<String> {
+        let with_threads = libraries_with_threads();
+        let known = || {
+            let living = self.living.iter();
+            let living =
+                living.map(|((name, owner), instance)| (name, CodeOwner::from_number(*owner), instance));
+            living.filter(|(_, owner, _)| of_code(*owner))
+        };
+        let ran = |owner: CodeOwner, instance: &Weak<dyn Active>| {
+            let has_threads = with_threads.as_ref().is_none_or(|all| all.contains(&owner));
+            let instance = instance.upgrade();
+            has_threads || instance.is_some_and(|instance| instance.activity().ran_since(comparison))
+        };
+        let name = |name: &Arc<str>| name.as_ref().to_owned();
+        let those = known().filter(|(_, owner, instance)| ran(*owner, instance));
+        let those: Vec<String> = those.map(|(of, ..)| name(of)).collect();
+        if those.is_empty() {
+            return known().map(|(of, ..)| name(of)).collect();
+        }
+        those
     }
 }
 
@@ -299,18 +331,29 @@ fn lock() -> MutexGuard<'static, Guard> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::activity::Entering;
+    use super::super::activity::{Activity, Entering};
     use super::*;
     use std::os::fd::IntoRawFd;
+
+    impl Active for Activity {
+        fn activity(&self) -> &Activity {
+            self
+        }
+    }
+
+    fn weak(activity: &Arc<Activity>) -> Weak<dyn Active> {
+        Arc::downgrade(activity) as Weak<dyn Active>
+    }
 
     fn guard(living: &[(&str, CodeOwner, &Arc<Activity>)]) -> Guard {
         let living = living
             .iter()
-            .map(|(name, owner, activity)| (((*name).to_owned(), owner.number()), (*activity).clone()));
+            .map(|(name, owner, activity)| ((Arc::from(*name), owner.number()), weak(activity)));
         Guard {
             baseline: None,
             vital: Vec::new(),
             compared: Monotonic::from_nanos(0),
+            after_whole: activity::next_comparison(),
             open: Vec::new(),
             next: 0,
             living: living.collect(),
@@ -339,22 +382,35 @@ mod tests {
         called.leave();
         assert_eq!(by(&guard, CodeOwner::UNKNOWN), ["called"]);
         assert_eq!(by(&guard, other), ["twin"], "whose code was seen to do it");
-        guard.compare();
+        guard.compare(Look::Whole);
         assert!(twin.enter(Entering::Call));
         assert_eq!(by(&guard, CodeOwner::UNKNOWN), ["twin"]);
-        guard.compare();
+        guard.compare(Look::Whole);
         assert_eq!(
             by(&guard, CodeOwner::UNKNOWN),
             ["twin"],
             "it is inside all the time"
         );
         twin.leave();
-        guard.compare();
+        guard.compare(Look::Whole);
         assert_eq!(
             by(&guard, CodeOwner::UNKNOWN),
             ["called", "idle", "twin"],
             "nobody is known"
         );
+        called.enter(Entering::Call);
+        called.leave();
+        guard.compare(Look::Quick);
+        twin.enter(Entering::Call);
+        twin.leave();
+        let directory = || Difference::new(ProcessPart::WorkingDirectory, "changed it", true);
+        assert_eq!(guard.blame(directory(), CodeOwner::UNKNOWN).by, ["twin"]);
+        assert_eq!(
+            by(&guard, CodeOwner::UNKNOWN),
+            ["called", "twin"],
+            "a quick look does not see the umask"
+        );
+        guard.compare(Look::Whole);
         guard.open.push(OpenWindow {
             id: 0,
             by: "made".to_owned(),
@@ -385,7 +441,7 @@ mod tests {
         let mut guard = guard(&[]);
         guard.baseline = Some(Snapshot::take());
         let told = |guard: &mut Guard| {
-            let found = guard.compare().into_iter();
+            let found = guard.compare(Look::Whole).into_iter();
             let lost = found.filter(|change| change.part == ProcessPart::Descriptors && !change.put_back);
             lost.map(|change| change.text).collect::<Vec<_>>()
         };
@@ -402,14 +458,14 @@ mod tests {
     #[test]
     fn generation_that_is_destroyed_takes_nothing_from_the_one_that_serves() {
         let (old, new) = (CodeOwner::of_a_new_library(), CodeOwner::of_a_new_library());
-        let name = "a name that no other test has";
+        let name: Arc<str> = "a name that no other test has".into();
         let (first, second) = (Arc::<Activity>::default(), Arc::<Activity>::default());
-        lives(name, old, &first);
-        lives(name, new, &second);
-        no_longer_lives(name, old);
-        let is_there = |owner: CodeOwner| lock().living.contains_key(&(name.to_owned(), owner.number()));
+        lives(&name, old, weak(&first));
+        lives(&name, new, weak(&second));
+        no_longer_lives(&name, old);
+        let is_there = |owner: CodeOwner| lock().living.contains_key(&(name.clone(), owner.number()));
         assert!(!is_there(old) && is_there(new));
-        no_longer_lives(name, new);
+        no_longer_lives(&name, new);
         assert!(!is_there(new));
     }
 }

@@ -180,7 +180,7 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     let mut refused = None;
     let opened = host.step(VettingPhase::Open, || {
         let sealed = SealedImage::adopt(library, order.digest).map_err(|e| unavailable(&e))?;
-        let _window = process_guard::window(&order.name, "load", CodeOwner::UNKNOWN);
+        let _window = process_guard::window(&order.name, process_guard::LOAD, CodeOwner::UNKNOWN);
         Library::open(sealed, order.rust, order.global).map_err(|not_opened| {
             refused = not_opened.mapped;
             match not_opened.error {

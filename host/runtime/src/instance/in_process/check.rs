@@ -111,9 +111,8 @@ impl Instance {
             self.admit().is_ok(),
             self.settings.wedge_after,
             self.metrics.checks.cheap.load(Relaxed),
-            self.plugin.has_check(),
-            self.plugin.inside(),
         ));
+        self.plugin.warm();
     }
 
     /// Asks it how it is, inline on one of its own lanes; `began` is now. `None` if that lane was lost in it.

@@ -6,22 +6,22 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 /// An instance that nobody has taken yet. One that was made too late is freed on a lane of its library, whoever drops it.
-pub(super) struct DestroyOnDrop(Option<(PluginInstance, Pool, Work)>);
+pub(super) struct DestroyOnDrop(Option<(Arc<PluginInstance>, Pool, Work)>);
 
 impl DestroyOnDrop {
     /// It is freed on a lane of `home`, as this work.
-    pub(super) fn new(plugin: PluginInstance, home: Pool, freeing: Work) -> Self {
+    pub(super) fn new(plugin: Arc<PluginInstance>, home: Pool, freeing: Work) -> Self {
         DestroyOnDrop(Some((plugin, home, freeing)))
     }
 
     /// What was made; it is still destroyed on drop.
     pub(super) fn plugin(&self) -> Option<&PluginInstance> {
-        self.0.as_ref().map(|(plugin, ..)| plugin)
+        self.0.as_ref().map(|(plugin, ..)| &**plugin)
     }
 
     pub(super) fn claim(mut self) -> Arc<PluginInstance> {
         // Held from `new` until here.
-        Arc::new(self.0.take().expect("claimed once").0)
+        self.0.take().expect("claimed once").0
     }
 }
 
