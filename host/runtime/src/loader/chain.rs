@@ -57,6 +57,8 @@ struct Failed {
     text: String,
     chain: String,
     is_cycle: bool,
+    /// It was over with the deadline of the call that it was made in.
+    is_over_with_outer: bool,
 }
 
 /// What is known of a call that is over its time.
@@ -161,10 +163,11 @@ impl Chain {
 
     /// All calls from the outermost to the innermost that is under way in it.
     pub(super) fn text(&self) -> String {
-        self.labels().join(WITHIN)
+        self.told().0
     }
 
-    fn labels(&self) -> Vec<String> {
+    /// The same, or what is known of those that were over with the deadline that they all share; and whether one of them comes twice.
+    fn told(&self) -> (String, bool) {
         let mut labels = vec![self.label.to_string()];
         let mut outer = self.outer.clone();
         while let Some(call) = outer {
@@ -172,32 +175,34 @@ impl Chain {
             outer = call.outer.clone();
         }
         labels.reverse();
-        let mut inner = self.innermost_next();
-        while let Some(call) = inner {
+        let (mut next, mut over) = self.next();
+        while let Some(call) = next {
             labels.push(call.label.to_string());
-            inner = call.innermost_next();
+            (next, over) = call.next();
         }
-        labels
+        over.unwrap_or_else(|| (labels.join(WITHIN), is_cycle(&labels)))
     }
 
-    fn innermost_next(&self) -> Option<Arc<Chain>> {
-        self.lock().under_way.last().map(|last| last.call.clone())
+    /// The call that is under way in it; without one, the chain of the last one if that was over with its own deadline.
+    fn next(&self) -> (Option<Arc<Chain>>, Option<(String, bool)>) {
+        let inner = self.lock();
+        let next = inner.under_way.last().map(|last| last.call.clone());
+        let over = inner.failed.as_ref().filter(|failed| failed.is_over_with_outer);
+        let over = over.map(|failed| (failed.chain.clone(), failed.is_cycle));
+        (next, over)
     }
 
     /// What it was in as its time was over.
     pub(super) fn late(&self) -> Late {
-        let labels = self.labels();
-        let inner = self.lock();
-        let (chain, is_cycle) = match (&inner.failed, inner.under_way.is_empty()) {
-            (_, false) => (Some(labels.join(WITHIN)), is_cycle(&labels)),
-            (Some(failed), true) if failed.kind == ErrorKind::DeadlineExceeded => {
-                (Some(failed.chain.clone()), failed.is_cycle)
-            }
-            _ => (None, false),
+        let was_in = match self.next() {
+            (None, None) => None,
+            _ => Some(self.told()),
         };
+        let inner = self.lock();
         let waits = inner.waits_since.map(|since| clock::monotonic().since(since));
+        let is_cycle = was_in.as_ref().is_some_and(|(_, is_cycle)| *is_cycle);
         Late {
-            chain,
+            chain: was_in.map(|(chain, _)| chain),
             waited: match is_cycle {
                 true => Duration::ZERO,
                 false => inner.waited + waits.unwrap_or_default(),
@@ -243,18 +248,12 @@ impl Nested {
         &self.call
     }
 
-    /// What whoever made it is told of its failure: the chain beside it, where time was over.
-    pub(super) fn failed(&self, mut failure: CallError) -> CallError {
-        let labels = self.call.labels();
-        let mut chain = labels.join(WITHIN);
-        let mut is_cycle = is_cycle(&labels);
-        if let Some(deeper) = &self.call.lock().failed {
-            is_cycle |= deeper.is_cycle;
-            if deeper.kind == ErrorKind::DeadlineExceeded {
-                chain.clone_from(&deeper.chain);
-            }
-        }
-        if failure.kind == ErrorKind::DeadlineExceeded && !failure.text.contains(&chain) {
+    /// What whoever made it is told of its failure: the chain beside it, where time was over. `shares_deadline`: it had that of the call that it
+    /// was made in.
+    pub(super) fn failed(&self, mut failure: CallError, shares_deadline: bool) -> CallError {
+        let (chain, is_cycle) = self.call.told();
+        let is_late = failure.kind == ErrorKind::DeadlineExceeded;
+        if is_late && !failure.text.contains(&chain) {
             failure.text = format!("{} ({chain})", failure.text);
         }
         if let Some(outer) = &self.call.outer {
@@ -263,6 +262,7 @@ impl Nested {
                 text: failure.text.clone(),
                 chain,
                 is_cycle,
+                is_over_with_outer: is_late && shares_deadline,
             });
         }
         failure
@@ -306,11 +306,11 @@ mod tests {
         }
         assert_eq!((outer.depth(), inner.call().depth()), (1, 3));
         assert_eq!(outer.late().chain.as_deref(), Some("a.x → b.y → c.z"));
-        let told = inner.failed(late_error());
+        let told = inner.failed(late_error(), true);
         assert_eq!(told.text, "too late (a.x → b.y → c.z)");
         drop(inner);
         // Passed on, it names the same chain, and once.
-        let told = middle.failed(told);
+        let told = middle.failed(told, true);
         assert_eq!(told.text, "too late (a.x → b.y → c.z)");
         drop(middle);
         assert_eq!(outer.late().chain.as_deref(), Some("a.x → b.y → c.z"));
@@ -320,14 +320,33 @@ mod tests {
     }
 
     #[test]
+    fn call_whose_inner_one_was_over_a_moment_before_it_names_that_too() {
+        let outer = Chain::outermost("a.x", &[]);
+        let middle = outer.begin("b.y", &[], &stop()).unwrap();
+        let inner = middle.call().begin("a.x", &[], &stop()).unwrap();
+        inner.failed(late_error(), true);
+        drop(inner);
+        assert_eq!(outer.late().chain.as_deref(), Some("a.x → b.y → a.x"));
+    }
+
+    #[test]
+    fn call_that_was_over_by_a_limit_of_its_own_is_not_what_its_caller_is_late_for() {
+        let outer = Chain::outermost("a.x", &[]);
+        let nested = outer.begin("b.y", &[], &stop()).unwrap();
+        nested.failed(late_error(), false);
+        drop(nested);
+        assert_eq!(outer.late().chain, None);
+    }
+
+    #[test]
     fn who_waits_for_itself_is_not_excused() {
         let outer = Chain::outermost("a.x", &[]);
         let middle = outer.begin("b.y", &[], &stop()).unwrap();
         let inner = middle.call().begin("a.x", &[], &stop()).unwrap();
         assert_eq!(outer.late().waited, Duration::ZERO);
-        let told = inner.failed(late_error());
+        let told = inner.failed(late_error(), true);
         drop(inner);
-        let told = middle.failed(told);
+        let told = middle.failed(told, true);
         drop(middle);
         assert!(!outer.has_passed_on(&told));
         assert_eq!(outer.late().waited, Duration::ZERO);

@@ -314,6 +314,8 @@ struct Begun {
     number: u64,
     within: Option<abi::CallToken>,
     deadline: Option<Monotonic>,
+    /// That is the one of the call that it is made in.
+    shares_deadline: bool,
     nested: Nested,
     stop: Arc<Stop>,
     answering: Option<Answering>,
@@ -446,6 +448,7 @@ fn begin(
         within: within.token,
         calls,
         number,
+        shares_deadline: deadline.is_some() && deadline == within.deadline,
         deadline,
         nested,
         stop,
@@ -517,7 +520,7 @@ impl Begun {
         }
         self.came_to = Some(came_to.map_err(|no_answer| match no_answer {
             NoAnswer::Refused(failure) => failure,
-            NoAnswer::Failed(failure) => self.nested.failed(failure),
+            NoAnswer::Failed(failure) => self.nested.failed(failure, self.shares_deadline),
         }));
     }
 

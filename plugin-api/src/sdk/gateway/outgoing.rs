@@ -58,9 +58,12 @@ fn timeout_ns(asked: &CallRequest<'_>) -> u64 {
     asked.timeout.map_or(abi::NO_DEADLINE, ns)
 }
 
+/// Takes frames while a thread waits.
+type TakesFrame<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+
 /// Whoever waits for an answer on this thread.
-struct Waiting<'a> {
-    frame: Option<&'a mut dyn FnMut(&[u8]) -> Result<()>>,
+struct Waiting<'a, 'b> {
+    frame: Option<&'a mut TakesFrame<'b>>,
     failure: Option<Error>,
     panic: Option<Box<dyn Any + Send>>,
     came_to: Option<Result<Reply>>,
@@ -91,7 +94,7 @@ impl Host {
         &self,
         within: abi::CallToken,
         asked: &CallRequest<'_>,
-        frame: Option<&mut dyn FnMut(&[u8]) -> Result<()>>,
+        frame: Option<&mut TakesFrame<'_>>,
     ) -> Result<Reply> {
         let table = self.call_table()?;
         let lent = Lent::new(within, asked, frame.is_some());
@@ -173,7 +176,7 @@ impl Host {
 
 unsafe extern "C" fn waiting_frame(context: *mut c_void, data: *const u8, data_len: usize) -> Status {
     // SAFETY: the context of `call_and_wait`, which waits for the call to end and touches nothing of it until then.
-    let Some(waiting) = (unsafe { context.cast::<Waiting<'_>>().as_mut() }) else {
+    let Some(waiting) = (unsafe { context.cast::<Waiting<'_, '_>>().as_mut() }) else {
         return abi::STATUS_INTERNAL;
     };
     // SAFETY: the host lends the frame for the call.
@@ -198,7 +201,7 @@ unsafe extern "C" fn waiting_frame(context: *mut c_void, data: *const u8, data_l
 
 unsafe extern "C" fn waiting_answer(context: *mut c_void, answer: *const abi::Answer) -> Status {
     // SAFETY: as in `waiting_frame`.
-    if let Some(waiting) = unsafe { context.cast::<Waiting<'_>>().as_mut() } {
+    if let Some(waiting) = unsafe { context.cast::<Waiting<'_, '_>>().as_mut() } {
         // SAFETY: the host's answer, valid with all that it points to for the call.
         waiting.came_to = Some(unsafe { read(answer) });
     }
