@@ -84,7 +84,7 @@ impl Relay {
     }
 
     /// Makes a call from a thread of its own, again and again if it is to.
-    fn from_thread(&self, ask: &Ask<'_>) -> Result<String> {
+    fn on_a_thread(&self, ask: &Ask<'_>) -> Result<String> {
         let (said, hears) = mpsc::channel();
         let (caller, capability, rest) = (self.host.caller(), ask.capability.to_owned(), ask.rest.to_vec());
         let thread = std::thread::spawn(move || {
@@ -199,7 +199,7 @@ impl Capability for Now {
                 Err(error) => return call.write(format!("in spite of {:?}", error.kind()).as_bytes()),
             },
             "nothing" => return call.write(ask.rest),
-            "thread" => return call.write(relay.from_thread(&ask)?.as_bytes()),
+            "thread" => return call.write(relay.on_a_thread(&ask)?.as_bytes()),
             "for-ever" => {
                 relay.call_for_ever(&ask);
                 return Ok(());
