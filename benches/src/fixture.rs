@@ -180,6 +180,7 @@ pub fn call(capability: &str, body: &[u8]) -> Call {
         body: body.to_vec(),
         timeout: None,
         extras: RequestExtras::NONE,
+        chain: None,
     }
 }
 

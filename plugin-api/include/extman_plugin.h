@@ -54,6 +54,9 @@
 /** Id under which a plugin's `extension` gives its ExtmanAsyncVtable. */
 #define EXTMAN_EXTENSION_ASYNC "extman.async/1"
 
+/** Id under which the host's `extension` gives its ExtmanCallTable. */
+#define EXTMAN_EXTENSION_CALL "extman.call/1"
+
 /** How the functions of the tables are called: write it before their names, as in `static ExtmanStatus EXTMAN_CALL create(...)`. */
 #if defined(_WIN32) && !defined(_WIN64)
 #define EXTMAN_CALL __cdecl
@@ -69,7 +72,7 @@
 #endif
 
 /** Distinguishes this header's structs and constants from any others; it goes into the manifest's frame. */
-#define EXTMAN_ABI_FINGERPRINT UINT64_C(0xba6bc904cec95968)
+#define EXTMAN_ABI_FINGERPRINT UINT64_C(0xa0817e34c3b9939c)
 
 #ifdef __cplusplus
 extern "C" {
@@ -850,6 +853,113 @@ typedef struct ExtmanAsyncVtable {
                                        ExtmanTextBuffer *error);
 } ExtmanAsyncVtable;
 
+/** What a call of another plugin's capability came to. */
+typedef struct ExtmanAnswer {
+    /** Size of this struct as the host knew it, in bytes. */
+    size_t struct_size;
+    /**
+     * `EXTMAN_STATUS_OK`, or what sort of failure it was: whoever was called fails with the same status here, but a panic there is
+     * `EXTMAN_STATUS_INTERNAL`.
+     */
+    ExtmanStatus status;
+    /** Zero. */
+    uint32_t reserved;
+    /** Media type of the output. */
+    ExtmanBytes content_type;
+    /** The output; empty if it came in frames. */
+    ExtmanBytes output;
+    /** Why there is no output; empty with `EXTMAN_STATUS_OK`. */
+    ExtmanBytes error;
+    /** The instance that has served the call; empty if none has. */
+    ExtmanBytes served_by;
+    /** What whoever served it says beside the output: finish reason, model. */
+    const ExtmanMetadata *metadata;
+    /** How many `metadata` are. */
+    size_t metadata_len;
+    /** What else it says of the call. Never null. */
+    const ExtmanOutcome *outcome;
+} ExtmanAnswer;
+
+/**
+ * Where what a call of another plugin's capability brings goes to: the caller's own functions. Of one call they never overlap each
+ * other, and all come before `destroy` is called. In a plugin that takes many threads they may overlap everything else; in one that
+ * is `serial` or `affine` they overlap no call and come on the thread that such a plugin expects.
+ */
+typedef struct ExtmanReceiver {
+    /** Size of this struct as the plugin knew it, in bytes. */
+    size_t struct_size;
+    /** Handed to both functions. The host never looks inside. */
+    void *context;
+    /**
+     * Takes one frame of a call with `EXTMAN_REQUEST_STREAM`; the next one waits until this returns. On any other status than `EXTMAN_STATUS_OK` the
+     * call is cancelled. Required with `EXTMAN_REQUEST_STREAM`; else it is not called.
+     *
+     * [state] created to stopped. [thread] as `answer`. [owner] the host keeps `data`.
+     */
+    ExtmanStatus (EXTMAN_CALL *frame)(void *context, const uint8_t *data, size_t data_len);
+    /**
+     * Takes what the call came to, once, after the last frame. `EXTMAN_STATUS_PANICKED` if it panicked; another status changes nothing. Required.
+     *
+     * [state] created to stopped. [thread] of `call`: the caller's own, before that returns; of `submit`: a lane. [owner] the host
+     * keeps the answer and all that it points to.
+     */
+    ExtmanStatus (EXTMAN_CALL *answer)(void *context, const ExtmanAnswer *answer);
+} ExtmanReceiver;
+
+/** Names one call that an instance makes of another plugin's capability, until its answer was received; 0 is never one. */
+typedef uint64_t ExtmanOutgoingToken;
+
+/**
+ * Calling capabilities of other plugins: the host's `EXTMAN_EXTENSION_CALL`. A plugin may call what its manifest requires (`[[requires]]`, by
+ * capability or by plugin), in the versions that it requires, and never itself; which instance serves is the host's choice as for any
+ * call. The request's `call` names the call or the step that this one is made in; 0 for none. That one's deadline, cancellation and trace
+ * context (`traceparent`, `tracestate`) are handed on, and its place among the calls of this plugin stays taken meanwhile: calls that come
+ * back to a plugin whose places are all taken wait until their deadline. Calls are nested eight deep at most.
+ *
+ * Not from `create`, since nothing is there to receive an answer, and not from `check`, which is to tell how this instance is and not how
+ * others are: those are answered with `EXTMAN_STATUS_FAILED_PRECONDITION`.
+ */
+typedef struct ExtmanCallTable {
+    /** Size of this struct as the host knew it, in bytes. */
+    size_t struct_size;
+    /**
+     * Calls a capability and waits for the answer. `timeout_ns` bounds the time beside the deadline of the request's `call`;
+     * `EXTMAN_NO_DEADLINE` for none. `EXTMAN_STATUS_OK` means that `answer` was called, whatever it said. On any other status nothing was called: `EXTMAN_STATUS_CLOSED` if the instance or the
+     * request's `call` has ended, `EXTMAN_STATUS_INVALID_INPUT` if request or receiver can't be used, `EXTMAN_STATUS_RESOURCE_EXHAUSTED` if the input is
+     * too large or too many calls are under way.
+     *
+     * [state] from the end of `create` to the start of `destroy`. [thread] any; not inside `submit`, `cancel` or a `frame` or `answer` that came
+     * on a lane, which are to return at once. [owner] the caller keeps request and receiver with all that they point to.
+     */
+    ExtmanStatus (EXTMAN_CALL *call)(const ExtmanHostTable *host,
+                                     ExtmanInstanceToken instance,
+                                     const ExtmanRequest *request,
+                                     uint64_t timeout_ns,
+                                     const ExtmanReceiver *receiver);
+    /**
+     * The same without waiting: `EXTMAN_STATUS_OK` means that `answer` was or will be called, once. `outgoing` gets the call's name, if it is not
+     * null, before that. When the request's `call` ends before the answer is there, this call is cancelled.
+     *
+     * [state] from the end of `create` to the start of `destroy`. [thread] any. [owner] the host copies request and receiver; what the
+     * receiver's `context` points to is the plugin's until `answer` has returned.
+     */
+    ExtmanStatus (EXTMAN_CALL *submit)(const ExtmanHostTable *host,
+                                       ExtmanInstanceToken instance,
+                                       const ExtmanRequest *request,
+                                       uint64_t timeout_ns,
+                                       const ExtmanReceiver *receiver,
+                                       ExtmanOutgoingToken *outgoing);
+    /**
+     * Cancels a `submit`ted call: `answer` is called soon, with `EXTMAN_STATUS_CANCELLED` unless another answer was there. `EXTMAN_STATUS_CLOSED` if it was
+     * called already.
+     *
+     * [state] any. [thread] any.
+     */
+    ExtmanStatus (EXTMAN_CALL *cancel)(const ExtmanHostTable *host,
+                                       ExtmanInstanceToken instance,
+                                       ExtmanOutgoingToken outgoing);
+} ExtmanCallTable;
+
 #ifdef __cplusplus
 }
 #endif
@@ -939,6 +1049,17 @@ EXTMAN_ASSERT(offsetof(ExtmanOutcome, tokens_in) == 32, "ExtmanOutcome.tokens_in
 EXTMAN_ASSERT(offsetof(ExtmanOutcome, tokens_out) == 40, "ExtmanOutcome.tokens_out is at 40");
 EXTMAN_ASSERT(offsetof(ExtmanOutcome, tokens_cached) == 48, "ExtmanOutcome.tokens_cached is at 48");
 EXTMAN_ASSERT(offsetof(ExtmanOutcome, tokens_reasoning) == 56, "ExtmanOutcome.tokens_reasoning is at 56");
+EXTMAN_ASSERT(sizeof(ExtmanAnswer) == 104, "ExtmanAnswer has 104 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, struct_size) == 0, "ExtmanAnswer.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, status) == 8, "ExtmanAnswer.status is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, reserved) == 12, "ExtmanAnswer.reserved is at 12");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, content_type) == 16, "ExtmanAnswer.content_type is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, output) == 32, "ExtmanAnswer.output is at 32");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, error) == 48, "ExtmanAnswer.error is at 48");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, served_by) == 64, "ExtmanAnswer.served_by is at 64");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, metadata) == 80, "ExtmanAnswer.metadata is at 80");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, metadata_len) == 88, "ExtmanAnswer.metadata_len is at 88");
+EXTMAN_ASSERT(offsetof(ExtmanAnswer, outcome) == 96, "ExtmanAnswer.outcome is at 96");
 EXTMAN_ASSERT(sizeof(ExtmanCheckRequest) == 24, "ExtmanCheckRequest has 24 bytes");
 EXTMAN_ASSERT(offsetof(ExtmanCheckRequest, struct_size) == 0, "ExtmanCheckRequest.struct_size is at 0");
 EXTMAN_ASSERT(offsetof(ExtmanCheckRequest, call) == 8, "ExtmanCheckRequest.call is at 8");
@@ -1009,6 +1130,16 @@ EXTMAN_ASSERT(offsetof(ExtmanHealthVtable, check) == 8, "ExtmanHealthVtable.chec
 EXTMAN_ASSERT(sizeof(ExtmanAsyncVtable) == 16, "ExtmanAsyncVtable has 16 bytes");
 EXTMAN_ASSERT(offsetof(ExtmanAsyncVtable, struct_size) == 0, "ExtmanAsyncVtable.struct_size is at 0");
 EXTMAN_ASSERT(offsetof(ExtmanAsyncVtable, submit) == 8, "ExtmanAsyncVtable.submit is at 8");
+EXTMAN_ASSERT(sizeof(ExtmanReceiver) == 32, "ExtmanReceiver has 32 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanReceiver, struct_size) == 0, "ExtmanReceiver.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanReceiver, context) == 8, "ExtmanReceiver.context is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanReceiver, frame) == 16, "ExtmanReceiver.frame is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanReceiver, answer) == 24, "ExtmanReceiver.answer is at 24");
+EXTMAN_ASSERT(sizeof(ExtmanCallTable) == 32, "ExtmanCallTable has 32 bytes");
+EXTMAN_ASSERT(offsetof(ExtmanCallTable, struct_size) == 0, "ExtmanCallTable.struct_size is at 0");
+EXTMAN_ASSERT(offsetof(ExtmanCallTable, call) == 8, "ExtmanCallTable.call is at 8");
+EXTMAN_ASSERT(offsetof(ExtmanCallTable, submit) == 16, "ExtmanCallTable.submit is at 16");
+EXTMAN_ASSERT(offsetof(ExtmanCallTable, cancel) == 24, "ExtmanCallTable.cancel is at 24");
 
 #undef EXTMAN_ASSERT
 #endif
@@ -1144,6 +1275,24 @@ static inline ExtmanStatus extman_log(const ExtmanHostTable *host, ExtmanInstanc
 static inline ExtmanStatus extman_complete(const ExtmanHostTable *host, ExtmanCallToken call, ExtmanStatus status,
                                            const ExtmanOutcome *outcome, ExtmanBytes error) {
     return host->complete(host, call, status, outcome, error.data, error.len);
+}
+
+/** The host's functions for calls of other plugins; null if the host has none. */
+static inline const ExtmanCallTable *extman_call_table(const ExtmanHostTable *host) {
+    return (const ExtmanCallTable *)host->extension(host, (const uint8_t *)EXTMAN_EXTENSION_CALL,
+                                                    sizeof(EXTMAN_EXTENSION_CALL) - 1);
+}
+
+/** A call of another plugin's capability with a JSON input, made in the call or step `within`; 0 for none. */
+static inline ExtmanRequest extman_request(ExtmanCallToken within, ExtmanBytes capability, ExtmanBytes input) {
+    ExtmanRequest request;
+    memset(&request, 0, sizeof request);
+    request.struct_size = sizeof request;
+    request.call = within;
+    request.capability = capability;
+    request.content_type = extman_bytes("application/json");
+    request.input = input;
+    return request;
 }
 
 /** The value of a key of the request's metadata; `data` is null if it is not there. */

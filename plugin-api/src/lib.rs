@@ -52,6 +52,7 @@
 //! * The library is unloaded when the last instance is gone, and only if nothing of it is left: join the threads that you
 //!   started when the plugin is dropped; keep no runtime in a `static`.
 //! * Look at [`Call::cancelled`](sdk::Call::cancelled) in long loops. At the deadline the caller is answered without you.
+//! * What the manifest requires of other plugins can be called: [`Call::host`](sdk::Call::host).
 //! * A capability that mostly waits for somebody else is an [`AsyncCapability`](sdk::AsyncCapability): its calls hold no thread.
 //! * Features: `json` adds [`Call::json`](sdk::Call), `Call::reply_json`, `Create::config` and `Submitted::json`. `manifest` is for hosts
 //!   and tools.
@@ -65,7 +66,8 @@ pub use extman_abi as abi;
 pub mod prelude {
     pub use crate::export_plugin;
     pub use crate::sdk::{
-        AsyncCapability, Call, CallId, Capability, CheckKind, Connection, Create, Error, ErrorKind, Health,
-        Host, InputPart, Level, Part, Plugin, Probe, Restore, Result, Sink, Snapshot, Step, Submitted, Usage,
+        AsyncCapability, Call, CallId, CallRequest, Caller, Capability, CheckKind, Connection, Create, Error,
+        ErrorKind, Health, Host, InputPart, Level, Outgoing, Part, Plugin, Probe, Reply, Restore, Result,
+        Sink, Snapshot, Step, Submitted, Usage,
     };
 }

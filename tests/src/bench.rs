@@ -164,6 +164,7 @@ pub fn call(capability: &str, body: impl Into<Vec<u8>>) -> Call {
         body: body.into(),
         timeout: None,
         extras: RequestExtras::NONE,
+        chain: None,
     }
 }
 

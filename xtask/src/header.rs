@@ -105,7 +105,7 @@ fn golden() -> Result<String, HeaderError> {
 /// Order of the sources, which is the order of the header.
 const SOURCES: [&str; 4] = ["constants.rs", "values.rs", "vtables.rs", "module.rs"];
 /// cbindgen writes what is reachable from these.
-const ROOTS: [&str; 3] = ["PluginModule", "EntryFn", "AsyncVtable"];
+const ROOTS: [&str; 4] = ["PluginModule", "EntryFn", "AsyncVtable", "CallTable"];
 
 fn types() -> Result<String, HeaderError> {
     let mut config = cbindgen::Config {

@@ -186,7 +186,7 @@ impl Module {
                 let left = (!verdict.is_unmapped()).then_some((module, verdict));
                 Err(NotLoaded { error, left })
             }
-            Err(DispatchError::Deadline) => {
+            Err(DispatchError::Deadline(_)) => {
                 let text = format!("its constructors have not returned for {:?}", budgets.open);
                 Err(NotLoaded {
                     error: LoadError::Hangs(budgets.open),

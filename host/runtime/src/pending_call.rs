@@ -2,7 +2,7 @@
 
 use super::deadlines::{self, Deadline};
 use super::lanes::{Pool, Priority, Refused, Work};
-use super::loader::{self, CallContext, Cancelled, Frames, OutputLimits};
+use super::loader::{self, CallContext, Cancelled, Chain, Frames, Late, OutputLimits};
 use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
 use std::future::poll_fn;
@@ -29,7 +29,7 @@ pub(super) enum DispatchError {
     /// It was not taken.
     Refused(Refused),
     /// The deadline passed. The lane may still be in it.
-    Deadline,
+    Deadline(Late),
     /// The deadline passed before a lane took it, and none will.
     NotBegun,
     /// The pool was shut down before it ran.
@@ -47,7 +47,7 @@ impl DispatchError {
                     Refused::QueueFull(_) | Refused::NoThread(_) | Refused::Closing
                 )
             }
-            DispatchError::Deadline => false,
+            DispatchError::Deadline(_) => false,
         }
     }
 }
@@ -61,6 +61,14 @@ impl PendingCall {
             .map(|context| context.open_waiting(deadline, stream, limits));
         let cancel = CancelOnDrop { token, notify: None };
         PendingCall { context, cancel }
+    }
+
+    /// It was made in another call, as this link of the chain.
+    pub(super) fn in_chain(self, chain: Option<Arc<Chain>>) -> Self {
+        if let (Some(context), Some(chain)) = (&self.context, chain) {
+            context.set_chain(chain);
+        }
+        self
     }
 
     /// A lifecycle step: it writes a state at most.
@@ -102,10 +110,14 @@ impl PendingCall {
                 Ok(value)
             }
             Some(Err(_)) => Err(DispatchError::Dropped),
-            None => Err(match cancel.cancel() {
-                Cancelled::BeforeItBegan => DispatchError::NotBegun,
-                Cancelled::Running | Cancelled::Ended => DispatchError::Deadline,
-            }),
+            None => {
+                // Before it is cancelled, and with it what it waits in.
+                let late = cancel.token.map_or(Late::ALONE, loader::late);
+                Err(match cancel.cancel() {
+                    Cancelled::BeforeItBegan => DispatchError::NotBegun,
+                    Cancelled::Running | Cancelled::Ended => DispatchError::Deadline(late),
+                })
+            }
         }
     }
 }

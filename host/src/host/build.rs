@@ -6,6 +6,7 @@ use super::disabled::Disabled;
 use super::event_log::EventLog;
 use super::health::{HostSink, Subjects};
 use super::maintenance::{self, Maintenances, Publisher};
+use super::nested::Router;
 use super::process::ProcessChanges;
 use super::recent::RecentCalls;
 use super::{Host, Inner, tasks};
@@ -179,7 +180,14 @@ impl HostBuilder {
         };
         let recent = sink.recent.clone();
         let probing = start_probing(sink, config.probe)?;
-        let supervisor = supervisor(&config, vetting, &registry, &events, &requests, disabled.names());
+        let router = Arc::new(Router::new());
+        let supervisor = supervisor(
+            &config,
+            vetting,
+            &registry,
+            (&events, &requests, &router),
+            disabled.names(),
+        );
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
         let names = config.instances.iter().map(|one| one.instance_name().to_owned());
         let inner = Inner {
@@ -211,6 +219,7 @@ impl HostBuilder {
             crashes_not_noted,
         };
         let inner = Arc::new(inner);
+        router.serve_by(&inner);
         tell_crashes(&inner.crashes, &inner.events);
         start_tasks(&inner, arrivals, probing.is_taken_in);
         Ok((Host { inner }, listening))
@@ -242,8 +251,7 @@ fn supervisor(
     config: &Config,
     vetting: Vetting,
     registry: &Arc<Registry>,
-    events: &Events,
-    requests: &Requests,
+    (events, requests, router): (&Events, &Requests, &Arc<Router>),
     disabled: Vec<String>,
 ) -> Supervisor {
     let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
@@ -254,6 +262,7 @@ fn supervisor(
         budgets: ModuleBudgets::default(),
         state_dir: config.state.dir.clone(),
         modules: Default::default(),
+        calls: router.clone(),
     };
     Supervisor::new(
         config.instances.clone(),

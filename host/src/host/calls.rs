@@ -7,7 +7,7 @@ use extman_runtime::instance::Call;
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::Frames;
 use extman_runtime::registry::{Candidate, Choice, Entry, Route, Snapshot};
-use extman_runtime::supervisor::{Request, Requests};
+use extman_runtime::supervisor::{Caller, Request, Requests};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -71,6 +71,10 @@ impl Host {
     /// The same, with the input held against what whoever serves it declares.
     pub(super) async fn invoke_once(&self, invocation: Invocation, held: Held) -> Result<Invoked, CallError> {
         let (target, call) = split(invocation);
+        self.serve_target(target, call, held).await
+    }
+
+    async fn serve_target(&self, target: Target, call: Call, held: Held) -> Result<Invoked, CallError> {
         if let Some((trial, call)) = self.trial(&target, &call, held).await {
             match self.serve_held(target.clone(), trial, call, None, held).await {
                 // Whoever stands in serves the call.
@@ -80,6 +84,22 @@ impl Host {
         }
         let chosen = self.choose(&target)?;
         self.serve(target, chosen, call, None, held).await
+    }
+
+    /// Has a call of another plugin's served, with the input held against the schema of whoever serves it.
+    pub(super) async fn serve_nested(
+        &self,
+        target: Target,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+    ) -> Result<Invoked, CallError> {
+        match stream {
+            None => self.serve_target(target, call, Held::BySchema).await,
+            Some(_) => {
+                let chosen = self.choose(&target)?;
+                self.serve(target, chosen, call, stream, Held::BySchema).await
+            }
+        }
     }
 
     /// Calls a capability with bytes and gets its frames as they come.
@@ -256,6 +276,10 @@ impl Host {
             .filter(|_| target.instance.is_none())?;
         let choice = route.choice();
         let trial = choice.as_ref()?.trial()?;
+        if !target.fits(&trial.entry) {
+            choice.as_ref()?.put_off_trial();
+            return None;
+        }
         Some((choice.clone()?, trial))
     }
 
@@ -272,7 +296,10 @@ impl Host {
         let Some(name) = &target.instance else {
             let current = self.inner.registry.current();
             let route = route(&current, &target.capability)?;
-            let serving = route.choice().as_ref().and_then(|choice| choice.serving.clone());
+            let serving = match &target.caller {
+                None => route.choice().as_ref().and_then(|choice| choice.serving.clone()),
+                Some(_) => route.choose_among(|entry| target.fits(entry)),
+            };
             return serving.ok_or_else(|| nobody_serves(route, &target.capability));
         };
         let snapshot = self.snapshot();
@@ -325,9 +352,18 @@ fn did_nothing(error: &CallError) -> bool {
 
 /// Who is asked for.
 #[derive(Clone)]
-struct Target {
-    capability: String,
-    instance: Option<String>,
+pub(super) struct Target {
+    pub(super) capability: String,
+    pub(super) instance: Option<String>,
+    /// The instance that calls, if one does: then only what it requires serves.
+    pub(super) caller: Option<Caller>,
+}
+
+impl Target {
+    fn fits(&self, entry: &Entry) -> bool {
+        let caller = self.caller.as_ref();
+        caller.is_none_or(|caller| caller.may_call(&self.capability, entry.plugin.manifest()))
+    }
 }
 
 /// It serves, if it runs.
@@ -406,6 +442,7 @@ fn split(invocation: Invocation) -> (Target, Call) {
     let target = Target {
         capability: invocation.capability.clone(),
         instance: invocation.instance,
+        caller: None,
     };
     let call = Call {
         capability: invocation.capability,
@@ -413,11 +450,12 @@ fn split(invocation: Invocation) -> (Target, Call) {
         body: invocation.body,
         timeout: invocation.timeout,
         extras: invocation.extras,
+        chain: None,
     };
     (target, call)
 }
 
-fn note_panic(requests: &Requests, name: &str, generation: u64, failure: Option<&CallError>) {
+pub(super) fn note_panic(requests: &Requests, name: &str, generation: u64, failure: Option<&CallError>) {
     if let Some(failure) = failure.filter(|failure| failure.kind == ErrorKind::Panicked) {
         requests.make(Request::Panicked {
             name: name.to_owned(),

@@ -14,6 +14,7 @@ mod health;
 mod history;
 mod inputs;
 mod maintenance;
+mod nested;
 mod probe;
 mod process;
 mod readiness;

@@ -155,3 +155,6 @@ pub const NO_DEADLINE: u64 = u64::MAX;
 
 /// Id under which a plugin's [`PluginModule::extension`](crate::PluginModule) gives its [`AsyncVtable`](crate::AsyncVtable).
 pub const EXTENSION_ASYNC: &str = "extman.async/1";
+
+/// Id under which the host's [`HostTable::extension`](crate::HostTable) gives its [`CallTable`](crate::CallTable).
+pub const EXTENSION_CALL: &str = "extman.call/1";

@@ -5,11 +5,12 @@
 //! as an opaque type of its name, and is compared field by field as a phantom field of the root module.
 
 pub use crate::values::{
-    Check_Ref, CheckRequest_Ref, ConfigureRequest_Ref, CreateRequest_Ref, LogRecord_Ref, Outcome_Ref,
-    Report_Ref, Request_Ref, RestoreRequest_Ref, Snapshot_Ref, StepRequest_Ref,
+    Answer_Ref, Check_Ref, CheckRequest_Ref, ConfigureRequest_Ref, CreateRequest_Ref, LogRecord_Ref,
+    Outcome_Ref, Report_Ref, Request_Ref, RestoreRequest_Ref, Snapshot_Ref, StepRequest_Ref,
 };
 pub use crate::vtables::{
-    AsyncVtable_Ref, CapabilityVtable_Ref, HealthVtable_Ref, HostTable_Ref, LifecycleVtable_Ref,
+    AsyncVtable_Ref, CallTable_Ref, CapabilityVtable_Ref, HealthVtable_Ref, HostTable_Ref,
+    LifecycleVtable_Ref, Receiver_Ref,
 };
 
 macro_rules! opaque_in_signatures {
@@ -53,4 +54,7 @@ opaque_in_signatures!(
     CapabilityVtable,
     HealthVtable,
     AsyncVtable,
+    Answer,
+    Receiver,
+    CallTable,
 );

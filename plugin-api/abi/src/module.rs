@@ -26,7 +26,10 @@ use core::ffi::c_void;
     phantom_field(lifecycle_table: LifecycleVtable_Ref),
     phantom_field(capability_table: CapabilityVtable_Ref),
     phantom_field(health_table: HealthVtable_Ref),
-    phantom_field(async_table: AsyncVtable_Ref)
+    phantom_field(async_table: AsyncVtable_Ref),
+    phantom_field(answer: Answer_Ref),
+    phantom_field(receiver: Receiver_Ref),
+    phantom_field(call_table: CallTable_Ref)
 )]
 pub struct PluginModule {
     /// Size of this struct as the plugin knew it, in bytes.

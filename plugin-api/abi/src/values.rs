@@ -1,12 +1,14 @@
 //! What is passed between host and plugin: borrowed bytes, lent buffers, requests, outcomes, reports.
 
-use crate::{CheckKind, Connection, Health, LogLevel};
+use crate::{CheckKind, Connection, Health, LogLevel, Status};
 use abi_stable::StableAbi;
 use core::ffi::c_void;
 
 /// Names one call into the plugin while it lasts: an `invoke`, a `submit`, a `check`, a step of the lifecycle. Slot and
 /// generation, made by the host; 0 is never one.
 pub type CallToken = u64;
+/// Names one call that an instance makes of another plugin's capability, until its answer was received; 0 is never one.
+pub type OutgoingToken = u64;
 /// Names one instance: slot and generation, made by the host; 0 is never one.
 pub type InstanceToken = u64;
 /// The plugin's own state for one instance. The host passes it back and never looks inside.
@@ -202,6 +204,35 @@ pub struct Outcome {
     /// Of `tokens_out`, those that a model spent on reasoning.
     #[sabi(last_prefix_field)]
     pub tokens_reasoning: u64,
+}
+
+/// What a call of another plugin's capability came to.
+#[repr(C)]
+#[derive(Debug, StableAbi)]
+#[sabi(kind(Prefix))]
+pub struct Answer {
+    /// Size of this struct as the host knew it, in bytes.
+    pub struct_size: usize,
+    /// `STATUS_OK`, or what sort of failure it was: whoever was called fails with the same status here, but a panic there is
+    /// `STATUS_INTERNAL`.
+    pub status: Status,
+    /// Zero.
+    pub reserved: u32,
+    /// Media type of the output.
+    pub content_type: Bytes,
+    /// The output; empty if it came in frames.
+    pub output: Bytes,
+    /// Why there is no output; empty with `STATUS_OK`.
+    pub error: Bytes,
+    /// The instance that has served the call; empty if none has.
+    pub served_by: Bytes,
+    /// What whoever served it says beside the output: finish reason, model.
+    pub metadata: *const Metadata,
+    /// How many `metadata` are.
+    pub metadata_len: usize,
+    /// What else it says of the call. Never null.
+    #[sabi(last_prefix_field)]
+    pub outcome: *const Outcome,
 }
 
 /// What a check asks.

@@ -5,8 +5,9 @@
 //! struct by value, so that foreign-function interfaces can serve every entry by a callback of their own.
 
 use crate::{
-    CallToken, Check, CheckRequest, ConfigureRequest, CreateRequest, InstanceHandle, InstanceToken, LogLevel,
-    LogRecord, Outcome, Report, Request, RestoreRequest, Snapshot, Status, StepRequest, TextBuffer,
+    Answer, CallToken, Check, CheckRequest, ConfigureRequest, CreateRequest, InstanceHandle, InstanceToken,
+    LogLevel, LogRecord, Outcome, OutgoingToken, Report, Request, RestoreRequest, Snapshot, Status,
+    StepRequest, TextBuffer,
 };
 use abi_stable::StableAbi;
 use core::ffi::c_void;
@@ -295,4 +296,81 @@ pub struct AsyncVtable {
             error: *mut TextBuffer,
         ) -> Status,
     >,
+}
+
+/// Where what a call of another plugin's capability brings goes to: the caller's own functions. Of one call they never overlap each
+/// other, and all come before `destroy` is called. In a plugin that takes many threads they may overlap everything else; in one that
+/// is `serial` or `affine` they overlap no call and come on the thread that such a plugin expects.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix))]
+pub struct Receiver {
+    /// Size of this struct as the plugin knew it, in bytes.
+    pub struct_size: usize,
+    /// Handed to both functions. The host never looks inside.
+    pub context: *mut c_void,
+    /// Takes one frame of a call with `REQUEST_STREAM`; the next one waits until this returns. On any other status than `STATUS_OK` the
+    /// call is cancelled. Required with `REQUEST_STREAM`; else it is not called.
+    ///
+    /// \[state] created to stopped. \[thread] as `answer`. \[owner] the host keeps `data`.
+    pub frame: Option<unsafe extern "C" fn(context: *mut c_void, data: *const u8, data_len: usize) -> Status>,
+    /// Takes what the call came to, once, after the last frame. `STATUS_PANICKED` if it panicked; another status changes nothing. Required.
+    ///
+    /// \[state] created to stopped. \[thread] of `call`: the caller's own, before that returns; of `submit`: a lane. \[owner] the host
+    /// keeps the answer and all that it points to.
+    #[sabi(last_prefix_field)]
+    pub answer: Option<unsafe extern "C" fn(context: *mut c_void, answer: *const Answer) -> Status>,
+}
+
+/// Calling capabilities of other plugins: the host's `EXTENSION_CALL`. A plugin may call what its manifest requires (`[[requires]]`, by
+/// capability or by plugin), in the versions that it requires, and never itself; which instance serves is the host's choice as for any
+/// call. The request's `call` names the call or the step that this one is made in; 0 for none. That one's deadline, cancellation and trace
+/// context (`traceparent`, `tracestate`) are handed on, and its place among the calls of this plugin stays taken meanwhile: calls that come
+/// back to a plugin whose places are all taken wait until their deadline. Calls are nested eight deep at most.
+///
+/// Not from `create`, since nothing is there to receive an answer, and not from `check`, which is to tell how this instance is and not how
+/// others are: those are answered with `STATUS_FAILED_PRECONDITION`.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix))]
+pub struct CallTable {
+    /// Size of this struct as the host knew it, in bytes.
+    pub struct_size: usize,
+    /// Calls a capability and waits for the answer. `timeout_ns` bounds the time beside the deadline of the request's `call`;
+    /// `NO_DEADLINE` for none. `STATUS_OK` means that `answer` was called, whatever it said. On any other status nothing was called: `STATUS_CLOSED` if the instance or the
+    /// request's `call` has ended, `STATUS_INVALID_INPUT` if request or receiver can't be used, `STATUS_RESOURCE_EXHAUSTED` if the input is
+    /// too large or too many calls are under way.
+    ///
+    /// \[state] from the end of `create` to the start of `destroy`. \[thread] any; not inside `submit`, `cancel` or a `frame` or `answer` that came
+    /// on a lane, which are to return at once. \[owner] the caller keeps request and receiver with all that they point to.
+    pub call: unsafe extern "C" fn(
+        host: *const HostTable,
+        instance: InstanceToken,
+        request: *const Request,
+        timeout_ns: u64,
+        receiver: *const Receiver,
+    ) -> Status,
+    /// The same without waiting: `STATUS_OK` means that `answer` was or will be called, once. `outgoing` gets the call's name, if it is not
+    /// null, before that. When the request's `call` ends before the answer is there, this call is cancelled.
+    ///
+    /// \[state] from the end of `create` to the start of `destroy`. \[thread] any. \[owner] the host copies request and receiver; what the
+    /// receiver's `context` points to is the plugin's until `answer` has returned.
+    pub submit: unsafe extern "C" fn(
+        host: *const HostTable,
+        instance: InstanceToken,
+        request: *const Request,
+        timeout_ns: u64,
+        receiver: *const Receiver,
+        outgoing: *mut OutgoingToken,
+    ) -> Status,
+    /// Cancels a `submit`ted call: `answer` is called soon, with `STATUS_CANCELLED` unless another answer was there. `STATUS_CLOSED` if it was
+    /// called already.
+    ///
+    /// \[state] any. \[thread] any.
+    #[sabi(last_prefix_field)]
+    pub cancel: unsafe extern "C" fn(
+        host: *const HostTable,
+        instance: InstanceToken,
+        outgoing: OutgoingToken,
+    ) -> Status,
 }

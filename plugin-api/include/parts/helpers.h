@@ -131,6 +131,24 @@ static inline ExtmanStatus extman_complete(const ExtmanHostTable *host, ExtmanCa
     return host->complete(host, call, status, outcome, error.data, error.len);
 }
 
+/** The host's functions for calls of other plugins; null if the host has none. */
+static inline const ExtmanCallTable *extman_call_table(const ExtmanHostTable *host) {
+    return (const ExtmanCallTable *)host->extension(host, (const uint8_t *)EXTMAN_EXTENSION_CALL,
+                                                    sizeof(EXTMAN_EXTENSION_CALL) - 1);
+}
+
+/** A call of another plugin's capability with a JSON input, made in the call or step `within`; 0 for none. */
+static inline ExtmanRequest extman_request(ExtmanCallToken within, ExtmanBytes capability, ExtmanBytes input) {
+    ExtmanRequest request;
+    memset(&request, 0, sizeof request);
+    request.struct_size = sizeof request;
+    request.call = within;
+    request.capability = capability;
+    request.content_type = extman_bytes("application/json");
+    request.input = input;
+    return request;
+}
+
 /** The value of a key of the request's metadata; `data` is null if it is not there. */
 static inline ExtmanBytes extman_metadata(const ExtmanRequest *request, ExtmanBytes key) {
     size_t i;

@@ -54,6 +54,9 @@
 /** Id under which a plugin's `extension` gives its ExtmanAsyncVtable. */
 #define EXTMAN_EXTENSION_ASYNC "extman.async/1"
 
+/** Id under which the host's `extension` gives its ExtmanCallTable. */
+#define EXTMAN_EXTENSION_CALL "extman.call/1"
+
 /** How the functions of the tables are called: write it before their names, as in `static ExtmanStatus EXTMAN_CALL create(...)`. */
 #if defined(_WIN32) && !defined(_WIN64)
 #define EXTMAN_CALL __cdecl

@@ -2,7 +2,7 @@
 
 use super::gateway::host::Host;
 use super::gateway::incoming::Incoming;
-use super::{Error, Result};
+use super::{Caller, Error, Result};
 use crate::abi;
 use std::time::Duration;
 
@@ -85,6 +85,11 @@ impl<'a> Call<'a> {
     /// The value of one key of the [`metadata`](Self::metadata).
     pub fn metadata_value(&self, key: &str) -> Option<&'a str> {
         self.metadata().find(|(k, _)| *k == key).map(|(_, value)| value)
+    }
+
+    /// The host, for calls of other plugins that are made in this one.
+    pub fn host(&self) -> Caller {
+        Caller::new(self.host.clone(), self.request.call())
     }
 
     /// Whether the caller wants frames as they come: then each [`write`](Self::write) is one frame.

@@ -151,6 +151,32 @@ impl Error {
         }
     }
 
+    /// What another plugin failed with.
+    pub(crate) fn from_answer(status: abi::Status, text: &str) -> Self {
+        let kind = match status {
+            abi::STATUS_INVALID_INPUT => ErrorKind::InvalidInput,
+            abi::STATUS_NOT_FOUND => ErrorKind::NotFound,
+            abi::STATUS_ALREADY_EXISTS => ErrorKind::AlreadyExists,
+            abi::STATUS_FAILED_PRECONDITION => ErrorKind::FailedPrecondition,
+            abi::STATUS_PERMISSION_DENIED => ErrorKind::PermissionDenied,
+            abi::STATUS_UNAUTHENTICATED => ErrorKind::Unauthenticated,
+            abi::STATUS_CANCELLED => ErrorKind::Cancelled,
+            abi::STATUS_UNAVAILABLE => ErrorKind::Unavailable,
+            abi::STATUS_RATE_LIMITED => ErrorKind::RateLimited,
+            abi::STATUS_DEADLINE_EXCEEDED => ErrorKind::DeadlineExceeded,
+            abi::STATUS_RESOURCE_EXHAUSTED => ErrorKind::ResourceExhausted,
+            abi::STATUS_ABORTED => ErrorKind::Aborted,
+            abi::STATUS_CONFIGURATION => ErrorKind::Configuration,
+            abi::STATUS_UNIMPLEMENTED => ErrorKind::Unimplemented,
+            abi::STATUS_DATA_LOSS => ErrorKind::DataLoss,
+            // One that is newer counts as its class.
+            newer if newer < abi::STATUS_CLASS_ENVIRONMENT => ErrorKind::InvalidInput,
+            newer if newer < abi::STATUS_CLASS_PLUGIN => ErrorKind::Unavailable,
+            _ => ErrorKind::Internal,
+        };
+        Self::new(kind, text)
+    }
+
     /// What the plugin makes of a host function's refusal: a closed token is a cancelled call, and an argument that the host does
     /// not take is the plugin's fault, not its caller's.
     pub(crate) fn from_host_status(status: abi::Status, doing: &str) -> Self {

@@ -1,7 +1,7 @@
 //! A step of the lifecycle as the plugin sees it.
 
 use super::gateway::host::Host;
-use super::{Error, Result};
+use super::{Caller, Error, Result};
 use crate::abi;
 use std::time::Duration;
 
@@ -33,6 +33,12 @@ impl Step {
         } else {
             Ok(())
         }
+    }
+
+    /// The host, for calls of other plugins that are made in this step. What a plugin requires serves before it is started; `create` may call
+    /// nobody.
+    pub fn host(&self) -> Caller {
+        Caller::new(self.host.clone(), self.call)
     }
 
     /// Time until the deadline; `None` without one.

@@ -3,7 +3,7 @@
 use super::call::Sink;
 use super::gateway::host::Host;
 use super::gateway::incoming::Incoming;
-use super::{CallId, Error, Result, Usage};
+use super::{CallId, Caller, Error, Result, Usage};
 use crate::abi;
 use std::time::Duration;
 
@@ -77,6 +77,11 @@ impl Submitted {
     /// The name of this call, as [`Plugin::cancel`](super::Plugin::cancel) gets it.
     pub fn id(&self) -> CallId {
         CallId(self.call)
+    }
+
+    /// The host, for calls of other plugins that are made in this one, until it is completed.
+    pub fn host(&self) -> Caller {
+        Caller::new(self.host.clone(), self.call)
     }
 
     /// Where its output goes.

@@ -58,6 +58,7 @@ measured! {
     RestoreRequest { struct_size, call, plugin_version, state, format, reserved }
     Request { struct_size, call, capability, capability_version, content_type, accept, input, metadata, metadata_len, parts, parts_len, flags, reserved }
     Outcome { struct_size, valid, retryable, reserved, retry_after_ms, tokens_in, tokens_out, tokens_cached, tokens_reasoning }
+    Answer { struct_size, status, reserved, content_type, output, error, served_by, metadata, metadata_len, outcome }
     CheckRequest { struct_size, call, kind, reserved }
     Report { struct_size, valid, health, connection, connection_rtt_ns, connection_age_ms, queue_depth, queue_capacity, in_flight, heap_bytes, heap_peak_bytes, heap_limit_bytes }
     Check { struct_size, valid, name, message, health, reserved, duration_ns, value }
@@ -67,6 +68,8 @@ measured! {
     CapabilityVtable { struct_size, invoke, cancel }
     HealthVtable { struct_size, check }
     AsyncVtable { struct_size, submit }
+    Receiver { struct_size, context, frame, answer }
+    CallTable { struct_size, call, submit, cancel }
     PluginModule { struct_size, magic, abi_major, abi_minor, lifecycle, capability, health, extension, thread_attach, thread_detach }
 }
 
@@ -135,5 +138,6 @@ values!(
     CHECK_VALID_VALUE,
     NO_DEADLINE,
     EXTENSION_ASYNC,
+    EXTENSION_CALL,
     ENTRY_SYMBOL,
 );

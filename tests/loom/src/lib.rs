@@ -15,6 +15,8 @@ mod call_words;
 mod concurrency;
 #[path = "../../../host/runtime/src/lanes/occupancy.rs"]
 mod occupancy;
+#[path = "../../../host/runtime/src/loader/stop.rs"]
+mod stop;
 
 #[cfg(test)]
 mod calls;
@@ -24,4 +26,6 @@ mod entering;
 mod lanes;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod nested;
 mod sync;

@@ -24,7 +24,7 @@ const COPIED: [&str; 8] = [
 const COPIED_HOST: [&str; 4] = ["host/build.rs", "host/model", "host/intake", "host/runtime"];
 
 /// Structs of the ABI that may grow, with the type of the field that is appended and its value in the host and in the SDK.
-const GROWING: [(&str, &str, &str, &str); 17] = [
+const GROWING: [(&str, &str, &str, &str); 20] = [
     ("CreateRequest", "u64", "77", "5"),
     ("StepRequest", "u64", "77", "5"),
     ("ConfigureRequest", "u64", "77", "5"),
@@ -47,6 +47,14 @@ const GROWING: [(&str, &str, &str, &str); 17] = [
     ("CapabilityVtable", OPTIONAL, APPENDED, APPENDED),
     ("HealthVtable", OPTIONAL, APPENDED, APPENDED),
     ("AsyncVtable", OPTIONAL, APPENDED, APPENDED),
+    ("Answer", "u64", "77", "5"),
+    ("Receiver", OPTIONAL, APPENDED, APPENDED),
+    (
+        "CallTable",
+        FUNCTION,
+        "extman_abi::appended",
+        "extman_abi::appended",
+    ),
 ];
 const FUNCTION: &str = "unsafe extern \"C\" fn() -> u32";
 const OPTIONAL: &str = "Option<unsafe extern \"C\" fn() -> u32>";

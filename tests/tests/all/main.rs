@@ -4,6 +4,7 @@ mod calls;
 mod entries;
 mod faulty;
 mod lanes;
+mod nested;
 mod output;
 mod overlap;
 mod supervisor;

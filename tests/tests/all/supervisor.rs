@@ -5,7 +5,7 @@ use extman_model::Lifecycle;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
-use extman_runtime::supervisor::{Events, Outcome, Request, Requests, Services, Supervisor};
+use extman_runtime::supervisor::{Events, NoRouter, Outcome, Request, Requests, Services, Supervisor};
 use extman_runtime::vetting::{Vetting, VettingConfig};
 use extman_tests::{Bench, build, until_async};
 use std::sync::Arc;
@@ -40,6 +40,7 @@ impl Supervised {
             budgets: ModuleBudgets::default(),
             state_dir: Some(bench.folder().join("state")),
             modules: Default::default(),
+            calls: Arc::new(NoRouter),
         };
         let supervisor = Supervisor::new(
             Vec::new(),

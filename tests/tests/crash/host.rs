@@ -203,6 +203,16 @@ impl Host {
         kill_process(pid, signal).expect("it is there");
     }
 
+    /// Has the plugin that calls others call `one`, until the host is gone.
+    pub fn relay_until_gone(&self) {
+        let url = format!("{}/api/v1/capabilities/test.relay/invoke", self.url);
+        let calls = || {
+            let sent = Self::agent().post(&url).content_type("text/plain");
+            sent.send(b"call c.echo\n{}").is_err()
+        };
+        self.until("it ends in a call of a call", calls);
+    }
+
     /// Waits until it has ended; how.
     pub fn ended(&mut self) -> ExitStatus {
         let give_up = Instant::now() + LIMIT;

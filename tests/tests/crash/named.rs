@@ -2,6 +2,7 @@
 
 use crate::host::{Host, Place, Settings};
 use crate::number;
+use extman_tests::build;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -131,6 +132,33 @@ fn every_crash_is_named_by_the_next_host() {
             scope.spawn(move || chain(cases));
         }
     });
+}
+
+#[test]
+fn who_crashes_in_a_call_of_another_plugin_is_named_and_not_its_caller() {
+    let case = Case {
+        crash: "segfault",
+        when: "invoke",
+    };
+    let mut place = Place::new();
+    let relay = build::plugin("relay");
+    std::fs::copy(&relay, place.path().join("plugins/librelay.so")).expect("copied");
+    let mut first = place.launch(Settings {
+        config: &case.config(),
+        crash: Settings::IGNORING,
+    });
+    assert!(first.listens(), "{}", first.log());
+    first.until_lifecycle("one", "running");
+    first.until_lifecycle("relay", "running");
+    first.relay_until_gone();
+    assert_eq!(first.ended().signal(), Some(case.signal().0), "{}", first.log());
+    let mut next = place.launch(Settings {
+        config: "{}",
+        crash: Settings::IGNORING,
+    });
+    assert!(next.listens(), "{}", next.log());
+    assert_named(case, first.pid(), &next.log());
+    next.stop();
 }
 
 #[test]

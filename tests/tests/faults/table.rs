@@ -274,6 +274,7 @@ rows! {
     C "pthread-alive" "create" lives "passed" "right" "running" "" "resident: a thread of its own is alive";
     C "pthread-exit" "invoke" lives "passed" "right" "running" "" "unmapped";
     C "pthread-key" "create" lives "passed" "right" "running" "" "unmapped";
+    C "relay" "–" lives "passed" "right" "running" "" "unmapped";
     C "segfault-constructor" "load" dies "SIGSEGV; the next one names it" "refused: SIGSEGV in open (constructors)" "–";
     C "serial" "invoke" lives "passed" "right" "running" "" "unmapped";
     C "signal-handler" "create" lives

@@ -53,8 +53,8 @@ pub struct CallCounts {
     pub ended: u64,
     /// Those of them that failed and count against the plugin.
     pub blamed: u64,
-    /// Those of them that failed and say nothing of the plugin: the caller's mistake, cancelled, or time that the host's queue or a slow reader
-    /// took.
+    /// Those of them that failed and say nothing of the plugin: the caller's mistake, cancelled, what another plugin met that this one had
+    /// called, or time that the host's queue, a slow reader or another plugin took.
     pub excused: u64,
     /// Calls whose code came back.
     pub returned: u64,
@@ -127,10 +127,16 @@ impl CallMetrics {
         self.latency.record(ran);
     }
 
-    /// A call on an attached thread ended; its code ran for `ran`.
+    /// A call on an attached thread ended; its code ran for `ran`. A failure says nothing of the plugin if it `is_excused`.
     #[inline]
-    pub fn ended_attached(&self, attached: &Attached, failure: Option<&CallError>, ran: Duration) {
-        let is_blamed = self.count(failure, false);
+    pub fn ended_attached(
+        &self,
+        attached: &Attached,
+        failure: Option<&CallError>,
+        is_excused: bool,
+        ran: Duration,
+    ) {
+        let is_blamed = self.count(failure, is_excused);
         self.latency.record(ran);
         attached
             .counter(self.number, || self.new_counter())
@@ -407,9 +413,14 @@ mod tests {
         );
         for round in 1..=3 {
             let attached = Attached::new().unwrap();
-            one.ended_attached(&attached, None, 2 * NS);
-            other.ended_attached(&attached, Some(&CallError::new(ErrorKind::Internal, "")), NS);
-            one.ended_attached(&attached, None, 4 * NS);
+            one.ended_attached(&attached, None, false, 2 * NS);
+            other.ended_attached(
+                &attached,
+                Some(&CallError::new(ErrorKind::Internal, "")),
+                false,
+                NS,
+            );
+            one.ended_attached(&attached, None, false, 4 * NS);
             assert_eq!((one.stats().total, one.stats().mean_ns), (2 * round, Some(3)));
             assert_eq!((other.stats().total, other.stats().mean_ns), (round, Some(1)));
             assert_eq!(other.stats().errors.get(&ErrorKind::Internal), Some(&round));

@@ -5,13 +5,14 @@ mod attached;
 mod cancel_notices;
 mod check;
 mod destroy_on_drop;
+mod receiving;
 mod state;
 mod used;
 
 use super::{CallMetrics, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
-    CallContext, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
+    CallContext, Chain, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
     PluginInstance, Returned, Step,
 };
 use crate::module::Module;
@@ -61,6 +62,8 @@ pub struct Call {
     pub timeout: Option<Duration>,
     /// What else the caller says.
     pub extras: RequestExtras,
+    /// The calls that it is made in; `None` if it is the outermost.
+    pub chain: Option<Arc<Chain>>,
 }
 
 impl Call {
@@ -128,6 +131,13 @@ impl Instance {
         }
         let plugin = made.claim();
         let telling = work(Phase::Invoke, settings.stop_budget);
+        receiving::on_lanes(
+            &plugin,
+            &pool,
+            (threads, &concurrency),
+            telling.clone(),
+            settings.stop_budget,
+        );
         Ok(Instance {
             cancel_notices: CancelNotices::of(&plugin, module.pool(), telling, settings.stop_budget),
             plugin,
@@ -216,25 +226,29 @@ impl Instance {
             false => self.invoke_on_lane(call, stream).await,
         };
         // Then its plugin was never entered.
-        let is_hosts = returned.as_ref().is_err_and(DispatchError::is_hosts);
-        let result = settle(returned, Phase::Invoke).flatten();
+        let is_excused = match &returned {
+            Ok(Err(failure)) => failure.is_passed_on,
+            Err(DispatchError::Deadline(late)) => late.is_explained(reader.timeout),
+            Err(error) => error.is_hosts(),
+            Ok(Ok(_)) => false,
+        };
+        let result = settle(returned, Phase::Invoke);
+        let result = result.and_then(|served| served.map_err(|failure| failure.error));
         let failure = result.as_ref().err();
-        let is_excused = is_hosts || failure.is_some_and(|failure| reader.explains(failure));
+        let is_excused = is_excused || failure.is_some_and(|failure| reader.explains(failure));
         counted.end(failure, is_excused);
         Ok(result)
     }
 
-    async fn invoke_on_lane(
-        &self,
-        call: Call,
-        stream: Option<Arc<Frames>>,
-    ) -> Result<Result<Reply, CallError>, DispatchError> {
+    async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Served, DispatchError> {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
         let (plugin, metrics, limits) = (self.plugin.clone(), self.metrics.clone(), self.output_limits());
         let (streams, reader) = (stream.is_some(), stream.clone());
-        let pending = PendingCall::open(deadline, stream, limits).on_cancel(self.tells_of_cancel());
+        let pending = PendingCall::open(deadline, stream, limits)
+            .in_chain(call.chain.clone())
+            .on_cancel(self.tells_of_cancel());
         let run = move |context: CallContext| {
             let input = call.input(streams);
             let times = (clock::monotonic(), deadline);
@@ -421,6 +435,27 @@ impl SlowReader {
     }
 }
 
+/// What a call came to once its plugin was entered.
+type Served = Result<Reply, Failure>;
+
+/// Why a call that was served brought no answer.
+#[derive(Debug)]
+struct Failure {
+    error: CallError,
+    /// It is what another plugin met that this one had called: it says nothing of this one.
+    is_passed_on: bool,
+}
+
+impl Failure {
+    fn of(error: CallError, output: &Output) -> Self {
+        let chain = output.chain.as_ref();
+        Failure {
+            is_passed_on: chain.is_some_and(|chain| chain.has_passed_on(&error)),
+            error,
+        }
+    }
+}
+
 /// One call in its open context, on whatever thread this is. `count` hears how long the plugin's code ran and what came of it.
 #[inline]
 fn serve(
@@ -428,8 +463,8 @@ fn serve(
     context: &CallContext,
     input: Input<'_>,
     (began, deadline): (Monotonic, Monotonic),
-    count: impl FnOnce(Duration, Option<&CallError>),
-) -> Result<Reply, CallError> {
+    count: impl FnOnce(Duration, Option<&Failure>),
+) -> Served {
     let Returned { mut result, usage } = plugin.invoke(context.token(), input);
     let ended = clock::monotonic();
     let ran = ended.since(began);
@@ -441,8 +476,9 @@ fn serve(
         error.kind = ErrorKind::DeadlineExceeded;
     }
     let output = context.close();
-    count(ran, result.as_ref().err());
-    result.map(|()| reply(output, usage, ran))
+    let failed = result.map_err(|error| Failure::of(error, &output));
+    count(ran, failed.as_ref().err());
+    failed.map(|()| reply(output, usage, ran))
 }
 
 fn reply(output: Output, usage: Usage, ran: Duration) -> Reply {
@@ -495,10 +531,12 @@ fn settle<T>(returned: Result<T, DispatchError>, phase: Phase) -> Result<T, Call
             ErrorKind::DeadlineExceeded,
             format!("no lane was free for {phase} before its deadline"),
         ),
-        DispatchError::Deadline => CallError::new(
-            ErrorKind::DeadlineExceeded,
-            format!("{phase} did not return before its deadline"),
-        ),
+        DispatchError::Deadline(late) => {
+            let waited = late.chain.map(|chain| format!("; it waited in {chain}"));
+            let waited = waited.unwrap_or_default();
+            let text = format!("{phase} did not return before its deadline{waited}");
+            CallError::new(ErrorKind::DeadlineExceeded, text)
+        }
         DispatchError::Refused(refused @ (Refused::QueueFull(_) | Refused::NoThread(_))) => {
             CallError::new(ErrorKind::Exhausted, refused.to_string())
         }

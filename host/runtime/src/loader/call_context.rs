@@ -11,6 +11,7 @@
 //! A call that is handed over to its plugin (`submit`) has no owner any more: it is ended by its token, by `complete` or by giving it up.
 
 use super::call_words::{CallState, Cancelled, Held, OutputLock};
+use super::chain::{Chain, Late};
 use super::output::{Completed, Completion, Output, OutputBuffer, OutputLimits};
 use extman_abi::{self as abi, CallToken};
 use extman_model::Usage;
@@ -94,6 +95,13 @@ impl CallContext {
         self.slot.state.open(generation);
         self.slot.lock.open(generation);
         token(generation, self.slot.number)
+    }
+
+    /// The open call was made in another one, as this link of the chain.
+    pub(crate) fn set_chain(&self, chain: Arc<Chain>) {
+        if let Some(mut output) = self.slot.enter(self.generation.get()) {
+            output.set_chain(chain);
+        }
     }
 
     #[inline]
@@ -266,6 +274,9 @@ impl OutputGuard<'_> {
         if let Some(stream) = stream {
             stream.finish();
         }
+        if let Some(chain) = &output.chain {
+            chain.end();
+        }
         output
     }
 }
@@ -333,13 +344,32 @@ pub(crate) fn cancel(token: CallToken) -> Cancelled {
     };
     let was = slot.state.cancel(generation_of(token));
     if was == Cancelled::Running {
-        // A writer may be waiting for its reader.
-        let stream = slot.enter_by(token).and_then(|output| output.stream().cloned());
+        // A writer may be waiting for its reader, and whoever made a call in it for the answer.
+        let waits = slot
+            .enter_by(token)
+            .map(|output| (output.stream().cloned(), output.chain().cloned()));
+        let (stream, chain) = waits.unwrap_or_default();
         if let Some(stream) = stream {
             stream.wake();
         }
+        if let Some(chain) = chain {
+            chain.stop();
+        }
     }
     was
+}
+
+/// When the call of a token is over its time, if ever; `None` if the token is stale.
+pub(super) fn deadline(token: CallToken) -> Option<Option<Monotonic>> {
+    let slot = find(token).filter(|slot| slot.is(token))?;
+    let at = slot.deadline();
+    Some((at.as_nanos() != u64::MAX).then_some(at))
+}
+
+/// What the call of a token is in, as its time is over.
+pub(crate) fn late(token: CallToken) -> Late {
+    let chain = find(token).and_then(|slot| slot.enter_by(token)?.chain().cloned());
+    chain.map_or(Late::ALONE, |chain| chain.late())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

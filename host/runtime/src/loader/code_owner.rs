@@ -15,12 +15,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 pub(crate) struct CodeOwner(u64);
 
 thread_local! {
-    /// Whose code runs here, and [`IN_ENTRY`].
+    /// Whose code runs here, [`IN_ENTRY`] and [`IN_CHECK`].
     static HERE: Cell<u64> = const { Cell::new(CodeOwner::UNKNOWN.0) };
 }
 
 /// The host's code called the library's, and waits below it for its return.
 const IN_ENTRY: u64 = 1 << 63;
+/// And that entry is `check`.
+const IN_CHECK: u64 = 1 << 62;
+const FLAGS: u64 = IN_ENTRY | IN_CHECK;
 
 impl CodeOwner {
     /// Nobody can tell: the thread was made past the host, or ran plugins' code and may do so again as it ends.
@@ -36,7 +39,7 @@ impl CodeOwner {
 
     /// Whose code runs on this thread.
     pub fn here() -> CodeOwner {
-        CodeOwner(HERE.get() & !IN_ENTRY)
+        CodeOwner(HERE.get() & !FLAGS)
     }
 
     pub const fn is_a_librarys(self) -> bool {
@@ -87,6 +90,17 @@ pub(crate) fn is_in_entry() -> bool {
     HERE.get() & IN_ENTRY != 0
 }
 
+/// The entry that the host's code has called on this thread is `check`, until it returns.
+#[inline]
+pub(super) fn entry_is_check() {
+    HERE.set(HERE.get() | IN_CHECK);
+}
+
+/// Whether the code that runs on this thread was called to check how its instance is.
+pub(super) fn is_in_check() -> bool {
+    HERE.get() & IN_CHECK != 0
+}
+
 /// While it lives, a library's code runs on this thread.
 pub(super) struct Inside {
     before: u64,
@@ -120,7 +134,7 @@ impl Drop for Inside {
     #[inline]
     fn drop(&mut self) {
         // A thread of the host's may run the library's code once more as it ends: destructors of thread-locals.
-        let back = if CodeOwner(self.before & !IN_ENTRY).is_a_librarys() {
+        let back = if CodeOwner(self.before & !FLAGS).is_a_librarys() {
             self.before
         } else {
             CodeOwner::UNKNOWN.0
@@ -155,10 +169,13 @@ mod tests {
             assert!(!is_in_entry(), "a thread of its own");
             let nested = inside(other, Place::default());
             assert_eq!(CodeOwner::here(), other);
-            assert!(is_in_entry());
+            assert!(is_in_entry() && !is_in_check());
+            entry_is_check();
             assert_eq!(outside(CodeOwner::here), CodeOwner::HOST);
+            assert!(!outside(is_in_check) && is_in_check());
             assert_eq!(CodeOwner::here(), other);
             drop(nested);
+            assert!(!is_in_check());
             assert_eq!(CodeOwner::here(), one);
             assert!(!is_in_entry());
         })

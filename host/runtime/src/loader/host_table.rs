@@ -1,11 +1,13 @@
 //! The table that the host lends to plugins. Each function checks its token and its pointers, and never unwinds.
 
 use super::code_owner::outside;
+use super::outgoing::ReceiverOf;
 use super::output::Completed;
-use super::{call_context, listeners, output, read, status};
+use super::{call_context, listeners, outgoing, output, read, status};
 use crate::process_guard::end_if_forked;
 use extman_abi::{
-    self as abi, CallToken, Check, HostTable, InstanceToken, LogRecord, Outcome, Report, Status,
+    self as abi, CallTable, CallToken, Check, HostTable, InstanceToken, LogRecord, Outcome, OutgoingToken,
+    Receiver, Report, Request, Status,
 };
 use extman_model::{LogLevel, Progress, clock};
 use std::ffi::c_void;
@@ -230,6 +232,79 @@ unsafe extern "C" fn complete(
     })
 }
 
-unsafe extern "C" fn extension(_: *const HostTable, _: *const u8, _: usize) -> *const c_void {
-    std::ptr::null()
+unsafe extern "C" fn extension(_: *const HostTable, id: *const u8, id_len: usize) -> *const c_void {
+    // SAFETY: the plugin lends the id for the call.
+    let id = unsafe { read::slice(read::bytes(id, id_len)) };
+    if id == abi::EXTENSION_CALL.as_bytes() {
+        std::ptr::from_ref(&CALL_TABLE).cast()
+    } else {
+        std::ptr::null()
+    }
+}
+
+/// What `extension` answers for `extman.call/1`.
+static CALL_TABLE: CallTable = CallTable {
+    struct_size: size_of::<CallTable>(),
+    call,
+    submit,
+    cancel,
+};
+
+/// The largest input of a call that a plugin makes, its parts included.
+const INPUT_BYTES_MAX: usize = 64 << 20;
+
+unsafe extern "C" fn call(
+    _: *const HostTable,
+    instance: InstanceToken,
+    request: *const Request,
+    timeout_ns: u64,
+    receiver: *const Receiver,
+) -> Status {
+    // SAFETY: the plugin lends request and receiver for the call.
+    guarded(|| match unsafe { asked(request, receiver) } {
+        Ok((asked, receiver)) => outgoing::call(instance, asked, timeout_ns, receiver),
+        Err(status) => status,
+    })
+}
+
+unsafe extern "C" fn submit(
+    _: *const HostTable,
+    instance: InstanceToken,
+    request: *const Request,
+    timeout_ns: u64,
+    receiver: *const Receiver,
+    token: *mut OutgoingToken,
+) -> Status {
+    let name = |number| {
+        if !token.is_null() {
+            // SAFETY: not null, and the plugin's to be written to.
+            unsafe { token.write(number) };
+        }
+    };
+    // SAFETY: the plugin lends request and receiver for the call.
+    guarded(|| match unsafe { asked(request, receiver) } {
+        Ok((asked, receiver)) => outgoing::submit(instance, asked, timeout_ns, receiver, name),
+        Err(status) => status,
+    })
+}
+
+/// # Safety
+/// Both are null or lent for the call, with all that the request points to.
+unsafe fn asked(
+    request: *const Request,
+    receiver: *const Receiver,
+) -> Result<(read::Asked, ReceiverOf), Status> {
+    // SAFETY: the caller's contract.
+    let asked = unsafe { read::request(request, INPUT_BYTES_MAX) }?;
+    // SAFETY: the caller's contract.
+    let receiver = unsafe { read::receiver(receiver, asked.streams) }.ok_or(abi::STATUS_INVALID_INPUT)?;
+    // SAFETY: the plugin vouches for its functions and its context until `answer` has returned, from any thread.
+    Ok((asked, unsafe { ReceiverOf::new(receiver) }))
+}
+
+unsafe extern "C" fn cancel(_: *const HostTable, instance: InstanceToken, token: OutgoingToken) -> Status {
+    guarded(|| match outside(|| outgoing::cancel(instance, token)) {
+        true => abi::STATUS_OK,
+        false => abi::STATUS_CLOSED,
+    })
 }

@@ -1,5 +1,6 @@
 //! Who hears what an instance says unasked: instance tokens.
 
+use super::outgoing::{OutgoingCalls, OutgoingRouter};
 use extman_model::clock::Monotonic;
 use extman_model::{LogLevel, Progress, Report};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,6 +19,11 @@ pub trait Listener: Send + Sync {
 
     /// The instance tells of a change of health.
     fn health(&self, report: Report);
+
+    /// Who carries out the calls that the instance makes of other plugins' capabilities; by default nobody, so that they fail.
+    fn calls(&self) -> Option<Arc<dyn OutgoingRouter>> {
+        None
+    }
 }
 
 static LISTENERS: RwLock<Listeners> = RwLock::new(Listeners {
@@ -34,6 +40,7 @@ struct Listeners {
 struct Entry {
     generation: u32,
     listener: Option<Arc<dyn Listener>>,
+    outgoing: Option<Arc<OutgoingCalls>>,
     /// The second of the last pushed health, and how many there were in it.
     pushes: AtomicU64,
 }
@@ -42,8 +49,8 @@ struct Entry {
 const PUSHES_PER_SECOND: u64 = 20;
 const COUNT_BITS: u32 = 16;
 
-/// Registers a listener and returns its token.
-pub(super) fn register(listener: Arc<dyn Listener>) -> u64 {
+/// Registers a listener, with the calls that the instance makes, and returns its token.
+pub(super) fn register(listener: Arc<dyn Listener>, outgoing: Option<Arc<OutgoingCalls>>) -> u64 {
     let mut listeners = LISTENERS.write().unwrap_or_else(PoisonError::into_inner);
     let Listeners { entries, free } = &mut *listeners;
     let number = free.pop().unwrap_or_else(|| {
@@ -53,6 +60,7 @@ pub(super) fn register(listener: Arc<dyn Listener>) -> u64 {
     let entry = &mut entries[number as usize];
     entry.generation = entry.generation.wrapping_add(1).max(1);
     entry.listener = Some(listener);
+    entry.outgoing = outgoing;
     entry.pushes = AtomicU64::new(0);
     u64::from(entry.generation) << 32 | u64::from(number)
 }
@@ -65,6 +73,7 @@ pub(super) fn unregister(token: u64) {
         && entry.generation == (token >> 32) as u32
         && entry.listener.take().is_some()
     {
+        entry.outgoing = None;
         free.push(token as u32);
     }
 }
@@ -92,6 +101,13 @@ pub(super) fn find(token: u64) -> Option<Arc<dyn Listener>> {
     (entry.generation == (token >> 32) as u32).then(|| entry.listener.clone())?
 }
 
+/// The calls that the instance of a token makes, if it is not stale.
+pub(super) fn outgoing(token: u64) -> Option<Arc<OutgoingCalls>> {
+    let listeners = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
+    let entry = listeners.entries.get(token as u32 as usize)?;
+    (entry.generation == (token >> 32) as u32).then(|| entry.outgoing.clone())?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +125,7 @@ mod tests {
 
     #[test]
     fn pushes_of_one_instance_are_limited_by_the_second() {
-        let (one, other) = (register(Arc::new(Deaf)), register(Arc::new(Deaf)));
+        let (one, other) = (register(Arc::new(Deaf), None), register(Arc::new(Deaf), None));
         let at = |second: u64| Monotonic::from_nanos(second * 1_000_000_000 + 5);
         let admitted = |token, second| {
             (0..100)
@@ -120,7 +136,7 @@ mod tests {
         assert_eq!(admitted(other, 1), PUSHES_PER_SECOND as usize);
         assert_eq!(admitted(one, 2), PUSHES_PER_SECOND as usize);
         unregister(one);
-        let next = register(Arc::new(Deaf));
+        let next = register(Arc::new(Deaf), None);
         assert_eq!(admits_push(one, at(3)), None, "stale");
         assert_eq!(
             admitted(next, 2),

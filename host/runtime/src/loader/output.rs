@@ -1,6 +1,7 @@
 //! What a plugin writes under a token, and what it may ask under it: the far side of the host table.
 
 use super::call_context::find;
+use super::chain::Chain;
 use extman_abi::{self as abi, CallToken, InstanceToken};
 use extman_model::clock;
 use extman_model::frames::Frames;
@@ -38,6 +39,8 @@ pub struct Output {
     pub parts: Vec<Part>,
     /// What is said beside the body.
     pub metadata: Vec<(String, String)>,
+    /// The calls that were made in it; `None` if its plugin may make none.
+    pub(crate) chain: Option<Arc<Chain>>,
 }
 
 /// What a call is output.
@@ -96,6 +99,16 @@ impl OutputBuffer {
 
     pub(super) fn stream(&self) -> Option<&Arc<Frames>> {
         self.stream.as_ref()
+    }
+
+    /// The calls that are made in it.
+    pub(super) fn chain(&self) -> Option<&Arc<Chain>> {
+        self.output.chain.as_ref()
+    }
+
+    /// It was made in another call, as this link of the chain.
+    pub(super) fn set_chain(&mut self, chain: Arc<Chain>) {
+        self.output.chain = Some(chain);
     }
 }
 
@@ -217,6 +230,26 @@ pub(super) fn emit_metadata(token: CallToken, key: &[u8], value: &[u8]) -> abi::
         None => metadata.push((key, value)),
     }
     abi::STATUS_OK
+}
+
+/// Others may be made in the call of a token: `outermost` begins a chain, unless it is in one.
+pub(super) fn begin_chain(token: CallToken, outermost: impl FnOnce() -> Arc<Chain>) {
+    if let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token))
+        && output.chain().is_none()
+    {
+        output.set_chain(outermost());
+    }
+}
+
+/// What is made in the call of a token is made in this; `None` if the token is stale, or its plugin may make no calls.
+pub(super) fn chain(token: CallToken) -> Option<Arc<Chain>> {
+    find(token)?.enter_by(token)?.chain().cloned()
+}
+
+/// Whether the output of a token's call is streamed: then its reader may go away without a word.
+pub(super) fn streams(token: CallToken) -> bool {
+    let output = find(token).and_then(|slot| slot.enter_by(token));
+    output.is_some_and(|output| output.stream.is_some())
 }
 
 /// The call of a token is inside this instance.

@@ -5,10 +5,12 @@
 
 use super::attach::{self, Attached};
 use super::call_context::{self, CallContext};
+use super::chain::Chain;
 use super::code_owner::{self, CodeOwner};
 use super::host_table::HOST_TABLE;
 use super::library::Library;
 use super::listeners::{self, Listener};
+use super::outgoing::{OutgoingCalls, ReceivingLanes};
 use super::output::{self, Completed, Completion, Output};
 use super::root::{Invoke as InvokeFn, Step as StepFn, Tables};
 use super::text::ErrorText;
@@ -17,6 +19,7 @@ use crate::crash::{InstanceEntry, Place};
 use crate::lanes::Phase;
 use crate::process_guard::{self, Active, Activity, Entering};
 use extman_abi::{self as abi, Bytes, CallToken, InstanceToken};
+use extman_model::clock::Monotonic;
 use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, RequestExtras, Usage};
 use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
@@ -35,6 +38,9 @@ pub struct PluginInstance {
     owner: CodeOwner,
     activity: Activity,
     listed: InstanceEntry,
+    outgoing: Arc<OutgoingCalls>,
+    /// Calls of other plugins may be made in its own.
+    may_call: bool,
 }
 
 // SAFETY: the handle is opaque to the host, and the ABI lets any thread pass it to the plugin.
@@ -141,7 +147,8 @@ impl PluginInstance {
         listener: Arc<dyn Listener>,
     ) -> Result<Arc<PluginInstance>, CallError> {
         let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
-        let token = listeners::register(listener);
+        let outgoing = OutgoingCalls::new(making.name, listener.calls());
+        let token = listeners::register(listener, Some(outgoing.clone()));
         output::of_instance(call, token);
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
@@ -164,11 +171,14 @@ impl PluginInstance {
             activity: Activity::of_new_instance(),
             listed,
             library: Mutex::new(Some(library.clone())),
+            may_call: outgoing.may_call(),
+            outgoing,
         };
         let made = made.map(instance).inspect_err(|_| listeners::unregister(token))?;
         let made = Arc::new(made);
         let instance: Weak<dyn Active> = Arc::downgrade(&made) as _;
         process_guard::lives(&made.name, made.owner, instance);
+        made.outgoing.open();
         Ok(made)
     }
 
@@ -212,7 +222,7 @@ impl PluginInstance {
         let Some(entry) = entry else { return Ok(()) };
         let _window = process_guard::window(&self.name, name, self.owner);
         let _inside = self.enter_step(phase)?;
-        output::of_instance(call, self.token);
+        self.begins_in(call, name);
         let request = step_request(call);
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and lent locals.
@@ -229,7 +239,7 @@ impl PluginInstance {
             return Err(unsupported("configure"));
         };
         let _inside = self.enter_step(Phase::Configure)?;
-        output::of_instance(call, self.token);
+        self.begins_in(call, "configure");
         let request = abi::ConfigureRequest {
             struct_size: size_of::<abi::ConfigureRequest>(),
             call,
@@ -250,7 +260,7 @@ impl PluginInstance {
             return Err(unsupported("restore"));
         };
         let _inside = self.enter_step(Phase::State)?;
-        output::of_instance(call, self.token);
+        self.begins_in(call, "restore");
         let request = abi::RestoreRequest {
             struct_size: size_of::<abi::RestoreRequest>(),
             call,
@@ -274,7 +284,7 @@ impl PluginInstance {
             return Err(unsupported("snapshot"));
         };
         let _inside = self.enter_step(Phase::State)?;
-        output::of_instance(call, self.token);
+        self.begins_in(call, "snapshot");
         let request = step_request(call);
         let mut snapshot = abi::Snapshot {
             struct_size: size_of::<abi::Snapshot>(),
@@ -352,9 +362,36 @@ impl PluginInstance {
         }
     }
 
+    /// A step begins in the open call `call`.
+    fn begins_in(&self, call: CallToken, step: &str) {
+        output::of_instance(call, self.token);
+        if self.may_call {
+            output::begin_chain(call, || {
+                Chain::outermost(&format!("{step} of {}", self.name), &[])
+            });
+        }
+    }
+
+    /// Has `lanes` receive the answers to calls that it makes and of which no thread waits.
+    pub(crate) fn receive_on(&self, lanes: Box<dyn ReceivingLanes>) {
+        self.outgoing.receive_on(lanes);
+    }
+
+    /// Runs this as its code, which takes an answer to a call that it has made.
+    pub(crate) fn receive(&self, receive: impl FnOnce()) {
+        if let Ok(_inside) = self.enter_step(Phase::Invoke) {
+            receive();
+        }
+    }
+
     #[inline]
     fn call(&self, entry: InvokeFn, call: CallToken, input: Input<'_>) -> Returned {
         output::of_instance(call, self.token);
+        if self.may_call {
+            output::begin_chain(call, || {
+                Chain::outermost(input.capability, &input.extras.metadata)
+            });
+        }
         // Most calls have none, and cost 130 instructions less without the two lists.
         let extras = input.extras;
         let lists = (!extras.metadata.is_empty() || !extras.parts.is_empty()).then(|| lent_extras(extras));
@@ -416,6 +453,7 @@ impl PluginInstance {
             return Ok(Said::Nothing);
         };
         let _inside = self.enter(self.listed.at(Phase::Check))?;
+        code_owner::entry_is_check();
         let request = abi::CheckRequest {
             struct_size: size_of::<abi::CheckRequest>(),
             call: context.token(),
@@ -450,8 +488,14 @@ impl PluginInstance {
     /// says.
     ///
     /// # Errors
-    /// Calls are still inside; or what the plugin says of what may be left.
+    /// Calls are still inside, or what receives an answer does not return; or what the plugin says of what may be left.
     pub fn destroy(&self, call: CallToken) -> Result<(), NotDestroyed> {
+        let deadline = call_context::deadline(call).flatten();
+        let deadline = deadline.unwrap_or(Monotonic::from_nanos(u64::MAX));
+        let receives = |receive: &dyn Fn()| self.receive(receive);
+        self.outgoing
+            .close(deadline, receives)
+            .map_err(NotDestroyed::Inside)?;
         match self.activity.close() {
             Ok(true) => {}
             Ok(false) => return Ok(()),

@@ -1,7 +1,7 @@
 //! Reading what a plugin passes: nothing beyond the size that it declares, nothing that is not marked as measured.
 
 use extman_abi::{self as abi, Bytes};
-use extman_model::{CallError, Connection, Figures, Health, Part, Report, Usage};
+use extman_model::{CallError, Connection, Figures, Health, InputPart, Part, Report, RequestExtras, Usage};
 use std::borrow::Cow;
 
 /// Lent bytes.
@@ -181,6 +181,118 @@ pub(super) fn figures(raw: &abi::Report) -> Figures {
     Figures::new(health, connection, values, measured)
 }
 
+/// A call that a plugin makes of another one's capability.
+///
+/// # Errors
+/// It is unreadable, names no capability, or is larger than `bytes_max`.
+///
+/// # Safety
+/// `request` is null or lent for the call with all that it points to.
+pub(super) unsafe fn request(request: *const abi::Request, bytes_max: usize) -> Result<Asked, abi::Status> {
+    let blank = abi::Request {
+        struct_size: size_of::<abi::Request>(),
+        call: 0,
+        capability: Bytes::EMPTY,
+        capability_version: Bytes::EMPTY,
+        content_type: Bytes::EMPTY,
+        accept: Bytes::EMPTY,
+        input: Bytes::EMPTY,
+        metadata: std::ptr::null(),
+        metadata_len: 0,
+        parts: std::ptr::null(),
+        parts_len: 0,
+        flags: 0,
+        reserved: 0,
+    };
+    // SAFETY: the caller's contract; all fields are numbers and pointers.
+    let raw = unsafe { prefix(request, blank) }.ok_or(abi::STATUS_INVALID_INPUT)?;
+    if raw.metadata_len > LISTED_MAX || raw.parts_len > LISTED_MAX || raw.input.len > bytes_max {
+        return Err(abi::STATUS_RESOURCE_EXHAUSTED);
+    }
+    // SAFETY: the caller's contract.
+    let (metadata, parts) = unsafe {
+        (
+            array(raw.metadata, raw.metadata_len),
+            array(raw.parts, raw.parts_len),
+        )
+    };
+    let in_parts = parts.iter().map(|part| part.data.len);
+    if in_parts.fold(raw.input.len, usize::saturating_add) > bytes_max {
+        return Err(abi::STATUS_RESOURCE_EXHAUSTED);
+    }
+    // SAFETY: the caller's contract.
+    let text = |bytes| unsafe { text(bytes, WORD_BYTES_MAX) }.into_owned();
+    let part = |part: &abi::InputPart| InputPart {
+        name: text(part.name),
+        content_type: text(part.content_type),
+        // SAFETY: the caller's contract.
+        data: unsafe { slice(part.data) }.to_vec(),
+    };
+    let asked = Asked {
+        within: raw.call,
+        capability: text(raw.capability),
+        content_type: text(raw.content_type),
+        // SAFETY: the caller's contract.
+        input: unsafe { slice(raw.input) }.to_vec(),
+        extras: RequestExtras {
+            capability_version: text(raw.capability_version),
+            accept: text(raw.accept),
+            metadata: metadata
+                .iter()
+                .map(|pair| (text(pair.key), text(pair.value)))
+                .collect(),
+            parts: parts.iter().map(part).collect(),
+        },
+        streams: raw.flags & abi::REQUEST_STREAM != 0,
+    };
+    match asked.capability.is_empty() {
+        true => Err(abi::STATUS_INVALID_INPUT),
+        false => Ok(asked),
+    }
+}
+
+/// Where a plugin wants the answer to a call. `None` if it is unreadable, or lacks a function that is needed.
+///
+/// # Safety
+/// `receiver` is null or lent for the call.
+pub(super) unsafe fn receiver(receiver: *const abi::Receiver, streams: bool) -> Option<abi::Receiver> {
+    let blank = abi::Receiver {
+        struct_size: size_of::<abi::Receiver>(),
+        context: std::ptr::null_mut(),
+        frame: None,
+        answer: None,
+    };
+    // SAFETY: the caller's contract; all fields are numbers and pointers, and null is no function.
+    let receiver = unsafe { prefix(receiver, blank) }?;
+    let is_whole = receiver.answer.is_some() && (receiver.frame.is_some() || !streams);
+    is_whole.then_some(receiver)
+}
+
+/// Most pairs of metadata, and most parts, of a call that a plugin makes.
+const LISTED_MAX: usize = 1024;
+/// Longest name, media type, key or value of a call that a plugin makes; the rest is cut.
+const WORD_BYTES_MAX: usize = 8 * 1024;
+
+/// A call that a plugin makes, as it is read.
+pub(super) struct Asked {
+    pub within: abi::CallToken,
+    pub capability: String,
+    pub content_type: String,
+    pub input: Vec<u8>,
+    pub extras: RequestExtras,
+    pub streams: bool,
+}
+
+/// # Safety
+/// `first` is null or points to `len` structs that are valid for `'a`.
+unsafe fn array<'a, T>(first: *const T, len: usize) -> &'a [T] {
+    if first.is_null() || len == 0 {
+        return &[];
+    }
+    // SAFETY: not null, and the caller's contract.
+    unsafe { std::slice::from_raw_parts(first, len) }
+}
+
 /// An outcome; one that says nothing if it is null.
 ///
 /// # Safety
@@ -197,6 +309,34 @@ pub(super) fn failed(outcome: &abi::Outcome, mut failure: CallError) -> CallErro
     failure.retryable = given(abi::OUTCOME_RETRYABLE).then_some(outcome.retryable != 0);
     failure.retry_after_ms = given(abi::OUTCOME_RETRY_AFTER).then_some(outcome.retry_after_ms);
     failure
+}
+
+/// An outcome that says this of an answer.
+pub(super) fn outcome_of(usage: Usage, failure: Option<&CallError>) -> abi::Outcome {
+    let mut outcome = abi::Outcome::BLANK;
+    let mut given = |bit: u64, value: Option<u64>| {
+        outcome.valid |= if value.is_some() { bit } else { 0 };
+        value.unwrap_or_default()
+    };
+    let tokens_in = given(abi::OUTCOME_TOKENS_IN, usage.tokens_in);
+    let tokens_out = given(abi::OUTCOME_TOKENS_OUT, usage.tokens_out);
+    let tokens_cached = given(abi::OUTCOME_TOKENS_CACHED, usage.tokens_cached);
+    let tokens_reasoning = given(abi::OUTCOME_TOKENS_REASONING, usage.tokens_reasoning);
+    let retryable = failure.and_then(|failure| failure.retryable);
+    let retryable = given(abi::OUTCOME_RETRYABLE, retryable.map(u64::from)) as u32;
+    let retry_after_ms = given(
+        abi::OUTCOME_RETRY_AFTER,
+        failure.and_then(|failure| failure.retry_after_ms),
+    );
+    abi::Outcome {
+        retryable,
+        retry_after_ms,
+        tokens_in,
+        tokens_out,
+        tokens_cached,
+        tokens_reasoning,
+        ..outcome
+    }
 }
 
 /// What an outcome says of the use of a model.

@@ -46,6 +46,34 @@ fn kind(status: Status) -> ErrorKind {
     }
 }
 
+/// What a plugin is told of a failure of another one.
+pub(super) fn of(kind: ErrorKind) -> Status {
+    match kind {
+        ErrorKind::InvalidInput => abi::STATUS_INVALID_INPUT,
+        ErrorKind::NotFound => abi::STATUS_NOT_FOUND,
+        ErrorKind::AlreadyExists => abi::STATUS_ALREADY_EXISTS,
+        ErrorKind::FailedPrecondition => abi::STATUS_FAILED_PRECONDITION,
+        ErrorKind::PermissionDenied => abi::STATUS_PERMISSION_DENIED,
+        ErrorKind::Unauthenticated => abi::STATUS_UNAUTHENTICATED,
+        ErrorKind::Cancelled => abi::STATUS_CANCELLED,
+        ErrorKind::Unavailable | ErrorKind::NotServing => abi::STATUS_UNAVAILABLE,
+        ErrorKind::RateLimited => abi::STATUS_RATE_LIMITED,
+        ErrorKind::DeadlineExceeded => abi::STATUS_DEADLINE_EXCEEDED,
+        ErrorKind::Exhausted => abi::STATUS_RESOURCE_EXHAUSTED,
+        ErrorKind::Aborted => abi::STATUS_ABORTED,
+        // Its panic is not the caller's.
+        ErrorKind::Internal | ErrorKind::Panicked => abi::STATUS_INTERNAL,
+        ErrorKind::Configuration => abi::STATUS_CONFIGURATION,
+        ErrorKind::Unsupported => abi::STATUS_UNIMPLEMENTED,
+        ErrorKind::DataLoss => abi::STATUS_DATA_LOSS,
+    }
+}
+
+/// What a failure is once its status has gone through a plugin that passes it on.
+pub(super) fn passed_on(kind: ErrorKind) -> ErrorKind {
+    self::kind(of(kind))
+}
+
 /// A status that is newer than this host counts as its class. One of the host's own class is not the plugin's to return.
 fn kind_of_class(status: Status) -> ErrorKind {
     match status {
@@ -58,6 +86,18 @@ fn kind_of_class(status: Status) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failure_of_another_plugin_keeps_its_kind_but_for_what_is_not_the_callers() {
+        for kind in ErrorKind::ALL {
+            let expected = match kind {
+                ErrorKind::Panicked => ErrorKind::Internal,
+                ErrorKind::NotServing => ErrorKind::Unavailable,
+                other => other,
+            };
+            assert_eq!(passed_on(kind), expected);
+        }
+    }
 
     #[test]
     fn an_unknown_status_counts_as_its_class() {

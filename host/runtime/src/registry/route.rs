@@ -276,6 +276,20 @@ impl Route {
         self.choice.load()
     }
 
+    /// Who serves now of those that fit; `None` if nobody of them does.
+    pub fn choose_among(&self, fits: impl Fn(&Entry) -> bool) -> Option<Candidate> {
+        let choice = self.choice();
+        let serving = choice.as_ref().and_then(|choice| choice.serving.clone());
+        if let Some(serving) = serving.filter(|serving| fits(&serving.entry)) {
+            return Some(serving);
+        }
+        let ranked = lock(&self.ranked);
+        let mut best_first = ranked.callable.values();
+        best_first
+            .find(|placed| fits(&placed.entry))
+            .and_then(Placed::candidate)
+    }
+
     /// Who would serve if all were well.
     pub fn first(&self) -> Option<Arc<Entry>> {
         self.candidates.first().map(|slot| slot.entry.load_full())

@@ -1,7 +1,8 @@
 //! What instances say unasked: to the log and to whoever listens to events.
 
+use super::calls::{CallRouter, Caller, InstanceCalls};
 use super::events::Events;
-use crate::loader::Listener;
+use crate::loader::{Listener, OutgoingRouter};
 use extman_model::clock;
 use extman_model::{Health, LogLevel, Progress, Report, What};
 use std::sync::Arc;
@@ -19,14 +20,16 @@ pub(super) struct InstanceListener {
     second: AtomicU64,
     records: AtomicU64,
     dropped: AtomicU64,
+    calls: Arc<dyn OutgoingRouter>,
 }
 
 impl InstanceListener {
-    pub(super) fn new(name: Arc<str>, generation: u64, events: Events) -> Self {
+    pub(super) fn new(caller: Caller, router: &Arc<dyn CallRouter>, events: Events) -> Self {
         InstanceListener {
-            name,
+            name: caller.name.clone(),
             events,
-            generation,
+            generation: caller.generation,
+            calls: Arc::new(InstanceCalls::new(caller, router.clone())),
             second: AtomicU64::new(0),
             records: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -101,5 +104,9 @@ impl Listener for InstanceListener {
             health,
             text: report.text,
         });
+    }
+
+    fn calls(&self) -> Option<Arc<dyn OutgoingRouter>> {
+        Some(self.calls.clone())
     }
 }

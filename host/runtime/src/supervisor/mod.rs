@@ -1,6 +1,7 @@
 //! What should run, runs: one actor for each instance decides what follows what (`stage`), and one task feeds them all, has the long
 //! steps run beside it (`start`, `stop`), and publishes what has changed.
 
+mod calls;
 mod departures;
 mod dependencies;
 mod events;
@@ -15,6 +16,7 @@ mod start;
 mod stop;
 mod task;
 
+pub use calls::{CallRouter, Caller, NoRouter};
 pub use events::Events;
 pub use requests::{Outcome, Request, Requests};
 pub use restart::{Restart, SupervisionConfig};

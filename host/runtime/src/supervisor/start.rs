@@ -1,5 +1,6 @@
 //! The long step from a verified plugin to a running instance. The way back is in `stop`.
 
+use super::calls::{CallRouter, Caller};
 use super::events::Events;
 use super::listener::InstanceListener;
 use super::spec::InstanceConfig;
@@ -32,6 +33,8 @@ pub struct Services {
     pub state_dir: Option<PathBuf>,
     /// Modules that new instances of the same library share.
     pub modules: SharedModules,
+    /// Serves calls that instances make of each other.
+    pub calls: Arc<dyn CallRouter>,
 }
 
 /// A running instance with its module.
@@ -118,7 +121,12 @@ pub(super) async fn start(
         .map_err(not_vetted)?;
     let module = services.modules.join(services, &vetted, &name).await?;
     let stop_budget = settings.stop_budget;
-    let listener = Arc::new(InstanceListener::new(name.clone(), module.generation(), events));
+    let caller = Caller {
+        name: name.clone(),
+        generation: module.generation(),
+        plugin: plugin.clone(),
+    };
+    let listener = Arc::new(InstanceListener::new(caller, &services.calls, events));
     let made = Instance::create(module.clone(), &name, &merged, listener, settings).await;
     let instance = match made {
         Ok(instance) => Arc::new(instance),

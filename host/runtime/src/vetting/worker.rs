@@ -4,8 +4,8 @@ use super::guard;
 use super::memory;
 use super::protocol::{Line, Order, receive_order, say};
 use crate::loader::{
-    CallContext, CodeOwner, Library, Listener, Making, Mapped, NotDestroyed, OpenError, OutputLimits,
-    PluginInstance, Said, SealedImage, Step, exit_now,
+    Answering, CallContext, CodeOwner, Library, Listener, Making, Mapped, NoAnswer, NotDestroyed, OpenError,
+    OutgoingCall, OutgoingRouter, OutputLimits, PluginInstance, Said, SealedImage, Step, Task, exit_now,
 };
 use crate::process_guard;
 use extman_abi::CallToken;
@@ -19,6 +19,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -245,8 +246,16 @@ fn unavailable(error: &dyn std::fmt::Display) -> CallError {
 
 fn probe(host: &Host, bound: &PluginInstance, context: &CallContext) {
     let open = || context.open(None, None, OutputLimits::default());
-    let started = host.step(VettingPhase::Start, || bound.step(Step::Start, open()));
-    if started.is_none() {
+    let start = || match bound.step(Step::Start, open()) {
+        Err(error) if CALLS.load(Relaxed) => {
+            complain!(
+                "start failed, and calls other plugins, which are not here: {error}; it is not blamed for that"
+            );
+            Ok(false)
+        }
+        started => started.map(|()| true),
+    };
+    if host.step(VettingPhase::Start, start) != Some(true) {
         return;
     }
     let report = host.step(VettingPhase::Check, || {
@@ -320,4 +329,36 @@ impl Listener for Chatter {
     }
 
     fn health(&self, _: Report) {}
+
+    fn calls(&self) -> Option<Arc<dyn OutgoingRouter>> {
+        Some(Arc::new(Alone))
+    }
+}
+
+/// The plugin has called another one: here there is none.
+static CALLS: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the plugin calls others, and has none served.
+struct Alone;
+
+impl OutgoingRouter for Alone {
+    fn may_call(&self) -> bool {
+        false
+    }
+
+    fn route(&self, call: OutgoingCall) -> Answering {
+        CALLS.store(true, Relaxed);
+        let text = format!(
+            "no other plugin is here while this one is vetted, so that nobody serves {}",
+            call.capability
+        );
+        let error = CallError::new(ErrorKind::Unavailable, text);
+        Box::pin(std::future::ready(Err(NoAnswer::Failed(error))))
+    }
+
+    fn spawn(&self, task: Task) {
+        drop(task);
+    }
+
+    fn panicked(&self) {}
 }

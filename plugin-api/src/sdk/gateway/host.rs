@@ -2,7 +2,7 @@
 
 use super::entry::describe;
 use crate::abi::{self, HostTable};
-use crate::sdk::{Error, Health, Part, Result, Usage};
+use crate::sdk::{Caller, Error, Health, Part, Result, Usage};
 use std::time::Duration;
 
 /// How important a log record is.
@@ -26,8 +26,8 @@ pub enum Level {
 /// than this crate knows it. What is read here is of ABI 1.0, which every host has.
 #[derive(Clone)]
 pub struct Host {
-    table: *const HostTable,
-    instance: abi::InstanceToken,
+    pub(super) table: *const HostTable,
+    pub(super) instance: abi::InstanceToken,
 }
 
 // SAFETY: the table is immutable, lives until the library is unloaded, and each of its functions may be called from any
@@ -81,6 +81,12 @@ impl Host {
             ((*self.table).push_health)(self.table, self.instance, &report, text.as_ptr(), text.len())
         };
         into_result(status, "push health")
+    }
+
+    /// For calls of other plugins that are made in none of this plugin's own: from a thread of its own. They need a timeout of theirs, and end
+    /// with the instance.
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.clone(), 0)
     }
 
     pub(crate) fn cancelled(&self, call: abi::CallToken) -> bool {

@@ -9,6 +9,7 @@ mod entry;
 mod guard;
 pub mod host;
 pub mod incoming;
+mod outgoing;
 mod root;
 mod submit;
 mod tables;

@@ -76,6 +76,7 @@ const NAMES: &[&str] = &[
     "pthread-alive",
     "pthread-exit",
     "pthread-key",
+    "relay",
     "segfault-constructor",
     "serial",
     "signal-handler",

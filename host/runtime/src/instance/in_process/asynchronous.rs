@@ -1,12 +1,11 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
-use super::{Call, Ends, Instance, reply};
+use super::{Call, Ends, Failure, Instance, Served, reply};
 use crate::lanes::{Phase, Priority};
 use crate::loader::{self, CallContext, Completed, Frames};
 use crate::pending_call::{DispatchError, PendingCall, answer_by};
 use extman_abi::CallToken;
 use extman_model::clock;
-use extman_model::{CallError, Reply};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -23,7 +22,7 @@ impl Instance {
         &self,
         call: Call,
         stream: Option<Arc<Frames>>,
-    ) -> Result<Result<Reply, CallError>, DispatchError> {
+    ) -> Result<Served, DispatchError> {
         let reader = stream.clone();
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
         let work = self.work(Phase::Invoke, timeout);
@@ -33,7 +32,7 @@ impl Instance {
         let (completed, completes) = oneshot::channel::<Completed>();
         let ends = stream.clone().map(Ends);
         let streams = stream.is_some();
-        let pending = PendingCall::open(deadline, stream, limits);
+        let pending = PendingCall::open(deadline, stream, limits).in_chain(call.chain.clone());
         let run = move |context: CallContext| {
             let token = context.token();
             let input = call.input(streams);
@@ -52,19 +51,23 @@ impl Instance {
         let returned = pending.dispatch(&self.pool, work, priority, run).await;
         let mut in_flight = match returned? {
             Ok(in_flight) => in_flight,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => {
+                // It was not handed over, so that it made no calls.
+                let is_passed_on = false;
+                return Ok(Err(Failure { error, is_passed_on }));
+            }
         };
         let answer = answer_by(deadline, completes).await;
         drop(ends);
         let Some(Ok(completed)) = answer else {
-            return Err(DispatchError::Deadline);
+            return Err(DispatchError::Deadline(loader::late(in_flight.token)));
         };
         in_flight.is_over = true;
         let ran = clock::monotonic().since(began);
         let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
         self.metrics.returned(ran.saturating_sub(held_up));
         Ok(match completed.failure {
-            Some(error) => Err(error),
+            Some(error) => Err(Failure::of(error, &completed.output)),
             None => Ok(reply(completed.output, completed.usage, ran)),
         })
     }

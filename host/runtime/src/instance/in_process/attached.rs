@@ -76,9 +76,12 @@ impl Instance {
             stream: false,
             extras: &RequestExtras::NONE,
         };
-        serve(&self.plugin, context, input, (began, deadline), |ran, failure| {
-            self.metrics.ended_attached(attached, failure, ran)
-        })
+        let served = serve(&self.plugin, context, input, (began, deadline), |ran, failure| {
+            let is_passed_on = failure.is_some_and(|failure| failure.is_passed_on);
+            let failure = failure.map(|failure| &failure.error);
+            self.metrics.ended_attached(attached, failure, is_passed_on, ran);
+        });
+        served.map_err(|failure| failure.error)
     }
 }
 

@@ -211,7 +211,7 @@ impl Instance {
                 (answer.outcome(), took)
             }
             Ok(None) => (CheckOutcome::Busy, None),
-            Err(DispatchError::Deadline) => (CheckOutcome::TimedOut, None),
+            Err(DispatchError::Deadline(_)) => (CheckOutcome::TimedOut, None),
             Err(_) => (CheckOutcome::NotBegun, None),
         }
     }
