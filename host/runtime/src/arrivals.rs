@@ -3,7 +3,7 @@
 //! Blocking: it reads and copies files. It runs no plugin code.
 
 use extman_intake::{
-    DirError, DirProblem, Discovery, FoundFile, Identity, IntakeConfig, Scan, Store, StoreError,
+    DirError, DirProblem, Discovery, DiscoveryConfig, FoundFile, Identity, IntakeConfig, Scan, Store, StoreError,
     StoreOutcome, VerifiedPlugin, inspect, verify,
 };
 use extman_model::RefusedView;
@@ -69,6 +69,12 @@ impl Arrivals {
     /// Whether the store can be written to.
     pub fn store_outcome(&self) -> StoreOutcome {
         self.store.outcome()
+    }
+
+    /// From here on it looks in these directories, and so.
+    pub fn look_by(&mut self, config: DiscoveryConfig) {
+        self.discovery = Discovery::new(config.clone());
+        self.config.discovery = config;
     }
 
     /// Looks once.

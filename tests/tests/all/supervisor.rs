@@ -5,7 +5,7 @@ use extman_runtime::arrivals::Arrived;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
-use extman_runtime::supervisor::{Events, Outcome, Request, Requests, Services, Supervisor};
+use extman_runtime::supervisor::{Configured, Events, Outcome, Request, Requests, Services, Supervisor};
 use extman_runtime::vetting::{Vetting, VettingConfig};
 use extman_tests::{Bench, build, until_async};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Supervised {
             modules: Default::default(),
         };
         let supervisor = Supervisor::new(
-            Vec::new(),
+            Configured::default(),
             Arc::new(services),
             registry.clone(),
             Events::new(64),

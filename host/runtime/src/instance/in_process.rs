@@ -213,7 +213,9 @@ impl Instance {
         };
         // Then its plugin was never entered.
         let is_hosts = returned.as_ref().is_err_and(DispatchError::is_hosts);
-        let result = settle(returned, Phase::Invoke).flatten();
+        let result = settle(returned, Phase::Invoke)
+            .flatten()
+            .map_err(|error| self.cleaned(error));
         let failure = result.as_ref().err();
         let is_excused = is_hosts || failure.is_some_and(|failure| reader.explains(failure));
         counted.end(failure, is_excused);
@@ -270,6 +272,15 @@ impl Instance {
         let (calls, since) = self.pool.unreturned(&self.name)?;
         let longest_ms = clock::monotonic().since(since).as_millis() as u64;
         Some(UnreturnedView { calls, longest_ms })
+    }
+
+    /// What it says is no answer, and is shown to others than its caller.
+    #[cold]
+    fn cleaned(&self, error: CallError) -> CallError {
+        CallError {
+            text: self.settings.secrets.clean(&error.text).into_owned(),
+            ..error
+        }
     }
 
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.

@@ -1,6 +1,7 @@
 //! What instances say unasked: to the log and to whoever listens to events.
 
 use super::events::Events;
+use super::secrets::Secrets;
 use crate::loader::Listener;
 use extman_model::clock;
 use extman_model::{Health, LogLevel, Progress, Report, What};
@@ -16,17 +17,20 @@ pub(super) struct InstanceListener {
     events: Events,
     /// Which load of its library it hears.
     generation: u64,
+    /// What it says is cleaned of these.
+    secrets: Arc<Secrets>,
     second: AtomicU64,
     records: AtomicU64,
     dropped: AtomicU64,
 }
 
 impl InstanceListener {
-    pub(super) fn new(name: Arc<str>, generation: u64, events: Events) -> Self {
+    pub(super) fn new(name: Arc<str>, generation: u64, events: Events, secrets: Arc<Secrets>) -> Self {
         InstanceListener {
             name,
             events,
             generation,
+            secrets,
             second: AtomicU64::new(0),
             records: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -57,6 +61,8 @@ impl Listener for InstanceListener {
             return;
         }
         let plugin = &*self.name;
+        let [target, text, fields] = [target, text, fields].map(|part| self.secrets.clean(part));
+        let [target, text, fields] = [&*target, &*text, &*fields];
         match level {
             LogLevel::Error => tracing::error!(target: "plugin", plugin, part = target, fields, "{text}"),
             LogLevel::Warn => tracing::warn!(target: "plugin", plugin, part = target, fields, "{text}"),
@@ -99,7 +105,7 @@ impl Listener for InstanceListener {
         self.events.tell(What::HealthPushed {
             name: self.name.to_string(),
             health,
-            text: report.text,
+            text: report.text.map(|text| self.secrets.clean(&text).into_owned()),
         });
     }
 }

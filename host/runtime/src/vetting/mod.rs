@@ -29,6 +29,7 @@ use extman_plugin_api::manifest::schema::Symbols;
 use key::{Trial, VettingKey};
 use protocol::Order;
 use serde::{Deserialize, Serialize};
+use crate::supervisor::ResolvedConfig;
 use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -134,12 +135,14 @@ fn when(remembered: bool) -> &'static str {
 }
 
 /// What a plugin is tried with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct TrialConfig<'a> {
     /// The configuration that an instance would get, as JSON.
     pub config: &'a str,
     /// The start-up time that an instance would get, where one is given.
     pub startup: Option<Duration>,
+    /// The same with the secrets in it, of which what was seen is cleaned.
+    pub secrets: Option<&'a ResolvedConfig>,
 }
 
 impl<'a> From<&'a str> for TrialConfig<'a> {
@@ -147,6 +150,7 @@ impl<'a> From<&'a str> for TrialConfig<'a> {
         TrialConfig {
             config,
             startup: None,
+            secrets: None,
         }
     }
 }
@@ -383,7 +387,11 @@ impl Vetting {
             time: trial.limit,
             memory_bytes: self.config.memory_bytes_max,
         };
-        child::run(trial.worker, order, sealed.share()?, limits, phase, host_ends).await
+        let report = child::run(trial.worker, order, sealed.share()?, limits, phase, host_ends).await?;
+        Ok(match trial.secrets {
+            Some(config) => config.clean_vetting(report),
+            None => report,
+        })
     }
 
     fn trial<'a>(
@@ -401,6 +409,7 @@ impl Vetting {
             depth: deepest(plugin, with.config, depth),
             limit: startup.max(Duration::from_millis(self.config.timeout_ms)),
             worker,
+            secrets: with.secrets,
         }
     }
 

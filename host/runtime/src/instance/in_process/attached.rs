@@ -79,6 +79,7 @@ impl Instance {
         serve(&self.plugin, context, input, (began, deadline), |ran, failure| {
             self.metrics.ended_attached(attached, failure, ran)
         })
+        .map_err(|error| self.cleaned(error))
     }
 }
 
