@@ -113,7 +113,12 @@ pub(super) fn set(args: Set, backend: &dyn Backend, screen: &Screen) -> Result<O
         who: args.who.name(),
     };
     let name = args.name;
-    answered(&args.target, backend, screen, Command::ChangeConfig { name, asked })
+    answered(
+        &args.target,
+        backend,
+        screen,
+        Command::ChangeConfig { name, asked },
+    )
 }
 
 pub(super) fn unset(args: Unset, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
@@ -123,7 +128,12 @@ pub(super) fn unset(args: Unset, backend: &dyn Backend, screen: &Screen) -> Resu
         who: args.who.name(),
     };
     let name = args.name;
-    answered(&args.target, backend, screen, Command::ChangeConfig { name, asked })
+    answered(
+        &args.target,
+        backend,
+        screen,
+        Command::ChangeConfig { name, asked },
+    )
 }
 
 pub(super) fn roll_back(args: Rollback, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
@@ -170,7 +180,10 @@ fn render(answer: &ConfigAnswer, look: &Look) -> String {
     };
     let rows: Vec<_> = answer.fields.iter().map(row).collect();
     let mut text = match rows.is_empty() {
-        true => format!("{}: nothing is configured, so all has its default.", plain(&answer.name)),
+        true => format!(
+            "{}: nothing is configured, so all has its default.",
+            plain(&answer.name)
+        ),
         false => grid(&["FIELD", "FROM", "VALUE"], &rows, look),
     };
     if let Some(fault) = &answer.fault {
@@ -270,7 +283,10 @@ mod tests {
         }))
         .unwrap();
         let text = render(&answer, &look);
-        assert!(text.contains("config.size") && text.contains("Not in force"), "{text}");
+        assert!(
+            text.contains("config.size") && text.contains("Not in force"),
+            "{text}"
+        );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }

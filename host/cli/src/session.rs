@@ -9,7 +9,8 @@ use extman_model::control::events::EventsAnswer;
 use extman_model::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
 use extman_model::control::{Answer, Command, Invocation, Invoked};
 use extman_model::{
-    CapabilityOffer, ConfigAnswer, ConfigChange, ConfigDifference, DependenciesView, MaintenanceRow, PluginView, StatusView,
+    CapabilityOffer, ConfigAnswer, ConfigChange, ConfigDifference, DependenciesView, MaintenanceRow,
+    PluginView, StatusView,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

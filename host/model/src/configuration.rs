@@ -11,7 +11,11 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigStatus {
     /// The file; absent where the host has none.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy_path_given", default)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "lossy_path_given",
+        default
+    )]
     pub file: Option<PathBuf>,
     /// Whether all that is configured is in force: in the file, and above it by commands.
     pub in_sync: bool,

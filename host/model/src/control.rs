@@ -13,8 +13,8 @@ use crate::control::report::{
 };
 use crate::frames::Frames;
 use crate::{
-    CallError, CapabilityOffer, ConfigAnswer, ConfigChange, ConfigChangeAsked, ConfigDifference, DependenciesView, MaintenanceAsked, MaintenanceRow, PluginView, Reply,
-    RequestExtras, StatusView,
+    CallError, CapabilityOffer, ConfigAnswer, ConfigChange, ConfigChangeAsked, ConfigDifference,
+    DependenciesView, MaintenanceAsked, MaintenanceRow, PluginView, Reply, RequestExtras, StatusView,
 };
 pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
 pub use listen::listen_address;

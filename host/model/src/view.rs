@@ -1,7 +1,8 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
 use super::{
-    CheckKind, ConfigStatus, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange, Report, Verdict,
+    CheckKind, ConfigStatus, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange,
+    Report, Verdict,
 };
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;

@@ -3,8 +3,8 @@
 //! Blocking: it reads and copies files. It runs no plugin code.
 
 use extman_intake::{
-    DirError, DirProblem, Discovery, DiscoveryConfig, FoundFile, Identity, IntakeConfig, Scan, Store, StoreError,
-    StoreOutcome, VerifiedPlugin, inspect, verify,
+    DirError, DirProblem, Discovery, DiscoveryConfig, FoundFile, Identity, IntakeConfig, Scan, Store,
+    StoreError, StoreOutcome, VerifiedPlugin, inspect, verify,
 };
 use extman_model::RefusedView;
 use std::collections::{BTreeMap, BTreeSet};

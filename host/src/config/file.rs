@@ -34,7 +34,9 @@ impl ConfigText {
             let file = std::fs::File::open(path)?;
             file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text)?;
             match text.len() as u64 > TEXT_BYTES_MAX {
-                true => Err(io::Error::other(format!("it has more than {TEXT_BYTES_MAX} bytes"))),
+                true => Err(io::Error::other(format!(
+                    "it has more than {TEXT_BYTES_MAX} bytes"
+                ))),
                 false => Ok(text),
             }
         };

@@ -106,7 +106,8 @@ impl Components {
     /// From here on these limits and this time between two looks are configured.
     pub(super) fn set_limits(&self, config: &Config) {
         self.limits.store(Arc::new(config.health.limits()));
-        self.every_ms.store(config.health.components_every_ms, Ordering::Relaxed);
+        self.every_ms
+            .store(config.health.components_every_ms, Ordering::Relaxed);
     }
 
     fn every(&self) -> Duration {

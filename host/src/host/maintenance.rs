@@ -13,9 +13,7 @@ use extman_model::clock::{self, Monotonic};
 use extman_model::control::ControlError;
 use extman_model::history::HistoryState;
 use extman_model::record::{KeyValueRow, Record};
-use extman_model::{
-    Maintenance, MaintenanceAsked, MaintenanceRow, MaintenanceSource, ProbeSettings, What,
-};
+use extman_model::{Maintenance, MaintenanceAsked, MaintenanceRow, MaintenanceSource, ProbeSettings, What};
 use extman_runtime::registry::{Change, Entry, Registry};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

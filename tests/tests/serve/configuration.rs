@@ -50,7 +50,9 @@ fn events(host: &Served, after: u64) -> Vec<Value> {
 }
 
 fn last_event(host: &Served) -> u64 {
-    host.get("/api/v1/events?wait_ms=0")["last"].as_u64().unwrap_or_default()
+    host.get("/api/v1/events?wait_ms=0")["last"]
+        .as_u64()
+        .unwrap_or_default()
 }
 
 fn named<'e>(events: &'e [Value], event: &str) -> Vec<&'e Value> {
@@ -102,11 +104,14 @@ fn of_two_hundred_instances_the_one_that_is_configured_otherwise_is_touched() {
     host.until("it has taken it", || config_in(&host, "i77")["size"] == 2);
     assert_eq!(identities(), before, "it has taken it as it runs");
     assert_eq!(config_in(&host, "i78")["size"], 1);
-    host.until("it is told", || !named(&events(&host, heard), "config_taken").is_empty());
+    host.until("it is told", || {
+        !named(&events(&host, heard), "config_taken").is_empty()
+    });
     let events = events(&host, heard);
     for event in &events {
         let read = json!(["i77"]);
-        let is_of_it = event["name"] == "i77" || event["event"] == "config_read" && event["instances"] == read;
+        let is_of_it =
+            event["name"] == "i77" || event["event"] == "config_read" && event["instances"] == read;
         assert!(is_of_it || event["event"] == "health", "{event}");
     }
     assert_eq!(named(&events, "config_taken")[0]["live"], true);
@@ -131,7 +136,10 @@ fn file_that_can_not_be_used_leaves_what_was_and_is_told_with_all_places() {
     assert!(refused[0]["faults"][0]["line"].as_u64() > Some(1), "{refused:?}");
     assert_eq!(status(&host)["in_sync"], false);
     // Several values out of range: all at once.
-    rewrite(&host, &format!("call_timeout = 1\n{well}stop_budget_ms = 0\nprobe.fall = 0\n"));
+    rewrite(
+        &host,
+        &format!("call_timeout = 1\n{well}stop_budget_ms = 0\nprobe.fall = 0\n"),
+    );
     host.until("all are told", || faults().len() == 3);
     let places: Vec<(Value, Value)> = faults()
         .iter()
@@ -139,7 +147,10 @@ fn file_that_can_not_be_used_leaves_what_was_and_is_told_with_all_places() {
         .collect();
     let line = |text: &str| {
         let file = std::fs::read_to_string(host.place.path().join("extman.toml")).expect("readable");
-        file.lines().position(|line| line.starts_with(text)).expect("it is there") as u64 + 1
+        file.lines()
+            .position(|line| line.starts_with(text))
+            .expect("it is there") as u64
+            + 1
     };
     let at = |text: &str, field: &str| (json!(line(text)), json!(field));
     assert_eq!(
@@ -171,23 +182,39 @@ fn value_that_does_not_fit_its_plugin_is_told_with_its_place_and_the_rest_of_the
     rewrite(&host, &both("{ size = 0 }", "{ size = 2 }"));
     host.until("the other one has it", || config_in(&host, "b")["size"] == 2);
     host.until("it is told", || host.plugin("a")["config_in_sync"] == false);
-    assert_eq!((identity(&host, "a"), config_in(&host, "a")["size"].clone()), (before, json!(1)));
+    assert_eq!(
+        (identity(&host, "a"), config_in(&host, "a")["size"].clone()),
+        (before, json!(1))
+    );
     let status = status(&host);
-    assert_eq!((&status["in_sync"], &status["not_taken"]), (&json!(false), &json!(["a"])));
+    assert_eq!(
+        (&status["in_sync"], &status["not_taken"]),
+        (&json!(false), &json!(["a"]))
+    );
     let fault = &status["faults"][0];
     assert_eq!(fault["field"], "instance[0].config.size", "{status}");
     assert!(fault["line"].as_u64() > Some(1), "{status}");
     let told = events(&host, 0);
-    let text = named(&told, "config_not_taken")[0]["text"].as_str().unwrap_or_default();
-    assert!(text.contains("config.size") && text.contains("the one before goes on"), "{text}");
+    let text = named(&told, "config_not_taken")[0]["text"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(
+        text.contains("config.size") && text.contains("the one before goes on"),
+        "{text}"
+    );
     let (code, shown) = said(&host, &["status"]);
     assert_eq!(code, Some(0));
-    assert!(shown.contains("Configured and not in force") && shown.contains("config.size"), "{shown}");
+    assert!(
+        shown.contains("Configured and not in force") && shown.contains("config.size"),
+        "{shown}"
+    );
     // What the plugin itself refuses.
     rewrite(&host, &both("{ size = 3, name = \"refuse\" }", "{ size = 2 }"));
     host.until("that is told", || {
         let fault = host.plugin("a")["config_fault"].clone();
-        fault.as_str().is_some_and(|fault| fault.contains("not to my liking"))
+        fault
+            .as_str()
+            .is_some_and(|fault| fault.contains("not to my liking"))
     });
     assert_eq!(config_in(&host, "a")["size"], 1);
     rewrite(&host, &both("{ size = 1 }", "{ size = 2 }"));
@@ -207,7 +234,10 @@ impl Asked {
         let (answers, failed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
         let (client, answered, not) = (host.client.clone(), answers.clone(), failed.clone());
         let caller = Caller::start(move || match client.call("it.ask", name, b"{}") {
-            (200, body) => answered.lock().expect("whole").push(body["config"]["size"].clone()),
+            (200, body) => answered
+                .lock()
+                .expect("whole")
+                .push(body["config"]["size"].clone()),
             (status, body) => not.lock().expect("whole").push(json!([status, body])),
         });
         Asked {
@@ -231,7 +261,10 @@ impl Asked {
 #[test]
 fn plugin_that_takes_none_is_made_anew_beside_and_no_call_fails_under_load() {
     let place = Place::default();
-    place.put(&plugin("it", "1.0.0", "one").declares(SIZED).build(place.path()), "it.so");
+    place.put(
+        &plugin("it", "1.0.0", "one").declares(SIZED).build(place.path()),
+        "it.so",
+    );
     let both = |size: usize| instance("a", &format!("{{ size = {size} }}")) + &instance("b", "{ size = 9 }");
     let host = place.serve(&format!("{SETTINGS}{}", both(1)));
     host.until_ready();
@@ -245,13 +278,20 @@ fn plugin_that_takes_none_is_made_anew_beside_and_no_call_fails_under_load() {
         let from = asked.count() + 1;
         asked.go_on(&host);
         let answers = asked.answers.lock().expect("whole").clone();
-        assert!(answers[from..].iter().all(|answer| *answer == size), "{answers:?}");
+        assert!(
+            answers[from..].iter().all(|answer| *answer == size),
+            "{answers:?}"
+        );
     }
     let failed = asked.failed.lock().expect("whole").clone();
     assert_eq!(failed, Vec::<Value>::new());
     assert_eq!(identity(&host, "b"), other);
     let told = events(&host, 0);
-    assert!(named(&told, "config_taken").iter().all(|event| event["live"] == false));
+    assert!(
+        named(&told, "config_taken")
+            .iter()
+            .all(|event| event["live"] == false)
+    );
     host.stop();
 }
 
@@ -267,14 +307,19 @@ fn plugin_that_excludes_itself_is_stopped_first_goes_back_if_that_fails_and_the_
     host.until_ready();
     rewrite(&host, &instance("a", "{ size = 2 }"));
     host.until("it has it", || config_in(&host, "a")["size"] == 2);
-    host.until("the gap is told", || named(&events(&host, 0), "config_gap").len() == 1);
+    host.until("the gap is told", || {
+        named(&events(&host, 0), "config_gap").len() == 1
+    });
     rewrite(&host, &instance("a", "{ size = 3, name = \"refuse\" }"));
     host.until("it is back", || named(&events(&host, 0), "config_gap").len() == 2);
     assert_eq!(config_in(&host, "a")["size"], 2);
     let view = host.plugin("a");
     assert_eq!(view["config_in_sync"], false);
     let fault = view["config_fault"].as_str().unwrap_or_default();
-    assert!(fault.contains("not to my liking") && fault.contains("goes on"), "{fault}");
+    assert!(
+        fault.contains("not to my liking") && fault.contains("goes on"),
+        "{fault}"
+    );
     host.stop();
 }
 
@@ -289,7 +334,10 @@ fn whatever_a_change_fails_by_callers_are_answered_with_the_configuration_before
         "{REFUSES} if (memmem(request->config.data, request->config.len, \"panic\", 5) != NULL) \
          return extman_fail(error, EXTMAN_STATUS_PANICKED, \"a panic, as told\");"
     );
-    let made = plugin("it", "1.0.0", "one").declares(SIZED).in_create(crashes).in_configure(panics);
+    let made = plugin("it", "1.0.0", "one")
+        .declares(SIZED)
+        .in_create(crashes)
+        .in_configure(panics);
     put(&place, &made);
     let settings = SETTINGS.replace("vetting.enabled = false\n", "");
     let host = place.serve(&format!("{settings}{}", instance("a", "{ size = 1 }")));
@@ -303,19 +351,28 @@ fn whatever_a_change_fails_by_callers_are_answered_with_the_configuration_before
         ("config.name=crash", "SIGSEGV"),
         ("priority=high", "priority"),
         ("plugin=other", "plugin says which"),
-        ("config.key={ env = \"NOBODY_HAS_SET_THIS\" }", "NOBODY_HAS_SET_THIS"),
+        (
+            "config.key={ env = \"NOBODY_HAS_SET_THIS\" }",
+            "NOBODY_HAS_SET_THIS",
+        ),
     ] {
         asked.go_on(&host);
         let (code, text) = said(&host, &["config", "set", "a", "config.size=2", change]);
         assert_ne!(code, Some(0), "{change}: {text}");
         assert!(text.contains(part), "{part:?} is missing in {text}");
         let view = host.plugin("a");
-        assert_eq!(view["config_in_sync"], true, "nothing is wanted but what was: {view}");
+        assert_eq!(
+            view["config_in_sync"], true,
+            "nothing is wanted but what was: {view}"
+        );
     }
     asked.go_on(&host);
     assert!(asked.failed.lock().expect("whole").is_empty());
     // One that panics is started again at once, as it was.
-    let (code, text) = said(&host, &["config", "set", "a", "config.size=2", "config.name=panic"]);
+    let (code, text) = said(
+        &host,
+        &["config", "set", "a", "config.size=2", "config.name=panic"],
+    );
     assert_ne!(code, Some(0), "{text}");
     host.until("it serves again", || config_in(&host, "a")["size"] == 1);
     asked.go_on(&host);
@@ -342,7 +399,10 @@ fn what_is_set_goes_before_the_file_and_is_shown_undone_and_brought_back() {
         text
     };
     let shown = text(&["config", "set", "a", "config.size=5", "priority=3", "--as", "ada"]);
-    assert!(shown.contains("config.size set 5") && shown.contains("priority set 3"), "{shown}");
+    assert!(
+        shown.contains("config.size set 5") && shown.contains("priority set 3"),
+        "{shown}"
+    );
     assert_eq!(config_in(&host, "a")["size"], 5);
     let diff = host.get("/api/v1/plugins/a/config/diff");
     let size = json!({"field": "config.size", "file": 1, "configured": 5, "in_force": 5});
@@ -359,19 +419,30 @@ fn what_is_set_goes_before_the_file_and_is_shown_undone_and_brought_back() {
     assert!(code == Some(1) || code == Some(2), "{refused}");
     assert!(refused.contains("nothing was set there"), "{refused}");
     text(&["config", "rollback", "a"]);
-    assert_eq!(config_in(&host, "a")["size"], 5, "as it was before the last change");
+    assert_eq!(
+        config_in(&host, "a")["size"],
+        5,
+        "as it was before the last change"
+    );
     let history = host.get("/api/v1/plugins/a/config/history");
     let changes = history.as_array().cloned().unwrap_or_default();
     let of = |change: &Value| ["by", "who"].map(|field| change[field].as_str().unwrap_or("").to_owned());
     assert_eq!(of(&changes[0])[0], "rollback");
     assert_eq!(of(changes.last().expect("some")), ["command", "ada"]);
     let first = changes.last().expect("some")["number"].to_string();
-    assert!(changes.iter().all(|change| change["at_unix_ms"].as_u64() > Some(1_600_000_000_000)));
+    assert!(
+        changes
+            .iter()
+            .all(|change| change["at_unix_ms"].as_u64() > Some(1_600_000_000_000))
+    );
     text(&["config", "set", "a", "config.size=9"]);
     text(&["config", "rollback", "a", "--to", &first]);
     assert_eq!(config_in(&host, "a")["size"], 5);
     let shown = text(&["config", "history", "a"]);
-    assert!(shown.contains("ada") && shown.contains("config.size: 1 → 5"), "{shown}");
+    assert!(
+        shown.contains("ada") && shown.contains("config.size: 1 → 5"),
+        "{shown}"
+    );
     let (code, refused) = said(&host, &["config", "rollback", "a", "--to", "999"]);
     assert_eq!(code, Some(1), "{refused}");
     assert_eq!(host.get("/api/v1/plugins/nobody/config"), Value::Null);
@@ -409,9 +480,15 @@ fn instances_come_and_go_and_become_another_plugins_with_the_file() {
     let host = place.serve(&format!("{SETTINGS}{}", instance("a", "{ size = 1 }")));
     host.until_ready();
     let before = identity(&host, "a");
-    rewrite(&host, &(instance("a", "{ size = 1 }") + &instance("b", "{ size = 2 }")));
+    rewrite(
+        &host,
+        &(instance("a", "{ size = 1 }") + &instance("b", "{ size = 2 }")),
+    );
     host.until("it has come", || config_in(&host, "b")["size"] == 2);
-    rewrite(&host, &(instance("a", "{ size = 1 }") + "[[instance]]\nplugin = \"other\"\nname = \"b\"\n"));
+    rewrite(
+        &host,
+        &(instance("a", "{ size = 1 }") + "[[instance]]\nplugin = \"other\"\nname = \"b\"\n"),
+    );
     host.until("it is the other one's", || host.plugin("b")["id"] == "other");
     host.until_lifecycle("b", "running");
     rewrite(&host, &instance("a", "{ size = 1 }"));
@@ -428,7 +505,9 @@ fn secrets_are_read_for_the_plugin_alone_and_followed_when_they_change_or_vanish
     std::fs::create_dir(&folder).expect("made");
     let file = folder.join("key");
     std::fs::write(&file, "first-secret\n").expect("written");
-    let with = |more: &str| instance("a", &format!("{{ key = {{ file = {file:?} }}{more} }}")) + &instance("b", "{ size = 1 }");
+    let with = |more: &str| {
+        instance("a", &format!("{{ key = {{ file = {file:?} }}{more} }}")) + &instance("b", "{ size = 1 }")
+    };
     let host = place.serve(&format!("{SETTINGS}{}", with("")));
     host.until_ready();
     let before = ["a", "b"].map(|name| identity(&host, name));
@@ -440,13 +519,23 @@ fn secrets_are_read_for_the_plugin_alone_and_followed_when_they_change_or_vanish
     host.until("that is told", || host.plugin("a")["config_in_sync"] == false);
     let fault = host.plugin("a")["config_fault"].clone();
     let fault = fault.as_str().unwrap_or_default();
-    assert!(fault.contains("config.key") && fault.contains("secrets/key"), "{fault}");
+    assert!(
+        fault.contains("config.key") && fault.contains("secrets/key"),
+        "{fault}"
+    );
     assert_eq!(key(), "second-secret", "it goes on");
-    assert_eq!(status(&host)["faults"][0]["field"], "instance[0].config.key", "{}", status(&host));
+    assert_eq!(
+        status(&host)["faults"][0]["field"],
+        "instance[0].config.key",
+        "{}",
+        status(&host)
+    );
     replace(&file, "second-secret");
     host.until("it is back", || host.plugin("a")["config_in_sync"] == true);
     replace(&file, "short");
-    host.until("the schema holds for it", || host.plugin("a")["config_in_sync"] == false);
+    host.until("the schema holds for it", || {
+        host.plugin("a")["config_in_sync"] == false
+    });
     assert_eq!(key(), "second-secret");
     assert_eq!(["a", "b"].map(|name| identity(&host, name)), before);
     host.stop();
@@ -461,12 +550,17 @@ fn replace(file: &Path, text: &str) {
 
 #[test]
 fn secrets_are_found_in_no_answer_history_event_log_error_or_file() {
-    const SECRETS: [&str; 3] = ["open-sesame-of-a-file", "open-sesame-of-a-variable", "refuse-open-sesame-too"];
+    const SECRETS: [&str; 3] = [
+        "open-sesame-of-a-file",
+        "open-sesame-of-a-variable",
+        "refuse-open-sesame-too",
+    ];
     let place = Place::default();
     // It tells all it is told, in its log and in its errors.
     let tells = "{ const ExtmanHostTable *to = instance->host; \
         extman_log(to, instance->token, EXTMAN_LOG_WARN, extman_bytes(\"it\"), request->config); }";
-    let told_at_create = "extman_log(host, request->instance, EXTMAN_LOG_WARN, extman_bytes(\"it\"), request->config);";
+    let told_at_create =
+        "extman_log(host, request->instance, EXTMAN_LOG_WARN, extman_bytes(\"it\"), request->config);";
     let made = plugin("it", "1.0.0", "one")
         .declares(SIZED)
         .in_create(format!("{told_at_create} {REFUSES}"))
@@ -476,21 +570,32 @@ fn secrets_are_found_in_no_answer_history_event_log_error_or_file() {
     std::fs::write(&file, SECRETS[0]).expect("written");
     let settings = SETTINGS.replace("vetting.enabled = false\n", "");
     let with = |size: usize| {
-        instance("a", &format!("{{ size = {size}, key = {{ file = {file:?} }}, other = {{ env = \"THE_SECRET\" }} }}"))
+        instance(
+            "a",
+            &format!("{{ size = {size}, key = {{ file = {file:?} }}, other = {{ env = \"THE_SECRET\" }} }}"),
+        )
     };
     let more = format!("{settings}[log]\nlevel = \"trace\"\n{}", with(1));
     let host = place.serve_with(&more, &[("THE_SECRET", Path::new(SECRETS[1]))]);
     host.until_ready();
     host.until_lifecycle("a", "running");
     let has = config_in(&host, "a");
-    assert_eq!((&has["key"], &has["other"]), (&json!(SECRETS[0]), &json!(SECRETS[1])), "it has them");
-    host.place.config(&format!("{settings}[log]\nlevel = \"trace\"\n{}", with(2)));
+    assert_eq!(
+        (&has["key"], &has["other"]),
+        (&json!(SECRETS[0]), &json!(SECRETS[1])),
+        "it has them"
+    );
+    host.place
+        .config(&format!("{settings}[log]\nlevel = \"trace\"\n{}", with(2)));
     host.until("it has it", || config_in(&host, "a")["size"] == 2);
     // The plugin refuses it, and says what it was given.
     replace(&file, SECRETS[2]);
     host.until("that is told", || host.plugin("a")["config_in_sync"] == false);
     let fault = host.plugin("a")["config_fault"].to_string();
-    assert!(fault.contains("not to my liking") && fault.contains("[secret]"), "{fault}");
+    assert!(
+        fault.contains("not to my liking") && fault.contains("[secret]"),
+        "{fault}"
+    );
     let (code, _) = said(&host, &["config", "set", "a", "config.size=3"]);
     assert_eq!(code, Some(1), "as long as that is so");
     replace(&file, SECRETS[0]);
@@ -538,7 +643,10 @@ fn secrets_are_found_in_no_answer_history_event_log_error_or_file() {
         search(format!("{args:?}"), &[output.stdout, output.stderr].concat());
     }
     let log = host.log();
-    assert!(log.contains("[secret]"), "the plugin has told of it, or this test shows nothing");
+    assert!(
+        log.contains("[secret]"),
+        "the plugin has told of it, or this test shows nothing"
+    );
     search("the log".to_owned(), log.as_bytes());
     let place = host.stopped();
     for kept in ["state", "store"] {
@@ -547,7 +655,10 @@ fn secrets_are_found_in_no_answer_history_event_log_error_or_file() {
         }
     }
     for kept in ["history.db", "history.db-wal"] {
-        search(kept.to_owned(), &std::fs::read(place.path().join(kept)).unwrap_or_default());
+        search(
+            kept.to_owned(),
+            &std::fs::read(place.path().join(kept)).unwrap_or_default(),
+        );
     }
     assert_eq!(found, Vec::<String>::new());
 }
@@ -558,7 +669,10 @@ fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
         let path = entry.path();
         match path.is_dir() {
             true => all.extend(files_below(&path)),
-            false => all.push((path.display().to_string(), std::fs::read(&path).unwrap_or_default())),
+            false => all.push((
+                path.display().to_string(),
+                std::fs::read(&path).unwrap_or_default(),
+            )),
         }
     }
     all
@@ -568,7 +682,10 @@ fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
 fn hundred_hosts_killed_right_after_a_value_was_set_have_all_kept_it() {
     let mut place = Place::default();
     put(&place, &taking("it"));
-    let settings = format!("history.enabled = false\n{SETTINGS}{}", instance("a", "{ size = 1 }"));
+    let settings = format!(
+        "history.enabled = false\n{SETTINGS}{}",
+        instance("a", "{ size = 1 }")
+    );
     let mut expected = json!(1);
     for round in 0..100 {
         let mut host = place.serve(&settings);
@@ -613,7 +730,10 @@ fn what_of_the_hosts_own_can_change_does_and_the_rest_is_told_field_by_field() {
     std::fs::write(host.place.path().join("extman.toml"), text).expect("written");
     host.until("the new directory is looked at", || host.ask("other") == "two");
     let status = status(&host);
-    assert_eq!(status["needs_restart"], json!(["http.requests_max", "lanes.queue_max"]));
+    assert_eq!(
+        status["needs_restart"],
+        json!(["http.requests_max", "lanes.queue_max"])
+    );
     assert_eq!(status["in_sync"], false);
     let policy = host.get("/api/v1/plugins/it/health")["policy"].clone();
     assert_eq!(policy["interval_ms"], 123, "{policy}");
@@ -627,7 +747,10 @@ fn what_of_the_hosts_own_can_change_does_and_the_rest_is_told_field_by_field() {
         "routing.all_down",
         "supervision.max_restarts",
     ] {
-        assert!(changed.as_array().is_some_and(|all| all.contains(&json!(field))), "{changed}");
+        assert!(
+            changed.as_array().is_some_and(|all| all.contains(&json!(field))),
+            "{changed}"
+        );
     }
     host.until_log("DEBUG");
     assert_eq!(identity(&host, "it"), before);

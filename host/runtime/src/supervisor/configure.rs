@@ -27,7 +27,9 @@ pub(super) async fn configure(
     secrets: &Secrets,
     blueprint: &Blueprint,
 ) -> Result<(), NotConfigured> {
-    let resolved = resolve(blueprint).await.map_err(|not| NotConfigured::Refused(not.cause))?;
+    let resolved = resolve(blueprint)
+        .await
+        .map_err(|not| NotConfigured::Refused(not.cause))?;
     // One that its configuration crashes does so there, and not here.
     let vetted = vet(services, blueprint, &resolved).await;
     vetted.map_err(|not| NotConfigured::Refused(resolved.clean(not.cause)))?;

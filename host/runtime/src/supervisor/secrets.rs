@@ -118,8 +118,11 @@ impl ResolvedConfig {
     ) -> Result<(Value, ResolvedConfig), Vec<FieldFault>> {
         let (mut secrets, mut faults) = (Vec::new(), Vec::new());
         let mut whole = Value::Object(config);
-        visit(&mut whole, schema, "config", &mut |field, reference| {
-            match reference.read() {
+        visit(
+            &mut whole,
+            schema,
+            "config",
+            &mut |field, reference| match reference.read() {
                 Ok(secret) => {
                     secrets.push(secret.clone());
                     Some(Value::String(secret))
@@ -130,8 +133,8 @@ impl ResolvedConfig {
                     faults.push(FieldFault { field, text });
                     None
                 }
-            }
-        });
+            },
+        );
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -226,7 +229,10 @@ impl Secrets {
         if secrets.is_empty() {
             return report;
         }
-        let texts = report.text.iter_mut().chain(report.parts.iter_mut().map(|part| &mut part.message));
+        let texts = report
+            .text
+            .iter_mut()
+            .chain(report.parts.iter_mut().map(|part| &mut part.message));
         for text in texts {
             if let Cow::Owned(cleaned) = clean(&secrets, text) {
                 *text = cleaned;
@@ -338,7 +344,6 @@ fn visit(
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,13 +365,17 @@ mod tests {
         assert_eq!((&whole, resolved.expose()), (&expected, &*expected.to_string()));
         for said in ["key open\"sesame is wrong", r#"{"key": "open\"sesame"}"#] {
             let cleaned = resolved.clean(said.to_owned());
-            assert!(cleaned.contains("[secret]") && !cleaned.contains("sesame"), "{cleaned}");
+            assert!(
+                cleaned.contains("[secret]") && !cleaned.contains("sesame"),
+                "{cleaned}"
+            );
         }
     }
 
     #[test]
     fn all_that_can_not_be_read_is_told_with_its_field() {
-        let config = json!({"a": {"env": "EXTMAN_TEST_IS_NOT_SET"}, "b": [{"file": "/nowhere/x"}, {"file": "x"}]});
+        let config =
+            json!({"a": {"env": "EXTMAN_TEST_IS_NOT_SET"}, "b": [{"file": "/nowhere/x"}, {"file": "x"}]});
         let faults = ResolvedConfig::read(object(config), None).err().unwrap();
         let fields: Vec<&str> = faults.iter().map(|fault| &*fault.field).collect();
         assert_eq!(fields, ["config.a", "config.b[0]", "config.b[1]"]);

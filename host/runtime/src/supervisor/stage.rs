@@ -282,7 +282,11 @@ pub(super) enum Effect<R: Loaded, W> {
     /// Answer an operator.
     Answer(W, Outcome),
     /// Report that another generation serves now; or, where `live`, that the one that served has taken another configuration.
-    Replaced { from: R::Build, to: R::Build, live: bool },
+    Replaced {
+        from: R::Build,
+        to: R::Build,
+        live: bool,
+    },
     /// Report that this was not taken in the place of what serves, or served.
     NotTaken { build: R::Build, text: String },
     /// Report that nothing served for this long, as one configuration had to be stopped before another was started.
@@ -778,12 +782,7 @@ impl<R: Loaded, W> Actor<R, W> {
     }
 
     /// What is loaded was asked to take a configuration. An answer of another generation is too late.
-    fn configured(
-        &mut self,
-        generation: u64,
-        outcome: Result<(), NotConfigured>,
-        out: &mut Effects<R, W>,
-    ) {
+    fn configured(&mut self, generation: u64, outcome: Result<(), NotConfigured>, out: &mut Effects<R, W>) {
         let Some(live) = self.stage.live_mut() else { return };
         let is_asked = |update: &mut Update<R::Build>| update.by == By::Configure;
         if live.running.generation() != generation {
@@ -802,15 +801,16 @@ impl<R: Loaded, W> Actor<R, W> {
                     return self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out);
                 }
                 self.keep_up(out);
-                if self.stage.live_mut().is_some_and(|live| live.update.is_none()) {
-                    self.answer(Ok(()), out);
-                }
+                self.answer_if_kept_up(out);
             }
             Err(NotConfigured::Unsupported) if tried.restart => {
                 self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out);
             }
             // Other bytes may have come meanwhile.
-            Err(NotConfigured::Unsupported) if !self.build.is(&tried.build) => self.keep_up(out),
+            Err(NotConfigured::Unsupported) if !self.build.is(&tried.build) => {
+                self.keep_up(out);
+                self.answer_if_kept_up(out);
+            }
             Err(NotConfigured::Unsupported) => self.replace(false, out),
             Err(NotConfigured::Refused(cause)) => {
                 let text = not_taken(cause);
@@ -827,6 +827,16 @@ impl<R: Loaded, W> Actor<R, W> {
                 let then = Then::Start { by_operator: false };
                 self.retire_live(&text, Condition::Panicked, then, out);
             }
+        }
+    }
+
+    /// Where nothing is under way any more, whoever waits is answered.
+    fn answer_if_kept_up(&mut self, out: &mut Effects<R, W>) {
+        match &self.stage {
+            Stage::Serving { live, .. } if live.update.is_none() => self.answer(Ok(()), out),
+            // A call into it was given up meanwhile.
+            Stage::Wedged { live, .. } if live.update.is_none() => self.answer(Err(WEDGED.to_owned()), out),
+            _ => {}
         }
     }
 

@@ -177,7 +177,9 @@ pub(super) async fn vet(
         startup: blueprint.config.start_budget_ms.map(Duration::from_millis),
         ..config.into()
     };
-    let vetted = services.vetting.vet(blueprint.plugin.clone(), trial, clock::wall());
+    let vetted = services
+        .vetting
+        .vet(blueprint.plugin.clone(), trial, clock::wall());
     vetted.await.map_err(not_vetted)
 }
 

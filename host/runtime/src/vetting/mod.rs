@@ -21,6 +21,7 @@ pub mod worker;
 
 use super::crash::{Crashes, Standing};
 use super::loader::{SealError, SealedImage};
+use crate::supervisor::ResolvedConfig;
 use cache::VettingCache;
 use child::Limits;
 use extman_intake::{Sdk, VerifiedPlugin};
@@ -29,7 +30,6 @@ use extman_plugin_api::manifest::schema::Symbols;
 use key::{Trial, VettingKey};
 use protocol::Order;
 use serde::{Deserialize, Serialize};
-use crate::supervisor::ResolvedConfig;
 use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

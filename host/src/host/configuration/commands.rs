@@ -1,8 +1,8 @@
 //! Commands of the operator: what is configured is shown, changed, and brought back.
 
+use super::Current;
 use super::fields::{FieldPath, Overrides, Section, changes, flat, overlaid, overrides_between, section};
 use super::kept::{self, KeptChange};
-use super::Current;
 use crate::host::Host;
 use extman_model::control::ControlError;
 use extman_model::text::one_line;
@@ -54,8 +54,12 @@ impl Host {
             let given = config.config.keys().collect::<BTreeSet<_>>();
             let defaults = &entry.plugin.manifest().config.defaults;
             let defaults = defaults.iter().filter(|(key, _)| !given.contains(key));
-            let below: Section = defaults.map(|(key, value)| (key.clone(), value.clone())).collect();
-            let below: Section = [("config".to_owned(), Value::Object(below))].into_iter().collect();
+            let below: Section = defaults
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            let below: Section = [("config".to_owned(), Value::Object(below))]
+                .into_iter()
+                .collect();
             let origin = ConfigOrigin::Manifest;
             let below = flat(&below).into_iter().filter(|(field, _)| field != "config");
             fields.extend(below.map(|(field, value)| ConfigField { field, value, origin }));
@@ -81,7 +85,11 @@ impl Host {
         let file = current.of_file(name).map(flat_of).unwrap_or_default();
         let entry = self.snapshot().get(name);
         let in_force = entry.map(|entry| flat_of(&entry.config)).unwrap_or_default();
-        let fields: BTreeSet<&String> = file.keys().chain(configured.keys()).chain(in_force.keys()).collect();
+        let fields: BTreeSet<&String> = file
+            .keys()
+            .chain(configured.keys())
+            .chain(in_force.keys())
+            .collect();
         let row = |field: &&String| ConfigDifference {
             field: (*field).clone(),
             file: file.get(*field).cloned(),
@@ -196,9 +204,14 @@ impl Host {
             ));
         };
         let host = self.clone();
-        let checked = tokio::task::spawn_blocking(move || host.checked(&change).map(|checked| (change, checked)));
+        let checked =
+            tokio::task::spawn_blocking(move || host.checked(&change).map(|checked| (change, checked)));
         let (change, checked) = checked.await.map_err(|_| ControlError::ShuttingDown)??;
-        let Checked { current, before, after } = checked;
+        let Checked {
+            current,
+            before,
+            after,
+        } = checked;
         let name = change.name.clone();
         let config = current.instance(&name).cloned();
         let Some(config) = config else {
@@ -226,7 +239,9 @@ impl Host {
             if let Ok(Ok(kept)) = tokio::task::spawn_blocking(noted).await {
                 *configuration.kept() = kept;
             }
-            return Err(ControlError::Failed(format!("{name}: {text}; nothing has changed")));
+            return Err(ControlError::Failed(format!(
+                "{name}: {text}; nothing has changed"
+            )));
         }
         let overrides = change.overrides;
         let of = name.clone();
@@ -310,7 +325,11 @@ impl Host {
     }
 
     /// What is configured for an instance that is there or configured.
-    fn configured_now(&self, current: &Arc<Current>, name: &str) -> Result<Arc<InstanceConfig>, ControlError> {
+    fn configured_now(
+        &self,
+        current: &Arc<Current>,
+        name: &str,
+    ) -> Result<Arc<InstanceConfig>, ControlError> {
         if let Some(config) = current.instance(name) {
             return Ok(Arc::new(config.clone()));
         }
@@ -327,7 +346,9 @@ impl Host {
         &self,
         change: impl Future<Output = Result<ConfigAnswer, ControlError>> + Send + 'static,
     ) -> Result<ConfigAnswer, ControlError> {
-        tokio::spawn(change).await.map_err(|_| ControlError::ShuttingDown)?
+        tokio::spawn(change)
+            .await
+            .map_err(|_| ControlError::ShuttingDown)?
     }
 }
 
@@ -346,7 +367,11 @@ fn flat_of(config: &InstanceConfig) -> BTreeMap<String, Value> {
 }
 
 fn plugin_of(section: &Section) -> String {
-    section.get("plugin").and_then(Value::as_str).unwrap_or_default().to_owned()
+    section
+        .get("plugin")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Whether a field was set, alone or with a table that it is in.
@@ -365,7 +390,8 @@ fn with_asked(mut overrides: Overrides, asked: &ConfigChangeAsked) -> Result<Ove
         let before = overrides.len();
         match FieldPath::parse(text) {
             Ok(path) => {
-                let stays = |known: &String| FieldPath::parse(known).is_ok_and(|known| !known.is_within(&path));
+                let stays =
+                    |known: &String| FieldPath::parse(known).is_ok_and(|known| !known.is_within(&path));
                 overrides.retain(|known, _| stays(known));
                 if overrides.len() == before {
                     wrong.push(format!(
@@ -388,7 +414,8 @@ fn with_asked(mut overrides: Overrides, asked: &ConfigChangeAsked) -> Result<Ove
             Ok(()) if value.is_null() => wrong.push(format!("{text}: null is no value; unset it instead")),
             Ok(()) => {
                 // What was set below it is in it, or is to be gone.
-                let stays = |known: &String| FieldPath::parse(known).is_ok_and(|known| !known.is_within(&path));
+                let stays =
+                    |known: &String| FieldPath::parse(known).is_ok_and(|known| !known.is_within(&path));
                 overrides.retain(|known, _| stays(known));
                 overrides.insert(path.to_string(), Some(value.clone()));
             }
@@ -399,7 +426,9 @@ fn with_asked(mut overrides: Overrides, asked: &ConfigChangeAsked) -> Result<Ove
         wrong.push("nothing is named that is to be set or unset".to_owned());
     }
     if overrides.len() > SET_MAX {
-        wrong.push(format!("more than {SET_MAX} fields would be set; put some of them into the file"));
+        wrong.push(format!(
+            "more than {SET_MAX} fields would be set; put some of them into the file"
+        ));
     }
     match wrong.is_empty() {
         true => Ok(overrides),
@@ -424,7 +453,10 @@ mod tests {
 
     fn asked(set: &[(&str, Value)], unset: &[&str]) -> ConfigChangeAsked {
         ConfigChangeAsked {
-            set: set.iter().map(|(path, value)| ((*path).to_owned(), value.clone())).collect(),
+            set: set
+                .iter()
+                .map(|(path, value)| ((*path).to_owned(), value.clone()))
+                .collect(),
             unset: unset.iter().map(|path| (*path).to_owned()).collect(),
             who: None,
         }
@@ -449,7 +481,11 @@ mod tests {
         let refused = with_asked(
             Overrides::new(),
             &asked(
-                &[("name", json!("b")), ("config.a", Value::Null), ("config..b", json!(1))],
+                &[
+                    ("name", json!("b")),
+                    ("config.a", Value::Null),
+                    ("config..b", json!(1)),
+                ],
                 &["priority"],
             ),
         );

@@ -25,13 +25,16 @@ pub(super) fn needs_restart(in_force: &Config, new: &Config) -> Vec<String> {
     let mut all = differences(&fields(in_force), &fields(new));
     if let (Some(before), Some(now)) = (&in_force.text, &new.text) {
         let section = |text: &ConfigText| {
-            let http = text.section("http").and_then(|http| serde_json::to_value(http).ok());
+            let http = text
+                .section("http")
+                .and_then(|http| serde_json::to_value(http).ok());
             let section: serde_json::Map<String, Value> =
                 http.map(|http| ("http".to_owned(), http)).into_iter().collect();
             flat(&section)
         };
         all.extend(differences(&section(before), &section(now)));
     }
+    all.sort();
     all
 }
 

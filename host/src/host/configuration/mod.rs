@@ -19,9 +19,7 @@ mod watch;
 use super::{BuildError, Host, Inner};
 use crate::config::{Config, ConfigError, ConfigSource, ConfigText};
 use arc_swap::ArcSwap;
-use extman_model::{
-    ConfigChangeBy, ConfigStatus, FieldFault, Lifecycle, LogLevel, PlacedFault, What, clock,
-};
+use extman_model::{ConfigChangeBy, ConfigStatus, FieldFault, Lifecycle, LogLevel, PlacedFault, What, clock};
 use extman_runtime::registry::{Entry, Snapshot};
 use extman_runtime::supervisor::{Configured, InstanceConfig, Request, SecretMarks};
 use fields::{Section, overlaid, section};
@@ -103,7 +101,10 @@ impl Current {
         // Of two of one name the first counts.
         let places = names.zip(0..).collect::<Vec<_>>().into_iter().rev().collect();
         let current = Current {
-            config: Config { instances, ..in_force },
+            config: Config {
+                instances,
+                ..in_force
+            },
             file,
             defaults,
             places,
@@ -161,7 +162,10 @@ impl Configuration {
             log_level: tokio::sync::watch::Sender::new(level),
         };
         for (_, fault) in &faults {
-            tracing::warn!("what was set by `extman config set` does not fit, and is left out: {}", fault.text);
+            tracing::warn!(
+                "what was set by `extman config set` does not fit, and is left out: {}",
+                fault.text
+            );
         }
         configuration.found().instances = configuration.placed_by_instance(faults, &[]);
         Ok(configuration)
@@ -224,7 +228,10 @@ impl Host {
     pub(super) fn config_status(&self, snapshot: &Snapshot) -> ConfigStatus {
         let current = self.inner.current();
         let found = self.inner.configuration.found();
-        let entries: Vec<Arc<Entry>> = snapshot.all().filter(|entry| entry.config_fault.is_some()).collect();
+        let entries: Vec<Arc<Entry>> = snapshot
+            .all()
+            .filter(|entry| entry.config_fault.is_some())
+            .collect();
         let not_taken: Vec<String> = entries.iter().map(|entry| entry.name.to_string()).collect();
         let is_so = |name: &String| {
             let has_failed = |entry: Arc<Entry>| entry.lifecycle == Lifecycle::Failed;
@@ -248,7 +255,13 @@ impl Host {
             return;
         };
         let _alone = self.inner.configuration.changing.lock().await;
-        let path = self.inner.current().file.text.as_ref().map(|text| text.path().to_owned());
+        let path = self
+            .inner
+            .current()
+            .file
+            .text
+            .as_ref()
+            .map(|text| text.path().to_owned());
         let (host, unread) = (self.clone(), path.clone().unwrap_or_default());
         // It reads files, and secrets from wherever they lie.
         let read = tokio::task::spawn_blocking(move || {
@@ -364,7 +377,11 @@ impl Host {
         let Some(kept_in) = self.inner.configuration.kept_in.clone() else {
             return;
         };
-        let path = current.file.text.as_ref().map(|text| text.path().display().to_string());
+        let path = current
+            .file
+            .text
+            .as_ref()
+            .map(|text| text.path().display().to_string());
         let (who, at_unix_ms) = (path.unwrap_or_default(), clock::unix_ms(clock::wall()));
         let changes = instances.into_iter().filter(|(_, before, after)| before != after);
         let changes: Vec<KeptChange> = changes
@@ -417,7 +434,8 @@ impl Prepared {
             let name = config.instance_name();
             let was = before.instance(name);
             let entry = snapshot.get(name);
-            let is_told = |entry: &Arc<Entry>| entry.config_fault.is_some() || entry.lifecycle == Lifecycle::Failed;
+            let is_told =
+                |entry: &Arc<Entry>| entry.config_fault.is_some() || entry.lifecycle == Lifecycle::Failed;
             let has_changed = was != Some(config);
             if has_changed {
                 let was = was.map(section).unwrap_or_default();
@@ -429,7 +447,9 @@ impl Prepared {
                 self.unfit.push((number, name.to_owned(), misfit.faults));
             }
         }
-        let gone = before.all().filter(|config| after.instance(config.instance_name()).is_none());
+        let gone = before
+            .all()
+            .filter(|config| after.instance(config.instance_name()).is_none());
         let gone = gone.map(|config| (config.instance_name().to_owned(), section(config), Section::new()));
         self.instances.extend(gone.collect::<Vec<_>>());
     }

@@ -32,7 +32,10 @@ impl Seen {
                 ConfigError::Read { error, .. } => error.to_string(),
                 other => other.to_string(),
             }),
-            marks: current.all().map(|config| SecretMarks::of(&config.config)).collect(),
+            marks: current
+                .all()
+                .map(|config| SecretMarks::of(&config.config))
+                .collect(),
         }
     }
 
@@ -62,7 +65,10 @@ pub(in crate::host) async fn watch(host: Weak<Inner>) {
     // What was told of, and can't be used.
     let mut refused: Option<Seen> = None;
     loop {
-        let Some(inner) = host.upgrade().filter(|inner| !inner.ending.load(Ordering::Acquire)) else {
+        let Some(inner) = host
+            .upgrade()
+            .filter(|inner| !inner.ending.load(Ordering::Acquire))
+        else {
             return;
         };
         let current = inner.current();
@@ -73,7 +79,10 @@ pub(in crate::host) async fn watch(host: Weak<Inner>) {
             return;
         };
         let (dirs, how) = (directories(&path, &current), current.config.intake.watch.clone());
-        if watched.as_ref().is_none_or(|(known, by, _)| (known, by) != (&dirs, &how)) {
+        if watched
+            .as_ref()
+            .is_none_or(|(known, by, _)| (known, by) != (&dirs, &how))
+        {
             let list: Vec<PathBuf> = dirs.iter().cloned().collect();
             let notify = changed.clone();
             let watch = Watch::start(&list, &how, move || notify.notify_one());
@@ -95,7 +104,12 @@ pub(in crate::host) async fn watch(host: Weak<Inner>) {
 }
 
 /// What has changed, once it has stayed the same for a while: a file may be in the midst of being written.
-async fn settled(path: &Path, current: &Arc<Current>, refused: Option<&Seen>, settle: Duration) -> Option<Seen> {
+async fn settled(
+    path: &Path,
+    current: &Arc<Current>,
+    refused: Option<&Seen>,
+    settle: Duration,
+) -> Option<Seen> {
     let look = || {
         let (path, current) = (path.to_owned(), current.clone());
         tokio::task::spawn_blocking(move || Seen::now(&path, &current))
@@ -117,7 +131,9 @@ async fn settled(path: &Path, current: &Arc<Current>, refused: Option<&Seen>, se
 
 /// Where the file lies, and the secrets.
 fn directories(path: &Path, current: &Current) -> BTreeSet<PathBuf> {
-    let secrets = current.all().flat_map(|config| SecretMarks::files(&config.config));
+    let secrets = current
+        .all()
+        .flat_map(|config| SecretMarks::files(&config.config));
     let files = std::iter::once(path.to_owned()).chain(secrets);
     let parent = |file: PathBuf| file.parent().map(Path::to_owned);
     files.filter_map(parent).collect()

@@ -333,7 +333,13 @@ impl World {
             // Whoever tries one makes it the one that is wanted once it was taken.
             Act::Change => {
                 let config = self.config + 1;
-                Input::Change(command, Made { config, ..self.made() })
+                Input::Change(
+                    command,
+                    Made {
+                        config,
+                        ..self.made()
+                    },
+                )
             }
             _ => Input::Restart(command),
         }
@@ -583,8 +589,13 @@ impl World {
             .as_ref()
             .and_then(|actor| actor.serving())
             .map(|serving| serving.number);
-        let build = self.actor.as_ref().and_then(|actor| actor.serving()).map(|serving| serving.build);
-        let serves_tried = command.tried.is_some() && build.map(|made| (made.file, made.config)) == command.tried;
+        let build = self
+            .actor
+            .as_ref()
+            .and_then(|actor| actor.serving())
+            .map(|serving| serving.build);
+        let serves_tried =
+            command.tried.is_some() && build.map(|made| (made.file, made.config)) == command.tried;
         let holds = match (&outcome, command.act) {
             (Err(_), Act::Change) => !serves_tried,
             (Err(_), _) => true,
@@ -592,7 +603,10 @@ impl World {
             (Ok(()), Act::Load | Act::Enable) => serving.is_some(),
             (Ok(()), Act::Change) => {
                 self.config = command.tried.map_or(self.config, |(_, config)| config);
-                let build = self.actor.as_ref().map(|actor| (actor.build.file, actor.build.config));
+                let build = self
+                    .actor
+                    .as_ref()
+                    .map(|actor| (actor.build.file, actor.build.config));
                 build == command.tried && (serving.is_none() || serves_tried)
             }
             (Ok(()), Act::Restart) => serving.is_some_and(|serving| serving > command.started),
@@ -609,9 +623,8 @@ impl World {
             _ => Act::Refuses,
         };
         for _ in 0..20 {
-            let goes_on = |world: &mut World| {
-                world.act(Act::StopEnds) || world.act(configures) || world.act(starts)
-            };
+            let goes_on =
+                |world: &mut World| world.act(Act::StopEnds) || world.act(configures) || world.act(starts);
             if self.actor.is_none() || !goes_on(self) {
                 break;
             }
@@ -669,9 +682,9 @@ impl World {
         let (newest, file, config) = (world.started, world.file, world.config);
         let age = |number: &mut u64| *number = newest.wrapping_sub(*number);
         let from = |number: &mut u8, newest: u8| {
-            *number = match number {
+            *number = match *number {
                 1 => 200,
-                number => newest.wrapping_sub(*number),
+                number => newest.wrapping_sub(number),
             }
         };
         let bytes = |build: &mut Made| {
@@ -1159,7 +1172,10 @@ fn config(world: &World) -> Option<u8> {
 #[test]
 fn configuration_is_taken_by_the_generation_that_serves() {
     let world = after(&[Act::StartEnds, Act::NewConfig, Act::Takes]);
-    assert_eq!((config(&world), world.started, world.serves()), (Some(2), 1, true));
+    assert_eq!(
+        (config(&world), world.started, world.serves()),
+        (Some(2), 1, true)
+    );
     assert!(world.starting.is_none() && world.stopping.is_empty());
     assert_eq!(world.actor.unwrap().configuration_not_taken(), None);
 }
@@ -1167,7 +1183,10 @@ fn configuration_is_taken_by_the_generation_that_serves() {
 #[test]
 fn configuration_that_is_refused_leaves_the_one_before_and_is_told_until_that_is_wanted_again() {
     let mut world = after(&[Act::StartEnds, Act::NewConfig, Act::Refuses]);
-    assert_eq!((config(&world), world.started, world.serves()), (Some(1), 1, true));
+    assert_eq!(
+        (config(&world), world.started, world.serves()),
+        (Some(1), 1, true)
+    );
     let told = |world: &World| {
         let actor = world.actor.as_ref().unwrap();
         actor.configuration_not_taken().map(str::to_owned)
@@ -1217,7 +1236,13 @@ fn what_may_have_taken_half_of_a_configuration_is_made_anew_as_it_was() {
 fn what_panics_at_its_configuration_is_started_at_once_as_it_was() {
     for acts in [
         &[Act::StartEnds, Act::NewConfig, Act::PanicsAtIt, Act::StopEnds][..],
-        &[Act::StartEnds, Act::NewConfig, Act::Panic, Act::StopEnds, Act::Due],
+        &[
+            Act::StartEnds,
+            Act::NewConfig,
+            Act::Panic,
+            Act::StopEnds,
+            Act::Due,
+        ],
     ] {
         let mut world = after(acts);
         assert_eq!(world.starting.map(|made| made.config), Some(1), "{acts:?}");
@@ -1234,9 +1259,17 @@ fn who_waits_for_a_change_is_answered_when_it_was_taken_or_not() {
     let with = |act: Act| [&begun[..], &[act]].concat();
     assert_eq!(last(&with(Act::Takes)), Some((Act::Change, Ok(()))));
     assert!(matches!(last(&with(Act::Refuses)), Some((_, Err(text))) if text.ends_with("refused")));
-    assert!(matches!(last(&with(Act::NewConfig)), Some((_, Err(text))) if text == OVERTAKEN));
+    assert!(matches!(last(&with(Act::NewBytes)), Some((_, Err(text))) if text == OVERTAKEN));
     let stopped = [Act::StartEnds, Act::Unload, Act::StopEnds, Act::Change];
-    assert_eq!(last(&stopped), Some((Act::Change, Ok(()))), "from its next start on");
+    assert_eq!(
+        last(&stopped),
+        Some((Act::Change, Ok(()))),
+        "from its next start on"
+    );
     let undone = after(&with(Act::Refuses));
-    assert_eq!(undone.actor.unwrap().configuration_not_taken(), None, "it is not wanted");
+    assert_eq!(
+        undone.actor.unwrap().configuration_not_taken(),
+        None,
+        "it is not wanted"
+    );
 }

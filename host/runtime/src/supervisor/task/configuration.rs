@@ -30,7 +30,10 @@ impl Supervisor {
     /// This is configured for one instance if it takes it. Whoever asked is answered when that is known, and then says what is configured.
     pub(super) fn try_config(&mut self, name: String, config: Arc<InstanceConfig>, reply: Waiter) {
         if self.shutdown.is_some() {
-            return self.batch.answers.push((reply, Err("the host is ending".to_owned())));
+            return self
+                .batch
+                .answers
+                .push((reply, Err("the host is ending".to_owned())));
         }
         let Some(record) = self.instances.get_mut(&*name) else {
             // It is made from this when its plugin comes.
@@ -70,10 +73,7 @@ impl Supervisor {
     pub(super) fn replaced(&mut self, name: &Arc<str>, from: &Blueprint, to: &Blueprint, live: bool) {
         let name_of = name.to_string();
         if from.has_bytes_of(to) {
-            self.batch.events.push(What::ConfigTaken {
-                name: name_of,
-                live,
-            });
+            self.batch.events.push(What::ConfigTaken { name: name_of, live });
         } else {
             let version = |build: &Blueprint| build.plugin.manifest().plugin.version.clone();
             self.batch.events.push(What::Replaced {

@@ -115,7 +115,9 @@ fn level(what: &What) -> Level {
         | What::LateReturn { .. }
         | What::ProcessChanged(_) => false,
         What::ConfigRead {
-            needs_restart, faults, ..
+            needs_restart,
+            faults,
+            ..
         } => needs_restart.is_empty() && faults.is_empty(),
         What::Unloaded { verdict, .. } => verdict.is_unmapped(),
         What::Health { to, flapping, .. } => matches!(to, Health::Up | Health::Unknown) && !flapping,
