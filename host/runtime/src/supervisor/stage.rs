@@ -1089,14 +1089,20 @@ impl<R: Loaded, W> Actor<R, W> {
     /// What is loaded has failed, and is stopped for it.
     fn fail(&mut self, text: String, condition: Condition, out: &mut Effects<R, W>) {
         self.restarts.ran_well(self.now);
+        let mut then = Then::Rest;
         // Whether it failed by the configuration that it was taking is not known: it is started again as it was.
         if let Some(live) = self.stage.live_mut()
             && let Some(tried) = live.update.take_if(|update| update.by == By::Configure)
         {
-            let text = not_taken(&tried.build, live.running.build(), &text);
-            self.reject(&tried.build, text, out);
+            let not_taken = not_taken(&tried.build, live.running.build(), &text);
+            self.reject(&tried.build, not_taken, out);
+            match tried.restart {
+                true => then = Then::Start { by_operator: true },
+                // Whoever waits until that is done waits for a start otherwise, of which nobody knows when it comes.
+                false => self.answer(Err(text.clone()), out),
+            }
         }
-        self.retire_live(&text, condition, Then::Rest, out);
+        self.retire_live(&text, condition, then, out);
     }
 
     /// What is loaded serves no more: an update that is under way goes on as the instance's start.
