@@ -1,6 +1,7 @@
 //! Whether the host is at fault when instances fail: more than half of those that are to run fail within a [`WINDOW`]. Then they are started one
-//! after the other, so that what ails the host is not made worse by all of them at once, and their budgets are left alone. One that is down and
-//! serves all the same is not stopped for it meanwhile. Pure: it is told the time.
+//! after the other, so that what ails the host is not made worse by all of them at once, and for [`EXCUSED`] their budgets are left alone: who
+//! fails for longer is put aside in the end, whoever is at fault. One that is down and serves all the same is not stopped for it meanwhile.
+//! Pure: it is told the time.
 //!
 //! ```text
 //!   its restart is due ─▶ held ─▶ tried, one at a time ─▶ serves: the next at once
@@ -18,6 +19,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 const INSTANCES_MIN: usize = 3;
 /// Instances that are named.
 const NAMED: usize = 3;
+/// For how long the host's trouble spends nobody's budget.
+const EXCUSED: Duration = Duration::from_secs(600);
 /// How long nobody is tried after one has failed again.
 pub(super) const REST: Duration = Duration::from_secs(5);
 
@@ -45,7 +48,7 @@ pub(super) enum Consequence {
 #[derive(Debug, Default)]
 pub(super) struct HostTrouble {
     failed: BTreeMap<Arc<str>, Failed>,
-    begun: bool,
+    begun: Option<Monotonic>,
     held: VecDeque<(Arc<str>, Monotonic)>,
     tried: Option<Arc<str>>,
     resting: bool,
@@ -95,7 +98,7 @@ impl HostTrouble {
 
     /// The moment that an instance waited for has come: to be started, or, if it `serves`, to be stopped since it has been down for long.
     pub(super) fn due(&mut self, name: Arc<str>, due: Monotonic, serves: bool) -> Vec<Consequence> {
-        if !self.begun {
+        if self.begun.is_none() {
             return vec![Consequence::Due(name, due)];
         }
         if serves {
@@ -125,20 +128,20 @@ impl HostTrouble {
             starting: false,
         };
         self.failed.insert(name.clone(), failed);
-        if self.begun {
+        if self.begun.is_some_and(|begun| now.since(begun) < EXCUSED) {
             out.push(Consequence::Excuse(name.clone()));
         }
     }
 
     fn begin(&mut self, of: usize, now: Monotonic, out: &mut Vec<Consequence>) {
         let are_most = |failed: usize| of >= INSTANCES_MIN && failed * 2 > of;
-        if self.begun || !are_most(self.failed.len()) {
+        if self.begun.is_some() || !are_most(self.failed.len()) {
             return;
         }
         let lately = |failed: &&Failed| now.since(failed.at) < WINDOW;
         let failed = self.failed.values().filter(lately).count();
         if are_most(failed) {
-            self.begun = true;
+            self.begun = Some(now);
             out.extend(self.failed.keys().cloned().map(Consequence::Excuse));
             out.push(self.announcement(of));
         }
@@ -146,8 +149,8 @@ impl HostTrouble {
 
     fn end(&mut self, of: usize, out: &mut Vec<Consequence>) {
         let is_over = self.failed.len() * 2 <= of && self.held.is_empty() && self.tried.is_none();
-        if self.begun && is_over {
-            self.begun = false;
+        if self.begun.is_some() && is_over {
+            self.begun = None;
             out.push(self.announcement(of));
         }
     }
@@ -164,7 +167,7 @@ impl HostTrouble {
 
     fn announcement(&self, of: usize) -> Consequence {
         Consequence::Announce {
-            begins: self.begun,
+            begins: self.begun.is_some(),
             failed: self.failed.len(),
             of,
             names: self.failed.keys().take(NAMED).map(ToString::to_string).collect(),
@@ -278,5 +281,17 @@ mod tests {
         trouble.due(name(1), at(1), false);
         let next = trouble.note(&name(0), Some(false), 2, at(2));
         assert_eq!(next, [Consequence::Due(name(1), at(1))]);
+    }
+
+    #[test]
+    fn who_fails_on_and_on_is_excused_for_a_while_only() {
+        let (mut trouble, _) = after(3, 4);
+        let is_excused = |trouble: &mut HostTrouble, seconds| {
+            trouble.note(&name(0), None, 4, at(seconds));
+            let out = trouble.note(&name(0), Some(true), 4, at(seconds));
+            out.contains(&Consequence::Excuse(name(0)))
+        };
+        assert!(is_excused(&mut trouble, 599));
+        assert!(!is_excused(&mut trouble, 600));
     }
 }

@@ -143,12 +143,12 @@ impl Restarts {
     }
 
     /// It serves, and nothing is wrong with it.
-    pub(super) fn runs_well(&mut self, now: Monotonic) {
+    pub(super) fn good_run_begins(&mut self, now: Monotonic) {
         self.well_since.get_or_insert(now);
     }
 
     /// It runs well no longer.
-    pub(super) fn ran_well(&mut self, now: Monotonic) {
+    pub(super) fn good_run_ends(&mut self, now: Monotonic) {
         let good_run = Duration::from_millis(self.config.good_run_ms).max(self.last_wait * GOOD_RUN_WAITS);
         if let Some(since) = self.well_since.take()
             && now.since(since) >= good_run
@@ -172,7 +172,7 @@ impl Restarts {
 
     /// It has failed.
     pub(super) fn decide(&mut self, now: Monotonic) -> AfterFailure {
-        self.ran_well(now);
+        self.good_run_ends(now);
         if self.config.restart == Restart::Never {
             return AfterFailure::Stays;
         }
@@ -271,11 +271,11 @@ mod tests {
         }
         let waited = restarts.last_wait;
         assert!(waited > Duration::from_secs(2));
-        restarts.runs_well(at(100_000));
+        restarts.good_run_begins(at(100_000));
         let short = at(100_000).after(waited * GOOD_RUN_WAITS - Duration::from_millis(1));
         assert!(wait(&mut restarts, short) > Some(waited), "it is no good run");
         let waited = restarts.last_wait;
-        restarts.runs_well(at(200_000));
+        restarts.good_run_begins(at(200_000));
         let good = at(200_000).after(waited * GOOD_RUN_WAITS);
         assert!(matches!(
             restarts.decide(good),
@@ -289,7 +289,7 @@ mod tests {
         let mut restarts = Restarts::new(SupervisionConfig::default(), "a");
         let mut now = at(0);
         for number in 0..100 {
-            restarts.runs_well(now);
+            restarts.good_run_begins(now);
             now = now.after(run);
             match restarts.decide(now) {
                 AfterFailure::Restart { due, .. } => now = due,

@@ -616,14 +616,14 @@ impl<R: Loaded, W> Actor<R, W> {
         match (why, &mut *down) {
             (Some(text), Some(down)) => down.text = text,
             (Some(text), None) => {
-                self.restarts.ran_well(self.now);
+                self.restarts.good_run_ends(self.now);
                 let due = self.restarts.down_for().map(|time| self.now.after(time));
                 *down = Some(Down { due, text });
                 out.extend(due.map(Effect::Wake));
             }
             (None, _) => {
                 *down = None;
-                self.restarts.runs_well(self.now);
+                self.restarts.good_run_begins(self.now);
             }
         }
     }
@@ -666,7 +666,7 @@ impl<R: Loaded, W> Actor<R, W> {
 
     fn lane_lost(&mut self, text: String) {
         if matches!(self.stage, Stage::Serving { .. }) {
-            self.restarts.ran_well(self.now);
+            self.restarts.good_run_ends(self.now);
         }
         match &mut self.stage {
             Stage::Wedged { inside, .. } => *inside += 1,
@@ -759,7 +759,7 @@ impl<R: Loaded, W> Actor<R, W> {
             },
             down: None,
         };
-        self.restarts.runs_well(self.now);
+        self.restarts.good_run_begins(self.now);
         if let Some(gone) = self.gone {
             self.stop(gone.cause(), Then::Rest, out);
         } else if self.desired != DesiredState::Running {
@@ -1051,7 +1051,7 @@ impl<R: Loaded, W> Actor<R, W> {
             };
             return self.wait(failed, out);
         }
-        self.restarts.ran_well(self.now);
+        self.restarts.good_run_ends(self.now);
         if by_operator {
             self.restarts.forget();
         }
@@ -1088,7 +1088,7 @@ impl<R: Loaded, W> Actor<R, W> {
 
     /// What is loaded has failed, and is stopped for it.
     fn fail(&mut self, text: String, condition: Condition, out: &mut Effects<R, W>) {
-        self.restarts.ran_well(self.now);
+        self.restarts.good_run_ends(self.now);
         let mut then = Then::Rest;
         // Whether it failed by the configuration that it was taking is not known: it is started again as it was.
         if let Some(live) = self.stage.live_mut()
