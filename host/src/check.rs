@@ -44,11 +44,13 @@ pub async fn check(
     let inspected = intake::inspect(stored).map_err(|e| of_file(&e))?;
     let plugin = intake::verify(inspected, &config.intake.trust).map_err(|e| of_file(&e))?;
     let mut instance = InstanceConfig::default_for(&plugin.manifest().plugin.id);
-    if let Some(given) = given {
-        instance.config = given;
-        instance.misfit(plugin.manifest()).map_or(Ok(()), Err)?;
-    }
-    let merged = instance.merged(plugin.manifest());
+    let resolved = match given {
+        Some(given) => {
+            instance.config = given;
+            instance.resolve(plugin.manifest())?
+        }
+        None => instance.resolve_defaults(plugin.manifest())?,
+    };
     if let Some(reason) = unfit(&plugin) {
         return Err(of_file(&reason));
     }
@@ -57,7 +59,7 @@ pub async fn check(
     if forget {
         vetting.release(plugin.digest());
     }
-    let mut report = vetting.try_out(&plugin, merged.as_str()).await?;
+    let mut report = vetting.try_out(&plugin, &resolved).await?;
     refuse_for_acts(&mut report);
     Ok(CheckedFile {
         report,

@@ -2,10 +2,12 @@
 
 mod file;
 
+pub use file::ConfigText;
+
 use extman_health::components::Limits;
 use extman_history::HistoryConfig;
 use extman_intake::{IntakeConfig, LockUse};
-use extman_model::{FieldFault, PlacedFault, ProbeSettings, UnfitFields};
+use extman_model::{FieldFault, LogLevel, PlacedFault, ProbeSettings, UnfitFields};
 use extman_runtime::crash::CrashConfig;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::registry::AllDown;
@@ -14,6 +16,7 @@ use extman_runtime::vetting::VettingConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The whole configuration. Every field has a default: an empty file is a good one.
@@ -40,6 +43,8 @@ pub struct Config {
     pub state: StateConfig,
     /// What follows for a plugin in whose code a host crashed.
     pub crash: CrashConfig,
+    /// What is written to the log.
+    pub log: LogConfig,
     /// Time for stopping.
     pub shutdown: ShutdownConfig,
     /// Uses of plugins. A plugin without one has one instance, named after its id.
@@ -48,6 +53,30 @@ pub struct Config {
     /// What `extman.lock` says. No field of `extman.toml`: whoever starts the host reads that file.
     #[serde(skip)]
     pub lock: Option<LockUse>,
+    /// Where it was read. Nothing where it was made otherwise.
+    #[serde(skip)]
+    pub text: Option<ConfigText>,
+}
+
+/// How a host reads its configuration again while it runs.
+#[derive(Clone)]
+pub struct ConfigSource(Arc<dyn Fn(&ConfigText) -> Result<Config, ConfigError> + Send + Sync>);
+
+impl ConfigSource {
+    /// By this function, which is given what stands in the file that the configuration was read from ([`Config::text`]).
+    pub fn new(read: impl Fn(&ConfigText) -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
+        ConfigSource(Arc::new(read))
+    }
+
+    pub(crate) fn read(&self, text: &ConfigText) -> Result<Config, ConfigError> {
+        (self.0)(text)
+    }
+}
+
+impl std::fmt::Debug for ConfigSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ConfigSource")
+    }
 }
 
 /// `[state]`.
@@ -56,7 +85,7 @@ pub struct Config {
 pub struct StateConfig {
     /// The directory in which each instance has two folders of its own, `data/NAME` for what stays and `cache/NAME` for what may be
     /// emptied while it does not run; they are made before the instance is. Beside them the host keeps in `disabled.json` which instances
-    /// are disabled. Default: `extman` in the user's state directory
+    /// are disabled, and in `config.json` what was set by `extman config set`. Default: `extman` in the user's state directory
     /// (`$XDG_STATE_HOME`, else `~/.local/state`), or `plugin-state` here if there is none.
     pub dir: Option<PathBuf>,
 }
@@ -167,6 +196,23 @@ impl HealthConfig {
     }
 }
 
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// What is written: `error`, `warn`, `info`, `debug` or `trace`, each with all before it. Where the variable `RUST_LOG` is set, that holds.
+    /// Default: `info`.
+    pub level: LogLevel,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            level: LogLevel::Info,
+        }
+    }
+}
+
 /// `[shutdown]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -231,7 +277,22 @@ impl Config {
     where
         S: serde::de::DeserializeOwned + Default,
     {
-        file::read(path, section, beside)
+        Self::parse_beside(&ConfigText::read(path)?, section, beside)
+    }
+
+    /// As [`read_beside`](Self::read_beside), of what stood in the file when it was read.
+    ///
+    /// # Errors
+    /// As there, but for that it can't be read.
+    pub fn parse_beside<S>(
+        text: &ConfigText,
+        section: &str,
+        beside: impl Fn(&S) -> Vec<FieldFault>,
+    ) -> Result<(Self, S), ConfigError>
+    where
+        S: serde::de::DeserializeOwned + Default,
+    {
+        text.parse(section, beside)
     }
 
     /// Checks the values.
@@ -243,7 +304,7 @@ impl Config {
     }
 
     /// All values that are out of their ranges, and pairs that don't fit together.
-    fn faults(&self) -> Vec<FieldFault> {
+    pub(crate) fn faults(&self) -> Vec<FieldFault> {
         let mut faults = self.intake.faults();
         let is_empty = |dir: &PathBuf| dir.as_os_str().is_empty();
         if self.state.dir.as_ref().is_some_and(is_empty) {
@@ -301,12 +362,17 @@ impl Config {
                     format!("two [[instance]] sections are named {name:?}; give one of them another name"),
                 ));
             }
-            let probe = probe_faults(&instance.probe, &instance.probe.over(self.probe));
-            let own = instance_faults(instance).chain(probe);
             let (section, said) = (format!("instance[{number}]"), format!("[[instance]] {name:?}"));
+            let own = self.faults_of(instance).into_iter();
             faults.extend(own.map(|fault| fault.within(&section, Some(&said))));
         }
         faults
+    }
+
+    /// What is wrong with an instance's own values.
+    pub(crate) fn faults_of(&self, instance: &InstanceConfig) -> Vec<FieldFault> {
+        let probe = probe_faults(&instance.probe, &instance.probe.over(self.probe));
+        instance_faults(instance).chain(probe).collect()
     }
 
     /// Sets that could never be met.
@@ -336,6 +402,7 @@ impl Config {
                 *path = absolute;
             }
         }
+        self.text.iter_mut().for_each(ConfigText::make_path_absolute);
     }
 
     pub(crate) fn shutdown_budget(&self) -> Duration {
@@ -490,7 +557,8 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_the_default() {
-        assert_eq!(read("").unwrap(), Config::default());
+        let config = read("").unwrap();
+        assert_eq!(Config { text: None, ..config }, Config::default());
     }
 
     #[test]

@@ -11,6 +11,7 @@ const PURE: &[&str] = &[
     "host/model/src/control/report.rs",
     "host/cli/src/bars.rs",
     "host/cli/src/moment.rs",
+    "host/src/host/configuration/fields.rs",
     "host/src/probing/trips.rs",
     "host/runtime/src/crash/layout.rs",
     "host/runtime/src/crash/ledger.rs",

@@ -118,7 +118,7 @@ pub(super) enum Sub {
     Lock(lock::LockArgs),
     /// List or prune the host's copies of plugins
     Store(store::StoreArgs),
-    /// Check a host's configuration, or print all of it with its defaults
+    /// Show and change what a plugin is configured with; check a host's configuration, or print all of it with its defaults
     Config(config::ConfigArgs),
     /// Print the completions of a shell
     Completions(completions::Completions),
@@ -153,7 +153,7 @@ impl Sub {
             Sub::Store(args) => args.word(),
             Sub::Wait(_) => "wait",
             Sub::Events(_) => "events",
-            Sub::Config(_) => "config",
+            Sub::Config(args) => args.word(),
             Sub::Completions(_) => "completions",
         }
     }
@@ -178,13 +178,13 @@ impl Sub {
             | Sub::Enable(args)
             | Sub::Disable(args) => &mut args.target,
             Sub::Status(args) | Sub::Capabilities(args) => &mut args.target,
+            Sub::Config(args) => return args.target_mut(),
             Sub::Serve(_)
             | Sub::Inspect(_)
             | Sub::Vet(_)
             | Sub::Manifest(_)
             | Sub::Lock(_)
             | Sub::Store(_)
-            | Sub::Config(_)
             | Sub::Completions(_) => return None,
         })
     }

@@ -1,6 +1,8 @@
-//! `extman config`, and where a host's configuration is looked for.
+//! `extman config` and what it checks and prints without a host (`config_of` has the rest), and where a host's configuration is looked for.
 
+use super::args::Target;
 use super::backend::{Backend, ConfigChecked};
+use super::config_of;
 use super::fault::{Exit, Fault};
 use super::screen::{Outcome, Rendered, Screen};
 use super::text::{count, wrap, wrap_hanging};
@@ -15,6 +17,18 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Show what a plugin is configured with, and where each value comes from
+    Get(config_of::Of),
+    /// Set values above what extman.toml says: held against the plugin's schema, taken by the plugin as it runs, or else nothing changes
+    Set(config_of::Set),
+    /// End that values are set
+    Unset(config_of::Unset),
+    /// Show where extman.toml, what was set, and what is in force differ
+    Diff(config_of::Of),
+    /// Show who changed what, and when
+    History(config_of::Of),
+    /// Bring back an earlier configuration
+    Rollback(config_of::Rollback),
     /// Say whether a configuration can be used, and what is wrong with it where
     Check {
         /// The file [default: the one that serve would use]
@@ -24,11 +38,40 @@ enum What {
     Reference,
 }
 
+impl ConfigArgs {
+    /// The command's word in the envelope.
+    pub(super) fn word(&self) -> &'static str {
+        match self.what {
+            What::Diff(_) => "config_diff",
+            What::History(_) => "config_history",
+            What::Rollback(_) => "config_rollback",
+            _ => "config",
+        }
+    }
+
+    /// The host that it is for; nothing if it is for none.
+    pub(super) fn target_mut(&mut self) -> Option<&mut Target> {
+        match &mut self.what {
+            What::Get(args) | What::Diff(args) | What::History(args) => Some(&mut args.target),
+            What::Set(args) => Some(&mut args.target),
+            What::Unset(args) => Some(&mut args.target),
+            What::Rollback(args) => Some(&mut args.target),
+            What::Check { .. } | What::Reference => None,
+        }
+    }
+}
+
 /// Generated from the documentation of the fields; a test holds it to them.
 const REFERENCE: &str = include_str!("reference.toml");
 
 pub(super) fn run(args: ConfigArgs, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
     match args.what {
+        What::Get(args) => config_of::get(args, backend, screen),
+        What::Set(args) => config_of::set(args, backend, screen),
+        What::Unset(args) => config_of::unset(args, backend, screen),
+        What::Diff(args) => config_of::diff(args, backend, screen),
+        What::History(args) => config_of::history(args, backend, screen),
+        What::Rollback(args) => config_of::roll_back(args, backend, screen),
         What::Reference => Rendered::new(&serde_json::json!({ "toml": REFERENCE }), REFERENCE.to_owned())
             .map(Outcome::Rendered),
         What::Check { file } => {

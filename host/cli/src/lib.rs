@@ -17,6 +17,7 @@ mod capabilities;
 mod change;
 mod completions;
 mod config;
+mod config_of;
 mod deep;
 mod deps;
 mod duration;

@@ -278,6 +278,18 @@ fn request(command: &Command) -> (String, Option<String>) {
         Command::Analyse { name, since_ms, full } => {
             of(name, &format!("/analysis?since={since_ms}ms&full={full}"))
         }
+        Command::Config { name } => of(name, "/config"),
+        Command::ConfigDiff { name } => of(name, "/config/diff"),
+        Command::ConfigHistory { name } => of(name, "/config/history"),
+        Command::ChangeConfig { name, asked } => {
+            // Plain data, keyed by text: it always becomes JSON.
+            let body = serde_json::to_string(asked).unwrap_or_default();
+            return (of(name, "/config"), Some(body));
+        }
+        Command::RollBackConfig { name, to, who } => {
+            let body = serde_json::json!({ "to": to, "who": who }).to_string();
+            return (of(name, "/config/rollback"), Some(body));
+        }
         Command::Maintenance { name } => of_any(name, "/maintenance"),
         Command::Events(asked) => events(asked),
         Command::CheckNow { name, deep } => {

@@ -8,7 +8,10 @@ use super::screen::{Outcome, Rendered};
 use extman_model::control::events::EventsAnswer;
 use extman_model::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer, PluginHealth, UptimeRow};
 use extman_model::control::{Answer, Command, Invocation, Invoked};
-use extman_model::{CapabilityOffer, DependenciesView, MaintenanceRow, PluginView, StatusView};
+use extman_model::{
+    CapabilityOffer, ConfigAnswer, ConfigChange, ConfigDifference, DependenciesView, MaintenanceRow,
+    PluginView, StatusView,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -42,6 +45,9 @@ answers! {
     Plugins: Vec<PluginView>,
     Capabilities: Vec<CapabilityOffer>,
     Dependencies[*]: DependenciesView,
+    Config[*]: ConfigAnswer,
+    ConfigDiff: Vec<ConfigDifference>,
+    ConfigHistory: Vec<ConfigChange>,
     Health[*]: HealthAnswer,
     PluginHealth[*]: PluginHealth,
     History[*]: HistoryAnswer,

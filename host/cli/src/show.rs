@@ -19,6 +19,9 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
     if let Some(root) = &plugin.suppressed_by {
         rows.insert(3, ("lacks", format!("what it requires: suppressed by {root}")));
     }
+    if let Some(fault) = &plugin.config_fault {
+        rows.insert(3, ("config", format!("not in force: {fault}")));
+    }
     if let Some(way) = &plugin.way_back {
         rows.insert(3, ("back", way_back(way, look)));
     }

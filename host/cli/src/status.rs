@@ -61,8 +61,19 @@ fn render(status: &StatusView, look: &Look) -> String {
         ("In maintenance".to_owned(), maintenance.collect()),
         ("Kept in memory after their unload".to_owned(), resident.collect()),
     ];
+    let config = &status.config;
+    let faults = config.faults.iter().map(|fault| line(fault.to_string()));
+    let not_taken = config.not_taken.iter();
+    let not_taken = not_taken.map(|name| line(format!("{name}: goes on with the configuration before")));
+    let waits = config.needs_restart.iter();
+    let waits = waits.map(|field| line(format!("{field}: holds from the next start of the host on")));
+    let config = (
+        "Configured and not in force".to_owned(),
+        faults.chain(not_taken).chain(waits).collect::<Vec<_>>(),
+    );
+    let sections = std::iter::once(config).chain(sections);
     let mut parts = vec![format!("{}\n{}", headline(status), facts(status, look))];
-    let sections = sections.into_iter().filter(|(_, lines)| !lines.is_empty());
+    let sections = sections.filter(|(_, lines)| !lines.is_empty());
     parts.extend(sections.map(|(heading, lines)| format!("{heading}\n{}", lines.join("\n"))));
     parts.join("\n\n")
 }
@@ -93,6 +104,13 @@ fn facts(status: &StatusView, look: &Look) -> String {
             status.version, status.abi, status.pid
         ),
     )];
+    if let Some(file) = &status.config.file {
+        let sync = match status.config.in_sync {
+            true => "in force",
+            false => "not all in force",
+        };
+        rows.push(("config", format!("{}, {sync}", file.display())));
+    }
     for directory in &status.directories {
         rows.push(("watches", directory.display().to_string()));
     }

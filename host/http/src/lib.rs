@@ -13,6 +13,7 @@ mod admission;
 mod answer;
 mod body;
 mod config;
+mod configuration;
 mod connections;
 mod events;
 mod first_byte;

@@ -2,7 +2,7 @@
 
 use super::config::HttpConfig;
 use super::secret::Secret;
-use super::{admission, answer, body, events, health, invoke, maintenance};
+use super::{admission, answer, body, configuration, events, health, invoke, maintenance};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
@@ -80,6 +80,19 @@ fn routes() -> Vec<Route> {
             BOTH,
             maintained,
         ),
+        configured("/api/v1/plugins/{name}/config"),
+        asks_of("/api/v1/plugins/{name}/config/diff", |name| Command::ConfigDiff {
+            name,
+        }),
+        asks_of("/api/v1/plugins/{name}/config/history", |name| {
+            Command::ConfigHistory { name }
+        }),
+        (
+            "/api/v1/plugins/{name}/config/rollback",
+            "config_rollback",
+            CHANGE,
+            post(configuration::roll_back),
+        ),
         changes("/api/v1/plugins/{name}/load", |name| Command::Load { name }),
         ("/api/v1/plugins/{name}/unload", "unload", CHANGE, post(unload)),
         changes("/api/v1/plugins/{name}/restart", |name| Command::Restart { name }),
@@ -132,6 +145,12 @@ fn asks_of(path: &'static str, command: fn(String) -> Command) -> Route {
         }
     };
     (path, word, READ, get(ask))
+}
+
+/// Shows what is configured, and changes it.
+fn configured(path: &'static str) -> Route {
+    let (path, word, _, shows) = asks_of(path, |name| Command::Config { name });
+    (path, word, BOTH, shows.post(configuration::change))
 }
 
 fn changes(path: &'static str, command: fn(String) -> Command) -> Route {
@@ -187,8 +206,19 @@ pub(super) async fn named_with_body(
     name: Named,
     request: Request,
 ) -> Result<(String, Bytes), Box<Response>> {
+    named_with_body_up_to(app, word, name, request, CHANGE_BYTES_MAX).await
+}
+
+/// As [`named_with_body`], of a body of so many bytes at most.
+pub(super) async fn named_with_body_up_to(
+    app: &AppState,
+    word: &'static str,
+    name: Named,
+    request: Request,
+    bytes_max: usize,
+) -> Result<(String, Bytes), Box<Response>> {
     let name = named(name).map_err(|failure| answer::failed(word, failure))?;
-    let bytes = body::read(request.into_body(), CHANGE_BYTES_MAX, app.config.body_timeout()).await;
+    let bytes = body::read(request.into_body(), bytes_max, app.config.body_timeout()).await;
     let bytes = bytes.map_err(|(status, failure)| answer::refused(word, status, failure))?;
     Ok((name, bytes))
 }

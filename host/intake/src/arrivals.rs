@@ -2,7 +2,7 @@
 //!
 //! Blocking: it reads and copies files. It runs no plugin code.
 
-use super::config::IntakeConfig;
+use super::config::{DiscoveryConfig, IntakeConfig};
 use super::discovery::{DirError, DirProblem, Discovery, FoundFile, Scan};
 use super::files::FileIdentity;
 use super::inspect::inspect;
@@ -71,6 +71,12 @@ impl Arrivals {
     /// Whether the store can be written to.
     pub fn store_outcome(&self) -> StoreOutcome {
         self.store.outcome()
+    }
+
+    /// From here on it looks in these directories, and so.
+    pub fn look_by(&mut self, config: DiscoveryConfig) {
+        self.discovery = Discovery::new(config.clone());
+        self.config.discovery = config;
     }
 
     /// Looks once.

@@ -5,12 +5,15 @@
 
 mod bounds;
 
+use extman_model::FieldFault;
 use extman_plugin_api::manifest::schema::Manifest;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 
-/// Most complaints that are told of one configuration.
+/// Most complaints that are told of one configuration, or input, in a line.
 const COMPLAINTS_MAX: usize = 8;
+/// Most of them that are told one by one.
+const FAULTS_MAX: usize = 100;
 /// Longest text of one complaint, in characters.
 const COMPLAINT_CHARS_MAX: usize = 240;
 /// Largest compiled pattern, in bytes.
@@ -23,12 +26,18 @@ pub struct SchemaError(String);
 
 /// What a plugin's schema says against a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration does not fit the plugin's schema: {}{more}", complaints.join("; "), more = more(*.left_out))]
+#[error("the configuration does not fit the plugin's schema: {}", in_one_line(.faults, *.left_out))]
 pub struct ConfigMisfit {
-    /// Each names the field, then what is wrong with it. Values are left out: one may be a secret.
-    pub complaints: Vec<String>,
+    /// Each with its field, such as `config.size`. Values are left out: one may be a secret.
+    pub faults: Vec<FieldFault>,
     /// Complaints that are not listed.
     pub left_out: usize,
+}
+
+fn in_one_line(faults: &[FieldFault], left_out: usize) -> String {
+    let told = faults.len().min(COMPLAINTS_MAX);
+    let texts: Vec<&str> = faults[..told].iter().map(|fault| &*fault.text).collect();
+    format!("{}{}", texts.join("; "), more(faults.len() - told + left_out))
 }
 
 fn more(left_out: usize) -> String {
@@ -55,12 +64,15 @@ pub fn check_config(manifest: &Manifest, config: &Map<String, Value>) -> Result<
         return Ok(());
     };
     let validator = compile(schema).map_err(|error| ConfigMisfit {
-        complaints: vec![format!("[config] schema can't be used: {error}")],
+        faults: vec![FieldFault {
+            field: "config".to_owned(),
+            text: format!("[config] schema can't be used: {error}"),
+        }],
         left_out: 0,
     })?;
-    match complaints(&validator, &Value::Object(config.clone()), "config") {
-        (complaints, _) if complaints.is_empty() => Ok(()),
-        (complaints, left_out) => Err(ConfigMisfit { complaints, left_out }),
+    match faults(&validator, &Value::Object(config.clone()), "config") {
+        (faults, _) if faults.is_empty() => Ok(()),
+        (faults, left_out) => Err(ConfigMisfit { faults, left_out }),
     }
 }
 
@@ -79,17 +91,17 @@ impl InputSchema {
 
     /// What does not fit, in a line; nothing if all does.
     pub fn misfit(&self, input: &Value) -> Option<String> {
-        let (complaints, left_out) = complaints(&self.0, input, "input");
-        (!complaints.is_empty()).then(|| format!("{}{}", complaints.join("; "), more(left_out)))
+        let (faults, left_out) = faults(&self.0, input, "input");
+        (!faults.is_empty()).then(|| in_one_line(&faults, left_out))
     }
 }
 
 /// The first of what is wrong with a value that is called so, and how much more there is.
-fn complaints(validator: &Validator, value: &Value, called: &str) -> (Vec<String>, usize) {
+fn faults(validator: &Validator, value: &Value, called: &str) -> (Vec<FieldFault>, usize) {
     let mut errors = validator.iter_errors(value);
-    let complaints = errors.by_ref().take(COMPLAINTS_MAX);
-    let complaints = complaints.map(|error| complaint(called, &error)).collect();
-    (complaints, errors.count())
+    let faults = errors.by_ref().take(FAULTS_MAX);
+    let faults = faults.map(|error| fault(called, &error)).collect();
+    (faults, errors.count())
 }
 
 fn compile(schema: &Value) -> Result<Validator, SchemaError> {
@@ -111,15 +123,20 @@ fn compile(schema: &Value) -> Result<Validator, SchemaError> {
 }
 
 /// `config.a.b: value is less than the minimum of 1`.
-fn complaint(called: &str, error: &ValidationError<'_>) -> String {
-    let path: String = error
-        .instance_path()
-        .as_str()
-        .split('/')
-        .skip(1)
-        .map(|part| format!(".{}", part.replace("~1", "/").replace("~0", "~")))
-        .collect();
-    format!("{called}{}: {}", short(&path), short(&error.masked().to_string()))
+fn fault(called: &str, error: &ValidationError<'_>) -> FieldFault {
+    let mut field = called.to_owned();
+    for part in error.instance_path().as_str().split('/').skip(1) {
+        match part.parse::<usize>() {
+            Ok(number) => field.push_str(&format!("[{number}]")),
+            Err(_) => {
+                field.push('.');
+                field.push_str(&part.replace("~1", "/").replace("~0", "~"));
+            }
+        }
+    }
+    let field = short(&field);
+    let text = format!("{field}: {}", short(&error.masked().to_string()));
+    FieldFault { field, text }
 }
 
 fn short(text: &str) -> String {

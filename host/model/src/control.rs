@@ -13,8 +13,8 @@ use crate::control::report::{
 };
 use crate::frames::Frames;
 use crate::{
-    CallError, CapabilityOffer, DependenciesView, MaintenanceAsked, MaintenanceRow, PluginView, Reply,
-    RequestExtras, StatusView,
+    CallError, CapabilityOffer, ConfigAnswer, ConfigChange, ConfigChangeAsked, ConfigDifference,
+    DependenciesView, MaintenanceAsked, MaintenanceRow, PluginView, Reply, RequestExtras, StatusView,
 };
 pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
 pub use listen::listen_address;
@@ -111,6 +111,39 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// What is an instance configured with?
+    Config {
+        /// Its name.
+        name: String,
+    },
+    /// Where do the file, what was set and what is in force differ?
+    ConfigDiff {
+        /// Its name.
+        name: String,
+    },
+    /// Who changed what of an instance's configuration, and when?
+    ConfigHistory {
+        /// Its name.
+        name: String,
+    },
+    /// Change what an instance is configured with, all of it or nothing. Answered once it was taken and is on the disk.
+    ChangeConfig {
+        /// Its name.
+        name: String,
+        /// What.
+        asked: ConfigChangeAsked,
+    },
+    /// Bring back an earlier configuration of an instance. Answered once it was taken and is on the disk.
+    RollBackConfig {
+        /// Its name.
+        name: String,
+        /// What it was after this change; before the last one if absent.
+        #[serde(default)]
+        to: Option<u64>,
+        /// Who asks, in their own words.
+        #[serde(default)]
+        who: Option<String>,
+    },
     /// Which instances are in maintenance?
     Maintenance {
         /// Only this one.
@@ -141,6 +174,8 @@ impl Command {
                 | Command::Enable { .. }
                 | Command::Disable { .. }
                 | Command::CheckNow { .. }
+                | Command::ChangeConfig { .. }
+                | Command::RollBackConfig { .. }
                 | Command::StartMaintenance { .. }
                 | Command::EndMaintenance { .. }
         )
@@ -173,6 +208,12 @@ pub enum Answer {
     Analysis(Box<AnalysisAnswer>),
     /// To [`Command::Events`].
     Events(Box<EventsAnswer>),
+    /// To [`Command::Config`] and to whatever changes it.
+    Config(Box<ConfigAnswer>),
+    /// To [`Command::ConfigDiff`].
+    ConfigDiff(Vec<ConfigDifference>),
+    /// To [`Command::ConfigHistory`].
+    ConfigHistory(Vec<ConfigChange>),
     /// To [`Command::Maintenance`], by name; to the commands that begin and end it, what is so afterwards of the instance.
     Maintenance(Vec<MaintenanceRow>),
 }

@@ -2,8 +2,8 @@
 
 use super::moment::utc;
 use super::{
-    Cause, Connection, Crash, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, ProcessChange,
-    RefusedView, Verdict,
+    Cause, Connection, Crash, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, PlacedFault,
+    ProcessChange, RefusedView, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -93,6 +93,52 @@ pub enum What {
         from: semver::Version,
         /// The version that serves.
         to: semver::Version,
+    },
+    /// `extman.toml` was changed, and can't be used: what it said before is in force.
+    ConfigRefused {
+        /// All that is wrong, each with its place.
+        faults: Vec<PlacedFault>,
+    },
+    /// `extman.toml`, or a secret that it refers to, was changed, and is taken in.
+    ConfigRead {
+        /// Instances for which it says something else than before.
+        instances: Vec<String>,
+        /// Fields of the host's own that are in force at once.
+        changed: Vec<String>,
+        /// Fields of the host's own that hold from its next start on.
+        needs_restart: Vec<String>,
+        /// What can't be used of single instances, each with its place.
+        faults: Vec<PlacedFault>,
+    },
+    /// A command has changed what is configured for an instance. It is on the disk, and was taken if the instance runs.
+    ConfigSet {
+        /// The instance.
+        name: String,
+        /// Who, as they said themselves.
+        who: String,
+        /// Which fields.
+        fields: Vec<String>,
+    },
+    /// What is configured for an instance is another one, and it serves with that.
+    ConfigTaken {
+        /// The instance.
+        name: String,
+        /// It took it as it ran; else, another one that was made with it serves in its place.
+        live: bool,
+    },
+    /// What is configured for an instance was not taken; it goes on with what it has.
+    ConfigNotTaken {
+        /// The instance.
+        name: String,
+        /// Why.
+        text: String,
+    },
+    /// An instance served nobody for a while, as it had to be stopped with one configuration before it could be started with another.
+    ConfigGap {
+        /// The instance.
+        name: String,
+        /// For how long, in milliseconds.
+        for_ms: u64,
     },
     /// A step of stopping an instance failed; stopping goes on.
     StepFailed {
@@ -252,6 +298,10 @@ impl What {
             What::HostCrashed(crash) => crash.culprit.as_ref()?.instance.as_deref(),
             What::Moved { name, .. }
             | What::Replaced { name, .. }
+            | What::ConfigSet { name, .. }
+            | What::ConfigTaken { name, .. }
+            | What::ConfigNotTaken { name, .. }
+            | What::ConfigGap { name, .. }
             | What::StepFailed { name, .. }
             | What::Unloaded { name, .. }
             | What::LaneLost { name, .. }
@@ -270,6 +320,8 @@ impl What {
             | What::MovedMany { .. }
             | What::HealthMany { .. }
             | What::HostTrouble { .. }
+            | What::ConfigRefused { .. }
+            | What::ConfigRead { .. }
             | What::Stalled { .. } => None,
         }
     }
@@ -317,6 +369,15 @@ impl fmt::Display for What {
             What::ProcessChanged(change) => write!(f, "{change}"),
             What::HostCrashed(crash) => write!(f, "{crash}"),
             What::Replaced { from, to, .. } => write!(f, "version {from} replaced by {to}"),
+            What::ConfigRefused { .. } | What::ConfigRead { .. } => write_config(f, self),
+            What::ConfigSet { who, fields, .. } => write!(f, "{who} has changed {}", fields.join(", ")),
+            What::ConfigTaken { live: true, .. } => f.write_str("has taken its new configuration as it runs"),
+            What::ConfigTaken { .. } => f.write_str("serves with its new configuration, made anew"),
+            What::ConfigNotTaken { text, .. } => f.write_str(text),
+            What::ConfigGap { for_ms, .. } => write!(
+                f,
+                "served nobody for {for_ms} ms: it was stopped with one configuration before it was started with another"
+            ),
             What::StepFailed { step, text, .. } => write!(f, "{step} failed, stopping goes on: {text}"),
             What::Unloaded {
                 generation, verdict, ..
@@ -428,6 +489,49 @@ fn write_host_trouble(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
                 f,
                 "the host's trouble is over: {failed} of {of} plugins have failed"
             )
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Names that are told of many.
+const NAMED_MAX: usize = 5;
+
+fn write_config(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
+    let in_one_line = |faults: &[PlacedFault]| {
+        let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        texts.join("; ")
+    };
+    match what {
+        What::ConfigRefused { faults } => write!(
+            f,
+            "the configuration can't be used, and what it said before goes on: {}",
+            in_one_line(faults)
+        ),
+        What::ConfigRead {
+            instances,
+            changed,
+            needs_restart,
+            faults,
+        } => {
+            f.write_str("the configuration was read again")?;
+            for (what, names) in [
+                ("changed for", instances),
+                ("changed", changed),
+                ("holds from the next start of the host on", needs_restart),
+            ] {
+                let (named, more) = names.split_at(names.len().min(NAMED_MAX));
+                if !named.is_empty() {
+                    write!(f, "; {what}: {}", named.join(", "))?;
+                }
+                if !more.is_empty() {
+                    write!(f, " and {} more", more.len())?;
+                }
+            }
+            match faults.is_empty() {
+                true => Ok(()),
+                false => write!(f, "; {}", in_one_line(faults)),
+            }
         }
         _ => Ok(()),
     }

@@ -7,6 +7,7 @@
 mod call;
 pub mod clock;
 mod component;
+mod configuration;
 pub mod control;
 mod crash;
 mod deep;
@@ -36,6 +37,10 @@ pub mod vital;
 
 pub use call::{CallError, ErrorKind, InputPart, Reply, RequestExtras, Usage};
 pub use component::Component;
+pub use configuration::{
+    ConfigAnswer, ConfigChange, ConfigChangeAsked, ConfigChangeBy, ConfigDifference, ConfigField,
+    ConfigFieldChange, ConfigOrigin, ConfigStatus,
+};
 pub use crash::{Crash, Culprit as CrashCulprit};
 pub use deep::{DeepResult, DeepView};
 pub use dependencies::{DependenciesView, LeftOut, LeftOutCode, ResolvedPlugin, ResolvedRequirement};

@@ -145,6 +145,19 @@ pub enum LogLevel {
     Trace,
 }
 
+impl LogLevel {
+    /// The word used in configurations and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
 /// How far a call or a step of the lifecycle is, as the plugin tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {

@@ -1,11 +1,11 @@
 //! What is wrong with a configuration: all of it at once, each fault with the field that it is about.
 
 use crate::text::lossy_path;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// What is wrong with one field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldFault {
     /// Its dotted path, such as `probe.interval_ms` or `instance[1].call_timeout_ms`; empty for the whole file.
     pub field: String,
@@ -69,16 +69,16 @@ impl FieldFault {
 }
 
 /// A field of a file that can't be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedFault {
     /// Which file.
     #[serde(serialize_with = "lossy_path")]
     pub file: PathBuf,
     /// Line, from 1; nothing where no line of the file is about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<usize>,
     /// Column, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<usize>,
     /// What is wrong, and with which field.
     #[serde(flatten)]

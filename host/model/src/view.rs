@@ -1,7 +1,8 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
 use super::{
-    CheckKind, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange, Report, Verdict,
+    CheckKind, ConfigStatus, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange,
+    Report, Verdict,
 };
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
@@ -122,6 +123,12 @@ pub struct PluginView {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<String>,
+    /// Whether what is configured for it is in force: extman.toml, with what was set by a command above it.
+    #[serde(default = "yes")]
+    pub config_in_sync: bool,
+    /// Why it is not; the configuration before goes on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub config_fault: Option<String>,
     /// How it comes back, if it has failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub way_back: Option<WayBack>,
@@ -161,6 +168,10 @@ pub struct PluginView {
     /// What its manifest declares beyond the usual, by label: `update`, `unload`, `instances at most`, what it requires and touches.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub declared: BTreeMap<String, String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Calls and checks that are inside a plugin though nobody waits for them any more.
@@ -345,6 +356,9 @@ pub struct StatusView {
     /// Directories that are watched.
     #[serde(serialize_with = "crate::text::lossy_paths")]
     pub directories: Vec<PathBuf>,
+    /// Its configuration, and whether that is in force.
+    #[serde(default)]
+    pub config: ConfigStatus,
     /// Instances that are configured, and whose plugin is not there.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub missing: Vec<MissingView>,

@@ -30,8 +30,10 @@ pub struct Entry {
     pub name: Arc<str>,
     /// The plugin behind it.
     pub plugin: VerifiedPlugin,
-    /// What is configured for it.
+    /// What is configured for it, and in force.
     pub config: Arc<InstanceConfig>,
+    /// Why what is to be configured for it is not in force, if that is something else.
+    pub config_fault: Option<String>,
     /// What an operator wants it to be.
     pub desired: DesiredState,
     /// Whose being down is at the root of what it lacks of that which it requires.
@@ -72,7 +74,7 @@ pub struct Change<'a> {
 #[derive(Default)]
 pub struct Registry {
     current: ArcSwap<Snapshot>,
-    all_down: AllDown,
+    all_down: ArcSwap<AllDown>,
     /// Held by whoever changes a slot or a health, so that what is chosen follows from what was changed last.
     changing: Mutex<()>,
     refused: ArcSwap<Vec<RefusedView>>,
@@ -97,9 +99,20 @@ impl Registry {
     /// An empty one, whose calls go so where all who could serve them are down.
     pub fn new(all_down: AllDown) -> Self {
         Registry {
-            all_down,
+            all_down: ArcSwap::from_pointee(all_down),
             ..Registry::default()
         }
+    }
+
+    /// From here on, calls go so where all who could serve them are down.
+    pub fn set_all_down(&self, all_down: AllDown) {
+        let _changing = lock(&self.changing);
+        self.all_down.store(Arc::new(all_down));
+        let mut next = (*self.current.load_full()).clone();
+        for route in next.routes.values_mut() {
+            *route = Arc::new(Route::new(route.candidates().to_vec(), all_down));
+        }
+        self.current.store(Arc::new(next));
     }
 
     /// What is known now.
@@ -161,7 +174,7 @@ impl Registry {
             }
         }
         if !others.is_empty() || removed.iter().any(|name| current.by_name.contains_key(name)) {
-            let next = current.with(others, removed, self.all_down);
+            let next = current.with(others, removed, **self.all_down.load());
             self.current.store(Arc::new(next));
         }
     }
@@ -429,6 +442,8 @@ impl Entry {
             lifecycle: self.lifecycle,
             since_unix_ms: self.since_unix_ms,
             cause: self.cause.clone(),
+            config_in_sync: self.config_fault.is_none(),
+            config_fault: self.config_fault.clone(),
             way_back: self.way_back.clone(),
             health: None,
             check: None,

@@ -4,43 +4,125 @@
 use super::{Config, ConfigError};
 use extman_model::{FieldFault, PlacedFault};
 use serde::de::DeserializeOwned;
+use std::fmt;
+use std::io::{self, Read};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 
 /// Faults of one file that are told; more of them are of one kind, most likely.
 const FAULTS_MAX: usize = 100;
+/// The longest file that is read, in bytes.
+const TEXT_BYTES_MAX: u64 = 4 << 20;
 
-/// A configuration and a section beside it, as `beside` judges that one.
-pub(super) fn read<S: DeserializeOwned + Default>(
-    path: &Path,
-    section: &str,
-    beside: impl Fn(&S) -> Vec<FieldFault>,
-) -> Result<(Config, S), ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
-        path: path.to_owned(),
-        error,
-    })?;
-    let (table, broken) = DeTable::parse_recoverable(&text);
-    let source = Source {
-        path,
-        text: &text,
-        table: table.get_ref(),
-    };
-    if !broken.is_empty() {
-        let faults = broken.iter().map(|error| source.shape(error).0);
-        return Err(ConfigError::Unfit(faults.take(FAULTS_MAX).collect()));
+/// Where a configuration was read, and what stood there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfigText {
+    path: PathBuf,
+    text: Arc<str>,
+}
+
+impl ConfigText {
+    /// What stands in a file now.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let read = || {
+            let mut text = String::new();
+            let file = std::fs::File::open(path)?;
+            file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text)?;
+            match text.len() as u64 > TEXT_BYTES_MAX {
+                true => Err(io::Error::other(format!(
+                    "it has more than {TEXT_BYTES_MAX} bytes"
+                ))),
+                false => Ok(text),
+            }
+        };
+        match read() {
+            Ok(text) => Ok(ConfigText {
+                path: path.to_owned(),
+                text: text.into(),
+            }),
+            Err(error) => Err(ConfigError::Read {
+                path: path.to_owned(),
+                error,
+            }),
+        }
     }
-    let (mut left, mut faults) = (source.table.clone(), Vec::new());
-    let read = source.read_what_can_be(&mut left, section, &mut faults);
-    if let Some((config, other)) = &read {
-        let values = config.faults().into_iter().chain(beside(other));
-        faults.extend(values.map(|fault| source.value(fault, &left)));
+
+    /// Which file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
-    faults.sort_by_key(|fault| fault.line);
-    match read {
-        Some(read) if faults.is_empty() => Ok(read),
-        _ => Err(ConfigError::Unfit(faults)),
+
+    pub(super) fn make_path_absolute(&mut self) {
+        if let Ok(absolute) = std::path::absolute(&self.path) {
+            self.path = absolute;
+        }
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+
+    /// What stands at the top of the file under this name, for who does not read it as a part of a [`Config`].
+    pub(crate) fn section(&self, name: &str) -> Option<toml::Value> {
+        self.text.parse::<toml::Table>().ok()?.remove(name)
+    }
+
+    /// Where these fields stand.
+    pub(crate) fn place(&self, faults: Vec<FieldFault>) -> Vec<PlacedFault> {
+        let (table, _) = DeTable::parse_recoverable(&self.text);
+        let source = Source {
+            path: &self.path,
+            text: &self.text,
+            table: table.get_ref(),
+        };
+        let place = |fault| source.value(fault, source.table);
+        faults.into_iter().map(place).collect()
+    }
+
+    /// A configuration and a section beside it, as `beside` judges that one.
+    pub(super) fn parse<S: DeserializeOwned + Default>(
+        &self,
+        section: &str,
+        beside: impl Fn(&S) -> Vec<FieldFault>,
+    ) -> Result<(Config, S), ConfigError> {
+        let (table, broken) = DeTable::parse_recoverable(&self.text);
+        let source = Source {
+            path: &self.path,
+            text: &self.text,
+            table: table.get_ref(),
+        };
+        if !broken.is_empty() {
+            let faults = broken.iter().map(|error| source.shape(error).0);
+            return Err(ConfigError::Unfit(faults.take(FAULTS_MAX).collect()));
+        }
+        let (mut left, mut faults) = (source.table.clone(), Vec::new());
+        let read = source.read_what_can_be(&mut left, section, &mut faults);
+        if let Some((config, other)) = &read {
+            let values = config.faults().into_iter().chain(beside(other));
+            faults.extend(values.map(|fault| source.value(fault, &left)));
+        }
+        faults.sort_by_key(|fault| fault.line);
+        match read {
+            Some((mut config, other)) if faults.is_empty() => {
+                config.text = Some(self.clone());
+                Ok((config, other))
+            }
+            _ => Err(ConfigError::Unfit(faults)),
+        }
+    }
+}
+
+/// Its path alone: a token may stand in it.
+impl fmt::Debug for ConfigText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigText")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

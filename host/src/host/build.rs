@@ -1,6 +1,7 @@
 //! Building a host: the parts, wired.
 
 use super::components::{Components, keep_looking};
+use super::configuration::{self, Configuration, Current};
 use super::crashes;
 use super::disabled::Disabled;
 use super::event_log::EventLog;
@@ -10,7 +11,7 @@ use super::nested::Router;
 use super::process::ProcessChanges;
 use super::recent::RecentCalls;
 use super::{Host, Inner, tasks};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, ConfigSource};
 use crate::deep::{DeepChecks, Machine};
 use crate::probing::Engine;
 use extman_history::{History, HistoryConfig};
@@ -29,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 
 const EVENTS_KEPT: usize = 4096;
 /// Questions to the history that are answered at the same time: they wait for the disk, and calculate.
@@ -56,6 +57,18 @@ pub enum BuildError {
         /// Why it can't be read.
         why: String,
     },
+    /// What commands have set can't be read.
+    #[error(
+        "{}: what was set by `extman config set` can't be read: {why}; mend the file, or remove it: without it, what the configuration says \
+         holds",
+        .file.display()
+    )]
+    Set {
+        /// The file that says so.
+        file: PathBuf,
+        /// Why it can't be read.
+        why: String,
+    },
     /// No thread could be started to ask plugins how they are.
     #[error("no thread can be started: {0}; has the process, its user or its container reached a limit?")]
     NoThread(std::io::Error),
@@ -67,6 +80,7 @@ pub struct HostBuilder {
     config: Config,
     dirs: Vec<PathBuf>,
     notes_crashes: bool,
+    source: Option<ConfigSource>,
 }
 
 impl Default for HostBuilder {
@@ -80,6 +94,7 @@ impl Default for HostBuilder {
             config,
             dirs: Vec::new(),
             notes_crashes: false,
+            source: None,
         }
     }
 }
@@ -137,6 +152,13 @@ impl HostBuilder {
         self
     }
 
+    /// Has the configuration read again, in this way, whenever its file changes, or the file of a secret that it refers to. For a configuration
+    /// that was read from a file ([`Config::text`]).
+    pub fn rereads_config(mut self, source: ConfigSource) -> Self {
+        self.source = Some(source);
+        self
+    }
+
     /// Starts the host. Returns before plugins are loaded: see [`Host::wait_ready`].
     ///
     /// # Errors
@@ -156,19 +178,21 @@ impl HostBuilder {
     /// # Panics
     /// As there.
     pub async fn build_and_listen(self) -> Result<(Host, broadcast::Receiver<Event>), BuildError> {
-        let notes_crashes = self.notes_crashes;
-        let config = self.checked_config()?;
-        let (crashes, crashes_not_noted) = crashes::start(&config, notes_crashes);
+        let (notes_crashes, source) = (self.notes_crashes, self.source.clone());
+        let configuration = Configuration::start(self.checked_config()?, source)?;
+        let current = configuration.current();
+        let config = &current.config;
+        let (crashes, crashes_not_noted) = crashes::start(config, notes_crashes);
         let arrivals = Arrivals::new(config.intake.clone())?;
         let disabled = Disabled::read(config.state.dir.as_deref())?;
-        let components = Components::new(&config, arrivals.store_outcome());
+        let components = Components::new(config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
         let registry = Arc::new(Registry::new(config.routing.all_down));
         let events = Events::new(EVENTS_KEPT);
         let listening = events.listen();
         let process = ProcessChanges::listen(events.clone());
         let event_log = EventLog::start(events.listen());
-        let (vetting, mut warnings) = start_vetting(&config, &crashes);
+        let (vetting, mut warnings) = start_vetting(config, &crashes);
         let vetting_memory = vetting.memory_bound();
         let history = Arc::new(start_history(&config.history, &mut warnings));
         let sink = HostSink {
@@ -182,19 +206,16 @@ impl HostBuilder {
         let probing = start_probing(sink, config.probe)?;
         let router = Arc::new(Router::new());
         let supervisor = supervisor(
-            &config,
+            &current,
             vetting,
             &registry,
             (&events, &requests, &router),
             disabled.names(),
         );
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
-        let names = config.instances.iter().map(|one| one.instance_name().to_owned());
         let inner = Inner {
-            // Of two of one name the first counts.
-            configured: names.zip(0..).collect::<Vec<_>>().into_iter().rev().collect(),
-            directories: config.intake.discovery.dirs.clone(),
-            config,
+            intake: watch::Sender::new(config.intake.clone()),
+            configuration,
             registry,
             requests,
             events,
@@ -248,12 +269,13 @@ fn start_vetting(config: &Config, crashes: &Arc<Crashes>) -> (Vetting, Vec<Strin
 }
 
 fn supervisor(
-    config: &Config,
+    current: &Current,
     vetting: Vetting,
     registry: &Arc<Registry>,
     (events, requests, router): (&Events, &Requests, &Arc<Router>),
     disabled: Vec<String>,
 ) -> Supervisor {
+    let config = &current.config;
     let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
     let services = Services {
         vetting,
@@ -265,7 +287,7 @@ fn supervisor(
         calls: router.clone(),
     };
     Supervisor::new(
-        config.instances.clone(),
+        current.configured(),
         Arc::new(services),
         registry.clone(),
         events.clone(),
@@ -287,16 +309,17 @@ fn tell_crashes(crashes: &Crashes, events: &Events) {
 fn start_tasks(inner: &Arc<Inner>, arrivals: Arrivals, is_taken_in: bool) {
     let looking = tasks::look(
         arrivals,
-        inner.config.intake.clone(),
+        inner.intake.subscribe(),
         inner.requests.clone(),
         inner.look.clone(),
         inner.ending.clone(),
     );
     tokio::spawn(Vital::part("the look at plugin directories").watch(looking));
     inner.components.look(&inner.engine);
-    let every = Duration::from_millis(inner.config.health.components_every_ms);
-    let looking = keep_looking(Arc::downgrade(inner), every);
+    let looking = keep_looking(Arc::downgrade(inner));
     tokio::spawn(Vital::part("the look at the host's own parts").watch(looking));
+    let watching = configuration::watch(Arc::downgrade(inner));
+    tokio::spawn(Vital::part("the watch over the configuration").watch(watching));
     let watching = maintenance::watch(Arc::downgrade(inner), is_taken_in);
     tokio::spawn(Vital::part("the watch over maintenance").watch(watching));
     tokio::spawn(prune_when_ready(Arc::downgrade(inner)));
@@ -307,7 +330,7 @@ async fn prune_when_ready(host: Weak<Inner>) {
     while host.upgrade().is_some_and(|inner| !inner.registry.is_ready()) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let Some(config) = host.upgrade().map(|inner| inner.config.clone()) else {
+    let Some(config) = host.upgrade().map(|inner| inner.current().config.clone()) else {
         return;
     };
     let _ = tokio::task::spawn_blocking(move || crate::store::prune_at_start(&config)).await;

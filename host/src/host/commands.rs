@@ -24,7 +24,8 @@ impl Host {
     pub fn status(&self) -> StatusView {
         let registry = &self.inner.registry;
         let mut instances = BTreeMap::new();
-        for entry in self.snapshot().all() {
+        let snapshot = self.snapshot();
+        for entry in snapshot.all() {
             *instances.entry(entry.lifecycle).or_default() += 1;
         }
         StatusView {
@@ -38,7 +39,8 @@ impl Host {
             refused: registry.refused().to_vec(),
             resident: registry.residents().to_vec(),
             unloads: interposition() == Interposition::Active,
-            directories: self.inner.directories.clone(),
+            directories: self.inner.current().config.intake.discovery.dirs.clone(),
+            config: self.config_status(&snapshot),
             missing: registry.missing().to_vec(),
             process_changes: self.inner.process.all(),
             vetting_memory: self.inner.vetting_memory,
@@ -204,6 +206,15 @@ impl Control for Host {
                 Command::Restart { name } => plugin(self.restart(&name).await?),
                 Command::Enable { name } => plugin(self.enable(&name).await?),
                 Command::Disable { name } => plugin(self.disable(&name).await?),
+                Command::Config { name } => Answer::Config(Box::new(self.config_of(&name)?)),
+                Command::ConfigDiff { name } => Answer::ConfigDiff(self.config_diff(&name)?),
+                Command::ConfigHistory { name } => Answer::ConfigHistory(self.config_history(&name)?),
+                Command::ChangeConfig { name, asked } => {
+                    Answer::Config(Box::new(self.change_config(&name, asked).await?))
+                }
+                Command::RollBackConfig { name, to, who } => {
+                    Answer::Config(Box::new(self.roll_back_config(&name, to, who).await?))
+                }
                 Command::Maintenance { name } => Answer::Maintenance(self.maintenance(name.as_deref())?),
                 Command::StartMaintenance { name, asked } => {
                     Answer::Maintenance(self.start_maintenance(&name, asked).await?)

@@ -15,7 +15,7 @@ use extman_model::{Component, Health};
 use extman_runtime::lanes::{looked_at, lost_lanes};
 use extman_runtime::process_guard;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ const MISSED_MAX: u32 = 3;
 pub(super) struct Components {
     store: StoreOutcome,
     places: Vec<(&'static str, PathBuf)>,
-    limits: Limits,
-    every: Duration,
+    limits: ArcSwap<Limits>,
+    every_ms: AtomicU64,
     last: ArcSwap<Looked>,
     /// How the history was last, and since when.
     history: Mutex<Option<(Health, u64)>>,
@@ -92,8 +92,8 @@ impl Components {
         Components {
             store,
             places,
-            limits: config.health.limits(),
-            every: Duration::from_millis(config.health.components_every_ms),
+            limits: ArcSwap::from_pointee(config.health.limits()),
+            every_ms: AtomicU64::new(config.health.components_every_ms),
             history: Mutex::default(),
             last: ArcSwap::from_pointee(Looked {
                 at: now,
@@ -101,6 +101,17 @@ impl Components {
                 lag: Lag::new(now),
             }),
         }
+    }
+
+    /// From here on these limits and this time between two looks are configured.
+    pub(super) fn set_limits(&self, config: &Config) {
+        self.limits.store(Arc::new(config.health.limits()));
+        self.every_ms
+            .store(config.health.components_every_ms, Ordering::Relaxed);
+    }
+
+    fn every(&self) -> Duration {
+        Duration::from_millis(self.every_ms.load(Ordering::Relaxed))
     }
 
     /// Looks. It asks the disks, so not on one of the async runtime's own threads.
@@ -116,13 +127,14 @@ impl Components {
             // Those that no lane has begun yet are late too.
             lag_p99: lag.p99(&engine.lag()).max(engine.longest_wait()),
         };
+        let limits = self.limits.load();
         let mut parts = vec![
             components::store(self.store.failure()),
-            components::lanes(&lanes, &self.limits),
-            components::disk(&measure::spaces(&self.places), &self.limits),
-            components::memory(&measure::memory(), &self.limits),
-            components::descriptors(&measure::descriptors(), &self.limits),
-            components::log(&measure::log(), &self.limits),
+            components::lanes(&lanes, &limits),
+            components::disk(&measure::spaces(&self.places), &limits),
+            components::memory(&measure::memory(), &limits),
+            components::descriptors(&measure::descriptors(), &limits),
+            components::log(&measure::log(), &limits),
             components::threads(&deaths().iter().map(|death| death.name).collect::<Vec<_>>()),
         ];
         for part in &mut parts {
@@ -135,7 +147,7 @@ impl Components {
     /// What was seen last; unknown if that is long ago.
     pub(super) fn told(&self, now: Monotonic) -> Vec<Component> {
         let last = self.last.load();
-        let (age, patience) = (now.since(last.at), self.every * MISSED_MAX);
+        let (age, patience) = (now.since(last.at), self.every() * MISSED_MAX);
         let aged = |part: &Component| components::aged(part.clone(), age, patience);
         last.parts.iter().map(aged).collect()
     }
@@ -164,8 +176,11 @@ fn since(part: &mut Component, before: &[Component]) {
 }
 
 /// Looks again and again, until the host ends.
-pub(super) async fn keep_looking(host: Weak<Inner>, every: Duration) {
+pub(super) async fn keep_looking(host: Weak<Inner>) {
     loop {
+        let Some(every) = host.upgrade().map(|host| host.components.every()) else {
+            return;
+        };
         tokio::time::sleep(every).await;
         let Some(host) = host.upgrade().filter(|host| !host.ending.load(Ordering::Acquire)) else {
             return;

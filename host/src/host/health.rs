@@ -194,6 +194,11 @@ impl Subjects {
         }
     }
 
+    /// From here on this is configured for all.
+    pub(super) fn set_probe(&mut self, settings: ProbeSettings) {
+        self.settings = settings;
+    }
+
     /// Those that have changed.
     pub(super) fn of(
         &mut self,
@@ -256,6 +261,7 @@ impl Host {
 
     /// How all of these together are.
     pub(super) fn overall(&self, known: &Known, missing: &[PluginHealth], parts: &[Component]) -> Overall {
+        let current = self.inner.current();
         let covering: Vec<_> = known
             .entries
             .iter()
@@ -288,8 +294,8 @@ impl Host {
                 } else {
                     Criticality::Optional
                 },
-                redundant: self
-                    .configured(&plugin.name)
+                redundant: current
+                    .instance(&plugin.name)
                     .and_then(|config| config.redundant.as_deref()),
                 covered: None,
             }
@@ -303,7 +309,7 @@ impl Host {
             redundant: None,
             covered: None,
         }));
-        aggregate(&members, &self.inner.config.health.redundant)
+        aggregate(&members, &current.config.health.redundant)
     }
 
     pub(super) fn engine(&self) -> &Engine {

@@ -13,7 +13,7 @@ use extman_model::clock::{self, Monotonic};
 use extman_model::control::ControlError;
 use extman_model::history::HistoryState;
 use extman_model::record::{KeyValueRow, Record};
-use extman_model::{Maintenance, MaintenanceAsked, MaintenanceRow, MaintenanceSource, What};
+use extman_model::{Maintenance, MaintenanceAsked, MaintenanceRow, MaintenanceSource, ProbeSettings, What};
 use extman_runtime::registry::{Change, Entry, Registry};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -167,6 +167,20 @@ impl Publisher {
         }
     }
 
+    /// From here on this is configured for all instances.
+    pub(super) fn set_probe(&self, settings: ProbeSettings) {
+        let mut subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
+        subjects.set_probe(settings);
+        if let Some(registry) = self.registry.upgrade() {
+            let entries: Vec<Arc<Entry>> = registry.snapshot().all().collect();
+            let change = Change {
+                entries: &entries,
+                removed: &BTreeSet::new(),
+            };
+            self.hand_on(&mut subjects, &change);
+        }
+    }
+
     /// What the registry has published.
     pub(super) fn publish(&self, change: &Change<'_>, history: &History) {
         let mut subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
@@ -270,12 +284,9 @@ impl Host {
                 rows.insert(name.to_string(), one.view(now_unix_ms, now));
             }
         }
-        let configured = self
-            .inner
-            .config
-            .instances
-            .iter()
-            .filter(|config| config.maintenance);
+        let current = self.inner.current();
+        let instances = current.config.instances.iter();
+        let configured = instances.filter(|config| config.maintenance);
         rows.extend(configured.map(|config| (config.instance_name().to_owned(), Maintenance::CONFIGURED)));
         let row = |(name, maintenance)| MaintenanceRow { name, maintenance };
         rows.into_iter().map(row).collect()
@@ -292,8 +303,7 @@ impl Host {
     fn refuse_configured(&self, name: &str) -> Result<(), ControlError> {
         match self.configured(name) {
             Some(config) if config.maintenance => Err(ControlError::Conflict(format!(
-                "{name} is in maintenance by `maintenance = true` in its [[instance]], without an end; take that out of the configuration \
-                 and start the host again"
+                "{name} is in maintenance by `maintenance = true` in its [[instance]], without an end; take that out of the configuration"
             ))),
             _ => Ok(()),
         }
@@ -327,7 +337,7 @@ impl Host {
             Ok(None) => Ok(()),
             Ok(Some(why)) => Err(ControlError::Unavailable(format!(
                 "maintenance is kept in the history, so that it outlives the host, and the history can't be written: {why}; mend that, or \
-                 set maintenance = true in the instance's [[instance]] and start the host again"
+                 set maintenance = true in the instance's [[instance]]"
             ))),
             Err(_) => Err(ControlError::ShuttingDown),
         }

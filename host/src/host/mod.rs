@@ -4,6 +4,7 @@ mod build;
 mod calls;
 mod commands;
 mod components;
+mod configuration;
 mod crashes;
 mod dependents;
 mod disabled;
@@ -25,19 +26,18 @@ mod tasks;
 pub use build::{BuildError, HostBuilder};
 pub use calls::TypedError;
 
-use crate::config::Config;
 use crate::deep::DeepChecks;
 use crate::probing::Engine;
 use extman_history::History;
-use extman_model::{Event, MemoryBound, Verdict};
+use extman_intake::IntakeConfig;
+use extman_model::{Event, LogLevel, MemoryBound, Verdict};
 use extman_runtime::crash::{self, Crashes};
 use extman_runtime::registry::{Registry, Snapshot};
 use extman_runtime::supervisor::{Events, Request, Requests};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
+use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
 
 /// A running host. Cheap to clone; it runs until [`Host::shutdown`] or until the async runtime ends.
 ///
@@ -60,16 +60,15 @@ pub struct Host {
 }
 
 struct Inner {
-    config: Config,
-    /// The place of each configured instance, by its name.
-    configured: HashMap<String, usize>,
+    configuration: configuration::Configuration,
+    /// In which directories it is looked for plugins, and how.
+    intake: watch::Sender<IntakeConfig>,
     registry: Arc<Registry>,
     requests: Requests,
     events: Events,
     look: Arc<Notify>,
     ending: Arc<AtomicBool>,
     started_unix_ms: u64,
-    directories: Vec<std::path::PathBuf>,
     vetting_memory: Option<MemoryBound>,
     warnings: Vec<String>,
     engine: Engine,
@@ -111,6 +110,11 @@ impl Host {
         self.inner.events.listen()
     }
 
+    /// The level of the log that is configured, now and whenever it changes: for the program, whose log it is.
+    pub fn log_level(&self) -> watch::Receiver<LogLevel> {
+        self.inner.configuration.log_level()
+    }
+
     /// Has the plugin directories looked at now, not only when the system reports a change.
     pub fn look_now(&self) {
         self.inner.look.notify_one();
@@ -135,7 +139,7 @@ impl Host {
             .store(true, std::sync::atomic::Ordering::Release);
         self.inner.look.notify_one();
         let (reply, ended) = oneshot::channel();
-        let budget = self.inner.config.shutdown_budget();
+        let budget = self.inner.current().config.shutdown_budget();
         if !self.inner.requests.make(Request::Shutdown(reply, budget)) {
             return Vec::new();
         }

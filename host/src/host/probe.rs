@@ -127,7 +127,7 @@ impl Host {
         Policy::resolve(
             entry.config.probe,
             &entry.plugin.manifest().probe,
-            self.inner.config.probe,
+            self.inner.current().config.probe,
         )
     }
 

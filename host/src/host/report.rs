@@ -154,7 +154,8 @@ impl Host {
 
     /// How many of a redundant set must serve.
     pub(super) fn needed_of_set(&self, set: &str) -> usize {
-        self.inner.config.health.redundant.get(set).copied().unwrap_or(1)
+        let current = self.inner.current();
+        current.config.health.redundant.get(set).copied().unwrap_or(1)
     }
 
     /// How many of a redundant set serve and count: only its members are looked at.
@@ -229,9 +230,8 @@ impl Host {
     }
 
     /// What is configured for an instance.
-    pub(super) fn configured(&self, name: &str) -> Option<&InstanceConfig> {
-        let at = *self.inner.configured.get(name)?;
-        self.inner.config.instances.get(at)
+    pub(super) fn configured(&self, name: &str) -> Option<InstanceConfig> {
+        self.inner.current().instance(name).cloned()
     }
 }
 

@@ -6,7 +6,7 @@ use extman_runtime::supervisor::{Request, Requests};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// A look without a reported change: behind links and on network file systems, changes are not reported.
 const LOOK_ANYWAY: Duration = Duration::from_secs(5);
@@ -14,21 +14,33 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 /// Looks at the plugin directories whenever something has changed there.
 pub(super) async fn look(
     mut arrivals: Arrivals,
-    config: IntakeConfig,
+    mut config: watch::Receiver<IntakeConfig>,
     requests: Requests,
     look: Arc<Notify>,
     ending: Arc<AtomicBool>,
 ) {
-    let changed = look.clone();
-    let watch = Watch::start(&config.discovery.dirs, &config.watch, move || {
-        changed.notify_one()
-    });
-    if let Err(error) = &watch {
-        tracing::warn!(%error, "directories can't be watched; they are looked at every {LOOK_ANYWAY:?}");
-    }
+    let start_watch = |config: &IntakeConfig| {
+        let changed = look.clone();
+        let watch = Watch::start(&config.discovery.dirs, &config.watch, move || {
+            changed.notify_one()
+        });
+        if let Err(error) = &watch {
+            tracing::warn!(%error, "directories can't be watched; they are looked at every {LOOK_ANYWAY:?}");
+        }
+        watch
+    };
+    let mut now = config.borrow_and_update().clone();
+    let mut watch = start_watch(&now);
     loop {
         if ending.load(Ordering::Acquire) {
             return;
+        }
+        if config.has_changed().is_ok_and(|changed| changed) {
+            now = config.borrow_and_update().clone();
+            // The one before it ends first: both would tell of the same change.
+            drop(watch);
+            watch = start_watch(&now);
+            arrivals.look_by(now.discovery.clone());
         }
         // It copies and hashes files, so not on one of the async runtime's own threads.
         let looked = tokio::task::spawn_blocking(move || {
@@ -38,7 +50,7 @@ pub(super) async fn look(
         let Ok((back, arrived)) = looked.await else { return };
         arrivals = back;
         let pause = if arrived.pending {
-            config.discovery.settle()
+            now.discovery.settle()
         } else {
             LOOK_ANYWAY
         };

@@ -5,7 +5,9 @@ use extman_model::Lifecycle;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
-use extman_runtime::supervisor::{Events, NoRouter, Outcome, Request, Requests, Services, Supervisor};
+use extman_runtime::supervisor::{
+    Configured, Events, NoRouter, Outcome, Request, Requests, Services, Supervisor,
+};
 use extman_runtime::vetting::{Vetting, VettingConfig};
 use extman_tests::{Bench, build, until_async};
 use std::sync::Arc;
@@ -43,7 +45,7 @@ impl Supervised {
             calls: Arc::new(NoRouter),
         };
         let supervisor = Supervisor::new(
-            Vec::new(),
+            Configured::default(),
             Arc::new(services),
             registry.clone(),
             Events::new(64),

@@ -21,6 +21,8 @@ pub struct Answers {
     code: String,
     in_create: String,
     in_destroy: String,
+    /// C code at the beginning of `configure`; without it the plugin has none.
+    in_configure: Option<String>,
     /// Arguments for the compiler.
     arguments: Vec<&'static str>,
     /// Its check does not return before this file is there.
@@ -44,6 +46,7 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         code: String::new(),
         in_create: String::new(),
         in_destroy: String::new(),
+        in_configure: None,
         arguments: Vec::new(),
         check_hangs_until: None,
     }
@@ -104,6 +107,12 @@ impl Answers {
         self
     }
 
+    /// It takes another configuration as it runs; that begins with this C code, which may use `instance`, `request` and `error`.
+    pub fn in_configure(mut self, code: impl Into<String>) -> Self {
+        self.in_configure = Some(code.into());
+        self
+    }
+
     /// It is compiled and linked with these arguments.
     pub fn built_with(mut self, arguments: &[&'static str]) -> Self {
         self.arguments = arguments.to_vec();
@@ -155,11 +164,16 @@ impl Answers {
             CHECK.replace("@FILE@", &format!("{file:?}"))
         });
         let health = if check.is_empty() { "NULL" } else { "&health" };
+        let configure = self.in_configure.as_ref();
+        let configure = configure.map_or(String::new(), |code| CONFIGURE.replace("@IN_CONFIGURE@", code));
+        let takes = if configure.is_empty() { "NULL" } else { "configure" };
         let lifecycle = if thread.is_empty() { "&lifecycle" } else { "NULL" };
         SOURCE
             .replace("@THREAD@", &thread)
             .replace("@LIFECYCLE@", lifecycle)
             .replace("@CHECK@", &check)
+            .replace("@CONFIGURE@", &configure)
+            .replace("@TAKES@", takes)
             .replace("@HEALTH@", health)
             .replace("@ID@", self.id)
             .replace("@ANSWER@", self.answer)
@@ -207,9 +221,25 @@ static const ExtmanHealthVtable health = {
 };
 "#;
 
+const CONFIGURE: &str = r#"
+static ExtmanStatus configure(ExtmanInstanceHandle handle, const ExtmanConfigureRequest *request, ExtmanTextBuffer *error) {
+    Instance *instance = handle;
+    @IN_CONFIGURE@
+    if (request->config.len > sizeof instance->config) {
+        return extman_fail(error, EXTMAN_STATUS_RESOURCE_EXHAUSTED, "no room");
+    }
+    pthread_mutex_lock(&instance->lock);
+    instance->len = request->config.len;
+    memcpy(instance->config, request->config.data, request->config.len);
+    pthread_mutex_unlock(&instance->lock);
+    return EXTMAN_STATUS_OK;
+}
+"#;
+
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include "extman_plugin.h"
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,6 +247,8 @@ const SOURCE: &str = r#"
 
 typedef struct {
     const ExtmanHostTable *host;
+    ExtmanInstanceToken token;
+    pthread_mutex_t lock;
     size_t len;
     char config[4096];
 } Instance;
@@ -233,6 +265,8 @@ static ExtmanStatus create(const ExtmanHostTable *host, const ExtmanCreateReques
         return extman_fail(error, EXTMAN_STATUS_RESOURCE_EXHAUSTED, "no room");
     }
     made->host = host;
+    made->token = request->instance;
+    pthread_mutex_init(&made->lock, NULL);
     made->len = request->config.len;
     memcpy(made->config, request->config.data, request->config.len);
     *handle = made;
@@ -249,7 +283,7 @@ static ExtmanStatus destroy(ExtmanInstanceHandle handle, const ExtmanStepRequest
 
 static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *request, ExtmanOutcome *outcome,
                            ExtmanTextBuffer *error) {
-    const Instance *instance = handle;
+    Instance *instance = handle;
     const ExtmanHostTable *host = instance->host;
     (void)outcome;
     @IN_INVOKE@
@@ -266,7 +300,11 @@ static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *req
             usleep(1000);
         }
     }
-    ExtmanBytes config = {.data = (const uint8_t *)instance->config, .len = instance->len};
+    char copy[sizeof instance->config];
+    pthread_mutex_lock(&instance->lock);
+    ExtmanBytes config = {.data = (const uint8_t *)copy, .len = instance->len};
+    memcpy(copy, instance->config, instance->len);
+    pthread_mutex_unlock(&instance->lock);
     ExtmanStatus status = extman_begin(host, request->call, extman_bytes("application/json"));
     if (status == EXTMAN_STATUS_OK) {
         status = extman_write(host, request->call, extman_bytes("{\"answer\": \"@ANSWER@\", \"config\": "));
@@ -280,9 +318,12 @@ static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *req
     return extman_status_from_host(status);
 }
 
+@CONFIGURE@
+
 static const ExtmanLifecycleVtable lifecycle = {
     .struct_size = sizeof lifecycle,
     .create = create,
+    .configure = @TAKES@,
     .destroy = destroy,
 };
 

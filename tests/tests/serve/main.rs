@@ -3,6 +3,7 @@
 mod answers;
 mod arrivals;
 mod components;
+mod configuration;
 mod configured;
 mod dependencies;
 mod disabled;

@@ -88,8 +88,8 @@ fn spent_budget_quarantines_and_a_person_and_other_bytes_bring_it_back() {
         "{view}"
     );
     assert_eq!(view["desired"], "running", "{view}");
-    let way = "it was started again 2 times within 30 min, and is no longer started by itself; `extman load frail`, another library \
-               file or the next start of the host starts it";
+    let way = "it was started again 2 times within 30 min, and is no longer started by itself; `extman load frail`, another \
+               configuration or library file, or the next start of the host, starts it";
     assert_eq!(view["way_back"]["text"], way, "{view}");
     for args in [&["show", "frail"][..], &["list"], &["health", "frail"]] {
         let text = said(&host, args);

@@ -82,6 +82,13 @@ impl Fake {
             Command::StartMaintenance { name, asked } => {
                 one(name).map(|_| Answer::Maintenance(maintenance(name, Some(asked))))
             }
+            Command::Config { name }
+            | Command::ChangeConfig { name, .. }
+            | Command::RollBackConfig { name, .. } => {
+                one(name).map(|_| Answer::Config(Box::new(configured(name))))
+            }
+            Command::ConfigDiff { name } => one(name).map(|_| Answer::ConfigDiff(Vec::new())),
+            Command::ConfigHistory { name } => one(name).map(|_| Answer::ConfigHistory(Vec::new())),
             Command::Events(asked) => Ok(Answer::Events(Box::new(events(asked)))),
             Command::Plugin { name }
             | Command::Load { name }
@@ -91,6 +98,14 @@ impl Fake {
             | Command::Disable { name } => one(name),
         }
     }
+}
+
+fn configured(name: &str) -> extman_model::ConfigAnswer {
+    let json = json!({
+        "name": name, "plugin": "lang-detect", "in_sync": true,
+        "fields": [{ "field": "config.size", "value": 3, "origin": "set" }],
+    });
+    serde_json::from_value(json).expect("an answer")
 }
 
 /// One that requires another, and one that is left out.
@@ -322,6 +337,7 @@ fn status(ready: bool) -> StatusView {
             reason: "configured, but no plugin with the id \"embeder\" was found in /opt/plugins; put it there".to_owned(),
             since_unix_ms: 1_700_000_000_000,
         }],
+        config: Default::default(),
         process_changes: Vec::new(),
         vetting_memory: None,
         maintenance: Vec::new(),

@@ -146,6 +146,10 @@ impl Command {
             Command::Restart { .. } => "restart",
             Command::Enable { .. } => "enable",
             Command::Disable { .. } => "disable",
+            Command::Config { .. } | Command::ChangeConfig { .. } => "config",
+            Command::ConfigDiff { .. } => "config_diff",
+            Command::ConfigHistory { .. } => "config_history",
+            Command::RollBackConfig { .. } => "config_rollback",
             Command::Maintenance { .. }
             | Command::StartMaintenance { .. }
             | Command::EndMaintenance { .. } => "maintenance",

@@ -234,6 +234,7 @@ impl Instance {
         };
         let result = settle(returned, Phase::Invoke);
         let result = result.and_then(|served| served.map_err(|failure| failure.error));
+        let result = result.map_err(|error| self.cleaned(error));
         let failure = result.as_ref().err();
         let is_excused = is_excused || failure.is_some_and(|failure| reader.explains(failure));
         counted.end(failure, is_excused);
@@ -288,6 +289,15 @@ impl Instance {
         let (calls, since) = self.pool.unreturned(&self.name)?;
         let longest_ms = clock::monotonic().since(since).as_millis() as u64;
         Some(UnreturnedView { calls, longest_ms })
+    }
+
+    /// What it says is no answer, and is shown to others than its caller.
+    #[cold]
+    fn cleaned(&self, error: CallError) -> CallError {
+        CallError {
+            text: self.settings.secrets.clean(&error.text).into_owned(),
+            ..error
+        }
     }
 
     /// Asked after the call has been counted, so that a call is either refused here or waited for by whoever closes.

@@ -10,11 +10,13 @@ pub use call_totals::CallTotals;
 pub use folders::InstanceFolders;
 pub use in_process::{Answer, Call, Instance, InstanceUsed, ModulesUsed};
 
+use crate::supervisor::Secrets;
 use extman_model::clock::Monotonic;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How an instance is run.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct InstanceSettings {
     /// Calls at a time, within what the manifest's thread model allows.
     pub concurrency_max: usize,
@@ -30,6 +32,8 @@ pub struct InstanceSettings {
     pub output_bytes_max: usize,
     /// Folders of its own; made before the instance is, if they are not there.
     pub folders: Option<Box<InstanceFolders>>,
+    /// The secrets that it is handed: what it says in errors and of its health is cleaned of them.
+    pub secrets: Arc<Secrets>,
 }
 
 impl Default for InstanceSettings {
@@ -42,6 +46,7 @@ impl Default for InstanceSettings {
             stop_budget: Duration::from_secs(10),
             output_bytes_max: 64 << 20,
             folders: None,
+            secrets: Arc::default(),
         }
     }
 }

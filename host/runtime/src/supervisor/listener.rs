@@ -2,6 +2,7 @@
 
 use super::calls::{CallRouter, Caller, InstanceCalls};
 use super::events::Events;
+use super::secrets::Secrets;
 use crate::loader::{Listener, OutgoingRouter};
 use extman_model::clock;
 use extman_model::{Health, LogLevel, Progress, Report, What};
@@ -17,6 +18,8 @@ pub(super) struct InstanceListener {
     events: Events,
     /// Which load of its library it hears.
     generation: u64,
+    /// What it says is cleaned of these.
+    secrets: Arc<Secrets>,
     second: AtomicU64,
     records: AtomicU64,
     dropped: AtomicU64,
@@ -24,12 +27,18 @@ pub(super) struct InstanceListener {
 }
 
 impl InstanceListener {
-    pub(super) fn new(caller: Caller, router: &Arc<dyn CallRouter>, events: Events) -> Self {
+    pub(super) fn new(
+        caller: Caller,
+        router: &Arc<dyn CallRouter>,
+        events: Events,
+        secrets: Arc<Secrets>,
+    ) -> Self {
         InstanceListener {
             name: caller.name.clone(),
             events,
             generation: caller.generation,
             calls: Arc::new(InstanceCalls::new(caller, router.clone())),
+            secrets,
             second: AtomicU64::new(0),
             records: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -60,6 +69,8 @@ impl Listener for InstanceListener {
             return;
         }
         let plugin = &*self.name;
+        let [target, text, fields] = [target, text, fields].map(|part| self.secrets.clean(part));
+        let [target, text, fields] = [&*target, &*text, &*fields];
         match level {
             LogLevel::Error => tracing::error!(target: "plugin", plugin, part = target, fields, "{text}"),
             LogLevel::Warn => tracing::warn!(target: "plugin", plugin, part = target, fields, "{text}"),
@@ -102,7 +113,7 @@ impl Listener for InstanceListener {
         self.events.tell(What::HealthPushed {
             name: self.name.to_string(),
             health,
-            text: report.text,
+            text: report.text.map(|text| self.secrets.clean(&text).into_owned()),
         });
     }
 

@@ -1,7 +1,9 @@
 //! What should run, runs: one actor for each instance decides what follows what (`stage`), and one task feeds them all, has the long
 //! steps run beside it (`start`, `stop`), and publishes what has changed.
 
+mod blueprint;
 mod calls;
+mod configure;
 mod departures;
 mod dependencies;
 mod events;
@@ -10,16 +12,20 @@ mod listener;
 mod requests;
 mod residents;
 mod restart;
+mod secrets;
 mod spec;
 mod stage;
 mod start;
 mod stop;
 mod task;
 
+pub use blueprint::Blueprint;
 pub use calls::{CallRouter, Caller, NoRouter};
+pub use configure::NotConfigured;
 pub use events::Events;
 pub use requests::{Outcome, Request, Requests};
 pub use restart::{Restart, SupervisionConfig};
+pub use secrets::{ResolvedConfig, SecretMarks, Secrets};
 pub use spec::{Configured, InstanceConfig, resolved};
 pub use start::{Hopeless, NotStarted, Running, Services, SharedModules, unfit};
 pub use stop::{Complaint, PendingUnload, Stopped, Unload};

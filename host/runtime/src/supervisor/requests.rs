@@ -1,5 +1,8 @@
 //! How the supervisor is asked.
 
+use super::configure::NotConfigured;
+use super::restart::SupervisionConfig;
+use super::spec::{Configured, InstanceConfig};
 use super::start::{NotStarted, Running};
 use super::stop::Stopped;
 use crate::lanes::{LaneObserver, Work};
@@ -27,6 +30,10 @@ pub enum Request {
     Enable(String, oneshot::Sender<Outcome>),
     /// An instance is disabled from here on, whether its file is there or comes later: it is stopped and unloaded.
     Disable(String, oneshot::Sender<Outcome>),
+    /// From here on this is configured. What is as before is left alone.
+    Configured(Box<Configured>, SupervisionConfig),
+    /// This is configured for one instance, in place of what is, if it is taken; else, everything stays as it was.
+    Change(String, Arc<InstanceConfig>, oneshot::Sender<Outcome>),
     /// An instance is down by its checks or calls, or no longer.
     Down {
         /// Which.
@@ -62,6 +69,9 @@ pub enum Request {
     /// A start of these bytes has ended.
     #[doc(hidden)]
     Started(Arc<str>, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),
+    /// A generation was asked to take a configuration.
+    #[doc(hidden)]
+    AskedToTake(Arc<str>, u64, Result<(), NotConfigured>),
     /// A generation that was made from these bytes has been stopped.
     #[doc(hidden)]
     Stopped(Arc<str>, Box<VerifiedPlugin>, Box<Stopped>),

@@ -131,6 +131,11 @@ impl Restarts {
         &self.config
     }
 
+    /// From here on this is configured. What is waited for already comes all the same.
+    pub(super) fn configure(&mut self, config: SupervisionConfig) {
+        self.config = config;
+    }
+
     /// How long an instance is down until that is a failure; never where nothing follows from it.
     pub(super) fn down_for(&self) -> Option<Duration> {
         let is_restarted = self.config.restart == Restart::OnFailure;

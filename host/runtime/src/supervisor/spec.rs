@@ -1,8 +1,9 @@
 //! Which instances there should be: what is configured, and what is there. Pure.
 
 use super::restart::{Restart, SupervisionConfig};
+use super::secrets::SecretMarks;
 use crate::instance::InstanceSettings;
-use extman_intake::{Candidate, ConfigMisfit, LockUse, Request, VerifiedPlugin, Wish, check_config, resolve};
+use extman_intake::{Candidate, LockUse, Request, VerifiedPlugin, Wish, resolve};
 use extman_model::{Criticality, DependenciesView, MissingView, ProbeSettings};
 use extman_plugin_api::manifest::schema::Manifest;
 use semver::{Version, VersionReq};
@@ -25,9 +26,13 @@ pub struct InstanceConfig {
     /// Versions that may be used; the highest one is, unless what plugins require or `extman.lock` says another. Default: any, a pre-release only if there is no release.
     #[serde(default)]
     pub version: Option<VersionReq>,
-    /// The plugin's own configuration. With the manifest's defaults it has to fit the manifest's schema.
+    /// The plugin's own configuration. With the manifest's defaults it has to fit the manifest's schema. `{ env = "NAME" }` and
+    /// `{ file = "/run/secrets/name" }` stand for a secret that lies there, wherever the schema has no table.
     #[serde(default)]
     pub config: Map<String, Value>,
+    /// What the secrets were that `config` refers to, without them, when they were last looked at. No field of `extman.toml`.
+    #[serde(skip)]
+    pub secrets: SecretMarks,
     /// Whether it is started by itself. Default: true.
     #[serde(default = "yes")]
     pub autostart: bool,
@@ -85,6 +90,7 @@ impl InstanceConfig {
             plugin: id.to_owned(),
             version: None,
             config: Map::new(),
+            secrets: SecretMarks::default(),
             autostart: true,
             restart: None,
             max_restarts: None,
@@ -100,6 +106,25 @@ impl InstanceConfig {
             start_budget_ms: None,
             stop_budget_ms: None,
         }
+    }
+
+    /// Whether instances that are made from one and from the other are the same.
+    pub(super) fn is_made_as(&self, other: &Self) -> bool {
+        self.config == other.config && self.secrets == other.secrets && self.is_run_as(other)
+    }
+
+    /// Whether instances that are made from one and from the other are run in the same way, whatever they are told.
+    pub(super) fn is_run_as(&self, other: &Self) -> bool {
+        let limits = |config: &Self| {
+            (
+                config.concurrency_max,
+                config.call_timeout_ms,
+                config.wedge_after_ms,
+                config.start_budget_ms,
+                config.stop_budget_ms,
+            )
+        };
+        limits(self) == limits(other)
     }
 
     /// Its name.
@@ -143,27 +168,19 @@ impl InstanceConfig {
             stop_budget: ms(self.stop_budget_ms, defaults.stop_budget),
             output_bytes_max: output.map_or(defaults.output_bytes_max, |n| n as usize),
             folders: None,
+            secrets: defaults.secrets,
         }
     }
 
-    /// The configuration that the plugin gets, with the manifest's defaults below what is given.
-    pub fn merged(&self, manifest: &Manifest) -> String {
-        Value::Object(self.with_defaults(manifest)).to_string()
-    }
-
-    /// What the manifest's schema says against that configuration.
-    pub fn misfit(&self, manifest: &Manifest) -> Option<ConfigMisfit> {
-        check_config(manifest, &self.with_defaults(manifest)).err()
-    }
-
-    fn with_defaults(&self, manifest: &Manifest) -> Map<String, Value> {
+    /// What is given, with the manifest's defaults below it.
+    pub(super) fn with_defaults(&self, manifest: &Manifest) -> Map<String, Value> {
         let mut merged = manifest.config.defaults.clone();
         merged.extend(self.config.clone());
         merged
     }
 
     /// Keys without which an instance can't be made and which are not given.
-    pub fn lacking(&self, manifest: &Manifest) -> Vec<String> {
+    pub(super) fn lacking(&self, manifest: &Manifest) -> Vec<String> {
         let given =
             |key: &String| self.config.contains_key(key) || manifest.config.defaults.contains_key(key);
         manifest
@@ -176,7 +193,7 @@ impl InstanceConfig {
     }
 }
 
-/// The configured instances, which do not change as long as a host runs, and which of them are of which plugin.
+/// The configured instances, and which of them are of which plugin.
 #[derive(Default)]
 pub struct Configured {
     /// In the order of the configuration.
@@ -186,6 +203,8 @@ pub struct Configured {
     by_name: HashMap<String, usize>,
     /// How many instances of the same plugin stand before each.
     before: Vec<usize>,
+    /// What is set for instances of plugins of which none is configured, by their ids.
+    defaults: HashMap<String, Arc<InstanceConfig>>,
 }
 
 impl Configured {
@@ -202,9 +221,27 @@ impl Configured {
         configured
     }
 
+    /// With this for the one instance of a plugin of which none is configured.
+    pub fn with_defaults(mut self, defaults: impl IntoIterator<Item = InstanceConfig>) -> Self {
+        let by_id = |config: InstanceConfig| (config.plugin.clone(), Arc::new(config));
+        self.defaults = defaults.into_iter().map(by_id).collect();
+        self
+    }
+
+    /// What is configured for the one instance of a plugin of which none is configured.
+    fn default_of(&self, id: &str) -> Arc<InstanceConfig> {
+        let set = self.defaults.get(id).cloned();
+        set.unwrap_or_else(|| Arc::new(InstanceConfig::default_for(id)))
+    }
+
     fn of_plugin(&self, id: &str) -> impl Iterator<Item = &Arc<InstanceConfig>> + Clone {
         let places = self.by_plugin.get(id).into_iter().flatten();
         places.map(|at| &self.all[*at])
+    }
+
+    /// Whether an instance of this name is configured.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
     }
 
     fn named(&self, name: &str) -> Option<&Arc<InstanceConfig>> {
@@ -281,7 +318,7 @@ pub(super) fn wanted<'a>(
     let defaults = by_id
         .keys()
         .filter(|id| !is_taken(id))
-        .map(|id| Arc::new(InstanceConfig::default_for(id)));
+        .map(|id| configured.default_of(id));
     let all = configured.all.iter().cloned().chain(defaults);
     all.filter_map(|config| {
         let used = used(&config, &by_id, resolved)?.clone();

@@ -4,7 +4,8 @@
 //! ```text
 //!            Load, bytes               started                bytes: an update starts beside it;
 //!   Absent ───────────────▶ Starting ───────────▶ Serving ◀─┐ started, it replaces the old one,
-//!     ▲                      │  ▲  ▲               │ │ │ └──┘ which is stopped beside it
+//!     ▲                      │  ▲  ▲               │ │ │ └──┘ which is stopped beside it;
+//!     │                      │  │  │               │ │ │      a configuration: handed over to what serves
 //!     │         start failed │  │  │ it failed or  │ │ │
 //!     │                      ▼  │  │ stop, while   │ │ │ lane lost
 //!     │ all stopped   Failed ───┘  └── an update ──┤ │ ▼
@@ -23,27 +24,38 @@
 //! What follows a failure by itself stands in `Failed`: a start at its time, or nothing until the bytes or the configuration are others. The
 //! timer is an effect, [`Effect::Wake`]; one that was overtaken comes to nothing. A person's start is possible in every stage but `Wedged`.
 //!
+//! What an instance is made from is its bytes and its configuration. Where the configuration alone is another one, what serves is asked to take
+//! it ([`Effect::Configure`]); a plugin that takes none is started anew beside, as for other bytes. Whatever is not taken, the old one goes on: what
+//! serves goes on serving; what had to be stopped first for its configuration is started again as it was; and what may have taken half of it
+//! gives way to a new one, made as it was.
+//!
 //! A generation that serves no more is *retiring*: it is being stopped, beside whatever the instance does next. `Stopping` is the stage
 //! in which the instance does nothing but wait for that. A library that stays in memory after its stop is no stage: an instance may
 //! leave several behind, serve again, and be gone before they are. The supervisor keeps those.
 //!
 //! Once the file is gone, or the host ends, every stage leads to [`Effect::Forget`], and that comes when nothing is loaded any more.
 
+use super::configure::NotConfigured;
 use super::dependencies::Standing;
 use super::restart::{AfterFailure, Restart, Restarts, SupervisionConfig};
 use super::start::Hopeless;
 use super::stop::Complaint;
 use extman_model::clock::Monotonic;
 use extman_model::{DesiredState, Lifecycle};
+use std::time::Duration;
 
-/// Verified bytes that can be started.
+/// What can be started: verified bytes, and their configuration.
 pub(super) trait Build: Clone {
-    /// Whether two are the same bytes.
+    /// Whether two come to the same when they are started: the same bytes in the same configuration.
     fn is(&self, other: &Self) -> bool;
+    /// Whether two are the same bytes.
+    fn has_bytes_of(&self, other: &Self) -> bool;
+    /// Whether nothing but the plugin's own configuration is another one, so that what was made from this may take it as it runs.
+    fn may_take(&self, other: &Self) -> bool;
+    /// Whether the two can't be loaded beside one another, so that one is stopped first.
+    fn excludes(&self, other: &Self) -> bool;
     /// The version, for people.
     fn version(&self) -> String;
-    /// Whether it can't be loaded beside another version, so that the one before it is stopped first.
-    fn stops_first(&self) -> bool;
 }
 
 /// A started generation: whoever holds it is answerable for its being stopped.
@@ -54,7 +66,8 @@ pub(super) trait Loaded {
     fn build(&self) -> &Self::Build;
     /// Which load of a library it runs in.
     fn generation(&self) -> u64;
-    /// The same bytes lie at another path now.
+    /// It is as if it had been made from this: the same bytes lie at another path now, what the host does with it is configured otherwise,
+    /// or it has taken a configuration.
     fn moved_to(&mut self, build: &Self::Build);
 }
 
@@ -73,6 +86,7 @@ pub(super) enum Condition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gone {
     File,
+    Configuration,
     Host,
 }
 
@@ -80,6 +94,7 @@ impl Gone {
     fn cause(self) -> &'static str {
         match self {
             Gone::File => "its file is gone",
+            Gone::Configuration => "it is configured no longer",
             Gone::Host => "the host is ending",
         }
     }
@@ -87,6 +102,7 @@ impl Gone {
     fn refusal(self) -> String {
         match self {
             Gone::File => "its file is gone, and it is being unloaded".to_owned(),
+            Gone::Configuration => "it is configured no longer, and is being unloaded".to_owned(),
             Gone::Host => "the host is ending".to_owned(),
         }
     }
@@ -108,12 +124,8 @@ pub(super) enum Stage<R: Loaded> {
         slow: Option<String>,
         calls: Hung,
     },
-    /// It serves. `note` says which version was not taken in its place, and why; `down`, since when it is down by its checks or calls.
-    Serving {
-        live: Live<R>,
-        note: Option<String>,
-        down: Option<Down>,
-    },
+    /// It serves. `down`: since when it is down by its checks or calls.
+    Serving { live: Live<R>, down: Option<Down> },
     /// Calls into it do not return, so it serves no more. `inside`: how many.
     Wedged {
         live: Live<R>,
@@ -149,21 +161,38 @@ pub(super) struct Down {
     text: String,
 }
 
-/// What is loaded, and the other bytes that are being started beside it.
+/// What is loaded, and what is to take its place.
 #[derive(Debug, Clone)]
 pub(super) struct Live<R: Loaded> {
     running: R,
     update: Option<Update<R::Build>>,
 }
 
-/// Other bytes that are being started beside those that serve.
+/// What is to take the place of what is loaded.
 #[derive(Debug, Clone)]
 pub(super) struct Update<B> {
     build: B,
+    by: By,
     /// A restart was asked for meanwhile: if the update fails, what serves is restarted.
     restart: bool,
     /// It takes long.
     slow: bool,
+}
+
+/// How something takes the place of what is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// It is being started beside.
+    Start,
+    /// What is loaded is asked to take its configuration.
+    Configure,
+}
+
+/// What could not be put in the place of what serves. It is not tried again by itself.
+#[derive(Debug, Clone)]
+pub(super) struct Rejected<B> {
+    build: B,
+    text: String,
 }
 
 /// What follows when everything is stopped.
@@ -194,8 +223,15 @@ pub(super) enum Input<R: Loaded, W> {
     Enable(W, DesiredState),
     /// An operator wants it stopped, over restarts of the host.
     Disable(W),
-    /// These are the bytes that it is to be made from.
+    /// This is what it is to be made from.
     Bytes(R::Build),
+    /// The same, and somebody waits for what comes of it. What was not taken once is tried again.
+    Change(W, R::Build),
+    /// A generation was asked to take a configuration.
+    Configured {
+        generation: u64,
+        outcome: Result<(), NotConfigured>,
+    },
     /// Its file is gone, or the host ends.
     Gone(Gone),
     /// A call into a generation has panicked.
@@ -235,16 +271,26 @@ pub(super) enum Input<R: Loaded, W> {
 /// What the supervisor has to do.
 #[derive(Debug)]
 pub(super) enum Effect<R: Loaded, W> {
-    /// Start these bytes, and say what came of it.
+    /// Start this, and say what came of it.
     Start { build: R::Build, by_operator: bool },
+    /// Have what serves take the configuration of this, and say what came of it.
+    Configure { build: R::Build },
     /// Stop this generation, and say what came of it.
     Stop { running: R, condition: Condition },
     /// Say when this moment has come.
     Wake(Monotonic),
     /// Answer an operator.
     Answer(W, Outcome),
-    /// Report that another generation serves now.
-    Replaced { from: R::Build, to: R::Build },
+    /// Report that another generation serves now; or, where `live`, that the one that served has taken another configuration.
+    Replaced {
+        from: R::Build,
+        to: R::Build,
+        live: bool,
+    },
+    /// Report that this was not taken in the place of what serves, or served.
+    NotTaken { build: R::Build, text: String },
+    /// Report that nothing served for this long, as one configuration had to be stopped before another was started.
+    Gap(Duration),
     /// Forget the instance: nothing of it is loaded.
     Forget,
 }
@@ -257,10 +303,13 @@ pub(super) struct Actor<R: Loaded, W> {
     stage: Stage<R>,
     /// What a start starts.
     build: R::Build,
-    /// What could not be started in the place of what serves. It is not tried again by itself.
-    rejected: Option<R::Build>,
+    rejected: Option<Rejected<R::Build>>,
     /// What was stopped first, until what is to serve in its place does.
     replaces: Option<R::Build>,
+    /// Since when nothing serves, where one configuration is stopped for another.
+    gap: Option<Monotonic>,
+    /// What was asked for last by [`Input::Change`], and who waits for what comes of it.
+    asked: Option<(W, R::Build)>,
     /// Generations that are being stopped.
     retiring: Vec<u64>,
     /// The newest generation whose library is behind it.
@@ -287,6 +336,8 @@ impl<R: Loaded, W> Actor<R, W> {
             build,
             rejected: None,
             replaces: None,
+            gap: None,
+            asked: None,
             retiring: Vec::new(),
             unloaded: 0,
             waiting: Vec::new(),
@@ -308,6 +359,8 @@ impl<R: Loaded, W> Actor<R, W> {
             Input::Disable(waiter) => self.command(waiter, DesiredState::Disabled, Self::unload, out),
             Input::Enable(waiter, desired) => self.enable(waiter, desired, out),
             Input::Bytes(build) => self.bytes(build, out),
+            Input::Change(waiter, build) => self.change(waiter, build, out),
+            Input::Configured { generation, outcome } => self.configured(generation, outcome, out),
             Input::Gone(gone) => self.go(gone, out),
             Input::Panicked { .. }
             | Input::LaneLost { .. }
@@ -339,6 +392,7 @@ impl<R: Loaded, W> Actor<R, W> {
             }
         }
         self.settle(out);
+        self.answer_change(out);
         effects
     }
 
@@ -415,7 +469,7 @@ impl<R: Loaded, W> Actor<R, W> {
                 let Some(rejected) = self.rejected.take() else {
                     return Some(if wedged { Err(WEDGED.to_owned()) } else { Ok(()) });
                 };
-                self.build = rejected;
+                self.build = rejected.build;
                 self.update(true, out);
             }
             Stage::Serving { .. } | Stage::Wedged { .. } => {}
@@ -459,14 +513,17 @@ impl<R: Loaded, W> Actor<R, W> {
         // A file that went and came back is as good as a new one.
         let mut new = match self.gone {
             Some(Gone::Host) => return,
-            Some(Gone::File) => true,
+            Some(Gone::File | Gone::Configuration) => true,
             None => false,
         };
         self.gone = None;
-        if !self.rejected.as_ref().is_some_and(|rejected| rejected.is(&build)) {
-            self.rejected = None;
-            new |= !self.build.is(&build);
-            self.build = build;
+        match &mut self.rejected {
+            Some(rejected) if rejected.build.is(&build) => rejected.build = build,
+            rejected => {
+                // What was wanted last was another one, whether it was taken or not.
+                new |= rejected.take().is_some() || !self.build.is(&build);
+                self.build = build;
+            }
         }
         if new {
             self.restarts.forget();
@@ -482,6 +539,48 @@ impl<R: Loaded, W> Actor<R, W> {
             (Stage::Serving { .. } | Stage::Wedged { .. }, _) => self.keep_up(out),
             // A start that is under way is compared with these bytes when it has ended.
             _ => {}
+        }
+    }
+
+    /// As [`bytes`](Self::bytes), for somebody who waits for what comes of it.
+    fn change(&mut self, waiter: W, build: R::Build, out: &mut Effects<R, W>) {
+        if let Some((overtaken, _)) = self.asked.take() {
+            out.push(Effect::Answer(overtaken, Err(OVERTAKEN.to_owned())));
+        }
+        self.rejected = None;
+        self.asked = Some((waiter, build.clone()));
+        if self.gone.is_none() {
+            self.bytes(build, out);
+        }
+    }
+
+    /// Who waits for what comes of a change is answered when that is known.
+    fn answer_change(&mut self, out: &mut Effects<R, W>) {
+        let Some((_, asked)) = &self.asked else { return };
+        let is_under_way = match &self.stage {
+            Stage::Starting { .. } => true,
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => live.update.is_some(),
+            Stage::Stopping { then, .. } => *then != Then::Rest,
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => false,
+        };
+        let outcome = if let Some(gone) = self.gone {
+            Err(gone.refusal())
+        } else if let Some(rejected) = self.rejected.as_ref().filter(|one| one.build.is(asked)) {
+            // What serves is as it was only when whatever has to be made anew for that serves.
+            match is_under_way {
+                true => return,
+                false => Err(rejected.text.clone()),
+            }
+        } else if !self.build.is(asked) {
+            Err(OVERTAKEN.to_owned())
+        } else if is_under_way {
+            return;
+        } else {
+            // It serves so, or will when it is started.
+            Ok(())
+        };
+        if let Some((waiter, _)) = self.asked.take() {
+            out.push(Effect::Answer(waiter, outcome));
         }
     }
 
@@ -637,18 +736,15 @@ impl<R: Loaded, W> Actor<R, W> {
         };
         match self.stage.take_live() {
             Ok(Live { running: old, .. }) => {
-                out.push(Effect::Replaced {
-                    from: old.build().clone(),
-                    to: running.build().clone(),
-                });
+                self.replaced(old.build().clone(), running.build(), false, out);
                 self.retire(old, condition, out);
             }
             Err(Stage::Starting { .. }) => {
-                let to = running.build();
-                if let Some(from) = self.replaces.take().filter(|from| !from.is(to)) {
-                    let to = to.clone();
-                    out.push(Effect::Replaced { from, to });
+                if let Some(from) = self.replaces.take() {
+                    self.replaced(from, running.build(), false, out);
                 }
+                let gap = self.gap.take().map(|since| Effect::Gap(self.now.since(since)));
+                out.extend(gap);
             }
             // No start is under way in the other stages. What is loaded is not lost all the same.
             Err(stage) => {
@@ -661,7 +757,6 @@ impl<R: Loaded, W> Actor<R, W> {
                 running,
                 update: None,
             },
-            note: None,
             down: None,
         };
         self.restarts.good_run_begins(self.now);
@@ -675,6 +770,73 @@ impl<R: Loaded, W> Actor<R, W> {
             if matches!(self.stage, Stage::Serving { .. }) {
                 self.answer(Ok(()), out);
             }
+        }
+    }
+
+    /// Reports that one serves in the place of another; nothing where both come to the same.
+    fn replaced(&self, from: R::Build, to: &R::Build, live: bool, out: &mut Effects<R, W>) {
+        if !from.is(to) {
+            let to = to.clone();
+            out.push(Effect::Replaced { from, to, live });
+        }
+    }
+
+    /// What is loaded was asked to take a configuration. An answer of another generation is too late.
+    fn configured(&mut self, generation: u64, outcome: Result<(), NotConfigured>, out: &mut Effects<R, W>) {
+        let Some(live) = self.stage.live_mut() else { return };
+        let is_asked = |update: &mut Update<R::Build>| update.by == By::Configure;
+        if live.running.generation() != generation {
+            return;
+        }
+        let Some(tried) = live.update.take_if(is_asked) else {
+            return;
+        };
+        let not_taken = |cause: String| not_taken(&tried.build, live.running.build(), &cause);
+        match outcome {
+            Ok(()) => {
+                let from = live.running.build().clone();
+                live.running.moved_to(&tried.build);
+                self.replaced(from, &tried.build, true, out);
+                if tried.restart {
+                    return self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out);
+                }
+                self.keep_up(out);
+                self.answer_if_kept_up(out);
+            }
+            Err(NotConfigured::Unsupported) if tried.restart => {
+                self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out);
+            }
+            // Other bytes may have come meanwhile.
+            Err(NotConfigured::Unsupported) if !self.build.is(&tried.build) => {
+                self.keep_up(out);
+                self.answer_if_kept_up(out);
+            }
+            Err(NotConfigured::Unsupported) => self.replace(false, out),
+            Err(NotConfigured::Refused(cause)) => {
+                let text = not_taken(cause);
+                self.not_updated(&tried, text, out);
+            }
+            Err(NotConfigured::Unknown(cause)) => {
+                let text = not_taken(cause);
+                self.reject(&tried.build, text, out);
+                self.replace(false, out);
+            }
+            Err(NotConfigured::Panicked(cause)) => {
+                let text = not_taken(cause);
+                self.reject(&tried.build, text.clone(), out);
+                let then = Then::Start { by_operator: false };
+                self.retire_live(&text, Condition::Panicked, then, out);
+            }
+        }
+    }
+
+    /// Where nothing is under way any more, whoever waits is answered.
+    fn answer_if_kept_up(&mut self, out: &mut Effects<R, W>) {
+        match &self.stage {
+            Stage::Serving { live, .. } if live.update.is_none() => self.answer(Ok(()), out),
+            // A call into it was given up meanwhile.
+            Stage::Wedged { live, .. } if live.update.is_none() => self.answer(Err(WEDGED.to_owned()), out),
+            _ => {}
         }
     }
 
@@ -699,20 +861,26 @@ impl<R: Loaded, W> Actor<R, W> {
                 if newer {
                     return self.start(false, out);
                 }
+                // A configuration leaves nothing behind, so what was stopped for it is started again as it was.
+                let old = self.replaces.clone();
+                if let Some(old) = old.filter(|old| old.has_bytes_of(&self.build) && !old.is(&self.build)) {
+                    let tried = self.build.clone();
+                    let text = not_taken(&tried, &old, &cause);
+                    self.build = old;
+                    self.rejected = Some(Rejected {
+                        build: tried.clone(),
+                        text: text.clone(),
+                    });
+                    out.push(Effect::NotTaken { build: tried, text });
+                    return self.start(false, out);
+                }
                 if hopeless.is_none() {
                     self.restart_later(out);
                 }
                 self.answer(Err(cause), out);
             }
-            Stage::Serving { live, note, .. } => {
-                if let Some(tried) = live.update.take() {
-                    let text = not_taken(&tried.build, live.running.build(), &cause);
-                    *note = Some(text.clone());
-                    self.not_updated(&tried, text, out);
-                }
-            }
-            Stage::Wedged { live, .. } => {
-                if let Some(tried) = live.update.take() {
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
+                if let Some(tried) = live.update.take_if(|update| update.by == By::Start) {
                     let text = not_taken(&tried.build, live.running.build(), &cause);
                     self.not_updated(&tried, text, out);
                 }
@@ -723,11 +891,7 @@ impl<R: Loaded, W> Actor<R, W> {
 
     /// What is loaded goes on, unless a restart was asked for, or newer bytes are there to be tried.
     fn not_updated(&mut self, tried: &Update<R::Build>, text: String, out: &mut Effects<R, W>) {
-        let Some(live) = self.stage.live_mut() else { return };
-        if self.build.is(&tried.build) {
-            self.build = live.running.build().clone();
-            self.rejected = Some(tried.build.clone());
-        }
+        self.reject(&tried.build, text.clone(), out);
         if tried.restart {
             return self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out);
         }
@@ -735,6 +899,21 @@ impl<R: Loaded, W> Actor<R, W> {
         if self.stage.live_mut().is_some_and(|live| live.update.is_none()) {
             self.answer(Err(text), out);
         }
+    }
+
+    /// What was tried is put aside, and what is loaded is what is wanted, unless that is something else by now.
+    fn reject(&mut self, tried: &R::Build, text: String, out: &mut Effects<R, W>) {
+        let Some(live) = self.stage.live_mut() else { return };
+        let kept = live.running.build().clone();
+        if self.build.is(tried) && !kept.is(tried) {
+            self.build = kept;
+            self.rejected = Some(Rejected {
+                build: tried.clone(),
+                text: text.clone(),
+            });
+        }
+        let build = tried.clone();
+        out.push(Effect::NotTaken { build, text });
     }
 
     fn stopped(&mut self, generation: u64, complaints: &[Complaint], out: &mut Effects<R, W>) {
@@ -803,16 +982,33 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
-    /// Has these bytes started beside what is loaded, or in its place where one of the two can't be loaded beside another version.
+    /// Has what is loaded give way to what is wanted, or take its configuration.
     fn update(&mut self, by_operator: bool, out: &mut Effects<R, W>) {
+        if let Stage::Serving { live, .. } = &mut self.stage
+            && live.running.build().may_take(&self.build)
+        {
+            let build = self.build.clone();
+            live.update = Some(Update::new(build.clone(), By::Configure));
+            return out.push(Effect::Configure { build });
+        }
+        self.replace(by_operator, out);
+    }
+
+    /// Has what is wanted started beside what is loaded, or in its place where one of the two can't be loaded beside the other.
+    fn replace(&mut self, by_operator: bool, out: &mut Effects<R, W>) {
         let Some(live) = self.stage.live_mut() else { return };
         let (old, new) = (live.running.build(), &self.build);
-        if old.stops_first() || new.stops_first() {
+        if old.excludes(new) {
+            let is_configured = old.has_bytes_of(new);
+            let cause = match is_configured {
+                true => "stopped for another configuration, as it can't be loaded beside itself".to_owned(),
+                false => format!(
+                    "stopped for version {}, which can't be loaded beside it",
+                    new.version()
+                ),
+            };
             self.replaces = Some(old.clone());
-            let cause = format!(
-                "stopped for version {}, which can't be loaded beside it",
-                new.version()
-            );
+            self.gap = is_configured.then_some(self.now);
             return self.stop(&cause, Then::Start { by_operator }, out);
         }
         let build = new.clone();
@@ -820,11 +1016,7 @@ impl<R: Loaded, W> Actor<R, W> {
             build: build.clone(),
             by_operator,
         });
-        live.update = Some(Update {
-            build,
-            restart: false,
-            slow: false,
-        });
+        live.update = Some(Update::new(build, By::Start));
     }
 
     /// What it requires is there, or is there no longer.
@@ -897,7 +1089,20 @@ impl<R: Loaded, W> Actor<R, W> {
     /// What is loaded has failed, and is stopped for it.
     fn fail(&mut self, text: String, condition: Condition, out: &mut Effects<R, W>) {
         self.restarts.good_run_ends(self.now);
-        self.retire_live(&text, condition, Then::Rest, out);
+        let mut then = Then::Rest;
+        // Whether it failed by the configuration that it was taking is not known: it is started again as it was.
+        if let Some(live) = self.stage.live_mut()
+            && let Some(tried) = live.update.take_if(|update| update.by == By::Configure)
+        {
+            let not_taken = not_taken(&tried.build, live.running.build(), &text);
+            self.reject(&tried.build, not_taken, out);
+            match tried.restart {
+                true => then = Then::Start { by_operator: true },
+                // Whoever waits until that is done waits for a start otherwise, of which nobody knows when it comes.
+                false => self.answer(Err(text.clone()), out),
+            }
+        }
+        self.retire_live(&text, condition, then, out);
     }
 
     /// What is loaded serves no more: an update that is under way goes on as the instance's start.
@@ -906,7 +1111,7 @@ impl<R: Loaded, W> Actor<R, W> {
         match self.stage.take_live() {
             Ok(Live { running, update }) => {
                 self.retire(running, condition, out);
-                self.stage = match update {
+                self.stage = match update.filter(|update| update.by == By::Start) {
                     Some(Update { build, .. }) => Stage::Starting {
                         build,
                         before: failed.then(|| cause.to_owned()),
@@ -942,6 +1147,7 @@ impl<R: Loaded, W> Actor<R, W> {
             return;
         }
         self.replaces = None;
+        self.gap = None;
         // What an operator has stopped is stopped, whatever it came to before that.
         if let (Stage::Failed { cause, .. }, true) = (&self.stage, self.desired != DesiredState::Running) {
             let stopped = format!("{}; before that it failed: {cause}", self.by_operator());
@@ -991,8 +1197,19 @@ impl<R: Loaded, W> Actor<R, W> {
             Stage::Starting {
                 calls, slow, before, ..
             } => calls.hangs().or(slow.as_deref()).or(before.as_deref()),
-            Stage::Serving { note, .. } => note.as_deref(),
+            Stage::Serving { .. } => self.rejected.as_ref().map(|rejected| &*rejected.text),
         }
+    }
+
+    /// Why the configuration that it is to have is not the one that it has, if that is so.
+    pub(super) fn configuration_not_taken(&self) -> Option<&str> {
+        let rejected = self.rejected.as_ref()?;
+        rejected.build.has_bytes_of(&self.build).then_some(&rejected.text)
+    }
+
+    /// What is configured for its restarts is this from here on.
+    pub(super) fn supervise(&mut self, config: SupervisionConfig) {
+        self.restarts.configure(config);
     }
 
     /// What an operator wants it to be.
@@ -1029,6 +1246,14 @@ impl<R: Loaded, W> Actor<R, W> {
     pub(super) fn serving(&self) -> Option<&R> {
         match &self.stage {
             Stage::Serving { live, .. } => Some(&live.running),
+            _ => None,
+        }
+    }
+
+    /// What is loaded, whether it serves or not.
+    pub(super) fn loaded(&self) -> Option<&R> {
+        match &self.stage {
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => Some(&live.running),
             _ => None,
         }
     }
@@ -1085,6 +1310,17 @@ impl<R: Loaded, W> Actor<R, W> {
     }
 }
 
+impl<B> Update<B> {
+    fn new(build: B, by: By) -> Self {
+        Update {
+            build,
+            by,
+            restart: false,
+            slow: false,
+        }
+    }
+}
+
 impl<R: Loaded> Stage<R> {
     fn live_mut(&mut self) -> Option<&mut Live<R>> {
         match self {
@@ -1125,6 +1361,12 @@ const WEDGED: &str =
     "a call into it does not return; `extman restart` gives that call up and loads the library anew";
 
 fn not_taken<B: Build>(tried: &B, kept: &B, cause: &str) -> String {
+    if tried.is(kept) {
+        return format!("it could not be made anew, and goes on as it is: {cause}");
+    }
+    if tried.has_bytes_of(kept) {
+        return format!("the new configuration was not taken, the one before goes on: {cause}");
+    }
     format!(
         "{} was not taken, {} goes on: {cause}",
         tried.version(),

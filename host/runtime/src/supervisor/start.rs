@@ -1,9 +1,10 @@
 //! The long step from a verified plugin to a running instance. The way back is in `stop`.
 
+use super::blueprint::Blueprint;
 use super::calls::{CallRouter, Caller};
 use super::events::Events;
 use super::listener::InstanceListener;
-use super::spec::InstanceConfig;
+use super::secrets::{ResolvedConfig, Secrets};
 use super::stop::{self, PendingUnload, Unload};
 use crate::instance::{Instance, InstanceFolders};
 use crate::lanes::{LaneObserver, PoolLimits};
@@ -40,11 +41,13 @@ pub struct Services {
 /// A running instance with its module.
 pub struct Running {
     /// What it was made from.
-    pub plugin: VerifiedPlugin,
+    pub made_from: Blueprint,
     /// The instance.
     pub instance: Arc<Instance>,
     /// The module behind it.
     pub module: Arc<Module>,
+    /// The secrets that it was handed.
+    pub secrets: Arc<Secrets>,
     /// Time for stopping it.
     pub stop_budget: Duration,
 }
@@ -97,37 +100,48 @@ pub fn unfit(plugin: &VerifiedPlugin) -> Option<&'static str> {
     )
 }
 
-/// Vets, loads, creates and starts.
+/// Vets, loads, creates and starts; in another generation than this one, which serves meanwhile.
 pub(super) async fn start(
     services: &Services,
-    config: &InstanceConfig,
+    blueprint: Blueprint,
     name: Arc<str>,
-    plugin: VerifiedPlugin,
+    beside: Option<u64>,
     events: Events,
 ) -> Result<Running, NotStarted> {
-    is_startable(config, &plugin)?;
-    let manifest = plugin.manifest();
-    let (merged, mut settings) = (config.merged(manifest), config.settings(manifest));
+    let resolved = resolve(&blueprint).await?;
+    let started = start_with(services, blueprint, &resolved, name, beside, events);
+    started.await.map_err(|not| NotStarted {
+        cause: resolved.clean(not.cause),
+        ..not
+    })
+}
+
+async fn start_with(
+    services: &Services,
+    blueprint: Blueprint,
+    resolved: &ResolvedConfig,
+    name: Arc<str>,
+    beside: Option<u64>,
+    events: Events,
+) -> Result<Running, NotStarted> {
+    let Blueprint { plugin, config } = &blueprint;
+    let mut settings = config.settings(plugin.manifest());
+    let secrets = Arc::new(Secrets::default());
+    secrets.add(resolved);
+    settings.secrets = secrets.clone();
     let state = services.state_dir.as_deref();
     settings.folders = state.map(|state| InstanceFolders::under(state, &name).into());
-    let trial = TrialConfig {
-        config: &merged,
-        startup: config.start_budget_ms.map(Duration::from_millis),
-    };
-    let vetted = services
-        .vetting
-        .vet(plugin.clone(), trial, clock::wall())
-        .await
-        .map_err(not_vetted)?;
-    let module = services.modules.join(services, &vetted, &name).await?;
+    let vetted = vet(services, &blueprint, resolved).await?;
+    let module = services.modules.join(services, &vetted, &name, beside).await?;
     let stop_budget = settings.stop_budget;
     let caller = Caller {
         name: name.clone(),
         generation: module.generation(),
         plugin: plugin.clone(),
     };
-    let listener = Arc::new(InstanceListener::new(caller, &services.calls, events));
-    let made = Instance::create(module.clone(), &name, &merged, listener, settings).await;
+    let listener = InstanceListener::new(caller, &services.calls, events, secrets.clone());
+    let listener = Arc::new(listener);
+    let made = Instance::create(module.clone(), &name, resolved.expose(), listener, settings).await;
     let instance = match made {
         Ok(instance) => Arc::new(instance),
         Err(error) => {
@@ -139,9 +153,10 @@ pub(super) async fn start(
         }
     };
     let running = Running {
-        plugin,
+        made_from: blueprint,
         instance,
         module,
+        secrets,
         stop_budget,
     };
     match running.instance.step(Step::Start).await {
@@ -160,32 +175,41 @@ pub(super) async fn start(
     }
 }
 
-/// Whether a plugin can be started with this configuration, as far as that can be told without running it.
-fn is_startable(config: &InstanceConfig, plugin: &VerifiedPlugin) -> Result<(), NotStarted> {
-    let manifest = plugin.manifest();
-    let lacking = config.lacking(manifest);
-    if !lacking.is_empty() {
-        let text = format!(
-            "it needs configuration that is not given: {}; give them under config in an [[instance]] with plugin = {:?}, and \
-             start the host again",
-            lacking.join(", "),
-            config.plugin
-        );
-        return Err(NotStarted::hopeless(Hopeless::Configuration, text));
+/// Lets it pass with this configuration.
+pub(super) async fn vet(
+    services: &Services,
+    blueprint: &Blueprint,
+    config: &ResolvedConfig,
+) -> Result<VettedPlugin, NotStarted> {
+    let trial = TrialConfig {
+        startup: blueprint.config.start_budget_ms.map(Duration::from_millis),
+        ..config.into()
+    };
+    let vetted = services
+        .vetting
+        .vet(blueprint.plugin.clone(), trial, clock::wall());
+    vetted.await.map_err(not_vetted)
+}
+
+/// The configuration that it is to have, if it can be started with that, as far as that can be told without running it.
+pub(super) async fn resolve(blueprint: &Blueprint) -> Result<ResolvedConfig, NotStarted> {
+    if let Some(reason) = unfit(&blueprint.plugin) {
+        return Err(NotStarted::hopeless(Hopeless::Bytes, reason));
     }
-    if let Some(misfit) = config.misfit(manifest) {
-        let text = format!(
-            "{misfit}; give a config that fits in the [[instance]] with plugin = {:?} and the name {:?}, or add one, and start the \
-             host again",
-            config.plugin,
-            config.instance_name()
-        );
-        return Err(NotStarted::hopeless(Hopeless::Configuration, text));
-    }
-    match unfit(plugin) {
-        Some(reason) => Err(NotStarted::hopeless(Hopeless::Bytes, reason)),
-        None => Ok(()),
-    }
+    let Blueprint { plugin, config } = blueprint.clone();
+    // It reads files, so not on one of the async runtime's own threads.
+    let resolved = tokio::task::spawn_blocking(move || config.resolve(plugin.manifest())).await;
+    let misfit = match resolved {
+        Ok(Ok(resolved)) => return Ok(resolved),
+        Ok(Err(misfit)) => misfit,
+        Err(error) => return Err(NotStarted::failed(error)),
+    };
+    let text = format!(
+        "{misfit}; give a config that fits in the [[instance]] with plugin = {:?} and the name {:?}, or add one",
+        blueprint.config.plugin,
+        blueprint.config.instance_name()
+    );
+    Err(NotStarted::hopeless(Hopeless::Configuration, text))
 }
 
 /// Modules by digest. While one is being opened, whoever wants the same library waits for it, and nobody else does.
@@ -193,12 +217,14 @@ fn is_startable(config: &InstanceConfig, plugin: &VerifiedPlugin) -> Result<(), 
 pub struct SharedModules(Mutex<HashMap<Digest, Arc<OnceCell<Arc<Module>>>>>);
 
 impl SharedModules {
-    /// The module of a library, with one more instance that uses it.
+    /// The module of a library, with one more instance that uses it. `beside`: not the one of this generation, whose calls could not be told
+    /// from those of the new instance.
     async fn join(
         &self,
         services: &Services,
         vetted: &VettedPlugin,
         name: &str,
+        beside: Option<u64>,
     ) -> Result<Arc<Module>, NotStarted> {
         let digest = vetted.verified().digest();
         let open = || {
@@ -219,6 +245,7 @@ impl SharedModules {
                 .get(&digest)
                 .is_some_and(|known| Arc::ptr_eq(known, &cell));
             match opened {
+                Ok(module) if beside == Some(module.generation()) => forget(&mut modules, &module),
                 Ok(module) if shared => {
                     module.join();
                     return Ok(module);

@@ -13,12 +13,14 @@
 //! In this order: whoever hears of something, or is answered, finds it in the registry; and a call that is turned away by what is being
 //! stopped finds who serves instead.
 
+mod configuration;
 mod dependencies;
 mod directories;
 mod ending;
 mod restarts;
 mod unloads;
 
+use super::blueprint::Blueprint;
 use super::dependencies::{Dependencies, Lack};
 use super::events::Events;
 use super::host_trouble::{Consequence, HostTrouble};
@@ -26,7 +28,7 @@ use super::requests::{Outcome, Request, Requests};
 use super::residents::ResidentLibraries;
 use super::restart::{Restarts, SupervisionConfig};
 use super::spec::{Configured, InstanceConfig};
-use super::stage::{Actor, Build, Condition, Effect, Input, Loaded};
+use super::stage::{Actor, Condition, Effect, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
 use crate::instance::CallTotals;
@@ -37,7 +39,6 @@ use ending::Shutdown;
 use extman_intake::{LockUse, VerifiedPlugin};
 use extman_model::clock;
 use extman_model::{DesiredState, Digest, Verdict, What};
-use extman_plugin_api::manifest::schema::Update;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -79,6 +80,10 @@ pub struct Supervisor {
     looking: bool,
     /// Calls of instances that are gone.
     tallies: BTreeMap<Arc<str>, CallTotals>,
+    /// Configurations that are tried, in place of what is configured.
+    trials: BTreeMap<String, Arc<InstanceConfig>>,
+    /// An instance is gone and may have to be made anew, of another plugin.
+    reborn: bool,
     batch: Batch,
     shutdown: Option<Shutdown>,
 }
@@ -86,10 +91,9 @@ pub struct Supervisor {
 /// One instance: its actor, and what is shown beside what that knows.
 struct Record {
     name: Arc<str>,
-    config: Arc<InstanceConfig>,
     actor: Actor<Running, Waiter>,
-    /// The bytes that it was last told of, and where they lie; nothing once its file is gone.
-    bytes: Option<(Digest, PathBuf)>,
+    /// What it was last told to be made from; nothing once that is gone.
+    told: Option<Told>,
     /// What it requires and is not there.
     lack: Option<Lack>,
     /// The generation that is held to be down by its checks or calls.
@@ -99,6 +103,24 @@ struct Record {
     unload: Option<(u64, Verdict)>,
     /// Calls of all its generations.
     tally: CallTotals,
+}
+
+/// What an instance was told to be made from.
+#[derive(PartialEq)]
+struct Told {
+    digest: Digest,
+    path: PathBuf,
+    config: Arc<InstanceConfig>,
+}
+
+impl Told {
+    fn of(blueprint: &Blueprint) -> Self {
+        Told {
+            digest: blueprint.plugin.digest(),
+            path: blueprint.plugin.origin().to_owned(),
+            config: blueprint.config.clone(),
+        }
+    }
 }
 
 /// What is done once all that was drained is handled.
@@ -111,47 +133,33 @@ struct Batch {
     answers: Vec<(Waiter, Outcome)>,
 }
 
-impl Build for VerifiedPlugin {
-    fn is(&self, other: &Self) -> bool {
-        self.digest() == other.digest()
-    }
-
-    fn version(&self) -> String {
-        self.manifest().plugin.version.to_string()
-    }
-
-    fn stops_first(&self) -> bool {
-        self.manifest().plugin.update == Update::StopFirst
-    }
-}
-
 impl Loaded for Running {
-    type Build = VerifiedPlugin;
+    type Build = Blueprint;
 
-    fn build(&self) -> &VerifiedPlugin {
-        &self.plugin
+    fn build(&self) -> &Blueprint {
+        &self.made_from
     }
 
     fn generation(&self) -> u64 {
         self.module.generation()
     }
 
-    fn moved_to(&mut self, build: &VerifiedPlugin) {
-        self.plugin = build.clone();
+    fn moved_to(&mut self, build: &Blueprint) {
+        self.made_from = build.clone();
     }
 }
 
 impl Supervisor {
     /// For these instances, with these services.
     pub fn new(
-        configured: Vec<InstanceConfig>,
+        configured: Configured,
         services: Arc<Services>,
         registry: Arc<Registry>,
         events: Events,
         requests: Requests,
     ) -> Self {
         Supervisor {
-            configured: Configured::new(configured),
+            configured,
             lock: None,
             supervision: SupervisionConfig::default(),
             disabled: BTreeSet::new(),
@@ -169,6 +177,8 @@ impl Supervisor {
             residents: ResidentLibraries::default(),
             looking: false,
             tallies: BTreeMap::new(),
+            trials: BTreeMap::new(),
+            reborn: false,
             batch: Batch::default(),
             shutdown: None,
         }
@@ -198,6 +208,7 @@ impl Supervisor {
         while received.recv_many(&mut drained, DRAINED_MAX).await > 0 {
             for request in drained.drain(..) {
                 self.handle(request);
+                self.follow_rebirths();
                 self.follow_dependencies();
                 self.follow_consequences();
                 self.follow_departures();
@@ -219,6 +230,11 @@ impl Supervisor {
             Request::Restart(name, reply) => self.command(&name, reply, Input::Restart),
             Request::Enable(name, reply) => self.enable(&name, reply),
             Request::Disable(name, reply) => self.disable(&name, reply),
+            Request::Configured(configured, supervision) => self.reconfigure(*configured, supervision),
+            Request::Change(name, config, reply) => self.try_config(name, config, reply),
+            Request::AskedToTake(name, generation, outcome) => {
+                self.feed(&name, Input::Configured { generation, outcome });
+            }
             Request::Down {
                 name,
                 generation,
@@ -270,6 +286,10 @@ impl Supervisor {
         self.awaited -= usize::from(record.actor.is_awaited());
         self.wanted -= usize::from(record.is_wanted());
         let effects = record.actor.next(input, now);
+        let supervision = record.actor.build().config.supervision(self.supervision);
+        if *record.actor.supervision() != supervision {
+            record.actor.supervise(supervision);
+        }
         self.awaited += usize::from(record.actor.is_awaited());
         self.wanted += usize::from(record.is_wanted());
         let to = record.actor.lifecycle();
@@ -293,28 +313,25 @@ impl Supervisor {
     fn carry_out(&mut self, name: &Arc<str>, effect: Effect<Running, Waiter>) {
         match effect {
             Effect::Start { build, by_operator } => self.spawn_start(name, build, by_operator),
+            Effect::Configure { build } => self.spawn_configure(name, build),
             Effect::Stop { running, condition } => self.batch.stops.push((name.clone(), running, condition)),
             Effect::Wake(due) => self.wake(name, due),
             Effect::Answer(waiter, outcome) => self.batch.answers.push((waiter, outcome)),
-            Effect::Replaced { from, to } => {
-                let version = |build: &VerifiedPlugin| build.manifest().plugin.version.clone();
-                self.batch.events.push(What::Replaced {
-                    name: name.to_string(),
-                    from: version(&from),
-                    to: version(&to),
-                });
-                if let Some(record) = self.instances.get_mut(name) {
-                    record.since_unix_ms = clock::unix_ms(clock::wall());
-                }
-            }
+            Effect::Replaced { from, to, live } => self.replaced(name, &from, &to, live),
+            Effect::NotTaken { build, text } => self.not_taken(name, &build, text),
+            Effect::Gap(gap) => self.batch.events.push(What::ConfigGap {
+                name: name.to_string(),
+                for_ms: gap.as_millis() as u64,
+            }),
             Effect::Forget => {
                 let new = self.batch.forgotten.insert(name.clone());
                 if let Some(shutdown) = &mut self.shutdown {
                     // They stay listed as they ended, until all have.
                     shutdown.forgotten(name, new);
                 } else if let Some(record) = self.instances.remove(name) {
-                    let id = &record.actor.build().manifest().plugin.id;
+                    let id = &record.actor.build().plugin.manifest().plugin.id;
                     self.dependencies.forget(id, name);
+                    self.reborn |= self.configured.has(name);
                     self.wanted -= usize::from(record.is_wanted());
                     if self.tallies.len() < TALLIES_MAX {
                         self.tallies.insert(name.clone(), record.tally);
@@ -354,22 +371,24 @@ impl Supervisor {
 
     // The long steps, and what came of them.
 
-    fn spawn_start(&self, name: &Arc<str>, build: VerifiedPlugin, by_operator: bool) {
+    fn spawn_start(&self, name: &Arc<str>, build: Blueprint, by_operator: bool) {
         let Some(record) = self.instances.get(name) else {
             return;
         };
-        let (name, config) = (name.clone(), record.config.clone());
+        let beside = record.actor.loaded().map(Loaded::generation);
+        let (name, plugin) = (name.clone(), build.plugin.clone());
         let (services, requests, events) =
             (self.services.clone(), self.requests.clone(), self.events.clone());
         tokio::spawn(async move {
-            if by_operator && services.vetting.release_refusal(build.digest()) {
+            let digest = plugin.digest();
+            if by_operator && services.vetting.release_refusal(digest) {
                 tracing::info!(plugin = %name, "refused before; tried again, as an operator asks for it");
             }
             let result = tokio::select! {
-                result = start::start(&services, &config, name.clone(), build.clone(), events) => result,
-                never = tell_slow_vetting(&services, &requests, &name, build.digest()) => match never {},
+                result = start::start(&services, build, name.clone(), beside, events) => result,
+                never = tell_slow_vetting(&services, &requests, &name, digest) => match never {},
             };
-            requests.make(Request::Started(name, Box::new(build), Box::new(result)));
+            requests.make(Request::Started(name, Box::new(plugin), Box::new(result)));
         });
     }
 
@@ -390,12 +409,6 @@ impl Supervisor {
                 if let Some(unload) = unload {
                     self.unloaded(name, plugin, unload);
                 }
-                if let Some(record) = self.instances.get(name)
-                    && let Some(kept) = record.actor.serving()
-                {
-                    let (refused, kept) = (plugin.version(), kept.build().version());
-                    tracing::warn!(plugin = name, %refused, %kept, %cause, "the new version was not taken");
-                }
                 self.feed(
                     name,
                     Input::NotStarted {
@@ -411,7 +424,7 @@ impl Supervisor {
     fn spawn_stop(&self, name: Arc<str>, running: Running, condition: Condition) {
         let (services, requests) = (self.services.clone(), self.requests.clone());
         tokio::spawn(async move {
-            let plugin = Box::new(running.plugin.clone());
+            let plugin = Box::new(running.made_from.plugin.clone());
             let stopped = stop::stop(&services, running, condition).await;
             requests.make(Request::Stopped(name, plugin, Box::new(stopped)));
         });
@@ -474,21 +487,19 @@ impl Supervisor {
 impl Record {
     fn new(
         name: Arc<str>,
-        config: Arc<InstanceConfig>,
-        plugin: VerifiedPlugin,
+        blueprint: Blueprint,
         (supervision, disabled): (SupervisionConfig, bool),
         tally: CallTotals,
     ) -> Self {
         let desired = match disabled {
             true => DesiredState::Disabled,
-            false => configured(&config),
+            false => configured(&blueprint.config),
         };
-        let restarts = Restarts::new(config.supervision(supervision), &name);
+        let restarts = Restarts::new(blueprint.config.supervision(supervision), &name);
         Record {
             name,
-            config,
-            actor: Actor::new(plugin, desired, restarts, clock::monotonic()),
-            bytes: None,
+            actor: Actor::new(blueprint, desired, restarts, clock::monotonic()),
+            told: None,
             lack: None,
             down: None,
             since_unix_ms: clock::unix_ms(clock::wall()),
@@ -505,8 +516,9 @@ impl Record {
     fn entry(&self) -> Entry {
         Entry {
             name: self.name.clone(),
-            plugin: self.actor.build().clone(),
-            config: self.config.clone(),
+            plugin: self.actor.build().plugin.clone(),
+            config: self.actor.build().config.clone(),
+            config_fault: self.actor.configuration_not_taken().map(str::to_owned),
             desired: self.actor.desired(),
             way_back: restarts::way_back(&self.name, &self.actor, self.lack.as_ref()),
             suppressed_by: self

@@ -2,6 +2,7 @@
 //! the outcome.
 
 use super::VettingConfig;
+use crate::supervisor::ResolvedConfig;
 use extman_intake::{FileIdentity, VerifiedPlugin};
 use extman_model::{Digest, VettingDepth};
 use rustix::process::{Resource, getrlimit};
@@ -27,6 +28,7 @@ pub(super) struct Trial<'a> {
     pub depth: VettingDepth,
     pub limit: Duration,
     pub worker: &'a Path,
+    pub secrets: Option<&'a ResolvedConfig>,
 }
 
 /// What is hashed. Values of environment variables and configurations may be secrets, so only their hash is kept.

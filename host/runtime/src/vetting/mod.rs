@@ -22,6 +22,7 @@ pub mod worker;
 use super::crash::{Crashes, Standing};
 use super::loader::{SealError, SealedImage};
 use super::sync::lock;
+use crate::supervisor::ResolvedConfig;
 use cache::VettingCache;
 use child::Limits;
 use extman_intake::{Sdk, VerifiedPlugin};
@@ -135,12 +136,14 @@ fn seen_before(remembered: bool) -> &'static str {
 }
 
 /// What a plugin is tried with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct TrialConfig<'a> {
     /// The configuration that an instance would get, as JSON.
     pub config: &'a str,
     /// The start-up time that an instance would get, where one is given.
     pub startup: Option<Duration>,
+    /// The same with the secrets in it, of which what was seen is cleaned.
+    pub secrets: Option<&'a ResolvedConfig>,
 }
 
 impl<'a> From<&'a str> for TrialConfig<'a> {
@@ -148,6 +151,7 @@ impl<'a> From<&'a str> for TrialConfig<'a> {
         TrialConfig {
             config,
             startup: None,
+            secrets: None,
         }
     }
 }
@@ -379,7 +383,11 @@ impl Vetting {
             time: trial.limit,
             memory_bytes: self.config.memory_bytes_max,
         };
-        child::run(trial.worker, order, sealed.share()?, limits, phase, host_ends).await
+        let report = child::run(trial.worker, order, sealed.share()?, limits, phase, host_ends).await?;
+        Ok(match trial.secrets {
+            Some(config) => config.clean_vetting(report),
+            None => report,
+        })
     }
 
     fn trial<'a>(
@@ -397,6 +405,7 @@ impl Vetting {
             depth: possible_depth(plugin, with.config, depth),
             limit: startup.max(Duration::from_millis(self.config.timeout_ms)),
             worker,
+            secrets: with.secrets,
         }
     }
 

@@ -4,15 +4,15 @@ mod event_log;
 mod last_resort;
 mod lines;
 
-use extman::config::Config;
+use extman::config::{Config, ConfigSource};
 use extman::control::Control;
 use extman::process_guard::StderrLog;
 use extman::{BuildError, Host, Interposition, exit_now, interposition};
 use extman_cli::Logs;
 use extman_http as http;
-use extman_model::UnfitFields;
 use extman_model::clock::monotonic;
 use extman_model::vital::{Kind, deaths};
+use extman_model::{LogLevel, UnfitFields};
 use last_resort::LastResort;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -63,8 +63,30 @@ impl AppError {
     }
 }
 
-/// Sends the log to standard error. `RUST_LOG` sets what is logged; the default is what operators want to see.
-pub fn log_to_stderr(format: Logs) {
+/// What the log of this process lets through.
+pub struct LogFilter(Box<dyn Fn(LogLevel) + Send + Sync>);
+
+impl LogFilter {
+    /// From here on it is this, unless `RUST_LOG` says what it is.
+    fn set(&self, level: LogLevel) {
+        if std::env::var_os("RUST_LOG").is_none() {
+            (self.0)(level);
+        }
+    }
+
+    /// Goes by the level that is configured, whenever that changes.
+    async fn follow(self, mut level: tokio::sync::watch::Receiver<LogLevel>) {
+        loop {
+            self.set(*level.borrow_and_update());
+            if level.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Sends the log to standard error. `RUST_LOG` sets what is logged; without it, what operators want to see is, until the configuration is known.
+pub fn log_to_stderr(format: Logs) -> LogFilter {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal()
@@ -76,12 +98,23 @@ pub fn log_to_stderr(format: Logs) {
         .with_writer(|| StderrLog)
         .map_writer(move |to| lines::OneLine::new(to, colours))
         .log_internal_errors(false);
-    let set = match format {
-        Logs::Human => builder.with_target(false).with_ansi(colours).try_init(),
-        Logs::Json => builder.json().flatten_event(true).try_init(),
-    };
-    if let Err(error) = set {
-        tracing::debug!(%error, "a log is set up already");
+    macro_rules! begin {
+        ($builder:expr) => {{
+            let builder = $builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            if let Err(error) = builder.try_init() {
+                tracing::debug!(%error, "a log is set up already");
+            }
+            LogFilter(Box::new(move |level| {
+                if let Err(error) = handle.reload(EnvFilter::new(level.as_str())) {
+                    tracing::warn!(%error, "the level of the log can't be changed");
+                }
+            }))
+        }};
+    }
+    match format {
+        Logs::Human => begin!(builder.with_target(false).with_ansi(colours)),
+        Logs::Json => begin!(builder.json().flatten_event(true)),
     }
 }
 
@@ -110,7 +143,9 @@ impl Served {
 /// The host can't be built or its address can't be listened on.
 pub async fn serve(
     config: Config,
+    source: ConfigSource,
     mut http_config: http::HttpConfig,
+    log: LogFilter,
     listening: impl FnOnce(std::net::SocketAddr),
 ) -> Result<Served, AppError> {
     threads_can_be_made().await?;
@@ -133,9 +168,11 @@ pub async fn serve(
     http_config.shutdown_ms = grace.max(budget);
     let (host, events) = Host::builder()
         .config(config)
+        .rereads_config(source)
         .note_crashes()
         .build_and_listen()
         .await?;
+    tokio::spawn(log.follow(host.log_level()));
     let written = Arc::new(tokio::sync::Notify::new());
     let log = tokio::spawn(event_log::write(events, written.clone()));
     let stopping = Arc::new(tokio::sync::Notify::new());

@@ -1,7 +1,7 @@
 //! Hosts in this process, for the command line.
 
 use crate::app::{self, AppError};
-use extman::config::{Config, ConfigError};
+use extman::config::{Config, ConfigError, ConfigSource};
 use extman::dependencies::{self, LookError};
 use extman::intake::{LOCK_FILE, Lock, LockError, LockUse, Pruned, StoredCopy};
 use extman::{CheckError, check, process_guard, store};
@@ -31,7 +31,7 @@ impl Hosts {
 impl Backend for Hosts {
     fn serve(&self, args: ServeArgs) -> Pending<'_, Result<(), NotStarted>> {
         Box::pin(async move {
-            app::log_to_stderr(args.logs);
+            let log = app::log_to_stderr(args.logs);
             if let Some(path) = used(args.place.config.as_deref()) {
                 tracing::info!(path = %path.display(), "configuration");
             }
@@ -54,7 +54,8 @@ impl Backend for Hosts {
                     tracing::warn!(%error, "the address could not be written to standard output");
                 }
             };
-            let served = app::serve(config, http, announce).await;
+            let source = rereading(&args, &config);
+            let served = app::serve(config, source, http, log, announce).await;
             let mut served = served.map_err(|error| not_started(&error))?;
             let failed = served.failed.take();
             served.watch_until_exit();
@@ -134,6 +135,22 @@ impl Backend for Hosts {
         let pruned = store::prune(&config, config.intake.store.limits());
         pruned.map_err(|error| NotStarted::Host(error.to_string()))
     }
+}
+
+/// How the configuration is read again while the host runs: what was given with the command goes before it, as at the start.
+fn rereading(args: &ServeArgs, started: &Config) -> ConfigSource {
+    let (dirs, vetting, lock) = (args.place.dirs.clone(), args.vetting, started.lock.clone());
+    ConfigSource::new(move |text| {
+        let (mut config, _) = Config::parse_beside(text, "http", |_: &HttpConfig| Vec::new())?;
+        if !dirs.is_empty() {
+            config.intake.discovery.dirs.clone_from(&dirs);
+        }
+        if let Some(vetting) = vetting {
+            config.vetting.enabled = vetting;
+        }
+        config.lock.clone_from(&lock);
+        Ok(config)
+    })
 }
 
 /// The configuration that is used: the one that is named, else the one that is found.

@@ -81,7 +81,7 @@ impl Instance {
             let failure = failure.map(|failure| &failure.error);
             self.metrics.ended_attached(attached, failure, is_passed_on, ran);
         });
-        served.map_err(|failure| failure.error)
+        served.map_err(|failure| self.cleaned(failure.error))
     }
 }
 

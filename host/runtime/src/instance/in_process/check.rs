@@ -8,6 +8,7 @@ use crate::instance::{Asked, CallMetrics};
 use crate::lanes::{LaneContext, Phase, Pool, Priority};
 use crate::loader::{CallContext, OutputLimits, Said};
 use crate::pending_call::{DispatchError, PendingCall};
+use crate::supervisor::Secrets;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, CheckKind, CheckOutcome, ErrorKind, Figures};
 use extman_plugin_api::manifest::schema::ThreadModel;
@@ -53,16 +54,17 @@ impl Answer {
     }
 
     #[inline]
-    fn of(said: Result<Said, CallError>) -> Self {
+    fn of(said: Result<Said, CallError>, secrets: &Secrets) -> Self {
         match said {
             Ok(Said::Figures(figures)) => Answer::Figures(Some(figures)),
             Ok(Said::Nothing) => Answer::Figures(None),
             Ok(Said::Report(report)) => Answer::Other(Box::new(CheckOutcome::Answered {
-                report: Some(*report),
+                report: Some(secrets.clean_report(*report)),
             })),
             Err(CallError { kind, text, .. }) => Answer::Other(Box::new(if kind == ErrorKind::NotServing {
                 CheckOutcome::Busy
             } else {
+                let text = secrets.clean(&text).into_owned();
                 CheckOutcome::Failed { kind, text }
             })),
         }
@@ -159,7 +161,7 @@ impl Instance {
             let answer = if gave_up && ended >= deadline {
                 Answer::Other(Box::new(CheckOutcome::TimedOut))
             } else {
-                Answer::of(said)
+                Answer::of(said, &self.settings.secrets)
             };
             Asked { answer, ended }
         })?;
@@ -183,7 +185,7 @@ impl Instance {
             Err(AlreadyRunning { is_late: true }) => return (CheckOutcome::TimedOut, None),
             Err(AlreadyRunning { is_late: false }) => return (CheckOutcome::Busy, None),
         };
-        let plugin = self.plugin.clone();
+        let (plugin, secrets) = (self.plugin.clone(), self.settings.secrets.clone());
         let pending = PendingCall::step(work.deadline);
         let run = move |context: CallContext| {
             let began = clock::monotonic();
@@ -199,7 +201,7 @@ impl Instance {
             let said = plugin.check(&context, kind);
             let took = clock::monotonic().since(began);
             drop((context, permit, guard));
-            Some((Answer::of(said), took))
+            Some((Answer::of(said, &secrets), took))
         };
         match pending
             .dispatch(&self.pool, work, Priority::Check(timeout), run)

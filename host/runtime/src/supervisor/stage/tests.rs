@@ -22,33 +22,55 @@ const SUPERVISION: SupervisionConfig = SupervisionConfig {
 /// Nothing takes time here: what time changes is told by [`Act::Due`] alone.
 const NOW: Monotonic = Monotonic::from_nanos(1);
 
+/// A file and a configuration, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Bytes(u8, Update);
+struct Made {
+    file: u8,
+    config: u8,
+    update: Update,
+}
 
-impl Build for Bytes {
+/// This file, in the first configuration.
+const fn made(file: u8, update: Update) -> Made {
+    Made {
+        file,
+        config: 1,
+        update,
+    }
+}
+
+impl Build for Made {
     fn is(&self, other: &Self) -> bool {
         self == other
     }
 
-    fn version(&self) -> String {
-        self.0.to_string()
+    fn has_bytes_of(&self, other: &Self) -> bool {
+        self.file == other.file
     }
 
-    fn stops_first(&self) -> bool {
-        self.1 == Update::StopFirst
+    fn may_take(&self, other: &Self) -> bool {
+        self.has_bytes_of(other)
+    }
+
+    fn excludes(&self, other: &Self) -> bool {
+        [self, other].iter().any(|made| made.update == Update::StopFirst)
+    }
+
+    fn version(&self) -> String {
+        self.file.to_string()
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Generation {
     number: u64,
-    build: Bytes,
+    build: Made,
 }
 
 impl Loaded for Generation {
-    type Build = Bytes;
+    type Build = Made;
 
-    fn build(&self) -> &Bytes {
+    fn build(&self) -> &Made {
         &self.build
     }
 
@@ -56,7 +78,7 @@ impl Loaded for Generation {
         self.number
     }
 
-    fn moved_to(&mut self, build: &Bytes) {
+    fn moved_to(&mut self, build: &Made) {
         self.build = *build;
     }
 }
@@ -70,6 +92,9 @@ enum Act {
     Disable,
     NewBytes,
     OldBytes,
+    NewConfig,
+    OldConfig,
+    Change,
     FileGone,
     Shutdown,
     Panic,
@@ -86,8 +111,14 @@ enum Act {
     StartFails,
     StartIsSlow,
     StopEnds,
+    Takes,
+    TakesNone,
+    Refuses,
+    IsBrokenOff,
+    PanicsAtIt,
 }
 
+/// What may happen to one whose configuration stays as it is.
 const ACTS: [Act; 23] = [
     Act::Load,
     Act::Unload,
@@ -114,6 +145,29 @@ const ACTS: [Act; 23] = [
     Act::StopEnds,
 ];
 
+/// What happens to one whose configuration changes, and whatever it may meet with.
+const CONFIGURING: [Act; 19] = [
+    Act::NewConfig,
+    Act::OldConfig,
+    Act::Change,
+    Act::Takes,
+    Act::TakesNone,
+    Act::Refuses,
+    Act::IsBrokenOff,
+    Act::PanicsAtIt,
+    Act::Unload,
+    Act::Load,
+    Act::Restart,
+    Act::NewBytes,
+    Act::FileGone,
+    Act::Panic,
+    Act::LaneLost,
+    Act::LateReturn,
+    Act::StartEnds,
+    Act::StartFails,
+    Act::StopEnds,
+];
+
 /// A command that has not been answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Command {
@@ -123,6 +177,8 @@ struct Command {
     started: u64,
     /// It had nothing to wait for: the instance was to be forgotten, or enabled already.
     at_once: bool,
+    /// The file and the configuration that it tries, if it is a change.
+    tried: Option<(u8, u8)>,
 }
 
 /// An instance, and what the world around it knows.
@@ -131,7 +187,10 @@ struct World {
     actor: Option<Actor<Generation, Command>>,
     update: Update,
     file: u8,
-    starting: Option<Bytes>,
+    config: u8,
+    /// Generations that were asked to take a configuration.
+    configuring: Vec<u64>,
+    starting: Option<Made>,
     stopping: Vec<Generation>,
     /// Generations that were started and have not been stopped.
     loaded: Vec<u64>,
@@ -153,13 +212,15 @@ impl World {
     fn new(desired: DesiredState, update: Update) -> Self {
         let mut world = World {
             actor: Some(Actor::new(
-                Bytes(1, update),
+                made(1, update),
                 desired,
                 Restarts::new(SUPERVISION, "it"),
                 NOW,
             )),
             update,
             file: 1,
+            config: 1,
+            configuring: Vec::new(),
             starting: None,
             stopping: Vec::new(),
             loaded: Vec::new(),
@@ -174,7 +235,7 @@ impl World {
             last: None,
             history: Vec::new(),
         };
-        world.feed(Input::Bytes(Bytes(1, update)));
+        world.feed(Input::Bytes(made(1, update)));
         world
     }
 
@@ -182,6 +243,13 @@ impl World {
     fn held(&self) -> Option<Generation> {
         match &self.actor.as_ref()?.stage {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => Some(live.running),
+            _ => None,
+        }
+    }
+
+    fn update_of_held(&self) -> Option<super::Update<Made>> {
+        match &self.actor.as_ref()?.stage {
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => live.update.clone(),
             _ => None,
         }
     }
@@ -197,8 +265,10 @@ impl World {
     /// `false` if the act is impossible now.
     fn act(&mut self, act: Act) -> bool {
         let input = match act {
-            Act::Load | Act::Unload | Act::Restart | Act::Enable | Act::Disable => Some(self.command(act)),
-            Act::NewBytes | Act::OldBytes => Some(self.bytes(act)),
+            Act::Load | Act::Unload | Act::Restart | Act::Enable | Act::Disable | Act::Change => {
+                Some(self.command(act))
+            }
+            Act::NewBytes | Act::OldBytes | Act::NewConfig | Act::OldConfig => Some(self.bytes(act)),
             Act::FileGone => Some(self.go(Gone::File)),
             Act::Shutdown => Some(self.go(Gone::Host)),
             Act::Panic | Act::LaneLost | Act::LateReturn | Act::IsDown | Act::IsDownNoLonger => {
@@ -211,6 +281,9 @@ impl World {
             Act::Lacks => Some(Input::Lacks(Some("waits for base".to_owned()))),
             Act::LacksNothing => Some(Input::Lacks(None)),
             Act::StartEnds | Act::StartFails | Act::StartIsSlow | Act::StopEnds => self.comes_of_it(act),
+            Act::Takes | Act::TakesNone | Act::Refuses | Act::IsBrokenOff | Act::PanicsAtIt => {
+                self.answers_to_configure(act)
+            }
         };
         let Some(input) = input else { return false };
         self.history.push(act);
@@ -221,6 +294,7 @@ impl World {
             Act::Load | Act::Restart | Act::Enable | Act::NewBytes | Act::OldBytes | Act::Excused => {
                 self.restarted = 0;
             }
+            Act::NewConfig | Act::OldConfig | Act::Change => self.restarted = 0,
             _ => {}
         }
         let most = SUPERVISION.max_restarts;
@@ -241,6 +315,7 @@ impl World {
             number: self.given,
             started: self.started,
             at_once: self.gone.is_some() || is_enabled,
+            tried: (act == Act::Change).then_some((self.file, self.config + 1)),
         };
         self.given += 1;
         self.commands.push(command);
@@ -255,19 +330,54 @@ impl World {
                 self.disabled = true;
                 Input::Disable(command)
             }
+            // Whoever tries one makes it the one that is wanted once it was taken.
+            Act::Change => {
+                let config = self.config + 1;
+                Input::Change(
+                    command,
+                    Made {
+                        config,
+                        ..self.made()
+                    },
+                )
+            }
             _ => Input::Restart(command),
         }
     }
 
     fn bytes(&mut self, act: Act) -> Input<Generation, Command> {
-        self.file = match act {
-            Act::NewBytes => self.file + 1,
-            _ => 1,
-        };
+        match act {
+            Act::NewBytes => self.file += 1,
+            Act::NewConfig => self.config += 1,
+            Act::OldConfig => self.config = 1,
+            _ => self.file = 1,
+        }
         if self.gone == Some(Gone::File) {
             self.gone = None;
         }
-        Input::Bytes(Bytes(self.file, self.update))
+        Input::Bytes(self.made())
+    }
+
+    /// What it is to be made from.
+    fn made(&self) -> Made {
+        Made {
+            file: self.file,
+            config: self.config,
+            update: self.update,
+        }
+    }
+
+    fn answers_to_configure(&mut self, act: Act) -> Option<Input<Generation, Command>> {
+        let generation = (!self.configuring.is_empty()).then(|| self.configuring.remove(0))?;
+        let text = || "refused".to_owned();
+        let outcome = match act {
+            Act::Takes => Ok(()),
+            Act::TakesNone => Err(NotConfigured::Unsupported),
+            Act::Refuses => Err(NotConfigured::Refused(text())),
+            Act::IsBrokenOff => Err(NotConfigured::Unknown(text())),
+            _ => Err(NotConfigured::Panicked(text())),
+        };
+        Some(Input::Configured { generation, outcome })
     }
 
     fn go(&mut self, gone: Gone) -> Input<Generation, Command> {
@@ -351,13 +461,26 @@ impl World {
                 Effect::Stop { running, .. } => self.stopping.push(running),
                 Effect::Wake(due) => self.wakes.push(due),
                 Effect::Answer(command, outcome) => answers.push((command, outcome)),
-                Effect::Replaced { from, to } => assert_ne!(from, to, "{:?}", self.history),
+                Effect::Replaced { from, to, .. } => assert_ne!(from, to, "{:?}", self.history),
+                Effect::Configure { .. } => {
+                    let generation = actor.serving().expect("it serves").number;
+                    let twice = self.configuring.contains(&generation);
+                    assert!(!twice, "two configurations at once: {:?}", self.history);
+                    self.configuring.push(generation);
+                }
+                Effect::NotTaken { .. } | Effect::Gap(_) => {}
                 Effect::Forget => forgotten = true,
             }
         }
         self.is_accounted_for();
+        let mut undone = false;
         for (command, outcome) in answers {
+            undone |= command.act == Act::Change && outcome.is_err();
             self.is_true(command, outcome);
+        }
+        // Whoever has tried it in vain wants what was before.
+        if undone && !forgotten && self.gone.is_none() {
+            return self.feed(Input::Bytes(self.made()));
         }
         if forgotten {
             assert!(self.gone.is_some() && self.is_empty(), "{:?}", self.history);
@@ -377,9 +500,21 @@ impl World {
         assert_eq!(actor.retiring, stopping, "{:?}", self.history);
         let starts = match &actor.stage {
             Stage::Starting { .. } => true,
-            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => live.update.is_some(),
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
+                live.update.as_ref().is_some_and(|update| update.by == By::Start)
+            }
             _ => false,
         };
+        if let Some(update) = self.update_of_held()
+            && update.by == By::Configure
+        {
+            let held = self.held().expect("it is held").number;
+            assert!(
+                self.configuring.contains(&held),
+                "waits for nothing: {:?}",
+                self.history
+            );
+        }
         assert_eq!(
             starts,
             self.starting.is_some(),
@@ -454,10 +589,26 @@ impl World {
             .as_ref()
             .and_then(|actor| actor.serving())
             .map(|serving| serving.number);
+        let build = self
+            .actor
+            .as_ref()
+            .and_then(|actor| actor.serving())
+            .map(|serving| serving.build);
+        let serves_tried =
+            command.tried.is_some() && build.map(|made| (made.file, made.config)) == command.tried;
         let holds = match (&outcome, command.act) {
+            (Err(_), Act::Change) => !serves_tried,
             (Err(_), _) => true,
             (Ok(()), Act::Enable | Act::Disable) if command.at_once => true,
             (Ok(()), Act::Load | Act::Enable) => serving.is_some(),
+            (Ok(()), Act::Change) => {
+                self.config = command.tried.map_or(self.config, |(_, config)| config);
+                let build = self
+                    .actor
+                    .as_ref()
+                    .map(|actor| (actor.build.file, actor.build.config));
+                build == command.tried && (serving.is_none() || serves_tried)
+            }
             (Ok(()), Act::Restart) => serving.is_some_and(|serving| serving > command.started),
             (Ok(()), _) => self.is_empty(),
         };
@@ -467,8 +618,14 @@ impl World {
 
     /// Has everything end that is under way. Starts end in this way.
     fn quiesce(&mut self, starts: Act) {
+        let configures = match starts {
+            Act::StartEnds => Act::Takes,
+            _ => Act::Refuses,
+        };
         for _ in 0..20 {
-            if self.actor.is_none() || !(self.act(Act::StopEnds) || self.act(starts)) {
+            let goes_on =
+                |world: &mut World| world.act(Act::StopEnds) || world.act(configures) || world.act(starts);
+            if self.actor.is_none() || !goes_on(self) {
                 break;
             }
         }
@@ -522,14 +679,17 @@ impl World {
     /// Two worlds with the same picture go on in the same way: numbers count from the newest generation.
     fn picture(&self) -> String {
         let mut world = self.clone();
-        let (newest, file) = (world.started, world.file);
+        let (newest, file, config) = (world.started, world.file, world.config);
         let age = |number: &mut u64| *number = newest.wrapping_sub(*number);
-        let bytes = |build: &mut Bytes| {
-            build.0 = if build.0 == 1 {
-                200
-            } else {
-                file.wrapping_sub(build.0)
+        let from = |number: &mut u8, newest: u8| {
+            *number = match *number {
+                1 => 200,
+                number => newest.wrapping_sub(number),
             }
+        };
+        let bytes = |build: &mut Made| {
+            from(&mut build.file, file);
+            from(&mut build.config, config);
         };
         let generation = |generation: &mut Generation| {
             age(&mut generation.number);
@@ -539,7 +699,12 @@ impl World {
             return String::new();
         };
         bytes(&mut actor.build);
-        actor.rejected.iter_mut().for_each(bytes);
+        for rejected in &mut actor.rejected {
+            bytes(&mut rejected.build);
+            rejected.text.clear();
+        }
+        let mut asked = actor.asked.take().map(|(_, build)| build);
+        asked.iter_mut().for_each(bytes);
         actor.replaces.iter_mut().for_each(bytes);
         actor.retiring.iter_mut().for_each(age);
         age(&mut actor.unloaded);
@@ -560,22 +725,25 @@ impl World {
         world.starting.iter_mut().for_each(bytes);
         world.stopping.iter_mut().for_each(generation);
         world.hung.iter_mut().for_each(age);
+        world.configuring.iter_mut().for_each(age);
         format!(
-            "{:?} {waiting:?} {:?} {:?} {:?} {:?} {:?} {} {}",
+            "{:?} {waiting:?} {asked:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {} {}",
             world.actor,
             world.starting,
             world.stopping,
+            world.configuring,
             world.hung,
             world.wakes,
             world.gone,
             world.restarted,
-            file == 1
+            file == 1,
+            config == 1
         )
     }
 }
 
 /// Each picture is explored once as far as is left, and looked at once.
-fn explore(world: World, left: usize, seen: &mut HashMap<String, usize>) {
+fn explore(world: World, acts: &[Act], left: usize, seen: &mut HashMap<String, usize>) {
     if world.actor.is_none() {
         return;
     }
@@ -591,16 +759,25 @@ fn explore(world: World, left: usize, seen: &mut HashMap<String, usize>) {
     if left == 0 {
         return;
     }
-    for act in ACTS {
+    for act in acts {
         let mut next = world.clone();
-        if next.act(act) {
-            explore(next, left - 1, seen);
+        if next.act(*act) {
+            explore(next, acts, left - 1, seen);
         }
     }
 }
 
 #[test]
 fn every_interleaving_has_a_way_out_forgets_nothing_and_answers_truly() {
+    every_interleaving_of(&ACTS, LENGTH);
+}
+
+#[test]
+fn every_interleaving_with_configurations_has_a_way_out_forgets_nothing_and_answers_truly() {
+    every_interleaving_of(&CONFIGURING, LENGTH);
+}
+
+fn every_interleaving_of(acts: &[Act], length: usize) {
     let mut seen = HashMap::new();
     for update in [Update::StartFirst, Update::StopFirst] {
         for desired in [
@@ -608,7 +785,7 @@ fn every_interleaving_has_a_way_out_forgets_nothing_and_answers_truly() {
             DesiredState::Stopped,
             DesiredState::Disabled,
         ] {
-            explore(World::new(desired, update), LENGTH, &mut seen);
+            explore(World::new(desired, update), acts, length, &mut seen);
         }
     }
     assert!(seen.len() > 10_000, "{} is too few to be all of them", seen.len());
@@ -669,13 +846,13 @@ fn restart_during_update_that_fails_restarts_what_served() {
     assert_eq!(world.last, None);
     world.quiesce(Act::StartEnds);
     assert_eq!(world.last, Some((Act::Restart, Ok(()))));
-    assert_eq!(world.held().unwrap().build.0, 1);
+    assert_eq!(world.held().unwrap().build.file, 1);
 }
 
 #[test]
 fn bytes_that_were_not_taken_are_tried_again_by_an_operator_alone() {
     let mut world = after(&[Act::StartEnds, Act::NewBytes, Act::StartFails]);
-    let new = Bytes(2, Update::StartFirst);
+    let new = made(2, Update::StartFirst);
     world.feed(Input::Bytes(new));
     assert_eq!(world.starting, None);
     world.act(Act::Load);
@@ -712,9 +889,9 @@ fn version_that_stops_first_is_started_when_the_one_before_it_is_stopped() {
         actor.cause()
     );
     world.act(Act::StopEnds);
-    assert_eq!(world.starting, Some(Bytes(2, Update::StopFirst)));
+    assert_eq!(world.starting, Some(made(2, Update::StopFirst)));
     world.act(Act::StartEnds);
-    assert_eq!(world.held().unwrap().build.0, 2);
+    assert_eq!(world.held().unwrap().build.file, 2);
 }
 
 #[test]
@@ -921,13 +1098,13 @@ fn good_run_before_a_lane_was_lost_counts_though_the_call_returns_much_later() {
 #[test]
 fn start_waits_for_what_is_required_and_begins_when_that_is_there() {
     let mut actor: Actor<Generation, Command> = Actor::new(
-        Bytes(1, Update::StartFirst),
+        made(1, Update::StartFirst),
         DesiredState::Running,
         Restarts::new(SUPERVISION, "it"),
         NOW,
     );
     actor.next(Input::Lacks(Some("waits for base".to_owned())), NOW);
-    let effects = actor.next(Input::Bytes(Bytes(1, Update::StartFirst)), NOW);
+    let effects = actor.next(Input::Bytes(made(1, Update::StartFirst)), NOW);
     assert!(effects.is_empty(), "{effects:?}");
     assert_eq!(
         (actor.lifecycle(), actor.cause(), actor.is_awaited()),
@@ -984,5 +1161,115 @@ fn person_starts_what_waits_and_stops_it_with_its_failure_told() {
     assert_eq!(
         stopped.actor.as_ref().unwrap().cause(),
         Some("stopped by an operator; before that it failed: failed")
+    );
+}
+
+/// The configuration that serves.
+fn config(world: &World) -> Option<u8> {
+    world.held().map(|held| held.build.config)
+}
+
+#[test]
+fn configuration_is_taken_by_the_generation_that_serves() {
+    let world = after(&[Act::StartEnds, Act::NewConfig, Act::Takes]);
+    assert_eq!(
+        (config(&world), world.started, world.serves()),
+        (Some(2), 1, true)
+    );
+    assert!(world.starting.is_none() && world.stopping.is_empty());
+    assert_eq!(world.actor.unwrap().configuration_not_taken(), None);
+}
+
+#[test]
+fn configuration_that_is_refused_leaves_the_one_before_and_is_told_until_that_is_wanted_again() {
+    let mut world = after(&[Act::StartEnds, Act::NewConfig, Act::Refuses]);
+    assert_eq!(
+        (config(&world), world.started, world.serves()),
+        (Some(1), 1, true)
+    );
+    let told = |world: &World| {
+        let actor = world.actor.as_ref().unwrap();
+        actor.configuration_not_taken().map(str::to_owned)
+    };
+    assert!(told(&world).is_some_and(|text| text.ends_with("refused")));
+    world.act(Act::OldConfig);
+    assert_eq!((told(&world), world.configuring.len()), (None, 0));
+}
+
+#[test]
+fn plugin_that_takes_none_is_made_anew_beside_and_goes_on_if_that_fails() {
+    let acts = [Act::StartEnds, Act::NewConfig, Act::TakesNone];
+    let mut world = after(&acts);
+    assert!(world.serves() && world.starting.is_some());
+    let mut failed = world.clone();
+    world.act(Act::StartEnds);
+    assert_eq!((config(&world), world.stopping.len()), (Some(2), 1));
+    failed.act(Act::StartFails);
+    assert_eq!((config(&failed), failed.serves()), (Some(1), true));
+    assert!(failed.actor.unwrap().configuration_not_taken().is_some());
+}
+
+#[test]
+fn what_excludes_itself_is_stopped_first_and_started_again_as_it_was_where_that_fails() {
+    let acts = [Act::StartEnds, Act::NewConfig, Act::TakesNone];
+    let mut world = world_after(Update::StopFirst, &acts);
+    assert!(!world.serves() && world.starting.is_none());
+    world.act(Act::StopEnds);
+    world.act(Act::StartFails);
+    assert_eq!(world.starting.map(|made| made.config), Some(1), "back at once");
+    world.act(Act::StartEnds);
+    assert_eq!((config(&world), world.serves()), (Some(1), true));
+    assert!(world.actor.unwrap().configuration_not_taken().is_some());
+}
+
+#[test]
+fn what_may_have_taken_half_of_a_configuration_is_made_anew_as_it_was() {
+    let mut world = after(&[Act::StartEnds, Act::NewConfig, Act::IsBrokenOff]);
+    assert!(world.serves());
+    assert_eq!(world.starting.map(|made| made.config), Some(1));
+    world.act(Act::StartEnds);
+    assert_eq!((config(&world), world.held().unwrap().number), (Some(1), 2));
+    assert!(world.actor.unwrap().configuration_not_taken().is_some());
+}
+
+#[test]
+fn what_panics_at_its_configuration_is_started_at_once_as_it_was() {
+    for acts in [
+        &[Act::StartEnds, Act::NewConfig, Act::PanicsAtIt, Act::StopEnds][..],
+        &[
+            Act::StartEnds,
+            Act::NewConfig,
+            Act::Panic,
+            Act::StopEnds,
+            Act::Due,
+        ],
+    ] {
+        let mut world = after(acts);
+        assert_eq!(world.starting.map(|made| made.config), Some(1), "{acts:?}");
+        world.act(Act::StartEnds);
+        assert!(world.actor.unwrap().configuration_not_taken().is_some());
+    }
+}
+
+#[test]
+fn who_waits_for_a_change_is_answered_when_it_was_taken_or_not() {
+    let last = |acts: &[Act]| after(acts).last.filter(|(act, _)| *act == Act::Change);
+    let begun = [Act::StartEnds, Act::Change];
+    assert_eq!(last(&begun), None);
+    let with = |act: Act| [&begun[..], &[act]].concat();
+    assert_eq!(last(&with(Act::Takes)), Some((Act::Change, Ok(()))));
+    assert!(matches!(last(&with(Act::Refuses)), Some((_, Err(text))) if text.ends_with("refused")));
+    assert!(matches!(last(&with(Act::NewBytes)), Some((_, Err(text))) if text == OVERTAKEN));
+    let stopped = [Act::StartEnds, Act::Unload, Act::StopEnds, Act::Change];
+    assert_eq!(
+        last(&stopped),
+        Some((Act::Change, Ok(()))),
+        "from its next start on"
+    );
+    let undone = after(&with(Act::Refuses));
+    assert_eq!(
+        undone.actor.unwrap().configuration_not_taken(),
+        None,
+        "it is not wanted"
     );
 }

@@ -14,7 +14,7 @@ impl Supervisor {
         if let Some(record) = self.instances.get(name) {
             let serving = record.actor.serving().map(Loaded::generation);
             let is_down = serving.is_some() && serving == record.down;
-            let id = &record.actor.build().manifest().plugin.id;
+            let id = &record.actor.build().plugin.manifest().plugin.id;
             self.dependencies.note(id, name, record.actor.standing(is_down));
         }
     }

@@ -1,8 +1,10 @@
 //! What follows from a scan of the directories.
 
 use super::super::spec::{displaced, missing, resolved, wanted};
-use super::{Record, Supervisor};
-use crate::supervisor::stage::{Build, Gone, Input, Loaded};
+use super::configuration::blueprint;
+use super::{Record, Supervisor, Told};
+use crate::supervisor::blueprint::Blueprint;
+use crate::supervisor::stage::{Gone, Input, Loaded};
 use extman_intake::{Arrived, VerifiedPlugin};
 use extman_model::{DependenciesView, LeftOut, RefusedView, What};
 use semver::Version;
@@ -25,12 +27,26 @@ pub(super) struct Directories {
     resolved: Arc<DependenciesView>,
     /// Files of plugins that are left out.
     left_out: Vec<RefusedView>,
+    /// Files and directories that are refused.
+    refused: Vec<RefusedView>,
+    /// Where it was looked.
+    places: Vec<PathBuf>,
 }
 
 impl Directories {
     /// Whether a scan has found all files whole.
     pub(super) fn are_known(&self) -> bool {
         self.known
+    }
+
+    /// Whether there has been a scan.
+    pub(super) fn were_looked_at(&self) -> bool {
+        self.scans > 0
+    }
+
+    /// The plugin at this path.
+    pub(super) fn file(&self, path: &PathBuf) -> Option<&VerifiedPlugin> {
+        self.plugins.get(path)
     }
 
     /// Whether a scan has found the same bytes at the same paths.
@@ -40,7 +56,7 @@ impl Directories {
                 .plugins
                 .iter()
                 .zip(plugins)
-                .all(|((path, before), (other, now))| path == other && before.is(now))
+                .all(|((path, before), (other, now))| path == other && before.digest() == now.digest())
     }
 }
 
@@ -60,29 +76,43 @@ impl Supervisor {
             directories,
             ..
         } = arrived;
+        let seen = &mut self.directories;
+        (seen.refused, seen.places) = (refused, directories);
         // An idle host reconciles and publishes nothing.
-        if first || self.directories.known != was_known || !self.directories.hold(&plugins) {
-            self.directories.plugins = plugins;
-            self.resolve();
-            // A file that is still being written is no plugin yet.
-            if self.directories.known {
-                let (plugins, resolved) = (self.directories.plugins.values(), &self.directories.resolved);
-                let missing = missing(&self.configured, plugins, resolved, &directories);
-                let newly = self.registry.publish_missing(missing);
-                self.batch.events.extend(newly.into_iter().map(What::Missing));
-            }
-            self.reconcile();
-            self.find_displaced();
-            if self.directories.known {
-                self.find_left_out();
-            }
+        if first || seen.known != was_known || !seen.hold(&plugins) {
+            seen.plugins = plugins;
+            return self.resolve_and_reconcile(Gone::File);
         }
+        self.publish_refused();
+    }
+
+    /// Decides anew which instances there should be. Those that should no longer be are gone for this reason.
+    pub(super) fn resolve_and_reconcile(&mut self, gone: Gone) {
+        self.resolve();
+        // A file that is still being written is no plugin yet.
+        if self.directories.known {
+            let (plugins, resolved) = (self.directories.plugins.values(), &self.directories.resolved);
+            let missing = missing(&self.configured, plugins, resolved, &self.directories.places);
+            let newly = self.registry.publish_missing(missing);
+            self.batch.events.extend(newly.into_iter().map(What::Missing));
+        }
+        self.reconcile(gone);
+        self.find_displaced();
+        if self.directories.known {
+            self.find_left_out();
+        }
+        self.publish_refused();
+    }
+
+    fn publish_refused(&self) {
         let Directories {
-            displaced, left_out, ..
+            refused,
+            displaced,
+            left_out,
+            ..
         } = &self.directories;
-        let beside = displaced.iter().chain(left_out).cloned();
-        self.registry
-            .publish_refused(refused.into_iter().chain(beside).collect());
+        let all = refused.iter().chain(displaced).chain(left_out);
+        self.registry.publish_refused(all.cloned().collect());
     }
 
     /// Decides which version of each plugin is used. What runs and is there gives way to nothing lower; whoever takes its file away wants
@@ -99,7 +129,7 @@ impl Supervisor {
             .values()
             .filter_map(|record| record.actor.serving());
         let mut running: BTreeMap<String, Version> = BTreeMap::new();
-        for (id, version) in serving.map(|running| about(running.build())) {
+        for (id, version) in serving.map(|running| about(&running.build().plugin)) {
             let known = running.get(&id).is_some_and(|known| *known >= version);
             if !known && there.contains(&(id.clone(), version.clone())) {
                 running.insert(id, version);
@@ -194,43 +224,50 @@ impl Supervisor {
         self.batch.events.extend(new.cloned().map(What::Refused));
     }
 
-    /// Tells each actor which bytes there are for it, where they are others than before.
-    fn reconcile(&mut self) {
+    /// Tells each actor what it is to be made from, where that is something else than before.
+    pub(super) fn reconcile(&mut self, why_gone: Gone) {
         let (plugins, resolved) = (self.directories.plugins.values(), &self.directories.resolved);
-        let wanted = wanted(&self.configured, plugins, resolved);
-        let gone = self
-            .instances
-            .keys()
-            .filter(|name| !wanted.contains_key(&***name));
-        let gone: Vec<_> = gone.cloned().collect();
-        for name in gone {
-            if let Some(record) = self.instances.get_mut(&name) {
-                record.bytes = None;
+        let mut wanted = wanted(&self.configured, plugins, resolved);
+        let mut gone = Vec::new();
+        for (name, record) in &self.instances {
+            let id = &record.actor.build().plugin.manifest().plugin.id;
+            match wanted.get(&**name) {
+                Some((_, plugin)) if plugin.manifest().plugin.id == *id => {}
+                // Of another plugin: it is made anew when this one is gone.
+                Some(_) => gone.push((name.clone(), Gone::Configuration)),
+                None => gone.push((name.clone(), why_gone)),
             }
-            self.feed(&name, Input::Gone(Gone::File));
         }
-        let mut bytes = Vec::with_capacity(wanted.len());
+        for (name, why) in gone {
+            wanted.remove(&*name);
+            if let Some(record) = self.instances.get_mut(&name) {
+                record.told = None;
+            }
+            self.feed(&name, Input::Gone(why));
+        }
+        let mut blueprints = Vec::with_capacity(wanted.len());
         for (name, (config, plugin)) in wanted {
+            let blueprint = blueprint(&self.trials, &name, Blueprint { plugin, config });
             let name: Arc<str> = name.as_str().into();
             if !self.instances.contains_key(&name) {
                 let tally = self.tallies.remove(&name).unwrap_or_default();
                 let policy = (self.supervision, self.disabled.contains(&name));
-                let record = Record::new(name.clone(), config, plugin.clone(), policy, tally);
+                let record = Record::new(name.clone(), blueprint.clone(), policy, tally);
                 self.wanted += usize::from(record.is_wanted());
                 // Forgotten and back within one batch: it is another one, and not gone.
                 self.batch.forgotten.remove(&name);
                 self.instances.insert(name.clone(), record);
                 self.note_standing(&name);
             }
-            bytes.push((name, plugin));
+            blueprints.push((name, blueprint));
         }
         // Whoever lacks something knows it before it is started.
         self.follow_dependencies();
-        for (name, plugin) in bytes {
-            let bytes = Some((plugin.digest(), plugin.origin().to_owned()));
-            let before = self.instances.get_mut(&name).map(|record| &mut record.bytes);
-            if before.is_some_and(|before| std::mem::replace(before, bytes.clone()) != bytes) {
-                self.feed(&name, Input::Bytes(plugin));
+        for (name, blueprint) in blueprints {
+            let told = Some(Told::of(&blueprint));
+            if let Some(record) = self.instances.get_mut(&name).filter(|record| record.told != told) {
+                record.told = told;
+                self.feed(&name, Input::Bytes(blueprint));
             }
         }
     }

@@ -42,7 +42,7 @@ impl Supervisor {
         budget: Duration,
     ) {
         let instances = self.instances.values().map(|record| {
-            let id = record.actor.build().manifest().plugin.id.as_str();
+            let id = record.actor.build().plugin.manifest().plugin.id.as_str();
             (
                 record.name.clone(),
                 Arc::from(id),

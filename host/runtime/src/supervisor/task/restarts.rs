@@ -17,7 +17,7 @@ impl Supervisor {
         self.disabled.remove(name);
         match self.instances.get(name).filter(|_| self.shutdown.is_none()) {
             Some(record) => {
-                let desired = configured(&record.config);
+                let desired = configured(&record.actor.build().config);
                 self.feed(name, Input::Enable(reply, desired));
             }
             None => self.batch.answers.push((reply, Ok(()))),
@@ -128,14 +128,14 @@ pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>, lack: Option<
         }
         Next::BudgetSpent => format!(
             "it was started again {most} times within {window}, and is no longer started by itself; `extman load {name}`, another \
-             library file or the next start of the host starts it"
+             configuration or library file, or the next start of the host, starts it"
         ),
         Next::Hopeless(Hopeless::Bytes) => {
             format!("another library file is tried at once; `extman load {name}` tries this one again")
         }
         Next::Hopeless(Hopeless::Configuration) => format!(
-            "another configuration is tried when the host starts again, another library file at once; `extman load {name}` tries \
-             again"
+            "another configuration is tried at once (extman.toml, or `extman config set {name}`), and so is another library file; \
+             `extman load {name}` tries again"
         ),
         Next::Stays => format!(
             "it is not started again by itself (restart = \"never\"); `extman load {name}` or another library file starts it"

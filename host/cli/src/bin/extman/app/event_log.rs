@@ -108,9 +108,17 @@ fn level(what: &What) -> Level {
         } => return Level::Error,
         What::Refused(_)
         | What::Missing(_)
+        | What::ConfigRefused { .. }
+        | What::ConfigNotTaken { .. }
+        | What::ConfigGap { .. }
         | What::StepFailed { .. }
         | What::LateReturn { .. }
         | What::ProcessChanged(_) => false,
+        What::ConfigRead {
+            needs_restart,
+            faults,
+            ..
+        } => needs_restart.is_empty() && faults.is_empty(),
         What::Unloaded { verdict, .. } => verdict.is_unmapped(),
         What::Health { to, flapping, .. } => matches!(to, Health::Up | Health::Unknown) && !flapping,
         What::Flapping { begins, to, .. } => !begins && *to == Health::Up,
