@@ -51,7 +51,11 @@ fn probes(criterion: &mut Criterion) {
             said
         });
     });
-    drop((bound, context));
+    for bound in bound {
+        let call = context.open(None, None, OutputLimits::default());
+        bound.destroy(call).expect("it is destroyed");
+    }
+    drop(context);
     for (count, name) in [
         (100, "engine, 100 instances"),
         (1000, "engine, 1,000 instances"),
