@@ -3,15 +3,15 @@
 //! Two things are found. *It goes on growing*: the least heap of each block of time rises after the warm-up by the test of Mann and Kendall with Hamed and
 //! Rao's variance for series that are alike from one moment to the next ([`trend`](crate::analysis::trend)), it rises still in the later half of the time by the
 //! confidence interval of Theil's and Sen's slope, and it has passed the greatest of the baseline's record by a factor. A cache that fills stays below
-//! that, since the baseline's is full; while it would pass that if it went on for as long again, nobody says good for letting go of the baseline. *It is larger*: all through the later half of the time each least heap is above a greater factor.
+//! that, since the baseline's is full. *It is larger*: all through the later half of the time each least heap is above a greater factor.
 //!
 //! A trend is looked for at lengths that grow by half each time; the k-th look may err with α/(k(k+1)), all together with α (alpha spending: Lan and
 //! DeMets, Biometrika 70, 1983). The baseline's record is the whole, the time before the update included: so it has been under the load
 //! that the candidate will come to bear.
 
-use super::policy::{JudgePolicy, MEASURES};
+use super::policy::{JudgePolicy, MEASURES, P_LEANS};
 use super::verdict::Lack;
-use crate::analysis::trend::{Line, mann_kendall_autocorrelated, theil_sen};
+use crate::analysis::trend::{mann_kendall_autocorrelated, theil_sen};
 use std::time::Duration;
 
 /// So many samples make a block at first.
@@ -31,6 +31,7 @@ pub(super) struct Heaps {
     looks: u32,
     next_look: usize,
     found: Option<HeapFinding>,
+    leans: bool,
 }
 
 /// What is wrong with a heap.
@@ -79,18 +80,8 @@ impl Heaps {
         self.found
     }
 
-    /// Whether it still grows, so that it would be a leak if it went on for as long again: Theil's and Sen's slope of the last third.
-    pub fn leans(&self, policy: &JudgePolicy) -> bool {
-        let minima = &self.blocks.minima;
-        let last_third = &minima[minima.len() - minima.len() / 3..];
-        let (Some(greatest), Some(last)) = (self.baseline.greatest(), last_third.last()) else {
-            return false;
-        };
-        let rising = line(last_third).filter(|line| line.low > 0.0);
-        rising.is_some_and(|line| {
-            let ahead = *last as f64 + line.slope * minima.len() as f64;
-            is_above(ahead as u64, greatest, policy.heap_growing)
-        })
+    pub fn leans(&self) -> bool {
+        self.leans
     }
 
     /// Whether it has been looked at at all, where it is measured.
@@ -110,23 +101,35 @@ impl Heaps {
         let least = later.iter().copied().min().unwrap_or(0);
         let last = &minima[minima.len() - minima.len() / 4..];
         let last = last.iter().copied().min().unwrap_or(0);
-        if is_above(least, greatest, policy.heap_max) {
+        let above = |bytes: u64, factor: f64| {
+            bytes > greatest.saturating_add(MORE_MIN) && bytes as f64 > greatest as f64 * factor
+        };
+        if above(least, policy.heap_max) {
             self.found.get_or_insert(HeapFinding::Larger {
                 bytes: least,
                 baseline: greatest,
             });
         }
-        if !is_above(last, greatest, policy.heap_growing) {
+        self.leans = false;
+        if !above(last, policy.heap_growing) {
             return;
         }
         // What the first third of the time brings is its warm-up.
         let warm = minima[minima.len() / 3..].iter().map(|bytes| *bytes as f64);
         let warm: Vec<f64> = warm.collect();
         let rise = mann_kendall_autocorrelated(&warm).filter(|found| found.s > 0);
-        let (Some(rise), Some(line)) = (rise, line(later).filter(|line| line.low > 0.0)) else {
+        let line = theil_sen(
+            &(0..)
+                .map(f64::from)
+                .zip(later.iter().map(|b| *b as f64))
+                .collect::<Vec<_>>(),
+        );
+        let (Some(rise), Some(line)) = (rise, line.filter(|line| line.low > 0.0)) else {
             return;
         };
-        if rise.p / 2.0 <= alpha {
+        let p = rise.p / 2.0;
+        self.leans = p <= P_LEANS;
+        if p <= alpha {
             self.found.get_or_insert(HeapFinding::Growing {
                 bytes_per_hour: line.slope * self.blocks.per_hour(),
                 bytes: last,
@@ -134,16 +137,6 @@ impl Heaps {
             });
         }
     }
-}
-
-fn is_above(bytes: u64, greatest: u64, factor: f64) -> bool {
-    bytes > greatest.saturating_add(MORE_MIN) && bytes as f64 > greatest as f64 * factor
-}
-
-/// The line through what was least in each block.
-fn line(minima: &[u64]) -> Option<Line> {
-    let points = (0..).map(f64::from).zip(minima.iter().map(|bytes| *bytes as f64));
-    theil_sen(&points.collect::<Vec<_>>())
 }
 
 /// The least heap of each block of samples, in blocks that become longer.

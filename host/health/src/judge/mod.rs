@@ -232,7 +232,7 @@ impl Judge {
             (Measure::Checks, self.checks.leans()),
             (Measure::Panics, self.panics.leans()),
             (Measure::Latency, self.latencies.leans()),
-            (Measure::Heap, aim == Aim::Settle && self.heaps.leans(policy)),
+            (Measure::Heap, self.heaps.leans()),
         ];
         let heap = (aim == Aim::Settle).then(|| self.heaps.lack()).flatten();
         calls
