@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Where each struct of the configuration is, from `host/` on.
-const STRUCTS: [(&str, &str); 18] = [
+const STRUCTS: [(&str, &str); 19] = [
     ("Config", "src/config.rs"),
     ("LanesConfig", "src/config.rs"),
     ("RoutingConfig", "src/config.rs"),
@@ -26,6 +26,7 @@ const STRUCTS: [(&str, &str); 18] = [
     ("StateConfig", "src/config.rs"),
     ("SupervisionConfig", "runtime/src/supervisor/restart.rs"),
     ("CrashConfig", "runtime/src/crash/mod.rs"),
+    ("LogConfig", "src/config.rs"),
     // The last one: the program's own section.
     HTTP,
 ];
