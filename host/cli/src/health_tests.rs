@@ -60,7 +60,7 @@ fn what_flaps_says_so_and_why_even_while_it_is_up() {
         let text = render(&health, &look, Layout::default()).replace('\n', " ");
         assert!(
             text.contains(
-                "lang: up for 3 min: answers its checks; flapping, 34.2 % of its last states changed"
+                "lang: up for 3 min: answers its checks\u{fffd}[2J; flapping, 34.2 % of its last states changed"
             ),
             "{text}"
         );
