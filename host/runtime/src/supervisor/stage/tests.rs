@@ -597,7 +597,8 @@ impl World {
         let serves_tried =
             command.tried.is_some() && build.map(|made| (made.file, made.config)) == command.tried;
         let holds = match (&outcome, command.act) {
-            (Err(_), Act::Change) => !serves_tried,
+            // What has overtaken it may not serve yet.
+            (Err(_), Act::Change) => !serves_tried || self.update_of_held().is_some(),
             (Err(_), _) => true,
             (Ok(()), Act::Enable | Act::Disable) if command.at_once => true,
             (Ok(()), Act::Load | Act::Enable) => serving.is_some(),
@@ -699,7 +700,7 @@ impl World {
             return String::new();
         };
         bytes(&mut actor.build);
-        for rejected in &mut actor.rejected {
+        if let Some(rejected) = &mut actor.rejected {
             bytes(&mut rejected.build);
             rejected.text.clear();
         }
