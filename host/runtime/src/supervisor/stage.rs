@@ -818,6 +818,10 @@ impl<R: Loaded, W> Actor<R, W> {
             }
             Err(NotConfigured::Unknown(cause)) => {
                 let text = not_taken(cause);
+                // A restart that was asked for meanwhile makes it anew as well.
+                if tried.restart {
+                    return self.not_updated(&tried, text, out);
+                }
                 self.reject(&tried.build, text, out);
                 self.replace(false, out);
             }
