@@ -33,7 +33,7 @@ fn what_does_not_fit_is_told_by_its_path_without_its_value() {
         "config: \"model_dir\" is a required property",
         "config.batch_size: value is less than the minimum of 1",
         "config.key: value is not of type \"integer\"",
-        "config.hosts.1.a/b: ",
+        "config.hosts[1].a/b: ",
         "modle_dir",
     ] {
         assert!(text.contains(part), "{part:?} is missing in {text}");
