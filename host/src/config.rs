@@ -60,7 +60,9 @@ pub struct Config {
 
 /// How a host reads its configuration again while it runs.
 #[derive(Clone)]
-pub struct ConfigSource(Arc<dyn Fn(&ConfigText) -> Result<Config, ConfigError> + Send + Sync>);
+pub struct ConfigSource(Arc<Read>);
+
+type Read = dyn Fn(&ConfigText) -> Result<Config, ConfigError> + Send + Sync;
 
 impl ConfigSource {
     /// By this function, which is given what stands in the file that the configuration was read from ([`Config::text`]).

@@ -60,7 +60,7 @@ fn heap_that_is_half_as_much_again_is_found_and_peaks_are_not() {
         "{:?}",
         heaps.worse()
     );
-    let peaks = |at: u64| if at % 3 == 0 { 64 * MIB } else { 500 * MIB };
+    let peaks = |at: u64| if at.is_multiple_of(3) { 64 * MIB } else { 500 * MIB };
     assert_eq!(judged(200, peaks).worse(), None);
     let few = |at: u64| 64 * 1024 + at;
     let mut small = Heaps::default();
