@@ -8,7 +8,7 @@
 //! ```
 //!
 //! * **Worse** needs two things: a difference above the policy's lower bound, and evidence that chance makes with a probability of `false_worse` in
-//!   the whole update, however often somebody looks ([`e_process`]).
+//!   the whole update, however often somebody looks (`e_process`).
 //! * **Good** needs evidence too: that a difference above the upper bound is excluded. What is asked for grows with what is at stake ([`Aim`]).
 //! * Whatever is neither is **not enough evidence**, with what is lacking. Silence is no evidence, for or against.
 //!
