@@ -2,7 +2,7 @@
 //!
 //! The parent gives the order as the one argument, in JSON, and reads the outcome as the only line on standard output.
 
-use crate::{Bench, call};
+use crate::{Bench, call, until};
 use extman_model::Verdict;
 use extman_runtime::instance::InstanceSettings;
 use extman_runtime::lanes::PoolLimits;
@@ -161,6 +161,7 @@ async fn perform(order: &Order) -> Outcome {
     };
     for cycle in 0..order.cycles {
         if cycle == order.warm_up {
+            until("the copies of unmapped libraries are freed", || !has_copies());
             outcome.rss_before_bytes = resident_bytes();
             outcome.descriptors_before = entries("/proc/self/fd");
         }
@@ -187,6 +188,9 @@ async fn perform(order: &Order) -> Outcome {
         }
         outcome.unmapped += 1;
     }
+    if outcome.verdict.is_unmapped() {
+        until("the copies of unmapped libraries are freed", || !has_copies());
+    }
     outcome.rss_after_bytes = resident_bytes();
     outcome.mapped = is_mapped();
     outcome.threads = entries("/proc/self/task");
@@ -197,6 +201,13 @@ async fn perform(order: &Order) -> Outcome {
 
 fn entries(folder: &str) -> usize {
     std::fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
+/// Whether a library's sealed copy is open. It is freed soon after the unload was answered.
+fn has_copies() -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    open.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .any(|file| file.to_string_lossy().starts_with("/memfd:extman-"))
 }
 
 /// Whether any plugin's code is mapped into this process. Not whether anything of its file is: std reads a library's debug
