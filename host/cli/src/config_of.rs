@@ -112,13 +112,11 @@ pub(super) fn set(args: Set, backend: &dyn Backend, screen: &Screen) -> Result<O
         unset: Vec::new(),
         who: args.who.name(),
     };
-    let name = args.name;
-    answered(
-        &args.target,
-        backend,
-        screen,
-        Command::ChangeConfig { name, asked },
-    )
+    let change = Command::ChangeConfig {
+        name: args.name,
+        asked,
+    };
+    answered(&args.target, backend, screen, change)
 }
 
 pub(super) fn unset(args: Unset, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
@@ -127,13 +125,11 @@ pub(super) fn unset(args: Unset, backend: &dyn Backend, screen: &Screen) -> Resu
         unset: args.fields,
         who: args.who.name(),
     };
-    let name = args.name;
-    answered(
-        &args.target,
-        backend,
-        screen,
-        Command::ChangeConfig { name, asked },
-    )
+    let change = Command::ChangeConfig {
+        name: args.name,
+        asked,
+    };
+    answered(&args.target, backend, screen, change)
 }
 
 pub(super) fn roll_back(args: Rollback, backend: &dyn Backend, screen: &Screen) -> Result<Outcome, Fault> {
