@@ -27,9 +27,25 @@ pub fn publish_in(file: &str, name: &str, table: &str) {
         let advice = format!("{file} is out of date: run this test again with EXTMAN_WRITE_TABLES=1");
         assert!(
             published.trim() == table.trim(),
-            "{advice}; it should say\n{table}"
+            "{advice}; it should say\n{table}\nwhich differs in\n{}",
+            differing(published.trim(), table.trim())
         );
     }
+}
+
+/// The lines that one of the two lacks: `-` as published, `+` as seen. They come last, where they are read when the table is long.
+fn differing(published: &str, seen: &str) -> String {
+    let gone = published
+        .lines()
+        .filter(|line| !seen.lines().any(|other| other == *line));
+    let new = seen
+        .lines()
+        .filter(|line| !published.lines().any(|other| other == *line));
+    let lines: Vec<String> = gone
+        .map(|line| format!("- {line}"))
+        .chain(new.map(|line| format!("+ {line}")))
+        .collect();
+    lines.join("\n")
 }
 
 /// Writes a table that differs from run to run, when that was asked for.

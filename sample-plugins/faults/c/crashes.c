@@ -1,7 +1,8 @@
 // Ends its process by a signal: which one and when stands in its configuration, {"crash": "segfault", "when": "invoke"}. `crash` is
 // "segfault", "bus", "abort", "illegal-instruction", "stack-overflow" or "raise" (SIGSEGV, by raise(3)); `when` is "create", "start",
-// "check", "invoke" (each call), "thread" (in create, on a thread of its own), "late-thread" (in each call, likewise) or "masked-thread" (as
-// "thread", with all signals blocked there, as libraries have it on theirs). With
+// "check", "invoke" (each call), "thread" (in create, on a thread of its own), "late-thread" (in each call, likewise) "masked-thread" (as
+// "thread", with all signals blocked there, as libraries have it on theirs) or "small-stack-thread" (as "thread", with an alternate stack of
+// its own that is as small as Rust's standard library makes them). With
 // {"slow_stop_ms": 200} its stop takes that long; with {"handler": "own"} create sets a handler of SIGSEGV that ends the process with
 // code 7; with {"fork": "crash"} create forks a child that ends by the crash. Without a configuration nothing is wrong.
 #define _GNU_SOURCE
@@ -11,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -56,9 +58,20 @@ static void *crash_in_thread(void *unused) {
   return unused;
 }
 
-static void crash_on_a_thread(void) {
+static void *crash_on_a_small_stack(void *unused) {
+  const size_t least = 8192, guard = 4096, told = getauxval(AT_MINSIGSTKSZ);
+  const size_t size = ((told > least ? told : least) + guard - 1) / guard * guard;
+  char *memory = (char *)mmap(NULL, guard + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mprotect(memory, guard, PROT_NONE);
+  const stack_t small = {.ss_sp = memory + guard, .ss_flags = 0, .ss_size = size};
+  sigaltstack(&small, NULL);
+  crash();
+  return unused;
+}
+
+static void crash_on_a_thread(void *(*how)(void *)) {
   pthread_t thread;
-  if (pthread_create(&thread, NULL, crash_in_thread, NULL) == 0) {
+  if (pthread_create(&thread, NULL, how, NULL) == 0) {
     pthread_join(thread, NULL);
   }
 }
@@ -113,13 +126,16 @@ static uint32_t create(const ExtmanHostTable *host, const ExtmanCreateRequest *r
     crash();
   }
   if (says(made, "when", "thread")) {
-    crash_on_a_thread();
+    crash_on_a_thread(crash_in_thread);
+  }
+  if (says(made, "when", "small-stack-thread")) {
+    crash_on_a_thread(crash_on_a_small_stack);
   }
   if (says(made, "when", "masked-thread")) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    crash_on_a_thread();
+    crash_on_a_thread(crash_in_thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
   }
   *instance = made;
@@ -157,7 +173,7 @@ static uint32_t invoke(void *instance, const ExtmanRequest *request, ExtmanOutco
     crash();
   }
   if (says((const Crashes *)instance, "when", "late-thread")) {
-    crash_on_a_thread();
+    crash_on_a_thread(crash_in_thread);
   }
   return fault_invoke(instance, request, outcome, error);
 }

@@ -22,7 +22,7 @@ const CRASHES: [&str; 6] = [
     "bus",
     "raise",
 ];
-const WHEN: [&str; 7] = [
+const WHEN: [&str; 8] = [
     "create",
     "start",
     "check",
@@ -30,6 +30,7 @@ const WHEN: [&str; 7] = [
     "thread",
     "late-thread",
     "masked-thread",
+    "small-stack-thread",
 ];
 const SIGABRT: i32 = 6;
 
@@ -57,7 +58,7 @@ impl Case {
     fn sentence(self, pid: u32) -> [String; 2] {
         let place = match self.when {
             "invoke" => "invoke (c.echo)",
-            "thread" | "late-thread" | "masked-thread" => "a thread of its own",
+            "thread" | "late-thread" | "masked-thread" | "small-stack-thread" => "a thread of its own",
             other => other,
         };
         let (_, signal) = self.signal();

@@ -150,23 +150,19 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
     let (slot, slot_word, slot_entries) = slot_here(journal).unwrap_or((0, 0, 0));
     // SAFETY: a fault has its address there.
     let address = is_fault.then(|| unsafe { info.si_addr() }.addr() as u64);
-    let mut note = Note {
-        pid: pid as u64,
-        signal: signal as u64,
-        tid: tid as u64,
-        at_unix_ms: now_unix_ms(),
-        is_fault: u64::from(is_fault),
-        address: address.unwrap_or(0),
-        stack,
-        slot,
-        slot_word,
-        slot_entries,
-        thread: thread_name(),
-        ..Note::empty()
-    };
+    let mut note = Note::empty();
+    note.pid = pid as u64;
+    note.signal = signal as u64;
+    note.tid = tid as u64;
+    note.at_unix_ms = now_unix_ms();
+    note.is_fault = u64::from(is_fault);
+    note.address = address.unwrap_or(0);
+    note.stack = stack;
+    (note.slot, note.slot_word, note.slot_entries) = (slot, slot_word, slot_entries);
+    note.thread = thread_name();
     note.set_code(code, journal);
     note.set_culprit(culprit(journal, slot_word, code), journal);
-    journal.page.write(note);
+    journal.page.write(&note);
     journal.page.state().store(WHOLE, Release);
     true
 }

@@ -11,6 +11,7 @@
 
 use std::array;
 use std::mem::{MaybeUninit, transmute};
+use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// "extmanCJ", and the version of all that follows.
@@ -259,12 +260,13 @@ impl Page {
     }
 
     /// Writes the note. The caller has the right to: the state is [`WRITING`], and is made [`WHOLE`] afterwards.
-    pub fn write(&self, note: Note) {
-        // SAFETY: of one size, and without padding.
-        let words: [u64; NOTE_WORDS] = unsafe { transmute(note) };
+    /// Copies nothing: a handler may have little more than a page of stack.
+    pub fn write(&self, note: &Note) {
+        // SAFETY: of one size and alignment, and without padding.
+        let words = unsafe { &*ptr::from_ref(note).cast::<[u64; NOTE_WORDS]>() };
         let both = self.note.iter().zip(words);
-        both.for_each(|(to, from)| to.store(from, Relaxed));
-        self.checksum.store(checksum(&words), Relaxed);
+        both.for_each(|(to, from)| to.store(*from, Relaxed));
+        self.checksum.store(checksum(words), Relaxed);
     }
 
     fn words(&self) -> [u64; NOTE_WORDS] {

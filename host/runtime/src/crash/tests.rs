@@ -53,7 +53,7 @@ fn noted() -> Box<Journal> {
     };
     note.set_code(Code::Library(1, 0x1b40), &journal);
     note.set_culprit(word, &journal);
-    journal.page.write(note);
+    journal.page.write(&note);
     journal.page.state().store(WHOLE, Release);
     journal
 }
@@ -106,7 +106,7 @@ fn fault_just_at_the_stacks_end_is_a_stack_overflow() {
     };
     note.set_code(Code::Host(16), &journal);
     note.set_culprit(word, &journal);
-    journal.page.write(note);
+    journal.page.write(&note);
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "42-1.journal", &bytes(&journal));
     let [crash] = &found(dir.path())[..] else {
