@@ -1,0 +1,113 @@
+//! The update of one instance while it is under way, and what an operator may want of it.
+
+use crate::Digest;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+/// Where an update is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutPhase {
+    /// The new version is loaded and started beside the old one.
+    Loading,
+    /// It has started, and gets ready.
+    WarmingUp,
+    /// It gets a share of the calls.
+    Canary,
+    /// It gets all calls; the old version is still loaded, to go back to.
+    Probation,
+    /// One of the two is drained and unloaded.
+    Retiring,
+}
+
+impl RolloutPhase {
+    /// The word used in JSON and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RolloutPhase::Loading => "loading",
+            RolloutPhase::WarmingUp => "warming_up",
+            RolloutPhase::Canary => "canary",
+            RolloutPhase::Probation => "probation",
+            RolloutPhase::Retiring => "retiring",
+        }
+    }
+}
+
+/// What the judge says of the new version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgeSays {
+    /// What comes next may come.
+    Good,
+    /// It is worse than the old one.
+    Worse,
+    /// Not enough evidence: what is lacking stands beside it.
+    NotEnough,
+}
+
+/// An update that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutView {
+    /// Where it is.
+    pub phase: RolloutPhase,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since_unix_ms: u64,
+    /// The version that served before.
+    pub from: Version,
+    /// The version that is to take its place.
+    pub to: Version,
+    /// Which bytes that is.
+    pub digest: Digest,
+    /// The share of the calls that the new version gets, in percent.
+    pub percent: u8,
+    /// An operator has it paused.
+    pub paused: bool,
+    /// Milliseconds until the step's time is over, the least that it lasts; absent where it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub due_ms: Option<u64>,
+    /// What the judge says; absent where there is nothing to judge yet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub judgement: Option<JudgeSays>,
+    /// Why, a sentence each: what is worse, or what evidence is lacking.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub because: Vec<String>,
+}
+
+/// What an operator may want of an update that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutCommand {
+    /// No further step until it is resumed. What is worse is taken back all the same.
+    Pause,
+    /// On with it.
+    Resume,
+    /// All calls to the new version at once; in probation, let go of the old one. Also without evidence.
+    Promote,
+    /// Back to the old version.
+    Abort,
+}
+
+/// To which version an instance is to be updated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateTo {
+    /// The newest that lies in the directories.
+    Newest,
+    /// This version, which lies in the directories.
+    Version(Version),
+    /// This file, on the host's machine.
+    File(std::path::PathBuf),
+}
+
+/// Whether a version that comes into a directory is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdatePolicy {
+    /// By itself.
+    #[default]
+    Auto,
+    /// When an operator asks for it.
+    Manual,
+    /// Not even then, unless the version or the file is named.
+    Pinned,
+}
