@@ -1,6 +1,6 @@
 //! The update of one instance while it is under way, and what an operator may want of it.
 
-use crate::Digest;
+use crate::{Digest, PluginView};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,48 @@ pub struct RolloutView {
     /// Why, a sentence each: what is worse, or what evidence is lacking.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub because: Vec<String>,
+}
+
+/// A build that was taken back, and is not tried again by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarredView {
+    /// Its version.
+    pub version: Version,
+    /// Which bytes that is.
+    pub digest: Digest,
+    /// When it was taken back, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// How one instance's updates stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// The instance's name.
+    pub name: String,
+    /// The version that serves, most calls or all.
+    pub version: Version,
+    /// Which bytes that is.
+    pub digest: Digest,
+    /// The update that is under way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rollout: Option<RolloutView>,
+    /// What is not tried again until an operator asks for it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub barred: Vec<BarredView>,
+}
+
+impl From<&PluginView> for RolloutStatus {
+    fn from(plugin: &PluginView) -> Self {
+        RolloutStatus {
+            name: plugin.name.clone(),
+            version: plugin.version.clone(),
+            digest: plugin.digest,
+            rollout: plugin.rollout.clone(),
+            barred: plugin.barred.clone(),
+        }
+    }
 }
 
 /// What an operator may want of an update that is under way.

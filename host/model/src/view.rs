@@ -1,8 +1,8 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
 use super::{
-    CheckKind, ConfigStatus, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange,
-    Report, Verdict,
+    BarredView, CheckKind, ConfigStatus, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound,
+    ProcessChange, Report, RolloutStatus, RolloutView, Verdict,
 };
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
@@ -132,6 +132,12 @@ pub struct PluginView {
     /// How it comes back, if it has failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub way_back: Option<WayBack>,
+    /// The update that is under way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rollout: Option<RolloutView>,
+    /// Builds that were taken back, and are not tried again by themselves; the latest last.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub barred: Vec<BarredView>,
     /// How it is, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub health: Option<HealthView>,
@@ -374,6 +380,9 @@ pub struct StatusView {
     /// Instances in maintenance, by name.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub maintenance: Vec<MaintenanceRow>,
+    /// Updates that are under way, by the instance's name.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub rollouts: Vec<RolloutStatus>,
     /// How earlier hosts on the same state directory were ended by signals, as this one found at its start; the newest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub crashes: Vec<Crash>,

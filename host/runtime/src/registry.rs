@@ -445,6 +445,8 @@ impl Entry {
             config_in_sync: self.config_fault.is_none(),
             config_fault: self.config_fault.clone(),
             way_back: self.way_back.clone(),
+            rollout: None,
+            barred: Vec::new(),
             health: None,
             check: None,
             calls: self.tally.stats(),

@@ -148,6 +148,7 @@ impl Host {
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(|seen| seen.latencies_ns.clone()).unwrap_or_default(),
             policy: None,
+            rollout: None,
             probe: None,
         }
     }
@@ -225,6 +226,7 @@ impl Host {
             recent: Vec::new(),
             checks_ns: Vec::new(),
             policy: None,
+            rollout: None,
             probe: None,
         }
     }

@@ -341,6 +341,7 @@ fn status(ready: bool) -> StatusView {
         process_changes: Vec::new(),
         vetting_memory: None,
         maintenance: Vec::new(),
+        rollouts: Vec::new(),
         crashes: Vec::new(),
         crashes_not_noted: None,
         warnings: vec!["there is no worker program at /usr/bin/extman-worker".to_owned()],

@@ -7,7 +7,7 @@ pub use crate::record::Range;
 use crate::record::{CheckRow, ClockRow, ReleaseRow, ResultWord, Rollup, SpanRow};
 use crate::{
     Cause, CheckOutcome, CheckView, Component, Crash, DeepResult, Digest, ErrorKind, Health, HealthView,
-    Lifecycle, Maintenance, Report,
+    Lifecycle, Maintenance, Report, RolloutView,
 };
 pub use crate::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
@@ -55,6 +55,9 @@ pub struct PluginHealth {
     /// The policy in effect; only in the answer about one instance.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub policy: Option<Box<PolicyView>>,
+    /// The update that is under way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rollout: Option<RolloutView>,
     /// The outcome of a probe; only in the answer to one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub probe: Option<ProbeEnd>,
