@@ -55,7 +55,7 @@ pub use maintenance::{Maintenance, MaintenanceAsked, MaintenanceRow, Maintenance
 pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Progress, Report};
-pub use rollout::{JudgeSays, RolloutCommand, RolloutPhase, RolloutView, UpdatePolicy, UpdateTo};
+pub use rollout::{BarredView, JudgeSays, RolloutCommand, RolloutPhase, RolloutView, UpdatePolicy, UpdateTo};
 pub use settings::{Criticality, ProbeSettings};
 pub use unfit::{FieldFault, PlacedFault, UnfitFields};
 pub use verdict::{Culprit, ResidentReason, Verdict};

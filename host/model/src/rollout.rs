@@ -73,6 +73,19 @@ pub struct RolloutView {
     pub because: Vec<String>,
 }
 
+/// A build of the plugin that is not tried again by itself for an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarredView {
+    /// Which version it says it is.
+    pub version: Version,
+    /// Which bytes that is.
+    pub digest: Digest,
+    /// Why it was taken back.
+    pub reason: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub since_unix_ms: u64,
+}
+
 /// What an operator may want of an update that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,8 +1,8 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
 use super::{
-    CheckKind, ConfigStatus, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound, ProcessChange,
-    Report, Verdict,
+    BarredView, CheckKind, ConfigStatus, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound,
+    ProcessChange, Report, RolloutView, Verdict,
 };
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
@@ -159,6 +159,12 @@ pub struct PluginView {
     /// Which load that was: another one than `generation` if it runs again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unload_generation: Option<u64>,
+    /// The update that is under way, whose new version is judged beside the one that serves.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rollout: Option<RolloutView>,
+    /// Builds of its plugin that are not tried again by themselves, as they were taken back or not taken.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub barred: Vec<BarredView>,
     /// What it changed of the process that all share, or what one of several did of which it is one.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub process_changes: Vec<ProcessChange>,

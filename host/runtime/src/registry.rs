@@ -458,6 +458,8 @@ impl Entry {
             generation: self.serving.as_ref().map(|(_, generation)| *generation),
             unload: self.unload.as_ref().map(|(_, verdict)| verdict.clone()),
             unload_generation: self.unload.as_ref().map(|(generation, _)| *generation),
+            rollout: None,
+            barred: Vec::new(),
             process_changes: Vec::new(),
             unknown_manifest_fields: manifest.unknown.clone(),
             declared: manifest
