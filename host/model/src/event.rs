@@ -3,7 +3,7 @@
 use super::moment::utc;
 use super::{
     Cause, Connection, Crash, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, PlacedFault,
-    ProcessChange, RefusedView, Verdict,
+    ProcessChange, RefusedView, RolloutPhase, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -93,6 +93,41 @@ pub enum What {
         from: semver::Version,
         /// The version that serves.
         to: semver::Version,
+    },
+    /// An update has come a step further: another phase, or another share of the calls.
+    RolloutMoved {
+        /// The instance.
+        name: String,
+        /// The version that served before.
+        from: semver::Version,
+        /// The version that is to take its place.
+        to: semver::Version,
+        /// Where the update is.
+        phase: RolloutPhase,
+        /// The share of the calls that the new version gets, in percent.
+        percent: u8,
+    },
+    /// A new version was taken back, or did not come so far that it was called; the one before it serves. It is not tried again by itself.
+    TakenBack {
+        /// The instance.
+        name: String,
+        /// The version that was taken back.
+        version: semver::Version,
+        /// Which bytes that is.
+        digest: Digest,
+        /// Why.
+        why: String,
+    },
+    /// Another version is there, and waits for an operator.
+    UpdateAvailable {
+        /// The instance.
+        name: String,
+        /// The version that serves.
+        from: semver::Version,
+        /// The version that is there.
+        to: semver::Version,
+        /// Which bytes that is.
+        digest: Digest,
     },
     /// `extman.toml` was changed, and can't be used: what it said before is in force.
     ConfigRefused {
@@ -298,6 +333,9 @@ impl What {
             What::HostCrashed(crash) => crash.culprit.as_ref()?.instance.as_deref(),
             What::Moved { name, .. }
             | What::Replaced { name, .. }
+            | What::RolloutMoved { name, .. }
+            | What::TakenBack { name, .. }
+            | What::UpdateAvailable { name, .. }
             | What::ConfigSet { name, .. }
             | What::ConfigTaken { name, .. }
             | What::ConfigNotTaken { name, .. }
@@ -369,6 +407,9 @@ impl fmt::Display for What {
             What::ProcessChanged(change) => write!(f, "{change}"),
             What::HostCrashed(crash) => write!(f, "{crash}"),
             What::Replaced { from, to, .. } => write!(f, "version {from} replaced by {to}"),
+            What::RolloutMoved { .. } | What::TakenBack { .. } | What::UpdateAvailable { .. } => {
+                write_update(f, self)
+            }
             What::ConfigRefused { .. } | What::ConfigRead { .. } => write_config(f, self),
             What::ConfigSet { who, fields, .. } => write!(f, "{who} has changed {}", fields.join(", ")),
             What::ConfigTaken { live: true, .. } => f.write_str("has taken its new configuration as it runs"),
@@ -404,6 +445,49 @@ impl fmt::Display for What {
 
 fn more(text: Option<&String>) -> String {
     text.map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+/// What has become of an update.
+fn write_update(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
+    match what {
+        What::RolloutMoved {
+            from,
+            to,
+            phase,
+            percent,
+            ..
+        } => match phase {
+            RolloutPhase::Loading => write!(f, "update from {from} to {to}: {to} is started beside {from}"),
+            RolloutPhase::WarmingUp => {
+                write!(f, "update from {from} to {to}: {to} has started, and gets ready")
+            }
+            RolloutPhase::Canary => write!(
+                f,
+                "update from {from} to {to}: {to} gets {percent} % of the calls"
+            ),
+            RolloutPhase::Probation => write!(
+                f,
+                "update from {from} to {to}: {to} gets all calls, and {from} stays loaded, to go back to"
+            ),
+            RolloutPhase::Retiring if *percent == 0 => {
+                write!(f, "update from {from} to {to}: {to} is drained and unloaded")
+            }
+            RolloutPhase::Retiring => {
+                write!(f, "update from {from} to {to}: {from} is drained and unloaded")
+            }
+        },
+        What::TakenBack { version, why, .. } => {
+            write!(
+                f,
+                "version {version} was taken back, and is not tried again by itself: {why}"
+            )
+        }
+        What::UpdateAvailable { name, from, to, .. } => write!(
+            f,
+            "version {to} is there, and {from} serves on; `extman update {name}` updates it"
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// What is known of an instance's health is otherwise than before.

@@ -73,17 +73,17 @@ pub struct RolloutView {
     pub because: Vec<String>,
 }
 
-/// A build that was taken back, and is not tried again by itself.
+/// A build of the plugin that is not tried again by itself for an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BarredView {
-    /// Its version.
+    /// Which version it says it is.
     pub version: Version,
     /// Which bytes that is.
     pub digest: Digest,
-    /// When it was taken back, in milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
-    /// Why.
+    /// Why it was taken back.
     pub reason: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub since_unix_ms: u64,
 }
 
 /// How one instance's updates stand.

@@ -132,12 +132,6 @@ pub struct PluginView {
     /// How it comes back, if it has failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub way_back: Option<WayBack>,
-    /// The update that is under way.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rollout: Option<RolloutView>,
-    /// Builds that were taken back, and are not tried again by themselves; the latest last.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub barred: Vec<BarredView>,
     /// How it is, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub health: Option<HealthView>,
@@ -165,6 +159,12 @@ pub struct PluginView {
     /// Which load that was: another one than `generation` if it runs again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unload_generation: Option<u64>,
+    /// The update that is under way, whose new version is judged beside the one that serves.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rollout: Option<RolloutView>,
+    /// Builds of its plugin that are not tried again by themselves, as they were taken back or not taken.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub barred: Vec<BarredView>,
     /// What it changed of the process that all share, or what one of several did of which it is one.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub process_changes: Vec<ProcessChange>,

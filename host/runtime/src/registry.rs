@@ -445,8 +445,6 @@ impl Entry {
             config_in_sync: self.config_fault.is_none(),
             config_fault: self.config_fault.clone(),
             way_back: self.way_back.clone(),
-            rollout: None,
-            barred: Vec::new(),
             health: None,
             check: None,
             calls: self.tally.stats(),
@@ -460,6 +458,8 @@ impl Entry {
             generation: self.serving.as_ref().map(|(_, generation)| *generation),
             unload: self.unload.as_ref().map(|(_, verdict)| verdict.clone()),
             unload_generation: self.unload.as_ref().map(|(generation, _)| *generation),
+            rollout: None,
+            barred: Vec::new(),
             process_changes: Vec::new(),
             unknown_manifest_fields: manifest.unknown.clone(),
             declared: manifest

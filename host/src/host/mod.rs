@@ -21,6 +21,7 @@ mod process;
 mod readiness;
 mod recent;
 mod report;
+mod rollout;
 mod tasks;
 
 pub use build::{BuildError, HostBuilder};

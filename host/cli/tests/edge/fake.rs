@@ -338,6 +338,8 @@ fn status(ready: bool) -> StatusView {
             since_unix_ms: 1_700_000_000_000,
         }],
         config: Default::default(),
+        rollout: None,
+        barred: Vec::new(),
         process_changes: Vec::new(),
         vetting_memory: None,
         maintenance: Vec::new(),

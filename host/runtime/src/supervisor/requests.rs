@@ -7,8 +7,8 @@ use super::start::{NotStarted, Running};
 use super::stop::Stopped;
 use crate::lanes::{LaneObserver, Work};
 use extman_intake::{Arrived, VerifiedPlugin};
-use extman_model::Verdict;
 use extman_model::clock::Monotonic;
+use extman_model::{RolloutCommand, UpdateTo, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -30,6 +30,12 @@ pub enum Request {
     Enable(String, oneshot::Sender<Outcome>),
     /// An instance is disabled from here on, whether its file is there or comes later: it is stopped and unloaded.
     Disable(String, oneshot::Sender<Outcome>),
+    /// An operator wants this of the update that is under way.
+    Rollout(String, RolloutCommand, oneshot::Sender<Outcome>),
+    /// An operator wants an instance to be updated. Answered once the new version has started, or could not be.
+    Update(String, UpdateTo, oneshot::Sender<Outcome>),
+    /// An operator wants an update undone: the one under way, or else the last one.
+    RollBack(String, oneshot::Sender<Outcome>),
     /// From here on this is configured. What is as before is left alone.
     Configured(Box<Configured>, SupervisionConfig),
     /// This is configured for one instance, in place of what is, if it is taken; else, everything stays as it was.

@@ -232,6 +232,11 @@ impl Supervisor {
             Request::Disable(name, reply) => self.disable(&name, reply),
             Request::Configured(configured, supervision) => self.reconfigure(*configured, supervision),
             Request::Change(name, config, reply) => self.try_config(name, config, reply),
+            Request::Rollout(name, _, reply) => self.refuse(&name, reply, "there is no update under way"),
+            Request::Update(name, _, reply) => self.refuse(&name, reply, "no other version of it is there"),
+            Request::RollBack(name, reply) => {
+                self.refuse(&name, reply, "no version before this one is known")
+            }
             Request::AskedToTake(name, generation, outcome) => {
                 self.feed(&name, Input::Configured { generation, outcome });
             }
@@ -274,6 +279,14 @@ impl Supervisor {
             let text = format!("there is no plugin named {name:?}");
             self.batch.answers.push((reply, Err(text)));
         }
+    }
+
+    fn refuse(&mut self, name: &str, reply: Waiter, why: &str) {
+        let text = match self.instances.contains_key(name) {
+            true => why.to_owned(),
+            false => format!("there is no plugin named {name:?}"),
+        };
+        self.batch.answers.push((reply, Err(text)));
     }
 
     /// Has an instance's actor decide, and carries out what it decides.

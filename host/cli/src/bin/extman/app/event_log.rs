@@ -111,6 +111,7 @@ fn level(what: &What) -> Level {
         | What::ConfigRefused { .. }
         | What::ConfigNotTaken { .. }
         | What::ConfigGap { .. }
+        | What::TakenBack { .. }
         | What::StepFailed { .. }
         | What::LateReturn { .. }
         | What::ProcessChanged(_) => false,

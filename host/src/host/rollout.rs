@@ -1,0 +1,36 @@
+//! Updates, as an operator steers them.
+
+use super::Host;
+use extman_model::control::ControlError;
+use extman_model::{PluginView, RolloutCommand, UpdateTo};
+use extman_runtime::supervisor::Request;
+
+impl Host {
+    /// Pauses, resumes, promotes or aborts the update of an instance that is under way.
+    ///
+    /// # Errors
+    /// There is none of this name, there is no update under way, or it is not where it could be done.
+    pub async fn rollout(&self, name: &str, command: RolloutCommand) -> Result<PluginView, ControlError> {
+        self.change(name, |name, reply| Request::Rollout(name, command, reply))
+            .await
+    }
+
+    /// Updates an instance to another version, also to one that was taken back, and waits until that has started beside the one that serves. It
+    /// is judged from then on, and takes its place step by step; `rollout` of the plugin's view says where it is.
+    ///
+    /// # Errors
+    /// There is none of this name, there is no such version, or it did not start.
+    pub async fn update(&self, name: &str, to: UpdateTo) -> Result<PluginView, ControlError> {
+        self.change(name, |name, reply| Request::Update(name, to, reply))
+            .await
+    }
+
+    /// Takes the update of an instance back that is under way; or else has it go back to the version before, at once. The version that served is
+    /// not tried again by itself.
+    ///
+    /// # Errors
+    /// There is none of this name, or no version before that is known.
+    pub async fn rollback(&self, name: &str) -> Result<PluginView, ControlError> {
+        self.change(name, Request::RollBack).await
+    }
+}
