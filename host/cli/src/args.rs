@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::{
     call, change, completions, config, deps, events, health, history, inspect, list, lock, maintenance,
-    manifest, serve, store, uptime, vet, wait,
+    manifest, rollout, serve, store, update, uptime, vet, wait,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -57,6 +57,7 @@ Exit codes:
   2  usage: arguments, a configuration, an input or a token that can't be used
   3  no host: it can't be reached, or could not be started
   10, 11, 12  health, probe: degraded, unknown, down (up is 0)
+  20 rollout --watch, update --wait: the new version was taken back
   130, 143  serve: a second SIGINT or SIGTERM ended it before everything was unloaded
 
 Environment:
@@ -103,6 +104,12 @@ pub(super) enum Sub {
     Enable(change::Named),
     /// Stop and unload a plugin, over restarts of the host, until it is enabled; it counts in no sum
     Disable(change::Named),
+    /// Update a plugin: the new version is started beside the old one, judged, and takes its place step by step
+    Update(update::Update),
+    /// Take plugins back to the version before: an update that is under way, or the last one, at once
+    Rollback(change::Named),
+    /// Show, pause, resume, promote or abort the updates that are under way
+    Rollout(rollout::Rollout),
     /// Put plugins into maintenance for a while, or end that; without --for and --end, list what is in maintenance
     Maintenance(maintenance::MaintenanceArgs),
     /// Say what a library file is, without running anything of it
@@ -144,6 +151,9 @@ impl Sub {
             Sub::Restart(_) => "restart",
             Sub::Enable(_) => "enable",
             Sub::Disable(_) => "disable",
+            Sub::Update(_) => "update",
+            Sub::Rollback(_) => "rollback",
+            Sub::Rollout(args) => args.word(),
             Sub::Maintenance(_) => "maintenance",
             Sub::Inspect(_) => "inspect",
             Sub::Vet(_) => "vet",
@@ -169,6 +179,8 @@ impl Sub {
             Sub::History(args) | Sub::Analyse(args) => &mut args.target,
             Sub::Uptime(args) => &mut args.target,
             Sub::Call(args) => &mut args.target,
+            Sub::Update(args) => &mut args.target,
+            Sub::Rollout(args) => &mut args.target,
             Sub::Maintenance(args) => &mut args.target,
             Sub::Deps(args) => &mut args.target,
             Sub::Unload(args) => &mut args.named.target,
@@ -176,7 +188,8 @@ impl Sub {
             | Sub::Load(args)
             | Sub::Restart(args)
             | Sub::Enable(args)
-            | Sub::Disable(args) => &mut args.target,
+            | Sub::Disable(args)
+            | Sub::Rollback(args) => &mut args.target,
             Sub::Status(args) | Sub::Capabilities(args) => &mut args.target,
             Sub::Config(args) => return args.target_mut(),
             Sub::Serve(_)

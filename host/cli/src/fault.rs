@@ -22,6 +22,8 @@ pub(super) enum Exit {
     Unknown = 11,
     /// `extman health`: down.
     Down = 12,
+    /// `extman rollout --watch`, `extman update --wait`: the new version was taken back.
+    TakenBack = 20,
 }
 
 /// Why a command was not done.

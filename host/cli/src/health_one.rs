@@ -17,6 +17,9 @@ pub(super) fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
         let text = format!("It is {}.", super::maintenance::words(maintenance, look));
         lines.push(wrap(&text, look.width, 2));
     }
+    if let Some(rollout) = &plugin.rollout {
+        lines.push(wrap(&super::rollout::line(rollout), look.width, 2));
+    }
     if let Some(way) = &plugin.health.way_back {
         lines.push(wrap(&super::list::way_back(way, look), look.width, 2));
     }

@@ -36,6 +36,8 @@ mod maintenance;
 mod manifest;
 mod output;
 mod remote;
+mod rollout;
+mod rollout_watch;
 mod screen;
 mod serve;
 mod session;
@@ -45,6 +47,7 @@ mod sse;
 mod status;
 mod store;
 mod text;
+mod update;
 mod uptime;
 mod vet;
 mod wait;
@@ -140,6 +143,9 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Restart(args) => change::run(|name| Command::Restart { name }, &args, backend, screen),
         Sub::Enable(args) => change::run(|name| Command::Enable { name }, &args, backend, screen),
         Sub::Disable(args) => change::run(|name| Command::Disable { name }, &args, backend, screen),
+        Sub::Update(args) => update::run(args, backend, screen),
+        Sub::Rollback(args) => change::run(|name| Command::RollBack { name }, &args, backend, screen),
+        Sub::Rollout(args) => rollout::run(&args, backend, screen),
         Sub::Maintenance(args) => maintenance::run(args, backend, screen),
         Sub::Inspect(args) => inspect::run(&args, screen),
         Sub::Vet(args) => vet::run(args, backend, screen),

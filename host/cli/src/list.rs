@@ -141,7 +141,7 @@ fn render(plugins: &[PluginView], missing: &[MissingView], look: &Look, wide: bo
     }
     let causes: Vec<_> = plugins
         .iter()
-        .filter_map(|plugin| trouble(plugin, look))
+        .flat_map(|plugin| updated(plugin, look).into_iter().chain(trouble(plugin, look)))
         .chain(
             missing
                 .iter()
@@ -222,6 +222,13 @@ pub(super) fn health(plugin: &PluginView) -> String {
         Cause::NotChecked => "not checked".to_owned(),
         _ => format!("{}{}", health.judged.health.as_str(), flags(health)),
     }
+}
+
+/// The update that is under way.
+fn updated(plugin: &PluginView, look: &Look) -> Option<String> {
+    let rollout = plugin.rollout.as_ref()?;
+    let text = format!("{}: {}", plugin.name, super::rollout::line(rollout));
+    Some(wrap(&text, look.width, 0))
 }
 
 /// Why a plugin does not serve, or not with all that it requires.

@@ -10,7 +10,7 @@ use extman_model::control::events::EventsAsked;
 use extman_model::control::{
     Command, Envelope, Failure, Invocation, Invoked, METADATA_PREFIX, SCHEMA_VERSION, StreamDone, StreamFrame,
 };
-use extman_model::{Reply, Usage};
+use extman_model::{Reply, RolloutCommand, UpdateTo, Usage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io::{BufReader, Read};
@@ -306,12 +306,31 @@ fn request(command: &Command) -> (String, Option<String>) {
         Command::EndMaintenance { name } => {
             return (of(name, "/maintenance"), Some(r#"{"end":true}"#.to_owned()));
         }
+        Command::Rollout { name } => of(name, "/rollout"),
+        Command::ChangeRollout { name, change } => {
+            let rest = match change {
+                RolloutCommand::Pause => "/rollout/pause",
+                RolloutCommand::Resume => "/rollout/resume",
+                RolloutCommand::Promote => "/rollout/promote",
+                RolloutCommand::Abort => "/rollout/abort",
+            };
+            return (of(name, rest), nothing());
+        }
+        Command::Update { name, to } => {
+            let body = match to {
+                UpdateTo::Newest => serde_json::json!({}),
+                UpdateTo::Version(version) => serde_json::json!({ "to": version }),
+                UpdateTo::File(file) => serde_json::json!({ "file": file }),
+            };
+            return (of(name, "/update"), Some(body.to_string()));
+        }
         Command::Unload { name, cascade: true } => {
             return (of(name, "/unload"), Some(r#"{"cascade":true}"#.to_owned()));
         }
         Command::Load { name }
         | Command::Unload { name, .. }
         | Command::Restart { name }
+        | Command::RollBack { name }
         | Command::Enable { name }
         | Command::Disable { name } => {
             return (of(name, &format!("/{}", command.word())), nothing());

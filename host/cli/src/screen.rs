@@ -169,7 +169,8 @@ impl Screen {
         ExitCode::from(Exit::Failed as u8)
     }
 
-    fn show(&mut self, word: &str, rendered: Rendered) -> Exit {
+    /// Shows what was found out, now.
+    pub(super) fn show(&mut self, word: &str, rendered: Rendered) -> Exit {
         let exit = rendered.exit;
         if self.json {
             let mut envelope = Envelope::done(word, rendered.data);

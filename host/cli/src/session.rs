@@ -10,7 +10,7 @@ use extman_model::control::report::{AnalysisAnswer, HealthAnswer, HistoryAnswer,
 use extman_model::control::{Answer, Command, Invocation, Invoked};
 use extman_model::{
     CapabilityOffer, ConfigAnswer, ConfigChange, ConfigDifference, DependenciesView, MaintenanceRow,
-    PluginView, StatusView,
+    PluginView, RolloutStatus, StatusView,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,6 +42,7 @@ macro_rules! answers {
 answers! {
     Status[*]: StatusView,
     Plugin[*]: PluginView,
+    Rollout[*]: RolloutStatus,
     Plugins: Vec<PluginView>,
     Capabilities: Vec<CapabilityOffer>,
     Dependencies[*]: DependenciesView,

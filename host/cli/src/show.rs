@@ -2,6 +2,7 @@
 
 use super::duration::{lasted, short};
 use super::list::{health, way_back};
+use super::rollout;
 use super::screen::Look;
 use super::text::wrap;
 use extman_model::{PluginView, UnreturnedView};
@@ -16,6 +17,9 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
         ("origin", plugin.origin.display().to_string()),
         ("digest", plugin.digest.to_string()),
     ];
+    if let Some(rollout) = &plugin.rollout {
+        rows.insert(3, ("update", rollout::line(rollout)));
+    }
     if let Some(root) = &plugin.suppressed_by {
         rows.insert(3, ("lacks", format!("what it requires: suppressed by {root}")));
     }
@@ -41,6 +45,8 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
             .iter()
             .map(|(label, text)| (label.as_str(), text.clone())),
     );
+    let barred = plugin.barred.iter();
+    rows.extend(barred.map(|barred| ("barred", rollout::barred(barred))));
     if let Some(generation) = plugin.generation {
         rows.push(("load", format!("number {generation} of this process")));
     }

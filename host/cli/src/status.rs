@@ -41,7 +41,11 @@ fn render(status: &StatusView, look: &Look) -> String {
         ))
     });
     let without_plugin = count(status.missing.len(), "configured instance");
-    let sections: [(String, Vec<String>); 6] = [
+    let rollouts = status.rollouts.iter().filter_map(|one| {
+        let rollout = one.rollout.as_ref()?;
+        Some(line(format!("{}: {}", one.name, super::rollout::line(rollout))))
+    });
+    let sections: [(String, Vec<String>); 7] = [
         (
             "Directories with a problem".to_owned(),
             directories.into_iter().map(refused).collect(),
@@ -58,6 +62,7 @@ fn render(status: &StatusView, look: &Look) -> String {
             "Ended by a signal before this start".to_owned(),
             crashes.collect(),
         ),
+        ("Updates under way".to_owned(), rollouts.collect()),
         ("In maintenance".to_owned(), maintenance.collect()),
         ("Kept in memory after their unload".to_owned(), resident.collect()),
     ];

@@ -24,6 +24,7 @@ mod routes;
 mod secret;
 mod serve;
 mod stream;
+mod updates;
 
 pub use config::HttpConfig;
 pub use secret::Secret;

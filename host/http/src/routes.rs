@@ -2,7 +2,7 @@
 
 use super::config::HttpConfig;
 use super::secret::Secret;
-use super::{admission, answer, body, configuration, events, health, invoke, maintenance};
+use super::{admission, answer, body, configuration, events, health, invoke, maintenance, updates};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
@@ -11,6 +11,7 @@ use axum::handler::Handler;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
+use extman_model::RolloutCommand;
 use extman_model::control::{Answer, Command, Control, ControlError, Failure};
 use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
@@ -99,6 +100,20 @@ fn routes() -> Vec<Route> {
         changes("/api/v1/plugins/{name}/enable", |name| Command::Enable { name }),
         changes("/api/v1/plugins/{name}/disable", |name| Command::Disable { name }),
         (
+            "/api/v1/plugins/{name}/update",
+            "update",
+            CHANGE,
+            post(updates::update),
+        ),
+        changes("/api/v1/plugins/{name}/rollback", |name| Command::RollBack {
+            name,
+        }),
+        asks_of("/api/v1/plugins/{name}/rollout", |name| Command::Rollout { name }),
+        changes_rollout("/api/v1/plugins/{name}/rollout/pause", RolloutCommand::Pause),
+        changes_rollout("/api/v1/plugins/{name}/rollout/resume", RolloutCommand::Resume),
+        changes_rollout("/api/v1/plugins/{name}/rollout/promote", RolloutCommand::Promote),
+        changes_rollout("/api/v1/plugins/{name}/rollout/abort", RolloutCommand::Abort),
+        (
             "/api/v1/capabilities/{name}/invoke",
             "invoke",
             CHANGE,
@@ -153,7 +168,11 @@ fn configured(path: &'static str) -> Route {
     (path, word, BOTH, shows.post(configuration::change))
 }
 
-fn changes(path: &'static str, command: fn(String) -> Command) -> Route {
+fn changes_rollout(path: &'static str, change: RolloutCommand) -> Route {
+    changes(path, move |name| Command::ChangeRollout { name, change })
+}
+
+fn changes(path: &'static str, command: impl Fn(String) -> Command + Copy + Send + Sync + 'static) -> Route {
     let word = command(String::new()).word();
     let order = move |State(app): State<AppState>, name: Named, request: Request| async move {
         change(app, word, name, request, command).await

@@ -14,7 +14,8 @@ use crate::control::report::{
 use crate::frames::Frames;
 use crate::{
     CallError, CapabilityOffer, ConfigAnswer, ConfigChange, ConfigChangeAsked, ConfigDifference,
-    DependenciesView, MaintenanceAsked, MaintenanceRow, PluginView, Reply, RequestExtras, StatusView,
+    DependenciesView, MaintenanceAsked, MaintenanceRow, PluginView, Reply, RequestExtras, RolloutCommand,
+    RolloutStatus, StatusView, UpdateTo,
 };
 pub use envelope::{Envelope, Failure, SCHEMA_VERSION};
 pub use listen::listen_address;
@@ -111,6 +112,30 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// Update an instance. Answered once the update is under way, or done where it is none that is judged.
+    Update {
+        /// Its name.
+        name: String,
+        /// To which version.
+        to: UpdateTo,
+    },
+    /// Take an instance back to the version before: an update that is under way, or the last one.
+    RollBack {
+        /// Its name.
+        name: String,
+    },
+    /// Is an update of an instance under way, and how does it stand?
+    Rollout {
+        /// Its name.
+        name: String,
+    },
+    /// Change an update that is under way.
+    ChangeRollout {
+        /// The instance's name.
+        name: String,
+        /// How.
+        change: RolloutCommand,
+    },
     /// What is an instance configured with?
     Config {
         /// Its name.
@@ -173,6 +198,9 @@ impl Command {
                 | Command::Restart { .. }
                 | Command::Enable { .. }
                 | Command::Disable { .. }
+                | Command::Update { .. }
+                | Command::RollBack { .. }
+                | Command::ChangeRollout { .. }
                 | Command::CheckNow { .. }
                 | Command::ChangeConfig { .. }
                 | Command::RollBackConfig { .. }
@@ -190,6 +218,8 @@ pub enum Answer {
     Status(Box<StatusView>),
     /// To [`Command::Plugin`] and to whatever changes an instance: how it is afterwards.
     Plugin(Box<PluginView>),
+    /// To [`Command::Rollout`].
+    Rollout(Box<RolloutStatus>),
     /// To [`Command::Plugins`].
     Plugins(Vec<PluginView>),
     /// To [`Command::Capabilities`].

@@ -3,15 +3,17 @@
 use crate::well;
 use extman_http::HttpConfig;
 use extman_model::control::events::{EventsAnswer, EventsAsked, NumberedEvent};
-use extman_model::control::report::{HealthSummary, Readiness};
+use extman_model::control::report::{HealthSummary, PluginHealth, Readiness};
 use extman_model::control::{
     Answer, Command, Control, ControlError, FrameReader, Invocation, Invoked, InvokedStream, Pending,
 };
 use extman_model::{
     CallError, CapabilityOffer, DependenciesView, ErrorKind, Event, Lifecycle, Maintenance, MaintenanceAsked,
-    MaintenanceRow, MaintenanceSource, MissingView, PluginView, RefusedView, Reply, StatusView, Usage, What,
+    MaintenanceRow, MaintenanceSource, MissingView, PluginView, RefusedView, Reply, RolloutStatus,
+    StatusView, Usage, What,
 };
 use serde_json::json;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub struct Fake {
     pub release: Arc<Notify>,
     /// Notified when a call of `wait.for` began.
     pub began: Arc<Notify>,
+    /// How the updates of `lang` stand, look after look; the last one stays.
+    pub rollouts: Mutex<VecDeque<RolloutStatus>>,
     /// Notified when the reader of a stream of `stream.endless` is gone.
     pub abandoned: Arc<Notify>,
 }
@@ -36,7 +40,7 @@ pub struct Fake {
 impl Fake {
     fn answer(&self, command: &Command) -> Result<Answer, ControlError> {
         let one = |name: &str| {
-            let mut known = plugins().into_iter();
+            let mut known = self.plugins().into_iter();
             known
                 .find(|plugin| plugin.name == name)
                 .map(|plugin| Answer::Plugin(Box::new(plugin)))
@@ -46,8 +50,8 @@ impl Fake {
                 })
         };
         match command {
-            Command::Status => Ok(Answer::Status(Box::new(status(!self.starting)))),
-            Command::Plugins => Ok(Answer::Plugins(plugins())),
+            Command::Status => Ok(Answer::Status(Box::new(self.status()))),
+            Command::Plugins => Ok(Answer::Plugins(self.plugins())),
             Command::Capabilities => Ok(Answer::Capabilities(capabilities())),
             Command::Dependencies => Ok(Answer::Dependencies(Box::new(dependencies()))),
             Command::Load { name } if name == "lang" => {
@@ -59,7 +63,11 @@ impl Fake {
             Command::Health => Ok(Answer::Health(Box::new(well::all(self.down)))),
             Command::PluginHealth { name } | Command::CheckNow { name, .. } => {
                 one(name)?;
-                Ok(Answer::PluginHealth(Box::new(well::plugin(name, self.down))))
+                let rollout = self.plugins().into_iter().find(|plugin| plugin.name == *name);
+                Ok(Answer::PluginHealth(Box::new(PluginHealth {
+                    rollout: rollout.and_then(|plugin| plugin.rollout),
+                    ..well::plugin(name, self.down)
+                })))
             }
             Command::History { name, .. } => {
                 one(name)?;
@@ -89,15 +97,74 @@ impl Fake {
             }
             Command::ConfigDiff { name } => one(name).map(|_| Answer::ConfigDiff(Vec::new())),
             Command::ConfigHistory { name } => one(name).map(|_| Answer::ConfigHistory(Vec::new())),
+            Command::ChangeRollout { name, .. } if name == "embed" => Err(ControlError::Conflict(
+                "embed: there is no update under way".to_owned(),
+            )),
+            Command::Rollout { name } => one(name).map(|answer| self.look(answer)),
             Command::Events(asked) => Ok(Answer::Events(Box::new(events(asked)))),
             Command::Plugin { name }
             | Command::Load { name }
             | Command::Unload { name, .. }
             | Command::Restart { name }
             | Command::Enable { name }
+            | Command::Update { name, .. }
+            | Command::RollBack { name }
+            | Command::ChangeRollout { name, .. }
             | Command::Disable { name } => one(name),
         }
     }
+
+    /// With the update of `lang` as it stands.
+    fn plugins(&self) -> Vec<PluginView> {
+        let mut plugins = plugins();
+        if let Some(now) = self.rollouts.lock().unwrap().front() {
+            let lang = &mut plugins[0];
+            (lang.version, lang.digest) = (now.version.clone(), now.digest);
+            (lang.rollout, lang.barred) = (now.rollout.clone(), now.barred.clone());
+        }
+        plugins
+    }
+
+    fn status(&self) -> StatusView {
+        let now = self.plugins().iter().map(RolloutStatus::from).collect::<Vec<_>>();
+        StatusView {
+            rollouts: now.into_iter().filter(|one| one.rollout.is_some()).collect(),
+            ..status(!self.starting)
+        }
+    }
+
+    /// How the updates of a plugin stand; the next look sees what comes after it.
+    fn look(&self, answer: Answer) -> Answer {
+        let Answer::Plugin(plugin) = answer else {
+            return answer;
+        };
+        let mut rollouts = self.rollouts.lock().unwrap();
+        if rollouts.len() > 1 && plugin.name == "lang" {
+            rollouts.pop_front();
+        }
+        Answer::Rollout(Box::new((&*plugin).into()))
+    }
+}
+
+/// An update of `lang` from 1.2.0 to 1.3.0: with an update under way (`more`), or after it by this word: `"promoted"`, `"taken back"`.
+pub fn rollout(more: serde_json::Value) -> RolloutStatus {
+    let (old, new) = ("ab".repeat(32), "cd".repeat(32));
+    let mut status = json!({"name": "lang", "version": "1.2.0", "digest": old});
+    match more.as_str() {
+        Some("promoted") => status = json!({"name": "lang", "version": "1.3.0", "digest": new}),
+        Some(_) => {
+            status["barred"] = json!([{"version": "1.3.0", "digest": new, "since_unix_ms": 1_700_000_000_000_u64,
+                "reason": "12 of 60 calls failed\u{1b}[2J"}]);
+        }
+        None => {
+            let mut rollout = json!({"phase": "canary", "since_unix_ms": 1_700_000_000_000_u64, "from": "1.2.0",
+                "to": "1.3.0", "digest": new, "percent": 5, "paused": false});
+            let fields = rollout.as_object_mut().unwrap();
+            fields.extend(more.as_object().unwrap().clone());
+            status["rollout"] = rollout;
+        }
+    }
+    serde_json::from_value(status).unwrap()
 }
 
 fn configured(name: &str) -> extman_model::ConfigAnswer {
@@ -338,8 +405,6 @@ fn status(ready: bool) -> StatusView {
             since_unix_ms: 1_700_000_000_000,
         }],
         config: Default::default(),
-        rollout: None,
-        barred: Vec::new(),
         process_changes: Vec::new(),
         vetting_memory: None,
         maintenance: Vec::new(),

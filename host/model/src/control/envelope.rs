@@ -1,7 +1,7 @@
 //! The JSON in which HTTP and the command line give every answer.
 
 use super::{Command, ControlError};
-use crate::CallError;
+use crate::{CallError, RolloutCommand};
 use serde::{Deserialize, Serialize};
 
 /// An answer with its version around it. A reader that finds another [`schema_version`](Self::schema_version) than it knows
@@ -146,6 +146,15 @@ impl Command {
             Command::Restart { .. } => "restart",
             Command::Enable { .. } => "enable",
             Command::Disable { .. } => "disable",
+            Command::Update { .. } => "update",
+            Command::RollBack { .. } => "rollback",
+            Command::Rollout { .. } => "rollout",
+            Command::ChangeRollout { change, .. } => match change {
+                RolloutCommand::Pause => "rollout_pause",
+                RolloutCommand::Resume => "rollout_resume",
+                RolloutCommand::Promote => "rollout_promote",
+                RolloutCommand::Abort => "rollout_abort",
+            },
             Command::Config { .. } | Command::ChangeConfig { .. } => "config",
             Command::ConfigDiff { .. } => "config_diff",
             Command::ConfigHistory { .. } => "config_history",

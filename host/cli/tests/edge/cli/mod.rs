@@ -6,6 +6,7 @@ mod files;
 mod health;
 mod hosts;
 mod reference;
+mod updates;
 
 use serde_json::Value;
 use std::io::Write;

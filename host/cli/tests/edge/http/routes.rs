@@ -1,9 +1,10 @@
 //! Reads, changes, and requests that no route takes.
 
-use crate::fake::{Fake, Server};
+use crate::fake::{Fake, Server, rollout};
 use crate::wire::ask;
 use extman_http::{HttpConfig, Secret};
 use extman_model::control::Command;
+use extman_model::{RolloutCommand, UpdateTo};
 
 const JSON: &str = "content-type: application/json";
 const TOKEN: &str = "0123456789abcdef";
@@ -92,6 +93,10 @@ fn changes_reach_the_control() {
         ("restart", "lang", " {} \n"),
         ("disable", "lang", ""),
         ("enable", "lang", "{}"),
+        ("rollback", "lang", ""),
+        ("update", "lang", ""),
+        ("update", "lang", r#"{"to": "1.3.0"}"#),
+        ("update", "lang", r#"{"file": "/p/lang.so"}"#),
     ] {
         let line = format!("POST /api/v1/plugins/{name}/{word}");
         let heard = ask(server.address, &line, &[JSON], body.as_bytes());
@@ -100,6 +105,10 @@ fn changes_reach_the_control() {
         assert_eq!(heard.json()["data"]["name"], name);
     }
     let name = |name: &str| name.to_owned();
+    let update = |to| Command::Update {
+        name: name("lang"),
+        to,
+    };
     let expected = [
         Command::Load { name: name("embed") },
         Command::Unload {
@@ -113,6 +122,10 @@ fn changes_reach_the_control() {
         Command::Restart { name: name("lang") },
         Command::Disable { name: name("lang") },
         Command::Enable { name: name("lang") },
+        Command::RollBack { name: name("lang") },
+        update(UpdateTo::Newest),
+        update(UpdateTo::Version("1.3.0".parse().unwrap())),
+        update(UpdateTo::File("/p/lang.so".into())),
     ];
     assert_eq!(*server.fake.asked.lock().unwrap(), expected);
 }
@@ -124,6 +137,8 @@ fn changes_that_fail_say_how() {
         ("lang/load", 409, "conflict"),
         ("embed/restart", 502, "failed"),
         ("nobody/unload", 404, "not_found"),
+        ("nobody/update", 404, "not_found"),
+        ("embed/rollout/promote", 409, "conflict"),
     ] {
         let heard = ask(
             server.address,
@@ -139,7 +154,7 @@ fn changes_that_fail_say_how() {
         assert_eq!((heard.status, heard.failure()), (400, "invalid_input".to_owned()));
     }
     let asked = server.fake.asked.lock().unwrap().len();
-    assert_eq!(asked, 3, "what is refused does not reach the control");
+    assert_eq!(asked, 5, "what is refused does not reach the control");
 }
 
 #[test]
@@ -303,4 +318,67 @@ fn maintenance_is_begun_and_ended_by_what_the_body_says() {
         ask(server.address, "GET /api/v1/plugins/nobody/maintenance", &[], b"").status,
         404
     );
+}
+
+#[test]
+fn an_update_under_way_is_shown_and_changed() {
+    let server = Server::start();
+    let path = "/api/v1/plugins/lang/rollout";
+    let none = ask(server.address, &format!("GET {path}"), &[], b"");
+    assert_eq!((none.status, &none.json()["command"]), (200, &"rollout".into()));
+    assert_eq!(
+        none.json()["data"],
+        serde_json::json!({"name": "lang", "version": "1.2.0", "digest": "ab".repeat(32)})
+    );
+    server
+        .fake
+        .rollouts
+        .lock()
+        .unwrap()
+        .push_back(rollout(serde_json::json!({})));
+    let canary = ask(server.address, &format!("GET {path}"), &[], b"").json();
+    assert_eq!(canary["data"]["rollout"]["phase"], "canary", "{canary}");
+    let status = ask(server.address, "GET /api/v1/status", &[], b"").json();
+    assert_eq!(status["data"]["rollouts"][0]["rollout"]["percent"], 5, "{status}");
+    server.fake.asked.lock().unwrap().clear();
+    let mut expected = Vec::new();
+    for (word, change) in [
+        ("pause", RolloutCommand::Pause),
+        ("resume", RolloutCommand::Resume),
+        ("promote", RolloutCommand::Promote),
+        ("abort", RolloutCommand::Abort),
+    ] {
+        let heard = ask(server.address, &format!("POST {path}/{word}"), &[JSON], b"{}");
+        assert_eq!(heard.status, 200, "{}", heard.text());
+        assert_eq!(heard.json()["command"], format!("rollout_{word}"));
+        assert_eq!(heard.json()["data"]["rollout"]["to"], "1.3.0");
+        let name = "lang".to_owned();
+        expected.push(Command::ChangeRollout { name, change });
+    }
+    assert_eq!(*server.fake.asked.lock().unwrap(), expected);
+    for (line, body) in [
+        ("rollout/pause", r#"{"for": "1h"}"#),
+        ("rollback", r#"{"to": "1.0.0"}"#),
+        ("update", r#"{"to": "soon"}"#),
+        ("update", r#"{"file": "lang.so"}"#),
+    ] {
+        let line = format!("POST /api/v1/plugins/lang/{line}");
+        let heard = ask(server.address, &line, &[JSON], body.as_bytes());
+        assert_eq!(
+            (heard.status, heard.failure()),
+            (400, "invalid_input".to_owned()),
+            "{line}"
+        );
+    }
+    // Neither a page in a browser nor who has no token may do any of it, as it is for all changes.
+    for word in ["update", "rollback", "rollout/promote"] {
+        let line = format!("POST /api/v1/plugins/lang/{word}");
+        let heard = ask(
+            server.address,
+            &line,
+            &[JSON, "origin: http://evil.example"],
+            b"{}",
+        );
+        assert_eq!(heard.status, 403, "{word}");
+    }
 }
