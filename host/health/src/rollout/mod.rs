@@ -29,13 +29,15 @@ mod steps;
 pub use share::Share;
 
 use crate::Moment;
-use crate::judge::{Aim, Verdict};
+use crate::judge::{Aim, JudgePolicy, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// `[rollout]`: the steps of an update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutPolicy {
+    /// Whether updates are judged. Without it, a version that has started takes the place of the one before it at once. Default: true.
+    pub enabled: bool,
     /// The share of the calls that the new version gets, step by step, in percent, before it gets all. Default: 5, 25.
     pub canary_percent: Vec<u8>,
     /// Milliseconds that such a step lasts, at least. Default: 300000.
@@ -44,15 +46,19 @@ pub struct RolloutPolicy {
     pub probation_ms: u64,
     /// Milliseconds within which the new version, once it has started, has to be ready. Default: 60000.
     pub warm_up_ms: u64,
+    /// When a version is worse, and what has to be shown before it is good.
+    pub judge: JudgePolicy,
 }
 
 impl Default for RolloutPolicy {
     fn default() -> Self {
         RolloutPolicy {
+            enabled: true,
             canary_percent: vec![5, 25],
             step_ms: 300_000,
             probation_ms: 600_000,
             warm_up_ms: 60_000,
+            judge: JudgePolicy::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ fn policy() -> RolloutPolicy {
         step_ms: STEP,
         probation_ms: PROBATION,
         warm_up_ms: 20,
+        ..RolloutPolicy::default()
     }
 }
 
