@@ -5,13 +5,14 @@ mod file;
 pub use file::ConfigText;
 
 use extman_health::components::Limits;
+use extman_health::rollout::RolloutPolicy;
 use extman_history::HistoryConfig;
 use extman_intake::{IntakeConfig, LockUse};
 use extman_model::{FieldFault, LogLevel, PlacedFault, ProbeSettings, UnfitFields};
 use extman_runtime::crash::CrashConfig;
 use extman_runtime::lanes::PoolLimits;
 use extman_runtime::registry::AllDown;
-use extman_runtime::supervisor::{InstanceConfig, SupervisionConfig};
+use extman_runtime::supervisor::{InstanceConfig, Policies, SupervisionConfig};
 use extman_runtime::vetting::VettingConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub struct Config {
     pub lanes: LanesConfig,
     /// What becomes of instances that fail.
     pub supervision: SupervisionConfig,
+    /// By which steps a new version takes the place of the one before it.
+    pub rollout: RolloutPolicy,
     /// How instances are asked how they are.
     pub probe: ProbeSettings,
     /// Which of those that have a capability serves a call.
@@ -335,6 +338,7 @@ impl Config {
         ]));
         faults.extend(health.faults());
         faults.extend(supervision_faults(self.supervision));
+        faults.extend(rollout_faults(&self.rollout));
         faults.extend(probe_faults(&self.probe, &self.probe));
         faults.extend(self.history.faults());
         faults.extend(self.instance_faults());
@@ -390,6 +394,15 @@ impl Config {
                 FieldFault::new(format!("health.redundant.{set}"), goes_on)
             })
         })
+    }
+
+    /// What holds for all instances.
+    pub(crate) fn policies(&self) -> Policies {
+        Policies {
+            supervision: self.supervision,
+            rollout: Arc::new(self.rollout.clone()),
+            probe: self.probe,
+        }
     }
 
     /// Makes every path independent of the working directory, as it is now.
@@ -459,6 +472,17 @@ fn supervision_faults(config: SupervisionConfig) -> impl Iterator<Item = FieldFa
     });
     let faults = FieldFault::out_of_range(config.bounds()).chain(crossed);
     faults.map(|fault| fault.within("supervision", None))
+}
+
+/// What is wrong with `[rollout]`.
+fn rollout_faults(policy: &RolloutPolicy) -> impl Iterator<Item = FieldFault> {
+    let steps = FieldFault::out_of_range(policy.bounds()).map(|fault| fault.within("rollout", None));
+    let judge = policy.judge.bounds().filter_map(|(name, value, min, max)| {
+        let goes_on = || format!("is {value}, outside {min} to {max}; set it within that range");
+        let outside = !(min..=max).contains(&value);
+        outside.then(|| FieldFault::new(name, goes_on()).within("rollout.judge", None))
+    });
+    steps.chain(judge)
 }
 
 /// What is wrong with what an instance has of its own of `[supervision]`, within the bounds that hold there.

@@ -34,7 +34,7 @@ impl Served {
         std::fs::create_dir(at("plugins")).expect("a folder for plugins");
         let config = format!(
             "[intake.discovery]\ndirs = [{:?}]\nsettle_ms = 10\n[intake.store]\ndir = {:?}\n[intake.watch]\n\
-             debounce_ms = 10\n[http]\nlisten = \"127.0.0.1:0\"\n[supervision]\nrestart = \"never\"\n[state]\ndir = {:?}\n[history]\nfile = {:?}\n{settings}",
+             debounce_ms = 10\n[http]\nlisten = \"127.0.0.1:0\"\n[supervision]\nrestart = \"never\"\n[rollout]\nenabled = false\n[state]\ndir = {:?}\n[history]\nfile = {:?}\n{settings}",
             at("plugins"),
             at("store"),
             at("state"),

@@ -119,6 +119,33 @@ impl LatencyHistogram {
         Some(Duration::from_nanos(bucket.end()))
     }
 
+    /// What was counted since `earlier`, of one that goes on being counted. One that was drained meanwhile has less in some bucket: then it is all
+    /// that was counted since that.
+    #[must_use]
+    pub fn since(&self, earlier: &LatencyHistogram) -> LatencyHistogram {
+        let before: std::collections::HashMap<u32, u64> = earlier.pairs().collect();
+        let now: std::collections::HashMap<u32, u64> = self.pairs().collect();
+        let was_drained = before
+            .iter()
+            .any(|(index, count)| now.get(index).is_none_or(|now| now < count));
+        if was_drained {
+            return self.clone();
+        }
+        let mut parts = SparseParts::default();
+        for (index, count) in self.pairs() {
+            let new = count - before.get(&index).copied().unwrap_or(0);
+            if new > 0 {
+                parts.push(index, new);
+            }
+        }
+        parts.build()
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (u32, u64)> {
+        let counts = self.0.count().iter().copied();
+        self.0.index().iter().copied().zip(counts)
+    }
+
     /// All durations of both. Counts that no longer fit stay at their greatest.
     #[must_use]
     pub fn merged(&self, other: &LatencyHistogram) -> LatencyHistogram {
@@ -126,17 +153,8 @@ impl LatencyHistogram {
             return LatencyHistogram(sum);
         }
         let mut parts = SparseParts::default();
-        let pairs = |histogram: &LatencyHistogram| -> Vec<(u32, u64)> {
-            histogram
-                .0
-                .index()
-                .iter()
-                .copied()
-                .zip(histogram.0.count().iter().copied())
-                .collect()
-        };
         let mut counts = std::collections::BTreeMap::new();
-        for (index, count) in pairs(self).into_iter().chain(pairs(other)) {
+        for (index, count) in self.pairs().chain(other.pairs()) {
             let sum: &mut u64 = counts.entry(index).or_default();
             *sum = sum.saturating_add(count);
         }
@@ -284,6 +302,23 @@ mod tests {
             before = *index;
         }
         assert_eq!(LatencyHistogram::decode(&bytes), Ok(histogram));
+    }
+
+    #[test]
+    fn difference_is_what_came_since_and_after_a_drain_all_that_is_there() {
+        let recorder = Recorder::default();
+        let ms = Duration::from_millis;
+        [ms(1), ms(2)].into_iter().for_each(|took| recorder.record(took));
+        let earlier = recorder.peek();
+        assert!(earlier.since(&earlier).is_empty());
+        [ms(2), ms(3)].into_iter().for_each(|took| recorder.record(took));
+        assert_eq!(
+            recorder.peek().since(&earlier),
+            LatencyHistogram::of([ms(2), ms(3)])
+        );
+        recorder.drain();
+        recorder.record(ms(3));
+        assert_eq!(recorder.peek().since(&earlier), LatencyHistogram::of([ms(3)]));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Who is there, published by difference: a slot for each instance, in a set that is swapped only when it changes. The data path only
 //! reads.
 
+mod canary;
 mod route;
 
+pub use canary::Canary;
 pub use route::{AllDown, Candidate, Choice, Route};
 
 use super::instance::{CallTotals, Instance};
@@ -11,10 +13,10 @@ use super::sync::lock;
 use arc_swap::{ArcSwap, Guard};
 use extman_intake::VerifiedPlugin;
 use extman_model::Health;
-use extman_model::clock;
+use extman_model::clock::{self, Monotonic};
 use extman_model::{
-    CapabilityOffer, CapabilityView, DependenciesView, DesiredState, Lifecycle, MissingView, PluginView,
-    RefusedView, ResidentView, Verdict, WayBack,
+    BarredView, CapabilityOffer, CapabilityView, DependenciesView, DesiredState, Lifecycle, MissingView,
+    PluginView, RefusedView, ResidentView, RolloutView, Verdict, WayBack,
 };
 use extman_plugin_api::manifest::schema::Capability;
 use foldhash::fast::RandomState;
@@ -48,6 +50,12 @@ pub struct Entry {
     pub way_back: Option<WayBack>,
     /// The running instance and the generation of its library.
     pub serving: Option<(Arc<Instance>, u64)>,
+    /// A new version that gets a share of its calls.
+    pub beside: Option<Arc<Canary>>,
+    /// The update that is under way, and when the time of its step is over.
+    pub rollout: Option<(RolloutView, Option<Monotonic>)>,
+    /// Builds of the plugin that are not tried again by themselves.
+    pub barred: Vec<BarredView>,
     /// Calls of all its generations.
     pub tally: CallTotals,
     /// What became of its library when it was last unloaded, and which load that was.
@@ -421,6 +429,16 @@ impl Snapshot {
 }
 
 impl Entry {
+    /// The update that is under way, as it is shown.
+    fn rollout(&self) -> Option<RolloutView> {
+        let (view, due) = self.rollout.as_ref()?;
+        let due_ms = due.map(|due| due.since(clock::monotonic()).as_millis() as u64);
+        Some(RolloutView {
+            due_ms,
+            ..view.clone()
+        })
+    }
+
     /// As it is shown.
     pub fn view(&self) -> PluginView {
         let manifest = self.plugin.manifest();
@@ -458,8 +476,8 @@ impl Entry {
             generation: self.serving.as_ref().map(|(_, generation)| *generation),
             unload: self.unload.as_ref().map(|(_, verdict)| verdict.clone()),
             unload_generation: self.unload.as_ref().map(|(generation, _)| *generation),
-            rollout: None,
-            barred: Vec::new(),
+            rollout: self.rollout(),
+            barred: self.barred.clone(),
             process_changes: Vec::new(),
             unknown_manifest_fields: manifest.unknown.clone(),
             declared: manifest

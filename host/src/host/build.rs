@@ -24,7 +24,7 @@ use extman_runtime::crash::Crashes;
 use extman_runtime::lanes::LaneObserver;
 use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
-use extman_runtime::supervisor::{Events, InstanceConfig, Requests, Services, Supervisor};
+use extman_runtime::supervisor::{Barred, Events, InstanceConfig, Requests, Services, Supervisor};
 use extman_runtime::vetting::Vetting;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -57,6 +57,9 @@ pub enum BuildError {
         /// Why it can't be read.
         why: String,
     },
+    /// Which builds are barred can't be read, and one of them must not be tried again.
+    #[error("{0}")]
+    Barred(String),
     /// What commands have set can't be read.
     #[error(
         "{}: what was set by `extman config set` can't be read: {why}; mend the file, or remove it: without it, what the configuration says \
@@ -144,6 +147,13 @@ impl HostBuilder {
         self
     }
 
+    /// Whether new versions are judged beside the one that serves, and get its calls step by step. Without it, a version that has started takes its
+    /// place at once.
+    pub fn rollouts(mut self, enabled: bool) -> Self {
+        self.config.rollout.enabled = enabled;
+        self
+    }
+
     /// Has the process note in whose code it crashes, under the state directory, and the next host there tell it and do what `[crash]` says.
     /// For that the process gets handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT, which call those that were there before: so this is for
     /// the program to decide. Its first host that asks for it says where.
@@ -185,6 +195,7 @@ impl HostBuilder {
         let (crashes, crashes_not_noted) = crashes::start(config, notes_crashes);
         let arrivals = Arrivals::new(config.intake.clone())?;
         let disabled = Disabled::read(config.state.dir.as_deref())?;
+        let barred = Barred::read(config.state.dir.as_deref()).map_err(BuildError::Barred)?;
         let components = Components::new(config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
         let registry = Arc::new(Registry::new(config.routing.all_down));
@@ -210,7 +221,7 @@ impl HostBuilder {
             vetting,
             &registry,
             (&events, &requests, &router),
-            disabled.names(),
+            (disabled.names(), barred),
         );
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
         let inner = Inner {
@@ -273,7 +284,7 @@ fn supervisor(
     vetting: Vetting,
     registry: &Arc<Registry>,
     (events, requests, router): (&Events, &Requests, &Arc<Router>),
-    disabled: Vec<String>,
+    (disabled, barred): (Vec<String>, Barred),
 ) -> Supervisor {
     let config = &current.config;
     let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
@@ -294,7 +305,8 @@ fn supervisor(
         requests.clone(),
     )
     .with_lock(config.lock.clone())
-    .with_supervision(config.supervision)
+    .with_policies(config.policies())
+    .with_barred(barred, std::iter::empty())
     .with_disabled(disabled)
 }
 

@@ -183,7 +183,8 @@ impl Host {
         }
         let serving = choice.as_ref().and_then(|choice| choice.serving.as_ref());
         let serving = serving.ok_or_else(|| nobody_serves(route, capability))?;
-        self.serve_attached(attached, serving, capability, body)
+        let new = serving.canary(|entry| offers(entry, capability));
+        self.serve_attached(attached, new.unwrap_or(serving), capability, body)
     }
 
     #[inline]
@@ -300,7 +301,8 @@ impl Host {
                 None => route.choice().as_ref().and_then(|choice| choice.serving.clone()),
                 Some(_) => route.choose_among(|entry| target.fits(entry)),
             };
-            return serving.ok_or_else(|| nobody_serves(route, &target.capability));
+            let serving = serving.ok_or_else(|| nobody_serves(route, &target.capability))?;
+            return Ok(target.with_canary(serving));
         };
         let snapshot = self.snapshot();
         let not_found = |text: String| CallError::new(ErrorKind::NotFound, text);
@@ -317,19 +319,18 @@ impl Host {
             not_found(format!("there is no plugin named {name:?}{error_hint}"))
         })?;
         let capability = &target.capability;
-        if !entry
-            .plugin
-            .manifest()
-            .capabilities
-            .iter()
-            .any(|c| c.name == *capability)
-        {
+        if !offers(&entry, capability) {
             return Err(not_found(format!(
                 "{name} has no capability {capability:?}; `extman list` shows what it has"
             )));
         }
-        running(entry)
+        Ok(target.with_canary(running(entry)?))
     }
+}
+
+fn offers(entry: &Entry, capability: &str) -> bool {
+    let capabilities = &entry.plugin.manifest().capabilities;
+    capabilities.iter().any(|offered| offered.name == capability)
 }
 
 /// How much of what a plugin declares of its inputs is held before it sees them.
@@ -363,6 +364,16 @@ impl Target {
     fn fits(&self, entry: &Entry) -> bool {
         let caller = self.caller.as_ref();
         caller.is_none_or(|caller| caller.may_call(&self.capability, entry.plugin.manifest()))
+    }
+
+    /// Whoever serves, or its new version, if the call is one of that one's share.
+    #[inline]
+    fn with_canary(&self, serving: Candidate) -> Candidate {
+        let new = serving.canary(|entry| offers(entry, &self.capability) && self.fits(entry));
+        match new.cloned() {
+            Some(new) => new,
+            None => serving,
+        }
     }
 }
 

@@ -9,9 +9,7 @@ mod plugin;
 use crate::random::Chance;
 use extman_health::Moment;
 use extman_health::judge::{Judge, JudgePolicy, Measure, Side, Verdict};
-use extman_health::rollout::{
-    Attempt, Back, Effect, Input, Judged, News, Phase, Rollout, RolloutPolicy, Share,
-};
+use extman_health::rollout::{Back, Effect, Input, Judged, Phase, Rollout, RolloutPolicy, Share};
 use plugin::{Machine, Version};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -88,8 +86,7 @@ struct Update {
     old: Version,
     new: Version,
     judge: Judge,
-    /// Builds are named by numbers: the old one is 0, the new one is 1.
-    rollout: Rollout<u8>,
+    rollout: Rollout,
     policy: RolloutPolicy,
     share: Share,
     wakes: Vec<Moment>,
@@ -106,7 +103,7 @@ impl Update {
             new: Version::cold(&mut chance, regression),
             machine: Machine::new(chance),
             judge: Judge::new(JudgePolicy::default()),
-            rollout: Rollout::new(0, Vec::new()),
+            rollout: Rollout::begin(),
             policy: RolloutPolicy::default(),
             share: Share::NONE,
             wakes: Vec::new(),
@@ -121,15 +118,8 @@ impl Update {
         for _ in 0..BEFORE_S / INTERVAL_S {
             self.interval(false);
         }
-        let offer = Input::Offer {
-            build: 1,
-            by_operator: false,
-        };
-        let Some(attempt) = self.feed(offer, at(0)) else {
-            return End::Held;
-        };
-        self.feed(Input::Started(attempt), at(0));
-        self.feed(Input::Warm(attempt), at(0));
+        self.feed(Input::Started, at(0));
+        self.feed(Input::Warm, at(0));
         for interval in 1..=window_s / INTERVAL_S {
             let now = at(interval * INTERVAL_S);
             self.interval(true);
@@ -140,10 +130,8 @@ impl Update {
             let after_switch = matches!(self.rollout.phase(), Phase::Probation { .. });
             let due: Vec<Moment> = self.wakes.iter().copied().filter(|wake| *wake <= now).collect();
             self.wakes.retain(|wake| *wake > now);
-            due.into_iter().for_each(|wake| {
-                self.feed(Input::Due(wake), now);
-            });
-            self.feed(Input::Judged(attempt, judged(&verdict)), now);
+            due.into_iter().for_each(|wake| self.feed(Input::Due(wake), now));
+            self.feed(Input::Judged(Judged::from(&verdict)), now);
             if self.taken_back {
                 return End::TakenBack {
                     seconds: interval * INTERVAL_S,
@@ -158,23 +146,17 @@ impl Update {
         End::Held
     }
 
-    /// Gives the rollout an input and carries out what follows; the attempt that begins.
-    fn feed(&mut self, input: Input<u8>, now: Moment) -> Option<Attempt> {
-        let rollout = self.rollout.clone();
-        let (rollout, effects) = rollout.next(input, now, &self.policy);
-        self.rollout = rollout;
-        let mut begun = None;
-        for effect in effects {
+    /// Gives the rollout an input and carries out what follows.
+    fn feed(&mut self, input: Input, now: Moment) {
+        for effect in self.rollout.next(input, now, &self.policy) {
             match effect {
                 Effect::Route(share) => self.share = share,
                 Effect::Judge(aim) => self.judge.begin_step(aim),
                 Effect::Wake(wake) => self.wakes.push(wake),
-                Effect::Load(attempt, _) => begun = Some(attempt),
-                Effect::Tell(News::TakenBack(_, Back::Worse(_))) => self.taken_back = true,
+                Effect::TakenBack(Back::Worse(_)) => self.taken_back = true,
                 _ => {}
             }
         }
-        begun
     }
 
     /// Serves calls for one interval, and has the judge look at them.
@@ -204,14 +186,6 @@ impl Update {
 
 fn at(seconds: u32) -> Moment {
     Moment::from_nanos(1).after(Duration::from_secs(u64::from(seconds)))
-}
-
-fn judged(verdict: &Verdict) -> Judged {
-    match verdict {
-        Verdict::Good => Judged::Good,
-        Verdict::Worse(finding) => Judged::Worse(finding.to_string()),
-        Verdict::NotEnough(_) => Judged::NotEnough,
-    }
 }
 
 /// How many updates ended how.

@@ -25,8 +25,8 @@ pub struct Answers {
     in_configure: Option<String>,
     /// Arguments for the compiler.
     arguments: Vec<&'static str>,
-    /// Its check does not return before this file is there.
-    check_hangs_until: Option<PathBuf>,
+    /// C code at the beginning of its check; without it the plugin has none.
+    in_check: Option<String>,
 }
 
 /// A plugin of this id and version with this answer. Its capabilities are `ID.ask`, which answers with
@@ -48,7 +48,7 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         in_destroy: String::new(),
         in_configure: None,
         arguments: Vec::new(),
-        check_hangs_until: None,
+        in_check: None,
     }
 }
 
@@ -121,7 +121,12 @@ impl Answers {
 
     /// Its check does not return before this file is there.
     pub fn hangs_in_its_check_until(mut self, file: &Path) -> Self {
-        self.check_hangs_until = Some(file.to_owned());
+        self.in_check(format!("while (access({file:?}, F_OK) != 0) {{ usleep(1000); }}"))
+    }
+
+    /// It has a check, which begins with this C code.
+    pub fn in_check(mut self, code: impl Into<String>) -> Self {
+        self.in_check = Some(code.into());
         self
     }
 
@@ -160,9 +165,8 @@ impl Answers {
         let thread = self.refused_with_thread.as_ref().map_or(String::new(), |file| {
             THREAD.replace("@FILE@", &format!("{file:?}"))
         });
-        let check = self.check_hangs_until.as_ref().map_or(String::new(), |file| {
-            CHECK.replace("@FILE@", &format!("{file:?}"))
-        });
+        let check = self.in_check.as_ref();
+        let check = check.map_or(String::new(), |code| CHECK.replace("@IN_CHECK@", code));
         let health = if check.is_empty() { "NULL" } else { "&health" };
         let configure = self.in_configure.as_ref();
         let configure = configure.map_or(String::new(), |code| CONFIGURE.replace("@IN_CONFIGURE@", code));
@@ -209,9 +213,7 @@ const CHECK: &str = r#"
 static ExtmanStatus check(ExtmanInstanceHandle instance, const ExtmanCheckRequest *request, ExtmanReport *report,
                           ExtmanTextBuffer *text) {
     (void)instance, (void)request, (void)report, (void)text;
-    while (access(@FILE@, F_OK) != 0) {
-        usleep(1000);
-    }
+    @IN_CHECK@
     return EXTMAN_STATUS_OK;
 }
 

@@ -47,9 +47,14 @@ impl Place {
         let path = self.path().join("extman.toml");
         let (plugins, store) = (self.plugins(), self.path().join("store"));
         let (history, state) = (self.path().join("history.db"), self.path().join("state"));
+        // New versions are judged where a test is about that; else they take the place of the old ones at once.
+        let rollout = match more.contains("rollout") {
+            true => "",
+            false => "rollout.enabled = false\n",
+        };
         let text = format!(
             "intake.discovery.dirs = [{plugins:?}]\nintake.store.dir = {store:?}\nhistory.file = {history:?}\n\
-             state.dir = {state:?}\n{more}\n"
+             state.dir = {state:?}\n{rollout}{more}\n"
         );
         std::fs::write(&path, text).expect("written");
         path

@@ -36,6 +36,7 @@ impl Updating {
             .store_dir(place.path().join("store"));
         let host = builder
             .instance(config)
+            .rollouts(false)
             .vetting(false)
             .build()
             .await

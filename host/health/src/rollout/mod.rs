@@ -1,28 +1,27 @@
-//! An update's way: the steps by which a new version takes the place of the old one, and the way back. A pure state machine: whoever drives
-//! it carries out the effects, in their order, and feeds back what came of them.
+//! An update's way: the steps by which a new version takes the place of the old one, and the way back. A pure state machine of one update:
+//! whoever drives it has the new version started beside the old one, carries out the effects, in their order, and feeds back what came of them.
 //!
 //! ```text
-//!              Offer             Started             Warm                  good, and its time is over
-//!   Settled ──────────▶ Loading ─────────▶ WarmingUp ─────▶ Canary 5 ─▶ 25 % ─────────────▶ Probation: all calls, the old one is warm
-//!      ▲                   │                  │   │            │   │                          │              │ good, and its time is over
-//!      │                   │ too late, down,  │   │ down,      │   │ old one down:            │ worse, down, │ (or old one down)
-//!      │                   │ worse, Abort,    │   │ worse,     │   │ all calls to the new one │ Abort        ▼
-//!      │                   ▼ a newer one      ▼   │ …          ▼   └────────────────────┐     │    Retiring the old one
-//!      │                Retiring the new one ◀────┴────────────┴────────────────────────┼─────┤       drain, unload
-//!      │                   drain, unload                                                │     │         │  │ worse, down or Abort
-//!      └───────────────────┴───────────────────────◀────────────────────────────────────┴─────┼─────────┘  │ while it drains
-//!                                                                                             └◀───────────┘
-//!   from everywhere: End ─▶ Ended, where the instance's owner stops all generations.
+//!             Started             Warm                  good, and its time is over
+//!   Loading ─────────▶ WarmingUp ─────▶ Canary 5 ─▶ 25 % ─────────────▶ Probation: all calls, the old one is warm
+//!      │                   │  │            │   │                          │           │ good, and its time is over,
+//!      │ down,             │  │ old one    │   │ old one down:            │ worse,    │ or old one down
+//!      │ Abort             │  │ down       │   │ all calls to the new one │ down,     ▼
+//!      │                   │  └────────────┼───┴──────────────────────────┼─────▶ Retiring the old one
+//!      │ down, worse,      │               │                              │ Abort     │
+//!      │ Abort             ▼               ▼                              ▼           │
+//!      └──────────────▶ Retiring the new one ◀────────────────────────────┘           │
+//!                          └──────────────────────────▶ Over ◀────────────────────────┘
 //! ```
 //!
 //! * **The way back is one change of the share**, the first effect of whatever asks for it, to a generation that is still loaded. It is not a rollout.
 //! * **Worse and down act in each phase and while paused.** Silence acts in none: a step without evidence holds, with both generations loaded,
 //!   until there is evidence or an operator promotes or aborts.
-//! * **At most two generations are live**: whatever is offered meanwhile waits until one of them is gone.
-//! * **A build that was taken back is barred** until an operator asks for it by name. One that a newer one overtook is not.
-//! * Everything else that waits has a deadline: a start, a warm-up, a drain, an unload.
+//! * **At most two generations are live**: the next update begins when this one is over.
+//! * **What was taken back is not tried again by itself**, unless another version has overtaken it: whoever drives this writes that down.
 //!
-//! Which generation a report is of follows from its [`Attempt`]: what comes late of another one has no effect.
+//! Everything else that waits has a limit with whoever carries it out: a start, a warm-up, a stop. When the instance is stopped or the host
+//! ends, its owner stops both generations, and this has no say in it.
 
 mod share;
 mod steps;
@@ -30,40 +29,36 @@ mod steps;
 pub use share::Share;
 
 use crate::Moment;
-use crate::judge::Aim;
+use crate::judge::{Aim, JudgePolicy, Verdict};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// `[rollout]`: the steps of an update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutPolicy {
+    /// Whether updates are judged. Without it, a version that has started takes the place of the one before it at once. Default: true.
+    pub enabled: bool,
     /// The share of the calls that the new version gets, step by step, in percent, before it gets all. Default: 5, 25.
     pub canary_percent: Vec<u8>,
     /// Milliseconds that such a step lasts, at least. Default: 300000.
     pub step_ms: u64,
     /// Milliseconds for which the old version stays warm while the new one serves all calls, at least. Default: 600000.
     pub probation_ms: u64,
-    /// Milliseconds within which the new version has to have started. Default: 60000.
-    pub start_ms: u64,
-    /// Milliseconds within which it then has to be ready. Default: 60000.
+    /// Milliseconds within which the new version, once it has started, has to be ready. Default: 60000.
     pub warm_up_ms: u64,
-    /// Milliseconds within which calls of the version that goes have to end. Default: 30000.
-    pub drain_ms: u64,
-    /// Milliseconds within which it then has to be unloaded; after that it is nobody's concern here that it stays. Default: 10000.
-    pub unload_ms: u64,
+    /// When a version is worse, and what has to be shown before it is good.
+    pub judge: JudgePolicy,
 }
 
 impl Default for RolloutPolicy {
     fn default() -> Self {
         RolloutPolicy {
+            enabled: true,
             canary_percent: vec![5, 25],
             step_ms: 300_000,
             probation_ms: 600_000,
-            start_ms: 60_000,
             warm_up_ms: 60_000,
-            drain_ms: 30_000,
-            unload_ms: 10_000,
+            judge: JudgePolicy::default(),
         }
     }
 }
@@ -75,10 +70,7 @@ impl RolloutPolicy {
         let spans = [
             ("step_ms", self.step_ms, 0, DAY_MS),
             ("probation_ms", self.probation_ms, 0, DAY_MS),
-            ("start_ms", self.start_ms, 10, DAY_MS),
             ("warm_up_ms", self.warm_up_ms, 10, DAY_MS),
-            ("drain_ms", self.drain_ms, 10, DAY_MS),
-            ("unload_ms", self.unload_ms, 10, DAY_MS),
         ];
         let percents = self.canary_percent.iter();
         spans
@@ -87,13 +79,8 @@ impl RolloutPolicy {
     }
 }
 
-/// Which load of which version a report is of. Counted up for as long as the instance lives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Attempt(pub u64);
-
 /// One of the two generations of an update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// The one that served before.
     Old,
@@ -102,30 +89,17 @@ pub enum Role {
 }
 
 /// Where an update is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Phase<B> {
-    /// There is none.
-    Settled,
-    /// The new version is loaded and started beside the old one, at the latest until `due`.
-    Loading {
-        /// The new version.
-        candidate: B,
-        /// When it is too late.
-        due: Moment,
-    },
-    /// It gets ready, at the latest until `due`. `ready`: it is, and waits for being resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The new version is started beside the old one.
+    Loading,
+    /// It gets ready. `ready`: it is, and waits for being resumed.
     WarmingUp {
-        /// The new version.
-        candidate: B,
-        /// When it is too late.
-        due: Moment,
         /// It is ready.
         ready: bool,
     },
     /// It gets a share of the calls.
     Canary {
-        /// The new version.
-        candidate: B,
         /// Which of the policy's steps.
         step: usize,
         /// How it stands.
@@ -133,24 +107,13 @@ pub enum Phase<B> {
     },
     /// It serves all calls, and the old one is warm.
     Probation {
-        /// The old version.
-        previous: B,
         /// How it stands.
         stand: Stand,
     },
-    /// One of the two is drained and then unloaded, at the latest until `due` each.
-    Retiring {
-        /// Which one.
-        who: Role,
-        /// What it was made from.
-        build: B,
-        /// Its calls have ended or were given up, and it is being unloaded.
-        unloading: bool,
-        /// When the next thing is done anyway.
-        due: Moment,
-    },
-    /// The instance ends, or the host. Nothing has an effect any more.
-    Ended,
+    /// One of the two is stopped and unloaded; the other one serves all calls.
+    Retiring(Role),
+    /// One of the two is left. Nothing has an effect any more.
+    Over,
 }
 
 /// How a step stands that goes on until its time is over *and* the judge says good.
@@ -166,32 +129,21 @@ pub struct Stand {
 
 /// What happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input<B> {
-    /// This is the version that should serve. By an operator also if it is barred. The one that serves, offered during an update, ends that.
-    Offer {
-        /// The version.
-        build: B,
-        /// Somebody asked for it by name.
-        by_operator: bool,
-    },
+pub enum Input {
     /// The new version has started.
-    Started(Attempt),
+    Started,
     /// It is ready.
-    Warm(Attempt),
-    /// A generation serves no more, or could not be started: why.
-    Down(Attempt, Role, String),
+    Warm,
+    /// A generation serves no more, or could not be started or get ready in its time: why.
+    Down(Role, String),
     /// The judge has looked.
-    Judged(Attempt, Judged),
-    /// The calls of a generation that retires have ended.
-    Drained(Attempt, Role),
-    /// It is unloaded, or stays in memory with its reason.
-    Unloaded(Attempt, Role),
+    Judged(Judged),
+    /// Another version is wanted, or the old one.
+    Overtaken,
+    /// What was to retire is stopped and unloaded, or stays in memory with its reason; or it was never started.
+    Retired,
     /// The moment of an [`Effect::Wake`] has come.
     Due(Moment),
-    /// An operator's command.
-    Command(Command),
-    /// The instance is stopped, or the host ends.
-    End,
 }
 
 /// What the judge said, as far as the way depends on it.
@@ -203,6 +155,16 @@ pub enum Judged {
     Worse(String),
     /// Not enough evidence.
     NotEnough,
+}
+
+impl From<&Verdict> for Judged {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Good => Judged::Good,
+            Verdict::Worse(finding) => Judged::Worse(finding.to_string()),
+            Verdict::NotEnough(_) => Judged::NotEnough,
+        }
+    }
 }
 
 /// What an operator may want of an update that is under way.
@@ -220,43 +182,19 @@ pub enum Command {
 
 /// What has to be done, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect<B> {
+pub enum Effect {
     /// The new version gets this share of the calls, the old one all others. One atomic change; no call waits for it.
     Route(Share),
-    /// Load and start this beside what serves; answer with `Started` or `Down`.
-    Load(Attempt, B),
-    /// Have the new version get ready: readiness, deep check, mirrored calls; answer with `Warm` or `Down`.
-    WarmUp(Attempt),
+    /// Have the new version get ready within the policy's time; answer with `Warm` or `Down`.
+    WarmUp,
     /// The judge begins a step with this aim.
     Judge(Aim),
-    /// No new calls to this generation; answer with `Drained`.
-    Drain(Attempt, Role),
-    /// Unload it, whether its calls have ended or not; answer with `Unloaded`.
-    Unload(Attempt, Role),
+    /// Stop this generation and unload it; answer with `Retired`.
+    Retire(Role),
     /// Say when this moment has come.
     Wake(Moment),
-    /// Write down that this version is not tried again by itself, or that it may be.
-    Bar(B, bool),
-    /// Tell what has become of the update.
-    Tell(News<B>),
-    /// Answer the operator's command.
-    Answer(Result<(), Refusal>),
-}
-
-/// What has become of an update.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News<B> {
-    /// The new version serves all calls, the old one is warm.
-    Switched(B),
-    /// The new version has taken the old one's place for good. `unjudged`: the old one was down.
-    Promoted {
-        /// The new version.
-        build: B,
-        /// There was nothing to compare it with any more.
-        unjudged: bool,
-    },
-    /// It was taken back: why.
-    TakenBack(B, Back),
+    /// The new version was taken back: why.
+    TakenBack(Back),
 }
 
 /// Why a new version was taken back.
@@ -264,15 +202,11 @@ pub enum News<B> {
 pub enum Back {
     /// The judge: in what it is worse.
     Worse(String),
-    /// It serves no more, or did not start.
+    /// It serves no more, did not start, or did not get ready.
     Down(String),
-    /// It did not start within its time.
-    StartTooSlow,
-    /// It was not ready within its time.
-    WarmUpTooSlow,
     /// An operator.
     Aborted,
-    /// Another version is wanted. It is not barred.
+    /// Another version is wanted. This one may be tried again by itself.
     Overtaken,
 }
 
@@ -289,49 +223,27 @@ pub enum Refusal {
     NotPaused,
 }
 
-/// Builds that are barred, at most; of more the latest.
-const BARRED_MAX: usize = 64;
-
-/// The updates of one instance. `B` says which version it is, by its digest.
+/// One update, of an instance that another version serves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Rollout<B> {
-    /// The version that serves, or most calls in a canary.
-    serving: B,
-    phase: Phase<B>,
-    attempt: Attempt,
+pub struct Rollout {
+    phase: Phase,
     paused: bool,
-    /// The old version is down.
-    old_down: bool,
-    /// What is to be tried when this is over.
-    next: Option<B>,
-    /// What is not tried by itself.
-    barred: Vec<B>,
 }
 
-type Effects<B> = Vec<Effect<B>>;
+type Effects = Vec<Effect>;
 
-impl<B: Clone + Eq> Rollout<B> {
-    /// Of an instance that this version serves.
-    pub fn new(serving: B, barred: Vec<B>) -> Self {
+impl Rollout {
+    /// Its new version is being started.
+    pub fn begin() -> Self {
         Rollout {
-            serving,
-            phase: Phase::Settled,
-            attempt: Attempt::default(),
+            phase: Phase::Loading,
             paused: false,
-            old_down: false,
-            next: None,
-            barred,
         }
     }
 
-    /// The version that serves; in a canary, most calls.
-    pub fn serving(&self) -> &B {
-        &self.serving
-    }
-
-    /// Where the update is.
-    pub fn phase(&self) -> &Phase<B> {
-        &self.phase
+    /// Where it is.
+    pub fn phase(&self) -> Phase {
+        self.phase
     }
 
     /// Whether an operator has it paused.
@@ -339,62 +251,56 @@ impl<B: Clone + Eq> Rollout<B> {
         self.paused
     }
 
-    /// What follows. Total: an input that does not belong to the phase has no effect, or is answered with a refusal.
+    /// What follows. Total: an input that does not belong to the phase has no effect.
     #[must_use]
-    pub fn next(mut self, input: Input<B>, now: Moment, policy: &RolloutPolicy) -> (Self, Effects<B>) {
+    pub fn next(&mut self, input: Input, now: Moment, policy: &RolloutPolicy) -> Effects {
         let mut out = Vec::new();
         let step = &mut steps::Step {
             now,
             policy,
             out: &mut out,
         };
-        let is_of = |rollout: &Self, attempt| rollout.attempt == attempt;
         match input {
-            _ if self.phase == Phase::Ended => {
-                if let Input::Command(_) = input {
-                    step.out.push(Effect::Answer(Err(Refusal::Nothing)));
-                }
-            }
-            Input::End => self.phase = Phase::Ended,
-            Input::Offer { build, by_operator } => self.offer(build, by_operator, step),
-            Input::Command(command) => {
-                let answer = self.command(command, step);
-                step.out.push(Effect::Answer(answer));
-            }
+            Input::Started => self.started(step),
+            Input::Warm => self.warm(step),
+            Input::Judged(judged) => self.judged(judged, step),
+            Input::Down(Role::New, why) => self.take_back(Back::Down(why), step),
+            Input::Down(Role::Old, _) => self.old_is_down(step),
+            Input::Overtaken => self.take_back(Back::Overtaken, step),
+            Input::Retired => self.retired(),
             Input::Due(due) => self.due(due, step),
-            Input::Started(attempt) if is_of(&self, attempt) => self.started(step),
-            Input::Warm(attempt) if is_of(&self, attempt) => self.warm(step),
-            Input::Judged(attempt, judged) if is_of(&self, attempt) => self.judged(judged, step),
-            Input::Down(attempt, Role::New, why) if is_of(&self, attempt) => {
-                self.take_back(Back::Down(why), step);
-            }
-            Input::Down(attempt, Role::Old, _) if is_of(&self, attempt) => self.old_is_down(step),
-            Input::Drained(attempt, role) if is_of(&self, attempt) => self.drained(role, step),
-            Input::Unloaded(attempt, role) if is_of(&self, attempt) => self.unloaded(role, step),
-            Input::Started(_)
-            | Input::Warm(_)
-            | Input::Judged(..)
-            | Input::Down(..)
-            | Input::Drained(..)
-            | Input::Unloaded(..) => {}
         }
-        (self, out)
+        out
+    }
+
+    /// What follows from an operator's command.
+    ///
+    /// # Errors
+    /// It can't be carried out where the update is, and nothing follows.
+    pub fn command(
+        &mut self,
+        command: Command,
+        now: Moment,
+        policy: &RolloutPolicy,
+    ) -> Result<Effects, Refusal> {
+        let mut out = Vec::new();
+        let step = &mut steps::Step {
+            now,
+            policy,
+            out: &mut out,
+        };
+        self.carry_out(command, step)?;
+        Ok(out)
     }
 }
 
-impl<B> Phase<B> {
+impl Phase {
     /// Whether a new version is under way and not yet settled on or taken back.
-    pub fn is_under_way(&self) -> bool {
+    pub fn is_under_way(self) -> bool {
         matches!(
             self,
-            Phase::Loading { .. } | Phase::WarmingUp { .. } | Phase::Canary { .. } | Phase::Probation { .. }
+            Phase::Loading | Phase::WarmingUp { .. } | Phase::Canary { .. } | Phase::Probation { .. }
         )
-    }
-}
-
-impl RolloutPolicy {
-    fn after(now: Moment, ms: u64) -> Moment {
-        now.after(Duration::from_millis(ms))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What should run, runs: one actor for each instance decides what follows what (`stage`), and one task feeds them all, has the long
 //! steps run beside it (`start`, `stop`), and publishes what has changed.
 
+mod barred;
 mod blueprint;
 mod calls;
 mod configure;
@@ -8,6 +9,7 @@ mod departures;
 mod dependencies;
 mod events;
 mod host_trouble;
+mod judging;
 mod listener;
 mod requests;
 mod residents;
@@ -19,14 +21,15 @@ mod start;
 mod stop;
 mod task;
 
+pub use barred::Barred;
 pub use blueprint::Blueprint;
 pub use calls::{CallRouter, Caller, NoRouter};
 pub use configure::NotConfigured;
 pub use events::Events;
-pub use requests::{Outcome, Request, Requests};
+pub use requests::{Outcome, Policies, Request, Requests};
 pub use restart::{Restart, SupervisionConfig};
 pub use secrets::{ResolvedConfig, SecretMarks, Secrets};
 pub use spec::{Configured, InstanceConfig, resolved};
 pub use start::{Hopeless, NotStarted, Running, Services, SharedModules, unfit};
 pub use stop::{Complaint, PendingUnload, Stopped, Unload};
-pub use task::Supervisor;
+pub use task::{AfterKept, Supervisor};

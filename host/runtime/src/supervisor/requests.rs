@@ -5,16 +5,29 @@ use super::restart::SupervisionConfig;
 use super::spec::{Configured, InstanceConfig};
 use super::start::{NotStarted, Running};
 use super::stop::Stopped;
+use super::task::AfterKept;
 use crate::lanes::{LaneObserver, Work};
+use extman_health::rollout::{Judged, RolloutPolicy};
 use extman_intake::{Arrived, VerifiedPlugin};
 use extman_model::clock::Monotonic;
-use extman_model::{RolloutCommand, UpdateTo, Verdict};
+use extman_model::{JudgeSays, ProbeSettings, RolloutCommand, UpdateTo, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// What came of an operator's command.
 pub type Outcome = Result<(), String>;
+
+/// What is configured for all instances.
+#[derive(Debug, Clone, Default)]
+pub struct Policies {
+    /// What becomes of those that fail, where nothing else is configured for one.
+    pub supervision: SupervisionConfig,
+    /// By which steps updates are judged.
+    pub rollout: Arc<RolloutPolicy>,
+    /// How they are asked how they are, below what is configured for each.
+    pub probe: ProbeSettings,
+}
 
 /// What the supervisor is told or asked.
 pub enum Request {
@@ -37,7 +50,7 @@ pub enum Request {
     /// An operator wants an update undone: the one under way, or else the last one.
     RollBack(String, oneshot::Sender<Outcome>),
     /// From here on this is configured. What is as before is left alone.
-    Configured(Box<Configured>, SupervisionConfig),
+    Configured(Box<Configured>, Box<Policies>),
     /// This is configured for one instance, in place of what is, if it is taken; else, everything stays as it was.
     Change(String, Arc<InstanceConfig>, oneshot::Sender<Outcome>),
     /// An instance is down by its checks or calls, or no longer.
@@ -75,6 +88,26 @@ pub enum Request {
     /// A start of these bytes has ended.
     #[doc(hidden)]
     Started(Arc<str>, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),
+    /// It is written down which builds are barred for an instance; what follows.
+    #[doc(hidden)]
+    Kept(Arc<str>, Box<AfterKept>),
+    /// The new version of an update is ready, or why it is not.
+    #[doc(hidden)]
+    WarmedUp(Arc<str>, u64, Outcome),
+    /// The judge has looked at the update to a generation.
+    #[doc(hidden)]
+    Judged {
+        /// Of which instance.
+        name: Arc<str>,
+        /// To which generation.
+        generation: u64,
+        /// What follows from it.
+        judged: Judged,
+        /// What it says.
+        says: JudgeSays,
+        /// Why, a sentence each.
+        because: Vec<String>,
+    },
     /// A generation was asked to take a configuration.
     #[doc(hidden)]
     AskedToTake(Arc<str>, u64, Result<(), NotConfigured>),

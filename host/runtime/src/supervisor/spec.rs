@@ -4,7 +4,7 @@ use super::restart::{Restart, SupervisionConfig};
 use super::secrets::SecretMarks;
 use crate::instance::InstanceSettings;
 use extman_intake::{Candidate, LockUse, Request, VerifiedPlugin, Wish, resolve};
-use extman_model::{Criticality, DependenciesView, MissingView, ProbeSettings};
+use extman_model::{Criticality, DependenciesView, MissingView, ProbeSettings, UpdatePolicy};
 use extman_plugin_api::manifest::schema::Manifest;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,10 @@ pub struct InstanceConfig {
     /// Whether it is started by itself. Default: true.
     #[serde(default = "yes")]
     pub autostart: bool,
+    /// Whether another version that comes into a directory takes its place: `auto`, by itself; `manual`, when an operator asks for an update;
+    /// `pinned`, only when the operator names the version. Default: auto.
+    #[serde(default)]
+    pub update: UpdatePolicy,
     /// Whether it is started again by itself when it failed: `on-failure` or `never`. Default: what `[supervision]` says.
     #[serde(default)]
     pub restart: Option<Restart>,
@@ -92,6 +96,7 @@ impl InstanceConfig {
             config: Map::new(),
             secrets: SecretMarks::default(),
             autostart: true,
+            update: UpdatePolicy::default(),
             restart: None,
             max_restarts: None,
             within_ms: None,

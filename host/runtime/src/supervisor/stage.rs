@@ -29,20 +29,29 @@
 //! serves goes on serving; what had to be stopped first for its configuration is started again as it was; and what may have taken half of it
 //! gives way to a new one, made as it was.
 //!
+//! Where other bytes are to take the place of what serves, and updates are judged, the new one comes beside it and gets its calls step by step: that
+//! is in [`succession`], and the stage is `Serving` all the while.
+//!
 //! A generation that serves no more is *retiring*: it is being stopped, beside whatever the instance does next. `Stopping` is the stage
 //! in which the instance does nothing but wait for that. A library that stays in memory after its stop is no stage: an instance may
 //! leave several behind, serve again, and be gone before they are. The supervisor keeps those.
 //!
 //! Once the file is gone, or the host ends, every stage leads to [`Effect::Forget`], and that comes when nothing is loaded any more.
 
+mod succession;
+
 use super::configure::NotConfigured;
 use super::dependencies::Standing;
 use super::restart::{AfterFailure, Restart, Restarts, SupervisionConfig};
 use super::start::Hopeless;
 use super::stop::Complaint;
+use extman_health::judge::Aim;
+use extman_health::rollout::{self, Role, RolloutPolicy};
 use extman_model::clock::Monotonic;
 use extman_model::{DesiredState, Lifecycle};
+use std::sync::Arc;
 use std::time::Duration;
+use succession::Succession;
 
 /// What can be started: verified bytes, and their configuration.
 pub(super) trait Build: Clone {
@@ -166,6 +175,8 @@ pub(super) struct Down {
 pub(super) struct Live<R: Loaded> {
     running: R,
     update: Option<Update<R::Build>>,
+    /// The update that is judged, if it is one. While its new version is being started, that is `update` as well.
+    succession: Option<Box<Succession<R>>>,
 }
 
 /// What is to take the place of what is loaded.
@@ -225,8 +236,25 @@ pub(super) enum Input<R: Loaded, W> {
     Disable(W),
     /// This is what it is to be made from.
     Bytes(R::Build),
-    /// The same, and somebody waits for what comes of it. What was not taken once is tried again.
+    /// The same, and it is not started by itself: why.
+    Barred(R::Build, String),
+    /// The same as `Bytes`, and somebody waits for what comes of it. What was not taken once is tried again.
     Change(W, R::Build),
+    /// An operator wants this of the update that is under way.
+    Rollout(W, rollout::Command),
+    /// An operator wants this version. `direct`: at once, and unjudged.
+    Update {
+        waiter: W,
+        build: R::Build,
+        direct: bool,
+    },
+    /// The new version is ready, or why it is not.
+    WarmedUp { generation: u64, outcome: Outcome },
+    /// The judge has looked at the update to this generation.
+    Judged {
+        generation: u64,
+        judged: rollout::Judged,
+    },
     /// A generation was asked to take a configuration.
     Configured {
         generation: u64,
@@ -277,6 +305,16 @@ pub(super) enum Effect<R: Loaded, W> {
     Configure { build: R::Build },
     /// Stop this generation, and say what came of it.
     Stop { running: R, condition: Condition },
+    /// Have the new version get ready, and say what came of it.
+    WarmUp,
+    /// From here on the new version is judged with this aim.
+    Judge(Aim),
+    /// Report that the new version was taken back, or did not start. `is_barred`: it is not tried again by itself.
+    TakenBack {
+        build: R::Build,
+        why: String,
+        is_barred: bool,
+    },
     /// Say when this moment has come.
     Wake(Monotonic),
     /// Answer an operator.
@@ -308,6 +346,12 @@ pub(super) struct Actor<R: Loaded, W> {
     replaces: Option<R::Build>,
     /// Since when nothing serves, where one configuration is stopped for another.
     gap: Option<Monotonic>,
+    /// What the next start starts instead of `build`: what served when it was restarted during an update.
+    resumed: Option<R::Build>,
+    /// By which steps updates are judged, if they are.
+    judged_by: Option<Arc<RolloutPolicy>>,
+    /// The update that is wanted is not judged.
+    direct: bool,
     /// What was asked for last by [`Input::Change`], and who waits for what comes of it.
     asked: Option<(W, R::Build)>,
     /// Generations that are being stopped.
@@ -337,6 +381,9 @@ impl<R: Loaded, W> Actor<R, W> {
             rejected: None,
             replaces: None,
             gap: None,
+            resumed: None,
+            judged_by: None,
+            direct: false,
             asked: None,
             retiring: Vec::new(),
             unloaded: 0,
@@ -359,7 +406,16 @@ impl<R: Loaded, W> Actor<R, W> {
             Input::Disable(waiter) => self.command(waiter, DesiredState::Disabled, Self::unload, out),
             Input::Enable(waiter, desired) => self.enable(waiter, desired, out),
             Input::Bytes(build) => self.bytes(build, out),
+            Input::Barred(build, why) => self.barred(build, why),
             Input::Change(waiter, build) => self.change(waiter, build, out),
+            Input::Rollout(waiter, command) => self.steered(waiter, command, out),
+            Input::Update {
+                waiter,
+                build,
+                direct,
+            } => self.wanted(waiter, build, direct, out),
+            Input::WarmedUp { generation, outcome } => self.warmed_up(generation, outcome, out),
+            Input::Judged { generation, judged } => self.judged(generation, judged, out),
             Input::Configured { generation, outcome } => self.configured(generation, outcome, out),
             Input::Gone(gone) => self.go(gone, out),
             Input::Panicked { .. }
@@ -502,9 +558,17 @@ impl<R: Loaded, W> Actor<R, W> {
             Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => self.start(true, out),
             // What is being started was asked for before, and is as new.
             Stage::Starting { .. } => {}
-            _ => self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out),
+            _ => self.restart_running(out),
         }
         None
+    }
+
+    /// What serves is stopped and started again, also where something else is to take its place: that begins anew then.
+    fn restart_running(&mut self, out: &mut Effects<R, W>) {
+        if let Some(live) = self.stage.live() {
+            self.resumed = live.succession.is_some().then(|| live.running.build().clone());
+        }
+        self.stop(BY_OPERATOR, Then::Start { by_operator: true }, out);
     }
 
     // What the directories say.
@@ -542,6 +606,19 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
+    /// All that there is for it was taken back before. What runs goes on; a person, or other bytes, start it.
+    fn barred(&mut self, build: R::Build, why: String) {
+        if self.gone == Some(Gone::Host) {
+            return;
+        }
+        self.gone = None;
+        if let Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } = self.stage {
+            self.build = build;
+            let next = Next::Hopeless(Hopeless::Bytes);
+            self.stage = Stage::Failed { cause: why, next };
+        }
+    }
+
     /// As [`bytes`](Self::bytes), for somebody who waits for what comes of it.
     fn change(&mut self, waiter: W, build: R::Build, out: &mut Effects<R, W>) {
         if let Some((overtaken, _)) = self.asked.take() {
@@ -559,7 +636,7 @@ impl<R: Loaded, W> Actor<R, W> {
         let Some((_, asked)) = &self.asked else { return };
         let is_under_way = match &self.stage {
             Stage::Starting { .. } => true,
-            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => live.update.is_some(),
+            Stage::Serving { .. } | Stage::Wedged { .. } => self.is_coming(),
             Stage::Stopping { then, .. } => *then != Then::Rest,
             Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => false,
         };
@@ -599,11 +676,23 @@ impl<R: Loaded, W> Actor<R, W> {
             Input::Panicked { generation, text }
                 if matches!(self.stage, Stage::Serving { .. }) && self.is_mine(generation) =>
             {
-                self.fail(text, Condition::Panicked, out);
+                if !self.is_down(generation, &text, Condition::Panicked, out) {
+                    self.fail(text, Condition::Panicked, out);
+                }
             }
-            Input::LaneLost { generation, text } if self.is_mine(generation) => self.lane_lost(text),
+            Input::LaneLost { generation, text } if self.is_mine(generation) => {
+                if !self.is_down(generation, &text, Condition::Failed, out) {
+                    self.lane_lost(text);
+                }
+            }
             Input::LateReturn { generation, text } if self.is_mine(generation) => self.late_return(text, out),
-            Input::Down { generation, why } if self.is_mine(generation) => self.down(why, out),
+            Input::Down { generation, why } if self.is_mine(generation) => match why {
+                // The old one is there to go back to.
+                Some(text) if self.lack.is_none() && self.role_of(generation) == Some(Role::New) => {
+                    self.is_down(generation, &text, Condition::Failed, out);
+                }
+                why => self.down(why, out),
+            },
             _ => {}
         }
     }
@@ -633,6 +722,7 @@ impl<R: Loaded, W> Actor<R, W> {
         if self.gone.is_some() || self.desired != DesiredState::Running {
             return;
         }
+        self.steer(rollout::Input::Due(moment), Condition::Well, out);
         match &self.stage {
             Stage::Failed {
                 next: Next::Restart { due, .. },
@@ -646,12 +736,18 @@ impl<R: Loaded, W> Actor<R, W> {
                 let text = format!("it was down for {seconds} s: {text}");
                 self.fail(text, Condition::Failed, out);
             }
-            Stage::Serving { .. } => self.put_off(moment, out),
+            Stage::Serving { .. } => self.put_off_down(moment, out),
             _ => {}
         }
     }
 
     fn put_off(&mut self, moment: Monotonic, out: &mut Effects<R, W>) {
+        // Whatever the host is at fault for, the time of an update's step is over when it is.
+        self.steer(rollout::Input::Due(moment), Condition::Well, out);
+        self.put_off_down(moment, out);
+    }
+
+    fn put_off_down(&mut self, moment: Monotonic, out: &mut Effects<R, W>) {
         let next = self.restarts.down_for().map(|time| self.now.after(time));
         if let Stage::Serving {
             down: Some(Down { due, .. }),
@@ -704,7 +800,7 @@ impl<R: Loaded, W> Actor<R, W> {
     fn is_mine(&self, generation: u64) -> bool {
         match &self.stage {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
-                live.running.generation() == generation
+                live.running.generation() == generation || self.role_of(generation).is_some()
             }
             // Its number is not known before it has started.
             Stage::Starting { .. } => generation > self.unloaded && !self.retiring.contains(&generation),
@@ -730,6 +826,12 @@ impl<R: Loaded, W> Actor<R, W> {
     }
 
     fn started(&mut self, running: R, out: &mut Effects<R, W>) {
+        // Where what served is wedged, the new version is better than nothing.
+        let is_serving = matches!(self.stage, Stage::Serving { .. });
+        let succession = self.stage.live().and_then(|live| live.succession.as_ref());
+        if succession.is_some_and(|succession| is_serving || succession.is_retiring()) {
+            return self.candidate_started(running, out);
+        }
         let condition = match self.stage {
             Stage::Wedged { .. } => Condition::Failed,
             _ => Condition::Well,
@@ -756,6 +858,7 @@ impl<R: Loaded, W> Actor<R, W> {
             live: Live {
                 running,
                 update: None,
+                succession: None,
             },
             down: None,
         };
@@ -885,6 +988,14 @@ impl<R: Loaded, W> Actor<R, W> {
             }
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
                 if let Some(tried) = live.update.take_if(|update| update.by == By::Start) {
+                    // Another configuration may fit, so the version is not put aside for good.
+                    let is_misfit = hopeless == Some(Hopeless::Configuration);
+                    if is_misfit && live.succession.as_ref().is_some_and(|one| one.is_loading()) {
+                        live.succession = None;
+                    }
+                    if live.succession.is_some() {
+                        return self.candidate_not_started(cause, tried.restart, out);
+                    }
                     let text = not_taken(&tried.build, live.running.build(), &cause);
                     self.not_updated(&tried, text, out);
                 }
@@ -922,6 +1033,7 @@ impl<R: Loaded, W> Actor<R, W> {
 
     fn stopped(&mut self, generation: u64, complaints: &[Complaint], out: &mut Effects<R, W>) {
         self.retiring.retain(|retiring| *retiring != generation);
+        self.other_stopped(generation, out);
         let Stage::Stopping {
             cause,
             failed,
@@ -979,7 +1091,9 @@ impl<R: Loaded, W> Actor<R, W> {
     /// Has the bytes that there are for it take the place of what is loaded, if they are others and nothing else is under way.
     fn keep_up(&mut self, out: &mut Effects<R, W>) {
         let Some(live) = self.stage.live_mut() else { return };
-        if live.running.build().is(&self.build) {
+        if live.succession.is_some() {
+            self.keep_up_succession(out);
+        } else if live.running.build().is(&self.build) {
             live.running.moved_to(&self.build);
         } else if live.update.is_none() {
             self.update(false, out);
@@ -1020,7 +1134,11 @@ impl<R: Loaded, W> Actor<R, W> {
             build: build.clone(),
             by_operator,
         });
-        live.update = Some(Update::new(build, By::Start));
+        let succession = self.succession_to(&build);
+        if let Some(live) = self.stage.live_mut() {
+            live.succession = succession;
+            live.update = Some(Update::new(build, By::Start));
+        }
     }
 
     /// What it requires is there, or is there no longer.
@@ -1059,7 +1177,7 @@ impl<R: Loaded, W> Actor<R, W> {
         if by_operator {
             self.restarts.forget();
         }
-        let build = self.build.clone();
+        let build = self.resumed.take().unwrap_or_else(|| self.build.clone());
         out.push(Effect::Start {
             build: build.clone(),
             by_operator,
@@ -1092,6 +1210,10 @@ impl<R: Loaded, W> Actor<R, W> {
 
     /// What is loaded has failed, and is stopped for it.
     fn fail(&mut self, text: String, condition: Condition, out: &mut Effects<R, W>) {
+        let running = self.stage.live().map(|live| live.running.generation());
+        if running.is_some_and(|running| self.is_down(running, &text, condition, out)) {
+            return;
+        }
         self.restarts.good_run_ends(self.now);
         let mut then = Then::Rest;
         // Whether it failed by the configuration that it was taking is not known: it is started again as it was.
@@ -1113,8 +1235,15 @@ impl<R: Loaded, W> Actor<R, W> {
     fn retire_live(&mut self, cause: &str, condition: Condition, then: Then, out: &mut Effects<R, W>) {
         let (failed, calls) = (condition != Condition::Well, Hung::default());
         match self.stage.take_live() {
-            Ok(Live { running, update }) => {
+            Ok(Live {
+                running,
+                update,
+                succession,
+            }) => {
                 self.retire(running, condition, out);
+                if let Some(other) = succession.and_then(|succession| succession.take_other()) {
+                    self.retire(other, Condition::Well, out);
+                }
                 self.stage = match update.filter(|update| update.by == By::Start) {
                     Some(Update { build, .. }) => Stage::Starting {
                         build,
@@ -1151,6 +1280,7 @@ impl<R: Loaded, W> Actor<R, W> {
             return;
         }
         self.replaces = None;
+        self.resumed = None;
         self.gap = None;
         // What an operator has stopped is stopped, whatever it came to before that.
         if let (Stage::Failed { cause, .. }, true) = (&self.stage, self.desired != DesiredState::Running) {
@@ -1326,6 +1456,13 @@ impl<B> Update<B> {
 }
 
 impl<R: Loaded> Stage<R> {
+    fn live(&self) -> Option<&Live<R>> {
+        match self {
+            Stage::Serving { live, .. } | Stage::Wedged { live, .. } => Some(live),
+            _ => None,
+        }
+    }
+
     fn live_mut(&mut self) -> Option<&mut Live<R>> {
         match self {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => Some(live),

@@ -18,13 +18,15 @@ mod dependencies;
 mod directories;
 mod ending;
 mod restarts;
+mod rollouts;
 mod unloads;
 
+use super::barred::Barred;
 use super::blueprint::Blueprint;
 use super::dependencies::{Dependencies, Lack};
 use super::events::Events;
 use super::host_trouble::{Consequence, HostTrouble};
-use super::requests::{Outcome, Request, Requests};
+use super::requests::{Outcome, Policies, Request, Requests};
 use super::residents::ResidentLibraries;
 use super::restart::{Restarts, SupervisionConfig};
 use super::spec::{Configured, InstanceConfig};
@@ -36,9 +38,11 @@ use crate::lanes::Work;
 use crate::registry::{Entry, Registry};
 use directories::Directories;
 use ending::Shutdown;
+use extman_health::rollout::RolloutPolicy;
 use extman_intake::{LockUse, VerifiedPlugin};
 use extman_model::clock;
-use extman_model::{DesiredState, Digest, Verdict, What};
+use extman_model::{BarredView, DesiredState, Digest, ProbeSettings, Verdict, What};
+pub use rollouts::Then as AfterKept;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -50,7 +54,7 @@ use tokio::sync::{mpsc, oneshot};
 const DRAINED_MAX: usize = 4096;
 /// Instances that are gone, and whose calls are remembered for when they come back.
 const TALLIES_MAX: usize = 1024;
-type Waiter = oneshot::Sender<Outcome>;
+pub(super) type Waiter = oneshot::Sender<Outcome>;
 
 /// Owns the actors of all instances.
 pub struct Supervisor {
@@ -58,6 +62,18 @@ pub struct Supervisor {
     lock: Option<LockUse>,
     /// What becomes of instances that fail, where nothing else is configured for one.
     supervision: SupervisionConfig,
+    /// By which steps updates are judged.
+    rollout: Arc<RolloutPolicy>,
+    /// How instances are asked how they are, below what is configured for each.
+    probe: ProbeSettings,
+    /// Builds that are not tried again by themselves.
+    barred: Barred,
+    /// What served last of instances of which something is barred, whether its file is there or not.
+    good: BTreeMap<Arc<str>, VerifiedPlugin>,
+    /// What operators have updated instances to.
+    chosen: BTreeMap<Arc<str>, VerifiedPlugin>,
+    /// Something was barred, and what instances are made from is to be chosen anew.
+    reselects: bool,
     /// Instances that an operator has disabled, whether they are there or not.
     disabled: BTreeSet<Arc<str>>,
     services: Arc<Services>,
@@ -103,6 +119,14 @@ struct Record {
     unload: Option<(u64, Verdict)>,
     /// Calls of all its generations.
     tally: CallTotals,
+    /// What goes on for its update, and is shown of it.
+    shown: rollouts::Shown,
+    /// Builds that are not tried again by themselves.
+    barred: Vec<BarredView>,
+    /// The version before the one that serves, if there was one.
+    previous: Option<VerifiedPlugin>,
+    /// The version of which it was told that it waits for an operator.
+    available: Option<Digest>,
 }
 
 /// What an instance was told to be made from.
@@ -162,6 +186,12 @@ impl Supervisor {
             configured,
             lock: None,
             supervision: SupervisionConfig::default(),
+            rollout: Arc::default(),
+            probe: ProbeSettings::default(),
+            barred: Barred::default(),
+            good: BTreeMap::new(),
+            chosen: BTreeMap::new(),
+            reselects: false,
             disabled: BTreeSet::new(),
             services,
             registry,
@@ -190,9 +220,22 @@ impl Supervisor {
         self
     }
 
-    /// With this policy for instances that fail.
-    pub fn with_supervision(mut self, supervision: SupervisionConfig) -> Self {
-        self.supervision = supervision;
+    /// With this configured for all instances.
+    pub fn with_policies(mut self, policies: Policies) -> Self {
+        self.supervision = policies.supervision;
+        (self.rollout, self.probe) = (policies.rollout, policies.probe);
+        self
+    }
+
+    /// With these builds barred, and these of what served instead, which may be there no longer.
+    pub fn with_barred(
+        mut self,
+        barred: Barred,
+        good: impl IntoIterator<Item = (String, VerifiedPlugin)>,
+    ) -> Self {
+        self.barred = barred;
+        let good = good.into_iter().map(|(name, plugin)| (name.into(), plugin));
+        self.good = good.collect();
         self
     }
 
@@ -209,6 +252,7 @@ impl Supervisor {
             for request in drained.drain(..) {
                 self.handle(request);
                 self.follow_rebirths();
+                self.follow_bars();
                 self.follow_dependencies();
                 self.follow_consequences();
                 self.follow_departures();
@@ -230,13 +274,22 @@ impl Supervisor {
             Request::Restart(name, reply) => self.command(&name, reply, Input::Restart),
             Request::Enable(name, reply) => self.enable(&name, reply),
             Request::Disable(name, reply) => self.disable(&name, reply),
-            Request::Configured(configured, supervision) => self.reconfigure(*configured, supervision),
+            Request::Configured(configured, policies) => self.reconfigure(*configured, *policies),
             Request::Change(name, config, reply) => self.try_config(name, config, reply),
-            Request::Rollout(name, _, reply) => self.refuse(&name, reply, "there is no update under way"),
-            Request::Update(name, _, reply) => self.refuse(&name, reply, "no other version of it is there"),
-            Request::RollBack(name, reply) => {
-                self.refuse(&name, reply, "no version before this one is known")
+            Request::Rollout(name, command, reply) => self.steer(&name, command, reply),
+            Request::Update(name, to, reply) => self.update(&name, &to, reply),
+            Request::RollBack(name, reply) => self.roll_back(&name, reply),
+            Request::Kept(name, then) => self.kept(&name, *then),
+            Request::WarmedUp(name, generation, outcome) => {
+                self.feed(&name, Input::WarmedUp { generation, outcome });
             }
+            Request::Judged {
+                name,
+                generation,
+                judged,
+                says,
+                because,
+            } => self.judged(&name, generation, judged, (says, because)),
             Request::AskedToTake(name, generation, outcome) => {
                 self.feed(&name, Input::Configured { generation, outcome });
             }
@@ -270,6 +323,15 @@ impl Supervisor {
     }
 
     fn command(&mut self, name: &str, reply: Waiter, input: fn(Waiter) -> Input<Running, Waiter>) {
+        self.command_with(name, reply, input);
+    }
+
+    fn command_with(
+        &mut self,
+        name: &str,
+        reply: Waiter,
+        input: impl FnOnce(Waiter) -> Input<Running, Waiter>,
+    ) {
         if self.shutdown.is_some() {
             let text = "the host is ending".to_owned();
             self.batch.answers.push((reply, Err(text)));
@@ -296,6 +358,9 @@ impl Supervisor {
         };
         let (name, from) = (record.name.clone(), record.actor.lifecycle());
         let now = clock::monotonic();
+        record
+            .actor
+            .judge_by(self.rollout.enabled.then(|| self.rollout.clone()));
         self.awaited -= usize::from(record.actor.is_awaited());
         self.wanted -= usize::from(record.is_wanted());
         let effects = record.actor.next(input, now);
@@ -318,6 +383,7 @@ impl Supervisor {
         for effect in effects {
             self.carry_out(&name, effect);
         }
+        self.note_rollout(&name);
         self.note_standing(&name);
         self.note_trouble(&name, now);
         self.batch.changed.insert(name);
@@ -330,8 +396,22 @@ impl Supervisor {
             Effect::Stop { running, condition } => self.batch.stops.push((name.clone(), running, condition)),
             Effect::Wake(due) => self.wake(name, due),
             Effect::Answer(waiter, outcome) => self.batch.answers.push((waiter, outcome)),
-            Effect::Replaced { from, to, live } => self.replaced(name, &from, &to, live),
+            Effect::Replaced { from, to, live } => {
+                self.note_previous(name, &from, &to);
+                self.replaced(name, &from, &to, live);
+            }
             Effect::NotTaken { build, text } => self.not_taken(name, &build, text),
+            Effect::WarmUp => self.spawn_warm_up(name),
+            Effect::Judge(aim) => self.judge(name, aim),
+            Effect::TakenBack {
+                build,
+                why,
+                is_barred,
+            } => {
+                if is_barred {
+                    self.taken_back(name, &build, why);
+                }
+            }
             Effect::Gap(gap) => self.batch.events.push(What::ConfigGap {
                 name: name.to_string(),
                 for_ms: gap.as_millis() as u64,
@@ -518,6 +598,10 @@ impl Record {
             since_unix_ms: clock::unix_ms(clock::wall()),
             unload: None,
             tally,
+            shown: rollouts::Shown::default(),
+            barred: Vec::new(),
+            previous: None,
+            available: None,
         }
     }
 
@@ -546,6 +630,9 @@ impl Record {
                 .actor
                 .serving()
                 .map(|running| (running.instance.clone(), running.module.generation())),
+            beside: self.canary(),
+            rollout: self.rollout_view(),
+            barred: self.barred.clone(),
             tally: self.tally.clone(),
             unload: self.unload.clone(),
         }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn take(in_force: &mut Config, new: &Config) -> Vec<String> {
     let before = fields(in_force);
     in_force.supervision = new.supervision;
+    in_force.rollout = new.rollout.clone();
     in_force.probe = new.probe;
     in_force.routing = new.routing.clone();
     in_force.health = new.health.clone();

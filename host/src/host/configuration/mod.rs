@@ -367,9 +367,10 @@ impl Host {
     fn publish_configured(&self) {
         let current = self.inner.current();
         let configured = Box::new(current.configured());
-        self.inner
-            .requests
-            .make(Request::Configured(configured, current.config.supervision));
+        self.inner.requests.make(Request::Configured(
+            configured,
+            Box::new(current.config.policies()),
+        ));
     }
 
     /// Writes down what the file changed. Where that can't be, the file says it all the same.

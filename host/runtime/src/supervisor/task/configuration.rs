@@ -2,8 +2,7 @@
 
 use super::super::blueprint::Blueprint;
 use super::super::configure::configure;
-use super::super::requests::Request;
-use super::super::restart::SupervisionConfig;
+use super::super::requests::{Policies, Request};
 use super::super::spec::{Configured, InstanceConfig};
 use super::super::stage::{Build, Gone, Input, Loaded};
 use super::{Supervisor, Waiter};
@@ -12,7 +11,9 @@ use std::sync::Arc;
 
 impl Supervisor {
     /// From here on this is configured.
-    pub(super) fn reconfigure(&mut self, configured: Configured, supervision: SupervisionConfig) {
+    pub(super) fn reconfigure(&mut self, configured: Configured, policies: Policies) {
+        let supervision = policies.supervision;
+        (self.rollout, self.probe) = (policies.rollout, policies.probe);
         self.configured = configured;
         self.supervision = supervision;
         self.trials.clear();

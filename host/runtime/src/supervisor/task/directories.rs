@@ -49,6 +49,22 @@ impl Directories {
         self.plugins.get(path)
     }
 
+    /// All plugins that are there.
+    pub(super) fn all(&self) -> impl Iterator<Item = &VerifiedPlugin> {
+        self.plugins.values()
+    }
+
+    /// The other builds of a plugin, the highest version first.
+    pub(super) fn others_of(&self, plugin: &VerifiedPlugin) -> Vec<VerifiedPlugin> {
+        let about = |plugin: &VerifiedPlugin| plugin.manifest().plugin.clone();
+        let is_other = |other: &&VerifiedPlugin| {
+            about(other).id == about(plugin).id && other.digest() != plugin.digest()
+        };
+        let mut others: Vec<_> = self.all().filter(is_other).cloned().collect();
+        others.sort_by(|a, b| about(b).version.cmp_precedence(&about(a).version));
+        others
+    }
+
     /// Whether a scan has found the same bytes at the same paths.
     fn hold(&self, plugins: &BTreeMap<PathBuf, VerifiedPlugin>) -> bool {
         self.plugins.len() == plugins.len()
@@ -72,12 +88,19 @@ impl Supervisor {
         self.tell_found(&arrived);
         let Arrived {
             plugins,
+            new,
             refused,
             directories,
             ..
         } = arrived;
         let seen = &mut self.directories;
         (seen.refused, seen.places) = (refused, directories);
+        let is_new = |chosen: &VerifiedPlugin| {
+            let id = |plugin: &VerifiedPlugin| plugin.manifest().plugin.id.clone();
+            let new = new.iter().filter_map(|path| plugins.get(path));
+            new.into_iter().any(|new| id(new) == id(chosen))
+        };
+        self.chosen.retain(|_, chosen| !is_new(chosen));
         // An idle host reconciles and publishes nothing.
         if first || seen.known != was_known || !seen.hold(&plugins) {
             seen.plugins = plugins;
@@ -140,6 +163,13 @@ impl Supervisor {
         self.directories.resolved = Arc::new(resolved);
         self.registry
             .publish_dependencies(self.directories.resolved.clone());
+    }
+
+    /// The version that was resolved for an instance.
+    pub(super) fn resolved_for(&self, name: &str) -> Option<VerifiedPlugin> {
+        let (plugins, resolved) = (self.directories.plugins.values(), &self.directories.resolved);
+        let mut wanted = wanted(&self.configured, plugins, resolved);
+        wanted.remove(name).map(|(_, plugin)| plugin)
     }
 
     /// The files of plugins that are left out are refused, with the reason.
@@ -247,8 +277,9 @@ impl Supervisor {
         }
         let mut blueprints = Vec::with_capacity(wanted.len());
         for (name, (config, plugin)) in wanted {
-            let blueprint = blueprint(&self.trials, &name, Blueprint { plugin, config });
             let name: Arc<str> = name.as_str().into();
+            let (plugin, barred) = self.selected(&name, config.update, plugin);
+            let blueprint = blueprint(&self.trials, &name, Blueprint { plugin, config });
             if !self.instances.contains_key(&name) {
                 let tally = self.tallies.remove(&name).unwrap_or_default();
                 let policy = (self.supervision, self.disabled.contains(&name));
@@ -259,15 +290,22 @@ impl Supervisor {
                 self.instances.insert(name.clone(), record);
                 self.note_standing(&name);
             }
-            blueprints.push((name, blueprint));
+            blueprints.push((name, blueprint, barred));
         }
         // Whoever lacks something knows it before it is started.
         self.follow_dependencies();
-        for (name, blueprint) in blueprints {
+        for (name, blueprint, barred) in blueprints {
             let told = Some(Told::of(&blueprint));
             if let Some(record) = self.instances.get_mut(&name).filter(|record| record.told != told) {
                 record.told = told;
-                self.feed(&name, Input::Bytes(blueprint));
+                record.barred = self.barred.of(&name).to_vec();
+                self.feed(
+                    &name,
+                    match barred {
+                        None => Input::Bytes(blueprint),
+                        Some(text) => Input::Barred(blueprint, text),
+                    },
+                );
             }
         }
     }

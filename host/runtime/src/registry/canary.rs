@@ -1,0 +1,44 @@
+//! A new version that gets a share of an instance's calls.
+
+use super::{Candidate, Entry};
+use extman_health::rollout::Share;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The new version of an instance, beside the one that serves, with its share of the calls.
+pub struct Canary {
+    candidate: Candidate,
+    share: Share,
+    /// Calls of the instance so far, that either of the two was to serve.
+    calls: AtomicU64,
+}
+
+impl Canary {
+    /// This candidate with this share. The count goes on from that of the step before.
+    pub(crate) fn new(candidate: Candidate, share: Share, before: Option<&Canary>) -> Self {
+        let calls = before.map_or(0, |before| before.calls.load(Relaxed));
+        Canary {
+            candidate,
+            share,
+            calls: AtomicU64::new(calls),
+        }
+    }
+
+    /// The generation of the new version.
+    pub(crate) fn generation(&self) -> u64 {
+        self.candidate.generation
+    }
+
+    pub(crate) fn share(&self) -> Share {
+        self.share
+    }
+}
+
+impl Candidate {
+    /// Who serves the call under way in its place, if that is one of a new version's share, and that version `fits` the call.
+    #[inline]
+    pub fn canary(&self, fits: impl FnOnce(&Entry) -> bool) -> Option<&Candidate> {
+        let canary = self.entry.beside.as_ref()?;
+        let call = canary.calls.fetch_add(1, Relaxed);
+        (canary.share.takes(call) && fits(&canary.candidate.entry)).then_some(&canary.candidate)
+    }
+}

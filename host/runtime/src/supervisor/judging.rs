@@ -1,0 +1,263 @@
+//! Looking at both generations of an update: the new one gets ready, and then it is compared with the old one as long as the update lasts.
+//!
+//! What the history takes is left where it is: counts and latencies are looked at and subtracted. Each side is asked how it is by its own check,
+//! beside the checks that decide how the instance is held to be, and at the same interval.
+
+use super::requests::{Request, Requests};
+use crate::instance::{CallCounts, Instance};
+use crate::sync::lock;
+use extman_health::judge::{Aim, Failures, Judge, Side, Verdict};
+use extman_health::rollout::{Judged, RolloutPolicy};
+use extman_model::clock::{self, Monotonic};
+use extman_model::latency::LatencyHistogram;
+use extman_model::{CheckKind, CheckOutcome, ErrorKind, Health, JudgeSays};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+/// How often both are looked at: a second, or a twentieth of a step that is shorter.
+fn interval(policy: &RolloutPolicy) -> Duration {
+    Duration::from_millis((policy.step_ms / 20).clamp(50, 1000))
+}
+
+/// How both are asked how they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checks {
+    pub every: Duration,
+    pub timeout: Duration,
+}
+
+/// Waits until an instance says that it can serve. One that has no check can.
+///
+/// # Errors
+/// It could not within this time: what it said last.
+pub(super) async fn warm_up(instance: Arc<Instance>, checks: Checks, within: Duration) -> Result<(), String> {
+    if !instance.has_check() {
+        return Ok(());
+    }
+    let over = clock::monotonic().after(within);
+    let mut pause = Duration::from_millis(20);
+    let mut said = "it could not be asked".to_owned();
+    loop {
+        let (outcome, _) = instance.check(CheckKind::Readiness, checks.timeout).await;
+        match failure(&outcome) {
+            Some(None) => return Ok(()),
+            Some(Some(text)) => said = text,
+            None => {}
+        }
+        if clock::monotonic() >= over {
+            let within = within.as_millis();
+            return Err(format!("it was not ready within {within} ms: {said}"));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// Whether a check has failed, and how; `None` if it says nothing of the plugin.
+fn failure(outcome: &CheckOutcome) -> Option<Option<String>> {
+    match outcome {
+        CheckOutcome::Busy | CheckOutcome::NotBegun => None,
+        CheckOutcome::TimedOut => Some(Some("its check does not answer in time".to_owned())),
+        CheckOutcome::Failed { text, .. } => Some(Some(format!("its check failed: {text}"))),
+        CheckOutcome::Answered { report } => {
+            let is_down = |report: &&extman_model::Report| report.health == Some(Health::Down);
+            let down = report.as_ref().filter(is_down);
+            Some(down.map(|report| match &report.text {
+                Some(text) => format!("its check says that it is down: {text}"),
+                None => "its check says that it is down".to_owned(),
+            }))
+        }
+    }
+}
+
+/// The judge of one update, at work until this is dropped.
+pub(super) struct Judging(mpsc::UnboundedSender<Aim>);
+
+impl Judging {
+    /// Compares `new` with `old` from here on, and reports what comes of it under the new one's generation.
+    pub(super) fn begin(
+        (name, generation): (Arc<str>, u64),
+        (new, old): (&Arc<Instance>, &Arc<Instance>),
+        policy: &RolloutPolicy,
+        checks: Checks,
+        requests: Requests,
+    ) -> Self {
+        // As many as an update has steps.
+        let (aims, received) = mpsc::unbounded_channel();
+        let task = Task {
+            name,
+            generation,
+            every: interval(policy),
+            new: Watched::begin(new.clone(), checks),
+            old: Watched::begin(old.clone(), checks),
+            looked: clock::monotonic(),
+            judge: Judge::new(policy.judge),
+            requests,
+        };
+        tokio::spawn(task.run(received));
+        Judging(aims)
+    }
+
+    /// A step begins with this aim.
+    pub(super) fn aim(&self, aim: Aim) {
+        let _ = self.0.send(aim);
+    }
+}
+
+struct Task {
+    name: Arc<str>,
+    generation: u64,
+    every: Duration,
+    new: Watched,
+    old: Watched,
+    looked: Monotonic,
+    judge: Judge,
+    requests: Requests,
+}
+
+impl Task {
+    async fn run(mut self, mut aims: mpsc::UnboundedReceiver<Aim>) {
+        let mut looks = tokio::time::interval(self.every);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                aim = aims.recv() => {
+                    let Some(aim) = aim else { return };
+                    // What came before belongs to the step before.
+                    self.observe();
+                    self.judge.begin_step(aim);
+                }
+                _ = looks.tick() => {
+                    self.observe();
+                    if !self.report() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn observe(&mut self) {
+        let now = clock::monotonic();
+        let lasted = now.since(self.looked);
+        self.looked = now;
+        let (new, old) = (self.new.since_last(), self.old.since_last());
+        // Where the host itself stood still, nothing is held against anybody.
+        if lasted < self.every * 3 + Duration::from_secs(1) {
+            self.judge.observe(lasted, &new, &old);
+        }
+    }
+
+    /// `false` if nobody hears it any more.
+    fn report(&self) -> bool {
+        let verdict = self.judge.verdict();
+        let (says, because) = match &verdict {
+            Verdict::Good => (JudgeSays::Good, Vec::new()),
+            Verdict::Worse(finding) => (JudgeSays::Worse, vec![finding.to_string()]),
+            Verdict::NotEnough(lacks) => {
+                let because = lacks.iter().map(ToString::to_string);
+                (JudgeSays::NotEnough, because.collect())
+            }
+        };
+        self.requests.make(Request::Judged {
+            name: self.name.clone(),
+            generation: self.generation,
+            judged: Judged::from(&verdict),
+            says,
+            because,
+        })
+    }
+}
+
+/// One generation, and what was seen of it at the last look.
+struct Watched {
+    instance: Arc<Instance>,
+    counts: CallCounts,
+    panics: u64,
+    latencies: LatencyHistogram,
+    checked: Arc<Mutex<Checked>>,
+    checking: Option<AbortHandle>,
+}
+
+/// Results of checks since the last look, and the heap that the last one told.
+#[derive(Default)]
+struct Checked {
+    of: Failures,
+    heap_bytes: Option<u64>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(checking) = &self.checking {
+            checking.abort();
+        }
+    }
+}
+
+impl Watched {
+    fn begin(instance: Arc<Instance>, checks: Checks) -> Self {
+        let checked = Arc::<Mutex<Checked>>::default();
+        let checking = instance.has_check().then(|| {
+            let checking = tokio::spawn(check(instance.clone(), checks, checked.clone()));
+            checking.abort_handle()
+        });
+        let metrics = instance.call_metrics();
+        Watched {
+            counts: metrics.counts(),
+            panics: panics(&instance),
+            latencies: metrics.latency(),
+            instance,
+            checked,
+            checking,
+        }
+    }
+
+    /// What it did since the last look.
+    fn since_last(&mut self) -> Side {
+        let metrics = self.instance.call_metrics();
+        let (counts, panics, latencies) = (metrics.counts(), panics(&self.instance), metrics.latency());
+        let ended = counts.ended.saturating_sub(self.counts.ended);
+        let excused = counts.excused.saturating_sub(self.counts.excused);
+        let checked = {
+            let mut checked = lock(&self.checked);
+            (std::mem::take(&mut checked.of), checked.heap_bytes)
+        };
+        let side = Side {
+            calls: Failures {
+                failed: counts.blamed.saturating_sub(self.counts.blamed),
+                of: ended.saturating_sub(excused),
+            },
+            latencies: latencies.since(&self.latencies),
+            panics: panics.saturating_sub(self.panics),
+            checks: checked.0,
+            heap_bytes: checked.1,
+        };
+        (self.counts, self.panics, self.latencies) = (counts, panics, latencies);
+        side
+    }
+}
+
+fn panics(instance: &Instance) -> u64 {
+    let mut errors = instance.call_metrics().errors();
+    let panics = errors.find(|(kind, _)| *kind == ErrorKind::Panicked);
+    panics.map_or(0, |(_, count)| count)
+}
+
+/// Asks an instance how it is, again and again.
+async fn check(instance: Arc<Instance>, checks: Checks, checked: Arc<Mutex<Checked>>) {
+    loop {
+        let (outcome, _) = instance.check(CheckKind::Readiness, checks.timeout).await;
+        if let Some(failure) = failure(&outcome) {
+            let mut checked = lock(&checked);
+            checked.of.of += 1;
+            checked.of.failed += u64::from(failure.is_some());
+            if let CheckOutcome::Answered { report: Some(report) } = outcome {
+                checked.heap_bytes = report.heap_bytes.or(checked.heap_bytes);
+            }
+        }
+        tokio::time::sleep(checks.every).await;
+    }
+}

@@ -1,0 +1,268 @@
+//! Updates that are judged: a newer version gets its calls step by step, beside the one that serves, and one that is worse is taken back.
+
+use crate::answers::{Answers, plugin};
+use crate::served::Place;
+use extman::config::Config;
+use extman::control::Invocation;
+use extman::{Host, InstanceConfig};
+use extman_model::{
+    Event, Lifecycle, PluginView, ProbeSettings, RequestExtras, RolloutCommand, RolloutPhase, UpdatePolicy,
+    UpdateTo, What,
+};
+use extman_tests::until_async;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use tokio::sync::broadcast::Receiver;
+use tokio::task::JoinHandle;
+
+/// A host in which version 1.0.0 of `updated` serves and is called all the time.
+struct Rolling {
+    host: Host,
+    place: Place,
+    events: Receiver<Event>,
+    told: Vec<What>,
+    calls: Arc<Calls>,
+    callers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Calls {
+    ends: AtomicBool,
+    old: AtomicU64,
+    new: AtomicU64,
+    failed: AtomicU64,
+}
+
+fn first() -> Answers {
+    plugin("updated", "1.0.0", "one")
+}
+
+fn second() -> Answers {
+    plugin("updated", "1.1.0", "two")
+}
+
+fn config(place: &Place) -> Config {
+    let mut config = Config::default();
+    config.intake.discovery.dirs = vec![place.plugins()];
+    config.intake.store.dir = place.path().join("store");
+    config.state.dir = Some(place.path().join("state"));
+    config.history.enabled = false;
+    config.vetting.enabled = false;
+    let rollout = &mut config.rollout;
+    rollout.canary_percent = vec![20, 50];
+    (rollout.step_ms, rollout.probation_ms, rollout.warm_up_ms) = (300, 300, 2_000);
+    let judge = &mut rollout.judge;
+    (judge.calls_min, judge.panics_max) = (20, 10);
+    (judge.errors_max, judge.latency_max) = (0.3, 10.0);
+    let probe = ProbeSettings {
+        interval_ms: Some(50),
+        timeout_ms: Some(500),
+        ..ProbeSettings::default()
+    };
+    config.instances = vec![InstanceConfig {
+        probe,
+        start_budget_ms: Some(1_000),
+        stop_budget_ms: Some(1_000),
+        wedge_after_ms: Some(500),
+        ..InstanceConfig::default_for("updated")
+    }];
+    config
+}
+
+impl Rolling {
+    async fn begin(change: impl FnOnce(&mut Config)) -> Self {
+        let place = Place::default();
+        place.put(&first().build(place.path()), "updated.so");
+        let mut config = config(&place);
+        change(&mut config);
+        Rolling::in_place(place, config).await
+    }
+
+    async fn in_place(place: Place, config: Config) -> Self {
+        let builder = Host::builder().config(config);
+        let (host, events) = builder.build_and_listen().await.expect("a host");
+        host.wait_ready().await;
+        Rolling {
+            host,
+            place,
+            events,
+            told: Vec::new(),
+            calls: Arc::default(),
+            callers: Vec::new(),
+        }
+    }
+
+    /// Has it called all the time from here on.
+    fn call(mut self) -> Self {
+        for _ in 0..4 {
+            let (host, calls) = (self.host.clone(), self.calls.clone());
+            self.callers.push(tokio::spawn(async move {
+                while !calls.ends.load(Relaxed) {
+                    let counter = match ask(&host).await {
+                        Ok(answer) if answer.contains("two") => &calls.new,
+                        Ok(_) => &calls.old,
+                        Err(_) => &calls.failed,
+                    };
+                    counter.fetch_add(1, Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            }));
+        }
+        self
+    }
+
+    /// Puts another build in the place of the one that is there.
+    fn put(&self, build: Answers) {
+        let library: PathBuf = build.build(self.place.path());
+        self.place.put(&library, "updated.so");
+        self.host.look_now();
+    }
+
+    fn view(&self) -> PluginView {
+        self.host.plugin("updated").expect("it is known")
+    }
+
+    fn hear(&mut self) -> &[What] {
+        while let Ok(event) = self.events.try_recv() {
+            self.told.push(event.what);
+        }
+        &self.told
+    }
+
+    async fn until_told(&mut self, what: &str, is_it: impl Fn(&What) -> bool) -> What {
+        let mut found = None;
+        until_async(what, || {
+            found = self.hear().iter().find(|what| is_it(what)).cloned();
+            found.is_some()
+        })
+        .await;
+        found.expect("it was told")
+    }
+
+    async fn until_in(&self, phase: RolloutPhase) {
+        until_async(phase.as_str(), || {
+            self.view().rollout.is_some_and(|rollout| rollout.phase == phase)
+        })
+        .await;
+    }
+
+    /// Why it was taken back. Then the old version serves, and nothing else of it is loaded.
+    async fn until_taken_back(&mut self) -> String {
+        let taken_back = |what: &What| matches!(what, What::TakenBack { .. });
+        let What::TakenBack { version, why, .. } = self.until_told("it is taken back", taken_back).await
+        else {
+            unreachable!("it was looked for")
+        };
+        assert_eq!(version.to_string(), "1.1.0");
+        until_async("the update is over", || self.view().rollout.is_none()).await;
+        let view = self.view();
+        assert_eq!(
+            (view.lifecycle, view.version.to_string().as_str()),
+            (Lifecycle::Running, "1.0.0"),
+            "{view:?}"
+        );
+        assert_eq!(view.barred.len(), 1, "{view:?}");
+        assert_eq!(view.barred[0].reason, why);
+        why
+    }
+
+    /// A further look at the directories tries it no more.
+    async fn is_not_tried_again(&mut self) {
+        self.hear();
+        let loads = |told: &[What]| {
+            let is_load = |what: &&What| {
+                matches!(
+                    what,
+                    What::RolloutMoved {
+                        phase: RolloutPhase::Loading,
+                        ..
+                    }
+                )
+            };
+            told.iter().filter(is_load).count()
+        };
+        let before = loads(&self.told);
+        // Whatever comes of that look is done when the new directory is known.
+        self.place.put(
+            &plugin("other", "1.0.0", "other").build(self.place.path()),
+            "other.so",
+        );
+        self.host.look_now();
+        until_async("a look is over", || self.host.plugin("other").is_ok()).await;
+        self.hear();
+        assert_eq!(loads(&self.told), before);
+        assert_eq!(self.view().version.to_string(), "1.0.0");
+    }
+
+    async fn end(mut self) -> (Place, Arc<Calls>) {
+        self.calls.ends.store(true, Relaxed);
+        for caller in self.callers.drain(..) {
+            caller.await.expect("it ends");
+        }
+        let verdicts = self.host.shutdown().await;
+        for (name, verdict) in verdicts {
+            assert!(verdict.is_unmapped(), "{name}: {verdict}");
+        }
+        (self.place, self.calls)
+    }
+}
+
+async fn ask(host: &Host) -> Result<String, String> {
+    let invocation = Invocation {
+        capability: "updated.ask".to_owned(),
+        instance: None,
+        content_type: "application/json".to_owned(),
+        body: b"{}".to_vec(),
+        timeout: None,
+        extras: RequestExtras::NONE,
+    };
+    let invoked = host.invoke_raw(invocation).await;
+    let invoked = invoked.map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&invoked.reply.body).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn good_version_goes_all_the_way_under_calls_and_none_of_them_fails() {
+    let mut rolling = Rolling::begin(|_| {}).await.call();
+    let before = rolling.view().generation;
+    rolling.put(second());
+    let is_unmapped = |what: &What| matches!(what, What::Unloaded { generation, verdict, .. } if Some(*generation) == before && verdict.is_unmapped());
+    rolling
+        .until_told("the old version is unmapped", is_unmapped)
+        .await;
+    until_async("the update is over", || rolling.view().rollout.is_none()).await;
+    assert_eq!(rolling.view().version.to_string(), "1.1.0");
+    assert_eq!(ask(&rolling.host).await.unwrap().contains("two"), true);
+    let steps: Vec<_> = rolling
+        .hear()
+        .iter()
+        .filter_map(|what| match what {
+            What::RolloutMoved { phase, percent, .. } => Some((*phase, *percent)),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        (RolloutPhase::Loading, 0),
+        (RolloutPhase::WarmingUp, 0),
+        (RolloutPhase::Canary, 20),
+        (RolloutPhase::Canary, 50),
+        (RolloutPhase::Probation, 100),
+        (RolloutPhase::Retiring, 100),
+    ];
+    // Without a check it is ready as soon as it has started.
+    assert_eq!(steps, expected);
+    let (_, calls) = rolling.end().await;
+    assert_eq!(calls.failed.load(Relaxed), 0);
+    assert!(calls.old.load(Relaxed) > 0 && calls.new.load(Relaxed) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_errors_is_taken_back_with_its_cause_and_not_tried_again() {
+    let mut rolling = Rolling::begin(|_| {}).await.call();
+    rolling.put(second().in_invoke("return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"broken\");"));
+    let why = rolling.until_taken_back().await;
+    assert!(why.contains("it is worse") && why.contains("failed"), "{why}");
+    rolling.is_not_tried_again().await;
+    rolling.end().await;
+}
