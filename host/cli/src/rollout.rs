@@ -232,13 +232,9 @@ fn judge(rollout: &RolloutView) -> Option<String> {
 /// What comes next, and when at the earliest.
 fn next(rollout: &RolloutView, name: &str) -> String {
     let RolloutView { from, to, .. } = rollout;
-    let within = rollout.due_ms.map(|ms| format!(" within {}", lasted(ms)));
-    let within = within.unwrap_or_default();
     let text = match (rollout.phase, rollout.percent) {
-        (RolloutPhase::Loading, _) => format!("{to} has to start{within}, and then gets ready"),
-        (RolloutPhase::WarmingUp, _) => {
-            format!("{to} has to be ready{within}, and then gets its first calls")
-        }
+        (RolloutPhase::Loading, _) => format!("{to} gets ready, once it has started"),
+        (RolloutPhase::WarmingUp, _) => format!("{to} gets its first calls, once it is ready"),
         (RolloutPhase::Canary, _) => format!("{to} gets more of the calls, or all, {}", earliest(rollout)),
         (RolloutPhase::Probation, _) => format!("{from} is drained and unloaded, {}", earliest(rollout)),
         (RolloutPhase::Retiring, 0) => return format!("{to} is unloaded once its calls have ended"),

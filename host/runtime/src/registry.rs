@@ -430,7 +430,7 @@ impl Snapshot {
 
 impl Entry {
     /// The update that is under way, as it is shown.
-    fn rollout(&self) -> Option<RolloutView> {
+    pub fn rollout(&self) -> Option<RolloutView> {
         let (view, due) = self.rollout.as_ref()?;
         let due_ms = due.map(|due| due.since(clock::monotonic()).as_millis() as u64);
         Some(RolloutView {

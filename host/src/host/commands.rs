@@ -46,7 +46,7 @@ impl Host {
             vetting_memory: self.inner.vetting_memory,
             warnings: self.inner.warnings.clone(),
             maintenance: self.maintenance_rows(),
-            rollouts: Vec::new(),
+            rollouts: self.rollouts(),
             crashes: newest_first(self.inner.crashes.found()),
             crashes_not_noted: self.inner.crashes_not_noted.clone(),
         }

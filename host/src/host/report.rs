@@ -148,7 +148,7 @@ impl Host {
             recent: seen.map(|seen| seen.recent.clone()).unwrap_or_default(),
             checks_ns: seen.map(|seen| seen.latencies_ns.clone()).unwrap_or_default(),
             policy: None,
-            rollout: None,
+            rollout: entry.rollout(),
             probe: None,
         }
     }

@@ -2,10 +2,19 @@
 
 use super::Host;
 use extman_model::control::ControlError;
-use extman_model::{PluginView, RolloutCommand, UpdateTo};
+use extman_model::{PluginView, RolloutCommand, RolloutStatus, UpdateTo};
 use extman_runtime::supervisor::Request;
 
 impl Host {
+    /// Updates that are under way, by the instance's name.
+    pub(super) fn rollouts(&self) -> Vec<RolloutStatus> {
+        let snapshot = self.snapshot();
+        let under_way = snapshot.all().filter(|entry| entry.rollout.is_some());
+        under_way
+            .map(|entry| RolloutStatus::from(&entry.view()))
+            .collect()
+    }
+
     /// Pauses, resumes, promotes or aborts the update of an instance that is under way.
     ///
     /// # Errors

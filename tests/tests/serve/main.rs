@@ -27,6 +27,7 @@ mod supervision;
 mod symbols;
 mod thousands;
 mod trials;
+mod update_commands;
 mod updates;
 mod vetting;
 mod vital;

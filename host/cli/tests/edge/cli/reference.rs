@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Where each struct of the configuration is, from `host/` on.
-const STRUCTS: [(&str, &str); 19] = [
+const STRUCTS: [(&str, &str); 21] = [
     ("Config", "src/config.rs"),
     ("LanesConfig", "src/config.rs"),
     ("RoutingConfig", "src/config.rs"),
@@ -25,6 +25,8 @@ const STRUCTS: [(&str, &str); 19] = [
     ("Retention", "history/src/config.rs"),
     ("StateConfig", "src/config.rs"),
     ("SupervisionConfig", "runtime/src/supervisor/restart.rs"),
+    ("RolloutPolicy", "health/src/rollout/mod.rs"),
+    ("JudgePolicy", "health/src/judge/policy.rs"),
     ("CrashConfig", "runtime/src/crash/mod.rs"),
     ("LogConfig", "src/config.rs"),
     // The last one: the program's own section.
