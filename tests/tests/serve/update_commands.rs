@@ -109,7 +109,8 @@ fn update_is_steered_by_commands_and_seen_wherever_its_plugin_is() {
     for part in [
         "phase canary for",
         "calls 20 % of the calls to 1.1.0",
-        "next 1.1.0 gets more of the calls, or all, in 1 h at the earliest",
+        "next 1.1.0 gets more of the calls, or all, in ",
+        "at the earliest, and once the judge says good",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
