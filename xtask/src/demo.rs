@@ -3,6 +3,7 @@
 mod client;
 mod served;
 mod show;
+mod updates;
 
 use crate::{models, plugins, root};
 use client::Client;
@@ -59,6 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<String, DemoError> {
         release: false,
         out: Some(library_dir.clone()),
     })?;
+    let versions = updates::build(&folder)?;
     let mut without = None;
     if arguments.models {
         match add_models(&library_dir) {
@@ -82,6 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<String, DemoError> {
     println!("{}", show::plugins(&client)?);
     print!("{}", show::calls(&client, with_models)?);
     println!("{}", show::heaps(&client)?);
+    println!("{}", updates::show(&client, &versions, &library_dir)?);
     if arguments.once {
         println!("{}", show::unloads(&client)?);
         served.stop()?;
@@ -152,7 +155,7 @@ fn configuration(folder: &Path, with_models: bool) -> String {
     let _ = writeln!(text, "[history]\nfile = {}\n", quoted(&folder.join("history.db")));
     // For people who come without one: any free port.
     let _ = writeln!(text, "[http]\nlisten = \"127.0.0.1:0\"\n");
-    let _ = writeln!(text, "[probe]\ninterval_ms = 2000\n");
+    let _ = writeln!(text, "[probe]\ninterval_ms = 2000\n\n{}", updates::CONFIGURATION);
     if with_models {
         let models = crate::target().join("models");
         for (plugin, model) in [("embedder", "all-minilm-l6-v2"), ("content-type", "magika")] {

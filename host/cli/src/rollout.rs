@@ -142,7 +142,12 @@ pub(super) fn render(status: &RolloutStatus, look: &Look) -> String {
         ),
         (
             "phase",
-            format!("{} for {}", phase(rollout), look.since(rollout.since_unix_ms)),
+            format!(
+                "{} for {}{}",
+                phase_word(rollout),
+                look.since(rollout.since_unix_ms),
+                if rollout.paused { ", paused" } else { "" }
+            ),
         ),
         ("calls", share(rollout)),
     ];
@@ -198,11 +203,12 @@ fn table(rollouts: &[RolloutStatus], look: &Look) -> String {
 }
 
 fn phase(rollout: &RolloutView) -> String {
-    let phase = rollout.phase.as_str().replace('_', " ");
-    match rollout.paused {
-        true => format!("{phase}, paused"),
-        false => phase,
-    }
+    let paused = if rollout.paused { ", paused" } else { "" };
+    format!("{}{paused}", phase_word(rollout))
+}
+
+fn phase_word(rollout: &RolloutView) -> String {
+    rollout.phase.as_str().replace('_', " ")
 }
 
 /// Which calls the new version gets.

@@ -97,6 +97,11 @@ fn each_phase_says_who_is_called_and_what_comes_next() {
         let said = words(&text);
         assert!(said.contains(&format!("calls {calls}")), "{more}: {text}");
         assert!(said.contains(&format!("next {next}")), "{more}: {text}");
+        assert_eq!(
+            said.contains("canary for 40 s, paused"),
+            more["paused"] == true,
+            "{text}"
+        );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }

@@ -129,7 +129,7 @@ fn update_is_steered_by_commands_and_seen_wherever_its_plugin_is() {
     }
     let paused = says(&host, &["rollout", "updated", "pause"], 0);
     assert!(
-        paused.contains("phase canary, paused") && paused.contains("`extman rollout updated resume`"),
+        paused.contains(", paused") && paused.contains("`extman rollout updated resume`"),
         "{paused}"
     );
     says(&host, &["rollout", "updated", "pause"], 1);
