@@ -8,7 +8,7 @@ use super::files::FileIdentity;
 use super::inspect::inspect;
 use super::store::{Store, StoreError, StoreOutcome};
 use super::trust::{VerifiedPlugin, verify};
-use extman_model::RefusedView;
+use extman_model::{Digest, RefusedView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -71,6 +71,13 @@ impl Arrivals {
     /// Whether the store can be written to.
     pub fn store_outcome(&self) -> StoreOutcome {
         self.store.outcome()
+    }
+
+    /// The plugin of these bytes, if the store still has them, and they are trusted: whatever became of the file that they came from.
+    pub fn kept(&self, digest: Digest) -> Option<VerifiedPlugin> {
+        let found = self.store.find(digest)?;
+        let plugin = self.examine(found).ok()?;
+        (plugin.digest() == digest).then_some(plugin)
     }
 
     /// From here on it looks in these directories, and so.

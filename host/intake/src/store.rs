@@ -9,7 +9,7 @@ mod error;
 mod locks;
 mod outcome;
 
-use super::discovery::FoundFile;
+use super::discovery::{self, FoundFile};
 use super::files::{self, FileIdentity};
 use copy::copy_and_hash;
 pub(super) use copy::hash;
@@ -181,6 +181,11 @@ impl Store {
     pub fn take(&self, found: &FoundFile) -> Result<StoredPlugin, StoreError> {
         let taken = self.take_through(found, |file| file);
         taken.inspect_err(|error| self.outcome.failed(error, &self.dir))
+    }
+
+    /// Its copy of these bytes, as a file that was found.
+    pub(super) fn find(&self, digest: Digest) -> Option<FoundFile> {
+        discovery::examine(&self.path_of(digest), u64::MAX).ok()
     }
 
     /// Whether it could be written to the last time. That it could be opened counts as the first time: its lock is a file in it.

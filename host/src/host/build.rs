@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, ConfigSource};
 use crate::deep::{DeepChecks, Machine};
 use crate::probing::Engine;
 use extman_history::{History, HistoryConfig};
-use extman_intake::{Arrivals, StoreError};
+use extman_intake::{Arrivals, StoreError, VerifiedPlugin};
 use extman_model::ProbeSettings;
 use extman_model::clock;
 use extman_model::vital::Vital;
@@ -196,6 +196,10 @@ impl HostBuilder {
         let arrivals = Arrivals::new(config.intake.clone())?;
         let disabled = Disabled::read(config.state.dir.as_deref())?;
         let barred = Barred::read(config.state.dir.as_deref()).map_err(BuildError::Barred)?;
+        let good = barred
+            .good()
+            .filter_map(|(name, digest)| Some((name.to_owned(), arrivals.kept(digest)?)));
+        let good = good.collect();
         let components = Components::new(config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
         let registry = Arc::new(Registry::new(config.routing.all_down));
@@ -221,7 +225,7 @@ impl HostBuilder {
             vetting,
             &registry,
             (&events, &requests, &router),
-            (disabled.names(), barred),
+            (disabled.names(), barred, good),
         );
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
         let inner = Inner {
@@ -284,7 +288,7 @@ fn supervisor(
     vetting: Vetting,
     registry: &Arc<Registry>,
     (events, requests, router): (&Events, &Requests, &Arc<Router>),
-    (disabled, barred): (Vec<String>, Barred),
+    (disabled, barred, good): (Vec<String>, Barred, Vec<(String, VerifiedPlugin)>),
 ) -> Supervisor {
     let config = &current.config;
     let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
@@ -306,7 +310,7 @@ fn supervisor(
     )
     .with_lock(config.lock.clone())
     .with_policies(config.policies())
-    .with_barred(barred, std::iter::empty())
+    .with_barred(barred, good)
     .with_disabled(disabled)
 }
 

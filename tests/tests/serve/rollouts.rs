@@ -35,7 +35,7 @@ struct Calls {
 }
 
 fn first() -> Answers {
-    plugin("updated", "1.0.0", "one")
+    plugin("updated", "1.0.0", "one").in_check("")
 }
 
 fn second() -> Answers {
@@ -233,7 +233,7 @@ async fn good_version_goes_all_the_way_under_calls_and_none_of_them_fails() {
         .await;
     until_async("the update is over", || rolling.view().rollout.is_none()).await;
     assert_eq!(rolling.view().version.to_string(), "1.1.0");
-    assert_eq!(ask(&rolling.host).await.unwrap().contains("two"), true);
+    assert!(ask(&rolling.host).await.unwrap().contains("two"));
     let steps: Vec<_> = rolling
         .hear()
         .iter()
@@ -263,6 +263,227 @@ async fn version_that_errors_is_taken_back_with_its_cause_and_not_tried_again() 
     rolling.put(second().in_invoke("return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"broken\");"));
     let why = rolling.until_taken_back().await;
     assert!(why.contains("it is worse") && why.contains("failed"), "{why}");
+    rolling.is_not_tried_again().await;
+    rolling.end().await;
+}
+
+/// Each is taken back by itself, with a cause in which this stands.
+async fn taken_back(second: Answers, change: impl FnOnce(&mut Config), cause: &str) {
+    let mut rolling = Rolling::begin(change).await.call();
+    rolling.put(second);
+    let why = rolling.until_taken_back().await;
+    assert!(why.contains(cause), "{why}");
+    rolling.is_not_tried_again().await;
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_panics_at_its_first_call_is_taken_back() {
+    let panics =
+        second().in_invoke("return extman_fail(error, EXTMAN_STATUS_PANICKED, \"a panic, as told\");");
+    taken_back(panics, |_| {}, "a panic, as told").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_hangs_at_its_start_is_taken_back() {
+    let place = Place::default();
+    let go = place.path().join("go");
+    let hangs = second().in_create(format!("while (access({go:?}, F_OK) != 0) {{ usleep(1000); }}"));
+    let mut rolling = Rolling::begin(|_| {}).await.call();
+    rolling.put(hangs);
+    let why = rolling.until_taken_back().await;
+    assert!(why.contains("create"), "{why}");
+    std::fs::write(&go, "").expect("written");
+    rolling.is_not_tried_again().await;
+    until_async("what hung is unloaded", || {
+        rolling.host.status().resident.is_empty()
+    })
+    .await;
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_fails_its_checks_alone_is_taken_back_before_it_is_called_or_while_it_is() {
+    let fails = "return extman_fail(text, EXTMAN_STATUS_INTERNAL, \"no model\");";
+    taken_back(
+        second().in_check(fails),
+        |_| {},
+        "it was not ready within 2000 ms",
+    )
+    .await;
+    let later = format!("static int asked; if (__sync_fetch_and_add(&asked, 1) > 2) {{ {fails} }}");
+    let slow = |config: &mut Config| config.rollout.step_ms = 5_000;
+    taken_back(second().in_check(later), slow, "checks failed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_is_slower_is_taken_back() {
+    taken_back(second().in_invoke("usleep(3000);"), |_| {}, "times the").await;
+}
+
+/// A host in which an update is in its canary or in its probation, and stays there.
+async fn held_in(phase: RolloutPhase) -> Rolling {
+    let rolling = Rolling::begin(|config| {
+        config.rollout.step_ms = match phase {
+            RolloutPhase::Canary => 600_000,
+            _ => 100,
+        };
+        config.rollout.probation_ms = 600_000;
+    });
+    let rolling = rolling.await.call();
+    rolling.put(second());
+    rolling.until_in(phase).await;
+    rolling
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_pauses_resumes_promotes_and_aborts() {
+    let mut rolling = held_in(RolloutPhase::Canary).await;
+    let host = rolling.host.clone();
+    let steer = |command| host.rollout("updated", command);
+    let paused = steer(RolloutCommand::Pause).await.expect("it is paused");
+    assert!(paused.rollout.is_some_and(|rollout| rollout.paused));
+    let again = steer(RolloutCommand::Pause)
+        .await
+        .expect_err("it is paused already");
+    assert!(again.to_string().contains("paused already"), "{again}");
+    let resumed = steer(RolloutCommand::Resume).await.expect("it goes on");
+    assert!(resumed.rollout.is_some_and(|rollout| !rollout.paused));
+    let promoted = steer(RolloutCommand::Promote).await.expect("it is promoted");
+    assert_eq!(promoted.version.to_string(), "1.1.0");
+    assert_eq!(
+        promoted.rollout.map(|rollout| (rollout.phase, rollout.percent)),
+        Some((RolloutPhase::Probation, 100))
+    );
+    // From probation it is one change back to what is still warm.
+    let aborted = steer(RolloutCommand::Abort).await.expect("it is taken back");
+    assert_eq!(aborted.version.to_string(), "1.0.0");
+    let why = rolling.until_taken_back().await;
+    assert!(why.contains("operator"), "{why}");
+    let nothing = steer(RolloutCommand::Promote).await.expect_err("there is none");
+    assert!(nothing.to_string().contains("no update under way"), "{nothing}");
+    let (_, calls) = rolling.end().await;
+    assert_eq!(calls.failed.load(Relaxed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_ends_an_instance_leaves_nothing_of_its_update_loaded() {
+    for phase in [RolloutPhase::Canary, RolloutPhase::Probation] {
+        for end in ["unload", "disable", "file", "host"] {
+            let rolling = held_in(phase).await;
+            let host = &rolling.host;
+            match end {
+                "unload" => drop(host.unload("updated").await.expect("it is unloaded")),
+                "disable" => drop(host.disable("updated").await.expect("it is disabled")),
+                "file" => {
+                    std::fs::remove_file(rolling.place.plugins().join("updated.so")).expect("removed");
+                    host.look_now();
+                    until_async("it is forgotten", || host.plugin("updated").is_err()).await;
+                }
+                _ => {}
+            }
+            if let Ok(view) = host.plugin("updated")
+                && end != "host"
+            {
+                assert_eq!(view.lifecycle, Lifecycle::Stopped, "{phase:?} {end}");
+                assert_eq!((view.rollout, view.generation), (None, None), "{phase:?} {end}");
+            }
+            let maps = rolling.place.path().join("store");
+            rolling.end().await;
+            let mapped = std::fs::read_to_string("/proc/self/maps").expect("readable");
+            assert!(
+                !mapped.contains(&*maps.to_string_lossy()),
+                "{phase:?} {end}: {mapped}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restart_during_an_update_serves_the_old_version_and_begins_anew() {
+    let mut rolling = held_in(RolloutPhase::Canary).await;
+    let before = rolling.view().generation;
+    let view = rolling.host.restart("updated").await.expect("it is restarted");
+    assert_eq!(view.version.to_string(), "1.0.0");
+    assert!(view.generation > before);
+    rolling.until_in(RolloutPhase::Canary).await;
+    rolling.hear();
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn next_start_of_the_host_serves_what_was_gone_back_to_and_an_update_by_name_tries_it_again() {
+    let mut rolling = Rolling::begin(|_| {}).await.call();
+    rolling.put(second().in_create("return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"no room\");"));
+    let why = rolling.until_taken_back().await;
+    assert!(why.contains("no room"), "{why}");
+    let (place, _) = rolling.end().await;
+    let config = config(&place);
+    let rolling = Rolling::in_place(place, config).await;
+    let view = rolling.view();
+    assert_eq!(
+        (
+            view.lifecycle,
+            view.version.to_string().as_str(),
+            view.barred.len()
+        ),
+        (Lifecycle::Running, "1.0.0", 1),
+        "{view:?}"
+    );
+    let again = rolling
+        .host
+        .update("updated", UpdateTo::Newest)
+        .await
+        .expect_err("it can't");
+    assert!(again.to_string().contains("no room"), "{again}");
+    until_async("it is barred again", || rolling.view().barred.len() == 1).await;
+    let (place, _) = rolling.end().await;
+    // Without the bytes that served there is nothing to go back to.
+    std::fs::remove_dir_all(place.path().join("store")).expect("removed");
+    let config = self::config(&place);
+    let rolling = Rolling::in_place(place, config).await;
+    let view = rolling.view();
+    assert_eq!(view.lifecycle, Lifecycle::Quarantined, "{view:?}");
+    assert!(
+        view.cause
+            .is_some_and(|cause| cause.contains("extman update updated"))
+    );
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_updates_what_is_pinned_by_its_version_and_goes_back() {
+    let pinned = |config: &mut Config| config.instances[0].update = UpdatePolicy::Pinned;
+    let mut rolling = Rolling::begin(pinned).await.call();
+    rolling.put(second());
+    let available = rolling
+        .until_told("it is there", |what| matches!(what, What::UpdateAvailable { .. }))
+        .await;
+    assert!(available.to_string().contains("1.1.0"), "{available}");
+    assert_eq!(rolling.view().rollout, None);
+    let host = rolling.host.clone();
+    let unnamed = host
+        .update("updated", UpdateTo::Newest)
+        .await
+        .expect_err("it is pinned");
+    assert!(unnamed.to_string().contains("--to"), "{unnamed}");
+    let version = "1.1.0".parse().expect("a version");
+    let begun = host
+        .update("updated", UpdateTo::Version(version))
+        .await
+        .expect("it has started");
+    assert!(begun.rollout.is_some(), "{begun:?}");
+    until_async("it is over", || {
+        let view = rolling.view();
+        view.rollout.is_none() && view.version.to_string() == "1.1.0"
+    })
+    .await;
+    let back = host.rollback("updated").await.expect("it goes back");
+    assert_eq!(
+        (back.version.to_string().as_str(), back.barred.len()),
+        ("1.0.0", 1),
+        "{back:?}"
+    );
     rolling.is_not_tried_again().await;
     rolling.end().await;
 }

@@ -1,7 +1,7 @@
 //! Whether the candidate's calls take longer than those that the baseline serves in the same time.
 //!
 //! What is tested is not "longer", but "more than [`latency_min`](super::JudgePolicy::latency_min) times as long": the candidate's durations are divided by
-//! that first, so that a smaller difference is evidence for the candidate, however many calls there are. Then all calls of a stratum are ordered.
+//! that first, and a trifle is taken off, so that a smaller difference is evidence for the candidate, however many calls there are. Then all calls of a stratum are ordered.
 //! Two scores are staked on, half of the stake each, and their mean is an e-process too:
 //!
 //! * the rank, as in the test of Wilcoxon (1945): the whole distribution has moved;
@@ -87,11 +87,11 @@ impl Latencies {
         if pair.candidate.is_empty() || pair.baseline.is_empty() {
             return;
         }
-        let ranks = pair.ranked_in_favour(policy.latency_min);
+        let ranks = pair.ranked_in_favour(policy);
         let tail = slowest(&ranks);
         self.rank.push(|tilt| log_factor(&ranks, tilt));
         self.tail.push(|tilt| log_factor(&tail, tilt));
-        let against = pair.ranked_against(policy.latency_max);
+        let against = pair.ranked_against(policy);
         self.bearable.push(|tilt| log_factor(&against, tilt));
         self.seen = self.seen.merged(&pair.candidate, &pair.baseline);
     }
@@ -132,11 +132,12 @@ impl Pair {
         }
     }
 
-    /// Ranks of all calls once the candidate's are divided by `factor`; whatever a bucket leaves open is taken in its favour.
-    fn ranked_in_favour(&self, factor: f64) -> Vec<Scored> {
+    /// Ranks of all calls once the candidate's are scaled down by the least difference; whatever a bucket leaves open is taken in its favour.
+    fn ranked_in_favour(&self, policy: &JudgePolicy) -> Vec<Scored> {
         let candidate = self.candidate.buckets();
         let baseline = self.baseline.buckets();
-        let candidate = candidate.map(|(range, count)| (*range.start() as f64 / factor, count, 0));
+        let candidate = candidate
+            .map(|(range, count)| (policy.scaled(*range.start() as f64, policy.latency_min), count, 0));
         ranked(
             candidate
                 .chain(baseline.map(|(range, count)| (*range.end() as f64, 0, count)))
@@ -144,12 +145,13 @@ impl Pair {
         )
     }
 
-    /// The like with the sides exchanged: the more the baseline's calls take longer than the candidate's divided by `factor`, the more speaks
-    /// against the candidate taking `factor` times as long. What a bucket leaves open is taken against the candidate.
-    fn ranked_against(&self, factor: f64) -> Vec<Scored> {
+    /// The like with the sides exchanged: the more the baseline's calls take longer than the candidate's scaled down by what can't be borne, the more
+    /// speaks against the candidate taking so long. What a bucket leaves open is taken against the candidate.
+    fn ranked_against(&self, policy: &JudgePolicy) -> Vec<Scored> {
         let candidate = self.candidate.buckets();
         let baseline = self.baseline.buckets();
-        let candidate = candidate.map(|(range, count)| (*range.end() as f64 / factor, 0, count));
+        let candidate = candidate
+            .map(|(range, count)| (policy.scaled(*range.end() as f64, policy.latency_max), 0, count));
         ranked(
             candidate
                 .chain(baseline.map(|(range, count)| (*range.start() as f64, count, 0)))

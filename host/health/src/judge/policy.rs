@@ -19,6 +19,9 @@ pub struct JudgePolicy {
     pub latency_min: f64,
     /// How many times as long can't be borne. Default: 1.5.
     pub latency_max: f64,
+    /// Microseconds by which calls have to take longer at least, besides: a version that gets few calls has less of its code and data in the
+    /// processor's caches. Default: 50.
+    pub latency_trifle_us: u64,
     /// How much more of the checks have to fail at least: a difference of shares. Default: 0.1.
     pub checks_min: f64,
     /// How many times the greatest heap of the version before one that goes on growing has to have reached. Default: 1.1.
@@ -41,6 +44,7 @@ impl Default for JudgePolicy {
             errors_max: 0.05,
             latency_min: 1.2,
             latency_max: 1.5,
+            latency_trifle_us: 50,
             checks_min: 0.1,
             heap_growing: 1.1,
             heap_max: 1.5,
@@ -60,6 +64,7 @@ impl JudgePolicy {
             ("errors_max", self.errors_max, 0.001, 0.9),
             ("latency_min", self.latency_min, 1.0, 10.0),
             ("latency_max", self.latency_max, 1.1, 100.0),
+            ("latency_trifle_us", self.latency_trifle_us as f64, 0.0, 1e7),
             ("checks_min", self.checks_min, 0.0, 0.9),
             ("heap_growing", self.heap_growing, 1.0, 10.0),
             ("heap_max", self.heap_max, 1.0, 100.0),
@@ -68,6 +73,11 @@ impl JudgePolicy {
             ("false_good", self.false_good, 1e-9, 0.2),
         ]
         .into_iter()
+    }
+
+    /// How long a call of the candidate is held to take, in nanoseconds, where `factor` times as long and a trifle are no difference.
+    pub(super) fn scaled(self, nanos: f64, factor: f64) -> f64 {
+        (nanos - self.latency_trifle_us as f64 * 1e3) / factor
     }
 
     /// The logarithm of what an e-process has to reach, so that of [`MEASURES`] of them one is false no more often than it may be.

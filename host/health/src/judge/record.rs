@@ -97,8 +97,12 @@ impl Record {
             Some(block.calls.share() - allowed)
         });
         let latency = p_value(candidate, baseline, |block, is_candidate| {
-            let factor = if is_candidate { policy.latency_max } else { 1.0 };
-            Some(block.latencies.quantile(0.5)?.as_secs_f64() / factor)
+            let median = block.latencies.quantile(0.5)?.as_nanos() as f64;
+            Some(if is_candidate {
+                policy.scaled(median, policy.latency_max)
+            } else {
+                median
+            })
         });
         self.leans = errors.min(latency) <= P_LEANS;
         if errors <= alpha {

@@ -79,6 +79,19 @@ impl<R: Loaded> Succession<R> {
         self.other
     }
 
+    /// For pictures of it in which versions and generations are numbered otherwise.
+    #[cfg(test)]
+    pub(super) fn renumber(
+        &mut self,
+        build: impl Fn(&mut R::Build),
+        loaded: impl Fn(&mut R),
+        number: impl Fn(&mut u64),
+    ) {
+        [&mut self.from, &mut self.to].into_iter().for_each(build);
+        self.other.iter_mut().for_each(loaded);
+        self.retiring.iter_mut().for_each(number);
+    }
+
     pub(super) fn is_retiring(&self) -> bool {
         matches!(self.machine.phase(), Phase::Retiring(_))
     }

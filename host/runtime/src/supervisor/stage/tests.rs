@@ -116,7 +116,50 @@ enum Act {
     Refuses,
     IsBrokenOff,
     PanicsAtIt,
+    Update,
+    Promote,
+    Abort,
+    Pause,
+    Resume,
+    Warms,
+    WarmsNot,
+    IsGood,
+    IsWorse,
+    PanicBeside,
+    LaneLostBeside,
 }
+
+/// What happens to one whose updates are judged.
+const JUDGED: [Act; 28] = [
+    Act::Update,
+    Act::Promote,
+    Act::Abort,
+    Act::Pause,
+    Act::Resume,
+    Act::Warms,
+    Act::WarmsNot,
+    Act::IsGood,
+    Act::IsWorse,
+    Act::PanicBeside,
+    Act::LaneLostBeside,
+    Act::Due,
+    Act::Load,
+    Act::Unload,
+    Act::Restart,
+    Act::NewBytes,
+    Act::OldBytes,
+    Act::NewConfig,
+    Act::Takes,
+    Act::FileGone,
+    Act::Shutdown,
+    Act::Panic,
+    Act::LaneLost,
+    Act::LateReturn,
+    Act::IsDown,
+    Act::StartEnds,
+    Act::StartFails,
+    Act::StopEnds,
+];
 
 /// What may happen to one whose configuration stays as it is.
 const ACTS: [Act; 23] = [
@@ -247,6 +290,59 @@ impl World {
         }
     }
 
+    /// The generation beside that.
+    fn beside(&self) -> Option<Generation> {
+        let (new, old) = self.actor.as_ref()?.compared()?;
+        let held = self.held()?;
+        Some(if *new == held { *old } else { *new })
+    }
+
+    /// One whose updates are judged.
+    fn judged(self) -> Self {
+        let mut world = self;
+        let policy = RolloutPolicy {
+            canary_percent: vec![5],
+            ..RolloutPolicy::default()
+        };
+        let actor = world.actor.as_mut().expect("it is new");
+        actor.judge_by(Some(Arc::new(policy)));
+        world
+    }
+
+    fn happens_in_an_update(&mut self, act: Act) -> Option<Input<Generation, Command>> {
+        let (new, _) = self.actor.as_ref()?.compared()?;
+        let generation = new.number;
+        let text = || "told".to_owned();
+        Some(match act {
+            Act::Warms => Input::WarmedUp {
+                generation,
+                outcome: Ok(()),
+            },
+            Act::WarmsNot => Input::WarmedUp {
+                generation,
+                outcome: Err(text()),
+            },
+            Act::IsGood => Input::Judged {
+                generation,
+                judged: rollout::Judged::Good,
+            },
+            Act::IsWorse => Input::Judged {
+                generation,
+                judged: rollout::Judged::Worse(text()),
+            },
+            Act::PanicBeside => Input::Panicked {
+                generation: self.beside()?.number,
+                text: text(),
+            },
+            _ => {
+                let generation = self.beside()?.number;
+                self.hung.push(generation);
+                let text = text();
+                Input::LaneLost { generation, text }
+            }
+        })
+    }
+
     fn update_of_held(&self) -> Option<super::Update<Made>> {
         match &self.actor.as_ref()?.stage {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => live.update.clone(),
@@ -268,6 +364,13 @@ impl World {
             Act::Load | Act::Unload | Act::Restart | Act::Enable | Act::Disable | Act::Change => {
                 Some(self.command(act))
             }
+            Act::Update | Act::Promote | Act::Abort | Act::Pause | Act::Resume => Some(self.command(act)),
+            Act::Warms
+            | Act::WarmsNot
+            | Act::IsGood
+            | Act::IsWorse
+            | Act::PanicBeside
+            | Act::LaneLostBeside => self.happens_in_an_update(act),
             Act::NewBytes | Act::OldBytes | Act::NewConfig | Act::OldConfig => Some(self.bytes(act)),
             Act::FileGone => Some(self.go(Gone::File)),
             Act::Shutdown => Some(self.go(Gone::Host)),
@@ -341,6 +444,15 @@ impl World {
                     },
                 )
             }
+            Act::Update => Input::Update {
+                waiter: command,
+                build: self.made(),
+                direct: false,
+            },
+            Act::Promote => Input::Rollout(command, rollout::Command::Promote),
+            Act::Abort => Input::Rollout(command, rollout::Command::Abort),
+            Act::Pause => Input::Rollout(command, rollout::Command::Pause),
+            Act::Resume => Input::Rollout(command, rollout::Command::Resume),
             _ => Input::Restart(command),
         }
     }
@@ -468,7 +580,10 @@ impl World {
                     assert!(!twice, "two configurations at once: {:?}", self.history);
                     self.configuring.push(generation);
                 }
-                Effect::NotTaken { .. } | Effect::Gap(_) => {}
+                Effect::NotTaken { .. } | Effect::Gap(_) | Effect::TakenBack { .. } => {}
+                Effect::WarmUp | Effect::Judge(_) => {
+                    assert!(actor.rollout().is_some(), "{:?}", self.history);
+                }
                 Effect::Forget => forgotten = true,
             }
         }
@@ -493,6 +608,7 @@ impl World {
     fn is_accounted_for(&self) {
         let mut known: Vec<u64> = self.stopping.iter().map(|stopping| stopping.number).collect();
         known.extend(self.held().map(|held| held.number));
+        known.extend(self.beside().map(|beside| beside.number));
         known.sort_unstable();
         assert_eq!(known, self.loaded, "{:?}", self.history);
         let actor = self.actor.as_ref().expect("it was forgotten");
@@ -546,6 +662,12 @@ impl World {
 
     /// Whatever waits for a moment is told when it comes.
     fn waits_for_its_moments(&self, actor: &Actor<Generation, Command>) {
+        let of_step = actor.rollout().and_then(|rollout| rollout.due());
+        assert!(
+            of_step.is_none_or(|due| self.wakes.contains(&due)),
+            "never woken: {:?}",
+            self.history
+        );
         let due = match &actor.stage {
             Stage::Failed {
                 next: Next::Restart { due, .. },
@@ -601,6 +723,7 @@ impl World {
             (Err(_), Act::Change) => !serves_tried || self.update_of_held().is_some(),
             (Err(_), _) => true,
             (Ok(()), Act::Enable | Act::Disable) if command.at_once => true,
+            (Ok(()), Act::Update | Act::Promote | Act::Abort | Act::Pause | Act::Resume) => true,
             (Ok(()), Act::Load | Act::Enable) => serving.is_some(),
             (Ok(()), Act::Change) => {
                 self.config = command.tried.map_or(self.config, |(_, config)| config);
@@ -707,6 +830,7 @@ impl World {
         let mut asked = actor.asked.take().map(|(_, build)| build);
         asked.iter_mut().for_each(bytes);
         actor.replaces.iter_mut().for_each(bytes);
+        actor.resumed.iter_mut().for_each(bytes);
         actor.retiring.iter_mut().for_each(age);
         age(&mut actor.unloaded);
         match &mut actor.stage {
@@ -714,6 +838,9 @@ impl World {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
                 generation(&mut live.running);
                 live.update.iter_mut().for_each(|update| bytes(&mut update.build));
+                if let Some(succession) = &mut live.succession {
+                    succession.renumber(bytes, generation, age);
+                }
             }
             _ => {}
         }
@@ -776,6 +903,23 @@ fn every_interleaving_has_a_way_out_forgets_nothing_and_answers_truly() {
 #[test]
 fn every_interleaving_with_configurations_has_a_way_out_forgets_nothing_and_answers_truly() {
     every_interleaving_of(&CONFIGURING, LENGTH);
+}
+
+#[test]
+fn every_interleaving_with_judged_updates_has_a_way_out_forgets_nothing_and_answers_truly() {
+    let begun = [Act::StartEnds, Act::NewBytes];
+    let canary = [&begun[..], &[Act::StartEnds, Act::Warms]].concat();
+    let probation = [&canary[..], &[Act::Promote]].concat();
+    let settled = [&probation[..], &[Act::Promote]].concat();
+    let mut seen = HashMap::new();
+    for before in [&begun[..1], &begun, &canary, &probation, &settled] {
+        let mut world = World::new(DesiredState::Running, Update::StartFirst).judged();
+        for act in before {
+            assert!(world.act(*act), "{act:?} is impossible after {:?}", world.history);
+        }
+        explore(world, &JUDGED, 4, &mut seen);
+    }
+    assert!(seen.len() > 5_000, "{} is too few to be all of them", seen.len());
 }
 
 fn every_interleaving_of(acts: &[Act], length: usize) {
@@ -1273,4 +1417,60 @@ fn who_waits_for_a_change_is_answered_when_it_was_taken_or_not() {
         None,
         "it is not wanted"
     );
+}
+
+/// One whose new version has started beside the old one, and what happened then.
+fn updating(acts: &[Act]) -> World {
+    let mut world = World::new(DesiredState::Running, Update::StartFirst).judged();
+    for act in [Act::StartEnds, Act::NewBytes, Act::StartEnds].iter().chain(acts) {
+        assert!(world.act(*act), "{act:?} is impossible after {:?}", world.history);
+    }
+    world
+}
+
+fn file(world: &World) -> (Option<u8>, Option<u8>) {
+    let of = |generation: Generation| generation.build.file;
+    (world.held().map(of), world.beside().map(of))
+}
+
+#[test]
+fn judged_version_serves_when_it_is_good_and_its_time_is_over() {
+    let world = updating(&[Act::Warms, Act::IsGood]);
+    assert_eq!(file(&world), (Some(1), Some(2)));
+    let mut world = updating(&[Act::Warms, Act::IsGood, Act::Due]);
+    assert_eq!(file(&world), (Some(2), Some(1)), "the old one stays warm");
+    assert!(world.act(Act::IsGood) && world.act(Act::Due) && world.act(Act::StopEnds));
+    assert_eq!((file(&world), world.loaded.len()), ((Some(2), None), 1));
+}
+
+#[test]
+fn judged_version_that_is_worse_or_down_is_taken_back_from_wherever_it_is() {
+    let canary = [Act::Warms];
+    let probation = [Act::Warms, Act::Promote];
+    for before in [&[][..], &canary, &probation] {
+        let is_running = before.len() == 2;
+        let panics = if is_running { Act::Panic } else { Act::PanicBeside };
+        for bad in [Act::IsWorse, panics, Act::Abort] {
+            let mut world = updating(&[before, &[bad]].concat());
+            assert_eq!(
+                (file(&world), world.stopping.len()),
+                ((Some(1), None), 1),
+                "{before:?} {bad:?}"
+            );
+            assert!(world.act(Act::StopEnds) && world.serves());
+            assert_eq!(world.starting, None, "it is not tried again");
+        }
+    }
+}
+
+#[test]
+fn judged_version_serves_at_once_when_the_old_one_is_down() {
+    for before in [&[][..], &[Act::Warms]] {
+        let world = updating(&[before, &[Act::Panic]].concat());
+        assert_eq!(
+            (file(&world), world.serves()),
+            ((Some(2), None), true),
+            "{before:?}"
+        );
+    }
 }
