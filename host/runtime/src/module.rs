@@ -16,6 +16,7 @@ use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Prior
 use super::loader::{CodeOwner, Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
 use super::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
 use super::process_guard;
+use super::sync::lock;
 use super::vetting::VettedPlugin;
 use closing::Closing;
 use extman_intake::{OpenedCopy, VerifiedPlugin};
@@ -24,7 +25,7 @@ use extman_model::{Digest, ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::{Manifest, Symbols};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use used::Ledger;
@@ -316,7 +317,7 @@ impl Module {
             self.stack_bytes,
             self.observer.clone(),
         );
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = lock(&self.own);
         own.retain(|pool| {
             let ended = pool.has_ended();
             if ended {
@@ -340,6 +341,6 @@ impl Module {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }

@@ -9,9 +9,10 @@
 
 use super::status;
 use super::stop::Stop;
+use crate::sync::lock;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Calls that may be inside each other.
@@ -219,7 +220,7 @@ impl Chain {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

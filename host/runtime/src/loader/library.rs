@@ -11,10 +11,11 @@ use super::root::{self, Tables};
 use super::{loaded, mapped};
 use crate::crash::LibraryEntry;
 use crate::lanes::Phase;
+use crate::sync::{lock, wait_while};
 use extman_model::{ResidentReason, Verdict};
 use libloading::os::unix::{Library as Handle, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::mem::ManuallyDrop;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// Why a library could not be opened. Nothing of the plugin but its constructors has run then.
@@ -357,9 +358,7 @@ fn loader() -> Option<Loader> {
 }
 
 fn loader_within(patience: Duration) -> Option<Loader> {
-    let loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-    let waited = LOADED.wait_timeout_while(loading, patience, |loading| *loading);
-    let (mut loading, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    let mut loading = wait_while(&LOADED, lock(&LOADING), patience, |loading| *loading);
     if *loading {
         return None;
     }
@@ -370,7 +369,7 @@ fn loader_within(patience: Duration) -> Option<Loader> {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        *LOADING.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *lock(&LOADING) = false;
         LOADED.notify_one();
     }
 }

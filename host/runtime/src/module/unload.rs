@@ -4,10 +4,11 @@ use super::closing::{Closer, Ended};
 use super::{Held, Module, ModuleBudgets};
 use crate::lanes::Pool;
 use crate::loader::NotClosed;
+use crate::sync::lock;
 use extman_model::clock;
 use extman_model::{ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::Unload;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Module {
@@ -32,7 +33,7 @@ impl Module {
     }
 
     fn unload_blocking(&self, budgets: ModuleBudgets) -> Verdict {
-        let _one_at_a_time = self.unloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.unloading);
         if let Held::Closed(verdict) = &*self.held() {
             return verdict.clone();
         }
@@ -104,7 +105,7 @@ impl Module {
 
     /// All lanes that are the module's alone.
     pub(super) fn pools(&self) -> Vec<Pool> {
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = lock(&self.own);
         std::iter::once(&self.pool).chain(own.iter()).cloned().collect()
     }
 

@@ -99,7 +99,7 @@ interpose! {
 #[cfg(test)]
 pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    crate::sync::lock(&ALONE)
 }
 
 #[cfg(test)]

@@ -14,13 +14,14 @@ use super::snapshot::{Difference, Look, Snapshot};
 use super::streams;
 use super::thread_state::ThreadState;
 use crate::loader::{CodeOwner, exit_now, libraries_with_threads};
+use crate::sync;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{ProcessChange, ProcessPart};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::marker::PhantomData;
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 /// Changes that are kept for who asks later.
@@ -326,7 +327,7 @@ fn report(mut guard: MutexGuard<'_, Guard>, found: &[ProcessChange]) {
 }
 
 fn lock() -> MutexGuard<'static, Guard> {
-    GUARD.lock().unwrap_or_else(PoisonError::into_inner)
+    sync::lock(&GUARD)
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 
 use crate::lanes::{Pool, Priority, Work};
 use crate::loader::PluginInstance;
+use crate::sync::lock;
 use extman_abi::CallToken;
 use extman_model::clock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Most notices that wait; what comes then is dropped, since the plugin can still ask whether a call is cancelled.
@@ -52,7 +53,7 @@ impl CancelNotices {
 
     /// Has the plugin hear that a call is cancelled. Waits for nobody.
     pub(super) fn notify(self: &Arc<Self>, call: CallToken) {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         if waiting.calls.len() == WAITING_MAX {
             waiting.dropped += 1;
             if waiting.dropped == 1 {
@@ -86,13 +87,13 @@ impl CancelNotices {
             .submit(work, Priority::Step, tell, move |()| notices.next());
         if told.is_err() {
             // The pool is ending: nobody is left to be told.
-            *self.lock() = Waiting::default();
+            *lock(&self.waiting) = Waiting::default();
         }
     }
 
     /// The call that the plugin hears of next; `None` once none waits.
     fn take(&self) -> Option<CallToken> {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         let next = waiting.calls.pop_front();
         if next.is_none() {
             waiting.is_under_way = false;
@@ -103,9 +104,5 @@ impl CancelNotices {
             }
         }
         next
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
