@@ -5,7 +5,7 @@
 
 use super::code_owner::{self, CodeOwner};
 use super::host_table::HOST_TABLE;
-use super::root::{Detach, Tables};
+use super::root::Tables;
 use super::status;
 use crate::crash::Place;
 use extman_abi as abi;
@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 /// One library that this thread is attached to.
 struct Held {
     library: CodeOwner,
-    detach: Option<Detach>,
+    detach: Option<unsafe extern "C" fn(*const abi::HostTable)>,
     detaching: Place,
     /// Entries of it that this thread is in.
     entries: u32,
@@ -46,7 +46,7 @@ pub(super) fn thread(
     library: CodeOwner,
     detaching: Place,
 ) -> Result<Option<Attached>, CallError> {
-    let Some(attach) = tables.attach else {
+    let Some(attach) = tables.module.thread_attach else {
         return Ok(None);
     };
     let is_attached = THREAD.with_borrow_mut(|thread| {
@@ -61,7 +61,7 @@ pub(super) fn thread(
         }
         let held = Held {
             library,
-            detach: tables.detach,
+            detach: tables.module.thread_detach,
             detaching,
             entries: 1,
         };

@@ -13,14 +13,15 @@
 use super::call_words::{CallState, Cancelled, Held, OutputLock};
 use super::chain::{Chain, Late};
 use super::output::{Completed, Completion, Output, OutputBuffer, OutputLimits};
-use extman_abi::{self as abi, CallToken};
+use crate::sync::lock;
+use extman_abi::CallToken;
 use extman_model::Usage;
 use extman_model::clock::{self, Monotonic};
 use extman_model::frames::Frames;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The right to make one call at a time under a token. Dropping it ends the call that is open.
 #[derive(Debug)]
@@ -330,7 +331,6 @@ pub(super) fn complete(token: CallToken, ended: impl FnOnce(Output) -> Completed
 /// The host ends a call that was handed over: nobody waits for it any more. Whatever its plugin still does under its token is refused.
 pub(crate) fn give_up(token: CallToken) -> bool {
     complete(token, |output| Completed {
-        status: abi::STATUS_CANCELLED,
         failure: None,
         usage: Usage::default(),
         output,
@@ -372,14 +372,11 @@ pub(crate) fn late(token: CallToken) -> Late {
     chain.map_or(Late::ALONE, |chain| chain.late())
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::output::{begin, cancelled, write};
     use super::*;
+    use extman_abi as abi;
     use std::sync::atomic::AtomicUsize;
 
     #[test]
@@ -450,7 +447,6 @@ mod tests {
         assert_ne!(token, other, "the slot is the call's until it ends");
         let end = |token| {
             complete(token, |output| Completed {
-                status: abi::STATUS_OK,
                 usage: Default::default(),
                 failure: None,
                 output,

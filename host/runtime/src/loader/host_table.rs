@@ -220,7 +220,6 @@ unsafe extern "C" fn complete(
         let failure = (status != abi::STATUS_OK)
             .then(|| read::failed(&outcome, status::failure(status, text, "the call")));
         let completed = |output| Completed {
-            status,
             failure,
             usage: read::usage(&outcome),
             output,

@@ -33,6 +33,7 @@ mod output;
 mod plugin_instance;
 mod read;
 mod root;
+mod sized;
 mod status;
 mod stop;
 mod text;

@@ -59,9 +59,7 @@ pub type Completion = Box<dyn FnOnce(Completed) + Send>;
 
 /// What a call that was handed over came to.
 pub struct Completed {
-    /// What its plugin says of it, or that the host gave it up.
-    pub status: abi::Status,
-    /// Why there is no answer.
+    /// Why there is no answer, as its plugin says; `None` also if the host gave it up.
     pub failure: Option<CallError>,
     /// What the plugin said of its use of a model.
     pub usage: Usage,
