@@ -260,7 +260,6 @@ fn code(journal: &Journal, at: u64) -> Code {
 }
 
 /// Addresses of the instruction and of the stack's end at which the signal came.
-#[cfg(target_arch = "x86_64")]
 fn registers(context: *mut c_void) -> (u64, u64) {
     // SAFETY: the third argument of a handler with SA_SIGINFO.
     let saved = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
@@ -268,20 +267,6 @@ fn registers(context: *mut c_void) -> (u64, u64) {
         saved[libc::REG_RIP as usize] as u64,
         saved[libc::REG_RSP as usize] as u64,
     )
-}
-
-/// Addresses of the instruction and of the stack's end at which the signal came.
-#[cfg(target_arch = "aarch64")]
-fn registers(context: *mut c_void) -> (u64, u64) {
-    // SAFETY: the third argument of a handler with SA_SIGINFO.
-    let saved = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
-    (saved.pc, saved.sp)
-}
-
-/// Not known on this processor.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn registers(_: *mut c_void) -> (u64, u64) {
-    (0, 0)
 }
 
 fn now_unix_ms() -> u64 {

@@ -437,13 +437,10 @@ impl PluginInstance {
     /// Fetches from memory what a check needs, and has the processor begin to fetch what the plugin keeps at its handle.
     #[inline]
     pub fn warm(&self) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         black_box((self.inside(), self.has_check()));
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a hint, which never faults: a handle may be any number.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.handle.cast_const().cast()) };
-        }
+        // SAFETY: a hint, which never faults: a handle may be any number.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(self.handle.cast_const().cast()) };
     }
 
     /// Asks the instance how it is, in an open context, and closes that.
