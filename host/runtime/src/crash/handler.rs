@@ -8,9 +8,7 @@
 //! for; without that, of the library in which the instruction lies; otherwise nobody's.
 
 use super::journal::{journal, slot_here};
-use super::layout::{
-    Code, Journal, LibraryRow, NONE, Note, OWN_THREAD, WHOLE, WRITING, Word,
-};
+use super::layout::{Code, Journal, LibraryRow, NONE, Note, OWN_THREAD, WHOLE, WRITING, Word};
 use super::stack;
 use crate::loader::{CodeOwner, offset_in_executable};
 use crate::process_guard::{disposition, set_disposition};
