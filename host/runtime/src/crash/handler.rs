@@ -7,19 +7,17 @@
 //! Whose code it was: of the place that the thread's slot names, the innermost one; without that, of the library that the thread was made
 //! for; without that, of the library in which the instruction lies; otherwise nobody's.
 
-use super::journal::{INSTANCES_USED, LIBRARIES_USED, journal, slot_here};
-use super::layout::{
-    Code, INSTANCES_MAX, Journal, LIBRARIES_MAX, LibraryRow, NONE, Note, OWN_THREAD, WHOLE, WRITING, Word,
-};
+use super::journal::{journal, slot_here};
+use super::layout::{Code, Journal, LibraryRow, NONE, Note, OWN_THREAD, WHOLE, WRITING, Word};
 use super::stack;
-use crate::loader::{CodeOwner, extent_of_executable};
+use crate::loader::{CodeOwner, offset_in_executable};
 use crate::process_guard::{disposition, set_disposition};
 use libc::{c_int, c_void, siginfo_t};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicPtr, Ordering::*};
 
 /// The signals that are handled.
 pub(super) const SIGNALS: [c_int; 5] = [
@@ -33,17 +31,14 @@ pub(super) const SIGNALS: [c_int; 5] = [
 /// What was there before, in the order of [`SIGNALS`].
 static BEFORE: [AtomicPtr<libc::sigaction>; SIGNALS.len()] =
     [const { AtomicPtr::new(ptr::null_mut()) }; SIGNALS.len()];
-static HOST_START: AtomicUsize = AtomicUsize::new(0);
-static HOST_END: AtomicUsize = AtomicUsize::new(0);
 
 /// Installs it, once. What was there before is called by it.
 pub(super) fn install() -> io::Result<()> {
     static ONCE: Once = Once::new();
     let mut installed = Ok(());
     ONCE.call_once(|| {
-        let host = extent_of_executable();
-        HOST_START.store(host.start, Release);
-        HOST_END.store(host.end, Release);
+        // What the handler asks for later is looked up now, while the dynamic loader is free.
+        let _ = offset_in_executable(0);
         stack::enable();
         installed = SIGNALS.iter().zip(&BEFORE).try_for_each(|(signal, kept)| {
             let before = disposition(*signal).ok_or_else(io::Error::last_os_error)?;
@@ -224,8 +219,8 @@ fn culprit(journal: &Journal, slot_word: u64, code: Code) -> Word {
 }
 
 fn library_of(journal: &Journal, owner: u64) -> Option<usize> {
-    let used = LIBRARIES_USED.load(Acquire).min(LIBRARIES_MAX);
-    journal.libraries[..used]
+    journal
+        .libraries
         .iter()
         .position(|row| row.owner.load(Relaxed) == owner)
 }
@@ -236,8 +231,7 @@ fn only_instance(journal: &Journal, library: u64) -> u64 {
     if library == 0 {
         return 0;
     }
-    let used = INSTANCES_USED.load(Acquire).min(INSTANCES_MAX);
-    let rows = journal.instances[..used].iter().enumerate();
+    let rows = journal.instances.iter().enumerate();
     let mut its = rows.filter(|(_, row)| row.library.load(Relaxed) == library);
     match (its.next(), its.next()) {
         (Some((row, _)), None) => row as u64 + 1,
@@ -246,17 +240,11 @@ fn only_instance(journal: &Journal, library: u64) -> u64 {
 }
 
 fn code(journal: &Journal, at: u64) -> Code {
-    let used = LIBRARIES_USED.load(Acquire).min(LIBRARIES_MAX);
     let holds = |row: &LibraryRow| (row.start.load(Relaxed)..row.end.load(Relaxed)).contains(&at);
-    if let Some(row) = journal.libraries[..used].iter().position(holds) {
+    if let Some(row) = journal.libraries.iter().position(holds) {
         return Code::Library(row, at - journal.libraries[row].start.load(Relaxed));
     }
-    let (start, end) = (HOST_START.load(Acquire) as u64, HOST_END.load(Acquire) as u64);
-    if (start..end).contains(&at) {
-        Code::Host(at - start)
-    } else {
-        Code::Elsewhere
-    }
+    offset_in_executable(at as usize).map_or(Code::Elsewhere, |offset| Code::Host(offset as u64))
 }
 
 /// Addresses of the instruction and of the stack's end at which the signal came.

@@ -22,7 +22,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*, compiler_fence};
+use std::sync::atomic::{AtomicPtr, Ordering::*, compiler_fence};
 use std::sync::{Arc, Mutex};
 
 /// The end of a journal's name.
@@ -143,9 +143,6 @@ static FREE: Mutex<Free> = Mutex::new(Free {
     instances: FreeRows::new(),
     capabilities: FreeRows::new(),
 });
-/// So many rows were ever used: what a signal handler looks through.
-pub(super) static LIBRARIES_USED: AtomicUsize = AtomicUsize::new(0);
-pub(super) static INSTANCES_USED: AtomicUsize = AtomicUsize::new(0);
 
 /// What is known of a library before it is loaded.
 #[derive(Debug, Clone, Copy)]
@@ -179,7 +176,6 @@ pub fn library<'a>(identity: Identity<'_>, capabilities: impl Iterator<Item = &'
         listed.id.set_text(identity.id);
         listed.version.set_text(identity.version);
         listed.digest.set(identity.digest.bytes());
-        LIBRARIES_USED.fetch_max(number as usize, Release);
     }
     let capabilities = capabilities.filter_map(|name| {
         let number = free.capabilities.take(CAPABILITIES_MAX);
@@ -200,7 +196,6 @@ impl LibraryEntry {
         if let Some(listed) = row(&journal.instances, number) {
             listed.name.set_text(name);
             listed.library.store(library.number, Relaxed);
-            INSTANCES_USED.fetch_max(number as usize, Release);
         }
         InstanceEntry {
             library: self.clone(),
@@ -214,17 +209,16 @@ impl LibraryEntry {
     }
 
     fn place(&self, instance: u64, phase: u64, capability: u64) -> Place {
-        let of = |library: &Arc<ListedLibrary>| {
-            let library = library.number;
-            Word {
-                phase,
-                library,
-                capability,
-                instance,
-            }
-            .pack()
+        let Some(library) = &self.0 else {
+            return Place(0);
         };
-        Place(self.0.as_ref().map_or(0, of))
+        let word = Word {
+            phase,
+            library: library.number,
+            capability,
+            instance,
+        };
+        Place(word.pack())
     }
 
     /// Its code has this owner: so are threads known that it makes.
@@ -292,18 +286,13 @@ impl InstanceEntry {
     /// In a call of a capability.
     #[inline]
     pub fn in_call(&self, capability: &str) -> Place {
-        let Some(library) = &self.library.0 else {
-            return Place(0);
-        };
-        let known = library
-            .capabilities
-            .iter()
-            .find(|(name, _)| **name == *capability);
-        self.library.place(
-            self.number,
-            phase_number(Phase::Invoke),
-            known.map_or(0, |(_, row)| *row),
-        )
+        let listed = self.library.0.iter().flat_map(|library| &library.capabilities);
+        let row = listed
+            .filter(|(name, _)| **name == *capability)
+            .map(|(_, row)| *row)
+            .next();
+        self.library
+            .place(self.number, phase_number(Phase::Invoke), row.unwrap_or(0))
     }
 }
 

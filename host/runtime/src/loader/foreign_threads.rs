@@ -27,6 +27,12 @@ pub(crate) fn is_gone(tid: i32) -> bool {
     seen.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
+/// A thread, for people: its number, and its name in quotes.
+pub(crate) fn name_of(tid: i32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
+    format!("thread {tid} {:?}", name.trim_end())
+}
+
 /// The threads of this process but for the main one.
 pub(super) fn tasks() -> std::io::Result<impl Iterator<Item = i32>> {
     let main = std::process::id() as i32;

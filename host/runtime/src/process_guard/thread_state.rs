@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(changed(), []);
     }
 
-        #[test]
+    #[test]
     fn float_mode_of_a_thread_is_put_back_and_named() {
         let before = ThreadState::of_this_thread();
         // Flush to zero, denormals are zero.
