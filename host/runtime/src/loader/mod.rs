@@ -66,5 +66,5 @@ pub(crate) use code_owner::{CodeOwner, is_in_entry, is_in_executable, offset_in_
 #[cfg(test)]
 pub(crate) use code_owner::{on_behalf_of, outside};
 pub(crate) use image::start_of_object_at;
-pub(crate) use keys::hosts_own_key;
+pub(crate) use interpose::{pthread_key_create, pthread_key_delete};
 pub(crate) use threads::libraries_with_threads;

@@ -59,6 +59,7 @@ pub(crate) use descriptors::protect;
 pub(crate) use fork::end_if_forked;
 pub(crate) use real::{Real, interpose};
 pub(crate) use signals::{get as disposition, name as signal_name, put as set_disposition};
+pub(crate) use thread_destructors::register as at_thread_end;
 pub(crate) use thread_end::on_thread_end;
 pub(crate) use windows::{LOAD, lives, no_longer_lives, window};
 
