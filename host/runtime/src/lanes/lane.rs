@@ -105,15 +105,15 @@ enum Occupied {
 pub(super) struct Lane {
     pub number: u64,
     home: Weak<Shared>,
-    occupancy: Occupancy,
+    pub occupancy: Occupancy,
     occupied: Mutex<Option<Occupied>>,
     /// Whether the library's code ever ran here: on a thread where it did not, none of it can be left.
     has_run: AtomicBool,
     retiring: AtomicBool,
     available: AtomicBool,
     sleeper: OnceLock<Thread>,
-    thread: Joining,
-    cpu: LaneCpu,
+    pub thread: Joining,
+    pub cpu: LaneCpu,
 }
 
 impl Lane {
@@ -257,11 +257,6 @@ impl Lane {
         });
     }
 
-    /// It has come back, and goes on.
-    pub(super) fn go_on(&self) {
-        self.occupancy.go_on();
-    }
-
     pub(super) fn is_lost(&self) -> bool {
         self.occupancy.is_lost()
     }
@@ -282,16 +277,6 @@ impl Lane {
     /// Whether the library's code ever ran on its thread.
     pub(super) fn has_run(&self) -> bool {
         self.has_run.load(Acquire)
-    }
-
-    /// What its thread has used of the processor so far, in nanoseconds; nothing once it has handed that on.
-    pub(super) fn cpu_ns(&self) -> u64 {
-        self.cpu.read()
-    }
-
-    /// Waits until the thread is gone, its thread-local destructors included. `false` if it is not within `patience`.
-    pub(super) fn join_within(&self, patience: Duration) -> bool {
-        self.thread.join_within(patience)
     }
 }
 
