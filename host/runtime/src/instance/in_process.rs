@@ -99,6 +99,7 @@ impl Instance {
             ThreadModel::Affine => module.own_lane(&name),
         };
         let folders = settings.folders.take();
+        let mut capabilities = module.manifest().capabilities.iter();
         let work = |phase, budget| work(&name, &module, phase, budget, settings.wedge_after);
         let creation = Creation {
             library: module
@@ -109,27 +110,19 @@ impl Instance {
             folders,
             resource_dir: module.resource_dir().map(Path::to_owned),
             listener,
+            submits: capabilities.any(|capability| capability.is_async),
             home: pool.clone(),
             freeing: work(Phase::Destroy, settings.start_budget + settings.stop_budget),
         };
-        let creating = work(Phase::Create, settings.start_budget);
-        let call = PendingCall::step(creating.deadline);
-        let make = move |context: CallContext| creation.carry_out(context.token());
-        let made = call.dispatch(&pool, creating, urgency(threads), make).await;
-        let made = settle(made, Phase::Create).flatten();
+        let made = creation
+            .on_lane(work(Phase::Create, settings.start_budget), urgency(threads))
+            .await;
         // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
         let is_late = matches!(&made, Err(error) if error.kind == ErrorKind::DeadlineExceeded);
         if threads == ThreadModel::Affine && made.is_err() && !is_late {
             let _ = pool.shutdown(Duration::ZERO);
         }
-        let made = made?;
-        if declares_async(&module) && made.plugin().is_some_and(|plugin| !plugin.can_submit()) {
-            return Err(CallError::new(
-                ErrorKind::Unsupported,
-                "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
-            ));
-        }
-        let plugin = made.claim();
+        let plugin = made?.claim();
         let telling = work(Phase::Invoke, settings.stop_budget);
         receiving::on_lanes(
             &plugin,
@@ -357,12 +350,21 @@ struct Creation {
     folders: Option<Box<InstanceFolders>>,
     resource_dir: Option<PathBuf>,
     listener: Arc<dyn Listener>,
+    /// Calls of some capability are to be submitted and not to hold a lane.
+    submits: bool,
     /// Where, and as what, it is freed if it comes too late.
     home: Pool,
     freeing: Work,
 }
 
 impl Creation {
+    async fn on_lane(self, work: Work, priority: Priority) -> Result<DestroyOnDrop, CallError> {
+        let (call, home) = (PendingCall::step(work.deadline), self.home.clone());
+        let make = move |context: CallContext| self.carry_out(context.token());
+        let made = call.dispatch(&home, work, priority, make).await;
+        settle(made, Phase::Create).flatten()
+    }
+
     fn carry_out(self, call: CallToken) -> Result<DestroyOnDrop, CallError> {
         // Whoever has no use for them is made all the same.
         let folders = self.folders.filter(|folders| match folders.make() {
@@ -383,7 +385,12 @@ impl Creation {
             resource_dir: self.resource_dir.as_deref(),
         };
         let plugin = PluginInstance::create(self.library, making, call, self.listener)?;
-        Ok(DestroyOnDrop::new(plugin, self.home, self.freeing))
+        let can_serve = !self.submits || plugin.can_submit();
+        let made = DestroyOnDrop::new(plugin, self.home, self.freeing);
+        can_serve.then_some(made).ok_or_else(|| {
+            let text = "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to";
+            CallError::new(ErrorKind::Unsupported, text)
+        })
     }
 }
 
@@ -553,13 +560,4 @@ fn settle<T>(returned: Result<T, DispatchError>, phase: Phase) -> Result<T, Call
         DispatchError::Refused(refused) => CallError::new(ErrorKind::NotServing, refused.to_string()),
         DispatchError::Dropped => CallError::new(ErrorKind::NotServing, "the instance is being unloaded"),
     })
-}
-
-/// Whether calls of some capability are to be submitted and not to hold a lane.
-fn declares_async(module: &Module) -> bool {
-    module
-        .manifest()
-        .capabilities
-        .iter()
-        .any(|capability| capability.is_async)
 }

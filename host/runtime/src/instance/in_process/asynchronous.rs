@@ -1,6 +1,6 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
-use super::{Call, Ends, Failure, Instance, Served, reply};
+use super::{Call, Failure, Instance, Served, reply};
 use crate::lanes::{Phase, Priority};
 use crate::loader::{self, CallContext, Completed, Frames};
 use crate::pending_call::{DispatchError, PendingCall, answer_by};
@@ -30,7 +30,6 @@ impl Instance {
         let (plugin, limits) = (self.plugin.clone(), self.output_limits());
         let tell = self.tells_of_cancel();
         let (completed, completes) = oneshot::channel::<Completed>();
-        let ends = stream.clone().map(Ends);
         let streams = stream.is_some();
         let pending = PendingCall::open(deadline, stream, limits).in_chain(call.chain.clone());
         let run = move |context: CallContext| {
@@ -58,7 +57,6 @@ impl Instance {
             }
         };
         let answer = answer_by(deadline, completes).await;
-        drop(ends);
         let Some(Ok(completed)) = answer else {
             return Err(DispatchError::Deadline(loader::late(in_flight.token)));
         };
