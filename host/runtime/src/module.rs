@@ -22,7 +22,7 @@ use closing::Closing;
 use extman_intake::{OpenedCopy, VerifiedPlugin};
 use extman_model::clock;
 use extman_model::{Digest, ResidentReason, Verdict};
-use extman_plugin_api::manifest::schema::{Manifest, Symbols};
+use extman_plugin_api::manifest::schema::Manifest;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -167,7 +167,6 @@ impl Module {
         let stored = plugin.verified().open().map_err(LoadError::from)?;
         let rust = crate::vetting::is_rust(plugin.verified());
         let module = Arc::new(Module::new(plugin.verified(), observer, limits));
-        let global = module.manifest.plugin.symbols == Symbols::Global;
         let work = Work {
             subject: asked_by.into(),
             generation: module.generation,
@@ -178,7 +177,7 @@ impl Module {
         // The module has what was mapped even if nobody waits for it any more.
         let opening = module.clone();
         let asked_by: Arc<str> = work.subject.clone();
-        let open = move |_| opening.map(&stored, rust, global, &asked_by);
+        let open = move |_| opening.map(&stored, rust, &asked_by);
         let call = PendingCall::step(work.deadline);
         match call.dispatch(&module.pool, work, Priority::Step, open).await {
             Ok(Ok(())) => Ok(module),
@@ -231,7 +230,7 @@ impl Module {
     }
 
     /// On a lane: seals the bytes and maps them.
-    fn map(&self, stored: &OpenedCopy, rust: bool, global: bool, asked_by: &str) -> Result<(), LoadError> {
+    fn map(&self, stored: &OpenedCopy, rust: bool, asked_by: &str) -> Result<(), LoadError> {
         let memory_name = format!("extman-{}-{}", self.name, self.generation);
         let sealed = SealedImage::of_stored(stored, &memory_name, self.digest)?;
         let listed = self.listed();
@@ -239,7 +238,7 @@ impl Module {
         let only = listed.instance(asked_by);
         let opened = {
             let _window = process_guard::window(&self.name, process_guard::LOAD, CodeOwner::UNKNOWN);
-            Library::open_listed(sealed, rust, global, listed)
+            Library::open(sealed, rust, self.manifest.plugin.symbols, listed)
         };
         drop(only);
         match opened {

@@ -13,6 +13,7 @@ use crate::crash::LibraryEntry;
 use crate::lanes::Phase;
 use crate::sync::{lock, wait_while};
 use extman_model::{ResidentReason, Verdict};
+use extman_plugin_api::manifest::schema::Symbols;
 use libloading::os::unix::{Library as Handle, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Condvar, Mutex};
@@ -142,23 +143,15 @@ static LOADED: Condvar = Condvar::new();
 const LOADER_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Library {
-    /// Opens and checks a library. Runs its constructors on this thread. `rust` says who made its manifest frame, `global` whether
-    /// libraries that are opened later may bind to its symbols.
+    /// Opens and checks a library, which the crash journal has as `listed`. Runs its constructors on this thread. `rust`: the Rust SDK has
+    /// made its manifest frame. With global `symbols`, libraries that are opened later may bind to them.
     ///
     /// # Errors
     /// Whatever does not pass; what is mapped then is given back, to be closed when this thread has ended.
-    pub fn open(sealed: SealedImage, rust: bool, global: bool) -> Result<Self, NotOpened> {
-        Self::open_listed(sealed, rust, global, LibraryEntry::default())
-    }
-
-    /// As [`open`](Self::open), for a library that the crash journal lists.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn open_listed(
+    pub fn open(
         sealed: SealedImage,
         rust: bool,
-        global: bool,
+        symbols: Symbols,
         listed: LibraryEntry,
     ) -> Result<Self, NotOpened> {
         let _one_at_a_time = loader().ok_or(OpenError::Busy)?;
@@ -169,7 +162,10 @@ impl Library {
         let (opened, owner) = (Opened::now(), CodeOwner::of_a_new_library());
         listed.set_owner(owner.number());
         let place = listed.at(Phase::Open);
-        let scope = if global { RTLD_GLOBAL } else { RTLD_LOCAL };
+        let scope = match symbols {
+            Symbols::Global => RTLD_GLOBAL,
+            Symbols::Local => RTLD_LOCAL,
+        };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
         let open = || unsafe { Handle::open(Some(&path), RTLD_NOW | scope) };
         let handle = code_owner::in_entry(owner, place, open).map_err(|e| refusal(cause(&e)))?;

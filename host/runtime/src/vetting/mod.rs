@@ -27,7 +27,6 @@ use cache::VettingCache;
 use child::Limits;
 use extman_intake::{Sdk, VerifiedPlugin};
 use extman_model::{Digest, MemoryBound, VettingDepth, VettingPhase, VettingReport};
-use extman_plugin_api::manifest::schema::Symbols;
 use key::{Trial, VettingKey};
 use protocol::Order;
 use serde::{Deserialize, Serialize};
@@ -371,7 +370,7 @@ impl Vetting {
         let order = Order {
             digest,
             rust: is_rust(plugin),
-            global: plugin.manifest().plugin.symbols == Symbols::Global,
+            symbols: plugin.manifest().plugin.symbols,
             name: plugin.manifest().plugin.id.clone(),
             config: trial.config.to_owned(),
             resource_dir: plugin.origin().parent().and_then(Path::to_str).map(str::to_owned),
