@@ -313,15 +313,20 @@ pub(super) fn find(token: CallToken) -> Option<&'static Slot> {
     (generation_of(token) & 1 == 1).then_some(slot)
 }
 
+/// Gets hold of the output of a token's call; `None` if the token is stale.
+pub(super) fn enter(token: CallToken) -> Option<OutputGuard<'static>> {
+    find(token)?.enter_by(token)
+}
+
 /// Ends a call that was handed over, once: its completion hears what `ended` says of it. `false` if it has ended, or is none.
 pub(super) fn complete(token: CallToken, ended: impl FnOnce(Output) -> Completed) -> bool {
-    let Some(slot) = find(token) else { return false };
-    let Some(mut output) = slot.enter_by(token) else {
+    let Some(mut output) = enter(token) else {
         return false;
     };
     let Some(completion) = output.completion() else {
         return false;
     };
+    let slot = output.slot;
     let output = output.close();
     slot.give_back();
     completion(ended(output));
@@ -345,9 +350,7 @@ pub(crate) fn cancel(token: CallToken) -> Cancelled {
     let was = slot.state.cancel(generation_of(token));
     if was == Cancelled::Running {
         // A writer may be waiting for its reader, and whoever made a call in it for the answer.
-        let waits = slot
-            .enter_by(token)
-            .map(|output| (output.stream().cloned(), output.chain().cloned()));
+        let waits = enter(token).map(|output| (output.stream().cloned(), output.chain().cloned()));
         let (stream, chain) = waits.unwrap_or_default();
         if let Some(stream) = stream {
             stream.wake();
@@ -368,7 +371,7 @@ pub(super) fn deadline(token: CallToken) -> Option<Option<Monotonic>> {
 
 /// What the call of a token is in, as its time is over.
 pub(crate) fn late(token: CallToken) -> Late {
-    let chain = find(token).and_then(|slot| slot.enter_by(token)?.chain().cloned());
+    let chain = enter(token).and_then(|output| output.chain().cloned());
     chain.map_or(Late::ALONE, |chain| chain.late())
 }
 

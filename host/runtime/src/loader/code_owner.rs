@@ -78,7 +78,9 @@ pub(crate) fn offset_in_executable(address: usize) -> Option<usize> {
         END.store(extent.end, Release);
     }
     let start = START.load(Acquire);
-    (start..END.load(Acquire)).contains(&address).then(|| address - start)
+    (start..END.load(Acquire))
+        .contains(&address)
+        .then(|| address - start)
 }
 
 /// Whether an address lies in the executable, where nothing of a plugin does.

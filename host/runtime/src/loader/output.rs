@@ -1,6 +1,6 @@
 //! What a plugin writes under a token, and what it may ask under it: the far side of the host table.
 
-use super::call_context::find;
+use super::call_context::{self, enter, find};
 use super::chain::Chain;
 use extman_abi::{self as abi, CallToken, InstanceToken};
 use extman_model::clock;
@@ -122,12 +122,10 @@ pub(super) fn cancelled(token: CallToken) -> bool {
 
 /// Nanoseconds until the deadline of a token's call.
 pub(super) fn deadline_ns(token: CallToken) -> u64 {
-    let Some(slot) = find(token).filter(|slot| slot.is(token)) else {
-        return 0;
-    };
-    match slot.deadline().as_nanos() {
-        u64::MAX => abi::NO_DEADLINE,
-        at => at.saturating_sub(clock::monotonic().as_nanos()),
+    match call_context::deadline(token) {
+        None => 0,
+        Some(None) => abi::NO_DEADLINE,
+        Some(Some(at)) => at.since(clock::monotonic()).as_nanos() as u64,
     }
 }
 
@@ -142,7 +140,7 @@ pub(super) fn begin(token: CallToken, content_type: &[u8]) -> abi::Status {
         Some(usual) => Cow::Borrowed(*usual),
         None => Cow::Owned(String::from_utf8_lossy(content_type).into_owned()),
     };
-    let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token)) else {
+    let Some(mut output) = enter(token) else {
         return abi::STATUS_CLOSED;
     };
     if output.written || output.output.content_type.is_some() {
@@ -217,7 +215,7 @@ pub(super) fn emit_metadata(token: CallToken, key: &[u8], value: &[u8]) -> abi::
         return abi::STATUS_RESOURCE_EXHAUSTED;
     }
     let (key, value) = (String::from_utf8_lossy(key).into_owned(), value.to_owned());
-    let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token)) else {
+    let Some(mut output) = enter(token) else {
         return abi::STATUS_CLOSED;
     };
     let metadata = &mut output.output.metadata;
@@ -232,7 +230,7 @@ pub(super) fn emit_metadata(token: CallToken, key: &[u8], value: &[u8]) -> abi::
 
 /// Others may be made in the call of a token: `outermost` begins a chain, unless it is in one.
 pub(super) fn begin_chain(token: CallToken, outermost: impl FnOnce() -> Arc<Chain>) {
-    if let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token))
+    if let Some(mut output) = enter(token)
         && output.chain().is_none()
     {
         output.set_chain(outermost());
@@ -241,12 +239,12 @@ pub(super) fn begin_chain(token: CallToken, outermost: impl FnOnce() -> Arc<Chai
 
 /// What is made in the call of a token is made in this; `None` if the token is stale, or its plugin may make no calls.
 pub(super) fn chain(token: CallToken) -> Option<Arc<Chain>> {
-    find(token)?.enter_by(token)?.chain().cloned()
+    enter(token)?.chain().cloned()
 }
 
 /// Whether the output of a token's call is streamed: then its reader may go away without a word.
 pub(super) fn streams(token: CallToken) -> bool {
-    let output = find(token).and_then(|slot| slot.enter_by(token));
+    let output = enter(token);
     output.is_some_and(|output| output.stream.is_some())
 }
 
@@ -266,7 +264,7 @@ pub(super) fn instance(token: CallToken) -> Option<InstanceToken> {
 
 /// Adds a part to a token's check.
 pub(super) fn emit(token: CallToken, part: Part) -> abi::Status {
-    let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token)) else {
+    let Some(mut output) = enter(token) else {
         return abi::STATUS_CLOSED;
     };
     if output.output.parts.len() >= CHECK_PARTS_MAX {
