@@ -211,9 +211,8 @@ impl Instance {
         if self.admit().is_err() {
             return Err(call);
         }
-        let _ends = stream.clone().map(Ends);
         let counted = counted.let_in();
-        let reader = SlowReader::new(stream.clone(), call.timeout.unwrap_or(self.settings.call_timeout));
+        let reader = Reader::new(stream.clone(), call.timeout.unwrap_or(self.settings.call_timeout));
         let returned = match self.is_async(&call.capability) {
             true => self.hand_over(call, stream).await,
             false => self.invoke_on_lane(call, stream).await,
@@ -247,9 +246,7 @@ impl Instance {
             let input = call.input(streams);
             let times = (clock::monotonic(), deadline);
             serve(&plugin, &context, input, times, |ran, _| {
-                // Time in which it waited for its caller to read is not its own.
-                let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
-                metrics.returned(ran.saturating_sub(held_up));
+                metrics.returned(ran.saturating_sub(held_up(reader.as_ref())));
             })
         };
         let priority = Priority::Call(Some(self.concurrency.clone()));
@@ -415,25 +412,17 @@ impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Drop for Admitted<G, 
     }
 }
 
-/// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
-struct Ends(Arc<Frames>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.0.finish();
-    }
-}
-
-/// A caller that may be slow to read what is streamed to it.
-struct SlowReader {
+/// The caller of a call, who may be slow to read what is streamed. Dropped, it ends the stream, also of a call that never came to a lane: nobody
+/// waits for more then.
+struct Reader {
     stream: Option<Arc<Frames>>,
     timeout: Duration,
     began: Monotonic,
 }
 
-impl SlowReader {
+impl Reader {
     fn new(stream: Option<Arc<Frames>>, timeout: Duration) -> Self {
-        SlowReader {
+        Reader {
             stream,
             timeout,
             began: clock::monotonic(),
@@ -443,13 +432,23 @@ impl SlowReader {
     /// Whether the call is over its time because its plugin waited for the reader: without that it had time left.
     fn explains(&self, failure: &CallError) -> bool {
         let is_over = matches!(failure.kind, ErrorKind::DeadlineExceeded | ErrorKind::Cancelled);
-        let held_up = match &self.stream {
-            Some(stream) if is_over => stream.held_up(),
-            _ => return false,
-        };
+        let held_up = held_up(self.stream.as_ref());
         let own = clock::monotonic().since(self.began).saturating_sub(held_up);
-        held_up >= self.timeout / 10 && own < self.timeout
+        is_over && self.stream.is_some() && held_up >= self.timeout / 10 && own < self.timeout
     }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.finish();
+        }
+    }
+}
+
+/// Time in which a plugin waited for its caller to read, which is not its own.
+fn held_up(stream: Option<&Arc<Frames>>) -> Duration {
+    stream.map_or(Duration::ZERO, |stream| stream.held_up())
 }
 
 /// What a call came to once its plugin was entered.

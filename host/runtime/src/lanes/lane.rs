@@ -28,6 +28,16 @@ pub struct Work {
     pub wedge_after: Duration,
 }
 
+impl Work {
+    /// The same once more, with so much time from now on.
+    pub fn anew(&self, budget: Duration) -> Work {
+        Work {
+            deadline: clock::monotonic().after(budget),
+            ..self.clone()
+        }
+    }
+}
+
 /// Which of a plugin's entries runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

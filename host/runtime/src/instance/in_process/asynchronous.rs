@@ -1,13 +1,12 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
-use super::{Call, Failure, Instance, Served, reply};
+use super::{Call, Failure, Instance, Served, held_up, reply};
 use crate::lanes::{Phase, Priority};
 use crate::loader::{self, CallContext, Completed, Frames};
 use crate::pending_call::{DispatchError, PendingCall, answer_by};
 use extman_abi::CallToken;
 use extman_model::clock;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 impl Instance {
@@ -62,8 +61,8 @@ impl Instance {
         };
         in_flight.is_over = true;
         let ran = clock::monotonic().since(began);
-        let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
-        self.metrics.returned(ran.saturating_sub(held_up));
+        self.metrics
+            .returned(ran.saturating_sub(held_up(reader.as_ref())));
         Ok(match completed.failure {
             Some(error) => Err(Failure::of(error, &completed.output)),
             None => Ok(reply(completed.output, completed.usage, ran)),

@@ -1,7 +1,7 @@
 //! Calls on the caller's own thread, which an embedder has attached.
 
 use super::{Admitted, Instance, serve};
-use crate::lanes::{Attached, ConcurrencyLimit};
+use crate::lanes::Attached;
 use crate::loader::{CallContext, Input};
 use crate::pending_call::TOO_MANY_CALLS;
 use extman_model::clock;
@@ -36,7 +36,11 @@ impl Instance {
         let counted = self.metrics.begin();
         self.admit()?;
         let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
-            let error = no_room(&self.concurrency);
+            let text = format!(
+                "all {} places of this instance are taken",
+                self.concurrency.limit()
+            );
+            let error = CallError::new(ErrorKind::Exhausted, text);
             // That others are inside says nothing of the plugin.
             counted.end(Some(&error), true);
             return Err(error);
@@ -83,11 +87,4 @@ impl Instance {
         });
         served.map_err(|failure| self.cleaned(failure.error))
     }
-}
-
-fn no_room(concurrency: &ConcurrencyLimit) -> CallError {
-    CallError::new(
-        ErrorKind::Exhausted,
-        format!("all {} places of this instance are taken", concurrency.limit()),
-    )
 }

@@ -5,7 +5,6 @@ use crate::lanes::{Pool, Priority, Work};
 use crate::loader::PluginInstance;
 use crate::sync::lock;
 use extman_abi::CallToken;
-use extman_model::clock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,11 +20,11 @@ pub(super) struct CancelNotices {
     /// What a lane is in while it tells; the deadline is set anew for each notice.
     work: Work,
     budget: Duration,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<NoticeQueue>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct NoticeQueue {
     calls: VecDeque<CallToken>,
     /// A lane is in `cancel`, or about to enter it.
     is_under_way: bool,
@@ -77,17 +76,15 @@ impl CancelNotices {
     fn next(self: Arc<Self>) {
         let Some(call) = self.take() else { return };
         let (plugin, notices) = (self.plugin.clone(), self.clone());
-        let work = Work {
-            deadline: clock::monotonic().after(self.budget),
-            ..self.work.clone()
-        };
         let tell = move || plugin.cancel(call);
         let told = self
             .pool
-            .submit(work, Priority::Step, tell, move |()| notices.next());
+            .submit(self.work.anew(self.budget), Priority::Step, tell, move |()| {
+                notices.next()
+            });
         if told.is_err() {
             // The pool is ending: nobody is left to be told.
-            *lock(&self.waiting) = Waiting::default();
+            *lock(&self.waiting) = NoticeQueue::default();
         }
     }
 
