@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use used::Ledger;
+use used::CpuAccount;
 
 /// One loaded generation of one library.
 pub struct Module {
@@ -44,7 +44,7 @@ pub struct Module {
     /// Hears of lost lanes.
     observer: Arc<dyn LaneObserver>,
     attached: AttachedThreads,
-    used: Ledger,
+    used: CpuAccount,
     users: AtomicUsize,
     held: Mutex<Held>,
     /// Held while it is being unloaded.
@@ -222,7 +222,7 @@ impl Module {
             stack_bytes,
             observer,
             attached: AttachedThreads::default(),
-            used: Ledger::default(),
+            used: CpuAccount::default(),
             users: AtomicUsize::new(0),
             held: Mutex::new(Held::Opening),
             unloading: Mutex::default(),

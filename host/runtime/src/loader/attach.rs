@@ -34,7 +34,7 @@ thread_local! {
 }
 
 /// This thread is in an entry of a library that it is attached to.
-pub(super) struct Attached(CodeOwner);
+pub(super) struct AttachedEntry(CodeOwner);
 
 /// Attaches this thread to a library, if that asks for it and the thread is not attached to it yet. The library stays open while the
 /// result lives.
@@ -45,7 +45,7 @@ pub(super) fn thread(
     tables: &Tables,
     library: CodeOwner,
     detaching: Place,
-) -> Result<Option<Attached>, CallError> {
+) -> Result<Option<AttachedEntry>, CallError> {
     let Some(attach) = tables.module.thread_attach else {
         return Ok(None);
     };
@@ -67,10 +67,10 @@ pub(super) fn thread(
         };
         THREAD.with_borrow_mut(|thread| thread.held.push(held));
     }
-    Ok(Some(Attached(library)))
+    Ok(Some(AttachedEntry(library)))
 }
 
-impl Drop for Attached {
+impl Drop for AttachedEntry {
     fn drop(&mut self) {
         let left = THREAD.with_borrow_mut(|thread| {
             let at = thread.held.iter().position(|held| held.library == self.0)?;

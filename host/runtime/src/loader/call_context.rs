@@ -38,9 +38,10 @@ pub(super) struct Slot {
     state: CallState,
     lock: OutputLock,
     deadline: AtomicU64,
-    instance: AtomicU64,
+    /// The instance that the call is inside; 0 before it is.
+    pub(super) instance: AtomicU64,
     /// Bytes that may still be written. Changed by who holds the output.
-    bytes_left: AtomicUsize,
+    pub(super) bytes_left: AtomicUsize,
     output: UnsafeCell<OutputBuffer>,
 }
 
@@ -101,7 +102,7 @@ impl CallContext {
     /// The open call was made in another one, as this link of the chain.
     pub(crate) fn set_chain(&self, chain: Arc<Chain>) {
         if let Some(mut output) = self.slot.enter(self.generation.get()) {
-            output.set_chain(chain);
+            output.so_far.chain = Some(chain);
         }
     }
 
@@ -161,7 +162,7 @@ impl CallContext {
     /// Hands the open call over: from here on it is ended by whoever completes it or gives it up, and `completion` hears of that.
     pub(super) fn hand_over(self, completion: Completion) {
         if let Some(mut output) = self.slot.enter(self.generation.get()) {
-            output.hand_over(completion);
+            output.completion = Some(completion);
             drop(output);
             // The slot is given back by who ends the call.
             std::mem::forget(self);
@@ -234,19 +235,9 @@ impl Slot {
         !self.is(token) || self.state.is_cancelled(generation_of(token)) || clock::has_come(self.deadline())
     }
 
-    /// The instance that the call is inside, once it is.
-    pub(super) fn instance(&self) -> &AtomicU64 {
-        &self.instance
-    }
-
     /// The deadline; far in the future if there is none.
     pub(super) fn deadline(&self) -> Monotonic {
         Monotonic::from_nanos(self.deadline.load(Relaxed))
-    }
-
-    /// Bytes that may still be written to the output.
-    pub(super) fn bytes_left(&self) -> &AtomicUsize {
-        &self.bytes_left
     }
 }
 
@@ -323,7 +314,7 @@ pub(super) fn complete(token: CallToken, ended: impl FnOnce(Output) -> Completed
     let Some(mut output) = enter(token) else {
         return false;
     };
-    let Some(completion) = output.completion() else {
+    let Some(completion) = output.completion.take() else {
         return false;
     };
     let slot = output.slot;
@@ -350,7 +341,7 @@ pub(crate) fn cancel(token: CallToken) -> Cancelled {
     let was = slot.state.cancel(generation_of(token));
     if was == Cancelled::Running {
         // A writer may be waiting for its reader, and whoever made a call in it for the answer.
-        let waits = enter(token).map(|output| (output.stream().cloned(), output.chain().cloned()));
+        let waits = enter(token).map(|output| (output.stream.clone(), output.so_far.chain.clone()));
         let (stream, chain) = waits.unwrap_or_default();
         if let Some(stream) = stream {
             stream.wake();
@@ -371,7 +362,7 @@ pub(super) fn deadline(token: CallToken) -> Option<Option<Monotonic>> {
 
 /// What the call of a token is in, as its time is over.
 pub(crate) fn late(token: CallToken) -> Late {
-    let chain = enter(token).and_then(|output| output.chain().cloned());
+    let chain = enter(token).and_then(|output| output.so_far.chain.clone());
     chain.map_or(Late::ALONE, |chain| chain.late())
 }
 

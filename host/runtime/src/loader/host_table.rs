@@ -260,8 +260,8 @@ unsafe extern "C" fn call(
     receiver: *const Receiver,
 ) -> Status {
     // SAFETY: the plugin lends request and receiver for the call.
-    guarded(|| match unsafe { asked(request, receiver) } {
-        Ok((asked, receiver)) => outgoing::call(instance, asked, timeout_ns, receiver),
+    guarded(|| match unsafe { outgoing_request(request, receiver) } {
+        Ok((request, receiver)) => outgoing::call(instance, request, timeout_ns, receiver),
         Err(status) => status,
     })
 }
@@ -281,24 +281,24 @@ unsafe extern "C" fn submit(
         }
     };
     // SAFETY: the plugin lends request and receiver for the call.
-    guarded(|| match unsafe { asked(request, receiver) } {
-        Ok((asked, receiver)) => outgoing::submit(instance, asked, timeout_ns, receiver, name),
+    guarded(|| match unsafe { outgoing_request(request, receiver) } {
+        Ok((request, receiver)) => outgoing::submit(instance, request, timeout_ns, receiver, name),
         Err(status) => status,
     })
 }
 
 /// # Safety
 /// Both are null or lent for the call, with all that the request points to.
-unsafe fn asked(
+unsafe fn outgoing_request(
     request: *const Request,
     receiver: *const Receiver,
-) -> Result<(read::Asked, ReceiverOf), Status> {
+) -> Result<(read::OutgoingRequest, ReceiverOf), Status> {
     // SAFETY: the caller's contract.
-    let asked = unsafe { read::request(request, INPUT_BYTES_MAX) }?;
+    let request = unsafe { read::request(request, INPUT_BYTES_MAX) }?;
     // SAFETY: the caller's contract.
-    let receiver = unsafe { read::receiver(receiver, asked.streams) }.ok_or(abi::STATUS_INVALID_INPUT)?;
+    let receiver = unsafe { read::receiver(receiver, request.streams) }.ok_or(abi::STATUS_INVALID_INPUT)?;
     // SAFETY: the plugin vouches for its functions and its context until `answer` has returned, from any thread.
-    Ok((asked, unsafe { ReceiverOf::new(receiver) }))
+    Ok((request, unsafe { ReceiverOf::new(receiver) }))
 }
 
 unsafe extern "C" fn cancel(_: *const HostTable, instance: InstanceToken, token: OutgoingToken) -> Status {

@@ -29,10 +29,10 @@ pub trait Listener: Send + Sync {
 }
 
 /// Instances that were made and not destroyed, by their tokens. A token is given once: a stale one fits no other instance.
-static INSTANCES: RwLock<BTreeMap<InstanceToken, Heard>> = RwLock::new(BTreeMap::new());
+static INSTANCES: RwLock<BTreeMap<InstanceToken, Registered>> = RwLock::new(BTreeMap::new());
 
 /// An instance as those see it who hear of it by its token.
-struct Heard {
+struct Registered {
     listener: Arc<dyn Listener>,
     outgoing: Arc<OutgoingCalls>,
     /// The second of the last pushed health, and how many there were in it.
@@ -48,13 +48,13 @@ pub(super) fn register(listener: Arc<dyn Listener>, outgoing: Arc<OutgoingCalls>
     // 0 stands for no instance.
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let token = NEXT.fetch_add(1, Relaxed);
-    let heard = Heard {
+    let registered = Registered {
         listener,
         outgoing,
         pushes: AtomicU64::new(0),
     };
     let mut instances = INSTANCES.write().unwrap_or_else(PoisonError::into_inner);
-    instances.insert(token, heard);
+    instances.insert(token, registered);
     token
 }
 
@@ -67,7 +67,7 @@ pub(super) fn unregister(token: InstanceToken) {
     drop(gone);
 }
 
-fn of<T>(token: InstanceToken, ask: impl FnOnce(&Heard) -> T) -> Option<T> {
+fn of<T>(token: InstanceToken, ask: impl FnOnce(&Registered) -> T) -> Option<T> {
     let instances = INSTANCES.read().unwrap_or_else(PoisonError::into_inner);
     instances.get(&token).map(ask)
 }
@@ -80,19 +80,19 @@ pub(super) fn admits_push(token: InstanceToken, now: Monotonic) -> Option<bool> 
         true => Some(before + 1),
         false => Some(second << COUNT_BITS | 1),
     };
-    of(token, |heard| {
-        heard.pushes.fetch_update(Relaxed, Relaxed, next).is_ok()
+    of(token, |registered| {
+        registered.pushes.fetch_update(Relaxed, Relaxed, next).is_ok()
     })
 }
 
 /// The listener of a token, if it is not stale.
 pub(super) fn find(token: InstanceToken) -> Option<Arc<dyn Listener>> {
-    of(token, |heard| heard.listener.clone())
+    of(token, |registered| registered.listener.clone())
 }
 
 /// The calls that the instance of a token makes, if it is not stale.
 pub(super) fn outgoing(token: InstanceToken) -> Option<Arc<OutgoingCalls>> {
-    of(token, |heard| heard.outgoing.clone())
+    of(token, |registered| registered.outgoing.clone())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The library can't be closed while a `PluginInstance` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
 //! inside. What is *not* promised is anything about the plugin: once its code runs, its bugs are the process's.
 
-use super::attach::{self, Attached};
+use super::attach::{self, AttachedEntry};
 use super::call_context::{self, CallContext};
 use super::chain::Chain;
 use super::code_owner::{self, CodeOwner};
@@ -178,7 +178,7 @@ impl PluginInstance {
         let made = made.map(instance).inspect_err(|_| listeners::unregister(token))?;
         let made = Arc::new(made);
         let instance: Weak<dyn Active> = Arc::downgrade(&made) as _;
-        process_guard::lives(&made.name, made.owner, instance);
+        process_guard::instance_created(&made.name, made.owner, instance);
         made.outgoing.open();
         Ok(made)
     }
@@ -502,7 +502,7 @@ impl PluginInstance {
             Err(inside) => return Err(NotDestroyed::Inside(inside)),
         }
         let said = self.end(call);
-        process_guard::no_longer_lives(&self.name, self.owner);
+        process_guard::instance_destroyed(&self.name, self.owner);
         listeners::unregister(self.token);
         drop(lock(&self.library).take());
         said.map_err(NotDestroyed::Gone)
@@ -564,7 +564,7 @@ impl PluginInstance {
 struct Inside<'a> {
     instance: &'a PluginInstance,
     _code: code_owner::Inside,
-    thread: Option<Attached>,
+    thread: Option<AttachedEntry>,
 }
 
 impl Inside<'_> {

@@ -146,7 +146,10 @@ pub(super) fn figures(raw: &abi::Report) -> Figures {
 ///
 /// # Safety
 /// `request` is null or lent for the call with all that it points to.
-pub(super) unsafe fn request(request: *const abi::Request, bytes_max: usize) -> Result<Asked, abi::Status> {
+pub(super) unsafe fn request(
+    request: *const abi::Request,
+    bytes_max: usize,
+) -> Result<OutgoingRequest, abi::Status> {
     // SAFETY: the caller's contract.
     let raw = unsafe { sized::read(request) }.map_err(|_| abi::STATUS_INVALID_INPUT)?;
     if raw.metadata_len > LISTED_MAX || raw.parts_len > LISTED_MAX || raw.input.len > bytes_max {
@@ -171,7 +174,7 @@ pub(super) unsafe fn request(request: *const abi::Request, bytes_max: usize) -> 
         // SAFETY: the caller's contract.
         data: unsafe { slice(part.data) }.to_vec(),
     };
-    let asked = Asked {
+    let request = OutgoingRequest {
         within: raw.call,
         capability: text(raw.capability),
         content_type: text(raw.content_type),
@@ -188,9 +191,9 @@ pub(super) unsafe fn request(request: *const abi::Request, bytes_max: usize) -> 
         },
         streams: raw.flags & abi::REQUEST_STREAM != 0,
     };
-    match asked.capability.is_empty() {
+    match request.capability.is_empty() {
         true => Err(abi::STATUS_INVALID_INPUT),
-        false => Ok(asked),
+        false => Ok(request),
     }
 }
 
@@ -211,7 +214,7 @@ const LISTED_MAX: usize = 1024;
 const WORD_BYTES_MAX: usize = 8 * 1024;
 
 /// A call that a plugin makes, as it is read.
-pub(super) struct Asked {
+pub(super) struct OutgoingRequest {
     pub within: abi::CallToken,
     pub capability: String,
     pub content_type: String,

@@ -1,6 +1,6 @@
 //! Unloading a module, as often as it takes.
 
-use super::closing::{Closer, Ended};
+use super::closing::{CloseOutcome, Closer};
 use super::{Held, Module, ModuleBudgets};
 use crate::lanes::Pool;
 use crate::loader::NotClosed;
@@ -68,7 +68,7 @@ impl Module {
             Ok(Held::Mapped(mapped)) if self.manifest.plugin.unload == Unload::Never => {
                 // It stays for the life of the process, and so must the name of its sealed memory stay taken.
                 std::mem::forget(mapped);
-                Ended::Closed(Verdict::resident(
+                CloseOutcome::Closed(Verdict::resident(
                     ResidentReason::AskedToStay,
                     "unload = \"never\"",
                 ))
@@ -79,9 +79,9 @@ impl Module {
             Err(verdict) => return verdict,
         };
         let (held, verdict) = match ended {
-            Ended::Closed(verdict) => (Held::Closed(verdict.clone()), verdict),
-            Ended::NotClosed(NotClosed { verdict, mapped }) => (Held::Mapped(mapped), verdict),
-            Ended::Hangs(closing, verdict) => (Held::Closing(closing), verdict),
+            CloseOutcome::Closed(verdict) => (Held::Closed(verdict.clone()), verdict),
+            CloseOutcome::NotClosed(NotClosed { verdict, mapped }) => (Held::Mapped(mapped), verdict),
+            CloseOutcome::Hangs(closing, verdict) => (Held::Closing(closing), verdict),
         };
         *self.held() = held;
         verdict

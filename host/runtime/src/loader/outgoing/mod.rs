@@ -107,14 +107,14 @@ pub(crate) struct OutgoingCalls {
 
 #[derive(Default)]
 struct State {
-    stage: Stage,
+    stage: CallerStage,
     numbers: u64,
     /// Those that are under way, by number.
     listed: BTreeMap<u64, ListedCall>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum CallerStage {
     /// The instance is being made.
     #[default]
     Created,
@@ -178,7 +178,7 @@ impl OutgoingCalls {
 
     /// The instance is there: it may make calls.
     pub(super) fn open(&self) {
-        self.lock().stage = Stage::Open;
+        self.lock().stage = CallerStage::Open;
     }
 
     /// Where answers are received for which no thread waits.
@@ -192,7 +192,7 @@ impl OutgoingCalls {
     /// What the caller's function is told: the instance is being destroyed, or too many are under way.
     fn list(&self, make: impl FnOnce(u64) -> ListedCall) -> Result<u64, Status> {
         let mut state = self.lock();
-        if state.stage != Stage::Open {
+        if state.stage != CallerStage::Open {
             return Err(abi::STATUS_CLOSED);
         }
         if state.listed.len() >= UNDER_WAY_MAX {
@@ -220,7 +220,7 @@ impl OutgoingCalls {
         let (mut waited, mut submitted) = (Vec::new(), Vec::new());
         {
             let mut state = self.lock();
-            state.stage = Stage::Closed;
+            state.stage = CallerStage::Closed;
             for call in state.listed.values() {
                 match call {
                     ListedCall::Waited(stop) => waited.push(stop.clone()),

@@ -4,7 +4,7 @@ use super::super::code_owner::{self, outside};
 use super::super::stop::Stop;
 use super::super::{listeners, read};
 use super::under_way::{Event, NotBegun, UnderWay, prepare};
-use super::{Answered, LOOK, ListedCall, NoLane, OutgoingCalls, ReceiverOf, Stage, ending};
+use super::{Answered, CallerStage, LOOK, ListedCall, NoLane, OutgoingCalls, ReceiverOf, ending};
 use crate::deadlines::Deadline;
 use crate::sync::lock;
 use extman_abi::{self as abi, InstanceToken, Status};
@@ -46,7 +46,7 @@ impl Delivery {
 /// Makes a call of an instance's; `name` hears its number before the receiver hears anything.
 pub(in crate::loader) fn submit(
     instance: InstanceToken,
-    asked: read::Asked,
+    request: read::OutgoingRequest,
     timeout_ns: u64,
     receiver: ReceiverOf,
     name: impl FnOnce(u64),
@@ -56,11 +56,11 @@ pub(in crate::loader) fn submit(
         let Some(calls) = listeners::outgoing(instance) else {
             return abi::STATUS_CLOSED;
         };
-        if calls.lock().stage == Stage::Created {
+        if calls.lock().stage == CallerStage::Created {
             return abi::STATUS_FAILED_PRECONDITION;
         }
         let stop = Arc::new(Stop::new());
-        let prepared = match prepare(&calls, instance, asked, in_check, &stop) {
+        let prepared = match prepare(&calls, instance, request, in_check, &stop) {
             Ok(prepared) => Ok(prepared),
             Err(NotBegun::Status(status)) => return status,
             // What it comes to is known already, and received as any other answer is.

@@ -8,7 +8,7 @@
 use super::super::chain::{Chain, NESTED_MAX, Nested};
 use super::super::stop::Stop;
 use super::super::{call_context, output, read};
-use super::{Answered, Answering, LOOK, NoAnswer, OutgoingCall, OutgoingCalls, OutgoingRouter, Stage};
+use super::{Answered, Answering, CallerStage, LOOK, NoAnswer, OutgoingCall, OutgoingCalls, OutgoingRouter};
 use crate::deadlines::Deadline;
 use extman_abi::{self as abi, InstanceToken, Status};
 use extman_model::clock::{self, Monotonic};
@@ -77,7 +77,7 @@ fn from_check() -> NotBegun {
 
 /// A call that may be made.
 pub(super) struct Prepared {
-    asked: read::Asked,
+    request: read::OutgoingRequest,
     router: Arc<dyn OutgoingRouter>,
     within: Within,
     nested: Nested,
@@ -88,14 +88,14 @@ pub(super) struct Prepared {
 pub(super) fn prepare(
     calls: &OutgoingCalls,
     instance: InstanceToken,
-    mut asked: read::Asked,
+    mut request: read::OutgoingRequest,
     in_check: bool,
     stop: &Arc<Stop>,
 ) -> Result<Prepared, NotBegun> {
     if in_check {
         return Err(from_check());
     }
-    if calls.lock().stage == Stage::Created {
+    if calls.lock().stage == CallerStage::Created {
         let text = "no other plugin is called from create: the instance is not there yet to receive an answer; call from start";
         return Err(not_begun(ErrorKind::FailedPrecondition, text));
     }
@@ -103,21 +103,21 @@ pub(super) fn prepare(
         let text = "this host runs no other plugin that could be called";
         return Err(not_begun(ErrorKind::Unavailable, text));
     };
-    let within = Within::of(calls, instance, asked.within)?;
+    let within = Within::of(calls, instance, request.within)?;
     if within.chain.depth() >= NESTED_MAX {
-        let (chain, capability) = (within.chain.text(), &asked.capability);
+        let (chain, capability) = (within.chain.text(), &request.capability);
         let text = format!("calls are nested {NESTED_MAX} deep: {chain} → {capability}");
         return Err(not_begun(ErrorKind::Exhausted, text));
     }
     // It carries the trace of the call that it is made in, unless its caller gave it one.
-    let metadata = &mut asked.extras.metadata;
+    let metadata = &mut request.extras.metadata;
     if !metadata.iter().any(|(key, _)| key == "traceparent") {
         metadata.extend(within.chain.trace().iter().cloned());
     }
-    let nested = within.chain.begin(&asked.capability, metadata, stop);
+    let nested = within.chain.begin(&request.capability, metadata, stop);
     Ok(Prepared {
         nested: nested.ok_or(NotBegun::Status(abi::STATUS_CLOSED))?,
-        asked,
+        request,
         router,
         within,
         stop: stop.clone(),
@@ -128,7 +128,7 @@ impl Prepared {
     /// Has it served.
     pub(super) fn route(self, timeout_ns: u64) -> UnderWay {
         let Prepared {
-            asked,
+            request,
             router,
             within,
             nested,
@@ -141,13 +141,13 @@ impl Prepared {
         let now = clock::monotonic();
         let own = (timeout_ns != abi::NO_DEADLINE).then(|| now.after(Duration::from_nanos(timeout_ns)));
         let deadline = within.deadline.into_iter().chain(own).min();
-        let stream = asked.streams.then(|| Arc::new(Frames::new(FRAMES_AHEAD)));
+        let stream = request.streams.then(|| Arc::new(Frames::new(FRAMES_AHEAD)));
         let answering = router.route(OutgoingCall {
-            capability: asked.capability,
-            content_type: asked.content_type,
-            body: asked.input,
+            capability: request.capability,
+            content_type: request.content_type,
+            body: request.input,
             timeout: deadline.map(|deadline| deadline.since(now)),
-            extras: asked.extras,
+            extras: request.extras,
             chain: nested.call().clone(),
             stream: stream.clone(),
         });

@@ -14,7 +14,7 @@ use std::thread::Thread;
 /// Makes a call of an instance's and waits for the answer, on the calling thread.
 pub(in crate::loader) fn call(
     instance: InstanceToken,
-    asked: read::Asked,
+    request: read::OutgoingRequest,
     timeout_ns: u64,
     receiver: ReceiverOf,
 ) -> Status {
@@ -23,7 +23,7 @@ pub(in crate::loader) fn call(
         let closed = || NotBegun::Status(abi::STATUS_CLOSED);
         let calls = listeners::outgoing(instance).ok_or_else(closed)?;
         let stop = Arc::new(Stop::new());
-        let prepared = prepare(&calls, instance, asked, in_check, &stop)?;
+        let prepared = prepare(&calls, instance, request, in_check, &stop)?;
         let number = calls
             .list(|_| ListedCall::Waited(stop))
             .map_err(NotBegun::Status)?;
@@ -38,9 +38,9 @@ pub(in crate::loader) fn call(
             return abi::STATUS_OK;
         }
     };
-    let waiting = Waiting::here();
+    let parking = ParkingThread::here();
     let came_to = loop {
-        match outside(|| waiting.wait(|context| under_way.poll(context))) {
+        match outside(|| parking.wait(|context| under_way.poll(context))) {
             Event::Answer(came_to) => break came_to,
             Event::Frame(frame) if receiver.frame(&frame) == abi::STATUS_OK => {}
             Event::Frame(_) => under_way.stop(),
@@ -55,7 +55,7 @@ pub(in crate::loader) fn call(
 }
 
 /// A thread that waits for something to be ready.
-struct Waiting {
+struct ParkingThread {
     woken: Arc<Woken>,
     waker: Waker,
 }
@@ -72,13 +72,13 @@ impl Wake for Woken {
     }
 }
 
-impl Waiting {
+impl ParkingThread {
     fn here() -> Self {
         let woken = Arc::new(Woken {
             thread: std::thread::current(),
             is_woken: AtomicBool::new(false),
         });
-        Waiting {
+        ParkingThread {
             waker: woken.clone().into(),
             woken,
         }
