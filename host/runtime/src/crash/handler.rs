@@ -129,7 +129,7 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
     // SAFETY: take no pointers.
     let (pid, tid) = unsafe { (libc::getpid(), libc::gettid()) };
     // A forked child is not the host, and has the host's journal.
-    if journal.page.pid() != pid as u64 {
+    if journal.page.pid.load(Relaxed) != pid as u64 {
         return false;
     }
     let is_fault = info.si_code > 0;
@@ -137,7 +137,7 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
     if !is_fault && unsafe { info.si_pid() } != pid {
         return false;
     }
-    if !claim(journal) {
+    if !claim_note(journal) {
         return false;
     }
     let (instruction, stack) = registers(context);
@@ -158,14 +158,14 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
     note.set_code(code, journal);
     note.set_culprit(culprit(journal, slot_word, code), journal);
     journal.page.write(&note);
-    journal.page.state().store(WHOLE, Release);
+    journal.page.state.store(WHOLE, Release);
     true
 }
 
 /// The right to note. Where another thread has it, its note is waited for: the process ends when this one goes on.
-fn claim(journal: &Journal) -> bool {
+fn claim_note(journal: &Journal) -> bool {
     const WAITS_MAX: u32 = 2000;
-    let state = journal.page.state();
+    let state = &journal.page.state;
     for _ in 0..WAITS_MAX {
         match state.compare_exchange(NONE, WRITING, AcqRel, Acquire) {
             Ok(_) => return true,
@@ -185,7 +185,7 @@ fn claim(journal: &Journal) -> bool {
 /// The process goes on: there is nothing to tell.
 fn withdraw() {
     if let Some(journal) = journal() {
-        journal.page.state().store(NONE, Release);
+        journal.page.state.store(NONE, Release);
     }
 }
 
