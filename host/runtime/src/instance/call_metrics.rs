@@ -124,8 +124,9 @@ impl CallMetrics {
 
     /// The plugin's code came back to a lane after `ran`, whether or not somebody still waits for it.
     pub fn returned(&self, ran: Duration) {
-        self.on_lanes.add(ran);
+        // In this order: whoever sees the call counted finds how long it ran.
         self.latency.record(ran);
+        self.on_lanes.add(ran);
     }
 
     /// A call on an attached thread ended; its code ran for `ran`. A failure says nothing of the plugin if it `is_excused`.
