@@ -6,6 +6,7 @@
 pub mod crash;
 mod deadlines;
 pub mod durable;
+mod free_numbers;
 pub mod instance;
 pub mod lanes;
 pub mod loader;

@@ -13,6 +13,8 @@ use super::stack;
 use crate::loader::{CodeOwner, offset_in_executable};
 use crate::process_guard::{disposition, set_disposition};
 use libc::{c_int, c_void, siginfo_t};
+use rustix::thread::nanosleep;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -165,11 +167,15 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
 /// The right to note. Where another thread has it, its note is waited for: the process ends when this one goes on.
 fn claim_note(journal: &Journal) -> bool {
     const WAITS_MAX: u32 = 2000;
+    const MOMENT: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000,
+    };
     let state = &journal.page.state;
     for _ in 0..WAITS_MAX {
         match state.compare_exchange(NONE, WRITING, AcqRel, Acquire) {
             Ok(_) => return true,
-            Err(WRITING) => wait_a_moment(),
+            Err(WRITING) => drop(nanosleep(&MOMENT)),
             // One that the process survived: its thread has come out of what it was in.
             Err(_) if journal.has_moved_on() => {
                 if state.compare_exchange(WHOLE, WRITING, AcqRel, Acquire).is_ok() {
@@ -258,12 +264,7 @@ fn registers(context: *mut c_void) -> (u64, u64) {
 }
 
 fn now_unix_ms() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes to a local.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut now) };
+    let now = clock_gettime(ClockId::Realtime);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
@@ -272,13 +273,4 @@ fn thread_name() -> [u8; 16] {
     // SAFETY: writes at most 16 bytes (PR_GET_NAME(2const)).
     unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
     name
-}
-
-fn wait_a_moment() {
-    let moment = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 1_000_000,
-    };
-    // SAFETY: reads a local.
-    unsafe { libc::nanosleep(&moment, ptr::null_mut()) };
 }

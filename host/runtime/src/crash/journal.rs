@@ -11,6 +11,7 @@ use super::layout::{
     CAPABILITIES_MAX, FILE_BYTES, INSTANCES_MAX, Journal, LIBRARIES_MAX, LibraryRow, Slot, Word, row,
 };
 use super::{Error, stack};
+use crate::free_numbers::FreeNumbers;
 use crate::lanes::Phase;
 use crate::sync::lock;
 use extman_model::Digest;
@@ -108,41 +109,29 @@ fn make(path: &Path) -> io::Result<(File, *mut Journal)> {
     Ok((file, mapped.cast()))
 }
 
-/// Which rows of a table are free, by number. They are given again; those that were never used come last.
-struct FreeRows {
-    returned: Vec<u64>,
-    used: u64,
-}
-
-impl FreeRows {
-    const fn new() -> Self {
-        FreeRows {
-            returned: Vec::new(),
-            used: 0,
-        }
-    }
-
-    /// The number of a row; 0 without room.
-    fn take(&mut self, max: usize) -> u64 {
-        self.returned.pop().unwrap_or_else(|| {
-            let is_room = self.used < max as u64;
-            self.used += u64::from(is_room);
-            u64::from(is_room) * self.used
-        })
-    }
-}
-
+/// Which rows of the tables are free. A row's number in the journal is 1 more: 0 is none there, or one that found no room.
 struct Free {
-    libraries: FreeRows,
-    instances: FreeRows,
-    capabilities: FreeRows,
+    libraries: FreeNumbers,
+    instances: FreeNumbers,
+    capabilities: FreeNumbers,
 }
 
 static FREE: Mutex<Free> = Mutex::new(Free {
-    libraries: FreeRows::new(),
-    instances: FreeRows::new(),
-    capabilities: FreeRows::new(),
+    libraries: FreeNumbers::new(),
+    instances: FreeNumbers::new(),
+    capabilities: FreeNumbers::new(),
 });
+
+/// The number in the journal of a row that is taken.
+fn take_row(free: &mut FreeNumbers, max: usize) -> u64 {
+    free.take(max).map_or(0, |row| u64::from(row) + 1)
+}
+
+fn give_back_row(free: &mut FreeNumbers, number: u64) {
+    if let Some(row) = number.checked_sub(1) {
+        free.give_back(row as u32);
+    }
+}
 
 /// What is known of a library before it is loaded.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +159,7 @@ pub fn library<'a>(identity: Identity<'_>, capabilities: impl Iterator<Item = &'
         return LibraryEntry::default();
     };
     let mut free = lock(&FREE);
-    let number = free.libraries.take(LIBRARIES_MAX);
+    let number = take_row(&mut free.libraries, LIBRARIES_MAX);
     if let Some(listed) = row(&journal.libraries, number) {
         listed.owner.store(0, Relaxed);
         listed.id.set_text(identity.id);
@@ -178,7 +167,7 @@ pub fn library<'a>(identity: Identity<'_>, capabilities: impl Iterator<Item = &'
         listed.digest.set(identity.digest.bytes());
     }
     let capabilities = capabilities.filter_map(|name| {
-        let number = free.capabilities.take(CAPABILITIES_MAX);
+        let number = take_row(&mut free.capabilities, CAPABILITIES_MAX);
         row(&journal.capabilities, number)?.name.set_text(name);
         Some((name.into(), number))
     });
@@ -192,7 +181,7 @@ impl LibraryEntry {
         let (Some(library), Some(journal)) = (&self.0, journal()) else {
             return InstanceEntry::default();
         };
-        let number = lock(&FREE).instances.take(INSTANCES_MAX);
+        let number = take_row(&mut lock(&FREE).instances, INSTANCES_MAX);
         if let Some(listed) = row(&journal.instances, number) {
             listed.name.set_text(name);
             listed.library.store(library.number, Relaxed);
@@ -251,15 +240,16 @@ impl LibraryEntry {
 impl Drop for ListedLibrary {
     fn drop(&mut self) {
         let mut free = lock(&FREE);
-        let capabilities = self.capabilities.iter().map(|(_, number)| *number);
-        free.capabilities.returned.extend(capabilities);
+        for (_, number) in &self.capabilities {
+            give_back_row(&mut free.capabilities, *number);
+        }
         // What stays in memory may run for ever: it stays listed too.
         if let Some(journal) = journal()
             && let Some(listed) = row(&journal.libraries, self.number)
             && listed.start.load(Relaxed) == 0
         {
             listed.owner.store(0, Relaxed);
-            free.libraries.returned.push(self.number);
+            give_back_row(&mut free.libraries, self.number);
         }
     }
 }
@@ -302,7 +292,7 @@ impl Drop for InstanceEntry {
             && let Some(listed) = row(&journal.instances, self.number)
         {
             listed.library.store(0, Relaxed);
-            lock(&FREE).instances.returned.push(self.number);
+            give_back_row(&mut lock(&FREE).instances, self.number);
         }
     }
 }

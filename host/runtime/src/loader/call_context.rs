@@ -13,6 +13,7 @@
 use super::call_words::{CallState, Cancelled, Held, OutputLock};
 use super::chain::{Chain, Late};
 use super::output::{Completed, Completion, Output, OutputBuffer, OutputLimits};
+use crate::free_numbers::FreeNumbers;
 use crate::sync::lock;
 use extman_abi::CallToken;
 use extman_model::Usage;
@@ -54,15 +55,7 @@ const SEGMENTS: usize = 1024;
 const _: () = assert!(SEGMENT * SEGMENTS == 1 << NUMBER_BITS);
 
 static SLOTS: [OnceLock<Box<[Slot]>>; SEGMENTS] = [const { OnceLock::new() }; SEGMENTS];
-static FREE: Mutex<Free> = Mutex::new(Free {
-    returned: Vec::new(),
-    made: 0,
-});
-
-struct Free {
-    returned: Vec<u32>,
-    made: u32,
-}
+static FREE: Mutex<FreeNumbers> = Mutex::new(FreeNumbers::new());
 
 impl CallContext {
     /// A context that nobody else has; `None` if all 2^20 are taken.
@@ -180,15 +173,7 @@ impl Drop for CallContext {
 impl Slot {
     /// One that nobody else has.
     fn take() -> Option<&'static Slot> {
-        let mut free = lock(&FREE);
-        let number = match free.returned.pop() {
-            Some(number) => number,
-            None if (free.made as usize) < SEGMENT * SEGMENTS => {
-                free.made += 1;
-                free.made - 1
-            }
-            None => return None,
-        };
+        let number = lock(&FREE).take(SEGMENT * SEGMENTS)?;
         let segment = SLOTS[number as usize / SEGMENT].get_or_init(|| {
             let first = number / SEGMENT as u32 * SEGMENT as u32;
             (first..first + SEGMENT as u32).map(Slot::new).collect()
@@ -198,7 +183,7 @@ impl Slot {
 
     /// Nobody has it any more, and no call is open.
     fn give_back(&self) {
-        lock(&FREE).returned.push(self.number);
+        lock(&FREE).give_back(self.number);
     }
 
     fn new(number: u32) -> Slot {

@@ -168,7 +168,7 @@ impl Library {
         };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
         let open = || unsafe { Handle::open(Some(&path), RTLD_NOW | scope) };
-        let handle = code_owner::in_entry(owner, place, open).map_err(|e| refusal(cause(&e)))?;
+        let handle = code_owner::in_entry(owner, place, open).map_err(|error| refusal(&error))?;
         let Some(image) = image_of(&handle) else {
             // Nobody can say what is mapped where, so its name must stay taken.
             std::mem::forget((handle, sealed));
@@ -392,20 +392,14 @@ struct LinkMap {
     base: usize,
 }
 
-fn refusal(cause: String) -> OpenError {
+fn refusal(error: &libloading::Error) -> OpenError {
+    let cause = std::error::Error::source(error);
+    let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
     // glibc's own words (dl-reloc.c).
-    if cause.contains("static TLS block") {
-        OpenError::StaticTls
-    } else {
-        OpenError::Loader(cause)
+    match cause.contains("static TLS block") {
+        true => OpenError::StaticTls,
+        false => OpenError::Loader(cause),
     }
-}
-
-fn cause(error: &libloading::Error) -> String {
-    use std::error::Error;
-    error
-        .source()
-        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]

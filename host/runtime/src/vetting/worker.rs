@@ -276,7 +276,7 @@ fn probe(host: &Host, bound: &PluginInstance, context: &CallContext) {
 }
 
 fn nanos_since(began: clock::Monotonic) -> u64 {
-    clock::monotonic().since(began).as_nanos() as u64
+    clock::nanos(clock::monotonic().since(began))
 }
 
 /// Finalisers run where a host closes a library: on a thread of the default stack.
