@@ -40,9 +40,6 @@ pub struct Module {
     pool: Pool,
     /// Lanes of instances that must run on one thread.
     own: Mutex<Vec<Pool>>,
-    stack_bytes: usize,
-    /// Hears of lost lanes.
-    observer: Arc<dyn LaneObserver>,
     attached: AttachedThreads,
     used: CpuAccount,
     users: AtomicUsize,
@@ -214,13 +211,11 @@ impl Module {
         Module {
             generation,
             digest: plugin.digest(),
-            pool: Pool::new(format!("x-{name}-{generation}"), limits, observer.clone()),
+            pool: Pool::new(format!("x-{name}-{generation}"), limits, observer),
             own: Mutex::default(),
             resource_dir: plugin.origin().parent().map(Path::to_owned),
             name,
             manifest,
-            stack_bytes,
-            observer,
             attached: AttachedThreads::default(),
             used: CpuAccount::default(),
             users: AtomicUsize::new(0),
@@ -311,11 +306,7 @@ impl Module {
 
     /// A pool of one lane for an instance that must run on one thread. It ends with the module at the latest.
     pub(super) fn own_lane(&self, instance: &str) -> Pool {
-        let pool = Pool::on_one_thread(
-            format!("x-{instance}-own"),
-            self.stack_bytes,
-            self.observer.clone(),
-        );
+        let pool = self.pool.on_one_thread(format!("x-{instance}-own"));
         let mut own = lock(&self.own);
         own.retain(|pool| {
             let ended = pool.has_ended();

@@ -95,18 +95,19 @@ impl Pool {
         Pool::with(name.into(), limits, false, observer)
     }
 
-    /// A pool that runs all on one thread, from the first job to the last. While that thread is lost, no jobs are taken.
-    pub fn on_one_thread(
-        name: impl Into<String>,
-        stack_bytes: usize,
-        observer: Arc<dyn LaneObserver>,
-    ) -> Self {
+    /// A pool beside this one that runs all on one thread, from the first job to the last. While that thread is lost, no jobs are taken.
+    pub fn on_one_thread(&self, name: impl Into<String>) -> Self {
         let limits = PoolLimits {
             lanes_max: 1,
-            stack_bytes,
+            stack_bytes: self.stack_bytes(),
             ..PoolLimits::default()
         };
-        Pool::with(name.into(), limits, true, observer)
+        Pool::with(name.into(), limits, true, self.shared.observer.clone())
+    }
+
+    /// Stack of each lane.
+    pub fn stack_bytes(&self) -> usize {
+        self.shared.limits.stack_bytes
     }
 
     fn with(name: String, limits: PoolLimits, one_thread: bool, observer: Arc<dyn LaneObserver>) -> Self {

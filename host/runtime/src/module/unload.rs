@@ -61,7 +61,7 @@ impl Module {
         }
         let closer = Closer {
             name: &self.name,
-            stack_bytes: self.stack_bytes,
+            stack_bytes: self.pool.stack_bytes(),
             budgets,
         };
         let ended = match self.take() {

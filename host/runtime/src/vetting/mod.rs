@@ -205,7 +205,13 @@ impl Vetting {
     ) -> Result<VettedPlugin, VettingError> {
         match self.crashes.standing(plugin.digest()) {
             Standing::Quarantined(why) => return Err(VettingError::Crashed(why)),
-            Standing::ToBeVetted => return self.vet_after_crash(plugin, trial.into()).await,
+            // Whatever was seen before, and at the deepest depth that its configuration allows.
+            Standing::ToBeVetted => {
+                let report = self.try_now(&plugin, trial.into(), VettingDepth::Probe).await?;
+                let vetted = passed(plugin, report, false)?;
+                self.crashes.passed(vetted.verified().digest());
+                return Ok(vetted);
+            }
             Standing::Clear => {}
         }
         if !self.config.enabled {
@@ -219,18 +225,6 @@ impl Vetting {
             None => (self.once(&key, &trial, now).await?, false),
         };
         passed(plugin, report, remembered)
-    }
-
-    /// Lets a plugin pass in whose code a host crashed: whatever was seen before, and at the deepest depth that its configuration allows.
-    async fn vet_after_crash(
-        &self,
-        plugin: VerifiedPlugin,
-        trial: TrialConfig<'_>,
-    ) -> Result<VettedPlugin, VettingError> {
-        let report = self.try_now(&plugin, trial, VettingDepth::Probe).await?;
-        let vetted = passed(plugin, report, false)?;
-        self.crashes.passed(vetted.verified().digest());
-        Ok(vetted)
     }
 
     /// Tries a plugin in throwaway processes, whatever was seen before, and keeps nothing.
