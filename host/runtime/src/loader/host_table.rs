@@ -104,7 +104,7 @@ unsafe extern "C" fn progress(
 ) -> Status {
     guarded(|| {
         // SAFETY: the plugin lends the text for the call.
-        let text = unsafe { read::text(read::bytes(text, text_len), PROGRESS_BYTES_MAX) }.into_owned();
+        let text = unsafe { read::lent_text(text, text_len, PROGRESS_BYTES_MAX) };
         let total = (total > 0).then_some(total);
         let Some(instance) = output::instance(call) else {
             return abi::STATUS_CLOSED;
@@ -124,7 +124,7 @@ unsafe extern "C" fn sink_begin(
 ) -> Status {
     guarded(|| {
         // SAFETY: the plugin lends the slice for the call.
-        let content_type = unsafe { read::slice(read::bytes(content_type, content_type_len)) };
+        let content_type = unsafe { read::lent(content_type, content_type_len) };
         output::begin(call, content_type)
     })
 }
@@ -136,7 +136,7 @@ unsafe extern "C" fn sink_write(
     data_len: usize,
 ) -> Status {
     // SAFETY: the plugin lends the slice for the call.
-    guarded(|| output::write(call, unsafe { read::slice(read::bytes(data, data_len)) }))
+    guarded(|| output::write(call, unsafe { read::lent(data, data_len) }))
 }
 
 unsafe extern "C" fn emit_metadata(
@@ -149,12 +149,7 @@ unsafe extern "C" fn emit_metadata(
 ) -> Status {
     guarded(|| {
         // SAFETY: the plugin lends both slices for the call.
-        let (key, value) = unsafe {
-            (
-                read::slice(read::bytes(key, key_len)),
-                read::slice(read::bytes(value, value_len)),
-            )
-        };
+        let (key, value) = unsafe { (read::lent(key, key_len), read::lent(value, value_len)) };
         output::emit_metadata(call, key, value)
     })
 }
@@ -189,13 +184,13 @@ unsafe extern "C" fn push_health(
         let (report, text) = unsafe {
             (
                 read::report(report),
-                read::text(read::bytes(text, text_len), TEXT_BYTES_MAX),
+                read::lent_text(text, text_len, TEXT_BYTES_MAX),
             )
         };
         let Some(mut report) = report else {
             return abi::STATUS_INVALID_INPUT;
         };
-        report.text = (!text.is_empty()).then(|| text.into_owned());
+        report.text = (!text.is_empty()).then_some(text);
         outside(|| listener.health(report));
         abi::STATUS_OK
     })
@@ -214,7 +209,7 @@ unsafe extern "C" fn complete(
         let (outcome, text) = unsafe {
             (
                 read::outcome(outcome),
-                read::text(read::bytes(error, error_len), TEXT_BYTES_MAX).into_owned(),
+                read::lent_text(error, error_len, TEXT_BYTES_MAX),
             )
         };
         let failure = (status != abi::STATUS_OK)
@@ -233,7 +228,7 @@ unsafe extern "C" fn complete(
 
 unsafe extern "C" fn extension(_: *const HostTable, id: *const u8, id_len: usize) -> *const c_void {
     // SAFETY: the plugin lends the id for the call.
-    let id = unsafe { read::slice(read::bytes(id, id_len)) };
+    let id = unsafe { read::lent(id, id_len) };
     if id == abi::EXTENSION_CALL.as_bytes() {
         std::ptr::from_ref(&CALL_TABLE).cast()
     } else {

@@ -17,9 +17,22 @@ pub(super) unsafe fn slice<'a>(bytes: Bytes) -> &'a [u8] {
     unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) }
 }
 
-/// What a pointer and a length lend.
-pub(super) fn bytes(data: *const u8, len: usize) -> Bytes {
-    Bytes { data, len }
+/// As [`slice`], of what an argument's pointer and length lend.
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn lent<'a>(data: *const u8, len: usize) -> &'a [u8] {
+    // SAFETY: the caller's contract.
+    unsafe { slice(Bytes { data, len }) }
+}
+
+/// As [`text`], of what an argument's pointer and length lend: a copy.
+///
+/// # Safety
+/// Valid for the call.
+pub(super) unsafe fn lent_text(data: *const u8, len: usize, max: usize) -> String {
+    // SAFETY: the caller's contract.
+    unsafe { text(Bytes { data, len }, max) }.into_owned()
 }
 
 /// Lent text, cut to `max` bytes; what is not UTF-8 is replaced.

@@ -52,24 +52,16 @@ impl Instance {
 
     fn serve_attached(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
         attached.note(self.module.generation(), self.module.attached());
-        let own = attached.context();
-        if own.is_open() {
+        let nested;
+        let context = match attached.context() {
+            own if !own.is_open() => own,
             // This thread is inside a call already, and came back by way of its embedder.
-            let nested =
-                CallContext::acquire().ok_or_else(|| CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS))?;
-            return self.serve_in(&nested, attached, capability, body);
-        }
-        self.serve_in(own, attached, capability, body)
-    }
-
-    #[inline]
-    fn serve_in(
-        &self,
-        context: &CallContext,
-        attached: &Attached,
-        capability: &str,
-        body: &[u8],
-    ) -> Result<Reply, CallError> {
+            _ => {
+                let none_left = || CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS);
+                nested = CallContext::acquire().ok_or_else(none_left)?;
+                &nested
+            }
+        };
         let began = clock::monotonic();
         let deadline = began.after(self.settings.call_timeout);
         context.open(Some(deadline), None, self.output_limits());
