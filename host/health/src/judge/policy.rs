@@ -32,7 +32,7 @@ pub struct JudgePolicy {
     pub panics_max: u32,
     /// The probability that a version that is as the one before is called worse in the whole of an update, at most. Default: 0.005.
     pub false_worse: f64,
-    /// The probability that a difference that can't be borne is excluded in spite of being there, at most, for each measure. Default: 0.01.
+    /// The probability that a difference that can't be borne is excluded in spite of being there, at most, for each measure. Default: 0.005.
     pub false_good: f64,
 }
 
@@ -50,7 +50,7 @@ impl Default for JudgePolicy {
             heap_max: 1.5,
             panics_max: 200,
             false_worse: 0.005,
-            false_good: 0.01,
+            false_good: 0.005,
         }
     }
 }

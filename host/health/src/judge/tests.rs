@@ -68,7 +68,7 @@ fn silence_is_no_evidence_and_what_is_lacking_is_said() {
     observe(&mut judge, 5, &side(100, 0, 1.0), &Side::default());
     assert_eq!(
         judge.verdict().to_string(),
-        "not enough evidence: 117 more calls of it have to end (802 of 919 have); 17 more samples of its heap have to be taken (28 of 45 are)"
+        "not enough evidence: 256 more calls of it have to end (802 of 1,058 have); 17 more samples of its heap have to be taken (28 of 45 are)"
     );
     observe(&mut judge, 20, &side(100, 0, 1.0), &Side::default());
     assert_eq!(judge.verdict(), Verdict::Good);
@@ -201,6 +201,6 @@ fn defaults_lie_within_their_bounds() {
     for (name, value, least, most) in JudgePolicy::default().bounds() {
         assert!((least..=most).contains(&value), "{name}");
     }
-    // scipy 1.17: `geom.isf(0.01, 1/200)` is 919.
-    assert_eq!(JudgePolicy::default().calls_without_panic(), 919);
+    // ln 0.005 / ln(1 − 1/200) is 1057.01.
+    assert_eq!(JudgePolicy::default().calls_without_panic(), 1_058);
 }
