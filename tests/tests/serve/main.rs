@@ -21,6 +21,7 @@ mod readiness;
 mod residents;
 mod resources;
 mod robustness;
+mod routing;
 mod served;
 mod supervision;
 mod symbols;
