@@ -122,7 +122,8 @@ fn checked(taken: &Taken, times: u64) -> Spent {
 
 /// Each step on a thread that ends, as the loader asks. The time inside the steps.
 fn in_and_out(sealed: SealedImage) -> Duration {
-    let (library, opening) = on_a_thread(|| timed(|| Library::open(sealed, true, false)));
+    let (library, opening) =
+        on_a_thread(|| timed(|| Library::open(sealed, true, Default::default(), Default::default())));
     let library = library.expect("the library is loaded");
     let (closed, closing) = on_a_thread(|| timed(|| library.into_mapped().close(Duration::from_secs(2))));
     let closed = closed.unwrap_or_else(|held| panic!("{}", held.verdict));

@@ -96,7 +96,8 @@ pub fn bound(taken: &Taken) -> Arc<PluginInstance> {
 /// # Panics
 /// The plugin is refused.
 pub fn bound_many(taken: &Taken, count: usize) -> Vec<Arc<PluginInstance>> {
-    let library = Library::open(sealed(taken), true, false).expect("the plugin is loaded");
+    let library = Library::open(sealed(taken), true, Default::default(), Default::default());
+    let library = library.expect("the plugin is loaded");
     let library = Arc::new(library);
     (0..count).map(|_| bound_to(library.clone())).collect()
 }
@@ -115,7 +116,8 @@ pub fn bound_and_noted(taken: &Taken) -> Arc<PluginInstance> {
     };
     let capabilities = manifest.capabilities.iter();
     let listed = crash::library(identity, capabilities.map(|capability| capability.name.as_str()));
-    let library = Library::open_listed(sealed(taken), true, false, listed).expect("the plugin is loaded");
+    let library =
+        Library::open(sealed(taken), true, Default::default(), listed).expect("the plugin is loaded");
     bound_to(Arc::new(library))
 }
 

@@ -285,7 +285,7 @@ typedef uint32_t ExtmanConnection;
 /** `ExtmanHostTable.deadline_ns`: the call has no deadline. */
 #define EXTMAN_NO_DEADLINE UINT64_MAX
 
-/** Names one instance: slot and generation, made by the host; 0 is never one. */
+/** Names one instance; made by the host, and given once. 0 is never one. */
 typedef uint64_t ExtmanInstanceToken;
 
 /** Borrowed bytes. `data` may be null only when `len` is 0. Text is UTF-8 without a terminator. */

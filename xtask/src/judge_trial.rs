@@ -17,7 +17,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     updates: u32,
     /// Seconds after which an update that is still held counts as held.
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, default_value_t = 7200)]
     window_s: u32,
     /// Calls a second, one row each for every regression.
     #[arg(long, value_delimiter = ',', default_values_t = [0.1, 1.0, 10.0, 100.0])]

@@ -1,8 +1,12 @@
 //! The only part of the host that runs plugin code.
+//!
+//! Written for Linux on x86_64. What is particular to the processor: the registers in `crash::handler`, the float mode in
+//! `process_guard::thread_state`, and a prefetch in `loader::plugin_instance`.
 
 pub mod crash;
 mod deadlines;
 pub mod durable;
+mod free_numbers;
 pub mod instance;
 pub mod lanes;
 pub mod loader;

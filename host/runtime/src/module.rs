@@ -16,18 +16,19 @@ use super::lanes::{AttachedThreads, LaneObserver, Phase, Pool, PoolLimits, Prior
 use super::loader::{CodeOwner, Library, Mapped, NotOpened, OpenError, SealError, SealedImage};
 use super::pending_call::{DispatchError, PendingCall, TOO_MANY_CALLS};
 use super::process_guard;
+use super::sync::lock;
 use super::vetting::VettedPlugin;
 use closing::Closing;
 use extman_intake::{OpenedCopy, VerifiedPlugin};
 use extman_model::clock;
 use extman_model::{Digest, ResidentReason, Verdict};
-use extman_plugin_api::manifest::schema::{Manifest, Symbols};
+use extman_plugin_api::manifest::schema::Manifest;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use used::Ledger;
+use used::CpuAccount;
 
 /// One loaded generation of one library.
 pub struct Module {
@@ -39,11 +40,8 @@ pub struct Module {
     pool: Pool,
     /// Lanes of instances that must run on one thread.
     own: Mutex<Vec<Pool>>,
-    stack_bytes: usize,
-    /// Hears of lost lanes.
-    observer: Arc<dyn LaneObserver>,
     attached: AttachedThreads,
-    used: Ledger,
+    used: CpuAccount,
     users: AtomicUsize,
     held: Mutex<Held>,
     /// Held while it is being unloaded.
@@ -166,7 +164,6 @@ impl Module {
         let stored = plugin.verified().open().map_err(LoadError::from)?;
         let rust = crate::vetting::is_rust(plugin.verified());
         let module = Arc::new(Module::new(plugin.verified(), observer, limits));
-        let global = module.manifest.plugin.symbols == Symbols::Global;
         let work = Work {
             subject: asked_by.into(),
             generation: module.generation,
@@ -177,7 +174,7 @@ impl Module {
         // The module has what was mapped even if nobody waits for it any more.
         let opening = module.clone();
         let asked_by: Arc<str> = work.subject.clone();
-        let open = move |_| opening.map(&stored, rust, global, &asked_by);
+        let open = move |_| opening.map(&stored, rust, &asked_by);
         let call = PendingCall::step(work.deadline);
         match call.dispatch(&module.pool, work, Priority::Step, open).await {
             Ok(Ok(())) => Ok(module),
@@ -214,15 +211,13 @@ impl Module {
         Module {
             generation,
             digest: plugin.digest(),
-            pool: Pool::new(format!("x-{name}-{generation}"), limits, observer.clone()),
+            pool: Pool::new(format!("x-{name}-{generation}"), limits, observer),
             own: Mutex::default(),
             resource_dir: plugin.origin().parent().map(Path::to_owned),
             name,
             manifest,
-            stack_bytes,
-            observer,
             attached: AttachedThreads::default(),
-            used: Ledger::default(),
+            used: CpuAccount::default(),
             users: AtomicUsize::new(0),
             held: Mutex::new(Held::Opening),
             unloading: Mutex::default(),
@@ -230,7 +225,7 @@ impl Module {
     }
 
     /// On a lane: seals the bytes and maps them.
-    fn map(&self, stored: &OpenedCopy, rust: bool, global: bool, asked_by: &str) -> Result<(), LoadError> {
+    fn map(&self, stored: &OpenedCopy, rust: bool, asked_by: &str) -> Result<(), LoadError> {
         let memory_name = format!("extman-{}-{}", self.name, self.generation);
         let sealed = SealedImage::of_stored(stored, &memory_name, self.digest)?;
         let listed = self.listed();
@@ -238,7 +233,7 @@ impl Module {
         let only = listed.instance(asked_by);
         let opened = {
             let _window = process_guard::window(&self.name, process_guard::LOAD, CodeOwner::UNKNOWN);
-            Library::open_listed(sealed, rust, global, listed)
+            Library::open(sealed, rust, self.manifest.plugin.symbols, listed)
         };
         drop(only);
         match opened {
@@ -311,12 +306,8 @@ impl Module {
 
     /// A pool of one lane for an instance that must run on one thread. It ends with the module at the latest.
     pub(super) fn own_lane(&self, instance: &str) -> Pool {
-        let pool = Pool::on_one_thread(
-            format!("x-{instance}-own"),
-            self.stack_bytes,
-            self.observer.clone(),
-        );
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = self.pool.on_one_thread(format!("x-{instance}-own"));
+        let mut own = lock(&self.own);
         own.retain(|pool| {
             let ended = pool.has_ended();
             if ended {
@@ -340,6 +331,6 @@ impl Module {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }

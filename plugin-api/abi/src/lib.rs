@@ -10,7 +10,7 @@
 //!   minor version, never removed, reordered or retyped within a major. Read a field only if `struct_size` covers it.
 //! * **No ownership crosses.** A [`Bytes`] is borrowed for the call. Output goes through the host's sink. Error text
 //!   goes into a [`TextBuffer`] that the caller lent.
-//! * **Contexts are tokens.** [`CallToken`] and [`InstanceToken`] are slot and generation, checked by the host on every use,
+//! * **Contexts are tokens.** [`CallToken`] and [`InstanceToken`] are numbers that the host makes and checks on every use,
 //!   from any thread. A stale one is answered with [`STATUS_CLOSED`] and harms nobody. An [`InstanceHandle`] is the
 //!   plugin's, a token the host's; neither looks inside the other's.
 //! * **Functions have their context.** A host function's first argument is the table that it was read from. No signature

@@ -9,7 +9,7 @@ use core::ffi::c_void;
 pub type CallToken = u64;
 /// Names one call that an instance makes of another plugin's capability, until its answer was received; 0 is never one.
 pub type OutgoingToken = u64;
-/// Names one instance: slot and generation, made by the host; 0 is never one.
+/// Names one instance; made by the host, and given once. 0 is never one.
 pub type InstanceToken = u64;
 /// The plugin's own state for one instance. The host passes it back and never looks inside.
 pub type InstanceHandle = *mut c_void;

@@ -10,39 +10,61 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What sort of failure it is. The host acts on it: the kinds up to [`Cancelled`](Self::Cancelled) are the caller's and not counted
 /// against the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum ErrorKind {
     /// The caller's input is wrong; the same input will fail again.
-    InvalidInput,
+    InvalidInput = abi::STATUS_INVALID_INPUT,
     /// What the call names does not exist.
-    NotFound,
+    NotFound = abi::STATUS_NOT_FOUND,
     /// What the call would make exists already.
-    AlreadyExists,
+    AlreadyExists = abi::STATUS_ALREADY_EXISTS,
     /// What the call works on is not in a state that allows it.
-    FailedPrecondition,
+    FailedPrecondition = abi::STATUS_FAILED_PRECONDITION,
     /// The caller may not do this.
-    PermissionDenied,
+    PermissionDenied = abi::STATUS_PERMISSION_DENIED,
     /// The caller has not said who it is, or is not believed.
-    Unauthenticated,
+    Unauthenticated = abi::STATUS_UNAUTHENTICATED,
     /// The call was cancelled.
-    Cancelled,
+    Cancelled = abi::STATUS_CANCELLED,
     /// Something that the plugin needs can't be reached now.
-    Unavailable,
+    Unavailable = abi::STATUS_UNAVAILABLE,
     /// The provider refuses for a while.
-    RateLimited,
+    RateLimited = abi::STATUS_RATE_LIMITED,
     /// The call's deadline passed.
-    DeadlineExceeded,
+    DeadlineExceeded = abi::STATUS_DEADLINE_EXCEEDED,
     /// A limit was reached.
-    ResourceExhausted,
+    ResourceExhausted = abi::STATUS_RESOURCE_EXHAUSTED,
     /// Another operation got in between.
-    Aborted,
+    Aborted = abi::STATUS_ABORTED,
     /// The plugin failed in a way that it did not foresee.
-    Internal,
+    Internal = abi::STATUS_INTERNAL,
     /// The configuration is wrong or incomplete, or credentials in it are refused.
-    Configuration,
+    Configuration = abi::STATUS_CONFIGURATION,
     /// The plugin does not do this.
-    Unimplemented,
+    Unimplemented = abi::STATUS_UNIMPLEMENTED,
     /// Data is lost or damaged.
-    DataLoss,
+    DataLoss = abi::STATUS_DATA_LOSS,
+}
+
+impl ErrorKind {
+    const ALL: [ErrorKind; 16] = [
+        ErrorKind::InvalidInput,
+        ErrorKind::NotFound,
+        ErrorKind::AlreadyExists,
+        ErrorKind::FailedPrecondition,
+        ErrorKind::PermissionDenied,
+        ErrorKind::Unauthenticated,
+        ErrorKind::Cancelled,
+        ErrorKind::Unavailable,
+        ErrorKind::RateLimited,
+        ErrorKind::DeadlineExceeded,
+        ErrorKind::ResourceExhausted,
+        ErrorKind::Aborted,
+        ErrorKind::Internal,
+        ErrorKind::Configuration,
+        ErrorKind::Unimplemented,
+        ErrorKind::DataLoss,
+    ];
 }
 
 /// A failure: its kind, a text for people, and when trying again makes sense.
@@ -131,49 +153,20 @@ impl Error {
     }
 
     pub(crate) fn status(&self) -> abi::Status {
-        match self.kind {
-            ErrorKind::InvalidInput => abi::STATUS_INVALID_INPUT,
-            ErrorKind::NotFound => abi::STATUS_NOT_FOUND,
-            ErrorKind::AlreadyExists => abi::STATUS_ALREADY_EXISTS,
-            ErrorKind::FailedPrecondition => abi::STATUS_FAILED_PRECONDITION,
-            ErrorKind::PermissionDenied => abi::STATUS_PERMISSION_DENIED,
-            ErrorKind::Unauthenticated => abi::STATUS_UNAUTHENTICATED,
-            ErrorKind::Cancelled => abi::STATUS_CANCELLED,
-            ErrorKind::Unavailable => abi::STATUS_UNAVAILABLE,
-            ErrorKind::RateLimited => abi::STATUS_RATE_LIMITED,
-            ErrorKind::DeadlineExceeded => abi::STATUS_DEADLINE_EXCEEDED,
-            ErrorKind::ResourceExhausted => abi::STATUS_RESOURCE_EXHAUSTED,
-            ErrorKind::Aborted => abi::STATUS_ABORTED,
-            ErrorKind::Internal => abi::STATUS_INTERNAL,
-            ErrorKind::Configuration => abi::STATUS_CONFIGURATION,
-            ErrorKind::Unimplemented => abi::STATUS_UNIMPLEMENTED,
-            ErrorKind::DataLoss => abi::STATUS_DATA_LOSS,
-        }
+        self.kind as abi::Status
     }
 
     /// What another plugin failed with.
     pub(crate) fn from_answer(status: abi::Status, text: &str) -> Self {
-        let kind = match status {
-            abi::STATUS_INVALID_INPUT => ErrorKind::InvalidInput,
-            abi::STATUS_NOT_FOUND => ErrorKind::NotFound,
-            abi::STATUS_ALREADY_EXISTS => ErrorKind::AlreadyExists,
-            abi::STATUS_FAILED_PRECONDITION => ErrorKind::FailedPrecondition,
-            abi::STATUS_PERMISSION_DENIED => ErrorKind::PermissionDenied,
-            abi::STATUS_UNAUTHENTICATED => ErrorKind::Unauthenticated,
-            abi::STATUS_CANCELLED => ErrorKind::Cancelled,
-            abi::STATUS_UNAVAILABLE => ErrorKind::Unavailable,
-            abi::STATUS_RATE_LIMITED => ErrorKind::RateLimited,
-            abi::STATUS_DEADLINE_EXCEEDED => ErrorKind::DeadlineExceeded,
-            abi::STATUS_RESOURCE_EXHAUSTED => ErrorKind::ResourceExhausted,
-            abi::STATUS_ABORTED => ErrorKind::Aborted,
-            abi::STATUS_CONFIGURATION => ErrorKind::Configuration,
-            abi::STATUS_UNIMPLEMENTED => ErrorKind::Unimplemented,
-            abi::STATUS_DATA_LOSS => ErrorKind::DataLoss,
+        let known = ErrorKind::ALL
+            .into_iter()
+            .find(|kind| *kind as abi::Status == status);
+        let kind = known.unwrap_or(match status {
             // One that is newer counts as its class.
             newer if newer < abi::STATUS_CLASS_ENVIRONMENT => ErrorKind::InvalidInput,
             newer if newer < abi::STATUS_CLASS_PLUGIN => ErrorKind::Unavailable,
             _ => ErrorKind::Internal,
-        };
+        });
         Self::new(kind, text)
     }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arrivals;
+mod commands;
 mod components;
 mod configuration;
 mod configured;

@@ -5,13 +5,17 @@
 //! confidence interval of Theil's and Sen's slope, and it has passed the greatest of the baseline's record by a factor. A cache that fills stays below
 //! that, since the baseline's is full. *It is larger*: all through the later half of the time each least heap is above a greater factor.
 //!
-//! A trend is looked for at lengths that grow by half each time; the k-th look may err with α/(k(k+1)), all together with α (alpha spending: Lan and
+//! *Good* it is once its growth, if it grows, can't be what will not be borne: at the upper end of the confidence interval of its slope it stays below
+//! `heap_max` times that greatest for [`AHEAD`] more. A leak that a plugin with few calls has is far below the old version's heap for long, and looks
+//! like a cache that fills; time tells them apart, since a cache levels off and a leak comes to be above.
+//!
+//! A trend is looked for at lengths that grow by a quarter each time; the k-th look may err with α/(k(k+1)), all together with α (alpha spending: Lan and
 //! DeMets, Biometrika 70, 1983). The baseline's record is the whole, the time before the update included: so it has been under the load
 //! that the candidate will come to bear.
 
 use super::policy::{JudgePolicy, MEASURES, P_LEANS};
 use super::verdict::Lack;
-use crate::analysis::trend::{mann_kendall_autocorrelated, theil_sen};
+use crate::analysis::trend::{Line, mann_kendall_autocorrelated, theil_sen};
 use std::time::Duration;
 
 /// So many samples make a block at first.
@@ -20,6 +24,8 @@ const BLOCK: usize = 3;
 const BLOCKS_MAX: usize = 64;
 /// The first look is at so many samples.
 const FIRST_LOOK: usize = 45;
+/// So far ahead a heap that still grows is followed. What takes longer is left to [`leak`](crate::analysis::leak), which goes on looking after the update.
+const AHEAD: Duration = Duration::from_secs(2 * 3_600);
 /// What is less than this above the baseline's is no leak yet.
 const MORE_MIN: u64 = 1 << 20;
 
@@ -71,7 +77,7 @@ impl Heaps {
             self.blocks.push(lasted, bytes);
         }
         if self.blocks.samples >= self.next_look.max(FIRST_LOOK) {
-            self.next_look = self.blocks.samples + self.blocks.samples / 2;
+            self.next_look = self.blocks.samples + self.blocks.samples / 4;
             self.look(policy);
         }
     }
@@ -84,10 +90,26 @@ impl Heaps {
         self.leans
     }
 
-    /// Whether it has been looked at at all, where it is measured.
-    pub fn lack(&self) -> Option<Lack> {
+    /// What keeps it from being good, where it is measured: it has not been looked at yet, or it grows and may come to what can't be borne.
+    pub fn lack(&self, policy: &JudgePolicy) -> Option<Lack> {
         let (seen, needed) = (self.blocks.samples as u64, FIRST_LOOK as u64);
-        (seen > 0 && seen < needed).then_some(Lack::HeapSamples { seen, needed })
+        if seen == 0 {
+            return None;
+        }
+        if seen < needed {
+            return Some(Lack::HeapSamples { seen, needed });
+        }
+        let greatest = self.baseline.greatest()?;
+        let line = later_line(&self.blocks.minima)?;
+        let now = line.intercept + line.slope * (line.points as f64 - 1.0);
+        let bytes_per_hour = line.high * self.blocks.per_hour();
+        let ahead = now + bytes_per_hour * AHEAD.as_secs_f64() / 3_600.0;
+        let most = bound(greatest, policy.heap_max);
+        (bytes_per_hour > 0.0 && ahead > most).then_some(Lack::HeapMayGrow {
+            bytes: now.max(0.0) as u64,
+            bytes_per_hour,
+            most: most as u64,
+        })
     }
 
     fn look(&mut self, policy: &JudgePolicy) {
@@ -101,30 +123,22 @@ impl Heaps {
         let least = later.iter().copied().min().unwrap_or(0);
         let last = &minima[minima.len() - minima.len() / 4..];
         let last = last.iter().copied().min().unwrap_or(0);
-        let above = |bytes: u64, factor: f64| {
-            bytes > greatest.saturating_add(MORE_MIN) && bytes as f64 > greatest as f64 * factor
-        };
-        if above(least, policy.heap_max) {
+        if least as f64 > bound(greatest, policy.heap_max) {
             self.found.get_or_insert(HeapFinding::Larger {
                 bytes: least,
                 baseline: greatest,
             });
         }
         self.leans = false;
-        if !above(last, policy.heap_growing) {
+        if last as f64 <= bound(greatest, policy.heap_growing) {
             return;
         }
         // What the first third of the time brings is its warm-up.
         let warm = minima[minima.len() / 3..].iter().map(|bytes| *bytes as f64);
         let warm: Vec<f64> = warm.collect();
         let rise = mann_kendall_autocorrelated(&warm).filter(|found| found.s > 0);
-        let line = theil_sen(
-            &(0..)
-                .map(f64::from)
-                .zip(later.iter().map(|b| *b as f64))
-                .collect::<Vec<_>>(),
-        );
-        let (Some(rise), Some(line)) = (rise, line.filter(|line| line.low > 0.0)) else {
+        let line = later_line(minima).filter(|line| line.low > 0.0);
+        let (Some(rise), Some(line)) = (rise, line) else {
             return;
         };
         let p = rise.p / 2.0;
@@ -137,6 +151,17 @@ impl Heaps {
             });
         }
     }
+}
+
+/// What is above this is more than the greatest heap of the baseline by this factor, and by enough to speak of.
+fn bound(greatest: u64, factor: f64) -> f64 {
+    (greatest as f64 * factor).max(greatest.saturating_add(MORE_MIN) as f64)
+}
+
+/// The line through the later half of the blocks, in bytes a block.
+fn later_line(minima: &[u64]) -> Option<Line> {
+    let later = minima[minima.len() / 2..].iter().map(|bytes| *bytes as f64);
+    theil_sen(&(0..).map(f64::from).zip(later).collect::<Vec<_>>())
 }
 
 /// The least heap of each block of samples, in blocks that become longer.

@@ -221,12 +221,17 @@ impl Judge {
         };
         let needed = policy.log_good();
         let undecided = [
-            (Measure::Errors, self.errors.is_bearable(needed)),
-            (Measure::Latency, self.latencies.is_bearable(needed)),
+            (!self.errors.is_bearable(needed)).then_some(Lack::ErrorsUndecided {
+                difference: policy.errors_max,
+            }),
+            (!self.latencies.is_bearable(needed)).then_some(Lack::LatencyUndecided {
+                factor: policy.latency_max,
+            }),
         ];
         let undecided = undecided
             .into_iter()
-            .filter(move |(_, is_bearable)| aim == Aim::Switch && !is_bearable);
+            .flatten()
+            .filter(move |_| aim == Aim::Switch);
         let lean = [
             (Measure::Errors, self.errors.leans() || self.record.leans()),
             (Measure::Checks, self.checks.leans()),
@@ -234,11 +239,11 @@ impl Judge {
             (Measure::Latency, self.latencies.leans()),
             (Measure::Heap, self.heaps.leans()),
         ];
-        let heap = (aim == Aim::Settle).then(|| self.heaps.lack()).flatten();
+        let heap = (aim == Aim::Settle).then(|| self.heaps.lack(policy)).flatten();
         calls
             .into_iter()
             .flatten()
-            .chain(undecided.map(|(measure, _)| Lack::Undecided(measure)))
+            .chain(undecided)
             .chain(
                 lean.into_iter()
                     .filter(|(_, leans)| *leans)

@@ -45,27 +45,30 @@ fn silence_is_no_evidence_and_what_is_lacking_is_said() {
     let mut judge = judge();
     assert_eq!(
         judge.verdict().to_string(),
-        "not enough evidence: 0 of 50 calls; 0 of 50 calls of the version before"
+        "not enough evidence: 50 more calls of it have to end (0 of 50 have); 50 more calls of the version before have to end (0 of 50 have)"
     );
     observe(&mut judge, 10_000, &Side::default(), &Side::default());
     assert!(matches!(judge.verdict(), Verdict::NotEnough(_)));
     observe(&mut judge, 3, &side(4, 0, 1.0), &side(76, 0, 1.0));
-    assert_eq!(judge.verdict().to_string(), "not enough evidence: 12 of 50 calls");
+    assert_eq!(
+        judge.verdict().to_string(),
+        "not enough evidence: 38 more calls of it have to end (12 of 50 have)"
+    );
     observe(&mut judge, 10, &side(4, 0, 1.0), &side(76, 0, 1.0));
     assert_eq!(judge.verdict(), Verdict::Good);
     // What comes next needs more.
     judge.begin_step(Aim::Switch);
-    assert_eq!(
-        judge.verdict().to_string(),
-        "not enough evidence: 0 of 50 calls; 0 of 50 calls of the version before; more calls have to show that its errors can be borne"
-    );
+    let Verdict::NotEnough(lacks) = judge.verdict() else {
+        panic!("{}", judge.verdict());
+    };
+    assert_eq!(lacks[2..], [Lack::ErrorsUndecided { difference: 0.05 }]);
     observe(&mut judge, 10, &side(25, 0, 1.0), &side(75, 0, 1.0));
     assert_eq!(judge.verdict(), Verdict::Good);
     judge.begin_step(Aim::Settle);
     observe(&mut judge, 5, &side(100, 0, 1.0), &Side::default());
     assert_eq!(
         judge.verdict().to_string(),
-        "not enough evidence: 802 of 919 calls; 28 of 45 samples of its heap"
+        "not enough evidence: 117 more calls of it have to end (802 of 919 have); 17 more samples of its heap have to be taken (28 of 45 are)"
     );
     observe(&mut judge, 20, &side(100, 0, 1.0), &Side::default());
     assert_eq!(judge.verdict(), Verdict::Good);
@@ -83,7 +86,7 @@ fn each_measure_alone_makes_worse_and_is_told_in_a_sentence() {
     assert_eq!(measure(&errors), Some(Measure::Errors));
     assert_eq!(
         errors.to_string(),
-        "worse: 15 of 125 calls failed (12.0 %); of the version before 0 of 375 (0.0 %)"
+        "worse: 12.0 % of 125 calls failed, none of 375 of the version before"
     );
     let latency = after(60, &side(25, 0, 1.5), &well);
     assert_eq!(measure(&latency), Some(Measure::Latency));
@@ -97,7 +100,7 @@ fn each_measure_alone_makes_worse_and_is_told_in_a_sentence() {
     let checks = after(20, &ill, &well);
     assert_eq!(
         checks.to_string(),
-        "worse: 20 of 20 checks failed (100.0 %); of the version before 0 of 20 (0.0 %)"
+        "worse: 100.0 % of 20 checks failed, none of 20 of the version before"
     );
     let mut large = side(25, 0, 1.0);
     large.heap_bytes = Some(128 << 20);
@@ -109,7 +112,7 @@ fn each_measure_alone_makes_worse_and_is_told_in_a_sentence() {
     panics.panics = 1;
     assert_eq!(
         after(1, &panics, &well).to_string(),
-        "worse: 1 of 25 calls panicked (4.0 %); none of the version before"
+        "worse: 4.0 % of 25 calls panicked, none of the version before"
     );
 }
 
@@ -177,10 +180,10 @@ fn looking_changes_nothing() {
 
 #[test]
 fn verdicts_are_json() {
-    let lacking = serde_json::to_value(Verdict::NotEnough(vec![Lack::Undecided(Measure::Errors)])).unwrap();
+    let lacking = serde_json::to_value(Verdict::NotEnough(vec![Lack::Leans(Measure::Errors)])).unwrap();
     assert_eq!(
         lacking.to_string(),
-        r#"{"because":[{"undecided":"errors"}],"verdict":"not_enough"}"#
+        r#"{"because":[{"leans":"errors"}],"verdict":"not_enough"}"#
     );
     let mut judge = judge();
     observe(&mut judge, 5, &side(25, 3, 1.0), &side(75, 0, 1.0));

@@ -7,19 +7,19 @@
 //! Whose code it was: of the place that the thread's slot names, the innermost one; without that, of the library that the thread was made
 //! for; without that, of the library in which the instruction lies; otherwise nobody's.
 
-use super::journal::{INSTANCES_USED, LIBRARIES_USED, journal, slot_here};
-use super::layout::{
-    Code, INSTANCES_MAX, Journal, LIBRARIES_MAX, LibraryRow, NONE, Note, OWN_THREAD, WHOLE, WRITING, Word,
-};
+use super::journal::{journal, slot_here};
+use super::layout::{Code, Journal, LibraryRow, NONE, Note, OWN_THREAD, WHOLE, WRITING, Word};
 use super::stack;
-use crate::loader::{CodeOwner, extent_of_executable};
+use crate::loader::{CodeOwner, offset_in_executable};
 use crate::process_guard::{disposition, set_disposition};
 use libc::{c_int, c_void, siginfo_t};
+use rustix::thread::nanosleep;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicPtr, Ordering::*};
 
 /// The signals that are handled.
 pub(super) const SIGNALS: [c_int; 5] = [
@@ -33,17 +33,14 @@ pub(super) const SIGNALS: [c_int; 5] = [
 /// What was there before, in the order of [`SIGNALS`].
 static BEFORE: [AtomicPtr<libc::sigaction>; SIGNALS.len()] =
     [const { AtomicPtr::new(ptr::null_mut()) }; SIGNALS.len()];
-static HOST_START: AtomicUsize = AtomicUsize::new(0);
-static HOST_END: AtomicUsize = AtomicUsize::new(0);
 
 /// Installs it, once. What was there before is called by it.
 pub(super) fn install() -> io::Result<()> {
     static ONCE: Once = Once::new();
     let mut installed = Ok(());
     ONCE.call_once(|| {
-        let host = extent_of_executable();
-        HOST_START.store(host.start, Release);
-        HOST_END.store(host.end, Release);
+        // What the handler asks for later is looked up now, while the dynamic loader is free.
+        let _ = offset_in_executable(0);
         stack::enable();
         installed = SIGNALS.iter().zip(&BEFORE).try_for_each(|(signal, kept)| {
             let before = disposition(*signal).ok_or_else(io::Error::last_os_error)?;
@@ -134,7 +131,7 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
     // SAFETY: take no pointers.
     let (pid, tid) = unsafe { (libc::getpid(), libc::gettid()) };
     // A forked child is not the host, and has the host's journal.
-    if journal.page.pid() != pid as u64 {
+    if journal.page.pid.load(Relaxed) != pid as u64 {
         return false;
     }
     let is_fault = info.si_code > 0;
@@ -142,7 +139,7 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
     if !is_fault && unsafe { info.si_pid() } != pid {
         return false;
     }
-    if !claim(journal) {
+    if !claim_note(journal) {
         return false;
     }
     let (instruction, stack) = registers(context);
@@ -163,18 +160,22 @@ fn note(signal: c_int, info: &siginfo_t, context: *mut c_void) -> bool {
     note.set_code(code, journal);
     note.set_culprit(culprit(journal, slot_word, code), journal);
     journal.page.write(&note);
-    journal.page.state().store(WHOLE, Release);
+    journal.page.state.store(WHOLE, Release);
     true
 }
 
 /// The right to note. Where another thread has it, its note is waited for: the process ends when this one goes on.
-fn claim(journal: &Journal) -> bool {
+fn claim_note(journal: &Journal) -> bool {
     const WAITS_MAX: u32 = 2000;
-    let state = journal.page.state();
+    const MOMENT: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000,
+    };
+    let state = &journal.page.state;
     for _ in 0..WAITS_MAX {
         match state.compare_exchange(NONE, WRITING, AcqRel, Acquire) {
             Ok(_) => return true,
-            Err(WRITING) => wait_a_moment(),
+            Err(WRITING) => drop(nanosleep(&MOMENT)),
             // One that the process survived: its thread has come out of what it was in.
             Err(_) if journal.has_moved_on() => {
                 if state.compare_exchange(WHOLE, WRITING, AcqRel, Acquire).is_ok() {
@@ -190,7 +191,7 @@ fn claim(journal: &Journal) -> bool {
 /// The process goes on: there is nothing to tell.
 fn withdraw() {
     if let Some(journal) = journal() {
-        journal.page.state().store(NONE, Release);
+        journal.page.state.store(NONE, Release);
     }
 }
 
@@ -224,8 +225,8 @@ fn culprit(journal: &Journal, slot_word: u64, code: Code) -> Word {
 }
 
 fn library_of(journal: &Journal, owner: u64) -> Option<usize> {
-    let used = LIBRARIES_USED.load(Acquire).min(LIBRARIES_MAX);
-    journal.libraries[..used]
+    journal
+        .libraries
         .iter()
         .position(|row| row.owner.load(Relaxed) == owner)
 }
@@ -236,8 +237,7 @@ fn only_instance(journal: &Journal, library: u64) -> u64 {
     if library == 0 {
         return 0;
     }
-    let used = INSTANCES_USED.load(Acquire).min(INSTANCES_MAX);
-    let rows = journal.instances[..used].iter().enumerate();
+    let rows = journal.instances.iter().enumerate();
     let mut its = rows.filter(|(_, row)| row.library.load(Relaxed) == library);
     match (its.next(), its.next()) {
         (Some((row, _)), None) => row as u64 + 1,
@@ -246,21 +246,14 @@ fn only_instance(journal: &Journal, library: u64) -> u64 {
 }
 
 fn code(journal: &Journal, at: u64) -> Code {
-    let used = LIBRARIES_USED.load(Acquire).min(LIBRARIES_MAX);
     let holds = |row: &LibraryRow| (row.start.load(Relaxed)..row.end.load(Relaxed)).contains(&at);
-    if let Some(row) = journal.libraries[..used].iter().position(holds) {
+    if let Some(row) = journal.libraries.iter().position(holds) {
         return Code::Library(row, at - journal.libraries[row].start.load(Relaxed));
     }
-    let (start, end) = (HOST_START.load(Acquire) as u64, HOST_END.load(Acquire) as u64);
-    if (start..end).contains(&at) {
-        Code::Host(at - start)
-    } else {
-        Code::Elsewhere
-    }
+    offset_in_executable(at as usize).map_or(Code::Elsewhere, |offset| Code::Host(offset as u64))
 }
 
 /// Addresses of the instruction and of the stack's end at which the signal came.
-#[cfg(target_arch = "x86_64")]
 fn registers(context: *mut c_void) -> (u64, u64) {
     // SAFETY: the third argument of a handler with SA_SIGINFO.
     let saved = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
@@ -270,27 +263,8 @@ fn registers(context: *mut c_void) -> (u64, u64) {
     )
 }
 
-/// Addresses of the instruction and of the stack's end at which the signal came.
-#[cfg(target_arch = "aarch64")]
-fn registers(context: *mut c_void) -> (u64, u64) {
-    // SAFETY: the third argument of a handler with SA_SIGINFO.
-    let saved = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
-    (saved.pc, saved.sp)
-}
-
-/// Not known on this processor.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn registers(_: *mut c_void) -> (u64, u64) {
-    (0, 0)
-}
-
 fn now_unix_ms() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes to a local.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut now) };
+    let now = clock_gettime(ClockId::Realtime);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
@@ -299,13 +273,4 @@ fn thread_name() -> [u8; 16] {
     // SAFETY: writes at most 16 bytes (PR_GET_NAME(2const)).
     unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
     name
-}
-
-fn wait_a_moment() {
-    let moment = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 1_000_000,
-    };
-    // SAFETY: reads a local.
-    unsafe { libc::nanosleep(&moment, ptr::null_mut()) };
 }

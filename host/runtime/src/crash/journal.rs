@@ -11,6 +11,7 @@ use super::layout::{
     CAPABILITIES_MAX, FILE_BYTES, INSTANCES_MAX, Journal, LIBRARIES_MAX, LibraryRow, Slot, Word, row,
 };
 use super::{Error, stack};
+use crate::free_numbers::FreeNumbers;
 use crate::lanes::Phase;
 use crate::sync::lock;
 use extman_model::Digest;
@@ -22,7 +23,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*, compiler_fence};
+use std::sync::atomic::{AtomicPtr, Ordering::*, compiler_fence};
 use std::sync::{Arc, Mutex};
 
 /// The end of a journal's name.
@@ -108,44 +109,29 @@ fn make(path: &Path) -> io::Result<(File, *mut Journal)> {
     Ok((file, mapped.cast()))
 }
 
-/// Which rows of a table are free, by number. They are given again; those that were never used come last.
-struct FreeRows {
-    returned: Vec<u64>,
-    used: u64,
-}
-
-impl FreeRows {
-    const fn new() -> Self {
-        FreeRows {
-            returned: Vec::new(),
-            used: 0,
-        }
-    }
-
-    /// The number of a row; 0 without room.
-    fn take(&mut self, max: usize) -> u64 {
-        self.returned.pop().unwrap_or_else(|| {
-            let is_room = self.used < max as u64;
-            self.used += u64::from(is_room);
-            u64::from(is_room) * self.used
-        })
-    }
-}
-
+/// Which rows of the tables are free. A row's number in the journal is 1 more: 0 is none there, or one that found no room.
 struct Free {
-    libraries: FreeRows,
-    instances: FreeRows,
-    capabilities: FreeRows,
+    libraries: FreeNumbers,
+    instances: FreeNumbers,
+    capabilities: FreeNumbers,
 }
 
 static FREE: Mutex<Free> = Mutex::new(Free {
-    libraries: FreeRows::new(),
-    instances: FreeRows::new(),
-    capabilities: FreeRows::new(),
+    libraries: FreeNumbers::new(),
+    instances: FreeNumbers::new(),
+    capabilities: FreeNumbers::new(),
 });
-/// So many rows were ever used: what a signal handler looks through.
-pub(super) static LIBRARIES_USED: AtomicUsize = AtomicUsize::new(0);
-pub(super) static INSTANCES_USED: AtomicUsize = AtomicUsize::new(0);
+
+/// The number in the journal of a row that is taken.
+fn take_row(free: &mut FreeNumbers, max: usize) -> u64 {
+    free.take(max).map_or(0, |row| u64::from(row) + 1)
+}
+
+fn give_back_row(free: &mut FreeNumbers, number: u64) {
+    if let Some(row) = number.checked_sub(1) {
+        free.give_back(row as u32);
+    }
+}
 
 /// What is known of a library before it is loaded.
 #[derive(Debug, Clone, Copy)]
@@ -173,16 +159,15 @@ pub fn library<'a>(identity: Identity<'_>, capabilities: impl Iterator<Item = &'
         return LibraryEntry::default();
     };
     let mut free = lock(&FREE);
-    let number = free.libraries.take(LIBRARIES_MAX);
+    let number = take_row(&mut free.libraries, LIBRARIES_MAX);
     if let Some(listed) = row(&journal.libraries, number) {
         listed.owner.store(0, Relaxed);
         listed.id.set_text(identity.id);
         listed.version.set_text(identity.version);
         listed.digest.set(identity.digest.bytes());
-        LIBRARIES_USED.fetch_max(number as usize, Release);
     }
     let capabilities = capabilities.filter_map(|name| {
-        let number = free.capabilities.take(CAPABILITIES_MAX);
+        let number = take_row(&mut free.capabilities, CAPABILITIES_MAX);
         row(&journal.capabilities, number)?.name.set_text(name);
         Some((name.into(), number))
     });
@@ -196,11 +181,10 @@ impl LibraryEntry {
         let (Some(library), Some(journal)) = (&self.0, journal()) else {
             return InstanceEntry::default();
         };
-        let number = lock(&FREE).instances.take(INSTANCES_MAX);
+        let number = take_row(&mut lock(&FREE).instances, INSTANCES_MAX);
         if let Some(listed) = row(&journal.instances, number) {
             listed.name.set_text(name);
             listed.library.store(library.number, Relaxed);
-            INSTANCES_USED.fetch_max(number as usize, Release);
         }
         InstanceEntry {
             library: self.clone(),
@@ -214,17 +198,16 @@ impl LibraryEntry {
     }
 
     fn place(&self, instance: u64, phase: u64, capability: u64) -> Place {
-        let of = |library: &Arc<ListedLibrary>| {
-            let library = library.number;
-            Word {
-                phase,
-                library,
-                capability,
-                instance,
-            }
-            .pack()
+        let Some(library) = &self.0 else {
+            return Place(0);
         };
-        Place(self.0.as_ref().map_or(0, of))
+        let word = Word {
+            phase,
+            library: library.number,
+            capability,
+            instance,
+        };
+        Place(word.pack())
     }
 
     /// Its code has this owner: so are threads known that it makes.
@@ -257,15 +240,16 @@ impl LibraryEntry {
 impl Drop for ListedLibrary {
     fn drop(&mut self) {
         let mut free = lock(&FREE);
-        let capabilities = self.capabilities.iter().map(|(_, number)| *number);
-        free.capabilities.returned.extend(capabilities);
+        for (_, number) in &self.capabilities {
+            give_back_row(&mut free.capabilities, *number);
+        }
         // What stays in memory may run for ever: it stays listed too.
         if let Some(journal) = journal()
             && let Some(listed) = row(&journal.libraries, self.number)
             && listed.start.load(Relaxed) == 0
         {
             listed.owner.store(0, Relaxed);
-            free.libraries.returned.push(self.number);
+            give_back_row(&mut free.libraries, self.number);
         }
     }
 }
@@ -292,18 +276,13 @@ impl InstanceEntry {
     /// In a call of a capability.
     #[inline]
     pub fn in_call(&self, capability: &str) -> Place {
-        let Some(library) = &self.library.0 else {
-            return Place(0);
-        };
-        let known = library
-            .capabilities
-            .iter()
-            .find(|(name, _)| **name == *capability);
-        self.library.place(
-            self.number,
-            phase_number(Phase::Invoke),
-            known.map_or(0, |(_, row)| *row),
-        )
+        let listed = self.library.0.iter().flat_map(|library| &library.capabilities);
+        let row = listed
+            .filter(|(name, _)| **name == *capability)
+            .map(|(_, row)| *row)
+            .next();
+        self.library
+            .place(self.number, phase_number(Phase::Invoke), row.unwrap_or(0))
     }
 }
 
@@ -313,7 +292,7 @@ impl Drop for InstanceEntry {
             && let Some(listed) = row(&journal.instances, self.number)
         {
             listed.library.store(0, Relaxed);
-            lock(&FREE).instances.returned.push(self.number);
+            give_back_row(&mut lock(&FREE).instances, self.number);
         }
     }
 }

@@ -41,9 +41,9 @@ pub(super) struct Journal {
 pub(super) struct Page {
     magic: AtomicU64,
     version: AtomicU64,
-    pid: AtomicU64,
+    pub pid: AtomicU64,
     /// [`NONE`], [`WRITING`] or [`WHOLE`].
-    state: AtomicU64,
+    pub state: AtomicU64,
     /// Of the note.
     checksum: AtomicU64,
     /// A [`Note`].
@@ -249,14 +249,6 @@ impl Page {
     /// Whether the process has ended its work in good order.
     pub fn set_ended(&self, ended: bool) {
         self.ended.store(u64::from(ended), Relaxed);
-    }
-
-    pub fn pid(&self) -> u64 {
-        self.pid.load(Relaxed)
-    }
-
-    pub fn state(&self) -> &AtomicU64 {
-        &self.state
     }
 
     /// Writes the note. The caller has the right to: the state is [`WRITING`], and is made [`WHOLE`] afterwards.

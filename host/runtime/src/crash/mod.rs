@@ -154,16 +154,16 @@ impl Crashes {
         };
         (crashes.found, crashes.silent) = (left.crashes.clone(), left.silent);
         let add = |ledger: &mut Ledger| left.crashes.iter().for_each(|crash| ledger.add(crash, &config));
-        let taken = match left.crashes.is_empty() {
-            true => read_ledger(&dir.join(LEDGER)).map(|kept| *lock(&crashes.ledger) = kept),
-            false => crashes.change(add),
+        let (mut ledger, mut taken) = match read_ledger(&dir.join(LEDGER)) {
+            Ok(kept) => (kept, Ok(())),
+            Err(error) => (Ledger::default(), Err(error)),
         };
+        add(&mut ledger);
+        *lock(&crashes.ledger) = ledger;
+        if taken.is_ok() && !left.crashes.is_empty() {
+            taken = crashes.change(add);
+        }
         if let Err(error) = taken {
-            let kept = read_ledger(&dir.join(LEDGER)).unwrap_or_default();
-            let mut ledger = lock(&crashes.ledger);
-            *ledger = kept;
-            add(&mut ledger);
-            drop(ledger);
             let failed = Error::files("what is kept of crashes can't be read or written", dir);
             return (crashes, Some(failed(error)));
         }

@@ -54,7 +54,7 @@ fn noted() -> Box<Journal> {
     note.set_code(Code::Library(1, 0x1b40), &journal);
     note.set_culprit(word, &journal);
     journal.page.write(&note);
-    journal.page.state().store(WHOLE, Release);
+    journal.page.state.store(WHOLE, Release);
     journal
 }
 

@@ -3,13 +3,14 @@
 use super::call_totals::Sums;
 use super::in_process::RunningChecks;
 use crate::lanes::{Attached, CallCounter, ConcurrencyLimit};
+use crate::sync::lock;
 use extman_model::latency::{LatencyHistogram, Recorder};
 use extman_model::{CallError, CallStats, ErrorKind};
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
 };
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 /// Counters, one set an instance.
@@ -123,8 +124,9 @@ impl CallMetrics {
 
     /// The plugin's code came back to a lane after `ran`, whether or not somebody still waits for it.
     pub fn returned(&self, ran: Duration) {
-        self.on_lanes.add(ran);
+        // In this order: whoever sees the call counted finds how long it ran.
         self.latency.record(ran);
+        self.on_lanes.add(ran);
     }
 
     /// A call on an attached thread ended; its code ran for `ran`. A failure says nothing of the plugin if it `is_excused`.
@@ -294,10 +296,6 @@ impl CallMetrics {
         of_threads.push(counter.clone());
         counter
     }
-}
-
-fn lock(counters: &Mutex<AttachedCounters>) -> MutexGuard<'_, AttachedCounters> {
-    counters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl InFlightGuard<'_> {

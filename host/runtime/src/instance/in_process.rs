@@ -118,6 +118,7 @@ impl Instance {
             ThreadModel::Affine => module.own_lane(&name),
         };
         let folders = settings.folders.take();
+        let mut capabilities = module.manifest().capabilities.iter();
         let work = |phase, budget| work(&name, &module, phase, budget, settings.wedge_after);
         let creation = Creation {
             library: module
@@ -128,27 +129,19 @@ impl Instance {
             folders,
             resource_dir: module.resource_dir().map(Path::to_owned),
             listener,
+            submits: capabilities.any(|capability| capability.is_async),
             home: pool.clone(),
             freeing: work(Phase::Destroy, settings.start_budget + settings.stop_budget),
         };
-        let creating = work(Phase::Create, settings.start_budget);
-        let call = PendingCall::step(creating.deadline);
-        let make = move |context: CallContext| creation.carry_out(context.token());
-        let made = call.dispatch(&pool, creating, urgency(threads), make).await;
-        let made = settle(made, Phase::Create).flatten();
+        let made = creation
+            .on_lane(work(Phase::Create, settings.start_budget), urgency(threads))
+            .await;
         // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
         let is_late = matches!(&made, Err(error) if error.kind == ErrorKind::DeadlineExceeded);
         if threads == ThreadModel::Affine && made.is_err() && !is_late {
             let _ = pool.shutdown(Duration::ZERO);
         }
-        let made = made?;
-        if declares_async(&module) && made.plugin().is_some_and(|plugin| !plugin.can_submit()) {
-            return Err(CallError::new(
-                ErrorKind::Unsupported,
-                "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to",
-            ));
-        }
-        let plugin = made.claim();
+        let plugin = made?.claim();
         let telling = work(Phase::Invoke, settings.stop_budget);
         receiving::on_lanes(
             &plugin,
@@ -252,9 +245,8 @@ impl Instance {
         if self.admit().is_err() {
             return Err(call);
         }
-        let _ends = stream.clone().map(Ends);
         let counted = counted.let_in();
-        let reader = SlowReader::new(stream.clone(), call.timeout.unwrap_or(self.settings.call_timeout));
+        let reader = Reader::new(stream.clone(), call.timeout.unwrap_or(self.settings.call_timeout));
         let returned = match self.is_async(&call.capability) {
             true => self.hand_over(call, stream).await,
             false => self.invoke_on_lane(call, stream).await,
@@ -288,9 +280,7 @@ impl Instance {
             let input = call.input(streams);
             let times = (clock::monotonic(), deadline);
             serve(&plugin, &context, input, times, |ran, _| {
-                // Time in which it waited for its caller to read is not its own.
-                let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
-                metrics.returned(ran.saturating_sub(held_up));
+                metrics.returned(ran.saturating_sub(held_up(reader.as_ref())));
             })
         };
         let priority = Priority::Call(Some(self.concurrency.clone()));
@@ -391,12 +381,21 @@ struct Creation {
     folders: Option<Box<InstanceFolders>>,
     resource_dir: Option<PathBuf>,
     listener: Arc<dyn Listener>,
+    /// Calls of some capability are to be submitted and not to hold a lane.
+    submits: bool,
     /// Where, and as what, it is freed if it comes too late.
     home: Pool,
     freeing: Work,
 }
 
 impl Creation {
+    async fn on_lane(self, work: Work, priority: Priority) -> Result<DestroyOnDrop, CallError> {
+        let (call, home) = (PendingCall::step(work.deadline), self.home.clone());
+        let make = move |context: CallContext| self.carry_out(context.token());
+        let made = call.dispatch(&home, work, priority, make).await;
+        settle(made, Phase::Create).flatten()
+    }
+
     fn carry_out(self, call: CallToken) -> Result<DestroyOnDrop, CallError> {
         // Whoever has no use for them is made all the same.
         let folders = self.folders.filter(|folders| match folders.make() {
@@ -417,7 +416,12 @@ impl Creation {
             resource_dir: self.resource_dir.as_deref(),
         };
         let plugin = PluginInstance::create(self.library, making, call, self.listener)?;
-        Ok(DestroyOnDrop::new(plugin, self.home, self.freeing))
+        let can_serve = !self.submits || plugin.can_submit();
+        let made = DestroyOnDrop::new(plugin, self.home, self.freeing);
+        can_serve.then_some(made).ok_or_else(|| {
+            let text = "its manifest says async = true of a capability, and it has no extension extman.async/1 to submit calls to";
+            CallError::new(ErrorKind::Unsupported, text)
+        })
     }
 }
 
@@ -442,25 +446,17 @@ impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Drop for Admitted<G, 
     }
 }
 
-/// Ends a stream with its call, even one that never came to a lane: a reader must not wait for it.
-struct Ends(Arc<Frames>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.0.finish();
-    }
-}
-
-/// A caller that may be slow to read what is streamed to it.
-struct SlowReader {
+/// The caller of a call, who may be slow to read what is streamed. Dropped, it ends the stream, also of a call that never came to a lane: nobody
+/// waits for more then.
+struct Reader {
     stream: Option<Arc<Frames>>,
     timeout: Duration,
     began: Monotonic,
 }
 
-impl SlowReader {
+impl Reader {
     fn new(stream: Option<Arc<Frames>>, timeout: Duration) -> Self {
-        SlowReader {
+        Reader {
             stream,
             timeout,
             began: clock::monotonic(),
@@ -470,13 +466,23 @@ impl SlowReader {
     /// Whether the call is over its time because its plugin waited for the reader: without that it had time left.
     fn explains(&self, failure: &CallError) -> bool {
         let is_over = matches!(failure.kind, ErrorKind::DeadlineExceeded | ErrorKind::Cancelled);
-        let held_up = match &self.stream {
-            Some(stream) if is_over => stream.held_up(),
-            _ => return false,
-        };
+        let held_up = held_up(self.stream.as_ref());
         let own = clock::monotonic().since(self.began).saturating_sub(held_up);
-        held_up >= self.timeout / 10 && own < self.timeout
+        is_over && self.stream.is_some() && held_up >= self.timeout / 10 && own < self.timeout
     }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.finish();
+        }
+    }
+}
+
+/// Time in which a plugin waited for its caller to read, which is not its own.
+fn held_up(stream: Option<&Arc<Frames>>) -> Duration {
+    stream.map_or(Duration::ZERO, |stream| stream.held_up())
 }
 
 /// What a call came to once its plugin was entered.
@@ -587,13 +593,4 @@ fn settle<T>(returned: Result<T, DispatchError>, phase: Phase) -> Result<T, Call
         DispatchError::Refused(refused) => CallError::new(ErrorKind::NotServing, refused.to_string()),
         DispatchError::Dropped => CallError::new(ErrorKind::NotServing, "the instance is being unloaded"),
     })
-}
-
-/// Whether calls of some capability are to be submitted and not to hold a lane.
-fn declares_async(module: &Module) -> bool {
-    module
-        .manifest()
-        .capabilities
-        .iter()
-        .any(|capability| capability.is_async)
 }

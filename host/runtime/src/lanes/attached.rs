@@ -4,7 +4,7 @@
 //! thread ends, since its thread-locals may be the library's.
 
 use super::call_counter::CallCounter;
-use crate::loader::{CallContext, KeepsAttached, is_gone, start_ticks};
+use crate::loader::{CallContext, KeepsAttached, is_gone, start_ticks, thread_name};
 use crate::sync::lock;
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -98,9 +98,6 @@ impl AttachedThreads {
             (Some(now), Some(since)) => now == since,
             _ => !is_gone(*tid),
         });
-        threads.keys().next().map(|tid| {
-            let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
-            format!("thread {tid} {:?}", name.trim_end())
-        })
+        threads.keys().next().map(|tid| thread_name(*tid))
     }
 }

@@ -1,8 +1,9 @@
 //! Waiting for one thread's end, from as many threads as want to know of it.
 
 use crate::loader;
+use crate::sync::{lock, wait_while};
 use extman_model::clock;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,15 +27,14 @@ enum Thread {
 impl Joining {
     /// This is the thread.
     pub(super) fn begin(&self, thread: JoinHandle<()>) {
-        *self.lock() = Thread::Runs(thread);
+        *lock(&self.thread) = Thread::Runs(thread);
     }
 
     /// Waits until the thread is gone, its thread-local destructors included. `false` if it is not within `patience`.
     pub(super) fn join_within(&self, patience: Duration) -> bool {
         let give_up = clock::monotonic().after(patience);
         let others = |thread: &mut Thread| matches!(thread, Thread::Awaited);
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, others);
-        let (mut now, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut now = wait_while(&self.changed, lock(&self.thread), patience, others);
         let thread = match std::mem::replace(&mut *now, Thread::Awaited) {
             Thread::Runs(thread) => thread,
             Thread::Awaited => return false,
@@ -46,13 +46,9 @@ impl Joining {
         drop(now);
         let joined = loader::join_within(thread, give_up.since(clock::monotonic()));
         let gone = joined.is_ok();
-        *self.lock() = joined.err().map_or(Thread::Gone, Thread::Runs);
+        *lock(&self.thread) = joined.err().map_or(Thread::Gone, Thread::Runs);
         self.changed.notify_all();
         gone
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Thread> {
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,7 +72,7 @@ mod tests {
             let joining = joining.clone();
             move || joining.join_within(LONG)
         });
-        while !matches!(&*joining.lock(), Thread::Awaited) {
+        while !matches!(&*lock(&joining.thread), Thread::Awaited) {
             std::thread::yield_now();
         }
         assert!(!joining.join_within(Duration::ZERO), "it runs");

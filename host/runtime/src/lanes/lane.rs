@@ -28,6 +28,16 @@ pub struct Work {
     pub wedge_after: Duration,
 }
 
+impl Work {
+    /// The same once more, with so much time from now on.
+    pub fn anew(&self, budget: Duration) -> Work {
+        Work {
+            deadline: clock::monotonic().after(budget),
+            ..self.clone()
+        }
+    }
+}
+
 /// Which of a plugin's entries runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,15 +115,15 @@ enum Occupied {
 pub(super) struct Lane {
     pub number: u64,
     home: Weak<Shared>,
-    occupancy: Occupancy,
+    pub occupancy: Occupancy,
     occupied: Mutex<Option<Occupied>>,
     /// Whether the library's code ever ran here: on a thread where it did not, none of it can be left.
     has_run: AtomicBool,
     retiring: AtomicBool,
     available: AtomicBool,
     sleeper: OnceLock<Thread>,
-    thread: Joining,
-    cpu: LaneCpu,
+    pub thread: Joining,
+    pub cpu: LaneCpu,
 }
 
 impl Lane {
@@ -257,11 +267,6 @@ impl Lane {
         });
     }
 
-    /// It has come back, and goes on.
-    pub(super) fn go_on(&self) {
-        self.occupancy.go_on();
-    }
-
     pub(super) fn is_lost(&self) -> bool {
         self.occupancy.is_lost()
     }
@@ -282,16 +287,6 @@ impl Lane {
     /// Whether the library's code ever ran on its thread.
     pub(super) fn has_run(&self) -> bool {
         self.has_run.load(Acquire)
-    }
-
-    /// What its thread has used of the processor so far, in nanoseconds; nothing once it has handed that on.
-    pub(super) fn cpu_ns(&self) -> u64 {
-        self.cpu.read()
-    }
-
-    /// Waits until the thread is gone, its thread-local destructors included. `false` if it is not within `patience`.
-    pub(super) fn join_within(&self, patience: Duration) -> bool {
-        self.thread.join_within(patience)
     }
 }
 

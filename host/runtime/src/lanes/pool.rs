@@ -95,18 +95,19 @@ impl Pool {
         Pool::with(name.into(), limits, false, observer)
     }
 
-    /// A pool that runs all on one thread, from the first job to the last. While that thread is lost, no jobs are taken.
-    pub fn on_one_thread(
-        name: impl Into<String>,
-        stack_bytes: usize,
-        observer: Arc<dyn LaneObserver>,
-    ) -> Self {
+    /// A pool beside this one that runs all on one thread, from the first job to the last. While that thread is lost, no jobs are taken.
+    pub fn on_one_thread(&self, name: impl Into<String>) -> Self {
         let limits = PoolLimits {
             lanes_max: 1,
-            stack_bytes,
+            stack_bytes: self.stack_bytes(),
             ..PoolLimits::default()
         };
-        Pool::with(name.into(), limits, true, observer)
+        Pool::with(name.into(), limits, true, self.shared.observer.clone())
+    }
+
+    /// Stack of each lane.
+    pub fn stack_bytes(&self) -> usize {
+        self.shared.limits.stack_bytes
     }
 
     fn with(name: String, limits: PoolLimits, one_thread: bool, observer: Arc<dyn LaneObserver>) -> Self {
@@ -194,14 +195,14 @@ impl Pool {
             let state = self.shared.lock();
             state.all().cloned().collect()
         };
-        ended + lanes.iter().map(|lane| lane.cpu_ns()).sum::<u64>()
+        ended + lanes.iter().map(|lane| lane.cpu.read()).sum::<u64>()
     }
 
     /// Lanes that are lost and have not come back.
     pub fn lost(&self) -> usize {
         let mut state = self.shared.lock();
         state.forget_the_gone();
-        state.lost.iter().filter(|lane| lane.is_lost()).count()
+        state.lost()
     }
 
     /// What a lost lane that has not come back is in.
@@ -280,7 +281,7 @@ impl Pool {
         let mut unended = None;
         for lane in lanes {
             let left = give_up.since(clock::monotonic());
-            let gone = lane.join_within(left);
+            let gone = lane.thread.join_within(left);
             self.shared.lock().end_wait_for(&lane, gone);
             if !gone && lane.has_run() {
                 unended = Some(lane.describe(&self.shared.name));
@@ -314,13 +315,14 @@ impl Pool {
             return Err(Refused::Closing);
         }
         // One that is on its way back is not in a call any more.
-        if self.shared.one_thread && state.lost.iter().any(|lane| lane.is_busy()) {
+        if self.shared.one_thread && state.leaving.iter().any(|lane| lane.is_busy()) {
             return Err(Refused::ThreadLost);
         }
-        if state.lost.len() >= self.shared.limits.lost_max {
+        if state.lost() >= self.shared.limits.lost_max {
             state.forget_the_gone();
-            if state.lost.len() >= self.shared.limits.lost_max {
-                return Err(Refused::TooManyLost(state.lost.len()));
+            let lost = state.lost();
+            if lost >= self.shared.limits.lost_max {
+                return Err(Refused::TooManyLost(lost));
             }
         }
         let waiting = state.queues[queue as usize].len();
@@ -451,9 +453,8 @@ struct State {
     /// Numbers of the lanes that are in a step or in checks.
     not_for_calls: Vec<u64>,
     made: u64,
-    lost: Vec<Arc<Lane>>,
-    /// Lanes that end by themselves. Their threads may not be gone yet.
-    ended: Vec<Arc<Lane>>,
+    /// Lanes that were lost, and those that end by themselves: none of them takes a job, and their threads may not be gone yet.
+    leaving: Vec<Arc<Lane>>,
     closing: bool,
 }
 
@@ -535,32 +536,34 @@ impl State {
     fn retire(&mut self, lane: &Arc<Lane>) {
         self.lanes.retain(|other| other.number != lane.number);
         self.forget_the_gone();
-        self.ended.push(lane.clone());
+        self.leaving.push(lane.clone());
     }
 
-    /// Forgets lanes that have ended or are lost, and whose threads are gone.
+    /// Forgets lanes that are leaving and whose threads are gone.
     fn forget_the_gone(&mut self) {
-        for lanes in [&mut self.ended, &mut self.lost] {
-            lanes.retain(|lane| !lane.join_within(Duration::ZERO));
-        }
+        self.leaving
+            .retain(|lane| !lane.thread.join_within(Duration::ZERO));
+    }
+
+    /// Lanes that are lost, or were until they came back, and whose threads may not be gone.
+    fn lost(&self) -> usize {
+        self.leaving.iter().filter(|lane| lane.is_lost()).count()
     }
 
     /// The wait for a lane that was told to end is over.
     fn end_wait_for(&mut self, lane: &Arc<Lane>, gone: bool) {
         let is_other = |other: &Arc<Lane>| other.number != lane.number;
         self.lanes.retain(is_other);
-        self.ended.retain(is_other);
+        self.leaving.retain(is_other);
         // Somebody else may have waited for it for longer.
-        if gone || lane.join_within(Duration::ZERO) {
-            self.lost.retain(is_other);
-        } else if self.lost.iter().all(is_other) {
-            self.lost.push(lane.clone());
+        if !gone && !lane.thread.join_within(Duration::ZERO) {
+            self.leaving.push(lane.clone());
         }
     }
 
     /// All lanes whose threads may not be gone.
     fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
-        self.lanes.iter().chain(&self.lost).chain(&self.ended)
+        self.lanes.iter().chain(&self.leaving)
     }
 
     /// The lane is lost.
@@ -569,14 +572,14 @@ impl State {
         self.remove_idle(lost);
         if let Some(at) = self.lanes.iter().position(|lane| lane.number == lost.number) {
             let lane = self.lanes.remove(at);
-            self.lost.push(lane);
+            self.leaving.push(lane);
         }
     }
 
     /// A lost lane goes on.
     fn go_on(&mut self, lane: &Arc<Lane>) {
-        lane.go_on();
-        self.lost.retain(|lost| lost.number != lane.number);
+        lane.occupancy.go_on();
+        self.leaving.retain(|lost| lost.number != lane.number);
         if !self.lanes.iter().any(|other| other.number == lane.number) {
             self.lanes.push(lane.clone());
         }

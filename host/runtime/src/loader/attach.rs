@@ -5,7 +5,7 @@
 
 use super::code_owner::{self, CodeOwner};
 use super::host_table::HOST_TABLE;
-use super::root::{Detach, Tables};
+use super::root::Tables;
 use super::status;
 use crate::crash::Place;
 use extman_abi as abi;
@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 /// One library that this thread is attached to.
 struct Held {
     library: CodeOwner,
-    detach: Option<Detach>,
+    detach: Option<unsafe extern "C" fn(*const abi::HostTable)>,
     detaching: Place,
     /// Entries of it that this thread is in.
     entries: u32,
@@ -34,7 +34,7 @@ thread_local! {
 }
 
 /// This thread is in an entry of a library that it is attached to.
-pub(super) struct Attached(CodeOwner);
+pub(super) struct AttachedEntry(CodeOwner);
 
 /// Attaches this thread to a library, if that asks for it and the thread is not attached to it yet. The library stays open while the
 /// result lives.
@@ -45,8 +45,8 @@ pub(super) fn thread(
     tables: &Tables,
     library: CodeOwner,
     detaching: Place,
-) -> Result<Option<Attached>, CallError> {
-    let Some(attach) = tables.attach else {
+) -> Result<Option<AttachedEntry>, CallError> {
+    let Some(attach) = tables.module.thread_attach else {
         return Ok(None);
     };
     let is_attached = THREAD.with_borrow_mut(|thread| {
@@ -61,16 +61,16 @@ pub(super) fn thread(
         }
         let held = Held {
             library,
-            detach: tables.detach,
+            detach: tables.module.thread_detach,
             detaching,
             entries: 1,
         };
         THREAD.with_borrow_mut(|thread| thread.held.push(held));
     }
-    Ok(Some(Attached(library)))
+    Ok(Some(AttachedEntry(library)))
 }
 
-impl Drop for Attached {
+impl Drop for AttachedEntry {
     fn drop(&mut self) {
         let left = THREAD.with_borrow_mut(|thread| {
             let at = thread.held.iter().position(|held| held.library == self.0)?;

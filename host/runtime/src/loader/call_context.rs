@@ -13,14 +13,16 @@
 use super::call_words::{CallState, Cancelled, Held, OutputLock};
 use super::chain::{Chain, Late};
 use super::output::{Completed, Completion, Output, OutputBuffer, OutputLimits};
-use extman_abi::{self as abi, CallToken};
+use crate::free_numbers::FreeNumbers;
+use crate::sync::lock;
+use extman_abi::CallToken;
 use extman_model::Usage;
 use extman_model::clock::{self, Monotonic};
 use extman_model::frames::Frames;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The right to make one call at a time under a token. Dropping it ends the call that is open.
 #[derive(Debug)]
@@ -37,9 +39,10 @@ pub(super) struct Slot {
     state: CallState,
     lock: OutputLock,
     deadline: AtomicU64,
-    instance: AtomicU64,
+    /// The instance that the call is inside; 0 before it is.
+    pub(super) instance: AtomicU64,
     /// Bytes that may still be written. Changed by who holds the output.
-    bytes_left: AtomicUsize,
+    pub(super) bytes_left: AtomicUsize,
     output: UnsafeCell<OutputBuffer>,
 }
 
@@ -52,15 +55,7 @@ const SEGMENTS: usize = 1024;
 const _: () = assert!(SEGMENT * SEGMENTS == 1 << NUMBER_BITS);
 
 static SLOTS: [OnceLock<Box<[Slot]>>; SEGMENTS] = [const { OnceLock::new() }; SEGMENTS];
-static FREE: Mutex<Free> = Mutex::new(Free {
-    returned: Vec::new(),
-    made: 0,
-});
-
-struct Free {
-    returned: Vec<u32>,
-    made: u32,
-}
+static FREE: Mutex<FreeNumbers> = Mutex::new(FreeNumbers::new());
 
 impl CallContext {
     /// A context that nobody else has; `None` if all 2^20 are taken.
@@ -100,7 +95,7 @@ impl CallContext {
     /// The open call was made in another one, as this link of the chain.
     pub(crate) fn set_chain(&self, chain: Arc<Chain>) {
         if let Some(mut output) = self.slot.enter(self.generation.get()) {
-            output.set_chain(chain);
+            output.so_far.chain = Some(chain);
         }
     }
 
@@ -160,7 +155,7 @@ impl CallContext {
     /// Hands the open call over: from here on it is ended by whoever completes it or gives it up, and `completion` hears of that.
     pub(super) fn hand_over(self, completion: Completion) {
         if let Some(mut output) = self.slot.enter(self.generation.get()) {
-            output.hand_over(completion);
+            output.completion = Some(completion);
             drop(output);
             // The slot is given back by who ends the call.
             std::mem::forget(self);
@@ -178,15 +173,7 @@ impl Drop for CallContext {
 impl Slot {
     /// One that nobody else has.
     fn take() -> Option<&'static Slot> {
-        let mut free = lock(&FREE);
-        let number = match free.returned.pop() {
-            Some(number) => number,
-            None if (free.made as usize) < SEGMENT * SEGMENTS => {
-                free.made += 1;
-                free.made - 1
-            }
-            None => return None,
-        };
+        let number = lock(&FREE).take(SEGMENT * SEGMENTS)?;
         let segment = SLOTS[number as usize / SEGMENT].get_or_init(|| {
             let first = number / SEGMENT as u32 * SEGMENT as u32;
             (first..first + SEGMENT as u32).map(Slot::new).collect()
@@ -196,7 +183,7 @@ impl Slot {
 
     /// Nobody has it any more, and no call is open.
     fn give_back(&self) {
-        lock(&FREE).returned.push(self.number);
+        lock(&FREE).give_back(self.number);
     }
 
     fn new(number: u32) -> Slot {
@@ -233,19 +220,9 @@ impl Slot {
         !self.is(token) || self.state.is_cancelled(generation_of(token)) || clock::has_come(self.deadline())
     }
 
-    /// The instance that the call is inside, once it is.
-    pub(super) fn instance(&self) -> &AtomicU64 {
-        &self.instance
-    }
-
     /// The deadline; far in the future if there is none.
     pub(super) fn deadline(&self) -> Monotonic {
         Monotonic::from_nanos(self.deadline.load(Relaxed))
-    }
-
-    /// Bytes that may still be written to the output.
-    pub(super) fn bytes_left(&self) -> &AtomicUsize {
-        &self.bytes_left
     }
 }
 
@@ -312,15 +289,20 @@ pub(super) fn find(token: CallToken) -> Option<&'static Slot> {
     (generation_of(token) & 1 == 1).then_some(slot)
 }
 
+/// Gets hold of the output of a token's call; `None` if the token is stale.
+pub(super) fn enter(token: CallToken) -> Option<OutputGuard<'static>> {
+    find(token)?.enter_by(token)
+}
+
 /// Ends a call that was handed over, once: its completion hears what `ended` says of it. `false` if it has ended, or is none.
 pub(super) fn complete(token: CallToken, ended: impl FnOnce(Output) -> Completed) -> bool {
-    let Some(slot) = find(token) else { return false };
-    let Some(mut output) = slot.enter_by(token) else {
+    let Some(mut output) = enter(token) else {
         return false;
     };
-    let Some(completion) = output.completion() else {
+    let Some(completion) = output.completion.take() else {
         return false;
     };
+    let slot = output.slot;
     let output = output.close();
     slot.give_back();
     completion(ended(output));
@@ -330,7 +312,6 @@ pub(super) fn complete(token: CallToken, ended: impl FnOnce(Output) -> Completed
 /// The host ends a call that was handed over: nobody waits for it any more. Whatever its plugin still does under its token is refused.
 pub(crate) fn give_up(token: CallToken) -> bool {
     complete(token, |output| Completed {
-        status: abi::STATUS_CANCELLED,
         failure: None,
         usage: Usage::default(),
         output,
@@ -345,9 +326,7 @@ pub(crate) fn cancel(token: CallToken) -> Cancelled {
     let was = slot.state.cancel(generation_of(token));
     if was == Cancelled::Running {
         // A writer may be waiting for its reader, and whoever made a call in it for the answer.
-        let waits = slot
-            .enter_by(token)
-            .map(|output| (output.stream().cloned(), output.chain().cloned()));
+        let waits = enter(token).map(|output| (output.stream.clone(), output.so_far.chain.clone()));
         let (stream, chain) = waits.unwrap_or_default();
         if let Some(stream) = stream {
             stream.wake();
@@ -368,18 +347,15 @@ pub(super) fn deadline(token: CallToken) -> Option<Option<Monotonic>> {
 
 /// What the call of a token is in, as its time is over.
 pub(crate) fn late(token: CallToken) -> Late {
-    let chain = find(token).and_then(|slot| slot.enter_by(token)?.chain().cloned());
+    let chain = enter(token).and_then(|output| output.so_far.chain.clone());
     chain.map_or(Late::ALONE, |chain| chain.late())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::output::{begin, cancelled, write};
     use super::*;
+    use extman_abi as abi;
     use std::sync::atomic::AtomicUsize;
 
     #[test]
@@ -450,7 +426,6 @@ mod tests {
         assert_ne!(token, other, "the slot is the call's until it ends");
         let end = |token| {
             complete(token, |output| Completed {
-                status: abi::STATUS_OK,
                 usage: Default::default(),
                 failure: None,
                 output,

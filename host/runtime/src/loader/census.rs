@@ -3,9 +3,9 @@
 //! A library may be unmapped only if no thread runs in it and nobody will call into it later. The census looks at every thread
 //! of the process, at the signal handlers, and at the functions that the C library keeps for later.
 
-use super::code_owner::CodeOwner;
-use super::foreign_threads;
-use super::image::{self, Image};
+use super::code_owner::{self, CodeOwner};
+use super::foreign_threads::{self, name_of};
+use super::image::Image;
 use super::loaded;
 use super::threads::{self, KnownThread};
 use crate::process_guard::{called_later, disposition, is_timer_thread};
@@ -69,16 +69,15 @@ fn thread_of(image: &Image, owner: CodeOwner, opened: Opened) -> Option<(Residen
             Culprit::new(format!("starting at {:#x}", starting.start)),
         ));
     }
-    let executable = image::executable();
     let by_tid: HashMap<i32, KnownThread> = known.into_iter().map(|thread| (thread.tid, thread)).collect();
     for tid in tasks {
         let innocent = match by_tid.get(&tid) {
             Some(thread) if is_its(thread) => {
-                return Some((ResidentReason::LiveThread, culprit(tid)));
+                return Some((ResidentReason::LiveThread, Culprit::new(name_of(tid))));
             }
             Some(thread) => {
                 thread.sequence < opened.sequence
-                    || executable.as_ref().is_some_and(|exe| exe.contains(thread.start))
+                    || code_owner::is_in_executable(thread.start)
                     || loaded::is_in_any(thread.start)
                     || loaded::is_certainly_of(thread.owner, thread.start)
             }
@@ -92,15 +91,10 @@ fn thread_of(image: &Image, owner: CodeOwner, opened: Opened) -> Option<(Residen
             }
         };
         if !innocent {
-            return Some((ResidentReason::UnknownThread, culprit(tid)));
+            return Some((ResidentReason::UnknownThread, Culprit::new(name_of(tid))));
         }
     }
     None
-}
-
-fn culprit(tid: i32) -> Culprit {
-    let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
-    Culprit::new(format!("thread {tid} {:?}", name.trim_end()))
 }
 
 fn signal_handler_in(image: &Image) -> Option<(ResidentReason, Culprit)> {

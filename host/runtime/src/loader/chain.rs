@@ -9,9 +9,10 @@
 
 use super::status;
 use super::stop::Stop;
+use crate::sync::lock;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Calls that may be inside each other.
@@ -36,7 +37,7 @@ struct Inner {
     is_over: bool,
     numbers: u64,
     /// In the order in which they began.
-    under_way: Vec<UnderWay>,
+    under_way: Vec<InnerCall>,
     failed: Option<Failed>,
     /// For how long any was under way, and since when one is.
     waited: Duration,
@@ -44,7 +45,7 @@ struct Inner {
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct InnerCall {
     number: u64,
     call: Arc<Chain>,
     stop: Arc<Stop>,
@@ -86,13 +87,7 @@ impl Late {
 impl Chain {
     /// One that was made in no other.
     pub(super) fn outermost(label: &str, metadata: &[(String, String)]) -> Arc<Chain> {
-        Arc::new(Chain {
-            label: label.into(),
-            outer: None,
-            depth: 1,
-            trace: trace_of(metadata),
-            inner: Mutex::default(),
-        })
+        Arc::new(Chain::alone(label, metadata))
     }
 
     /// How many calls are around it, itself among them.
@@ -115,7 +110,7 @@ impl Chain {
         let call = Arc::new(Chain {
             outer: Some(self.clone()),
             depth: self.depth + 1,
-            ..Chain::alone(label, trace_of(metadata))
+            ..Chain::alone(label, metadata)
         });
         let mut inner = self.lock();
         if inner.is_over {
@@ -123,7 +118,7 @@ impl Chain {
         }
         inner.numbers += 1;
         let number = inner.numbers;
-        inner.under_way.push(UnderWay {
+        inner.under_way.push(InnerCall {
             number,
             call: call.clone(),
             stop: stop.clone(),
@@ -133,12 +128,13 @@ impl Chain {
         Some(Nested { number, call })
     }
 
-    fn alone(label: &str, trace: Vec<(String, String)>) -> Chain {
+    fn alone(label: &str, metadata: &[(String, String)]) -> Chain {
+        let is_trace = |(key, _): &&(String, String)| TRACE_KEYS.contains(&key.as_str());
         Chain {
             label: label.into(),
             outer: None,
             depth: 1,
-            trace,
+            trace: metadata.iter().filter(is_trace).cloned().collect(),
             inner: Mutex::default(),
         }
     }
@@ -219,7 +215,7 @@ impl Chain {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 
@@ -228,11 +224,6 @@ fn is_cycle(labels: &[String]) -> bool {
         .iter()
         .enumerate()
         .any(|(at, label)| labels[..at].contains(label))
-}
-
-fn trace_of(metadata: &[(String, String)]) -> Vec<(String, String)> {
-    let is_trace = |(key, _): &&(String, String)| TRACE_KEYS.contains(&key.as_str());
-    metadata.iter().filter(is_trace).cloned().collect()
 }
 
 /// A call that is under way in another one, until it is dropped.

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 /// Whose code it is. A library's is never given to another one, wherever that comes to lie in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct CodeOwner(u64);
 
 thread_local! {
@@ -67,9 +67,9 @@ pub(super) fn maker() -> CodeOwner {
     here
 }
 
-/// Whether an address lies in the executable, where nothing of a plugin does. Looked up once, by the first thread that makes another:
-/// later the dynamic loader may be held by a constructor that hangs.
-pub(crate) fn is_in_executable(address: usize) -> bool {
+/// How far from the executable's first address another one in it lies; `None` outside, where plugins lie. Looked up once, by the first
+/// thread that makes another: later the dynamic loader may be held by a constructor that hangs.
+pub(crate) fn offset_in_executable(address: usize) -> Option<usize> {
     static START: AtomicUsize = AtomicUsize::new(0);
     static END: AtomicUsize = AtomicUsize::new(0);
     if END.load(Acquire) == 0 {
@@ -77,7 +77,15 @@ pub(crate) fn is_in_executable(address: usize) -> bool {
         START.store(extent.start, Release);
         END.store(extent.end, Release);
     }
-    (START.load(Acquire)..END.load(Acquire)).contains(&address)
+    let start = START.load(Acquire);
+    (start..END.load(Acquire))
+        .contains(&address)
+        .then(|| address - start)
+}
+
+/// Whether an address lies in the executable, where nothing of a plugin does.
+pub(crate) fn is_in_executable(address: usize) -> bool {
+    offset_in_executable(address).is_some()
 }
 
 /// The thread begins: it was made for this one.

@@ -104,7 +104,7 @@ unsafe extern "C" fn progress(
 ) -> Status {
     guarded(|| {
         // SAFETY: the plugin lends the text for the call.
-        let text = unsafe { read::text(read::bytes(text, text_len), PROGRESS_BYTES_MAX) }.into_owned();
+        let text = unsafe { read::lent_text(text, text_len, PROGRESS_BYTES_MAX) };
         let total = (total > 0).then_some(total);
         let Some(instance) = output::instance(call) else {
             return abi::STATUS_CLOSED;
@@ -124,7 +124,7 @@ unsafe extern "C" fn sink_begin(
 ) -> Status {
     guarded(|| {
         // SAFETY: the plugin lends the slice for the call.
-        let content_type = unsafe { read::slice(read::bytes(content_type, content_type_len)) };
+        let content_type = unsafe { read::lent(content_type, content_type_len) };
         output::begin(call, content_type)
     })
 }
@@ -136,7 +136,7 @@ unsafe extern "C" fn sink_write(
     data_len: usize,
 ) -> Status {
     // SAFETY: the plugin lends the slice for the call.
-    guarded(|| output::write(call, unsafe { read::slice(read::bytes(data, data_len)) }))
+    guarded(|| output::write(call, unsafe { read::lent(data, data_len) }))
 }
 
 unsafe extern "C" fn emit_metadata(
@@ -149,12 +149,7 @@ unsafe extern "C" fn emit_metadata(
 ) -> Status {
     guarded(|| {
         // SAFETY: the plugin lends both slices for the call.
-        let (key, value) = unsafe {
-            (
-                read::slice(read::bytes(key, key_len)),
-                read::slice(read::bytes(value, value_len)),
-            )
-        };
+        let (key, value) = unsafe { (read::lent(key, key_len), read::lent(value, value_len)) };
         output::emit_metadata(call, key, value)
     })
 }
@@ -189,13 +184,13 @@ unsafe extern "C" fn push_health(
         let (report, text) = unsafe {
             (
                 read::report(report),
-                read::text(read::bytes(text, text_len), TEXT_BYTES_MAX),
+                read::lent_text(text, text_len, TEXT_BYTES_MAX),
             )
         };
         let Some(mut report) = report else {
             return abi::STATUS_INVALID_INPUT;
         };
-        report.text = (!text.is_empty()).then(|| text.into_owned());
+        report.text = (!text.is_empty()).then_some(text);
         outside(|| listener.health(report));
         abi::STATUS_OK
     })
@@ -214,13 +209,12 @@ unsafe extern "C" fn complete(
         let (outcome, text) = unsafe {
             (
                 read::outcome(outcome),
-                read::text(read::bytes(error, error_len), TEXT_BYTES_MAX).into_owned(),
+                read::lent_text(error, error_len, TEXT_BYTES_MAX),
             )
         };
         let failure = (status != abi::STATUS_OK)
             .then(|| read::failed(&outcome, status::failure(status, text, "the call")));
         let completed = |output| Completed {
-            status,
             failure,
             usage: read::usage(&outcome),
             output,
@@ -234,7 +228,7 @@ unsafe extern "C" fn complete(
 
 unsafe extern "C" fn extension(_: *const HostTable, id: *const u8, id_len: usize) -> *const c_void {
     // SAFETY: the plugin lends the id for the call.
-    let id = unsafe { read::slice(read::bytes(id, id_len)) };
+    let id = unsafe { read::lent(id, id_len) };
     if id == abi::EXTENSION_CALL.as_bytes() {
         std::ptr::from_ref(&CALL_TABLE).cast()
     } else {
@@ -261,8 +255,8 @@ unsafe extern "C" fn call(
     receiver: *const Receiver,
 ) -> Status {
     // SAFETY: the plugin lends request and receiver for the call.
-    guarded(|| match unsafe { asked(request, receiver) } {
-        Ok((asked, receiver)) => outgoing::call(instance, asked, timeout_ns, receiver),
+    guarded(|| match unsafe { outgoing_request(request, receiver) } {
+        Ok((request, receiver)) => outgoing::call(instance, request, timeout_ns, receiver),
         Err(status) => status,
     })
 }
@@ -282,24 +276,24 @@ unsafe extern "C" fn submit(
         }
     };
     // SAFETY: the plugin lends request and receiver for the call.
-    guarded(|| match unsafe { asked(request, receiver) } {
-        Ok((asked, receiver)) => outgoing::submit(instance, asked, timeout_ns, receiver, name),
+    guarded(|| match unsafe { outgoing_request(request, receiver) } {
+        Ok((request, receiver)) => outgoing::submit(instance, request, timeout_ns, receiver, name),
         Err(status) => status,
     })
 }
 
 /// # Safety
 /// Both are null or lent for the call, with all that the request points to.
-unsafe fn asked(
+unsafe fn outgoing_request(
     request: *const Request,
     receiver: *const Receiver,
-) -> Result<(read::Asked, ReceiverOf), Status> {
+) -> Result<(read::OutgoingRequest, ReceiverOf), Status> {
     // SAFETY: the caller's contract.
-    let asked = unsafe { read::request(request, INPUT_BYTES_MAX) }?;
+    let request = unsafe { read::request(request, INPUT_BYTES_MAX) }?;
     // SAFETY: the caller's contract.
-    let receiver = unsafe { read::receiver(receiver, asked.streams) }.ok_or(abi::STATUS_INVALID_INPUT)?;
+    let receiver = unsafe { read::receiver(receiver, request.streams) }.ok_or(abi::STATUS_INVALID_INPUT)?;
     // SAFETY: the plugin vouches for its functions and its context until `answer` has returned, from any thread.
-    Ok((asked, unsafe { ReceiverOf::new(receiver) }))
+    Ok((request, unsafe { ReceiverOf::new(receiver) }))
 }
 
 unsafe extern "C" fn cancel(_: *const HostTable, instance: InstanceToken, token: OutgoingToken) -> Status {

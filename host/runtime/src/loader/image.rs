@@ -49,12 +49,6 @@ impl Image {
     }
 }
 
-/// The main executable's image.
-pub(super) fn executable() -> Option<Image> {
-    // The executable is always the first object.
-    find(|_| true)
-}
-
 /// The image at this load address.
 pub(super) fn at_base(base: usize) -> Option<Image> {
     find(|found| found.dlpi_addr as usize == base)
@@ -84,8 +78,8 @@ pub(crate) fn start_of_object_at(address: usize) -> Option<usize> {
     })
 }
 
-/// From the main executable's first address to its last. Allocates nothing.
-pub(crate) fn extent_of_executable() -> Range<usize> {
+/// From the main executable's first address to its last: it is always the first object. Allocates nothing.
+pub(super) fn extent_of_executable() -> Range<usize> {
     let extent = visit(|info| {
         let extent = ranges(info).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
         Some(extent.unwrap_or_default())

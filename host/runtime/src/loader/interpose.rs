@@ -64,7 +64,7 @@ interpose! {
     }
 
     /// Has glibc make the key and notes its destructor.
-    pub(super) fn pthread_key_create(key: *mut pthread_key_t, destructor: Destructor) -> c_int, or libc::ENOSYS, by real {
+    pub(crate) fn pthread_key_create(key: *mut pthread_key_t, destructor: Destructor) -> c_int, or libc::ENOSYS, by real {
         let made = real(key, destructor);
         if made == 0 {
             keys::made(*key, destructor.map_or(0, |d| d as usize));
@@ -73,7 +73,7 @@ interpose! {
     }
 
     /// Forgets the key and has glibc delete it. Before, not after: once deleted, the number may be another's.
-    pub(super) fn pthread_key_delete(key: pthread_key_t) -> c_int, or libc::ENOSYS, by real {
+    pub(crate) fn pthread_key_delete(key: pthread_key_t) -> c_int, or libc::ENOSYS, by real {
         keys::forget(key);
         real(key)
     }

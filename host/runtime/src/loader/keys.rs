@@ -1,6 +1,6 @@
 //! Keys of thread-specific values: which there are, and which a library has left behind.
 
-use super::interpose::{pthread_key_create, pthread_key_delete};
+use super::interpose::pthread_key_delete;
 use libc::pthread_key_t;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
@@ -70,32 +70,9 @@ pub(super) unsafe fn delete(left: LeftKey) {
     }
 }
 
-/// A key of the host's own, made at its first use: `known` is 0 until then. Takes no lock and no memory of Rust's.
-pub(crate) fn hosts_own_key(
-    known: &AtomicU64,
-    destructor: unsafe extern "C" fn(*mut libc::c_void),
-) -> Option<pthread_key_t> {
-    let there = known.load(Acquire);
-    if there != 0 {
-        return Some((there - 1) as pthread_key_t);
-    }
-    let mut key: pthread_key_t = 0;
-    // SAFETY: writes to a local; the destructor is the host's own.
-    if unsafe { pthread_key_create(&mut key, Some(destructor)) } != 0 {
-        return None;
-    }
-    match known.compare_exchange(0, u64::from(key) + 1, AcqRel, Acquire) {
-        Ok(_) => Some(key),
-        Err(there) => {
-            // SAFETY: nobody has heard of it.
-            unsafe { pthread_key_delete(key) };
-            Some((there - 1) as pthread_key_t)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::interpose::pthread_key_create;
     use super::*;
 
     unsafe extern "C" fn destructor(_: *mut libc::c_void) {}

@@ -11,10 +11,12 @@ use super::root::{self, Tables};
 use super::{loaded, mapped};
 use crate::crash::LibraryEntry;
 use crate::lanes::Phase;
+use crate::sync::{lock, wait_while};
 use extman_model::{ResidentReason, Verdict};
+use extman_plugin_api::manifest::schema::Symbols;
 use libloading::os::unix::{Library as Handle, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::mem::ManuallyDrop;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// Why a library could not be opened. Nothing of the plugin but its constructors has run then.
@@ -141,23 +143,15 @@ static LOADED: Condvar = Condvar::new();
 const LOADER_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Library {
-    /// Opens and checks a library. Runs its constructors on this thread. `rust` says who made its manifest frame, `global` whether
-    /// libraries that are opened later may bind to its symbols.
+    /// Opens and checks a library, which the crash journal has as `listed`. Runs its constructors on this thread. `rust`: the Rust SDK has
+    /// made its manifest frame. With global `symbols`, libraries that are opened later may bind to them.
     ///
     /// # Errors
     /// Whatever does not pass; what is mapped then is given back, to be closed when this thread has ended.
-    pub fn open(sealed: SealedImage, rust: bool, global: bool) -> Result<Self, NotOpened> {
-        Self::open_listed(sealed, rust, global, LibraryEntry::default())
-    }
-
-    /// As [`open`](Self::open), for a library that the crash journal lists.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn open_listed(
+    pub fn open(
         sealed: SealedImage,
         rust: bool,
-        global: bool,
+        symbols: Symbols,
         listed: LibraryEntry,
     ) -> Result<Self, NotOpened> {
         let _one_at_a_time = loader().ok_or(OpenError::Busy)?;
@@ -168,10 +162,13 @@ impl Library {
         let (opened, owner) = (Opened::now(), CodeOwner::of_a_new_library());
         listed.set_owner(owner.number());
         let place = listed.at(Phase::Open);
-        let scope = if global { RTLD_GLOBAL } else { RTLD_LOCAL };
+        let scope = match symbols {
+            Symbols::Global => RTLD_GLOBAL,
+            Symbols::Local => RTLD_LOCAL,
+        };
         // SAFETY: constructors run. That is what loading a plugin means; the file was verified, and vetted in a child.
         let open = || unsafe { Handle::open(Some(&path), RTLD_NOW | scope) };
-        let handle = code_owner::in_entry(owner, place, open).map_err(|e| refusal(cause(&e)))?;
+        let handle = code_owner::in_entry(owner, place, open).map_err(|error| refusal(&error))?;
         let Some(image) = image_of(&handle) else {
             // Nobody can say what is mapped where, so its name must stay taken.
             std::mem::forget((handle, sealed));
@@ -357,9 +354,7 @@ fn loader() -> Option<Loader> {
 }
 
 fn loader_within(patience: Duration) -> Option<Loader> {
-    let loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-    let waited = LOADED.wait_timeout_while(loading, patience, |loading| *loading);
-    let (mut loading, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    let mut loading = wait_while(&LOADED, lock(&LOADING), patience, |loading| *loading);
     if *loading {
         return None;
     }
@@ -370,7 +365,7 @@ fn loader_within(patience: Duration) -> Option<Loader> {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        *LOADING.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *lock(&LOADING) = false;
         LOADED.notify_one();
     }
 }
@@ -397,20 +392,14 @@ struct LinkMap {
     base: usize,
 }
 
-fn refusal(cause: String) -> OpenError {
+fn refusal(error: &libloading::Error) -> OpenError {
+    let cause = std::error::Error::source(error);
+    let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
     // glibc's own words (dl-reloc.c).
-    if cause.contains("static TLS block") {
-        OpenError::StaticTls
-    } else {
-        OpenError::Loader(cause)
+    match cause.contains("static TLS block") {
+        true => OpenError::StaticTls,
+        false => OpenError::Loader(cause),
     }
-}
-
-fn cause(error: &libloading::Error) -> String {
-    use std::error::Error;
-    error
-        .source()
-        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Who hears what an instance says unasked: instance tokens.
 
 use super::outgoing::{OutgoingCalls, OutgoingRouter};
+use extman_abi::InstanceToken;
 use extman_model::clock::Monotonic;
 use extman_model::{LogLevel, Progress, Report};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -26,21 +28,13 @@ pub trait Listener: Send + Sync {
     }
 }
 
-static LISTENERS: RwLock<Listeners> = RwLock::new(Listeners {
-    entries: Vec::new(),
-    free: Vec::new(),
-});
+/// Instances that were made and not destroyed, by their tokens. A token is given once: a stale one fits no other instance.
+static INSTANCES: RwLock<BTreeMap<InstanceToken, Registered>> = RwLock::new(BTreeMap::new());
 
-struct Listeners {
-    entries: Vec<Entry>,
-    free: Vec<u32>,
-}
-
-#[derive(Default)]
-struct Entry {
-    generation: u32,
-    listener: Option<Arc<dyn Listener>>,
-    outgoing: Option<Arc<OutgoingCalls>>,
+/// An instance as those see it who hear of it by its token.
+struct Registered {
+    listener: Arc<dyn Listener>,
+    outgoing: Arc<OutgoingCalls>,
     /// The second of the last pushed health, and how many there were in it.
     pushes: AtomicU64,
 }
@@ -50,62 +44,55 @@ const PUSHES_PER_SECOND: u64 = 20;
 const COUNT_BITS: u32 = 16;
 
 /// Registers a listener, with the calls that the instance makes, and returns its token.
-pub(super) fn register(listener: Arc<dyn Listener>, outgoing: Option<Arc<OutgoingCalls>>) -> u64 {
-    let mut listeners = LISTENERS.write().unwrap_or_else(PoisonError::into_inner);
-    let Listeners { entries, free } = &mut *listeners;
-    let number = free.pop().unwrap_or_else(|| {
-        entries.push(Entry::default());
-        (entries.len() - 1) as u32
-    });
-    let entry = &mut entries[number as usize];
-    entry.generation = entry.generation.wrapping_add(1).max(1);
-    entry.listener = Some(listener);
-    entry.outgoing = outgoing;
-    entry.pushes = AtomicU64::new(0);
-    u64::from(entry.generation) << 32 | u64::from(number)
+pub(super) fn register(listener: Arc<dyn Listener>, outgoing: Arc<OutgoingCalls>) -> InstanceToken {
+    // 0 stands for no instance.
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let token = NEXT.fetch_add(1, Relaxed);
+    let registered = Registered {
+        listener,
+        outgoing,
+        pushes: AtomicU64::new(0),
+    };
+    let mut instances = INSTANCES.write().unwrap_or_else(PoisonError::into_inner);
+    instances.insert(token, registered);
+    token
 }
 
 /// Forgets a token: from here on it is stale.
-pub(super) fn unregister(token: u64) {
-    let mut listeners = LISTENERS.write().unwrap_or_else(PoisonError::into_inner);
-    let Listeners { entries, free } = &mut *listeners;
-    if let Some(entry) = entries.get_mut(token as u32 as usize)
-        && entry.generation == (token >> 32) as u32
-        && entry.listener.take().is_some()
-    {
-        entry.outgoing = None;
-        free.push(token as u32);
-    }
+pub(super) fn unregister(token: InstanceToken) {
+    let mut instances = INSTANCES.write().unwrap_or_else(PoisonError::into_inner);
+    let gone = instances.remove(&token);
+    // Not under the lock: it may be the last who has the listener.
+    drop(instances);
+    drop(gone);
+}
+
+fn of<T>(token: InstanceToken, ask: impl FnOnce(&Registered) -> T) -> Option<T> {
+    let instances = INSTANCES.read().unwrap_or_else(PoisonError::into_inner);
+    instances.get(&token).map(ask)
 }
 
 /// Whether the instance of a token may push health now; `None` if the token is stale.
-pub(super) fn admits_push(token: u64, now: Monotonic) -> Option<bool> {
-    let listeners = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
-    let entry = listeners.entries.get(token as u32 as usize)?;
-    if entry.generation != (token >> 32) as u32 {
-        return None;
-    }
+pub(super) fn admits_push(token: InstanceToken, now: Monotonic) -> Option<bool> {
     let second = now.as_nanos() / 1_000_000_000;
     let next = |before: u64| match before >> COUNT_BITS == second {
         true if before & ((1 << COUNT_BITS) - 1) >= PUSHES_PER_SECOND => None,
         true => Some(before + 1),
         false => Some(second << COUNT_BITS | 1),
     };
-    Some(entry.pushes.fetch_update(Relaxed, Relaxed, next).is_ok())
+    of(token, |registered| {
+        registered.pushes.fetch_update(Relaxed, Relaxed, next).is_ok()
+    })
 }
 
 /// The listener of a token, if it is not stale.
-pub(super) fn find(token: u64) -> Option<Arc<dyn Listener>> {
-    let listeners = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
-    let entry = listeners.entries.get(token as u32 as usize)?;
-    (entry.generation == (token >> 32) as u32).then(|| entry.listener.clone())?
+pub(super) fn find(token: InstanceToken) -> Option<Arc<dyn Listener>> {
+    of(token, |registered| registered.listener.clone())
 }
 
 /// The calls that the instance of a token makes, if it is not stale.
-pub(super) fn outgoing(token: u64) -> Option<Arc<OutgoingCalls>> {
-    let listeners = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
-    let entry = listeners.entries.get(token as u32 as usize)?;
-    (entry.generation == (token >> 32) as u32).then(|| entry.outgoing.clone())?
+pub(super) fn outgoing(token: InstanceToken) -> Option<Arc<OutgoingCalls>> {
+    of(token, |registered| registered.outgoing.clone())
 }
 
 #[cfg(test)]
@@ -125,7 +112,8 @@ mod tests {
 
     #[test]
     fn pushes_of_one_instance_are_limited_by_the_second() {
-        let (one, other) = (register(Arc::new(Deaf), None), register(Arc::new(Deaf), None));
+        let registered = || register(Arc::new(Deaf), OutgoingCalls::new("test", None));
+        let (one, other) = (registered(), registered());
         let at = |second: u64| Monotonic::from_nanos(second * 1_000_000_000 + 5);
         let admitted = |token, second| {
             (0..100)
@@ -136,13 +124,9 @@ mod tests {
         assert_eq!(admitted(other, 1), PUSHES_PER_SECOND as usize);
         assert_eq!(admitted(one, 2), PUSHES_PER_SECOND as usize);
         unregister(one);
-        let next = register(Arc::new(Deaf), None);
+        let next = registered();
         assert_eq!(admits_push(one, at(3)), None, "stale");
-        assert_eq!(
-            admitted(next, 2),
-            PUSHES_PER_SECOND as usize,
-            "nothing is left of who had the number before"
-        );
+        assert_eq!(admitted(next, 2), PUSHES_PER_SECOND as usize);
         unregister(next);
         unregister(other);
     }

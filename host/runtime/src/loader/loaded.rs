@@ -6,8 +6,9 @@
 use super::code_owner::CodeOwner;
 use super::cpu;
 use super::image::{self, Image};
+use crate::sync::lock;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 struct Loaded {
     owner: CodeOwner,
@@ -19,35 +20,31 @@ static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
 /// It has just been loaded; it stays listed until it is known to be gone.
 pub(super) fn add(owner: CodeOwner, image: Image) {
     cpu::open_account(owner);
-    lock().push(Loaded { owner, image });
+    lock(&LOADED).push(Loaded { owner, image });
 }
 
 /// It is gone, and no thread of it is left. Another one may lie where it lay.
 pub(super) fn forget(owner: CodeOwner) {
-    lock().retain(|loaded| loaded.owner != owner);
+    lock(&LOADED).retain(|loaded| loaded.owner != owner);
     cpu::close_account(owner);
 }
 
 /// Whether a thread that was made for this one and began there is its alone.
 pub(super) fn is_certainly_of(owner: CodeOwner, start: usize) -> bool {
     let own = |loaded: &Loaded| loaded.owner == owner && loaded.image.contains(start);
-    let is_own = lock().iter().any(own);
+    let is_own = lock(&LOADED).iter().any(own);
     is_own
         || owner.is_a_librarys() && image::path_at(start).is_some_and(|path| does_what_its_caller_says(&path))
 }
 
 /// Whether an address lies in a plugin's library.
 pub(super) fn is_in_any(address: usize) -> bool {
-    lock().iter().any(|loaded| loaded.image.contains(address))
+    lock(&LOADED).iter().any(|loaded| loaded.image.contains(address))
 }
 
 fn does_what_its_caller_says(library: &Path) -> bool {
     let name = library.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.starts_with("libstdc++.so"))
-}
-
-fn lock() -> MutexGuard<'static, Vec<Loaded>> {
-    LOADED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -33,13 +33,14 @@ mod output;
 mod plugin_instance;
 mod read;
 mod root;
+mod sized;
 mod status;
 mod stop;
 mod text;
 mod threads;
 
 pub(crate) use child_signal::default_child_signal;
-pub(crate) use foreign_threads::{is_gone, start_ticks};
+pub(crate) use foreign_threads::{is_gone, name_of as thread_name, start_ticks};
 
 pub use attach::KeepsAttached;
 pub use call_context::CallContext;
@@ -61,9 +62,9 @@ pub(crate) use outgoing::{NoLane, ReceivingLanes, Submitted};
 pub use output::{Completed, Output, OutputLimits};
 pub use plugin_instance::{Input, Making, NotDestroyed, PluginInstance, Returned, Said, Snapshot, Step};
 
-pub(crate) use code_owner::{CodeOwner, is_in_entry, is_in_executable};
+pub(crate) use code_owner::{CodeOwner, is_in_entry, is_in_executable, offset_in_executable};
 #[cfg(test)]
 pub(crate) use code_owner::{on_behalf_of, outside};
-pub(crate) use image::{extent_of_executable, start_of_object_at};
-pub(crate) use keys::hosts_own_key;
+pub(crate) use image::start_of_object_at;
+pub(crate) use interpose::{pthread_key_create, pthread_key_delete};
 pub(crate) use threads::libraries_with_threads;

@@ -1,6 +1,6 @@
 //! What a plugin writes under a token, and what it may ask under it: the far side of the host table.
 
-use super::call_context::find;
+use super::call_context::{self, enter, find};
 use super::chain::Chain;
 use extman_abi::{self as abi, CallToken, InstanceToken};
 use extman_model::clock;
@@ -43,15 +43,16 @@ pub struct Output {
     pub(crate) chain: Option<Arc<Chain>>,
 }
 
-/// What a call is output.
+/// What a call has written so far, and what it may still write.
 #[derive(Default)]
 pub(super) struct OutputBuffer {
-    output: Output,
+    pub so_far: Output,
     frames_left: usize,
-    written: bool,
-    stream: Option<Arc<Frames>>,
+    has_written: bool,
+    /// Where writes go as they come, if the caller wants that.
+    pub stream: Option<Arc<Frames>>,
     /// Of a call that was handed over.
-    completion: Option<Completion>,
+    pub completion: Option<Completion>,
 }
 
 /// Hears once what a call that was handed over came to.
@@ -59,9 +60,7 @@ pub type Completion = Box<dyn FnOnce(Completed) + Send>;
 
 /// What a call that was handed over came to.
 pub struct Completed {
-    /// What its plugin says of it, or that the host gave it up.
-    pub status: abi::Status,
-    /// Why there is no answer.
+    /// Why there is no answer, as its plugin says; `None` also if the host gave it up.
     pub failure: Option<CallError>,
     /// What the plugin said of its use of a model.
     pub usage: Usage,
@@ -81,34 +80,12 @@ impl OutputBuffer {
     /// For the next call; what the last one had written was taken.
     pub(super) fn restart(&mut self, stream: Option<Arc<Frames>>, limits: OutputLimits) {
         self.frames_left = limits.frames_max;
-        self.written = false;
+        self.has_written = false;
         self.stream = stream;
     }
 
     pub(super) fn take(&mut self) -> (Output, Option<Arc<Frames>>) {
-        (std::mem::take(&mut self.output), self.stream.take())
-    }
-
-    pub(super) fn hand_over(&mut self, completion: Completion) {
-        self.completion = Some(completion);
-    }
-
-    pub(super) fn completion(&mut self) -> Option<Completion> {
-        self.completion.take()
-    }
-
-    pub(super) fn stream(&self) -> Option<&Arc<Frames>> {
-        self.stream.as_ref()
-    }
-
-    /// The calls that are made in it.
-    pub(super) fn chain(&self) -> Option<&Arc<Chain>> {
-        self.output.chain.as_ref()
-    }
-
-    /// It was made in another call, as this link of the chain.
-    pub(super) fn set_chain(&mut self, chain: Arc<Chain>) {
-        self.output.chain = Some(chain);
+        (std::mem::take(&mut self.so_far), self.stream.take())
     }
 }
 
@@ -124,12 +101,10 @@ pub(super) fn cancelled(token: CallToken) -> bool {
 
 /// Nanoseconds until the deadline of a token's call.
 pub(super) fn deadline_ns(token: CallToken) -> u64 {
-    let Some(slot) = find(token).filter(|slot| slot.is(token)) else {
-        return 0;
-    };
-    match slot.deadline().as_nanos() {
-        u64::MAX => abi::NO_DEADLINE,
-        at => at.saturating_sub(clock::monotonic().as_nanos()),
+    match call_context::deadline(token) {
+        None => 0,
+        Some(None) => abi::NO_DEADLINE,
+        Some(Some(at)) => at.since(clock::monotonic()).as_nanos() as u64,
     }
 }
 
@@ -144,16 +119,16 @@ pub(super) fn begin(token: CallToken, content_type: &[u8]) -> abi::Status {
         Some(usual) => Cow::Borrowed(*usual),
         None => Cow::Owned(String::from_utf8_lossy(content_type).into_owned()),
     };
-    let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token)) else {
+    let Some(mut output) = enter(token) else {
         return abi::STATUS_CLOSED;
     };
-    if output.written || output.output.content_type.is_some() {
+    if output.has_written || output.so_far.content_type.is_some() {
         return abi::STATUS_INVALID_INPUT;
     }
     if let Some(stream) = &output.stream {
         stream.begin(&content_type);
     }
-    output.output.content_type = Some(content_type);
+    output.so_far.content_type = Some(content_type);
     abi::STATUS_OK
 }
 
@@ -163,7 +138,7 @@ pub(super) fn write(token: CallToken, data: &[u8]) -> abi::Status {
         return abi::STATUS_CLOSED;
     };
     // Before it is copied: a length that is nonsense must not be allocated.
-    if data.len() > slot.bytes_left().load(Relaxed) {
+    if data.len() > slot.bytes_left.load(Relaxed) {
         return match slot.is_to_stop(token) {
             true if slot.is(token) => abi::STATUS_CANCELLED,
             true => abi::STATUS_CLOSED,
@@ -179,21 +154,21 @@ pub(super) fn write(token: CallToken, data: &[u8]) -> abi::Status {
         if slot.is_to_stop(token) {
             return abi::STATUS_CANCELLED;
         }
-        let bytes_left = slot.bytes_left().load(Relaxed);
+        let bytes_left = slot.bytes_left.load(Relaxed);
         if data.len() > bytes_left || output.frames_left == 0 {
             return abi::STATUS_RESOURCE_EXHAUSTED;
         }
-        slot.bytes_left().store(bytes_left - data.len(), Relaxed);
+        slot.bytes_left.store(bytes_left - data.len(), Relaxed);
         output.frames_left -= 1;
-        output.written = true;
+        output.has_written = true;
         match &output.stream {
             Some(stream) => stream.clone(),
-            None if output.output.body.is_empty() => {
-                output.output.body = data;
+            None if output.so_far.body.is_empty() => {
+                output.so_far.body = data;
                 return abi::STATUS_OK;
             }
             None => {
-                output.output.body.extend_from_slice(&data);
+                output.so_far.body.extend_from_slice(&data);
                 return abi::STATUS_OK;
             }
         }
@@ -219,10 +194,10 @@ pub(super) fn emit_metadata(token: CallToken, key: &[u8], value: &[u8]) -> abi::
         return abi::STATUS_RESOURCE_EXHAUSTED;
     }
     let (key, value) = (String::from_utf8_lossy(key).into_owned(), value.to_owned());
-    let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token)) else {
+    let Some(mut output) = enter(token) else {
         return abi::STATUS_CLOSED;
     };
-    let metadata = &mut output.output.metadata;
+    let metadata = &mut output.so_far.metadata;
     let is_full = metadata.len() >= METADATA_MAX;
     match metadata.iter_mut().find(|(k, _)| *k == key) {
         Some(pair) => pair.1 = value,
@@ -234,47 +209,45 @@ pub(super) fn emit_metadata(token: CallToken, key: &[u8], value: &[u8]) -> abi::
 
 /// Others may be made in the call of a token: `outermost` begins a chain, unless it is in one.
 pub(super) fn begin_chain(token: CallToken, outermost: impl FnOnce() -> Arc<Chain>) {
-    if let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token))
-        && output.chain().is_none()
-    {
-        output.set_chain(outermost());
+    if let Some(mut output) = enter(token) {
+        output.so_far.chain.get_or_insert_with(outermost);
     }
 }
 
 /// What is made in the call of a token is made in this; `None` if the token is stale, or its plugin may make no calls.
 pub(super) fn chain(token: CallToken) -> Option<Arc<Chain>> {
-    find(token)?.enter_by(token)?.chain().cloned()
+    enter(token)?.so_far.chain.clone()
 }
 
 /// Whether the output of a token's call is streamed: then its reader may go away without a word.
 pub(super) fn streams(token: CallToken) -> bool {
-    let output = find(token).and_then(|slot| slot.enter_by(token));
+    let output = enter(token);
     output.is_some_and(|output| output.stream.is_some())
 }
 
 /// The call of a token is inside this instance.
 pub(super) fn of_instance(token: CallToken, instance: InstanceToken) {
     if let Some(slot) = find(token).filter(|slot| slot.is(token)) {
-        slot.instance().store(instance, Relaxed);
+        slot.instance.store(instance, Relaxed);
     }
 }
 
 /// The instance that a token's call is inside; `None` if the token is stale.
 pub(super) fn instance(token: CallToken) -> Option<InstanceToken> {
     let slot = find(token)?;
-    let instance = slot.instance().load(Relaxed);
+    let instance = slot.instance.load(Relaxed);
     slot.is(token).then_some(instance)
 }
 
 /// Adds a part to a token's check.
 pub(super) fn emit(token: CallToken, part: Part) -> abi::Status {
-    let Some(mut output) = find(token).and_then(|slot| slot.enter_by(token)) else {
+    let Some(mut output) = enter(token) else {
         return abi::STATUS_CLOSED;
     };
-    if output.output.parts.len() >= CHECK_PARTS_MAX {
+    if output.so_far.parts.len() >= CHECK_PARTS_MAX {
         return abi::STATUS_RESOURCE_EXHAUSTED;
     }
-    output.output.parts.push(part);
+    output.so_far.parts.push(part);
     abi::STATUS_OK
 }
 

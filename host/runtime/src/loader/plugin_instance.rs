@@ -3,7 +3,7 @@
 //! The library can't be closed while a `PluginInstance` lives, nothing is called after `destroy`, and `destroy` is refused while a call is
 //! inside. What is *not* promised is anything about the plugin: once its code runs, its bugs are the process's.
 
-use super::attach::{self, Attached};
+use super::attach::{self, AttachedEntry};
 use super::call_context::{self, CallContext};
 use super::chain::Chain;
 use super::code_owner::{self, CodeOwner};
@@ -18,13 +18,14 @@ use super::{read, status};
 use crate::crash::{InstanceEntry, Place};
 use crate::lanes::Phase;
 use crate::process_guard::{self, Active, Activity, Entering};
+use crate::sync::lock;
 use extman_abi::{self as abi, Bytes, CallToken, InstanceToken};
 use extman_model::clock::Monotonic;
-use extman_model::{CallError, CheckKind, ErrorKind, Figures, Report, RequestExtras, Usage};
+use extman_model::{CallError, CheckKind, ErrorKind, Figures, InputPart, Report, RequestExtras, Usage};
 use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// An instance as the loader knows it.
 pub struct PluginInstance {
@@ -148,7 +149,7 @@ impl PluginInstance {
     ) -> Result<Arc<PluginInstance>, CallError> {
         let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
         let outgoing = OutgoingCalls::new(making.name, listener.calls());
-        let token = listeners::register(listener, Some(outgoing.clone()));
+        let token = listeners::register(listener, outgoing.clone());
         output::of_instance(call, token);
         let request = abi::CreateRequest {
             struct_size: size_of::<abi::CreateRequest>(),
@@ -177,7 +178,7 @@ impl PluginInstance {
         let made = made.map(instance).inspect_err(|_| listeners::unregister(token))?;
         let made = Arc::new(made);
         let instance: Weak<dyn Active> = Arc::downgrade(&made) as _;
-        process_guard::lives(&made.name, made.owner, instance);
+        process_guard::instance_created(&made.name, made.owner, instance);
         made.outgoing.open();
         Ok(made)
     }
@@ -195,7 +196,7 @@ impl PluginInstance {
         let _code = code_owner::inside(library.owner(), listed.at(Phase::Create));
         let _thread = attach::thread(tables, library.owner(), listed.detaching())?;
         // SAFETY: a checked entry of an open library; all pointers are to locals that outlive the call.
-        let status = unsafe { (tables.lifecycle.create)(&HOST_TABLE, request, &mut handle, error.lend()) };
+        let status = unsafe { (tables.create)(&HOST_TABLE, request, &mut handle, error.lend()) };
         status::result(status, &error, "create").map(|()| handle)
     }
 
@@ -221,13 +222,10 @@ impl PluginInstance {
         let (entry, name, phase) = self.entry_of(step);
         let Some(entry) = entry else { return Ok(()) };
         let _window = process_guard::window(&self.name, name, self.owner);
-        let _inside = self.enter_step(phase)?;
-        self.begins_in(call, name);
-        let request = step_request(call);
-        let mut error = ErrorText::new();
-        // SAFETY: a checked entry; the library is open until `destroy`, a live handle, and lent locals.
-        let status = unsafe { entry(self.handle, &request, error.lend()) };
-        status::result(status, &error, name)
+        // SAFETY: the contract of `in_entry`.
+        self.in_entry(Some(entry), (phase, name), call, |entry, error| unsafe {
+            entry(self.handle, &step_request(call), error)
+        })
     }
 
     /// Hands over a new configuration, in the open call `call`.
@@ -235,20 +233,16 @@ impl PluginInstance {
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
     pub fn configure(&self, config: &str, call: CallToken) -> Result<(), CallError> {
-        let Some(entry) = self.tables.lifecycle.configure else {
-            return Err(unsupported("configure"));
-        };
-        let _inside = self.enter_step(Phase::Configure)?;
-        self.begins_in(call, "configure");
         let request = abi::ConfigureRequest {
             struct_size: size_of::<abi::ConfigureRequest>(),
             call,
             config: Bytes::of(config.as_bytes()),
         };
-        let mut error = ErrorText::new();
-        // SAFETY: as in `step`.
-        let status = unsafe { entry(self.handle, &request, error.lend()) };
-        status::result(status, &error, "configure")
+        let (entry, named) = (self.tables.lifecycle.configure, (Phase::Configure, "configure"));
+        // SAFETY: the contract of `in_entry`.
+        self.in_entry(entry, named, call, |entry, error| unsafe {
+            entry(self.handle, &request, error)
+        })
     }
 
     /// Hands over the state that a predecessor of version `plugin_version` wrote, in the open call `call`.
@@ -256,11 +250,6 @@ impl PluginInstance {
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
     pub fn restore(&self, from: &Snapshot, plugin_version: &str, call: CallToken) -> Result<(), CallError> {
-        let Some(entry) = self.tables.lifecycle.restore else {
-            return Err(unsupported("restore"));
-        };
-        let _inside = self.enter_step(Phase::State)?;
-        self.begins_in(call, "restore");
         let request = abi::RestoreRequest {
             struct_size: size_of::<abi::RestoreRequest>(),
             call,
@@ -269,10 +258,11 @@ impl PluginInstance {
             format: from.format,
             reserved: 0,
         };
-        let mut error = ErrorText::new();
-        // SAFETY: as in `step`.
-        let status = unsafe { entry(self.handle, &request, error.lend()) };
-        status::result(status, &error, "restore")
+        let (entry, named) = (self.tables.lifecycle.restore, (Phase::State, "restore"));
+        // SAFETY: the contract of `in_entry`.
+        self.in_entry(entry, named, call, |entry, error| unsafe {
+            entry(self.handle, &request, error)
+        })
     }
 
     /// Has the instance write its state to the open call `call`; the state's format.
@@ -280,21 +270,37 @@ impl PluginInstance {
     /// # Errors
     /// What the plugin says; unsupported if it has no such entry.
     pub fn snapshot(&self, call: CallToken) -> Result<u32, CallError> {
-        let Some(entry) = self.tables.lifecycle.snapshot else {
-            return Err(unsupported("snapshot"));
-        };
-        let _inside = self.enter_step(Phase::State)?;
-        self.begins_in(call, "snapshot");
-        let request = step_request(call);
         let mut snapshot = abi::Snapshot {
             struct_size: size_of::<abi::Snapshot>(),
             format: 0,
             reserved: 0,
         };
+        let (entry, named) = (self.tables.lifecycle.snapshot, (Phase::State, "snapshot"));
+        // SAFETY: the contract of `in_entry`.
+        self.in_entry(entry, named, call, |entry, error| unsafe {
+            entry(self.handle, &step_request(call), &mut snapshot, error)
+        })?;
+        Ok(snapshot.format)
+    }
+
+    /// Runs an entry of the lifecycle, which `named` names, as a step in the open call `call`. What `run` may rest on: the entry was
+    /// checked, the library is open until `destroy`, and the handle is live; what it lends besides has to outlive it.
+    fn in_entry<E>(
+        &self,
+        entry: Option<E>,
+        (phase, name): (Phase, &str),
+        call: CallToken,
+        run: impl FnOnce(E, *mut abi::TextBuffer) -> abi::Status,
+    ) -> Result<(), CallError> {
+        let unsupported = || CallError::new(ErrorKind::Unsupported, format!("the plugin has no {name}"));
+        let entry = entry.ok_or_else(unsupported)?;
+        let _inside = self.enter_step(phase)?;
+        self.begins_in(call, || {
+            Chain::outermost(&format!("{name} of {}", self.name), &[])
+        });
         let mut error = ErrorText::new();
-        // SAFETY: as in `step`.
-        let status = unsafe { entry(self.handle, &request, &mut snapshot, error.lend()) };
-        status::result(status, &error, "snapshot").map(|()| snapshot.format)
+        let status = run(entry, error.lend());
+        status::result(status, &error, name)
     }
 
     /// Serves one call; its output goes to the open call `call`.
@@ -333,7 +339,6 @@ impl PluginInstance {
         if let Err(failure) = result {
             // Unless it was completed before: then that is what it came to.
             call_context::complete(call, |output| Completed {
-                status: abi::STATUS_INTERNAL,
                 failure: Some(failure),
                 usage,
                 output,
@@ -349,12 +354,12 @@ impl PluginInstance {
 
     /// Whether the plugin wants to be told of cancelled calls.
     pub fn hears_cancel(&self) -> bool {
-        self.tables.cancel.is_some()
+        self.tables.capability.cancel.is_some()
     }
 
     /// Tells the plugin that a call is cancelled.
     pub fn cancel(&self, call: CallToken) {
-        if let Some(cancel) = self.tables.cancel
+        if let Some(cancel) = self.tables.capability.cancel
             && let Ok(_inside) = self.enter(self.listed.at(Phase::Invoke))
         {
             // SAFETY: a checked entry; the library is open until `destroy`, and a live handle.
@@ -362,13 +367,13 @@ impl PluginInstance {
         }
     }
 
-    /// A step begins in the open call `call`.
-    fn begins_in(&self, call: CallToken, step: &str) {
+    /// Its code begins to run in the open call `call`. If it may call others, their calls are made in that, which `outermost` tells of
+    /// unless it is in a chain already.
+    #[inline]
+    fn begins_in(&self, call: CallToken, outermost: impl FnOnce() -> Arc<Chain>) {
         output::of_instance(call, self.token);
         if self.may_call {
-            output::begin_chain(call, || {
-                Chain::outermost(&format!("{step} of {}", self.name), &[])
-            });
+            output::begin_chain(call, outermost);
         }
     }
 
@@ -386,15 +391,13 @@ impl PluginInstance {
 
     #[inline]
     fn call(&self, entry: InvokeFn, call: CallToken, input: Input<'_>) -> Returned {
-        output::of_instance(call, self.token);
-        if self.may_call {
-            output::begin_chain(call, || {
-                Chain::outermost(input.capability, &input.extras.metadata)
-            });
-        }
+        self.begins_in(call, || {
+            Chain::outermost(input.capability, &input.extras.metadata)
+        });
         // Most calls have none, and cost 130 instructions less without the two lists.
         let extras = input.extras;
-        let lists = (!extras.metadata.is_empty() || !extras.parts.is_empty()).then(|| lent_extras(extras));
+        let has_lists = !extras.metadata.is_empty() || !extras.parts.is_empty();
+        let lists = has_lists.then(|| (read::lent_pairs(&extras.metadata), lent_parts(&extras.parts)));
         let (metadata, parts): (&[_], &[_]) = match &lists {
             Some((metadata, parts)) => (metadata, parts),
             None => (&[], &[]),
@@ -428,19 +431,16 @@ impl PluginInstance {
     /// Whether the plugin has a check of its own.
     #[inline]
     pub fn has_check(&self) -> bool {
-        self.tables.check.is_some()
+        self.tables.health.check.is_some()
     }
 
     /// Fetches from memory what a check needs, and has the processor begin to fetch what the plugin keeps at its handle.
     #[inline]
     pub fn warm(&self) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         black_box((self.inside(), self.has_check()));
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a hint, which never faults: a handle may be any number.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.handle.cast_const().cast()) };
-        }
+        // SAFETY: a hint, which never faults: a handle may be any number.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(self.handle.cast_const().cast()) };
     }
 
     /// Asks the instance how it is, in an open context, and closes that.
@@ -449,7 +449,7 @@ impl PluginInstance {
     /// The plugin could not answer.
     #[inline]
     pub fn check(&self, context: &CallContext, kind: CheckKind) -> Result<Said, CallError> {
-        let Some(entry) = self.tables.check else {
+        let Some(entry) = self.tables.health.check else {
             return Ok(Said::Nothing);
         };
         let _inside = self.enter(self.listed.at(Phase::Check))?;
@@ -502,9 +502,9 @@ impl PluginInstance {
             Err(inside) => return Err(NotDestroyed::Inside(inside)),
         }
         let said = self.end(call);
-        process_guard::no_longer_lives(&self.name, self.owner);
+        process_guard::instance_destroyed(&self.name, self.owner);
         listeners::unregister(self.token);
-        drop(self.library.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.library).take());
         said.map_err(NotDestroyed::Gone)
     }
 
@@ -516,7 +516,7 @@ impl PluginInstance {
         let request = step_request(call);
         let mut error = ErrorText::new();
         // SAFETY: a checked entry; the library is open until `destroy`; the handle is live, nothing is inside, and nothing enters any more.
-        let status = unsafe { (self.tables.lifecycle.destroy)(self.handle, &request, error.lend()) };
+        let status = unsafe { (self.tables.destroy)(self.handle, &request, error.lend()) };
         status::result(status, &error, "destroy")
     }
 
@@ -554,7 +554,7 @@ impl PluginInstance {
             _code: code_owner::inside(self.owner, place),
             thread: None,
         };
-        match self.tables.attach {
+        match self.tables.module.thread_attach {
             None => Ok(inside),
             Some(_) => inside.attached(),
         }
@@ -564,7 +564,7 @@ impl PluginInstance {
 struct Inside<'a> {
     instance: &'a PluginInstance,
     _code: code_owner::Inside,
-    thread: Option<Attached>,
+    thread: Option<AttachedEntry>,
 }
 
 impl Inside<'_> {
@@ -594,21 +594,13 @@ fn step_request(call: CallToken) -> abi::StepRequest {
     }
 }
 
-fn lent_extras(extras: &RequestExtras) -> (Vec<abi::Metadata>, Vec<abi::InputPart>) {
-    let metadata = extras.metadata.iter().map(|(key, value)| abi::Metadata {
-        key: Bytes::of(key.as_bytes()),
-        value: Bytes::of(value.as_bytes()),
-    });
-    let parts = extras.parts.iter().map(|part| abi::InputPart {
+fn lent_parts(parts: &[InputPart]) -> Vec<abi::InputPart> {
+    let lent = parts.iter().map(|part| abi::InputPart {
         name: Bytes::of(part.name.as_bytes()),
         content_type: Bytes::of(part.content_type.as_bytes()),
         data: Bytes::of(&part.data),
     });
-    (metadata.collect(), parts.collect())
-}
-
-fn unsupported(name: &str) -> CallError {
-    CallError::new(ErrorKind::Unsupported, format!("the plugin has no {name}"))
+    lent.collect()
 }
 
 /// Why an instance is not destroyed, or not as it should be.

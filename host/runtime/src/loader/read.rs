@@ -1,5 +1,6 @@
-//! Reading what a plugin passes: nothing beyond the size that it declares, nothing that is not marked as measured.
+//! Reading what a plugin passes: nothing beyond the size that it declares (`sized`), nothing that is not marked as measured.
 
+use super::sized;
 use extman_abi::{self as abi, Bytes};
 use extman_model::{CallError, Connection, Figures, Health, InputPart, Part, Report, RequestExtras, Usage};
 use std::borrow::Cow;
@@ -16,9 +17,22 @@ pub(super) unsafe fn slice<'a>(bytes: Bytes) -> &'a [u8] {
     unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) }
 }
 
-/// What a pointer and a length lend.
-pub(super) fn bytes(data: *const u8, len: usize) -> Bytes {
-    Bytes { data, len }
+/// As [`slice`], of what an argument's pointer and length lend.
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn lent<'a>(data: *const u8, len: usize) -> &'a [u8] {
+    // SAFETY: the caller's contract.
+    unsafe { slice(Bytes { data, len }) }
+}
+
+/// As [`text`], of what an argument's pointer and length lend: a copy.
+///
+/// # Safety
+/// Valid for the call.
+pub(super) unsafe fn lent_text(data: *const u8, len: usize, max: usize) -> String {
+    // SAFETY: the caller's contract.
+    unsafe { text(Bytes { data, len }, max) }.into_owned()
 }
 
 /// Lent text, cut to `max` bytes; what is not UTF-8 is replaced.
@@ -35,27 +49,6 @@ pub(super) unsafe fn text<'a>(bytes: Bytes, max: usize) -> Cow<'a, str> {
     String::from_utf8_lossy(&all[..end])
 }
 
-/// A struct that starts with its size, as much of it as is there, over `blank`.
-///
-/// # Safety
-/// `from` is null or valid for the size that it declares; any bytes are a valid `T`, which starts with its own size.
-unsafe fn prefix<T>(from: *const T, mut blank: T) -> Option<T> {
-    if from.is_null() {
-        return None;
-    }
-    // SAFETY: the first field is the size, by contract.
-    let declared = unsafe { from.cast::<usize>().read() };
-    if declared < size_of::<usize>() {
-        return None;
-    }
-    let len = declared.min(size_of::<T>());
-    // SAFETY: `len` is within both.
-    unsafe {
-        std::ptr::copy_nonoverlapping(from.cast::<u8>(), std::ptr::from_mut(&mut blank).cast(), len);
-    }
-    Some(blank)
-}
-
 pub(super) fn health(code: abi::Health) -> Health {
     match code {
         abi::HEALTH_UP => Health::Up,
@@ -70,18 +63,8 @@ pub(super) fn health(code: abi::Health) -> Health {
 /// # Safety
 /// `check` is null or lent for the call with its slices.
 pub(super) unsafe fn check(check: *const abi::Check, text_max: usize) -> Option<Part> {
-    let blank = abi::Check {
-        struct_size: 0,
-        valid: 0,
-        name: Bytes::EMPTY,
-        message: Bytes::EMPTY,
-        health: abi::HEALTH_UNKNOWN,
-        reserved: 0,
-        duration_ns: 0,
-        value: 0.0,
-    };
-    // SAFETY: the caller's contract; all fields are numbers and pointers.
-    let check = unsafe { prefix(check, blank) }?;
+    // SAFETY: the caller's contract.
+    let check = unsafe { sized::read(check) }.ok()?;
     // SAFETY: the caller's contract.
     let (name, message) = unsafe { (text(check.name, 256), text(check.message, text_max)) };
     (!name.is_empty()).then(|| Part {
@@ -107,16 +90,8 @@ pub(super) struct Record<'a> {
 /// # Safety
 /// `record` is null or lent for `'a` with its slices.
 pub(super) unsafe fn log_record<'a>(record: *const abi::LogRecord, text_max: usize) -> Option<Record<'a>> {
-    let blank = abi::LogRecord {
-        struct_size: 0,
-        level: abi::LOG_INFO,
-        reserved: 0,
-        target: Bytes::EMPTY,
-        text: Bytes::EMPTY,
-        fields: Bytes::EMPTY,
-    };
-    // SAFETY: the caller's contract; all fields are numbers and pointers.
-    let record = unsafe { prefix(record, blank) }?;
+    // SAFETY: the caller's contract.
+    let record = unsafe { sized::read(record) }.ok()?;
     // SAFETY: the caller's contract.
     unsafe {
         Some(Record {
@@ -133,13 +108,9 @@ pub(super) unsafe fn log_record<'a>(record: *const abi::LogRecord, text_max: usi
 /// # Safety
 /// `report` is null or lent for the call.
 pub(super) unsafe fn report(report: *const abi::Report) -> Option<Report> {
-    // SAFETY: the caller's contract; all fields are numbers.
-    unsafe { prefix(report, abi::Report::BLANK) }.map(|raw| measured(&raw))
-}
-
-/// What is marked as measured in a report.
-fn measured(raw: &abi::Report) -> Report {
-    figures(raw).report()
+    // SAFETY: the caller's contract.
+    let report = unsafe { sized::read(report) }.ok()?;
+    Some(figures(&report).report())
 }
 
 /// The figures of a report that are marked as measured.
@@ -188,24 +159,12 @@ pub(super) fn figures(raw: &abi::Report) -> Figures {
 ///
 /// # Safety
 /// `request` is null or lent for the call with all that it points to.
-pub(super) unsafe fn request(request: *const abi::Request, bytes_max: usize) -> Result<Asked, abi::Status> {
-    let blank = abi::Request {
-        struct_size: size_of::<abi::Request>(),
-        call: 0,
-        capability: Bytes::EMPTY,
-        capability_version: Bytes::EMPTY,
-        content_type: Bytes::EMPTY,
-        accept: Bytes::EMPTY,
-        input: Bytes::EMPTY,
-        metadata: std::ptr::null(),
-        metadata_len: 0,
-        parts: std::ptr::null(),
-        parts_len: 0,
-        flags: 0,
-        reserved: 0,
-    };
-    // SAFETY: the caller's contract; all fields are numbers and pointers.
-    let raw = unsafe { prefix(request, blank) }.ok_or(abi::STATUS_INVALID_INPUT)?;
+pub(super) unsafe fn request(
+    request: *const abi::Request,
+    bytes_max: usize,
+) -> Result<OutgoingRequest, abi::Status> {
+    // SAFETY: the caller's contract.
+    let raw = unsafe { sized::read(request) }.map_err(|_| abi::STATUS_INVALID_INPUT)?;
     if raw.metadata_len > LISTED_MAX || raw.parts_len > LISTED_MAX || raw.input.len > bytes_max {
         return Err(abi::STATUS_RESOURCE_EXHAUSTED);
     }
@@ -228,7 +187,7 @@ pub(super) unsafe fn request(request: *const abi::Request, bytes_max: usize) -> 
         // SAFETY: the caller's contract.
         data: unsafe { slice(part.data) }.to_vec(),
     };
-    let asked = Asked {
+    let request = OutgoingRequest {
         within: raw.call,
         capability: text(raw.capability),
         content_type: text(raw.content_type),
@@ -245,9 +204,9 @@ pub(super) unsafe fn request(request: *const abi::Request, bytes_max: usize) -> 
         },
         streams: raw.flags & abi::REQUEST_STREAM != 0,
     };
-    match asked.capability.is_empty() {
+    match request.capability.is_empty() {
         true => Err(abi::STATUS_INVALID_INPUT),
-        false => Ok(asked),
+        false => Ok(request),
     }
 }
 
@@ -256,14 +215,8 @@ pub(super) unsafe fn request(request: *const abi::Request, bytes_max: usize) -> 
 /// # Safety
 /// `receiver` is null or lent for the call.
 pub(super) unsafe fn receiver(receiver: *const abi::Receiver, streams: bool) -> Option<abi::Receiver> {
-    let blank = abi::Receiver {
-        struct_size: size_of::<abi::Receiver>(),
-        context: std::ptr::null_mut(),
-        frame: None,
-        answer: None,
-    };
-    // SAFETY: the caller's contract; all fields are numbers and pointers, and null is no function.
-    let receiver = unsafe { prefix(receiver, blank) }?;
+    // SAFETY: the caller's contract.
+    let receiver = unsafe { sized::read(receiver) }.ok()?;
     let is_whole = receiver.answer.is_some() && (receiver.frame.is_some() || !streams);
     is_whole.then_some(receiver)
 }
@@ -274,7 +227,7 @@ const LISTED_MAX: usize = 1024;
 const WORD_BYTES_MAX: usize = 8 * 1024;
 
 /// A call that a plugin makes, as it is read.
-pub(super) struct Asked {
+pub(super) struct OutgoingRequest {
     pub within: abi::CallToken,
     pub capability: String,
     pub content_type: String,
@@ -293,13 +246,22 @@ unsafe fn array<'a, T>(first: *const T, len: usize) -> &'a [T] {
     unsafe { std::slice::from_raw_parts(first, len) }
 }
 
+/// These pairs, lent for as long as they are borrowed.
+pub(super) fn lent_pairs(pairs: &[(String, String)]) -> Vec<abi::Metadata> {
+    let lent = pairs.iter().map(|(key, value)| abi::Metadata {
+        key: Bytes::of(key.as_bytes()),
+        value: Bytes::of(value.as_bytes()),
+    });
+    lent.collect()
+}
+
 /// An outcome; one that says nothing if it is null.
 ///
 /// # Safety
 /// `outcome` is null or lent for the call.
 pub(super) unsafe fn outcome(outcome: *const abi::Outcome) -> abi::Outcome {
-    // SAFETY: the caller's contract; all fields are numbers.
-    unsafe { prefix(outcome, abi::Outcome::BLANK) }.unwrap_or(abi::Outcome::BLANK)
+    // SAFETY: the caller's contract.
+    unsafe { sized::read(outcome) }.unwrap_or(abi::Outcome::BLANK)
 }
 
 /// What an outcome says of a failure.
@@ -359,30 +321,15 @@ mod tests {
         let mut raw = abi::Report::BLANK;
         raw.health = abi::HEALTH_DOWN;
         raw.heap_bytes = 7;
-        assert_eq!(measured(&raw), Report::default());
+        assert_eq!(figures(&raw).report(), Report::default());
         raw.valid = abi::REPORT_HEAP;
         assert_eq!(
-            measured(&raw),
+            figures(&raw).report(),
             Report {
                 heap_bytes: Some(7),
                 ..Report::default()
             }
         );
-    }
-
-    #[test]
-    fn a_shorter_struct_is_read_as_far_as_it_goes() {
-        let mut raw = abi::Report::BLANK;
-        raw.struct_size = std::mem::offset_of!(abi::Report, heap_bytes);
-        raw.valid = abi::REPORT_HEAP | abi::REPORT_IN_FLIGHT;
-        raw.in_flight = 3;
-        raw.heap_bytes = 9;
-        // SAFETY: a local of this type.
-        let read = unsafe { prefix(&raw, abi::Report::BLANK) }.unwrap();
-        assert_eq!((read.in_flight, read.heap_bytes), (3, 0));
-        raw.struct_size = 4;
-        // SAFETY: as above.
-        assert!(unsafe { report(&raw) }.is_none());
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! layout to compare; magic, ABI major, and the sizes that it declares are its gate.
 
 use super::library::OpenError;
+use super::sized::{self, Grows, Unreadable};
+use crate::sync::lock;
 use extman_abi::checked::{
     AbiHeaderRef, CheckingGlobals, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule, StableAbi,
     check_layout_compatibility_with_globals,
@@ -16,24 +18,21 @@ use extman_abi::{
 use extman_model::Digest;
 use libloading::os::unix::Library;
 use std::collections::BTreeSet;
-use std::mem::MaybeUninit;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-/// A plugin's entries, copied out: what is not there is `None`.
-#[derive(Clone, Copy)]
+/// A plugin's tables, copied out: an entry that is not there is `None`. Beside them stand the entries that every plugin has.
 pub(super) struct Tables {
-    pub lifecycle: Lifecycle,
+    pub module: PluginModule,
+    pub lifecycle: LifecycleVtable,
+    pub capability: CapabilityVtable,
+    /// Without a check in a plugin that has no such table.
+    pub health: HealthVtable,
+    pub create: Create,
+    pub destroy: Step,
     pub invoke: Invoke,
-    pub cancel: Option<Cancel>,
     /// Of `extman.async/1`; a call is handed over by the types of `invoke`.
     pub submit: Option<Invoke>,
-    pub check: Option<Check>,
-    pub attach: Option<Attach>,
-    pub detach: Option<Detach>,
 }
-
-pub(super) type Attach = unsafe extern "C" fn(*const abi::HostTable) -> abi::Status;
-pub(super) type Detach = unsafe extern "C" fn(*const abi::HostTable);
 
 pub(super) type Create = unsafe extern "C" fn(
     *const abi::HostTable,
@@ -43,47 +42,12 @@ pub(super) type Create = unsafe extern "C" fn(
 ) -> abi::Status;
 pub(super) type Step =
     unsafe extern "C" fn(abi::InstanceHandle, *const abi::StepRequest, *mut abi::TextBuffer) -> abi::Status;
-pub(super) type Configure = unsafe extern "C" fn(
-    abi::InstanceHandle,
-    *const abi::ConfigureRequest,
-    *mut abi::TextBuffer,
-) -> abi::Status;
-pub(super) type Restore = unsafe extern "C" fn(
-    abi::InstanceHandle,
-    *const abi::RestoreRequest,
-    *mut abi::TextBuffer,
-) -> abi::Status;
-pub(super) type Snapshot = unsafe extern "C" fn(
-    abi::InstanceHandle,
-    *const abi::StepRequest,
-    *mut abi::Snapshot,
-    *mut abi::TextBuffer,
-) -> abi::Status;
-pub(super) type Cancel = unsafe extern "C" fn(abi::InstanceHandle, abi::CallToken);
 pub(super) type Invoke = unsafe extern "C" fn(
     abi::InstanceHandle,
     *const abi::Request,
     *mut abi::Outcome,
     *mut abi::TextBuffer,
 ) -> abi::Status;
-pub(super) type Check = unsafe extern "C" fn(
-    abi::InstanceHandle,
-    *const abi::CheckRequest,
-    *mut abi::Report,
-    *mut abi::TextBuffer,
-) -> abi::Status;
-
-#[derive(Clone, Copy)]
-pub(super) struct Lifecycle {
-    pub create: Create,
-    pub destroy: Step,
-    pub start: Option<Step>,
-    pub drain: Option<Step>,
-    pub stop: Option<Step>,
-    pub configure: Option<Configure>,
-    pub restore: Option<Restore>,
-    pub snapshot: Option<Snapshot>,
-}
 
 /// Checks the library of these bytes and reads its tables. `rust` says that the manifest frame was made by the Rust SDK.
 ///
@@ -141,14 +105,11 @@ static PASSED: Mutex<BTreeSet<Digest>> = Mutex::new(BTreeSet::new());
 const PASSED_MAX: usize = 4096;
 
 fn has_passed(digest: Digest) -> bool {
-    PASSED
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .contains(&digest)
+    lock(&PASSED).contains(&digest)
 }
 
 fn note_passed(digest: Digest) {
-    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut passed = lock(&PASSED);
     if passed.len() >= PASSED_MAX {
         passed.clear();
     }
@@ -199,21 +160,13 @@ unsafe fn by_entry(library: &Library) -> Result<*const PluginModule, OpenError> 
 /// # Safety
 /// `module` is null or points to readable memory that starts with a size and a magic.
 unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> {
-    if module.is_null() {
-        return Err(OpenError::BadTable("the entry function returned null".to_owned()));
+    // SAFETY: the caller's contract.
+    let module = unsafe { table(module, "module")? }
+        .ok_or_else(|| OpenError::BadTable("the entry function returned null".to_owned()))?;
+    if module.magic != abi::MODULE_MAGIC {
+        let text = format!("the module's magic is {:#018x}", module.magic);
+        return Err(OpenError::BadTable(text));
     }
-    if !module.is_aligned() {
-        return Err(OpenError::BadTable("the module is not aligned".to_owned()));
-    }
-    // SAFETY: the first two fields, which every version has.
-    let (size, magic) = unsafe { ((*module).struct_size, (*module).magic) };
-    if magic != abi::MODULE_MAGIC {
-        return Err(OpenError::BadTable(format!(
-            "the module's magic is {magic:#018x}"
-        )));
-    }
-    // SAFETY: not null, and it starts with its size.
-    let module = unsafe { covered(module, size, "module")? };
     if module.abi_major != abi::ABI_MAJOR {
         return Err(OpenError::AbiMajor {
             plugin: module.abi_major.into(),
@@ -223,31 +176,24 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
     // SAFETY: pointers to tables of the plugin that start with their size.
     let (lifecycle, capability, health) = unsafe {
         (
-            table::<LifecycleVtable>(module.lifecycle, "lifecycle")?
-                .ok_or_else(|| missing("lifecycle table"))?,
-            table::<CapabilityVtable>(module.capability, "capability")?
-                .ok_or_else(|| missing("capability table"))?,
-            table::<HealthVtable>(module.health, "health")?,
+            table(module.lifecycle, "lifecycle table")?.ok_or_else(|| missing("lifecycle table"))?,
+            table(module.capability, "capability table")?.ok_or_else(|| missing("capability table"))?,
+            table(module.health, "health table")?,
         )
     };
     Ok(Tables {
-        lifecycle: Lifecycle {
-            create: lifecycle.create.ok_or_else(|| missing("create"))?,
-            destroy: lifecycle.destroy.ok_or_else(|| missing("destroy"))?,
-            start: lifecycle.start,
-            drain: lifecycle.drain,
-            stop: lifecycle.stop,
-            configure: lifecycle.configure,
-            restore: lifecycle.restore,
-            snapshot: lifecycle.snapshot,
-        },
+        create: lifecycle.create.ok_or_else(|| missing("create"))?,
+        destroy: lifecycle.destroy.ok_or_else(|| missing("destroy"))?,
         invoke: capability.invoke.ok_or_else(|| missing("invoke"))?,
-        cancel: capability.cancel,
         // SAFETY: the caller's contract.
         submit: unsafe { submit(&module)? },
-        check: health.and_then(|table| table.check),
-        attach: module.thread_attach,
-        detach: module.thread_detach,
+        health: health.unwrap_or(HealthVtable {
+            struct_size: 0,
+            check: None,
+        }),
+        module,
+        lifecycle,
+        capability,
     })
 }
 
@@ -261,90 +207,31 @@ unsafe fn submit(module: &PluginModule) -> Result<Option<Invoke>, OpenError> {
     };
     let id = abi::EXTENSION_ASYNC.as_bytes();
     // SAFETY: an entry of an open library, which takes a lent text and returns null or a table that starts with its size.
-    let table = unsafe { table::<AsyncVtable>(extension(id.as_ptr(), id.len()).cast(), "extman.async/1")? };
+    let table =
+        unsafe { table::<AsyncVtable>(extension(id.as_ptr(), id.len()).cast(), "extman.async/1 table")? };
     table
         .map(|table| table.submit.ok_or_else(|| missing("submit")))
         .transpose()
 }
 
+/// `None` if there is none.
+///
 /// # Safety
 /// `at` is null or points to readable memory that starts with a size.
 unsafe fn table<T: Grows>(at: *const T, name: &str) -> Result<Option<T>, OpenError> {
-    if at.is_null() {
-        return Ok(None);
-    }
-    if !at.is_aligned() {
-        return Err(OpenError::BadTable(format!("the {name} table is not aligned")));
-    }
     // SAFETY: the caller's contract.
-    let size = unsafe { at.cast::<usize>().read() };
-    // SAFETY: as above.
-    unsafe { covered(at, size, name).map(Some) }
-}
-
-/// Copies as much of a struct as its maker knew; fields that were appended later are zero, which means "not there".
-///
-/// # Safety
-/// `at` points to `size` readable bytes, which is what its first field says.
-unsafe fn covered<T: Grows>(at: *const T, size: usize, name: &str) -> Result<T, OpenError> {
-    if size < T::SIZE_1_0 {
-        return Err(too_small(name, size, T::SIZE_1_0));
-    }
-    let mut copy = MaybeUninit::<T>::zeroed();
-    // SAFETY: no more than it says to have, and no more than the copy takes.
-    unsafe {
-        let bytes = size.min(size_of::<T>());
-        std::ptr::copy_nonoverlapping(at.cast::<u8>(), copy.as_mut_ptr().cast(), bytes);
-    }
-    // SAFETY: every field may be zero (contract of the trait), or was written by the plugin.
-    Ok(unsafe { copy.assume_init() })
-}
-
-/// A struct that later minors of the ABI append to.
-///
-/// # Safety
-/// It starts with its size, and zero is a valid value of each field.
-unsafe trait Grows: Sized {
-    /// What ABI 1.0 had of it, which every plugin has.
-    const SIZE_1_0: usize;
-}
-
-macro_rules! grows {
-    ($($table:ident had $last:ident: $type:ty),* $(,)?) => {$(
-        // SAFETY: a size, numbers, pointers and optional functions.
-        unsafe impl Grows for $table {
-            const SIZE_1_0: usize = std::mem::offset_of!($table, $last) + size_of::<$type>();
-        }
-    )*};
-}
-
-grows! {
-    PluginModule had thread_detach: Option<Detach>,
-    LifecycleVtable had destroy: Option<Step>,
-    CapabilityVtable had cancel: Option<Cancel>,
-    HealthVtable had check: Option<Check>,
-    AsyncVtable had submit: Option<Invoke>,
-}
-
-fn too_small(name: &str, size: usize, needed: usize) -> OpenError {
-    OpenError::BadTable(format!(
-        "the {name} says that it is {size} bytes long; ABI 1.0 has {needed}"
-    ))
+    let text = match unsafe { sized::read(at) } {
+        Ok(table) => return Ok(Some(table)),
+        Err(Unreadable::Null) => return Ok(None),
+        Err(Unreadable::NotAligned) => format!("the {name} is not aligned"),
+        Err(Unreadable::TooShort(size)) => format!(
+            "the {name} says that it is {size} bytes long; ABI 1.0 has {}",
+            T::NEEDED
+        ),
+    };
+    Err(OpenError::BadTable(text))
 }
 
 fn missing(name: &str) -> OpenError {
     OpenError::BadTable(format!("the plugin has no {name}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_1_0_had_is_asked_for_and_no_more() {
-        // From the golden file of ABI 1.0.
-        assert_eq!(PluginModule::SIZE_1_0, 72);
-        assert_eq!(LifecycleVtable::SIZE_1_0, 72);
-        assert_eq!((CapabilityVtable::SIZE_1_0, HealthVtable::SIZE_1_0), (24, 16));
-    }
 }

@@ -23,50 +23,43 @@ pub(super) fn failure(status: Status, text: String, entry: &str) -> CallError {
     CallError::new(kind(status), text)
 }
 
+/// Kinds of failure and the statuses that say so; each status is one, and means one.
+const KINDS: [(ErrorKind, Status); 17] = [
+    (ErrorKind::InvalidInput, abi::STATUS_INVALID_INPUT),
+    (ErrorKind::NotFound, abi::STATUS_NOT_FOUND),
+    (ErrorKind::AlreadyExists, abi::STATUS_ALREADY_EXISTS),
+    (ErrorKind::FailedPrecondition, abi::STATUS_FAILED_PRECONDITION),
+    (ErrorKind::PermissionDenied, abi::STATUS_PERMISSION_DENIED),
+    (ErrorKind::Unauthenticated, abi::STATUS_UNAUTHENTICATED),
+    (ErrorKind::Cancelled, abi::STATUS_CANCELLED),
+    (ErrorKind::Unavailable, abi::STATUS_UNAVAILABLE),
+    (ErrorKind::RateLimited, abi::STATUS_RATE_LIMITED),
+    (ErrorKind::DeadlineExceeded, abi::STATUS_DEADLINE_EXCEEDED),
+    (ErrorKind::Exhausted, abi::STATUS_RESOURCE_EXHAUSTED),
+    (ErrorKind::Aborted, abi::STATUS_ABORTED),
+    (ErrorKind::Internal, abi::STATUS_INTERNAL),
+    (ErrorKind::Configuration, abi::STATUS_CONFIGURATION),
+    (ErrorKind::Unsupported, abi::STATUS_UNIMPLEMENTED),
+    (ErrorKind::DataLoss, abi::STATUS_DATA_LOSS),
+    (ErrorKind::Panicked, abi::STATUS_PANICKED),
+];
+
+/// What a status means. One that is newer than this host counts as its class; one of the host's own class is not the plugin's to return.
 fn kind(status: Status) -> ErrorKind {
-    match status {
-        abi::STATUS_INVALID_INPUT => ErrorKind::InvalidInput,
-        abi::STATUS_NOT_FOUND => ErrorKind::NotFound,
-        abi::STATUS_ALREADY_EXISTS => ErrorKind::AlreadyExists,
-        abi::STATUS_FAILED_PRECONDITION => ErrorKind::FailedPrecondition,
-        abi::STATUS_PERMISSION_DENIED => ErrorKind::PermissionDenied,
-        abi::STATUS_UNAUTHENTICATED => ErrorKind::Unauthenticated,
-        abi::STATUS_CANCELLED => ErrorKind::Cancelled,
-        abi::STATUS_UNAVAILABLE => ErrorKind::Unavailable,
-        abi::STATUS_RATE_LIMITED => ErrorKind::RateLimited,
-        abi::STATUS_DEADLINE_EXCEEDED => ErrorKind::DeadlineExceeded,
-        abi::STATUS_RESOURCE_EXHAUSTED => ErrorKind::Exhausted,
-        abi::STATUS_ABORTED => ErrorKind::Aborted,
-        abi::STATUS_INTERNAL => ErrorKind::Internal,
-        abi::STATUS_CONFIGURATION => ErrorKind::Configuration,
-        abi::STATUS_UNIMPLEMENTED => ErrorKind::Unsupported,
-        abi::STATUS_DATA_LOSS => ErrorKind::DataLoss,
-        abi::STATUS_PANICKED => ErrorKind::Panicked,
-        newer => kind_of_class(newer),
-    }
+    let known = KINDS.iter().find(|(_, known)| *known == status);
+    known.map_or_else(|| kind_of_class(status), |(kind, _)| *kind)
 }
 
 /// What a plugin is told of a failure of another one.
 pub(super) fn of(kind: ErrorKind) -> Status {
-    match kind {
-        ErrorKind::InvalidInput => abi::STATUS_INVALID_INPUT,
-        ErrorKind::NotFound => abi::STATUS_NOT_FOUND,
-        ErrorKind::AlreadyExists => abi::STATUS_ALREADY_EXISTS,
-        ErrorKind::FailedPrecondition => abi::STATUS_FAILED_PRECONDITION,
-        ErrorKind::PermissionDenied => abi::STATUS_PERMISSION_DENIED,
-        ErrorKind::Unauthenticated => abi::STATUS_UNAUTHENTICATED,
-        ErrorKind::Cancelled => abi::STATUS_CANCELLED,
-        ErrorKind::Unavailable | ErrorKind::NotServing => abi::STATUS_UNAVAILABLE,
-        ErrorKind::RateLimited => abi::STATUS_RATE_LIMITED,
-        ErrorKind::DeadlineExceeded => abi::STATUS_DEADLINE_EXCEEDED,
-        ErrorKind::Exhausted => abi::STATUS_RESOURCE_EXHAUSTED,
-        ErrorKind::Aborted => abi::STATUS_ABORTED,
+    let told = match kind {
+        ErrorKind::NotServing => ErrorKind::Unavailable,
         // Its panic is not the caller's.
-        ErrorKind::Internal | ErrorKind::Panicked => abi::STATUS_INTERNAL,
-        ErrorKind::Configuration => abi::STATUS_CONFIGURATION,
-        ErrorKind::Unsupported => abi::STATUS_UNIMPLEMENTED,
-        ErrorKind::DataLoss => abi::STATUS_DATA_LOSS,
-    }
+        ErrorKind::Panicked => ErrorKind::Internal,
+        other => other,
+    };
+    let known = KINDS.iter().find(|(kind, _)| *kind == told);
+    known.map_or(abi::STATUS_INTERNAL, |(_, status)| *status)
 }
 
 /// What a failure is once its status has gone through a plugin that passes it on.
@@ -74,7 +67,6 @@ pub(super) fn passed_on(kind: ErrorKind) -> ErrorKind {
     self::kind(of(kind))
 }
 
-/// A status that is newer than this host counts as its class. One of the host's own class is not the plugin's to return.
 fn kind_of_class(status: Status) -> ErrorKind {
     match status {
         abi::STATUS_CLASS_CALLER..abi::STATUS_CLASS_ENVIRONMENT => ErrorKind::InvalidInput,

@@ -4,9 +4,9 @@
 
 use super::code_owner::{self, CodeOwner};
 use super::cpu;
-use super::keys::hosts_own_key;
 use crate::crash::AlternateStack;
-use libc::{c_void, pthread_key_t};
+use crate::process_guard::at_thread_end;
+use libc::c_void;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 
@@ -177,8 +177,6 @@ pub(super) fn note(start: StartRoutine, argument: *mut c_void) -> Option<*mut Pa
     };
     // SAFETY: fresh memory of this size; malloc aligns for any fundamental type.
     unsafe { package.write(noted) };
-    // Made here and not at the end, where nothing could be done without it.
-    let _ = end_key();
     Some(package)
 }
 
@@ -208,8 +206,8 @@ pub(super) extern "C-unwind" fn run_thread(package: *mut c_void) -> *mut c_void 
         let stack = AlternateStack::begin_on_a_plugins_thread();
         noted.signals.store(stack.into_address(), Relaxed);
     }
-    // SAFETY: a key of the host's own, and a value that its destructor takes.
-    let at_end = end_key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, package) } == 0);
+    // The first that is registered on this thread, and so the last that runs of these.
+    let at_end = at_thread_end(end, package) == 0;
     let (start, argument) = (noted.start, noted.argument);
     let result = start(argument);
     if !at_end {
@@ -217,12 +215,6 @@ pub(super) extern "C-unwind" fn run_thread(package: *mut c_void) -> *mut c_void 
         unsafe { end(package) };
     }
     result
-}
-
-/// The key whose destructor notes a thread's end, however it ends: by its start routine's return or by `pthread_exit`.
-fn end_key() -> Option<pthread_key_t> {
-    static KEY: AtomicU64 = AtomicU64::new(0);
-    hosts_own_key(&KEY, end)
 }
 
 /// The calling thread ends; destructors of thread-locals have run, some of keys may still.

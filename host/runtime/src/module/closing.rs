@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What came of it.
-pub(super) enum Ended {
+pub(super) enum CloseOutcome {
     /// It was closed.
     Closed(Verdict),
     /// Something of it is alive: it was not touched.
@@ -50,7 +50,7 @@ pub(super) struct Closer<'a> {
 
 impl Closer<'_> {
     /// Closes what nobody holds any more.
-    pub(super) fn close(self, mapped: Box<Mapped>) -> Ended {
+    pub(super) fn close(self, mapped: Box<Mapped>) -> CloseOutcome {
         let settle = self.budgets.settle;
         let owner = self.name.to_owned();
         let close = move |mapped: Box<Mapped>, answer: &dyn Fn(CameOfClosing)| {
@@ -70,7 +70,7 @@ impl Closer<'_> {
         match self.start("close", mapped, close) {
             // What is just ending has its own time, before the finalisers have theirs.
             Ok(running) => self.closed(running, settle.saturating_add(self.budgets.close)),
-            Err(mapped) => Ended::NotClosed(NotClosed {
+            Err(mapped) => CloseOutcome::NotClosed(NotClosed {
                 verdict: hangs(NO_THREAD),
                 mapped,
             }),
@@ -78,7 +78,7 @@ impl Closer<'_> {
     }
 
     /// What has become of it meanwhile.
-    pub(super) fn again(self, closing: Closing) -> Ended {
+    pub(super) fn again(self, closing: Closing) -> CloseOutcome {
         match closing {
             Closing::Close(running) => self.closed(running, Duration::ZERO),
             Closing::Unseen(closed) => self.look(closed),
@@ -86,36 +86,36 @@ impl Closer<'_> {
         }
     }
 
-    fn closed(self, running: Running<CameOfClosing>, patience: Duration) -> Ended {
+    fn closed(self, running: Running<CameOfClosing>, patience: Duration) -> CloseOutcome {
         match running.end_within(patience, |came| matches!(came, Ok(None))) {
-            Ok(Some(Ok(None))) => Ended::Closed(Verdict::Unmapped),
+            Ok(Some(Ok(None))) => CloseOutcome::Closed(Verdict::Unmapped),
             Ok(Some(Ok(Some(closed)))) => self.look(closed),
-            Ok(Some(Err(not_closed))) => Ended::NotClosed(not_closed),
-            Ok(None) => Ended::Closed(hangs("a finaliser that ended its thread")),
-            Err(running) => Ended::Hangs(
+            Ok(Some(Err(not_closed))) => CloseOutcome::NotClosed(not_closed),
+            Ok(None) => CloseOutcome::Closed(hangs("a finaliser that ended its thread")),
+            Err(running) => CloseOutcome::Hangs(
                 Closing::Close(running),
                 hangs("a finaliser or a thread-local destructor"),
             ),
         }
     }
 
-    fn look(self, closed: Box<Closed>) -> Ended {
+    fn look(self, closed: Box<Closed>) -> CloseOutcome {
         let look = |closed: Box<Closed>, answer: &dyn Fn(_)| answer(closed.verdict());
         match self.start("look", closed, look) {
             Ok(running) => self.looked(running, self.budgets.close),
-            Err(closed) => Ended::Hangs(Closing::Unseen(closed), hangs(NO_THREAD)),
+            Err(closed) => CloseOutcome::Hangs(Closing::Unseen(closed), hangs(NO_THREAD)),
         }
     }
 
-    fn looked(self, running: Running<Result<Verdict, Box<Closed>>>, patience: Duration) -> Ended {
+    fn looked(self, running: Running<Result<Verdict, Box<Closed>>>, patience: Duration) -> CloseOutcome {
         match running.end_within(patience, |_| false) {
-            Ok(Some(Ok(verdict))) => Ended::Closed(verdict),
-            Ok(Some(Err(closed))) => Ended::Hangs(
+            Ok(Some(Ok(verdict))) => CloseOutcome::Closed(verdict),
+            Ok(Some(Err(closed))) => CloseOutcome::Hangs(
                 Closing::Unseen(closed),
                 hangs("another library is being opened or closed"),
             ),
-            Ok(None) => Ended::Closed(hangs("a finaliser that ended its thread")),
-            Err(running) => Ended::Hangs(Closing::Look(running), hangs("a deferred finaliser")),
+            Ok(None) => CloseOutcome::Closed(hangs("a finaliser that ended its thread")),
+            Err(running) => CloseOutcome::Hangs(Closing::Look(running), hangs("a deferred finaliser")),
         }
     }
 

@@ -1,13 +1,14 @@
 //! Unloading a module, as often as it takes.
 
-use super::closing::{Closer, Ended};
+use super::closing::{CloseOutcome, Closer};
 use super::{Held, Module, ModuleBudgets};
 use crate::lanes::Pool;
 use crate::loader::NotClosed;
+use crate::sync::lock;
 use extman_model::clock;
 use extman_model::{ResidentReason, Verdict};
 use extman_plugin_api::manifest::schema::Unload;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Module {
@@ -32,7 +33,7 @@ impl Module {
     }
 
     fn unload_blocking(&self, budgets: ModuleBudgets) -> Verdict {
-        let _one_at_a_time = self.unloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.unloading);
         if let Held::Closed(verdict) = &*self.held() {
             return verdict.clone();
         }
@@ -60,14 +61,14 @@ impl Module {
         }
         let closer = Closer {
             name: &self.name,
-            stack_bytes: self.stack_bytes,
+            stack_bytes: self.pool.stack_bytes(),
             budgets,
         };
         let ended = match self.take() {
             Ok(Held::Mapped(mapped)) if self.manifest.plugin.unload == Unload::Never => {
                 // It stays for the life of the process, and so must the name of its sealed memory stay taken.
                 std::mem::forget(mapped);
-                Ended::Closed(Verdict::resident(
+                CloseOutcome::Closed(Verdict::resident(
                     ResidentReason::AskedToStay,
                     "unload = \"never\"",
                 ))
@@ -78,9 +79,9 @@ impl Module {
             Err(verdict) => return verdict,
         };
         let (held, verdict) = match ended {
-            Ended::Closed(verdict) => (Held::Closed(verdict.clone()), verdict),
-            Ended::NotClosed(NotClosed { verdict, mapped }) => (Held::Mapped(mapped), verdict),
-            Ended::Hangs(closing, verdict) => (Held::Closing(closing), verdict),
+            CloseOutcome::Closed(verdict) => (Held::Closed(verdict.clone()), verdict),
+            CloseOutcome::NotClosed(NotClosed { verdict, mapped }) => (Held::Mapped(mapped), verdict),
+            CloseOutcome::Hangs(closing, verdict) => (Held::Closing(closing), verdict),
         };
         *self.held() = held;
         verdict
@@ -104,7 +105,7 @@ impl Module {
 
     /// All lanes that are the module's alone.
     pub(super) fn pools(&self) -> Vec<Pool> {
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = lock(&self.own);
         std::iter::once(&self.pool).chain(own.iter()).cloned().collect()
     }
 

@@ -20,7 +20,7 @@ pub struct Used {
 
 /// What has to be remembered from one look to the next.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct CpuAccount {
     /// Of lanes whose pool is gone.
     past_ns: AtomicU64,
     /// What was told last: a thread that just ends is in neither sum for a moment, and time never goes back.
@@ -77,7 +77,7 @@ impl Module {
     }
 }
 
-impl Ledger {
+impl CpuAccount {
     /// One more instance has a share in it from here on.
     pub(super) fn share(&self) {
         self.shared.store(true, Release);

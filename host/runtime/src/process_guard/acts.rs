@@ -6,7 +6,7 @@
 use super::real::{Real, interpose};
 use crate::loader::CodeOwner;
 use extman_model::ProcessPart;
-use libc::{c_char, c_int, mode_t, rlimit, rlimit64};
+use libc::{c_char, c_int, mode_t, rlimit};
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
 /// The parts of the process whose changes are noted, each with its note: whose code changed it since it was asked last, 0 for nobody's
@@ -82,24 +82,19 @@ interpose! {
         real(category, locale)
     }
 
-    /// Noted.
-    fn setrlimit(resource: c_int, limit: *const rlimit) -> c_int, or -1, by real {
+    /// Noted. Both limits are of one layout where `long` has 64 bits.
+    fn setrlimit, setrlimit64(resource: c_int, limit: *const rlimit) -> c_int, or -1, by real {
         note(ProcessPart::Limits);
         real(resource, limit)
     }
 
-    /// Noted.
-    fn setrlimit64(resource: c_int, limit: *const rlimit64) -> c_int, or -1, by real {
-        note(ProcessPart::Limits);
-        real(resource, limit)
-    }
 }
 
 /// For tests that note acts, or have them taken: the notes are of the whole process.
 #[cfg(test)]
 pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    crate::sync::lock(&ALONE)
 }
 
 #[cfg(test)]

@@ -181,50 +181,20 @@ interpose! {
         done
     }
 
-    /// Keeps the function.
-    fn aio_read(control: *mut aiocb) -> c_int, or -1, by real {
+    /// Keep the function.
+    fn aio_read, aio_read64, aio_write, aio_write64(control: *mut aiocb) -> c_int, or -1, by real {
         keep_of_operation(control);
         real(control)
     }
 
-    /// Keeps the function.
-    fn aio_read64(control: *mut aiocb) -> c_int, or -1, by real {
-        keep_of_operation(control);
-        real(control)
-    }
-
-    /// Keeps the function.
-    fn aio_write(control: *mut aiocb) -> c_int, or -1, by real {
-        keep_of_operation(control);
-        real(control)
-    }
-
-    /// Keeps the function.
-    fn aio_write64(control: *mut aiocb) -> c_int, or -1, by real {
-        keep_of_operation(control);
-        real(control)
-    }
-
-    /// Keeps the function.
-    fn aio_fsync(operation: c_int, control: *mut aiocb) -> c_int, or -1, by real {
+    /// Keep the function.
+    fn aio_fsync, aio_fsync64(operation: c_int, control: *mut aiocb) -> c_int, or -1, by real {
         keep_of_operation(control);
         real(operation, control)
     }
 
-    /// Keeps the function.
-    fn aio_fsync64(operation: c_int, control: *mut aiocb) -> c_int, or -1, by real {
-        keep_of_operation(control);
-        real(operation, control)
-    }
-
-    /// Keeps the functions.
-    fn lio_listio(mode: c_int, list: *const *mut aiocb, count: c_int, event: *mut SigEvent) -> c_int, or -1, by real {
-        keep_of_list(list, count, event);
-        real(mode, list, count, event)
-    }
-
-    /// Keeps the functions.
-    fn lio_listio64(mode: c_int, list: *const *mut aiocb, count: c_int, event: *mut SigEvent) -> c_int, or -1, by real {
+    /// Keep the functions.
+    fn lio_listio, lio_listio64(mode: c_int, list: *const *mut aiocb, count: c_int, event: *mut SigEvent) -> c_int, or -1, by real {
         keep_of_list(list, count, event);
         real(mode, list, count, event)
     }

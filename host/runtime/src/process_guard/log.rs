@@ -3,12 +3,13 @@
 //! A full disk, a closed pipe or a reader that stands still loses lines, which are counted; the host goes on.
 
 use super::streams::private_stderr;
+use crate::sync::lock;
 use extman_model::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 /// A pipe that has room takes so much without waiting (pipe(7): `PIPE_BUF`).
 const CHUNK: usize = 4096;
@@ -40,7 +41,7 @@ pub fn log_lost() -> Option<LogLost> {
     (lines > 0).then(|| LogLost {
         lines,
         last_unix_ms: LOST_LAST_MS.load(Acquire),
-        why: WHY.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        why: lock(&WHY).clone(),
     })
 }
 
@@ -55,7 +56,7 @@ fn stderr() -> &'static Mutex<Option<File>> {
 
 impl Write for StderrLog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut stderr = stderr().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stderr = lock(stderr());
         let written = match stderr.as_mut() {
             Some(file) => line.chunks(CHUNK).try_for_each(|chunk| write_chunk(file, chunk)),
             None => Err(io::Error::other("there was no descriptor left for it")),
@@ -63,7 +64,7 @@ impl Write for StderrLog {
         if let Err(error) = written {
             LOST.fetch_add(1, AcqRel);
             LOST_LAST_MS.store(clock::unix_ms(clock::wall()), Release);
-            *WHY.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+            *lock(&WHY) = error.to_string();
         }
         Ok(line.len())
     }

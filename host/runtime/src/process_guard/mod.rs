@@ -59,8 +59,9 @@ pub(crate) use descriptors::protect;
 pub(crate) use fork::end_if_forked;
 pub(crate) use real::{Real, interpose};
 pub(crate) use signals::{get as disposition, name as signal_name, put as set_disposition};
+pub(crate) use thread_destructors::register as at_thread_end;
 pub(crate) use thread_end::on_thread_end;
-pub(crate) use windows::{LOAD, lives, no_longer_lives, window};
+pub(crate) use windows::{LOAD, instance_created, instance_destroyed, window};
 
 /// What has to be looked up before plugin code runs: later a constructor that hangs may hold the dynamic loader's lock.
 pub(crate) fn prepare() {

@@ -44,40 +44,51 @@ impl<F: Copy> Real<F> {
     }
 }
 
-/// Defines functions in front of the C library's: `fn NAME(…) -> …, or WHAT_IF_THERE_IS_NONE, by C_LIBRARYS { … }`. With them come
-/// `NAMES`, what libraries have to bind to, and `prepare`, which looks the C library's up while the dynamic loader is free.
+/// Defines functions in front of the C library's: `fn NAMES(…) -> …, or WHAT_IF_THERE_IS_NONE, by C_LIBRARYS { … }`; functions of one signature
+/// that do the same stand together. With them come `NAMES`, what libraries have to bind to, and `prepare`, which looks the C library's up while
+/// the dynamic loader is free.
 macro_rules! interpose {
     ($(
         $(#[$doc:meta])*
-        $vis:vis fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty, or $failed:expr, by $real:ident { $($body:tt)* }
+        $vis:vis fn $($name:ident),+($($argument:ident: $type:ty),*) -> $result:ty, or $failed:expr, by $real:ident { $($body:tt)* }
     )*) => {
-        #[allow(non_upper_case_globals)]
+        #[allow(non_upper_case_globals, reason = "each has the name of its function")]
         mod real {
             use super::*;
-            $(
-                pub(super) static $name: Real<unsafe extern "C" fn($($type),*) -> $result> =
-                    Real::of(concat!(stringify!($name), "\0"));
-            )*
+            $($crate::process_guard::interpose! { @each real [$($name)+] (($($argument: $type),*) $result) })*
         }
 
-        $(
-            $(#[$doc])*
-            ///
-            /// # Safety
-            /// As the C library's function of this name.
-            #[unsafe(no_mangle)]
-            $vis unsafe extern "C" fn $name($($argument: $type),*) -> $result {
-                let Some($real) = real::$name.get() else { return $failed };
-                // SAFETY: the caller keeps the contract of the C library's function, whose arguments these are.
-                unsafe { $($body)* }
-            }
-        )*
+        $($crate::process_guard::interpose! {
+            @each function [$($name)+]
+            ([$(#[$doc])* $vis] ($($argument: $type),*) $result, $failed, $real, { $($body)* })
+        })*
 
         pub(super) const NAMES: &[(&str, *const libc::c_void)] =
-            &[$((stringify!($name), $name as *const libc::c_void)),*];
+            &[$($((stringify!($name), $name as *const libc::c_void)),+),*];
 
         pub(super) fn prepare() {
-            $(let _ = real::$name.get();)*
+            $($(let _ = real::$name.get();)+)*
+        }
+    };
+    (@each $what:ident [$($name:ident)+] $of:tt) => {
+        $($crate::process_guard::interpose! { @$what $name $of })+
+    };
+    (@real $name:ident (($($argument:ident: $type:ty),*) $result:ty)) => {
+        pub(super) static $name: Real<unsafe extern "C" fn($($type),*) -> $result> =
+            Real::of(concat!(stringify!($name), "\0"));
+    };
+    (@function $name:ident (
+        [$(#[$doc:meta])* $vis:vis] ($($argument:ident: $type:ty),*) $result:ty, $failed:expr, $real:ident, { $($body:tt)* }
+    )) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As the C library's function of this name.
+        #[unsafe(no_mangle)]
+        $vis unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+            let Some($real) = real::$name.get() else { return $failed };
+            // SAFETY: the caller keeps the contract of the C library's function, whose arguments these are.
+            unsafe { $($body)* }
         }
     };
 }

@@ -5,9 +5,9 @@
 //! glibc, which has to keep them mapped.
 
 use super::real::{Real, interpose};
-use crate::loader::{hosts_own_key, is_in_executable};
+use crate::loader::{is_in_executable, pthread_key_create, pthread_key_delete};
 use libc::{c_int, c_void, pthread_key_t};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::*};
 
 type Destructor = unsafe extern "C" fn(*mut c_void);
 
@@ -28,8 +28,9 @@ interpose! {
     }
 }
 
-/// Has `destructor` run on `object` when the calling thread ends; 0 if it will.
-fn register(destructor: Destructor, object: *mut c_void) -> c_int {
+/// Has `destructor` run on `object` when the calling thread ends, however it does, before those that are registered already; 0 if it will.
+/// Takes no lock and no memory of Rust's.
+pub(crate) fn register(destructor: Destructor, object: *mut c_void) -> c_int {
     let Some(key) = key() else { return -1 };
     // SAFETY: a plain allocation; null is handled.
     let pending = unsafe { libc::malloc(size_of::<Pending>()) }.cast::<Pending>();
@@ -55,9 +56,27 @@ fn register(destructor: Destructor, object: *mut c_void) -> c_int {
     0
 }
 
+/// A key of the host's own, made at its first use.
 fn key() -> Option<pthread_key_t> {
+    /// The key's number and 1 more; 0 before there is one.
     static KEY: AtomicU64 = AtomicU64::new(0);
-    hosts_own_key(&KEY, run)
+    let known = KEY.load(Acquire);
+    if known != 0 {
+        return Some((known - 1) as pthread_key_t);
+    }
+    let mut key: pthread_key_t = 0;
+    // SAFETY: writes to a local; the destructor is the host's own.
+    if unsafe { pthread_key_create(&mut key, Some(run)) } != 0 {
+        return None;
+    }
+    match KEY.compare_exchange(0, u64::from(key) + 1, AcqRel, Acquire) {
+        Ok(_) => Some(key),
+        Err(there) => {
+            // SAFETY: nobody has heard of it.
+            unsafe { pthread_key_delete(key) };
+            Some((there - 1) as pthread_key_t)
+        }
+    }
 }
 
 /// The calling thread ends: the last registered destructor runs first. One that registers another has that run too.

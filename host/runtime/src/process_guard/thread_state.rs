@@ -49,10 +49,8 @@ impl ThreadState {
 }
 
 /// Bits of MXCSR that tell what has happened, and not how it is calculated.
-#[cfg(target_arch = "x86_64")]
 const FLAGS: u32 = 0x3f;
 
-#[cfg(target_arch = "x86_64")]
 fn float_mode() -> u32 {
     let mut mode = 0_u32;
     // SAFETY: stores the register to a local; changes nothing.
@@ -60,33 +58,10 @@ fn float_mode() -> u32 {
     mode & !FLAGS
 }
 
-#[cfg(target_arch = "x86_64")]
 fn set_float_mode(mode: u32) {
     // SAFETY: a value that was read from the register, with the flags cleared: back to what the compiler takes for granted.
     unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &mode, options(nostack, readonly)) };
 }
-
-#[cfg(target_arch = "aarch64")]
-fn float_mode() -> u32 {
-    let mode: u64;
-    // SAFETY: reads a register.
-    unsafe { std::arch::asm!("mrs {}, fpcr", out(reg) mode, options(nomem, nostack)) };
-    mode as u32
-}
-
-#[cfg(target_arch = "aarch64")]
-fn set_float_mode(mode: u32) {
-    // SAFETY: a value that was read from the register: back to what the compiler takes for granted.
-    unsafe { std::arch::asm!("msr fpcr, {}", in(reg) u64::from(mode), options(nomem, nostack)) };
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn float_mode() -> u32 {
-    0
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn set_float_mode(_: u32) {}
 
 #[cfg(test)]
 mod tests {
@@ -107,7 +82,6 @@ mod tests {
         assert_eq!(changed(), []);
     }
 
-    #[cfg(target_arch = "x86_64")]
     #[test]
     fn float_mode_of_a_thread_is_put_back_and_named() {
         let before = ThreadState::of_this_thread();

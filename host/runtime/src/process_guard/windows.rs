@@ -14,13 +14,14 @@ use super::snapshot::{Difference, Look, Snapshot};
 use super::streams;
 use super::thread_state::ThreadState;
 use crate::loader::{CodeOwner, exit_now, libraries_with_threads};
+use crate::sync;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{ProcessChange, ProcessPart};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::marker::PhantomData;
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 /// Changes that are kept for who asks later.
@@ -58,8 +59,8 @@ struct Guard {
     after_whole: u64,
     open: Vec<OpenWindow>,
     next: u64,
-    /// Instances that were created and not destroyed, by name and by the number of whose code they run.
-    living: BTreeMap<(Arc<str>, u64), Weak<dyn Active>>,
+    /// Instances that were created and not destroyed, by name and by whose code they run.
+    living: BTreeMap<(Arc<str>, CodeOwner), Weak<dyn Active>>,
     changes: VecDeque<ProcessChange>,
     listeners: Vec<Weak<Listening>>,
 }
@@ -137,14 +138,14 @@ impl Drop for Window {
 }
 
 /// The instance was created: from here on, a change may be its doing.
-pub(crate) fn lives(name: &Arc<str>, owner: CodeOwner, instance: Weak<dyn Active>) {
-    lock().living.insert((name.clone(), owner.number()), instance);
+pub(crate) fn instance_created(name: &Arc<str>, owner: CodeOwner, instance: Weak<dyn Active>) {
+    lock().living.insert((name.clone(), owner), instance);
 }
 
 /// The instance was destroyed: nothing that is found later is its doing. `owner` is its library's: another generation of the same
 /// instance may serve.
-pub(crate) fn no_longer_lives(name: &Arc<str>, owner: CodeOwner) {
-    let gone = lock().living.remove(&(name.clone(), owner.number()));
+pub(crate) fn instance_destroyed(name: &Arc<str>, owner: CodeOwner) {
+    let gone = lock().living.remove(&(name.clone(), owner));
     drop(gone);
 }
 
@@ -259,24 +260,17 @@ impl Guard {
     /// The instances of such code that ran since then; all of them if none is known to have run.
     fn ran_since(&self, comparison: u64, of_code: impl Fn(CodeOwner) -> bool) -> Vec<String> {
         let with_threads = libraries_with_threads();
-        let known = || {
-            let living = self.living.iter();
-            let living =
-                living.map(|((name, owner), instance)| (name, CodeOwner::from_number(*owner), instance));
-            living.filter(|(_, owner, _)| of_code(*owner))
-        };
-        let ran = |owner: CodeOwner, instance: &Weak<dyn Active>| {
-            let has_threads = with_threads.as_ref().is_none_or(|all| all.contains(&owner));
-            let instance = instance.upgrade();
-            has_threads || instance.is_some_and(|instance| instance.activity().ran_since(comparison))
-        };
-        let name = |name: &Arc<str>| name.as_ref().to_owned();
-        let those = known().filter(|(_, owner, instance)| ran(*owner, instance));
-        let those: Vec<String> = those.map(|(of, ..)| name(of)).collect();
-        if those.is_empty() {
-            return known().map(|(of, ..)| name(of)).collect();
-        }
-        those
+        let (ran, idle): (Vec<_>, Vec<_>) = self
+            .living
+            .iter()
+            .filter(|((_, owner), _)| of_code(*owner))
+            .partition(|((_, owner), instance)| {
+                let has_threads = with_threads.as_ref().is_none_or(|all| all.contains(owner));
+                let instance = instance.upgrade();
+                has_threads || instance.is_some_and(|instance| instance.activity().ran_since(comparison))
+            });
+        let those = if ran.is_empty() { idle } else { ran };
+        those.iter().map(|((name, _), _)| name.to_string()).collect()
     }
 }
 
@@ -326,7 +320,7 @@ fn report(mut guard: MutexGuard<'_, Guard>, found: &[ProcessChange]) {
 }
 
 fn lock() -> MutexGuard<'static, Guard> {
-    GUARD.lock().unwrap_or_else(PoisonError::into_inner)
+    sync::lock(&GUARD)
 }
 
 #[cfg(test)]
@@ -348,7 +342,7 @@ mod tests {
     fn guard(living: &[(&str, CodeOwner, &Arc<Activity>)]) -> Guard {
         let living = living
             .iter()
-            .map(|(name, owner, activity)| ((Arc::from(*name), owner.number()), weak(activity)));
+            .map(|(name, owner, activity)| ((Arc::from(*name), *owner), weak(activity)));
         Guard {
             baseline: None,
             vital: Vec::new(),
@@ -460,12 +454,12 @@ mod tests {
         let (old, new) = (CodeOwner::of_a_new_library(), CodeOwner::of_a_new_library());
         let name: Arc<str> = "a name that no other test has".into();
         let (first, second) = (Arc::<Activity>::default(), Arc::<Activity>::default());
-        lives(&name, old, weak(&first));
-        lives(&name, new, weak(&second));
-        no_longer_lives(&name, old);
-        let is_there = |owner: CodeOwner| lock().living.contains_key(&(name.clone(), owner.number()));
+        instance_created(&name, old, weak(&first));
+        instance_created(&name, new, weak(&second));
+        instance_destroyed(&name, old);
+        let is_there = |owner: CodeOwner| lock().living.contains_key(&(name.clone(), owner));
         assert!(!is_there(old) && is_there(new));
-        no_longer_lives(&name, new);
+        instance_destroyed(&name, new);
         assert!(!is_there(new));
     }
 }

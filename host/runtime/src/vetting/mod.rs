@@ -27,7 +27,6 @@ use cache::VettingCache;
 use child::Limits;
 use extman_intake::{Sdk, VerifiedPlugin};
 use extman_model::{Digest, MemoryBound, VettingDepth, VettingPhase, VettingReport};
-use extman_plugin_api::manifest::schema::Symbols;
 use key::{Trial, VettingKey};
 use protocol::Order;
 use serde::{Deserialize, Serialize};
@@ -206,7 +205,13 @@ impl Vetting {
     ) -> Result<VettedPlugin, VettingError> {
         match self.crashes.standing(plugin.digest()) {
             Standing::Quarantined(why) => return Err(VettingError::Crashed(why)),
-            Standing::ToBeVetted => return self.vet_after_crash(plugin, trial.into()).await,
+            // Whatever was seen before, and at the deepest depth that its configuration allows.
+            Standing::ToBeVetted => {
+                let report = self.try_now(&plugin, trial.into(), VettingDepth::Probe).await?;
+                let vetted = passed(plugin, report, false)?;
+                self.crashes.passed(vetted.verified().digest());
+                return Ok(vetted);
+            }
             Standing::Clear => {}
         }
         if !self.config.enabled {
@@ -220,18 +225,6 @@ impl Vetting {
             None => (self.once(&key, &trial, now).await?, false),
         };
         passed(plugin, report, remembered)
-    }
-
-    /// Lets a plugin pass in whose code a host crashed: whatever was seen before, and at the deepest depth that its configuration allows.
-    async fn vet_after_crash(
-        &self,
-        plugin: VerifiedPlugin,
-        trial: TrialConfig<'_>,
-    ) -> Result<VettedPlugin, VettingError> {
-        let report = self.try_now(&plugin, trial, VettingDepth::Probe).await?;
-        let vetted = passed(plugin, report, false)?;
-        self.crashes.passed(vetted.verified().digest());
-        Ok(vetted)
     }
 
     /// Tries a plugin in throwaway processes, whatever was seen before, and keeps nothing.
@@ -371,7 +364,7 @@ impl Vetting {
         let order = Order {
             digest,
             rust: is_rust(plugin),
-            global: plugin.manifest().plugin.symbols == Symbols::Global,
+            symbols: plugin.manifest().plugin.symbols,
             name: plugin.manifest().plugin.id.clone(),
             config: trial.config.to_owned(),
             resource_dir: plugin.origin().parent().and_then(Path::to_str).map(str::to_owned),

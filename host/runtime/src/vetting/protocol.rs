@@ -8,6 +8,7 @@
 //! The socket also is the lifeline: when the host's end is closed, the guard ends everything.
 
 use extman_model::{CallError, Digest, ProcessChange, Report, Verdict, VettingDepth, VettingPhase};
+use extman_plugin_api::manifest::schema::Symbols;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -27,8 +28,8 @@ pub(super) struct Order {
     pub digest: Digest,
     /// Whether the plugin was made with the Rust SDK.
     pub rust: bool,
-    /// Whether its symbols are for the libraries that it opens.
-    pub global: bool,
+    /// Who may bind to its symbols.
+    pub symbols: Symbols,
     /// Name for the instance.
     pub name: String,
     /// Its configuration, as JSON.
@@ -140,7 +141,7 @@ mod tests {
             own_dirs: Some(["/d".into(), "/c".into()]),
             stack_bytes: 8 << 20,
             rust: true,
-            global: false,
+            symbols: Symbols::Local,
             name: "x".to_owned(),
             config: format!("{{\"key\": \"{}\"}}", "k".repeat(3 << 20)),
             depth: VettingDepth::Create,

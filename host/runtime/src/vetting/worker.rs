@@ -3,6 +3,7 @@
 use super::guard;
 use super::memory;
 use super::protocol::{Line, Order, receive_order, say};
+use crate::crash::LibraryEntry;
 use crate::loader::{
     Answering, CallContext, CodeOwner, Library, Listener, Making, Mapped, NoAnswer, NotDestroyed, OpenError,
     OutgoingCall, OutgoingRouter, OutputLimits, PluginInstance, Said, SealedImage, Step, Task, exit_now,
@@ -182,7 +183,7 @@ fn steps(host: &Host, order: &Order, library: File) -> Option<Left> {
     let opened = host.step(VettingPhase::Open, || {
         let sealed = SealedImage::adopt(library, order.digest).map_err(|e| unavailable(&e))?;
         let _window = process_guard::window(&order.name, process_guard::LOAD, CodeOwner::UNKNOWN);
-        Library::open(sealed, order.rust, order.global).map_err(|not_opened| {
+        Library::open(sealed, order.rust, order.symbols, LibraryEntry::default()).map_err(|not_opened| {
             refused = not_opened.mapped;
             match not_opened.error {
                 // What is missing around the library is no fault of its bytes.
@@ -275,7 +276,7 @@ fn probe(host: &Host, bound: &PluginInstance, context: &CallContext) {
 }
 
 fn nanos_since(began: clock::Monotonic) -> u64 {
-    clock::monotonic().since(began).as_nanos() as u64
+    clock::nanos(clock::monotonic().since(began))
 }
 
 /// Finalisers run where a host closes a library: on a thread of the default stack.

@@ -41,6 +41,17 @@ fn update_that_nobody_calls_is_held_however_bad_it_is() {
     assert_eq!(silence.held, 3);
 }
 
+/// One call a second: the heap needs the better part of an hour to be above that of the version before.
+#[test]
+fn leak_that_shows_late_is_held_until_it_is_taken_back() {
+    let early = ends(Regression::Leak, 1.0, 20, HOUR_S);
+    assert_eq!(early.promoted, 0, "{early:?}");
+    let late = ends(Regression::Leak, 1.0, 20, 2 * HOUR_S);
+    assert_eq!((late.taken_back, late.for_its_reason), (20, 20), "{late:?}");
+    let same = ends(Regression::None, 1.0, 20, 2 * HOUR_S);
+    assert_eq!((same.taken_back, same.promoted), (0, 20), "{same:?}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_end() {
     let end = |seed| update(seed, 3, Regression::Leak, 10.0, HOUR_S);

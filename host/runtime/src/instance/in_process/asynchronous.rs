@@ -1,13 +1,12 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
-use super::{Call, Ends, Failure, Instance, Served, reply};
+use super::{Call, Failure, Instance, Served, held_up, reply};
 use crate::lanes::{Phase, Priority};
 use crate::loader::{self, CallContext, Completed, Frames};
 use crate::pending_call::{DispatchError, PendingCall, answer_by};
 use extman_abi::CallToken;
 use extman_model::clock;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 impl Instance {
@@ -30,7 +29,6 @@ impl Instance {
         let (plugin, limits) = (self.plugin.clone(), self.output_limits());
         let tell = self.tells_of_cancel();
         let (completed, completes) = oneshot::channel::<Completed>();
-        let ends = stream.clone().map(Ends);
         let streams = stream.is_some();
         let pending = PendingCall::open(deadline, stream, limits).in_chain(call.chain.clone());
         let run = move |context: CallContext| {
@@ -58,14 +56,13 @@ impl Instance {
             }
         };
         let answer = answer_by(deadline, completes).await;
-        drop(ends);
         let Some(Ok(completed)) = answer else {
             return Err(DispatchError::Deadline(loader::late(in_flight.token)));
         };
         in_flight.is_over = true;
         let ran = clock::monotonic().since(began);
-        let held_up = reader.map_or(Duration::ZERO, |reader| reader.held_up());
-        self.metrics.returned(ran.saturating_sub(held_up));
+        self.metrics
+            .returned(ran.saturating_sub(held_up(reader.as_ref())));
         Ok(match completed.failure {
             Some(error) => Err(Failure::of(error, &completed.output)),
             None => Ok(reply(completed.output, completed.usage, ran)),

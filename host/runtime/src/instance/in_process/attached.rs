@@ -1,7 +1,7 @@
 //! Calls on the caller's own thread, which an embedder has attached.
 
 use super::{Admitted, CallFailure, Instance, serve};
-use crate::lanes::{Attached, ConcurrencyLimit};
+use crate::lanes::Attached;
 use crate::loader::{CallContext, Input};
 use crate::pending_call::TOO_MANY_CALLS;
 use extman_model::clock;
@@ -57,7 +57,11 @@ impl Instance {
         let counted = self.metrics.begin();
         self.admit().map_err(|error| CallFailure::new(error, true))?;
         let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
-            let error = no_room(&self.concurrency);
+            let text = format!(
+                "all {} places of this instance are taken",
+                self.concurrency.limit()
+            );
+            let error = CallError::new(ErrorKind::Exhausted, text);
             // That others are inside says nothing of the plugin.
             counted.end(Some(&error), true);
             return Err(CallFailure::new(error, true));
@@ -74,24 +78,17 @@ impl Instance {
         body: &[u8],
     ) -> Result<Reply, CallFailure> {
         attached.note(self.module.generation(), self.module.attached());
-        let own = attached.context();
-        if own.is_open() {
+        let nested;
+        let context = match attached.context() {
+            own if !own.is_open() => own,
             // This thread is inside a call already, and came back by way of its embedder.
-            let no_token = || CallFailure::new(CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS), true);
-            let nested = CallContext::acquire().ok_or_else(no_token)?;
-            return self.serve_in(&nested, attached, capability, body);
-        }
-        self.serve_in(own, attached, capability, body)
-    }
-
-    #[inline]
-    fn serve_in(
-        &self,
-        context: &CallContext,
-        attached: &Attached,
-        capability: &str,
-        body: &[u8],
-    ) -> Result<Reply, CallFailure> {
+            _ => {
+                let none_left =
+                    || CallFailure::new(CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS), true);
+                nested = CallContext::acquire().ok_or_else(none_left)?;
+                &nested
+            }
+        };
         let began = clock::monotonic();
         let deadline = began.after(self.settings.call_timeout);
         context.open(Some(deadline), None, self.output_limits());
@@ -109,11 +106,4 @@ impl Instance {
         });
         served.map_err(|failure| CallFailure::new(self.cleaned(failure.error), failure.is_passed_on))
     }
-}
-
-fn no_room(concurrency: &ConcurrencyLimit) -> CallError {
-    CallError::new(
-        ErrorKind::Exhausted,
-        format!("all {} places of this instance are taken", concurrency.limit()),
-    )
 }

@@ -3,10 +3,10 @@
 
 use crate::lanes::{Pool, Priority, Work};
 use crate::loader::PluginInstance;
+use crate::sync::lock;
 use extman_abi::CallToken;
-use extman_model::clock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Most notices that wait; what comes then is dropped, since the plugin can still ask whether a call is cancelled.
@@ -20,11 +20,11 @@ pub(super) struct CancelNotices {
     /// What a lane is in while it tells; the deadline is set anew for each notice.
     work: Work,
     budget: Duration,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<NoticeQueue>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct NoticeQueue {
     calls: VecDeque<CallToken>,
     /// A lane is in `cancel`, or about to enter it.
     is_under_way: bool,
@@ -52,7 +52,7 @@ impl CancelNotices {
 
     /// Has the plugin hear that a call is cancelled. Waits for nobody.
     pub(super) fn notify(self: &Arc<Self>, call: CallToken) {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         if waiting.calls.len() == WAITING_MAX {
             waiting.dropped += 1;
             if waiting.dropped == 1 {
@@ -76,23 +76,21 @@ impl CancelNotices {
     fn next(self: Arc<Self>) {
         let Some(call) = self.take() else { return };
         let (plugin, notices) = (self.plugin.clone(), self.clone());
-        let work = Work {
-            deadline: clock::monotonic().after(self.budget),
-            ..self.work.clone()
-        };
         let tell = move || plugin.cancel(call);
         let told = self
             .pool
-            .submit(work, Priority::Step, tell, move |()| notices.next());
+            .submit(self.work.anew(self.budget), Priority::Step, tell, move |()| {
+                notices.next()
+            });
         if told.is_err() {
             // The pool is ending: nobody is left to be told.
-            *self.lock() = Waiting::default();
+            *lock(&self.waiting) = NoticeQueue::default();
         }
     }
 
     /// The call that the plugin hears of next; `None` once none waits.
     fn take(&self) -> Option<CallToken> {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         let next = waiting.calls.pop_front();
         if next.is_none() {
             waiting.is_under_way = false;
@@ -103,9 +101,5 @@ impl CancelNotices {
             }
         }
         next
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,11 +14,6 @@ impl DestroyOnDrop {
         DestroyOnDrop(Some((plugin, home, freeing)))
     }
 
-    /// What was made; it is still destroyed on drop.
-    pub(super) fn plugin(&self) -> Option<&PluginInstance> {
-        self.0.as_ref().map(|(plugin, ..)| &**plugin)
-    }
-
     pub(super) fn claim(mut self) -> Arc<PluginInstance> {
         // Held from `new` until here.
         self.0.take().expect("claimed once").0

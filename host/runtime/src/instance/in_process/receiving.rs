@@ -2,7 +2,6 @@
 
 use crate::lanes::{ConcurrencyLimit, Pool, Priority, Refused, Work};
 use crate::loader::{NoLane, PluginInstance, ReceivingLanes, Submitted};
-use extman_model::clock;
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -40,10 +39,7 @@ struct Lanes {
 impl ReceivingLanes for Lanes {
     fn run(&self, call: Arc<Submitted>) -> Result<(), NoLane> {
         let plugin = self.plugin.upgrade().ok_or(NoLane::AnyMore)?;
-        let work = Work {
-            deadline: clock::monotonic().after(self.budget),
-            ..self.work.clone()
-        };
+        let work = self.work.anew(self.budget);
         let priority = match self.threads {
             ThreadModel::Many => Priority::Step,
             ThreadModel::Serial => Priority::Call(Some(self.concurrency.clone())),

@@ -219,7 +219,8 @@ fn what_lanes_used_of_the_processor_is_counted_while_they_run_and_once_they_have
 #[test]
 fn a_pool_has_not_ended_while_a_lane_of_it_is_waited_for_and_what_that_uses_is_counted() {
     use crate::loader::cpu_of_this_thread;
-    let pool = Pool::on_one_thread("test", 1 << 20, Arc::new(Unobserved));
+    let beside = Pool::new("beside", PoolLimits::default(), Arc::new(Unobserved));
+    let pool = beside.on_one_thread("test");
     let ((began, begun), (release, held)) = (channel(), channel::<()>());
     let last = submit(&pool, None, move || {
         began.send(()).unwrap();
