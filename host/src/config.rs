@@ -11,7 +11,7 @@ use extman_intake::{IntakeConfig, LockUse};
 use extman_model::{FieldFault, LogLevel, PlacedFault, ProbeSettings, UnfitFields};
 use extman_runtime::crash::CrashConfig;
 use extman_runtime::lanes::PoolLimits;
-use extman_runtime::registry::AllDown;
+pub use extman_runtime::registry::{AllDown, BreakerConfig, RoutingConfig};
 use extman_runtime::supervisor::{InstanceConfig, Policies, SupervisionConfig};
 use extman_runtime::vetting::VettingConfig;
 use serde::{Deserialize, Serialize};
@@ -141,16 +141,6 @@ impl LanesConfig {
             ..PoolLimits::default()
         }
     }
-}
-
-/// `[routing]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RoutingConfig {
-    /// What becomes of a call where all who could serve it are down: `least_bad` (the first that runs is called all the same), or
-    /// `fail` (it fails at once; but one that is down by its calls alone is tried every few seconds). Default: `least_bad`, since a verdict
-    /// may be wrong.
-    pub all_down: AllDown,
 }
 
 /// `[health]`.
@@ -336,6 +326,7 @@ impl Config {
                 100,
             ),
         ]));
+        faults.extend(self.routing.faults());
         faults.extend(health.faults());
         faults.extend(supervision_faults(self.supervision));
         faults.extend(rollout_faults(&self.rollout));

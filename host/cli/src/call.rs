@@ -183,6 +183,9 @@ fn facts(invoked: &Invoked) -> Value {
     let metadata: BTreeMap<_, _> = invoked.reply.metadata.iter().cloned().collect();
     json!({
         "served_by": &*invoked.served_by,
+        "degraded": invoked.degraded.is_some(),
+        "degraded_reason": invoked.degraded.as_deref(),
+        "attempts": invoked.attempts,
         "content_type": invoked.reply.content_type,
         "ran_ns": u64::try_from(invoked.reply.ran.as_nanos()).unwrap_or(u64::MAX),
         "usage": invoked.reply.usage,
@@ -218,17 +221,25 @@ fn show(body: &[u8], content_type: &str, screen: &mut Screen) -> bool {
     }
 }
 
-/// Who served, for people who watch; warnings for all.
+/// Who served, for people who watch; that it was not the first choice, and warnings, for all.
 fn epilogue(invoked: &Invoked, warnings: &[String], screen: &mut Screen) {
     if screen.terminal && !invoked.reply.body.is_empty() && !invoked.reply.body.ends_with(b"\n") {
         screen.write(b"\n");
     }
     if screen.terminal && std::io::stderr().is_terminal() {
         let ran = short(u64::try_from(invoked.reply.ran.as_nanos()).unwrap_or(u64::MAX));
+        let attempts = match invoked.attempts {
+            0 | 1 => String::new(),
+            more => format!(", the {more}. instance that was called"),
+        };
         say(
-            &format!("served by {}, ran {ran}", invoked.served_by),
+            &format!("served by {}, ran {ran}{attempts}", invoked.served_by),
             screen.look.width,
         );
+    }
+    if let Some(reason) = &invoked.degraded {
+        let text = format!("warning: degraded: {} served, as {reason}", invoked.served_by);
+        say(&text, screen.look.width);
     }
     for warning in warnings {
         say(&format!("warning: {warning}"), screen.look.width);
@@ -260,6 +271,8 @@ mod tests {
             let (mut screen, written) = Screen::into_memory(terminal);
             let invoked = Invoked {
                 served_by: "a".into(),
+                degraded: None,
+                attempts: 1,
                 reply: extman_model::Reply {
                     content_type: "text/plain".to_owned().into(),
                     body: body.to_vec(),

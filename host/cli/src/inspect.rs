@@ -148,6 +148,7 @@ fn offer(capability: &Capability) -> String {
     for (is, word) in [
         (capability.is_async, ", asynchronous"),
         (capability.streaming, ", streaming"),
+        (capability.idempotent, ", idempotent"),
     ] {
         text.push_str(if is { word } else { "" });
     }

@@ -97,6 +97,9 @@ impl Remote {
         let headers = response.headers();
         Ok(Invoked {
             served_by: text(headers, "extman-served-by").into(),
+            degraded: (text(headers, "extman-degraded") == "true")
+                .then(|| text(headers, "extman-degraded-reason").into()),
+            attempts: text(headers, "extman-attempts").parse().unwrap_or(1),
             reply: Reply {
                 content_type: text(headers, "content-type").to_owned().into(),
                 body,

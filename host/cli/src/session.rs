@@ -193,7 +193,9 @@ impl Session {
                 }
                 let reply = stream.done.await?;
                 Ok(Some(Invoked {
-                    served_by: stream.served_by.into(),
+                    served_by: stream.served_by,
+                    degraded: stream.degraded,
+                    attempts: 1,
                     reply,
                 }))
             }),

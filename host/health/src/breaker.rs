@@ -1,7 +1,7 @@
 //! The circuit breaker of one candidate for calls. Pure: it is told the time and what came of calls.
 //!
 //! ```text
-//!            of the window's calls, calls_min at least, half failed or four fifths were slow
+//!            of the latest calls, calls_min at least, half failed or four fifths were slow; or the verdict is down by its calls
 //!   Closed ────────────────────────────────────────────────────────────────────────────────▶ Open, for 5 s · 2ⁿ, at most 60 s, less a jitter
 //!     ▲                                                                                     │   ▲
 //!     │ as many permits as there are                              its time, or a good check │   │ one failed or slow,
@@ -13,11 +13,14 @@
 //!   keeps it half-open, and time alone leads out of every state.
 //! * **A good check never closes it**: only calls do.
 //! * A call that began before the state it ends in says nothing of that one: its [`Permit`] is of another epoch.
-//! * Callers' mistakes and cancellations are [`CallEnd::Excused`]: they give the permit back and count for nothing.
+//! * Callers' mistakes, cancellations, and what a busy candidate turns away say nothing of it: their permit is [given back](Breaker::give_back).
+//! * **Good calls cost nothing while it is closed**: it is not told of them. It hears of failed and slow ones, each with how many calls there
+//!   were by then, and the good ones are what lies between.
 
 use crate::{Moment, nanos};
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// When calls are kept from a candidate, and for how long.
@@ -25,7 +28,7 @@ use std::time::Duration;
 pub struct BreakerPolicy {
     /// The latest calls that are looked at, at most.
     pub window_calls: usize,
-    /// How long ago they may have ended.
+    /// How long ago those of them that failed or were slow may have ended.
     pub window: Duration,
     /// Fewer than so many open nothing.
     pub calls_min: usize,
@@ -64,20 +67,30 @@ impl Default for BreakerPolicy {
 pub enum CallEnd {
     /// It was answered in time.
     Well,
-    /// It was answered, later than a caller should wait.
+    /// It was answered, and took longer than a caller should wait.
     Slow,
     /// It failed, and that is the plugin's doing.
     Failed,
-    /// It says nothing of the plugin.
-    Excused,
 }
 
 /// That a call was let through. Give it back with what came of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Permit {
-    epoch: u64,
+    epoch: NonZeroU64,
     /// Which lease, where it is one.
     lease: Option<u64>,
+}
+
+impl Permit {
+    /// Of a breaker that is closed, by [`Breaker::closed_epoch`].
+    pub fn closed(epoch: NonZeroU64) -> Self {
+        Permit { epoch, lease: None }
+    }
+
+    /// Whether it is one of few that were lent, and has to be given back.
+    pub fn is_lease(&self) -> bool {
+        self.lease.is_some()
+    }
 }
 
 /// Whether a call may go to the candidate.
@@ -97,7 +110,7 @@ pub enum Admission {
 pub struct Breaker {
     state: State,
     /// Counts changes of the state.
-    epoch: u64,
+    epoch: NonZeroU64,
     /// How many times it has opened since it was closed.
     opened: u32,
     /// Makes the jitter of each candidate another.
@@ -106,8 +119,12 @@ pub struct Breaker {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum State {
-    /// The latest calls, the oldest first.
-    Closed(VecDeque<(Moment, CallEnd)>),
+    Closed {
+        /// Calls that had ended when it was closed.
+        since: u64,
+        /// The latest that failed or were slow, the oldest first.
+        bad: VecDeque<BadCall>,
+    },
     Open {
         until: Moment,
     },
@@ -119,12 +136,24 @@ enum State {
     },
 }
 
+/// A call that failed or was slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct BadCall {
+    ended: Moment,
+    is_failed: bool,
+    /// How many calls had ended with it.
+    number: u64,
+}
+
 impl Breaker {
     /// Closed. Candidates that open together try again at different moments, by their seeds.
     pub fn new(seed: u64) -> Self {
         Breaker {
-            state: State::Closed(VecDeque::new()),
-            epoch: 0,
+            state: State::Closed {
+                since: 0,
+                bad: VecDeque::new(),
+            },
+            epoch: NonZeroU64::MIN,
             opened: 0,
             seed,
         }
@@ -135,7 +164,7 @@ impl Breaker {
         self.pass(now, policy);
         let epoch = self.epoch;
         match &mut self.state {
-            State::Closed(_) => Admission::Admitted(Permit { epoch, lease: None }),
+            State::Closed { .. } => Admission::Admitted(Permit { epoch, lease: None }),
             State::Open { until } => Admission::Refused { retry_at: *until },
             State::HalfOpen { leases, lent, .. } => {
                 if leases.len() >= policy.permits.max(1) {
@@ -152,23 +181,30 @@ impl Breaker {
         }
     }
 
-    /// A call that was admitted has ended.
-    pub fn ended(&mut self, permit: Permit, end: CallEnd, now: Moment, policy: &BreakerPolicy) {
+    /// A call that was admitted has ended. `calls` of the candidate have ended by now that say something of it, this one among them.
+    pub fn ended(&mut self, permit: Permit, end: CallEnd, calls: u64, now: Moment, policy: &BreakerPolicy) {
         self.pass(now, policy);
         if permit.epoch != self.epoch {
             return;
         }
         match &mut self.state {
-            State::Closed(calls) => {
-                if end == CallEnd::Excused {
+            State::Closed { since, bad } => {
+                if end == CallEnd::Well {
                     return;
                 }
-                calls.push_back((now, end));
-                while calls.len() > policy.window_calls.max(1) {
-                    calls.pop_front();
-                }
-                calls.retain(|(at, _)| now.since(*at) < policy.window);
-                if is_bad(calls, policy) {
+                // Two that end at the same time may both have counted both.
+                let number = bad.back().map_or(calls, |last| calls.max(last.number + 1));
+                bad.push_back(BadCall {
+                    ended: now,
+                    is_failed: end == CallEnd::Failed,
+                    number,
+                });
+                let window = policy.window_calls.max(1) as u64;
+                let is_looked_at =
+                    |call: &BadCall| number - call.number < window && now.since(call.ended) < policy.window;
+                bad.retain(is_looked_at);
+                let looked_at = number.saturating_sub(*since).clamp(bad.len() as u64, window);
+                if is_bad(bad, looked_at, policy) {
                     self.open(now, policy);
                 }
             }
@@ -178,19 +214,37 @@ impl Breaker {
                     CallEnd::Well => {
                         *well += 1;
                         if *well >= policy.permits.max(1) {
-                            self.become_state(State::Closed(VecDeque::new()));
+                            self.become_state(State::Closed {
+                                since: calls,
+                                bad: VecDeque::new(),
+                            });
                             self.opened = 0;
                         }
                     }
                     CallEnd::Slow | CallEnd::Failed => self.open(now, policy),
-                    CallEnd::Excused => {}
                 }
             }
             State::Open { .. } => {}
         }
     }
 
-    /// A check of the candidate was good: calls are tried at once.
+    /// A call that was admitted says nothing of the candidate. One that comes back after its lease has failed all the same.
+    pub fn give_back(&mut self, permit: Permit, now: Moment) {
+        if let State::HalfOpen { leases, .. } = &mut self.state
+            && permit.epoch == self.epoch
+        {
+            leases.retain(|(number, end)| Some(*number) != permit.lease || now >= *end);
+        }
+    }
+
+    /// Its calls have failed by a longer account than this one's: it is opened if it is closed.
+    pub fn trip(&mut self, now: Moment, policy: &BreakerPolicy) {
+        if self.is_closed() {
+            self.open(now, policy);
+        }
+    }
+
+    /// The candidate is well by its checks: calls are tried at once.
     pub fn check_was_good(&mut self) {
         if matches!(self.state, State::Open { .. }) {
             self.half_open();
@@ -199,7 +253,20 @@ impl Breaker {
 
     /// Whether a call would be let through without a lease: it is closed.
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed(_))
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// What a permit of it is made of as long as it is closed: `None` if it is not.
+    pub fn closed_epoch(&self) -> Option<NonZeroU64> {
+        self.is_closed().then_some(self.epoch)
+    }
+
+    /// When at the latest a call may be let through, unless one may now.
+    pub fn retry_at(&self) -> Option<Moment> {
+        match &self.state {
+            State::Open { until } => Some(*until),
+            State::Closed { .. } | State::HalfOpen { .. } => None,
+        }
     }
 
     /// What time alone brings.
@@ -235,16 +302,18 @@ impl Breaker {
 
     fn become_state(&mut self, state: State) {
         self.state = state;
-        self.epoch += 1;
+        self.epoch = self.epoch.saturating_add(1);
     }
 }
 
-fn is_bad(calls: &VecDeque<(Moment, CallEnd)>, policy: &BreakerPolicy) -> bool {
-    let of = |wanted| calls.iter().filter(|(_, end)| *end == wanted).count();
-    let reaches = |count: usize, permille: usize| count > 0 && count * 1_000 >= calls.len() * permille;
-    calls.len() >= policy.calls_min
-        && (reaches(of(CallEnd::Failed), policy.failed_permille)
-            || reaches(of(CallEnd::Slow), policy.slow_permille))
+/// Of so many calls these were bad.
+fn is_bad(bad: &VecDeque<BadCall>, calls: u64, policy: &BreakerPolicy) -> bool {
+    let of = |failed| bad.iter().filter(|call| call.is_failed == failed).count();
+    let reaches = |count: usize, permille: usize| {
+        count > 0 && count as u64 * 1_000 >= calls.saturating_mul(permille as u64)
+    };
+    calls >= policy.calls_min as u64
+        && (reaches(of(true), policy.failed_permille) || reaches(of(false), policy.slow_permille))
 }
 
 #[cfg(test)]

@@ -16,6 +16,12 @@ use std::time::Duration;
 
 /// The instance that served.
 pub(super) const SERVED_BY: HeaderName = HeaderName::from_static("extman-served-by");
+/// `true` if another instance served than the first choice, else `false`.
+pub(super) const DEGRADED: HeaderName = HeaderName::from_static("extman-degraded");
+/// Why, if so.
+pub(super) const DEGRADED_REASON: HeaderName = HeaderName::from_static("extman-degraded-reason");
+/// How many instances were called until one of them answered.
+pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("extman-attempts");
 const RAN_NS: HeaderName = HeaderName::from_static("extman-ran-ns");
 const TOKENS_IN: HeaderName = HeaderName::from_static("extman-tokens-in");
 const TOKENS_OUT: HeaderName = HeaderName::from_static("extman-tokens-out");
@@ -118,7 +124,12 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 }
 
 fn output(invoked: Invoked) -> Response {
-    let Invoked { served_by, reply } = invoked;
+    let Invoked {
+        served_by,
+        degraded,
+        attempts,
+        reply,
+    } = invoked;
     let content_type = HeaderValue::try_from(&*reply.content_type);
     let content_type = content_type.unwrap_or(HeaderValue::from_static(UNTYPED));
     let mut response = answer::not_stored(StatusCode::OK, content_type, reply.body);
@@ -128,9 +139,7 @@ fn output(invoked: Invoked) -> Response {
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; sandbox"),
     );
-    if let Ok(served_by) = HeaderValue::try_from(&*served_by) {
-        headers.insert(SERVED_BY, served_by);
-    }
+    put_routed(headers, (&served_by, degraded.as_deref(), attempts));
     let ran_ns = u64::try_from(reply.ran.as_nanos()).unwrap_or(u64::MAX);
     headers.insert(RAN_NS, ran_ns.into());
     for (name, tokens) in [
@@ -150,6 +159,22 @@ fn output(invoked: Invoked) -> Response {
         }
     }
     response
+}
+
+/// Who served, why another one than the first choice, and how many were called.
+pub(super) fn put_routed(
+    headers: &mut HeaderMap,
+    (served_by, degraded, attempts): (&str, Option<&str>, u32),
+) {
+    if let Ok(served_by) = HeaderValue::try_from(served_by) {
+        headers.insert(SERVED_BY, served_by);
+    }
+    let is_degraded = if degraded.is_some() { "true" } else { "false" };
+    headers.insert(DEGRADED, HeaderValue::from_static(is_degraded));
+    if let Some(Ok(reason)) = degraded.map(HeaderValue::try_from) {
+        headers.insert(DEGRADED_REASON, reason);
+    }
+    headers.insert(ATTEMPTS, attempts.into());
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! event: frame   data: {"text":"…"} or {"base64":"…"}; the first one has "content_type" too, if the plugin named one
-//! event: done    data: {"content_type":"…","served_by":"…","ran_ns":…,"tokens_in":…,"tokens_out":…,"metadata":{…}}
+//! event: done    data: {"content_type":"…","served_by":"…","degraded":…,"attempts":1,"ran_ns":…,"tokens_in":…,"tokens_out":…,"metadata":{…}}
 //! event: error   data: {"kind":"…","text":"…",…}
 //! ```
 //!
@@ -10,22 +10,23 @@
 
 use super::admission::SlotPermit;
 use super::answer;
-use super::invoke::SERVED_BY;
-use axum::http::HeaderValue;
+use super::invoke::put_routed;
 use axum::response::Response;
 use axum::response::sse::Event;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use extman_model::control::{Failure, FrameReader, InvokedStream, Pending, StreamDone, StreamFrame};
+use extman_model::control::{Failure, FrameReader, Invoked, InvokedStream, Pending, StreamDone, StreamFrame};
 use extman_model::{CallError, Reply};
 use futures_util::stream;
 use serde::Serialize;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 pub(super) fn events(stream: InvokedStream, slot: Option<SlotPermit>) -> Response {
-    let served_by = stream.served_by.clone();
+    let (served_by, degraded) = (stream.served_by.clone(), stream.degraded.clone());
     let state = State {
         served_by: stream.served_by,
+        degraded: stream.degraded,
         frames: stream.frames,
         done: stream.done,
         first: true,
@@ -33,14 +34,13 @@ pub(super) fn events(stream: InvokedStream, slot: Option<SlotPermit>) -> Respons
     };
     let events = stream::unfold(Some(state), async |state| state?.next().await);
     let mut response = answer::sse(events);
-    if let Ok(served_by) = HeaderValue::try_from(served_by) {
-        response.headers_mut().insert(SERVED_BY, served_by);
-    }
+    put_routed(response.headers_mut(), (&served_by, degraded.as_deref(), 1));
     response
 }
 
 struct State {
-    served_by: String,
+    served_by: Arc<str>,
+    degraded: Option<Arc<str>>,
     frames: FrameReader,
     done: Pending<'static, Result<Reply, CallError>>,
     first: bool,
@@ -59,7 +59,15 @@ impl State {
             return Some((event("frame", &frame(&bytes, content_type)), Some(self)));
         }
         let last = match (&mut self.done).await {
-            Ok(reply) => event("done", &StreamDone::of(self.served_by, reply)),
+            Ok(reply) => {
+                let invoked = Invoked {
+                    served_by: self.served_by,
+                    degraded: self.degraded,
+                    attempts: 1,
+                    reply,
+                };
+                event("done", &StreamDone::from(invoked))
+            }
             Err(error) => event("error", &Failure::from(error)),
         };
         Some((last, None))

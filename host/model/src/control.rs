@@ -317,14 +317,20 @@ pub struct Invocation {
 pub struct Invoked {
     /// The instance that served.
     pub served_by: Arc<str>,
+    /// Why another instance served than the first choice; absent if the first choice did, or the caller named the instance.
+    pub degraded: Option<Arc<str>>,
+    /// How many instances were called until one of them answered; 1 if the first one did.
+    pub attempts: u32,
     /// The answer.
     pub reply: Reply,
 }
 
 /// An answer that comes in frames.
 pub struct InvokedStream {
-    /// The instance that serves.
-    pub served_by: String,
+    /// The instance that serves. A stream is called once: nobody else begins one that has failed.
+    pub served_by: Arc<str>,
+    /// As [`Invoked::degraded`].
+    pub degraded: Option<Arc<str>>,
     /// The frames as they come.
     pub frames: FrameReader,
     /// Ends when the call has ended, after the last frame.

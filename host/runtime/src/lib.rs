@@ -16,4 +16,5 @@ pub mod process_guard;
 pub mod registry;
 pub mod supervisor;
 mod sync;
+mod token_bucket;
 pub mod vetting;

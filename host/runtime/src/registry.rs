@@ -1,16 +1,22 @@
 //! Who is there, published by difference: a slot for each instance, in a set that is swapped only when it changes. The data path only
 //! reads.
 
+mod admitted;
 mod canary;
+mod config;
 mod route;
 
+pub use admitted::Admitted;
 pub use canary::Canary;
-pub use route::{AllDown, Candidate, Choice, Route};
+pub use config::{AllDown, BreakerConfig, RoutingConfig};
+pub use extman_health::breaker::CallEnd;
+pub use route::{Candidate, Choice, Route, Tried};
 
-use super::instance::{CallTotals, Instance};
+use super::instance::{CallTotals, Instance, Turned};
 use super::supervisor::InstanceConfig;
 use super::sync::lock;
 use arc_swap::{ArcSwap, Guard};
+use extman_health::breaker::BreakerPolicy;
 use extman_intake::VerifiedPlugin;
 use extman_model::Health;
 use extman_model::clock::{self, Monotonic};
@@ -24,6 +30,7 @@ use route::{Fitness, Slot};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 /// One instance as it is published.
 #[derive(Clone)]
@@ -82,7 +89,7 @@ pub struct Change<'a> {
 #[derive(Default)]
 pub struct Registry {
     current: ArcSwap<Snapshot>,
-    all_down: ArcSwap<AllDown>,
+    routing: ArcSwap<Routing>,
     /// Held by whoever changes a slot or a health, so that what is chosen follows from what was changed last.
     changing: Mutex<()>,
     refused: ArcSwap<Vec<RefusedView>>,
@@ -92,6 +99,29 @@ pub struct Registry {
     known: AtomicBool,
     ready: AtomicBool,
     listener: OnceLock<Listener>,
+}
+
+/// How calls are routed.
+#[derive(Default)]
+pub struct Routing {
+    config: RoutingConfig,
+    breaker: BreakerPolicy,
+}
+
+impl Routing {
+    /// Whether a call that took so long was slow.
+    pub fn is_slow(&self, ran: Duration) -> bool {
+        ran >= self.config.slow()
+    }
+}
+
+impl From<RoutingConfig> for Routing {
+    fn from(config: RoutingConfig) -> Self {
+        Routing {
+            breaker: config.breaker_policy(),
+            config,
+        }
+    }
 }
 
 fn find_missing<'a>(by_name: &'a [MissingView], name: &str) -> Option<&'a MissingView> {
@@ -104,23 +134,83 @@ fn find_missing<'a>(by_name: &'a [MissingView], name: &str) -> Option<&'a Missin
 type Listener = Box<dyn Fn(&Change<'_>) + Send + Sync>;
 
 impl Registry {
-    /// An empty one, whose calls go so where all who could serve them are down.
-    pub fn new(all_down: AllDown) -> Self {
+    /// An empty one, whose calls are routed so.
+    pub fn new(config: RoutingConfig) -> Self {
         Registry {
-            all_down: ArcSwap::from_pointee(all_down),
+            routing: ArcSwap::from_pointee(config.into()),
             ..Registry::default()
         }
     }
 
-    /// From here on, calls go so where all who could serve them are down.
-    pub fn set_all_down(&self, all_down: AllDown) {
+    /// From here on, calls are routed so.
+    pub fn set_routing(&self, config: RoutingConfig) {
         let _changing = lock(&self.changing);
-        self.all_down.store(Arc::new(all_down));
         let mut next = (*self.current.load_full()).clone();
         for route in next.routes.values_mut() {
-            *route = Arc::new(Route::new(route.candidates().to_vec(), all_down));
+            let changed = Route::new(route.candidates().to_vec(), &config).in_place_of(Some(route));
+            *route = Arc::new(changed);
         }
+        self.routing.store(Arc::new(config.into()));
         self.current.store(Arc::new(next));
+    }
+
+    /// How calls are routed.
+    pub fn routing(&self) -> Guard<Arc<Routing>> {
+        self.routing.load()
+    }
+
+    /// Somebody who is called by name: whatever its breaker says. A lease of it is taken where there is one, since the call shows as much as
+    /// any.
+    pub fn admit_by_name(&self, candidate: Candidate) -> Admitted {
+        let is_closed = candidate.instance.breaker().is_closed();
+        let leased = (!is_closed).then(|| Admitted::on_trial(&candidate, &self.routing().breaker));
+        leased.flatten().unwrap_or_else(|| Admitted::anyway(candidate))
+    }
+
+    /// What came of a call that an instance was admitted for: if its breaker opened or closed by it, who serves its capabilities is chosen anew.
+    /// A call of which nothing is said here says nothing of the instance.
+    #[inline]
+    pub fn call_ended(&self, admitted: &mut Admitted, end: CallEnd) {
+        if end != CallEnd::Well || admitted.is_on_trial() {
+            self.note_end(admitted, end);
+        }
+    }
+
+    #[cold]
+    fn note_end(&self, admitted: &mut Admitted, end: CallEnd) {
+        let Some(permit) = admitted.take_permit() else {
+            return;
+        };
+        let Candidate { entry, instance, .. } = &admitted.candidate;
+        let (counts, now) = (instance.call_metrics().counts(), clock::monotonic());
+        let calls = counts.ended.saturating_sub(counts.excused);
+        let breaker = instance.breaker();
+        let Some(turned) = breaker.ended(permit, end, calls, now, &self.routing().breaker) else {
+            return;
+        };
+        let name = &*entry.name;
+        match turned {
+            Turned::Opened(until) => {
+                let wait_ms = until.since(now).as_millis() as u64;
+                tracing::warn!(
+                    plugin = name,
+                    wait_ms,
+                    "too many of its latest calls failed or were slow: for a while no call goes to it, where another serves"
+                );
+            }
+            Turned::Closed => {
+                tracing::info!(plugin = name, "its calls succeed again, so they go to it again")
+            }
+        }
+        self.reconsider(name);
+    }
+
+    fn reconsider(&self, name: &str) {
+        let _changing = lock(&self.changing);
+        let current = self.current.load();
+        if let Some(slot) = current.by_name.get(name) {
+            current.reconsider(slot, &slot.entry.load());
+        }
     }
 
     /// What is known now.
@@ -135,11 +225,25 @@ impl Registry {
     }
 
     /// An instance is held to be this from here on: who serves its capabilities is chosen anew. `by_calls`: nothing but its calls say that
-    /// it is down, so some go to it all the same. One caller at a time for each instance, in the order in which it was decided.
+    /// it is down, so its breaker decides. One caller at a time for each instance, in the order in which it was decided.
     pub fn learn_health(&self, name: &str, health: Health, by_calls: bool) {
         self.change_fitness(name, |fitness| {
             (fitness.health, fitness.by_calls) = (health, by_calls);
         });
+    }
+
+    /// What its breaker makes of a health.
+    fn tell_breaker(&self, entry: &Entry, before: Fitness, now: Fitness) {
+        let Some((instance, _)) = &entry.serving else {
+            return;
+        };
+        if now.by_calls && !before.by_calls {
+            let policy = &self.routing().breaker;
+            instance.breaker().trip(clock::monotonic(), policy);
+        }
+        if before.health == Health::Down && now.health.serves() {
+            instance.breaker().check_was_good();
+        }
     }
 
     /// An instance is in maintenance from here on, or no longer: who serves its capabilities is chosen anew.
@@ -151,9 +255,11 @@ impl Registry {
         let _changing = lock(&self.changing);
         let current = self.current.load();
         if let Some(slot) = current.by_name.get(name)
-            && slot.change(change)
+            && let Some((before, now)) = slot.change(change)
         {
-            current.reconsider(slot, &slot.entry.load());
+            let entry = slot.entry.load();
+            self.tell_breaker(&entry, before, now);
+            current.reconsider(slot, &entry);
         }
     }
 
@@ -182,7 +288,7 @@ impl Registry {
             }
         }
         if !others.is_empty() || removed.iter().any(|name| current.by_name.contains_key(name)) {
-            let next = current.with(others, removed, **self.all_down.load());
+            let next = current.with(others, removed, &self.routing.load().config);
             self.current.store(Arc::new(next));
         }
     }
@@ -304,7 +410,12 @@ impl Snapshot {
     }
 
     /// The same with these entries, which are new or offer something else than before, and without those that are gone.
-    fn with(&self, entries: Vec<Arc<Entry>>, removed: &BTreeSet<Arc<str>>, all_down: AllDown) -> Snapshot {
+    fn with(
+        &self,
+        entries: Vec<Arc<Entry>>,
+        removed: &BTreeSet<Arc<str>>,
+        config: &RoutingConfig,
+    ) -> Snapshot {
         let mut next = self.clone();
         let mut moved: BTreeSet<&str> = removed.iter().map(|name| &**name).collect();
         moved.extend(entries.iter().map(|entry| &*entry.name));
@@ -343,6 +454,7 @@ impl Snapshot {
                 .get(&capability)
                 .into_iter()
                 .flat_map(|route| route.candidates());
+            let before = self.routes.get(&capability).map(|route| &**route);
             candidates.extend(
                 stay.filter(|slot| !moved.contains(&*slot.entry.load().name))
                     .cloned(),
@@ -350,8 +462,8 @@ impl Snapshot {
             if candidates.is_empty() {
                 next.routes.remove(&capability);
             } else {
-                next.routes
-                    .insert(capability, Arc::new(Route::new(candidates, all_down)));
+                let route = Route::new(candidates, config).in_place_of(before);
+                next.routes.insert(capability, Arc::new(route));
             }
         }
         next

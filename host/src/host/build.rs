@@ -202,7 +202,7 @@ impl HostBuilder {
         let good = good.collect();
         let components = Components::new(config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
-        let registry = Arc::new(Registry::new(config.routing.all_down));
+        let registry = Arc::new(Registry::new(config.routing.clone()));
         let events = Events::new(EVENTS_KEPT);
         let listening = events.listen();
         let process = ProcessChanges::listen(events.clone());

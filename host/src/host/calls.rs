@@ -1,16 +1,18 @@
 //! Calling a capability: who serves it, and what comes back.
 
+use super::attempts::{Attempts, did_nothing};
 use super::{Host, error_hint};
 use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
-use extman_model::{CallError, ErrorKind, Lifecycle, RequestExtras};
-use extman_runtime::instance::Call;
+use extman_model::{CallError, ErrorKind, Lifecycle, Reply, RequestExtras, clock};
+use extman_runtime::instance::{Call, CallFailure};
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::Frames;
-use extman_runtime::registry::{Candidate, Choice, Entry, Route, Snapshot};
+use extman_runtime::registry::{Admitted, CallEnd, Candidate, Entry, Route, Snapshot};
 use extman_runtime::supervisor::{Caller, Request, Requests};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Frames that may wait for a slow reader before the plugin is held up.
 const FRAMES_AHEAD: usize = 64;
@@ -71,35 +73,20 @@ impl Host {
     /// The same, with the input held against what whoever serves it declares.
     pub(super) async fn invoke_once(&self, invocation: Invocation, held: Held) -> Result<Invoked, CallError> {
         let (target, call) = split(invocation);
-        self.serve_target(target, call, held).await
+        self.serve_nested(target, call, None, held).await
     }
 
-    async fn serve_target(&self, target: Target, call: Call, held: Held) -> Result<Invoked, CallError> {
-        if let Some((trial, call)) = self.trial(&target, &call, held).await {
-            match self.serve_held(target.clone(), trial, call, None, held).await {
-                // Whoever stands in serves the call.
-                Err(error) if did_nothing(&error) => {}
-                done => return done,
-            }
-        }
-        let chosen = self.choose(&target)?;
-        self.serve(target, chosen, call, None, held).await
-    }
-
-    /// Has a call of another plugin's served, with the input held against the schema of whoever serves it.
+    /// Has a call served, another plugin's too, with the input held against what whoever serves it declares.
     pub(super) async fn serve_nested(
         &self,
         target: Target,
         call: Call,
         stream: Option<Arc<Frames>>,
+        held: Held,
     ) -> Result<Invoked, CallError> {
-        match stream {
-            None => self.serve_target(target, call, Held::BySchema).await,
-            Some(_) => {
-                let chosen = self.choose(&target)?;
-                self.serve(target, chosen, call, stream, Held::BySchema).await
-            }
-        }
+        let mut attempts = Attempts::default();
+        let chosen = self.choose_held(&target, call, held, &mut attempts).await?;
+        self.serve(&target, chosen, stream, held, attempts).await
     }
 
     /// Calls a capability with bytes and gets its frames as they come.
@@ -108,44 +95,41 @@ impl Host {
     /// Nobody serves it.
     pub fn invoke_streamed(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
         let (target, call) = split(invocation);
-        let fits = |chosen: &Candidate| check_size(&chosen.entry, &target.capability, call.body.len());
-        let chosen = match self.due_trial(&target) {
-            Some((_, trial)) if fits(&trial).is_ok() => trial,
-            due => {
-                due.inspect(|(choice, _)| choice.put_off_trial());
-                let chosen = self.choose(&target)?;
-                fits(&chosen)?;
-                chosen
+        let mut attempts = Attempts::default();
+        let chosen = loop {
+            let chosen = self.choose(&target, &attempts)?;
+            match check_size(&chosen.candidate.entry, &target.capability, call.body.len()) {
+                Ok(()) => break chosen,
+                Err(error) if chosen.is_on_trial() => attempts.turned_away(&chosen.candidate, error),
+                Err(error) => return Err(error),
             }
         };
-        Ok(self.stream(target, chosen, call, Held::BySize))
+        Ok(self.stream(target, (chosen, call), Held::BySize))
     }
 
     /// The same, with the input held against the schema of whoever serves it.
     pub(super) async fn stream_held(&self, invocation: Invocation) -> Result<InvokedStream, CallError> {
         let (target, call) = split(invocation);
-        // Once it has begun nobody stands in for a trial, since who serves is told before.
-        let (chosen, call) = match self.trial(&target, &call, Held::BySchema).await {
-            Some(trial) => trial,
-            None => {
-                let chosen = self.choose(&target)?;
-                let call = self.hold(&chosen.entry, call, Held::BySchema).await?;
-                (chosen, call)
-            }
-        };
-        Ok(self.stream(target, chosen, call, Held::BySchema))
+        let mut attempts = Attempts::default();
+        let chosen = self
+            .choose_held(&target, call, Held::BySchema, &mut attempts)
+            .await?;
+        Ok(self.stream(target, chosen, Held::BySchema))
     }
 
-    fn stream(&self, mut target: Target, chosen: Candidate, call: Call, held: Held) -> InvokedStream {
-        let served_by = chosen.entry.name.to_string();
-        target.instance = Some(served_by.clone());
+    /// Who serves is told before the first frame, so nobody else begins it.
+    fn stream(&self, mut target: Target, chosen: (Admitted, Call), held: Held) -> InvokedStream {
+        let served_by = chosen.0.candidate.entry.name.clone();
+        let degraded = chosen.0.degraded.clone();
+        target.instance = Some(served_by.to_string());
         let frames = Arc::new(Frames::new(FRAMES_AHEAD));
         let reader = FrameReader::new(frames.clone());
         let host = self.clone();
         // A task of its own: the call must go on while the reader reads, and the reader ends it by going away.
         let call = tokio::spawn(async move {
+            let stream = Some(frames.clone());
             let served = host
-                .serve_held(target, chosen, call, Some(frames.clone()), held)
+                .serve(&target, chosen, stream, held, Attempts::default())
                 .await;
             // If no lane ever took it, nobody else says that nothing will come.
             frames.finish();
@@ -157,6 +141,7 @@ impl Host {
         };
         InvokedStream {
             served_by,
+            degraded,
             frames: reader,
             done: Box::pin(done),
         }
@@ -175,113 +160,203 @@ impl Host {
         let current = self.inner.registry.current();
         let route = route(&current, capability)?;
         let choice = route.choice();
-        if let Some(trial) = choice.as_ref().and_then(|choice| choice.trial()) {
-            match self.serve_attached(attached, &trial, capability, body) {
-                Err(error) if did_nothing(&error) => {}
-                done => return done,
+        let Some(choice) = choice.as_ref().filter(|choice| !choice.has_trials()) else {
+            return self.serve_attached(attached, Attempts::default(), capability, body);
+        };
+        let Some(serving) = &choice.serving else {
+            return Err(nobody_serves(route, capability));
+        };
+        if serving.has_canary() {
+            return self.serve_attached(attached, Attempts::default(), capability, body);
+        }
+        check_size(&serving.entry, capability, body.len())?;
+        let permit = serving.instance.breaker().closed_permit();
+        match serving.instance.serve_inline(attached, capability, body) {
+            Ok(reply) if reply.ran < choice.slow => Ok(Invoked {
+                served_by: serving.entry.name.clone(),
+                degraded: choice.degraded.clone(),
+                attempts: 1,
+                reply,
+            }),
+            ended => {
+                let chosen = Admitted::before_call(serving.clone(), permit, choice.degraded.clone());
+                self.go_on_attached(attached, Attempts::default(), (chosen, ended), (capability, body))
             }
         }
-        let serving = choice.as_ref().and_then(|choice| choice.serving.as_ref());
-        let serving = serving.ok_or_else(|| nobody_serves(route, capability))?;
-        let new = serving.canary(|entry| offers(entry, capability));
-        self.serve_attached(attached, new.unwrap_or(serving), capability, body)
     }
 
-    #[inline]
+    /// The same, where more is to be looked at than who serves, or after a call that has failed.
+    #[cold]
     fn serve_attached(
         &self,
         attached: &Attached,
-        by: &Candidate,
+        mut attempts: Attempts,
         capability: &str,
         body: &[u8],
     ) -> Result<Invoked, CallError> {
-        check_size(&by.entry, capability, body.len())?;
-        let reply = by.instance.invoke_attached(attached, capability, body);
-        let failure = reply.as_ref().err();
-        note_panic(&self.inner.requests, &by.entry.name, by.generation, failure);
-        reply.map(|reply| Invoked {
-            served_by: by.entry.name.clone(),
-            reply,
-        })
+        let target = Target::any(capability);
+        let chosen = self.choose(&target, &attempts)?;
+        let entry = &chosen.candidate.entry;
+        if let Err(error) = check_size(entry, capability, body.len()) {
+            if !chosen.is_on_trial() {
+                return Err(error);
+            }
+            attempts.turned_away(&chosen.candidate, error);
+            return self.serve_attached(attached, attempts, capability, body);
+        }
+        let ended = chosen.candidate.instance.serve_inline(attached, capability, body);
+        self.go_on_attached(attached, attempts, (chosen, ended), (capability, body))
     }
 
-    /// Has a call served. One that was turned away, since what was chosen began to stop meanwhile, goes to whoever serves by
-    /// then: a stop begins only after the snapshot without it is there.
+    #[cold]
+    fn go_on_attached(
+        &self,
+        attached: &Attached,
+        mut attempts: Attempts,
+        (mut chosen, ended): (Admitted, Result<Reply, CallFailure>),
+        (capability, body): (&str, &[u8]),
+    ) -> Result<Invoked, CallError> {
+        match self.note_end(&mut chosen, ended, false) {
+            Ok(reply) => Ok(attempts.answered(&chosen, reply)),
+            Err(failure) => {
+                let goes_on = self.goes_on(&chosen, &failure, capability);
+                attempts.failed(&chosen.candidate, failure.error);
+                match goes_on {
+                    true => self.serve_attached(attached, attempts, capability, body),
+                    false => Err(attempts.error()),
+                }
+            }
+        }
+    }
+
+    /// Has a call served by whom it was chosen for, whose schema its input was held against; or by another, if that one turns it away, since it
+    /// began to stop meanwhile (a stop begins only after the snapshot without it is there), or fails a call that may be retried.
     async fn serve(
         &self,
-        target: Target,
-        chosen: Candidate,
-        call: Call,
+        target: &Target,
+        (mut chosen, mut call): (Admitted, Call),
         stream: Option<Arc<Frames>>,
         held: Held,
+        mut attempts: Attempts,
     ) -> Result<Invoked, CallError> {
-        let call = self.hold(&chosen.entry, call, held).await?;
-        self.serve_held(target, chosen, call, stream, held).await
-    }
-
-    /// The same, of an input that is held already against what `chosen` declares.
-    async fn serve_held(
-        &self,
-        target: Target,
-        mut chosen: Candidate,
-        mut call: Call,
-        stream: Option<Arc<Frames>>,
-        held: Held,
-    ) -> Result<Invoked, CallError> {
+        let began = clock::monotonic();
+        let timeout = call
+            .timeout
+            .unwrap_or_else(|| chosen.candidate.instance.call_timeout());
         loop {
-            match chosen.instance.invoke_if_open(call, stream.clone()).await {
-                Ok(reply) => {
-                    let (name, failure) = (&chosen.entry.name, reply.as_ref().err());
-                    note_panic(&self.inner.requests, name, chosen.generation, failure);
-                    return match reply {
-                        Ok(reply) => Ok(Invoked {
-                            served_by: name.clone(),
-                            reply,
-                        }),
-                        Err(error) => Err(error_hint::add(
-                            error,
-                            chosen.entry.plugin.manifest(),
-                            &target.capability,
-                        )),
-                    };
-                }
+            // What is streamed is told who serves it before it begins.
+            let may_go_on = stream.is_none() && (target.instance.is_none() || chosen.is_canary());
+            let spare =
+                (may_go_on && self.may_be_repeated(&chosen, &target.capability)).then(|| call.clone());
+            let instance = chosen.candidate.instance.clone();
+            let next = match instance.invoke_if_open(call, stream.clone()).await {
                 Err(turned_away) => {
-                    let next = self.choose(&target)?;
-                    if Arc::ptr_eq(&next.instance, &chosen.instance) {
-                        return Err(not_serving(&next.entry));
+                    let error = not_serving(&chosen.candidate.entry);
+                    attempts.turned_away(&chosen.candidate, error);
+                    turned_away
+                }
+                Ok(ended) => match self.note_end(&mut chosen, ended, stream.is_some()) {
+                    Ok(reply) => return Ok(attempts.answered(&chosen, reply)),
+                    Err(failure) => {
+                        let goes_on = self.goes_on(&chosen, &failure, &target.capability);
+                        let manifest = chosen.candidate.entry.plugin.manifest();
+                        let error = error_hint::add(failure.error, manifest, &target.capability);
+                        attempts.failed(&chosen.candidate, error);
+                        let left = timeout.saturating_sub(clock::monotonic().since(began));
+                        match spare.filter(|_| goes_on && left > Duration::ZERO) {
+                            Some(spare) => Call {
+                                timeout: Some(left),
+                                ..spare
+                            },
+                            None => return Err(attempts.error()),
+                        }
                     }
-                    (call, chosen) = (self.hold(&next.entry, turned_away, held).await?, next);
+                },
+            };
+            drop(chosen);
+            (chosen, call) = self.choose_held(target, next, held, &mut attempts).await?;
+        }
+    }
+
+    /// Tells the breaker of whom was called what came of that, and the supervisor of a panic.
+    fn note_end(
+        &self,
+        chosen: &mut Admitted,
+        ended: Result<Reply, CallFailure>,
+        is_stream: bool,
+    ) -> Result<Reply, CallFailure> {
+        let registry = &self.inner.registry;
+        match &ended {
+            Ok(reply) if !is_stream && registry.routing().is_slow(reply.ran) => {
+                registry.call_ended(chosen, CallEnd::Slow);
+            }
+            Ok(_) => registry.call_ended(chosen, CallEnd::Well),
+            Err(failure) => {
+                let Candidate {
+                    entry, generation, ..
+                } = &chosen.candidate;
+                note_panic(
+                    &self.inner.requests,
+                    &entry.name,
+                    *generation,
+                    Some(&failure.error),
+                );
+                // A busy plugin is not an ill one.
+                let is_busy = matches!(failure.error.kind, ErrorKind::RateLimited | ErrorKind::Exhausted);
+                if failure.is_blamed && !is_busy {
+                    registry.call_ended(chosen, CallEnd::Failed);
                 }
             }
         }
+        ended
     }
 
-    /// Who gets this call to show whether it is well again, if this is the one, with the input held against what that takes. One that does not
-    /// fit shows nothing: whoever stands in serves it, and the next call may be the one.
-    async fn trial(&self, target: &Target, call: &Call, held: Held) -> Option<(Candidate, Call)> {
-        let (choice, trial) = self.due_trial(target)?;
-        let fits = self.hold(&trial.entry, call.clone(), held).await;
-        match fits {
-            Ok(call) => Some((trial, call)),
-            Err(_) => {
-                choice.put_off_trial();
-                None
+    /// Whether a copy of a call is kept for another candidate than the chosen one.
+    fn may_be_repeated(&self, chosen: &Admitted, capability: &str) -> bool {
+        let current = self.inner.registry.current();
+        let has_others = chosen.is_canary() || current.route(capability).is_some_and(Route::has_others);
+        has_others && (chosen.is_on_trial() || is_idempotent(&chosen.candidate.entry, capability))
+    }
+
+    /// Whether a call that has failed goes to another candidate: one on trial of which the plugin says that it did nothing, else only where the
+    /// capability is idempotent, and within the budget of retries. A caller's mistake is one everywhere.
+    #[cold]
+    fn goes_on(&self, chosen: &Admitted, failure: &CallFailure, capability: &str) -> bool {
+        if chosen.is_on_trial() && did_nothing(&failure.error) {
+            return true;
+        }
+        let registry = &self.inner.registry;
+        let may_help = failure.is_blamed || did_nothing(&failure.error);
+        let is_retry = may_help
+            && failure.error.kind != ErrorKind::InvalidInput
+            && is_idempotent(&chosen.candidate.entry, capability);
+        let current = registry.current();
+        let route = current.route(capability);
+        let route = route.filter(|route| chosen.is_canary() || route.has_others());
+        is_retry && route.is_some_and(|route| route.take_retry(&registry.routing()))
+    }
+
+    /// Who gets a call, with its input held against what that declares. An input that one on trial does not take shows nothing: whoever is next
+    /// serves it.
+    async fn choose_held(
+        &self,
+        target: &Target,
+        mut call: Call,
+        held: Held,
+        attempts: &mut Attempts,
+    ) -> Result<(Admitted, Call), CallError> {
+        loop {
+            let chosen = self.choose(target, attempts)?;
+            let spare = chosen.is_on_trial().then(|| call.clone());
+            match (self.hold(&chosen.candidate.entry, call, held).await, spare) {
+                (Ok(call), _) => return Ok((chosen, call)),
+                (Err(error), Some(spare)) => {
+                    attempts.turned_away(&chosen.candidate, error);
+                    call = spare;
+                }
+                (Err(error), None) => return Err(error),
             }
         }
-    }
-
-    fn due_trial(&self, target: &Target) -> Option<(Arc<Choice>, Candidate)> {
-        let current = self.inner.registry.current();
-        let route = current
-            .route(&target.capability)
-            .filter(|_| target.instance.is_none())?;
-        let choice = route.choice();
-        let trial = choice.as_ref()?.trial()?;
-        if !target.fits(&trial.entry) {
-            choice.as_ref()?.put_off_trial();
-            return None;
-        }
-        Some((choice.clone()?, trial))
     }
 
     /// Holds an input against what the plugin has declared of it.
@@ -293,17 +368,25 @@ impl Host {
         }
     }
 
-    fn choose(&self, target: &Target) -> Result<Candidate, CallError> {
+    /// Who gets a call, of those that were not tried yet; else what the last one said, or why there is nobody.
+    fn choose(&self, target: &Target, attempts: &Attempts) -> Result<Admitted, CallError> {
+        let registry = &self.inner.registry;
         let Some(name) = &target.instance else {
-            let current = self.inner.registry.current();
+            let current = registry.current();
             let route = route(&current, &target.capability)?;
-            let serving = match &target.caller {
-                None => route.choice().as_ref().and_then(|choice| choice.serving.clone()),
-                Some(_) => route.choose_among(|entry| target.fits(entry)),
-            };
-            let serving = serving.ok_or_else(|| nobody_serves(route, &target.capability))?;
-            return Ok(target.with_canary(serving));
+            let fits = |entry: &Entry| target.fits(entry);
+            let admitted = route.admit(&registry.routing(), attempts.tried(), fits);
+            let nobody = || attempts.last_error(|| nobody_serves(route, &target.capability));
+            return Ok(target.with_canary(admitted.ok_or_else(nobody)?, attempts));
         };
+        let candidate = self.choose_named(target, name)?;
+        if attempts.has_tried(&candidate) {
+            return Err(attempts.last_error(|| not_serving(&candidate.entry)));
+        }
+        Ok(target.with_canary(registry.admit_by_name(candidate), attempts))
+    }
+
+    fn choose_named(&self, target: &Target, name: &str) -> Result<Candidate, CallError> {
         let snapshot = self.snapshot();
         let not_found = |text: String| CallError::new(ErrorKind::NotFound, text);
         let entry = snapshot.get(name).ok_or_else(|| {
@@ -324,7 +407,7 @@ impl Host {
                 "{name} has no capability {capability:?}; `extman list` shows what it has"
             )));
         }
-        Ok(target.with_canary(running(entry)?))
+        running(entry)
     }
 }
 
@@ -342,13 +425,10 @@ pub(super) enum Held {
     BySchema,
 }
 
-/// Whether a failure says that the plugin did nothing, so that another one may serve the call.
-fn did_nothing(error: &CallError) -> bool {
-    use ErrorKind as E;
-    matches!(
-        error.kind,
-        E::Unavailable | E::NotServing | E::Unsupported | E::InvalidInput
-    )
+/// Whether the manifest says of a capability that a call of it may be made twice.
+fn is_idempotent(entry: &Entry, capability: &str) -> bool {
+    let mut declared = entry.plugin.manifest().capabilities.iter();
+    declared.any(|declared| declared.name == capability && declared.idempotent)
 }
 
 /// Who is asked for.
@@ -361,18 +441,27 @@ pub(super) struct Target {
 }
 
 impl Target {
+    fn any(capability: &str) -> Self {
+        Target {
+            capability: capability.to_owned(),
+            instance: None,
+            caller: None,
+        }
+    }
+
     fn fits(&self, entry: &Entry) -> bool {
         let caller = self.caller.as_ref();
         caller.is_none_or(|caller| caller.may_call(&self.capability, entry.plugin.manifest()))
     }
 
     /// Whoever serves, or its new version, if the call is one of that one's share.
-    #[inline]
-    fn with_canary(&self, serving: Candidate) -> Candidate {
-        let new = serving.canary(|entry| offers(entry, &self.capability) && self.fits(entry));
+    fn with_canary(&self, admitted: Admitted, attempts: &Attempts) -> Admitted {
+        let fits = |entry: &Entry| offers(entry, &self.capability) && self.fits(entry);
+        let new = admitted.candidate.canary(fits);
+        let new = new.filter(|new| !admitted.is_on_trial() && !attempts.has_tried(new));
         match new.cloned() {
-            Some(new) => new,
-            None => serving,
+            Some(new) => admitted.gives_way_to(new),
+            None => admitted,
         }
     }
 }
@@ -401,11 +490,21 @@ fn nobody_serves(route: &Route, capability: &str) -> CallError {
         Some(first) if running == 0 => not_serving(&first),
         _ => {
             let text = format!(
-                "all that offer {capability} are down ({running} running); `extman health` says why. With [routing] all_down = \
-                 \"least_bad\" they would be called all the same"
+                "all that offer {capability} are down or failed their latest calls ({running} running); `extman health` says why. With \
+                 [routing] all_down = \"least_bad\" they would be called all the same"
             );
-            CallError::new(ErrorKind::NotServing, text)
+            let after = route.retry_after().map(|after| after.as_millis() as u64);
+            comes_back(CallError::new(ErrorKind::NotServing, text), after)
         }
+    }
+}
+
+/// With when to try again, if that is known.
+fn comes_back(error: CallError, after_ms: Option<u64>) -> CallError {
+    CallError {
+        retryable: after_ms.map(|_| true),
+        retry_after_ms: after_ms,
+        ..error
     }
 }
 
@@ -446,7 +545,12 @@ fn not_serving(entry: &Entry) -> CallError {
         _ => String::new(),
     };
     let text = format!("{name} is {}{cause}{next}", entry.lifecycle.as_str());
-    CallError::new(ErrorKind::NotServing, text)
+    let next_try = entry.way_back.as_ref().and_then(|way| way.next_try_unix_ms);
+    let now = clock::unix_ms(clock::wall());
+    comes_back(
+        CallError::new(ErrorKind::NotServing, text),
+        next_try.map(|at| at.saturating_sub(now)),
+    )
 }
 
 fn split(invocation: Invocation) -> (Target, Call) {

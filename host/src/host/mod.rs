@@ -1,5 +1,6 @@
 //! The host as a library: build one, call capabilities, listen to events, shut it down.
 
+mod attempts;
 mod build;
 mod calls;
 mod commands;

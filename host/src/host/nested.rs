@@ -1,6 +1,6 @@
 //! Calls that plugins make of each other, served as any call is: the host's side of `extman.call/1`.
 
-use super::calls::{Target, note_panic};
+use super::calls::{Held, Target, note_panic};
 use super::{Host, Inner};
 use extman_model::{CallError, ErrorKind};
 use extman_plugin_api::manifest::schema;
@@ -89,7 +89,7 @@ impl Host {
             instance: None,
             caller: Some(caller),
         };
-        match self.serve_nested(target, call, stream).await {
+        match self.serve_nested(target, call, stream, Held::BySchema).await {
             Ok(invoked) => Ok(Answered {
                 served_by: invoked.served_by,
                 reply: invoked.reply,

@@ -150,6 +150,10 @@ pub struct Capability {
     /// Whether it can answer in frames.
     #[serde(default)]
     pub streaming: bool,
+    /// Whether a call that is made twice does and answers what one does: then a host may retry a call that failed, by another plugin that has
+    /// the capability.
+    #[serde(default)]
+    pub idempotent: bool,
     /// Models behind it, by name.
     #[serde(default)]
     pub models: Vec<String>,

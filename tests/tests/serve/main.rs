@@ -23,6 +23,7 @@ mod residents;
 mod resources;
 mod robustness;
 mod rollouts;
+mod routing;
 mod served;
 mod supervision;
 mod symbols;

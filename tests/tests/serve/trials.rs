@@ -2,11 +2,10 @@
 
 use crate::answers::plugin;
 use crate::served::Place;
-use extman::config::{Config, RoutingConfig};
+use extman::config::{AllDown, BreakerConfig, Config, RoutingConfig};
 use extman::control::{Control, Invocation};
 use extman::{Attached, Host, InstanceConfig};
 use extman_model::{CallError, Health, ProbeSettings, RequestExtras};
-use extman_runtime::registry::AllDown;
 use extman_tests::until::LIMIT;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -51,7 +50,15 @@ impl Trials {
                 window_ms: Some(1000),
                 ..ProbeSettings::default()
             },
-            routing: RoutingConfig { all_down },
+            routing: RoutingConfig {
+                all_down,
+                breaker: BreakerConfig {
+                    open_ms: 100,
+                    open_max_ms: 100,
+                    ..BreakerConfig::default()
+                },
+                ..RoutingConfig::default()
+            },
             ..Config::default()
         };
         (config.history.enabled, config.state.dir) = (false, None);

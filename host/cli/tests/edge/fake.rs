@@ -225,6 +225,14 @@ impl Control for Fake {
             match invocation.capability.as_str() {
                 "text.echo" => Ok(Invoked {
                     served_by: "lang".into(),
+                    degraded: None,
+                    attempts: 1,
+                    reply: reply(&invocation.content_type, invocation.body),
+                }),
+                "text.fallback" => Ok(Invoked {
+                    served_by: "lang".into(),
+                    degraded: Some("first is down".into()),
+                    attempts: 2,
                     reply: reply(&invocation.content_type, invocation.body),
                 }),
                 "wait.for" => {
@@ -232,6 +240,8 @@ impl Control for Fake {
                     self.release.notified().await;
                     Ok(Invoked {
                         served_by: "lang".into(),
+                        degraded: None,
+                        attempts: 1,
                         reply: reply("text/plain", b"released".to_vec()),
                     })
                 }
@@ -282,6 +292,7 @@ impl Control for Fake {
         Box::pin(async move {
             Ok(InvokedStream {
                 served_by: "lang".into(),
+                degraded: None,
                 frames,
                 done: Box::pin(async move { ended.await.unwrap() }),
             })

@@ -27,6 +27,15 @@ pub struct StreamDone {
     pub content_type: String,
     /// The instance that served.
     pub served_by: String,
+    /// Whether another instance served than the first choice.
+    #[serde(default)]
+    pub degraded: bool,
+    /// Why, if so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub degraded_reason: Option<String>,
+    /// How many instances were called until one of them answered.
+    #[serde(default = "once")]
+    pub attempts: u32,
     /// How long the plugin's code ran.
     pub ran_ns: u64,
     /// What it used.
@@ -37,12 +46,20 @@ pub struct StreamDone {
     pub metadata: BTreeMap<String, String>,
 }
 
-impl StreamDone {
-    /// Of a reply by this instance.
-    pub fn of(served_by: String, reply: Reply) -> Self {
+fn once() -> u32 {
+    1
+}
+
+impl From<Invoked> for StreamDone {
+    /// Without the body.
+    fn from(invoked: Invoked) -> Self {
+        let reply = invoked.reply;
         StreamDone {
             content_type: reply.content_type.into_owned(),
-            served_by,
+            served_by: invoked.served_by.to_string(),
+            degraded: invoked.degraded.is_some(),
+            degraded_reason: invoked.degraded.as_deref().map(str::to_owned),
+            attempts: invoked.attempts,
             ran_ns: u64::try_from(reply.ran.as_nanos()).unwrap_or(u64::MAX),
             usage: reply.usage,
             metadata: reply.metadata.into_iter().collect(),
@@ -55,6 +72,10 @@ impl From<StreamDone> for Invoked {
     fn from(done: StreamDone) -> Invoked {
         Invoked {
             served_by: done.served_by.into(),
+            degraded: done
+                .degraded
+                .then(|| done.degraded_reason.unwrap_or_default().into()),
+            attempts: done.attempts,
             reply: Reply {
                 content_type: done.content_type.into(),
                 body: Vec::new(),

@@ -9,7 +9,7 @@ mod receiving;
 mod state;
 mod used;
 
-use super::{CallMetrics, InstanceFolders, InstanceSettings};
+use super::{CallBreaker, CallMetrics, InstanceFolders, InstanceSettings};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
     CallContext, Chain, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
@@ -43,6 +43,7 @@ pub struct Instance {
     pool: Pool,
     concurrency: Arc<ConcurrencyLimit>,
     metrics: Arc<CallMetrics>,
+    breaker: CallBreaker,
     destroyed: AtomicBool,
     plugin: Arc<PluginInstance>,
     /// `None` if the plugin does not want to hear of cancelled calls.
@@ -64,6 +65,24 @@ pub struct Call {
     pub extras: RequestExtras,
     /// The calls that it is made in; `None` if it is the outermost.
     pub chain: Option<Arc<Chain>>,
+}
+
+/// A call that brought no answer.
+#[derive(Debug)]
+pub struct CallFailure {
+    /// Why.
+    pub error: CallError,
+    /// Whether it counts against the plugin.
+    pub is_blamed: bool,
+}
+
+impl CallFailure {
+    fn new(error: CallError, is_excused: bool) -> Self {
+        CallFailure {
+            is_blamed: !is_excused && !error.kind.is_callers(),
+            error,
+        }
+    }
 }
 
 impl Call {
@@ -134,6 +153,7 @@ impl Instance {
         Ok(Instance {
             cancel_notices: CancelNotices::of(&plugin, module.pool(), telling, settings.stop_budget),
             plugin,
+            breaker: CallBreaker::new(module.generation()),
             name,
             threads,
             pool,
@@ -153,6 +173,17 @@ impl Instance {
     /// What the host counts of its calls.
     pub fn call_metrics(&self) -> &Arc<CallMetrics> {
         &self.metrics
+    }
+
+    /// Whether calls are to go to it, by what came of those before.
+    #[inline]
+    pub fn breaker(&self) -> &CallBreaker {
+        &self.breaker
+    }
+
+    /// Time for a call whose caller names none.
+    pub fn call_timeout(&self) -> Duration {
+        self.settings.call_timeout
     }
 
     /// Runs a step of the lifecycle.
@@ -195,7 +226,10 @@ impl Instance {
     /// What the plugin says, that it took too long, or that there is no room.
     pub async fn invoke(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Reply, CallError> {
         let served = self.invoke_if_open(call, stream).await;
-        served.unwrap_or_else(|_| Err(being_stopped()))
+        match served {
+            Ok(served) => served.map_err(|failure| failure.error),
+            Err(_) => Err(being_stopped()),
+        }
     }
 
     /// As [`invoke`](Self::invoke), for callers who know somebody else to ask.
@@ -206,7 +240,7 @@ impl Instance {
         &self,
         call: Call,
         stream: Option<Arc<Frames>>,
-    ) -> Result<Result<Reply, CallError>, Call> {
+    ) -> Result<Result<Reply, CallFailure>, Call> {
         let counted = self.metrics.begin();
         if self.admit().is_err() {
             return Err(call);
@@ -230,7 +264,7 @@ impl Instance {
         let failure = result.as_ref().err();
         let is_excused = is_excused || failure.is_some_and(|failure| reader.explains(failure));
         counted.end(failure, is_excused);
-        Ok(result)
+        Ok(result.map_err(|error| CallFailure::new(error, is_excused)))
     }
 
     async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Served, DispatchError> {

@@ -1,14 +1,16 @@
 //! An instance: one configured use of a module. The safe face of a plugin.
 
+mod call_breaker;
 mod call_metrics;
 mod call_totals;
 mod folders;
 mod in_process;
 
+pub use call_breaker::{CallBreaker, Turned};
 pub use call_metrics::{CallCounts, CallMetrics, FailedCalls};
 pub use call_totals::CallTotals;
 pub use folders::InstanceFolders;
-pub use in_process::{Answer, Call, Instance, InstanceUsed, ModulesUsed};
+pub use in_process::{Answer, Call, CallFailure, Instance, InstanceUsed, ModulesUsed};
 
 use crate::supervisor::Secrets;
 use extman_model::clock::Monotonic;

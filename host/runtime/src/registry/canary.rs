@@ -34,6 +34,12 @@ impl Canary {
 }
 
 impl Candidate {
+    /// Whether some of its calls are a new version's.
+    #[inline]
+    pub fn has_canary(&self) -> bool {
+        self.entry.beside.is_some()
+    }
+
     /// Who serves the call under way in its place, if that is one of a new version's share, and that version `fits` the call.
     #[inline]
     pub fn canary(&self, fits: impl FnOnce(&Entry) -> bool) -> Option<&Candidate> {

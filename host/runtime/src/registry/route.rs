@@ -1,35 +1,31 @@
-//! Who serves a call of a capability. It is chosen whenever the candidates, a life or a health change, so that a call only reads the choice.
+//! Who serves a call of a capability. It is chosen whenever the candidates, a life, a health or a breaker change, so that a call only reads the
+//! choice.
 //!
 //! ```text
-//!   up, degraded ─▶ nothing known ─▶ in maintenance ─▶ down, by `AllDown`      the first kind of which any runs;
-//!                                                                              in each kind by priority, then by name
+//!   up, degraded ─▶ nothing known ─▶ in maintenance ─▶ down or failing, by `AllDown`      the first kind of which any runs;
+//!                                                                                         in each kind by priority, then by name
 //! ```
+//!
+//! What decides whether a candidate is called:
+//!
+//! * **its health**, where its checks, its own word or its life say that it is down;
+//! * **its breaker**, in all that its calls say. A health that is down by nothing but calls trips the breaker and decides nothing beside it: so
+//!   there is one way back from failed calls, by the breaker's time and its leased calls. Those come before the choice, since they go to
+//!   candidates that would be called before it.
 
-use super::Entry;
+use super::admitted::Admitted;
+use super::config::{AllDown, RoutingConfig};
+use super::{Entry, Routing};
 use crate::instance::Instance;
 use crate::sync::lock;
+use crate::token_bucket::TokenBucket;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use extman_model::Health;
-use extman_model::clock;
-use serde::{Deserialize, Serialize};
+use extman_model::clock::{self, Monotonic};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// What becomes of a call where all who could serve it are down.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AllDown {
-    /// It fails at once and reaches no plugin; but now and then one shows whether an instance is well again that nothing but its calls say to
-    /// be down.
-    Fail,
-    /// The first that runs is called all the same: a verdict may be wrong, and whoever is down by its calls alone is seen to be well by
-    /// nothing else.
-    #[default]
-    LeastBad,
-}
 
 /// An instance's place in the registry. What is published of it is swapped here; nobody else is touched by that.
 pub(super) struct Slot {
@@ -41,7 +37,7 @@ pub(super) struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fitness {
     pub health: Health,
-    /// Nothing but its calls says that it is down.
+    /// Nothing but its calls says that it is down: its breaker decides.
     pub by_calls: bool,
     /// An operator works on it: it is called only where nobody else serves.
     pub maintenance: bool,
@@ -52,16 +48,20 @@ pub struct Route {
     /// By priority, then by name.
     candidates: Vec<Arc<Slot>>,
     all_down: AllDown,
+    /// From how long on a call is slow.
+    slow: Duration,
     ranked: Mutex<Ranked>,
     choice: ArcSwapOption<Choice>,
+    retries: Arc<RetryBudget>,
 }
 
 /// Candidates that may be called, the best first: a change of one among thousands looks at none of the others.
-#[derive(Default)]
 struct Ranked {
     callable: BTreeMap<(Kind, Order), Placed>,
-    /// Those that nothing but their calls say to be down.
+    /// Those whose breakers are not closed, and of which nothing else says that they are down.
     trials: BTreeMap<Order, Placed>,
+    /// Who would serve if all were well.
+    first: Option<Placed>,
 }
 
 /// A candidate as it was when it was ranked.
@@ -84,29 +84,59 @@ pub struct Candidate {
 
 /// Who serves a capability.
 pub struct Choice {
-    /// Who; `None` where all are down and a call fails, but for those that are trials.
+    /// Who; `None` where all are down and a call fails, but for those that are on trial.
     pub serving: Option<Candidate>,
     /// What it is held to be.
     pub health: Health,
-    trial: Option<Trial>,
+    /// Why the first choice does not serve, if another one does.
+    pub degraded: Option<Arc<str>>,
+    /// From how long on a call is slow.
+    pub slow: Duration,
+    /// Those whose breakers are not closed and that would be called before: the best first.
+    on_trial: Vec<Candidate>,
 }
 
-/// Some that are down by their calls alone. Without calls they would stay down, so some go to them, in turn.
-struct Trial {
-    of: Vec<Candidate>,
-    turn: AtomicUsize,
-    calls: AtomicU64,
-    /// The moment from which on the next call may go to it, in nanoseconds.
-    due: AtomicU64,
+/// A candidate that was called, or that turned the call away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    name: Arc<str>,
+    /// Another generation of it is another candidate.
+    generation: u64,
 }
 
-/// Of so many calls one may be a trial, where somebody else serves: else it would fail anyway.
-const TRIAL_ONE_IN: u64 = 20;
-/// No two trials are closer than this.
-const TRIAL_EVERY: Duration = Duration::from_secs(5);
+impl Tried {
+    /// This one.
+    pub fn of(candidate: &Candidate) -> Self {
+        Tried {
+            name: candidate.entry.name.clone(),
+            generation: candidate.generation,
+        }
+    }
 
-/// So many take turns.
-const TRIED_MAX: usize = 8;
+    fn is(&self, candidate: &Candidate) -> bool {
+        self.generation == candidate.generation && self.name == candidate.entry.name
+    }
+}
+
+/// How many retries of a capability's calls there may be. It looks at how many calls there were when one is to be retried, so that other calls
+/// don't pay for it.
+struct RetryBudget(Mutex<Retries>);
+
+struct Retries {
+    bucket: TokenBucket,
+    /// Calls of all candidates that were counted when one was retried last.
+    calls: u64,
+}
+
+/// Retries a second that there may be however few calls there are.
+const RETRIES_PER_S: u64 = 1;
+/// Retries that may be saved up.
+const RETRIES_KEPT: u64 = 100;
+/// Retries that there may be at the beginning.
+const RETRIES_FIRST: u64 = 10;
+
+/// So many are tried.
+const ON_TRIAL_MAX: usize = 8;
 
 /// By priority, then by name.
 type Order = (Reverse<i32>, Arc<str>);
@@ -149,31 +179,42 @@ impl Slot {
         *lock(&self.fitness)
     }
 
-    /// Whether that is news.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Fitness)) -> bool {
+    /// What it was before and what it is, if that is news.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Fitness)) -> Option<(Fitness, Fitness)> {
         let mut fitness = lock(&self.fitness);
         let before = *fitness;
         change(&mut fitness);
-        *fitness != before
+        (*fitness != before).then_some((before, *fitness))
     }
 
     /// How good it is; `None` if it can't be chosen.
     fn kind(&self, entry: &Entry, all_down: AllDown) -> Option<Kind> {
-        entry.serving.as_ref()?;
+        let (instance, _) = entry.serving.as_ref()?;
         let fitness = self.fitness();
-        match fitness.health {
-            Health::Down if all_down == AllDown::Fail => None,
-            Health::Down => Some(Kind::Down),
-            _ if fitness.maintenance => Some(Kind::InMaintenance),
-            Health::Unknown => Some(Kind::Unknown),
-            Health::Up | Health::Degraded => Some(Kind::Serves),
+        if fitness.is_down() || !instance.breaker().is_closed() {
+            return (all_down == AllDown::LeastBad).then_some(Kind::Down);
         }
+        Some(match fitness.health {
+            _ if fitness.maintenance => Kind::InMaintenance,
+            Health::Unknown => Kind::Unknown,
+            Health::Up | Health::Degraded | Health::Down => Kind::Serves,
+        })
     }
 
-    /// Whether it runs, and nothing but its calls says that it is down.
+    /// Whether it runs, and nothing but its breaker keeps calls from it.
     fn may_be_tried(&self, entry: &Entry) -> bool {
         let fitness = self.fitness();
-        fitness.by_calls && !fitness.maintenance && entry.serving.is_some()
+        let serving = entry.serving.as_ref();
+        serving.is_some_and(|(instance, _)| !instance.breaker().is_closed())
+            && !fitness.maintenance
+            && !fitness.is_down()
+    }
+}
+
+impl Fitness {
+    /// Whether it is down by something else than its calls.
+    fn is_down(&self) -> bool {
+        self.health == Health::Down && !self.by_calls
     }
 }
 
@@ -186,84 +227,97 @@ impl Placed {
             generation,
         })
     }
+
+    /// Why it does not serve, though it would if it were well.
+    fn why_not(&self) -> Arc<str> {
+        let (name, fitness) = (&self.entry.name, self.slot.fitness());
+        let Some((instance, _)) = &self.entry.serving else {
+            return format!("{name} is {}", self.entry.lifecycle.as_str()).into();
+        };
+        let why = if fitness.is_down() {
+            "is down"
+        } else if !instance.breaker().is_closed() {
+            "failed its latest calls"
+        } else if fitness.maintenance {
+            "is in maintenance"
+        } else {
+            "is not known yet to be well"
+        };
+        format!("{name} {why}").into()
+    }
 }
 
 fn order(entry: &Entry) -> Order {
     (Reverse(entry.config.priority), entry.name.clone())
 }
 
-impl Trial {
-    fn new(of: Vec<Candidate>) -> Self {
-        Trial {
-            of,
-            turn: AtomicUsize::new(0),
-            calls: AtomicU64::new(0),
-            due: AtomicU64::new(clock::monotonic().after(TRIAL_EVERY).as_nanos()),
-        }
-    }
-}
-
 impl Choice {
-    /// Whether it says the same, so that it stays, with the count of its trials.
+    /// Whether it says the same, so that it stays.
     fn is_like(&self, other: &Choice) -> bool {
-        let entries = |trial: &Trial| {
-            trial
-                .of
-                .iter()
-                .map(|of| Arc::as_ptr(&of.entry))
-                .collect::<Vec<_>>()
-        };
-        let tried = |choice: &Choice| choice.trial.as_ref().map(entries);
-        let serving = |choice: &Choice| choice.serving.as_ref().map(|serving| Arc::as_ptr(&serving.entry));
-        serving(self) == serving(other) && self.health == other.health && tried(self) == tried(other)
+        let entry = |of: &Candidate| Arc::as_ptr(&of.entry);
+        let entries = |choice: &Choice| choice.on_trial.iter().map(entry).collect::<Vec<_>>();
+        self.serving.as_ref().map(entry) == other.serving.as_ref().map(entry)
+            && self.health == other.health
+            && self.degraded == other.degraded
+            && entries(self) == entries(other)
     }
 
-    /// Who is called in its place this once, to see whether it is well again.
+    /// Whether others are tried before the one that serves.
     #[inline]
-    pub fn trial(&self) -> Option<Candidate> {
-        self.trial
-            .as_ref()
-            .and_then(|trial| trial.next(self.health == Health::Down))
-    }
-
-    /// The call that was the trial never came to the plugin: another one may be it at once.
-    #[cold]
-    pub fn put_off_trial(&self) {
-        if let Some(trial) = &self.trial {
-            trial.due.store(clock::monotonic().as_nanos(), Relaxed);
-        }
+    pub fn has_trials(&self) -> bool {
+        !self.on_trial.is_empty()
     }
 }
 
-impl Trial {
-    /// Whether the call under way is one, and of whom. `all_down`: nobody else would serve it well.
-    #[cold]
-    fn next(&self, all_down: bool) -> Option<Candidate> {
-        let calls = self.calls.fetch_add(1, Relaxed) + 1;
-        let due = self.due.load(Relaxed);
-        let now = clock::monotonic();
-        let next = now.after(TRIAL_EVERY).as_nanos();
-        let is_due = (all_down || calls.is_multiple_of(TRIAL_ONE_IN)) && now.as_nanos() >= due;
-        let is_this_one = is_due && self.due.compare_exchange(due, next, Relaxed, Relaxed).is_ok();
-        let turn = || self.turn.fetch_add(1, Relaxed) % self.of.len();
-        is_this_one.then(|| self.of[turn()].clone())
+impl RetryBudget {
+    fn new() -> Self {
+        let bucket = TokenBucket::new(RETRIES_FIRST, clock::monotonic());
+        RetryBudget(Mutex::new(Retries { bucket, calls: 0 }))
+    }
+
+    fn take(&self, calls: u64, percent: u8, now: Monotonic) -> bool {
+        let mut retries = lock(&self.0);
+        // It is less than before where an instance has begun to count anew.
+        let more = calls.saturating_sub(retries.calls);
+        retries.calls = calls;
+        retries.bucket.add_percent(more, percent.into(), RETRIES_KEPT);
+        percent > 0 && retries.bucket.take(RETRIES_PER_S, RETRIES_KEPT, now).is_ok()
     }
 }
 
 impl Route {
     /// Among these, of which one is chosen.
-    pub(super) fn new(mut candidates: Vec<Arc<Slot>>, all_down: AllDown) -> Self {
+    pub(super) fn new(mut candidates: Vec<Arc<Slot>>, config: &RoutingConfig) -> Self {
         candidates.sort_by_cached_key(|slot| order(&slot.entry.load()));
-        let mut ranked = Ranked::default();
+        let first = candidates.first().map(|slot| Placed {
+            slot: slot.clone(),
+            entry: slot.entry.load_full(),
+        });
+        let mut ranked = Ranked {
+            callable: BTreeMap::new(),
+            trials: BTreeMap::new(),
+            first,
+        };
         for slot in &candidates {
-            ranked.place(slot, &slot.entry.load(), all_down);
+            ranked.place(slot, &slot.entry.load(), config.all_down);
         }
+        let slow = config.slow();
         Route {
-            choice: ArcSwapOption::new(ranked.choose().map(Arc::new)),
+            choice: ArcSwapOption::new(ranked.choose(slow).map(Arc::new)),
             candidates,
-            all_down,
+            all_down: config.all_down,
+            slow,
             ranked: Mutex::new(ranked),
+            retries: Arc::new(RetryBudget::new()),
         }
+    }
+
+    /// Its retries are those of the one before it.
+    pub(super) fn in_place_of(mut self, before: Option<&Route>) -> Self {
+        if let Some(before) = before {
+            self.retries = before.retries.clone();
+        }
+        self
     }
 
     pub(super) fn candidates(&self) -> &[Arc<Slot>] {
@@ -276,18 +330,80 @@ impl Route {
         self.choice.load()
     }
 
-    /// Who serves now of those that fit; `None` if nobody of them does.
-    pub fn choose_among(&self, fits: impl Fn(&Entry) -> bool) -> Option<Candidate> {
+    /// Who gets a call: of those that fit and were not tried yet the best, or one before it whose breaker has a permit. `None` if nobody is left.
+    pub fn admit(
+        &self,
+        routing: &Routing,
+        tried: &[Tried],
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Option<Admitted> {
         let choice = self.choice();
-        let serving = choice.as_ref().and_then(|choice| choice.serving.clone());
-        if let Some(serving) = serving.filter(|serving| fits(&serving.entry)) {
-            return Some(serving);
+        let choice = choice.as_ref()?;
+        let may =
+            |candidate: &Candidate| fits(&candidate.entry) && !tried.iter().any(|tried| tried.is(candidate));
+        let mut on_trial = choice.on_trial.iter().filter(|candidate| may(candidate));
+        let leased = on_trial.find_map(|candidate| Admitted::on_trial(candidate, &routing.breaker));
+        let serving = || choice.serving.clone().filter(may);
+        let next = || {
+            let ranked = lock(&self.ranked);
+            ranked.callable.values().filter_map(Placed::candidate).find(may)
+        };
+        let mut admitted = match leased {
+            Some(leased) => leased,
+            None => Admitted::anyway(serving().or_else(next)?),
+        };
+        admitted.degraded = self.degraded(choice, &admitted.candidate, fits);
+        Some(admitted)
+    }
+
+    /// Why not the first choice, if this is another one: the first of those that fit.
+    fn degraded(
+        &self,
+        choice: &Choice,
+        candidate: &Candidate,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Option<Arc<str>> {
+        let serves = choice.serving.as_ref();
+        if choice.degraded.is_none()
+            && serves.is_some_and(|serves| Arc::ptr_eq(&serves.entry, &candidate.entry))
+        {
+            return None;
         }
-        let ranked = lock(&self.ranked);
-        let mut best_first = ranked.callable.values();
-        best_first
-            .find(|placed| fits(&placed.entry))
-            .and_then(Placed::candidate)
+        let mut fitting = self.candidates.iter().map(|slot| slot.entry.load_full());
+        let first = fitting.find(|entry| fits(entry))?;
+        if first.name == candidate.entry.name {
+            return None;
+        }
+        let chosen = choice.degraded.clone();
+        Some(chosen.unwrap_or_else(|| format!("{} was not to be called", first.name).into()))
+    }
+
+    /// Whether a call may be retried within the budget; if so, it is counted as one.
+    #[cold]
+    pub fn take_retry(&self, routing: &Routing) -> bool {
+        let calls = |slot: &Arc<Slot>| {
+            let entry = slot.entry.load();
+            let serving = entry.serving.as_ref();
+            serving.map_or(0, |(instance, _)| instance.call_metrics().counts().ended)
+        };
+        let calls = self.candidates.iter().map(calls).sum();
+        self.retries
+            .take(calls, routing.config.retry_percent, clock::monotonic())
+    }
+
+    /// Whether a call that one has failed could go to another.
+    pub fn has_others(&self) -> bool {
+        self.candidates.len() > 1
+    }
+
+    /// How long it takes at most until one of those that run may be called, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let retry_at = |slot: &Arc<Slot>| {
+            let entry = slot.entry.load();
+            entry.serving.as_ref()?.0.breaker().retry_at()
+        };
+        let soonest = self.candidates.iter().filter_map(retry_at).min()?;
+        Some(soonest.since(clock::monotonic()))
     }
 
     /// Who would serve if all were well.
@@ -312,7 +428,7 @@ impl Route {
     pub(super) fn reconsider(&self, slot: &Arc<Slot>, entry: &Arc<Entry>) {
         let mut ranked = lock(&self.ranked);
         ranked.place(slot, entry, self.all_down);
-        let choice = ranked.choose();
+        let choice = ranked.choose(self.slow);
         let chosen = self.choice.load();
         let stays = match (&*chosen, &choice) {
             (Some(before), Some(now)) => before.is_like(now),
@@ -338,6 +454,9 @@ impl Ranked {
         if let Some(kind) = now {
             self.callable.insert((kind, order.clone()), placed.clone());
         }
+        if let Some(first) = self.first.as_mut().filter(|first| Arc::ptr_eq(&first.slot, slot)) {
+            first.entry = entry.clone();
+        }
         if slot.may_be_tried(entry) {
             self.trials.insert(order, placed);
         } else {
@@ -345,28 +464,53 @@ impl Ranked {
         }
     }
 
-    fn choose(&self) -> Option<Choice> {
-        let first = self.callable.first_key_value();
+    fn choose(&self, slow: Duration) -> Option<Choice> {
+        let best = self.callable.first_key_value();
         // Where somebody serves well, only those that would be called before are tried: callers don't pay for a standby. Where whoever
-        // is called is down as well, all others are.
+        // is called is bad as well, all are.
         let is_tried = |tried: &Order| {
-            first.is_none_or(|((kind, order), _)| match kind {
-                Kind::Down => tried != order,
+            best.is_none_or(|((kind, order), _)| match kind {
+                Kind::Down => true,
                 _ => tried < order,
             })
         };
-        let tried = self
-            .trials
-            .iter()
-            .take(TRIED_MAX)
-            .filter(|(tried, _)| is_tried(tried));
-        let tried: Vec<_> = tried.filter_map(|(_, placed)| placed.candidate()).collect();
-        let trial = (!tried.is_empty()).then(|| Trial::new(tried));
-        let serving = first.map(|(_, placed)| placed);
-        (serving.is_some() || trial.is_some()).then(|| Choice {
+        let trials = self.trials.iter().filter(|(tried, _)| is_tried(tried));
+        let trials = trials.filter_map(|(_, placed)| placed.candidate());
+        let on_trial: Vec<_> = trials.take(ON_TRIAL_MAX).collect();
+        let serving = best.map(|(_, placed)| placed);
+        let first = self.first.as_ref();
+        let is_first = |placed: &Placed| first.is_some_and(|first| Arc::ptr_eq(&first.slot, &placed.slot));
+        let degraded = match serving {
+            Some(serving) if is_first(serving) => None,
+            _ => first.map(Placed::why_not),
+        };
+        (serving.is_some() || !on_trial.is_empty()).then(|| Choice {
             health: serving.map_or(Health::Down, |placed| placed.slot.fitness().health),
             serving: serving.and_then(Placed::candidate),
-            trial,
+            degraded,
+            slow,
+            on_trial,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_a_share_of_the_calls_and_one_a_second() {
+        let (budget, begin) = (RetryBudget::new(), clock::monotonic());
+        let taken = |calls, at| (0..1000).filter(|_| budget.take(calls, 10, at)).count();
+        assert_eq!(taken(0, begin), RETRIES_FIRST as usize);
+        assert_eq!(taken(200, begin), 20, "a tenth of two hundred calls");
+        assert_eq!(taken(100, begin), 0, "an instance counts anew");
+        assert_eq!(taken(100, begin.after(Duration::from_secs(3))), 3);
+        assert_eq!(
+            taken(1_000_000, begin),
+            RETRIES_KEPT as usize,
+            "no more is saved up"
+        );
+        assert!(!budget.take(2_000_000, 0, begin), "none are wanted");
     }
 }

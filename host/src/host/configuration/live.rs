@@ -66,7 +66,7 @@ impl Host {
             inner.publisher.set_probe(config.probe);
         }
         if has("routing.") {
-            inner.registry.set_all_down(config.routing.all_down);
+            inner.registry.set_routing(config.routing.clone());
         }
         if has("health.") {
             inner.components.set_limits(config);

@@ -8,6 +8,8 @@ const PAIR: &[(&str, &str)] = &[
     ("primary", "priority = 10\ncriticality = \"required\""),
     ("standby", ""),
 ];
+/// Calls of one that failed them are tried again at once.
+const SOON_TRIED: &str = "[routing.breaker]\nopen_ms = 200\nopen_max_ms = 200\n";
 const FAILS_CALLS: &str = "down: its checks succeed while its calls fail: the last as unavailable";
 const SAYS_DOWN: &str = "down: says that it is down: no provider";
 
@@ -106,6 +108,7 @@ pub const STORIES: &[Story] = &[
         ..ONE
     },
     Story {
+        settings: SOON_TRIED,
         instances: PAIR,
         steps: &[
             Step {
@@ -137,6 +140,7 @@ pub const STORIES: &[Story] = &[
         ..ONE
     },
     Story {
+        settings: SOON_TRIED,
         instances: &[
             ("primary", "priority = 10\ncriticality = \"required\""),
             ("second", "priority = 5"),

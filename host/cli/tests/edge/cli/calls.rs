@@ -81,7 +81,8 @@ fn json_holds_the_output_and_who_served() {
         ran.json()["data"].clone()
     };
     let expected = json!({
-        "served_by": "lang", "content_type": "application/json", "ran_ns": 1234,
+        "served_by": "lang", "degraded": false, "degraded_reason": null, "attempts": 1,
+        "content_type": "application/json", "ran_ns": 1234,
         "usage": {"tokens_in": 3}, "metadata": {"model": "fake-1"}, "json": {"a": [1]},
     });
     assert_eq!(call(r#"{"a": [1]}"#), expected);

@@ -8,10 +8,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Where each struct of the configuration is, from `host/` on.
-const STRUCTS: [(&str, &str); 21] = [
+const STRUCTS: [(&str, &str); 22] = [
     ("Config", "src/config.rs"),
     ("LanesConfig", "src/config.rs"),
-    ("RoutingConfig", "src/config.rs"),
+    ("RoutingConfig", "runtime/src/registry/config.rs"),
+    ("BreakerConfig", "runtime/src/registry/config.rs"),
     ("HealthConfig", "src/config.rs"),
     ("ShutdownConfig", "src/config.rs"),
     ("IntakeConfig", "intake/src/config.rs"),

@@ -21,6 +21,9 @@ fn the_body_is_the_input_and_the_answer_the_output() {
     for (name, value) in [
         ("content-type", Some("image/x-odd; q=\"1\"")),
         ("extman-served-by", Some("lang")),
+        ("extman-degraded", Some("false")),
+        ("extman-degraded-reason", None),
+        ("extman-attempts", Some("1")),
         ("extman-ran-ns", Some("1234")),
         ("extman-tokens-in", Some("3")),
         ("extman-tokens-out", None),
@@ -31,6 +34,21 @@ fn the_body_is_the_input_and_the_answer_the_output() {
     let invoked = server.fake.invoked.lock().unwrap();
     assert_eq!(invoked[0].instance.as_deref(), Some("lang"));
     assert_eq!(invoked[0].timeout, Some(Duration::from_millis(1500)));
+}
+
+#[test]
+fn answer_of_another_instance_than_the_first_choice_says_so_and_why() {
+    let server = Server::start();
+    let line = "POST /api/v1/capabilities/text.fallback/invoke";
+    let heard = ask(server.address, line, &[], b"x");
+    for (name, value) in [
+        ("extman-served-by", "lang"),
+        ("extman-degraded", "true"),
+        ("extman-degraded-reason", "first is down"),
+        ("extman-attempts", "2"),
+    ] {
+        assert_eq!(heard.header(name), Some(value), "{name}");
+    }
 }
 
 #[test]
@@ -116,7 +134,7 @@ fn a_stream_has_an_event_for_each_frame_and_one_for_its_end() {
         ("frame", serde_json::json!({"base64": "/wA="})),
         (
             "done",
-            serde_json::json!({"content_type": "text/plain", "served_by": "lang", "ran_ns": 1234, "tokens_in": 3,
+            serde_json::json!({"content_type": "text/plain", "served_by": "lang", "degraded": false, "attempts": 1, "ran_ns": 1234, "tokens_in": 3,
                 "metadata": {"model": "fake-1"}}),
         ),
     ];

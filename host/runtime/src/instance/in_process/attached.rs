@@ -1,6 +1,6 @@
 //! Calls on the caller's own thread, which an embedder has attached.
 
-use super::{Admitted, Instance, serve};
+use super::{Admitted, CallFailure, Instance, serve};
 use crate::lanes::Attached;
 use crate::loader::{CallContext, Input};
 use crate::pending_call::TOO_MANY_CALLS;
@@ -19,9 +19,25 @@ impl Instance {
         capability: &str,
         body: &[u8],
     ) -> Result<Reply, CallError> {
+        let served = self.serve_inline(attached, capability, body);
+        served.map_err(|failure| failure.error)
+    }
+
+    /// As [`invoke_attached`](Self::invoke_attached), for callers who know somebody else to ask.
+    ///
+    /// # Errors
+    /// As there, and whether that counts against the plugin.
+    #[inline]
+    pub fn serve_inline(
+        &self,
+        attached: &Attached,
+        capability: &str,
+        body: &[u8],
+    ) -> Result<Reply, CallFailure> {
         if self.threads == ThreadModel::Affine {
             let text = "this plugin runs on one thread of the host's own; call it through a lane";
-            return Err(CallError::new(ErrorKind::Unsupported, text));
+            let error = CallError::new(ErrorKind::Unsupported, text);
+            return Err(CallFailure::new(error, true));
         }
         let Some(permit) = self.concurrency.try_enter_uncounted() else {
             return self.wait_and_serve(attached, capability, body);
@@ -32,9 +48,14 @@ impl Instance {
 
     /// For a call that finds no room: one that is let in is served, though the instance be closed while it waits.
     #[cold]
-    fn wait_and_serve(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
+    fn wait_and_serve(
+        &self,
+        attached: &Attached,
+        capability: &str,
+        body: &[u8],
+    ) -> Result<Reply, CallFailure> {
         let counted = self.metrics.begin();
-        self.admit()?;
+        self.admit().map_err(|error| CallFailure::new(error, true))?;
         let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
             let text = format!(
                 "all {} places of this instance are taken",
@@ -43,21 +64,27 @@ impl Instance {
             let error = CallError::new(ErrorKind::Exhausted, text);
             // That others are inside says nothing of the plugin.
             counted.end(Some(&error), true);
-            return Err(error);
+            return Err(CallFailure::new(error, true));
         };
         let _admitted = Admitted::new(permit, &self.pool);
         // The thread's own account has it; until then `counted` tells of it.
         self.serve_attached(attached, capability, body)
     }
 
-    fn serve_attached(&self, attached: &Attached, capability: &str, body: &[u8]) -> Result<Reply, CallError> {
+    fn serve_attached(
+        &self,
+        attached: &Attached,
+        capability: &str,
+        body: &[u8],
+    ) -> Result<Reply, CallFailure> {
         attached.note(self.module.generation(), self.module.attached());
         let nested;
         let context = match attached.context() {
             own if !own.is_open() => own,
             // This thread is inside a call already, and came back by way of its embedder.
             _ => {
-                let none_left = || CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS);
+                let none_left =
+                    || CallFailure::new(CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS), true);
                 nested = CallContext::acquire().ok_or_else(none_left)?;
                 &nested
             }
@@ -77,6 +104,6 @@ impl Instance {
             let failure = failure.map(|failure| &failure.error);
             self.metrics.ended_attached(attached, failure, is_passed_on, ran);
         });
-        served.map_err(|failure| self.cleaned(failure.error))
+        served.map_err(|failure| CallFailure::new(self.cleaned(failure.error), failure.is_passed_on))
     }
 }

@@ -1,0 +1,103 @@
+//! An instance's circuit breaker, as threads share it: a call of an instance whose breaker is closed reads one word and writes nothing.
+
+use crate::sync::lock;
+use extman_health::breaker::{Admission, Breaker, BreakerPolicy, CallEnd, Permit};
+use extman_model::clock::Monotonic;
+use std::num::NonZeroU64;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The breaker of one instance, and a word of it.
+#[derive(Debug)]
+pub struct CallBreaker {
+    /// Its epoch while it is closed, else 0. Written with the lock held; nothing else is read by what it says.
+    closed_epoch: AtomicU64,
+    breaker: Mutex<Breaker>,
+}
+
+/// What a breaker became by the end of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// No call goes there until this moment.
+    Opened(Monotonic),
+    /// Calls go there again.
+    Closed,
+}
+
+impl CallBreaker {
+    /// Closed; the seed sets when it tries again apart from others.
+    pub fn new(seed: u64) -> Self {
+        let breaker = Breaker::new(seed);
+        CallBreaker {
+            closed_epoch: AtomicU64::new(breaker.closed_epoch().map_or(0, NonZeroU64::get)),
+            breaker: Mutex::new(breaker),
+        }
+    }
+
+    /// What a call takes along while it is closed; `None` if it is not.
+    #[inline]
+    pub fn closed_permit(&self) -> Option<Permit> {
+        NonZeroU64::new(self.closed_epoch.load(Relaxed)).map(Permit::closed)
+    }
+
+    /// Whether calls go there without a lease.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.closed_epoch.load(Relaxed) != 0
+    }
+
+    /// A permit, if there is one now.
+    pub fn admit(&self, now: Monotonic, policy: &BreakerPolicy) -> Option<Permit> {
+        match self.with(|breaker| breaker.admit(now, policy)).0 {
+            Admission::Admitted(permit) => Some(permit),
+            Admission::Refused { .. } => None,
+        }
+    }
+
+    /// A call that went there with this permit has ended. `calls` have ended by now, this one among them.
+    pub fn ended(
+        &self,
+        permit: Permit,
+        end: CallEnd,
+        calls: u64,
+        now: Monotonic,
+        policy: &BreakerPolicy,
+    ) -> Option<Turned> {
+        self.with(|breaker| breaker.ended(permit, end, calls, now, policy))
+            .1
+    }
+
+    /// A call that went there with this permit says nothing of the instance.
+    pub fn give_back(&self, permit: Permit, now: Monotonic) {
+        self.with(|breaker| breaker.give_back(permit, now));
+    }
+
+    /// Its calls have failed by the account of its health: none goes there for a while.
+    pub fn trip(&self, now: Monotonic, policy: &BreakerPolicy) {
+        self.with(|breaker| breaker.trip(now, policy));
+    }
+
+    /// It is well by its health: calls are tried at once.
+    pub fn check_was_good(&self) {
+        self.with(Breaker::check_was_good);
+    }
+
+    /// When at the latest the next call may go there; `None` if one may now.
+    pub fn retry_at(&self) -> Option<Monotonic> {
+        lock(&self.breaker).retry_at()
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> (T, Option<Turned>) {
+        let mut breaker = lock(&self.breaker);
+        let was_closed = breaker.is_closed();
+        let value = change(&mut breaker);
+        let epoch = breaker.closed_epoch();
+        self.closed_epoch.store(epoch.map_or(0, NonZeroU64::get), Relaxed);
+        let turned = match (was_closed, breaker.retry_at()) {
+            (true, Some(until)) => Some(Turned::Opened(until)),
+            (false, _) if epoch.is_some() => Some(Turned::Closed),
+            _ => None,
+        };
+        (value, turned)
+    }
+}

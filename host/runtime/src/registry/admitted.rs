@@ -1,0 +1,91 @@
+//! A candidate that a call may go to, and what its breaker wants back for that.
+
+use super::Candidate;
+use extman_health::breaker::{BreakerPolicy, Permit};
+use extman_model::clock;
+use std::sync::Arc;
+
+/// A candidate for one call. A lease of its breaker's that it holds is given back when it is dropped, unless what came of the call
+/// [is told](super::Registry::call_ended).
+pub struct Admitted {
+    /// Who is called.
+    pub candidate: Candidate,
+    /// Why it is not the first choice, if it is another one.
+    pub degraded: Option<Arc<str>>,
+    permit: Option<Permit>,
+    is_on_trial: bool,
+    is_canary: bool,
+}
+
+impl Admitted {
+    /// Who was called with this permit of a closed breaker.
+    #[cold]
+    pub fn before_call(candidate: Candidate, permit: Option<Permit>, degraded: Option<Arc<str>>) -> Self {
+        Admitted {
+            candidate,
+            degraded,
+            permit,
+            is_on_trial: false,
+            is_canary: false,
+        }
+    }
+
+    /// Whatever its breaker says; while that is closed, its calls count for it.
+    pub(super) fn anyway(candidate: Candidate) -> Self {
+        Admitted {
+            permit: candidate.instance.breaker().closed_permit(),
+            degraded: None,
+            is_on_trial: false,
+            is_canary: false,
+            candidate,
+        }
+    }
+
+    /// To see whether its calls succeed again, if its breaker has a permit now.
+    #[cold]
+    pub(super) fn on_trial(candidate: &Candidate, policy: &BreakerPolicy) -> Option<Self> {
+        let instance = &candidate.instance;
+        // A call that may take longer has not failed when the lease's usual time is over.
+        let policy = BreakerPolicy {
+            lease: policy.lease.max(instance.call_timeout()),
+            ..policy.clone()
+        };
+        let permit = instance.breaker().admit(clock::monotonic(), &policy)?;
+        Some(Admitted {
+            candidate: candidate.clone(),
+            degraded: None,
+            permit: Some(permit),
+            is_on_trial: true,
+            is_canary: false,
+        })
+    }
+
+    /// The new version of whom was admitted, in that one's place, whose breaker learns nothing of it.
+    pub fn gives_way_to(mut self, new: Candidate) -> Self {
+        (self.candidate, self.permit, self.is_canary) = (new, None, true);
+        self
+    }
+
+    /// Whether it is a new version, whose old one could serve the call as well.
+    pub fn is_canary(&self) -> bool {
+        self.is_canary
+    }
+
+    /// Whether the call shows, or has shown, if calls of it succeed again.
+    pub fn is_on_trial(&self) -> bool {
+        self.is_on_trial
+    }
+
+    pub(super) fn take_permit(&mut self) -> Option<Permit> {
+        self.permit.take()
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if let Some(lease) = self.permit.take().filter(Permit::is_lease) {
+            let breaker = self.candidate.instance.breaker();
+            breaker.give_back(lease, clock::monotonic());
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Who serves a call where several could, what the reply says of that, and what becomes of calls whose first choice fails.
+
+use crate::answers::plugin;
+use crate::served::Place;
+use extman::config::{AllDown, BreakerConfig, Config, RoutingConfig};
+use extman::control::{Invocation, Invoked};
+use extman::{Attached, Host, InstanceConfig};
+use extman_model::{CallError, ErrorKind, RequestExtras};
+use extman_tests::until::LIMIT;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const SHARED: &str = "[[capability]]\nname = \"shared.ask\"\n";
+const IDEMPOTENT: &str = "[[capability]]\nname = \"shared.ask\"\nidempotent = true\n";
+
+/// A host with `first`, whose calls fail with this status until it is well, and maybe with `second` beside it.
+struct Pair {
+    host: Host,
+    well: PathBuf,
+    _place: Place,
+}
+
+impl Pair {
+    async fn begin(declared: &'static str, status: &str, routing: RoutingConfig, is_alone: bool) -> Self {
+        let place = Place::default();
+        let well = place.path().join("well");
+        let code = format!(
+            "if (access({well:?}, F_OK) != 0) {{ return extman_fail(error, EXTMAN_STATUS_{status}, \"as told\"); }}"
+        );
+        let first = plugin("first", "1.0.0", "one").declares(declared).in_invoke(code);
+        place.put(&first.build(place.path()), "first.so");
+        if !is_alone {
+            let second = plugin("second", "1.0.0", "two").declares(declared);
+            place.put(&second.build(place.path()), "second.so");
+        }
+        let mut config = Config {
+            routing,
+            ..Config::default()
+        };
+        (config.history.enabled, config.state.dir) = (false, None);
+        let instance = InstanceConfig {
+            priority: 10,
+            ..InstanceConfig::default_for("first")
+        };
+        let builder = Host::builder().config(config).dir(place.plugins());
+        let builder = builder.store_dir(place.path().join("store")).instance(instance);
+        let host = builder.vetting(false).build().await.expect("a host");
+        host.wait_ready().await;
+        Pair {
+            host,
+            well,
+            _place: place,
+        }
+    }
+
+    async fn call(&self) -> Result<Invoked, CallError> {
+        let invocation = Invocation {
+            capability: "shared.ask".to_owned(),
+            instance: None,
+            content_type: "application/json".to_owned(),
+            body: b"{}".to_vec(),
+            timeout: None,
+            extras: RequestExtras::NONE,
+        };
+        self.host.invoke_raw(invocation).await
+    }
+
+    /// The same on a thread of the caller's.
+    async fn call_attached(&self) -> Result<Invoked, CallError> {
+        let host = self.host.clone();
+        let called = tokio::task::spawn_blocking(move || {
+            let attached = Attached::new().expect("a context");
+            host.invoke_attached(&attached, "shared.ask", b"{}")
+        });
+        called.await.expect("it has called")
+    }
+
+    /// How many calls of the first one have ended.
+    fn calls_of_first(&self) -> u64 {
+        let snapshot = self.host.snapshot();
+        let entry = snapshot.get("first").expect("it is there");
+        let (instance, _) = entry.serving.as_ref().expect("it runs");
+        instance.call_metrics().counts().ended
+    }
+}
+
+fn opens_for(open_ms: u64) -> RoutingConfig {
+    RoutingConfig {
+        breaker: BreakerConfig {
+            open_ms,
+            open_max_ms: open_ms,
+            ..BreakerConfig::default()
+        },
+        ..RoutingConfig::default()
+    }
+}
+
+/// Longer than any test takes.
+const FOR_EVER_MS: u64 = 86_400_000;
+
+/// Calls until the second one serves, and then looks that it goes on doing so; then has the first one be well, which is preferred again.
+async fn fails_over_and_back(call: impl AsyncFn(&Pair) -> Result<Invoked, CallError>) {
+    let pair = Pair::begin(SHARED, "INTERNAL", opens_for(100), false).await;
+    let give_up = Instant::now() + LIMIT;
+    let mut failed = 0;
+    let stands_in = loop {
+        match call(&pair).await {
+            Ok(invoked) => break invoked,
+            Err(error) => assert_eq!(error.kind, ErrorKind::Internal, "{error}"),
+        }
+        failed += 1;
+        assert!(Instant::now() < give_up, "{failed} calls failed");
+    };
+    assert!(failed >= 5, "fewer calls say nothing: {failed}");
+    assert_eq!(&*stands_in.served_by, "second");
+    assert_eq!(
+        stands_in.degraded.as_deref(),
+        Some("first failed its latest calls")
+    );
+    std::fs::write(&pair.well, "").expect("written");
+    loop {
+        let invoked = call(&pair).await;
+        if invoked.is_ok_and(|invoked| &*invoked.served_by == "first" && invoked.degraded.is_none()) {
+            break;
+        }
+        assert!(Instant::now() < give_up, "it is not called again");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    pair.host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instance_that_fails_its_calls_is_skipped_and_preferred_again_once_they_succeed() {
+    fails_over_and_back(async |pair| pair.call().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instance_that_fails_attached_calls_is_skipped_and_preferred_again_once_they_succeed() {
+    fails_over_and_back(async |pair| pair.call_attached().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_breaker_keeps_all_calls_away() {
+    let pair = Pair::begin(SHARED, "INTERNAL", opens_for(FOR_EVER_MS), false).await;
+    for _ in 0..5 {
+        let error = pair.call().await.expect_err("it fails");
+        assert_eq!(error.kind, ErrorKind::Internal, "{error}");
+    }
+    for _ in 0..50 {
+        let invoked = pair.call().await.expect("the other one serves");
+        assert_eq!((&*invoked.served_by, invoked.attempts), ("second", 1));
+    }
+    assert_eq!(pair.calls_of_first(), 5);
+    pair.host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_instance_is_called_on() {
+    let pair = Pair::begin(SHARED, "RATE_LIMITED", opens_for(FOR_EVER_MS), false).await;
+    // More than the breaker needs, fewer in a row than its health does.
+    for _ in 0..4 {
+        let error = pair.call().await.expect_err("it is busy");
+        assert_eq!(error.kind, ErrorKind::RateLimited, "{error}");
+    }
+    std::fs::write(&pair.well, "").expect("written");
+    assert_eq!(&*pair.call().await.expect("an answer").served_by, "first");
+    std::fs::remove_file(&pair.well).expect("removed");
+    for _ in 0..4 {
+        assert_eq!(
+            pair.call().await.expect_err("it is busy").kind,
+            ErrorKind::RateLimited
+        );
+    }
+    pair.host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idempotent_call_that_fails_is_answered_by_another_instance() {
+    for status in ["INTERNAL", "UNAVAILABLE", "RATE_LIMITED"] {
+        let pair = Pair::begin(IDEMPOTENT, status, opens_for(FOR_EVER_MS), false).await;
+        let invoked = pair.call().await.expect("no caller sees the failure");
+        assert_eq!((&*invoked.served_by, invoked.attempts), ("second", 2), "{status}");
+        assert_eq!(invoked.degraded.as_deref(), Some("first failed this call"));
+        let invoked = pair.call_attached().await.expect("nor on a thread of its own");
+        assert_eq!((&*invoked.served_by, invoked.attempts), ("second", 2), "{status}");
+        for _ in 0..5 {
+            pair.call().await.expect("no caller sees a failure");
+        }
+        pair.host.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_is_not_retried_where_retries_are_off_or_the_input_is_wrong() {
+    let off = RoutingConfig {
+        retry_percent: 0,
+        ..RoutingConfig::default()
+    };
+    for (status, routing) in [("INTERNAL", off), ("INVALID_INPUT", RoutingConfig::default())] {
+        let pair = Pair::begin(IDEMPOTENT, status, routing, false).await;
+        pair.call().await.map(|_| ()).expect_err("it fails");
+        pair.call_attached().await.map(|_| ()).expect_err("it fails");
+        pair.host.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn error_of_a_call_that_nobody_may_serve_says_when_to_try_again() {
+    let routing = RoutingConfig {
+        all_down: AllDown::Fail,
+        ..opens_for(FOR_EVER_MS)
+    };
+    let pair = Pair::begin(SHARED, "INTERNAL", routing, true).await;
+    let give_up = Instant::now() + LIMIT;
+    loop {
+        let error = pair.call().await.map(|_| ()).expect_err("it fails");
+        if error.kind == ErrorKind::NotServing {
+            let after = error.retry_after_ms.expect("it says when");
+            assert!(after > 0 && after <= FOR_EVER_MS, "{after}");
+            assert_eq!(error.retryable, Some(true));
+            break;
+        }
+        assert!(Instant::now() < give_up, "{error}");
+    }
+    pair.host.shutdown().await;
+}
+
+#[test]
+fn with_the_first_choice_gone_the_other_answers_degraded_and_on_its_return_it_is_preferred_again() {
+    let place = Place::default();
+    for (id, answer) in [("embedder", "dense"), ("hash-embedder", "hashed")] {
+        let built = plugin(id, "1.0.0", answer).declares(SHARED).build(place.path());
+        place.put(&built, &format!("{id}.so"));
+    }
+    let host = place.serve(
+        "[[instance]]\nplugin = \"embedder\"\npriority = 10\nrestart = \"never\"\n[vetting]\nenabled = false\n",
+    );
+    host.until_ready();
+    let told = |served_by: &str, degraded: bool, reason: Value| json!({"served_by": served_by, "degraded": degraded, "degraded_reason": reason, "attempts": 1});
+    let call = || {
+        let ran = host.extman(&["call", "shared.ask", "--input", "{}", "--json"]);
+        let mut envelope: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+        let data = envelope["data"].as_object_mut().expect("an answer");
+        data.retain(|key, _| ["served_by", "degraded", "degraded_reason", "attempts"].contains(&&**key));
+        Value::Object(data.clone())
+    };
+    assert_eq!(call(), told("embedder", false, Value::Null));
+    host.call("shared.ask", "", b"panic");
+    host.until_lifecycle("embedder", "failed");
+    let reason = json!("embedder is failed");
+    assert_eq!(call(), told("hash-embedder", true, reason));
+    let ran = host.extman(&["call", "shared.ask", "--input", "{}"]);
+    let warned = String::from_utf8_lossy(&ran.stderr).replace('\n', " ");
+    assert!(
+        warned.contains("degraded") && warned.contains("embedder is failed"),
+        "{warned}"
+    );
+    assert_eq!(host.change("embedder", "load").0, 200);
+    host.until("it is preferred again", || {
+        call() == told("embedder", false, Value::Null)
+    });
+    host.stop();
+}
