@@ -13,7 +13,7 @@ use super::text::{plain, wrap};
 use super::{duration, health_one, health_table, watch};
 use extman_model::control::report::{HealthAnswer, HistoryStatus, PluginHealth, ProbeEnd};
 use extman_model::control::{Answer, Command};
-use extman_model::{Cause, Component, Health as Word, HealthView, failed_of};
+use extman_model::{Cause, Component, Crash, Health as Word, HealthView, failed_of};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -245,16 +245,18 @@ pub(super) fn render(health: &HealthAnswer, look: &Look, layout: Layout) -> Stri
         about_host.push(components(&health.components, look));
     }
     about_host.extend(lost(&health.history).map(|text| wrap(&format!("history: {text}"), look.width, 0)));
+    let crashed = crashed(&health.crashes, look);
+    let alongside = ALONGSIDE + crashed.lines().count() + usize::from(!crashed.is_empty());
     let away = layout
         .scrolls
-        .is_some_and(|lines| table.lines().count() + ALONGSIDE > lines);
+        .is_some_and(|lines| table.lines().count() + alongside > lines);
     let room = layout
         .scrolls
-        .map_or(usize::MAX, |lines| lines.saturating_sub(ALONGSIDE));
+        .map_or(usize::MAX, |lines| lines.saturating_sub(alongside));
     let reasons = reasons(health, &cut, away, look, room);
     let parts = match layout.scrolls {
-        Some(_) => [table, about_host.join("\n\n"), reasons, headline],
-        None => [headline, table, reasons, about_host.join("\n\n")],
+        Some(_) => [table, about_host.join("\n\n"), reasons, crashed, headline],
+        None => [headline, crashed, table, reasons, about_host.join("\n\n")],
     };
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("\n\n")
@@ -262,6 +264,18 @@ pub(super) fn render(health: &HealthAnswer, look: &Look, layout: Layout) -> Stri
 
 /// Lines that stand beside a table: the headline, the host's own, and what is between.
 const ALONGSIDE: usize = 8;
+
+/// That the host itself was ended lately: all may be well again, and somebody was called for it.
+fn crashed(crashes: &[Crash], look: &Look) -> String {
+    let Some(last) = crashes.first() else {
+        return String::new();
+    };
+    let all = match crashes.len() {
+        1 => String::new(),
+        number => format!("; {number} crashes within a day"),
+    };
+    wrap(&format!("{}{all}", last.headline()), look.width, 0)
+}
 
 /// What did not find room in the rows, or scrolled away with them.
 fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: usize) -> String {

@@ -40,6 +40,40 @@ const LOOK: Look = Look {
 };
 
 #[test]
+fn crash_of_the_host_is_told_beside_the_headline_in_sight_and_changes_no_verdict() {
+    let mut health = answer();
+    let crash = |at_unix_ms: u64| {
+        json!({"at_unix_ms": at_unix_ms, "pid": 7, "signal": "SIGSEGV", "thread": "9 (x-embed-1)",
+            "culprit": {"id": "embedder", "version": "1.2.0", "digest": "07".repeat(32), "instance": "embed",
+                "capability": "text.embed", "phase": "invoke"}})
+    };
+    health.crashes = serde_json::from_value(json!([crash(120_000)])).unwrap();
+    let told = "host crashed at 1970-01-01 00:02:00Z in text.embed of embed, embedder 1.2.0 (SIGSEGV)";
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = render(&health, &LOOK, Layout::default());
+    assert!(
+        flat(&text).starts_with(&format!("Degraded: 1 of 2 plugins down (embed) {told} NAME")),
+        "{text}"
+    );
+    health.crashes = serde_json::from_value(json!([crash(120_000), crash(60_000)])).unwrap();
+    for number in 0..40 {
+        let mut other = health.plugins[1].clone();
+        other.name = format!("plugin-{number:03}");
+        other.health.reason = format!("its checks fail: no route to 10.0.0.{number}");
+        health.plugins.push(other);
+    }
+    let text = in_sight(&health);
+    assert!(
+        flat(&text).ends_with(&format!(
+            "{told}; 2 crashes within a day Degraded: 1 of 2 plugins down (embed)"
+        )),
+        "{text}"
+    );
+    let headline = text.lines().rev().take_while(|line| !line.is_empty()).count();
+    assert_eq!(headline, 1, "{text}");
+}
+
+#[test]
 fn lost_records_are_shown_also_when_the_history_works_again() {
     let mut health = answer();
     assert!(!render(&health, &LOOK, Layout::default()).contains("lost"));

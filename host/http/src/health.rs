@@ -8,10 +8,10 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use extman_model::Health;
 use extman_model::control::report::{Group, HealthSummary, HistoryState, PluginWord};
 use extman_model::control::{Command, Failure, SINCE_MS_DEFAULT, since_ms};
 use extman_model::moment::utc;
+use extman_model::{Crash, Health};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -149,6 +149,8 @@ struct Document<'a> {
     version: &'static str,
     release_id: &'static str,
     description: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     checks: BTreeMap<String, [Check<'a>; 1]>,
 }
 
@@ -196,6 +198,7 @@ fn document(health: &HealthSummary, only: Option<Group>) -> Response {
         version: "1",
         release_id: env!("CARGO_PKG_VERSION"),
         description,
+        notes: health.crashes.iter().map(Crash::headline).collect(),
         checks: checks(health, |group| only.is_none_or(|only| only == group)),
     });
     answer::not_stored(

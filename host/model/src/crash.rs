@@ -59,6 +59,26 @@ impl Crash {
         self.culprit.as_ref().is_some_and(of)
     }
 
+    /// All that one needs to look further, in a line: `host crashed at 2026-03-01 03:12:09Z in text.embed of one, embedder 1.2.0 (SIGSEGV)`.
+    pub fn headline(&self) -> String {
+        let overflow = if self.stack_overflow {
+            ", stack overflow"
+        } else {
+            ""
+        };
+        let place = match &self.culprit {
+            None => "outside of any plugin".to_owned(),
+            Some(culprit) => {
+                let what = culprit.capability.as_ref().unwrap_or(&culprit.phase);
+                let instance = culprit.instance.as_ref();
+                let instance = instance.map_or_else(String::new, |name| format!("{name}, "));
+                format!("in {what} of {instance}{} {}", culprit.id, culprit.version)
+            }
+        };
+        let (at, signal) = (utc(self.at_unix_ms), &self.signal);
+        format!("host crashed at {at} {place} ({signal}{overflow})")
+    }
+
     /// The signal, and where it hit: `SIGSEGV in invoke (fault.run)`.
     pub fn act(&self) -> String {
         let overflow = if self.stack_overflow {
@@ -109,5 +129,47 @@ impl fmt::Display for Culprit {
             Some(name) => write!(f, ", instance {name})"),
             None => f.write_str(")"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headline_says_when_where_and_by_what() {
+        let mut crash = Crash {
+            at_unix_ms: 1_772_334_729_000,
+            pid: 7,
+            signal: "SIGSEGV".to_owned(),
+            thread: "9 (x-embed-1)".to_owned(),
+            address: None,
+            stack_overflow: false,
+            code: None,
+            culprit: Some(Culprit {
+                id: "embedder".to_owned(),
+                version: "1.2.0".to_owned(),
+                digest: Digest::new([7; 32]),
+                instance: Some("one".to_owned()),
+                capability: Some("text.embed".to_owned()),
+                phase: "invoke".to_owned(),
+            }),
+        };
+        let at = "host crashed at 2026-03-01 03:12:09Z";
+        assert_eq!(
+            crash.headline(),
+            format!("{at} in text.embed of one, embedder 1.2.0 (SIGSEGV)")
+        );
+        let culprit = crash.culprit.as_mut().unwrap();
+        (culprit.instance, culprit.capability) = (None, None);
+        culprit.phase = "a thread of its own".to_owned();
+        crash.stack_overflow = true;
+        assert_eq!(
+            crash.headline(),
+            format!("{at} in a thread of its own of embedder 1.2.0 (SIGSEGV, stack overflow)")
+        );
+        crash.culprit = None;
+        crash.stack_overflow = false;
+        assert_eq!(crash.headline(), format!("{at} outside of any plugin (SIGSEGV)"));
     }
 }

@@ -1,13 +1,17 @@
 //! The health report: how everything is, in one answer.
 
 use super::Host;
+use super::crashes::newest_first;
 use super::health::{Known, counts_as_serving, is_covered, reason};
 use crate::probing::Seen;
+use extman_model::clock;
 use extman_model::control::ControlError;
-use extman_model::control::report::{HealthAnswer, HealthSummary, HostHealth, PluginHealth, PluginWord};
+use extman_model::control::report::{
+    CRASHES_TOLD_MS, HealthAnswer, HealthSummary, HostHealth, PluginHealth, PluginWord,
+};
 use extman_model::record::CheckCounts;
 use extman_model::{
-    Cause, Criticality, Group, Health, HealthFlags, HealthView, Judgement, Lifecycle, Maintenance,
+    Cause, Crash, Criticality, Group, Health, HealthFlags, HealthView, Judgement, Lifecycle, Maintenance,
     MissingView,
 };
 use extman_plugin_api::manifest::schema::Kind;
@@ -48,6 +52,7 @@ impl Host {
             plugins,
             history: self.inner.history.status(),
             components,
+            crashes: self.crashes_lately(),
             host: HostHealth {
                 checks: stats.counts.checks,
                 checks_failed: stats.counts.failed,
@@ -78,7 +83,16 @@ impl Host {
             plugins: there.chain(missing).collect(),
             components,
             history: self.inner.history.status().state,
+            crashes: self.crashes_lately(),
         }
+    }
+
+    /// How hosts were ended by signals lately, the newest first.
+    fn crashes_lately(&self) -> Vec<Crash> {
+        let since = clock::unix_ms(clock::wall()).saturating_sub(CRASHES_TOLD_MS);
+        let mut crashes = self.inner.crashes.kept();
+        crashes.retain(|crash| crash.at_unix_ms >= since);
+        newest_first(&crashes)
     }
 
     fn word(&self, known: &Known, entry: &Entry) -> PluginWord {

@@ -147,6 +147,15 @@ fn edges(stage: &Stage, step: &Step) -> Result<(), String> {
         &document["description"],
         &step.overall.into(),
     )?;
+    let note = document["notes"][0].as_str().unwrap_or_default();
+    let is_told = note.starts_with(glance::CRASHED) && note.contains(step.crashed);
+    if note.is_empty() != step.crashed.is_empty() || (!note.is_empty() && !is_told) {
+        return Err(format!(
+            "/health notes {note:?}, not that the host crashed {:?}",
+            step.crashed
+        ));
+    }
+    glance::tells_of_crash(stage, step.crashed)?;
     let (ready, why) = stage.client().text("/readyz").ok_or("/readyz does not answer")?;
     same(
         &format!("/readyz ({why})"),

@@ -14,6 +14,23 @@ const LINES: u16 = 24;
 /// The word, how long and the name stand within so many words of the reason.
 const NEAR: usize = 12;
 
+/// Holds what is in sight to telling where and by what the host crashed, or of no crash.
+pub fn tells_of_crash(stage: &Stage, crashed: &str) -> Result<(), String> {
+    let screen = screen(stage);
+    let shown = flatten(&screen);
+    let told = shown.find(CRASHED).map(|at| &shown[at..]);
+    match (told, crashed) {
+        (None, "") => Ok(()),
+        (Some(told), crashed) if !crashed.is_empty() && told.contains(crashed) => Ok(()),
+        _ => Err(format!(
+            "where one looks first it is not told that the host crashed {crashed:?}:\n{screen}"
+        )),
+    }
+}
+
+/// How what is told of a crash begins; when it was follows.
+pub const CRASHED: &str = "host crashed at ";
+
 /// Holds what is in sight to telling of each of these which it is, what it is, since when, and why.
 pub fn tells_of_all(stage: &Stage, sick: &[(&str, &str, &str)]) -> Result<(), String> {
     let screen = screen(stage);

@@ -139,6 +139,16 @@ impl Stage {
         }
     }
 
+    /// A call of this plugin ends the host, which is started again; what the plugin does then is all well.
+    pub fn crash_by_call(&mut self, name: &str) {
+        self.until_told(name, "up");
+        self.script(name, r#"{"call": "aborts"}"#);
+        self.calls(1);
+        until("the host has ended", || self.served.died().is_some());
+        self.script(name, "{}");
+        self.served.start_again();
+    }
+
     /// The thread of the host that the story calls mortal dies.
     pub fn kill_thread(&self) {
         std::fs::write(self.scripts.path().join(FAILS), b"").expect("a file");

@@ -71,6 +71,7 @@ pub fn summary(down: bool) -> HealthSummary {
         plugins: plugins.collect(),
         components: all.components,
         history: all.history.state,
+        crashes: all.crashes,
     }
 }
 

@@ -27,9 +27,15 @@ pub struct HealthAnswer {
     /// The host's own parts, by name; the history is one of them.
     #[serde(default)]
     pub components: Vec<Component>,
+    /// How hosts were ended by signals in the last [`CRASHES_TOLD_MS`], the newest first. They change no verdict.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub crashes: Vec<Crash>,
     /// The host's own asking.
     pub host: HostHealth,
 }
+
+/// So long a crash is told of beside how all is now: whoever is on call next is to hear of it, however often the host was started since.
+pub const CRASHES_TOLD_MS: u64 = 24 * 3_600_000;
 
 /// How one instance is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -149,6 +155,8 @@ pub struct HealthSummary {
     pub components: Vec<Component>,
     /// Whether the history works.
     pub history: HistoryState,
+    /// How hosts were ended by signals in the last [`CRASHES_TOLD_MS`], the newest first.
+    pub crashes: Vec<Crash>,
 }
 
 /// How one instance is, in words alone.

@@ -2,6 +2,9 @@
 
 use super::{ONE, STEP, Step, Story, UP};
 
+/// How long it was waited for follows.
+const WEDGED: &str = "down: wedged: invoke (truth.answer) has not returned; given up after …";
+
 pub const STORIES: &[Story] = &[
     Story {
         instances: &[("one", "criticality = \"required\"")],
@@ -144,8 +147,24 @@ pub const STORIES: &[Story] = &[
                 stage.calls(1);
             },
             caller: "every call fails: not_serving",
-            told: &[("one", "down: wedged: …")],
+            told: &[("one", WEDGED)],
             overall: "Down: 1 of 1 plugin down (one)",
+            ..STEP
+        }],
+        ..ONE
+    },
+    Story {
+        instances: &[("one", "priority = 10")],
+        copies: (30, "", "{}"),
+        steps: &[Step {
+            situation: "a call of one of thirty-one plugins hangs for good",
+            act: |stage| {
+                stage.up().script("one", r#"{"call": "hangs"}"#);
+                stage.calls(1);
+            },
+            caller: "answered by p001",
+            told: &[("one", WEDGED), ("p001", super::UP), ("p030", super::UP)],
+            overall: "Degraded: 1 of 31 plugins down (one), truth.answer and truth.push served by their fallbacks",
             ..STEP
         }],
         ..ONE

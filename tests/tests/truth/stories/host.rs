@@ -28,6 +28,36 @@ pub const STORIES: &[Story] = &[
         ..ONE
     },
     Story {
+        steps: &[
+            Step {
+                situation: "a call ended the host, which was started again",
+                act: |stage| stage.crash_by_call("one"),
+                crashed: "in truth.answer of one, scripted 1.0.0 (SIGABRT)",
+                never: "down, degraded",
+                ..STEP
+            },
+            Step {
+                situation: "a call of the same plugin ended the host again within ten minutes",
+                act: |stage| stage.crash_by_call("one"),
+                caller: "every call fails: not_serving",
+                told: &[(
+                    "one",
+                    "down: quarantined: it ended the host twice within 10 min, last by SIGABRT in invoke (truth.answer) at …",
+                )],
+                overall: "Down: 1 of 1 plugin down (one)",
+                crashed: "in truth.answer of one, scripted 1.0.0 (SIGABRT)",
+                ..STEP
+            },
+            Step {
+                situation: "an operator loads it again",
+                act: |stage| stage.change("load", "one"),
+                crashed: "in truth.answer of one, scripted 1.0.0 (SIGABRT)",
+                ..STEP
+            },
+        ],
+        ..ONE
+    },
+    Story {
         settings: "[[instance]]\nname = \"off\"\nplugin = \"scripted\"\nautostart = false\n",
         steps: &[Step {
             situation: "another instance is configured not to start",

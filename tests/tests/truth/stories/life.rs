@@ -62,6 +62,30 @@ pub const STORIES: &[Story] = &[
         ..ONE
     },
     Story {
+        settings: "[vetting]\nenabled = true\ntimeout_ms = 2000\n",
+        instances: &[("one", ""), ("two", "")],
+        copies: (30, "", "{}"),
+        scripts: &[
+            ("one", r#"{"create": "aborts"}"#),
+            ("two", r#"{"create": "hangs"}"#),
+        ],
+        steps: &[Step {
+            situation: "vetting refuses two of thirty-two plugins: one ends the process, one hangs",
+            caller: "answered by p001",
+            told: &[
+                (
+                    "one",
+                    "down: quarantined: the plugin died in create with signal 6 (SIGABRT)",
+                ),
+                ("two", "down: quarantined: …"),
+                ("p030", super::UP),
+            ],
+            overall: "Degraded: 2 of 32 plugins down (one, two), truth.answer and truth.push served by their fallbacks",
+            ..STEP
+        }],
+        ..ONE
+    },
+    Story {
         instances: &[("one", "criticality = \"required\"")],
         scripts: &[("one", r#"{"create": "fails"}"#)],
         steps: &[

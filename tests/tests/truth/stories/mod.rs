@@ -48,6 +48,8 @@ pub struct Step {
     pub ready: bool,
     /// Words that none of the plugins has ever had so far, nor any other of the host; unknown counts once something was known.
     pub never: &'static str,
+    /// Where and by what the host crashed, as it is told in sight of a terminal and as a note of `/health`; nothing if it did not.
+    pub crashed: &'static str,
     /// What `extman health NAME` of the first plugin shows beside that.
     pub shows: &'static [&'static str],
     /// Statuses of other paths.
@@ -81,6 +83,7 @@ const STEP: Step = Step {
     overall: "Up: the one plugin is up",
     ready: true,
     never: "",
+    crashed: "",
     shows: &[],
     answers: &[],
 };
