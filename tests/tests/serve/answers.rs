@@ -120,7 +120,7 @@ impl Answers {
     }
 
     /// Its check does not return before this file is there.
-    pub fn hangs_in_its_check_until(mut self, file: &Path) -> Self {
+    pub fn hangs_in_its_check_until(self, file: &Path) -> Self {
         self.in_check(format!("while (access({file:?}, F_OK) != 0) {{ usleep(1000); }}"))
     }
 

@@ -676,12 +676,14 @@ impl<R: Loaded, W> Actor<R, W> {
             Input::Panicked { generation, text }
                 if matches!(self.stage, Stage::Serving { .. }) && self.is_mine(generation) =>
             {
-                if !self.is_down(generation, &text, Condition::Panicked, out) {
+                let is_one_of_two = self.is_down(generation, &text, Condition::Panicked, out);
+                if !is_one_of_two {
                     self.fail(text, Condition::Panicked, out);
                 }
             }
             Input::LaneLost { generation, text } if self.is_mine(generation) => {
-                if !self.is_down(generation, &text, Condition::Failed, out) {
+                let is_one_of_two = self.is_down(generation, &text, Condition::Failed, out);
+                if !is_one_of_two {
                     self.lane_lost(text);
                 }
             }

@@ -34,7 +34,7 @@ pub(super) struct Shown {
 /// What follows once it is written down which builds are barred.
 pub enum Then {
     /// Tell it.
-    Tell(What),
+    Tell(Box<What>),
     /// Have the instance updated to this.
     Update {
         /// To this version.
@@ -221,7 +221,7 @@ impl Supervisor {
             digest: build.plugin.digest(),
             why,
         };
-        self.keep(name, change, Then::Tell(what));
+        self.keep(name, change, Then::Tell(Box::new(what)));
         // What there is for it is another one now.
         self.reselects = true;
     }
@@ -252,7 +252,7 @@ impl Supervisor {
     pub(super) fn kept(&mut self, name: &Arc<str>, then: Then) {
         match then {
             Then::Tell(what) => {
-                self.batch.events.push(what);
+                self.batch.events.push(*what);
                 self.show_barred(name);
             }
             Then::Update {
