@@ -5,7 +5,8 @@
 //! then on: that change is a swap of the two, and so is the way back.
 
 use super::{
-    Actor, Build, By, Condition, Effect, Effects, Live, Loaded, Outcome, Rejected, Stage, not_taken,
+    Actor, Build, By, Condition, Effect, Effects, Live, Loaded, OVERTAKEN, Outcome, Rejected, Stage,
+    not_taken,
 };
 use extman_health::rollout::{self, Back, Command, Phase, Refusal, Role, Rollout, RolloutPolicy, Share};
 use extman_model::DesiredState;
@@ -154,7 +155,6 @@ impl<R: Loaded, W> Actor<R, W> {
         self.rejected = None;
         self.build = build;
         self.direct = direct;
-        self.waiting.push(waiter);
         match &self.stage {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
                 let is_other = !live.running.build().is(&self.build);
@@ -171,9 +171,10 @@ impl<R: Loaded, W> Actor<R, W> {
             _ => {}
         }
         self.direct = false;
-        if !self.is_coming() {
+        match self.is_coming() {
+            true => self.waiting.push(waiter),
             // It serves already, or will when it is started.
-            self.answer(Ok(()), out);
+            false => out.push(Effect::Answer(waiter, Ok(()))),
         }
     }
 
@@ -261,6 +262,13 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
+    /// Where nothing is under way any more, whoever waits has been overtaken.
+    fn answer_overtaken(&mut self, out: &mut Effects<R, W>) {
+        if self.stage.live().is_some() && !self.is_coming() {
+            self.answer(Err(OVERTAKEN.to_owned()), out);
+        }
+    }
+
     fn route(&mut self, share: Share, out: &mut Effects<R, W>) {
         let Stage::Serving { live, down } = &mut self.stage else {
             return;
@@ -299,8 +307,13 @@ impl<R: Loaded, W> Actor<R, W> {
             Back::Aborted => ("an operator has taken it back".to_owned(), true),
             Back::Overtaken => ("another version or configuration is wanted".to_owned(), false),
         };
+        let restarts = live.update.as_ref().is_some_and(|update| update.restart);
         if is_barred && self.build.is(&build) {
             let text = not_taken(&build, &kept, &why);
+            // Who waits for a restart has it when the start that is under way has ended.
+            if !restarts {
+                self.answer(Err(text.clone()), out);
+            }
             self.build = kept;
             self.rejected = Some(Rejected {
                 build: build.clone(),
@@ -346,8 +359,9 @@ impl<R: Loaded, W> Actor<R, W> {
             // It was taken back meanwhile.
             succession.retiring = Some(running.generation());
             self.retire(running, Condition::Well, out);
-            if restart {
-                self.restart_running(out);
+            match restart {
+                true => self.restart_running(out),
+                false => self.answer_overtaken(out),
             }
             return;
         }
