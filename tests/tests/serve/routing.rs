@@ -5,8 +5,8 @@ use crate::served::Place;
 use extman::config::{AllDown, BreakerConfig, Config, RoutingConfig};
 use extman::control::{Invocation, Invoked};
 use extman::{Attached, Host, InstanceConfig};
-use extman_model::{CallError, ErrorKind, RequestExtras};
-use extman_tests::until::LIMIT;
+use extman_model::{CallError, ErrorKind, Health, RequestExtras};
+use extman_tests::until::{LIMIT, until_async};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -47,6 +47,17 @@ impl Pair {
         let builder = builder.store_dir(place.path().join("store")).instance(instance);
         let host = builder.vetting(false).build().await.expect("a host");
         host.wait_ready().await;
+        // One of which nothing is known yet is not the first choice.
+        until_async("all are up", || {
+            let plugins = host
+                .snapshot()
+                .all()
+                .map(|entry| entry.name.to_string())
+                .collect::<Vec<_>>();
+            let health = |name: &String| Some(host.plugin(name).ok()?.health?.judged.health);
+            plugins.iter().all(|name| health(name) == Some(Health::Up))
+        })
+        .await;
         Pair {
             host,
             well,
@@ -237,6 +248,11 @@ fn with_the_first_choice_gone_the_other_answers_degraded_and_on_its_return_it_is
         "[[instance]]\nplugin = \"embedder\"\npriority = 10\nrestart = \"never\"\n[vetting]\nenabled = false\n",
     );
     host.until_ready();
+    host.until("both are up", || {
+        ["embedder", "hash-embedder"]
+            .iter()
+            .all(|name| host.plugin(name)["health"]["health"] == "up")
+    });
     let told = |served_by: &str, degraded: bool, reason: Value| json!({"served_by": served_by, "degraded": degraded, "degraded_reason": reason, "attempts": 1});
     let call = || {
         let ran = host.extman(&["call", "shared.ask", "--input", "{}", "--json"]);

@@ -1,4 +1,5 @@
-//! An instance that nothing but its calls say to be down gets a call now and then, whoever calls and however: only so is it seen to be well.
+//! An instance that nothing but its calls say to be down gets calls on trial after a while, whoever calls and however: only so is it seen to
+//! be well.
 
 use crate::answers::plugin;
 use crate::served::Place;
@@ -148,15 +149,15 @@ async fn holds_the_input_on_trial(what: &str, ask: impl AsyncFn(&Host, &str) -> 
         calls += 1;
         well |= trials.well.exists();
         let fits = !well || calls.is_multiple_of(3);
-        let is_down = || {
-            let health = host.plugin("tried").ok().and_then(|plugin| plugin.health);
-            health.is_some_and(|health| health.judged.health == Health::Down)
-        };
+        let snapshot = host.snapshot();
+        let choice = snapshot.route("shared.ask").expect("it is offered").choice();
+        let serving = choice.as_ref().and_then(|choice| choice.serving.clone());
+        let other_serves = serving.is_some_and(|serving| &*serving.entry.name == "other");
         let asked = ask(host, if fits { FITS } else { "{}" }).await;
         // Once it serves again, what does not fit is refused for good reason.
         if let Err(error) = asked
             && well
-            && is_down()
+            && other_serves
         {
             panic!("{what}: the other one serves: {error}");
         }
