@@ -34,7 +34,10 @@ fn update_to(bytes: &[u8]) -> Result<UpdateTo, String> {
     const SHAPE: &str = r#"send {"to": "1.2.0"} for a version that lies in the directories, {"file": "/path/on/the/host.so"} for a file, or nothing for the newest"#;
     let body = match bytes.trim_ascii().is_empty() {
         true => Body::default(),
-        false => serde_json::from_slice(bytes).map_err(|error| format!("{error}; {SHAPE}"))?,
+        // By way of an object: a struct may be an array as well.
+        false => serde_json::from_slice::<serde_json::Map<_, _>>(bytes)
+            .and_then(|object| Body::deserialize(serde_json::Value::Object(object)))
+            .map_err(|error| format!("{error}; {SHAPE}"))?,
     };
     match body {
         Body { to: None, file: None } => Ok(UpdateTo::Newest),

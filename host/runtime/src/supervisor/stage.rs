@@ -1224,11 +1224,13 @@ impl<R: Loaded, W> Actor<R, W> {
         {
             let not_taken = not_taken(&tried.build, live.running.build(), &text);
             self.reject(&tried.build, not_taken, out);
-            match tried.restart {
-                true => then = Then::Start { by_operator: true },
-                // Whoever waits until that is done waits for a start otherwise, of which nobody knows when it comes.
-                false => self.answer(Err(text.clone()), out),
+            if tried.restart {
+                then = Then::Start { by_operator: true };
             }
+        }
+        // Whoever waits for what was under way waits for a start otherwise, of which nobody knows when it comes.
+        if then == Then::Rest && self.stage.live().is_some_and(|live| live.update.is_none()) {
+            self.answer(Err(text.clone()), out);
         }
         self.retire_live(&text, condition, then, out);
     }

@@ -5,7 +5,7 @@
 //! then on: that change is a swap of the two, and so is the way back.
 
 use super::{
-    Actor, Build, By, Condition, Effect, Effects, Live, Loaded, OVERTAKEN, Outcome, Rejected, Stage,
+    Actor, Build, By, Condition, Effect, Effects, Live, Loaded, OVERTAKEN, Outcome, Rejected, Stage, Then,
     not_taken,
 };
 use extman_health::rollout::{self, Back, Command, Phase, Refusal, Role, Rollout, RolloutPolicy, Share};
@@ -133,6 +133,7 @@ impl<R: Loaded, W> Actor<R, W> {
         let outcome = match followed {
             Ok(effects) => {
                 self.follow(effects, Condition::Well, out);
+                self.keep_up_after(out);
                 Ok(())
             }
             Err(refusal) => Err(refused(refusal)),
@@ -168,6 +169,7 @@ impl<R: Loaded, W> Actor<R, W> {
             {
                 self.start(true, out);
             }
+            Stage::Stopping { .. } if self.desired == DesiredState::Running => self.start_after_stop(),
             _ => {}
         }
         self.direct = false;
@@ -175,6 +177,12 @@ impl<R: Loaded, W> Actor<R, W> {
             true => self.waiting.push(waiter),
             // It serves already, or will when it is started.
             false => out.push(Effect::Answer(waiter, Ok(()))),
+        }
+    }
+
+    fn start_after_stop(&mut self) {
+        if let Stage::Stopping { then, .. } = &mut self.stage {
+            *then = Then::Start { by_operator: true };
         }
     }
 
@@ -233,11 +241,27 @@ impl<R: Loaded, W> Actor<R, W> {
 
     /// Feeds the rollout and does what follows. `condition`: of the generation that it may have stopped for that.
     pub(super) fn steer(&mut self, input: rollout::Input, condition: Condition, out: &mut Effects<R, W>) {
+        if self.stage.succession().is_some() {
+            self.advance(input, condition, out);
+            self.keep_up_after(out);
+        }
+    }
+
+    /// As [`steer`](Self::steer), but for what has been wanted meanwhile.
+    fn advance(&mut self, input: rollout::Input, condition: Condition, out: &mut Effects<R, W>) {
         let now = self.now;
         if let Some(succession) = self.stage.succession_mut() {
             let policy = succession.policy.clone();
             let effects = succession.machine.next(input, now, &policy);
             self.follow(effects, condition, out);
+        }
+    }
+
+    /// Once the update is over, what has been wanted meanwhile is followed.
+    fn keep_up_after(&mut self, out: &mut Effects<R, W>) {
+        if self.stage.succession().is_none() {
+            self.keep_up(out);
+            self.answer_overtaken(out);
         }
     }
 
@@ -253,12 +277,10 @@ impl<R: Loaded, W> Actor<R, W> {
             }
         }
         let is_over = |one: &mut Succession<R>| one.machine.phase() == Phase::Over;
-        if self.stage.succession_mut().is_some_and(is_over) {
-            if let Some(live) = self.stage.live_mut() {
-                live.succession = None;
-            }
-            // What has been wanted meanwhile.
-            self.keep_up(out);
+        if self.stage.succession_mut().is_some_and(is_over)
+            && let Some(live) = self.stage.live_mut()
+        {
+            live.succession = None;
         }
     }
 
@@ -340,7 +362,7 @@ impl<R: Loaded, W> Actor<R, W> {
                 self.retire(other, condition, out);
             }
             None if is_starting => {}
-            None => self.steer(rollout::Input::Retired, Condition::Well, out),
+            None => self.advance(rollout::Input::Retired, Condition::Well, out),
         }
     }
 
@@ -385,10 +407,12 @@ impl<R: Loaded, W> Actor<R, W> {
         };
         let text = self.stage.live().zip(self.stage.succession());
         let text = text.map(|(live, one)| not_taken(&one.to, live.running.build(), &cause));
-        self.steer(input, Condition::Well, out);
         if restart {
+            // It is stopped at once, so it is asked for nothing else.
+            self.advance(input, Condition::Well, out);
             return self.restart_running(out);
         }
+        self.steer(input, Condition::Well, out);
         if !self.is_coming() {
             self.answer(Err(text.unwrap_or(cause)), out);
         }
