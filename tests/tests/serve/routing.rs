@@ -167,22 +167,24 @@ async fn open_breaker_keeps_all_calls_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn busy_instance_is_called_on() {
-    let pair = Pair::begin(SHARED, "RATE_LIMITED", opens_for(FOR_EVER_MS), false).await;
-    // More than the breaker needs, fewer in a row than its health does.
-    for _ in 0..4 {
-        let error = pair.call().await.expect_err("it is busy");
-        assert_eq!(error.kind, ErrorKind::RateLimited, "{error}");
+async fn breaker_of_a_busy_instance_stays_closed() {
+    let pair = Pair::begin(SHARED, "RATE_LIMITED", opens_for(FOR_EVER_MS), true).await;
+    // Eight calls of ten are turned away, more than the breaker needs, and fewer in a row than make its health down.
+    for _ in 0..2 {
+        for _ in 0..4 {
+            let error = pair.call().await.expect_err("it is busy");
+            assert_eq!(error.kind, ErrorKind::RateLimited, "{error}");
+        }
+        std::fs::write(&pair.well, "").expect("written");
+        pair.call().await.expect("an answer");
+        std::fs::remove_file(&pair.well).expect("removed");
     }
-    std::fs::write(&pair.well, "").expect("written");
-    assert_eq!(&*pair.call().await.expect("an answer").served_by, "first");
-    std::fs::remove_file(&pair.well).expect("removed");
-    for _ in 0..4 {
-        assert_eq!(
-            pair.call().await.expect_err("it is busy").kind,
-            ErrorKind::RateLimited
-        );
-    }
+    assert_eq!(pair.calls_of_first(), 10);
+    let snapshot = pair.host.snapshot();
+    let entry = snapshot.get("first").expect("it is there");
+    let (instance, _) = entry.serving.as_ref().expect("it runs");
+    assert!(instance.breaker().is_closed());
+    drop((entry, snapshot));
     pair.host.shutdown().await;
 }
 
