@@ -319,7 +319,7 @@ impl Host {
     }
 
     /// Whether a call that has failed goes to another candidate: one on trial of which the plugin says that it did nothing, else only where the
-    /// capability is idempotent, and within the budget of retries. A caller's mistake is one everywhere.
+    /// capability is idempotent, and within the budget of retries or from a new version to its old one. A caller's mistake is one everywhere.
     #[cold]
     fn goes_on(&self, chosen: &Admitted, failure: &CallFailure, capability: &str) -> bool {
         if chosen.is_on_trial() && did_nothing(&failure.error) {
@@ -331,9 +331,11 @@ impl Host {
             && failure.error.kind != ErrorKind::InvalidInput
             && is_idempotent(&chosen.candidate.entry, capability);
         let current = registry.current();
-        let route = current.route(capability);
-        let route = route.filter(|route| chosen.is_canary() || route.has_others());
-        is_retry && route.is_some_and(|route| route.take_retry(&registry.routing()))
+        let route = current.route(capability).filter(|route| route.has_others());
+        // The old version had the new one's share of the calls before.
+        let may_be_spent =
+            || chosen.is_canary() || route.is_some_and(|route| route.take_retry(&registry.routing()));
+        is_retry && may_be_spent()
     }
 
     /// Who gets a call, with its input held against what that declares. An input that one on trial does not take shows nothing: whoever is next

@@ -9,8 +9,8 @@ use std::process::Stdio;
 #[test]
 fn a_mistake_in_the_configuration_is_shown_with_its_place() {
     for (more, expected) in [
-        ("[probe]\nintervall_ms = 5\n", "extman.toml:6:1"),
-        ("[[instance]]\nplugin = 5\n", "extman.toml:6:10"),
+        ("[probe]\nintervall_ms = 5\n", "extman.toml:7:1"),
+        ("[[instance]]\nplugin = 5\n", "extman.toml:7:10"),
         ("lanes.queue_max = 0\n", "lanes.queue_max is 0"),
         ("http.token = \"short\"\n", "http.token"),
     ] {

@@ -94,12 +94,16 @@ impl Rolling {
     }
 
     /// Has it called all the time from here on.
-    fn call(mut self) -> Self {
+    fn call(self) -> Self {
+        self.call_of("updated.ask")
+    }
+
+    fn call_of(mut self, capability: &'static str) -> Self {
         for _ in 0..4 {
             let (host, calls) = (self.host.clone(), self.calls.clone());
             self.callers.push(tokio::spawn(async move {
                 while !calls.ends.load(Relaxed) {
-                    let counter = match ask(&host).await {
+                    let counter = match ask(&host, capability).await {
                         Ok(answer) if answer.contains("two") => &calls.new,
                         Ok(_) => &calls.old,
                         Err(_) => &calls.failed,
@@ -208,9 +212,9 @@ impl Rolling {
     }
 }
 
-async fn ask(host: &Host) -> Result<String, String> {
+async fn ask(host: &Host, capability: &str) -> Result<String, String> {
     let invocation = Invocation {
-        capability: "updated.ask".to_owned(),
+        capability: capability.to_owned(),
         instance: None,
         content_type: "application/json".to_owned(),
         body: b"{}".to_vec(),
@@ -233,7 +237,7 @@ async fn good_version_goes_all_the_way_under_calls_and_none_of_them_fails() {
         .await;
     until_async("the update is over", || rolling.view().rollout.is_none()).await;
     assert_eq!(rolling.view().version.to_string(), "1.1.0");
-    assert!(ask(&rolling.host).await.unwrap().contains("two"));
+    assert!(ask(&rolling.host, "updated.ask").await.unwrap().contains("two"));
     let steps: Vec<_> = rolling
         .hear()
         .iter()
@@ -265,6 +269,26 @@ async fn version_that_errors_is_taken_back_with_its_cause_and_not_tried_again() 
     assert!(why.contains("it is worse") && why.contains("failed"), "{why}");
     rolling.is_not_tried_again().await;
     rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idempotent_call_that_a_new_version_fails_is_answered_by_the_old_one() {
+    const SAFE: &str = "[[capability]]\nname = \"updated.safe\"\nidempotent = true\n";
+    let place = Place::default();
+    place.put(&first().declares(SAFE).build(place.path()), "updated.so");
+    let config = config(&place);
+    let mut rolling = Rolling::in_place(place, config).await.call_of("updated.safe");
+    let fails = "return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"broken\");";
+    rolling.put(second().declares(SAFE).in_invoke(fails));
+    let why = rolling.until_taken_back().await;
+    assert!(why.contains("failed"), "{why}");
+    let (_, calls) = rolling.end().await;
+    assert_eq!(
+        (calls.failed.load(Relaxed), calls.new.load(Relaxed)),
+        (0, 0),
+        "no caller sees a failure"
+    );
+    assert!(calls.old.load(Relaxed) > 0);
 }
 
 /// Each is taken back by itself, with a cause in which this stands.
