@@ -21,7 +21,13 @@ const COPIED: [&str; 8] = [
     "plugin-api/include",
     "sample-plugins/lang-detect",
 ];
-const COPIED_HOST: [&str; 4] = ["host/build.rs", "host/model", "host/intake", "host/runtime"];
+const COPIED_HOST: [&str; 5] = [
+    "host/build.rs",
+    "host/model",
+    "host/intake",
+    "host/health",
+    "host/runtime",
+];
 
 /// Structs of the ABI that may grow, with the type of the field that is appended and its value in the host and in the SDK.
 const GROWING: [(&str, &str, &str, &str); 20] = [
@@ -75,7 +81,7 @@ impl Variant {
             &format!("version = \"{abi_version}\""),
         );
         let root = variant.text("Cargo.toml");
-        let members = "members = [\"plugin-api\", \"plugin-api/abi\", \"host/model\", \"host/intake\", \"host/runtime\", \
+        let members = "members = [\"plugin-api\", \"plugin-api/abi\", \"host/model\", \"host/intake\", \"host/health\", \"host/runtime\", \
                        \"sample-plugins/lang-detect\"]\n";
         let before = root.find("members = [").expect("the workspace has members");
         let after = root
