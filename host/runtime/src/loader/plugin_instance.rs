@@ -431,7 +431,11 @@ impl PluginInstance {
     /// Whether the plugin has a check of its own.
     #[inline]
     pub fn has_check(&self) -> bool {
-        self.tables.health.check.is_some()
+        self.tables
+            .health
+            .as_ref()
+            .and_then(|health| health.check)
+            .is_some()
     }
 
     /// Fetches from memory what a check needs, and has the processor begin to fetch what the plugin keeps at its handle.
@@ -449,7 +453,7 @@ impl PluginInstance {
     /// The plugin could not answer.
     #[inline]
     pub fn check(&self, context: &CallContext, kind: CheckKind) -> Result<Said, CallError> {
-        let Some(entry) = self.tables.health.check else {
+        let Some(entry) = self.tables.health.as_ref().and_then(|health| health.check) else {
             return Ok(Said::Nothing);
         };
         let _inside = self.enter(self.listed.at(Phase::Check))?;

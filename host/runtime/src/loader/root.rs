@@ -25,8 +25,8 @@ pub(super) struct Tables {
     pub module: PluginModule,
     pub lifecycle: LifecycleVtable,
     pub capability: CapabilityVtable,
-    /// Without a check in a plugin that has no such table.
-    pub health: HealthVtable,
+    /// Not every plugin has one.
+    pub health: Option<HealthVtable>,
     pub create: Create,
     pub destroy: Step,
     pub invoke: Invoke,
@@ -187,10 +187,7 @@ unsafe fn read_module(module: *const PluginModule) -> Result<Tables, OpenError> 
         invoke: capability.invoke.ok_or_else(|| missing("invoke"))?,
         // SAFETY: the caller's contract.
         submit: unsafe { submit(&module)? },
-        health: health.unwrap_or(HealthVtable {
-            struct_size: 0,
-            check: None,
-        }),
+        health,
         module,
         lifecycle,
         capability,
