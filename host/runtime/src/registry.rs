@@ -184,11 +184,22 @@ impl Registry {
         let Candidate { entry, instance, .. } = &admitted.candidate;
         let (counts, now) = (instance.call_metrics().counts(), clock::monotonic());
         let calls = counts.ended.saturating_sub(counts.excused);
-        let breaker = instance.breaker();
-        let Some(turned) = breaker.ended(permit, end, calls, now, &self.routing().breaker) else {
-            return;
+        let (breaker, name, routing) = (instance.breaker(), &*entry.name, self.routing());
+        // Its health holds it to be down by its calls, of which this one is one more: it is not asked for more than that.
+        let is_down_by_calls = || {
+            let current = self.current.load();
+            current
+                .by_name
+                .get(name)
+                .is_some_and(|slot| slot.fitness().by_calls)
         };
-        let name = &*entry.name;
+        let turned = breaker.ended(permit, end, calls, now, &routing.breaker);
+        let turned = turned.or_else(|| {
+            (end == CallEnd::Failed && is_down_by_calls())
+                .then(|| breaker.trip(now, &routing.breaker))
+                .flatten()
+        });
+        let Some(turned) = turned else { return };
         match turned {
             Turned::Opened(until) => {
                 let wait_ms = until.since(now).as_millis() as u64;

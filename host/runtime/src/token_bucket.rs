@@ -1,7 +1,6 @@
 //! A token bucket: how often something may be done, with a burst. Pure: it is told the time.
 
 use extman_model::clock::{Monotonic, nanos};
-use std::time::Duration;
 
 /// In how many parts a token is reckoned.
 const PARTS: u64 = 1_000_000;
@@ -28,11 +27,8 @@ impl TokenBucket {
         self.parts = self.parts.saturating_add(more).min(burst.saturating_mul(PARTS));
     }
 
-    /// Takes a token, where `per_second` come each second and `burst` are kept at most.
-    ///
-    /// # Errors
-    /// There is none; one comes after this time.
-    pub fn take(&mut self, per_second: u64, burst: u64, now: Monotonic) -> Result<(), Duration> {
+    /// Takes a token, where `per_second` come each second and `burst` are kept at most. `false` if there is none.
+    pub fn take(&mut self, per_second: u64, burst: u64, now: Monotonic) -> bool {
         let passed = u128::from(nanos(now.since(self.filled)));
         let more = passed * u128::from(per_second) * u128::from(PARTS) / NANOS;
         let parts = u128::from(self.parts).saturating_add(more);
@@ -42,19 +38,9 @@ impl TokenBucket {
             self.filled = now;
         }
         self.parts = u64::try_from(parts).unwrap_or(u64::MAX);
-        match self.parts.checked_sub(PARTS) {
-            Some(left) => {
-                self.parts = left;
-                Ok(())
-            }
-            None => {
-                let missing = u128::from(PARTS - self.parts) * NANOS;
-                let rate = u128::from(per_second.max(1)) * u128::from(PARTS);
-                Err(Duration::from_nanos(
-                    u64::try_from(missing.div_ceil(rate)).unwrap_or(u64::MAX),
-                ))
-            }
-        }
+        let left = self.parts.checked_sub(PARTS);
+        self.parts = left.unwrap_or(self.parts);
+        left.is_some()
     }
 }
 
@@ -63,6 +49,7 @@ const NANOS: u128 = 1_000_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn at(ms: u64) -> Monotonic {
         Monotonic::from_nanos(1).after(Duration::from_millis(ms))
@@ -71,14 +58,13 @@ mod tests {
     #[test]
     fn burst_is_taken_at_once_and_then_one_at_its_time() {
         let mut bucket = TokenBucket::new(3, at(0));
-        let taken = (0..5).filter(|_| bucket.take(10, 3, at(0)).is_ok()).count();
+        let taken = (0..5).filter(|_| bucket.take(10, 3, at(0))).count();
         assert_eq!(taken, 3);
-        assert_eq!(bucket.take(10, 3, at(0)), Err(Duration::from_millis(100)));
-        assert_eq!(bucket.take(10, 3, at(40)), Err(Duration::from_millis(60)));
-        assert_eq!(bucket.take(10, 3, at(100)), Ok(()));
-        assert_eq!(bucket.take(10, 3, at(199)), Err(Duration::from_millis(1)));
+        // A tenth of a second each, however often somebody looks.
+        let taken = [0, 40, 99, 100, 140, 199, 200].map(|ms| bucket.take(10, 3, at(ms)));
+        assert_eq!(taken, [false, false, false, true, false, false, true]);
         // No more than the burst is kept.
-        let taken = (0..9).filter(|_| bucket.take(10, 3, at(60_000)).is_ok()).count();
+        let taken = (0..9).filter(|_| bucket.take(10, 3, at(60_000))).count();
         assert_eq!(taken, 3);
     }
 
@@ -86,10 +72,10 @@ mod tests {
     fn share_of_what_is_done_is_added_up_to_the_burst() {
         let mut bucket = TokenBucket::new(0, at(0));
         bucket.add_percent(5, 10, 2);
-        assert!(bucket.take(0, 2, at(0)).is_err(), "half a token");
+        assert!(!bucket.take(0, 2, at(0)), "half a token");
         bucket.add_percent(5, 10, 2);
-        assert_eq!(bucket.take(0, 2, at(0)), Ok(()));
+        assert!(bucket.take(0, 2, at(0)));
         bucket.add_percent(1_000_000, 10, 2);
-        assert_eq!((0..9).filter(|_| bucket.take(0, 2, at(0)).is_ok()).count(), 2);
+        assert_eq!((0..9).filter(|_| bucket.take(0, 2, at(0))).count(), 2);
     }
 }

@@ -67,12 +67,3 @@ impl Attempts {
         self.last_error(|| CallError::new(ErrorKind::Internal, "nobody was called"))
     }
 }
-
-/// Whether a failure says that the plugin did nothing, so that another one may serve the call.
-pub(super) fn did_nothing(error: &CallError) -> bool {
-    use ErrorKind as E;
-    matches!(
-        error.kind,
-        E::Unavailable | E::NotServing | E::Unsupported | E::InvalidInput | E::RateLimited | E::Exhausted
-    )
-}

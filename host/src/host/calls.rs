@@ -1,6 +1,6 @@
 //! Calling a capability: who serves it, and what comes back.
 
-use super::attempts::{Attempts, did_nothing};
+use super::attempts::Attempts;
 use super::{Host, error_hint};
 use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
 use extman_model::{CallError, ErrorKind, Lifecycle, Reply, RequestExtras, clock};
@@ -202,6 +202,7 @@ impl Host {
                 return Err(error);
             }
             attempts.turned_away(&chosen.candidate, error);
+            drop(chosen);
             return self.serve_attached(attached, attempts, capability, body);
         }
         let ended = chosen.candidate.instance.serve_inline(attached, capability, body);
@@ -219,8 +220,12 @@ impl Host {
         match self.note_end(&mut chosen, ended, false) {
             Ok(reply) => Ok(attempts.answered(&chosen, reply)),
             Err(failure) => {
-                let goes_on = self.goes_on(&chosen, &failure, capability);
+                // The time of a call on this thread is its instance's own, and this one's is over.
+                let is_over = failure.error.kind == ErrorKind::DeadlineExceeded;
+                let goes_on = !is_over && self.goes_on(&chosen, &failure, capability);
                 attempts.failed(&chosen.candidate, failure.error);
+                // A lease of its breaker is another call's while the next one serves.
+                drop(chosen);
                 match goes_on {
                     true => self.serve_attached(attached, attempts, capability, body),
                     false => Err(attempts.error()),
@@ -322,11 +327,11 @@ impl Host {
     /// capability is idempotent, and within the budget of retries or from a new version to its old one. A caller's mistake is one everywhere.
     #[cold]
     fn goes_on(&self, chosen: &Admitted, failure: &CallFailure, capability: &str) -> bool {
-        if chosen.is_on_trial() && did_nothing(&failure.error) {
+        if chosen.is_on_trial() && failure.did_nothing {
             return true;
         }
         let registry = &self.inner.registry;
-        let may_help = failure.is_blamed || did_nothing(&failure.error);
+        let may_help = failure.is_blamed || failure.did_nothing;
         let is_retry = may_help
             && failure.error.kind != ErrorKind::InvalidInput
             && is_idempotent(&chosen.candidate.entry, capability);
@@ -458,10 +463,12 @@ impl Target {
 
     /// Whoever serves, or its new version, if the call is one of that one's share.
     fn with_canary(&self, admitted: Admitted, attempts: &Attempts) -> Admitted {
+        if admitted.is_on_trial() {
+            return admitted;
+        }
+        let may_serve = |new: &Candidate| !attempts.has_tried(new);
         let fits = |entry: &Entry| offers(entry, &self.capability) && self.fits(entry);
-        let new = admitted.candidate.canary(fits);
-        let new = new.filter(|new| !admitted.is_on_trial() && !attempts.has_tried(new));
-        match new.cloned() {
+        match admitted.candidate.canary(may_serve, fits).cloned() {
             Some(new) => admitted.gives_way_to(new),
             None => admitted,
         }

@@ -23,14 +23,23 @@ struct Pair {
 
 impl Pair {
     async fn begin(declared: &'static str, status: &str, routing: RoutingConfig, is_alone: bool) -> Self {
+        let second = (!is_alone).then(|| InstanceConfig::default_for("second"));
+        Pair::of(declared, &fails(status), routing, second).await
+    }
+
+    /// The first one runs this C code at the beginning of its calls until it is well.
+    async fn of(
+        declared: &'static str,
+        unwell: &str,
+        routing: RoutingConfig,
+        second: Option<InstanceConfig>,
+    ) -> Self {
         let place = Place::default();
         let well = place.path().join("well");
-        let code = format!(
-            "if (access({well:?}, F_OK) != 0) {{ return extman_fail(error, EXTMAN_STATUS_{status}, \"as told\"); }}"
-        );
+        let code = format!("if (access({well:?}, F_OK) != 0) {{ {unwell} }}");
         let first = plugin("first", "1.0.0", "one").declares(declared).in_invoke(code);
         place.put(&first.build(place.path()), "first.so");
-        if !is_alone {
+        if second.is_some() {
             let second = plugin("second", "1.0.0", "two").declares(declared);
             place.put(&second.build(place.path()), "second.so");
         }
@@ -39,12 +48,13 @@ impl Pair {
             ..Config::default()
         };
         (config.history.enabled, config.state.dir) = (false, None);
-        let instance = InstanceConfig {
+        let first = InstanceConfig {
             priority: 10,
             ..InstanceConfig::default_for("first")
         };
+        config.instances = std::iter::once(first).chain(second).collect();
         let builder = Host::builder().config(config).dir(place.plugins());
-        let builder = builder.store_dir(place.path().join("store")).instance(instance);
+        let builder = builder.store_dir(place.path().join("store"));
         let host = builder.vetting(false).build().await.expect("a host");
         host.wait_ready().await;
         // One of which nothing is known yet is not the first choice.
@@ -96,6 +106,10 @@ impl Pair {
     }
 }
 
+fn fails(status: &str) -> String {
+    format!("return extman_fail(error, EXTMAN_STATUS_{status}, \"as told\");")
+}
+
 fn opens_for(open_ms: u64) -> RoutingConfig {
     RoutingConfig {
         breaker: BreakerConfig {
@@ -110,7 +124,7 @@ fn opens_for(open_ms: u64) -> RoutingConfig {
 /// Longer than any test takes.
 const FOR_EVER_MS: u64 = 86_400_000;
 
-/// Calls until the second one serves, and then looks that it goes on doing so; then has the first one be well, which is preferred again.
+/// Calls until the second one serves; then has the first one be well, which is preferred again.
 async fn fails_over_and_back(call: impl AsyncFn(&Pair) -> Result<Invoked, CallError>) {
     let pair = Pair::begin(SHARED, "INTERNAL", opens_for(100), false).await;
     let give_up = Instant::now() + LIMIT;
@@ -149,6 +163,75 @@ async fn instance_that_fails_its_calls_is_skipped_and_preferred_again_once_they_
 #[tokio::test(flavor = "multi_thread")]
 async fn instance_that_fails_attached_calls_is_skipped_and_preferred_again_once_they_succeed() {
     fails_over_and_back(async |pair| pair.call_attached().await).await;
+}
+
+async fn slow_calls_fail_over(call: impl AsyncFn(&Pair) -> Result<Invoked, CallError>) {
+    let mut routing = opens_for(FOR_EVER_MS);
+    routing.breaker.slow_ms = Some(1);
+    let second = InstanceConfig::default_for("second");
+    let pair = Pair::of(SHARED, "usleep(3000);", routing, Some(second)).await;
+    for _ in 0..5 {
+        let invoked = call(&pair).await.expect("it is slow");
+        assert_eq!(&*invoked.served_by, "first");
+    }
+    let invoked = call(&pair).await.expect("the other one is not");
+    assert_eq!(&*invoked.served_by, "second");
+    pair.host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instance_whose_calls_are_slow_is_skipped() {
+    slow_calls_fail_over(async |pair| pair.call().await).await;
+    slow_calls_fail_over(async |pair| pair.call_attached().await).await;
+}
+
+/// What has no room left for its answer may have done all that was asked of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn call_on_trial_that_may_have_been_done_is_not_made_again() {
+    let unwell = format!(
+        "static int calls; if (calls++ < 5) {{ {} }} {}",
+        fails("INTERNAL"),
+        fails("RESOURCE_EXHAUSTED")
+    );
+    let second = InstanceConfig::default_for("second");
+    let pair = Pair::of(SHARED, &unwell, opens_for(10), Some(second)).await;
+    let give_up = Instant::now() + LIMIT;
+    loop {
+        let called = pair.call().await;
+        if called.is_err_and(|error| error.kind == ErrorKind::Exhausted) {
+            break;
+        }
+        assert!(Instant::now() < give_up, "no call on trial was its caller's");
+    }
+    pair.host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instance_is_tried_again_though_one_in_maintenance_comes_before_it() {
+    let second = InstanceConfig {
+        priority: 20,
+        maintenance: true,
+        ..InstanceConfig::default_for("second")
+    };
+    let pair = Pair::of(SHARED, &fails("INTERNAL"), opens_for(10), Some(second)).await;
+    let give_up = Instant::now() + LIMIT;
+    while pair
+        .call()
+        .await
+        .map_or("first".into(), |invoked| invoked.served_by)
+        != "second".into()
+    {
+        assert!(Instant::now() < give_up, "its breaker does not open");
+    }
+    std::fs::write(&pair.well, "").expect("written");
+    while pair
+        .call()
+        .await
+        .is_ok_and(|invoked| &*invoked.served_by == "second")
+    {
+        assert!(Instant::now() < give_up, "it is not called again");
+    }
+    pair.host.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

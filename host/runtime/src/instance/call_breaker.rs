@@ -73,8 +73,8 @@ impl CallBreaker {
     }
 
     /// Its calls have failed by the account of its health: none goes there for a while.
-    pub fn trip(&self, now: Monotonic, policy: &BreakerPolicy) {
-        self.with(|breaker| breaker.trip(now, policy));
+    pub fn trip(&self, now: Monotonic, policy: &BreakerPolicy) -> Option<Turned> {
+        self.with(|breaker| breaker.trip(now, policy)).1
     }
 
     /// It is well by its health: calls are tried at once.

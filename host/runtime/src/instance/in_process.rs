@@ -74,12 +74,31 @@ pub struct CallFailure {
     pub error: CallError,
     /// Whether it counts against the plugin.
     pub is_blamed: bool,
+    /// Whether nothing was done for it, so that another instance may serve the call: the host turned it away, or the plugin itself says that it
+    /// can't serve. That a plugin has no room left, or that another one which it had called says one of these, tells nothing of what was done before.
+    pub did_nothing: bool,
 }
 
 impl CallFailure {
-    fn new(error: CallError, is_excused: bool) -> Self {
+    /// The host turned the call away: the plugin was never entered.
+    fn refused(error: CallError) -> Self {
+        CallFailure {
+            is_blamed: false,
+            did_nothing: true,
+            error,
+        }
+    }
+
+    /// The plugin was entered. `is_excused`: it says nothing of the plugin; `is_own`: the plugin has said it of itself.
+    fn entered(error: CallError, is_excused: bool, is_own: bool) -> Self {
+        use ErrorKind as E;
+        let says_so = matches!(
+            error.kind,
+            E::Unavailable | E::NotServing | E::Unsupported | E::InvalidInput
+        );
         CallFailure {
             is_blamed: !is_excused && !error.kind.is_callers(),
+            did_nothing: is_own && says_so,
             error,
         }
     }
@@ -136,9 +155,12 @@ impl Instance {
         let made = creation
             .on_lane(work(Phase::Create, settings.start_budget), urgency(threads))
             .await;
-        // One whose `create` may come back late needs its lane to be destroyed on. The module ends all of them at the latest.
-        let is_late = matches!(&made, Err(error) if error.kind == ErrorKind::DeadlineExceeded);
-        if threads == ThreadModel::Affine && made.is_err() && !is_late {
+        // One whose `create` may come back late, and one that was made and can't be used, need their lane to be destroyed on. The module ends
+        // all of them at the latest.
+        use ErrorKind as E;
+        let needs_lane =
+            matches!(&made, Err(error) if matches!(error.kind, E::DeadlineExceeded | E::Unsupported));
+        if threads == ThreadModel::Affine && made.is_err() && !needs_lane {
             let _ = pool.shutdown(Duration::ZERO);
         }
         let plugin = made?.claim();
@@ -258,13 +280,18 @@ impl Instance {
             Err(error) => error.is_hosts(),
             Ok(Ok(_)) => false,
         };
+        let is_refused = matches!(&returned, Err(error) if error.is_hosts());
+        let is_own = matches!(&returned, Ok(Err(failure)) if !failure.is_passed_on);
         let result = settle(returned, Phase::Invoke);
         let result = result.and_then(|served| served.map_err(|failure| failure.error));
         let result = result.map_err(|error| self.cleaned(error));
         let failure = result.as_ref().err();
         let is_excused = is_excused || failure.is_some_and(|failure| reader.explains(failure));
         counted.end(failure, is_excused);
-        Ok(result.map_err(|error| CallFailure::new(error, is_excused)))
+        Ok(result.map_err(|error| match is_refused {
+            true => CallFailure::refused(error),
+            false => CallFailure::entered(error, is_excused, is_own),
+        }))
     }
 
     async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Served, DispatchError> {

@@ -40,10 +40,17 @@ impl Candidate {
         self.entry.beside.is_some()
     }
 
-    /// Who serves the call under way in its place, if that is one of a new version's share, and that version `fits` the call.
-    #[inline]
-    pub fn canary(&self, fits: impl FnOnce(&Entry) -> bool) -> Option<&Candidate> {
+    /// Who serves the call under way in its place, if that is one of a new version's share, and that version `fits` the call. One that was
+    /// tried by the call before is not asked again, nor is the call counted twice for it.
+    pub fn canary(
+        &self,
+        is_untried: impl FnOnce(&Candidate) -> bool,
+        fits: impl FnOnce(&Entry) -> bool,
+    ) -> Option<&Candidate> {
         let canary = self.entry.beside.as_ref()?;
+        if !is_untried(&canary.candidate) {
+            return None;
+        }
         let call = canary.calls.fetch_add(1, Relaxed);
         (canary.share.takes(call) && fits(&canary.candidate.entry)).then_some(&canary.candidate)
     }

@@ -13,7 +13,7 @@ pub struct RoutingConfig {
     /// all the same), or `fail` (it fails at once; but one that failed its calls is tried again after a while). Default: `least_bad`, since a
     /// verdict may be wrong.
     pub all_down: AllDown,
-    /// Retries of a capability, in percent of its calls, at most, and one a second beside that; 0 makes none. A call is retried by another
+    /// Retries of a capability, in percent of all calls of the instances that have it, at most, and one a second beside that; 0 makes none. A call is retried by another
     /// instance, and only where the manifest says `idempotent = true` of the capability. Default: 10.
     pub retry_percent: u8,
     /// When calls are kept from an instance that fails them.

@@ -58,8 +58,8 @@ pub struct Route {
 /// Candidates that may be called, the best first: a change of one among thousands looks at none of the others.
 struct Ranked {
     callable: BTreeMap<(Kind, Order), Placed>,
-    /// Those whose breakers are not closed, and of which nothing else says that they are down.
-    trials: BTreeMap<Order, Placed>,
+    /// Those whose breakers are not closed, and of which nothing else says that they are down; by the kind that they are of once it is closed.
+    trials: BTreeMap<(Kind, Order), Placed>,
     /// Who would serve if all were well.
     first: Option<Placed>,
 }
@@ -175,7 +175,7 @@ impl Slot {
         }
     }
 
-    fn fitness(&self) -> Fitness {
+    pub(super) fn fitness(&self) -> Fitness {
         *lock(&self.fitness)
     }
 
@@ -194,11 +194,7 @@ impl Slot {
         if fitness.is_down() || !instance.breaker().is_closed() {
             return (all_down == AllDown::LeastBad).then_some(Kind::Down);
         }
-        Some(match fitness.health {
-            _ if fitness.maintenance => Kind::InMaintenance,
-            Health::Unknown => Kind::Unknown,
-            Health::Up | Health::Degraded | Health::Down => Kind::Serves,
-        })
+        Some(fitness.kind())
     }
 
     /// Whether it runs, and nothing but its breaker keeps calls from it.
@@ -212,6 +208,15 @@ impl Slot {
 }
 
 impl Fitness {
+    /// How good it is where neither its breaker nor anything but its calls says that it is down.
+    fn kind(self) -> Kind {
+        match self.health {
+            _ if self.maintenance => Kind::InMaintenance,
+            Health::Unknown => Kind::Unknown,
+            Health::Up | Health::Degraded | Health::Down => Kind::Serves,
+        }
+    }
+
     /// Whether it is down by something else than its calls.
     fn is_down(&self) -> bool {
         self.health == Health::Down && !self.by_calls
@@ -281,7 +286,7 @@ impl RetryBudget {
         let more = calls.saturating_sub(retries.calls);
         retries.calls = calls;
         retries.bucket.add_percent(more, percent.into(), RETRIES_KEPT);
-        percent > 0 && retries.bucket.take(RETRIES_PER_S, RETRIES_KEPT, now).is_ok()
+        percent > 0 && retries.bucket.take(RETRIES_PER_S, RETRIES_KEPT, now)
     }
 }
 
@@ -450,6 +455,7 @@ impl Ranked {
         };
         for kind in KINDS {
             self.callable.remove(&(kind, order.clone()));
+            self.trials.remove(&(kind, order.clone()));
         }
         if let Some(kind) = now {
             self.callable.insert((kind, order.clone()), placed.clone());
@@ -458,22 +464,14 @@ impl Ranked {
             first.entry = entry.clone();
         }
         if slot.may_be_tried(entry) {
-            self.trials.insert(order, placed);
-        } else {
-            self.trials.remove(&order);
+            self.trials.insert((slot.fitness().kind(), order), placed);
         }
     }
 
     fn choose(&self, slow: Duration) -> Option<Choice> {
         let best = self.callable.first_key_value();
-        // Where somebody serves well, only those that would be called before are tried: callers don't pay for a standby. Where whoever
-        // is called is bad as well, all are.
-        let is_tried = |tried: &Order| {
-            best.is_none_or(|((kind, order), _)| match kind {
-                Kind::Down => true,
-                _ => tried < order,
-            })
-        };
+        // Only those that would be called before whoever serves are tried: callers don't pay for a standby. Where that one is bad as well, all are.
+        let is_tried = |tried: &(Kind, Order)| best.is_none_or(|(called, _)| tried < called);
         let trials = self.trials.iter().filter(|(tried, _)| is_tried(tried));
         let trials = trials.filter_map(|(_, placed)| placed.candidate());
         let on_trial: Vec<_> = trials.take(ON_TRIAL_MAX).collect();

@@ -37,7 +37,7 @@ impl Instance {
         if self.threads == ThreadModel::Affine {
             let text = "this plugin runs on one thread of the host's own; call it through a lane";
             let error = CallError::new(ErrorKind::Unsupported, text);
-            return Err(CallFailure::new(error, true));
+            return Err(CallFailure::refused(error));
         }
         let Some(permit) = self.concurrency.try_enter_uncounted() else {
             return self.wait_and_serve(attached, capability, body);
@@ -55,7 +55,7 @@ impl Instance {
         body: &[u8],
     ) -> Result<Reply, CallFailure> {
         let counted = self.metrics.begin();
-        self.admit().map_err(|error| CallFailure::new(error, true))?;
+        self.admit().map_err(CallFailure::refused)?;
         let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
             let text = format!(
                 "all {} places of this instance are taken",
@@ -64,7 +64,7 @@ impl Instance {
             let error = CallError::new(ErrorKind::Exhausted, text);
             // That others are inside says nothing of the plugin.
             counted.end(Some(&error), true);
-            return Err(CallFailure::new(error, true));
+            return Err(CallFailure::refused(error));
         };
         let _admitted = Admitted::new(permit, &self.pool);
         // The thread's own account has it; until then `counted` tells of it.
@@ -83,8 +83,7 @@ impl Instance {
             own if !own.is_open() => own,
             // This thread is inside a call already, and came back by way of its embedder.
             _ => {
-                let none_left =
-                    || CallFailure::new(CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS), true);
+                let none_left = || CallFailure::refused(CallError::new(ErrorKind::Exhausted, TOO_MANY_CALLS));
                 nested = CallContext::acquire().ok_or_else(none_left)?;
                 &nested
             }
@@ -104,6 +103,9 @@ impl Instance {
             let failure = failure.map(|failure| &failure.error);
             self.metrics.ended_attached(attached, failure, is_passed_on, ran);
         });
-        served.map_err(|failure| CallFailure::new(self.cleaned(failure.error), failure.is_passed_on))
+        served.map_err(|failure| {
+            let is_passed_on = failure.is_passed_on;
+            CallFailure::entered(self.cleaned(failure.error), is_passed_on, !is_passed_on)
+        })
     }
 }
