@@ -292,5 +292,5 @@ rows! {
     C "wrong-abi-major" "load" lives
         "refused: “the plugin was built for ABI 2, this host has ABI 1” in open (constructors)" "not_serving" "failed" "the plugin was built for ABI 2, this host has ABI 1" "–";
     C "wrong-struct-size" "load" lives
-        "refused: “the plugin's tables are malformed: the lifecycle table says that it is 64 bytes long” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the lifecycle says that it is 64 bytes long" "–";
+        "refused: “the plugin's tables are malformed: the lifecycle table says that it is 64 bytes long” in open (constructors)" "not_serving" "failed" "the plugin's tables are malformed: the lifecycle table says that it is 64 bytes long" "–";
 }
