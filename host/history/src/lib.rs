@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod migrate;
 mod open;
+mod overlap;
 mod queue;
 mod reader;
 mod rollup;

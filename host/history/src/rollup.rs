@@ -97,9 +97,8 @@ fn put_lists(bytes: &mut Vec<u8>, rollup: &Rollup, precision: Precision) {
     }
 }
 
-/// The rollups of a row that begins at that moment, `length_ms` each, up to the moment at which the run was cut that wrote them. Of what is
-/// malformed, the part before.
-pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64, cut_ms: Option<u64>) -> Row {
+/// The rollups of a row that begins at that moment, `length_ms` each. Of what is malformed, the part before.
+pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64) -> Row {
     let mut row = Row::new();
     let mut decoder = Decoder::default();
     while !bytes.is_empty() {
@@ -113,9 +112,6 @@ pub(super) fn decode(mut bytes: &[u8], begin_ms: u64, length_ms: u64, cut_ms: Op
     }
     for (place, rollup) in &mut row {
         rollup.from_unix_ms = begin_ms + place * length_ms;
-    }
-    if let Some(cut_ms) = cut_ms {
-        row.retain(|_, rollup| rollup.from_unix_ms < cut_ms);
     }
     row
 }
@@ -285,7 +281,7 @@ mod tests {
                 row.extend((40..40 + repeated).map(|place| (place, rollup.clone())));
             }
             let row = begun(row);
-            prop_assert_eq!(decode(&encode(places(&row), Precision::Full), DAY, MINUTE_MS, None), row);
+            prop_assert_eq!(decode(&encode(places(&row), Precision::Full), DAY, MINUTE_MS), row);
         }
 
         #[test]
@@ -297,8 +293,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_as_far_as_they_go(bytes: Vec<u8>) {
-            let row = begun(decode(&bytes, DAY, MINUTE_MS, None));
-            prop_assert_eq!(decode(&encode(places(&row), Precision::Full), DAY, MINUTE_MS, None), row);
+            let row = begun(decode(&bytes, DAY, MINUTE_MS));
+            prop_assert_eq!(decode(&encode(places(&row), Precision::Full), DAY, MINUTE_MS), row);
         }
 
         #[test]
@@ -307,7 +303,7 @@ mod tests {
         ) {
             let latency = LatencyHistogram::of(nanos.into_iter().map(std::time::Duration::from_nanos));
             let row = Row::from([(7, Rollup { latency: latency.clone(), ..Rollup::default() })]);
-            let read = decode(&encode(places(&row), Precision::ByCount), 0, MINUTE_MS, None).remove(&7).unwrap().latency;
+            let read = decode(&encode(places(&row), Precision::ByCount), 0, MINUTE_MS).remove(&7).unwrap().latency;
             prop_assert_eq!(read.count(), latency.count());
             for q in [0.0, 0.5, 0.95, 1.0] {
                 let (kept, fine) = (read.quantile(q).unwrap(), latency.quantile(q).unwrap());
@@ -321,7 +317,7 @@ mod tests {
         let mut bytes = Vec::new();
         put(&mut bytes, 1 << (FIRST_FIELD + 3));
         put_signed(&mut bytes, 20_001);
-        let row = decode(&bytes, 0, MINUTE_MS, None);
+        let row = decode(&bytes, 0, MINUTE_MS);
         assert_eq!(row[&0].cpu_ns, Some(20_000));
     }
 

@@ -266,16 +266,18 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The rest of a minute in which the instance, the host or the clock began anew. What a run told of it that was cut before does not count.
+    /// The rest of a minute in which the instance, the host or the clock began anew. What was told of it before a later run came to it
+    /// does not count.
     fn add_to_minute(&self, minute: u64, instance: u32, rest: &Rollup) -> Result<()> {
-        let there = "SELECT sums, cut_ms FROM minute_open LEFT JOIN host_run ON id = run WHERE minute = ?1 AND instance = ?2";
+        let there = "SELECT sums FROM minute_open WHERE minute = ?1 AND instance = ?2 AND NOT EXISTS
+            (SELECT 1 FROM host_run WHERE id > run AND from_ms <= ?3 AND (alive_ms > ?3 OR id = ?4))";
         let mut sum = rest.clone();
         let mut statement = self.transaction.prepare_cached(there)?;
-        let before = statement.query_row(params![minute, instance], |row| {
-            let (bytes, cut_ms) = (row.get_ref(0)?.as_blob()?, row.get(1)?);
-            Ok(rollup::decode(bytes, minute * MINUTE_MS, MINUTE_MS, cut_ms).remove(&0))
-        })?;
-        if let Some(before) = before {
+        let begin_ms = minute * MINUTE_MS;
+        let before = statement.query_row(params![minute, instance, begin_ms, self.run], |row| {
+            Ok(rollup::decode(row.get_ref(0)?.as_blob()?, begin_ms, MINUTE_MS).remove(&0))
+        });
+        if let Some(before) = before.optional()?.flatten() {
             sum.add(&before);
         }
         let sql = "UPDATE minute_open SET run = ?3, sums = ?4 WHERE minute = ?1 AND instance = ?2";

@@ -1,6 +1,7 @@
 //! Rollups of one instance: those of whole hours, the minutes of hours that go on, and the time in each state by the spans.
 
 use super::{HistoryError, Reader, number};
+use crate::overlap::Overlaps;
 use crate::sql::{self, value};
 use crate::time::{self, MINUTE_MS, bounded};
 use crate::{rollup, uptime};
@@ -90,10 +91,14 @@ type Rows = BTreeMap<u64, Rollup>;
 
 fn add_rows(file: &Connection, number: u32, range: Range, of: Resolution, rows: &mut Rows) -> Result<()> {
     let length = of.len_ms();
+    let overlaps = Overlaps::read(file)?;
     let mut add = |row: &Row<'_>, row_ms: u64, rollup_ms: u64| {
         let begin_ms = row.get::<_, u64>(0)? * row_ms;
-        let found = rollup::decode(row.get_ref(1)?.as_blob()?, begin_ms, rollup_ms, row.get(2)?);
-        for mut rollup in found.into_values() {
+        let run = row.get(2)?;
+        for mut rollup in rollup::decode(row.get_ref(1)?.as_blob()?, begin_ms, rollup_ms).into_values() {
+            if !overlaps.counts(run, rollup.from_unix_ms, rollup_ms) {
+                continue;
+            }
             rollup.from_unix_ms -= rollup.from_unix_ms % length;
             if range.holds(rollup.from_unix_ms) {
                 rollup::add(rows, rollup.from_unix_ms, rollup);
@@ -104,7 +109,7 @@ fn add_rows(file: &Connection, number: u32, range: Range, of: Resolution, rows: 
     let (table, row_ms) = time::table(of);
     let folded = format!(
         "WITH RECURSIVE place (row) AS (SELECT ?1 UNION ALL SELECT row + 1 FROM place WHERE row + 1 < ?2)
-         SELECT row, sums, cut_ms FROM place JOIN {table} ON slot = (row << 32) + ?3 LEFT JOIN host_run ON id = run"
+         SELECT row, sums, run FROM place JOIN {table} ON slot = (row << 32) + ?3"
     );
     let asked = params![
         range.from_unix_ms / row_ms,
@@ -115,7 +120,7 @@ fn add_rows(file: &Connection, number: u32, range: Range, of: Resolution, rows: 
     // From each minute that anybody has to the next. The last stretch counts whole.
     let open = "WITH RECURSIVE place (row) AS (SELECT min(minute) FROM minute_open WHERE minute >= ?1
             UNION ALL SELECT (SELECT min(minute) FROM minute_open WHERE minute > row) FROM place WHERE row < ?2)
-        SELECT row, sums, cut_ms FROM place JOIN minute_open ON minute = row AND instance = ?3 LEFT JOIN host_run ON id = run";
+        SELECT row, sums, run FROM place JOIN minute_open ON minute = row AND instance = ?3";
     let end = range.to_unix_ms.next_multiple_of(length) / MINUTE_MS;
     let asked = params![range.from_unix_ms / MINUTE_MS, end, number];
     sql::all(file, open, asked, |row| add(row, MINUTE_MS, MINUTE_MS))?;

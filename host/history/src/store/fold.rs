@@ -2,6 +2,7 @@
 //! already is folded once more, into the same rows: an hour is what its minutes are, and a day what its hours are.
 
 use super::Store;
+use crate::overlap::Overlaps;
 use crate::rollup::{self, Precision, Row};
 use crate::sql::{self, execute, value};
 use crate::time::{self, HOUR_MS, MINUTE_MS};
@@ -18,8 +19,8 @@ const INSTANCES_AT_ONCE: u64 = 256;
 /// The first instance that has a minute of the hour ?1.
 const FIRST: &str = "WITH RECURSIVE place (minute) AS (SELECT ?1 * 60 UNION ALL SELECT minute + 1 FROM place WHERE minute < ?1 * 60 + 59)
     SELECT min((SELECT min(instance) FROM minute_open AS open WHERE open.minute = place.minute)) FROM place";
-const SELECT: &str = "SELECT instance, sums, cut_ms FROM minute_open LEFT JOIN host_run ON id = run
-    WHERE minute = ?1 AND instance >= ?2 AND instance < ?3";
+const SELECT: &str =
+    "SELECT instance, sums, run FROM minute_open WHERE minute = ?1 AND instance >= ?2 AND instance < ?3";
 const DELETE: &str = "DELETE FROM minute_open WHERE minute = ?1 AND instance >= ?2 AND instance < ?3";
 
 impl Store {
@@ -34,8 +35,9 @@ impl Store {
             return Ok(false);
         };
         let transaction = self.connection.transaction()?;
-        for (instance, minutes) in take_hour(&transaction, hour)? {
-            fold_hour(&transaction, hour, instance, self.run, minutes)?;
+        let overlaps = Overlaps::with_future(&transaction)?;
+        for (instance, minutes) in take_hour(&transaction, &overlaps, hour)? {
+            fold_hour(&transaction, &overlaps, hour, instance, self.run, minutes)?;
         }
         transaction.commit()?;
         Ok(true)
@@ -43,15 +45,15 @@ impl Store {
 }
 
 /// The minutes of an hour of the first instances that have any, taken out of their table.
-fn take_hour(connection: &Connection, hour: u64) -> Result<BTreeMap<u32, Row>> {
+fn take_hour(connection: &Connection, overlaps: &Overlaps, hour: u64) -> Result<BTreeMap<u32, Row>> {
     let mut rows: BTreeMap<u32, Row> = BTreeMap::new();
     let first = value::<u32>(connection, FIRST, [hour])?.unwrap_or(0);
     let end = u64::from(first) + INSTANCES_AT_ONCE;
     for minute in hour * 60..hour * 60 + 60 {
         sql::all(connection, SELECT, params![minute, first, end], |row| {
-            let bytes = row.get_ref(1)?.as_blob()?;
-            let found = rollup::decode(bytes, minute * MINUTE_MS, MINUTE_MS, row.get(2)?).remove(&0);
-            if let Some(rollup) = found {
+            let (bytes, run) = (row.get_ref(1)?.as_blob()?, row.get(2)?);
+            let found = rollup::decode(bytes, minute * MINUTE_MS, MINUTE_MS).remove(&0);
+            if let Some(rollup) = found.filter(|_| overlaps.counts(run, minute * MINUTE_MS, MINUTE_MS)) {
                 rows.entry(row.get(0)?).or_default().insert(minute % 60, rollup);
             }
             Ok(())
@@ -61,20 +63,29 @@ fn take_hour(connection: &Connection, hour: u64) -> Result<BTreeMap<u32, Row>> {
     Ok(rows)
 }
 
-fn fold_hour(connection: &Connection, hour: u64, instance: u32, run: i64, new: Row) -> Result<()> {
+fn fold_hour(
+    connection: &Connection,
+    overlaps: &Overlaps,
+    hour: u64,
+    instance: u32,
+    run: i64,
+    new: Row,
+) -> Result<()> {
     let (day, place) = (hour / 24, hour % 24);
-    let mut minutes = get(connection, Resolution::Minute, hour, instance)?;
-    let are_kept = !minutes.is_empty();
+    let get = |of, number| get(connection, overlaps, of, number, instance);
+    let minutes = get(Resolution::Minute, hour)?;
+    let are_kept = minutes.is_some();
+    let mut minutes = minutes.unwrap_or_default();
     for (place, minute) in new {
         rollup::add(&mut minutes, place, minute);
     }
-    let mut hours = get(connection, Resolution::Hour, day, instance)?;
+    let mut hours = get(Resolution::Hour, day)?.unwrap_or_default();
     let mut hour_sum = sum(&minutes);
     if let Some(before) = hours.get(&place).filter(|_| !are_kept) {
         hour_sum.add(before);
     }
     hours.insert(place, hour_sum);
-    let mut days = get(connection, Resolution::Day, day / 32, instance)?;
+    let mut days = get(Resolution::Day, day / 32)?.unwrap_or_default();
     days.insert(day % 32, sum(&hours));
     for (resolution, number, row) in [
         (Resolution::Minute, hour, &minutes),
@@ -99,13 +110,22 @@ fn sum(row: &Row) -> Rollup {
     sum
 }
 
-fn get(connection: &Connection, of: Resolution, number: u64, instance: u32) -> Result<Row> {
+/// What counts of a row, if there is one.
+fn get(
+    connection: &Connection,
+    overlaps: &Overlaps,
+    of: Resolution,
+    number: u64,
+    instance: u32,
+) -> Result<Option<Row>> {
     let (table, row_ms) = time::table(of);
-    let sql = format!("SELECT sums, cut_ms FROM {table} LEFT JOIN host_run ON id = run WHERE slot = ?1");
+    let sql = format!("SELECT sums, run FROM {table} WHERE slot = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let row = statement.query_row([time::slot(number, instance)], |row| {
-        let (bytes, cut_ms) = (row.get_ref(0)?.as_blob()?, row.get(1)?);
-        Ok(rollup::decode(bytes, number * row_ms, of.len_ms(), cut_ms))
+        let (bytes, run) = (row.get_ref(0)?.as_blob()?, row.get(1)?);
+        let mut row = rollup::decode(bytes, number * row_ms, of.len_ms());
+        row.retain(|_, rollup| overlaps.counts(run, rollup.from_unix_ms, of.len_ms()));
+        Ok(row)
     });
-    Ok(row.optional()?.unwrap_or_default())
+    row.optional()
 }

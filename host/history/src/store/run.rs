@@ -1,7 +1,7 @@
 //! Stretches in which one host observed by one clock: rows of `host_run`. A host that begins and a wall clock that is set each begin one.
 //!
 //! Rows are never moved when the clock is set. Every span and rollup names its run, and where two runs overlap the later
-//! one counts: the earlier one is cut where the later one began. So a clock that was ahead costs the time that it was ahead, and a file
+//! one counts: of spans, the earlier run's are cut where the later one began; of rollups, see `overlap.rs`. So a clock that was ahead costs the time that it was ahead, and a file
 //! with future rows holds up nothing: they are there until that time comes and somebody sees how it really is.
 
 use crate::sql::{execute, value};
