@@ -63,6 +63,7 @@ pub fn has_come(moment: Monotonic) -> bool {
     at_most >= moment && monotonic() >= moment
 }
 
+#[inline]
 fn from(time: Timespec) -> Monotonic {
     Monotonic(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64 + 1)
 }

@@ -85,7 +85,7 @@ impl Engine {
                     text: text.map(str::to_owned),
                 });
                 if counted {
-                    instance.deep_words = text.map(|text| cut(text).into());
+                    instance.set_deep_words(text.map(|text| cut(text).into()));
                 }
                 instance.judge(hot, at, out, |instance, policy, out| {
                     instance.monitor.deep_ended(now, generation, result, policy);

@@ -28,19 +28,25 @@ pub(super) struct MonitoredInstance {
     /// Its checks since it is known, but for those that were quiet since it was gone through as a whole.
     pub counts: CheckCounts,
     pub last: Option<Box<CheckView>>,
-    pub waiters: Vec<oneshot::Sender<CheckView>>,
     /// A call of it has failed, and the next one that fails is heard of only after a check that is gone through as a whole.
     pub is_failing: bool,
     /// The state that was written down last, so that each is written once.
     pub recorded: Option<SpanState>,
+    /// What most of thousands never have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
+    waiters: Vec<oneshot::Sender<CheckView>>,
     /// Parts and a connection, of which only some tell.
-    pub reported: Option<Box<Reported>>,
+    reported: Option<Reported>,
     /// What the last deep check of this generation said that was evidence.
-    pub deep_words: Option<Box<str>>,
+    deep_words: Option<Box<str>>,
     /// Whose being down is at the root of what it lacks.
-    pub suppressed_by: Option<Arc<str>>,
-    flapping: Option<Box<FlappingEpisode>>,
-    counted_calls: Option<Box<CountedCalls>>,
+    suppressed_by: Option<Arc<str>>,
+    flapping: Option<FlappingEpisode>,
+    counted_calls: CountedCalls,
 }
 
 /// While an instance flaps, its changes are counted and not published one by one.
@@ -64,14 +70,63 @@ impl MonitoredInstance {
             minute: Minute::new(now, unix_ms),
             counts: CheckCounts::default(),
             last: None,
-            waiters: Vec::new(),
             is_failing: false,
             recorded: None,
-            reported: None,
-            deep_words: None,
-            suppressed_by: None,
-            flapping: None,
-            counted_calls: None,
+            rare: None,
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Whether somebody waits for its next result.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.waiters.is_empty())
+    }
+
+    /// Somebody waits for its next result.
+    pub(super) fn await_result(&mut self, waiter: oneshot::Sender<CheckView>) {
+        let waiters = &mut self.rare().waiters;
+        waiters.retain(|before| !before.is_closed());
+        waiters.push(waiter);
+    }
+
+    /// Those who wait for a result, who get this one.
+    pub(super) fn take_waiters(&mut self) -> Vec<oneshot::Sender<CheckView>> {
+        let rare = self.rare.as_mut();
+        rare.map(|rare| std::mem::take(&mut rare.waiters))
+            .unwrap_or_default()
+    }
+
+    /// Parts and the connection, if it has told of any.
+    pub(super) fn reported(&self) -> Option<&Reported> {
+        self.rare.as_ref()?.reported.as_ref()
+    }
+
+    pub(super) fn reported_mut(&mut self) -> &mut Reported {
+        self.rare().reported.get_or_insert_default()
+    }
+
+    /// What the last deep check of this generation said that was evidence.
+    pub(super) fn deep_words(&self) -> Option<&str> {
+        self.rare.as_ref()?.deep_words.as_deref()
+    }
+
+    pub(super) fn set_deep_words(&mut self, words: Option<Box<str>>) {
+        if words.is_some() || self.rare.is_some() {
+            self.rare().deep_words = words;
+        }
+    }
+
+    /// Whose being down is at the root of what it lacks.
+    pub(super) fn suppressed_by(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.suppressed_by.as_ref()
+    }
+
+    pub(super) fn set_suppressed_by(&mut self, root: Option<Arc<str>>) {
+        if root.is_some() || self.rare.is_some() {
+            self.rare().suppressed_by = root;
         }
     }
 
@@ -134,15 +189,17 @@ impl MonitoredInstance {
     fn follow_flapping(&mut self, was: Judgement, now: Moment) -> Option<FlappingChange> {
         let (is, flap) = (self.monitor.judged(), self.monitor.flap());
         let runs = self.monitor.lifecycle() == Lifecycle::Running;
-        let Some(episode) = &mut self.flapping else {
-            let begins = runs && is.flags.flapping;
-            let episode = || FlappingEpisode {
+        let episode = self.rare.as_mut().and_then(|rare| rare.flapping.as_mut());
+        let Some(episode) = episode else {
+            if !(runs && is.flags.flapping) {
+                return None;
+            }
+            self.rare().flapping = Some(FlappingEpisode {
                 since: now,
                 changes: 0,
-            };
-            self.flapping = begins.then(|| Box::new(episode()));
+            });
             let permille = flap.permille();
-            return begins.then_some(FlappingChange::Begins { permille });
+            return Some(FlappingChange::Begins { permille });
         };
         episode.changes += u32::from(was.health != is.health);
         if runs && (is.flags.flapping || !flap.is_steady(STEADY_STATES)) {
@@ -152,27 +209,32 @@ impl MonitoredInstance {
             changes: episode.changes,
             lasted: now.since(episode.since),
         };
-        self.flapping = None;
+        self.rare().flapping = None;
         Some(ends)
     }
 
     /// Whether each of its results is looked at, since somebody waits for it, a call has failed or it may cease to flap.
     pub(super) fn is_watched(&self) -> bool {
-        let is_awaited = !self.waiters.is_empty() || self.is_failing;
-        is_awaited || self.recorded.is_none() || self.flapping.is_some()
+        let flaps = self.rare.as_ref().is_some_and(|rare| rare.flapping.is_some());
+        self.is_awaited() || self.is_failing || self.recorded.is_none() || flaps
     }
 
     /// Another generation, or none: what was counted of the one `before` stays with it.
     pub(super) fn retarget(&mut self, before: Option<Arc<dyn Target>>, runs: bool, records: &mut Records) {
-        (self.deep_words, self.counted_calls) = (None, None);
-        // Whoever waits for an answer of the one before waits in vain.
-        self.waiters.clear();
+        if let Some(rare) = &mut self.rare {
+            (rare.deep_words, rare.counted_calls) = (None, CountedCalls::default());
+            // Whoever waits for an answer of the one before waits in vain.
+            rare.waiters.clear();
+            if runs {
+                rare.reported = None;
+            }
+        }
         if let Some(before) = before {
             records.push_change(self.name.clone(), before);
         }
         // The last check of one that has stopped tells why.
         if runs {
-            (self.last, self.reported) = (None, None);
+            self.last = None;
         }
     }
 
@@ -213,7 +275,7 @@ impl MonitoredInstance {
         if calls.returned == 0 && calls.ended == 0 {
             return;
         }
-        let counted = self.counted_calls.get_or_insert_default();
+        let counted = &mut self.rare().counted_calls;
         rollup.calls = calls.ended.saturating_sub(counted.ended);
         counted.ended = calls.ended;
         rollup.latency = target.take_latency();
@@ -239,8 +301,8 @@ impl MonitoredInstance {
     /// The plugin's own words, or its error's; of what lacks something, whose being down is at the root of that.
     fn words(&self) -> Option<String> {
         let text = match self.monitor.judged().cause {
-            Cause::DependencyDown => return self.suppressed_by.as_deref().map(suppressed_by),
-            cause if cause.is_deep() => self.deep_words.as_deref()?,
+            Cause::DependencyDown => return self.suppressed_by().map(|root| suppressed_by(root)),
+            cause if cause.is_deep() => self.deep_words()?,
             _ => match &self.last.as_ref()?.outcome {
                 CheckOutcome::Answered { report } => report.as_ref()?.text.as_deref()?,
                 CheckOutcome::Failed { text, .. } => text,

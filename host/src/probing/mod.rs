@@ -40,6 +40,7 @@ use extman_health::policy::Policy;
 use extman_model::clock;
 use extman_model::latency::LatencyHistogram;
 use extman_model::{CheckView, Health, Lifecycle};
+use hot::Hot;
 use instance::MonitoredInstance;
 use outbox::Outbox;
 use probe_loop::ProbeLoop;
@@ -51,6 +52,18 @@ use tokio::sync::oneshot;
 
 /// Instances that are changed under one lock.
 const CHANGED_AT_A_TIME: usize = 256;
+
+/// What the engine keeps of each instance, by what it is for, in bytes; without names and without what only some have.
+pub fn memory_parts() -> [(&'static str, usize); 3] {
+    [
+        ("health: what each check touches", size_of::<Hot>()),
+        (
+            "health: evidence, verdict, the minute's sums",
+            size_of::<Option<MonitoredInstance>>(),
+        ),
+        ("health: when it is due", scheduler::DUE_BYTES),
+    ]
+}
 
 /// Checks instances. Cheap to clone; it goes on until every clone is gone or it is [`shut down`](Engine::shutdown).
 #[derive(Clone)]
@@ -166,8 +179,7 @@ impl Engine {
             let at = now();
             scheduler.with(number, at, |instance, _| {
                 instance.monitor.due()?;
-                instance.waiters.retain(|before| !before.is_closed());
-                instance.waiters.push(waiter);
+                instance.await_result(waiter);
                 if instance.monitor.asked_at().is_none() {
                     instance.monitor.hasten(at.0);
                 }
@@ -261,7 +273,7 @@ fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
     let same = before == (lifecycle, generation) && hot.target.is_some() == target.is_some();
     let is_known = known.recorded.is_some()
         && known.monitor.judged().flags.maintenance == maintenance
-        && known.suppressed_by == suppressed_by;
+        && known.suppressed_by() == suppressed_by.as_ref();
     scheduler.with(number, at, |instance, hot| {
         hot.policy = subject.policy;
         // The time up to now is of the one before.
@@ -277,16 +289,17 @@ fn update(scheduler: &mut Scheduler, subject: Subject, out: &mut Outbox) {
             instance.retarget(gone, runs, &mut out.records);
         }
         let calls = hot.calls();
-        if instance.suppressed_by != suppressed_by {
+        if instance.suppressed_by() != suppressed_by.as_ref() {
             // The same state for another reason is written down too.
-            (instance.suppressed_by, instance.recorded) = (suppressed_by, None);
+            instance.set_suppressed_by(suppressed_by);
+            instance.recorded = None;
         }
         instance.judge(hot, at, out, |instance, policy, _| {
             if !same {
                 instance.monitor.enter(at.0, lifecycle, generation, calls, policy);
             }
             instance.monitor.maintain(at.0, maintenance, policy);
-            let suppressed = instance.suppressed_by.is_some();
+            let suppressed = instance.suppressed_by().is_some();
             instance.monitor.suppress(at.0, suppressed, policy);
         });
     });

@@ -44,7 +44,7 @@ pub(super) fn settle(instance: &MonitoredInstance, hot: &mut Hot, (now, unix_ms)
     let ends = Minute::ends(now, unix_ms);
     hot.quiet = instance.monitor.quiet(ends, &hot.policy);
     hot.is_suspect = instance.monitor.is_suspect();
-    hot.is_awaited = !instance.waiters.is_empty();
+    hot.is_awaited = instance.is_awaited();
     if instance.is_watched() {
         hot.quiet.end();
     }
@@ -62,7 +62,7 @@ pub(super) fn poll(
     // In this order: a call that fails after the counts were read is heard of.
     target.rearm_failures();
     let calls = target.calls();
-    let has_check = target.has_check() || !instance.waiters.is_empty();
+    let has_check = target.has_check() || instance.is_awaited();
     let host_late = host_stalled_since(instance.monitor.asked_at(), now);
     let poll = instance.judge(hot, at, out, |instance, policy, out| {
         let poll = instance.monitor.poll(now, calls, has_check, host_late, policy);
@@ -130,7 +130,7 @@ pub(super) fn answered(
         at_unix_ms: unix_ms,
         took_ns: took.map_or(0, nanos),
     });
-    if !instance.waiters.is_empty()
+    if instance.is_awaited()
         && let Some(last) = last(instance, hot)
     {
         answer_waiters(instance, &last, out);
@@ -185,10 +185,10 @@ pub(super) fn not_begun(
 
 /// Parts and the connection, where a report tells of them.
 fn take_report(instance: &mut MonitoredInstance, report: &Report, at: At, out: &mut Outbox) {
-    if instance.reported.is_none() && !Reported::is_told_by(report) {
+    if instance.reported().is_none() && !Reported::is_told_by(report) {
         return;
     }
-    let changes = instance.reported.get_or_insert_default().take(report, at);
+    let changes = instance.reported_mut().take(report, at);
     let name = &instance.name;
     out.reports
         .extend(changes.into_iter().map(|change| (name.clone(), change)));
@@ -196,7 +196,7 @@ fn take_report(instance: &mut MonitoredInstance, report: &Report, at: At, out: &
 
 /// Whoever waits for a result gets this one.
 fn answer_waiters(instance: &mut MonitoredInstance, view: &CheckView, out: &mut Outbox) {
-    let waiters = instance.waiters.drain(..);
+    let waiters = instance.take_waiters().into_iter();
     out.answers.extend(waiters.map(|waiter| (waiter, view.clone())));
 }
 

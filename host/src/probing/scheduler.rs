@@ -25,7 +25,7 @@ use batches::RunningBatch;
 use extman_health::Moment;
 use extman_health::monitor::{COALESCED, Poll};
 use extman_health::policy::Policy;
-use extman_health::wheel::Wheel;
+use extman_health::wheel::{Tick, Wheel};
 use extman_model::clock::nanos;
 use extman_model::latency::Recorder;
 use extman_model::record::CheckCounts;
@@ -88,6 +88,9 @@ struct DueState {
     /// Calls may keep its checks out.
     may_be_full: bool,
 }
+
+/// Of each instance, with its tick in the wheel and its entry in a bucket.
+pub(super) const DUE_BYTES: usize = size_of::<DueState>() + size_of::<Tick>() + size_of::<u32>();
 
 impl DueState {
     /// It is as `hot` says; one that waits goes on waiting.

@@ -136,7 +136,7 @@ fn seen(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment
     let Standing { judged, left_out } = standing(instance, hot, progress, now);
     let monitor = caught_up(instance, hot);
     let due = due(instance, hot).filter(|_| progress == Progress::Idle);
-    let reported = instance.reported.as_deref();
+    let reported = instance.reported();
     Seen {
         name: instance.name.clone(),
         lifecycle: monitor.lifecycle(),
@@ -155,6 +155,6 @@ fn seen(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment
             .map(|reported| reported.parts.clone())
             .unwrap_or_default(),
         connection: reported.and_then(|reported| reported.connection),
-        deep_words: instance.deep_words.as_deref().map(str::to_owned),
+        deep_words: instance.deep_words().map(str::to_owned),
     }
 }

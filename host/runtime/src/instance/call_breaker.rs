@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct CallBreaker {
     /// Its epoch while it is closed, else 0. Written with the lock held; nothing else is read by what it says.
     closed_epoch: AtomicU64,
-    breaker: Mutex<Breaker>,
+    /// Made by the first call that fails or is slow, which most instances of thousands never have.
+    breaker: Mutex<Option<Box<Breaker>>>,
+    seed: u64,
 }
 
 /// What a breaker became by the end of a call.
@@ -27,10 +29,11 @@ pub enum Turned {
 impl CallBreaker {
     /// Closed; the seed sets when it tries again apart from others.
     pub fn new(seed: u64) -> Self {
-        let breaker = Breaker::new(seed);
+        let epoch = Breaker::new(seed).closed_epoch();
         CallBreaker {
-            closed_epoch: AtomicU64::new(breaker.closed_epoch().map_or(0, NonZeroU64::get)),
-            breaker: Mutex::new(breaker),
+            closed_epoch: AtomicU64::new(epoch.map_or(0, NonZeroU64::get)),
+            breaker: Mutex::new(None),
+            seed,
         }
     }
 
@@ -79,18 +82,22 @@ impl CallBreaker {
 
     /// It is well by its health: calls are tried at once.
     pub fn check_was_good(&self) {
-        self.with(Breaker::check_was_good);
+        // One that is closed has nothing to try.
+        if !self.is_closed() {
+            self.with(Breaker::check_was_good);
+        }
     }
 
     /// When at the latest the next call may go there; `None` if one may now.
     pub fn retry_at(&self) -> Option<Monotonic> {
-        lock(&self.breaker).retry_at()
+        lock(&self.breaker).as_ref()?.retry_at()
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> (T, Option<Turned>) {
-        let mut breaker = lock(&self.breaker);
+        let mut made = lock(&self.breaker);
+        let breaker = made.get_or_insert_with(|| Box::new(Breaker::new(self.seed)));
         let was_closed = breaker.is_closed();
-        let value = change(&mut breaker);
+        let value = change(breaker);
         let epoch = breaker.closed_epoch();
         self.closed_epoch.store(epoch.map_or(0, NonZeroU64::get), Relaxed);
         let turned = match (was_closed, breaker.retry_at()) {

@@ -9,7 +9,7 @@ mod receiving;
 mod state;
 mod used;
 
-use super::{CallBreaker, CallMetrics, InstanceFolders, InstanceSettings};
+use super::{CallBreaker, CallMetrics, InstanceFolders, InstanceSettings, KeptSettings};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
     CallContext, Chain, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
@@ -25,6 +25,7 @@ use extman_abi::CallToken;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind, Reply, RequestExtras, UnreturnedView, Usage};
 use extman_plugin_api::manifest::schema::ThreadModel;
+use receiving::Receiving;
 use std::borrow::{Borrow, Cow};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ pub use used::{InstanceUsed, ModulesUsed};
 /// One configured use of a module.
 pub struct Instance {
     name: Arc<str>,
-    settings: InstanceSettings,
+    settings: KeptSettings,
     threads: ThreadModel,
     module: Arc<Module>,
     /// The module's lanes; one of its own if everything must run on one thread.
@@ -164,27 +165,43 @@ impl Instance {
             let _ = pool.shutdown(Duration::ZERO);
         }
         let plugin = made?.claim();
-        let telling = work(Phase::Invoke, settings.stop_budget);
-        receiving::on_lanes(
-            &plugin,
-            &pool,
-            (threads, &concurrency),
-            telling.clone(),
-            settings.stop_budget,
-        );
+        let receiving = Receiving {
+            generation: module.generation(),
+            wedge_after: settings.wedge_after,
+            budget: settings.stop_budget,
+        };
+        receiving::on_lanes(&plugin, &pool, (threads, &concurrency), &receiving);
+        let telling = || work(Phase::Invoke, settings.stop_budget);
         Ok(Instance {
             cancel_notices: CancelNotices::of(&plugin, module.pool(), telling, settings.stop_budget),
-            plugin,
             breaker: CallBreaker::new(module.generation()),
-            name,
+            name: plugin.name().clone(),
+            plugin,
             threads,
             pool,
             metrics: Arc::new(CallMetrics::new(concurrency.clone())),
             concurrency,
             destroyed: AtomicBool::new(false),
-            settings,
+            settings: settings.into(),
             module,
         })
+    }
+
+    /// What the host keeps of each instance besides its health, by what it is for, in bytes; without names and without what only some have.
+    pub fn memory_parts() -> [(&'static str, usize); 5] {
+        [
+            ("instance: settings, lanes, breaker", shared::<Instance>()),
+            ("instance: accounts of its calls", shared::<CallMetrics>()),
+            ("instance: how many may be inside", shared::<ConcurrencyLimit>()),
+            (
+                "instance: handle, and whether code is inside",
+                shared::<PluginInstance>(),
+            ),
+            (
+                "instance: what it says unasked, and calls of its own",
+                PluginInstance::apart_bytes() + receiving::LANES_BYTES,
+            ),
+        ]
     }
 
     /// Its name.
@@ -205,7 +222,7 @@ impl Instance {
 
     /// Time for a call whose caller names none.
     pub fn call_timeout(&self) -> Duration {
-        self.settings.call_timeout
+        self.settings.call_timeout()
     }
 
     /// Runs a step of the lifecycle.
@@ -214,9 +231,9 @@ impl Instance {
     /// What the plugin says, or that it took too long.
     pub async fn step(&self, step: Step) -> Result<(), CallError> {
         let (phase, budget) = match step {
-            Step::Start => (Phase::Start, self.settings.start_budget),
-            Step::Drain => (Phase::Drain, self.settings.stop_budget),
-            Step::Stop => (Phase::Stop, self.settings.stop_budget),
+            Step::Start => (Phase::Start, self.settings.start_budget()),
+            Step::Drain => (Phase::Drain, self.settings.stop_budget()),
+            Step::Stop => (Phase::Stop, self.settings.stop_budget()),
         };
         // No lane is woken for what would run nothing.
         if !self.plugin.has_step(step) {
@@ -268,7 +285,10 @@ impl Instance {
             return Err(call);
         }
         let counted = counted.let_in();
-        let reader = Reader::new(stream.clone(), call.timeout.unwrap_or(self.settings.call_timeout));
+        let reader = Reader::new(
+            stream.clone(),
+            call.timeout.unwrap_or(self.settings.call_timeout()),
+        );
         let returned = match self.is_async(&call.capability) {
             true => self.hand_over(call, stream).await,
             false => self.invoke_on_lane(call, stream).await,
@@ -295,7 +315,7 @@ impl Instance {
     }
 
     async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Served, DispatchError> {
-        let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
+        let timeout = call.timeout.unwrap_or(self.settings.call_timeout());
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
         let (plugin, metrics, limits) = (self.plugin.clone(), self.metrics.clone(), self.output_limits());
@@ -370,7 +390,7 @@ impl Instance {
         let plugin = self.plugin.clone();
         let destroy = move |context: CallContext| plugin.destroy(context.token());
         let said = match self
-            .in_step(Phase::Destroy, self.settings.stop_budget, destroy)
+            .in_step(Phase::Destroy, self.settings.stop_budget(), destroy)
             .await?
         {
             Ok(()) => None,
@@ -389,7 +409,13 @@ impl Instance {
     }
 
     fn work(&self, phase: Phase, budget: Duration) -> Work {
-        work(&self.name, &self.module, phase, budget, self.settings.wedge_after)
+        work(
+            &self.name,
+            &self.module,
+            phase,
+            budget,
+            self.settings.wedge_after(),
+        )
     }
 
     fn output_limits(&self) -> OutputLimits {
@@ -398,6 +424,11 @@ impl Instance {
             ..OutputLimits::default()
         }
     }
+}
+
+/// Bytes of a value that is shared by a counted reference, counts included.
+const fn shared<T>() -> usize {
+    size_of::<T>() + 2 * size_of::<usize>()
 }
 
 /// An instance that is to be made, on a lane.

@@ -13,7 +13,7 @@ pub use folders::InstanceFolders;
 pub use in_process::{Answer, Call, CallFailure, Instance, InstanceUsed, ModulesUsed};
 
 use crate::supervisor::Secrets;
-use extman_model::clock::Monotonic;
+use extman_model::clock::{Monotonic, nanos};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,49 @@ impl Default for InstanceSettings {
             folders: None,
             secrets: Arc::default(),
         }
+    }
+}
+
+/// What an instance keeps of its settings. In nanoseconds: a `Duration` is twice as large, and each of thousands has four.
+struct KeptSettings {
+    call_timeout_ns: u64,
+    wedge_after_ns: u64,
+    start_budget_ns: u64,
+    stop_budget_ns: u64,
+    output_bytes_max: usize,
+    secrets: Arc<Secrets>,
+}
+
+impl From<InstanceSettings> for KeptSettings {
+    fn from(settings: InstanceSettings) -> Self {
+        KeptSettings {
+            call_timeout_ns: nanos(settings.call_timeout),
+            wedge_after_ns: nanos(settings.wedge_after),
+            start_budget_ns: nanos(settings.start_budget),
+            stop_budget_ns: nanos(settings.stop_budget),
+            output_bytes_max: settings.output_bytes_max,
+            secrets: settings.secrets,
+        }
+    }
+}
+
+impl KeptSettings {
+    #[inline]
+    fn call_timeout(&self) -> Duration {
+        Duration::from_nanos(self.call_timeout_ns)
+    }
+
+    #[inline]
+    fn wedge_after(&self) -> Duration {
+        Duration::from_nanos(self.wedge_after_ns)
+    }
+
+    fn start_budget(&self) -> Duration {
+        Duration::from_nanos(self.start_budget_ns)
+    }
+
+    fn stop_budget(&self) -> Duration {
+        Duration::from_nanos(self.stop_budget_ns)
     }
 }
 

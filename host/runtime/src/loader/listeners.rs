@@ -39,6 +39,9 @@ struct Registered {
     pushes: AtomicU64,
 }
 
+/// Of one instance, under its token.
+pub(super) const REGISTERED_BYTES: usize = size_of::<(InstanceToken, Registered)>();
+
 /// Reports that one instance may push in a second.
 const PUSHES_PER_SECOND: u64 = 20;
 const COUNT_BITS: u32 = 16;
@@ -112,7 +115,7 @@ mod tests {
 
     #[test]
     fn pushes_of_one_instance_are_limited_by_the_second() {
-        let registered = || register(Arc::new(Deaf), OutgoingCalls::new("test", None));
+        let registered = || register(Arc::new(Deaf), OutgoingCalls::new("test".into(), None));
         let (one, other) = (registered(), registered());
         let at = |second: u64| Monotonic::from_nanos(second * 1_000_000_000 + 5);
         let admitted = |token, second| {

@@ -148,7 +148,8 @@ impl PluginInstance {
         listener: Arc<dyn Listener>,
     ) -> Result<Arc<PluginInstance>, CallError> {
         let path = |path: Option<&Path>| Bytes::of(path.map_or(&[], |path| path.as_os_str().as_bytes()));
-        let outgoing = OutgoingCalls::new(making.name, listener.calls());
+        let name: Arc<str> = making.name.into();
+        let outgoing = OutgoingCalls::new(name.clone(), listener.calls());
         let token = listeners::register(listener, outgoing.clone());
         output::of_instance(call, token);
         let request = abi::CreateRequest {
@@ -168,7 +169,7 @@ impl PluginInstance {
             owner: library.owner(),
             handle,
             token,
-            name: making.name.into(),
+            name,
             activity: Activity::of_new_instance(),
             listed,
             library: Mutex::new(Some(library.clone())),
@@ -198,6 +199,16 @@ impl PluginInstance {
         // SAFETY: a checked entry of an open library; all pointers are to locals that outlive the call.
         let status = unsafe { (tables.create)(&HOST_TABLE, request, &mut handle, error.lend()) };
         status::result(status, &error, "create").map(|()| handle)
+    }
+
+    /// Bytes that are kept of each apart from it: by its token, and for calls that it makes.
+    pub(crate) const fn apart_bytes() -> usize {
+        listeners::REGISTERED_BYTES + size_of::<OutgoingCalls>() + 2 * size_of::<usize>()
+    }
+
+    /// Its name: one copy, for all who need it.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Whether the plugin has an entry for this step: without one there is nothing to run.

@@ -23,7 +23,7 @@ impl Instance {
         stream: Option<Arc<Frames>>,
     ) -> Result<Served, DispatchError> {
         let reader = stream.clone();
-        let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
+        let timeout = call.timeout.unwrap_or(self.settings.call_timeout());
         let work = self.work(Phase::Invoke, timeout);
         let deadline = work.deadline;
         let (plugin, limits) = (self.plugin.clone(), self.output_limits());

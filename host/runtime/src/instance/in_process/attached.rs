@@ -56,7 +56,7 @@ impl Instance {
     ) -> Result<Reply, CallFailure> {
         let counted = self.metrics.begin();
         self.admit().map_err(CallFailure::refused)?;
-        let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout) else {
+        let Some(permit) = self.concurrency.enter_within(self.settings.call_timeout()) else {
             let text = format!(
                 "all {} places of this instance are taken",
                 self.concurrency.limit()
@@ -89,7 +89,7 @@ impl Instance {
             }
         };
         let began = clock::monotonic();
-        let deadline = began.after(self.settings.call_timeout);
+        let deadline = began.after(self.settings.call_timeout());
         context.open(Some(deadline), None, self.output_limits());
         let input = Input {
             capability,

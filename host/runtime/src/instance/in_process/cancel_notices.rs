@@ -36,14 +36,14 @@ impl CancelNotices {
     pub(super) fn of(
         plugin: &Arc<PluginInstance>,
         pool: &Pool,
-        work: Work,
+        work: impl FnOnce() -> Work,
         budget: Duration,
     ) -> Option<Arc<Self>> {
         plugin.hears_cancel().then(|| {
             Arc::new(CancelNotices {
                 plugin: plugin.clone(),
                 pool: pool.clone(),
-                work,
+                work: work(),
                 budget,
                 waiting: Mutex::default(),
             })

@@ -79,7 +79,7 @@ impl Instance {
 
     /// How long after its deadline a lane is given up in it.
     pub fn wedge_after(&self) -> Duration {
-        self.settings.wedge_after
+        self.settings.wedge_after()
     }
 
     /// Whether the plugin has a check of its own. Without one, all that a check can show is that the plugin is there.
@@ -111,7 +111,7 @@ impl Instance {
         black_box((
             self.metrics.counts(),
             self.admit().is_ok(),
-            self.settings.wedge_after,
+            self.settings.wedge_after(),
             self.metrics.checks.cheap.load(Relaxed),
         ));
         self.plugin.warm();
@@ -150,7 +150,7 @@ impl Instance {
             Err(AlreadyRunning { is_late: true }) => return not_entered(CheckOutcome::TimedOut),
             Err(AlreadyRunning { is_late: false }) => return not_entered(CheckOutcome::NotBegun),
         };
-        let lost_at = deadline.after(self.settings.wedge_after);
+        let lost_at = deadline.after(self.settings.wedge_after());
         let asked = lane.run(began, lost_at, |context| {
             context.open(Some(deadline), None, OutputLimits::default());
             let said = self.plugin.check(context, kind);

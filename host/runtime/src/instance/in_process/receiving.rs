@@ -1,45 +1,62 @@
 //! Lanes on which a plugin receives answers to calls that it has made and of which none of its threads waits.
 
-use crate::lanes::{ConcurrencyLimit, Pool, Priority, Refused, Work};
+use crate::lanes::{ConcurrencyLimit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{NoLane, PluginInstance, ReceivingLanes, Submitted};
+use extman_model::clock::{self, nanos};
 use extman_plugin_api::manifest::schema::ThreadModel;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Has `plugin` receive on lanes of `pool`: at once where its code may overlap its calls, and in turn with them where it may not. One receiver
-/// may take `budget`.
+/// What a lane is told of a receiver.
+pub(super) struct Receiving {
+    pub generation: u64,
+    pub wedge_after: Duration,
+    /// What one receiver may take.
+    pub budget: Duration,
+}
+
+/// Has `plugin` receive on lanes of `pool`: at once where its code may overlap its calls, and in turn with them where it may not.
 pub(super) fn on_lanes(
     plugin: &Arc<PluginInstance>,
     pool: &Pool,
     (threads, concurrency): (ThreadModel, &Arc<ConcurrencyLimit>),
-    work: Work,
-    budget: Duration,
+    receiving: &Receiving,
 ) {
     plugin.receive_on(Box::new(Lanes {
         plugin: Arc::downgrade(plugin),
         pool: pool.clone(),
         threads,
         concurrency: concurrency.clone(),
-        work,
-        budget,
+        generation: receiving.generation,
+        wedge_after_ns: nanos(receiving.wedge_after),
+        budget_ns: nanos(receiving.budget),
     }));
 }
 
+/// Small: each instance has one, though few ever call.
 struct Lanes {
     /// Weak: the plugin has this.
     plugin: Weak<PluginInstance>,
     pool: Pool,
     threads: ThreadModel,
     concurrency: Arc<ConcurrencyLimit>,
-    /// What a lane is in while it receives; the deadline is set anew for each answer.
-    work: Work,
-    budget: Duration,
+    generation: u64,
+    wedge_after_ns: u64,
+    budget_ns: u64,
 }
+
+pub(super) const LANES_BYTES: usize = size_of::<Lanes>();
 
 impl ReceivingLanes for Lanes {
     fn run(&self, call: Arc<Submitted>) -> Result<(), NoLane> {
         let plugin = self.plugin.upgrade().ok_or(NoLane::AnyMore)?;
-        let work = self.work.anew(self.budget);
+        let work = Work {
+            subject: plugin.name().clone(),
+            generation: self.generation,
+            phase: Phase::Invoke,
+            deadline: clock::monotonic().after(Duration::from_nanos(self.budget_ns)),
+            wedge_after: Duration::from_nanos(self.wedge_after_ns),
+        };
         let priority = match self.threads {
             ThreadModel::Many => Priority::Step,
             ThreadModel::Serial => Priority::Call(Some(self.concurrency.clone())),

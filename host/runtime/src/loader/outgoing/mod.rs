@@ -97,7 +97,7 @@ pub enum NoAnswer {
 
 /// The calls that one instance makes.
 pub(crate) struct OutgoingCalls {
-    name: Box<str>,
+    name: Arc<str>,
     router: Option<Arc<dyn OutgoingRouter>>,
     state: Mutex<State>,
     /// Waited at for the last one to be received.
@@ -161,9 +161,9 @@ pub(crate) enum NoLane {
 }
 
 impl OutgoingCalls {
-    pub(super) fn new(name: &str, router: Option<Arc<dyn OutgoingRouter>>) -> Arc<Self> {
+    pub(super) fn new(name: Arc<str>, router: Option<Arc<dyn OutgoingRouter>>) -> Arc<Self> {
         Arc::new(OutgoingCalls {
-            name: name.into(),
+            name,
             router,
             state: Mutex::default(),
             received: Condvar::new(),
