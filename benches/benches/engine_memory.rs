@@ -1,15 +1,18 @@
 //! Heap that the host has in use for each instance, besides what the plugin has, which has an allocator of its own.
 
-use extman::probing::Engine;
+use extman::probing::{self, Engine};
 use extman_benches::figures::{Asked, Figure};
 use extman_benches::{engine, fixture, plugins};
 use extman_plugin_api::sdk::alloc::{CountingAllocator, usage};
+use extman_runtime::instance::Instance;
 use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const GROUP: &str = "memory of an instance";
+const BYTES: &str = "bytes an instance";
+const PARTS: &str = "memory of an instance, by part";
 
 fn main() {
     let asked = Asked::from_args();
@@ -25,6 +28,7 @@ fn main() {
             figure(&engine, before, count)
         });
     }
+    let mut whole = None;
     asked.row(GROUP, "engine and instance, 10,000 instances", |asked| {
         let (runtime, taken) = (fixture::runtime(), plugins::take("bench-plugin"));
         // What a module has once: its library, and its lanes.
@@ -38,8 +42,22 @@ fn main() {
         );
         let figures = figure(&engine, before, count);
         drop(first);
+        whole = figures.first().map(|(_, bytes)| *bytes);
         figures
     });
+    let parts: Vec<_> = probing::memory_parts()
+        .into_iter()
+        .chain(Instance::memory_parts())
+        .collect();
+    for (part, bytes) in &parts {
+        asked.row(PARTS, part, |_| vec![(BYTES, *bytes as f64)]);
+    }
+    if let Some(whole) = whole {
+        let rest = whole - parts.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>();
+        asked.row(PARTS, "names, tables by name and by token, room to grow", |_| {
+            vec![(BYTES, rest)]
+        });
+    }
 }
 
 /// Once each has answered.
@@ -49,5 +67,5 @@ fn figure(engine: &Engine, before: u64, count: usize) -> Vec<Figure> {
     }
     let bytes = usage().bytes.saturating_sub(before);
     engine::end(engine);
-    vec![("bytes an instance", bytes as f64 / count as f64)]
+    vec![(BYTES, bytes as f64 / count as f64)]
 }

@@ -36,6 +36,15 @@ fn probes(criterion: &mut Criterion) {
             (report, began.elapsed())
         });
     });
+    let others = raw.more(asked.count(10_000));
+    let mut in_turn = others.iter().cycle();
+    group.bench_function("bare vtable call, timed, 10,000 instances in turn", |b| {
+        b.iter(|| {
+            let one = in_turn.next().expect("a cycle has no end");
+            let began = Instant::now();
+            (one.check(), began.elapsed())
+        });
+    });
     // What the host promises of a check, of as many instances in turn as it asks, and nobody who chooses, judges or keeps anything.
     let bound = fixture::bound_many(&taken, asked.count(10_000));
     let context = CallContext::acquire().expect("a context");

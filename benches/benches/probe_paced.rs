@@ -28,6 +28,11 @@ fn main() {
             |asked| by_tasks(asked, &taken, asked.count(count)),
         );
     }
+    asked.row(
+        GROUP,
+        "a thread and a lane, bare calls of 10,000 instances, timed",
+        |asked| by_ticks(asked, &taken, asked.count(10_000)),
+    );
     asked.row(GROUP, "engine, 100,000 stand-ins", |asked| {
         by_engine(asked, engine::stand_ins(asked.count(100_000)))
     });
@@ -73,6 +78,18 @@ fn by_engine(asked: &Asked, targets: Vec<Arc<dyn Target>>) -> Vec<Figure> {
     });
     engine::end(&engine);
     figures
+}
+
+fn by_ticks(asked: &Asked, taken: &Taken, count: usize) -> Vec<Figure> {
+    let (raw, meter) = (Raw::open(&taken.path), Arc::new(Meter::default()));
+    let instances = raw.more(count);
+    std::thread::scope(|scope| {
+        let of_thread = meter.clone();
+        scope.spawn(|| paced::by_ticks(&instances, of_thread));
+        let figures = paced::measure(count, stretch(asked), || meter.read());
+        drop(meter);
+        figures
+    })
 }
 
 fn by_tasks(asked: &Asked, taken: &Taken, count: usize) -> Vec<Figure> {

@@ -42,11 +42,8 @@ impl Asked {
     /// They can't be written.
     pub fn row(&self, group: &str, name: &str, run: impl FnOnce(&Self) -> Vec<Figure>) {
         let whole = format!("{group}/{name}");
-        if self
-            .filter
-            .as_ref()
-            .is_some_and(|filter| !whole.contains(filter.as_str()))
-        {
+        let is_asked_for = |filter: &String| filter.split('|').any(|part| whole.contains(part));
+        if !self.filter.as_ref().is_none_or(is_asked_for) {
             return;
         }
         let figures = run(self);
@@ -60,7 +57,7 @@ impl Asked {
 }
 
 fn keep(group: &str, name: &str, figures: &[Figure]) {
-    let folder = target().join("criterion").join(group).join(name);
+    let folder = kept().join(group).join(name);
     std::fs::create_dir_all(&folder).expect("a folder for the figures");
     let figures: Vec<_> = figures
         .iter()
@@ -70,7 +67,10 @@ fn keep(group: &str, name: &str, figures: &[Figure]) {
     std::fs::write(folder.join("figures.json"), text).expect("the figures are written");
 }
 
-fn target() -> PathBuf {
+/// Where criterion keeps its own.
+fn kept() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
+    let target =
+        || std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    std::env::var_os("CRITERION_HOME").map_or_else(|| target().join("criterion"), PathBuf::from)
 }

@@ -23,9 +23,17 @@ type Check = unsafe extern "C" fn(
 type Step =
     unsafe extern "C" fn(abi::InstanceHandle, *const abi::StepRequest, *mut TextBuffer) -> abi::Status;
 
+type Create = unsafe extern "C" fn(
+    *const HostTable,
+    *const abi::CreateRequest,
+    *mut abi::InstanceHandle,
+    *mut TextBuffer,
+) -> abi::Status;
+
 /// An instance of `bench-plugin` with its pointers.
 pub struct Raw {
     handle: abi::InstanceHandle,
+    create: Create,
     invoke: Invoke,
     check: Check,
     destroy: Step,
@@ -87,28 +95,27 @@ impl Raw {
         );
         let check = health.check.expect("check");
         let destroy = lifecycle.destroy.expect("destroy");
-        let request = abi::CreateRequest {
-            struct_size: size_of::<abi::CreateRequest>(),
-            instance: 1,
-            call: 1,
-            name: Bytes::of(b"raw"),
-            config: Bytes::of(b"{}"),
-            data_dir: Bytes::EMPTY,
-            cache_dir: Bytes::EMPTY,
-            resource_dir: Bytes::EMPTY,
-        };
-        let mut handle = std::ptr::null_mut();
-        // SAFETY: pointers to a static and to locals.
-        let made = unsafe { create(&TABLE, &request, &mut handle, std::ptr::null_mut()) };
-        assert_eq!(made, abi::STATUS_OK);
         Raw {
-            handle,
+            handle: made_by(create),
+            create,
             invoke,
             check,
             destroy,
             small,
             library,
         }
+    }
+
+    /// More instances of its library, which stay.
+    ///
+    /// # Panics
+    /// The plugin makes none.
+    pub fn more(&self, count: usize) -> Vec<RawCheck<'_>> {
+        let one = |_| RawCheck {
+            handle: made_by(self.create),
+            of: self,
+        };
+        (0..count).map(one).collect()
     }
 
     /// Frees the instance; its library is still mapped.
@@ -152,6 +159,10 @@ impl Raw {
 
     /// One check; the 96 bytes that it fills.
     pub fn check(&self) -> abi::Report {
+        self.check_of(self.handle)
+    }
+
+    fn check_of(&self, handle: abi::InstanceHandle) -> abi::Report {
         let request = abi::CheckRequest {
             struct_size: size_of::<abi::CheckRequest>(),
             call: 1,
@@ -160,9 +171,45 @@ impl Raw {
         };
         let mut report = abi::Report::BLANK;
         // SAFETY: a live handle and pointers to locals.
-        unsafe { (self.check)(self.handle, &request, &mut report, std::ptr::null_mut()) };
+        unsafe { (self.check)(handle, &request, &mut report, std::ptr::null_mut()) };
         report
     }
+}
+
+/// Another instance of a library, to be checked.
+pub struct RawCheck<'a> {
+    handle: abi::InstanceHandle,
+    of: &'a Raw,
+}
+
+// SAFETY: as for `Raw`.
+unsafe impl Send for RawCheck<'_> {}
+// SAFETY: as for `Raw`.
+unsafe impl Sync for RawCheck<'_> {}
+
+impl RawCheck<'_> {
+    /// As [`Raw::check`].
+    pub fn check(&self) -> abi::Report {
+        self.of.check_of(self.handle)
+    }
+}
+
+fn made_by(create: Create) -> abi::InstanceHandle {
+    let request = abi::CreateRequest {
+        struct_size: size_of::<abi::CreateRequest>(),
+        instance: 1,
+        call: 1,
+        name: Bytes::of(b"raw"),
+        config: Bytes::of(b"{}"),
+        data_dir: Bytes::EMPTY,
+        cache_dir: Bytes::EMPTY,
+        resource_dir: Bytes::EMPTY,
+    };
+    let mut handle = std::ptr::null_mut();
+    // SAFETY: an entry of a library that stays, and pointers to a static and to locals.
+    let made = unsafe { create(&TABLE, &request, &mut handle, std::ptr::null_mut()) };
+    assert_eq!(made, abi::STATUS_OK);
+    handle
 }
 
 static TABLE: HostTable = HostTable {

@@ -6,19 +6,26 @@ mod machine;
 mod measured;
 
 use crate::root;
-use aims::aims;
+use aims::{aims, benches_of_aims};
 use figures::{figure_rows, figure_tables};
 use measured::{Row, rows};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// `cargo xtask bench-table`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Forgets what was measured before and runs all benches first, so that all rows are of one run.
-    #[arg(long)]
-    run: bool,
+    /// Forgets what was measured before and runs benches first, so that all rows are of one run: all of them, or only what the aims are
+    /// about, some minutes; then only the table of aims is written.
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "all")]
+    run: Option<Run>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Run {
+    All,
+    Aims,
 }
 
 /// What stops the tables from being written.
@@ -52,13 +59,25 @@ pub enum BenchTableError {
     #[error("nothing has been measured yet in {path}; run `cargo xtask bench-table --run`", path = .0.display())]
     Nothing(PathBuf),
     /// The place for the tables is missing.
-    #[error("{path} has no lines {BEGIN} and {END}; put them where the tables go", path = .0.display())]
-    NoMarkers(PathBuf),
+    #[error(
+        "{path} has no lines {} and {}; put them where the tables go",
+        marker(place, "begin"),
+        marker(place, "end"),
+        path = path.display()
+    )]
+    NoMarkers {
+        /// The file.
+        path: PathBuf,
+        /// What the place is called.
+        place: &'static str,
+    },
 }
 
 const COMMAND: &str = "cargo bench -p extman-benches";
-const BEGIN: &str = "<!-- bench-table: begin -->";
-const END: &str = "<!-- bench-table: end -->";
+const AIMS_COMMAND: &str = "cargo xtask bench-table --run aims";
+/// What the two places are called where tables go.
+const AIMS: &str = "bench-aims";
+const TABLES: &str = "bench-table";
 /// Rows that others are compared with, wherever a group has them.
 const BASELINES: [&str; 10] = [
     "bare vtable call",
@@ -78,25 +97,35 @@ const BASELINES: [&str; 10] = [
 /// # Errors
 /// There is nothing to write, or no place for it.
 pub fn run(arguments: &Arguments) -> Result<String, BenchTableError> {
-    let kept = crate::target().join("criterion");
-    if arguments.run {
-        measure(&kept)?;
+    // Beside each other: rows of two runs can't be compared.
+    let is_aims = arguments.run == Some(Run::Aims);
+    let kept = crate::target().join(if is_aims { "criterion-aims" } else { "criterion" });
+    match arguments.run {
+        Some(Run::All) => measure(&kept, &[])?,
+        Some(Run::Aims) => measure(&kept, &benches_of_aims())?,
+        None => {}
     }
     let (rows, figures) = (rows(&kept)?, figure_rows(&kept)?);
     let times = rows.iter().map(|row| row.at);
     let Some(last) = times.chain(figures.iter().map(|row| row.at)).max() else {
         return Err(BenchTableError::Nothing(kept));
     };
-    let tables = [
-        machine::description(last, COMMAND),
-        aims(&rows, &figures),
-        tables(&rows),
-        figure_tables(&figures),
-    ]
-    .join("\n");
     let path = root().join("BENCHMARKS.md");
-    let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
-    let text = between_markers(&text, &tables).ok_or_else(|| BenchTableError::NoMarkers(path.clone()))?;
+    let mut text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
+    let mut put = |place, tables: &[String]| {
+        let new = between_markers(&text, place, &tables.join("\n"));
+        text = new.ok_or_else(|| BenchTableError::NoMarkers {
+            path: path.clone(),
+            place,
+        })?;
+        Ok(())
+    };
+    let command = if is_aims { AIMS_COMMAND } else { COMMAND };
+    let about = machine::description(last, command);
+    put(AIMS, &[about.clone(), aims(&rows, &figures)])?;
+    if !is_aims {
+        put(TABLES, &[about, tables(&rows), figure_tables(&figures)])?;
+    }
     std::fs::write(&path, text).map_err(io("write", &path))?;
     Ok(format!(
         "{} rows in {}",
@@ -105,15 +134,28 @@ pub fn run(arguments: &Arguments) -> Result<String, BenchTableError> {
     ))
 }
 
-fn measure(kept: &std::path::Path) -> Result<(), BenchTableError> {
+/// Runs benches, what came of which lies in `kept` afterwards and nothing else: all, or the rows of some of them.
+fn measure(kept: &Path, benches: &[aims::BenchRows]) -> Result<(), BenchTableError> {
     match std::fs::remove_dir_all(kept) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("remove", kept)(error)),
         _ => {}
     }
+    if benches.is_empty() {
+        return cargo_bench(kept, &[]);
+    }
+    benches.iter().try_for_each(|bench| {
+        let rows = bench.filter();
+        cargo_bench(kept, &["--bench", bench.name, "--", &rows])
+    })
+}
+
+fn cargo_bench(kept: &Path, arguments: &[&str]) -> Result<(), BenchTableError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = root();
     let status = Command::new(cargo)
         .args(COMMAND.split(' ').skip(1))
+        .args(arguments)
+        .env("CRITERION_HOME", kept)
         .current_dir(&root)
         .status()
         .map_err(io("run cargo in", &root))?;
@@ -184,13 +226,18 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-fn between_markers(text: &str, tables: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", tables.trim()))
+fn between_markers(text: &str, place: &str, tables: &str) -> Option<String> {
+    let (begin, end) = (marker(place, "begin"), marker(place, "end"));
+    let (before, rest) = text.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n\n{}\n\n{end}{after}", tables.trim()))
 }
 
-fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> BenchTableError {
+fn marker(place: &str, side: &str) -> String {
+    format!("<!-- {place}: {side} -->")
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BenchTableError {
     let path = path.to_owned();
     move |source| BenchTableError::Io { doing, path, source }
 }
@@ -231,11 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_between_the_markers_is_replaced() {
-        let text = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let new = between_markers(&text, "new\n").unwrap();
-        assert_eq!(new, format!("a\n{BEGIN}\n\nnew\n\n{END}\nb\n"));
-        assert_eq!(between_markers(&new, "new").unwrap(), new);
-        assert!(between_markers("no markers", "new").is_none());
+    fn only_what_is_between_the_markers_of_a_place_is_replaced() {
+        let text = "a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n<!-- y: begin -->\nold\n<!-- y: end -->\n";
+        let new = between_markers(text, "x", "new\n").unwrap();
+        assert_eq!(
+            new,
+            "a\n<!-- x: begin -->\n\nnew\n\n<!-- x: end -->\nb\n<!-- y: begin -->\nold\n<!-- y: end -->\n"
+        );
+        assert_eq!(between_markers(&new, "x", "new").unwrap(), new);
+        assert!(between_markers("no markers", "x", "new").is_none());
     }
 }

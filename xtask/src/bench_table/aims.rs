@@ -12,6 +12,8 @@ struct Aim {
     of: Of,
     /// What it comes to for who does no more than no host can do without, if a row shows that.
     least: Option<Of>,
+    /// What else of the same run says where it comes from, each with its unit.
+    beside: &'static [(&'static str, &'static str, Of)],
 }
 
 #[derive(Clone, Copy)]
@@ -23,7 +25,10 @@ enum Bound {
 /// Group and row.
 type Place = (&'static str, &'static str);
 
+#[derive(Clone, Copy)]
 enum Of {
+    /// One row's median, in nanoseconds.
+    Median(Place),
     /// One row's median by another's.
     Ratio(Place, Place),
     /// One row's median less another's, in nanoseconds.
@@ -35,6 +40,13 @@ enum Of {
 const MANY: &str = "probe, many instances";
 const PACED: &str = "probe, once a second each";
 const MEMORY: &str = "memory of an instance";
+const PARTS: &str = "memory of an instance, by part";
+const HEALTH: &str = "health: evidence, verdict, the minute's sums";
+const CHECKED: &str = "health: what each check touches";
+const INSTANCE: &str = "instance: settings, lanes, breaker";
+const CALLS: &str = "instance: accounts of its calls";
+const REST: &str = "names, tables by name and by token, room to grow";
+const BYTES: &str = "bytes an instance";
 const ACCOUNTS: &str = "accounting of a call";
 const CALL: &str = "call, 8 bytes back";
 const ONE_CORE: &str = "call, 8 bytes back, all threads on one core";
@@ -42,15 +54,25 @@ const READY: &str = "ready and stopped";
 const THOUSANDS: Place = (READY, "10,000 instances of one library");
 const ONE_LIBRARY: Place = (READY, "one library, loaded and unloaded again and again");
 const LEAST_CYCLE: Place = (READY, "one library, the least of a load and an unload");
+const BY_HAND: Place = (READY, "one library, loaded and unloaded by hand");
 const LOAD: &str = "µs a load, create and start, median";
 const UNLOAD: &str = "µs an unload, median";
 const LOADS: &str = "load and unload, bench-plugin";
+const BARE_TIMED: Place = (MANY, "bare vtable call, timed");
+const BARE_IN_TURN: Place = (MANY, "bare vtable call, timed, 10,000 instances in turn");
+const BARE_COUNTED: Place = (ACCOUNTS, "bare vtable call");
 const CPU: &str = "CPU, % of a core";
 const CPU_A_PROBE: &str = "CPU a probe, µs";
 const ENGINE: Place = (PACED, "engine, 10,000 instances");
+const TASKS: Place = (PACED, "task and spawn_blocking each, 10,000 plugins");
+const GRPC: Place = (PACED, "gRPC health over a Unix socket, 1,000 plugins");
+const LEAST_PACED: Place = (
+    PACED,
+    "a thread and a lane, bare calls of 10,000 instances, timed",
+);
 const LARGEST: Place = (PACED, "engine, 100,000 stand-ins");
 
-const AIMS: [Aim; 17] = [
+static AIMS: [Aim; 17] = [
     Aim {
         what: "a call's note in the crash journal",
         bound: Bound::AtMost(10.0),
@@ -60,6 +82,7 @@ const AIMS: [Aim; 17] = [
             (CALL, "checked vtable call"),
         ),
         least: None,
+        beside: &[],
     },
     Aim {
         what: "10,000 instances of one library until ready",
@@ -67,6 +90,7 @@ const AIMS: [Aim; 17] = [
         unit: " ms",
         of: Of::Figure(THOUSANDS, "ms until ready"),
         least: None,
+        beside: &[],
     },
     Aim {
         what: "10,000 instances of one library until stopped",
@@ -74,6 +98,7 @@ const AIMS: [Aim; 17] = [
         unit: " ms",
         of: Of::Figure(THOUSANDS, "ms until stopped"),
         least: None,
+        beside: &[],
     },
     Aim {
         what: "libraries that stay resident when 200 are stopped at once",
@@ -81,6 +106,7 @@ const AIMS: [Aim; 17] = [
         unit: "",
         of: Of::Figure((READY, "200 libraries"), "libraries resident"),
         least: None,
+        beside: &[],
     },
     Aim {
         what: "load, create and start of a small plugin in a host",
@@ -88,6 +114,18 @@ const AIMS: [Aim; 17] = [
         unit: " µs",
         of: Of::Figure(ONE_LIBRARY, LOAD),
         least: Some(Of::Figure(LEAST_CYCLE, LOAD)),
+        beside: &[
+            (
+                "without supervisor and registry",
+                " µs",
+                Of::Figure(BY_HAND, LOAD),
+            ),
+            (
+                "copy to sealed memory",
+                " ns",
+                Of::Median((LOADS, "copy to sealed memory")),
+            ),
+        ],
     },
     Aim {
         what: "unload of a small plugin in a host",
@@ -95,41 +133,62 @@ const AIMS: [Aim; 17] = [
         unit: " µs",
         of: Of::Figure(ONE_LIBRARY, UNLOAD),
         least: Some(Of::Figure(LEAST_CYCLE, UNLOAD)),
+        beside: &[
+            (
+                "without supervisor and registry",
+                " µs",
+                Of::Figure(BY_HAND, UNLOAD),
+            ),
+            (
+                "three threads, started and ended",
+                " ns",
+                Of::Median((LOADS, "three threads that do nothing, one after the other")),
+            ),
+        ],
     },
     Aim {
         what: "a probe all in, 10,000 instances, ÷ bare timed call",
         bound: Bound::AtMost(2.5),
         unit: "",
-        of: Of::Ratio(
-            (MANY, "engine, 10,000 instances"),
-            (MANY, "bare vtable call, timed"),
-        ),
+        of: Of::Ratio((MANY, "engine, 10,000 instances"), BARE_TIMED),
         least: Some(Of::Ratio(
             (MANY, "checked vtable call, one stamp, 10,000 instances in turn"),
-            (MANY, "bare vtable call, timed"),
+            BARE_TIMED,
         )),
+        beside: &[
+            (
+                "bare calls of 10,000 instances in turn, each timed",
+                "",
+                Of::Ratio(BARE_IN_TURN, BARE_TIMED),
+            ),
+            (
+                "the engine with 1,000 instances, which fit the cache",
+                "",
+                Of::Ratio((MANY, "engine, 1,000 instances"), BARE_TIMED),
+            ),
+        ],
     },
     Aim {
         what: "CPU of 10,000 tasks with spawn_blocking ÷ CPU of the engine with 10,000, a probe",
         bound: Bound::AtLeast(40.0),
         unit: "",
-        of: Of::FigureRatio(
-            (PACED, "task and spawn_blocking each, 10,000 plugins"),
-            ENGINE,
-            CPU_A_PROBE,
-        ),
-        least: None,
+        of: Of::FigureRatio(TASKS, ENGINE, CPU_A_PROBE),
+        least: Some(Of::FigureRatio(TASKS, LEAST_PACED, CPU_A_PROBE)),
+        beside: &[
+            ("engine, a probe", " µs", Of::Figure(ENGINE, CPU_A_PROBE)),
+            ("least, a probe", " µs", Of::Figure(LEAST_PACED, CPU_A_PROBE)),
+        ],
     },
     Aim {
         what: "CPU of gRPC health with 1,000 ÷ CPU of the engine with 10,000, a probe",
         bound: Bound::AtLeast(100.0),
         unit: "",
-        of: Of::FigureRatio(
-            (PACED, "gRPC health over a Unix socket, 1,000 plugins"),
-            ENGINE,
-            CPU_A_PROBE,
-        ),
-        least: None,
+        of: Of::FigureRatio(GRPC, ENGINE, CPU_A_PROBE),
+        least: Some(Of::FigureRatio(GRPC, LEAST_PACED, CPU_A_PROBE)),
+        beside: &[
+            ("engine, a probe", " µs", Of::Figure(ENGINE, CPU_A_PROBE)),
+            ("least, a probe", " µs", Of::Figure(LEAST_PACED, CPU_A_PROBE)),
+        ],
     },
     Aim {
         what: "CPU of the engine with 100,000 at one probe a second",
@@ -137,6 +196,7 @@ const AIMS: [Aim; 17] = [
         unit: " %",
         of: Of::Figure(LARGEST, CPU),
         least: None,
+        beside: &[],
     },
     Aim {
         what: "lag of the engine with 100,000 at one probe a second, p99",
@@ -144,43 +204,71 @@ const AIMS: [Aim; 17] = [
         unit: " ms",
         of: Of::Figure(LARGEST, "lag p99, ms"),
         least: None,
+        beside: &[],
     },
     Aim {
         what: "memory of the engine for an instance, 10,000",
         bound: Bound::AtMost(1024.0),
         unit: " B",
-        of: Of::Figure((MEMORY, "engine alone, 10,000 instances"), "bytes an instance"),
+        of: Of::Figure((MEMORY, "engine alone, 10,000 instances"), BYTES),
         least: None,
+        beside: &[],
     },
     Aim {
         what: "memory of the engine for an instance, 100,000",
         bound: Bound::AtMost(1024.0),
         unit: " B",
-        of: Of::Figure((MEMORY, "engine alone, 100,000 instances"), "bytes an instance"),
+        of: Of::Figure((MEMORY, "engine alone, 100,000 instances"), BYTES),
         least: None,
+        beside: &[],
     },
     Aim {
         what: "memory of the whole host for an instance, 10,000",
         bound: Bound::AtMost(1024.0),
         unit: " B",
-        of: Of::Figure(
-            (MEMORY, "engine and instance, 10,000 instances"),
-            "bytes an instance",
-        ),
+        of: Of::Figure((MEMORY, "engine and instance, 10,000 instances"), BYTES),
         least: None,
+        beside: &[
+            ("kept of its health", " B", Of::Figure((PARTS, HEALTH), BYTES)),
+            (
+                "what each check touches of that",
+                " B",
+                Of::Figure((PARTS, CHECKED), BYTES),
+            ),
+            (
+                "settings, lanes, breaker",
+                " B",
+                Of::Figure((PARTS, INSTANCE), BYTES),
+            ),
+            ("accounts of calls", " B", Of::Figure((PARTS, CALLS), BYTES)),
+            (
+                "names, tables and room to grow",
+                " B",
+                Of::Figure((PARTS, REST), BYTES),
+            ),
+        ],
     },
     Aim {
         what: "call on an attached thread, accounting included, over the bare vtable call",
         bound: Bound::AtMost(100.0),
         unit: " ns",
-        of: Of::Difference(
-            (ACCOUNTS, "instance, attached thread, counted"),
-            (ACCOUNTS, "bare vtable call"),
-        ),
+        of: Of::Difference((ACCOUNTS, "instance, attached thread, counted"), BARE_COUNTED),
         least: Some(Of::Difference(
             (ACCOUNTS, "bare vtable call, two readings of the clock"),
-            (ACCOUNTS, "bare vtable call"),
+            BARE_COUNTED,
         )),
+        beside: &[
+            (
+                "accounts",
+                " ns",
+                Of::Median((ACCOUNTS, "accounts alone: begun, returned, ended")),
+            ),
+            (
+                "checked and not counted, over the bare call",
+                " ns",
+                Of::Difference((ACCOUNTS, "checked vtable call, not counted"), BARE_COUNTED),
+            ),
+        ],
     },
     Aim {
         what: "call from async code through a lane ÷ a bare async hop, on one core",
@@ -191,6 +279,7 @@ const AIMS: [Aim; 17] = [
             (ONE_CORE, "async hop, no call, current-thread runtime"),
         ),
         least: None,
+        beside: &[],
     },
     Aim {
         what: "checked load + verified unload, its threads and hashing apart, ÷ dlopen + dlclose",
@@ -207,8 +296,64 @@ const AIMS: [Aim; 17] = [
             ),
             (LOADS, "dlopen + dlclose"),
         )),
+        beside: &[(
+            "dlopen + dlclose, from sealed memory",
+            "",
+            Of::Ratio(
+                (LOADS, "dlopen + dlclose, from sealed memory"),
+                (LOADS, "dlopen + dlclose"),
+            ),
+        )],
     },
 ];
+
+/// Rows of one bench.
+pub(super) struct BenchRows {
+    pub name: &'static str,
+    rows: Vec<Place>,
+}
+
+impl BenchRows {
+    /// Names these rows on the bench's command line: a regular expression, as criterion takes it. Others may be among them whose names are longer.
+    pub(super) fn filter(&self) -> String {
+        let row = |(group, name): &Place| format!("{group}/{name}").replace('+', ".");
+        self.rows.iter().map(row).collect::<Vec<_>>().join("|")
+    }
+}
+
+/// The benches that measure what the aims are about.
+pub(super) fn benches_of_aims() -> Vec<BenchRows> {
+    let of_aim = |aim: &'static Aim| {
+        let beside = aim.beside.iter().map(|(_, _, of)| of);
+        let all = beside.chain(&aim.least).chain(std::iter::once(&aim.of));
+        all.flat_map(Of::places)
+    };
+    let mut benches: Vec<BenchRows> = Vec::new();
+    for place in AIMS.iter().flat_map(of_aim) {
+        let name = bench_of(place.0);
+        match benches.iter_mut().find(|bench| bench.name == name) {
+            Some(bench) if bench.rows.contains(&place) => {}
+            Some(bench) => bench.rows.push(place),
+            None => benches.push(BenchRows {
+                name,
+                rows: vec![place],
+            }),
+        }
+    }
+    benches
+}
+
+fn bench_of(group: &str) -> &'static str {
+    match group {
+        MANY => "probe_engine",
+        PACED => "probe_paced",
+        MEMORY | PARTS => "engine_memory",
+        ACCOUNTS => "call_overhead",
+        LOADS => "load",
+        READY => "ready",
+        _ => "call",
+    }
+}
 
 /// A table of the aims whose rows are there.
 pub(super) fn aims(rows: &[Row], figures: &[FigureRow]) -> String {
@@ -225,19 +370,35 @@ pub(super) fn aims(rows: &[Row], figures: &[FigureRow]) -> String {
         let (bound, value) = (three_digits(bound), three_digits(value));
         let least = aim.least.as_ref().and_then(|least| least.value(rows, figures));
         let least = least.map_or_else(String::new, |least| format!("{}{unit}", three_digits(least)));
+        let beside = aim.beside.iter().filter_map(|(what, unit, of)| {
+            let value = three_digits(of.value(rows, figures)?);
+            Some(format!("{what}: {value}{unit}"))
+        });
+        let beside = beside.collect::<Vec<_>>().join("; ");
         let _ = writeln!(
             text,
-            "| {} | {word} {bound}{unit} | {value}{unit} | {met} | {least} |",
+            "| {} | {word} {bound}{unit} | {value}{unit} | {met} | {least} | {beside} |",
             aim.what
         );
     }
     if text.is_empty() {
         return text;
     }
-    format!("### aims\n\n| | aim | measured | | the least |\n|---|---:|---:|---|---:|\n{text}\n")
+    let head = "| | aim | measured | | the least | beside it |\n|---|---:|---:|---|---:|---|";
+    format!("### aims\n\n{head}\n{text}\n")
 }
 
 impl Of {
+    fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        let (one, other) = match *self {
+            Of::Median(place) | Of::Figure(place, _) => (place, None),
+            Of::Ratio(one, other) | Of::Difference(one, other) | Of::FigureRatio(one, other, _) => {
+                (one, Some(other))
+            }
+        };
+        std::iter::once(one).chain(other)
+    }
+
     fn value(&self, rows: &[Row], figures: &[FigureRow]) -> Option<f64> {
         let median = |(group, name): Place| {
             let row = rows.iter().find(|row| row.group == group && row.name == name)?;
@@ -250,6 +411,7 @@ impl Of {
             row.figure(what)
         };
         match *self {
+            Of::Median(place) => median(place),
             Of::Ratio(one, other) => Some(median(one)? / median(other)?),
             Of::Difference(one, other) => Some(median(one)? - median(other)?),
             Of::Figure(place, what) => figure(place, what),
@@ -276,14 +438,24 @@ mod tests {
     fn an_aim_is_told_when_its_row_was_measured_and_missed_when_it_is_over() {
         assert_eq!(aims(&[], &[]), "");
         for (cpu, ending) in [
-            (5.0, "| ≤ 5.00 % | 5.00 % | met |  |"),
-            (5.01, "| **missed** |  |"),
+            (5.0, "| ≤ 5.00 % | 5.00 % | met |  |  |"),
+            (5.01, "| **missed** |  |  |"),
         ] {
             let text = aims(&[], &measured(cpu));
             let told: Vec<_> = text.lines().skip(4).filter(|line| !line.is_empty()).collect();
             assert_eq!(told.len(), 1);
             assert!(told[0].ends_with(ending), "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_aims_are_about_is_asked_of_the_benches_that_measure_it() {
+        let benches = benches_of_aims();
+        let filter = |name| benches.iter().find(|bench| bench.name == name).unwrap().filter();
+        assert!(filter("load").contains("load and unload, bench-plugin/dlopen . dlclose|"));
+        let places = filter("probe_engine");
+        assert_eq!(places.matches("/bare vtable call, timed|").count(), 1, "{places}");
+        assert_eq!(benches.iter().filter(|bench| bench.name == "call").count(), 1);
     }
 
     #[test]
