@@ -42,6 +42,8 @@ const READY: &str = "ready and stopped";
 const THOUSANDS: Place = (READY, "10,000 instances of one library");
 const ONE_LIBRARY: Place = (READY, "one library, loaded and unloaded again and again");
 const LEAST_CYCLE: Place = (READY, "one library, the least of a load and an unload");
+const SWAPS: &str = "2,000 calls a second, updates back and forth";
+const THROUGH: Place = (SWAPS, "while versions are swapped");
 const LOAD: &str = "µs a load, create and start, median";
 const UNLOAD: &str = "µs an unload, median";
 const LOADS: &str = "load and unload, bench-plugin";
@@ -50,7 +52,31 @@ const CPU_A_PROBE: &str = "CPU a probe, µs";
 const ENGINE: Place = (PACED, "engine, 10,000 instances");
 const LARGEST: Place = (PACED, "engine, 100,000 stand-ins");
 
-const AIMS: [Aim; 17] = [
+const AIMS: [Aim; 20] = [
+    Aim {
+        what: "calls that fail while versions are swapped",
+        bound: Bound::AtMost(0.0),
+        unit: "",
+        of: Of::Figure(THROUGH, "calls failed"),
+        least: None,
+    },
+    Aim {
+        what: "a call while versions are swapped ÷ a call without, p99",
+        bound: Bound::AtMost(2.0),
+        unit: "",
+        of: Of::FigureRatio(THROUGH, (SWAPS, "while one version serves"), "µs a call, p99"),
+        least: None,
+    },
+    Aim {
+        what: "from the verdict on a bad version to its last call, p99",
+        bound: Bound::AtMost(100.0),
+        unit: " ms",
+        of: Of::Figure(
+            (SWAPS, "a version whose calls fail"),
+            "ms from verdict to its last call, p99",
+        ),
+        least: None,
+    },
     Aim {
         what: "a call's note in the crash journal",
         bound: Bound::AtMost(10.0),
