@@ -36,7 +36,8 @@ const ANSWERS_MIN: u64 = 40;
 const SETTLED_BY_JUDGE: u32 = 20;
 /// So many calls may be due and not begun where the callers count as up to date: the least time for which a task sleeps is a millisecond.
 const BEHIND_MAX: u64 = 2 * CALLERS;
-/// A library has at least twice as much, and all of the updates after the warm-up may not leave more.
+/// All of the updates after the warm-up may not leave more, of 200. The language detector leaves 12 KiB with each of its generations: tables in
+/// statics of `whatlang`, which nobody frees.
 const GROWTH_BYTES_MAX: u64 = 4 << 20;
 
 fn swaps() -> u32 {
