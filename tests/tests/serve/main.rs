@@ -27,6 +27,7 @@ mod routing;
 mod served;
 mod supervision;
 mod symbols;
+mod taken_back;
 mod thousands;
 mod trials;
 mod update_commands;

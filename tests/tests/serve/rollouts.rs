@@ -341,6 +341,24 @@ async fn version_that_fails_its_checks_alone_is_taken_back_before_it_is_called_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn version_that_fails_its_checks_later_is_taken_back_though_the_old_one_has_no_check() {
+    let place = Place::default();
+    place.put(
+        &plugin("updated", "1.0.0", "one").build(place.path()),
+        "updated.so",
+    );
+    let mut config = config(&place);
+    config.rollout.step_ms = 5_000;
+    let mut rolling = Rolling::in_place(place, config).await.call();
+    rolling.put(second().in_check(
+        "static int asked; if (__sync_fetch_and_add(&asked, 1) > 2) { return extman_fail(text, EXTMAN_STATUS_INTERNAL, \"no model\"); }",
+    ));
+    let why = rolling.until_taken_back().await;
+    assert!(why.contains("checks failed"), "{why}");
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn version_that_is_slower_is_taken_back() {
     taken_back(second().in_invoke("usleep(3000);"), |_| {}, "times the").await;
 }

@@ -29,6 +29,8 @@ type Place = (&'static str, &'static str);
 enum Of {
     /// One row's median, in nanoseconds.
     Median(Place),
+    /// The same in milliseconds.
+    MedianMs(Place),
     /// One row's median by another's.
     Ratio(Place, Place),
     /// One row's median less another's, in nanoseconds.
@@ -55,6 +57,10 @@ const THOUSANDS: Place = (READY, "10,000 instances of one library");
 const ONE_LIBRARY: Place = (READY, "one library, loaded and unloaded again and again");
 const LEAST_CYCLE: Place = (READY, "one library, the least of a load and an unload");
 const BY_HAND: Place = (READY, "one library, loaded and unloaded by hand");
+const RESOLVE: &str = "resolve, 1,000 plugins in 10 versions";
+const ROUTE: &str = "route";
+const SWAPS: &str = "2,000 calls a second, updates back and forth";
+const THROUGH: Place = (SWAPS, "while versions are swapped");
 const LOAD: &str = "µs a load, create and start, median";
 const UNLOAD: &str = "µs an unload, median";
 const LOADS: &str = "load and unload, bench-plugin";
@@ -72,7 +78,53 @@ const LEAST_PACED: Place = (
 );
 const LARGEST: Place = (PACED, "engine, 100,000 stand-ins");
 
-static AIMS: [Aim; 17] = [
+static AIMS: [Aim; 22] = [
+    Aim {
+        what: "calls that fail while versions are swapped",
+        bound: Bound::AtMost(0.0),
+        unit: "",
+        of: Of::Figure(THROUGH, "calls failed"),
+        least: None,
+        beside: &[],
+    },
+    Aim {
+        what: "a call while versions are swapped ÷ a call without, p99",
+        bound: Bound::AtMost(2.0),
+        unit: "",
+        of: Of::FigureRatio(THROUGH, (SWAPS, "while one version serves"), "µs a call, p99"),
+        least: None,
+        beside: &[],
+    },
+    Aim {
+        what: "from the verdict on a bad version to its last call, p99",
+        bound: Bound::AtMost(100.0),
+        unit: " ms",
+        of: Of::Figure(
+            (SWAPS, "a version whose calls fail"),
+            "ms from verdict to its last call, p99",
+        ),
+        least: None,
+        beside: &[],
+    },
+    Aim {
+        what: "1,000 plugins in 10 versions resolved",
+        bound: Bound::AtMost(50.0),
+        unit: " ms",
+        of: Of::MedianMs((RESOLVE, "resolve them all")),
+        least: None,
+        beside: &[],
+    },
+    Aim {
+        what: "a call by a host with one candidate, over the same instance's own",
+        bound: Bound::AtMost(60.0),
+        unit: " ns",
+        of: Of::Difference(
+            (ROUTE, "1 candidate"),
+            (ROUTE, "an instance itself, beside 1 candidate"),
+        ),
+        least: None,
+        beside: &[],
+    },
     Aim {
         what: "a call's note in the crash journal",
         bound: Bound::AtMost(10.0),
@@ -351,6 +403,9 @@ fn bench_of(group: &str) -> &'static str {
         ACCOUNTS => "call_overhead",
         LOADS => "load",
         READY => "ready",
+        RESOLVE => "resolve",
+        ROUTE => "route",
+        SWAPS => "swap",
         _ => "call",
     }
 }
@@ -391,7 +446,7 @@ pub(super) fn aims(rows: &[Row], figures: &[FigureRow]) -> String {
 impl Of {
     fn places(&self) -> impl Iterator<Item = Place> + use<> {
         let (one, other) = match *self {
-            Of::Median(place) | Of::Figure(place, _) => (place, None),
+            Of::Median(place) | Of::MedianMs(place) | Of::Figure(place, _) => (place, None),
             Of::Ratio(one, other) | Of::Difference(one, other) | Of::FigureRatio(one, other, _) => {
                 (one, Some(other))
             }
@@ -412,6 +467,7 @@ impl Of {
         };
         match *self {
             Of::Median(place) => median(place),
+            Of::MedianMs(place) => Some(median(place)? / 1e6),
             Of::Ratio(one, other) => Some(median(one)? / median(other)?),
             Of::Difference(one, other) => Some(median(one)? - median(other)?),
             Of::Figure(place, what) => figure(place, what),

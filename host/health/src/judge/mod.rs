@@ -46,8 +46,8 @@ pub struct Side {
     pub latencies: LatencyHistogram,
     /// How many of the calls panicked.
     pub panics: u64,
-    /// Checks that had a result.
-    pub checks: Failures,
+    /// Checks that had a result; none where the version has no check.
+    pub checks: Option<Failures>,
     /// Heap in use at the end, where it is measured.
     pub heap_bytes: Option<u64>,
 }
@@ -75,6 +75,8 @@ pub struct Judge {
     latencies: Latencies,
     heaps: Heaps,
     record: Record,
+    /// Whether the baseline has a check.
+    is_baseline_checked: bool,
     /// Calls of each side in this step.
     step: (u64, u64),
     /// Calls of the candidate in all.
@@ -95,6 +97,7 @@ impl Judge {
             latencies: Latencies::new(),
             heaps: Heaps::default(),
             record: Record::default(),
+            is_baseline_checked: false,
             step: (0, 0),
             candidate_calls: 0,
             panicked: (0, 0),
@@ -118,7 +121,8 @@ impl Judge {
             candidate: of(candidate),
             baseline: of(baseline),
         };
-        self.checks.observe(both(|side| side.checks));
+        self.is_baseline_checked |= baseline.checks.is_some();
+        self.checks.observe(checks(candidate, baseline));
         self.heaps
             .observe(lasted, candidate.heap_bytes, baseline.heap_bytes, policy);
         self.candidate_calls = self.candidate_calls.saturating_add(candidate.calls.of);
@@ -181,7 +185,11 @@ impl Judge {
         panics
             .map(found(Measure::Panics))
             .or_else(|| worse(&self.errors, policy.errors_min).map(found(Measure::Errors)))
-            .or_else(|| worse(&self.checks, policy.checks_min).map(found(Measure::Checks)))
+            .or_else(|| {
+                let (candidate, baseline) = worse(&self.checks, policy.checks_min)?;
+                let baseline = self.is_baseline_checked.then_some(baseline);
+                Some(found(Measure::Checks)((candidate, baseline.unwrap_or_default())))
+            })
             .or_else(|| self.latencies.worse(needed).map(slower(Measure::Latency)))
             .or_else(|| {
                 self.heaps.worse().map(|finding| Finding {
@@ -250,6 +258,19 @@ impl Judge {
                     .map(|(measure, _)| Lack::Leans(measure)),
             )
             .chain(heap)
+    }
+}
+
+/// A version without a check fails none: it counts as if it had been asked as often as the other, and been well.
+fn checks(candidate: &Side, baseline: &Side) -> Both {
+    let candidate = candidate.checks.unwrap_or_default();
+    let well = Failures {
+        failed: 0,
+        of: candidate.of,
+    };
+    Both {
+        candidate,
+        baseline: baseline.checks.unwrap_or(well),
     }
 }
 

@@ -11,7 +11,7 @@ fn side(calls: u64, failed: u64, factor: f64) -> Side {
     Side {
         calls: Failures { failed, of: calls },
         latencies: LatencyHistogram::of(ms.map(|ms| Duration::from_secs_f64(ms / 1e3))),
-        checks: Failures { failed: 0, of: 1 },
+        checks: Some(Failures { failed: 0, of: 1 }),
         heap_bytes: Some(64 << 20),
         ..Side::default()
     }
@@ -96,11 +96,21 @@ fn each_measure_alone_makes_worse_and_is_told_in_a_sentence() {
         "{text}"
     );
     let mut ill = side(25, 0, 1.0);
-    ill.checks = Failures { failed: 1, of: 1 };
+    ill.checks = Some(Failures { failed: 1, of: 1 });
     let checks = after(20, &ill, &well);
     assert_eq!(
         checks.to_string(),
         "worse: 100.0 % of 20 checks failed, none of 20 of the version before"
+    );
+    let mut unchecked = Judge::new(JudgePolicy::default());
+    let without = Side {
+        checks: None,
+        ..well.clone()
+    };
+    observe(&mut unchecked, 20, &ill, &without);
+    assert_eq!(
+        unchecked.verdict().to_string(),
+        "worse: 100.0 % of 20 checks failed, none of the version before"
     );
     let mut large = side(25, 0, 1.0);
     large.heap_bytes = Some(128 << 20);

@@ -232,7 +232,7 @@ impl Watched {
             },
             latencies: latencies.since(&self.latencies),
             panics: panics.saturating_sub(self.panics),
-            checks: checked.0,
+            checks: self.checking.is_some().then_some(checked.0),
             heap_bytes: checked.1,
         };
         (self.counts, self.panics, self.latencies) = (counts, panics, latencies);

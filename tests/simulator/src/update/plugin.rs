@@ -157,10 +157,10 @@ impl Version {
             calls: std::mem::take(&mut self.calls),
             latencies: LatencyHistogram::of(self.durations.drain(..)),
             panics: std::mem::take(&mut self.panics),
-            checks: Failures {
+            checks: Some(Failures {
                 failed: u64::from(check_fails),
                 of: 1,
-            },
+            }),
             heap_bytes: Some((48.0 * MIB + cache + in_use + self.leaked) as u64),
         }
     }
