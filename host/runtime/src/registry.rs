@@ -4,6 +4,7 @@
 mod admitted;
 mod canary;
 mod config;
+mod load;
 mod route;
 
 pub use admitted::Admitted;
@@ -146,8 +147,8 @@ impl Registry {
     pub fn set_routing(&self, config: RoutingConfig) {
         let _changing = lock(&self.changing);
         let mut next = (*self.current.load_full()).clone();
-        for route in next.routes.values_mut() {
-            let changed = Route::new(route.candidates().to_vec(), &config).in_place_of(Some(route));
+        for (capability, route) in &mut next.routes {
+            let changed = Route::new(capability, route.candidates().to_vec(), &config).in_place_of(Some(route));
             *route = Arc::new(changed);
         }
         self.routing.store(Arc::new(config.into()));
@@ -473,7 +474,7 @@ impl Snapshot {
             if candidates.is_empty() {
                 next.routes.remove(&capability);
             } else {
-                let route = Route::new(candidates, config).in_place_of(before);
+                let route = Route::new(&capability, candidates, config).in_place_of(before);
                 next.routes.insert(capability, Arc::new(route));
             }
         }

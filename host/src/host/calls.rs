@@ -97,7 +97,7 @@ impl Host {
         let (target, call) = split(invocation);
         let mut attempts = Attempts::default();
         let chosen = loop {
-            let chosen = self.choose(&target, &attempts)?;
+            let chosen = self.choose_with_room(&target, &mut attempts)?;
             match check_size(&chosen.candidate.entry, &target.capability, call.body.len()) {
                 Ok(()) => break chosen,
                 Err(error) if chosen.is_on_trial() => attempts.turned_away(&chosen.candidate, error),
@@ -160,7 +160,7 @@ impl Host {
         let current = self.inner.registry.current();
         let route = route(&current, capability)?;
         let choice = route.choice();
-        let Some(choice) = choice.as_ref().filter(|choice| !choice.has_trials()) else {
+        let Some(choice) = choice.as_ref().filter(|choice| choice.is_settled()) else {
             return self.serve_attached(attached, Attempts::default(), capability, body);
         };
         let Some(serving) = &choice.serving else {
@@ -220,8 +220,8 @@ impl Host {
         match self.note_end(&mut chosen, ended, false) {
             Ok(reply) => Ok(attempts.answered(&chosen, reply)),
             Err(failure) => {
-                // The time of a call on this thread is its instance's own, and this one's is over.
-                let is_over = failure.error.kind == ErrorKind::DeadlineExceeded;
+                // The time of a call on this thread is its instance's own, and this one's is over; also if it was spent waiting for room.
+                let is_over = failure.error.kind == ErrorKind::DeadlineExceeded || failure.is_for_room();
                 let goes_on = !is_over && self.goes_on(&chosen, &failure, capability);
                 attempts.failed(&chosen.candidate, failure.error);
                 // A lease of its breaker is another call's while the next one serves.
@@ -251,9 +251,12 @@ impl Host {
         loop {
             // What is streamed is told who serves it before it begins.
             let may_go_on = stream.is_none() && (target.instance.is_none() || chosen.is_canary());
-            let spare =
-                (may_go_on && self.may_be_repeated(&chosen, &target.capability)).then(|| call.clone());
             let instance = chosen.candidate.instance.clone();
+            let may_move = || {
+                self.may_be_repeated(&chosen, &target.capability)
+                    || (self.has_others(&target.capability) && instance.is_crowded())
+            };
+            let spare = (may_go_on && may_move()).then(|| call.clone());
             let next = match instance.invoke_if_open(call, stream.clone()).await {
                 Err(turned_away) => {
                     let error = not_serving(&chosen.candidate.entry);
@@ -265,8 +268,12 @@ impl Host {
                     Err(failure) => {
                         let goes_on = self.goes_on(&chosen, &failure, &target.capability);
                         let manifest = chosen.candidate.entry.plugin.manifest();
+                        let is_for_room = failure.is_for_room();
                         let error = error_hint::add(failure.error, manifest, &target.capability);
-                        attempts.failed(&chosen.candidate, error);
+                        match is_for_room {
+                            true => attempts.had_no_room(&chosen.candidate, error),
+                            false => attempts.failed(&chosen.candidate, error),
+                        }
                         let left = timeout.saturating_sub(clock::monotonic().since(began));
                         match spare.filter(|_| goes_on && left > Duration::ZERO) {
                             Some(spare) => Call {
@@ -318,16 +325,21 @@ impl Host {
 
     /// Whether a copy of a call is kept for another candidate than the chosen one.
     fn may_be_repeated(&self, chosen: &Admitted, capability: &str) -> bool {
-        let current = self.inner.registry.current();
-        let has_others = chosen.is_canary() || current.route(capability).is_some_and(Route::has_others);
+        let has_others = chosen.is_canary() || self.has_others(capability);
         has_others && (chosen.is_on_trial() || is_idempotent(&chosen.candidate.entry, capability))
     }
 
-    /// Whether a call that has failed goes to another candidate: one on trial of which the plugin says that it did nothing, else only where the
-    /// capability is idempotent, and within the budget of retries or from a new version to its old one. A caller's mistake is one everywhere.
+    fn has_others(&self, capability: &str) -> bool {
+        let current = self.inner.registry.current();
+        current.route(capability).is_some_and(Route::has_others)
+    }
+
+    /// Whether a call that has failed goes to another candidate: one that found no room, or one on trial of which the plugin says that it did
+    /// nothing; else only where the capability is idempotent, and within the budget of retries or from a new version to its old one. A caller's
+    /// mistake is one everywhere.
     #[cold]
     fn goes_on(&self, chosen: &Admitted, failure: &CallFailure, capability: &str) -> bool {
-        if chosen.is_on_trial() && failure.did_nothing {
+        if failure.is_for_room() || (chosen.is_on_trial() && failure.did_nothing) {
             return true;
         }
         let registry = &self.inner.registry;
@@ -353,7 +365,7 @@ impl Host {
         attempts: &mut Attempts,
     ) -> Result<(Admitted, Call), CallError> {
         loop {
-            let chosen = self.choose(target, attempts)?;
+            let chosen = self.choose_with_room(target, attempts)?;
             let spare = chosen.is_on_trial().then(|| call.clone());
             match (self.hold(&chosen.candidate.entry, call, held).await, spare) {
                 (Ok(call), _) => return Ok((chosen, call)),
@@ -372,6 +384,18 @@ impl Host {
         match held {
             Held::BySize => Ok(call),
             Held::BySchema => self.check_input(entry, call).await,
+        }
+    }
+
+    /// As [`choose`](Self::choose), for a call that waits for a lane: one whose queue is full is passed over where there are others.
+    fn choose_with_room(&self, target: &Target, attempts: &mut Attempts) -> Result<Admitted, CallError> {
+        loop {
+            let chosen = self.choose(target, attempts)?;
+            let may_go_on = target.instance.is_none() && self.has_others(&target.capability);
+            match chosen.candidate.instance.no_room().filter(|_| may_go_on) {
+                Some(error) => attempts.had_no_room(&chosen.candidate, error),
+                None => return Ok(chosen),
+            }
         }
     }
 

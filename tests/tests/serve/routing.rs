@@ -6,10 +6,14 @@ use extman::config::{AllDown, BreakerConfig, Config, RoutingConfig};
 use extman::control::{Invocation, Invoked};
 use extman::{Attached, Host, InstanceConfig};
 use extman_model::{CallError, ErrorKind, Health, RequestExtras};
+use extman_runtime::instance::Instance;
 use extman_tests::until::{LIMIT, until_async};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 const SHARED: &str = "[[capability]]\nname = \"shared.ask\"\n";
 const IDEMPOTENT: &str = "[[capability]]\nname = \"shared.ask\"\nidempotent = true\n";
@@ -34,25 +38,40 @@ impl Pair {
         routing: RoutingConfig,
         second: Option<InstanceConfig>,
     ) -> Self {
-        let place = Place::default();
-        let well = place.path().join("well");
-        let code = format!("if (access({well:?}, F_OK) != 0) {{ {unwell} }}");
-        let first = plugin("first", "1.0.0", "one").declares(declared).in_invoke(code);
-        place.put(&first.build(place.path()), "first.so");
-        if second.is_some() {
-            let second = plugin("second", "1.0.0", "two").declares(declared);
-            place.put(&second.build(place.path()), "second.so");
-        }
-        let mut config = Config {
+        let config = Config {
             routing,
             ..Config::default()
         };
-        (config.history.enabled, config.state.dir) = (false, None);
         let first = InstanceConfig {
             priority: 10,
             ..InstanceConfig::default_for("first")
         };
-        config.instances = std::iter::once(first).chain(second).collect();
+        Pair::with(declared, [unwell, ""], config, first, second).await
+    }
+
+    /// The same, configured so; each of the two runs its code.
+    async fn with(
+        declared: &'static str,
+        unwell: [&str; 2],
+        mut config: Config,
+        first: InstanceConfig,
+        second: Option<InstanceConfig>,
+    ) -> Self {
+        let instances = std::iter::once(first).chain(second.clone()).collect();
+        let place = Place::default();
+        let well = place.path().join("well");
+        let [code, code_of_second] = unwell.map(|unwell| {
+            let code = format!("if (access(WELL, F_OK) != 0) {{ {unwell} }}");
+            code.replace("WELL", &format!("{well:?}"))
+        });
+        let first = plugin("first", "1.0.0", "one").declares(declared).in_invoke(code);
+        place.put(&first.build(place.path()), "first.so");
+        if second.is_some() {
+            let second = plugin("second", "1.0.0", "two").declares(declared).in_invoke(code_of_second);
+            place.put(&second.build(place.path()), "second.so");
+        }
+        (config.history.enabled, config.state.dir) = (false, None);
+        config.instances = instances;
         let builder = Host::builder().config(config).dir(place.plugins());
         let builder = builder.store_dir(place.path().join("store"));
         let host = builder.vetting(false).build().await.expect("a host");
@@ -76,15 +95,7 @@ impl Pair {
     }
 
     async fn call(&self) -> Result<Invoked, CallError> {
-        let invocation = Invocation {
-            capability: "shared.ask".to_owned(),
-            instance: None,
-            content_type: "application/json".to_owned(),
-            body: b"{}".to_vec(),
-            timeout: None,
-            extras: RequestExtras::NONE,
-        };
-        self.host.invoke_raw(invocation).await
+        self.host.invoke_raw(invocation()).await
     }
 
     /// The same on a thread of the caller's.
@@ -99,12 +110,40 @@ impl Pair {
 
     /// How many calls of the first one have ended.
     fn calls_of_first(&self) -> u64 {
+        self.first().call_metrics().counts().ended
+    }
+
+    fn first(&self) -> Arc<Instance> {
         let snapshot = self.host.snapshot();
         let entry = snapshot.get("first").expect("it is there");
-        let (instance, _) = entry.serving.as_ref().expect("it runs");
-        instance.call_metrics().counts().ended
+        entry.serving.clone().expect("it runs").0
+    }
+
+    /// Calls it, and does not wait for an answer before the first one has so many calls in flight.
+    async fn begin_call(&self, in_flight: u64) -> JoinHandle<Result<Invoked, CallError>> {
+        let host = self.host.clone();
+        let call = tokio::spawn(async move { host.invoke_raw(invocation()).await });
+        until_async("a call is under way", || {
+            self.first().call_metrics().in_flight() == in_flight
+        })
+        .await;
+        call
     }
 }
+
+fn invocation() -> Invocation {
+    Invocation {
+        capability: "shared.ask".to_owned(),
+        instance: None,
+        content_type: "application/json".to_owned(),
+        body: b"{}".to_vec(),
+        timeout: None,
+        extras: RequestExtras::NONE,
+    }
+}
+
+/// Its calls do not return until it is well.
+const HANGS: &str = "while (access(WELL, F_OK) != 0) { usleep(1000); }";
 
 fn fails(status: &str) -> String {
     format!("return extman_fail(error, EXTMAN_STATUS_{status}, \"as told\");")
@@ -263,11 +302,129 @@ async fn breaker_of_a_busy_instance_stays_closed() {
         std::fs::remove_file(&pair.well).expect("removed");
     }
     assert_eq!(pair.calls_of_first(), 10);
-    let snapshot = pair.host.snapshot();
-    let entry = snapshot.get("first").expect("it is there");
-    let (instance, _) = entry.serving.as_ref().expect("it runs");
-    assert!(instance.breaker().is_closed());
-    drop((entry, snapshot));
+    assert!(pair.first().breaker().is_closed());
+    pair.host.shutdown().await;
+}
+
+/// Two that are equals.
+async fn equals(unwell: &str) -> Pair {
+    let [first, second] = ["first", "second"].map(InstanceConfig::default_for);
+    Pair::with(SHARED, [unwell, ""], Config::default(), first, Some(second)).await
+}
+
+async fn calls_are_shared(call: impl AsyncFn(&Pair) -> Result<Invoked, CallError>) {
+    let pair = equals("").await;
+    let mut served = BTreeMap::new();
+    for _ in 0..100 {
+        let invoked = call(&pair).await.expect("an answer");
+        assert_eq!(invoked.degraded, None, "each is as good as the other");
+        *served.entry(invoked.served_by.to_string()).or_insert(0) += 1;
+    }
+    // By chance alone once in some 10^12 runs.
+    assert!(served.len() == 2 && served.values().all(|calls| *calls > 15), "{served:?}");
+    pair.host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_instances_share_the_calls() {
+    calls_are_shared(async |pair| pair.call().await).await;
+    calls_are_shared(async |pair| pair.call_attached().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instance_with_more_calls_under_way_than_its_equal_gets_no_further_ones() {
+    let pair = equals(HANGS).await;
+    // It gets this one, or the other one is drawn and answers.
+    let mut hanging = None;
+    let give_up = Instant::now() + LIMIT;
+    while hanging.is_none() {
+        let host = pair.host.clone();
+        let mut call = tokio::spawn(async move { host.invoke_raw(invocation()).await });
+        let hangs = until_async("it hangs or is answered", || {
+            call.is_finished() || pair.first().call_metrics().in_flight() == 1
+        });
+        hangs.await;
+        hanging = match call.is_finished() {
+            true => (&mut call).await.expect("it has called").err().map(|_| call),
+            false => Some(call),
+        };
+        assert!(Instant::now() < give_up, "the first one is never drawn");
+    }
+    for _ in 0..50 {
+        let invoked = pair.call().await.expect("an answer");
+        assert_eq!(&*invoked.served_by, "second");
+        let invoked = pair.call_attached().await.expect("an answer");
+        assert_eq!(&*invoked.served_by, "second");
+    }
+    std::fs::write(&pair.well, "").expect("written");
+    let hanging = hanging.expect("it hangs").await.expect("it has called");
+    assert_eq!(&*hanging.expect("it is well").served_by, "first");
+    pair.host.shutdown().await;
+}
+
+/// Of one lane and one place in the queue of each.
+fn narrow() -> Config {
+    let mut config = Config::default();
+    (config.lanes.per_module_max, config.lanes.queue_max) = (1, 1);
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_that_finds_no_room_goes_to_the_next_instance_and_the_busy_one_is_not_held_to_be_ill() {
+    let first = InstanceConfig {
+        priority: 10,
+        ..InstanceConfig::default_for("first")
+    };
+    let second = InstanceConfig::default_for("second");
+    let pair = Pair::with(SHARED, [HANGS, ""], narrow(), first, Some(second)).await;
+    let waiting = [pair.begin_call(1).await, pair.begin_call(2).await];
+    for _ in 0..20 {
+        let invoked = pair.call().await.expect("the next one has room");
+        assert_eq!((&*invoked.served_by, invoked.attempts), ("second", 1));
+        assert_eq!(invoked.degraded.as_deref(), Some("first is busy"));
+    }
+    let mut stream = pair.host.invoke_streamed(invocation()).expect("the next one has room");
+    assert_eq!(&*stream.served_by, "second");
+    while stream.frames.next().await.is_some() {}
+    let first = pair.first();
+    assert!(first.breaker().is_closed());
+    assert_eq!(first.call_metrics().errors().map(|(_, count)| count).sum::<u64>(), 0);
+    std::fs::write(&pair.well, "").expect("written");
+    for call in waiting {
+        let invoked = call.await.expect("it has called").expect("an answer");
+        assert_eq!(&*invoked.served_by, "first");
+    }
+    drop(first);
+    pair.host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_that_finds_no_room_anywhere_is_refused_as_busy_and_none_that_is_down_is_called_for_it() {
+    let first = InstanceConfig {
+        priority: 10,
+        ..InstanceConfig::default_for("first")
+    };
+    let config = Config {
+        routing: opens_for(FOR_EVER_MS),
+        ..narrow()
+    };
+    let fails = fails("INTERNAL");
+    let second = InstanceConfig::default_for("second");
+    let pair = Pair::with(SHARED, [HANGS, &fails], config, first, Some(second)).await;
+    for _ in 0..5 {
+        let by_name = Invocation {
+            instance: Some("second".to_owned()),
+            ..invocation()
+        };
+        pair.host.invoke_raw(by_name).await.map(|_| ()).expect_err("it fails");
+    }
+    let waiting = [pair.begin_call(1).await, pair.begin_call(2).await];
+    let error = pair.call().await.map(|_| ()).expect_err("nobody has room");
+    assert_eq!(error.kind, ErrorKind::Exhausted, "{error}");
+    std::fs::write(&pair.well, "").expect("written");
+    for call in waiting {
+        call.await.expect("it has called").expect("an answer");
+    }
     pair.host.shutdown().await;
 }
 

@@ -33,6 +33,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 pub use used::{InstanceUsed, ModulesUsed};
 
+/// More calls than come to one queue between a look at it and a call.
+const CALLS_AT_ONCE: usize = 64;
+
 /// One configured use of a module.
 pub struct Instance {
     name: Arc<str>,
@@ -80,6 +83,11 @@ pub struct CallFailure {
 }
 
 impl CallFailure {
+    /// Whether the host had no room for it: another instance may have.
+    pub fn is_for_room(&self) -> bool {
+        self.did_nothing && self.error.kind == ErrorKind::Exhausted
+    }
+
     /// The host turned the call away: the plugin was never entered.
     fn refused(error: CallError) -> Self {
         CallFailure {
@@ -318,6 +326,17 @@ impl Instance {
     fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + 'static> {
         let notices = self.cancel_notices.clone()?;
         Some(move |call| notices.notify(call))
+    }
+
+    /// Why it would turn a call away for want of room that waits for a lane, if it would.
+    pub fn no_room(&self) -> Option<CallError> {
+        let refused = self.pool.full_for_calls(0)?;
+        Some(CallError::new(ErrorKind::Exhausted, refused.to_string()))
+    }
+
+    /// Whether it may turn a call away for want of room before that has come to its queue.
+    pub fn is_crowded(&self) -> bool {
+        self.pool.full_for_calls(CALLS_AT_ONCE).is_some()
     }
 
     /// Takes no more calls. Those that are counted as in flight were let in before.
