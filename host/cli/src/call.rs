@@ -2,7 +2,7 @@
 
 use super::args::Target;
 use super::backend::Backend;
-use super::duration::{self, short};
+use super::duration::{self, lasted, short};
 use super::fault::Fault;
 use super::json_problem::json_problem;
 use super::screen::{Outcome, Rendered, Screen, say};
@@ -186,6 +186,7 @@ fn facts(invoked: &Invoked) -> Value {
         "degraded": invoked.degraded.is_some(),
         "degraded_reason": invoked.degraded.as_deref(),
         "attempts": invoked.attempts,
+        "age_ms": invoked.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         "content_type": invoked.reply.content_type,
         "ran_ns": u64::try_from(invoked.reply.ran.as_nanos()).unwrap_or(u64::MAX),
         "usage": invoked.reply.usage,
@@ -238,7 +239,13 @@ fn epilogue(invoked: &Invoked, warnings: &[String], screen: &mut Screen) {
         );
     }
     if let Some(reason) = &invoked.degraded {
-        let text = format!("warning: degraded: {} served, as {reason}", invoked.served_by);
+        let text = match invoked.age {
+            Some(age) => format!(
+                "warning: degraded: this answer was given {} ago, as {reason}",
+                lasted(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+            ),
+            None => format!("warning: degraded: {} served, as {reason}", invoked.served_by),
+        };
         say(&text, screen.look.width);
     }
     for warning in warnings {
@@ -273,6 +280,7 @@ mod tests {
                 served_by: "a".into(),
                 degraded: None,
                 attempts: 1,
+                age: None,
                 reply: extman_model::Reply {
                     content_type: "text/plain".to_owned().into(),
                     body: body.to_vec(),

@@ -168,6 +168,7 @@ impl Module {
             subject: asked_by.into(),
             generation: module.generation,
             phase: Phase::Open,
+            capability: None,
             deadline: clock::monotonic().after(budgets.open),
             wedge_after: Duration::ZERO,
         };

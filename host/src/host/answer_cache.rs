@@ -1,14 +1,15 @@
 //! Answers that were given, for calls that nobody serves: opt-in for each capability, of those alone that are declared idempotent, bounded by
 //! bytes, those that were used least recently left out first. What is whole and was given by the first choice is kept; no error, no stream.
 
-use super::calls::{Target, is_idempotent, version_of};
-use super::{Host, sync::lock};
+use super::Host;
+use super::calls::{Target, declared};
 use extman_model::clock::{self, Monotonic};
 use extman_model::control::Invoked;
 use extman_model::{CallError, ErrorKind, InputPart, Reply};
+use extman_plugin_api::manifest::schema::Capability;
 use extman_runtime::instance::Call;
 use lru::LruCache;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Who has served a call, where nobody did and its answer was kept.
@@ -22,7 +23,7 @@ const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 pub(super) struct AnswerCache(Mutex<Answers>);
 
 struct Answers {
-    by_request: LruCache<Arc<Asked>, Given>,
+    by_request: LruCache<Asked, Given>,
     bytes: usize,
 }
 
@@ -102,8 +103,8 @@ impl AnswerCache {
             at,
             bytes,
         };
-        let mut answers = lock(&self.0);
-        let before = answers.by_request.put(Arc::new(asked), given);
+        let mut answers = self.lock();
+        let before = answers.by_request.put(asked, given);
         answers.bytes = answers.bytes + bytes - before.map_or(0, |before| before.bytes);
         while answers.bytes > bytes_max
             && let Some((_, oldest)) = answers.by_request.pop_lru()
@@ -114,10 +115,14 @@ impl AnswerCache {
 
     /// What was answered before, by whom, and how long ago that is: no longer than so.
     fn find(&self, asked: &Asked, max_age: Duration, now: Monotonic) -> Option<(Reply, Arc<str>, Duration)> {
-        let mut answers = lock(&self.0);
+        let mut answers = self.lock();
         let given = answers.by_request.get(asked)?;
         let age = now.since(given.at);
         (age <= max_age).then(|| (given.reply.clone(), given.served_by.clone(), age))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,8 +135,10 @@ impl Host {
             return None;
         }
         let first = registry.current().route(&call.capability)?.first()?;
-        let version = version_of(&first, &call.capability)?;
-        is_idempotent(&first, &call.capability).then(|| Asked::of(call, version))
+        let declared = declared(&first, &call.capability)?;
+        declared
+            .idempotent
+            .then(|| Asked::of(call, declared.version.to_string()))
     }
 
     /// The answer, which is kept; or, of a call that nobody has served, what was answered before.
@@ -146,10 +153,13 @@ impl Host {
             // What stands in may answer otherwise: the first choice's answer is worth more, for as long as it is kept.
             Ok(invoked) if invoked.degraded.is_none() => {
                 let entry = self.snapshot().get(&invoked.served_by);
-                let declared = entry.filter(|entry| is_idempotent(entry, &asked.capability));
-                if declared.and_then(|entry| version_of(&entry, &asked.capability)).as_ref()
-                    == Some(&asked.version)
-                {
+                let declared = entry
+                    .as_ref()
+                    .and_then(|entry| declared(entry, &asked.capability));
+                let is_the_same = |declared: &Capability| {
+                    declared.idempotent && declared.version.to_string() == asked.version
+                };
+                if declared.is_some_and(is_the_same) {
                     let given = (&invoked.served_by, &invoked.reply);
                     cache.keep(asked, given, now, routing.answers_bytes_max());
                 }
@@ -216,7 +226,9 @@ mod tests {
     }
 
     fn found(cache: &AnswerCache, body: &[u8]) -> Option<Vec<u8>> {
-        cache.find(&asked(body), HOUR, at(0)).map(|(reply, ..)| reply.body)
+        cache
+            .find(&asked(body), HOUR, at(0))
+            .map(|(reply, ..)| reply.body)
     }
 
     #[test]
@@ -284,7 +296,7 @@ mod tests {
             let cache = AnswerCache::new();
             for (which, size) in sizes {
                 cache.keep(asked(&[which]), (&"x".into(), &reply(&vec![0; size])), at(0), 8000);
-                let answers = lock(&cache.0);
+                let answers = cache.lock();
                 let sum: usize = answers.by_request.iter().map(|(_, given)| given.bytes).sum();
                 prop_assert_eq!(answers.bytes, sum);
                 prop_assert!(sum <= 8000);

@@ -36,7 +36,17 @@ impl Attempts {
     pub(super) fn had_no_room(&mut self, candidate: &Candidate, error: CallError) {
         self.tried.push(Tried::busy(candidate));
         self.busy.get_or_insert_with(|| candidate.entry.name.clone());
-        self.last = Some(error);
+        // Of several that will have room, the caller is told of the first.
+        let is_later = |last: &CallError| {
+            last.retry_after_ms.is_some()
+                && last.kind == error.kind
+                && error
+                    .retry_after_ms
+                    .is_none_or(|ms| Some(ms) > last.retry_after_ms)
+        };
+        if !self.last.as_ref().is_some_and(is_later) {
+            self.last = Some(error);
+        }
     }
 
     /// This one was called, and failed.
@@ -57,6 +67,7 @@ impl Attempts {
                 .as_ref()
                 .map(|degraded| because.unwrap_or_else(|| degraded.clone())),
             attempts: 1 + self.failed.len() as u32,
+            age: None,
             reply,
         }
     }

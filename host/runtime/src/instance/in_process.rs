@@ -9,7 +9,7 @@ mod receiving;
 mod state;
 mod used;
 
-use super::{CallBreaker, CallMetrics, InstanceFolders, InstanceSettings};
+use super::{CallBreaker, CallMetrics, InstanceFolders, InstanceSettings, call_limiter::CallLimiter};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
     CallContext, Chain, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
@@ -41,12 +41,15 @@ pub struct Instance {
     name: Arc<str>,
     settings: InstanceSettings,
     threads: ThreadModel,
+    /// Names of its capabilities.
+    capabilities: Box<[Arc<str>]>,
     module: Arc<Module>,
     /// The module's lanes; one of its own if everything must run on one thread.
     pool: Pool,
     concurrency: Arc<ConcurrencyLimit>,
     metrics: Arc<CallMetrics>,
     breaker: CallBreaker,
+    pub(super) limiter: CallLimiter,
     destroyed: AtomicBool,
     plugin: Arc<PluginInstance>,
     /// `None` if the plugin does not want to hear of cancelled calls.
@@ -180,12 +183,15 @@ impl Instance {
             telling.clone(),
             settings.stop_budget,
         );
+        let named = module.manifest().capabilities.iter();
         Ok(Instance {
             cancel_notices: CancelNotices::of(&plugin, module.pool(), telling, settings.stop_budget),
             plugin,
             breaker: CallBreaker::new(module.generation()),
+            limiter: CallLimiter::default(),
             name,
             threads,
+            capabilities: named.map(|capability| capability.name.as_str().into()).collect(),
             pool,
             metrics: Arc::new(CallMetrics::new(concurrency.clone())),
             concurrency,
@@ -304,7 +310,7 @@ impl Instance {
 
     async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Served, DispatchError> {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout);
-        let work = self.work(Phase::Invoke, timeout);
+        let work = self.call_work(&call.capability, timeout);
         let deadline = work.deadline;
         let (plugin, metrics, limits) = (self.plugin.clone(), self.metrics.clone(), self.output_limits());
         let (streams, reader) = (stream.is_some(), stream.clone());
@@ -411,6 +417,14 @@ impl Instance {
         work(&self.name, &self.module, phase, budget, self.settings.wedge_after)
     }
 
+    fn call_work(&self, capability: &str, timeout: Duration) -> Work {
+        let known = self.capabilities.iter().find(|known| ***known == *capability);
+        Work {
+            capability: known.cloned(),
+            ..self.work(Phase::Invoke, timeout)
+        }
+    }
+
     fn output_limits(&self) -> OutputLimits {
         OutputLimits {
             bytes_max: self.settings.output_bytes_max,
@@ -472,19 +486,19 @@ impl Creation {
 }
 
 /// A permit to be inside: when it is given back the lanes are told, who may have passed over a job for want of it.
-struct Admitted<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> {
+struct Inside<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> {
     permit: Option<Permit<G>>,
     pool: P,
 }
 
-impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Admitted<G, P> {
+impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Inside<G, P> {
     fn new(permit: Permit<G>, pool: P) -> Self {
         let permit = Some(permit);
-        Admitted { permit, pool }
+        Inside { permit, pool }
     }
 }
 
-impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Drop for Admitted<G, P> {
+impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Drop for Inside<G, P> {
     fn drop(&mut self) {
         if self.permit.take().is_some_and(Permit::leave) {
             self.pool.borrow().nudge();
@@ -611,6 +625,7 @@ fn work(name: &Arc<str>, module: &Module, phase: Phase, budget: Duration, wedge_
         subject: name.clone(),
         generation: module.generation(),
         phase,
+        capability: None,
         deadline,
         wedge_after,
     }

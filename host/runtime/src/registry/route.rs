@@ -98,6 +98,8 @@ pub struct Choice {
     pub degraded: Option<Arc<str>>,
     /// From how long on a call is slow.
     pub slow: Duration,
+    /// Whether all calls go to the one that serves: nobody is tried before it, it has no equal, no limits, and no new version beside it.
+    pub is_settled: bool,
     /// All that are as good as the one that serves, with it, so that each call goes to the one that has less to do; empty if it has no equal.
     equals: Vec<Candidate>,
     /// Those whose breakers are not closed and that would be called before: the best first.
@@ -291,12 +293,6 @@ impl Choice {
             && are_like(&self.on_trial, &other.on_trial)
     }
 
-    /// Whether all calls go to the one that serves: nobody is tried before it, and it has no equal.
-    #[inline]
-    pub fn is_settled(&self) -> bool {
-        self.on_trial.is_empty() && self.equals.is_empty()
-    }
-
     /// The one that serves, or the one of its equals that has less to do.
     fn drawn(&self) -> Option<&Candidate> {
         lighter_of_two(&self.equals, random(), Candidate::load).or(self.serving.as_ref())
@@ -373,19 +369,27 @@ impl Route {
     }
 
     /// Who gets a call: of those that fit and were not tried yet the best, by its load among its equals, or one before it whose breaker has a
-    /// permit. `None` if nobody is left.
+    /// permit.
+    ///
+    /// # Errors
+    /// Nobody is left; when at the latest one of those may be called again whose breakers are not closed, if there are any.
     pub fn admit(
         &self,
         routing: &Routing,
         tried: &[Tried],
         fits: impl Fn(&Entry) -> bool,
-    ) -> Option<Admitted> {
+    ) -> Result<Admitted, Option<Monotonic>> {
         let choice = self.choice();
-        let choice = choice.as_ref()?;
+        let choice = choice.as_ref().ok_or(None)?;
         let may =
             |candidate: &Candidate| fits(&candidate.entry) && !tried.iter().any(|tried| tried.is(candidate));
         let mut on_trial = choice.on_trial.iter().filter(|candidate| may(candidate));
-        let leased = on_trial.find_map(|candidate| Admitted::on_trial(candidate, &routing.breaker));
+        let mut retry_at = None;
+        let leased = on_trial.find_map(|candidate| {
+            let refused = |at: &Monotonic| retry_at = retry_at.into_iter().chain([*at]).min();
+            let leased = Admitted::on_trial(candidate, &routing.breaker);
+            leased.inspect_err(refused).ok()
+        });
         let serving = || {
             let drawn = choice.drawn().filter(|drawn| may(drawn));
             drawn.cloned().or_else(|| {
@@ -402,10 +406,10 @@ impl Route {
         };
         let mut admitted = match leased {
             Some(leased) => leased,
-            None => Admitted::anyway(serving().or_else(next)?),
+            None => Admitted::anyway(serving().or_else(next).ok_or(retry_at)?),
         };
         admitted.degraded = self.degraded(choice, &admitted.candidate, fits);
-        Some(admitted)
+        Ok(admitted)
     }
 
     /// Why not the first choice, if this is another one: the first of those that fit.
@@ -449,16 +453,6 @@ impl Route {
     /// Whether a call that one has failed could go to another.
     pub fn has_others(&self) -> bool {
         self.candidates.len() > 1
-    }
-
-    /// How long it takes at most until one of those that run may be called, if that is known.
-    pub fn retry_after(&self) -> Option<Duration> {
-        let retry_at = |slot: &Arc<Slot>| {
-            let entry = slot.entry.load();
-            entry.serving.as_ref()?.0.breaker().retry_at()
-        };
-        let soonest = self.candidates.iter().filter_map(retry_at).min()?;
-        Some(soonest.since(clock::monotonic()))
     }
 
     /// Who would serve if all were well.
@@ -537,11 +531,14 @@ impl Ranked {
             _ => first.map(Placed::why_not),
         };
         let shared = || equals.iter().filter_map(|equal| equal.candidate()).collect();
+        let is_plain =
+            |placed: &Placed| placed.entry.config.limits.are_none() && placed.entry.beside.is_none();
         (serving.is_some() || !on_trial.is_empty()).then(|| Choice {
             health: serving.map_or(Health::Down, |placed| placed.slot.fitness().health),
             serving: serving.and_then(Placed::candidate),
             degraded,
             slow,
+            is_settled: on_trial.is_empty() && equals.len() == 1 && serving.is_some_and(is_plain),
             equals: if equals.len() > 1 { shared() } else { Vec::new() },
             on_trial,
         })
