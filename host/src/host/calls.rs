@@ -168,8 +168,7 @@ impl Host {
         let route = route(&current, capability)?;
         let choice = route.choice();
         let choice = choice.as_ref().filter(|choice| choice.is_settled);
-        let Some((choice, serving)) = choice.and_then(|choice| Some((choice, choice.serving.as_ref()?)))
-        else {
+        let Some((choice, serving)) = choice.and_then(|choice| Some((choice, choice.by_load()?))) else {
             return self.serve_attached(attached, Attempts::default(), capability, body);
         };
         check_size(&serving.entry, capability, body.len())?;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 const SHARED: &str = "[[capability]]\nname = \"shared.ask\"\n";
+const EMBED: &str = "[[capability]]\nname = \"text.embed\"\n";
 const IDEMPOTENT: &str = "[[capability]]\nname = \"shared.ask\"\nidempotent = true\n";
 
 /// A host with `first`, whose calls fail with this status until it is well, and maybe with `second` beside it.
@@ -494,6 +495,40 @@ async fn error_of_a_call_that_nobody_may_serve_says_when_to_try_again() {
     pair.host.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn error_of_a_call_that_finds_no_permit_of_a_half_open_breaker_says_when_to_try_again() {
+    let unwell = format!(
+        "static int calls; if (calls++ < 5) {{ {} }} {HANGS}",
+        fails("INTERNAL")
+    );
+    let routing = RoutingConfig {
+        all_down: AllDown::Fail,
+        ..opens_for(10)
+    };
+    let pair = Pair::of(SHARED, &unwell, routing, None).await;
+    for _ in 0..5 {
+        let error = pair.call().await.map(|_| ()).expect_err("it fails");
+        assert_eq!(error.kind, ErrorKind::Internal, "{error}");
+    }
+    // As many as there are permits hang.
+    let mut calls = Vec::new();
+    until_async("all permits are lent", || {
+        let host = pair.host.clone();
+        calls.push(tokio::spawn(async move { host.invoke_raw(invocation()).await }));
+        pair.first().call_metrics().in_flight() == 3
+    })
+    .await;
+    let error = pair.call().await.map(|_| ()).expect_err("there is none left");
+    assert_eq!(error.kind, ErrorKind::NotServing, "{error}");
+    let after = error.retry_after_ms.expect("it says when");
+    assert!(after > 0 && after <= 30_000, "{after}");
+    std::fs::write(&pair.well, "").expect("written");
+    for call in calls {
+        drop(call.await.expect("it has called"));
+    }
+    pair.host.shutdown().await;
+}
+
 /// Answers of the capability are kept, if `is_kept`.
 async fn keeping(declared: &'static str, is_kept: bool) -> Pair {
     let mut routing = opens_for(FOR_EVER_MS);
@@ -737,7 +772,7 @@ async fn open_breaker_is_shown_and_told_once_when_it_opens_and_once_when_it_clos
 fn with_the_first_choice_gone_the_other_answers_degraded_and_on_its_return_it_is_preferred_again() {
     let place = Place::default();
     for (id, answer) in [("embedder", "dense"), ("hash-embedder", "hashed")] {
-        let built = plugin(id, "1.0.0", answer).declares(SHARED).build(place.path());
+        let built = plugin(id, "1.0.0", answer).declares(EMBED).build(place.path());
         place.put(&built, &format!("{id}.so"));
     }
     let host = place.serve(
@@ -751,18 +786,18 @@ fn with_the_first_choice_gone_the_other_answers_degraded_and_on_its_return_it_is
     });
     let told = |served_by: &str, degraded: bool, reason: Value| json!({"served_by": served_by, "degraded": degraded, "degraded_reason": reason, "attempts": 1});
     let call = || {
-        let ran = host.extman(&["call", "shared.ask", "--input", "{}", "--json"]);
+        let ran = host.extman(&["call", "text.embed", "--input", "{}", "--json"]);
         let mut envelope: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
         let data = envelope["data"].as_object_mut().expect("an answer");
         data.retain(|key, _| ["served_by", "degraded", "degraded_reason", "attempts"].contains(&&**key));
         Value::Object(data.clone())
     };
     assert_eq!(call(), told("embedder", false, Value::Null));
-    host.call("shared.ask", "", b"panic");
+    host.call("text.embed", "", b"panic");
     host.until_lifecycle("embedder", "failed");
     let reason = json!("embedder is failed");
     assert_eq!(call(), told("hash-embedder", true, reason));
-    let ran = host.extman(&["call", "shared.ask", "--input", "{}"]);
+    let ran = host.extman(&["call", "text.embed", "--input", "{}"]);
     let warned = String::from_utf8_lossy(&ran.stderr).replace('\n', " ");
     assert!(
         warned.contains("degraded") && warned.contains("embedder is failed"),

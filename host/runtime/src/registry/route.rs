@@ -98,7 +98,7 @@ pub struct Choice {
     pub degraded: Option<Arc<str>>,
     /// From how long on a call is slow.
     pub slow: Duration,
-    /// Whether all calls go to the one that serves: nobody is tried before it, it has no equal, no limits, and no new version beside it.
+    /// Whether nothing but load decides who gets a call: nobody is tried before, and nobody has limits or a new version beside it.
     pub is_settled: bool,
     /// All that are as good as the one that serves, with it, so that each call goes to the one that has less to do; empty if it has no equal.
     equals: Vec<Candidate>,
@@ -294,8 +294,12 @@ impl Choice {
     }
 
     /// The one that serves, or the one of its equals that has less to do.
-    fn drawn(&self) -> Option<&Candidate> {
-        lighter_of_two(&self.equals, random(), Candidate::load).or(self.serving.as_ref())
+    #[inline]
+    pub fn by_load(&self) -> Option<&Candidate> {
+        match self.equals.is_empty() {
+            true => self.serving.as_ref(),
+            false => lighter_of_two(&self.equals, random(), Candidate::load),
+        }
     }
 }
 
@@ -391,7 +395,7 @@ impl Route {
             leased.inspect_err(refused).ok()
         });
         let serving = || {
-            let drawn = choice.drawn().filter(|drawn| may(drawn));
+            let drawn = choice.by_load().filter(|drawn| may(drawn));
             drawn.cloned().or_else(|| {
                 let left: Vec<_> = choice.equals.iter().filter(|equal| may(equal)).collect();
                 lighter_of_two(&left, random(), |equal| equal.load()).map(|equal| (*equal).clone())
@@ -538,7 +542,7 @@ impl Ranked {
             serving: serving.and_then(Placed::candidate),
             degraded,
             slow,
-            is_settled: on_trial.is_empty() && equals.len() == 1 && serving.is_some_and(is_plain),
+            is_settled: on_trial.is_empty() && equals.iter().copied().all(is_plain),
             equals: if equals.len() > 1 { shared() } else { Vec::new() },
             on_trial,
         })
