@@ -181,17 +181,24 @@ fn stream(
 
 fn facts(invoked: &Invoked) -> Value {
     let metadata: BTreeMap<_, _> = invoked.reply.metadata.iter().cloned().collect();
-    json!({
+    let mut facts = json!({
         "served_by": &*invoked.served_by,
         "degraded": invoked.degraded.is_some(),
         "degraded_reason": invoked.degraded.as_deref(),
         "attempts": invoked.attempts,
-        "age_ms": invoked.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         "content_type": invoked.reply.content_type,
         "ran_ns": u64::try_from(invoked.reply.ran.as_nanos()).unwrap_or(u64::MAX),
         "usage": invoked.reply.usage,
         "metadata": metadata,
-    })
+    });
+    if let Some(age) = invoked.age {
+        facts["age_ms"] = millis(age).into();
+    }
+    facts
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Output as JSON if it is, else as text if it is, else in base64.
@@ -242,7 +249,7 @@ fn epilogue(invoked: &Invoked, warnings: &[String], screen: &mut Screen) {
         let text = match invoked.age {
             Some(age) => format!(
                 "warning: degraded: this answer was given {} ago, as {reason}",
-                lasted(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+                lasted(millis(age))
             ),
             None => format!("warning: degraded: {} served, as {reason}", invoked.served_by),
         };

@@ -385,7 +385,7 @@ mod tests {
         };
         let open = said(Some(4_000), BreakerState::Open);
         assert!(
-            open.contains("lang: breaker open for 4 s more: its latest calls"),
+            open.contains("lang: breaker open for 4.0 s more: its latest calls"),
             "{open}"
         );
         let half_open = said(None, BreakerState::HalfOpen);

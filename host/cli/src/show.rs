@@ -174,7 +174,7 @@ mod tests {
             "  back     next try in 12 s: it is started again by itself",
             "  health   down, busy for 10 s: its checks fail: unavailable: no route",
             "took 900 ns)",
-            "           breaker open for 4 s more: its latest calls failed",
+            "           breaker open for 4.0 s more: its latest calls failed or were slow,",
             "  limits   at most 10 calls/s, 10 at once, 5 under way",
             "  calls    7, 1 under way, 1.5 µs on average, 2 × internal; one has not",
             "for 12 s",

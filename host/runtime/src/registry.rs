@@ -5,6 +5,7 @@ mod admitted;
 mod canary;
 mod config;
 mod load;
+mod random;
 mod route;
 
 pub use admitted::Admitted;

@@ -395,7 +395,8 @@ impl Host {
         loop {
             let chosen = self.choose(target, attempts)?;
             let may_go_on = target.instance.is_none() && self.has_others(&target.capability);
-            match chosen.candidate.instance.no_room().filter(|_| may_go_on) {
+            let no_room = || chosen.candidate.instance.no_room();
+            match may_go_on.then(no_room).flatten() {
                 Some(error) => attempts.had_no_room(&chosen.candidate, error),
                 None => return Ok(chosen),
             }
@@ -469,7 +470,7 @@ pub(super) enum Held {
 }
 
 /// Whether the manifest says of a capability that a call of it may be made twice.
-pub(super) fn is_idempotent(entry: &Entry, capability: &str) -> bool {
+fn is_idempotent(entry: &Entry, capability: &str) -> bool {
     declared(entry, capability).is_some_and(|declared| declared.idempotent)
 }
 

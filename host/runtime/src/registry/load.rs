@@ -1,9 +1,6 @@
 //! Which of several equal candidates gets a call: of two random ones the one with less to do ("the power of two choices", Mitzenmacher 2001).
 //! So a busy one is spared without a look at all of them, and callers that choose at the same time do not all choose the same one.
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
-
 /// Of two of these, drawn by `random`, the one with the lower `load`; the one that was drawn first if both have as much. `None` of none.
 pub(super) fn lighter_of_two<T>(among: &[T], random: u64, load: impl Fn(&T) -> u64) -> Option<&T> {
     let count = among.len() as u64;
@@ -18,22 +15,9 @@ pub(super) fn lighter_of_two<T>(among: &[T], random: u64, load: impl Fn(&T) -> u
     Some(if load(other) < load(first) { other } else { first })
 }
 
-/// A number of this thread's own (SplitMix64, Steele, Lea and Flood 2014).
-pub(super) fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0));
-    }
-    STATE.with(|state| {
-        let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        state.set(next);
-        let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::random::random;
     use super::*;
     use proptest::prelude::*;
 

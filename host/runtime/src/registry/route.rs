@@ -18,7 +18,8 @@
 
 use super::admitted::Admitted;
 use super::config::{AllDown, RoutingConfig};
-use super::load::{lighter_of_two, random};
+use super::load::lighter_of_two;
+use super::random::random;
 use super::{Entry, Routing};
 use crate::instance::Instance;
 use crate::sync::lock;
