@@ -661,7 +661,7 @@ fn write_config(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
 /// An entry, and what is called by it.
 fn entered(phase: &str, capability: Option<&str>) -> String {
     match capability {
-        Some(capability) => format!("{phase} of {capability}"),
+        Some(capability) => format!("{phase} ({capability})"),
         None => phase.to_owned(),
     }
 }

@@ -70,7 +70,7 @@ fn a_hang_wedges_one_instance_and_a_late_return_frees_it() {
         view["cause"]
             .as_str()
             .unwrap()
-            .contains("invoke of fault.run has not returned"),
+            .contains("invoke (fault.run) has not returned"),
         "{view}"
     );
     assert_eq!(host.ask("well"), "fine");

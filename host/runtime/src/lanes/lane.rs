@@ -34,7 +34,7 @@ impl Work {
     /// The entry, for people: with what is called by it.
     pub fn entry(&self) -> String {
         match &self.capability {
-            Some(capability) => format!("{} of {capability}", self.phase),
+            Some(capability) => format!("{} ({capability})", self.phase),
             None => self.phase.to_string(),
         }
     }
