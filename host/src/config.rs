@@ -11,7 +11,7 @@ use extman_intake::{IntakeConfig, LockUse};
 use extman_model::{FieldFault, LogLevel, PlacedFault, ProbeSettings, UnfitFields};
 use extman_runtime::crash::CrashConfig;
 use extman_runtime::lanes::PoolLimits;
-pub use extman_runtime::registry::{AllDown, BreakerConfig, RoutingConfig};
+pub use extman_runtime::registry::{AllDown, BreakerConfig, CacheConfig, RoutingConfig};
 use extman_runtime::supervisor::{InstanceConfig, Policies, SupervisionConfig};
 use extman_runtime::vetting::VettingConfig;
 use serde::{Deserialize, Serialize};
@@ -513,7 +513,18 @@ fn instance_faults(instance: &InstanceConfig) -> impl Iterator<Item = FieldFault
             format!("is {ms}, outside 1 to {DAY_MS}; set it within that range, or remove it for the default");
         Some(FieldFault::new(field, goes_on))
     });
-    never.into_iter().chain(restart_faults(instance)).chain(times)
+    let limits = &instance.limits;
+    let without_rate = (limits.burst.is_some() && limits.calls_per_s.is_none()).then(|| {
+        let goes_on = "is set without calls_per_s, so it would limit nothing; set that too, or remove it";
+        FieldFault::new("burst", goes_on)
+    });
+    let limits = FieldFault::out_of_range(limits.bounds()).chain(without_rate);
+    let limits = limits.map(|fault| fault.within("limits", None));
+    never
+        .into_iter()
+        .chain(restart_faults(instance))
+        .chain(times)
+        .chain(limits)
 }
 
 /// What is wrong with values of a `probe`; and with pairs of those that hold, of which one bounds the other.
@@ -709,6 +720,19 @@ stop_budget_ms = true
                 "[probe]\ntimeout_ms = 800\n[[instance]]\nplugin = \"a\"\nprobe.timeout_min_ms = 900\n",
                 "[[instance]] \"a\": probe.timeout_min_ms is 900 and timeout_ms is 800",
             ),
+            (
+                "[routing.cache.max_age_ms]\n\"a.b\" = 0\n",
+                "routing.cache.max_age_ms.a.b is 0",
+            ),
+            (
+                "[[instance]]\nplugin = \"a\"\nlimits.calls_per_s = 0\n",
+                "[[instance]] \"a\": limits.calls_per_s is 0",
+            ),
+            (
+                "[[instance]]\nplugin = \"a\"\nlimits.burst = 5\n",
+                "[[instance]] \"a\": limits.burst is set without calls_per_s",
+            ),
+            ("[routing.cache]\nbytes_max = 1\n", "routing.cache.bytes_max is 1"),
             (
                 "[supervision]\nfirst_wait_ms = 2000\n",
                 "supervision.first_wait_ms is 2000, outside 10 to 1000",

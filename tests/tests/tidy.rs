@@ -14,6 +14,8 @@ const PURE: &[&str] = &[
     "host/src/host/configuration/fields.rs",
     "host/src/probing/trips.rs",
     "host/runtime/src/crash/layout.rs",
+    "host/runtime/src/registry/load.rs",
+    "host/runtime/src/token_bucket.rs",
     "host/runtime/src/crash/ledger.rs",
     "host/runtime/src/supervisor/departures.rs",
     "host/runtime/src/supervisor/dependencies.rs",

@@ -2,7 +2,7 @@
 
 use super::args::Target;
 use super::backend::Backend;
-use super::duration::{self, short};
+use super::duration::{self, lasted, short};
 use super::fault::Fault;
 use super::json_problem::json_problem;
 use super::screen::{Outcome, Rendered, Screen, say};
@@ -181,7 +181,7 @@ fn stream(
 
 fn facts(invoked: &Invoked) -> Value {
     let metadata: BTreeMap<_, _> = invoked.reply.metadata.iter().cloned().collect();
-    json!({
+    let mut facts = json!({
         "served_by": &*invoked.served_by,
         "degraded": invoked.degraded.is_some(),
         "degraded_reason": invoked.degraded.as_deref(),
@@ -190,7 +190,15 @@ fn facts(invoked: &Invoked) -> Value {
         "ran_ns": u64::try_from(invoked.reply.ran.as_nanos()).unwrap_or(u64::MAX),
         "usage": invoked.reply.usage,
         "metadata": metadata,
-    })
+    });
+    if let Some(age) = invoked.age {
+        facts["age_ms"] = millis(age).into();
+    }
+    facts
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Output as JSON if it is, else as text if it is, else in base64.
@@ -238,7 +246,13 @@ fn epilogue(invoked: &Invoked, warnings: &[String], screen: &mut Screen) {
         );
     }
     if let Some(reason) = &invoked.degraded {
-        let text = format!("warning: degraded: {} served, as {reason}", invoked.served_by);
+        let text = match invoked.age {
+            Some(age) => format!(
+                "warning: degraded: this answer was given {} ago, as {reason}",
+                lasted(millis(age))
+            ),
+            None => format!("warning: degraded: {} served, as {reason}", invoked.served_by),
+        };
         say(&text, screen.look.width);
     }
     for warning in warnings {
@@ -273,6 +287,7 @@ mod tests {
                 served_by: "a".into(),
                 degraded: None,
                 attempts: 1,
+                age: None,
                 reply: extman_model::Reply {
                     content_type: "text/plain".to_owned().into(),
                     body: body.to_vec(),

@@ -20,6 +20,13 @@ pub(super) fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
     if let Some(rollout) = &plugin.rollout {
         lines.push(wrap(&super::rollout::line(rollout), look.width, 2));
     }
+    if let Some(breaker) = &plugin.breaker {
+        lines.push(wrap(
+            &format!("Its {}.", super::list::breaker(breaker)),
+            look.width,
+            2,
+        ));
+    }
     if let Some(way) = &plugin.health.way_back {
         lines.push(wrap(&super::list::way_back(way, look), look.width, 2));
     }

@@ -11,7 +11,7 @@ use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session;
 use super::text::{count, plain, wrap};
 use extman_model::control::Command;
-use extman_model::{Cause, Health, Lifecycle, MissingView, PluginView, StatusView, WayBack};
+use extman_model::{BreakerView, Cause, Health, Lifecycle, MissingView, PluginView, StatusView, WayBack};
 use extman_plugin_api::manifest::schema::Kind;
 
 #[derive(Debug, clap::Args)]
@@ -237,6 +237,10 @@ fn trouble(plugin: &PluginView, look: &Look) -> Option<String> {
         let text = format!("{}: suppressed by {root}", plugin.name);
         return Some(wrap(&text, look.width, 0));
     }
+    if let (Lifecycle::Running, Some(shown)) = (plugin.lifecycle, &plugin.breaker) {
+        let text = format!("{}: {}", plugin.name, breaker(shown));
+        return Some(wrap(&text, look.width, 0));
+    }
     let cause = plugin.cause.as_ref()?;
     (plugin.lifecycle != Lifecycle::Running).then(|| {
         let mut text = format!("{}: {}: {cause}", plugin.name, plugin.lifecycle.as_str());
@@ -246,6 +250,17 @@ fn trouble(plugin: &PluginView, look: &Look) -> Option<String> {
         }
         wrap(&text, look.width, 0)
     })
+}
+
+/// What keeps calls from an instance that runs.
+pub(super) fn breaker(breaker: &BreakerView) -> String {
+    match breaker.retry_after_ms {
+        Some(ms) => format!(
+            "breaker open for {} more: its latest calls failed or were slow, and none goes to it where another one serves",
+            lasted(ms)
+        ),
+        None => "breaker half-open: its latest calls failed or were slow, and a few show whether they succeed again".to_owned(),
+    }
 }
 
 /// How an instance that failed comes back, and when.
@@ -263,6 +278,7 @@ pub(super) fn way_back(way: &WayBack, look: &Look) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use extman_model::BreakerState;
     use serde_json::json;
 
     fn plugin(name: &str, kind: &str, lifecycle: &str) -> PluginView {
@@ -352,6 +368,30 @@ mod tests {
         assert!(
             text.ends_with("load it again; it is started again by itself"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn one_whose_breaker_is_not_closed_says_so() {
+        let mut failing = plugin("lang", "ai", "running");
+        let mut said = |retry_after_ms, state| {
+            failing.breaker = Some(BreakerView {
+                state,
+                retry_after_ms,
+            });
+            let text = render(std::slice::from_ref(&failing), &[], &LOOK, false);
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let open = said(Some(4_000), BreakerState::Open);
+        assert!(
+            open.contains("lang: breaker open for 4.0 s more: its latest calls"),
+            "{open}"
+        );
+        let half_open = said(None, BreakerState::HalfOpen);
+        assert!(
+            half_open.contains("lang: breaker half-open: its latest calls"),
+            "{half_open}"
         );
     }
 

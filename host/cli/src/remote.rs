@@ -100,6 +100,10 @@ impl Remote {
             degraded: (text(headers, "extman-degraded") == "true")
                 .then(|| text(headers, "extman-degraded-reason").into()),
             attempts: text(headers, "extman-attempts").parse().unwrap_or(1),
+            age: text(headers, "extman-age-ms")
+                .parse()
+                .ok()
+                .map(Duration::from_millis),
             reply: Reply {
                 content_type: text(headers, "content-type").to_owned().into(),
                 body,

@@ -196,6 +196,7 @@ impl Session {
                     served_by: stream.served_by,
                     degraded: stream.degraded,
                     attempts: 1,
+                    age: None,
                     reply,
                 }))
             }),

@@ -1,7 +1,7 @@
 //! How one plugin is shown.
 
 use super::duration::{lasted, short};
-use super::list::{health, way_back};
+use super::list::{breaker, health, way_back};
 use super::rollout;
 use super::screen::Look;
 use super::text::wrap;
@@ -19,6 +19,13 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
     ];
     if let Some(rollout) = &plugin.rollout {
         rows.insert(3, ("update", rollout::line(rollout)));
+    }
+    if let Some(shown) = &plugin.breaker {
+        rows.insert(4, ("", breaker(shown)));
+    }
+    if !plugin.limits.are_none() {
+        let at = rows.len() - 2;
+        rows.insert(at, ("limits", plugin.limits.to_string()));
     }
     if let Some(root) = &plugin.suppressed_by {
         rows.insert(3, ("lacks", format!("what it requires: suppressed by {root}")));
@@ -149,6 +156,8 @@ mod tests {
             "declared": {"update": "stop-first"}, "desired": "disabled",
             "way_back": {"next_try_unix_ms": 72_000, "text": "it is started again by itself"},
             "unreturned": {"calls": 1, "longest_ms": 12_300},
+            "breaker": {"state": "open", "retry_after_ms": 4_000},
+            "limits": {"calls_per_s": 10, "in_flight_max": 5},
         }))
         .unwrap();
         let look = Look {
@@ -165,6 +174,8 @@ mod tests {
             "  back     next try in 12 s: it is started again by itself",
             "  health   down, busy for 10 s: its checks fail: unavailable: no route",
             "took 900 ns)",
+            "           breaker open for 4.0 s more: its latest calls failed or were slow,",
+            "  limits   at most 10 calls/s, 10 at once, 5 under way",
             "  calls    7, 1 under way, 1.5 µs on average, 2 × internal; one has not",
             "for 12 s",
             "  offers   text.detect 1.0.0, streaming",

@@ -12,7 +12,7 @@
 //! * **A permit is a lease.** While it is half-open a call needs one; one that does not come back within its lease counts as failed. So no lost permit
 //!   keeps it half-open, and time alone leads out of every state.
 //! * **A good check never closes it**: only calls do.
-//! * A call that began before the state it ends in says nothing of that one: its [`Permit`] is of another epoch.
+//! * A call that began before the state it ends in says nothing of that one: its [`BreakerPermit`] is of another epoch.
 //! * Callers' mistakes, cancellations, and what a busy candidate turns away say nothing of it: their permit is [given back](Breaker::give_back).
 //! * **Good calls cost nothing while it is closed**: it is not told of them. It hears of failed and slow ones, each with how many calls there
 //!   were by then, and the good ones are what lies between.
@@ -75,16 +75,16 @@ pub enum CallEnd {
 
 /// That a call was let through. Give it back with what came of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Permit {
+pub struct BreakerPermit {
     epoch: NonZeroU64,
     /// Which lease, where it is one.
     lease: Option<u64>,
 }
 
-impl Permit {
+impl BreakerPermit {
     /// Of a breaker that is closed, by [`Breaker::closed_epoch`].
     pub fn closed(epoch: NonZeroU64) -> Self {
-        Permit { epoch, lease: None }
+        BreakerPermit { epoch, lease: None }
     }
 
     /// Whether it is one of few that were lent, and has to be given back.
@@ -97,7 +97,7 @@ impl Permit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Admission {
     /// It may.
-    Admitted(Permit),
+    Admitted(BreakerPermit),
     /// Not now; again at this moment, or as soon as one of the calls under way has ended.
     Refused {
         /// When at the latest the answer may be another one.
@@ -164,7 +164,7 @@ impl Breaker {
         self.pass(now, policy);
         let epoch = self.epoch;
         match &mut self.state {
-            State::Closed { .. } => Admission::Admitted(Permit { epoch, lease: None }),
+            State::Closed { .. } => Admission::Admitted(BreakerPermit { epoch, lease: None }),
             State::Open { until } => Admission::Refused { retry_at: *until },
             State::HalfOpen { leases, lent, .. } => {
                 if leases.len() >= policy.permits.max(1) {
@@ -173,7 +173,7 @@ impl Breaker {
                 }
                 *lent += 1;
                 leases.push((*lent, now.after(policy.lease)));
-                Admission::Admitted(Permit {
+                Admission::Admitted(BreakerPermit {
                     epoch,
                     lease: Some(*lent),
                 })
@@ -182,7 +182,14 @@ impl Breaker {
     }
 
     /// A call that was admitted has ended. `calls` of the candidate have ended by now that say something of it, this one among them.
-    pub fn ended(&mut self, permit: Permit, end: CallEnd, calls: u64, now: Moment, policy: &BreakerPolicy) {
+    pub fn ended(
+        &mut self,
+        permit: BreakerPermit,
+        end: CallEnd,
+        calls: u64,
+        now: Moment,
+        policy: &BreakerPolicy,
+    ) {
         self.pass(now, policy);
         if permit.epoch != self.epoch {
             return;
@@ -229,7 +236,7 @@ impl Breaker {
     }
 
     /// A call that was admitted says nothing of the candidate. One that comes back after its lease has failed all the same.
-    pub fn give_back(&mut self, permit: Permit, now: Moment) {
+    pub fn give_back(&mut self, permit: BreakerPermit, now: Moment) {
         if let State::HalfOpen { leases, .. } = &mut self.state
             && permit.epoch == self.epoch
         {
@@ -261,8 +268,8 @@ impl Breaker {
         self.is_closed().then_some(self.epoch)
     }
 
-    /// When at the latest a call may be let through, unless one may now.
-    pub fn retry_at(&self) -> Option<Moment> {
+    /// Until when no call is let through; `None` if some are.
+    pub fn open_until(&self) -> Option<Moment> {
         match &self.state {
             State::Open { until } => Some(*until),
             State::Closed { .. } | State::HalfOpen { .. } => None,

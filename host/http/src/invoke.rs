@@ -5,7 +5,7 @@ use super::routes::{AppState, named};
 use super::{answer, body, stream};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
+use axum::http::header::{ACCEPT, AGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -22,6 +22,8 @@ pub(super) const DEGRADED: HeaderName = HeaderName::from_static("extman-degraded
 pub(super) const DEGRADED_REASON: HeaderName = HeaderName::from_static("extman-degraded-reason");
 /// How many instances were called until one of them answered.
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("extman-attempts");
+/// How many milliseconds ago an answer was given that had been kept; beside `Age`, which has seconds.
+const AGE_MS: HeaderName = HeaderName::from_static("extman-age-ms");
 const RAN_NS: HeaderName = HeaderName::from_static("extman-ran-ns");
 const TOKENS_IN: HeaderName = HeaderName::from_static("extman-tokens-in");
 const TOKENS_OUT: HeaderName = HeaderName::from_static("extman-tokens-out");
@@ -128,6 +130,7 @@ fn output(invoked: Invoked) -> Response {
         served_by,
         degraded,
         attempts,
+        age,
         reply,
     } = invoked;
     let content_type = HeaderValue::try_from(&*reply.content_type);
@@ -140,6 +143,10 @@ fn output(invoked: Invoked) -> Response {
         HeaderValue::from_static("default-src 'none'; sandbox"),
     );
     put_routed(headers, (&served_by, degraded.as_deref(), attempts));
+    if let Some(age) = age {
+        headers.insert(AGE, age.as_secs().into());
+        headers.insert(AGE_MS, u64::try_from(age.as_millis()).unwrap_or(u64::MAX).into());
+    }
     let ran_ns = u64::try_from(reply.ran.as_nanos()).unwrap_or(u64::MAX);
     headers.insert(RAN_NS, ran_ns.into());
     for (name, tokens) in [

@@ -64,6 +64,7 @@ impl State {
                     served_by: self.served_by,
                     degraded: self.degraded,
                     attempts: 1,
+                    age: None,
                     reply,
                 };
                 event("done", &StreamDone::from(invoked))

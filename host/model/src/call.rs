@@ -175,7 +175,7 @@ impl RequestExtras {
 }
 
 /// A further part of a call's input.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct InputPart {
     /// Its name; may be empty.
     pub name: String,

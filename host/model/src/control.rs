@@ -315,12 +315,14 @@ pub struct Invocation {
 /// An answer, and who gave it.
 #[derive(Debug, Clone)]
 pub struct Invoked {
-    /// The instance that served.
+    /// The instance that served; `cached` where none did and an answer was given that had been kept.
     pub served_by: Arc<str>,
-    /// Why another instance served than the first choice; absent if the first choice did, or the caller named the instance.
+    /// Why another instance served than the first choice, or none; absent if the first choice did, or the caller named the instance.
     pub degraded: Option<Arc<str>>,
-    /// How many instances were called until one of them answered; 1 if the first one did.
+    /// How many instances were called until one of them answered; 1 if the first one did, 0 if the answer had been kept.
     pub attempts: u32,
+    /// How long ago the answer was given, if it had been kept.
+    pub age: Option<Duration>,
     /// The answer.
     pub reply: Reply,
 }

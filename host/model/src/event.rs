@@ -201,6 +201,9 @@ pub enum What {
         name: String,
         /// Which entry it is in.
         phase: String,
+        /// Which capability is called, if that entry is a call.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        capability: Option<String>,
         /// How long it has been in, in milliseconds.
         ran_ms: u64,
     },
@@ -210,6 +213,9 @@ pub enum What {
         name: String,
         /// Which entry it was in.
         phase: String,
+        /// Which capability was called, if that entry was a call.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        capability: Option<String>,
         /// How long it was in, in milliseconds.
         ran_ms: u64,
     },
@@ -280,6 +286,18 @@ pub enum What {
         /// How it is.
         to: Connection,
     },
+    /// Too many of an instance's latest calls failed or were slow: for a while none goes to it where another one serves.
+    BreakerOpened {
+        /// The instance.
+        name: String,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Calls of an instance succeed again, so that they go to it again.
+    BreakerClosed {
+        /// The instance.
+        name: String,
+    },
     /// An instance's maintenance began, was changed, or ended.
     Maintenance {
         /// The instance.
@@ -349,6 +367,8 @@ impl What {
             | What::Flapping { name, .. }
             | What::PartChanged { name, .. }
             | What::ConnectionChanged { name, .. }
+            | What::BreakerOpened { name, .. }
+            | What::BreakerClosed { name }
             | What::Maintenance { name, .. }
             | What::HealthPushed { name, .. } => Some(name),
             What::Found { .. }
@@ -423,15 +443,32 @@ impl fmt::Display for What {
             What::Unloaded {
                 generation, verdict, ..
             } => write!(f, "load {generation} unloaded: {verdict}"),
-            What::LaneLost { phase, ran_ms, .. } => {
+            What::LaneLost {
+                phase,
+                capability,
+                ran_ms,
+                ..
+            } => {
+                let phase = entered(phase, capability.as_deref());
                 write!(
                     f,
                     "{phase} does not return after {ran_ms} ms; its lane is given up"
                 )
             }
-            What::LateReturn { phase, ran_ms, .. } => {
+            What::LateReturn {
+                phase,
+                capability,
+                ran_ms,
+                ..
+            } => {
+                let phase = entered(phase, capability.as_deref());
                 write!(f, "{phase} was given up, and has returned after {ran_ms} ms")
             }
+            What::BreakerOpened { for_ms, .. } => write!(
+                f,
+                "too many of its latest calls failed or were slow: for {for_ms} ms none goes to it, where another one serves"
+            ),
+            What::BreakerClosed { .. } => f.write_str("its calls succeed again, so they go to it again"),
             What::Logged { target, text, .. } => write!(f, "{target}: {text}"),
             What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),
             What::Health { .. }
@@ -618,6 +655,14 @@ fn write_config(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
             }
         }
         _ => Ok(()),
+    }
+}
+
+/// An entry, and what is called by it.
+fn entered(phase: &str, capability: Option<&str>) -> String {
+    match capability {
+        Some(capability) => format!("{phase} ({capability})"),
+        None => phase.to_owned(),
     }
 }
 

@@ -21,6 +21,7 @@ mod health;
 pub mod history;
 pub mod latency;
 pub mod leb128;
+mod limits;
 mod maintenance;
 pub mod moment;
 mod overall;
@@ -51,6 +52,7 @@ pub use figures::Figures;
 pub use health::{
     Cause, ConnectionView, Figure, HealthFlags, HealthView, Judgement, NotMeasured, Source, Unit,
 };
+pub use limits::CallLimits;
 pub use maintenance::{Maintenance, MaintenanceAsked, MaintenanceRow, MaintenanceSource};
 pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
@@ -66,6 +68,7 @@ pub use vetting::{
     VettingStep,
 };
 pub use view::{
-    CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView, DesiredState, Lifecycle,
-    MissingView, PluginView, RefusedView, ResidentView, StatusView, UnreturnedView, WayBack, failed_of,
+    BreakerState, BreakerView, CallStats, CapabilityOffer, CapabilityView, CheckOutcome, CheckView,
+    DesiredState, Lifecycle, MissingView, PluginView, RefusedView, ResidentView, StatusView, UnreturnedView,
+    WayBack, failed_of,
 };

@@ -1,8 +1,8 @@
 //! What is shown of a plugin, of a refused file, and of the host. What was not measured is absent.
 
 use super::{
-    BarredView, CheckKind, ConfigStatus, Crash, Digest, Health, HealthView, MaintenanceRow, MemoryBound,
-    ProcessChange, Report, RolloutStatus, RolloutView, Verdict,
+    BarredView, CallLimits, CheckKind, ConfigStatus, Crash, Digest, Health, HealthView, MaintenanceRow,
+    MemoryBound, ProcessChange, Report, RolloutStatus, RolloutView, Verdict,
 };
 use crate::ErrorKind;
 use extman_plugin_api::manifest::schema::Kind;
@@ -140,6 +140,12 @@ pub struct PluginView {
     pub check: Option<CheckView>,
     /// Calls so far, of all generations since the host started.
     pub calls: CallStats,
+    /// What keeps calls from it for a while, as its latest ones failed or were slow; absent if nothing does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub breaker: Option<BreakerView>,
+    /// How many calls it gets.
+    #[serde(skip_serializing_if = "CallLimits::are_none", default)]
+    pub limits: CallLimits,
     /// Calls and checks whose caller was answered by its deadline, and whose code has not come back.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unreturned: Option<UnreturnedView>,
@@ -178,6 +184,36 @@ pub struct PluginView {
 
 fn yes() -> bool {
     true
+}
+
+/// A circuit breaker that is not closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerView {
+    /// Which calls it lets through.
+    pub state: BreakerState,
+    /// Milliseconds until it lets some through; absent if it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Which calls a circuit breaker lets through that is not closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerState {
+    /// None, where another instance serves.
+    Open,
+    /// A few, to see whether they succeed again.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// The word used in JSON and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half_open",
+        }
+    }
 }
 
 /// Calls and checks that are inside a plugin though nobody waits for them any more.

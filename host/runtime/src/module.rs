@@ -36,6 +36,8 @@ pub struct Module {
     digest: Digest,
     name: Arc<str>,
     manifest: Arc<Manifest>,
+    /// Names of its capabilities.
+    capabilities: Box<[Arc<str>]>,
     resource_dir: Option<PathBuf>,
     pool: Pool,
     /// Lanes of instances that must run on one thread.
@@ -168,6 +170,7 @@ impl Module {
             subject: asked_by.into(),
             generation: module.generation,
             phase: Phase::Open,
+            capability: None,
             deadline: clock::monotonic().after(budgets.open),
             wedge_after: Duration::ZERO,
         };
@@ -207,6 +210,7 @@ impl Module {
             ..limits
         };
         let name: Arc<str> = manifest.plugin.id.as_str().into();
+        let named = manifest.capabilities.iter();
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         Module {
             generation,
@@ -215,6 +219,7 @@ impl Module {
             own: Mutex::default(),
             resource_dir: plugin.origin().parent().map(Path::to_owned),
             name,
+            capabilities: named.map(|capability| capability.name.as_str().into()).collect(),
             manifest,
             attached: AttachedThreads::default(),
             used: CpuAccount::default(),
@@ -281,6 +286,11 @@ impl Module {
     /// What the plugin says of itself.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
+    }
+
+    /// A capability's name, to be kept, if the manifest has it.
+    pub(crate) fn capability(&self, name: &str) -> Option<Arc<str>> {
+        self.capabilities.iter().find(|known| ***known == *name).cloned()
     }
 
     /// Lanes lost in calls that have not come back.

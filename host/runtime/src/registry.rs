@@ -4,15 +4,17 @@
 mod admitted;
 mod canary;
 mod config;
+mod load;
+mod random;
 mod route;
 
 pub use admitted::Admitted;
 pub use canary::Canary;
-pub use config::{AllDown, BreakerConfig, RoutingConfig};
+pub use config::{AllDown, BreakerConfig, CacheConfig, RoutingConfig};
 pub use extman_health::breaker::CallEnd;
 pub use route::{Candidate, Choice, Route, Tried};
 
-use super::instance::{CallTotals, Instance, Turned};
+use super::instance::{BreakerChange, CallTotals, Instance};
 use super::supervisor::InstanceConfig;
 use super::sync::lock;
 use arc_swap::{ArcSwap, Guard};
@@ -21,8 +23,8 @@ use extman_intake::VerifiedPlugin;
 use extman_model::Health;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{
-    BarredView, CapabilityOffer, CapabilityView, DependenciesView, DesiredState, Lifecycle, MissingView,
-    PluginView, RefusedView, ResidentView, RolloutView, Verdict, WayBack,
+    BarredView, BreakerView, CapabilityOffer, CapabilityView, DependenciesView, DesiredState, Lifecycle,
+    MissingView, PluginView, RefusedView, ResidentView, RolloutView, Verdict, WayBack,
 };
 use extman_plugin_api::manifest::schema::Capability;
 use foldhash::fast::RandomState;
@@ -99,6 +101,7 @@ pub struct Registry {
     known: AtomicBool,
     ready: AtomicBool,
     listener: OnceLock<Listener>,
+    breaker_listener: OnceLock<BreakerListener>,
 }
 
 /// How calls are routed.
@@ -112,6 +115,17 @@ impl Routing {
     /// Whether a call that took so long was slow.
     pub fn is_slow(&self, ran: Duration) -> bool {
         ran >= self.config.slow()
+    }
+
+    /// How old an answer of this capability may be that is given where nobody serves; `None` if none is.
+    pub fn answers_kept_for(&self, capability: &str) -> Option<Duration> {
+        let ms = self.config.cache.max_age_ms.get(capability)?;
+        Some(Duration::from_millis(*ms))
+    }
+
+    /// Bytes that all answers may have that are kept.
+    pub fn answers_bytes_max(&self) -> usize {
+        usize::try_from(self.config.cache.bytes_max).unwrap_or(usize::MAX)
     }
 }
 
@@ -132,6 +146,7 @@ fn find_missing<'a>(by_name: &'a [MissingView], name: &str) -> Option<&'a Missin
 }
 
 type Listener = Box<dyn Fn(&Change<'_>) + Send + Sync>;
+type BreakerListener = Box<dyn Fn(&str, BreakerChange) + Send + Sync>;
 
 impl Registry {
     /// An empty one, whose calls are routed so.
@@ -146,8 +161,9 @@ impl Registry {
     pub fn set_routing(&self, config: RoutingConfig) {
         let _changing = lock(&self.changing);
         let mut next = (*self.current.load_full()).clone();
-        for route in next.routes.values_mut() {
-            let changed = Route::new(route.candidates().to_vec(), &config).in_place_of(Some(route));
+        for (capability, route) in &mut next.routes {
+            let changed =
+                Route::new(capability, route.candidates().to_vec(), &config).in_place_of(Some(route));
             *route = Arc::new(changed);
         }
         self.routing.store(Arc::new(config.into()));
@@ -163,7 +179,7 @@ impl Registry {
     /// any.
     pub fn admit_by_name(&self, candidate: Candidate) -> Admitted {
         let is_closed = candidate.instance.breaker().is_closed();
-        let leased = (!is_closed).then(|| Admitted::on_trial(&candidate, &self.routing().breaker));
+        let leased = (!is_closed).then(|| Admitted::on_trial(&candidate, &self.routing().breaker).ok());
         leased.flatten().unwrap_or_else(|| Admitted::anyway(candidate))
     }
 
@@ -193,27 +209,23 @@ impl Registry {
                 .get(name)
                 .is_some_and(|slot| slot.fitness().by_calls)
         };
-        let turned = breaker.ended(permit, end, calls, now, &routing.breaker);
-        let turned = turned.or_else(|| {
+        let change = breaker.ended(permit, end, calls, now, &routing.breaker);
+        let change = change.or_else(|| {
             (end == CallEnd::Failed && is_down_by_calls())
                 .then(|| breaker.trip(now, &routing.breaker))
                 .flatten()
         });
-        let Some(turned) = turned else { return };
-        match turned {
-            Turned::Opened(until) => {
-                let wait_ms = until.since(now).as_millis() as u64;
-                tracing::warn!(
-                    plugin = name,
-                    wait_ms,
-                    "too many of its latest calls failed or were slow: for a while no call goes to it, where another serves"
-                );
-            }
-            Turned::Closed => {
-                tracing::info!(plugin = name, "its calls succeed again, so they go to it again")
-            }
+        if let Some(change) = change {
+            // In this order: who hears of it finds that it is so.
+            self.reconsider(name);
+            self.tell_of_breaker(name, change);
         }
-        self.reconsider(name);
+    }
+
+    fn tell_of_breaker(&self, name: &str, change: BreakerChange) {
+        if let Some(listener) = self.breaker_listener.get() {
+            listener(name, change);
+        }
     }
 
     fn reconsider(&self, name: &str) {
@@ -244,17 +256,16 @@ impl Registry {
     }
 
     /// What its breaker makes of a health.
-    fn tell_breaker(&self, entry: &Entry, before: Fitness, now: Fitness) {
-        let Some((instance, _)) = &entry.serving else {
-            return;
-        };
-        if now.by_calls && !before.by_calls {
-            let policy = &self.routing().breaker;
-            instance.breaker().trip(clock::monotonic(), policy);
-        }
+    fn tell_breaker(&self, entry: &Entry, before: Fitness, now: Fitness) -> Option<BreakerChange> {
+        let (instance, _) = entry.serving.as_ref()?;
         if before.health == Health::Down && now.health.serves() {
             instance.breaker().check_was_good();
         }
+        let is_news = now.by_calls && !before.by_calls;
+        let policy = &self.routing().breaker;
+        is_news
+            .then(|| instance.breaker().trip(clock::monotonic(), policy))
+            .flatten()
     }
 
     /// An instance is in maintenance from here on, or no longer: who serves its capabilities is chosen anew.
@@ -263,14 +274,19 @@ impl Registry {
     }
 
     fn change_fitness(&self, name: &str, change: impl FnOnce(&mut Fitness)) {
-        let _changing = lock(&self.changing);
+        let changing = lock(&self.changing);
         let current = self.current.load();
+        let mut breaker = None;
         if let Some(slot) = current.by_name.get(name)
             && let Some((before, now)) = slot.change(change)
         {
             let entry = slot.entry.load();
-            self.tell_breaker(&entry, before, now);
+            breaker = self.tell_breaker(&entry, before, now);
             current.reconsider(slot, &entry);
+        }
+        drop(changing);
+        if let Some(change) = breaker {
+            self.tell_of_breaker(name, change);
         }
     }
 
@@ -308,6 +324,12 @@ impl Registry {
     /// heard.
     pub fn on_publish(&self, listener: impl Fn(&Change<'_>) + Send + Sync + 'static) {
         let _ = self.listener.set(Box::new(listener));
+    }
+
+    /// Has somebody hear when the breaker of an instance opens or closes, on the thread whose call did that, so it must not wait. One listener;
+    /// later ones are not heard.
+    pub fn on_breaker(&self, listener: impl Fn(&str, BreakerChange) + Send + Sync + 'static) {
+        let _ = self.breaker_listener.set(Box::new(listener));
     }
 
     /// Files that are refused now.
@@ -473,7 +495,7 @@ impl Snapshot {
             if candidates.is_empty() {
                 next.routes.remove(&capability);
             } else {
-                let route = Route::new(candidates, config).in_place_of(before);
+                let route = Route::new(&capability, candidates, config).in_place_of(before);
                 next.routes.insert(capability, Arc::new(route));
             }
         }
@@ -562,6 +584,12 @@ impl Entry {
         })
     }
 
+    /// What keeps calls from it, as its latest ones failed or were slow.
+    pub fn breaker(&self) -> Option<BreakerView> {
+        let (instance, _) = self.serving.as_ref()?;
+        instance.breaker().view(clock::monotonic())
+    }
+
     /// As it is shown.
     pub fn view(&self) -> PluginView {
         let manifest = self.plugin.manifest();
@@ -589,6 +617,8 @@ impl Entry {
             health: None,
             check: None,
             calls: self.tally.stats(),
+            breaker: self.breaker(),
+            limits: self.config.limits,
             unreturned: self
                 .serving
                 .as_ref()

@@ -1,6 +1,7 @@
 //! A token bucket: how often something may be done, with a burst. Pure: it is told the time.
 
 use extman_model::clock::{Monotonic, nanos};
+use std::time::Duration;
 
 /// In how many parts a token is reckoned.
 const PARTS: u64 = 1_000_000;
@@ -42,6 +43,14 @@ impl TokenBucket {
         self.parts = left.unwrap_or(self.parts);
         left.is_some()
     }
+
+    /// When there is a token for whoever found none, where `per_second` come each second: a moment of the past if there is one.
+    pub fn next_at(&self, per_second: u64) -> Monotonic {
+        let lacks = u128::from(PARTS.saturating_sub(self.parts));
+        let wait = (lacks * NANOS).div_ceil(u128::from(per_second.max(1)) * u128::from(PARTS));
+        self.filled
+            .after(Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)))
+    }
 }
 
 const NANOS: u128 = 1_000_000_000;
@@ -49,7 +58,7 @@ const NANOS: u128 = 1_000_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use proptest::prelude::*;
 
     fn at(ms: u64) -> Monotonic {
         Monotonic::from_nanos(1).after(Duration::from_millis(ms))
@@ -66,6 +75,23 @@ mod tests {
         // No more than the burst is kept.
         let taken = (0..9).filter(|_| bucket.take(10, 3, at(60_000))).count();
         assert_eq!(taken, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn who_found_no_token_finds_one_when_it_was_told_and_not_before(per_second in 1_u64..5_000, ns in 0_u64..10_000_000) {
+            let mut bucket = TokenBucket::new(1, at(0));
+            prop_assert!(bucket.take(per_second, 1, at(0)));
+            let now = at(0).after(Duration::from_nanos(ns));
+            let taken = bucket.take(per_second, 1, now);
+            let next = bucket.next_at(per_second);
+            let before = Monotonic::from_nanos(next.as_nanos() - 1);
+            if !taken {
+                prop_assert!(next > now);
+            }
+            prop_assert!(!bucket.clone().take(per_second, 1, before));
+            prop_assert!(bucket.take(per_second, 1, next));
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(super) struct Attempts {
     tried: Vec<Tried>,
     /// Those of them that were called and failed.
     failed: Vec<Arc<str>>,
+    /// The first one that had no room.
+    busy: Option<Arc<str>>,
     last: Option<CallError>,
 }
 
@@ -21,13 +23,30 @@ impl Attempts {
     }
 
     pub(super) fn has_tried(&self, candidate: &Candidate) -> bool {
-        self.tried.contains(&Tried::of(candidate))
+        self.tried.iter().any(|tried| tried.is(candidate))
     }
 
     /// This one was not called.
     pub(super) fn turned_away(&mut self, by: &Candidate, error: CallError) {
         self.tried.push(Tried::of(by));
         self.last = Some(error);
+    }
+
+    /// This one had no room: it was not called, or did not begin.
+    pub(super) fn had_no_room(&mut self, candidate: &Candidate, error: CallError) {
+        self.tried.push(Tried::busy(candidate));
+        self.busy.get_or_insert_with(|| candidate.entry.name.clone());
+        // Of several that will have room, the caller is told of the first.
+        let is_later = |last: &CallError| {
+            last.retry_after_ms.is_some()
+                && last.kind == error.kind
+                && error
+                    .retry_after_ms
+                    .is_none_or(|ms| Some(ms) > last.retry_after_ms)
+        };
+        if !self.last.as_ref().is_some_and(is_later) {
+            self.last = Some(error);
+        }
     }
 
     /// This one was called, and failed.
@@ -38,14 +57,17 @@ impl Attempts {
 
     /// This one has answered.
     pub(super) fn answered(self, by: &Admitted, reply: Reply) -> Invoked {
-        let because = |failed: &Arc<str>| format!("{failed} failed this call").into();
+        let failed = self.failed.first();
+        let failed = failed.map(|failed| format!("{failed} failed this call").into());
+        let because = failed.or_else(|| Some(format!("{} is busy", self.busy.as_ref()?).into()));
         Invoked {
             served_by: by.candidate.entry.name.clone(),
             degraded: by
                 .degraded
                 .as_ref()
-                .map(|degraded| self.failed.first().map_or(degraded.clone(), because)),
+                .map(|degraded| because.unwrap_or_else(|| degraded.clone())),
             attempts: 1 + self.failed.len() as u32,
+            age: None,
             reply,
         }
     }

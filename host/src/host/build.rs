@@ -1,5 +1,6 @@
 //! Building a host: the parts, wired.
 
+use super::answer_cache::AnswerCache;
 use super::components::{Components, keep_looking};
 use super::configuration::{self, Configuration, Current};
 use super::crashes;
@@ -21,6 +22,7 @@ use extman_model::clock;
 use extman_model::vital::Vital;
 use extman_model::{Event, What};
 use extman_runtime::crash::Crashes;
+use extman_runtime::instance::BreakerChange;
 use extman_runtime::lanes::LaneObserver;
 use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
@@ -245,6 +247,7 @@ impl HostBuilder {
             components,
             process,
             event_log,
+            answers: AnswerCache::new(),
             inputs: Default::default(),
             recent,
             maintenances: probing.maintenances,
@@ -388,6 +391,17 @@ fn start_probing(sink: HostSink, settings: ProbeSettings) -> Result<Probing, Bui
     ));
     let published = publisher.clone();
     registry.on_publish(move |change| published.publish(change, &history));
+    let breakers = events.clone();
+    registry.on_breaker(move |name, change| {
+        let name = name.to_owned();
+        breakers.tell(match change {
+            BreakerChange::Opened(until) => What::BreakerOpened {
+                name,
+                for_ms: until.since(clock::monotonic()).as_nanos().div_ceil(1_000_000) as u64,
+            },
+            BreakerChange::Closed => What::BreakerClosed { name },
+        });
+    });
     let told = engine.clone();
     events.on_told(move |name, generation, health| told.pushed(name, generation, health));
     Ok(Probing {

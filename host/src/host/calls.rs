@@ -2,8 +2,10 @@
 
 use super::attempts::Attempts;
 use super::{Host, error_hint};
+use extman_model::clock::{self, Monotonic};
 use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
-use extman_model::{CallError, ErrorKind, Lifecycle, Reply, RequestExtras, clock};
+use extman_model::{CallError, ErrorKind, Lifecycle, Reply, RequestExtras};
+use extman_plugin_api::manifest::schema::Capability;
 use extman_runtime::instance::{Call, CallFailure};
 use extman_runtime::lanes::Attached;
 use extman_runtime::loader::Frames;
@@ -73,7 +75,12 @@ impl Host {
     /// The same, with the input held against what whoever serves it declares.
     pub(super) async fn invoke_once(&self, invocation: Invocation, held: Held) -> Result<Invoked, CallError> {
         let (target, call) = split(invocation);
-        self.serve_nested(target, call, None, held).await
+        let asked = self.asked(&target, &call);
+        let served = self.serve_nested(target, call, None, held).await;
+        match asked {
+            Some(asked) => self.keep_or_find(asked, served),
+            None => served,
+        }
     }
 
     /// Has a call served, another plugin's too, with the input held against what whoever serves it declares.
@@ -97,7 +104,7 @@ impl Host {
         let (target, call) = split(invocation);
         let mut attempts = Attempts::default();
         let chosen = loop {
-            let chosen = self.choose(&target, &attempts)?;
+            let chosen = self.choose_with_room(&target, &mut attempts)?;
             match check_size(&chosen.candidate.entry, &target.capability, call.body.len()) {
                 Ok(()) => break chosen,
                 Err(error) if chosen.is_on_trial() => attempts.turned_away(&chosen.candidate, error),
@@ -160,15 +167,10 @@ impl Host {
         let current = self.inner.registry.current();
         let route = route(&current, capability)?;
         let choice = route.choice();
-        let Some(choice) = choice.as_ref().filter(|choice| !choice.has_trials()) else {
+        let choice = choice.as_ref().filter(|choice| choice.is_settled);
+        let Some((choice, serving)) = choice.and_then(|choice| Some((choice, choice.by_load()?))) else {
             return self.serve_attached(attached, Attempts::default(), capability, body);
         };
-        let Some(serving) = &choice.serving else {
-            return Err(nobody_serves(route, capability));
-        };
-        if serving.has_canary() {
-            return self.serve_attached(attached, Attempts::default(), capability, body);
-        }
         check_size(&serving.entry, capability, body.len())?;
         let permit = serving.instance.breaker().closed_permit();
         match serving.instance.serve_inline(attached, capability, body) {
@@ -176,6 +178,7 @@ impl Host {
                 served_by: serving.entry.name.clone(),
                 degraded: choice.degraded.clone(),
                 attempts: 1,
+                age: None,
                 reply,
             }),
             ended => {
@@ -195,7 +198,7 @@ impl Host {
         body: &[u8],
     ) -> Result<Invoked, CallError> {
         let target = Target::any(capability);
-        let chosen = self.choose(&target, &attempts)?;
+        let chosen = self.choose(&target, &mut attempts)?;
         let entry = &chosen.candidate.entry;
         if let Err(error) = check_size(entry, capability, body.len()) {
             if !chosen.is_on_trial() {
@@ -220,8 +223,8 @@ impl Host {
         match self.note_end(&mut chosen, ended, false) {
             Ok(reply) => Ok(attempts.answered(&chosen, reply)),
             Err(failure) => {
-                // The time of a call on this thread is its instance's own, and this one's is over.
-                let is_over = failure.error.kind == ErrorKind::DeadlineExceeded;
+                // The time of a call on this thread is its instance's own, and this one's is over; also if it was spent waiting for room.
+                let is_over = failure.error.kind == ErrorKind::DeadlineExceeded || failure.is_for_room();
                 let goes_on = !is_over && self.goes_on(&chosen, &failure, capability);
                 attempts.failed(&chosen.candidate, failure.error);
                 // A lease of its breaker is another call's while the next one serves.
@@ -251,9 +254,12 @@ impl Host {
         loop {
             // What is streamed is told who serves it before it begins.
             let may_go_on = stream.is_none() && (target.instance.is_none() || chosen.is_canary());
-            let spare =
-                (may_go_on && self.may_be_repeated(&chosen, &target.capability)).then(|| call.clone());
             let instance = chosen.candidate.instance.clone();
+            let may_move = || {
+                self.may_be_repeated(&chosen, &target.capability)
+                    || (self.has_others(&target.capability) && instance.is_crowded())
+            };
+            let spare = (may_go_on && may_move()).then(|| call.clone());
             let next = match instance.invoke_if_open(call, stream.clone()).await {
                 Err(turned_away) => {
                     let error = not_serving(&chosen.candidate.entry);
@@ -265,8 +271,12 @@ impl Host {
                     Err(failure) => {
                         let goes_on = self.goes_on(&chosen, &failure, &target.capability);
                         let manifest = chosen.candidate.entry.plugin.manifest();
+                        let is_for_room = failure.is_for_room();
                         let error = error_hint::add(failure.error, manifest, &target.capability);
-                        attempts.failed(&chosen.candidate, error);
+                        match is_for_room {
+                            true => attempts.had_no_room(&chosen.candidate, error),
+                            false => attempts.failed(&chosen.candidate, error),
+                        }
                         let left = timeout.saturating_sub(clock::monotonic().since(began));
                         match spare.filter(|_| goes_on && left > Duration::ZERO) {
                             Some(spare) => Call {
@@ -318,16 +328,21 @@ impl Host {
 
     /// Whether a copy of a call is kept for another candidate than the chosen one.
     fn may_be_repeated(&self, chosen: &Admitted, capability: &str) -> bool {
-        let current = self.inner.registry.current();
-        let has_others = chosen.is_canary() || current.route(capability).is_some_and(Route::has_others);
+        let has_others = chosen.is_canary() || self.has_others(capability);
         has_others && (chosen.is_on_trial() || is_idempotent(&chosen.candidate.entry, capability))
     }
 
-    /// Whether a call that has failed goes to another candidate: one on trial of which the plugin says that it did nothing, else only where the
-    /// capability is idempotent, and within the budget of retries or from a new version to its old one. A caller's mistake is one everywhere.
+    fn has_others(&self, capability: &str) -> bool {
+        let current = self.inner.registry.current();
+        current.route(capability).is_some_and(Route::has_others)
+    }
+
+    /// Whether a call that has failed goes to another candidate: one that found no room, or one on trial of which the plugin says that it did
+    /// nothing; else only where the capability is idempotent, and within the budget of retries or from a new version to its old one. A caller's
+    /// mistake is one everywhere.
     #[cold]
     fn goes_on(&self, chosen: &Admitted, failure: &CallFailure, capability: &str) -> bool {
-        if chosen.is_on_trial() && failure.did_nothing {
+        if failure.is_for_room() || (chosen.is_on_trial() && failure.did_nothing) {
             return true;
         }
         let registry = &self.inner.registry;
@@ -353,7 +368,7 @@ impl Host {
         attempts: &mut Attempts,
     ) -> Result<(Admitted, Call), CallError> {
         loop {
-            let chosen = self.choose(target, attempts)?;
+            let chosen = self.choose_with_room(target, attempts)?;
             let spare = chosen.is_on_trial().then(|| call.clone());
             match (self.hold(&chosen.candidate.entry, call, held).await, spare) {
                 (Ok(call), _) => return Ok((chosen, call)),
@@ -375,22 +390,45 @@ impl Host {
         }
     }
 
-    /// Who gets a call, of those that were not tried yet; else what the last one said, or why there is nobody.
-    fn choose(&self, target: &Target, attempts: &Attempts) -> Result<Admitted, CallError> {
+    /// As [`choose`](Self::choose), for a call that waits for a lane: one whose queue is full is passed over where there are others.
+    fn choose_with_room(&self, target: &Target, attempts: &mut Attempts) -> Result<Admitted, CallError> {
+        loop {
+            let chosen = self.choose(target, attempts)?;
+            let may_go_on = target.instance.is_none() && self.has_others(&target.capability);
+            let no_room = || chosen.candidate.instance.no_room();
+            match may_go_on.then(no_room).flatten() {
+                Some(error) => attempts.had_no_room(&chosen.candidate, error),
+                None => return Ok(chosen),
+            }
+        }
+    }
+
+    /// Who gets a call, of those that were not tried yet and whose limits allow it; else what the last one said, or why there is nobody.
+    fn choose(&self, target: &Target, attempts: &mut Attempts) -> Result<Admitted, CallError> {
+        loop {
+            let mut admitted = self.admit(target, attempts)?;
+            match admitted.hold_limits() {
+                Ok(()) => return Ok(target.with_canary(admitted, attempts)),
+                Err(error) => attempts.had_no_room(&admitted.candidate, error),
+            }
+        }
+    }
+
+    fn admit(&self, target: &Target, attempts: &Attempts) -> Result<Admitted, CallError> {
         let registry = &self.inner.registry;
         let Some(name) = &target.instance else {
             let current = registry.current();
             let route = route(&current, &target.capability)?;
             let fits = |entry: &Entry| target.fits(entry);
             let admitted = route.admit(&registry.routing(), attempts.tried(), fits);
-            let nobody = || attempts.last_error(|| nobody_serves(route, &target.capability));
-            return Ok(target.with_canary(admitted.ok_or_else(nobody)?, attempts));
+            return admitted
+                .map_err(|at| attempts.last_error(|| nobody_serves(route, &target.capability, at)));
         };
         let candidate = self.choose_named(target, name)?;
         if attempts.has_tried(&candidate) {
             return Err(attempts.last_error(|| not_serving(&candidate.entry)));
         }
-        Ok(target.with_canary(registry.admit_by_name(candidate), attempts))
+        Ok(registry.admit_by_name(candidate))
     }
 
     fn choose_named(&self, target: &Target, name: &str) -> Result<Candidate, CallError> {
@@ -419,8 +457,7 @@ impl Host {
 }
 
 fn offers(entry: &Entry, capability: &str) -> bool {
-    let capabilities = &entry.plugin.manifest().capabilities;
-    capabilities.iter().any(|offered| offered.name == capability)
+    declared(entry, capability).is_some()
 }
 
 /// How much of what a plugin declares of its inputs is held before it sees them.
@@ -434,8 +471,13 @@ pub(super) enum Held {
 
 /// Whether the manifest says of a capability that a call of it may be made twice.
 fn is_idempotent(entry: &Entry, capability: &str) -> bool {
+    declared(entry, capability).is_some_and(|declared| declared.idempotent)
+}
+
+/// What the manifest says of a capability.
+pub(super) fn declared<'e>(entry: &'e Entry, capability: &str) -> Option<&'e Capability> {
     let mut declared = entry.plugin.manifest().capabilities.iter();
-    declared.any(|declared| declared.name == capability && declared.idempotent)
+    declared.find(|declared| declared.name == capability)
 }
 
 /// Who is asked for.
@@ -492,8 +534,8 @@ fn route<'a>(snapshot: &'a Snapshot, capability: &str) -> Result<&'a Route, Call
     })
 }
 
-/// Why none of those that have a capability is called.
-fn nobody_serves(route: &Route, capability: &str) -> CallError {
+/// Why none of those that have a capability is called; one may be again at this moment.
+fn nobody_serves(route: &Route, capability: &str, retry_at: Option<Monotonic>) -> CallError {
     let running = route.running();
     match route.first() {
         Some(first) if running == 0 => not_serving(&first),
@@ -502,7 +544,8 @@ fn nobody_serves(route: &Route, capability: &str) -> CallError {
                 "all that offer {capability} are down or failed their latest calls ({running} running); `extman health` says why. With \
                  [routing] all_down = \"least_bad\" they would be called all the same"
             );
-            let after = route.retry_after().map(|after| after.as_millis() as u64);
+            let now = clock::monotonic();
+            let after = retry_at.map(|at| at.since(now).as_nanos().div_ceil(1_000_000) as u64);
             comes_back(CallError::new(ErrorKind::NotServing, text), after)
         }
     }
@@ -519,13 +562,7 @@ fn comes_back(error: CallError, after_ms: Option<u64>) -> CallError {
 
 /// Holds the limit that the plugin has declared for its input.
 fn check_size(entry: &Entry, capability: &str, bytes: usize) -> Result<(), CallError> {
-    let declared = entry
-        .plugin
-        .manifest()
-        .capabilities
-        .iter()
-        .find(|c| c.name == capability);
-    match declared.and_then(|c| c.limits.input_bytes_max) {
+    match declared(entry, capability).and_then(|declared| declared.limits.input_bytes_max) {
         Some(max) if bytes as u64 > max => Err(CallError::new(
             ErrorKind::InvalidInput,
             format!(

@@ -1,5 +1,6 @@
 //! The host as a library: build one, call capabilities, listen to events, shut it down.
 
+mod answer_cache;
 mod attempts;
 mod build;
 mod calls;
@@ -80,6 +81,7 @@ struct Inner {
     process: process::ProcessChanges,
     event_log: Arc<event_log::EventLog>,
     inputs: inputs::InputSchemas,
+    answers: answer_cache::AnswerCache,
     recent: Arc<recent::RecentCalls>,
     maintenances: Arc<maintenance::Maintenances>,
     publisher: Arc<maintenance::Publisher>,

@@ -163,6 +163,7 @@ impl Host {
             checks_ns: seen.map(|seen| seen.latencies_ns.clone()).unwrap_or_default(),
             policy: None,
             rollout: entry.rollout(),
+            breaker: entry.breaker(),
             probe: None,
         }
     }
@@ -241,6 +242,7 @@ impl Host {
             checks_ns: Vec::new(),
             policy: None,
             rollout: None,
+            breaker: None,
             probe: None,
         }
     }

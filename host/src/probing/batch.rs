@@ -126,6 +126,7 @@ impl CheckBatch for Batch {
             subject: self.name.as_str().into(),
             generation: 0,
             phase: Phase::Check,
+            capability: None,
             deadline: clock::monotonic(),
             wedge_after: Duration::ZERO,
         })

@@ -99,7 +99,10 @@ async fn a_call_that_never_returns_costs_its_lane_and_nothing_else() {
         panic!("unmapped under a running call")
     };
     assert_eq!(reason, ResidentReason::WedgedCall);
-    assert!(culprit.to_string().contains("invoke of tested"), "{culprit}");
+    assert!(
+        culprit.to_string().contains("invoke (fault.run) of tested"),
+        "{culprit}"
+    );
 
     assert!(heard.late().is_empty());
     std::fs::write(release, "").unwrap();

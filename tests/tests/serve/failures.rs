@@ -67,7 +67,10 @@ fn a_hang_wedges_one_instance_and_a_late_return_frees_it() {
     host.until_lifecycle("faults", "wedged");
     let view = host.plugin("faults");
     assert!(
-        view["cause"].as_str().unwrap().contains("has not returned"),
+        view["cause"]
+            .as_str()
+            .unwrap()
+            .contains("invoke (fault.run) has not returned"),
         "{view}"
     );
     assert_eq!(host.ask("well"), "fine");

@@ -42,7 +42,10 @@ fn a_call_that_comes_back_after_the_unload_frees_the_library() {
     std::fs::write(release, b"").unwrap();
     until_gone(&host, "faults");
     let cause = host.plugin("faults")["cause"].to_string();
-    assert!(cause.contains("invoke came back only after"), "{cause}");
+    assert!(
+        cause.contains("invoke (fault.run) came back only after"),
+        "{cause}"
+    );
     host.stop();
 }
 

@@ -40,12 +40,17 @@ impl Stage {
             .instances
             .iter()
             .map(|(name, lines)| ((*name).to_owned(), *lines, "{}"));
-        for (name, lines, script) in named.chain(copies) {
+        for (number, (name, lines, script)) in named.chain(copies).enumerate() {
+            // Equals share the calls; here, each has its place, so that it is known who answers.
+            let place = match lines.contains("priority") {
+                true => String::new(),
+                false => format!("priority = -{number}\n"),
+            };
             let file = scripts.path().join(&name);
             std::fs::write(&file, script).expect("a script");
             let _ = write!(
                 settings,
-                "[[instance]]\nname = {name:?}\nplugin = {:?}\n{times}{lines}\nconfig.script = {file:?}\n",
+                "[[instance]]\nname = {name:?}\nplugin = {:?}\n{place}{times}{lines}\nconfig.script = {file:?}\n",
                 story.plugin
             );
         }

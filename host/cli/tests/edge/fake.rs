@@ -227,12 +227,21 @@ impl Control for Fake {
                     served_by: "lang".into(),
                     degraded: None,
                     attempts: 1,
+                    age: None,
                     reply: reply(&invocation.content_type, invocation.body),
                 }),
                 "text.fallback" => Ok(Invoked {
                     served_by: "lang".into(),
                     degraded: Some("first is down".into()),
                     attempts: 2,
+                    age: None,
+                    reply: reply(&invocation.content_type, invocation.body),
+                }),
+                "text.kept" => Ok(Invoked {
+                    served_by: "cached".into(),
+                    degraded: Some("lang is down; it gave this answer 61500 ms before".into()),
+                    attempts: 0,
+                    age: Some(Duration::from_millis(61_500)),
                     reply: reply(&invocation.content_type, invocation.body),
                 }),
                 "wait.for" => {
@@ -242,6 +251,7 @@ impl Control for Fake {
                         served_by: "lang".into(),
                         degraded: None,
                         attempts: 1,
+                        age: None,
                         reply: reply("text/plain", b"released".to_vec()),
                     })
                 }

@@ -7,7 +7,7 @@ fn at(seconds: u64) -> Moment {
     Moment::from_nanos(1).after(Duration::from_secs(seconds))
 }
 
-fn admitted(breaker: &mut Breaker, now: Moment, policy: &BreakerPolicy) -> Permit {
+fn admitted(breaker: &mut Breaker, now: Moment, policy: &BreakerPolicy) -> BreakerPermit {
     match breaker.admit(now, policy) {
         Admission::Admitted(permit) => permit,
         Admission::Refused { retry_at } => panic!("refused until {retry_at:?}"),
@@ -85,7 +85,7 @@ fn breaker_that_is_tripped_opens_once_and_closes_by_its_calls() {
     let open = open_for(&mut called.breaker, at(1)).unwrap();
     called.breaker.trip(at(2), &policy);
     assert_eq!(
-        called.breaker.retry_at(),
+        called.breaker.open_until(),
         Some(at(1).after(open)),
         "it is open already"
     );
@@ -152,7 +152,7 @@ fn good_check_has_calls_tried_and_closes_nothing() {
     breaker.check_was_good();
     assert!(!breaker.is_closed());
     let policy = BreakerPolicy::default();
-    let permits: Vec<Permit> = (0..3).map(|_| admitted(&mut breaker, at(1), &policy)).collect();
+    let permits: Vec<BreakerPermit> = (0..3).map(|_| admitted(&mut breaker, at(1), &policy)).collect();
     let lease_ends = Admission::Refused { retry_at: at(31) };
     assert_eq!(breaker.admit(at(1), &policy), lease_ends);
     breaker.give_back(permits[0], at(2));
@@ -195,7 +195,7 @@ const BEFORE: NonZeroU64 = NonZeroU64::MIN;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
     breaker: Breaker,
-    callers: [Option<Permit>; CALLERS],
+    callers: [Option<BreakerPermit>; CALLERS],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,7 +302,7 @@ impl World {
             if permit.epoch == self.breaker.epoch {
                 permit.epoch = THIS_ONE;
             } else {
-                *permit = Permit::closed(BEFORE);
+                *permit = BreakerPermit::closed(BEFORE);
             }
         }
         self.breaker.epoch = THIS_ONE;

@@ -6,8 +6,8 @@ pub use crate::history::{HistoryState, HistoryStatus, Resolution};
 pub use crate::record::Range;
 use crate::record::{CheckRow, ClockRow, ReleaseRow, ResultWord, Rollup, SpanRow};
 use crate::{
-    Cause, CheckOutcome, CheckView, Component, Crash, DeepResult, Digest, ErrorKind, Health, HealthView,
-    Lifecycle, Maintenance, Report, RolloutView,
+    BreakerView, Cause, CheckOutcome, CheckView, Component, Crash, DeepResult, Digest, ErrorKind, Health,
+    HealthView, Lifecycle, Maintenance, Report, RolloutView,
 };
 pub use crate::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
@@ -64,6 +64,9 @@ pub struct PluginHealth {
     /// The update that is under way.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rollout: Option<RolloutView>,
+    /// What keeps calls from it for a while, as its latest ones failed or were slow; absent if nothing does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub breaker: Option<BreakerView>,
     /// The outcome of a probe; only in the answer to one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub probe: Option<ProbeEnd>,

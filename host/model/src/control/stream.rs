@@ -76,6 +76,7 @@ impl From<StreamDone> for Invoked {
                 .degraded
                 .then(|| done.degraded_reason.unwrap_or_default().into()),
             attempts: done.attempts,
+            age: None,
             reply: Reply {
                 content_type: done.content_type.into(),
                 body: Vec::new(),

@@ -1,8 +1,9 @@
 //! An instance's circuit breaker, as threads share it: a call of an instance whose breaker is closed reads one word and writes nothing.
 
 use crate::sync::lock;
-use extman_health::breaker::{Admission, Breaker, BreakerPolicy, CallEnd, Permit};
+use extman_health::breaker::{Admission, Breaker, BreakerPermit, BreakerPolicy, CallEnd};
 use extman_model::clock::Monotonic;
+use extman_model::{BreakerState, BreakerView};
 use std::num::NonZeroU64;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -17,9 +18,9 @@ pub struct CallBreaker {
     seed: u64,
 }
 
-/// What a breaker became by the end of a call.
+/// What a breaker became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turned {
+pub enum BreakerChange {
     /// No call goes there until this moment.
     Opened(Monotonic),
     /// Calls go there again.
@@ -39,8 +40,8 @@ impl CallBreaker {
 
     /// What a call takes along while it is closed; `None` if it is not.
     #[inline]
-    pub fn closed_permit(&self) -> Option<Permit> {
-        NonZeroU64::new(self.closed_epoch.load(Relaxed)).map(Permit::closed)
+    pub fn closed_permit(&self) -> Option<BreakerPermit> {
+        NonZeroU64::new(self.closed_epoch.load(Relaxed)).map(BreakerPermit::closed)
     }
 
     /// Whether calls go there without a lease.
@@ -49,34 +50,37 @@ impl CallBreaker {
         self.closed_epoch.load(Relaxed) != 0
     }
 
-    /// A permit, if there is one now.
-    pub fn admit(&self, now: Monotonic, policy: &BreakerPolicy) -> Option<Permit> {
+    /// A permit.
+    ///
+    /// # Errors
+    /// There is none now; when at the latest there may be one.
+    pub fn admit(&self, now: Monotonic, policy: &BreakerPolicy) -> Result<BreakerPermit, Monotonic> {
         match self.with(|breaker| breaker.admit(now, policy)).0 {
-            Admission::Admitted(permit) => Some(permit),
-            Admission::Refused { .. } => None,
+            Admission::Admitted(permit) => Ok(permit),
+            Admission::Refused { retry_at } => Err(retry_at),
         }
     }
 
     /// A call that went there with this permit has ended. `calls` have ended by now, this one among them.
     pub fn ended(
         &self,
-        permit: Permit,
+        permit: BreakerPermit,
         end: CallEnd,
         calls: u64,
         now: Monotonic,
         policy: &BreakerPolicy,
-    ) -> Option<Turned> {
+    ) -> Option<BreakerChange> {
         self.with(|breaker| breaker.ended(permit, end, calls, now, policy))
             .1
     }
 
     /// A call that went there with this permit says nothing of the instance.
-    pub fn give_back(&self, permit: Permit, now: Monotonic) {
+    pub fn give_back(&self, permit: BreakerPermit, now: Monotonic) {
         self.with(|breaker| breaker.give_back(permit, now));
     }
 
     /// Its calls have failed by the account of its health: none goes there for a while.
-    pub fn trip(&self, now: Monotonic, policy: &BreakerPolicy) -> Option<Turned> {
+    pub fn trip(&self, now: Monotonic, policy: &BreakerPolicy) -> Option<BreakerChange> {
         self.with(|breaker| breaker.trip(now, policy)).1
     }
 
@@ -88,23 +92,37 @@ impl CallBreaker {
         }
     }
 
-    /// When at the latest the next call may go there; `None` if one may now.
-    pub fn retry_at(&self) -> Option<Monotonic> {
-        lock(&self.breaker).as_ref()?.retry_at()
+    /// As it is shown; `None` while it is closed.
+    pub fn view(&self, now: Monotonic) -> Option<BreakerView> {
+        if self.is_closed() {
+            return None;
+        }
+        let until = lock(&self.breaker)
+            .as_ref()
+            .and_then(|breaker| breaker.open_until());
+        let left = until.map(|until| until.since(now)).filter(|left| !left.is_zero());
+        Some(BreakerView {
+            // Whoever comes once its time is over finds it half-open.
+            state: match left {
+                Some(_) => BreakerState::Open,
+                None => BreakerState::HalfOpen,
+            },
+            retry_after_ms: left.map(|left| left.as_nanos().div_ceil(1_000_000) as u64),
+        })
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> (T, Option<Turned>) {
+    fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> (T, Option<BreakerChange>) {
         let mut made = lock(&self.breaker);
         let breaker = made.get_or_insert_with(|| Box::new(Breaker::new(self.seed)));
         let was_closed = breaker.is_closed();
         let value = change(breaker);
         let epoch = breaker.closed_epoch();
         self.closed_epoch.store(epoch.map_or(0, NonZeroU64::get), Relaxed);
-        let turned = match (was_closed, breaker.retry_at()) {
-            (true, Some(until)) => Some(Turned::Opened(until)),
-            (false, _) if epoch.is_some() => Some(Turned::Closed),
+        let change = match (was_closed, breaker.open_until()) {
+            (true, Some(until)) => Some(BreakerChange::Opened(until)),
+            (false, _) if epoch.is_some() => Some(BreakerChange::Closed),
             _ => None,
         };
-        (value, turned)
+        (value, change)
     }
 }

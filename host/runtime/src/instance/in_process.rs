@@ -9,7 +9,9 @@ mod receiving;
 mod state;
 mod used;
 
-use super::{CallBreaker, CallMetrics, InstanceFolders, InstanceSettings, KeptSettings};
+use super::{
+    CallBreaker, CallMetrics, InstanceFolders, InstanceSettings, KeptSettings, call_limiter::CallLimiter,
+};
 use crate::lanes::{ConcurrencyLimit, Permit, Phase, Pool, Priority, Refused, Work};
 use crate::loader::{
     CallContext, Chain, Frames, Input, Library, Listener, Making, NotDestroyed, Output, OutputLimits,
@@ -34,6 +36,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 pub use used::{InstanceUsed, ModulesUsed};
 
+/// More calls than come to one queue between a look at it and a call.
+const CALLS_AT_ONCE: usize = 64;
+
 /// One configured use of a module.
 pub struct Instance {
     name: Arc<str>,
@@ -45,6 +50,7 @@ pub struct Instance {
     concurrency: Arc<ConcurrencyLimit>,
     metrics: Arc<CallMetrics>,
     breaker: CallBreaker,
+    pub(super) limiter: CallLimiter,
     destroyed: AtomicBool,
     plugin: Arc<PluginInstance>,
     /// `None` if the plugin does not want to hear of cancelled calls.
@@ -81,6 +87,11 @@ pub struct CallFailure {
 }
 
 impl CallFailure {
+    /// Whether the host had no room for it: another instance may have.
+    pub fn is_for_room(&self) -> bool {
+        self.did_nothing && self.error.kind == ErrorKind::Exhausted
+    }
+
     /// The host turned the call away: the plugin was never entered.
     fn refused(error: CallError) -> Self {
         CallFailure {
@@ -175,6 +186,7 @@ impl Instance {
         Ok(Instance {
             cancel_notices: CancelNotices::of(&plugin, module.pool(), telling, settings.stop_budget),
             breaker: CallBreaker::new(module.generation()),
+            limiter: CallLimiter::default(),
             name: plugin.name().clone(),
             plugin,
             threads,
@@ -316,7 +328,7 @@ impl Instance {
 
     async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Served, DispatchError> {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout());
-        let work = self.work(Phase::Invoke, timeout);
+        let work = self.call_work(&call.capability, timeout);
         let deadline = work.deadline;
         let (plugin, metrics, limits) = (self.plugin.clone(), self.metrics.clone(), self.output_limits());
         let (streams, reader) = (stream.is_some(), stream.clone());
@@ -338,6 +350,17 @@ impl Instance {
     fn tells_of_cancel(&self) -> Option<impl Fn(CallToken) + Send + 'static> {
         let notices = self.cancel_notices.clone()?;
         Some(move |call| notices.notify(call))
+    }
+
+    /// Why it would turn a call away for want of room that waits for a lane, if it would.
+    pub fn no_room(&self) -> Option<CallError> {
+        let refused = self.pool.full_for_calls(0)?;
+        Some(CallError::new(ErrorKind::Exhausted, refused.to_string()))
+    }
+
+    /// Whether it may turn a call away for want of room before that has come to its queue.
+    pub fn is_crowded(&self) -> bool {
+        self.pool.full_for_calls(CALLS_AT_ONCE).is_some()
     }
 
     /// Takes no more calls. Those that are counted as in flight were let in before.
@@ -418,6 +441,13 @@ impl Instance {
         )
     }
 
+    fn call_work(&self, capability: &str, timeout: Duration) -> Work {
+        Work {
+            capability: self.module.capability(capability),
+            ..self.work(Phase::Invoke, timeout)
+        }
+    }
+
     fn output_limits(&self) -> OutputLimits {
         OutputLimits {
             bytes_max: self.settings.output_bytes_max,
@@ -484,19 +514,19 @@ impl Creation {
 }
 
 /// A permit to be inside: when it is given back the lanes are told, who may have passed over a job for want of it.
-struct Admitted<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> {
+struct Inside<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> {
     permit: Option<Permit<G>>,
     pool: P,
 }
 
-impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Admitted<G, P> {
+impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Inside<G, P> {
     fn new(permit: Permit<G>, pool: P) -> Self {
         let permit = Some(permit);
-        Admitted { permit, pool }
+        Inside { permit, pool }
     }
 }
 
-impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Drop for Admitted<G, P> {
+impl<G: Deref<Target = ConcurrencyLimit>, P: Borrow<Pool>> Drop for Inside<G, P> {
     fn drop(&mut self) {
         if self.permit.take().is_some_and(Permit::leave) {
             self.pool.borrow().nudge();
@@ -623,6 +653,7 @@ fn work(name: &Arc<str>, module: &Module, phase: Phase, budget: Duration, wedge_
         subject: name.clone(),
         generation: module.generation(),
         phase,
+        capability: None,
         deadline,
         wedge_after,
     }

@@ -1,12 +1,14 @@
 //! An instance: one configured use of a module. The safe face of a plugin.
 
 mod call_breaker;
+mod call_limiter;
 mod call_metrics;
 mod call_totals;
 mod folders;
 mod in_process;
 
-pub use call_breaker::{CallBreaker, Turned};
+pub use call_breaker::{BreakerChange, CallBreaker};
+pub use call_limiter::LimitedCall;
 pub use call_metrics::{CallCounts, CallMetrics, FailedCalls};
 pub use call_totals::CallTotals;
 pub use folders::InstanceFolders;

@@ -22,6 +22,8 @@ pub struct Work {
     pub generation: u64,
     /// Which entry.
     pub phase: Phase,
+    /// Which capability is called, if that entry is a call.
+    pub capability: Option<Arc<str>>,
     /// When the caller is answered without it.
     pub deadline: Monotonic,
     /// How long after that the lane is lost.
@@ -29,6 +31,14 @@ pub struct Work {
 }
 
 impl Work {
+    /// The entry, for people: with what is called by it.
+    pub fn entry(&self) -> String {
+        match &self.capability {
+            Some(capability) => format!("{} ({capability})", self.phase),
+            None => self.phase.to_string(),
+        }
+    }
+
     /// The same once more, with so much time from now on.
     pub fn anew(&self, budget: Duration) -> Work {
         Work {
@@ -203,7 +213,7 @@ impl Lane {
         match self.current() {
             Some((work, began)) => format!(
                 "lane {number} of {pool} has been in {} of {} for {:.1} s",
-                work.phase,
+                work.entry(),
                 work.subject,
                 clock::monotonic().since(began).as_secs_f64()
             ),

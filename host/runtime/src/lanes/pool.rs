@@ -181,6 +181,12 @@ impl Pool {
         self.shared.lock().waiting()
     }
 
+    /// Why a call would not be taken now for want of room, if so many more were to come before it.
+    pub fn full_for_calls(&self, more: usize) -> Option<Refused> {
+        let waiting = self.shared.lock().queues[Queue::Calls as usize].len();
+        (waiting + more >= self.shared.limits.queue_max).then_some(Refused::QueueFull(waiting))
+    }
+
     /// Lanes that are not lost.
     pub fn lanes(&self) -> usize {
         self.shared.lock().lanes.len()

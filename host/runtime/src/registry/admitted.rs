@@ -1,8 +1,10 @@
 //! A candidate that a call may go to, and what its breaker wants back for that.
 
 use super::Candidate;
-use extman_health::breaker::{BreakerPolicy, Permit};
-use extman_model::clock;
+use crate::instance::LimitedCall;
+use extman_health::breaker::{BreakerPermit, BreakerPolicy};
+use extman_model::CallError;
+use extman_model::clock::{self, Monotonic};
 use std::sync::Arc;
 
 /// A candidate for one call. A lease of its breaker's that it holds is given back when it is dropped, unless what came of the call
@@ -12,7 +14,9 @@ pub struct Admitted {
     pub candidate: Candidate,
     /// Why it is not the first choice, if it is another one.
     pub degraded: Option<Arc<str>>,
-    permit: Option<Permit>,
+    permit: Option<BreakerPermit>,
+    /// That the limits of who was admitted first let it through.
+    limited: Option<LimitedCall>,
     is_on_trial: bool,
     is_canary: bool,
 }
@@ -20,11 +24,16 @@ pub struct Admitted {
 impl Admitted {
     /// Who was called with this permit of a closed breaker.
     #[cold]
-    pub fn before_call(candidate: Candidate, permit: Option<Permit>, degraded: Option<Arc<str>>) -> Self {
+    pub fn before_call(
+        candidate: Candidate,
+        permit: Option<BreakerPermit>,
+        degraded: Option<Arc<str>>,
+    ) -> Self {
         Admitted {
             candidate,
             degraded,
             permit,
+            limited: None,
             is_on_trial: false,
             is_canary: false,
         }
@@ -35,15 +44,19 @@ impl Admitted {
         Admitted {
             permit: candidate.instance.breaker().closed_permit(),
             degraded: None,
+            limited: None,
             is_on_trial: false,
             is_canary: false,
             candidate,
         }
     }
 
-    /// To see whether its calls succeed again, if its breaker has a permit now.
+    /// To see whether its calls succeed again.
+    ///
+    /// # Errors
+    /// Its breaker has no permit now; when at the latest it may have one.
     #[cold]
-    pub(super) fn on_trial(candidate: &Candidate, policy: &BreakerPolicy) -> Option<Self> {
+    pub(super) fn on_trial(candidate: &Candidate, policy: &BreakerPolicy) -> Result<Self, Monotonic> {
         let instance = &candidate.instance;
         // A call that may take longer has not failed when the lease's usual time is over.
         let policy = BreakerPolicy {
@@ -51,13 +64,27 @@ impl Admitted {
             ..policy.clone()
         };
         let permit = instance.breaker().admit(clock::monotonic(), &policy)?;
-        Some(Admitted {
+        Ok(Admitted {
             candidate: candidate.clone(),
             degraded: None,
             permit: Some(permit),
+            limited: None,
             is_on_trial: true,
             is_canary: false,
         })
+    }
+
+    /// The same, if its instance's limits let one more call through, of which this one is then one until it is dropped.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn hold_limits(&mut self) -> Result<(), CallError> {
+        let Candidate { entry, instance, .. } = &self.candidate;
+        let limits = &entry.config.limits;
+        if !limits.are_none() {
+            self.limited = Some(LimitedCall::begin(instance, limits, clock::monotonic())?);
+        }
+        Ok(())
     }
 
     /// The new version of whom was admitted, in that one's place, whose breaker learns nothing of it.
@@ -76,14 +103,14 @@ impl Admitted {
         self.is_on_trial
     }
 
-    pub(super) fn take_permit(&mut self) -> Option<Permit> {
+    pub(super) fn take_permit(&mut self) -> Option<BreakerPermit> {
         self.permit.take()
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        if let Some(lease) = self.permit.take().filter(Permit::is_lease) {
+        if let Some(lease) = self.permit.take().filter(BreakerPermit::is_lease) {
             let breaker = self.candidate.instance.breaker();
             breaker.give_back(lease, clock::monotonic());
         }

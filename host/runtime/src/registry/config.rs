@@ -3,6 +3,7 @@
 use extman_health::breaker::BreakerPolicy;
 use extman_model::FieldFault;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// `[routing]`.
@@ -18,6 +19,8 @@ pub struct RoutingConfig {
     pub retry_percent: u8,
     /// When calls are kept from an instance that fails them.
     pub breaker: BreakerConfig,
+    /// Answers that are kept for when nobody serves.
+    pub cache: CacheConfig,
 }
 
 impl Default for RoutingConfig {
@@ -26,6 +29,28 @@ impl Default for RoutingConfig {
             all_down: AllDown::default(),
             retry_percent: 10,
             breaker: BreakerConfig::default(),
+            cache: CacheConfig::default(),
+        }
+    }
+}
+
+/// `[routing.cache]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// For each capability whose answers are kept, by its name, after how many milliseconds one is no longer given. A call that nobody serves is
+    /// answered as the same call was before, and the reply says so, with its age. Only what the manifest declares `idempotent = true`, from the
+    /// first choice, and neither streams nor calls of an instance by its name, from plugins or from attached threads. Default: none are kept.
+    pub max_age_ms: BTreeMap<String, u64>,
+    /// Bytes of all answers that are kept, with what was asked. Those that were used least recently are left out first. Default: 16777216.
+    pub bytes_max: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        CacheConfig {
+            max_age_ms: BTreeMap::new(),
+            bytes_max: 16 << 20,
         }
     }
 }
@@ -104,8 +129,16 @@ impl RoutingConfig {
             ("routing.breaker.slow_ms", breaker.slow_ms.unwrap_or(1), 1, DAY_MS),
             ("routing.breaker.open_ms", breaker.open_ms, 10, DAY_MS),
             ("routing.breaker.open_max_ms", breaker.open_max_ms, 10, DAY_MS),
+            ("routing.cache.bytes_max", self.cache.bytes_max, 1024, 1 << 40),
         ])
         .collect();
+        for (capability, ms) in &self.cache.max_age_ms {
+            if !(1..=YEAR_MS).contains(ms) {
+                let goes_on = format!("is {ms}, outside 1 to {YEAR_MS}; set it within that range");
+                let field = format!("routing.cache.max_age_ms.{capability}");
+                faults.push(FieldFault::new(field, goes_on));
+            }
+        }
         for (field, lower, other, upper) in [
             (
                 "routing.breaker.calls_min",
@@ -154,3 +187,4 @@ impl RoutingConfig {
 }
 
 const DAY_MS: u64 = 86_400_000;
+const YEAR_MS: u64 = 366 * DAY_MS;

@@ -6,6 +6,9 @@
 //!                                                                                         in each kind by priority, then by name
 //! ```
 //!
+//! Equals share the calls by their load (`load.rs`): those of the first kind that have the priority and the version class of the first of them,
+//! the degraded ones only where none is up.
+//!
 //! What decides whether a candidate is called:
 //!
 //! * **its health**, where its checks, its own word or its life say that it is down;
@@ -15,6 +18,8 @@
 
 use super::admitted::Admitted;
 use super::config::{AllDown, RoutingConfig};
+use super::load::lighter_of_two;
+use super::random::random;
 use super::{Entry, Routing};
 use crate::instance::Instance;
 use crate::sync::lock;
@@ -22,6 +27,7 @@ use crate::token_bucket::TokenBucket;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use extman_model::Health;
 use extman_model::clock::{self, Monotonic};
+use semver::Version;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -45,6 +51,7 @@ pub(super) struct Fitness {
 
 /// Candidates of one capability, and which of them serves.
 pub struct Route {
+    capability: String,
     /// By priority, then by name.
     candidates: Vec<Arc<Slot>>,
     all_down: AllDown,
@@ -55,7 +62,7 @@ pub struct Route {
     retries: Arc<RetryBudget>,
 }
 
-/// Candidates that may be called, the best first: a change of one among thousands looks at none of the others.
+/// Candidates that may be called, the best first: a change of one among thousands looks at none of the others but its equals.
 struct Ranked {
     callable: BTreeMap<(Kind, Order), Placed>,
     /// Those whose breakers are not closed, and of which nothing else says that they are down; by the kind that they are of once it is closed.
@@ -84,7 +91,7 @@ pub struct Candidate {
 
 /// Who serves a capability.
 pub struct Choice {
-    /// Who; `None` where all are down and a call fails, but for those that are on trial.
+    /// Who, the first of its equals; `None` where all are down and a call fails, but for those that are on trial.
     pub serving: Option<Candidate>,
     /// What it is held to be.
     pub health: Health,
@@ -92,6 +99,10 @@ pub struct Choice {
     pub degraded: Option<Arc<str>>,
     /// From how long on a call is slow.
     pub slow: Duration,
+    /// Whether nothing but load decides who gets a call: nobody is tried before, and nobody has limits or a new version beside it.
+    pub is_settled: bool,
+    /// All that are as good as the one that serves, with it, so that each call goes to the one that has less to do; empty if it has no equal.
+    equals: Vec<Candidate>,
     /// Those whose breakers are not closed and that would be called before: the best first.
     on_trial: Vec<Candidate>,
 }
@@ -102,6 +113,7 @@ pub struct Tried {
     name: Arc<str>,
     /// Another generation of it is another candidate.
     generation: u64,
+    is_busy: bool,
 }
 
 impl Tried {
@@ -110,10 +122,20 @@ impl Tried {
         Tried {
             name: candidate.entry.name.clone(),
             generation: candidate.generation,
+            is_busy: false,
         }
     }
 
-    fn is(&self, candidate: &Candidate) -> bool {
+    /// This one, which is well and has no room: no call goes to one that is down for that.
+    pub fn busy(candidate: &Candidate) -> Self {
+        Tried {
+            is_busy: true,
+            ..Tried::of(candidate)
+        }
+    }
+
+    /// Whether it was this candidate.
+    pub fn is(&self, candidate: &Candidate) -> bool {
         self.generation == candidate.generation && self.name == candidate.entry.name
     }
 }
@@ -137,6 +159,9 @@ const RETRIES_FIRST: u64 = 10;
 
 /// So many are tried.
 const ON_TRIAL_MAX: usize = 8;
+
+/// Equals that share the calls, at most; the first by name do.
+const EQUALS_MAX: usize = 256;
 
 /// By priority, then by name.
 type Order = (Reverse<i32>, Arc<str>);
@@ -260,17 +285,29 @@ impl Choice {
     /// Whether it says the same, so that it stays.
     fn is_like(&self, other: &Choice) -> bool {
         let entry = |of: &Candidate| Arc::as_ptr(&of.entry);
-        let entries = |choice: &Choice| choice.on_trial.iter().map(entry).collect::<Vec<_>>();
+        let are_like =
+            |these: &[Candidate], those: &[Candidate]| these.iter().map(entry).eq(those.iter().map(entry));
         self.serving.as_ref().map(entry) == other.serving.as_ref().map(entry)
             && self.health == other.health
             && self.degraded == other.degraded
-            && entries(self) == entries(other)
+            && are_like(&self.equals, &other.equals)
+            && are_like(&self.on_trial, &other.on_trial)
     }
 
-    /// Whether others are tried before the one that serves.
+    /// The one that serves, or the one of its equals that has less to do.
     #[inline]
-    pub fn has_trials(&self) -> bool {
-        !self.on_trial.is_empty()
+    pub fn by_load(&self) -> Option<&Candidate> {
+        match self.equals.is_empty() {
+            true => self.serving.as_ref(),
+            false => lighter_of_two(&self.equals, random(), Candidate::load),
+        }
+    }
+}
+
+impl Candidate {
+    /// Calls under way.
+    fn load(&self) -> u64 {
+        self.instance.call_metrics().in_flight()
     }
 }
 
@@ -291,8 +328,8 @@ impl RetryBudget {
 }
 
 impl Route {
-    /// Among these, of which one is chosen.
-    pub(super) fn new(mut candidates: Vec<Arc<Slot>>, config: &RoutingConfig) -> Self {
+    /// Of this capability, among these, of which one is chosen.
+    pub(super) fn new(capability: &str, mut candidates: Vec<Arc<Slot>>, config: &RoutingConfig) -> Self {
         candidates.sort_by_cached_key(|slot| order(&slot.entry.load()));
         let first = candidates.first().map(|slot| Placed {
             slot: slot.clone(),
@@ -308,7 +345,8 @@ impl Route {
         }
         let slow = config.slow();
         Route {
-            choice: ArcSwapOption::new(ranked.choose(slow).map(Arc::new)),
+            choice: ArcSwapOption::new(ranked.choose(capability, slow).map(Arc::new)),
+            capability: capability.to_owned(),
             candidates,
             all_down: config.all_down,
             slow,
@@ -335,30 +373,48 @@ impl Route {
         self.choice.load()
     }
 
-    /// Who gets a call: of those that fit and were not tried yet the best, or one before it whose breaker has a permit. `None` if nobody is left.
+    /// Who gets a call: of those that fit and were not tried yet the best, by its load among its equals, or one before it whose breaker has a
+    /// permit.
+    ///
+    /// # Errors
+    /// Nobody is left; when at the latest one of those may be called again whose breakers are not closed, if there are any.
     pub fn admit(
         &self,
         routing: &Routing,
         tried: &[Tried],
         fits: impl Fn(&Entry) -> bool,
-    ) -> Option<Admitted> {
+    ) -> Result<Admitted, Option<Monotonic>> {
         let choice = self.choice();
-        let choice = choice.as_ref()?;
+        let choice = choice.as_ref().ok_or(None)?;
         let may =
             |candidate: &Candidate| fits(&candidate.entry) && !tried.iter().any(|tried| tried.is(candidate));
         let mut on_trial = choice.on_trial.iter().filter(|candidate| may(candidate));
-        let leased = on_trial.find_map(|candidate| Admitted::on_trial(candidate, &routing.breaker));
-        let serving = || choice.serving.clone().filter(may);
+        let mut retry_at = None;
+        let leased = on_trial.find_map(|candidate| {
+            let refused = |at: &Monotonic| retry_at = retry_at.into_iter().chain([*at]).min();
+            let leased = Admitted::on_trial(candidate, &routing.breaker);
+            leased.inspect_err(refused).ok()
+        });
+        let serving = || {
+            let drawn = choice.by_load().filter(|drawn| may(drawn));
+            drawn.cloned().or_else(|| {
+                let left: Vec<_> = choice.equals.iter().filter(|equal| may(equal)).collect();
+                lighter_of_two(&left, random(), |equal| equal.load()).map(|equal| (*equal).clone())
+            })
+        };
+        let is_overflow = tried.iter().any(|tried| tried.is_busy);
         let next = || {
             let ranked = lock(&self.ranked);
-            ranked.callable.values().filter_map(Placed::candidate).find(may)
+            let callable = ranked.callable.iter();
+            let callable = callable.filter(|((kind, _), _)| !is_overflow || *kind != Kind::Down);
+            callable.filter_map(|(_, placed)| placed.candidate()).find(may)
         };
         let mut admitted = match leased {
             Some(leased) => leased,
-            None => Admitted::anyway(serving().or_else(next)?),
+            None => Admitted::anyway(serving().or_else(next).ok_or(retry_at)?),
         };
         admitted.degraded = self.degraded(choice, &admitted.candidate, fits);
-        Some(admitted)
+        Ok(admitted)
     }
 
     /// Why not the first choice, if this is another one: the first of those that fit.
@@ -376,7 +432,10 @@ impl Route {
         }
         let mut fitting = self.candidates.iter().map(|slot| slot.entry.load_full());
         let first = fitting.find(|entry| fits(entry))?;
-        if first.name == candidate.entry.name {
+        let is_equal = choice.degraded.is_none()
+            && first.config.priority == candidate.entry.config.priority
+            && are_of_one_class(&first, &candidate.entry, &self.capability);
+        if first.name == candidate.entry.name || is_equal {
             return None;
         }
         let chosen = choice.degraded.clone();
@@ -401,16 +460,6 @@ impl Route {
         self.candidates.len() > 1
     }
 
-    /// How long it takes at most until one of those that run may be called, if that is known.
-    pub fn retry_after(&self) -> Option<Duration> {
-        let retry_at = |slot: &Arc<Slot>| {
-            let entry = slot.entry.load();
-            entry.serving.as_ref()?.0.breaker().retry_at()
-        };
-        let soonest = self.candidates.iter().filter_map(retry_at).min()?;
-        Some(soonest.since(clock::monotonic()))
-    }
-
     /// Who would serve if all were well.
     pub fn first(&self) -> Option<Arc<Entry>> {
         self.candidates.first().map(|slot| slot.entry.load_full())
@@ -433,7 +482,7 @@ impl Route {
     pub(super) fn reconsider(&self, slot: &Arc<Slot>, entry: &Arc<Entry>) {
         let mut ranked = lock(&self.ranked);
         ranked.place(slot, entry, self.all_down);
-        let choice = ranked.choose(self.slow);
+        let choice = ranked.choose(&self.capability, self.slow);
         let chosen = self.choice.load();
         let stays = match (&*chosen, &choice) {
             (Some(before), Some(now)) => before.is_like(now),
@@ -468,33 +517,104 @@ impl Ranked {
         }
     }
 
-    fn choose(&self, slow: Duration) -> Option<Choice> {
-        let best = self.callable.first_key_value();
-        // Only those that would be called before whoever serves are tried: callers don't pay for a standby. Where that one is bad as well, all are.
-        let is_tried = |tried: &(Kind, Order)| best.is_none_or(|(called, _)| tried < called);
+    fn choose(&self, capability: &str, slow: Duration) -> Option<Choice> {
+        let equals = self.equals(capability);
+        let serving = equals.first().copied();
+        let best = self.callable.first_key_value().map(|(called, _)| rank(called));
+        // Only those that would be called before whoever serves, or beside it, are tried: callers don't pay for a standby. Where that one is bad
+        // as well, all are.
+        let is_tried = |tried: &(Kind, Order)| best.is_none_or(|best| rank(tried) <= best);
         let trials = self.trials.iter().filter(|(tried, _)| is_tried(tried));
         let trials = trials.filter_map(|(_, placed)| placed.candidate());
         let on_trial: Vec<_> = trials.take(ON_TRIAL_MAX).collect();
-        let serving = best.map(|(_, placed)| placed);
         let first = self.first.as_ref();
         let is_first = |placed: &Placed| first.is_some_and(|first| Arc::ptr_eq(&first.slot, &placed.slot));
+        // The first choice may be one of several, and a degraded one is none as long as its equals are up.
+        let first_choice = self.callable.values().next();
         let degraded = match serving {
-            Some(serving) if is_first(serving) => None,
+            Some(serving) if is_first(serving) || first_choice.is_some_and(is_first) => None,
             _ => first.map(Placed::why_not),
         };
+        let shared = || equals.iter().filter_map(|equal| equal.candidate()).collect();
+        let is_plain =
+            |placed: &Placed| placed.entry.config.limits.are_none() && placed.entry.beside.is_none();
         (serving.is_some() || !on_trial.is_empty()).then(|| Choice {
             health: serving.map_or(Health::Down, |placed| placed.slot.fitness().health),
             serving: serving.and_then(Placed::candidate),
             degraded,
             slow,
+            is_settled: on_trial.is_empty() && equals.iter().copied().all(is_plain),
+            equals: if equals.len() > 1 { shared() } else { Vec::new() },
             on_trial,
         })
+    }
+
+    /// The best one, and those that are as good. Of those that are down it is one alone.
+    fn equals(&self, capability: &str) -> Vec<&Placed> {
+        let Some((called, best)) = self.callable.first_key_value() else {
+            return Vec::new();
+        };
+        if called.0 == Kind::Down {
+            return vec![best];
+        }
+        let ranked = self.callable.range(called..);
+        let ranked = ranked.take_while(|(other, _)| rank(other) == rank(called));
+        let alike = ranked.take(EQUALS_MAX).map(|(_, placed)| placed);
+        let alike: Vec<_> = alike
+            .filter(|placed| are_of_one_class(&best.entry, &placed.entry, capability))
+            .collect();
+        let up = |placed: &&Placed| placed.slot.fitness().health == Health::Up;
+        let are_up: Vec<_> = alike.iter().copied().filter(up).collect();
+        if are_up.is_empty() { alike } else { are_up }
+    }
+}
+
+fn rank((kind, (priority, _)): &(Kind, Order)) -> (Kind, Reverse<i32>) {
+    (*kind, *priority)
+}
+
+/// Whether callers of one may as well call the other: what both declare of a capability is compatible.
+fn are_of_one_class(one: &Entry, other: &Entry, capability: &str) -> bool {
+    let [one, other] = [one, other].map(|entry| {
+        let mut declared = entry.plugin.manifest().capabilities.iter();
+        let declared = declared.find(|declared| declared.name == capability);
+        declared.map(|declared| version_class(&declared.version))
+    });
+    one == other
+}
+
+/// Versions of one class are compatible, as Cargo has it: the first number that is not 0 is the same. A pre-release is compatible with itself.
+fn version_class(version: &Version) -> (u64, u64, u64, &str) {
+    let pre = version.pre.as_str();
+    match (version.major, version.minor, version.patch) {
+        (0, 0, patch) => (0, 0, patch, pre),
+        (0, minor, _) => (0, minor, 0, pre),
+        (major, _, _) => (major, 0, 0, pre),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_of_one_class_are_compatible() {
+        let are = |one: &str, other: &str| {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            version_class(&one) == version_class(&other)
+        };
+        for (one, other) in [("1.0.0", "1.9.3"), ("0.2.0", "0.2.9"), ("2.0.0-a", "2.0.0-a")] {
+            assert!(are(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("1.0.0", "2.0.0"),
+            ("0.2.0", "0.3.0"),
+            ("0.0.1", "0.0.2"),
+            ("2.0.0", "2.0.0-a"),
+        ] {
+            assert!(!are(one, other), "{one} {other}");
+        }
+    }
 
     #[test]
     fn retries_are_a_share_of_the_calls_and_one_a_second() {

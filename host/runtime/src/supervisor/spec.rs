@@ -4,7 +4,7 @@ use super::restart::{Restart, SupervisionConfig};
 use super::secrets::SecretMarks;
 use crate::instance::InstanceSettings;
 use extman_intake::{Candidate, LockUse, Request, VerifiedPlugin, Wish, resolve};
-use extman_model::{Criticality, DependenciesView, MissingView, ProbeSettings, UpdatePolicy};
+use extman_model::{CallLimits, Criticality, DependenciesView, MissingView, ProbeSettings, UpdatePolicy};
 use extman_plugin_api::manifest::schema::Manifest;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,10 @@ pub struct InstanceConfig {
     /// false.
     #[serde(default)]
     pub maintenance: bool,
+    /// How many calls it gets: `calls_per_s` on average, `burst` at once after a pause (as many as `calls_per_s` if that is not given), and
+    /// `in_flight_max` under way, with those that wait. Those beyond go to another instance, else they are refused. Default: any number.
+    #[serde(default)]
+    pub limits: CallLimits,
     /// Calls at a time. Default: 8, or what the manifest says.
     #[serde(default)]
     pub concurrency_max: Option<usize>,
@@ -105,6 +109,7 @@ impl InstanceConfig {
             criticality: Criticality::default(),
             redundant: None,
             maintenance: false,
+            limits: CallLimits::default(),
             concurrency_max: None,
             call_timeout_ms: None,
             wedge_after_ms: None,

@@ -549,14 +549,15 @@ impl Supervisor {
     }
 
     fn lane_lost(&mut self, work: &Work, ran: Duration) {
-        let phase = work.phase.to_string();
         let text = format!(
-            "{phase} has not returned; given up after {:.1} s",
+            "{} has not returned; given up after {:.1} s",
+            work.entry(),
             ran.as_secs_f64()
         );
         self.batch.events.push(What::LaneLost {
             name: work.subject.to_string(),
-            phase,
+            phase: work.phase.to_string(),
+            capability: work.capability.as_deref().map(str::to_owned),
             ran_ms: ran.as_millis() as u64,
         });
         let generation = work.generation;
@@ -564,11 +565,11 @@ impl Supervisor {
     }
 
     fn late_return(&mut self, work: &Work, ran: Duration) {
-        let phase = work.phase.to_string();
-        let text = format!("{phase} came back only after {:.1} s", ran.as_secs_f64());
+        let text = format!("{} came back only after {:.1} s", work.entry(), ran.as_secs_f64());
         self.batch.events.push(What::LateReturn {
             name: work.subject.to_string(),
-            phase,
+            phase: work.phase.to_string(),
+            capability: work.capability.as_deref().map(str::to_owned),
             ran_ms: ran.as_millis() as u64,
         });
         let generation = work.generation;

@@ -203,6 +203,7 @@ impl Scheduler {
             subject,
             generation: given.generation,
             phase: Phase::Check,
+            capability: None,
             deadline: inside.began.after(given.timeout),
             wedge_after,
         })

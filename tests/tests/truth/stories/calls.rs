@@ -3,7 +3,7 @@
 use super::{ONE, STEP, Step, Story, UP};
 
 /// How long it was waited for follows.
-const WEDGED: &str = "down: wedged: invoke has not returned; given up after …";
+const WEDGED: &str = "down: wedged: invoke (truth.answer) has not returned; given up after …";
 
 pub const STORIES: &[Story] = &[
     Story {

@@ -90,6 +90,24 @@ fn json_holds_the_output_and_who_served() {
 }
 
 #[test]
+fn answer_that_was_kept_is_told_with_its_age() {
+    let server = Server::start();
+    let call = |more: &[&str]| {
+        let args = ["call", "text.kept", "--url", &server.url(), "--input", "plain"];
+        let ran = run(&[&args[..], more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        ran
+    };
+    let data = call(&["--json"]).json()["data"].clone();
+    assert_eq!(
+        (&data["served_by"], &data["age_ms"], &data["degraded"]),
+        (&json!("cached"), &json!(61_500), &json!(true))
+    );
+    let warned = call(&[]).err.replace('\n', " ");
+    assert!(warned.contains("this answer was given 1 min ago"), "{warned}");
+}
+
+#[test]
 fn a_call_that_fails_says_so_without_driving_the_terminal() {
     let server = Server::start();
     let ran = run(&["call", "panic.now", "--url", &server.url()]);

@@ -8,11 +8,12 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Where each struct of the configuration is, from `host/` on.
-const STRUCTS: [(&str, &str); 22] = [
+const STRUCTS: [(&str, &str); 23] = [
     ("Config", "src/config.rs"),
     ("LanesConfig", "src/config.rs"),
     ("RoutingConfig", "runtime/src/registry/config.rs"),
     ("BreakerConfig", "runtime/src/registry/config.rs"),
+    ("CacheConfig", "runtime/src/registry/config.rs"),
     ("HealthConfig", "src/config.rs"),
     ("ShutdownConfig", "src/config.rs"),
     ("IntakeConfig", "intake/src/config.rs"),
@@ -171,6 +172,10 @@ fn generated() -> String {
         comment(&field.doc, &mut out);
         match &*field.of {
             "ProbeSettings" => writeln!(out, "# probe = {{ interval_ms = 10000 }}\n").unwrap(),
+            "CallLimits" => {
+                let limits = "calls_per_s = 20, burst = 40, in_flight_max = 16";
+                writeln!(out, "# limits = {{ {limits} }}\n").unwrap();
+            }
             "Map<String, Value>" => writeln!(out, "# config = {{}}\n").unwrap(),
             _ => writeln!(out, "# {} = {}\n", field.name, named_default(&field.doc)).unwrap(),
         }

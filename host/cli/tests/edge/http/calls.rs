@@ -52,6 +52,24 @@ fn answer_of_another_instance_than_the_first_choice_says_so_and_why() {
 }
 
 #[test]
+fn answer_that_was_kept_says_how_old_it_is() {
+    let server = Server::start();
+    let line = "POST /api/v1/capabilities/text.kept/invoke";
+    let heard = ask(server.address, line, &[], b"x");
+    for (name, value) in [
+        ("extman-served-by", "cached"),
+        ("extman-degraded", "true"),
+        ("extman-attempts", "0"),
+        ("age", "61"),
+        ("extman-age-ms", "61500"),
+    ] {
+        assert_eq!(heard.header(name), Some(value), "{name}");
+    }
+    let heard = ask(server.address, INVOKE, &[], b"x");
+    assert_eq!((heard.header("age"), heard.header("extman-age-ms")), (None, None));
+}
+
+#[test]
 fn what_is_not_given_is_left_to_the_host() {
     let server = Server::start();
     assert_eq!(ask(server.address, INVOKE, &[], b"x").status, 200);

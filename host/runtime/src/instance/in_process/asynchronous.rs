@@ -1,7 +1,7 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
 use super::{Call, Failure, Instance, Served, held_up, reply};
-use crate::lanes::{Phase, Priority};
+use crate::lanes::Priority;
 use crate::loader::{self, CallContext, Completed, Frames};
 use crate::pending_call::{DispatchError, PendingCall, answer_by};
 use extman_abi::CallToken;
@@ -24,7 +24,7 @@ impl Instance {
     ) -> Result<Served, DispatchError> {
         let reader = stream.clone();
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout());
-        let work = self.work(Phase::Invoke, timeout);
+        let work = self.call_work(&call.capability, timeout);
         let deadline = work.deadline;
         let (plugin, limits) = (self.plugin.clone(), self.output_limits());
         let tell = self.tells_of_cancel();

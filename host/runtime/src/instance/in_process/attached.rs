@@ -1,6 +1,6 @@
 //! Calls on the caller's own thread, which an embedder has attached.
 
-use super::{Admitted, CallFailure, Instance, serve};
+use super::{CallFailure, Inside, Instance, serve};
 use crate::lanes::Attached;
 use crate::loader::{CallContext, Input};
 use crate::pending_call::TOO_MANY_CALLS;
@@ -42,7 +42,7 @@ impl Instance {
         let Some(permit) = self.concurrency.try_enter_uncounted() else {
             return self.wait_and_serve(attached, capability, body);
         };
-        let _admitted = Admitted::new(permit, &self.pool);
+        let _inside = Inside::new(permit, &self.pool);
         self.serve_attached(attached, capability, body)
     }
 
@@ -66,7 +66,7 @@ impl Instance {
             counted.end(Some(&error), true);
             return Err(CallFailure::refused(error));
         };
-        let _admitted = Admitted::new(permit, &self.pool);
+        let _inside = Inside::new(permit, &self.pool);
         // The thread's own account has it; until then `counted` tells of it.
         self.serve_attached(attached, capability, body)
     }

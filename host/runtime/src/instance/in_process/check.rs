@@ -3,7 +3,7 @@
 //! Whoever goes through many instances asks them one after the other, inline on a lane; a single check, a deep one for instance, is a job
 //! of its own. Neither waits behind calls. The time of a check runs from when the plugin's code begins.
 
-use super::{Admitted, Instance};
+use super::{Inside, Instance};
 use crate::instance::{Asked, CallMetrics};
 use crate::lanes::{LaneContext, Phase, Pool, Priority};
 use crate::loader::{CallContext, OutputLimits, Said};
@@ -139,7 +139,7 @@ impl Instance {
             ThreadModel::Many => None,
             // There a check counts as a call; without room it is not asked rather than queued behind them.
             ThreadModel::Serial | ThreadModel::Affine => match self.concurrency.try_enter() {
-                Some(permit) => Some(Admitted::new(permit, &self.pool)),
+                Some(permit) => Some(Inside::new(permit, &self.pool)),
                 None => return not_entered(CheckOutcome::Busy),
             },
         };
@@ -195,7 +195,7 @@ impl Instance {
             // Taken only here: a check that waits for a lane must not keep calls out meanwhile.
             let permit = match place {
                 None => None,
-                Some((concurrency, pool)) => Some(Admitted::new(concurrency.try_enter()?, pool)),
+                Some((concurrency, pool)) => Some(Inside::new(concurrency.try_enter()?, pool)),
             };
             context.set_deadline(deadline);
             let said = plugin.check(&context, kind);

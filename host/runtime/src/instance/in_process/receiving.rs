@@ -54,6 +54,7 @@ impl ReceivingLanes for Lanes {
             subject: plugin.name().clone(),
             generation: self.generation,
             phase: Phase::Invoke,
+            capability: None,
             deadline: clock::monotonic().after(Duration::from_nanos(self.budget_ns)),
             wedge_after: Duration::from_nanos(self.wedge_after_ns),
         };

@@ -24,6 +24,7 @@ fn work() -> Work {
         subject: "test".into(),
         generation: 1,
         phase: Phase::Invoke,
+        capability: None,
         deadline: clock::monotonic().after(LONG),
         wedge_after: LONG,
     }
@@ -275,6 +276,7 @@ impl crate::lanes::CheckBatch for One {
         Work {
             subject: "one".into(),
             phase: Phase::Check,
+            capability: None,
             ..work()
         }
     }

@@ -114,6 +114,7 @@ fn level(what: &What) -> Level {
         | What::TakenBack { .. }
         | What::StepFailed { .. }
         | What::LateReturn { .. }
+        | What::BreakerOpened { .. }
         | What::ProcessChanged(_) => false,
         What::ConfigRead {
             needs_restart,
