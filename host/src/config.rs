@@ -90,8 +90,9 @@ impl std::fmt::Debug for ConfigSource {
 pub struct StateConfig {
     /// The directory in which each instance has two folders of its own, `data/NAME` for what stays and `cache/NAME` for what may be
     /// emptied while it does not run; they are made before the instance is. Beside them the host keeps in `disabled.json` which instances
-    /// are disabled, in `config.json` what was set by `extman config set`, and in `barred.json` which builds were taken back. Default: `extman` in the user's state directory
-    /// (`$XDG_STATE_HOME`, else `~/.local/state`), or `plugin-state` here if there is none.
+    /// are disabled, in `config.json` what was set by `extman config set`, in `barred.json` which builds were taken back, and in `chosen.json`
+    /// which were chosen. Default: `extman` in the user's state directory (`$XDG_STATE_HOME`, else `~/.local/state`), or `plugin-state` here if
+    /// there is none.
     pub dir: Option<PathBuf>,
 }
 

@@ -97,13 +97,13 @@ pub(super) enum Sub {
     /// Load and start a plugin that is stopped, failed or quarantined
     Load(change::Named),
     /// Drain, stop and unload a plugin; it stays known
-    Unload(change::Unload),
+    Unload(change::WithDependents),
     /// Unload a plugin and load it again
     Restart(change::Named),
     /// Have a plugin run again that was disabled
     Enable(change::Named),
     /// Stop and unload a plugin, over restarts of the host, until it is enabled; it counts in no sum
-    Disable(change::Named),
+    Disable(change::WithDependents),
     /// Update a plugin: the new version is started beside the old one, judged, and takes its place step by step
     Update(update::Update),
     /// Take plugins back to the version before: an update that is under way, or the last one, at once
@@ -183,12 +183,11 @@ impl Sub {
             Sub::Rollout(args) => &mut args.target,
             Sub::Maintenance(args) => &mut args.target,
             Sub::Deps(args) => &mut args.target,
-            Sub::Unload(args) => &mut args.named.target,
+            Sub::Unload(args) | Sub::Disable(args) => &mut args.named.target,
             Sub::Show(args)
             | Sub::Load(args)
             | Sub::Restart(args)
             | Sub::Enable(args)
-            | Sub::Disable(args)
             | Sub::Rollback(args) => &mut args.target,
             Sub::Status(args) | Sub::Capabilities(args) => &mut args.target,
             Sub::Config(args) => return args.target_mut(),

@@ -20,8 +20,8 @@ pub(crate) struct Named {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Unload {
-    /// Unload those that require them too, before them
+pub(crate) struct WithDependents {
+    /// Those that require them too, before them
     #[arg(long)]
     pub(super) cascade: bool,
     #[command(flatten)]

@@ -137,12 +137,14 @@ fn run(command: Sub, backend: &dyn Backend, screen: &mut Screen) -> Result<Outco
         Sub::Capabilities(args) => capabilities::run(&args, backend, screen),
         Sub::Call(args) => call::run(args, backend, screen),
         Sub::Load(args) => change::run(|name| Command::Load { name }, &args, backend, screen),
-        Sub::Unload(change::Unload { cascade, named }) => {
+        Sub::Unload(change::WithDependents { cascade, named }) => {
             change::run(|name| Command::Unload { name, cascade }, &named, backend, screen)
         }
         Sub::Restart(args) => change::run(|name| Command::Restart { name }, &args, backend, screen),
         Sub::Enable(args) => change::run(|name| Command::Enable { name }, &args, backend, screen),
-        Sub::Disable(args) => change::run(|name| Command::Disable { name }, &args, backend, screen),
+        Sub::Disable(change::WithDependents { cascade, named }) => {
+            change::run(|name| Command::Disable { name, cascade }, &named, backend, screen)
+        }
         Sub::Update(args) => update::run(args, backend, screen),
         Sub::Rollback(args) => change::run(|name| Command::RollBack { name }, &args, backend, screen),
         Sub::Rollout(args) => rollout::run(&args, backend, screen),

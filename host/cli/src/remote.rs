@@ -331,15 +331,16 @@ fn request(command: &Command) -> (String, Option<String>) {
             };
             return (of(name, "/update"), Some(body.to_string()));
         }
-        Command::Unload { name, cascade: true } => {
-            return (of(name, "/unload"), Some(r#"{"cascade":true}"#.to_owned()));
+        Command::Unload { name, cascade: true } | Command::Disable { name, cascade: true } => {
+            let path = format!("/{}", command.word());
+            return (of(name, &path), Some(r#"{"cascade":true}"#.to_owned()));
         }
         Command::Load { name }
         | Command::Unload { name, .. }
         | Command::Restart { name }
         | Command::RollBack { name }
         | Command::Enable { name }
-        | Command::Disable { name } => {
+        | Command::Disable { name, .. } => {
             return (of(name, &format!("/{}", command.word())), nothing());
         }
     };

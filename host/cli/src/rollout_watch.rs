@@ -105,13 +105,22 @@ impl Watched {
             let text = format!("{}  {name}: the update is done: {to} serves", now());
             return Rendered::new(&self.status, plain(&text));
         }
-        let why = barred.iter().rfind(|barred| barred.digest == *digest);
-        let why = why.map_or_else(String::new, |barred| format!(": {}", barred.reason));
-        let text = plain(&format!("{name}: {to} was taken back, {version} serves{why}"));
+        // What is taken back is barred; else another version or configuration was wanted meanwhile.
+        let (kind, exit, text) = match barred.iter().rfind(|barred| barred.digest == *digest) {
+            Some(BarredView { reason, .. }) => {
+                let text = format!("{name}: {to} was taken back, {version} serves: {reason}");
+                ("taken_back", Exit::TakenBack, text)
+            }
+            None => {
+                let text = format!("{name}: the update to {to} was overtaken, {version} serves");
+                ("overtaken", Exit::Failed, text)
+            }
+        };
+        let text = plain(&text);
         let shown = Rendered::new(&self.status, format!("{}  {text}", now()))?;
         Ok(Rendered {
-            refused: Some(Failure::new("taken_back", text)),
-            exit: Exit::TakenBack,
+            refused: Some(Failure::new(kind, text)),
+            exit,
             ..shown
         })
     }

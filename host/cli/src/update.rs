@@ -18,12 +18,13 @@ Exit codes of --wait: 0 the new version has taken the place of the old one, 20 i
 
 Examples:
   extman update embedder
-  extman update embedder --to 1.3.0 --wait")]
+  extman update embedder --to 1.3.0 --wait
+  extman update embedder --to ./libembedder.so")]
 pub(crate) struct Update {
     /// Its name, as `extman list` shows it
     name: String,
-    /// A version that lies in the directories, also one that was taken back [default: the newest]
-    #[arg(long, value_name = "VERSION", value_parser = update_to)]
+    /// A version that lies in the directories, or a library file, also one that was taken back [default: the newest]
+    #[arg(long, value_name = "VERSION|FILE", value_parser = update_to)]
     to: Option<UpdateTo>,
     /// Print a line for each change, until it is over
     #[arg(long)]

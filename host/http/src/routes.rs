@@ -95,10 +95,14 @@ fn routes() -> Vec<Route> {
             post(configuration::roll_back),
         ),
         changes("/api/v1/plugins/{name}/load", |name| Command::Load { name }),
-        ("/api/v1/plugins/{name}/unload", "unload", CHANGE, post(unload)),
+        changes_with_dependents("/api/v1/plugins/{name}/unload", "unload", |name, cascade| {
+            Command::Unload { name, cascade }
+        }),
         changes("/api/v1/plugins/{name}/restart", |name| Command::Restart { name }),
         changes("/api/v1/plugins/{name}/enable", |name| Command::Enable { name }),
-        changes("/api/v1/plugins/{name}/disable", |name| Command::Disable { name }),
+        changes_with_dependents("/api/v1/plugins/{name}/disable", "disable", |name, cascade| {
+            Command::Disable { name, cascade }
+        }),
         (
             "/api/v1/plugins/{name}/update",
             "update",
@@ -180,6 +184,30 @@ fn changes(path: &'static str, command: impl Fn(String) -> Command + Copy + Send
     (path, word, CHANGE, post(order))
 }
 
+/// As [`changes`], of a change that may be made of those that require the plugin, too: `{"cascade": true}`.
+fn changes_with_dependents(
+    path: &'static str,
+    word: &'static str,
+    command: impl Fn(String, bool) -> Command + Copy + Send + Sync + 'static,
+) -> Route {
+    let order = move |State(app): State<AppState>, name: Named, request: Request| async move {
+        let (name, bytes) = match named_with_body(&app, word, name, request).await {
+            Ok(asked) => asked,
+            Err(refused) => return *refused,
+        };
+        match is_cascade(&bytes) {
+            Some(cascade) => run_to_its_end(app, command(name, cascade)).await,
+            None => {
+                let text = format!(
+                    "{word} takes no field but cascade; send {{}}, {{\"cascade\": true}} or nothing as the body"
+                );
+                answer::failed(word, Failure::new("invalid_input", text))
+            }
+        }
+    };
+    (path, word, CHANGE, post(order))
+}
+
 /// What stands before a route.
 #[derive(Clone)]
 pub(super) struct Gate {
@@ -199,22 +227,6 @@ async fn plugins(State(app): State<AppState>) -> Response {
             answer::done_but(word, there, missing.collect())
         }
         (there, _) => respond(word, there),
-    }
-}
-
-async fn unload(State(app): State<AppState>, name: Named, request: Request) -> Response {
-    const WORD: &str = "unload";
-    let (name, bytes) = match named_with_body(&app, WORD, name, request).await {
-        Ok(asked) => asked,
-        Err(refused) => return *refused,
-    };
-    match is_cascade(&bytes) {
-        Some(cascade) => run_to_its_end(app, Command::Unload { name, cascade }).await,
-        None => {
-            let text =
-                "unload takes no field but cascade; send {}, {\"cascade\": true} or nothing as the body";
-            answer::failed(WORD, Failure::new("invalid_input", text))
-        }
     }
 }
 
@@ -242,7 +254,7 @@ pub(super) async fn named_with_body_up_to(
     Ok((name, bytes))
 }
 
-/// Whether the body of an unload says that others go too; `None` if it says anything else.
+/// Whether the body of a change says that others go too; `None` if it says anything else.
 fn is_cascade(bytes: &[u8]) -> Option<bool> {
     if is_empty_object(bytes) {
         return Some(false);

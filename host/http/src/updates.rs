@@ -31,7 +31,7 @@ struct Body {
 }
 
 fn update_to(bytes: &[u8]) -> Result<UpdateTo, String> {
-    const SHAPE: &str = r#"send {"to": "1.2.0"} for a version that lies in the directories, {"file": "/path/on/the/host.so"} for a file, or nothing for the newest"#;
+    const SHAPE: &str = r#"send {"to": "1.2.0"} for a version that lies in the directories, {"file": "/path/on/the/host.so"} for a library file of that machine, or nothing for the newest"#;
     let body = match bytes.trim_ascii().is_empty() {
         true => Body::default(),
         // By way of an object: a struct may be an array as well.

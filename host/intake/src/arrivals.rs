@@ -3,7 +3,7 @@
 //! Blocking: it reads and copies files. It runs no plugin code.
 
 use super::config::{DiscoveryConfig, IntakeConfig};
-use super::discovery::{DirError, DirProblem, Discovery, FoundFile, Scan};
+use super::discovery::{DirError, DirProblem, Discovery, FoundFile, Scan, find};
 use super::files::FileIdentity;
 use super::inspect::inspect;
 use super::store::{Store, StoreError, StoreOutcome};
@@ -78,6 +78,16 @@ impl Arrivals {
         let found = self.store.find(digest)?;
         let plugin = self.examine(found).ok()?;
         (plugin.digest() == digest).then_some(plugin)
+    }
+
+    /// The plugin in a file that somebody has named, wherever it lies.
+    ///
+    /// # Errors
+    /// It is not there, is no plugin or is not trusted: the file, and why.
+    pub fn named(&self, path: &Path) -> Result<VerifiedPlugin, String> {
+        let found = find(path, &self.config.discovery).map_err(|refused| refused.reason.to_string());
+        let plugin = found.and_then(|found| self.examine(found).map_err(|refusal| refusal.reason));
+        plugin.map_err(|why| format!("{}: {why}", path.display()))
     }
 
     /// From here on it looks in these directories, and so.

@@ -111,6 +111,9 @@ pub enum Command {
     Disable {
         /// Its name.
         name: String,
+        /// Disable those that require it too, before it.
+        #[serde(default)]
+        cascade: bool,
     },
     /// Update an instance. Answered once the update is under way, or done where it is none that is judged.
     Update {

@@ -521,7 +521,7 @@ fn write_update(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
         }
         What::UpdateAvailable { name, from, to, .. } => write!(
             f,
-            "version {to} is there, and {from} serves on; `extman update {name}` updates it"
+            "version {to} is there, and {from} serves on; `extman update {name} --to {to}` updates it"
         ),
         _ => Ok(()),
     }

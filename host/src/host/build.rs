@@ -26,7 +26,7 @@ use extman_runtime::instance::BreakerChange;
 use extman_runtime::lanes::LaneObserver;
 use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
-use extman_runtime::supervisor::{Barred, Events, InstanceConfig, Requests, Services, Supervisor};
+use extman_runtime::supervisor::{Barred, Chosen, Events, InstanceConfig, Requests, Services, Supervisor};
 use extman_runtime::vetting::Vetting;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -59,9 +59,9 @@ pub enum BuildError {
         /// Why it can't be read.
         why: String,
     },
-    /// Which builds are barred can't be read, and one of them must not be tried again.
+    /// Which builds are barred or chosen can't be read, and another one must not be started.
     #[error("{0}")]
-    Barred(String),
+    Kept(String),
     /// What commands have set can't be read.
     #[error(
         "{}: what was set by `extman config set` can't be read: {why}; mend the file, or remove it: without it, what the configuration says \
@@ -197,11 +197,13 @@ impl HostBuilder {
         let (crashes, crashes_not_noted) = crashes::start(config, notes_crashes);
         let arrivals = Arrivals::new(config.intake.clone())?;
         let disabled = Disabled::read(config.state.dir.as_deref())?;
-        let barred = Barred::read(config.state.dir.as_deref()).map_err(BuildError::Barred)?;
+        let barred = Barred::read(config.state.dir.as_deref()).map_err(BuildError::Kept)?;
         let good = barred
             .good()
             .filter_map(|(name, digest)| Some((name.to_owned(), arrivals.kept(digest)?)));
         let good = good.collect();
+        let chosen = Chosen::read(config.state.dir.as_deref(), |digest| arrivals.kept(digest));
+        let chosen = chosen.map_err(BuildError::Kept)?;
         let components = Components::new(config, arrivals.store_outcome());
         let (requests, received) = Requests::channel();
         let registry = Arc::new(Registry::new(config.routing.clone()));
@@ -227,7 +229,7 @@ impl HostBuilder {
             vetting,
             &registry,
             (&events, &requests, &router),
-            (disabled.names(), barred, good),
+            (disabled.names(), barred, good, chosen),
         );
         tokio::spawn(Vital::essential("the supervisor").watch(supervisor.run(received)));
         let inner = Inner {
@@ -291,7 +293,7 @@ fn supervisor(
     vetting: Vetting,
     registry: &Arc<Registry>,
     (events, requests, router): (&Events, &Requests, &Arc<Router>),
-    (disabled, barred, good): (Vec<String>, Barred, Vec<(String, VerifiedPlugin)>),
+    (disabled, barred, good, chosen): (Vec<String>, Barred, Vec<(String, VerifiedPlugin)>, Chosen),
 ) -> Supervisor {
     let config = &current.config;
     let observer: Arc<dyn LaneObserver> = Arc::new(requests.clone());
@@ -314,6 +316,7 @@ fn supervisor(
     .with_lock(config.lock.clone())
     .with_policies(config.policies())
     .with_barred(barred, good)
+    .with_chosen(chosen)
     .with_disabled(disabled)
 }
 

@@ -110,19 +110,33 @@ impl Host {
     /// # Errors
     /// There is none of this name, or its state or that of another does not allow it; those before that one are unloaded.
     pub async fn unload_with_dependents(&self, name: &str) -> Result<PluginView, ControlError> {
+        let unload = |name: String| async move { self.change(&name, Request::Unload).await };
+        self.with_dependents(name, "unloaded", unload).await
+    }
+
+    /// Does this with those that require an instance, one after the other, and then with it. `done`: what they are then.
+    pub(super) async fn with_dependents<F>(
+        &self,
+        name: &str,
+        done: &str,
+        act: impl Fn(String) -> F,
+    ) -> Result<PluginView, ControlError>
+    where
+        F: Future<Output = Result<PluginView, ControlError>>,
+    {
         self.entry(name)?;
-        let mut unloaded: Vec<String> = Vec::new();
+        let mut before: Vec<String> = Vec::new();
         for one in self.dependents(name).into_iter().chain([name.to_owned()]) {
-            match self.change(&one, Request::Unload).await {
-                Err(ControlError::Failed(text)) if !unloaded.is_empty() => {
-                    let before = unloaded.join(", ");
+            match act(one.clone()).await {
+                Err(ControlError::Failed(text)) if !before.is_empty() => {
+                    let before = before.join(", ");
                     return Err(ControlError::Failed(format!(
-                        "{text}; unloaded before it: {before}"
+                        "{text}; {done} before it: {before}"
                     )));
                 }
-                done => drop(done?),
+                acted => drop(acted?),
             }
-            unloaded.push(one);
+            before.push(one);
         }
         self.plugin(name)
     }
@@ -206,7 +220,10 @@ impl Control for Host {
                 Command::Unload { name, cascade: true } => plugin(self.unload_with_dependents(&name).await?),
                 Command::Restart { name } => plugin(self.restart(&name).await?),
                 Command::Enable { name } => plugin(self.enable(&name).await?),
-                Command::Disable { name } => plugin(self.disable(&name).await?),
+                Command::Disable { name, cascade: false } => plugin(self.disable(&name).await?),
+                Command::Disable { name, cascade: true } => {
+                    plugin(self.disable_with_dependents(&name).await?)
+                }
                 Command::Update { name, to } => plugin(self.update(&name, to).await?),
                 Command::RollBack { name } => plugin(self.rollback(&name).await?),
                 Command::Rollout { name } => Answer::Rollout(Box::new((&self.plugin(&name)?).into())),

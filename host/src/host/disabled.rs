@@ -151,6 +151,15 @@ impl Host {
         self.set_disabled(name, true).await
     }
 
+    /// As [`disable`](Self::disable), and before it, one after the other, those that require it.
+    ///
+    /// # Errors
+    /// There is none of this name, or it can't be written down; those before that one are disabled.
+    pub async fn disable_with_dependents(&self, name: &str) -> Result<PluginView, ControlError> {
+        self.with_dependents(name, "disabled", |name| async move { self.disable(&name).await })
+            .await
+    }
+
     async fn set_disabled(&self, name: &str, disabled: bool) -> Result<PluginView, ControlError> {
         let (host, owned) = (self.clone(), name.to_owned());
         // To its end, whoever waits for it: what stands on the disk and what the supervisor knows must not differ.
@@ -176,7 +185,8 @@ impl Host {
             self.entry(name).map_err(|error| self.with_names(error))?;
         }
         if disabled {
-            self.refuse_what_others_need(name, "disable them first")?;
+            let remedy = format!("`extman disable {name} --cascade` disables them too, before it");
+            self.refuse_what_others_need(name, &remedy)?;
         }
         self.inner.disabled.keep(name, disabled).await?;
         match disabled {

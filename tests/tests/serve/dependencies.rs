@@ -157,7 +157,7 @@ fn plugin_that_others_need_is_unloaded_with_them_and_not_without_a_word() {
     host.until_lifecycle("rank", "running");
     for (word, remedy) in [
         ("unload", "`extman unload base --cascade`"),
-        ("disable", "disable them first"),
+        ("disable", "`extman disable base --cascade`"),
     ] {
         let (status, body) = host.change("base", word);
         let text = body["error"]["text"].as_str().unwrap();
@@ -191,6 +191,20 @@ fn plugin_that_others_need_is_unloaded_with_them_and_not_without_a_word() {
         200,
         "nobody that is to run requires it"
     );
+    for name in ["base", "rank"] {
+        assert_eq!(host.change(name, "load").0, 200);
+    }
+    let disabled = host.extman(&["disable", "base", "--cascade"]);
+    assert!(disabled.status.success(), "{disabled:?}");
+    let host = host.stopped().serve("[vetting]\nenabled = false\n");
+    host.until_ready();
+    for name in ["base", "rank"] {
+        let view = host.plugin(name);
+        assert_eq!(
+            (&view["lifecycle"], &view["desired"]),
+            (&json!("stopped"), &json!("disabled"))
+        );
+    }
     host.stop();
 }
 

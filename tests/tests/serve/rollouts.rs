@@ -1,5 +1,7 @@
 //! Updates that are judged: a newer version gets its calls step by step, beside the one that serves, and one that is worse is taken back.
 
+mod chosen;
+
 use crate::answers::{Answers, plugin};
 use crate::served::Place;
 use extman::config::Config;
@@ -501,7 +503,12 @@ async fn operator_updates_what_is_pinned_by_its_version_and_goes_back() {
     let available = rolling
         .until_told("it is there", |what| matches!(what, What::UpdateAvailable { .. }))
         .await;
-    assert!(available.to_string().contains("1.1.0"), "{available}");
+    assert!(
+        available
+            .to_string()
+            .contains("`extman update updated --to 1.1.0`"),
+        "{available}"
+    );
     assert_eq!(rolling.view().rollout, None);
     let host = rolling.host.clone();
     let unnamed = host

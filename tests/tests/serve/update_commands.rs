@@ -195,8 +195,7 @@ fn update_that_is_waited_for_ends_with_what_became_of_it() {
     let broken = "return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"broken\");";
     let bad = host(SHORT, second().in_invoke(broken));
     let calls = Calls::of(&bad);
-    let output = bad.extman(&["update", "updated", "--wait"]);
-    let said = text(output);
+    let said = says(&bad, &["update", "updated", "--wait"], 20);
     assert!(
         said.contains("updated: 1.1.0 was taken back, 1.0.0 serves: "),
         "{said}"
@@ -205,4 +204,22 @@ fn update_that_is_waited_for_ends_with_what_became_of_it() {
     let (status, refused) = bad.post("/api/v1/plugins/updated/rollout/abort", b"{}");
     assert_eq!((status, &refused["ok"]), (502, &false.into()), "{refused}");
     bad.stop();
+}
+
+/// The name of an instance whose plugin is another one by now is updated to nothing of the plugin before.
+#[test]
+fn instance_of_another_plugin_is_made_from_that() {
+    const OF: &str =
+        "[vetting]\nenabled = false\n[rollout]\nenabled = false\n[[instance]]\nname = 'it'\nplugin = ";
+    let place = Place::default();
+    place.put(&plugin("one", "1.0.0", "one").build(place.path()), "one.so");
+    place.put(&plugin("two", "1.0.0", "two").build(place.path()), "two.so");
+    let host = place.serve(&format!("{OF}'one'\n"));
+    host.until_ready();
+    says(&host, &["update", "it", "--to", "1.0.0"], 0);
+    host.place.config(&format!("{OF}'two'\n"));
+    host.until("it is of the other plugin", || {
+        host.plugin("it")["id"] == "two" && host.lifecycle("it") == "running"
+    });
+    host.stop();
 }

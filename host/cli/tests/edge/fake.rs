@@ -110,7 +110,7 @@ impl Fake {
             | Command::Update { name, .. }
             | Command::RollBack { name }
             | Command::ChangeRollout { name, .. }
-            | Command::Disable { name } => one(name),
+            | Command::Disable { name, .. } => one(name),
         }
     }
 

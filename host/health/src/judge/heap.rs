@@ -34,6 +34,8 @@ const MORE_MIN: u64 = 1 << 20;
 pub(super) struct Heaps {
     baseline: Greatest,
     blocks: Blocks,
+    /// How long the candidate's heap has not been measured.
+    since_sample: Duration,
     looks: u32,
     next_look: usize,
     found: Option<HeapFinding>,
@@ -73,8 +75,13 @@ impl Heaps {
         if let Some(bytes) = baseline {
             self.baseline.push(bytes);
         }
+        // What comes before the first one is no part of any.
+        self.since_sample = match self.blocks.samples {
+            0 => lasted,
+            _ => self.since_sample + lasted,
+        };
         if let Some(bytes) = candidate {
-            self.blocks.push(lasted, bytes);
+            self.blocks.push(std::mem::take(&mut self.since_sample), bytes);
         }
         if self.blocks.samples >= self.next_look.max(FIRST_LOOK) {
             self.next_look = self.blocks.samples + self.blocks.samples / 4;

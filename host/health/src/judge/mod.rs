@@ -48,7 +48,7 @@ pub struct Side {
     pub panics: u64,
     /// Checks that had a result; none where the version has no check.
     pub checks: Option<Failures>,
-    /// Heap in use at the end, where it is measured.
+    /// Heap in use, where it was measured in the interval.
     pub heap_bytes: Option<u64>,
 }
 

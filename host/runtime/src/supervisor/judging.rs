@@ -73,7 +73,10 @@ fn failure(outcome: &CheckOutcome) -> Option<Option<String>> {
 }
 
 /// The judge of one update, at work until this is dropped.
-pub(super) struct Judging(mpsc::UnboundedSender<Aim>);
+pub(super) struct Judging(mpsc::UnboundedSender<Step>);
+
+/// A step of the update, by its number, and its aim.
+type Step = (u32, Aim);
 
 impl Judging {
     /// Compares `new` with `old` from here on, and reports what comes of it under the new one's generation.
@@ -85,7 +88,7 @@ impl Judging {
         requests: Requests,
     ) -> Self {
         // As many as an update has steps.
-        let (aims, received) = mpsc::unbounded_channel();
+        let (steps, received) = mpsc::unbounded_channel();
         let task = Task {
             name,
             generation,
@@ -94,15 +97,16 @@ impl Judging {
             old: Watched::begin(old.clone(), checks),
             looked: clock::monotonic(),
             judge: Judge::new(policy.judge),
+            step: 0,
             requests,
         };
         tokio::spawn(task.run(received));
-        Judging(aims)
+        Judging(steps)
     }
 
-    /// A step begins with this aim.
-    pub(super) fn aim(&self, aim: Aim) {
-        let _ = self.0.send(aim);
+    /// This step begins.
+    pub(super) fn begin_step(&self, step: Step) {
+        let _ = self.0.send(step);
     }
 }
 
@@ -114,21 +118,23 @@ struct Task {
     old: Watched,
     looked: Monotonic,
     judge: Judge,
+    step: u32,
     requests: Requests,
 }
 
 impl Task {
-    async fn run(mut self, mut aims: mpsc::UnboundedReceiver<Aim>) {
+    async fn run(mut self, mut steps: mpsc::UnboundedReceiver<Step>) {
         let mut looks = tokio::time::interval(self.every);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                aim = aims.recv() => {
-                    let Some(aim) = aim else { return };
+                step = steps.recv() => {
+                    let Some((step, aim)) = step else { return };
                     // What came before belongs to the step before.
                     self.observe();
                     self.judge.begin_step(aim);
+                    self.step = step;
                 }
                 _ = looks.tick() => {
                     self.observe();
@@ -165,6 +171,7 @@ impl Task {
         self.requests.make(Request::Judged {
             name: self.name.clone(),
             generation: self.generation,
+            step: self.step,
             judged: Judged::from(&verdict),
             says,
             because,
@@ -182,11 +189,17 @@ struct Watched {
     checking: Option<AbortHandle>,
 }
 
-/// Results of checks since the last look, and the heap that the last one told.
+/// Results of checks since the last look, and the heap that the last one of them told.
 #[derive(Default)]
 struct Checked {
     of: Failures,
     heap_bytes: Option<u64>,
+}
+
+impl Checked {
+    fn take(&mut self) -> (Failures, Option<u64>) {
+        (std::mem::take(&mut self.of), self.heap_bytes.take())
+    }
 }
 
 impl Drop for Watched {
@@ -221,10 +234,7 @@ impl Watched {
         let (counts, panics, latencies) = (metrics.counts(), panics(&self.instance), metrics.latency());
         let ended = counts.ended.saturating_sub(self.counts.ended);
         let excused = counts.excused.saturating_sub(self.counts.excused);
-        let checked = {
-            let mut checked = lock(&self.checked);
-            (std::mem::take(&mut checked.of), checked.heap_bytes)
-        };
+        let (checks, heap_bytes) = lock(&self.checked).take();
         let side = Side {
             calls: Failures {
                 failed: counts.blamed.saturating_sub(self.counts.blamed),
@@ -232,8 +242,8 @@ impl Watched {
             },
             latencies: latencies.since(&self.latencies),
             panics: panics.saturating_sub(self.panics),
-            checks: self.checking.is_some().then_some(checked.0),
-            heap_bytes: checked.1,
+            checks: self.checking.is_some().then_some(checks),
+            heap_bytes,
         };
         (self.counts, self.panics, self.latencies) = (counts, panics, latencies);
         side
@@ -259,5 +269,20 @@ async fn check(instance: Arc<Instance>, checks: Checks, checked: Arc<Mutex<Check
             }
         }
         tokio::time::sleep(checks.every).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heap_that_was_measured_once_is_looked_at_once() {
+        let mut checked = Checked {
+            heap_bytes: Some(1),
+            ..Checked::default()
+        };
+        assert_eq!(checked.take().1, Some(1));
+        assert_eq!(checked.take().1, None);
     }
 }

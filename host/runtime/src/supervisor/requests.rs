@@ -5,12 +5,12 @@ use super::restart::SupervisionConfig;
 use super::spec::{Configured, InstanceConfig};
 use super::start::{NotStarted, Running};
 use super::stop::Stopped;
-use super::task::AfterKept;
 use crate::lanes::{LaneObserver, Work};
 use extman_health::rollout::{Judged, RolloutPolicy};
 use extman_intake::{Arrived, VerifiedPlugin};
 use extman_model::clock::Monotonic;
-use extman_model::{JudgeSays, ProbeSettings, RolloutCommand, UpdateTo, Verdict};
+use extman_model::{JudgeSays, ProbeSettings, RolloutCommand, Verdict, What};
+use semver::Version;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +27,16 @@ pub struct Policies {
     pub rollout: Arc<RolloutPolicy>,
     /// How they are asked how they are, below what is configured for each.
     pub probe: ProbeSettings,
+}
+
+/// To which build an instance is to be updated.
+pub enum UpdateRequest {
+    /// The newest that lies in the directories.
+    Newest,
+    /// This version, which lies in the directories.
+    Version(Version),
+    /// This build, wherever it came from.
+    Build(Box<VerifiedPlugin>),
 }
 
 /// What the supervisor is told or asked.
@@ -46,7 +56,7 @@ pub enum Request {
     /// An operator wants this of the update that is under way.
     Rollout(String, RolloutCommand, oneshot::Sender<Outcome>),
     /// An operator wants an instance to be updated. Answered once the new version has started, or could not be.
-    Update(String, UpdateTo, oneshot::Sender<Outcome>),
+    Update(String, UpdateRequest, oneshot::Sender<Outcome>),
     /// An operator wants an update undone: the one under way, or else the last one.
     RollBack(String, oneshot::Sender<Outcome>),
     /// From here on this is configured. What is as before is left alone.
@@ -88,9 +98,9 @@ pub enum Request {
     /// A start of these bytes has ended.
     #[doc(hidden)]
     Started(Arc<str>, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),
-    /// It is written down which builds are barred for an instance; what follows.
+    /// What this tells of is written down.
     #[doc(hidden)]
-    Kept(Arc<str>, Box<AfterKept>),
+    Written(Box<What>),
     /// The new version of an update is ready, or why it is not.
     #[doc(hidden)]
     WarmedUp(Arc<str>, u64, Outcome),
@@ -101,6 +111,8 @@ pub enum Request {
         name: Arc<str>,
         /// To which generation.
         generation: u64,
+        /// In which of its steps.
+        step: u32,
         /// What follows from it.
         judged: Judged,
         /// What it says.

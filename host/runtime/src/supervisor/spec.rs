@@ -37,7 +37,7 @@ pub struct InstanceConfig {
     #[serde(default = "yes")]
     pub autostart: bool,
     /// Whether another version that comes into a directory takes its place: `auto`, by itself; `manual`, when an operator asks for an update;
-    /// `pinned`, only when the operator names the version. Default: auto.
+    /// `pinned`, only when the operator names the version or a file. Where it is not `auto`, that holds over restarts of the host. Default: auto.
     #[serde(default)]
     pub update: UpdatePolicy,
     /// Whether it is started again by itself when it failed: `on-failure` or `never`. Default: what `[supervision]` says.

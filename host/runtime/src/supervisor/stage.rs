@@ -206,6 +206,15 @@ pub(super) struct Rejected<B> {
     text: String,
 }
 
+/// A build that somebody has asked for, by [`Input::Change`] or [`Input::Update`].
+#[derive(Debug, Clone)]
+struct Asked<W, B> {
+    waiter: W,
+    build: B,
+    /// It is to start: that the next start starts it is not enough.
+    starts: bool,
+}
+
 /// What follows when everything is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
@@ -253,6 +262,8 @@ pub(super) enum Input<R: Loaded, W> {
     /// The judge has looked at the update to this generation.
     Judged {
         generation: u64,
+        /// In which of its steps, by the number that [`Effect::Judge`] gave it.
+        step: u32,
         judged: rollout::Judged,
     },
     /// A generation was asked to take a configuration.
@@ -307,13 +318,13 @@ pub(super) enum Effect<R: Loaded, W> {
     Stop { running: R, condition: Condition },
     /// Have the new version get ready, and say what came of it.
     WarmUp,
-    /// From here on the new version is judged with this aim.
-    Judge(Aim),
-    /// Report that the new version was taken back, or did not start. `is_barred`: it is not tried again by itself.
+    /// From here on, which is the step of this number, the new version is judged with this aim.
+    Judge { step: u32, aim: Aim },
+    /// Report that the new version was taken back, or did not start, and is not tried again by itself; the old one is kept.
     TakenBack {
         build: R::Build,
+        kept: R::Build,
         why: String,
-        is_barred: bool,
     },
     /// Say when this moment has come.
     Wake(Monotonic),
@@ -352,8 +363,8 @@ pub(super) struct Actor<R: Loaded, W> {
     judged_by: Option<Arc<RolloutPolicy>>,
     /// The update that is wanted is not judged.
     direct: bool,
-    /// What was asked for last by [`Input::Change`], and who waits for what comes of it.
-    asked: Option<(W, R::Build)>,
+    /// Who waits for what comes of a build that was asked for.
+    asked: Vec<Asked<W, R::Build>>,
     /// Generations that are being stopped.
     retiring: Vec<u64>,
     /// The newest generation whose library is behind it.
@@ -384,7 +395,7 @@ impl<R: Loaded, W> Actor<R, W> {
             resumed: None,
             judged_by: None,
             direct: false,
-            asked: None,
+            asked: Vec::new(),
             retiring: Vec::new(),
             unloaded: 0,
             waiting: Vec::new(),
@@ -413,9 +424,13 @@ impl<R: Loaded, W> Actor<R, W> {
                 waiter,
                 build,
                 direct,
-            } => self.wanted(waiter, build, direct, out),
+            } => self.want_version(waiter, build, direct, out),
             Input::WarmedUp { generation, outcome } => self.warmed_up(generation, outcome, out),
-            Input::Judged { generation, judged } => self.judged(generation, judged, out),
+            Input::Judged {
+                generation,
+                step,
+                judged,
+            } => self.judged(generation, step, judged, out),
             Input::Configured { generation, outcome } => self.configured(generation, outcome, out),
             Input::Gone(gone) => self.go(gone, out),
             Input::Panicked { .. }
@@ -448,7 +463,8 @@ impl<R: Loaded, W> Actor<R, W> {
             }
         }
         self.settle(out);
-        self.answer_change(out);
+        self.answer_asked(out);
+        self.direct &= self.is_coming();
         effects
     }
 
@@ -510,6 +526,7 @@ impl<R: Loaded, W> Actor<R, W> {
         let before = std::mem::replace(&mut self.desired, desired);
         if (before == DesiredState::Running) != (desired == DesiredState::Running) {
             self.answer(Err(OVERTAKEN.to_owned()), out);
+            self.answer_who_asked(|asked| asked.starts, OVERTAKEN, out);
         }
     }
 
@@ -586,6 +603,7 @@ impl<R: Loaded, W> Actor<R, W> {
             rejected => {
                 // What was wanted last was another one, whether it was taken or not.
                 new |= rejected.take().is_some() || !self.build.is(&build);
+                self.direct &= self.build.has_bytes_of(&build);
                 self.build = build;
             }
         }
@@ -621,44 +639,69 @@ impl<R: Loaded, W> Actor<R, W> {
 
     /// As [`bytes`](Self::bytes), for somebody who waits for what comes of it.
     fn change(&mut self, waiter: W, build: R::Build, out: &mut Effects<R, W>) {
-        if let Some((overtaken, _)) = self.asked.take() {
-            out.push(Effect::Answer(overtaken, Err(OVERTAKEN.to_owned())));
-        }
         self.rejected = None;
-        self.asked = Some((waiter, build.clone()));
+        self.asked.push(Asked {
+            waiter,
+            build: build.clone(),
+            starts: false,
+        });
         if self.gone.is_none() {
             self.bytes(build, out);
         }
     }
 
-    /// Who waits for what comes of a change is answered when that is known.
-    fn answer_change(&mut self, out: &mut Effects<R, W>) {
-        let Some((_, asked)) = &self.asked else { return };
+    /// Who waits for what comes of a build is answered when that is known.
+    fn answer_asked(&mut self, out: &mut Effects<R, W>) {
+        for asked in std::mem::take(&mut self.asked) {
+            match self.outcome_of(&asked) {
+                Some(outcome) => out.push(Effect::Answer(asked.waiter, outcome)),
+                None => self.asked.push(asked),
+            }
+        }
+    }
+
+    fn outcome_of(&self, asked: &Asked<W, R::Build>) -> Option<Outcome> {
+        if let Some(gone) = self.gone {
+            return Some(Err(gone.refusal()));
+        }
         let is_under_way = match &self.stage {
             Stage::Starting { .. } => true,
             Stage::Serving { .. } | Stage::Wedged { .. } => self.is_coming(),
-            Stage::Stopping { then, .. } => *then != Then::Rest,
+            Stage::Stopping { then, failed, .. } => *then != Then::Rest || asked.starts && *failed,
             Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => false,
         };
-        let outcome = if let Some(gone) = self.gone {
-            Err(gone.refusal())
-        } else if let Some(rejected) = self.rejected.as_ref().filter(|one| one.build.is(asked)) {
+        if let Some(rejected) = self.rejected.as_ref().filter(|one| one.build.is(&asked.build)) {
             // What serves is as it was only when whatever has to be made anew for that serves.
-            match is_under_way {
-                true => return,
-                false => Err(rejected.text.clone()),
-            }
-        } else if !self.build.is(asked) {
-            Err(OVERTAKEN.to_owned())
-        } else if is_under_way {
-            return;
-        } else {
-            // It serves so, or will when it is started.
-            Ok(())
-        };
-        if let Some((waiter, _)) = self.asked.take() {
-            out.push(Effect::Answer(waiter, outcome));
+            return (!is_under_way).then(|| Err(rejected.text.clone()));
         }
+        if !self.build.is(&asked.build) {
+            return Some(Err(OVERTAKEN.to_owned()));
+        }
+        if is_under_way {
+            return None;
+        }
+        Some(match &self.stage {
+            Stage::Failed { cause, .. } | Stage::Waiting { cause, .. } if asked.starts => Err(cause.clone()),
+            // It serves so, or will when it is started.
+            _ => Ok(()),
+        })
+    }
+
+    /// Answers those who wait for a build and of whom this is so.
+    fn answer_who_asked(
+        &mut self,
+        is_so: impl Fn(&Asked<W, R::Build>) -> bool,
+        text: &str,
+        out: &mut Effects<R, W>,
+    ) {
+        let asked = std::mem::take(&mut self.asked).into_iter();
+        let (answered, asked): (Vec<_>, Vec<_>) = asked.partition(is_so);
+        self.asked = asked;
+        out.extend(
+            answered
+                .into_iter()
+                .map(|asked| Effect::Answer(asked.waiter, Err(text.to_owned()))),
+        );
     }
 
     fn go(&mut self, gone: Gone, out: &mut Effects<R, W>) {
@@ -1405,6 +1448,11 @@ impl<R: Loaded, W> Actor<R, W> {
                 &self.build
             }
         }
+    }
+
+    /// What it is to be made from: what serves, or what is to take its place.
+    pub(super) fn target(&self) -> &R::Build {
+        &self.build
     }
 
     /// Whether readiness waits for what is under way. For a start that takes long nobody waits.

@@ -23,6 +23,7 @@ mod unloads;
 
 use super::barred::Barred;
 use super::blueprint::Blueprint;
+use super::chosen::Chosen;
 use super::dependencies::{Dependencies, Lack};
 use super::events::Events;
 use super::host_trouble::{Consequence, HostTrouble};
@@ -42,13 +43,13 @@ use extman_health::rollout::RolloutPolicy;
 use extman_intake::{LockUse, VerifiedPlugin};
 use extman_model::clock;
 use extman_model::{BarredView, DesiredState, Digest, ProbeSettings, Verdict, What};
-pub use rollouts::Then as AfterKept;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 /// Requests that are handled between two publications.
 const DRAINED_MAX: usize = 4096;
@@ -70,10 +71,12 @@ pub struct Supervisor {
     barred: Barred,
     /// What served last of instances of which something is barred, whether its file is there or not.
     good: BTreeMap<Arc<str>, VerifiedPlugin>,
-    /// What operators have updated instances to.
-    chosen: BTreeMap<Arc<str>, VerifiedPlugin>,
+    /// Builds that instances are to be made from whatever else lies in the directories.
+    chosen: Chosen,
     /// Something was barred, and what instances are made from is to be chosen anew.
     reselects: bool,
+    /// Changes that are being written down: the host does not end before they are.
+    writes: Vec<JoinHandle<()>>,
     /// Instances that an operator has disabled, whether they are there or not.
     disabled: BTreeSet<Arc<str>>,
     services: Arc<Services>,
@@ -120,7 +123,7 @@ struct Record {
     /// Calls of all its generations.
     tally: CallTotals,
     /// What goes on for its update, and is shown of it.
-    shown: rollouts::Shown,
+    followed: rollouts::Followed,
     /// Builds that are not tried again by themselves.
     barred: Vec<BarredView>,
     /// The version before the one that serves, if there was one.
@@ -190,8 +193,9 @@ impl Supervisor {
             probe: ProbeSettings::default(),
             barred: Barred::default(),
             good: BTreeMap::new(),
-            chosen: BTreeMap::new(),
+            chosen: Chosen::default(),
             reselects: false,
+            writes: Vec::new(),
             disabled: BTreeSet::new(),
             services,
             registry,
@@ -239,6 +243,12 @@ impl Supervisor {
         self
     }
 
+    /// With these builds chosen.
+    pub fn with_chosen(mut self, chosen: Chosen) -> Self {
+        self.chosen = chosen;
+        self
+    }
+
     /// With these instances disabled.
     pub fn with_disabled(mut self, disabled: impl IntoIterator<Item = String>) -> Self {
         self.disabled = disabled.into_iter().map(Arc::from).collect();
@@ -260,6 +270,9 @@ impl Supervisor {
             let ended = self.has_shut_down();
             self.finish_batch(ended);
             if let Some(shutdown) = self.shutdown.take_if(|_| ended) {
+                for write in std::mem::take(&mut self.writes) {
+                    let _ = write.await;
+                }
                 shutdown.has_ended();
                 return;
             }
@@ -277,19 +290,20 @@ impl Supervisor {
             Request::Configured(configured, policies) => self.reconfigure(*configured, *policies),
             Request::Change(name, config, reply) => self.try_config(name, config, reply),
             Request::Rollout(name, command, reply) => self.steer(&name, command, reply),
-            Request::Update(name, to, reply) => self.update(&name, &to, reply),
+            Request::Update(name, to, reply) => self.update(&name, to, reply),
             Request::RollBack(name, reply) => self.roll_back(&name, reply),
-            Request::Kept(name, then) => self.kept(&name, *then),
+            Request::Written(what) => self.batch.events.push(*what),
             Request::WarmedUp(name, generation, outcome) => {
                 self.feed(&name, Input::WarmedUp { generation, outcome });
             }
             Request::Judged {
                 name,
                 generation,
+                step,
                 judged,
                 says,
                 because,
-            } => self.judged(&name, generation, judged, (says, because)),
+            } => self.judged(&name, (generation, step), judged, (says, because)),
             Request::AskedToTake(name, generation, outcome) => {
                 self.feed(&name, Input::Configured { generation, outcome });
             }
@@ -402,16 +416,8 @@ impl Supervisor {
             }
             Effect::NotTaken { build, text } => self.not_taken(name, &build, text),
             Effect::WarmUp => self.spawn_warm_up(name),
-            Effect::Judge(aim) => self.judge(name, aim),
-            Effect::TakenBack {
-                build,
-                why,
-                is_barred,
-            } => {
-                if is_barred {
-                    self.taken_back(name, &build, why);
-                }
-            }
+            Effect::Judge { step, aim } => self.judge(name, (step, aim)),
+            Effect::TakenBack { build, kept, why } => self.taken_back(name, &build, &kept, why),
             Effect::Gap(gap) => self.batch.events.push(What::ConfigGap {
                 name: name.to_string(),
                 for_ms: gap.as_millis() as u64,
@@ -599,7 +605,7 @@ impl Record {
             since_unix_ms: clock::unix_ms(clock::wall()),
             unload: None,
             tally,
-            shown: rollouts::Shown::default(),
+            followed: rollouts::Followed::default(),
             barred: Vec::new(),
             previous: None,
             available: None,

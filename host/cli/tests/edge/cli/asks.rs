@@ -134,6 +134,13 @@ fn changes_reach_the_host_and_show_what_came_of_them() {
         cascade,
     };
     assert_eq!(*server.fake.asked.lock().unwrap(), [asked(false), asked(true)]);
+    let ran = run(&["disable", "lang", "--cascade", "--url", &server.url()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let disable = Command::Disable {
+        name: "lang".to_owned(),
+        cascade: true,
+    };
+    assert_eq!(server.fake.asked.lock().unwrap().pop(), Some(disable));
     for (word, name, text) in [
         ("load", "lang", "error: lang is running already\n"),
         (

@@ -234,6 +234,23 @@ fn update_that_is_waited_for_ends_as_it_ends() {
 }
 
 #[test]
+fn update_that_was_overtaken_has_failed_and_was_not_taken_back() {
+    let server = server([canary()]);
+    let over = RolloutStatus {
+        barred: Vec::new(),
+        ..rollout(json!("before"))
+    };
+    server.fake.rollouts.lock().unwrap().push_back(over);
+    let ran = run(&["rollout", "lang", "--watch", "--url", &server.url()]);
+    assert_eq!(ran.code, 1, "{}", ran.text());
+    let end = ran.text().lines().last().unwrap().to_owned();
+    assert!(
+        end.ends_with("lang: the update to 1.3.0 was overtaken, 1.2.0 serves"),
+        "{end}"
+    );
+}
+
+#[test]
 fn watch_without_a_name_follows_all_until_nobody_reads() {
     let server = server([canary(), json!("taken back")]);
     let arguments = ["rollout", "--watch", "--url", &server.url()];

@@ -92,6 +92,7 @@ fn changes_reach_the_control() {
         ("unload", "lang", "{\"cascade\": true}"),
         ("restart", "lang", " {} \n"),
         ("disable", "lang", ""),
+        ("disable", "lang", "{\"cascade\": true}"),
         ("enable", "lang", "{}"),
         ("rollback", "lang", ""),
         ("update", "lang", ""),
@@ -120,7 +121,14 @@ fn changes_reach_the_control() {
             cascade: true,
         },
         Command::Restart { name: name("lang") },
-        Command::Disable { name: name("lang") },
+        Command::Disable {
+            name: name("lang"),
+            cascade: false,
+        },
+        Command::Disable {
+            name: name("lang"),
+            cascade: true,
+        },
         Command::Enable { name: name("lang") },
         Command::RollBack { name: name("lang") },
         update(UpdateTo::Newest),

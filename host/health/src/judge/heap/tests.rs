@@ -123,3 +123,26 @@ fn whatever_is_observed_takes_bounded_room() {
     assert!(heaps.looks < 40);
     assert_eq!(heaps.worse(), None);
 }
+
+#[test]
+fn growth_is_told_by_the_hour_however_seldom_a_heap_is_measured() {
+    let mut heaps = Heaps::default();
+    // Looked at each second, measured each tenth: 0.2 MiB more each time, 72 MiB an hour.
+    let leak = |at: u64| (60 + at * 5 % 8) * MIB + at * MIB / 5;
+    for at in 0..1800_u64 {
+        let measured = |bytes: u64| at.is_multiple_of(10).then_some(bytes);
+        heaps.observe(
+            Duration::from_secs(1),
+            measured(leak(at / 10)),
+            measured((64 + at / 10 * 5 % 8) * MIB),
+            &JudgePolicy::default(),
+        );
+    }
+    let Some(HeapFinding::Growing { bytes_per_hour, .. }) = heaps.worse() else {
+        panic!("{:?}", heaps.worse());
+    };
+    assert!(
+        (bytes_per_hour / MIB as f64 - 72.0).abs() < 10.0,
+        "{bytes_per_hour}"
+    );
+}

@@ -5,9 +5,10 @@
 //! then on: that change is a swap of the two, and so is the way back.
 
 use super::{
-    Actor, Build, By, Condition, Effect, Effects, Live, Loaded, OVERTAKEN, Outcome, Rejected, Stage, Then,
+    Actor, Asked, Build, By, Condition, Effect, Effects, Live, Loaded, OVERTAKEN, Outcome, Stage, Then,
     not_taken,
 };
+use extman_health::judge::Aim;
 use extman_health::rollout::{self, Back, Command, Phase, Refusal, Role, Rollout, RolloutPolicy, Share};
 use extman_model::DesiredState;
 use extman_model::clock::Monotonic;
@@ -27,6 +28,8 @@ pub(in super::super) struct Succession<R: Loaded> {
     other: Option<R>,
     /// The calls of the new one.
     share: Share,
+    /// Steps that have begun in which it is judged.
+    steps: u32,
     /// All calls are the new one's: it is `Live::running`.
     swapped: bool,
     /// The generation that is being stopped as the last step.
@@ -51,6 +54,7 @@ impl<R: Loaded> Succession<R> {
             to,
             other: None,
             share: Share::NONE,
+            steps: 0,
             swapped: false,
             retiring: None,
         }
@@ -78,6 +82,12 @@ impl<R: Loaded> Succession<R> {
     /// It is to be stopped.
     pub(super) fn take_other(self) -> Option<R> {
         self.other
+    }
+
+    /// The number of its step, for whoever speaks in the judge's place.
+    #[cfg(test)]
+    pub(super) fn step(&self) -> u32 {
+        self.steps
     }
 
     /// For pictures of it in which versions and generations are numbered otherwise.
@@ -141,20 +151,24 @@ impl<R: Loaded, W> Actor<R, W> {
         out.push(Effect::Answer(waiter, outcome));
     }
 
-    /// An operator wants this version; `direct`: at once, and unjudged.
-    pub(super) fn wanted(&mut self, waiter: W, build: R::Build, direct: bool, out: &mut Effects<R, W>) {
+    /// Why this version can't be had now, if that is so.
+    pub(in super::super) fn refuses(&self, build: &R::Build) -> Option<String> {
         if let Some(gone) = self.gone {
-            return out.push(Effect::Answer(waiter, Err(gone.refusal())));
+            return Some(gone.refusal());
         }
-        if let Some(succession) = self.stage.succession()
-            && succession.swapped
-            && !succession.is_retiring()
-            && !succession.to.is(&build)
-        {
-            return out.push(Effect::Answer(waiter, Err(IN_PROBATION.to_owned())));
+        let is_held = |one: &Succession<R>| one.swapped && !one.is_retiring() && !one.to.is(build);
+        let is_held = self.stage.succession().is_some_and(is_held);
+        is_held.then(|| IN_PROBATION.to_owned())
+    }
+
+    /// An operator wants this version; `direct`: at once, and unjudged. Refused, that changes nothing.
+    pub(super) fn want_version(&mut self, waiter: W, build: R::Build, direct: bool, out: &mut Effects<R, W>) {
+        if let Some(why) = self.refuses(&build) {
+            return out.push(Effect::Answer(waiter, Err(why)));
         }
+        let is_to_run = self.desired == DesiredState::Running;
         self.rejected = None;
-        self.build = build;
+        self.build = build.clone();
         self.direct = direct;
         match &self.stage {
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
@@ -164,20 +178,17 @@ impl<R: Loaded, W> Actor<R, W> {
                     false => self.keep_up(out),
                 }
             }
-            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. }
-                if self.desired == DesiredState::Running =>
-            {
+            Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } if is_to_run => {
                 self.start(true, out);
             }
-            Stage::Stopping { .. } if self.desired == DesiredState::Running => self.start_after_stop(),
+            Stage::Stopping { .. } if is_to_run => self.start_after_stop(),
             _ => {}
         }
-        self.direct = false;
-        match self.is_coming() {
-            true => self.waiting.push(waiter),
-            // It serves already, or will when it is started.
-            false => out.push(Effect::Answer(waiter, Ok(()))),
-        }
+        self.asked.push(Asked {
+            waiter,
+            build,
+            starts: is_to_run,
+        });
     }
 
     fn start_after_stop(&mut self) {
@@ -209,9 +220,18 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
-    /// The judge has looked at the update to this generation.
-    pub(super) fn judged(&mut self, generation: u64, judged: rollout::Judged, out: &mut Effects<R, W>) {
-        if self.role_of(generation) == Some(Role::New) {
+    /// The judge has looked at the update to this generation, in this of its steps. What it said of an earlier one is good for nothing but to take
+    /// the new version back.
+    pub(super) fn judged(
+        &mut self,
+        generation: u64,
+        step: u32,
+        judged: rollout::Judged,
+        out: &mut Effects<R, W>,
+    ) {
+        let is_of_step = self.stage.succession().is_some_and(|one| one.steps == step);
+        let is_worse = matches!(judged, rollout::Judged::Worse(_));
+        if self.role_of(generation) == Some(Role::New) && (is_of_step || is_worse) {
             self.steer(rollout::Input::Judged(judged), Condition::Well, out);
         }
     }
@@ -270,7 +290,7 @@ impl<R: Loaded, W> Actor<R, W> {
             match effect {
                 rollout::Effect::Route(share) => self.route(share, out),
                 rollout::Effect::WarmUp => out.push(Effect::WarmUp),
-                rollout::Effect::Judge(aim) => out.push(Effect::Judge(aim)),
+                rollout::Effect::Judge(aim) => self.begin_step(aim, out),
                 rollout::Effect::Wake(due) => out.push(Effect::Wake(due)),
                 rollout::Effect::TakenBack(back) => self.taken_back(back, out),
                 rollout::Effect::Retire(_) => self.retire_other(condition, out),
@@ -281,6 +301,14 @@ impl<R: Loaded, W> Actor<R, W> {
             && let Some(live) = self.stage.live_mut()
         {
             live.succession = None;
+        }
+    }
+
+    fn begin_step(&mut self, aim: Aim, out: &mut Effects<R, W>) {
+        if let Some(succession) = self.stage.succession_mut() {
+            succession.steps += 1;
+            let step = succession.steps;
+            out.push(Effect::Judge { step, aim });
         }
     }
 
@@ -323,30 +351,24 @@ impl<R: Loaded, W> Actor<R, W> {
             return;
         };
         let (kept, build) = (live.running.build().clone(), succession.to.clone());
-        let (why, is_barred) = match back {
-            Back::Worse(text) => (format!("it is worse: {text}"), true),
-            Back::Down(text) => (text, true),
-            Back::Aborted => ("an operator has taken it back".to_owned(), true),
-            Back::Overtaken => ("another version or configuration is wanted".to_owned(), false),
+        let why = match back {
+            Back::Worse(text) => format!("it is worse: {text}"),
+            Back::Down(text) => text,
+            Back::Aborted => "an operator has taken it back".to_owned(),
+            // It may be tried again by itself.
+            Back::Overtaken => return,
         };
         let restarts = live.update.as_ref().is_some_and(|update| update.restart);
-        if is_barred && self.build.is(&build) {
+        if self.build.is(&build) {
             let text = not_taken(&build, &kept, &why);
             // Who waits for a restart has it when the start that is under way has ended.
             if !restarts {
                 self.answer(Err(text.clone()), out);
             }
-            self.build = kept;
-            self.rejected = Some(Rejected {
-                build: build.clone(),
-                text,
-            });
+            self.answer_who_asked(|asked| asked.build.is(&build), &text, out);
+            self.build = kept.clone();
         }
-        out.push(Effect::TakenBack {
-            build,
-            why,
-            is_barred,
-        });
+        out.push(Effect::TakenBack { build, kept, why });
     }
 
     /// Has the generation stopped that does not serve. One that is still being started is stopped when that has ended.
@@ -408,8 +430,10 @@ impl<R: Loaded, W> Actor<R, W> {
         let text = self.stage.live().zip(self.stage.succession());
         let text = text.map(|(live, one)| not_taken(&one.to, live.running.build(), &cause));
         if restart {
-            // It is stopped at once, so it is asked for nothing else.
+            // It is stopped at once, so it is asked for nothing else; whoever waits has the restart.
+            let waiting = std::mem::take(&mut self.waiting);
             self.advance(input, Condition::Well, out);
+            self.waiting = waiting;
             return self.restart_running(out);
         }
         self.steer(input, Condition::Well, out);

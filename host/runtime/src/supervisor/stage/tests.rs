@@ -220,7 +220,7 @@ struct Command {
     started: u64,
     /// It had nothing to wait for: the instance was to be forgotten, or enabled already.
     at_once: bool,
-    /// The file and the configuration that it tries, if it is a change.
+    /// The file and the configuration that it tries, if it is a change or an update.
     tried: Option<(u8, u8)>,
 }
 
@@ -324,10 +324,12 @@ impl World {
             },
             Act::IsGood => Input::Judged {
                 generation,
+                step: self.step()?,
                 judged: rollout::Judged::Good,
             },
             Act::IsWorse => Input::Judged {
                 generation,
+                step: self.step()?,
                 judged: rollout::Judged::Worse(text()),
             },
             Act::PanicBeside => Input::Panicked {
@@ -341,6 +343,12 @@ impl World {
                 Input::LaneLost { generation, text }
             }
         })
+    }
+
+    /// The step of the update in which it is judged.
+    fn step(&self) -> Option<u32> {
+        let live = self.actor.as_ref()?.stage.live()?;
+        Some(live.succession.as_ref()?.step())
     }
 
     fn update_of_held(&self) -> Option<super::Update<Made>> {
@@ -418,7 +426,11 @@ impl World {
             number: self.given,
             started: self.started,
             at_once: self.gone.is_some() || is_enabled,
-            tried: (act == Act::Change).then_some((self.file, self.config + 1)),
+            tried: match act {
+                Act::Change => Some((self.file, self.config + 1)),
+                Act::Update => Some((self.file, self.config)),
+                _ => None,
+            },
         };
         self.given += 1;
         self.commands.push(command);
@@ -581,7 +593,7 @@ impl World {
                     self.configuring.push(generation);
                 }
                 Effect::NotTaken { .. } | Effect::Gap(_) | Effect::TakenBack { .. } => {}
-                Effect::WarmUp | Effect::Judge(_) => {
+                Effect::WarmUp | Effect::Judge { .. } => {
                     assert!(actor.rollout().is_some(), "{:?}", self.history);
                 }
                 Effect::Forget => forgotten = true,
@@ -720,10 +732,17 @@ impl World {
             command.tried.is_some() && build.map(|made| (made.file, made.config)) == command.tried;
         let holds = match (&outcome, command.act) {
             // What has overtaken it may not serve yet.
-            (Err(_), Act::Change) => !serves_tried || self.update_of_held().is_some(),
+            (Err(_), Act::Change | Act::Update) => !serves_tried || self.update_of_held().is_some(),
             (Err(_), _) => true,
             (Ok(()), Act::Enable | Act::Disable) if command.at_once => true,
-            (Ok(()), Act::Update | Act::Promote | Act::Abort | Act::Pause | Act::Resume) => true,
+            (Ok(()), Act::Promote | Act::Abort | Act::Pause | Act::Resume) => true,
+            // It has started, or will be when the instance is.
+            (Ok(()), Act::Update) => {
+                let made = |build: Made| (build.file, build.config);
+                let beside = self.beside().map(|beside| made(beside.build));
+                let is_wanted = self.actor.as_ref().map(|actor| made(actor.build)) == command.tried;
+                is_wanted && (serving.is_none() || serves_tried || beside == command.tried)
+            }
             (Ok(()), Act::Load | Act::Enable) => serving.is_some(),
             (Ok(()), Act::Change) => {
                 self.config = command.tried.map_or(self.config, |(_, config)| config);
@@ -827,8 +846,9 @@ impl World {
             bytes(&mut rejected.build);
             rejected.text.clear();
         }
-        let mut asked = actor.asked.take().map(|(_, build)| build);
-        asked.iter_mut().for_each(bytes);
+        let asked = std::mem::take(&mut actor.asked).into_iter();
+        let mut asked: Vec<_> = asked.map(|asked| (asked.build, asked.starts)).collect();
+        asked.iter_mut().for_each(|(build, _)| bytes(build));
         actor.replaces.iter_mut().for_each(bytes);
         actor.resumed.iter_mut().for_each(bytes);
         actor.retiring.iter_mut().for_each(age);
@@ -1473,4 +1493,101 @@ fn judged_version_serves_at_once_when_the_old_one_is_down() {
             "{before:?}"
         );
     }
+}
+
+/// An operator goes back to the first file, at once.
+fn goes_back(world: &mut World) {
+    world.file = 1;
+    let Input::Update { waiter, build, .. } = world.command(Act::Update) else {
+        unreachable!("it is one")
+    };
+    let direct = true;
+    world.feed(Input::Update {
+        waiter,
+        build,
+        direct,
+    });
+}
+
+#[test]
+fn going_back_while_the_old_version_is_drained_is_not_judged() {
+    let mut world = updating(&[Act::Warms, Act::Promote, Act::Promote]);
+    assert_eq!((file(&world), world.stopping.len()), ((Some(2), None), 1));
+    goes_back(&mut world);
+    assert!(world.act(Act::StopEnds) && world.act(Act::StartEnds));
+    assert_eq!(
+        (file(&world), world.last.take()),
+        ((Some(1), None), Some((Act::Update, Ok(()))))
+    );
+}
+
+#[test]
+fn other_bytes_after_going_back_was_asked_for_are_judged() {
+    let mut world = updating(&[Act::Warms, Act::Promote, Act::Promote]);
+    goes_back(&mut world);
+    world.file = 2;
+    for act in [Act::NewBytes, Act::StopEnds, Act::StartEnds] {
+        assert!(world.act(act), "{act:?}");
+    }
+    assert_eq!(file(&world), (Some(2), Some(3)));
+}
+
+#[test]
+fn restart_while_a_judged_version_is_loading_that_fails_is_answered_when_what_served_is_started_again() {
+    let mut world = World::new(DesiredState::Running, Update::StartFirst).judged();
+    for act in [Act::StartEnds, Act::NewBytes, Act::Restart, Act::StartFails] {
+        assert!(world.act(act), "{act:?}");
+    }
+    assert_eq!(world.last, None, "it is being stopped");
+    assert!(world.act(Act::StopEnds) && world.act(Act::StartEnds));
+    assert_eq!(world.last, Some((Act::Restart, Ok(()))));
+    assert_eq!(file(&world), (Some(1), None));
+}
+
+#[test]
+fn who_waits_for_an_update_is_answered_for_that_version_alone() {
+    for judged in [false, true] {
+        let mut world = World::new(DesiredState::Running, Update::StartFirst);
+        if judged {
+            world = world.judged();
+        }
+        for act in [Act::StartEnds, Act::NewBytes, Act::Update] {
+            assert!(world.act(act), "{act:?}");
+        }
+        world.file = 3;
+        world.act(Act::Update);
+        assert_eq!(
+            world.last.take(),
+            Some((Act::Update, Err(OVERTAKEN.to_owned()))),
+            "who waits for 2"
+        );
+        assert!(world.act(Act::StartEnds));
+        while world.starting.is_none() {
+            assert!(world.act(Act::StopEnds));
+        }
+        assert_eq!(world.last, None, "3 has not started");
+        assert!(world.act(Act::StartEnds));
+        assert_eq!(world.last, Some((Act::Update, Ok(()))), "judged: {judged}");
+    }
+}
+
+#[test]
+fn what_the_judge_said_of_an_earlier_step_does_not_count_for_a_later_one_unless_it_is_worse() {
+    let late = |judged| {
+        let mut world = updating(&[Act::Warms]);
+        let (step, generation) = (world.step().unwrap(), world.beside().unwrap().number);
+        assert!(world.act(Act::IsGood) && world.act(Act::Due));
+        assert_eq!(file(&world), (Some(2), Some(1)), "in probation");
+        world.feed(Input::Judged {
+            generation,
+            step,
+            judged,
+        });
+        assert!(world.act(Act::Due));
+        world
+    };
+    let held = late(rollout::Judged::Good);
+    assert_eq!((file(&held), held.stopping.len()), ((Some(2), Some(1)), 0));
+    let back = late(rollout::Judged::Worse("slow".to_owned()));
+    assert_eq!(file(&back), (Some(1), None));
 }

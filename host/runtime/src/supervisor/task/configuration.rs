@@ -40,11 +40,12 @@ impl Supervisor {
             // It is made from this when its plugin comes.
             return self.batch.answers.push((reply, Ok(())));
         };
-        let plugin = match &record.told {
-            Some(told) => self.directories.file(&told.path).cloned(),
-            None => None,
-        };
-        let plugin = plugin.unwrap_or_else(|| record.actor.build().plugin.clone());
+        // Another file may lie at the path by now, which is not for this to take.
+        let told = record.told.as_ref().and_then(|told| {
+            let plugin = self.directories.file(&told.path)?;
+            (plugin.digest() == told.digest).then(|| plugin.clone())
+        });
+        let plugin = told.unwrap_or_else(|| record.actor.target().plugin.clone());
         let blueprint = Blueprint { plugin, config };
         record.told = Some(super::Told::of(&blueprint));
         self.trials.insert(name.clone(), blueprint.config.clone());
@@ -98,7 +99,10 @@ impl Supervisor {
                 name: name.to_string(),
                 text,
             }),
-            false => tracing::warn!(plugin = &**name, "the new version was not taken: {text}"),
+            false => {
+                tracing::warn!(plugin = &**name, "the new version was not taken: {text}");
+                self.choice_not_taken(name, tried.plugin.digest());
+            }
         }
     }
 }

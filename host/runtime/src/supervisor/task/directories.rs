@@ -6,7 +6,7 @@ use super::{Record, Supervisor, Told};
 use crate::supervisor::blueprint::Blueprint;
 use crate::supervisor::stage::{Gone, Input, Loaded};
 use extman_intake::{Arrived, VerifiedPlugin};
-use extman_model::{DependenciesView, LeftOut, RefusedView, What};
+use extman_model::{DependenciesView, Digest, LeftOut, RefusedView, What};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -49,6 +49,11 @@ impl Directories {
         self.plugins.get(path)
     }
 
+    /// The plugin of these bytes.
+    pub(super) fn of_digest(&self, digest: Digest) -> Option<&VerifiedPlugin> {
+        self.all().find(|plugin| plugin.digest() == digest)
+    }
+
     /// All plugins that are there.
     pub(super) fn all(&self) -> impl Iterator<Item = &VerifiedPlugin> {
         self.plugins.values()
@@ -88,19 +93,12 @@ impl Supervisor {
         self.tell_found(&arrived);
         let Arrived {
             plugins,
-            new,
             refused,
             directories,
             ..
         } = arrived;
         let seen = &mut self.directories;
         (seen.refused, seen.places) = (refused, directories);
-        let is_new = |chosen: &VerifiedPlugin| {
-            let id = |plugin: &VerifiedPlugin| plugin.manifest().plugin.id.clone();
-            let new = new.iter().filter_map(|path| plugins.get(path));
-            new.into_iter().any(|new| id(new) == id(chosen))
-        };
-        self.chosen.retain(|_, chosen| !is_new(chosen));
         // An idle host reconciles and publishes nothing.
         if first || seen.known != was_known || !seen.hold(&plugins) {
             seen.plugins = plugins;

@@ -1,9 +1,10 @@
 //! Updates that are judged: what the instance's actor decides is carried out and shown, and operators are served.
 
-use super::super::barred::Change;
+use super::super::barred::OfOne;
 use super::super::blueprint::Blueprint;
 use super::super::judging::{self, Checks, Judging};
-use super::super::requests::Request;
+use super::super::kept::{Change, OfInstance};
+use super::super::requests::{Request, UpdateRequest};
 use super::super::stage::{Build, Input, Loaded};
 use super::super::start::Running;
 use super::{Record, Supervisor, Told, Waiter};
@@ -15,35 +16,21 @@ use extman_intake::VerifiedPlugin;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{
     BarredView, Digest, JudgeSays, ProbeSettings, RolloutCommand, RolloutPhase, RolloutView, UpdatePolicy,
-    UpdateTo, What,
+    What,
 };
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
-/// What is shown of an instance's update, and what goes on for it.
+/// What is followed of an instance's update, for what is shown of it and goes on for it.
 #[derive(Default)]
-pub(super) struct Shown {
+pub(super) struct Followed {
     /// Where it was when it was last looked at, and since when.
     at: Option<(RolloutPhase, u8)>,
     since_unix_ms: u64,
     judging: Option<Judging>,
     judgement: Option<(JudgeSays, Vec<String>)>,
     canary: Option<Arc<Canary>>,
-}
-
-/// What follows once it is written down which builds are barred.
-pub enum Then {
-    /// Tell it.
-    Tell(Box<What>),
-    /// Have the instance updated to this.
-    Update {
-        /// To this version.
-        plugin: Box<VerifiedPlugin>,
-        /// At once, and unjudged.
-        direct: bool,
-        /// Who waits for it.
-        reply: Waiter,
-    },
 }
 
 fn shown_phase(phase: Phase) -> Option<RolloutPhase> {
@@ -57,6 +44,13 @@ fn shown_phase(phase: Phase) -> Option<RolloutPhase> {
     })
 }
 
+fn nothing_else(name: &str, barred: &BarredView) -> String {
+    let BarredView { version, reason, .. } = barred;
+    format!(
+        "version {version} is barred, and no other one is there: {reason}; `extman update {name} --to {version}` tries it again"
+    )
+}
+
 fn version(build: &Blueprint) -> semver::Version {
     build.plugin.manifest().plugin.version.clone()
 }
@@ -65,10 +59,10 @@ impl Record {
     /// The update that is under way, as it is shown, and when the time of its step is over.
     pub(super) fn rollout_view(&self) -> Option<(RolloutView, Option<Monotonic>)> {
         let rollout = self.actor.rollout()?;
-        let (judgement, because) = self.shown.judgement.clone().unzip();
+        let (judgement, because) = self.followed.judgement.clone().unzip();
         let view = RolloutView {
             phase: shown_phase(rollout.phase)?,
-            since_unix_ms: self.shown.since_unix_ms,
+            since_unix_ms: self.followed.since_unix_ms,
             from: version(rollout.from),
             to: version(rollout.to),
             digest: rollout.to.plugin.digest(),
@@ -83,7 +77,7 @@ impl Record {
 
     /// The new version, as long as it gets a share of the calls.
     pub(super) fn canary(&self) -> Option<Arc<Canary>> {
-        self.shown.canary.clone()
+        self.followed.canary.clone()
     }
 
     /// Follows where the update is now; the event, if that is elsewhere than before.
@@ -91,14 +85,14 @@ impl Record {
         let view = self.rollout_view().map(|(view, _)| view);
         self.follow_canary();
         if self.actor.compared().is_none() {
-            (self.shown.judging, self.shown.judgement) = (None, None);
+            (self.followed.judging, self.followed.judgement) = (None, None);
         }
         let at = view.as_ref().map(|view| (view.phase, view.percent));
-        if std::mem::replace(&mut self.shown.at, at) == at {
+        if std::mem::replace(&mut self.followed.at, at) == at {
             return None;
         }
-        self.shown.since_unix_ms = clock::unix_ms(clock::wall());
-        self.shown.judgement = None;
+        self.followed.since_unix_ms = clock::unix_ms(clock::wall());
+        self.followed.judgement = None;
         let view = view?;
         Some(What::RolloutMoved {
             name: self.name.to_string(),
@@ -114,10 +108,10 @@ impl Record {
         let share = rollout.map(|rollout| rollout.share);
         let share = share.filter(|share| (1..100).contains(&share.as_percent()));
         let Some(((new, _), share)) = self.actor.compared().zip(share) else {
-            self.shown.canary = None;
+            self.followed.canary = None;
             return;
         };
-        let before = self.shown.canary.as_deref();
+        let before = self.followed.canary.as_deref();
         let is_it = |canary: &Canary| canary.generation() == new.generation() && canary.share() == share;
         if before.is_some_and(is_it) {
             return;
@@ -135,7 +129,7 @@ impl Record {
             instance: new.instance.clone(),
             generation: new.generation(),
         };
-        self.shown.canary = Some(Arc::new(Canary::new(candidate, share, before)));
+        self.followed.canary = Some(Arc::new(Canary::new(candidate, share, before)));
     }
 }
 
@@ -173,7 +167,7 @@ impl Supervisor {
         });
     }
 
-    pub(super) fn judge(&mut self, name: &Arc<str>, aim: Aim) {
+    pub(super) fn judge(&mut self, name: &Arc<str>, step: (u32, Aim)) {
         let Some(record) = self.instances.get_mut(name) else {
             return;
         };
@@ -185,13 +179,13 @@ impl Supervisor {
             let both = (&new.instance, &old.instance);
             Judging::begin(of, both, policy, checks(new, self.probe), self.requests.clone())
         };
-        record.shown.judging.get_or_insert_with(begin).aim(aim);
+        record.followed.judging.get_or_insert_with(begin).begin_step(step);
     }
 
     pub(super) fn judged(
         &mut self,
         name: &str,
-        generation: u64,
+        (generation, step): (u64, u32),
         judged: Judged,
         judgement: (JudgeSays, Vec<String>),
     ) {
@@ -201,69 +195,85 @@ impl Supervisor {
                 .compared()
                 .is_some_and(|(new, _)| new.generation() == generation)
         {
-            record.shown.judgement = Some(judgement);
-            self.feed(name, Input::Judged { generation, judged });
+            record.followed.judgement = Some(judgement);
+            let input = Input::Judged {
+                generation,
+                step,
+                judged,
+            };
+            self.feed(name, input);
         }
     }
 
-    /// A new version was taken back. It is told when it is written down.
-    pub(super) fn taken_back(&mut self, name: &Arc<str>, build: &Blueprint, why: String) {
-        let serves = self.instances.get(name).and_then(|record| record.actor.serving());
-        let good = serves.map(|running| running.build().plugin.clone());
-        let digest = good.as_ref().map(|good| good.digest());
-        if let Some(good) = good {
-            self.good.insert(name.clone(), good);
-        }
-        let change = self.bar(name, build, why.clone(), digest);
+    /// A new version was taken back, for the one that is kept. It is told when it is written down.
+    pub(super) fn taken_back(&mut self, name: &Arc<str>, build: &Blueprint, kept: &Blueprint, why: String) {
         let what = What::TakenBack {
             name: name.to_string(),
             version: version(build),
             digest: build.plugin.digest(),
-            why,
+            why: why.clone(),
         };
-        self.keep(name, change, Then::Tell(Box::new(what)));
+        if self.chosen_digest(name) == Some(build.plugin.digest()) {
+            let change = self.chosen.forget(name);
+            self.write(change, || {});
+        }
+        let change = self.bar(name, build, why, &kept.plugin);
+        let requests = self.requests.clone();
+        self.write(Some(change), move || {
+            requests.make(Request::Written(Box::new(what)));
+        });
         // What there is for it is another one now.
         self.reselects = true;
     }
 
-    fn bar(&mut self, name: &str, build: &Blueprint, reason: String, good: Option<Digest>) -> Change {
+    /// Bars a build in favour of another one.
+    fn bar(
+        &mut self,
+        name: &Arc<str>,
+        build: &Blueprint,
+        reason: String,
+        good: &VerifiedPlugin,
+    ) -> Change<OfOne> {
         let barred = BarredView {
             version: version(build),
             digest: build.plugin.digest(),
             reason,
             since_unix_ms: clock::unix_ms(clock::wall()),
         };
-        let change = self.barred.add(name, barred, good);
-        self.chosen.remove(name);
+        self.good.insert(name.clone(), good.clone());
+        let change = self.barred.add(name, barred, Some(good.digest()));
+        self.show_barred(name);
         change
     }
 
-    fn keep(&self, name: &str, change: Change, then: Then) {
-        let (name, requests): (Arc<str>, _) = (name.into(), self.requests.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(why) = change.write() {
-                tracing::warn!(plugin = &*name, "{why}");
+    /// Has a change written down, and then this done. A change that can't be written is told in the log.
+    fn write(&mut self, change: Option<Change<impl OfInstance>>, then: impl FnOnce() + Send + 'static) {
+        self.writes.retain(|write| !write.is_finished());
+        self.writes.push(tokio::task::spawn_blocking(move || {
+            if let Some(Err(why)) = change.map(Change::write) {
+                tracing::warn!("{why}");
             }
-            requests.make(Request::Kept(name, Box::new(then)));
-        });
+            then();
+        }));
     }
 
-    /// It is written down which builds are barred.
-    pub(super) fn kept(&mut self, name: &Arc<str>, then: Then) {
-        match then {
-            Then::Tell(what) => {
-                self.batch.events.push(*what);
-                self.show_barred(name);
-            }
-            Then::Update {
-                plugin,
-                direct,
-                reply,
-            } => {
-                self.show_barred(name);
-                self.update_to(name, *plugin, direct, reply);
-            }
+    /// Whoever is answered by what is returned is answered once the change is on the disk, too.
+    fn answered_once_written(&mut self, change: Option<Change<impl OfInstance>>, reply: Waiter) -> Waiter {
+        if change.is_none() {
+            return reply;
         }
+        let (waiter, outcome) = oneshot::channel();
+        let (is_written, written) = oneshot::channel();
+        self.write(change, move || {
+            let _ = is_written.send(());
+        });
+        tokio::spawn(async move {
+            let _ = written.await;
+            if let Ok(outcome) = outcome.await {
+                let _ = reply.send(outcome);
+            }
+        });
+        waiter
     }
 
     fn show_barred(&mut self, name: &Arc<str>) {
@@ -289,32 +299,87 @@ impl Supervisor {
         update: UpdatePolicy,
         resolved: VerifiedPlugin,
     ) -> (VerifiedPlugin, Option<String>) {
-        if let Some(chosen) = self.chosen.get(name) {
-            return (chosen.clone(), None);
+        let is_auto = update == UpdatePolicy::Auto;
+        if is_auto {
+            self.forget_choice_over_another(name, resolved.digest());
         }
-        let loaded = self.instances.get(name).and_then(|record| record.actor.loaded());
-        let loaded = loaded.map(|running| running.build().plugin.clone());
-        let is_barred = |plugin: &VerifiedPlugin| self.barred.reason(name, plugin.digest()).is_some();
-        let of_id = |plugin: &VerifiedPlugin| plugin.manifest().plugin.id == resolved.manifest().plugin.id;
-        if let Some(barred) = self.barred.reason(name, resolved.digest()) {
-            let good = loaded.into_iter().chain(self.good.get(name).cloned());
-            let good = good.chain(self.directories.others_of(&resolved));
-            let mut good = good.filter(|plugin| of_id(plugin) && !is_barred(plugin));
-            let text = format!(
-                "version {} is barred, and no other one is there: {}; `extman update {name}` tries it again",
-                barred.version, barred.reason
-            );
-            return match good.next() {
-                Some(good) => (good, None),
-                None => (resolved, Some(text)),
-            };
-        }
-        match loaded.filter(of_id) {
-            Some(loaded) if update != UpdatePolicy::Auto && loaded.digest() != resolved.digest() => {
-                self.tell_available(name, &loaded, &resolved);
-                (loaded, None)
+        let barred = self.barred.reason(name, resolved.digest()).cloned();
+        let may_be = |plugin: &VerifiedPlugin| {
+            let is_of_id = plugin.manifest().plugin.id == resolved.manifest().plugin.id;
+            is_of_id && self.barred.reason(name, plugin.digest()).is_none()
+        };
+        let target = self
+            .instances
+            .get(name)
+            .map(|record| record.actor.target().plugin.clone());
+        let held = target.clone().filter(|_| !is_auto);
+        let held = self.chosen_build(name).into_iter().chain(held).find(may_be);
+        let (selected, lacking) = match (held, &barred) {
+            (Some(held), _) if held.digest() != resolved.digest() => (held, None),
+            (_, None) => (resolved.clone(), None),
+            (_, Some(barred)) => {
+                let good = target.into_iter().chain(self.good.get(name).cloned());
+                let mut good = good.chain(self.directories.others_of(&resolved));
+                match good.find(may_be) {
+                    Some(good) => (good, None),
+                    None => (resolved.clone(), Some(nothing_else(name, barred))),
+                }
             }
-            _ => (resolved, None),
+        };
+        if !is_auto && lacking.is_none() {
+            if self.chosen_digest(name) != Some(selected.digest()) {
+                let change = self.chosen.choose(name, &selected, None);
+                self.write(Some(change), || {});
+            }
+            if barred.is_none() && selected.digest() != resolved.digest() {
+                self.tell_available(name, &selected, &resolved);
+            }
+        }
+        (selected, lacking)
+    }
+
+    fn chosen_digest(&self, name: &str) -> Option<Digest> {
+        self.chosen.of(name).map(|(choice, _)| choice.digest)
+    }
+
+    /// The build that is chosen for an instance, as long as it is there.
+    fn chosen_build(&self, name: &str) -> Option<VerifiedPlugin> {
+        let (choice, plugin) = self.chosen.of(name)?;
+        plugin
+            .or_else(|| self.directories.of_digest(choice.digest))
+            .cloned()
+    }
+
+    /// What an operator has chosen for an instance that is updated by itself holds until another build is resolved for it than the one over which
+    /// it was chosen.
+    fn forget_choice_over_another(&mut self, name: &str, resolved: Digest) {
+        let is_over = |over: Option<Digest>| over == Some(resolved);
+        let holds = self
+            .chosen
+            .of(name)
+            .is_none_or(|(choice, _)| is_over(choice.over));
+        // A file that is being written now may be the one over which it was chosen.
+        if !holds && self.directories.are_known() {
+            let change = self.chosen.forget(name);
+            self.write(change, || {});
+        }
+    }
+
+    /// A build could not be put in the place of what serves. If it was chosen, that is undone: what serves is as it was before.
+    pub(super) fn choice_not_taken(&mut self, name: &Arc<str>, tried: Digest) {
+        if self.chosen_digest(name) != Some(tried) {
+            return;
+        }
+        let change = self.chosen.forget(name);
+        self.write(change, || {});
+        let Some(record) = self.instances.get_mut(name) else {
+            return;
+        };
+        let serves = record.actor.target();
+        if let Some(change) = self.barred.remove(name, serves.plugin.digest()) {
+            record.told = Some(Told::of(serves));
+            self.write(Some(change), || {});
+            self.show_barred(name);
         }
     }
 
@@ -345,47 +410,34 @@ impl Supervisor {
     }
 
     /// An operator wants an instance updated.
-    pub(super) fn update(&mut self, name: &str, to: &UpdateTo, reply: Waiter) {
+    pub(super) fn update(&mut self, name: &str, to: UpdateRequest, reply: Waiter) {
         let Some(record) = self.instances.get(name).filter(|_| self.shutdown.is_none()) else {
             return self.refuse(name, reply, "the host is ending");
         };
+        let name = record.name.clone();
         match self.version_for(record, to) {
-            Err(why) => self.refuse(name, reply, &why),
-            Ok(plugin) => {
-                let (name, digest) = (record.name.clone(), plugin.digest());
-                let then = Then::Update {
-                    plugin: Box::new(plugin),
-                    direct: false,
-                    reply,
-                };
-                match self.barred.reason(&name, digest).is_some() {
-                    true => {
-                        let change = self.barred.remove(&name, digest);
-                        self.keep(&name, change, then);
-                    }
-                    false => self.kept(&name, then),
-                }
-            }
+            Err(why) => self.refuse(&name, reply, &why),
+            Ok(plugin) => self.update_to(&name, plugin, None, reply),
         }
     }
 
-    fn version_for(&self, record: &Record, to: &UpdateTo) -> Result<VerifiedPlugin, String> {
+    fn version_for(&self, record: &Record, to: UpdateRequest) -> Result<VerifiedPlugin, String> {
         let config = &record.actor.build().config;
         let name = &record.name;
         match to {
-            UpdateTo::Newest if config.update == UpdatePolicy::Pinned => Err(format!(
+            UpdateRequest::Newest if config.update == UpdatePolicy::Pinned => Err(format!(
                 "it is pinned (update = \"pinned\"); name the version: `extman update {name} --to VERSION`"
             )),
-            UpdateTo::Newest => self.resolved_for(name).ok_or_else(|| {
+            UpdateRequest::Newest => self.resolved_for(name).ok_or_else(|| {
                 format!(
                     "no version of {} that it may use is in the plugin directories",
                     config.plugin
                 )
             }),
-            UpdateTo::Version(version) => {
+            UpdateRequest::Version(version) => {
                 let is_it = |plugin: &&VerifiedPlugin| {
                     let about = &plugin.manifest().plugin;
-                    about.id == config.plugin && about.version == *version
+                    about.id == config.plugin && about.version == version
                 };
                 let kept = self.good.get(name).into_iter().chain(record.previous.as_ref());
                 let mut all = self.directories.all().chain(kept);
@@ -396,10 +448,17 @@ impl Supervisor {
                     )
                 })
             }
-            UpdateTo::File(file) => Err(format!(
-                "{}: a single file can't be taken; put it into a plugin directory, and name its version",
-                file.display()
-            )),
+            UpdateRequest::Build(plugin) => {
+                let id = &plugin.manifest().plugin.id;
+                match *id == config.plugin {
+                    true => Ok(*plugin),
+                    false => Err(format!(
+                        "{} is the plugin {id}, and {name} is one of {}; name a file of that",
+                        plugin.origin().display(),
+                        config.plugin
+                    )),
+                }
+            }
         }
     }
 
@@ -416,28 +475,29 @@ impl Supervisor {
         {
             return self.steer(name, RolloutCommand::Abort, reply);
         }
-        let Some(previous) = record.previous.clone() else {
-            return self.refuse(
-                name,
-                reply,
-                "no version before this one is known to this host; `extman update NAME --to VERSION` updates to any that is there",
+        let present = record.actor.build().clone();
+        let is_other = |previous: &&VerifiedPlugin| previous.digest() != present.plugin.digest();
+        let Some(previous) = record.previous.as_ref().filter(is_other).cloned() else {
+            let text = format!(
+                "no version before this one is known to this host; `extman update {name} --to VERSION` updates to any that is there"
             );
+            return self.refuse(name, reply, &text);
         };
-        let (name, present) = (record.name.clone(), record.actor.build().clone());
-        let why = "an operator has gone back to the version before".to_owned();
-        let change = self.bar(&name, &present, why, Some(previous.digest()));
-        self.good.insert(name.clone(), previous.clone());
-        let then = Then::Update {
-            plugin: Box::new(previous),
-            direct: true,
-            reply,
-        };
-        self.keep(&name, change, then);
+        let name = record.name.clone();
+        self.update_to(&name, previous, Some(present), reply);
     }
 
-    fn update_to(&mut self, name: &Arc<str>, plugin: VerifiedPlugin, direct: bool, waiter: Waiter) {
-        let Some(record) = self.instances.get_mut(name).filter(|_| self.shutdown.is_none()) else {
-            return self.refuse(name, waiter, "the host is ending");
+    /// Updates an instance to a build that an operator has chosen; `back_from`: at once, unjudged, and this is barred from here on.
+    fn update_to(
+        &mut self,
+        name: &Arc<str>,
+        plugin: VerifiedPlugin,
+        back_from: Option<Blueprint>,
+        reply: Waiter,
+    ) {
+        let over = self.resolved_for(name).map(|resolved| resolved.digest());
+        let Some(record) = self.instances.get_mut(name) else {
+            return self.refuse(name, reply, "the host is ending");
         };
         let config = match &record.told {
             Some(told) => told.config.clone(),
@@ -447,16 +507,27 @@ impl Supervisor {
             plugin: plugin.clone(),
             config,
         };
+        if let Some(why) = record.actor.refuses(&build) {
+            return self.refuse(name, reply, &why);
+        }
         record.told = Some(Told::of(&build));
-        self.chosen.insert(name.clone(), plugin);
-        self.feed(
-            name,
-            Input::Update {
-                waiter,
-                build,
-                direct,
-            },
-        );
+        let unbarred = self.barred.remove(name, plugin.digest());
+        let mut waiter = self.answered_once_written(unbarred, reply);
+        let direct = back_from.is_some();
+        if let Some(present) = back_from {
+            let why = "an operator has gone back to the version before".to_owned();
+            let change = self.bar(name, &present, why, &plugin);
+            waiter = self.answered_once_written(Some(change), waiter);
+        }
+        let chosen = self.chosen.choose(name, &plugin, over);
+        waiter = self.answered_once_written(Some(chosen), waiter);
+        self.show_barred(name);
+        let input = Input::Update {
+            waiter,
+            build,
+            direct,
+        };
+        self.feed(name, input);
     }
 
     /// Another version serves: what served before it can be gone back to.

@@ -1,0 +1,390 @@
+//! Which build an instance is made from, where an operator has said something of it: a version or a file that was chosen, one that was gone back from,
+//! one that waits to be asked for.
+
+use super::*;
+use extman_model::ConfigChangeAsked;
+use extman_runtime::durable;
+use std::path::Path;
+
+fn third() -> Answers {
+    plugin("updated", "1.2.0", "three")
+}
+
+fn to(version: &str) -> UpdateTo {
+    UpdateTo::Version(version.parse().expect("a version"))
+}
+
+fn manual(config: &mut Config) {
+    config.instances[0].update = UpdatePolicy::Manual;
+}
+
+fn broken() -> Answers {
+    second().in_create("return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"no room\");")
+}
+
+impl Rolling {
+    fn version(&self) -> String {
+        self.view().version.to_string()
+    }
+
+    fn put_as(&self, build: Answers, name: &str) {
+        self.place.put(&build.build(self.place.path()), name);
+        self.host.look_now();
+    }
+
+    async fn until_serves(&self, version: &str) {
+        until_async("it serves", || {
+            let view = self.view();
+            view.rollout.is_none() && view.version.to_string() == version
+        })
+        .await;
+    }
+
+    /// Everything that was put there is known: so is this plugin, which comes last.
+    async fn until_looked(&self, id: &'static str) {
+        self.put_as(plugin(id, "1.0.0", "other"), &format!("{id}.so"));
+        until_async("a look is over", || self.host.plugin(id).is_ok()).await;
+    }
+
+    fn loads(&mut self) -> usize {
+        let is_load = |what: &&What| {
+            matches!(
+                what,
+                What::RolloutMoved {
+                    phase: RolloutPhase::Loading,
+                    ..
+                }
+            )
+        };
+        self.hear().iter().filter(is_load).count()
+    }
+
+    /// The host ends, and another one starts.
+    async fn again(self, change: impl FnOnce(&mut Config)) -> Rolling {
+        let (place, _) = self.end().await;
+        let mut config = config(&place);
+        change(&mut config);
+        Rolling::in_place(place, config).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_configuration_does_not_start_what_is_barred() {
+    let mut rolling = Rolling::begin(|_| {}).await.call();
+    rolling.put(broken());
+    rolling.until_taken_back().await;
+    let before = rolling.loads();
+    let asked = ConfigChangeAsked {
+        set: [("config.size".to_owned(), 2.into())].into(),
+        ..ConfigChangeAsked::default()
+    };
+    rolling
+        .host
+        .change_config("updated", asked)
+        .await
+        .expect("what serves takes it");
+    assert_eq!((rolling.loads(), rolling.version()), (before, "1.0.0".to_owned()));
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollback_after_an_update_was_taken_back_from_probation_is_refused() {
+    let mut rolling = held_in(RolloutPhase::Probation).await;
+    let host = rolling.host.clone();
+    host.rollout("updated", RolloutCommand::Abort)
+        .await
+        .expect("it is taken back");
+    rolling.until_taken_back().await;
+    let refused = host
+        .rollback("updated")
+        .await
+        .expect_err("there is nothing before it");
+    assert!(
+        refused
+            .to_string()
+            .contains("no version before this one is known"),
+        "{refused}"
+    );
+    let barred = rolling.view().barred;
+    assert_eq!(barred.len(), 1, "{barred:?}");
+    rolling.is_not_tried_again().await;
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollback_that_fails_bars_nothing_of_what_serves() {
+    let place = Place::default();
+    let gone = place.path().join("gone");
+    let fails = format!(
+        "if (access({gone:?}, F_OK) == 0) {{ return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"no model\"); }}"
+    );
+    place.put(&first().in_create(fails).build(place.path()), "updated.so");
+    let config = config(&place);
+    let mut rolling = Rolling::in_place(place, config).await.call();
+    rolling.put(second());
+    rolling.until_serves("1.1.0").await;
+    std::fs::write(&gone, "").expect("written");
+    let failed = rolling
+        .host
+        .rollback("updated")
+        .await
+        .expect_err("it can't start");
+    assert!(failed.to_string().contains("no model"), "{failed}");
+    until_async("nothing is barred", || rolling.view().barred.is_empty()).await;
+    let before = rolling.loads();
+    rolling.until_looked("other").await;
+    assert_eq!((rolling.loads(), rolling.version()), (before, "1.1.0".to_owned()));
+    let rolling = rolling.again(|_| {}).await;
+    assert_eq!(rolling.version(), "1.1.0");
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manual_holds_while_nothing_is_loaded_and_over_a_restart_of_the_host() {
+    let mut rolling = Rolling::begin(manual).await;
+    let host = rolling.host.clone();
+    host.unload("updated").await.expect("it is unloaded");
+    rolling.put_as(second(), "updated-next.so");
+    rolling
+        .until_told("it waits", |what| matches!(what, What::UpdateAvailable { .. }))
+        .await;
+    let view = host.load("updated").await.expect("it starts");
+    assert_eq!(view.version.to_string(), "1.0.0");
+    let rolling = rolling.again(manual).await;
+    assert_eq!(rolling.version(), "1.0.0");
+    rolling
+        .host
+        .update("updated", UpdateTo::Newest)
+        .await
+        .expect("it is asked for");
+    rolling.until_in(RolloutPhase::Canary).await;
+    rolling
+        .host
+        .rollout("updated", RolloutCommand::Promote)
+        .await
+        .expect("it is ready");
+    let rolling = rolling.again(manual).await;
+    assert_eq!(rolling.version(), "1.1.0");
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_was_chosen_is_served_over_a_restart_of_the_host_until_another_one_comes() {
+    let rolling = Rolling::begin(|config| config.rollout.enabled = false).await;
+    rolling.put_as(second(), "updated-next.so");
+    rolling.until_serves("1.1.0").await;
+    rolling
+        .host
+        .update("updated", to("1.0.0"))
+        .await
+        .expect("it starts");
+    assert_eq!(rolling.version(), "1.0.0");
+    let rolling = rolling.again(|config| config.rollout.enabled = false).await;
+    rolling.until_looked("other").await;
+    assert_eq!(rolling.version(), "1.0.0");
+    rolling.put_as(third(), "updated-third.so");
+    rolling.until_serves("1.2.0").await;
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn update_of_what_is_manual_is_not_undone_by_a_third_file() {
+    let mut rolling = Rolling::begin(|config| {
+        manual(config);
+        config.rollout.step_ms = 600_000;
+    })
+    .await
+    .call();
+    rolling.put_as(second(), "updated-next.so");
+    rolling
+        .until_told("it waits", |what| matches!(what, What::UpdateAvailable { .. }))
+        .await;
+    let host = rolling.host.clone();
+    host.update("updated", to("1.1.0")).await.expect("it starts");
+    rolling.put_as(third(), "updated-third.so");
+    let of_third = |what: &What| {
+        matches!(what, What::UpdateAvailable { from, to, .. }
+            if (from.to_string().as_str(), to.to_string().as_str()) == ("1.1.0", "1.2.0"))
+    };
+    rolling.until_told("the third one waits", of_third).await;
+    let under_way = rolling.view().rollout.expect("it goes on");
+    assert_eq!(under_way.to.to_string(), "1.1.0");
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn update_that_is_refused_leaves_what_is_barred_and_what_is_under_way() {
+    let mut rolling = Rolling::begin(|config| {
+        config.rollout.step_ms = 100;
+        config.rollout.probation_ms = 600_000;
+    })
+    .await
+    .call();
+    rolling.put_as(
+        third().in_create("return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"no room\");"),
+        "updated-third.so",
+    );
+    rolling
+        .until_told("it is taken back", |what| matches!(what, What::TakenBack { .. }))
+        .await;
+    let host = rolling.host.clone();
+    rolling.put_as(second(), "updated-next.so");
+    rolling.until_looked("other").await;
+    host.update("updated", to("1.1.0")).await.expect("it starts");
+    rolling.until_in(RolloutPhase::Probation).await;
+    let refused = host
+        .update("updated", to("1.2.0"))
+        .await
+        .expect_err("one is in probation");
+    assert!(refused.to_string().contains("ends that first"), "{refused}");
+    let barred = rolling.view().barred;
+    assert_eq!(barred.len(), 1, "{barred:?}");
+    rolling.until_looked("another").await;
+    host.rollout("updated", RolloutCommand::Promote)
+        .await
+        .expect("it is settled");
+    rolling.until_serves("1.1.0").await;
+    let rolling = rolling.again(|_| {}).await;
+    assert_eq!(
+        (rolling.version(), rolling.view().barred.len()),
+        ("1.1.0".to_owned(), 1)
+    );
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restart_while_a_version_is_loading_that_fails_serves_the_old_one_and_so_does_the_next_host() {
+    let mut rolling = Rolling::begin(|_| {}).await;
+    let go = rolling.place.path().join("go");
+    let waits = format!(
+        "while (access({go:?}, F_OK) != 0) {{ usleep(1000); }} \
+         return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"no room\");"
+    );
+    rolling.put(second().in_create(waits));
+    rolling.until_in(RolloutPhase::Loading).await;
+    let host = rolling.host.clone();
+    let then_go = async {
+        // What is asked for later is answered later: the restart is under way by then.
+        host.rollout("updated", RolloutCommand::Pause)
+            .await
+            .expect("it is paused");
+        std::fs::write(&go, "").expect("written");
+    };
+    let (restarted, ()) = tokio::join!(host.restart("updated"), then_go);
+    let view = restarted.expect("what served is started again");
+    assert_eq!(
+        (view.lifecycle, view.version.to_string().as_str()),
+        (Lifecycle::Running, "1.0.0")
+    );
+    rolling
+        .until_told("it is taken back", |what| matches!(what, What::TakenBack { .. }))
+        .await;
+    let rolling = rolling.again(|_| {}).await;
+    let view = rolling.view();
+    assert_eq!(
+        (view.lifecycle, view.version.to_string().as_str()),
+        (Lifecycle::Running, "1.0.0"),
+        "{view:?}"
+    );
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_is_taken_back_is_shown_as_barred_as_soon_as_its_update_is_over() {
+    let mut rolling = Rolling::begin(|_| {}).await;
+    // As long as this is held, nothing is written down.
+    let held = durable::lock(&rolling.place.path().join("state/barred.json")).expect("locked");
+    rolling.put(broken());
+    let mut seen = false;
+    until_async("its update is over", || {
+        let is_under_way = rolling.view().rollout.is_some();
+        seen |= is_under_way;
+        seen && !is_under_way || !rolling.view().barred.is_empty()
+    })
+    .await;
+    assert_eq!(rolling.view().barred.len(), 1, "{:?}", rolling.view());
+    drop(held);
+    rolling.until_taken_back().await;
+    rolling.end().await;
+}
+
+// Files.
+
+/// A file that lies in no plugin directory.
+fn file(rolling: &Rolling, build: Answers) -> UpdateTo {
+    UpdateTo::File(build.build(rolling.place.path()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_that_lies_elsewhere_is_taken_and_served_over_a_restart_without_it() {
+    for policy in [UpdatePolicy::Auto, UpdatePolicy::Pinned] {
+        let pinned = |config: &mut Config| config.instances[0].update = policy;
+        let rolling = Rolling::begin(pinned).await.call();
+        let lower = plugin("updated", "0.9.0", "two").build(rolling.place.path());
+        let begun = rolling
+            .host
+            .update("updated", UpdateTo::File(lower.clone()))
+            .await
+            .expect("it has started");
+        assert_eq!(
+            begun.rollout.expect("it is judged").to.to_string(),
+            "0.9.0",
+            "{policy:?}"
+        );
+        rolling.until_serves("0.9.0").await;
+        std::fs::remove_file(&lower).expect("removed");
+        rolling.until_looked("other").await;
+        assert_eq!(rolling.version(), "0.9.0");
+        let rolling = rolling.again(pinned).await;
+        rolling.until_looked("another").await;
+        assert_eq!(rolling.version(), "0.9.0", "{policy:?}");
+        rolling.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_that_can_not_be_taken_is_refused_and_nothing_changes() {
+    let mut rolling = Rolling::begin(|_| {}).await;
+    let text = rolling.place.path().join("text.so");
+    std::fs::write(&text, "no library").expect("written");
+    let absent = rolling.place.path().join("absent.so");
+    let other = plugin("other", "1.0.0", "other").build(rolling.place.path());
+    let path = |path: &Path| path.display().to_string();
+    for (file, part) in [
+        (absent.clone(), "is not there"),
+        (text.clone(), "not"),
+        (
+            other.clone(),
+            "is the plugin other, and updated is one of updated",
+        ),
+    ] {
+        let refused = rolling
+            .host
+            .update("updated", UpdateTo::File(file.clone()))
+            .await
+            .expect_err("it can't be taken")
+            .to_string();
+        assert!(
+            refused.contains(&path(&file)) && refused.contains(part),
+            "{file:?}: {refused}"
+        );
+    }
+    assert_eq!((rolling.loads(), rolling.version()), (0, "1.0.0".to_owned()));
+    assert!(rolling.view().barred.is_empty());
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_that_does_not_start_is_taken_back_and_what_served_goes_on() {
+    let mut rolling = Rolling::begin(manual).await;
+    let failed = rolling
+        .host
+        .update("updated", file(&rolling, broken()))
+        .await
+        .expect_err("it can't start");
+    assert!(failed.to_string().contains("no room"), "{failed}");
+    rolling.until_taken_back().await;
+    let rolling = rolling.again(manual).await;
+    assert_eq!(rolling.version(), "1.0.0");
+    rolling.end().await;
+}
