@@ -317,7 +317,7 @@ fn supervisor(
 /// What earlier hosts left, told before anything that this one does.
 fn tell_crashes(crashes: &Crashes, events: &Events) {
     for crash in crashes.found() {
-        events.tell(What::HostCrashed(crash.clone()));
+        events.publish(What::HostCrashed(crash.clone()));
     }
 }
 
@@ -389,7 +389,7 @@ fn start_probing(sink: HostSink, settings: ProbeSettings) -> Result<Probing, Bui
     let published = publisher.clone();
     registry.on_publish(move |change| published.publish(change, &history));
     let told = engine.clone();
-    events.on_told(move |name, generation, health| told.pushed(name, generation, health));
+    events.on_pushed_health(move |name, generation, health| told.pushed(name, generation, health));
     Ok(Probing {
         engine,
         deep,
