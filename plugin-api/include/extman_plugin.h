@@ -313,8 +313,8 @@ typedef struct ExtmanLogRecord {
 } ExtmanLogRecord;
 
 /**
- * Names one call into the plugin while it lasts: an `invoke`, a `submit`, a `check`, a step of the lifecycle. Slot and
- * generation, made by the host; 0 is never one.
+ * Names one call into the plugin while it lasts: an `invoke`, a `submit`, a `check`, a step of the lifecycle. Made by the
+ * host; 0 is never one.
  */
 typedef uint64_t ExtmanCallToken;
 
@@ -339,8 +339,8 @@ typedef struct ExtmanCheck {
 } ExtmanCheck;
 
 /**
- * What a plugin says of its health. The callee fills one of its own and copies the smaller of the two sizes; the copy
- * leaves the caller's `struct_size` as it was.
+ * What a plugin says of its health. The callee fills a struct of its own and copies it onto the caller's: as many bytes as the
+ * smaller `struct_size` says, and never `struct_size` itself.
  */
 typedef struct ExtmanReport {
     /** Size of this struct as its maker knew it, in bytes. */
@@ -370,8 +370,8 @@ typedef struct ExtmanReport {
 } ExtmanReport;
 
 /**
- * What a call says of itself besides its status, its output and its metadata. The callee fills one of its own and copies the smaller of
- * the two sizes; the copy leaves the caller's `struct_size` as it was.
+ * What a call says of itself besides its status, its output and its metadata. The callee fills a struct of its own and copies it onto
+ * the caller's: as many bytes as the smaller `struct_size` says, and never `struct_size` itself.
  */
 typedef struct ExtmanOutcome {
     /** Size of this struct as its maker knew it, in bytes. */
@@ -575,8 +575,8 @@ typedef struct ExtmanConfigureRequest {
 } ExtmanConfigureRequest;
 
 /**
- * What a snapshot says of itself; the state goes to the step's sink. The callee fills one of its own and copies the smaller of the
- * two sizes; the copy leaves the caller's `struct_size` as it was.
+ * What a snapshot says of itself; the state goes to the step's sink. The callee fills a struct of its own and copies it onto the
+ * caller's: as many bytes as the smaller `struct_size` says, and never `struct_size` itself.
  */
 typedef struct ExtmanSnapshot {
     /** Size of this struct as its maker knew it, in bytes. */
@@ -730,7 +730,7 @@ typedef struct ExtmanRequest {
     uint32_t reserved;
 } ExtmanRequest;
 
-/** Serving. */
+/** Serving calls, each on a thread of the host. */
 typedef struct ExtmanCapabilityVtable {
     /** Size of this struct as the plugin knew it, in bytes. */
     size_t struct_size;
@@ -745,8 +745,9 @@ typedef struct ExtmanCapabilityVtable {
                                        ExtmanOutcome *outcome,
                                        ExtmanTextBuffer *error);
     /**
-     * A call is cancelled. For plugins that can do better than look at the host's `cancelled`: wake a thread, close a connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means that
-     * the plugin looks at `cancelled`.
+     * A call is cancelled. For plugins that can do better than look at the host's `cancelled`: wake a thread, close a
+     * connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means
+     * that the plugin looks at `cancelled`.
      *
      * [state] created to stopped. [thread] any but the call's; overlaps everything, whatever `threads.model` says.
      */
@@ -765,7 +766,7 @@ typedef struct ExtmanCheckRequest {
     uint32_t reserved;
 } ExtmanCheckRequest;
 
-/** Being asked how one is. */
+/** Health checks. */
 typedef struct ExtmanHealthVtable {
     /** Size of this struct as the plugin knew it, in bytes. */
     size_t struct_size;
@@ -881,9 +882,9 @@ typedef struct ExtmanAnswer {
 } ExtmanAnswer;
 
 /**
- * Where what a call of another plugin's capability brings goes to: the caller's own functions. Of one call they never overlap each
- * other, and all come before `destroy` is called. In a plugin that takes many threads they may overlap everything else; in one that
- * is `serial` or `affine` they overlap no call and come on the thread that such a plugin expects.
+ * The functions of a calling plugin that receive the frames and the answer of its call of another plugin's capability. For one
+ * call they never overlap each other, and all come before `destroy`. If the manifest's `threads.model` is `many`, they may
+ * overlap everything else; if it is `serial` or `affine`, they overlap no call and come on the thread that such a plugin expects.
  */
 typedef struct ExtmanReceiver {
     /** Size of this struct as the plugin knew it, in bytes. */
@@ -898,7 +899,8 @@ typedef struct ExtmanReceiver {
      */
     ExtmanStatus (EXTMAN_CALL *frame)(void *context, const uint8_t *data, size_t data_len);
     /**
-     * Takes what the call came to, once, after the last frame. `EXTMAN_STATUS_PANICKED` if it panicked; another status changes nothing. Required.
+     * Takes the call's answer or failure, once, after the last frame. Returns `EXTMAN_STATUS_PANICKED` if it panicked; another status
+     * changes nothing. Required.
      *
      * [state] created to stopped. [thread] of `call`: the caller's own, before that returns; of `submit`: a lane. [owner] the host
      * keeps the answer and all that it points to.
@@ -913,23 +915,24 @@ typedef uint64_t ExtmanOutgoingToken;
  * Calling capabilities of other plugins: the host's `EXTMAN_EXTENSION_CALL`. A plugin may call what its manifest requires (`[[requires]]`, by
  * capability or by plugin), in the versions that it requires, and never itself; which instance serves is the host's choice as for any
  * call. The request's `call` names the call or the step that this one is made in; 0 for none. That one's deadline, cancellation and trace
- * context (`traceparent`, `tracestate`) are handed on, and its place among the calls of this plugin stays taken meanwhile: calls that come
- * back to a plugin whose places are all taken wait until their deadline. Calls are nested eight deep at most.
+ * context (`traceparent`, `tracestate`) are handed on. It goes on to count against the concurrency limit of its plugin: a nested call that
+ * comes back to a plugin whose limit is reached waits until its deadline. Calls are nested eight deep at most.
  *
- * Not from `create`, since nothing is there to receive an answer, and not from `check`, which is to tell how this instance is and not how
- * others are: those are answered with `EXTMAN_STATUS_FAILED_PRECONDITION`.
+ * A call from `create`, where nothing is there yet to receive an answer, or from `check`, which is to tell how this instance is and not
+ * how others are, is answered with `EXTMAN_STATUS_FAILED_PRECONDITION`.
  */
 typedef struct ExtmanCallTable {
     /** Size of this struct as the host knew it, in bytes. */
     size_t struct_size;
     /**
-     * Calls a capability and waits for the answer. `timeout_ns` bounds the time beside the deadline of the request's `call`;
-     * `EXTMAN_NO_DEADLINE` for none. `EXTMAN_STATUS_OK` means that `answer` was called, whatever it said. On any other status nothing was called: `EXTMAN_STATUS_CLOSED` if the instance or the
-     * request's `call` has ended, `EXTMAN_STATUS_INVALID_INPUT` if request or receiver can't be used, `EXTMAN_STATUS_RESOURCE_EXHAUSTED` if the input is
-     * too large or too many calls are under way.
+     * Calls a capability and waits for the answer. `timeout_ns` limits the time beside the deadline of the request's `call`;
+     * `EXTMAN_NO_DEADLINE` for none. `EXTMAN_STATUS_OK` means that `answer` was called, whatever it said. On any other status neither function was
+     * called: `EXTMAN_STATUS_CLOSED` if the instance or the request's `call` has ended, `EXTMAN_STATUS_INVALID_INPUT` if request or receiver can't
+     * be used, `EXTMAN_STATUS_RESOURCE_EXHAUSTED` if the input is too large or too many calls are under way.
      *
-     * [state] from the end of `create` to the start of `destroy`. [thread] any; not inside `submit`, `cancel` or a `frame` or `answer` that came
-     * on a lane, which are to return at once. [owner] the caller keeps request and receiver with all that they point to.
+     * [state] from the end of `create` to the start of `destroy`. [thread] any; not inside `submit`, `cancel`, or a `frame` or
+     * `answer` that came on a lane, which have to return at once. [owner] the caller keeps request and receiver with all that they
+     * point to.
      */
     ExtmanStatus (EXTMAN_CALL *call)(const ExtmanHostTable *host,
                                      ExtmanInstanceToken instance,
@@ -937,8 +940,8 @@ typedef struct ExtmanCallTable {
                                      uint64_t timeout_ns,
                                      const ExtmanReceiver *receiver);
     /**
-     * The same without waiting: `EXTMAN_STATUS_OK` means that `answer` was or will be called, once. `outgoing` gets the call's name, if it is not
-     * null, before that. When the request's `call` ends before the answer is there, this call is cancelled.
+     * The same without waiting: `EXTMAN_STATUS_OK` means that `answer` was or will be called, once. If `outgoing` is not null, the call's
+     * token is written there before that. If the request's `call` ends before the answer is there, this call is cancelled.
      *
      * [state] from the end of `create` to the start of `destroy`. [thread] any. [owner] the host copies request and receiver; what the
      * receiver's `context` points to is the plugin's until `answer` has returned.

@@ -46,12 +46,12 @@
 //!
 //! # What to know
 //!
-//! * A panic becomes an error for the caller, and the instance serves no more: it is destroyed, its library is unloaded, and its state is
-//!   `failed` until `extman load` starts it again. Build with `panic = "unwind"` (the default); a plugin that aborts takes the host
-//!   with it.
+//! * A panic becomes an error for the caller, and the instance serves no more: it is destroyed, its library is unloaded, and the host
+//!   starts it again after a while, as `[supervision]` allows. Build with `panic = "unwind"` (the default); a plugin that aborts
+//!   takes the host with it.
 //! * The library is unloaded when the last instance is gone, and only if nothing of it is left: join the threads that you
 //!   started when the plugin is dropped; keep no runtime in a `static`.
-//! * Look at [`Call::cancelled`](sdk::Call::cancelled) in long loops. At the deadline the caller is answered without you.
+//! * Look at [`Call::cancelled`](sdk::Call::cancelled) in long loops. At the deadline the caller gets an error, whether or not you have returned.
 //! * What the manifest requires of other plugins can be called: [`Call::host`](sdk::Call::host).
 //! * A capability that mostly waits for somebody else is an [`AsyncCapability`](sdk::AsyncCapability): its calls hold no thread.
 //! * Features: `json` adds [`Call::json`](sdk::Call), `Call::reply_json`, `Create::config` and `Submitted::json`. `manifest` is for hosts

@@ -323,7 +323,7 @@ fn supervisor(
 /// What earlier hosts left, told before anything that this one does.
 fn tell_crashes(crashes: &Crashes, events: &Events) {
     for crash in crashes.found() {
-        events.tell(What::HostCrashed(crash.clone()));
+        events.publish(What::HostCrashed(crash.clone()));
     }
 }
 
@@ -397,7 +397,7 @@ fn start_probing(sink: HostSink, settings: ProbeSettings) -> Result<Probing, Bui
     let breakers = events.clone();
     registry.on_breaker(move |name, change| {
         let name = name.to_owned();
-        breakers.tell(match change {
+        breakers.publish(match change {
             BreakerChange::Opened(until) => What::BreakerOpened {
                 name,
                 for_ms: until.since(clock::monotonic()).as_nanos().div_ceil(1_000_000) as u64,
@@ -406,7 +406,7 @@ fn start_probing(sink: HostSink, settings: ProbeSettings) -> Result<Probing, Bui
         });
     });
     let told = engine.clone();
-    events.on_told(move |name, generation, health| told.pushed(name, generation, health));
+    events.on_pushed_health(move |name, generation, health| told.pushed(name, generation, health));
     Ok(Probing {
         engine,
         deep,

@@ -47,7 +47,7 @@ impl EventSink for HostSink {
             Some(FlappingChange::Ends { changes, lasted }) => (false, 0, changes, lasted),
             None if (from.health, from.flags.stale) == (to.health, to.flags.stale) => return,
             None => {
-                return self.events.tell(What::Health {
+                return self.events.publish(What::Health {
                     name,
                     from: from.health,
                     to: to.health,
@@ -57,7 +57,7 @@ impl EventSink for HostSink {
                 });
             }
         };
-        self.events.tell(What::Flapping {
+        self.events.publish(What::Flapping {
             name,
             begins,
             to: to.health,
@@ -70,7 +70,7 @@ impl EventSink for HostSink {
 
     fn reported(&self, name: &str, change: ReportChange) {
         let name = name.to_owned();
-        self.events.tell(match change {
+        self.events.publish(match change {
             ReportChange::Part {
                 name: part,
                 from,
@@ -101,7 +101,7 @@ impl EventSink for HostSink {
             for_ms,
             "the host itself did not run; nothing is held against its plugins"
         );
-        self.events.tell(What::Stalled { for_ms });
+        self.events.publish(What::Stalled { for_ms });
     }
 
     fn record(&self, records: &mut Vec<Record>) {

@@ -356,7 +356,7 @@ impl super::Inner {
     fn maintenance_changed(&self, names: &[Arc<str>]) {
         self.publisher.republish(names);
         for name in names {
-            self.events.tell(What::Maintenance {
+            self.events.publish(What::Maintenance {
                 name: name.to_string(),
                 maintenance: self.maintenances.of_operator(name),
             });

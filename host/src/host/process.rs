@@ -31,7 +31,7 @@ impl ProcessChanges {
                 kept.pop_front();
             }
             drop(kept);
-            events.tell(What::ProcessChanged(change.clone()));
+            events.publish(What::ProcessChanged(change.clone()));
         });
         process_guard::on_change(&listener);
         ProcessChanges {

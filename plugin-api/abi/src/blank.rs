@@ -1,4 +1,4 @@
-//! Values to begin with, for Rust on both sides of the boundary: structs in which nothing is given or measured yet, and borrowed bytes.
+//! Values to begin with, for Rust on both sides of the boundary: borrowed bytes, and structs in which nothing is given or measured yet.
 
 use crate::{Bytes, CONNECTION_NONE, HEALTH_UNKNOWN, Outcome, Report};
 

@@ -4,8 +4,8 @@ use crate::{CheckKind, Connection, Health, LogLevel, Status};
 use abi_stable::StableAbi;
 use core::ffi::c_void;
 
-/// Names one call into the plugin while it lasts: an `invoke`, a `submit`, a `check`, a step of the lifecycle. Slot and
-/// generation, made by the host; 0 is never one.
+/// Names one call into the plugin while it lasts: an `invoke`, a `submit`, a `check`, a step of the lifecycle. Made by the
+/// host; 0 is never one.
 pub type CallToken = u64;
 /// Names one call that an instance makes of another plugin's capability, until its answer was received; 0 is never one.
 pub type OutgoingToken = u64;
@@ -110,8 +110,8 @@ pub struct ConfigureRequest {
     pub config: Bytes,
 }
 
-/// What a snapshot says of itself; the state goes to the step's sink. The callee fills one of its own and copies the smaller of the
-/// two sizes; the copy leaves the caller's `struct_size` as it was.
+/// What a snapshot says of itself; the state goes to the step's sink. The callee fills a struct of its own and copies it onto the
+/// caller's: as many bytes as the smaller `struct_size` says, and never `struct_size` itself.
 #[repr(C)]
 #[derive(Debug, StableAbi)]
 #[sabi(kind(Prefix))]
@@ -179,8 +179,8 @@ pub struct Request {
     pub reserved: u32,
 }
 
-/// What a call says of itself besides its status, its output and its metadata. The callee fills one of its own and copies the smaller of
-/// the two sizes; the copy leaves the caller's `struct_size` as it was.
+/// What a call says of itself besides its status, its output and its metadata. The callee fills a struct of its own and copies it onto
+/// the caller's: as many bytes as the smaller `struct_size` says, and never `struct_size` itself.
 #[repr(C)]
 #[derive(Debug, StableAbi)]
 #[sabi(kind(Prefix))]
@@ -251,8 +251,8 @@ pub struct CheckRequest {
     pub reserved: u32,
 }
 
-/// What a plugin says of its health. The callee fills one of its own and copies the smaller of the two sizes; the copy
-/// leaves the caller's `struct_size` as it was.
+/// What a plugin says of its health. The callee fills a struct of its own and copies it onto the caller's: as many bytes as the
+/// smaller `struct_size` says, and never `struct_size` itself.
 #[repr(C)]
 #[derive(Debug, StableAbi)]
 #[sabi(kind(Prefix))]

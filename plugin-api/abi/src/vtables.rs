@@ -223,7 +223,7 @@ pub struct LifecycleVtable {
     >,
 }
 
-/// Serving.
+/// Serving calls, each on a thread of the host.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix))]
@@ -242,15 +242,16 @@ pub struct CapabilityVtable {
             error: *mut TextBuffer,
         ) -> Status,
     >,
-    /// A call is cancelled. For plugins that can do better than look at the host's `cancelled`: wake a thread, close a connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means that
-    /// the plugin looks at `cancelled`.
+    /// A call is cancelled. For plugins that can do better than look at the host's `cancelled`: wake a thread, close a
+    /// connection. Must return at once. The call may have ended meanwhile: then there is nothing to do. A null entry means
+    /// that the plugin looks at `cancelled`.
     ///
     /// \[state] created to stopped. \[thread] any but the call's; overlaps everything, whatever `threads.model` says.
     #[sabi(last_prefix_field)]
     pub cancel: Option<unsafe extern "C" fn(handle: InstanceHandle, call: CallToken)>,
 }
 
-/// Being asked how one is.
+/// Health checks.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix))]
@@ -298,9 +299,9 @@ pub struct AsyncVtable {
     >,
 }
 
-/// Where what a call of another plugin's capability brings goes to: the caller's own functions. Of one call they never overlap each
-/// other, and all come before `destroy` is called. In a plugin that takes many threads they may overlap everything else; in one that
-/// is `serial` or `affine` they overlap no call and come on the thread that such a plugin expects.
+/// The functions of a calling plugin that receive the frames and the answer of its call of another plugin's capability. For one
+/// call they never overlap each other, and all come before `destroy`. If the manifest's `threads.model` is `many`, they may
+/// overlap everything else; if it is `serial` or `affine`, they overlap no call and come on the thread that such a plugin expects.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix))]
@@ -314,7 +315,8 @@ pub struct Receiver {
     ///
     /// \[state] created to stopped. \[thread] as `answer`. \[owner] the host keeps `data`.
     pub frame: Option<unsafe extern "C" fn(context: *mut c_void, data: *const u8, data_len: usize) -> Status>,
-    /// Takes what the call came to, once, after the last frame. `STATUS_PANICKED` if it panicked; another status changes nothing. Required.
+    /// Takes the call's answer or failure, once, after the last frame. Returns `STATUS_PANICKED` if it panicked; another status
+    /// changes nothing. Required.
     ///
     /// \[state] created to stopped. \[thread] of `call`: the caller's own, before that returns; of `submit`: a lane. \[owner] the host
     /// keeps the answer and all that it points to.
@@ -325,24 +327,25 @@ pub struct Receiver {
 /// Calling capabilities of other plugins: the host's `EXTENSION_CALL`. A plugin may call what its manifest requires (`[[requires]]`, by
 /// capability or by plugin), in the versions that it requires, and never itself; which instance serves is the host's choice as for any
 /// call. The request's `call` names the call or the step that this one is made in; 0 for none. That one's deadline, cancellation and trace
-/// context (`traceparent`, `tracestate`) are handed on, and its place among the calls of this plugin stays taken meanwhile: calls that come
-/// back to a plugin whose places are all taken wait until their deadline. Calls are nested eight deep at most.
+/// context (`traceparent`, `tracestate`) are handed on. It goes on to count against the concurrency limit of its plugin: a nested call that
+/// comes back to a plugin whose limit is reached waits until its deadline. Calls are nested eight deep at most.
 ///
-/// Not from `create`, since nothing is there to receive an answer, and not from `check`, which is to tell how this instance is and not how
-/// others are: those are answered with `STATUS_FAILED_PRECONDITION`.
+/// A call from `create`, where nothing is there yet to receive an answer, or from `check`, which is to tell how this instance is and not
+/// how others are, is answered with `STATUS_FAILED_PRECONDITION`.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix))]
 pub struct CallTable {
     /// Size of this struct as the host knew it, in bytes.
     pub struct_size: usize,
-    /// Calls a capability and waits for the answer. `timeout_ns` bounds the time beside the deadline of the request's `call`;
-    /// `NO_DEADLINE` for none. `STATUS_OK` means that `answer` was called, whatever it said. On any other status nothing was called: `STATUS_CLOSED` if the instance or the
-    /// request's `call` has ended, `STATUS_INVALID_INPUT` if request or receiver can't be used, `STATUS_RESOURCE_EXHAUSTED` if the input is
-    /// too large or too many calls are under way.
+    /// Calls a capability and waits for the answer. `timeout_ns` limits the time beside the deadline of the request's `call`;
+    /// `NO_DEADLINE` for none. `STATUS_OK` means that `answer` was called, whatever it said. On any other status neither function was
+    /// called: `STATUS_CLOSED` if the instance or the request's `call` has ended, `STATUS_INVALID_INPUT` if request or receiver can't
+    /// be used, `STATUS_RESOURCE_EXHAUSTED` if the input is too large or too many calls are under way.
     ///
-    /// \[state] from the end of `create` to the start of `destroy`. \[thread] any; not inside `submit`, `cancel` or a `frame` or `answer` that came
-    /// on a lane, which are to return at once. \[owner] the caller keeps request and receiver with all that they point to.
+    /// \[state] from the end of `create` to the start of `destroy`. \[thread] any; not inside `submit`, `cancel`, or a `frame` or
+    /// `answer` that came on a lane, which have to return at once. \[owner] the caller keeps request and receiver with all that they
+    /// point to.
     pub call: unsafe extern "C" fn(
         host: *const HostTable,
         instance: InstanceToken,
@@ -350,8 +353,8 @@ pub struct CallTable {
         timeout_ns: u64,
         receiver: *const Receiver,
     ) -> Status,
-    /// The same without waiting: `STATUS_OK` means that `answer` was or will be called, once. `outgoing` gets the call's name, if it is not
-    /// null, before that. When the request's `call` ends before the answer is there, this call is cancelled.
+    /// The same without waiting: `STATUS_OK` means that `answer` was or will be called, once. If `outgoing` is not null, the call's
+    /// token is written there before that. If the request's `call` ends before the answer is there, this call is cancelled.
     ///
     /// \[state] from the end of `create` to the start of `destroy`. \[thread] any. \[owner] the host copies request and receiver; what the
     /// receiver's `context` points to is the plugin's until `answer` has returned.

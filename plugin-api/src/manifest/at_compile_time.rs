@@ -1,32 +1,32 @@
-//! What can be said of a `plugin.toml` while the plugin is compiled, without a TOML parser in it.
+//! Checks of a `plugin.toml` while the plugin is compiled, in constants: no TOML parser comes into the plugin.
 //!
-//! A line scanner, not a parser: it sees `[table]` headers and `key = "plain string"` lines. What it can't see is checked
-//! by `extman inspect` and by the host, which do parse.
+//! A line scanner, not a parser: it sees `[table]` headers and `key = "plain string"` lines, with or without quotes around the key.
+//! What it can't see is checked by `extman inspect` and by the host, which do parse.
 
 /// The id in `[plugin]`.
 pub const fn id(toml: &str) -> &str {
-    match value(toml, "[plugin]", "id", 0) {
+    match nth_value(toml, "[plugin]", "id", 0) {
         Some(id) if is_id(id) => id,
-        Some(id) => stop(&[
+        Some(id) => fail_build(&[
             "plugin.toml: [plugin] id \"",
             id,
             "\" must be 1 to 64 lowercase letters, digits and '-', starting with a letter, such as id = \"lang-detect\"",
         ]),
-        None => stop(&["plugin.toml: [plugin] has no id; add a line such as id = \"lang-detect\""]),
+        None => fail_build(&["plugin.toml: [plugin] has no id; add a line such as id = \"lang-detect\""]),
     }
 }
 
-/// Stops the build unless `[plugin] version` is semver and equals the package's version.
+/// Fails the build unless `[plugin] version` is semver and equals the package's version.
 pub const fn check_version(toml: &str, package_version: &str) {
-    match value(toml, "[plugin]", "version", 0) {
-        Some(version) if !is_semver(version) => stop(&[
+    match nth_value(toml, "[plugin]", "version", 0) {
+        Some(version) if !is_semver(version) => fail_build(&[
             "plugin.toml: [plugin] version \"",
             version,
             "\" is not a semantic version; write the package's, version = \"",
             package_version,
             "\"",
         ]),
-        Some(version) if !equal(version, package_version) => stop(&[
+        Some(version) if !equal(version, package_version) => fail_build(&[
             "plugin.toml: [plugin] version is \"",
             version,
             "\" but Cargo.toml has \"",
@@ -34,7 +34,7 @@ pub const fn check_version(toml: &str, package_version: &str) {
             "\"; make them the same",
         ]),
         Some(_) => {}
-        None => stop(&[
+        None => fail_build(&[
             "plugin.toml: [plugin] has no version; add the package's, version = \"",
             package_version,
             "\"",
@@ -42,31 +42,26 @@ pub const fn check_version(toml: &str, package_version: &str) {
     }
 }
 
-/// Stops the build if a plugin of kind `"ai"` names no task.
+/// Fails the build if a plugin of kind `"ai"` names no task.
 pub const fn check_task(toml: &str) {
-    let is_ai = match value(toml, "[plugin]", "kind", 0) {
+    let is_ai = match nth_value(toml, "[plugin]", "kind", 0) {
         Some(kind) => equal(kind, "ai"),
         None => false,
     };
-    // As TOML has it, a key may stand in quotes.
-    if is_ai
-        && value(toml, "[plugin]", "task", 0).is_none()
-        && value(toml, "[plugin]", "\"task\"", 0).is_none()
-        && value(toml, "[plugin]", "'task'", 0).is_none()
-    {
-        stop(&[
+    if is_ai && nth_value(toml, "[plugin]", "task", 0).is_none() {
+        fail_build(&[
             "plugin.toml: [plugin] kind is \"ai\" but there is no task; add what sort of work it does, such as \
              task = \"classification\", or make it kind = \"general\"",
         ]);
     }
 }
 
-/// Stops the build unless the capabilities in the manifest and those in `export_plugin!` are the same.
+/// Fails the build unless the capabilities in the manifest and those in `export_plugin!` are the same.
 pub const fn check_capabilities(toml: &str, exported: &[&str]) {
     let mut i = 0;
     while i < exported.len() {
         if !declares(toml, exported[i]) {
-            stop(&[
+            fail_build(&[
                 "export_plugin! lists the capability \"",
                 exported[i],
                 "\" but plugin.toml does not declare it; add a [[capability]] with name = \"",
@@ -74,8 +69,8 @@ pub const fn check_capabilities(toml: &str, exported: &[&str]) {
                 "\"",
             ]);
         }
-        if first(exported, exported[i]) < i {
-            stop(&[
+        if index_of(exported, exported[i]) < i {
+            fail_build(&[
                 "export_plugin! lists two capabilities with the NAME \"",
                 exported[i],
                 "\"; each name may be there once",
@@ -84,9 +79,9 @@ pub const fn check_capabilities(toml: &str, exported: &[&str]) {
         i += 1;
     }
     let mut nth = 0;
-    while let Some(declared) = value(toml, "[[capability]]", "name", nth) {
-        if first(exported, declared) == exported.len() {
-            stop(&[
+    while let Some(declared) = nth_value(toml, "[[capability]]", "name", nth) {
+        if index_of(exported, declared) == exported.len() {
+            fail_build(&[
                 "plugin.toml declares the capability \"",
                 declared,
                 "\" but export_plugin! does not list it; list its type in `capabilities: [...]`, or remove it from plugin.toml",
@@ -96,12 +91,12 @@ pub const fn check_capabilities(toml: &str, exported: &[&str]) {
     }
 }
 
-/// Stops the build unless the capabilities that the manifest marks `async = true` are the asynchronous ones of `export_plugin!`.
+/// Fails the build unless the capabilities that the manifest marks `async = true` are the asynchronous ones of `export_plugin!`.
 pub const fn check_async(toml: &str, exported: &[&str]) {
     let mut i = 0;
     while i < exported.len() {
         if !is_async(toml, exported[i]) {
-            stop(&[
+            fail_build(&[
                 "export_plugin! lists the capability \"",
                 exported[i],
                 "\" under `asynchronous` but plugin.toml does not mark it; add async = true to its [[capability]]",
@@ -110,9 +105,9 @@ pub const fn check_async(toml: &str, exported: &[&str]) {
         i += 1;
     }
     let mut nth = 0;
-    while let Some(declared) = value(toml, "[[capability]]", "name", nth) {
-        if is_async(toml, declared) && first(exported, declared) == exported.len() {
-            stop(&[
+    while let Some(declared) = nth_value(toml, "[[capability]]", "name", nth) {
+        if is_async(toml, declared) && index_of(exported, declared) == exported.len() {
+            fail_build(&[
                 "plugin.toml marks the capability \"",
                 declared,
                 "\" with async = true but export_plugin! does not list it under `asynchronous`",
@@ -133,17 +128,11 @@ const fn is_async(toml: &str, name: &str) -> bool {
         if let [b'[', ..] = line {
             inside = starts_with(line, b"[[capability]]");
             (named, marked) = (false, false);
-        } else if inside && starts_with(line, b"name") {
-            let (_, after) = line.split_at("name".len());
-            named = match plain_string(after) {
-                Some(text) => equal(text, name),
-                None => named,
-            };
-        } else if inside && starts_with(line, b"async") {
-            let (_, after) = line.split_at("async".len());
-            if let [b'=', after @ ..] = after.trim_ascii_start() {
-                marked = starts_with(after.trim_ascii_start(), b"true");
-            }
+        } else if inside && let Some(text) = value_of(line, "name") {
+            named = equal(text, name);
+        } else if inside && is_key(line, "async") {
+            let (_, after) = split_at(line, position(line, b'='));
+            marked = starts_with(after.trim_ascii_start(), b"true");
         }
         if named && marked {
             return true;
@@ -152,7 +141,7 @@ const fn is_async(toml: &str, name: &str) -> bool {
     false
 }
 
-/// Stops the build unless each `[[requires]]` and `[[conflicts]]` names one plugin or one capability, and no table names the plugin
+/// Fails the build unless each `[[requires]]` and `[[conflicts]]` names one plugin or one capability, and no table names the plugin
 /// itself.
 pub const fn check_relations(toml: &str) {
     let own = id(toml);
@@ -180,7 +169,7 @@ const fn check_table(toml: &str, header: &str, own: &str) {
             && let Some(text) = value_of(line, "version")
             && !is_requirement(text)
         {
-            stop(&[
+            fail_build(&[
                 "plugin.toml: ",
                 header,
                 " version \"",
@@ -194,7 +183,7 @@ const fn check_table(toml: &str, header: &str, own: &str) {
 
 const fn check_names(header: &str, inside: bool, named: usize) {
     if inside && named != 1 {
-        stop(&[
+        fail_build(&[
             "plugin.toml: each ",
             header,
             " names either a plugin or a capability; give it one line, plugin = \"ID\" or capability = \"NAME\"",
@@ -204,7 +193,7 @@ const fn check_names(header: &str, inside: bool, named: usize) {
 
 const fn check_plugin(header: &str, named: &str, own: &str) {
     if !is_id(named) {
-        stop(&[
+        fail_build(&[
             "plugin.toml: ",
             header,
             " plugin \"",
@@ -213,7 +202,7 @@ const fn check_plugin(header: &str, named: &str, own: &str) {
         ]);
     }
     if equal(named, own) {
-        stop(&[
+        fail_build(&[
             "plugin.toml: ",
             header,
             " names the plugin itself, \"",
@@ -242,13 +231,20 @@ const fn is_key(line: &[u8], key: &str) -> bool {
     matches!(after.trim_ascii_start(), [b'=', ..])
 }
 
-/// The plain string of a line ` key = "text"`.
+/// The text of a line ` key = "text"`.
 const fn value_of<'a>(line: &'a [u8], key: &str) -> Option<&'a str> {
     if !is_key(line, key) {
         return None;
     }
-    let (_, after) = line.split_at(position(line, b'='));
-    plain_string(after)
+    let (_, after) = split_at(line, position(line, b'='));
+    let [quote @ (b'"' | b'\''), rest @ ..] = after.trim_ascii_start() else {
+        return None;
+    };
+    let (text, _) = split_at(rest, position(rest, *quote));
+    match core::str::from_utf8(text) {
+        Ok(text) => Some(text),
+        Err(_) => None,
+    }
 }
 
 /// Whether a text can be a requirement of versions: comparators of up to three numbers, joined by commas. What it says of pre-releases
@@ -301,8 +297,8 @@ const fn is_comparator(text: &[u8]) -> bool {
     }
 }
 
-/// Where `wanted` is in `names`; their number if it is not.
-const fn first(names: &[&str], wanted: &str) -> usize {
+/// The index of `wanted` in `names`; their number if it is not there.
+const fn index_of(names: &[&str], wanted: &str) -> usize {
     let mut i = 0;
     while i < names.len() && !equal(names[i], wanted) {
         i += 1;
@@ -310,8 +306,8 @@ const fn first(names: &[&str], wanted: &str) -> usize {
     i
 }
 
-/// Stops the build with these texts in a row. A panic in a constant formats nothing but one text.
-const fn stop(parts: &[&str]) -> ! {
+/// Fails the build with these texts in a row. A panic in a constant can format one text and nothing else.
+const fn fail_build(parts: &[&str]) -> ! {
     let mut text = [0; 512];
     let mut len = 0;
     let mut i = 0;
@@ -333,9 +329,10 @@ const fn stop(parts: &[&str]) -> ! {
     }
 }
 
+/// Whether the manifest has a capability of this name.
 const fn declares(toml: &str, name: &str) -> bool {
     let mut nth = 0;
-    while let Some(found) = value(toml, "[[capability]]", "name", nth) {
+    while let Some(found) = nth_value(toml, "[[capability]]", "name", nth) {
         if equal(found, name) {
             return true;
         }
@@ -344,8 +341,8 @@ const fn declares(toml: &str, name: &str) -> bool {
     false
 }
 
-/// The `nth` plain string under `key` in tables with this header.
-const fn value<'a>(toml: &'a str, header: &str, key: &str, nth: usize) -> Option<&'a str> {
+/// The `nth` value under `key` in tables with this header, from 0; those that are plain strings count.
+const fn nth_value<'a>(toml: &'a str, header: &str, key: &str, nth: usize) -> Option<&'a str> {
     let mut rest = toml.as_bytes();
     let mut inside = false;
     let mut seen = 0;
@@ -355,33 +352,17 @@ const fn value<'a>(toml: &'a str, header: &str, key: &str, nth: usize) -> Option
         let line = line.trim_ascii();
         if let [b'[', ..] = line {
             inside = starts_with(line, header.as_bytes());
-        } else if inside && starts_with(line, key.as_bytes()) {
-            let (_, after) = line.split_at(key.len());
-            if let Some(text) = plain_string(after) {
-                if seen == nth {
-                    return Some(text);
-                }
-                seen += 1;
+        } else if inside && let Some(text) = value_of(line, key) {
+            if seen == nth {
+                return Some(text);
             }
+            seen += 1;
         }
     }
     None
 }
 
-/// The text of ` = "text"`.
-const fn plain_string(after_key: &[u8]) -> Option<&str> {
-    let after_key = after_key.trim_ascii_start();
-    let [b'=', rest @ ..] = after_key else { return None };
-    let [quote @ (b'"' | b'\''), rest @ ..] = rest.trim_ascii_start() else {
-        return None;
-    };
-    let (text, _) = split_at(rest, position(rest, *quote));
-    match core::str::from_utf8(text) {
-        Ok(text) => Some(text),
-        Err(_) => None,
-    }
-}
-
+/// Where the first such byte is; the length if there is none.
 const fn position(bytes: &[u8], wanted: u8) -> usize {
     let mut i = 0;
     while i < bytes.len() && bytes[i] != wanted {
@@ -390,6 +371,7 @@ const fn position(bytes: &[u8], wanted: u8) -> usize {
     i
 }
 
+/// What comes before this position, and what comes after the byte that is there.
 const fn split_at(bytes: &[u8], at: usize) -> (&[u8], &[u8]) {
     let (head, tail) = bytes.split_at(at);
     match tail {
@@ -466,7 +448,7 @@ mod tests {
         assert_eq!(id(TOML), "a-b");
         check_version(TOML, "1.2.3");
         check_capabilities(TOML, &["x.z", "x.y"]);
-        assert_eq!(value(TOML, "[[capability]]", "name", 2), None);
+        assert_eq!(nth_value(TOML, "[[capability]]", "name", 2), None);
     }
 
     #[test]
@@ -494,6 +476,7 @@ mod tests {
         check_task("[plugin]\nkind = \"general\"\n");
         check_task("[plugin]\nkind = \"ai\"\ntask = 'x'\n");
         check_task("[plugin]\n\"task\" = \"x\"\nkind = \"ai\"\n");
+        check_task("[plugin]\n'task' = \"x\"\n\"kind\" = \"ai\"\n");
     }
 
     #[test]

@@ -54,13 +54,13 @@ pub struct Conflict {
 /// Both, as they are written.
 #[derive(Serialize, Deserialize)]
 struct Fields {
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     plugin: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     capability: Option<String>,
     #[serde(default)]
     version: VersionReq,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     optional: Option<bool>,
 }
 

@@ -52,19 +52,15 @@ pub struct Plugin {
     pub kind: Kind,
     /// What sort of work it does, such as `language-detection`, `embedding`, `classification`, `generation`,
     /// `monitoring`. Required for AI plugins.
-    #[serde(default)]
     pub task: Option<String>,
     /// Name for people. Default: the id.
-    #[serde(default)]
     pub name: Option<String>,
     /// One sentence.
-    #[serde(default)]
     pub description: Option<String>,
     /// Who made it.
     #[serde(default)]
     pub authors: Vec<String>,
     /// SPDX expression.
-    #[serde(default)]
     pub license: Option<String>,
     /// How a new version takes over from the old one.
     #[serde(default)]
@@ -80,7 +76,6 @@ pub struct Plugin {
     #[serde(default)]
     pub libraries: Vec<String>,
     /// Most instances of it in one host.
-    #[serde(default)]
     pub instances_max: Option<u32>,
 }
 
@@ -136,13 +131,10 @@ pub struct Capability {
     #[serde(default = "version_one")]
     pub version: Version,
     /// One sentence.
-    #[serde(default)]
     pub description: Option<String>,
     /// JSON Schema of the input, for JSON inputs.
-    #[serde(default)]
     pub input: Option<serde_json::Value>,
     /// JSON Schema of the output, for JSON outputs.
-    #[serde(default)]
     pub output: Option<serde_json::Value>,
     /// Whether its calls hold no thread: the plugin's `extman.async/1` serves them.
     #[serde(rename = "async", default)]
@@ -164,79 +156,67 @@ pub struct Capability {
 
 /// `limits = { … }` of a capability.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Largest input, in bytes.
-    #[serde(default)]
     pub input_bytes_max: Option<u64>,
     /// Largest output, in bytes.
-    #[serde(default)]
     pub output_bytes_max: Option<u64>,
     /// Most calls of one instance at a time.
-    #[serde(default)]
     pub concurrency_max: Option<u32>,
 }
 
 /// `[requirements]`: what it needs of the host. Which plugins it needs is told by `[[requires]]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Requirements {
     /// Versions of the host that the plugin was made for.
-    #[serde(default)]
     pub host: Option<VersionReq>,
     /// Memory that it needs, in bytes.
-    #[serde(default)]
     pub memory_bytes: Option<u64>,
     /// Accelerator that it needs, such as `cuda`.
-    #[serde(default)]
     pub accelerator: Option<String>,
 }
 
 /// `[config]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Config {
     /// JSON Schema of the configuration, defaults included: an instance whose configuration does not fit is not made. A `$ref`
     /// may lead to another part of the same schema.
-    #[serde(default)]
     pub schema: Option<serde_json::Value>,
     /// What stands for values that are not given.
-    #[serde(default)]
     pub defaults: serde_json::Map<String, serde_json::Value>,
     /// Keys without which an instance can't be made.
-    #[serde(default)]
     pub required: Vec<String>,
 }
 
 /// `[permissions]`. In each text, `${field}` stands for what the instance's configuration has in that field: with `[config]`
 /// for a folder `model_dir`, `read = ["${model_dir}"]` says that the plugin reads that folder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Permissions {
     /// Hosts that it connects to, as `name:port`; `*` for any.
-    #[serde(default)]
     pub network: Vec<String>,
     /// Paths that it reads.
-    #[serde(default)]
     pub read: Vec<String>,
     /// Paths that it writes.
-    #[serde(default)]
     pub write: Vec<String>,
     /// Environment variables that it reads.
-    #[serde(default)]
     pub environment: Vec<String>,
     /// Programs that it starts.
-    #[serde(default)]
     pub execute: Vec<String>,
 }
 
 /// `[threads]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Threads {
     /// Which calls may overlap, and on which thread they come.
-    #[serde(default)]
     pub model: ThreadModel,
     /// Threads of its own that it keeps, if it knows.
-    #[serde(default)]
     pub own_max: Option<u32>,
     /// Stack of each thread that the host calls it on, in bytes: 64 KiB to 1 GiB.
-    #[serde(default = "stack_bytes_default")]
     pub stack_bytes: u64,
 }
 
@@ -255,10 +235,6 @@ pub const STACK_BYTES_DEFAULT: u64 = 8 << 20;
 /// The least and the most that `threads.stack_bytes` may be.
 pub const STACK_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 
-fn stack_bytes_default() -> u64 {
-    STACK_BYTES_DEFAULT
-}
-
 /// `threads.model`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -274,22 +250,18 @@ pub enum ThreadModel {
 
 /// `[probe]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProbeHints {
     /// Milliseconds between checks.
-    #[serde(default)]
     pub interval_ms: Option<u64>,
     /// Milliseconds within which a check answers.
-    #[serde(default)]
     pub timeout_ms: Option<u64>,
     /// Milliseconds that `start` may take.
-    #[serde(default)]
     pub startup_ms: Option<u64>,
     /// Milliseconds after a passed deadline until a call counts as wedged.
-    #[serde(default)]
     pub wedge_after_ms: Option<u64>,
     /// Whether it answers deep checks, by a real request through its capability. Without this the host makes none, however it is
     /// configured; with it, only where an operator wants them.
-    #[serde(default)]
     pub deep: bool,
 }
 
@@ -397,9 +369,7 @@ impl Manifest {
         }
         Ok(())
     }
-}
 
-impl Manifest {
     fn validate_plugin(&self) -> Result<(), ManifestError> {
         let stack = self.threads.stack_bytes;
         if !STACK_BYTES.contains(&stack) {

@@ -15,7 +15,7 @@ pub mod private {
         AsyncVtable, CapabilityVtable, HealthVtable, LifecycleVtable, PluginModule, PluginModule_Ref,
     };
 
-    /// One capability of this very plugin.
+    /// Calls a capability. Compiles only if it is one of this plugin.
     pub fn invoke<P: crate::sdk::Plugin, C: Capability<Plugin = P>>(
         plugin: &P,
         call: &mut Call<'_>,
@@ -23,7 +23,7 @@ pub mod private {
         C::invoke(plugin, call)
     }
 
-    /// One asynchronous capability of this very plugin.
+    /// Calls an asynchronous capability. Compiles only if it is one of this plugin.
     pub fn submit<P: crate::sdk::Plugin, C: AsyncCapability<Plugin = P>>(plugin: &P, call: Submitted) {
         C::submit(plugin, call);
     }
@@ -44,8 +44,9 @@ pub mod private {
 /// ```
 ///
 /// Checked while compiling: the manifest is there, its id is well-formed, its version is semantic and equals the package's, an AI
-/// plugin names its task, what it requires and conflicts with is named, and the capabilities are the ones listed. A counting allocator becomes the crate's global allocator, so that the host can show the
-/// plugin's heap; `allocator: none` leaves that to the author.
+/// plugin names its task, each `[[requires]]` and `[[conflicts]]` names another plugin or a capability, and the capabilities are the
+/// ones listed. A counting allocator becomes the crate's global allocator, so that the host can show the plugin's heap;
+/// `allocator: none` leaves the choice to the author.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ty, capabilities: [] $(,)?) => {

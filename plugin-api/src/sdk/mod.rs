@@ -1,4 +1,4 @@
-//! The safe side: traits to implement, values to read and write. What crosses the boundary is in [`gateway`].
+//! What an author uses: traits to implement, values to read and write, all safe. The C ABI behind it is served in [`gateway`].
 
 pub mod alloc;
 mod call;

@@ -10,9 +10,10 @@ use std::time::Duration;
 /// The host, for calls of other plugins' capabilities: from [`Call::host`](super::Call::host), [`Submitted::host`](super::Submitted::host),
 /// [`Step::host`](super::Step::host), or [`Host::caller`] for a thread of the plugin's own. Cheap to clone, usable from any thread.
 ///
-/// What may be called is what the manifest requires (`[[requires]]`, by capability or by plugin); the plugin itself never serves. The deadline,
-/// the cancellation and the trace context of the call or step are handed on. A call that comes back to a plugin all of whose places are taken
-/// waits until its deadline, since the calls that wait keep theirs; then the error names the chain of calls.
+/// What may be called is what the manifest requires (`[[requires]]`, by capability or by plugin); a plugin never serves its own calls. The
+/// deadline, the cancellation and the trace context of the call or step are handed on. While a call waits for another one it counts against the
+/// concurrency limit of its plugin: one that comes back to a plugin whose limit is reached waits until its deadline, and its error names the
+/// chain of calls.
 ///
 /// An error has the kind that the other plugin gave it. Passed on with `?`, it does not count against this plugin.
 ///
@@ -42,7 +43,7 @@ pub struct CallRequest<'a> {
 }
 
 impl<'a> CallRequest<'a> {
-    /// Of this capability, with an input that is JSON unless [`content_type`](Self::content_type) says otherwise.
+    /// Calls this capability, with an input that is JSON unless [`content_type`](Self::content_type) says otherwise.
     pub fn new(capability: &'a str, input: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         CallRequest {
             capability,
@@ -79,7 +80,8 @@ impl<'a> CallRequest<'a> {
         self
     }
 
-    /// The most time that it may take. Without it: until the deadline of the call that it is made in, or as long as whoever serves it allows.
+    /// The most time that it may take. Without it: until the deadline of the call that it is made in; without that too, as long as the instance
+    /// that serves it allows.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -178,11 +180,11 @@ impl Caller {
         self.host.call_and_wait(self.within, request, Some(&mut frame))
     }
 
-    /// Makes a call without waiting: `answer` hears once what it came to, on a thread of the host's, and is to return at once. It is called
-    /// before the instance is destroyed, whatever happens. When the call that this one is made in ends before, this one is cancelled.
+    /// Makes a call without waiting. `answer` gets its result, once, on a thread of the host, and has to return at once. It is called before the
+    /// instance is destroyed, whatever happens. If the call that this one is made in ends before, this one is cancelled.
     ///
     /// # Errors
-    /// It was not begun, and `answer` hears nothing: the instance or the call has ended, or too many calls are under way.
+    /// The call was not begun, and `answer` is not called: the instance or the call has ended, or too many calls are under way.
     pub fn submit(
         &self,
         request: &CallRequest<'_>,
@@ -191,7 +193,7 @@ impl Caller {
         self.submitted(request, None, Box::new(answer))
     }
 
-    /// The same with frames as they come, one after the other, before `answer`. If `frame` fails, the call is cancelled, and `answer` hears that
+    /// The same with `frame` called for each frame as it comes, before `answer`. If `frame` fails, the call is cancelled, and `answer` gets that
     /// error.
     ///
     /// # Errors
@@ -208,8 +210,8 @@ impl Caller {
     fn submitted(
         &self,
         request: &CallRequest<'_>,
-        frame: Option<Box<HearsFrame>>,
-        answer: Box<HearsAnswer>,
+        frame: Option<Box<OnFrame>>,
+        answer: Box<OnAnswer>,
     ) -> Result<Outgoing> {
         let token = self.host.submit_call(self.within, request, frame, answer)?;
         Ok(Outgoing {
@@ -219,7 +221,7 @@ impl Caller {
     }
 }
 
-/// Takes frames.
-pub(crate) type HearsFrame = dyn FnMut(&[u8]) -> Result<()> + Send;
-/// Takes an answer.
-pub(crate) type HearsAnswer = dyn FnOnce(Result<Reply>) + Send;
+/// Called with each frame of a submitted call.
+pub(crate) type OnFrame = dyn FnMut(&[u8]) -> Result<()> + Send;
+/// Called with the result of a submitted call.
+pub(crate) type OnAnswer = dyn FnOnce(Result<Reply>) + Send;

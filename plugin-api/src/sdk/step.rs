@@ -35,8 +35,8 @@ impl Step {
         }
     }
 
-    /// The host, for calls of other plugins that are made in this step. What a plugin requires serves before it is started; `create` may call
-    /// nobody.
+    /// The host, for calls of other plugins that are made in this step. What a plugin requires serves before it is started. From `create` no calls
+    /// can be made.
     pub fn host(&self) -> Caller {
         Caller::new(self.host.clone(), self.call)
     }

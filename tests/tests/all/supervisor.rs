@@ -1,12 +1,14 @@
 //! The supervisor alone, without a host around it: what it publishes, and when.
 
 use extman_intake::Arrived;
-use extman_model::Lifecycle;
+use extman_model::{CallError, ErrorKind, Lifecycle};
+use extman_runtime::instance::Call;
 use extman_runtime::lanes::PoolLimits;
+use extman_runtime::loader::{Answering, Frames, NoAnswer, Task};
 use extman_runtime::module::ModuleBudgets;
 use extman_runtime::registry::Registry;
 use extman_runtime::supervisor::{
-    Configured, Events, NoRouter, Outcome, Request, Requests, Services, Supervisor,
+    CallRouter, Caller, Configured, Events, Outcome, Request, Requests, Services, Supervisor,
 };
 use extman_runtime::vetting::{Vetting, VettingConfig};
 use extman_tests::{Bench, build, until_async};
@@ -14,6 +16,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// Serves no calls that instances make of each other.
+struct NoRouter;
+
+impl CallRouter for NoRouter {
+    fn route(&self, _: &Caller, _: Call, _: Option<Arc<Frames>>) -> Answering {
+        let error = CallError::new(ErrorKind::Unavailable, "nobody serves here");
+        Box::pin(std::future::ready(Err(NoAnswer::Failed(error))))
+    }
+
+    fn spawn(&self, _: Task) {}
+
+    fn panicked(&self, _: &Caller) {}
+}
 
 /// A supervisor that runs.
 struct Supervised {

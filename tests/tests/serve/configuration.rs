@@ -549,6 +549,32 @@ fn replace(file: &Path, text: &str) {
 }
 
 #[test]
+fn secret_that_a_plugin_tells_while_it_ends_is_redacted() {
+    const SECRET: &str = "open-sesame-of-a-file";
+    let place = Place::default();
+    let made = plugin("it", "1.0.0", "one").declares(SIZED).in_destroy(
+        "Instance *ended = handle; char said[512]; snprintf(said, sizeof said, \"I had %.400s\", ended->config);\
+         free(handle); return extman_fail(error, EXTMAN_STATUS_INTERNAL, said);",
+    );
+    put(&place, &made);
+    let file = place.path().join("key");
+    std::fs::write(&file, SECRET).expect("written");
+    let host = place.serve(&format!(
+        "{SETTINGS}{}",
+        instance("a", &format!("{{ key = {{ file = {file:?} }} }}"))
+    ));
+    host.until_lifecycle("a", "running");
+    let (code, text) = said(&host, &["unload", "a"]);
+    assert_eq!(code, Some(0), "{text}");
+    let told = ["/api/v1/plugins/a", "/api/v1/events?after=0&wait_ms=0"].map(|path| host.text_of(path).1);
+    assert!(told.iter().all(|text| text.contains("I had ")), "{told:?}");
+    for text in told.into_iter().chain([host.log()]) {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+    host.stop();
+}
+
+#[test]
 fn secrets_are_found_in_no_answer_history_event_log_error_or_file() {
     const SECRETS: [&str; 3] = [
         "open-sesame-of-a-file",

@@ -253,7 +253,7 @@ impl Instance {
         }
         let plugin = self.plugin.clone();
         self.in_step(phase, budget, move |context| plugin.step(step, context.token()))
-            .await?
+            .await
     }
 
     /// Runs one of the lifecycle's entries on a lane, in an open call that its plugin may ask for deadline and cancellation.
@@ -261,14 +261,14 @@ impl Instance {
         &self,
         phase: Phase,
         budget: Duration,
-        run: impl FnOnce(CallContext) -> T + Send + 'static,
+        run: impl FnOnce(CallContext) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, CallError> {
         let work = self.work(phase, budget);
         let call = PendingCall::step(work.deadline);
-        settle(
-            call.dispatch(&self.pool, work, urgency(self.threads), run).await,
-            phase,
-        )
+        let returned = call.dispatch(&self.pool, work, urgency(self.threads), run).await;
+        settle(returned, phase)
+            .flatten()
+            .map_err(|error| self.redacted(error))
     }
 
     /// Serves one call, whole or into `stream`.
@@ -316,7 +316,7 @@ impl Instance {
         let is_own = matches!(&returned, Ok(Err(failure)) if !failure.is_passed_on);
         let result = settle(returned, Phase::Invoke);
         let result = result.and_then(|served| served.map_err(|failure| failure.error));
-        let result = result.map_err(|error| self.cleaned(error));
+        let result = result.map_err(|error| self.redacted(error));
         let failure = result.as_ref().err();
         let is_excused = is_excused || failure.is_some_and(|failure| reader.explains(failure));
         counted.end(failure, is_excused);
@@ -385,11 +385,11 @@ impl Instance {
         Some(UnreturnedView { calls, longest_ms })
     }
 
-    /// What it says is no answer, and is shown to others than its caller.
+    /// An error without the instance's secrets: unlike an answer, it is shown to others than the caller.
     #[cold]
-    fn cleaned(&self, error: CallError) -> CallError {
+    fn redacted(&self, error: CallError) -> CallError {
         CallError {
-            text: self.settings.secrets.clean(&error.text).into_owned(),
+            text: self.settings.secrets.redact(&error.text).into_owned(),
             ..error
         }
     }
@@ -411,7 +411,7 @@ impl Instance {
             return Ok(None);
         }
         let plugin = self.plugin.clone();
-        let destroy = move |context: CallContext| plugin.destroy(context.token());
+        let destroy = move |context: CallContext| Ok(plugin.destroy(context.token()));
         let said = match self
             .in_step(Phase::Destroy, self.settings.stop_budget(), destroy)
             .await?
@@ -421,7 +421,7 @@ impl Instance {
                 let text = format!("{inside} calls are still inside");
                 return Err(CallError::new(ErrorKind::NotServing, text));
             }
-            Err(NotDestroyed::Gone(error)) => Some(error),
+            Err(NotDestroyed::Gone(error)) => Some(self.redacted(error)),
         };
         self.destroyed.store(true, Ordering::Release);
         if self.threads == ThreadModel::Affine {

@@ -36,7 +36,7 @@ pub struct InstanceSettings {
     pub output_bytes_max: usize,
     /// Folders of its own; made before the instance is, if they are not there.
     pub folders: Option<Box<InstanceFolders>>,
-    /// The secrets that it is handed: what it says in errors and of its health is cleaned of them.
+    /// The secrets that it is handed: redacted in what it says, in errors and of its health.
     pub secrets: Arc<Secrets>,
 }
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 /// Verified bytes, and what is configured for their use.
 #[derive(Clone)]
 pub struct Blueprint {
-    /// The bytes.
+    /// The verified bytes.
     pub plugin: VerifiedPlugin,
-    /// The use.
+    /// How they are used.
     pub config: Arc<InstanceConfig>,
 }
 
@@ -31,7 +31,7 @@ impl Build for Blueprint {
     fn excludes(&self, other: &Self) -> bool {
         let [one, two] = [self, other].map(|blueprint| &blueprint.plugin.manifest().plugin);
         let stops_first = [one, two].iter().any(|about| about.update == Update::StopFirst);
-        // With itself beside it there would be one more than it allows.
+        // Two of the same bytes, side by side, may be one instance more than the plugin allows.
         stops_first || (self.has_bytes_of(other) && one.instances_max.is_some())
     }
 

@@ -1,4 +1,4 @@
-//! Calls that instances make of each other's capabilities: who makes one, and what it may call. Who serves it is for a [`CallRouter`] to say.
+//! Calls that instances make of each other's capabilities: who makes one, and what it may call. A [`CallRouter`] says who serves it.
 
 use crate::instance::Call;
 use crate::loader::{Answering, Frames, NoAnswer, OutgoingCall, OutgoingRouter, Task};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct Caller {
     /// Its name.
     pub name: Arc<str>,
-    /// Which load of its library it is of.
+    /// The load of its library that it runs in.
     pub generation: u64,
     /// Its plugin.
     pub plugin: VerifiedPlugin,
@@ -23,31 +23,15 @@ pub trait CallRouter: Send + Sync {
     /// Has a call served that `caller` may make. Polled on any thread.
     fn route(&self, caller: &Caller, call: Call, stream: Option<Arc<Frames>>) -> Answering;
 
-    /// Runs this until it is done, or drops it when there is nobody left to run it.
+    /// Runs this until it is done, or drops it once the host has ended.
     fn spawn(&self, task: Task);
 
-    /// What was to receive an answer in `caller` has panicked.
+    /// The function of `caller` that receives frames or answers has panicked.
     fn panicked(&self, caller: &Caller);
 }
 
-/// Nobody serves anything: of a supervisor without a host around it.
-pub struct NoRouter;
-
-impl CallRouter for NoRouter {
-    fn route(&self, _: &Caller, _: Call, _: Option<Arc<Frames>>) -> Answering {
-        let text = "this host runs no other plugin that could be called";
-        refuse(NoAnswer::Failed(CallError::new(ErrorKind::Unavailable, text)))
-    }
-
-    fn spawn(&self, task: Task) {
-        drop(task);
-    }
-
-    fn panicked(&self, _: &Caller) {}
-}
-
 impl Caller {
-    /// Whether what `other` offers as this capability may be called: it, or its capability, is required in such a version.
+    /// Whether this capability of `other` may be called: the manifest requires that plugin or that capability, in a version that fits.
     pub fn may_call(&self, capability: &str, other: &Manifest) -> bool {
         let own = self.plugin.manifest();
         let is_other = other.plugin.id != own.plugin.id;
@@ -66,17 +50,17 @@ impl Caller {
             })
     }
 
-    /// Why a capability may not be called whoever offers it, if it may not.
+    /// The error of a capability that no requirement of the manifest can allow, whoever offers it.
     fn undeclared(&self, capability: &str) -> Option<CallError> {
         let mut required = self.plugin.manifest().requires.iter();
-        let may_be = required.any(|required| match &required.target {
+        let may_be_allowed = required.any(|required| match &required.target {
             Target::Plugin(_) => true,
             Target::Capability(name) => name == capability,
         });
-        (!may_be).then(|| self.not_required(capability))
+        (!may_be_allowed).then(|| self.not_required(capability))
     }
 
-    /// What is said where nothing that the plugin requires offers a capability, though others do.
+    /// The error of a call to a capability that the manifest does not require.
     pub fn not_required(&self, capability: &str) -> CallError {
         let id = &self.plugin.manifest().plugin.id;
         let text = format!(
@@ -106,7 +90,7 @@ impl OutgoingRouter for InstanceCalls {
 
     fn route(&self, call: OutgoingCall) -> Answering {
         if let Some(undeclared) = self.caller.undeclared(&call.capability) {
-            return refuse(NoAnswer::Refused(undeclared));
+            return Box::pin(std::future::ready(Err(NoAnswer::Refused(undeclared))));
         }
         let stream = call.stream;
         let call = Call {
@@ -127,8 +111,4 @@ impl OutgoingRouter for InstanceCalls {
     fn panicked(&self) {
         self.router.panicked(&self.caller);
     }
-}
-
-fn refuse(why: NoAnswer) -> Answering {
-    Box::pin(std::future::ready(Err(why)))
 }

@@ -13,14 +13,14 @@ pub enum NotConfigured {
     Unsupported,
     /// It was refused: what serves goes on as it was.
     Refused(String),
-    /// That was broken off, and with what it goes on is not known.
+    /// The plugin did not answer in time: with which configuration it goes on is not known.
     Unknown(String),
     /// It panicked.
     Panicked(String),
 }
 
-/// Holds a configuration against what the plugin declares, vets the plugin with it, and hands it over. `secrets` are those that the
-/// instance has been handed.
+/// Checks a configuration against the plugin's manifest, vets the plugin with it, and hands it over. It adds its secrets to `secrets`, those
+/// of the instance.
 pub(super) async fn configure(
     services: &Services,
     instance: &Instance,
@@ -30,13 +30,13 @@ pub(super) async fn configure(
     let resolved = resolve(blueprint)
         .await
         .map_err(|not| NotConfigured::Refused(not.cause))?;
-    // One that its configuration crashes does so there, and not here.
+    // A plugin that crashes with this configuration does so in the vetting worker, and not here.
     let vetted = vet(services, blueprint, &resolved).await;
-    vetted.map_err(|not| NotConfigured::Refused(resolved.clean(not.cause)))?;
+    vetted.map_err(|not| NotConfigured::Refused(resolved.redact(not.cause)))?;
     secrets.add(&resolved);
     let taken = instance.configure(resolved.expose()).await;
     taken.map_err(|error| {
-        let text = resolved.clean(error.to_string());
+        let text = error.to_string();
         match error.kind {
             ErrorKind::Unsupported => NotConfigured::Unsupported,
             ErrorKind::Panicked => NotConfigured::Panicked(text),

@@ -1,13 +1,13 @@
-//! In which order instances end with the host: whoever requires others before those. Pure.
+//! The order in which instances end with the host: each before those that it requires. Pure.
 //!
 //! ```text
-//!   held ── nobody requires its plugin any more ──▶ told to end ── it has ended, or had its time ──▶ what it requires has one user less
+//!   held ── nobody requires its plugin any more ──▶ told to end ── it has ended, or takes too long ──▶ what it requires has one user less
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// All instances of a host that ends.
+/// All instances of a host that is ending.
 #[derive(Debug, Default)]
 pub(super) struct Departures {
     /// Instances that are not told to end yet, by their plugin's id.
@@ -16,9 +16,9 @@ pub(super) struct Departures {
     users: BTreeMap<Arc<str>, usize>,
     /// Of each instance that has not ended, the plugins that it requires.
     requires: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// Instances that were told to end, and have not.
+    /// Instances that were told to end and have not ended.
     under_way: BTreeSet<Arc<str>>,
-    /// Instances that are to be told.
+    /// Instances that are to be told to end.
     ready: VecDeque<Arc<str>>,
 }
 
@@ -26,12 +26,12 @@ pub(super) struct Departures {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Departure {
     pub name: Arc<str>,
-    /// Whether somebody waits for its end.
+    /// Whether others wait for its end.
     pub holds_others: bool,
 }
 
 impl Departures {
-    /// Of these instances: each with its plugin's id, and the ids of the plugins that it requires.
+    /// Takes all instances: each with its plugin's id, and the ids of the plugins that it requires.
     pub(super) fn new(instances: impl IntoIterator<Item = (Arc<str>, Arc<str>, Vec<Arc<str>>)>) -> Self {
         let mut departures = Departures::default();
         for (name, id, requires) in instances {
@@ -51,7 +51,7 @@ impl Departures {
         departures
     }
 
-    /// The next one that is to be told to end. Where nobody else is on the way to its end, those that hold each other in a circle go too.
+    /// The next one that is to be told to end. Once no other one is ending, those that hold each other in a circle are told too.
     pub(super) fn next(&mut self) -> Option<Departure> {
         if self.ready.is_empty() && self.under_way.is_empty() {
             let all = std::mem::take(&mut self.held);
@@ -64,7 +64,7 @@ impl Departures {
         Some(Departure { name, holds_others })
     }
 
-    /// An instance has ended, or has had its time: it keeps nobody any longer.
+    /// An instance has ended, or takes too long: it no longer holds what it requires.
     pub(super) fn ended(&mut self, name: &str) {
         self.under_way.remove(name);
         for id in self.requires.remove(name).into_iter().flatten() {

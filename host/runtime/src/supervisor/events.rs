@@ -1,51 +1,52 @@
-//! Where events are told. When thousands of instances change at once, the first are told one by one and the rest is summed up: nobody
-//! could hear so many, and what matters would be pushed out by them.
+//! Publishes events to whoever listens. When thousands of instances change at once, the first changes are published one by one and the rest as
+//! summaries: no listener could keep up, and they would push out what matters.
 
+use crate::sync::lock;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{Event, Health, Lifecycle, What};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// Changes of instances that are told one by one within a [`WINDOW`].
-const TOLD_MAX: usize = 512;
+/// Most changes of instances that are published one by one within a [`WINDOW`].
+const SINGLE_MAX: usize = 512;
 const WINDOW: Duration = Duration::from_secs(1);
-/// Instances that a sum names.
+/// Instances that a summary names.
 const NAMED: usize = 3;
 
-/// Where events are told. Cheap to clone.
+/// Publishes events. Cheap to clone.
 #[derive(Clone)]
 pub struct Events(Arc<Inner>);
 
 struct Inner {
     sender: broadcast::Sender<Event>,
-    on_told: OnceLock<OnTold>,
+    on_pushed_health: OnceLock<OnPushedHealth>,
     window: Mutex<Window>,
 }
 
-type OnTold = Box<dyn Fn(&str, u64, Health) + Send + Sync>;
+type OnPushedHealth = Box<dyn Fn(&str, u64, Health) + Send + Sync>;
 
-/// What was told and what was not since a moment.
+/// Changes of instances since a moment: how many were published, and summaries of the rest.
 struct Window {
     since: Monotonic,
-    told: usize,
-    moved: BTreeMap<(Lifecycle, Lifecycle), Sum>,
-    health: BTreeMap<(&'static str, &'static str), (Health, Health, Sum)>,
+    published: usize,
+    moved: BTreeMap<(Lifecycle, Lifecycle), Summary>,
+    health: BTreeMap<(Health, Health), Summary>,
 }
 
 #[derive(Default)]
-struct Sum {
+struct Summary {
     count: usize,
     names: Vec<String>,
 }
 
 impl Events {
-    /// With room for this many that a slow listener has not heard yet.
+    /// With room for this many events that a slow listener has not received yet.
     pub fn new(capacity: usize) -> Self {
         Events(Arc::new(Inner {
             sender: broadcast::channel(capacity).0,
-            on_told: OnceLock::new(),
+            on_pushed_health: OnceLock::new(),
             window: Mutex::new(Window::new(clock::monotonic())),
         }))
     }
@@ -55,56 +56,52 @@ impl Events {
         self.0.sender.subscribe()
     }
 
-    /// Has somebody hear at once, on whatever thread it is, when an instance of a generation tells of its health unasked. One
-    /// listener; later ones are not heard.
-    pub fn on_told(&self, listener: impl Fn(&str, u64, Health) + Send + Sync + 'static) {
-        let _ = self.0.on_told.set(Box::new(listener));
+    /// Has this called at once, on the same thread, when a generation of an instance pushes a report of its health. Only the first listener counts.
+    pub fn on_pushed_health(&self, listener: impl Fn(&str, u64, Health) + Send + Sync + 'static) {
+        let _ = self.0.on_pushed_health.set(Box::new(listener));
     }
 
-    pub(super) fn told(&self, name: &str, generation: u64, health: Health) {
-        if let Some(listener) = self.0.on_told.get() {
+    pub(super) fn pushed_health(&self, name: &str, generation: u64, health: Health) {
+        if let Some(listener) = self.0.on_pushed_health.get() {
             listener(name, generation, health);
         }
     }
 
-    /// Tells, or adds it to what is told together later.
-    pub fn tell(&self, what: What) {
-        let one_of_many = match &what {
+    /// Publishes an event, or adds it to a summary that is published later.
+    pub fn publish(&self, what: What) {
+        let may_be_summed_up = match &what {
             What::Health { .. } => true,
-            // Why it is so is told of each.
-            What::Moved { to, .. } => {
-                let of_each = [
-                    Lifecycle::Failed,
-                    Lifecycle::Backoff,
-                    Lifecycle::Quarantined,
-                    Lifecycle::Wedged,
-                ];
-                !of_each.contains(to)
-            }
+            // A failure is always published with its cause.
+            What::Moved { to, .. } => !matches!(
+                to,
+                Lifecycle::Failed | Lifecycle::Backoff | Lifecycle::Quarantined | Lifecycle::Wedged
+            ),
             _ => false,
         };
-        if !one_of_many {
+        if !may_be_summed_up {
             return self.send(what);
         }
-        let now = clock::monotonic();
-        let mut window = self.0.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.since(window.since) >= WINDOW {
-            std::mem::replace(&mut *window, Window::new(now)).sums(|sum| self.send(sum));
-        }
-        window.told += 1;
-        match window.told <= TOLD_MAX {
+        let mut window = self.window(false);
+        window.published += 1;
+        match window.published <= SINGLE_MAX {
             true => self.send(what),
             false => window.add(what),
         }
     }
 
-    /// Tells what was put off. `now`: also of the window that is not over.
-    pub(super) fn flush(&self, now: bool) {
-        let mut window = self.0.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = clock::monotonic();
-        if now || at.since(window.since) >= WINDOW {
-            std::mem::replace(&mut *window, Window::new(at)).sums(|sum| self.send(sum));
+    /// Publishes the summaries of the last window if that is over. `is_last`: also if it is not.
+    pub(super) fn flush(&self, is_last: bool) {
+        drop(self.window(is_last));
+    }
+
+    /// The window that is under way, once the summaries of the one before are published. `anew`: that one ends now.
+    fn window(&self, anew: bool) -> MutexGuard<'_, Window> {
+        let mut window = lock(&self.0.window);
+        let now = clock::monotonic();
+        if anew || now.since(window.since) >= WINDOW {
+            std::mem::replace(&mut *window, Window::new(now)).summaries(|summary| self.send(summary));
         }
+        window
     }
 
     fn send(&self, what: What) {
@@ -119,7 +116,7 @@ impl Window {
     fn new(since: Monotonic) -> Self {
         Window {
             since,
-            told: 0,
+            published: 0,
             moved: BTreeMap::new(),
             health: BTreeMap::new(),
         }
@@ -128,26 +125,22 @@ impl Window {
     fn add(&mut self, what: What) {
         match what {
             What::Moved { name, from, to, .. } => self.moved.entry((from, to)).or_default().add(name),
-            What::Health { name, from, to, .. } => {
-                let key = (from.as_str(), to.as_str());
-                let (_, _, sum) = self.health.entry(key).or_insert((from, to, Sum::default()));
-                sum.add(name);
-            }
+            What::Health { name, from, to, .. } => self.health.entry((from, to)).or_default().add(name),
             _ => {}
         }
     }
 
-    fn sums(self, mut tell: impl FnMut(What)) {
-        for ((from, to), Sum { count, names }) in self.moved {
-            tell(What::MovedMany {
+    fn summaries(self, mut publish: impl FnMut(What)) {
+        for ((from, to), Summary { count, names }) in self.moved {
+            publish(What::MovedMany {
                 from,
                 to,
                 count,
                 names,
             });
         }
-        for (from, to, Sum { count, names }) in self.health.into_values() {
-            tell(What::HealthMany {
+        for ((from, to), Summary { count, names }) in self.health {
+            publish(What::HealthMany {
                 from,
                 to,
                 count,
@@ -157,7 +150,7 @@ impl Window {
     }
 }
 
-impl Sum {
+impl Summary {
     fn add(&mut self, name: String) {
         self.count += 1;
         if self.names.len() < NAMED {
@@ -180,11 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_moves_are_told_one_by_one_up_to_a_limit_and_then_together() {
+    fn thousands_of_moves_are_published_one_by_one_up_to_a_limit_and_then_summed_up() {
         let events = Events::new(4096);
         let mut heard = events.listen();
         for number in 0..10_000 {
-            events.tell(moved(number, Lifecycle::Running));
+            events.publish(moved(number, Lifecycle::Running));
         }
         events.flush(true);
         let (mut single, mut summed) = (0, 0);
@@ -199,15 +192,15 @@ mod tests {
             }
         }
         assert_eq!(single + summed, 10_000);
-        assert!(single >= TOLD_MAX && summed > 0, "{single} {summed}");
+        assert!(single >= SINGLE_MAX && summed > 0, "{single} {summed}");
     }
 
     #[test]
-    fn each_failure_is_told_whatever_else_happens() {
+    fn each_failure_is_published_whatever_else_happens() {
         let events = Events::new(4096);
         let mut heard = events.listen();
-        for number in 0..2 * TOLD_MAX {
-            events.tell(moved(number, Lifecycle::Failed));
+        for number in 0..2 * SINGLE_MAX {
+            events.publish(moved(number, Lifecycle::Failed));
         }
         events.flush(true);
         let mut count = 0;
@@ -215,6 +208,6 @@ mod tests {
             assert!(matches!(event.what, What::Moved { .. }), "{event:?}");
             count += 1;
         }
-        assert_eq!(count, 2 * TOLD_MAX);
+        assert_eq!(count, 2 * SINGLE_MAX);
     }
 }

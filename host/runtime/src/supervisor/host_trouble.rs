@@ -1,11 +1,11 @@
-//! Whether the host is at fault when instances fail: more than half of those that are to run fail within a [`WINDOW`]. Then they are started one
-//! after the other, so that what ails the host is not made worse by all of them at once, and for [`EXCUSED`] their budgets are left alone: who
-//! fails for longer is put aside in the end, whoever is at fault. One that is down and serves all the same is not stopped for it meanwhile.
+//! Whether the host is at fault when instances fail: more than half of those that are to run fail within a [`WINDOW`]. Then they are restarted one
+//! after the other, so that all at once do not make worse what ails the host, and for [`EXCUSED`] their budgets of restarts are left alone: one
+//! that fails for longer is quarantined in the end, whoever is at fault. One that is down but serves is not stopped for that meanwhile.
 //! Pure: it is told the time.
 //!
 //! ```text
-//!   its restart is due ─▶ held ─▶ tried, one at a time ─▶ serves: the next at once
-//!                                                     └─▶ failed: the next after a rest
+//!   its restart is due ─▶ held ─▶ restarted, one at a time ─▶ serves: the next at once
+//!                                                         └─▶ failed: the next after a rest
 //! ```
 
 use extman_model::clock::Monotonic;
@@ -13,27 +13,27 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Failures that are no further apart are held to be at the same time.
+/// Failures within this time count as one event.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Of fewer instances most fail by chance.
+/// With fewer instances, that most of them fail may be chance.
 const INSTANCES_MIN: usize = 3;
-/// Instances that are named.
+/// Instances that an announcement names.
 const NAMED: usize = 3;
-/// For how long the host's trouble spends nobody's budget.
+/// For how long failures spend no budget, once the host is in trouble.
 const EXCUSED: Duration = Duration::from_secs(600);
-/// How long nobody is tried after one has failed again.
+/// How long no instance is restarted after one has failed again.
 pub(super) const REST: Duration = Duration::from_secs(5);
 
-/// What follows for instances.
+/// What follows from the host's trouble.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Consequence {
-    /// The moment that this one waited for has come.
+    /// The moment that this instance waited for has come.
     Due(Arc<str>, Monotonic),
-    /// It has, and this one goes on serving: it waits as long again.
+    /// The same, but the instance goes on serving and waits as long again.
     PutOff(Arc<str>, Monotonic),
-    /// Its failures were none of its own.
+    /// This instance's failures do not count against it.
     Excuse(Arc<str>),
-    /// After [`REST`], say so.
+    /// After [`REST`], [`rest_over`](HostTrouble::rest_over) is to be called.
     Rest,
     /// The host's trouble begins, or is over.
     Announce {
@@ -44,13 +44,15 @@ pub(super) enum Consequence {
     },
 }
 
-/// Which instances are in trouble, and which of them is tried.
+/// Which instances are in trouble, and which of them is being restarted.
 #[derive(Debug, Default)]
 pub(super) struct HostTrouble {
     failed: BTreeMap<Arc<str>, Failed>,
+    /// Since when the host is in trouble, if it is.
     begun: Option<Monotonic>,
+    /// Instances whose restart is due.
     held: VecDeque<(Arc<str>, Monotonic)>,
-    tried: Option<Arc<str>>,
+    restarting: Option<Arc<str>>,
     resting: bool,
 }
 
@@ -62,8 +64,8 @@ struct Failed {
 }
 
 impl HostTrouble {
-    /// How one instance is after something has happened to it: in trouble, or well, stopped or gone; `None` while it is being started.
-    /// `of`: how many instances are to run.
+    /// How an instance is after something has happened to it. `trouble`: whether it is in trouble; one that is stopped or gone is not, and `None`
+    /// while it is being started. `of`: how many instances are to run.
     pub(super) fn note(
         &mut self,
         name: &Arc<str>,
@@ -84,19 +86,22 @@ impl HostTrouble {
             }
         }
         if let Some(in_trouble) = trouble
-            && self.tried.take_if(|tried| *tried == *name).is_some()
+            && self
+                .restarting
+                .take_if(|restarting| *restarting == *name)
+                .is_some()
             && in_trouble
         {
             self.resting = true;
             out.push(Consequence::Rest);
         }
         self.begin(of, now, &mut out);
-        self.try_next(&mut out);
+        self.restart_next(&mut out);
         self.end(of, &mut out);
         out
     }
 
-    /// The moment that an instance waited for has come: to be started, or, if it `serves`, to be stopped since it has been down for long.
+    /// The moment that an instance waited for has come: to be restarted, or, if it `serves`, to be stopped as it has been down for too long.
     pub(super) fn due(&mut self, name: Arc<str>, due: Monotonic, serves: bool) -> Vec<Consequence> {
         if self.begun.is_none() {
             return vec![Consequence::Due(name, due)];
@@ -106,15 +111,15 @@ impl HostTrouble {
         }
         let mut out = Vec::new();
         self.held.push_back((name, due));
-        self.try_next(&mut out);
+        self.restart_next(&mut out);
         out
     }
 
     /// The rest is over.
-    pub(super) fn rested(&mut self) -> Vec<Consequence> {
+    pub(super) fn rest_over(&mut self) -> Vec<Consequence> {
         let mut out = Vec::new();
         self.resting = false;
-        self.try_next(&mut out);
+        self.restart_next(&mut out);
         out
     }
 
@@ -148,19 +153,19 @@ impl HostTrouble {
     }
 
     fn end(&mut self, of: usize, out: &mut Vec<Consequence>) {
-        let is_over = self.failed.len() * 2 <= of && self.held.is_empty() && self.tried.is_none();
+        let is_over = self.failed.len() * 2 <= of && self.held.is_empty() && self.restarting.is_none();
         if self.begun.is_some() && is_over {
             self.begun = None;
             out.push(self.announcement(of));
         }
     }
 
-    fn try_next(&mut self, out: &mut Vec<Consequence>) {
-        if self.tried.is_none()
+    fn restart_next(&mut self, out: &mut Vec<Consequence>) {
+        if self.restarting.is_none()
             && !self.resting
             && let Some((name, due)) = self.held.pop_front()
         {
-            self.tried = Some(name.clone());
+            self.restarting = Some(name.clone());
             out.push(Consequence::Due(name, due));
         }
     }
@@ -247,7 +252,7 @@ mod tests {
         // It fails again: it is excused, and nobody is tried for a while.
         let again = trouble.note(&name(0), Some(true), 4, at(3));
         assert_eq!(again, [Consequence::Excuse(name(0)), Consequence::Rest]);
-        assert_eq!(trouble.rested(), [Consequence::Due(name(1), at(1))]);
+        assert_eq!(trouble.rest_over(), [Consequence::Due(name(1), at(1))]);
         let well = trouble.note(&name(1), Some(false), 4, at(9));
         assert_eq!(well, [Consequence::Due(name(2), at(1))], "the next at once");
         let over = trouble.note(&name(2), Some(false), 4, at(10));

@@ -1,4 +1,4 @@
-//! What instances say unasked: to the log and to whoever listens to events.
+//! What instances say unasked, log records and health reports: it goes to the log and to whoever listens to events.
 
 use super::calls::{CallRouter, Caller, InstanceCalls};
 use super::events::Events;
@@ -9,16 +9,16 @@ use extman_model::{Health, LogLevel, Progress, Report, What};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Log records of one instance that are passed on a second; the rest is counted.
+/// Most log records of one instance that are passed on in a second; the rest is counted.
 const RECORDS_PER_SECOND: u64 = 100;
 
-/// Hears one instance.
+/// Listens to one generation of an instance.
 pub(super) struct InstanceListener {
     name: Arc<str>,
     events: Events,
-    /// Which load of its library it hears.
+    /// The load of the library that the instance runs in.
     generation: u64,
-    /// What it says is cleaned of these.
+    /// Redacted in what it says.
     secrets: Arc<Secrets>,
     second: AtomicU64,
     records: AtomicU64,
@@ -69,7 +69,7 @@ impl Listener for InstanceListener {
             return;
         }
         let plugin = &*self.name;
-        let [target, text, fields] = [target, text, fields].map(|part| self.secrets.clean(part));
+        let [target, text, fields] = [target, text, fields].map(|part| self.secrets.redact(part));
         let [target, text, fields] = [&*target, &*text, &*fields];
         match level {
             LogLevel::Error => tracing::error!(target: "plugin", plugin, part = target, fields, "{text}"),
@@ -78,7 +78,7 @@ impl Listener for InstanceListener {
             LogLevel::Debug => tracing::debug!(target: "plugin", plugin, part = target, fields, "{text}"),
             LogLevel::Trace => tracing::trace!(target: "plugin", plugin, part = target, fields, "{text}"),
         }
-        self.events.tell(What::Logged {
+        self.events.publish(What::Logged {
             name: plugin.to_owned(),
             level,
             target: target.to_owned(),
@@ -109,11 +109,11 @@ impl Listener for InstanceListener {
 
     fn health(&self, report: Report) {
         let health = report.health.unwrap_or(Health::Unknown);
-        self.events.told(&self.name, self.generation, health);
-        self.events.tell(What::HealthPushed {
+        self.events.pushed_health(&self.name, self.generation, health);
+        self.events.publish(What::HealthPushed {
             name: self.name.to_string(),
             health,
-            text: report.text.map(|text| self.secrets.clean(&text).into_owned()),
+            text: report.text.map(|text| self.secrets.redact(&text).into_owned()),
         });
     }
 

@@ -25,13 +25,13 @@ mod task;
 
 pub use barred::Barred;
 pub use blueprint::Blueprint;
-pub use calls::{CallRouter, Caller, NoRouter};
+pub use calls::{CallRouter, Caller};
 pub use chosen::Chosen;
 pub use configure::NotConfigured;
 pub use events::Events;
 pub use requests::{Outcome, Policies, Request, Requests, UpdateRequest};
 pub use restart::{Restart, SupervisionConfig};
-pub use secrets::{ResolvedConfig, SecretMarks, Secrets};
+pub use secrets::{ResolvedConfig, SecretFingerprints, Secrets};
 pub use spec::{Configured, InstanceConfig, resolved};
 pub use start::{Hopeless, NotStarted, Running, Services, SharedModules, unfit};
 pub use stop::{Complaint, PendingUnload, Stopped, Unload};

@@ -1,4 +1,4 @@
-//! How the supervisor is asked.
+//! What the supervisor's task is asked and told: by operators, by the rest of the host, and by its own long steps as they end.
 
 use super::configure::NotConfigured;
 use super::restart::SupervisionConfig;
@@ -21,11 +21,11 @@ pub type Outcome = Result<(), String>;
 /// What is configured for all instances.
 #[derive(Debug, Clone, Default)]
 pub struct Policies {
-    /// What becomes of those that fail, where nothing else is configured for one.
+    /// What becomes of instances that fail, unless an instance is configured otherwise.
     pub supervision: SupervisionConfig,
     /// By which steps updates are judged.
     pub rollout: Arc<RolloutPolicy>,
-    /// How they are asked how they are, below what is configured for each.
+    /// How instances are probed, unless an instance is configured otherwise.
     pub probe: ProbeSettings,
 }
 
@@ -39,19 +39,19 @@ pub enum UpdateRequest {
     Build(Box<VerifiedPlugin>),
 }
 
-/// What the supervisor is told or asked.
+/// What the supervisor is asked or told.
 pub enum Request {
-    /// A look at the directories has ended.
+    /// A scan of the directories has ended.
     Arrived(Box<Arrived>),
     /// Start an instance.
     Load(String, oneshot::Sender<Outcome>),
     /// Stop and unload an instance.
     Unload(String, oneshot::Sender<Outcome>),
-    /// Both.
+    /// Stop an instance and start it again.
     Restart(String, oneshot::Sender<Outcome>),
-    /// An instance is disabled no longer, and is started if it is one that is started by itself.
+    /// An instance is no longer disabled; it is started if it is configured to start by itself.
     Enable(String, oneshot::Sender<Outcome>),
-    /// An instance is disabled from here on, whether its file is there or comes later: it is stopped and unloaded.
+    /// An instance is disabled from here on, also one whose file comes later: it is stopped and unloaded.
     Disable(String, oneshot::Sender<Outcome>),
     /// An operator wants this of the update that is under way.
     Rollout(String, RolloutCommand, oneshot::Sender<Outcome>),
@@ -59,40 +59,40 @@ pub enum Request {
     Update(String, UpdateRequest, oneshot::Sender<Outcome>),
     /// An operator wants an update undone: the one under way, or else the last one.
     RollBack(String, oneshot::Sender<Outcome>),
-    /// From here on this is configured. What is as before is left alone.
+    /// The configuration is this from here on. Instances for which it says the same as before are left alone.
     Configured(Box<Configured>, Box<Policies>),
-    /// This is configured for one instance, in place of what is, if it is taken; else, everything stays as it was.
+    /// One instance's configuration is this from here on, if the instance takes it; else nothing changes.
     Change(String, Arc<InstanceConfig>, oneshot::Sender<Outcome>),
-    /// An instance is down by its checks or calls, or no longer.
+    /// A generation of an instance is down by its checks or calls, or no longer.
     Down {
-        /// Which.
+        /// The instance.
         name: Arc<str>,
-        /// In which load.
+        /// The generation.
         generation: u64,
-        /// Whether it is.
+        /// Whether it is down.
         is_down: bool,
         /// Why, if a restart may help it.
         why: Option<String>,
     },
-    /// An instance has panicked.
+    /// A generation of an instance has panicked.
     Panicked {
-        /// Which.
+        /// The instance.
         name: String,
-        /// In which load.
+        /// The generation.
         generation: u64,
-        /// With which text.
+        /// The panic's text.
         text: String,
     },
     /// A lane was given up.
     LaneLost(Work, Duration),
     /// A lane that was given up has come back.
     LateReturn(Work, Duration),
-    /// Stop everything; answered when it is done, or when this much time has passed.
+    /// Stop everything. Answered when that is done, or after this time, with what became of each library.
     Shutdown(oneshot::Sender<Vec<(String, Verdict)>>, Duration),
     /// The time for stopping is over.
     #[doc(hidden)]
     ShutdownOver,
-    /// The vetting of an instance that is being started takes long; what is said of it.
+    /// The vetting of an instance that is being started takes long: a text for people.
     #[doc(hidden)]
     VettingSlow(Arc<str>, String),
     /// A start of these bytes has ended.
@@ -129,28 +129,28 @@ pub enum Request {
     /// A moment that an instance waits for has come.
     #[doc(hidden)]
     Due(Arc<str>, Monotonic),
-    /// The next instance may be tried, as the host is in trouble.
+    /// The rest after a failed restart is over: while the host is in trouble, the next instance may be restarted.
     #[doc(hidden)]
-    Rested,
-    /// An instance that ends with the host has had its time: what it requires waits for it no longer.
+    RestOver,
+    /// An instance that ends with the host takes too long: what it requires is no longer kept waiting for it.
     #[doc(hidden)]
     Overdue(Arc<str>),
-    /// Time to look at resident libraries.
+    /// It is time to try again to unload resident libraries.
     #[doc(hidden)]
-    LookAgain,
-    /// One of them was tried, which this instance served last.
+    RetryUnloads,
+    /// A library that this instance used last was tried again.
     #[doc(hidden)]
-    Tried(String, Box<Stopped>),
+    UnloadRetried(String, Box<Stopped>),
 }
 
-/// How requests are made.
+/// Makes requests of the supervisor. Cheap to clone.
 #[derive(Clone)]
 pub struct Requests(mpsc::UnboundedSender<Request>);
 
 impl Requests {
-    /// Both ends.
+    /// One that makes requests, and where the supervisor receives them.
     pub fn channel() -> (Requests, mpsc::UnboundedReceiver<Request>) {
-        // Unbounded: the watchdog and lanes must never wait. What comes is bounded by lanes, files and operators.
+        // Unbounded, since the watchdog and the lanes must never wait. The number of requests is bounded by that of lanes, files and operators.
         let (sender, receiver) = mpsc::unbounded_channel();
         (Requests(sender), receiver)
     }
@@ -158,6 +158,15 @@ impl Requests {
     /// Makes a request. `false` if the supervisor has ended.
     pub fn make(&self, request: Request) -> bool {
         self.0.send(request).is_ok()
+    }
+
+    /// Makes a request after this time.
+    pub(super) fn make_later(&self, after: Duration, request: Request) {
+        let requests = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            requests.make(request);
+        });
     }
 }
 

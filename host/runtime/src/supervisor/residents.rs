@@ -1,24 +1,24 @@
-//! Resident libraries, which are in memory after their unload: why, and when they are tried again. Pure: it counts looks and reads no
-//! clock.
+//! Resident libraries: those that are still in memory after their unload, why, and when that is tried again. Pure: it counts rounds of retries and
+//! reads no clock.
 
 use super::stop::{PendingUnload, Unload};
 use extman_model::{ResidentView, Verdict};
 use semver::Version;
 use std::collections::BTreeSet;
 
-/// Libraries that are remembered. Each of them takes memory, so a host comes to its end before this does.
+/// Most libraries that are remembered. Each takes memory, so that a host hardly gets so far.
 const KEPT_MAX: usize = 1024;
-/// Looks that are passed over at most before the next try.
-const PAUSE_MAX: u32 = 12;
+/// Most rounds between two tries of one library.
+const INTERVAL_MAX: u32 = 12;
 
-/// All of them.
+/// All resident libraries, the oldest first.
 #[derive(Default)]
 pub(super) struct ResidentLibraries(Vec<ResidentLibrary>);
 
 /// Whose a library was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
-    /// The instance that it served last.
+    /// The instance that used it last.
     pub name: String,
     pub generation: u64,
 }
@@ -28,19 +28,20 @@ struct ResidentLibrary {
     id: String,
     version: Version,
     verdict: Verdict,
-    /// What to try again; nothing while it is tried, or if that can't help.
+    /// What is tried again; `None` while that goes on, or if it can't help.
     pending: Option<Box<PendingUnload>>,
-    trying: bool,
-    /// Something has changed while it was tried.
-    again: bool,
-    /// Looks until the next try, and how many it will be after that.
-    wait: u32,
-    pause: u32,
+    is_retried: bool,
+    /// A call that held it has returned while it was tried: it is tried once more.
+    retry_at_once: bool,
+    /// Rounds until the next try.
+    rounds_left: u32,
+    /// Rounds from the next try to the one after it, should it fail.
+    interval: u32,
 }
 
 impl ResidentLibraries {
-    /// One more.
-    pub(super) fn put(&mut self, owner: Owner, id: String, version: Version, unload: Unload) {
+    /// Adds a library whose unload has failed.
+    pub(super) fn add(&mut self, owner: Owner, id: String, version: Version, unload: Unload) {
         if self.0.len() >= KEPT_MAX {
             let forgotten = self.0.remove(0);
             tracing::warn!(
@@ -55,18 +56,18 @@ impl ResidentLibraries {
             version,
             verdict: unload.verdict,
             pending: unload.left,
-            trying: false,
-            again: false,
-            wait: 0,
-            pause: 1,
+            is_retried: false,
+            retry_at_once: false,
+            rounds_left: 0,
+            interval: 1,
         });
     }
 
-    /// What to try at this look.
-    pub(super) fn due(&mut self) -> Vec<(Owner, Box<PendingUnload>)> {
+    /// Begins a round: takes out what is to be tried in it.
+    pub(super) fn take_due(&mut self) -> Vec<(Owner, Box<PendingUnload>)> {
         let due = |resident: &mut ResidentLibrary| {
-            if resident.pending.is_none() || resident.wait > 0 {
-                resident.wait = resident.wait.saturating_sub(1);
+            if resident.pending.is_none() || resident.rounds_left > 0 {
+                resident.rounds_left = resident.rounds_left.saturating_sub(1);
                 return None;
             }
             resident.take()
@@ -74,22 +75,21 @@ impl ResidentLibraries {
         self.0.iter_mut().filter_map(due).collect()
     }
 
-    /// What to try as something of a generation has come back.
-    pub(super) fn of(&mut self, generation: u64) -> Vec<(Owner, Box<PendingUnload>)> {
+    /// A call that held a generation has returned: takes out what is to be tried for that.
+    pub(super) fn take_of(&mut self, generation: u64) -> Vec<(Owner, Box<PendingUnload>)> {
         let mine = self
             .0
             .iter_mut()
             .filter(|resident| resident.owner.generation == generation);
         let taken = |resident: &mut ResidentLibrary| {
-            resident.again = resident.trying;
+            resident.retry_at_once = resident.is_retried;
             resident.take()
         };
         mine.filter_map(taken).collect()
     }
 
-    /// What was tried has come back: what its library is now, `None` if others use it. Gives the verdict before; and what to try
-    /// again at once.
-    pub(super) fn back(
+    /// A try has ended with this; `None` if other instances use the library. Returns the verdict before, and what is to be tried at once.
+    pub(super) fn retried(
         &mut self,
         owner: &Owner,
         unload: Option<Unload>,
@@ -99,22 +99,22 @@ impl ResidentLibraries {
             return Some((self.0.remove(at).verdict, None));
         };
         let resident = &mut self.0[at];
-        resident.trying = false;
-        resident.wait = resident.pause;
-        resident.pause = (resident.pause * 2).min(PAUSE_MAX);
+        resident.is_retried = false;
+        resident.rounds_left = resident.interval;
+        resident.interval = (resident.interval * 2).min(INTERVAL_MAX);
         resident.pending = unload.left;
         let before = std::mem::replace(&mut resident.verdict, unload.verdict);
-        let again = std::mem::take(&mut resident.again)
+        let retry = std::mem::take(&mut resident.retry_at_once)
             .then(|| resident.take())
             .flatten();
-        Some((before, again.map(|(_, pending)| pending)))
+        Some((before, retry.map(|(_, pending)| pending)))
     }
 
-    /// Whether any of them is worth another look.
-    pub(super) fn any_to_try(&self) -> bool {
+    /// Whether any of them is tried again, now or later.
+    pub(super) fn any_to_retry(&self) -> bool {
         self.0
             .iter()
-            .any(|resident| resident.pending.is_some() || resident.trying)
+            .any(|resident| resident.pending.is_some() || resident.is_retried)
     }
 
     /// As they are shown: each library once.
@@ -137,7 +137,7 @@ impl ResidentLibraries {
 impl ResidentLibrary {
     fn take(&mut self) -> Option<(Owner, Box<PendingUnload>)> {
         let pending = self.pending.take()?;
-        self.trying = true;
+        self.is_retried = true;
         Some((self.owner.clone(), pending))
     }
 }

@@ -1,7 +1,7 @@
-//! Restarts of an instance that failed: how long each one waits, how many there may be, and what a good run brings. Pure: it is told the time.
+//! Restarts of an instance that failed: how long each one waits, how many there may be, and what a good run changes. Pure: it is told the time.
 //!
-//! A good run shortens the wait and leaves the budget alone: that goes by its window, or one that serves for a while and fails again each time
-//! would be started for ever.
+//! A good run resets the wait but not the budget, which only its window gives back: else an instance that serves for a while and fails again each
+//! time would be restarted for ever.
 //!
 //! ```text
 //!   failure ─▶ first_wait, doubled each time, at most wait_max, less a jitter ─▶ start
@@ -82,15 +82,15 @@ impl SupervisionConfig {
     }
 }
 
-/// The most that a budget may be: so many moments are remembered of each instance.
+/// The most that `max_restarts` may be: so many moments are remembered of each instance.
 const BUDGET_MAX: u32 = 1_000;
-/// A good run is so many times as long as the wait before it.
+/// How many times as long as the wait before it a run must last to be a good one.
 const GOOD_RUN_WAITS: u32 = 10;
 
-/// What follows a failure by itself.
+/// What follows a failure without anybody's doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterFailure {
-    /// Another start, at this moment: the how manieth of the window it is.
+    /// Another start, at this moment; `number`: counted within the window, from 1.
     Restart { due: Monotonic, number: u32 },
     /// Nothing: the budget is spent.
     BudgetSpent,
@@ -102,9 +102,9 @@ pub(super) enum AfterFailure {
 #[derive(Debug, Clone)]
 pub(super) struct Restarts {
     config: SupervisionConfig,
-    /// Makes the jitter of each instance another.
+    /// Gives each instance a jitter of its own.
     seed: u64,
-    /// Those that were decided within the window.
+    /// When those within the window were decided on.
     decided: VecDeque<Monotonic>,
     /// Failures since the last good run.
     in_a_row: u32,
@@ -131,23 +131,23 @@ impl Restarts {
         &self.config
     }
 
-    /// From here on this is configured. What is waited for already comes all the same.
+    /// The configuration is this from here on. A restart that is due already comes all the same.
     pub(super) fn configure(&mut self, config: SupervisionConfig) {
         self.config = config;
     }
 
-    /// How long an instance is down until that is a failure; never where nothing follows from it.
+    /// How long an instance is down until that is a failure; `None` if it never is, as no restart would follow.
     pub(super) fn down_for(&self) -> Option<Duration> {
         let is_restarted = self.config.restart == Restart::OnFailure;
         is_restarted.then(|| Duration::from_millis(self.config.down_ms))
     }
 
-    /// It serves, and nothing is wrong with it.
+    /// The instance serves, and nothing is wrong with it.
     pub(super) fn good_run_begins(&mut self, now: Monotonic) {
         self.well_since.get_or_insert(now);
     }
 
-    /// It runs well no longer.
+    /// Something is wrong with the instance, or it no longer serves.
     pub(super) fn good_run_ends(&mut self, now: Monotonic) {
         let good_run = Duration::from_millis(self.config.good_run_ms).max(self.last_wait * GOOD_RUN_WAITS);
         if let Some(since) = self.well_since.take()
@@ -158,19 +158,19 @@ impl Restarts {
         }
     }
 
-    /// A person has started it, or it is made from other bytes: what was before counts no longer.
+    /// A person has started the instance, or it is made from other bytes: earlier failures count no longer.
     pub(super) fn forget(&mut self) {
         self.decided.clear();
         self.in_a_row = 0;
         self.last_wait = Duration::ZERO;
     }
 
-    /// The host was at fault, and not the instance: nothing of its budget is spent, but it goes on waiting longer each time.
+    /// The host was at fault, and not the instance: its failures spend no budget, but its waits go on growing.
     pub(super) fn excuse(&mut self) {
         self.decided.clear();
     }
 
-    /// It has failed.
+    /// The instance has failed: decides what follows.
     pub(super) fn decide(&mut self, now: Monotonic) -> AfterFailure {
         self.good_run_ends(now);
         if self.config.restart == Restart::Never {

@@ -20,7 +20,7 @@ use std::sync::LazyLock;
 /// The longest secret, in bytes.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// A shorter one can't be told from other text, and is not looked for in what a plugin says.
-const CLEANED_BYTES_MIN: usize = 4;
+const REDACTED_BYTES_MIN: usize = 4;
 
 /// Where a secret lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,34 +34,35 @@ pub enum SecretReference {
 /// A configuration with its secrets in it, as JSON: for the plugin alone.
 pub struct ResolvedConfig {
     json: String,
+    /// The longest first.
     secrets: Vec<String>,
 }
 
-/// What the references of a configuration led to when they were last looked at, without the secrets: enough to see that one has changed.
+/// Fingerprints of the secrets that a configuration refers to, by field, as they were when they were last read: enough to see that one has changed.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct SecretMarks(BTreeMap<String, Mark>);
+pub struct SecretFingerprints(BTreeMap<String, Fingerprint>);
 
 #[derive(Debug, Clone, PartialEq)]
-enum Mark {
+enum Fingerprint {
     /// A hash under a key that this process alone has.
-    Known(u64),
-    /// Why there is none.
-    Unknown(String),
+    Hash(u64),
+    /// Why the secret can't be read.
+    Unreadable(String),
 }
 
-/// The secrets that an instance has been handed. What it says is cleaned of them.
+/// The secrets that an instance has been handed, which are redacted in what it says. The longest first.
 #[derive(Default)]
 pub struct Secrets(ArcSwap<Vec<String>>);
 
 impl SecretReference {
-    /// Whether a value is one: a table with nothing in it but `env`, or `file`, and a text.
+    /// The reference that a value is: a table with nothing in it but `env`, or `file`, with a text.
     fn of(value: &Value) -> Option<Self> {
         let table = value.as_object().filter(|table| table.len() == 1)?;
-        let (key, place) = table.iter().next()?;
-        let place = place.as_str()?.to_owned();
+        let (key, target) = table.iter().next()?;
+        let target = target.as_str()?.to_owned();
         match key.as_str() {
-            "env" => Some(SecretReference::Env(place)),
-            "file" => Some(SecretReference::File(place.into())),
+            "env" => Some(SecretReference::Env(target)),
+            "file" => Some(SecretReference::File(target.into())),
             _ => None,
         }
     }
@@ -107,11 +108,11 @@ fn read_file(path: &Path) -> std::io::Result<String> {
 }
 
 impl ResolvedConfig {
-    /// Reads the secrets that a configuration refers to. `schema`: where it says of a place that a table belongs there, a table there is one,
-    /// and no reference. Blocking: it reads files.
+    /// Reads the secrets that a configuration refers to; gives it with them in their places, as a value and for the plugin. Where `schema` has a
+    /// table, a table is the plugin's own and no reference. Blocking: it reads files.
     ///
     /// # Errors
-    /// Some of them can't be read; all of those are told.
+    /// Some of them can't be read: a fault for each of those.
     pub(super) fn read(
         config: Map<String, Value>,
         schema: Option<&Value>,
@@ -138,17 +139,18 @@ impl ResolvedConfig {
         if !faults.is_empty() {
             return Err(faults);
         }
+        longest_first(&mut secrets);
         let json = whole.to_string();
         Ok((whole, ResolvedConfig { json, secrets }))
     }
 
-    /// For the plugin.
+    /// The JSON, with its secrets: for the plugin.
     pub(crate) fn expose(&self) -> &str {
         &self.json
     }
 
-    /// What was seen of a plugin that was tried with it, without the secrets.
-    pub(crate) fn clean_vetting(&self, report: VettingReport) -> VettingReport {
+    /// Redacts what a plugin that was tried with it has said.
+    pub(crate) fn redact_vetting(&self, report: VettingReport) -> VettingReport {
         if self.secrets.is_empty() {
             return report;
         }
@@ -156,32 +158,32 @@ impl ResolvedConfig {
             Ok(json) => json,
             Err(_) => return report,
         };
-        clean_texts(&self.secrets, &mut json);
+        redact_texts(&self.secrets, &mut json);
         serde_json::from_value(json).unwrap_or(report)
     }
 
     /// A text without the secrets.
-    pub(super) fn clean(&self, text: String) -> String {
-        clean(&self.secrets, &text).into_owned()
+    pub(super) fn redact(&self, text: String) -> String {
+        redact(&self.secrets, &text).into_owned()
     }
 }
 
 impl InstanceConfig {
-    /// The configuration that the plugin gets: with the manifest's defaults below what is given, with its secrets, and held against what the
-    /// manifest says. Blocking: it reads files.
+    /// The configuration that the plugin gets: what is given, else the manifest's defaults, with the secrets read; and checked against the
+    /// manifest's schema. Blocking: it reads files.
     ///
     /// # Errors
     /// All that is wrong with it.
     pub fn resolve(&self, manifest: &Manifest) -> Result<ResolvedConfig, ConfigMisfit> {
-        let lacking = self.lacking(manifest);
-        let missing = lacking.iter().map(|key| FieldFault {
+        let missing_keys = self.missing_keys(manifest);
+        let missing = missing_keys.iter().map(|key| FieldFault {
             field: format!("config.{key}"),
             text: format!("config.{key}: it is required, and not given"),
         });
         let misfit = |faults: Vec<FieldFault>| ConfigMisfit { faults, left_out: 0 };
         let merged = self.with_defaults(manifest);
         let (whole, resolved) = match ResolvedConfig::read(merged, manifest.config.schema.as_ref()) {
-            Ok(read) if lacking.is_empty() => read,
+            Ok(read) if missing_keys.is_empty() => read,
             Ok(_) => return Err(misfit(missing.collect())),
             Err(faults) => return Err(misfit(missing.chain(faults).collect())),
         };
@@ -191,7 +193,7 @@ impl InstanceConfig {
         Ok(resolved)
     }
 
-    /// As [`resolve`](Self::resolve), and not held against anything: for one for which nothing is given, that is only tried out.
+    /// As [`resolve`](Self::resolve), but unchecked: for a plugin that is only tried out, for which nothing need be given.
     ///
     /// # Errors
     /// A secret can't be read.
@@ -212,19 +214,21 @@ impl<'a> From<&'a ResolvedConfig> for TrialConfig<'a> {
 }
 
 impl Secrets {
-    /// Its instance has been handed these as well.
+    /// The instance has been handed these as well.
     pub(super) fn add(&self, config: &ResolvedConfig) {
         if config.secrets.is_empty() {
             return;
         }
         self.0.rcu(|known| {
             let new = config.secrets.iter().filter(|secret| !known.contains(secret));
-            known.iter().chain(new).cloned().collect::<Vec<_>>()
+            let mut all: Vec<_> = known.iter().chain(new).cloned().collect();
+            longest_first(&mut all);
+            all
         });
     }
 
-    /// What it says of its health, without them.
-    pub(crate) fn clean_report(&self, mut report: Report) -> Report {
+    /// What the instance says of its health, without them.
+    pub(crate) fn redact_report(&self, mut report: Report) -> Report {
         let secrets = self.0.load();
         if secrets.is_empty() {
             return report;
@@ -234,57 +238,62 @@ impl Secrets {
             .iter_mut()
             .chain(report.parts.iter_mut().map(|part| &mut part.message));
         for text in texts {
-            if let Cow::Owned(cleaned) = clean(&secrets, text) {
-                *text = cleaned;
+            if let Cow::Owned(redacted) = redact(&secrets, text) {
+                *text = redacted;
             }
         }
         report
     }
 
     /// A text without them.
-    pub(crate) fn clean<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        clean(&self.0.load(), text)
+    pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        redact(&self.0.load(), text)
     }
 }
 
-fn clean_texts(secrets: &[String], value: &mut Value) {
+/// So that one that contains another is redacted whole.
+fn longest_first(secrets: &mut [String]) {
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+}
+
+fn redact_texts(secrets: &[String], value: &mut Value) {
     match value {
         Value::String(text) => {
-            if let Cow::Owned(cleaned) = clean(secrets, text) {
-                *text = cleaned;
+            if let Cow::Owned(redacted) = redact(secrets, text) {
+                *text = redacted;
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| clean_texts(secrets, value)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| clean_texts(secrets, value)),
+        Value::Array(values) => values.iter_mut().for_each(|value| redact_texts(secrets, value)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| redact_texts(secrets, value)),
         _ => {}
     }
 }
 
-/// Takes secrets out of a text, also as they stand in JSON.
-fn clean<'t>(secrets: &[String], text: &'t str) -> Cow<'t, str> {
-    const INSTEAD: &str = "[secret]";
+/// A text with something else in place of each secret, also where that stands as JSON writes it.
+fn redact<'t>(secrets: &[String], text: &'t str) -> Cow<'t, str> {
+    const REDACTED: &str = "[secret]";
     let mut text = Cow::Borrowed(text);
-    for secret in secrets.iter().filter(|secret| secret.len() >= CLEANED_BYTES_MIN) {
+    for secret in secrets.iter().filter(|secret| secret.len() >= REDACTED_BYTES_MIN) {
         let quoted = Value::from(secret.as_str()).to_string();
         for form in [secret.as_str(), &quoted[1..quoted.len() - 1]] {
             if text.contains(form) {
-                text = Cow::Owned(text.replace(form, INSTEAD));
+                text = Cow::Owned(text.replace(form, REDACTED));
             }
         }
     }
     text
 }
 
-impl SecretMarks {
-    /// Of the references of a configuration, as they lead now. Blocking: it reads files.
+impl SecretFingerprints {
+    /// Fingerprints of a configuration's secrets as they are now. Blocking: it reads files.
     pub fn of(config: &Map<String, Value>) -> Self {
-        let mut marks = BTreeMap::new();
+        let mut fingerprints = BTreeMap::new();
         let mut copy = Value::Object(config.clone());
         visit(&mut copy, None, "config", &mut |field, reference| {
-            marks.insert(field.to_owned(), Mark::of(&reference));
+            fingerprints.insert(field.to_owned(), Fingerprint::of(&reference));
             None
         });
-        SecretMarks(marks)
+        SecretFingerprints(fingerprints)
     }
 
     /// The files of the secrets that a configuration refers to.
@@ -301,17 +310,17 @@ impl SecretMarks {
     }
 }
 
-impl Mark {
+impl Fingerprint {
     fn of(reference: &SecretReference) -> Self {
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         match reference.read() {
-            Ok(secret) => Mark::Known(KEY.hash_one(secret)),
-            Err(why) => Mark::Unknown(why),
+            Ok(secret) => Fingerprint::Hash(KEY.hash_one(secret)),
+            Err(why) => Fingerprint::Unreadable(why),
         }
     }
 }
 
-/// Hands each reference below a value to `found`, with its path; what comes back takes its place.
+/// Hands each secret reference in a value to `found`, with its path; what that returns takes the reference's place.
 fn visit(
     value: &mut Value,
     schema: Option<&Value>,
@@ -322,8 +331,8 @@ fn visit(
     if !schema.is_some_and(is_table)
         && let Some(reference) = SecretReference::of(value)
     {
-        if let Some(instead) = found(path, reference) {
-            *value = instead;
+        if let Some(secret) = found(path, reference) {
+            *value = secret;
         }
         return;
     }
@@ -364,12 +373,39 @@ mod tests {
         let expected = json!({"a": {"b": ["open\"sesame"]}, "source": {"file": "x"}, "c": {"env": 1}});
         assert_eq!((&whole, resolved.expose()), (&expected, &*expected.to_string()));
         for said in ["key open\"sesame is wrong", r#"{"key": "open\"sesame"}"#] {
-            let cleaned = resolved.clean(said.to_owned());
+            let redacted = resolved.redact(said.to_owned());
             assert!(
-                cleaned.contains("[secret]") && !cleaned.contains("sesame"),
-                "{cleaned}"
+                redacted.contains("[secret]") && !redacted.contains("sesame"),
+                "{redacted}"
             );
         }
+    }
+
+    #[test]
+    fn secret_that_contains_another_is_redacted_whole_in_whatever_order_they_are_configured() {
+        let folder = tempfile::tempdir().unwrap();
+        let [short, long] = ["short", "long"].map(|name| folder.path().join(name));
+        std::fs::write(&short, "sesame").unwrap();
+        std::fs::write(&long, "sesame-of-many-doors").unwrap();
+        for config in [
+            json!({"a": {"file": short}, "b": {"file": long}}),
+            json!({"a": {"file": long}, "b": {"file": short}}),
+        ] {
+            let (_, resolved) = ResolvedConfig::read(object(config), None).ok().unwrap();
+            let secrets = Secrets::default();
+            secrets.add(&resolved);
+            let said = "sesame-of-many-doors and sesame";
+            assert_eq!(resolved.redact(said.to_owned()), "[secret] and [secret]");
+            assert_eq!(secrets.redact(said), "[secret] and [secret]");
+        }
+        let secrets = Secrets::default();
+        for file in [short, long] {
+            let (_, resolved) = ResolvedConfig::read(object(json!({"a": {"file": file}})), None)
+                .ok()
+                .unwrap();
+            secrets.add(&resolved);
+        }
+        assert_eq!(secrets.redact("sesame-of-many-doors"), "[secret]");
     }
 
     #[test]
@@ -387,15 +423,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
         let config = object(json!({"a": {"file": file}}));
-        let mut marks = Vec::new();
+        let mut fingerprints = Vec::new();
         for secret in ["one-secret", "two-secrets", "one-secret"] {
             std::fs::write(&file, secret).unwrap();
-            marks.push(SecretMarks::of(&config));
+            fingerprints.push(SecretFingerprints::of(&config));
         }
         std::fs::remove_file(&file).unwrap();
-        marks.push(SecretMarks::of(&config));
-        assert!(marks[0] == marks[2] && marks[0] != marks[1] && marks[0] != marks[3]);
-        assert!(!format!("{marks:?}").contains("-secret"));
-        assert_eq!(SecretMarks::files(&config), [file]);
+        fingerprints.push(SecretFingerprints::of(&config));
+        assert!(
+            fingerprints[0] == fingerprints[2]
+                && fingerprints[0] != fingerprints[1]
+                && fingerprints[0] != fingerprints[3]
+        );
+        assert!(!format!("{fingerprints:?}").contains("-secret"));
+        assert_eq!(SecretFingerprints::files(&config), [file]);
     }
 }

@@ -1,7 +1,7 @@
 //! Which instances there should be: what is configured, and what is there. Pure.
 
 use super::restart::{Restart, SupervisionConfig};
-use super::secrets::SecretMarks;
+use super::secrets::SecretFingerprints;
 use crate::instance::InstanceSettings;
 use extman_intake::{Candidate, LockUse, Request, VerifiedPlugin, Wish, resolve};
 use extman_model::{CallLimits, Criticality, DependenciesView, MissingView, ProbeSettings, UpdatePolicy};
@@ -19,20 +19,18 @@ use std::time::Duration;
 #[serde(deny_unknown_fields)]
 pub struct InstanceConfig {
     /// The instance's name: its address everywhere. Default: the plugin's id.
-    #[serde(default)]
     pub name: Option<String>,
     /// The plugin's id.
     pub plugin: String,
     /// Versions that may be used; the highest one is, unless what plugins require or `extman.lock` says another. Default: any, a pre-release only if there is no release.
-    #[serde(default)]
     pub version: Option<VersionReq>,
     /// The plugin's own configuration. With the manifest's defaults it has to fit the manifest's schema. `{ env = "NAME" }` and
     /// `{ file = "/run/secrets/name" }` stand for a secret that lies there, wherever the schema has no table.
     #[serde(default)]
     pub config: Map<String, Value>,
-    /// What the secrets were that `config` refers to, without them, when they were last looked at. No field of `extman.toml`.
+    /// Fingerprints of the secrets that `config` refers to, as they were last read. No field of `extman.toml`.
     #[serde(skip)]
-    pub secrets: SecretMarks,
+    pub secrets: SecretFingerprints,
     /// Whether it is started by itself. Default: true.
     #[serde(default = "yes")]
     pub autostart: bool,
@@ -41,13 +39,10 @@ pub struct InstanceConfig {
     #[serde(default)]
     pub update: UpdatePolicy,
     /// Whether it is started again by itself when it failed: `on-failure` or `never`. Default: what `[supervision]` says.
-    #[serde(default)]
     pub restart: Option<Restart>,
     /// Restarts by itself within `within_ms`, at most; after that it is quarantined. Default: what `[supervision]` says.
-    #[serde(default)]
     pub max_restarts: Option<u32>,
     /// The window in which they are counted, in milliseconds. Default: what `[supervision]` says.
-    #[serde(default)]
     pub within_ms: Option<u64>,
     /// Among those with one capability, a higher one is asked first. Default: 0.
     #[serde(default)]
@@ -59,7 +54,6 @@ pub struct InstanceConfig {
     #[serde(default)]
     pub criticality: Criticality,
     /// The redundant set that it is one of; `[health.redundant]` says how many of it must serve.
-    #[serde(default)]
     pub redundant: Option<String>,
     /// Whether an operator works on it: it is checked and shown, counts in no sum, and is called only where nobody else serves. Default:
     /// false.
@@ -70,19 +64,14 @@ pub struct InstanceConfig {
     #[serde(default)]
     pub limits: CallLimits,
     /// Calls at a time. Default: 8, or what the manifest says.
-    #[serde(default)]
     pub concurrency_max: Option<usize>,
     /// Milliseconds for a call whose caller names none. Default: 30000.
-    #[serde(default)]
     pub call_timeout_ms: Option<u64>,
     /// Milliseconds after its deadline until a call counts as wedged. Default: 30000, or what the manifest says.
-    #[serde(default)]
     pub wedge_after_ms: Option<u64>,
     /// Milliseconds for `create` and `start`. Default: 60000, or what the manifest says.
-    #[serde(default)]
     pub start_budget_ms: Option<u64>,
     /// Milliseconds for finishing calls, `drain`, `stop` and `destroy`. Default: 10000.
-    #[serde(default)]
     pub stop_budget_ms: Option<u64>,
 }
 
@@ -98,7 +87,7 @@ impl InstanceConfig {
             plugin: id.to_owned(),
             version: None,
             config: Map::new(),
-            secrets: SecretMarks::default(),
+            secrets: SecretFingerprints::default(),
             autostart: true,
             update: UpdatePolicy::default(),
             restart: None,
@@ -118,12 +107,12 @@ impl InstanceConfig {
         }
     }
 
-    /// Whether instances that are made from one and from the other are the same.
+    /// Whether both make the same instance, secrets included.
     pub(super) fn is_made_as(&self, other: &Self) -> bool {
         self.config == other.config && self.secrets == other.secrets && self.is_run_as(other)
     }
 
-    /// Whether instances that are made from one and from the other are run in the same way, whatever they are told.
+    /// Whether both give the instance the same limits. The configuration that the plugin gets may differ.
     pub(super) fn is_run_as(&self, other: &Self) -> bool {
         let limits = |config: &Self| {
             (
@@ -142,17 +131,17 @@ impl InstanceConfig {
         self.name.as_deref().unwrap_or(&self.plugin)
     }
 
-    /// What becomes of it when it fails, with what is configured for all below what is given here.
-    pub fn supervision(&self, below: SupervisionConfig) -> SupervisionConfig {
+    /// What becomes of it when it fails. What is not given here is as `defaults` say.
+    pub fn supervision(&self, defaults: SupervisionConfig) -> SupervisionConfig {
         SupervisionConfig {
-            restart: self.restart.unwrap_or(below.restart),
-            max_restarts: self.max_restarts.unwrap_or(below.max_restarts),
-            within_ms: self.within_ms.unwrap_or(below.within_ms),
-            ..below
+            restart: self.restart.unwrap_or(defaults.restart),
+            max_restarts: self.max_restarts.unwrap_or(defaults.max_restarts),
+            within_ms: self.within_ms.unwrap_or(defaults.within_ms),
+            ..defaults
         }
     }
 
-    /// How it is run, with the manifest's hints below what is configured.
+    /// How it is run: as configured, else as the manifest says, else by default.
     pub fn settings(&self, manifest: &Manifest) -> InstanceSettings {
         let defaults = InstanceSettings::default();
         let hints = &manifest.probe;
@@ -182,15 +171,15 @@ impl InstanceConfig {
         }
     }
 
-    /// What is given, with the manifest's defaults below it.
+    /// What is given, and the manifest's defaults for what is not.
     pub(super) fn with_defaults(&self, manifest: &Manifest) -> Map<String, Value> {
         let mut merged = manifest.config.defaults.clone();
         merged.extend(self.config.clone());
         merged
     }
 
-    /// Keys without which an instance can't be made and which are not given.
-    pub(super) fn lacking(&self, manifest: &Manifest) -> Vec<String> {
+    /// Keys that the manifest requires and nobody gives.
+    pub(super) fn missing_keys(&self, manifest: &Manifest) -> Vec<String> {
         let given =
             |key: &String| self.config.contains_key(key) || manifest.config.defaults.contains_key(key);
         manifest
@@ -208,12 +197,12 @@ impl InstanceConfig {
 pub struct Configured {
     /// In the order of the configuration.
     all: Vec<Arc<InstanceConfig>>,
-    /// Where those of a plugin stand, in that order.
+    /// Positions in `all` of each plugin's instances, in that order.
     by_plugin: HashMap<String, Vec<usize>>,
     by_name: HashMap<String, usize>,
-    /// How many instances of the same plugin stand before each.
-    before: Vec<usize>,
-    /// What is set for instances of plugins of which none is configured, by their ids.
+    /// For each instance in `all`, how many of the same plugin precede it.
+    preceding: Vec<usize>,
+    /// For plugins without a configured instance, what is set for their one instance, by plugin id.
     defaults: HashMap<String, Arc<InstanceConfig>>,
 }
 
@@ -223,7 +212,7 @@ impl Configured {
         let mut configured = Configured::default();
         for (at, config) in all.into_iter().map(Arc::new).enumerate() {
             let of_plugin = configured.by_plugin.entry(config.plugin.clone()).or_default();
-            configured.before.push(of_plugin.len());
+            configured.preceding.push(of_plugin.len());
             of_plugin.push(at);
             configured.by_name.insert(config.instance_name().to_owned(), at);
             configured.all.push(config);
@@ -231,22 +220,22 @@ impl Configured {
         configured
     }
 
-    /// With this for the one instance of a plugin of which none is configured.
+    /// With these for the one instance of a plugin that has no configured one.
     pub fn with_defaults(mut self, defaults: impl IntoIterator<Item = InstanceConfig>) -> Self {
         let by_id = |config: InstanceConfig| (config.plugin.clone(), Arc::new(config));
         self.defaults = defaults.into_iter().map(by_id).collect();
         self
     }
 
-    /// What is configured for the one instance of a plugin of which none is configured.
+    /// For the one instance of a plugin that has no configured one.
     fn default_of(&self, id: &str) -> Arc<InstanceConfig> {
         let set = self.defaults.get(id).cloned();
         set.unwrap_or_else(|| Arc::new(InstanceConfig::default_for(id)))
     }
 
     fn of_plugin(&self, id: &str) -> impl Iterator<Item = &Arc<InstanceConfig>> + Clone {
-        let places = self.by_plugin.get(id).into_iter().flatten();
-        places.map(|at| &self.all[*at])
+        let positions = self.by_plugin.get(id).into_iter().flatten();
+        positions.map(|at| &self.all[*at])
     }
 
     /// Whether an instance of this name is configured.
@@ -258,18 +247,19 @@ impl Configured {
         self.by_name.get(name).map(|at| &self.all[*at])
     }
 
-    /// How many instances the plugin allows, if those that stand before this one in the configuration are as many.
-    fn surplus(&self, config: &InstanceConfig, plugin: &VerifiedPlugin) -> Option<u32> {
+    /// The plugin's `instances_max`, if the instances that precede this one in the configuration use it up.
+    fn exceeded_limit(&self, config: &InstanceConfig, plugin: &VerifiedPlugin) -> Option<u32> {
         let most = plugin.manifest().plugin.instances_max?;
-        let before = self
+        let preceding = self
             .by_name
             .get(config.instance_name())
-            .map_or(0, |at| self.before[*at]);
-        (before >= most as usize).then_some(most)
+            .map_or(0, |at| self.preceding[*at]);
+        (preceding >= most as usize).then_some(most)
     }
 }
 
-/// Which version of each plugin is used, for these instances. `running` has the highest version of each that runs and is there.
+/// Resolves which version of each plugin is used, for these instances. `running`: of each plugin the highest version that runs and whose file is
+/// there.
 pub fn resolved<'a>(
     configured: &Configured,
     plugins: impl IntoIterator<Item = &'a VerifiedPlugin>,
@@ -294,8 +284,8 @@ pub fn resolved<'a>(
     })
 }
 
-/// What the instances want. Instances that name different versions of one plugin each have their own: then none of them decides which one the
-/// other plugins see.
+/// What the instances ask the resolution for. Where instances of one plugin name versions that no build fits together, each gets its own, and none
+/// of them decides which one the other plugins see.
 fn wishes<'c>(configured: &'c Configured, by_id: &ById<'_>) -> Vec<Wish<'c>> {
     let mut wishes = Vec::new();
     for (id, plugins) in by_id {
@@ -331,11 +321,11 @@ pub(super) fn wanted<'a>(
         .map(|id| configured.default_of(id));
     let all = configured.all.iter().cloned().chain(defaults);
     all.filter_map(|config| {
-        let used = used(&config, &by_id, resolved)?.clone();
-        if configured.surplus(&config, &used).is_some() {
+        let build = build_for(&config, &by_id, resolved)?.clone();
+        if configured.exceeded_limit(&config, &build).is_some() {
             return None;
         }
-        Some((config.instance_name().to_owned(), (config, used)))
+        Some((config.instance_name().to_owned(), (config, build)))
     })
     .collect()
 }
@@ -369,15 +359,15 @@ pub(super) fn missing<'a>(
         reason: reason(config),
         since_unix_ms: 0,
     };
-    let is_missing = |config: &&Arc<InstanceConfig>| match used(config, &by_id, resolved) {
+    let is_missing = |config: &&Arc<InstanceConfig>| match build_for(config, &by_id, resolved) {
         None => true,
-        Some(plugin) => configured.surplus(config, plugin).is_some(),
+        Some(plugin) => configured.exceeded_limit(config, plugin).is_some(),
     };
     configured.all.iter().filter(is_missing).map(view).collect()
 }
 
-/// The build that an instance uses: what was resolved, or, where that is not a version that it allows, the highest that is.
-fn used<'a>(
+/// The build that an instance is made from: the resolved one, or, where the instance does not allow that version, the highest that it allows.
+fn build_for<'a>(
     config: &InstanceConfig,
     by_id: &ById<'a>,
     resolved: &DependenciesView,
@@ -387,11 +377,8 @@ fn used<'a>(
         .binary_search_by(|plugin| plugin.id.as_str().cmp(&config.plugin))
         .ok()?;
     let resolved = &plugins[at];
-    if config
-        .version
-        .as_ref()
-        .is_some_and(|wanted| !wanted.matches(&resolved.version))
-    {
+    let wanted = config.version.as_ref();
+    if wanted.is_some_and(|wanted| !wanted.matches(&resolved.version)) {
         return highest(config, by_id);
     }
     let mut known = by_id.get(config.plugin.as_str())?.iter();
@@ -421,7 +408,7 @@ fn why_missing(
     directories: &[PathBuf],
 ) -> String {
     let id = &config.plugin;
-    let most = highest(config, by_id).and_then(|plugin| configured.surplus(config, plugin));
+    let most = highest(config, by_id).and_then(|plugin| configured.exceeded_limit(config, plugin));
     if let Some(most) = most {
         return format!(
             "configured, but the plugin {id:?} allows {most} of its instances in a host (instances_max in its manifest), and as \
@@ -467,17 +454,13 @@ fn version(plugin: &VerifiedPlugin) -> &Version {
     &plugin.manifest().plugin.version
 }
 
+/// The highest version that an instance allows.
 fn highest<'a>(config: &InstanceConfig, by_id: &ById<'a>) -> Option<&'a VerifiedPlugin> {
-    let allowed = |plugin: &&&VerifiedPlugin| {
-        let version = &plugin.manifest().plugin.version;
-        config
-            .version
-            .as_ref()
-            .is_none_or(|wanted| wanted.matches(version))
-    };
-    // Without a requirement a pre-release is asked for only by there being nothing else (as PEP 440 has it for installers); a
-    // requirement takes those that it names.
-    let is_release = |plugin: &VerifiedPlugin| config.version.is_some() || version(plugin).pre.is_empty();
+    let wanted = config.version.as_ref();
+    let allowed = |plugin: &&&VerifiedPlugin| wanted.is_none_or(|wanted| wanted.matches(version(plugin)));
+    // Without a requirement, a pre-release is used only if there is no release (as PEP 440 has it for installers); a requirement takes
+    // those that it names.
+    let is_release = |plugin: &VerifiedPlugin| wanted.is_some() || version(plugin).pre.is_empty();
     let known = by_id.get(config.plugin.as_str())?;
     let highest = known.iter().filter(allowed).max_by(|a, b| {
         let by_release = is_release(a).cmp(&is_release(b));

@@ -41,7 +41,7 @@
 mod succession;
 
 use super::configure::NotConfigured;
-use super::dependencies::Standing;
+use super::dependencies::Availability;
 use super::restart::{AfterFailure, Restart, Restarts, SupervisionConfig};
 use super::start::Hopeless;
 use super::stop::Complaint;
@@ -1468,20 +1468,20 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
-    /// Where it is, for those who require it. `is_down`: what serves is held to be down.
-    pub(super) fn standing(&self, is_down: bool) -> Standing {
+    /// Whether those that require it can count on it. `is_down`: what serves is down by its checks or calls.
+    pub(super) fn availability(&self, is_down: bool) -> Availability {
         match &self.stage {
-            Stage::Serving { .. } if !is_down => Standing::Serves,
-            Stage::Starting { .. } | Stage::Waiting { .. } => Standing::Coming,
+            Stage::Serving { .. } if !is_down => Availability::Serves,
+            Stage::Starting { .. } | Stage::Waiting { .. } => Availability::Coming,
             Stage::Absent { .. } if self.desired == DesiredState::Running && self.gone.is_none() => {
-                Standing::Coming
+                Availability::Coming
             }
             Stage::Stopping {
                 then: Then::Start { .. },
                 failed: false,
                 ..
-            } => Standing::Coming,
-            _ => Standing::Down,
+            } => Availability::Coming,
+            _ => Availability::Down,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The long step from a verified plugin to a running instance. The way back is in `stop`.
+//! The long step from a verified plugin to a running instance: vet, load, create, start. `stop` undoes it.
 
 use super::blueprint::Blueprint;
 use super::calls::{CallRouter, Caller};
@@ -10,27 +10,28 @@ use crate::instance::{Instance, InstanceFolders};
 use crate::lanes::{LaneObserver, PoolLimits};
 use crate::loader::Step;
 use crate::module::{Module, ModuleBudgets, NotLoaded};
+use crate::sync::lock;
 use crate::vetting::{TrialConfig, VettedPlugin, Vetting, VettingError};
 use extman_intake::{Panics, VerifiedPlugin};
 use extman_model::Digest;
 use extman_model::clock;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// What the steps need.
+/// What starting and stopping need.
 pub struct Services {
-    /// Lets plugins pass.
+    /// Vets plugins before they are loaded.
     pub vetting: Vetting,
-    /// Hears of lost lanes.
+    /// Is told of lost lanes.
     pub observer: Arc<dyn LaneObserver>,
-    /// Call lanes of each module.
+    /// Limits of each module's lanes.
     pub pool: PoolLimits,
-    /// Time for loading and unloading.
+    /// Time limits for loading and unloading.
     pub budgets: ModuleBudgets,
-    /// Under which instances have folders of their own; without it they have none.
+    /// The directory for the instances' own folders; without it they have none.
     pub state_dir: Option<PathBuf>,
     /// Modules that new instances of the same library share.
     pub modules: SharedModules,
@@ -46,23 +47,23 @@ pub struct Running {
     pub instance: Arc<Instance>,
     /// The module behind it.
     pub module: Arc<Module>,
-    /// The secrets that it was handed.
+    /// The secrets that the instance was handed.
     pub secrets: Arc<Secrets>,
-    /// Time for stopping it.
+    /// Time limit of each step of stopping it.
     pub stop_budget: Duration,
 }
 
 /// Why an instance was not started.
 pub struct NotStarted {
-    /// What happened.
+    /// Why, for people.
     pub cause: String,
-    /// Why another try comes to the same end, if it does.
+    /// What has to change before another try can succeed, if something has.
     pub hopeless: Option<Hopeless>,
     /// What became of the library, if it was loaded.
     pub unload: Option<Unload>,
 }
 
-/// What must be another one before a start can come to another end.
+/// What has to change before a start can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hopeless {
     /// The library's bytes.
@@ -88,7 +89,7 @@ impl NotStarted {
     }
 }
 
-/// Why a plugin can't be run in this process, whatever vetting says.
+/// Why a plugin may not run in this process, whatever vetting says.
 pub fn unfit(plugin: &VerifiedPlugin) -> Option<&'static str> {
     let aborts = plugin
         .facts()
@@ -100,18 +101,18 @@ pub fn unfit(plugin: &VerifiedPlugin) -> Option<&'static str> {
     )
 }
 
-/// Vets, loads, creates and starts; in another generation than this one, which serves meanwhile.
+/// Vets, loads, creates and starts an instance. `serving`: the generation that serves meanwhile, whose module the new one must not share.
 pub(super) async fn start(
     services: &Services,
     blueprint: Blueprint,
     name: Arc<str>,
-    beside: Option<u64>,
+    serving: Option<u64>,
     events: Events,
 ) -> Result<Running, NotStarted> {
     let resolved = resolve(&blueprint).await?;
-    let started = start_with(services, blueprint, &resolved, name, beside, events);
+    let started = start_with(services, blueprint, &resolved, name, serving, events);
     started.await.map_err(|not| NotStarted {
-        cause: resolved.clean(not.cause),
+        cause: resolved.redact(not.cause),
         ..not
     })
 }
@@ -121,7 +122,7 @@ async fn start_with(
     blueprint: Blueprint,
     resolved: &ResolvedConfig,
     name: Arc<str>,
-    beside: Option<u64>,
+    serving: Option<u64>,
     events: Events,
 ) -> Result<Running, NotStarted> {
     let Blueprint { plugin, config } = &blueprint;
@@ -132,7 +133,7 @@ async fn start_with(
     let state = services.state_dir.as_deref();
     settings.folders = state.map(|state| InstanceFolders::under(state, &name).into());
     let vetted = vet(services, &blueprint, resolved).await?;
-    let module = services.modules.join(services, &vetted, &name, beside).await?;
+    let module = services.modules.join(services, &vetted, &name, serving).await?;
     let stop_budget = settings.stop_budget;
     let caller = Caller {
         name: name.clone(),
@@ -145,7 +146,7 @@ async fn start_with(
     let instance = match made {
         Ok(instance) => Arc::new(instance),
         Err(error) => {
-            let freed = stop::free(services, PendingUnload::of_module(module)).await;
+            let freed = stop::free(services, PendingUnload::not_created(module)).await;
             return Err(NotStarted {
                 unload: freed.unload,
                 ..NotStarted::failed(format!("create failed: {error}"))
@@ -163,7 +164,7 @@ async fn start_with(
         Ok(()) => Ok(running),
         Err(error) => {
             running.instance.close();
-            let freed = stop::free(services, PendingUnload::never_started(running)).await;
+            let freed = stop::free(services, PendingUnload::not_started(running)).await;
             let cause = format!("start failed: {error}");
             let complaints = freed.complaints.iter();
             let cause = complaints.fold(cause, |cause, complaint| format!("{cause}; {complaint}"));
@@ -175,7 +176,7 @@ async fn start_with(
     }
 }
 
-/// Lets it pass with this configuration.
+/// Vets the bytes with this configuration.
 pub(super) async fn vet(
     services: &Services,
     blueprint: &Blueprint,
@@ -191,13 +192,13 @@ pub(super) async fn vet(
     vetted.await.map_err(not_vetted)
 }
 
-/// The configuration that it is to have, if it can be started with that, as far as that can be told without running it.
+/// The configuration that the plugin gets, unless it is plain without running the plugin that a start would fail.
 pub(super) async fn resolve(blueprint: &Blueprint) -> Result<ResolvedConfig, NotStarted> {
     if let Some(reason) = unfit(&blueprint.plugin) {
         return Err(NotStarted::hopeless(Hopeless::Bytes, reason));
     }
     let Blueprint { plugin, config } = blueprint.clone();
-    // It reads files, so not on one of the async runtime's own threads.
+    // It reads files, which would block a thread of the async runtime.
     let resolved = tokio::task::spawn_blocking(move || config.resolve(plugin.manifest())).await;
     let misfit = match resolved {
         Ok(Ok(resolved)) => return Ok(resolved),
@@ -212,19 +213,19 @@ pub(super) async fn resolve(blueprint: &Blueprint) -> Result<ResolvedConfig, Not
     Err(NotStarted::hopeless(Hopeless::Configuration, text))
 }
 
-/// Modules by digest. While one is being opened, whoever wants the same library waits for it, and nobody else does.
+/// Modules by digest. While one is being opened, only those that want the same library wait for it.
 #[derive(Default)]
 pub struct SharedModules(Mutex<HashMap<Digest, Arc<OnceCell<Arc<Module>>>>>);
 
 impl SharedModules {
-    /// The module of a library, with one more instance that uses it. `beside`: not the one of this generation, whose calls could not be told
-    /// from those of the new instance.
+    /// The module of a library, with one more instance that uses it. Not the one of the generation `serving`: two generations of one instance in one
+    /// module could not be told apart.
     async fn join(
         &self,
         services: &Services,
         vetted: &VettedPlugin,
         name: &str,
-        beside: Option<u64>,
+        serving: Option<u64>,
     ) -> Result<Arc<Module>, NotStarted> {
         let digest = vetted.verified().digest();
         let open = || {
@@ -240,12 +241,12 @@ impl SharedModules {
             let cell = self.by_digest().entry(digest).or_default().clone();
             let opened = cell.get_or_try_init(open).await.cloned();
             let mut modules = self.by_digest();
-            // Its last user may have left it meanwhile: then it is being unloaded.
+            // Its last instance may have left it meanwhile: then it is being unloaded.
             let shared = modules
                 .get(&digest)
                 .is_some_and(|known| Arc::ptr_eq(known, &cell));
             match opened {
-                Ok(module) if beside == Some(module.generation()) => forget(&mut modules, &module),
+                Ok(module) if serving == Some(module.generation()) => forget(&mut modules, &module),
                 Ok(module) if shared => {
                     module.join();
                     return Ok(module);
@@ -261,7 +262,7 @@ impl SharedModules {
         }
     }
 
-    /// New instances of the same library get a generation of their own.
+    /// New instances of the same library load it anew.
     pub(super) fn no_longer_share(&self, module: &Module) {
         forget(&mut self.by_digest(), module);
     }
@@ -277,10 +278,11 @@ impl SharedModules {
     }
 
     fn by_digest(&self) -> MutexGuard<'_, HashMap<Digest, Arc<OnceCell<Arc<Module>>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
+/// New instances no longer share this module.
 fn forget(modules: &mut HashMap<Digest, Arc<OnceCell<Arc<Module>>>>, module: &Module) {
     let known = modules.get(&module.digest()).and_then(|cell| cell.get());
     if known.is_some_and(|known| known.generation() == module.generation()) {
@@ -301,7 +303,7 @@ fn not_vetted(error: VettingError) -> NotStarted {
 fn not_loaded(not_loaded: NotLoaded) -> NotStarted {
     let unload = not_loaded
         .left
-        .map(|(module, verdict)| PendingUnload::never_loaded(module).kept(verdict));
+        .map(|(module, verdict)| PendingUnload::not_loaded(module).with_verdict(verdict));
     NotStarted {
         unload,
         ..NotStarted::failed(not_loaded.error)

@@ -1,48 +1,48 @@
-//! The long step from a running instance to a library that is gone, and what is left to be tried again when something holds it. The
-//! way there is in `start`.
+//! The long step from a running instance to an unloaded library: drain, stop, destroy, unload. Where something holds the instance or the library,
+//! what is left is a [`PendingUnload`], which is tried again later. `start` is the way there.
 
 use super::stage::Condition;
 use super::start::{Running, Services};
 use crate::instance::{CallMetrics, Instance};
 use crate::loader::Step;
-use crate::module::{Module, ModuleBudgets};
+use crate::module::Module;
 use extman_model::clock;
 use extman_model::{CallError, ErrorKind, ResidentReason, Verdict};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For what is just ending, where something has held the library before.
-const SETTLE_AGAIN: Duration = Duration::from_millis(50);
+/// How long a retry waits for what is just returning.
+const RETRY_WAIT: Duration = Duration::from_millis(50);
 
 /// What came of stopping a generation of an instance.
 pub struct Stopped {
-    /// Which load it was of.
+    /// The load of the library that it ran in.
     pub generation: u64,
-    /// What went wrong on the way.
+    /// The steps that failed.
     pub complaints: Vec<Complaint>,
-    /// What became of the library; nothing if other instances use it.
+    /// What became of the library; `None` if other instances use it.
     pub unload: Option<Unload>,
-    /// Its calls, if it has served.
+    /// The metrics of its calls, if it has served.
     pub metrics: Option<Arc<CallMetrics>>,
 }
 
 /// What became of a library.
 pub struct Unload {
-    /// Which load it was.
+    /// Which load of it this was.
     pub generation: u64,
-    /// What became of it.
+    /// Whether it is unmapped, or why it stays.
     pub verdict: Verdict,
-    /// What is to be tried again when its reason may be gone.
+    /// What is tried again later, if that may help.
     pub left: Option<Box<PendingUnload>>,
 }
 
 /// A step of stopping that failed.
 #[derive(Debug, Clone)]
 pub struct Complaint {
-    /// Which.
+    /// The step.
     pub step: &'static str,
-    /// What it said.
+    /// Why, for people.
     pub text: String,
 }
 
@@ -52,63 +52,64 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// What is still there of an instance that ends: itself, until it is destroyed, and its module, until that is unloaded.
+/// What is left of an instance that ends: the instance until it is destroyed, and its module until that is unloaded.
 pub struct PendingUnload {
     undestroyed: Option<Undestroyed>,
     module: Arc<Module>,
-    /// Whether it is counted among the users of the module.
+    /// Whether it counts as a user of the module.
     joined: bool,
-    again: bool,
+    is_retry: bool,
 }
 
 /// An instance that is to be destroyed.
 struct Undestroyed {
     instance: Arc<Instance>,
-    patience: Duration,
+    /// Time limit for those who are inside to return.
+    budget: Duration,
     stop_due: bool,
-    /// It serves no more, and what it says against its steps is known already.
+    /// It has failed before: that its steps fail too is no news.
     failed: bool,
 }
 
 impl PendingUnload {
-    /// Of an instance that could not be made.
-    pub(super) fn of_module(module: Arc<Module>) -> Self {
+    /// Of a module whose instance could not be created.
+    pub(super) fn not_created(module: Arc<Module>) -> Self {
         PendingUnload {
             undestroyed: None,
             module,
             joined: true,
-            again: false,
+            is_retry: false,
         }
     }
 
     /// Of a module that could not be loaded.
-    pub(super) fn never_loaded(module: Arc<Module>) -> Self {
+    pub(super) fn not_loaded(module: Arc<Module>) -> Self {
         PendingUnload {
             joined: false,
-            ..PendingUnload::of_module(module)
+            ..PendingUnload::not_created(module)
         }
     }
 
-    /// Of an instance that never started: there is nothing to drain or stop.
-    pub(super) fn never_started(running: Running) -> Self {
-        PendingUnload::undestroyed(running, false, Condition::Well)
+    /// Of an instance that could not be started, and so is not stopped.
+    pub(super) fn not_started(running: Running) -> Self {
+        PendingUnload::of_instance(running, false, Condition::Well)
     }
 
-    fn undestroyed(running: Running, stop_due: bool, condition: Condition) -> Self {
+    fn of_instance(running: Running, stop_due: bool, condition: Condition) -> Self {
         PendingUnload {
             undestroyed: Some(Undestroyed {
                 instance: running.instance,
-                patience: running.stop_budget,
+                budget: running.stop_budget,
                 stop_due,
                 failed: condition != Condition::Well,
             }),
-            ..PendingUnload::of_module(running.module)
+            ..PendingUnload::not_created(running.module)
         }
     }
 
-    /// As what became of it, to be tried again if that may help.
-    pub(super) fn kept(mut self, verdict: Verdict) -> Unload {
-        self.again = true;
+    /// The unload that has come to this, to be tried again if that may help.
+    pub(super) fn with_verdict(mut self, verdict: Verdict) -> Unload {
+        self.is_retry = true;
         let hopeless = matches!(
             verdict,
             Verdict::Resident {
@@ -125,7 +126,7 @@ impl PendingUnload {
     }
 }
 
-/// Drains, stops and frees an instance; the last one of its module has the library unloaded.
+/// Drains, stops and destroys an instance; after the last one of its module, unloads the library.
 pub(super) async fn stop(services: &Services, running: Running, condition: Condition) -> Stopped {
     running.instance.close();
     let metrics = running.instance.call_metrics().clone();
@@ -134,10 +135,10 @@ pub(super) async fn stop(services: &Services, running: Running, condition: Condi
         true => running.instance.step(Step::Drain).await,
         false => Ok(()),
     };
-    let mut pending = PendingUnload::undestroyed(running, is_called, condition);
+    let mut pending = PendingUnload::of_instance(running, is_called, condition);
     let mut complaints = Vec::new();
     if let Some(undestroyed) = &mut pending.undestroyed {
-        undestroyed.note("drain", drained, &mut complaints);
+        undestroyed.note_failure("drain", drained, &mut complaints);
     }
     let mut stopped = free(services, pending).await;
     complaints.append(&mut stopped.complaints);
@@ -148,7 +149,7 @@ pub(super) async fn stop(services: &Services, running: Running, condition: Condi
     }
 }
 
-/// Frees what is left of an instance, and of its module if nobody else uses it.
+/// Destroys what is left of an instance, and unloads its module if no other instance uses it.
 pub(super) async fn free(services: &Services, mut pending: PendingUnload) -> Stopped {
     let mut stopped = Stopped {
         generation: pending.module.generation(),
@@ -157,10 +158,13 @@ pub(super) async fn free(services: &Services, mut pending: PendingUnload) -> Sto
         metrics: None,
     };
     if let Some(undestroyed) = &mut pending.undestroyed {
-        if let Err(verdict) = undestroyed.free(pending.again, &mut stopped.complaints).await {
-            // It goes on being used, so nobody leaves it; but new instances get a generation of their own.
+        if let Err(verdict) = undestroyed
+            .destroy(pending.is_retry, &mut stopped.complaints)
+            .await
+        {
+            // Its module stays in use by it; but new instances of the library load it anew.
             services.modules.no_longer_share(&pending.module);
-            stopped.unload = Some(pending.kept(verdict));
+            stopped.unload = Some(pending.with_verdict(verdict));
             return stopped;
         }
         pending.undestroyed = None;
@@ -169,27 +173,24 @@ pub(super) async fn free(services: &Services, mut pending: PendingUnload) -> Sto
         return stopped;
     }
     let mut budgets = services.budgets;
-    if pending.again {
-        budgets = ModuleBudgets {
-            settle: SETTLE_AGAIN.min(budgets.settle),
-            ..budgets
-        };
+    if pending.is_retry {
+        budgets.settle = budgets.settle.min(RETRY_WAIT);
     }
     let verdict = pending.module.clone().unload(budgets).await;
-    stopped.unload = Some(pending.kept(verdict));
+    stopped.unload = Some(pending.with_verdict(verdict));
     stopped
 }
 
 impl Undestroyed {
-    /// Stops it if that is due, and destroys it, once nothing is inside.
-    async fn free(&mut self, again: bool, complaints: &mut Vec<Complaint>) -> Result<(), Verdict> {
-        let patience = if again { SETTLE_AGAIN } else { self.patience };
+    /// Stops the instance if that is due, and destroys it, once no call or check is inside.
+    async fn destroy(&mut self, is_retry: bool, complaints: &mut Vec<Complaint>) -> Result<(), Verdict> {
+        let limit = if is_retry { RETRY_WAIT } else { self.budget };
         // Neither `stop` nor `destroy` may overlap a call, and a call whose caller was answered by deadline may still be inside.
-        self.quiet(patience).await?;
+        self.seal(limit).await?;
         if std::mem::take(&mut self.stop_due) {
             let stopped = self.instance.step(Step::Stop).await;
-            self.note("stop", stopped, complaints);
-            self.quiet(self.patience).await?;
+            self.note_failure("stop", stopped, complaints);
+            self.seal(self.budget).await?;
         }
         let destroyed = self.instance.destroy().await;
         if let Ok(Some(complaint)) = &destroyed {
@@ -204,13 +205,19 @@ impl Undestroyed {
                 _ => ResidentReason::InstanceAlive,
             };
             let verdict = Verdict::resident(reason, error.text.clone());
-            self.note("destroy", Err(error), complaints);
+            self.note_failure("destroy", Err(error), complaints);
             verdict
         })
     }
 
-    fn note(&mut self, step: &'static str, came_to: Result<(), CallError>, complaints: &mut Vec<Complaint>) {
-        let Err(error) = came_to else { return };
+    /// Notes that a step has failed, if it has.
+    fn note_failure(
+        &mut self,
+        step: &'static str,
+        ended: Result<(), CallError>,
+        complaints: &mut Vec<Complaint>,
+    ) {
+        let Err(error) = ended else { return };
         tracing::warn!(plugin = self.instance.name(), step, error = %error, "stopping goes on");
         if !self.failed {
             complaints.push(Complaint {
@@ -220,16 +227,16 @@ impl Undestroyed {
         }
         if error.kind == ErrorKind::Panicked {
             self.failed = true;
-            // Nothing of it is called any more but `destroy`.
+            // After a panic nothing but `destroy` is called.
             self.stop_due = false;
         }
     }
 
     /// Lets no more calls and checks in, and waits until none is under way or inside.
-    async fn quiet(&self, patience: Duration) -> Result<(), Verdict> {
+    async fn seal(&self, limit: Duration) -> Result<(), Verdict> {
         let instance = &self.instance;
-        let give_up = clock::monotonic().after(patience);
-        // Those that were let in and have not come to a lane yet.
+        let give_up = clock::monotonic().after(limit);
+        // Calls that were let in may not have reached a lane yet, and would be refused there.
         while instance.call_metrics().in_flight() > 0 && clock::monotonic() < give_up {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -7,11 +7,11 @@
 //!                                 published, once for all that was drained
 //!                                       │
 //!                                       ▼
-//!                                 stops begin, events are told, operators answered
+//!                                 stops begin, events are published, operators answered
 //! ```
 //!
-//! In this order: whoever hears of something, or is answered, finds it in the registry; and a call that is turned away by what is being
-//! stopped finds who serves instead.
+//! In this order, because whoever receives an event or an answer must find the registry up to date, and a call that a stopping generation
+//! turns away must find the one that serves instead.
 
 mod configuration;
 mod dependencies;
@@ -51,21 +51,21 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// Requests that are handled between two publications.
+/// Most requests that are handled between two publications.
 const DRAINED_MAX: usize = 4096;
-/// Instances that are gone, and whose calls are remembered for when they come back.
-const TALLIES_MAX: usize = 1024;
+/// Most instances that are gone whose totals of calls are kept for when they come back.
+const GONE_TOTALS_MAX: usize = 1024;
 pub(super) type Waiter = oneshot::Sender<Outcome>;
 
 /// Owns the actors of all instances.
 pub struct Supervisor {
     configured: Configured,
     lock: Option<LockUse>,
-    /// What becomes of instances that fail, where nothing else is configured for one.
+    /// What becomes of instances that fail, unless an instance is configured otherwise.
     supervision: SupervisionConfig,
     /// By which steps updates are judged.
     rollout: Arc<RolloutPolicy>,
-    /// How instances are asked how they are, below what is configured for each.
+    /// How instances are probed, unless an instance is configured otherwise.
     probe: ProbeSettings,
     /// Builds that are not tried again by themselves.
     barred: Barred,
@@ -73,66 +73,66 @@ pub struct Supervisor {
     good: BTreeMap<Arc<str>, VerifiedPlugin>,
     /// Builds that instances are to be made from whatever else lies in the directories.
     chosen: Chosen,
-    /// Something was barred, and what instances are made from is to be chosen anew.
+    /// Something was barred: what instances are made from is chosen anew.
     reselects: bool,
     /// Changes that are being written down: the host does not end before they are.
     writes: Vec<JoinHandle<()>>,
-    /// Instances that an operator has disabled, whether they are there or not.
+    /// Instances that an operator has disabled, also ones that do not exist.
     disabled: BTreeSet<Arc<str>>,
     services: Arc<Services>,
     registry: Arc<Registry>,
     events: Events,
     requests: Requests,
     instances: BTreeMap<Arc<str>, Record>,
-    /// Instances that the host's readiness waits for.
+    /// How many instances the host's readiness waits for.
     awaited: usize,
-    /// Instances that are to run.
-    wanted: usize,
-    /// Who lacks what they require.
+    /// How many instances are to run.
+    to_run: usize,
+    /// Which instances lack what they require.
     dependencies: Dependencies,
     trouble: HostTrouble,
-    /// What follows from it, and is not done yet.
+    /// What follows from the host's trouble and is not carried out yet.
     consequences: VecDeque<Consequence>,
     directories: Directories,
     residents: ResidentLibraries,
-    /// Whether a look at them is due by itself.
-    looking: bool,
-    /// Calls of instances that are gone.
-    tallies: BTreeMap<Arc<str>, CallTotals>,
-    /// Configurations that are tried, in place of what is configured.
+    /// Whether [`Request::RetryUnloads`] is on its way.
+    retry_is_scheduled: bool,
+    /// Totals of the calls of instances that are gone.
+    gone_totals: BTreeMap<Arc<str>, CallTotals>,
+    /// Configurations that are tried in place of those that stand in the file.
     trials: BTreeMap<String, Arc<InstanceConfig>>,
-    /// An instance is gone and may have to be made anew, of another plugin.
+    /// A configured instance was forgotten: if its name belongs to another plugin by now, it is made anew.
     reborn: bool,
     batch: Batch,
     shutdown: Option<Shutdown>,
 }
 
-/// One instance: its actor, and what is shown beside what that knows.
+/// One instance: its actor, and what is shown of it beside the actor's own state.
 struct Record {
     name: Arc<str>,
     actor: Actor<Running, Waiter>,
-    /// What it was last told to be made from; nothing once that is gone.
+    /// What its actor was last told to make it from; `None` once that is gone.
     told: Option<Told>,
-    /// What it requires and is not there.
+    /// What it requires and lacks.
     lack: Option<Lack>,
     /// The generation that is held to be down by its checks or calls.
     down: Option<u64>,
     since_unix_ms: u64,
-    /// What became of its library when it was last unloaded, and which load that was.
+    /// Its last unload: which load of its library it was, and what became of that.
     unload: Option<(u64, Verdict)>,
-    /// Calls of all its generations.
-    tally: CallTotals,
+    /// Totals of the calls of all its generations.
+    totals: CallTotals,
     /// What goes on for its update, and is shown of it.
     followed: rollouts::Followed,
     /// Builds that are not tried again by themselves.
     barred: Vec<BarredView>,
     /// The version before the one that serves, if there was one.
     previous: Option<VerifiedPlugin>,
-    /// The version of which it was told that it waits for an operator.
+    /// The version of which it was published that it waits for an operator.
     available: Option<Digest>,
 }
 
-/// What an instance was told to be made from.
+/// What an instance's actor was told to make it from, to see whether that has changed.
 #[derive(PartialEq)]
 struct Told {
     digest: Digest,
@@ -150,7 +150,7 @@ impl Told {
     }
 }
 
-/// What is done once all that was drained is handled.
+/// What is published and begun once all drained requests are handled.
 #[derive(Default)]
 struct Batch {
     changed: BTreeSet<Arc<str>>,
@@ -203,14 +203,14 @@ impl Supervisor {
             requests,
             instances: BTreeMap::new(),
             awaited: 0,
-            wanted: 0,
+            to_run: 0,
             dependencies: Dependencies::default(),
             trouble: HostTrouble::default(),
             consequences: VecDeque::new(),
             directories: Directories::default(),
             residents: ResidentLibraries::default(),
-            looking: false,
-            tallies: BTreeMap::new(),
+            retry_is_scheduled: false,
+            gone_totals: BTreeMap::new(),
             trials: BTreeMap::new(),
             reborn: false,
             batch: Batch::default(),
@@ -218,20 +218,20 @@ impl Supervisor {
         }
     }
 
-    /// Uses what is locked.
+    /// With the versions of `extman.lock`.
     pub fn with_lock(mut self, lock: Option<LockUse>) -> Self {
         self.lock = lock;
         self
     }
 
-    /// With this configured for all instances.
+    /// With these policies for all instances.
     pub fn with_policies(mut self, policies: Policies) -> Self {
         self.supervision = policies.supervision;
         (self.rollout, self.probe) = (policies.rollout, policies.probe);
         self
     }
 
-    /// With these builds barred, and these of what served instead, which may be there no longer.
+    /// With these builds barred, and with those that served instead, whose files may be gone.
     pub fn with_barred(
         mut self,
         barred: Barred,
@@ -317,7 +317,7 @@ impl Supervisor {
                 self.feed(&name, Input::Down { generation, why });
             }
             Request::Due(name, due) => self.due(name, due),
-            Request::Rested => self.consequences.extend(self.trouble.rested()),
+            Request::RestOver => self.consequences.extend(self.trouble.rest_over()),
             Request::Panicked {
                 name,
                 generation,
@@ -328,35 +328,23 @@ impl Supervisor {
             Request::VettingSlow(name, text) => self.feed(&name, Input::Slow(text)),
             Request::Started(name, plugin, result) => self.started(&name, &plugin, *result),
             Request::Stopped(name, plugin, stopped) => self.stopped(&name, &plugin, *stopped),
-            Request::LookAgain => self.look_again(),
-            Request::Tried(name, stopped) => self.tried(&name, *stopped),
+            Request::RetryUnloads => self.retry_unloads(),
+            Request::UnloadRetried(name, stopped) => self.unload_retried(&name, *stopped),
             Request::Shutdown(reply, budget) => self.begin_shutdown(reply, budget),
             Request::Overdue(name) => self.overdue(&name),
             Request::ShutdownOver => self.shutdown_over(),
         }
     }
 
-    fn command(&mut self, name: &str, reply: Waiter, input: fn(Waiter) -> Input<Running, Waiter>) {
-        self.command_with(name, reply, input);
-    }
-
-    fn command_with(
-        &mut self,
-        name: &str,
-        reply: Waiter,
-        input: impl FnOnce(Waiter) -> Input<Running, Waiter>,
-    ) {
-        if self.shutdown.is_some() {
-            let text = "the host is ending".to_owned();
-            self.batch.answers.push((reply, Err(text)));
-        } else if self.instances.contains_key(name) {
-            self.feed(name, input(reply));
-        } else {
-            let text = format!("there is no plugin named {name:?}");
-            self.batch.answers.push((reply, Err(text)));
+    /// Feeds an instance with an operator's command, unless the host is ending.
+    fn command(&mut self, name: &str, reply: Waiter, input: impl FnOnce(Waiter) -> Input<Running, Waiter>) {
+        match self.shutdown.is_none() && self.instances.contains_key(name) {
+            true => self.feed(name, input(reply)),
+            false => self.refuse(name, reply, "the host is ending"),
         }
     }
 
+    /// Answers a command with this, or that there is no such instance.
     fn refuse(&mut self, name: &str, reply: Waiter, why: &str) {
         let text = match self.instances.contains_key(name) {
             true => why.to_owned(),
@@ -365,7 +353,7 @@ impl Supervisor {
         self.batch.answers.push((reply, Err(text)));
     }
 
-    /// Has an instance's actor decide, and carries out what it decides.
+    /// Feeds an instance's actor, and carries out the effects.
     fn feed(&mut self, name: &str, input: Input<Running, Waiter>) {
         let Some(record) = self.instances.get_mut(name) else {
             return;
@@ -376,14 +364,12 @@ impl Supervisor {
             .actor
             .judge_by(self.rollout.enabled.then(|| self.rollout.clone()));
         self.awaited -= usize::from(record.actor.is_awaited());
-        self.wanted -= usize::from(record.is_wanted());
+        self.to_run -= usize::from(record.is_to_run());
         let effects = record.actor.next(input, now);
         let supervision = record.actor.build().config.supervision(self.supervision);
-        if *record.actor.supervision() != supervision {
-            record.actor.supervise(supervision);
-        }
+        record.actor.supervise(supervision);
         self.awaited += usize::from(record.actor.is_awaited());
-        self.wanted += usize::from(record.is_wanted());
+        self.to_run += usize::from(record.is_to_run());
         let to = record.actor.lifecycle();
         if from != to {
             record.since_unix_ms = clock::unix_ms(clock::wall());
@@ -398,7 +384,7 @@ impl Supervisor {
             self.carry_out(&name, effect);
         }
         self.note_rollout(&name);
-        self.note_standing(&name);
+        self.note_availability(&name);
         self.note_trouble(&name, now);
         self.batch.changed.insert(name);
     }
@@ -423,17 +409,17 @@ impl Supervisor {
                 for_ms: gap.as_millis() as u64,
             }),
             Effect::Forget => {
-                let new = self.batch.forgotten.insert(name.clone());
+                let is_first = self.batch.forgotten.insert(name.clone());
                 if let Some(shutdown) = &mut self.shutdown {
-                    // They stay listed as they ended, until all have.
-                    shutdown.forgotten(name, new);
+                    // Instances stay listed, as they ended, until all have ended.
+                    shutdown.forgotten(name, is_first);
                 } else if let Some(record) = self.instances.remove(name) {
                     let id = &record.actor.build().plugin.manifest().plugin.id;
                     self.dependencies.forget(id, name);
                     self.reborn |= self.configured.has(name);
-                    self.wanted -= usize::from(record.is_wanted());
-                    if self.tallies.len() < TALLIES_MAX {
-                        self.tallies.insert(name.clone(), record.tally);
+                    self.to_run -= usize::from(record.is_to_run());
+                    if self.gone_totals.len() < GONE_TOTALS_MAX {
+                        self.gone_totals.insert(name.clone(), record.totals);
                     }
                 }
             }
@@ -460,7 +446,7 @@ impl Supervisor {
             self.spawn_stop(name, running, condition);
         }
         for what in batch.events {
-            self.events.tell(what);
+            self.events.publish(what);
         }
         self.events.flush(ended);
         for (waiter, outcome) in batch.answers {
@@ -485,7 +471,7 @@ impl Supervisor {
             }
             let result = tokio::select! {
                 result = start::start(&services, build, name.clone(), beside, events) => result,
-                never = tell_slow_vetting(&services, &requests, &name, digest) => match never {},
+                never = report_slow_vetting(&services, &requests, &name, digest) => match never {},
             };
             requests.make(Request::Started(name, Box::new(plugin), Box::new(result)));
         });
@@ -495,7 +481,7 @@ impl Supervisor {
         match result {
             Ok(running) => {
                 if let Some(record) = self.instances.get_mut(name) {
-                    record.tally.begin(running.instance.call_metrics().clone());
+                    record.totals.begin(running.instance.call_metrics().clone());
                 }
                 self.feed(name, Input::Started(running));
             }
@@ -536,13 +522,13 @@ impl Supervisor {
             unload,
             metrics,
         } = stopped;
-        self.tell_complaints(name, generation, &complaints);
+        self.report_complaints(name, generation, &complaints);
         let unloaded = unload.is_some();
         if let Some(unload) = unload {
             self.unloaded(name, plugin, unload);
         }
-        if let (Some(metrics), Some(tally)) = (metrics, self.tally_of(name)) {
-            tally.close(&metrics);
+        if let (Some(metrics), Some(totals)) = (metrics, self.totals_of(name)) {
+            totals.close(&metrics);
         }
         self.feed(
             name,
@@ -579,7 +565,7 @@ impl Supervisor {
             ran_ms: ran.as_millis() as u64,
         });
         let generation = work.generation;
-        self.try_again(generation);
+        self.retry_generation(generation);
         self.feed(&work.subject, Input::LateReturn { generation, text });
     }
 }
@@ -589,7 +575,7 @@ impl Record {
         name: Arc<str>,
         blueprint: Blueprint,
         (supervision, disabled): (SupervisionConfig, bool),
-        tally: CallTotals,
+        totals: CallTotals,
     ) -> Self {
         let desired = match disabled {
             true => DesiredState::Disabled,
@@ -604,7 +590,7 @@ impl Record {
             down: None,
             since_unix_ms: clock::unix_ms(clock::wall()),
             unload: None,
-            tally,
+            totals,
             followed: rollouts::Followed::default(),
             barred: Vec::new(),
             previous: None,
@@ -612,8 +598,8 @@ impl Record {
         }
     }
 
-    /// Whether an operator wants it to run.
-    fn is_wanted(&self) -> bool {
+    /// Whether it is to run.
+    fn is_to_run(&self) -> bool {
         self.actor.desired() == DesiredState::Running
     }
 
@@ -640,13 +626,13 @@ impl Record {
             beside: self.canary(),
             rollout: self.rollout_view(),
             barred: self.barred.clone(),
-            tally: self.tally.clone(),
+            tally: self.totals.clone(),
             unload: self.unload.clone(),
         }
     }
 }
 
-/// What an instance is to be, where no operator has said anything.
+/// The desired state of an instance of which no operator has said anything.
 fn configured(config: &InstanceConfig) -> DesiredState {
     match config.autostart {
         true => DesiredState::Running,
@@ -654,11 +640,11 @@ fn configured(config: &InstanceConfig) -> DesiredState {
     }
 }
 
-/// After this time a vetting is said to take long, and again each time that it has passed.
+/// How long a vetting takes until it is reported as slow, and between two such reports.
 const SLOW_VETTING: Duration = Duration::from_secs(5);
 
-/// Tells of the vetting of these bytes as long as it takes long.
-async fn tell_slow_vetting(
+/// Reports the vetting of these bytes again and again as it takes long.
+async fn report_slow_vetting(
     services: &Services,
     requests: &Requests,
     name: &Arc<str>,

@@ -141,7 +141,7 @@ pub struct TrialConfig<'a> {
     pub config: &'a str,
     /// The start-up time that an instance would get, where one is given.
     pub startup: Option<Duration>,
-    /// The same with the secrets in it, of which what was seen is cleaned.
+    /// The same with the secrets in it, which are redacted in what was seen.
     pub secrets: Option<&'a ResolvedConfig>,
 }
 
@@ -378,7 +378,7 @@ impl Vetting {
         };
         let report = child::run(trial.worker, order, sealed.share()?, limits, phase, host_ends).await?;
         Ok(match trial.secrets {
-            Some(config) => config.clean_vetting(report),
+            Some(config) => config.redact_vetting(report),
             None => report,
         })
     }

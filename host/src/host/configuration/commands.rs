@@ -264,7 +264,7 @@ impl Host {
         configuration.current.store(Arc::new(current));
         configuration.found().instances.remove(&name);
         self.publish_configured();
-        self.inner.events.tell(What::ConfigSet {
+        self.inner.events.publish(What::ConfigSet {
             name: name.clone(),
             who: change.who,
             fields,

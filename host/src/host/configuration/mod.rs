@@ -21,7 +21,7 @@ use crate::config::{Config, ConfigError, ConfigSource, ConfigText};
 use arc_swap::ArcSwap;
 use extman_model::{ConfigChangeBy, ConfigStatus, FieldFault, Lifecycle, LogLevel, PlacedFault, What, clock};
 use extman_runtime::registry::{Entry, Snapshot};
-use extman_runtime::supervisor::{Configured, InstanceConfig, Request, SecretMarks};
+use extman_runtime::supervisor::{Configured, InstanceConfig, Request, SecretFingerprints};
 use fields::{Section, overlaid, section};
 use kept::{Kept, KeptChange};
 use std::collections::{BTreeMap, HashMap};
@@ -85,7 +85,7 @@ impl Current {
                 };
                 faults.extend(unfit.into_iter().map(|fault| (name.to_owned(), fault)));
             }
-            config.secrets = SecretMarks::of(&config.config);
+            config.secrets = SecretFingerprints::of(&config.config);
             config
         };
         let instances: Vec<InstanceConfig> = file.instances.iter().map(&mut over).collect();
@@ -297,7 +297,7 @@ impl Host {
         if found.file != faults {
             found.file.clone_from(&faults);
             drop(found);
-            self.inner.events.tell(What::ConfigRefused { faults });
+            self.inner.events.publish(What::ConfigRefused { faults });
         }
     }
 
@@ -352,7 +352,7 @@ impl Host {
             found.needs_restart.clone_from(&needs_restart);
             faults
         };
-        self.inner.events.tell(What::ConfigRead {
+        self.inner.events.publish(What::ConfigRead {
             instances: names,
             changed: changed.clone(),
             needs_restart,

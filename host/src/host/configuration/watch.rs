@@ -4,7 +4,7 @@ use super::Current;
 use crate::config::{ConfigError, ConfigText};
 use crate::host::{Host, Inner};
 use extman_intake::{Watch, WatchConfig};
-use extman_runtime::supervisor::SecretMarks;
+use extman_runtime::supervisor::SecretFingerprints;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ const LOOKS_MAX: usize = 10;
 struct Seen {
     /// What stood in the file, or why it could not be read.
     text: Result<ConfigText, String>,
-    marks: Vec<SecretMarks>,
+    marks: Vec<SecretFingerprints>,
 }
 
 impl Seen {
@@ -34,7 +34,7 @@ impl Seen {
             }),
             marks: current
                 .all()
-                .map(|config| SecretMarks::of(&config.config))
+                .map(|config| SecretFingerprints::of(&config.config))
                 .collect(),
         }
     }
@@ -133,7 +133,7 @@ async fn settled(
 fn directories(path: &Path, current: &Current) -> BTreeSet<PathBuf> {
     let secrets = current
         .all()
-        .flat_map(|config| SecretMarks::files(&config.config));
+        .flat_map(|config| SecretFingerprints::files(&config.config));
     let files = std::iter::once(path.to_owned()).chain(secrets);
     let parent = |file: PathBuf| file.parent().map(Path::to_owned);
     files.filter_map(parent).collect()

@@ -61,25 +61,18 @@ pub(super) unsafe extern "C" fn create<P: Export>(
             step: &step,
         }
     };
-    match caught(|| P::create(&create)) {
-        Ok(Ok(plugin)) => {
-            let instance = Box::new(Instance {
-                plugin,
-                host,
-                panicked: AtomicBool::new(false),
-            });
-            // SAFETY: not null, and the host's to write to.
-            unsafe { out.write(Box::into_raw(instance).cast()) };
-            abi::STATUS_OK
-        }
-        // SAFETY: `error` is the host's lent buffer.
-        Ok(Err(failure)) => unsafe { failed(&failure, error) },
-        Err(panic) => {
-            // SAFETY: as above.
-            unsafe { write_text(error, &panic) };
-            abi::STATUS_PANICKED
-        }
-    }
+    let created = caught(|| P::create(&create)).map(|created| {
+        let instance = Box::new(Instance {
+            plugin: created?,
+            host,
+            panicked: AtomicBool::new(false),
+        });
+        // SAFETY: not null, and the host's to write to.
+        unsafe { out.write(Box::into_raw(instance).cast()) };
+        Ok(())
+    });
+    // SAFETY: `error` is the host's lent buffer.
+    unsafe { status_of(created, error) }
 }
 
 pub(super) unsafe extern "C" fn destroy<P: Export>(
@@ -95,16 +88,8 @@ pub(super) unsafe extern "C" fn destroy<P: Export>(
     // SAFETY: not null; a field of ABI 1.0.
     let step = instance.step(unsafe { (*request).call });
     let Instance { plugin, .. } = *instance;
-    match caught(|| plugin.destroy(&step)) {
-        Ok(Ok(())) => abi::STATUS_OK,
-        // SAFETY: `error` is the host's lent buffer.
-        Ok(Err(failure)) => unsafe { failed(&failure, error) },
-        Err(panic) => {
-            // SAFETY: as above.
-            unsafe { write_text(error, &panic) };
-            abi::STATUS_PANICKED
-        }
-    }
+    // SAFETY: `error` is the host's lent buffer.
+    unsafe { status_of(caught(|| plugin.destroy(&step)), error) }
 }
 
 macro_rules! steps {
@@ -318,25 +303,27 @@ pub(super) unsafe fn enter<P: Export>(
         unsafe { write_text(error, "this instance panicked before and serves no more") };
         return abi::STATUS_PANICKED;
     }
-    match caught(|| run(instance)) {
-        Ok(Ok(())) => abi::STATUS_OK,
-        // SAFETY: the caller's contract.
-        Ok(Err(failure)) => unsafe { failed(&failure, error) },
-        Err(panic) => {
-            instance.panicked.store(true, Ordering::Relaxed);
-            // SAFETY: the caller's contract.
-            unsafe { write_text(error, &panic) };
-            abi::STATUS_PANICKED
-        }
+    let ran = caught(|| run(instance));
+    if ran.is_err() {
+        instance.panicked.store(true, Ordering::Relaxed);
     }
+    // SAFETY: the caller's contract.
+    unsafe { status_of(ran, error) }
 }
 
+/// The status of what was run under [`caught`]; the text of a failure or a panic goes into the lent buffer.
+///
 /// # Safety
 /// `error` is null or a lent buffer.
-unsafe fn failed(failure: &Error, error: *mut TextBuffer) -> Status {
+unsafe fn status_of(ran: Result<Result<()>, String>, error: *mut TextBuffer) -> Status {
+    let (status, text) = match &ran {
+        Ok(Ok(())) => return abi::STATUS_OK,
+        Ok(Err(failure)) => (failure.status(), failure.text()),
+        Err(panic) => (abi::STATUS_PANICKED, &**panic),
+    };
     // SAFETY: the caller's contract.
-    unsafe { write_text(error, failure.text()) };
-    failure.status()
+    unsafe { write_text(error, text) };
+    status
 }
 
 /// Fills an outcome: what a call used, and whether trying again makes sense after a failure.

@@ -55,11 +55,18 @@ pub(super) unsafe fn path<'a>(bytes: abi::Bytes) -> Option<&'a Path> {
 /// # Safety
 /// `bytes` is valid for `'a`.
 pub(super) unsafe fn slice<'a>(bytes: abi::Bytes) -> &'a [u8] {
-    if bytes.data.is_null() || bytes.len == 0 {
+    // SAFETY: the caller's contract.
+    unsafe { array(bytes.data, bytes.len) }
+}
+
+/// # Safety
+/// `first` is null or points to `len` values that are valid for `'a`.
+pub(super) unsafe fn array<'a, T>(first: *const T, len: usize) -> &'a [T] {
+    if first.is_null() || len == 0 {
         return &[];
     }
     // SAFETY: not null, and the caller's contract.
-    unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) }
+    unsafe { std::slice::from_raw_parts(first, len) }
 }
 
 /// Writes as much of `text` as fits, cut at a character's boundary.

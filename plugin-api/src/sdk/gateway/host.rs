@@ -83,8 +83,8 @@ impl Host {
         into_result(status, "push health")
     }
 
-    /// For calls of other plugins that are made in none of this plugin's own: from a thread of its own. They need a timeout of theirs, and end
-    /// with the instance.
+    /// The host, for calls of other plugins from outside any call or step, as from a thread of the plugin's own. Such a call has no deadline but its
+    /// own [`timeout`](crate::sdk::CallRequest::timeout), and is cancelled when the instance ends.
     pub fn caller(&self) -> Caller {
         Caller::new(self.clone(), 0)
     }
@@ -102,9 +102,9 @@ impl Host {
         }
     }
 
-    pub(crate) fn progress(&self, call: abi::CallToken, units: u64, total: u64, text: &str) {
+    pub(crate) fn progress(&self, call: abi::CallToken, done: u64, total: u64, text: &str) {
         // SAFETY: the text is borrowed for the call.
-        unsafe { ((*self.table).progress)(self.table, call, units, total, text.as_ptr(), text.len()) };
+        unsafe { ((*self.table).progress)(self.table, call, done, total, text.as_ptr(), text.len()) };
     }
 
     pub(crate) fn sink_begin(&self, call: abi::CallToken, content_type: &str) -> Result<()> {

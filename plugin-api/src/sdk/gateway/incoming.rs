@@ -1,6 +1,6 @@
 //! A request as the plugin reads it: each field by itself, when it is asked for.
 
-use super::guard::{slice, text};
+use super::guard::{array, slice, text};
 use crate::abi::{self, Bytes, Request};
 use crate::sdk::InputPart;
 use std::marker::PhantomData;
@@ -86,18 +86,9 @@ impl<'a> Incoming<'a> {
             .map(|pair| unsafe { (text(pair.key), text(pair.value)) })
     }
 
+    /// Bytes of this request as text.
     fn text(&self, bytes: Bytes) -> &'a str {
         // SAFETY: bytes of this request, by the contract of `new`.
         unsafe { text(bytes) }
     }
-}
-
-/// # Safety
-/// `first` is null or points to `len` structs that are valid for `'a`.
-unsafe fn array<'a, T>(first: *const T, len: usize) -> &'a [T] {
-    if first.is_null() || len == 0 {
-        return &[];
-    }
-    // SAFETY: not null, and the caller's contract.
-    unsafe { std::slice::from_raw_parts(first, len) }
 }

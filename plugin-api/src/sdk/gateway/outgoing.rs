@@ -1,9 +1,9 @@
 //! Calls of other plugins: the host's `extman.call/1`, and the functions that it hands frames and answers to.
 
-use super::guard::{caught, slice, text};
+use super::guard::{array, caught, slice, text};
 use super::host::Host;
 use crate::abi::{self, Bytes, CallTable, Status};
-use crate::sdk::outgoing::{HearsAnswer, HearsFrame};
+use crate::sdk::outgoing::{OnAnswer, OnFrame};
 use crate::sdk::{CallRequest, Error, Reply, Result, Usage};
 use std::any::Any;
 use std::ffi::c_void;
@@ -11,20 +11,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 /// A request as the host reads it: what it points to is the borrowed [`CallRequest`]'s.
-struct Lent {
+struct LentRequest {
     request: abi::Request,
     _metadata: Vec<abi::Metadata>,
     _parts: Vec<abi::InputPart>,
 }
 
-impl Lent {
-    fn new(within: abi::CallToken, asked: &CallRequest<'_>, streams: bool) -> Self {
+impl LentRequest {
+    fn new(within: abi::CallToken, request: &CallRequest<'_>, streams: bool) -> Self {
         let bytes = |text: &str| Bytes::of(text.as_bytes());
-        let metadata = asked.metadata.iter().map(|(key, value)| abi::Metadata {
+        let metadata = request.metadata.iter().map(|(key, value)| abi::Metadata {
             key: bytes(key),
             value: bytes(value),
         });
-        let parts = asked.parts.iter().map(|part| abi::InputPart {
+        let parts = request.parts.iter().map(|part| abi::InputPart {
             name: bytes(part.name),
             content_type: bytes(part.content_type),
             data: Bytes::of(part.data),
@@ -33,11 +33,11 @@ impl Lent {
         let request = abi::Request {
             struct_size: size_of::<abi::Request>(),
             call: within,
-            capability: bytes(asked.capability),
+            capability: bytes(request.capability),
             capability_version: Bytes::EMPTY,
-            content_type: bytes(asked.content_type),
-            accept: bytes(asked.accept),
-            input: Bytes::of(asked.input),
+            content_type: bytes(request.content_type),
+            accept: bytes(request.accept),
+            input: Bytes::of(request.input),
             metadata: metadata.as_ptr(),
             metadata_len: metadata.len(),
             parts: parts.as_ptr(),
@@ -45,7 +45,7 @@ impl Lent {
             flags: if streams { abi::REQUEST_STREAM } else { 0 },
             reserved: 0,
         };
-        Lent {
+        LentRequest {
             request,
             _metadata: metadata,
             _parts: parts,
@@ -53,26 +53,26 @@ impl Lent {
     }
 }
 
-fn timeout_ns(asked: &CallRequest<'_>) -> u64 {
+fn timeout_ns(request: &CallRequest<'_>) -> u64 {
     let ns = |timeout: Duration| timeout.as_nanos().try_into().unwrap_or(abi::NO_DEADLINE);
-    asked.timeout.map_or(abi::NO_DEADLINE, ns)
+    request.timeout.map_or(abi::NO_DEADLINE, ns)
 }
 
-/// Takes frames while a thread waits.
-type TakesFrame<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+/// Called with each frame of a call on the thread that waits for it.
+type OnFrameHere<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 
-/// Whoever waits for an answer on this thread.
-struct Waiting<'a, 'b> {
-    frame: Option<&'a mut TakesFrame<'b>>,
+/// A call whose thread waits for the answer.
+struct WaitingCall<'a, 'b> {
+    frame: Option<&'a mut OnFrameHere<'b>>,
     failure: Option<Error>,
     panic: Option<Box<dyn Any + Send>>,
-    came_to: Option<Result<Reply>>,
+    result: Option<Result<Reply>>,
 }
 
-/// Whoever hears of an answer later.
-struct Hearing {
-    frame: Option<Box<HearsFrame>>,
-    answer: Box<HearsAnswer>,
+/// A submitted call: what its frames and its answer are handed to.
+struct SubmittedCall {
+    frame: Option<Box<OnFrame>>,
+    answer: Box<OnAnswer>,
     failure: Option<Error>,
 }
 
@@ -89,20 +89,20 @@ impl Host {
         }
     }
 
-    /// Makes a call and waits for what it comes to.
+    /// Makes a call and waits for its answer.
     pub(crate) fn call_and_wait(
         &self,
         within: abi::CallToken,
-        asked: &CallRequest<'_>,
-        frame: Option<&mut TakesFrame<'_>>,
+        request: &CallRequest<'_>,
+        frame: Option<&mut OnFrameHere<'_>>,
     ) -> Result<Reply> {
         let table = self.call_table()?;
-        let lent = Lent::new(within, asked, frame.is_some());
-        let mut waiting = Waiting {
+        let lent = LentRequest::new(within, request, frame.is_some());
+        let mut waiting = WaitingCall {
             frame,
             failure: None,
             panic: None,
-            came_to: None,
+            result: None,
         };
         let receiver = abi::Receiver {
             struct_size: size_of::<abi::Receiver>(),
@@ -110,7 +110,7 @@ impl Host {
             frame: Some(waiting_frame),
             answer: Some(waiting_answer),
         };
-        let timeout = timeout_ns(asked);
+        let timeout = timeout_ns(request);
         // SAFETY: the host's table of `extman.call/1`, a function of its first version; request, receiver and context outlive the call.
         let status = unsafe { ((*table).call)(self.table, self.instance, &lent.request, timeout, &receiver) };
         if let Some(panic) = waiting.panic {
@@ -120,33 +120,33 @@ impl Host {
             return Err(failure);
         }
         waiting
-            .came_to
+            .result
             .unwrap_or_else(|| Err(Error::from_host_status(status, "call another plugin")))
     }
 
-    /// Makes a call and returns at once: its name.
+    /// Makes a call and returns at once, with its token.
     pub(crate) fn submit_call(
         &self,
         within: abi::CallToken,
-        asked: &CallRequest<'_>,
-        frame: Option<Box<HearsFrame>>,
-        answer: Box<HearsAnswer>,
+        request: &CallRequest<'_>,
+        frame: Option<Box<OnFrame>>,
+        answer: Box<OnAnswer>,
     ) -> Result<abi::OutgoingToken> {
         let table = self.call_table()?;
-        let lent = Lent::new(within, asked, frame.is_some());
-        let hearing = Box::into_raw(Box::new(Hearing {
+        let lent = LentRequest::new(within, request, frame.is_some());
+        let submitted = Box::into_raw(Box::new(SubmittedCall {
             frame,
             answer,
             failure: None,
         }));
         let receiver = abi::Receiver {
             struct_size: size_of::<abi::Receiver>(),
-            context: hearing.cast(),
-            frame: Some(heard_frame),
-            answer: Some(heard_answer),
+            context: submitted.cast(),
+            frame: Some(submitted_frame),
+            answer: Some(submitted_answer),
         };
-        let (timeout, mut token) = (timeout_ns(asked), 0);
-        // SAFETY: as in `call_and_wait`; the context stays until `heard_answer` takes it.
+        let (timeout, mut token) = (timeout_ns(request), 0);
+        // SAFETY: as in `call_and_wait`; the context stays until `submitted_answer` takes it.
         let status = unsafe {
             ((*table).submit)(
                 self.table,
@@ -161,7 +161,7 @@ impl Host {
             return Ok(token);
         }
         // SAFETY: it was not begun, so that nobody else has the context.
-        drop(unsafe { Box::from_raw(hearing) });
+        drop(unsafe { Box::from_raw(submitted) });
         Err(Error::from_host_status(status, "call another plugin"))
     }
 
@@ -176,7 +176,7 @@ impl Host {
 
 unsafe extern "C" fn waiting_frame(context: *mut c_void, data: *const u8, data_len: usize) -> Status {
     // SAFETY: the context of `call_and_wait`, which waits for the call to end and touches nothing of it until then.
-    let Some(waiting) = (unsafe { context.cast::<Waiting<'_, '_>>().as_mut() }) else {
+    let Some(waiting) = (unsafe { context.cast::<WaitingCall<'_, '_>>().as_mut() }) else {
         return abi::STATUS_INTERNAL;
     };
     // SAFETY: the host lends the frame for the call.
@@ -201,50 +201,50 @@ unsafe extern "C" fn waiting_frame(context: *mut c_void, data: *const u8, data_l
 
 unsafe extern "C" fn waiting_answer(context: *mut c_void, answer: *const abi::Answer) -> Status {
     // SAFETY: as in `waiting_frame`.
-    if let Some(waiting) = unsafe { context.cast::<Waiting<'_, '_>>().as_mut() } {
+    if let Some(waiting) = unsafe { context.cast::<WaitingCall<'_, '_>>().as_mut() } {
         // SAFETY: the host's answer, valid with all that it points to for the call.
-        waiting.came_to = Some(unsafe { read(answer) });
+        waiting.result = Some(unsafe { read(answer) });
     }
     abi::STATUS_OK
 }
 
-unsafe extern "C" fn heard_frame(context: *mut c_void, data: *const u8, data_len: usize) -> Status {
-    // SAFETY: the context of `submit_call`, which is there until `heard_answer`; the host calls one after the other.
-    let Some(hearing) = (unsafe { context.cast::<Hearing>().as_mut() }) else {
+unsafe extern "C" fn submitted_frame(context: *mut c_void, data: *const u8, data_len: usize) -> Status {
+    // SAFETY: the context of `submit_call`, which is there until `submitted_answer`; the host calls one after the other.
+    let Some(submitted) = (unsafe { context.cast::<SubmittedCall>().as_mut() }) else {
         return abi::STATUS_INTERNAL;
     };
     // SAFETY: the host lends the frame for the call.
     let data = unsafe { lent_frame(data, data_len) };
-    let Some(frame) = &mut hearing.frame else {
+    let Some(frame) = &mut submitted.frame else {
         return abi::STATUS_OK;
     };
     match caught(|| frame(data)) {
         Ok(Ok(())) => abi::STATUS_OK,
         Ok(Err(failure)) => {
             let status = failure.status();
-            hearing.failure = Some(failure);
+            submitted.failure = Some(failure);
             status
         }
         Err(panic) => {
-            hearing.failure = Some(Error::internal(panic));
+            submitted.failure = Some(Error::internal(panic));
             abi::STATUS_PANICKED
         }
     }
 }
 
-unsafe extern "C" fn heard_answer(context: *mut c_void, answer: *const abi::Answer) -> Status {
+unsafe extern "C" fn submitted_answer(context: *mut c_void, answer: *const abi::Answer) -> Status {
     if context.is_null() {
         return abi::STATUS_INTERNAL;
     }
     // SAFETY: made by `submit_call` from a Box of this type; the host calls this once, and nothing with this context after it.
-    let hearing = unsafe { Box::from_raw(context.cast::<Hearing>()) };
+    let submitted = unsafe { Box::from_raw(context.cast::<SubmittedCall>()) };
     // SAFETY: the host's answer, valid with all that it points to for the call.
-    let came_to = unsafe { read(answer) };
-    let Hearing { answer, failure, .. } = *hearing;
+    let result = unsafe { read(answer) };
+    let SubmittedCall { answer, failure, .. } = *submitted;
     let heard = caught(move || {
         answer(match failure {
             Some(failure) => Err(failure),
-            None => came_to,
+            None => result,
         });
     });
     match heard {
@@ -281,12 +281,7 @@ unsafe fn read(answer: *const abi::Answer) -> Result<Reply> {
         return Err(failure);
     }
     // SAFETY: the caller's contract.
-    let pairs = unsafe {
-        match (*answer).metadata.is_null() {
-            true => &[],
-            false => std::slice::from_raw_parts((*answer).metadata, (*answer).metadata_len),
-        }
-    };
+    let pairs = unsafe { array((*answer).metadata, (*answer).metadata_len) };
     // SAFETY: the caller's contract.
     let metadata = pairs
         .iter()

@@ -105,7 +105,7 @@ impl Instance {
         });
         served.map_err(|failure| {
             let is_passed_on = failure.is_passed_on;
-            CallFailure::entered(self.cleaned(failure.error), is_passed_on, !is_passed_on)
+            CallFailure::entered(self.redacted(failure.error), is_passed_on, !is_passed_on)
         })
     }
 }

@@ -59,12 +59,12 @@ impl Answer {
             Ok(Said::Figures(figures)) => Answer::Figures(Some(figures)),
             Ok(Said::Nothing) => Answer::Figures(None),
             Ok(Said::Report(report)) => Answer::Other(Box::new(CheckOutcome::Answered {
-                report: Some(secrets.clean_report(*report)),
+                report: Some(secrets.redact_report(*report)),
             })),
             Err(CallError { kind, text, .. }) => Answer::Other(Box::new(if kind == ErrorKind::NotServing {
                 CheckOutcome::Busy
             } else {
-                let text = secrets.clean(&text).into_owned();
+                let text = secrets.redact(&text).into_owned();
                 CheckOutcome::Failed { kind, text }
             })),
         }

@@ -14,7 +14,7 @@ impl Instance {
         let (plugin, config) = (self.plugin.clone(), config.to_owned());
         let run = move |context: CallContext| plugin.configure(&config, context.token());
         self.in_step(Phase::Configure, self.settings.start_budget(), run)
-            .await?
+            .await
     }
 
     /// The state that a successor should start from.
@@ -28,8 +28,7 @@ impl Instance {
             let state = context.close().body;
             Ok(Snapshot { format, state })
         };
-        self.in_step(Phase::State, self.settings.stop_budget(), run)
-            .await?
+        self.in_step(Phase::State, self.settings.stop_budget(), run).await
     }
 
     /// Hands over the state that a predecessor left, which was of this version of the plugin. Before it is started.
@@ -40,6 +39,6 @@ impl Instance {
         let (plugin, version) = (self.plugin.clone(), plugin_version.to_owned());
         let run = move |context: CallContext| plugin.restore(&from, &version, context.token());
         self.in_step(Phase::State, self.settings.start_budget(), run)
-            .await?
+            .await
     }
 }

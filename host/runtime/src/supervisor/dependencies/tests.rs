@@ -1,5 +1,5 @@
 use super::*;
-use Standing::{Coming, Down, Serves};
+use Availability::{Coming, Down, Serves};
 use serde_json::json;
 use std::collections::HashMap;
 
@@ -37,8 +37,8 @@ impl Host {
     }
 
     /// How many were told of a change.
-    fn is(&mut self, name: &str, standing: Standing) -> usize {
-        self.dependencies.note(name, &Arc::from(name), standing);
+    fn is(&mut self, name: &str, availability: Availability) -> usize {
+        self.dependencies.note(name, &Arc::from(name), availability);
         self.listen()
     }
 
@@ -157,7 +157,10 @@ fn plugin_without_an_instance_is_named_by_its_id_and_one_that_comes_ends_that() 
 }
 
 /// What the rules say, by trying again and again until nothing changes.
-fn lacking(of: &[(String, Vec<Vec<String>>)], standing: &HashMap<String, Standing>) -> BTreeSet<String> {
+fn lacking(
+    of: &[(String, Vec<Vec<String>>)],
+    availability: &HashMap<String, Availability>,
+) -> BTreeSet<String> {
     let mut well: BTreeSet<&str> = BTreeSet::new();
     let lacks_nothing = |requires: &[Vec<String>], well: &BTreeSet<&str>| {
         requires
@@ -165,7 +168,7 @@ fn lacking(of: &[(String, Vec<Vec<String>>)], standing: &HashMap<String, Standin
             .all(|group| group.iter().any(|id| well.contains(id.as_str())))
     };
     loop {
-        let serve = of.iter().filter(|(id, _)| standing[id] == Serves);
+        let serve = of.iter().filter(|(id, _)| availability[id] == Serves);
         let now = serve
             .filter(|(_, requires)| lacks_nothing(requires, &well))
             .map(|(id, _)| id.as_str());
@@ -198,15 +201,15 @@ proptest::proptest! {
             borrowed.iter().map(|(id, groups)| (*id, groups.iter().map(Vec::as_slice).collect())).collect();
         let slices: Vec<(&str, &[&[&str]])> = slices.iter().map(|(id, groups)| (*id, groups.as_slice())).collect();
         let mut host = Host::new(&slices);
-        let mut standing: HashMap<String, Standing> = of.iter().map(|(id, _)| (id.clone(), Coming)).collect();
+        let mut availability: HashMap<String, Availability> = of.iter().map(|(id, _)| (id.clone(), Coming)).collect();
         for (at, to) in changes {
             let to = [Serves, Coming, Down][usize::from(to)];
             host.is(&name(at), to);
-            standing.insert(name(at), to);
+            availability.insert(name(at), to);
             let said: BTreeSet<String> = host.said.keys().cloned().collect();
-            proptest::prop_assert_eq!(&said, &lacking(&of, &standing));
+            proptest::prop_assert_eq!(&said, &lacking(&of, &availability));
             let is_down = |lack: &String| lack.starts_with("suppressed");
-            let any_down = host.dependencies.plugins.values().any(|plugin| plugin.standing() == Down);
+            let any_down = host.dependencies.plugins.values().any(|plugin| plugin.availability() == Down);
             let any_circle = has_a_circle(&of);
             proptest::prop_assert!(any_down || any_circle || !host.said.values().any(is_down));
         }

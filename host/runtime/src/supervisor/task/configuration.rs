@@ -21,10 +21,8 @@ impl Supervisor {
             self.resolve_and_reconcile(Gone::Configuration);
         }
         for record in self.instances.values_mut() {
-            let config = record.actor.build().config.supervision(supervision);
-            if *record.actor.supervision() != config {
-                record.actor.supervise(config);
-            }
+            let supervision = record.actor.build().config.supervision(supervision);
+            record.actor.supervise(supervision);
         }
     }
 

@@ -1,13 +1,13 @@
-//! Instances that lack what they require: they are told, and shown so.
+//! Instances that lack what they require: their actors are told, and they are shown so.
 
 use super::Supervisor;
 use crate::supervisor::stage::{Input, Loaded};
 use std::sync::Arc;
 
 impl Supervisor {
-    /// An instance may be elsewhere than before, for those who require its plugin.
-    pub(super) fn note_standing(&mut self, name: &Arc<str>) {
-        // What ends keeps nobody from anything any more.
+    /// An instance may be available to those that require its plugin, or no longer.
+    pub(super) fn note_availability(&mut self, name: &Arc<str>) {
+        // While the host ends, nobody waits for anybody.
         if self.shutdown.is_some() {
             return;
         }
@@ -15,18 +15,19 @@ impl Supervisor {
             let serving = record.actor.serving().map(Loaded::generation);
             let is_down = serving.is_some() && serving == record.down;
             let id = &record.actor.build().plugin.manifest().plugin.id;
-            self.dependencies.note(id, name, record.actor.standing(is_down));
+            self.dependencies
+                .note(id, name, record.actor.availability(is_down));
         }
     }
 
-    /// An instance is held to be down by its checks or calls, or no longer.
+    /// A generation of an instance is down by its checks or calls, or no longer.
     pub(super) fn note_down(&mut self, name: &Arc<str>, generation: u64, is_down: bool) {
         if let Some(record) = self.instances.get_mut(name) {
             record.down = is_down.then_some(generation);
         }
     }
 
-    /// Tells instances what they lack now, until nothing changes by that.
+    /// Tells actors what their instances lack now, until that changes nothing any more.
     pub(super) fn follow_dependencies(&mut self) {
         loop {
             let changes = self.dependencies.take_changes();

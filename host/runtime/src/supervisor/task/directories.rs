@@ -279,14 +279,14 @@ impl Supervisor {
             let (plugin, barred) = self.selected(&name, config.update, plugin);
             let blueprint = blueprint(&self.trials, &name, Blueprint { plugin, config });
             if !self.instances.contains_key(&name) {
-                let tally = self.tallies.remove(&name).unwrap_or_default();
+                let totals = self.gone_totals.remove(&name).unwrap_or_default();
                 let policy = (self.supervision, self.disabled.contains(&name));
-                let record = Record::new(name.clone(), blueprint.clone(), policy, tally);
-                self.wanted += usize::from(record.is_wanted());
+                let record = Record::new(name.clone(), blueprint.clone(), policy, totals);
+                self.to_run += usize::from(record.is_to_run());
                 // Forgotten and back within one batch: it is another one, and not gone.
                 self.batch.forgotten.remove(&name);
                 self.instances.insert(name.clone(), record);
-                self.note_standing(&name);
+                self.note_availability(&name);
             }
             blueprints.push((name, blueprint, barred));
         }

@@ -1,4 +1,4 @@
-//! The end of the host: instances end, whoever requires others before those, within the time that there is.
+//! The end of the host: instances end within a time limit, and each before those that it requires.
 
 use super::super::departures::{Departure, Departures};
 use super::super::requests::Request;
@@ -10,28 +10,46 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The host ends.
+/// The host is ending.
 pub(super) struct Shutdown {
     reply: oneshot::Sender<Vec<(String, Verdict)>>,
-    pub(super) verdicts: Vec<(String, Verdict)>,
+    /// What became of each library: by instance and generation.
+    verdicts: Vec<(String, u64, Verdict)>,
     departures: Departures,
-    /// When the time for it is over.
+    /// When its time limit passes.
     ends: Monotonic,
-    /// Instances that are not forgotten yet.
+    /// Instances that have not ended.
     left: usize,
-    /// The time for it is over.
+    /// Its time limit has passed.
     over: bool,
 }
 
 impl Shutdown {
-    /// An instance has ended; `new`: that is not known yet.
-    pub(super) fn forgotten(&mut self, name: &str, new: bool) {
-        self.left -= usize::from(new);
+    /// What became of a library.
+    pub(super) fn unloaded(&mut self, name: &str, generation: u64, verdict: &Verdict) {
+        self.verdicts.push((name.to_owned(), generation, verdict.clone()));
+    }
+
+    /// What became of it when it was tried again.
+    pub(super) fn retried(&mut self, name: &str, generation: u64, verdict: &Verdict) {
+        let mut verdicts = self.verdicts.iter_mut();
+        if let Some(known) = verdicts.find(|(of, load, _)| of == name && *load == generation) {
+            known.2 = verdict.clone();
+        }
+    }
+
+    /// An instance has ended. `is_first`: this was not said of it before.
+    pub(super) fn forgotten(&mut self, name: &str, is_first: bool) {
+        self.left -= usize::from(is_first);
         self.departures.ended(name);
     }
 
     pub(super) fn has_ended(self) {
-        let _ = self.reply.send(self.verdicts);
+        let verdicts = self
+            .verdicts
+            .into_iter()
+            .map(|(name, _, verdict)| (name, verdict));
+        let _ = self.reply.send(verdicts.collect());
     }
 }
 
@@ -46,7 +64,7 @@ impl Supervisor {
             (
                 record.name.clone(),
                 Arc::from(id),
-                self.dependencies.required_by_its_manifest(id),
+                self.dependencies.required_plugins(id),
             )
         });
         self.shutdown = Some(Shutdown {
@@ -58,11 +76,7 @@ impl Supervisor {
             over: false,
         });
         self.services.vetting.end();
-        let requests = self.requests.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(budget).await;
-            requests.make(Request::ShutdownOver);
-        });
+        self.requests.make_later(budget, Request::ShutdownOver);
     }
 
     pub(super) fn shutdown_over(&mut self) {
@@ -71,25 +85,21 @@ impl Supervisor {
         }
     }
 
-    /// Tells those to end that nobody requires any more.
+    /// Ends those instances that nobody requires any more.
     pub(super) fn follow_departures(&mut self) {
         while let Some(shutdown) = &mut self.shutdown
             && let Some(Departure { name, holds_others }) = shutdown.departures.next()
         {
             if holds_others {
-                // Half of what is left, so that something is left for whoever is held, however many hang.
-                let patience = shutdown.ends.since(clock::monotonic()) / 2;
-                let (requests, name) = (self.requests.clone(), name.clone());
-                tokio::spawn(async move {
-                    tokio::time::sleep(patience).await;
-                    requests.make(Request::Overdue(name));
-                });
+                // Half of the time that is left, so that some is left for those that wait for it, however many hang.
+                let time = shutdown.ends.since(clock::monotonic()) / 2;
+                self.requests.make_later(time, Request::Overdue(name.clone()));
             }
             self.feed(&name, Input::Gone(Gone::Host));
         }
     }
 
-    /// An instance has had its time.
+    /// An instance takes too long to end.
     pub(super) fn overdue(&mut self, name: &str) {
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.departures.ended(name);
@@ -99,5 +109,33 @@ impl Supervisor {
     pub(super) fn has_shut_down(&self) -> bool {
         let ended = |shutdown: &Shutdown| shutdown.over || shutdown.left == 0;
         self.shutdown.as_ref().is_some_and(ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use extman_model::ResidentReason;
+
+    #[tokio::test]
+    async fn two_generations_of_one_instance_are_told_each_as_it_ended() {
+        let (reply, told) = oneshot::channel();
+        let mut shutdown = Shutdown {
+            reply,
+            verdicts: Vec::new(),
+            departures: Departures::default(),
+            ends: Monotonic::from_nanos(1),
+            left: 0,
+            over: false,
+        };
+        let stays = Verdict::resident(ResidentReason::WedgedCall, "one is inside".to_owned());
+        shutdown.unloaded("a", 1, &stays);
+        shutdown.unloaded("a", 2, &stays);
+        shutdown.retried("a", 2, &Verdict::Unmapped);
+        shutdown.retried("a", 1, &Verdict::Unmapped);
+        shutdown.has_ended();
+        let told = told.await.unwrap();
+        let expected = ("a".to_owned(), Verdict::Unmapped);
+        assert_eq!(told, [expected.clone(), expected]);
     }
 }

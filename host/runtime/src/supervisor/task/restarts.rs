@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Supervisor {
-    /// An instance is disabled no longer.
+    /// An instance is no longer disabled.
     pub(super) fn enable(&mut self, name: &str, reply: Waiter) {
         self.disabled.remove(name);
         match self.instances.get(name).filter(|_| self.shutdown.is_none()) {
@@ -24,7 +24,7 @@ impl Supervisor {
         }
     }
 
-    /// An instance is disabled. One that is not there is not started when it comes.
+    /// An instance is disabled. One that does not exist yet is not started when its file comes.
     pub(super) fn disable(&mut self, name: &str, reply: Waiter) {
         self.disabled.insert(name.into());
         match self.instances.contains_key(name) {
@@ -35,11 +35,8 @@ impl Supervisor {
 
     /// Has an instance told when this moment has come.
     pub(super) fn wake(&self, name: &Arc<str>, due: Monotonic) {
-        let (requests, name) = (self.requests.clone(), name.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(due.since(clock::monotonic())).await;
-            requests.make(Request::Due(name, due));
-        });
+        let after = due.since(clock::monotonic());
+        self.requests.make_later(after, Request::Due(name.clone(), due));
     }
 
     /// A moment that an instance waits for has come.
@@ -51,18 +48,18 @@ impl Supervisor {
         self.consequences.extend(self.trouble.due(name, due, serves));
     }
 
-    /// Something has happened to an instance: it may be in trouble, or no longer.
+    /// Something has happened to an instance: whether it is in trouble counts for whether the host is.
     pub(super) fn note_trouble(&mut self, name: &Arc<str>, now: Monotonic) {
         if self.shutdown.is_some() {
             return;
         }
-        let record = self.instances.get(name).filter(|record| record.is_wanted());
+        let record = self.instances.get(name).filter(|record| record.is_to_run());
         let trouble = record.map_or(Some(false), |record| record.actor.is_in_trouble());
-        let consequences = self.trouble.note(name, trouble, self.wanted, now);
+        let consequences = self.trouble.note(name, trouble, self.to_run, now);
         self.consequences.extend(consequences);
     }
 
-    /// Does what follows from the trouble of some instances for others.
+    /// Carries out what the host's trouble means for instances.
     pub(super) fn follow_consequences(&mut self) {
         if self.shutdown.is_some() {
             // Nothing is started any more.
@@ -72,18 +69,12 @@ impl Supervisor {
             match consequence {
                 Consequence::Due(name, due) => {
                     self.feed(&name, Input::Due(due));
-                    // Where there is no such instance any more, nothing else says so.
+                    // An instance that is gone is not fed, and would hold up the next one.
                     self.note_trouble(&name, clock::monotonic());
                 }
                 Consequence::PutOff(name, due) => self.feed(&name, Input::PutOff(due)),
                 Consequence::Excuse(name) => self.feed(&name, Input::Excused),
-                Consequence::Rest => {
-                    let requests = self.requests.clone();
-                    tokio::spawn(async move {
-                        tokio::time::sleep(REST).await;
-                        requests.make(Request::Rested);
-                    });
-                }
+                Consequence::Rest => self.requests.make_later(REST, Request::RestOver),
                 Consequence::Announce {
                     begins,
                     failed,

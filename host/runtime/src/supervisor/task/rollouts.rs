@@ -406,7 +406,7 @@ impl Supervisor {
             RolloutCommand::Promote => Command::Promote,
             RolloutCommand::Abort => Command::Abort,
         };
-        self.command_with(name, reply, |reply| Input::Rollout(reply, command));
+        self.command(name, reply, |reply| Input::Rollout(reply, command));
     }
 
     /// An operator wants an instance updated.

@@ -1,4 +1,4 @@
-//! Libraries that are unloaded, and those that stay in memory for now.
+//! Libraries that are unloaded, and resident ones: those that stay in memory for now and are tried again.
 
 use super::super::requests::Request;
 use super::super::residents::Owner;
@@ -9,72 +9,70 @@ use extman_intake::VerifiedPlugin;
 use extman_model::{ResidentReason, Verdict, What};
 use std::time::Duration;
 
-/// How often resident libraries are tried again. What comes back late is tried at once.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often resident libraries are tried again. One whose lost call returns is tried at once.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// A library has been unloaded, or could not be.
     pub(super) fn unloaded(&mut self, name: &str, plugin: &VerifiedPlugin, unload: Unload) {
         let (generation, verdict) = (unload.generation, unload.verdict.clone());
-        self.tell_unload(name, generation, &verdict);
+        self.report_unload(name, generation, &verdict);
         if !verdict.is_unmapped() {
             let manifest = &plugin.manifest().plugin;
             let (id, version) = (manifest.id.clone(), manifest.version.clone());
             let name = name.to_owned();
             self.residents
-                .put(Owner { name, generation }, id, version, unload);
+                .add(Owner { name, generation }, id, version, unload);
             self.residents_changed();
         }
         if let Some(shutdown) = &mut self.shutdown {
-            shutdown.verdicts.push((name.to_owned(), verdict.clone()));
+            shutdown.unloaded(name, generation, &verdict);
         }
         if let Some(record) = self.instances.get_mut(name) {
             record.unload = Some((generation, verdict));
         }
     }
 
-    /// Tries what is left of a generation, as something of it has come back.
-    pub(super) fn try_again(&mut self, generation: u64) {
-        for (owner, pending) in self.residents.of(generation) {
-            self.spawn_try(owner, *pending);
+    /// A call that held a generation's library has returned: its unload is tried again at once.
+    pub(super) fn retry_generation(&mut self, generation: u64) {
+        for (owner, pending) in self.residents.take_of(generation) {
+            self.spawn_retry(owner, *pending);
         }
     }
 
-    /// Tries what has not been tried for a while.
-    pub(super) fn look_again(&mut self) {
-        self.looking = false;
-        for (owner, pending) in self.residents.due() {
-            self.spawn_try(owner, *pending);
+    /// Tries again those resident libraries whose turn it is.
+    pub(super) fn retry_unloads(&mut self) {
+        self.retry_is_scheduled = false;
+        for (owner, pending) in self.residents.take_due() {
+            self.spawn_retry(owner, *pending);
         }
-        self.look_later();
+        self.schedule_retry();
     }
 
-    /// One of them was tried.
-    pub(super) fn tried(&mut self, name: &str, stopped: Stopped) {
+    /// An unload was tried again.
+    pub(super) fn unload_retried(&mut self, name: &str, stopped: Stopped) {
         let Stopped {
             generation,
             complaints,
             unload,
             ..
         } = stopped;
-        self.tell_complaints(name, generation, &complaints);
+        self.report_complaints(name, generation, &complaints);
         let verdict = unload.as_ref().map(|unload| unload.verdict.clone());
         let owner = Owner {
             name: name.to_owned(),
             generation,
         };
-        let Some((before, again)) = self.residents.back(&owner, unload) else {
+        let Some((before, retry)) = self.residents.retried(&owner, unload) else {
             return;
         };
         if let Some(verdict) = &verdict
             && reason(verdict) != reason(&before)
         {
-            self.tell_unload(name, generation, verdict);
+            self.report_unload(name, generation, verdict);
         }
-        if let (Some(verdict), Some(shutdown)) = (&verdict, &mut self.shutdown)
-            && let Some(told) = shutdown.verdicts.iter_mut().find(|(of, _)| of == name)
-        {
-            told.1 = verdict.clone();
+        if let (Some(verdict), Some(shutdown)) = (&verdict, &mut self.shutdown) {
+            shutdown.retried(name, generation, verdict);
         }
         if let Some(record) = self.instances.get_mut(name)
             && record.unload.as_ref().is_some_and(|(of, _)| *of == generation)
@@ -86,31 +84,31 @@ impl Supervisor {
             self.batch.changed.insert(record.name.clone());
         }
         self.residents_changed();
-        if let Some(pending) = again {
-            self.spawn_try(owner, *pending);
+        if let Some(pending) = retry {
+            self.spawn_retry(owner, *pending);
         }
     }
 
-    /// What went wrong while an instance was stopped.
-    pub(super) fn tell_complaints(&mut self, name: &str, generation: u64, complaints: &[Complaint]) {
-        let told = complaints.iter().map(|complaint| What::StepFailed {
+    /// Publishes what went wrong while an instance was stopped.
+    pub(super) fn report_complaints(&mut self, name: &str, generation: u64, complaints: &[Complaint]) {
+        let failed = complaints.iter().map(|complaint| What::StepFailed {
             name: name.to_owned(),
             generation,
             step: complaint.step.to_owned(),
             text: complaint.text.clone(),
         });
-        self.batch.events.extend(told);
+        self.batch.events.extend(failed);
     }
 
-    /// The calls of an instance, whether it is there or gone.
-    pub(super) fn tally_of(&mut self, name: &str) -> Option<&mut CallTotals> {
+    /// The totals of an instance's calls, whether it is there or gone.
+    pub(super) fn totals_of(&mut self, name: &str) -> Option<&mut CallTotals> {
         match self.instances.get_mut(name) {
-            Some(record) => Some(&mut record.tally),
-            None => self.tallies.get_mut(name),
+            Some(record) => Some(&mut record.totals),
+            None => self.gone_totals.get_mut(name),
         }
     }
 
-    fn tell_unload(&mut self, name: &str, generation: u64, verdict: &Verdict) {
+    fn report_unload(&mut self, name: &str, generation: u64, verdict: &Verdict) {
         self.batch.events.push(What::Unloaded {
             name: name.to_owned(),
             generation,
@@ -120,31 +118,27 @@ impl Supervisor {
 
     fn residents_changed(&mut self) {
         self.registry.publish_residents(self.residents.views());
-        self.look_later();
+        self.schedule_retry();
     }
 
-    fn look_later(&mut self) {
-        if self.looking || !self.residents.any_to_try() {
+    fn schedule_retry(&mut self) {
+        if self.retry_is_scheduled || !self.residents.any_to_retry() {
             return;
         }
-        self.looking = true;
-        let requests = self.requests.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            requests.make(Request::LookAgain);
-        });
+        self.retry_is_scheduled = true;
+        self.requests.make_later(RETRY_INTERVAL, Request::RetryUnloads);
     }
 
-    fn spawn_try(&self, owner: Owner, pending: PendingUnload) {
+    fn spawn_retry(&self, owner: Owner, pending: PendingUnload) {
         let (services, requests) = (self.services.clone(), self.requests.clone());
         tokio::spawn(async move {
             let stopped = stop::free(&services, pending).await;
-            requests.make(Request::Tried(owner.name, Box::new(stopped)));
+            requests.make(Request::UnloadRetried(owner.name, Box::new(stopped)));
         });
     }
 }
 
-/// Why a library stays; the culprit's text changes with time.
+/// Why a library stays. Not the text, which changes from try to try.
 fn reason(verdict: &Verdict) -> Option<ResidentReason> {
     match verdict {
         Verdict::Unmapped => None,
