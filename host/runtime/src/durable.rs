@@ -7,8 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The most that is read or written.
-const BYTES_MAX: u64 = 1 << 20;
+/// The most that is read or written: room for what is kept of ten thousand instances.
+pub(crate) const BYTES_MAX: usize = 8 << 20;
 /// How long another process is waited for.
 const LOCK_MAX: Duration = Duration::from_secs(10);
 
@@ -30,8 +30,8 @@ pub fn read(path: &Path) -> io::Result<Option<String>> {
         Err(error) => return Err(error),
     };
     let mut text = String::new();
-    file.take(BYTES_MAX + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > BYTES_MAX {
+    file.take(BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    match text.len() > BYTES_MAX {
         true => Err(too_long()),
         false => Ok(Some(text)),
     }
@@ -42,7 +42,7 @@ pub fn read(path: &Path) -> io::Result<Option<String>> {
 /// # Errors
 /// It can't be written, or is too long; then what was there is still there.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
-    if text.len() as u64 > BYTES_MAX {
+    if text.len() > BYTES_MAX {
         return Err(too_long());
     }
     let directory = made(path)?;
@@ -130,7 +130,7 @@ mod tests {
     fn file_that_is_too_long_is_neither_read_nor_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file.json");
-        let long = "x".repeat(BYTES_MAX as usize + 1);
+        let long = "x".repeat(BYTES_MAX + 1);
         assert!(write(&path, &long).is_err());
         std::fs::write(&path, &long).unwrap();
         assert!(read(&path).is_err());

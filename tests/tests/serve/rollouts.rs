@@ -6,7 +6,7 @@ use crate::answers::{Answers, plugin};
 use crate::served::Place;
 use extman::config::Config;
 use extman::control::Invocation;
-use extman::{Host, InstanceConfig};
+use extman::{Host, InstanceConfig, Restart};
 use extman_model::{
     Event, Lifecycle, PluginView, ProbeSettings, RequestExtras, RolloutCommand, RolloutPhase, UpdatePolicy,
     UpdateTo, What,

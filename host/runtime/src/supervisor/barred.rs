@@ -68,6 +68,11 @@ impl Barred {
         self.0.keep(name, Some(kept))
     }
 
+    /// All that has changed so far.
+    pub(super) fn changes(&self) -> Change<OfOne> {
+        self.0.changes()
+    }
+
     /// A build is barred no longer. The change, if it is one, has to be written.
     pub(super) fn remove(&mut self, name: &str, digest: Digest) -> Option<Change<OfOne>> {
         self.reason(name, digest)?;

@@ -380,8 +380,15 @@ impl Supervisor {
                 cause: record.actor.cause().map(str::to_owned),
             });
         }
+        let bars = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::TakenBack { .. }));
+        let answered = self.batch.answers.len();
         for effect in effects {
             self.carry_out(&name, effect);
+        }
+        if self.settle_choice(&name) || bars {
+            self.answer_once_kept(answered);
         }
         self.note_rollout(&name);
         self.note_availability(&name);
@@ -502,6 +509,7 @@ impl Supervisor {
                         unloaded,
                     },
                 );
+                self.choice_not_started(name, plugin.digest());
             }
         }
     }

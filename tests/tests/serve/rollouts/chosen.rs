@@ -308,6 +308,29 @@ async fn version_that_is_taken_back_is_shown_as_barred_as_soon_as_its_update_is_
     rolling.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_is_taken_back_is_written_down_as_barred_before_that_is_answered() {
+    let rolling = Rolling::begin(|config| config.rollout.step_ms = 600_000)
+        .await
+        .call();
+    rolling.put(second());
+    rolling.until_in(RolloutPhase::Canary).await;
+    let file = rolling.place.path().join("state/barred.json");
+    let held = durable::lock(&file).expect("locked");
+    let host = rolling.host.clone();
+    let abort = tokio::spawn(async move {
+        let aborted = host.rollout("updated", RolloutCommand::Abort).await;
+        (aborted, durable::read(&file))
+    });
+    until_async("its update is over", || rolling.view().rollout.is_none()).await;
+    drop(held);
+    let (aborted, written) = abort.await.expect("it ends");
+    let barred = aborted.expect("it is taken back").barred;
+    let written = written.expect("it can be read").expect("it is there");
+    assert!(written.contains(&barred[0].digest.to_string()), "{written}");
+    rolling.end().await;
+}
+
 // Files.
 
 /// A file that lies in no plugin directory.
@@ -386,5 +409,174 @@ async fn file_that_does_not_start_is_taken_back_and_what_served_goes_on() {
     rolling.until_taken_back().await;
     let rolling = rolling.again(manual).await;
     assert_eq!(rolling.version(), "1.0.0");
+    rolling.end().await;
+}
+
+// What becomes of a choice that comes to nothing.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn choice_holds_over_an_update_that_comes_to_nothing() {
+    for is_judged in [true, false] {
+        let change = |config: &mut Config| config.rollout.enabled = is_judged;
+        let rolling = Rolling::begin(change).await.call();
+        rolling.put_as(third(), "updated-third.so");
+        rolling.until_serves("1.2.0").await;
+        rolling
+            .host
+            .update("updated", to("1.0.0"))
+            .await
+            .expect("it starts");
+        rolling.until_serves("1.0.0").await;
+        rolling.put_as(broken(), "updated-next.so");
+        rolling.until_looked("other").await;
+        let failed = rolling.host.update("updated", to("1.1.0")).await;
+        assert!(
+            failed
+                .expect_err("it can't start")
+                .to_string()
+                .contains("no room")
+        );
+        rolling.until_looked("another").await;
+        rolling.until_serves("1.0.0").await;
+        let rolling = rolling.again(change).await;
+        rolling.until_looked("third").await;
+        let view = rolling.view();
+        assert_eq!(
+            (view.version.to_string().as_str(), view.rollout),
+            ("1.0.0", None),
+            "judged: {is_judged}"
+        );
+        rolling.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_manual_is_what_served_after_an_unjudged_update_that_comes_to_nothing() {
+    let change = |config: &mut Config| {
+        manual(config);
+        config.rollout.enabled = false;
+    };
+    let rolling = Rolling::begin(change).await;
+    rolling.put_as(third(), "updated-third.so");
+    rolling.put_as(broken(), "updated-next.so");
+    rolling.until_looked("other").await;
+    let failed = rolling.host.update("updated", to("1.1.0")).await;
+    assert!(
+        failed
+            .expect_err("it can't start")
+            .to_string()
+            .contains("no room")
+    );
+    let rolling = rolling.again(change).await;
+    assert_eq!(rolling.version(), "1.0.0");
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn choice_that_does_not_start_where_nothing_serves_is_none() {
+    let place = Place::default();
+    let go = place.path().join("go");
+    let waits = format!(
+        "if (access({go:?}, F_OK) != 0) {{ return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"not yet\"); }}"
+    );
+    place.put(&third().in_create(waits).build(place.path()), "updated-third.so");
+    place.put(&broken().build(place.path()), "updated.so");
+    let mut config = config(&place);
+    config.supervision.restart = Restart::Never;
+    let rolling = Rolling::in_place(place, config).await;
+    until_async("it has failed", || rolling.view().lifecycle == Lifecycle::Failed).await;
+    std::fs::write(&go, "").expect("written");
+    let failed = rolling.host.update("updated", to("1.1.0")).await;
+    assert!(
+        failed
+            .expect_err("it can't start")
+            .to_string()
+            .contains("no room")
+    );
+    until_async("the newest serves", || {
+        let view = rolling.view();
+        (view.lifecycle, view.version.to_string().as_str()) == (Lifecycle::Running, "1.2.0")
+    })
+    .await;
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn host_that_ends_while_an_update_is_judged_leaves_what_served_unless_it_was_promoted() {
+    for is_promoted in [false, true] {
+        let slow = |config: &mut Config| {
+            manual(config);
+            (config.rollout.step_ms, config.rollout.probation_ms) = (600_000, 600_000);
+        };
+        let rolling = Rolling::begin(slow).await.call();
+        rolling.put_as(second(), "updated-next.so");
+        rolling.until_looked("other").await;
+        rolling
+            .host
+            .update("updated", to("1.1.0"))
+            .await
+            .expect("it starts");
+        rolling.until_in(RolloutPhase::Canary).await;
+        if is_promoted {
+            let promoted = rolling.host.rollout("updated", RolloutCommand::Promote).await;
+            promoted.expect("it is ready");
+        }
+        let rolling = rolling.again(slow).await;
+        rolling.until_looked("another").await;
+        let expected = if is_promoted { "1.1.0" } else { "1.0.0" };
+        assert_eq!(rolling.version(), expected);
+        assert!(rolling.view().rollout.is_none());
+        rolling.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn choice_whose_build_is_not_there_holds_until_it_is_again() {
+    let rolling = Rolling::begin(manual).await;
+    rolling.until_looked("other").await;
+    let (place, _) = rolling.end().await;
+    let (file, aside) = (
+        place.plugins().join("updated.so"),
+        place.path().join("updated.aside"),
+    );
+    std::fs::rename(&file, &aside).expect("moved");
+    std::fs::remove_dir_all(place.path().join("store")).expect("removed");
+    place.put(&second().build(place.path()), "updated-next.so");
+    let mut without = config(&place);
+    manual(&mut without);
+    let rolling = Rolling::in_place(place, without).await;
+    rolling.until_serves("1.1.0").await;
+    rolling.until_looked("another").await;
+    std::fs::rename(&aside, &file).expect("moved");
+    let rolling = rolling.again(manual).await;
+    rolling.until_serves("1.0.0").await;
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn update_whose_choice_can_not_be_written_down_says_so() {
+    let rolling = Rolling::begin(|config| config.rollout.enabled = false).await;
+    rolling.put_as(plugin("updated", "0.9.0", "two"), "updated-lower.so");
+    rolling.until_looked("other").await;
+    let chosen = rolling.place.path().join("state/chosen.json");
+    std::fs::create_dir_all(chosen.parent().expect("a directory")).expect("made");
+    std::fs::write(&chosen, "{").expect("written");
+    let told = rolling.host.update("updated", to("0.9.0")).await;
+    let told = told.expect_err("it is not kept").to_string();
+    assert!(
+        told.contains("done, but not kept") && told.contains("mend the file"),
+        "{told}"
+    );
+    assert_eq!(rolling.version(), "0.9.0");
+    std::fs::remove_file(&chosen).expect("removed");
+    // What could not be written is written with the next, whichever it is.
+    rolling
+        .host
+        .update("updated", to("0.9.0"))
+        .await
+        .expect("it is kept");
+    let rolling = rolling.again(|config| config.rollout.enabled = false).await;
+    rolling.until_looked("another").await;
+    assert_eq!(rolling.version(), "0.9.0");
     rolling.end().await;
 }

@@ -121,6 +121,7 @@ impl Supervisor {
         self.find_displaced();
         if self.directories.known {
             self.find_left_out();
+            self.tell_undone();
         }
         self.publish_refused();
     }

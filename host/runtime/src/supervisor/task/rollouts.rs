@@ -4,7 +4,7 @@ use super::super::barred::OfOne;
 use super::super::blueprint::Blueprint;
 use super::super::judging::{self, Checks, Judging};
 use super::super::kept::{Change, OfInstance};
-use super::super::requests::{Request, UpdateRequest};
+use super::super::requests::{Outcome, Request, UpdateRequest};
 use super::super::stage::{Build, Input, Loaded};
 use super::super::start::Running;
 use super::{Record, Supervisor, Told, Waiter};
@@ -15,8 +15,8 @@ use extman_health::rollout::{Command, Judged, Phase};
 use extman_intake::VerifiedPlugin;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{
-    BarredView, Digest, JudgeSays, ProbeSettings, RolloutCommand, RolloutPhase, RolloutView, UpdatePolicy,
-    What,
+    BarredView, Digest, JudgeSays, Lifecycle, ProbeSettings, RolloutCommand, RolloutPhase, RolloutView,
+    UpdatePolicy, What,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,12 +214,11 @@ impl Supervisor {
             why: why.clone(),
         };
         if self.chosen_digest(name) == Some(build.plugin.digest()) {
-            let change = self.chosen.forget(name);
-            self.write(change, || {});
+            self.undo_choice(name, Some(&kept.plugin));
         }
         let change = self.bar(name, build, why, &kept.plugin);
         let requests = self.requests.clone();
-        self.write(Some(change), move || {
+        self.write(change, move |_| {
             requests.make(Request::Written(Box::new(what)));
         });
         // What there is for it is another one now.
@@ -246,34 +245,120 @@ impl Supervisor {
         change
     }
 
-    /// Has a change written down, and then this done. A change that can't be written is told in the log.
-    fn write(&mut self, change: Option<Change<impl OfInstance>>, then: impl FnOnce() + Send + 'static) {
-        self.writes.retain(|write| !write.is_finished());
-        self.writes.push(tokio::task::spawn_blocking(move || {
-            if let Some(Err(why)) = change.map(Change::write) {
-                tracing::warn!("{why}");
-            }
-            then();
-        }));
+    /// What was chosen before an update is chosen again; for an instance that is not updated by itself and had nothing chosen, what `serves` is.
+    fn undo_choice(&mut self, name: &Arc<str>, serves: Option<&VerifiedPlugin>) {
+        let record = self.instances.get(name);
+        let is_auto = record.is_some_and(|record| record.actor.target().config.update == UpdatePolicy::Auto);
+        let change = self.chosen.undo(name, serves.filter(|_| !is_auto));
+        self.write_if(change);
     }
 
-    /// Whoever is answered by what is returned is answered once the change is on the disk, too.
-    fn answered_once_written(&mut self, change: Option<Change<impl OfInstance>>, reply: Waiter) -> Waiter {
-        if change.is_none() {
-            return reply;
+    /// If an instance serves what was chosen for it, and its update is over, that is not undone any more. Whether this is so from now on.
+    pub(super) fn settle_choice(&mut self, name: &Arc<str>) -> bool {
+        let is_over = |record: &Record| {
+            let rollout = record.actor.rollout();
+            !rollout.is_some_and(|one| one.phase.is_under_way())
+        };
+        let is_settled = self.serves_unsettled(name) && self.instances.get(name).is_some_and(is_over);
+        if is_settled {
+            let change = self.chosen.settle(name);
+            self.write_if(change);
         }
-        let (waiter, outcome) = oneshot::channel();
-        let (is_written, written) = oneshot::channel();
-        self.write(change, move || {
-            let _ = is_written.send(());
-        });
+        is_settled
+    }
+
+    /// Whether an instance serves what it is being updated to, all calls of it.
+    fn serves_unsettled(&self, name: &str) -> bool {
+        let chosen = self.chosen.unsettled(name).zip(self.instances.get(name));
+        let serves = |record: &Record| Some(record.actor.serving()?.build().plugin.digest());
+        chosen.is_some_and(|(digest, record)| serves(record) == Some(digest))
+    }
+
+    /// A build did not start, and nothing serves in its place. If it was chosen by an update, that is undone.
+    pub(super) fn choice_not_started(&mut self, name: &str, tried: Digest) {
+        let Some(record) = self.instances.get(name) else {
+            return;
+        };
+        let name = record.name.clone();
+        let has_failed = record.actor.next_step().is_some() || record.actor.lifecycle() == Lifecycle::Waiting;
+        if has_failed && record.is_to_run() && self.chosen.unsettled(&name) == Some(tried) {
+            tracing::warn!(
+                plugin = &*name,
+                "the version that was chosen did not start, and is chosen no longer"
+            );
+            self.undo_choice(&name, None);
+            self.reselects = true;
+        }
+    }
+
+    /// Updates that the host before this one did not live to settle are told, and written down as undone.
+    pub(super) fn tell_undone(&mut self) {
+        let undone = self.chosen.take_undone();
+        if undone.is_empty() {
+            return;
+        }
+        for (name, digest) in undone {
+            tracing::warn!(
+                plugin = name,
+                "the host before this one ended before the update to the build {} was settled: what served before it does so again; \
+                 `extman update {name} --to VERSION` tries it again",
+                digest.short()
+            );
+        }
+        let change = self.chosen.changes();
+        self.write(change, |_| {});
+    }
+
+    /// Has a change written down, and then this done.
+    fn write<T: OfInstance>(
+        &mut self,
+        change: Change<T>,
+        then: impl FnOnce(Result<(), String>) + Send + 'static,
+    ) {
+        if let Some(writer) = change.written(then) {
+            self.writes.retain(|write| !write.is_finished());
+            self.writes.push(tokio::task::spawn_blocking(writer));
+        }
+    }
+
+    fn write_if(&mut self, change: Option<Change<impl OfInstance>>) {
+        if let Some(change) = change {
+            self.write(change, |_| {});
+        }
+    }
+
+    /// Whoever is answered by what is returned is answered once what is barred and chosen is on the disk, too, or with why it is not.
+    fn answered_once_kept(&mut self, reply: Waiter) -> Waiter {
+        let (waiter, outcome) = oneshot::channel::<Outcome>();
+        let barred = self.changes_written(self.barred.changes());
+        let chosen = self.changes_written(self.chosen.changes());
         tokio::spawn(async move {
-            let _ = written.await;
-            if let Ok(outcome) = outcome.await {
-                let _ = reply.send(outcome);
+            let kept = [barred.await, chosen.await];
+            let Ok(mut outcome) = outcome.await else {
+                return;
+            };
+            if let Some(why) = kept.into_iter().find_map(|kept| kept.ok()?.err()) {
+                outcome = outcome.and_then(|()| Err(format!("done, but not kept: {why}")));
             }
+            let _ = reply.send(outcome);
         });
         waiter
+    }
+
+    /// The answers from this one on are given once that is so.
+    pub(super) fn answer_once_kept(&mut self, from: usize) {
+        for (waiter, outcome) in self.batch.answers.split_off(from) {
+            let waiter = self.answered_once_kept(waiter);
+            self.batch.answers.push((waiter, outcome));
+        }
+    }
+
+    fn changes_written(&mut self, change: Change<impl OfInstance>) -> oneshot::Receiver<Result<(), String>> {
+        let (is_written, written) = oneshot::channel();
+        self.write(change, move |outcome| {
+            let _ = is_written.send(outcome);
+        });
+        written
     }
 
     fn show_barred(&mut self, name: &Arc<str>) {
@@ -313,7 +398,9 @@ impl Supervisor {
             .get(name)
             .map(|record| record.actor.target().plugin.clone());
         let held = target.clone().filter(|_| !is_auto);
-        let held = self.chosen_build(name).into_iter().chain(held).find(may_be);
+        let chosen = self.chosen_build(name);
+        let lost = self.chosen_digest(name).filter(|_| chosen.is_none());
+        let held = chosen.into_iter().chain(held).find(may_be);
         let (selected, lacking) = match (held, &barred) {
             (Some(held), _) if held.digest() != resolved.digest() => (held, None),
             (_, None) => (resolved.clone(), None),
@@ -326,10 +413,21 @@ impl Supervisor {
                 }
             }
         };
+        // Until all files are known, what is lost, or chosen by nobody, may be one that is being written now.
+        let is_known = self.directories.are_known();
+        if let Some(lost) = lost.filter(|_| is_known && self.chosen.is_lost(name)) {
+            tracing::warn!(
+                plugin = &**name,
+                "the build that is chosen for it, {}, is neither in the plugin directories nor among the host's copies: version {} is used until it \
+                 is, or `extman update {name} --to VERSION` chooses another",
+                lost.short(),
+                selected.manifest().plugin.version
+            );
+        }
         if !is_auto && lacking.is_none() {
-            if self.chosen_digest(name) != Some(selected.digest()) {
-                let change = self.chosen.choose(name, &selected, None);
-                self.write(Some(change), || {});
+            if lost.is_none() && is_known && self.chosen_digest(name) != Some(selected.digest()) {
+                let change = self.chosen.choose(name, &selected);
+                self.write(change, |_| {});
             }
             if barred.is_none() && selected.digest() != resolved.digest() {
                 self.tell_available(name, &selected, &resolved);
@@ -361,7 +459,7 @@ impl Supervisor {
         // A file that is being written now may be the one over which it was chosen.
         if !holds && self.directories.are_known() {
             let change = self.chosen.forget(name);
-            self.write(change, || {});
+            self.write_if(change);
         }
     }
 
@@ -370,15 +468,14 @@ impl Supervisor {
         if self.chosen_digest(name) != Some(tried) {
             return;
         }
-        let change = self.chosen.forget(name);
-        self.write(change, || {});
         let Some(record) = self.instances.get_mut(name) else {
             return;
         };
-        let serves = record.actor.target();
+        let serves = record.actor.target().clone();
+        record.told = Some(Told::of(&serves));
+        self.undo_choice(name, Some(&serves.plugin));
         if let Some(change) = self.barred.remove(name, serves.plugin.digest()) {
-            record.told = Some(Told::of(serves));
-            self.write(Some(change), || {});
+            self.write(change, |_| {});
             self.show_barred(name);
         }
     }
@@ -400,6 +497,8 @@ impl Supervisor {
     // Commands.
 
     pub(super) fn steer(&mut self, name: &str, command: RolloutCommand, reply: Waiter) {
+        let answered = self.batch.answers.len();
+        let is_promoted = command == RolloutCommand::Promote;
         let command = match command {
             RolloutCommand::Pause => Command::Pause,
             RolloutCommand::Resume => Command::Resume,
@@ -407,6 +506,11 @@ impl Supervisor {
             RolloutCommand::Abort => Command::Abort,
         };
         self.command(name, reply, |reply| Input::Rollout(reply, command));
+        if is_promoted && self.serves_unsettled(name) {
+            let change = self.chosen.promote(name);
+            self.write_if(change);
+            self.answer_once_kept(answered);
+        }
     }
 
     /// An operator wants an instance updated.
@@ -511,16 +615,18 @@ impl Supervisor {
             return self.refuse(name, reply, &why);
         }
         record.told = Some(Told::of(&build));
-        let unbarred = self.barred.remove(name, plugin.digest());
-        let mut waiter = self.answered_once_written(unbarred, reply);
         let direct = back_from.is_some();
+        let serving = record.actor.serving().map(|running| running.build().clone());
+        let judged_against =
+            serving.filter(|from| self.rollout.enabled && !direct && !from.has_bytes_of(&build));
+        let _ = self.barred.remove(name, plugin.digest());
         if let Some(present) = back_from {
             let why = "an operator has gone back to the version before".to_owned();
-            let change = self.bar(name, &present, why, &plugin);
-            waiter = self.answered_once_written(Some(change), waiter);
+            let _ = self.bar(name, &present, why, &plugin);
         }
-        let chosen = self.chosen.choose(name, &plugin, over);
-        waiter = self.answered_once_written(Some(chosen), waiter);
+        let serves = judged_against.as_ref().map(|from| &from.plugin);
+        let _ = self.chosen.update(name, &plugin, over, serves);
+        let waiter = self.answered_once_kept(reply);
         self.show_barred(name);
         let input = Input::Update {
             waiter,
