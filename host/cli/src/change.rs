@@ -21,7 +21,7 @@ pub(crate) struct Named {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct WithDependents {
-    /// Those that require them too, before them
+    /// Do the same with those that require them, before them
     #[arg(long)]
     pub(super) cascade: bool,
     #[command(flatten)]

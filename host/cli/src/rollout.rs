@@ -120,10 +120,7 @@ pub(super) fn render(status: &RolloutStatus, look: &Look) -> String {
         .iter()
         .map(|barred| ("barred", self::barred(barred)));
     let Some(rollout) = &status.rollout else {
-        let text = format!(
-            "{}: no update is under way; {} serves",
-            status.name, status.version
-        );
+        let text = format!("{}: no update is under way; {}", status.name, serves(status));
         let rows: Vec<_> = barred.collect();
         return match rows.is_empty() {
             true => wrap(&text, look.width, 0),
@@ -157,6 +154,12 @@ pub(super) fn render(status: &RolloutStatus, look: &Look) -> String {
     rows.push(("next", next(rollout, &status.name)));
     rows.extend(barred);
     format!("{}\n{}", wrap(&status.name, look.width, 0), fields(&rows, look))
+}
+
+/// Which version serves, or would.
+pub(super) fn serves(status: &RolloutStatus) -> String {
+    let how = if status.serves { "serves" } else { "does not serve" };
+    format!("{} {how}", status.version)
 }
 
 /// One line: what is updated, where it is, and what the judge says.

@@ -122,6 +122,14 @@ fn without_an_update_the_version_that_serves_and_what_is_barred_are_told() {
         ..none
     };
     assert_eq!(render(&bare, &LOOK), "lang: no update is under way; 1.2.0 serves");
+    let stopped = RolloutStatus {
+        serves: false,
+        ..bare
+    };
+    assert_eq!(
+        render(&stopped, &LOOK),
+        "lang: no update is under way; 1.2.0 does not serve"
+    );
     assert_eq!(table(&[], &LOOK), "No update is under way.");
 }
 

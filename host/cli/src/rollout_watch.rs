@@ -1,7 +1,7 @@
 //! `extman rollout --watch` and `extman update --wait`: a line for each change of an update, and an exit code for its end.
 
 use super::fault::{Exit, Fault};
-use super::rollout::line;
+use super::rollout::{line, serves};
 use super::screen::{Outcome, Rendered, Screen};
 use super::session::Session;
 use super::text::plain;
@@ -89,30 +89,32 @@ impl Watched {
 
     /// What became of it.
     fn ended(&self) -> Result<Rendered, Fault> {
-        let RolloutStatus {
-            name,
-            version,
-            barred,
-            ..
-        } = &self.status;
+        let RolloutStatus { name, barred, .. } = &self.status;
+        let now_serves = serves(&self.status);
         let Some((to, digest)) = &self.to else {
-            let text = format!("no update of {name} is under way; {version} serves");
+            let text = format!("no update of {name} is under way; {now_serves}");
             let next =
                 format!("`extman show {name}` and `extman events {name}` say what became of the last one");
             return Err(Fault::failed("conflict", text).next(next));
         };
-        if self.status.digest == *digest {
+        let is_done = self.status.digest == *digest;
+        if is_done && self.status.serves {
             let text = format!("{}  {name}: the update is done: {to} serves", now());
             return Rendered::new(&self.status, plain(&text));
         }
         // What is taken back is barred; else another version or configuration was wanted meanwhile.
         let (kind, exit, text) = match barred.iter().rfind(|barred| barred.digest == *digest) {
             Some(BarredView { reason, .. }) => {
-                let text = format!("{name}: {to} was taken back, {version} serves: {reason}");
+                let text = format!("{name}: {to} was taken back, {now_serves}: {reason}");
                 ("taken_back", Exit::TakenBack, text)
             }
+            None if is_done => {
+                let text =
+                    format!("{name}: the update is over, and {now_serves}; `extman show {name}` says why");
+                ("not_serving", Exit::Failed, text)
+            }
             None => {
-                let text = format!("{name}: the update to {to} was overtaken, {version} serves");
+                let text = format!("{name}: the update to {to} was overtaken, {now_serves}");
                 ("overtaken", Exit::Failed, text)
             }
         };

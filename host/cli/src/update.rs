@@ -14,7 +14,8 @@ use std::path::Path;
 /// It is answered once the new version has started beside the one that serves; `extman rollout NAME` shows how it goes on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes of --wait: 0 the new version has taken the place of the old one, 20 it was taken back.
+Exit codes of --wait: 0 the new version has taken the place of the old one, 20 it was taken back,
+1 another version or configuration has overtaken it, or nothing serves.
 
 Examples:
   extman update embedder

@@ -1,6 +1,6 @@
 //! The update of one instance while it is under way, and what an operator may want of it.
 
-use crate::{Digest, PluginView};
+use crate::{Digest, Lifecycle, PluginView};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -91,10 +91,13 @@ pub struct BarredView {
 pub struct RolloutStatus {
     /// The instance's name.
     pub name: String,
-    /// The version that serves, most calls or all.
+    /// The version that serves, most calls or all; or else that would.
     pub version: Version,
     /// Which bytes that is.
     pub digest: Digest,
+    /// Whether it serves.
+    #[serde(default = "yes")]
+    pub serves: bool,
     /// The update that is under way.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rollout: Option<RolloutView>,
@@ -109,10 +112,15 @@ impl From<&PluginView> for RolloutStatus {
             name: plugin.name.clone(),
             version: plugin.version.clone(),
             digest: plugin.digest,
+            serves: plugin.lifecycle == Lifecycle::Running,
             rollout: plugin.rollout.clone(),
             barred: plugin.barred.clone(),
         }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What an operator may want of an update that is under way.

@@ -121,6 +121,9 @@ impl Fake {
             let lang = &mut plugins[0];
             (lang.version, lang.digest) = (now.version.clone(), now.digest);
             (lang.rollout, lang.barred) = (now.rollout.clone(), now.barred.clone());
+            if !now.serves {
+                lang.lifecycle = Lifecycle::Stopped;
+            }
         }
         plugins
     }
@@ -146,12 +149,15 @@ impl Fake {
     }
 }
 
-/// An update of `lang` from 1.2.0 to 1.3.0: with an update under way (`more`), or after it by this word: `"promoted"`, `"taken back"`.
+/// An update of `lang` from 1.2.0 to 1.3.0: with an update under way (`more`), or after it by this word: `"promoted"`, `"stopped"`, `"taken back"`.
 pub fn rollout(more: serde_json::Value) -> RolloutStatus {
     let (old, new) = ("ab".repeat(32), "cd".repeat(32));
     let mut status = json!({"name": "lang", "version": "1.2.0", "digest": old});
     match more.as_str() {
         Some("promoted") => status = json!({"name": "lang", "version": "1.3.0", "digest": new}),
+        Some("stopped") => {
+            status = json!({"name": "lang", "version": "1.3.0", "digest": new, "serves": false});
+        }
         Some(_) => {
             status["barred"] = json!([{"version": "1.3.0", "digest": new, "since_unix_ms": 1_700_000_000_000_u64,
                 "reason": "12 of 60 calls failed\u{1b}[2J"}]);

@@ -215,6 +215,11 @@ fn update_that_is_waited_for_ends_as_it_ends() {
             "1.3.0 was taken back",
         ),
         (
+            [json!("stopped"), json!("stopped")],
+            1,
+            "lang: the update is over, and 1.3.0 does not serve; `extman show lang` says why",
+        ),
+        (
             [json!("promoted"), json!("promoted")],
             0,
             "the update is done: 1.3.0 serves",

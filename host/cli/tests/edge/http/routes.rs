@@ -336,7 +336,7 @@ fn an_update_under_way_is_shown_and_changed() {
     assert_eq!((none.status, &none.json()["command"]), (200, &"rollout".into()));
     assert_eq!(
         none.json()["data"],
-        serde_json::json!({"name": "lang", "version": "1.2.0", "digest": "ab".repeat(32)})
+        serde_json::json!({"name": "lang", "version": "1.2.0", "digest": "ab".repeat(32), "serves": true})
     );
     server
         .fake
