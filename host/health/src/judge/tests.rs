@@ -110,7 +110,7 @@ fn each_measure_alone_makes_worse_and_is_told_in_a_sentence() {
     observe(&mut unchecked, 20, &ill, &without);
     assert_eq!(
         unchecked.verdict().to_string(),
-        "worse: 100.0 % of 20 checks failed, none of the version before"
+        "worse: 100.0 % of 20 checks failed, and the version before has no check"
     );
     let mut large = side(25, 0, 1.0);
     large.heap_bytes = Some(128 << 20);

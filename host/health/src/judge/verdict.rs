@@ -130,8 +130,9 @@ impl fmt::Display for Finding {
                     _ => ("call", "failed"),
                 };
                 write!(f, "{} {how}, ", share(candidate, noun))?;
-                match baseline.of {
-                    0 => f.write_str("none of the version before"),
+                match (measure, baseline.of) {
+                    (Measure::Checks, 0) => f.write_str("and the version before has no check"),
+                    (_, 0) => f.write_str("none of the version before"),
                     _ => write!(f, "{} of the version before", share(baseline, "")),
                 }
             }
