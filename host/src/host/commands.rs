@@ -15,6 +15,7 @@ use extman_runtime::supervisor::{Outcome, Request};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 
 /// By which the supervisor answers a request.
 pub(super) type Replied = oneshot::Receiver<Outcome>;
@@ -127,15 +128,9 @@ impl Host {
         self.entry(name)?;
         let mut before: Vec<String> = Vec::new();
         for one in self.dependents(name).into_iter().chain([name.to_owned()]) {
-            match act(one.clone()).await {
-                Err(ControlError::Failed(text)) if !before.is_empty() => {
-                    let before = before.join(", ");
-                    return Err(ControlError::Failed(format!(
-                        "{text}; {done} before it: {before}"
-                    )));
-                }
-                acted => drop(acted?),
-            }
+            act(one.clone())
+                .await
+                .map_err(|error| with_done(error, done, &before))?;
             before.push(one);
         }
         self.plugin(name)
@@ -179,6 +174,37 @@ impl Host {
             Ok(Err(text)) => Err(ControlError::Failed(format!("{name}: {text}"))),
             Err(_) => Err(ControlError::ShuttingDown),
         }
+    }
+}
+
+/// The error after these instances have been dealt with: `done` says what they are.
+fn with_done(error: ControlError, done: &str, before: &[String]) -> ControlError {
+    if before.is_empty() {
+        return error;
+    }
+    let with = |text: String| format!("{text}; {done} before it: {}", before.join(", "));
+    match error {
+        ControlError::Failed(text) => ControlError::Failed(with(text)),
+        ControlError::Invalid(text) => ControlError::Invalid(with(text)),
+        ControlError::Unavailable(text) => ControlError::Unavailable(with(text)),
+        ControlError::NotYet { text, retry_after_ms } => ControlError::NotYet {
+            text: with(text),
+            retry_after_ms,
+        },
+        ControlError::Conflict(text) => ControlError::Conflict(with(text)),
+        // It was there when they were dealt with.
+        gone @ ControlError::NotFound { .. } => ControlError::Conflict(with(gone.to_string())),
+        ControlError::ShuttingDown => ControlError::ShuttingDown,
+    }
+}
+
+/// Why there is no result of work on this, which a task of its own was to do.
+pub(super) fn not_joined(what: &str, error: &JoinError) -> ControlError {
+    match error.is_panic() {
+        true => ControlError::Failed(format!(
+            "{what}: a fault in the host has ended this; its log has the panic"
+        )),
+        false => ControlError::ShuttingDown,
     }
 }
 
@@ -260,5 +286,52 @@ impl Control for Host {
 
     fn invoke_stream(&self, invocation: Invocation) -> Pending<'_, Result<InvokedStream, CallError>> {
         Box::pin(self.stream_held(invocation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_fails_of_several_says_what_was_done_before_it() {
+        let before = ["b".to_owned(), "c".to_owned()];
+        let conflict = || ControlError::Conflict("it is required".to_owned());
+        for error in [
+            conflict(),
+            ControlError::Failed("it hangs".to_owned()),
+            ControlError::Unavailable("the disk is full".to_owned()),
+            ControlError::NotFound {
+                name: "a".to_owned(),
+                similar: Vec::new(),
+            },
+        ] {
+            let text = error.to_string();
+            let told = with_done(error, "disabled", &before).to_string();
+            assert_eq!(told, format!("{text}; disabled before it: b, c"));
+        }
+        assert!(matches!(
+            with_done(conflict(), "disabled", &before),
+            ControlError::Conflict(_)
+        ));
+        assert_eq!(
+            with_done(conflict(), "disabled", &[]).to_string(),
+            "it is required"
+        );
+    }
+
+    #[tokio::test]
+    async fn panic_in_a_task_is_told_as_one_and_not_as_the_hosts_end() {
+        let panicked = tokio::spawn(async { panic!("a fault") }).await.unwrap_err();
+        let told = not_joined("/a/lib.so", &panicked);
+        assert!(matches!(told, ControlError::Failed(_)), "{told}");
+        assert!(
+            told.to_string().starts_with("/a/lib.so: a fault in the host"),
+            "{told}"
+        );
+        let task = tokio::spawn(std::future::pending::<()>());
+        task.abort();
+        let told = not_joined("/a/lib.so", &task.await.unwrap_err());
+        assert!(matches!(told, ControlError::ShuttingDown), "{told}");
     }
 }

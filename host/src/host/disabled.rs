@@ -4,6 +4,7 @@
 //! changes it under a lock, and reads it when it starts.
 
 use super::commands::Replied;
+use super::commands::not_joined;
 use super::{BuildError, Host};
 use extman_model::PluginView;
 use extman_model::control::ControlError;
@@ -74,8 +75,9 @@ impl Disabled {
             ));
         };
         let owned = name.to_owned();
+        let path = file.display().to_string();
         let kept = tokio::task::spawn_blocking(move || keep(&file, owned, disabled)).await;
-        kept.map_err(|_| ControlError::ShuttingDown)?
+        kept.map_err(|error| not_joined(&path, &error))?
             .map_err(ControlError::Unavailable)?;
         match disabled {
             true => self.lock().insert(name.to_owned()),
@@ -164,7 +166,7 @@ impl Host {
         let (host, owned) = (self.clone(), name.to_owned());
         // To its end, whoever waits for it: what stands on the disk and what the supervisor knows must not differ.
         let requested = tokio::spawn(async move { host.keep_and_request(&owned, disabled).await });
-        let replied = requested.await.map_err(|_| ControlError::ShuttingDown)??;
+        let replied = requested.await.map_err(|error| not_joined(name, &error))??;
         let done = self.answered(name, replied).await;
         match done {
             Err(ControlError::Failed(text)) if !disabled => {

@@ -1,6 +1,7 @@
 //! Updates, as an operator steers them.
 
 use super::Host;
+use super::commands::not_joined;
 use extman_intake::{Arrivals, VerifiedPlugin};
 use extman_model::control::ControlError;
 use extman_model::{PluginView, RolloutCommand, RolloutStatus, UpdateTo};
@@ -45,11 +46,12 @@ impl Host {
 
     async fn taken_in(&self, file: PathBuf) -> Result<VerifiedPlugin, ControlError> {
         let config = self.inner.intake.borrow().clone();
+        let name = file.display().to_string();
         let taken = tokio::task::spawn_blocking(move || {
             let arrivals = Arrivals::new(config).map_err(|error| error.to_string())?;
             arrivals.named(&file)
         });
-        let taken = taken.await.map_err(|_| ControlError::ShuttingDown)?;
+        let taken = taken.await.map_err(|error| not_joined(&name, &error))?;
         taken.map_err(ControlError::Failed)
     }
 

@@ -34,12 +34,6 @@ impl Canary {
 }
 
 impl Candidate {
-    /// Whether some of its calls are a new version's.
-    #[inline]
-    pub fn has_canary(&self) -> bool {
-        self.entry.beside.is_some()
-    }
-
     /// Who serves the call under way in its place, if that is one of a new version's share, and that version `fits` the call. One that was
     /// tried by the call before is not asked again, nor is the call counted twice for it.
     pub fn canary(
