@@ -77,6 +77,40 @@ impl Choice {
         [self.digest].into_iter().chain(before)
     }
 
+    /// That of an update from what was chosen so far.
+    fn to_settle(
+        so_far: Option<&Choice>,
+        (digest, over): (Digest, Option<Digest>),
+        serves: Option<Digest>,
+    ) -> Self {
+        let of_another = |choice: &Choice| {
+            let before = match choice.unsettled {
+                Some(_) => choice.before(),
+                None => Some(choice.clone()),
+            };
+            (
+                before.as_ref().map(|one| one.digest),
+                before.and_then(|one| one.over),
+            )
+        };
+        let unsettled = match so_far {
+            // The update that is under way goes on.
+            Some(Choice {
+                digest: same,
+                unsettled: Some(before),
+                ..
+            }) if *same == digest => before.clone(),
+            so_far => {
+                let (digest, over) = so_far.map(of_another).unwrap_or_default();
+                Before { digest, over, serves }
+            }
+        };
+        Choice {
+            unsettled: Some(unsettled),
+            ..Choice::new(digest, over)
+        }
+    }
+
     /// What was chosen before an update that is not settled.
     fn before(&self) -> Option<Choice> {
         let before = self.unsettled.as_ref()?;
@@ -144,23 +178,11 @@ impl Chosen {
         over: Option<Digest>,
         serves: Option<&VerifiedPlugin>,
     ) -> Change<Choice> {
-        let before = self.kept.of(name).and_then(|choice| match choice.unsettled {
-            Some(_) => choice.before(),
-            None => Some(choice.clone()),
-        });
-        let before = Before {
-            digest: before.as_ref().map(|choice| choice.digest),
-            over: before.and_then(|choice| choice.over),
-            serves: serves.map(|plugin| plugin.digest()),
-        };
-        [plugin]
-            .into_iter()
-            .chain(serves)
-            .for_each(|plugin| self.add(name, plugin));
-        let choice = Choice {
-            unsettled: Some(before),
-            ..Choice::new(plugin.digest(), over)
-        };
+        for plugin in [plugin].into_iter().chain(serves) {
+            self.add(name, plugin);
+        }
+        let serves = serves.map(|plugin| plugin.digest());
+        let choice = Choice::to_settle(self.kept.of(name), (plugin.digest(), over), serves);
         self.keep(name, choice)
     }
 
@@ -310,6 +332,19 @@ mod tests {
         assert_eq!((before.digest, before.over), (digest(1), Some(digest(3))));
         assert!(chosen.of("by-itself").is_none() && chosen.of("settled").is_none());
         assert_eq!(chosen.unsettled("chosen"), None);
+    }
+
+    #[test]
+    fn update_that_is_asked_for_again_or_overtaken_is_undone_to_what_was_before_all_of_them() {
+        let settled = Choice::new(digest(1), Some(digest(3)));
+        let first = Choice::to_settle(Some(&settled), (digest(2), Some(digest(4))), Some(digest(1)));
+        assert_eq!(first.unsettled, unsettled(Some(1), Some(1)).unsettled);
+        let again = Choice::to_settle(Some(&first), (digest(2), Some(digest(4))), None);
+        assert_eq!(again.unsettled, first.unsettled);
+        let other = Choice::to_settle(Some(&first), (digest(5), None), None);
+        assert_eq!(other.unsettled, unsettled(Some(1), None).unsettled);
+        let none = Choice::to_settle(None, (digest(2), None), Some(digest(1)));
+        assert_eq!(none.unsettled, unsettled(None, Some(1)).unsettled);
     }
 
     #[test]

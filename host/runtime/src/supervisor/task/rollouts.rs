@@ -287,6 +287,12 @@ impl Supervisor {
                 "the version that was chosen did not start, and is chosen no longer"
             );
             self.undo_choice(&name, None);
+            // It may have been gone back from.
+            let before = self.chosen_digest(&name);
+            if let Some(change) = before.and_then(|before| self.barred.remove(&name, before)) {
+                self.write(change, |_| {});
+                self.show_barred(&name);
+            }
             self.reselects = true;
         }
     }
