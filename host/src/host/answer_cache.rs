@@ -2,20 +2,23 @@
 //! bytes, those that were used least recently left out first. What is whole and was given by the first choice is kept; no error, no stream.
 
 use super::Host;
-use super::calls::{Target, declared};
+use super::attempts::Attempts;
+use super::calls::{Target, is_idempotent};
 use extman_model::clock::{self, Monotonic};
 use extman_model::control::Invoked;
-use extman_model::{CallError, ErrorKind, InputPart, Reply};
-use extman_plugin_api::manifest::schema::Capability;
+use extman_model::{CallError, Digest, ErrorKind, InputPart, Reply, Usage};
 use extman_runtime::instance::Call;
+use extman_runtime::registry::{Entry, Routing};
+use extman_runtime::supervisor::InstanceConfig;
 use lru::LruCache;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Who has served a call, where nobody did and its answer was kept.
 const SERVED_BY: &str = "cached";
-/// What an answer takes beside what can be counted.
-const OVERHEAD_BYTES: usize = 512;
+/// What an answer takes beside the bytes in it: itself and what was asked, and its place in list and table.
+const OVERHEAD_BYTES: usize = size_of::<Asked>() + size_of::<Given>() + 128;
 /// Says who calls in which trace, and nothing of the answer that is wanted.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
@@ -31,8 +34,6 @@ struct Answers {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Asked {
     capability: String,
-    /// Of the capability's contract, as the first choice declares it.
-    version: String,
     /// Of the contract that the caller was made for.
     asked_version: String,
     content_type: String,
@@ -45,18 +46,26 @@ pub(super) struct Asked {
 /// An answer, and who gave it when.
 struct Given {
     reply: Reply,
-    served_by: Arc<str>,
+    by: Giver,
     at: Monotonic,
     bytes: usize,
 }
 
+/// A build with a configuration, which has answered. Another one in its place may answer otherwise.
+#[derive(Debug, Clone)]
+struct Giver {
+    name: Arc<str>,
+    version: String,
+    digest: Digest,
+    config: Arc<InstanceConfig>,
+}
+
 impl Asked {
-    fn of(call: &Call, version: String) -> Self {
+    fn of(call: &Call) -> Self {
         let extras = &call.extras;
         let is_meant = |(key, _): &&(String, String)| !TRACE.contains(&key.as_str());
         Asked {
             capability: call.capability.clone(),
-            version,
             asked_version: extras.capability_version.clone(),
             content_type: call.content_type.clone(),
             accept: extras.accept.clone(),
@@ -66,18 +75,65 @@ impl Asked {
         }
     }
 
+    /// Beside itself.
     fn bytes(&self) -> usize {
-        let texts = [&self.capability, &self.version, &self.asked_version];
+        let texts = [&self.capability, &self.asked_version];
         let texts = texts.into_iter().chain([&self.content_type, &self.accept]);
-        let parts = self.parts.iter();
-        let parts = parts.map(|part| part.name.len() + part.content_type.len() + part.data.len());
+        let parts = self
+            .parts
+            .iter()
+            .map(|part| size_of::<InputPart>() + part.name.len() + part.content_type.len() + part.data.len());
         let texts = texts.map(String::len);
         self.body.len() + texts.chain(parts).sum::<usize>() + pairs_bytes(&self.metadata)
     }
 }
 
 fn pairs_bytes(pairs: &[(String, String)]) -> usize {
-    pairs.iter().map(|(key, value)| key.len() + value.len()).sum()
+    let bytes = |(key, value): &(String, String)| size_of::<(String, String)>() + key.len() + value.len();
+    pairs.iter().map(bytes).sum()
+}
+
+impl Giver {
+    fn of(entry: &Entry) -> Self {
+        Giver {
+            name: entry.name.clone(),
+            version: entry.plugin.manifest().plugin.version.to_string(),
+            digest: entry.plugin.digest(),
+            config: entry.config.clone(),
+        }
+    }
+
+    /// Whether its instance is still of this build with this configuration, whether or not it runs.
+    fn is_still(&self, entry: &Entry) -> bool {
+        self.is_same(entry.plugin.digest(), &entry.config)
+    }
+
+    fn is_same(&self, digest: Digest, config: &InstanceConfig) -> bool {
+        self.digest == digest && self.config.is_made_as(config)
+    }
+}
+
+impl fmt::Display for Giver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}
+
+impl Answers {
+    fn remove(&mut self, asked: &Asked) {
+        if let Some(given) = self.by_request.pop(asked) {
+            self.bytes -= given.bytes;
+        }
+    }
+
+    /// Leaves out those that were used least recently, until there are no more bytes than so many.
+    fn shrink_to(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max
+            && let Some((_, oldest)) = self.by_request.pop_lru()
+        {
+            self.bytes -= oldest.bytes;
+        }
+    }
 }
 
 impl AnswerCache {
@@ -89,36 +145,63 @@ impl AnswerCache {
         }))
     }
 
-    /// Keeps an answer, with at most so many bytes in all; one that is larger is not kept.
-    fn keep(&self, asked: Asked, given: (&Arc<str>, &Reply), at: Monotonic, bytes_max: usize) {
-        let (served_by, reply) = given;
+    /// Keeps an answer, with at most so many bytes in all; one that is larger is not kept. What it has used and how long that took was its own
+    /// call's.
+    fn keep(&self, asked: Asked, (by, reply): (Giver, &Reply), at: Monotonic, bytes_max: usize) {
         let answered = reply.body.len() + reply.content_type.len() + pairs_bytes(&reply.metadata);
-        let bytes = asked.bytes() + answered + OVERHEAD_BYTES;
+        let bytes = asked.bytes() + answered + by.version.len() + OVERHEAD_BYTES;
         if bytes > bytes_max {
             return;
         }
         let given = Given {
-            reply: reply.clone(),
-            served_by: served_by.clone(),
+            reply: Reply {
+                usage: Usage::default(),
+                ran: Duration::ZERO,
+                ..reply.clone()
+            },
+            by,
             at,
             bytes,
         };
         let mut answers = self.lock();
         let before = answers.by_request.put(asked, given);
         answers.bytes = answers.bytes + bytes - before.map_or(0, |before| before.bytes);
-        while answers.bytes > bytes_max
-            && let Some((_, oldest)) = answers.by_request.pop_lru()
-        {
-            answers.bytes -= oldest.bytes;
-        }
+        answers.shrink_to(bytes_max);
     }
 
-    /// What was answered before, by whom, and how long ago that is: no longer than so.
-    fn find(&self, asked: &Asked, max_age: Duration, now: Monotonic) -> Option<(Reply, Arc<str>, Duration)> {
+    /// What was answered before, by whom, and how long ago that is. One that is older than so, or of whom is no longer the same, is let go.
+    fn find(
+        &self,
+        asked: &Asked,
+        max_age: Duration,
+        now: Monotonic,
+        is_still: impl FnOnce(&Giver) -> bool,
+    ) -> Option<(Reply, Giver, Duration)> {
         let mut answers = self.lock();
-        let given = answers.by_request.get(asked)?;
+        let given = answers.by_request.peek(asked)?;
         let age = now.since(given.at);
-        (age <= max_age).then(|| (given.reply.clone(), given.served_by.clone(), age))
+        if age > max_age || !is_still(&given.by) {
+            answers.remove(asked);
+            return None;
+        }
+        let given = answers.by_request.get(asked)?;
+        Some((given.reply.clone(), given.by.clone(), age))
+    }
+
+    /// Lets go what is not to be kept any more by this configuration.
+    pub(super) fn hold(&self, routing: &Routing) {
+        let mut answers = self.lock();
+        // Each is put back where it was: behind those that were used after it.
+        for _ in 0..answers.by_request.len() {
+            let Some((asked, given)) = answers.by_request.pop_lru() else {
+                break;
+            };
+            match routing.answers_kept_for(&asked.capability) {
+                Some(_) => drop(answers.by_request.put(asked, given)),
+                None => answers.bytes -= given.bytes,
+            }
+        }
+        answers.shrink_to(routing.answers_bytes_max());
     }
 
     fn lock(&self) -> MutexGuard<'_, Answers> {
@@ -135,10 +218,7 @@ impl Host {
             return None;
         }
         let first = registry.current().route(&call.capability)?.first()?;
-        let declared = declared(&first, &call.capability)?;
-        declared
-            .idempotent
-            .then(|| Asked::of(call, declared.version.to_string()))
+        is_idempotent(&first, &call.capability).then(|| Asked::of(call))
     }
 
     /// The answer, which is kept; or, of a call that nobody has served, what was answered before.
@@ -146,33 +226,26 @@ impl Host {
         &self,
         asked: Asked,
         served: Result<Invoked, CallError>,
+        attempts: &Attempts,
     ) -> Result<Invoked, CallError> {
         let (cache, now) = (&self.inner.answers, clock::monotonic());
         let routing = self.inner.registry.routing();
         match served {
-            // What stands in may answer otherwise: the first choice's answer is worth more, for as long as it is kept.
-            Ok(invoked) if invoked.degraded.is_none() => {
-                let entry = self.snapshot().get(&invoked.served_by);
-                let declared = entry
-                    .as_ref()
-                    .and_then(|entry| declared(entry, &asked.capability));
-                let is_the_same = |declared: &Capability| {
-                    declared.idempotent && declared.version.to_string() == asked.version
-                };
-                if declared.is_some_and(is_the_same) {
-                    let given = (&invoked.served_by, &invoked.reply);
+            Ok(invoked) => {
+                // What stands in may answer otherwise: the first choice's answer is worth more, for as long as it is kept.
+                let first = attempts.first_choice();
+                if let Some(first) = first.filter(|first| is_idempotent(first, &asked.capability)) {
+                    let given = (Giver::of(first), &invoked.reply);
                     cache.keep(asked, given, now, routing.answers_bytes_max());
                 }
                 Ok(invoked)
             }
-            Err(error) if may_be_old(error.kind) => {
+            Err(error) if may_be_old(error.kind, attempts.is_for_room()) => {
+                let is_still = |giver: &Giver| self.is_still_first(giver, &asked.capability);
                 let max_age = routing.answers_kept_for(&asked.capability);
-                let found = max_age.and_then(|max_age| cache.find(&asked, max_age, now));
-                let (reply, served_by, age) = found.ok_or_else(|| error.clone())?;
-                let why = format!(
-                    "{error}; {served_by} gave this answer {} ms before",
-                    age.as_millis()
-                );
+                let found = max_age.and_then(|max_age| cache.find(&asked, max_age, now, is_still));
+                let (reply, giver, age) = found.ok_or_else(|| error.clone())?;
+                let why = format!("{error}; {giver} gave this answer {} ms before", age.as_millis());
                 Ok(Invoked {
                     served_by: SERVED_BY.into(),
                     degraded: Some(why.into()),
@@ -184,29 +257,48 @@ impl Host {
             served => served,
         }
     }
+
+    /// Whether the same build with the same configuration would serve if all were well.
+    fn is_still_first(&self, giver: &Giver, capability: &str) -> bool {
+        let current = self.inner.registry.current();
+        let route = current.route(capability);
+        let entry = current.get(&giver.name);
+        let still = entry.filter(|entry| giver.is_still(entry));
+        still.is_some_and(|entry| route.is_some_and(|route| route.is_first_choice(&entry)))
+    }
 }
 
-/// Whether an old answer is better than such an error: it is neither the caller's mistake, nor a word of the plugin on the call.
-fn may_be_old(kind: ErrorKind) -> bool {
-    !kind.is_callers() && kind != ErrorKind::Unsupported
+/// Whether an old answer is better than such an error: nobody was there to serve the call, or had room, or came back from it. What a plugin says
+/// of the call itself, and limits that are meant to be held, stand as they are.
+fn may_be_old(kind: ErrorKind, is_for_room: bool) -> bool {
+    use ErrorKind as E;
+    match kind {
+        E::NotServing | E::Unavailable | E::DeadlineExceeded | E::Panicked => true,
+        E::Exhausted => is_for_room,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use extman_model::{RequestExtras, Usage};
+    use extman_model::RequestExtras;
+    use extman_runtime::registry::RoutingConfig;
     use proptest::prelude::*;
 
-    fn asked(body: &[u8]) -> Asked {
-        let call = Call {
+    fn call(body: &[u8]) -> Call {
+        Call {
             capability: "a.b".to_owned(),
             content_type: "text/plain".to_owned(),
             body: body.to_vec(),
             timeout: None,
             extras: RequestExtras::NONE,
             chain: None,
-        };
-        Asked::of(&call, "1.0.0".to_owned())
+        }
+    }
+
+    fn asked(body: &[u8]) -> Asked {
+        Asked::of(&call(body))
     }
 
     fn reply(body: &[u8]) -> Reply {
@@ -219,39 +311,115 @@ mod tests {
         }
     }
 
+    fn giver(name: &str) -> Giver {
+        Giver {
+            name: name.into(),
+            version: "1.0.0".to_owned(),
+            digest: Digest::new([1; 32]),
+            config: Arc::new(InstanceConfig::default_for(name)),
+        }
+    }
+
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn at(ms: u64) -> Monotonic {
         Monotonic::from_nanos(1).after(Duration::from_millis(ms))
     }
 
+    /// Keeps an answer of `x`.
+    fn keep(cache: &AnswerCache, asked: Asked, reply: &Reply, ms: u64, bytes_max: usize) {
+        cache.keep(asked, (giver("x"), reply), at(ms), bytes_max);
+    }
+
     fn found(cache: &AnswerCache, body: &[u8]) -> Option<Vec<u8>> {
-        cache
-            .find(&asked(body), HOUR, at(0))
-            .map(|(reply, ..)| reply.body)
+        let found = cache.find(&asked(body), HOUR, at(0), |_| true);
+        found.map(|(reply, ..)| reply.body)
     }
 
     #[test]
     fn answer_is_found_with_its_age_until_it_is_too_old() {
         let cache = AnswerCache::new();
-        cache.keep(asked(b"q"), (&"x".into(), &reply(b"a")), at(1000), 10_000);
+        keep(&cache, asked(b"q"), &reply(b"a"), 1000, 10_000);
         let second = Duration::from_secs(1);
-        let (found, by, age) = cache.find(&asked(b"q"), second, at(2000)).unwrap();
-        assert_eq!((&*found.body, &*by, age), (&b"a"[..], "x", second));
-        assert!(cache.find(&asked(b"q"), second, at(2001)).is_none());
-        cache.keep(asked(b"q"), (&"y".into(), &reply(b"b")), at(3000), 10_000);
-        let (found, by, age) = cache.find(&asked(b"q"), second, at(3000)).unwrap();
-        assert_eq!((&*found.body, &*by, age), (&b"b"[..], "y", Duration::ZERO));
+        let find = |ms| cache.find(&asked(b"q"), second, at(ms), |_| true);
+        let (found, by, age) = find(2000).unwrap();
+        assert_eq!((&*found.body, &*by.name, age), (&b"a"[..], "x", second));
+        assert!(find(2001).is_none());
+        let answers = cache.lock();
+        assert_eq!((answers.by_request.len(), answers.bytes), (0, 0), "it is let go");
+        drop(answers);
+        cache.keep(asked(b"q"), (giver("y"), &reply(b"b")), at(3000), 10_000);
+        let (found, by, age) = find(3000).unwrap();
+        assert_eq!((&*found.body, &*by.name, age), (&b"b"[..], "y", Duration::ZERO));
+    }
+
+    #[test]
+    fn answer_of_another_build_or_configuration_is_let_go() {
+        let one = giver("x");
+        let builds = Giver {
+            digest: Digest::new([2; 32]),
+            ..one.clone()
+        };
+        let configs = Giver {
+            config: Arc::new(InstanceConfig {
+                config: serde_json::Map::from_iter([("a".to_owned(), 1.into())]),
+                ..InstanceConfig::default_for("x")
+            }),
+            ..one.clone()
+        };
+        for other in [builds, configs] {
+            let cache = AnswerCache::new();
+            keep(&cache, asked(b"q"), &reply(b"a"), 0, 10_000);
+            let is_still = |now: &Giver| {
+                let now = now.clone();
+                move |giver: &Giver| giver.is_same(now.digest, &now.config)
+            };
+            assert!(cache.find(&asked(b"q"), HOUR, at(0), is_still(&one)).is_some());
+            assert!(cache.find(&asked(b"q"), HOUR, at(0), is_still(&other)).is_none());
+            assert!(cache.find(&asked(b"q"), HOUR, at(0), is_still(&one)).is_none());
+        }
+    }
+
+    #[test]
+    fn kept_answer_has_used_nothing_and_taken_no_time() {
+        let cache = AnswerCache::new();
+        let costly = Reply {
+            usage: Usage {
+                tokens_in: Some(7),
+                ..Usage::default()
+            },
+            ran: HOUR,
+            ..reply(b"a")
+        };
+        keep(&cache, asked(b"q"), &costly, 0, 10_000);
+        let (found, ..) = cache.find(&asked(b"q"), HOUR, at(0), |_| true).unwrap();
+        assert_eq!(found, reply(b"a"));
+    }
+
+    #[test]
+    fn old_answers_stand_in_for_nobody_there_and_for_no_word_of_a_plugin_or_limit() {
+        use ErrorKind as E;
+        let of = |is_for_room| {
+            ErrorKind::ALL
+                .into_iter()
+                .filter(move |kind| may_be_old(*kind, is_for_room))
+        };
+        let mut all: Vec<_> = of(false).collect();
+        let four = [E::Unavailable, E::DeadlineExceeded, E::Panicked, E::NotServing];
+        assert_eq!(all, four);
+        all.push(E::Exhausted);
+        let mut for_room: Vec<_> = of(true).collect();
+        for_room.sort_by_key(|kind| all.iter().position(|known| known == kind));
+        assert_eq!(for_room, all, "nobody has room");
     }
 
     #[test]
     fn calls_that_differ_in_anything_but_their_trace_are_not_taken_for_one() {
         let cache = AnswerCache::new();
-        cache.keep(asked(b"q"), (&"x".into(), &reply(b"a")), at(0), 100_000);
+        keep(&cache, asked(b"q"), &reply(b"a"), 0, 100_000);
         type Change = fn(&mut Asked);
-        let changes: [Change; 8] = [
+        let changes: [Change; 7] = [
             |asked| asked.capability.push('x'),
-            |asked| asked.version.push('x'),
             |asked| asked.asked_version.push('x'),
             |asked| asked.content_type.push('x'),
             |asked| asked.accept.push('x'),
@@ -259,35 +427,48 @@ mod tests {
             |asked| asked.metadata.push(("tenant".to_owned(), "b".to_owned())),
             |asked| asked.parts.push(InputPart::default()),
         ];
+        let find = |asked: &Asked| cache.find(asked, HOUR, at(0), |_| true);
         for change in changes {
             let mut other = asked(b"q");
             change(&mut other);
-            assert!(cache.find(&other, HOUR, at(0)).is_none(), "{other:?}");
+            assert!(find(&other).is_none(), "{other:?}");
         }
-        let mut call = Call {
-            capability: "a.b".to_owned(),
-            content_type: "text/plain".to_owned(),
-            body: b"q".to_vec(),
-            timeout: None,
-            extras: RequestExtras::NONE,
-            chain: None,
-        };
+        let mut call = call(b"q");
         call.extras.metadata = vec![("traceparent".to_owned(), "00-a-b-01".to_owned())];
-        let traced = Asked::of(&call, "1.0.0".to_owned());
-        assert!(cache.find(&traced, HOUR, at(0)).is_some());
+        assert!(find(&Asked::of(&call)).is_some());
     }
 
     #[test]
     fn least_recently_used_answers_go_first() {
         let (cache, given) = (AnswerCache::new(), reply(b"a"));
-        let one = asked(b"1").bytes() + 1 + "text/plain".len() + OVERHEAD_BYTES;
-        let keep = |body: &[u8]| cache.keep(asked(body), (&"x".into(), &given), at(0), 2 * one);
+        let one = asked(b"1").bytes() + 1 + "text/plain".len() + "1.0.0".len() + OVERHEAD_BYTES;
+        let keep = |body: &[u8]| keep(&cache, asked(body), &given, 0, 2 * one);
         keep(b"1");
         keep(b"2");
         assert!(found(&cache, b"1").is_some(), "it is used");
         keep(b"3");
-        let there = [b"1", b"2", b"3"].map(|body| found(&cache, body).is_some());
-        assert_eq!(there, [true, false, true]);
+        let there = || [b"1", b"2", b"3"].map(|body| found(&cache, body).is_some());
+        assert_eq!(there(), [true, false, true]);
+        let mut config = RoutingConfig::default();
+        config.cache.max_age_ms.insert("a.b".to_owned(), 1);
+        cache.hold(&config.clone().into());
+        assert_eq!(cache.lock().bytes, 2 * one);
+        config.cache.bytes_max = one as u64;
+        cache.hold(&config.into());
+        assert_eq!(there(), [false, false, true], "a lower bound holds at once");
+        cache.hold(&RoutingConfig::default().into());
+        assert_eq!(there(), [false; 3], "none of this capability are kept any more");
+        assert_eq!(cache.lock().bytes, 0);
+    }
+
+    #[test]
+    fn pairs_and_parts_without_bytes_are_counted() {
+        let mut many = asked(b"q");
+        let before = many.bytes();
+        many.metadata = vec![(String::new(), String::new()); 100];
+        many.parts = vec![InputPart::default(); 100];
+        let each = size_of::<(String, String)>() + size_of::<InputPart>();
+        assert_eq!(many.bytes() - before, 100 * each);
     }
 
     proptest! {
@@ -295,7 +476,7 @@ mod tests {
         fn bytes_are_counted_as_they_are_and_bounded(sizes in prop::collection::vec((0_u8..20, 0_usize..4000), 1..60)) {
             let cache = AnswerCache::new();
             for (which, size) in sizes {
-                cache.keep(asked(&[which]), (&"x".into(), &reply(&vec![0; size])), at(0), 8000);
+                keep(&cache, asked(&[which]), &reply(&vec![0; size]), 0, 8000);
                 let answers = cache.lock();
                 let sum: usize = answers.by_request.iter().map(|(_, given)| given.bytes).sum();
                 prop_assert_eq!(answers.bytes, sum);

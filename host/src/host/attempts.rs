@@ -2,7 +2,7 @@
 
 use extman_model::control::Invoked;
 use extman_model::{CallError, ErrorKind, Reply};
-use extman_runtime::registry::{Admitted, Candidate, Tried};
+use extman_runtime::registry::{Admitted, Candidate, Entry, Tried};
 use std::sync::Arc;
 
 /// Who was tried, and what the last one said.
@@ -14,6 +14,9 @@ pub(super) struct Attempts {
     /// The first one that had no room.
     busy: Option<Arc<str>>,
     last: Option<CallError>,
+    /// Whether that one had no room.
+    is_for_room: bool,
+    first_choice: Option<Arc<Entry>>,
 }
 
 impl Attempts {
@@ -29,7 +32,7 @@ impl Attempts {
     /// This one was not called.
     pub(super) fn turned_away(&mut self, by: &Candidate, error: CallError) {
         self.tried.push(Tried::of(by));
-        self.last = Some(error);
+        (self.last, self.is_for_room) = (Some(error), false);
     }
 
     /// This one had no room: it was not called, or did not begin.
@@ -45,7 +48,7 @@ impl Attempts {
                     .is_none_or(|ms| Some(ms) > last.retry_after_ms)
         };
         if !self.last.as_ref().is_some_and(is_later) {
-            self.last = Some(error);
+            (self.last, self.is_for_room) = (Some(error), true);
         }
     }
 
@@ -56,7 +59,9 @@ impl Attempts {
     }
 
     /// This one has answered.
-    pub(super) fn answered(self, by: &Admitted, reply: Reply) -> Invoked {
+    pub(super) fn answered(&mut self, by: &Admitted, reply: Reply) -> Invoked {
+        let is_first_choice = by.degraded.is_none() && !by.is_canary();
+        self.first_choice = is_first_choice.then(|| by.candidate.entry.clone());
         let failed = self.failed.first();
         let failed = failed.map(|failed| format!("{failed} failed this call").into());
         let because = failed.or_else(|| Some(format!("{} is busy", self.busy.as_ref()?).into()));
@@ -72,6 +77,16 @@ impl Attempts {
         }
     }
 
+    /// Who has answered, if it is the first choice: neither what stands in for it nor its new version that is still tried.
+    pub(super) fn first_choice(&self) -> Option<&Arc<Entry>> {
+        self.first_choice.as_ref()
+    }
+
+    /// Whether it is for want of room that nobody has answered.
+    pub(super) fn is_for_room(&self) -> bool {
+        self.is_for_room
+    }
+
     /// What the last one said, and that it was not the only one; else this.
     pub(super) fn last_error(&self, otherwise: impl FnOnce() -> CallError) -> CallError {
         let error = self.last.clone().unwrap_or_else(otherwise);
@@ -85,7 +100,7 @@ impl Attempts {
     }
 
     /// The same, of a call that has failed.
-    pub(super) fn error(self) -> CallError {
+    pub(super) fn error(&self) -> CallError {
         self.last_error(|| CallError::new(ErrorKind::Internal, "nobody was called"))
     }
 }

@@ -76,9 +76,10 @@ impl Host {
     pub(super) async fn invoke_once(&self, invocation: Invocation, held: Held) -> Result<Invoked, CallError> {
         let (target, call) = split(invocation);
         let asked = self.asked(&target, &call);
-        let served = self.serve_nested(target, call, None, held).await;
+        let mut attempts = Attempts::default();
+        let served = self.serve_nested(target, call, None, held, &mut attempts).await;
         match asked {
-            Some(asked) => self.keep_or_find(asked, served),
+            Some(asked) => self.keep_or_find(asked, served, &attempts),
             None => served,
         }
     }
@@ -90,9 +91,9 @@ impl Host {
         call: Call,
         stream: Option<Arc<Frames>>,
         held: Held,
+        attempts: &mut Attempts,
     ) -> Result<Invoked, CallError> {
-        let mut attempts = Attempts::default();
-        let chosen = self.choose_held(&target, call, held, &mut attempts).await?;
+        let chosen = self.choose_held(&target, call, held, attempts).await?;
         self.serve(&target, chosen, stream, held, attempts).await
     }
 
@@ -136,7 +137,7 @@ impl Host {
         let call = tokio::spawn(async move {
             let stream = Some(frames.clone());
             let served = host
-                .serve(&target, chosen, stream, held, Attempts::default())
+                .serve(&target, chosen, stream, held, &mut Attempts::default())
                 .await;
             // If no lane ever took it, nobody else says that nothing will come.
             frames.finish();
@@ -245,7 +246,7 @@ impl Host {
         (mut chosen, mut call): (Admitted, Call),
         stream: Option<Arc<Frames>>,
         held: Held,
-        mut attempts: Attempts,
+        attempts: &mut Attempts,
     ) -> Result<Invoked, CallError> {
         let began = clock::monotonic();
         let timeout = call
@@ -289,7 +290,7 @@ impl Host {
                 },
             };
             drop(chosen);
-            (chosen, call) = self.choose_held(target, next, held, &mut attempts).await?;
+            (chosen, call) = self.choose_held(target, next, held, attempts).await?;
         }
     }
 
@@ -470,12 +471,12 @@ pub(super) enum Held {
 }
 
 /// Whether the manifest says of a capability that a call of it may be made twice.
-fn is_idempotent(entry: &Entry, capability: &str) -> bool {
+pub(super) fn is_idempotent(entry: &Entry, capability: &str) -> bool {
     declared(entry, capability).is_some_and(|declared| declared.idempotent)
 }
 
 /// What the manifest says of a capability.
-pub(super) fn declared<'e>(entry: &'e Entry, capability: &str) -> Option<&'e Capability> {
+fn declared<'e>(entry: &'e Entry, capability: &str) -> Option<&'e Capability> {
     let mut declared = entry.plugin.manifest().capabilities.iter();
     declared.find(|declared| declared.name == capability)
 }

@@ -1,5 +1,6 @@
 //! Calls that plugins make of each other, served as any call is: the host's side of `extman.call/1`.
 
+use super::attempts::Attempts;
 use super::calls::{Held, Target, note_panic};
 use super::{Host, Inner};
 use extman_model::{CallError, ErrorKind};
@@ -89,7 +90,9 @@ impl Host {
             instance: None,
             caller: Some(caller),
         };
-        match self.serve_nested(target, call, stream, Held::BySchema).await {
+        let mut attempts = Attempts::default();
+        let served = self.serve_nested(target, call, stream, Held::BySchema, &mut attempts);
+        match served.await {
             Ok(invoked) => Ok(Answered {
                 served_by: invoked.served_by,
                 reply: invoked.reply,

@@ -39,10 +39,12 @@ impl Default for RoutingConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct CacheConfig {
     /// For each capability whose answers are kept, by its name, after how many milliseconds one is no longer given. A call that nobody serves is
-    /// answered as the same call was before, and the reply says so, with its age. Only what the manifest declares `idempotent = true`, from the
-    /// first choice, and neither streams nor calls of an instance by its name, from plugins or from attached threads. Default: none are kept.
+    /// answered as the same call was before, and the reply says so, with its age: where the call ends as `not_serving`, `unavailable`,
+    /// `deadline_exceeded` or `panicked`, or as `exhausted` since nobody has room, and as long as the build that gave the answer is the first choice
+    /// with the same configuration. Only what the manifest declares `idempotent = true`, from the first choice and not from its new version while
+    /// that is tried; and neither streams nor calls of an instance by its name, from plugins or from attached threads. Default: none are kept.
     pub max_age_ms: BTreeMap<String, u64>,
-    /// Bytes of all answers that are kept, with what was asked. Those that were used least recently are left out first. Default: 16777216.
+    /// Bytes of all answers that are kept, with what was asked and what keeping them takes. Those that were used least recently are left out first. Default: 16777216.
     pub bytes_max: u64,
 }
 

@@ -432,14 +432,23 @@ impl Route {
         }
         let mut fitting = self.candidates.iter().map(|slot| slot.entry.load_full());
         let first = fitting.find(|entry| fits(entry))?;
-        let is_equal = choice.degraded.is_none()
-            && first.config.priority == candidate.entry.config.priority
-            && are_of_one_class(&first, &candidate.entry, &self.capability);
+        let is_equal = choice.degraded.is_none() && self.are_equal(&first, &candidate.entry);
         if first.name == candidate.entry.name || is_equal {
             return None;
         }
         let chosen = choice.degraded.clone();
         Some(chosen.unwrap_or_else(|| format!("{} was not to be called", first.name).into()))
+    }
+
+    /// Whether callers of one may as well call the other, where both are well.
+    fn are_equal(&self, one: &Entry, other: &Entry) -> bool {
+        one.config.priority == other.config.priority && are_of_one_class(one, other, &self.capability)
+    }
+
+    /// Whether it is the first choice, or an equal of that one, were all well.
+    pub fn is_first_choice(&self, entry: &Entry) -> bool {
+        let first = self.first();
+        first.is_some_and(|first| first.name == entry.name || self.are_equal(&first, entry))
     }
 
     /// Whether a call may be retried within the budget; if so, it is counted as one.

@@ -108,7 +108,7 @@ impl InstanceConfig {
     }
 
     /// Whether both make the same instance, secrets included.
-    pub(super) fn is_made_as(&self, other: &Self) -> bool {
+    pub fn is_made_as(&self, other: &Self) -> bool {
         self.config == other.config && self.secrets == other.secrets && self.is_run_as(other)
     }
 
