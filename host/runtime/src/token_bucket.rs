@@ -3,8 +3,8 @@
 use extman_model::clock::{Monotonic, nanos};
 use std::time::Duration;
 
-/// In how many parts a token is reckoned.
-const PARTS: u64 = 1_000_000;
+/// In how many parts a token is reckoned: where one comes a second, one part a nanosecond, so that nothing of any time or rate is lost.
+const PARTS: u64 = 1_000_000_000;
 
 /// Tokens that are there, and since when more of them have come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +31,10 @@ impl TokenBucket {
     /// Takes a token, where `per_second` come each second and `burst` are kept at most. `false` if there is none.
     pub fn take(&mut self, per_second: u64, burst: u64, now: Monotonic) -> bool {
         let passed = u128::from(nanos(now.since(self.filled)));
-        let more = passed * u128::from(per_second) * u128::from(PARTS) / NANOS;
-        let parts = u128::from(self.parts).saturating_add(more);
+        let parts = u128::from(self.parts) + passed * u128::from(per_second);
         let parts = parts.min(u128::from(burst.saturating_mul(PARTS)));
-        // What is less than a part stays to come.
-        if more > 0 || self.parts >= burst.saturating_mul(PARTS) {
-            self.filled = now;
-        }
+        // Of two threads the one that looked first at the time may come second.
+        self.filled = self.filled.max(now);
         self.parts = u64::try_from(parts).unwrap_or(u64::MAX);
         let left = self.parts.checked_sub(PARTS);
         self.parts = left.unwrap_or(self.parts);
@@ -46,14 +43,10 @@ impl TokenBucket {
 
     /// When there is a token for whoever found none, where `per_second` come each second: a moment of the past if there is one.
     pub fn next_at(&self, per_second: u64) -> Monotonic {
-        let lacks = u128::from(PARTS.saturating_sub(self.parts));
-        let wait = (lacks * NANOS).div_ceil(u128::from(per_second.max(1)) * u128::from(PARTS));
-        self.filled
-            .after(Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)))
+        let wait = PARTS.saturating_sub(self.parts).div_ceil(per_second.max(1));
+        self.filled.after(Duration::from_nanos(wait))
     }
 }
-
-const NANOS: u128 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -75,6 +68,24 @@ mod tests {
         // No more than the burst is kept.
         let taken = (0..9).filter(|_| bucket.take(10, 3, at(60_000))).count();
         assert_eq!(taken, 3);
+    }
+
+    #[test]
+    fn rate_is_kept_however_often_somebody_looks() {
+        let (mut bucket, end) = (TokenBucket::new(1, at(0)), at(100_000));
+        let (mut now, mut taken) = (at(0), 0);
+        while now < end {
+            taken += u32::from(bucket.take(1, 1, now));
+            now = now.after(Duration::from_nanos(10_999));
+        }
+        assert_eq!(taken, 100);
+    }
+
+    #[test]
+    fn time_counts_once_though_who_looked_earlier_comes_later() {
+        let mut bucket = TokenBucket::new(1, at(1000));
+        let taken = [1000, 500, 1500, 2000].map(|ms| bucket.take(1, 1, at(ms)));
+        assert_eq!(taken, [true, false, false, true]);
     }
 
     proptest! {
