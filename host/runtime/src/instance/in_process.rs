@@ -36,9 +36,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 pub use used::{InstanceUsed, ModulesUsed};
 
-/// More calls than come to one queue between a look at it and a call.
-const CALLS_AT_ONCE: usize = 64;
-
 /// One configured use of a module.
 pub struct Instance {
     name: Arc<str>,
@@ -354,13 +351,13 @@ impl Instance {
 
     /// Why it would turn a call away for want of room that waits for a lane, if it would.
     pub fn no_room(&self) -> Option<CallError> {
-        let refused = self.pool.full_for_calls(0)?;
+        let refused = self.pool.full_for_calls()?;
         Some(CallError::new(ErrorKind::Exhausted, refused.to_string()))
     }
 
     /// Whether it may turn a call away for want of room before that has come to its queue.
     pub fn is_crowded(&self) -> bool {
-        self.pool.full_for_calls(CALLS_AT_ONCE).is_some()
+        self.pool.is_crowded()
     }
 
     /// Takes no more calls. Those that are counted as in flight were let in before.

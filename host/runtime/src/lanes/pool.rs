@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Lanes of this process that may sleep until there is something to do; those that would be more end.
 const SLEEPING_MAX: usize = 1024;
+/// More calls than come to one queue between a look at it and a call.
+const CALLS_AT_ONCE: usize = 64;
 /// Lanes beyond those for calls that one library may have for checks.
 const FOR_CHECKS_MAX: usize = 16;
 
@@ -181,10 +183,20 @@ impl Pool {
         self.shared.lock().waiting()
     }
 
-    /// Why a call would not be taken now for want of room, if so many more were to come before it.
-    pub fn full_for_calls(&self, more: usize) -> Option<Refused> {
-        let waiting = self.shared.lock().queues[Queue::Calls as usize].len();
-        (waiting + more >= self.shared.limits.queue_max).then_some(Refused::QueueFull(waiting))
+    /// Why a call would not be taken now for want of room.
+    pub fn full_for_calls(&self) -> Option<Refused> {
+        let waiting = self.calls_waiting();
+        (waiting >= self.shared.limits.queue_max).then_some(Refused::QueueFull(waiting))
+    }
+
+    /// Whether a call may find no room by the time that it comes: never while nothing waits.
+    pub fn is_crowded(&self) -> bool {
+        let max = self.shared.limits.queue_max;
+        self.calls_waiting() + CALLS_AT_ONCE.min(max / 2) >= max
+    }
+
+    fn calls_waiting(&self) -> usize {
+        self.shared.lock().queues[Queue::Calls as usize].len()
     }
 
     /// Lanes that are not lost.

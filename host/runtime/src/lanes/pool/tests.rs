@@ -85,6 +85,19 @@ fn a_job_passed_over_runs_once_its_place_is_free() {
     pool.shutdown(LONG).unwrap();
 }
 
+#[test]
+fn a_queue_in_which_nothing_waits_is_not_crowded_however_short_it_is() {
+    for queue_max in [1, 2, 8, 64, 1000] {
+        let limits = PoolLimits {
+            lanes_max: 1,
+            queue_max,
+            ..PoolLimits::default()
+        };
+        let pool = Pool::new("short", limits, Arc::new(Unobserved));
+        assert!(!pool.is_crowded(), "{queue_max}");
+    }
+}
+
 fn submit_step<T: Send + 'static>(pool: &Pool, run: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (answer, answered) = channel();
     let answer = move |value| {
