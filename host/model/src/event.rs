@@ -286,14 +286,15 @@ pub enum What {
         /// How it is.
         to: Connection,
     },
-    /// Too many of an instance's latest calls failed or were slow: for a while none goes to it where another one serves.
+    /// Too many of an instance's latest calls failed or were slow, or one failed that was to show whether they succeed again: for a while none goes
+    /// to it where another one serves.
     BreakerOpened {
         /// The instance.
         name: String,
         /// For how long, in milliseconds.
         for_ms: u64,
     },
-    /// Calls of an instance succeed again, so that they go to it again.
+    /// Failed calls keep no others from an instance any more: they succeed again, or the one whose calls failed was replaced or has ended.
     BreakerClosed {
         /// The instance.
         name: String,
@@ -466,9 +467,11 @@ impl fmt::Display for What {
             }
             What::BreakerOpened { for_ms, .. } => write!(
                 f,
-                "too many of its latest calls failed or were slow: for {for_ms} ms none goes to it, where another one serves"
+                "its latest calls failed or were slow: for {for_ms} ms none goes to it, where another one serves"
             ),
-            What::BreakerClosed { .. } => f.write_str("its calls succeed again, so they go to it again"),
+            What::BreakerClosed { .. } => {
+                f.write_str("failed calls keep no others from it any more: they succeed again, or it was replaced or has ended")
+            }
             What::Logged { target, text, .. } => write!(f, "{target}: {text}"),
             What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),
             What::Health { .. }

@@ -215,24 +215,37 @@ impl Registry {
                 .then(|| breaker.trip(now, &routing.breaker))
                 .flatten()
         });
-        if let Some(change) = change {
+        let Some(change) = change else {
+            return;
+        };
+        let _changing = lock(&self.changing);
+        let current = self.current.load();
+        if let Some(slot) = current.by_name.get(name) {
+            let entry = slot.entry.load();
             // In this order: who hears of it finds that it is so.
-            self.reconsider(name);
-            self.tell_of_breaker(name, change);
+            current.reconsider(slot, &entry);
+            // The breaker of one that another is in the place of by now keeps no calls from anybody.
+            if entry.is_served_by(instance) {
+                self.tell_of_breaker(name, instance, change);
+            }
         }
     }
 
-    fn tell_of_breaker(&self, name: &str, change: BreakerChange) {
+    /// With what is changing held, so that all of it is told in its order.
+    fn tell_of_breaker(&self, name: &str, instance: &Instance, change: BreakerChange) {
+        instance.breaker().tell_open(change != BreakerChange::Closed);
         if let Some(listener) = self.breaker_listener.get() {
             listener(name, change);
         }
     }
 
-    fn reconsider(&self, name: &str) {
-        let _changing = lock(&self.changing);
-        let current = self.current.load();
-        if let Some(slot) = current.by_name.get(name) {
-            current.reconsider(slot, &slot.entry.load());
+    /// That the breaker of what served there is open was told, and it serves there no more.
+    fn tell_of_end(&self, before: &Entry, now: Option<&Entry>) {
+        if let Some((instance, _)) = &before.serving
+            && !now.is_some_and(|now| now.is_served_by(instance))
+            && instance.breaker().tell_open(false)
+        {
+            self.tell_of_breaker(&before.name, instance, BreakerChange::Closed);
         }
     }
 
@@ -256,8 +269,7 @@ impl Registry {
     }
 
     /// What its breaker makes of a health.
-    fn tell_breaker(&self, entry: &Entry, before: Fitness, now: Fitness) -> Option<BreakerChange> {
-        let (instance, _) = entry.serving.as_ref()?;
+    fn tell_breaker(&self, instance: &Instance, before: Fitness, now: Fitness) -> Option<BreakerChange> {
         if before.health == Health::Down && now.health.serves() {
             instance.breaker().check_was_good();
         }
@@ -274,19 +286,21 @@ impl Registry {
     }
 
     fn change_fitness(&self, name: &str, change: impl FnOnce(&mut Fitness)) {
-        let changing = lock(&self.changing);
+        let _changing = lock(&self.changing);
         let current = self.current.load();
-        let mut breaker = None;
         if let Some(slot) = current.by_name.get(name)
             && let Some((before, now)) = slot.change(change)
         {
             let entry = slot.entry.load();
-            breaker = self.tell_breaker(&entry, before, now);
+            let instance = entry.serving.as_ref().map(|(instance, _)| instance);
+            let breaker = instance.and_then(|instance| {
+                let change = self.tell_breaker(instance, before, now)?;
+                Some((instance, change))
+            });
             current.reconsider(slot, &entry);
-        }
-        drop(changing);
-        if let Some(change) = breaker {
-            self.tell_of_breaker(name, change);
+            if let Some((instance, change)) = breaker {
+                self.tell_of_breaker(name, instance, change);
+            }
         }
     }
 
@@ -309,6 +323,11 @@ impl Registry {
         let _changing = lock(&self.changing);
         let current = self.current.load();
         let mut others = Vec::new();
+        let changed = entries.iter().map(|entry| (&entry.name, Some(entry)));
+        let changed = changed.chain(removed.iter().map(|name| (name, None)));
+        let before: Vec<_> = changed
+            .filter_map(|(name, now)| Some((current.get(name)?, now)))
+            .collect();
         for entry in entries {
             if !current.replace(entry) {
                 others.push(entry.clone());
@@ -318,6 +337,9 @@ impl Registry {
             let next = current.with(others, removed, &self.routing.load().config);
             self.current.store(Arc::new(next));
         }
+        for (before, now) in before {
+            self.tell_of_end(&before, now.map(|now| &**now));
+        }
     }
 
     /// Has somebody hear of every publication as soon as it is there, on the thread that publishes it. One listener; later ones are not
@@ -326,8 +348,8 @@ impl Registry {
         let _ = self.listener.set(Box::new(listener));
     }
 
-    /// Has somebody hear when the breaker of an instance opens or closes, on the thread whose call did that, so it must not wait. One listener;
-    /// later ones are not heard.
+    /// Has somebody hear each time that the breaker of an instance opens, and when it closes or the instance goes, on the thread that did that: so
+    /// it must not wait, nor change anything here. One listener; later ones are not heard.
     pub fn on_breaker(&self, listener: impl Fn(&str, BreakerChange) + Send + Sync + 'static) {
         let _ = self.breaker_listener.set(Box::new(listener));
     }
@@ -574,6 +596,11 @@ impl Snapshot {
 }
 
 impl Entry {
+    fn is_served_by(&self, instance: &Arc<Instance>) -> bool {
+        let serving = self.serving.as_ref();
+        serving.is_some_and(|(serving, _)| Arc::ptr_eq(serving, instance))
+    }
+
     /// The update that is under way, as it is shown.
     pub fn rollout(&self) -> Option<RolloutView> {
         let (view, due) = self.rollout.as_ref()?;

@@ -5,7 +5,7 @@ use crate::served::Place;
 use extman::config::{AllDown, BreakerConfig, Config, RoutingConfig};
 use extman::control::{Invocation, Invoked};
 use extman::{Attached, Host, InstanceConfig};
-use extman_model::{CallError, CallLimits, ErrorKind, Health, RequestExtras, What};
+use extman_model::{CallError, CallLimits, ErrorKind, Event, Health, RequestExtras, What};
 use extman_runtime::instance::Instance;
 use extman_tests::until::{LIMIT, until_async};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast::Receiver;
 use tokio::task::JoinHandle;
 
 const SHARED: &str = "[[capability]]\nname = \"shared.ask\"\n";
@@ -560,7 +561,7 @@ async fn call_that_nobody_serves_is_answered_as_before_with_the_age_of_the_answe
         assert_eq!(body["answer"], "one");
         assert!(invoked.age.is_some());
         let reason = invoked.degraded.expect("it says so");
-        assert!(reason.contains("first gave this answer"), "{reason}");
+        assert!(reason.contains("first 1.0.0 gave this answer"), "{reason}");
     }
     let other = Invocation {
         body: b"{\"other\": 1}".to_vec(),
@@ -672,6 +673,29 @@ async fn calls_beyond_an_instances_rate_go_to_the_next_one_else_are_refused_with
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn call_whose_input_is_too_large_counts_for_no_limit() {
+    const SMALL: &str = "[[capability]]\nname = \"shared.ask\"\nlimits = { input_bytes_max = 2 }\n";
+    let rarely = CallLimits {
+        calls_per_s: Some(1),
+        burst: Some(2),
+        ..CallLimits::default()
+    };
+    let pair = Pair::with(SMALL, ["", ""], Config::default(), limited(rarely), None).await;
+    for _ in 0..100 {
+        let too_large = Invocation {
+            body: b"{ }".to_vec(),
+            ..invocation()
+        };
+        let error = pair.host.invoke_raw(too_large).await.map(|_| ());
+        assert_eq!(error.expect_err("it is too large").kind, ErrorKind::InvalidInput);
+    }
+    for _ in 0..2 {
+        pair.call().await.expect("it is one of the burst");
+    }
+    pair.host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_beyond_those_that_may_be_under_way_go_to_the_next_one_and_to_the_first_once_one_has_ended() {
     let one = CallLimits {
         in_flight_max: Some(1),
@@ -731,8 +755,15 @@ fn limits_of_an_instance_are_shown_hold_over_http_and_change_without_a_restart()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_breaker_is_shown_and_told_once_when_it_opens_and_once_when_it_closes() {
-    let pair = Pair::begin(SHARED, "INTERNAL", opens_for(100), false).await;
+async fn open_breaker_is_shown_and_told_each_time_it_opens_and_once_when_it_closes() {
+    let routing = RoutingConfig {
+        breaker: BreakerConfig {
+            open_max_ms: 150,
+            ..opens_for(100).breaker
+        },
+        ..RoutingConfig::default()
+    };
+    let pair = Pair::begin(SHARED, "INTERNAL", routing, false).await;
     let mut events = pair.host.events();
     let shown = || {
         let plugin = pair.host.plugin("first").expect("it is there").breaker;
@@ -746,10 +777,11 @@ async fn open_breaker_is_shown_and_told_once_when_it_opens_and_once_when_it_clos
         drop(pair.call().await);
         assert!(Instant::now() < give_up, "its breaker does not open");
     }
-    let mut states = BTreeSet::new();
-    while states.len() < 2 {
+    let (mut states, mut told) = (BTreeSet::new(), Vec::new());
+    while states.len() < 2 || told.len() < 2 {
         // It fails on trial, too, and opens again without having been closed.
         drop(pair.call().await);
+        told.extend(told_of_breaker(&mut events));
         states.extend(shown().map(|breaker| breaker.state.as_str()));
         assert!(Instant::now() < give_up, "{states:?}");
     }
@@ -759,19 +791,54 @@ async fn open_breaker_is_shown_and_told_once_when_it_opens_and_once_when_it_clos
         assert!(Instant::now() < give_up, "its breaker does not close");
     }
     pair.host.shutdown().await;
+    told.extend(told_of_breaker(&mut events));
+    let (closed, opened) = told.split_last().expect("it was told");
+    assert_eq!(*closed, None);
+    for (time, for_ms) in opened.iter().enumerate() {
+        // The first time is the shortest; what is left of it is told.
+        let at_most = if time == 0 { 100 } else { 150 };
+        assert!(for_ms.is_some_and(|ms| ms > 0 && ms <= at_most), "{opened:?}");
+    }
+}
+
+/// For how long the first one's breaker opened each time, and `None` each time that it closed.
+fn told_of_breaker(events: &mut Receiver<Event>) -> Vec<Option<u64>> {
     let mut told = Vec::new();
     while let Ok(event) = events.try_recv() {
-        match event.what {
-            What::BreakerOpened { name, for_ms } => {
-                assert!(for_ms > 0 && for_ms <= 100, "{for_ms}");
-                told.push((name, "opened"));
-            }
-            What::BreakerClosed { name } => told.push((name, "closed")),
-            _ => {}
-        }
+        let change = match event.what {
+            What::BreakerOpened { name, for_ms } => (name, Some(for_ms)),
+            What::BreakerClosed { name } => (name, None),
+            _ => continue,
+        };
+        assert_eq!(change.0, "first");
+        told.push(change.1);
     }
-    let first = |what| ("first".to_owned(), what);
-    assert_eq!(told, [first("opened"), first("closed")]);
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn breaker_that_is_open_is_told_to_be_closed_when_its_instance_goes() {
+    let pair = Pair::begin(SHARED, "INTERNAL", opens_for(FOR_EVER_MS), false).await;
+    let mut events = pair.host.events();
+    let until_open = async || {
+        let give_up = Instant::now() + LIMIT;
+        while pair.first().breaker().is_closed() {
+            let by_name = Invocation {
+                instance: Some("first".to_owned()),
+                ..invocation()
+            };
+            drop(pair.host.invoke_raw(by_name).await);
+            assert!(Instant::now() < give_up, "its breaker does not open");
+        }
+    };
+    until_open().await;
+    pair.host.restart("first").await.expect("it is restarted");
+    until_open().await;
+    pair.host.unload("first").await.expect("it is unloaded");
+    let told = told_of_breaker(&mut events);
+    let kinds: Vec<_> = told.iter().map(Option::is_some).collect();
+    assert_eq!(kinds, [true, false, true, false], "{told:?}");
+    pair.host.shutdown().await;
 }
 
 #[test]

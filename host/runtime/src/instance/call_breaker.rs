@@ -6,7 +6,7 @@ use extman_model::clock::Monotonic;
 use extman_model::{BreakerState, BreakerView};
 use std::num::NonZeroU64;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// The breaker of one instance, and a word of it.
 #[derive(Debug)]
@@ -16,12 +16,13 @@ pub struct CallBreaker {
     /// Made by the first call that fails or is slow, which most instances of thousands never have.
     breaker: Mutex<Option<Box<Breaker>>>,
     seed: u64,
+    is_told_open: AtomicBool,
 }
 
 /// What a breaker became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerChange {
-    /// No call goes there until this moment.
+    /// No call goes there until this moment: calls have failed, or one that was to show whether they succeed again.
     Opened(Monotonic),
     /// Calls go there again.
     Closed,
@@ -35,7 +36,13 @@ impl CallBreaker {
             closed_epoch: AtomicU64::new(epoch.map_or(0, NonZeroU64::get)),
             breaker: Mutex::new(None),
             seed,
+            is_told_open: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it was told before that it is open; from here on, whether it is told so now.
+    pub(crate) fn tell_open(&self, is_open: bool) -> bool {
+        self.is_told_open.swap(is_open, Relaxed)
     }
 
     /// What a call takes along while it is closed; `None` if it is not.
@@ -94,12 +101,10 @@ impl CallBreaker {
 
     /// As it is shown; `None` while it is closed.
     pub fn view(&self, now: Monotonic) -> Option<BreakerView> {
-        if self.is_closed() {
-            return None;
-        }
-        let until = lock(&self.breaker)
-            .as_ref()
-            .and_then(|breaker| breaker.open_until());
+        let until = {
+            let made = lock(&self.breaker);
+            made.as_ref().filter(|breaker| !breaker.is_closed())?.open_until()
+        };
         let left = until.map(|until| until.since(now)).filter(|left| !left.is_zero());
         Some(BreakerView {
             // Whoever comes once its time is over finds it half-open.
@@ -114,12 +119,12 @@ impl CallBreaker {
     fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> (T, Option<BreakerChange>) {
         let mut made = lock(&self.breaker);
         let breaker = made.get_or_insert_with(|| Box::new(Breaker::new(self.seed)));
-        let was_closed = breaker.is_closed();
+        let (was_closed, was_until) = (breaker.is_closed(), breaker.open_until());
         let value = change(breaker);
         let epoch = breaker.closed_epoch();
         self.closed_epoch.store(epoch.map_or(0, NonZeroU64::get), Relaxed);
         let change = match (was_closed, breaker.open_until()) {
-            (true, Some(until)) => Some(BreakerChange::Opened(until)),
+            (_, Some(until)) if was_until != Some(until) => Some(BreakerChange::Opened(until)),
             (false, _) if epoch.is_some() => Some(BreakerChange::Closed),
             _ => None,
         };
