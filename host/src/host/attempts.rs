@@ -2,6 +2,7 @@
 
 use extman_model::control::Invoked;
 use extman_model::{CallError, ErrorKind, Reply};
+use extman_runtime::instance::LimitedCall;
 use extman_runtime::registry::{Admitted, Candidate, Entry, Tried};
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub(super) struct Attempts {
     /// Whether that one had no room.
     is_for_room: bool,
     first_choice: Option<Arc<Entry>>,
+    /// That the limits let the call through of the one whose new version has failed it.
+    limited: Option<LimitedCall>,
 }
 
 impl Attempts {
@@ -50,6 +53,18 @@ impl Attempts {
         if !self.last.as_ref().is_some_and(is_later) {
             (self.last, self.is_for_room) = (Some(error), true);
         }
+    }
+
+    /// Whether the limits let the call through, which is about to be made; else the one that has them had no room.
+    pub(super) fn are_let_through(&mut self, chosen: &mut Admitted) -> bool {
+        let held = chosen.hold_limits(self.limited.take());
+        held.map_err(|error| self.had_no_room(chosen.limited(), error))
+            .is_ok()
+    }
+
+    /// This one's call goes to another: a new version's counts once, also where the old one serves it in the end.
+    pub(super) fn goes_on(&mut self, mut from: Admitted) {
+        self.limited = from.hand_on();
     }
 
     /// This one was called, and failed.

@@ -105,9 +105,10 @@ impl Host {
         let (target, call) = split(invocation);
         let mut attempts = Attempts::default();
         let chosen = loop {
-            let chosen = self.choose_with_room(&target, &mut attempts)?;
+            let mut chosen = self.choose_with_room(&target, &mut attempts)?;
             match check_size(&chosen.candidate.entry, &target.capability, call.body.len()) {
-                Ok(()) => break chosen,
+                Ok(()) if attempts.are_let_through(&mut chosen) => break chosen,
+                Ok(()) => {}
                 Err(error) if chosen.is_on_trial() => attempts.turned_away(&chosen.candidate, error),
                 Err(error) => return Err(error),
             }
@@ -199,16 +200,15 @@ impl Host {
         body: &[u8],
     ) -> Result<Invoked, CallError> {
         let target = Target::any(capability);
-        let chosen = self.choose(&target, &mut attempts)?;
-        let entry = &chosen.candidate.entry;
-        if let Err(error) = check_size(entry, capability, body.len()) {
-            if !chosen.is_on_trial() {
-                return Err(error);
+        let chosen = loop {
+            let mut chosen = self.choose(&target, &mut attempts)?;
+            match check_size(&chosen.candidate.entry, capability, body.len()) {
+                Ok(()) if attempts.are_let_through(&mut chosen) => break chosen,
+                Ok(()) => {}
+                Err(error) if chosen.is_on_trial() => attempts.turned_away(&chosen.candidate, error),
+                Err(error) => return Err(error),
             }
-            attempts.turned_away(&chosen.candidate, error);
-            drop(chosen);
-            return self.serve_attached(attached, attempts, capability, body);
-        }
+        };
         let ended = chosen.candidate.instance.serve_inline(attached, capability, body);
         self.go_on_attached(attached, attempts, (chosen, ended), (capability, body))
     }
@@ -225,11 +225,15 @@ impl Host {
             Ok(reply) => Ok(attempts.answered(&chosen, reply)),
             Err(failure) => {
                 // The time of a call on this thread is its instance's own, and this one's is over; also if it was spent waiting for room.
-                let is_over = failure.error.kind == ErrorKind::DeadlineExceeded || failure.is_for_room();
+                let is_for_room = failure.is_for_room();
+                let is_over = failure.error.kind == ErrorKind::DeadlineExceeded || is_for_room;
                 let goes_on = !is_over && self.goes_on(&chosen, &failure, capability);
-                attempts.failed(&chosen.candidate, failure.error);
+                match is_for_room {
+                    true => attempts.had_no_room(&chosen.candidate, failure.error),
+                    false => attempts.failed(&chosen.candidate, failure.error),
+                }
                 // A lease of its breaker is another call's while the next one serves.
-                drop(chosen);
+                attempts.goes_on(chosen);
                 match goes_on {
                     true => self.serve_attached(attached, attempts, capability, body),
                     false => Err(attempts.error()),
@@ -254,11 +258,12 @@ impl Host {
             .unwrap_or_else(|| chosen.candidate.instance.call_timeout());
         loop {
             // What is streamed is told who serves it before it begins.
-            let may_go_on = stream.is_none() && (target.instance.is_none() || chosen.is_canary());
+            let may_go_on = stream.is_none() && self.has_others(&chosen, target);
             let instance = chosen.candidate.instance.clone();
             let may_move = || {
-                self.may_be_repeated(&chosen, &target.capability)
-                    || (self.has_others(&target.capability) && instance.is_crowded())
+                chosen.is_on_trial()
+                    || is_idempotent(&chosen.candidate.entry, &target.capability)
+                    || instance.is_crowded()
             };
             let spare = (may_go_on && may_move()).then(|| call.clone());
             let next = match instance.invoke_if_open(call, stream.clone()).await {
@@ -289,7 +294,7 @@ impl Host {
                     }
                 },
             };
-            drop(chosen);
+            attempts.goes_on(chosen);
             (chosen, call) = self.choose_held(target, next, held, attempts).await?;
         }
     }
@@ -327,15 +332,11 @@ impl Host {
         ended
     }
 
-    /// Whether a copy of a call is kept for another candidate than the chosen one.
-    fn may_be_repeated(&self, chosen: &Admitted, capability: &str) -> bool {
-        let has_others = chosen.is_canary() || self.has_others(capability);
-        has_others && (chosen.is_on_trial() || is_idempotent(&chosen.candidate.entry, capability))
-    }
-
-    fn has_others(&self, capability: &str) -> bool {
+    /// Whether a call could go to another candidate than the chosen one: of a new version, to the old one at least.
+    fn has_others(&self, chosen: &Admitted, target: &Target) -> bool {
         let current = self.inner.registry.current();
-        current.route(capability).is_some_and(Route::has_others)
+        let route = || current.route(&target.capability);
+        chosen.is_canary() || (target.instance.is_none() && route().is_some_and(Route::has_others))
     }
 
     /// Whether a call that has failed goes to another candidate: one that found no room, or one on trial of which the plugin says that it did
@@ -359,8 +360,8 @@ impl Host {
         is_retry && may_be_spent()
     }
 
-    /// Who gets a call, with its input held against what that declares. An input that one on trial does not take shows nothing: whoever is next
-    /// serves it.
+    /// Who gets a call, with its input held against what that declares, and let through by its limits. An input that one on trial does not take
+    /// shows nothing: whoever is next serves it.
     async fn choose_held(
         &self,
         target: &Target,
@@ -369,10 +370,11 @@ impl Host {
         attempts: &mut Attempts,
     ) -> Result<(Admitted, Call), CallError> {
         loop {
-            let chosen = self.choose_with_room(target, attempts)?;
+            let mut chosen = self.choose_with_room(target, attempts)?;
             let spare = chosen.is_on_trial().then(|| call.clone());
             match (self.hold(&chosen.candidate.entry, call, held).await, spare) {
-                (Ok(call), _) => return Ok((chosen, call)),
+                (Ok(call), _) if attempts.are_let_through(&mut chosen) => return Ok((chosen, call)),
+                (Ok(fits), _) => call = fits,
                 (Err(error), Some(spare)) => {
                     attempts.turned_away(&chosen.candidate, error);
                     call = spare;
@@ -395,7 +397,7 @@ impl Host {
     fn choose_with_room(&self, target: &Target, attempts: &mut Attempts) -> Result<Admitted, CallError> {
         loop {
             let chosen = self.choose(target, attempts)?;
-            let may_go_on = target.instance.is_none() && self.has_others(&target.capability);
+            let may_go_on = self.has_others(&chosen, target);
             let no_room = || chosen.candidate.instance.no_room();
             match may_go_on.then(no_room).flatten() {
                 Some(error) => attempts.had_no_room(&chosen.candidate, error),
@@ -404,15 +406,11 @@ impl Host {
         }
     }
 
-    /// Who gets a call, of those that were not tried yet and whose limits allow it; else what the last one said, or why there is nobody.
-    fn choose(&self, target: &Target, attempts: &mut Attempts) -> Result<Admitted, CallError> {
-        loop {
-            let mut admitted = self.admit(target, attempts)?;
-            match admitted.hold_limits() {
-                Ok(()) => return Ok(target.with_canary(admitted, attempts)),
-                Err(error) => attempts.had_no_room(&admitted.candidate, error),
-            }
-        }
+    /// Who gets a call, of those that were not tried yet, if its limits [let it through](Attempts::are_let_through); else what the last one said,
+    /// or why there is nobody.
+    fn choose(&self, target: &Target, attempts: &Attempts) -> Result<Admitted, CallError> {
+        let admitted = self.admit(target, attempts)?;
+        Ok(target.with_canary(admitted, attempts))
     }
 
     fn admit(&self, target: &Target, attempts: &Attempts) -> Result<Admitted, CallError> {

@@ -8,9 +8,11 @@ use extman::config::Config;
 use extman::control::Invocation;
 use extman::{Host, InstanceConfig, Restart};
 use extman_model::{
-    Event, Lifecycle, PluginView, ProbeSettings, RequestExtras, RolloutCommand, RolloutPhase, UpdatePolicy,
-    UpdateTo, What,
+    CallLimits, Event, Lifecycle, PluginView, ProbeSettings, RequestExtras, RolloutCommand, RolloutPhase,
+    UpdatePolicy, UpdateTo, What,
 };
+use extman_runtime::instance::Instance;
+use extman_runtime::registry::Candidate;
 use extman_tests::until_async;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,6 +148,24 @@ impl Rolling {
         found.expect("it was told")
     }
 
+    /// The instance of the new version.
+    async fn canary(&self) -> Arc<Instance> {
+        let mut found = None;
+        until_async("it gets a share", || {
+            let entry = self.host.snapshot().get("updated").expect("it is known");
+            let (instance, generation) = entry.serving.clone().expect("it runs");
+            let old = Candidate {
+                entry,
+                instance,
+                generation,
+            };
+            found = old.canary(|_| true, |_| true).map(|new| new.instance.clone());
+            found.is_some()
+        })
+        .await;
+        found.expect("it was found")
+    }
+
     async fn until_in(&self, phase: RolloutPhase) {
         until_async(phase.as_str(), || {
             self.view().rollout.is_some_and(|rollout| rollout.phase == phase)
@@ -275,7 +295,6 @@ async fn version_that_errors_is_taken_back_with_its_cause_and_not_tried_again() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idempotent_call_that_a_new_version_fails_is_answered_by_the_old_one() {
-    const SAFE: &str = "[[capability]]\nname = \"updated.safe\"\nidempotent = true\n";
     let place = Place::default();
     place.put(&first().declares(SAFE).build(place.path()), "updated.so");
     let config = config(&place);
@@ -291,6 +310,130 @@ async fn idempotent_call_that_a_new_version_fails_is_answered_by_the_old_one() {
         "no caller sees a failure"
     );
     assert!(calls.old.load(Relaxed) > 0);
+}
+
+const SAFE: &str = "[[capability]]\nname = \"updated.safe\"\nidempotent = true\n";
+
+/// Version 1.0.0 in a host whose next update stays in its canary, at half of the calls; and a file that makes all calls fail once it is there.
+async fn with_canary(declared: &'static str, change: impl FnOnce(&mut Config)) -> (Rolling, PathBuf, String) {
+    let place = Place::default();
+    let ill = place.path().join("ill");
+    let fails = "return extman_fail(error, EXTMAN_STATUS_UNAVAILABLE, \"as told\");";
+    let fails = format!("if (access({ill:?}, F_OK) == 0) {{ {fails} }}");
+    let old = first().declares(declared).in_invoke(fails.clone());
+    place.put(&old.build(place.path()), "updated.so");
+    let mut config = config(&place);
+    config.rollout.canary_percent = vec![50];
+    (config.rollout.step_ms, config.rollout.probation_ms) = (600_000, 600_000);
+    change(&mut config);
+    (Rolling::in_place(place, config).await, ill, fails)
+}
+
+/// An answer is kept for an hour.
+fn keeps(config: &mut Config) {
+    let max_age_ms = &mut config.routing.cache.max_age_ms;
+    max_age_ms.insert("updated.safe".to_owned(), 3_600_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_answer_of_a_version_that_was_tried_is_not_given_for_the_one_that_was_gone_back_to() {
+    let (mut rolling, ill, fails) = with_canary(SAFE, keeps).await;
+    rolling.put(second().declares(SAFE).in_invoke(fails));
+    rolling.until_in(RolloutPhase::Canary).await;
+    let by_new = async || {
+        let answer = ask(&rolling.host, "updated.safe").await.expect("it is well");
+        answer.contains("two").then_some(())
+    };
+    while by_new().await.is_none() {}
+    let aborted = rolling.host.rollout("updated", RolloutCommand::Abort).await;
+    aborted.expect("it is taken back");
+    rolling.until_taken_back().await;
+    std::fs::write(&ill, "").expect("written");
+    let given = ask(&rolling.host, "updated.safe")
+        .await
+        .unwrap_or_else(|error| error);
+    assert!(!given.contains("two"), "{given}");
+    drop(rolling.end().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_answer_of_a_version_is_not_given_for_the_next_one() {
+    let (rolling, ill, fails) = with_canary(SAFE, keeps).await;
+    ask(&rolling.host, "updated.safe").await.expect("it is kept");
+    std::fs::write(&ill, "").expect("written");
+    let kept = ask(&rolling.host, "updated.safe").await.expect("it was kept");
+    assert!(kept.contains("one"), "{kept}");
+    rolling.put(second().declares(SAFE).in_invoke(fails));
+    rolling.until_in(RolloutPhase::Canary).await;
+    let promoted = rolling.host.rollout("updated", RolloutCommand::Promote).await;
+    promoted.expect("it is promoted");
+    let given = ask(&rolling.host, "updated.safe").await;
+    given.expect_err("the new version has answered nothing");
+    drop(rolling.end().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_that_finds_no_room_in_a_new_version_is_answered_by_the_old_one() {
+    const PLAIN: &str = "[[capability]]\nname = \"updated.plain\"\n";
+    let narrow = |config: &mut Config| (config.lanes.per_module_max, config.lanes.queue_max) = (1, 1);
+    let (rolling, well, _) = with_canary(PLAIN, |config| narrow(config)).await;
+    let hangs = format!("while (access({well:?}, F_OK) != 0) {{ usleep(1000); }}");
+    rolling.put(second().declares(PLAIN).in_invoke(hangs));
+    rolling.until_in(RolloutPhase::Canary).await;
+    let new = rolling.canary().await;
+    let call = || {
+        let host = rolling.host.clone();
+        tokio::spawn(async move { ask(&host, "updated.plain").await })
+    };
+    let mut waiting = Vec::new();
+    let mut answers = Vec::new();
+    let by_old = |answer: Result<String, String>| {
+        let answer = answer.expect("one of them has room");
+        assert!(answer.contains("one"), "{answer}");
+    };
+    // One runs and one waits; ten more come after that.
+    while waiting.len() < 2 || answers.len() < 10 {
+        let before = new.call_metrics().in_flight();
+        let call = call();
+        let is_there = || call.is_finished() || new.call_metrics().in_flight() > before;
+        until_async("it is answered, or in the new version", is_there).await;
+        match call.is_finished() {
+            true => answers.push(call.await.expect("it has called")),
+            false => waiting.push(call),
+        }
+        if waiting.len() < 2 {
+            answers.drain(..).for_each(by_old);
+        }
+    }
+    answers.drain(..).for_each(by_old);
+    drop(new);
+    std::fs::write(&well, "").expect("written");
+    for call in waiting {
+        drop(call.await.expect("it has called"));
+    }
+    drop(rolling.end().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_that_a_new_version_fails_counts_once_for_the_limits() {
+    const CALLS: u64 = 12;
+    let limits = CallLimits {
+        calls_per_s: Some(1),
+        burst: Some(CALLS),
+        ..CallLimits::default()
+    };
+    let limited = |config: &mut Config| config.instances[0].limits = limits;
+    let (rolling, ..) = with_canary(SAFE, limited).await;
+    let fails = "return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"broken\");";
+    rolling.put(second().declares(SAFE).in_invoke(fails));
+    rolling.until_in(RolloutPhase::Canary).await;
+    for _ in 0..CALLS {
+        let answer = ask(&rolling.host, "updated.safe")
+            .await
+            .expect("the old one answers");
+        assert!(answer.contains("one"), "{answer}");
+    }
+    drop(rolling.end().await);
 }
 
 /// Each is taken back by itself, with a cause in which this stands.

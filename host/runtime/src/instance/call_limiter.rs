@@ -86,6 +86,11 @@ impl LimitedCall {
             ..CallError::new(ErrorKind::RateLimited, text)
         })
     }
+
+    /// Whether it is one of this instance's.
+    pub(crate) fn is_of(&self, instance: &Arc<Instance>) -> bool {
+        Arc::ptr_eq(&self.0, instance)
+    }
 }
 
 impl Drop for LimitedCall {

@@ -15,10 +15,11 @@ pub struct Admitted {
     /// Why it is not the first choice, if it is another one.
     pub degraded: Option<Arc<str>>,
     permit: Option<BreakerPermit>,
-    /// That the limits of who was admitted first let it through.
+    /// That the limits let it through.
     limited: Option<LimitedCall>,
     is_on_trial: bool,
-    is_canary: bool,
+    /// Who was admitted, if this is its new version.
+    old: Option<Candidate>,
 }
 
 impl Admitted {
@@ -35,7 +36,7 @@ impl Admitted {
             permit,
             limited: None,
             is_on_trial: false,
-            is_canary: false,
+            old: None,
         }
     }
 
@@ -46,7 +47,7 @@ impl Admitted {
             degraded: None,
             limited: None,
             is_on_trial: false,
-            is_canary: false,
+            old: None,
             candidate,
         }
     }
@@ -70,32 +71,47 @@ impl Admitted {
             permit: Some(permit),
             limited: None,
             is_on_trial: true,
-            is_canary: false,
+            old: None,
         })
     }
 
-    /// The same, if its instance's limits let one more call through, of which this one is then one until it is dropped.
+    /// Whose limits hold for the call: a new version's calls are the old one's.
+    pub fn limited(&self) -> &Candidate {
+        self.old.as_ref().unwrap_or(&self.candidate)
+    }
+
+    /// The same, if those limits let one more call through, of which this one is then one until it is dropped. `before`: that they let it
+    /// through already.
     ///
     /// # Errors
     /// They do not.
-    pub fn hold_limits(&mut self) -> Result<(), CallError> {
-        let Candidate { entry, instance, .. } = &self.candidate;
+    pub fn hold_limits(&mut self, before: Option<LimitedCall>) -> Result<(), CallError> {
+        let Candidate { entry, instance, .. } = self.limited();
         let limits = &entry.config.limits;
-        if !limits.are_none() {
-            self.limited = Some(LimitedCall::begin(instance, limits, clock::monotonic())?);
+        if limits.are_none() {
+            return Ok(());
         }
+        let before = before.filter(|before| before.is_of(instance));
+        let begin = || LimitedCall::begin(instance, limits, clock::monotonic());
+        self.limited = Some(before.map_or_else(begin, Ok)?);
         Ok(())
+    }
+
+    /// That the limits let a new version's call through, for the old one.
+    pub fn hand_on(&mut self) -> Option<LimitedCall> {
+        self.limited.take_if(|_| self.old.is_some())
     }
 
     /// The new version of whom was admitted, in that one's place, whose breaker learns nothing of it.
     pub fn gives_way_to(mut self, new: Candidate) -> Self {
-        (self.candidate, self.permit, self.is_canary) = (new, None, true);
+        self.old = Some(std::mem::replace(&mut self.candidate, new));
+        self.permit = None;
         self
     }
 
     /// Whether it is a new version, whose old one could serve the call as well.
     pub fn is_canary(&self) -> bool {
-        self.is_canary
+        self.old.is_some()
     }
 
     /// Whether the call shows, or has shown, if calls of it succeed again.
