@@ -14,7 +14,8 @@ pub struct CallLimits {
     /// Calls at once after a pause, where `calls_per_s` is set. Default: as many as that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
-    /// Calls under way, with those that wait for a lane. Default: any number.
+    /// Calls whose callers wait for them, also for a lane. One whose caller is over its time counts no more, though the plugin's code may still be in
+    /// it: how many of those there may be is what `concurrency_max` says. Default: any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_max: Option<u64>,
 }

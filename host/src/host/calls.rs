@@ -201,7 +201,7 @@ impl Host {
     ) -> Result<Invoked, CallError> {
         let target = Target::any(capability);
         let chosen = loop {
-            let mut chosen = self.choose(&target, &mut attempts)?;
+            let mut chosen = self.choose(&target, &attempts)?;
             match check_size(&chosen.candidate.entry, capability, body.len()) {
                 Ok(()) if attempts.are_let_through(&mut chosen) => break chosen,
                 Ok(()) => {}

@@ -60,7 +60,8 @@ pub struct InstanceConfig {
     #[serde(default)]
     pub maintenance: bool,
     /// How many calls it gets: `calls_per_s` on average, `burst` at once after a pause (as many as `calls_per_s` if that is not given), and
-    /// `in_flight_max` under way, with those that wait. Those beyond go to another instance, else they are refused. Default: any number.
+    /// `in_flight_max` whose callers wait for them, while `concurrency_max` bounds how many its code is in. Those beyond go to another instance,
+    /// else they are refused. Default: any number.
     #[serde(default)]
     pub limits: CallLimits,
     /// Calls at a time. Default: 8, or what the manifest says.
