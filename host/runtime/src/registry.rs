@@ -179,7 +179,7 @@ impl Registry {
     /// any.
     pub fn admit_by_name(&self, candidate: Candidate) -> Admitted {
         let is_closed = candidate.instance.breaker().is_closed();
-        let leased = (!is_closed).then(|| Admitted::on_trial(&candidate, &self.routing().breaker).ok());
+        let leased = (!is_closed).then(|| Admitted::on_trial(&candidate, self).ok());
         leased.flatten().unwrap_or_else(|| Admitted::anyway(candidate))
     }
 
@@ -215,9 +215,13 @@ impl Registry {
                 .then(|| breaker.trip(now, &routing.breaker))
                 .flatten()
         });
-        let Some(change) = change else {
-            return;
-        };
+        if let Some(change) = change {
+            self.breaker_changed(name, instance, change);
+        }
+    }
+
+    #[cold]
+    fn breaker_changed(&self, name: &str, instance: &Arc<Instance>, change: BreakerChange) {
         let _changing = lock(&self.changing);
         let current = self.current.load();
         if let Some(slot) = current.by_name.get(name) {

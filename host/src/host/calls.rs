@@ -419,7 +419,7 @@ impl Host {
             let current = registry.current();
             let route = route(&current, &target.capability)?;
             let fits = |entry: &Entry| target.fits(entry);
-            let admitted = route.admit(&registry.routing(), attempts.tried(), fits);
+            let admitted = route.admit(registry, attempts.tried(), fits);
             return admitted
                 .map_err(|at| attempts.last_error(|| nobody_serves(route, &target.capability, at)));
         };

@@ -57,15 +57,18 @@ impl CallBreaker {
         self.closed_epoch.load(Relaxed) != 0
     }
 
-    /// A permit.
-    ///
-    /// # Errors
-    /// There is none now; when at the latest there may be one.
-    pub fn admit(&self, now: Monotonic, policy: &BreakerPolicy) -> Result<BreakerPermit, Monotonic> {
-        match self.with(|breaker| breaker.admit(now, policy)).0 {
+    /// A permit; or when at the latest there may be one. It opens again where a call that had one did not come back in time.
+    pub fn admit(
+        &self,
+        now: Monotonic,
+        policy: &BreakerPolicy,
+    ) -> (Result<BreakerPermit, Monotonic>, Option<BreakerChange>) {
+        let (admission, change) = self.with(|breaker| breaker.admit(now, policy));
+        let permit = match admission {
             Admission::Admitted(permit) => Ok(permit),
             Admission::Refused { retry_at } => Err(retry_at),
-        }
+        };
+        (permit, change)
     }
 
     /// A call that went there with this permit has ended. `calls` have ended by now, this one among them.
@@ -129,5 +132,33 @@ impl CallBreaker {
             _ => None,
         };
         (value, change)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_opening_is_a_change_also_after_a_trial_that_failed_or_did_not_come_back() {
+        let (breaker, policy) = (CallBreaker::new(1), BreakerPolicy::default());
+        let until = |change: Option<BreakerChange>, now: Monotonic| match change {
+            Some(BreakerChange::Opened(until)) if until > now => until,
+            other => panic!("{other:?}"),
+        };
+        let begin = Monotonic::from_nanos(1);
+        let first = until(breaker.trip(begin, &policy), begin);
+        assert_eq!(breaker.trip(begin, &policy), None, "it is open");
+        let (permit, change) = breaker.admit(first, &policy);
+        assert_eq!(change, None, "it is half-open");
+        let failed = breaker.ended(permit.unwrap(), CallEnd::Failed, 1, first, &policy);
+        let second = until(failed, first);
+        assert!(second.since(first) > first.since(begin));
+        breaker.admit(second, &policy).0.unwrap();
+        let late = second.after(policy.lease);
+        let (permit, change) = breaker.admit(late, &policy);
+        assert_eq!(permit, Err(until(change, late)));
+        let shown = breaker.view(late).map(|view| view.state);
+        assert_eq!(shown, Some(BreakerState::Open));
     }
 }

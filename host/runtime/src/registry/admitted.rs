@@ -1,6 +1,6 @@
 //! A candidate that a call may go to, and what its breaker wants back for that.
 
-use super::Candidate;
+use super::{Candidate, Registry};
 use crate::instance::LimitedCall;
 use extman_health::breaker::{BreakerPermit, BreakerPolicy};
 use extman_model::CallError;
@@ -57,18 +57,22 @@ impl Admitted {
     /// # Errors
     /// Its breaker has no permit now; when at the latest it may have one.
     #[cold]
-    pub(super) fn on_trial(candidate: &Candidate, policy: &BreakerPolicy) -> Result<Self, Monotonic> {
-        let instance = &candidate.instance;
+    pub(super) fn on_trial(candidate: &Candidate, registry: &Registry) -> Result<Self, Monotonic> {
+        let Candidate { entry, instance, .. } = candidate;
+        let policy = &registry.routing().breaker;
         // A call that may take longer has not failed when the lease's usual time is over.
         let policy = BreakerPolicy {
             lease: policy.lease.max(instance.call_timeout()),
             ..policy.clone()
         };
-        let permit = instance.breaker().admit(clock::monotonic(), &policy)?;
+        let (permit, change) = instance.breaker().admit(clock::monotonic(), &policy);
+        if let Some(change) = change {
+            registry.breaker_changed(&entry.name, instance, change);
+        }
         Ok(Admitted {
             candidate: candidate.clone(),
             degraded: None,
-            permit: Some(permit),
+            permit: Some(permit?),
             limited: None,
             is_on_trial: true,
             old: None,

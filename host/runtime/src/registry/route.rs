@@ -20,7 +20,7 @@ use super::admitted::Admitted;
 use super::config::{AllDown, RoutingConfig};
 use super::load::lighter_of_two;
 use super::random::random;
-use super::{Entry, Routing};
+use super::{Entry, Registry, Routing};
 use crate::instance::Instance;
 use crate::sync::lock;
 use crate::token_bucket::TokenBucket;
@@ -380,7 +380,7 @@ impl Route {
     /// Nobody is left; when at the latest one of those may be called again whose breakers are not closed, if there are any.
     pub fn admit(
         &self,
-        routing: &Routing,
+        registry: &Registry,
         tried: &[Tried],
         fits: impl Fn(&Entry) -> bool,
     ) -> Result<Admitted, Option<Monotonic>> {
@@ -392,7 +392,7 @@ impl Route {
         let mut retry_at = None;
         let leased = on_trial.find_map(|candidate| {
             let refused = |at: &Monotonic| retry_at = retry_at.into_iter().chain([*at]).min();
-            let leased = Admitted::on_trial(candidate, &routing.breaker);
+            let leased = Admitted::on_trial(candidate, registry);
             leased.inspect_err(refused).ok()
         });
         let serving = || {
