@@ -94,7 +94,7 @@ impl PendingCall {
         deadlines::make_ready();
         let PendingCall { context, mut cancel } = self;
         let context = context.ok_or(DispatchError::TooManyCalls)?;
-        let (reply, replied) = oneshot::channel();
+        let (reply, mut replied) = oneshot::channel();
         let deadline = work.deadline;
         let run = move || context.begin().then(|| run(context));
         let answer = move |value: Option<T>| {
@@ -104,7 +104,7 @@ impl PendingCall {
         };
         pool.submit(work, priority, run, answer)
             .map_err(DispatchError::Refused)?;
-        match answer_by(deadline, replied).await {
+        match answer_by(deadline, &mut replied).await {
             Some(Ok(value)) => {
                 cancel.token = None;
                 Ok(value)
@@ -113,10 +113,12 @@ impl PendingCall {
             None => {
                 // Before it is cancelled, and with it what it waits in.
                 let late = cancel.token.map_or(Late::ALONE, loader::late);
-                Err(match cancel.cancel() {
-                    Cancelled::BeforeItBegan => DispatchError::NotBegun,
-                    Cancelled::Running | Cancelled::Ended => DispatchError::Deadline(late),
-                })
+                match cancel.cancel() {
+                    Cancelled::BeforeItBegan => Err(DispatchError::NotBegun),
+                    Cancelled::Running => Err(DispatchError::Deadline(late)),
+                    // It returned as its deadline came: what it says, which is on its way, tells more.
+                    Cancelled::Ended => replied.await.map_err(|_| DispatchError::Deadline(late)),
+                }
             }
         }
     }
@@ -152,10 +154,10 @@ impl Drop for CancelOnDrop {
 }
 
 /// The answer, or `None` once the deadline has come.
-pub(super) async fn answer_by<T>(at: Monotonic, replied: Receiver<T>) -> Option<Result<T, RecvError>> {
-    let (mut deadline, mut replied) = (Deadline::new(at), pin!(replied));
+pub(super) async fn answer_by<T>(at: Monotonic, replied: &mut Receiver<T>) -> Option<Result<T, RecvError>> {
+    let mut deadline = Deadline::new(at);
     let first = poll_fn(|context| {
-        if let Poll::Ready(answer) = replied.as_mut().poll(context) {
+        if let Poll::Ready(answer) = pin!(&mut *replied).poll(context) {
             return Poll::Ready(Ok(Some(answer)));
         }
         deadline.poll(context).map(|reached| reached.map(|()| None))

@@ -344,24 +344,29 @@ async fn cycle_of_calls_with_all_lanes_taken_ends_by_deadline_and_names_the_chai
     let lanes = json!({"lanes": {"per_module_max": 1}});
     let together = Together::with(&[relay(), c_relay(), faults()], lanes).await;
     let cycle = "call c.relay\ncall test.relay\ncall fault.echo\nround";
+    let call = |timeout| {
+        let host = together.host.clone();
+        let call = Invocation {
+            timeout: Some(timeout),
+            ..invocation("test.relay", cycle)
+        };
+        tokio::spawn(async move { host.invoke_raw(call).await })
+    };
     // The first takes the one lane of each, and comes back to one that it holds itself; the others wait for that.
-    let calls: Vec<_> = (0..4)
-        .map(|_| {
-            let host = together.host.clone();
-            let call = Invocation {
-                timeout: Some(LONG),
-                ..invocation("test.relay", cycle)
-            };
-            tokio::spawn(async move { host.invoke_raw(call).await })
-        })
-        .collect();
-    let mut named = 0;
-    for call in calls {
+    let first = call(2 * LONG);
+    until_async("the first waits for itself", || together.in_flight("relay") == 2).await;
+    let others: Vec<_> = (0..3).map(|_| call(LONG / 4)).collect();
+    for call in others {
         let error = call.await.unwrap().expect_err("there is one lane");
         assert_eq!(error.kind, ErrorKind::DeadlineExceeded, "{error}");
-        named += usize::from(error.text.contains("test.relay → c.relay → test.relay"));
+        assert_eq!(error.text, "no lane was free for invoke before its deadline");
     }
-    assert_eq!(named, 1, "the others never began");
+    let error = first.await.unwrap().expect_err("there is one lane");
+    assert_eq!(error.kind, ErrorKind::DeadlineExceeded, "{error}");
+    assert!(
+        error.text.contains("test.relay → c.relay → test.relay"),
+        "{error}"
+    );
     // The host goes on, and so does whoever was in it.
     assert_eq!(
         together.says("test.relay", "call c.relay\nmetadata here").await,

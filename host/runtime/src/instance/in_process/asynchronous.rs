@@ -28,7 +28,7 @@ impl Instance {
         let deadline = work.deadline;
         let (plugin, limits) = (self.plugin.clone(), self.output_limits());
         let tell = self.tells_of_cancel();
-        let (completed, completes) = oneshot::channel::<Completed>();
+        let (completed, mut completes) = oneshot::channel::<Completed>();
         let streams = stream.is_some();
         let pending = PendingCall::open(deadline, stream, limits).in_chain(call.chain.clone());
         let run = move |context: CallContext| {
@@ -55,7 +55,7 @@ impl Instance {
                 return Ok(Err(Failure { error, is_passed_on }));
             }
         };
-        let answer = answer_by(deadline, completes).await;
+        let answer = answer_by(deadline, &mut completes).await;
         let Some(Ok(completed)) = answer else {
             return Err(DispatchError::Deadline(loader::late(in_flight.token)));
         };
