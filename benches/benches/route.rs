@@ -84,7 +84,10 @@ async fn serving(folder: &Path, library: &Path, candidates: usize, standing: Sta
     std::fs::create_dir(&plugins).expect("a folder for plugins");
     std::fs::copy(library, plugins.join("libbench.so")).expect("the library is copied");
     let mut config = Config::default();
-    (config.history.enabled, config.state.dir) = (false, None);
+    // Maintenance is kept in the history.
+    config.history.enabled = standing == Standing::FirstIsOpen;
+    config.history.file = folder.join("history.db");
+    config.state.dir = None;
     config.intake.discovery.settle_ms = 10;
     config.intake.trust.allow_world_writable = true;
     let named = |number: usize| InstanceConfig {
