@@ -53,10 +53,12 @@ fn routes(criterion: &mut Criterion) {
         let folder = tempfile::tempdir().expect("a folder");
         let host = runtime.block_on(serving(folder.path(), &library, candidates, standing));
         let snapshot = host.snapshot();
-        let entry = snapshot
-            .get("candidate-1")
-            .or_else(|| snapshot.get("candidate-0"));
-        let entry = entry.expect("it is there");
+        // The one that the host calls, or one of the equals.
+        let called = match standing {
+            Standing::FirstIsOpen => "candidate-1",
+            Standing::OneFirst | Standing::Equal => "candidate-0",
+        };
+        let entry = snapshot.get(called).expect("it is there");
         let (instance, _) = entry.serving.as_ref().expect("it runs");
         group.bench_function(format!("an instance itself, beside {name}"), |b| {
             b.iter(|| {

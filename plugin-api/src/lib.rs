@@ -51,7 +51,8 @@
 //!   takes the host with it.
 //! * The library is unloaded when the last instance is gone, and only if nothing of it is left: join the threads that you
 //!   started when the plugin is dropped; keep no runtime in a `static`.
-//! * Look at [`Call::cancelled`](sdk::Call::cancelled) in long loops. At the deadline the caller gets an error, whether or not you have returned.
+//! * Look at [`Call::cancelled`](sdk::Call::cancelled) in long loops. A caller whose deadline passes gets an error, and does not
+//!   wait for you to return.
 //! * What the manifest requires of other plugins can be called: [`Call::host`](sdk::Call::host).
 //! * A capability that mostly waits for somebody else is an [`AsyncCapability`](sdk::AsyncCapability): its calls hold no thread.
 //! * Features: `json` adds [`Call::json`](sdk::Call), `Call::reply_json`, `Create::config` and `Submitted::json`. `manifest` is for hosts

@@ -9,8 +9,8 @@ use super::screen::{Outcome, Rendered, Screen, say};
 use super::session;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use extman_model::RequestExtras;
 use extman_model::control::{Invocation, Invoked};
+use extman_model::{RequestExtras, clock};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
@@ -192,13 +192,9 @@ fn facts(invoked: &Invoked) -> Value {
         "metadata": metadata,
     });
     if let Some(age) = invoked.age {
-        facts["age_ms"] = millis(age).into();
+        facts["age_ms"] = clock::millis(age).into();
     }
     facts
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Output as JSON if it is, else as text if it is, else in base64.
@@ -249,7 +245,7 @@ fn epilogue(invoked: &Invoked, warnings: &[String], screen: &mut Screen) {
         let text = match invoked.age {
             Some(age) => format!(
                 "warning: degraded: this answer was given {} ago, as {reason}",
-                lasted(millis(age))
+                lasted(clock::millis(age))
             ),
             None => format!("warning: degraded: {} served, as {reason}", invoked.served_by),
         };

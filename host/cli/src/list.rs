@@ -11,7 +11,9 @@ use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session;
 use super::text::{count, plain, wrap};
 use extman_model::control::Command;
-use extman_model::{BreakerView, Cause, Health, Lifecycle, MissingView, PluginView, StatusView, WayBack};
+use extman_model::{
+    BreakerState, BreakerView, Cause, Health, Lifecycle, MissingView, PluginView, StatusView, WayBack,
+};
 use extman_plugin_api::manifest::schema::Kind;
 
 #[derive(Debug, clap::Args)]
@@ -254,12 +256,15 @@ fn trouble(plugin: &PluginView, look: &Look) -> Option<String> {
 
 /// What keeps calls from an instance that runs.
 pub(super) fn breaker(breaker: &BreakerView) -> String {
-    match breaker.retry_after_ms {
-        Some(ms) => format!(
-            "breaker open for {} more: its latest calls failed or were slow, and none goes to it where another one serves",
-            lasted(ms)
+    let more = breaker
+        .retry_after_ms
+        .map(|ms| format!(" for {} more", lasted(ms)));
+    match breaker.state {
+        BreakerState::Open => format!(
+            "breaker open{}: its latest calls failed or were slow, and none goes to it where another one serves",
+            more.unwrap_or_default()
         ),
-        None => "breaker half-open: its latest calls failed or were slow, and a few show whether they succeed again".to_owned(),
+        BreakerState::HalfOpen => "breaker half-open: its latest calls failed or were slow, and a few show whether they succeed again".to_owned(),
     }
 }
 

@@ -17,11 +17,12 @@ pub(super) fn render(plugin: &PluginView, look: &Look) -> String {
         ("origin", plugin.origin.display().to_string()),
         ("digest", plugin.digest.to_string()),
     ];
-    if let Some(rollout) = &plugin.rollout {
-        rows.insert(3, ("update", rollout::line(rollout)));
-    }
+    // Below the health, which is the fourth as long as nothing goes before it.
     if let Some(shown) = &plugin.breaker {
         rows.insert(4, ("", breaker(shown)));
+    }
+    if let Some(rollout) = &plugin.rollout {
+        rows.insert(3, ("update", rollout::line(rollout)));
     }
     if !plugin.limits.are_none() {
         let at = rows.len() - 2;
@@ -175,7 +176,7 @@ mod tests {
             "  health   down, busy for 10 s: its checks fail: unavailable: no route",
             "took 900 ns)",
             "           breaker open for 4.0 s more: its latest calls failed or were slow,",
-            "  limits   at most 10 calls/s, 10 at once, 5 under way",
+            "  limits   at most 10 calls/s, 10 at once after a pause, 5 under way",
             "  calls    7, 1 under way, 1.5 µs on average, 2 × internal; one has not",
             "for 12 s",
             "  offers   text.detect 1.0.0, streaming",

@@ -9,8 +9,8 @@ use axum::http::header::{ACCEPT, AGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, Hea
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use extman_model::RequestExtras;
 use extman_model::control::{Failure, Invocation, Invoked, METADATA_PREFIX};
+use extman_model::{RequestExtras, clock};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -145,7 +145,7 @@ fn output(invoked: Invoked) -> Response {
     put_routed(headers, (&served_by, degraded.as_deref(), attempts));
     if let Some(age) = age {
         headers.insert(AGE, age.as_secs().into());
-        headers.insert(AGE_MS, u64::try_from(age.as_millis()).unwrap_or(u64::MAX).into());
+        headers.insert(AGE_MS, clock::millis(age).into());
     }
     let ran_ns = u64::try_from(reply.ran.as_nanos()).unwrap_or(u64::MAX);
     headers.insert(RAN_NS, ran_ns.into());

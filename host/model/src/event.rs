@@ -431,47 +431,18 @@ impl fmt::Display for What {
             What::RolloutMoved { .. } | What::TakenBack { .. } | What::UpdateAvailable { .. } => {
                 write_update(f, self)
             }
-            What::ConfigRefused { .. } | What::ConfigRead { .. } => write_config(f, self),
-            What::ConfigSet { who, fields, .. } => write!(f, "{who} has changed {}", fields.join(", ")),
-            What::ConfigTaken { live: true, .. } => f.write_str("has taken its new configuration as it runs"),
-            What::ConfigTaken { .. } => f.write_str("serves with its new configuration, made anew"),
-            What::ConfigNotTaken { text, .. } => f.write_str(text),
-            What::ConfigGap { for_ms, .. } => write!(
-                f,
-                "served nobody for {for_ms} ms: it was stopped with one configuration before it was started with another"
-            ),
+            What::ConfigRefused { .. }
+            | What::ConfigRead { .. }
+            | What::ConfigSet { .. }
+            | What::ConfigTaken { .. }
+            | What::ConfigNotTaken { .. }
+            | What::ConfigGap { .. } => write_config(f, self),
             What::StepFailed { step, text, .. } => write!(f, "{step} failed, stopping goes on: {text}"),
             What::Unloaded {
                 generation, verdict, ..
             } => write!(f, "load {generation} unloaded: {verdict}"),
-            What::LaneLost {
-                phase,
-                capability,
-                ran_ms,
-                ..
-            } => {
-                let phase = entered(phase, capability.as_deref());
-                write!(
-                    f,
-                    "{phase} does not return after {ran_ms} ms; its lane is given up"
-                )
-            }
-            What::LateReturn {
-                phase,
-                capability,
-                ran_ms,
-                ..
-            } => {
-                let phase = entered(phase, capability.as_deref());
-                write!(f, "{phase} was given up, and has returned after {ran_ms} ms")
-            }
-            What::BreakerOpened { for_ms, .. } => write!(
-                f,
-                "its latest calls failed or were slow: for {for_ms} ms none goes to it, where another one serves"
-            ),
-            What::BreakerClosed { .. } => {
-                f.write_str("failed calls keep no others from it any more: they succeed again, or it was replaced or has ended")
-            }
+            What::LaneLost { .. } | What::LateReturn { .. } => write_lane(f, self),
+            What::BreakerOpened { .. } | What::BreakerClosed { .. } => write_breaker(f, self),
             What::Logged { target, text, .. } => write!(f, "{target}: {text}"),
             What::Stalled { for_ms } => write!(f, "the host itself did not run for {for_ms} ms"),
             What::Health { .. }
@@ -485,6 +456,48 @@ impl fmt::Display for What {
 
 fn more(text: Option<&String>) -> String {
     text.map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+/// What has become of a lane whose work does not return.
+fn write_lane(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
+    match what {
+        What::LaneLost {
+            phase,
+            capability,
+            ran_ms,
+            ..
+        } => {
+            let phase = entered(phase, capability.as_deref());
+            write!(
+                f,
+                "{phase} does not return after {ran_ms} ms; its lane is given up"
+            )
+        }
+        What::LateReturn {
+            phase,
+            capability,
+            ran_ms,
+            ..
+        } => {
+            let phase = entered(phase, capability.as_deref());
+            write!(f, "{phase} was given up, and has returned after {ran_ms} ms")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What has become of a breaker.
+fn write_breaker(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
+    match what {
+        What::BreakerOpened { for_ms, .. } => write!(
+            f,
+            "its latest calls failed or were slow: for {for_ms} ms none goes to it, where another one serves"
+        ),
+        What::BreakerClosed { .. } => {
+            f.write_str("failed calls keep no others from it any more: they succeed again, or it was replaced or has ended")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What has become of an update.
@@ -631,6 +644,14 @@ fn write_config(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
             f,
             "the configuration can't be used, and what it said before goes on: {}",
             in_one_line(faults)
+        ),
+        What::ConfigSet { who, fields, .. } => write!(f, "{who} has changed {}", fields.join(", ")),
+        What::ConfigTaken { live: true, .. } => f.write_str("has taken its new configuration as it runs"),
+        What::ConfigTaken { .. } => f.write_str("serves with its new configuration, made anew"),
+        What::ConfigNotTaken { text, .. } => f.write_str(text),
+        What::ConfigGap { for_ms, .. } => write!(
+            f,
+            "served nobody for {for_ms} ms: it was stopped with one configuration before it was started with another"
         ),
         What::ConfigRead {
             instances,

@@ -42,7 +42,7 @@ impl fmt::Display for CallLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = self.calls_per_s.map(|rate| {
             let burst = self.burst.unwrap_or(rate);
-            format!("{rate} calls/s, {burst} at once")
+            format!("{rate} calls/s, {burst} at once after a pause")
         });
         let in_flight = self.in_flight_max.map(|max| format!("{max} under way"));
         let parts: Vec<String> = rate.into_iter().chain(in_flight).collect();

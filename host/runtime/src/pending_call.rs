@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::sync::oneshot::{self, Receiver, error::RecvError};
 
 /// A call that has a token and waits for a lane. Dropped, it is cancelled.
@@ -35,6 +36,9 @@ pub(super) enum DispatchError {
     /// The pool was shut down before it ran.
     Dropped,
 }
+
+/// How long after its deadline the answer of a call that has ended is waited for.
+const ON_ITS_WAY_MAX: Duration = Duration::from_millis(100);
 
 impl DispatchError {
     /// Whether the host kept it from the plugin: the plugin's code was never entered, and not for what it did before.
@@ -116,8 +120,7 @@ impl PendingCall {
                 match cancel.cancel() {
                     Cancelled::BeforeItBegan => Err(DispatchError::NotBegun),
                     Cancelled::Running => Err(DispatchError::Deadline(late)),
-                    // It returned as its deadline came: what it says, which is on its way, tells more.
-                    Cancelled::Ended => replied.await.map_err(|_| DispatchError::Deadline(late)),
+                    Cancelled::Ended => on_its_way(deadline, &mut replied, late).await,
                 }
             }
         }
@@ -169,6 +172,19 @@ pub(super) async fn answer_by<T>(at: Monotonic, replied: &mut Receiver<T>) -> Op
             let left = at.since(clock::monotonic());
             tokio::time::timeout(left, replied).await.ok()
         }
+    }
+}
+
+/// What a call says that ended as its deadline came: that tells more than that it was late.
+pub(super) async fn on_its_way<T>(
+    deadline: Monotonic,
+    replied: &mut Receiver<T>,
+    late: Late,
+) -> Result<T, DispatchError> {
+    // It may also have been completed by the plugin in a `submit` that hangs.
+    match answer_by(deadline.after(ON_ITS_WAY_MAX), replied).await {
+        Some(Ok(answer)) => Ok(answer),
+        _ => Err(DispatchError::Deadline(late)),
     }
 }
 

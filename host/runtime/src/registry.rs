@@ -229,27 +229,31 @@ impl Registry {
             // In this order: who hears of it finds that it is so.
             current.reconsider(slot, &entry);
             // The breaker of one that another is in the place of by now keeps no calls from anybody.
-            if entry.is_served_by(instance) {
-                self.tell_of_breaker(name, instance, change);
+            // Of two calls that change it at once, the later change may come here first: what is no longer so is not published.
+            let still_so = instance.breaker().is_closed() == (change == BreakerChange::Closed);
+            if still_so && entry.is_served_by(instance) {
+                self.publish_breaker(name, instance, change);
             }
         }
     }
 
-    /// With what is changing held, so that all of it is told in its order.
-    fn tell_of_breaker(&self, name: &str, instance: &Instance, change: BreakerChange) {
-        instance.breaker().tell_open(change != BreakerChange::Closed);
+    /// With `changing` held, so that changes are published in their order.
+    fn publish_breaker(&self, name: &str, instance: &Instance, change: BreakerChange) {
+        instance
+            .breaker()
+            .set_published_open(change != BreakerChange::Closed);
         if let Some(listener) = self.breaker_listener.get() {
             listener(name, change);
         }
     }
 
-    /// That the breaker of what served there is open was told, and it serves there no more.
-    fn tell_of_end(&self, before: &Entry, now: Option<&Entry>) {
+    /// Publishes that a breaker is closed whose instance serves no more, if it was published as open.
+    fn publish_breaker_gone(&self, before: &Entry, now: Option<&Entry>) {
         if let Some((instance, _)) = &before.serving
             && !now.is_some_and(|now| now.is_served_by(instance))
-            && instance.breaker().tell_open(false)
+            && instance.breaker().is_published_open()
         {
-            self.tell_of_breaker(&before.name, instance, BreakerChange::Closed);
+            self.publish_breaker(&before.name, instance, BreakerChange::Closed);
         }
     }
 
@@ -303,7 +307,7 @@ impl Registry {
             });
             current.reconsider(slot, &entry);
             if let Some((instance, change)) = breaker {
-                self.tell_of_breaker(name, instance, change);
+                self.publish_breaker(name, instance, change);
             }
         }
     }
@@ -342,7 +346,7 @@ impl Registry {
             self.current.store(Arc::new(next));
         }
         for (before, now) in before {
-            self.tell_of_end(&before, now.map(|now| &**now));
+            self.publish_breaker_gone(&before, now.map(|now| &**now));
         }
     }
 

@@ -6,7 +6,7 @@ use super::store::Values;
 use crate::probing::{Candidate, Subject};
 use extman_health::deep::{DAY_MS, MonotonicAge, UsageLog};
 use extman_health::policy::DeepPolicy;
-use extman_model::{DeepView, Lifecycle};
+use extman_model::{DeepView, Lifecycle, clock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -230,8 +230,8 @@ impl DeepCheckState {
         let due_ms = target.due_ms().filter(|_| runs);
         let used = target.log.as_ref().zip(now_ms);
         Some(DeepView {
-            every_ms: millis(policy.every),
-            timeout_ms: millis(policy.timeout),
+            every_ms: clock::millis(policy.every),
+            timeout_ms: clock::millis(policy.timeout),
             per_day: policy.per_day,
             left: used.map_or(0, |(log, now_ms)| log.left(policy.per_day, now_ms)),
             next_ms: due_ms
@@ -305,8 +305,4 @@ impl DeepTarget {
             _ => None,
         }
     }
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Who has served a call, where nobody did and its answer was kept.
 const SERVED_BY: &str = "cached";
 /// What an answer takes beside the bytes in it: itself and what was asked, and its place in list and table.
-const OVERHEAD_BYTES: usize = size_of::<Asked>() + size_of::<Given>() + 128;
+const ENTRY_OVERHEAD_BYTES: usize = size_of::<CacheKey>() + size_of::<CachedAnswer>() + 128;
 /// Says who calls in which trace, and nothing of the answer that is wanted.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
@@ -26,13 +26,13 @@ const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 pub(super) struct AnswerCache(Mutex<Answers>);
 
 struct Answers {
-    by_request: LruCache<Asked, Given>,
+    by_request: LruCache<CacheKey, CachedAnswer>,
     bytes: usize,
 }
 
 /// All of a call that an answer may depend on. The whole of it is compared: no two calls are taken for one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Asked {
+pub(super) struct CacheKey {
     capability: String,
     /// Of the contract that the caller was made for.
     asked_version: String,
@@ -44,27 +44,27 @@ pub(super) struct Asked {
 }
 
 /// An answer, and who gave it when.
-struct Given {
+struct CachedAnswer {
     reply: Reply,
-    by: Giver,
+    by: AnsweredBy,
     at: Monotonic,
     bytes: usize,
 }
 
 /// A build with a configuration, which has answered. Another one in its place may answer otherwise.
 #[derive(Debug, Clone)]
-struct Giver {
+struct AnsweredBy {
     name: Arc<str>,
     version: String,
     digest: Digest,
     config: Arc<InstanceConfig>,
 }
 
-impl Asked {
+impl CacheKey {
     fn of(call: &Call) -> Self {
         let extras = &call.extras;
         let is_meant = |(key, _): &&(String, String)| !TRACE.contains(&key.as_str());
-        Asked {
+        CacheKey {
             capability: call.capability.clone(),
             asked_version: extras.capability_version.clone(),
             content_type: call.content_type.clone(),
@@ -93,9 +93,9 @@ fn pairs_bytes(pairs: &[(String, String)]) -> usize {
     pairs.iter().map(bytes).sum()
 }
 
-impl Giver {
+impl AnsweredBy {
     fn of(entry: &Entry) -> Self {
-        Giver {
+        AnsweredBy {
             name: entry.name.clone(),
             version: entry.plugin.manifest().plugin.version.to_string(),
             digest: entry.plugin.digest(),
@@ -113,14 +113,14 @@ impl Giver {
     }
 }
 
-impl fmt::Display for Giver {
+impl fmt::Display for AnsweredBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, self.version)
     }
 }
 
 impl Answers {
-    fn remove(&mut self, asked: &Asked) {
+    fn remove(&mut self, asked: &CacheKey) {
         if let Some(given) = self.by_request.pop(asked) {
             self.bytes -= given.bytes;
         }
@@ -147,13 +147,14 @@ impl AnswerCache {
 
     /// Keeps an answer, with at most so many bytes in all; one that is larger is not kept. What it has used and how long that took was its own
     /// call's.
-    fn keep(&self, asked: Asked, (by, reply): (Giver, &Reply), at: Monotonic, bytes_max: usize) {
+    fn keep(&self, asked: CacheKey, (by, reply): (AnsweredBy, &Reply), at: Monotonic, bytes_max: usize) {
         let answered = reply.body.len() + reply.content_type.len() + pairs_bytes(&reply.metadata);
-        let bytes = asked.bytes() + answered + by.version.len() + OVERHEAD_BYTES;
+        let bytes = asked.bytes() + answered + by.version.len() + ENTRY_OVERHEAD_BYTES;
         if bytes > bytes_max {
-            return;
+            // What was answered before is older than this.
+            return self.lock().remove(&asked);
         }
-        let given = Given {
+        let given = CachedAnswer {
             reply: Reply {
                 usage: Usage::default(),
                 ran: Duration::ZERO,
@@ -172,11 +173,11 @@ impl AnswerCache {
     /// What was answered before, by whom, and how long ago that is. One that is older than so, or of whom is no longer the same, is let go.
     fn find(
         &self,
-        asked: &Asked,
+        asked: &CacheKey,
         max_age: Duration,
         now: Monotonic,
-        is_still: impl FnOnce(&Giver) -> bool,
-    ) -> Option<(Reply, Giver, Duration)> {
+        is_still: impl FnOnce(&AnsweredBy) -> bool,
+    ) -> Option<(Reply, AnsweredBy, Duration)> {
         let mut answers = self.lock();
         let given = answers.by_request.peek(asked)?;
         let age = now.since(given.at);
@@ -189,18 +190,14 @@ impl AnswerCache {
     }
 
     /// Lets go what is not to be kept any more by this configuration.
-    pub(super) fn hold(&self, routing: &Routing) {
+    pub(super) fn retain_configured(&self, routing: &Routing) {
         let mut answers = self.lock();
-        // Each is put back where it was: behind those that were used after it.
-        for _ in 0..answers.by_request.len() {
-            let Some((asked, given)) = answers.by_request.pop_lru() else {
-                break;
-            };
-            match routing.answers_kept_for(&asked.capability) {
-                Some(_) => drop(answers.by_request.put(asked, given)),
-                None => answers.bytes -= given.bytes,
-            }
-        }
+        let Answers { by_request, bytes } = &mut *answers;
+        by_request.retain(|asked, given| {
+            let stays = routing.answers_kept_for(&asked.capability).is_some();
+            *bytes -= if stays { 0 } else { given.bytes };
+            stays
+        });
         answers.shrink_to(routing.answers_bytes_max());
     }
 
@@ -211,20 +208,20 @@ impl AnswerCache {
 
 impl Host {
     /// What is to be kept of a call with its answer; nothing unless its capability's answers are.
-    pub(super) fn asked(&self, target: &Target, call: &Call) -> Option<Asked> {
+    pub(super) fn cache_key(&self, target: &Target, call: &Call) -> Option<CacheKey> {
         let registry = &self.inner.registry;
         let is_any = target.instance.is_none() && target.caller.is_none();
         if !is_any || registry.routing().answers_kept_for(&call.capability).is_none() {
             return None;
         }
         let first = registry.current().route(&call.capability)?.first()?;
-        is_idempotent(&first, &call.capability).then(|| Asked::of(call))
+        is_idempotent(&first, &call.capability).then(|| CacheKey::of(call))
     }
 
     /// The answer, which is kept; or, of a call that nobody has served, what was answered before.
     pub(super) fn keep_or_find(
         &self,
-        asked: Asked,
+        asked: CacheKey,
         served: Result<Invoked, CallError>,
         attempts: &Attempts,
     ) -> Result<Invoked, CallError> {
@@ -234,18 +231,21 @@ impl Host {
             Ok(invoked) => {
                 // What stands in may answer otherwise: the first choice's answer is worth more, for as long as it is kept.
                 let first = attempts.first_choice();
-                if let Some(first) = first.filter(|first| is_idempotent(first, &asked.capability)) {
-                    let given = (Giver::of(first), &invoked.reply);
+                let first = first.filter(|first| is_idempotent(first, &asked.capability));
+                // Another configuration may have come since the call began.
+                let is_kept = routing.answers_kept_for(&asked.capability).is_some();
+                if let Some(first) = first.filter(|_| is_kept) {
+                    let given = (AnsweredBy::of(first), &invoked.reply);
                     cache.keep(asked, given, now, routing.answers_bytes_max());
                 }
                 Ok(invoked)
             }
             Err(error) if may_be_old(error.kind, attempts.is_for_room()) => {
-                let is_still = |giver: &Giver| self.is_still_first(giver, &asked.capability);
+                let is_still = |giver: &AnsweredBy| self.is_still_first(giver, &asked.capability);
                 let max_age = routing.answers_kept_for(&asked.capability);
                 let found = max_age.and_then(|max_age| cache.find(&asked, max_age, now, is_still));
                 let (reply, giver, age) = found.ok_or_else(|| error.clone())?;
-                let why = format!("{error}; {giver} gave this answer {} ms before", age.as_millis());
+                let why = format!("{error}; {giver} gave this answer before");
                 Ok(Invoked {
                     served_by: SERVED_BY.into(),
                     degraded: Some(why.into()),
@@ -259,7 +259,7 @@ impl Host {
     }
 
     /// Whether the same build with the same configuration would serve if all were well.
-    fn is_still_first(&self, giver: &Giver, capability: &str) -> bool {
+    fn is_still_first(&self, giver: &AnsweredBy, capability: &str) -> bool {
         let current = self.inner.registry.current();
         let route = current.route(capability);
         let entry = current.get(&giver.name);
@@ -297,8 +297,8 @@ mod tests {
         }
     }
 
-    fn asked(body: &[u8]) -> Asked {
-        Asked::of(&call(body))
+    fn asked(body: &[u8]) -> CacheKey {
+        CacheKey::of(&call(body))
     }
 
     fn reply(body: &[u8]) -> Reply {
@@ -311,8 +311,8 @@ mod tests {
         }
     }
 
-    fn giver(name: &str) -> Giver {
-        Giver {
+    fn giver(name: &str) -> AnsweredBy {
+        AnsweredBy {
             name: name.into(),
             version: "1.0.0".to_owned(),
             digest: Digest::new([1; 32]),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     /// Keeps an answer of `x`.
-    fn keep(cache: &AnswerCache, asked: Asked, reply: &Reply, ms: u64, bytes_max: usize) {
+    fn keep(cache: &AnswerCache, asked: CacheKey, reply: &Reply, ms: u64, bytes_max: usize) {
         cache.keep(asked, (giver("x"), reply), at(ms), bytes_max);
     }
 
@@ -356,11 +356,11 @@ mod tests {
     #[test]
     fn answer_of_another_build_or_configuration_is_let_go() {
         let one = giver("x");
-        let builds = Giver {
+        let builds = AnsweredBy {
             digest: Digest::new([2; 32]),
             ..one.clone()
         };
-        let configs = Giver {
+        let configs = AnsweredBy {
             config: Arc::new(InstanceConfig {
                 config: serde_json::Map::from_iter([("a".to_owned(), 1.into())]),
                 ..InstanceConfig::default_for("x")
@@ -370,9 +370,9 @@ mod tests {
         for other in [builds, configs] {
             let cache = AnswerCache::new();
             keep(&cache, asked(b"q"), &reply(b"a"), 0, 10_000);
-            let is_still = |now: &Giver| {
+            let is_still = |now: &AnsweredBy| {
                 let now = now.clone();
-                move |giver: &Giver| giver.is_same(now.digest, &now.config)
+                move |giver: &AnsweredBy| giver.is_same(now.digest, &now.config)
             };
             assert!(cache.find(&asked(b"q"), HOUR, at(0), is_still(&one)).is_some());
             assert!(cache.find(&asked(b"q"), HOUR, at(0), is_still(&other)).is_none());
@@ -417,7 +417,7 @@ mod tests {
     fn calls_that_differ_in_anything_but_their_trace_are_not_taken_for_one() {
         let cache = AnswerCache::new();
         keep(&cache, asked(b"q"), &reply(b"a"), 0, 100_000);
-        type Change = fn(&mut Asked);
+        type Change = fn(&mut CacheKey);
         let changes: [Change; 7] = [
             |asked| asked.capability.push('x'),
             |asked| asked.asked_version.push('x'),
@@ -427,7 +427,7 @@ mod tests {
             |asked| asked.metadata.push(("tenant".to_owned(), "b".to_owned())),
             |asked| asked.parts.push(InputPart::default()),
         ];
-        let find = |asked: &Asked| cache.find(asked, HOUR, at(0), |_| true);
+        let find = |asked: &CacheKey| cache.find(asked, HOUR, at(0), |_| true);
         for change in changes {
             let mut other = asked(b"q");
             change(&mut other);
@@ -435,13 +435,13 @@ mod tests {
         }
         let mut call = call(b"q");
         call.extras.metadata = vec![("traceparent".to_owned(), "00-a-b-01".to_owned())];
-        assert!(find(&Asked::of(&call)).is_some());
+        assert!(find(&CacheKey::of(&call)).is_some());
     }
 
     #[test]
     fn least_recently_used_answers_go_first() {
         let (cache, given) = (AnswerCache::new(), reply(b"a"));
-        let one = asked(b"1").bytes() + 1 + "text/plain".len() + "1.0.0".len() + OVERHEAD_BYTES;
+        let one = asked(b"1").bytes() + 1 + "text/plain".len() + "1.0.0".len() + ENTRY_OVERHEAD_BYTES;
         let keep = |body: &[u8]| keep(&cache, asked(body), &given, 0, 2 * one);
         keep(b"1");
         keep(b"2");
@@ -451,12 +451,12 @@ mod tests {
         assert_eq!(there(), [true, false, true]);
         let mut config = RoutingConfig::default();
         config.cache.max_age_ms.insert("a.b".to_owned(), 1);
-        cache.hold(&config.clone().into());
+        cache.retain_configured(&config.clone().into());
         assert_eq!(cache.lock().bytes, 2 * one);
         config.cache.bytes_max = one as u64;
-        cache.hold(&config.into());
+        cache.retain_configured(&config.into());
         assert_eq!(there(), [false, false, true], "a lower bound holds at once");
-        cache.hold(&RoutingConfig::default().into());
+        cache.retain_configured(&RoutingConfig::default().into());
         assert_eq!(there(), [false; 3], "none of this capability are kept any more");
         assert_eq!(cache.lock().bytes, 0);
     }
@@ -483,7 +483,7 @@ mod tests {
                 prop_assert!(sum <= 8000);
                 // Whatever fits is there.
                 drop(answers);
-                if size < 8000 - OVERHEAD_BYTES - 100 {
+                if size < 8000 - ENTRY_OVERHEAD_BYTES - 100 {
                     prop_assert_eq!(found(&cache, &[which]).map(|body| body.len()), Some(size));
                 }
             }

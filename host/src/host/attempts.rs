@@ -12,8 +12,8 @@ pub(super) struct Attempts {
     tried: Vec<Tried>,
     /// Those of them that were called and failed.
     failed: Vec<Arc<str>>,
-    /// The first one that had no room.
-    busy: Option<Arc<str>>,
+    /// Why the first choice did not serve, if it was asked.
+    why_not_first: Option<Arc<str>>,
     last: Option<CallError>,
     /// Whether that one had no room.
     is_for_room: bool,
@@ -39,9 +39,13 @@ impl Attempts {
     }
 
     /// This one had no room: it was not called, or did not begin.
-    pub(super) fn had_no_room(&mut self, candidate: &Candidate, error: CallError) {
+    pub(super) fn had_no_room(&mut self, chosen: &Admitted, error: CallError) {
+        self.no_room_at(&chosen.candidate, chosen.degraded.is_none(), error);
+    }
+
+    fn no_room_at(&mut self, candidate: &Candidate, is_first_choice: bool, error: CallError) {
         self.tried.push(Tried::busy(candidate));
-        self.busy.get_or_insert_with(|| candidate.entry.name.clone());
+        self.note_first(is_first_choice, candidate, "is busy");
         // Of several that will have room, the caller is told of the first.
         let is_later = |last: &CallError| {
             last.retry_after_ms.is_some()
@@ -58,7 +62,8 @@ impl Attempts {
     /// Whether the limits let the call through, which is about to be made; else the one that has them had no room.
     pub(super) fn are_let_through(&mut self, chosen: &mut Admitted) -> bool {
         let held = chosen.hold_limits(self.limited.take());
-        held.map_err(|error| self.had_no_room(chosen.limited(), error))
+        let is_first_choice = chosen.degraded.is_none();
+        held.map_err(|error| self.no_room_at(chosen.limited(), is_first_choice, error))
             .is_ok()
     }
 
@@ -68,24 +73,29 @@ impl Attempts {
     }
 
     /// This one was called, and failed.
-    pub(super) fn failed(&mut self, by: &Candidate, error: CallError) {
-        self.failed.push(by.entry.name.clone());
-        self.turned_away(by, error);
+    pub(super) fn failed(&mut self, by: &Admitted, error: CallError) {
+        self.failed.push(by.candidate.entry.name.clone());
+        self.note_first(by.degraded.is_none(), &by.candidate, "failed this call");
+        self.turned_away(&by.candidate, error);
+    }
+
+    fn note_first(&mut self, is_first_choice: bool, candidate: &Candidate, why: &str) {
+        if is_first_choice {
+            self.why_not_first = Some(format!("{} {why}", candidate.entry.name).into());
+        }
     }
 
     /// This one has answered.
     pub(super) fn answered(&mut self, by: &Admitted, reply: Reply) -> Invoked {
         let is_first_choice = by.degraded.is_none() && !by.is_canary();
         self.first_choice = is_first_choice.then(|| by.candidate.entry.clone());
-        let failed = self.failed.first();
-        let failed = failed.map(|failed| format!("{failed} failed this call").into());
-        let because = failed.or_else(|| Some(format!("{} is busy", self.busy.as_ref()?).into()));
+        let asked = &self.why_not_first;
         Invoked {
             served_by: by.candidate.entry.name.clone(),
             degraded: by
                 .degraded
                 .as_ref()
-                .map(|degraded| because.unwrap_or_else(|| degraded.clone())),
+                .map(|degraded| asked.as_ref().unwrap_or(degraded).clone()),
             attempts: 1 + self.failed.len() as u32,
             age: None,
             reply,

@@ -400,13 +400,13 @@ fn start_probing(sink: HostSink, settings: ProbeSettings) -> Result<Probing, Bui
         breakers.publish(match change {
             BreakerChange::Opened(until) => What::BreakerOpened {
                 name,
-                for_ms: until.since(clock::monotonic()).as_nanos().div_ceil(1_000_000) as u64,
+                for_ms: clock::millis_up(until.since(clock::monotonic())),
             },
             BreakerChange::Closed => What::BreakerClosed { name },
         });
     });
-    let told = engine.clone();
-    events.on_pushed_health(move |name, generation, health| told.pushed(name, generation, health));
+    let checked = engine.clone();
+    events.on_pushed_health(move |name, generation, health| checked.pushed(name, generation, health));
     Ok(Probing {
         engine,
         deep,

@@ -75,7 +75,7 @@ impl Host {
     /// The same, with the input held against what whoever serves it declares.
     pub(super) async fn invoke_once(&self, invocation: Invocation, held: Held) -> Result<Invoked, CallError> {
         let (target, call) = split(invocation);
-        let asked = self.asked(&target, &call);
+        let asked = self.cache_key(&target, &call);
         let mut attempts = Attempts::default();
         let served = self.serve_nested(target, call, None, held, &mut attempts).await;
         match asked {
@@ -229,8 +229,8 @@ impl Host {
                 let is_over = failure.error.kind == ErrorKind::DeadlineExceeded || is_for_room;
                 let goes_on = !is_over && self.goes_on(&chosen, &failure, capability);
                 match is_for_room {
-                    true => attempts.had_no_room(&chosen.candidate, failure.error),
-                    false => attempts.failed(&chosen.candidate, failure.error),
+                    true => attempts.had_no_room(&chosen, failure.error),
+                    false => attempts.failed(&chosen, failure.error),
                 }
                 // A lease of its breaker is another call's while the next one serves.
                 attempts.goes_on(chosen);
@@ -243,7 +243,7 @@ impl Host {
     }
 
     /// Has a call served by whom it was chosen for, whose schema its input was held against; or by another, if that one turns it away, since it
-    /// began to stop meanwhile (a stop begins only after the snapshot without it is there), or fails a call that may be retried.
+    /// began to stop meanwhile (a stop begins only after the snapshot without it is there), has no room for it, or fails a call that may be retried.
     async fn serve(
         &self,
         target: &Target,
@@ -280,8 +280,8 @@ impl Host {
                         let is_for_room = failure.is_for_room();
                         let error = error_hint::add(failure.error, manifest, &target.capability);
                         match is_for_room {
-                            true => attempts.had_no_room(&chosen.candidate, error),
-                            false => attempts.failed(&chosen.candidate, error),
+                            true => attempts.had_no_room(&chosen, error),
+                            false => attempts.failed(&chosen, error),
                         }
                         let left = timeout.saturating_sub(clock::monotonic().since(began));
                         match spare.filter(|_| goes_on && left > Duration::ZERO) {
@@ -400,14 +400,14 @@ impl Host {
             let may_go_on = self.has_others(&chosen, target);
             let no_room = || chosen.candidate.instance.no_room();
             match may_go_on.then(no_room).flatten() {
-                Some(error) => attempts.had_no_room(&chosen.candidate, error),
+                Some(error) => attempts.had_no_room(&chosen, error),
                 None => return Ok(chosen),
             }
         }
     }
 
-    /// Who gets a call, of those that were not tried yet, if its limits [let it through](Attempts::are_let_through); else what the last one said,
-    /// or why there is nobody.
+    /// Who gets a call, of those that were not tried yet; its limits have still to [let it through](Attempts::are_let_through). Else what the last one
+    /// said, or why there is nobody.
     fn choose(&self, target: &Target, attempts: &Attempts) -> Result<Admitted, CallError> {
         let admitted = self.admit(target, attempts)?;
         Ok(target.with_canary(admitted, attempts))
@@ -544,7 +544,7 @@ fn nobody_serves(route: &Route, capability: &str, retry_at: Option<Monotonic>) -
                  [routing] all_down = \"least_bad\" they would be called all the same"
             );
             let now = clock::monotonic();
-            let after = retry_at.map(|at| at.since(now).as_nanos().div_ceil(1_000_000) as u64);
+            let after = retry_at.map(|at| clock::millis_up(at.since(now)).max(1));
             comes_back(CallError::new(ErrorKind::NotServing, text), after)
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 ///
 /// What may be called is what the manifest requires (`[[requires]]`, by capability or by plugin); a plugin never serves its own calls. The
 /// deadline, the cancellation and the trace context of the call or step are handed on. While a call waits for another one it counts against the
-/// concurrency limit of its plugin: one that comes back to a plugin whose limit is reached waits until its deadline, and its error names the
+/// concurrency limit of its instance: one that comes back to an instance whose limit is reached waits until its deadline, and its error names the
 /// chain of calls.
 ///
 /// An error has the kind that the other plugin gave it. Passed on with `?`, it does not count against this plugin.

@@ -1,7 +1,7 @@
 // A plugin that has every entry of the ABI. Each entry fails where its thread was not attached. `c.echo` tells what was counted and
 // says the caller's `tenant` beside it; calls of `c.wait` hold no thread and end when one comes whose input is "release", or by
-// `cancel`, which waits until there is a file of the name that the configuration has under `hold`. `destroy` says that something is
-// left.
+// `cancel`, which waits until there is a file of the name that the configuration has under `hold`; so does a submitted "stay" once it has
+// completed its own call. `destroy` says that something is left.
 #define FAULT_TOML_MORE "\n[[capability]]\nname = \"c.wait\"\nasync = true\n"
 #include "fault.h"
 
@@ -124,6 +124,16 @@ static void complete(const Instance *instance, ExtmanCallToken call, ExtmanStatu
   }
 }
 
+static void hold(const Instance *instance) {
+  char path[sizeof instance->config];
+  const char *at = strstr(instance->config, "\"hold\":\"");
+  if (at != NULL && sscanf(at + strlen("\"hold\":\""), "%[^\"]", path) == 1) {
+    while (access(path, F_OK) != 0) {
+      usleep(1000);
+    }
+  }
+}
+
 static uint32_t submit(void *handle, const ExtmanRequest *request, ExtmanOutcome *outcome, ExtmanTextBuffer *error) {
   const Instance *instance = handle;
   (void)outcome;
@@ -132,6 +142,11 @@ static uint32_t submit(void *handle, const ExtmanRequest *request, ExtmanOutcome
   }
   if (extman_equal(request->input, extman_bytes("refuse"))) {
     return extman_fail(error, EXTMAN_STATUS_RATE_LIMITED, "not now");
+  }
+  if (extman_equal(request->input, extman_bytes("stay"))) {
+    complete(instance, request->call, EXTMAN_STATUS_OK);
+    hold(instance);
+    return EXTMAN_STATUS_OK;
   }
   pthread_mutex_lock(&lock);
   if (waiting_len < WAITING_MAX) {
@@ -144,16 +159,6 @@ static uint32_t submit(void *handle, const ExtmanRequest *request, ExtmanOutcome
   }
   pthread_mutex_unlock(&lock);
   return EXTMAN_STATUS_OK;
-}
-
-static void hold(const Instance *instance) {
-  char path[sizeof instance->config];
-  const char *at = strstr(instance->config, "\"hold\":\"");
-  if (at != NULL && sscanf(at + strlen("\"hold\":\""), "%[^\"]", path) == 1) {
-    while (access(path, F_OK) != 0) {
-      usleep(1000);
-    }
-  }
 }
 
 static void cancel(void *handle, ExtmanCallToken call) {

@@ -5,6 +5,7 @@ use extman_runtime::instance::{Call, Instance, InstanceSettings};
 use extman_runtime::lanes::{Attached, PoolLimits};
 use extman_runtime::loader::{Listener, Snapshot, Step};
 use extman_runtime::module::{Module, ModuleBudgets};
+use extman_tests::until::LIMIT;
 use extman_tests::{Bench, build, call, until_async};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -175,6 +176,27 @@ async fn a_call_in_flight_is_cancelled_by_its_deadline_and_by_its_caller() {
     let now = counts(&instance).await;
     assert_eq!((&now["waiting"], &now["late"]), (&0.into(), &2.into()), "{now}");
     assert_eq!(instance.call_metrics().in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_call_that_is_completed_in_a_submit_that_hangs_is_late_at_its_deadline() {
+    let bench = Bench::new();
+    let release = bench.folder().join("release");
+    let module = module(&bench).await;
+    let config = format!(r#"{{"hold":"{}"}}"#, release.display());
+    let instance = Arc::new(bench.started(&module, &config, InstanceSettings::default()).await);
+    let stays = Call {
+        timeout: Some(Duration::from_millis(50)),
+        ..call("c.wait", "stay")
+    };
+    let called = instance.invoke(stays, None);
+    let late = tokio::time::timeout(LIMIT, called)
+        .await
+        .expect("nobody waits for it");
+    assert_eq!(late.unwrap_err().kind, ErrorKind::DeadlineExceeded);
+    assert_eq!(instance.inside(), 1);
+    std::fs::write(&release, "").unwrap();
+    until_async("it has come back", || instance.inside() == 0).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Six ways in which a new version may be worse, one after the other in a running host whose plugin is called all the time: each version is taken back
+//! Ways in which a new version may be worse, one after the other in a running host whose plugin is called all the time: each version is taken back
 //! by itself, its cause is named wherever updates are told of, and no caller of an idempotent capability sees an error.
 
 use crate::answers::{Answers, plugin};
@@ -78,7 +78,7 @@ fn said(host: &Served, args: &[&str]) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// This version comes, and is taken back for something in which this stands.
+/// Puts the build there and waits until it is taken back for a reason that contains `cause`; how many calls new versions answered meanwhile.
 fn is_taken_back(host: &Served, build: Answers, version: &str, cause: &str) -> u64 {
     let callers = Callers::of(&host.client);
     let library = build.build(host.place.path());

@@ -406,7 +406,8 @@ fn bench_of(group: &str) -> &'static str {
         RESOLVE => "resolve",
         ROUTE => "route",
         SWAPS => "swap",
-        _ => "call",
+        CALL | ONE_CORE => "call",
+        other => panic!("no bench has the group {other}"),
     }
 }
 

@@ -245,7 +245,7 @@ impl Control for Fake {
                 }),
                 "text.kept" => Ok(Invoked {
                     served_by: "cached".into(),
-                    degraded: Some("lang is down; it gave this answer 61500 ms before".into()),
+                    degraded: Some("lang is down; it gave this answer before".into()),
                     attempts: 0,
                     age: Some(Duration::from_millis(61_500)),
                     reply: reply(&invocation.content_type, invocation.body),

@@ -2,7 +2,7 @@
 
 use crate::sync::lock;
 use extman_health::breaker::{Admission, Breaker, BreakerPermit, BreakerPolicy, CallEnd};
-use extman_model::clock::Monotonic;
+use extman_model::clock::{self, Monotonic};
 use extman_model::{BreakerState, BreakerView};
 use std::num::NonZeroU64;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ pub struct CallBreaker {
     /// Made by the first call that fails or is slow, which most instances of thousands never have.
     breaker: Mutex<Option<Box<Breaker>>>,
     seed: u64,
-    is_told_open: AtomicBool,
+    is_published_open: AtomicBool,
 }
 
 /// What a breaker became.
@@ -36,13 +36,17 @@ impl CallBreaker {
             closed_epoch: AtomicU64::new(epoch.map_or(0, NonZeroU64::get)),
             breaker: Mutex::new(None),
             seed,
-            is_told_open: AtomicBool::new(false),
+            is_published_open: AtomicBool::new(false),
         }
     }
 
-    /// Whether it was told before that it is open; from here on, whether it is told so now.
-    pub(crate) fn tell_open(&self, is_open: bool) -> bool {
-        self.is_told_open.swap(is_open, Relaxed)
+    /// Whether the last event of it said that it is open.
+    pub(crate) fn is_published_open(&self) -> bool {
+        self.is_published_open.load(Relaxed)
+    }
+
+    pub(crate) fn set_published_open(&self, is_open: bool) {
+        self.is_published_open.store(is_open, Relaxed);
     }
 
     /// What a call takes along while it is closed; `None` if it is not.
@@ -115,7 +119,7 @@ impl CallBreaker {
                 Some(_) => BreakerState::Open,
                 None => BreakerState::HalfOpen,
             },
-            retry_after_ms: left.map(|left| left.as_nanos().div_ceil(1_000_000) as u64),
+            retry_after_ms: left.map(clock::millis_up),
         })
     }
 

@@ -1,9 +1,9 @@
-//! Holds an instance's [`CallLimits`]: a rate, and how many calls may be under way. The limits are given at each call, so that new ones hold at once.
+//! Holds an instance's [`CallLimits`]: a rate, and how many callers may wait. The limits are given at each call, so that new ones hold at once.
 
 use super::Instance;
 use crate::sync::lock;
 use crate::token_bucket::TokenBucket;
-use extman_model::clock::Monotonic;
+use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, CallLimits, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,8 @@ use std::time::Duration;
 pub(super) struct CallLimiter {
     /// Made at the first call that a rate is set for.
     bucket: Mutex<Option<TokenBucket>>,
+    /// Calls whose callers wait. Not [`CallMetrics::in_flight`](super::CallMetrics::in_flight): calls of a new version that is tried count here
+    /// for the old one, whose limits hold.
     in_flight: AtomicU64,
 }
 
@@ -22,7 +24,7 @@ pub(super) struct CallLimiter {
 enum Limited {
     /// As many a second were as may, and the next one may be at this moment.
     Rate(u64, Monotonic),
-    /// As many are under way as may.
+    /// As many callers wait as may.
     InFlight(u64),
 }
 
@@ -54,7 +56,7 @@ impl CallLimiter {
     }
 }
 
-/// That an instance let a call through; dropped when the call has ended.
+/// A call that the limits let through. Dropped once nobody waits for its answer, though the plugin's code may still be in it.
 pub struct LimitedCall(Arc<Instance>);
 
 impl LimitedCall {
@@ -74,7 +76,7 @@ impl LimitedCall {
                 (text, Some(at.since(now)))
             }
             Limited::InFlight(max) => {
-                let text = format!("{max} calls of {name} are under way (limits.in_flight_max)");
+                let text = format!("{max} callers wait for calls of {name} (limits.in_flight_max)");
                 // One of them ends by then, if it is like those before.
                 let mean_ns = instance.call_metrics().stats().mean_ns;
                 (text, mean_ns.map(Duration::from_nanos))
@@ -82,7 +84,7 @@ impl LimitedCall {
         };
         Err(CallError {
             retryable: Some(true),
-            retry_after_ms: after.map(|after| after.as_nanos().div_ceil(1_000_000).max(1) as u64),
+            retry_after_ms: after.map(|after| clock::millis_up(after).max(1)),
             ..CallError::new(ErrorKind::RateLimited, text)
         })
     }

@@ -592,10 +592,11 @@ fn are_of_one_class(one: &Entry, other: &Entry, capability: &str) -> bool {
     one == other
 }
 
-/// Versions of one class are compatible, as Cargo has it: the first number that is not 0 is the same. A pre-release is compatible with itself.
+/// Versions of one class are compatible, as Cargo has it: the first number that is not 0 is the same. A pre-release is compatible with itself alone.
 fn version_class(version: &Version) -> (u64, u64, u64, &str) {
     let pre = version.pre.as_str();
     match (version.major, version.minor, version.patch) {
+        (major, minor, patch) if !pre.is_empty() => (major, minor, patch, pre),
         (0, 0, patch) => (0, 0, patch, pre),
         (0, minor, _) => (0, minor, 0, pre),
         (major, _, _) => (major, 0, 0, pre),
@@ -620,6 +621,7 @@ mod tests {
             ("0.2.0", "0.3.0"),
             ("0.0.1", "0.0.2"),
             ("2.0.0", "2.0.0-a"),
+            ("2.0.0-a", "2.1.0-a"),
         ] {
             assert!(!are(one, other), "{one} {other}");
         }

@@ -77,13 +77,13 @@ impl Choice {
         [self.digest].into_iter().chain(before)
     }
 
-    /// That of an update from what was chosen so far.
+    /// The choice that an update makes. What [`undo`](Chosen::undo) goes back to is what was chosen before all updates that are not settled.
     fn to_settle(
         so_far: Option<&Choice>,
         (digest, over): (Digest, Option<Digest>),
         serves: Option<Digest>,
     ) -> Self {
-        let of_another = |choice: &Choice| {
+        let before_updates = |choice: &Choice| {
             let before = match choice.unsettled {
                 Some(_) => choice.before(),
                 None => Some(choice.clone()),
@@ -101,7 +101,7 @@ impl Choice {
                 ..
             }) if *same == digest => before.clone(),
             so_far => {
-                let (digest, over) = so_far.map(of_another).unwrap_or_default();
+                let (digest, over) = so_far.map(before_updates).unwrap_or_default();
                 Before { digest, over, serves }
             }
         };
@@ -231,8 +231,8 @@ impl Chosen {
         self.kept.changes()
     }
 
-    /// The build of an instance is not there. Whether that was not told yet.
-    pub(super) fn is_lost(&mut self, name: &str) -> bool {
+    /// Notes that the build of an instance is not there. `true` the first time, until something is chosen anew.
+    pub(super) fn note_lost(&mut self, name: &str) -> bool {
         self.lost.insert(name.to_owned())
     }
 

@@ -27,10 +27,10 @@ struct Inner {
 
 type OnPushedHealth = Box<dyn Fn(&str, u64, Health) + Send + Sync>;
 
-/// Changes of instances since a moment: how many were published, and summaries of the rest.
+/// Changes of instances since a moment: how many there were, and summaries of those that were not published.
 struct Window {
     since: Monotonic,
-    published: usize,
+    changes: usize,
     moved: BTreeMap<(Lifecycle, Lifecycle), Summary>,
     health: BTreeMap<(Health, Health), Summary>,
 }
@@ -82,8 +82,8 @@ impl Events {
             return self.send(what);
         }
         let mut window = self.window(false);
-        window.published += 1;
-        match window.published <= SINGLE_MAX {
+        window.changes += 1;
+        match window.changes <= SINGLE_MAX {
             true => self.send(what),
             false => window.add(what),
         }
@@ -116,7 +116,7 @@ impl Window {
     fn new(since: Monotonic) -> Self {
         Window {
             since,
-            published: 0,
+            changes: 0,
             moved: BTreeMap::new(),
             health: BTreeMap::new(),
         }

@@ -190,7 +190,7 @@ impl<T: OfInstance> Unwritten<T> {
         let failed = |error: &dyn std::fmt::Display| {
             let what = T::WHAT;
             format!(
-                "{}: {what} can't be written down: {error}; it holds until this host ends",
+                "{}: {what} can't be written down: {error}; until a later write succeeds, this host alone knows",
                 file.display()
             )
         };

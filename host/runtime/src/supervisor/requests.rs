@@ -98,7 +98,7 @@ pub enum Request {
     /// A start of these bytes has ended.
     #[doc(hidden)]
     Started(Arc<str>, Box<VerifiedPlugin>, Box<Result<Running, NotStarted>>),
-    /// What this tells of is written down.
+    /// The write that this event waited for has ended, well or not.
     #[doc(hidden)]
     Written(Box<What>),
     /// The new version of an update is ready, or why it is not.

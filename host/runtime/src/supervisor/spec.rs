@@ -113,9 +113,10 @@ impl InstanceConfig {
         self.config == other.config && self.secrets == other.secrets && self.is_run_as(other)
     }
 
-    /// Whether both give the instance the same limits. The configuration that the plugin gets may differ.
+    /// Whether both make the instance with the same [`InstanceSettings`](crate::instance::InstanceSettings). `limits` are not among these: they are
+    /// read at each call. The configuration that the plugin gets may differ.
     pub(super) fn is_run_as(&self, other: &Self) -> bool {
-        let limits = |config: &Self| {
+        let settings = |config: &Self| {
             (
                 config.concurrency_max,
                 config.call_timeout_ms,
@@ -124,7 +125,7 @@ impl InstanceConfig {
                 config.stop_budget_ms,
             )
         };
-        limits(self) == limits(other)
+        settings(self) == settings(other)
     }
 
     /// Its name.

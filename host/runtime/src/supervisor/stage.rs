@@ -464,6 +464,7 @@ impl<R: Loaded, W> Actor<R, W> {
         }
         self.settle(out);
         self.answer_asked(out);
+        // "At once, and unjudged" was said of this update, and does not outlive it.
         self.direct &= self.is_coming();
         effects
     }
@@ -603,6 +604,7 @@ impl<R: Loaded, W> Actor<R, W> {
             rejected => {
                 // What was wanted last was another one, whether it was taken or not.
                 new |= rejected.take().is_some() || !self.build.is(&build);
+                // Other bytes are another update, which nobody asked to have unjudged.
                 self.direct &= self.build.has_bytes_of(&build);
                 self.build = build;
             }
@@ -667,6 +669,7 @@ impl<R: Loaded, W> Actor<R, W> {
         let is_under_way = match &self.stage {
             Stage::Starting { .. } => true,
             Stage::Serving { .. } | Stage::Wedged { .. } => self.is_coming(),
+            // The cause of one that failed is the answer, once it has stopped.
             Stage::Stopping { then, failed, .. } => *then != Then::Rest || asked.starts && *failed,
             Stage::Absent { .. } | Stage::Failed { .. } | Stage::Waiting { .. } => false,
         };

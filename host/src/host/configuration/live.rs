@@ -67,7 +67,7 @@ impl Host {
         }
         if has("routing.") {
             inner.registry.set_routing(config.routing.clone());
-            inner.answers.hold(&inner.registry.routing());
+            inner.answers.retain_configured(&inner.registry.routing());
         }
         if has("health.") {
             inner.components.set_limits(config);

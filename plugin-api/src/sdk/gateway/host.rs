@@ -83,8 +83,9 @@ impl Host {
         into_result(status, "push health")
     }
 
-    /// The host, for calls of other plugins from outside any call or step, as from a thread of the plugin's own. Such a call has no deadline but its
-    /// own [`timeout`](crate::sdk::CallRequest::timeout), and is cancelled when the instance ends.
+    /// The host, for calls of other plugins from outside any call or step, as from a thread of the plugin's own. No deadline is handed on to
+    /// such a call: its [`timeout`](crate::sdk::CallRequest::timeout) holds, or else what the instance that serves it allows. It is cancelled when
+    /// the instance that makes it ends.
     pub fn caller(&self) -> Caller {
         Caller::new(self.clone(), 0)
     }

@@ -18,8 +18,13 @@ fn manual(config: &mut Config) {
     config.instances[0].update = UpdatePolicy::Manual;
 }
 
+/// C code that ends a start with this text.
+fn fails(text: &str) -> String {
+    format!("return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"{text}\");")
+}
+
 fn broken() -> Answers {
-    second().in_create("return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"no room\");")
+    second().in_create(fails("no room"))
 }
 
 impl Rolling {
@@ -115,9 +120,7 @@ async fn rollback_after_an_update_was_taken_back_from_probation_is_refused() {
 async fn rollback_that_fails_bars_nothing_of_what_serves() {
     let place = Place::default();
     let gone = place.path().join("gone");
-    let fails = format!(
-        "if (access({gone:?}, F_OK) == 0) {{ return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"no model\"); }}"
-    );
+    let fails = format!("if (access({gone:?}, F_OK) == 0) {{ {} }}", fails("no model"));
     place.put(&first().in_create(fails).build(place.path()), "updated.so");
     let config = config(&place);
     let mut rolling = Rolling::in_place(place, config).await.call();
@@ -220,10 +223,7 @@ async fn update_that_is_refused_leaves_what_is_barred_and_what_is_under_way() {
     })
     .await
     .call();
-    rolling.put_as(
-        third().in_create("return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"no room\");"),
-        "updated-third.so",
-    );
+    rolling.put_as(third().in_create(fails("no room")), "updated-third.so");
     rolling
         .until_told("it is taken back", |what| matches!(what, What::TakenBack { .. }))
         .await;
@@ -257,8 +257,8 @@ async fn restart_while_a_version_is_loading_that_fails_serves_the_old_one_and_so
     let mut rolling = Rolling::begin(|_| {}).await;
     let go = rolling.place.path().join("go");
     let waits = format!(
-        "while (access({go:?}, F_OK) != 0) {{ usleep(1000); }} \
-         return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"no room\");"
+        "while (access({go:?}, F_OK) != 0) {{ usleep(1000); }} {}",
+        fails("no room")
     );
     rolling.put(second().in_create(waits));
     rolling.until_in(RolloutPhase::Loading).await;
@@ -476,9 +476,7 @@ async fn what_is_manual_is_what_served_after_an_unjudged_update_that_comes_to_no
 async fn choice_that_does_not_start_where_nothing_serves_is_none() {
     let place = Place::default();
     let go = place.path().join("go");
-    let waits = format!(
-        "if (access({go:?}, F_OK) != 0) {{ return extman_fail(error, EXTMAN_STATUS_INTERNAL, \"not yet\"); }}"
-    );
+    let waits = format!("if (access({go:?}, F_OK) != 0) {{ {} }}", fails("not yet"));
     place.put(&third().in_create(waits).build(place.path()), "updated-third.so");
     place.put(&broken().build(place.path()), "updated.so");
     let mut config = config(&place);

@@ -2,8 +2,8 @@
 
 use super::{Call, Failure, Instance, Served, held_up, reply};
 use crate::lanes::Priority;
-use crate::loader::{self, CallContext, Completed, Frames};
-use crate::pending_call::{DispatchError, PendingCall, answer_by};
+use crate::loader::{self, CallContext, Cancelled, Completed, Frames};
+use crate::pending_call::{DispatchError, PendingCall, answer_by, on_its_way};
 use extman_abi::CallToken;
 use extman_model::clock;
 use std::sync::Arc;
@@ -55,9 +55,16 @@ impl Instance {
                 return Ok(Err(Failure { error, is_passed_on }));
             }
         };
-        let answer = answer_by(deadline, &mut completes).await;
-        let Some(Ok(completed)) = answer else {
-            return Err(DispatchError::Deadline(loader::late(in_flight.token)));
+        let completed = match answer_by(deadline, &mut completes).await {
+            Some(Ok(completed)) => completed,
+            _ => {
+                // Before it is cancelled, and with it what it waits in.
+                let late = loader::late(in_flight.token);
+                match loader::cancel(in_flight.token) {
+                    Cancelled::Ended => on_its_way(deadline, &mut completes, late).await?,
+                    _ => return Err(DispatchError::Deadline(late)),
+                }
+            }
         };
         in_flight.is_over = true;
         let ran = clock::monotonic().since(began);

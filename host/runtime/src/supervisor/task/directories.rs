@@ -277,7 +277,7 @@ impl Supervisor {
         let mut blueprints = Vec::with_capacity(wanted.len());
         for (name, (config, plugin)) in wanted {
             let name: Arc<str> = name.as_str().into();
-            let (plugin, barred) = self.selected(&name, config.update, plugin);
+            let (plugin, barred) = self.select(&name, config.update, plugin);
             let blueprint = blueprint(&self.trials, &name, Blueprint { plugin, config });
             if !self.instances.contains_key(&name) {
                 let totals = self.gone_totals.remove(&name).unwrap_or_default();

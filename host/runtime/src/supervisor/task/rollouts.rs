@@ -205,7 +205,7 @@ impl Supervisor {
         }
     }
 
-    /// A new version was taken back, for the one that is kept. It is told when it is written down.
+    /// A new version was taken back, for the one that is kept. The event is published once that is on the disk, or could not be written.
     pub(super) fn taken_back(&mut self, name: &Arc<str>, build: &Blueprint, kept: &Blueprint, why: String) {
         let what = What::TakenBack {
             name: name.to_string(),
@@ -382,9 +382,10 @@ impl Supervisor {
         }
     }
 
-    /// What an instance is made from, where this is the version that was resolved for it; and why nothing is, where that is barred and nothing else
-    /// is there.
-    pub(super) fn selected(
+    /// Decides what an instance is made from, where this is the version that was resolved for it; and why it is made from nothing, where that is barred
+    /// and nothing else is there. Where the instance is not updated by itself, what is decided is kept as its choice; a choice that holds no longer
+    /// is forgotten.
+    pub(super) fn select(
         &mut self,
         name: &Arc<str>,
         update: UpdatePolicy,
@@ -406,9 +407,9 @@ impl Supervisor {
         let held = target.clone().filter(|_| !is_auto);
         let chosen = self.chosen_build(name);
         let lost = self.chosen_digest(name).filter(|_| chosen.is_none());
-        let held = chosen.into_iter().chain(held).find(may_be);
-        let (selected, lacking) = match (held, &barred) {
-            (Some(held), _) if held.digest() != resolved.digest() => (held, None),
+        let kept_to = chosen.into_iter().chain(held).find(may_be);
+        let (selected, lacking) = match (kept_to, &barred) {
+            (Some(kept_to), _) if kept_to.digest() != resolved.digest() => (kept_to, None),
             (_, None) => (resolved.clone(), None),
             (_, Some(barred)) => {
                 let good = target.into_iter().chain(self.good.get(name).cloned());
@@ -421,7 +422,7 @@ impl Supervisor {
         };
         // Until all files are known, what is lost, or chosen by nobody, may be one that is being written now.
         let is_known = self.directories.are_known();
-        if let Some(lost) = lost.filter(|_| is_known && self.chosen.is_lost(name)) {
+        if let Some(lost) = lost.filter(|_| is_known && self.chosen.note_lost(name)) {
             tracing::warn!(
                 plugin = &**name,
                 "the build that is chosen for it, {}, is neither in the plugin directories nor among the host's copies: version {} is used until it \
@@ -457,11 +458,10 @@ impl Supervisor {
     /// What an operator has chosen for an instance that is updated by itself holds until another build is resolved for it than the one over which
     /// it was chosen.
     fn forget_choice_over_another(&mut self, name: &str, resolved: Digest) {
-        let is_over = |over: Option<Digest>| over == Some(resolved);
         let holds = self
             .chosen
             .of(name)
-            .is_none_or(|(choice, _)| is_over(choice.over));
+            .is_none_or(|(choice, _)| choice.over == Some(resolved));
         // A file that is being written now may be the one over which it was chosen.
         if !holds && self.directories.are_known() {
             let change = self.chosen.forget(name);
