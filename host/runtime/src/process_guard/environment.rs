@@ -17,15 +17,17 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 
 static HELD: AtomicBool = AtomicBool::new(false);
 
-/// How often the lock is tried, with the processor yielded between: some milliseconds.
-const TRIES: u32 = 2_000;
+/// How often the lock is tried, with the processor yielded between: some milliseconds to read, which can be left; the better part of a second to
+/// change.
+const TRIES_TO_READ: u32 = 2_000;
+const TRIES_TO_CHANGE: u32 = 1_000_000;
 
 /// Held while the environment is read whole or changed. Not waited for without end: a child of a fork may have got it held by nobody.
 struct Lock;
 
 impl Lock {
-    fn within_bounds() -> Option<Lock> {
-        for _ in 0..TRIES {
+    fn within(tries: u32) -> Option<Lock> {
+        for _ in 0..tries {
             if HELD.compare_exchange(false, true, Acquire, Relaxed).is_ok() {
                 return Some(Lock);
             }
@@ -135,7 +137,7 @@ pub(super) struct Block(Vec<u8>);
 impl Block {
     /// `None` if somebody is changing it for that long.
     pub(super) fn read() -> Option<Block> {
-        let _lock = Lock::within_bounds()?;
+        let _lock = Lock::within(TRIES_TO_READ)?;
         let mut bytes = Vec::with_capacity(4096);
         places().for_each(|place| bytes.extend_from_slice(assignment(place)));
         Some(Block(bytes))
@@ -155,7 +157,7 @@ impl Block {
 /// The code that runs on this thread changes the environment.
 fn change() -> Option<Lock> {
     note(ProcessPart::Environment);
-    Lock::within_bounds()
+    Lock::within(TRIES_TO_CHANGE)
 }
 
 interpose! {
@@ -285,7 +287,7 @@ mod tests {
 
     #[test]
     fn lock_that_nobody_gives_back_is_not_waited_for_without_end() {
-        let held = Lock::within_bounds().expect("others hold it for moments");
+        let held = Lock::within(TRIES_TO_CHANGE).expect("others hold it for moments");
         assert!(Block::read().is_none());
         drop(held);
     }
