@@ -6,8 +6,9 @@ use rusqlite::Connection;
 /// "ExtM": what says that a database is ours.
 const APPLICATION_ID: i64 = 0x4578_744d;
 /// The newest version that we know.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 const V3: &str = include_str!("schema_v3.sql");
+const V4: &str = include_str!("schema_v4.sql");
 const FROM_V1: &str = include_str!("migrate_v1.sql");
 /// What stands in the way of version 3 is renamed; then all is copied from there.
 const FROM_V2: &str = include_str!("migrate_v2.sql");
@@ -28,18 +29,20 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> 
 /// Brings a file of ours, or an empty one, to the newest version, all at once or not at all.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     // The first two are for an empty file. Rows of an hour's minutes are some kilobytes: on smaller pages, much of each would stay empty.
-    // Readers go on while a batch is written; a batch is on the disk at the next checkpoint, and whole or not there after a crash.
+    // Readers go on while a batch is written; a batch is on the disk at the next checkpoint, and whole or not there after a crash. A checkpoint
+    // comes after 4 MiB, which stand beside the file until then.
     connection.execute_batch(
         "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-         PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -16384",
+         PRAGMA wal_autocheckpoint = 512; PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -16384",
     )?;
     let transaction = connection.transaction()?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let scripts: &[&str] = match version {
         VERSION.. => return transaction.rollback(),
-        2 => &[FROM_V2, V3, COPY_V2],
-        1 => &[FROM_V1, FROM_V2, V3, COPY_V2],
-        _ => &[V3],
+        3 => &[V4],
+        2 => &[FROM_V2, V3, COPY_V2, V4],
+        1 => &[FROM_V1, FROM_V2, V3, COPY_V2, V4],
+        _ => &[V3, V4],
     };
     if version > 0 {
         tracing::info!(

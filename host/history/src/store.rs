@@ -106,7 +106,7 @@ impl Store {
     /// The earliest moment that it knows of.
     pub(super) fn oldest_ms(&self) -> Result<Option<u64>> {
         let sql = "SELECT min(at) FROM (SELECT (SELECT from_ms FROM state_span ORDER BY id LIMIT 1) AS at
-            UNION ALL SELECT (SELECT min(minute) FROM minute_open) * 60000
+            UNION ALL SELECT (SELECT min(slot) >> 32 FROM minute_open) * 60000
             UNION ALL SELECT (SELECT min(slot) FROM rollup_hour) / (1 << 32) * 86400000)";
         value(&self.connection, sql, [])
     }
@@ -255,11 +255,12 @@ impl<'a> Batch<'a> {
         let mut minutes = mem::take(&mut self.minutes);
         // In the order of the table, so that they are written at its end.
         minutes.sort_by_key(|(minute, instance, _)| (*minute, *instance));
-        let sql = "INSERT INTO minute_open (minute, instance, run, sums) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+        let sql = "INSERT INTO minute_open (slot, run, sums) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         let mut insert = self.transaction.prepare_cached(sql)?;
         for (minute, instance, rollup) in minutes {
             let bytes = rollup::encode([(0, rollup)], Precision::Full);
-            if insert.execute(params![minute, instance, self.run, bytes])? == 0 {
+            let slot = time::slot(minute, instance);
+            if insert.execute(params![slot, self.run, bytes])? == 0 {
                 self.add_to_minute(minute, instance, rollup)?;
             }
         }
@@ -270,20 +271,20 @@ impl<'a> Batch<'a> {
     /// does not count.
     fn add_to_minute(&self, minute: u64, instance: u32, rest: &Rollup) -> Result<()> {
         // As `Overlaps::counts` of the minute's first moment: of one row, so that no list is made for it.
-        let there = "SELECT sums FROM minute_open WHERE minute = ?1 AND instance = ?2 AND NOT EXISTS
-            (SELECT 1 FROM host_run WHERE id > run AND from_ms <= ?3 AND (alive_ms > ?3 OR id = ?4))";
+        let there = "SELECT sums FROM minute_open WHERE slot = ?1 AND NOT EXISTS
+            (SELECT 1 FROM host_run WHERE id > run AND from_ms <= ?2 AND (alive_ms > ?2 OR id = ?3))";
         let mut sum = rest.clone();
         let mut statement = self.transaction.prepare_cached(there)?;
-        let begin_ms = minute * MINUTE_MS;
-        let before = statement.query_row(params![minute, instance, begin_ms, self.run], |row| {
+        let (slot, begin_ms) = (time::slot(minute, instance), minute * MINUTE_MS);
+        let before = statement.query_row(params![slot, begin_ms, self.run], |row| {
             Ok(rollup::decode(row.get_ref(0)?.as_blob()?, begin_ms, MINUTE_MS).remove(&0))
         });
         if let Some(before) = before.optional()?.flatten() {
             sum.add(&before);
         }
-        let sql = "UPDATE minute_open SET run = ?3, sums = ?4 WHERE minute = ?1 AND instance = ?2";
+        let sql = "UPDATE minute_open SET run = ?2, sums = ?3 WHERE slot = ?1";
         let bytes = rollup::encode([(0, &sum)], Precision::Full);
-        execute(self.transaction, sql, params![minute, instance, self.run, bytes])
+        execute(self.transaction, sql, params![slot, self.run, bytes])
     }
 
     /// The same as the last time, within the same hour, is counted and not written again; deep checks are few and stand one by one.

@@ -2,8 +2,8 @@
 
 use extman_model::history::Resolution;
 
-/// The year 9999: what claims to be later is written down as this.
-const LATEST_MS: u64 = 253_402_300_799_999;
+/// The end of the year 5999, whose minutes' [`slot`]s SQLite still holds: what claims to be later is written down as this.
+const LATEST_MS: u64 = 127_174_492_799_999;
 pub(super) const MINUTE_MS: u64 = 60_000;
 pub(super) const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub(super) const DAY_MS: u64 = 24 * HOUR_MS;

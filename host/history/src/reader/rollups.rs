@@ -79,7 +79,7 @@ fn choose(file: &Connection, range: Range) -> Result<Resolution> {
 /// The part of a range that anything is known of, as far as there is room, from the beginning of a stretch on.
 fn shortened(file: &Connection, range: Range, resolution: Resolution) -> Result<(Range, bool)> {
     let length = resolution.len_ms();
-    let sql = "SELECT max(max(alive_ms), coalesce((SELECT max(minute) + 1 FROM minute_open) * 60000, 0)) FROM host_run";
+    let sql = "SELECT max(max(alive_ms), coalesce((SELECT (max(slot) >> 32) + 1 FROM minute_open) * 60000, 0)) FROM host_run";
     let known_ms = value(file, sql, [])?.unwrap_or(0);
     let to = range.to_unix_ms.min(known_ms);
     let from = range.from_unix_ms / length * length;
@@ -118,9 +118,9 @@ fn add_rows(file: &Connection, number: u32, range: Range, of: Resolution, rows: 
     ];
     sql::all(file, &folded, asked, |row| add(row, row_ms, length))?;
     // From each minute that anybody has to the next. The last stretch counts whole.
-    let open = "WITH RECURSIVE place (row) AS (SELECT min(minute) FROM minute_open WHERE minute >= ?1
-            UNION ALL SELECT (SELECT min(minute) FROM minute_open WHERE minute > row) FROM place WHERE row < ?2)
-        SELECT row, sums, run FROM place JOIN minute_open ON minute = row AND instance = ?3";
+    let open = "WITH RECURSIVE place (row) AS (SELECT min(slot) >> 32 FROM minute_open WHERE slot >= ?1 << 32
+            UNION ALL SELECT (SELECT min(slot) >> 32 FROM minute_open WHERE slot >= (row + 1) << 32) FROM place WHERE row < ?2)
+        SELECT row, sums, run FROM place JOIN minute_open ON slot = (row << 32) + ?3";
     let end = range.to_unix_ms.next_multiple_of(length) / MINUTE_MS;
     let asked = params![range.from_unix_ms / MINUTE_MS, end, number];
     sql::all(file, open, asked, |row| add(row, MINUTE_MS, MINUTE_MS))?;

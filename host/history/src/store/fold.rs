@@ -18,16 +18,15 @@ const INSTANCES_AT_ONCE: u64 = 256;
 
 /// The first instance that has a minute of the hour ?1.
 const FIRST: &str = "WITH RECURSIVE place (minute) AS (SELECT ?1 * 60 UNION ALL SELECT minute + 1 FROM place WHERE minute < ?1 * 60 + 59)
-    SELECT min((SELECT min(instance) FROM minute_open AS open WHERE open.minute = place.minute)) FROM place";
-const SELECT: &str =
-    "SELECT instance, sums, run FROM minute_open WHERE minute = ?1 AND instance >= ?2 AND instance < ?3";
-const DELETE: &str = "DELETE FROM minute_open WHERE minute = ?1 AND instance >= ?2 AND instance < ?3";
+    SELECT min((SELECT min(slot) & 0xffffffff FROM minute_open WHERE slot >= minute << 32 AND slot < (minute + 1) << 32)) FROM place";
+const SELECT: &str = "SELECT slot & 0xffffffff, sums, run FROM minute_open WHERE slot >= ?1 AND slot < ?2";
+const DELETE: &str = "DELETE FROM minute_open WHERE slot >= ?1 AND slot < ?2";
 
 impl Store {
     /// Folds a bounded part of what can be folded; whether there is more.
     pub(crate) fn fold(&mut self, now_ms: u64) -> Result<bool> {
         let settled_ms = time::bounded(now_ms).saturating_sub(GRACE_MS);
-        let first = value::<u64>(&self.connection, "SELECT min(minute) FROM minute_open", [])?;
+        let first = value::<u64>(&self.connection, "SELECT min(slot) >> 32 FROM minute_open", [])?;
         let Some(hour) = first
             .map(|minute| minute / 60)
             .filter(|hour| *hour < settled_ms / HOUR_MS)
@@ -48,9 +47,10 @@ impl Store {
 fn take_hour(connection: &Connection, overlaps: &Overlaps, hour: u64) -> Result<BTreeMap<u32, Row>> {
     let mut rows: BTreeMap<u32, Row> = BTreeMap::new();
     let first = value::<u32>(connection, FIRST, [hour])?.unwrap_or(0);
-    let end = u64::from(first) + INSTANCES_AT_ONCE;
     for minute in hour * 60..hour * 60 + 60 {
-        sql::all(connection, SELECT, params![minute, first, end], |row| {
+        let begin = time::slot(minute, first);
+        let slots = [begin, (begin + INSTANCES_AT_ONCE).min(time::slot(minute + 1, 0))];
+        sql::all(connection, SELECT, slots, |row| {
             let (bytes, run) = (row.get_ref(1)?.as_blob()?, row.get(2)?);
             let found = rollup::decode(bytes, minute * MINUTE_MS, MINUTE_MS).remove(&0);
             if let Some(rollup) = found.filter(|_| overlaps.counts(run, minute * MINUTE_MS, MINUTE_MS)) {
@@ -58,7 +58,7 @@ fn take_hour(connection: &Connection, overlaps: &Overlaps, hour: u64) -> Result<
             }
             Ok(())
         })?;
-        execute(connection, DELETE, params![minute, first, end])?;
+        execute(connection, DELETE, slots)?;
     }
     Ok(rows)
 }

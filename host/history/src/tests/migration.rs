@@ -138,3 +138,36 @@ fn file_of_version_2_is_brought_to_this_version_once_and_its_future_rows_hold_up
         1
     );
 }
+
+#[test]
+fn open_minutes_of_version_3_are_there_afterwards_but_for_those_that_have_no_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../schema_v3.sql")).unwrap();
+    let minute = DAY / MINUTE_MS;
+    // Two minutes with 59 s up, and one of the year 9999, which was the last that could be written.
+    let rest = format!(
+        "PRAGMA user_version = 3; PRAGMA application_id = {}; INSERT INTO instance VALUES (1, 'chat');
+         INSERT INTO host_run VALUES (1, {DAY}, {}, NULL);
+         INSERT INTO minute_open SELECT minute, 1, 1, X'908002F09907' FROM
+         (SELECT {minute} AS minute UNION SELECT {minute} + 1 UNION SELECT 4223371679);",
+        0x4578_744d,
+        DAY + 2 * MINUTE_MS,
+    );
+    old.execute_batch(&rest).unwrap();
+    drop(old);
+    let mut file = HistoryFile::open(&path, DAY + 3 * MINUTE_MS).unwrap();
+    let minutes = |file: &HistoryFile| {
+        let all = Range::new(0, u64::MAX);
+        let minutes = file.reader().rollups("chat", all, Some(Resolution::Minute));
+        let minutes = minutes.unwrap().rows.into_iter();
+        minutes
+            .map(|row| (row.from_unix_ms - DAY, row.states.up))
+            .collect::<Vec<_>>()
+    };
+    let expected = [(0, 59_000), (MINUTE_MS, 59_000)];
+    assert_eq!(minutes(&file), expected);
+    while file.fold(DAY + 2 * HOUR_MS).unwrap() {}
+    assert_eq!(minutes(&file), expected);
+}
