@@ -121,6 +121,7 @@ impl Place {
             .config(config)
             .dir(self.at("plugins"))
             .store_dir(self.at("store"))
+            .state_dir(self.at("state"))
             .vetting(false);
         fixture::runtime_of_two().block_on(async {
             let before = resident_bytes();
