@@ -64,7 +64,7 @@ fn cpu() -> Duration {
 /// How often whoever asks them looks who is due: as the engine does.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What little must be done each 10 ms: a thread sleeps until the next tick, and another one, on which plugins' code runs, makes the calls that are due
+/// For comparison: a thread sleeps until the next tick, and another one, on which plugins' code runs, makes the calls that are due
 /// then, each timed. Nobody is watched, judged or told of. Ends when `meter` has no other holder.
 pub fn by_ticks(instances: &[RawCheck<'_>], meter: Arc<Meter>) {
     let ticks = PERIOD.div_duration_f64(TICK) as usize;

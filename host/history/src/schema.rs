@@ -29,11 +29,11 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> 
 /// Brings a file of ours, or an empty one, to the newest version, all at once or not at all.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     // The first two are for an empty file. Rows of an hour's minutes are some kilobytes: on smaller pages, much of each would stay empty.
-    // Readers go on while a batch is written; a batch is on the disk at the next checkpoint, and whole or not there after a crash. A checkpoint
-    // comes after 4 MiB, which stand beside the file until then.
+    // Readers go on while a batch is written; a batch is on the disk at the next checkpoint, and whole or not there after a crash. The log
+    // beside the file is copied into it once it has 4 MiB. It grows beyond while a reader holds a snapshot, and is cut to 4 MiB after that.
     connection.execute_batch(
         "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-         PRAGMA wal_autocheckpoint = 512; PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -16384",
+         PRAGMA wal_autocheckpoint = 512; PRAGMA journal_size_limit = 4194304; PRAGMA cache_size = -16384",
     )?;
     let transaction = connection.transaction()?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;

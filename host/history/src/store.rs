@@ -270,7 +270,8 @@ impl<'a> Batch<'a> {
     /// The rest of a minute in which the instance, the host or the clock began anew. What was told of it before a later run came to it
     /// does not count.
     fn add_to_minute(&self, minute: u64, instance: u32, rest: &Rollup) -> Result<()> {
-        // As `Overlaps::counts` of the minute's first moment: of one row, so that no list is made for it.
+        // As `Overlaps::counts` of the minute's first moment, with the run that is under way taken as going on: of one row, so that no list is made
+        // for it.
         let there = "SELECT sums FROM minute_open WHERE slot = ?1 AND NOT EXISTS
             (SELECT 1 FROM host_run WHERE id > run AND from_ms <= ?2 AND (alive_ms > ?2 OR id = ?3))";
         let mut sum = rest.clone();

@@ -5,6 +5,7 @@ use extman_model::history::Resolution;
 /// The end of the year 5999, whose minutes' [`slot`]s SQLite still holds: what claims to be later is written down as this.
 const LATEST_MS: u64 = 127_174_492_799_999;
 pub(super) const MINUTE_MS: u64 = 60_000;
+const _: () = assert!(LATEST_MS / MINUTE_MS + 1 < 1 << 31);
 pub(super) const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
 

@@ -37,7 +37,7 @@ pub(super) enum DispatchError {
     Dropped,
 }
 
-/// How long after its deadline the answer of a call that has ended is waited for.
+/// How long the answer of a call that ended as its deadline came is waited for.
 const ON_ITS_WAY_MAX: Duration = Duration::from_millis(100);
 
 impl DispatchError {
@@ -120,7 +120,7 @@ impl PendingCall {
                 match cancel.cancel() {
                     Cancelled::BeforeItBegan => Err(DispatchError::NotBegun),
                     Cancelled::Running => Err(DispatchError::Deadline(late)),
-                    Cancelled::Ended => on_its_way(deadline, &mut replied, late).await,
+                    Cancelled::Ended => on_its_way(&mut replied, late).await,
                 }
             }
         }
@@ -176,13 +176,10 @@ pub(super) async fn answer_by<T>(at: Monotonic, replied: &mut Receiver<T>) -> Op
 }
 
 /// What a call says that ended as its deadline came: that tells more than that it was late.
-pub(super) async fn on_its_way<T>(
-    deadline: Monotonic,
-    replied: &mut Receiver<T>,
-    late: Late,
-) -> Result<T, DispatchError> {
-    // It may also have been completed by the plugin in a `submit` that hangs.
-    match answer_by(deadline.after(ON_ITS_WAY_MAX), replied).await {
+pub(super) async fn on_its_way<T>(replied: &mut Receiver<T>, late: Late) -> Result<T, DispatchError> {
+    // Not without end: what has ended the call may be stopped before it sends. From now on, and not from the deadline: who waits may be late itself.
+    let until = clock::monotonic().after(ON_ITS_WAY_MAX);
+    match answer_by(until, replied).await {
         Some(Ok(answer)) => Ok(answer),
         _ => Err(DispatchError::Deadline(late)),
     }
@@ -192,7 +189,21 @@ pub(super) async fn on_its_way<T>(
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use std::time::Duration;
+
+    #[tokio::test]
+    async fn answer_of_a_call_that_has_ended_is_taken_however_late_its_caller_is() {
+        deadlines::make_ready();
+        let (reply, mut replied) = oneshot::channel();
+        let sends = async {
+            tokio::task::yield_now().await;
+            reply.send(7).expect("somebody waits for it");
+        };
+        let (answer, ()) = tokio::join!(on_its_way(&mut replied, Late::ALONE), sends);
+        assert_eq!(answer.ok(), Some(7));
+        let (_kept, mut replied) = oneshot::channel::<()>();
+        let answer = on_its_way(&mut replied, Late::ALONE).await;
+        assert!(matches!(answer, Err(DispatchError::Deadline(_))));
+    }
 
     #[test]
     fn call_that_is_cancelled_as_it_begins_is_told_once_if_it_runs_and_never_if_not() {

@@ -209,19 +209,16 @@ impl Registry {
                 .get(name)
                 .is_some_and(|slot| slot.fitness().by_calls)
         };
-        let change = breaker.ended(permit, end, calls, now, &routing.breaker);
-        let change = change.or_else(|| {
-            (end == CallEnd::Failed && is_down_by_calls())
-                .then(|| breaker.trip(now, &routing.breaker))
-                .flatten()
-        });
-        if let Some(change) = change {
-            self.breaker_changed(name, instance, change);
+        let is_failure = end == CallEnd::Failed;
+        if breaker.ended(permit, end, calls, now, &routing.breaker)
+            || is_failure && is_down_by_calls() && breaker.trip(now, &routing.breaker)
+        {
+            self.breaker_changed(name, instance);
         }
     }
 
     #[cold]
-    fn breaker_changed(&self, name: &str, instance: &Arc<Instance>, change: BreakerChange) {
+    fn breaker_changed(&self, name: &str, instance: &Arc<Instance>) {
         let _changing = lock(&self.changing);
         let current = self.current.load();
         if let Some(slot) = current.by_name.get(name) {
@@ -229,21 +226,17 @@ impl Registry {
             // In this order: who hears of it finds that it is so.
             current.reconsider(slot, &entry);
             // The breaker of one that another is in the place of by now keeps no calls from anybody.
-            // Of two calls that change it at once, the later change may come here first: what is no longer so is not published.
-            let still_so = instance.breaker().is_closed() == (change == BreakerChange::Closed);
-            if still_so && entry.is_served_by(instance) {
-                self.publish_breaker(name, instance, change);
+            if entry.is_served_by(instance) {
+                self.publish_breaker(name, instance);
             }
         }
     }
 
-    /// With `changing` held, so that changes are published in their order.
-    fn publish_breaker(&self, name: &str, instance: &Instance, change: BreakerChange) {
-        instance
-            .breaker()
-            .set_published_open(change != BreakerChange::Closed);
-        if let Some(listener) = self.breaker_listener.get() {
-            listener(name, change);
+    /// Publishes what a breaker has become, with `changing` held. Of two calls that change it at once the later change may come first, so that what is
+    /// published is what is so now.
+    fn publish_breaker(&self, name: &str, instance: &Instance) {
+        if let (Some(listener), Some(news)) = (self.breaker_listener.get(), instance.breaker().take_news()) {
+            listener(name, news);
         }
     }
 
@@ -251,9 +244,10 @@ impl Registry {
     fn publish_breaker_gone(&self, before: &Entry, now: Option<&Entry>) {
         if let Some((instance, _)) = &before.serving
             && !now.is_some_and(|now| now.is_served_by(instance))
-            && instance.breaker().is_published_open()
+            && instance.breaker().take_end()
+            && let Some(listener) = self.breaker_listener.get()
         {
-            self.publish_breaker(&before.name, instance, BreakerChange::Closed);
+            listener(&before.name, BreakerChange::Closed);
         }
     }
 
@@ -277,15 +271,13 @@ impl Registry {
     }
 
     /// What its breaker makes of a health.
-    fn tell_breaker(&self, instance: &Instance, before: Fitness, now: Fitness) -> Option<BreakerChange> {
+    fn tell_breaker(&self, instance: &Instance, before: Fitness, now: Fitness) -> bool {
         if before.health == Health::Down && now.health.serves() {
             instance.breaker().check_was_good();
         }
         let is_news = now.by_calls && !before.by_calls;
         let policy = &self.routing().breaker;
-        is_news
-            .then(|| instance.breaker().trip(clock::monotonic(), policy))
-            .flatten()
+        is_news && instance.breaker().trip(clock::monotonic(), policy)
     }
 
     /// An instance is in maintenance from here on, or no longer: who serves its capabilities is chosen anew.
@@ -301,13 +293,10 @@ impl Registry {
         {
             let entry = slot.entry.load();
             let instance = entry.serving.as_ref().map(|(instance, _)| instance);
-            let breaker = instance.and_then(|instance| {
-                let change = self.tell_breaker(instance, before, now)?;
-                Some((instance, change))
-            });
+            let has_opened = instance.filter(|instance| self.tell_breaker(instance, before, now));
             current.reconsider(slot, &entry);
-            if let Some((instance, change)) = breaker {
-                self.publish_breaker(name, instance, change);
+            if let Some(instance) = has_opened {
+                self.publish_breaker(name, instance);
             }
         }
     }

@@ -85,17 +85,19 @@ impl Attempts {
         }
     }
 
+    /// Why the first choice does not serve, if another one does.
+    pub(super) fn degraded(&self, by: &Admitted) -> Option<Arc<str>> {
+        let by_route = by.degraded.as_ref()?;
+        Some(self.why_not_first.as_ref().unwrap_or(by_route).clone())
+    }
+
     /// This one has answered.
     pub(super) fn answered(&mut self, by: &Admitted, reply: Reply) -> Invoked {
         let is_first_choice = by.degraded.is_none() && !by.is_canary();
         self.first_choice = is_first_choice.then(|| by.candidate.entry.clone());
-        let asked = &self.why_not_first;
         Invoked {
             served_by: by.candidate.entry.name.clone(),
-            degraded: by
-                .degraded
-                .as_ref()
-                .map(|degraded| asked.as_ref().unwrap_or(degraded).clone()),
+            degraded: self.degraded(by),
             attempts: 1 + self.failed.len() as u32,
             age: None,
             reply,

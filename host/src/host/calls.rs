@@ -113,7 +113,7 @@ impl Host {
                 Err(error) => return Err(error),
             }
         };
-        Ok(self.stream(target, (chosen, call), Held::BySize))
+        Ok(self.stream(target, (chosen, call), Held::BySize, &attempts))
     }
 
     /// The same, with the input held against the schema of whoever serves it.
@@ -123,13 +123,19 @@ impl Host {
         let chosen = self
             .choose_held(&target, call, Held::BySchema, &mut attempts)
             .await?;
-        Ok(self.stream(target, chosen, Held::BySchema))
+        Ok(self.stream(target, chosen, Held::BySchema, &attempts))
     }
 
     /// Who serves is told before the first frame, so nobody else begins it.
-    fn stream(&self, mut target: Target, chosen: (Admitted, Call), held: Held) -> InvokedStream {
+    fn stream(
+        &self,
+        mut target: Target,
+        chosen: (Admitted, Call),
+        held: Held,
+        attempts: &Attempts,
+    ) -> InvokedStream {
         let served_by = chosen.0.candidate.entry.name.clone();
-        let degraded = chosen.0.degraded.clone();
+        let degraded = attempts.degraded(&chosen.0);
         target.instance = Some(served_by.to_string());
         let frames = Arc::new(Frames::new(FRAMES_AHEAD));
         let reader = FrameReader::new(frames.clone());

@@ -179,22 +179,23 @@ async fn a_call_in_flight_is_cancelled_by_its_deadline_and_by_its_caller() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_completed_in_a_submit_that_hangs_is_late_at_its_deadline() {
+async fn a_call_that_is_completed_in_a_submit_that_hangs_is_answered_at_once() {
     let bench = Bench::new();
     let release = bench.folder().join("release");
     let module = module(&bench).await;
     let config = format!(r#"{{"hold":"{}"}}"#, release.display());
     let instance = Arc::new(bench.started(&module, &config, InstanceSettings::default()).await);
+    // As long as it would hang.
     let stays = Call {
-        timeout: Some(Duration::from_millis(50)),
+        timeout: Some(10 * LIMIT),
         ..call("c.wait", "stay")
     };
     let called = instance.invoke(stays, None);
-    let late = tokio::time::timeout(LIMIT, called)
-        .await
-        .expect("nobody waits for it");
-    assert_eq!(late.unwrap_err().kind, ErrorKind::DeadlineExceeded);
-    assert_eq!(instance.inside(), 1);
+    let answered = tokio::time::timeout(LIMIT, called).await;
+    answered
+        .expect("nobody waits for the lane")
+        .expect("it is completed");
+    assert_eq!((instance.inside(), instance.call_metrics().in_flight()), (1, 0));
     std::fs::write(&release, "").unwrap();
     until_async("it has come back", || instance.inside() == 0).await;
 }

@@ -168,6 +168,13 @@ fn open_minutes_of_version_3_are_there_afterwards_but_for_those_that_have_no_num
     };
     let expected = [(0, 59_000), (MINUTE_MS, 59_000)];
     assert_eq!(minutes(&file), expected);
+    let rows = |table: &str| {
+        let count = format!("SELECT count(*) FROM {table}");
+        let file = Connection::open(&path).unwrap();
+        file.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!((rows("minute_open"), rows("rollup_minute")), (2, 0));
     while file.fold(DAY + 2 * HOUR_MS).unwrap() {}
+    assert_eq!((rows("minute_open"), rows("rollup_minute")), (0, 1));
     assert_eq!(minutes(&file), expected);
 }

@@ -6,7 +6,7 @@ use extman_model::clock::{self, Monotonic};
 use extman_model::{BreakerState, BreakerView};
 use std::num::NonZeroU64;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The breaker of one instance, and a word of it.
 #[derive(Debug)]
@@ -16,7 +16,8 @@ pub struct CallBreaker {
     /// Made by the first call that fails or is slow, which most instances of thousands never have.
     breaker: Mutex<Option<Box<Breaker>>>,
     seed: u64,
-    is_published_open: AtomicBool,
+    /// What the last event of it said: until when it is open, in nanoseconds; 0 if that it is closed, or if there was none.
+    published: AtomicU64,
 }
 
 /// What a breaker became.
@@ -36,17 +37,34 @@ impl CallBreaker {
             closed_epoch: AtomicU64::new(epoch.map_or(0, NonZeroU64::get)),
             breaker: Mutex::new(None),
             seed,
-            is_published_open: AtomicBool::new(false),
+            published: AtomicU64::new(0),
         }
     }
 
-    /// Whether the last event of it said that it is open.
-    pub(crate) fn is_published_open(&self) -> bool {
-        self.is_published_open.load(Relaxed)
+    /// What is so now and was not published yet. It counts as published from here on. One caller at a time.
+    pub(crate) fn take_news(&self) -> Option<BreakerChange> {
+        let now = {
+            let made = lock(&self.breaker);
+            match made
+                .as_ref()
+                .map(|breaker| (breaker.is_closed(), breaker.open_until()))
+            {
+                None | Some((true, _)) => 0,
+                Some((false, Some(until))) => until.nanos_since(Monotonic::from_nanos(0)),
+                // Half-open: it is neither open nor closed, and soon one of them.
+                Some((false, None)) => return None,
+            }
+        };
+        let is_news = self.published.swap(now, Relaxed) != now;
+        is_news.then(|| match now {
+            0 => BreakerChange::Closed,
+            until => BreakerChange::Opened(Monotonic::from_nanos(until)),
+        })
     }
 
-    pub(crate) fn set_published_open(&self, is_open: bool) {
-        self.is_published_open.store(is_open, Relaxed);
+    /// It keeps nobody from anything any more. Whether the last event of it said that it is open.
+    pub(crate) fn take_end(&self) -> bool {
+        self.published.swap(0, Relaxed) != 0
     }
 
     /// What a call takes along while it is closed; `None` if it is not.
@@ -61,12 +79,8 @@ impl CallBreaker {
         self.closed_epoch.load(Relaxed) != 0
     }
 
-    /// A permit; or when at the latest there may be one. It opens again where a call that had one did not come back in time.
-    pub fn admit(
-        &self,
-        now: Monotonic,
-        policy: &BreakerPolicy,
-    ) -> (Result<BreakerPermit, Monotonic>, Option<BreakerChange>) {
+    /// A permit; or when at the latest there may be one. And whether it has opened: that is so where a call that had one did not come back in time.
+    pub fn admit(&self, now: Monotonic, policy: &BreakerPolicy) -> (Result<BreakerPermit, Monotonic>, bool) {
         let (admission, change) = self.with(|breaker| breaker.admit(now, policy));
         let permit = match admission {
             Admission::Admitted(permit) => Ok(permit),
@@ -75,7 +89,7 @@ impl CallBreaker {
         (permit, change)
     }
 
-    /// A call that went there with this permit has ended. `calls` have ended by now, this one among them.
+    /// A call that went there with this permit has ended. `calls` have ended by now, this one among them. Whether it has opened or closed by that.
     pub fn ended(
         &self,
         permit: BreakerPermit,
@@ -83,7 +97,7 @@ impl CallBreaker {
         calls: u64,
         now: Monotonic,
         policy: &BreakerPolicy,
-    ) -> Option<BreakerChange> {
+    ) -> bool {
         self.with(|breaker| breaker.ended(permit, end, calls, now, policy))
             .1
     }
@@ -93,8 +107,8 @@ impl CallBreaker {
         self.with(|breaker| breaker.give_back(permit, now));
     }
 
-    /// Its calls have failed by the account of its health: none goes there for a while.
-    pub fn trip(&self, now: Monotonic, policy: &BreakerPolicy) -> Option<BreakerChange> {
+    /// Its calls have failed by the account of its health: none goes there for a while. Whether it has opened by that.
+    pub fn trip(&self, now: Monotonic, policy: &BreakerPolicy) -> bool {
         self.with(|breaker| breaker.trip(now, policy)).1
     }
 
@@ -123,19 +137,17 @@ impl CallBreaker {
         })
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> (T, Option<BreakerChange>) {
+    /// And whether it has opened or closed by that.
+    fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> (T, bool) {
         let mut made = lock(&self.breaker);
         let breaker = made.get_or_insert_with(|| Box::new(Breaker::new(self.seed)));
         let (was_closed, was_until) = (breaker.is_closed(), breaker.open_until());
         let value = change(breaker);
         let epoch = breaker.closed_epoch();
         self.closed_epoch.store(epoch.map_or(0, NonZeroU64::get), Relaxed);
-        let change = match (was_closed, breaker.open_until()) {
-            (_, Some(until)) if was_until != Some(until) => Some(BreakerChange::Opened(until)),
-            (false, _) if epoch.is_some() => Some(BreakerChange::Closed),
-            _ => None,
-        };
-        (value, change)
+        let until = breaker.open_until();
+        let has_opened = until.is_some() && was_until != until;
+        (value, has_opened || !was_closed && epoch.is_some())
     }
 }
 
@@ -144,25 +156,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_opening_is_a_change_also_after_a_trial_that_failed_or_did_not_come_back() {
+    fn each_opening_is_news_also_after_a_trial_that_failed_or_did_not_come_back_and_news_once() {
         let (breaker, policy) = (CallBreaker::new(1), BreakerPolicy::default());
-        let until = |change: Option<BreakerChange>, now: Monotonic| match change {
+        let until = |now: Monotonic| match breaker.take_news() {
             Some(BreakerChange::Opened(until)) if until > now => until,
             other => panic!("{other:?}"),
         };
         let begin = Monotonic::from_nanos(1);
-        let first = until(breaker.trip(begin, &policy), begin);
-        assert_eq!(breaker.trip(begin, &policy), None, "it is open");
-        let (permit, change) = breaker.admit(first, &policy);
-        assert_eq!(change, None, "it is half-open");
-        let failed = breaker.ended(permit.unwrap(), CallEnd::Failed, 1, first, &policy);
-        let second = until(failed, first);
+        assert!(breaker.trip(begin, &policy));
+        let first = until(begin);
+        assert!(!breaker.trip(begin, &policy), "it is open");
+        assert_eq!(breaker.take_news(), None);
+        let (permit, has_opened) = breaker.admit(first, &policy);
+        assert_eq!(
+            (has_opened, breaker.take_news()),
+            (false, None),
+            "it is half-open"
+        );
+        assert!(breaker.ended(permit.unwrap(), CallEnd::Failed, 1, first, &policy));
+        let second = until(first);
         assert!(second.since(first) > first.since(begin));
         breaker.admit(second, &policy).0.unwrap();
         let late = second.after(policy.lease);
-        let (permit, change) = breaker.admit(late, &policy);
-        assert_eq!(permit, Err(until(change, late)));
+        let (permit, has_opened) = breaker.admit(late, &policy);
+        assert!(has_opened);
+        assert_eq!(permit, Err(until(late)));
         let shown = breaker.view(late).map(|view| view.state);
         assert_eq!(shown, Some(BreakerState::Open));
+        assert!(breaker.take_end() && !breaker.take_end());
+    }
+
+    #[test]
+    fn news_is_what_is_so_when_it_is_taken_and_not_what_was_meanwhile() {
+        let (breaker, policy) = (CallBreaker::new(1), BreakerPolicy::default());
+        let begin = Monotonic::from_nanos(1);
+        breaker.trip(begin, &policy);
+        let first = breaker.view(begin).and_then(|view| view.retry_after_ms).unwrap();
+        let mut now = begin.after(std::time::Duration::from_millis(first));
+        // It closes again before anybody has taken the news that it had opened.
+        while !breaker.is_closed() {
+            let permit = breaker.admit(now, &policy).0.unwrap();
+            breaker.ended(permit, CallEnd::Well, 1, now, &policy);
+            now = now.after(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(breaker.take_news(), None);
     }
 }

@@ -1,40 +1,43 @@
-//! The environment, which any library may change while any thread reads it: Rust's standard library, SQLite and others read it without a lock
-//! that a library's `setenv` would take, and glibc before 2.41 frees the list under them, of which the process dies.
+//! The environment, which any library may change while any thread reads it. Rust's standard library, SQLite and others read it without a lock that
+//! `setenv` of the C library takes. glibc before 2.41 frees the list that they read, and the process ends.
 //!
-//! The host's `setenv`, `putenv`, `unsetenv` and `clearenv` stand in the place of glibc's. What they set stays for ever, and so does each list of
-//! it: who reads an older one reads texts. `putenv` sets a copy, since the caller's text goes with its library. A library that writes to
-//! `environ` by itself is not seen.
+//! The host's `setenv`, `putenv`, `unsetenv` and `clearenv` stand in the place of glibc's. A list of theirs is never freed, and neither is a text: glibc,
+//! too, keeps each value that `setenv` was given. No entry is moved, so that whoever reads meanwhile finds all that is not changed. `putenv` sets a copy,
+//! since the caller's text goes with its library. A library that writes to `environ` by itself is not seen.
 
 use super::acts::note;
+use super::fork;
 use super::real::{Real, interpose};
-use crate::sync::{Mutex, lock};
-use extman_model::ProcessPart;
+use crate::sync::{Mutex, lock, pause};
+use extman_model::{ProcessPart, clock};
 use libc::{c_char, c_int};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
+use std::time::Duration;
 
 static HELD: AtomicBool = AtomicBool::new(false);
 
-/// How often the lock is tried, with the processor yielded between: some milliseconds to read, which can be left; the better part of a second to
-/// change.
-const TRIES_TO_READ: u32 = 2_000;
-const TRIES_TO_CHANGE: u32 = 1_000_000;
+/// How long who reads the environment whole waits for who changes it, and can do without.
+const READ_WAIT: Duration = Duration::from_millis(5);
+/// How long who changes it waits, and fails then.
+const CHANGE_WAIT: Duration = Duration::from_secs(1);
 
-/// Held while the environment is read whole or changed. Not waited for without end: a child of a fork may have got it held by nobody.
+/// Held while the environment is read whole or changed.
 struct Lock;
 
 impl Lock {
-    fn within(tries: u32) -> Option<Lock> {
-        for _ in 0..tries {
-            if HELD.compare_exchange(false, true, Acquire, Relaxed).is_ok() {
-                return Some(Lock);
+    /// Not waited for in a forked child: the thread that holds it may not be there.
+    fn within(limit: Duration) -> Option<Lock> {
+        let (give_up, mut looks) = (clock::monotonic().after(limit), 0);
+        while HELD.compare_exchange(false, true, Acquire, Relaxed).is_err() {
+            if fork::is_forked_child() || clock::monotonic() >= give_up {
+                return None;
             }
-            // SAFETY: takes nothing.
-            unsafe { libc::sched_yield() };
+            pause(&mut looks);
         }
-        None
+        Some(Lock)
     }
 }
 
@@ -49,7 +52,14 @@ unsafe extern "C" {
     static environ: AtomicPtr<AtomicPtr<c_char>>;
 }
 
-/// The places of the environment's assignments.
+/// The text of a place whose variable is gone. All who read pass over it; glibc's `getenv` looks at two bytes.
+static GONE: [u8; 2] = [0; 2];
+
+fn gone() -> *mut c_char {
+    GONE.as_ptr().cast_mut().cast()
+}
+
+/// The places of the environment's list.
 fn places() -> impl Iterator<Item = &'static AtomicPtr<c_char>> {
     // SAFETY: the C library's variable.
     let mut next = unsafe { environ.load(Acquire) };
@@ -64,9 +74,14 @@ fn places() -> impl Iterator<Item = &'static AtomicPtr<c_char>> {
 /// What stands at a place, with the NUL that ends it; nothing if it was taken away meanwhile.
 fn assignment(place: &AtomicPtr<c_char>) -> &'static [u8] {
     let text = place.load(Acquire);
-    // SAFETY: a text that ends with NUL and that nobody frees: the kernel's or one of `Kept`.
+    // SAFETY: a text that ends with NUL and that nobody frees: the kernel's, `GONE` or one of `Kept`.
     let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) });
     text.map_or(&[], CStr::to_bytes_with_nul)
+}
+
+fn is_of(place: &AtomicPtr<c_char>, name: &[u8]) -> bool {
+    let rest = assignment(place).strip_prefix(name);
+    rest.is_some_and(|rest| rest.first() == Some(&b'='))
 }
 
 /// Locked with [`Lock`] held, and so at once.
@@ -79,7 +94,7 @@ static KEPT: Mutex<Kept> = Mutex::new(Kept {
 struct Kept {
     /// Each with the NUL that ends it. One that is set again takes no more room.
     assignments: BTreeSet<&'static [u8]>,
-    /// The last list. From the end of its assignments on all is null.
+    /// The last list.
     list: &'static [AtomicPtr<c_char>],
 }
 
@@ -97,37 +112,51 @@ impl Kept {
         kept.as_ptr().cast_mut().cast()
     }
 
-    /// Adds a text to the environment, in another list if this one has no room.
+    /// Adds a text to the environment: at a place whose variable is gone, or at the end, in a longer list if this one has no room.
     fn add(&mut self, text: *mut c_char) {
-        let there: Vec<_> = places().collect();
+        if let Some(place) = places().find(|place| place.load(Relaxed) == gone()) {
+            return place.store(text, Release);
+        }
         // SAFETY: the C library's variable.
-        let is_last = std::ptr::eq(unsafe { environ.load(Relaxed) }, self.list.as_ptr());
+        let list = unsafe { environ.load(Relaxed) };
+        let count = places().count();
+        let is_last = std::ptr::eq(list, self.list.as_ptr());
         // One place more stays null.
-        if !is_last || there.len() + 1 >= self.list.len() {
-            let copied = there.iter().map(|place| AtomicPtr::new(place.load(Relaxed)));
-            let room = (there.len() + 2).next_power_of_two();
+        if (is_last || list.is_null()) && count + 1 < self.list.len() {
+            // Whoever ended it early, or cleared it, wants nothing of what stood there.
+            self.list[count..]
+                .iter()
+                .for_each(|place| place.store(std::ptr::null_mut(), Release));
+        } else {
+            let copied = places().map(|place| AtomicPtr::new(place.load(Relaxed)));
+            let room = (count + 2).next_power_of_two();
             let nulls = std::iter::repeat_with(AtomicPtr::default);
             self.list = copied.chain(nulls).take(room).collect::<Vec<_>>().leak();
-            // SAFETY: the C library's variable, which others set with the lock alone.
-            unsafe { environ.store(self.list.as_ptr().cast_mut(), Release) };
         }
-        self.list[there.len()].store(text, Release);
+        self.list[count].store(text, Release);
+        // SAFETY: the C library's variable, which others set with the lock alone.
+        unsafe { environ.store(self.list.as_ptr().cast_mut(), Release) };
     }
 }
 
-/// Sets a variable, whose name is not empty and has no `=`. The lock is held.
+/// Sets a variable. The lock is held.
 fn set(_: &Lock, name: &[u8], value: &[u8], overwrite: bool) {
-    let start = [name, b"="].concat();
-    let place = places().find(|place| assignment(place).starts_with(&start));
+    let place = places().find(|place| is_of(place, name));
     if place.is_some() && !overwrite {
         return;
     }
     let mut kept = lock(&KEPT);
-    let text = kept.text([&start, value, b"\0"].concat());
+    let text = kept.text([name, b"=", value, b"\0"].concat());
     match place {
         Some(place) => place.store(text, Release),
         None => kept.add(text),
     }
+}
+
+/// Takes a variable out, wherever it stands. The lock is held.
+fn unset(_: &Lock, name: &[u8]) {
+    let of_name = places().filter(|place| is_of(place, name));
+    of_name.for_each(|place| place.store(gone(), Release));
 }
 
 /// The environment as one block of bytes, cheap to copy and to compare: each assignment with the NUL that ends it.
@@ -137,9 +166,11 @@ pub(super) struct Block(Vec<u8>);
 impl Block {
     /// `None` if somebody is changing it for that long.
     pub(super) fn read() -> Option<Block> {
-        let _lock = Lock::within(TRIES_TO_READ)?;
+        let _lock = Lock::within(READ_WAIT)?;
         let mut bytes = Vec::with_capacity(4096);
-        places().for_each(|place| bytes.extend_from_slice(assignment(place)));
+        places()
+            .filter(|place| place.load(Relaxed) != gone())
+            .for_each(|place| bytes.extend_from_slice(assignment(place)));
         Some(Block(bytes))
     }
 
@@ -154,49 +185,63 @@ impl Block {
     }
 }
 
-/// The code that runs on this thread changes the environment.
+/// The code that runs on this thread changes the environment. Nothing if it can't now: others hold the lock.
 fn change() -> Option<Lock> {
     note(ProcessPart::Environment);
-    Lock::within(TRIES_TO_CHANGE)
+    Lock::within(CHANGE_WAIT)
+}
+
+/// What a function returns that the lock was kept from: what the C library's does in a forked child, whose memory is its own.
+fn without_lock(real: impl FnOnce() -> c_int) -> c_int {
+    if fork::is_forked_child() {
+        return real();
+    }
+    // SAFETY: this thread's own.
+    unsafe { *libc::__errno_location() = libc::ENOMEM };
+    -1
 }
 
 interpose! {
-    /// Changes no list that is read.
+    /// Moves no entry, and frees no list.
     fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int, or -1, by real {
-        let lock = change();
         let named = if name.is_null() { b"" } else { CStr::from_ptr(name).to_bytes() };
-        match lock {
-            Some(lock) if !named.is_empty() && !named.contains(&b'=') && !value.is_null() => {
-                set(&lock, named, CStr::from_ptr(value).to_bytes(), overwrite != 0);
-                0
-            }
-            _ => real(name, value, overwrite),
+        if named.is_empty() || named.contains(&b'=') || value.is_null() {
+            // It changes nothing and says so.
+            return real(name, value, overwrite);
         }
+        let Some(lock) = change() else { return without_lock(|| real(name, value, overwrite)) };
+        set(&lock, named, CStr::from_ptr(value).to_bytes(), overwrite != 0);
+        0
     }
 
     /// Sets a copy.
     fn putenv(assignment: *mut c_char) -> c_int, or -1, by real {
-        let lock = change();
-        let text = if assignment.is_null() { b"" } else { CStr::from_ptr(assignment).to_bytes() };
-        let equals = text.iter().position(|byte| *byte == b'=').filter(|equals| *equals > 0);
-        match (lock, equals) {
-            (Some(lock), Some(equals)) => {
-                set(&lock, &text[..equals], &text[equals + 1..], true);
-                0
-            }
-            _ => real(assignment),
+        if assignment.is_null() {
+            return real(assignment);
         }
+        let Some(lock) = change() else { return without_lock(|| real(assignment)) };
+        let text = CStr::from_ptr(assignment).to_bytes();
+        match text.iter().position(|byte| *byte == b'=') {
+            Some(equals) => set(&lock, &text[..equals], &text[equals + 1..], true),
+            None => unset(&lock, text),
+        }
+        0
     }
 
-    /// Under the lock.
+    /// Moves no entry.
     fn unsetenv(name: *const c_char) -> c_int, or -1, by real {
-        let _lock = change();
-        real(name)
+        let named = if name.is_null() { b"" } else { CStr::from_ptr(name).to_bytes() };
+        if named.is_empty() || named.contains(&b'=') {
+            return real(name);
+        }
+        let Some(lock) = change() else { return without_lock(|| real(name)) };
+        unset(&lock, named);
+        0
     }
 
-    /// Under the lock.
+    /// Under the lock. glibc frees a list of its own alone, of which there is none.
     fn clearenv() -> c_int, or -1, by real {
-        let _lock = change();
+        let Some(_lock) = change() else { return without_lock(|| real()) };
         real()
     }
 }
@@ -244,6 +289,10 @@ mod tests {
     #[test]
     fn environment_is_read_without_a_lock_while_libraries_change_it_on_other_threads() {
         let read = AtomicBool::new(false);
+        // Behind those that come and go.
+        let constant = c"EXTMAN_CONSTANT";
+        // SAFETY: texts that end with NUL.
+        unsafe { setenv(constant.as_ptr(), c"value".as_ptr(), 1) };
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for number in (0..64).cycle().take_while(|_| !read.load(Acquire)) {
@@ -264,6 +313,7 @@ mod tests {
                 let of_test = std::env::vars_os()
                     .filter(|(name, _)| name.to_string_lossy().starts_with("EXTMAN_UNLOCKED_"));
                 of_test.for_each(|(_, value)| assert_eq!(value, "value"));
+                assert_eq!(std::env::var("EXTMAN_CONSTANT").as_deref(), Ok("value"));
             }
             read.store(true, Release);
         });
@@ -281,14 +331,38 @@ mod tests {
         assert_eq!(std::env::var_os("EXTMAN_PUT"), None);
     }
 
+    #[test]
+    fn child_that_was_forked_while_the_lock_was_held_sets_its_own() {
+        fork::watch();
+        let held = Lock::within(CHANGE_WAIT).expect("others hold it for moments");
+        // SAFETY: the child does what may be done in one, and ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: texts that end with NUL.
+            unsafe {
+                let set = setenv(c"EXTMAN_CHILD".as_ptr(), c"1".as_ptr(), 1);
+                libc::_exit(set + i32::from(libc::getenv(c"EXTMAN_CHILD".as_ptr()).is_null()));
+            }
+        }
+        drop(held);
+        let mut status = -1;
+        // SAFETY: writes to this variable.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert_eq!(std::env::var_os("EXTMAN_CHILD"), None);
+    }
+
     fn named(writer: usize, number: usize) -> String {
         format!("EXTMAN_TEST_{writer}_{number}\0")
     }
 
     #[test]
     fn lock_that_nobody_gives_back_is_not_waited_for_without_end() {
-        let held = Lock::within(TRIES_TO_CHANGE).expect("others hold it for moments");
+        let held = Lock::within(CHANGE_WAIT).expect("others hold it for moments");
         assert!(Block::read().is_none());
         drop(held);
+        assert_eq!(without_lock(|| panic!("glibc's own would free a list")), -1);
+        let error = std::io::Error::last_os_error();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
     }
 }

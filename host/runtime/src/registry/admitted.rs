@@ -65,9 +65,9 @@ impl Admitted {
             lease: policy.lease.max(instance.call_timeout()),
             ..policy.clone()
         };
-        let (permit, change) = instance.breaker().admit(clock::monotonic(), &policy);
-        if let Some(change) = change {
-            registry.breaker_changed(&entry.name, instance, change);
+        let (permit, has_opened) = instance.breaker().admit(clock::monotonic(), &policy);
+        if has_opened {
+            registry.breaker_changed(&entry.name, instance);
         }
         Ok(Admitted {
             candidate: candidate.clone(),

@@ -5,9 +5,11 @@ use crate::lanes::Priority;
 use crate::loader::{self, CallContext, Cancelled, Completed, Frames};
 use crate::pending_call::{DispatchError, PendingCall, answer_by, on_its_way};
 use extman_abi::CallToken;
-use extman_model::clock;
+use extman_model::CallError;
+use extman_model::clock::{self, Monotonic};
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, Receiver};
 
 impl Instance {
     /// Whether the manifest says that calls of this capability hold no thread.
@@ -46,27 +48,22 @@ impl Instance {
         };
         let began = clock::monotonic();
         let priority = Priority::Call(Some(self.concurrency.clone()));
-        let returned = pending.dispatch(&self.pool, work, priority, run).await;
-        let mut in_flight = match returned? {
-            Ok(in_flight) => in_flight,
-            Err(error) => {
+        let mut submitted = pin!(pending.dispatch(&self.pool, work, priority, run));
+        // It may be completed in a `submit` that does not come back.
+        let first = tokio::select! {
+            biased;
+            returned = &mut submitted => First::Submitted(returned?),
+            Ok(completed) = &mut completes => First::Completed(completed),
+        };
+        let completed = match first {
+            First::Completed(completed) => completed,
+            First::Submitted(Ok(in_flight)) => in_flight.completed(deadline, completes).await?,
+            First::Submitted(Err(error)) => {
                 // It was not handed over, so that it made no calls.
                 let is_passed_on = false;
                 return Ok(Err(Failure { error, is_passed_on }));
             }
         };
-        let completed = match answer_by(deadline, &mut completes).await {
-            Some(Ok(completed)) => completed,
-            _ => {
-                // Before it is cancelled, and with it what it waits in.
-                let late = loader::late(in_flight.token);
-                match loader::cancel(in_flight.token) {
-                    Cancelled::Ended => on_its_way(deadline, &mut completes, late).await?,
-                    _ => return Err(DispatchError::Deadline(late)),
-                }
-            }
-        };
-        in_flight.is_over = true;
         let ran = clock::monotonic().since(began);
         self.metrics
             .returned(ran.saturating_sub(held_up(reader.as_ref())));
@@ -77,12 +74,48 @@ impl Instance {
     }
 }
 
+/// What came first of a call.
+enum First {
+    /// The plugin has taken it, or not.
+    Submitted(Result<InFlight, CallError>),
+    /// Its end.
+    Completed(Completed),
+}
+
 /// A call that the plugin has. Dropped before its end, it is given up: what the plugin still does under its token is refused.
 struct InFlight {
     token: CallToken,
     is_over: bool,
     /// Tells the plugin that the call is cancelled.
     tell: Option<Box<dyn Fn(CallToken) + Send>>,
+}
+
+impl InFlight {
+    async fn completed(
+        mut self,
+        deadline: Monotonic,
+        mut completes: Receiver<Completed>,
+    ) -> Result<Completed, DispatchError> {
+        let answer = match completes.is_terminated() {
+            true => None,
+            false => answer_by(deadline, &mut completes).await,
+        };
+        let completed = match answer {
+            Some(Ok(completed)) => completed,
+            _ => {
+                // Before it is cancelled, and with it what it waits in.
+                let late = loader::late(self.token);
+                match loader::cancel(self.token) {
+                    Cancelled::Ended if !completes.is_terminated() => {
+                        on_its_way(&mut completes, late).await?
+                    }
+                    _ => return Err(DispatchError::Deadline(late)),
+                }
+            }
+        };
+        self.is_over = true;
+        Ok(completed)
+    }
 }
 
 impl Drop for InFlight {
