@@ -1178,19 +1178,14 @@ impl<R: Loaded, W> Actor<R, W> {
 
     /// What was to be stopped first serves on, unless it is to be stopped whatever follows.
     fn kept(&mut self, running: R, mut cause: String, out: &mut Effects<R, W>) {
+        self.retiring.retain(|retiring| *retiring != running.generation());
         let Stage::Stopping {
             then: Then::Start { .. },
             calls,
             ..
         } = &mut self.stage
         else {
-            let condition = Condition::Well;
-            let hands_over = false;
-            return out.push(Effect::Stop {
-                running,
-                condition,
-                hands_over,
-            });
+            return self.retire(running, Condition::Well, out);
         };
         let Hung {
             inside,
@@ -1198,7 +1193,6 @@ impl<R: Loaded, W> Actor<R, W> {
             panicked,
             ..
         } = std::mem::take(calls);
-        self.retiring.retain(|retiring| *retiring != running.generation());
         self.resumed = None;
         let gap = self.gap.take().map(|since| Effect::Gap(self.now.since(since)));
         out.extend(gap);
