@@ -352,7 +352,7 @@ fn restore_that_hangs_leaves_the_old_version_serving() {
 fn unloaded(counting: &Counting) -> Vec<Value> {
     let unloaded = counting.events("unloaded").into_iter();
     unloaded
-        .map(|event| event["verdict"]["outcome"].clone())
+        .map(|event| event["verdict"]["verdict"].clone())
         .collect()
 }
 
