@@ -165,7 +165,7 @@ fn state_goes_along_with_an_update_at_once_and_with_going_back() {
 
 #[test]
 fn judged_version_begins_with_the_state_of_its_start_and_the_old_one_keeps_its_own() {
-    let judged = Counting::begin(&counting("1.0.0"), JUDGED, "");
+    let judged = Counting::begin(&counting("1.0.0"), JUDGED, "probe = { interval_ms = 50 }\n");
     judged.put(&counting("1.1.0"));
     judged.until_phase("canary");
     judged.has_gone("1.0.0", "1.1.0");
