@@ -149,6 +149,8 @@ pub(super) enum Stage<R: Loaded> {
         failed: bool,
         then: Then,
         calls: Hung,
+        /// A call into it has panicked meanwhile.
+        panicked: Option<String>,
     },
 }
 
@@ -241,7 +243,6 @@ pub(super) struct Hung {
     inside: usize,
     lost: Option<String>,
     returned: Option<String>,
-    panicked: Option<String>,
 }
 
 /// What can happen to an instance.
@@ -765,8 +766,8 @@ impl<R: Loaded, W> Actor<R, W> {
                 }
             }
             Input::Panicked { generation, text } if self.is_mine(generation) => {
-                if let Stage::Stopping { calls, .. } = &mut self.stage {
-                    calls.panicked = Some(text);
+                if let Stage::Stopping { panicked, .. } = &mut self.stage {
+                    *panicked = Some(text);
                 }
             }
             Input::LaneLost { generation, text } if self.is_mine(generation) => {
@@ -1148,6 +1149,7 @@ impl<R: Loaded, W> Actor<R, W> {
             failed,
             then,
             calls,
+            ..
         } = &mut self.stage
         else {
             return;
@@ -1182,17 +1184,14 @@ impl<R: Loaded, W> Actor<R, W> {
         let Stage::Stopping {
             then: Then::Start { .. },
             calls,
+            panicked,
             ..
         } = &mut self.stage
         else {
             return self.retire(running, Condition::Well, out);
         };
-        let Hung {
-            inside,
-            lost,
-            panicked,
-            ..
-        } = std::mem::take(calls);
+        let panicked = panicked.take();
+        let Hung { inside, lost, .. } = std::mem::take(calls);
         self.resumed = None;
         let gap = self.gap.take().map(|since| Effect::Gap(self.now.since(since)));
         out.extend(gap);
@@ -1425,6 +1424,7 @@ impl<R: Loaded, W> Actor<R, W> {
                         failed,
                         then,
                         calls,
+                        panicked: None,
                     },
                 };
             }
