@@ -502,6 +502,10 @@ fn instance_faults(instance: &InstanceConfig) -> impl Iterator<Item = FieldFault
         let goes_on = "is 0, so it could never be called; set it to 1 or more, or remove it";
         FieldFault::new("concurrency_max", goes_on)
     });
+    let no_state = (instance.state_bytes_max == Some(0)).then(|| {
+        let goes_on = "is 0, so what keeps a state could never be updated; set it to 1 or more, or remove it";
+        FieldFault::new("state_bytes_max", goes_on)
+    });
     let times = [
         ("call_timeout_ms", instance.call_timeout_ms),
         ("wedge_after_ms", instance.wedge_after_ms),
@@ -523,6 +527,7 @@ fn instance_faults(instance: &InstanceConfig) -> impl Iterator<Item = FieldFault
     let limits = limits.map(|fault| fault.within("limits", None));
     never
         .into_iter()
+        .chain(no_state)
         .chain(restart_faults(instance))
         .chain(times)
         .chain(limits)
@@ -696,6 +701,10 @@ stop_budget_ms = true
             (
                 "[[instance]]\nplugin = \"a\"\nstart_budget_ms = 0\n",
                 "start_budget_ms is 0",
+            ),
+            (
+                "[[instance]]\nplugin = \"a\"\nstate_bytes_max = 0\n",
+                "state_bytes_max is 0",
             ),
             (
                 "[[instance]]\nplugin = \"a\"\nstop_budget_ms = 0\n",

@@ -94,6 +94,35 @@ pub enum What {
         /// The version that serves.
         to: semver::Version,
     },
+    /// What serves in the place of another generation has been handed the state of that one.
+    StateHandedOver {
+        /// The instance.
+        name: String,
+        /// The version that wrote the state.
+        from: semver::Version,
+        /// The version that has taken it.
+        to: semver::Version,
+        /// The state's format, as the plugin counts; 0 if it gave none.
+        format: u32,
+        /// How large it is.
+        bytes: u64,
+    },
+    /// An instance has begun without the state of the generation before it, which had one.
+    StateLost {
+        /// The instance.
+        name: String,
+        /// Why.
+        text: String,
+    },
+    /// Another version could not be put in the place of the one that serves, or served, which goes on.
+    VersionNotTaken {
+        /// The instance.
+        name: String,
+        /// The version that was not taken.
+        version: semver::Version,
+        /// Why.
+        text: String,
+    },
     /// An update has come a step further: another phase, or another share of the calls.
     RolloutMoved {
         /// The instance.
@@ -352,6 +381,9 @@ impl What {
             What::HostCrashed(crash) => crash.culprit.as_ref()?.instance.as_deref(),
             What::Moved { name, .. }
             | What::Replaced { name, .. }
+            | What::StateHandedOver { name, .. }
+            | What::StateLost { name, .. }
+            | What::VersionNotTaken { name, .. }
             | What::RolloutMoved { name, .. }
             | What::TakenBack { name, .. }
             | What::UpdateAvailable { name, .. }
@@ -428,6 +460,20 @@ impl fmt::Display for What {
             What::ProcessChanged(change) => write!(f, "{change}"),
             What::HostCrashed(crash) => write!(f, "{crash}"),
             What::Replaced { from, to, .. } => write!(f, "version {from} replaced by {to}"),
+            What::StateHandedOver {
+                from,
+                to,
+                format,
+                bytes,
+                ..
+            } => write!(
+                f,
+                "version {to} has taken the state of version {from} (format {format}, {bytes} bytes)"
+            ),
+            What::StateLost { text, .. } => {
+                write!(f, "it begins without the state of the one before: {text}")
+            }
+            What::VersionNotTaken { text, .. } => f.write_str(text),
             What::RolloutMoved { .. } | What::TakenBack { .. } | What::UpdateAvailable { .. } => {
                 write_update(f, self)
             }

@@ -75,7 +75,7 @@ impl PendingCall {
         self
     }
 
-    /// A lifecycle step: it writes a state at most.
+    /// A lifecycle step.
     pub(super) fn step(deadline: Monotonic) -> Self {
         PendingCall::open(deadline, None, OutputLimits::default())
     }

@@ -65,18 +65,20 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// The state that a successor should start from.
+    /// The state that a successor should start from: another version, or this one in another configuration or after a restart. Calls may be under way,
+    /// and it may serve on afterwards; with `update = "stop-first"` in the manifest it is asked after its last call.
     ///
     /// # Errors
-    /// By default: not supported.
+    /// By default: not supported, and a successor begins without. With any other one there is no successor: it serves on.
     fn snapshot(&self, _step: &Step) -> Result<Snapshot> {
         Err(Error::unimplemented("this plugin keeps no state"))
     }
 
-    /// Takes the state that a predecessor wrote, or refuses it and stays as it was made.
+    /// Takes the state that a predecessor wrote, or refuses it and stays as it was made. It comes before [`start`](Self::start), and may be of another
+    /// version, an older or a newer one.
     ///
     /// # Errors
-    /// By default: not supported.
+    /// By default: not supported, and it begins without. With any other one it is not started: the predecessor serves on.
     fn restore(&self, _from: &Restore<'_>, _step: &Step) -> Result<()> {
         Err(Error::unimplemented("this plugin keeps no state"))
     }

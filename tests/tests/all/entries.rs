@@ -46,18 +46,23 @@ async fn each_step_of_the_lifecycle_is_called_with_what_it_needs() {
         "it goes on with the old one"
     );
     old.step(Step::Drain).await.unwrap();
-    let left = old.snapshot().await.unwrap();
+    let left = old.snapshot(7).await.unwrap();
     let state = br#"{"a":2}"#.to_vec();
     assert_eq!(left, Snapshot { format: 7, state });
+    let too_large = old.snapshot(6).await.unwrap_err();
+    assert_eq!(
+        (too_large.kind, &*too_large.text),
+        (ErrorKind::Exhausted, "it is larger than 6 bytes")
+    );
 
     let new = bench.created(&module, "{}", settings()).await.unwrap();
     let strange = Snapshot {
         format: 8,
         ..left.clone()
     };
-    let refused = new.restore(strange, "0.9.0").await.unwrap_err();
+    let refused = new.restore(Arc::new(strange), "0.9.0").await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::DataLoss);
-    new.restore(left, "0.9.0").await.unwrap();
+    new.restore(Arc::new(left), "0.9.0").await.unwrap();
     new.step(Step::Start).await.unwrap();
     assert_eq!(counts(&new).await["config"]["a"], 2);
     for instance in [old, new] {

@@ -23,6 +23,9 @@ pub struct Answers {
     in_destroy: String,
     /// C code at the beginning of `configure`; without it the plugin has none.
     in_configure: Option<String>,
+    /// C code at the beginning of `snapshot` and `restore`; without either the plugin has none.
+    in_snapshot: Option<String>,
+    in_restore: Option<String>,
     /// Arguments for the compiler.
     arguments: Vec<&'static str>,
     /// C code at the beginning of its check; without it the plugin has none.
@@ -47,6 +50,8 @@ pub fn plugin(id: &'static str, version: &'static str, answer: &'static str) -> 
         in_create: String::new(),
         in_destroy: String::new(),
         in_configure: None,
+        in_snapshot: None,
+        in_restore: None,
         arguments: Vec::new(),
         in_check: None,
     }
@@ -113,6 +118,18 @@ impl Answers {
         self
     }
 
+    /// It hands its count over, in format 1; that begins with this C code, which may use `instance`, `request` and `error`.
+    pub fn in_snapshot(mut self, code: impl Into<String>) -> Self {
+        self.in_snapshot = Some(code.into());
+        self
+    }
+
+    /// It takes the count of the one before it; that begins with this C code, which may use `instance`, `request` and `error`.
+    pub fn in_restore(mut self, code: impl Into<String>) -> Self {
+        self.in_restore = Some(code.into());
+        self
+    }
+
     /// It is compiled and linked with these arguments.
     pub fn built_with(mut self, arguments: &[&'static str]) -> Self {
         self.arguments = arguments.to_vec();
@@ -171,6 +188,14 @@ impl Answers {
         let configure = self.in_configure.as_ref();
         let configure = configure.map_or(String::new(), |code| CONFIGURE.replace("@IN_CONFIGURE@", code));
         let takes = if configure.is_empty() { "NULL" } else { "configure" };
+        let entry = |code: &Option<String>, source: &str, placeholder| {
+            let code = code.as_ref();
+            code.map_or(String::new(), |code| source.replace(placeholder, code))
+        };
+        let snapshot = entry(&self.in_snapshot, SNAPSHOT, "@IN_SNAPSHOT@");
+        let restore = entry(&self.in_restore, RESTORE, "@IN_RESTORE@");
+        let gives = if snapshot.is_empty() { "NULL" } else { "snapshot" };
+        let inherits = if restore.is_empty() { "NULL" } else { "restore" };
         let lifecycle = if thread.is_empty() { "&lifecycle" } else { "NULL" };
         SOURCE
             .replace("@THREAD@", &thread)
@@ -178,6 +203,10 @@ impl Answers {
             .replace("@CHECK@", &check)
             .replace("@CONFIGURE@", &configure)
             .replace("@TAKES@", takes)
+            .replace("@SNAPSHOT@", &snapshot)
+            .replace("@RESTORE@", &restore)
+            .replace("@GIVES@", gives)
+            .replace("@INHERITS@", inherits)
             .replace("@HEALTH@", health)
             .replace("@ID@", self.id)
             .replace("@ANSWER@", self.answer)
@@ -238,6 +267,34 @@ static ExtmanStatus configure(ExtmanInstanceHandle handle, const ExtmanConfigure
 }
 "#;
 
+const SNAPSHOT: &str = r#"
+static ExtmanStatus snapshot(ExtmanInstanceHandle handle, const ExtmanStepRequest *request, ExtmanSnapshot *to,
+                             ExtmanTextBuffer *error) {
+    Instance *instance = handle;
+    const ExtmanSnapshot said = {.struct_size = sizeof said, .format = 1};
+    char state[32];
+    (void)error;
+    @IN_SNAPSHOT@
+    snprintf(state, sizeof state, "%ld", __atomic_load_n(&instance->count, __ATOMIC_SEQ_CST));
+    extman_copy_out(to, &said);
+    return extman_status_from_host(extman_write(instance->host, request->call, extman_bytes_of_text(state)));
+}
+"#;
+
+const RESTORE: &str = r#"
+static ExtmanStatus restore(ExtmanInstanceHandle handle, const ExtmanRestoreRequest *request, ExtmanTextBuffer *error) {
+    Instance *instance = handle;
+    char state[32] = {0};
+    @IN_RESTORE@
+    if (request->format != 1 || request->state.len >= sizeof state) {
+        return extman_fail(error, EXTMAN_STATUS_DATA_LOSS, "of another format");
+    }
+    memcpy(state, request->state.data, request->state.len);
+    instance->count = atol(state);
+    return EXTMAN_STATUS_OK;
+}
+"#;
+
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include "extman_plugin.h"
@@ -253,6 +310,7 @@ typedef struct {
     pthread_mutex_t lock;
     size_t len;
     char config[4096];
+    long count;
 } Instance;
 
 @CODE@
@@ -321,11 +379,15 @@ static ExtmanStatus invoke(ExtmanInstanceHandle handle, const ExtmanRequest *req
 }
 
 @CONFIGURE@
+@SNAPSHOT@
+@RESTORE@
 
 static const ExtmanLifecycleVtable lifecycle = {
     .struct_size = sizeof lifecycle,
     .create = create,
     .configure = @TAKES@,
+    .snapshot = @GIVES@,
+    .restore = @INHERITS@,
     .destroy = destroy,
 };
 

@@ -10,6 +10,7 @@ mod dependencies;
 mod disabled;
 mod ending;
 mod failures;
+mod handover;
 mod health;
 mod instances;
 mod intake;

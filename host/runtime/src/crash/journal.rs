@@ -416,7 +416,7 @@ pub(super) fn slot_here(journal: &Journal) -> Option<(u64, u64, u64)> {
     ))
 }
 
-const PHASES: [Phase; 11] = [
+const PHASES: [Phase; 12] = [
     Phase::Open,
     Phase::Create,
     Phase::Start,
@@ -425,7 +425,8 @@ const PHASES: [Phase; 11] = [
     Phase::Configure,
     Phase::Drain,
     Phase::Stop,
-    Phase::State,
+    Phase::Snapshot,
+    Phase::Restore,
     Phase::Destroy,
     Phase::Close,
 ];

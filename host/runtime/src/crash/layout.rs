@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// "extmanCJ", and the version of all that follows.
 const MAGIC: u64 = u64::from_le_bytes(*b"extmanCJ");
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 pub(super) const SLOTS_MAX: usize = 1024;
 pub(super) const LIBRARIES_MAX: usize = 1024;

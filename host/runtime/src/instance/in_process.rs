@@ -262,6 +262,17 @@ impl Instance {
     ) -> Result<T, CallError> {
         let work = self.work(phase, budget);
         let call = PendingCall::step(work.deadline);
+        self.in_step_of(call, work, run).await
+    }
+
+    /// As [`in_step`](Self::in_step), in this call.
+    async fn in_step_of<T: Send + 'static>(
+        &self,
+        call: PendingCall,
+        work: Work,
+        run: impl FnOnce(CallContext) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, CallError> {
+        let phase = work.phase;
         let returned = call.dispatch(&self.pool, work, urgency(self.threads), run).await;
         settle(returned, phase)
             .flatten()
@@ -363,6 +374,11 @@ impl Instance {
     /// Takes no more calls. Those that are counted as in flight were let in before.
     pub fn close(&self) {
         self.concurrency.close();
+    }
+
+    /// Takes calls again: it is not stopped after all.
+    pub fn reopen(&self) {
+        self.concurrency.reopen();
     }
 
     /// Lets no more calls and checks in, also none that were taken before: what comes next is `stop` or `destroy`.

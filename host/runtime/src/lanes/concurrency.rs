@@ -129,6 +129,11 @@ impl ConcurrencyLimit {
         self.inside.fetch_or(CLOSED, SeqCst);
     }
 
+    /// Undoes [`close`](Self::close).
+    pub fn reopen(&self) {
+        self.inside.fetch_and(!CLOSED, SeqCst);
+    }
+
     /// Whether somebody has closed.
     #[inline]
     pub fn is_closed(&self) -> bool {

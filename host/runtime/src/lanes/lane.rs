@@ -68,8 +68,10 @@ pub enum Phase {
     Drain,
     /// `stop`.
     Stop,
-    /// `snapshot` or `restore`.
-    State,
+    /// `snapshot`.
+    Snapshot,
+    /// `restore`.
+    Restore,
     /// `destroy`.
     Destroy,
     /// Unmapping the library: its finalisers.
@@ -87,7 +89,8 @@ impl std::fmt::Display for Phase {
             Phase::Configure => "configure",
             Phase::Drain => "drain",
             Phase::Stop => "stop",
-            Phase::State => "snapshot or restore",
+            Phase::Snapshot => "snapshot",
+            Phase::Restore => "restore",
             Phase::Destroy => "destroy",
             Phase::Close => "close (finalisers)",
         })

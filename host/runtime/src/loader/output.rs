@@ -39,6 +39,8 @@ pub struct Output {
     pub parts: Vec<Part>,
     /// What is said beside the body.
     pub metadata: Vec<(String, String)>,
+    /// A write found no room: what was written is not the whole.
+    pub is_cut: bool,
     /// The calls that were made in it; `None` if its plugin may make none.
     pub(crate) chain: Option<Arc<Chain>>,
 }
@@ -142,7 +144,12 @@ pub(super) fn write(token: CallToken, data: &[u8]) -> abi::Status {
         return match slot.is_to_stop(token) {
             true if slot.is(token) => abi::STATUS_CANCELLED,
             true => abi::STATUS_CLOSED,
-            false => abi::STATUS_RESOURCE_EXHAUSTED,
+            false => {
+                if let Some(mut output) = slot.enter_by(token) {
+                    output.so_far.is_cut = true;
+                }
+                abi::STATUS_RESOURCE_EXHAUSTED
+            }
         };
     }
     // Read before anything is held: the bytes are the plugin's, and may never come.
@@ -156,6 +163,7 @@ pub(super) fn write(token: CallToken, data: &[u8]) -> abi::Status {
         }
         let bytes_left = slot.bytes_left.load(Relaxed);
         if data.len() > bytes_left || output.frames_left == 0 {
+            output.so_far.is_cut = true;
             return abi::STATUS_RESOURCE_EXHAUSTED;
         }
         slot.bytes_left.store(bytes_left - data.len(), Relaxed);
@@ -272,7 +280,11 @@ mod tests {
         assert_eq!(write(open, b"d"), abi::STATUS_OK);
         assert_eq!(write(open, b""), abi::STATUS_OK);
         assert_eq!(write(open, b""), abi::STATUS_RESOURCE_EXHAUSTED);
-        context.close();
+        assert!(context.close().is_cut);
+        for (data, is_cut) in [(&b"abcd"[..], false), (b"abcde", true)] {
+            write(context.open(None, None, limits), data);
+            assert_eq!(context.close().is_cut, is_cut, "{data:?}");
+        }
         let past = context.open(Some(Monotonic::from_nanos(1)), None, limits);
         assert!(cancelled(past));
         assert_eq!(write(past, b"a"), abi::STATUS_CANCELLED);

@@ -269,7 +269,7 @@ impl PluginInstance {
             format: from.format,
             reserved: 0,
         };
-        let (entry, named) = (self.tables.lifecycle.restore, (Phase::State, "restore"));
+        let (entry, named) = (self.tables.lifecycle.restore, (Phase::Restore, "restore"));
         // SAFETY: the contract of `in_entry`.
         self.in_entry(entry, named, call, |entry, error| unsafe {
             entry(self.handle, &request, error)
@@ -286,7 +286,7 @@ impl PluginInstance {
             format: 0,
             reserved: 0,
         };
-        let (entry, named) = (self.tables.lifecycle.snapshot, (Phase::State, "snapshot"));
+        let (entry, named) = (self.tables.lifecycle.snapshot, (Phase::Snapshot, "snapshot"));
         // SAFETY: the contract of `in_entry`.
         self.in_entry(entry, named, call, |entry, error| unsafe {
             entry(self.handle, &step_request(call), &mut snapshot, error)

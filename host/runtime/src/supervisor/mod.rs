@@ -9,6 +9,7 @@ mod configure;
 mod departures;
 mod dependencies;
 mod events;
+mod handover;
 mod host_trouble;
 mod judging;
 mod kept;

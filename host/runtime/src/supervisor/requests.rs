@@ -126,6 +126,9 @@ pub enum Request {
     /// A generation that was made from these bytes has been stopped.
     #[doc(hidden)]
     Stopped(Arc<str>, Box<VerifiedPlugin>, Box<Stopped>),
+    /// A generation was not stopped, as its state could not be taken, and why.
+    #[doc(hidden)]
+    Kept(Arc<str>, Box<Running>, String),
     /// A moment that an instance waits for has come.
     #[doc(hidden)]
     Due(Arc<str>, Monotonic),

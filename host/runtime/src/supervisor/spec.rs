@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+const STATE_BYTES_MAX: u64 = 64 << 20;
+
 /// `[[instance]]`: one use of a plugin. A plugin without one has one instance, named after its id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,10 +72,12 @@ pub struct InstanceConfig {
     pub call_timeout_ms: Option<u64>,
     /// Milliseconds after its deadline until a call counts as wedged. Default: 30000, or what the manifest says.
     pub wedge_after_ms: Option<u64>,
-    /// Milliseconds for `create` and `start`. Default: 60000, or what the manifest says.
+    /// Milliseconds for `create` and `start`, and for taking the state of what served before. Default: 60000, or what the manifest says.
     pub start_budget_ms: Option<u64>,
-    /// Milliseconds for finishing calls, `drain`, `stop` and `destroy`. Default: 10000.
+    /// Milliseconds for finishing calls, `drain`, `stop` and `destroy`, and for handing out its state. Default: 10000.
     pub stop_budget_ms: Option<u64>,
+    /// Bytes of the state that it hands over to what takes its place, at most. Default: 67108864.
+    pub state_bytes_max: Option<u64>,
 }
 
 fn yes() -> bool {
@@ -105,6 +109,7 @@ impl InstanceConfig {
             wedge_after_ms: None,
             start_budget_ms: None,
             stop_budget_ms: None,
+            state_bytes_max: None,
         }
     }
 
@@ -113,8 +118,8 @@ impl InstanceConfig {
         self.config == other.config && self.secrets == other.secrets && self.is_run_as(other)
     }
 
-    /// Whether both make the instance with the same [`InstanceSettings`](crate::instance::InstanceSettings). `limits` are not among these: they are
-    /// read at each call. The configuration that the plugin gets may differ.
+    /// Whether both make the instance with the same [`InstanceSettings`](crate::instance::InstanceSettings). `limits` and `state_bytes_max` are not
+    /// among these: they are read when they are needed. The configuration that the plugin gets may differ.
     pub(super) fn is_run_as(&self, other: &Self) -> bool {
         let settings = |config: &Self| {
             (
@@ -126,6 +131,11 @@ impl InstanceConfig {
             )
         };
         settings(self) == settings(other)
+    }
+
+    /// Bytes of the state that it hands over, at most.
+    pub(super) fn state_bytes_max(&self) -> usize {
+        self.state_bytes_max.unwrap_or(STATE_BYTES_MAX) as usize
     }
 
     /// Its name.

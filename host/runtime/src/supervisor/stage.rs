@@ -71,6 +71,8 @@ pub(super) trait Build: Clone {
 pub(super) trait Loaded {
     /// What it was made from.
     type Build: Build;
+    /// What it leaves for the next one.
+    type State: Clone;
     /// What it was made from.
     fn build(&self) -> &Self::Build;
     /// Which load of a library it runs in.
@@ -147,6 +149,8 @@ pub(super) enum Stage<R: Loaded> {
         failed: bool,
         then: Then,
         calls: Hung,
+        /// A call into it has panicked meanwhile.
+        panicked: Option<String>,
     },
 }
 
@@ -213,6 +217,17 @@ struct Asked<W, B> {
     build: B,
     /// It is to start: that the next start starts it is not enough.
     starts: bool,
+}
+
+/// Whose state a start hands over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Inherits<S> {
+    /// Nobody's.
+    Nothing,
+    /// That of what serves meanwhile.
+    OfServing,
+    /// What was stopped first has left this.
+    Left(S),
 }
 
 /// What follows when everything is stopped.
@@ -298,24 +313,40 @@ pub(super) enum Input<R: Loaded, W> {
         cause: String,
         hopeless: Option<Hopeless>,
         unloaded: Option<u64>,
+        /// It could not be handed the state of what served before.
+        is_for_state: bool,
     },
     /// A generation has been stopped. `unloaded`: it was the last use of its library, which was unloaded, or stays.
     Stopped {
         generation: u64,
         complaints: Vec<Complaint>,
         unloaded: bool,
+        /// The state that it has left, if it was to hand that over.
+        left: Option<R::State>,
     },
+    /// A generation that was to be stopped serves on: its state could not be taken.
+    Kept { running: R, cause: String },
 }
 
 /// What the supervisor has to do.
 #[derive(Debug)]
 pub(super) enum Effect<R: Loaded, W> {
     /// Start this, and say what came of it.
-    Start { build: R::Build, by_operator: bool },
+    Start {
+        build: R::Build,
+        by_operator: bool,
+        inherits: Inherits<R::State>,
+    },
     /// Have what serves take the configuration of this, and say what came of it.
     Configure { build: R::Build },
-    /// Stop this generation, and say what came of it.
-    Stop { running: R, condition: Condition },
+    /// Stop this generation, and say what came of it. `hands_over`: once its state is taken, and not at all if that can't be.
+    Stop {
+        running: R,
+        condition: Condition,
+        hands_over: bool,
+    },
+    /// Report that the state that was left for it is lost, and why.
+    StateLost(String),
     /// Have the new version get ready, and say what came of it.
     WarmUp,
     /// From here on, which is the step of this number, the new version is judged with this aim.
@@ -357,6 +388,8 @@ pub(super) struct Actor<R: Loaded, W> {
     replaces: Option<R::Build>,
     /// Since when nothing serves, where one configuration is stopped for another.
     gap: Option<Monotonic>,
+    /// The state that was left by what was stopped first, until what takes its place serves.
+    left: Option<R::State>,
     /// What the next start starts instead of `build`: what served when it was restarted during an update.
     resumed: Option<R::Build>,
     /// By which steps updates are judged, if they are.
@@ -392,6 +425,7 @@ impl<R: Loaded, W> Actor<R, W> {
             rejected: None,
             replaces: None,
             gap: None,
+            left: None,
             resumed: None,
             judged_by: None,
             direct: false,
@@ -449,18 +483,22 @@ impl<R: Loaded, W> Actor<R, W> {
                 cause,
                 hopeless,
                 unloaded,
+                is_for_state,
             } => {
                 self.unloaded = self.unloaded.max(unloaded.unwrap_or(0));
-                self.not_started(cause, hopeless, out);
+                self.not_started(cause, hopeless, is_for_state, out);
             }
             Input::Stopped {
                 generation,
                 complaints,
                 unloaded,
+                left,
             } => {
                 self.unloaded = self.unloaded.max(if unloaded { generation } else { 0 });
+                self.left = left.or(self.left.take());
                 self.stopped(generation, &complaints, out);
             }
+            Input::Kept { running, cause } => self.kept(running, cause, out),
         }
         self.settle(out);
         self.answer_asked(out);
@@ -727,6 +765,11 @@ impl<R: Loaded, W> Actor<R, W> {
                     self.fail(text, Condition::Panicked, out);
                 }
             }
+            Input::Panicked { generation, text } if self.is_mine(generation) => {
+                if let Stage::Stopping { panicked, .. } = &mut self.stage {
+                    *panicked = Some(text);
+                }
+            }
             Input::LaneLost { generation, text } if self.is_mine(generation) => {
                 let is_one_of_two = self.is_down(generation, &text, Condition::Failed, out);
                 if !is_one_of_two {
@@ -893,6 +936,7 @@ impl<R: Loaded, W> Actor<R, W> {
                 if let Some(from) = self.replaces.take() {
                     self.replaced(from, running.build(), false, out);
                 }
+                self.left = None;
                 let gap = self.gap.take().map(|since| Effect::Gap(self.now.since(since)));
                 out.extend(gap);
             }
@@ -995,7 +1039,14 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
-    fn not_started(&mut self, mut cause: String, hopeless: Option<Hopeless>, out: &mut Effects<R, W>) {
+    /// `is_for_state`: as it could not be handed the state of what served before.
+    fn not_started(
+        &mut self,
+        mut cause: String,
+        hopeless: Option<Hopeless>,
+        is_for_state: bool,
+        out: &mut Effects<R, W>,
+    ) {
         match &mut self.stage {
             Stage::Starting {
                 build, before, calls, ..
@@ -1016,9 +1067,11 @@ impl<R: Loaded, W> Actor<R, W> {
                 if newer {
                     return self.start(false, out);
                 }
-                // A configuration leaves nothing behind, so what was stopped for it is started again as it was.
+                // A configuration leaves nothing behind, and neither does what has not come so far that it was started: what was stopped for it is
+                // started again as it was.
+                let leaves_nothing = |old: &R::Build| is_for_state || old.has_bytes_of(&self.build);
                 let old = self.replaces.clone();
-                if let Some(old) = old.filter(|old| old.has_bytes_of(&self.build) && !old.is(&self.build)) {
+                if let Some(old) = old.filter(|old| leaves_nothing(old) && !old.is(&self.build)) {
                     let tried = self.build.clone();
                     let text = not_taken(&tried, &old, &cause);
                     self.build = old;
@@ -1029,12 +1082,21 @@ impl<R: Loaded, W> Actor<R, W> {
                     out.push(Effect::NotTaken { build: tried, text });
                     return self.start(false, out);
                 }
+                // There is nothing that takes it: what is to serve does so without, as it does after a failure.
+                if is_for_state {
+                    self.left = None;
+                    out.push(Effect::StateLost(cause));
+                    return self.start(false, out);
+                }
                 if hopeless.is_none() {
                     self.restart_later(out);
                 }
                 self.answer(Err(cause), out);
             }
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
+                if is_for_state {
+                    append(&mut cause, WITHOUT_STATE);
+                }
                 if let Some(tried) = live.update.take_if(|update| update.by == By::Start) {
                     // Another configuration may fit, so the version is not put aside for good.
                     let is_misfit = hopeless == Some(Hopeless::Configuration);
@@ -1087,6 +1149,7 @@ impl<R: Loaded, W> Actor<R, W> {
             failed,
             then,
             calls,
+            ..
         } = &mut self.stage
         else {
             return;
@@ -1112,6 +1175,47 @@ impl<R: Loaded, W> Actor<R, W> {
             (Then::Start { by_operator }, None) => self.start(by_operator, out),
             (Then::Rest, None) if failed && self.desired == DesiredState::Running => self.restart_later(out),
             _ => {}
+        }
+    }
+
+    /// What was to be stopped first serves on, unless it is to be stopped whatever follows.
+    fn kept(&mut self, running: R, mut cause: String, out: &mut Effects<R, W>) {
+        self.retiring.retain(|retiring| *retiring != running.generation());
+        let Stage::Stopping {
+            then: Then::Start { .. },
+            calls,
+            panicked,
+            ..
+        } = &mut self.stage
+        else {
+            return self.retire(running, Condition::Well, out);
+        };
+        let panicked = panicked.take();
+        let Hung { inside, lost, .. } = std::mem::take(calls);
+        self.resumed = None;
+        let gap = self.gap.take().map(|since| Effect::Gap(self.now.since(since)));
+        out.extend(gap);
+        let tried = match self.replaces.take() {
+            Some(_) => self.build.clone(),
+            None => running.build().clone(),
+        };
+        append(&mut cause, WITHOUT_STATE);
+        let text = not_taken(&tried, running.build(), &cause);
+        let live = Live {
+            running,
+            update: None,
+            succession: None,
+        };
+        self.restarts.good_run_begins(self.now);
+        self.stage = match lost.filter(|_| inside > 0) {
+            Some(cause) => Stage::Wedged { live, cause, inside },
+            None => Stage::Serving { live, down: None },
+        };
+        // Whatever comes next is not the start that is waited for.
+        self.answer(Err(text.clone()), out);
+        self.not_updated(&Update::new(tried, By::Start), text, out);
+        if let Some(text) = panicked {
+            self.fail(text, Condition::Panicked, out);
         }
     }
 
@@ -1178,9 +1282,14 @@ impl<R: Loaded, W> Actor<R, W> {
             return self.stop(&cause, Then::Start { by_operator }, out);
         }
         let build = new.clone();
+        let inherits = match self.stage {
+            Stage::Serving { .. } => Inherits::OfServing,
+            _ => Inherits::Nothing,
+        };
         out.push(Effect::Start {
             build: build.clone(),
             by_operator,
+            inherits,
         });
         let succession = self.succession_to(&build);
         if let Some(live) = self.stage.live_mut() {
@@ -1229,6 +1338,7 @@ impl<R: Loaded, W> Actor<R, W> {
         out.push(Effect::Start {
             build: build.clone(),
             by_operator,
+            inherits: self.left.clone().map_or(Inherits::Nothing, Inherits::Left),
         });
         self.stage = Stage::Starting {
             build,
@@ -1284,13 +1394,21 @@ impl<R: Loaded, W> Actor<R, W> {
     /// What is loaded serves no more: an update that is under way goes on as the instance's start.
     fn retire_live(&mut self, cause: &str, condition: Condition, then: Then, out: &mut Effects<R, W>) {
         let (failed, calls) = (condition != Condition::Well, Hung::default());
+        let is_serving = matches!(self.stage, Stage::Serving { .. });
         match self.stage.take_live() {
             Ok(Live {
                 running,
                 update,
                 succession,
             }) => {
-                self.retire(running, condition, out);
+                // What failed has no state that anybody would start from.
+                let hands_over = is_serving && !failed && update.is_none() && then != Then::Rest;
+                self.retiring.push(running.generation());
+                out.push(Effect::Stop {
+                    running,
+                    condition,
+                    hands_over,
+                });
                 if let Some(other) = succession.and_then(|succession| succession.take_other()) {
                     self.retire(other, Condition::Well, out);
                 }
@@ -1306,6 +1424,7 @@ impl<R: Loaded, W> Actor<R, W> {
                         failed,
                         then,
                         calls,
+                        panicked: None,
                     },
                 };
             }
@@ -1315,7 +1434,11 @@ impl<R: Loaded, W> Actor<R, W> {
 
     fn retire(&mut self, running: R, condition: Condition, out: &mut Effects<R, W>) {
         self.retiring.push(running.generation());
-        out.push(Effect::Stop { running, condition });
+        out.push(Effect::Stop {
+            running,
+            condition,
+            hands_over: false,
+        });
     }
 
     fn answer(&mut self, outcome: Outcome, out: &mut Effects<R, W>) {
@@ -1332,6 +1455,10 @@ impl<R: Loaded, W> Actor<R, W> {
         self.replaces = None;
         self.resumed = None;
         self.gap = None;
+        // What failed is started again with it.
+        if self.desired != DesiredState::Running || self.gone.is_some() {
+            self.left = None;
+        }
         // What an operator has stopped is stopped, whatever it came to before that.
         if let (Stage::Failed { cause, .. }, true) = (&self.stage, self.desired != DesiredState::Running) {
             let stopped = format!("{}; before that it failed: {cause}", self.by_operator());
@@ -1555,6 +1682,9 @@ const DISABLED: &str = "it is disabled; `extman enable` ends that and starts it"
 const OVERTAKEN: &str = "a later command has overtaken this one";
 const WEDGED: &str =
     "a call into it does not return; `extman restart` gives that call up and loads the library anew";
+
+const WITHOUT_STATE: &str =
+    "to go on without that state, stop it first: `extman unload`, the update or change, `extman load`";
 
 fn not_taken<B: Build>(tried: &B, kept: &B, cause: &str) -> String {
     if tried.is(kept) {

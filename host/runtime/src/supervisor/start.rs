@@ -3,6 +3,7 @@
 use super::blueprint::Blueprint;
 use super::calls::{CallRouter, Caller};
 use super::events::Events;
+use super::handover::{self, NotHandedOver, Predecessor};
 use super::listener::InstanceListener;
 use super::secrets::{ResolvedConfig, Secrets};
 use super::stop::{self, PendingUnload, Unload};
@@ -13,8 +14,8 @@ use crate::module::{Module, ModuleBudgets, NotLoaded};
 use crate::sync::lock;
 use crate::vetting::{TrialConfig, VettedPlugin, Vetting, VettingError};
 use extman_intake::{Panics, VerifiedPlugin};
-use extman_model::Digest;
 use extman_model::clock;
+use extman_model::{Digest, What};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -51,6 +52,8 @@ pub struct Running {
     pub secrets: Arc<Secrets>,
     /// Time limit of each step of stopping it.
     pub stop_budget: Duration,
+    /// What is to be told of the state that it was handed, if it is new.
+    pub inherited: Option<What>,
 }
 
 /// Why an instance was not started.
@@ -61,6 +64,10 @@ pub struct NotStarted {
     pub hopeless: Option<Hopeless>,
     /// What became of the library, if it was loaded.
     pub unload: Option<Unload>,
+    /// It was not started as it could not be handed the state of what served before.
+    pub is_for_state: bool,
+    /// The generation before, if that panicked when its state was taken, and the panic's text.
+    pub panicked: Option<(u64, String)>,
 }
 
 /// What has to change before a start can succeed.
@@ -78,6 +85,8 @@ impl NotStarted {
             cause: cause.to_string(),
             hopeless: None,
             unload: None,
+            is_for_state: false,
+            panicked: None,
         }
     }
 
@@ -101,16 +110,24 @@ pub fn unfit(plugin: &VerifiedPlugin) -> Option<&'static str> {
     )
 }
 
-/// Vets, loads, creates and starts an instance. `serving`: the generation that serves meanwhile, whose module the new one must not share.
+/// Vets, loads, creates and starts an instance, with its predecessor's state. `serving`: the generation that serves meanwhile, whose module the new
+/// one must not share.
 pub(super) async fn start(
     services: &Services,
     blueprint: Blueprint,
     name: Arc<str>,
-    serving: Option<u64>,
+    (serving, predecessor): (Option<u64>, Predecessor),
     events: Events,
 ) -> Result<Running, NotStarted> {
     let resolved = resolve(&blueprint).await?;
-    let started = start_with(services, blueprint, &resolved, name, serving, events);
+    let started = start_with(
+        services,
+        blueprint,
+        &resolved,
+        name,
+        (serving, predecessor),
+        events,
+    );
     started.await.map_err(|not| NotStarted {
         cause: resolved.redact(not.cause),
         ..not
@@ -122,7 +139,7 @@ async fn start_with(
     blueprint: Blueprint,
     resolved: &ResolvedConfig,
     name: Arc<str>,
-    serving: Option<u64>,
+    (serving, predecessor): (Option<u64>, Predecessor),
     events: Events,
 ) -> Result<Running, NotStarted> {
     let Blueprint { plugin, config } = &blueprint;
@@ -153,27 +170,37 @@ async fn start_with(
             });
         }
     };
-    let running = Running {
+    let mut running = Running {
         made_from: blueprint,
         instance,
         module,
         secrets,
         stop_budget,
+        inherited: None,
     };
-    match running.instance.step(Step::Start).await {
-        Ok(()) => Ok(running),
-        Err(error) => {
-            running.instance.close();
-            let freed = stop::free(services, PendingUnload::not_started(running)).await;
-            let cause = format!("start failed: {error}");
-            let complaints = freed.complaints.iter();
-            let cause = complaints.fold(cause, |cause, complaint| format!("{cause}; {complaint}"));
-            Err(NotStarted {
-                unload: freed.unload,
-                ..NotStarted::failed(cause)
-            })
-        }
-    }
+    let not = match handover::inherit(predecessor, &running).await {
+        Ok(inheritance) => match running.instance.step(Step::Start).await {
+            Ok(()) => {
+                running.inherited = inheritance.event(&running);
+                return Ok(running);
+            }
+            Err(error) => NotStarted::failed(format!("start failed: {error}")),
+        },
+        Err(NotHandedOver { cause, panicked }) => NotStarted {
+            is_for_state: true,
+            panicked,
+            ..NotStarted::failed(cause)
+        },
+    };
+    running.instance.close();
+    let freed = stop::free(services, PendingUnload::not_started(running)).await;
+    let complaints = freed.complaints.iter();
+    let cause = complaints.fold(not.cause, |cause, complaint| format!("{cause}; {complaint}"));
+    Err(NotStarted {
+        cause,
+        unload: freed.unload,
+        ..not
+    })
 }
 
 /// Vets the bytes with this configuration.

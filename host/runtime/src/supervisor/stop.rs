@@ -1,6 +1,7 @@
 //! The long step from a running instance to an unloaded library: drain, stop, destroy, unload. Where something holds the instance or the library,
 //! what is left is a [`PendingUnload`], which is tried again later. `start` is the way there.
 
+use super::handover::LeftState;
 use super::stage::Condition;
 use super::start::{Running, Services};
 use crate::instance::{CallMetrics, Instance};
@@ -25,6 +26,8 @@ pub struct Stopped {
     pub unload: Option<Unload>,
     /// The metrics of its calls, if it has served.
     pub metrics: Option<Arc<CallMetrics>>,
+    /// The state that it has left for the next one.
+    pub(super) left: Option<LeftState>,
 }
 
 /// What became of a library.
@@ -156,6 +159,7 @@ pub(super) async fn free(services: &Services, mut pending: PendingUnload) -> Sto
         complaints: Vec::new(),
         unload: None,
         metrics: None,
+        left: None,
     };
     if let Some(undestroyed) = &mut pending.undestroyed {
         if let Err(verdict) = undestroyed

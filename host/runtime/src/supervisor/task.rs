@@ -26,16 +26,17 @@ use super::blueprint::Blueprint;
 use super::chosen::Chosen;
 use super::dependencies::{Dependencies, Lack};
 use super::events::Events;
+use super::handover::{self, Giver, LeftState, Predecessor};
 use super::host_trouble::{Consequence, HostTrouble};
 use super::requests::{Outcome, Policies, Request, Requests};
 use super::residents::ResidentLibraries;
 use super::restart::{Restarts, SupervisionConfig};
 use super::spec::{Configured, InstanceConfig};
-use super::stage::{Actor, Condition, Effect, Input, Loaded};
+use super::stage::{Actor, Condition, Effect, Inherits, Input, Loaded};
 use super::start::{self, NotStarted, Running, Services};
 use super::stop::{self, Stopped};
 use crate::instance::CallTotals;
-use crate::lanes::Work;
+use crate::lanes::{Phase, Work};
 use crate::registry::{Entry, Registry};
 use directories::Directories;
 use ending::Shutdown;
@@ -155,13 +156,14 @@ impl Told {
 struct Batch {
     changed: BTreeSet<Arc<str>>,
     forgotten: BTreeSet<Arc<str>>,
-    stops: Vec<(Arc<str>, Running, Condition)>,
+    stops: Vec<(Arc<str>, Running, Condition, bool)>,
     events: Vec<What>,
     answers: Vec<(Waiter, Outcome)>,
 }
 
 impl Loaded for Running {
     type Build = Blueprint;
+    type State = LeftState;
 
     fn build(&self) -> &Blueprint {
         &self.made_from
@@ -328,6 +330,10 @@ impl Supervisor {
             Request::VettingSlow(name, text) => self.feed(&name, Input::Slow(text)),
             Request::Started(name, plugin, result) => self.started(&name, &plugin, *result),
             Request::Stopped(name, plugin, stopped) => self.stopped(&name, &plugin, *stopped),
+            Request::Kept(name, running, cause) => {
+                let running = *running;
+                self.feed(&name, Input::Kept { running, cause });
+            }
             Request::RetryUnloads => self.retry_unloads(),
             Request::UnloadRetried(name, stopped) => self.unload_retried(&name, *stopped),
             Request::Shutdown(reply, budget) => self.begin_shutdown(reply, budget),
@@ -398,9 +404,24 @@ impl Supervisor {
 
     fn carry_out(&mut self, name: &Arc<str>, effect: Effect<Running, Waiter>) {
         match effect {
-            Effect::Start { build, by_operator } => self.spawn_start(name, build, by_operator),
+            Effect::Start {
+                build,
+                by_operator,
+                inherits,
+            } => self.spawn_start(name, build, by_operator, inherits),
             Effect::Configure { build } => self.spawn_configure(name, build),
-            Effect::Stop { running, condition } => self.batch.stops.push((name.clone(), running, condition)),
+            Effect::Stop {
+                running,
+                condition,
+                hands_over,
+            } => {
+                let stop = (name.clone(), running, condition, hands_over);
+                self.batch.stops.push(stop);
+            }
+            Effect::StateLost(text) => self.batch.events.push(What::StateLost {
+                name: name.to_string(),
+                text,
+            }),
             Effect::Wake(due) => self.wake(name, due),
             Effect::Answer(waiter, outcome) => self.batch.answers.push((waiter, outcome)),
             Effect::Replaced { from, to, live } => {
@@ -449,8 +470,8 @@ impl Supervisor {
                 self.registry.set_ready();
             }
         }
-        for (name, running, condition) in batch.stops {
-            self.spawn_stop(name, running, condition);
+        for (name, running, condition, hands_over) in batch.stops {
+            self.spawn_stop(name, running, condition, hands_over);
         }
         for what in batch.events {
             self.events.publish(what);
@@ -463,11 +484,23 @@ impl Supervisor {
 
     // The long steps, and what came of them.
 
-    fn spawn_start(&self, name: &Arc<str>, build: Blueprint, by_operator: bool) {
+    fn spawn_start(
+        &self,
+        name: &Arc<str>,
+        build: Blueprint,
+        by_operator: bool,
+        inherits: Inherits<LeftState>,
+    ) {
         let Some(record) = self.instances.get(name) else {
             return;
         };
         let beside = record.actor.loaded().map(Loaded::generation);
+        let serving = record.actor.serving().map(Giver::of);
+        let predecessor = match inherits {
+            Inherits::Nothing => Predecessor::Nobody,
+            Inherits::OfServing => serving.map_or(Predecessor::Nobody, Predecessor::Serving),
+            Inherits::Left(state) => Predecessor::Stopped(state),
+        };
         let (name, plugin) = (name.clone(), build.plugin.clone());
         let (services, requests, events) =
             (self.services.clone(), self.requests.clone(), self.events.clone());
@@ -477,7 +510,7 @@ impl Supervisor {
                 tracing::info!(plugin = %name, "refused before; tried again, as an operator asks for it");
             }
             let result = tokio::select! {
-                result = start::start(&services, build, name.clone(), beside, events) => result,
+                result = start::start(&services, build, name.clone(), (beside, predecessor), events) => result,
                 never = report_slow_vetting(&services, &requests, &name, digest) => match never {},
             };
             requests.make(Request::Started(name, Box::new(plugin), Box::new(result)));
@@ -486,7 +519,8 @@ impl Supervisor {
 
     fn started(&mut self, name: &str, plugin: &VerifiedPlugin, result: Result<Running, NotStarted>) {
         match result {
-            Ok(running) => {
+            Ok(mut running) => {
+                self.batch.events.extend(running.inherited.take());
                 if let Some(record) = self.instances.get_mut(name) {
                     record.totals.begin(running.instance.call_metrics().clone());
                 }
@@ -496,6 +530,8 @@ impl Supervisor {
                 cause,
                 hopeless,
                 unload,
+                is_for_state,
+                panicked,
             }) => {
                 let unloaded = unload.as_ref().map(|unload| unload.generation);
                 if let Some(unload) = unload {
@@ -507,18 +543,43 @@ impl Supervisor {
                         cause,
                         hopeless,
                         unloaded,
+                        is_for_state,
                     },
                 );
+                // Only now: nothing takes its place by then.
+                if let Some((generation, text)) = panicked {
+                    self.feed(name, Input::Panicked { generation, text });
+                }
                 self.choice_not_started(name, plugin.digest());
             }
         }
     }
 
-    fn spawn_stop(&self, name: Arc<str>, running: Running, condition: Condition) {
+    fn spawn_stop(&self, name: Arc<str>, running: Running, condition: Condition, hands_over: bool) {
         let (services, requests) = (self.services.clone(), self.requests.clone());
         tokio::spawn(async move {
+            let left = match hands_over {
+                true => handover::leave(&running).await,
+                false => Ok(None),
+            };
+            let left = match left {
+                Ok(left) => left,
+                Err(not) => {
+                    if let Some((generation, text)) = not.panicked {
+                        let name = name.to_string();
+                        requests.make(Request::Panicked {
+                            name,
+                            generation,
+                            text,
+                        });
+                    }
+                    requests.make(Request::Kept(name, Box::new(running), not.cause));
+                    return;
+                }
+            };
             let plugin = Box::new(running.made_from.plugin.clone());
             let stopped = stop::stop(&services, running, condition).await;
+            let stopped = Stopped { left, ..stopped };
             requests.make(Request::Stopped(name, plugin, Box::new(stopped)));
         });
     }
@@ -529,6 +590,7 @@ impl Supervisor {
             complaints,
             unload,
             metrics,
+            left,
         } = stopped;
         self.report_complaints(name, generation, &complaints);
         let unloaded = unload.is_some();
@@ -544,6 +606,7 @@ impl Supervisor {
                 generation,
                 complaints,
                 unloaded,
+                left,
             },
         );
     }
@@ -561,7 +624,10 @@ impl Supervisor {
             ran_ms: ran.as_millis() as u64,
         });
         let generation = work.generation;
-        self.feed(&work.subject, Input::LaneLost { generation, text });
+        // What serves does so whether or not its state can be had.
+        if work.phase != Phase::Snapshot {
+            self.feed(&work.subject, Input::LaneLost { generation, text });
+        }
     }
 
     fn late_return(&mut self, work: &Work, ran: Duration) {
@@ -574,7 +640,9 @@ impl Supervisor {
         });
         let generation = work.generation;
         self.retry_generation(generation);
-        self.feed(&work.subject, Input::LateReturn { generation, text });
+        if work.phase != Phase::Snapshot {
+            self.feed(&work.subject, Input::LateReturn { generation, text });
+        }
     }
 }
 

@@ -69,6 +69,8 @@ struct Generation {
 
 impl Loaded for Generation {
     type Build = Made;
+    /// The number of who left it.
+    type State = u64;
 
     fn build(&self) -> &Made {
         &self.build
@@ -127,10 +129,39 @@ enum Act {
     IsWorse,
     PanicBeside,
     LaneLostBeside,
+    /// What is started was not, as it could not be handed the state of what served before.
+    TakesNoState,
+    /// What is being stopped can't hand its state out, and is kept.
+    IsKept,
 }
 
+/// What may happen to one that hands its state over.
+const HANDING_OVER: [Act; 19] = [
+    Act::TakesNoState,
+    Act::IsKept,
+    Act::Load,
+    Act::Unload,
+    Act::Restart,
+    Act::NewBytes,
+    Act::OldBytes,
+    Act::NewConfig,
+    Act::TakesNone,
+    Act::FileGone,
+    Act::Shutdown,
+    Act::Panic,
+    Act::LaneLost,
+    Act::LateReturn,
+    Act::Due,
+    Act::Lacks,
+    Act::StartEnds,
+    Act::StartFails,
+    Act::StopEnds,
+];
+
 /// What happens to one whose updates are judged.
-const JUDGED: [Act; 28] = [
+const JUDGED: [Act; 30] = [
+    Act::TakesNoState,
+    Act::IsKept,
     Act::Update,
     Act::Promote,
     Act::Abort,
@@ -234,7 +265,13 @@ struct World {
     /// Generations that were asked to take a configuration.
     configuring: Vec<u64>,
     starting: Option<Made>,
+    /// Whose state the start under way was handed.
+    inherits: Inherits<u64>,
     stopping: Vec<Generation>,
+    /// Those of them that leave their state.
+    leaving: Vec<u64>,
+    /// Who left the state that nobody has taken yet.
+    left: Option<u64>,
     /// Generations that were started and have not been stopped.
     loaded: Vec<u64>,
     started: u64,
@@ -265,7 +302,10 @@ impl World {
             config: 1,
             configuring: Vec::new(),
             starting: None,
+            inherits: Inherits::Nothing,
             stopping: Vec::new(),
+            leaving: Vec::new(),
+            left: None,
             loaded: Vec::new(),
             started: 0,
             hung: Vec::new(),
@@ -391,7 +431,12 @@ impl World {
             Act::Excused => Some(Input::Excused),
             Act::Lacks => Some(Input::Lacks(Some("waits for base".to_owned()))),
             Act::LacksNothing => Some(Input::Lacks(None)),
-            Act::StartEnds | Act::StartFails | Act::StartIsSlow | Act::StopEnds => self.comes_of_it(act),
+            Act::StartEnds
+            | Act::StartFails
+            | Act::StartIsSlow
+            | Act::StopEnds
+            | Act::TakesNoState
+            | Act::IsKept => self.comes_of_it(act),
             Act::Takes | Act::TakesNone | Act::Refuses | Act::IsBrokenOff | Act::PanicsAtIt => {
                 self.answers_to_configure(act)
             }
@@ -540,28 +585,43 @@ impl World {
                 let build = self.starting.take()?;
                 self.started += 1;
                 self.loaded.push(self.started);
+                self.left = None;
                 Input::Started(Generation {
                     number: self.started,
                     build,
                 })
             }
-            Act::StartFails => {
+            Act::TakesNoState if self.inherits == Inherits::Nothing => return None,
+            Act::StartFails | Act::TakesNoState => {
                 self.starting.take()?;
                 self.started += 1;
+                let is_for_state = act == Act::TakesNoState;
                 Input::NotStarted {
                     cause: "failed".to_owned(),
-                    hopeless: self.started.is_multiple_of(3).then_some(Hopeless::Bytes),
+                    hopeless: (!is_for_state && self.started.is_multiple_of(3)).then_some(Hopeless::Bytes),
                     unloaded: Some(self.started),
+                    is_for_state,
                 }
             }
             Act::StartIsSlow => self.starting.map(|_| Input::Slow("slow".to_owned()))?,
+            Act::IsKept => {
+                let leaving = (!self.leaving.is_empty()).then(|| self.leaving.remove(0))?;
+                let at = self.stopping.iter().position(|one| one.number == leaving);
+                let running = self.stopping.remove(at.expect("it is being stopped"));
+                let cause = "no state".to_owned();
+                Input::Kept { running, cause }
+            }
             _ => {
                 let stopped = (!self.stopping.is_empty()).then(|| self.stopping.remove(0))?;
+                let is_leaving = self.leaving.contains(&stopped.number);
+                self.leaving.retain(|one| *one != stopped.number);
+                self.left = is_leaving.then_some(stopped.number).or(self.left);
                 self.loaded.retain(|loaded| *loaded != stopped.number);
                 Input::Stopped {
                     generation: stopped.number,
                     complaints: Vec::new(),
                     unloaded: true,
+                    left: is_leaving.then_some(stopped.number),
                 }
             }
         })
@@ -571,18 +631,47 @@ impl World {
         let actor = self.actor.as_mut().expect("it was forgotten");
         let (updates, replaces) = (actor.serving().is_some(), actor.replaces.is_some());
         let effects = actor.next(input, NOW);
+        let (is_serving, is_wedged) = match &actor.stage {
+            Stage::Serving { .. } => (true, false),
+            stage => (false, matches!(stage, Stage::Wedged { .. })),
+        };
         let waits = actor.lack.is_some() && !updates && !replaces && actor.serving().is_none();
         let mut answers = Vec::new();
         let mut forgotten = false;
         for effect in effects {
             match effect {
-                Effect::Start { build, by_operator } => {
+                Effect::Start {
+                    build,
+                    by_operator,
+                    inherits,
+                } => {
+                    // Of what serves, of what was stopped for it, or of nobody: whatever state there is goes to what is started.
+                    let of_whom = match (is_serving, self.left) {
+                        (true, _) => Inherits::OfServing,
+                        (false, Some(left)) if !is_wedged => Inherits::Left(left),
+                        _ => Inherits::Nothing,
+                    };
+                    assert_eq!(inherits, of_whom, "{:?}", self.history);
+                    self.inherits = inherits;
                     let by_itself = !by_operator && waits && matches!(actor.stage, Stage::Starting { .. });
                     assert!(!by_itself, "what it requires is not there: {:?}", self.history);
                     let before = self.starting.replace(build);
                     assert_eq!(before, None, "two starts at once: {:?}", self.history);
                 }
-                Effect::Stop { running, .. } => self.stopping.push(running),
+                Effect::Stop {
+                    running,
+                    condition,
+                    hands_over,
+                } => {
+                    assert!(!hands_over || condition == Condition::Well, "{:?}", self.history);
+                    self.leaving.extend(hands_over.then_some(running.number));
+                    self.stopping.push(running);
+                }
+                Effect::StateLost(_) => {
+                    let was_handed = self.inherits != Inherits::Nothing;
+                    assert!(was_handed, "there was none: {:?}", self.history);
+                    self.left = None;
+                }
                 Effect::Wake(due) => self.wakes.push(due),
                 Effect::Answer(command, outcome) => answers.push((command, outcome)),
                 Effect::Replaced { from, to, .. } => assert_ne!(from, to, "{:?}", self.history),
@@ -598,6 +687,17 @@ impl World {
                 }
                 Effect::Forget => forgotten = true,
             }
+        }
+        // What is stopped for good keeps nothing.
+        if self.left.is_some() && self.actor.as_ref().is_some_and(|actor| actor.left.is_none()) {
+            let actor = self.actor.as_ref().expect("it is there");
+            let is_to_run = actor.gone.is_none() && actor.desired() == DesiredState::Running;
+            assert!(
+                !is_to_run && self.starting.is_none(),
+                "its state is lost untold: {:?}",
+                self.history
+            );
+            self.left = None;
         }
         self.is_accounted_for();
         let mut undone = false;
@@ -870,13 +970,22 @@ impl World {
             .map(|command| (command.act, newest - command.started))
             .collect();
         actor.waiting.clear();
+        actor.left.iter_mut().for_each(age);
+        world.left.iter_mut().for_each(age);
+        world.leaving.iter_mut().for_each(age);
+        if let Inherits::Left(left) = &mut world.inherits {
+            age(left);
+        }
         world.starting.iter_mut().for_each(bytes);
         world.stopping.iter_mut().for_each(generation);
         world.hung.iter_mut().for_each(age);
         world.configuring.iter_mut().for_each(age);
         format!(
-            "{:?} {waiting:?} {asked:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {} {}",
+            "{:?} {waiting:?} {asked:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {} {}",
             world.actor,
+            world.left,
+            world.leaving,
+            world.starting.as_ref().map(|_| &world.inherits),
             world.starting,
             world.stopping,
             world.configuring,
@@ -923,6 +1032,11 @@ fn every_interleaving_has_a_way_out_forgets_nothing_and_answers_truly() {
 #[test]
 fn every_interleaving_with_configurations_has_a_way_out_forgets_nothing_and_answers_truly() {
     every_interleaving_of(&CONFIGURING, LENGTH);
+}
+
+#[test]
+fn every_interleaving_with_states_handed_over_loses_none_untold() {
+    every_interleaving_of(&HANDING_OVER, LENGTH);
 }
 
 #[test]
@@ -1251,6 +1365,7 @@ fn good_run_before_a_lane_was_lost_counts_though_the_call_returns_much_later() {
         generation: 2,
         complaints: Vec::new(),
         unloaded: true,
+        left: None,
     };
     actor.next(stopped, at(501));
     assert!(

@@ -98,7 +98,11 @@ impl Supervisor {
                 text,
             }),
             false => {
-                tracing::warn!(plugin = &**name, "the new version was not taken: {text}");
+                self.batch.events.push(What::VersionNotTaken {
+                    name: name.to_string(),
+                    version: tried.plugin.manifest().plugin.version.clone(),
+                    text,
+                });
                 self.choice_not_taken(name, tried.plugin.digest());
             }
         }

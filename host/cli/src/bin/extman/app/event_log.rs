@@ -112,6 +112,8 @@ fn level(what: &What) -> Level {
         | What::ConfigNotTaken { .. }
         | What::ConfigGap { .. }
         | What::TakenBack { .. }
+        | What::StateLost { .. }
+        | What::VersionNotTaken { .. }
         | What::StepFailed { .. }
         | What::LateReturn { .. }
         | What::BreakerOpened { .. }
