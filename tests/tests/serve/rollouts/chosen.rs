@@ -398,6 +398,39 @@ async fn file_that_can_not_be_taken_is_refused_and_nothing_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn build_that_does_not_go_with_what_is_there_is_refused_with_the_reason() {
+    let mut rolling = Rolling::begin(manual).await;
+    let user = plugin("user", "1.0.0", "user");
+    rolling.put_as(
+        user.declares("[[requires]]\nplugin = \"updated\"\nversion = \"<1.2\"\n"),
+        "user.so",
+    );
+    until_async("the other one is there", || rolling.host.plugin("user").is_ok()).await;
+    let needs = second().declares("[[requires]]\nplugin = \"store\"\nversion = \"^1\"\n");
+    let against = second().declares("[[conflicts]]\nplugin = \"user\"\n");
+    rolling.put_as(plugin("updated", "0.9.0", "two"), "updated-lower.so");
+    rolling.put_as(plugin("updated", "1.3.0", "three"), "updated-third.so");
+    rolling.until_looked("other").await;
+    for (build, part) in [
+        (file(&rolling, needs), "store"),
+        (file(&rolling, against), "conflicts with user"),
+        (file(&rolling, third()), "user 1.0.0"),
+        (to("1.3.0"), "user 1.0.0"),
+    ] {
+        let refused = rolling.host.update("updated", build).await;
+        let refused = refused.expect_err("it does not fit").to_string();
+        assert!(
+            refused.contains(part) && refused.contains("does not go with what is used here"),
+            "{part}: {refused}"
+        );
+    }
+    assert_eq!((rolling.loads(), rolling.version()), (0, "1.0.0".to_owned()));
+    let lower = rolling.host.update("updated", to("0.9.0")).await;
+    lower.expect("a lower one fits");
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn file_that_does_not_start_is_taken_back_and_what_served_goes_on() {
     let mut rolling = Rolling::begin(manual).await;
     let failed = rolling

@@ -171,6 +171,34 @@ impl Supervisor {
         wanted.remove(name).map(|(_, plugin)| plugin)
     }
 
+    /// Why a build that was named can't take the place of what an instance is made from: the resolution would leave it out, or one of those that are
+    /// used now. The one that was resolved for the instance fits.
+    pub(super) fn does_not_fit(&self, name: &str, plugin: &VerifiedPlugin) -> Option<String> {
+        let resolved_for = self.resolved_for(name);
+        let is_resolved = resolved_for.is_some_and(|resolved| resolved.digest() == plugin.digest());
+        let present = &self.instances.get(name)?.actor.target().plugin;
+        if is_resolved || present.digest() == plugin.digest() {
+            return None;
+        }
+        let about = &plugin.manifest().plugin;
+        let left_out = |build: &VerifiedPlugin| {
+            let used = self
+                .instances
+                .values()
+                .map(|record| &record.actor.target().plugin);
+            let others = used.filter(|other| other.manifest().plugin.id != about.id);
+            resolved(&self.configured, others.chain([build]), &BTreeMap::new(), None).left_out
+        };
+        let before = left_out(present);
+        let is_new = |one: &&LeftOut| one.id == about.id || before.iter().all(|known| known.id != one.id);
+        let left_out = left_out(plugin);
+        let why = left_out.iter().find(is_new)?.in_one_line();
+        Some(format!(
+            "version {} of {} does not go with what is used here: {why}",
+            about.version, about.id
+        ))
+    }
+
     /// The files of plugins that are left out are refused, with the reason.
     fn find_left_out(&mut self) {
         let Directories {

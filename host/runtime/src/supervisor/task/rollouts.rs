@@ -525,7 +525,12 @@ impl Supervisor {
             return self.refuse(name, reply, "the host is ending");
         };
         let name = record.name.clone();
-        match self.version_for(record, to) {
+        let version = self.version_for(record, to);
+        let fitting = version.and_then(|plugin| match self.does_not_fit(&name, &plugin) {
+            Some(why) => Err(why),
+            None => Ok(plugin),
+        });
+        match fitting {
             Err(why) => self.refuse(&name, reply, &why),
             Ok(plugin) => self.update_to(&name, plugin, None, reply),
         }
