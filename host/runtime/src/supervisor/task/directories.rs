@@ -305,6 +305,7 @@ impl Supervisor {
         let mut blueprints = Vec::with_capacity(wanted.len());
         for (name, (config, plugin)) in wanted {
             let name: Arc<str> = name.as_str().into();
+            let awaits_files = self.awaits_files(&name, config.update);
             let (plugin, barred) = self.select(&name, config.update, plugin);
             let blueprint = blueprint(&self.trials, &name, Blueprint { plugin, config });
             if !self.instances.contains_key(&name) {
@@ -317,11 +318,15 @@ impl Supervisor {
                 self.instances.insert(name.clone(), record);
                 self.note_availability(&name);
             }
-            blueprints.push((name, blueprint, barred));
+            blueprints.push((name, blueprint, barred, awaits_files));
         }
         // Whoever lacks something knows it before it is started.
         self.follow_dependencies();
-        for (name, blueprint, barred) in blueprints {
+        for (name, blueprint, barred, awaits_files) in blueprints {
+            // It is told of the build before the wait is over, and after the wait has begun.
+            if awaits_files {
+                self.note_files_awaited(&name, true);
+            }
             let told = Some(Told::of(&blueprint));
             if let Some(record) = self.instances.get_mut(&name).filter(|record| record.told != told) {
                 record.told = told;
@@ -333,6 +338,9 @@ impl Supervisor {
                         Some(text) => Input::Barred(blueprint, text),
                     },
                 );
+            }
+            if !awaits_files {
+                self.note_files_awaited(&name, false);
             }
         }
     }
